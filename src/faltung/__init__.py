@@ -1,0 +1,80 @@
+"""Faltung: convolutions compiled, from Python, for exactly this problem on exactly this processor.
+
+>>> import numpy as np, faltung
+>>> x = np.arange(10, dtype=np.float32).reshape(1, 1, 10)
+>>> faltung.conv1d(x, np.ones((1, 1, 3), np.float32)).ravel().tolist()
+[3.0, 6.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0]
+"""
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from faltung.geometry.conv import ConvSpec, conv_spec
+    from faltung.geometry.text import parse
+    from faltung.ops.functional import (
+        conv,
+        conv1d,
+        conv2d,
+        conv3d,
+        conv_input_grad,
+        conv_transpose,
+        conv_weight_grad,
+    )
+    from faltung.ops.layer import Conv
+    from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
+    from faltung.runtime.threads import get_threads, set_threads
+
+# Loaded when first asked for: `import faltung` and `faltung --help` stay fast.
+_HOME = {
+    "faltung.geometry.conv": ("ConvSpec", "conv_spec"),
+    "faltung.geometry.text": ("parse",),
+    "faltung.ops.functional": (
+        "conv",
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_input_grad",
+        "conv_transpose",
+        "conv_weight_grad",
+    ),
+    "faltung.ops.layer": ("Conv",),
+    "faltung.plan": ("Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"),
+    "faltung.runtime.threads": ("get_threads", "set_threads"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = [
+    "Conv",
+    "ConvSpec",
+    "Plan",
+    "conv",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_input_grad",
+    "conv_spec",
+    "conv_transpose",
+    "conv_weight_grad",
+    "get_threads",
+    "parse",
+    "plan_forward",
+    "plan_input_grad",
+    "plan_weight_grad",
+    "set_threads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'faltung' has no attribute {name!r}")
+    from importlib import import_module
+
+    found = getattr(import_module(_MODULE[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

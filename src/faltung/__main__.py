@@ -1,0 +1,7 @@
+"""`python -m faltung` is `faltung`."""
+
+import sys
+
+from faltung.cli.main import main
+
+sys.exit(main())
