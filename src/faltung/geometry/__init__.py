@@ -1,0 +1,39 @@
+"""WHAT is asked: integers only, standard library only."""
+
+from faltung.geometry.adjoint import (
+    Phase,
+    PhaseAxis,
+    input_grad,
+    transposed,
+    unpadded,
+    weight_grad,
+)
+from faltung.geometry.axis import MODES, Axis
+from faltung.geometry.conv import DTYPES, ConvSpec, Ladder, conv_spec
+from faltung.geometry.field import Field, join, receptive_field
+from faltung.geometry.padding import Padding, PaddingMode, modes, pads
+from faltung.geometry.text import format, parse
+
+__all__ = [
+    "DTYPES",
+    "MODES",
+    "Axis",
+    "ConvSpec",
+    "Field",
+    "Ladder",
+    "Padding",
+    "PaddingMode",
+    "Phase",
+    "PhaseAxis",
+    "conv_spec",
+    "format",
+    "input_grad",
+    "join",
+    "modes",
+    "pads",
+    "parse",
+    "receptive_field",
+    "transposed",
+    "unpadded",
+    "weight_grad",
+]

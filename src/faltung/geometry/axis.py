@@ -1,0 +1,120 @@
+"""One spatial axis of a convolution: the output size, and which input each output reads.
+
+Output `o` reads, at tap `k`, the input position `o * stride + k * dilation - lo`. All else
+follows from this line. Positions count from the first entry of the array that was given, so the
+padding before it has negative positions and the padding after it begins at `size`.
+"""
+
+from dataclasses import dataclass
+
+MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """One spatial axis, sizes in array entries.
+
+    `lo` and `hi` are the padding before and after. A negative one is a crop: only the adjoint
+    specs of `adjoint.py` make those, with mode "zeros"; `padding.py` refuses them from people.
+    `kernel` counts taps; with dilation they span `extent` entries.
+    ValueError: a size, kernel, stride or dilation below 1, an unknown mode, a padding that its
+    mode cannot fill, a kernel larger than the padded input. TypeError: anything but an int.
+    """
+
+    size: int
+    kernel: int
+    stride: int = 1
+    dilation: int = 1
+    lo: int = 0
+    hi: int = 0
+    mode: str = "zeros"
+
+    def __post_init__(self) -> None:
+        for name in ("size", "kernel", "stride", "dilation", "lo", "hi"):
+            value = getattr(self, name)
+            if type(value) is not int:  # numpy's integers would spoil repr and hash
+                raise TypeError(f"{name}={value!r}: must be an int")
+            if value < 1 and name not in ("lo", "hi"):
+                raise ValueError(f"{name}={value}: must be at least 1")
+        self._check_mode()
+        if self.extent > self.padded:
+            raise ValueError(
+                f"kernel={self.kernel}: must not be larger than the padded input; with dilation "
+                f"{self.dilation} it spans {self.extent}, the input {self.lo} + {self.size} + "
+                f"{self.hi} = {self.padded}"
+            )
+
+    def _check_mode(self) -> None:
+        if self.mode not in MODES:
+            raise ValueError(f"padding_mode={self.mode!r}: must be one of {', '.join(MODES)}")
+        if self.mode == "zeros":
+            return
+        if min(self.lo, self.hi) < 0:
+            raise ValueError(f"padding={self.lo, self.hi}: only the mode zeros can crop")
+        # What a mode can supply on each side: a reflection does not repeat the edge, so it has
+        # one entry fewer than a symmetric or circular continuation; an edge repeats for ever.
+        supply = {"reflect": self.size - 1, "symmetric": self.size, "circular": self.size}
+        if max(self.lo, self.hi) > supply.get(self.mode, max(self.lo, self.hi)):
+            raise ValueError(
+                f"padding={self.lo, self.hi}: {self.mode} padding must be at most "
+                f"{supply[self.mode]} on an axis of size {self.size}"
+            )
+
+    @property
+    def extent(self) -> int:
+        """Entries from the first tap to the last, both counted."""
+        return self.dilation * (self.kernel - 1) + 1
+
+    @property
+    def padded(self) -> int:
+        """Size with the padding."""
+        return self.lo + self.size + self.hi
+
+    @property
+    def output(self) -> int:
+        """Output size, floor((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1. The formula lives here."""
+        return (self.padded - self.extent) // self.stride + 1
+
+    @property
+    def unread(self) -> int:
+        """Entries at the end of the padded input that no output reads, because of the stride.
+
+        0 to stride - 1, and only the tail: where stride > extent the gaps are unread too.
+        """
+        return (self.padded - self.extent) % self.stride
+
+    def source(self, i: int) -> int | None:
+        """The array entry that stands at position `i`; None for a zero. The one home of the modes.
+
+        `i` lies in -lo .. size + hi - 1; inside the array it is itself.
+        """
+        if 0 <= i < self.size:
+            return i
+        match self.mode:
+            case "reflect":  # the edge is the mirror and is not repeated: -1 -> 1
+                return -i if i < 0 else 2 * (self.size - 1) - i
+            case "symmetric":  # the mirror stands outside the edge: -1 -> 0
+                return -1 - i if i < 0 else 2 * self.size - 1 - i
+            case "replicate":
+                return 0 if i < 0 else self.size - 1
+            case "circular":
+                return i % self.size
+            case _:
+                return None
+
+    def input_range(self, start: int, stop: int) -> tuple[int, int]:
+        """Half-open range of input positions that outputs `start` .. `stop - 1` read.
+
+        Not clipped: it may begin below 0 and end beyond `size`. No outputs read nothing.
+        """
+        first = start * self.stride - self.lo
+        if stop <= start:
+            return first, first
+        return first, first + (stop - 1 - start) * self.stride + self.extent
+
+    def valid_taps(self, o: int) -> tuple[int, int]:
+        """Half-open range of the taps of output `o` that read inside the array."""
+        first = o * self.stride - self.lo  # where tap 0 reads
+        k_lo = min(max(0, -(first // self.dilation)), self.kernel)  # ceil(-first / dilation)
+        k_hi = min((self.size - 1 - first) // self.dilation + 1, self.kernel)
+        return k_lo, max(k_lo, k_hi)

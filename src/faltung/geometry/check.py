@@ -1,0 +1,61 @@
+"""Whole numbers as people write them, one for all axes or one for each; the words of an error."""
+
+import operator
+from collections.abc import Mapping
+
+
+def show(value: object) -> str:
+    """`value` on one short line, for an error message."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def is_sequence(value: object) -> bool:
+    """Tuples, lists, arrays: things with a length and an order; words and mappings are not."""
+    return (
+        hasattr(value, "__len__")
+        and hasattr(value, "__getitem__")
+        and not isinstance(value, str | bytes | Mapping)
+    )
+
+
+def integer(value: object) -> int | None:
+    """`value` as a Python int; None if it is no whole number. True and 1.0 are none."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return None
+
+
+def whole(name: str, value: object, least: int) -> int:
+    """The argument `name` as an int of at least `least`: TypeError, ValueError."""
+    number = integer(value)
+    if number is None:
+        raise TypeError(f"{name}={show(value)}: must be an int")
+    if number < least:
+        raise ValueError(f"{name}={show(value)}: must be at least {least}")
+    return number
+
+
+def integers(name: str, value: object) -> tuple[int, ...]:
+    """The argument `name`, a sequence of ints of any length: TypeError."""
+    items: list[object] = list(value) if is_sequence(value) else [None]  # type: ignore[call-overload]
+    numbers = [integer(item) for item in items]
+    if any(number is None for number in numbers):
+        raise TypeError(f"{name}={show(value)}: must be a sequence of ints")
+    return tuple(number for number in numbers if number is not None)
+
+
+def per_axis(name: str, value: object, rank: int, least: int) -> tuple[int, ...]:
+    """The argument `name`, one int or one for each axis, as `rank` ints: TypeError, ValueError."""
+    one = integer(value)
+    if one is None and not is_sequence(value):
+        raise TypeError(f"{name}={show(value)}: must be an int or a sequence of {rank} ints")
+    numbers = (one,) * rank if one is not None else integers(name, value)
+    if len(numbers) != rank:
+        raise ValueError(f"{name}={show(value)}: must be one int or {rank}, one for each axis")
+    if any(number < least for number in numbers):
+        raise ValueError(f"{name}={show(value)}: every {name} must be at least {least}")
+    return numbers

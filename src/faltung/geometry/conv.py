@@ -1,0 +1,243 @@
+"""ConvSpec: one convolution as a question, in integers only; and its cost in closed form."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from faltung.geometry.axis import Axis
+from faltung.geometry.check import integers, per_axis, show, whole
+from faltung.geometry.padding import Padding, PaddingMode, modes, pads
+
+ITEMSIZE = {"float32": 4, "float64": 8}
+DTYPES = tuple(ITEMSIZE)
+
+
+@dataclass(frozen=True, slots=True)
+class Ladder:
+    """Parameters, without bias, of one mapping in three forms.
+
+    dense: every output has a weight for every input (the MLP). local: every output position has
+    a kernel of its own (locality). conv: all positions share one (translation invariance).
+    """
+
+    dense: int
+    local: int
+    conv: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConvSpec:
+    """A convolution: input (batch, channels_in, *space) to output (batch, channels_out, *space').
+
+    `flip` False is the cross-correlation of deep learning, True the convolution of mathematics.
+    `str(spec)` is the one-line text form that `parse` reads back; `repr(spec)` reads back too.
+    ValueError: no axis, a batch below 0, channels or groups below 1, groups that do not divide
+    the channels, an unknown dtype. TypeError: numbers that are not ints.
+    """
+
+    axes: tuple[Axis, ...]
+    channels_in: int
+    channels_out: int
+    batch: int = 1
+    groups: int = 1
+    dtype: str = "float32"
+    flip: bool = False
+
+    def __post_init__(self) -> None:
+        if type(self.axes) is not tuple or not all(isinstance(axis, Axis) for axis in self.axes):
+            raise TypeError(f"axes={show(self.axes)}: must be a tuple of Axis")
+        if not self.axes:
+            raise ValueError("axes=(): a convolution has at least one spatial axis")
+        for name in ("channels_in", "channels_out", "groups", "batch"):
+            value = getattr(self, name)
+            if type(value) is not int:
+                raise TypeError(f"{name}={value!r}: must be an int")
+            least = 0 if name == "batch" else 1
+            if value < least:
+                raise ValueError(f"{name}={value}: must be at least {least}")
+        if self.channels_in % self.groups or self.channels_out % self.groups:
+            raise ValueError(
+                f"groups={self.groups}: must divide the channels, {self.channels_in} in and "
+                f"{self.channels_out} out"
+            )
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype={self.dtype!r}: must be one of {', '.join(DTYPES)}")
+        if type(self.flip) is not bool:
+            raise TypeError(f"flip={self.flip!r}: must be True or False")
+
+    def __str__(self) -> str:
+        from faltung.geometry.text import format  # text.py imports this file
+
+        return format(self)
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return len(self.axes)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Input size of each axis, without padding."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Output size of each axis."""
+        return tuple(axis.output for axis in self.axes)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Taps of each axis."""
+        return tuple(axis.kernel for axis in self.axes)
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Stride of each axis."""
+        return tuple(axis.stride for axis in self.axes)
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        """Dilation of each axis."""
+        return tuple(axis.dilation for axis in self.axes)
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], ...]:
+        """(lo, hi) of each axis."""
+        return tuple((axis.lo, axis.hi) for axis in self.axes)
+
+    @property
+    def padding_mode(self) -> tuple[str, ...]:
+        """Padding mode of each axis."""
+        return tuple(axis.mode for axis in self.axes)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(batch, channels_in, *space)."""
+        return (self.batch, self.channels_in, *self.size)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(batch, channels_out, *space)."""
+        return (self.batch, self.channels_out, *self.output)
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """(channels_out, channels_in // groups, *kernel)."""
+        return (self.channels_out, self.channels_in // self.groups, *self.kernel)
+
+    @property
+    def taps(self) -> int:
+        """Taps of the whole kernel, for one pair of channels."""
+        return prod(self.kernel)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds. Every tap of every output counts, also those that read padding."""
+        return prod(self.output_shape) * prod(self.weight_shape[1:])
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations, two for a multiply-add; the bias is not counted."""
+        return 2 * self.macs
+
+    @property
+    def weight_parameters(self) -> int:
+        """Numbers in the weight."""
+        return prod(self.weight_shape)
+
+    @property
+    def bias_parameters(self) -> int:
+        """Numbers in the bias, if there is one."""
+        return self.channels_out
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one number."""
+        return ITEMSIZE[self.dtype]
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes of input, weight and output, each counted once: the least that must move."""
+        numbers = prod(self.input_shape) + self.weight_parameters + prod(self.output_shape)
+        return numbers * self.itemsize
+
+    def ladder(self) -> Ladder:
+        """The parameters of this mapping as a dense matrix, as a local layer, as a convolution."""
+        inputs, outputs = prod(self.input_shape[1:]), prod(self.output_shape[1:])
+        local = prod(self.output) * self.weight_parameters
+        return Ladder(dense=inputs * outputs, local=local, conv=self.weight_parameters)
+
+
+def conv_spec(
+    input_shape: Sequence[int],
+    weight_shape: Sequence[int],
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
+    dtype: str = "float32",
+) -> ConvSpec:
+    """The spec of a convolution as people ask for it: the one place where arguments become one.
+
+    input_shape: (batch, channels_in, *space). weight_shape: (channels_out, channels_in // groups,
+    *kernel). ValueError, TypeError: every number or name that makes no convolution.
+    """
+    x, w, groups = checked_shapes(input_shape, weight_shape, groups)
+    if w[1] * groups != x[1]:
+        raise ValueError(
+            f"weight_shape={w}: its second entry must be channels_in // groups = {x[1]} // {groups}"
+        )
+    if w[0] % groups:
+        raise ValueError(f"groups={groups}: must divide the output channels, {w[0]}")
+    rank = len(x) - 2
+    strides = per_axis("stride", stride, rank, 1)
+    dilations = per_axis("dilation", dilation, rank, 1)
+    pairs = pads(padding, sizes=x[2:], kernel=w[2:], stride=strides, dilation=dilations)
+    names = modes(padding_mode, rank)
+    axes = make_axes(x[2:], w[2:], strides, dilations, pairs, names)
+    return ConvSpec(axes, x[1], w[0], x[0], groups, str(dtype), flip)
+
+
+def checked_shapes(
+    input_shape: Sequence[int], weight_shape: Sequence[int], groups: int
+) -> tuple[tuple[int, ...], tuple[int, ...], int]:
+    """Both shapes and the groups as plain ints, of matching rank and legal size."""
+    x, w = integers("input_shape", input_shape), integers("weight_shape", weight_shape)
+    groups = whole("groups", groups, 1)
+    if len(x) < 3:
+        raise ValueError(f"input_shape={x}: must be (batch, channels, *space)")
+    if len(w) != len(x):
+        raise ValueError(f"weight_shape={w}: must have {len(x)} dimensions, as the input {x} has")
+    if x[0] < 0:
+        raise ValueError(f"input_shape={x}: the batch must be at least 0")
+    if min(x[1:]) < 1:
+        raise ValueError(f"input_shape={x}: channels and sizes must be at least 1")
+    if min(w) < 1:
+        raise ValueError(f"weight_shape={w}: every entry must be at least 1")
+    if x[1] % groups:
+        raise ValueError(f"groups={groups}: must divide the input channels, {x[1]}")
+    return x, w, groups
+
+
+def make_axes(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pairs: Sequence[tuple[int, int]],
+    names: Sequence[str],
+) -> tuple[Axis, ...]:
+    """The axes; an error says which of several axes it is about."""
+    axes = []
+    for size, h, s, d, (lo, hi), mode in zip(
+        sizes, kernel, stride, dilation, pairs, names, strict=True
+    ):
+        try:
+            axes.append(Axis(size, h, s, d, lo, hi, mode))
+        except ValueError as error:
+            where = f" (spatial axis {len(axes)})" if len(sizes) > 1 else ""
+            raise ValueError(f"{error}{where}") from None
+    return tuple(axes)

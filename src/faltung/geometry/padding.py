@@ -1,0 +1,121 @@
+"""Every way to say padding, and what it comes to: (lo, hi) and a mode for each axis.
+
+Names, with H the size, h the kernel, s the stride, d the dilation of an axis:
+
+valid        nothing
+same         d(h-1) in all, the smaller half before: the output is ceil(H/s), for every stride
+same_upper   the least that gives ceil(H/s), the smaller half before (ONNX, TensorFlow)
+same_lower   the same total, the smaller half after (ONNX)
+causal       d(h-1) before and nothing after, on EVERY axis: no output reads what comes later.
+             For one causal axis among others name each axis: padding=("causal", "same", "same")
+"""
+
+from collections.abc import Callable, Sequence
+
+from faltung.geometry.axis import MODES
+from faltung.geometry.check import integer, is_sequence, show
+
+Padding = int | str | Sequence[int | str | Sequence[int]]
+PaddingMode = str | Sequence[str]
+
+
+def _valid(size: int, extent: int, stride: int) -> tuple[int, int]:
+    return 0, 0
+
+
+def _same(size: int, extent: int, stride: int) -> tuple[int, int]:
+    return (extent - 1) // 2, extent // 2
+
+
+def _same_upper(size: int, extent: int, stride: int) -> tuple[int, int]:
+    outputs = -(-size // stride)
+    total = max(0, (outputs - 1) * stride + extent - size)
+    return total // 2, total - total // 2
+
+
+def _same_lower(size: int, extent: int, stride: int) -> tuple[int, int]:
+    lo, hi = _same_upper(size, extent, stride)
+    return hi, lo
+
+
+def _causal(size: int, extent: int, stride: int) -> tuple[int, int]:
+    return extent - 1, 0
+
+
+NAMES: dict[str, Callable[[int, int, int], tuple[int, int]]] = {
+    "valid": _valid,
+    "same": _same,
+    "same_upper": _same_upper,
+    "same_lower": _same_lower,
+    "causal": _causal,
+}
+
+
+def pads(
+    padding: Padding,
+    *,
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> tuple[tuple[int, int], ...]:
+    """(lo, hi) for each axis, in array entries.
+
+    `padding`: an int (before and after, every axis), a name, or one entry for each axis, which is
+    an int, a (lo, hi) pair or a name. ValueError, TypeError: anything else, or a negative number.
+    """
+    rank = len(sizes)
+    per_axis = is_sequence(padding)
+    entries: Sequence[object] = list(padding) if per_axis else [padding] * rank  # type: ignore[arg-type]
+    if len(entries) != rank:
+        raise ValueError(
+            f"padding={show(padding)}: must have one entry for each of the {rank} spatial axes"
+        )
+    found = []
+    for entry, size, h, s, d in zip(entries, sizes, kernel, stride, dilation, strict=True):
+        if isinstance(entry, str) and entry in NAMES:
+            found.append(NAMES[entry](size, d * (h - 1) + 1, s))
+        else:
+            found.append(_numbers(entry, padding))
+    return tuple(found)
+
+
+def _numbers(entry: object, padding: object) -> tuple[int, int]:
+    """An int or a (lo, hi) pair, as the pair. `padding` is the whole argument, for the message."""
+    if isinstance(entry, str):
+        raise ValueError(f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}")
+    pair = [integer(item) for item in entry] if is_sequence(entry) else [integer(entry)] * 2  # type: ignore[attr-defined]
+    if any(item is None for item in pair):
+        raise TypeError(
+            f"padding={show(padding)}: must be an int, a name, or one int or (lo, hi) pair of "
+            "ints for each axis"
+        )
+    numbers = [item for item in pair if item is not None]
+    if len(numbers) != 2:
+        raise ValueError(f"padding={show(padding)}: the padding of an axis is an int or (lo, hi)")
+    if min(numbers) < 0:
+        raise ValueError(f"padding={show(padding)}: every padding must be at least 0")
+    return numbers[0], numbers[1]
+
+
+def modes(padding_mode: PaddingMode, rank: int) -> tuple[str, ...]:
+    """The padding mode of each axis, from one name for all or one for each.
+
+    ValueError: an unknown name, a wrong number of names. TypeError: not names at all.
+    """
+    if not isinstance(padding_mode, str) and not is_sequence(padding_mode):
+        raise TypeError(
+            f"padding_mode={show(padding_mode)}: must be a name or a sequence of {rank} names"
+        )
+    names = (padding_mode,) * rank if isinstance(padding_mode, str) else tuple(padding_mode)
+    if len(names) != rank:
+        raise ValueError(
+            f"padding_mode={show(padding_mode)}: must be one name, or {rank} names, "
+            "one for each axis"
+        )
+    for name in names:
+        if not isinstance(name, str) or name not in MODES:
+            raise ValueError(
+                f"padding_mode={show(padding_mode)}: must be one of {', '.join(MODES)}"
+            )
+    return tuple(str(name) for name in names)

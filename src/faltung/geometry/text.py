@@ -1,0 +1,144 @@
+"""One problem on one line: "n1 c3>64 224x224 k7 s2 p3" and the ConvSpec that it means.
+
+Words, in any order, each at most once; those in brackets may be left out:
+
+224x224     size of each axis; their number is the rank
+c3>64       channels in > out
+k7 k3x5     kernel, one number for all axes or one for each
+[n1]        batch
+[s1] [s1x2] stride                          [d1] [d2x1] dilation
+[p0]        padding: p3, p1x2 (one for each axis), p(0,1)x(1,1) (before, after), or a name of
+            padding.py: psame, pvalid, psame_upper, psame_lower, pcausal, also psamexvalid
+[g1]        groups
+[m:zeros]   padding mode, one or one for each axis: m:circular, m:zeros,circular
+[f32]       f64 for float64                 [flip] true convolution
+"""
+
+import re
+from collections.abc import Iterable
+
+from faltung.geometry.conv import ConvSpec, conv_spec
+from faltung.geometry.padding import NAMES
+
+FORM = "n1 c3>64 224x224 k7 s2 p3"  # what the error messages show
+_NUMBERS = r"[0-9]+(?:x[0-9]+)*"
+_PAD = rf"(?:[0-9]+|\([0-9]+,[0-9]+\)|{'|'.join(sorted(NAMES, key=len, reverse=True))})"
+_WORDS = {
+    "size": re.compile(rf"({_NUMBERS})"),
+    "channels": re.compile(r"c([0-9]+>[0-9]+)"),
+    "kernel": re.compile(rf"k({_NUMBERS})"),
+    "batch": re.compile(r"n([0-9]+)"),
+    "stride": re.compile(rf"s({_NUMBERS})"),
+    "dilation": re.compile(rf"d({_NUMBERS})"),
+    "padding": re.compile(rf"p({_PAD}(?:x{_PAD})*)"),
+    "groups": re.compile(r"g([0-9]+)"),
+    "padding_mode": re.compile(r"m:([a-z_]+(?:,[a-z_]+)*)"),
+    "dtype": re.compile(r"f(32|64)"),
+    "flip": re.compile(r"(flip)"),
+}
+
+
+def parse(text: str) -> ConvSpec:
+    """The spec that `text` means. ValueError: a word that means nothing, is missing or comes twice,
+    or numbers that make no convolution. TypeError: not a text."""
+    if not isinstance(text, str):
+        raise TypeError(f"text={text!r}: must be a str such as {FORM!r}")
+    words = _sort(text)
+    for need in ("size", "channels", "kernel"):
+        if need not in words:
+            raise ValueError(f"text={text!r}: has no {need}; write it as in {FORM!r}")
+    size = _numbers(words["size"])
+    c_in, c_out = (int(number) for number in words["channels"].split(">"))
+    kernel, groups = _numbers(words["kernel"]), int(words.get("groups", "1"))
+    if len(kernel) not in (1, len(size)):
+        raise ValueError(f"kernel={kernel}: must be one int, or {len(size)}, one for each axis")
+    if len(kernel) == 1:
+        kernel *= len(size)
+    if groups < 1 or c_in % groups:
+        raise ValueError(f"groups={groups}: must divide the input channels, {c_in}")
+    names = words.get("padding_mode", "zeros").split(",")
+    return conv_spec(
+        (int(words.get("batch", "1")), c_in, *size),
+        (c_out, c_in // groups, *kernel),
+        stride=_one_or_all(words.get("stride", "1")),
+        padding=_padding(words.get("padding", "0")),
+        dilation=_one_or_all(words.get("dilation", "1")),
+        groups=groups,
+        padding_mode=names[0] if len(names) == 1 else names,
+        flip="flip" in words,
+        dtype="float" + words.get("dtype", "32"),
+    )
+
+
+def _sort(text: str) -> dict[str, str]:
+    """The words of `text` by what they say, without their first letters."""
+    found: dict[str, str] = {}
+    for word in text.split():
+        for name, pattern in _WORDS.items():
+            if match := pattern.fullmatch(word):
+                if name in found:
+                    raise ValueError(f"text={text!r}: {word!r} gives the {name} a second time")
+                found[name] = match[1]
+                break
+        else:
+            raise ValueError(f"text={text!r}: {word!r} means nothing; write as in {FORM!r}")
+    return found
+
+
+def _numbers(word: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in word.split("x"))
+
+
+def _one_or_all(word: str) -> int | tuple[int, ...]:
+    numbers = _numbers(word)
+    return numbers[0] if len(numbers) == 1 else numbers
+
+
+def _padding(word: str) -> str | tuple[int | str | tuple[int, ...], ...] | int:
+    # One entry is for all axes, except a pair: padding.py knows pairs only axis by axis.
+    entries = tuple(_pad(entry) for entry in re.findall(_PAD, word))
+    only = entries[0]
+    return entries if len(entries) > 1 or isinstance(only, tuple) else only
+
+
+def _pad(entry: str) -> int | str | tuple[int, ...]:
+    if entry in NAMES:
+        return entry
+    return int(entry) if entry.isdigit() else tuple(map(int, entry.strip("()").split(",")))
+
+
+def format(spec: ConvSpec) -> str:
+    """The canonical text of `spec`: batch, then what is needed, then what is not the default.
+
+    `parse` reads it back to an equal spec, but for the negative padding of adjoint specs, which
+    nobody may ask for.
+    """
+    words = [
+        f"n{spec.batch}",
+        f"c{spec.channels_in}>{spec.channels_out}",
+        _join(spec.size),
+        f"k{_fold(spec.kernel)}",
+    ]
+    pads = [str(lo) if lo == hi else f"({lo},{hi})" for lo, hi in spec.padding]
+    options = {
+        "s": _fold(spec.stride),
+        "p": _fold(pads) if spec.padding[0][0] == spec.padding[0][1] else _join(pads),
+        "d": _fold(spec.dilation),
+        "g": str(spec.groups),
+    }
+    defaults = {"s": "1", "p": "0", "d": "1", "g": "1"}
+    words += [key + word for key, word in options.items() if word != defaults[key]]
+    names = spec.padding_mode if len(set(spec.padding_mode)) > 1 else spec.padding_mode[:1]
+    words += ["m:" + ",".join(names)] * (names != ("zeros",))
+    words += ["f64"] * (spec.dtype == "float64") + ["flip"] * spec.flip
+    return " ".join(words)
+
+
+def _join(items: Iterable[object]) -> str:
+    return "x".join(str(item) for item in items)
+
+
+def _fold(items: Iterable[object]) -> str:
+    """One number where all are the same."""
+    words = [str(item) for item in items]
+    return words[0] if len(set(words)) == 1 else _join(words)
