@@ -1,0 +1,1 @@
+"""How code is kept: compiled, stored on disk, called."""

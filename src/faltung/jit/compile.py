@@ -1,0 +1,176 @@
+"""From a recipe to a callable kernel: memory, then disk, then the compiler."""
+
+import ctypes
+from collections import Counter
+from collections.abc import Iterable
+from typing import Literal, Protocol
+
+from faltung.jit import cache, llvm
+from faltung.jit.target import check, current
+from faltung.machine.table import Machine
+
+__all__ = ["Kernel", "Recipe", "counts", "kernel", "object_code", "raw"]
+
+Origin = Literal["compiled", "disk"]
+
+_ENTRY = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+
+
+class Recipe(Protocol):
+    """What one kernel is, before any code: a frozen dataclass.
+
+    `repr(recipe)` must say everything that changes the code: it is the key under which the code
+    is kept, in memory and on disk.  `emit` may read all of the machine but its `cores`.
+    """
+
+    @property
+    def symbol(self) -> str:
+        """The name of the public function in the module."""
+
+    def emit(self, machine: Machine, /) -> str:
+        """LLVM IR of a module with `void symbol(ptr params, i64 begin, i64 end)`."""
+
+
+class Kernel:
+    """Machine code in this process: `kernel(params, begin, end)` runs items begin..end.
+
+    address: of the function.  origin: "compiled" here, or loaded from "disk".
+    """
+
+    __slots__ = ("_call", "address", "machine", "origin", "recipe")
+
+    def __init__(self, recipe: Recipe, machine: Machine, address: int, origin: Origin) -> None:
+        self.recipe = recipe
+        self.machine = machine
+        self.address = address
+        self.origin = origin
+        self._call = _ENTRY(address)
+
+    def __call__(self, params: int, begin: int, end: int) -> None:
+        """Run items begin..end (half-open) with the parameters at address `params`.
+
+        The GIL is released meanwhile.
+        """
+        self._call(params, begin, end)
+
+    def llvm(self) -> str:
+        """The LLVM IR, written again from the recipe."""
+        return str(self.recipe.emit(self.machine))
+
+    def assembly(self) -> str:
+        """The assembly, compiled again from the recipe."""
+        return llvm.assembly(self.llvm(), self.machine)
+
+    def __repr__(self) -> str:
+        return f"<Kernel {self.recipe!r} on {self.machine.name}, {self.origin}>"
+
+
+_kernels: dict[tuple[str, Machine], Kernel] = {}
+_modules: dict[tuple[str, str, tuple[str, ...], Machine], dict[str, int]] = {}
+_counts: Counter[str] = Counter()
+
+
+def counts() -> dict[str, int]:
+    """How many modules this process has compiled, and how many it has loaded from disk."""
+    return {"compiled": _counts["compiled"], "disk": _counts["disk"]}
+
+
+def identity(recipe: Recipe) -> str:
+    """The text that stands for `recipe` in keys: its class with the module, and its repr.
+
+    The text and not equality: 0.0 == -0.0 and 1 == True, and the code for them differs.
+    TypeError where the repr shows an address instead of a value.
+    """
+    kind = type(recipe)
+    text = f"{kind.__module__}.{kind.__qualname__}: {recipe!r}"
+    if " at 0x" in text:
+        raise TypeError(f"recipe={text}: its repr must say what it is, not where it is")
+    return text
+
+
+def kernel(recipe: Recipe, machine: Machine | None = None) -> Kernel:
+    """The kernel of `recipe` on `machine` (default: the current one), compiled at most once.
+
+    Looked for in memory, then on disk.  Safe from several threads.  ValueError where this
+    computer cannot run code for `machine`.
+    """
+    machine = current() if machine is None else machine
+    key = identity(recipe), machine
+    found = _kernels.get(key)
+    if found is not None:
+        return found
+    with llvm.LOCK:
+        found = _kernels.get(key)
+        if found is None:
+            address, origin = _build(recipe, check(machine), key[0])
+            found = _kernels[key] = Kernel(recipe, machine, address, origin)
+        return found
+
+
+def _build(recipe: Recipe, machine: Machine, text: str) -> tuple[int, Origin]:
+    symbol = recipe.symbol
+    parts = ["kernel", text, symbol]
+    ir = ""
+    if not cache.covers(type(recipe).__module__):
+        # The source of a recipe from elsewhere is not in the fingerprint: its code is the key.
+        ir = str(recipe.emit(machine))
+        parts.append(ir)
+    key = cache.key(*parts, machine.code_key, llvm.versions())
+    known = _load(key, (symbol,))
+    if known is not None:
+        return known[symbol], "disk"
+    try:
+        code = llvm.object_code(ir or str(recipe.emit(machine)), machine)
+    except RuntimeError as error:
+        error.add_note(f"while compiling {text} for {machine}")
+        raise
+    return _keep(key, code, (symbol,))[symbol], "compiled"
+
+
+def _load(key: str | None, symbols: tuple[str, ...]) -> dict[str, int] | None:
+    code = None if key is None else cache.load(key)
+    if code is None:
+        return None
+    try:
+        addresses = llvm.link(code, symbols)
+    except RuntimeError:  # intact, but not what we would have written: compile again
+        return None
+    _counts["disk"] += 1
+    return addresses
+
+
+def _keep(key: str | None, code: bytes, symbols: tuple[str, ...]) -> dict[str, int]:
+    """Link first: what cannot be linked is not worth keeping."""
+    addresses = llvm.link(code, symbols)
+    _counts["compiled"] += 1
+    if key is not None:
+        cache.store(key, code)
+    return addresses
+
+
+def object_code(recipe: Recipe, machine: Machine) -> bytes:
+    """The object file of `recipe` for any machine, also one that this computer cannot run."""
+    return llvm.object_code(str(recipe.emit(machine)), machine)
+
+
+def raw(
+    name: str, ir: str, symbols: Iterable[str], machine: Machine | None = None
+) -> dict[str, int]:
+    """Addresses of `symbols` in a hand-written module of LLVM IR, loaded once in a process.
+
+    name: for people, and part of the key.  Kept on disk as kernels are.
+    """
+    machine = current() if machine is None else machine
+    wanted = tuple(symbols)
+    where = name, ir, wanted, machine
+    with llvm.LOCK:
+        found = _modules.get(where)
+        if found is None:
+            check(machine)
+            parts = "raw", name, ir, *wanted, machine.code_key, llvm.versions()
+            key = cache.key(*parts)
+            found = _load(key, wanted)
+            if found is None:
+                found = _keep(key, llvm.object_code(ir, machine), wanted)
+            _modules[where] = found
+        return dict(found)

@@ -1,0 +1,100 @@
+"""The processors that kernels are written for: one row each, data only.
+
+A row says how wide a vector is, how many of them the processor holds, and whether it has a fused
+multiply-add and lane masks.  The code generator reads these and nothing else, so a new processor
+is a new row.  Cache sizes and cores are those of an ordinary processor of the kind; `describe`
+(in `detect`) replaces them by what this computer reports.
+"""
+
+from dataclasses import dataclass, replace
+
+_BYTES = {"float32": 4, "float64": 8}
+_X86 = "x86_64-unknown-linux-gnu"
+_ARM = "aarch64-unknown-linux-gnu"
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One processor, as data.
+
+    triple, cpu, features: as LLVM names them; `features` is "+a,-b".
+    vector_bytes: bytes in one vector; registers: how many vectors are held at once.
+    fma: has a fused multiply-add; masks: has hardware lane masks.
+    l1, l2: data cache of one core, bytes.  cores: processors that this process may use.
+    """
+
+    name: str
+    triple: str
+    cpu: str
+    features: str
+    vector_bytes: int
+    registers: int
+    fma: bool
+    masks: bool
+    l1: int
+    l2: int
+    cores: int
+
+    def lanes(self, dtype: str) -> int:
+        """Elements of `dtype` ("float32" or "float64") in one vector."""
+        if dtype not in _BYTES:
+            raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(_BYTES)}")
+        return self.vector_bytes // _BYTES[dtype]
+
+    @property
+    def arch(self) -> str:
+        """The first word of the triple, with its many spellings made one."""
+        word = self.triple.split("-", 1)[0]
+        return {"amd64": "x86_64", "arm64": "aarch64"}.get(word, word)
+
+    @property
+    def enabled(self) -> frozenset[str]:
+        """The features that `features` switches on."""
+        return frozenset(f[1:] for f in self.features.split(",") if f.startswith("+"))
+
+    @property
+    def code_key(self) -> str:
+        """Everything that may change the code of a kernel; the number of cores may not."""
+        return repr(replace(self, cores=1))
+
+    def __str__(self) -> str:
+        has = [word for word, yes in (("fma", self.fma), ("masks", self.masks)) if yes]
+        return (
+            f"{self.name}: {self.arch} {self.cpu}, {self.registers} vectors of "
+            f"{self.vector_bytes} bytes{''.join(', ' + word for word in has)}, "
+            f"L1 {self.l1 // 1024} KiB, L2 {self.l2 // 1024} KiB, {self.cores} cores"
+        )
+
+
+# The features are written out, on and off: a hypervisor can make LLVM take the processor for
+# another, and what decides is what it can do, not what it is called.  The cpu names are the
+# levels of the x86-64 psABI; they only choose a schedule.
+_SSE_ON = "+cx8,+fxsr,+mmx,+sse,+sse2"
+_AVX2_ON = _SSE_ON + (
+    ",+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
+)
+_AVX512_ON = _AVX2_ON + ",+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
+
+_K = 1024
+AVX512 = Machine("avx512", _X86, "x86-64-v4", _AVX512_ON, 64, 32, True, True, 32 * _K, 1024 * _K, 1)
+AVX2 = Machine(
+    "avx2", _X86, "x86-64-v3", _AVX2_ON + ",-avx512f", 32, 16, True, False, 32 * _K, 256 * _K, 1
+)
+SSE = Machine(
+    "sse", _X86, "x86-64", _SSE_ON + ",-sse3,-avx", 16, 16, False, False, 32 * _K, 256 * _K, 1
+)
+NEON = Machine("neon", _ARM, "generic", "+neon", 16, 32, True, False, 32 * _K, 512 * _K, 1)
+# The triple of `generic` is filled in from the computer that it runs on.
+GENERIC = Machine("generic", "", "generic", "", 16, 16, False, False, 32 * _K, 256 * _K, 1)
+
+# Widest first: a computer is described by the first row all of whose features it has.
+ROWS: tuple[Machine, ...] = (AVX512, AVX2, SSE, NEON, GENERIC)
+NAMES: tuple[str, ...] = tuple(row.name for row in ROWS)
+
+
+def row(name: str) -> Machine:
+    """The row called `name`.  ValueError lists the names that there are."""
+    for machine in ROWS:
+        if machine.name == name:
+            return machine
+    raise ValueError(f"machine={name!r}: must be one of {', '.join(NAMES)}")
