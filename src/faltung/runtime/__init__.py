@@ -1,0 +1,1 @@
+"""What kernels run with: the thread team, and aligned memory."""

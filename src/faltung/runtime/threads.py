@@ -1,0 +1,70 @@
+"""How many threads convolutions use: as asked for, as the environment says, or one a core."""
+
+import operator
+import os
+import warnings
+from collections.abc import Mapping
+from typing import SupportsIndex
+
+from faltung.machine.detect import cores
+from faltung.runtime.layout import LIMIT
+
+# Ours first: it can then say something else than what the OpenMP libraries beside us are told.
+VARIABLES = ("FALTUNG_NUM_THREADS", "OMP_NUM_THREADS")
+
+_chosen: int | None = None
+
+
+def set_threads(n: SupportsIndex) -> None:
+    """Use `n` threads, the calling one included, from now on, in every Python thread.
+
+    n: 1 to 1024; more than there are cores is allowed, and slower. A convolution that runs at the
+    moment ends with the number it began with. The results have the same bits for every `n`.
+    TypeError unless `n` is an integer, ValueError unless it is in range.
+    """
+    global _chosen
+    _chosen = checked(n)
+
+
+def get_threads() -> int:
+    """The number of threads that convolutions use.
+
+    What `set_threads` was last given; else FALTUNG_NUM_THREADS, else OMP_NUM_THREADS, both read at
+    the first call; else the number of cores that this process may use (its CPU affinity).
+    """
+    global _chosen
+    if _chosen is None:
+        _chosen = default_threads(os.environ)
+    return _chosen
+
+
+def checked(n: SupportsIndex) -> int:
+    """`n` as an int; TypeError or ValueError as `set_threads` says."""
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"n={n!r}: the number of threads must be an integer")
+    number = operator.index(n)
+    if not 1 <= number <= LIMIT:
+        raise ValueError(f"n={number}: the number of threads must be from 1 to {LIMIT}")
+    return number
+
+
+def default_threads(environ: Mapping[str, str]) -> int:
+    """The number of threads when nobody has called `set_threads`.
+
+    A variable holds a number from 1 to 1024, or as OpenMP allows a list ("4,2": nested levels), of
+    which the first counts. Empty is unset; anything else is passed over with a RuntimeWarning.
+    """
+    for name in VARIABLES:
+        text = environ.get(name, "").strip()
+        if not text:
+            continue
+        first = text.split(",", 1)[0].strip()
+        # isdecimal would let through digits of other scripts, int() also "1_0" and "+4".
+        if first.isascii() and first.isdigit() and len(first) < 9 and 1 <= int(first) <= LIMIT:
+            return int(first)
+        warnings.warn(
+            f"{name}={text!r}: ignored, the number of threads must be from 1 to {LIMIT}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return min(cores(), LIMIT)
