@@ -1,0 +1,1 @@
+"""How code is written: loops, vectors, masks and tiles over the text of LLVM IR."""

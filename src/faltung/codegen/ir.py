@@ -1,0 +1,210 @@
+"""LLVM IR as text: modules, functions, whole numbers, addresses and loops.
+
+Text, because llvmlite's own builder refuses vectors in ``llvm.fma`` and has no bfloat type, and
+because writing text takes a fifth of the time. A value is its name (``"%12"``) or a constant
+(``"7"``); whole numbers are ``i64``, addresses ``ptr``. Every method that makes a value returns its
+name.
+
+Offsets are counted in elements and go through ``getelementptr``: addresses computed as integers are
+something that LLVM may miscompile.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+Index = str | int
+
+
+class Module:
+    """The text of one LLVM module: declarations of intrinsics, then functions."""
+
+    def __init__(self) -> None:
+        self._declarations: dict[str, str] = {}
+        self._functions: list[Function] = []
+
+    def declare(self, name: str, result: str, *arguments: str) -> str:
+        """Declare an external function by the types of its result and arguments, once."""
+        self._declarations[name] = f"declare {result} @{name}({', '.join(arguments)})"
+        return f"@{name}"
+
+    def function(
+        self, name: str, arguments: Sequence[tuple[str, str]], *, public: bool = False
+    ) -> "Function":
+        """Open a ``void`` function; ``arguments`` are (type, name) pairs, named ``%name`` inside."""
+        made = Function(self, name, arguments, public)
+        self._functions.append(made)
+        return made
+
+    def __str__(self) -> str:
+        return "\n".join([*self._declarations.values(), *map(str, self._functions)]) + "\n"
+
+
+@dataclass
+class Loop:
+    """An open loop: its index, the values carried into this turn, and, once closed, the results."""
+
+    index: str
+    values: list[str]
+    label: str
+    results: list[str] = field(default_factory=list)
+    _next: list[str] | None = None
+
+    def carry(self, values: Sequence[str]) -> None:
+        """Hand these values to the next turn."""
+        self._next = list(values)
+
+
+class Function:
+    """One function under construction; instructions are appended to the current block."""
+
+    def __init__(
+        self, module: Module, name: str, arguments: Sequence[tuple[str, str]], public: bool
+    ) -> None:
+        self.module = module
+        self.name = name
+        self._head = (
+            f"define {'' if public else 'internal '}void @{name}"
+            f"({', '.join(f'{kind} %{label}' for kind, label in arguments)})"
+            f"{' nounwind' if public else ' nounwind noinline'} {{"
+        )
+        self._lines = ["entry:"]
+        self._block = "entry"
+        self._count = 0
+
+    def __str__(self) -> str:
+        return "\n".join([self._head, *self._lines, "  ret void", "}"])
+
+    def emit(self, text: str) -> None:
+        """Append an instruction without a result."""
+        self._lines.append("  " + text)
+
+    def value(self, text: str) -> str:
+        """Append an instruction and return the name of its result."""
+        self._count += 1
+        name = f"%v{self._count}"
+        self._lines.append(f"  {name} = {text}")
+        return name
+
+    def call(self, callee: str, arguments: Sequence[tuple[str, Index]]) -> None:
+        self.emit(
+            f"call void @{callee}({', '.join(f'{kind} {value}' for kind, value in arguments)})"
+        )
+
+    # Whole numbers -------------------------------------------------------------------------------
+
+    def add(self, a: Index, b: Index) -> str:
+        return str(a) if str(b) == "0" else self.value(f"add i64 {a}, {b}")
+
+    def sub(self, a: Index, b: Index) -> str:
+        return self.value(f"sub i64 {a}, {b}")
+
+    def mul(self, a: Index, b: Index) -> str:
+        return str(a) if str(b) == "1" else self.value(f"mul i64 {a}, {b}")
+
+    def divmod(self, a: Index, b: Index) -> tuple[str, str]:
+        """Quotient and remainder of numbers that are not negative."""
+        quotient = self.value(f"udiv i64 {a}, {b}")
+        return quotient, self.sub(a, self.mul(quotient, b))
+
+    def minimum(self, a: Index, b: Index) -> str:
+        less = self.value(f"icmp slt i64 {a}, {b}")
+        return self.value(f"select i1 {less}, i64 {a}, i64 {b}")
+
+    # Memory --------------------------------------------------------------------------------------
+
+    def at(self, base: str, offset: Index, element: str) -> str:
+        """The address ``offset`` elements after ``base``."""
+        return (
+            base
+            if str(offset) == "0"
+            else self.value(f"getelementptr {element}, ptr {base}, i64 {offset}")
+        )
+
+    def word(self, table: str, position: Index) -> str:
+        """Entry ``position`` of a table of 64-bit numbers."""
+        return self.value(f"load i64, ptr {self.at(table, position, 'i64')}, align 8")
+
+    def pointer(self, table: str, position: Index) -> str:
+        """Entry ``position`` of a table, read as an address."""
+        return self.value(f"load ptr, ptr {self.at(table, position, 'i64')}, align 8")
+
+    # Control -------------------------------------------------------------------------------------
+
+    def _label(self, hint: str) -> str:
+        self._count += 1
+        return f"{hint}{self._count}"
+
+    def _open(self, label: str) -> None:
+        self._lines.append(f"{label}:")
+        self._block = label
+
+    @contextmanager
+    def loop(
+        self,
+        start: Index,
+        stop: Index,
+        carried: Sequence[tuple[str, str]] = (),
+        *,
+        step: Index = 1,
+        runs: bool = False,
+    ) -> Iterator[Loop]:
+        """``for index in range(start, stop, step)`` with values carried from turn to turn.
+
+        ``carried`` are (type, first value) pairs. ``runs=True`` promises at least one turn: the
+        test then stands at the foot, which saves a branch a turn in the innermost loops.
+        """
+        head, body, done = self._label("head"), self._label("body"), self._label("done")
+        before = self._block
+        self.emit(f"br label %{head}")
+        self._open(head)
+        names = [f"%{head}.{i}" for i in range(len(carried) + 1)]
+        phis = len(self._lines)
+        self._lines += [""] * len(names)
+        if not runs:
+            more = self.value(f"icmp slt i64 {names[0]}, {stop}")
+            self.emit(f"br i1 {more}, label %{body}, label %{done}")
+            self._open(body)
+        loop = Loop(names[0], names[1:], head)
+        yield loop
+        following = loop.values if loop._next is None else loop._next
+        index = self.value(f"add i64 {names[0]}, {step}")
+        latch = self._block
+        if runs:
+            more = self.value(f"icmp slt i64 {index}, {stop}")
+            self.emit(f"br i1 {more}, label %{head}, label %{done}")
+        else:
+            self.emit(f"br label %{head}")
+        kinds = [("i64", str(start)), *carried]
+        for i, (kind, first) in enumerate(kinds):
+            last = [index, *following][i]
+            self._lines[phis + i] = (
+                f"  {names[i]} = phi {kind} [{first}, %{before}], [{last}, %{latch}]"
+            )
+        self._open(done)
+        loop.results = list(following) if runs else names[1:]
+
+    @contextmanager
+    def when(self, condition: str) -> Iterator[None]:
+        """The instructions inside run only where ``condition`` (an ``i1``) holds."""
+        inside, after = self._label("then"), self._label("after")
+        self.emit(f"br i1 {condition}, label %{inside}, label %{after}")
+        self._open(inside)
+        yield
+        self.emit(f"br label %{after}")
+        self._open(after)
+
+    def switch(self, selector: str, cases: Sequence[Callable[[], None]]) -> None:
+        """Run the case numbered ``selector``; the last stands for every other number too."""
+        if len(cases) == 1:
+            cases[0]()
+            return
+        labels = [self._label("case") for _ in cases]
+        after = self._label("after")
+        table = " ".join(f"i64 {i}, label %{label}" for i, label in enumerate(labels[:-1]))
+        self.emit(f"switch i64 {selector}, label %{labels[-1]} [{table}]")
+        for label, case in zip(labels, cases, strict=True):
+            self._open(label)
+            case()
+            self.emit(f"br label %{after}")
+        self._open(after)

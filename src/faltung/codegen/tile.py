@@ -1,0 +1,81 @@
+"""The tile: one outer product held in registers, the inner loop of nearly every method.
+
+``acc[p][q] += a[p] * b[q]`` with ``p`` rows and ``q`` vectors. Methods differ in where ``a`` and
+``b`` come from; this file knows only how many accumulators a machine holds and in which order to
+write the products.
+"""
+
+from collections.abc import Callable, Collection
+from functools import cache
+
+from faltung.codegen.vectors import Vectors
+from faltung.machine.table import Machine
+
+Accumulators = list[list[str]]
+
+
+def budget(machine: Machine) -> int:
+    """Accumulators that fit beside the operands: LLVM spills when every register is live.
+
+    28 of 32, as measured on AVX-512; 12 of 16 (one less without FMA, whose product needs a
+    register).
+    """
+    if machine.registers >= 32:
+        return 28
+    return 12 if machine.fma else 10
+
+
+@cache
+def rows_for(machine: Machine, vectors: int) -> int:
+    """The most rows beside ``vectors`` vectors in the register budget; at least one."""
+    return max(1, budget(machine) // vectors)
+
+
+def split(length: int, most: int) -> list[tuple[int, int]]:
+    """``length`` in the fewest parts of at most ``most``: (size, count) pairs, sizes one apart at
+    most.
+
+    Balanced, because a short last tile runs no faster than a long one needs: 32 by 14 is 11 + 11 +
+    10.
+    """
+    parts = -(-length // most)
+    if not parts:
+        return []
+    small, larger = divmod(length, parts)
+    return [pair for pair in ((small + 1, larger), (small, parts - larger)) if all(pair)]
+
+
+def zeros(vectors: Vectors, rows: int, columns: int) -> Accumulators:
+    return [[vectors.zero] * columns for _ in range(rows)]
+
+
+def outer_product(
+    vectors: Vectors,
+    acc: Accumulators,
+    load_a: Callable[[int], str],
+    load_b: Callable[[int], str],
+    rows: Collection[int] | None = None,
+) -> Accumulators:
+    """One rank-one update of ``acc``; ``rows`` names the rows that take part (all by default).
+
+    The vectors ``b`` are loaded first and stay; each ``a`` is used as soon as it is loaded, so that
+    one register serves them all.
+    """
+    columns = len(acc[0])
+    b = [load_b(q) for q in range(columns)]
+    made = [list(row) for row in acc]
+    for p in range(len(acc)) if rows is None else sorted(rows):
+        a = load_a(p)
+        for q in range(columns):
+            made[p][q] = vectors.multiply_add(a, b[q], made[p][q])
+    return made
+
+
+def flat(vectors: Vectors, acc: Accumulators) -> list[tuple[str, str]]:
+    """The accumulators as (type, value) pairs for ``Function.loop``."""
+    return [(vectors.type, value) for row in acc for value in row]
+
+
+def shaped(values: list[str], columns: int) -> Accumulators:
+    """Back from the flat list."""
+    return [values[i : i + columns] for i in range(0, len(values), columns)]

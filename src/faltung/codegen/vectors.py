@@ -1,0 +1,215 @@
+"""Vectors of one machine and one dtype: loads, stores, masks, gathers, multiply-add, transposition."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faltung.codegen.ir import Function, Index
+from faltung.machine.table import Machine
+
+ELEMENTS = {"float32": ("float", 4, "f32"), "float64": ("double", 8, "f64")}
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """The vector vocabulary for a function: ``lanes`` elements of ``element`` in each value."""
+
+    function: Function
+    machine: Machine
+    dtype: str
+
+    @property
+    def lanes(self) -> int:
+        return self.machine.lanes(self.dtype)
+
+    @property
+    def element(self) -> str:
+        return ELEMENTS[self.dtype][0]
+
+    @property
+    def bytes(self) -> int:
+        return ELEMENTS[self.dtype][1]
+
+    @property
+    def type(self) -> str:
+        return f"<{self.lanes} x {self.element}>"
+
+    @property
+    def flags(self) -> str:
+        """The type of a mask."""
+        return f"<{self.lanes} x i1>"
+
+    @property
+    def _suffix(self) -> str:
+        return f"v{self.lanes}{ELEMENTS[self.dtype][2]}"
+
+    @property
+    def zero(self) -> str:
+        return "zeroinitializer"
+
+    # Masks ---------------------------------------------------------------------------------------
+
+    def mask(self, lanes: Sequence[bool]) -> str:
+        """A constant mask; one flag a lane."""
+        return f"<{', '.join(f'i1 {int(flag)}' for flag in lanes)}>"
+
+    def first(self, count: int) -> str | None:
+        """A constant mask of the first ``count`` lanes; None when that is all of them."""
+        return None if count >= self.lanes else self.mask([i < count for i in range(self.lanes)])
+
+    def below(self, count: str) -> str:
+        """A mask of the first ``count`` lanes, ``count`` an ``i64`` known only at run time."""
+        capped = self.function.minimum(count, self.lanes)
+        narrow = self.function.value(f"trunc i64 {capped} to i32")
+        every = self._spread(narrow, "i32")
+        numbers = ", ".join(f"i32 {i}" for i in range(self.lanes))
+        return self.function.value(f"icmp sgt <{self.lanes} x i32> {every}, <{numbers}>")
+
+    # Memory --------------------------------------------------------------------------------------
+
+    def at(self, base: str, offset: Index) -> str:
+        return self.function.at(base, offset, self.element)
+
+    def load(self, address: str, mask: str | None = None, align: int | None = None) -> str:
+        """Neighbouring elements; lanes outside ``mask`` are zero and their memory is not touched."""
+        align = align or self.bytes
+        if mask is None:
+            return self.function.value(f"load {self.type}, ptr {address}, align {align}")
+        callee = self.function.module.declare(
+            f"llvm.masked.load.{self._suffix}.p0", self.type, "ptr", "i32", self.flags, self.type
+        )
+        return self.function.value(
+            f"call {self.type} {callee}(ptr {address}, i32 {align}, {self.flags} {mask}, "
+            f"{self.type} zeroinitializer)"
+        )
+
+    def store(
+        self, vector: str, address: str, mask: str | None = None, align: int | None = None
+    ) -> None:
+        """Store to neighbouring elements; lanes outside ``mask`` leave memory as it is."""
+        align = align or self.bytes
+        if mask is None:
+            self.function.emit(f"store {self.type} {vector}, ptr {address}, align {align}")
+            return
+        callee = self.function.module.declare(
+            f"llvm.masked.store.{self._suffix}.p0", "void", self.type, "ptr", "i32", self.flags
+        )
+        self.function.emit(
+            f"call void {callee}({self.type} {vector}, ptr {address}, i32 {align}, {self.flags} {mask})"
+        )
+
+    def _strided(self, address: str, stride: Index) -> str:
+        """The addresses of ``lanes`` elements that lie ``stride`` elements apart."""
+        numbers = ", ".join(f"i64 {i}" for i in range(self.lanes))
+        every = self._spread(str(stride), "i64")
+        offsets = self.function.value(f"mul <{self.lanes} x i64> {every}, <{numbers}>")
+        return self.function.value(
+            f"getelementptr {self.element}, ptr {address}, <{self.lanes} x i64> {offsets}"
+        )
+
+    def gather(self, address: str, stride: Index, mask: str | None = None) -> str:
+        """Elements that lie ``stride`` apart; lanes outside ``mask`` are zero and not read."""
+        where = self._strided(address, stride)
+        callee = self.function.module.declare(
+            f"llvm.masked.gather.{self._suffix}.v{self.lanes}p0",
+            self.type,
+            f"<{self.lanes} x ptr>",
+            "i32",
+            self.flags,
+            self.type,
+        )
+        return self.function.value(
+            f"call {self.type} {callee}(<{self.lanes} x ptr> {where}, i32 {self.bytes}, "
+            f"{self.flags} {mask or self.mask([True] * self.lanes)}, {self.type} zeroinitializer)"
+        )
+
+    def scatter(self, vector: str, address: str, stride: Index, mask: str | None = None) -> None:
+        """Store to elements that lie ``stride`` apart."""
+        where = self._strided(address, stride)
+        callee = self.function.module.declare(
+            f"llvm.masked.scatter.{self._suffix}.v{self.lanes}p0",
+            "void",
+            self.type,
+            f"<{self.lanes} x ptr>",
+            "i32",
+            self.flags,
+        )
+        self.function.emit(
+            f"call void {callee}({self.type} {vector}, <{self.lanes} x ptr> {where}, i32 {self.bytes}, "
+            f"{self.flags} {mask or self.mask([True] * self.lanes)})"
+        )
+
+    # Arithmetic ----------------------------------------------------------------------------------
+
+    def _spread(self, scalar: str, kind: str) -> str:
+        one = self.function.value(
+            f"insertelement <{self.lanes} x {kind}> poison, {kind} {scalar}, i64 0"
+        )
+        return self.function.value(
+            f"shufflevector <{self.lanes} x {kind}> {one}, <{self.lanes} x {kind}> poison, "
+            f"<{self.lanes} x i32> zeroinitializer"
+        )
+
+    def broadcast(self, address: str) -> str:
+        """One element of memory in every lane."""
+        scalar = self.function.value(f"load {self.element}, ptr {address}, align {self.bytes}")
+        return self._spread(scalar, self.element)
+
+    def add(self, a: str, b: str) -> str:
+        return self.function.value(f"fadd {self.type} {a}, {b}")
+
+    def multiply_add(self, a: str, b: str, c: str) -> str:
+        """``a * b + c``: rounded once where the machine has FMA, twice where it has not."""
+        if not self.machine.fma:
+            # llvm.fma would call the C library for every lane here.
+            return self.add(self.function.value(f"fmul {self.type} {a}, {b}"), c)
+        callee = self.function.module.declare(
+            f"llvm.fma.{self._suffix}", self.type, self.type, self.type, self.type
+        )
+        return self.function.value(
+            f"call {self.type} {callee}({self.type} {a}, {self.type} {b}, {self.type} {c})"
+        )
+
+    def total(self, vector: str) -> str:
+        """The sum of the lanes, halves added first: one fixed order."""
+        width = self.lanes
+        current = vector
+        while width > 1:
+            half = width // 2
+            parts = []
+            for base in (0, half):
+                numbers = ", ".join(f"i32 {base + i}" for i in range(half))
+                parts.append(
+                    self.function.value(
+                        f"shufflevector <{width} x {self.element}> {current}, "
+                        f"<{width} x {self.element}> poison, <{half} x i32> <{numbers}>"
+                    )
+                )
+            current = self.function.value(f"fadd <{half} x {self.element}> {parts[0]}, {parts[1]}")
+            width = half
+        return self.function.value(f"extractelement <1 x {self.element}> {current}, i64 0")
+
+    def shuffle(self, a: str, b: str, lanes: Sequence[int]) -> str:
+        numbers = ", ".join(f"i32 {lane}" for lane in lanes)
+        return self.function.value(
+            f"shufflevector {self.type} {a}, {self.type} {b}, <{self.lanes} x i32> <{numbers}>"
+        )
+
+    def transpose(self, rows: Sequence[str]) -> list[str]:
+        """Lanes become rows: ``lanes`` vectors in, ``lanes`` vectors out, ``lanes * log2(lanes)``
+        shuffles.
+
+        Each stage swaps the off-diagonal blocks of half the size of the stage before it (Eklundh,
+        1972).
+        """
+        n = self.lanes
+        rows = list(rows)
+        half = n // 2
+        while half:
+            low = [i if not i & half else i - half + n for i in range(n)]
+            high = [i + half if not i & half else i + n for i in range(n)]
+            for i in range(n):
+                if not i & half:
+                    a, b = rows[i], rows[i + half]
+                    rows[i], rows[i + half] = self.shuffle(a, b, low), self.shuffle(a, b, high)
+            half //= 2
+        return rows

@@ -1,0 +1,87 @@
+"""Tables of addresses: where each output row begins and which taps it has.
+
+All axes but the last are walked through tables, so that a kernel's code is the same for every rank,
+size, padding and padding mode: a tap in zeros is not in the list, a tap in a reflected border is an
+entry that points to the row it mirrors. Rows with the same pattern of taps share it.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from faltung.methods.correlation import Window
+from faltung.methods.step import Table, table
+
+# One axis at one output: (tap, input offset relative to the first present tap).
+Pattern = tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """``rows``: (input base, output offset, first pattern entry, entries); ``patterns``: (input,
+    weight) offsets.
+    """
+
+    rows: Table
+    patterns: Table
+
+
+def rows_of(windows: Sequence[Window], inner: Sequence[int], weight_step: int) -> Rows:
+    """The rows over ``windows`` (all axes but the last, first one slowest).
+
+    ``inner``: input offsets of the last axis's taps that go through the table (``[0]`` where the
+    kernel unrolls them). The weights of entry ``i`` of all taps begin at ``i * weight_step``.
+    """
+    per_axis = [_axis(window) for window in windows]
+    bases = np.zeros(1, dtype=np.int64)
+    outs = np.zeros(1, dtype=np.int64)
+    kinds = np.zeros(1, dtype=np.int64)
+    for window, (origin, number, patterns) in zip(windows, per_axis, strict=True):
+        positions = np.arange(window.axis.output, dtype=np.int64) * window.out
+        bases = (bases[:, None] + origin).ravel()
+        outs = (outs[:, None] + positions).ravel()
+        kinds = (kinds[:, None] * len(patterns) + number).ravel()
+    spans, entries = _combined(
+        windows, [patterns for _, _, patterns in per_axis], inner, weight_step
+    )
+    rows = np.stack([bases, outs, spans[kinds, 0], spans[kinds, 1]], axis=1)
+    return Rows(table(rows, 4), table(entries, 2))
+
+
+def _axis(window: Window) -> tuple[Table, Table, list[Pattern]]:
+    """For each output of one axis: its input offset and the number of its pattern; and the
+    patterns.
+    """
+    axis = window.axis
+    origin = np.zeros(axis.output, dtype=np.int64)
+    number = np.zeros(axis.output, dtype=np.int64)
+    seen: dict[Pattern, int] = {}
+    for o in range(axis.output):
+        first = o * axis.stride - axis.lo
+        present = [(k, axis.source(first + k * axis.dilation)) for k in range(axis.kernel)]
+        taps = [(k, where * window.x) for k, where in present if where is not None]
+        origin[o] = taps[0][1] if taps else 0
+        pattern = tuple((k, where - int(origin[o])) for k, where in taps)
+        number[o] = seen.setdefault(pattern, len(seen))
+    return origin, number, list(seen)
+
+
+def _combined(
+    windows: Sequence[Window], patterns: list[list[Pattern]], inner: Sequence[int], weight_step: int
+) -> tuple[Table, list[tuple[int, int]]]:
+    """Patterns of all axes together: (first entry, entries) of each combination, and the entries."""
+    spans: list[tuple[int, int]] = []
+    entries: list[tuple[int, int]] = []
+    for combination in itertools.product(*patterns):
+        start = len(entries)
+        for taps in itertools.product(*combination):
+            number = 0
+            for window, (k, _) in zip(windows, taps, strict=True):
+                number = number * window.axis.kernel + k
+            offset = sum(where for _, where in taps)
+            for k, where in enumerate(inner):
+                entries.append((offset + where, (number * len(inner) + k) * weight_step))
+        spans.append((start, len(entries) - start))
+    return table(spans, 2), entries

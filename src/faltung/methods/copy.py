@@ -1,0 +1,252 @@
+"""Copies that change the order: weights packed into blocks, inputs padded or transposed, gradients
+unpacked.
+
+One shape of loop serves them all: for each outer entry ``o`` and each run ``j``, ``count`` elements
+go from ``src + o.src + j.src + a * stride`` to ``dst + o.dst + j.dst + a`` and the rest up to
+``fill`` becomes zero. Offsets come from tables, so padding of any mode is an entry that points
+elsewhere, or nowhere (a zero).
+
+``runs``       neighbouring elements stay neighbours;
+``gather``     elements that lie ``stride`` apart become neighbours;
+``transpose``  as ``gather`` where the entries ``j`` are neighbours in the source: blocks of
+               lanes x lanes elements are turned in registers, each cache line read once;
+``untranspose`` the other way: neighbours ``a`` of the source go ``stride`` apart in the
+               destination, where the entries ``j`` are neighbours.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from faltung.codegen.ir import Function, Module
+from faltung.codegen.vectors import Vectors
+from faltung.machine.table import Machine
+from faltung.methods.step import MISSING, Operand, Step, Table, table
+
+# Runs handled by one item of work: enough to hide the bookkeeping, few enough to share.
+CHUNK = 64
+
+WORDS = ("src", "dst", "outer", "runs", "outer_table", "run_table", "stride", "fill", "chunk")
+
+
+@dataclass(frozen=True)
+class Copy:
+    """The recipe of a copy; ``mode`` as in the head of this file."""
+
+    dtype: str
+    mode: str
+
+    @property
+    def symbol(self) -> str:
+        return f"copy_{self.mode}_{self.dtype}"
+
+    def emit(self, machine: Machine) -> str:
+        module = Module()
+        f = module.function(
+            self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
+        )
+        v = Vectors(f, machine, self.dtype)
+        word = {name: f.word("%words", i) for i, name in enumerate(WORDS) if i in (2, 3, 6, 7, 8)}
+        for i, name in enumerate(WORDS):
+            if name not in word:
+                word[name] = f.pointer("%words", i)
+        more = f.add(word["runs"], f.sub(word["chunk"], 1))
+        pieces = f.value(f"sdiv i64 {more}, {word['chunk']}")
+        with f.loop("%begin", "%end") as item:
+            o, piece = f.divmod(item.index, pieces)
+            entry = f.at(word["outer_table"], f.mul(o, 2), "i64")
+            src, dst = v.at(word["src"], f.word(entry, 0)), v.at(word["dst"], f.word(entry, 1))
+            first = f.mul(piece, word["chunk"])
+            last = f.minimum(f.add(first, word["chunk"]), word["runs"])
+            body = {
+                "runs": _runs,
+                "gather": _runs,
+                "transpose": _transpose,
+                "untranspose": _untranspose,
+            }
+            body[self.mode](v, word, src, dst, first, last, self.mode)
+        return str(module)
+
+
+def _entry(f: Function, word: dict[str, str], j: str) -> tuple[str, str, str]:
+    """Source offset, destination offset and length of run ``j``."""
+    at = f.at(word["run_table"], f.mul(j, 3), "i64")
+    return f.word(at, 0), f.word(at, 1), f.word(at, 2)
+
+
+def _runs(
+    v: Vectors, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
+) -> None:
+    f = v.function
+    with f.loop(first, last) as j:
+        run_src, run_dst, count = _entry(f, word, j.index)
+        missing = f.value(f"icmp eq i64 {run_src}, {MISSING}")
+        available = f.value(f"select i1 {missing}, i64 0, i64 {count}")
+        offset = f.value(f"select i1 {missing}, i64 0, i64 {run_src}")
+        read, write = v.at(src, offset), v.at(dst, run_dst)
+        whole = f.mul(f.value(f"sdiv i64 {available}, {v.lanes}"), v.lanes)
+
+        def fetch(a: str, mask: str | None, read: str = read) -> str:
+            if mode == "runs":
+                return v.load(v.at(read, a), mask)
+            return v.gather(v.at(read, f.mul(a, word["stride"])), word["stride"], mask)
+
+        with f.loop(0, whole, step=v.lanes) as a:
+            v.store(fetch(a.index, None), v.at(write, a.index))
+        length = f.value(
+            f"call i64 {f.module.declare('llvm.smax.i64', 'i64', 'i64', 'i64')}"
+            f"(i64 {count}, i64 {word['fill']})"
+        )
+        with f.loop(whole, length, step=v.lanes) as a:
+            got = fetch(a.index, v.below(f.sub(available, a.index)))
+            v.store(got, v.at(write, a.index), v.below(f.sub(length, a.index)))
+
+
+def _transpose(
+    v: Vectors, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
+) -> None:
+    """Rows ``a`` of neighbouring ``j`` -> for each ``j`` a run of neighbouring ``a``."""
+    f, n = v.function, v.lanes
+    _, _, count = _entry(f, word, first)
+    origin, _, _ = _entry(f, word, first)
+    with f.loop(0, count, step=n) as a, f.loop(first, last, step=n) as j:
+        left, rows_left = f.sub(last, j.index), f.sub(count, a.index)
+        along = f.add(origin, f.sub(j.index, first))
+        corner = v.at(src, f.add(f.mul(a.index, word["stride"]), along))
+        columns = v.below(left)
+        rows = []
+        for i in range(n):
+            # Past the last row the mask is empty: the load touches nothing and gives zeros.
+            inside = f.value(f"icmp sgt i64 {rows_left}, {i}")
+            mask = f.value(f"select i1 {inside}, {v.flags} {columns}, {v.flags} zeroinitializer")
+            rows.append(v.load(v.at(corner, f.mul(word["stride"], i)), mask))
+        filled = f.value(
+            f"call i64 {f.module.declare('llvm.smax.i64', 'i64', 'i64', 'i64')}"
+            f"(i64 {count}, i64 {word['fill']})"
+        )
+        mask = v.below(f.sub(filled, a.index))
+        for i, row in enumerate(v.transpose(rows)):
+            with f.when(f.value(f"icmp sgt i64 {left}, {i}")):
+                _, run_dst, _ = _entry(f, word, f.add(j.index, i))
+                v.store(row, v.at(dst, f.add(run_dst, a.index)), mask)
+
+
+def _untranspose(
+    v: Vectors, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
+) -> None:
+    """For each ``j`` a run of neighbouring ``a`` -> rows ``a`` of neighbouring ``j``."""
+    f, n = v.function, v.lanes
+    _, origin, count = _entry(f, word, first)
+    with f.loop(0, count, step=n) as a, f.loop(first, last, step=n) as j:
+        left, rows_left = f.sub(last, j.index), f.sub(count, a.index)
+        mask = v.below(rows_left)
+        rows = []
+        for i in range(n):
+            # Past the last run its table entry is not read: the last one is read again and masked
+            # away.
+            inside = f.value(f"icmp sgt i64 {left}, {i}")
+            index = f.value(f"select i1 {inside}, i64 {f.add(j.index, i)}, i64 {first}")
+            run_src, _, _ = _entry(f, word, index)
+            lanes = f.value(f"select i1 {inside}, {v.flags} {mask}, {v.flags} zeroinitializer")
+            rows.append(v.load(v.at(src, f.add(run_src, a.index)), lanes))
+        columns = v.below(left)
+        along = f.add(origin, f.sub(j.index, first))
+        for i, row in enumerate(v.transpose(rows)):
+            with f.when(f.value(f"icmp sgt i64 {rows_left}, {i}")):
+                offset = f.mul(f.add(a.index, i), word["stride"])
+                v.store(row, v.at(dst, f.add(offset, along)), columns)
+
+
+def copy(
+    dtype: str,
+    src: Operand,
+    dst: Operand,
+    outer: Sequence[Sequence[int]] | Table,
+    runs: Sequence[Sequence[int]] | Table,
+    *,
+    stride: int = 1,
+    fill: int = 0,
+    title: str,
+    after: bool = False,
+) -> Step:
+    """A copy step that makes neighbours in ``dst``; transposes in registers where that reads lines
+    once.
+
+    ``outer``: (src, dst) offsets; ``runs``: (src or MISSING, dst, count); all in elements.
+    """
+    outer_table, run_table = table(outer, 2), table(runs, 3)
+    mode = "runs" if stride == 1 else "gather"
+    if mode == "gather":
+        turned = _neighbours(outer_table, run_table, 0)
+        if turned:
+            mode, (outer_table, run_table) = "transpose", turned
+    return _step(dtype, mode, src, dst, outer_table, run_table, stride, fill, title, after)
+
+
+def spread(
+    dtype: str,
+    src: Operand,
+    dst: Operand,
+    outer: Sequence[Sequence[int]] | Table,
+    runs: Sequence[Sequence[int]] | Table,
+    *,
+    stride: int,
+    title: str,
+    after: bool = False,
+) -> Step:
+    """The other way: neighbours of ``src`` go ``stride`` apart in ``dst``."""
+    outer_table, run_table = table(outer, 2), table(runs, 3)
+    turned = _neighbours(outer_table, run_table, 1)
+    mode = "untranspose"
+    if stride == 1:
+        mode = "runs"
+    elif turned:
+        outer_table, run_table = turned
+    else:
+        # Every run alone: one column of a block, masked to a single neighbour.
+        outer_table, run_table = _alone(outer_table, run_table)
+    return _step(dtype, mode, src, dst, outer_table, run_table, stride, 0, title, after)
+
+
+def _step(
+    dtype: str,
+    mode: str,
+    src: Operand,
+    dst: Operand,
+    outer: Table,
+    runs: Table,
+    stride: int,
+    fill: int,
+    title: str,
+    after: bool,
+) -> Step:
+    pieces = -(-len(runs) // CHUNK)
+    words = (src, dst, len(outer), len(runs), outer, runs, stride, fill, CHUNK)
+    return Step(Copy(dtype, mode), len(outer) * pieces, words, title, after)
+
+
+def _neighbours(outer: Table, runs: Table, column: int) -> tuple[Table, Table] | None:
+    """The same copy with runs that are neighbours in ``column`` (0 src, 1 dst), where there are
+    such.
+    """
+    if len(runs) == 0 or (runs[:, 0] == MISSING).any() or (runs[:, 2] != runs[0, 2]).any():
+        return None
+    runs = runs[np.argsort(runs[:, column], kind="stable")]
+    breaks = np.flatnonzero(np.diff(runs[:, column]) != 1)
+    length = int(breaks[0]) + 1 if len(breaks) else len(runs)
+    if length < 4 or len(runs) % length:
+        return None
+    groups = runs[:, :2].reshape(-1, length, 2)
+    starts = groups[:, 0, :]
+    inside = groups - starts[:, None, :]
+    if (inside != inside[0]).any():
+        return None
+    wide = (outer[:, None, :] + starts[None, :, :]).reshape(-1, 2)
+    first = np.concatenate([inside[0], runs[:length, 2:]], axis=1)
+    return table(wide, 2), table(first, 3)
+
+
+def _alone(outer: Table, runs: Table) -> tuple[Table, Table]:
+    wide = (outer[:, None, :] + runs[None, :, :2]).reshape(-1, 2)
+    return table(wide, 2), table([(0, 0, int(runs[0, 2]))], 3)

@@ -1,0 +1,189 @@
+"""The canonical question: one correlation over strided arrays, whatever it was before.
+
+The forward convolution, each phase of the gradient for the input, and the transposed convolution
+all become a ``Correlation``; the gradient for the weight is the gradient of one. It holds
+everything that a method needs to write addresses: an axis and its strides together, weights by
+offset (so that ``flip`` and the taps of a phase are nothing special), arrays by strides (so that
+layouts are nothing special).
+
+``out[n, g, co, o] = sum over ci, taps k of x[n, g, ci, o*stride - lo + k*dilation] * w[g, co, ci,
+k]``
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from faltung.geometry.adjoint import Phase
+from faltung.geometry.axis import Axis
+from faltung.geometry.conv import ConvSpec
+
+Strides = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One spatial axis with its addresses, all in elements.
+
+    ``taps`` are the weight's offsets of the taps, in the order in which the axis reads them.
+    """
+
+    axis: Axis
+    x: int
+    out: int
+    taps: tuple[int, ...]
+
+    @property
+    def pointwise(self) -> bool:
+        """One output for each input position, alone."""
+        a = self.axis
+        return a.kernel == 1 and a.stride == 1 and a.lo == 0 and a.hi == 0
+
+    @property
+    def borders(self) -> bool:
+        """Some tap reads a value that is neither in the array nor zero."""
+        return self.axis.mode != "zeros" and (self.axis.lo > 0 or self.axis.hi > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Channels are counted per group; strides and bases in elements."""
+
+    dtype: str
+    batch: int
+    groups: int
+    channels_in: int
+    channels_out: int
+    windows: tuple[Window, ...]
+    x: Strides  # batch, group, channel
+    out: Strides  # batch, group, channel
+    w: Strides  # group, output channel, input channel
+    x_base: int = 0
+    out_base: int = 0
+
+    @property
+    def outputs(self) -> int:
+        """Output positions of one sample and channel."""
+        return math.prod(window.axis.output for window in self.windows)
+
+    @property
+    def taps(self) -> int:
+        return math.prod(window.axis.kernel for window in self.windows)
+
+    @property
+    def macs(self) -> int:
+        return (
+            self.batch
+            * self.groups
+            * self.channels_in
+            * self.channels_out
+            * self.outputs
+            * self.taps
+        )
+
+    def simplified(self) -> "Correlation":
+        """The same sums with fewer axes: pointwise neighbours become one axis, single positions go."""
+        windows = [w for w in self.windows if not (w.pointwise and w.axis.size == 1)]
+        base = self.x_base
+        merged: list[Window] = []
+        for window in windows:
+            last = merged[-1] if merged else None
+            if last and window.pointwise and last.pointwise and _adjacent(last, window):
+                size = last.axis.size * window.axis.size
+                merged[-1] = Window(Axis(size, 1), window.x, window.out, (0,))
+            else:
+                merged.append(window)
+        # A tap offset of an axis that went (a phase may leave one tap of several) stays in the
+        # weight's base.
+        shift = sum(w.taps[0] for w in self.windows if w.pointwise)
+        merged = [replace(w, taps=(0,)) if w.pointwise else w for w in merged]
+        if not merged:
+            merged = [Window(Axis(1, 1), 1, 1, (0,))]
+        if shift:
+            first = merged[0]
+            merged[0] = replace(first, taps=tuple(tap + shift for tap in first.taps))
+        made = replace(self, windows=tuple(merged), x_base=base)
+        return made._batch_merged()
+
+    def _batch_merged(self) -> "Correlation":
+        """Samples of a purely pointwise problem are positions like any other."""
+        (only, *others) = self.windows
+        size = only.axis.size
+        fits = self.x[0] == only.x * size and self.out[0] == only.out * size
+        if others or not only.pointwise or self.batch < 2 or not fits:
+            return self
+        window = replace(only, axis=Axis(size * self.batch, 1))
+        return replace(self, batch=1, windows=(window,))
+
+
+def _adjacent(outer: Window, inner: Window) -> bool:
+    n = inner.axis.size
+    return outer.x == inner.x * n and outer.out == inner.out * n
+
+
+def split_groups(strides: Sequence[int], channels_per_group: int) -> Strides:
+    """(batch, channel) strides -> (batch, group, channel)."""
+    batch, channel = strides
+    return batch, channel * channels_per_group, channel
+
+
+def forward(spec: ConvSpec, x: Strides, w: Strides, out: Strides) -> Correlation:
+    """The convolution itself. ``x``, ``out``: strides of (N, C, *space); ``w``: of (C_out, C_in/g,
+    *kernel).
+    """
+    windows = tuple(
+        Window(
+            axis, x[2 + i], out[2 + i], _taps(range(axis.kernel), axis.kernel, w[2 + i], spec.flip)
+        )
+        for i, axis in enumerate(spec.axes)
+    )
+    inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
+    return Correlation(
+        dtype=spec.dtype,
+        batch=spec.batch,
+        groups=spec.groups,
+        channels_in=inputs,
+        channels_out=outputs,
+        windows=windows,
+        x=split_groups(x[:2], inputs),
+        out=split_groups(out[:2], outputs),
+        w=(w[0] * outputs, w[0], w[1]),
+    )
+
+
+def input_grad_phase(
+    spec: ConvSpec, phase: Phase, grad: Strides, w: Strides, out: Strides
+) -> Correlation:
+    """One phase of the gradient for the input: it reads ``grad`` and writes every ``stride``-th
+    position.
+
+    ``spec`` has no padding mode but zeros (others are folded afterwards); ``out``: strides of the
+    gradient.
+    """
+    windows = []
+    base = 0
+    for i, part in enumerate(phase.axes):
+        if part.axis is None:
+            raise ValueError("phase without taps: nothing to correlate, the gradient there is zero")
+        # The phase already reads a flipped kernel backwards.
+        taps = tuple(k * w[2 + i] for k in part.taps)
+        windows.append(Window(part.axis, grad[2 + i], out[2 + i] * part.step, taps))
+        base += part.start * out[2 + i]
+    inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
+    return Correlation(
+        dtype=spec.dtype,
+        batch=spec.batch,
+        groups=spec.groups,
+        channels_in=outputs,
+        channels_out=inputs,
+        windows=tuple(windows),
+        x=split_groups(grad[:2], outputs),
+        out=split_groups(out[:2], inputs),
+        w=(w[0] * outputs, w[1], w[0]),
+        out_base=base,
+    )
+
+
+def _taps(taps: Sequence[int], kernel: int, stride: int, flip: bool) -> tuple[int, ...]:
+    """The weight's offset of each tap; ``flip`` reads the kernel backwards."""
+    return tuple((kernel - 1 - k if flip else k) * stride for k in taps)

@@ -1,0 +1,255 @@
+"""Direct convolution: the sum as it is written, held in registers, vectors along the output
+channels.
+
+What it is.  A tile of ``columns`` output positions by ``vectors`` vectors of output channels stays
+  in registers while taps and input channels go by: each step loads ``vectors`` weight vectors,
+  broadcasts one input value for each position, and does ``columns * vectors`` multiply-adds. No
+  im2col and, for padding with zeros, no padded copy: taps that fall outside are left out of the
+  code of the edge tiles along the last axis and out of the tap lists of the other axes. (Georganas
+  et al., "Anatomy of high-performance deep learning convolutions on SIMD architectures", 2018, for
+  the shape of the loops.)
+When it applies.  Always; it is the method that the others are compared with.
+What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill the vectors.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from faltung.codegen.ir import Module
+from faltung.codegen.tile import Accumulators, flat, outer_product, rows_for, shaped, split, zeros
+from faltung.codegen.vectors import Vectors
+from faltung.machine.table import Machine
+from faltung.methods.correlation import Correlation
+from faltung.methods.step import Arrays, Work
+from faltung.methods.tiled import TILE, Kind, Part, driver, kinds_of, part, taps_of, tiles_of
+
+# Products written out in one kernel before taps go through a table instead of being unrolled.
+UNROLLED = 1600
+# Cycles that a tile loses at the ends of the loop over input channels.
+TAP_OVERHEAD = 6
+
+
+# The recipe ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Direct:
+    """``pitch``: input elements between neighbouring positions; ``taps``: input offsets of the
+    unrolled taps.
+
+    ``dense``: neighbouring input channels are neighbours in memory. ``store``: "channels"
+    (neighbours in memory), "positions" (likewise: tiles are transposed), or "scattered".
+    ``channels``: how many of the ``vectors * lanes`` output channels of a block exist.
+    """
+
+    dtype: str
+    vectors: int
+    channels: int
+    pitch: int
+    taps: tuple[int, ...]
+    kinds: tuple[Kind, ...]
+    dense: bool
+    store: str
+    order: tuple[str, ...]
+
+    @property
+    def symbol(self) -> str:
+        return f"direct_{self.dtype}"
+
+    def emit(self, machine: Machine) -> str:
+        module = Module()
+        for number, kind in enumerate(self.kinds):
+            _tile(module, machine, self, kind, f"tile{number}")
+        driver(module, self.symbol, self.dtype, self.order, self.kinds, self.pitch)
+        return str(module)
+
+
+def _tile(module: Module, machine: Machine, recipe: Direct, kind: Kind, name: str) -> None:
+    f = module.function(name, TILE)
+    v = Vectors(f, machine, recipe.dtype)
+    acc = zeros(v, kind.positions, recipe.vectors)
+    block = recipe.vectors * v.lanes
+    tap_size = f.mul("%channels", block)
+    with f.loop(0, "%entries", flat(v, acc)) as tap:
+        entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
+        x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
+        acc = shaped(tap.values, recipe.vectors)
+        for k, offset in enumerate(recipe.taps):
+            present = [p for p in range(kind.positions) if p not in kind.outside[k]]
+            if present:
+                acc = _channels(
+                    v, recipe, acc, v.at(x, offset), v.at(w, f.mul(tap_size, k)), present
+                )
+        tap.carry([value for row in acc for value in row])
+    _store(v, recipe, shaped(tap.results, recipe.vectors))
+
+
+def _channels(
+    v: Vectors, recipe: Direct, acc: Accumulators, x: str, w: str, present: list[int]
+) -> Accumulators:
+    """All input channels of one tap."""
+    f, block = v.function, recipe.vectors * v.lanes
+    part = [acc[p] for p in present]
+    with f.loop(0, "%channels", [("ptr", x), ("ptr", w), *flat(v, part)], runs=True) as ci:
+        x, w = ci.values[:2]
+        part = outer_product(
+            v,
+            shaped(ci.values[2:], recipe.vectors),
+            lambda i: v.broadcast(v.at(x, present[i] * recipe.pitch)),
+            lambda q: v.load(v.at(w, q * v.lanes)),
+        )
+        forward = 1 if recipe.dense else "%x_channel"
+        ci.carry([v.at(x, forward), v.at(w, block), *(value for row in part for value in row)])
+    made = list(acc)
+    for p, row in zip(present, shaped(ci.results[2:], recipe.vectors), strict=True):
+        made[p] = row
+    return made
+
+
+def _store(v: Vectors, recipe: Direct, acc: Accumulators) -> None:
+    """The epilogue: add the bias, then write the tile the way the output lies in memory."""
+    bias = [v.load(v.at("%bias", q * v.lanes)) for q in range(recipe.vectors)]
+    acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
+    for q in range(recipe.vectors):
+        channels = min(v.lanes, recipe.channels - q * v.lanes)
+        column = [row[q] for row in acc]
+        if recipe.store == "positions":
+            _store_positions(v, column, q * v.lanes, channels)
+            continue
+        out = v.at("%out", v.function.mul("%out_channel", q * v.lanes))
+        for value in column:
+            if recipe.store == "channels":
+                v.store(value, out, v.first(channels))
+            else:
+                v.scatter(value, out, "%out_channel", v.first(channels))
+            out = v.at(out, "%out_position")
+
+
+def _store_positions(v: Vectors, column: list[str], channel: int, channels: int) -> None:
+    """Neighbouring positions are neighbours in memory: turn the tile, then store a channel at a
+    time.
+    """
+    for start in range(0, len(column), v.lanes):
+        rows = column[start : start + v.lanes]
+        turned = v.transpose(rows + ["poison"] * (v.lanes - len(rows)))
+        out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
+        for lane in range(channels):
+            v.store(turned[lane], out, v.first(len(rows)))
+            out = v.at(out, "%out_channel")
+
+
+# The plan -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Everything that direct decides for one problem, before any code is written."""
+
+    vectors: int
+    most: int
+    unrolled: bool
+    order: tuple[str, ...]
+
+
+def choose(c: Correlation, machine: Machine) -> Choice:
+    """Tile and loop order. Weights stay while samples pass when they are larger than a sample."""
+    lanes = machine.lanes(c.dtype)
+    vectors = min(2, -(-c.channels_out // lanes))
+    most = rows_for(machine, vectors)
+    last = c.windows[-1]
+    tiles = split(last.axis.output, most)
+    kinds = (
+        {kind for kind, _, _ in tiles_of(last.axis, tiles, True)}
+        if last.axis.kernel * most < UNROLLED
+        else set()
+    )
+    products = sum(kind.positions for kind in kinds) * last.axis.kernel * vectors
+    unrolled = bool(kinds) and products <= UNROLLED
+    weights = c.channels_out * c.channels_in * c.taps
+    sample = c.channels_in * int(np.prod([w.axis.size for w in c.windows]))
+    order = ("group", "block", "batch") if weights > sample else ("batch", "group", "block")
+    return Choice(vectors, most, unrolled, (*order, "row", "segment"))
+
+
+def needs_padded(c: Correlation, machine: Machine) -> bool:
+    """Whether the last axis must be padded by a copy first: borders that are not zeros, or too many
+    taps.
+    """
+    last = c.windows[-1]
+    if last.borders:
+        return True
+    pads = last.axis.lo > 0 or last.axis.hi > 0
+    return pads and not choose(c, machine).unrolled
+
+
+def needs_channels_first(c: Correlation) -> bool:
+    """Never: broadcasts read any order."""
+    return False
+
+
+def cost(c: Correlation, machine: Machine) -> float:
+    """Cycles of one core: multiply-adds, loads or latency, whichever is longest, and the ends of
+    tiles.
+    """
+    chosen = choose(c, machine)
+    lanes = machine.lanes(c.dtype)
+    output = c.windows[-1].axis.output
+    sums = c.batch * c.groups * c.outputs / output * c.channels_in * c.taps
+    whole, rest = divmod(c.channels_out, chosen.vectors * lanes)
+    cycles = 0.0
+    for blocks, vectors in ((whole, chosen.vectors), (1, -(-rest // lanes))):
+        for positions, count in (
+            split(output, rows_for(machine, vectors)) if blocks and vectors else ()
+        ):
+            step = max(positions * vectors / 2, (positions + vectors) / 2, 4)
+            cycles += blocks * count * sums * (step + TAP_OVERHEAD / c.channels_in)
+    return cycles
+
+
+def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool) -> None:
+    """Add the steps that compute ``c``; ``after`` where the input is itself the work of a step."""
+    chosen = choose(c, machine)
+    size = chosen.vectors * machine.lanes(c.dtype)
+    whole, rest = divmod(c.channels_out, size)
+    if whole:
+        _part(c, machine, work, arrays, after, chosen, Part(0, whole, size, size, chosen.unrolled))
+    if rest:
+        width = -(-rest // machine.lanes(c.dtype)) * machine.lanes(c.dtype)
+        _part(
+            c,
+            machine,
+            work,
+            arrays,
+            after,
+            chosen,
+            Part(whole * size, 1, rest, width, chosen.unrolled),
+        )
+
+
+def _part(
+    c: Correlation,
+    machine: Machine,
+    work: Work,
+    arrays: Arrays,
+    after: bool,
+    chosen: Choice,
+    shape: Part,
+) -> None:
+    vectors = shape.width // machine.lanes(c.dtype)
+    last = c.windows[-1]
+    runs = tiles_of(last.axis, split(last.axis.output, rows_for(machine, vectors)), chosen.unrolled)
+    recipe = Direct(
+        dtype=c.dtype,
+        vectors=vectors,
+        channels=shape.channels,
+        pitch=last.axis.stride * last.x,
+        taps=taps_of(last) if chosen.unrolled else (0,),
+        kinds=kinds_of(runs),
+        dense=c.x[2] == 1,
+        store="channels" if c.out[2] == 1 else "positions" if last.out == 1 else "scattered",
+        order=chosen.order,
+    )
+    part(
+        c, work, arrays, recipe, runs, shape, f"direct {vectors}x{recipe.kinds[0].positions}", after
+    )

@@ -1,0 +1,154 @@
+"""Arrays brought into the order that a method needs, padded along the last axis where it asks for
+that.
+
+The other axes are never padded: methods walk them through tables (``addresses``).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from faltung.codegen.vectors import ELEMENTS
+from faltung.geometry.axis import Axis
+from faltung.methods.copy import copy
+from faltung.methods.correlation import Correlation, Strides, Window
+from faltung.methods.step import MISSING, Operand, Step, Table, Work, shifted
+
+
+def stage_input(
+    c: Correlation, work: Work, x: Operand, *, channels_last: bool
+) -> tuple[Correlation, Operand]:
+    """Copy the input; the result reads the copy, whose last axis holds its padding (or has lost its
+    crop).
+    """
+    *outer, last = c.windows
+    axis = last.axis
+    sizes = [w.axis.size for w in outer]
+    padded = axis.padded
+    strides = _strides(c.batch, c.groups * c.channels_in, [*sizes, padded], channels_last)
+    copied = Operand(work.borrow("input", _bytes(c, padded * math.prod(sizes))))
+    _copy(c, work, x, copied, outer, last, strides)
+    windows = tuple(replace(w, x=strides[2 + i]) for i, w in enumerate(outer))
+    plain = Axis(padded, axis.kernel, axis.stride, axis.dilation)
+    window = replace(last, axis=plain, x=strides[-1])
+    made = replace(c, windows=(*windows, window), x=_grouped(strides, c.channels_in), x_base=0)
+    return made, copied
+
+
+def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, Operand]:
+    """Copy the output gradient (the ``out`` of ``c``) so that channels are neighbours."""
+    flipped = replace(c, channels_in=c.channels_out, x=c.out, x_base=c.out_base)
+    windows = [Window(Axis(w.axis.output, 1), w.out, 0, (0,)) for w in c.windows]
+    *outer, last = windows
+    sizes = [w.axis.size for w in outer]
+    strides = _strides(c.batch, c.groups * c.channels_out, [*sizes, last.axis.size], True)
+    copied = Operand(work.borrow("grad", _bytes(flipped, c.outputs)))
+    _copy(flipped, work, grad, copied, outer, last, strides)
+    made = tuple(replace(w, out=strides[2 + i]) for i, w in enumerate(c.windows))
+    return replace(c, windows=made, out=_grouped(strides, c.channels_out), out_base=0), copied
+
+
+def _bytes(c: Correlation, positions: int) -> int:
+    return c.batch * c.groups * c.channels_in * positions * ELEMENTS[c.dtype][1]
+
+
+def _strides(batch: int, channels: int, sizes: list[int], channels_last: bool) -> Strides:
+    """Contiguous strides of (N, C, *space), or of (N, *space, C) given in the order N, C, *space."""
+    order = [*sizes, channels] if channels_last else [channels, *sizes]
+    steps = [math.prod(order[i + 1 :]) for i in range(len(order))]
+    space, channel = (steps[:-1], steps[-1]) if channels_last else (steps[1:], steps[0])
+    return (math.prod(order), channel, *space)
+
+
+def _grouped(strides: Strides, channels: int) -> Strides:
+    return strides[0], strides[1] * channels, strides[1]
+
+
+def _copy(
+    c: Correlation,
+    work: Work,
+    src: Operand,
+    dst: Operand,
+    outer: list[Window],
+    last: Window,
+    strides: Strides,
+) -> None:
+    """The array itself, then the borders of its last axis."""
+    axis, channels = last.axis, c.groups * c.channels_in
+    src = shifted(src, c.x_base, c.dtype)
+    first, stop = max(0, -axis.lo), axis.size + min(0, axis.hi)
+    sizes = [w.axis.size for w in outer]
+    source = (c.x[0], c.x[2], *(w.x for w in outer), last.x)
+    shape = (c.batch, channels, *sizes, stop - first)
+    middle = (
+        shifted(src, first * last.x, c.dtype),
+        shifted(dst, (first + axis.lo) * strides[-1], c.dtype),
+    )
+    work.steps.append(
+        rearrange(c.dtype, shape, middle[0], source, middle[1], strides, "stage input")
+    )
+    border = [i for i in range(-axis.lo, axis.size + axis.hi) if not first <= i < stop]
+    ends = [(axis.source(i), (i + axis.lo) * strides[-1]) for i in border]
+    if not ends:
+        return
+    inner = np.array([(MISSING if s is None else s * last.x, d) for s, d in ends])
+    places = np.stack(
+        [
+            offsets(shape[:1] + shape[2:-1], source[:1] + source[2:-1]),
+            offsets(shape[:1] + shape[2:-1], strides[:1] + strides[2:-1]),
+        ],
+        axis=1,
+    )
+    if strides[1] == 1:
+        runs = [(s, d, channels) for s, d in inner]
+        stride = c.x[2]
+    else:
+        runs = [
+            (s if s == MISSING else s + ch * c.x[2], d + ch * strides[1], 1)
+            for ch in range(channels)
+            for s, d in inner
+        ]
+        stride = 1
+    work.steps.append(copy(c.dtype, src, dst, places, runs, stride=stride, title="stage borders"))
+
+
+def offsets(shape: Sequence[int], strides: Sequence[int]) -> Table:
+    """The offset of every entry of an array, in C order."""
+    total = np.zeros(1, dtype=np.int64)
+    for size, stride in zip(shape, strides, strict=True):
+        total = (total[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
+    return total
+
+
+def rearrange(
+    dtype: str,
+    shape: Sequence[int],
+    src: Operand,
+    source: Strides,
+    dst: Operand,
+    target: Strides,
+    title: str,
+    after: bool = False,
+) -> Step:
+    """Copy an array with strides ``source`` to one with strides ``target``, both in elements.
+
+    Runs go along the axis whose entries are neighbours in ``dst``; beside them, for the transposing
+    copy, the axis whose entries are neighbours in ``src``; the other axes go through a table.
+    """
+    axes = range(len(shape))
+    long = max((i for i in axes if target[i] == 1), key=lambda i: shape[i], default=None)
+    rest = [i for i in axes if i != long]
+    beside = max(rest, key=lambda i: (source[i] == 1 and shape[i] > 1, shape[i]))
+    outer = [i for i in rest if i != beside]
+    count, stride = (1, 1) if long is None else (shape[long], source[long])
+    places = [
+        offsets([shape[i] for i in outer], [strides[i] for i in outer])
+        for strides in (source, target)
+    ]
+    j = np.arange(shape[beside], dtype=np.int64)
+    runs = np.stack([j * source[beside], j * target[beside], np.full_like(j, count)], axis=1)
+    return copy(
+        dtype, src, dst, np.stack(places, axis=1), runs, stride=stride, title=title, after=after
+    )

@@ -1,0 +1,103 @@
+"""What a method hands on: steps, each one kernel with its numbers, over named arrays.
+
+A kernel has one signature, ``(words, begin, end)``: it reads addresses, strides and counts from
+``words`` and does the items ``begin`` to ``end``. Items never write the same element, so any split
+of them over threads gives the same bits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.machine.table import Machine
+
+Table = npt.NDArray[np.int64]
+
+# In a table of offsets: no source, read as zero.
+MISSING = np.iinfo(np.int64).min
+
+
+class Recipe(Protocol):
+    """What a kernel's code depends on; its ``repr`` is the key under which the code is kept."""
+
+    @property
+    def symbol(self) -> str: ...
+
+    def emit(self, machine: Machine) -> str:
+        """The LLVM IR of a module with the public function ``symbol``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An address known only at the call: ``offset`` bytes into the array called ``name``."""
+
+    name: str
+    offset: int = 0
+
+
+Word = int | Operand | Table
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """The arrays of one problem: input, weight, output, and the bias where there is one."""
+
+    x: Operand
+    w: Operand
+    out: Operand
+    bias: Operand | None = None
+
+
+def shifted(operand: Operand, elements: int, dtype: str) -> Operand:
+    """The same array from ``elements`` further on."""
+    return Operand(operand.name, operand.offset + elements * np.dtype(dtype).itemsize)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One kernel over ``items`` items. ``after`` makes every thread wait for the step before this
+    one.
+    """
+
+    recipe: Recipe
+    items: int
+    words: Sequence[Word]
+    title: str
+    after: bool = False
+
+
+@dataclass(slots=True)
+class Work:
+    """A plan in the making: steps, and the arrays that it owns (name -> bytes).
+
+    ``prepare`` reads only weights and bias, and fills the arrays of ``kept``: a ``Conv`` does it
+    once.
+    """
+
+    prepare: list[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    kept: dict[str, int] = field(default_factory=dict)
+    scratch: dict[str, int] = field(default_factory=dict)
+
+    def keep(self, hint: str, size: int) -> str:
+        """Name a new array of ``size`` bytes that outlives the call."""
+        return _reserve(self.kept, hint, size)
+
+    def borrow(self, hint: str, size: int) -> str:
+        """Name a new array of ``size`` bytes that is free again after the call."""
+        return _reserve(self.scratch, hint, size)
+
+
+def _reserve(arrays: dict[str, int], hint: str, size: int) -> str:
+    name = f"{hint}.{len(arrays)}"
+    arrays[name] = size
+    return name
+
+
+def table(rows: Sequence[Sequence[int]] | Table, columns: int) -> Table:
+    """A contiguous table of 64-bit numbers, ``columns`` a row (an empty one keeps its columns)."""
+    return np.ascontiguousarray(np.asarray(rows, dtype=np.int64).reshape(-1, columns))
