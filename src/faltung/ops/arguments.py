@@ -1,0 +1,136 @@
+"""From what people pass to what plans take: arrays checked, brought to (N, C, *space), given
+strides.
+
+Every error names the argument, its value and the rule.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.methods.correlation import Strides
+
+Array = npt.NDArray[Any]
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+# Steps that NumPy may take to find out whether two arrays share memory, before it counts as shared.
+OVERLAP_WORK = 100_000
+
+
+def array(name: str, value: npt.ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
+    """A NumPy array of a supported dtype (the given one), readable by kernels; copied only where it
+    must be.
+
+    TypeError for other dtypes: nothing is converted in silence.
+    """
+    made = value if isinstance(value, np.ndarray) else np.asarray(value)
+    if made.dtype not in DTYPES:
+        raise TypeError(f"{name}.dtype={made.dtype}: must be float32 or float64")
+    if dtype is not None and made.dtype != dtype:
+        raise TypeError(f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}")
+    if not made.dtype.isnative:
+        raise TypeError(f"{name}.dtype={made.dtype.str}: must have this machine's byte order")
+    if isinstance(made, np.ma.MaskedArray):
+        raise TypeError(f"{name}: must not be a masked array; fill it first")
+    usable = made.flags.aligned and all(stride % made.itemsize == 0 for stride in made.strides)
+    return np.asarray(made if usable else made.copy())
+
+
+def batched(value: Array, rank: int, channels_last: bool) -> Array:
+    """A view (N, C, *space) of an array that may lack N and may have its channels last."""
+    view = value if value.ndim == rank + 2 else value[np.newaxis]
+    return view.transpose(0, rank + 1, *range(1, rank + 1)) if channels_last else view
+
+
+def batched_shape(
+    name: str, shape: Sequence[int], rank: int, channels_last: bool
+) -> tuple[int, ...]:
+    """(N, C, *space) from the shape that people pass."""
+    sizes = tuple(shape)
+    if len(sizes) not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"{name}={sizes}: must have {rank + 2} dimensions, or {rank + 1} without a batch"
+        )
+    full = sizes if len(sizes) == rank + 2 else (1, *sizes)
+    return (full[0], full[-1], *full[1:-1]) if channels_last else full
+
+
+def dimensions(name: str, value: Array, rank: int) -> None:
+    """ValueError unless the array has ``rank`` spatial axes, channels, and perhaps a batch."""
+    if value.ndim not in (rank + 1, rank + 2):
+        raise ValueError(
+            f"{name}.shape={value.shape}: must have {rank + 2} dimensions (batch, channels and {rank} of space, as "
+            f"the weight says), or {rank + 1} without the batch"
+        )
+
+
+def elements(value: Array) -> Strides:
+    """Strides in elements; axes of one entry get 0, whatever NumPy says of them, so that plans are
+    shared.
+    """
+    size = value.itemsize
+    return tuple(s // size if n > 1 else 0 for s, n in zip(value.strides, value.shape, strict=True))
+
+
+def result(
+    out: Array | None,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    like: bool,
+    channels_last: bool,
+    **inputs: Array,
+) -> tuple[Array, Array]:
+    """The array to return and its (N, C, *space) view. ``like``: with a batch.
+
+    ``out``, if given, must have exactly the shape and dtype, be writable, and share no memory with
+    ``inputs``.
+    """
+    rank = len(shape) - 2
+    full = (shape[0], *shape[2:], shape[1]) if channels_last else shape
+    own = full if like else full[1:]
+    if out is None:
+        out = np.empty(own, dtype)
+        return out, batched(out, rank, channels_last)
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out={type(out).__name__}: must be a NumPy array")
+    if out.dtype != dtype:
+        raise TypeError(f"out.dtype={out.dtype}: must be {dtype}, as the inputs")
+    if out.shape != own:
+        raise ValueError(f"out.shape={out.shape}: must be {own}")
+    if not out.flags.writeable:
+        raise ValueError("out: must be writable")
+    if not out.flags.aligned or any(stride % out.itemsize for stride in out.strides):
+        raise ValueError(f"out.strides={out.strides}: entries must lie at multiples of their size")
+    if _folds_on_itself(out):
+        raise ValueError(f"out.strides={out.strides}: two entries must not share memory")
+    for name, other in inputs.items():
+        if _shares(out, other):
+            raise ValueError(f"out: must not overlap {name}")
+    return out, batched(out, rank, channels_last)
+
+
+def _shares(a: Array, b: Array) -> bool:
+    try:
+        return np.shares_memory(a, b, max_work=OVERLAP_WORK)  # type: ignore[arg-type]
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _folds_on_itself(value: Array) -> bool:
+    """Whether entries may share memory: true unless each axis steps over all that lies in the ones
+    inside it.
+    """
+    reach = value.itemsize
+    for stride, size in sorted(
+        (abs(s), n) for s, n in zip(value.strides, value.shape, strict=True) if n > 1
+    ):
+        if stride < reach:
+            return True
+        reach = stride * (size - 1) + reach
+    return False
+
+
+def address(value: Array | None) -> int:
+    """Where the first entry lies; 0 for no array."""
+    return 0 if value is None else int(value.__array_interface__["data"][0])

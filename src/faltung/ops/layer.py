@@ -1,0 +1,148 @@
+"""``Conv``: a convolution whose weights are packed once and used many times."""
+
+from collections.abc import Hashable
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.geometry.conv import ConvSpec
+from faltung.geometry.padding import Padding, PaddingMode
+from faltung.jit.target import current
+from faltung.methods.step import Step
+from faltung.ops.arguments import Array, address, array, batched, dimensions, elements, result
+from faltung.ops.functional import Options, Whole, bias_fits, parameters, spec_of
+from faltung.ops.run import run
+from faltung.plan.binding import layout
+from faltung.plan.plan import Plan, build_forward
+from faltung.runtime.buffers import Bytes, aligned
+from faltung.runtime.threads import get_threads
+
+# Layouts of the input for which one layer keeps a plan.
+KEPT = 64
+
+
+class Conv:
+    """``conv`` with its weights packed: ``layer = Conv(weight, bias, stride=2); y = layer(x)``.
+
+    Arguments as ``conv``. Weight and bias are copied: later changes to the arrays change nothing
+    here. A layer may be called from several threads at once, with inputs of any size; for each
+    layout of its weights that those need it keeps one packed copy.
+    """
+
+    def __init__(
+        self,
+        weight: npt.ArrayLike,
+        bias: npt.ArrayLike | None = None,
+        *,
+        stride: Whole = 1,
+        padding: Padding = 0,
+        dilation: Whole = 1,
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+        flip: bool = False,
+        channels_last: bool = False,
+    ) -> None:
+        held = array("weight", weight).copy()
+        held, self._bias = parameters(held, held, bias)
+        if self._bias is not None:
+            self._bias = self._bias.copy()
+        bias_fits(self._bias, held.shape[0])
+        self._weight = held
+        self._options = Options(stride, padding, dilation, groups, padding_mode, flip)
+        self._channels_last = channels_last
+        self._plans: dict[Hashable, tuple[Plan, Bytes]] = {}
+        self._packed: dict[Hashable, Bytes] = {}
+        self._lock = Lock()
+
+    @property
+    def weight(self) -> Array:
+        """(C_out, C_in // groups, *kernel), read-only."""
+        view = self._weight.view()
+        view.flags.writeable = False
+        return view
+
+    @property
+    def bias(self) -> Array | None:
+        """(C_out,), read-only; None without one."""
+        if self._bias is None:
+            return None
+        view = self._bias.view()
+        view.flags.writeable = False
+        return view
+
+    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
+        """The convolution of ``x``; shapes, ``out`` and errors as ``conv``."""
+        x = array("x", x, self._weight.dtype)
+        rank = self._weight.ndim - 2
+        dimensions("x", x, rank)
+        view = batched(x, rank, self._channels_last)
+        spec = spec_of(view.shape, self._weight.shape, x.dtype, self._options)
+        arrays = {"x": x}
+        made, target = result(
+            out, spec.output_shape, x.dtype, x.ndim == rank + 2, self._channels_last, **arrays
+        )
+        plan, packed = self._prepared(spec, view, target)
+        run(plan, view, self._weight, target, self._bias, address(packed))
+        return made
+
+    def plan(self, x: npt.ArrayLike) -> Plan:
+        """How an input like ``x`` is computed; print it."""
+        x = array("x", x, self._weight.dtype)
+        rank = self._weight.ndim - 2
+        dimensions("x", x, rank)
+        view = batched(x, rank, self._channels_last)
+        spec = spec_of(view.shape, self._weight.shape, x.dtype, self._options)
+        _, target = result(None, spec.output_shape, x.dtype, True, self._channels_last)
+        return self._prepared(spec, view, target)[0]
+
+    def _prepared(self, spec: ConvSpec, x: Array, out: Array) -> tuple[Plan, Bytes]:
+        """The plan for these layouts and the weights packed for it, made at the first call."""
+        machine = current()
+        layouts = elements(x), elements(self._weight), elements(out)
+        key = spec, *layouts, machine
+        found = self._plans.get(key)
+        if found is None:
+            plan = build_forward(spec, *layouts, bias=self._bias is not None, machine=machine)
+            with self._lock:
+                found = self._plans.setdefault(key, (plan, self._pack(plan)))
+                self._forget()
+        return found
+
+    def _pack(self, plan: Plan) -> Bytes:
+        """The packed weights of ``plan``, shared by all plans that pack them alike."""
+        key = plan.machine, *map(_same_work, plan.work.prepare)
+        packed = self._packed.get(key)
+        if packed is None:
+            packed = aligned(layout(plan.work.kept)[1])
+            region = plan.region("prepare")
+            operands = 0, address(self._weight), 0, address(self._bias), address(packed), 0
+            region.run(operands, get_threads())
+            self._packed[key] = packed
+        return packed
+
+    def _forget(self) -> None:
+        while len(self._plans) > KEPT:
+            del self._plans[next(iter(self._plans))]
+        used = {id(packed) for _, packed in self._plans.values()}
+        self._packed = {key: packed for key, packed in self._packed.items() if id(packed) in used}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuilt, (self._weight, self._bias, self._options, self._channels_last)
+
+    def __repr__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self._options._asdict().items())
+        bias = "without bias" if self._bias is None else "with bias"
+        kind = f"{self._weight.shape} {self._weight.dtype} {bias}"
+        return f"<Conv {kind}, {given}, channels_last={self._channels_last}>"
+
+
+def _rebuilt(weight: Array, bias: Array | None, options: Options, channels_last: bool) -> Conv:
+    return Conv(weight, bias, **options._asdict(), channels_last=channels_last)
+
+
+def _same_work(step: Step) -> Hashable:
+    """Equal for steps that do the same: tables by their contents."""
+    words = (word.tobytes() if isinstance(word, np.ndarray) else word for word in step.words)
+    return step.recipe, step.items, *words

@@ -1,0 +1,58 @@
+"""Plans found or made, and run on arrays: what every function here does last."""
+
+from collections.abc import Callable, Hashable
+from threading import Lock
+
+from faltung.methods.step import Work
+from faltung.ops.arguments import Array, address
+from faltung.plan.binding import layout
+from faltung.plan.plan import Plan
+from faltung.runtime.buffers import workspace
+from faltung.runtime.threads import get_threads
+
+# Plans that are remembered; each holds its tables and a few addresses, not the code.
+KEPT = 512
+
+
+class Recent:
+    """A mapping that forgets its oldest entries; safe for several threads."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._found: dict[Hashable, Plan] = {}
+        self._lock = Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Plan]) -> Plan:
+        """The plan of ``key``, made at the first call."""
+        found = self._found.get(key)
+        if found is None:
+            made = make()
+            with self._lock:
+                found = self._found.setdefault(key, made)
+                while len(self._found) > self._most:
+                    del self._found[next(iter(self._found))]
+        return found
+
+
+plans = Recent(KEPT)
+
+
+def scratch_bytes(work: Work, *, kept: bool) -> tuple[int, int]:
+    """Bytes kept and borrowed; ``kept`` where the caller holds the packed weights itself."""
+    return 0 if kept else layout(work.kept)[1], layout(work.scratch)[1]
+
+
+def run(
+    plan: Plan, x: Array, w: Array, out: Array, bias: Array | None = None, kept: int | None = None
+) -> None:
+    """Run ``plan``; ``kept``: the address of weights packed before, else they are packed first."""
+    region = plan.region("all" if kept is None else "run")
+    held, borrowed = scratch_bytes(plan.work, kept=kept is not None)
+    threads = plan.threads(get_threads())
+    operands = address(x), address(w), address(out), address(bias)
+    if not held + borrowed:
+        region.run((*operands, kept or 0, 0), threads)
+        return
+    with workspace.borrow(held + borrowed) as block:
+        start = block.address
+        region.run((*operands, start if kept is None else kept, start + held), threads)

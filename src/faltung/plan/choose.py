@@ -1,0 +1,69 @@
+"""Which method computes a correlation, and in which order its input must lie.
+
+``choose`` is a policy in three lines: price every method of ``FORWARD`` in cycles of one core, add
+the price of the copy that it would need, take the cheapest (the first of equals). The prices are in
+the methods' own files.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from faltung.machine.table import Machine
+from faltung.methods import direct, spatial
+from faltung.methods.correlation import Correlation
+from faltung.methods.step import Arrays, Work
+
+# Cycles to copy one element into another order, padded.
+COPY = 0.75
+
+
+class Method(Protocol):
+    """What a file in ``methods`` offers to be chosen from."""
+
+    def cost(self, c: Correlation, machine: Machine) -> float: ...
+
+    def needs_padded(self, c: Correlation, machine: Machine) -> bool: ...
+
+    def needs_channels_first(self, c: Correlation) -> bool: ...
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool
+    ) -> None: ...
+
+
+FORWARD: dict[str, Method] = {"direct": direct, "spatial": spatial}
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One method's offer: ``stage`` is None, "channels_first" or "channels_last"; prices in cycles."""
+
+    name: str
+    stage: str | None
+    compute: float
+    copy: float
+
+    @property
+    def cycles(self) -> float:
+        return self.compute + self.copy
+
+
+def offer(name: str, c: Correlation, machine: Machine) -> Candidate:
+    """What ``name`` would do with ``c`` and what that costs."""
+    method = FORWARD[name]
+    stage = None
+    if method.needs_channels_first(c):
+        stage = "channels_first"
+    elif method.needs_padded(c, machine):
+        stage = "channels_last" if name == "direct" else "channels_first"
+    inputs = c.batch * c.groups * c.channels_in
+    for window in c.windows:
+        inputs *= window.axis.padded
+    return Candidate(name, stage, method.cost(c, machine), inputs * COPY if stage else 0.0)
+
+
+def choose(c: Correlation, machine: Machine) -> list[Candidate]:
+    """All offers, cheapest first."""
+    return sorted(
+        (offer(name, c, machine) for name in FORWARD), key=lambda candidate: candidate.cycles
+    )

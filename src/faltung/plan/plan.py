@@ -1,0 +1,244 @@
+"""Plans: a spec and the layout of its arrays become steps, and the reasons are kept.
+
+A plan prints as a tree, compiles its kernels when they are first asked for, and may be called from
+many threads.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+from faltung.geometry.adjoint import input_grad, unpadded
+from faltung.geometry.conv import ConvSpec
+from faltung.jit.compile import Kernel
+from faltung.machine.table import Machine
+from faltung.methods import weight_grad
+from faltung.methods.copy import copy
+from faltung.methods.correlation import Correlation, Strides, forward, input_grad_phase
+from faltung.methods.fold import fold
+from faltung.methods.stage import offsets, rearrange, stage_grad, stage_input
+from faltung.methods.step import MISSING, Arrays, Operand, Step, Work, shifted
+from faltung.plan.binding import Region
+from faltung.plan.choose import FORWARD, Candidate, choose
+
+# Cycles of work below which the caller does it alone: handing over to the team costs about as much.
+ALONE = 15_000.0
+
+
+@dataclass(slots=True)
+class Plan:
+    """How one convolution, or one of its gradients, is computed on one machine.
+
+    ``direction``: "forward", "input_grad" or "weight_grad". ``reasons``: for each part its
+    candidates, the chosen one first.
+    """
+
+    spec: ConvSpec
+    direction: str
+    machine: Machine
+    work: Work
+    reasons: list[tuple[str, list[Candidate]]]
+    cycles: float
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _regions: dict[str, Region] = field(default_factory=dict)
+
+    def region(self, part: str) -> Region:
+        """The steps "prepare", "run", or "all" of them in one region, compiled at the first call."""
+        found = self._regions.get(part)
+        if found is None:
+            with self._lock:
+                if part not in self._regions:
+                    self._regions[part] = Region(self._steps(part), self.work, self.machine)
+                found = self._regions[part]
+        return found
+
+    def _steps(self, part: str) -> Sequence[Step]:
+        if part == "prepare":
+            return self.work.prepare
+        if part == "run":
+            return self.work.steps
+        if not self.work.prepare:
+            return self.work.steps
+        first = [replace(step, after=True) for step in self.work.steps[:1]]
+        return [*self.work.prepare, *first, *self.work.steps[1:]]
+
+    def kernels(self) -> list[Kernel]:
+        """The machine code of the plan, in the order of its steps, each kernel once."""
+        return list(dict.fromkeys(self.region("all").kernels))
+
+    def threads(self, available: int) -> int:
+        """How many threads are worth waking."""
+        return 1 if self.cycles < ALONE else available
+
+    def __str__(self) -> str:
+        lines = [f"{self.spec}  {self.direction}  on {self.machine.name}"]
+        for title, candidates in self.reasons:
+            best, *others = candidates
+            lines.append(f"├─ {title}: {_offer(best)}")
+            lines += [f"│    not {_offer(other)}: {_excess(best, other)}" for other in others]
+        steps = [
+            *(("prepare", s) for s in self.work.prepare),
+            *(("run", s) for s in self.work.steps),
+        ]
+        for i, (when, step) in enumerate(steps):
+            branch = "└─" if i + 1 == len(steps) else "├─"
+            lines.append(
+                f"{branch} {when}: {step.title}, {step.items} items{', after a barrier' * step.after}"
+            )
+        return "\n".join(lines)
+
+
+def _offer(candidate: Candidate) -> str:
+    copy_first = f" after a copy, {candidate.stage.replace('_', ' ')}" if candidate.stage else ""
+    return f"{candidate.name}{copy_first}, about {candidate.cycles:,.0f} cycles of one core"
+
+
+def _excess(best: Candidate, other: Candidate) -> str:
+    return f"{other.cycles / best.cycles:.1f} times as long" if best.cycles else "no better"
+
+
+# Building -----------------------------------------------------------------------------------------
+
+
+def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:
+    """Strides, in elements, of a contiguous (N, C, *space), in memory (N, *space, C) on request."""
+    sizes = [shape[0], *shape[2:], shape[1]] if channels_last else list(shape)
+    steps = [prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    return (steps[0], steps[-1], *steps[1:-1]) if channels_last else tuple(steps)
+
+
+def build_forward(
+    spec: ConvSpec, x: Strides, w: Strides, out: Strides, *, bias: bool, machine: Machine
+) -> Plan:
+    """The convolution over arrays with these strides, in elements, in the order N, C, *space."""
+    plan = Plan(spec, "forward", machine, Work(), [], 0.0)
+    arrays = Arrays(Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None)
+    _correlate(plan, forward(spec, x, w, out).simplified(), arrays, "forward")
+    return plan
+
+
+def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str) -> None:
+    """Choose a method for ``c``, stage its input where the method asks for it, and add the steps."""
+    if c.batch == 0:
+        return
+    candidates = choose(c, plan.machine)
+    best = candidates[0]
+    plan.reasons.append((title, candidates))
+    plan.cycles += best.cycles
+    staged = best.stage is not None
+    if staged:
+        c, x = stage_input(c, plan.work, arrays.x, channels_last=best.stage == "channels_last")
+        arrays = replace(arrays, x=x)
+    FORWARD[best.name].plan(c, plan.machine, plan.work, arrays, staged)
+
+
+def build_input_grad(
+    spec: ConvSpec, grad: Strides, w: Strides, out: Strides, *, bias: bool, machine: Machine
+) -> Plan:
+    """The gradient for the input; ``bias`` is added to each of its channels (a transposed
+    convolution).
+
+    With a padding mode other than zeros the gradient is taken on the padded array and its borders
+    are folded back; the bias is then the caller's to add.
+    """
+    plan = Plan(spec, "input_grad", machine, Work(), [], 0.0)
+    whole = unpadded(spec)
+    folds = whole != spec
+    result, target = Operand("out"), out
+    if folds:
+        shape = whole.input_shape
+        target = contiguous(shape, channels_last=out[1] == 1)
+        result = Operand(plan.work.borrow("padded", prod(shape) * spec.itemsize))
+    arrays = Arrays(
+        Operand("x"), Operand("w"), result, Operand("bias") if bias and not folds else None
+    )
+    phases = input_grad(whole) if spec.batch else ()
+    steps = plan.work.steps
+    if any(phase.spec is None for phase in phases):
+        steps.append(_filled(whole, arrays, target))
+    filled = len(steps)
+    for phase in phases:
+        if phase.spec is not None:
+            c = input_grad_phase(whole, phase, grad, w, target).simplified()
+            _correlate(plan, c, arrays, "phase " + "x".join(str(part.start) for part in phase.axes))
+    if filled and len(steps) > filled:
+        steps[filled] = replace(steps[filled], after=True)
+    if folds and spec.batch:
+        _fold_back(plan, spec, result, target, out)
+    return plan
+
+
+def _filled(spec: ConvSpec, arrays: Arrays, out: Strides) -> Step:
+    """The bias, or zeros, everywhere: some phase has no tap, so that no correlation writes it."""
+    if arrays.bias is not None:
+        source = (0, 1, *(0 for _ in spec.axes))
+        return rearrange(
+            spec.dtype, spec.input_shape, arrays.bias, source, arrays.out, out, "fill with bias"
+        )
+    sizes = spec.input_shape
+    long = max(range(len(sizes)), key=lambda i: (out[i] == 1, sizes[i]))
+    rest = [i for i in range(len(sizes)) if i != long]
+    to = offsets([sizes[i] for i in rest], [out[i] for i in rest])
+    runs = (
+        [(MISSING, 0, sizes[long])]
+        if out[long] == 1
+        else [(MISSING, i * out[long], 1) for i in range(sizes[long])]
+    )
+    return copy(
+        spec.dtype,
+        arrays.out,
+        arrays.out,
+        np.stack([0 * to, to], axis=1),
+        runs,
+        title="fill with zeros",
+    )
+
+
+def _fold_back(plan: Plan, spec: ConvSpec, padded: Operand, strides: Strides, out: Strides) -> None:
+    """Fold every axis that has a mode, then copy what lies between the borders."""
+    shape = list(unpadded(spec).input_shape)
+    order = sorted(range(len(shape)), key=lambda i: (-strides[i], i))
+    inside = padded
+    for i, axis in enumerate(spec.axes, start=2):
+        if axis.mode == "zeros":
+            continue
+        place = order.index(i)
+        outer, inner = (
+            prod(shape[j] for j in part) for part in (order[:place], order[place + 1 :])
+        )
+        plan.work.steps.append(fold(spec.dtype, padded, axis, outer, inner))
+        inside = shifted(inside, axis.lo * strides[i], spec.dtype)
+    plan.work.steps.append(
+        rearrange(
+            spec.dtype,
+            spec.input_shape,
+            inside,
+            strides,
+            Operand("out"),
+            out,
+            "take off borders",
+            after=True,
+        )
+    )
+
+
+def build_weight_grad(
+    spec: ConvSpec, x: Strides, grad: Strides, w: Strides, *, machine: Machine
+) -> Plan:
+    """The gradient for the weight, written over an array with strides ``w``."""
+    plan = Plan(spec, "weight_grad", machine, Work(), [], 0.0)
+    arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
+    c = forward(spec, x, w, grad).simplified()
+    plan.cycles = c.macs / machine.lanes(spec.dtype) / 2
+    after = False
+    if c.batch and weight_grad.needs_padded(c, machine):
+        c, copied = stage_input(c, plan.work, arrays.x, channels_last=c.x[2] == 1)
+        arrays, after = replace(arrays, x=copied), True
+    if c.batch and weight_grad.needs_channels_last(c, machine):
+        c, copied = stage_grad(c, plan.work, arrays.out)
+        arrays, after = replace(arrays, out=copied), True
+    weight_grad.plan(c, machine, plan.work, arrays, after)
+    return plan

@@ -1,0 +1,28 @@
+"""The FMA peak: the loop is what it says, and the figure is plausible."""
+
+import pytest
+
+from faltung.jit.compile import kernel
+from faltung.machine.table import Machine
+from faltung.plan.peak import PeakLoop, accumulators, fma_peak
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_loop_stays_in_registers(machine: Machine, dtype: str) -> None:
+    text = kernel(PeakLoop(dtype, accumulators(machine)), machine).assembly()
+    assert "rsp" not in text, "accumulators went to the stack"
+    assert "call" not in text
+    multiply = "vfmadd" if machine.fma else "mulp"
+    assert text.count(multiply) == accumulators(machine)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_peak_is_a_rate(machine: Machine, dtype: str, threads: int) -> None:
+    # Even a slow processor starts a vector multiply-add every few cycles.
+    assert 0.1 < fma_peak(threads, dtype, seconds=0.01) < 100_000
+
+
+def test_unknown_dtype_is_refused() -> None:
+    with pytest.raises(ValueError, match="float16"):
+        fma_peak(1, "float16")
