@@ -1,0 +1,147 @@
+"""`faltung explain "n1 c3>64 224x224 k7 s2 p3"`: a convolution, its cost, and how it would run."""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+from faltung.cli import facts
+
+if TYPE_CHECKING:
+    from faltung.geometry import ConvSpec
+    from faltung.plan import Plan
+
+# The direction, and the function of faltung.plan that plans it.
+DIRECTIONS = {
+    "forward": "plan_forward",
+    "input-grad": "plan_input_grad",
+    "weight-grad": "plan_weight_grad",
+}
+
+HELP = """\
+A convolution is one line of words, in quotes because of the '>':
+
+  n1          batch (left out: 1)
+  c3>64       channels in and out
+  224x224     the size of each axis; as many as you like
+  k7 k3x5     kernel          s2 s1x2  stride          d2  dilation
+  p3 p1x2     padding         p(0,1)x(1,1)  before and after
+  psame pvalid psame_upper psame_lower pcausal
+  m:circular  padding mode    m:zeros,circular  one for each axis
+  g32         groups          f64  float64             flip  true convolution
+
+examples:
+  faltung explain "n1 c3>64 224x224 k7 s2 p3"
+  faltung explain "c1>1 1000000 k101" --asm
+  faltung explain "n8 c64>64 32x32x32 k3 psame" --direction weight-grad
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `explain`."""
+    parser.epilog = HELP
+    parser.add_argument("spec", nargs="+", help="the convolution, e.g. 'n1 c3>64 224x224 k7 s2 p3'")
+    parser.add_argument(
+        "--direction",
+        choices=tuple(DIRECTIONS),
+        default="forward",
+        help="plan the convolution (the default) or the gradient for its input or its weight",
+    )
+    parser.add_argument(
+        "--channels-first",
+        action="store_true",
+        help="plan for arrays (batch, channels, *space); otherwise channels are last",
+    )
+    parser.add_argument(
+        "--machine", metavar="NAME", help="plan for this kind of processor: avx512, avx2, sse, ..."
+    )
+    parser.add_argument(
+        "--llvm", action="store_true", help="print the LLVM IR of every kernel, and nothing else"
+    )
+    parser.add_argument(
+        "--asm", action="store_true", help="print the assembly of every kernel, and nothing else"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Explain the convolution; 2, and one line on stderr, where it makes none."""
+    from faltung.geometry.text import parse
+
+    try:
+        spec = parse(" ".join(arguments.spec))
+        with _machine(arguments.machine):
+            plan = make_plan(spec, arguments.direction, not arguments.channels_first)
+            for line in _report(spec, plan, arguments):
+                print(line)
+    except (OverflowError, TypeError, ValueError) as error:
+        hint = _shell_hint(arguments.spec)
+        print(f"faltung explain: {error}{hint}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _shell_hint(words: list[str]) -> str:
+    """A spec that came in several words and without '>' has met the shell: say so."""
+    broken = len(words) > 1 and ">" not in "".join(words)
+    return " (put the convolution in quotes: '>' sends the output to a file)" if broken else ""
+
+
+def _machine(name: str | None) -> Any:
+    if name is None:
+        return nullcontext()
+    from faltung.jit.target import use
+
+    return use(name)
+
+
+def make_plan(spec: "ConvSpec", direction: str, channels_last: bool) -> "Plan":
+    """The plan of one direction of `DIRECTIONS`."""
+    import faltung.plan
+
+    plan: Plan = getattr(faltung.plan, DIRECTIONS[direction])(spec, channels_last=channels_last)
+    return plan
+
+
+def _report(spec: "ConvSpec", plan: "Plan", arguments: argparse.Namespace) -> Iterator[str]:
+    code = [
+        (kind, [getattr(kernel, method)() for kernel in plan.kernels()])
+        for kind, method, wanted in (
+            ("llvm", "llvm", arguments.llvm),
+            ("assembly", "assembly", arguments.asm),
+        )
+        if wanted
+    ]
+    if arguments.json:
+        layout = "channels-first" if arguments.channels_first else "channels-last"
+        found = facts.facts(spec) | {
+            "direction": arguments.direction,
+            "layout": layout,
+            "plan": str(plan),
+        }
+        yield json.dumps(found | dict(code), indent=2)
+    elif code:
+        for kind, texts in code:
+            yield from _listing(_comment(kind), f"{spec}: {kind}", texts)
+    else:
+        layout = "(N, C, *space)" if arguments.channels_first else "(N, *space, C)"
+        yield from facts.page(spec)
+        yield ""
+        yield f"Plan: {arguments.direction}, arrays {layout}"
+        yield from (f"  {line}".rstrip() for line in str(plan).splitlines())
+
+
+def _comment(kind: str) -> str:
+    """The sign of a comment in LLVM IR, or in the assembly of the machine that is current."""
+    from faltung.jit.target import current
+
+    return ";" if kind == "llvm" else {"aarch64": "//"}.get(current().arch, "#")
+
+
+def _listing(sign: str, title: str, texts: list[str]) -> Iterator[str]:
+    """The texts, each after a comment: with one kernel the output is a legal file."""
+    for number, text in enumerate(texts, 1):
+        yield f"{sign} {title} of kernel {number} of {len(texts)}"
+        yield text.rstrip("\n")

@@ -1,0 +1,86 @@
+"""`faltung COMMAND ...`: the table of commands and what all of them share.
+
+A command is a row of `COMMANDS` and a file of its name here, with `configure(parser)` and
+`run(arguments) -> exit status`. The file is loaded only when its command is asked for, and it loads
+NumPy and llvmlite only when it runs, so that help is immediate.
+
+Exit status: 0 done, 1 something is wrong (`doctor`), 2 bad arguments, 130 interrupted, 141 the
+reader of our output has gone.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Protocol, cast
+
+COMMANDS = {
+    "explain": "what a convolution is, what it costs, and how it would run",
+    "doctor": "what this computer can do, and whether anything is in the way",
+    "cache": "the compiled code kept on disk: its size, and how to clear it",
+}
+
+
+class Command(Protocol):
+    """What the file of a command offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None: ...
+    def run(self, arguments: argparse.Namespace) -> int: ...
+
+
+def _load(name: str) -> Command:
+    return cast(Command, importlib.import_module(f"faltung.cli.{name}"))
+
+
+def _parser(chosen: str | None) -> argparse.ArgumentParser:
+    from faltung import __version__
+
+    parser = argparse.ArgumentParser(
+        prog="faltung",
+        description="A convolution compiler. Each command has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"faltung {__version__}")
+    rows = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        row = rows.add_parser(
+            name,
+            help=summary,
+            description=f"{name}: {summary}.",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        if name == chosen:
+            _load(name).configure(row)
+    return parser
+
+
+def _quiet_end() -> None:
+    """Let the interpreter flush into nothing at its end: the reader of our output has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit status; `argv` is by default what the user typed."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser = _parser(next((word for word in words if not word.startswith("-")), None))
+    arguments = parser.parse_args(words)
+    if arguments.command is None:
+        parser.print_help()
+        return 2
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        # A terminal that cannot show a character gets a question mark, not a traceback.
+        reconfigure(errors="replace")
+    try:
+        status = _load(arguments.command).run(arguments)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        _quiet_end()
+        return 141
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
