@@ -1,0 +1,125 @@
+"""Worker processes: started with the right environment, asked one at a time, asleep in between."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from benchmarks.peers import implementation
+from benchmarks.protocol import Message, receive, send
+
+ROOT = Path(__file__).resolve().parent.parent
+STOPPABLE = hasattr(signal, "SIGSTOP")
+
+
+def cores() -> list[int]:
+    """Processors that this process may use, one of each core first, then its siblings."""
+    if not hasattr(os, "sched_getaffinity"):
+        return list(range(os.cpu_count() or 1))
+    allowed = sorted(os.sched_getaffinity(0))
+    seen: set[str] = set()
+    first: list[int] = []
+    for cpu in allowed:
+        path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        siblings = path.read_text() if path.exists() else str(cpu)
+        if siblings not in seen:
+            first.append(cpu)
+        seen.add(siblings)
+    return first + [cpu for cpu in allowed if cpu not in first]
+
+
+class WorkerProcess:
+    """One peer's process. Between two questions it is stopped (SIGSTOP): thread pools that spin
+    after the work is done (ONNX Runtime's for more than a second) would slow the next peer."""
+
+    def __init__(self, name: str, threads: int, *, verbose: bool = False) -> None:
+        self.name = name
+        self.threads = threads
+        self.verbose = verbose
+        self.process: subprocess.Popen[bytes] | None = None
+        self.pending = b""
+
+    def start(self) -> Message:
+        """Start the process; its answer to "hello"."""
+        environment = dict(os.environ)
+        environment["PYTHONPATH"] = os.pathsep.join(
+            [str(ROOT), str(ROOT / "src"), environment.get("PYTHONPATH", "")]
+        )
+        environment |= implementation(self.name).environment(self.threads)
+        command = [sys.executable, "-m", "benchmarks.worker", self.name]
+        self.pending = b""
+        with _affinity(cores()[: self.threads]):  # inherited: the same cores for every peer
+            self.process = subprocess.Popen(
+                [*command, "--threads", str(self.threads)],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None if self.verbose else subprocess.DEVNULL,
+            )
+        return self.ask({"op": "hello"}, 120)
+
+    def ask(self, request: Message, limit: float) -> Message:
+        """The answer to ``request``; {"failed": why} after ``limit`` seconds or a crash."""
+        if self.process is None:
+            hello = self.start()
+            if "version" not in hello:
+                return hello
+        assert self.process is not None and self.process.stdin is not None
+        self._signal("SIGCONT")
+        try:
+            send(self.process.stdin, request)
+            answer = self._receive(limit)
+        except (BrokenPipeError, EOFError):
+            code = self.process.wait()
+            self.process = None
+            return {"failed": f"the process ended with code {code}"}
+        except TimeoutError:
+            self.close()
+            return {"failed": f"no answer within {limit:.0f} s"}
+        self._signal("SIGSTOP")
+        return answer
+
+    def _receive(self, limit: float) -> Message:
+        assert self.process is not None and self.process.stdout is not None
+        file = self.process.stdout.fileno()
+        deadline = time.monotonic() + limit
+        while b"\n" not in self.pending:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([file], [], [], left)[0]:
+                raise TimeoutError
+            read = os.read(file, 1 << 16)
+            if not read:
+                raise EOFError
+            self.pending += read
+        line, _, self.pending = self.pending.partition(b"\n")
+        return receive(line)
+
+    def _signal(self, name: str) -> None:
+        if STOPPABLE and self.process is not None:
+            self.process.send_signal(getattr(signal, name))
+
+    def close(self) -> None:
+        """End the process (a stopped one as well)."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+            self.process = None
+
+
+@contextlib.contextmanager
+def _affinity(cpus: Sequence[int]) -> Iterator[None]:
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,38 @@
+"""What the driver and a worker say to each other: one JSON object on a line, each way.
+
+A worker is one peer in a process of its own (``python -m benchmarks.worker NAME --threads T``).
+
+| request | answer |
+|---|---|
+| ``{"op": "hello"}`` | ``{"version": str}`` or ``{"missing": reason}`` |
+| ``{"op": "build", "text", "direction", "reference": path}`` | ``{"first_ns", "error"}``, ``{"unable": reason}`` or ``{"wrong": reason, "error"}`` |
+| ``{"op": "round", "seconds"}`` | ``{"ns": [...]}``: one number a call |
+| ``{"op": "drop"}`` | ``{}``: forget the problem and its memory |
+| ``{"op": "peak"}`` | ``{"gflops": float}`` (of FMAs alone, by faltung's own loop) |
+
+Any answer may be ``{"failed": reason}`` instead. The end of stdin ends the worker.
+"""  # noqa: E501  (a table row cannot be broken)
+
+import json
+from typing import IO, Any
+
+Message = dict[str, Any]
+
+FORWARD = "forward"
+INPUT_GRAD = "input_grad"
+WEIGHT_GRAD = "weight_grad"
+DIRECTIONS = (FORWARD, INPUT_GRAD, WEIGHT_GRAD)
+
+
+def send(stream: IO[bytes], message: Message) -> None:
+    """One line of JSON, at once."""
+    stream.write(json.dumps(message).encode() + b"\n")
+    stream.flush()
+
+
+def receive(line: bytes) -> Message:
+    """The object on one line; ValueError if it is none."""
+    message = json.loads(line)
+    if not isinstance(message, dict):
+        raise ValueError(f"line={line!r}: must hold one JSON object")
+    return message

@@ -1,0 +1,113 @@
+"""One peer in a process of its own: ``python -m benchmarks.worker NAME --threads T``.
+
+Reads requests on stdin and answers on stdout (``protocol.py``). The peer's library is imported
+here, after the driver has set its environment.
+"""
+
+import argparse
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import IO
+
+import numpy as np
+
+from benchmarks.peers import PEERS, Missing, Task, Unable, faltung, implementation
+from benchmarks.problem import LIMITS, Problem, relative_error
+from benchmarks.protocol import Message, receive, send
+from benchmarks.timing import samples, timed
+
+
+class Worker:
+    """The state of a worker: the peer, and the task that was built last."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.peer = PEERS[name]
+        self.threads = threads
+        self.module = implementation(name)
+        self.task: Task | None = None
+
+    def answer(self, request: Message) -> Message:
+        try:
+            match request["op"]:
+                case "hello":
+                    return {"version": self.module.start(self.threads)}
+                case "build":
+                    return self.build(request)
+                case "round":
+                    return self.round(request)
+                case "drop":
+                    self.task = None
+                    return {}
+                case "peak":
+                    return {"gflops": faltung.peak(self.threads)}
+            return {"failed": f"op={request['op']!r}: not a request"}
+        except Missing as error:
+            return {"missing": str(error)}
+        except Unable as error:
+            return {"unable": str(error)}
+        except Exception as error:  # a peer may raise anything; the row says what it was
+            self.task = None
+            return {"failed": _one_line(error)}
+
+    def build(self, request: Message) -> Message:
+        self.task = None
+        problem = Problem(request["text"], request["direction"])
+        task = self.module.build(problem, self.peer.variant)
+        first = timed(task.call)
+        got = np.asarray(task.array())
+        if request["reference"]:
+            want = np.load(request["reference"], mmap_mode="r")
+            error = relative_error(got, want)
+            limit = LIMITS[problem.spec.dtype]
+            if not error <= limit:  # a NaN is wrong as well
+                reason = f"relative error {error:.1e} is above {limit:.0e}"
+                return {"wrong": reason, "error": error}
+        else:
+            error = None
+        self.task = task
+        return {"first_ns": first, "error": error}
+
+    def round(self, request: Message) -> Message:
+        if self.task is None:
+            return {"failed": "nothing is built"}
+        return {"ns": samples(self.task.call, float(request["seconds"]))}
+
+
+def _one_line(error: Exception) -> str:
+    words = " ".join(str(error).split())
+    return f"{type(error).__name__}: {words[:200]}"
+
+
+def _private_stdout() -> IO[bytes]:
+    """The answers' own stream; whatever a library prints goes to stderr from here on."""
+    stream = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return stream
+
+
+def _die_with_parent() -> None:
+    """On Linux, end when the driver ends, even if stopped at that moment."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
+    parser.add_argument("peer", choices=sorted(PEERS))
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    _die_with_parent()
+    answers = _private_stdout()
+    worker = Worker(arguments.peer, arguments.threads)
+    for line in sys.stdin.buffer:
+        send(answers, worker.answer(receive(line)))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,35 @@
+"""A small run with fixed numbers, for the tests of statistics, goals and page."""
+
+from benchmarks.results import FAILED, UNABLE, Outcome, Row, Run, timed
+
+
+def row(name, text, *, direction="forward", core=True, **microseconds):
+    """A row whose peers took so many microseconds; ``_`` in a name stands for ``-``."""
+    outcomes = {
+        peer.replace("_", "-"): timed([[us * 1000, us * 2000], [us * 1500]], 1e-7)
+        for peer, us in microseconds.items()
+    }
+    return Row(name, text, direction, core, outcomes)
+
+
+def small_run(threads=2, peak=480.0):
+    rows = [
+        row("won", "n1 c64>64 56x56 k3 p1", faltung=500, torch=560, torch_nhwc=520, jax=1000),
+        row("lost", "n1 c128>128 28x28 k3 p1", faltung=540, torch=530, torch_nhwc=600, jax=135),
+        row("double", "n1 c64>64 56x56 k3 p1 f64", faltung=1000, torch=4000),
+        row("signal", "n1 c1>1 1000000 k101 p50", faltung=1000, torch=60000, scipy_oaconvolve=7000),
+        row("won", "n1 c64>64 56x56 k3 p1", direction="input_grad", faltung=500, torch=1000),
+    ]
+    rows[0].outcomes["scipy-oaconvolve"] = Outcome(UNABLE, reason="one channel alone")
+    rows[1].outcomes["ncnn"] = Outcome(FAILED, reason="the process ended with code -11")
+    versions = {
+        "faltung": "0.1.0",
+        "torch": "2.13.0",
+        "torch-nhwc": "2.13.0",
+        "jax": "0.10",
+        "ncnn": "1.0",
+        "scipy-oaconvolve": "1.17",
+    }
+    missing = {"openvino": "openvino is not installed (No module named 'openvino')"}
+    machine = {"processor": "A processor", "cores": "2 usable of 2"}
+    return Run("2030-01-02 03:04", machine, threads, 2, 0.15, versions, missing, peak, 1.5, rows)
