@@ -129,6 +129,11 @@ class Function:
         """Entry ``position`` of a table, read as an address."""
         return self.value(f"load ptr, ptr {self.at(table, position, 'i64')}, align 8")
 
+    def prefetch(self, address: str, *, write: bool = False) -> None:
+        """Ask for the cache line at ``address``, to be read or written soon; any address is legal."""
+        callee = self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
+        self.emit(f"call void {callee}(ptr {address}, i32 {int(write)}, i32 3, i32 1)")
+
     # Control -------------------------------------------------------------------------------------
 
     def _label(self, hint: str) -> str:

@@ -13,12 +13,11 @@ What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill t
 """
 
 from dataclasses import dataclass
-
-import numpy as np
+from math import prod
 
 from faltung.codegen.ir import Module
 from faltung.codegen.tile import Accumulators, flat, outer_product, rows_for, shaped, split, zeros
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.step import Arrays, Work
@@ -28,6 +27,9 @@ from faltung.methods.tiled import TILE, Kind, Part, driver, kinds_of, part, taps
 UNROLLED = 1600
 # Cycles that a tile loses at the ends of the loop over input channels.
 TAP_OVERHEAD = 6
+# Turns of the innermost loop between asking for weights and using them. Their stream is longer than
+# the first-level cache; 12 turns are about 170 cycles, more than the second level takes.
+FETCH = 12
 
 
 # The recipe ---------------------------------------------------------------------------------------
@@ -39,8 +41,9 @@ class Direct:
     unrolled taps.
 
     ``dense``: neighbouring input channels are neighbours in memory. ``store``: "channels"
-    (neighbours in memory), "positions" (likewise: tiles are transposed), or "scattered".
-    ``channels``: how many of the ``vectors * lanes`` output channels of a block exist.
+    (neighbours in memory), "positions" (likewise: tiles are transposed), or "scattered". ``ahead``:
+    ask for the input and output of the next tile. ``channels``: how many of the ``vectors * lanes``
+    output channels of a block exist.
     """
 
     dtype: str
@@ -52,6 +55,7 @@ class Direct:
     dense: bool
     store: str
     order: tuple[str, ...]
+    ahead: bool
 
     @property
     def symbol(self) -> str:
@@ -71,6 +75,8 @@ def _tile(module: Module, machine: Machine, recipe: Direct, kind: Kind, name: st
     acc = zeros(v, kind.positions, recipe.vectors)
     block = recipe.vectors * v.lanes
     tap_size = f.mul("%channels", block)
+    if recipe.ahead:
+        _fetch_output(v, recipe, kind)
     with f.loop(0, "%entries", flat(v, acc)) as tap:
         entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
         x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
@@ -85,12 +91,22 @@ def _tile(module: Module, machine: Machine, recipe: Direct, kind: Kind, name: st
     _store(v, recipe, shaped(tap.results, recipe.vectors))
 
 
+def _fetch_output(v: Vectors, recipe: Direct, kind: Kind) -> None:
+    """Ask for the lines of the output before the sums begin: they arrive while those run."""
+    out = "%out"
+    for _ in range(kind.positions):
+        for q in range(recipe.vectors):
+            v.function.prefetch(v.at(out, q * v.lanes), write=True)
+        out = v.at(out, "%out_position")
+
+
 def _channels(
     v: Vectors, recipe: Direct, acc: Accumulators, x: str, w: str, present: list[int]
 ) -> Accumulators:
     """All input channels of one tap."""
     f, block = v.function, recipe.vectors * v.lanes
     part = [acc[p] for p in present]
+    fetch = v.at(x, len(acc) * recipe.pitch)
     with f.loop(0, "%channels", [("ptr", x), ("ptr", w), *flat(v, part)], runs=True) as ci:
         x, w = ci.values[:2]
         part = outer_product(
@@ -99,6 +115,11 @@ def _channels(
             lambda i: v.broadcast(v.at(x, present[i] * recipe.pitch)),
             lambda q: v.load(v.at(w, q * v.lanes)),
         )
+        if recipe.ahead:
+            # The next tile's input lies behind this one's: one line a turn brings all of it.
+            f.prefetch(v.at(fetch, f.mul(ci.index, len(acc))))
+        for q in range(recipe.vectors):
+            f.prefetch(v.at(w, FETCH * block + q * v.lanes))
         forward = 1 if recipe.dense else "%x_channel"
         ci.carry([v.at(x, forward), v.at(w, block), *(value for row in part for value in row)])
     made = list(acc)
@@ -166,10 +187,20 @@ def choose(c: Correlation, machine: Machine) -> Choice:
     )
     products = sum(kind.positions for kind in kinds) * last.axis.kernel * vectors
     unrolled = bool(kinds) and products <= UNROLLED
-    weights = c.channels_out * c.channels_in * c.taps
-    sample = c.channels_in * int(np.prod([w.axis.size for w in c.windows]))
-    order = ("group", "block", "batch") if weights > sample else ("batch", "group", "block")
-    return Choice(vectors, most, unrolled, (*order, "row", "segment"))
+    return Choice(vectors, most, unrolled, _order(c, machine))
+
+
+def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:
+    """The loops, outermost first: what is used again soonest stays in the second-level cache."""
+    item = ELEMENTS[c.dtype][1]
+    weights = c.channels_out * c.channels_in * c.taps * item
+    sample = c.channels_in * prod(w.axis.size for w in c.windows) * item
+    if weights <= machine.l2 // 2:
+        # All weights stay: every piece of the input is read once, and of the output written once.
+        return ("batch", "group", "row", "segment", "block")
+    if weights > sample:
+        return ("group", "block", "batch", "row", "segment")
+    return ("batch", "group", "block", "row", "segment")
 
 
 def needs_padded(c: Correlation, machine: Machine) -> bool:
@@ -205,6 +236,12 @@ def cost(c: Correlation, machine: Machine) -> float:
             step = max(positions * vectors / 2, (positions + vectors) / 2, 4)
             cycles += blocks * count * sums * (step + TAP_OVERHEAD / c.channels_in)
     return cycles
+
+
+def _memory(c: Correlation) -> int:
+    """Bytes of input and output."""
+    inputs = c.channels_in * prod(w.axis.size for w in c.windows)
+    return (inputs + c.channels_out * c.outputs) * c.batch * c.groups * ELEMENTS[c.dtype][1]
 
 
 def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool) -> None:
@@ -249,6 +286,12 @@ def _part(
         dense=c.x[2] == 1,
         store="channels" if c.out[2] == 1 else "positions" if last.out == 1 else "scattered",
         order=chosen.order,
+        # Pointwise layers touch every line once, so that nothing else hides the way to memory.
+        ahead=_memory(c) > machine.l2 // 2
+        and c.taps == 1
+        and last.axis.stride == 1
+        and c.x[2] == 1
+        and c.out[2] == 1,
     )
     part(
         c, work, arrays, recipe, runs, shape, f"direct {vectors}x{recipe.kinds[0].positions}", after

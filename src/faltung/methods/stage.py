@@ -137,6 +137,7 @@ def rearrange(
     Runs go along the axis whose entries are neighbours in ``dst``; beside them, for the transposing
     copy, the axis whose entries are neighbours in ``src``; the other axes go through a table.
     """
+    shape, source, target = _merged(shape, source, target)
     axes = range(len(shape))
     long = max((i for i in axes if target[i] == 1), key=lambda i: shape[i], default=None)
     rest = [i for i in axes if i != long]
@@ -152,3 +153,27 @@ def rearrange(
     return copy(
         dtype, src, dst, np.stack(places, axis=1), runs, stride=stride, title=title, after=after
     )
+
+
+def _merged(
+    shape: Sequence[int], source: Strides, target: Strides
+) -> tuple[list[int], list[int], list[int]]:
+    """The same copy with fewer axes: those that follow each other in both arrays become one.
+
+    One axis of a single entry stays at the front, so that there are two at least.
+    """
+    order = sorted(range(len(shape)), key=lambda i: (-abs(target[i]), -shape[i]))
+    made: list[list[int]] = [[1, 0, 0]]
+    for i in order:
+        size, a, b = shape[i], source[i], target[i]
+        if size == 1:
+            continue
+        last = made[-1]
+        if len(made) > 1 and last[1] == a * size and last[2] == b * size:
+            made[-1] = [last[0] * size, a, b]
+        else:
+            made.append([size, a, b])
+    if len(made) == 1:
+        made.append([1, 1, 1])
+    sizes, sources, targets = ([row[k] for row in made] for k in range(3))
+    return sizes, sources, targets

@@ -25,6 +25,10 @@ from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shift
 
 # The longest sum in one accumulator, in positions.
 BAND = 4096
+# The shortest band: below it the sums are loaded and stored too often.
+MIN_BAND = 128
+# Input channels of a group that alone make too small a tile.
+FEW = 8
 
 
 # The recipe ---------------------------------------------------------------------------------------
@@ -259,8 +263,18 @@ def needs_channels_last(c: Correlation, machine: Machine) -> bool:
 
 
 def needs_padded(c: Correlation, machine: Machine) -> bool:
-    """Whether the input must be copied first: borders that are not zeros along the last axis."""
-    return c.windows[-1].borders
+    """Whether the input must be copied first: borders that are not zeros along the last axis, or
+    few channels, whose taps then fill the tile beside them.
+    """
+    last = c.windows[-1]
+    pads = last.axis.lo > 0 or last.axis.hi > 0
+    return last.borders or (pads and _mergeable(c, machine))
+
+
+def _mergeable(c: Correlation, machine: Machine) -> bool:
+    chosen = choose(c, machine)
+    few = c.channels_in < FEW and c.windows[-1].axis.kernel > 1
+    return few and not (chosen.swapped or chosen.space)
 
 
 def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool) -> None:
@@ -321,8 +335,9 @@ def _part(
         b_pitch=b.pitch,
         space=chosen.space,
     )
-    chunks, taps = _reaches(last, inner, chosen)
-    spans, pairs = _pairs(c, machine, chosen)
+    positions, rows_a_band = _band(c, machine)
+    chunks, taps = _reaches(last, inner, chosen, positions)
+    spans, pairs = _pairs(c, rows_a_band, chosen)
     width = recipe.width(machine)
     outer_taps = c.taps // last.axis.kernel
     tap_count = outer_taps * len(inner)
@@ -365,34 +380,35 @@ def _row_blocks(rows: list[int], most: int) -> tuple[tuple[tuple[int, ...], ...]
     return tuple(kinds), table(blocks, 3)
 
 
-def _reaches(last: Window, inner: list[int], chosen: Choice) -> tuple[int, Table]:
+def _reaches(last: Window, inner: list[int], chosen: Choice, positions: int) -> tuple[int, Table]:
     """Per chunk of a row and tap: offset in a, offset in b, positions that read inside the array."""
     axis = last.axis
     rows = []
-    chunks = -(-axis.output // BAND)
+    chunks = -(-axis.output // positions)
     for chunk in range(chunks):
-        start, stop = chunk * BAND, min(axis.output, (chunk + 1) * BAND)
+        start, stop = chunk * positions, min(axis.output, (chunk + 1) * positions)
         for k in inner:
             shift = k * axis.dilation - axis.lo
             first = max(start, -(shift // axis.stride) if shift < 0 else 0)
             end = min(stop, (axis.size - 1 - shift) // axis.stride + 1)
             x, g = (first * axis.stride + shift) * last.x, first * last.out
-            rows.append(
-                (g, x, max(0, end - first)) if chosen.swapped else (x, g, max(0, end - first))
-            )
+            count = max(0, end - first)
+            rows.append((g, x, count) if chosen.swapped else (x, g, count))
     return chunks, table(rows, 3)
 
 
-def _pairs(c: Correlation, machine: Machine, chosen: Choice) -> tuple[Table, Table]:
+def _band(c: Correlation, machine: Machine) -> tuple[int, int]:
+    """Positions of a row, and rows, in one band: the first level of cache full, if that is enough."""
+    *_, last = c.windows
+    each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * ELEMENTS[c.dtype][1]
+    fit = min(BAND, max(MIN_BAND, machine.l1 // each))
+    positions = min(last.axis.output, fit)
+    return positions, -(-fit // positions)
+
+
+def _pairs(c: Correlation, rows_a_band: int, chosen: Choice) -> tuple[Table, Table]:
     """Bands of rows: per band and outer tap a span of (a, b) row offsets, samples included."""
-    *outer, last = c.windows
-    positions = min(last.axis.output, BAND)
-    row_bytes = (
-        (c.channels_in * last.axis.size + c.channels_out * positions)
-        * c.groups
-        * ELEMENTS[c.dtype][1]
-    )
-    rows_a_band = max(1, min(BAND // positions, machine.l2 // 3 // max(1, row_bytes)))
+    outer = c.windows[:-1]
     outputs = [range(w.axis.output) for w in outer]
     every = list(itertools.product(range(c.batch), *outputs))
     spans: list[tuple[int, int]] = []
