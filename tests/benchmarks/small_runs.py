@@ -3,7 +3,9 @@
 from benchmarks.results import FAILED, UNABLE, Outcome, Row, Run, timed
 
 
-def row(name, text, *, direction="forward", core=True, **microseconds):
+def row(
+    name: str, text: str, *, direction: str = "forward", core: bool = True, **microseconds: int
+) -> Row:
     """A row whose peers took so many microseconds; ``_`` in a name stands for ``-``."""
     outcomes = {
         peer.replace("_", "-"): timed([[us * 1000, us * 2000], [us * 1500]], 1e-7)
@@ -12,7 +14,7 @@ def row(name, text, *, direction="forward", core=True, **microseconds):
     return Row(name, text, direction, core, outcomes)
 
 
-def small_run(threads=2, peak=480.0):
+def small_run(threads: int = 2, peak: float | None = 480.0) -> Run:
     rows = [
         row("won", "n1 c64>64 56x56 k3 p1", faltung=500, torch=560, torch_nhwc=520, jax=1000),
         row("lost", "n1 c128>128 28x28 k3 p1", faltung=540, torch=530, torch_nhwc=600, jax=135),

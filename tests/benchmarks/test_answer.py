@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.answer import answer
 from benchmarks.problem import LIMITS, Problem, relative_error
@@ -19,7 +20,7 @@ TEXTS = [
 ]
 
 
-def reference(problem):
+def reference(problem: Problem) -> NDArray[np.float64]:
     if problem.direction == FORWARD:
         return conv(problem.x, problem.weight, problem.bias, problem.spec)
     if problem.direction == INPUT_GRAD:
@@ -29,35 +30,35 @@ def reference(problem):
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("text", TEXTS)
-def test_agrees_with_the_reference(text, direction):
+def test_agrees_with_the_reference(text: str, direction: str) -> None:
     problem = Problem(text, direction)
     np.testing.assert_allclose(answer(problem), reference(problem), rtol=1e-12, atol=1e-12)
 
 
-def test_other_padding_is_refused():
+def test_other_padding_is_refused() -> None:
     with pytest.raises(ValueError, match="zeros"):
         answer(Problem("n1 c1>1 8 k3 p1 m:circular"))
 
 
-def test_arrays_are_the_same_in_every_process():
+def test_arrays_are_the_same_in_every_process() -> None:
     first, second = Problem(TEXTS[0]), Problem(TEXTS[0])
     assert first.x.dtype == first.weight.dtype == np.float32
     for name in ("x", "weight", "bias", "grad"):
         np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
 
 
-def test_a_signal_has_no_bias():
+def test_a_signal_has_no_bias() -> None:
     assert Problem("n1 c1>1 30 k5").bias is None
     assert Problem("n1 c1>2 30 k5").bias is not None
 
 
-def test_relative_error_tells_float32_from_bfloat16():
+def test_relative_error_tells_float32_from_bfloat16() -> None:
     want = np.random.default_rng(0).standard_normal(1000)
     assert relative_error(want.astype(np.float32), want) < LIMITS["float32"]
     bits = want.astype(np.float32).view(np.uint32) & np.uint32(0xFFFF0000)
     assert relative_error(bits.view(np.float32), want) > LIMITS["float32"]
 
 
-def test_relative_error_of_another_shape():
+def test_relative_error_of_another_shape() -> None:
     with pytest.raises(ValueError, match=r"shape=\(2,\)"):
         relative_error(np.zeros(2), np.zeros(3))

@@ -7,7 +7,7 @@ from benchmarks.goals import GOALS, judge
 from benchmarks.layers import LAYERS
 
 
-def rows_of(text):
+def rows_of(text: str) -> set[str]:
     (goal,) = [goal for goal in GOALS if goal.text.startswith(text)]
     from benchmarks.results import Row
 
@@ -15,7 +15,7 @@ def rows_of(text):
     return {row.name for row in rows if goal.applies(row)}
 
 
-def test_rows_of_the_goals():
+def test_rows_of_the_goals() -> None:
     dense = rows_of("forward, dense")
     assert {"ResNet 3x3 64", "Inception 5x5 32>96", "1-D 64", "3-D 3x3x3 32"} <= dense
     assert not {"ResNet stem 7x7", "VGG 3x3 64", "depthwise 3x3", "signal k101"} & dense
@@ -26,7 +26,7 @@ def test_rows_of_the_goals():
     assert not {"Inception 5x5 32>96", "3-D 3x3x3 32"} & near
 
 
-def test_verdicts():
+def test_verdicts() -> None:
     verdicts = {verdict.goal.text: verdict for verdict in judge(small_run())}
     forward = verdicts["forward, dense, against the better layout of PyTorch"]
     assert [row.name for _, row in forward.values] == ["lost", "won"]
@@ -40,7 +40,7 @@ def test_verdicts():
     assert not any("channels-first" in text for text in verdicts)
 
 
-def test_fraction_of_the_peak_is_for_one_thread():
+def test_fraction_of_the_peak_is_for_one_thread() -> None:
     assert not any(verdict.goal.peak for verdict in judge(small_run(threads=2)))
     (verdict,) = [one for one in judge(small_run(threads=1, peak=500.0)) if one.goal.peak]
     assert verdict.values[0][0] == pytest.approx(231211008 / 540e3 / 500, rel=1e-6)

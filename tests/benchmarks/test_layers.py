@@ -2,26 +2,26 @@
 
 import pytest
 
-from benchmarks.layers import LAYERS, select
+from benchmarks.layers import LAYERS, Layer, select
 from faltung.geometry.text import format, parse
 
 
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.name)
-def test_text_reads_and_is_canonical(layer):
+def test_text_reads_and_is_canonical(layer: Layer) -> None:
     assert parse(format(layer.spec)) == layer.spec
     assert layer.spec.macs > 0
 
 
-def test_names_and_problems_are_distinct():
+def test_names_and_problems_are_distinct() -> None:
     assert len({layer.name for layer in LAYERS}) == len(LAYERS)
     assert len({layer.spec for layer in LAYERS}) == len(LAYERS)
 
 
-def test_no_name_breaks_a_table():
+def test_no_name_breaks_a_table() -> None:
     assert not any(set("|`\n") & set(layer.name) for layer in LAYERS)
 
 
-def test_every_kind_of_problem_is_there():
+def test_every_kind_of_problem_is_there() -> None:
     specs = [layer.spec for layer in LAYERS]
     assert {spec.rank for spec in specs} == {1, 2, 3}
     assert {spec.dtype for spec in specs} == {"float32", "float64"}
@@ -31,7 +31,7 @@ def test_every_kind_of_problem_is_there():
     assert any(axis.lo != axis.hi for spec in specs for axis in spec.axes)
 
 
-def test_select():
+def test_select() -> None:
     assert select() == LAYERS
     assert [layer.name for layer in select("SIGNAL K101")] == ["signal k101", "float64 signal k101"]
     assert [layer.name for layer in select("signal", core=True)] == ["signal k101", "signal k1001"]

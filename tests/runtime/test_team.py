@@ -131,11 +131,17 @@ def test_a_parked_worker_wakes():
     work = Mix(37)
     for _ in range(5):
         work.check(3)
-        time.sleep(0.02)
         for t in (1, 2):
-            mailbox = layout.MAILBOXES + t * layout.LINE
-            assert ready_word(mailbox) == layout.PARKED
+            parked_by(layout.MAILBOXES + t * layout.LINE)
     work.check(3)
+
+
+def parked_by(mailbox: int, seconds: float = 30) -> None:
+    """Wait until a worker has parked: a millisecond, unless other work has the cores."""
+    deadline = time.monotonic() + seconds
+    while ready_word(mailbox) != layout.PARKED:
+        assert time.monotonic() < deadline, "never parked"
+        time.sleep(0.001)
 
 
 def ready_word(offset: int) -> int:
@@ -175,20 +181,6 @@ def test_a_worker_stays_awake_for_a_while():
             pass
         awake += ready_word(layout.MAILBOXES + layout.LINE) == layout.IDLE
     assert awake > 0
-
-
-@pytest.mark.skipif(host().cores < 2, reason="needs a core for each thread")
-def test_hand_over_without_the_system():
-    # Not a measurement: the best of many, so that other work on the machine does not matter.
-    params = words(0)
-    region = Region(np.array([step(code()["touch"], params, 0)]))
-    ready(2)
-    times = []
-    for _ in range(5000):
-        begin = time.perf_counter()
-        region.run(2)
-        times.append(time.perf_counter() - begin)
-    assert min(times) < 15e-6
 
 
 # Several callers.
@@ -442,7 +434,8 @@ def test_fork_from_a_signal_handler(script):
         CHILD
         + """
 work, parent = Mix(37), os.getpid()
-children, mine = [], 0
+work.check(2)  # or a child could be born while a module is read: both would move in one open file
+children, mine, turn = [], 0, 0
 def handler(*_):
     if os.getpid() == parent and len(children) < 30:
         pid = os.fork()
@@ -458,7 +451,8 @@ def shoot():
         time.sleep(0.002)
 threading.Thread(target=shoot, daemon=True).start()
 while len(children) < 30:
-    work.check(2)
+    turn += 1
+    work.check(2 + turn % 4)
     if os.getpid() != parent:
         mine += 1
         if mine == 20:

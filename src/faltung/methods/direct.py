@@ -84,9 +84,8 @@ def _tile(module: Module, machine: Machine, recipe: Direct, kind: Kind, name: st
         for k, offset in enumerate(recipe.taps):
             present = [p for p in range(kind.positions) if p not in kind.outside[k]]
             if present:
-                acc = _channels(
-                    v, recipe, acc, v.at(x, offset), v.at(w, f.mul(tap_size, k)), present
-                )
+                here = v.at(x, offset), v.at(w, f.mul(tap_size, k))
+                acc = _channels(v, recipe, acc, *here, present)
         tap.carry([value for row in acc for value in row])
     _store(v, recipe, shaped(tap.results, recipe.vectors))
 
@@ -101,7 +100,12 @@ def _fetch_output(v: Vectors, recipe: Direct, kind: Kind) -> None:
 
 
 def _channels(
-    v: Vectors, recipe: Direct, acc: Accumulators, x: str, w: str, present: list[int]
+    v: Vectors,
+    recipe: Direct,
+    acc: Accumulators,
+    x: str,
+    w: str,
+    present: list[int],
 ) -> Accumulators:
     """All input channels of one tap."""
     f, block = v.function, recipe.vectors * v.lanes

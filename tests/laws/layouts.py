@@ -1,0 +1,35 @@
+"""How the tests bring arrays into both layouts, and a spec into keyword arguments."""
+
+from typing import Any
+
+import numpy as np
+
+from faltung.geometry import ConvSpec
+
+
+def options(spec: ConvSpec) -> dict[str, Any]:
+    """The keyword arguments of `faltung.conv` that mean `spec`."""
+    return {
+        "stride": spec.stride,
+        "padding": spec.padding,
+        "dilation": spec.dilation,
+        "groups": spec.groups,
+        "padding_mode": spec.padding_mode,
+        "flip": spec.flip,
+    }
+
+
+def to(array: np.ndarray, channels_last: bool) -> np.ndarray:
+    """(N, C, *space) -> contiguous, channels last where asked."""
+    return np.ascontiguousarray(np.moveaxis(array, 1, -1)) if channels_last else array
+
+
+def back(array: np.ndarray, channels_last: bool) -> np.ndarray:
+    return np.moveaxis(array, -1, 1) if channels_last else array
+
+
+def real(spec: ConvSpec, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """Normal random x, weight, bias and output gradient."""
+    rng = np.random.default_rng(seed)
+    shapes = spec.input_shape, spec.weight_shape, (spec.channels_out,), spec.output_shape
+    return tuple(rng.standard_normal(shape).astype(spec.dtype) for shape in shapes)

@@ -1,0 +1,66 @@
+"""The promise: the same bits for any number of threads, and for a sample alone or in a batch."""
+
+from collections.abc import Iterator
+
+import pytest
+from laws.layouts import options, real, to
+
+import faltung
+from faltung.geometry import parse
+
+PROBLEMS = [
+    "n7 c64>64 28x28 k3 p1",
+    "n7 c64>40 30x30 k1",
+    "n7 c3>48 65x65 k7 s2 p3",
+    "n7 c32>32 12x12x12 k3 p1",
+    "n7 c16>16 5000 k31 p15 g16",
+    "n7 c1>1 20000 k101",
+    "n7 c20>24 40x40 k3 p1 m:reflect,circular",
+    "n7 c32>64 33x33 k3 s2 p1 f64",
+]
+
+
+@pytest.fixture(autouse=True)
+def threads() -> Iterator[None]:
+    before = faltung.get_threads()
+    yield
+    faltung.set_threads(before)
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_any_number_of_threads(text: str, channels_last: bool) -> None:
+    spec = parse(text)
+    x, w, bias, g = real(spec)
+    x, g = to(x, channels_last), to(g, channels_last)
+    given = {**options(spec), "channels_last": channels_last}
+    results = []
+    for number in (1, 2, 3):
+        faltung.set_threads(number)
+        results.append(
+            [
+                faltung.conv(x, w, bias, **given),
+                faltung.Conv(w, bias, **given)(x),
+                faltung.conv_input_grad(g, w, x.shape, **given),
+                faltung.conv_weight_grad(x, g, w.shape, **given),
+            ]
+        )
+    for other in results[1:]:
+        for one, two in zip(results[0], other, strict=True):
+            assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_alone_and_in_a_batch(text: str, channels_last: bool) -> None:
+    spec = parse(text)
+    x, w, bias, g = real(spec)
+    x, g = to(x, channels_last), to(g, channels_last)
+    given = {**options(spec), "channels_last": channels_last}
+    layer = faltung.Conv(w, bias, **given)
+    together = layer(x)
+    back = faltung.conv_input_grad(g, w, x.shape, **given)
+    for i in (0, 3, 6):
+        assert layer(x[i]).tobytes() == together[i].tobytes()
+        alone = faltung.conv_input_grad(g[i], w, x.shape[1:], **given)
+        assert alone.tobytes() == back[i].tobytes()

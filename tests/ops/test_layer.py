@@ -1,0 +1,87 @@
+"""Conv: packed once, called often, from many threads, before and after a fork."""
+
+import os
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import faltung
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return np.random.default_rng(sum(shape)).integers(-6, 7, shape).astype(np.float32)
+
+
+def test_keeps_its_own_weights() -> None:
+    w, bias, x = numbers(8, 4, 3, 3), numbers(8), numbers(2, 4, 10, 10)
+    layer = faltung.Conv(w, bias, padding=1)
+    want = faltung.conv(x, w, bias, padding=1)
+    w[:], bias[:] = 0, 0
+    np.testing.assert_array_equal(layer(x), want)
+    assert not layer.weight.flags.writeable
+    with pytest.raises(ValueError):
+        layer.bias[0] = 1  # type: ignore[index]
+
+
+def test_any_size_and_pickle() -> None:
+    w = numbers(20, 4, 3, 3)
+    layer = pickle.loads(pickle.dumps(faltung.Conv(w, padding="same", channels_last=True)))
+    for size in [*range(1, 40), 64, 100]:
+        x = numbers(1, size, size + 1, 4)
+        want = faltung.conv(x, w, padding="same", channels_last=True)
+        np.testing.assert_array_equal(layer(x), want)
+    assert "padding='same'" in repr(layer)
+
+
+def test_packs_once_for_batches_of_any_size() -> None:
+    layer = faltung.Conv(numbers(32, 16, 3, 3), padding=1, channels_last=True)
+    for batch in (1, 2, 5):
+        layer(numbers(batch, 12, 12, 16))
+    assert len(layer._packed) == 1
+
+
+def test_ten_threads_at_once() -> None:
+    w = numbers(32, 16, 3, 3)
+    layer = faltung.Conv(w, padding=1)
+    inputs = [numbers(1 + i % 3, 16, 20 + i, 30) for i in range(10)]
+    wants = [faltung.conv(x, w, padding=1) for x in inputs]
+    wrong: list[int] = []
+
+    def work(i: int) -> None:
+        for _ in range(40):
+            if not np.array_equal(layer(inputs[i]), wants[i]):
+                wrong.append(i)
+            if not np.array_equal(faltung.conv(inputs[i], w, padding=1), wants[i]):
+                wrong.append(i)
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(10)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_after_a_fork() -> None:
+    x, w = numbers(2, 32, 40, 40), numbers(64, 32, 3, 3)
+    layer = faltung.Conv(w)
+    want = layer(x)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(layer(x), want) else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    np.testing.assert_array_equal(layer(x), want)
+
+
+def test_bad_input() -> None:
+    layer = faltung.Conv(numbers(8, 4, 3, 3))
+    with pytest.raises(TypeError, match="x.dtype=float64"):
+        layer(np.zeros((1, 4, 9, 9)))
+    with pytest.raises(ValueError, match=r"x.shape=\(4, 9\)"):
+        layer(numbers(4, 9))
+    with pytest.raises(ValueError, match="bias.shape"):
+        faltung.Conv(numbers(8, 4, 3, 3), numbers(4))

@@ -1,0 +1,69 @@
+"""Plans: what they choose and why, what they print, what they cost before anything is compiled."""
+
+from math import prod
+
+import pytest
+
+from cases import CASES, Case
+from faltung.geometry import parse
+from faltung.jit.compile import counts, object_code
+from faltung.machine.table import row
+from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
+from faltung.plan.binding import layout
+
+PLANNERS = plan_forward, plan_input_grad, plan_weight_grad
+
+
+def method(plan: Plan) -> str:
+    return plan.reasons[0][1][0].name
+
+
+def test_one_channel_runs_along_space() -> None:
+    assert method(plan_forward(parse("c1>1 1000000 k101"))) == "spatial"
+    assert method(plan_forward(parse("c3>2 200x200 k3 p1"))) == "spatial"
+    assert method(plan_forward(parse("c64>64 56x56 k3 p1"), channels_last=True)) == "direct"
+
+
+def test_padding_with_zeros_needs_no_copy() -> None:
+    for text in ("c64>64 56x56 k3 p1", "c3>64 224x224 k7 s2 p3", "c8>16 9x9x9 k3 p1"):
+        for channels_last in (False, True):
+            assert plan_forward(parse(text), channels_last=channels_last).work.scratch == {}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_scratch_is_no_more_than_the_padded_input(case: Case) -> None:
+    spec = case.spec
+    padded = spec.batch * spec.channels_in * prod(axis.padded for axis in spec.axes)
+    for channels_last in (False, True):
+        plan = plan_forward(spec, channels_last=channels_last)
+        assert layout(plan.work.scratch)[1] <= padded * spec.itemsize + 64
+
+
+@pytest.mark.parametrize("text", ["c4>4 1000000000 k5 p2", "c2>2 30000x30000 k3 p1 d2"])
+def test_a_billion_elements_are_planned_at_once(text: str) -> None:
+    before = counts()
+    plan = plan_forward(parse(text))
+    assert counts() == before
+    assert sum(step.items for step in plan.work.steps) > 1
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+def test_prints_as_a_tree(planner: object) -> None:
+    plan = planner(parse("n2 c8>32 20x20 k3 s2 p1 m:reflect"))  # type: ignore[operator]
+    text = str(plan)
+    assert text.startswith("n2 c8>32 20x20 k3 s2 p1 m:reflect")
+    assert "└─ run" in text
+    kernels = plan.kernels()
+    assert len({id(kernel) for kernel in kernels}) == len(kernels)
+
+
+@pytest.mark.parametrize("planner", PLANNERS)
+@pytest.mark.parametrize(
+    "text", ["c20>20 30x30 k3 s2 p1 m:reflect", "c1>1 999 k11 f64", "c3>40 9 k1"]
+)
+def test_neon_code_is_accepted(planner: object, text: str) -> None:
+    for channels_last in (False, True):
+        neon = row("neon")
+        plan = planner(parse(text), channels_last=channels_last, machine=neon)  # type: ignore[operator]
+        for step in [*plan.work.prepare, *plan.work.steps]:
+            assert object_code(step.recipe, neon).startswith(b"\x7fELF")
