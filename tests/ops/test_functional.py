@@ -74,7 +74,6 @@ def test_without_a_batch_and_empty_ones() -> None:
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_out(channels_last: bool) -> None:
-    x, w = numbers(2, 9, 10, 5 if channels_last else 10), None
     x = numbers(2, 9, 10, 5) if channels_last else numbers(2, 5, 9, 10)
     w = numbers(7, 5, 3, 3)
     plain = faltung.conv(x, w, channels_last=channels_last)

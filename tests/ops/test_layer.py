@@ -79,9 +79,9 @@ def test_after_a_fork() -> None:
 
 def test_bad_input() -> None:
     layer = faltung.Conv(numbers(8, 4, 3, 3))
-    with pytest.raises(TypeError, match="x.dtype=float64"):
+    with pytest.raises(TypeError, match=r"x\.dtype=float64"):
         layer(np.zeros((1, 4, 9, 9)))
     with pytest.raises(ValueError, match=r"x.shape=\(4, 9\)"):
         layer(numbers(4, 9))
-    with pytest.raises(ValueError, match="bias.shape"):
+    with pytest.raises(ValueError, match=r"bias\.shape"):
         faltung.Conv(numbers(8, 4, 3, 3), numbers(4))

@@ -31,7 +31,7 @@ class Module:
     def function(
         self, name: str, arguments: Sequence[tuple[str, str]], *, public: bool = False
     ) -> "Function":
-        """Open a ``void`` function; ``arguments`` are (type, name) pairs, named ``%name`` inside."""
+        """Open a ``void`` function; ``arguments`` are (type, name) pairs, ``%name`` inside."""
         made = Function(self, name, arguments, public)
         self._functions.append(made)
         return made
@@ -130,7 +130,7 @@ class Function:
         return self.value(f"load ptr, ptr {self.at(table, position, 'i64')}, align 8")
 
     def prefetch(self, address: str, *, write: bool = False) -> None:
-        """Ask for the cache line at ``address``, to be read or written soon; any address is legal."""
+        """Ask for the cache line at ``address`` to be read or written soon; any address will do."""
         callee = self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
         self.emit(f"call void {callee}(ptr {address}, i32 {int(write)}, i32 3, i32 1)")
 

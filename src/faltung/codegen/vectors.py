@@ -1,4 +1,4 @@
-"""Vectors of one machine and one dtype: loads, stores, masks, gathers, multiply-add, transposition."""
+"""Vectors of one machine and one dtype: memory, masks, multiply-add, transposition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -70,7 +70,7 @@ class Vectors:
         return self.function.at(base, offset, self.element)
 
     def load(self, address: str, mask: str | None = None, align: int | None = None) -> str:
-        """Neighbouring elements; lanes outside ``mask`` are zero and their memory is not touched."""
+        """Neighbouring elements; lanes outside ``mask`` are zero, their memory is not touched."""
         align = align or self.bytes
         if mask is None:
             return self.function.value(f"load {self.type}, ptr {address}, align {align}")
@@ -94,7 +94,8 @@ class Vectors:
             f"llvm.masked.store.{self._suffix}.p0", "void", self.type, "ptr", "i32", self.flags
         )
         self.function.emit(
-            f"call void {callee}({self.type} {vector}, ptr {address}, i32 {align}, {self.flags} {mask})"
+            f"call void {callee}({self.type} {vector}, ptr {address}, i32 {align}, "
+            f"{self.flags} {mask})"
         )
 
     def _strided(self, address: str, stride: Index) -> str:
@@ -134,8 +135,8 @@ class Vectors:
             self.flags,
         )
         self.function.emit(
-            f"call void {callee}({self.type} {vector}, <{self.lanes} x ptr> {where}, i32 {self.bytes}, "
-            f"{self.flags} {mask or self.mask([True] * self.lanes)})"
+            f"call void {callee}({self.type} {vector}, <{self.lanes} x ptr> {where}, "
+            f"i32 {self.bytes}, {self.flags} {mask or self.mask([True] * self.lanes)})"
         )
 
     # Arithmetic ----------------------------------------------------------------------------------

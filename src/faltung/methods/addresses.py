@@ -71,7 +71,7 @@ def _axis(window: Window) -> tuple[Table, Table, list[Pattern]]:
 def _combined(
     windows: Sequence[Window], patterns: list[list[Pattern]], inner: Sequence[int], weight_step: int
 ) -> tuple[Table, list[tuple[int, int]]]:
-    """Patterns of all axes together: (first entry, entries) of each combination, and the entries."""
+    """Patterns of all axes together: (first entry, how many) of each, and the entries."""
     spans: list[tuple[int, int]] = []
     entries: list[tuple[int, int]] = []
     for combination in itertools.product(*patterns):

@@ -82,9 +82,8 @@ class Correlation:
         )
 
     def simplified(self) -> "Correlation":
-        """The same sums with fewer axes: pointwise neighbours become one axis, single positions go."""
+        """The same sums with fewer axes: pointwise neighbours merge, single positions go."""
         windows = [w for w in self.windows if not (w.pointwise and w.axis.size == 1)]
-        base = self.x_base
         merged: list[Window] = []
         for window in windows:
             last = merged[-1] if merged else None
@@ -102,8 +101,7 @@ class Correlation:
         if shift:
             first = merged[0]
             merged[0] = replace(first, taps=tuple(tap + shift for tap in first.taps))
-        made = replace(self, windows=tuple(merged), x_base=base)
-        return made._batch_merged()
+        return replace(self, windows=tuple(merged))._batch_merged()
 
     def _batch_merged(self) -> "Correlation":
         """Samples of a purely pointwise problem are positions like any other."""

@@ -157,7 +157,7 @@ def needs_padded(c: Correlation, machine: Machine) -> bool:
 
 
 def needs_channels_first(c: Correlation) -> bool:
-    """Neighbouring positions that do not lie side by side are worth a copy; a stride is gathered."""
+    """Positions that do not lie side by side are worth a copy; a stride is gathered."""
     last = c.windows[-1]
     return last.x != 1 and last.axis.size > 1
 

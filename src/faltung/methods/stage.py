@@ -55,7 +55,7 @@ def _bytes(c: Correlation, positions: int) -> int:
 
 
 def _strides(batch: int, channels: int, sizes: list[int], channels_last: bool) -> Strides:
-    """Contiguous strides of (N, C, *space), or of (N, *space, C) given in the order N, C, *space."""
+    """Contiguous strides, in the order N, C, *space, also where channels come last in memory."""
     order = [*sizes, channels] if channels_last else [channels, *sizes]
     steps = [math.prod(order[i + 1 :]) for i in range(len(order))]
     space, channel = (steps[:-1], steps[-1]) if channels_last else (steps[1:], steps[0])
@@ -137,19 +137,19 @@ def rearrange(
     Runs go along the axis whose entries are neighbours in ``dst``; beside them, for the transposing
     copy, the axis whose entries are neighbours in ``src``; the other axes go through a table.
     """
-    shape, source, target = _merged(shape, source, target)
-    axes = range(len(shape))
-    long = max((i for i in axes if target[i] == 1), key=lambda i: shape[i], default=None)
+    sizes, sources, targets = _merged(shape, source, target)
+    axes = range(len(sizes))
+    long = max((i for i in axes if targets[i] == 1), key=lambda i: sizes[i], default=None)
     rest = [i for i in axes if i != long]
-    beside = max(rest, key=lambda i: (source[i] == 1 and shape[i] > 1, shape[i]))
+    beside = max(rest, key=lambda i: (sources[i] == 1 and sizes[i] > 1, sizes[i]))
     outer = [i for i in rest if i != beside]
-    count, stride = (1, 1) if long is None else (shape[long], source[long])
+    count, stride = (1, 1) if long is None else (sizes[long], sources[long])
     places = [
-        offsets([shape[i] for i in outer], [strides[i] for i in outer])
-        for strides in (source, target)
+        offsets([sizes[i] for i in outer], [strides[i] for i in outer])
+        for strides in (sources, targets)
     ]
-    j = np.arange(shape[beside], dtype=np.int64)
-    runs = np.stack([j * source[beside], j * target[beside], np.full_like(j, count)], axis=1)
+    j = np.arange(sizes[beside], dtype=np.int64)
+    runs = np.stack([j * sources[beside], j * targets[beside], np.full_like(j, count)], axis=1)
     return copy(
         dtype, src, dst, np.stack(places, axis=1), runs, stride=stride, title=title, after=after
     )

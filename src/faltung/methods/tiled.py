@@ -222,7 +222,7 @@ def part(
     title: str,
     after: bool,
 ) -> None:
-    """Add the steps for the output channels of ``shape``: weights and bias packed, then the tiles."""
+    """Add the steps for the output channels of ``shape``: packing, then the tiles."""
     *outer, last = c.windows
     packed, bias = pack(c, work, arrays, shape)
     tap = c.channels_in * shape.width

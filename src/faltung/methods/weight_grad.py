@@ -381,7 +381,7 @@ def _row_blocks(rows: list[int], most: int) -> tuple[tuple[tuple[int, ...], ...]
 
 
 def _reaches(last: Window, inner: list[int], chosen: Choice, positions: int) -> tuple[int, Table]:
-    """Per chunk of a row and tap: offset in a, offset in b, positions that read inside the array."""
+    """Per chunk of a row and tap: offsets in a and b, and positions that read inside."""
     axis = last.axis
     rows = []
     chunks = -(-axis.output // positions)
@@ -398,7 +398,7 @@ def _reaches(last: Window, inner: list[int], chosen: Choice, positions: int) -> 
 
 
 def _band(c: Correlation, machine: Machine) -> tuple[int, int]:
-    """Positions of a row, and rows, in one band: the first level of cache full, if that is enough."""
+    """Positions of a row, and rows, in one band: the first cache full, if that is enough."""
     *_, last = c.windows
     each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * ELEMENTS[c.dtype][1]
     fit = min(BAND, max(MIN_BAND, machine.l1 // each))

@@ -60,8 +60,8 @@ def dimensions(name: str, value: Array, rank: int) -> None:
     """ValueError unless the array has ``rank`` spatial axes, channels, and perhaps a batch."""
     if value.ndim not in (rank + 1, rank + 2):
         raise ValueError(
-            f"{name}.shape={value.shape}: must have {rank + 2} dimensions (batch, channels and {rank} of space, as "
-            f"the weight says), or {rank + 1} without the batch"
+            f"{name}.shape={value.shape}: must have {rank + 2} dimensions (batch, channels and "
+            f"{rank} of space, as the weight says), or {rank + 1} without the batch"
         )
 
 

@@ -278,7 +278,8 @@ def bias_fits(bias: Array | None, channels: int) -> None:
 def _grad_fits(grad: Array, spec: ConvSpec) -> None:
     if grad.shape != spec.output_shape:
         raise ValueError(
-            f"grad.shape={grad.shape} as (N, C, *space): must be the shape of the output, {spec.output_shape}"
+            f"grad.shape={grad.shape} as (N, C, *space): must be that of the output, "
+            f"{spec.output_shape}"
         )
 
 
@@ -291,7 +292,7 @@ def _same_batch(grad: Array, batch: bool, rank: int, other: str) -> None:
 
 @contextmanager
 def _named(input_name: str, weight_name: str) -> Iterator[None]:
-    """Errors of the geometry speak of shapes; here they speak of the argument that has the shape."""
+    """Errors of the geometry speak of shapes; here of the argument that has the shape."""
     try:
         yield
     except (ValueError, TypeError) as error:

@@ -36,7 +36,7 @@ FORWARD: dict[str, Method] = {"direct": direct, "spatial": spatial}
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One method's offer: ``stage`` is None, "channels_first" or "channels_last"; prices in cycles."""
+    """One method's offer, in cycles; ``stage``: None, "channels_first" or "channels_last"."""
 
     name: str
     stage: str | None

@@ -46,7 +46,7 @@ class Plan:
     _regions: dict[str, Region] = field(default_factory=dict)
 
     def region(self, part: str) -> Region:
-        """The steps "prepare", "run", or "all" of them in one region, compiled at the first call."""
+        """The steps "prepare", "run", or "all" in one region, compiled at the first call."""
         found = self._regions.get(part)
         if found is None:
             with self._lock:
@@ -86,18 +86,19 @@ class Plan:
         for i, (when, step) in enumerate(steps):
             branch = "└─" if i + 1 == len(steps) else "├─"
             lines.append(
-                f"{branch} {when}: {step.title}, {step.items} items{', after a barrier' * step.after}"
+                f"{branch} {when}: {step.title}, {step.items:,} items"
+                f"{', after a barrier' * step.after}"
             )
         return "\n".join(lines)
 
 
 def _offer(candidate: Candidate) -> str:
-    copy_first = f" after a copy, {candidate.stage.replace('_', ' ')}" if candidate.stage else ""
-    return f"{candidate.name}{copy_first}, about {candidate.cycles:,.0f} cycles of one core"
+    order = f", input copied {candidate.stage.replace('_', ' ')}" if candidate.stage else ""
+    return f"{candidate.name}{order}, {candidate.cycles:,.0f} cycles"
 
 
 def _excess(best: Candidate, other: Candidate) -> str:
-    return f"{other.cycles / best.cycles:.1f} times as long" if best.cycles else "no better"
+    return f"{other.cycles / best.cycles:.1f} times" if best.cycles else "no better"
 
 
 # Building -----------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ def build_forward(
 
 
 def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str) -> None:
-    """Choose a method for ``c``, stage its input where the method asks for it, and add the steps."""
+    """Choose a method for ``c``, stage its input where that asks for it, add the steps."""
     if c.batch == 0:
         return
     candidates = choose(c, plan.machine)
