@@ -15,6 +15,7 @@ from benchmarks.stats import (
     ratio,
     ratios,
     rivals,
+    round_spread,
     signal,
 )
 
@@ -94,7 +95,17 @@ def _how(run: Run) -> str:
         "are packed before where the peer can. Every peer's answer was compared with float64 "
         "first. Cells are the least and the median time of all calls in microseconds; ratios are "
         "the other's least time over ours (above 1: we are faster). Operations count every tap, "
-        "2 for a multiply-add."
+        "2 for a multiply-add." + _noise(run)
+    )
+
+
+def _noise(run: Run) -> str:
+    spread = round_spread(run.rows)
+    if spread is None:
+        return ""
+    return (
+        f" The least times of one peer's rounds differ by {100 * spread:.1f}% on the middle row: "
+        "ratios nearer to 1 than that say nothing."
     )
 
 
@@ -113,7 +124,7 @@ def _verdict(verdict: Verdict) -> list[str]:
     goal, (worst, row) = verdict.goal, verdict.values[0]
     wanted = f">= {goal.worst:g}" + (f", mean >= {goal.mean:g}" if goal.mean else "")
     reached = "yes" if verdict.reached else "**no**"
-    values = [number(worst), row.name, number(verdict.mean), str(len(verdict.values))]
+    values = [number(worst, 3), row.name, number(verdict.mean), str(len(verdict.values))]
     return [goal.text, wanted, *values, reached]
 
 
@@ -156,9 +167,8 @@ def _losses(run: Run) -> str:
     lines = []
     for row, rival, value in lost:
         pair = [microseconds(row.ns(name) or 0) for name in (OURS[0], rival)]
-        lines.append(
-            [f"{row.name} `{row.text}`", TITLES[row.direction], rival, *pair, f"{value:.2f}"]
-        )
+        where = [f"{row.name} `{row.text}`", TITLES[row.direction]]
+        lines.append([*where, rival, *pair, number(value, 3)])
     head = ["layer", "direction", "the fastest", "ours us", "theirs us", "ratio"]
     return f"## Losses ({len(lost)} of {len(run.rows)} rows)\n\n" + table(head, lines, 3)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from math import exp, log
+from statistics import median
 
 from benchmarks.peers import OURS
 from benchmarks.results import Row
@@ -37,6 +38,18 @@ def ratios(rows: Sequence[Row], ours: str, peers: Sequence[str] | None = None) -
     """The ratios that exist; ``peers`` None means every rival."""
     found = (ratio(row, ours, rivals(row) if peers is None else peers) for row in rows)
     return [value for value in found if value is not None]
+
+
+def round_spread(rows: Sequence[Row]) -> float | None:
+    """How far the rounds of one peer lie apart, slowest over fastest less 1: the median of all
+    rows and peers with two rounds or more; None without any."""
+    found = [
+        max(outcome.rounds_ns) / min(outcome.rounds_ns) - 1
+        for row in rows
+        for outcome in row.outcomes.values()
+        if len(outcome.rounds_ns) > 1
+    ]
+    return median(found) if found else None
 
 
 def losses(rows: Sequence[Row], ours: str = OURS[0]) -> list[tuple[Row, str, float]]:

@@ -37,7 +37,14 @@ def test_page_is_written_again_from_json(
 
 def test_machine_versions_and_peak_are_told() -> None:
     text = page(small_run())
-    for words in ("A processor", "2030-01-02", "2.13.0", "480 GFLOP/s", "2 round(s)"):
+    for words in (
+        "A processor",
+        "2030-01-02",
+        "2.13.0",
+        "480 GFLOP/s",
+        "2 round(s)",
+        "differ by 50.0%",
+    ):
         assert words in text
     assert "not measured" in page(small_run(peak=None))
 
@@ -48,7 +55,7 @@ def test_a_missing_peer_is_named() -> None:
 
 def test_losses_have_a_section_of_their_own() -> None:
     lost = section(page(small_run()), "Losses (1 of 5 rows)")
-    assert "| lost `n1 c128>128 28x28 k3 p1` | Forward | jax | 540 | 135 | 0.25 |" in lost
+    assert "| lost `n1 c128>128 28x28 k3 p1` | Forward | jax | 540 | 135 | 0.250 |" in lost
     assert "won" not in lost
 
 

@@ -4,7 +4,7 @@ import pytest
 from small_runs import row, small_run
 
 from benchmarks.results import timed
-from benchmarks.stats import GROUPS, best, geometric_mean, losses, ratio, ratios
+from benchmarks.stats import GROUPS, best, geometric_mean, losses, ratio, ratios, round_spread
 from faltung.geometry.text import parse
 
 
@@ -24,6 +24,11 @@ def test_timed_takes_least_and_median_over_all_rounds() -> None:
     assert outcome.rounds_ns == (5, 4)
     with pytest.raises(ValueError, match="at least one call"):
         timed([[]], None)
+
+
+def test_round_spread() -> None:
+    assert round_spread([]) is None
+    assert round_spread(small_run().rows) == pytest.approx(0.5)
 
 
 def test_best_and_ratio() -> None:

@@ -96,7 +96,7 @@ def test_agrees_with_scipy(dtype: str) -> None:
     x = rng.integers(-8, 9, (40, 33)).astype(dtype)
     w = rng.integers(-8, 9, (5, 3)).astype(dtype)
     got = faltung.conv(x[None], w[None, None])[0]
-    np.testing.assert_array_equal(got, signal.correlate(x, w, "valid"))
+    np.testing.assert_array_equal(got, signal.correlate(x, w, "valid", method="direct"))
     got = faltung.conv(x[None], w[None, None], padding="same", padding_mode="symmetric")[0]
     np.testing.assert_array_equal(got, ndimage.correlate(x, w, mode="reflect"))
     got = faltung.conv(x[None], w[None, None], padding=(4, 2), flip=True)[0]

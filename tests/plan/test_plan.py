@@ -39,6 +39,12 @@ def test_scratch_is_no_more_than_the_padded_input(case: Case) -> None:
         assert layout(plan.work.scratch)[1] <= padded * spec.itemsize + 64
 
 
+def test_phases_of_a_gradient_share_one_copy() -> None:
+    plan = plan_input_grad(parse("c3>64 56x56 k7 s2 p3"), channels_last=True)
+    assert len(plan.reasons) == 4
+    assert len(plan.work.scratch) == 1
+
+
 @pytest.mark.parametrize("text", ["c4>4 1000000000 k5 p2", "c2>2 30000x30000 k3 p1 d2"])
 def test_a_billion_elements_are_planned_at_once(text: str) -> None:
     before = counts()

@@ -35,7 +35,7 @@ _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _WRITE |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_BINARY"))
 
 # The stages whose source decides what a kernel's code is.
-_STAGES = ("geometry", "machine", "codegen", "jit", "methods")
+_STAGES = ("geometry", "machine", "codegen", "jit", "methods", "plan")
 _BORN = time.time_ns()
 
 _warned: set[str] = set()

@@ -28,8 +28,12 @@ def stage_input(
     sizes = [w.axis.size for w in outer]
     padded = axis.padded
     strides = _strides(c.batch, c.groups * c.channels_in, [*sizes, padded], channels_last)
-    copied = Operand(work.borrow("input", _bytes(c, padded * math.prod(sizes))))
+    # Phases of a gradient copy one after the other into the same memory: each waits for the last.
+    used = work.again("input", _bytes(c, padded * math.prod(sizes)))
+    copied = Operand("input")
+    first = len(work.steps)
     _copy(c, work, x, copied, outer, last, strides)
+    work.steps[first] = replace(work.steps[first], after=used)
     windows = tuple(replace(w, x=strides[2 + i]) for i, w in enumerate(outer))
     plain = Axis(padded, axis.kernel, axis.stride, axis.dilation)
     window = replace(last, axis=plain, x=strides[-1])

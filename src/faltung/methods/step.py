@@ -7,28 +7,16 @@ of them over threads gives the same bits.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.machine.table import Machine
+from faltung.jit.compile import Recipe
 
 Table = npt.NDArray[np.int64]
 
 # In a table of offsets: no source, read as zero.
 MISSING = np.iinfo(np.int64).min
-
-
-class Recipe(Protocol):
-    """What a kernel's code depends on; its ``repr`` is the key under which the code is kept."""
-
-    @property
-    def symbol(self) -> str: ...
-
-    def emit(self, machine: Machine) -> str:
-        """The LLVM IR of a module with the public function ``symbol``."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +74,12 @@ class Work:
     def keep(self, hint: str, size: int) -> str:
         """Name a new array of ``size`` bytes that outlives the call."""
         return _reserve(self.kept, hint, size)
+
+    def again(self, name: str, size: int) -> bool:
+        """Borrow an array that several steps use in turn; True where one has used it before."""
+        used = name in self.scratch
+        self.scratch[name] = max(size, self.scratch.get(name, 0))
+        return used
 
     def borrow(self, hint: str, size: int) -> str:
         """Name a new array of ``size`` bytes that is free again after the call."""

@@ -15,6 +15,7 @@ import numpy as np
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
+from faltung.jit.compile import Recipe
 from faltung.methods.addresses import rows_of
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Window
@@ -22,7 +23,6 @@ from faltung.methods.step import (
     MISSING,
     Arrays,
     Operand,
-    Recipe,
     Step,
     Table,
     Word,

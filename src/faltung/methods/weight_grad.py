@@ -7,8 +7,8 @@ What it is.  ``grad_w[co, ci, k] = sum over n, o of grad[n, co, o] * x[n, ci, o*
   neighbouring positions and the lanes are summed at the end, for arrays with few channels. Taps in
   zeros shorten the range of positions, they cost nothing.
 When it applies.  Always.
-What it costs.  As the forward pass. Bands keep both arrays in the second-level cache while all taps
-  and channels use them, and make long sums in two levels, which keeps their rounding small.
+What it costs.  As the forward pass. Bands of positions short enough for the first-level cache are
+  used by all taps and channels in turn; sums in two levels also keep rounding small.
 """
 
 import itertools
@@ -249,12 +249,19 @@ def choose(c: Correlation, machine: Machine) -> Choice:
     swapped = bool(inputs) and fill[inputs] > 2 * fill.get(outputs, 0)
     merged = (
         not swapped
-        and c.channels_in < 8
+        and c.channels_in < FEW
         and last.axis.kernel > 1
         and last.axis.lo <= 0
         and last.axis.hi <= 0
     )
     return Choice(False, swapped, merged)
+
+
+def describe(c: Correlation, machine: Machine) -> str:
+    """What the lanes of a vector are, for people."""
+    chosen = choose(c, machine)
+    lanes = "input channels" if chosen.swapped else "output channels"
+    return f"weight_grad, lanes are {'positions' if chosen.space else lanes}"
 
 
 def needs_channels_last(c: Correlation, machine: Machine) -> bool:

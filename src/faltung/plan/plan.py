@@ -234,6 +234,8 @@ def build_weight_grad(
     arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
     c = forward(spec, x, w, grad).simplified()
     plan.cycles = c.macs / machine.lanes(spec.dtype) / 2
+    name = weight_grad.describe(c, machine)
+    plan.reasons.append(("sums", [Candidate(name, None, plan.cycles, 0.0)]))
     after = False
     if c.batch and weight_grad.needs_padded(c, machine):
         c, copied = stage_input(c, plan.work, arrays.x, channels_last=c.x[2] == 1)
