@@ -25,6 +25,15 @@ def budget(machine: Machine) -> int:
     return 12 if machine.fma else 10
 
 
+def unrolled(machine: Machine) -> int:
+    """Products written out in one kernel before taps go through a table instead.
+
+    So that a kernel compiles in less than 0.1 s: with few registers, or without FMA, LLVM writes
+    two or three instructions for each product.
+    """
+    return 1600 if machine.registers >= 32 and machine.fma else 500
+
+
 @cache
 def rows_for(machine: Machine, vectors: int) -> int:
     """The most rows beside ``vectors`` vectors in the register budget; at least one."""

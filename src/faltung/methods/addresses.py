@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faltung.geometry.axis import Axis
 from faltung.methods.correlation import Window
 from faltung.methods.step import Table, table
 
@@ -50,15 +51,45 @@ def rows_of(windows: Sequence[Window], inner: Sequence[int], weight_step: int) -
     return Rows(table(rows, 4), table(entries, 2))
 
 
+def offsets(shape: Sequence[int], strides: Sequence[int]) -> Table:
+    """The offset of every entry of an array, in C order."""
+    total = np.zeros(1, dtype=np.int64)
+    for size, stride in zip(shape, strides, strict=True):
+        total = (total[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
+    return total
+
+
+def interior(axis: Axis) -> range:
+    """The outputs whose taps all read inside the array."""
+    start = -(-max(axis.lo, 0) // axis.stride)
+    stop = min(axis.output, max(0, (axis.size + axis.lo - axis.extent) // axis.stride + 1))
+    return range(start, stop) if start < stop else range(0)
+
+
+def sources(axis: Axis) -> Table:
+    """What each output reads at each tap, (output, kernel); -1 for a zero."""
+    o = np.arange(axis.output, dtype=np.int64)[:, None] * axis.stride - axis.lo
+    found = o + np.arange(axis.kernel, dtype=np.int64) * axis.dilation
+    inside = interior(axis)
+    for i in (*range(inside.start), *range(inside.stop, axis.output)):
+        row = [axis.source(int(where)) for where in found[i]]
+        found[i] = [-1 if where is None else where for where in row]
+    return found
+
+
 def _axis(window: Window) -> tuple[Table, Table, list[Pattern]]:
     """For each output of one axis: its input offset and the number of its pattern; and the
     patterns.
     """
     axis = window.axis
-    origin = np.zeros(axis.output, dtype=np.int64)
+    inside = interior(axis)
+    # Where no tap leaves the array all outputs are alike; only the others are looked at one by one.
+    origin = (np.arange(axis.output, dtype=np.int64) * axis.stride - axis.lo) * window.x
     number = np.zeros(axis.output, dtype=np.int64)
     seen: dict[Pattern, int] = {}
-    for o in range(axis.output):
+    if inside:
+        seen[tuple((k, k * axis.dilation * window.x) for k in range(axis.kernel))] = 0
+    for o in (*range(inside.start), *range(inside.stop, axis.output)):
         first = o * axis.stride - axis.lo
         present = [(k, axis.source(first + k * axis.dilation)) for k in range(axis.kernel)]
         taps = [(k, where * window.x) for k, where in present if where is not None]

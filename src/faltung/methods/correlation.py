@@ -131,7 +131,10 @@ def forward(spec: ConvSpec, x: Strides, w: Strides, out: Strides) -> Correlation
     """
     windows = tuple(
         Window(
-            axis, x[2 + i], out[2 + i], _taps(range(axis.kernel), axis.kernel, w[2 + i], spec.flip)
+            _near(axis),
+            x[2 + i],
+            out[2 + i],
+            _taps(range(axis.kernel), axis.kernel, w[2 + i], spec.flip),
         )
         for i, axis in enumerate(spec.axes)
     )
@@ -165,7 +168,9 @@ def input_grad_phase(
             raise ValueError("phase without taps: nothing to correlate, the gradient there is zero")
         # The phase already reads a flipped kernel backwards.
         taps = tuple(k * w[2 + i] for k in part.taps)
-        windows.append(Window(part.axis, grad[2 + i], out[2 + i] * part.step, taps))
+        windows.append(
+            Window(part.axis, grad[2 + i], out[2 + i] * (part.step if part.count > 1 else 1), taps)
+        )
         base += part.start * out[2 + i]
     inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
     return Correlation(
@@ -180,6 +185,11 @@ def input_grad_phase(
         w=(w[0] * outputs, w[1], w[0]),
         out_base=base,
     )
+
+
+def _near(axis: Axis) -> Axis:
+    """The same axis with a stride that fits a word: beyond the array it only says "one output"."""
+    return replace(axis, stride=min(axis.stride, axis.padded))
 
 
 def _taps(taps: Sequence[int], kernel: int, stride: int, flip: bool) -> tuple[int, ...]:

@@ -16,15 +16,22 @@ from dataclasses import dataclass
 from math import prod
 
 from faltung.codegen.ir import Module
-from faltung.codegen.tile import Accumulators, flat, outer_product, rows_for, shaped, split, zeros
+from faltung.codegen.tile import (
+    Accumulators,
+    flat,
+    outer_product,
+    rows_for,
+    shaped,
+    split,
+    unrolled,
+    zeros,
+)
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.step import Arrays, Work
 from faltung.methods.tiled import TILE, Kind, Part, driver, kinds_of, part, taps_of, tiles_of
 
-# Products written out in one kernel before taps go through a table instead of being unrolled.
-UNROLLED = 1600
 # Cycles that a tile loses at the ends of the loop over input channels.
 TAP_OVERHEAD = 6
 # Turns of the innermost loop between asking for weights and using them. Their stream is longer than
@@ -182,16 +189,17 @@ def choose(c: Correlation, machine: Machine) -> Choice:
     lanes = machine.lanes(c.dtype)
     vectors = min(2, -(-c.channels_out // lanes))
     most = rows_for(machine, vectors)
+    limit = unrolled(machine)
     last = c.windows[-1]
     tiles = split(last.axis.output, most)
     kinds = (
         {kind for kind, _, _ in tiles_of(last.axis, tiles, True)}
-        if last.axis.kernel * most < UNROLLED
+        if last.axis.kernel * most < limit
         else set()
     )
     products = sum(kind.positions for kind in kinds) * last.axis.kernel * vectors
-    unrolled = bool(kinds) and products <= UNROLLED
-    return Choice(vectors, most, unrolled, _order(c, machine))
+    in_code = bool(kinds) and products <= limit
+    return Choice(vectors, most, in_code, _order(c, machine))
 
 
 def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:

@@ -53,9 +53,9 @@ class Fold:
 def fold(dtype: str, array: Operand, axis: Axis, outer: int, inner: int) -> Step:
     """Fold one axis of a contiguous array seen as (outer, axis.padded, inner)."""
     pairs = []
-    for i in range(-axis.lo, axis.size + axis.hi):
+    for i in (*range(-axis.lo, 0), *range(axis.size, axis.size + axis.hi)):
         source = axis.source(i)
-        if not 0 <= i < axis.size and source is not None:
+        if source is not None:
             pairs.append(((i + axis.lo) * inner, (source + axis.lo) * inner))
     chunks = -(-inner // CHUNK)
     words = (array, table(pairs, 2), len(pairs), inner, axis.padded * inner, chunks)

@@ -13,15 +13,13 @@ What it costs.  One load a multiply-add with one output channel, else as ``direc
 from dataclasses import dataclass
 
 from faltung.codegen.ir import Module
-from faltung.codegen.tile import budget, flat, outer_product, shaped, zeros
+from faltung.codegen.tile import budget, flat, outer_product, shaped, unrolled, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.step import Arrays, Work
 from faltung.methods.tiled import TILE, Kind, Part, driver, kinds_of, part, taps_of, tiles_of
 
-# Products written out in one kernel before taps go through a table instead of being unrolled.
-UNROLLED = 1200
 # Vectors of positions in one tile: more than this hide no more latency.
 WIDEST = 8
 # Cycles that a tile loses at the ends of the loop over input channels.
@@ -135,16 +133,16 @@ class Choice:
 
 
 def choose(c: Correlation, machine: Machine) -> Choice:
-    most = budget(machine)
+    most, limit = budget(machine), unrolled(machine)
     even = [p for p in range(most // 2, most // 4, -1) if c.channels_out % p == 0]
     channels = c.channels_out if c.channels_out <= most // 2 else even[0] if even else most // 2
     axis = c.windows[-1].axis
     vectors = max(1, min(most // channels, WIDEST, -(-axis.output // machine.lanes(c.dtype))))
     products = 0
-    if axis.kernel * channels * vectors <= UNROLLED:
+    if axis.kernel * channels * vectors <= limit:
         kinds = kinds_of(_runs(c, machine, vectors, True))
         products = sum(channels * vectors for _ in kinds) * axis.kernel
-    return Choice(channels, vectors, 0 < products <= UNROLLED)
+    return Choice(channels, vectors, 0 < products <= limit)
 
 
 def needs_padded(c: Correlation, machine: Machine) -> bool:

@@ -12,9 +12,10 @@ import numpy as np
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
+from faltung.methods.addresses import offsets
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Strides, Window
-from faltung.methods.step import MISSING, Operand, Step, Table, Work, shifted
+from faltung.methods.step import MISSING, Operand, Step, Work, shifted
 
 
 def stage_input(
@@ -93,7 +94,7 @@ def _copy(
     work.steps.append(
         rearrange(c.dtype, shape, middle[0], source, middle[1], strides, "stage input")
     )
-    border = [i for i in range(-axis.lo, axis.size + axis.hi) if not first <= i < stop]
+    border = [*range(-axis.lo, first), *range(stop, axis.size + axis.hi)]
     ends = [(axis.source(i), (i + axis.lo) * strides[-1]) for i in border]
     if not ends:
         return
@@ -116,14 +117,6 @@ def _copy(
         ]
         stride = 1
     work.steps.append(copy(c.dtype, src, dst, places, runs, stride=stride, title="stage borders"))
-
-
-def offsets(shape: Sequence[int], strides: Sequence[int]) -> Table:
-    """The offset of every entry of an array, in C order."""
-    total = np.zeros(1, dtype=np.int64)
-    for size, stride in zip(shape, strides, strict=True):
-        total = (total[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
-    return total
 
 
 def rearrange(

@@ -16,7 +16,7 @@ from faltung.codegen.ir import Module
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.jit.compile import Recipe
-from faltung.methods.addresses import rows_of
+from faltung.methods.addresses import interior, rows_of
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Window
 from faltung.methods.step import (
@@ -179,20 +179,28 @@ def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> li
     Only tiles that reach into the padding are looked at one by one.
     """
     taps = axis.kernel if unrolled else 1
-    inner_start = -(-max(axis.lo, 0) // axis.stride)
-    inner_stop = (axis.size + axis.lo - axis.extent) // axis.stride + 1
+    inside = interior(axis)
+    # Outputs before `left` and from `right` on read nothing but padding.
+    left = max(0, -(-(axis.lo - axis.extent + 1) // axis.stride))
+    right = -(-(axis.size + axis.lo) // axis.stride)
     runs: list[Run] = []
     start = 0
     for size, count in sizes:
         plain = Kind(size, ((),) * taps)
+        blank = Kind(size, (tuple(range(size)),) * taps)
         while count:
-            inside = (inner_stop - start) // size if start >= inner_start else 0
-            done = count if not unrolled else min(count, max(0, inside))
-            if done:
-                runs.append((plain, start, done))
+            if not unrolled:
+                kind, done = plain, count
+            elif start in inside and start + size <= inside.stop:
+                kind, done = plain, (inside.stop - start) // size
+            elif start + size <= left:
+                kind, done = blank, (left - start) // size
+            elif start >= right:
+                kind, done = blank, count
             else:
-                done = 1
-                runs.append((_edge(axis, start, size), start, 1))
+                kind, done = _edge(axis, start, size), 1
+            done = min(done, count)
+            runs.append((kind, start, done))
             start += size * done
             count -= done
     return runs

@@ -15,10 +15,13 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from faltung.codegen.ir import Module
 from faltung.codegen.tile import budget, flat, outer_product, shaped, split, zeros
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
+from faltung.methods.addresses import offsets, sources
 from faltung.methods.copy import spread
 from faltung.methods.correlation import Correlation, Window
 from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted, table
@@ -27,6 +30,8 @@ from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shift
 BAND = 4096
 # The shortest band: below it the sums are loaded and stored too often.
 MIN_BAND = 128
+# Entries of the table of taps and chunks of a row.
+REACHES = 1 << 20
 # Input channels of a group that alone make too small a tile.
 FEW = 8
 
@@ -390,18 +395,14 @@ def _row_blocks(rows: list[int], most: int) -> tuple[tuple[tuple[int, ...], ...]
 def _reaches(last: Window, inner: list[int], chosen: Choice, positions: int) -> tuple[int, Table]:
     """Per chunk of a row and tap: offsets in a and b, and positions that read inside."""
     axis = last.axis
-    rows = []
-    chunks = -(-axis.output // positions)
-    for chunk in range(chunks):
-        start, stop = chunk * positions, min(axis.output, (chunk + 1) * positions)
-        for k in inner:
-            shift = k * axis.dilation - axis.lo
-            first = max(start, -(shift // axis.stride) if shift < 0 else 0)
-            end = min(stop, (axis.size - 1 - shift) // axis.stride + 1)
-            x, g = (first * axis.stride + shift) * last.x, first * last.out
-            count = max(0, end - first)
-            rows.append((g, x, count) if chosen.swapped else (x, g, count))
-    return chunks, table(rows, 3)
+    start = np.arange(0, axis.output, positions, dtype=np.int64)[:, None]
+    stop = np.minimum(start + positions, axis.output)
+    shift = np.array(inner, dtype=np.int64) * axis.dilation - axis.lo
+    first = np.maximum(start, -(shift // axis.stride))
+    count = np.maximum(0, np.minimum(stop, (axis.size - 1 - shift) // axis.stride + 1) - first)
+    x, g = (first * axis.stride + shift) * last.x, first * last.out
+    a, b = (g, x) if chosen.swapped else (x, g)
+    return len(start), table(np.stack([a, b, count], axis=-1).reshape(-1, 3), 3)
 
 
 def _band(c: Correlation, machine: Machine) -> tuple[int, int]:
@@ -409,6 +410,8 @@ def _band(c: Correlation, machine: Machine) -> tuple[int, int]:
     *_, last = c.windows
     each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * ELEMENTS[c.dtype][1]
     fit = min(BAND, max(MIN_BAND, machine.l1 // each))
+    # A kernel of a million taps has a table of its own length for every chunk: then fewer chunks.
+    fit = max(fit, last.axis.output * last.axis.kernel // REACHES)
     positions = min(last.axis.output, fit)
     return positions, -(-fit // positions)
 
@@ -416,33 +419,29 @@ def _band(c: Correlation, machine: Machine) -> tuple[int, int]:
 def _pairs(c: Correlation, rows_a_band: int, chosen: Choice) -> tuple[Table, Table]:
     """Bands of rows: per band and outer tap a span of (a, b) row offsets, samples included."""
     outer = c.windows[:-1]
-    outputs = [range(w.axis.output) for w in outer]
-    every = list(itertools.product(range(c.batch), *outputs))
-    spans: list[tuple[int, int]] = []
-    pairs: list[tuple[int, int]] = []
-    reads = [
-        [
-            [
-                w.axis.source(o * w.axis.stride - w.axis.lo + k * w.axis.dilation)
-                for k in range(w.axis.kernel)
-            ]
-            for o in r
-        ]
-        for w, r in zip(outer, outputs, strict=True)
-    ]
-    for start in range(0, max(1, len(every)), rows_a_band):
-        band = every[start : start + rows_a_band]
-        for taps in itertools.product(*(range(w.axis.kernel) for w in outer)):
-            first = len(pairs)
-            for n, *at in band:
-                sources = [reads[i][o][k] for i, (o, k) in enumerate(zip(at, taps, strict=True))]
-                if None in sources:
-                    continue
-                x = n * c.x[0] + sum(s * w.x for s, w in zip(sources, outer, strict=True) if s)
-                g = n * c.out[0] + sum(o * w.out for o, w in zip(at, outer, strict=True))
-                pairs.append((g, x) if chosen.swapped else (x, g))
-            spans.append((first, len(pairs) - first))
-    return table(spans, 2), table(pairs, 2)
+    shape = (c.batch, *(w.axis.output for w in outer))
+    samples = np.arange(c.batch, dtype=np.int64)
+    g = offsets(shape, (c.out[0], *(w.out for w in outer)))
+    reads = [sources(w.axis) for w in outer]
+    bands = max(1, -(-len(g) // rows_a_band))
+    cuts = np.arange(bands + 1, dtype=np.int64) * rows_a_band
+    spans = np.empty((bands, c.taps // c.windows[-1].axis.kernel, 2), dtype=np.int64)
+    parts: list[Table] = []
+    done = 0
+    for number, taps in enumerate(itertools.product(*(range(w.axis.kernel) for w in outer))):
+        x = samples * c.x[0]
+        present = np.ones(len(x), dtype=bool)
+        for w, read, k in zip(outer, reads, taps, strict=True):
+            x = (x[:, None] + read[:, k] * w.x).ravel()
+            present = (present[:, None] & (read[:, k] >= 0)).ravel()
+        (rows,) = np.nonzero(present)
+        ends = np.searchsorted(rows, cuts)
+        spans[:, number, 0] = done + ends[:-1]
+        spans[:, number, 1] = np.diff(ends)
+        pair = (g[rows], x[rows]) if chosen.swapped else (x[rows], g[rows])
+        parts.append(np.stack(pair, axis=1))
+        done += len(rows)
+    return table(spans.reshape(-1, 2), 2), table(np.concatenate(parts), 2)
 
 
 def _unpack(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.check import integers
 from faltung.methods.correlation import Strides
 
 Array = npt.NDArray[Any]
@@ -24,7 +25,10 @@ def array(name: str, value: npt.ArrayLike, dtype: np.dtype[Any] | None = None) -
 
     TypeError for other dtypes: nothing is converted in silence.
     """
-    made = value if isinstance(value, np.ndarray) else np.asarray(value)
+    try:
+        made = value if isinstance(value, np.ndarray) else np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name}: must be an array, {error}") from None
     if made.dtype not in DTYPES:
         raise TypeError(f"{name}.dtype={made.dtype}: must be float32 or float64")
     if dtype is not None and made.dtype != dtype:
@@ -47,7 +51,7 @@ def batched_shape(
     name: str, shape: Sequence[int], rank: int, channels_last: bool
 ) -> tuple[int, ...]:
     """(N, C, *space) from the shape that people pass."""
-    sizes = tuple(shape)
+    sizes = integers(name, shape)
     if len(sizes) not in (rank + 1, rank + 2):
         raise ValueError(
             f"{name}={sizes}: must have {rank + 2} dimensions, or {rank + 1} without a batch"
@@ -90,10 +94,13 @@ def result(
     full = (shape[0], *shape[2:], shape[1]) if channels_last else shape
     own = full if like else full[1:]
     if out is None:
-        out = np.empty(own, dtype)
+        try:
+            out = np.empty(own, dtype)
+        except (ValueError, OverflowError):  # more than an address can say
+            raise MemoryError(f"out: {own} of {dtype} cannot be allocated") from None
         return out, batched(out, rank, channels_last)
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"out={type(out).__name__}: must be a NumPy array")
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(f"out={type(out).__name__}: must be a plain NumPy array")
     if out.dtype != dtype:
         raise TypeError(f"out.dtype={out.dtype}: must be {dtype}, as the inputs")
     if out.shape != own:
@@ -101,7 +108,7 @@ def result(
     if not out.flags.writeable:
         raise ValueError("out: must be writable")
     if not out.flags.aligned or any(stride % out.itemsize for stride in out.strides):
-        raise ValueError(f"out.strides={out.strides}: entries must lie at multiples of their size")
+        raise ValueError(f"out.strides={out.strides}: entries must be aligned to their size")
     if _folds_on_itself(out):
         raise ValueError(f"out.strides={out.strides}: two entries must not share memory")
     for name, other in inputs.items():

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.adjoint import transposed
+from faltung.geometry.check import integers
 from faltung.geometry.conv import ConvSpec, conv_spec
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.jit.target import current
@@ -162,7 +163,7 @@ def conv_weight_grad(
     """
     x = array("x", x)
     grad = array("grad", grad, x.dtype)
-    kernel = tuple(weight_shape)
+    kernel = integers("weight_shape", weight_shape)
     rank = len(kernel) - 2
     if rank < 1:
         raise ValueError(

@@ -1,14 +1,14 @@
 """``Conv``: a convolution whose weights are packed once and used many times."""
 
 from collections.abc import Hashable
-from threading import Lock
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.check import per_axis, whole
 from faltung.geometry.conv import ConvSpec
-from faltung.geometry.padding import Padding, PaddingMode
+from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
 from faltung.methods.step import Step
 from faltung.ops.arguments import Array, address, array, batched, dimensions, elements, result
@@ -45,6 +45,7 @@ class Conv:
         channels_last: bool = False,
     ) -> None:
         held = array("weight", weight).copy()
+        _check(held, stride, dilation, groups, padding_mode)
         held, self._bias = parameters(held, held, bias)
         if self._bias is not None:
             self._bias = self._bias.copy()
@@ -54,7 +55,6 @@ class Conv:
         self._channels_last = channels_last
         self._plans: dict[Hashable, tuple[Plan, Bytes]] = {}
         self._packed: dict[Hashable, Bytes] = {}
-        self._lock = Lock()
 
     @property
     def weight(self) -> Array:
@@ -105,9 +105,9 @@ class Conv:
         found = self._plans.get(key)
         if found is None:
             plan = build_forward(spec, *layouts, bias=self._bias is not None, machine=machine)
-            with self._lock:
-                found = self._plans.setdefault(key, (plan, self._pack(plan)))
-                self._forget()
+            # Without a lock, which a fork could leave closed: the work may be done twice.
+            found = self._plans.setdefault(key, (plan, self._pack(plan)))
+            self._forget()
         return found
 
     def _pack(self, plan: Plan) -> Bytes:
@@ -119,14 +119,19 @@ class Conv:
             region = plan.region("prepare")
             operands = 0, address(self._weight), 0, address(self._bias), address(packed), 0
             region.run(operands, get_threads())
-            self._packed[key] = packed
+            packed = self._packed.setdefault(key, packed)
         return packed
 
     def _forget(self) -> None:
-        while len(self._plans) > KEPT:
-            del self._plans[next(iter(self._plans))]
-        used = {id(packed) for _, packed in self._plans.values()}
-        self._packed = {key: packed for key, packed in self._packed.items() if id(packed) in used}
+        old = list(self._plans)[: len(self._plans) - KEPT]
+        if not old:
+            return
+        for key in old:
+            self._plans.pop(key, None)
+        used = {id(packed) for _, packed in list(self._plans.values())}
+        for name, packed in list(self._packed.items()):
+            if id(packed) not in used:
+                self._packed.pop(name, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _rebuilt, (self._weight, self._bias, self._options, self._channels_last)
@@ -136,6 +141,22 @@ class Conv:
         bias = "without bias" if self._bias is None else "with bias"
         kind = f"{self._weight.shape} {self._weight.dtype} {bias}"
         return f"<Conv {kind}, {given}, channels_last={self._channels_last}>"
+
+
+def _check(
+    weight: Array, stride: Whole, dilation: Whole, groups: int, padding_mode: PaddingMode
+) -> None:
+    """All that can be wrong before an input is known."""
+    rank = weight.ndim - 2
+    if rank < 1 or 0 in weight.shape:
+        raise ValueError(
+            f"weight.shape={weight.shape}: must be (C_out, C_in // groups, *kernel), all at least 1"
+        )
+    per_axis("stride", stride, rank, 1)
+    per_axis("dilation", dilation, rank, 1)
+    modes(padding_mode, rank)
+    if weight.shape[0] % whole("groups", groups, 1):
+        raise ValueError(f"groups={groups}: must divide the output channels, {weight.shape[0]}")
 
 
 def _rebuilt(weight: Array, bias: Array | None, options: Options, channels_last: bool) -> Conv:

@@ -1,7 +1,6 @@
 """Plans found or made, and run on arrays: what every function here does last."""
 
 from collections.abc import Callable, Hashable
-from threading import Lock
 
 from faltung.methods.step import Work
 from faltung.ops.arguments import Array, address
@@ -15,22 +14,23 @@ KEPT = 512
 
 
 class Recent:
-    """A mapping that forgets its oldest entries; safe for several threads."""
+    """A mapping that forgets its oldest entries.
+
+    Safe for several threads without a lock, which a fork could leave closed for ever: two threads
+    may make the same plan, and one of the two is kept.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._found: dict[Hashable, Plan] = {}
-        self._lock = Lock()
 
     def get(self, key: Hashable, make: Callable[[], Plan]) -> Plan:
         """The plan of ``key``, made at the first call."""
         found = self._found.get(key)
         if found is None:
-            made = make()
-            with self._lock:
-                found = self._found.setdefault(key, made)
-                while len(self._found) > self._most:
-                    del self._found[next(iter(self._found))]
+            found = self._found.setdefault(key, make())
+            for old in list(self._found)[: len(self._found) - self._most]:
+                self._found.pop(old, None)
         return found
 
 

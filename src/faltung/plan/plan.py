@@ -4,7 +4,6 @@ A plan prints as a tree, compiles its kernels when they are first asked for, and
 many threads.
 """
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
@@ -16,10 +15,11 @@ from faltung.geometry.conv import ConvSpec
 from faltung.jit.compile import Kernel
 from faltung.machine.table import Machine
 from faltung.methods import weight_grad
+from faltung.methods.addresses import offsets
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Strides, forward, input_grad_phase
 from faltung.methods.fold import fold
-from faltung.methods.stage import offsets, rearrange, stage_grad, stage_input
+from faltung.methods.stage import rearrange, stage_grad, stage_input
 from faltung.methods.step import MISSING, Arrays, Operand, Step, Work, shifted
 from faltung.plan.binding import Region
 from faltung.plan.choose import FORWARD, Candidate, choose
@@ -42,17 +42,15 @@ class Plan:
     work: Work
     reasons: list[tuple[str, list[Candidate]]]
     cycles: float
-    _lock: threading.Lock = field(default_factory=threading.Lock)
     _regions: dict[str, Region] = field(default_factory=dict)
 
     def region(self, part: str) -> Region:
         """The steps "prepare", "run", or "all" in one region, compiled at the first call."""
         found = self._regions.get(part)
         if found is None:
-            with self._lock:
-                if part not in self._regions:
-                    self._regions[part] = Region(self._steps(part), self.work, self.machine)
-                found = self._regions[part]
+            # No lock: it could be held by another thread at a fork, and never open in the child.
+            made = Region(self._steps(part), self.work, self.machine)
+            found = self._regions.setdefault(part, made)
         return found
 
     def _steps(self, part: str) -> Sequence[Step]:
