@@ -6,10 +6,11 @@ the methods' own files.
 """
 
 from dataclasses import dataclass
+from math import inf
 from typing import Protocol
 
 from faltung.machine.table import Machine
-from faltung.methods import direct, spatial
+from faltung.methods import depthwise, direct, spatial
 from faltung.methods.correlation import Correlation
 from faltung.methods.step import Arrays, Work
 
@@ -31,7 +32,7 @@ class Method(Protocol):
     ) -> None: ...
 
 
-FORWARD: dict[str, Method] = {"direct": direct, "spatial": spatial}
+FORWARD: dict[str, Method] = {"direct": direct, "spatial": spatial, "depthwise": depthwise}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def offer(name: str, c: Correlation, machine: Machine) -> Candidate:
     if method.needs_channels_first(c):
         stage = "channels_first"
     elif method.needs_padded(c, machine):
-        stage = "channels_last" if name == "direct" else "channels_first"
+        stage = "channels_first" if name == "spatial" else "channels_last"
     inputs = c.batch * c.groups * c.channels_in
     for window in c.windows:
         inputs *= window.axis.padded
@@ -63,7 +64,6 @@ def offer(name: str, c: Correlation, machine: Machine) -> Candidate:
 
 
 def choose(c: Correlation, machine: Machine) -> list[Candidate]:
-    """All offers, cheapest first."""
-    return sorted(
-        (offer(name, c, machine) for name in FORWARD), key=lambda candidate: candidate.cycles
-    )
+    """All offers that apply, cheapest first."""
+    offers = (offer(name, c, machine) for name in FORWARD)
+    return sorted((o for o in offers if o.cycles < inf), key=lambda o: o.cycles)
