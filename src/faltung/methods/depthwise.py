@@ -3,7 +3,7 @@
 What it is.  Groups of one input and one output channel share no sums, so that neighbouring groups
   are the lanes of a vector. A tile of ``positions`` outputs stays in registers; each column of the
   input is loaded once for a row of taps and serves every tap that reads it.
-When it applies.  One channel in and one out for each group, neighbouring in memory (channels last).
+When it applies.  One channel in and one out for each group, side by side in memory.
 What it costs.  A load for each column, not for each product: ``(p - 1) s + d (k - 1) + 1`` loads for
   ``p k`` multiply-adds.
 """

@@ -34,8 +34,6 @@ from faltung.methods.tiled import TILE, Kind, Part, driver, kinds_of, part, taps
 
 # Cycles that a tile loses at the ends of the loop over input channels.
 TAP_OVERHEAD = 6
-# Bytes after which the sets of a first-level cache begin anew.
-PAGE = 4096
 # Turns of the innermost loop between asking for weights and using them. Their stream is longer than
 # the first-level cache; 12 turns are about 170 cycles, more than the second level takes.
 FETCH = 12
@@ -218,20 +216,12 @@ def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:
 
 
 def needs_padded(c: Correlation, machine: Machine) -> bool:
-    """Whether the input must be copied first: borders along the last axis that are not zeros,
-    or too many taps for the code; or channels so far apart that the cache cannot hold them side by side.
+    """Whether the input must be padded by a copy first: borders along the last axis that are not
+    zeros, or too many taps for the code.
     """
     last = c.windows[-1]
     pads = last.axis.lo > 0 or last.axis.hi > 0
-    return last.borders or _collide(c) or (pads and not choose(c, machine).unrolled)
-
-
-def _collide(c: Correlation) -> bool:
-    """Channels that lie a multiple of a page apart share a set of the first-level cache, which has
-    no more than 12 places; taps that come back to them find them gone.
-    """
-    apart = c.x[2] * ELEMENTS[c.dtype][1]
-    return c.taps > 1 and c.channels_in > 12 and apart != 0 and apart % PAGE == 0
+    return last.borders or (pads and not choose(c, machine).unrolled)
 
 
 def needs_channels_first(c: Correlation) -> bool:
