@@ -24,6 +24,15 @@ def test_one_channel_runs_along_space() -> None:
     assert method(plan_forward(parse("c64>64 56x56 k3 p1"), channels_last=True)) == "direct"
 
 
+def test_groups_side_by_side_are_lanes() -> None:
+    depthwise = parse("c96>96 56x56 k7 p3 g96")
+    assert method(plan_forward(depthwise, channels_last=True)) == "depthwise"
+    assert method(plan_input_grad(depthwise, channels_last=True)) == "depthwise"
+    assert method(plan_forward(depthwise)) == "spatial"
+    two = parse("c96>192 56x56 k3 p1 g96")
+    assert method(plan_forward(two, channels_last=True)) != "depthwise"
+
+
 def test_padding_with_zeros_needs_no_copy() -> None:
     for text in ("c64>64 56x56 k3 p1", "c3>64 224x224 k7 s2 p3", "c8>16 9x9x9 k3 p1"):
         for channels_last in (False, True):

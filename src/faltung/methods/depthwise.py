@@ -4,8 +4,8 @@ What it is.  Groups of one input and one output channel share no sums, so that n
   are the lanes of a vector. A tile of ``positions`` outputs stays in registers; each column of the
   input is loaded once for a row of taps and serves every tap that reads it.
 When it applies.  One channel in and one out for each group, side by side in memory.
-What it costs.  A load for each column, not for each product: ``(p - 1) s + d (k - 1) + 1`` loads for
-  ``p k`` multiply-adds.
+What it costs.  A load for each column, not for each product: ``(p - 1) s + d (k - 1) + 1`` loads
+  for ``p k`` multiply-adds.
 """
 
 from dataclasses import dataclass, replace
