@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 import faltung
+from faltung.ops.layer import KEPT
+from faltung.ops.run import Recent
 
 
 def numbers(*shape: int) -> np.ndarray:
@@ -40,6 +42,19 @@ def test_packs_once_for_batches_of_any_size() -> None:
     for batch in (1, 2, 5):
         layer(numbers(batch, 12, 12, 16))
     assert len(layer._packed) == 1
+
+
+def test_plans_are_kept_until_there_are_too_many() -> None:
+    layer = faltung.Conv(numbers(2, 1, 3))
+    for size in range(3, 3 + KEPT):
+        layer(numbers(1, 1, size))
+    assert len(layer._plans) == KEPT
+    layer(numbers(1, 1, 2 * KEPT))
+    assert len(layer._plans) == KEPT
+
+    recent = Recent(3)
+    made = [recent.get(i, object) for i in range(3)]  # type: ignore[arg-type]
+    assert [recent.get(i, object) for i in range(3)] == made  # type: ignore[arg-type]
 
 
 def test_ten_threads_at_once() -> None:

@@ -164,7 +164,8 @@ def _store_positions(v: Vectors, column: list[str], channel: int, channels: int)
     """
     for start in range(0, len(column), v.lanes):
         rows = column[start : start + v.lanes]
-        turned = v.transpose(rows + ["poison"] * (v.lanes - len(rows)))
+        # Zeros, not poison: LLVM 22 aborts on some shuffles of equal rows with poison ones.
+        turned = v.transpose(rows + [v.zero] * (v.lanes - len(rows)))
         out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
         for lane in range(channels):
             v.store(turned[lane], out, v.first(len(rows)))

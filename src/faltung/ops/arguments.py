@@ -128,6 +128,8 @@ def _folds_on_itself(value: Array) -> bool:
     """Whether entries may share memory: true unless each axis steps over all that lies in the ones
     inside it.
     """
+    if not value.size:
+        return False
     reach = value.itemsize
     for stride, size in sorted(
         (abs(s), n) for s, n in zip(value.strides, value.shape, strict=True) if n > 1

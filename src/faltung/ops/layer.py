@@ -123,7 +123,7 @@ class Conv:
         return packed
 
     def _forget(self) -> None:
-        old = list(self._plans)[: len(self._plans) - KEPT]
+        old = list(self._plans)[: max(0, len(self._plans) - KEPT)]
         if not old:
             return
         for key in old:

@@ -29,7 +29,7 @@ class Recent:
         found = self._found.get(key)
         if found is None:
             found = self._found.setdefault(key, make())
-            for old in list(self._found)[: len(self._found) - self._most]:
+            for old in list(self._found)[: max(0, len(self._found) - self._most)]:
                 self._found.pop(old, None)
         return found
 

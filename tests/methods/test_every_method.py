@@ -1,0 +1,139 @@
+"""Every method on every case that it says it can do, not only where it is the cheapest."""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from laws.layouts import back, to
+
+from cases import CASES, Case, integers, random_specs
+from faltung import reference
+from faltung.geometry import ConvSpec, parse
+from faltung.jit.target import named, runs
+from faltung.machine.table import Machine, row
+from faltung.methods.correlation import Correlation
+from faltung.ops.run import run
+from faltung.plan.choose import FORWARD, Candidate, choose, offer
+from faltung.plan.plan import Plan, build_forward, build_input_grad
+
+FULL = [case for case in CASES if case.spec.batch]
+
+
+def strides(array: np.ndarray) -> tuple[int, ...]:
+    return tuple(
+        step // array.itemsize if size > 1 else 0
+        for step, size in zip(array.strides, array.shape, strict=True)
+    )
+
+
+def only(method: str) -> Callable[..., list[Candidate]]:
+    """In the place of `choose`: `method` wherever it applies at all, at any price."""
+
+    def chosen(c: Correlation, machine: Machine) -> list[Candidate]:
+        mine = offer(method, c, machine)
+        return [mine] if mine.cycles < math.inf else choose(c, machine)
+
+    return chosen
+
+
+def methods(plan: Plan) -> list[str]:
+    return [candidates[0].name for _, candidates in plan.reasons]
+
+
+def compare(
+    build: Callable[..., Plan],
+    spec: ConvSpec,
+    operands: tuple[np.ndarray, ...],
+    bias: np.ndarray | None,
+    want: np.ndarray,
+    method: str,
+    machine: Machine,
+    always: bool,
+) -> None:
+    """Plan with `method` and run it, unless that is what everybody gets (other tests run it).
+
+    Plans are built anew here: those that the functions remember were chosen by price.
+    """
+    layouts = tuple(map(strides, operands))
+
+    def make() -> Plan:
+        return build(spec, *layouts, bias=bias is not None, machine=machine)
+
+    usual = methods(make())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("faltung.plan.plan.choose", only(method))
+        plan = make()
+    if methods(plan) == usual and not always:
+        return
+    out = np.full_like(operands[2], np.nan)
+    run(plan, operands[0], operands[1], out, bias)
+    np.testing.assert_array_equal(out, want)
+
+
+def check(spec: ConvSpec, method: str, machine: Machine, always: bool = False) -> None:
+    """Forward and back, in both layouts."""
+    x, w, bias, g = integers(spec)
+    forward, by_x = reference.conv(x, w, bias, spec), reference.conv_input_grad(g, w, spec)
+    for last in (False, True):
+        # (N, C, *space) views, as the functions hand them on.
+        x, g = (back(to(a, last), last) for a in (x, g))
+        how = method, machine, always
+        compare(build_forward, spec, (x, w, g), bias, forward, *how)
+        compare(build_input_grad, spec, (g, w, x), None, by_x, *how)
+
+
+@pytest.mark.parametrize("method", FORWARD)
+@pytest.mark.parametrize(
+    ("case", "name"),
+    # Every case on the widest machine, and on one of the others in turn.
+    [(case, "avx512") for case in FULL] + list(zip(FULL, itertools.cycle(["avx2", "sse"]))),
+    ids=str,
+)
+def test_table(case: Case, name: str, method: str) -> None:
+    if not runs(row(name)):
+        pytest.skip(f"this processor cannot run {name}")
+    check(case.spec, method, named(name))
+
+
+@pytest.mark.parametrize("method", FORWARD)
+def test_random_problems(method: str, machine: Machine) -> None:
+    @settings(max_examples=25, deadline=None)
+    @given(random_specs(max_macs=50_000))
+    def walk(spec: ConvSpec) -> None:
+        check(spec, method, machine)
+
+    walk()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        # Rows of a tile that are the bias and nothing else, turned together with rows that are not
+        # there: LLVM took the sum out of the shuffle and aborted the process.
+        "c8>33 2 k1 p(2,1)",
+        "c8>16 3x3 k1 p0x1",
+        "c8>16 9 k1 s3 p5",
+        "c24>99 3x4x2 k1x2x1 s3x4x1 p(4,1)x(3,1)x(2,1) g3 flip",
+        # Tiles that lie in the padding as a whole.
+        "c3>20 2 k2 p60",
+        "c1>1 3 k2 s3 p100",
+        "c20>20 2 k3 p50 g20",
+        # Taps that do not fit into the code, with and without padding to copy.
+        "c2>3 400 k300",
+        "c2>3 200 k300 p99",
+        "c3>1 500 k401 d1 psame",
+        "c20>20 300 k222 p111 g20",
+        "c17>33 90 k80 s2 p40",
+        # More channels than a tile, and blocks with a rest.
+        "c2>47 3x40 k3 p1",
+        "c31>129 5x7 k3 p1",
+        "c67>67 9x8 k3 p1 g67",
+    ],
+)
+@pytest.mark.parametrize("method", FORWARD)
+def test_tight_corners(text: str, method: str, machine: Machine) -> None:
+    check(parse(text), method, machine, always=True)
+    check(parse(f"{text} f64"), method, machine, always=True)
