@@ -262,6 +262,7 @@ def test_an_interrupt_comes_after_the_region():
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs interval timers")
 def test_calls_from_signal_handlers():
+    ready(3)
     inner, outer, seen = Mix(37), Mix(40), []
     inside = threading.Lock()  # on a slow machine the next signal comes before the handler is done
 
