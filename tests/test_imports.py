@@ -20,7 +20,7 @@ SOURCE = Path(next(iter(_SPEC.submodule_search_locations)))
 # The order in which a question becomes an answer.
 STAGES = """
     geometry reference machine codegen jit methods runtime plan ops
-    graph program nets train formats torch sklearn dask compress explore cli
+    graph nn program nets formats data train torch sklearn dask compress explore cli
 """.split()
 
 # Imports upwards that are meant: (file, imported module). Keep this list tiny, and say why.
@@ -29,6 +29,17 @@ EXCEPTIONS: set[tuple[str, str]] = set()
 NUMPY_FROM = "reference"
 LLVMLITE_IN = ("codegen", "jit")
 FRAMEWORKS = {"torch": "torch", "sklearn": "sklearn", "dask": "dask", "onnx": "formats"}
+# What comes with an extra: where it may be used. Inside functions alone, so that nobody needs it
+# who does not ask for what it does.
+EXTRAS = {
+    "PIL": ("data", "train", "cli"),
+    "jinja2": ("train",),
+    "matplotlib": ("train", "cli"),
+    "nibabel": ("data",),
+    "rich": ("train", "cli"),
+    "safetensors": ("formats",),
+    "tomli_w": ("train",),
+}
 DEPENDENCIES = {"numpy", "llvmlite"}
 
 
@@ -89,12 +100,29 @@ def violations(path: Path) -> Iterator[str]:
             yield f"{where} imports {name}: llvmlite is for {' and '.join(LLVMLITE_IN)}"
         elif top in FRAMEWORKS and folder != FRAMEWORKS[top]:
             yield f"{where} imports {name}: that is for {FRAMEWORKS[top]}/"
-        elif top not in DEPENDENCIES and top not in FRAMEWORKS:
+        elif top in EXTRAS and folder not in EXTRAS[top]:
+            yield f"{where} imports {name}: that is for {', '.join(EXTRAS[top])}"
+        elif top not in DEPENDENCIES | FRAMEWORKS.keys() | EXTRAS.keys():
             yield f"{where} imports {name}: not a dependency of Faltung"
 
 
 def test_imports_follow_the_arrow() -> None:
     assert [line for path in files() for line in violations(path)] == []
+
+
+def test_extras_are_imported_late() -> None:
+    """A file loads without any extra: at its top stand only what is always there."""
+    early = []
+    for path in files():
+        lines = [node for node in ast.parse(path.read_text("utf-8")).body if _is_import(node)]
+        text = "\n".join(ast.unparse(node) for node in lines)
+        found = imports(text, module_name(path), path.name == "__init__.py")
+        early += [f"{path.name}: {name}" for name in found if name.split(".")[0] in EXTRAS]
+    assert early == []
+
+
+def _is_import(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Import | ast.ImportFrom)
 
 
 def test_every_folder_is_a_stage() -> None:

@@ -1,0 +1,325 @@
+"""What is asked of every element: formulas as data, and their derivatives.
+
+An `Expr` is a formula over operands, `operand(0) * 2 + operand(1)`. Reference, kernels and networks
+share it: the reference evaluates it, the code generator writes it down, differentiation is algebra
+on it. Two that are equal are the same formula, and `repr` says all of it, so that it can be part of
+the key of a kernel.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from math import erf as _erf
+from math import exp as _exp
+from math import log as _log
+from math import pi, tanh
+from math import sqrt as _sqrt
+from typing import Union
+
+# Operations and the number of their arguments. The comparisons give a condition, which only
+# `select` takes. `random` is a number in [0, 1) made from a key (the bits of a scalar operand) and
+# the number of the element, so that it is the same whenever and wherever it is computed.
+ARITY = {
+    "add": 2,
+    "sub": 2,
+    "mul": 2,
+    "div": 2,
+    "max": 2,
+    "min": 2,
+    "neg": 1,
+    "abs": 1,
+    "sqrt": 1,
+    "exp": 1,
+    "log": 1,
+    "tanh": 1,
+    "sigmoid": 1,
+    "erf": 1,
+    "gt": 2,
+    "ge": 2,
+    "select": 3,
+    "random": 1,
+}
+CONDITIONS = ("gt", "ge")
+
+Term = Union["Expr", float]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Expr:
+    """A formula: an operation of `ARITY` on formulas, an operand by its number, or a constant."""
+
+    op: str
+    args: tuple[Union["Expr", int, float], ...]
+
+    def __add__(self, other: Term) -> "Expr":
+        return add(self, other)
+
+    def __radd__(self, other: Term) -> "Expr":
+        return add(other, self)
+
+    def __sub__(self, other: Term) -> "Expr":
+        return sub(self, other)
+
+    def __rsub__(self, other: Term) -> "Expr":
+        return sub(other, self)
+
+    def __mul__(self, other: Term) -> "Expr":
+        return mul(self, other)
+
+    def __rmul__(self, other: Term) -> "Expr":
+        return mul(other, self)
+
+    def __truediv__(self, other: Term) -> "Expr":
+        return div(self, other)
+
+    def __rtruediv__(self, other: Term) -> "Expr":
+        return div(other, self)
+
+    def __neg__(self) -> "Expr":
+        return unary("neg", self)
+
+    def __repr__(self) -> str:
+        if self.op == "operand":
+            return f"${self.args[0]}"
+        if self.op == "constant":
+            return repr(self.args[0])
+        return f"{self.op}({', '.join(map(repr, self.args))})"
+
+    @property
+    def value(self) -> float | None:
+        """The number of a constant; None for every other formula."""
+        return float(self.args[0]) if self.op == "constant" else None  # type: ignore[arg-type]
+
+    @property
+    def terms(self) -> tuple["Expr", ...]:
+        """The formulas that this one is made of; none for operands and constants."""
+        return tuple(arg for arg in self.args if isinstance(arg, Expr))
+
+    def operands(self) -> frozenset[int]:
+        """The numbers of the operands that are read."""
+        return frozenset(int(leaf.args[0]) for leaf in self._leaves() if leaf.op == "operand")  # type: ignore[arg-type]
+
+    def uses(self, op: str) -> bool:
+        """Whether the operation occurs in the formula."""
+        return self.op == op or any(term.uses(op) for term in self.terms)
+
+    def size(self) -> int:
+        """Operations in the formula, counted once where a part occurs several times."""
+        seen: set[Expr] = set()
+
+        def visit(expr: Expr) -> None:
+            if expr not in seen and expr.terms:
+                seen.add(expr)
+                for term in expr.terms:
+                    visit(term)
+
+        visit(self)
+        return len(seen)
+
+    def _leaves(self) -> Iterator["Expr"]:
+        if not self.terms:
+            yield self
+        for term in self.terms:
+            yield from term._leaves()
+
+    def replaced(self, terms: Sequence["Expr"]) -> "Expr":
+        """The formula with `terms[i]` in the place of operand i."""
+        if self.op == "operand":
+            return terms[int(self.args[0])]  # type: ignore[arg-type]
+        if not self.terms:
+            return self
+        return _build(self.op, [term.replaced(terms) for term in self.terms])
+
+
+def operand(number: int) -> Expr:
+    """Operand `number` of the formula."""
+    return Expr("operand", (number,))
+
+
+def constant(value: float) -> Expr:
+    return Expr("constant", (float(value),))
+
+
+def lifted(term: Term) -> Expr:
+    """A number as a formula; a formula as it is."""
+    return term if isinstance(term, Expr) else constant(term)
+
+
+# Building: constants are folded and neutral elements left out, so that a derivative stays small. --
+
+
+def add(a: Term, b: Term) -> Expr:
+    a, b = lifted(a), lifted(b)
+    if a.value == 0:
+        return b
+    return a if b.value == 0 else _folded("add", a, b)
+
+
+def sub(a: Term, b: Term) -> Expr:
+    a, b = lifted(a), lifted(b)
+    if a.value == 0:
+        return unary("neg", b)
+    return a if b.value == 0 else _folded("sub", a, b)
+
+
+def mul(a: Term, b: Term) -> Expr:
+    a, b = lifted(a), lifted(b)
+    if 0 in (a.value, b.value):
+        return constant(0)
+    if a.value == 1:
+        return b
+    return a if b.value == 1 else _folded("mul", a, b)
+
+
+def div(a: Term, b: Term) -> Expr:
+    a, b = lifted(a), lifted(b)
+    if a.value == 0:
+        return a
+    return a if b.value == 1 else _folded("div", a, b)
+
+
+def unary(op: str, a: Term) -> Expr:
+    """An operation on one formula: neg, abs, sqrt, exp, log, tanh, sigmoid, erf."""
+    a = lifted(a)
+    if op == "neg" and a.op == "neg":
+        return a.terms[0]
+    return _folded(op, a)
+
+
+def maximum(a: Term, b: Term) -> Expr:
+    """The larger one; NaN where `a` is NaN."""
+    return _folded("max", lifted(a), lifted(b))
+
+
+def minimum(a: Term, b: Term) -> Expr:
+    """The smaller one; NaN where `a` is NaN."""
+    return _folded("min", lifted(a), lifted(b))
+
+
+def greater(a: Term, b: Term) -> Expr:
+    """The condition a > b."""
+    return Expr("gt", (lifted(a), lifted(b)))
+
+
+def at_least(a: Term, b: Term) -> Expr:
+    """The condition a >= b."""
+    return Expr("ge", (lifted(a), lifted(b)))
+
+
+def select(condition: Expr, a: Term, b: Term) -> Expr:
+    """`a` where the condition holds, else `b`."""
+    if condition.op not in CONDITIONS:
+        raise ValueError(f"condition={condition}: must be a comparison, one of {CONDITIONS}")
+    a, b = lifted(a), lifted(b)
+    return a if a == b else Expr("select", (condition, a, b))
+
+
+def random(key: Expr) -> Expr:
+    """A number in [0, 1) for each element, by the key in a scalar operand."""
+    if key.op != "operand":
+        raise ValueError(f"key={key}: must be an operand")
+    return Expr("random", (key,))
+
+
+def power(base: Expr, exponent: float) -> Expr:
+    """`base ** exponent` for a base above 0; by square roots where these do."""
+    if exponent < 0:
+        return 1 / power(base, -exponent)
+    whole, rest = divmod(exponent, 1)
+    if exponent > 4 or rest not in (0, 0.25, 0.5, 0.75):
+        return unary("exp", exponent * unary("log", base))
+    root = unary("sqrt", base)
+    made = {0: constant(1), 0.25: unary("sqrt", root), 0.5: root, 0.75: root * unary("sqrt", root)}
+    result = made[rest]
+    for _ in range(int(whole)):
+        result = result * base
+    return result
+
+
+_FOLD: dict[str, Callable[..., float]] = {
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "max": max,
+    "min": min,
+    "neg": lambda a: -a,
+    "abs": abs,
+    "sqrt": _sqrt,
+    "exp": _exp,
+    "log": _log,
+    "tanh": tanh,
+    "erf": _erf,
+    "sigmoid": lambda a: 1 / (1 + _exp(-a)),
+}
+
+
+def _folded(op: str, *terms: Expr) -> Expr:
+    values = [term.value for term in terms]
+    if None not in values:
+        try:
+            return constant(_FOLD[op](*values))
+        except (ArithmeticError, ValueError):  # 1/0, log 0: left to the processor
+            pass
+    return Expr(op, terms)
+
+
+_BUILD: dict[str, Callable[..., Expr]] = {
+    "add": add,
+    "sub": sub,
+    "mul": mul,
+    "div": div,
+    "max": maximum,
+    "min": minimum,
+    "gt": greater,
+    "ge": at_least,
+    "select": select,
+    "random": random,
+}
+
+
+def _build(op: str, terms: Sequence[Expr]) -> Expr:
+    return _BUILD[op](*terms) if op in _BUILD else unary(op, terms[0])
+
+
+# Derivatives ------------------------------------------------------------------------------------
+
+
+def derivative(expr: Expr, number: int) -> Expr:
+    """d expr / d operand `number`. At a kink it is that of the branch that is taken.
+
+    ValueError: through `random`, whose key is no number to differentiate by.
+    """
+    if expr.op == "operand":
+        return constant(float(expr.args[0] == number))
+    if number not in expr.operands():
+        return constant(0)
+    if expr.op == "select":
+        condition, a, b = expr.terms
+        return select(condition, derivative(a, number), derivative(b, number))
+    if expr.op not in _SLOPES:
+        raise ValueError(f"expr={expr}: has no derivative for operand {number}")
+    slopes = _SLOPES[expr.op](expr, *expr.terms)
+    total = constant(0)
+    for slope, term in zip(slopes, expr.terms, strict=True):
+        total = total + slope * derivative(term, number)
+    return total
+
+
+_Slope = Callable[..., tuple[Term, ...]]
+# For each operation its partial derivatives, from its result `y` and its terms.
+_SLOPES: dict[str, _Slope] = {
+    "add": lambda y, a, b: (1.0, 1.0),
+    "sub": lambda y, a, b: (1.0, -1.0),
+    "mul": lambda y, a, b: (b, a),
+    "div": lambda y, a, b: (1 / b, -y / b),
+    "max": lambda y, a, b: (select(greater(a, b), 1, 0), select(greater(a, b), 0, 1)),
+    "min": lambda y, a, b: (select(greater(b, a), 1, 0), select(greater(b, a), 0, 1)),
+    "neg": lambda y, a: (-1.0,),
+    "abs": lambda y, a: (select(greater(a, 0), 1, select(greater(0, a), -1, 0)),),
+    "sqrt": lambda y, a: (0.5 / y,),
+    "exp": lambda y, a: (y,),
+    "log": lambda y, a: (1 / a,),
+    "tanh": lambda y, a: (1 - y * y,),
+    "sigmoid": lambda y, a: (y * (1 - y),),
+    "erf": lambda y, a: (unary("exp", -(a * a)) * (2 / _sqrt(pi)),),
+}
