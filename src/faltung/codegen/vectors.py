@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from struct import pack
+
+import numpy as np
 
 from faltung.codegen.ir import Function, Index
 from faltung.machine.table import Machine
@@ -141,6 +144,10 @@ class Vectors:
 
     # Arithmetic ----------------------------------------------------------------------------------
 
+    def spread(self, scalar: str) -> str:
+        """One element, a value of the function, in every lane."""
+        return self._spread(scalar, self.element)
+
     def _spread(self, scalar: str, kind: str) -> str:
         one = self.function.value(
             f"insertelement <{self.lanes} x {kind}> poison, {kind} {scalar}, i64 0"
@@ -153,22 +160,65 @@ class Vectors:
     def broadcast(self, address: str) -> str:
         """One element of memory in every lane."""
         scalar = self.function.value(f"load {self.element}, ptr {address}, align {self.bytes}")
-        return self._spread(scalar, self.element)
+        return self.spread(scalar)
+
+    def constant(self, value: float) -> str:
+        """A number, rounded to the element, in every lane."""
+        # Hexadecimal, as a double, whatever the element: the one exact way to write it.
+        with np.errstate(over="ignore"):
+            narrow = float(np.dtype(self.dtype).type(value))
+        bits = int.from_bytes(pack(">d", narrow), "big")
+        return f"<{', '.join([f'{self.element} 0x{bits:016X}'] * self.lanes)}>"
 
     def add(self, a: str, b: str) -> str:
         return self.function.value(f"fadd {self.type} {a}, {b}")
+
+    def sub(self, a: str, b: str) -> str:
+        return self.function.value(f"fsub {self.type} {a}, {b}")
+
+    def mul(self, a: str, b: str) -> str:
+        return self.function.value(f"fmul {self.type} {a}, {b}")
+
+    def div(self, a: str, b: str) -> str:
+        return self.function.value(f"fdiv {self.type} {a}, {b}")
+
+    def neg(self, a: str) -> str:
+        return self.function.value(f"fneg {self.type} {a}")
+
+    def abs(self, a: str) -> str:
+        return self._intrinsic("fabs", a)
+
+    def sqrt(self, a: str) -> str:
+        return self._intrinsic("sqrt", a)
+
+    def _intrinsic(self, name: str, *arguments: str) -> str:
+        types = [self.type] * len(arguments)
+        callee = self.function.module.declare(f"llvm.{name}.{self._suffix}", self.type, *types)
+        given = ", ".join(f"{self.type} {argument}" for argument in arguments)
+        return self.function.value(f"call {self.type} {callee}({given})")
+
+    def compare(self, predicate: str, a: str, b: str) -> str:
+        """Flags of a comparison: "ogt", "oge", ... as LLVM names them; "o": false for a NaN."""
+        return self.function.value(f"fcmp {predicate} {self.type} {a}, {b}")
+
+    def select(self, flags: str, a: str, b: str) -> str:
+        """``a`` in the lanes whose flag is set, ``b`` in the others."""
+        return self.function.value(f"select {self.flags} {flags}, {self.type} {a}, {self.type} {b}")
+
+    def max(self, a: str, b: str) -> str:
+        """The larger one; ``a`` where they are equal, or where one is a NaN."""
+        return self.select(self.compare("olt", a, b), b, a)
+
+    def min(self, a: str, b: str) -> str:
+        """The smaller one; ``a`` where they are equal, or where one is a NaN."""
+        return self.select(self.compare("ogt", a, b), b, a)
 
     def multiply_add(self, a: str, b: str, c: str) -> str:
         """``a * b + c``: rounded once where the machine has FMA, twice where it has not."""
         if not self.machine.fma:
             # llvm.fma would call the C library for every lane here.
-            return self.add(self.function.value(f"fmul {self.type} {a}, {b}"), c)
-        callee = self.function.module.declare(
-            f"llvm.fma.{self._suffix}", self.type, self.type, self.type, self.type
-        )
-        return self.function.value(
-            f"call {self.type} {callee}({self.type} {a}, {self.type} {b}, {self.type} {c})"
-        )
+            return self.add(self.mul(a, b), c)
+        return self._intrinsic("fma", a, b, c)
 
     def total(self, vector: str) -> str:
         """The sum of the lanes, halves added first: one fixed order."""
