@@ -11,14 +11,14 @@ from faltung.methods.copy import Copy, copy, spread
 from faltung.methods.fold import fold
 from faltung.methods.stage import rearrange
 from faltung.methods.step import MISSING, Operand, Step, Work
-from faltung.plan.binding import Region
+from faltung.plan.binding import Region, places
 
 SRC, DST = Operand("x"), Operand("out")
 
 
 def run(step: Step, machine: Machine, src: np.ndarray, dst: np.ndarray) -> None:
     addresses = src.ctypes.data, 0, dst.ctypes.data, 0, 0, 0
-    Region([step], Work(), machine).run(addresses, 2)
+    Region([step], places(Work()), machine).run(addresses, 2)
 
 
 def mode(step: Step) -> str:

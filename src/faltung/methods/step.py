@@ -5,8 +5,8 @@ A kernel has one signature, ``(words, begin, end)``: it reads addresses, strides
 of them over threads gives the same bits.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +56,23 @@ class Step:
     words: Sequence[Word]
     title: str
     after: bool = False
+
+
+def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
+    """The same step over other arrays: what it calls ``name`` begins where ``names[name]`` points.
+
+    Offsets add up. ValueError: an array of the step that ``names`` does not have.
+    """
+
+    def moved(word: Word) -> Word:
+        if not isinstance(word, Operand):
+            return word
+        base = names.get(word.name)
+        if base is None:
+            raise ValueError(f"names={sorted(names)}: must have {word.name!r}, for {step.title}")
+        return Operand(base.name, base.offset + word.offset)
+
+    return replace(step, words=tuple(map(moved, step.words)))
 
 
 @dataclass(slots=True)

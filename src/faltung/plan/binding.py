@@ -1,8 +1,9 @@
 """From steps to calls: kernels compiled, numbers laid out in memory, addresses filled in at each
-call.
+call, or once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -34,18 +35,33 @@ def layout(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
     return places, total
 
 
+# Where each named array lies: the number of an address, and bytes from there.
+Places = Mapping[str, tuple[int, int]]
+
+
+def places(work: Work) -> dict[str, tuple[int, int]]:
+    """A plan's arrays among ``SLOTS``: operands alone, the memory kept and borrowed laid out."""
+    found = {name: (SLOTS.index(name), 0) for name in SLOTS[:4]}
+    for slot, arrays in (("kept", work.kept), ("scratch", work.scratch)):
+        found |= {name: (SLOTS.index(slot), at) for name, at in layout(arrays)[0].items()}
+    return found
+
+
 class Region:
     """Steps made ready: ``run(addresses, threads)`` does them all in one parallel region.
 
+    ``places``: where the arrays that the steps name lie among the ``slots`` addresses of a call.
     Several Python threads may run it at once: each call takes an image of the numbers for itself.
+    ValueError: a step names an array without a place, or a place has no such slot.
     """
 
-    def __init__(self, steps: Sequence[Step], work: Work, machine: Machine) -> None:
-        steps = [step for step in steps if step.items > 0]
+    def __init__(
+        self, steps: Sequence[Step], places: Places, machine: Machine, slots: int = len(SLOTS)
+    ) -> None:
+        steps = _with_work(steps)
         self.kernels: list[Kernel] = [kernel(step.recipe, machine) for step in steps]
-        self._where = {name: (SLOTS.index(name), 0) for name in SLOTS[:4]}
-        for slot, arrays in (("kept", work.kept), ("scratch", work.scratch)):
-            self._where |= {name: (SLOTS.index(slot), at) for name, at in layout(arrays)[0].items()}
+        self._where = places
+        self._slots = slots
         self._tables: list[Memory] = []
         self._places: list[tuple[int, int, int]] = []
         self._free: list[tuple[Memory, team.Region]] = []
@@ -61,7 +77,12 @@ class Region:
 
     def _word(self, word: Word, position: int) -> int:
         if isinstance(word, Operand):
-            slot, start = self._where[word.name]
+            slot, start = self._where.get(word.name, (-1, 0))
+            if not 0 <= slot < self._slots:
+                raise ValueError(
+                    f"places={sorted(self._where)}: must have {word.name!r} in one of "
+                    f"{self._slots} slots"
+                )
             self._places.append((position, slot, start + word.offset))
             return 0
         if isinstance(word, np.ndarray):
@@ -77,15 +98,56 @@ class Region:
         return memory, team.Region(head)
 
     def run(self, addresses: Sequence[int], threads: int) -> None:
-        """Run the steps; ``addresses`` in the order of ``SLOTS``, 0 for what they do not use."""
+        """Run the steps; ``addresses`` in the order of the slots, 0 for what they do not use."""
         if not self._steps:
             return
         try:
             image = self._free.pop()
         except IndexError:
             image = self._image()
-        memory, region = image
+        self._fill(image[0], addresses)
+        image[1].run(threads)
+        self._free.append(image)
+
+    def bind(self, addresses: Sequence[int]) -> "Bound":
+        """The same steps over memory that stays where it is: nothing is filled in at a call.
+
+        Who binds keeps that memory alive as long as the result is run.
+        ValueError: another number of addresses than slots.
+        """
+        if len(addresses) != self._slots:
+            raise ValueError(f"addresses={addresses}: must be {self._slots}, one for each slot")
+        memory, region = self._image()
+        self._fill(memory, addresses)
+        return Bound(region, self._tables)
+
+    def _fill(self, memory: Memory, addresses: Sequence[int]) -> None:
         for position, slot, offset in self._places:
             memory[position] = addresses[slot] + offset
-        region.run(threads)
-        self._free.append(image)
+
+
+class Bound:
+    """Steps with all their addresses: ``run(threads)`` costs no more than the hand-over to the
+    team, and returns how many threads took part.
+
+    Its numbers are only read, so that what may be run at once depends on the steps alone.
+    """
+
+    __slots__ = ("_tables", "run")
+
+    def __init__(self, region: team.Region, tables: Sequence[Memory]) -> None:
+        # The team's own method, not a wrapper: a call of Python is a tenth of a small convolution.
+        self.run: Callable[[int], int] = region.run
+        self._tables = tuple(tables)
+
+
+def _with_work(steps: Sequence[Step]) -> list[Step]:
+    """Without steps of no items; a barrier before one of them stands before the next step."""
+    found: list[Step] = []
+    after = False
+    for step in steps:
+        after = after or step.after
+        if step.items > 0:
+            found.append(replace(step, after=after))
+            after = False
+    return found

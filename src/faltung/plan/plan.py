@@ -21,7 +21,7 @@ from faltung.methods.correlation import Correlation, Strides, forward, input_gra
 from faltung.methods.fold import fold
 from faltung.methods.stage import rearrange, stage_grad, stage_input
 from faltung.methods.step import MISSING, Arrays, Operand, Step, Work, shifted
-from faltung.plan.binding import Region
+from faltung.plan.binding import Region, places
 from faltung.plan.choose import FORWARD, Candidate, choose
 
 # Cycles of work below which the caller does it alone: handing over to the team costs about as much.
@@ -49,7 +49,7 @@ class Plan:
         found = self._regions.get(part)
         if found is None:
             # No lock: it could be held by another thread at a fork, and never open in the child.
-            made = Region(self._steps(part), self.work, self.machine)
+            made = Region(self._steps(part), places(self.work), self.machine)
             found = self._regions.setdefault(part, made)
         return found
 
