@@ -1,4 +1,4 @@
-"""Vectors of one machine and one dtype: memory, masks, multiply-add, transposition."""
+"""Vectors of one machine and one dtype: memory, masks, arithmetic, transposition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ class Vectors:
         """A mask of the first ``count`` lanes, ``count`` an ``i64`` known only at run time."""
         capped = self.function.minimum(count, self.lanes)
         narrow = self.function.value(f"trunc i64 {capped} to i32")
-        every = self._spread(narrow, "i32")
+        every = self.spread(narrow, "i32")
         numbers = ", ".join(f"i32 {i}" for i in range(self.lanes))
         return self.function.value(f"icmp sgt <{self.lanes} x i32> {every}, <{numbers}>")
 
@@ -104,7 +104,7 @@ class Vectors:
     def _strided(self, address: str, stride: Index) -> str:
         """The addresses of ``lanes`` elements that lie ``stride`` elements apart."""
         numbers = ", ".join(f"i64 {i}" for i in range(self.lanes))
-        every = self._spread(str(stride), "i64")
+        every = self.spread(str(stride), "i64")
         offsets = self.function.value(f"mul <{self.lanes} x i64> {every}, <{numbers}>")
         return self.function.value(
             f"getelementptr {self.element}, ptr {address}, <{self.lanes} x i64> {offsets}"
@@ -144,11 +144,9 @@ class Vectors:
 
     # Arithmetic ----------------------------------------------------------------------------------
 
-    def spread(self, scalar: str) -> str:
-        """One element, a value of the function, in every lane."""
-        return self._spread(scalar, self.element)
-
-    def _spread(self, scalar: str, kind: str) -> str:
+    def spread(self, scalar: str, kind: str = "") -> str:
+        """A value of the function, an element or of another ``kind`` ("i32"), in every lane."""
+        kind = kind or self.element
         one = self.function.value(
             f"insertelement <{self.lanes} x {kind}> poison, {kind} {scalar}, i64 0"
         )
@@ -190,6 +188,10 @@ class Vectors:
 
     def sqrt(self, a: str) -> str:
         return self._intrinsic("sqrt", a)
+
+    def copysign(self, size: str, sign: str) -> str:
+        """The size of one and the sign of the other."""
+        return self._intrinsic("copysign", size, sign)
 
     def _intrinsic(self, name: str, *arguments: str) -> str:
         types = [self.type] * len(arguments)

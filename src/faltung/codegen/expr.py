@@ -1,0 +1,170 @@
+"""Formulas as vectors: an `Expr` of `geometry.expr` written down for a machine and a dtype.
+
+Rounding is that of each operation by itself, with one exception that the formula alone decides: a
+product that is a term of a sum or difference is not rounded where the machine has FMA (the first
+one, if both terms are products). So a formula has the same bits in every lane, every kernel and
+every place of an array.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+
+from faltung.codegen.ir import Function
+from faltung.codegen.vectors import Vectors
+from faltung.geometry.expr import CONDITIONS, Expr
+
+# Two rounds of the finaliser of MurmurHash3 (A. Appleby, 2011) make a random number from the number
+# of an element; the key goes through that of SplitMix64 (G. Steele et al., 2014) once.
+MURMUR = ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1))
+SPLIT_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
+GOLDEN = 0x9E3779B97F4A7C15
+# Bits of a random number, in every dtype: float32 and float64 see the same ones.
+RANDOM_BITS = 24
+
+
+def emit(v: Vectors, expr: Expr, operands: Sequence[str], element: str | None = None) -> str:
+    """Write the formula of one vector; the vector of its values.
+
+    operands: a vector each; where the formula takes one as a key, the number made by `mixed`.
+    element: the number of the first lane's element, an i64; only `random` asks for it. Lanes that
+    are masked are computed like the others.
+    """
+    return Formulas(v, operands, element).value(expr)
+
+
+def mixed(f: Function, key: str) -> str:
+    """The key of `random`, an i64 of any value, with its bits mixed: once for all elements."""
+    z = f.value(f"add i64 {key}, {_signed(GOLDEN, 64)}")
+    for shift, factor in SPLIT_MIX:
+        z = f.value(f"xor i64 {z}, {f.value(f'lshr i64 {z}, {shift}')}")
+        z = f.mul(z, _signed(factor, 64))
+    return z
+
+
+class Formulas:
+    """Formulas of the same operands: what occurs several times in them is written once."""
+
+    def __init__(self, v: Vectors, operands: Sequence[str], element: str | None = None) -> None:
+        self.v = v
+        self.operands = operands
+        self.element = element
+        # A formula has as many names as there are paths to it: parts are known by what they are,
+        # and those met before by their identity, as comparing walks through all of both.
+        self._written: dict[tuple[object, ...], str] = {}
+        self._met: dict[int, tuple[Expr, str]] = {}
+
+    def value(self, expr: Expr) -> str:
+        """Write what has not been written yet; the vector of the values."""
+        if expr.op in CONDITIONS:
+            raise ValueError(f"expr={expr}: a condition is not a number")
+        return self._value(expr)
+
+    def _value(self, expr: Expr) -> str:
+        if id(expr) not in self._met:
+            self._met[id(expr)] = expr, self._write(expr)
+        return self._met[id(expr)][1]
+
+    def _write(self, expr: Expr) -> str:
+        if expr.op == "operand":
+            return self.operands[int(expr.args[0])]  # type: ignore[arg-type]
+        if expr.value is not None:
+            return self.v.constant(expr.value)
+        op, terms = _contracted(expr)
+        values = [self._value(term) for term in terms]
+        known = (op, *values)
+        if known not in self._written:
+            if op == "random":
+                self._written[known] = self._random(values[0])
+            else:
+                self._written[known] = _WRITE[op](self.v, *values)
+        return self._written[known]
+
+    def _random(self, key: str) -> str:
+        """24 bits made from the number of the element, 64 bits, and the mixed key."""
+        if self.element is None:
+            raise ValueError("element=None: a formula with random numbers needs it")
+        v, f = self.v, self.v.function
+        kind = f"<{v.lanes} x i32>"
+        (first, above), (key_low, key_high) = _halves(v, self.element), _halves(v, key)
+        numbers = f"<{', '.join(f'i32 {i}' for i in range(v.lanes))}>"
+        lanes = f.value(f"add {kind} {first}, {numbers}")
+        # Where the lower half has come to its end, the upper one is one more.
+        carry = f.value(f"icmp ult {kind} {lanes}, {first}")
+        above = f.value(f"sub {kind} {above}, {f.value(f'sext {v.flags} {carry} to {kind}')}")
+        hashed = self._murmur(f.value(f"add {kind} {lanes}, {key_low}"))
+        hashed = self._murmur(
+            f.value(f"xor {kind} {hashed}, {f.value(f'add {kind} {above}, {key_high}')}")
+        )
+        top = f.value(f"lshr {kind} {hashed}, {_whole(v, 32 - RANDOM_BITS)}")
+        number = f.value(f"sitofp {kind} {top} to {v.type}")
+        return v.mul(number, v.constant(2.0**-RANDOM_BITS))
+
+    def _murmur(self, x: str) -> str:
+        v, f = self.v, self.v.function
+        kind = f"<{v.lanes} x i32>"
+        for shift, factor in MURMUR:
+            x = f.value(f"xor {kind} {x}, {f.value(f'lshr {kind} {x}, {_whole(v, shift)}')}")
+            if factor != 1:
+                x = f.value(f"mul {kind} {x}, {_whole(v, factor)}")
+        return x
+
+
+def _contracted(expr: Expr) -> tuple[str, tuple[Expr, ...]]:
+    """The operation and its terms; with a product in a sum or difference, that of three terms."""
+    if expr.op in ("add", "sub"):
+        a, b = expr.terms
+        if a.op == "mul":
+            return f"mul_{expr.op}", (*a.terms, b)
+        if b.op == "mul":
+            return ("mul_add" if expr.op == "add" else "sub_mul"), (*b.terms, a)
+    return expr.op, expr.terms
+
+
+def _halves(v: Vectors, word: str) -> tuple[str, str]:
+    """The low and the high 32 bits of an i64, each in every lane."""
+    f = v.function
+    upper = f.value(f"lshr i64 {word}, 32")
+    low, high = (f.value(f"trunc i64 {half} to i32") for half in (word, upper))
+    return v.spread(low, "i32"), v.spread(high, "i32")
+
+
+def _whole(v: Vectors, number: int) -> str:
+    """A whole number of 32 bits in every lane."""
+    return f"splat (i32 {_signed(number, 32)})"
+
+
+def _signed(number: int, bits: int) -> int:
+    return number - (1 << bits) if number >> (bits - 1) else number
+
+
+def _function(name: str) -> Callable[..., str]:
+    def written(v: Vectors, a: str) -> str:
+        made: str = getattr(import_module("faltung.codegen.math"), name)(v, a)
+        return made
+
+    return written
+
+
+_WRITE: dict[str, Callable[..., str]] = {
+    "add": Vectors.add,
+    "sub": Vectors.sub,
+    "mul": Vectors.mul,
+    "div": Vectors.div,
+    "max": Vectors.max,
+    "min": Vectors.min,
+    "neg": Vectors.neg,
+    "abs": Vectors.abs,
+    "sqrt": Vectors.sqrt,
+    "exp": _function("exp"),
+    "log": _function("log"),
+    "tanh": _function("tanh"),
+    "sigmoid": _function("sigmoid"),
+    "erf": _function("erf"),
+    "gt": lambda v, a, b: v.compare("ogt", a, b),
+    "ge": lambda v, a, b: v.compare("oge", a, b),
+    "select": Vectors.select,
+    # With a product as a term: a * b + c, a * b - c, c - a * b.
+    "mul_add": Vectors.multiply_add,
+    "mul_sub": lambda v, a, b, c: v.multiply_add(a, b, v.neg(c)),
+    "sub_mul": lambda v, a, b, c: v.multiply_add(v.neg(a), b, c),
+}

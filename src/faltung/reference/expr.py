@@ -1,0 +1,101 @@
+"""What a formula means: each operation in turn, in float64; and what `random` is, bit by bit."""
+
+from collections.abc import Callable, Sequence
+from math import erf
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.geometry.expr import CONDITIONS, Expr
+
+Array = npt.NDArray[np.float64]
+Bits = npt.NDArray[np.uint64]
+
+LOW = np.uint64(0xFFFFFFFF)
+
+
+def evaluate(
+    expr: Expr, operands: Sequence[npt.ArrayLike], numbers: npt.ArrayLike | None = None
+) -> Array:
+    """The formula over arrays that broadcast against each other: an array of their common shape.
+
+    A key of `random` is a whole number of at most 64 bits.
+    numbers: the number of each element, for `random`; by default they are counted in C order of
+    the common shape, so that for (rows, channels) it is `row * channels + channel`.
+    """
+    if expr.op in CONDITIONS:
+        raise ValueError(f"expr={expr}: a condition is not a number")
+    given = [np.asarray(operand) for operand in operands]
+    extra = [] if numbers is None else [np.shape(numbers)]
+    shape = np.broadcast_shapes(*(operand.shape for operand in given), *extra)
+    if numbers is None:
+        numbers = np.arange(np.prod(shape, dtype=np.int64)).reshape(shape)
+    known: dict[int, Any] = {}
+
+    def value(part: Expr) -> Any:
+        if id(part) not in known:
+            known[id(part)] = found(part)
+        return known[id(part)]
+
+    def found(part: Expr) -> Any:
+        if part.value is not None:
+            return np.float64(part.value)
+        if part.op == "operand":
+            return given[int(part.args[0])].astype(np.float64)  # type: ignore[arg-type]
+        if part.op == "random":
+            key = given[int(part.terms[0].args[0])]  # type: ignore[arg-type]
+            return uniform(key, np.asarray(numbers))
+        return _MEANING[part.op](*map(value, part.terms))
+
+    with np.errstate(all="ignore"):
+        return np.array(np.broadcast_to(value(expr), shape), np.float64)
+
+
+def uniform(key: npt.NDArray[np.generic], numbers: npt.NDArray[np.generic]) -> Array:
+    """A number in [0, 1) for each element number, by the key: 24 bits, the same for every dtype.
+
+    The key goes through the mixing of SplitMix64 (G. Steele et al., 2014). Its lower half is added
+    to the lower half of the number, its upper half to the upper one; the finaliser of MurmurHash3
+    (A. Appleby, 2011) goes over the lower half, and over that xor the upper one. The upper 24 of
+    the 32 bits are the number, in units of 2**-24.
+    """
+    with np.errstate(over="ignore"):
+        z = key.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z = z ^ (z >> np.uint64(31))
+        n = numbers.astype(np.uint64)
+        shift = np.uint64(32)
+        x = _murmur((n + z) & LOW)
+        x = _murmur(x ^ (((n >> shift) + (z >> shift)) & LOW))
+    made: Array = (x >> np.uint64(8)).astype(np.float64) * 2.0**-24
+    return made
+
+
+def _murmur(x: Bits) -> Bits:
+    """The finaliser of MurmurHash3 on 32 bits."""
+    x = ((x ^ (x >> np.uint64(16))) * np.uint64(0x85EBCA6B)) & LOW
+    x = ((x ^ (x >> np.uint64(13))) * np.uint64(0xC2B2AE35)) & LOW
+    return x ^ (x >> np.uint64(16))
+
+
+_MEANING: dict[str, Callable[..., Any]] = {
+    "add": np.add,
+    "sub": np.subtract,
+    "mul": np.multiply,
+    "div": np.divide,
+    "max": lambda a, b: np.where(a < b, b, a),
+    "min": lambda a, b: np.where(a > b, b, a),
+    "neg": np.negative,
+    "abs": np.abs,
+    "sqrt": np.sqrt,
+    "exp": np.exp,
+    "log": np.log,
+    "tanh": np.tanh,
+    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "erf": np.vectorize(erf, otypes=[np.float64]),
+    "gt": np.greater,
+    "ge": np.greater_equal,
+    "select": np.where,
+}
