@@ -1,0 +1,222 @@
+"""A graph in the making: layers add nodes and parameters to it, one after the other."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import prod
+
+from faltung.geometry.axis import Axis
+from faltung.geometry.check import integers, show
+from faltung.geometry.conv import DTYPES
+from faltung.geometry.expr import Expr, operand
+from faltung.geometry.field import Field, join
+from faltung.graph.ops import Op, Pointwise, Reshape
+from faltung.graph.value import Auxiliary, Graph, Node, Parameter, Value
+
+Fields = tuple[Field, ...] | None
+
+
+class Builder:
+    """What layers build with. ``training``: batch statistics, dropout, auxiliary heads.
+
+    input_shape: (C, *space) without the batch, or (length,) with ``tokens``. ValueError, TypeError:
+    a shape or dtype that is none.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        *,
+        dtype: str = "float32",
+        training: bool = False,
+        tokens: bool = False,
+    ) -> None:
+        shape = integers("input_shape", input_shape)
+        if not shape or min(shape) < 1:
+            raise ValueError(f"input_shape={shape}: must be (C, *space), all at least 1")
+        if dtype not in DTYPES:
+            raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
+        self.dtype = dtype
+        self.training = training
+        self.input = Value("input", shape, kind="int" if tokens else "float")
+        self._nodes: list[Node] = []
+        self._parameters: list[Parameter] = []
+        self._auxiliaries: list[Auxiliary] = []
+        self._updates: list[tuple[Value, Value]] = []
+        self._scopes: list[str] = []
+        self._counts: list[dict[str, int]] = [{}]
+        self._layer = ""
+        self._origin: dict[str, str] = {"input": "the input"}
+        self._flat: set[str] = set()
+        space = () if tokens else shape[1:]
+        self._fields: dict[str, Fields] = {"input": tuple(Field() for _ in space)}
+        if tokens:
+            self._fields["input"] = (Field(),)
+
+    # Names ---------------------------------------------------------------------------------------
+
+    @contextmanager
+    def layer(self, kind: str, name: str | None, container: bool = False) -> Iterator[str]:
+        """The layer that is built in the block. Without a name: its kind, and a number.
+
+        ValueError: a name that another layer beside it has, or that has a dot.
+        """
+        counts = self._counts[-1]
+        short = kind.lower()
+        if name is None:
+            number = counts.get(short, 0) + 1
+            name = f"{short}{number}"
+            while name in counts:
+                number += 1
+                name = f"{short}{number}"
+            counts[short] = number
+        elif "." in name or not name or name in counts:
+            rule = "must be new among its neighbours, not empty and without a dot"
+            raise ValueError(f"name={name!r}: the name of a layer {rule}")
+        counts[name] = 1
+        before = self._layer
+        self._scopes.append(name)
+        self._layer = ".".join(self._scopes)
+        self._counts.append({})
+        yield self._layer
+        self._counts.pop()
+        self._scopes.pop()
+        self._layer = before
+
+    @property
+    def current(self) -> str:
+        """The name of the layer that is built now."""
+        return self._layer
+
+    def after(self, x: Value) -> str:
+        """Where a value comes from, for messages: "after 'pool2'"."""
+        origin = self._origin[x.name]
+        return origin if origin == "the input" else f"after {origin!r}"
+
+    # Values --------------------------------------------------------------------------------------
+
+    def node(
+        self, op: Op, inputs: Sequence[Value], *shapes: tuple[int, ...], fields: Fields = None
+    ) -> Value:
+        """Add a node with one output for each shape; the first is returned. ``fields``: of it."""
+        return self.nodes(op, inputs, *shapes, fields=fields)[0]
+
+    def nodes(
+        self, op: Op, inputs: Sequence[Value], *shapes: tuple[int, ...], fields: Fields = None
+    ) -> tuple[Value, ...]:
+        stem = f"{self._layer}:{len(self._nodes)}"
+        made = tuple(Value(stem + ("", *"bcdef")[i], shape) for i, shape in enumerate(shapes))
+        self._nodes.append(Node(op, tuple(inputs), made, self._layer))
+        for value in made:
+            self._origin[value.name] = self._layer
+            self._fields[value.name] = fields
+        return made
+
+    def pointwise(self, expr: Expr, first: Value, *others: Value) -> Value:
+        """A formula at every element of the map ``first``, which is operand 0."""
+        fields = [self.fields(value) for value in (first, *others) if value.shape == first.shape]
+        made = self.node(
+            Pointwise(first.shape, (expr,)), (first, *others), first.shape, fields=joined(fields)
+        )
+        if first.name in self._flat:
+            self._flat.add(made.name)
+        return made
+
+    def add(self, a: Value, b: Value) -> Value:
+        return self.pointwise(operand(0) + operand(1), a, b)
+
+    def outside(self, name: str, shape: tuple[int, ...] = (), kind: str = "float") -> Value:
+        """A value without a batch that is not made by a node: a key, a learning rate."""
+        return Value(f"{self._layer}.{name}", shape, batched=False, kind=kind)
+
+    def fields(self, x: Value) -> Fields:
+        """What a unit of a value sees along each axis of the input; None once positions are gone."""
+        return self._fields[x.name]
+
+    def through(self, x: Value, axes: Sequence[Axis]) -> Fields:
+        """The fields of what reads ``x`` through these axes."""
+        fields = self.fields(x)
+        if fields is None or len(fields) != len(axes):
+            return None
+        return tuple(field.through(axis) for field, axis in zip(fields, axes, strict=True))
+
+    def parameter(
+        self,
+        name: str,
+        shape: tuple[int, ...],
+        *,
+        inner: tuple[int, ...] | None = None,
+        order: Sequence[int] | None = None,
+        fan_in: int = 1,
+        gain: float = 2.0,
+        initial: str | float = "normal",
+        decay: bool = True,
+        trained: bool = True,
+    ) -> Value:
+        """A new parameter of the layer; as `Parameter` says."""
+        unfolded = inner or shape
+        value = Value(f"{self._layer}.{name}", shape, batched=False)
+        given = tuple(range(len(unfolded)) if order is None else order)
+        self._parameters.append(
+            Parameter(value, shape, unfolded, given, fan_in, gain, initial, decay, trained)
+        )
+        return value
+
+    def update(self, parameter: Value, value: Value) -> None:
+        """What the step leaves in a parameter that is not trained."""
+        self._updates.append((parameter, value))
+
+    def auxiliary(self, output: Value, weight: float) -> None:
+        self._auxiliaries.append(Auxiliary(self.settled(output), weight))
+
+    # Flattening ----------------------------------------------------------------------------------
+
+    def flatten(self, x: Value) -> Value:
+        """``x`` seen as a vector. Nothing moves: layers that can read the map do so."""
+        if x.space:
+            self._flat.add(x.name)
+        return x
+
+    def flat(self, x: Value) -> bool:
+        return x.name in self._flat
+
+    def settled(self, x: Value) -> Value:
+        """``x`` as everyone sees it: a flattened map becomes a vector in channels-first order."""
+        if x.name not in self._flat:
+            return x
+        return self.node(Reshape(), (x,), (x.size,))
+
+    def seen(self, x: Value) -> tuple[int, ...]:
+        """The shape that people see."""
+        return (prod(x.shape),) if x.name in self._flat else x.shape
+
+    def graph(self, output: Value) -> Graph:
+        output = self.settled(output)
+        if output.name == "input":
+            raise ValueError("net: must have at least one layer that does something")
+        return Graph(
+            self.input,
+            output,
+            tuple(self._nodes),
+            tuple(self._parameters),
+            self.dtype,
+            self.training,
+            tuple(self._auxiliaries),
+            tuple(self._updates),
+            dict(self._fields),
+        )
+
+
+def joined(fields: Sequence[Fields]) -> Fields:
+    """The fields where branches meet; None where one has lost its positions."""
+    known = [axis for axis in fields if axis is not None]
+    if len(known) < len(fields) or not known:
+        return None
+    try:
+        return tuple(join(axis) for axis in zip(*known, strict=True))
+    except ValueError:  # jumps differ: units of the branches do not correspond
+        return None
+
+
+def sizes(values: Sequence[int]) -> str:
+    """A size for a message: 5x5."""
+    return "x".join(map(str, values)) or show(tuple(values))

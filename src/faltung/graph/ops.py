@@ -1,0 +1,219 @@
+"""The operations of a network, as data. What they compute stands beside each; how, in `program`.
+
+Shapes leave out the batch. A map is (C, *space). Specs have batch 1; the program sets it. Weights
+are (C_out, C_in // groups, *kernel), biases (C_out,).
+"""
+
+from dataclasses import dataclass
+
+from faltung.geometry.conv import ConvSpec
+from faltung.geometry.expr import Expr
+from faltung.geometry.pool import PoolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Convolve:
+    """x, weight, [bias,] *aux -> y. With ``bias`` it is added; then comes the ``epilogue``.
+
+    epilogue: a formula of the sum (operand 0) and the arrays ``aux`` of the output's shape.
+    """
+
+    spec: ConvSpec
+    bias: bool = False
+    epilogue: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolveInput:
+    """grad, weight, [bias,] *aux -> the gradient for the input; also the transposed convolution.
+
+    spec: the forward convolution. The rest as in `Convolve`.
+    """
+
+    spec: ConvSpec
+    bias: bool = False
+    epilogue: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolveWeight:
+    """x, grad -> the gradient for the weight."""
+
+    spec: ConvSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """x, weight, [bias] -> y: unshared. weight: (*output, C_out, C_in, *kernel); bias: (C_out,
+    *output).
+    """
+
+    spec: ConvSpec
+    bias: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LocalInput:
+    """grad, weight -> the gradient for the input."""
+
+    spec: ConvSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LocalWeight:
+    """x, grad -> the gradient for the weight."""
+
+    spec: ConvSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Across:
+    """x -> y, a correlation along the channels, at every position alone: y[c] = sum_k weight[k]
+    x[c + k - lo], zeros outside. What local response normalisation is made of.
+    """
+
+    weight: tuple[float, ...]
+    lo: int
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A sum of a formula: over "channel" (all samples and positions), "sample" (the positions of
+    each) or "scalar" (everything). ``mean``: divided by how many were added.
+    """
+
+    expr: Expr
+    kind: str
+    mean: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pointwise:
+    """*operands -> *outputs, *totals: formulas at every element of a map of ``shape``.
+
+    Operands are maps of that shape, vectors for each sample or for each channel, or numbers. With
+    ``batched`` False there is no batch: the map is itself a vector of channels, or a weight.
+    """
+
+    shape: tuple[int, ...]
+    outputs: tuple[Expr, ...]
+    totals: tuple[Total, ...] = ()
+    batched: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class GroupMean:
+    """(C,) of each sample -> (C,): the mean over each of ``groups`` groups of channels."""
+
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class Normalise:
+    """x, gain, shift, [running mean, running variance] -> y, [mean, rstd]: (x - mean) * rstd * gain
+    + shift, rstd = 1 / sqrt(variance + eps).
+
+    over: "batch" (Ioffe and Szegedy 2015: statistics of a channel; with ``training`` those of this
+    batch, and the running ones follow with ``momentum``), "group" (Wu and He 2018: of a sample and
+    one of ``groups`` groups of channels) or "position" (Ba et al. 2016: of the channels at each
+    position).
+    """
+
+    over: str
+    eps: float
+    groups: int = 1
+    momentum: float = 0.1
+    training: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout:
+    """x, key -> y: an element is zero with probability ``rate``, else x / (1 - rate)."""
+
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """x -> y, and with ``indexed`` which tap each maximum came from."""
+
+    spec: PoolSpec
+    indexed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolGrad:
+    """grad, [indices] -> the gradient for the input."""
+
+    spec: PoolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Concat:
+    """*maps -> one map, their channels one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """A map -> its channels from ``start`` on, as many as the output has."""
+
+    start: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reshape:
+    """A map -> the same numbers in the same order with another shape: (C, *space) -> (C', *space').
+
+    The order is that of people, channels first.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """tokens (L,), table (V, E) -> (E, L)."""
+
+    padding_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedGrad:
+    """tokens (L,), grad (E, L) -> the gradient for the table."""
+
+    vocabulary: int
+    padding_index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CrossEntropy:
+    """logits (C, *space), labels (*space), scale, smoothing -> losses (1, *space), correct (1,
+    *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 count for nothing.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Softmax:
+    """logits -> probabilities along the channels."""
+
+
+Op = (
+    Convolve
+    | ConvolveInput
+    | ConvolveWeight
+    | Local
+    | LocalInput
+    | LocalWeight
+    | Across
+    | Pointwise
+    | GroupMean
+    | Normalise
+    | Dropout
+    | Pool
+    | PoolGrad
+    | Concat
+    | Slice
+    | Reshape
+    | Embed
+    | EmbedGrad
+    | CrossEntropy
+    | Softmax
+)

@@ -1,0 +1,136 @@
+"""The nouns of a network: values, nodes, parameters, and the graph that they make."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from math import prod
+
+from faltung.geometry.field import Field
+from faltung.graph.ops import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One array of a network, written once.
+
+    shape: without the batch. (C, *space) is a map, (C,) with ``batched`` a vector for each sample,
+    without it one for each channel, () a single number. ``kind``: "float", or "int" for tokens and
+    labels, or "key" for the key of random numbers. Values are told apart by their names.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    batched: bool = True
+    kind: str = "float"
+
+    @property
+    def channels(self) -> int:
+        return self.shape[0] if self.shape else 1
+
+    @property
+    def space(self) -> tuple[int, ...]:
+        return self.shape[1:]
+
+    @property
+    def positions(self) -> int:
+        """Positions of one sample."""
+        return prod(self.shape[1:])
+
+    @property
+    def size(self) -> int:
+        """Numbers in one sample, or in all of a value without a batch."""
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A value that is trained, or (``trained`` False) kept beside: running statistics.
+
+    shape: what people see, (channels_out, channels_in // groups, *kernel) for a convolution.
+    inner: the same with a flattened axis unfolded, (out, C, *space) for a layer that reads a map.
+    order: axes of ``inner`` from the slowest to the fastest in memory. fan_in: numbers that one
+    output reads. initial: "normal" (variance gain / fan_in) or a constant. decay: takes part in
+    weight decay.
+    """
+
+    value: Value
+    shape: tuple[int, ...]
+    inner: tuple[int, ...]
+    order: tuple[int, ...]
+    fan_in: int = 1
+    gain: float = 2.0
+    initial: str | float = "normal"
+    decay: bool = True
+    trained: bool = True
+
+    @property
+    def name(self) -> str:
+        return self.value.name
+
+    @property
+    def size(self) -> int:
+        return prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One operation. ``layer``: the name of the layer of the network that it belongs to."""
+
+    op: Op
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    layer: str = ""
+
+    @property
+    def output(self) -> Value:
+        return self.outputs[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Auxiliary:
+    """A second classifier on the way, which takes part in training alone, with this weight."""
+
+    output: Value
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class Graph:
+    """A network: nodes in an order in which they can be computed.
+
+    updates: (parameter, value) pairs, what a step leaves behind in running statistics.
+    fields: for the outputs of layers what a unit sees of each axis of the input; None once the
+    position is gone.
+    """
+
+    input: Value
+    output: Value
+    nodes: tuple[Node, ...]
+    parameters: tuple[Parameter, ...]
+    dtype: str = "float32"
+    training: bool = False
+    auxiliaries: tuple[Auxiliary, ...] = ()
+    updates: tuple[tuple[Value, Value], ...] = ()
+    fields: dict[str, tuple[Field, ...] | None] = field(default_factory=dict, compare=False)
+
+    def parameter(self, name: str) -> Parameter:
+        for found in self.parameters:
+            if found.name == name:
+                return found
+        raise ValueError(f"name={name!r}: no parameter of this network has this name")
+
+    def layers(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
+        """The nodes of each layer together, in the order of their first nodes."""
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            found.setdefault(node.layer, []).append(node)
+        for name, nodes in found.items():
+            yield name, tuple(nodes)
+
+
+def consumers(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:
+    """For each value the nodes that read it, by its name."""
+    found: dict[str, list[Node]] = {}
+    for node in nodes:
+        for value in node.inputs:
+            found.setdefault(value.name, []).append(node)
+    return found

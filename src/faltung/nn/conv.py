@@ -1,0 +1,231 @@
+"""Layers with weights: convolution, its transpose, unshared and fully connected layers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+from faltung.geometry.adjoint import transposed
+from faltung.geometry.check import per_axis, whole
+from faltung.geometry.conv import ConvSpec, conv_spec
+from faltung.geometry.padding import Padding, PaddingMode, pads
+from faltung.graph.builder import Builder, sizes
+from faltung.graph.ops import Convolve, ConvolveInput
+from faltung.graph.ops import Local as LocalOp
+from faltung.graph.value import Value
+from faltung.nn.layer import Layer
+
+Whole = int | Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Conv(Layer):
+    """Convolution of the rank of its input (cross-correlation; with ``flip`` the true one).
+
+    channels: out. kernel, stride, dilation: an int or one for each axis. padding: as `faltung.conv`
+    takes it, "same" for example. Weight (channels, C_in // groups, *kernel), bias (channels,).
+    """
+
+    channels: int
+    kernel: Whole
+    stride: Whole = 1
+    padding: Padding = 0
+    dilation: Whole = 1
+    groups: int = 1
+    bias: bool = True
+    padding_mode: PaddingMode = "zeros"
+    flip: bool = False
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = spatial(b, x, "Conv")
+        channels = whole("channels", self.channels, 1)
+        groups = whole("groups", self.groups, 1)
+        if x.channels % groups:
+            raise ValueError(
+                f"groups={groups}: must divide the {x.channels} channels that Conv {b.current!r} "
+                f"gets {b.after(x)}"
+            )
+        kernel = per_axis("kernel", self.kernel, len(x.space), 1)
+        fits(b, x, "Conv", kernel, self.stride, self.padding, self.dilation)
+        spec = conv_spec(
+            (1, *x.shape),
+            (channels, x.channels // groups, *kernel),
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            groups=groups,
+            padding_mode=self.padding_mode,
+            flip=self.flip,
+            dtype=b.dtype,
+        )
+        operands = [x, conv_weight(b, spec)]
+        if self.bias:
+            operands.append(bias(b, channels))
+        shape = (channels, *spec.output)
+        return b.node(Convolve(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
+
+
+@dataclass(frozen=True, slots=True)
+class ConvTranspose(Layer):
+    """Transposed convolution with PyTorch's meaning, output (H - 1) s - (p_lo + p_hi) + d (h - 1) +
+    output_padding + 1. Weight (C_in, channels // groups, *kernel), bias (channels,).
+    """
+
+    channels: int
+    kernel: Whole
+    stride: Whole = 1
+    padding: Padding = 0
+    output_padding: Whole = 0
+    dilation: Whole = 1
+    groups: int = 1
+    bias: bool = True
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = spatial(b, x, "ConvTranspose")
+        channels, groups = whole("channels", self.channels, 1), whole("groups", self.groups, 1)
+        if channels % groups or x.channels % groups:
+            raise ValueError(
+                f"groups={groups}: must divide the channels of ConvTranspose {b.current!r}, "
+                f"{x.channels} in and {channels} out"
+            )
+        kernel = per_axis("kernel", self.kernel, len(x.space), 1)
+        spec = transposed(
+            (1, *x.shape),
+            (x.channels, channels // groups, *kernel),
+            stride=self.stride,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation=self.dilation,
+            groups=groups,
+            dtype=b.dtype,
+        )
+        operands = [x, conv_weight(b, spec, fan_in=x.channels // groups * spec.taps)]
+        if self.bias:
+            operands.append(bias(b, channels))
+        return b.node(ConvolveInput(spec, self.bias), operands, (channels, *spec.size))
+
+
+@dataclass(frozen=True, slots=True)
+class Local(Layer):
+    """Unshared ("locally connected") layer: a kernel for every output position. Weight (*output,
+    channels, C_in, *kernel), bias (channels, *output).
+    """
+
+    channels: int
+    kernel: Whole
+    stride: Whole = 1
+    padding: Padding = 0
+    dilation: Whole = 1
+    bias: bool = True
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = spatial(b, x, "Local")
+        channels = whole("channels", self.channels, 1)
+        kernel = per_axis("kernel", self.kernel, len(x.space), 1)
+        fits(b, x, "Local", kernel, self.stride, self.padding, self.dilation)
+        spec = conv_spec(
+            (1, *x.shape),
+            (channels, x.channels, *kernel),
+            stride=self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            dtype=b.dtype,
+        )
+        rank = spec.rank
+        shape = (*spec.output, channels, x.channels, *kernel)
+        # In memory: position, tap, input channel, output channel.
+        order = (*range(rank), *range(rank + 2, 2 * rank + 2), rank + 1, rank)
+        operands = [x, b.parameter("weight", shape, order=order, fan_in=x.channels * spec.taps)]
+        if self.bias:
+            made = b.parameter(
+                "bias",
+                (channels, *spec.output),
+                order=(*range(1, rank + 1), 0),
+                initial=0.0,
+                decay=False,
+            )
+            operands.append(made)
+        shape = (channels, *spec.output)
+        return b.node(LocalOp(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
+
+
+@dataclass(frozen=True, slots=True)
+class Linear(Layer):
+    """Fully connected layer, on a vector or on a map that `Flatten` came before: there it is a
+    convolution with a kernel as large as the map, so that nothing has to be moved. Weight
+    (features, inputs) in the order of people, channels first; bias (features,).
+    """
+
+    features: int
+    bias: bool = True
+
+    def build(self, b: Builder, x: Value) -> Value:
+        features = whole("features", self.features, 1)
+        if x.space and not b.flat(x):
+            raise ValueError(
+                f"Linear {b.current!r} needs a vector, got {x.shape} {b.after(x)}: put Flatten() "
+                "before it"
+            )
+        space = x.space or (1,)
+        spec = conv_spec((1, x.channels, *space), (features, x.channels, *space), dtype=b.dtype)
+        operands = [x, conv_weight(b, spec, shape=(features, x.size))]
+        if self.bias:
+            operands.append(bias(b, features))
+        return b.node(Convolve(spec, self.bias), operands, (features,))
+
+
+def conv_weight(
+    b: Builder,
+    spec: ConvSpec,
+    *,
+    fan_in: int | None = None,
+    shape: tuple[int, ...] | None = None,
+) -> Value:
+    """The weight of a convolution. In memory: tap, input channel, output channel, so that packing
+    copies whole rows.
+    """
+    inner = spec.weight_shape
+    return b.parameter(
+        "weight",
+        shape or inner,
+        inner=inner,
+        order=(*range(2, spec.rank + 2), 1, 0),
+        fan_in=fan_in or prod(inner[1:]),
+    )
+
+
+def bias(b: Builder, channels: int) -> Value:
+    return b.parameter("bias", (channels,), initial=0.0, decay=False)
+
+
+def spatial(b: Builder, x: Value, kind: str) -> Value:
+    """``x`` as a map with at least one axis of space."""
+    x = b.settled(x)
+    if not x.space or x.kind != "float":
+        raise ValueError(
+            f"{kind} {b.current!r} needs (channels, *space), got {x.shape} {b.after(x)}"
+        )
+    return x
+
+
+def fits(
+    b: Builder,
+    x: Value,
+    kind: str,
+    kernel: Sequence[int],
+    stride: Whole,
+    padding: Padding,
+    dilation: Whole,
+) -> None:
+    """ValueError that says the size needed and the size there, where the kernel is too large."""
+    rank = len(x.space)
+    strides = per_axis("stride", stride, rank, 1)
+    dilations = per_axis("dilation", dilation, rank, 1)
+    pairs = pads(padding, sizes=x.space, kernel=kernel, stride=strides, dilation=dilations)
+    needs = [
+        max(1, d * (k - 1) + 1 - lo - hi)
+        for k, d, (lo, hi) in zip(kernel, dilations, pairs, strict=True)
+    ]
+    if any(n > have for n, have in zip(needs, x.space, strict=True)):
+        raise ValueError(
+            f"{kind} {b.current!r} needs at least {sizes(needs)}, got {sizes(x.space)} {b.after(x)}"
+        )

@@ -1,0 +1,122 @@
+"""Normalisation, and dropout."""
+
+from dataclasses import dataclass
+
+from faltung.geometry.check import show, whole
+from faltung.geometry.expr import operand, power
+from faltung.graph.builder import Builder
+from faltung.graph.ops import Across, Normalise
+from faltung.graph.ops import Dropout as DropoutOp
+from faltung.graph.value import Value
+from faltung.nn.layer import Layer
+
+
+@dataclass(frozen=True, slots=True)
+class BatchNorm(Layer):
+    """Batch normalisation (Ioffe and Szegedy, 2015): in training by the statistics of the batch, at
+    inference by running ones, which ``momentum`` moves. Weight, bias, running_mean, running_var:
+    (C,); the running variance is the unbiased one, as in PyTorch.
+    """
+
+    eps: float = 1e-5
+    momentum: float = 0.1
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = b.settled(x)
+        gain, shift = _affine(b, x)
+        c = (x.channels,)
+        running = [
+            b.parameter(name, c, initial=start, decay=False, trained=False)
+            for name, start in (("running_mean", 0.0), ("running_var", 1.0))
+        ]
+        eps = _positive("eps", self.eps)
+        op = Normalise("batch", eps, momentum=float(self.momentum), training=b.training)
+        operands = (x, gain, shift, *running)
+        return b.node(op, operands, x.shape, fields=b.fields(x))
+
+
+@dataclass(frozen=True, slots=True)
+class GroupNorm(Layer):
+    """Group normalisation (Wu and He, 2018): statistics of each sample and group of channels.
+    Weight, bias: (C,).
+    """
+
+    groups: int
+    eps: float = 1e-5
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = b.settled(x)
+        groups = whole("groups", self.groups, 1)
+        if x.channels % groups:
+            raise ValueError(
+                f"groups={groups}: must divide the {x.channels} channels that GroupNorm gets "
+                f"{b.after(x)}"
+            )
+        op = Normalise("group", _positive("eps", self.eps), groups)
+        return b.node(op, (x, *_affine(b, x)), x.shape, fields=b.fields(x))
+
+
+@dataclass(frozen=True, slots=True)
+class LayerNorm(Layer):
+    """Layer normalisation (Ba et al., 2016) over the channels at each position, as in ConvNeXt and
+    in transformers. Weight, bias: (C,). For the whole sample at once: ``GroupNorm(1)``.
+    """
+
+    eps: float = 1e-5
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = b.settled(x)
+        op = Normalise("position", _positive("eps", self.eps))
+        return b.node(op, (x, *_affine(b, x)), x.shape, fields=b.fields(x))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalResponseNorm(Layer):
+    """x (k + alpha / size * sum of x^2 over ``size`` neighbouring channels)^-beta (Krizhevsky et
+    al., 2012, section 3.3, with PyTorch's alpha / size). The sum is a convolution over channels.
+    """
+
+    size: int = 5
+    alpha: float = 1e-4
+    beta: float = 0.75
+    k: float = 1.0
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x, size = b.settled(x), whole("size", self.size, 1)
+        square = b.pointwise(operand(0) * operand(0), x)
+        op = Across((self.alpha / size,) * size, size // 2)
+        scale = b.node(op, (square,), x.shape, fields=b.fields(x))
+        return b.pointwise(operand(0) * power(self.k + operand(1), -self.beta), x, scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropout(Layer):
+    """In training each element is zero with probability ``rate``, else x / (1 - rate) (Srivastava
+    et al., 2014). Which ones follows from the seed, the step and the element's number alone.
+    """
+
+    rate: float = 0.5
+
+    def build(self, b: Builder, x: Value) -> Value:
+        rate = float(self.rate)
+        if not 0 <= rate < 1:
+            raise ValueError(f"rate={show(self.rate)}: must be at least 0 and below 1")
+        if not b.training or rate == 0:
+            return x
+        key = b.outside("key", kind="key")
+        made = b.node(DropoutOp(rate), (x, key), x.shape, fields=b.fields(x))
+        return b.flatten(made) if b.flat(x) else made
+
+
+def _affine(b: Builder, x: Value) -> tuple[Value, Value]:
+    """Gain and shift of each channel."""
+    if x.kind != "float":
+        raise ValueError(f"{b.current!r} needs numbers, got tokens {b.after(x)}")
+    gain = b.parameter("weight", (x.channels,), initial=1.0, decay=False)
+    return gain, b.parameter("bias", (x.channels,), initial=0.0, decay=False)
+
+
+def _positive(name: str, value: float) -> float:
+    if not float(value) > 0:
+        raise ValueError(f"{name}={show(value)}: must be above 0")
+    return float(value)

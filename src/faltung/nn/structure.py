@@ -1,0 +1,147 @@
+"""Layers made of layers: one after the other, beside each other, around."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faltung.geometry.check import show, whole
+from faltung.graph.builder import Builder, joined, sizes
+from faltung.graph.ops import Concat, Embed
+from faltung.graph.value import Value
+from faltung.nn.layer import Layer
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Sequential(Layer):
+    """One layer after the other."""
+
+    layers: tuple[Layer, ...]
+
+    def __init__(self, *layers: Layer, name: str | None = None) -> None:
+        _given(self, "layers", _layers("layers", layers), name)
+
+    def build(self, b: Builder, x: Value) -> Value:
+        for layer in self.layers:
+            x = layer(b, x)
+        return x
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Parallel(Layer):
+    """All branches on the same input, their channels one after the other (an Inception module; with
+    `Identity` as a branch, the skip of a U-Net). Each branch writes into its place: nothing is
+    copied.
+    """
+
+    branches: tuple[Layer, ...]
+
+    def __init__(self, *branches: Layer, name: str | None = None) -> None:
+        _given(self, "branches", _layers("branches", branches), name)
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = b.settled(x)
+        made = [b.settled(branch(b, x)) for branch in self.branches]
+        spaces = {value.space for value in made}
+        if len(spaces) > 1:
+            found = ", ".join(
+                f"{sizes(value.space)} {b.after(value)}"
+                if value.space
+                else f"none {b.after(value)}"
+                for value in made
+            )
+            raise ValueError(f"Parallel {b.current!r}: branches must have one size, got {found}")
+        if len(made) == 1:
+            return made[0]
+        channels = sum(value.channels for value in made)
+        fields = joined([b.fields(value) for value in made])
+        return b.node(Concat(), made, (channels, *made[0].space), fields=fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Residual(Layer):
+    """body(x) + shortcut(x) (He et al., 2015); without ``shortcut`` x itself."""
+
+    body: Layer
+    shortcut: Layer | None = None
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = b.settled(x)
+        body = b.settled(self.body(b, x))
+        other = x if self.shortcut is None else b.settled(self.shortcut(b, x))
+        if body.shape != other.shape:
+            raise ValueError(
+                f"Residual {b.current!r}: body and shortcut must have one shape, got {body.shape} "
+                f"{b.after(body)} and {other.shape} {b.after(other)}"
+            )
+        return b.add(body, other)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity(Layer):
+    """The input itself."""
+
+    def build(self, b: Builder, x: Value) -> Value:
+        return x
+
+
+@dataclass(frozen=True, slots=True)
+class Auxiliary(Layer):
+    """A second classifier on the way (Szegedy et al., 2014): in training ``head`` adds its loss
+    with this weight; at inference there is nothing. The input passes through.
+    """
+
+    head: Layer
+    weight: float = 0.3
+
+    def build(self, b: Builder, x: Value) -> Value:
+        if not float(self.weight) > 0:
+            raise ValueError(f"weight={show(self.weight)}: must be above 0")
+        if b.training:
+            b.auxiliary(self.head(b, x), float(self.weight))
+        return x
+
+
+@dataclass(frozen=True, slots=True)
+class Flatten(Layer):
+    """A map as a vector, channels first: (C, *space) -> (C * positions,)."""
+
+    def build(self, b: Builder, x: Value) -> Value:
+        return b.flatten(x)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding(Layer):
+    """Tokens (length,) -> (features, length), a vector of the table for each token. Weight
+    (vocabulary, features). The row ``padding_index`` is zero and stays so.
+    """
+
+    vocabulary: int
+    features: int
+    padding_index: int | None = None
+
+    def build(self, b: Builder, x: Value) -> Value:
+        rows, features = (
+            whole("vocabulary", self.vocabulary, 1),
+            whole("features", self.features, 1),
+        )
+        if x.kind != "int" or len(x.shape) != 1:
+            raise ValueError(f"Embedding {b.current!r} needs tokens (length,), got {x.shape}")
+        if self.padding_index is not None and not 0 <= self.padding_index < rows:
+            raise ValueError(f"padding_index={self.padding_index}: must be a row, 0 to {rows - 1}")
+        table = b.parameter("weight", (rows, features), fan_in=1, gain=1.0)
+        return b.node(
+            Embed(self.padding_index), (x, table), (features, *x.shape), fields=b.fields(x)
+        )
+
+
+def _layers(name: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+    if not layers:
+        raise ValueError(f"{name}=(): must be at least one layer")
+    for layer in layers:
+        if not isinstance(layer, Layer):
+            raise TypeError(f"{name}={show(layer)}: must be layers")
+    return tuple(layers)
+
+
+def _given(made: Layer, field: str, layers: tuple[Layer, ...], name: str | None) -> None:
+    object.__setattr__(made, field, layers)
+    object.__setattr__(made, "name", name)
