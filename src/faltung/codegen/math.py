@@ -1,0 +1,245 @@
+"""exp, log, tanh, sigmoid and erf of vectors, as polynomials in registers.
+
+Every function takes and returns the name of a vector, calls no library, and treats all lanes alike.
+Reduced arguments follow W. J. Cody and W. Waite, *Software Manual for the Elementary Functions*,
+1980; the series of log is that of Sun's fdlibm. The coefficients are minimax (Remez exchange in 60
+digits; those of float32 rounded one after the other, the rest fitted again).
+
+Accuracy, in units of the last place, with FMA and without: log 1, exp and erf 1.5, sigmoid 2.5,
+tanh 3. NaN in, NaN out; infinities and zeros of both signs are exact; results too small for a
+normal number lose their bits gradually.
+"""
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faltung.codegen.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class _Format:
+    """What the functions know of one dtype.
+
+    digits: bits of a significand that are stored. bias: of the exponent. ln2: in two parts, the
+    first short enough to be multiplied exactly with any exponent. exp_range: beyond it the results
+    are 0 and infinity. one: from here on tanh rounds to 1. erf_one: likewise. exp, log, erf and
+    erfc: coefficients, constant first, as the functions use them.
+    """
+
+    digits: int
+    bias: int
+    ln2: tuple[float, float]
+    exp_range: tuple[float, float]
+    one: float
+    erf_one: float
+    exp: tuple[float, ...]
+    log: tuple[float, ...]
+    erf: tuple[float, ...]
+    erfc: tuple[float, ...]
+
+
+_FORMATS = {
+    "float32": _Format(
+        digits=23,
+        bias=127,
+        ln2=(float.fromhex("0x1.62e3p-1"), float.fromhex("0x1.2fefa2p-17")),
+        exp_range=(-105.0, 90.0),
+        one=10.0,
+        erf_one=4.0,
+        exp=(0.5, 0.16666539, 0.041666396, 0.00836702436, 0.00139469793),
+        log=(0.666666627, 0.400009722, 0.284987956, 0.24278678),
+        erf=(
+            *(0.128379166, -0.37612626, 0.112835787, -0.0268533472),
+            *(0.0051871622, -0.00079978531, 7.80690389e-5),
+        ),
+        erfc=(
+            *(-0.000353719108, -1.12704003, -0.638225675, -0.10303735),
+            *(0.021805305, -0.00293960283, 0.00018557343),
+        ),
+    ),
+    "float64": _Format(
+        digits=52,
+        bias=1023,
+        ln2=(float.fromhex("0x1.62e42fefap-1"), float.fromhex("0x1.cf79abc9e3b3ap-40")),
+        exp_range=(-746.0, 710.0),
+        one=20.0,
+        erf_one=6.0,
+        exp=(
+            *(0.5, 0.16666666666666669, 0.04166666666665135, 0.008333333333327966),
+            *(0.0013888888905882633, 0.00019841269871777596, 2.48015363868833e-5),
+            *(2.7557256842949387e-6, 2.761380774304254e-7, 2.5105219406848383e-8),
+        ),
+        log=(
+            *(0.66666666666667351, 0.39999999999408753, 0.2857142874396259),
+            *(0.22222198387332676, 0.18183575354829382, 0.1531372937718491),
+            0.14799586426666914,
+        ),
+        erf=(
+            *(0.12837916709551256, -0.37612638903183521, 0.11283791670944186),
+            *(-0.026866170643111652, 0.0052239776061199245, -0.00085483259293800515),
+            *(0.00012055293578739574, -1.492471233506079e-5, 1.6447131952536898e-6),
+            *(-1.6206316489635374e-7, 1.3710991461964517e-8, -7.7794878641354191e-10),
+        ),
+        erfc=(
+            *(-1.0818484309890142e-6, -1.1283685483593355, -0.63666825853426912),
+            *(-0.10263591951286066, 0.018862360368646965, 0.00058791144505496227),
+            *(-0.0021024616606157751, 0.00092265700299966054, -0.00023219858591354677),
+            *(2.8687803967440691e-5, 3.3731189513951411e-6, -2.6101139846263865e-6),
+            *(6.7525733947451215e-7, -1.0641574053988914e-7, 1.072450067234781e-8),
+            *(-6.4095821007982936e-10, 1.7399997343823006e-11),
+        ),
+    ),
+}
+
+
+def polynomial(v: Vectors, x: str, coefficients: Sequence[float]) -> str:
+    """``coefficients[0] + coefficients[1] * x + ...``, by Horner's rule."""
+    *rest, last = coefficients
+    value = v.constant(last)
+    for coefficient in reversed(rest):
+        value = v.multiply_add(value, x, v.constant(coefficient))
+    return value
+
+
+def exp(v: Vectors, x: str) -> str:
+    """e**x = 2**n (1 + p), n the nearest whole number to x / ln 2."""
+    low, high = _FORMATS[v.dtype].exp_range
+    # The argument stands first, so that a NaN stays.
+    n, p = _reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
+    # 2**n itself may not be a number where the result is one: two factors, the first one exact.
+    half = _rounded(v, v.mul(n, v.constant(0.5)))
+    first = v.mul(v.add(p, v.constant(1.0)), _power(v, half))
+    return v.mul(first, _power(v, v.sub(n, half)))
+
+
+def _reduced(v: Vectors, x: str) -> tuple[str, str]:
+    """n, a whole number, and p = e**(x - n ln 2) - 1, with all its digits where it is small."""
+    form = _FORMATS[v.dtype]
+    n = _rounded(v, v.mul(x, v.constant(math.log2(math.e))))
+    r = v.multiply_add(n, v.constant(-form.ln2[0]), x)
+    r = v.multiply_add(n, v.constant(-form.ln2[1]), r)
+    return n, v.multiply_add(v.mul(r, r), polynomial(v, r, form.exp), r)
+
+
+def _magic(v: Vectors) -> float:
+    """Added to a small number it leaves no place for a fraction: the sum's last bits are the
+    nearest whole number.
+    """
+    return 1.5 * 2.0 ** _FORMATS[v.dtype].digits
+
+
+def _rounded(v: Vectors, x: str) -> str:
+    """The nearest whole number, for numbers far below ``_magic``."""
+    magic = v.constant(_magic(v))
+    return v.sub(v.add(x, magic), magic)
+
+
+def _power(v: Vectors, n: str) -> str:
+    """2**n for whole numbers that are exponents: n, as bits, where the exponent stands."""
+    form = _FORMATS[v.dtype]
+    bits = _bits(v, v.add(n, v.constant(_magic(v) + form.bias)))
+    return _number(v, _whole(v, "shl", bits, form.digits))
+
+
+def log(v: Vectors, x: str) -> str:
+    """The natural logarithm: x = 2**e m, m near 1; log m by the series of 2 atanh(f / (2 + f)).
+
+    -inf for zeros, NaN below.
+    """
+    form = _FORMATS[v.dtype]
+    # Numbers without a full significand are made larger first.
+    smallest = 2.0 ** (1 - form.bias)
+    tiny = v.compare("olt", x, v.constant(smallest))
+    scaled = v.select(tiny, v.mul(x, v.constant(2.0 ** (form.digits + 2))), x)
+    e, m = _split(v, scaled)
+    e = v.select(tiny, v.sub(e, v.constant(form.digits + 2.0)), e)
+    f = v.sub(m, v.constant(1.0))
+    s = v.div(f, v.add(f, v.constant(2.0)))
+    z = v.mul(s, s)
+    half_square = v.mul(v.mul(f, v.constant(0.5)), f)
+    series = v.multiply_add(z, polynomial(v, z, form.log), half_square)
+    # f - (f*f/2 - s (f*f/2 + series)), with the exponent's share added to the small terms first.
+    small = v.multiply_add(s, series, v.mul(e, v.constant(form.ln2[1])))
+    near = v.sub(f, v.sub(half_square, small))
+    value = v.multiply_add(e, v.constant(form.ln2[0]), near)
+    # What is no positive finite number: infinity and NaN are their own logarithms.
+    value = v.select(v.compare("olt", x, v.constant(math.inf)), value, x)
+    value = v.select(v.compare("olt", x, v.zero), v.constant(math.nan), value)
+    return v.select(v.compare("oeq", x, v.zero), v.constant(-math.inf), value)
+
+
+def _split(v: Vectors, x: str) -> tuple[str, str]:
+    """The exponent e, as a number, and m = x / 2**e between sqrt(1/2) and sqrt(2)."""
+    form = _FORMATS[v.dtype]
+    root = _pattern(v, math.sqrt(0.5))
+    # Counted from sqrt(1/2) on, the exponent steps where m would pass sqrt(2).
+    raised = _whole(v, "add", _bits(v, x), (form.bias << form.digits) - root)
+    mantissa = _whole(v, "and", raised, (1 << form.digits) - 1)
+    m = _number(v, _whole(v, "add", mantissa, root))
+    # The exponent, as the last bits of a number whose unit they are.
+    unit = 2.0**form.digits
+    exponent = _whole(v, "or", _whole(v, "lshr", raised, form.digits), _pattern(v, unit))
+    return v.sub(_number(v, exponent), v.constant(unit + form.bias)), m
+
+
+def tanh(v: Vectors, x: str) -> str:
+    """t / (t + 2), t = e**(2 |x|) - 1, which is as exact near zero as anywhere."""
+    size = v.min(v.abs(x), v.constant(_FORMATS[v.dtype].one))
+    n, p = _reduced(v, v.add(size, size))
+    power = _power(v, n)
+    t = v.multiply_add(power, p, v.sub(power, v.constant(1.0)))
+    return v.copysign(v.div(t, v.add(t, v.constant(2.0))), x)
+
+
+def sigmoid(v: Vectors, x: str) -> str:
+    """1 / (1 + e**-x), from e**-|x|, which never overflows."""
+    e = exp(v, v.neg(v.abs(x)))
+    one = v.constant(1.0)
+    return v.div(v.select(v.compare("oge", x, v.zero), one, e), v.add(one, e))
+
+
+def erf(v: Vectors, x: str) -> str:
+    """The error function: x + x q(x**2) below 1, from there on 1 - e**r(|x|).
+
+    Two regions as in W. J. Cody, *Rational Chebyshev approximations for the error function*, 1969;
+    but polynomials, and the logarithm of the complement, which spares the division.
+    """
+    form = _FORMATS[v.dtype]
+    near = v.multiply_add(x, polynomial(v, v.mul(x, x), form.erf), x)
+    size = v.abs(x)
+    capped = v.min(size, v.constant(form.erf_one))
+    n, p = _reduced(v, polynomial(v, capped, form.erfc))
+    power = _power(v, n)
+    far = v.sub(v.constant(1.0), v.multiply_add(power, p, power))
+    return v.select(v.compare("oge", size, v.constant(1.0)), v.copysign(far, x), near)
+
+
+# Numbers as bits ----------------------------------------------------------------------------------
+
+
+def _integers(v: Vectors) -> str:
+    """The type of a vector of whole numbers as wide as the elements."""
+    return f"<{v.lanes} x i{8 * v.bytes}>"
+
+
+def _bits(v: Vectors, x: str) -> str:
+    return v.function.value(f"bitcast {v.type} {x} to {_integers(v)}")
+
+
+def _number(v: Vectors, bits: str) -> str:
+    return v.function.value(f"bitcast {_integers(v)} {bits} to {v.type}")
+
+
+def _whole(v: Vectors, operation: str, bits: str, number: int) -> str:
+    """``operation`` of LLVM ("add", "shl", ...) with one whole number for all lanes."""
+    every = ", ".join([f"i{8 * v.bytes} {number}"] * v.lanes)
+    return v.function.value(f"{operation} {_integers(v)} {bits}, <{every}>")
+
+
+def _pattern(v: Vectors, number: float) -> int:
+    """The bits of a number of this dtype."""
+    kinds = ("<f", "<i") if v.dtype == "float32" else ("<d", "<q")
+    found: int = struct.unpack(kinds[1], struct.pack(kinds[0], number))[0]
+    return found

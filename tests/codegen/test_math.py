@@ -1,0 +1,160 @@
+"""exp, log, tanh, sigmoid and erf of vectors against NumPy in a wider format, over all numbers."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import pytest
+
+from faltung.codegen import math as vector_math
+from faltung.codegen.ir import Module
+from faltung.codegen.vectors import Vectors
+from faltung.jit.compile import kernel, object_code
+from faltung.machine.table import AVX512, NEON, Machine
+
+FUNCTIONS = ("exp", "log", "tanh", "sigmoid", "erf")
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+# Units of the last place.
+LIMIT = {"exp": 1.5, "log": 1.0, "tanh": 3.0, "sigmoid": 2.5, "erf": 1.5}
+
+
+@dataclass(frozen=True)
+class Elementwise:
+    """One function over an array whose length is a multiple of the lanes."""
+
+    name: str
+    dtype: str
+
+    @property
+    def symbol(self) -> str:
+        return f"apply_{self.name}"
+
+    def emit(self, machine: Machine) -> str:
+        module = Module()
+        arguments = [("ptr", "words"), ("i64", "begin"), ("i64", "end")]
+        f = module.function(self.symbol, arguments, public=True)
+        v = Vectors(f, machine, self.dtype)
+        src, dst = f.pointer("%words", 0), f.pointer("%words", 1)
+        with f.loop("%begin", "%end", step=v.lanes) as i:
+            value = getattr(vector_math, self.name)(v, v.load(v.at(src, i.index)))
+            v.store(value, v.at(dst, i.index))
+        return str(module)
+
+
+def apply(name: str, x: np.ndarray) -> np.ndarray:
+    """The compiled function of every entry."""
+    padded = np.concatenate([x, np.zeros(-len(x) % 64, x.dtype)])
+    out = np.full_like(padded, -7)
+    words = np.array([padded.ctypes.data, out.ctypes.data], np.int64)
+    kernel(Elementwise(name, str(x.dtype)))(words.ctypes.data, 0, len(padded))
+    return out[: len(x)]
+
+
+def _sigmoid(x: np.ndarray) -> np.ndarray:
+    return np.where(x >= 0, 1 / (1 + np.exp(-abs(x))), np.exp(-abs(x)) / (1 + np.exp(-abs(x))))
+
+
+def _erf(x: np.ndarray) -> np.ndarray:
+    return np.array([math.erf(value) for value in x.astype(np.float64)])
+
+
+WANT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "exp": np.exp,
+    "log": np.log,
+    "tanh": np.tanh,
+    "sigmoid": _sigmoid,
+    "erf": _erf,
+}
+
+
+@cache
+def samples(dtype: str) -> np.ndarray:
+    """Every exponent and sign, all bits of the significand at random; and the usual arguments."""
+    rng = np.random.default_rng(0)
+    kind, digits = (np.uint32, 23) if dtype == "float32" else (np.uint64, 52)
+    count = 300_000
+    exponents = rng.integers(0, (1 << (8 if dtype == "float32" else 11)) - 1, count, dtype=kind)
+    bits = (exponents << kind(digits)) | rng.integers(0, 1 << digits, count, dtype=kind)
+    everywhere = bits.view(dtype) * rng.choice(np.array([-1, 1], dtype), count)
+    usual = [rng.uniform(-b, b, 100_000).astype(dtype) for b in (1, 10, 100, 750)]
+    near_one = (1 + rng.uniform(-1e-3, 1e-3, 50_000)).astype(dtype)
+    return np.concatenate([everywhere, *usual, near_one])
+
+
+def units(got: np.ndarray, want: np.ndarray) -> np.ndarray:
+    """The distance in units of the last place of `want`, those of the smallest normal below it."""
+    info = np.finfo(got.dtype)
+    spacing = np.maximum(abs(want), info.smallest_normal)
+    spacing = 2.0 ** np.floor(np.log2(spacing)) * np.longdouble(info.eps)
+    return np.asarray(abs(got.astype(np.longdouble) - want) / spacing, np.float64)
+
+
+@DTYPES
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_accurate_everywhere(name: str, dtype: str, machine: Machine) -> None:
+    x = samples(dtype)
+    with np.errstate(all="ignore"):
+        want = np.asarray(WANT[name](x.astype(np.longdouble)), np.longdouble)
+        rounded = want.astype(dtype)
+        got = apply(name, x)
+        finite = np.isfinite(rounded)
+        np.testing.assert_array_equal(got[~finite], rounded[~finite])
+        far = units(got[finite], want[finite])
+    worst = int(far.argmax())
+    assert far[worst] <= LIMIT[name], (x[finite][worst], got[finite][worst], far[worst])
+
+
+@DTYPES
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_exact_at_the_edges(name: str, dtype: str, machine: Machine) -> None:
+    inf, nan = np.inf, np.nan
+    edges = {
+        "exp": {0.0: 1, inf: inf, -inf: 0, nan: nan, 1e30: inf, -1e30: 0},
+        "log": {0.0: -inf, 1.0: 0, inf: inf, -inf: nan, -1.0: nan, nan: nan},
+        "tanh": {0.0: 0.0, inf: 1, -inf: -1, nan: nan, 1e30: 1, -1e30: -1},
+        "sigmoid": {0.0: 0.5, inf: 1, -inf: 0, nan: nan, 1e30: 1, -1e30: 0},
+        "erf": {0.0: 0.0, inf: 1, -inf: -1, nan: nan, 1e30: 1, -1e30: -1},
+    }[name]
+    x = np.array([0.0, -0.0, *(key for key in edges if key != 0)], dtype)
+    zero = edges[0.0]
+    minus = -zero if name in ("tanh", "erf") else zero
+    want = np.array([zero, minus, *(value for key, value in edges.items() if key != 0)], dtype)
+    got = apply(name, x)
+    np.testing.assert_array_equal(got, want)
+    signed = ~np.isnan(want)
+    np.testing.assert_array_equal(np.signbit(got[signed]), np.signbit(want[signed]))
+
+
+@DTYPES
+def test_largest_and_smallest(dtype: str, machine: Machine) -> None:
+    info = np.finfo(dtype)
+    last = np.nextafter(np.log(info.max.astype(np.longdouble)).astype(dtype), 0, dtype=dtype)
+    assert np.isfinite(apply("exp", np.array([last], dtype))).all()
+    small = np.array([info.smallest_subnormal, info.smallest_normal, info.max], dtype)
+    want = np.log(small.astype(np.longdouble))
+    assert (units(apply("log", small), want) <= 2).all()
+    for name in ("tanh", "erf"):
+        tiny = apply(name, small[:1])
+        assert 0 < tiny[0] <= 2 * small[0]
+
+
+@DTYPES
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_value_has_one_result_in_any_lane(name: str, dtype: str, machine: Machine) -> None:
+    lanes = machine.lanes(dtype)
+    values = samples(dtype)[:: len(samples(dtype)) // 50]
+    with np.errstate(all="ignore"):
+        alone = np.stack([apply(name, np.roll(values, i)) for i in range(lanes)])
+    for i, row in enumerate(alone):
+        assert np.roll(row, -i).tobytes() == alone[0].tobytes()
+
+
+@DTYPES
+@pytest.mark.parametrize("name", FUNCTIONS)
+@pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)
+def test_compiles_elsewhere_without_a_library(row: Machine, name: str, dtype: str) -> None:
+    code = object_code(Elementwise(name, dtype), row)
+    for callee in (b"expf", b"logf", b"fmaf", b"fma\0", b"fmax", b"tanhf", b"erff", b"rint"):
+        assert callee not in code
