@@ -1,0 +1,189 @@
+"""Tensors in a file: the safetensors format, whose reader is the `safetensors` library.
+
+A file is eight bytes (the length of the header, little-endian), a header of JSON (for each tensor
+its dtype, shape and place; strings of metadata), and the bytes of the tensors.  Nothing in it is
+ever executed.  (https://huggingface.co/docs/safetensors)
+
+It is written here, not by the library: that one orders the metadata by chance, so that the same
+weights make different files, and it copies all tensors twice.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.formats.extras import missing
+from faltung.formats.files import read_checked, write_whole
+from faltung.geometry.check import show
+
+Array = npt.NDArray[Any]
+Tensors = dict[str, Array]
+Expected = Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]]
+
+# The format's word for a dtype, and NumPy's for the same bytes.
+NAMES = {
+    "BOOL": "|b1",
+    "U8": "|u1",
+    "I8": "|i1",
+    "U16": "<u2",
+    "I16": "<i2",
+    "F16": "<f2",
+    "U32": "<u4",
+    "I32": "<i4",
+    "F32": "<f4",
+    "U64": "<u8",
+    "I64": "<i8",
+    "F64": "<f8",
+}
+_WORDS = {np.dtype(text): word for word, text in NAMES.items()}
+_METADATA = "__metadata__"
+_NAMED = 4  # how many tensors of a kind an error names
+
+
+# Writing ------------------------------------------------------------------------------------------
+
+
+def save_tensors(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Array],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Write the file whole.  The same tensors and metadata give the same bytes, in any order.
+
+    TypeError for a dtype that the format lacks; errors of the disk as in `files.write_whole`.
+    """
+    # The widest first: then every tensor starts at a multiple of its own size.
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
+    header = _header([(name, tensors[name]) for name in order], metadata or {})
+
+    def write(file: IO[bytes]) -> None:
+        file.write(len(header).to_bytes(8, "little"))
+        file.write(header)
+        for name in order:
+            file.write(_bytes(tensors[name]))
+
+    write_whole(path, write)
+
+
+def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -> bytes:
+    entries: dict[str, Any] = {}
+    for key, value in metadata.items():
+        if not (isinstance(key, str) and isinstance(value, str)):
+            raise TypeError(f"metadata: {show(key)}={show(value)}: must be text to text")
+    if metadata:
+        entries[_METADATA] = dict(sorted(metadata.items()))
+    at = 0
+    for name, tensor in tensors:
+        word = _WORDS.get(tensor.dtype.newbyteorder("<"))
+        if word is None:
+            raise TypeError(f"tensors: {show(name)}.dtype={tensor.dtype}: not in safetensors")
+        if name == _METADATA:
+            raise ValueError(f"tensors: {name!r}: must be another name; the format keeps this one")
+        place = [at, at + tensor.nbytes]
+        entries[name] = {"dtype": word, "shape": list(tensor.shape), "data_offsets": place}
+        at = place[1]
+    try:
+        text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(f"tensors: {show(error.object[:60])}: names must be UTF-8 text") from None
+    return text + b" " * (-len(text) % 8)
+
+
+def _bytes(tensor: Array) -> Any:
+    """The entries in order, as a buffer; copied only where they do not lie so."""
+    little = np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")
+    return little.reshape(-1).view(np.uint8)
+
+
+# Reading ------------------------------------------------------------------------------------------
+
+
+def load_tensors(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, str]]:
+    """(tensors, metadata) of a file; the arrays are writable and belong to the caller.
+
+    ValueError, with the name of the file, for one that is cut off, lies about itself, has a name
+    twice, holds a dtype that NumPy lacks, or is no safetensors file at all.
+    """
+    try:
+        import safetensors
+    except ImportError as error:
+        raise missing("safetensors", "train") from error
+    deserialize: Any = safetensors.deserialize
+    data = read_checked(path)
+    try:
+        parts = deserialize(data)
+        header = _read_header(data)
+        tensors = {name: _array(name, part) for name, part in parts}
+    except (safetensors.SafetensorError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).removeprefix("Error while deserializing: ").split())
+        raise ValueError(f"{path}: not a whole safetensors file, {reason}") from error
+    return tensors, header.get(_METADATA) or {}
+
+
+def _read_header(data: bytes) -> dict[str, Any]:
+    """The header, which the library has already found good: its length fits, its JSON is what the
+    format asks for.  It lets a name occur twice; we do not.
+    """
+    length = int.from_bytes(data[:8], "little")
+    header: dict[str, Any] = json.loads(data[8 : 8 + length], object_pairs_hook=_once)
+    return header
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{show(twice)} stands in it twice")
+    return made
+
+
+def _array(name: str, part: Mapping[str, Any]) -> Array:
+    word = part["dtype"]
+    if word not in NAMES:
+        raise ValueError(f"{show(name)} is {show(word)}, which NumPy lacks")
+    dtype = np.dtype(NAMES[word])
+    return (
+        np.frombuffer(part["data"], dtype)
+        .reshape(part["shape"])
+        .astype(dtype.newbyteorder("="), copy=False)
+    )
+
+
+# Comparing ----------------------------------------------------------------------------------------
+
+
+def check_tensors(
+    found: Mapping[str, Array], expected: Expected, source: str | os.PathLike[str] = "tensors"
+) -> None:
+    """One ValueError that names all that is missing, too much, or of another shape or dtype.
+
+    ``expected``: name -> (shape, dtype).  ``source``: where they came from, for the error.
+    """
+    problems = []
+    lacking = [show(name) for name in expected if name not in found]
+    extra = [show(name) for name in found if name not in expected]
+    other = []
+    for name in expected:
+        if name in found:
+            is_, must = _said(found[name].shape, found[name].dtype), _said(*expected[name])
+            if is_ != must:
+                other.append(f"{show(name)} is {is_}, must be {must}")
+    for what, names in (("missing", lacking), ("not expected", extra), ("other shape", other)):
+        if names:
+            problems.append(f"{what}: {_listed(names)}")
+    if problems:
+        raise ValueError(f"{source}: does not fit; {'; '.join(problems)}")
+
+
+def _said(shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:
+    return f"{np.dtype(dtype)} ({', '.join(map(str, shape))})"
+
+
+def _listed(names: list[str]) -> str:
+    rest = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
