@@ -1,0 +1,227 @@
+"""What a run shows while it trains: a line an epoch, and on a terminal a bar under them.
+
+Plain lines, without any control character, where the output is no terminal, TERM is "dumb",
+NO_COLOR is set, or `rich` is not installed.  `batch` is called for every training step and must
+cost next to nothing: it adds up, and draws ten times a second at most.
+"""
+
+import os
+import sys
+from collections.abc import Callable
+from time import perf_counter
+from types import TracebackType
+from typing import Any, Self, TextIO
+
+from faltung.train.history import Row
+from faltung.train.lines import Now, bar_line, clean, epoch_line, header, shown, table_line
+
+Clock = Callable[[], float]
+
+EVERY = 0.1  # seconds between two drawings
+_SHARE = 20  # drawing takes no more than one part in so many of the time
+
+
+class Progress:
+    """Adds up what `batch` is told and prints a line for each `epoch`: the plain form.
+
+    Used as ``with progress(...) as show:``.
+    """
+
+    def __init__(
+        self, epochs: int, batches: int, title: str, done: int, stream: TextIO, clock: Clock
+    ) -> None:
+        self._epochs, self._batches, self._title = epochs, max(batches, 1), title
+        self._done = self._began = done  # batches of the whole run; of those, before this session
+        self._stream, self._clock = stream, clock
+        self._next = float("inf")  # when to draw again
+        self._start: float | None = None  # when the first batch of this session was done
+        self._since: float | None = None  # when the first batch of this epoch was done
+        self._loss = self._right = 0.0  # sums over the samples of this epoch
+        self._samples = self._first = 0  # of this epoch; of those, in its first batch
+        self._measured = False
+
+    def __enter__(self) -> Self:
+        if self._title:
+            self.note(self._title)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.flush()
+
+    def batch(self, loss: float, accuracy: float | None, samples: int) -> None:
+        """One training step is done: means over its samples."""
+        self._done += 1
+        self._samples += samples
+        self._loss += loss * samples
+        if accuracy is not None:
+            self._right += accuracy * samples
+            self._measured = True
+        if self._since is None:
+            self._begin(samples)
+        elif self._clock() >= self._next:
+            self._draw()
+
+    def epoch(self, row: Row, best: bool = False) -> None:
+        """One epoch is over, with its validation; ``best``: it is the best so far."""
+        self._put(epoch_line(row, self._epochs, self._left(), best))
+        self._end_epoch()
+
+    def note(self, text: str) -> None:
+        """A line of its own: a warning, or what happens next."""
+        self._put(clean(text))
+
+    def _begin(self, samples: int) -> None:
+        """The clock of an epoch starts when its first batch is done: before it, code is compiled
+        and data is read for the first time.
+        """
+        self._since, self._first = self._clock(), samples
+        if self._start is None:
+            self._start, self._began = self._since, self._done
+
+    def _end_epoch(self) -> None:
+        self._since = None
+        self._loss = self._right = 0.0
+        self._samples = self._first = 0
+
+    def _left(self) -> float | None:
+        """Seconds to the end of the run, from the pace of this session, validation included."""
+        counted = self._done - self._began
+        if self._start is None or counted <= 0:
+            return None
+        pace = (self._clock() - self._start) / counted
+        return pace * max(self._epochs * self._batches - self._done, 0)
+
+    def _now(self) -> Now:
+        """Where the run is, for the bar."""
+        seconds = 0.0 if self._since is None else self._clock() - self._since
+        samples = max(self._samples, 1)
+        # A full epoch stays in sight until its row comes.
+        whole, part = divmod(self._done - bool(self._samples), self._batches)
+        return Now(
+            epoch=min(whole + 1, self._epochs),
+            epochs=self._epochs,
+            batch=part + bool(self._samples),
+            batches=self._batches,
+            loss=self._loss / samples if self._samples else None,
+            accuracy=self._right / samples if self._measured and self._samples else None,
+            rate=(self._samples - self._first) / seconds if seconds > 0 else None,
+            left=self._left(),
+        )
+
+    def _put(self, line: str) -> None:
+        self._stream.write(line + "\n")
+        self._stream.flush()
+
+    def _draw(self) -> None:
+        """Nothing, where there is no terminal."""
+        self._next = float("inf")
+
+
+class LiveProgress(Progress):
+    """The same on a terminal: a table of epochs that scrolls, above one line that is drawn anew."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(file=self._stream, highlight=False, markup=False, emoji=False)
+        self._live = Live(
+            "", console=self._console, auto_refresh=False, transient=True, vertical_overflow="crop"
+        )
+        self._columns: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        # A cursor that is hidden stays hidden after `kill -9`.
+        self._console.show_cursor(True)
+        super().__enter__()
+        self._next = 0.0
+        self._draw()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._live.update("", refresh=True)
+        self._live.stop()
+
+    def batch(self, loss: float, accuracy: float | None, samples: int) -> None:
+        super().batch(loss, accuracy, samples)
+        if not self._done % self._batches:  # the bar is full, and validation may take a while
+            self._draw()
+
+    def epoch(self, row: Row, best: bool = False) -> None:
+        columns = shown(row, self._epochs, self._console.width)
+        if columns != self._columns:
+            self._columns = columns
+            self._put(header(columns, self._epochs), "bold")
+        self._put(table_line(columns, row, self._epochs, best), "green" if best else "")
+        self._end_epoch()
+        self._draw()
+
+    def _put(self, line: str, style: str = "") -> None:
+        from rich.text import Text
+
+        text = Text(line, style, no_wrap=False, overflow="fold")
+        self._console.print(text, soft_wrap=True)
+
+    def _draw(self) -> None:
+        from rich.text import Text
+
+        start = self._clock()
+        plain = not _can_show(self._stream, "━")
+        text = Text(no_wrap=True, overflow="crop", end="")
+        for part, style in bar_line(self._now(), self._console.width - 1, plain):
+            text.append(part, style)
+        self._live.update(text, refresh=True)
+        end = self._clock()
+        self._next = end + max(EVERY, _SHARE * (end - start))
+
+
+def _can_show(stream: TextIO, text: str) -> bool:
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def _is_live(stream: TextIO) -> bool:
+    """Whether the output is a terminal that moves its cursor, and wants to."""
+    if not stream.isatty() or os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
+        return False
+    try:
+        import rich.live  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def progress(
+    epochs: int,
+    batches_per_epoch: int,
+    title: str = "",
+    *,
+    done: int = 0,
+    stream: TextIO | None = None,
+    clock: Clock = perf_counter,
+) -> Progress:
+    """What to show a run on: ``with progress(20, 23, "lenet5 on digits") as show:``, then
+    ``show.batch(loss, accuracy, samples)`` and ``show.epoch(row)``.
+
+    ``done``: batches of the run that an earlier session has done; ``stream``: standard output.
+    """
+    stream = sys.stdout if stream is None else stream
+    kind = LiveProgress if _is_live(stream) else Progress
+    return kind(epochs, batches_per_epoch, title, done, stream, clock)
