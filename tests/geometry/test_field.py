@@ -45,6 +45,25 @@ def test_a_chain_in_two_parts(chain: list[Axis], cut: int) -> None:
     assert receptive_field(chain[cut:], first) == receptive_field(chain)
 
 
+@given(random_axes(2, ("zeros",)), st.integers(1, 3), st.integers(1, 9))
+@settings(deadline=None)
+def test_back_through_a_transpose_by_counting(axis: Axis, times: int, size: int) -> None:
+    before = Field(size, axis.stride * times, size / 2)
+    field = before.back(axis)
+    reach = []
+    for o in range(axis.stride * 4):  # every phase; in the middle, where all taps have a unit
+        units = [
+            (o + axis.lo - k * axis.dilation) // axis.stride
+            for k in range(axis.kernel)
+            if (o + axis.lo - k * axis.dilation) % axis.stride == 0
+        ]
+        for unit in units:
+            first, stop = before.interval(unit)
+            reach.append((first - o * field.jump, stop - o * field.jump))
+    assert field.jump == times
+    assert field.interval(0) == (min(reach)[0], max(stop for _, stop in reach))
+
+
 def test_known_fields() -> None:
     assert receptive_field([]) == Field(1, 1, 0.5)
     assert receptive_field([Axis(9, 3, lo=1, hi=1)]) == Field(3, 1, 0.5)
@@ -72,3 +91,5 @@ def test_errors() -> None:
         join([Field(), Field(jump=2)])
     with pytest.raises(ValueError, match=r"jumps=\[\]"):
         join([])
+    with pytest.raises(ValueError, match=r"^stride=2: the transpose must divide the jump, 3$"):
+        Field(1, 3).back(Axis(9, 3, 2))

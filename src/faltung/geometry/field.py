@@ -37,6 +37,25 @@ class Field:
             start=self.start + ((axis.extent - 1) / 2 - axis.lo) * self.jump,
         )
 
+    def back(self, axis: Axis) -> "Field":
+        """The field of what the transpose of ``axis`` makes of these units.
+
+        How many it reads depends on the phase of the stride: this is the smallest that covers all.
+        ValueError: units that would come closer together than the entries of the input.
+        """
+        jump, rest = divmod(self.jump, axis.stride)
+        if rest:
+            raise ValueError(
+                f"stride={axis.stride}: the transpose must divide the jump, {self.jump}"
+            )
+        # Output o reads the units i with o = i stride - lo + k dilation: with the length of a step
+        # of o as unit, up to (o + lo) from its first tap, and extent - 1 below that from its last.
+        return Field(
+            size=self.size + (axis.extent - 1) * jump,
+            jump=jump,
+            start=self.start + (axis.lo - (axis.extent - 1) / 2) * jump,
+        )
+
 
 def receptive_field(chain: Iterable[Axis], first: Field | None = None) -> Field:
     """The field of the last layer's units, through the layers of `chain` in order.

@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from math import prod
+from dataclasses import dataclass
+from itertools import count
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, show
@@ -43,10 +44,9 @@ class Builder:
         self._auxiliaries: list[Auxiliary] = []
         self._updates: list[tuple[Value, Value]] = []
         self._scopes: list[str] = []
-        self._counts: list[dict[str, int]] = [{}]
+        self._names: list[set[str]] = [set()]
         self._layer = ""
-        self._origin: dict[str, str] = {"input": "the input"}
-        self._flat: set[str] = set()
+        self._origin: dict[str, str] = {}
         space = () if tokens else shape[1:]
         self._fields: dict[str, Fields] = {"input": tuple(Field() for _ in space)}
         if tokens:
@@ -55,30 +55,25 @@ class Builder:
     # Names ---------------------------------------------------------------------------------------
 
     @contextmanager
-    def layer(self, kind: str, name: str | None, container: bool = False) -> Iterator[str]:
+    def layer(self, kind: str, name: str | None) -> Iterator[str]:
         """The layer that is built in the block. Without a name: its kind, and a number.
 
         ValueError: a name that another layer beside it has, or that has a dot.
         """
-        counts = self._counts[-1]
-        short = kind.lower()
+        names = self._names[-1]
         if name is None:
-            number = counts.get(short, 0) + 1
-            name = f"{short}{number}"
-            while name in counts:
-                number += 1
-                name = f"{short}{number}"
-            counts[short] = number
-        elif "." in name or not name or name in counts:
+            numbered = (f"{kind.lower()}{number}" for number in count(1))
+            name = next(candidate for candidate in numbered if candidate not in names)
+        elif not isinstance(name, str) or not name or "." in name or name in names:
             rule = "must be new among its neighbours, not empty and without a dot"
-            raise ValueError(f"name={name!r}: the name of a layer {rule}")
-        counts[name] = 1
+            raise ValueError(f"name={show(name)}: the name of a layer {rule}")
+        names.add(name)
         before = self._layer
         self._scopes.append(name)
         self._layer = ".".join(self._scopes)
-        self._counts.append({})
+        self._names.append(set())
         yield self._layer
-        self._counts.pop()
+        self._names.pop()
         self._scopes.pop()
         self._layer = before
 
@@ -89,8 +84,7 @@ class Builder:
 
     def after(self, x: Value) -> str:
         """Where a value comes from, for messages: "after 'pool2'"."""
-        origin = self._origin[x.name]
-        return origin if origin == "the input" else f"after {origin!r}"
+        return f"after {self._origin[x.name]!r}" if x.name in self._origin else "from the input"
 
     # Values --------------------------------------------------------------------------------------
 
@@ -105,7 +99,7 @@ class Builder:
     ) -> tuple[Value, ...]:
         stem = f"{self._layer}:{len(self._nodes)}"
         made = tuple(Value(stem + ("", *"bcdef")[i], shape) for i, shape in enumerate(shapes))
-        self._nodes.append(Node(op, tuple(inputs), made, self._layer))
+        self._nodes.append(Node(op, tuple(map(_plain, inputs)), made, self._layer))
         for value in made:
             self._origin[value.name] = self._layer
             self._fields[value.name] = fields
@@ -117,9 +111,7 @@ class Builder:
         made = self.node(
             Pointwise(first.shape, (expr,)), (first, *others), first.shape, fields=joined(fields)
         )
-        if first.name in self._flat:
-            self._flat.add(made.name)
-        return made
+        return self.flatten(made) if self.flat(first) else made
 
     def add(self, a: Value, b: Value) -> Value:
         return self.pointwise(operand(0) + operand(1), a, b)
@@ -129,7 +121,7 @@ class Builder:
         return Value(f"{self._layer}.{name}", shape, batched=False, kind=kind)
 
     def fields(self, x: Value) -> Fields:
-        """What a unit of a value sees along each axis of the input; None once positions are gone."""
+        """What a unit sees along each axis of the input; None once positions are gone."""
         return self._fields[x.name]
 
     def through(self, x: Value, axes: Sequence[Axis]) -> Fields:
@@ -138,6 +130,16 @@ class Builder:
         if fields is None or len(fields) != len(axes):
             return None
         return tuple(field.through(axis) for field, axis in zip(fields, axes, strict=True))
+
+    def back(self, x: Value, axes: Sequence[Axis]) -> Fields:
+        """The fields of what the transposes of these axes make of ``x``."""
+        fields = self.fields(x)
+        if fields is None or len(fields) != len(axes):
+            return None
+        pairs = tuple(zip(fields, axes, strict=True))
+        if any(field.jump % axis.stride for field, axis in pairs):
+            return None  # units closer together than the entries of the input
+        return tuple(field.back(axis) for field, axis in pairs)
 
     def parameter(
         self,
@@ -172,26 +174,18 @@ class Builder:
 
     def flatten(self, x: Value) -> Value:
         """``x`` seen as a vector. Nothing moves: layers that can read the map do so."""
-        if x.space:
-            self._flat.add(x.name)
-        return x
+        return _Flat(x.name, x.shape, x.batched, x.kind) if x.space else x
 
     def flat(self, x: Value) -> bool:
-        return x.name in self._flat
+        return isinstance(x, _Flat)
 
     def settled(self, x: Value) -> Value:
         """``x`` as everyone sees it: a flattened map becomes a vector in channels-first order."""
-        if x.name not in self._flat:
-            return x
-        return self.node(Reshape(), (x,), (x.size,))
-
-    def seen(self, x: Value) -> tuple[int, ...]:
-        """The shape that people see."""
-        return (prod(x.shape),) if x.name in self._flat else x.shape
+        return self.node(Reshape(), (x,), (x.size,)) if self.flat(x) else x
 
     def graph(self, output: Value) -> Graph:
         output = self.settled(output)
-        if output.name == "input":
+        if output.name == self.input.name:
             raise ValueError("net: must have at least one layer that does something")
         return Graph(
             self.input,
@@ -204,6 +198,15 @@ class Builder:
             tuple(self._updates),
             dict(self._fields),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Flat(Value):
+    """A map that the layer after `Flatten` sees as a vector; for all others it stays a map."""
+
+
+def _plain(x: Value) -> Value:
+    return Value(x.name, x.shape, x.batched, x.kind) if isinstance(x, _Flat) else x
 
 
 def joined(fields: Sequence[Fields]) -> Fields:

@@ -11,7 +11,7 @@ from faltung.graph.value import Value
 from faltung.nn.layer import Layer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Activation(Layer):
     """A formula at every element."""
 
@@ -25,7 +25,7 @@ class Activation(Layer):
         return b.pointwise(self.formula(), x)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReLU(Activation):
     """max(x, 0)"""
 
@@ -33,7 +33,7 @@ class ReLU(Activation):
         return activations.relu()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ReLU6(Activation):
     """min(max(x, 0), 6)"""
 
@@ -41,7 +41,7 @@ class ReLU6(Activation):
         return activations.relu6()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LeakyReLU(Activation):
     """x where x > 0, else slope * x."""
 
@@ -51,7 +51,7 @@ class LeakyReLU(Activation):
         return activations.leaky_relu(above_zero("slope", self.slope))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ELU(Activation):
     """x where x > 0, else alpha (exp x - 1)."""
 
@@ -61,7 +61,7 @@ class ELU(Activation):
         return activations.elu(above_zero("alpha", self.alpha))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Sigmoid(Activation):
     """1 / (1 + exp -x)"""
 
@@ -69,7 +69,7 @@ class Sigmoid(Activation):
         return activations.sigmoid()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Tanh(Activation):
     """The hyperbolic tangent."""
 
@@ -77,7 +77,7 @@ class Tanh(Activation):
         return activations.tanh()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class SiLU(Activation):
     """x sigmoid(x), also called swish."""
 
@@ -85,7 +85,7 @@ class SiLU(Activation):
         return activations.silu()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GELU(Activation):
     """x (1 + erf(x / sqrt 2)) / 2; with ``approximate="tanh"`` by a hyperbolic tangent."""
 
@@ -98,7 +98,7 @@ class GELU(Activation):
         return found()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Softplus(Activation):
     """log(1 + exp x)"""
 
@@ -106,7 +106,7 @@ class Softplus(Activation):
         return activations.softplus()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class HardSigmoid(Activation):
     """min(max(x + 3, 0), 6) / 6"""
 
@@ -114,7 +114,7 @@ class HardSigmoid(Activation):
         return activations.hard_sigmoid()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class HardSwish(Activation):
     """x min(max(x + 3, 0), 6) / 6"""
 
@@ -122,7 +122,7 @@ class HardSwish(Activation):
         return activations.hard_swish()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Softmax(Layer):
     """exp x / sum of exp x, over the channels. Networks for classes leave it out: the loss and
     `Model.predict` apply it.

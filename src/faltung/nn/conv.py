@@ -17,7 +17,7 @@ from faltung.nn.layer import Layer
 Whole = int | Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Conv(Layer):
     """Convolution of the rank of its input (cross-correlation; with ``flip`` the true one).
 
@@ -64,7 +64,7 @@ class Conv(Layer):
         return b.node(Convolve(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ConvTranspose(Layer):
     """Transposed convolution with PyTorch's meaning, output (H - 1) s - (p_lo + p_hi) + d (h - 1) +
     output_padding + 1. Weight (C_in, channels // groups, *kernel), bias (channels,).
@@ -101,10 +101,13 @@ class ConvTranspose(Layer):
         operands = [x, conv_weight(b, spec, fan_in=x.channels // groups * spec.taps)]
         if self.bias:
             operands.append(bias(b, channels))
-        return b.node(ConvolveInput(spec, self.bias), operands, (channels, *spec.size))
+        fields = b.back(x, spec.axes)
+        return b.node(
+            ConvolveInput(spec, self.bias), operands, (channels, *spec.size), fields=fields
+        )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Local(Layer):
     """Unshared ("locally connected") layer: a kernel for every output position. Weight (*output,
     channels, C_in, *kernel), bias (channels, *output).
@@ -148,7 +151,7 @@ class Local(Layer):
         return b.node(LocalOp(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Linear(Layer):
     """Fully connected layer, on a vector or on a map that `Flatten` came before: there it is a
     convolution with a kernel as large as the map, so that nothing has to be moved. Weight
@@ -215,15 +218,19 @@ def fits(
     stride: Whole,
     padding: Padding,
     dilation: Whole,
+    ceil: bool = False,
 ) -> None:
-    """ValueError that says the size needed and the size there, where the kernel is too large."""
+    """ValueError that says the size needed and the size there, where the kernel is too large.
+
+    ceil: the last window may reach beyond, by less than the stride.
+    """
     rank = len(x.space)
     strides = per_axis("stride", stride, rank, 1)
     dilations = per_axis("dilation", dilation, rank, 1)
     pairs = pads(padding, sizes=x.space, kernel=kernel, stride=strides, dilation=dilations)
     needs = [
-        max(1, d * (k - 1) + 1 - lo - hi)
-        for k, d, (lo, hi) in zip(kernel, dilations, pairs, strict=True)
+        max(1, d * (k - 1) + 1 - lo - hi - (s - 1) * ceil)
+        for k, s, d, (lo, hi) in zip(kernel, strides, dilations, pairs, strict=True)
     ]
     if any(n > have for n, have in zip(needs, x.space, strict=True)):
         raise ValueError(

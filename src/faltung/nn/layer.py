@@ -1,12 +1,14 @@
 """What every layer is: a frozen description that adds itself to a graph."""
 
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
 
 from faltung.graph.builder import Builder
 from faltung.graph.value import Value
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Layer:
     """A layer as data: ``Conv(64, 3, padding="same")``. It says what it makes of its input, not
     what the input is: channels and sizes follow when a network meets an input shape.
@@ -17,10 +19,40 @@ class Layer:
     name: str | None = field(default=None, kw_only=True)
 
     def __call__(self, b: Builder, x: Value) -> Value:
-        """Add the layer to a graph; ``x`` is what it reads."""
-        with b.layer(type(self).__name__, self.name):
-            return self.build(b, x)
+        """Add the layer to a graph; ``x`` is what it reads.
+
+        TypeError, ValueError: arguments that make no layer, or none of ``x``; the message says
+        which layer it is.
+        """
+        kind = type(self).__name__
+        with b.layer(kind, self.name) as name:
+            try:
+                return self.build(b, x)
+            except (TypeError, ValueError) as error:
+                if type(error) not in (TypeError, ValueError) or said(name, str(error)):
+                    raise
+                raise type(error)(f"{error} (in {kind} {name!r})") from error
 
     def build(self, b: Builder, x: Value) -> Value:
         """The nodes of the layer, within its name."""
         raise TypeError(f"layer={type(self).__name__}: has no build")
+
+    def __repr__(self) -> str:
+        words = [*self._words()]
+        if self.name is not None:
+            words.append(f"name={self.name!r}")
+        return f"{type(self).__name__}({', '.join(words)})"
+
+    def _words(self) -> Iterator[str]:
+        """The arguments that make this layer again, without what is left at its default."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.default is MISSING:
+                yield repr(value)
+            elif each.name != "name" and value != each.default:
+                yield f"{each.name}={value!r}"
+
+
+def said(name: str, message: str) -> bool:
+    """Whether a message names this layer, or one inside it."""
+    return re.search(f"'{re.escape(name)}['.]", message) is not None

@@ -11,7 +11,7 @@ from faltung.graph.value import Value
 from faltung.nn.layer import Layer
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class BatchNorm(Layer):
     """Batch normalisation (Ioffe and Szegedy, 2015): in training by the statistics of the batch, at
     inference by running ones, which ``momentum`` moves. Weight, bias, running_mean, running_var:
@@ -35,7 +35,7 @@ class BatchNorm(Layer):
         return b.node(op, operands, x.shape, fields=b.fields(x))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GroupNorm(Layer):
     """Group normalisation (Wu and He, 2018): statistics of each sample and group of channels.
     Weight, bias: (C,).
@@ -56,7 +56,7 @@ class GroupNorm(Layer):
         return b.node(op, (x, *_affine(b, x)), x.shape, fields=b.fields(x))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LayerNorm(Layer):
     """Layer normalisation (Ba et al., 2016) over the channels at each position, as in ConvNeXt and
     in transformers. Weight, bias: (C,). For the whole sample at once: ``GroupNorm(1)``.
@@ -70,7 +70,7 @@ class LayerNorm(Layer):
         return b.node(op, (x, *_affine(b, x)), x.shape, fields=b.fields(x))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class LocalResponseNorm(Layer):
     """x (k + alpha / size * sum of x^2 over ``size`` neighbouring channels)^-beta (Krizhevsky et
     al., 2012, section 3.3, with PyTorch's alpha / size). The sum is a convolution over channels.
@@ -89,7 +89,7 @@ class LocalResponseNorm(Layer):
         return b.pointwise(operand(0) * power(self.k + operand(1), -self.beta), x, scale)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Dropout(Layer):
     """In training each element is zero with probability ``rate``, else x / (1 - rate) (Srivastava
     et al., 2014). Which ones follows from the seed, the step and the element's number alone.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from faltung.geometry.check import per_axis
 from faltung.geometry.expr import operand
 from faltung.geometry.padding import Padding
-from faltung.geometry.pool import PoolSpec, pool_axes
+from faltung.geometry.pool import pool_spec
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Pointwise, Pool, Total
 from faltung.graph.value import Value
@@ -16,7 +16,7 @@ from faltung.nn.layer import Layer
 Whole = int | Sequence[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class MaxPool(Layer):
     """The maximum of each window; padding is never the maximum. stride: by default the kernel.
     ceil: the last window may reach beyond the input, as PyTorch's ceil_mode.
@@ -33,7 +33,7 @@ class MaxPool(Layer):
         return _pool(b, x, self, "max", self.dilation, True)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class AvgPool(Layer):
     """The mean of each window. count_padding: zeros of the padding count in the mean."""
 
@@ -48,7 +48,7 @@ class AvgPool(Layer):
         return _pool(b, x, self, "average", 1, self.count_padding)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GlobalAvgPool(Layer):
     """The mean of each channel over all positions: (C, *space) -> (C,)."""
 
@@ -68,15 +68,17 @@ def _pool(
 ) -> Value:
     kernel = per_axis("kernel", layer.kernel, len(x.space), 1)
     stride = kernel if layer.stride is None else layer.stride
-    fits(b, x, type(layer).__name__, kernel, stride, layer.padding, dilation)
-    axes = pool_axes(
-        x.space,
+    fits(b, x, type(layer).__name__, kernel, stride, layer.padding, dilation, bool(layer.ceil))
+    spec = pool_spec(
+        (1, *x.shape),
         kernel,
+        kind=kind,
         stride=stride,
         padding=layer.padding,
         dilation=dilation,
         ceil=layer.ceil,
+        count_padding=count_padding,
+        dtype=b.dtype,
     )
-    spec = PoolSpec(axes, x.channels, kind=kind, count_padding=count_padding, dtype=b.dtype)
-    shape = (x.channels, *(axis.output for axis in axes))
-    return b.node(Pool(spec), (x,), shape, fields=b.through(x, axes))
+    shape = (x.channels, *(axis.output for axis in spec.axes))
+    return b.node(Pool(spec), (x,), shape, fields=b.through(x, spec.axes))

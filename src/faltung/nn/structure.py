@@ -1,6 +1,6 @@
 """Layers made of layers: one after the other, beside each other, around."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from faltung.geometry.check import show, whole
@@ -10,7 +10,7 @@ from faltung.graph.value import Value
 from faltung.nn.layer import Layer
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Sequential(Layer):
     """One layer after the other."""
 
@@ -19,13 +19,16 @@ class Sequential(Layer):
     def __init__(self, *layers: Layer, name: str | None = None) -> None:
         _given(self, "layers", _layers("layers", layers), name)
 
+    def _words(self) -> Iterator[str]:
+        return map(repr, self.layers)
+
     def build(self, b: Builder, x: Value) -> Value:
         for layer in self.layers:
             x = layer(b, x)
         return x
 
 
-@dataclass(frozen=True, slots=True, init=False)
+@dataclass(frozen=True, slots=True, init=False, repr=False)
 class Parallel(Layer):
     """All branches on the same input, their channels one after the other (an Inception module; with
     `Identity` as a branch, the skip of a U-Net). Each branch writes into its place: nothing is
@@ -36,6 +39,9 @@ class Parallel(Layer):
 
     def __init__(self, *branches: Layer, name: str | None = None) -> None:
         _given(self, "branches", _layers("branches", branches), name)
+
+    def _words(self) -> Iterator[str]:
+        return map(repr, self.branches)
 
     def build(self, b: Builder, x: Value) -> Value:
         x = b.settled(x)
@@ -56,7 +62,7 @@ class Parallel(Layer):
         return b.node(Concat(), made, (channels, *made[0].space), fields=fields)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Residual(Layer):
     """body(x) + shortcut(x) (He et al., 2015); without ``shortcut`` x itself."""
 
@@ -75,7 +81,7 @@ class Residual(Layer):
         return b.add(body, other)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Identity(Layer):
     """The input itself."""
 
@@ -83,7 +89,7 @@ class Identity(Layer):
         return x
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Auxiliary(Layer):
     """A second classifier on the way (Szegedy et al., 2014): in training ``head`` adds its loss
     with this weight; at inference there is nothing. The input passes through.
@@ -100,7 +106,7 @@ class Auxiliary(Layer):
         return x
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Flatten(Layer):
     """A map as a vector, channels first: (C, *space) -> (C * positions,)."""
 
@@ -108,7 +114,7 @@ class Flatten(Layer):
         return b.flatten(x)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Embedding(Layer):
     """Tokens (length,) -> (features, length), a vector of the table for each token. Weight
     (vocabulary, features). The row ``padding_index`` is zero and stays so.

@@ -1,0 +1,48 @@
+"""The first values of parameters: from a seed and the parameter's name, in no order.
+
+A network that gains or loses a layer keeps the values of all the others.
+"""
+
+from hashlib import sha256
+from math import sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.geometry.check import whole
+from faltung.graph.ops import Embed
+from faltung.graph.value import Graph, Parameter
+
+Array = npt.NDArray[np.floating]
+
+
+def parameters(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    """A value for every parameter, in the graph's dtype: name -> array of its shape.
+
+    "normal" is a normal distribution of variance gain / fan_in (He et al., 2015, with gain 2). The
+    rows of tables that stand for padding are zero. seed: a whole number from 0.
+    """
+    seed = whole("seed", seed, 0)
+    made = {p.name: first(p, seed, graph.dtype) for p in graph.parameters}
+    for node in graph.nodes:
+        if isinstance(node.op, Embed) and node.op.padding_index is not None:
+            made[node.inputs[1].name][node.op.padding_index] = 0
+    return made
+
+
+def first(parameter: Parameter, seed: int, dtype: str) -> Array:
+    """The first value of one parameter."""
+    if isinstance(parameter.initial, str):
+        if parameter.initial != "normal":
+            raise ValueError(f"initial={parameter.initial!r}: must be 'normal' or a number")
+        deviation = sqrt(parameter.gain / parameter.fan_in)
+        # In float64 for every dtype, so that both precisions start from the same network.
+        drawn = generator(seed, parameter.name).standard_normal(parameter.shape)
+        return (drawn * deviation).astype(dtype)
+    return np.full(parameter.shape, parameter.initial, dtype)
+
+
+def generator(seed: int, name: str) -> np.random.Generator:
+    """Random numbers that belong to a seed and a name."""
+    words = np.frombuffer(sha256(name.encode()).digest(), "<u4")
+    return np.random.default_rng([seed, *words.tolist()])

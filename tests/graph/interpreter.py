@@ -1,0 +1,329 @@
+"""What a graph means: each operation in turn, in float64 NumPy. The oracle of compiled programs.
+
+It knows every operation of `graph/ops.py`, those of the backward pass too, and nothing of how they
+are computed. Arrays are (batch, channels, *space), values without a batch have their own shape.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from faltung import reference
+from faltung.geometry.conv import ConvSpec
+from faltung.graph import ops
+from faltung.graph.value import Graph, Node, Value
+from faltung.reference import local, pool
+from faltung.reference.expr import evaluate, uniform
+
+Array = NDArray[Any]
+
+
+def run(graph: Graph, parameters: Mapping[str, ArrayLike], x: ArrayLike, **more: Any) -> Array:
+    """The output of the network for a batch ``x``; the rest as for `values`."""
+    return values(graph, parameters, x, **more)[graph.output.name]
+
+
+def values(
+    graph: Graph,
+    parameters: Mapping[str, ArrayLike],
+    x: ArrayLike,
+    outside: Mapping[str, ArrayLike] | None = None,
+) -> dict[str, Array]:
+    """Every value of the network by its name, for a batch ``x``: (batch, *input shape).
+
+    outside: what no node makes, keys, labels and learning rates for example, by name.
+    """
+    known = {name: np.asarray(array, np.float64) for name, array in parameters.items()}
+    for parameter in graph.parameters:
+        assert known[parameter.name].shape == parameter.shape, parameter.name
+    known |= {name: np.asarray(array) for name, array in (outside or {}).items()}
+    known[graph.input.name] = given(graph.input, x)
+    compute(graph.nodes, known, len(known[graph.input.name]))
+    return known
+
+
+def compute(nodes: Sequence[Node], known: dict[str, Array], batch: int) -> None:
+    """Run nodes in order over the values that are known, and add what they make."""
+    for node in nodes:
+        for value in node.inputs:
+            if value.kind == "rows":
+                known[value.name] = np.asarray(float(batch * value.shape[0]))
+        arrays = [known[value.name] for value in node.inputs]
+        made = MEANING[type(node.op)](node, arrays, batch)
+        assert len(made) == len(node.outputs), node
+        for value, array in zip(node.outputs, made, strict=True):
+            shape = (batch, *value.shape) if value.batched else value.shape
+            assert np.size(array) == prod(shape), (value, np.shape(array))
+            known[value.name] = np.asarray(array).reshape(shape)
+
+
+def given(value: Value, array: ArrayLike) -> Array:
+    found = np.asarray(array, np.float64 if value.kind == "float" else np.int64)
+    assert found.shape[1:] == value.shape, (value, found.shape)
+    return found
+
+
+# Convolutions -------------------------------------------------------------------------------------
+
+
+def _convolve(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Convolve = node.op
+    spec = replace(op.spec, batch=batch)
+    x, w = arrays[0].reshape(spec.input_shape), arrays[1].reshape(spec.weight_shape)
+    bias = arrays[2] if op.bias else None
+    return [_stored(node, arrays, reference.conv(x, w, bias, spec))]
+
+
+def _convolve_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.ConvolveInput = node.op
+    spec = replace(op.spec, batch=batch)
+    g, w = arrays[0].reshape(spec.output_shape), arrays[1].reshape(spec.weight_shape)
+    bias = arrays[2] if op.bias else None
+    return [_stored(node, arrays, reference.conv_transpose(g, w, bias, spec))]
+
+
+def _stored(node: Node, arrays: list[Array], total: Array) -> Array:
+    """The epilogue, of the sum and of what follows weight and bias among the inputs."""
+    op: Any = node.op
+    if op.epilogue is None:
+        return total
+    total = total.reshape(len(total), *node.output.shape)
+    first = 3 if op.bias else 2
+    aux = [
+        spread(value, array, total.ndim - 1)
+        for value, array in zip(node.inputs[first:], arrays[first:], strict=True)
+    ]
+    return evaluate(op.epilogue, [total, *aux], numbers(total.shape))
+
+
+def _convolve_weight(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    spec: ConvSpec = replace(node.op.spec, batch=batch)
+    x, g = arrays[0].reshape(spec.input_shape), arrays[1].reshape(spec.output_shape)
+    return [reference.conv_weight_grad(x, g, spec)]
+
+
+def _local(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    bias = arrays[2] if node.op.bias else None
+    return [local.local(arrays[0], arrays[1], bias, replace(node.op.spec, batch=batch))]
+
+
+def _local_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [local.local_input_grad(*arrays, replace(node.op.spec, batch=batch))]
+
+
+def _local_weight(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [local.local_weight_grad(*arrays, replace(node.op.spec, batch=batch))]
+
+
+def _local_bias(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [local.local_bias_grad(arrays[0], replace(node.op.spec, batch=batch))]
+
+
+def _across(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op, (x,) = node.op, arrays
+    made = np.zeros_like(x)
+    channels = x.shape[1]
+    for k, weight in enumerate(op.weight):
+        shift = k - op.lo
+        first, stop = max(0, -shift), min(channels, channels - shift)
+        if first < stop:
+            made[:, first:stop] += weight * x[:, first + shift : stop + shift]
+    return [made]
+
+
+# Formulas -----------------------------------------------------------------------------------------
+
+
+def spread(value: Value, array: Array, rank: int) -> Array:
+    """An operand so that it meets a map of (batch, *rank axes): vectors stand at the channels."""
+    lead = array.shape if value.batched else (1, *array.shape)  # "rows" are a number
+    return array.reshape(*lead, *(1,) * (rank + 1 - len(lead)))
+
+
+def numbers(shape: tuple[int, ...]) -> Array:
+    """The number of each element of (batch, channels, *space), as it lies channels last."""
+    batch, channels, *space = shape
+    made = np.arange(prod(shape)).reshape(batch, *space, channels)
+    return np.moveaxis(made, -1, 1)
+
+
+def _pointwise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Pointwise = node.op
+    shape = (batch if op.batched else 1, *op.shape)
+    operands = [spread(v, a, len(op.shape)) for v, a in zip(node.inputs, arrays, strict=True)]
+    counted = numbers(shape) if op.shape else np.arange(shape[0])
+    made = [evaluate(expr, operands, counted) for expr in op.outputs]
+    return made + [_total(total, evaluate(total.expr, operands, counted)) for total in op.totals]
+
+
+def _total(total: ops.Total, array: Array) -> Array:
+    space = tuple(range(2, array.ndim))
+    over = {"channel": (0, *space), "sample": space, "scalar": tuple(range(array.ndim))}[total.kind]
+    return array.mean(over) if total.mean else array.sum(over)
+
+
+def _dropout(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    x, key = arrays
+    rate = node.op.rate
+    return [np.where(uniform(key, numbers(x.shape)) < rate, 0.0, x / (1 - rate))]
+
+
+# Normalisation ------------------------------------------------------------------------------------
+
+
+def _group_mean(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    (x,) = arrays
+    groups = node.op.groups
+    mean = x.reshape(batch, groups, -1, *x.shape[2:]).mean(axis=2)
+    return [np.repeat(mean, x.shape[1] // groups, axis=1)]
+
+
+def _normalise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Normalise = node.op
+    x, gain, shift, *running = arrays
+    rank = len(node.inputs[0].shape)
+    if op.over == "batch" and not op.training:
+        mean, variance = (spread(node.inputs[3], array, rank) for array in running)
+    else:
+        mean, variance = _moments(op, x)
+    rstd = 1 / np.sqrt(variance + op.eps)
+    y = (x - mean) * rstd * spread(node.inputs[1], gain, rank)
+    y = y + spread(node.inputs[2], shift, rank)
+    kept = zip((mean, rstd), node.outputs[1:], strict=False)
+    return [y, *(_kept(array, node, value) for array, value in kept)]
+
+
+def _moments(op: ops.Normalise, x: Array) -> tuple[Array, Array]:
+    """Mean and (biased) variance, as they meet ``x``."""
+    space = tuple(range(2, x.ndim))
+    if op.over == "batch":
+        over: tuple[int, ...] = (0, *space)
+    elif op.over == "position":
+        over = (1,)
+    else:
+        grouped = x.reshape(len(x), op.groups, -1)
+        shape = (len(x), x.shape[1], *(1,) * len(space))
+        per = x.shape[1] // op.groups
+        mean, variance = (
+            np.repeat(made, per, axis=1).reshape(shape)
+            for made in (grouped.mean(axis=2), grouped.var(axis=2))
+        )
+        return mean, variance
+    return x.mean(over, keepdims=True), x.var(over, keepdims=True)
+
+
+def _kept(array: Array, node: Node, value: Value) -> Array:
+    """A statistic in the shape of the value that keeps it."""
+    op: ops.Normalise = node.op
+    if op.over == "group" and value.shape[0] == op.groups:
+        return array[:, :: array.shape[1] // op.groups]
+    return array
+
+
+# Pooling, moving, embedding -----------------------------------------------------------------------
+
+
+def _pool(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    spec = replace(node.op.spec, batch=batch)
+    if spec.kind == "average":
+        return [pool.average_pool(arrays[0], spec)]
+    return list(pool.max_pool(arrays[0], spec))[: len(node.outputs)]
+
+
+def _pool_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    spec = replace(node.op.spec, batch=batch)
+    if spec.kind == "average":
+        return [pool.average_pool_grad(arrays[0], spec)]
+    return [pool.max_pool_grad(arrays[0], arrays[1], spec)]
+
+
+def _concat(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [np.concatenate(arrays, axis=1)]
+
+
+def _slice(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    start = node.op.start
+    return [arrays[0][:, start : start + node.output.channels]]
+
+
+def _first(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    x = arrays[0]
+    return [x.reshape(*x.shape[:2], -1)[0, :, 0]]
+
+
+def _reshape(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [arrays[0]]  # `compute` gives every array the shape of its value
+
+
+def _embed(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    tokens, table = arrays
+    return [np.moveaxis(table[tokens], -1, 1)]
+
+
+def _embed_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.EmbedGrad = node.op
+    tokens, grad = arrays
+    made = np.zeros((op.vocabulary, grad.shape[1]))
+    np.add.at(made, tokens, np.moveaxis(grad, 1, -1))
+    if op.padding_index is not None:
+        made[op.padding_index] = 0
+    return [made]
+
+
+# Classes ------------------------------------------------------------------------------------------
+
+
+def softmax(logits: Array) -> Array:
+    """Along axis 1."""
+    made = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return made / made.sum(axis=1, keepdims=True)
+
+
+def _softmax(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [softmax(arrays[0])]
+
+
+def _cross_entropy(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    logits, labels, scale, smoothing = arrays
+    channels = logits.shape[1]
+    labels = labels.reshape(batch, 1, *logits.shape[2:])
+    chosen = np.arange(channels).reshape(1, channels, *(1,) * (logits.ndim - 2)) == labels
+    counts = labels != -1
+    target = np.where(chosen, 1 - smoothing, 0.0) + smoothing / channels
+    probability = softmax(logits)
+    top = logits.max(axis=1, keepdims=True)
+    log = logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
+    losses = np.where(counts, -(target * log).sum(axis=1, keepdims=True), 0.0)
+    correct = counts & (logits.argmax(axis=1)[:, None] == labels)
+    gradient = np.where(counts, scale * (probability - target), 0.0)
+    return [losses, correct.astype(np.float64), gradient][: len(node.outputs)]
+
+
+MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
+    ops.Convolve: _convolve,
+    ops.ConvolveInput: _convolve_input,
+    ops.ConvolveWeight: _convolve_weight,
+    ops.Local: _local,
+    ops.LocalInput: _local_input,
+    ops.LocalWeight: _local_weight,
+    ops.LocalBias: _local_bias,
+    ops.Across: _across,
+    ops.Pointwise: _pointwise,
+    ops.GroupMean: _group_mean,
+    ops.Normalise: _normalise,
+    ops.Dropout: _dropout,
+    ops.Pool: _pool,
+    ops.PoolGrad: _pool_grad,
+    ops.Concat: _concat,
+    ops.Slice: _slice,
+    ops.First: _first,
+    ops.Reshape: _reshape,
+    ops.Embed: _embed,
+    ops.EmbedGrad: _embed_grad,
+    ops.CrossEntropy: _cross_entropy,
+    ops.Softmax: _softmax,
+}

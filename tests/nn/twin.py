@@ -1,0 +1,256 @@
+"""Networks of `faltung.nn` run by PyTorch: an oracle that shares nothing but the descriptions.
+
+Layers take their parameters in the order in which a graph has them, which is that of the layers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from faltung import nn
+from faltung.geometry.check import per_axis
+from faltung.geometry.padding import modes, pads
+from faltung.graph.value import Graph
+
+Tensor = Any
+TORCH_MODE = {
+    "zeros": "constant",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+}
+
+
+def run(net: nn.Layer, graph: Graph, parameters: Mapping[str, Any], x: Any) -> np.ndarray:
+    """The output of ``net`` in float64, with the parameters of its graph."""
+    return outputs(net, graph, parameters, x)[0].numpy()
+
+
+def outputs(
+    net: nn.Layer, graph: Graph, parameters: Mapping[str, Any], x: Any
+) -> tuple[Tensor, list[Tensor], dict[str, Tensor]]:
+    """(output, outputs of the auxiliary heads, the parameters as tensors)."""
+    tensors = {
+        p.name: torch.tensor(np.array(parameters[p.name])).double() for p in graph.parameters
+    }
+    for p in graph.parameters:
+        tensors[p.name].requires_grad_(p.trained and graph.training)
+    numbers = torch.tensor(np.array(x))
+    walk = Walk(iter(tensors.values()), graph.training)
+    with torch.set_grad_enabled(graph.training):
+        made = walk(net, numbers if graph.input.kind == "int" else numbers.double())
+    assert next(walk.parameters, None) is None
+    return made, walk.heads, tensors
+
+
+class Walk:
+    """One pass through a network."""
+
+    def __init__(self, parameters: Iterator[Tensor], training: bool) -> None:
+        self.parameters = parameters
+        self.training = training
+        self.heads: list[Tensor] = []
+
+    def __call__(self, layer: nn.Layer, x: Tensor) -> Tensor:
+        return STEPS[type(layer)](self, layer, x)
+
+    def take(self, count: int) -> list[Tensor | None]:
+        return [next(self.parameters) for _ in range(count)]
+
+    def weights(self, bias: bool) -> list[Tensor | None]:
+        return self.take(2) if bias else [*self.take(1), None]
+
+
+def padded(layer: Any, x: Tensor, kernel: tuple[int, ...], value: float = 0.0) -> Tensor:
+    """``x`` with the padding of a layer around it; each axis by its mode."""
+    rank = len(kernel)
+    pairs = pads(
+        layer.padding,
+        sizes=x.shape[2:],
+        kernel=kernel,
+        stride=per_axis("stride", layer.stride or kernel, rank, 1),
+        dilation=per_axis("dilation", getattr(layer, "dilation", 1), rank, 1),
+    )
+    for axis, (pair, mode) in enumerate(
+        zip(pairs, modes(getattr(layer, "padding_mode", "zeros"), rank), strict=True)
+    ):
+        # PyTorch pads with a mode the last axes alone: bring the axis to the end.
+        moved = x.movedim(2 + axis, -1)
+        flat = moved.reshape(1, -1, moved.shape[-1])
+        options = {"value": value} if mode == "zeros" else {}
+        done = F.pad(flat, pair, TORCH_MODE[mode], **options)
+        x = done.reshape(*moved.shape[:-1], -1).movedim(-1, 2 + axis)
+    return x
+
+
+def rank_of(x: Tensor) -> int:
+    return x.ndim - 2
+
+
+def kernel_of(layer: Any, x: Tensor) -> tuple[int, ...]:
+    return per_axis("kernel", layer.kernel, rank_of(x), 1)
+
+
+def conv(walk: Walk, layer: nn.Conv, x: Tensor) -> Tensor:
+    weight, bias = walk.weights(layer.bias)
+    if layer.flip:
+        weight = weight.flip(*range(2, weight.ndim))
+    function = (F.conv1d, F.conv2d, F.conv3d)[rank_of(x) - 1]
+    x = padded(layer, x, kernel_of(layer, x))
+    return function(x, weight, bias, layer.stride, 0, layer.dilation, layer.groups)
+
+
+def transpose(walk: Walk, layer: nn.ConvTranspose, x: Tensor) -> Tensor:
+    weight, bias = walk.weights(layer.bias)
+    function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank_of(x) - 1]
+    return function(
+        x,
+        weight,
+        bias,
+        layer.stride,
+        layer.padding,
+        layer.output_padding,
+        layer.groups,
+        layer.dilation,
+    )
+
+
+def local(walk: Walk, layer: nn.Local, x: Tensor) -> Tensor:
+    """By cutting out every window."""
+    weight, bias = walk.weights(layer.bias)
+    kernel, rank = kernel_of(layer, x), rank_of(x)
+    stride, dilation = (per_axis("", v, rank, 1) for v in (layer.stride, layer.dilation))
+    x = padded(layer, x, kernel)
+    output = weight.shape[:rank]
+    made = x.new_zeros(len(x), layer.channels, *output)
+    for o in np.ndindex(*output):
+        window = [
+            slice(at * s, at * s + d * (k - 1) + 1, d)
+            for at, s, d, k in zip(o, stride, dilation, kernel, strict=True)
+        ]
+        cut = x[(slice(None), slice(None), *window)]
+        made[(slice(None), slice(None), *o)] = cut.flatten(1) @ weight[o].flatten(1).T
+    return made if bias is None else made + bias
+
+
+def linear(walk: Walk, layer: nn.Linear, x: Tensor) -> Tensor:
+    weight, bias = walk.weights(layer.bias)
+    return F.linear(x.flatten(1), weight, bias)
+
+
+def max_pool(walk: Walk, layer: nn.MaxPool, x: Tensor) -> Tensor:
+    function = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[rank_of(x) - 1]
+    x = padded(layer, x, kernel_of(layer, x), -np.inf)
+    return function(x, layer.kernel, layer.stride, 0, layer.dilation, layer.ceil)
+
+
+def average_pool(walk: Walk, layer: nn.AvgPool, x: Tensor) -> Tensor:
+    function = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank_of(x) - 1]
+    return function(x, layer.kernel, layer.stride, layer.padding, layer.ceil, layer.count_padding)
+
+
+def global_average(walk: Walk, layer: nn.GlobalAvgPool, x: Tensor) -> Tensor:
+    return x.flatten(2).mean(2)
+
+
+def batch_norm(walk: Walk, layer: nn.BatchNorm, x: Tensor) -> Tensor:
+    gain, shift, mean, variance = walk.take(4)
+    mean, variance = mean.detach(), variance.detach()
+    return F.batch_norm(x, mean, variance, gain, shift, walk.training, layer.momentum, layer.eps)
+
+
+def group_norm(walk: Walk, layer: nn.GroupNorm, x: Tensor) -> Tensor:
+    gain, shift = walk.take(2)
+    return F.group_norm(x, layer.groups, gain, shift, layer.eps)
+
+
+def layer_norm(walk: Walk, layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    gain, shift = walk.take(2)
+    return F.layer_norm(x.movedim(1, -1), x.shape[1:2], gain, shift, layer.eps).movedim(-1, 1)
+
+
+def response_norm(walk: Walk, layer: nn.LocalResponseNorm, x: Tensor) -> Tensor:
+    x3 = x if x.ndim > 2 else x[..., None]
+    return F.local_response_norm(x3, layer.size, layer.alpha, layer.beta, layer.k).reshape(x.shape)
+
+
+def dropout(walk: Walk, layer: nn.Dropout, x: Tensor) -> Tensor:
+    assert not walk.training or layer.rate == 0, "its random numbers are others"
+    return x
+
+
+def embedding(walk: Walk, layer: nn.Embedding, x: Tensor) -> Tensor:
+    (table,) = walk.take(1)
+    return F.embedding(x, table, layer.padding_index).movedim(-1, 1)
+
+
+def sequential(walk: Walk, layer: nn.Sequential, x: Tensor) -> Tensor:
+    for part in layer.layers:
+        x = walk(part, x)
+    return x
+
+
+def parallel(walk: Walk, layer: nn.Parallel, x: Tensor) -> Tensor:
+    return torch.cat([walk(branch, x) for branch in layer.branches], dim=1)
+
+
+def residual(walk: Walk, layer: nn.Residual, x: Tensor) -> Tensor:
+    body = walk(layer.body, x)
+    return body + (x if layer.shortcut is None else walk(layer.shortcut, x))
+
+
+def auxiliary(walk: Walk, layer: nn.Auxiliary, x: Tensor) -> Tensor:
+    if walk.training:
+        walk.heads.append(walk(layer.head, x))
+    return x
+
+
+def flatten(walk: Walk, layer: nn.Flatten, x: Tensor) -> Tensor:
+    return x.reshape(len(x), prod(x.shape[1:]))
+
+
+Step = Callable[[Walk, Any, Tensor], Tensor]
+
+
+def plain(function: Callable[..., Tensor], *names: str) -> Step:
+    """An activation, and what it takes from the layer."""
+    return lambda walk, layer, x: function(x, **{name: getattr(layer, name) for name in names})
+
+
+STEPS: dict[type, Step] = {
+    nn.Conv: conv,
+    nn.ConvTranspose: transpose,
+    nn.Local: local,
+    nn.Linear: linear,
+    nn.MaxPool: max_pool,
+    nn.AvgPool: average_pool,
+    nn.GlobalAvgPool: global_average,
+    nn.BatchNorm: batch_norm,
+    nn.GroupNorm: group_norm,
+    nn.LayerNorm: layer_norm,
+    nn.LocalResponseNorm: response_norm,
+    nn.Dropout: dropout,
+    nn.Embedding: embedding,
+    nn.Sequential: sequential,
+    nn.Parallel: parallel,
+    nn.Residual: residual,
+    nn.Identity: plain(lambda x: x),
+    nn.Auxiliary: auxiliary,
+    nn.Flatten: flatten,
+    nn.ReLU: plain(F.relu),
+    nn.ReLU6: plain(F.relu6),
+    nn.LeakyReLU: lambda walk, layer, x: F.leaky_relu(x, layer.slope),
+    nn.ELU: plain(F.elu, "alpha"),
+    nn.Sigmoid: plain(torch.sigmoid),
+    nn.Tanh: plain(torch.tanh),
+    nn.SiLU: plain(F.silu),
+    nn.GELU: plain(F.gelu, "approximate"),
+    nn.Softplus: plain(F.softplus),
+    nn.HardSigmoid: plain(F.hardsigmoid),
+    nn.HardSwish: plain(F.hardswish),
+    nn.Softmax: plain(lambda x: x.softmax(1)),
+}
