@@ -8,5 +8,28 @@ from faltung.reference.conv import (
     fold,
     pad,
 )
+from faltung.reference.local import (
+    dense_from_conv,
+    dense_from_local,
+    local,
+    local_bias_grad,
+    local_from_conv,
+    local_input_grad,
+    local_weight_grad,
+)
 
-__all__ = ["conv", "conv_input_grad", "conv_transpose", "conv_weight_grad", "fold", "pad"]
+__all__ = [
+    "conv",
+    "conv_input_grad",
+    "conv_transpose",
+    "conv_weight_grad",
+    "dense_from_conv",
+    "dense_from_local",
+    "fold",
+    "local",
+    "local_bias_grad",
+    "local_from_conv",
+    "local_input_grad",
+    "local_weight_grad",
+    "pad",
+]

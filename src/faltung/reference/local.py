@@ -1,0 +1,122 @@
+"""The unshared ("locally connected") convolution, and the three forms of one mapping.
+
+A convolution has one kernel for all output positions, a local layer one for each:
+
+    h[n, co, o] = bias[o, co] + sum over ci, k of v[o, co, ci, k] x[n, ci, o s - lo + k d]
+
+and a dense layer has a weight for every pair of input and output. Each is the next one with
+weights repeated, or set to zero; the conversions here are exact.
+
+Float64 throughout. x: (batch, channels_in, *space); w: (*output, channels_out, channels_in,
+*kernel); bias: (*output, channels_out) or None; g, the output gradient: (batch, channels_out,
+*output). Padding modes, dilation and flip as in a convolution; groups must be 1.
+ValueError: an array whose shape is not the spec's, groups.
+"""
+
+from itertools import product
+from math import prod
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from faltung.geometry.conv import ConvSpec
+from faltung.reference.conv import Array, Index, _array, _windows, fold, pad
+
+
+def weight_shape(spec: ConvSpec) -> tuple[int, ...]:
+    """(*output, channels_out, channels_in, *kernel)."""
+    if spec.groups != 1:
+        raise ValueError(f"groups={spec.groups}: a local layer has no groups, must be 1")
+    return (*spec.output, *spec.weight_shape)
+
+
+def bias_shape(spec: ConvSpec) -> tuple[int, ...]:
+    """(*output, channels_out)."""
+    return (*spec.output, spec.channels_out)
+
+
+def _flat(w: Array, spec: ConvSpec) -> Array:
+    """(positions, channels_out, channels_in, *kernel)."""
+    return w.reshape(prod(spec.output), *spec.weight_shape)
+
+
+def local(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) -> Array:
+    """The local layer, (batch, channels_out, *output)."""
+    padded = pad(x, spec)
+    weight = _flat(_array("w", w, weight_shape(spec)), spec)
+    result = np.zeros(spec.output_shape)
+    flat = result.reshape(*result.shape[:2], prod(spec.output))  # a view: sums land in `result`
+    for tap, window in _windows(spec):
+        read = padded[window].reshape(spec.batch, spec.channels_in, prod(spec.output))
+        flat += np.einsum("ncp,poc->nop", read, weight[tap])
+    if bias is not None:
+        result += np.moveaxis(_array("bias", bias, bias_shape(spec)), -1, 0)
+    return result
+
+
+def local_input_grad(g: ArrayLike, w: ArrayLike, spec: ConvSpec) -> Array:
+    """The gradient of sum(local(x) * g) for x."""
+    weight = _flat(_array("w", w, weight_shape(spec)), spec)
+    grad = _array("g", g, spec.output_shape).reshape(*spec.output_shape[:2], prod(spec.output))
+    padded = np.zeros((spec.batch, spec.channels_in, *(axis.padded for axis in spec.axes)))
+    for tap, window in _windows(spec):
+        share = np.einsum("nop,poc->ncp", grad, weight[tap])
+        padded[window] += share.reshape(padded[window].shape)
+    return fold(padded, spec)
+
+
+def local_weight_grad(x: ArrayLike, g: ArrayLike, spec: ConvSpec) -> Array:
+    """The gradient of sum(local(x) * g) for the weight; shaped as the weight."""
+    padded = pad(x, spec)
+    grad = _array("g", g, spec.output_shape).reshape(*spec.output_shape[:2], prod(spec.output))
+    result = np.zeros(weight_shape(spec))
+    flat = _flat(result, spec)  # a view
+    for tap, window in _windows(spec):
+        read = padded[window].reshape(spec.batch, spec.channels_in, prod(spec.output))
+        flat[tap] = np.einsum("ncp,nop->poc", read, grad)
+    return result
+
+
+def local_bias_grad(g: ArrayLike, spec: ConvSpec) -> Array:
+    """The gradient for the bias: the sum over the batch, (*output, channels_out)."""
+    return np.moveaxis(_array("g", g, spec.output_shape).sum(axis=0), 0, -1)
+
+
+# The three forms ----------------------------------------------------------------------------------
+
+
+def local_from_conv(weight: ArrayLike, output: tuple[int, ...]) -> Array:
+    """A convolution as a local layer: its weight (channels_out, channels_in, *kernel) once for each
+    position.
+    """
+    kernel = np.asarray(weight, dtype=np.float64)
+    return np.array(np.broadcast_to(kernel, (*output, *kernel.shape)))
+
+
+def dense_from_local(w: ArrayLike, spec: ConvSpec) -> Array:
+    """A local layer as a matrix M: local(x).ravel() = M @ x.ravel() for each sample, bias apart.
+
+    (prod(output_shape[1:]), prod(input_shape[1:])); rows and columns in the order channel, *space.
+    """
+    weight = _array("w", w, weight_shape(spec))
+    matrix = np.zeros((*spec.output_shape[1:], *spec.input_shape[1:]))
+    for o in product(*(range(size) for size in spec.output)):
+        for k in product(*(range(size) for size in spec.kernel)):
+            sources = [
+                axis.source(at * axis.stride - axis.lo + tap * axis.dilation)
+                for at, tap, axis in zip(o, k, spec.axes, strict=True)
+            ]
+            if any(source is None for source in sources):
+                continue
+            mirrored = tuple(size - 1 - tap for tap, size in zip(k, spec.kernel, strict=True))
+            of: Index = (*o, slice(None), slice(None), *(mirrored if spec.flip else k))
+            to: Index = (slice(None), *o, slice(None), *sources)
+            matrix[to] += weight[of]
+    return matrix.reshape(prod(spec.output_shape[1:]), prod(spec.input_shape[1:]))
+
+
+def dense_from_conv(weight: ArrayLike, spec: ConvSpec) -> Array:
+    """A convolution as a matrix, as `dense_from_local`; weight: (channels_out, channels_in,
+    *kernel).
+    """
+    return dense_from_local(local_from_conv(weight, spec.output), spec)
