@@ -67,6 +67,13 @@ class LocalWeight:
 
 
 @dataclass(frozen=True, slots=True)
+class LocalBias:
+    """grad -> the gradient for the bias, the sum over the batch."""
+
+    spec: ConvSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Across:
     """x -> y, a correlation along the channels, at every position alone: y[c] = sum_k weight[k]
     x[c + k - lo], zeros outside. What local response normalisation is made of.
@@ -103,7 +110,7 @@ class Pointwise:
 
 @dataclass(frozen=True, slots=True)
 class GroupMean:
-    """(C,) of each sample -> (C,): the mean over each of ``groups`` groups of channels."""
+    """A map -> a map: at every position the mean over each of ``groups`` groups of channels."""
 
     groups: int
 
@@ -161,6 +168,16 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
+class First:
+    """A map -> (C,) without a batch: its first position in the first sample. Nothing is copied."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reorder:
+    """A map as people have it, channels first -> as programs have it, channels last."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reshape:
     """A map -> the same numbers in the same order with another shape: (C, *space) -> (C', *space').
 
@@ -202,6 +219,7 @@ Op = (
     | Local
     | LocalInput
     | LocalWeight
+    | LocalBias
     | Across
     | Pointwise
     | GroupMean
@@ -211,6 +229,8 @@ Op = (
     | PoolGrad
     | Concat
     | Slice
+    | First
+    | Reorder
     | Reshape
     | Embed
     | EmbedGrad

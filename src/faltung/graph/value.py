@@ -13,8 +13,10 @@ class Value:
     """One array of a network, written once.
 
     shape: without the batch. (C, *space) is a map, (C,) with ``batched`` a vector for each sample,
-    without it one for each channel, () a single number. ``kind``: "float", or "int" for tokens and
-    labels, or "key" for the key of random numbers. Values are told apart by their names.
+    without it one for each channel, () a single number. Values are told apart by their names.
+    kind: "float"; "int" for tokens and labels; "index" for where maxima came from; "key" for the
+    key of random numbers; "rows" for the number of samples times ``shape[0]``, which is known when
+    the batch is.
     """
 
     name: str

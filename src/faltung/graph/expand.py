@@ -1,0 +1,169 @@
+"""Layers that are made of simpler operations, taken apart: normalisation, dropout, max pooling.
+
+What a backward pass will need of a normalisation is kept: `Statistics`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
+from faltung.graph.ops import Dropout, First, GroupMean, Normalise, Op, Pointwise, Pool, Total
+from faltung.graph.value import Graph, Node, Value
+
+A, B, C, D, E, F, G, H = map(operand, range(8))
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What `Normalise` found: mean and 1 / standard deviation, and for batches gain * rstd."""
+
+    mean: Value
+    rstd: Value
+    scale: Value | None = None
+
+
+class Nodes:
+    """A list of nodes in the making, all of one layer after the other."""
+
+    def __init__(self, stem: str) -> None:
+        self.made: list[Node] = []
+        self.layer = ""
+        self._stem = stem
+
+    def add(
+        self, op: Op, inputs: Sequence[Value], *shapes: tuple[int, ...], batched: bool = True
+    ) -> tuple[Value, ...]:
+        """A new node; a value for each shape."""
+        number = len(self.made)
+        values = tuple(
+            Value(f"{self.layer}{self._stem}{number}{'_' * i}", shape, batched)
+            for i, shape in enumerate(shapes)
+        )
+        self.made.append(Node(op, tuple(inputs), values, self.layer))
+        return values
+
+    def totals(
+        self, shape: tuple[int, ...], inputs: Sequence[Value], *totals: Total
+    ) -> list[Value]:
+        """Sums of formulas over a map."""
+        channels = shape[:1]
+        shapes = {"channel": channels, "sample": channels, "scalar": ()}
+        names = self.add(
+            Pointwise(shape, (), totals), inputs, *(shapes[total.kind] for total in totals)
+        )
+        made = [
+            replace(value, batched=total.kind == "sample")
+            for value, total in zip(names, totals, strict=True)
+        ]
+        self.made[-1] = replace(self.made[-1], outputs=tuple(made))
+        return made
+
+    def vectors(self, inputs: Sequence[Value], *formulas: object) -> tuple[Value, ...]:
+        """Formulas of vectors of channels that have no batch."""
+        shape = next(value.shape for value in inputs if value.kind == "float" and value.shape)
+        op = Pointwise(shape, formulas, batched=False)  # type: ignore[arg-type]
+        return self.add(op, inputs, *(shape for _ in formulas), batched=False)
+
+
+def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
+    """The graph in simpler operations; the statistics by the name of the normalised value.
+
+    Batch normalisation at inference stays: it is folded into the convolution before it.
+    """
+    nodes = Nodes("~")
+    found: dict[str, Statistics] = {}
+    updates: list[tuple[Value, Value]] = list(graph.updates)
+    for node in graph.nodes:
+        nodes.layer = node.layer
+        op = node.op
+        if isinstance(op, Normalise) and not (op.over == "batch" and not op.training):
+            found[node.output.name] = _NORMALISE[op.over](nodes, node, op, updates)
+        elif isinstance(op, Dropout):
+            keep = at_least(random(B), op.rate)
+            formula = select(keep, A * (1 / (1 - op.rate)), 0)
+            nodes.made.append(replace(node, op=Pointwise(node.output.shape, (formula,))))
+        elif isinstance(op, Pool) and op.spec.kind == "max" and graph.training:
+            index = Value(f"{node.output.name}.index", node.output.shape, kind="index")
+            indexed = replace(op, indexed=True)
+            nodes.made.append(replace(node, op=indexed, outputs=(node.output, index)))
+        else:
+            nodes.made.append(node)
+    return replace(graph, nodes=tuple(nodes.made), updates=tuple(updates)), found
+
+
+def _batch(
+    nodes: Nodes, node: Node, op: Normalise, updates: list[tuple[Value, Value]]
+) -> Statistics:
+    """One pass over x for both moments, of x less its first position: what is squared is then as
+    large as the deviation, so that nothing cancels.
+    """
+    x, gain, shift, running_mean, running_var = node.inputs
+    (first,) = nodes.add(First(), (x,), (x.channels,), batched=False)
+    away = A - B
+    m1, m2 = nodes.totals(
+        x.shape,
+        (x, first),
+        Total(away, "channel", mean=True),
+        Total(away * away, "channel", mean=True),
+    )
+    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    variance = maximum(B - A * A, 0)
+    rstd = 1 / unary("sqrt", variance + op.eps)
+    mean = A + C
+    unbiased = variance * (H / maximum(H - 1, 1))
+    values = nodes.vectors(
+        (m1, m2, first, gain, shift, running_mean, running_var, rows),
+        mean,
+        rstd,
+        rstd * D,
+        E - mean * (rstd * D),
+        F + op.momentum * (mean - F),
+        G + op.momentum * (unbiased - G),
+    )
+    nodes.made.append(
+        replace(node, op=Pointwise(x.shape, (A * B + C,)), inputs=(x, values[2], values[3]))
+    )
+    updates += [(running_mean, values[4]), (running_var, values[5])]
+    return Statistics(values[0], values[1], values[2])
+
+
+def _group(
+    nodes: Nodes, node: Node, op: Normalise, updates: list[tuple[Value, Value]]
+) -> Statistics:
+    x = node.inputs[0]
+    channels = (x.channels,)
+    (sums,) = nodes.totals(x.shape, (x,), Total(A, "sample", mean=True))
+    (mean,) = nodes.add(GroupMean(op.groups), (sums,), channels)
+    (squares,) = nodes.totals(x.shape, (x, mean), Total((A - B) * (A - B), "sample", mean=True))
+    (variance,) = nodes.add(GroupMean(op.groups), (squares,), channels)
+    return _apply(nodes, node, op, mean, variance, channels)
+
+
+def _position(
+    nodes: Nodes, node: Node, op: Normalise, updates: list[tuple[Value, Value]]
+) -> Statistics:
+    x = node.inputs[0]
+    (mean,) = nodes.add(GroupMean(1), (x,), x.shape)
+    (squares,) = nodes.add(Pointwise(x.shape, ((A - B) * (A - B),)), (x, mean), x.shape)
+    (variance,) = nodes.add(GroupMean(1), (squares,), x.shape)
+    return _apply(nodes, node, op, mean, variance, x.shape)
+
+
+def _apply(
+    nodes: Nodes, node: Node, op: Normalise, mean: Value, variance: Value, shape: tuple[int, ...]
+) -> Statistics:
+    x, gain, shift = node.inputs
+    rstd_of = 1 / unary("sqrt", A + op.eps)
+    (rstd,) = nodes.add(Pointwise(shape, (rstd_of,)), (variance,), shape)
+    formula = (A - B) * C * D + E
+    nodes.made.append(
+        replace(node, op=Pointwise(x.shape, (formula,)), inputs=(x, mean, rstd, gain, shift))
+    )
+    return Statistics(mean, rstd)
+
+
+_NORMALISE: dict[str, Callable[..., Statistics]] = {
+    "batch": _batch,
+    "group": _group,
+    "position": _position,
+}

@@ -1,0 +1,227 @@
+"""Fusion: formulas move to where their operands are in registers anyway.
+
+In this order, because an epilogue of a convolution saves most: a formula into the only one that
+reads it; a formula into the convolution before it; a short formula into all that read it, which
+then read its operands instead; sums into the formula whose result they sum. Nothing is computed in
+another order within an element: results keep their bits wherever a formula ends up, because all
+places write it down alike.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
+
+from faltung.geometry.expr import Expr, operand
+from faltung.graph.ops import Convolve, ConvolveInput, Pointwise, Total
+from faltung.graph.value import Node, Value, consumers
+from faltung.plan.plan import fuses_input_grad
+
+# Operands of one formula, full maps; more and the registers of addresses run out.
+MOST = 8
+# Operations of a formula that is cheaper to compute again than to store and load.
+CHEAP = 3
+
+
+def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
+    """The same computation in fewer passes over memory; ``kept``: values that somebody else reads.
+
+    Values that nothing reads any more go.
+    """
+    made = tuple(nodes)
+    made = _inlined(made, kept, lambda producer, readers: len(readers) == 1)
+    made = _into_convolutions(made, kept)
+    made = _inlined(made, kept, lambda producer, readers: _cheap(producer))
+    made = _sums_merged(made)
+    return needed(made, kept)
+
+
+def needed(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
+    """Without the nodes whose results nobody reads."""
+    wanted, made = set(kept), []
+    for node in reversed(nodes):
+        if any(value.name in wanted for value in node.outputs):
+            made.append(node)
+            wanted.update(value.name for value in node.inputs)
+    return tuple(reversed(made))
+
+
+# Formulas into formulas --------------------------------------------------------------------------
+
+
+def _inlined(
+    nodes: tuple[Node, ...],
+    kept: Collection[str],
+    worth: Callable[[Node, list[Node]], bool],
+) -> tuple[Node, ...]:
+    """Formulas written into those that read them, where all that read one are formulas."""
+    made = list(nodes)
+    position = 0
+    while position < len(made):
+        producer = made[position]
+        name = producer.output.name
+        readers = [node for node in made if any(v.name == name for v in node.inputs)]
+        if (
+            _plain(producer)
+            and name not in kept
+            and readers
+            and worth(producer, readers)
+            and all(_joins(producer, reader) for reader in readers)
+        ):
+            merged = {id(reader): _inline(producer, reader) for reader in readers}
+            made = [merged.get(id(node), node) for node in made]
+            del made[position]
+        else:
+            position += 1
+    return tuple(made)
+
+
+def _plain(node: Node) -> bool:
+    """A formula with one result."""
+    op = node.op
+    return isinstance(op, Pointwise) and len(op.outputs) == 1 and not op.totals
+
+
+def _cheap(node: Node) -> bool:
+    op = node.op
+    assert isinstance(op, Pointwise)
+    maps = [value for value in node.inputs if value.shape == op.shape and value.batched]
+    return op.outputs[0].size() <= CHEAP and len(maps) <= 2 and not op.outputs[0].uses("random")
+
+
+def _joins(producer: Node, reader: Node) -> bool:
+    p, r = producer.op, reader.op
+    if not (isinstance(p, Pointwise) and isinstance(r, Pointwise)):
+        return False
+    names = {value.name for value in (*producer.inputs, *reader.inputs)}
+    return p.shape == r.shape and p.batched == r.batched and len(names) - 1 <= MOST
+
+
+def _inline(producer: Node, reader: Node) -> Node:
+    """The reader with the producer's formula in the place of its result."""
+    p, r = producer.op, reader.op
+    assert isinstance(p, Pointwise) and isinstance(r, Pointwise)
+    inputs: list[Value] = []
+
+    def number(value: Value) -> Expr:
+        if value not in inputs:
+            inputs.append(value)
+        return operand(inputs.index(value))
+
+    places = []
+    for value in reader.inputs:
+        if value.name == producer.output.name:
+            places.append(p.outputs[0].replaced([number(v) for v in producer.inputs]))
+        else:
+            places.append(number(value))
+    op = replace(
+        r,
+        outputs=tuple(expr.replaced(places) for expr in r.outputs),
+        totals=tuple(replace(t, expr=t.expr.replaced(places)) for t in r.totals),
+    )
+    return replace(reader, op=op, inputs=tuple(inputs))
+
+
+# Formulas into convolutions ----------------------------------------------------------------------
+
+
+def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
+    """A formula whose operands are maps becomes the epilogue of the last convolution among them."""
+    made = list(nodes)
+    readers = consumers(nodes)
+    for node in nodes:
+        if not _plain(node):
+            continue
+        op = node.op
+        assert isinstance(op, Pointwise)
+        if op.outputs[0].uses("random") or not all(_is_map(v, op.shape) for v in node.inputs):
+            continue
+        places = {n.output.name: i for i, n in enumerate(made)}
+        able = [
+            places[value.name]
+            for value in node.inputs
+            if value.name in places
+            and value.name not in kept
+            and len(readers[value.name]) == 1
+            and _takes_epilogue(made[places[value.name]])
+        ]
+        if not able:
+            continue
+        conv = made[max(able)]
+        here = next(i for i, n in enumerate(made) if n is node)
+        made[here] = _with_epilogue(conv, node, op.outputs[0])
+        del made[max(able)]
+    return tuple(made)
+
+
+def _is_map(value: Value, shape: tuple[int, ...]) -> bool:
+    return value.batched and value.shape == shape and value.kind == "float"
+
+
+def _takes_epilogue(node: Node) -> bool:
+    op = node.op
+    if isinstance(op, Convolve):
+        return op.epilogue is None
+    return isinstance(op, ConvolveInput) and op.epilogue is None and fuses_input_grad(op.spec)
+
+
+def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node:
+    others = [value for value in node.inputs if value != conv.output]
+    places = [
+        operand(0 if value == conv.output else 1 + others.index(value)) for value in node.inputs
+    ]
+    op = conv.op
+    assert isinstance(op, Convolve | ConvolveInput)
+    made = replace(op, epilogue=formula.replaced(places))
+    return Node(made, (*conv.inputs, *others), node.outputs, conv.layer)
+
+
+# Sums into formulas ------------------------------------------------------------------------------
+
+
+def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Sums of a formula's result are taken while it is made, if all that they read is there."""
+    made = list(nodes)
+    for node in nodes:
+        op = node.op
+        if not isinstance(op, Pointwise) or op.outputs or not op.totals:
+            continue
+        places = {value.name: i for i, n in enumerate(made) for value in n.outputs}
+        here = next(i for i, n in enumerate(made) if n is node)
+        target = max((places.get(value.name, -1) for value in node.inputs), default=-1)
+        if target < 0:
+            continue
+        producer = made[target]
+        p = producer.op
+        if not isinstance(p, Pointwise) or not p.outputs or p.shape != op.shape or not p.batched:
+            continue
+        merged = _with_totals(producer, node)
+        if merged is not None:
+            made[target] = merged
+            del made[here]
+    return tuple(made)
+
+
+def _with_totals(producer: Node, node: Node) -> Node | None:
+    """The producer with the sums of ``node`` beside its results; None with too many operands."""
+    p, op = producer.op, node.op
+    assert isinstance(p, Pointwise) and isinstance(op, Pointwise)
+    inputs = list(producer.inputs)
+    results = {value.name: i for i, value in enumerate(producer.outputs[: len(p.outputs)])}
+    places = []
+    for value in node.inputs:
+        if value.name in results:
+            places.append(p.outputs[results[value.name]])
+            continue
+        if value.name in {v.name for v in producer.outputs}:
+            return None  # a sum of the producer is not there before all of it is done
+        if value not in inputs:
+            inputs.append(value)
+        places.append(operand(inputs.index(value)))
+    if len(inputs) > MOST:
+        return None
+    totals: tuple[Total, ...] = tuple(replace(t, expr=t.expr.replaced(places)) for t in op.totals)
+    return Node(
+        replace(p, totals=(*p.totals, *totals)),
+        tuple(inputs),
+        (*producer.outputs, *node.outputs),
+        producer.layer,
+    )

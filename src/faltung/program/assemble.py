@@ -1,0 +1,254 @@
+"""From nodes to a region: buffers get memory, steps their barriers, and all of it an address.
+
+A node waits for those before it only where it must: where one of the two writes what the other
+reads or writes. Branches of an Inception module have no barrier between them.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.graph.value import Node, Value
+from faltung.machine.table import Machine
+from faltung.methods.step import Operand, Step, Work
+from faltung.plan.binding import Bound, Region, layout
+from faltung.program.arena import Span, arranged
+from faltung.program.lower import lower
+from faltung.program.lowering import Lowered, Lowering, renamed
+from faltung.runtime.buffers import aligned
+
+Array = npt.NDArray[Any]
+
+# The memories of a program. arena: what is needed for a while. feed: what comes from outside, and
+# constants. packed: weights as kernels read them, where they outlive a run.
+OWN = ("arena", "feed", "packed")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Bytes ``start`` to ``end`` of a memory; of them every ``pitch`` only channels ``low`` to
+    ``high`` of a buffer.
+    """
+
+    memory: str
+    start: int
+    end: int
+    buffer: str
+    low: int
+    high: int
+
+    def meets(self, other: "Range") -> bool:
+        if self.buffer == other.buffer:
+            return self.low < other.high and other.low < self.high
+        return self.memory == other.memory and self.start < other.end and other.start < self.end
+
+
+@dataclass(slots=True)
+class Unit:
+    """Steps that run together, and what they read and write."""
+
+    steps: list[Step]
+    reads: list[Range]
+    writes: list[Range]
+
+
+class Assembly:
+    """The steps of a program over its memories.
+
+    nodes: in their order. outside: memories that the caller has, name -> array, and ``fixed``:
+    which buffers lie there, name -> (memory, byte offset). feeds: values that the caller writes before a
+    run. kept: values whose buffers it reads after one. packs: weights are packed in every run;
+    otherwise once, by ``prepare``. ends: work after the nodes, which waits for all of them.
+    """
+
+    def __init__(
+        self,
+        nodes: Sequence[Node],
+        lowering: Lowering,
+        *,
+        outside: Mapping[str, Array],
+        fixed: Mapping[str, tuple[str, int]],
+        feeds: Sequence[Value],
+        kept: Sequence[Value],
+        packs: bool,
+        ends: Work | None = None,
+    ) -> None:
+        self.lowering = lowering
+        self.machine: Machine = lowering.machine
+        self._fixed = dict(fixed)
+        lowered = [made for node in nodes if (made := lower(lowering, node)) is not None]
+        self.lowered = lowered
+        self.cycles = sum(made.cycles for made in lowered) + 2.0 * sum(
+            _elements(made.node, lowering.batch) for made in lowered if not made.cycles
+        )
+        self._feed(feeds)
+        self._packed: dict[str, int] = {}
+        if not packs:
+            for made in lowered:
+                self._packed |= made.kept
+        offsets, size = layout(self._packed)
+        self._fixed |= {name: ("packed", at) for name, at in offsets.items()}
+        spans = self._spans(lowered, kept, packs)
+        ends = ends or Work()
+        last = len(lowered)
+        own = {name: Operand(f"end {name}") for name in ends.scratch}
+        spans |= {own[name].name: Span(size, last, last) for name, size in ends.scratch.items()}
+        arena, arena_size = arranged(spans)
+        self._fixed |= {name: ("arena", at) for name, at in arena.items()}
+        self._sizes = {name: span.size for name, span in spans.items()} | self._packed
+        self.memories: dict[str, Array] = {
+            "arena": aligned(arena_size),
+            "feed": self._feed_memory,
+            "packed": aligned(size),
+            **outside,
+        }
+        slots = {name: number for number, name in enumerate(self.memories)}
+        self._slots = {name: (slots[memory], at) for name, (memory, at) in self._fixed.items()}
+        self._addresses = [_address(memory) for memory in self.memories.values()]
+        steps = _with_barriers(self._units(lowered, packs))
+        steps += [
+            replace(renamed(step, own), after=step.after or not number)
+            for number, step in enumerate(ends.steps)
+        ]
+        self.region = self._bound(steps)
+        prepare = [step for made in lowered for step in made.prepare] if not packs else []
+        self.prepare = self._bound(prepare)
+        self.steps = steps
+
+    def _bound(self, steps: Sequence[Step]) -> Bound:
+        region = Region(steps, self._slots, self.machine, len(self._addresses))
+        self.kernels = getattr(self, "kernels", 0) + len(set(region.kernels))
+        return region.bind(self._addresses)
+
+    @property
+    def bytes(self) -> int:
+        """Memory of the program, without parameters and what belongs to them."""
+        return sum(self.memories[name].nbytes for name in OWN)
+
+    def array(self, value: Value) -> Array:
+        """A value's memory: (batch, *space, C) for a map, else as its shape says."""
+        place, root = self.lowering.places.place(value), self.lowering.places.root(value)
+        memory, at = self._fixed[root.name]
+        raw = self.memories[memory].view(np.uint8)[at : at + self._bytes(root)]
+        numbers = raw.view(_dtype(root, self.lowering.dtype))
+        if not root.batched:
+            return numbers.reshape(root.shape if root.kind not in ("key", "rows") else ())
+        if place.first or root.kind != "float":
+            return numbers.reshape(self.lowering.batch, *root.shape)
+        whole = numbers.reshape(self.lowering.batch, *root.space, root.channels)
+        part = whole[..., place.channel : place.channel + value.channels]
+        return part.reshape(self.lowering.batch, *value.space, value.channels)
+
+    # Memory --------------------------------------------------------------------------------------
+
+    def _bytes(self, value: Value) -> int:
+        size = value.size if value.kind not in ("key", "rows") else 1
+        batch = self.lowering.batch if value.batched else 1
+        return size * batch * np.dtype(_dtype(value, self.lowering.dtype)).itemsize
+
+    def _feed(self, feeds: Sequence[Value]) -> None:
+        """Memory for what comes from outside, and for constants."""
+        sizes = {value.name: self._bytes(value) for value in feeds}
+        sizes |= {name: array.nbytes for name, array in self.lowering.constants.items()}
+        offsets, total = layout(sizes)
+        self._feed_memory = aligned(total)
+        self._feed_memory[:] = 0
+        self._fixed |= {name: ("feed", at) for name, at in offsets.items()}
+        for name, array in self.lowering.constants.items():
+            at = offsets[name]
+            self._feed_memory[at : at + array.nbytes] = array.view(np.uint8)
+
+    def _spans(
+        self, lowered: Sequence[Lowered], kept: Sequence[Value], packs: bool
+    ) -> dict[str, Span]:
+        """How long each buffer of the arena is needed, in numbers of nodes."""
+        spans: dict[str, Span] = {}
+        last = len(lowered)
+
+        def use(name: str, size: int, first: int, end: int) -> None:
+            if name in self._fixed:
+                return
+            span = spans.setdefault(name, Span(size, first, end))
+            span.first, span.last = min(span.first, first), max(span.last, end)
+
+        for number, made in enumerate(lowered):
+            for value in (*made.node.inputs, *made.node.outputs):
+                root = self.lowering.places.root(value)
+                use(root.name, self._bytes(root), number, number)
+            for name, size in made.scratch.items():
+                use(name, size, number, number)
+            for name, size in made.kept.items() if packs else ():
+                # Packed beside the node before, so that the two share a barrier.
+                use(name, size, max(0, number - 1), number)
+        for value in kept:
+            root = self.lowering.places.root(value)
+            use(root.name, self._bytes(root), last, last)
+        return spans
+
+    # Order ---------------------------------------------------------------------------------------
+
+    def _units(self, lowered: Sequence[Lowered], packs: bool) -> list[Unit]:
+        units: list[Unit] = []
+        for made in lowered:
+            reads = [self._range(value) for value in made.node.inputs]
+            writes = [self._range(value) for value in made.node.outputs]
+            writes += [self._whole(name) for name in made.scratch]
+            unit = Unit(made.steps, reads, writes)
+            if packs and made.prepare:
+                packed = [self._whole(name) for name in made.kept]
+                unit.reads += packed
+                pack = Unit(made.prepare, [self._range(v) for v in made.node.inputs[1:]], packed)
+                units.insert(max(0, len(units) - 1), pack)
+            units.append(unit)
+        return units
+
+    def _range(self, value: Value) -> Range:
+        place = self.lowering.places.place(value)
+        root = self.lowering.places.root(value)
+        memory, at = self._fixed[root.name]
+        whole = not value.batched or place.first or value.kind != "float"
+        low, high = (0, 1 << 62) if whole else (place.channel, place.channel + value.channels)
+        return Range(memory, at, at + self._bytes(root), root.name, low, high)
+
+    def _whole(self, name: str) -> Range:
+        memory, at = self._fixed[name]
+        return Range(memory, at, at + self._sizes[name], name, 0, 1 << 62)
+
+
+def _with_barriers(units: Iterable[Unit]) -> list[Step]:
+    """The steps of all units; a unit waits where it meets what was done since the last barrier."""
+    steps: list[Step] = []
+    reads: list[Range] = []
+    writes: list[Range] = []
+    for unit in units:
+        if not unit.steps:
+            continue
+        waits = any(a.meets(b) for a in unit.writes for b in (*reads, *writes)) or any(
+            a.meets(b) for a in unit.reads for b in writes
+        )
+        if waits:
+            reads, writes = [], []
+        first, *others = unit.steps
+        steps += [replace(first, after=waits), *others]
+        reads += unit.reads
+        writes += unit.writes
+    return steps
+
+
+def _elements(node: Node, batch: int) -> int:
+    return sum(v.size * (batch if v.batched else 1) for v in (*node.inputs, *node.outputs))
+
+
+def _dtype(value: Value, dtype: str) -> str:
+    if value.kind in ("int", "key"):
+        return "int64"
+    if value.kind == "index":
+        return {"float32": "int32", "float64": "int64"}[dtype]
+    return dtype
+
+
+def _address(memory: Array) -> int:
+    return int(memory.__array_interface__["data"][0])

@@ -1,0 +1,72 @@
+"""From nodes to steps: for each operation the method that computes it, over named buffers.
+
+Every step names the buffers that it works on; where these lie is decided when all of them are
+known. Plans of convolutions are made once for each different question and used again.
+"""
+
+from collections.abc import Callable
+
+from faltung.graph.ops import (
+    Across,
+    Concat,
+    Convolve,
+    ConvolveInput,
+    ConvolveWeight,
+    CrossEntropy,
+    Embed,
+    EmbedGrad,
+    First,
+    GroupMean,
+    Local,
+    LocalBias,
+    LocalInput,
+    LocalWeight,
+    Pointwise,
+    Pool,
+    PoolGrad,
+    Reorder,
+    Reshape,
+    Slice,
+    Softmax,
+)
+from faltung.graph.value import Node
+from faltung.methods.step import Work
+from faltung.plan.plan import Plan
+from faltung.program import lower_conv, lower_map
+from faltung.program.lowering import Lowered, Lowering
+
+
+def lower(low: Lowering, node: Node) -> Lowered | None:
+    """The steps of a node; None where its result lies there already."""
+    work = Work()
+    made = _LOWER[type(node.op)](low, node, work)
+    if isinstance(made, Plan):
+        return low.planned(node, made)
+    if not work.steps:
+        return None
+    return low.named(Lowered(node, work.steps, scratch=dict(work.scratch)))
+
+
+_LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
+    Convolve: lower_conv.convolve,
+    ConvolveInput: lower_conv.convolve_input,
+    ConvolveWeight: lower_conv.convolve_weight,
+    Across: lower_conv.across,
+    Local: lower_conv.local_layer,
+    LocalInput: lower_conv.local_input,
+    LocalWeight: lower_conv.local_weight,
+    LocalBias: lower_conv.local_bias,
+    Pointwise: lower_map.formula,
+    GroupMean: lower_map.group_mean,
+    Softmax: lower_map.softmax_map,
+    CrossEntropy: lower_map.cross_entropy,
+    Pool: lower_map.pool_map,
+    PoolGrad: lower_map.pool_grad,
+    Embed: lower_map.embed,
+    EmbedGrad: lower_map.embed_grad,
+    Reorder: lower_map.reorder,
+    Reshape: lower_map.reshape,
+    Concat: lower_map.concat,
+    Slice: lower_map.view,
+    First: lower_map.view,
+}

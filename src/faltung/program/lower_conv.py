@@ -1,0 +1,150 @@
+"""Convolutions and unshared layers as steps."""
+
+from dataclasses import replace
+
+from faltung.geometry.axis import Axis
+from faltung.geometry.conv import ConvSpec
+from faltung.graph.ops import (
+    Across,
+    Convolve,
+    ConvolveInput,
+    ConvolveWeight,
+    Local,
+    LocalBias,
+    LocalInput,
+    LocalWeight,
+)
+from faltung.graph.value import Node
+from faltung.methods import local
+from faltung.methods.step import Work
+from faltung.methods.tiled import Epilogue
+from faltung.plan.plan import Plan, build_forward, build_input_grad, build_weight_grad
+from faltung.program.lowering import Lowering
+
+# Convolutions ------------------------------------------------------------------------------------
+
+
+def convolve(low: Lowering, node: Node, work: Work) -> Plan:
+    op = node.op
+    assert isinstance(op, Convolve)
+    spec = replace(op.spec, batch=low.batch)
+    x, w, *rest = node.inputs
+    aux = rest[1:] if op.bias else rest
+    return low.plan(
+        build_forward,
+        spec,
+        low.strides(x, spec.size),
+        low.weights[w.name],
+        low.strides(node.output, spec.output),
+        bias=op.bias,
+        epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
+        aux=tuple(low.strides(value, spec.output) for value in aux),
+    )
+
+
+def convolve_input(low: Lowering, node: Node, work: Work) -> Plan:
+    op = node.op
+    assert isinstance(op, ConvolveInput)
+    spec = replace(op.spec, batch=low.batch)
+    grad, w, *rest = node.inputs
+    aux = rest[1:] if op.bias else rest
+    return low.plan(
+        build_input_grad,
+        spec,
+        low.strides(grad, spec.output),
+        low.weights[w.name],
+        low.strides(node.output, spec.size),
+        bias=op.bias,
+        epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
+        aux=tuple(low.strides(value, spec.size) for value in aux),
+    )
+
+
+def convolve_weight(low: Lowering, node: Node, work: Work) -> Plan:
+    op = node.op
+    assert isinstance(op, ConvolveWeight)
+    spec = replace(op.spec, batch=low.batch)
+    x, grad = node.inputs
+    return low.plan(
+        build_weight_grad,
+        spec,
+        low.strides(x, spec.size),
+        low.strides(grad, spec.output),
+        low.weights[node.output.name],
+    )
+
+
+def across(low: Lowering, node: Node, work: Work) -> Plan:
+    """A convolution with the positions as the batch and the channels as the only axis."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Across)
+    taps = len(op.weight)
+    axis = Axis(x.channels, taps, 1, 1, op.lo, taps - 1 - op.lo)
+    spec = ConvSpec((axis,), 1, 1, low.batch * x.positions, dtype=low.dtype)
+    strides = [(low.pitch(value), 1, 1) for value in (x, node.output)]
+    return low.plan(build_forward, spec, strides[0], (taps, taps, 1), strides[1], bias=False)
+
+
+# Local layers ------------------------------------------------------------------------------------
+
+
+def local_layer(low: Lowering, node: Node, work: Work) -> None:
+    op = node.op
+    assert isinstance(op, Local)
+    x, w, *bias = node.inputs
+    local.local_forward(
+        replace(op.spec, batch=low.batch),
+        work,
+        low.where(x),
+        low.pitch(x),
+        low.where(w),
+        low.where(bias[0]) if bias else None,
+        low.where(node.output),
+        low.pitch(node.output),
+        machine=low.machine,
+    )
+
+
+def local_input(low: Lowering, node: Node, work: Work) -> None:
+    op = node.op
+    assert isinstance(op, LocalInput)
+    grad, w = node.inputs
+    local.local_input_grad(
+        replace(op.spec, batch=low.batch),
+        work,
+        low.where(grad),
+        low.pitch(grad),
+        low.where(w),
+        low.where(node.output),
+        low.pitch(node.output),
+        machine=low.machine,
+    )
+
+
+def local_weight(low: Lowering, node: Node, work: Work) -> None:
+    op = node.op
+    assert isinstance(op, LocalWeight)
+    x, grad = node.inputs
+    local.local_weight_grad(
+        replace(op.spec, batch=low.batch),
+        work,
+        low.where(x),
+        low.pitch(x),
+        low.where(grad),
+        low.pitch(grad),
+        low.where(node.output),
+        machine=low.machine,
+    )
+
+
+def local_bias(low: Lowering, node: Node, work: Work) -> None:
+    op, grad = node.op, node.inputs[0]
+    assert isinstance(op, LocalBias)
+    local.local_bias_grad(
+        replace(op.spec, batch=low.batch),
+        work,
+        low.where(grad),
+        low.pitch(grad),
+        low.where(node.output),
+        machine=low.machine,
+    )

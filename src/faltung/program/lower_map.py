@@ -1,0 +1,253 @@
+"""Everything that goes over maps as steps: formulas, losses, pools, tables, moves."""
+
+from dataclasses import replace
+from math import prod
+
+from faltung.geometry.expr import operand
+from faltung.graph.ops import (
+    EmbedGrad,
+    GroupMean,
+    Pointwise,
+    Pool,
+    PoolGrad,
+    Total,
+)
+from faltung.graph.value import Node, Value
+from faltung.methods import embedding, pointwise, pool, softmax
+from faltung.methods.stage import rearrange
+from faltung.methods.step import Operand, Work
+from faltung.program.lowering import Lowering
+
+# Formulas ----------------------------------------------------------------------------------------
+
+
+def formula(low: Lowering, node: Node, work: Work) -> None:
+    op = node.op
+    assert isinstance(op, Pointwise)
+    channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
+    samples = low.batch if op.batched else 1
+    inputs = [
+        pointwise.Input(kind_of(value, op), low.where(value), low.pitch(value))
+        for value in node.inputs
+    ]
+    maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
+    pointwise.pointwise(
+        work,
+        low.dtype,
+        low.machine,
+        samples=samples,
+        positions=positions,
+        channels=channels,
+        inputs=inputs,
+        outputs=[
+            pointwise.Output(expr, low.where(value), low.pitch(value))
+            for expr, value in zip(op.outputs, maps, strict=True)
+        ],
+        sums=[
+            pointwise.Sum(
+                total.expr,
+                total.kind,
+                low.where(value),
+                low.pitch(value),
+                scale=_scale(total, samples, positions, channels),
+            )
+            for total, value in zip(op.totals, sums, strict=True)
+        ],
+        title="formula" if op.outputs else "sums",
+    )
+
+
+def kind_of(value: Value, op: Pointwise) -> str:
+    """How an operand is spread over the map of a formula."""
+    if value.kind == "key":
+        return "key"
+    if value.kind == "rows" or not value.shape:
+        return "scalar"
+    if value.shape == op.shape and value.batched == op.batched:
+        return "full"
+    return "sample" if value.batched else "channel"
+
+
+def _scale(total: Total, samples: int, positions: int, channels: int) -> float:
+    """What turns a sum into a mean."""
+    if not total.mean:
+        return 1.0
+    counts = {"sample": positions, "channel": samples * positions}
+    return 1 / max(1, counts.get(total.kind, samples * positions * channels))
+
+
+def group_mean(low: Lowering, node: Node, work: Work) -> None:
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, GroupMean)
+    pointwise.group_sum(
+        work,
+        low.dtype,
+        low.machine,
+        samples=low.batch * x.positions,
+        channels=x.channels,
+        groups=op.groups,
+        x=low.where(x),
+        x_pitch=low.pitch(x),
+        out=low.where(node.output),
+        out_pitch=low.pitch(node.output),
+        scale=op.groups / x.channels,
+    )
+
+
+def softmax_map(low: Lowering, node: Node, work: Work) -> None:
+    x = node.inputs[0]
+    softmax.softmax(
+        work,
+        low.where(x),
+        low.pitch(x),
+        low.where(node.output),
+        low.pitch(node.output),
+        rows=low.batch * x.positions,
+        channels=x.channels,
+        dtype=low.dtype,
+        machine=low.machine,
+    )
+
+
+def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
+    logits, labels, scale, smoothing = node.inputs
+    losses, correct, grad = node.outputs
+    softmax.cross_entropy(
+        work,
+        low.where(logits),
+        low.pitch(logits),
+        low.where(labels),
+        low.where(scale),
+        low.where(smoothing),
+        low.where(losses),
+        low.where(correct),
+        low.where(grad),
+        low.pitch(grad),
+        rows=low.batch * logits.positions,
+        channels=logits.channels,
+        dtype=low.dtype,
+        machine=low.machine,
+    )
+
+
+# Pools, tables, moves ----------------------------------------------------------------------------
+
+
+def pool_map(low: Lowering, node: Node, work: Work) -> None:
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Pool)
+    spec = replace(op.spec, batch=low.batch)
+    here = (low.where(x), low.pitch(x), low.where(node.output), low.pitch(node.output))
+    if spec.kind == "max":
+        index = low.where(node.outputs[1]) if op.indexed else None
+        pool.max_pool(spec, work, *here, index, machine=low.machine)
+    else:
+        pool.average_pool(spec, work, *here, machine=low.machine)
+
+
+def pool_grad(low: Lowering, node: Node, work: Work) -> None:
+    op = node.op
+    assert isinstance(op, PoolGrad)
+    spec = replace(op.spec, batch=low.batch)
+    grad, *index = node.inputs
+    source, target = (
+        (low.where(grad), low.pitch(grad)),
+        (low.where(node.output), low.pitch(node.output)),
+    )
+    if spec.kind == "max":
+        pool.max_pool_grad(spec, work, *source, low.where(index[0]), *target, machine=low.machine)
+    else:
+        pool.average_pool_grad(spec, work, *source, *target, machine=low.machine)
+
+
+def embed(low: Lowering, node: Node, work: Work) -> None:
+    tokens, weight = node.inputs
+    embedding.embed(
+        work,
+        low.where(tokens),
+        low.where(weight),
+        low.where(node.output),
+        low.pitch(node.output),
+        rows=low.batch * tokens.size,
+        features=node.output.channels,
+        dtype=low.dtype,
+        machine=low.machine,
+    )
+
+
+def embed_grad(low: Lowering, node: Node, work: Work) -> None:
+    op = node.op
+    assert isinstance(op, EmbedGrad)
+    tokens, grad = node.inputs
+    embedding.embed_grad(
+        work,
+        low.where(tokens),
+        low.where(grad),
+        low.pitch(grad),
+        low.where(node.output),
+        rows=low.batch * tokens.size,
+        vocabulary=op.vocabulary,
+        features=grad.channels,
+        padding_index=op.padding_index,
+        dtype=low.dtype,
+        machine=low.machine,
+    )
+
+
+def reshape(low: Lowering, node: Node, work: Work) -> None:
+    """The numbers in the order of people, from one shape to the other."""
+    a, b = node.inputs[0], node.output
+    if low.places.root(a) == low.places.root(b):
+        return
+    # One of the two is a vector, whose channels stand for (channel, position) of the other.
+    shape = (low.batch, *(a.shape if a.space else b.shape))
+    space = shape[2:]
+    whole, flat = (a, b) if a.space else (b, a)
+    apart = low.strides(whole, space)
+    steps = [prod(shape[i + 1 :]) for i in range(1, len(shape))]
+    beside = (low.pitch(flat), *steps)
+    source, target = (apart, beside) if a.space else (beside, apart)
+    work.steps.append(
+        rearrange(low.dtype, shape, low.where(a), source, low.where(b), target, "reshape")
+    )
+
+
+def reorder(low: Lowering, node: Node, work: Work) -> None:
+    a, b = node.inputs[0], node.output
+    source, target = low.strides(a, a.space), low.strides(b, b.space)
+    shape = (low.batch, *a.shape)
+    work.steps.append(
+        rearrange(low.dtype, shape, low.where(a), source, low.where(b), target, "channels last")
+    )
+
+
+def concat(low: Lowering, node: Node, work: Work) -> None:
+    """Only for operands that could not be written into their place."""
+    start = 0
+    copied = {number for other, number in low.places.copied if other is node}
+    for number, value in enumerate(node.inputs):
+        if number in copied:
+            out = low.where(node.output)
+            pointwise.pointwise(
+                work,
+                low.dtype,
+                low.machine,
+                samples=low.batch,
+                positions=value.positions,
+                channels=value.channels,
+                inputs=[pointwise.Input("full", low.where(value), low.pitch(value))],
+                outputs=[
+                    pointwise.Output(
+                        operand(0),
+                        Operand(out.name, out.offset + start * low.itemsize),
+                        low.pitch(node.output),
+                    )
+                ],
+                sums=[],
+                title="copy into concatenation",
+            )
+        start += value.channels
+
+
+def view(low: Lowering, node: Node, work: Work) -> None:
+    """A view."""

@@ -1,0 +1,134 @@
+"""What the lowering of every node uses: places, plans made once, names of buffers."""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from faltung.graph.ops import (
+    Across,
+    Convolve,
+    ConvolveInput,
+    ConvolveWeight,
+)
+from faltung.graph.value import Node, Value
+from faltung.machine.table import Machine
+from faltung.methods.correlation import Strides
+from faltung.methods.step import Operand, Step, relocated
+from faltung.plan.plan import Plan
+from faltung.program.places import Places
+
+
+@dataclass(slots=True)
+class Lowered:
+    """The steps of one node. prepare: what packs weights. kept, scratch: buffers of its own, name
+    -> bytes. cycles: what its work costs one core, roughly.
+    """
+
+    node: Node
+    steps: list[Step]
+    prepare: list[Step] = field(default_factory=list)
+    kept: dict[str, int] = field(default_factory=dict)
+    scratch: dict[str, int] = field(default_factory=dict)
+    cycles: float = 0.0
+    plan: Plan | None = None
+
+
+class Lowering:
+    """Nodes of one program to steps. ``weights``: strides of each parameter in its unfolded shape,
+    by name. ``packed``: convolutions find their weights packed (a ``kept`` buffer).
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        weights: dict[str, Strides],
+        batch: int,
+        dtype: str,
+        machine: Machine,
+    ) -> None:
+        self.places = places
+        self.weights = weights
+        self.batch = batch
+        self.dtype = dtype
+        self.machine = machine
+        self.itemsize = np.dtype(dtype).itemsize
+        self.constants: dict[str, np.ndarray[Any, Any]] = {}
+        self._plans: dict[Hashable, Plan] = {}
+        self._count = 0
+
+    # Where things are ----------------------------------------------------------------------------
+
+    def where(self, value: Value) -> Operand:
+        place = self.places.place(value)
+        return Operand(place.buffer, place.channel * self.itemsize)
+
+    def pitch(self, value: Value) -> int:
+        return self.places.place(value).pitch
+
+    def constant(self, values: Sequence[float]) -> Operand:
+        """A buffer with these numbers."""
+        name = f"constant {tuple(values)}"
+        self.constants[name] = np.array(values, self.dtype)
+        return Operand(name)
+
+    def strides(self, value: Value, space: Sequence[int]) -> Strides:
+        return self.places.strides(value, space)
+
+    # Plans ---------------------------------------------------------------------------------------
+
+    def plan(self, build: Callable[..., Plan], *arguments: Any, **named: Any) -> Plan:
+        """A plan of the engine, made once for each question."""
+        key = build.__name__, arguments, tuple(sorted(named.items()))
+        found = self._plans.get(key)
+        if found is None:
+            found = self._plans[key] = build(*arguments, **named, machine=self.machine)
+        return found
+
+    def planned(self, node: Node, plan: Plan) -> Lowered:
+        op = node.op
+        inputs = list(map(self.where, node.inputs))
+        out = self.where(node.output)
+        if isinstance(op, ConvolveWeight):
+            names = {"x": inputs[0], "w": out, "out": inputs[1]}
+        elif isinstance(op, Across):
+            names = {"x": inputs[0], "w": self.constant(op.weight), "out": out}
+        else:
+            assert isinstance(op, Convolve | ConvolveInput)
+            x, w, *rest = inputs
+            names = {"x": x, "w": w, "out": out}
+            if op.bias:
+                names["bias"] = rest.pop(0)
+            names |= {f"aux{i}": aux for i, aux in enumerate(rest)}
+        work = plan.work
+        made = Lowered(
+            node,
+            list(work.steps),
+            list(work.prepare),
+            dict(work.kept),
+            dict(work.scratch),
+            plan.cycles,
+            plan,
+        )
+        return self.named(made, names)
+
+    def named(self, made: Lowered, names: dict[str, Operand] | None = None) -> Lowered:
+        """Buffers of the node get names that no other node has."""
+        self._count += 1
+        own = {name: Operand(f"{self._count} {name}") for name in (*made.kept, *made.scratch)}
+        if names is None:
+            made.steps = [renamed(step, own) for step in made.steps]
+        else:
+            every = names | own
+            made.steps = [relocated(step, every) for step in made.steps]
+            made.prepare = [relocated(step, every) for step in made.prepare]
+        made.kept = {own[name].name: size for name, size in made.kept.items()}
+        made.scratch = {own[name].name: size for name, size in made.scratch.items()}
+        return made
+
+
+def renamed(step: Step, own: dict[str, Operand]) -> Step:
+    """The same step with its own buffers renamed and all others as they are."""
+    names = {word.name: Operand(word.name) for word in step.words if isinstance(word, Operand)}
+    return relocated(step, names | own)

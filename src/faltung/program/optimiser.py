@@ -1,0 +1,105 @@
+"""Optimisers as formulas over all parameters at once.
+
+SGD with momentum: v = mu v + g, p = p - lr v (Nesterov: p - lr (g + mu v)), as PyTorch has it
+(Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, weight decay apart from the moments.
+"""
+
+from dataclasses import dataclass, field
+from math import sqrt
+from typing import ClassVar
+
+from faltung.geometry.check import show
+from faltung.geometry.expr import Expr, maximum, operand, unary
+
+# The operands of every update: parameter, gradient, slots, then the scalars of `SCALARS`.
+P, G = operand(0), operand(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """What a step does with a parameter and its gradient. ``slots``: arrays that it keeps for each
+    parameter. ``scalars``: numbers that change from step to step, by name.
+    """
+
+    decay: float = field(default=0.0, kw_only=True)
+    clip: float | None = field(default=None, kw_only=True)
+
+    slots: ClassVar[tuple[str, ...]] = ()
+    scalars: ClassVar[tuple[str, ...]] = ("lr", "decay", "clip")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < float("inf"):
+            raise ValueError(f"decay={show(self.decay)}: must be at least 0")
+        if self.clip is not None and not 0 < self.clip < float("inf"):
+            raise ValueError(f"clip={show(self.clip)}: must be above 0, or None")
+
+    def formulas(self) -> tuple[Expr, ...]:
+        """The new parameter and the new slots, of (parameter, gradient, *slots, *scalars)."""
+        raise TypeError(f"optimiser={type(self).__name__}: has no formulas")
+
+    def values(self, step: int, lr: float) -> dict[str, float]:
+        """The scalars of step ``step``, counted from 0; ``clip`` is computed by the program."""
+        return {"lr": lr, "decay": self.decay}
+
+
+@dataclass(frozen=True, slots=True)
+class SGD(Optimiser):
+    """Gradient descent with momentum; ``decay`` is added to the gradient (L2)."""
+
+    momentum: float = 0.9
+    nesterov: bool = False
+
+    slots: ClassVar[tuple[str, ...]] = ("momentum",)
+
+    def __post_init__(self) -> None:
+        Optimiser.__post_init__(self)
+        if not 0 <= self.momentum < 1:
+            raise ValueError(f"momentum={show(self.momentum)}: must be at least 0 and below 1")
+
+    def formulas(self) -> tuple[Expr, ...]:
+        v, lr, decay, clip = (operand(i) for i in range(2, 6))
+        grad = G * clip + decay * P
+        moved = self.momentum * v + grad
+        step = grad + self.momentum * moved if self.nesterov else moved
+        return P - lr * step, moved
+
+
+@dataclass(frozen=True, slots=True)
+class AdamW(Optimiser):
+    """Adam with decoupled weight decay."""
+
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+
+    slots: ClassVar[tuple[str, ...]] = ("mean", "square")
+    scalars: ClassVar[tuple[str, ...]] = ("lr", "decay", "clip", "rate", "root")
+
+    def __post_init__(self) -> None:
+        Optimiser.__post_init__(self)
+        for name in ("beta1", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name}={show(getattr(self, name))}: must be in [0, 1)")
+        if not self.eps > 0:
+            raise ValueError(f"eps={show(self.eps)}: must be above 0")
+
+    def formulas(self) -> tuple[Expr, ...]:
+        m, v, lr, decay, clip, rate, root = (operand(i) for i in range(2, 9))
+        grad = G * clip
+        mean = self.beta1 * m + (1 - self.beta1) * grad
+        square = self.beta2 * v + (1 - self.beta2) * (grad * grad)
+        step = mean / (unary("sqrt", maximum(square, 0)) * root + self.eps)
+        return P - lr * decay * P - rate * step, mean, square
+
+    def values(self, step: int, lr: float) -> dict[str, float]:
+        """rate = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t), t counted from 1."""
+        t = step + 1
+        return {
+            "lr": lr,
+            "decay": self.decay,
+            "rate": lr / (1 - self.beta1**t),
+            "root": 1 / sqrt(1 - self.beta2**t),
+        }
+
+
+OPTIMISERS: dict[str, type[Optimiser]] = {"sgd": SGD, "adamw": AdamW}

@@ -1,0 +1,87 @@
+"""Where each value lies: which buffer, from which channel on, and how far positions are apart.
+
+A map is a matrix of positions by channels, channels side by side. What is concatenated is written
+where the result has it, a slice is read where the whole is: neither copies anything.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faltung.graph.ops import Concat, First, Reshape, Slice
+from faltung.graph.value import Node, Value
+from faltung.methods.correlation import Strides
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A value in ``buffer``, from ``channel`` on; positions are ``pitch`` elements apart.
+
+    first: the map lies as people have it, channels first.
+    """
+
+    buffer: str
+    channel: int
+    pitch: int
+    first: bool = False
+
+
+class Places:
+    """The places of all values of a list of nodes. ``outside``: values that have buffers of their
+    own and cannot be written into a concatenation.
+    """
+
+    def __init__(self, nodes: Sequence[Node], outside: Sequence[str], first: str = "") -> None:
+        self._within: dict[str, tuple[Value, int]] = {}
+        self._first = first
+        self.copied: list[tuple[Node, int]] = []
+        fixed = set(outside)
+        for node in nodes:
+            if isinstance(node.op, Concat):
+                start = 0
+                for number, value in enumerate(node.inputs):
+                    root = self._root(value)[0]
+                    if root.name in fixed or root.name in self._within:
+                        self.copied.append((node, number))
+                    elif root == value or root.channels == value.channels:
+                        self._within[root.name] = (node.output, start)
+                    else:
+                        self.copied.append((node, number))
+                    start += value.channels
+            elif isinstance(node.op, Slice):
+                self._within[node.output.name] = (node.inputs[0], node.op.start)
+            elif isinstance(node.op, First) or (isinstance(node.op, Reshape) and _same(node)):
+                self._within[node.output.name] = (node.inputs[0], 0)
+
+    def _root(self, value: Value) -> tuple[Value, int]:
+        channel = 0
+        while value.name in self._within:
+            value, start = self._within[value.name]
+            channel += start
+        return value, channel
+
+    def root(self, value: Value) -> Value:
+        """The value whose buffer this one lies in."""
+        return self._root(value)[0]
+
+    def place(self, value: Value) -> Place:
+        root, channel = self._root(value)
+        if root.name == self._first and root.positions > 1 and root.channels > 1:
+            return Place(root.name, 0, 1, first=True)
+        return Place(root.name, channel, root.channels)
+
+    def strides(self, value: Value, space: Sequence[int]) -> Strides:
+        """Strides of (batch, channel, *space), in elements; ``space`` as a spec has it."""
+        place = self.place(value)
+        steps, step = [], 1 if place.first else place.pitch
+        for size in reversed(space):
+            steps.append(step)
+            step *= size
+        if place.first:
+            return (step * value.channels, step, *reversed(steps))
+        return (step, 1, *reversed(steps))
+
+
+def _same(node: Node) -> bool:
+    """Whether a reshape leaves the numbers in the order in which they lie."""
+    a, b = node.inputs[0], node.output
+    return a.channels == b.channels or (a.positions == 1 and b.positions == 1)

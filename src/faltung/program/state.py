@@ -1,0 +1,99 @@
+"""The numbers of a network: parameters in one stretch of memory, so that one step updates all.
+
+First those that weight decay shrinks, then the other trained ones, then running statistics. Each
+begins on a cache line; what lies between is zero and stays zero.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.graph.value import Parameter
+from faltung.methods.correlation import Strides
+from faltung.runtime.buffers import ALIGNMENT, aligned
+
+Array = npt.NDArray[Any]
+
+
+class State:
+    """Parameters of one dtype: ``memory``, and for each name a view in the shape of people.
+
+    decayed, trained: how many elements, from the start, weight decay and training touch.
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], dtype: str) -> None:
+        self.dtype = np.dtype(dtype)
+        line = ALIGNMENT // self.dtype.itemsize
+        self.parameters = {p.name: p for p in sorted(parameters, key=_rank)}
+        self._offsets: dict[str, int] = {}
+        total = self.decayed = self.trained = 0
+        for p in self.parameters.values():
+            self._offsets[p.name] = total
+            total += -(-p.size // line) * line
+            if p.trained:
+                self.trained = total
+                self.decayed = total if p.decay else self.decayed
+        self.size = total
+        self.memory = self.zeros()
+
+    def zeros(self, trained: bool = False) -> Array:
+        """Another stretch of memory of the same layout: gradients, momenta."""
+        made = aligned((self.trained if trained else self.size) * self.dtype.itemsize)
+        made[:] = 0
+        return made.view(self.dtype)
+
+    def offset(self, name: str) -> int:
+        """Where a parameter begins, in elements."""
+        return self._offsets[name]
+
+    def view(self, name: str, memory: Array | None = None) -> Array:
+        """A parameter in its unfolded shape, (out, C, *space) for a layer that reads a map."""
+        p = self.parameters[name]
+        start = self._offsets[name]
+        flat = (self.memory if memory is None else memory)[start : start + p.size]
+        stored = flat.reshape([p.inner[axis] for axis in p.order])
+        return stored.transpose(np.argsort(p.order))
+
+    def get(self, name: str, memory: Array | None = None) -> Array:
+        """A copy of a parameter in the shape that people see."""
+        return np.array(self.view(name, memory)).reshape(self.parameters[name].shape)
+
+    def set(self, name: str, value: npt.ArrayLike, memory: Array | None = None) -> None:
+        """Write a parameter. ValueError: another shape."""
+        p = self.parameters[name]
+        given = np.asarray(value, self.dtype)
+        if given.shape != p.shape:
+            raise ValueError(f"{name}.shape={given.shape}: must be {p.shape}")
+        self.view(name, memory)[...] = given.reshape(p.inner)
+
+    def all(self) -> dict[str, Array]:
+        """Copies of all parameters, in the order in which the network has them in memory."""
+        return {name: self.get(name) for name in self.parameters}
+
+    def update(self, values: Mapping[str, npt.ArrayLike]) -> None:
+        """Write the parameters named. ValueError, before anything is written: an unknown name, a
+        wrong shape.
+        """
+        for name, value in values.items():
+            p = self.parameters.get(name)
+            if p is None:
+                raise ValueError(f"parameters={name!r}: the network has none of this name")
+            if np.shape(value) != p.shape:
+                raise ValueError(f"{name}.shape={np.shape(value)}: must be {p.shape}")
+        for name, value in values.items():
+            self.set(name, value)
+
+
+def strides(p: Parameter) -> Strides:
+    """Strides of the axes of ``inner``, in elements."""
+    found, step = [0] * len(p.inner), 1
+    for axis in reversed(p.order):
+        found[axis] = step
+        step *= p.inner[axis]
+    return tuple(found)
+
+
+def _rank(p: Parameter) -> int:
+    return (0 if p.decay else 1) if p.trained else 2

@@ -1,0 +1,257 @@
+"""A training step as one program: forward, backward, optimiser, in one parallel region."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.geometry.check import whole
+from faltung.geometry.expr import minimum, operand, unary
+from faltung.graph.differentiate import Training
+from faltung.graph.fuse import fused
+from faltung.graph.value import Value
+from faltung.jit.target import current
+from faltung.machine.table import Machine
+from faltung.methods import pointwise
+from faltung.methods.step import Operand, Work
+from faltung.program.assemble import Assembly
+from faltung.program.inputs import arrival
+from faltung.program.lowering import Lowering
+from faltung.program.optimiser import Optimiser
+from faltung.program.places import Places
+from faltung.program.state import State, strides
+from faltung.program.team import threads_for
+
+Array = npt.NDArray[Any]
+_MASK = (1 << 64) - 1
+
+
+class Slots:
+    """What an optimiser keeps beside the parameters, and their gradients: all as the parameters."""
+
+    def __init__(self, state: State, optimiser: Optimiser) -> None:
+        self.state, self.optimiser = state, optimiser
+        self.gradients = state.zeros(trained=True)
+        self.arrays = {name: state.zeros(trained=True) for name in optimiser.slots}
+
+    def all(self) -> dict[str, Array]:
+        """Copies of all slots, "slot/parameter" -> array."""
+        return {
+            f"{slot}/{name}": self.state.get(name, memory)
+            for slot, memory in self.arrays.items()
+            for name, p in self.state.parameters.items()
+            if p.trained
+        }
+
+    def update(self, values: Mapping[str, npt.ArrayLike]) -> None:
+        """Write slots. ValueError: a name or a shape that is none."""
+        for key, value in values.items():
+            slot, _, name = key.partition("/")
+            if slot not in self.arrays or name not in self.state.parameters:
+                raise ValueError(f"slot={key!r}: this optimiser has none of this name")
+            self.state.set(name, value, self.arrays[slot])
+
+
+class TrainingStep:
+    """``step(x, target, lr=...)`` trains on one batch of a fixed size.
+
+    One of these owns its memory and is used by one thread at a time. Several of them, for other
+    batches, share state and slots.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        state: State,
+        slots: Slots,
+        batch: int,
+        *,
+        smoothing: float = 0.0,
+        machine: Machine | None = None,
+    ) -> None:
+        whole("batch", batch, 1)
+        self.training, self.state, self.slots, self.batch = training, state, slots, batch
+        graph = training.graph
+        item = state.dtype.itemsize
+        grads = {grad.name: name for name, grad in training.gradients.items()}
+        updates = {value.name: parameter.name for parameter, value in graph.updates}
+        results = [v for v in (*training.losses, training.correct) if v is not None]
+        kept = {*grads, *updates, *(value.name for value in results)}
+        nodes, first = arrival(graph.input, fused(training.nodes, kept))
+        self.nodes = nodes
+        outside = [graph.input.name, *grads, *updates]
+        places = Places(nodes, outside, first)
+        weights = {name: strides(p) for name, p in state.parameters.items()}
+        weights |= {grad: weights[name] for grad, name in grads.items()}
+        lowering = Lowering(places, weights, batch, graph.dtype, machine or current())
+        fixed = {name: ("state", state.offset(name) * item) for name in state.parameters}
+        fixed |= {v: ("state", state.offset(name) * item) for v, name in updates.items()}
+        fixed |= {v: ("gradients", state.offset(name) * item) for v, name in grads.items()}
+        fixed |= {name: (name, 0) for name in ("parameters", "gradients", *slots.arrays)}
+        fixed["parameters"] = ("state", 0)
+        inputs = {v.name: v for node in nodes for v in node.inputs if not v.batched}
+        self._keys = [v for v in inputs.values() if v.kind == "key"]
+        self._rows = [v for v in inputs.values() if v.kind == "rows"]
+        self._scalars = {
+            name: Value(f"optimiser.{name}", (), batched=False)
+            for name in (*slots.optimiser.scalars, "none", "most")
+        }
+        scales = [value for value, _ in training.scales]
+        feeds = [graph.input, training.target, training.smoothing, *scales]
+        feeds += [*self._keys, *self._rows, *self._scalars.values()]
+        self.assembly = Assembly(
+            nodes,
+            lowering,
+            outside={"state": state.memory, "gradients": slots.gradients, **slots.arrays},
+            fixed=fixed,
+            feeds=feeds,
+            kept=results,
+            packs=True,
+            ends=_update(lowering, slots),
+        )
+        array = self.assembly.array
+        self._input, self._target = array(graph.input), array(training.target)
+        self._losses = [array(value) for value in training.losses]
+        self._correct = None if training.correct is None else array(training.correct)
+        self._numbers = {name: array(value) for name, value in self._scalars.items()}
+        self._key_arrays = list(map(array, self._keys))
+        for value in self._rows:
+            array(value)[...] = batch * value.shape[0]
+        self._constants(smoothing)
+        self._run = self.assembly.region.run
+
+    def _constants(self, smoothing: float) -> None:
+        training, array = self.training, self.assembly.array
+        rows = self.batch * training.graph.output.positions
+        if training.target.kind == "float":
+            rows *= training.graph.output.channels
+        self.rows = rows
+        for value, weight in training.scales:
+            array(value)[...] = weight / rows
+        array(training.smoothing)[...] = smoothing
+        clip = self.slots.optimiser.clip
+        self._numbers["clip"][...] = 1.0
+        self._numbers["most"][...] = np.inf if clip is None else clip
+
+    def __call__(
+        self, x: Array, target: Array, *, lr: float, step: int = 0, seed: int = 0
+    ) -> tuple[float, int]:
+        """Train on one batch; the loss that it had, and how many rows were right.
+
+        x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space').
+        step: counted from 0, for the optimiser and for dropout; the same seed and step give the
+        same zeros.
+        """
+        self.feed(x, target)
+        self.run(lr=lr, step=step, seed=seed)
+        return self.loss, self.correct
+
+    def feed(self, x: Array, target: Array) -> None:
+        """Copy a batch into the program's memory. ValueError: another shape."""
+        graph, wanted = self.training.graph, self.training.target.shape
+        for name, given, shape in (("x", x, graph.input.shape), ("target", target, wanted)):
+            if given.shape != (self.batch, *shape):
+                raise ValueError(f"{name}.shape={given.shape}: must be {(self.batch, *shape)}")
+        np.copyto(self._input, x.reshape(self._input.shape), casting="same_kind")
+        if self._target.ndim > 2 and self.training.target.kind == "float":
+            target = np.moveaxis(target, 1, -1)
+        np.copyto(self._target, target, casting="same_kind")
+
+    def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
+        """One step over what was fed."""
+        for name, value in self.slots.optimiser.values(step, lr).items():
+            self._numbers[name][...] = value
+        for number, key in enumerate(self._key_arrays):
+            key[...] = _key(seed, step, number)
+        self._run(threads_for(self.assembly.cycles))
+
+    @property
+    def loss(self) -> float:
+        """The loss of the last batch, its mean over the rows; auxiliary heads not counted."""
+        return float(self._losses[0]) / self.rows
+
+    @property
+    def correct(self) -> int:
+        """How many rows of the last batch were right."""
+        return 0 if self._correct is None else int(self._correct)
+
+
+def _update(lowering: Lowering, slots: Slots) -> Work:
+    """The optimiser: the norm of all gradients where they are clipped, then two ranges of the
+    parameters, of which weight decay shrinks the first.
+    """
+    work, state, optimiser = Work(), slots.state, slots.optimiser
+    if optimiser.clip is not None:
+        _clip(work, lowering, state.trained)
+    for decay, start, end in (
+        ("decay", 0, state.decayed),
+        ("none", state.decayed, state.trained),
+    ):
+        if start == end:
+            continue
+        arrays = [
+            Operand(name, start * state.dtype.itemsize)
+            for name in ("parameters", "gradients", *optimiser.slots)
+        ]
+        scalars = [decay if name == "decay" else name for name in optimiser.scalars]
+        size = end - start
+        outputs = [arrays[0], *arrays[2:]]
+        pointwise.pointwise(
+            work,
+            lowering.dtype,
+            lowering.machine,
+            samples=1,
+            positions=1,
+            channels=size,
+            inputs=[
+                *(pointwise.Input("full", array, size) for array in arrays),
+                *(pointwise.Input("scalar", _scalar(name)) for name in scalars),
+            ],
+            outputs=[
+                pointwise.Output(expr, array, size)
+                for expr, array in zip(optimiser.formulas(), outputs, strict=True)
+            ],
+            title="optimiser",
+            after=bool(work.steps) and decay == "decay",
+        )
+    return work
+
+
+def _clip(work: Work, lowering: Lowering, size: int) -> None:
+    """clip = min(1, most / |g|), the norm of all gradients together (Pascanu et al., 2013)."""
+    g = operand(0)
+    pointwise.pointwise(
+        work,
+        lowering.dtype,
+        lowering.machine,
+        samples=1,
+        positions=1,
+        channels=size,
+        inputs=[pointwise.Input("full", Operand("gradients"), size)],
+        sums=[
+            pointwise.Sum(
+                g * g,
+                "scalar",
+                _scalar("clip"),
+                finish=minimum(operand(1) / (unary("sqrt", operand(0)) + 1e-6), 1),
+                operands=(pointwise.Input("scalar", _scalar("most")),),
+            )
+        ],
+        title="norm of the gradients",
+    )
+
+
+def _scalar(name: str) -> Operand:
+    return Operand(f"optimiser.{name}")
+
+
+def _key(seed: int, step: int, number: int) -> int:
+    """A key for each seed, step and layer, mixed by splitmix64 (Steele et al., 2014)."""
+    state = 0
+    for part in (seed, step, number):
+        state = (state + part + 0x9E3779B97F4A7C15) & _MASK
+        state = (state ^ state >> 30) * 0xBF58476D1CE4E5B9 & _MASK
+        state = (state ^ state >> 27) * 0x94D049BB133111EB & _MASK
+        state ^= state >> 31
+    return state - (state >> 63 << 64)
