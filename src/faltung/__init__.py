@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         conv_weight_grad,
     )
     from faltung.ops.layer import Conv
+    from faltung.ops.local import conv_local, conv_local_input_grad, conv_local_weight_grad
     from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
     from faltung.runtime.threads import get_threads, set_threads
 
@@ -40,6 +41,7 @@ _HOME = {
         "conv_weight_grad",
     ),
     "faltung.ops.layer": ("Conv",),
+    "faltung.ops.local": ("conv_local", "conv_local_input_grad", "conv_local_weight_grad"),
     "faltung.plan": ("Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"),
     "faltung.runtime.threads": ("get_threads", "set_threads"),
 }
@@ -54,6 +56,9 @@ __all__ = [
     "conv2d",
     "conv3d",
     "conv_input_grad",
+    "conv_local",
+    "conv_local_input_grad",
+    "conv_local_weight_grad",
     "conv_spec",
     "conv_transpose",
     "conv_weight_grad",

@@ -132,9 +132,9 @@ def conv_input_grad(
         "input_shape",
     )
     view = batched(grad, rank, channels_last)
-    _grad_fits(view, spec)
+    grad_fits(view, spec)
     has_batch = len(tuple(input_shape)) == rank + 2
-    _same_batch(grad, has_batch, rank, "input_shape")
+    same_batch(grad, has_batch, rank, "input_shape")
     made, target = result(
         out, spec.input_shape, grad.dtype, has_batch, channels_last, grad=grad, weight=weight
     )
@@ -180,8 +180,8 @@ def conv_weight_grad(
         "x.shape",
         "weight_shape",
     )
-    _grad_fits(grads, spec)
-    _same_batch(grad, x.ndim == rank + 2, rank, "x")
+    grad_fits(grads, spec)
+    same_batch(grad, x.ndim == rank + 2, rank, "x")
     made, _ = result(out, spec.weight_shape, x.dtype, True, False, x=x, grad=grad)
     # The operands of a gradient for the weight: the input, the result in the weight's place, the
     # output gradient.
@@ -276,7 +276,7 @@ def bias_fits(bias: Array | None, channels: int) -> None:
         )
 
 
-def _grad_fits(grad: Array, spec: ConvSpec) -> None:
+def grad_fits(grad: Array, spec: ConvSpec) -> None:
     if grad.shape != spec.output_shape:
         raise ValueError(
             f"grad.shape={grad.shape} as (N, C, *space): must be that of the output, "
@@ -284,7 +284,7 @@ def _grad_fits(grad: Array, spec: ConvSpec) -> None:
         )
 
 
-def _same_batch(grad: Array, batch: bool, rank: int, other: str) -> None:
+def same_batch(grad: Array, batch: bool, rank: int, other: str) -> None:
     if (grad.ndim == rank + 2) != batch:
         raise ValueError(
             f"grad.shape={grad.shape}: must have a batch where {other} has one, and only there"

@@ -1,0 +1,175 @@
+"""The local ("unshared") convolution and its gradients as functions of NumPy arrays.
+
+As a convolution, but with a kernel of its own for each output position: weight (*output, C_out,
+C_in, *kernel), bias (*output, C_out). Inputs are (N, C, *space), or (N, *space, C) with
+``channels_last``; N may be left out. Any strides, read-only inputs and empty batches are fine.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy.typing as npt
+
+from faltung.geometry.check import integers
+from faltung.geometry.conv import ConvSpec
+from faltung.geometry.padding import Padding
+from faltung.jit.target import current
+from faltung.machine.table import Machine
+from faltung.methods.correlation import Strides
+from faltung.ops.arguments import Array, array, batched, batched_shape, dimensions, elements, result
+from faltung.ops.functional import Options, Whole, grad_fits, parameters, same_batch, spec_of
+from faltung.ops.run import plans, run
+from faltung.plan.local import build_local, build_local_input_grad, build_local_weight_grad
+from faltung.plan.plan import Plan
+
+
+def conv_local(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    *,
+    stride: Whole = 1,
+    padding: Padding = 0,
+    dilation: Whole = 1,
+    channels_last: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """The locally connected layer of any rank; padding is with zeros.
+
+    x: (N, C_in, *space) or (C_in, *space), float32 or float64. weight: (*output, C_out, C_in,
+    *kernel). bias: (*output, C_out). Returns (N, C_out, *output), channels last where x has them
+    last. stride, padding and dilation are those of ``conv``.
+
+    TypeError, ValueError: the argument, its value and the rule. MemoryError: the result cannot be
+    allocated.
+    """
+    x = array("x", x)
+    weight, bias = parameters(x, weight, bias)
+    rank = _rank("weight.shape", weight.shape)
+    dimensions("x", x, rank)
+    view = batched(x, rank, channels_last)
+    options = _options(stride, padding, dilation)
+    spec = _spec(view.shape, weight.shape, x, options)
+    if bias is not None and bias.shape != (*spec.output, spec.channels_out):
+        raise ValueError(
+            f"bias.shape={bias.shape}: must be {(*spec.output, spec.channels_out)}, "
+            "(*output, C_out)"
+        )
+    arrays = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
+    made, target = result(
+        out, spec.output_shape, x.dtype, x.ndim == rank + 2, channels_last, **arrays
+    )
+    plan = _plan(build_local, spec, (view, weight, target), bias is not None)
+    run(plan, view, weight, target, bias)
+    return made
+
+
+def conv_local_input_grad(
+    grad: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    input_shape: Sequence[int],
+    *,
+    stride: Whole = 1,
+    padding: Padding = 0,
+    dilation: Whole = 1,
+    channels_last: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """The gradient of a loss for the input of ``conv_local``, given that for its output.
+
+    grad: as ``conv_local`` returns it. input_shape: that of x, channels last where
+    ``channels_last``. The other arguments, and the errors, are those of ``conv_local``.
+    """
+    grad = array("grad", grad)
+    weight, _ = parameters(grad, weight, None)
+    rank = _rank("weight.shape", weight.shape)
+    shape = batched_shape("input_shape", input_shape, rank, channels_last)
+    dimensions("grad", grad, rank)
+    options = _options(stride, padding, dilation)
+    spec = _spec(shape, weight.shape, grad, options, "input_shape")
+    view = batched(grad, rank, channels_last)
+    grad_fits(view, spec)
+    has_batch = len(tuple(input_shape)) == rank + 2
+    same_batch(grad, has_batch, rank, "input_shape")
+    made, target = result(
+        out, spec.input_shape, grad.dtype, has_batch, channels_last, grad=grad, weight=weight
+    )
+    run(_plan(build_local_input_grad, spec, (view, weight, target)), view, weight, target)
+    return made
+
+
+def conv_local_weight_grad(
+    x: npt.ArrayLike,
+    grad: npt.ArrayLike,
+    weight_shape: Sequence[int],
+    *,
+    stride: Whole = 1,
+    padding: Padding = 0,
+    dilation: Whole = 1,
+    channels_last: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """The gradient of a loss for the weight of ``conv_local``, given that for its output.
+
+    x, grad: as ``conv_local`` takes and returns them. weight_shape: (*output, C_out, C_in,
+    *kernel). Returns an array of that shape. The gradient for the bias is the sum over the batch.
+    The other arguments, and the errors, are those of ``conv_local``.
+    """
+    x = array("x", x)
+    grad = array("grad", grad, x.dtype)
+    sizes = integers("weight_shape", weight_shape)
+    rank = _rank("weight_shape", sizes)
+    dimensions("x", x, rank)
+    dimensions("grad", grad, rank)
+    view, grads = batched(x, rank, channels_last), batched(grad, rank, channels_last)
+    options = _options(stride, padding, dilation)
+    spec = _spec(view.shape, sizes, x, options, weight_name="weight_shape")
+    grad_fits(grads, spec)
+    same_batch(grad, x.ndim == rank + 2, rank, "x")
+    made, _ = result(out, sizes, x.dtype, True, False, x=x, grad=grad)
+    # The result stands in the weight's place, the output gradient in that of the output.
+    run(_plan(build_local_weight_grad, spec, (view, made, grads)), view, made, grads)
+    return made
+
+
+# What the functions share -------------------------------------------------------------------------
+
+
+def _rank(name: str, shape: tuple[int, ...]) -> int:
+    rank, odd = divmod(len(shape) - 2, 2)
+    if rank < 1 or odd:
+        raise ValueError(
+            f"{name}={shape}: must be (*output, C_out, C_in, *kernel), an even number of sizes, "
+            "at least 4"
+        )
+    return rank
+
+
+def _options(stride: Whole, padding: Padding, dilation: Whole) -> Options:
+    return Options(stride, padding, dilation, 1, "zeros", False)
+
+
+def _spec(
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    like: Array,
+    options: Options,
+    input_name: str = "x.shape",
+    weight_name: str = "weight.shape",
+) -> ConvSpec:
+    """The convolution of the same shapes. ValueError: weights for other positions than its own."""
+    rank = _rank(weight_name, weight)
+    kernel_name = f"{weight_name}[{rank}:]"
+    spec = spec_of(x, weight[rank:], like.dtype, options, input_name, kernel_name)
+    if weight[:rank] != spec.output:
+        raise ValueError(f"{weight_name}={weight}: must begin with the output sizes, {spec.output}")
+    return spec
+
+
+Builder = Callable[[ConvSpec, tuple[Strides, ...], bool, Machine], Plan]
+
+
+def _plan(build: Builder, spec: ConvSpec, arrays: tuple[Array, ...], bias: bool = False) -> Plan:
+    machine = current()
+    layouts = tuple(map(elements, arrays))
+    key = "local", build.__name__, spec, layouts, bias, machine
+    return plans.get(key, lambda: build(spec, layouts, bias, machine))
