@@ -16,8 +16,9 @@ from faltung import reference
 from faltung.geometry.conv import ConvSpec
 from faltung.graph import ops
 from faltung.graph.value import Graph, Node, Value
-from faltung.reference import local, pool
 from faltung.reference.expr import evaluate, uniform
+from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
+from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
 
 Array = NDArray[Any]
 
@@ -108,19 +109,19 @@ def _convolve_weight(node: Node, arrays: list[Array], batch: int) -> list[Array]
 
 def _local(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     bias = arrays[2] if node.op.bias else None
-    return [local.local(arrays[0], arrays[1], bias, replace(node.op.spec, batch=batch))]
+    return [local(arrays[0], arrays[1], bias, replace(node.op.spec, batch=batch))]
 
 
 def _local_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [local.local_input_grad(*arrays, replace(node.op.spec, batch=batch))]
+    return [local_input_grad(*arrays, replace(node.op.spec, batch=batch))]
 
 
 def _local_weight(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [local.local_weight_grad(*arrays, replace(node.op.spec, batch=batch))]
+    return [local_weight_grad(*arrays, replace(node.op.spec, batch=batch))]
 
 
 def _local_bias(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [local.local_bias_grad(arrays[0], replace(node.op.spec, batch=batch))]
+    return [local_bias_grad(arrays[0], replace(node.op.spec, batch=batch))]
 
 
 def _across(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -230,15 +231,15 @@ def _kept(array: Array, node: Node, value: Value) -> Array:
 def _pool(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     spec = replace(node.op.spec, batch=batch)
     if spec.kind == "average":
-        return [pool.average_pool(arrays[0], spec)]
-    return list(pool.max_pool(arrays[0], spec))[: len(node.outputs)]
+        return [average_pool(arrays[0], spec)]
+    return list(max_pool(arrays[0], spec))[: len(node.outputs)]
 
 
 def _pool_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     spec = replace(node.op.spec, batch=batch)
     if spec.kind == "average":
-        return [pool.average_pool_grad(arrays[0], spec)]
-    return [pool.max_pool_grad(arrays[0], arrays[1], spec)]
+        return [average_pool_grad(arrays[0], spec)]
+    return [max_pool_grad(arrays[0], arrays[1], spec)]
 
 
 def _concat(node: Node, arrays: list[Array], batch: int) -> list[Array]:

@@ -134,7 +134,7 @@ def local(walk: Walk, layer: nn.Local, x: Tensor) -> Tensor:
         ]
         cut = x[(slice(None), slice(None), *window)]
         made[(slice(None), slice(None), *o)] = cut.flatten(1) @ weight[o].flatten(1).T
-    return made if bias is None else made + bias
+    return made if bias is None else made + bias.movedim(-1, 0)
 
 
 def linear(walk: Walk, layer: nn.Linear, x: Tensor) -> Tensor:

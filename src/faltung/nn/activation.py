@@ -8,7 +8,7 @@ from faltung.graph import activations
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Softmax as SoftmaxOp
 from faltung.graph.value import Value
-from faltung.nn.layer import Layer
+from faltung.nn.layer import Layer, numbers
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -20,8 +20,7 @@ class Activation(Layer):
         raise TypeError(f"layer={type(self).__name__}: has no formula")
 
     def build(self, b: Builder, x: Value) -> Value:
-        if x.kind != "float":
-            raise ValueError(f"{b.current!r} needs numbers, got tokens {b.after(x)}")
+        numbers(b, x)
         return b.pointwise(self.formula(), x)
 
 
@@ -129,6 +128,7 @@ class Softmax(Layer):
     """
 
     def build(self, b: Builder, x: Value) -> Value:
+        numbers(b, x)
         x = b.settled(x)
         return b.node(SoftmaxOp(), (x,), x.shape, fields=b.fields(x))
 

@@ -110,7 +110,7 @@ class ConvTranspose(Layer):
 @dataclass(frozen=True, slots=True, repr=False)
 class Local(Layer):
     """Unshared ("locally connected") layer: a kernel for every output position. Weight (*output,
-    channels, C_in, *kernel), bias (channels, *output).
+    channels, C_in, *kernel), bias (*output, channels).
     """
 
     channels: int
@@ -139,14 +139,8 @@ class Local(Layer):
         order = (*range(rank), *range(rank + 2, 2 * rank + 2), rank + 1, rank)
         operands = [x, b.parameter("weight", shape, order=order, fan_in=x.channels * spec.taps)]
         if self.bias:
-            made = b.parameter(
-                "bias",
-                (channels, *spec.output),
-                order=(*range(1, rank + 1), 0),
-                initial=0.0,
-                decay=False,
-            )
-            operands.append(made)
+            shape = (*spec.output, channels)
+            operands.append(b.parameter("bias", shape, initial=0.0, decay=False))
         shape = (channels, *spec.output)
         return b.node(LocalOp(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
 
@@ -163,7 +157,7 @@ class Linear(Layer):
 
     def build(self, b: Builder, x: Value) -> Value:
         features = whole("features", self.features, 1)
-        if x.space and not b.flat(x):
+        if (x.space and not b.flat(x)) or x.kind != "float":
             raise ValueError(
                 f"Linear {b.current!r} needs a vector, got {x.shape} {b.after(x)}: put Flatten() "
                 "before it"

@@ -53,6 +53,12 @@ class Layer:
                 yield f"{each.name}={value!r}"
 
 
+def numbers(b: Builder, x: Value) -> None:
+    """ValueError where ``x`` is tokens."""
+    if x.kind != "float":
+        raise ValueError(f"{b.current!r} needs numbers, got tokens {b.after(x)}")
+
+
 def said(name: str, message: str) -> bool:
     """Whether a message names this layer, or one inside it."""
     return re.search(f"'{re.escape(name)}['.]", message) is not None

@@ -8,7 +8,7 @@ from faltung.graph.builder import Builder
 from faltung.graph.ops import Across, Normalise
 from faltung.graph.ops import Dropout as DropoutOp
 from faltung.graph.value import Value
-from faltung.nn.layer import Layer
+from faltung.nn.layer import Layer, numbers
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -29,8 +29,10 @@ class BatchNorm(Layer):
             b.parameter(name, c, initial=start, decay=False, trained=False)
             for name, start in (("running_mean", 0.0), ("running_var", 1.0))
         ]
-        eps = _positive("eps", self.eps)
-        op = Normalise("batch", eps, momentum=float(self.momentum), training=b.training)
+        eps, momentum = _positive("eps", self.eps), float(self.momentum)
+        if not 0 <= momentum <= 1:
+            raise ValueError(f"momentum={show(self.momentum)}: must be between 0 and 1")
+        op = Normalise("batch", eps, momentum=momentum, training=b.training)
         operands = (x, gain, shift, *running)
         return b.node(op, operands, x.shape, fields=b.fields(x))
 
@@ -82,11 +84,13 @@ class LocalResponseNorm(Layer):
     k: float = 1.0
 
     def build(self, b: Builder, x: Value) -> Value:
-        x, size = b.settled(x), whole("size", self.size, 1)
+        x, size, k = b.settled(x), whole("size", self.size, 1), _positive("k", self.k)
+        if not float(self.alpha) >= 0:
+            raise ValueError(f"alpha={show(self.alpha)}: must be at least 0")
         square = b.pointwise(operand(0) * operand(0), x)
         op = Across((self.alpha / size,) * size, size // 2)
         scale = b.node(op, (square,), x.shape, fields=b.fields(x))
-        return b.pointwise(operand(0) * power(self.k + operand(1), -self.beta), x, scale)
+        return b.pointwise(operand(0) * power(k + operand(1), -self.beta), x, scale)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -110,8 +114,7 @@ class Dropout(Layer):
 
 def _affine(b: Builder, x: Value) -> tuple[Value, Value]:
     """Gain and shift of each channel."""
-    if x.kind != "float":
-        raise ValueError(f"{b.current!r} needs numbers, got tokens {b.after(x)}")
+    numbers(b, x)
     gain = b.parameter("weight", (x.channels,), initial=1.0, decay=False)
     return gain, b.parameter("bias", (x.channels,), initial=0.0, decay=False)
 

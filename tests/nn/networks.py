@@ -1,0 +1,138 @@
+"""THE table of small networks: every layer of `faltung.nn`, in every form that differs.
+
+name -> (network, input shape). Their inputs are numbers, or tokens below 11 where the network
+begins with an embedding.
+"""
+
+from faltung import nn
+
+Row = tuple[nn.Layer, tuple[int, ...]]
+
+MODES = ("zeros", "reflect", "replicate", "circular")
+ACTIVATIONS: tuple[nn.Layer, ...] = (
+    nn.ReLU(),
+    nn.ReLU6(),
+    nn.LeakyReLU(),
+    nn.LeakyReLU(0.2),
+    nn.ELU(),
+    nn.ELU(0.5),
+    nn.Sigmoid(),
+    nn.Tanh(),
+    nn.SiLU(),
+    nn.GELU(),
+    nn.GELU("tanh"),
+    nn.Softplus(),
+    nn.HardSigmoid(),
+    nn.HardSwish(),
+    nn.Softmax(),
+)
+INCEPTION = nn.Parallel(
+    nn.Conv(2, 1),
+    nn.Sequential(nn.Conv(3, 1), nn.ReLU(), nn.Conv(4, 3, padding="same")),
+    nn.Sequential(nn.MaxPool(3, 1, padding=1), nn.Conv(2, 1)),
+)
+UNET = nn.Sequential(
+    nn.Conv(4, 3, padding="same"),
+    nn.Parallel(
+        nn.Identity(),
+        nn.Sequential(
+            nn.MaxPool(2), nn.Conv(6, 3, padding="same"), nn.ReLU(), nn.ConvTranspose(4, 2, 2)
+        ),
+    ),
+    nn.Conv(3, 1),
+)
+
+NETWORKS: dict[str, Row] = {
+    "conv 1-D": (nn.Conv(4, 3, padding="same"), (3, 9)),
+    "conv 2-D": (nn.Conv(4, (3, 2), stride=(2, 1), padding=((1, 0), 2)), (3, 7, 6)),
+    "conv 3-D": (nn.Conv(3, 3, stride=2, padding="same"), (2, 5, 4, 6)),
+    "conv dilated": (nn.Conv(4, 3, dilation=(2, 1), padding="same", bias=False), (3, 7, 6)),
+    "conv grouped": (nn.Conv(6, 3, groups=3, padding=1), (3, 5, 5)),
+    "conv depthwise": (nn.Conv(8, 3, groups=4, stride=2, padding=1), (4, 6, 6)),
+    "conv causal": (nn.Conv(4, 3, dilation=4, padding="causal"), (3, 12)),
+    "conv upper": (nn.Conv(4, 4, stride=3, padding="same_upper"), (3, 11, 8)),
+    "conv flipped": (nn.Conv(4, (3, 2), padding=1, flip=True), (3, 6, 5)),
+    **{
+        f"conv {mode}": (nn.Conv(4, 3, padding=(2, (1, 2)), padding_mode=mode), (2, 6, 5))
+        for mode in MODES
+    },
+    "conv globe": (
+        nn.Conv(4, 3, padding="same", padding_mode=("replicate", "circular")),
+        (2, 6, 8),
+    ),
+    "transpose": (nn.ConvTranspose(4, 2, 2), (3, 4, 5)),
+    "transpose 1-D": (nn.ConvTranspose(3, 4, 3, padding=1, output_padding=2), (2, 5)),
+    "transpose 3-D": (nn.ConvTranspose(2, 3, 2, padding=1, bias=False), (4, 3, 2, 3)),
+    "transpose grouped": (nn.ConvTranspose(6, 3, 2, groups=3, dilation=2), (3, 4, 4)),
+    "local": (nn.Local(4, 3), (2, 6, 5)),
+    "local strided": (nn.Local(3, (3, 2), stride=2, padding=1, dilation=(1, 2)), (2, 7, 6)),
+    "local 1-D": (nn.Local(2, 3, padding="same", bias=False), (3, 7)),
+    "linear": (nn.Linear(5), (7,)),
+    "linear of a map": (nn.Sequential(nn.Flatten(), nn.Linear(5, bias=False)), (3, 4, 2)),
+    "flatten twice": (
+        nn.Sequential(
+            nn.Conv(3, 2), nn.Flatten(), nn.ReLU(), nn.Flatten(), nn.Linear(4), nn.Linear(2)
+        ),
+        (1, 4, 4),
+    ),
+    "flattened alone": (nn.Sequential(nn.Conv(2, 1), nn.Flatten()), (2, 3, 2)),
+    "flattened for one": (
+        nn.Sequential(
+            nn.Conv(2, 1),
+            nn.Parallel(
+                nn.Sequential(nn.Flatten(), nn.Linear(3)),
+                nn.Sequential(nn.GlobalAvgPool()),
+            ),
+        ),
+        (2, 3, 3),
+    ),
+    "norm after flatten": (nn.Sequential(nn.Flatten(), nn.BatchNorm(), nn.Linear(2)), (2, 2, 2)),
+    "batch norm": (nn.BatchNorm(), (3, 4, 4)),
+    "batch norm of vectors": (nn.BatchNorm(eps=1e-3), (6,)),
+    "group norm": (nn.GroupNorm(3), (6, 4, 3)),
+    "group norm of vectors": (nn.GroupNorm(2), (6,)),
+    "group norm of all": (nn.GroupNorm(1), (4, 5)),
+    "layer norm": (nn.LayerNorm(), (5, 3, 2)),
+    "layer norm of vectors": (nn.LayerNorm(1e-3), (6,)),
+    "response norm": (nn.LocalResponseNorm(5, 5e-1, 0.75, 2.0), (7, 3, 3)),
+    "response norm even": (nn.LocalResponseNorm(4, 1e-1, 0.5), (6, 4)),
+    "response norm odd power": (nn.LocalResponseNorm(3, 1e-1, 0.6), (5, 2, 2)),
+    "max pool": (nn.MaxPool(3, 2, padding=1), (3, 7, 6)),
+    "max pool ceil": (nn.MaxPool(3, 2, ceil=True), (2, 6, 8)),
+    "max pool beyond": (nn.MaxPool(4, 3, ceil=True), (2, 3, 8)),
+    "max pool dilated": (nn.MaxPool((2, 3), 1, dilation=2), (2, 7, 6)),
+    "max pool 1-D": (nn.MaxPool(9), (3, 9)),
+    "max pool 3-D": (nn.MaxPool((1, 2, 2)), (3, 4, 5, 4)),
+    "average pool": (nn.AvgPool(3, 2, padding=1), (2, 6, 7)),
+    "average pool inside": (nn.AvgPool(3, 2, padding=1, count_padding=False), (2, 6, 7)),
+    "average pool ceil": (nn.AvgPool(3, 2, padding=1, ceil=True), (2, 6, 8)),
+    "average pool ceil inside": (nn.AvgPool(3, 2, ceil=True, count_padding=False), (2, 6, 8)),
+    "global average": (nn.GlobalAvgPool(), (4, 3, 5)),
+    "dropout": (nn.Sequential(nn.Dropout(0.0), nn.ReLU()), (3, 2)),
+    "embedding": (nn.Sequential(nn.Embedding(11, 4), nn.Conv(3, 2), nn.ReLU()), (8,)),
+    "embedding padded": (nn.Embedding(11, 4, padding_index=2), (8,)),
+    "inception": (INCEPTION, (3, 6, 6)),
+    "parallel of vectors": (nn.Parallel(nn.Linear(2), nn.Identity(), nn.Tanh()), (3,)),
+    "residual": (
+        nn.Residual(nn.Sequential(nn.Conv(3, 3, padding="same"), nn.BatchNorm(), nn.ReLU())),
+        (3, 5, 5),
+    ),
+    "residual shortcut": (
+        nn.Residual(nn.Conv(4, 3, 2, padding=1), nn.Conv(4, 1, 2, bias=False)),
+        (3, 5, 6),
+    ),
+    "residual of itself": (nn.Residual(nn.Identity()), (3, 2)),
+    "auxiliary": (
+        nn.Sequential(
+            nn.Conv(3, 3),
+            nn.Auxiliary(nn.Sequential(nn.Flatten(), nn.Linear(4)), 0.5),
+            nn.ReLU(),
+            nn.Conv(4, 3),
+            nn.GlobalAvgPool(),
+        ),
+        (2, 6, 6),
+    ),
+    "unet": (UNET, (2, 6, 4)),
+    **{f"activation {layer!r}": (layer, (3, 4)) for layer in ACTIVATIONS},
+}
+TOKENS = ("embedding", "embedding padded")
