@@ -81,43 +81,6 @@ class Correlation:
             * self.taps
         )
 
-    def simplified(self) -> "Correlation":
-        """The same sums with fewer axes: pointwise neighbours merge, single positions go."""
-        windows = [w for w in self.windows if not (w.pointwise and w.axis.size == 1)]
-        merged: list[Window] = []
-        for window in windows:
-            last = merged[-1] if merged else None
-            if last and window.pointwise and last.pointwise and _adjacent(last, window):
-                size = last.axis.size * window.axis.size
-                merged[-1] = Window(Axis(size, 1), window.x, window.out, (0,))
-            else:
-                merged.append(window)
-        # A tap offset of an axis that went (a phase may leave one tap of several) stays in the
-        # weight's base.
-        shift = sum(w.taps[0] for w in self.windows if w.pointwise)
-        merged = [replace(w, taps=(0,)) if w.pointwise else w for w in merged]
-        if not merged:
-            merged = [Window(Axis(1, 1), 1, 1, (0,))]
-        if shift:
-            first = merged[0]
-            merged[0] = replace(first, taps=tuple(tap + shift for tap in first.taps))
-        return replace(self, windows=tuple(merged))._batch_merged()
-
-    def _batch_merged(self) -> "Correlation":
-        """Samples of a purely pointwise problem are positions like any other."""
-        (only, *others) = self.windows
-        size = only.axis.size
-        fits = self.x[0] == only.x * size and self.out[0] == only.out * size
-        if others or not only.pointwise or self.batch < 2 or not fits:
-            return self
-        window = replace(only, axis=Axis(size * self.batch, 1))
-        return replace(self, batch=1, windows=(window,))
-
-
-def _adjacent(outer: Window, inner: Window) -> bool:
-    n = inner.axis.size
-    return outer.x == inner.x * n and outer.out == inner.out * n
-
 
 def split_groups(strides: Sequence[int], channels_per_group: int) -> Strides:
     """(batch, channel) strides -> (batch, group, channel)."""

@@ -19,6 +19,7 @@ from faltung.methods.addresses import offsets
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Strides, forward, input_grad_phase
 from faltung.methods.fold import fold
+from faltung.methods.simplify import over_samples, simplified
 from faltung.methods.stage import rearrange, stage_grad, stage_input
 from faltung.methods.step import MISSING, Arrays, Operand, Step, Work, shifted
 from faltung.plan.binding import Region, places
@@ -26,6 +27,12 @@ from faltung.plan.choose import FORWARD, Candidate, choose
 
 # Cycles of work below which the caller does it alone: handing over to the team costs about as much.
 ALONE = 15_000.0
+# Samples become the last axis where that takes less than this part of the cycles: their neighbours
+# lie far apart in memory, which is not in the price.
+GAIN = 0.8
+# The same for the gradient for the weight: where the last axis has fewer outputs, and samples are
+# not fewer.
+SHORT = 4
 
 
 @dataclass(slots=True)
@@ -115,7 +122,7 @@ def build_forward(
     """The convolution over arrays with these strides, in elements, in the order N, C, *space."""
     plan = Plan(spec, "forward", machine, Work(), [], 0.0)
     arrays = Arrays(Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None)
-    _correlate(plan, forward(spec, x, w, out).simplified(), arrays, "forward")
+    _correlate(plan, simplified(forward(spec, x, w, out), bias=bias), arrays, "forward")
     return plan
 
 
@@ -124,6 +131,11 @@ def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str) -> None:
     if c.batch == 0:
         return
     candidates = choose(c, plan.machine)
+    beside = over_samples(c)
+    if beside is not None:
+        others = choose(beside, plan.machine)
+        if others[0].cycles < GAIN * candidates[0].cycles:
+            c, candidates, title = beside, others, f"{title}, samples side by side"
     best = candidates[0]
     plan.reasons.append((title, candidates))
     plan.cycles += best.cycles
@@ -161,7 +173,8 @@ def build_input_grad(
     filled = len(steps)
     for phase in phases:
         if phase.spec is not None:
-            c = input_grad_phase(whole, phase, grad, w, target).simplified()
+            c = input_grad_phase(whole, phase, grad, w, target)
+            c = simplified(c, bias=arrays.bias is not None)
             _correlate(plan, c, arrays, "phase " + "x".join(str(part.start) for part in phase.axes))
     if filled and len(steps) > filled:
         steps[filled] = replace(steps[filled], after=True)
@@ -230,7 +243,9 @@ def build_weight_grad(
     """The gradient for the weight, written over an array with strides ``w``."""
     plan = Plan(spec, "weight_grad", machine, Work(), [], 0.0)
     arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
-    c = forward(spec, x, w, grad).simplified()
+    c = simplified(forward(spec, x, w, grad), every_tap=True)
+    if c.windows[-1].axis.output < SHORT <= c.batch:
+        c = over_samples(c) or c
     plan.cycles = c.macs / machine.lanes(spec.dtype) / 2
     name = weight_grad.describe(c, machine)
     plan.reasons.append(("sums", [Candidate(name, None, plan.cycles, 0.0)]))
