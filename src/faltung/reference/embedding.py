@@ -1,0 +1,27 @@
+"""What an embedding means: rows of a table, and where their gradients go. Float64 throughout."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def embed(tokens: ArrayLike, table: ArrayLike) -> Array:
+    """tokens: (batch, length) of int; table: (vocabulary, features). (batch, features, length)."""
+    rows = np.asarray(table, dtype=np.float64)
+    return np.moveaxis(rows[np.asarray(tokens)], -1, 1)
+
+
+def embed_grad(
+    tokens: ArrayLike, grad: ArrayLike, vocabulary: int, padding_index: int | None = None
+) -> Array:
+    """The gradient for the table, (vocabulary, features); that of the row of padding is zero.
+
+    grad: (batch, features, length).
+    """
+    rows = np.moveaxis(np.asarray(grad, dtype=np.float64), 1, -1)
+    result = np.zeros((vocabulary, rows.shape[-1]))
+    np.add.at(result, np.asarray(tokens), rows)
+    if padding_index is not None:
+        result[padding_index] = 0.0
+    return result
