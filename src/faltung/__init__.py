@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from faltung import nets, nn
     from faltung.geometry.conv import ConvSpec, conv_spec
     from faltung.geometry.text import parse
     from faltung.ops.functional import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from faltung.ops.local import conv_local, conv_local_input_grad, conv_local_weight_grad
     from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
     from faltung.runtime.threads import get_threads, set_threads
+    from faltung.train.model import Model
 
 # Loaded when first asked for: `import faltung` and `faltung --help` stay fast.
 _HOME = {
@@ -44,12 +46,16 @@ _HOME = {
     "faltung.ops.local": ("conv_local", "conv_local_input_grad", "conv_local_weight_grad"),
     "faltung.plan": ("Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"),
     "faltung.runtime.threads": ("get_threads", "set_threads"),
+    "faltung.train.model": ("Model",),
 }
+# Folders of their own, which `import faltung` alone does not load.
+_FOLDERS = ("nn", "nets", "data")
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 
 __all__ = [
     "Conv",
     "ConvSpec",
+    "Model",
     "Plan",
     "conv",
     "conv1d",
@@ -63,6 +69,8 @@ __all__ = [
     "conv_transpose",
     "conv_weight_grad",
     "get_threads",
+    "nets",
+    "nn",
     "parse",
     "plan_forward",
     "plan_input_grad",
@@ -72,10 +80,12 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULE:
-        raise AttributeError(f"module 'faltung' has no attribute {name!r}")
     from importlib import import_module
 
+    if name in _FOLDERS:
+        return import_module(f"faltung.{name}")
+    if name not in _MODULE:
+        raise AttributeError(f"module 'faltung' has no attribute {name!r}")
     found = getattr(import_module(_MODULE[name]), name)
     globals()[name] = found
     return found

@@ -170,6 +170,7 @@ def embed(low: Lowering, node: Node, work: Work) -> None:
         low.pitch(node.output),
         rows=low.batch * tokens.size,
         features=node.output.channels,
+        vocabulary=weight.shape[0],
         dtype=low.dtype,
         machine=low.machine,
     )

@@ -167,6 +167,11 @@ class TrainingStep:
         self._run(threads_for(self.assembly.cycles))
 
     @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of one sample's target."""
+        return self.training.target.shape
+
+    @property
     def loss(self) -> float:
         """The loss of the last batch, its mean over the rows; auxiliary heads not counted."""
         return float(self._losses[0]) / self.rows

@@ -1,0 +1,58 @@
+"""A network as text: what `repr` of a layer says, read back. Nothing is run that is not a layer."""
+
+import ast
+import inspect
+
+from faltung.geometry.check import show
+from faltung.nn import activation, conv, norm, pool, structure
+from faltung.nn.layer import Layer
+
+# The layers that a text may name.
+LAYERS = {
+    name: found
+    for module in (activation, conv, norm, pool, structure)
+    for name, found in vars(module).items()
+    if inspect.isclass(found) and issubclass(found, Layer) and found.__module__ == module.__name__
+}
+LONGEST = 1 << 20  # characters; the networks of the field have some ten thousand
+
+
+def parse(text: str) -> Layer:
+    """The network that ``repr`` wrote: calls of layers, numbers, texts, tuples, None, True, False.
+
+    ValueError: anything else, or layers that do not take what they are given.
+    """
+    if not isinstance(text, str) or len(text) > LONGEST:
+        raise ValueError(f"net={show(text)}: must be a text of at most {LONGEST} characters")
+    try:
+        made = _made(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, RecursionError, MemoryError):
+        raise ValueError(f"net={show(text)}: is not the text of a network") from None
+    if not isinstance(made, Layer):
+        raise ValueError(f"net={show(text)}: must be a layer")
+    return made
+
+
+def _made(node: ast.expr) -> object:
+    match node:
+        case ast.Constant(value=None | bool() | int() | float() | str()):
+            return node.value
+        case ast.Tuple(elts=items) | ast.List(elts=items):
+            return tuple(map(_made, items))
+        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float())):
+            value = _made(node.operand)
+            assert isinstance(value, int | float)
+            return -value
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in LAYERS:
+            named = {word.arg: _made(word.value) for word in keywords if word.arg}
+            if len(named) < len(keywords):
+                raise ValueError(f"net={ast.unparse(node)[:80]!r}: must name its arguments")
+            return _layer(name, list(map(_made, args)), named)
+    raise ValueError(f"net={ast.unparse(node)[:80]!r}: is no layer, number or text")
+
+
+def _layer(name: str, args: list[object], named: dict[str, object]) -> Layer:
+    try:
+        return LAYERS[name](*args, **named)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise ValueError(f"net={name}: {error}") from None

@@ -1,0 +1,63 @@
+"""The learning rate of each step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import cos, pi
+
+from faltung.geometry.check import show
+
+# Where one-cycle begins and ends, in parts of its highest rate (Smith and Topin, 2017).
+_FIRST, _LAST = 1 / 25, 1 / 250_000
+
+
+def _constant(part: float) -> float:
+    return 1.0
+
+
+def _cosine(part: float) -> float:
+    """From 1 to 0 (Loshchilov and Hutter, SGDR, 2016, without restarts)."""
+    return 0.5 * (1 + cos(pi * part))
+
+
+def _one_cycle(part: float) -> float:
+    """Up for three tenths of the run, then down to nearly nothing, both along a cosine."""
+    up = 0.3
+    if part < up:
+        return _FIRST + (1 - _FIRST) * (1 - _cosine(part / up))
+    return _LAST + (1 - _LAST) * _cosine((part - up) / (1 - up))
+
+
+SCHEDULES: dict[str, Callable[[float], float]] = {
+    "constant": _constant,
+    "cosine": _cosine,
+    "one_cycle": _one_cycle,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """``schedule(step)`` is the rate of a step, counted from 0, of a run of ``steps``.
+
+    name: a row of `SCHEDULES`. lr: the highest rate. warmup: the part of the run in which the rate
+    grows in a straight line from near 0; the schedule follows.
+    """
+
+    name: str
+    lr: float
+    steps: int
+    warmup: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.name not in SCHEDULES:
+            raise ValueError(f"schedule={show(self.name)}: must be one of {', '.join(SCHEDULES)}")
+        if not 0 < self.lr < float("inf"):
+            raise ValueError(f"lr={show(self.lr)}: must be above 0")
+        if not 0 <= self.warmup < 1:
+            raise ValueError(f"warmup={show(self.warmup)}: must be at least 0 and below 1")
+
+    def __call__(self, step: int) -> float:
+        warm = self.warmup * self.steps
+        if step < warm:
+            return self.lr * (step + 1) / (warm + 1)
+        part = (step - warm) / max(1.0, self.steps - warm)
+        return self.lr * SCHEDULES[self.name](min(part, 1.0))
