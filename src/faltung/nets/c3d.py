@@ -1,0 +1,57 @@
+"""C3D. Tran, Bourdev, Fergus, Torresani, Paluri: Learning spatiotemporal features with 3D
+convolutional networks, ICCV 2015, Figure 3.
+"""
+
+from collections.abc import Sequence
+
+from faltung.nets.blocks import convolved
+from faltung.nets.small import kept, scaled
+from faltung.nn.activation import ReLU
+from faltung.nn.conv import Linear
+from faltung.nn.layer import Layer
+from faltung.nn.norm import Dropout
+from faltung.nn.pool import MaxPool
+from faltung.nn.structure import Flatten, Sequential
+
+# Channels and convolutions of each stage; a pooling ends it.
+STAGES = ((64, 1), (128, 1), (256, 2), (512, 2), (512, 2))
+
+
+def c3d(
+    classes: int,
+    input_shape: Sequence[int],
+    *,
+    normalisation: str | None = None,
+    width: float = 1.0,
+    hidden: int | None = None,
+    dropout: float = 0.5,
+    halvings: int | None = None,
+) -> Layer:
+    """Eight convolutions 3x3x3, three linear layers. 79,991,015 parameters for 487 classes.
+
+    input_shape: (C, time, height, width); the first pooling keeps the time. normalisation: "none"
+    as in the paper, or "batch". Small volumes: `nets/small.py`, by height and width; there "batch"
+    is the default, and the two hidden layers have 512 units instead of 4096.
+    """
+    if len(input_shape) != 4:
+        raise ValueError(f"input_shape={tuple(input_shape)}: must be (C, time, height, width)")
+    time, *space = input_shape[1:]
+    halved = kept(space, 5, halvings)
+    full = all(halved)
+    chosen = normalisation or ("none" if full else "batch")
+    layers: list[Layer] = []
+    for stage, ((channels, count), pooled) in enumerate(zip(STAGES, halved, strict=True), 1):
+        for letter in "ab"[:count]:
+            name = f"conv{stage}{letter}" if count > 1 or stage < 3 else f"conv{stage}"
+            layers += convolved(scaled(channels, width), 3, chosen, padding="same", name=name)
+        if pooled:
+            kernel = (1 if stage == 1 or time < 2 else 2, 2, 2)
+            # The paper pads 7x7 to 8x8 here; so does every odd size, and nothing is lost.
+            odd = [0, *(size % 2 for size in space)]
+            layers.append(MaxPool(kernel, padding=[(0, o) for o in odd]))
+            time, space = time // kernel[0], [(size + 1) // 2 for size in space]
+    layers.append(Flatten())
+    for name in ("fc6", "fc7"):
+        features = hidden or scaled(4096 if full else 512, width)
+        layers += [Linear(features, name=name), ReLU(), Dropout(dropout)]
+    return Sequential(*layers, Linear(classes, name="fc8"))

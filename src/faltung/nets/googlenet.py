@@ -1,0 +1,117 @@
+"""GoogLeNet, Inception v1. Szegedy et al.: Going deeper with convolutions, CVPR 2015."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faltung.nets.blocks import one_of
+from faltung.nets.small import kept, scaled
+from faltung.nn.activation import ReLU
+from faltung.nn.conv import Conv, Linear
+from faltung.nn.layer import Layer
+from faltung.nn.norm import BatchNorm, Dropout, LocalResponseNorm
+from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
+from faltung.nn.structure import Auxiliary, Flatten, Parallel, Sequential
+
+# Table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection.
+MODULES = {
+    "3a": (64, 96, 128, 16, 32, 32),
+    "3b": (128, 128, 192, 32, 96, 64),
+    "4a": (192, 96, 208, 16, 48, 64),
+    "4b": (160, 112, 224, 24, 64, 64),
+    "4c": (128, 128, 256, 24, 64, 64),
+    "4d": (112, 144, 288, 32, 64, 64),
+    "4e": (256, 160, 320, 32, 128, 128),
+    "5a": (256, 160, 320, 32, 128, 128),
+    "5b": (384, 192, 384, 48, 128, 128),
+}
+HEADS = ("4a", "4d")  # modules that a second classifier follows
+NORMALISATIONS = ("batch", "lrn")
+
+
+def googlenet(
+    classes: int,
+    input_shape: Sequence[int],
+    *,
+    normalisation: str = "batch",
+    third: int | None = None,
+    auxiliary: bool | None = None,
+    width: float | None = None,
+    dropout: float = 0.4,
+    halvings: int | None = None,
+) -> Layer:
+    """Nine modules of four branches; in training two more classifiers on the way, weight 0.3.
+
+    normalisation: "lrn", local response normalisation after the stem, as in the paper (6,998,552
+    parameters at inference); "batch", batch normalisation after every convolution, as torchvision
+    has it (6,624,904, with its two classifiers 13,004,888). third: the kernel of the third branch,
+    5 as in the paper or 3, which torchvision has and "batch" therefore.
+
+    Small pictures: `nets/small.py`, of stem, its two poolings, and those before 4a and 5a; all nine
+    modules stay. auxiliary: the second classifiers; by default where they see at least 5x5.
+    width: a factor on all channels; by default 1, for pictures below 32x32 a quarter.
+    """
+    one_of("normalisation", normalisation, NORMALISATIONS)
+    space = input_shape[1:]
+    halved = kept(space, 5, halvings)
+    sizes = [-(-size // 2 ** sum(halved[:4])) for size in space]
+    if width is None:
+        width = 1.0 if min(space) >= 32 else 0.25
+    batch = normalisation == "batch"
+    parts = _Parts(batch, width, third or (3 if batch else 5), sizes)
+    layers = [*parts.stem(halved)]
+    with_heads = min(sizes) >= 5 if auxiliary is None else auxiliary
+    for name, numbers in MODULES.items():
+        if (name == "4a" and halved[3]) or (name == "5a" and halved[4]):
+            layers.append(MaxPool(2 if batch and name == "5a" else 3, 2, ceil=True))
+        layers.append(parts.module(numbers, f"inception{name}"))
+        if name in HEADS and with_heads:
+            layers.append(Auxiliary(parts.head(classes), 0.3, name=f"auxiliary{name}"))
+    return Sequential(*layers, GlobalAvgPool(), Dropout(dropout), Linear(classes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The parts of one variant. sizes: of the maps that the second classifiers get."""
+
+    batch: bool
+    width: float
+    third: int
+    sizes: Sequence[int]
+
+    def conv(self, channels: int, kernel: int, stride: int = 1) -> tuple[Layer, ...]:
+        made = Conv(
+            scaled(channels, self.width), kernel, stride, padding=kernel // 2, bias=not self.batch
+        )
+        return (made, BatchNorm(1e-3), ReLU()) if self.batch else (made, ReLU())
+
+    def stem(self, halved: Sequence[bool]) -> list[Layer]:
+        norm = [] if self.batch else [LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=1.0)]
+        pool = MaxPool(3, 2, ceil=True)
+        return [
+            *(self.conv(64, 7, 2) if halved[0] else self.conv(64, 3)),
+            *([pool] * halved[1]),
+            *norm,
+            *self.conv(64, 1),
+            *self.conv(192, 3),
+            *norm,
+            *([pool] * halved[2]),
+        ]
+
+    def module(self, numbers: Sequence[int], name: str) -> Layer:
+        """Figure 2b: four views of the same input, side by side."""
+        one, three_in, three, five_in, five, pool = numbers
+        return Parallel(
+            Sequential(*self.conv(one, 1), name="one"),
+            Sequential(*self.conv(three_in, 1), *self.conv(three, 3), name="three"),
+            Sequential(*self.conv(five_in, 1), *self.conv(five, self.third), name="five"),
+            Sequential(MaxPool(3, 1, padding=1), *self.conv(pool, 1), name="pool"),
+            name=name,
+        )
+
+    def head(self, classes: int) -> Layer:
+        """Section 5: what a second classifier is; on small maps one pooling takes the whole."""
+        pool = AvgPool(5, 3) if min(self.sizes) >= 5 else AvgPool(tuple(self.sizes))
+        hidden = Linear(scaled(1024, self.width))
+        return Sequential(
+            pool, *self.conv(128, 1), Flatten(), hidden, ReLU(), Dropout(0.7), Linear(classes)
+        )

@@ -1,0 +1,79 @@
+"""MobileNetV2. Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: inverted residuals and linear
+bottlenecks, CVPR 2018, Table 2.
+"""
+
+from collections.abc import Sequence
+
+from faltung.geometry.check import show
+from faltung.nets.blocks import convolved
+from faltung.nets.small import kept
+from faltung.nn.activation import ReLU6
+from faltung.nn.conv import Linear
+from faltung.nn.layer import Layer
+from faltung.nn.norm import Dropout
+from faltung.nn.pool import GlobalAvgPool
+from faltung.nn.structure import Residual, Sequential
+
+# Table 2: expansion t, channels c, blocks n, and whether the first of them halves.
+STAGES = (
+    (1, 16, 1, False),
+    (6, 24, 2, True),
+    (6, 32, 3, True),
+    (6, 64, 4, True),
+    (6, 96, 3, False),
+    (6, 160, 3, True),
+    (6, 320, 1, False),
+)
+
+
+def mobilenetv2(
+    classes: int,
+    input_shape: Sequence[int],
+    *,
+    width: float = 1.0,
+    dropout: float = 0.2,
+    halvings: int | None = None,
+) -> Layer:
+    """Seventeen inverted residuals: wide and depthwise inside, narrow and linear outside. 3,504,872
+    parameters.
+
+    width: the paper's multiplier on all channels. Small pictures: `nets/small.py`, of the first
+    convolution and four stages.
+    """
+    halved = list(kept(input_shape[1:], 5, halvings))
+    before = divisible(32 * width)
+    stride = 2 if halved.pop(0) else 1
+    layers = [*_conv(before, 3, stride=stride, padding=1, name="stem")]
+    for stage, (expansion, c, count, halves) in enumerate(STAGES, 1):
+        channels = divisible(c * width)
+        for i in range(count):
+            stride = 2 if i == 0 and halves and halved.pop(0) else 1
+            name = f"block{stage}_{i + 1}"
+            body = Sequential(*_inverted(before, channels, expansion, stride), name=name)
+            plain = stride == 1 and before == channels
+            layers.append(Residual(body, name=f"residual{stage}_{i + 1}") if plain else body)
+            before = channels
+    layers += _conv(divisible(1280 * max(1.0, width)), 1, name="last")
+    return Sequential(*layers, GlobalAvgPool(), Dropout(dropout), Linear(classes))
+
+
+def _inverted(before: int, after: int, expansion: int, stride: int) -> list[Layer]:
+    """Table 1 of the paper: expand, depthwise, project."""
+    inside = before * expansion
+    return [
+        *(_conv(inside, 1, name="expand") if expansion > 1 else ()),
+        *_conv(inside, 3, stride=stride, padding=1, groups=inside, name="depthwise"),
+        *convolved(after, 1, "batch", activation=None, name="project"),
+    ]
+
+
+def _conv(channels: int, kernel: int, **options: int | str) -> tuple[Layer, ...]:
+    return convolved(channels, kernel, "batch", activation=ReLU6(), **options)  # type: ignore[arg-type]
+
+
+def divisible(channels: float) -> int:
+    """The nearest multiple of 8, but never less than nine tenths of it."""
+    if not channels > 0:
+        raise ValueError(f"width: must be above 0, makes {show(channels)} channels")
+    made = max(8, int(channels + 4) // 8 * 8)
+    return made + 8 if made < 0.9 * channels else made

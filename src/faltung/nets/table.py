@@ -1,0 +1,248 @@
+"""THE table of networks: a row is its function, its paper and what is known of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
+
+from faltung.geometry.check import integers, show, whole
+from faltung.graph.value import Graph
+from faltung.nets.alexnet import alexnet
+from faltung.nets.c3d import c3d
+from faltung.nets.googlenet import googlenet
+from faltung.nets.lenet5 import lenet5
+from faltung.nets.mobilenetv2 import mobilenetv2
+from faltung.nets.resnet import resnet3d18, resnet18, resnet50
+from faltung.nets.tcn import tcn
+from faltung.nets.textcnn import textcnn
+from faltung.nets.unet import unet
+from faltung.nets.vgg16 import vgg16
+from faltung.nn import build
+from faltung.nn.layer import Layer
+
+# What a network is given; "maps": a picture, and it says a class for every position.
+KINDS = ("pictures", "text", "series", "volumes", "maps")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A network of the field.
+
+    function: (classes, input_shape, **options) -> Layer. parameters: the published number, with
+    ``input_shape``, ``classes`` and ``options``, where the form of today has another. any_rank: it
+    can be built for inputs of another rank too.
+    """
+
+    function: Callable[..., Layer]
+    title: str
+    authors: str
+    year: int
+    kind: str
+    input_shape: tuple[int, ...]
+    classes: int
+    parameters: int
+    options: Mapping[str, Any] = field(default_factory=dict)
+    any_rank: bool = False
+
+    @property
+    def rank(self) -> int:
+        """Axes of space, or of time."""
+        return 1 if self.kind == "text" else len(self.input_shape) - 1
+
+    def arguments(self) -> dict[str, Any]:
+        """The options of the function and their defaults."""
+        every = signature(self.function).parameters.values()
+        return {p.name: p.default for p in every if p.kind is p.KEYWORD_ONLY}
+
+
+NETS: dict[str, Row] = {
+    "lenet5": Row(
+        lenet5,
+        "Gradient-based learning applied to document recognition",
+        "LeCun, Bottou, Bengio, Haffner",
+        1998,
+        "pictures",
+        (1, 32, 32),
+        10,
+        61_706,
+        any_rank=True,
+    ),
+    "alexnet": Row(
+        alexnet,
+        "ImageNet classification with deep convolutional neural networks",
+        "Krizhevsky, Sutskever, Hinton",
+        2012,
+        "pictures",
+        (3, 224, 224),
+        1000,
+        60_965_224,
+        {"paper": True},
+        any_rank=True,
+    ),
+    "vgg16": Row(
+        vgg16,
+        "Very deep convolutional networks for large-scale image recognition",
+        "Simonyan, Zisserman",
+        2014,
+        "pictures",
+        (3, 224, 224),
+        1000,
+        138_357_544,
+        any_rank=True,
+    ),
+    "googlenet": Row(
+        googlenet,
+        "Going deeper with convolutions",
+        "Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich",
+        2014,
+        "pictures",
+        (3, 224, 224),
+        1000,
+        6_998_552,
+        {"normalisation": "lrn"},
+        any_rank=True,
+    ),
+    "resnet18": Row(
+        resnet18,
+        "Deep residual learning for image recognition",
+        "He, Zhang, Ren, Sun",
+        2015,
+        "pictures",
+        (3, 224, 224),
+        1000,
+        11_689_512,
+        any_rank=True,
+    ),
+    "resnet50": Row(
+        resnet50,
+        "Deep residual learning for image recognition",
+        "He, Zhang, Ren, Sun",
+        2015,
+        "pictures",
+        (3, 224, 224),
+        1000,
+        25_557_032,
+        any_rank=True,
+    ),
+    "mobilenetv2": Row(
+        mobilenetv2,
+        "MobileNetV2: inverted residuals and linear bottlenecks",
+        "Sandler, Howard, Zhu, Zhmoginov, Chen",
+        2018,
+        "pictures",
+        (3, 224, 224),
+        1000,
+        3_504_872,
+        any_rank=True,
+    ),
+    "textcnn": Row(
+        textcnn,
+        "Convolutional neural networks for sentence classification",
+        "Kim",
+        2014,
+        "text",
+        (56,),
+        2,
+        5_990_402,
+    ),
+    "tcn": Row(
+        tcn,
+        "An empirical evaluation of generic convolutional and recurrent networks for sequence "
+        "modeling",
+        "Bai, Kolter, Koltun",
+        2018,
+        "series",
+        (1, 784),
+        10,
+        66_510,
+        {"levels": 8, "normalisation": "none"},
+    ),
+    "c3d": Row(
+        c3d,
+        "Learning spatiotemporal features with 3D convolutional networks",
+        "Tran, Bourdev, Fergus, Torresani, Paluri",
+        2015,
+        "volumes",
+        (3, 16, 112, 112),
+        487,
+        79_991_015,
+    ),
+    "resnet3d18": Row(
+        resnet3d18,
+        "A closer look at spatiotemporal convolutions for action recognition",
+        "Tran, Wang, Torresani, Ray, LeCun, Paluri",
+        2018,
+        "volumes",
+        (3, 16, 112, 112),
+        400,
+        33_371_472,
+    ),
+    "unet": Row(
+        unet,
+        "U-Net: convolutional networks for biomedical image segmentation",
+        "Ronneberger, Fischer, Brox",
+        2015,
+        "maps",
+        (1, 572, 572),
+        2,
+        31_030_658,
+        any_rank=True,
+    ),
+}
+
+# Other names by which they are asked for.
+ALIASES = {"inception": "googlenet", "inceptionv1": "googlenet", "lenet": "lenet5"}
+
+
+def row(name: str) -> Row:
+    """The row of a network. ValueError: there is none of this name."""
+    found = NETS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
+    if found is None:
+        raise ValueError(f"net={show(name)}: must be one of {', '.join(NETS)}")
+    return found
+
+
+def get(
+    name: str,
+    *,
+    classes: int | None = None,
+    input_shape: Sequence[int] | None = None,
+    **options: Any,
+) -> Layer:
+    """The network of this name, for samples of ``input_shape``, (C, *space), of text (words,).
+
+    What is not given is as in the paper's own experiment. ValueError, TypeError: an unknown network
+    or option, a shape of another rank.
+    """
+    found = row(name)
+    classes = whole("classes", found.classes if classes is None else classes, 1)
+    shape = found.input_shape if input_shape is None else integers("input_shape", input_shape)
+    if not shape or min(shape) < 1:
+        raise ValueError(f"input_shape={shape}: must be (C, *space), all at least 1")
+    same = len(shape) == len(found.input_shape)
+    if not same and not (found.any_rank and len(shape) > 1):
+        form = (
+            "(words,)" if found.kind == "text" else f"(C, *space) with {found.rank} axes of space"
+        )
+        raise ValueError(f"input_shape={shape}: must be {form} for {name}")
+    known = found.arguments()
+    for option in options:
+        if option not in known:
+            raise TypeError(f"{option}={show(options[option])}: {name} takes {', '.join(known)}")
+    return found.function(classes, shape, **options)
+
+
+def graph(
+    name: str,
+    *,
+    classes: int | None = None,
+    input_shape: Sequence[int] | None = None,
+    training: bool = False,
+    dtype: str = "float32",
+    **options: Any,
+) -> Graph:
+    """The graph of the network that `get` gives."""
+    found = row(name)
+    net = get(name, classes=classes, input_shape=input_shape, **options)
+    shape = found.input_shape if input_shape is None else input_shape
+    return build(net, shape, dtype=dtype, training=training, tokens=found.kind == "text")

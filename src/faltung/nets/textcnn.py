@@ -1,0 +1,45 @@
+"""A convolutional network for sentences. Kim: Convolutional neural networks for sentence
+classification, EMNLP 2014.
+"""
+
+from collections.abc import Sequence
+
+from faltung.nn.activation import ReLU
+from faltung.nn.conv import Conv, Linear
+from faltung.nn.layer import Layer
+from faltung.nn.norm import Dropout
+from faltung.nn.pool import MaxPool
+from faltung.nn.structure import Embedding, Flatten, Parallel, Sequential
+
+
+def textcnn(
+    classes: int,
+    input_shape: Sequence[int],
+    *,
+    vocabulary: int = 18_765,
+    features: int = 300,
+    widths: Sequence[int] = (3, 4, 5),
+    maps: int = 100,
+    padding_index: int | None = 0,
+    dropout: float = 0.5,
+) -> Layer:
+    """Word vectors; windows of 3, 4 and 5 words with 100 maps each; of each map the maximum over
+    time; dropout; a linear layer. With the vocabulary of MR (Table 1) 5,990,402 parameters.
+
+    input_shape: (words,), at least as many as the widest window; shorter sentences are filled with
+    the word ``padding_index``.
+    """
+    if len(input_shape) != 1:
+        raise ValueError(f"input_shape={tuple(input_shape)}: must be (words,)")
+    (words,) = input_shape
+    windows = (
+        Sequential(Conv(maps, h), ReLU(), MaxPool(max(1, words - h + 1)), name=f"window{h}")
+        for h in widths
+    )
+    return Sequential(
+        Embedding(vocabulary, features, padding_index),
+        Parallel(*windows, name="windows"),
+        Flatten(),
+        Dropout(dropout),
+        Linear(classes),
+    )

@@ -1,0 +1,57 @@
+"""U-Net. Ronneberger, Fischer, Brox: U-Net: convolutional networks for biomedical image
+segmentation, MICCAI 2015.
+"""
+
+from collections.abc import Sequence
+
+from faltung.nets.blocks import convolved
+from faltung.nets.small import kept, scaled
+from faltung.nn.conv import Conv, ConvTranspose
+from faltung.nn.layer import Layer
+from faltung.nn.norm import Dropout
+from faltung.nn.pool import MaxPool
+from faltung.nn.structure import Identity, Parallel, Sequential
+
+
+def unet(
+    classes: int,
+    input_shape: Sequence[int],
+    *,
+    width: float = 1.0,
+    normalisation: str = "none",
+    padding_mode: str | Sequence[str] = "zeros",
+    dropout: float = 0.5,
+    halvings: int | None = None,
+) -> Layer:
+    """A class for every position: down four times, up again, at each size with what was there
+    before. 31,030,658 parameters for one channel and two classes.
+
+    Convolutions are padded, with ``padding_mode`` (one for each axis: a globe is circular in
+    longitude alone), so that the output has the size of the input; the paper crops. Any size and
+    any rank: odd sizes are pooled up and cut again. Small inputs: `nets/small.py`, of four
+    halvings; at the bottom are one convolution pair and ``dropout``.
+    """
+    depth = sum(kept(input_shape[1:], 4, halvings))
+    channels = [scaled(64 * 2**level, width) for level in range(depth + 1)]
+
+    def pair(level: int) -> list[Layer]:
+        one = convolved(
+            channels[level], 3, normalisation, padding="same", padding_mode=padding_mode
+        )
+        return [*one, *one]
+
+    def floor(level: int, sizes: Sequence[int]) -> list[Layer]:
+        """What lies at this level and below it."""
+        if level == depth:
+            return [*pair(level), Dropout(dropout)]
+        below = [-(-size // 2) for size in sizes]
+        cut = [(0, size % 2) for size in sizes]
+        down = Sequential(
+            MaxPool(2, ceil=True),
+            *floor(level + 1, below),
+            ConvTranspose(channels[level], 2, 2, padding=cut, name="up"),
+            name="down",
+        )
+        return [*pair(level), Parallel(Identity(), down, name=f"level{level + 2}"), *pair(level)]
+
+    return Sequential(*floor(0, input_shape[1:]), Conv(classes, 1, name="classes"))
