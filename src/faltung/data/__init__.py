@@ -1,0 +1,1 @@
+"""From what is on disk to arrays for training: sources, readers, augmentation, batches."""

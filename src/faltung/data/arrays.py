@@ -1,0 +1,106 @@
+"""`.npz` files with x and y, and perhaps `classes`, `names` and `kind`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.data.arrange import arrange, guess_kind
+from faltung.data.names import as_word, number_classes, printable
+from faltung.data.npy import read_npz
+from faltung.data.options import Options
+from faltung.data.source import ArraySource
+
+Array = npt.NDArray[Any]
+
+
+def matches(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".npz"
+
+
+def open_npz(path: Path, options: Options) -> ArraySource:
+    """x: (n, ...) numbers, see `arrange`. y: labels (ints, or words), or floats (n,) or (n, k).
+
+    The classes are all labels that occur, in order, unless the file has `classes`: then labels are
+    their numbers. ValueError.
+    """
+    where = printable(path.name)
+    found = read_npz(path, where, ("x", "y", "classes", "names", "kind"))
+    for name in ("x", "y"):
+        if name not in found:
+            raise ValueError(f"{where}: has no array called {name!r}")
+    kind = options.kind or (str(found["kind"].item()) if _one(found.get("kind")) else None)
+    x = found["x"]
+    kind = kind or guess_kind(x, f"{where}: x")
+    if options.size is not None:
+        raise ValueError(f"size={options.size}: is for pictures and volumes in files, not arrays")
+    names = found.get("names")
+    return labelled(
+        arrange(x, kind, options.channels, f"{where}: x"),
+        found["y"],
+        where,
+        options,
+        kind=kind,
+        own=tuple(map(printable, found["classes"].ravel())) if "classes" in found else None,
+        names=None if names is None else tuple(printable(name) for name in names.ravel()),
+    )
+
+
+def labelled(
+    x: Array,
+    y: Array,
+    where: str,
+    options: Options,
+    *,
+    kind: str,
+    own: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+) -> ArraySource:
+    """Samples and targets of a file as a source. `own`: the file's names of the labels 0, 1, ..."""
+    if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
+        y = y[:, 0]
+    if len(x) != len(y):
+        raise ValueError(f"{where}: {len(x)} samples have {len(y)} targets")
+    if not len(x):
+        raise ValueError(f"{where}: holds no sample")
+    if y.dtype.kind == "f":
+        if options.classes is not None:
+            raise ValueError(f"{where}: has numbers as targets where labels are wanted")
+        return ArraySource(x, y, kind=kind, names=names, where=f"{where}: ")
+    if y.ndim != 1 or y.dtype.kind not in "buiU":
+        raise ValueError(f"{where}: y of shape {y.shape}, {y.dtype} is neither labels nor numbers")
+    numbers, classes = _labels(y, where, options.classes, own)
+    return ArraySource(
+        x,
+        numbers,
+        classes=classes,
+        kind=kind,
+        names=names,
+        partial=options.classes is not None,
+        where=f"{where}: ",
+    )
+
+
+def _labels(
+    y: Array, where: str, wanted: Sequence[str] | None, own: Sequence[str] | None
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Labels (n,) from 0, and the names of the classes."""
+    values, place = np.unique(y, return_inverse=True)
+    if own is not None and y.dtype.kind != "U":
+        outside = values[(values < 0) | (values >= len(own))]
+        if outside.size:
+            number = int(np.flatnonzero(y == outside[0])[0])
+            raise ValueError(
+                f"{where}: y[{number}]={outside[0]}: must be a label of the {len(own)} classes"
+            )
+        words = [own[int(value)] for value in values]
+    else:
+        words = [as_word(value) for value in values]
+    every = wanted if wanted is not None else own
+    return number_classes([words[i] for i in place.reshape(-1)], f"{where}: y", every)
+
+
+def _one(array: Array | None) -> bool:
+    return array is not None and array.size == 1

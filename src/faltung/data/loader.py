@@ -1,0 +1,107 @@
+"""Batches of a source, epoch by epoch, read beside training and the same whenever they are asked
+for.
+"""
+
+from collections.abc import Iterator
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.data.ahead import ahead as run_ahead
+from faltung.data.augment import Augment
+from faltung.data.seeds import AUGMENT, ORDER, generator, permutation
+from faltung.data.source import Source
+from faltung.data.standard import Standard
+from faltung.geometry.check import show, whole
+
+# Bytes of a batch in memory, float32, above which making it ahead is worth the hand-over.
+LARGE = 1 << 20
+
+
+class Batch(NamedTuple):
+    """`x`: float32 (k, *shape) (int64 for text), one's own to change. `y`: the targets. `indices`:
+    int64 (k,), the samples' numbers in the source.
+    """
+
+    x: npt.NDArray[Any]
+    y: npt.NDArray[Any]
+    indices: npt.NDArray[np.int64]
+
+
+class Loader:
+    """`source` in batches of `batch` samples; the last is smaller, or left out with `drop_last`.
+
+    Order and augmentation depend on the seed, the epoch and the number of the batch, and on nothing
+    that was read before: training that goes on in the middle of an epoch gets the same batches.
+    Samples are augmented, then standardised. Up to `ahead` batches are made in a thread before they
+    are asked for, where that pays: if samples are in files, or batches large. ``ahead=0``: never.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        batch: int,
+        *,
+        seed: int,
+        shuffle: bool = True,
+        augment: Augment | None = None,
+        standard: Standard | None = None,
+        drop_last: bool = False,
+        ahead: int = 2,
+    ) -> None:
+        self.source = source
+        self.batch = whole("batch", batch, 1)
+        self.seed = whole("seed", seed, 0)
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.ahead = whole("ahead", ahead, 0)
+        if not len(source):
+            raise ValueError("source: holds no sample")
+        if drop_last and len(source) < self.batch:
+            raise ValueError(
+                f"batch={batch}: more than the {len(source)} samples, and drop_last leaves out "
+                "what is smaller"
+            )
+        if standard is not None and len(standard.mean) != source.shape[0]:
+            raise ValueError(
+                f"standard: has {len(standard.mean)} channels, the source {source.shape[0]}"
+            )
+        if augment is not None:
+            augment.check(source.kind, source.shape)
+        if source.kind == "text" and standard is not None:
+            raise ValueError("standard: words have no mean")
+        self.augment, self.standard = augment or None, standard
+        large = 4 * self.batch * prod(source.shape) >= LARGE
+        self.threaded = self.ahead > 0 and (source.lazy or large)
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        whole_ones, rest = divmod(len(self.source), self.batch)
+        return whole_ones + (rest > 0 and not self.drop_last)
+
+    def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of epoch `number`, from batch `start` on. Close it to stop early."""
+        number, start = whole("number", number, 0), whole("start", start, 0)
+        if start > len(self):
+            raise ValueError(f"start={show(start)}: an epoch has {len(self)} batches")
+        if self.threaded:
+            return run_ahead(lambda: self._batches(number, start), self.ahead)
+        return self._batches(number, start)
+
+    def _batches(self, number: int, start: int) -> Iterator[Batch]:
+        count = len(self.source)
+        order = permutation(count, self.seed, ORDER, number) if self.shuffle else np.arange(count)
+        for i in range(start, len(self)):
+            chosen = order[i * self.batch : (i + 1) * self.batch]
+            yield self._make(chosen, number, i)
+
+    def _make(self, chosen: npt.NDArray[np.int64], epoch: int, number: int) -> Batch:
+        x = self.source.read(chosen)
+        if self.augment is not None:
+            random = generator(self.seed, AUGMENT, epoch, number)
+            unit = 1.0 if self.standard is None else self.standard.std
+            x = self.augment(x, random, unit)
+        if self.standard is not None:
+            x = self.standard(x)
+        return Batch(x, self.source.targets[chosen], chosen)

@@ -1,0 +1,78 @@
+"""NumPy's own files, `.npy` and `.npz`, read with the suspicion that a stranger's file deserves.
+
+No pickles. The shape in a header is compared with the length of what follows before memory is asked
+for; NumPy's reader would ask first.
+"""
+
+import io
+import zipfile
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.data.guard import check_unpacked, complaints, empty, fill, regular
+
+Array = npt.NDArray[Any]
+HEADER = 1 << 16  # bytes that the header of a plain array may take; NumPy writes 128
+
+
+def read_npy(path: Path, where: str) -> Array:
+    """The array of a `.npy` file: ValueError."""
+    length = regular(path, where)
+    with complaints(where), path.open("rb") as file:
+        return _array(file, length, where)
+
+
+def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]:
+    """Those arrays of a `.npz` file that are called one of `names`: ValueError."""
+    length = regular(path, where)
+    with complaints(where), zipfile.ZipFile(path) as archive:
+        members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
+        listed = {info.filename.removesuffix(".npy"): info for info in members}
+        wanted = {name: listed[name] for name in names if name in listed}
+        for name, info in wanted.items():
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise ValueError(f"{where}: {name} is packed in a way that NumPy does not write")
+        # Members can lie over each other: what counts is their sum against the whole file.
+        check_unpacked(sum(info.file_size for info in wanted.values()), length, where)
+        found = {}
+        for name, info in wanted.items():
+            with archive.open(info) as file:
+                found[name] = _array(file, info.file_size, f"{where}: {name}")
+        return found
+
+
+def _array(file: IO[bytes], length: int, where: str) -> Array:
+    """One array of a stream that claims to hold `length` bytes."""
+    shape, by_columns, dtype = _header(file)
+    if dtype.kind not in "buifU" or not dtype.itemsize:
+        raise ValueError(f"{where}: dtype {dtype} is neither numbers nor text")
+    claimed = prod(shape) * dtype.itemsize
+    if not 0 <= claimed <= length:
+        raise ValueError(f"{where}: claims {shape} of {dtype}, but has {length:,} bytes")
+    flat = empty((prod(shape),), dtype, where)
+    if claimed:
+        fill(file, flat, where)
+    array = flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
+    return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether by columns, and dtype, parsed by NumPy once it is known to be short."""
+    start = file.read(8)
+    version = np.lib.format.read_magic(io.BytesIO(start))
+    readers = {
+        (1, 0): (2, np.lib.format.read_array_header_1_0),
+        (2, 0): (4, np.lib.format.read_array_header_2_0),
+    }
+    if version not in readers:
+        raise ValueError(f"version {version} of NumPy's format is for structures")
+    width, read = readers[version]
+    size = file.read(width)
+    length = int.from_bytes(size, "little")
+    if length > HEADER:
+        raise ValueError(f"its header claims {length:,} bytes")
+    return read(io.BytesIO(size + file.read(length)), max_header_size=HEADER)

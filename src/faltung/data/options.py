@@ -1,0 +1,49 @@
+"""What people may say about data when they open it; every reader takes the same."""
+
+from dataclasses import dataclass
+
+from faltung.data.names import class_list
+from faltung.data.source import AXES
+from faltung.geometry.check import integer, integers, show, whole
+
+
+@dataclass(frozen=True)
+class Options:
+    """`strict`: what would be skipped is an error. `kind`: a key of `AXES`; None finds it out.
+
+    `size`: the space that every sample is brought to, one number for all axes or one for each; None
+    takes them as they are. `channels`: how many every sample gets or has; None finds it out.
+    `classes`: the only classes that may occur, in their order, and not all of them need to; None
+    takes those that are there.
+    """
+
+    strict: bool = False
+    kind: str | None = None
+    size: int | tuple[int, ...] | None = None
+    channels: int | None = None
+    classes: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.strict, bool):
+            raise TypeError(f"strict={show(self.strict)}: must be True or False")
+        if self.kind is not None and self.kind not in AXES:
+            raise ValueError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
+        if self.size is not None:
+            one = integer(self.size)
+            size = one if one is not None else integers("size", self.size)
+            if min((size,) if isinstance(size, int) else size, default=0) < 1:
+                raise ValueError(f"size={show(self.size)}: must be at least 1 along every axis")
+            object.__setattr__(self, "size", size)
+        if self.channels is not None:
+            object.__setattr__(self, "channels", whole("channels", self.channels, 1))
+        if self.classes is not None:
+            object.__setattr__(self, "classes", class_list(self.classes))
+
+    def space(self, rank: int) -> tuple[int, ...] | None:
+        """`size` as one number for each of `rank` axes: ValueError."""
+        if self.size is None:
+            return None
+        space = (self.size,) * rank if isinstance(self.size, int) else self.size
+        if len(space) != rank:
+            raise ValueError(f"size={space}: must be one number or {rank}")
+        return space

@@ -1,0 +1,30 @@
+"""Chance that can be repeated: a draw is named by a seed and a place, not by what came before.
+
+A resumed run needs batch 17 of epoch 4 without having drawn the batches before it.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.geometry.check import whole
+
+# What a draw is for, the first number of its place.
+SPLIT, ORDER, AUGMENT = range(3)
+
+
+def _bits(seed: int, place: tuple[int, ...]) -> np.random.Philox:
+    return np.random.Philox(np.random.SeedSequence(whole("seed", seed, 0), spawn_key=place))
+
+
+def generator(seed: int, *place: int) -> np.random.Generator:
+    """The generator of one place, e.g. (AUGMENT, epoch, batch), independent of all others."""
+    return np.random.Generator(_bits(seed, place))
+
+
+def permutation(count: int, seed: int, *place: int) -> npt.NDArray[np.int64]:
+    """0 .. count - 1 in a random order, the order of `count` random words.
+
+    Words of a bit generator are the same in every release of NumPy; `Generator.permutation` is not
+    promised to be (NEP 19), and an old run should be repeatable.
+    """
+    return np.argsort(_bits(seed, place).random_raw(count), kind="stable").astype(np.int64)

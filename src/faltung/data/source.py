@@ -1,0 +1,265 @@
+"""`Source`: samples and what they are, wherever they lie; arrays as a source; parts of a source."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.data.guard import BLOCK
+from faltung.data.names import class_list, listing, printable
+from faltung.data.seeds import SPLIT, permutation
+from faltung.geometry.check import show
+
+Array = npt.NDArray[Any]
+Indices = Sequence[int] | npt.NDArray[np.int64]
+
+# What a sample can be, and how many axes it has: channels and space, or one axis alone.
+AXES = {"picture": 3, "series": 2, "volume": 4, "text": 1, "table": 1}
+# Whole numbers that stand for 0..1 in a picture, and the one that stands for 1.
+WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
+
+
+class Source(Protocol):
+    """Samples in memory or in files, numbered from 0, each with its target.
+
+    `kind`: a key of `AXES`. `shape`: that of one sample, (channels, *space), or (length,) of a
+    text, or (features,) of a row of a table. `classes`: names of the labels; None for numbers.
+    `targets`: int64 (n,) labels or float32 (n, k) numbers, k = 0 if nothing is known. `names`: what
+    a report calls the samples. `skipped`: what was left out, and why, a line each. `lazy`: whether
+    `read` opens files.
+    """
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+    @property
+    def targets(self) -> Array: ...
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def skipped(self) -> tuple[str, ...]: ...
+    @property
+    def lazy(self) -> bool: ...
+    def __len__(self) -> int: ...
+    def read(self, indices: Indices) -> Array:
+        """float32 (k, *shape), int64 for text: an array that the caller may change."""
+        ...
+
+
+class ArraySource:
+    """Arrays as a source. The arrays are kept, not copied, where their dtype allows it.
+
+    x: (n, channels, *space), (n, length) whole numbers with ``kind="text"``, (n, features) of a
+    table. y: labels (n,) from 0, or numbers (n,) or (n, k); without it nothing is known. `classes`:
+    names of the labels, each with a sample unless `partial`. `kind`: by default what the number of
+    axes says. `scale`: what x is divided by when it is read; by default 255 or 65535 for pictures
+    of 8 or 16 bits, else 1. `where`: what messages say before "x" and "y".
+    """
+
+    lazy = False
+
+    def __init__(
+        self,
+        x: npt.ArrayLike,
+        y: npt.ArrayLike | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+        kind: str | None = None,
+        names: Sequence[str] | None = None,
+        skipped: Sequence[str] = (),
+        scale: float | None = None,
+        partial: bool = False,
+        where: str = "",
+    ) -> None:
+        array = np.asarray(x)
+        self.kind = _kind(array, kind, f"{where}x")
+        if not array.size:
+            raise ValueError(f"{where}x.shape={array.shape}: holds no sample")
+        if names is not None and len(names) != len(array):
+            raise ValueError(f"names: there are {len(names)} for {len(array)} samples")
+        standard = WHITE.get(array.dtype, 1.0) if self.kind == "picture" else 1.0
+        self._scale = _scale(standard if scale is None else scale, self.kind)
+        self._x = _stored(array, self.kind, f"{where}x", names)
+        self.shape = self._x.shape[1:]
+        if y is None:
+            y = np.empty((len(array), 0), np.float32)
+        self.targets, self.classes = _targets(
+            np.asarray(y), len(array), classes, partial, f"{where}y"
+        )
+        self.skipped = tuple(skipped)
+        self._names = names
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        return self._names if self._names is not None else tuple(map(str, range(len(self))))
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def read(self, indices: Indices) -> Array:
+        taken: Array = np.take(self._x, np.asarray(indices, np.int64), axis=0)
+        if taken.dtype in (np.float32, np.int64) and self._scale == 1:
+            return taken
+        return np.asarray(np.divide(taken, self._scale, dtype=np.float32))
+
+
+class Subset:
+    """Some samples of a source, in a given order, under their own names."""
+
+    def __init__(self, source: Source, indices: Indices) -> None:
+        chosen = np.asarray(indices)
+        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+            raise TypeError(f"indices={show(indices)}: must be a sequence of ints")
+        outside = chosen[(chosen < 0) | (chosen >= len(source))]
+        if outside.size:
+            raise ValueError(f"indices: {outside[0]} is not in 0..{len(source) - 1}")
+        self.source, self.indices = source, chosen.astype(np.int64)
+        self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
+        self.targets: Array = source.targets[self.indices]
+        self.skipped, self.lazy = source.skipped, source.lazy
+
+    @cached_property
+    def names(self) -> Sequence[str]:
+        every = self.source.names
+        return tuple(every[i] for i in self.indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def read(self, indices: Indices) -> Array:
+        return self.source.read(self.indices[np.asarray(indices, np.int64)])
+
+
+def subset(source: Source, indices: Indices) -> Subset:
+    """The samples `indices` of a source: TypeError, ValueError."""
+    return Subset(source, indices)
+
+
+def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset, Subset]:
+    """A part to train on and `fraction` of the samples held out, chosen by `seed` alone.
+
+    Of each class the same fraction, rounded, but at least one sample on either side: ValueError for
+    a class with one sample. The parts keep the order of the source.
+    """
+    if isinstance(fraction, bool) or not isinstance(fraction, int | float):
+        raise TypeError(f"fraction={show(fraction)}: must be a number")
+    if not 0 < fraction < 1:
+        raise ValueError(f"fraction={fraction}: must lie between 0 and 1")
+    order = permutation(len(source), seed, SPLIT)
+    held = np.zeros(len(source), bool)
+    for group, name in _groups(source):
+        count = int(group.sum())
+        if count == 1:
+            raise ValueError(f"{name} has one sample: a split needs at least two")
+        some = min(max(round(fraction * count), 1), count - 1)
+        held[order[group[order]][:some]] = True
+    return Subset(source, np.flatnonzero(~held)), Subset(source, np.flatnonzero(held))
+
+
+def _groups(source: Source) -> list[tuple[npt.NDArray[np.bool_], str]]:
+    """What is split evenly: a mask (n,) for each class that occurs, or one for all samples."""
+    if source.classes is None:
+        return [(np.ones(len(source), bool), "data")]
+    labels = source.targets
+    return [(labels == i, f"class {printable(source.classes[i])}") for i in np.unique(labels)]
+
+
+def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -> None:
+    """ValueError names the first sample (along axis 0) that holds NaN or an infinite value."""
+    if array.dtype.kind != "f":
+        return
+    step = max(1, BLOCK // max(array[:1].nbytes, 1))
+    for start in range(0, len(array), step):
+        rows = array[start : start + step].reshape(len(array[start : start + step]), -1)
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
+        if bad.size:
+            what = "NaN" if np.isnan(rows[bad[0]]).any() else "an infinite value"
+            number = start + int(bad[0])
+            raise ValueError(f"{where}: sample {names[number] if names else number} holds {what}")
+
+
+def _kind(array: Array, kind: str | None, where: str) -> str:
+    if kind is None:
+        kind = next((k for k, n in AXES.items() if n + 1 == array.ndim and k != "text"), None)
+        if kind is None:
+            raise ValueError(f"{where}.shape={array.shape}: must be (samples, channels, *space)")
+    if kind not in AXES:
+        raise ValueError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")
+    if array.ndim != AXES[kind] + 1:
+        raise ValueError(
+            f"{where}.shape={array.shape}: must have {AXES[kind] + 1} axes for kind={kind!r}"
+        )
+    return kind
+
+
+def _scale(value: float, kind: str) -> np.float32:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
+        raise ValueError(f"scale={show(value)}: must be a number above 0")
+    if kind == "text" and value != 1:
+        raise ValueError(f"scale={value}: text is not scaled")
+    return np.float32(value)
+
+
+def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) -> Array:
+    """x as it is kept: float32, int64 for text, or short whole numbers to be converted on reading;
+    finite.
+    """
+    if kind == "text":
+        if array.dtype.kind not in "iu":
+            raise TypeError(f"{where}.dtype={array.dtype}: text must be whole numbers of its words")
+        if array.min() < 0:
+            raise ValueError(f"{where}: the number of a word must be at least 0")
+        return np.ascontiguousarray(array, np.int64)
+    if array.dtype.kind not in "buif":
+        raise TypeError(f"{where}.dtype={array.dtype}: must be real numbers")
+    if array.dtype in WHITE:
+        return np.ascontiguousarray(array)
+    check_finite(array, where, names)
+    with np.errstate(over="ignore"):
+        stored = np.ascontiguousarray(array, np.float32)
+    if array.dtype != np.float32:
+        check_finite(stored, f"{where} as float32", names)
+    return stored
+
+
+def _targets(
+    y: Array, count: int, classes: Sequence[str] | None, partial: bool, where: str
+) -> tuple[Array, tuple[str, ...] | None]:
+    """Labels int64 (n,) and the names of the classes, or numbers float32 (n, k) and None."""
+    if y.shape[:1] != (count,) or y.ndim > 2:
+        raise ValueError(f"{where}.shape={y.shape}: must be ({count},) or ({count}, k), as x")
+    if y.dtype.kind not in "buif":
+        raise TypeError(f"{where}.dtype={y.dtype}: must be labels (ints) or numbers")
+    if y.dtype.kind == "f":
+        if classes is not None:
+            raise TypeError(f"{where}.dtype={y.dtype}: labels of classes must be ints")
+        numbers = y.reshape(count, -1).astype(np.float32)
+        check_finite(numbers, where)
+        return numbers, None
+    if y.ndim == 2 and y.shape[1] != 1:
+        raise ValueError(
+            f"{where}.shape={y.shape}: labels must be ({count},); numbers must be floats"
+        )
+    labels = y.reshape(count).astype(np.int64)
+    most = int(labels.max())
+    names = class_list(classes) if classes is not None else None
+    least = int(labels.min())
+    if names is not None and most >= len(names):
+        number = int(np.argmax(labels))
+        raise ValueError(f"{where}[{number}]={most}: must be a label below {len(names)}")
+    if least < 0:
+        raise ValueError(f"{where}[{int(np.argmin(labels))}]={least}: a label must be at least 0")
+    if names is None and most >= count:
+        raise ValueError(
+            f"{where}[{int(np.argmax(labels))}]={most}: labels must be 0, 1, ... without gap"
+        )
+    names = names or tuple(map(str, range(most + 1)))
+    missing = np.setdiff1d(np.arange(len(names)), labels)
+    if missing.size and not partial:
+        raise ValueError(f"{where}: no sample of class {listing([names[i] for i in missing])}")
+    return labels, names

@@ -1,0 +1,99 @@
+"""Mean and spread of each channel, taken from the training part and kept with the run.
+
+Prediction must subtract and divide by exactly what training did, so they are data, not something
+that is found anew.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.data.source import Source
+from faltung.geometry.check import show
+
+# Samples that are enough to know the mean and spread of a channel, where reading means decoding.
+ENOUGH = 4096
+BATCH = 256
+
+
+@dataclass(frozen=True)
+class Standard:
+    """``(x - mean) / std``, one number for each channel; called with float32 (n, channels, ...)."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.mean or len(self.mean) != len(self.std):
+            raise ValueError(f"mean, std: have {len(self.mean)} and {len(self.std)} channels")
+        if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
+            raise ValueError(f"std={show(self.std)}: must be finite and above 0, as mean finite")
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """A new array; each value depends on its own sample alone."""
+        if x.ndim < 2 or x.shape[1] != len(self.mean):
+            raise ValueError(f"x.shape={x.shape}: must be (n, {len(self.mean)}, ...)")
+        mean, std = self._columns(x.ndim)
+        out = np.subtract(x, mean, dtype=np.float32)
+        return np.asarray(np.divide(out, std, out=out))
+
+    def undo(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Values as they were, for pictures in a report."""
+        mean, std = self._columns(x.ndim)
+        return np.asarray(x * std + mean, np.float32)
+
+    def _columns(self, axes: int) -> npt.NDArray[np.float32]:
+        """Mean and std as they meet (n, channels, ...) of so many axes."""
+        pair = np.array([self.mean, self.std], np.float32)
+        return pair.reshape(2, -1, *(1,) * (axes - 2))
+
+    def as_dict(self) -> dict[str, list[float]]:
+        """For a settings file; `from_dict` gives the same object back, bit for bit."""
+        return {"mean": list(self.mean), "std": list(self.std)}
+
+    @staticmethod
+    def from_dict(found: Mapping[str, Any]) -> "Standard":
+        """TypeError, ValueError for anything but two lists of numbers."""
+        lists = []
+        for key in ("mean", "std"):
+            value = found.get(key)
+            if not isinstance(value, Sequence) or isinstance(value, str):
+                raise TypeError(f"{key}={show(value)}: must be a list of numbers")
+            if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value):
+                raise TypeError(f"{key}={show(value)}: must be a list of numbers")
+            lists.append(tuple(float(v) for v in value))
+        return Standard(*lists)
+
+
+def standardise(source: Source) -> Standard:
+    """Mean and standard deviation of each channel over a source, in float64.
+
+    A source of files with more than `ENOUGH` samples is judged by that many, evenly spaced. A
+    channel that never changes keeps its spread: it is divided by 1.
+    """
+    if source.kind == "text":
+        raise ValueError("kind='text': words have no mean")
+    count = len(source)
+    taken = np.arange(count)
+    if source.lazy and count > ENOUGH:
+        taken = np.linspace(0, count - 1, ENOUGH).astype(np.int64)
+    axes = (0, *range(2, len(source.shape) + 1))
+    total, mean, moment = 0, np.zeros(source.shape[0]), np.zeros(source.shape[0])
+    for start in range(0, len(taken), BATCH):
+        x = source.read(taken[start : start + BATCH])
+        size = x.size // x.shape[1]
+        # Means of parts brought together (Chan, Golub and LeVeque, 1979).
+        part = x.mean(axes, np.float64)
+        spread = x.var(axes, np.float64) * size
+        apart = part - mean
+        mean = mean + apart * (size / (total + size))
+        moment = moment + spread + apart**2 * (total * size / (total + size))
+        total += size
+    std = np.sqrt(moment / total)
+    # Below float32's own grain there is nothing but rounding.
+    std[std <= np.abs(mean) * 1e-6] = 1
+    # As float32 numbers, so that a settings file gives them back exactly.
+    return Standard(tuple(mean.astype("f").tolist()), tuple(std.astype("f").tolist()))

@@ -1,0 +1,168 @@
+"""Folders with a class a folder: order, what is left out, links, and the memory of what was read."""
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faltung.data import folder
+from faltung.data.folder import FileSource
+from faltung.data.open import open_source
+
+GREY = np.zeros((6, 5), np.uint8)
+
+
+def test_classes_and_names(two_classes: Path) -> None:
+    source = open_source(two_classes)
+    assert source.classes == ("cat", "dog")
+    assert source.targets.tolist() == [0, 0, 0, 1, 1, 1]
+    assert source.names[3] == "dog/d.png" and source.skipped == () and source.lazy
+
+
+def test_classes_that_are_numbers_are_sorted_as_such(save, tmp_path: Path) -> None:
+    for name in ("10", "9", "1"):
+        save(f"{name}/a.png", GREY)
+    assert open_source(tmp_path).classes == ("1", "9", "10")
+
+
+def test_classes_of_a_run(two_classes: Path) -> None:
+    source = open_source(two_classes, classes=["dog", "fish", "cat"])
+    assert source.classes == ("dog", "fish", "cat")
+    assert source.targets.tolist() == [2, 2, 2, 0, 0, 0]
+    with pytest.raises(ValueError, match="has the label 'dog', which is none of the classes cat"):
+        open_source(two_classes, classes=["cat"])
+
+
+def test_a_class_is_missing(two_classes: Path) -> None:
+    (two_classes / "fish").mkdir()
+    with pytest.raises(ValueError, match="class 'fish' is empty"):
+        open_source(two_classes)
+
+
+def test_one_class_or_none(save, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has 0 folders; it needs one folder of files for each"):
+        open_source(tmp_path)
+    save("cat/a.png", GREY)
+    with pytest.raises(ValueError, match="has 1 folders"):
+        open_source(tmp_path)
+    assert len(open_source(tmp_path, classes=["cat", "dog"])) == 1
+
+
+def test_parts_of_a_data_set(save, tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        for name in ("cat", "dog"):
+            save(f"{part}/{name}/a.png", GREY)
+    with pytest.raises(ValueError, match="'test' holds folders, not files; if it is one"):
+        open_source(tmp_path)
+    assert len(open_source(tmp_path / "train")) == 2
+
+
+def test_what_hides_is_not_looked_at(two_classes: Path) -> None:
+    (two_classes / ".git").mkdir()
+    (two_classes / "__MACOSX").mkdir()
+    (two_classes / "cat" / ".DS_Store").write_bytes(b"x")
+    (two_classes / ".x.png").write_bytes(b"x")
+    assert len(open_source(two_classes, strict=True)) == 6
+
+
+def test_what_is_left_out_is_named(two_classes: Path) -> None:
+    (two_classes / "README.txt").write_text("about")
+    (two_classes / "cat" / "Thumbs.db").write_bytes(b"x" * 100)
+    (two_classes / "cat" / "more").mkdir()
+    (two_classes / "dog" / "empty.png").write_bytes(b"")
+    (two_classes / "dog" / "gone.png").symlink_to(two_classes / "nowhere")
+    (two_classes / "dog" / "round.png").symlink_to(two_classes / "dog" / "round.png")
+    os.mkfifo(two_classes / "dog" / "pipe.png")
+    source = open_source(two_classes)
+    assert len(source) == 6
+    assert {line.split(":")[0]: line.split(": ")[1].split(",")[0] for line in source.skipped} == {
+        "README.txt": "lies outside the folders of the classes",
+        "cat/Thumbs.db": "is no picture (PNG",
+        "cat/more": "is a folder within a class",
+        "dog/empty.png": "the file is empty",
+        "dog/gone.png": "cannot be reached",
+        "dog/round.png": "cannot be reached",
+        "dog/pipe.png": "must be a file",
+    }
+
+
+@pytest.mark.parametrize("name", ["README.txt", "cat/Thumbs.db", "dog/empty.png"])
+def test_strict(name: str, two_classes: Path) -> None:
+    (two_classes / name).write_bytes(b"x" if "empty" not in name else b"")
+    with pytest.raises(ValueError, match=f"^{re.escape(name)}: "):
+        open_source(two_classes, strict=True)
+
+
+def test_links_that_lead_out(save, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    secret = save("secret/a.png", GREY)
+    for name in ("cat", "dog"):
+        save(f"data/{name}/a.png", GREY)
+    link = data / "cat" / "b.png"
+    link.symlink_to(secret)
+    with pytest.raises(ValueError, match=r"cat/b.png: is a link that leads out of data"):
+        open_source(data)
+    link.unlink()
+    (data / "fish").symlink_to(secret.parent)
+    with pytest.raises(ValueError, match="fish: is a link that leads out of data"):
+        open_source(data)
+
+
+def test_links_within(two_classes: Path) -> None:
+    (two_classes / "cat" / "z.png").symlink_to("../dog/d.png")
+    (two_classes / "loop").symlink_to(two_classes)
+    with pytest.raises(ValueError, match=r"'loop' holds folders|class 'loop'"):
+        open_source(two_classes)
+    (two_classes / "loop").unlink()
+    assert len(open_source(two_classes)) == 7
+
+
+def test_a_link_to_the_whole_folder_is_the_users_own(two_classes: Path) -> None:
+    link = two_classes.parent / f"{two_classes.name}-link"
+    link.symlink_to(two_classes)
+    assert len(open_source(link)) == 6
+
+
+def test_names_do_not_reach_a_terminal(save, tmp_path: Path) -> None:
+    for name in ("cat\x1b[31m\n", "dog"):
+        save(f"{name}/\x07a\n.png", GREY)
+        (tmp_path / name / "bad\r.png").write_bytes(b"bad")
+    source = open_source(tmp_path)
+    assert source.classes is not None
+    said = [*source.names, *source.classes, *source.skipped]
+    assert all(line.isprintable() for line in said)
+    assert source.names[0] == "cat\\x1b[31m\\n/\\x07a\\n.png"
+    assert source.read([0, 1]).shape == (2, 1, 6, 5)
+
+
+def test_a_class_that_loses_all_its_files(save, tmp_path: Path) -> None:
+    save("cat/a.png", GREY)
+    (tmp_path / "dog").mkdir()
+    (tmp_path / "dog" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"class dog has no picture that can be read; dog/a.png"):
+        open_source(tmp_path)
+
+
+def test_files_are_decoded_once_if_they_are_few(two_classes: Path) -> None:
+    source = open_source(two_classes)
+    first = source.read([4, 0, 4])
+    for path in two_classes.glob("*/*"):
+        path.unlink()
+    np.testing.assert_array_equal(source.read([4, 0, 4]), first)
+    first[:] = 9
+    assert source.read([4])[0, 0, 0, 0] == np.float32(40) / np.float32(255)
+    with pytest.raises(ValueError, match=r"cat/b.png: cannot be read"):
+        source.read([0, 1])
+
+
+def test_files_are_decoded_anew_if_they_are_many(
+    two_classes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "KEEP", 0)
+    source = open_source(two_classes)
+    assert isinstance(source, FileSource) and source._kept is None
+    first = source.read([3, 5, 0])
+    np.testing.assert_array_equal(source.read([0, 3]), first[[2, 0]])
+    assert first[:, 0, 2, 2].tolist() == [np.float32(v) / np.float32(255) for v in (30, 200, 0)]

@@ -1,0 +1,75 @@
+"""Names from a disk in messages, and the order of classes."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faltung.data.names import (
+    LONGEST,
+    as_word,
+    class_list,
+    in_order,
+    inside,
+    listing,
+    number_classes,
+    printable,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("cat.png", "cat.png"),
+        ("Käfer 猫.png", "Käfer 猫.png"),
+        ("a\nb", "a\\nb"),
+        ("\x1b[2J\x07", "\\x1b[2J\\x07"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),  # turns the text around
+        ("\udcff", "\\udcff"),  # a byte that is no UTF-8
+        ("a\\\n", "a\\\\\\n"),
+        ("a\\b", "a\\b"),
+    ],
+)
+def test_what_does_not_print_is_escaped(name: str, shown: str) -> None:
+    assert printable(name) == shown
+    assert printable(name).isprintable()
+
+
+def test_long_names_are_cut() -> None:
+    assert len(printable("x" * 5000)) == LONGEST
+
+
+def test_paths() -> None:
+    assert inside(Path("/data/set/cat/a\n.png"), Path("/data/set")) == "cat/a\\n.png"
+
+
+def test_order_of_classes() -> None:
+    assert in_order(["10", "2", "1"]) == ("1", "2", "10")
+    assert in_order(["b", "10", "2"]) == ("10", "2", "b")
+    assert in_order(["-1", "1"]) == ("-1", "1")
+
+
+def test_classes_are_numbered() -> None:
+    labels, classes = number_classes(["b", "a", "b"], "f.csv")
+    assert labels.tolist() == [1, 0, 1] and classes == ("a", "b")
+    labels, classes = number_classes(["b"], "f.csv", ["c", "b"])
+    assert labels.tolist() == [1] and classes == ("c", "b")
+    with pytest.raises(ValueError, match=r"f.csv: sample 1 has the label 'x\\n', which is none of"):
+        number_classes(["b", "x\n"], "f.csv", ["a", "b"])
+
+
+def test_class_lists() -> None:
+    with pytest.raises(TypeError, match="classes"):
+        class_list("ab")
+    with pytest.raises(TypeError, match="classes"):
+        class_list([1, 2])  # type: ignore[list-item]
+
+
+def test_labels_as_words() -> None:
+    assert [as_word(v) for v in (3, np.int64(3), 3.0, np.float32(3), "3")] == ["3"] * 5
+    assert as_word(0.5) == "0.5"
+
+
+def test_listings() -> None:
+    assert listing(["a", "b"]) == "a, b"
+    assert listing([str(i) for i in range(10)], 3) == "0, 1, 2 and 7 more"

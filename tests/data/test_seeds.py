@@ -1,0 +1,36 @@
+"""Draws are named by seed and place."""
+
+import numpy as np
+import pytest
+
+from faltung.data.seeds import AUGMENT, ORDER, SPLIT, generator, permutation
+
+
+def test_a_permutation_of_each_place() -> None:
+    places = [(SPLIT,), (ORDER, 0), (ORDER, 1), (AUGMENT, 0, 1), (AUGMENT, 1, 0)]
+    orders = [permutation(100, seed, *place).tolist() for seed in (0, 1) for place in places]
+    assert all(sorted(order) == list(range(100)) for order in orders)
+    assert len({tuple(order) for order in orders}) == len(orders)
+    assert permutation(100, 0, *places[0]).tolist() == orders[0]
+
+
+def test_it_is_the_same_for_ever() -> None:
+    assert permutation(8, 42, ORDER, 3).tolist() == [6, 0, 5, 1, 7, 2, 3, 4]
+    assert permutation(0, 0).tolist() == []
+
+
+def test_every_order_is_as_likely() -> None:
+    firsts = np.bincount([permutation(4, seed)[0] for seed in range(2000)])
+    assert firsts.min() > 430
+
+
+def test_generators() -> None:
+    one, same, other = (generator(5, AUGMENT, *place) for place in [(1, 2), (1, 2), (2, 1)])
+    first = one.random(4).tolist()
+    assert same.random(4).tolist() == first and other.random(4).tolist() != first
+
+
+@pytest.mark.parametrize("seed", [-1, 0.5, "1", None])
+def test_seeds_are_whole(seed: object) -> None:
+    with pytest.raises((TypeError, ValueError), match="seed="):
+        generator(seed)  # type: ignore[arg-type]

@@ -1,0 +1,168 @@
+"""NIfTI files: axes, channels, values, sizes; and headers that lie."""
+
+import gzip
+import re
+import struct
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from data.hostile import nifti
+
+from faltung.data import guard
+from faltung.data.open import open_source
+from faltung.data.source import ArraySource
+from faltung.data.volumes import decode
+
+nibabel = pytest.importorskip("nibabel")
+RANDOM = np.random.default_rng(0)
+X = RANDOM.standard_normal((5, 6, 7)).astype(np.float32)
+
+
+def save(path: Path, values: np.ndarray, affine: Any = None, kind: Any = None) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = (kind or nibabel.Nifti1Image)(values, np.eye(4) if affine is None else affine)
+    nibabel.save(image, path)
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path: Path) -> Path:
+    for i, name in enumerate(["ill/a.nii", "ill/b.nii.gz", "well/c.nii.gz", "well/d.nii"]):
+        save(tmp_path / name, X + i)
+    return tmp_path
+
+
+def test_a_folder(scans: Path) -> None:
+    source = open_source(scans)
+    assert (source.kind, source.shape, source.classes) == ("volume", (1, 5, 6, 7), ("ill", "well"))
+    assert source.lazy and source.names[1] == "ill/b.nii.gz"
+    np.testing.assert_array_equal(source.read([2, 0]), np.stack([X + 2, X])[:, None])
+
+
+def test_sizes_by_interpolation(scans: Path) -> None:
+    save(scans / "well/e.nii", X[:, :, 1:])
+    message = "well/e.nii: is 5x6x6, the first is 5x6x7; pass size="
+    with pytest.raises(ValueError, match=re.escape(message)):
+        open_source(scans)
+    assert open_source(scans, size=4).read(range(5)).shape == (5, 1, 4, 4, 4)
+    assert open_source(scans, size=(5, 6, 7)).shape == (1, 5, 6, 7)
+    with pytest.raises(ValueError, match=r"size=\(4, 4\): must be one number or 3"):
+        open_source(scans, size=(4, 4))
+
+
+def test_a_fourth_axis_is_channels(scans: Path) -> None:
+    four = RANDOM.standard_normal((5, 6, 7, 2)).astype(np.float32)
+    path = save(scans / "four/e.nii", four)
+    got = decode(path, "e", shape=(2, 5, 6, 7), fit=False)
+    np.testing.assert_array_equal(got, np.moveaxis(four, -1, 0))
+    with pytest.raises(ValueError, match="has 1 channels, must have 2"):
+        open_source(scans)
+
+
+def test_axes_are_brought_to_one_order(tmp_path: Path) -> None:
+    """The same head, stored with its axes in another order and the first one backwards."""
+    turned = X[::-1].transpose(2, 0, 1)
+    affine = np.zeros((4, 4))
+    affine[0, 1], affine[1, 2], affine[2, 0], affine[3, 3] = -1, 1, 1, 1
+    save(tmp_path / "a/a.nii", X)
+    save(tmp_path / "b/a.nii", np.ascontiguousarray(turned), affine)
+    got = open_source(tmp_path).read([0, 1])
+    np.testing.assert_array_equal(got[0], got[1])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int16", "float64"])
+@pytest.mark.parametrize("kind", ["Nifti1Image", "Nifti2Image"])
+def test_types_and_slope(dtype: str, kind: str, tmp_path: Path) -> None:
+    values = RANDOM.integers(0, 99, (3, 4, 5)).astype(dtype)
+    image = getattr(nibabel, kind)(values, np.eye(4))
+    image.header.set_slope_inter(2, 10) if dtype == "int16" else None
+    nibabel.save(image, tmp_path / "a.nii")
+    want = np.asarray(nibabel.load(tmp_path / "a.nii").dataobj)
+    got = decode(tmp_path / "a.nii", "a", shape=(1, 3, 4, 5), fit=False)
+    np.testing.assert_allclose(got[0], want, rtol=1e-6)
+
+
+def test_nan_is_found_when_it_is_read(scans: Path) -> None:
+    bad = X.copy()
+    bad[1, 1, 1] = np.nan
+    save(scans / "ill/z.nii", bad)
+    source = open_source(scans)
+    with pytest.raises(ValueError, match=r"ill/z.nii: .*holds NaN"):
+        source.read([source.names.index("ill/z.nii")])
+
+
+BROKEN = {
+    "cut off": nifti((5, 6, 7), X.tobytes()[:-1]),
+    "no data": nifti((5, 6, 7), b""),
+    "a header cut off": nifti((5, 6, 7), b"")[:300],
+    "a thousand million": nifti((1000, 1000, 1000), X.tobytes()),
+    "most that fits": nifti((32767,) * 3, X.tobytes()),
+    "negative": nifti((-5, 6, 7), X.tobytes()),
+    "no length": nifti((0, 6, 7), X.tobytes()),
+    "two axes": nifti((5, 6), X.tobytes()),
+    "five axes": nifti((5, 6, 7, 1, 1), X.tobytes()),
+    "complex": nifti((5, 6, 7), X.tobytes() * 2, code=32),
+    "colours": nifti((5, 6, 7), X.tobytes(), code=128),
+    "no type": nifti((5, 6, 7), X.tobytes(), code=77),
+    "data far away": nifti((5, 6, 7), X.tobytes(), offset=1e15),
+    "data before": nifti((5, 6, 7), X.tobytes(), offset=-4000),
+    "no number": nifti((5, 6, 7), X.tobytes(), offset=float("nan")),
+    "no NIfTI": b"hello" * 100,
+}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("what", BROKEN)
+def test_broken_files_are_named(what: str, packed: bool, scans: Path) -> None:
+    """At the latest when they are read; nothing is allocated for a claim."""
+    data = BROKEN[what]
+    name = "ill/x.nii" + ".gz" * packed
+    (scans / name).write_bytes(gzip.compress(data) if packed else data)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=f"^{name}: ") as error:
+        open_source(scans, strict=True).read(range(5))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 26
+    tracemalloc.stop()
+    assert str(error.value).isprintable() and len(str(error.value)) < 400
+
+
+def test_what_its_header_shows_is_skipped(scans: Path) -> None:
+    (scans / "ill/x.nii").write_bytes(BROKEN["a thousand million"])
+    (scans / "well/notes.txt").write_text("about")
+    source = open_source(scans)
+    assert len(source) == 4
+    assert [line.split(":")[0] for line in source.skipped] == ["ill/x.nii", "well/notes.txt"]
+
+
+def test_a_bomb(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "FREE", 1 << 20)
+    data = nifti((128, 128, 128), bytes(4 << 21))
+    (scans / "ill/x.nii.gz").write_bytes(gzip.compress(data))
+    with pytest.raises(ValueError, match=r"ill/x.nii.gz: .*decompression bomb"):
+        open_source(scans)
+
+
+def test_axes_that_are_nonsense(tmp_path: Path) -> None:
+    """Points of no size, on no line: the axes are left as they are."""
+    data = bytearray(nifti((5, 6, 7), X.tobytes()))
+    struct.pack_into("<h", data, 254, 1)  # the affine is given, and it is all zeros
+    path = tmp_path / "a.nii"
+    path.write_bytes(data)
+    assert not nibabel.load(path).affine[:3].any()
+    got = decode(path, "a", shape=(1, 5, 6, 7), fit=False)
+    np.testing.assert_array_equal(got[0], X.reshape(7, 6, 5).T)
+
+
+def test_volumes_in_an_npz(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.stack([X, X])[:, None], y=[0, 1])
+    source = open_source(tmp_path / "a.npz")
+    assert source.kind == "volume" and isinstance(source, ArraySource)
+
+
+def test_without_nibabel(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "nibabel", None)
+    with pytest.raises(ImportError, match=re.escape('pip install "faltung[volumes]"')):
+        open_source(scans)
