@@ -16,6 +16,11 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 COMMANDS = {
+    "train": "train a network on data, show how it goes, leave a folder behind",
+    "evaluate": "how good a trained network is on other data",
+    "predict": "what a trained network says of files",
+    "look": "what a trained network sees in a file, as pictures",
+    "export": "a trained network for other programs: ONNX, safetensors",
     "explain": "what a convolution is, what it costs, and how it would run",
     "doctor": "what this computer can do, and whether anything is in the way",
     "cache": "the compiled code kept on disk: its size, and how to clear it",

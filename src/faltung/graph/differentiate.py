@@ -106,6 +106,24 @@ def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
     )
 
 
+def sensitivity(graph: Graph, of: Value, to: Value) -> tuple[tuple[Node, ...], Value, Value]:
+    """How a sum over the value ``of`` changes with the value ``to``, at inference.
+
+    Returns the nodes of the graph and those that are added; the weights of the sum, a value of the
+    shape of ``of`` that is given from outside; and the gradient. ValueError: ``of`` does not depend
+    on ``to``.
+    """
+    backward = _Backward(graph, {})
+    backward.require(to)
+    weights = Value("weights of the sum", of.shape)
+    backward.give(of, weights)
+    backward.run()
+    grad = backward.gradient(to)
+    if grad is None:
+        raise ValueError(f"to={to.name!r}: nothing of {of.name!r} depends on it")
+    return (*graph.nodes, *backward.nodes.made), weights, grad
+
+
 # Losses ------------------------------------------------------------------------------------------
 
 Made = tuple[Value, Value | None, Value]
@@ -145,8 +163,13 @@ class _Backward:
         self.graph = graph
         self.statistics = statistics
         self._given: dict[str, list[Value]] = {}
-        self._needed = {p.name for p in graph.parameters if p.trained}
-        for node in graph.nodes:
+        self._needed: set[str] = set()
+        self.require(*(p.value for p in graph.parameters if p.trained))
+
+    def require(self, *values: Value) -> None:
+        """Gradients for these, and for all that depends on them, and for nothing else."""
+        self._needed = {value.name for value in values}
+        for node in self.graph.nodes:
             if any(value.name in self._needed for value in node.inputs):
                 self._needed.update(value.name for value in node.outputs)
 

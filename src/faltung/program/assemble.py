@@ -59,9 +59,9 @@ class Assembly:
     """The steps of a program over its memories.
 
     nodes: in their order. outside: memories that the caller has, name -> array, and ``fixed``:
-    which buffers lie there, name -> (memory, byte offset). feeds: values that the caller writes before a
-    run. kept: values whose buffers it reads after one. packs: weights are packed in every run;
-    otherwise once, by ``prepare``. ends: work after the nodes, which waits for all of them.
+    which buffers lie there, name -> (memory, byte offset). feeds: values that the caller writes
+    before a run. kept: values whose buffers it reads after one. packs: weights are packed in every
+    run; otherwise once, by ``prepare``. ends: work after the nodes, which waits for all of them.
     """
 
     def __init__(

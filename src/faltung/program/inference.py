@@ -7,19 +7,19 @@ import numpy.typing as npt
 
 from faltung.geometry.check import whole
 from faltung.graph.expand import expanded
-from faltung.graph.fold import Derived, folded
+from faltung.graph.fold import folded
 from faltung.graph.fuse import fused, needed
 from faltung.graph.ops import Softmax
 from faltung.graph.value import Graph, Node, Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.program.assemble import Assembly
+from faltung.program.folded import Weights
 from faltung.program.inputs import arrival
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
-from faltung.program.state import State, strides
+from faltung.program.state import State
 from faltung.program.team import threads_for
-from faltung.runtime.buffers import ALIGNMENT
 
 Array = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ class Inference:
         if graph.training:
             raise ValueError("graph: must be built for inference, not for training")
         self.graph, self.state, self.batch = graph, state, batch
-        plain, self._derived = folded(expanded(graph)[0])
+        plain, derived = folded(expanded(graph)[0])
         nodes, output = plain.nodes, plain.output
         if softmax:
             nodes = (
@@ -57,20 +57,13 @@ class Inference:
         nodes, first = arrival(graph.input, fused(needed(nodes, {output.name}), {output.name}))
         self.nodes = nodes
         places = Places(nodes, [graph.input.name], first)
-        weights = {name: strides(p) for name, p in state.parameters.items()}
-        weights |= {d.value.name: weights[d.weight] for d in self._derived if d.kind == "weight"}
-        lowering = Lowering(places, weights, batch, graph.dtype, machine or current())
-        fixed = {
-            name: ("state", state.offset(name) * state.dtype.itemsize) for name in state.parameters
-        }
-        self._folds, size = _laid_out(self._derived, state)
-        self._memory = np.zeros(max(1, size), state.dtype)
-        fixed |= {name: ("derived", at * state.dtype.itemsize) for name, at in self._folds.items()}
+        self._weights = Weights(state, derived)
+        lowering = Lowering(places, self._weights.strides, batch, graph.dtype, machine or current())
         self.assembly = Assembly(
             nodes,
             lowering,
-            outside={"state": state.memory, "derived": self._memory},
-            fixed=fixed,
+            outside=self._weights.memories,
+            fixed=self._weights.fixed,
             feeds=[graph.input],
             kept=[output],
             packs=False,
@@ -82,20 +75,7 @@ class Inference:
 
     def refresh(self) -> None:
         """Take over the parameters as they are now: fold and pack them again."""
-        if self._derived:
-            parameters = {
-                name: self.state.get(name)
-                for d in self._derived
-                for name in (*d.sources, d.weight, d.bias)
-                if name
-            }
-            for d in self._derived:
-                made = d.compute(parameters)
-                at = self._folds[d.value.name]
-                if d.kind == "weight":
-                    p = self.state.parameters[d.weight]
-                    made = made.reshape(p.inner).transpose(p.order)
-                self._memory[at : at + made.size] = made.ravel()
+        self._weights.refresh()
         self.assembly.prepare.run(threads_for(self.assembly.cycles))
 
     def __call__(self, x: Array) -> Array:
@@ -117,12 +97,3 @@ class Inference:
     def result(self) -> Array:
         """A copy of the output, channels first."""
         return np.ascontiguousarray(np.moveaxis(self._result, -1, 1))
-
-
-def _laid_out(derived: tuple[Derived, ...], state: State) -> tuple[dict[str, int], int]:
-    line = ALIGNMENT // state.dtype.itemsize
-    places, total = {}, 0
-    for d in derived:
-        places[d.value.name] = total
-        total += -(-d.value.size // line) * line
-    return places, total

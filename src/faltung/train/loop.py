@@ -8,16 +8,16 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.loader import Loader
+from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
 from faltung.graph.differentiate import differentiate
@@ -219,7 +219,7 @@ class Loop:
     def _epoch(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
         position, start = self.position, time.perf_counter()
         begun, compiled = position.samples, self.compiled
-        batches = self.loader.epoch(position.epoch, position.batch)
+        batches = cast("Generator[Batch, None, None]", self.loader.epoch(position.epoch, position.batch))
         with closing(batches):  # a thread may be reading ahead
             for x, y, _ in batches:
                 self._batch(x, y, show)

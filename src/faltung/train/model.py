@@ -130,12 +130,12 @@ class Model:
             raise ValueError(
                 f"x.shape={given.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
             )
-        made = self._prepared(given[np.newaxis] if single else given)
+        made = self.prepared(given[np.newaxis] if single else given)
         wanted = self.classifies if softmax is None else softmax
         result = self._outputs(made, wanted)
         return result[0] if single else result
 
-    def _prepared(self, x: Array) -> Array:
+    def prepared(self, x: Array) -> Array:
         """Samples as the network takes them: standardised, of its dtype, or tokens in range."""
         if self.tokens:
             return self.checked_tokens(x)
@@ -254,7 +254,7 @@ class Model:
         return made
 
     @classmethod
-    def from_about(cls, about: Any) -> Self:
+    def from_about(cls, about: Any, seed: int = 0) -> Self:
         """A model with first parameters from what `about` gave. ValueError, TypeError: not that."""
         if not isinstance(about, dict):
             raise TypeError(f"about={show(about)}: must be a table")
@@ -266,6 +266,7 @@ class Model:
             tokens=bool(about.get("tokens", False)),
             classes=about.get("classes"),
             standard=None if standard is None else Standard.from_dict(standard),
+            seed=seed,
         )
         made.classifies = bool(about.get("classifies", made.classifies))
         return made

@@ -1,0 +1,35 @@
+"""`faltung export RUN model.onnx`: a trained network for other programs."""
+
+import argparse
+from pathlib import Path
+
+from faltung.cli.errors import MISTAKES, refuse
+
+SUFFIXES = (".onnx", ".safetensors")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `export`."""
+    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument(
+        "file", metavar="FILE", help="model.onnx, or model.safetensors for faltung.Model.load"
+    )
+    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the file; 2, and one line on stderr, where something is wrong."""
+    try:
+        from faltung.train.session import export, load_model
+
+        path = Path(arguments.file)
+        if path.suffix.lower() not in SUFFIXES:
+            raise ValueError(f"file={arguments.file!r}: must end in {' or '.join(SUFFIXES)}")
+        if path.exists() and not arguments.force:
+            raise FileExistsError(f"{path}: is there already; --force writes over it")
+        model, _ = load_model(arguments.run_folder)
+        export(model, path)
+    except MISTAKES as error:
+        return refuse("export", error)
+    print(f"{path}: {path.stat().st_size:,} bytes")
+    return 0

@@ -1,0 +1,42 @@
+"""`faltung look RUN FILE`: what a trained network sees in a file, as pictures."""
+
+import argparse
+from pathlib import Path
+
+from faltung.cli.errors import MISTAKES, refuse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `look`."""
+    parser.epilog = """\
+writes into the folder (by default look-FILE beside the run's other files):
+  filters.png         the weight of the first convolution
+  maps-NN-LAYER.png   the feature maps of each layer
+  grad-cam.png        where in the input the class was seen (Selvaraju et al., 2017)
+"""
+    parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
+    parser.add_argument("file", metavar="FILE", help="a picture, series or volume")
+    parser.add_argument("--class", dest="label", metavar="NAME", help="by default the likeliest")
+    parser.add_argument(
+        "--layer", metavar="NAME", help="for Grad-CAM; by default the last with maps"
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="where the pictures go")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the pictures; 2, and one line on stderr, where something is wrong."""
+    try:
+        from faltung.train.look import look
+
+        out = Path(
+            arguments.out or Path(arguments.run_folder) / f"look-{Path(arguments.file).stem}"
+        )
+        found = look(
+            arguments.run_folder, arguments.file, out, arguments.label, layer=arguments.layer
+        )
+    except MISTAKES as error:
+        return refuse("look", error)
+    print(f"{arguments.file}: {found.label} {found.probability:.1%}")
+    for path in found.files:
+        print(path)
+    return 0
