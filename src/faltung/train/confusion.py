@@ -1,0 +1,104 @@
+"""Who is taken for whom: a confusion matrix made ready to be shown, of any number of classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MOST = 20  # classes that a table shows
+SHADES = 10
+_PAIRS = 10  # most frequent mistakes that are listed
+
+
+@dataclass(frozen=True)
+class Cell:
+    """``shade``: 0 to `SHADES`, by the share of its row; ``right``: on the diagonal."""
+
+    count: int
+    shade: int
+    right: bool
+
+
+@dataclass(frozen=True)
+class Pair:
+    """``count`` samples of class ``true`` taken for ``predicted``, ``share`` of all of theirs."""
+
+    true: str
+    predicted: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Rows: true classes, columns: predicted ones, those of ``labels`` in their order.
+
+    ``others``: for each row, how many were taken for a class that is not shown; empty if all are.
+    ``recall``: share of each row that is right, None for a class without samples.
+    """
+
+    labels: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    others: tuple[int, ...]
+    recall: tuple[float | None, ...]
+    classes: int
+    samples: int
+    right: int
+    pairs: tuple[Pair, ...]
+
+
+def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
+    """``matrix[true, predicted]``: counts, as many rows and columns as ``classes``.
+
+    Beyond `MOST` classes those with the most mistakes are shown.  ValueError for another shape.
+    """
+    counts = np.asarray(matrix)
+    if counts.shape != (len(classes), len(classes)) or not counts.size:
+        raise ValueError(
+            f"confusion.shape={counts.shape}: must be classes by classes, {len(classes)}"
+        )
+    if counts.dtype.kind not in "iu" or counts.min() < 0:
+        raise ValueError("confusion: must be counts, whole numbers from 0")
+    counts = counts.astype(np.int64)
+    wrong = counts - np.diag(np.diag(counts))
+    chosen = np.arange(len(counts))
+    if len(counts) > MOST:
+        trouble = wrong.sum(0) + wrong.sum(1)
+        chosen = np.sort(np.argsort(-trouble, kind="stable")[:MOST])
+    total = counts.sum(1)
+    part = counts[np.ix_(chosen, chosen)]
+    everyone = len(chosen) == len(counts)
+    return Confusion(
+        labels=tuple(classes[int(i)] for i in chosen),
+        rows=tuple(_row(part[n], n, int(total[i])) for n, i in enumerate(chosen)),
+        others=() if everyone else tuple(int(n) for n in total[chosen] - part.sum(1)),
+        recall=tuple(float(counts[i, i] / total[i]) if total[i] else None for i in chosen),
+        classes=len(counts),
+        samples=int(counts.sum()),
+        right=int(np.diag(counts).sum()),
+        pairs=_pairs(wrong, total, classes),
+    )
+
+
+def _row(counts: npt.NDArray[Any], diagonal: int, total: int) -> tuple[Cell, ...]:
+    """The square root of the share: one mistake in a hundred is seen too."""
+    shades = np.ceil(SHADES * np.sqrt(counts / max(total, 1))).astype(int)
+    return tuple(
+        Cell(int(count), int(shade), n == diagonal)
+        for n, (count, shade) in enumerate(zip(counts, shades, strict=True))
+    )
+
+
+def _pairs(
+    wrong: npt.NDArray[Any], total: npt.NDArray[Any], classes: Sequence[str]
+) -> tuple[Pair, ...]:
+    """The most frequent mistakes, the first class first where they are as frequent."""
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]
+    found = zip(*np.unravel_index(order, wrong.shape), strict=True)
+    return tuple(
+        Pair(classes[i], classes[j], int(wrong[i, j]), float(wrong[i, j] / total[i]))
+        for i, j in found
+        if wrong[i, j]
+    )

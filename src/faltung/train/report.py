@@ -1,0 +1,108 @@
+"""One page about a run: how it went, what it got wrong, what it looks at, what it cost.
+
+A single HTML file that asks for nothing from anywhere: pictures are in it, there is no script, and
+its policy (CSP) forbids the browser everything else.  Whatever comes from outside, such as names of
+classes and files, is escaped.
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from faltung.formats.extras import missing
+from faltung.formats.files import write_whole
+from faltung.train.confusion import confusion
+from faltung.train.history import Row
+from faltung.train.lines import percent
+from faltung.train.runtext import version
+from faltung.train.sections import (
+    Array,
+    Mistake,
+    charts,
+    costs,
+    figures,
+    filters,
+    mistakes,
+    network,
+    settings,
+    text,
+)
+
+__all__ = ["Mistake", "ReportData", "render", "write_report"]
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class ReportData:
+    """All that the page shows; what is left out, the page leaves out.
+
+    ``history``: the epochs; ``confusion``: counts (classes, classes), rows true, of the held-out
+    samples; ``mistakes``: worst first; ``filters``: of the first layer, (out, in, *kernel);
+    ``layers``: rows of the network's table, by column; ``cost``: by name (`seconds`, `peak_memory`
+    in bytes, `samples_per_second`, `machine`, `threads`, ...); ``config``: tables of settings.
+    """
+
+    title: str
+    history: Sequence[Row] = ()
+    confusion: npt.ArrayLike | None = None
+    classes: Sequence[str] = ()
+    mistakes: Sequence[Mistake | tuple[Any, ...]] = ()
+    filters: Array | None = None
+    layers: Sequence[Mapping[str, object]] = ()
+    cost: Mapping[str, object] = field(default_factory=dict)
+    config: Mapping[str, object] = field(default_factory=dict)
+
+
+def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
+    """Write the page, whole or not at all; the same data gives the same bytes."""
+    # A name of a file may hold bytes that are no text: a question mark stands for each.
+    write_whole(path, render(data).encode("utf-8", "replace"))
+
+
+def render(data: ReportData) -> str:
+    """The page as text."""
+    style = _style()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    matrix = None if data.confusion is None else confusion(data.confusion, data.classes)
+    page: str = _template().render(
+        title=text(data.title),
+        version=version(),
+        style=style,
+        style_hash=digest,
+        figures=list(figures(data.history, matrix, data.layers, data.cost)),
+        charts=charts(data.history),
+        confusion=matrix,
+        mistakes=mistakes(data.mistakes, data.classes),
+        filters=None if data.filters is None else filters(data.filters),
+        network=network(data.layers),
+        cost=costs(data.cost),
+        config=list(settings(data.config)),
+        text=text,
+        percent=percent,
+    )
+    return page
+
+
+@cache
+def _style() -> str:
+    return (_HERE / "report.css").read_text("utf-8")
+
+
+@cache
+def _template() -> Any:
+    try:
+        import jinja2
+    except ImportError as error:
+        raise missing("jinja2", "train") from error
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.from_string((_HERE / "report.html.j2").read_text("utf-8"))
