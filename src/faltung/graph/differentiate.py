@@ -8,6 +8,7 @@ convolutions (`geometry/adjoint.py`), those of formulas are formulas (`geometry/
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from faltung.geometry.check import show
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.expand import Nodes, Statistics, expanded
@@ -62,10 +63,13 @@ class Training:
 def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
     """The training step of a graph that was built with ``training``.
 
-    loss: "cross_entropy" (of softmax, over the channels) or "mse". ValueError for another one.
+    loss: "cross_entropy" (of softmax, over the channels) or "mse". ValueError: another loss, a
+    graph for inference, parameters on which nothing depends.
     """
     if loss not in LOSSES:
-        raise ValueError(f"loss={loss!r}: must be one of {', '.join(LOSSES)}")
+        raise ValueError(f"loss={show(loss)}: must be one of {', '.join(LOSSES)}")
+    if not graph.training:
+        raise ValueError("graph: must be built for training, not for inference")
     plain, statistics = expanded(graph)
     backward = _Backward(plain, statistics)
     heads = [(graph.output, 1.0), *((a.output, a.weight) for a in graph.auxiliaries)]
@@ -288,6 +292,8 @@ def _pointwise(b: _Backward, node: Node, grads: Grads) -> None:
         if not b.needs(value):
             continue
         formula, extra = _chain(op, number, len(inputs), grads)
+        if formula.value == 0:
+            continue  # the formula does not read it
         formula, operands = trimmed(formula, [*inputs, *extra])
         if value.shape == op.shape and value.batched == op.batched:
             if formula.op == "operand":

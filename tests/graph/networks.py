@@ -1,0 +1,411 @@
+"""THE table of networks for all that is done to graphs: every layer of `nn.networks`, with
+something trained before it, and networks whose shape makes passes and programs stumble.
+
+A row is (network, input shape). The laws of `tests/graph` and `tests/program` run over all of them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from graph import interpreter
+from nn.networks import ACTIVATIONS, INCEPTION, NETWORKS, TOKENS, UNET, Row
+from numpy.typing import ArrayLike, NDArray
+
+from faltung import nn
+from faltung.graph.differentiate import Training, differentiate
+from faltung.graph.initial import parameters
+from faltung.graph.value import Graph, Node
+
+Array = NDArray[np.generic]
+
+
+def conv_norm(channels: int, kernel: int = 3, stride: int = 1) -> nn.Layer:
+    """A convolution without bias, normalised and rectified."""
+    conv = nn.Conv(channels, kernel, stride, padding=kernel // 2, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm(), nn.ReLU())
+
+
+def inception() -> nn.Layer:
+    """A module with four branches, as in Szegedy et al., 2014, with batch normalisation."""
+    return nn.Parallel(
+        conv_norm(3, 1),
+        nn.Sequential(conv_norm(2, 1), conv_norm(4)),
+        nn.Sequential(conv_norm(2, 1), conv_norm(3, 5)),
+        nn.Sequential(nn.MaxPool(3, 1, padding=1), conv_norm(2, 1)),
+    )
+
+
+def block(channels: int, stride: int = 1) -> nn.Layer:
+    """A basic block of a residual network."""
+    body = nn.Sequential(
+        conv_norm(channels, 3, stride),
+        nn.Conv(channels, 3, padding=1, bias=False),
+        nn.BatchNorm(),
+    )
+    short = nn.Sequential(nn.Conv(channels, 1, stride, bias=False), nn.BatchNorm())
+    return nn.Sequential(nn.Residual(body, short if stride > 1 else None), nn.ReLU())
+
+
+def dense(growth: int) -> nn.Layer:
+    """A step of a densely connected network: the input beside what is made of it."""
+    return nn.Parallel(
+        nn.Identity(),
+        nn.Sequential(nn.BatchNorm(), nn.ReLU(), nn.Conv(growth, 3, padding=1, bias=False)),
+    )
+
+
+def skip(inner: nn.Layer, channels: int) -> nn.Layer:
+    """A level of a U-Net: down, ``inner``, up, beside the input."""
+    down = nn.Sequential(
+        nn.MaxPool(2),
+        nn.Conv(channels, 3, padding=1),
+        nn.ReLU(),
+        inner,
+        nn.ConvTranspose(channels, 2, 2),
+    )
+    return nn.Parallel(nn.Identity(), down)
+
+
+LENET = nn.Sequential(
+    nn.Conv(4, 5, padding=2),
+    nn.Tanh(),
+    nn.AvgPool(2),
+    nn.Conv(6, 3),
+    nn.Tanh(),
+    nn.AvgPool(2),
+    nn.Flatten(),
+    nn.Linear(12),
+    nn.Tanh(),
+    nn.Linear(5),
+)
+RESNET = nn.Sequential(
+    conv_norm(6), block(6), block(8, 2), nn.GlobalAvgPool(), nn.Dropout(0.2), nn.Linear(5)
+)
+GOOGLENET = nn.Sequential(
+    conv_norm(6),
+    inception(),
+    nn.Auxiliary(nn.Sequential(nn.AvgPool(2), nn.Flatten(), nn.Linear(4)), 0.3),
+    nn.MaxPool(2),
+    inception(),
+    nn.Auxiliary(nn.Sequential(nn.Conv(3, 1), nn.ReLU(), nn.Flatten(), nn.Linear(4)), 0.4),
+    nn.GlobalAvgPool(),
+    nn.Linear(4),
+)
+TEXT = nn.Sequential(
+    nn.Embedding(11, 6, padding_index=0),
+    nn.Parallel(
+        *(nn.Sequential(nn.Conv(3, k, padding=k - 1), nn.ReLU(), nn.MaxPool(7 + k)) for k in (2, 3))
+    ),
+    nn.Flatten(),
+    nn.Dropout(0.5),
+    nn.Linear(3),
+)
+SERIES = nn.Sequential(
+    *(
+        nn.Residual(
+            nn.Sequential(
+                nn.Conv(4, 3, dilation=d, padding="causal"), nn.LayerNorm(), nn.GELU("tanh")
+            )
+        )
+        for d in (1, 2, 4)
+    ),
+    nn.Conv(3, 1),
+)
+VOLUMES = nn.Sequential(
+    nn.Conv(3, 3, padding="same", padding_mode=("reflect", "zeros", "circular")),
+    nn.GroupNorm(3),
+    nn.ELU(),
+    nn.MaxPool((1, 2, 2)),
+    nn.Conv(4, (2, 2, 3)),
+    nn.SiLU(),
+    nn.Flatten(),
+    nn.Linear(4),
+)
+
+SHAPES: dict[str, Row] = {
+    "concat of concats": (
+        nn.Sequential(
+            nn.Parallel(
+                nn.Parallel(nn.Conv(2, 1), nn.Sequential(nn.Conv(3, 3, padding=1), nn.ReLU())),
+                nn.Parallel(nn.Parallel(nn.Conv(1, 1), nn.Tanh()), nn.MaxPool(3, 1, padding=1)),
+                nn.Identity(),
+            ),
+            nn.Conv(3, 2),
+        ),
+        (3, 5, 4),
+    ),
+    "the same value twice": (
+        nn.Sequential(nn.Parallel(nn.Identity(), nn.Identity()), nn.Conv(3, 3)),
+        (2, 5, 4),
+    ),
+    "the same value in two concats": (
+        nn.Sequential(
+            nn.Conv(3, 3, padding=1),
+            nn.Parallel(
+                nn.Sequential(nn.Parallel(nn.Identity(), nn.Conv(2, 1)), nn.ReLU()),
+                nn.Sequential(nn.Parallel(nn.Conv(2, 1), nn.Identity()), nn.Tanh()),
+            ),
+            nn.Conv(2, 1),
+        ),
+        (2, 5, 4),
+    ),
+    "concats that end the network": (nn.Parallel(nn.Conv(2, 1), nn.Identity()), (3, 4, 4)),
+    "ten branches": (
+        nn.Sequential(nn.Conv(3, 1), nn.Parallel(*[nn.Conv(1, 1)] * 10), nn.Conv(2, 1)),
+        (3, 4, 3),
+    ),
+    "ten paths to one formula": (
+        nn.Sequential(nn.Tanh(), nn.Parallel(*[nn.Sigmoid()] * 10), nn.ReLU(), nn.Conv(2, 1)),
+        (3, 4, 3),
+    ),
+    "vectors beside each other": (
+        nn.Sequential(
+            nn.Parallel(
+                nn.GlobalAvgPool(),
+                nn.Sequential(nn.MaxPool((5, 4)), nn.Flatten()),
+                nn.Sequential(nn.Conv(2, 3), nn.Flatten(), nn.ReLU()),
+            ),
+            nn.Linear(4),
+        ),
+        (3, 5, 4),
+    ),
+    "residual of a concat": (
+        nn.Sequential(
+            nn.Residual(nn.Parallel(nn.Conv(1, 3, padding=1), nn.Conv(2, 1))),
+            nn.Residual(nn.Identity()),
+            nn.ReLU(),
+        ),
+        (3, 5, 4),
+    ),
+    "residuals in a row": (
+        nn.Sequential(*(nn.Residual(nn.Conv(3, 3, padding=1)) for _ in range(3)), nn.Tanh()),
+        (3, 5, 4),
+    ),
+    "residual of residuals": (
+        nn.Residual(nn.Residual(nn.Residual(nn.Conv(3, 3, padding=1, bias=False)))),
+        (3, 4, 4),
+    ),
+    "densely connected": (
+        nn.Sequential(nn.Conv(3, 3, padding=1), dense(2), dense(3), dense(2), nn.Conv(2, 1)),
+        (2, 5, 4),
+    ),
+    "unet of two levels": (
+        nn.Sequential(
+            nn.Conv(3, 3, padding=1), skip(skip(nn.Conv(4, 1), 3), 4), nn.ReLU(), nn.Conv(2, 1)
+        ),
+        (2, 8, 4),
+    ),
+    "norm twice": (
+        nn.Sequential(nn.Conv(3, 3), nn.BatchNorm(), nn.BatchNorm(), nn.Conv(2, 1)),
+        (2, 6, 5),
+    ),
+    "norm before a convolution": (
+        nn.Sequential(nn.BatchNorm(), nn.Conv(3, 3, padding=1), nn.Tanh()),
+        (3, 5, 4),
+    ),
+    "norm of what others read": (
+        nn.Sequential(nn.Conv(4, 3), nn.Parallel(nn.Identity(), nn.BatchNorm()), nn.Conv(2, 1)),
+        (2, 6, 5),
+    ),
+    "norm of a transpose": (
+        nn.Sequential(nn.ConvTranspose(6, 3, 2, groups=3), nn.BatchNorm(), nn.ReLU6()),
+        (3, 4, 3),
+    ),
+    "norm of a transpose without bias": (
+        nn.Sequential(nn.ConvTranspose(4, 2, 2, bias=False), nn.BatchNorm()),
+        (3, 4, 3),
+    ),
+    "norm of a linear layer": (
+        nn.Sequential(
+            nn.Flatten(), nn.Linear(8), nn.BatchNorm(), nn.ReLU(), nn.Linear(4), nn.BatchNorm()
+        ),
+        (2, 4, 3),
+    ),
+    "norm of groups": (
+        nn.Sequential(nn.Conv(8, 3, groups=4, bias=False), nn.BatchNorm(), nn.HardSwish()),
+        (4, 6, 5),
+    ),
+    "norm far from zero": (
+        nn.Sequential(nn.Softplus(), nn.BatchNorm(), nn.Sigmoid(), nn.BatchNorm(1e-3, 0.5)),
+        (3, 4, 3),
+    ),
+    "dropouts": (
+        nn.Sequential(
+            nn.Conv(4, 3),
+            nn.Dropout(0.3),
+            nn.ReLU(),
+            nn.Dropout(0.5),
+            nn.Flatten(),
+            nn.Dropout(0.25),
+            nn.Linear(3),
+        ),
+        (2, 6, 5),
+    ),
+    "every activation in a row": (
+        nn.Sequential(nn.Conv(4, 1), *ACTIVATIONS, nn.Conv(2, 1)),
+        (3, 4, 3),
+    ),
+    "softmax in the middle": (
+        nn.Sequential(nn.Conv(4, 1), nn.Softmax(), nn.Conv(3, 3)),
+        (3, 5, 4),
+    ),
+    "inception beside itself": (
+        nn.Sequential(nn.Parallel(INCEPTION, INCEPTION), nn.ReLU(), INCEPTION),
+        (3, 6, 5),
+    ),
+    "pools beside each other": (
+        nn.Parallel(
+            nn.MaxPool(3, 2, padding=1), nn.AvgPool(3, 2, padding=1), nn.Conv(2, 1, 2, padding=0)
+        ),
+        (3, 5, 7),
+    ),
+    "one channel": (nn.Sequential(nn.ReLU(), nn.Conv(2, 3), nn.Flatten(), nn.Linear(3)), (1, 5, 4)),
+    "one position": (
+        nn.Sequential(nn.Conv(4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(3)),
+        (5, 1, 1),
+    ),
+    "one class": (nn.Sequential(nn.Flatten(), nn.Linear(1)), (2, 3)),
+    "flattened in a branch": (
+        nn.Parallel(
+            nn.Sequential(nn.Flatten(), nn.BatchNorm(), nn.Linear(3)),
+            nn.Sequential(nn.Conv(2, 2), nn.Flatten()),
+        ),
+        (2, 3, 3),
+    ),
+    "wide": (
+        nn.Sequential(nn.Conv(40, 3, padding=1), nn.ReLU(), conv_norm(24), nn.Conv(19, 1)),
+        (17, 9, 8),
+    ),
+    "lenet": (LENET, (1, 12, 12)),
+    "resnet": (RESNET, (3, 8, 8)),
+    "googlenet": (GOOGLENET, (3, 8, 8)),
+    "text": (TEXT, (8,)),
+    "series": (SERIES, (4, 12)),
+    "volumes": (VOLUMES, (2, 4, 5, 6)),
+}
+SHAPES["unet of transposes"] = (nn.Sequential(UNET, nn.ReLU(), nn.Conv(2, 1)), (2, 6, 4))
+
+
+def led(net: nn.Layer, shape: tuple[int, ...]) -> nn.Layer:
+    """The network with a layer before it whose gradient shows that of the network's input: an
+    entry of it for every position.
+    """
+    first = nn.Linear(shape[0]) if len(shape) == 1 else nn.Local(shape[0], 1)
+    return nn.Sequential(first, net)
+
+
+TABLE: dict[str, Row] = {
+    **{
+        name: (net if name in TOKENS else led(net, shape), shape)
+        for name, (net, shape) in NETWORKS.items()
+    },
+    **SHAPES,
+}
+WITH_TOKENS = (*TOKENS, "text")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A network about to be trained on one batch; arrays in float64, labels and tokens int64."""
+
+    name: str
+    graph: Graph
+    training: Training
+    parameters: dict[str, Array]
+    x: Array
+    target: Array
+    smoothing: float
+    outside: dict[str, Array]
+
+    def known(self) -> dict[str, Array]:
+        """What no node makes, by name."""
+        given = {**self.parameters, **self.outside}
+        given |= {self.graph.input.name: self.x, self.training.target.name: self.target}
+        return given
+
+    def values(self, nodes: tuple[Node, ...] | None = None, **more: ArrayLike) -> dict[str, Array]:
+        """Every value that ``nodes`` make, by default all of the training step."""
+        known = self.known() | {name: np.asarray(value) for name, value in more.items()}
+        interpreter.compute(self.training.nodes if nodes is None else nodes, known, len(self.x))
+        return known
+
+    def loss(self, known: Mapping[str, Array]) -> float:
+        """What the gradients are of: all losses, each with its weight."""
+        scales = [self.outside[value.name] for value, _ in self.training.scales]
+        losses = [known[value.name] for value in self.training.losses]
+        return float(sum(a * b for a, b in zip(scales, losses, strict=True)))
+
+
+def build(name: str, *, training: bool = True, dtype: str = "float64") -> Graph:
+    net, shape = TABLE[name]
+    return nn.build(net, shape, dtype=dtype, training=training, tokens=name in WITH_TOKENS)
+
+
+def anything(graph: Graph, seed: int = 5) -> dict[str, Array]:
+    """Parameters none of which is 0 or 1, as they are after training."""
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, Array] = dict(parameters(graph, seed))
+    for p in graph.parameters:
+        if p.initial != "normal":
+            drawn[p.name] = rng.uniform(0.5, 1.5, p.shape)
+    return {name: np.asarray(value, np.float64) for name, value in drawn.items()}
+
+
+def inputs(graph: Graph, samples: int, seed: int = 7) -> Array:
+    rng = np.random.default_rng(seed)
+    shape = (samples, *graph.input.shape)
+    if graph.input.kind == "int":
+        return rng.integers(0, 11, shape)
+    return rng.normal(size=shape)
+
+
+def problem(
+    name: str,
+    loss: str = "mse",
+    *,
+    samples: int = 3,
+    smoothing: float = 0.0,
+    dtype: str = "float64",
+) -> Problem:
+    """A row with numbers in it; those of float32 fit into one. Some labels are -1: ignored."""
+    graph = build(name, dtype=dtype)
+    training = differentiate(graph, loss)
+    rng = np.random.default_rng(11)
+    wanted = (samples, *training.target.shape)
+    rows = samples * graph.output.positions
+    if loss == "mse":
+        target = rng.normal(size=wanted).astype(dtype).astype(np.float64)
+        rows *= graph.output.channels
+    else:
+        target = rng.integers(-1, graph.output.channels, wanted)
+        target.reshape(-1)[:1] = 0
+    outside: dict[str, Array] = {
+        training.smoothing.name: np.asarray(np.dtype(dtype).type(smoothing))
+    }
+    outside |= {value.name: np.asarray(weight / rows) for value, weight in training.scales}
+    keys = [v for node in training.nodes for v in node.inputs if v.kind == "key"]
+    outside |= {key.name: np.asarray(1234567 * i + 89) for i, key in enumerate(keys)}
+    x = inputs(graph, samples)
+    numbers = {name: value.astype(dtype) for name, value in anything(graph).items()}
+    return Problem(
+        name,
+        graph,
+        training,
+        {name: value.astype(np.float64) for name, value in numbers.items()},
+        x if x.dtype == np.int64 else x.astype(dtype).astype(np.float64),
+        target,
+        smoothing,
+        outside,
+    )
+
+
+def forward(problem: Problem) -> tuple[Node, ...]:
+    """The nodes that the losses need, and no others."""
+    wanted = {value.name for value in problem.training.losses}
+    made: list[Node] = []
+    for node in reversed(problem.training.nodes):
+        if any(value.name in wanted for value in node.outputs):
+            made.append(node)
+            wanted |= {value.name for value in node.inputs}
+    return tuple(reversed(made))
