@@ -1,0 +1,62 @@
+"""What softmax and cross-entropy mean, along the channels of (batch, channels, *space). Float64."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+IGNORED = -1
+
+
+class CrossEntropy(NamedTuple):
+    """losses, correct: (batch, *space), the latter 0 or 1; grad: shaped as the logits."""
+
+    losses: Array
+    correct: Array
+    grad: Array
+
+
+def _powers(logits: ArrayLike) -> tuple[Array, Array]:
+    """Logits less the largest of their row, and the powers of that."""
+    x = np.asarray(logits, dtype=np.float64)
+    with np.errstate(invalid="ignore", under="ignore"):
+        away = x - np.fmax.reduce(x, axis=1, keepdims=True)  # the largest that is a number
+        return away, np.exp(away)
+
+
+def log_softmax(logits: ArrayLike) -> Array:
+    """Logarithms of the probabilities."""
+    away, powers = _powers(logits)
+    return np.asarray(away - np.log(powers.sum(axis=1, keepdims=True)))
+
+
+def softmax(logits: ArrayLike) -> Array:
+    """Probabilities: positive, and 1 in all."""
+    _, powers = _powers(logits)
+    with np.errstate(under="ignore"):
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def cross_entropy(
+    logits: ArrayLike, labels: ArrayLike, *, smoothing: float = 0.0, scale: float = 1.0
+) -> CrossEntropy:
+    """The losses of all rows, and the gradient of ``scale * losses.sum()`` for the logits.
+
+    labels: (batch, *space) of int; rows whose label is `IGNORED` are zero throughout. The target is
+    ``1 - smoothing`` for the label and ``smoothing / channels`` for every channel. A row is right
+    if the first of its largest entries is that of the label, and no entry is NaN.
+    """
+    x, chosen = np.asarray(logits, dtype=np.float64), np.expand_dims(np.asarray(labels), 1)
+    channels = x.shape[1]
+    number = np.arange(channels).reshape(-1, *(1,) * (x.ndim - 2))
+    target = np.where(number == chosen, 1 - smoothing, 0.0) + smoothing / channels
+    logs, counts = log_softmax(x), chosen != IGNORED
+    with np.errstate(invalid="ignore"):
+        terms = np.where(target == 0, np.where(np.isnan(logs), np.nan, 0.0), target * logs)
+    losses = np.where(counts, -terms.sum(axis=1, keepdims=True), 0.0)[:, 0]
+    best = np.argmax(np.where(np.isnan(x), -np.inf, x), axis=1)
+    right = counts[:, 0] & (best == chosen[:, 0]) & ~np.isnan(logs).any(axis=1)
+    with np.errstate(under="ignore"):
+        grad = np.where(counts, scale * (softmax(x) - target), 0.0)
+    return CrossEntropy(losses, right.astype(np.float64), grad)
