@@ -7,8 +7,8 @@ every place of an array.
 """
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 
+from faltung.codegen import math
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import CONDITIONS, Expr
@@ -20,6 +20,19 @@ SPLIT_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 GOLDEN = 0x9E3779B97F4A7C15
 # Bits of a random number, in every dtype: float32 and float64 see the same ones.
 RANDOM_BITS = 24
+# What an operation takes, in instructions; one where nothing is said.
+INSTRUCTIONS = {
+    "constant": 0,
+    "operand": 0,
+    "div": 4,
+    "sqrt": 4,
+    "exp": 18,
+    "log": 22,
+    "tanh": 35,
+    "sigmoid": 25,
+    "erf": 60,
+    "random": 24,
+}
 
 
 def emit(v: Vectors, expr: Expr, operands: Sequence[str], element: str | None = None) -> str:
@@ -39,6 +52,21 @@ def mixed(f: Function, key: str) -> str:
         z = f.value(f"xor i64 {z}, {f.value(f'lshr i64 {z}, {shift}')}")
         z = f.mul(z, _signed(factor, 64))
     return z
+
+
+def instructions(*exprs: Expr) -> int:
+    """About how many instructions a vector takes; parts that occur several times count once."""
+    seen: dict[Expr, int] = {}
+
+    def visit(part: Expr) -> None:
+        if part not in seen:
+            seen[part] = INSTRUCTIONS.get(part.op, 1)
+            for term in part.terms:
+                visit(term)
+
+    for expr in exprs:
+        visit(expr)
+    return sum(seen.values())
 
 
 class Formulas:
@@ -137,14 +165,6 @@ def _signed(number: int, bits: int) -> int:
     return number - (1 << bits) if number >> (bits - 1) else number
 
 
-def _function(name: str) -> Callable[..., str]:
-    def written(v: Vectors, a: str) -> str:
-        made: str = getattr(import_module("faltung.codegen.math"), name)(v, a)
-        return made
-
-    return written
-
-
 _WRITE: dict[str, Callable[..., str]] = {
     "add": Vectors.add,
     "sub": Vectors.sub,
@@ -155,11 +175,11 @@ _WRITE: dict[str, Callable[..., str]] = {
     "neg": Vectors.neg,
     "abs": Vectors.abs,
     "sqrt": Vectors.sqrt,
-    "exp": _function("exp"),
-    "log": _function("log"),
-    "tanh": _function("tanh"),
-    "sigmoid": _function("sigmoid"),
-    "erf": _function("erf"),
+    "exp": math.exp,
+    "log": math.log,
+    "tanh": math.tanh,
+    "sigmoid": math.sigmoid,
+    "erf": math.erf,
     "gt": lambda v, a, b: v.compare("ogt", a, b),
     "ge": lambda v, a, b: v.compare("oge", a, b),
     "select": Vectors.select,

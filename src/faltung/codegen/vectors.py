@@ -101,6 +101,26 @@ class Vectors:
             f"{self.flags} {mask})"
         )
 
+    def store_first(self, vector: str, address: str, count: int) -> None:
+        """Store the first ``count`` lanes: in whole pieces, where masks are slow or missing."""
+        if self.machine.masks or count >= self.lanes:
+            self.store(vector, address, self.first(count))
+            return
+        start, size = 0, self.lanes // 2
+        while start < count:
+            if start + size <= count:
+                numbers = ", ".join(f"i32 {start + i}" for i in range(size))
+                piece = self.function.value(
+                    f"shufflevector {self.type} {vector}, {self.type} poison, "
+                    f"<{size} x i32> <{numbers}>"
+                )
+                self.function.emit(
+                    f"store <{size} x {self.element}> {piece}, "
+                    f"ptr {self.at(address, start)}, align {self.bytes}"
+                )
+                start += size
+            size //= 2
+
     def _strided(self, address: str, stride: Index) -> str:
         """The addresses of ``lanes`` elements that lie ``stride`` elements apart."""
         numbers = ", ".join(f"i64 {i}" for i in range(self.lanes))
@@ -162,11 +182,10 @@ class Vectors:
 
     def constant(self, value: float) -> str:
         """A number, rounded to the element, in every lane."""
-        # Hexadecimal, as a double, whatever the element: the one exact way to write it.
         with np.errstate(over="ignore"):
             narrow = float(np.dtype(self.dtype).type(value))
-        bits = int.from_bytes(pack(">d", narrow), "big")
-        return f"<{', '.join([f'{self.element} 0x{bits:016X}'] * self.lanes)}>"
+        # Hexadecimal, as a double, whatever the element: the one exact way to write it.
+        return f"splat ({self.element} 0x{pack('>d', narrow).hex().upper()})"
 
     def add(self, a: str, b: str) -> str:
         return self.function.value(f"fadd {self.type} {a}, {b}")

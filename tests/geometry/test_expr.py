@@ -1,0 +1,188 @@
+"""Formulas as data: how they are built, what they print, and their derivatives."""
+
+from math import inf, pi
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from faltung.geometry.expr import (
+    ARITY,
+    Expr,
+    at_least,
+    constant,
+    derivative,
+    greater,
+    lifted,
+    maximum,
+    minimum,
+    operand,
+    power,
+    random,
+    select,
+    unary,
+)
+from faltung.reference.expr import evaluate
+
+A, B, C = operand(0), operand(1), operand(2)
+UNARY = [op for op, terms in ARITY.items() if terms == 1 and op != "random"]
+
+
+def value(expr: Expr, *at: float) -> float:
+    return float(evaluate(expr, [np.float64(x) for x in at]))
+
+
+# Building ---------------------------------------------------------------------------------------
+
+
+def test_operators_build_and_repr_says_all() -> None:
+    expr = -(2 * A + B) / (1 - C) - 3
+    assert repr(expr) == "sub(div(neg(add(mul(2.0, $0), $1)), sub(1.0, $2)), 3.0)"
+    assert expr == -(2 * A + B) / (1 - C) - 3
+    assert hash(expr) == hash(-(2 * A + B) / (1 - C) - 3)
+    assert expr.operands() == {0, 1, 2}
+    assert expr.uses("div")
+    assert not expr.uses("exp")
+    assert value(expr, 1, 2, 3) == -(2 * 1 + 2) / (1 - 3) - 3
+
+
+def test_constants_are_folded_and_neutral_elements_left_out() -> None:
+    assert lifted(3) + 4 == constant(7)
+    assert (A + 0, 0 + A, A - 0, A * 1, 1 * A, A / 1) == (A,) * 6
+    assert 0 - A == -A
+    negative = -A
+    assert -negative == A
+    assert constant(0) == A * 0
+    assert constant(0) == 0 / A
+    assert unary("sqrt", 4) == constant(2)
+    assert select(greater(A, 0), B, B) == B
+    # What has no value stays for the processor: infinity.
+    assert constant(1) / 0 == Expr("div", (constant(1), constant(0)))
+    assert value(constant(1) / 0) == inf
+
+
+def test_parts_count_once() -> None:
+    root = unary("sqrt", A + 1)
+    assert (root * root + root).size() == 4
+    assert A.size() == 0
+
+
+def test_replacing_operands() -> None:
+    expr = maximum(A * B, 0)
+    assert expr.replaced([B + 1, constant(2)]) == maximum((B + 1) * 2, 0)
+    assert expr.replaced([constant(3), constant(2)]) == constant(6)
+
+
+def test_what_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be a comparison"):
+        select(A, A, B)
+    with pytest.raises(ValueError, match="must be an operand"):
+        random(A + 1)
+    with pytest.raises(ValueError, match="no derivative"):
+        derivative(random(A), 0)
+    assert derivative(select(at_least(random(B), 0.5), A * 2, 0), 0) == select(
+        at_least(random(B), 0.5), 2, 0
+    )
+
+
+@pytest.mark.parametrize("exponent", [0, 0.25, 0.5, 0.75, 1, 2, 2.75, 4, 7.3, -1, -0.5, -0.75])
+def test_powers(exponent: float) -> None:
+    for base in (0.3, 1.0, 2.5):
+        assert value(power(A, exponent), base) == pytest.approx(base**exponent, rel=1e-14)
+
+
+# Derivatives ------------------------------------------------------------------------------------
+
+
+def slope(expr: Expr, number: int, at: list[float]) -> tuple[float, float]:
+    """By differences, of fourth order, and how far that may be off."""
+
+    def moved(by: float) -> float:
+        return value(expr, *(x + by * (i == number) for i, x in enumerate(at)))
+
+    def differences(h: float) -> float:
+        return (8 * (moved(h) - moved(-h)) - (moved(2 * h) - moved(-2 * h))) / (12 * h)
+
+    fine, coarse = differences(1e-3), differences(2e-3)
+    return fine, abs(fine - coarse) + 1e-9 * (1 + abs(fine))
+
+
+@pytest.mark.parametrize("op", UNARY)
+@pytest.mark.parametrize("at", [0.4, 1.3, 2.7])
+def test_derivatives_of_functions(op: str, at: float) -> None:
+    for x in (at, -at):
+        if x < 0 and op in ("sqrt", "log"):
+            continue
+        expr = unary(op, A)
+        want, off = slope(expr, 0, [x])
+        assert value(derivative(expr, 0), x) == pytest.approx(want, abs=off + 1e-10)
+
+
+@pytest.mark.parametrize(
+    "expr",
+    [
+        A + B,
+        A - B,
+        A * B,
+        A / B,
+        maximum(A, B),
+        minimum(A, B),
+        select(greater(A, B), A * B, A + 2 * B),
+        select(at_least(A, B), A * A, 3 * B),
+    ],
+    ids=str,
+)
+def test_derivatives_for_both_operands(expr: Expr) -> None:
+    for at in ([0.7, 1.9], [2.2, -0.6]):
+        for number in (0, 1):
+            want, off = slope(expr, number, at)
+            assert value(derivative(expr, number), *at) == pytest.approx(want, abs=off)
+
+
+def test_known_derivatives() -> None:
+    assert derivative(A * B + C, 0) == B
+    assert derivative(A * A, 0) == A + A
+    assert derivative(B * 3, 0) == constant(0)
+    assert derivative(unary("exp", A), 0) == unary("exp", A)
+    y = unary("tanh", A)
+    assert derivative(y, 0) == 1 - y * y
+    assert value(derivative(unary("erf", A), 0), 0.0) == pytest.approx(2 / pi**0.5)
+    # At a kink the branch that is taken: that of a rectifier is 0 at 0.
+    assert value(derivative(maximum(A, 0), 0), 0.0) == 0
+    assert value(derivative(unary("abs", A), 0), 0.0) == 0
+
+
+SMOOTH = st.recursive(
+    st.sampled_from([A, B, C, constant(0.5), constant(-2)]),
+    lambda inner: st.one_of(
+        st.builds(lambda x, y: x + y, inner, inner),
+        st.builds(lambda x, y: x - y, inner, inner),
+        st.builds(lambda x, y: x * y, inner, inner),
+        st.builds(lambda x, y: x / (y * y + 1), inner, inner),
+        st.builds(maximum, inner, inner),
+        st.builds(minimum, inner, inner),
+        st.builds(lambda x: -x, inner),
+        st.builds(lambda x: unary("tanh", x), inner),
+        st.builds(lambda x: unary("sigmoid", x), inner),
+        st.builds(lambda x: unary("erf", x), inner),
+        st.builds(lambda x: unary("exp", unary("sigmoid", x)), inner),
+        st.builds(lambda x: unary("log", x * x + 1), inner),
+        st.builds(lambda x: unary("sqrt", unary("abs", x) + 1), inner),
+        st.builds(lambda x, y, z: select(greater(x, y), y, z), inner, inner, inner),
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(SMOOTH, st.lists(st.floats(-1.5, 1.5), min_size=3, max_size=3), st.integers(0, 2))
+def test_derivatives_of_any_formula(expr: Expr, at: list[float], number: int) -> None:
+    want, off = slope(expr, number, at)
+    made = derivative(expr, number)
+    got, *near = (
+        value(made, *(x + by * (i == number) for i, x in enumerate(at))) for by in (0, -2e-3, 2e-3)
+    )
+    spread = max(abs(got - one) for one in near)
+    assume(off + spread < 1e-2 * (1 + abs(want)))  # no kink near, and not too steep
+    assert got == pytest.approx(want, abs=10 * off + spread)
