@@ -14,6 +14,7 @@ from faltung.graph.ops import (
 )
 from faltung.graph.value import Node, Value
 from faltung.methods import embedding, pointwise, pool, softmax
+from faltung.methods.group_sum import group_sum
 from faltung.methods.stage import rearrange
 from faltung.methods.step import Operand, Work
 from faltung.program.lowering import Lowering
@@ -79,18 +80,19 @@ def _scale(total: Total, samples: int, positions: int, channels: int) -> float:
 def group_mean(low: Lowering, node: Node, work: Work) -> None:
     op, x = node.op, node.inputs[0]
     assert isinstance(op, GroupMean)
-    pointwise.group_sum(
+    group_sum(
         work,
         low.dtype,
         low.machine,
-        samples=low.batch * x.positions,
+        rows=low.batch * x.positions,
         channels=x.channels,
         groups=op.groups,
-        x=low.where(x),
-        x_pitch=low.pitch(x),
-        out=low.where(node.output),
-        out_pitch=low.pitch(node.output),
+        source=low.where(x),
+        pitch=low.pitch(x),
+        target=low.where(node.output),
+        target_pitch=low.pitch(node.output),
         scale=op.groups / x.channels,
+        title="group means",
     )
 
 

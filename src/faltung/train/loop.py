@@ -219,7 +219,8 @@ class Loop:
     def _epoch(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
         position, start = self.position, time.perf_counter()
         begun, compiled = position.samples, self.compiled
-        batches = cast("Generator[Batch, None, None]", self.loader.epoch(position.epoch, position.batch))
+        epoch = self.loader.epoch(position.epoch, position.batch)
+        batches = cast("Generator[Batch, None, None]", epoch)
         with closing(batches):  # a thread may be reading ahead
             for x, y, _ in batches:
                 self._batch(x, y, show)
