@@ -16,7 +16,7 @@ from faltung.methods.totals import Totals, call_of, paired
 from faltung.methods.words import Words
 
 # Instructions of formulas written out in one turn: for registers, and for short compilation.
-TURN = 96
+TURN = 48
 # Streams of memory in one turn: processors follow about sixteen.
 STREAMS = 16
 # Partial sums of two bands share no cache lines, which are fetched in pairs.

@@ -20,7 +20,7 @@ def _opened(symbol: str, asked: Elements, machine: Machine) -> tuple[Module, Fun
     """A module with what is finished at once, and the function of the kernel."""
     module = Module()
     for kind, recipe in asked.totals:
-        finisher(module, machine, recipe, f"finish_{kind}")
+        finisher(module, machine, recipe, f"finish_{kind}", alone=True)
     arguments = [("ptr", "words"), ("i64", "begin"), ("i64", "end")]
     return module, module.function(symbol, arguments, public=True)
 

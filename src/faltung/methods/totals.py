@@ -83,10 +83,13 @@ def call_of(words: str, group: str, first: str, last: str) -> list[tuple[str, st
     return [("ptr", words), ("i64", group), ("i64", first), ("i64", last)]
 
 
-def finisher(module: Module, machine: Machine, recipe: Totals, name: str) -> None:
+def finisher(
+    module: Module, machine: Machine, recipe: Totals, name: str, *, alone: bool = False
+) -> None:
     """A function that adds, finishes and stores columns ``first`` to ``last`` of a group of bands.
 
-    With ``lanes`` there is one column, a vector of partial sums that becomes one number.
+    alone: a group is a single band. With ``lanes`` there is one column, a vector of partial sums
+    that becomes one number.
     """
     f = module.function(
         name, [("ptr", "words"), ("i64", "group"), ("i64", "first"), ("i64", "last")]
@@ -98,7 +101,8 @@ def finisher(module: Module, machine: Machine, recipe: Totals, name: str) -> Non
     sums = [v.at(words.pointer(f"sum{i}"), start) for i in range(recipe.sums)]
     with f.loop("%first", "%last", step=v.lanes) as column:
         mask = v.first(1) if recipe.lanes else v.below(f.sub("%last", column.index))
-        raw = [_added(v, v.at(base, column.index), bands, pitch) for base in sums]
+        columns = [v.at(base, column.index) for base in sums]
+        raw = [v.load(at) for at in columns] if alone else _added(v, columns, bands, pitch)
         if recipe.lanes:
             raw = [v.spread(v.total(value)) for value in raw]
         scaled = [
@@ -128,16 +132,26 @@ def _operand(v: Vectors, words: Words, name: str, kind: str, column: str, mask: 
     return v.load(_row(v, words, name, column), mask)
 
 
-def _added(v: Vectors, base: str, bands: str, pitch: str) -> str:
-    """The vectors ``pitch`` apart, in ``CHAINS`` chains that are added in pairs; then the rest."""
+def _added(v: Vectors, bases: Sequence[str], bands: str, pitch: str) -> list[str]:
+    """From each base on the vectors ``pitch`` apart, in chains that are added in pairs; then the
+    rest.
+    """
     f = v.function
+    zeros = [(v.type, v.zero)] * (CHAINS * len(bases))
+
+    def read(band: str, i: int) -> list[str]:
+        offset = f.mul(f.add(band, i), pitch)
+        return [v.load(v.at(base, offset)) for base in bases]
+
     whole = f.opaque(f.mul(f.value(f"sdiv i64 {bands}, {CHAINS}"), CHAINS))
-    with f.loop(0, whole, [(v.type, v.zero)] * CHAINS, step=CHAINS) as band:
-        rows = [v.at(base, f.mul(f.add(band.index, i), pitch)) for i in range(CHAINS)]
-        band.carry([v.add(band.values[i], v.load(row)) for i, row in enumerate(rows)])
-    with f.loop(whole, bands, [(v.type, paired(v, band.results))]) as rest:
-        rest.carry([v.add(rest.values[0], v.load(v.at(base, f.mul(rest.index, pitch))))])
-    return rest.results[0]
+    with f.loop(0, whole, zeros, step=CHAINS) as band:
+        got = [one for i in range(CHAINS) for one in read(band.index, i)]
+        band.carry([v.add(a, b) for a, b in zip(band.values, got, strict=True)])
+    sums = [paired(v, band.results[i :: len(bases)]) for i in range(len(bases))]
+    with f.loop(whole, bands, [(v.type, value) for value in sums]) as rest:
+        got = read(rest.index, 0)
+        rest.carry([v.add(a, b) for a, b in zip(rest.values, got, strict=True)])
+    return rest.results
 
 
 def paired(v: Vectors, values: Sequence[str]) -> str:
