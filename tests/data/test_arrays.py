@@ -114,5 +114,7 @@ def test_refusals(arrays: dict[str, Any], message: str, tmp_path: Path) -> None:
 
 
 def test_sizes_are_not_changed(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="size=8: is for pictures and volumes in files"):
-        open_source(saved(tmp_path, x=PICTURES, y=Y), size=8)
+    path = saved(tmp_path, x=PICTURES, y=Y)
+    assert open_source(path, size=(5, 7)).shape == (1, 5, 7)
+    with pytest.raises(ValueError, match=r"size=8: a.npz has \(5, 7\); arrays are not resized"):
+        open_source(path, size=8)

@@ -1,4 +1,4 @@
-"""Folders with a class a folder: order, what is left out, links, and the memory of what was read."""
+"""Folders with a class a folder: order, what is left out, links, and what is remembered."""
 
 import os
 import re

@@ -1,6 +1,7 @@
 """Sources in memory: what they keep, what they refuse, and how they are parted."""
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -106,11 +107,9 @@ X = np.ones((4, 1, 3))
         (np.array([[1, -2]]), None, {"kind": "text"}, "must be at least 0"),
     ],
 )
-def test_refusals(
-    x: np.ndarray, y: list[int] | None, more: dict[str, object], message: str
-) -> None:
+def test_refusals(x: np.ndarray, y: list[int] | None, more: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
-        ArraySource(x, y, **more)  # type: ignore[arg-type]
+        ArraySource(x, y, **more)
 
 
 @pytest.mark.parametrize(
@@ -123,9 +122,9 @@ def test_refusals(
         (np.ones((2, 3)), None, {"kind": "text"}),
     ],
 )
-def test_wrong_types(x: np.ndarray, y: list[object] | None, more: dict[str, object]) -> None:
+def test_wrong_types(x: np.ndarray, y: list[object] | None, more: dict[str, Any]) -> None:
     with pytest.raises(TypeError):
-        ArraySource(x, y, **more)  # type: ignore[arg-type]
+        ArraySource(x, y, **more)
 
 
 def many(counts: list[int]) -> ArraySource:

@@ -12,6 +12,7 @@ from faltung.data.names import as_word, number_classes, printable
 from faltung.data.npy import read_npz
 from faltung.data.options import Options
 from faltung.data.source import ArraySource
+from faltung.geometry.check import show
 
 Array = npt.NDArray[Any]
 
@@ -34,8 +35,6 @@ def open_npz(path: Path, options: Options) -> ArraySource:
     kind = options.kind or (str(found["kind"].item()) if _one(found.get("kind")) else None)
     x = found["x"]
     kind = kind or guess_kind(x, f"{where}: x")
-    if options.size is not None:
-        raise ValueError(f"size={options.size}: is for pictures and volumes in files, not arrays")
     names = found.get("names")
     return labelled(
         arrange(x, kind, options.channels, f"{where}: x"),
@@ -65,6 +64,9 @@ def labelled(
         raise ValueError(f"{where}: {len(x)} samples have {len(y)} targets")
     if not len(x):
         raise ValueError(f"{where}: holds no sample")
+    has = x.shape[1:] if kind in ("text", "table") else x.shape[2:]
+    if options.space(len(has)) not in (None, has):
+        raise ValueError(f"size={show(options.size)}: {where} has {has}; arrays are not resized")
     if y.dtype.kind == "f":
         if options.classes is not None:
             raise ValueError(f"{where}: has numbers as targets where labels are wanted")

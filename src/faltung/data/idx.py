@@ -46,8 +46,6 @@ def open_idx(path: Path, options: Options) -> ArraySource:
     pictures = _choose(path) if path.is_dir() else path
     where = printable(pictures.name)
     labels = _partner(pictures)
-    if options.size is not None:
-        raise ValueError(f"size={options.size}: is for pictures and volumes in files, not arrays")
     x, y = read_idx(pictures, where), read_idx(labels, printable(labels.name))
     kind = options.kind or guess_kind(x, where)
     return labelled(arrange(x, kind, options.channels, where), y, where, options, kind=kind)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from faltung.data.guard import check_unpacked, complaints, empty, fill, regular
 
 Array = npt.NDArray[Any]
-HEADER = 1 << 16  # bytes that the header of a plain array may take; NumPy writes 128
+HEADER = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
 
 
 def read_npy(path: Path, where: str) -> Array:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from faltung.data import arrays, idx, pictures, tables, volumes
 from faltung.data.digits import digits
+from faltung.data.files import Like
 from faltung.data.guard import exists, regular
 from faltung.data.names import printable
 from faltung.data.options import Options
@@ -65,6 +66,33 @@ def open_source(
         raise ValueError(f"data={where}: is none of: {known}")
     # A folder is called by its own name, also if it is given as "." or "..".
     return reader.open(path if path.name else path.resolve(), options)
+
+
+def open_like(
+    data: str | Path,
+    like: Like,
+    *,
+    classes: Sequence[str] | None = None,
+    strict: bool = False,
+) -> Source:
+    """Data to evaluate a run on: samples as `like` says, labels numbered by the run's `classes`.
+
+    Not every class needs to occur. As `open_source`, and ValueError for samples of another shape.
+    """
+    spatial = like.kind not in ("text", "table")
+    source = open_source(
+        data,
+        strict=strict,
+        kind=like.kind,
+        size=like.shape[1:] if spatial and like.fit else None,
+        channels=like.shape[0] if spatial else None,
+        classes=classes,
+    )
+    if source.shape != like.shape:
+        raise ValueError(
+            f"data={printable(data)}: has samples of shape {source.shape}, must be {like.shape}"
+        )
+    return source
 
 
 def _named(name: str, options: Options) -> Source:

@@ -5,6 +5,9 @@ to the order right, anterior, superior (the nearest to it, without interpolation
 becomes the channels. Values are those of the file with its slope and intercept.
 """
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -113,12 +116,25 @@ def _nibabel() -> Any:
     return nibabel
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without nibabel's notes on odd headers, which would come for every file in every epoch."""
+    notes = _nibabel().imageglobals.logger
+    level = notes.level
+    notes.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        notes.setLevel(level)
+
+
 def _loaded(path: Path, where: str) -> Any:
     """A file with its header read and found to fit its length. Broken, ValueError for a bomb."""
     if not is_volume(path):
         raise Broken("is no NIfTI file (.nii, .nii.gz)")
     length = regular(path, where)
-    image = _nibabel().load(path)
+    with _quiet():
+        image = _nibabel().load(path)
     dtype, shape = image.get_data_dtype(), image.shape
     if dtype.kind not in "biuf" or len(shape) not in (3, 4) or not prod(shape):
         raise Broken(f"holds {_by(shape)} of {dtype}; volumes of real numbers are read")

@@ -1,0 +1,77 @@
+"""Every reader against files that are cut short and changed at random: right, or a ValueError."""
+
+import gzip
+import io
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from data.hostile import idx, nifti
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from faltung.data import pictures, volumes
+from faltung.data.folder import Broken
+from faltung.data.idx import read_idx
+from faltung.data.tables import read_rows
+
+RANDOM = np.random.default_rng(0)
+X = RANDOM.integers(0, 256, (24, 20, 3), np.uint8)
+
+
+def encoded(kind: str) -> bytes:
+    file = io.BytesIO()
+    more = {"compression": "tiff_lzw"} if kind == "TIFF" else {}
+    pytest.importorskip("PIL.Image").fromarray(X).save(file, kind, **more)
+    return file.getvalue()
+
+
+def look(path: Path) -> None:
+    """As opening a folder does, and then reading from it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        facts = pictures.examine(path, "a")
+        shape = (3, *facts.space)
+        got = pictures.decode(path, "a", shape=shape, fit=False, deep=facts.deep)
+        assert got.shape == shape
+
+
+def scan(path: Path) -> None:
+    shape = volumes.examine(path, "a")
+    assert volumes.decode(path, "a", shape=shape, fit=False).shape == shape
+
+
+TABLE = b"label,a,b\ncat,1,2\ndog,3.5,-4e2\n"
+CASES: dict[str, tuple[Callable[[], bytes], str, Callable[[Path], object]]] = {
+    **{
+        kind: (lambda kind=kind: encoded(kind), "a", look)  # type: ignore[misc]
+        for kind in pictures.FORMATS
+    },
+    "IDX": (lambda: idx(X), "a", lambda path: read_idx(path, "a")),
+    "IDX packed": (lambda: gzip.compress(idx(X)), "a", lambda path: read_idx(path, "a")),
+    "NIfTI": (lambda: nifti((5, 6, 4), bytes(480)), "a.nii", scan),
+    "NIfTI packed": (lambda: gzip.compress(nifti((5, 6, 4), bytes(480))), "a.nii.gz", scan),
+    "CSV": (lambda: TABLE, "a.csv", lambda path: read_rows(path, "a")),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@given(data=st.data())
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_broken_anywhere(case: str, tmp_path: Path, data: st.DataObject) -> None:
+    make, name, read = CASES[case]
+    raw = bytearray(make())
+    for _ in range(data.draw(st.integers(0, 3))):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / name
+    path.write_bytes(raw[: data.draw(st.integers(1, len(raw)))])
+    try:
+        read(path)
+    except Broken:
+        pass
+    except ValueError as error:
+        assert str(error).startswith("a") and str(error).isprintable()
