@@ -12,6 +12,7 @@ from faltung.geometry.axis import MODES, Axis
 from faltung.geometry.conv import DTYPES, ConvSpec, Ladder, conv_spec
 from faltung.geometry.field import Field, join, receptive_field
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
+from faltung.geometry.pool import PoolSpec, pool_axes, pool_spec
 from faltung.geometry.text import format, parse
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "PaddingMode",
     "Phase",
     "PhaseAxis",
+    "PoolSpec",
     "conv_spec",
     "format",
     "input_grad",
@@ -32,6 +34,8 @@ __all__ = [
     "modes",
     "pads",
     "parse",
+    "pool_axes",
+    "pool_spec",
     "receptive_field",
     "transposed",
     "unpadded",

@@ -8,6 +8,7 @@ from faltung.reference.conv import (
     fold,
     pad,
 )
+from faltung.reference.embedding import embed, embed_grad
 from faltung.reference.local import (
     dense_from_conv,
     dense_from_local,
@@ -17,19 +18,31 @@ from faltung.reference.local import (
     local_input_grad,
     local_weight_grad,
 )
+from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
+from faltung.reference.softmax import CrossEntropy, cross_entropy, log_softmax, softmax
 
 __all__ = [
+    "CrossEntropy",
+    "average_pool",
+    "average_pool_grad",
     "conv",
     "conv_input_grad",
     "conv_transpose",
     "conv_weight_grad",
+    "cross_entropy",
     "dense_from_conv",
     "dense_from_local",
+    "embed",
+    "embed_grad",
     "fold",
     "local",
     "local_bias_grad",
     "local_from_conv",
     "local_input_grad",
     "local_weight_grad",
+    "log_softmax",
+    "max_pool",
+    "max_pool_grad",
     "pad",
+    "softmax",
 ]

@@ -1,0 +1,290 @@
+"""PoolSpec: one pooling as a question, in integers only: maxima or means of windows.
+
+Windows lie as those of a convolution, each channel alone. Padding is never a maximum; in a mean it
+counts as zeros or not at all.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import prod
+
+from faltung.geometry.axis import Axis
+from faltung.geometry.check import integers, per_axis, show
+from faltung.geometry.conv import DTYPES, ITEMSIZE, make_axes
+from faltung.geometry.padding import Padding, pads
+
+KINDS = ("max", "average")
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSpec:
+    """A pooling: input (batch, channels, *space) to output (batch, channels, *space').
+
+    `count_padding`, of a mean: divide by all entries of the window, as PyTorch's
+    count_include_pad=True, or by those inside the input alone. `overhang`: how much of each axis's
+    `hi` is there only because the last window may reach beyond the padding (`ceil`): it is never
+    counted. () is none on any axis.
+    ValueError: no axis, a batch below 0, channels below 1, an unknown kind or dtype, a padding
+    mode but zeros, a crop, a window that holds nothing. TypeError: numbers that are not ints.
+    """
+
+    axes: tuple[Axis, ...]
+    channels: int
+    batch: int = 1
+    kind: str = "max"
+    count_padding: bool = True
+    dtype: str = "float32"
+    overhang: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if type(self.axes) is not tuple or not all(isinstance(axis, Axis) for axis in self.axes):
+            raise TypeError(f"axes={show(self.axes)}: must be a tuple of Axis")
+        if not self.axes:
+            raise ValueError("axes=(): a pooling has at least one spatial axis")
+        for name, least in (("channels", 1), ("batch", 0)):
+            value = getattr(self, name)
+            if type(value) is not int:
+                raise TypeError(f"{name}={value!r}: must be an int")
+            if value < least:
+                raise ValueError(f"{name}={value}: must be at least {least}")
+        if self.kind not in KINDS:
+            raise ValueError(f"kind={self.kind!r}: must be one of {', '.join(KINDS)}")
+        if type(self.count_padding) is not bool:
+            raise TypeError(f"count_padding={self.count_padding!r}: must be True or False")
+        if self.dtype not in DTYPES:
+            raise ValueError(f"dtype={self.dtype!r}: must be one of {', '.join(DTYPES)}")
+        self._check_overhang()
+        for dim in range(self.rank):
+            self._check_axis(dim)
+
+    def _check_overhang(self) -> None:
+        beyond = self.overhang
+        if type(beyond) is not tuple or not all(type(entry) is int for entry in beyond):
+            raise TypeError(f"overhang={show(beyond)}: must be a tuple of ints")
+        if not beyond:
+            object.__setattr__(self, "overhang", (0,) * self.rank)
+        elif len(beyond) != self.rank or not all(
+            0 <= entry <= max(0, axis.hi) for entry, axis in zip(beyond, self.axes, strict=True)
+        ):
+            raise ValueError(
+                f"overhang={show(beyond)}: must be a part of the padding after each axis"
+            )
+
+    def _check_axis(self, dim: int) -> None:
+        axis = self.axes[dim]
+        where = f" (spatial axis {dim})" if self.rank > 1 else ""
+        if axis.mode != "zeros":
+            raise ValueError(
+                f"padding_mode={axis.mode!r}: a pooling has no padding mode but zeros{where}"
+            )
+        if min(axis.lo, axis.hi) < 0:
+            raise ValueError(f"padding={axis.lo, axis.hi}: must be at least 0{where}")
+        mean = self.kind == "average"
+        if mean and self.count_padding and not self.overhang[dim]:
+            return
+        for o in _at_the_ends(axis):
+            first, stop = axis.valid_taps(o)
+            if (self.counted(dim, o) if mean else stop - first) == 0:
+                raise ValueError(
+                    f"padding={axis.lo, axis.hi}: output {o} would see nothing but padding, with "
+                    f"{axis.kernel} taps of dilation {axis.dilation} at stride {axis.stride} on "
+                    f"{axis.size} entries{where}"
+                )
+
+    def __str__(self) -> str:
+        """For people: "max n2 c64 56x56 k3 s2 p1"."""
+        words = [self.kind, f"n{self.batch}", f"c{self.channels}", "x".join(map(str, self.size))]
+        pads = [str(lo) if lo == hi else f"({lo},{hi})" for lo, hi in self.padding]
+        options = {"k": self.kernel, "s": self.stride, "p": pads, "d": self.dilation}
+        plain = {"s": ["1"], "p": ["0"], "d": ["1"]}
+        for key, numbers in options.items():
+            each = list(map(str, numbers))
+            short = each[:1] if len(set(each)) == 1 else each
+            words += [key + "x".join(short)] * (short != plain.get(key))
+        words += ["inside"] * (self.kind == "average" and not self.count_padding)
+        return " ".join(words + ["f64"] * (self.dtype == "float64"))
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return len(self.axes)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Input size of each axis, without padding."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Output size of each axis."""
+        return tuple(axis.output for axis in self.axes)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Taps of each axis."""
+        return tuple(axis.kernel for axis in self.axes)
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Stride of each axis."""
+        return tuple(axis.stride for axis in self.axes)
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        """Dilation of each axis."""
+        return tuple(axis.dilation for axis in self.axes)
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], ...]:
+        """(lo, hi) of each axis."""
+        return tuple((axis.lo, axis.hi) for axis in self.axes)
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(batch, channels, *space)."""
+        return (self.batch, self.channels, *self.size)
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """(batch, channels, *space)."""
+        return (self.batch, self.channels, *self.output)
+
+    @property
+    def taps(self) -> int:
+        """Taps of the whole window."""
+        return prod(self.kernel)
+
+    @property
+    def flops(self) -> int:
+        """Comparisons or additions: one a tap, also for those that read padding."""
+        return prod(self.output_shape) * self.taps
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one number."""
+        return ITEMSIZE[self.dtype]
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes of input and output, each counted once: the least that must move."""
+        return (prod(self.input_shape) + prod(self.output_shape)) * self.itemsize
+
+    def counted(self, dim: int, o: int) -> int:
+        """The taps that output `o` counts along the axis `dim`: a mean divides by the product of
+        these over the axes. The formula lives here.
+        """
+        axis = self.axes[dim]
+        if not self.count_padding:
+            first, stop = axis.valid_taps(o)
+            return stop - first
+        room = axis.size + axis.hi - self.overhang[dim] - (o * axis.stride - axis.lo)
+        return max(0, min(axis.kernel, -(-room // axis.dilation)))
+
+    @property
+    def divisor(self) -> int | None:
+        """What every mean is divided by; None where windows at the ends count fewer entries."""
+        if self.count_padding and not any(self.overhang):
+            return self.taps
+        found = 1
+        for dim, axis in enumerate(self.axes):
+            ends = [self.counted(dim, o) for o in _at_the_ends(axis)]
+            each = {*ends, *[axis.kernel] * (len(ends) < axis.output)}
+            if len(each) > 1:
+                return None
+            found *= each.pop()
+        return found
+
+
+def _at_the_ends(axis: Axis) -> Iterator[int]:
+    """The outputs that read padding: the outermost first. All others are alike."""
+    left = min(axis.output, -(-axis.lo // axis.stride))
+    right = max(left, (axis.size + axis.lo - axis.extent) // axis.stride + 1)
+    before, after = range(left), range(right, axis.output)
+    yield from (*before[:1], *after[-1:])
+    yield from before[1:]
+    yield from after[:-1]
+
+
+def pool_axes(
+    sizes: Sequence[int],
+    kernel: int | Sequence[int] | None = None,
+    *,
+    stride: int | Sequence[int] | None = None,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil: bool = False,
+) -> tuple[Axis, ...]:
+    """The axes of a pooling as people ask for it. kernel None: as large as the input; stride None:
+    the kernel.
+
+    `ceil`: round the output size up, as PyTorch's ceil_mode: a last window that begins in the
+    input, or in the padding before it, may reach beyond the padding after it, which grows by as
+    much. ValueError, TypeError: numbers that make no pooling.
+    """
+    return _axes(sizes, kernel, stride, padding, dilation, ceil)[0]
+
+
+def pool_spec(
+    input_shape: Sequence[int],
+    kernel: int | Sequence[int] | None = None,
+    *,
+    kind: str = "max",
+    stride: int | Sequence[int] | None = None,
+    padding: Padding = 0,
+    dilation: int | Sequence[int] = 1,
+    ceil: bool = False,
+    count_padding: bool = True,
+    dtype: str = "float32",
+) -> PoolSpec:
+    """The spec of a pooling as people ask for it; input_shape: (batch, channels, *space).
+
+    As `pool_axes`, and it remembers what `ceil` added: that is in no mean, as in PyTorch.
+    """
+    shape = integers("input_shape", input_shape)
+    if len(shape) < 3:
+        raise ValueError(f"input_shape={shape}: must be (batch, channels, *space)")
+    axes, beyond = _axes(shape[2:], kernel, stride, padding, dilation, ceil)
+    return PoolSpec(axes, shape[1], shape[0], kind, count_padding, str(dtype), beyond)
+
+
+def _axes(
+    sizes: Sequence[int],
+    kernel: int | Sequence[int] | None,
+    stride: int | Sequence[int] | None,
+    padding: Padding,
+    dilation: int | Sequence[int],
+    ceil: bool,
+) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
+    """The axes, and how much of each `hi` is there only because of `ceil`."""
+    sizes = integers("sizes", sizes)
+    rank = len(sizes)
+    taps = sizes if kernel is None else per_axis("kernel", kernel, rank, 1)
+    strides = taps if stride is None else per_axis("stride", stride, rank, 1)
+    dilations = per_axis("dilation", dilation, rank, 1)
+    if type(ceil) is not bool:
+        raise TypeError(f"ceil={ceil!r}: must be True or False")
+    pairs = pads(padding, sizes=sizes, kernel=taps, stride=strides, dilation=dilations)
+    beyond = [0] * rank
+    if ceil:
+        grown = []
+        for dim, (lo, hi) in enumerate(pairs):
+            extent = dilations[dim] * (taps[dim] - 1) + 1
+            fitted = _ceil(sizes[dim], extent, strides[dim], lo, hi)
+            beyond[dim] = max(0, fitted - hi)
+            grown.append((lo, fitted))
+        pairs = tuple(grown)
+    axes = make_axes(sizes, taps, strides, dilations, pairs, ("zeros",) * rank)
+    return axes, tuple(beyond)
+
+
+def _ceil(size: int, extent: int, stride: int, lo: int, hi: int) -> int:
+    """The padding after that gives as many outputs as PyTorch's ceil_mode.
+
+    ceil((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1, less those that begin behind the input.
+    """
+    room = size + lo + hi - extent
+    outputs = min(-(-room // stride) + 1, -(-(size + lo) // stride))
+    if outputs < 1:
+        return hi
+    least = (outputs - 1) * stride + extent - size - lo  # the last window ends here
+    return min(max(hi, least), least + stride - 1)
