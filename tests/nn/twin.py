@@ -107,16 +107,17 @@ def conv(walk: Walk, layer: nn.Conv, x: Tensor) -> Tensor:
 def transpose(walk: Walk, layer: nn.ConvTranspose, x: Tensor) -> Tensor:
     weight, bias = walk.weights(layer.bias)
     function = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank_of(x) - 1]
-    return function(
-        x,
-        weight,
-        bias,
-        layer.stride,
-        layer.padding,
-        layer.output_padding,
-        layer.groups,
-        layer.dilation,
-    )
+    made = function(x, weight, None, layer.stride, 0, 0, layer.groups, layer.dilation)
+    # Padding cuts the ends, the output padding adds to the last one; PyTorch's has no pairs.
+    kernel, rank = kernel_of(layer, x), rank_of(x)
+    strides = per_axis("stride", layer.stride, rank, 1)
+    extra = per_axis("output_padding", layer.output_padding, rank, 0)
+    dilations = per_axis("dilation", layer.dilation, rank, 1)
+    sizes = [size * s for size, s in zip(x.shape[2:], strides, strict=True)]
+    pairs = pads(layer.padding, sizes=sizes, kernel=kernel, stride=strides, dilation=dilations)
+    cut = [(-lo, more - hi) for (lo, hi), more in zip(pairs, extra, strict=True)]
+    made = F.pad(made, [number for pair in reversed(cut) for number in pair])
+    return made if bias is None else made + bias.reshape(-1, *(1,) * rank)
 
 
 def local(walk: Walk, layer: nn.Local, x: Tensor) -> Tensor:

@@ -40,6 +40,8 @@ def mobilenetv2(
     width: the paper's multiplier on all channels. Small pictures: `nets/small.py`, of the first
     convolution and four stages.
     """
+    if not float(width) > 0:
+        raise ValueError(f"width={show(width)}: must be above 0")
     halved = list(kept(input_shape[1:], 5, halvings))
     before = divisible(32 * width)
     stride = 2 if halved.pop(0) else 1
@@ -73,7 +75,5 @@ def _conv(channels: int, kernel: int, **options: int | str) -> tuple[Layer, ...]
 
 def divisible(channels: float) -> int:
     """The nearest multiple of 8, but never less than nine tenths of it."""
-    if not channels > 0:
-        raise ValueError(f"width: must be above 0, makes {show(channels)} channels")
     made = max(8, int(channels + 4) // 8 * 8)
     return made + 8 if made < 0.9 * channels else made

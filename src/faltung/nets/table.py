@@ -221,9 +221,7 @@ def get(
         raise ValueError(f"input_shape={shape}: must be (C, *space), all at least 1")
     same = len(shape) == len(found.input_shape)
     if not same and not (found.any_rank and len(shape) > 1):
-        form = (
-            "(words,)" if found.kind == "text" else f"(C, *space) with {found.rank} axes of space"
-        )
+        form = "(words,)" if found.kind == "text" else f"(C, *space) of rank {found.rank}"
         raise ValueError(f"input_shape={shape}: must be {form} for {name}")
     known = found.arguments()
     for option in options:
