@@ -153,7 +153,7 @@ def _outer(v: Vectors, recipe: Local, rows: int, block: int) -> None:
     out = "%out"
     for row in acc:
         for q, value in enumerate(row):
-            v.store(value, v.at(out, q * v.lanes), masks[q])
+            v.store_first(value, v.at(out, q * v.lanes), block - q * v.lanes)
         out = v.at(out, "%out_row")
 
 

@@ -51,9 +51,9 @@ def _turned_in(v: Vectors, rows: list[str], channels: int) -> list[str]:
     """A vector for each channel."""
     columns: list[str] = []
     for start in range(0, channels, v.lanes):
-        count = min(v.lanes, channels - start)
-        block = v.transpose([v.load_first(v.at(row, start), count) for row in rows])
-        columns += block[:count]
+        mask = v.first(channels - start)
+        block = v.transpose([v.load(v.at(row, start), mask) for row in rows])
+        columns += block[: channels - start]
     return columns
 
 
