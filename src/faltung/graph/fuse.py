@@ -53,25 +53,30 @@ def _inlined(
     worth: Callable[[Node, list[Node]], bool],
 ) -> tuple[Node, ...]:
     """Formulas written into those that read them, where all that read one are formulas."""
-    made = list(nodes)
-    position = 0
-    while position < len(made):
-        producer = made[position]
-        name = producer.output.name
-        readers = [node for node in made if any(v.name == name for v in node.inputs)]
+    made = dict(enumerate(nodes))
+    readers: dict[str, list[int]] = {}
+    for number, node in made.items():
+        for name in {value.name for value in node.inputs}:
+            readers.setdefault(name, []).append(number)
+    for number in list(made):
+        producer = made[number]
+        numbers = readers.get(producer.output.name, [])
+        found = [made[reader] for reader in numbers]
         if (
-            _plain(producer)
-            and name not in kept
-            and readers
-            and worth(producer, readers)
-            and all(_joins(producer, reader) for reader in readers)
+            not _plain(producer)
+            or producer.output.name in kept
+            or not found
+            or not worth(producer, found)
+            or not all(_joins(producer, reader) for reader in found)
         ):
-            merged = {id(reader): _inline(producer, reader) for reader in readers}
-            made = [merged.get(id(node), node) for node in made]
-            del made[position]
-        else:
-            position += 1
-    return tuple(made)
+            continue
+        for reader, node in zip(numbers, found, strict=True):
+            made[reader] = _inline(producer, node)
+        del made[number], readers[producer.output.name]
+        for name in {value.name for value in producer.inputs}:
+            others = [reader for reader in readers[name] if reader != number]
+            readers[name] = sorted({*others, *numbers})
+    return tuple(made.values())
 
 
 def _plain(node: Node) -> bool:
@@ -125,16 +130,16 @@ def _inline(producer: Node, reader: Node) -> Node:
 
 def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
     """A formula whose operands are maps becomes the epilogue of the last convolution among them."""
-    made = list(nodes)
+    made: dict[int, Node] = dict(enumerate(nodes))
     readers = consumers(nodes)
-    for node in nodes:
+    places = {node.output.name: number for number, node in made.items()}
+    for here, node in enumerate(nodes):
         if not _plain(node):
             continue
         op = node.op
         assert isinstance(op, Pointwise)
         if op.outputs[0].uses("random") or not all(_is_map(v, op.shape) for v in node.inputs):
             continue
-        places = {n.output.name: i for i, n in enumerate(made)}
         able = [
             places[value.name]
             for value in node.inputs
@@ -143,13 +148,9 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             and len(readers[value.name]) == 1
             and _takes_epilogue(made[places[value.name]])
         ]
-        if not able:
-            continue
-        conv = made[max(able)]
-        here = next(i for i, n in enumerate(made) if n is node)
-        made[here] = _with_epilogue(conv, node, op.outputs[0])
-        del made[max(able)]
-    return tuple(made)
+        if able:
+            made[here] = _with_epilogue(made.pop(max(able)), node, op.outputs[0])
+    return tuple(made.values())
 
 
 def _is_map(value: Value, shape: tuple[int, ...]) -> bool:
@@ -179,13 +180,12 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node:
 
 def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """Sums of a formula's result are taken while it is made, if all that they read is there."""
-    made = list(nodes)
-    for node in nodes:
+    made: dict[int, Node] = dict(enumerate(nodes))
+    places = {value.name: number for number, node in made.items() for value in node.outputs}
+    for here, node in enumerate(nodes):
         op = node.op
         if not isinstance(op, Pointwise) or op.outputs or not op.totals:
             continue
-        places = {value.name: i for i, n in enumerate(made) for value in n.outputs}
-        here = next(i for i, n in enumerate(made) if n is node)
         target = max((places.get(value.name, -1) for value in node.inputs), default=-1)
         if target < 0:
             continue
@@ -197,7 +197,8 @@ def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
         if merged is not None:
             made[target] = merged
             del made[here]
-    return tuple(made)
+            places |= {value.name: target for value in node.outputs}
+    return tuple(made.values())
 
 
 def _with_totals(producer: Node, node: Node) -> Node | None:
