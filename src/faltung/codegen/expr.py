@@ -7,6 +7,7 @@ every place of an array.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 
 from faltung.codegen import math
 from faltung.codegen.ir import Function
@@ -54,6 +55,7 @@ def mixed(f: Function, key: str) -> str:
     return z
 
 
+@cache
 def instructions(*exprs: Expr) -> int:
     """About how many instructions a vector takes; parts that occur several times count once."""
     seen: dict[Expr, int] = {}

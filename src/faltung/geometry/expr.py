@@ -7,7 +7,7 @@ the key of a kernel.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import erf as _erf
 from math import exp as _exp
 from math import log as _log
@@ -49,6 +49,17 @@ class Expr:
 
     op: str
     args: tuple[Union["Expr", int, float], ...]
+    # Made once: formulas are keys everywhere, and a hash walks through all of them.
+    _hash: int = field(init=False, compare=False, default=0)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.op, self.args)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        return Expr, (self.op, self.args)  # a hash of text differs from process to process
 
     def __add__(self, other: Term) -> "Expr":
         return add(self, other)

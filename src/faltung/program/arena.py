@@ -8,6 +8,8 @@ inference", 2020).
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from faltung.runtime.buffers import ALIGNMENT
 
 
@@ -22,23 +24,23 @@ class Span:
 
 def arranged(spans: Mapping[str, Span]) -> tuple[dict[str, int], int]:
     """Offsets of all spans, and the bytes that they need together."""
-    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last; ascending
+    count = len(spans)
+    # Offset, end, first and last step of each span that has its place.
+    rows = np.zeros((4, count), np.int64)
     found: dict[str, int] = {}
     total = 0
-    for name, span in sorted(spans.items(), key=lambda item: -item[1].size):
+    by_size = sorted(spans.items(), key=lambda item: -item[1].size)
+    for number, (name, span) in enumerate(by_size):
         size = -(-span.size // ALIGNMENT) * ALIGNMENT
+        start, end, first, last = rows[:, :number]
+        beside = np.flatnonzero((last >= span.first) & (first <= span.last))
+        beside = beside[np.argsort(start[beside], kind="stable")]
         offset = 0
-        at = len(placed)
-        for i, (start, end, first, last) in enumerate(placed):
-            if last < span.first or first > span.last:
-                continue
-            if start - offset >= size:
-                at = i
+        for low, high in zip(start[beside].tolist(), end[beside].tolist(), strict=True):
+            if low - offset >= size:
                 break
-            offset = max(offset, end)
+            offset = max(offset, high)
         found[name] = offset
         total = max(total, offset + size)
-        # Ascending by offset: the first gap that fits is then found in one walk.
-        at = next((i for i, row in enumerate(placed) if row[0] >= offset), len(placed))
-        placed.insert(at, (offset, offset + size, span.first, span.last))
+        rows[:, number] = offset, offset + size, span.first, span.last
     return found, total
