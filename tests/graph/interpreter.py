@@ -322,6 +322,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.Concat: _concat,
     ops.Slice: _slice,
     ops.First: _first,
+    ops.Reorder: _reshape,  # here all maps are channels first
     ops.Reshape: _reshape,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,

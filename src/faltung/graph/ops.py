@@ -44,8 +44,8 @@ class ConvolveWeight:
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """x, weight, [bias] -> y: unshared. weight: (*output, C_out, C_in, *kernel); bias: (C_out,
-    *output).
+    """x, weight, [bias] -> y: unshared. weight: (*output, C_out, C_in, *kernel); bias: (*output,
+    C_out).
     """
 
     spec: ConvSpec
