@@ -26,6 +26,7 @@ def host() -> Machine:
     return describe(*llvm.probe())
 
 
+@cache
 def runs(machine: Machine) -> bool:
     """Whether this computer can run code written for `machine`."""
     return fits(machine, host().arch, host().enabled)
