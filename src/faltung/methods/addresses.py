@@ -21,34 +21,38 @@ Pattern = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """``rows``: (input base, output offset, first pattern entry, entries); ``patterns``: (input,
-    weight) offsets.
+    """``rows``: (input base, output offset, first pattern entry, entries, offsets in the arrays of
+    an epilogue); ``patterns``: (input, weight) offsets.
     """
 
     rows: Table
     patterns: Table
 
 
-def rows_of(windows: Sequence[Window], inner: Sequence[int], weight_step: int) -> Rows:
+def rows_of(
+    windows: Sequence[Window], inner: Sequence[int], weight_step: int, aux: int = 0
+) -> Rows:
     """The rows over ``windows`` (all axes but the last, first one slowest).
 
     ``inner``: input offsets of the last axis's taps that go through the table (``[0]`` where the
     kernel unrolls them). The weights of entry ``i`` of all taps begin at ``i * weight_step``.
+    ``aux``: how many arrays the epilogue has.
     """
     per_axis = [_axis(window) for window in windows]
     bases = np.zeros(1, dtype=np.int64)
-    outs = np.zeros(1, dtype=np.int64)
+    outs = np.zeros((1, 1 + aux), dtype=np.int64)
     kinds = np.zeros(1, dtype=np.int64)
     for window, (origin, number, patterns) in zip(windows, per_axis, strict=True):
-        positions = np.arange(window.axis.output, dtype=np.int64) * window.out
+        steps = np.array([window.out, *window.aux], dtype=np.int64)
+        positions = np.arange(window.axis.output, dtype=np.int64)[:, None] * steps
         bases = (bases[:, None] + origin).ravel()
-        outs = (outs[:, None] + positions).ravel()
+        outs = (outs[:, None] + positions).reshape(-1, 1 + aux)
         kinds = (kinds[:, None] * len(patterns) + number).ravel()
     spans, entries = _combined(
         windows, [patterns for _, _, patterns in per_axis], inner, weight_step
     )
-    rows = np.stack([bases, outs, spans[kinds, 0], spans[kinds, 1]], axis=1)
-    return Rows(table(rows, 4), table(entries, 2))
+    rows = np.column_stack([bases, outs[:, 0], spans[kinds], outs[:, 1:]])
+    return Rows(table(rows, 4 + aux), table(entries, 2))
 
 
 def offsets(shape: Sequence[int], strides: Sequence[int]) -> Table:

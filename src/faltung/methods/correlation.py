@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from faltung.geometry.adjoint import Phase
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
+from faltung.methods.epilogue import Epilogue
 
 Strides = tuple[int, ...]
 
@@ -26,12 +27,14 @@ class Window:
     """One spatial axis with its addresses, all in elements.
 
     ``taps`` are the weight's offsets of the taps, in the order in which the axis reads them.
+    ``aux``: strides in the arrays of the epilogue.
     """
 
     axis: Axis
     x: int
     out: int
     taps: tuple[int, ...]
+    aux: tuple[int, ...] = ()
 
     @property
     def pointwise(self) -> bool:
@@ -47,7 +50,10 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """Channels are counted per group; strides and bases in elements."""
+    """Channels are counted per group; strides and bases in elements.
+
+    ``aux``, ``aux_base``: of the arrays that the epilogue reads; they have the output's shape.
+    """
 
     dtype: str
     batch: int
@@ -60,6 +66,9 @@ class Correlation:
     w: Strides  # group, output channel, input channel
     x_base: int = 0
     out_base: int = 0
+    epilogue: Epilogue | None = None
+    aux: tuple[Strides, ...] = ()  # batch, group, channel
+    aux_base: tuple[int, ...] = ()
 
     @property
     def outputs(self) -> int:
@@ -69,6 +78,15 @@ class Correlation:
     @property
     def taps(self) -> int:
         return math.prod(window.axis.kernel for window in self.windows)
+
+    def neighbours(self, along: str) -> tuple[bool, ...]:
+        """For each array of the epilogue whether neighbours ``along`` are neighbours in memory.
+
+        along: "channel", "group", or "position", which is one of the last axis.
+        """
+        if along == "position":
+            return tuple(stride == 1 for stride in self.windows[-1].aux)
+        return tuple(strides[{"group": 1, "channel": 2}[along]] == 1 for strides in self.aux)
 
     @property
     def macs(self) -> int:
@@ -88,9 +106,16 @@ def split_groups(strides: Sequence[int], channels_per_group: int) -> Strides:
     return batch, channel * channels_per_group, channel
 
 
-def forward(spec: ConvSpec, x: Strides, w: Strides, out: Strides) -> Correlation:
-    """The convolution itself. ``x``, ``out``: strides of (N, C, *space); ``w``: of (C_out, C_in/g,
-    *kernel).
+def forward(
+    spec: ConvSpec,
+    x: Strides,
+    w: Strides,
+    out: Strides,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
+) -> Correlation:
+    """The convolution itself. ``x``, ``out``, each of ``aux``: strides of (N, C, *space); ``w``: of
+    (C_out, C_in/g, *kernel).
     """
     windows = tuple(
         Window(
@@ -98,6 +123,7 @@ def forward(spec: ConvSpec, x: Strides, w: Strides, out: Strides) -> Correlation
             x[2 + i],
             out[2 + i],
             _taps(range(axis.kernel), axis.kernel, w[2 + i], spec.flip),
+            tuple(strides[2 + i] for strides in aux),
         )
         for i, axis in enumerate(spec.axes)
     )
@@ -112,29 +138,38 @@ def forward(spec: ConvSpec, x: Strides, w: Strides, out: Strides) -> Correlation
         x=split_groups(x[:2], inputs),
         out=split_groups(out[:2], outputs),
         w=(w[0] * outputs, w[0], w[1]),
+        epilogue=epilogue,
+        aux=tuple(split_groups(strides[:2], outputs) for strides in aux),
+        aux_base=(0,) * len(aux),
     )
 
 
 def input_grad_phase(
-    spec: ConvSpec, phase: Phase, grad: Strides, w: Strides, out: Strides
+    spec: ConvSpec,
+    phase: Phase,
+    grad: Strides,
+    w: Strides,
+    out: Strides,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
 ) -> Correlation:
     """One phase of the gradient for the input: it reads ``grad`` and writes every ``stride``-th
     position.
 
-    ``spec`` has no padding mode but zeros (others are folded afterwards); ``out``: strides of the
-    gradient.
+    ``spec`` has no padding mode but zeros (others are folded afterwards); ``out``, ``aux``: strides
+    of the gradient, and of arrays of its shape.
     """
     windows = []
-    base = 0
+    bases = [0] * (1 + len(aux))
     for i, part in enumerate(phase.axes):
         if part.axis is None:
             raise ValueError("phase without taps: nothing to correlate, the gradient there is zero")
         # The phase already reads a flipped kernel backwards.
         taps = tuple(k * w[2 + i] for k in part.taps)
-        windows.append(
-            Window(part.axis, grad[2 + i], out[2 + i] * (part.step if part.count > 1 else 1), taps)
-        )
-        base += part.start * out[2 + i]
+        steps = [strides[2 + i] for strides in (out, *aux)]
+        bases = [base + part.start * step for base, step in zip(bases, steps, strict=True)]
+        to, *others = (step * (part.step if part.count > 1 else 1) for step in steps)
+        windows.append(Window(part.axis, grad[2 + i], to, taps, tuple(others)))
     inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
     return Correlation(
         dtype=spec.dtype,
@@ -146,7 +181,10 @@ def input_grad_phase(
         x=split_groups(grad[:2], outputs),
         out=split_groups(out[:2], inputs),
         w=(w[0] * outputs, w[1], w[0]),
-        out_base=base,
+        out_base=bases[0],
+        epilogue=epilogue,
+        aux=tuple(split_groups(strides[:2], inputs) for strides in aux),
+        aux_base=tuple(bases[1:]),
     )
 
 

@@ -16,8 +16,10 @@ from faltung.codegen.tile import rows_for, split, unrolled
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
+from faltung.methods.epilogue import Epilogue, finish
 from faltung.methods.step import Arrays, Work, shifted
-from faltung.methods.tiled import TILE, Kind, Part, driver, kinds_of, part, taps_of, tiles_of
+from faltung.methods.tiled import Kind, Part, kinds_of, part, taps_of, tiles_of
+from faltung.methods.walk import driver, tile
 
 ORDER = ("batch", "row", "segment", "group", "block")
 # Cycles that a tile loses at the ends of a row of taps, and for its bookkeeping.
@@ -30,7 +32,8 @@ TAP_OVERHEAD, TILE_OVERHEAD = 4, 30
 @dataclass(frozen=True)
 class Depthwise:
     """``channels``: groups in the vector; ``pitch``: input elements between neighbouring positions;
-    ``taps``: input offsets of the unrolled taps; ``beside``: output channels are neighbours.
+    ``taps``: input offsets of the unrolled taps; ``beside``: output channels are neighbours;
+    ``loads``: likewise in each array of the epilogue.
     """
 
     dtype: str
@@ -39,6 +42,8 @@ class Depthwise:
     taps: tuple[int, ...]
     kinds: tuple[Kind, ...]
     beside: bool
+    epilogue: Epilogue | None = None
+    loads: tuple[bool, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -48,12 +53,13 @@ class Depthwise:
         module = Module()
         for number, kind in enumerate(self.kinds):
             _tile(module, machine, self, kind, f"tile{number}")
-        driver(module, self.symbol, self.dtype, ORDER, self.kinds, self.pitch)
+        aux = len(self.loads)
+        driver(module, self.symbol, self.dtype, ORDER, self.kinds, self.pitch, aux)
         return str(module)
 
 
 def _tile(module: Module, machine: Machine, recipe: Depthwise, kind: Kind, name: str) -> None:
-    f = module.function(name, TILE)
+    f = module.function(name, tile(len(recipe.loads)))
     v = Vectors(f, machine, recipe.dtype)
     mask = v.first(recipe.channels)
     readers = _readers(recipe, kind)
@@ -67,13 +73,14 @@ def _tile(module: Module, machine: Machine, recipe: Depthwise, kind: Kind, name:
             for p, k in products:
                 acc[p] = v.multiply_add(column, weights[k], acc[p])
         tap.carry(acc)
-    bias, out = v.load("%bias"), "%out"
+    bias, out, end = v.load("%bias"), "%out", finish(v, recipe.epilogue, recipe.loads)
     for value in tap.results:
+        total = end.value(v.add(value, bias), "channel", mask)
         if recipe.beside:
-            v.store(v.add(value, bias), out, mask)
+            v.store(total, out, mask)
         else:
-            v.scatter(v.add(value, bias), out, "%out_channel", mask)
-        out = v.at(out, "%out_position")
+            v.scatter(total, out, "%out_channel", mask)
+        out, end = v.at(out, "%out_position"), end.moved("position", 1)
 
 
 def _readers(recipe: Depthwise, kind: Kind) -> dict[int, list[tuple[int, int]]]:
@@ -169,6 +176,8 @@ def _part(
         taps=taps_of(last) if in_code else (0,),
         kinds=kinds_of(runs),
         beside=c.out[1] == 1,
+        epilogue=c.epilogue,
+        loads=c.neighbours("group"),
     )
     together = replace(
         c,
@@ -179,6 +188,8 @@ def _part(
         w=(channels * c.w[0], c.w[0], 0),
         x_base=c.x_base + first * c.x[1],
         out_base=c.out_base + first * c.out[1],
+        aux=tuple((a[0], channels * a[1], a[1]) for a in c.aux),
+        aux_base=tuple(b + first * a[1] for a, b in zip(c.aux, c.aux_base, strict=True)),
     )
     here = replace(
         arrays,

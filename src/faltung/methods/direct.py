@@ -29,8 +29,10 @@ from faltung.codegen.tile import (
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
+from faltung.methods.epilogue import Epilogue, Finish, finish
 from faltung.methods.step import Arrays, Work
-from faltung.methods.tiled import TILE, Kind, Part, driver, kinds_of, part, taps_of, tiles_of
+from faltung.methods.tiled import Kind, Part, kinds_of, part, taps_of, tiles_of
+from faltung.methods.walk import driver, tile
 
 # Cycles that a tile loses at the ends of the loop over input channels.
 TAP_OVERHEAD = 6
@@ -50,7 +52,8 @@ class Direct:
     ``dense``: neighbouring input channels are neighbours in memory. ``store``: "channels"
     (neighbours in memory), "positions" (likewise: tiles are transposed), or "scattered". ``ahead``:
     ask for the input and output of the next tile. ``channels``: how many of the ``vectors * lanes``
-    output channels of a block exist.
+    output channels of a block exist. ``loads``: for each array of the epilogue whether neighbours
+    in a stored vector are neighbours there.
     """
 
     dtype: str
@@ -63,6 +66,8 @@ class Direct:
     store: str
     order: tuple[str, ...]
     ahead: bool
+    epilogue: Epilogue | None = None
+    loads: tuple[bool, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -72,12 +77,13 @@ class Direct:
         module = Module()
         for number, kind in enumerate(self.kinds):
             _tile(module, machine, self, kind, f"tile{number}")
-        driver(module, self.symbol, self.dtype, self.order, self.kinds, self.pitch)
+        aux = len(self.loads)
+        driver(module, self.symbol, self.dtype, self.order, self.kinds, self.pitch, aux)
         return str(module)
 
 
 def _tile(module: Module, machine: Machine, recipe: Direct, kind: Kind, name: str) -> None:
-    f = module.function(name, TILE)
+    f = module.function(name, tile(len(recipe.loads)))
     v = Vectors(f, machine, recipe.dtype)
     acc = zeros(v, kind.positions, recipe.vectors)
     block = recipe.vectors * v.lanes
@@ -140,25 +146,30 @@ def _channels(
 
 
 def _store(v: Vectors, recipe: Direct, acc: Accumulators) -> None:
-    """The epilogue: add the bias, then write the tile the way the output lies in memory."""
+    """Add the bias, finish, and write the tile the way the output lies in memory."""
     bias = [v.load(v.at("%bias", q * v.lanes)) for q in range(recipe.vectors)]
     acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
+    end = finish(v, recipe.epilogue, recipe.loads)
     for q in range(recipe.vectors):
         channels = min(v.lanes, recipe.channels - q * v.lanes)
         column = [row[q] for row in acc]
+        here = end.moved("channel", q * v.lanes)
         if recipe.store == "positions":
-            _store_positions(v, column, q * v.lanes, channels)
+            _store_positions(v, column, q * v.lanes, channels, here)
             continue
-        out = v.at("%out", v.function.mul("%out_channel", q * v.lanes))
+        out, mask = v.at("%out", v.function.mul("%out_channel", q * v.lanes)), v.first(channels)
         for value in column:
+            done = here.value(value, "channel", mask)
             if recipe.store == "channels":
-                v.store(value, out, v.first(channels))
+                v.store(done, out, mask)
             else:
-                v.scatter(value, out, "%out_channel", v.first(channels))
-            out = v.at(out, "%out_position")
+                v.scatter(done, out, "%out_channel", mask)
+            out, here = v.at(out, "%out_position"), here.moved("position", 1)
 
 
-def _store_positions(v: Vectors, column: list[str], channel: int, channels: int) -> None:
+def _store_positions(
+    v: Vectors, column: list[str], channel: int, channels: int, end: Finish
+) -> None:
     """Neighbouring positions are neighbours in memory: turn the tile, then store a channel at a
     time.
     """
@@ -167,9 +178,10 @@ def _store_positions(v: Vectors, column: list[str], channel: int, channels: int)
         # Zeros, not poison: LLVM 22 aborts on some shuffles of equal rows with poison ones.
         turned = v.transpose(rows + [v.zero] * (v.lanes - len(rows)))
         out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
+        here, mask = end.moved("position", start), v.first(len(rows))
         for lane in range(channels):
-            v.store(turned[lane], out, v.first(len(rows)))
-            out = v.at(out, "%out_channel")
+            v.store(here.value(turned[lane], "position", mask), out, mask)
+            out, here = v.at(out, "%out_channel"), here.moved("channel", 1)
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -287,6 +299,7 @@ def _part(
     vectors = shape.width // machine.lanes(c.dtype)
     last = c.windows[-1]
     runs = tiles_of(last.axis, split(last.axis.output, rows_for(machine, vectors)), chosen.unrolled)
+    store = "channels" if c.out[2] == 1 else "positions" if last.out == 1 else "scattered"
     recipe = Direct(
         dtype=c.dtype,
         vectors=vectors,
@@ -295,7 +308,7 @@ def _part(
         taps=taps_of(last) if chosen.unrolled else (0,),
         kinds=kinds_of(runs),
         dense=c.x[2] == 1,
-        store="channels" if c.out[2] == 1 else "positions" if last.out == 1 else "scattered",
+        store=store,
         order=chosen.order,
         # Pointwise layers touch every line once, so that nothing else hides the way to memory.
         ahead=_memory(c) > machine.l2 // 2
@@ -303,6 +316,8 @@ def _part(
         and last.axis.stride == 1
         and c.x[2] == 1
         and c.out[2] == 1,
+        epilogue=c.epilogue,
+        loads=c.neighbours("position" if store == "positions" else "channel"),
     )
     part(
         c, work, arrays, recipe, runs, shape, f"direct {vectors}x{recipe.kinds[0].positions}", after

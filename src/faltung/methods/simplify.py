@@ -38,7 +38,8 @@ def over_samples(c: Correlation) -> Correlation | None:
         return None
     kept = [w for w in c.windows if not (w.pointwise and w.axis.size == 1)]
     shift = sum(w.taps[0] for w in c.windows if w.pointwise and w.axis.size == 1)
-    samples = Window(Axis(c.batch, 1), c.x[0], c.out[0], (shift,))
+    aux = tuple(strides[0] for strides in c.aux)
+    samples = Window(Axis(c.batch, 1), c.x[0], c.out[0], (shift,), aux)
     return replace(c, batch=1, windows=(*kept, samples))
 
 
@@ -115,13 +116,14 @@ def _taps_as_outputs(c: Correlation) -> Correlation:
             for i in found[start:]:
                 first = windows[i].taps[windows[i].axis.lo]
                 windows[i] = replace(windows[i], axis=Axis(1, 1), taps=(first,))
-            out, w, size = chain
+            size, w, out, *aux = chain
             return replace(
                 c,
                 windows=tuple(windows),
                 channels_out=size,
                 out=(*c.out[:2], out),
                 w=(c.w[0], w, c.w[2]),
+                aux=tuple((*a[:2], step) for a, step in zip(c.aux, aux, strict=True)),
             )
     return c
 
@@ -133,20 +135,21 @@ def _a_tap_for_each(window: Window) -> bool:
     return a.size == 1 and a.output > 1 and alike and a.output - 1 <= a.lo <= a.kernel - 1
 
 
-def _chained(c: Correlation, windows: Sequence[Window]) -> tuple[int, int, int] | None:
-    """Strides in output and weight, and the size, of channels and outputs seen as one axis."""
-    axes = [(c.out[2], c.w[1], c.channels_out)] if c.channels_out > 1 else []
+def _chained(c: Correlation, windows: Sequence[Window]) -> tuple[int, ...] | None:
+    """Channels and outputs seen as one axis: its size, its strides in weight, output and aux."""
+    axes = [(c.channels_out, (c.w[1], c.out[2], *(a[2] for a in c.aux)))]
     for window in windows:
         a = window.axis
         step = _step(window.taps[a.lo - a.output + 1 : a.lo + 1])
         if step is None:
             return None
-        axes.append((window.out, -step, a.output))
-    axes.sort()
-    for (out, w, size), following in pairwise(axes):
-        if following[:2] != (out * size, w * size):
+        axes.append((a.output, (-step, window.out, *window.aux)))
+    # From the innermost on; an axis of one entry fits anywhere.
+    axes = sorted((axis for axis in axes if axis[0] > 1), key=lambda axis: axis[1][1])
+    for (size, strides), (_, following) in pairwise(axes):
+        if following != tuple(stride * size for stride in strides):
             return None
-    return *axes[0][:2], prod(size for _, _, size in axes)
+    return prod(size for size, _ in axes), *axes[0][1]
 
 
 def _step(taps: Sequence[int]) -> int | None:
@@ -166,7 +169,7 @@ def _merged(c: Correlation) -> Correlation:
         last = merged[-1] if merged else None
         if last and window.pointwise and last.pointwise and _adjacent(last, window):
             size = last.axis.size * window.axis.size
-            merged[-1] = Window(Axis(size, 1), window.x, window.out, (0,))
+            merged[-1] = replace(window, axis=Axis(size, 1), taps=(0,))
         else:
             merged.append(window)
     # A tap offset of an axis that went (a phase may leave one tap of several) stays in the weight's
@@ -174,7 +177,7 @@ def _merged(c: Correlation) -> Correlation:
     shift = sum(w.taps[0] for w in c.windows if w.pointwise)
     merged = [replace(w, taps=(0,)) if w.pointwise else w for w in merged]
     if not merged:
-        merged = [Window(Axis(1, 1), 1, 1, (0,))]
+        merged = [Window(Axis(1, 1), 1, 1, (0,), (1,) * len(c.aux))]
     if shift:
         first = merged[0]
         merged[0] = replace(first, taps=tuple(tap + shift for tap in first.taps))
@@ -183,7 +186,8 @@ def _merged(c: Correlation) -> Correlation:
 
 def _adjacent(outer: Window, inner: Window) -> bool:
     n = inner.axis.size
-    return outer.x == inner.x * n and outer.out == inner.out * n
+    pairs = ((outer.x, inner.x), (outer.out, inner.out), *zip(outer.aux, inner.aux, strict=True))
+    return all(a == b * n for a, b in pairs)
 
 
 def _samples_as_positions(c: Correlation) -> Correlation:
@@ -192,7 +196,7 @@ def _samples_as_positions(c: Correlation) -> Correlation:
         return over_samples(c) or c
     (only, *others) = c.windows
     size = only.axis.size
-    fits = c.x[0] == only.x * size and c.out[0] == only.out * size
-    if others or not only.pointwise or c.batch < 2 or not fits:
+    samples = replace(only, x=c.x[0], out=c.out[0], aux=tuple(a[0] for a in c.aux))
+    if others or not only.pointwise or c.batch < 2 or not _adjacent(samples, only):
         return c
     return replace(c, batch=1, windows=(replace(only, axis=Axis(size * c.batch, 1)),))

@@ -17,8 +17,10 @@ from faltung.codegen.tile import budget, flat, outer_product, shaped, unrolled, 
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
+from faltung.methods.epilogue import Epilogue, finish
 from faltung.methods.step import Arrays, Work
-from faltung.methods.tiled import TILE, Kind, Part, driver, kinds_of, part, taps_of, tiles_of
+from faltung.methods.tiled import Kind, Part, kinds_of, part, taps_of, tiles_of
+from faltung.methods.walk import driver, tile
 
 # Vectors of positions in one tile: more than this hide no more latency.
 WIDEST = 8
@@ -34,7 +36,7 @@ ORDER = ("batch", "group", "block", "row", "segment")
 class Spatial:
     """``channels``: output channels of a tile; ``pitch``: input elements between neighbouring
     positions; ``taps``: input offsets of the unrolled taps; ``beside``: output positions are
-    neighbours in memory.
+    neighbours in memory; ``loads``: likewise in each array of the epilogue.
     """
 
     dtype: str
@@ -43,6 +45,8 @@ class Spatial:
     taps: tuple[int, ...]
     kinds: tuple[Kind, ...]
     beside: bool
+    epilogue: Epilogue | None = None
+    loads: tuple[bool, ...] = ()
 
     @property
     def symbol(self) -> str:
@@ -52,12 +56,13 @@ class Spatial:
         module = Module()
         for number, kind in enumerate(self.kinds):
             _tile(module, machine, self, kind, f"tile{number}")
-        driver(module, self.symbol, self.dtype, ORDER, self.kinds, self.pitch)
+        aux = len(self.loads)
+        driver(module, self.symbol, self.dtype, ORDER, self.kinds, self.pitch, aux)
         return str(module)
 
 
 def _tile(module: Module, machine: Machine, recipe: Spatial, kind: Kind, name: str) -> None:
-    f = module.function(name, TILE)
+    f = module.function(name, tile(len(recipe.loads)))
     v = Vectors(f, machine, recipe.dtype)
     columns = -(-kind.positions // v.lanes)
     tap_size = f.mul("%channels", recipe.channels)
@@ -106,18 +111,20 @@ def _channels(
 
 
 def _store(v: Vectors, recipe: Spatial, kind: Kind, acc: list[list[str]]) -> None:
-    """The epilogue: bias, then a channel at a time."""
-    out = "%out"
+    """Add the bias, finish, and write a channel at a time."""
+    out, end = "%out", finish(v, recipe.epilogue, recipe.loads)
     for p, row in enumerate(acc):
         bias = v.broadcast(v.at("%bias", p))
         for q, value in enumerate(row):
-            total, mask = v.add(value, bias), v.first(kind.positions - q * v.lanes)
+            mask = v.first(kind.positions - q * v.lanes)
+            here = end.moved("position", q * v.lanes)
+            total = here.value(v.add(value, bias), "position", mask)
             if recipe.beside:
                 v.store(total, v.at(out, q * v.lanes), mask)
             else:
                 at = v.at(out, v.function.mul("%out_position", q * v.lanes))
                 v.scatter(total, at, "%out_position", mask)
-        out = v.at(out, "%out_channel")
+        out, end = v.at(out, "%out_channel"), end.moved("channel", 1)
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -209,6 +216,8 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
             taps=taps_of(last) if chosen.unrolled else (0,),
             kinds=kinds_of(runs),
             beside=last.out == 1,
+            epilogue=c.epilogue,
+            loads=c.neighbours("position"),
         )
         shape = Part(start, blocks, channels, channels, chosen.unrolled)
         part(c, work, arrays, recipe, runs, shape, f"spatial {channels}x{chosen.vectors}", after)

@@ -32,12 +32,15 @@ Word = int | Operand | Table
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """The arrays of one problem: input, weight, output, and the bias where there is one."""
+    """The arrays of one problem: input, weight, output, the bias where there is one, and what an
+    epilogue reads.
+    """
 
     x: Operand
     w: Operand
     out: Operand
     bias: Operand | None = None
+    aux: tuple[Operand, ...] = ()
 
 
 def shifted(operand: Operand, elements: int, dtype: str) -> Operand:

@@ -1,9 +1,8 @@
-"""What the tiled methods share: kinds of tiles along the last axis, the walk over items, packed
-weights.
+"""What the tiled methods share: kinds of tiles along the last axis, their tables, packed weights.
 
-``direct`` and ``spatial`` differ in what one tile does. Both cut the outputs of the last axis into
-tiles, leave out what lies in zeros, and go over (sample, group, block of output channels, row,
-segment of a row).
+``direct``, ``spatial`` and ``depthwise`` differ in what one tile does. All cut the outputs of the
+last axis into tiles, leave out what lies in zeros, and go over (sample, group, block of output
+channels, row, segment of a row): ``walk`` writes that.
 """
 
 import itertools
@@ -12,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faltung.codegen.ir import Module
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.jit.compile import Recipe
 from faltung.methods.addresses import interior, rows_of
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Window
+from faltung.methods.epilogue import Epilogue as Epilogue
 from faltung.methods.step import (
     MISSING,
     Arrays,
@@ -49,101 +48,6 @@ class Kind:
 
 # One run of tiles: kind, first output, how many.
 Run = tuple[Kind, int, int]
-
-
-# The walk -----------------------------------------------------------------------------------------
-
-COUNTS = ("batch", "group", "block", "row", "segment")
-ADDRESSES = ("x", "w", "out", "bias", "rows", "segments", "patterns")
-WORDS = (
-    *ADDRESSES,
-    *COUNTS,
-    *(
-        "x_batch",
-        "x_group",
-        "x_channel",
-        "out_batch",
-        "out_group",
-        "out_block",
-        "out_position",
-        "out_channel",
-    ),
-    *("w_block", "channels", "bias_block"),
-)
-# The arguments of a tile function; "channels" counts input channels.
-TILE = [
-    *(("ptr", name) for name in ("x", "w", "out", "bias", "pattern")),
-    *(
-        ("i64", name)
-        for name in ("entries", "channels", "x_channel", "out_position", "out_channel")
-    ),
-]
-
-
-def driver(
-    module: Module,
-    symbol: str,
-    dtype: str,
-    order: tuple[str, ...],
-    kinds: Sequence[Kind],
-    pitch: int,
-) -> None:
-    """Items -> (sample, group, block of channels, row, segment) -> tiles."""
-    f = module.function(symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True)
-    element = ELEMENTS[dtype][0]
-    word = {
-        name: f.pointer("%words", i) if name in ADDRESSES else f.word("%words", i)
-        for i, name in enumerate(WORDS)
-    }
-    with f.loop("%begin", "%end") as item:
-        rest, where = item.index, {}
-        for name in reversed(order[1:]):
-            rest, where[name] = f.divmod(rest, word[name])
-        where[order[0]] = rest
-        row = f.at(word["rows"], f.mul(where["row"], 4), "i64")
-        segment = f.at(word["segments"], f.mul(where["segment"], 4), "i64")
-        block = f.add(f.mul(where["group"], word["block"]), where["block"])
-
-        def offset(parts: list[tuple[str, str]], *more: str) -> str:
-            total = "0"
-            for index, stride in parts:
-                product = f.mul(where[index], word[stride])
-                total = product if total == "0" else f.add(total, product)
-            for term in more:
-                total = f.add(total, term)
-            return total
-
-        x = offset([("batch", "x_batch"), ("group", "x_group")], f.word(row, 0), f.word(segment, 2))
-        out = offset(
-            [("batch", "out_batch"), ("group", "out_group"), ("block", "out_block")],
-            f.word(row, 1),
-            f.word(segment, 3),
-        )
-        at = {
-            "x": f.at(word["x"], x, element),
-            "w": f.at(word["w"], f.mul(block, word["w_block"]), element),
-            "out": f.at(word["out"], out, element),
-            "bias": f.at(word["bias"], f.mul(block, word["bias_block"]), element),
-            "pattern": f.at(word["patterns"], f.mul(f.word(row, 2), 2), "i64"),
-            "entries": f.word(row, 3),
-        }
-        count = f.word(segment, 1)
-
-        def tiles(number: int, kind: Kind) -> None:
-            forward = f.mul(word["out_position"], kind.positions)
-            carried = [("ptr", at["x"]), ("ptr", at["out"])]
-            with f.loop(0, count, carried, runs=True) as turn:
-                here = {**word, **at, "x": turn.values[0], "out": turn.values[1]}
-                f.call(f"tile{number}", [(type_, here[name]) for type_, name in TILE])
-                turn.carry(
-                    [
-                        f.at(turn.values[0], kind.positions * pitch, element),
-                        f.at(turn.values[1], forward, element),
-                    ]
-                )
-
-        cases = [lambda n=n, k=k: tiles(n, k) for n, k in enumerate(kinds)]
-        f.switch(f.word(segment, 0), cases)
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -226,7 +130,7 @@ def part(
     arrays: Arrays,
     recipe: Recipe,
     runs: list[Run],
-    shape: "Part",
+    shape: Part,
     title: str,
     after: bool,
 ) -> None:
@@ -237,11 +141,16 @@ def part(
     offsets = taps_of(last)
     inner = (0,) if shape.unrolled else offsets
     step = tap * len(offsets) if shape.unrolled else tap
-    where = rows_of(outer, inner, step)
+    where = rows_of(outer, inner, step, len(c.aux))
     kinds = kinds_of(runs)
     cut = segments(runs, kinds, last)
     counts = (c.batch, c.groups, shape.blocks, len(where.rows), len(cut))
     out = shifted(arrays.out, c.out_base + shape.start * c.out[2], c.dtype)
+    aux: list[Word] = []
+    for array, base, strides, along in zip(arrays.aux, c.aux_base, c.aux, last.aux, strict=True):
+        batch, group, channel = strides
+        aux.append(shifted(array, base + shape.start * channel, c.dtype))
+        aux += (batch, group, shape.channels * channel, along, channel)
     words: list[Word] = [
         *(shifted(arrays.x, c.x_base, c.dtype), packed, out, bias),
         *(where.rows, cut, where.patterns),
@@ -249,12 +158,15 @@ def part(
         *c.x,
         *(c.out[0], c.out[1], shape.channels * c.out[2], last.out, c.out[2]),
         *(tap * c.taps, c.channels_in, shape.width),
+        *aux,
     ]
+    if c.epilogue is not None:
+        title = f"{title}, {c.epilogue}"
     work.steps.append(Step(recipe, int(np.prod(counts)), words, title, after))
 
 
 def segments(runs: list[Run], kinds: tuple[Kind, ...], last: Window) -> Table:
-    """The tiles of one row: (kind, tiles, input offset, output offset)."""
+    """The tiles of one row: (kind, tiles, input offset, output offset, those of ``aux`` arrays)."""
     most = max(SEGMENT, sum(count for _, _, count in runs) // SEGMENTS)
     parts = []
     for kind, first, count in runs:
@@ -262,10 +174,9 @@ def segments(runs: list[Run], kinds: tuple[Kind, ...], last: Window) -> Table:
         at = first + done * kind.positions
         position = (at * last.axis.stride - last.axis.lo) * last.x
         number = np.full_like(done, kinds.index(kind))
-        parts.append(
-            np.stack([number, np.minimum(most, count - done), position, at * last.out], axis=1)
-        )
-    return table(np.concatenate(parts), 4)
+        places = [at * stride for stride in (last.out, *last.aux)]
+        parts.append(np.stack([number, np.minimum(most, count - done), position, *places], axis=1))
+    return table(np.concatenate(parts), 4 + len(last.aux))
 
 
 def pack(c: Correlation, work: Work, arrays: Arrays, shape: Part) -> tuple[Operand, Operand]:

@@ -39,9 +39,13 @@ def layout(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
 Places = Mapping[str, tuple[int, int]]
 
 
-def places(work: Work) -> dict[str, tuple[int, int]]:
-    """A plan's arrays among ``SLOTS``: operands alone, the memory kept and borrowed laid out."""
+def places(work: Work, aux: int = 0) -> dict[str, tuple[int, int]]:
+    """A plan's arrays among ``SLOTS``: operands alone, the memory kept and borrowed laid out.
+
+    Behind them one slot for each of ``aux`` arrays of an epilogue.
+    """
     found = {name: (SLOTS.index(name), 0) for name in SLOTS[:4]}
+    found |= {f"aux{i}": (len(SLOTS) + i, 0) for i in range(aux)}
     for slot, arrays in (("kept", work.kept), ("scratch", work.scratch)):
         found |= {name: (SLOTS.index(slot), at) for name, at in layout(arrays)[0].items()}
     return found

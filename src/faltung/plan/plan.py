@@ -18,11 +18,12 @@ from faltung.methods import weight_grad
 from faltung.methods.addresses import offsets
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Strides, forward, input_grad_phase
+from faltung.methods.epilogue import Epilogue
 from faltung.methods.fold import fold
 from faltung.methods.simplify import over_samples, simplified
 from faltung.methods.stage import rearrange, stage_grad, stage_input
 from faltung.methods.step import MISSING, Arrays, Operand, Step, Work, shifted
-from faltung.plan.binding import Region, places
+from faltung.plan.binding import SLOTS, Region, places
 from faltung.plan.choose import FORWARD, Candidate, choose
 
 # Cycles of work below which the caller does it alone: handing over to the team costs about as much.
@@ -40,7 +41,8 @@ class Plan:
     """How one convolution, or one of its gradients, is computed on one machine.
 
     ``direction``: "forward", "input_grad" or "weight_grad". ``reasons``: for each part its
-    candidates, the chosen one first.
+    candidates, the chosen one first. ``aux``: arrays of the epilogue, whose addresses come after
+    those of ``SLOTS``.
     """
 
     spec: ConvSpec
@@ -49,6 +51,7 @@ class Plan:
     work: Work
     reasons: list[tuple[str, list[Candidate]]]
     cycles: float
+    aux: int = 0
     _regions: dict[str, Region] = field(default_factory=dict)
 
     def region(self, part: str) -> Region:
@@ -56,7 +59,8 @@ class Plan:
         found = self._regions.get(part)
         if found is None:
             # No lock: it could be held by another thread at a fork, and never open in the child.
-            made = Region(self._steps(part), places(self.work), self.machine)
+            where, slots = places(self.work, self.aux), len(SLOTS) + self.aux
+            made = Region(self._steps(part), where, self.machine, slots)
             found = self._regions.setdefault(part, made)
         return found
 
@@ -117,13 +121,43 @@ def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:
 
 
 def build_forward(
-    spec: ConvSpec, x: Strides, w: Strides, out: Strides, *, bias: bool, machine: Machine
+    spec: ConvSpec,
+    x: Strides,
+    w: Strides,
+    out: Strides,
+    *,
+    bias: bool,
+    machine: Machine,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
 ) -> Plan:
-    """The convolution over arrays with these strides, in elements, in the order N, C, *space."""
-    plan = Plan(spec, "forward", machine, Work(), [], 0.0)
-    arrays = Arrays(Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None)
-    _correlate(plan, simplified(forward(spec, x, w, out), bias=bias), arrays, "forward")
+    """The convolution over arrays with these strides, in elements, in the order N, C, *space.
+
+    ``epilogue``: what is stored instead of the sum with its bias; it reads the arrays "aux0",
+    "aux1", ... with strides ``aux``, of the output's shape (0 along an axis of which one entry
+    serves all). One of them may be the output itself, at the same strides. ValueError: another
+    number of arrays than the epilogue has.
+    """
+    plan = Plan(spec, "forward", machine, Work(), [], 0.0, len(_checked(epilogue, aux)))
+    arrays = Arrays(
+        Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
+    )
+    c = forward(spec, x, w, out, epilogue, aux)
+    _correlate(plan, simplified(c, bias=bias), arrays, "forward")
     return plan
+
+
+def _checked(epilogue: Epilogue | None, aux: Sequence[Strides]) -> Sequence[Strides]:
+    expected = 0 if epilogue is None else epilogue.aux
+    if len(aux) != expected:
+        raise ValueError(
+            f"aux={aux}: must be the strides of {expected} arrays, as the epilogue has"
+        )
+    return aux
+
+
+def _aux(plan: Plan) -> tuple[Operand, ...]:
+    return tuple(Operand(f"aux{i}") for i in range(plan.aux))
 
 
 def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str) -> None:
@@ -146,16 +180,36 @@ def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str) -> None:
     FORWARD[best.name].plan(c, plan.machine, plan.work, arrays, staged)
 
 
+def fuses_input_grad(spec: ConvSpec) -> bool:
+    """Whether the gradient for the input can have an epilogue: each of its elements is one sum.
+
+    It is not where a stride leaves inputs that no output reads, nor where borders are folded back.
+    """
+    return unpadded(spec) == spec and all(phase.spec is not None for phase in input_grad(spec))
+
+
 def build_input_grad(
-    spec: ConvSpec, grad: Strides, w: Strides, out: Strides, *, bias: bool, machine: Machine
+    spec: ConvSpec,
+    grad: Strides,
+    w: Strides,
+    out: Strides,
+    *,
+    bias: bool,
+    machine: Machine,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
 ) -> Plan:
     """The gradient for the input; ``bias`` is added to each of its channels (a transposed
     convolution).
 
     With a padding mode other than zeros the gradient is taken on the padded array and its borders
-    are folded back; the bias is then the caller's to add.
+    are folded back; the bias is then the caller's to add. ``epilogue``, ``aux``: as for
+    ``build_forward``, arrays of the gradient's shape. ValueError: an epilogue where
+    ``fuses_input_grad`` says no.
     """
-    plan = Plan(spec, "input_grad", machine, Work(), [], 0.0)
+    if epilogue is not None and not fuses_input_grad(spec):
+        raise ValueError(f"epilogue={epilogue}: must be left out where fuses_input_grad says no")
+    plan = Plan(spec, "input_grad", machine, Work(), [], 0.0, len(_checked(epilogue, aux)))
     whole = unpadded(spec)
     folds = whole != spec
     result, target = Operand("out"), out
@@ -163,9 +217,8 @@ def build_input_grad(
         shape = whole.input_shape
         target = contiguous(shape, channels_last=out[1] == 1)
         result = Operand(plan.work.borrow("padded", prod(shape) * spec.itemsize))
-    arrays = Arrays(
-        Operand("x"), Operand("w"), result, Operand("bias") if bias and not folds else None
-    )
+    given = Operand("bias") if bias and not folds else None
+    arrays = Arrays(Operand("x"), Operand("w"), result, given, _aux(plan))
     phases = input_grad(whole) if spec.batch else ()
     steps = plan.work.steps
     if any(phase.spec is None for phase in phases):
@@ -173,7 +226,7 @@ def build_input_grad(
     filled = len(steps)
     for phase in phases:
         if phase.spec is not None:
-            c = input_grad_phase(whole, phase, grad, w, target)
+            c = input_grad_phase(whole, phase, grad, w, target, epilogue, aux)
             c = simplified(c, bias=arrays.bias is not None)
             _correlate(plan, c, arrays, "phase " + "x".join(str(part.start) for part in phase.axes))
     if filled and len(steps) > filled:

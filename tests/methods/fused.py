@@ -1,0 +1,180 @@
+"""Convolutions with an epilogue against the reference and NumPy, on arrays that lie anywhere.
+
+Run as a script, in a process of its own: `python fused.py after|before machine...` walks a part of
+the table with every array flush against an unreadable page.
+"""
+
+import itertools
+import sys
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from laws.fences import fenced
+
+from cases import CASES, Case, integers
+from faltung import reference
+from faltung.geometry import ConvSpec
+from faltung.geometry.expr import Expr, greater, maximum, operand, select
+from faltung.machine.table import Machine
+from faltung.methods.epilogue import Epilogue
+from faltung.plan.binding import layout
+from faltung.plan.plan import Plan, build_forward, build_input_grad, fuses_input_grad
+
+Array = np.ndarray
+Allocate = Callable[[int], Array]
+ROOM = 3  # elements between the rows of an array inside another
+
+TOTAL, ONE, TWO = operand(0), operand(1), operand(2)
+
+
+class Formula(NamedTuple):
+    """An epilogue, and what NumPy says of it. Exact for whole numbers."""
+
+    expr: Expr
+    aux: int
+    want: Callable[..., Array]
+
+
+FORMULAS = {
+    "relu": Formula(maximum(TOTAL, 0.0), 0, lambda y: np.maximum(y, 0)),
+    "leaky": Formula(
+        select(greater(TOTAL, 0.0), TOTAL, TOTAL * 0.25), 0, lambda y: np.where(y > 0, y, y / 4)
+    ),
+    "add": Formula(TOTAL + ONE, 1, lambda y, a: y + a),
+    "residual": Formula(maximum(TOTAL + ONE, 0.0), 1, lambda y, a: np.maximum(y + a, 0)),
+    "mask": Formula(
+        select(greater(ONE, 0.0), TOTAL, 0.0), 1, lambda y, a: np.where(a > 0, y, 0)
+    ),
+    "two": Formula((TOTAL - TWO) * ONE + 0.5, 2, lambda y, a, b: (y - b) * a + 0.5),
+    "without the sum": Formula(ONE * 2.0, 2, lambda y, a, b: a * 2),
+}  # fmt: skip
+# How the arrays of the epilogue lie, and the output.
+PLACES = ("alike", "inside another", "other order", "a vector", "in place")
+
+
+def plain(n_bytes: int) -> Array:
+    return np.full(n_bytes, 0xFF, np.uint8)
+
+
+def laid(shape: tuple[int, ...], dtype: str, last: bool, room: int, new: Allocate) -> Array:
+    """A view (N, C, *space) of new memory, see ``inside``."""
+    return inside(shape, dtype, last, room, new)[0]
+
+
+def inside(
+    shape: tuple[int, ...], dtype: str, last: bool, room: int, new: Allocate
+) -> tuple[Array, Array]:
+    """A view (N, C, *space) of new memory, channels last where asked, with ``room`` elements before
+    each row of the memory's last axis; and all of that memory, NaN at first.
+    """
+    sizes = [shape[0], *shape[2:], shape[1]] if last else list(shape)
+    sizes[-1] += room
+    whole = new(int(np.prod(sizes)) * np.dtype(dtype).itemsize).view(dtype).reshape(sizes)
+    view = whole[..., room:]
+    return np.moveaxis(view, -1, 1) if last else view, whole
+
+
+def elements(array: Array) -> tuple[int, ...]:
+    return tuple(step // array.itemsize for step in array.strides)
+
+
+def arrays(
+    shape: tuple[int, ...], dtype: str, formula: Formula, last: bool, place: str, new: Allocate
+) -> tuple[Array, Array, list[Array]]:
+    """The output and the memory it lies in, NaN; the arrays that the formula reads, whole numbers."""
+    rng = np.random.default_rng(3)
+    room = ROOM if place == "inside another" else 0
+    out, whole = inside(shape, dtype, last, room, new)
+    found = []
+    for i in range(formula.aux):
+        if place == "in place" and i == 0:
+            array = out
+        elif place == "a vector":
+            line = laid((1, shape[1], *(1 for _ in shape[2:])), dtype, last, 0, new)
+            array = np.broadcast_to(line, shape)
+            line[...] = rng.integers(-4, 5, line.shape)
+            found.append(array)
+            continue
+        else:
+            array = laid(shape, dtype, last != (place == "other order"), 2 * room, new)
+        array[...] = rng.integers(-4, 5, shape)
+        found.append(array)
+    return out, whole, found
+
+
+def run(plan: Plan, operands: tuple[Array, ...], bias: Array, aux: list[Array], threads: int,
+        new: Allocate) -> None:  # fmt: skip
+    kept, scratch = (new(layout(held)[1]) for held in (plan.work.kept, plan.work.scratch))
+    every = (*operands, bias, kept, scratch, *aux)
+    plan.region("all").run([int(array.ctypes.data) for array in every], threads)
+
+
+def check(
+    spec: ConvSpec,
+    name: str,
+    last: bool,
+    place: str,
+    machine: Machine,
+    threads: int = 1,
+    new: Allocate = plain,
+) -> None:
+    """Forward, and the gradient for the input where that can be fused."""
+    formula = FORMULAS[name]
+    x, w, bias, g = integers(spec)
+    by_x = reference.conv_input_grad(g, w, spec)
+    biases = bias, np.arange(spec.channels_in).astype(spec.dtype) % 7 - 3
+    ways = [(build_forward, x, reference.conv(x, w, bias, spec), biases[0])]
+    if fuses_input_grad(spec):
+        ways.append((build_input_grad, g, by_x + _along(biases[1], spec.rank), biases[1]))
+    for build, given, total, vector in ways:
+        source = laid(given.shape, spec.dtype, last, 0, new)
+        source[...] = given
+        weight = new(w.nbytes).view(w.dtype).reshape(w.shape)
+        weight[...] = w
+        line = new(vector.nbytes).view(vector.dtype)
+        line[:] = vector
+        out, whole, aux = arrays(total.shape, spec.dtype, formula, last, place, new)
+        want = formula.want(total, *(array.copy() for array in aux))
+        plan = build(
+            spec,
+            *map(elements, (source, weight, out)),
+            bias=True,
+            machine=machine,
+            epilogue=Epilogue(formula.expr, formula.aux),
+            aux=[elements(array) for array in aux],
+        )
+        run(plan, (source, weight, out), line, aux, threads, new)
+        np.testing.assert_array_equal(out, want)
+        out[...] = np.nan
+        assert np.isnan(whole).all(), "something beside the result was written"
+
+
+def _along(vector: Array, rank: int) -> Array:
+    return vector.reshape(-1, *(1,) * rank)
+
+
+def combinations() -> Iterator[tuple[Case, str, bool, str]]:
+    """A part of the table: formulas, layouts and places in turn, so that all meet somewhere."""
+    turns = itertools.cycle(itertools.product(PLACES, FORMULAS))
+    for case in CASES[::3]:
+        if case.spec.batch:
+            for last in (False, True):
+                place, name = next(turns)
+                yield case, name, last, place
+
+
+def main(side: str, machines: list[str]) -> None:
+    from faltung.jit.target import named
+
+    for name in machines:
+        for case, formula, last, place in combinations():
+            new = lambda n_bytes: fenced(n_bytes, side == "after")  # noqa: E731
+            check(case.spec, formula, last, place, named(name), 1, new)
+
+
+if __name__ == "__main__":
+    import faulthandler
+
+    faulthandler.enable()
+    main(sys.argv[1], sys.argv[2:])
