@@ -70,6 +70,7 @@ _KINDS: dict[str, Callable[[Derived, Mapping[str, Array], Array, Array], Array]]
 def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:
     """The graph without batch normalisation, and the values that have taken its place."""
     nodes = list(graph.nodes)
+    weights = {p.name for p in graph.parameters}
     readers = consumers(graph.nodes)
     derived: list[Derived] = []
     for node in graph.nodes:
@@ -79,7 +80,13 @@ def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:
         x = node.inputs[0]
         before = next((i for i, n in enumerate(nodes) if n.output == x), None)
         alone = len(readers[x.name]) == 1 and x != graph.output
-        if before is not None and alone and isinstance(nodes[before].op, Convolve | ConvolveInput):
+        # Once: the weights of a convolution with another normalisation in it are no parameter.
+        if (
+            before is not None
+            and alone
+            and isinstance(nodes[before].op, Convolve | ConvolveInput)
+            and nodes[before].inputs[1].name in weights
+        ):
             nodes[here], made = _into(nodes[before], node, node.op)
             del nodes[before]
         else:

@@ -19,6 +19,9 @@ from faltung.plan.plan import fuses_input_grad
 MOST = 8
 # Operations of a formula that is cheaper to compute again than to store and load.
 CHEAP = 3
+# Operations of one formula, counted wherever they occur: each of a row of activations may read the
+# one before it several times, and what is written out would double with every one.
+LONG = 256
 
 
 def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
@@ -97,7 +100,19 @@ def _joins(producer: Node, reader: Node) -> bool:
     if not (isinstance(p, Pointwise) and isinstance(r, Pointwise)):
         return False
     names = {value.name for value in (*producer.inputs, *reader.inputs)}
-    return p.shape == r.shape and p.batched == r.batched and len(names) - 1 <= MOST
+    if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST:
+        return False
+    own = _length(p.outputs[0])
+    lengths = [own if value.name == producer.output.name else 0 for value in reader.inputs]
+    formulas = (*r.outputs, *(total.expr for total in r.totals))
+    return all(_length(expr, lengths) <= LONG for expr in formulas)
+
+
+def _length(expr: Expr, operands: Sequence[int] = ()) -> int:
+    """Operations of a formula, wherever they occur; ``operands``: of what stands for these."""
+    if expr.op == "operand":
+        return operands[int(expr.args[0])] if operands else 0  # type: ignore[arg-type]
+    return bool(expr.terms) + sum(_length(term, operands) for term in expr.terms)
 
 
 def _inline(producer: Node, reader: Node) -> Node:
@@ -202,7 +217,9 @@ def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
 
 
 def _with_totals(producer: Node, node: Node) -> Node | None:
-    """The producer with the sums of ``node`` beside its results; None with too many operands."""
+    """The producer with the sums of ``node`` beside its results; None where that is too
+    much for one formula.
+    """
     p, op = producer.op, node.op
     assert isinstance(p, Pointwise) and isinstance(op, Pointwise)
     inputs = list(producer.inputs)
@@ -217,7 +234,8 @@ def _with_totals(producer: Node, node: Node) -> Node | None:
         if value not in inputs:
             inputs.append(value)
         places.append(operand(inputs.index(value)))
-    if len(inputs) > MOST:
+    lengths = list(map(_length, places))
+    if len(inputs) > MOST or any(_length(total.expr, lengths) > LONG for total in op.totals):
         return None
     totals: tuple[Total, ...] = tuple(replace(t, expr=t.expr.replaced(places)) for t in op.totals)
     return Node(
