@@ -187,7 +187,8 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
     parameters, of which weight decay shrinks the first.
     """
     work, state, optimiser = Work(), slots.state, slots.optimiser
-    if optimiser.clip is not None:
+    waits = optimiser.clip is not None
+    if waits:
         _clip(work, lowering, state.trained)
     for decay, start, end in (
         ("decay", 0, state.decayed),
@@ -218,8 +219,9 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
                 for expr, array in zip(optimiser.formulas(), outputs, strict=True)
             ],
             title="optimiser",
-            after=bool(work.steps) and decay == "decay",
+            after=waits,
         )
+        waits = False  # the two ranges have nothing in common
     return work
 
 
