@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from faltung.geometry.check import integer, integers, per_axis, show, whole
+from faltung.geometry.check import integer, integers, per_axis, real, show, whole
 
 
 @pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3), np.array(3)])
@@ -52,3 +52,18 @@ def test_show_keeps_to_one_short_line() -> None:
     assert show("a") == "'a'"
     assert "\n" not in show(np.zeros((9, 9)))
     assert len(show(list(range(1000)))) == 80
+
+
+@pytest.mark.parametrize("value", [0.5, 3, np.float32(0.25), np.int8(2), np.array(1.5)])
+def test_numbers_of_any_kind_become_floats(value: object) -> None:
+    assert type(real("width", value)) is float
+    assert real("width", value) == value
+
+
+def test_what_is_no_number() -> None:
+    for value in ("1", None, True, [1], 1j):
+        with pytest.raises(TypeError, match=r"^width=.*: must be a number$"):
+            real("width", value)
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"^width=(nan|inf): must be finite$"):
+            real("width", value)

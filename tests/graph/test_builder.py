@@ -180,7 +180,7 @@ def test_fields_by_changing_every_input(name: str) -> None:
         for at, box, field, size in zip(unit, boxes, fields, shape[1:], strict=True):
             first, stop = field.interval(at)
             assert max(first, 0) <= box[0] and box[1] <= min(stop, size)
-            if 0 <= first and stop <= size:  # at a border the field may end in a gap of a dilation
+            if first >= 0 and stop <= size:  # at a border the field may end in a gap of a dilation
                 assert box == (first, stop)
 
 

@@ -21,6 +21,8 @@ COMMANDS = {
     "predict": "what a trained network says of files",
     "look": "what a trained network sees in a file, as pictures",
     "export": "a trained network for other programs: ONNX, safetensors",
+    "nets": "the networks of the field, their papers, their parameters",
+    "summary": "a network layer by layer: sizes, what it sees, parameters, cost",
     "explain": "what a convolution is, what it costs, and how it would run",
     "doctor": "what this computer can do, and whether anything is in the way",
     "cache": "the compiled code kept on disk: its size, and how to clear it",

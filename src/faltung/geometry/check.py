@@ -1,7 +1,8 @@
-"""Whole numbers as people write them, one for all axes or one for each; the words of an error."""
+"""Numbers as people write them, one for all axes or one for each; the words of an error."""
 
 import operator
 from collections.abc import Mapping
+from math import isfinite
 
 
 def show(value: object) -> str:
@@ -36,6 +37,16 @@ def whole(name: str, value: object, least: int) -> int:
         raise TypeError(f"{name}={show(value)}: must be an int")
     if number < least:
         raise ValueError(f"{name}={show(value)}: must be at least {least}")
+    return number
+
+
+def real(name: str, value: object) -> float:
+    """The argument `name` as a float; NaN and infinities are none: TypeError, ValueError."""
+    if isinstance(value, bool | str) or not hasattr(value, "__float__"):
+        raise TypeError(f"{name}={show(value)}: must be a number")
+    number = float(value)
+    if not isfinite(number):
+        raise ValueError(f"{name}={show(value)}: must be finite")
     return number
 
 

@@ -4,9 +4,8 @@ bottlenecks, CVPR 2018, Table 2.
 
 from collections.abc import Sequence
 
-from faltung.geometry.check import show
 from faltung.nets.blocks import convolved
-from faltung.nets.small import kept
+from faltung.nets.small import check_width, kept
 from faltung.nn.activation import ReLU6
 from faltung.nn.conv import Linear
 from faltung.nn.layer import Layer
@@ -40,8 +39,7 @@ def mobilenetv2(
     width: the paper's multiplier on all channels. Small pictures: `nets/small.py`, of the first
     convolution and four stages.
     """
-    if not float(width) > 0:
-        raise ValueError(f"width={show(width)}: must be above 0")
+    check_width(width)
     halved = list(kept(input_shape[1:], 5, halvings))
     before = divisible(32 * width)
     stride = 2 if halved.pop(0) else 1

@@ -9,7 +9,7 @@ is that of its paper.
 
 from collections.abc import Sequence
 
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import real, show, whole
 
 
 def kept(space: Sequence[int], total: int, halvings: int | None = None) -> tuple[bool, ...]:
@@ -32,8 +32,13 @@ def kept(space: Sequence[int], total: int, halvings: int | None = None) -> tuple
 
 def scaled(channels: int, width: float, divisor: int = 8) -> int:
     """``channels`` times ``width``, as a multiple of ``divisor``; unchanged at width 1."""
-    if not float(width) > 0:
-        raise ValueError(f"width={show(width)}: must be above 0")
+    check_width(width)
     if width == 1:
         return channels
     return max(divisor, divisor * round(channels * width / divisor))
+
+
+def check_width(width: float) -> None:
+    """TypeError, ValueError: not a number above 0."""
+    if not real("width", width) > 0:
+        raise ValueError(f"width={show(width)}: must be above 0")

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from faltung.geometry.check import show
+from faltung.geometry.check import real, show
 from faltung.geometry.expr import Expr
 from faltung.graph import activations
 from faltung.graph.builder import Builder
@@ -134,6 +134,7 @@ class Softmax(Layer):
 
 
 def above_zero(name: str, value: float) -> float:
-    if not float(value) > 0:
+    number = real(name, value)
+    if not number > 0:
         raise ValueError(f"{name}={show(value)}: must be above 0")
-    return float(value)
+    return number

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import real, show, whole
 from faltung.geometry.expr import operand, power
 from faltung.graph.builder import Builder
 from faltung.graph.ops import Across, Normalise
@@ -29,7 +29,7 @@ class BatchNorm(Layer):
             b.parameter(name, c, initial=start, decay=False, trained=False)
             for name, start in (("running_mean", 0.0), ("running_var", 1.0))
         ]
-        eps, momentum = _positive("eps", self.eps), float(self.momentum)
+        eps, momentum = _positive("eps", self.eps), real("momentum", self.momentum)
         if not 0 <= momentum <= 1:
             raise ValueError(f"momentum={show(self.momentum)}: must be between 0 and 1")
         op = Normalise("batch", eps, momentum=momentum, training=b.training)
@@ -85,12 +85,13 @@ class LocalResponseNorm(Layer):
 
     def build(self, b: Builder, x: Value) -> Value:
         x, size, k = b.settled(x), whole("size", self.size, 1), _positive("k", self.k)
-        if not float(self.alpha) >= 0:
+        alpha, beta = real("alpha", self.alpha), real("beta", self.beta)
+        if alpha < 0:
             raise ValueError(f"alpha={show(self.alpha)}: must be at least 0")
         square = b.pointwise(operand(0) * operand(0), x)
-        op = Across((self.alpha / size,) * size, size // 2)
+        op = Across((alpha / size,) * size, size // 2)
         scale = b.node(op, (square,), x.shape, fields=b.fields(x))
-        return b.pointwise(operand(0) * power(k + operand(1), -self.beta), x, scale)
+        return b.pointwise(operand(0) * power(k + operand(1), -beta), x, scale)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -102,7 +103,7 @@ class Dropout(Layer):
     rate: float = 0.5
 
     def build(self, b: Builder, x: Value) -> Value:
-        rate = float(self.rate)
+        rate = real("rate", self.rate)
         if not 0 <= rate < 1:
             raise ValueError(f"rate={show(self.rate)}: must be at least 0 and below 1")
         if not b.training or rate == 0:
@@ -120,6 +121,7 @@ def _affine(b: Builder, x: Value) -> tuple[Value, Value]:
 
 
 def _positive(name: str, value: float) -> float:
-    if not float(value) > 0:
+    number = real(name, value)
+    if not number > 0:
         raise ValueError(f"{name}={show(value)}: must be above 0")
-    return float(value)
+    return number

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import real, show, whole
 from faltung.graph.builder import Builder, joined, sizes
 from faltung.graph.ops import Concat, Embed
 from faltung.graph.value import Value
@@ -99,10 +99,11 @@ class Auxiliary(Layer):
     weight: float = 0.3
 
     def build(self, b: Builder, x: Value) -> Value:
-        if not float(self.weight) > 0:
+        weight = real("weight", self.weight)
+        if not weight > 0:
             raise ValueError(f"weight={show(self.weight)}: must be above 0")
         if b.training:
-            b.auxiliary(self.head(b, x), float(self.weight))
+            b.auxiliary(self.head(b, x), weight)
         return x
 
 

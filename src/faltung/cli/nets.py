@@ -1,0 +1,103 @@
+"""`faltung nets`: the networks of the field, their papers, their parameters."""
+
+import argparse
+import json
+import textwrap
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from faltung.cli.errors import MISTAKES, refuse
+
+if TYPE_CHECKING:
+    from faltung.nets.table import Row
+
+HELP = """\
+examples:
+  faltung nets
+  faltung nets googlenet
+  faltung summary googlenet --input 1x8x8 --classes 10
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `nets`."""
+    parser.epilog = HELP
+    parser.add_argument(
+        "net", nargs="?", metavar="NET", help="one network: what it is, and its options"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table, or one row of it; 2, and one line on stderr, for an unknown network."""
+    from faltung.nets.table import NETS, row
+
+    try:
+        chosen = NETS if arguments.net is None else {arguments.net: row(arguments.net)}
+    except MISTAKES as error:
+        return refuse("nets", error)
+    if arguments.json:
+        print(json.dumps({name: _facts(row) for name, row in chosen.items()}, indent=2))
+    elif arguments.net is None:
+        print("\n".join(_table(NETS)))
+    else:
+        print("\n".join(_page(arguments.net, chosen[arguments.net])))
+    return 0
+
+
+def _facts(row: "Row") -> dict[str, Any]:
+    """A row for JSON. options: what a network takes, and their values if nothing is said."""
+    return {
+        "title": row.title,
+        "authors": row.authors,
+        "year": row.year,
+        "kind": row.kind,
+        "input_shape": list(row.input_shape),
+        "classes": row.classes,
+        "parameters": row.parameters,
+        "parameters_with": dict(row.options),
+        "options": row.arguments(),
+    }
+
+
+def _table(rows: dict[str, "Row"]) -> Iterator[str]:
+    """Two lines a network, of at most 80 columns."""
+    head = f"{'net':<12} {'kind':<8} {'input':<12} {'classes':>7} {'parameters':>12}  paper"
+    yield head
+    for name, row in rows.items():
+        size = "x".join(map(str, row.input_shape))
+        first, *others = row.authors.split(", ")
+        by = f"{first} et al." if others else first
+        yield (
+            f"{name:<12} {row.kind:<8} {size:<12} {row.classes:>7} {row.parameters:>12,}  "
+            f"{by} {row.year}"
+        )
+        yield textwrap.indent(textwrap.shorten(row.title, 76, placeholder="..."), "    ")
+    yield ""
+    yield "Input and classes are those of the papers; every network takes others."
+
+
+def _page(name: str, row: "Row") -> Iterator[str]:
+    """What is known of one network, and what it says of itself."""
+    from faltung.nets import small
+
+    yield from textwrap.wrap(f"{name}: {row.title}", 80)
+    yield from textwrap.wrap(f"{row.authors}, {row.year}", 80)
+    yield ""
+    size = "x".join(map(str, row.input_shape))
+    yield f"  {row.kind}, input {size}, {row.classes} classes: {row.parameters:,} parameters"
+    if row.options:
+        said = ", ".join(f"{key}={value}" for key, value in row.options.items())
+        yield f"  with {said}"
+    yield ""
+    text = row.function.__doc__ or ""
+    if "nets/small.py" in text:
+        rule = (small.__doc__ or "").partition("\n\n")[2].replace("**", "")
+        text += f"\n\n`nets/small.py`: {rule}"
+    for part in text.split("\n\n"):
+        yield from textwrap.wrap(" ".join(part.split()), 80)
+        yield ""
+    yield "options (--set OPTION=VALUE), and what holds if nothing is said"
+    width = max(map(len, row.arguments()))
+    for key, value in row.arguments().items():
+        yield f"  {key:<{width}}  {value}"

@@ -1,0 +1,30 @@
+"""What several commands take: sizes as 3x224x224, and options of a network as NAME=VALUE."""
+
+import ast
+from collections.abc import Sequence
+from typing import Any
+
+
+def shape(name: str, text: str) -> tuple[int, ...]:
+    """3x224x224 as numbers. ValueError: anything else."""
+    parts = text.lower().split("x")
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ValueError(f"{name}={text!r}: must be sizes as 3x224x224")
+    return tuple(map(int, parts))
+
+
+def options(texts: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE words, the value as Python reads it, or as text. ValueError: anything else."""
+    made: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign or not name.isidentifier():
+            raise ValueError(f"set={text!r}: must be OPTION=VALUE")
+        if name in made:
+            raise ValueError(f"set={text!r}: {name} is given a second time")
+        try:
+            read = {"true": "True", "false": "False", "none": "None"}.get(value.lower(), value)
+            made[name] = ast.literal_eval(read)
+        except (ValueError, SyntaxError):
+            made[name] = value
+    return made

@@ -1,0 +1,68 @@
+"""`faltung summary NET --input 3x224x224`: a network on paper, layer by layer."""
+
+import argparse
+import json
+
+from faltung.cli.errors import MISTAKES, refuse
+
+HELP = """\
+A line is a layer, with the normalisation and activation that follow it:
+
+  Conv k7 s2 p3   kernel, stride, padding used; also d (dilation), g (groups)
+  sees            the receptive field, from the first input seen to the last
+  memory          what the layer puts out, for one sample
+  method          how it would be computed on this machine
+
+examples:
+  faltung summary googlenet
+  faltung summary resnet18 --input 3x32x32 --classes 10
+  faltung summary googlenet --input 1x8x8 --set width=0.5 --training
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `summary`."""
+    parser.epilog = HELP
+    parser.add_argument("net", metavar="NET", help="the network; `faltung nets` lists them")
+    parser.add_argument(
+        "--input", metavar="3x224x224", help="channels and sizes of a sample (as in the paper)"
+    )
+    parser.add_argument("--classes", type=int, metavar="N", help="classes (as in the paper)")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="OPTION=VALUE",
+        help="an option of the network, e.g. width=0.5; may be given several times",
+    )
+    parser.add_argument("--training", action="store_true", help="with what is there in training")
+    parser.add_argument("--double", action="store_true", help="in float64")
+    parser.add_argument("--depth", type=int, metavar="N", help="how many names deep (as fits)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the summary; 2, and one line on stderr, where it makes no network."""
+    try:
+        from faltung import nets
+        from faltung.cli.options import options, shape
+        from faltung.geometry.check import whole
+        from faltung.graph.summary import summary
+
+        depth = None if arguments.depth is None else whole("depth", arguments.depth, 1)
+        graph = nets.graph(
+            arguments.net,
+            classes=arguments.classes,
+            input_shape=None if arguments.input is None else shape("input", arguments.input),
+            training=arguments.training,
+            dtype="float64" if arguments.double else "float32",
+            **options(arguments.set),
+        )
+        found = summary(graph)
+        if arguments.json:
+            print(json.dumps({"net": arguments.net} | found.as_dict(), indent=2))
+        else:
+            print(found.table(depth))
+    except MISTAKES as error:
+        return refuse("summary", error)
+    return 0
