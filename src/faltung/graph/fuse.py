@@ -3,8 +3,10 @@
 In this order, because an epilogue of a convolution saves most: a formula into the only one that
 reads it; a formula into the convolution before it; a short formula into all that read it, which
 then read its operands instead; sums into the formula whose result they sum. Nothing is computed in
-another order within an element: results keep their bits wherever a formula ends up, because all
-places write it down alike.
+another order within an element, and all places write a formula down alike. What fusion may change
+are roundings: a product that comes to stand in a sum is not rounded before (`codegen/expr.py`), and
+a sum that is taken beside a formula may be cut into other bands. Where a formula ends up depends on
+the graph alone, so the bits of a program depend neither on threads nor, for a sample, on the batch.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -206,7 +208,9 @@ def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
             continue
         producer = made[target]
         p = producer.op
-        if not isinstance(p, Pointwise) or not p.outputs or p.shape != op.shape or not p.batched:
+        if not isinstance(p, Pointwise) or not p.outputs or p.shape != op.shape:
+            continue
+        if not p.batched or not op.batched:
             continue
         merged = _with_totals(producer, node)
         if merged is not None:
