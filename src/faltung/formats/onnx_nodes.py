@@ -1,0 +1,309 @@
+"""The operations of a network as ONNX nodes, one function each; `EMIT` is their table."""
+
+from collections.abc import Callable
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from faltung.formats.onnx_expr import formula
+from faltung.geometry.axis import Axis
+from faltung.geometry.conv import ConvSpec
+from faltung.geometry.expr import operand
+from faltung.geometry.pool import PoolSpec
+from faltung.graph import ops
+from faltung.graph.value import Node, Value
+from faltung.reference.pool import counts
+
+if TYPE_CHECKING:
+    from faltung.formats.onnx import Writer
+
+PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def emit(writer: "Writer", node: Node) -> None:
+    """Add a node of the network. ValueError: one that inference does not have."""
+    writer.layer = node.layer
+    found = EMIT.get(type(node.op))
+    if found is None or (isinstance(node.op, ops.Normalise) and node.op.training):
+        raise ValueError(
+            f"graph: {type(node.op).__name__} of layer {node.layer!r} has no place in ONNX"
+        )
+    writer.made(node.output, found(writer, node))
+
+
+# Convolutions -------------------------------------------------------------------------------------
+
+
+def _convolve(writer: "Writer", node: Node) -> str:
+    op: Any = node.op
+    x, w = node.inputs[:2]
+    bias = [writer.name(node.inputs[2])] if op.bias else []
+    if not node.output.space:  # as people know it: a vector times the weight (out, in)
+        vector = writer.name(x) if not x.space else writer.node("Flatten", writer.name(x), axis=1)
+        made = writer.node("Gemm", vector, _matrix(writer, w, op.spec), *bias, transB=1)
+    else:
+        spec: ConvSpec = op.spec
+        read = _padded(writer, writer.name(x), list(spec.axes), zeros=False)
+        outside = [axis if axis.mode == "zeros" else Axis(1, 1) for axis in spec.axes]
+        attributes = _attributes(spec) | {"pads": _pads(outside), "group": spec.groups}
+        made = writer.node("Conv", read, _weight(writer, w, spec), *bias, **attributes)
+    return _epilogue(writer, node, made)
+
+
+def _matrix(writer: "Writer", w: Value, spec: ConvSpec) -> str:
+    """The weight (out, in) of a layer that reads the whole input."""
+    array = writer.array(w)
+    if spec.flip:
+        array = _flipped(array.reshape(spec.weight_shape), spec)
+    return writer.tensor(array.reshape(spec.channels_out, -1), w.name)
+
+
+def _weight(writer: "Writer", w: Value, spec: ConvSpec) -> str:
+    """The weight of a convolution; one of mathematics is stored the other way round."""
+    return writer.tensor(_flipped(writer.array(w).reshape(spec.weight_shape), spec), w.name)
+
+
+def _flipped(array: Any, spec: ConvSpec) -> Any:
+    return np.flip(array, tuple(range(-spec.rank, 0))) if spec.flip else array
+
+
+def _attributes(spec: ConvSpec | PoolSpec) -> dict[str, Any]:
+    return {
+        "kernel_shape": list(spec.kernel),
+        "strides": list(spec.stride),
+        "dilations": list(spec.dilation),
+    }
+
+
+def _pads(axes: list[Axis] | tuple[Axis, ...]) -> list[int]:
+    """As ONNX has them: all that lie before, then all that lie after."""
+    return [axis.lo for axis in axes] + [axis.hi for axis in axes]
+
+
+def _padded(
+    writer: "Writer", x: str, axes: list[Axis], *, zeros: bool, value: float | None = None
+) -> str:
+    """``x`` with its padding around it, axis by axis; that with zeros on request. value: what
+    stands in the place of zeros.
+    """
+    for number, axis in enumerate(axes, 2):
+        if not (axis.lo or axis.hi) or (axis.mode == "zeros" and not zeros):
+            continue
+        if axis.mode == "symmetric":  # ONNX has no name for it
+            places = [axis.source(i) for i in range(-axis.lo, axis.size + axis.hi)]
+            x = writer.node("Gather", x, writer.tensor(np.array(places)), axis=number)
+            continue
+        pads = [0] * (2 * (len(axes) + 2))
+        pads[number], pads[number + len(axes) + 2] = axis.lo, axis.hi
+        if axis.mode == "zeros":
+            fill = [writer.tensor(np.float64(value or 0))]
+            x = writer.node("Pad", x, writer.whole(*pads), *fill, mode="constant")
+        else:
+            x = writer.node("Pad", x, writer.whole(*pads), mode=PAD_MODES[axis.mode])
+    return x
+
+
+def _convolve_input(writer: "Writer", node: Node) -> str:
+    op: Any = node.op
+    spec: ConvSpec = op.spec
+    x, w = node.inputs[:2]
+    bias = [writer.name(node.inputs[2])] if op.bias else []
+    if any(axis.mode != "zeros" for axis in spec.axes):
+        raise ValueError(
+            f"graph: padding_mode={spec.padding_mode} of layer {node.layer!r}: a transposed "
+            "convolution in ONNX has none but zeros"
+        )
+    # Output padding is what the forward convolution leaves unread; ends that are cut by less than
+    # nothing are more of it.
+    extra = [axis.unread - min(axis.hi, 0) for axis in spec.axes]
+    pads = [axis.lo for axis in spec.axes] + [max(axis.hi, 0) for axis in spec.axes]
+    made = writer.node(
+        "ConvTranspose",
+        writer.name(x),
+        _weight(writer, w, spec),
+        *bias,
+        **_attributes(spec),
+        group=spec.groups,
+        pads=pads,
+        output_padding=extra,
+    )
+    return _epilogue(writer, node, made)
+
+
+def _epilogue(writer: "Writer", node: Node, made: str) -> str:
+    """The formula of a fused convolution."""
+    op: Any = node.op
+    if op.epilogue is None:
+        return made
+    rest = node.inputs[3 if op.bias else 2 :]
+    others = [_operand(writer, value, node.output.shape) for value in rest]
+    return formula(writer, op.epilogue, [made, *others])
+
+
+def _local(writer: "Writer", node: Node) -> str:
+    """Every window gathered, each times the weight of its position."""
+    op: Any = node.op
+    spec: ConvSpec = op.spec
+    x, w = node.inputs[:2]
+    read = _padded(writer, writer.name(x), list(spec.axes), zeros=True)
+    positions, taps, channels = prod(spec.output), spec.taps, spec.channels_in
+    flat = writer.node("Reshape", read, writer.whole(0, channels, -1))
+    windows = writer.node("Gather", flat, writer.tensor(_windows(spec)), axis=2)
+    first = writer.node("Transpose", windows, perm=[2, 0, 1, 3])  # position, sample, channel, tap
+    rows = writer.node("Reshape", first, writer.whole(0, 0, channels * taps))
+    array = writer.array(w).reshape(positions, *spec.weight_shape)
+    array = _flipped(array, spec).reshape(positions, spec.channels_out, -1)
+    made = writer.node("MatMul", rows, writer.tensor(array.transpose(0, 2, 1), w.name))
+    made = writer.node("Transpose", made, perm=[1, 2, 0])
+    if op.bias:
+        bias = writer.array(node.inputs[2]).reshape(positions, spec.channels_out).T
+        made = writer.node("Add", made, writer.tensor(bias, node.inputs[2].name))
+    return writer.node("Reshape", made, writer.whole(0, *node.output.shape))
+
+
+def _windows(spec: ConvSpec) -> Any:
+    """(positions, taps): the number of what each reads in the padded map."""
+    found: Any = np.zeros((1, 1), np.int64)
+    for axis in spec.axes:
+        starts = np.arange(axis.output) * axis.stride
+        places = starts[:, None] + np.arange(axis.kernel) * axis.dilation
+        wide = found[:, None, :, None] * axis.padded + places[None, :, None, :]
+        found = wide.reshape(found.shape[0] * axis.output, found.shape[1] * axis.kernel)
+    return found
+
+
+# Formulas -----------------------------------------------------------------------------------------
+
+
+def _pointwise(writer: "Writer", node: Node) -> str:
+    op: Any = node.op
+    if node.output.name in writer.response_norms:
+        attributes = writer.response_norms[node.output.name]
+        return writer.node("LRN", writer.name(node.inputs[0]), **attributes)
+    operands = [_operand(writer, value, op.shape) for value in node.inputs]
+    if len(op.outputs) + len(op.totals) != 1 or not op.batched:
+        raise ValueError(f"graph: the formulas of layer {node.layer!r} have no place in ONNX")
+    if op.outputs:
+        return formula(writer, op.outputs[0], operands)
+    (total,) = op.totals
+    if total.kind != "sample" or not total.mean:
+        raise ValueError(f"graph: the sum of layer {node.layer!r} has no place in ONNX")
+    read = operands[0] if total.expr == operand(0) else formula(writer, total.expr, operands)
+    return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
+
+
+def _operand(writer: "Writer", value: Value, shape: tuple[int, ...]) -> str:
+    """An operand so that it meets a map of ``shape``: vectors stand at the channels."""
+    ones = (1,) * (len(shape) - len(value.shape))
+    if writer.is_parameter(value):
+        wide = value.shape + ones if value.shape else ()
+        return writer.tensor(writer.array(value).reshape(wide), value.name)
+    if not ones or not value.shape:
+        return writer.name(value)
+    return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
+
+
+def _across(writer: "Writer", node: Node) -> str:
+    """A convolution along the channels, which become an axis of space."""
+    op: Any = node.op
+    (x,) = node.inputs
+    size = len(op.weight)
+    planes = writer.node("Reshape", writer.name(x), writer.whole(0, 1, x.channels, -1))
+    weight = writer.tensor(np.array(op.weight).reshape(1, 1, size, 1))
+    pads = [op.lo, 0, size - 1 - op.lo, 0]
+    made = writer.node("Conv", planes, weight, kernel_shape=[size, 1], pads=pads)
+    return writer.node("Reshape", made, writer.whole(0, *x.shape))
+
+
+def _normalise(writer: "Writer", node: Node) -> str:
+    op: Any = node.op
+    x, gain, shift, *running = node.inputs
+    name = writer.name(x)
+    affine = [writer.name(gain), writer.name(shift)]
+    if op.over == "batch":
+        statistics = map(writer.name, running)
+        return writer.node("BatchNormalization", name, *affine, *statistics, epsilon=op.eps)
+    if op.over == "position":
+        last = list(range(len(x.shape) + 1))
+        last.append(last.pop(1))
+        name = writer.node("Transpose", name, perm=last) if x.space else name
+        made = writer.node("LayerNormalization", name, *affine, axis=-1, epsilon=op.eps)
+        back = [0, len(x.shape), *range(1, len(x.shape))]
+        return writer.node("Transpose", made, perm=back) if x.space else made
+    # Groups become channels of a normalisation of each sample and channel; then gain and shift.
+    groups = writer.node("Reshape", name, writer.whole(0, op.groups, -1))
+    plain = writer.tensor(np.ones(op.groups)), writer.tensor(np.zeros(op.groups))
+    made = writer.node("InstanceNormalization", groups, *plain, epsilon=op.eps)
+    made = writer.node("Reshape", made, writer.whole(0, *x.shape))
+    made = writer.node("Mul", made, _operand(writer, gain, x.shape))
+    return writer.node("Add", made, _operand(writer, shift, x.shape))
+
+
+def _softmax(writer: "Writer", node: Node) -> str:
+    return writer.node("Softmax", writer.name(node.inputs[0]), axis=1)
+
+
+# Pooling, moving, embedding -----------------------------------------------------------------------
+
+
+def _pool(writer: "Writer", node: Node) -> str:
+    op: Any = node.op
+    spec: PoolSpec = op.spec
+    x = writer.name(node.inputs[0])
+    attributes = _attributes(spec)
+    within = all(max(axis.lo, axis.hi) < axis.kernel for axis in spec.axes)
+    if spec.kind == "max":
+        if within:
+            return writer.node("MaxPool", x, **attributes, pads=_pads(spec.axes))
+        # Readers refuse a padding as large as the kernel, which a dilation allows.
+        x = _padded(writer, x, list(spec.axes), zeros=True, value=-np.inf)
+        return writer.node("MaxPool", x, **attributes)
+    del attributes["dilations"]
+    if within and not any(spec.overhang):
+        counted = {"pads": _pads(spec.axes), "count_include_pad": int(spec.count_padding)}
+        return writer.node("AveragePool", x, **attributes, **counted)
+    # What a last window reaches beyond the padding is in no mean: readers differ about it.
+    x = _padded(writer, x, list(spec.axes), zeros=True)
+    mean = writer.node("AveragePool", x, **attributes)
+    return writer.node("Mul", mean, writer.tensor(spec.taps / counts(spec)))
+
+
+def _concat(writer: "Writer", node: Node) -> str:
+    return writer.node("Concat", *map(writer.name, node.inputs), axis=1)
+
+
+def _slice(writer: "Writer", node: Node) -> str:
+    op: Any = node.op
+    start = op.start
+    ends = (start, start + node.output.channels, 1)
+    return writer.node("Slice", writer.name(node.inputs[0]), *(writer.whole(n) for n in ends))
+
+
+def _reshape(writer: "Writer", node: Node) -> str:
+    name = writer.name(node.inputs[0])
+    if not node.output.space:
+        return writer.node("Flatten", name, axis=1)
+    return writer.node("Reshape", name, writer.whole(0, *node.output.shape))
+
+
+def _embed(writer: "Writer", node: Node) -> str:
+    tokens, table = map(writer.name, node.inputs)
+    rows = writer.node("Gather", table, tokens, axis=0)
+    return writer.node("Transpose", rows, perm=[0, 2, 1])
+
+
+EMIT: dict[type, Callable[["Writer", Node], str]] = {
+    ops.Convolve: _convolve,
+    ops.ConvolveInput: _convolve_input,
+    ops.Local: _local,
+    ops.Pointwise: _pointwise,
+    ops.Across: _across,
+    ops.Normalise: _normalise,
+    ops.Softmax: _softmax,
+    ops.Pool: _pool,
+    ops.Concat: _concat,
+    ops.Slice: _slice,
+    ops.Reshape: _reshape,
+    ops.Embed: _embed,
+}
