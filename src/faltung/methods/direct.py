@@ -36,6 +36,8 @@ from faltung.methods.walk import driver, tile
 
 # Cycles that a tile loses at the ends of the loop over input channels.
 TAP_OVERHEAD = 6
+# Sums side by side that hide the latency of a multiply-add: four or five cycles, two in each.
+SUMS = 8
 # Turns of the innermost loop between asking for weights and using them. Their stream is longer than
 # the first-level cache; 12 turns are about 170 cycles, more than the second level takes.
 FETCH = 12
@@ -200,10 +202,10 @@ class Choice:
 def choose(c: Correlation, machine: Machine) -> Choice:
     """Tile and loop order. Weights stay while samples pass when they are larger than a sample."""
     lanes = machine.lanes(c.dtype)
-    vectors = min(2, -(-c.channels_out // lanes))
+    last = c.windows[-1]
+    vectors = _vectors(-(-c.channels_out // lanes), last.axis.output)
     most = rows_for(machine, vectors)
     limit = unrolled(machine)
-    last = c.windows[-1]
     tiles = split(last.axis.output, most)
     kinds = (
         {kind for kind, _, _ in tiles_of(last.axis, tiles, True)}
@@ -213,6 +215,14 @@ def choose(c: Correlation, machine: Machine) -> Choice:
     products = sum(kind.positions for kind in kinds) * last.axis.kernel * vectors
     in_code = bool(kinds) and products <= limit
     return Choice(vectors, most, in_code, _order(c, machine))
+
+
+def _vectors(every: int, positions: int) -> int:
+    """Vectors of a block: two, or with few positions in a row as many as hide the latency of the
+    sums, in blocks of nearly one size.
+    """
+    most = max(2, SUMS // positions)
+    return -(-every // -(-every // most))
 
 
 def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:
