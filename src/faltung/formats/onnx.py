@@ -7,6 +7,7 @@ in `onnx_expr.py`. Needs the `onnx` package: pip install "faltung[onnx]".
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -135,8 +136,6 @@ class Writer:
     # The end -------------------------------------------------------------------------------------
 
     def finish(self, batch: int | str, classes: Sequence[str] | None) -> bytes:
-        from faltung import __version__
-
         helper = self.onnx.helper
         last = self._names[self.graph.output.name]
         self._nodes.append(helper.make_node("Identity", [last], ["output"], name="output"))
@@ -153,7 +152,7 @@ class Writer:
             opset_imports=[helper.make_opsetid("", OPSET)],
             ir_version=IR_VERSION,
             producer_name="faltung",
-            producer_version=__version__,
+            producer_version=str(sys.modules[__name__.partition(".")[0]].__version__),
         )
         if classes is not None:
             text = json.dumps([str(name) for name in classes], ensure_ascii=False)
