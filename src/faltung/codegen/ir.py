@@ -197,6 +197,13 @@ class Function:
         loop.results = list(following) if runs else names[1:]
 
     @contextmanager
+    def once(self, carried: Sequence[tuple[str, str]] = ()) -> Iterator[Loop]:
+        """A loop that is known to have one turn: the same use, no loop."""
+        loop = Loop("0", [first for _, first in carried], "")
+        yield loop
+        loop.results = loop.values if loop._next is None else loop._next
+
+    @contextmanager
     def when(self, condition: str) -> Iterator[None]:
         """The instructions inside run only where ``condition`` (an ``i1``) holds."""
         inside, after = self._label("then"), self._label("after")

@@ -51,7 +51,8 @@ class Direct:
     """``pitch``: input elements between neighbouring positions; ``taps``: input offsets of the
     unrolled taps.
 
-    ``dense``: neighbouring input channels are neighbours in memory. ``store``: "channels"
+    ``dense``: neighbouring input channels are neighbours in memory. ``single``: there is only one
+    input channel, no loop over them. ``store``: "channels"
     (neighbours in memory), "positions" (likewise: tiles are transposed), or "scattered". ``ahead``:
     ask for the input and output of the next tile. ``channels``: how many of the ``vectors * lanes``
     output channels of a block exist. ``loads``: for each array of the epilogue whether neighbours
@@ -65,6 +66,7 @@ class Direct:
     taps: tuple[int, ...]
     kinds: tuple[Kind, ...]
     dense: bool
+    single: bool
     store: str
     order: tuple[str, ...]
     ahead: bool
@@ -126,7 +128,9 @@ def _channels(
     f, block = v.function, recipe.vectors * v.lanes
     part = [acc[p] for p in present]
     fetch = v.at(x, len(acc) * recipe.pitch)
-    with f.loop(0, "%channels", [("ptr", x), ("ptr", w), *flat(v, part)], runs=True) as ci:
+    carried = [("ptr", x), ("ptr", w), *flat(v, part)]
+    turns = f.once(carried) if recipe.single else f.loop(0, "%channels", carried, runs=True)
+    with turns as ci:
         x, w = ci.values[:2]
         part = outer_product(
             v,
@@ -137,7 +141,7 @@ def _channels(
         if recipe.ahead:
             # The next tile's input lies behind this one's: one line a turn brings all of it.
             f.prefetch(v.at(fetch, f.mul(ci.index, len(acc))))
-        for q in range(recipe.vectors):
+        for q in range(0 if recipe.single else recipe.vectors):
             f.prefetch(v.at(w, FETCH * block + q * v.lanes))
         forward = 1 if recipe.dense else "%x_channel"
         ci.carry([v.at(x, forward), v.at(w, block), *(value for row in part for value in row)])
@@ -262,12 +266,13 @@ def cost(c: Correlation, machine: Machine) -> float:
     sums = c.batch * c.groups * c.outputs / output * c.channels_in * c.taps
     whole, rest = divmod(c.channels_out, chosen.vectors * lanes)
     cycles = 0.0
+    overhead = 0 if c.channels_in == 1 else TAP_OVERHEAD / c.channels_in
     for blocks, vectors in ((whole, chosen.vectors), (1, -(-rest // lanes))):
         for positions, count in (
             split(output, rows_for(machine, vectors)) if blocks and vectors else ()
         ):
             step = max(positions * vectors / 2, (positions + vectors) / 2, 4)
-            cycles += blocks * count * sums * (step + TAP_OVERHEAD / c.channels_in)
+            cycles += blocks * count * sums * (step + overhead)
     return cycles
 
 
@@ -317,7 +322,8 @@ def _part(
         pitch=last.axis.stride * last.x,
         taps=taps_of(last) if chosen.unrolled else (0,),
         kinds=kinds_of(runs),
-        dense=c.x[2] == 1,
+        dense=c.x[2] == 1 or c.channels_in == 1,
+        single=c.channels_in == 1,
         store=store,
         order=chosen.order,
         # Pointwise layers touch every line once, so that nothing else hides the way to memory.

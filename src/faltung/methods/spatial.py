@@ -36,7 +36,8 @@ ORDER = ("batch", "group", "block", "row", "segment")
 class Spatial:
     """``channels``: output channels of a tile; ``pitch``: input elements between neighbouring
     positions; ``taps``: input offsets of the unrolled taps; ``beside``: output positions are
-    neighbours in memory; ``loads``: likewise in each array of the epilogue.
+    neighbours in memory; ``loads``: likewise in each array of the epilogue; ``single``: there is
+    one input channel, no loop over them.
     """
 
     dtype: str
@@ -45,6 +46,7 @@ class Spatial:
     taps: tuple[int, ...]
     kinds: tuple[Kind, ...]
     beside: bool
+    single: bool
     epilogue: Epilogue | None = None
     loads: tuple[bool, ...] = ()
 
@@ -98,9 +100,9 @@ def _channels(
             return v.zero
         return v.load(at, mask) if recipe.pitch == 1 else v.gather(at, recipe.pitch, mask)
 
-    with f.loop(
-        0, "%channels", [("ptr", x), ("ptr", w), *((v.type, a) for a in values)], runs=True
-    ) as ci:
+    carried = [("ptr", x), ("ptr", w), *((v.type, a) for a in values)]
+    turns = f.once(carried) if recipe.single else f.loop(0, "%channels", carried, runs=True)
+    with turns as ci:
         x, w = ci.values[:2]
         acc = outer_product(
             v, shaped(ci.values[2:], columns), lambda p: v.broadcast(v.at(w, p)), load
@@ -178,12 +180,13 @@ def cost(c: Correlation, machine: Machine) -> float:
     load = 2 if c.windows[-1].axis.stride == 1 else 2 * lanes
     whole, rest = divmod(c.channels_out, chosen.channels)
     cycles = 0.0
+    overhead = 0 if c.channels_in == 1 else TAP_OVERHEAD / c.channels_in
     for blocks, channels in ((whole, chosen.channels), (1, rest)):
         tiles, tail = divmod(-(-output // lanes), chosen.vectors)
         for count, vectors in ((tiles, chosen.vectors), (1, tail)):
             if blocks and channels and count and vectors:
                 step = max(channels * vectors / 2, (channels + load * vectors) / 2, 4)
-                cycles += count * blocks * (sums * step + sums / c.channels_in * TAP_OVERHEAD)
+                cycles += count * blocks * sums * (step + overhead)
     return cycles
 
 
@@ -216,6 +219,7 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
             taps=taps_of(last) if chosen.unrolled else (0,),
             kinds=kinds_of(runs),
             beside=last.out == 1,
+            single=c.channels_in == 1,
             epilogue=c.epilogue,
             loads=c.neighbours("position"),
         )
