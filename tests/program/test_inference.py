@@ -7,8 +7,6 @@ from graph.networks import Array, anything, build, inputs
 from program.programs import poison, threads
 from program.schedules import backwards, by_threads, shuffled
 
-from faltung import nn
-from faltung.graph.ops import Normalise, Pointwise, Reorder
 from faltung.graph.value import Graph
 from faltung.program.inference import Inference
 from faltung.program.state import State

@@ -15,7 +15,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.program.assemble import Assembly
 from faltung.program.folded import Weights
-from faltung.program.inputs import arrival
+from faltung.program.inputs import arrival, copied
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
@@ -44,6 +44,7 @@ class Inference:
         whole("batch", batch, 1)
         if graph.training:
             raise ValueError("graph: must be built for inference, not for training")
+        state.check(graph)
         self.graph, self.state, self.batch = graph, state, batch
         plain, derived = folded(expanded(graph)[0])
         nodes, output = plain.nodes, plain.output
@@ -85,10 +86,8 @@ class Inference:
         return self.result()
 
     def feed(self, x: Array) -> None:
-        """Copy an input into the program's memory. ValueError: another shape."""
-        if x.shape != (self.batch, *self.graph.input.shape):
-            raise ValueError(f"x.shape={x.shape}: must be {(self.batch, *self.graph.input.shape)}")
-        np.copyto(self._input, x.reshape(self._input.shape), casting="same_kind")
+        """Copy an input into the program's memory. ValueError, TypeError: as `copied`."""
+        copied("x", x, (self.batch, *self.graph.input.shape), self._input, last=False)
 
     def run(self) -> None:
         """Run over what was fed."""

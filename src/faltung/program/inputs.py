@@ -1,10 +1,29 @@
-"""How the input of a network lies: as people have it where convolutions can read it so."""
+"""What comes into a program: how the input lies, as people have it where convolutions can read it
+so, and arrays copied into its memory.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from faltung.graph.ops import Convolve, ConvolveWeight, Reorder
 from faltung.graph.value import Node, Value
+
+Array = npt.NDArray[Any]
+
+
+def copied(name: str, given: Array, shape: tuple[int, ...], into: Array, *, last: bool) -> None:
+    """Write an array of people, of this shape, into a program's memory; ``last``: where channels
+    are last. ValueError: another shape. TypeError: a dtype that would lose its meaning.
+    """
+    if given.shape != shape:
+        raise ValueError(f"{name}.shape={given.shape}: must be {shape}")
+    if not np.can_cast(given.dtype, into.dtype, "same_kind"):
+        raise TypeError(f"{name}.dtype={given.dtype}: must be {into.dtype}, or a kind of it")
+    np.copyto(into, np.moveaxis(given, 1, -1) if last else given.reshape(into.shape), "same_kind")
 
 
 def arrival(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.graph.value import Parameter
+from faltung.graph.value import Graph, Parameter
 from faltung.methods.correlation import Strides
 from faltung.runtime.buffers import ALIGNMENT, aligned
 
@@ -37,6 +37,16 @@ class State:
                 self.decayed = total if p.decay else self.decayed
         self.size = total
         self.memory = self.zeros()
+
+    def check(self, graph: Graph) -> None:
+        """ValueError where a parameter of ``graph`` is not one of these, as it has it; there may be
+        more here, of heads that take part in training alone.
+        """
+        if self.dtype != np.dtype(graph.dtype):
+            raise ValueError(f"state.dtype={self.dtype}: must be that of the graph, {graph.dtype}")
+        for p in graph.parameters:
+            if self.parameters.get(p.name) != p:
+                raise ValueError(f"state: must have the graph's {p.name!r} of shape {p.shape}")
 
     def zeros(self, trained: bool = False) -> Array:
         """Another stretch of memory of the same layout: gradients, momenta."""

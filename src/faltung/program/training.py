@@ -16,7 +16,7 @@ from faltung.machine.table import Machine
 from faltung.methods import pointwise
 from faltung.methods.step import Operand, Work
 from faltung.program.assemble import Assembly
-from faltung.program.inputs import arrival
+from faltung.program.inputs import arrival, copied
 from faltung.program.lowering import Lowering
 from faltung.program.optimiser import Optimiser
 from faltung.program.places import Places
@@ -71,6 +71,9 @@ class TrainingStep:
         machine: Machine | None = None,
     ) -> None:
         whole("batch", batch, 1)
+        state.check(training.graph)
+        if slots.state is not state:
+            raise ValueError("slots: must be those of the state")
         self.training, self.state, self.slots, self.batch = training, state, slots, batch
         graph = training.graph
         item = state.dtype.itemsize
@@ -148,15 +151,11 @@ class TrainingStep:
         return self.loss, self.correct
 
     def feed(self, x: Array, target: Array) -> None:
-        """Copy a batch into the program's memory. ValueError: another shape."""
-        graph, wanted = self.training.graph, self.training.target.shape
-        for name, given, shape in (("x", x, graph.input.shape), ("target", target, wanted)):
-            if given.shape != (self.batch, *shape):
-                raise ValueError(f"{name}.shape={given.shape}: must be {(self.batch, *shape)}")
-        np.copyto(self._input, x.reshape(self._input.shape), casting="same_kind")
-        if self._target.ndim > 2 and self.training.target.kind == "float":
-            target = np.moveaxis(target, 1, -1)
-        np.copyto(self._target, target, casting="same_kind")
+        """Copy a batch into the program's memory. ValueError, TypeError: as `copied`."""
+        wanted = self.training.target
+        copied("x", x, (self.batch, *self.training.graph.input.shape), self._input, last=False)
+        last = wanted.kind == "float" and bool(wanted.space)
+        copied("target", target, (self.batch, *wanted.shape), self._target, last=last)
 
     def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
         """One step over what was fed."""
