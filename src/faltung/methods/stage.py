@@ -116,7 +116,20 @@ def _copy(
             for s, d in inner
         ]
         stride = 1
+    runs = _joined(runs)
     work.steps.append(copy(c.dtype, src, dst, places, runs, stride=stride, title="stage borders"))
+
+
+def _joined(runs: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The same runs (source, destination, count); zeros that follow each other are one run."""
+    made: list[tuple[int, int, int]] = []
+    for source, target, count in runs:
+        last = made[-1] if made else (0, -1, 0)
+        if source == last[0] == MISSING and target == last[1] + last[2]:
+            made[-1] = (MISSING, last[1], last[2] + count)
+        else:
+            made.append((source, target, count))
+    return made
 
 
 def rearrange(
