@@ -136,6 +136,8 @@ class Assembly:
         numbers = raw.view(_dtype(root, self.lowering.dtype))
         if not root.batched:
             return numbers.reshape(root.shape if root.kind not in ("key", "rows") else ())
+        if not value.batched:  # the first position of a map
+            return numbers[place.channel : place.channel + value.size]
         if place.first or root.kind != "float":
             return numbers.reshape(self.lowering.batch, *root.shape)
         whole = numbers.reshape(self.lowering.batch, *root.space, root.channels)
@@ -200,7 +202,9 @@ class Assembly:
             if packs and made.prepare:
                 packed = [self._whole(name) for name in made.kept]
                 unit.reads += packed
-                pack = Unit(made.prepare, [self._range(v) for v in made.node.inputs[1:]], packed)
+                # Weight and bias; not what an epilogue reads, which may not be there yet.
+                given = made.node.inputs[1 : 3 if getattr(made.node.op, "bias", False) else 2]
+                pack = Unit(made.prepare, [self._range(v) for v in given], packed)
                 units.insert(max(0, len(units) - 1), pack)
             units.append(unit)
         return units
