@@ -3,16 +3,27 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from benchmarks.protocol import FORWARD, INPUT_GRAD, WEIGHT_GRAD
+from benchmarks.protocol import FORWARD, INFERENCE, INPUT_GRAD, STEP, WEIGHT_GRAD
 from benchmarks.results import Row, Run
-from benchmarks.stats import TORCH, dense, geometric_mean, ratio, signal, single
+from benchmarks.stats import (
+    TORCH,
+    TORCH_ALL,
+    dense,
+    geometric_mean,
+    memory_ratio,
+    ratio,
+    signal,
+    single,
+)
+
+TIME, PEAK, MEMORY = "time", "peak", "memory"
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
     """On the rows that ``applies`` picks in one direction, ``ours`` against the best of ``peers``:
-    every ratio at least ``worst``, their geometric mean at least ``mean``. With ``peak``, the
-    value is not a ratio but the fraction of the FMA peak."""
+    every ratio at least ``worst``, their geometric mean at least ``mean``. ``measure``: the ratio
+    of the times, or of the memory, or instead of a ratio the fraction of the FMA peak."""
 
     text: str
     applies: Callable[[Row], bool]
@@ -21,7 +32,7 @@ class Goal:
     direction: str = FORWARD
     ours: str = "faltung"
     peers: tuple[str, ...] = TORCH
-    peak: bool = False
+    measure: str = TIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,22 @@ def _signal(row: Row, taps: tuple[int, ...]) -> bool:
     return signal(spec) and single(spec) and spec.rank == 1 and spec.kernel[0] in taps
 
 
+def _is(row: Row, *names: str) -> bool:
+    """Whether a row is one of these networks, and core."""
+    return row.core and row.text.split()[0] in names
+
+
+def _step(what: str, worst: float, *names: str) -> Goal:
+    """A goal for steps of training."""
+    return Goal(
+        f"step of {what}, against the best of PyTorch",
+        lambda row: _is(row, *names),
+        worst,
+        direction=STEP,
+        peers=TORCH_ALL,
+    )
+
+
 GOALS: tuple[Goal, ...] = (
     Goal("forward, dense, against the better layout of PyTorch", _dense, 1.0, 1.05),
     Goal("gradient for the input, dense, against PyTorch", _dense, 1.0, 0, INPUT_GRAD),
@@ -68,7 +95,32 @@ GOALS: tuple[Goal, ...] = (
         ours="faltung-nchw",
         peers=("torch",),
     ),
-    Goal("fraction of the FMA peak, 3x3 and 1x1 from 64 channels", _near_peak, 0.92, peak=True),
+    Goal("fraction of the FMA peak, 3x3 and 1x1 from 64 channels", _near_peak, 0.92, measure=PEAK),
+    Goal(
+        "LeNet-5 at batch 1, against ONNX Runtime",
+        lambda row: _is(row, "lenet5"),
+        1.0,
+        direction=INFERENCE,
+        peers=("onnxruntime",),
+    ),
+    Goal(
+        "GoogLeNet, ResNet-18 and -50 at batch 1, against PyTorch channels-last",
+        lambda row: _is(row, "googlenet", "resnet18", "resnet50"),
+        1.0,
+        direction=INFERENCE,
+        peers=("torch-nhwc",),
+    ),
+    _step("LeNet-5", 2.0, "lenet5"),
+    _step("the 1-D and the 3-D network", 1.5, "series", "volumes"),
+    _step("ResNet-18 and GoogLeNet", 1.2, "resnet18", "googlenet"),
+    Goal(
+        "memory of a step, against PyTorch channels-first",
+        lambda row: row.core,
+        1.0,
+        direction=STEP,
+        peers=("torch",),
+        measure=MEMORY,
+    ),
 )
 
 
@@ -77,7 +129,7 @@ def judge(run: Run, goals: Sequence[Goal] = GOALS) -> list[Verdict]:
     judged on one thread alone: with more, it is the memory that is measured."""
     verdicts = []
     for goal in goals:
-        if goal.peak and run.threads != 1:
+        if goal.measure == PEAK and run.threads != 1:
             continue
         rows = [row for row in run.rows if row.direction == goal.direction and goal.applies(row)]
         found = [(value, row) for row in rows if (value := _value(run, goal, row)) is not None]
@@ -90,7 +142,9 @@ def judge(run: Run, goals: Sequence[Goal] = GOALS) -> list[Verdict]:
 
 
 def _value(run: Run, goal: Goal, row: Row) -> float | None:
-    if not goal.peak:
+    if goal.measure == TIME:
         return ratio(row, goal.ours, goal.peers)
+    if goal.measure == MEMORY:
+        return memory_ratio(row, goal.ours, goal.peers)
     gflops = row.gflops(goal.ours)
     return None if gflops is None or run.peak is None else gflops / run.peak

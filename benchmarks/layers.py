@@ -90,13 +90,3 @@ LAYERS: tuple[Layer, ...] = (
     Layer("float64 3-D 32", "n1 c32>32 16x16x16 k3 p1 f64"),
     Layer("float64 signal k101", "n1 c1>1 1000000 k101 p50 f64"),
 )
-
-
-def select(only: str | None = None, core: bool = False) -> tuple[Layer, ...]:
-    """Rows whose name or text contains ``only`` (any case); with ``core``, the core rows alone."""
-    wanted = (only or "").lower()
-    return tuple(
-        layer
-        for layer in LAYERS
-        if (wanted in layer.name.lower() or wanted in layer.text) and (layer.core or not core)
-    )

@@ -34,6 +34,14 @@ class Problem:
     def spec(self) -> ConvSpec:
         return parse(self.text)
 
+    @property
+    def limit(self) -> float:
+        return LIMITS[self.spec.dtype]
+
+    def error(self, got: Array, want: Array) -> float:
+        """How far an answer is from the right one; ValueError for another shape."""
+        return relative_error(got, want)
+
     def _draw(self, seed: int, shape: tuple[int, ...], scale: float = 1.0) -> Array:
         dtype = np.float32 if self.spec.dtype == "float32" else np.float64
         values = np.random.default_rng(seed).standard_normal(shape, dtype=dtype)

@@ -7,11 +7,11 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.peers import implementation
-from benchmarks.protocol import Message, receive, send
+from benchmarks.protocol import LAYERS, Message, receive, send
 
 ROOT = Path(__file__).resolve().parent.parent
 STOPPABLE = hasattr(signal, "SIGSTOP")
@@ -35,11 +35,22 @@ def cores() -> list[int]:
 
 class WorkerProcess:
     """One peer's process. Between two questions it is stopped (SIGSTOP): thread pools that spin
-    after the work is done (ONNX Runtime's for more than a second) would slow the next peer."""
+    after the work is done (ONNX Runtime's for more than a second) would slow the next peer.
+    environment: variables beside those of the peer."""
 
-    def __init__(self, name: str, threads: int, *, verbose: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        threads: int,
+        *,
+        subject: str = LAYERS,
+        environment: Mapping[str, str] | None = None,
+        verbose: bool = False,
+    ) -> None:
         self.name = name
         self.threads = threads
+        self.subject = subject
+        self.environment = dict(environment or {})
         self.verbose = verbose
         self.process: subprocess.Popen[bytes] | None = None
         self.pending = b""
@@ -50,10 +61,11 @@ class WorkerProcess:
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(ROOT), str(ROOT / "src"), environment.get("PYTHONPATH", "")]
         )
-        environment |= implementation(self.name).environment(self.threads)
-        command = [sys.executable, "-m", "benchmarks.worker", self.name]
+        environment |= implementation(self.name, self.subject).environment(self.threads)
+        environment |= self.environment
+        command = [sys.executable, "-m", "benchmarks.worker", self.subject, self.name]
         self.pending = b""
-        with _affinity(cores()[: self.threads]):  # inherited: the same cores for every peer
+        with affinity(cores()[: self.threads]):  # inherited: the same cores for every peer
             self.process = subprocess.Popen(
                 [*command, "--threads", str(self.threads)],
                 cwd=ROOT,
@@ -113,7 +125,8 @@ class WorkerProcess:
 
 
 @contextlib.contextmanager
-def _affinity(cpus: Sequence[int]) -> Iterator[None]:
+def affinity(cpus: Sequence[int]) -> Iterator[None]:
+    """Processes that are started in the block run on these processors."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

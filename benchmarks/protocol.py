@@ -1,14 +1,17 @@
 """What the driver and a worker say to each other: one JSON object on a line, each way.
 
-A worker is one peer in a process of its own (``python -m benchmarks.worker NAME --threads T``).
+A worker is one peer in a process of its own, for one subject of ``SUBJECTS`` (``python -m
+benchmarks.worker SUBJECT NAME --threads T``).
 
 | request | answer |
 |---|---|
 | ``{"op": "hello"}`` | ``{"version": str}`` or ``{"missing": reason}`` |
-| ``{"op": "build", "text", "direction", "reference": path}`` | ``{"first_ns", "error"}``, ``{"unable": reason}`` or ``{"wrong": reason, "error"}`` |
+| ``{"op": "build", "text", "direction", "reference": path}`` | ``{"ready_ns", "error"}``: until the first answer, all arrays there before; ``{"unable": reason}`` or ``{"wrong": reason, "error"}`` |
 | ``{"op": "round", "seconds"}`` | ``{"ns": [...]}``: one number a call |
 | ``{"op": "drop"}`` | ``{}``: forget the problem and its memory |
 | ``{"op": "peak"}`` | ``{"gflops": float}`` (of FMAs alone, by faltung's own loop) |
+| ``{"op": "answer", "text", "direction", "path"}`` | ``{}``: the right answer, in float64, is in the file |
+| ``{"op": "memory", "text", "direction"}`` | ``{"bytes": int}``: most memory above that before the problem was built |
 
 Any answer may be ``{"failed": reason}`` instead. The end of stdin ends the worker.
 """  # noqa: E501  (a table row cannot be broken)
@@ -22,6 +25,15 @@ FORWARD = "forward"
 INPUT_GRAD = "input_grad"
 WEIGHT_GRAD = "weight_grad"
 DIRECTIONS = (FORWARD, INPUT_GRAD, WEIGHT_GRAD)
+INFERENCE = "inference"
+STEP = "step"
+
+LAYERS, NETWORKS, TRAINING = "layers", "networks", "training"
+SUBJECTS: dict[str, tuple[str, ...]] = {
+    LAYERS: DIRECTIONS,
+    NETWORKS: (INFERENCE,),
+    TRAINING: (STEP,),
+}
 
 
 def send(stream: IO[bytes], message: Message) -> None:

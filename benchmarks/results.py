@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.protocol import DIRECTIONS, LAYERS
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.text import parse
 
@@ -19,7 +20,8 @@ class Outcome:
     """What became of one peer on one row.
 
     ``min_ns`` and ``median_ns`` are over all calls of all rounds; ``rounds_ns`` is the least of
-    each round, which shows the drift. ``error`` is the relative RMS error against float64.
+    each round, which shows the drift. ``error`` is the error against float64 (``LIMITS``).
+    ``ready_ns`` is what it took to the first answer, with whatever the peer keeps on disk.
     """
 
     kind: str
@@ -29,30 +31,55 @@ class Outcome:
     rounds_ns: tuple[int, ...] = ()
     error: float | None = None
     reason: str = ""
+    ready_ns: int = 0
 
 
-def timed(rounds: Sequence[Sequence[int]], error: float | None) -> Outcome:
+def timed(rounds: Sequence[Sequence[int]], error: float | None, ready_ns: int = 0) -> Outcome:
     """The outcome of rounds of timed calls (nanoseconds each); ValueError without any call."""
     every = [ns for calls in rounds for ns in calls]
     if not every:
         raise ValueError("rounds=[]: at least one call must be timed")
     least = tuple(min(calls) for calls in rounds if calls)
-    return Outcome(TIMED, min(every), int(median(every)), len(every), least, error)
+    summary = (min(every), int(median(every)), len(every), least)
+    return Outcome(TIMED, *summary, error, ready_ns=ready_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a peer takes beside its time, each measured in a process of its own; None where nobody
+    looked. ``cold_s``, ``warm_s``: to the first answer with nothing on disk, and with what the
+    first process left there. ``peak_bytes``: memory, above that before the problem was built."""
+
+    cold_s: float | None = None
+    warm_s: float | None = None
+    peak_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One layer in one direction, and every peer's outcome."""
+    """One layer in one direction, or one network, and every peer's outcome.
+
+    Of networks also: ``parameters``; ``operations`` of a call, 2 for each multiply-add, the
+    backward pass counted as two forward ones; ``costs`` by peer.
+    """
 
     name: str
     text: str
     direction: str
     core: bool
     outcomes: dict[str, Outcome]
+    parameters: int = 0
+    operations: int = 0
+    costs: dict[str, Cost] = field(default_factory=dict)
 
     @property
     def spec(self) -> ConvSpec:
+        """Of a layer alone."""
         return parse(self.text)
+
+    @property
+    def flops(self) -> int:
+        return self.spec.flops if self.direction in DIRECTIONS else self.operations
 
     def ns(self, peer: str) -> int | None:
         """The least time of a peer, or None if it was not timed."""
@@ -62,7 +89,19 @@ class Row:
     def gflops(self, peer: str) -> float | None:
         """10^9 operations a second, 2 for each multiply-add; all taps count, whatever is saved."""
         ns = self.ns(peer)
-        return None if ns is None else self.spec.flops / ns
+        return None if ns is None else self.flops / ns
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A command of faltung, from its start to its end: with no kernels on disk, and then again.
+    ``accuracy`` is what it says at the end of the first, 0 to 1; ``reason``: why it failed."""
+
+    command: str
+    cold_s: float | None = None
+    warm_s: float | None = None
+    accuracy: float | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +122,8 @@ class Run:
     peak: float | None = None
     minutes: float = 0.0
     rows: list[Row] = field(default_factory=list)
+    subject: str = LAYERS
+    sessions: list[Session] = field(default_factory=list)
 
 
 def write(run: Run, path: Path) -> None:
@@ -96,11 +137,15 @@ def read(path: Path) -> Run:
     schema = data.pop("schema", None)
     if schema != SCHEMA:
         raise ValueError(f"schema={schema!r}: must be {SCHEMA}")
-    rows = [
-        Row(**{**row, "outcomes": {peer: _outcome(one) for peer, one in row["outcomes"].items()}})
-        for row in data.pop("rows")
-    ]
-    return Run(**data, rows=rows)
+    rows = [_row(row) for row in data.pop("rows")]
+    sessions = [Session(**session) for session in data.pop("sessions", [])]
+    return Run(**data, rows=rows, sessions=sessions)
+
+
+def _row(data: dict[str, Any]) -> Row:
+    outcomes = {peer: _outcome(one) for peer, one in data["outcomes"].items()}
+    costs = {peer: Cost(**cost) for peer, cost in data.get("costs", {}).items()}
+    return Row(**{**data, "outcomes": outcomes, "costs": costs})
 
 
 def _outcome(data: dict[str, Any]) -> Outcome:

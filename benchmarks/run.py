@@ -1,19 +1,33 @@
-"""``python -m benchmarks``: measure the table of layers against every peer and write the page."""
+"""``python -m benchmarks [layers|networks|training]``: measure a table against every peer, and
+write the page."""
 
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from benchmarks import results
-from benchmarks.layers import LAYERS, Layer, select
+from benchmarks import results, sessions
+from benchmarks.costs import Answers, Costs
 from benchmarks.machine import Others, describe
-from benchmarks.page import microseconds, page
-from benchmarks.peers import OURS, PEERS
+from benchmarks.page import page
+from benchmarks.peers import OURS, TABLES
 from benchmarks.processes import WorkerProcess, cores
-from benchmarks.protocol import DIRECTIONS, FORWARD, INPUT_GRAD, WEIGHT_GRAD
-from benchmarks.turns import Settings, measure
+from benchmarks.protocol import (
+    DIRECTIONS,
+    FORWARD,
+    INPUT_GRAD,
+    LAYERS,
+    SUBJECTS,
+    TRAINING,
+    WEIGHT_GRAD,
+)
+from benchmarks.subjects import SUBJECTS as ABOUT
+from benchmarks.subjects import select
+from benchmarks.turns import Entry, Settings, measure
+from benchmarks.words import duration, unit
 
 FOLDER = Path(__file__).parent / "results"
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -28,13 +42,17 @@ CHOICES: dict[str, tuple[str, ...]] = {
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     add = made.add_argument
+    add("subject", nargs="?", choices=SUBJECTS, default=LAYERS, help="(default: %(default)s)")
     add("--only", metavar="SUBSTRING", help="rows whose name or text contains this")
     add("--core", action="store_true", help="the rows by which the project judges itself alone")
-    add("--direction", choices=CHOICES, default="forward")
+    add("--direction", choices=CHOICES, default="forward", help="of layers (%(default)s)")
     add("--threads", type=int, default=len(cores()), help="for every peer (default: %(default)s)")
     add("--rounds", type=int, default=3, help="turns of every peer on a row (%(default)s)")
-    add("--seconds", type=float, default=0.15, help="length of a round (%(default)s)")
+    add("--seconds", type=float, help="length of a round")
     add("--peers", default="all", help="names with commas between; * at the end: all that begin so")
+    slow = argparse.BooleanOptionalAction
+    add("--slow-peers", action=slow, help="those that compile for minutes (networks: yes)")
+    add("--costs", action=slow, default=True, help="of networks: compile times, memory, commands")
     add("--no-check", action="store_true", help="leave out the comparison with float64")
     add("--peak", type=float, metavar="GFLOPS", help="the FMA peak, if it is known already")
     add("--out", type=Path, help="the page (.md); its JSON goes next to it; '-' writes none")
@@ -44,16 +62,17 @@ def parser() -> argparse.ArgumentParser:
     return made
 
 
-def chosen_peers(text: str) -> list[str]:
+def chosen_peers(text: str, subject: str = LAYERS) -> list[str]:
     """The names in ``text``; ValueError names one that is unknown."""
+    known = TABLES[subject]
     if text == "all":
-        return list(PEERS)
+        return list(known)
     names: list[str] = []
     for word in text.split(","):
         stem = word.removesuffix("*")
-        found = [n for n in PEERS if n == word or (stem != word and n.startswith(stem))]
+        found = [n for n in known if n == word or (stem != word and n.startswith(stem))]
         if not found:
-            raise ValueError(f"peers={word!r}: must be some of {', '.join(PEERS)}")
+            raise ValueError(f"peers={word!r}: must be some of {', '.join(known)}")
         names += [name for name in found if name not in names]
     return names
 
@@ -61,58 +80,109 @@ def chosen_peers(text: str) -> list[str]:
 def main(arguments: Sequence[str] | None = None) -> int:
     made = parser()
     options = made.parse_args(arguments)
+    subject = ABOUT[options.subject]
     if options.list:
-        print("\n".join(f"{'*' if one.core else ' '} {one.name:28} {one.text}" for one in LAYERS))
-        print("\n".join(f"  {name:28} {peer.about}" for name, peer in PEERS.items()))
+        _list(options.subject)
         return 0
     if options.page:
         _write(results.read(options.page), options.page.with_suffix(".md"))
         return 0
-    layers = select(options.only, options.core)
-    if not layers:
+    rows = select(options.subject, options.only, options.core)
+    if not rows:
         made.error(f"only={options.only!r}: no row has this in its name or text")
     if options.threads < 1 or options.rounds < 1:
         made.error("threads and rounds must be at least 1")
+    if options.seconds is None:
+        options.seconds = subject.seconds
+    if options.slow_peers is None:
+        options.slow_peers = subject.slow_peers
     try:
-        names = chosen_peers(options.peers)
+        names = chosen_peers(options.peers, options.subject)
     except ValueError as error:
         made.error(str(error))
-    run = _measure(options, names, layers)
+    run = _measure(options, names, rows)
     if str(options.out) == "-":
         print(page(run))
     else:
-        out = options.out or FOLDER / f"{options.direction}-{options.threads}-threads.md"
-        _write(run, out)
+        what = options.direction if options.subject == LAYERS else options.subject
+        _write(run, options.out or FOLDER / f"{what}-{options.threads}-threads.md")
     return 0
 
 
+def _list(subject: str) -> None:
+    rows = ABOUT[subject].rows
+    wide = max(len(row.name) for row in rows)
+    print("\n".join(f"{'*' if one.core else ' '} {one.name:{wide}} {one.text}" for one in rows))
+    print("\n".join(f"  {name:{wide}} {peer.about}" for name, peer in TABLES[subject].items()))
+
+
 def _measure(
-    options: argparse.Namespace, names: Sequence[str], layers: Sequence[Layer]
+    options: argparse.Namespace, names: Sequence[str], rows: Sequence[Entry]
 ) -> results.Run:
     """Start the workers, measure, end them: whatever happens."""
     machine, others, began = describe(), Others(), time.monotonic()
-    workers = {
-        name: WorkerProcess(name, options.threads, verbose=options.verbose) for name in names
-    }
-    settings = Settings(options.rounds, options.seconds, check=not options.no_check)
-    directions = CHOICES[options.direction]
-    try:
-        versions, missing = _hello(workers)
-        here = {name: workers[name] for name in versions}
-        peak = options.peak or _peak(here)
-        rows = measure(layers, directions, here, settings, _report)
-        if not options.peak:  # clocks move: the better of both ends of the run
-            peak = max(peak or 0.0, _peak(here) or 0.0) or None
-    finally:
-        for worker in workers.values():
-            worker.close()
+    with TemporaryDirectory(prefix="faltung-bench-") as room:
+        workers, left_out = _workers(options, names, room)
+        try:
+            versions, missing = _hello(workers)
+            here = {name: workers[name] for name in versions}
+            peak = options.peak or _peak(here)
+            found = _rows(options, here, rows)
+            if not options.peak:  # clocks move: the better of both ends of the run
+                peak = max(peak or 0.0, _peak(here) or 0.0) or None
+        finally:
+            for worker in workers.values():
+                worker.close()
+    whole: list[results.Session] = []
+    if options.subject == TRAINING and options.costs and not options.only and OURS[0] in names:
+        whole = sessions.measure(options.threads, _report_session)
     share = others.share()
     if share is not None:
         machine["taken by other programs"] = f"{100 * share:.1f}% of all processors"
     minutes = round((time.monotonic() - began) / 60, 1)
     date = datetime.now().isoformat(" ", "minutes")
     scale = (options.threads, options.rounds, options.seconds)
-    return results.Run(date, machine, *scale, versions, missing, peak, minutes, rows)
+    missing |= left_out
+    run = results.Run(date, machine, *scale, versions, missing, peak, minutes, found)
+    return replace(run, subject=options.subject, sessions=whole)
+
+
+def _workers(
+    options: argparse.Namespace, names: Sequence[str], room: str
+) -> tuple[dict[str, WorkerProcess], dict[str, str]]:
+    """The peers that take part, not started yet, and the reason for each that does not. What
+    inductor keeps on disk goes to ``room``, so that it compiles as for the first time."""
+    peers = TABLES[options.subject]
+    slow = {name for name in names if peers[name].slow and not options.slow_peers}
+    made = {
+        name: WorkerProcess(
+            name,
+            options.threads,
+            subject=options.subject,
+            environment={"TORCHINDUCTOR_CACHE_DIR": room} if peers[name].slow else {},
+            verbose=options.verbose,
+        )
+        for name in names
+        if name not in slow
+    }
+    return made, dict.fromkeys(sorted(slow), "left out: it compiles for minutes (`--slow-peers`)")
+
+
+def _rows(
+    options: argparse.Namespace, workers: dict[str, WorkerProcess], rows: Sequence[Entry]
+) -> list[results.Row]:
+    about = ABOUT[options.subject]
+    settings = Settings(
+        options.rounds, options.seconds, about.row_cap, not options.no_check, about.build_limit
+    )
+    if options.subject == LAYERS:
+        return measure(rows, CHOICES[options.direction], workers, settings, _report)
+    answers = Answers(options.subject, options.threads)
+    costs = Costs(options.subject, options.threads, ask=options.costs, verbose=options.verbose)
+    try:
+        return measure(rows, SUBJECTS[options.subject], workers, settings, _report, answers, costs)
+    finally:
+        answers.close()
 
 
 def _hello(workers: dict[str, WorkerProcess]) -> tuple[dict[str, str], dict[str, str]]:
@@ -143,10 +213,26 @@ def _report(row: results.Row) -> None:
     words = []
     for peer, outcome in row.outcomes.items():
         if outcome.kind == results.TIMED:
-            words.append(f"{peer} {microseconds(outcome.min_ns)}")
+            words.append(f"{peer} {duration(outcome.min_ns, row.direction)}")
         elif outcome.kind != results.UNABLE:
             words.append(f"{peer} {outcome.kind.upper()}: {outcome.reason}")
-    print(f"{row.direction:11} {row.name:28} us: {', '.join(words)}", flush=True)
+    for peer, cost in row.costs.items():
+        if cost.cold_s is not None and cost.warm_s is not None:
+            words.append(f"{peer} ready in {cost.cold_s:.2f} s cold, {cost.warm_s:.2f} s warm")
+        if cost.peak_bytes is not None:
+            words.append(f"{peer} {cost.peak_bytes / 2**20:.0f} MiB")
+    print(f"{row.direction:11} {row.name:28} {unit(row.direction)}: {', '.join(words)}", flush=True)
+
+
+def _report_session(session: results.Session) -> None:
+    if session.reason:
+        print(f"{session.command}: FAILED: {session.reason}", flush=True)
+    else:
+        said = "" if session.accuracy is None else f", accuracy {session.accuracy:.2%}"
+        print(
+            f"{session.command}: {session.cold_s:.1f} s, {session.warm_s:.1f} s warm{said}",
+            flush=True,
+        )
 
 
 def _write(run: results.Run, path: Path) -> None:

@@ -9,6 +9,7 @@ from benchmarks.results import Row
 from faltung.geometry.conv import ConvSpec
 
 TORCH = ("torch", "torch-nhwc")
+TORCH_ALL = (*TORCH, "torch-compile")
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
@@ -32,6 +33,13 @@ def ratio(row: Row, ours: str, peers: Iterable[str]) -> float | None:
     """Time of the fastest of ``peers`` over our time; None if one of both is missing."""
     mine, other = row.ns(ours), best(row, peers)
     return None if mine is None or other is None else other[1] / mine
+
+
+def memory_ratio(row: Row, ours: str, peers: Iterable[str]) -> float | None:
+    """Memory of the most frugal of ``peers`` over ours; None if one of both is missing."""
+    found = {name: cost.peak_bytes for name, cost in row.costs.items() if cost.peak_bytes}
+    others = [found[peer] for peer in peers if peer in found]
+    return min(others) / found[ours] if others and ours in found else None
 
 
 def ratios(rows: Sequence[Row], ours: str, peers: Sequence[str] | None = None) -> list[float]:

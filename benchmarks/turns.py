@@ -5,73 +5,92 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from benchmarks.answer import answer
-from benchmarks.layers import Layer
 from benchmarks.problem import Problem
 from benchmarks.processes import WorkerProcess
 from benchmarks.protocol import Message
 from benchmarks.results import FAILED, UNABLE, WRONG, Outcome, Row, timed
 from benchmarks.timing import CAP_SECONDS
 
-BUILD_LIMIT = 90.0  # seconds for copies, compilation and the first call
 ROUND_LIMIT = 60.0
+
+# (text, direction, path): the right answer is in the file; False where nobody knows it.
+Answers = Callable[[str, str, str], bool]
+
+
+class Entry(Protocol):
+    """A row to be measured."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def text(self) -> str: ...
+    @property
+    def core(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How long to look: ``seconds`` a round, and no further round once a row took ``row_cap``
-    seconds, or for a peer that makes one call a round only (``timing.CAP_SECONDS``)."""
+    seconds, or for a peer that makes one call a round only (``timing.CAP_SECONDS``). build_limit:
+    seconds for copies, compilation and the first call."""
 
     rounds: int = 3
     seconds: float = 0.15
     row_cap: float = 12.0
     check: bool = True
+    build_limit: float = 90.0
+
+
+def by_definition(text: str, direction: str, path: str) -> bool:
+    """The answers of layers."""
+    np.save(path, answer(Problem(text, direction)))
+    return True
 
 
 def measure(
-    layers: Sequence[Layer],
+    entries: Sequence[Entry],
     directions: Sequence[str],
     workers: dict[str, WorkerProcess],
     settings: Settings,
     report: Callable[[Row], None],
+    answers: Answers = by_definition,
+    more: Callable[[Row], Row] = lambda row: row,
 ) -> list[Row]:
-    """All rows in all directions; ``report`` is called after each."""
+    """All rows in all directions. ``more`` adds to a row, once its turns are over, what is not
+    measured in turns; ``report`` is called after each."""
     rows = []
     with tempfile.TemporaryDirectory(prefix="faltung-bench-") as folder:
+        path = str(Path(folder) / "answer.npy")
         for direction in directions:
-            for layer in layers:
-                problem = Problem(layer.text, direction)
-                path = _save_answer(problem, Path(folder)) if settings.check else ""
-                outcomes = one_row(problem, path, workers, settings)
-                rows.append(Row(layer.name, layer.text, direction, layer.core, outcomes))
+            for entry in entries:
+                known = settings.check and answers(entry.text, direction, path)
+                request = {"op": "build", "text": entry.text, "direction": direction}
+                request["reference"] = path if known else ""
+                outcomes = one_row(request, workers, settings)
+                rows.append(more(Row(entry.name, entry.text, direction, entry.core, outcomes)))
                 report(rows[-1])
     return rows
 
 
-def _save_answer(problem: Problem, folder: Path) -> str:
-    path = folder / "answer.npy"
-    np.save(path, answer(problem))
-    return str(path)
-
-
 def one_row(
-    problem: Problem, path: str, workers: dict[str, WorkerProcess], settings: Settings
+    request: Message, workers: dict[str, WorkerProcess], settings: Settings
 ) -> dict[str, Outcome]:
     """Build in every worker, then rounds in turns, every second round in the other order."""
     began = time.monotonic()
     outcomes: dict[str, Outcome] = {}
-    errors: dict[str, float | None] = {}
-    request = {"op": "build", "text": problem.text, "direction": problem.direction}
+    built: dict[str, Message] = {}
     for name, worker in workers.items():
-        reply = worker.ask({**request, "reference": path}, BUILD_LIMIT)
-        if "first_ns" in reply:
-            errors[name] = reply["error"]
+        reply = worker.ask(request, settings.build_limit)
+        if "ready_ns" in reply:
+            built[name] = reply
         else:
             outcomes[name] = _refusal(reply)
-    times: dict[str, list[list[int]]] = {name: [] for name in errors}
+    times: dict[str, list[list[int]]] = {name: [] for name in built}
     for number in range(settings.rounds):
         if number and time.monotonic() - began > settings.row_cap:
             break
@@ -84,10 +103,10 @@ def one_row(
                 times[name].append(reply["ns"])
             else:
                 outcomes[name] = _refusal(reply)
-    for name in errors:
+    for name, reply in built.items():
         workers[name].ask({"op": "drop"}, ROUND_LIMIT)
         if name not in outcomes:
-            outcomes[name] = timed(times[name], errors[name])
+            outcomes[name] = timed(times[name], reply["error"], reply["ready_ns"])
     return {name: outcomes[name] for name in workers}
 
 

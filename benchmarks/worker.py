@@ -1,4 +1,4 @@
-"""One peer in a process of its own: ``python -m benchmarks.worker NAME --threads T``.
+"""One peer in a process of its own: ``python -m benchmarks.worker SUBJECT NAME --threads T``.
 
 Reads requests on stdin and answers on stdout (``protocol.py``). The peer's library is imported
 here, after the driver has set its environment.
@@ -9,23 +9,25 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from time import perf_counter_ns
 from typing import IO
 
 import numpy as np
 
-from benchmarks.peers import PEERS, Missing, Task, Unable, faltung, implementation
-from benchmarks.problem import LIMITS, Problem, relative_error
-from benchmarks.protocol import Message, receive, send
-from benchmarks.timing import samples, timed
+from benchmarks import memory, network_problem
+from benchmarks.peers import TABLES, Missing, Task, Unable, faltung, implementation
+from benchmarks.problem import Problem
+from benchmarks.protocol import DIRECTIONS, SUBJECTS, Message, receive, send
+from benchmarks.timing import samples
 
 
 class Worker:
     """The state of a worker: the peer, and the task that was built last."""
 
-    def __init__(self, name: str, threads: int) -> None:
-        self.peer = PEERS[name]
+    def __init__(self, subject: str, name: str, threads: int) -> None:
+        self.peer = TABLES[subject][name]
         self.threads = threads
-        self.module = implementation(name)
+        self.module = implementation(name, subject)
         self.task: Task | None = None
 
     def answer(self, request: Message) -> Message:
@@ -42,6 +44,10 @@ class Worker:
                     return {}
                 case "peak":
                     return {"gflops": faltung.peak(self.threads)}
+                case "answer":
+                    return self.save_answer(request)
+                case "memory":
+                    return {"bytes": memory.growth(self.module.build, request, self.peer.variant)}
             return {"failed": f"op={request['op']!r}: not a request"}
         except Missing as error:
             return {"missing": str(error)}
@@ -53,26 +59,37 @@ class Worker:
 
     def build(self, request: Message) -> Message:
         self.task = None
-        problem = Problem(request["text"], request["direction"])
+        problem = made(request)
+        began = perf_counter_ns()
         task = self.module.build(problem, self.peer.variant)
-        first = timed(task.call)
+        task.call()
+        ready = perf_counter_ns() - began
         got = np.asarray(task.array())
+        error = None
         if request["reference"]:
-            want = np.load(request["reference"], mmap_mode="r")
-            error = relative_error(got, want)
-            limit = LIMITS[problem.spec.dtype]
-            if not error <= limit:  # a NaN is wrong as well
-                reason = f"relative error {error:.1e} is above {limit:.0e}"
+            error = problem.error(got, np.load(request["reference"], mmap_mode="r"))
+            if not error <= problem.limit:  # a NaN is wrong as well
+                reason = f"relative error {error:.1e} is above {problem.limit:.0e}"
                 return {"wrong": reason, "error": error}
-        else:
-            error = None
         self.task = task
-        return {"first_ns": first, "error": error}
+        return {"ready_ns": ready, "error": error}
+
+    def save_answer(self, request: Message) -> Message:
+        """The right answer by this peer itself, in float64; networks alone."""
+        np.save(request["path"], self.module.answer(made(request)))  # type: ignore[attr-defined]
+        return {}
 
     def round(self, request: Message) -> Message:
         if self.task is None:
             return {"failed": "nothing is built"}
         return {"ns": samples(self.task.call, float(request["seconds"]))}
+
+
+def made(request: Message) -> Problem | network_problem.NetworkProblem:
+    """The problem that a request names."""
+    if request["direction"] in DIRECTIONS:
+        return Problem(request["text"], request["direction"])
+    return network_problem.draw(request["text"], request["direction"])
 
 
 def _one_line(error: Exception) -> str:
@@ -98,12 +115,13 @@ def _die_with_parent() -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.worker", description=__doc__)
-    parser.add_argument("peer", choices=sorted(PEERS))
+    parser.add_argument("subject", choices=SUBJECTS)
+    parser.add_argument("peer")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     _die_with_parent()
     answers = _private_stdout()
-    worker = Worker(arguments.peer, arguments.threads)
+    worker = Worker(arguments.subject, arguments.peer, arguments.threads)
     for line in sys.stdin.buffer:
         send(answers, worker.answer(receive(line)))
     return 0

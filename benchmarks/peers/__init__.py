@@ -1,4 +1,4 @@
-"""The peers: a file and a row each.
+"""The peers: a file and a row each; files for whole networks are in ``networks/``.
 
 A peer's file has ``environment(threads)``, ``start(threads)`` and ``build(problem, variant)``: see
 ``Implementation``. It imports its library inside ``start`` or later, so that this table can be
@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Protocol, cast
 
-from benchmarks.problem import Array, Problem
+from benchmarks.problem import Array
+from benchmarks.protocol import LAYERS, NETWORKS, TRAINING
 
 
 class Missing(Exception):
@@ -23,7 +24,8 @@ class Unable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """``call()`` is what is timed; ``array()`` gives its result as a channels-first array.
+    """``call()`` is what is timed; ``array()`` gives its result as a channels-first array, or, of
+    training steps, the losses of the first calls.
 
     ``keep`` holds what must live as long as the task because the library borrows its memory.
     """
@@ -42,17 +44,20 @@ class Implementation(Protocol):
     def start(self, threads: int) -> str:
         """Import the library, set its threads, return its version; Missing if not installed."""
 
-    def build(self, problem: Problem, variant: str) -> Task:
-        """Everything that is not timed: copies, layouts, packing, compilation. Unable, why."""
+    def build(self, problem: Any, variant: str) -> Task:
+        """Everything that is not timed: copies, layouts, packing, compilation. Unable, why.
+        problem: a ``Problem`` or, in ``networks/``, a ``NetworkProblem``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A row: the file in this folder, the variant that it is asked for, and what it stands for."""
+    """A row: the file in this folder, the variant that it is asked for, and what it stands for.
+    ``slow``: it compiles for so long that it takes part on request."""
 
     file: str
     variant: str
     about: str
+    slow: bool = False
 
 
 PEERS: dict[str, Peer] = {
@@ -70,12 +75,31 @@ PEERS: dict[str, Peer] = {
     "numpy": Peer("numpy", "", "`numpy.correlate`, one thread"),
 }
 
-OURS = ("faltung", "faltung-nchw")
+NETWORK_PEERS: dict[str, Peer] = {
+    "faltung": Peer("networks.faltung", "call", "`Inference`: copies its input in and output out"),
+    "faltung-bound": Peer("networks.faltung", "bound", "the same, input and output in its memory"),
+    "torch": Peer("networks.torch", "nchw", "eager, `inference_mode`, channels-first"),
+    "torch-nhwc": Peer("networks.torch", "nhwc", "the same, `memory_format=channels_last`"),
+    "torch-compile": Peer("networks.torch", "compile", "inductor, weights frozen", slow=True),
+    "onnxruntime": Peer("networks.onnxruntime", "", "our ONNX file, input and output bound"),
+    "openvino": Peer("networks.openvino", "", "our ONNX file, latency hint, float32 asked for"),
+}
+
+STEP_PEERS: dict[str, Peer] = {
+    "faltung": Peer("networks.faltung", "step", "`TrainingStep`: copies the batch in"),
+    "torch": Peer("networks.torch", "nchw", "eager, fused SGD, channels-first"),
+    "torch-nhwc": Peer("networks.torch", "nhwc", "the same, `memory_format=channels_last`"),
+    "torch-compile": Peer("networks.torch", "compile", "network and loss compiled", slow=True),
+}
+
+TABLES = {LAYERS: PEERS, NETWORKS: NETWORK_PEERS, TRAINING: STEP_PEERS}
+
+OURS = ("faltung", "faltung-nchw", "faltung-bound")
 
 
-def implementation(name: str) -> Implementation:
+def implementation(name: str, subject: str = LAYERS) -> Implementation:
     """The peer's file."""
-    return cast(Implementation, import_module(f"benchmarks.peers.{PEERS[name].file}"))
+    return cast(Implementation, import_module(f"benchmarks.peers.{TABLES[subject][name].file}"))
 
 
 def library(name: str) -> Any:

@@ -21,32 +21,35 @@ def start(threads: int) -> str:
 
 
 def build(problem: Problem, variant: str) -> Task:
-    runtime = library("onnxruntime")
     if problem.direction != FORWARD:
         raise Unable("no gradients in the inference package")
     if problem.spec.flip:
         raise Unable("no true convolution")
+    return bound(_model(problem), problem.x, problem.spec.output_shape)
+
+
+def bound(model: bytes, x: Array, output_shape: tuple[int, ...]) -> Task:
+    """A model of one input and one output as a task, both bound. Unable: a type without kernel."""
+    runtime = library("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads = _threads
     options.inter_op_num_threads = 1
     provider = ["CPUExecutionProvider"]
     try:
-        session = runtime.InferenceSession(_model(problem), options, providers=provider)
+        session = runtime.InferenceSession(model, options, providers=provider)
     except runtime.capi.onnxruntime_pybind11_state.NotImplemented as error:
-        raise Unable(f"no Conv for {problem.spec.dtype}") from error
-    x = runtime.OrtValue.ortvalue_from_numpy(problem.x)
-    y = runtime.OrtValue.ortvalue_from_shape_and_type(
-        problem.spec.output_shape, problem.x.dtype.type
-    )
+        raise Unable(f"no kernel for {x.dtype}") from error
+    given = runtime.OrtValue.ortvalue_from_numpy(x)
+    y = runtime.OrtValue.ortvalue_from_shape_and_type(output_shape, x.dtype.type)
     binding = session.io_binding()
-    binding.bind_ortvalue_input("x", x)
-    binding.bind_ortvalue_output("y", y)
+    binding.bind_ortvalue_input(session.get_inputs()[0].name, given)
+    binding.bind_ortvalue_output(session.get_outputs()[0].name, y)
 
     def array() -> Array:
         result: Array = y.numpy()
         return result
 
-    return Task(partial(session.run_with_iobinding, binding), array, keep=(problem.x, x))
+    return Task(partial(session.run_with_iobinding, binding), array, keep=(x, given))
 
 
 def _model(problem: Problem) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers import Task, Unable, library, openmp
-from benchmarks.problem import Problem
+from benchmarks.problem import Array, Problem
 from benchmarks.protocol import FORWARD
 
 environment = openmp
@@ -30,18 +30,24 @@ def build(problem: Problem, variant: str) -> Task:
         raise Unable("computes float64 in float32")
     if problem.spec.flip:
         raise Unable("no true convolution")
+    return bound(_model(openvino, problem), problem.x, problem.spec.output_shape)
+
+
+def bound(model: Any, x: Array, output_shape: tuple[int, ...]) -> Task:
+    """A model of one input and one output as a task, both shared."""
+    openvino = library("openvino")
     settings = {
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": str(_threads),
         "INFERENCE_PRECISION_HINT": "f32",
         "NUM_STREAMS": "1",
     }
-    compiled = openvino.Core().compile_model(_model(openvino, problem), "CPU", settings)
+    compiled = openvino.Core().compile_model(model, "CPU", settings)
     request = compiled.create_infer_request()
-    result = np.empty(problem.spec.output_shape, np.float32)
-    request.set_input_tensor(openvino.Tensor(problem.x, shared_memory=True))
+    result = np.empty(output_shape, np.float32)
+    request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
     request.set_output_tensor(openvino.Tensor(result, shared_memory=True))
-    return Task(request.infer, lambda: result, keep=(problem.x, compiled))
+    return Task(request.infer, lambda: result, keep=(x, compiled))
 
 
 def _model(openvino: Any, problem: Problem) -> Any:

@@ -3,7 +3,7 @@
 import pytest
 from small_runs import small_run
 
-from benchmarks.goals import GOALS, judge
+from benchmarks.goals import GOALS, PEAK, judge
 from benchmarks.layers import LAYERS
 
 
@@ -41,7 +41,9 @@ def test_verdicts() -> None:
 
 
 def test_fraction_of_the_peak_is_for_one_thread() -> None:
-    assert not any(verdict.goal.peak for verdict in judge(small_run(threads=2)))
-    (verdict,) = [one for one in judge(small_run(threads=1, peak=500.0)) if one.goal.peak]
+    assert not any(verdict.goal.measure == PEAK for verdict in judge(small_run(threads=2)))
+    (verdict,) = [
+        one for one in judge(small_run(threads=1, peak=500.0)) if one.goal.measure == PEAK
+    ]
     assert verdict.values[0][0] == pytest.approx(231211008 / 540e3 / 500, rel=1e-6)
-    assert not [one for one in judge(small_run(threads=1, peak=None)) if one.goal.peak]
+    assert not [one for one in judge(small_run(threads=1, peak=None)) if one.goal.measure == PEAK]

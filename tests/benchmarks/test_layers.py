@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks.layers import LAYERS, Layer, select
+from benchmarks.layers import LAYERS, Layer
+from benchmarks.subjects import select
 from faltung.geometry.text import format, parse
 
 
@@ -31,9 +32,13 @@ def test_every_kind_of_problem_is_there() -> None:
     assert any(axis.lo != axis.hi for spec in specs for axis in spec.axes)
 
 
+def names(only: str, core: bool = False) -> list[str]:
+    return [layer.name for layer in select("layers", only, core)]
+
+
 def test_select() -> None:
-    assert select() == LAYERS
-    assert [layer.name for layer in select("SIGNAL K101")] == ["signal k101", "float64 signal k101"]
-    assert [layer.name for layer in select("signal", core=True)] == ["signal k101", "signal k1001"]
-    assert [layer.name for layer in select("c64>64 56x56 k3 p1 f64")] == ["float64 3x3 64"]
-    assert select("no such layer") == ()
+    assert select("layers") == LAYERS
+    assert names("SIGNAL K101") == ["signal k101", "float64 signal k101"]
+    assert names("signal", core=True) == ["signal k101", "signal k1001"]
+    assert names("c64>64 56x56 k3 p1 f64") == ["float64 3x3 64"]
+    assert names("no such layer") == []

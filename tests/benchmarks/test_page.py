@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 from small_runs import row, small_run
 
-from benchmarks.page import microseconds, page, table
+from benchmarks.page import page
 from benchmarks.results import read, write
 from benchmarks.run import main
+from benchmarks.words import microseconds, milliseconds, table
 
 
 def section(text: str, title: str) -> str:
@@ -91,6 +92,8 @@ def test_half_the_peak_for_double() -> None:
 
 def test_small_things() -> None:
     assert [microseconds(ns) for ns in (1234, 12345, 1234567)] == ["1.23", "12.3", "1,235"]
+    times = [milliseconds(ns) for ns in (16_400, 123_400, 1_234_000, 12_340_000, 1_234_000_000)]
+    assert times == ["0.0164", "0.123", "1.23", "12.3", "1,234"]
     assert table(["a", "b"], [["c", "1"]]).splitlines() == [
         "| a | b |",
         "| :-- | --: |",

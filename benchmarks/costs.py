@@ -1,0 +1,97 @@
+"""What is not measured in turns: compile times, memory, the right answers of networks.
+
+Each is asked of a process of its own, while the peers are stopped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.networks import facts
+from benchmarks.peers import OURS, TABLES
+from benchmarks.processes import WorkerProcess
+from benchmarks.protocol import TRAINING, Message
+from benchmarks.results import TIMED, Cost, Row
+
+LIMIT = 180.0  # seconds for an answer
+ORACLE = "torch"
+CACHE = "FALTUNG_CACHE"
+
+
+class Answers:
+    """The right answers, by PyTorch in float64, in a process that does nothing else. Where PyTorch
+    is missing there are none, and this is said once."""
+
+    def __init__(self, subject: str, threads: int) -> None:
+        self._oracle: WorkerProcess | None = WorkerProcess(ORACLE, threads, subject=subject)
+
+    def __call__(self, text: str, direction: str, path: str) -> bool:
+        if self._oracle is None:
+            return False
+        request = {"op": "answer", "text": text, "direction": direction, "path": path}
+        reply = self._oracle.ask(request, LIMIT)
+        if not reply:
+            return True
+        print(f"no right answer for {text}: {reply}", flush=True)
+        if "missing" in reply:
+            self.close()
+        return False
+
+    def close(self) -> None:
+        if self._oracle is not None:
+            self._oracle.close()
+        self._oracle = None
+
+
+class Costs:
+    """Adds to a row of a network its facts and, if we ``ask``, the costs of the peers that were
+    timed on it."""
+
+    def __init__(
+        self, subject: str, threads: int, *, ask: bool = True, verbose: bool = False
+    ) -> None:
+        self.subject, self.threads, self.ask, self.verbose = subject, threads, ask, verbose
+
+    def __call__(self, row: Row) -> Row:
+        parameters, operations = facts(row.text, row.direction)
+        costs = {}
+        for name, outcome in row.outcomes.items():
+            peer = TABLES[self.subject][name]
+            if self.ask and outcome.kind == TIMED and not peer.slow:
+                cost = self._cost(name, row)
+                if cost != Cost():
+                    costs[name] = cost
+        return replace(row, parameters=parameters, operations=operations, costs=costs)
+
+    def _cost(self, name: str, row: Row) -> Cost:
+        problem = {"text": row.text, "direction": row.direction}
+        build = {"op": "build", "reference": "", **problem}
+        memory = {"op": "memory", **problem}
+        with TemporaryDirectory(prefix="faltung-bench-") as folder:
+            cache = {CACHE: str(Path(folder) / "kernels")}
+            cold = warm = peak = None
+            if name == OURS[0]:
+                cold = _seconds(self._ask(name, build, cache))
+                warm = _seconds(self._ask(name, build, cache))
+            if self.subject == TRAINING:
+                peak = self._ask(name, memory, cache).get("bytes")
+        return Cost(cold, warm, peak)
+
+    def _ask(self, name: str, request: Message, environment: Mapping[str, str]) -> Message:
+        """One answer of a new process."""
+        worker = WorkerProcess(
+            name,
+            self.threads,
+            subject=self.subject,
+            environment=environment,
+            verbose=self.verbose,
+        )
+        try:
+            return worker.ask(request, LIMIT)
+        finally:
+            worker.close()
+
+
+def _seconds(reply: Message) -> float | None:
+    return reply["ready_ns"] / 1e9 if "ready_ns" in reply else None

@@ -1,0 +1,126 @@
+"""The tables of networks and of training steps: one line is one problem, as text.
+
+``resnet18 3x32x32 n32 classes=10`` is a network of ``faltung.nets`` (or one of `OWN` below), the
+shape of a sample, the batch, and options of the network. Whatever is random in training (dropout)
+is off, so that all peers compute the same numbers.
+"""
+
+import ast
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from benchmarks.protocol import STEP
+from faltung import nets, nn
+from faltung.graph.ops import Convolve
+from faltung.graph.value import Graph
+
+
+@dataclass(frozen=True)
+class Network:
+    """A named network. ``name`` says what it is, ``core`` whether a goal is about it."""
+
+    name: str
+    text: str
+    core: bool = False
+
+    @cached_property
+    def spec(self) -> "NetworkSpec":
+        return parse(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """A network, the shape of a sample (C, *space), and the batch."""
+
+    net: nn.Layer
+    shape: tuple[int, ...]
+    batch: int
+
+    def graph(self, *, training: bool = False, dtype: str = "float32") -> Graph:
+        return nn.build(self.net, self.shape, training=training, dtype=dtype)
+
+
+@cache
+def facts(text: str, direction: str) -> tuple[int, int]:
+    """(parameters, operations of a call: 2 for a multiply-add of convolutions and linear layers;
+    backward counts twice forward)."""
+    spec = parse(text)
+    graph = spec.graph()
+    macs = sum(node.op.spec.macs for node in graph.nodes if isinstance(node.op, Convolve))
+    times = 6 if direction == STEP else 2
+    return sum(p.size for p in graph.parameters if p.trained), times * macs * spec.batch
+
+
+# --- networks that are not of a paper ---
+
+
+def volumes(classes: int, input_shape: Sequence[int]) -> nn.Layer:
+    """Three convolutions 3x3x3 of 16, 32 and 64 channels, each with BN and ReLU, a maximum over
+    2x2x2 after the first two, a mean over what is left, a linear layer."""
+    layers: list[nn.Layer] = []
+    for channels in (16, 32, 64):
+        layers += [nn.MaxPool(2)] * bool(layers)
+        layers += [nn.Conv(channels, 3, padding=1, bias=False), nn.BatchNorm(), nn.ReLU()]
+    return nn.Sequential(*layers, nn.GlobalAvgPool(), nn.Linear(classes))
+
+
+def series(classes: int, input_shape: Sequence[int]) -> nn.Layer:
+    """Six convolutions of 64 channels and 3 steps, dilation 1, 2, 4 to 32, padded on both sides,
+    each with BN and ReLU; a mean over time, a linear layer. The last one sees 127 steps."""
+    layers: list[nn.Layer] = []
+    for dilation in (1, 2, 4, 8, 16, 32):
+        conv = nn.Conv(64, 3, padding=dilation, dilation=dilation, bias=False)
+        layers += [conv, nn.BatchNorm(), nn.ReLU()]
+    return nn.Sequential(*layers, nn.GlobalAvgPool(), nn.Linear(classes))
+
+
+OWN: dict[str, Callable[..., nn.Layer]] = {"volumes": volumes, "series": series}
+
+
+# --- the tables ---
+
+
+NETWORKS: tuple[Network, ...] = (
+    Network("LeNet-5", "lenet5 1x28x28 n1", core=True),
+    Network("LeNet-5, batch 64", "lenet5 1x28x28 n64"),
+    Network("GoogLeNet with BN", "googlenet 3x224x224 n1", core=True),
+    Network("ResNet-18", "resnet18 3x224x224 n1", core=True),
+    Network("ResNet-50", "resnet50 3x224x224 n1", core=True),
+    Network("ResNet-18, batch 8", "resnet18 3x224x224 n8"),
+    Network("VGG-16", "vgg16 3x224x224 n1"),
+    Network("MobileNetV2", "mobilenetv2 3x224x224 n1"),
+)
+
+STEPS: tuple[Network, ...] = (
+    Network("LeNet-5, batch 64", "lenet5 1x28x28 n64", core=True),
+    Network("ResNet-18 for 32x32, batch 32", "resnet18 3x32x32 n32 classes=10", core=True),
+    Network(
+        "GoogLeNet 128x128 with BN, batch 8",
+        "googlenet 3x128x128 n8 auxiliary=False dropout=0",
+        core=True,
+    ),
+    Network("small 3-D net, batch 4", "volumes 1x32x32x32 n4 classes=10", core=True),
+    Network("dilated 1-D net, batch 64", "series 9x128 n64 classes=6", core=True),
+    Network("Inception (small) for digits, batch 32", "googlenet 1x8x8 n32 classes=10 dropout=0"),
+)
+
+
+def parse(text: str) -> NetworkSpec:
+    """The network that a line means. ValueError: a line that means none."""
+    words = text.split()
+    if len(words) < 3 or not words[2].startswith("n"):
+        raise ValueError(f"text={text!r}: must be NAME CxHxW nBATCH [OPTION=VALUE ...]")
+    name, shape, batch = words[0], tuple(map(int, words[1].split("x"))), int(words[2][1:])
+    options = dict(_option(word) for word in words[3:])
+    if name in OWN:
+        return NetworkSpec(OWN[name](options.pop("classes"), shape, **options), shape, batch)
+    return NetworkSpec(nets.get(name, input_shape=shape, **options), shape, batch)
+
+
+def _option(word: str) -> tuple[str, Any]:
+    name, sign, value = word.partition("=")
+    if not sign:
+        raise ValueError(f"option={word!r}: must be OPTION=VALUE")
+    return name, ast.literal_eval(value)

@@ -1,0 +1,1 @@
+"""The peers on whole networks: inference, and steps of training."""

@@ -1,0 +1,39 @@
+"""What a run can be about: its rows, how long is looked, and what is asked beside the turns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.layers import LAYERS as LAYER_ROWS
+from benchmarks.networks import NETWORKS as NETWORK_ROWS
+from benchmarks.networks import STEPS
+from benchmarks.protocol import LAYERS, NETWORKS, TRAINING
+from benchmarks.turns import Entry
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A row of `SUBJECTS`. seconds: of a round. row_cap, build_limit: as in `turns.Settings`.
+    slow_peers: whether those that compile for long take part unasked."""
+
+    rows: Sequence[Entry]
+    seconds: float
+    row_cap: float
+    build_limit: float
+    slow_peers: bool = False
+
+
+SUBJECTS: dict[str, Subject] = {
+    LAYERS: Subject(LAYER_ROWS, 0.15, 12.0, 90.0),
+    NETWORKS: Subject(NETWORK_ROWS, 0.4, 240.0, 150.0, slow_peers=True),
+    TRAINING: Subject(STEPS, 0.8, 900.0, 600.0),
+}
+
+
+def select(subject: str, only: str | None = None, core: bool = False) -> tuple[Entry, ...]:
+    """Rows whose name or text contains ``only`` (any case); with ``core``, the core rows alone."""
+    wanted = (only or "").lower()
+    return tuple(
+        row
+        for row in SUBJECTS[subject].rows
+        if (wanted in row.name.lower() or wanted in row.text) and (row.core or not core)
+    )

@@ -1,0 +1,71 @@
+"""Words, numbers and tables of the page."""
+
+from collections.abc import Iterable, Sequence
+
+from benchmarks.protocol import FORWARD, INFERENCE, INPUT_GRAD, STEP, WEIGHT_GRAD
+from benchmarks.results import TIMED, UNABLE, Outcome
+from benchmarks.stats import geometric_mean
+
+TITLES = {
+    FORWARD: "Forward",
+    INPUT_GRAD: "Gradient for the input",
+    WEIGHT_GRAD: "Gradient for the weight",
+    INFERENCE: "Inference",
+    STEP: "Step of training",
+}
+NOTHING = "-"
+
+
+def table(head: Sequence[str], lines: Iterable[Sequence[str]], words: int = 1) -> str:
+    """A Markdown table; the first ``words`` columns to the left, the others to the right."""
+    marks = [":--"] * words + ["--:"] * (len(head) - words)
+    return "\n".join("| " + " | ".join(line) + " |" for line in (head, marks, *lines))
+
+
+def microseconds(ns: float) -> str:
+    """Three significant digits, in microseconds."""
+    us = ns / 1000
+    if us >= 100:
+        return f"{us:,.0f}"
+    return f"{us:.1f}" if us >= 10 else f"{us:.2f}"
+
+
+def milliseconds(ns: float) -> str:
+    """Three significant digits, in milliseconds."""
+    ms = ns / 1e6
+    digits = sum(ms < bound for bound in (100, 10, 1, 0.1))
+    return f"{ms:,.{digits}f}"
+
+
+def unit(direction: str) -> str:
+    """The unit of time: of layers, or of whole networks."""
+    return "ms" if direction in (INFERENCE, STEP) else "us"
+
+
+def duration(ns: float, direction: str) -> str:
+    """A time in that unit."""
+    return milliseconds(ns) if unit(direction) == "ms" else microseconds(ns)
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def mean(values: Iterable[float]) -> str:
+    """The geometric mean."""
+    return number(geometric_mean(values))
+
+
+def tells(outcome: Outcome | None) -> bool:
+    """Whether there is more to say than that the peer cannot do it."""
+    return outcome is not None and outcome.kind != UNABLE
+
+
+def cell(outcome: Outcome | None, direction: str) -> str:
+    """The least and the median time, or what became of it."""
+    if outcome is None or outcome.kind == UNABLE:
+        return NOTHING
+    if outcome.kind != TIMED:
+        return f"**{outcome.kind}**"
+    least, median = (duration(ns, direction) for ns in (outcome.min_ns, outcome.median_ns))
+    return f"{least} / {median}" + (" (once)" if outcome.calls == 1 else "")
