@@ -48,14 +48,14 @@ def googlenet(
 
     Small pictures: `nets/small.py`, of stem, its two poolings, and those before 4a and 5a; all nine
     modules stay. auxiliary: the second classifiers; by default where they see at least 5x5.
-    width: a factor on all channels; by default 1, for pictures below 32x32 a quarter.
+    width: a factor on all channels; by default 1, for pictures below 32x32 a half.
     """
     one_of("normalisation", normalisation, NORMALISATIONS)
     space = input_shape[1:]
     halved = kept(space, 5, halvings)
     sizes = [-(-size // 2 ** sum(halved[:4])) for size in space]
     if width is None:
-        width = 1.0 if min(space) >= 32 else 0.25
+        width = 1.0 if min(space) >= 32 else 0.5
     batch = normalisation == "batch"
     parts = _Parts(batch, width, third or (3 if batch else 5), sizes)
     layers = [*parts.stem(halved)]
