@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from graph import interpreter, networks
 from graph.networks import Array, anything, build, inputs
-from program.programs import poison, threads
+from program.programs import poison, step_of, threads
 from program.schedules import backwards, by_threads, shuffled
 
+from faltung import nn
 from faltung.graph.value import Graph
+from faltung.machine.table import SSE, Machine
 from faltung.program.inference import Inference
 from faltung.program.state import State
 
@@ -70,3 +72,146 @@ def test_a_sample_alone_and_in_batches(name: str) -> None:
     for i in (1, 7, 63):
         assert programs[0](x[i : i + 1]).tobytes() == together[i : i + 1].tobytes()
     near(together, interpreter.run(graph, anything(graph), x), 1e-5)
+
+
+def test_calls_follow_each_other() -> None:
+    """Nothing of one is left for the next, and results are the caller's."""
+    program = compiled(build("googlenet", training=False))
+    xs = [inputs(program.graph, 3, seed) for seed in range(3)]
+    found = [program(x) for x in xs]
+    again = [program(x).tobytes() for x in xs]
+    assert [y.tobytes() for y in found] == again
+    assert len(set(again)) == 3
+    program.feed(xs[0])
+    program.run()
+    program.run()
+    assert program.result().tobytes() == again[0]
+
+
+# Parameters ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["googlenet", "norm of a transpose", "norm of a linear layer"])
+def test_parameters_that_change_are_seen_after_a_refresh(name: str) -> None:
+    """Weights are packed and normalisation is folded: neither follows by itself."""
+    graph = build(name, training=False)
+    program, x = compiled(graph), inputs(graph, 3)
+    before = program(x)
+    later = anything(graph, 77)
+    program.state.update(later)
+    program.refresh()
+    after = program(x)
+    near(after, interpreter.run(graph, later, x), 1e-11)
+    assert (after != before).any()
+    program.state.update(anything(graph))
+    program.refresh()
+    assert program(x).tobytes() == before.tobytes()
+
+
+def test_programs_of_one_state_do_not_disturb_each_other() -> None:
+    graph = build("resnet", training=False)
+    state = state_of(graph)
+    one, two = Inference(graph, state, 2), Inference(graph, state, 3)
+    x = inputs(graph, 3)
+    first = one(x[:2])
+    two(x)
+    assert one.result().tobytes() == first.tobytes()
+    assert one(x[:2]).tobytes() == two(x)[:2].tobytes()
+    assert not np.shares_memory(one.assembly.memories["arena"], two.assembly.memories["arena"])
+
+
+def test_training_is_seen_after_a_refresh() -> None:
+    """Of a step over the same state: weights, and the statistics that normalisation keeps."""
+    given = networks.problem("resnet", "cross_entropy", samples=4)
+    step = step_of(given)
+    graph = build("resnet", training=False)
+    program = Inference(graph, step.state, 4)
+    for count in range(3):
+        step(given.x, given.target, lr=0.1, step=count)
+    program.refresh()
+    near(program(given.x), interpreter.run(graph, step.state.all(), given.x), 1e-11)
+
+
+# Outputs ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lenet", "unet", "one class", "linear"])
+def test_probabilities(name: str) -> None:
+    graph = build(name, training=False)
+    x = inputs(graph, 3)
+    found = compiled(graph, softmax=True)(x)
+    near(found, interpreter.softmax(interpreter.run(graph, anything(graph), x)), 1e-12)
+    np.testing.assert_allclose(found.sum(1), 1.0, rtol=1e-12)
+
+
+# Networks in which there is little to do, or nothing.
+LITTLE: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
+    "flatten a map": (nn.Flatten(), (3, 2, 2)),
+    "flatten one position": (nn.Flatten(), (3, 1, 1)),
+    "flatten one channel": (nn.Flatten(), (1, 4)),
+    "the input beside itself": (nn.Parallel(nn.Identity(), nn.Identity()), (3, 4)),
+    "the input twice": (nn.Residual(nn.Identity()), (3, 4)),
+    "vectors beside each other": (nn.Parallel(nn.Identity(), nn.ReLU()), (3,)),
+    "one number": (nn.Sequential(nn.Linear(1), nn.Sigmoid()), (1,)),
+    "dropout and flatten": (nn.Sequential(nn.Dropout(), nn.Flatten()), (2, 3)),
+    "a power of zero": (nn.LocalResponseNorm(beta=0.0), (3, 4)),
+    "no sum of squares": (nn.LocalResponseNorm(alpha=0.0), (3, 4)),
+    "a slope of one": (nn.Sequential(nn.LeakyReLU(1.0), nn.LeakyReLU(1.0)), (3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", LITTLE)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_little_to_do(name: str, dtype: str) -> None:
+    net, shape = LITTLE[name]
+    graph = nn.build(net, shape, dtype=dtype)
+    for batch in (1, 5):
+        program = compiled(graph, batch)
+        x = inputs(graph, batch).astype(dtype)
+        near(program(x), interpreter.run(graph, anything(graph), x), 1e-6)
+        poison(program)
+        near(program(x), interpreter.run(graph, anything(graph), x), 1e-6)
+
+
+def test_outputs_are_channels_first_and_contiguous() -> None:
+    for name in ("unet", "lenet", "concats that end the network", "embedding"):
+        program = compiled(build(name, training=False))
+        found = program(inputs(program.graph, 3))
+        assert found.shape == (3, *program.graph.output.shape)
+        assert found.flags.c_contiguous
+        assert not any(np.shares_memory(found, m) for m in program.assembly.memories.values())
+        assert found.dtype == program.state.dtype
+
+
+def test_not_a_number_stays_with_its_sample() -> None:
+    program = compiled(build("resnet", training=False))
+    x = inputs(program.graph, 3)
+    want = program(x)
+    x[1, 0, 2, 3] = np.nan
+    found = program(x)
+    assert np.isnan(found[1]).all()
+    assert found[[0, 2]].tobytes() == want[[0, 2]].tobytes()
+
+
+# Machines -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["googlenet", "wide", "series"])
+def test_every_machine(name: str, machine: Machine) -> None:
+    graph = build(name, training=False, dtype="float32")
+    program = compiled(graph, 2)
+    assert program.assembly.machine == machine
+    x = given(program, inputs(graph, 2))
+    found = program(x)
+    near(found, interpreter.run(graph, anything(graph), x), 1e-5)
+    alone = compiled(graph, 1)
+    assert alone(x[:1]).tobytes() == found[:1].tobytes()
+
+
+def test_a_machine_may_be_named() -> None:
+    """Whatever the one in use."""
+    graph = build("lenet", training=False)
+    program = compiled(graph, machine=SSE)
+    assert program.assembly.machine.name == "sse"
+    x = inputs(graph, 3)
+    near(program(x), interpreter.run(graph, anything(graph), x), 1e-11)

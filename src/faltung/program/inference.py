@@ -95,4 +95,4 @@ class Inference:
 
     def result(self) -> Array:
         """A copy of the output, channels first."""
-        return np.ascontiguousarray(np.moveaxis(self._result, -1, 1))
+        return np.array(np.moveaxis(self._result, -1, 1), order="C")
