@@ -113,6 +113,35 @@ def test_commands_of_pages(tmp_path: Path) -> None:
                 )
 
 
+def test_your_own_pictures(tmp_path: Path) -> None:
+    """The commands of the page work on the pictures that its first lines draw, and say what the
+    page's Python says.
+    """
+    page = ROOT / "docs" / "your-own-pictures.md"
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE.parent)}
+
+    def run(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, *words], env=environment, cwd=tmp_path, capture_output=True, text=True
+        )
+        assert done.returncode == 0, (words, done.stderr)
+        return done.stdout
+
+    first, *others = (block.text for block in blocks(page, "python"))
+    run("-c", first)
+    printed = []
+    for block in blocks(page, "sh"):
+        for line in block.text.replace("\\\n", " ").splitlines():
+            assert line.startswith("faltung ")
+            printed.append(run("-m", *shlex.split(line)))
+    assert (tmp_path / "mine" / "report.html").exists() and (tmp_path / "mine.onnx").exists()
+    assert (tmp_path / "mine" / "look-000" / "grad-cam.png").exists()
+    again = run("-c", "\n".join(others))
+    losses = [line for line in printed[0].splitlines() if line.startswith("epoch")]
+    for ours, theirs in zip(losses, again.splitlines(), strict=False):
+        assert ours.split("  lr ")[0] == theirs.split("  lr ")[0]  # what follows is time
+
+
 def documented() -> list[str]:
     """The modules with `>>>` in them; found as text, so that the others need not be imported."""
     return [
