@@ -87,6 +87,22 @@ def test_numbers_to_estimate(tmp_path: Path) -> None:
     assert source.classes is None and source.targets.shape == (6, 2)
 
 
+def test_labels_of_positions(tmp_path: Path) -> None:
+    y = np.array([[[0, 255], [-1, 7]]] * 6)
+    source = open_source(saved(tmp_path, x=PICTURES, y=y))
+    assert source.classes == ("0", "7", "255")
+    np.testing.assert_array_equal(source.targets, [[[0, 2], [-1, 1]]] * 6)
+    again = open_source(tmp_path / "a.npz", classes=["7", "255", "0", "other"])
+    np.testing.assert_array_equal(again.targets, [[[2, 1], [-1, 0]]] * 6)
+    named = open_source(saved(tmp_path, x=PICTURES, y=y % 2, classes=["sky", "sea"]))
+    assert named.classes == ("sky", "sea")
+    np.testing.assert_array_equal(named.targets, y % 2)
+    with pytest.raises(
+        ValueError, match=r"a.npz: y\[0, 1, 1\]=7: must be a label of the 2 classes"
+    ):
+        open_source(saved(tmp_path, x=PICTURES, y=y, classes=["sky", "sea"]))
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [

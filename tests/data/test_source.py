@@ -58,6 +58,33 @@ def test_numbers_as_targets() -> None:
     assert ArraySource(np.ones((3, 1, 4))).targets.shape == (3, 0)
 
 
+def test_a_label_for_each_position() -> None:
+    y = np.array([[[0, 1, 2], [0, -1, 2]]] * 3, np.int8)
+    source = ArraySource(np.ones((3, 2, 4, 3)), y)
+    assert source.classes == ("0", "1", "2") and source.targets.dtype == np.int64
+    np.testing.assert_array_equal(source.targets, y)
+    train, held = split(source, 0.3, seed=1)
+    assert (len(train), len(held), held.targets.shape) == (2, 1, (1, 2, 3))
+    steps = ArraySource(np.ones((2, 1, 3)), [[0, 1, 1], [1, 0, 0]])
+    assert steps.targets.shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("y", "more", "message"),
+    [
+        ([[[0, 3]]], {"classes": ["a", "b"]}, "y[0, 0, 1]=3: must be a label below 2"),
+        ([[[0, -2]]], {}, "y[0, 0, 1]=-2: a label must be at least -1"),
+        ([[[-1, -1]]], {}, "y: has no label"),
+        ([[[0, 9]]], {}, "y[0, 0, 1]=9: labels must be 0, 1, ... without gap"),
+        ([[[0, 0, 2]]], {}, "y: no sample of class 1"),
+        ([[[0]], [[0]]], {}, "y.shape=(2, 1, 1): must be (1, *space), as x"),
+    ],
+)
+def test_refusals_of_maps(y: object, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        ArraySource(np.ones((1, 1, 3, 3)), y, **more)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_a_sample_that_is_no_number_is_named(value: float) -> None:
     x = np.zeros((40, 1, 3, 3), np.float32)

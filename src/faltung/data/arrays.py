@@ -11,7 +11,7 @@ from faltung.data.arrange import arrange, guess_kind
 from faltung.data.names import as_word, number_classes, printable
 from faltung.data.npy import read_npz
 from faltung.data.options import Options
-from faltung.data.source import ArraySource
+from faltung.data.source import ArraySource, is_dense
 from faltung.geometry.check import show
 
 Array = npt.NDArray[Any]
@@ -71,9 +71,10 @@ def labelled(
         if options.classes is not None:
             raise ValueError(f"{where}: has numbers as targets where labels are wanted")
         return ArraySource(x, y, kind=kind, names=names, where=f"{where}: ")
-    if y.ndim != 1 or y.dtype.kind not in "buiU":
+    dense = is_dense(y, x)
+    if not (dense or (y.ndim == 1 and y.dtype.kind in "buiU")):
         raise ValueError(f"{where}: y of shape {y.shape}, {y.dtype} is neither labels nor numbers")
-    numbers, classes = _labels(y, where, options.classes, own)
+    numbers, classes = _labels(y, where, options.classes, own, dense)
     return ArraySource(
         x,
         numbers,
@@ -86,22 +87,27 @@ def labelled(
 
 
 def _labels(
-    y: Array, where: str, wanted: Sequence[str] | None, own: Sequence[str] | None
+    y: Array, where: str, wanted: Sequence[str] | None, own: Sequence[str] | None, dense: bool
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Labels (n,) from 0, and the names of the classes."""
+    """Labels of the shape of y, from 0, and the names of the classes. ``dense``: -1 stays."""
     values, place = np.unique(y, return_inverse=True)
+    skip = int(dense and values[0] == -1)
+    values = values[skip:]
     if own is not None and y.dtype.kind != "U":
         outside = values[(values < 0) | (values >= len(own))]
         if outside.size:
-            number = int(np.flatnonzero(y == outside[0])[0])
+            at = ", ".join(map(str, np.argwhere(y == outside[0])[0]))
             raise ValueError(
-                f"{where}: y[{number}]={outside[0]}: must be a label of the {len(own)} classes"
+                f"{where}: y[{at}]={outside[0]}: must be a label of the {len(own)} classes"
             )
         words = [own[int(value)] for value in values]
     else:
         words = [as_word(value) for value in values]
-    every = wanted if wanted is not None else own
-    return number_classes([words[i] for i in place.reshape(-1)], f"{where}: y", every)
+    allowed = wanted if wanted is not None else own
+    if not dense:
+        return number_classes([words[i] for i in place.reshape(-1)], f"{where}: y", allowed)
+    numbers, classes = number_classes(words, f"{where}: y", allowed)
+    return np.append([-1] * skip, numbers).astype(np.int64)[place.reshape(y.shape)], classes
 
 
 def _one(array: Array | None) -> bool:

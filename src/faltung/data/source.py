@@ -26,9 +26,9 @@ class Source(Protocol):
 
     `kind`: a key of `AXES`. `shape`: that of one sample, (channels, *space), or (length,) of a
     text, or (features,) of a row of a table. `classes`: names of the labels; None for numbers.
-    `targets`: int64 (n,) labels or float32 (n, k) numbers, k = 0 if nothing is known. `names`: what
-    a report calls the samples. `skipped`: what was left out, and why, a line each. `lazy`: whether
-    `read` opens files.
+    `targets`: int64 labels, (n,) or (n, *space) with one for each position, or float32 (n, k)
+    numbers, k = 0 if nothing is known. `names`: what a report calls the samples. `skipped`: what
+    was left out, and why, a line each. `lazy`: whether `read` opens files.
     """
 
     @property
@@ -55,8 +55,9 @@ class ArraySource:
     """Arrays as a source. The arrays are kept, not copied, where their dtype allows it.
 
     x: (n, channels, *space), (n, length) whole numbers with ``kind="text"``, (n, features) of a
-    table. y: labels (n,) from 0, or numbers (n,) or (n, k); without it nothing is known. `classes`:
-    names of the labels, each with a sample unless `partial`. `kind`: by default what the number of
+    table. y: labels (n,) from 0, or one for each position, (n, *space), of which -1 does not count;
+    or numbers (n,) or (n, k); without it nothing is known. `classes`: names of the labels, each
+    with a sample unless `partial`. `kind`: by default what the number of
     axes says. `scale`: what x is divided by when it is read; by default 255 or 65535 for pictures
     of 8 or 16 bits, else 1. `where`: what messages say before "x" and "y".
     """
@@ -83,14 +84,14 @@ class ArraySource:
         if names is not None and len(names) != len(array):
             raise ValueError(f"names: there are {len(names)} for {len(array)} samples")
         standard = WHITE.get(array.dtype, 1.0) if self.kind == "picture" else 1.0
-        self._scale = _scale(standard if scale is None else scale, self.kind)
+        self.scale = _scale(standard if scale is None else scale, self.kind)
         self._x = _stored(array, self.kind, f"{where}x", names)
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
-        self.targets, self.classes = _targets(
-            np.asarray(y), len(array), classes, partial, f"{where}y"
-        )
+        y = np.asarray(y)
+        made = _maps if is_dense(y, array) else _targets
+        self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
         self.skipped = tuple(skipped)
         self._names = names
 
@@ -103,9 +104,9 @@ class ArraySource:
 
     def read(self, indices: Indices) -> Array:
         taken: Array = np.take(self._x, np.asarray(indices, np.int64), axis=0)
-        if taken.dtype in (np.float32, np.int64) and self._scale == 1:
+        if taken.dtype in (np.float32, np.int64) and self.scale == 1:
             return taken
-        return np.asarray(np.divide(taken, self._scale, dtype=np.float32))
+        return np.asarray(np.divide(taken, self.scale, dtype=np.float32))
 
 
 class Subset:
@@ -144,7 +145,8 @@ def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset,
     """A part to train on and `fraction` of the samples held out, chosen by `seed` alone.
 
     Of each class the same fraction, rounded, but at least one sample on either side: ValueError for
-    a class with one sample. The parts keep the order of the source.
+    a class with one sample. Where labels are those of positions, of all samples together. The parts
+    keep the order of the source.
     """
     if isinstance(fraction, bool) or not isinstance(fraction, int | float):
         raise TypeError(f"fraction={show(fraction)}: must be a number")
@@ -163,7 +165,7 @@ def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset,
 
 def _groups(source: Source) -> list[tuple[npt.NDArray[np.bool_], str]]:
     """What is split evenly: a mask (n,) for each class that occurs, or one for all samples."""
-    if source.classes is None:
+    if source.classes is None or source.targets.ndim > 1:
         return [(np.ones(len(source), bool), "data")]
     labels = source.targets
     return [(labels == i, f"class {printable(source.classes[i])}") for i in np.unique(labels)]
@@ -246,20 +248,52 @@ def _targets(
             f"{where}.shape={y.shape}: labels must be ({count},); numbers must be floats"
         )
     labels = y.reshape(count).astype(np.int64)
-    most = int(labels.max())
+    return labels, _names(labels, classes, partial, where, 0)
+
+
+def is_dense(y: Array, x: Array) -> bool:
+    """Whether y is a label for each position of x (n, C, *space). Maps may be smaller than x (valid
+    convolutions make them so), series not: their y would look like columns.
+    """
+    if y.dtype.kind not in "bui" or y.ndim != x.ndim - 1:
+        return False
+    return y.ndim > 2 or (y.ndim == 2 and y.shape[1] == x.shape[2] > 1)
+
+
+def _maps(
+    y: Array, count: int, classes: Sequence[str] | None, partial: bool, where: str
+) -> tuple[Array, tuple[str, ...]]:
+    """Labels int64 (n, *space), one for each position, and the names of the classes."""
+    if len(y) != count or not y.size:
+        raise ValueError(f"{where}.shape={y.shape}: must be ({count}, *space), as x")
+    labels = np.ascontiguousarray(y, np.int64)
+    return labels, _names(labels, classes, partial, where, -1)
+
+
+def _names(
+    labels: Array, classes: Sequence[str] | None, partial: bool, where: str, least: int
+) -> tuple[str, ...]:
+    """The names of the classes of labels from `least`, of which those below 0 do not count."""
+    most, low = int(labels.max()), int(labels.min())
     names = class_list(classes) if classes is not None else None
-    least = int(labels.min())
     if names is not None and most >= len(names):
-        number = int(np.argmax(labels))
-        raise ValueError(f"{where}[{number}]={most}: must be a label below {len(names)}")
-    if least < 0:
-        raise ValueError(f"{where}[{int(np.argmin(labels))}]={least}: a label must be at least 0")
-    if names is None and most >= count:
-        raise ValueError(
-            f"{where}[{int(np.argmax(labels))}]={most}: labels must be 0, 1, ... without gap"
-        )
+        raise ValueError(f"{where}{_place(labels, most)}: must be a label below {len(names)}")
+    if low < least:
+        raise ValueError(f"{where}{_place(labels, low)}: a label must be at least {least}")
+    if names is None and most >= labels.size:
+        raise ValueError(f"{where}{_place(labels, most)}: labels must be 0, 1, ... without gap")
+    if most < 0:
+        raise ValueError(f"{where}: has no label")
     names = names or tuple(map(str, range(most + 1)))
-    missing = np.setdiff1d(np.arange(len(names)), labels)
-    if missing.size and not partial:
+    there = np.zeros(len(names), bool)
+    there[labels[labels >= 0]] = True
+    if not there.all() and not partial:
+        missing = np.flatnonzero(~there)
         raise ValueError(f"{where}: no sample of class {listing([names[i] for i in missing])}")
-    return labels, names
+    return names
+
+
+def _place(labels: Array, value: int) -> str:
+    """[place]=value of the first label of that value."""
+    place = np.unravel_index(int(np.argmax(labels == value)), labels.shape)
+    return f"[{', '.join(map(str, place))}]={value}"
