@@ -34,7 +34,6 @@ FRAMEWORKS = {"torch": "torch", "sklearn": "sklearn", "dask": "dask", "onnx": "f
 EXTRAS = {
     "PIL": ("data", "train", "cli"),
     "jinja2": ("train",),
-    "matplotlib": ("train", "cli"),
     "nibabel": ("data",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
