@@ -207,7 +207,7 @@ def test_linear_layers_are_shared_by_their_channels(batch: int) -> None:
         planning.build_input_grad(spec, y, w, x, bias=False, **given),
     )
     for plan in plans:
-        assert sum(step.items for step in plan.work.steps) >= 1000 // 32
+        assert sum(step.items for step in plan.work.steps) >= 1000 // 128
         assert plan.work.scratch == {}
     back = planning.build_weight_grad(spec, x, y, w, **given)
     assert back.work.steps[0].items >= 1000 // 32

@@ -14,6 +14,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from faltung.geometry.adjoint import Phase
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -78,6 +80,11 @@ class Correlation:
     @property
     def taps(self) -> int:
         return math.prod(window.axis.kernel for window in self.windows)
+
+    @property
+    def row_taps(self) -> float:
+        """Taps of all axes but the last that read the array, in the mean over the outputs."""
+        return math.prod(_reading(window.axis) for window in self.windows[:-1])
 
     def neighbours(self, along: str) -> tuple[bool, ...]:
         """For each array of the epilogue whether neighbours ``along`` are neighbours in memory.
@@ -186,6 +193,16 @@ def input_grad_phase(
         aux=tuple(split_groups(strides[:2], inputs) for strides in aux),
         aux_base=tuple(bases[1:]),
     )
+
+
+def _reading(axis: Axis) -> float:
+    """Taps of an output that do not fall into zeros, in the mean."""
+    if axis.mode != "zeros" or max(axis.lo, axis.hi) <= 0:
+        return axis.kernel
+    at = np.arange(axis.kernel, dtype=np.int64) * axis.dilation - axis.lo
+    first = np.maximum(0, -(at // axis.stride))
+    stop = np.minimum(axis.output, (axis.size - 1 - at) // axis.stride + 1)
+    return float(np.maximum(0, stop - first).sum() / axis.output)
 
 
 def _near(axis: Axis) -> Axis:

@@ -18,12 +18,12 @@ from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.epilogue import Epilogue, finish
 from faltung.methods.step import Arrays, Work, shifted
-from faltung.methods.tiled import Kind, Part, kinds_of, part, taps_of, tiles_of
+from faltung.methods.tiled import TILE_OVERHEAD, Kind, Part, kinds_of, part, taps_of, tiles_of
 from faltung.methods.walk import driver, tile
 
 ORDER = ("batch", "row", "segment", "group", "block")
-# Cycles that a tile loses at the ends of a row of taps, and for its bookkeeping.
-TAP_OVERHEAD, TILE_OVERHEAD = 4, 30
+# Cycles that a tile loses at the ends of a row of taps.
+TAP_OVERHEAD = 4
 
 
 # The recipe ---------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ def cost(c: Correlation, machine: Machine) -> float:
     rows = c.batch * blocks * c.outputs / axis.output
     in_code = _unrolled(c, machine)
     taps = axis.kernel if in_code else 1
-    entries = c.taps / taps
+    entries = c.row_taps * axis.kernel / taps
     cycles = 0.0
     for positions, count in split(axis.output, most):
         columns = positions * min(axis.stride, taps) + taps - 1

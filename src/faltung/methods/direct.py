@@ -31,7 +31,7 @@ from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.epilogue import Epilogue, Finish, finish
 from faltung.methods.step import Arrays, Work
-from faltung.methods.tiled import Kind, Part, kinds_of, part, taps_of, tiles_of
+from faltung.methods.tiled import TILE_OVERHEAD, Kind, Part, kinds_of, part, taps_of, tiles_of
 from faltung.methods.walk import driver, tile
 
 # Cycles that a tile loses at the ends of the loop over input channels.
@@ -263,7 +263,8 @@ def cost(c: Correlation, machine: Machine) -> float:
     chosen = choose(c, machine)
     lanes = machine.lanes(c.dtype)
     output = c.windows[-1].axis.output
-    sums = c.batch * c.groups * c.outputs / output * c.channels_in * c.taps
+    rows = c.batch * c.groups * c.outputs / output
+    sums = rows * c.channels_in * c.row_taps * c.windows[-1].axis.kernel
     whole, rest = divmod(c.channels_out, chosen.vectors * lanes)
     cycles = 0.0
     overhead = 0 if c.channels_in == 1 else TAP_OVERHEAD / c.channels_in
@@ -272,7 +273,7 @@ def cost(c: Correlation, machine: Machine) -> float:
             split(output, rows_for(machine, vectors)) if blocks and vectors else ()
         ):
             step = max(positions * vectors / 2, (positions + vectors) / 2, 4)
-            cycles += blocks * count * sums * (step + overhead)
+            cycles += blocks * count * (sums * (step + overhead) + rows * TILE_OVERHEAD)
     return cycles
 
 

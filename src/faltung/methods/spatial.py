@@ -19,7 +19,7 @@ from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.epilogue import Epilogue, finish
 from faltung.methods.step import Arrays, Work
-from faltung.methods.tiled import Kind, Part, kinds_of, part, taps_of, tiles_of
+from faltung.methods.tiled import TILE_OVERHEAD, Kind, Part, kinds_of, part, taps_of, tiles_of
 from faltung.methods.walk import driver, tile
 
 # Vectors of positions in one tile: more than this hide no more latency.
@@ -176,7 +176,8 @@ def cost(c: Correlation, machine: Machine) -> float:
     chosen = choose(c, machine)
     lanes = machine.lanes(c.dtype)
     output = c.windows[-1].axis.output
-    sums = c.batch * c.groups * c.outputs / output * c.channels_in * c.taps
+    rows = c.batch * c.groups * c.outputs / output
+    sums = rows * c.channels_in * c.row_taps * c.windows[-1].axis.kernel
     load = 2 if c.windows[-1].axis.stride == 1 else 2 * lanes
     whole, rest = divmod(c.channels_out, chosen.channels)
     cycles = 0.0
@@ -186,7 +187,7 @@ def cost(c: Correlation, machine: Machine) -> float:
         for count, vectors in ((tiles, chosen.vectors), (1, tail)):
             if blocks and channels and count and vectors:
                 step = max(channels * vectors / 2, (channels + load * vectors) / 2, 4)
-                cycles += count * blocks * sums * (step + overhead)
+                cycles += count * blocks * (sums * (step + overhead) + rows * TILE_OVERHEAD)
     return cycles
 
 

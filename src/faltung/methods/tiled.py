@@ -32,6 +32,8 @@ from faltung.methods.step import (
 
 # Tiles in one item of work: long rows are cut so that threads can share them.
 SEGMENT = 16
+# Cycles of a tile beside its sums: finding its addresses, bias and store.
+TILE_OVERHEAD = 30
 # Items that a row is cut into at the most.
 SEGMENTS = 4096
 

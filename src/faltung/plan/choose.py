@@ -16,6 +16,8 @@ from faltung.methods.step import Arrays, Work
 
 # Cycles to copy one element into another order, padded.
 COPY = 0.75
+# Cycles that a copy takes beside that: it is a step of its own, and the team meets after it.
+STEP = 1000
 
 
 class Method(Protocol):
@@ -60,7 +62,8 @@ def offer(name: str, c: Correlation, machine: Machine) -> Candidate:
     inputs = c.batch * c.groups * c.channels_in
     for window in c.windows:
         inputs *= window.axis.padded
-    return Candidate(name, stage, method.cost(c, machine), inputs * COPY if stage else 0.0)
+    copy = inputs * COPY + STEP if stage else 0.0
+    return Candidate(name, stage, method.cost(c, machine), copy)
 
 
 def choose(c: Correlation, machine: Machine) -> list[Candidate]:
