@@ -82,7 +82,7 @@ def elements(array: Array) -> tuple[int, ...]:
 def arrays(
     shape: tuple[int, ...], dtype: str, formula: Formula, last: bool, place: str, new: Allocate
 ) -> tuple[Array, Array, list[Array]]:
-    """The output and the memory it lies in, NaN; the arrays that the formula reads, whole numbers."""
+    """The output and the memory it lies in, NaN; what the formula reads, whole numbers."""
     rng = np.random.default_rng(3)
     room = ROOM if place == "inside another" else 0
     out, whole = inside(shape, dtype, last, room, new)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faltung.geometry.axis import Axis
-from faltung.methods.correlation import Window
+from faltung.methods.correlation import Correlation, Window
 from faltung.methods.step import Table, table
 
 # One axis at one output: (tap, input offset relative to the first present tap).
@@ -79,6 +79,38 @@ def sources(axis: Axis) -> Table:
         row = [axis.source(int(where)) for where in found[i]]
         found[i] = [-1 if where is None else where for where in row]
     return found
+
+
+def row_pairs(c: Correlation, rows_a_band: int) -> tuple[Table, Table]:
+    """Which rows of the input and of the output meet at each tap of all axes but the last.
+
+    Rows of all samples in bands of ``rows_a_band`` rows of the output. Returns for each band and
+    tap its span (first pair, how many), and the pairs (input offset, output offset); what a tap
+    reads in zeros is no pair.
+    """
+    outer = c.windows[:-1]
+    shape = (c.batch, *(w.axis.output for w in outer))
+    samples = np.arange(c.batch, dtype=np.int64)
+    outs = offsets(shape, (c.out[0], *(w.out for w in outer)))
+    reads = [sources(w.axis) for w in outer]
+    bands = max(1, -(-len(outs) // rows_a_band))
+    cuts = np.arange(bands + 1, dtype=np.int64) * rows_a_band
+    spans = np.empty((bands, c.taps // c.windows[-1].axis.kernel, 2), dtype=np.int64)
+    parts: list[Table] = []
+    done = 0
+    for number, taps in enumerate(itertools.product(*(range(w.axis.kernel) for w in outer))):
+        x = samples * c.x[0]
+        present = np.ones(len(x), dtype=bool)
+        for w, read, k in zip(outer, reads, taps, strict=True):
+            x = (x[:, None] + read[:, k] * w.x).ravel()
+            present = (present[:, None] & (read[:, k] >= 0)).ravel()
+        (rows,) = np.nonzero(present)
+        ends = np.searchsorted(rows, cuts)
+        spans[:, number, 0] = done + ends[:-1]
+        spans[:, number, 1] = np.diff(ends)
+        parts.append(np.stack([x[rows], outs[rows]], axis=1))
+        done += len(rows)
+    return table(spans.reshape(-1, 2), 2), table(np.concatenate(parts), 2)
 
 
 def _axis(window: Window) -> tuple[Table, Table, list[Pattern]]:

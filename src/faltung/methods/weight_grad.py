@@ -6,7 +6,7 @@ What it is.  ``grad_w[co, ci, k] = sum over n, o of grad[n, co, o] * x[n, ci, o*
   along its own, where those are more), the other array is broadcast. "Space": both are vectors of
   neighbouring positions and the lanes are summed at the end, for arrays with few channels. Taps in
   zeros shorten the range of positions, they cost nothing.
-When it applies.  Always.
+When it applies.  Always; groups of one channel are better off with ``depthwise_grad``.
 What it costs.  As the forward pass. Bands of positions short enough for the first-level cache are
   used by all taps and channels in turn; sums in two levels also keep rounding small.
 """
@@ -21,7 +21,7 @@ from faltung.codegen.ir import Module
 from faltung.codegen.tile import budget, flat, outer_product, shaped, split, zeros
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
-from faltung.methods.addresses import offsets, sources
+from faltung.methods.addresses import row_pairs
 from faltung.methods.copy import spread
 from faltung.methods.correlation import Correlation, Window
 from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted, table
@@ -349,7 +349,9 @@ def _part(
     )
     positions, rows_a_band = _band(c, machine)
     chunks, taps = _reaches(last, inner, chosen, positions)
-    spans, pairs = _pairs(c, rows_a_band, chosen)
+    spans, pairs = row_pairs(c, rows_a_band)
+    if chosen.swapped:
+        pairs = table(pairs[:, ::-1], 2)
     width = recipe.width(machine)
     outer_taps = c.taps // last.axis.kernel
     tap_count = outer_taps * len(inner)
@@ -414,34 +416,6 @@ def _band(c: Correlation, machine: Machine) -> tuple[int, int]:
     fit = max(fit, last.axis.output * last.axis.kernel // REACHES)
     positions = min(last.axis.output, fit)
     return positions, -(-fit // positions)
-
-
-def _pairs(c: Correlation, rows_a_band: int, chosen: Choice) -> tuple[Table, Table]:
-    """Bands of rows: per band and outer tap a span of (a, b) row offsets, samples included."""
-    outer = c.windows[:-1]
-    shape = (c.batch, *(w.axis.output for w in outer))
-    samples = np.arange(c.batch, dtype=np.int64)
-    g = offsets(shape, (c.out[0], *(w.out for w in outer)))
-    reads = [sources(w.axis) for w in outer]
-    bands = max(1, -(-len(g) // rows_a_band))
-    cuts = np.arange(bands + 1, dtype=np.int64) * rows_a_band
-    spans = np.empty((bands, c.taps // c.windows[-1].axis.kernel, 2), dtype=np.int64)
-    parts: list[Table] = []
-    done = 0
-    for number, taps in enumerate(itertools.product(*(range(w.axis.kernel) for w in outer))):
-        x = samples * c.x[0]
-        present = np.ones(len(x), dtype=bool)
-        for w, read, k in zip(outer, reads, taps, strict=True):
-            x = (x[:, None] + read[:, k] * w.x).ravel()
-            present = (present[:, None] & (read[:, k] >= 0)).ravel()
-        (rows,) = np.nonzero(present)
-        ends = np.searchsorted(rows, cuts)
-        spans[:, number, 0] = done + ends[:-1]
-        spans[:, number, 1] = np.diff(ends)
-        pair = (g[rows], x[rows]) if chosen.swapped else (x[rows], g[rows])
-        parts.append(np.stack(pair, axis=1))
-        done += len(rows)
-    return table(spans.reshape(-1, 2), 2), table(np.concatenate(parts), 2)
 
 
 def _unpack(

@@ -14,7 +14,7 @@ from faltung.geometry.adjoint import input_grad, unpadded
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.compile import Kernel
 from faltung.machine.table import Machine
-from faltung.methods import weight_grad
+from faltung.methods import depthwise_grad, weight_grad
 from faltung.methods.addresses import offsets
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Strides, forward, input_grad_phase
@@ -30,7 +30,7 @@ from faltung.plan.choose import FORWARD, Candidate, choose
 ALONE = 15_000.0
 # Samples become the last axis where that takes less than this part of the cycles: their neighbours
 # lie far apart in memory, which is not in the price.
-GAIN = 0.8
+GAIN = 0.85
 # The same for the gradient for the weight: where the last axis has fewer outputs, and samples are
 # not fewer.
 SHORT = 4
@@ -300,14 +300,16 @@ def build_weight_grad(
     if c.windows[-1].axis.output < SHORT <= c.batch:
         c = over_samples(c) or c
     plan.cycles = c.macs / machine.lanes(spec.dtype) / 2
-    name = weight_grad.describe(c, machine)
+    method = depthwise_grad if depthwise_grad.applies(c) else weight_grad
+    name = "depthwise_grad" if depthwise_grad.applies(c) else weight_grad.describe(c, machine)
     plan.reasons.append(("sums", [Candidate(name, None, plan.cycles, 0.0)]))
     after = False
-    if c.batch and weight_grad.needs_padded(c, machine):
-        c, copied = stage_input(c, plan.work, arrays.x, channels_last=c.x[2] == 1)
+    if c.batch and method.needs_padded(c, machine):
+        last = depthwise_grad.applies(c) or c.x[2] == 1
+        c, copied = stage_input(c, plan.work, arrays.x, channels_last=last)
         arrays, after = replace(arrays, x=copied), True
-    if c.batch and weight_grad.needs_channels_last(c, machine):
+    if c.batch and method is weight_grad and weight_grad.needs_channels_last(c, machine):
         c, copied = stage_grad(c, plan.work, arrays.out)
         arrays, after = replace(arrays, out=copied), True
-    weight_grad.plan(c, machine, plan.work, arrays, after)
+    method.plan(c, machine, plan.work, arrays, after)
     return plan
