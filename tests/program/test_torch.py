@@ -1,0 +1,119 @@
+"""A hundred steps beside PyTorch: from the same weights, on the same batches, the same losses.
+
+Both in float32: in float64 the largest of a window may be another one, where two are alike to the
+last bit, and training makes much of that.
+"""
+
+from collections.abc import Iterator
+from importlib.resources import as_file, files
+
+import numpy as np
+import pytest
+from graph import networks
+
+from faltung import nn
+from faltung.data.digits import INK
+from faltung.graph.differentiate import differentiate
+from faltung.graph.initial import parameters
+from faltung.program.optimiser import SGD
+from faltung.program.state import State
+from faltung.program.training import Slots, TrainingStep
+
+torch = pytest.importorskip("torch")
+
+STEPS = 100
+BATCH = 16
+RATE, MOMENTUM, DECAY = 0.02, 0.9, 1e-3
+SHAPE = (1, 8, 8)
+
+LENET = nn.Sequential(
+    nn.Conv(6, 5, padding=2),
+    nn.Tanh(),
+    nn.AvgPool(2),
+    nn.Conv(16, 3),
+    nn.Tanh(),
+    nn.Flatten(),
+    nn.Linear(40),
+    nn.Tanh(),
+    nn.Linear(10),
+)
+INCEPTION = nn.Sequential(
+    networks.conv_norm(8),
+    networks.inception(),
+    nn.Auxiliary(nn.Sequential(nn.AvgPool(4), nn.Flatten(), nn.Linear(10)), 0.3),
+    nn.MaxPool(2),
+    networks.inception(),
+    nn.GlobalAvgPool(),
+    nn.Linear(10),
+)
+RESNET = nn.Sequential(
+    networks.conv_norm(8),
+    networks.block(8),
+    networks.block(12, 2),
+    nn.GlobalAvgPool(),
+    nn.Linear(10),
+)
+NETS = {"lenet": LENET, "inception": INCEPTION, "resnet": RESNET}
+
+
+def batches() -> tuple[np.ndarray, np.ndarray]:
+    """Pictures and labels of every step."""
+    with as_file(files("faltung.data").joinpath("digits.npz")) as path, np.load(path) as found:
+        x, y = found["x"], found["y"].astype(np.int64)
+    chosen = np.random.default_rng(0).permutation(len(x))[: STEPS * BATCH].reshape(STEPS, BATCH)
+    return (x[chosen] / np.float32(INK)).reshape(STEPS, BATCH, *SHAPE), y[chosen]
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """For PyTorch, whose threads would wait for each other longer than they compute."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_losses_over_a_hundred_steps(name: str) -> None:
+    from nn import twin
+
+    net = NETS[name]
+    graph = nn.build(net, SHAPE, training=True)
+    state = State(graph.parameters, "float32")
+    first = parameters(graph, 1)
+    state.update(first)
+    step = TrainingStep(
+        differentiate(graph), state, Slots(state, SGD(momentum=MOMENTUM, decay=DECAY)), BATCH
+    )
+    tensors = {
+        p.name: torch.tensor(first[p.name], requires_grad=p.trained) for p in graph.parameters
+    }
+    groups = [
+        {
+            "params": [tensors[p.name] for p in graph.parameters if p.trained and p.decay is kind],
+            "weight_decay": DECAY * kind,
+        }
+        for kind in (True, False)
+    ]
+    optimiser = torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM)
+    losses = []
+    for number, (x, y) in enumerate(zip(*batches(), strict=True)):
+        ours, _ = step(x, y, lr=RATE, step=number)
+        walk = twin.Walk(iter(tensors.values()), training=True)
+        labels = torch.tensor(y)
+        output = walk(net, torch.tensor(x))
+        theirs = torch.nn.functional.cross_entropy(output, labels)
+        total = theirs
+        for head, auxiliary in zip(walk.heads, graph.auxiliaries, strict=True):
+            total = total + auxiliary.weight * torch.nn.functional.cross_entropy(head, labels)
+        optimiser.zero_grad()
+        total.backward()
+        optimiser.step()
+        losses.append((ours, theirs.item()))
+    ours, theirs = np.array(losses).T
+    assert theirs[-10:].mean() < 0.7 * theirs[:10].mean()
+    assert np.abs(ours / theirs - 1).max() < 1e-3
+    for p in graph.parameters:
+        if not p.trained:
+            want = tensors[p.name].numpy()
+            assert np.abs(state.get(p.name) - want).max() < 1e-3 * np.abs(want).max()
