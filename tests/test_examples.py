@@ -57,8 +57,13 @@ def test_series(tmp_path: Path) -> None:
     simple, network = numbers(r"([\d.]+)% right", printed)
     assert 80 < simple < 95 and network > 80
     # Each kind was asked for three hundred times.
-    table = [list(map(int, line.split()[-3:])) for line in printed.splitlines()[-3:]]
-    assert [sum(row) for row in table] == [300] * 3
+    table = re.findall(r"^(?:cylinder|bell|funnel) +(\d+) +(\d+) +(\d+)$", printed, re.MULTILINE)
+    assert [sum(map(int, row)) for row in table] == [300] * 3
+    # At first there is nothing to know, and in the end nearly everything.
+    (line,) = re.findall(r"^right  (.*)$", printed, re.MULTILINE)
+    soon, *_, late = numbers(r"(\d+)%", line)
+    assert soon < 50 and late > 70
+    assert "bit for bit: True" in printed
 
 
 def test_pictures(tmp_path: Path) -> None:
