@@ -29,6 +29,7 @@ anything = st.one_of(st.none(), st.floats(0, 1e7))
         ("seconds", 0.0123, "0.012 s"),
         ("seconds", 9.996, "10.0 s"),
         ("seconds", 59.99, "1:00"),
+        ("seconds", 864_000.0, "10 d"),
         ("clock", 7.4, "0:07"),
         ("clock", 3599.6, "1:00:00"),
         ("clock", 500_000.0, "5 d 18 h"),

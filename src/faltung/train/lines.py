@@ -44,12 +44,12 @@ def rate(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """A time that was measured: 0.123 s, 1.23 s, 12.3 s, 2:03, 1:02:03"""
+    """A time that was measured: 0.123 s, 1.23 s, 12.3 s, 2:03, 1:02:03, 4.17 d"""
     if value < 0.9995:
         return f"{value:.3f} s"
     if value < 59.95:
         return f"{value:.{2 if value < 9.995 else 1}f} s"
-    return clock(value)
+    return clock(value) if value < 99.9 * 3600 else f"{value / 86400:.3g} d"
 
 
 def clock(value: float) -> str:
