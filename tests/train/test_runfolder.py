@@ -156,6 +156,13 @@ def test_resume_takes_back_what_is_younger_than_the_checkpoint(run: RunFolder) -
     assert len(os.listdir(run.path)) == 3
 
 
+def test_several_epochs_at_once_or_none(run: RunFolder) -> None:
+    run.append_metrics(row(1), row(2))
+    with pytest.raises(ValueError, match="row.step=10: must not be less than 30"):
+        run.append_metrics(row(3), row(1))
+    assert list(run.history) == run.read_metrics() == [row(1), row(2)]
+
+
 def test_resume_before_the_first_checkpoint_begins_anew(run: RunFolder) -> None:
     run.append_metrics(replace(row(1), step=0))
     run.close()

@@ -214,16 +214,19 @@ class RunFolder:
         """The rows of this run up to now, those from before a resume too."""
         return tuple(self._rows) if self._writes else tuple(self.read_metrics())
 
-    def append_metrics(self, row: Row) -> None:
-        """One more epoch.  The file is small and written anew, so that no row is ever half."""
+    def append_metrics(self, *rows: Row) -> None:
+        """More epochs.  The file is small and written anew, so that no row is ever half."""
         self._check_writes()
-        if self._rows and row.step < self._rows[-1].step:
-            raise ValueError(f"row.step={row.step}: must not be less than {self._rows[-1].step}")
-        self._rows.append(row)
+        before, made = self._rows, list(self._rows)
+        for row in rows:
+            if made and row.step < made[-1].step:
+                raise ValueError(f"row.step={row.step}: must not be less than {made[-1].step}")
+            made.append(row)
+        self._rows = made
         try:
             self._write_metrics()
         except BaseException:
-            self._rows.pop()
+            self._rows = before
             raise
 
     def read_metrics(self) -> list[Row]:
