@@ -5,13 +5,9 @@ and the position, so that going on gives the same bits as not having stopped.
 """
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import closing, contextmanager, nullcontext
-from dataclasses import dataclass
-from types import FrameType
+from collections.abc import Callable, Generator
+from contextlib import closing, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -24,8 +20,11 @@ from faltung.graph.differentiate import differentiate
 from faltung.nn import build
 from faltung.program.training import Slots, TrainingStep
 from faltung.train.history import Row
+from faltung.train.interrupts import Stopped, interrupts
+from faltung.train.judge import check_run, judge
+from faltung.train.position import Position
 from faltung.train.progress import Progress, progress
-from faltung.train.runfolder import RunFolder
+from faltung.train.runfolder import BEST, LAST, METRICS, RunFolder
 from faltung.train.schedule import Schedule
 from faltung.train.settings import Settings
 
@@ -33,94 +32,20 @@ if TYPE_CHECKING:
     from faltung.train.model import Model
 
 Array = npt.NDArray[Any]
-# Seconds after which a checkpoint is written in the middle of an epoch.
-EVERY = 30.0
-
-
-class Stopped(Exception):
-    """Ctrl-C: the batch was finished and, with a folder, everything is saved."""
-
-
-@dataclass
-class Position:
-    """Where a run is: batches done in all, the epoch and the batch that come next, and what this
-    epoch has added up.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    loss: float = 0.0
-    right: int = 0
-    rows: int = 0
-    samples: int = 0
-    best: float | None = None
-    best_epoch: int = -1
-
-    def as_dict(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if value is not None}
-
-    @staticmethod
-    def from_dict(found: dict[str, Any]) -> "Position":
-        """ValueError: an entry that is missing or of another kind."""
-        made = Position()
-        for name, default in vars(Position()).items():
-            value = found.get(name, default)
-            kind = float if name in ("loss", "best") else int
-            if name == "best" and value is None:
-                continue
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise ValueError(f"position: {name}={value!r}: must be a number")
-            setattr(made, name, kind(value))
-        return made
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a model says of samples: outputs (n, ...) before softmax, targets, losses (n,) each a
-    mean over its positions, and which labels (n, ...) were right.
-    """
-
-    outputs: Array
-    targets: Array
-    losses: Array
-    right: Array | None
-
-    def metrics(self) -> dict[str, float]:
-        found = {"loss": float(self.losses.mean())}
-        if self.right is not None:
-            counted = self.targets >= 0
-            found["accuracy"] = float(self.right[counted].mean()) if counted.any() else 0.0
-        return found
-
-
-def judge(model: "Model", source: Source, loss: str | None = None) -> Judged:
-    """The outputs for every sample of a source, and how good they are."""
-    outputs, size = [], 256
-    for start in range(0, len(source), size):
-        x = source.read(np.arange(start, min(start + size, len(source))))
-        outputs.append(model.predict(x, softmax=False))
-    made, targets = np.concatenate(outputs), np.asarray(source.targets)
-    labels = targets.dtype.kind in "iu" if loss is None else loss == "cross_entropy"
-    if not labels:
-        away = made.reshape(len(made), -1).astype(np.float64) - targets.reshape(len(made), -1)
-        return Judged(made, targets, (away**2).mean(1), None)
-    losses = cross_entropy(made, targets)
-    right = made.argmax(1) == targets
-    return Judged(made, targets, losses.reshape(len(made), -1).mean(1), right)
-
-
-def cross_entropy(logits: Array, labels: Array) -> Array:
-    """-log softmax(logits)[label] along axis 1, in float64; 0 for the label -1."""
-    z = logits.astype(np.float64)
-    z = z - z.max(1, keepdims=True)
-    chosen = np.take_along_axis(z, np.maximum(labels, 0)[:, np.newaxis], 1)[:, 0]
-    losses = np.log(np.exp(z).sum(1)) - chosen
-    return np.asarray(np.where(labels >= 0, losses, 0.0))
+# Seconds between two checkpoints: at the end of an epoch, and in the middle of one. A file that is
+# forced to the disk takes some ten milliseconds, as long as many an epoch.
+EPOCHS_EVERY, BATCHES_EVERY = 1.0, 30.0
+# Writing takes no more than one part in so many of the time.
+SHARE = 20
 
 
 class Loop:
-    """One training run. ``folder``: where it is kept; ``show``: whether progress is printed."""
+    """One training run.
+
+    ``folder``: where it is kept; one may be set until `run`. ``show``: whether progress is printed.
+    ``settings`` fit the samples, or ValueError, TypeError. After `run`, ``history`` has a row for
+    each epoch, ``position`` says where it ended, ``compiled`` the seconds that compiling took.
+    """
 
     def __init__(
         self,
@@ -135,7 +60,7 @@ class Loop:
     ) -> None:
         self.model, self.settings, self.held, self.folder = model, settings, held, folder
         self._show, self._title = show, title
-        self._check(train)
+        check_run(model, settings, train, held)
         self.loader = Loader(
             train,
             settings.batch,
@@ -154,28 +79,10 @@ class Loop:
         self.position = Position()
         self.history: list[Row] = []
         self.compiled = 0.0
-        self._best: dict[str, Array] | None = None
-        self._saved = time.monotonic()
-
-    def _check(self, source: Source) -> None:
-        """ValueError, TypeError: samples or targets that this network cannot be trained on."""
-        model, targets = self.model, np.asarray(source.targets)
-        if source.shape != model.input_shape:
-            raise ValueError(f"x: samples of shape {source.shape}: must be {model.input_shape}")
-        output = model.graph.output
-        wanted = output.space if self.settings.loss == "cross_entropy" else output.shape
-        if targets.shape[1:] != wanted:
-            raise ValueError(
-                f"y.shape={targets.shape}: must be (n, {', '.join(map(str, wanted))})"
-                if wanted
-                else f"y.shape={targets.shape}: must be (n,)"
-            )
-        if self.settings.loss == "cross_entropy":
-            if targets.dtype.kind not in "iu":
-                raise TypeError(f"y.dtype={targets.dtype}: labels must be whole numbers")
-            if targets.size and not -1 <= targets.min() <= targets.max() < output.channels:
-                worst = targets.max() if targets.max() >= output.channels else targets.min()
-                raise ValueError(f"y: label {worst}: must be from 0 to {output.channels - 1}")
+        # The best weights, and where they were found, until they are written.
+        self._best: tuple[dict[str, Array], dict[str, Any]] | None = None
+        self._unsaved: list[Row] = []
+        self._saved, self._saving = time.monotonic(), 0.0
 
     def step(self, batch: int) -> TrainingStep:
         """The compiled step for so many samples."""
@@ -194,20 +101,31 @@ class Loop:
     # Running -------------------------------------------------------------------------------------
 
     def run(self) -> list[Row]:
-        """Train to the end, or until patience is lost. Stopped: after Ctrl-C, in a folder."""
-        settings, position = self.settings, self.position
+        """Train to the end, or until patience is lost; the history.
+
+        After Ctrl-C the batch is finished; with a folder all is saved and Stopped is raised,
+        without one the run ends there. FloatingPointError: the loss is not finite.
+        """
         show = self._progress()
-        with _interrupts() as interrupted, show or nullcontext():
-            try:
-                while position.epoch < settings.epochs and not self._lost_patience():
-                    self._epoch(show, interrupted)
-            except Stopped:
-                if self.folder is not None:
-                    raise
-                if show is not None:
-                    show.note(f"stopped in epoch {position.epoch + 1}")
-        self.model.changed()
+        try:
+            with interrupts() as interrupted, show or nullcontext():
+                self._run(show, interrupted)
+        finally:
+            self.model.changed()
         return self.history
+
+    def _run(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
+        position = self.position
+        try:
+            while position.epoch < self.settings.epochs and not self._lost_patience():
+                self._epoch(show, interrupted)
+        except Stopped:
+            self._save()
+            if self.folder is not None:
+                raise
+            if show is not None:
+                show.note(f"stopped in epoch {position.epoch + 1}")
+        self._save()
 
     def _progress(self) -> Progress | None:
         if not self._show:
@@ -225,10 +143,8 @@ class Loop:
             for x, y, _ in batches:
                 self._batch(x, y, show)
                 if interrupted():
-                    self._checkpoint()
                     raise Stopped
-                if time.monotonic() - self._saved > EVERY:
-                    self._checkpoint()
+                self._save_after(BATCHES_EVERY)
         # What was compiled is no part of the pace.
         training = time.perf_counter() - start - (self.compiled - compiled)
         pace = (position.samples - begun) / max(training, 1e-9)
@@ -248,11 +164,7 @@ class Loop:
             step=position.step,
             seed=self.settings.seed,
         )
-        if not math.isfinite(loss):
-            raise FloatingPointError(
-                f"loss={loss} in epoch {position.epoch + 1}, batch {position.batch + 1}: must be "
-                f"finite; a lower lr than {self.settings.rate} or clip may help"
-            )
+        self._check_finite("loss", loss, f", batch {position.batch + 1}")
         position.step += 1
         position.batch += 1
         position.samples += len(x)
@@ -262,19 +174,28 @@ class Loop:
         if show is not None:
             show.batch(loss, right / step.rows if self._labels else None, len(x))
 
+    def _check_finite(self, name: str, loss: float, where: str = "") -> None:
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"{name}={loss} in epoch {self.position.epoch + 1}{where}: must be finite; a lower "
+                f"lr than {self.settings.rate:g} or clip may help"
+            )
+
     @property
     def _labels(self) -> bool:
         return self.settings.loss == "cross_entropy"
 
     def _close(self, start: float, pace: float, show: Progress | None) -> None:
-        """The end of an epoch: validation, a row, the best, a checkpoint."""
+        """The end of an epoch: validation, a row, the best, perhaps a checkpoint."""
         position = self.position
-        lr = self.schedule(max(0, position.step - 1))
-        held = {} if self.held is None else judge(self.model, self.held).metrics()
+        held: dict[str, float] = {}
+        if self.held is not None:
+            held = judge(self.model, self.held, self.settings.loss).metrics()
+            self._check_finite("val loss", held["loss"])
         row = Row(
             epoch=position.epoch + 1,
             step=position.step,
-            lr=lr,
+            lr=self.schedule(max(0, position.step - 1)),
             loss=position.loss / max(1, position.samples),
             accuracy=position.right / max(1, position.rows) if self._labels else None,
             val_loss=held.get("loss"),
@@ -282,101 +203,92 @@ class Loop:
             seconds=time.perf_counter() - start,
             samples_per_second=pace,
         )
-        best = self._is_best(row)
-        if best:
-            position.best, position.best_epoch = self._merit(row), position.epoch
-        position.epoch, position.batch = position.epoch + 1, 0
-        position.samples = position.right = position.rows = 0
-        position.loss = 0.0
+        best = self._note_best(row)
+        position.next_epoch()
+        if best and (self.folder is not None or self.held is not None):
+            self._best = self.model.parameters, position.as_dict()
         self.history.append(row)
-        if self.folder is not None:
-            self.folder.append_metrics(row)
-            if best:
-                self.folder.save_best(self.model.state.all(), position.as_dict())
-        elif best:
-            self._best = self.model.state.all()
-        self._checkpoint()
+        self._unsaved.append(row)
+        self._save_after(EPOCHS_EVERY)
         if show is not None:
             show.epoch(row, best)
 
-    def _merit(self, row: Row) -> float:
-        """What is to be large: the accuracy of the validation, or less its loss."""
+    def _note_best(self, row: Row) -> bool:
+        """Whether an epoch is the best so far: by the accuracy of the validation, else by its loss;
+        without a validation the last.
+        """
+        position = self.position
         if row.val_loss is None:
-            return float(row.epoch)
-        return -row.val_loss if row.val_accuracy is None else row.val_accuracy
-
-    def _is_best(self, row: Row) -> bool:
-        """Of equals the one with the smaller loss; without a validation the last."""
-        best = self.position.best
-        merit = self._merit(row)
-        if best is None or merit > best:
-            return True
-        if merit < best or row.val_loss is None:
+            merit = float(row.epoch)
+        else:
+            merit = -row.val_loss if row.val_accuracy is None else row.val_accuracy
+        if not position.improves(merit, row.val_loss):
             return False
-        before = self.history[self.position.best_epoch].val_loss
-        return before is not None and row.val_loss < before
+        position.best, position.best_loss = merit, row.val_loss
+        position.best_epoch = position.epoch
+        return True
 
     def _lost_patience(self) -> bool:
         patience, position = self.settings.patience, self.position
-        if patience is None or self.held is None:
+        if patience is None or position.best is None:
             return False
         return position.epoch - position.best_epoch > patience
 
     # Keeping -------------------------------------------------------------------------------------
 
-    def _checkpoint(self) -> None:
+    def _save_after(self, seconds: float) -> None:
+        if time.monotonic() - self._saved > max(seconds, SHARE * self._saving):
+            self._save()
+
+    def _save(self) -> None:
+        """A checkpoint, in the order that `RunFolder` asks for."""
+        start = time.monotonic()
         if self.folder is not None:
+            if self._unsaved:
+                self.folder.append_metrics(*self._unsaved)
+                self._unsaved = []
+            if self._best is not None:
+                self.folder.save_best(*self._best)
+                self._best = None
             state = self.slots.all()
-            self.folder.save_last(self.model.state.all(), self.position.as_dict(), state)
+            self.folder.save_last(self.model.parameters, self.position.as_dict(), state)
         self._saved = time.monotonic()
+        self._saving = self._saved - start
 
     def resume(self) -> None:
-        """Go on where the folder's last checkpoint is. ValueError: tensors that do not fit."""
+        """Go on where the folder's last checkpoint is, or begin where there is none. ValueError:
+        tensors, a position or rows that do not fit.
+        """
         folder = self.folder
         last = None if folder is None else folder.load_last()
         if folder is None or last is None:
             return
-        where = f"{folder.path}: last.safetensors"
+        where = str(folder.path / LAST)
         self.model.take(last.weights, where)
-        state = self.model.state
         wanted = {
-            f"{slot}/{name}": (p.shape, self.model.dtype)
+            f"{slot}/{name}": (p.shape, np.dtype(self.model.dtype))
             for slot in self.slots.arrays
-            for name, p in state.parameters.items()
+            for name, p in self.model.state.parameters.items()
             if p.trained
         }
         check_tensors(last.state, wanted, where)
         self.slots.update(last.state)
-        self.position = Position.from_dict(last.position)
+        try:
+            self.position = Position.from_dict(last.position, len(self.loader))
+        except ValueError as error:
+            raise ValueError(f"{where}: {error}") from None
         self.history = list(folder.history)
-        if not 0 <= self.position.best_epoch < max(1, len(self.history)):
-            self.position.best, self.position.best_epoch = None, -1
+        if len(self.history) != self.position.epoch:
+            raise ValueError(
+                f"{folder.path / METRICS}: has {len(self.history)} epochs: must be "
+                f"{self.position.epoch}, as {LAST}"
+            )
 
     def restore_best(self) -> None:
-        """The weights that did best in validation."""
+        """The weights that did best in validation; the last ones without a validation."""
         if self.folder is not None:
             best = self.folder.load_best()
             if best is not None:
-                self.model.take(best.weights, f"{self.folder.path}: best.safetensors")
-        elif self._best is not None and self.held is not None:
-            self.model.set_parameters(self._best)
-
-
-@contextmanager
-def _interrupts() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C is remembered, and asked for after a batch; the second one interrupts at once."""
-    pressed = False
-
-    def note(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        if pressed:
-            raise KeyboardInterrupt
-        pressed = True
-
-    ours = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGINT, note) if ours else None
-    try:
-        yield lambda: pressed
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, before)
+                self.model.take(best.weights, str(self.folder.path / BEST))
+        elif self._best is not None:
+            self.model.set_parameters(self._best[0])

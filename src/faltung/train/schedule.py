@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
 
-from faltung.geometry.check import show
+from faltung.geometry.check import show, whole
 
 # Where one-cycle begins and ends, in parts of its highest rate (Smith and Topin, 2017).
 _FIRST, _LAST = 1 / 25, 1 / 250_000
 
 
 def _constant(part: float) -> float:
+    """Always 1."""
     return 1.0
 
 
@@ -48,6 +49,7 @@ class Schedule:
     warmup: float = 0.0
 
     def __post_init__(self) -> None:
+        whole("steps", self.steps, 1)
         if self.name not in SCHEDULES:
             raise ValueError(f"schedule={show(self.name)}: must be one of {', '.join(SCHEDULES)}")
         if not 0 < self.lr < float("inf"):

@@ -1,6 +1,7 @@
 """What a training run is told: all of it data, so that a run can be repeated from a file."""
 
 from dataclasses import asdict, dataclass, field, fields
+from numbers import Real
 from typing import Any
 
 from faltung.data.augment import Augment
@@ -9,25 +10,33 @@ from faltung.graph.differentiate import LOSSES
 from faltung.program.optimiser import OPTIMISERS, SGD, AdamW, Optimiser
 from faltung.train.schedule import SCHEDULES
 
-# The rate of an optimiser that nobody gave one.
+# The rate of an optimiser that nobody gave one, and the momentum of `sgd`.
 RATES = {"sgd": 0.05, "adamw": 0.003}
+MOMENTUM = 0.9
+# What takes one of a few names: name -> names.
+CHOICES = {
+    "optimizer": tuple(OPTIMISERS),
+    "schedule": tuple(SCHEDULES),
+    "loss": tuple(LOSSES),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How to train. Rates and decays are those of the optimiser; ``lr`` None is its usual one.
 
-    loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the largest norm of all
-    gradients together. schedule: "constant", "cosine" or "one_cycle", after ``warmup``, a part of
-    the run. patience: epochs without a better validation after which the run ends. ValueError,
-    TypeError: a number or a name that is none.
+    epochs, batch, seed: whole numbers. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps
+    ``nesterov``. loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the
+    largest norm of all gradients together. schedule: "constant", "cosine" or "one_cycle", after
+    ``warmup``, a part of the run. patience: epochs without a better validation after which the run
+    ends. ValueError, TypeError: a number or a name that is none, one that would have no effect.
     """
 
     epochs: int = 20
     batch: int = 32
     optimizer: str = "adamw"
     lr: float | None = None
-    momentum: float = 0.9
+    momentum: float | None = None
     nesterov: bool = False
     decay: float = 1e-4
     clip: float | None = None
@@ -40,23 +49,34 @@ class Settings:
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0)):
-            whole(name, getattr(self, name), least)
-        if self.patience is not None:
-            whole("patience", self.patience, 1)
-        for name, table in (
-            ("optimizer", OPTIMISERS),
-            ("schedule", SCHEDULES),
-            ("loss", dict.fromkeys(LOSSES)),
-        ):
-            if getattr(self, name) not in table:
-                value = show(getattr(self, name))
-                raise ValueError(f"{name}={value}: must be one of {', '.join(table)}")
-        if self.lr is not None and not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr={show(self.lr)}: must be above 0")
-        if not 0 <= self.smoothing < 1:
-            raise ValueError(f"smoothing={show(self.smoothing)}: must be at least 0 and below 1")
-        self.rule()
+        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("patience", 1)):
+            value = getattr(self, name)
+            if value is not None or name not in _OPTIONAL:
+                object.__setattr__(self, name, whole(name, value, least))
+        for name, names in CHOICES.items():
+            value = getattr(self, name)
+            if not isinstance(value, str) or value not in names:
+                raise ValueError(f"{name}={show(value)}: must be one of {', '.join(names)}")
+        for name in _BOUNDS:
+            _number(self, name)
+        if not isinstance(self.nesterov, bool):
+            raise TypeError(f"nesterov={show(self.nesterov)}: must be True or False")
+        if not isinstance(self.augment, Augment):
+            raise TypeError(f"augment={show(self.augment)}: must be an Augment")
+        self._check_effects()
+
+    def _check_effects(self) -> None:
+        """ValueError: what is asked for would do nothing."""
+        if self.optimizer != "sgd":
+            for name in ("momentum", "nesterov"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name}={getattr(self, name)}: is of sgd, not of {self.optimizer}"
+                    )
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov=True: needs a momentum above 0")
+        if self.smoothing and self.loss != "cross_entropy":
+            raise ValueError(f"smoothing={self.smoothing}: is of labels, not of loss={self.loss!r}")
 
     @property
     def rate(self) -> float:
@@ -66,7 +86,8 @@ class Settings:
     def rule(self) -> Optimiser:
         """The optimiser."""
         if self.optimizer == "sgd":
-            return SGD(self.momentum, self.nesterov, decay=self.decay, clip=self.clip)
+            momentum = MOMENTUM if self.momentum is None else self.momentum
+            return SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)
         return AdamW(decay=self.decay, clip=self.clip)
 
     def as_dict(self) -> dict[str, Any]:
@@ -78,12 +99,41 @@ class Settings:
     @staticmethod
     def from_dict(found: dict[str, Any]) -> "Settings":
         """ValueError, TypeError: an entry that is unknown or wrong."""
-        known = {f.name for f in fields(Settings)}
-        for name in found:
-            if name not in known:
-                raise ValueError(f"settings: {show(name)}: is not known")
         given = dict(found)
         augment = given.pop("augment", {})
-        if not isinstance(augment, dict) or not set(augment) <= {f.name for f in fields(Augment)}:
-            raise ValueError(f"augment={show(augment)}: must be a table of {Augment.__name__}")
+        if not isinstance(augment, dict):
+            raise TypeError(f"augment={show(augment)}: must be a table")
+        for where, table, known in (("", given, Settings), ("augment.", augment, Augment)):
+            names = {f.name for f in fields(known)}
+            for name in table:
+                if name not in names:
+                    raise ValueError(f"{where}{name}: is no setting")
         return Settings(**given, augment=Augment(**augment))
+
+
+# Numbers among the settings: the least, whether that one is allowed, and what they stay below.
+_BOUNDS = {
+    "lr": (0.0, False, float("inf")),
+    "momentum": (0.0, True, 1.0),
+    "decay": (0.0, True, float("inf")),
+    "clip": (0.0, False, float("inf")),
+    "warmup": (0.0, True, 1.0),
+    "smoothing": (0.0, True, 1.0),
+}
+_OPTIONAL = ("lr", "momentum", "clip", "patience")
+
+
+def _number(settings: Settings, name: str) -> None:
+    """Make a setting a float: TypeError, ValueError."""
+    value = getattr(settings, name)
+    if value is None and name in _OPTIONAL:
+        return
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name}={show(value)}: must be a number")
+    least, allowed, limit = _BOUNDS[name]
+    made = float(value)
+    if not (least < made < limit or (allowed and made == least)):
+        words = f"{'at least' if allowed else 'above'} {least:g} and "
+        words += "finite" if limit == float("inf") else f"below {limit:g}"
+        raise ValueError(f"{name}={show(value)}: must be {words}")
+    object.__setattr__(settings, name, made)
