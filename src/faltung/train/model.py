@@ -13,16 +13,17 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import ArraySource, Source, split
-from faltung.data.standard import Standard
+from faltung.data.source import Source, split
+from faltung.data.standard import Standard, standardise
 from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import whole
 from faltung.graph.initial import parameters
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
@@ -31,7 +32,9 @@ from faltung.nn import Layer, build
 from faltung.nn.text import parse
 from faltung.program.inference import Inference
 from faltung.program.state import State
-from faltung.train.history import Row
+from faltung.train.about import checked
+from faltung.train.fitted import History
+from faltung.train.samples import as_source, is_source
 from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]
@@ -40,6 +43,8 @@ Array = npt.NDArray[Any]
 FORMAT = 1
 # Samples that are predicted at once, and bytes of activations that this may take.
 AT_ONCE, ROOM = 256, 512 << 20
+# Compiled programs that are kept, each for a batch of another size.
+PROGRAMS = 6
 
 
 class Model:
@@ -48,6 +53,9 @@ class Model:
     input_shape: (C, *space), or (length,) with ``tokens``. dtype: "float32" or "float64". seed: of
     the first parameters. classes: names of the outputs. standard: subtracted and divided by before
     the network sees a sample. ValueError, TypeError: a layer that does not fit what it gets.
+    MemoryError: more parameters than this computer can hold.
+
+    Several threads may call a model; they take turns.
     """
 
     def __init__(
@@ -64,18 +72,30 @@ class Model:
         self.net = net
         self.tokens = tokens
         self.graph: Graph = build(net, input_shape, dtype=dtype, tokens=tokens)
-        if classes is not None and len(classes) != self.graph.output.channels:
-            raise ValueError(
-                f"classes: there are {len(classes)}, the network has "
-                f"{self.graph.output.channels} outputs"
-            )
         self.classes = None if classes is None else tuple(map(str, classes))
         self.standard = standard
-        self.classifies = classes is not None
+        self._check()
+        # What it was trained on: "cross_entropy", "mse", or None as long as nobody said.
+        self.loss: str | None = None if classes is None else "cross_entropy"
         self.state = State(self.graph.parameters, dtype)
         self.state.update(parameters(self.graph, whole("seed", seed, 0)))
         self._programs: dict[tuple[int, bool], Inference] = {}
         self._fresh: set[tuple[int, bool]] = set()
+        self._lock = threading.RLock()
+
+    def _check(self) -> None:
+        """ValueError: classes or a standard for another network."""
+        channels, outputs = self.input_shape[0], self.graph.output.channels
+        if self.classes is not None and len(self.classes) != outputs:
+            raise ValueError(
+                f"classes: there are {len(self.classes)}, the network has {outputs} outputs"
+            )
+        if self.standard is not None and self.tokens:
+            raise ValueError("standard: words have no mean")
+        if self.standard is not None and len(self.standard.mean) != channels:
+            raise ValueError(
+                f"standard: has {len(self.standard.mean)} channels, samples have {channels}"
+            )
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -94,8 +114,9 @@ class Model:
         """Write the parameters named. ValueError, before anything is written: one that is not there
         or has another shape.
         """
-        self.state.update(values)
-        self.changed()
+        with self._lock:
+            self.state.update(values)
+            self.changed()
 
     def changed(self) -> None:
         """The parameters have changed: programs take them over before they run again."""
@@ -103,36 +124,53 @@ class Model:
 
     def __repr__(self) -> str:
         count = sum(p.size for p in self.graph.parameters if p.trained)
-        return f"<Model {self.input_shape} -> {self.graph.output.shape}, {count:,} parameters>"
+        parts = [f"{self.input_shape} -> {self.graph.output.shape}", f"{count:,} parameters"]
+        if self.dtype != "float32":
+            parts.append(self.dtype)
+        if self.classes is not None:
+            names = ", ".join(self.classes[:4]) + (", ..." if len(self.classes) > 4 else "")
+            parts.append(f"classes {names}")
+        return f"<Model {', '.join(parts)}>"
 
     # Prediction ----------------------------------------------------------------------------------
 
     def program(self, batch: int = 1, *, softmax: bool = False) -> Inference:
-        """The network compiled for this batch, with the parameters as they are now."""
-        key = whole("batch", batch, 1), softmax
-        if key not in self._programs:
-            self._programs[key] = Inference(self.graph, self.state, batch, softmax=softmax)
-        elif key not in self._fresh:
-            self._programs[key].refresh()
-        self._fresh.add(key)
-        return self._programs[key]
+        """The network compiled for this batch, with the parameters as they are now. It takes
+        samples as `prepared` gives them, and is used by one thread at a time.
+        """
+        with self._lock:
+            key = whole("batch", batch, 1), softmax
+            found = self._programs.pop(key, None)
+            if found is None:
+                found = Inference(self.graph, self.state, batch, softmax=softmax)
+            elif key not in self._fresh:
+                found.refresh()
+            self._fresh.add(key)
+            self._programs[key] = found  # the last used one last
+            if len(self._programs) > PROGRAMS:
+                oldest = next(iter(self._programs))
+                del self._programs[oldest]
+                self._fresh.discard(oldest)
+            return found
 
-    def predict(self, x: npt.ArrayLike, *, softmax: bool | None = None) -> Array:
+    def predict(self, x: npt.ArrayLike | Source, *, softmax: bool | None = None) -> Array:
         """What the network says of samples (n, *input_shape), or of one without n: probabilities
         (n, classes, *space), or for a network of numbers the numbers.
 
         softmax: by default where the model has classes, or was trained on labels. The bits of a
         sample's result do not depend on the samples beside it.
         """
+        wanted = self.loss == "cross_entropy" if softmax is None else softmax
+        if is_source(x):
+            return self._outputs(x.read, len(x), wanted)  # type: ignore[union-attr, arg-type]
         given = np.asarray(x)
         single = given.shape == self.input_shape
         if not single and given.shape[1:] != self.input_shape:
             raise ValueError(
                 f"x.shape={given.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
             )
-        made = self.prepared(given[np.newaxis] if single else given)
-        wanted = self.classifies if softmax is None else softmax
-        result = self._outputs(made, wanted)
+        many = given[np.newaxis] if single else given
+        result = self._outputs(lambda i: many[i[0] : i[-1] + 1], len(many), wanted)
         return result[0] if single else result
 
     def prepared(self, x: Array) -> Array:
@@ -140,7 +178,7 @@ class Model:
         if self.tokens:
             return self.checked_tokens(x)
         if x.dtype.kind not in "fiub":
-            raise TypeError(f"x.dtype={x.dtype}: must be numbers")
+            raise TypeError(f"x.dtype={x.dtype}: must be real numbers")
         if self.standard is not None:
             x = self.standard(np.asarray(x, np.float32))
         return np.asarray(x, self.dtype)
@@ -152,32 +190,36 @@ class Model:
         ]
         return check_tokens(x, min(tables))
 
-    def _outputs(self, x: Array, softmax: bool) -> Array:
-        """The outputs of prepared samples, some at once; the last ones beside zeros."""
+    def _outputs(self, read: Callable[[Array], Array], count: int, softmax: bool) -> Array:
+        """The outputs of samples that are read by their numbers, some at once; the last ones stand
+        beside zeros.
+        """
         size = max(1, max(v.size for n in self.graph.nodes for v in n.outputs)) * 4
         most = int(min(AT_ONCE, max(1, ROOM // (8 * size))))
-        if not len(x):
-            return np.empty((0, *self.graph.output.shape), self.dtype)
-        batch = min(most, 1 << (len(x) - 1).bit_length())
-        program = self.program(batch, softmax=softmax)
-        parts = []
-        for start in range(0, len(x), batch):
-            part = x[start : start + batch]
-            count = len(part)
-            if count < batch:
-                part = np.concatenate(
-                    [part, np.zeros((batch - count, *part.shape[1:]), part.dtype)]
-                )
-            parts.append(program(part)[:count])
-        return np.concatenate(parts)
+        made = np.empty((count, *self.graph.output.shape), self.dtype)
+        batch = min(most, 1 << max(0, count - 1).bit_length())
+        with self._lock:
+            for start in range(0, count, batch):
+                part = self.prepared(read(np.arange(start, min(start + batch, count))))
+                rest = batch - len(part)
+                if rest:
+                    part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
+                made[start : start + batch] = self.program(batch, softmax=softmax)(part)[
+                    : batch - rest
+                ]
+        return made
 
     def evaluate(
         self, x: npt.ArrayLike | Source, y: npt.ArrayLike | None = None
     ) -> dict[str, float]:
-        """Loss and, for labels, accuracy over samples and their targets; ``x`` may be a source."""
-        from faltung.train.loop import judge
+        """The "loss" and, for labels, the "accuracy" over samples and their targets; ``x`` may be a
+        source. A model that was not trained yet is judged by labels if the targets are such.
+        """
+        from faltung.train.judge import judge
 
-        return judge(self, as_source(x, y, self)).metrics()
+        targets = x.targets if is_source(x) else np.asarray(y)  # type: ignore[union-attr]
+        loss = self.loss or ("mse" if targets.dtype.kind == "f" else "cross_entropy")
+        return judge(self, as_source(x, y, self, loss), loss).metrics()
 
     # Training ------------------------------------------------------------------------------------
 
@@ -189,30 +231,41 @@ class Model:
         validation: float | tuple[npt.ArrayLike, npt.ArrayLike] | Source | None = None,
         show: bool = True,
         **settings: Any,
-    ) -> list[Row]:
+    ) -> History:
         """Train; a row for each epoch.
 
-        x: (n, *input_shape). y: labels (n,) or (n, *space), or numbers with ``loss="mse"``.
-        validation: a part of the samples to hold out (0.2), or others. settings: fields of
-        `Settings`: epochs, batch, optimizer, lr, seed, augment, ... Ctrl-C ends after the batch.
-        With a validation the best weights are kept, those of the last epoch without.
+        x: (n, *input_shape), or a source. y: labels (n,) or (n, *space), or with ``loss="mse"``
+        numbers (n, *output shape). validation: a part of the samples to hold out (0.2), or others.
+        settings: fields of `Settings`: epochs, batch, optimizer, lr, seed, augment, ...
+
+        A model without a ``standard`` gets that of the samples it is trained on first. With a
+        validation the best weights are kept, those of the last epoch without. Ctrl-C ends after the
+        batch; fitted again, a model goes on from its weights.
         """
         from faltung.train.loop import Loop
 
         wanted = Settings(**settings)
-        train = as_source(x, y, self)
+        train = as_source(x, y, self, wanted.loss)
         held: Source | None = None
-        if isinstance(validation, float):
-            train, held = split(train, validation, wanted.seed)
-        elif isinstance(validation, tuple):
-            held = as_source(*validation, self)
-        else:
-            held = validation
-        self.classifies = wanted.loss == "cross_entropy"
-        loop = Loop(self, wanted, train, held, show=show)
-        history = loop.run()
-        loop.restore_best()
-        return history
+        if isinstance(validation, tuple) and len(validation) == 2:
+            held = as_source(*validation, self, wanted.loss)
+        elif is_source(validation):
+            held = validation  # type: ignore[assignment]
+        elif validation is not None:
+            train, held = split(train, validation, wanted.seed)  # type: ignore[arg-type]
+        with self._lock:
+            before = self.standard
+            if before is None and not self.tokens:
+                self.standard = standardise(train)
+            try:
+                loop = Loop(self, wanted, train, held, show=show)
+            except BaseException:
+                self.standard = before
+                raise
+            self.loss = wanted.loss
+            history = loop.run()
+            loop.restore_best()
+        return History(history)
 
     # Keeping -------------------------------------------------------------------------------------
 
@@ -232,7 +285,7 @@ class Model:
             "input_shape": list(self.input_shape),
             "dtype": self.dtype,
             "tokens": self.tokens,
-            "classifies": self.classifies,
+            "loss": self.loss,
             "classes": None if self.classes is None else list(self.classes),
             "standard": None if self.standard is None else self.standard.as_dict(),
         }
@@ -246,29 +299,31 @@ class Model:
         if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
             raise ValueError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
         try:
-            about = json.loads(metadata["about"])
-            made = cls.from_about(about)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from None
+            about = json.loads(metadata.get("about", ""))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: not a model, {error}") from None
+        made = cls.from_about(about, str(path))
         made.take(tensors, str(path))
         return made
 
     @classmethod
-    def from_about(cls, about: Any, seed: int = 0) -> Self:
-        """A model with first parameters from what `about` gave. ValueError, TypeError: not that."""
-        if not isinstance(about, dict):
-            raise TypeError(f"about={show(about)}: must be a table")
-        standard = about.get("standard")
-        made = cls(
-            parse(about["net"]),
-            about["input_shape"],
-            dtype=about.get("dtype", "float32"),
-            tokens=bool(about.get("tokens", False)),
-            classes=about.get("classes"),
-            standard=None if standard is None else Standard.from_dict(standard),
-            seed=seed,
-        )
-        made.classifies = bool(about.get("classifies", made.classifies))
+    def from_about(cls, about: Any, where: str = "about", seed: int = 0) -> Self:
+        """A model with first parameters from what `about` gave, perhaps by way of a file.
+        ValueError, naming ``where``: not that.
+        """
+        try:
+            given = checked(about)
+            standard = given.pop("standard")
+            loss, net = given.pop("loss"), parse(given.pop("net"))
+            made = cls(
+                net,
+                **given,
+                standard=None if standard is None else Standard.from_dict(standard),
+                seed=seed,
+            )
+        except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
+            raise ValueError(f"{where}: not a model, {error}") from error
+        made.loss = loss
         return made
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:
@@ -277,18 +332,12 @@ class Model:
         check_tensors(tensors, wanted, where)
         self.set_parameters(tensors)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy: what it is and its numbers, nothing that was compiled."""
+        return _restored, (type(self), self.about(), self.parameters)
 
-def as_source(
-    x: npt.ArrayLike | Source, y: npt.ArrayLike | None, model: Model | None = None
-) -> Source:
-    """Arrays as a source of samples; a source as it is."""
-    if hasattr(x, "read") and hasattr(x, "targets"):
-        if y is not None:
-            raise TypeError("y: must be left out where x is a source, which has its targets")
-        return x  # type: ignore[return-value]
-    if y is None:
-        raise TypeError("y: must be given with x")
-    kinds = {1: "table", 2: "series", 3: "picture", 4: "volume"}
-    array = np.asarray(x)
-    kind = "text" if model is not None and model.tokens else kinds.get(array.ndim - 1)
-    return ArraySource(array, y, kind=kind, classes=None if model is None else model.classes)
+
+def _restored(cls: type[Model], about: dict[str, Any], tensors: dict[str, Array]) -> Model:
+    made = cls.from_about(about)
+    made.take(tensors, "pickle")
+    return made
