@@ -1,7 +1,8 @@
-"""`faltung evaluate RUN DATA`: how good a trained network is on other data."""
+"""`faltung evaluate RUN [DATA]`: how good a trained network is on what it has not seen."""
 
 import argparse
 import json
+import sys
 
 from faltung.cli.errors import MISTAKES, refuse
 
@@ -9,28 +10,38 @@ from faltung.cli.errors import MISTAKES, refuse
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `evaluate`."""
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
-    parser.add_argument("data", metavar="DATA", help="as for `faltung train`, with targets")
-    parser.add_argument("--strict", action="store_true", help="a file that cannot be read is wrong")
+    parser.add_argument(
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="as for `faltung train`, with targets; by default what the run held out",
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="a file that cannot be read is an error"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print loss and accuracy; 2, and one line on stderr, where something is wrong."""
     try:
-        from faltung.train.loop import judge
-        from faltung.train.session import like, load_model, open_like
+        from faltung.train.judge import judge
+        from faltung.train.rundata import held_out, like, open_like
+        from faltung.train.trained import load_model
 
         model, folder = load_model(arguments.run_folder)
-        wanted = like(model, folder)
-        source = open_like(arguments.data, wanted, model.classes, strict=arguments.strict)
-        judged = judge(model, source, folder.config["train"]["loss"])
-        metrics = judged.metrics()
+        if arguments.data is None:
+            source = held_out(folder)
+        else:
+            wanted = like(model, folder)
+            source = open_like(arguments.data, wanted, model.classes, strict=arguments.strict)
+        metrics = judge(model, source, model.loss or "cross_entropy").metrics()
     except MISTAKES as error:
         return refuse("evaluate", error)
-    for line in source.skipped:
-        print(f"skipped {line}")
-    found = {"samples": len(source), **metrics}
+    for each in source.skipped:
+        print(f"skipped {each}", file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
+        found = {"samples": len(source), "skipped": len(source.skipped), **metrics}
         print(json.dumps(found, indent=2))
         return 0
     print(f"samples   {len(source):,}")

@@ -3,13 +3,18 @@
 import argparse
 from pathlib import Path
 
-from faltung.cli.errors import MISTAKES, refuse
+from faltung.cli.errors import MISTAKES, line, refuse
 
 SUFFIXES = (".onnx", ".safetensors")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `export`."""
+    parser.epilog = """\
+ONNX: "input" takes samples as `faltung predict` reads them (pictures from 0 to
+1), for standardisation is a part of the network; "output" is what the last
+layer says, before a softmax.
+"""
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "file", metavar="FILE", help="model.onnx, or model.safetensors for faltung.Model.load"
@@ -20,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; 2, and one line on stderr, where something is wrong."""
     try:
-        from faltung.train.session import export, load_model
+        from faltung.train.trained import export, load_model
 
         path = Path(arguments.file)
         if path.suffix.lower() not in SUFFIXES:
@@ -29,7 +34,8 @@ def run(arguments: argparse.Namespace) -> int:
             raise FileExistsError(f"{path}: is there already; --force writes over it")
         model, _ = load_model(arguments.run_folder)
         export(model, path)
+        size = path.stat().st_size
     except MISTAKES as error:
         return refuse("export", error)
-    print(f"{path}: {path.stat().st_size:,} bytes")
+    print(f"{line(path)}: {size:,} bytes")
     return 0

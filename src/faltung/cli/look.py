@@ -3,16 +3,17 @@
 import argparse
 from pathlib import Path
 
-from faltung.cli.errors import MISTAKES, refuse
+from faltung.cli.errors import MISTAKES, line, refuse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `look`."""
     parser.epilog = """\
-writes into the folder (by default look-FILE beside the run's other files):
+writes into the folder (by default look-FILE in that of the run):
   filters.png         the weight of the first convolution
   maps-NN-LAYER.png   the feature maps of each layer
-  grad-cam.png        where in the input the class was seen (Selvaraju et al., 2017)
+  grad-cam.png        where in the input the class was seen (Selvaraju et al.,
+                      2017)
 """
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument("file", metavar="FILE", help="a picture, series or volume")
@@ -28,15 +29,18 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from faltung.train.look import look
 
-        out = Path(
-            arguments.out or Path(arguments.run_folder) / f"look-{Path(arguments.file).stem}"
-        )
+        usual = Path(arguments.run_folder) / f"look-{Path(arguments.file).stem}"
         found = look(
-            arguments.run_folder, arguments.file, out, arguments.label, layer=arguments.layer
+            arguments.run_folder,
+            arguments.file,
+            usual if arguments.out is None else Path(arguments.out),
+            arguments.label,
+            layer=arguments.layer,
         )
     except MISTAKES as error:
         return refuse("look", error)
-    print(f"{arguments.file}: {found.label} {found.probability:.1%}")
+    value = f"{found.label} {found.value:.1%}" if found.is_class else f"{found.value:.6g}"
+    print(f"{line(arguments.file)}: {value}")
     for path in found.files:
-        print(path)
+        print(line(path))
     return 0

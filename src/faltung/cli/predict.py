@@ -3,56 +3,114 @@
 import argparse
 import csv
 import sys
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from itertools import product
+from typing import TYPE_CHECKING, Any
 
 from faltung.cli.errors import MISTAKES, refuse
 
-# Classes that are named for each file.
-BEST = 3
+if TYPE_CHECKING:
+    from faltung.data.files import Like
+    from faltung.train.model import Model
+
+# Classes, or numbers, that are shown of each sample.
+BEST, NUMBERS = 3, 8
+# Files that are held in memory together.
+TOGETHER = 256
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `predict`."""
+    parser.epilog = """\
+A line for each sample: the likeliest classes and their probabilities, or the
+numbers; where each position has a class, the share of positions of each. A file
+that cannot be read is named, the others are read, and the status is 2.
+
+--csv gives all: name, class and probabilities, or the numbers, or the class of
+each position.
+"""
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
-    parser.add_argument(
-        "--csv", action="store_true", help="a line a sample: name, class, and all probabilities"
-    )
+    parser.add_argument("--csv", action="store_true", help="a table, with a line a sample")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a line a sample; 2, and one line on stderr, where something is wrong."""
+    """Print a line a sample; 2, and a line on stderr for each file, where something is wrong."""
     try:
-        from faltung.data.files import read_files
-        from faltung.train.session import like, load_model
+        from faltung.train.rundata import like
+        from faltung.train.trained import load_model
 
         model, folder = load_model(arguments.run_folder)
-        x, names = read_files(arguments.files, like(model, folder))
-        outputs = model.predict(x)
+        wanted = like(model, folder)
     except MISTAKES as error:
         return refuse("predict", error)
-    if arguments.csv:
-        _table(model, outputs, names)
-        return 0
-    width = max(map(len, names))
-    for name, output in zip(names, outputs, strict=True):
-        print(f"{name.ljust(width)}  {_words(model, output)}")
-    return 0
+    failed: list[str] = []
+    table = _table(model) if arguments.csv else None
+    for x, names in _samples(arguments.files, wanted, failed):
+        outputs = model.predict(x)
+        if table is not None:
+            table(names, outputs)
+            continue
+        width = max(map(len, names))
+        for name, output in zip(names, outputs, strict=True):
+            print(f"{name.ljust(width)}  {_words(model, output)}")
+    return 2 if failed else 0
 
 
-def _table(model: Any, outputs: Any, names: Any) -> None:
+def _samples(
+    files: Sequence[str], wanted: "Like", failed: list[str]
+) -> Iterator[tuple[Any, list[str]]]:
+    """Samples and their names, some files at a time; those that cannot be read go to ``failed``."""
+    import numpy as np
+
+    from faltung.data.files import read_files
+
+    parts: list[Any] = []
+    names: list[str] = []
+    for file in files:
+        try:
+            x, found = read_files([file], wanted)
+        except MISTAKES as error:
+            refuse("predict", error)
+            failed.append(file)
+            continue
+        parts.append(x)
+        names += found
+        if len(names) >= TOGETHER:
+            yield np.concatenate(parts), names
+            parts, names = [], []
+    if names:
+        yield np.concatenate(parts), names
+
+
+# CSV ----------------------------------------------------------------------------------------------
+
+
+def _table(model: "Model") -> Callable[[list[str], Any], None]:
+    """Print the head of a table; what prints lines of it."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    flat = outputs.reshape(len(outputs), -1)
-    if model.classes is not None and outputs.ndim == 2:
-        writer.writerow(["name", "class", *model.classes])
-        for name, row in zip(names, flat, strict=True):
-            writer.writerow([name, model.classes[int(row.argmax())], *map(_number, row)])
-        return
-    writer.writerow(["name", *(f"output{i}" for i in range(flat.shape[1]))])
-    for name, row in zip(names, flat, strict=True):
-        writer.writerow([name, *map(_number, row)])
+    classes, output = _classes(model), model.graph.output
+    places = [" ".join(map(str, place)) for place in product(*map(range, output.space))]
+    if classes is None:
+        writer.writerow(["name", *(f"output{i}" for i in range(output.size))])
+    elif output.space:
+        writer.writerow(["name", *places])
+    else:
+        writer.writerow(["name", "class", *classes])
+
+    def write(names: list[str], outputs: Any) -> None:
+        for name, each in zip(names, outputs, strict=True):
+            best = each.argmax(0)
+            if classes is None:
+                writer.writerow([name, *map(_number, each.ravel())])
+            elif output.space:
+                writer.writerow([name, *(classes[i] for i in best.ravel())])
+            else:
+                writer.writerow([name, classes[best], *map(_number, each)])
+
+    return write
 
 
 def _number(value: Any) -> str:
@@ -60,11 +118,27 @@ def _number(value: Any) -> str:
     return str(value)
 
 
-def _words(model: Any, output: Any) -> str:
+# For people ---------------------------------------------------------------------------------------
+
+
+def _words(model: "Model", output: Any) -> str:
     """The likeliest classes and how likely they are, or the numbers."""
-    if model.classes is None or output.ndim > 1:
+    import numpy as np
+
+    classes = _classes(model)
+    if classes is None:
         flat = output.ravel()
-        shown = "  ".join(f"{value:.6g}" for value in flat[:8])
-        return shown + ("  ..." if flat.size > 8 else "")
+        shown = "  ".join(f"{value:.6g}" for value in flat[:NUMBERS])
+        return shown + ("  ..." if flat.size > NUMBERS else "")
+    if output.ndim > 1:  # how often each is the likeliest
+        best = output.argmax(0)
+        output = np.bincount(best.ravel(), minlength=len(output)) / best.size
     order = (-output).argsort(kind="stable")[:BEST]
-    return "  ".join(f"{model.classes[i]} {output[i]:.1%}" for i in order)
+    return "  ".join(f"{classes[i]} {output[i]:.1%}" for i in order)
+
+
+def _classes(model: "Model") -> Sequence[str] | None:
+    """The names of the classes; None where outputs are numbers."""
+    if model.loss != "cross_entropy":
+        return None
+    return model.classes or tuple(map(str, range(model.graph.output.channels)))

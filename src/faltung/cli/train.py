@@ -2,9 +2,11 @@
 
 import argparse
 import sys
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from faltung.cli.errors import MISTAKES, refuse
+from faltung.cli.errors import MISTAKES, line, refuse
+from faltung.train.presets import PRESETS, words
 
 if TYPE_CHECKING:
     from faltung.train.session import Session
@@ -13,14 +15,21 @@ HELP = """\
 DATA is one of
   digits              1,797 real handwritten digits, which come with faltung
   a folder            of pictures, or of NIfTI volumes, a class a folder
-  a .npz file         with x and y
+  a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
   a .csv, .tsv file   a series a line, its label first
 
+Known data have settings of their own, over which options win:
+{presets}
+
+--resume goes on with a run exactly as it began: the same bits as without the
+stop. So nothing may be changed then but --threads.
+
 examples:
   faltung train digits
-  faltung train digits --net inception --epochs 40 --set width=0.5
+  faltung train digits --net inception --epochs 30 --set dropout=0.2
   faltung train pictures/ --size 64 --net resnet18 --batch 64 --flip --crop 4
+  faltung train fields.npz --loss mse --net resnet18 --patience 5
   faltung train --resume runs/digits-lenet5-001
 """
 # Arguments that are fields of `Settings`, and of `Augment`: name -> type, help.
@@ -30,6 +39,7 @@ SETTINGS: dict[str, tuple[type, str]] = {
     "optimizer": (str, "adamw (the default) or sgd"),
     "lr": (float, "the highest learning rate (adamw 0.003, sgd 0.05)"),
     "momentum": (float, "of sgd (0.9)"),
+    "nesterov": (bool, "of sgd"),
     "decay": (float, "weight decay (0.0001)"),
     "clip": (float, "the largest norm of all gradients together"),
     "schedule": (str, "one_cycle (the default), cosine or constant"),
@@ -44,110 +54,137 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "flip": (bool, "pictures are mirrored, left and right"),
     "crop": (int, "pixels of zeros around, then a window of the old size"),
     "cutout": (int, "side of a square that is blanked"),
-    "jitter": (float, "noise on series, in standard deviations"),
+    "jitter": (float, "noise, in standard deviations of the channel"),
     "series_shift": (int, "steps by which series are shifted"),
+    "fill": (str, "what a shift brings in: zero (the default) or edge"),
 }
+HELD_OUT = 0.2
+SKIPPED = 20  # lines of what was skipped
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `train`."""
-    parser.epilog = HELP
+    rows = [f"  {data}, {net}:\n    {words(data, net)}" for data, net in PRESETS]
+    parser.epilog = HELP.format(presets="\n".join(rows))
     parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on, see below")
     parser.add_argument("--net", metavar="NAME", help="the network; `faltung nets` lists them")
     parser.add_argument(
         "--set",
         action="append",
-        default=[],
         metavar="OPTION=VALUE",
         help="an option of the network, e.g. width=0.5; may be given several times",
     )
     parser.add_argument("--out", metavar="FOLDER", help="where the run goes (runs/DATA-NET-001)")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run; nothing else is needed")
     parser.add_argument("--threads", type=int, metavar="N", help="threads (one a core)")
-    group = parser.add_argument_group("training")
-    for name, (kind, text) in SETTINGS.items():
-        group.add_argument(f"--{name}", type=kind, metavar=_metavar(kind), help=text)
-    group.add_argument("--nesterov", action="store_true", default=None, help="of sgd")
+    _add(parser.add_argument_group("training"), SETTINGS)
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--held-out", type=float, default=0.2, metavar="PART", help="held out to judge by (0.2)"
+        "--held-out", type=float, metavar="PART", help=f"held out to judge by ({HELD_OUT})"
     )
     group.add_argument("--size", metavar="64x64", help="bring pictures or volumes to this size")
     group.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colour")
-    group.add_argument("--kind", help="what the samples are: picture, series, volume, text, table")
     group.add_argument(
-        "--strict", action="store_true", help="a file that cannot be read is an error"
+        "--kind", metavar="NAME", help="what samples are: picture, series, volume, text, table"
     )
-    group = parser.add_argument_group("augmentation")
-    for name, (kind, text) in AUGMENT.items():
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        default=None,
+        help="a file that cannot be read is an error, and not skipped",
+    )
+    _add(parser.add_argument_group("augmentation"), AUGMENT)
+
+
+def _add(group: Any, options: dict[str, tuple[type, str]]) -> None:
+    for name, (kind, text) in options.items():
         option = "--" + name.replace("_", "-")
         if kind is bool:
             group.add_argument(option, action="store_true", default=None, help=text)
         else:
-            group.add_argument(option, type=kind, metavar=_metavar(kind), help=text)
+            metavar = {int: "N", float: "X", str: "NAME"}[kind]
+            group.add_argument(option, type=kind, metavar=metavar, help=text)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Train; 2, and one line on stderr, where something is wrong; 130 after Ctrl-C."""
-    from faltung.train.loop import Stopped
-
-    if (arguments.data is None) == (arguments.resume is None):
-        print("faltung train: give DATA, or --resume RUN", file=sys.stderr)
-        return 2
     try:
+        _check(arguments)
         if arguments.threads is not None:
             from faltung.runtime.threads import set_threads
 
             set_threads(arguments.threads)
         session = _session(arguments)
-        path = session.folder.path
-        for line in session.source.skipped:
-            print(f"skipped {line}")
-        if session.source.skipped:
-            print(f"{len(session.source.skipped)} skipped")
-        try:
-            session.run()
-        except (Stopped, KeyboardInterrupt):
-            print(f"\nstopped. To go on: faltung train --resume {_quoted(path)}", file=sys.stderr)
-            return 130
+    except MISTAKES as error:
+        return refuse("train", error)
+    return _trained(session)
+
+
+def _trained(session: "Session") -> int:
+    """Train a run that is ready, and say what came of it."""
+    from faltung.train.interrupts import Stopped
+
+    again = f"faltung train --resume {_quoted(session.folder.path)}"
+    try:
+        _print_skipped(session.source.skipped)
+        session.run()
         metrics = session.finish()
+    except (Stopped, KeyboardInterrupt):
+        print(f"\nstopped. To go on: {again}", file=sys.stderr)
+        return 130
+    except (OSError, MemoryError) as error:
+        status = refuse("train", error)
+        print(f"To go on from the last checkpoint: {again}", file=sys.stderr)
+        return status
     except MISTAKES as error:
         return refuse("train", error)
     print(_summary(metrics, len(session.held)))
-    print(f"report: {session.folder.report}")
+    print(f"report: {_quoted(session.folder.report)}")
     return 0
 
 
+def _check(arguments: argparse.Namespace) -> None:
+    """ValueError: neither data nor a run, or a run with what may not be changed."""
+    given = [
+        name.replace("_", "-")
+        for name, value in vars(arguments).items()
+        if value is not None and name not in ("command", "resume", "threads")
+    ]
+    if arguments.resume is None and arguments.data is None:
+        raise ValueError("give DATA, or --resume RUN")
+    if arguments.resume is not None and given:
+        raise ValueError(
+            f"--resume goes on with a run as it began: leave out {', '.join(given)} (--threads may "
+            "be given)"
+        )
+
+
 def _session(arguments: argparse.Namespace) -> "Session":
-    from faltung.data.augment import Augment
     from faltung.train import session
-    from faltung.train.settings import Settings
 
     if arguments.resume is not None:
         return session.resume(arguments.resume)
-    given = _given(arguments, [*SETTINGS, "nesterov"])
-    settings = Settings(**given, augment=Augment(**_given(arguments, AUGMENT)))
-    reading = _given(arguments, ["channels", "kind"]) | {"strict": arguments.strict}
+    reading = _given(arguments, ["channels", "kind", "strict"])
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
     return session.create(
         arguments.data,
         net=arguments.net,
-        options=dict(map(_option, arguments.set)),
-        settings=settings,
+        options=dict(map(_option, arguments.set or [])),
+        settings=_given(arguments, [*SETTINGS, *AUGMENT]),
         reading=reading,
-        held_out=arguments.held_out,
+        held_out=HELD_OUT if arguments.held_out is None else arguments.held_out,
         out=arguments.out,
     )
 
 
-def _given(arguments: argparse.Namespace, names: Any) -> dict[str, Any]:
+def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}
 
 
 def _size(text: str) -> int | list[int]:
     parts = text.split("x")
-    if not all(part.isascii() and part.isdigit() for part in parts):
+    if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
         raise ValueError(f"size={text!r}: must be a number or one for each axis, as 64x64")
     numbers = [int(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else numbers
@@ -162,12 +199,17 @@ def _option(text: str) -> tuple[str, Any]:
         raise ValueError(f"set={text!r}: must be OPTION=VALUE")
     try:
         return name, ast.literal_eval({"true": "True", "false": "False"}.get(value, value))
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
         return name, value
 
 
-def _metavar(kind: type) -> str:
-    return {int: "N", float: "X", str: "NAME"}[kind]
+def _print_skipped(lines: tuple[str, ...]) -> None:
+    for each in lines[:SKIPPED]:
+        print(f"skipped {each}")
+    if len(lines) > SKIPPED:
+        print(f"... and {len(lines) - SKIPPED} more")
+    if lines:
+        print(f"{len(lines)} skipped")
 
 
 def _summary(metrics: dict[str, float], count: int) -> str:
@@ -179,6 +221,7 @@ def _summary(metrics: dict[str, float], count: int) -> str:
 
 
 def _quoted(path: object) -> str:
+    """A path as a shell takes it, on one line that no terminal obeys."""
     import shlex
 
-    return shlex.quote(str(path))
+    return line(shlex.quote(str(path)))

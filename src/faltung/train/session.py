@@ -6,7 +6,6 @@ with its classes and its standardisation, the settings. From that alone it is re
 
 import os
 import resource
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,53 +13,50 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.files import Like
-from faltung.data.open import NAMED, open_source
+from faltung.data.augment import Augment
+from faltung.data.names import printable
+from faltung.data.open import NAMED
 from faltung.data.source import Source, split
 from faltung.data.standard import standardise
 from faltung.geometry.check import show
-from faltung.graph.ops import Convolve
 from faltung.graph.summary import summary
 from faltung.jit.target import current
-from faltung.nets.table import NETS
+from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
 from faltung.runtime.threads import get_threads
-from faltung.train.loop import Judged, Loop, judge
+from faltung.train.judge import Judged, judge
+from faltung.train.loop import Loop
 from faltung.train.model import Model
+from faltung.train.presets import PRESETS, USUAL
 from faltung.train.report import ReportData, write_report
-from faltung.train.runfolder import RunFolder
+from faltung.train.rundata import data_table, described, opened
+from faltung.train.runfolder import CONFIG, RunFolder
 from faltung.train.settings import Settings
+from faltung.train.trained import filters, table
 
-# The network for data that nobody named one for.
-USUAL = {"picture": "lenet5", "series": "tcn", "volume": "resnet3d", "text": "textcnn"}
 # Mistakes that the report shows.
 SHOWN = 24
 
 
 class Session:
-    """One run: ``run()`` trains, ``finish()`` judges the best weights and writes the report."""
+    """One run: ``run()`` trains, ``finish()`` judges the best weights and writes the report.
 
-    def __init__(self, folder: RunFolder, *, resumed: bool) -> None:
-        config = folder.config
-        self.folder = folder
-        self.source = _opened(config["data"])
-        self.train, self.held = split(
-            self.source, float(config["data"]["held_out"]), int(config["train"]["seed"])
-        )
-        self.model = Model.from_about(config["model"], seed=int(config["train"]["seed"]))
+    ``source``: all samples; ``train`` and ``held``: its parts. ``model``, ``loop``. ``folder``: the
+    run on disk. Whoever makes one has checked all that can be checked before the first step.
+    """
+
+    def __init__(self, config: Mapping[str, Any], source: Source, model: Model) -> None:
+        about = config["data"]
+        self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
-        self._start = time.perf_counter()
-        self.loop = Loop(
-            self.model,
-            self.settings,
-            self.train,
-            self.held,
-            folder=folder,
-            title=_title(config),
-        )
-        if resumed:
-            _check_same(self.source, config["data"], folder.path)
-            self.loop.resume()
+        self.train, self.held = split(source, about["held_out"], self.settings.seed)
+        self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
+
+    @property
+    def folder(self) -> RunFolder:
+        """Where the run is kept."""
+        assert self.loop.folder is not None
+        return self.loop.folder
 
     def run(self) -> None:
         """Train to the end. Stopped after Ctrl-C, with everything saved."""
@@ -69,19 +65,21 @@ class Session:
     def finish(self) -> dict[str, float]:
         """The metrics of the best weights on what was held out; writes the report."""
         self.loop.restore_best()
-        judged = judge(self.model, self.held)
+        judged = judge(self.model, self.held, self.settings.loss, keep=True)
         write_report(self.folder.report, self._report(judged))
         return judged.metrics()
 
     def _report(self, judged: Judged) -> ReportData:
-        model, config = self.model, self.folder.config
+        model, config = self.model, self.config
         confusion, mistakes = None, []
         classes = model.classes or ()
-        if judged.right is not None and judged.right.ndim == 1 and classes:
-            confusion = np.zeros((len(classes), len(classes)), np.int64)
+        if judged.right is not None and judged.outputs is not None and classes:
             said = judged.outputs.argmax(1)
-            np.add.at(confusion, (judged.targets, said), 1)
-            mistakes = _mistakes(self.held, judged, said)
+            counted = judged.targets >= 0
+            confusion = np.zeros((len(classes), len(classes)), np.int64)
+            np.add.at(confusion, (judged.targets[counted], said[counted]), 1)
+            if said.ndim == 1:
+                mistakes = _mistakes(self.held, judged.targets, judged.outputs)
         return ReportData(
             title=_title(config),
             history=self.loop.history,
@@ -91,9 +89,7 @@ class Session:
             filters=filters(model),
             layers=summary(model.graph).as_dict()["layers"],
             cost=self._cost(),
-            config={
-                name: _flat(config[name]) for name in ("data", "net", "train") if name in config
-            },
+            config={name: _flat(config[name]) for name in ("data", "net", "train")},
         )
 
     def _cost(self) -> dict[str, object]:
@@ -109,89 +105,95 @@ class Session:
         }
 
 
+# A new run ----------------------------------------------------------------------------------------
+
+
 def create(
     data: str,
     *,
-    net: str | None,
-    options: Mapping[str, Any],
-    settings: Settings,
-    reading: Mapping[str, Any],
-    held_out: float,
-    out: str | os.PathLike[str] | None,
+    net: str | None = None,
+    options: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
+    reading: Mapping[str, Any] | None = None,
+    held_out: float = 0.2,
+    out: str | os.PathLike[str] | None = None,
 ) -> Session:
-    """A new run in a new folder. ValueError, FileNotFoundError, ...: a line for people."""
-    if data not in NAMED:
-        data = os.path.abspath(data)
-    about = {"path": data, "held_out": held_out, **reading}
-    source = _opened(about)
-    name = USUAL.get(source.kind, "") if net is None else net
-    if name not in NETS:
-        raise ValueError(f"net={show(name)}: must be one of {', '.join(NETS)}")
-    if settings.loss == "cross_entropy" and source.classes is None:
-        raise ValueError(f"data={show(data)}: has numbers and no classes; train with --loss mse")
-    outputs = len(source.classes) if source.classes else int(np.prod(source.targets.shape[1:]))
-    if source.kind == "text":
+    """A new run in a new folder, made when all else is known to be right. ValueError, TypeError,
+    FileNotFoundError, ...: a line for people.
+
+    data: a name or a path. net: a name; by default what is usual for the data. options: of the
+    network. settings: fields of `Settings` and `Augment`; what is left out is as in `PRESETS`, or
+    else the default. reading: `READING`. held_out: the part to judge by.
+    """
+    about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}
+    about |= {"strict": False, **(reading or {}), "held_out": float(held_out)}
+    source = opened(about)
+    name = _net_name(source, net)
+    wanted = _settings(data, name, settings or {})
+    options = dict(options or {})
+    if source.kind == "text" and "vocabulary" in row(name).arguments():
         options = {"vocabulary": _vocabulary(source), **options}
-    layers = get_net(name, classes=outputs, input_shape=source.shape, **options)
-    train, _ = split(source, held_out, settings.seed)
+    layers = get_net(
+        name, classes=_outputs(source, wanted.loss, data), input_shape=source.shape, **options
+    )
+    train, _ = split(source, held_out, wanted.seed)
     model = Model(
         layers,
         source.shape,
         tokens=source.kind == "text",
+        seed=wanted.seed,
         classes=source.classes,
         standard=None if source.kind == "text" else standardise(train),
     )
-    stem = f"{Path(data).stem}-{name}"
+    model.loss = wanted.loss
     config = {
-        "data": {**about, "samples": len(source), "kind": source.kind},
+        "data": {**about, **described(source)},
         "net": {"name": name, **options},
-        "model": _without_nothing(model.about()),
-        "train": settings.as_dict(),
+        "model": {name: value for name, value in model.about().items() if value is not None},
+        "train": wanted.as_dict(),
     }
-    return Session(RunFolder.create(out, config, stem), resumed=False)
+    session = Session(config, source, model)
+    session.loop.folder = RunFolder.create(out, config, f"{Path(data).stem}-{name}")
+    return session
 
 
-def resume(path: str | os.PathLike[str]) -> Session:
-    """Go on with a run that was stopped or killed."""
-    return Session(RunFolder.resume(path), resumed=True)
+def _net_name(source: Source, net: str | None) -> str:
+    """The name of the network as the table has it."""
+    if net is not None:
+        row(net)
+        return ALIASES.get(net, net)
+    kind = "maps" if _dense(source) else source.kind
+    if kind not in USUAL:
+        raise ValueError(f"net: must be named, as no network is usual for a {source.kind}")
+    return USUAL[kind]
 
 
-def load_model(path: str | os.PathLike[str]) -> tuple[Model, RunFolder]:
-    """The model of a run with its best weights, or its last ones before there are any."""
-    folder = RunFolder.open(path)
-    found = folder.load_best() or folder.load_last()
-    if found is None:
-        raise ValueError(f"{folder.path}: has no weights yet")
-    model = Model.from_about(folder.config["model"])
-    model.take(found.weights, str(folder.path))
-    return model, folder
+def _dense(source: Source) -> bool:
+    """Whether each position has a label."""
+    return source.classes is not None and source.targets.ndim > 1
 
 
-def filters(model: Model) -> npt.NDArray[Any] | None:
-    """The weight of the first convolution, (out, in, *kernel); None if there is none with taps."""
-    for node in model.graph.nodes:
-        if isinstance(node.op, Convolve) and node.op.spec.taps > 1 and node.output.space:
-            return model.state.get(node.inputs[1].name)
-    return None
+def _settings(data: str, net: str, given: Mapping[str, Any]) -> Settings:
+    """Settings out of what was said and what is known to do well."""
+    known = PRESETS.get((data, net), {})
+    if given.get("optimizer", "adamw") != "adamw":  # the rates of one are not those of another
+        known = {name: value for name, value in known.items() if name not in ("lr", "decay")}
+    chosen = {**known, **given}
+    names = Augment.__dataclass_fields__
+    augment = {name: chosen.pop(name) for name in list(chosen) if name in names}
+    return Settings(**chosen, augment=Augment(**augment))
 
 
-def _opened(about: Mapping[str, Any]) -> Source:
-    keys = ("strict", "kind", "size", "channels", "classes")
-    given = {key: about[key] for key in keys if about.get(key) is not None}
-    return open_source(about["path"], **given)
-
-
-def _check_same(source: Source, about: Mapping[str, Any], where: Path) -> None:
-    """ValueError where the data are not those that the run began with."""
-    if len(source) != about["samples"]:
-        raise ValueError(
-            f"{where}: began with {about['samples']} samples, {about['path']} now has "
-            f"{len(source)}; a run goes on with the same data"
-        )
-
-
-def _title(config: Mapping[str, Any]) -> str:
-    return f"{config['net']['name']} on {Path(config['data']['path']).name}"
+def _outputs(source: Source, loss: str, data: str) -> int:
+    """How many outputs the network must have. ValueError: targets that the loss cannot take."""
+    where = f"data={show(data)}"
+    if not source.targets.size:
+        raise ValueError(f"{where}: has no targets to learn")
+    if loss == "cross_entropy" and source.classes is None:
+        raise ValueError(f"{where}: has numbers and no classes; train with --loss mse")
+    if loss == "mse" and source.classes is not None:
+        raise ValueError(f"{where}: has classes and no numbers; --loss {loss} takes floats")
+    return len(source.classes) if source.classes else source.targets.shape[1]
 
 
 def _vocabulary(source: Source) -> int:
@@ -203,59 +205,70 @@ def _vocabulary(source: Source) -> int:
     return most + 1
 
 
-def _mistakes(held: Source, judged: Judged, said: npt.NDArray[Any]) -> list[tuple[Any, ...]]:
+# An old run ---------------------------------------------------------------------------------------
+
+
+def resume(path: str | os.PathLike[str]) -> Session:
+    """Go on with a run that was stopped or killed. ValueError, OSError: a folder that is no run's,
+    or whose files or data do not fit each other.
+    """
+    folder = RunFolder.resume(path)
+    try:
+        where = folder.path / CONFIG
+        about, trained = data_table(folder), table(folder, "train")
+        source = opened(about)
+        for name, value in described(source).items():
+            if about.get(name) != value:
+                raise ValueError(
+                    f"{folder.path}: its data have changed: {name} was {show(about.get(name))}, is "
+                    f"{show(value)}; a run goes on with the same data"
+                )
+        try:
+            seed = Settings.from_dict(trained).seed
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{where}: {error}") from error
+        if not isinstance(table(folder, "net").get("name"), str):
+            raise ValueError(f"{where}: net.name: is missing")
+        model = Model.from_about(table(folder, "model"), str(where), seed)
+        session = Session(folder.config, source, model)
+        session.loop.folder = folder
+        session.loop.resume()
+    except BaseException:
+        folder.close()
+        raise
+    return session
+
+
+# The report ---------------------------------------------------------------------------------------
+
+
+def _title(config: Mapping[str, Any]) -> str:
+    return printable(f"{config['net']['name']} on {Path(config['data']['path']).name}")
+
+
+def _mistakes(
+    held: Source, targets: npt.NDArray[Any], outputs: npt.NDArray[Any]
+) -> list[tuple[Any, ...]]:
     """(sample, true, predicted, confidence, name), the surest first."""
-    wrong = np.flatnonzero(said != judged.targets)
-    logits = judged.outputs[wrong].astype(np.float64)
+    said = outputs.argmax(1)
+    wrong = np.flatnonzero(said != targets)
+    logits = outputs[wrong].astype(np.float64)
     logits -= logits.max(1, keepdims=True)
     sure = 1 / np.exp(logits).sum(1)
     order = np.argsort(-sure, kind="stable")[:SHOWN]
     samples = held.read(wrong[order]) if len(order) else ()
     return [
-        (sample, int(judged.targets[i]), int(said[i]), float(p), str(held.names[i]))
+        (sample, int(targets[i]), int(said[i]), float(p), str(held.names[i]))
         for sample, i, p in zip(samples, wrong[order], sure[order], strict=True)
     ]
 
 
-def _without_nothing(found: Mapping[str, Any]) -> dict[str, Any]:
-    """TOML has no null."""
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def _flat(table: Mapping[str, Any]) -> dict[str, object]:
+def _flat(given: Mapping[str, Any]) -> dict[str, object]:
     """A table of settings, inner tables written out: augment.shift."""
     found: dict[str, object] = {}
-    for name, value in table.items():
+    for name, value in given.items():
         if isinstance(value, Mapping):
             found |= {f"{name}.{key}": entry for key, entry in value.items()}
         elif not (isinstance(value, Sequence) and len(value) > 50):
             found[name] = value
     return found
-
-
-def like(model: Model, folder: RunFolder) -> Like:
-    """What files must hold to be samples of a run."""
-    about = folder.config["data"]
-    return Like(about["kind"], model.input_shape, fit=about.get("size") is not None)
-
-
-def open_like(
-    data: str, wanted: Like, classes: Sequence[str] | None, *, strict: bool = False
-) -> Source:
-    """Data with targets, read as those that a run began with, with the same classes."""
-    sized = wanted.shape[1:] if wanted.fit else None
-    given: dict[str, Any] = {"kind": wanted.kind, "size": sized, "classes": classes}
-    given["strict"] = strict
-    if data not in NAMED and wanted.kind in ("picture", "volume"):
-        given["channels"] = wanted.shape[0]
-    return open_source(data, **given)
-
-
-def export(model: Model, path: Path) -> None:
-    """Write a model for ONNX, or for `Model.load`, by the ending of the path."""
-    if path.suffix.lower() == ".onnx":
-        from faltung.formats.onnx import export_onnx
-
-        export_onnx(model.graph, model.parameters, path, classes=model.classes)
-    else:
-        model.save(path)
