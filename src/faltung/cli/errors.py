@@ -1,20 +1,56 @@
-"""Mistakes of the user, as one line and an exit status; all else is a bug and shows itself."""
+"""Mistakes of the user, as one line and an exit status; all else is a bug and shows itself.
 
+`MISTAKES` are what people can cause. A bug can raise a TypeError as well; so of these only those
+are taken for mistakes that Faltung raised on purpose, by a `raise` in its own source, and those
+that come from the system: a file, the memory. With FALTUNG_TRACEBACK=1 nothing is hidden.
+"""
+
+import dis
+import os
 import sys
+from pathlib import Path
 
 MISTAKES = (
     ArithmeticError,
-    BlockingIOError,
     ImportError,
     MemoryError,
     OSError,
     TypeError,
     ValueError,
 )
+_PACKAGE = str(Path(__file__).resolve().parents[1]) + os.sep
+_RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def refuse(command: str, error: BaseException) -> int:
-    """Say what is wrong on one line; the exit status."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    print(f"faltung {command}: {text}", file=sys.stderr)
+    """Say what is wrong on one line; the exit status. Raises ``error`` again where it is a bug, or
+    says that the reader of our output has gone.
+    """
+    if (
+        isinstance(error, BrokenPipeError)
+        or os.environ.get("FALTUNG_TRACEBACK") == "1"
+        or not on_purpose(error)
+    ):
+        raise error
+    print(f"faltung {command}: {line(error)}", file=sys.stderr)
     return 2
+
+
+def line(said: object) -> str:
+    """A text, or what an error says, on one line that no terminal obeys."""
+    text = " ".join(str(said).split()) or type(said).__name__
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def on_purpose(error: BaseException) -> bool:
+    """Whether an error is of the system, or of a `raise` in Faltung's own source."""
+    if isinstance(error, OSError | MemoryError):
+        return True
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    code = trace.tb_frame.f_code
+    ours = os.path.realpath(code.co_filename).startswith(_PACKAGE)
+    return ours and code.co_code[trace.tb_lasti] == _RAISE
