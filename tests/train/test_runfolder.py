@@ -158,7 +158,7 @@ def test_resume_takes_back_what_is_younger_than_the_checkpoint(run: RunFolder) -
 
 def test_several_epochs_at_once_or_none(run: RunFolder) -> None:
     run.append_metrics(row(1), row(2))
-    with pytest.raises(ValueError, match="row.step=10: must not be less than 30"):
+    with pytest.raises(ValueError, match=r"row.step=10: must not be less"):
         run.append_metrics(row(3), row(1))
     assert list(run.history) == run.read_metrics() == [row(1), row(2)]
 

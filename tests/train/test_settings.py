@@ -1,0 +1,98 @@
+"""Settings: what they take, what they refuse, and that a file gives them back."""
+
+import re
+import tomllib
+from typing import Any
+
+import numpy as np
+import pytest
+
+from faltung.data.augment import Augment
+from faltung.program.optimiser import SGD, AdamW
+from faltung.train.settings import RATES, Settings
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        Settings(),
+        Settings(optimizer="sgd", momentum=0.5, nesterov=True, clip=1, decay=0, patience=3),
+        Settings(lr=1, loss="mse", schedule="cosine", warmup=0.25, seed=2**40),
+        Settings(augment=Augment(shift=1, flip=True, jitter=0.5, fill="edge"), smoothing=0.1),
+    ],
+)
+def test_a_file_gives_them_back(settings: Settings) -> None:
+    import tomli_w
+
+    text = tomli_w.dumps(settings.as_dict())
+    assert Settings.from_dict(tomllib.loads(text)) == settings
+
+
+def test_scalars_of_numpy_are_numbers() -> None:
+    settings = Settings(epochs=np.int64(3), lr=np.float32(0.5), seed=np.uint8(7))  # type: ignore[arg-type]
+    assert settings == Settings(epochs=3, lr=0.5, seed=7)
+    assert all(
+        type(value) in (int, float, str, bool, dict) for value in settings.as_dict().values()
+    )
+
+
+def test_each_optimiser_has_its_rate() -> None:
+    assert Settings().rule() == AdamW(decay=1e-4)
+    assert Settings(optimizer="sgd").rule() == SGD(0.9, False, decay=1e-4)
+    assert Settings(optimizer="sgd", momentum=0).rule() == SGD(0.0, False, decay=1e-4)
+    for name, rate in RATES.items():
+        assert Settings(optimizer=name).rate == rate
+    assert Settings(lr=7).rate == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs": 0}, "epochs=0: must be at least 1"),
+        ({"epochs": 2.0}, "epochs=2.0: must be an int"),
+        ({"batch": "many"}, "batch='many': must be an int"),
+        ({"batch": True}, "batch=True: must be an int"),
+        ({"seed": -1}, "seed=-1: must be at least 0"),
+        ({"patience": 0}, "patience=0: must be at least 1"),
+        ({"optimizer": "adam"}, "optimizer='adam': must be one of sgd, adamw"),
+        ({"optimizer": ["sgd"]}, "optimizer=['sgd']: must be one of"),
+        ({"schedule": "step"}, "schedule='step': must be one of constant, cosine, one_cycle"),
+        ({"loss": "l1"}, "loss='l1': must be one of cross_entropy, mse"),
+        ({"lr": 0}, "lr=0: must be above 0 and finite"),
+        ({"lr": float("nan")}, "lr=nan: must be above 0 and finite"),
+        ({"lr": "fast"}, "lr='fast': must be a number"),
+        ({"lr": True}, "lr=True: must be a number"),
+        ({"decay": -1}, "decay=-1: must be at least 0 and finite"),
+        ({"decay": None}, "decay=None: must be a number"),
+        ({"clip": 0.0}, "clip=0.0: must be above 0 and finite"),
+        ({"warmup": 1}, "warmup=1: must be at least 0 and below 1"),
+        ({"smoothing": 1.5}, "smoothing=1.5: must be at least 0 and below 1"),
+        ({"optimizer": "sgd", "momentum": 1}, "momentum=1: must be at least 0 and below 1"),
+        ({"nesterov": 1}, "nesterov=1: must be True or False"),
+        ({"augment": {"shift": 1}}, "augment={'shift': 1}: must be an Augment"),
+        # What would do nothing is not passed over in silence.
+        ({"momentum": 0.9}, "momentum=0.9: is of sgd, not of adamw"),
+        ({"nesterov": True}, "nesterov=True: is of sgd, not of adamw"),
+        ({"optimizer": "sgd", "momentum": 0, "nesterov": True}, "needs a momentum above 0"),
+        ({"loss": "mse", "smoothing": 0.1}, "smoothing=0.1: is of labels, not of loss='mse'"),
+    ],
+)
+def test_refusals(given: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        Settings(**given)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        ({"epoch": 3}, "epoch: is no setting"),
+        ({"augment": {"rotate": 3}}, "augment.rotate: is no setting"),
+        ({"augment": 3}, "augment=3: must be a table"),
+        ({"augment": {"shift": "far"}}, "shift='far'"),
+        ({"__class__": 3}, "__class__: is no setting"),
+        ({"lr": [1.0]}, "lr=[1.0]: must be a number"),
+    ],
+)
+def test_files_that_hold_something_else(found: dict[str, Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        Settings.from_dict(found)
