@@ -37,7 +37,7 @@ def at(amplitudes: np.ndarray, longitude: np.ndarray) -> np.ndarray:
 
 
 def make(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Tracer and wind (count, 2, latitude, longitude), and the tracer an hour later (count,
+    """Tracer and wind (count, 2, latitude, longitude), and the tracer an hour later (count, 1,
     latitude, longitude). The wind is in columns of the map, about -3 to 3.
     """
     step = 2 * np.pi / LONGITUDES
@@ -46,22 +46,17 @@ def make(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     # What is here an hour later was upwind before.
     later = at(tracer, longitude - step * wind)
     now = np.stack([at(tracer, longitude), wind], 1)
-    return now.astype(np.float32), later.astype(np.float32)
+    return now.astype(np.float32), later[:, np.newaxis].astype(np.float32)
 
 
 def network(mode: tuple[str, str]) -> nn.Layer:
-    """(2, latitude, longitude) -> the numbers of a map, a row a sample."""
+    """(2, latitude, longitude) -> (1, latitude, longitude), whatever the size of the map."""
     same = dict(padding="same", padding_mode=mode)
     return nn.Sequential(
         *(nn.Conv(16, 5, **same), nn.SiLU()),
         *(nn.Conv(16, 3, **same), nn.SiLU()),
-        *(nn.Conv(1, 3, **same), nn.Flatten()),
+        nn.Conv(1, 3, **same),
     )
-
-
-def maps(model: Model, x: np.ndarray) -> np.ndarray:
-    """What the model says, (n, latitude, longitude)."""
-    return model.predict(x).reshape(-1, LATITUDES, LONGITUDES)
 
 
 def letters(error: np.ndarray, most: float) -> str:
@@ -80,17 +75,15 @@ def main() -> None:
     x, y = make(256, rng)
     asked, truth = make(128, rng)
     seam = np.arange(LONGITUDES // 2 - SEAM // 2, LONGITUDES // 2 + SEAM // 2)
-    moved = np.sqrt(((asked[:, 0] - truth) ** 2).mean())
+    moved = np.sqrt(((asked[:, :1] - truth) ** 2).mean())
     print(f"{len(x)} maps of {LATITUDES} x {LONGITUDES}; in an hour they change by {moved:.3f}\n")
     models, errors = {}, {}
     for name, mode in MODES.items():
         model = models[name] = Model(network(mode), x.shape[1:])
-        history = model.fit(
-            x, y.reshape(len(y), -1), loss="mse", epochs=given.epochs, batch=8, lr=0.01, show=False
-        )
-        away = (maps(model, asked) - truth) ** 2
+        history = model.fit(x, y, loss="mse", epochs=given.epochs, batch=8, lr=0.01, show=False)
+        away = (model.predict(asked) - truth) ** 2
         # The map is cut at longitude 0; shown from -180 to 180 degrees, the cut is in the middle.
-        errors[name] = np.roll(np.sqrt(away.mean((0, 1))), LONGITUDES // 2)
+        errors[name] = np.roll(np.sqrt(away.mean((0, 1, 2))), LONGITUDES // 2)
         print(f"{name:9} {len(history)} epochs in {sum(row.seconds for row in history):.1f} s")
 
     most = max(error.max() for error in errors.values())
@@ -101,8 +94,8 @@ def main() -> None:
         print(f"{'':9} at the seam {error[seam].mean():.4f}, elsewhere {elsewhere:.4f}")
 
     model = models["circular"]
-    turned = maps(model, np.roll(asked, 17, 3))
-    same = np.array_equal(turned, np.roll(maps(model, asked), 17, 2))
+    turned = model.predict(np.roll(asked, 17, 3))
+    same = np.array_equal(turned, np.roll(model.predict(asked), 17, 3))
     print(f"\nthe globe turned by 17 columns, the answer turns with it, bit for bit: {same}")
 
 

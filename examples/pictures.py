@@ -16,7 +16,6 @@ from faltung import Model, nn
 from faltung.data.augment import Augment
 from faltung.data.open import open_source
 from faltung.data.source import split
-from faltung.data.standard import standardise
 
 SHOWN = 4
 
@@ -46,17 +45,16 @@ def main() -> None:
 
     digits = open_source("digits")
     train, held = split(digits, 0.2, seed=0)
-    model = Model(network(), digits.shape, classes=digits.classes, standard=standardise(train))
+    model = Model(network(), digits.shape, classes=digits.classes)
     print(f"{len(train)} digits to learn from, {len(held)} held out\n{model}")
     history = model.fit(train, epochs=given.epochs, augment=Augment(shift=1), show=False)
     print(f"{len(history)} epochs in {sum(row.seconds for row in history):.1f} s")
 
-    x = held.read(range(len(held)))
-    said = model.predict(x)
+    said = model.predict(held)
     wrong = np.flatnonzero(said.argmax(1) != held.targets)
-    print(f"{1 - len(wrong) / len(x):.1%} of those held out right, {len(wrong)} wrong\n")
+    print(f"{1 - len(wrong) / len(held):.1%} of those held out right, {len(wrong)} wrong\n")
     worst = wrong[np.argsort(-said[wrong].max(1))][:SHOWN]
-    pictures = [letters(x[i, 0]) for i in worst]
+    pictures = [letters(picture) for picture in held.read(worst)[:, 0]]
     for row in zip(*pictures, strict=True):
         print("   ".join(row))
     captions = (f"{held.targets[i]}, said {said[i].argmax()} ({said[i].max():.0%})" for i in worst)
@@ -66,7 +64,7 @@ def main() -> None:
         path = Path(folder) / "digits.safetensors"
         model.save(path)
         again = Model.load(path)
-        same = np.array_equal(again.predict(x[0]), said[0])
+        same = np.array_equal(again.predict(held), said)
         print(f"\nsaved in {path.stat().st_size:,} bytes; loaded, it says the same: {same}")
 
 
