@@ -32,6 +32,7 @@ from faltung.nn import Layer, build
 from faltung.nn.text import parse
 from faltung.program.inference import Inference
 from faltung.program.state import State
+from faltung.runtime.buffers import empty
 from faltung.train.about import checked
 from faltung.train.fitted import History
 from faltung.train.samples import as_source, is_source
@@ -196,7 +197,7 @@ class Model:
         """
         size = max(1, max(v.size for n in self.graph.nodes for v in n.outputs)) * 4
         most = int(min(AT_ONCE, max(1, ROOM // (8 * size))))
-        made = np.empty((count, *self.graph.output.shape), self.dtype)
+        made = empty((count, *self.graph.output.shape), self.dtype)
         batch = min(most, 1 << max(0, count - 1).bit_length())
         with self._lock:
             for start in range(0, count, batch):
