@@ -1,4 +1,5 @@
-"""Convolutions with an epilogue against the reference and NumPy, on arrays that lie anywhere.
+"""Convolutions with an epilogue, and gradients for weights in any order of memory, against the
+reference and NumPy, on arrays that lie anywhere.
 
 Run as a script, in a process of its own: `python fused.py after|before machine...` walks a part of
 the table with every array flush against an unreadable page.
@@ -19,7 +20,13 @@ from faltung.geometry.expr import Expr, greater, maximum, operand, select
 from faltung.machine.table import Machine
 from faltung.methods.epilogue import Epilogue
 from faltung.plan.binding import layout
-from faltung.plan.plan import Plan, build_forward, build_input_grad, fuses_input_grad
+from faltung.plan.plan import (
+    Plan,
+    build_forward,
+    build_input_grad,
+    build_weight_grad,
+    fuses_input_grad,
+)
 
 Array = np.ndarray
 Allocate = Callable[[int], Array]
@@ -150,6 +157,37 @@ def check(
         assert np.isnan(whole).all(), "something beside the result was written"
 
 
+def check_weight(
+    spec: ConvSpec, last: bool, order: str, machine: Machine, threads: int, new: Allocate = plain
+) -> Plan:
+    """The gradient for the weight in memory of an ``order`` (see ``ordered``), exact."""
+    given_x, w, _, given_g = integers(spec)
+    x, g = (laid(a.shape, spec.dtype, last, 0, new) for a in (given_x, given_g))
+    x[...], g[...] = given_x, given_g
+    shape = ordered(w, order)
+    out = new(w.nbytes).view(spec.dtype)
+    view = np.lib.stride_tricks.as_strided(out, w.shape, shape.strides)
+    plan = build_weight_grad(spec, *map(elements, (x, g, view)), machine=machine)
+    scratch = new(layout(plan.work.scratch)[1])
+    addresses = [int(a.ctypes.data) for a in (x, out, g)]
+    plan.region("all").run([*addresses, 0, 0, int(scratch.ctypes.data)], threads)
+    np.testing.assert_array_equal(view, reference.conv_weight_grad(given_x, given_g, spec))
+    return plan
+
+
+ORDERS = ("plain", "taps first", "outputs first")
+
+
+def ordered(w: Array, order: str) -> Array:
+    """The same weights, in memory (C_out, C_in, *k), (*k, C_in, C_out) or (C_out, *k, C_in)."""
+    if order == "plain":
+        return np.ascontiguousarray(w)
+    if order == "taps first":
+        turned = np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
+        return np.moveaxis(turned, (-1, -2), (0, 1))
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(w, 1, -1)), -1, 1)
+
+
 def _along(vector: Array, rank: int) -> Array:
     return vector.reshape(-1, *(1,) * rank)
 
@@ -171,6 +209,8 @@ def main(side: str, machines: list[str]) -> None:
         for case, formula, last, place in combinations():
             new = lambda n_bytes: fenced(n_bytes, side == "after")  # noqa: E731
             check(case.spec, formula, last, place, named(name), 1, new)
+            for order in ORDERS:
+                check_weight(case.spec, last, order, named(name), 1, new)
 
 
 if __name__ == "__main__":

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from laws.layouts import real
-from methods.fused import Array, elements, laid, plain
-from methods.test_simplify import ORDERS, ordered
+from methods.fused import ORDERS, Array, elements, laid, ordered, plain
 
 from cases import CASES, integers, random_axes
 from faltung import reference

@@ -8,23 +8,26 @@ What it is.  ``grad_w[co, ci, k] = sum over n, o of grad[n, co, o] * x[n, ci, o*
   zeros shorten the range of positions, they cost nothing.
 When it applies.  Always; groups of one channel are better off with ``depthwise_grad``.
 What it costs.  As the forward pass. Bands of positions short enough for the first-level cache are
-  used by all taps and channels in turn; sums in two levels also keep rounding small.
+  used by all taps and channels in turn; sums in two levels also keep rounding small. Where the
+  weight has the channels of the vectors side by side, sums are stored where they belong, else in
+  memory of their own and then rearranged.
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from faltung.codegen.ir import Module
-from faltung.codegen.tile import budget, flat, outer_product, shaped, split, zeros
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.tile import budget, split
+from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.addresses import row_pairs
 from faltung.methods.copy import spread
 from faltung.methods.correlation import Correlation, Window
 from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted, table
+from faltung.methods.weight_grad_kernel import WeightGrad
 
 # The longest sum in one accumulator, in positions.
 BAND = 4096
@@ -34,182 +37,6 @@ MIN_BAND = 128
 REACHES = 1 << 20
 # Input channels of a group that alone make too small a tile.
 FEW = 8
-
-
-# The recipe ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class WeightGrad:
-    """``kinds``: for each kind of tile the offsets of its rows in the broadcast array ``a``.
-
-    ``columns``: offsets of the vectors in ``b``; ``lanes``: how many lanes of the last one exist.
-    ``a_pitch``, ``b_pitch``: elements between neighbouring positions. ``space``: lanes are
-    positions.
-    """
-
-    dtype: str
-    kinds: tuple[tuple[int, ...], ...]
-    columns: tuple[int, ...]
-    lanes: int
-    a_pitch: int
-    b_pitch: int
-    space: bool
-
-    @property
-    def symbol(self) -> str:
-        return f"weight_grad_{self.dtype}"
-
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        for number, rows in enumerate(self.kinds):
-            _tile(module, machine, self, rows, f"tile{number}")
-        _driver(module, machine, self)
-        return str(module)
-
-    def width(self, machine: Machine) -> int:
-        """Sums that one row of a tile stores."""
-        return len(self.columns) * (1 if self.space else machine.lanes(self.dtype))
-
-
-ADDRESSES = ("a", "b", "sums", "row_blocks", "taps", "spans", "pairs")
-WORDS = (
-    *ADDRESSES,
-    *("blocks", "tap_count", "row_block_count", "bands", "chunks"),
-    *("a_group", "b_group", "b_block", "tap_sums", "inner_taps"),
-)
-TILE = [
-    *(("ptr", name) for name in ("a", "b", "sums", "pairs")),
-    *(("i64", name) for name in ("first", "count", "length", "band")),
-]
-
-
-def _driver(module: Module, machine: Machine, recipe: WeightGrad) -> None:
-    """For each band: items -> (group, block of b, tap, block of rows) -> one tile over the band."""
-    f = module.function(
-        recipe.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-    )
-    element = ELEMENTS[recipe.dtype][0]
-    word = {
-        name: f.pointer("%words", i) if name in ADDRESSES else f.word("%words", i)
-        for i, name in enumerate(WORDS)
-    }
-    with f.loop(0, word["bands"]) as band, f.loop("%begin", "%end") as item:
-        band_rows, chunk = f.divmod(band.index, word["chunks"])
-        rest, row_block = f.divmod(item.index, word["row_block_count"])
-        pair, tap = f.divmod(rest, word["tap_count"])
-        group, block = f.divmod(pair, word["blocks"])
-        outer_tap, inner_tap = f.divmod(tap, word["inner_taps"])
-        rows = f.at(word["row_blocks"], f.mul(row_block, 3), "i64")
-        along = f.add(f.mul(chunk, word["inner_taps"]), inner_tap)
-        reach = f.at(word["taps"], f.mul(along, 3), "i64")
-        taps_outer = f.value(f"sdiv i64 {word['tap_count']}, {word['inner_taps']}")
-        span = f.at(word["spans"], f.mul(f.add(f.mul(band_rows, taps_outer), outer_tap), 2), "i64")
-        a = f.add(f.add(f.mul(group, word["a_group"]), f.word(rows, 1)), f.word(reach, 0))
-        b = f.add(
-            f.add(f.mul(group, word["b_group"]), f.mul(block, word["b_block"])), f.word(reach, 1)
-        )
-        width = recipe.width(machine)
-        sums = f.add(
-            f.mul(f.add(f.mul(pair, word["tap_count"]), tap), word["tap_sums"]),
-            f.mul(f.word(rows, 2), width),
-        )
-        at = {
-            "a": f.at(word["a"], a, element),
-            "b": f.at(word["b"], b, element),
-            "sums": f.at(word["sums"], sums, element),
-            "pairs": word["pairs"],
-            "first": f.word(span, 0),
-            "count": f.word(span, 1),
-            "length": f.word(reach, 2),
-            "band": band.index,
-        }
-        call = [(kind, at[name]) for kind, name in TILE]
-
-        def tile(number: int) -> Callable[[], None]:
-            return lambda: f.call(f"tile{number}", call)
-
-        f.switch(f.word(rows, 0), [tile(number) for number in range(len(recipe.kinds))])
-
-
-def _tile(
-    module: Module, machine: Machine, recipe: WeightGrad, rows: tuple[int, ...], name: str
-) -> None:
-    f = module.function(name, TILE)
-    v = Vectors(f, machine, recipe.dtype)
-    columns = len(recipe.columns)
-    last = f.add("%first", "%count")
-    with f.loop("%first", last, flat(v, zeros(v, len(rows), columns))) as pair:
-        entry = f.at("%pairs", f.mul(pair.index, 2), "i64")
-        a, b = v.at("%a", f.word(entry, 0)), v.at("%b", f.word(entry, 1))
-        values = pair.values
-        if recipe.space:
-            whole = f.mul(f.value(f"sdiv i64 %length, {v.lanes}"), v.lanes)
-            a, b, values = _positions(v, recipe, rows, (a, b, values), "0", whole, None)
-            some = f.value(f"icmp slt i64 {whole}, %length")
-            stop = f.value(f"select i1 {some}, i64 {f.add(whole, 1)}, i64 {whole}")
-            mask = v.below(f.sub("%length", whole))
-            _, _, values = _positions(v, recipe, rows, (a, b, values), whole, stop, mask)
-        else:
-            _, _, values = _positions(v, recipe, rows, (a, b, values), "0", "%length", None)
-        pair.carry(values)
-    _store(v, recipe, shaped(pair.results, columns))
-
-
-def _positions(
-    v: Vectors,
-    recipe: WeightGrad,
-    rows: tuple[int, ...],
-    state: tuple[str, str, list[str]],
-    start: str,
-    stop: str,
-    mask: str | None,
-) -> tuple[str, str, list[str]]:
-    """Positions ``start`` to ``stop`` of one pair of rows; a vector of them a turn where lanes are
-    positions.
-    """
-    f = v.function
-    step = v.lanes if recipe.space else 1
-    a, b, values = state
-    columns = len(recipe.columns)
-
-    def load_a(p: int) -> str:
-        at = v.at(a_now, rows[p])
-        return v.load(at, mask) if recipe.space else v.broadcast(at)
-
-    def load_b(q: int) -> str:
-        at = v.at(b_now, recipe.columns[q])
-        return v.load(
-            at, mask if recipe.space else v.first(recipe.lanes) if q == columns - 1 else None
-        )
-
-    carried = [("ptr", a), ("ptr", b), *((v.type, value) for value in values)]
-    with f.loop(start, stop, carried, step=step) as turn:
-        a_now, b_now = turn.values[:2]
-        acc = outer_product(v, shaped(turn.values[2:], columns), load_a, load_b)
-        onward = [v.at(a_now, step * recipe.a_pitch), v.at(b_now, step * recipe.b_pitch)]
-        turn.carry([*onward, *(value for row in acc for value in row)])
-    return turn.results[0], turn.results[1], turn.results[2:]
-
-
-def _store(v: Vectors, recipe: WeightGrad, acc: list[list[str]]) -> None:
-    """The first band stores, later ones add."""
-    f = v.function
-    columns = len(recipe.columns)
-    more = f.value("icmp ne i64 %band, 0")
-    for p, row in enumerate(acc):
-        for q, value in enumerate(row):
-            if recipe.space:
-                at = v.at("%sums", p * columns + q)
-                before = f.value(f"load {v.element}, ptr {at}, align {v.bytes}")
-                total = v.total(value)
-                summed = f.value(f"fadd {v.element} {before}, {total}")
-                chosen = f.value(f"select i1 {more}, {v.element} {summed}, {v.element} {total}")
-                f.emit(f"store {v.element} {chosen}, ptr {at}, align {v.bytes}")
-            else:
-                at = v.at("%sums", (p * columns + q) * v.lanes)
-                summed = v.add(v.load(at), value)
-                v.store(f.value(f"select i1 {more}, {v.type} {summed}, {v.type} {value}"), at)
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -352,29 +179,75 @@ def _part(
     spans, pairs = row_pairs(c, rows_a_band)
     if chosen.swapped:
         pairs = table(pairs[:, ::-1], 2)
-    width = recipe.width(machine)
     outer_taps = c.taps // last.axis.kernel
-    tap_count = outer_taps * len(inner)
-    size = c.groups * blocks * tap_count * len(rows) * width * ELEMENTS[c.dtype][1]
-    sums = Operand(work.borrow("sums", size))
     bands = len(spans) // outer_taps * chunks
+    shape = _Sums(start, blocks, channels, vectors * lanes)
+    target = _in_place(c, arrays, chosen, shape) or _aside(c, work, chosen, len(rows), shape)
     words: list[Word] = [
-        *(
-            a.array,
-            shifted(b.array, start * b.channel, c.dtype),
-            sums,
-            row_blocks,
-            taps,
-            spans,
-            pairs,
-        ),
-        *(blocks, tap_count, len(row_blocks), bands, chunks),
-        *(a.group, b.group, channels * b.channel, len(rows) * width, len(inner)),
+        *(a.array, shifted(b.array, start * b.channel, c.dtype), target.array),
+        *(row_blocks, taps, spans, pairs, target.taps),
+        *(blocks, len(target.taps), len(row_blocks), bands, chunks),
+        *(a.group, b.group, channels * b.channel, len(inner)),
+        *(target.group, target.block, target.row),
     ]
-    items = c.groups * blocks * tap_count * len(row_blocks)
+    items = c.groups * blocks * len(target.taps) * len(row_blocks)
     title = f"weight_grad {vectors}x{len(kinds[0])}{' along space' if chosen.space else ''}"
     work.steps.append(Step(recipe, items, words, title, after))
-    work.steps.append(_unpack(c, arrays, chosen, sums, start, blocks, channels, width))
+    if target.array.name != arrays.w.name:
+        work.steps.append(_unpack(c, arrays, chosen, target.array, shape))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sums:
+    """Channels from ``start`` on in ``blocks`` blocks of ``channels``, each ``width`` wide."""
+
+    start: int
+    blocks: int
+    channels: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """Where sums are stored: elements between groups, blocks and rows, and offsets of the taps."""
+
+    array: Operand
+    group: int
+    block: int
+    row: int
+    taps: Table
+
+
+def _in_place(c: Correlation, arrays: Arrays, chosen: Choice, shape: _Sums) -> _Target | None:
+    """The weight itself, where the channels of a vector are neighbours in it, and rows apart by one
+    stride.
+    """
+    along, across = (c.w[2], c.w[1]) if chosen.swapped else (c.w[1], c.w[2])
+    count = c.channels_out if chosen.swapped else c.channels_in
+    *outer, last = c.windows
+    inner: Sequence[int] = last.taps
+    if chosen.merged:
+        steps = {b - a for a, b in pairwise(last.taps)}
+        step = steps.pop()
+        if steps or (count > 1 and step != across * count):
+            return None
+        across, inner = (across if count > 1 else step), last.taps[:1]
+    if along != 1 and shape.blocks * shape.channels > 1:
+        return None
+    taps = [sum(tap) for tap in itertools.product(*(w.taps for w in outer), inner)]
+    start = shifted(arrays.w, shape.start * along, c.dtype)
+    places = np.array(taps, np.int64)
+    return _Target(start, c.w[0], shape.channels * along, across, places)
+
+
+def _aside(c: Correlation, work: Work, chosen: Choice, rows: int, shape: _Sums) -> _Target:
+    """Memory in the order (group, block, tap, row, channel of the block)."""
+    taps = c.taps // (c.windows[-1].axis.kernel if chosen.merged else 1)
+    block = taps * rows * shape.width
+    size = c.groups * shape.blocks * block * ELEMENTS[c.dtype][1]
+    sums = Operand(work.borrow("sums", size))
+    places = np.arange(taps, dtype=np.int64) * (rows * shape.width)
+    return _Target(sums, shape.blocks * block, block, shape.width, places)
 
 
 def _row_blocks(rows: list[int], most: int) -> tuple[tuple[tuple[int, ...], ...], Table]:
@@ -423,23 +296,23 @@ def _unpack(
     arrays: Arrays,
     chosen: Choice,
     sums: Operand,
-    start: int,
-    blocks: int,
-    channels: int,
-    width: int,
+    shape: _Sums,
 ) -> Step:
     """Sums as (group, block, tap, row, channel of the block) -> the weight's own order."""
     along, across = (c.w[2], c.w[1]) if chosen.swapped else (c.w[1], c.w[2])
     count = c.channels_out if chosen.swapped else c.channels_in
     taps = [sum(offsets) for offsets in itertools.product(*(w.taps for w in c.windows))]
-    block_sums = len(taps) * count * width
+    block_sums = len(taps) * count * shape.width
     outer = [
-        ((g * blocks + b) * block_sums, g * c.w[0] + (start + b * channels) * along)
+        (
+            (g * shape.blocks + b) * block_sums,
+            g * c.w[0] + (shape.start + b * shape.channels) * along,
+        )
         for g in range(c.groups)
-        for b in range(blocks)
+        for b in range(shape.blocks)
     ]
     runs = [
-        ((k * count + channel) * width, tap + channel * across, channels)
+        ((k * count + channel) * shape.width, tap + channel * across, shape.channels)
         for k, tap in enumerate(taps)
         for channel in range(count)
     ]
