@@ -67,7 +67,12 @@ def command(*words: object, code: str = EAGER) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(SOURCE), **changes}
+    """For a child: this checkout, and byte code beside the compiled code of this session, so that
+    not every child compiles the source again.
+    """
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    beside = str(Path(os.environ["FALTUNG_CACHE"]).with_name("bytecode"))
+    return {**kept, "PYTHONPATH": str(SOURCE), "PYTHONPYCACHEPREFIX": beside, **changes}
 
 
 def run(*words: object, code: str = EAGER, **more: Any) -> subprocess.CompletedProcess[str]:

@@ -52,8 +52,8 @@ _STATE = "optimizer/"  # before the names of the optimiser's tensors in last.saf
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``weights`` and ``state`` (of the optimiser) by name; ``position``: step, epoch, batch, and
-    what else the loop keeps (JSON).
+    """``weights`` and ``state`` (of the optimiser) by name; ``position``: step, epoch (how many
+    have ended, with their rows), batch, and what else the loop keeps (JSON).
     """
 
     weights: Tensors
@@ -122,9 +122,10 @@ class RunFolder:
         try:
             sweep(place)
             last = run.load_last()
-            step = last.position["step"] if last else 0
+            # Not by the step: a checkpoint after the last batch of an epoch has that of its row.
+            epochs = last.position["epoch"] if last else 0
             rows = run.read_metrics()
-            run._rows = [row for row in rows if row.step <= step and last]
+            run._rows = [row for row in rows if row.epoch <= epochs]
             if len(run._rows) < len(rows):
                 run._write_metrics()
         except BaseException:

@@ -7,6 +7,7 @@ with its classes and its standardisation, the settings. From that alone it is re
 import os
 import resource
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from faltung.data.names import printable
 from faltung.data.open import NAMED
 from faltung.data.source import Source, split
 from faltung.data.standard import standardise
+from faltung.formats.extras import missing
 from faltung.geometry.check import show
 from faltung.graph.summary import summary
 from faltung.jit.target import current
@@ -36,6 +38,8 @@ from faltung.train.trained import filters, table
 
 # Mistakes that the report shows.
 SHOWN = 24
+# What a run needs before it ends: asked for before it begins.
+NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 
 
 class Session:
@@ -125,6 +129,9 @@ def create(
     network. settings: fields of `Settings` and `Augment`; what is left out is as in `PRESETS`, or
     else the default. reading: `READING`. held_out: the part to judge by.
     """
+    for module in NEEDED:
+        if find_spec(module) is None:
+            raise missing(module, "train")
     about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}
     about |= {"strict": False, **(reading or {}), "held_out": float(held_out)}
     source = opened(about)
