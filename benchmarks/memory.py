@@ -11,7 +11,7 @@ from benchmarks import network_problem
 from benchmarks.peers import Unable
 from benchmarks.protocol import Message
 
-SMALL = "lenet5 1x8x8 n2"  # wakes what a library makes once: threads, code generators
+SMALL = "lenet5 1x8x8 n2 lr0.01"  # wakes what a library makes once: threads, code generators
 CALLS = 3
 
 

@@ -9,7 +9,7 @@ from benchmarks.problem import Array, relative_error
 from benchmarks.protocol import INFERENCE, STEP
 from faltung.graph.initial import generator, parameters
 
-LR, MOMENTUM = 0.01, 0.9  # of the steps
+MOMENTUM = 0.9  # of the steps
 STEPS = 3  # that are compared
 
 # Outputs: relative RMS, as for layers. Losses: the largest relative difference of the first steps;

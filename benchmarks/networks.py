@@ -1,8 +1,11 @@
 """The tables of networks and of training steps: one line is one problem, as text.
 
-``resnet18 3x32x32 n32 classes=10`` is a network of ``faltung.nets`` (or one of `OWN` below), the
-shape of a sample, the batch, and options of the network. Whatever is random in training (dropout)
-is off, so that all peers compute the same numbers.
+``resnet18 3x32x32 n32 lr0.001 classes=10`` is a network of ``faltung.nets`` (or one of `OWN`
+below), the shape of a sample, the batch, of a step the learning rate, and options of the network.
+
+Whatever is random in training (dropout) is off, so that all peers compute the same numbers. The
+rates are such that three steps change the loss by per cents, so that it tells a wrong gradient, and
+not wildly: at 0.01 GoogLeNet makes 1e-2 of the rounding errors of float32, of PyTorch's as well.
 """
 
 import ast
@@ -32,11 +35,12 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A network, the shape of a sample (C, *space), and the batch."""
+    """A network, the shape of a sample (C, *space), the batch, and the learning rate."""
 
     net: nn.Layer
     shape: tuple[int, ...]
     batch: int
+    lr: float = 0.0
 
     def graph(self, *, training: bool = False, dtype: str = "float32") -> Graph:
         return nn.build(self.net, self.shape, training=training, dtype=dtype)
@@ -94,16 +98,19 @@ NETWORKS: tuple[Network, ...] = (
 )
 
 STEPS: tuple[Network, ...] = (
-    Network("LeNet-5, batch 64", "lenet5 1x28x28 n64", core=True),
-    Network("ResNet-18 for 32x32, batch 32", "resnet18 3x32x32 n32 classes=10", core=True),
+    Network("LeNet-5, batch 64", "lenet5 1x28x28 n64 lr0.01", core=True),
+    Network("ResNet-18 for 32x32, batch 32", "resnet18 3x32x32 n32 lr0.001 classes=10", core=True),
     Network(
         "GoogLeNet 128x128 with BN, batch 8",
-        "googlenet 3x128x128 n8 auxiliary=False dropout=0",
+        "googlenet 3x128x128 n8 lr0.0001 auxiliary=False dropout=0",
         core=True,
     ),
-    Network("small 3-D net, batch 4", "volumes 1x32x32x32 n4 classes=10", core=True),
-    Network("dilated 1-D net, batch 64", "series 9x128 n64 classes=6", core=True),
-    Network("Inception (small) for digits, batch 32", "googlenet 1x8x8 n32 classes=10 dropout=0"),
+    Network("small 3-D net, batch 4", "volumes 1x32x32x32 n4 lr0.03 classes=10", core=True),
+    Network("dilated 1-D net, batch 64", "series 9x128 n64 lr0.03 classes=6", core=True),
+    Network(
+        "Inception (small) for digits, batch 32",
+        "googlenet 1x8x8 n32 lr0.0001 classes=10 dropout=0",
+    ),
 )
 
 
@@ -111,12 +118,16 @@ def parse(text: str) -> NetworkSpec:
     """The network that a line means. ValueError: a line that means none."""
     words = text.split()
     if len(words) < 3 or not words[2].startswith("n"):
-        raise ValueError(f"text={text!r}: must be NAME CxHxW nBATCH [OPTION=VALUE ...]")
+        raise ValueError(f"text={text!r}: must be NAME CxHxW nBATCH [lrRATE] [OPTION=VALUE ...]")
     name, shape, batch = words[0], tuple(map(int, words[1].split("x"))), int(words[2][1:])
-    options = dict(_option(word) for word in words[3:])
-    if name in OWN:
-        return NetworkSpec(OWN[name](options.pop("classes"), shape, **options), shape, batch)
-    return NetworkSpec(nets.get(name, input_shape=shape, **options), shape, batch)
+    rates = [word for word in words[3:4] if word.startswith("lr")]
+    options = dict(_option(word) for word in words[3 + len(rates) :])
+    net = (
+        OWN[name](options.pop("classes"), shape)
+        if name in OWN
+        else nets.get(name, input_shape=shape, **options)
+    )
+    return NetworkSpec(net, shape, batch, *(float(rate[2:]) for rate in rates))
 
 
 def _option(word: str) -> tuple[str, Any]:

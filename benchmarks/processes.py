@@ -73,6 +73,7 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=None if self.verbose else subprocess.DEVNULL,
+                process_group=0,  # what a library forks is stopped and ended with its parent
             )
         return self.ask({"op": "hello"}, 120)
 
@@ -89,7 +90,7 @@ class WorkerProcess:
             answer = self._receive(limit)
         except (BrokenPipeError, EOFError):
             code = self.process.wait()
-            self.process = None
+            self.close()
             return {"failed": f"the process ended with code {code}"}
         except TimeoutError:
             self.close()
@@ -114,13 +115,18 @@ class WorkerProcess:
 
     def _signal(self, name: str) -> None:
         if STOPPABLE and self.process is not None:
-            self.process.send_signal(getattr(signal, name))
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, getattr(signal, name))
 
     def close(self) -> None:
-        """End the process (a stopped one as well)."""
+        """End the process (a stopped one as well), and what it started."""
         if self.process is not None:
+            self._signal("SIGKILL")
             self.process.kill()
-            self.process.communicate()
+            self.process.wait()
+            for stream in filter(None, (self.process.stdin, self.process.stdout)):
+                with contextlib.suppress(OSError):
+                    stream.close()
             self.process = None
 
 

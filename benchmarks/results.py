@@ -95,7 +95,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Session:
     """A command of faltung, from its start to its end: with no kernels on disk, and then again.
-    ``accuracy`` is what it says at the end of the first, 0 to 1; ``reason``: why it failed."""
+    ``accuracy`` is what it says at the end, 0 to 1; ``reason``: why it failed."""
 
     command: str
     cold_s: float | None = None

@@ -225,14 +225,14 @@ def _report(row: results.Row) -> None:
 
 
 def _report_session(session: results.Session) -> None:
-    if session.reason:
-        print(f"{session.command}: FAILED: {session.reason}", flush=True)
-    else:
-        said = "" if session.accuracy is None else f", accuracy {session.accuracy:.2%}"
-        print(
-            f"{session.command}: {session.cold_s:.1f} s, {session.warm_s:.1f} s warm{said}",
-            flush=True,
-        )
+    words = [
+        f"{seconds:.1f} s {state}"
+        for state, seconds in (("cold", session.cold_s), ("warm", session.warm_s))
+        if seconds is not None
+    ]
+    words += [] if session.accuracy is None else [f"accuracy {session.accuracy:.2%}"]
+    words += [f"FAILED: {session.reason}"] if session.reason else []
+    print(f"{session.command}: {', '.join(words)}", flush=True)
 
 
 def _write(run: results.Run, path: Path) -> None:

@@ -18,7 +18,7 @@ from benchmarks.turns import Answers as Known
 from benchmarks.turns import Settings, measure
 
 QUICK = Settings(rounds=1, seconds=0.002)
-ROW = Network("net", "lenet5 1x8x8 n2")
+ROW = Network("net", "lenet5 1x8x8 n2 lr0.01")
 LIBRARIES = {"onnxruntime": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}
 DIRECTION = {NETWORKS: INFERENCE, TRAINING: STEP}
 
@@ -64,7 +64,7 @@ def test_peers_agree(subject: str) -> None:
 
 def test_a_layout_that_is_not_there() -> None:
     pytest.importorskip("torch")
-    row = Network("series", "series 2x9 n2 classes=3")
+    row = Network("series", "series 2x9 n2 lr0.01 classes=3")
     outcome = one_row(TRAINING, "torch-nhwc", row).outcomes["torch-nhwc"]
     assert (outcome.kind, outcome.reason) == (UNABLE, "no channels-last layout for rank 1")
 
@@ -90,12 +90,15 @@ def test_costs_of_a_step() -> None:
 
 
 def test_commands_are_timed_and_their_failures_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "COMMANDS", ("faltung cache", "faltung no-such-command"))
+    monkeypatch.setattr(sessions, "COMMANDS", {"faltung cache": 2, "faltung no-such-command": 1})
     seen: list[Session] = []
     done, broken = sessions.measure(1, seen.append)
     assert seen == [done, broken]
     assert done.cold_s and done.warm_s and done.accuracy is None and not done.reason
     assert broken.cold_s is None and "ended with code 2" in broken.reason
+    monkeypatch.setattr(sessions, "LIMIT", 0.01)
+    late = sessions.measure(1, seen.append)[0]
+    assert late.cold_s is None and late.reason == "no end within 0 s"
 
 
 def test_accuracy_is_read() -> None:

@@ -21,7 +21,7 @@ def test_text_reads(direction: str, row: Network) -> None:
 def test_nothing_in_a_step_is_random(row: Network) -> None:
     graph = row.spec.graph(training=True)
     assert not any(isinstance(node.op, Dropout) for node in graph.nodes)
-    assert graph.auxiliaries == ()
+    assert graph.auxiliaries == () and row.spec.lr > 0
 
 
 @pytest.mark.parametrize("table", [NETWORKS, STEPS])
@@ -33,7 +33,7 @@ def test_names_and_problems_are_distinct(table: tuple[Network, ...]) -> None:
     ("text", "direction", "parameters", "operations"),
     [
         ("lenet5 1x28x28 n1", INFERENCE, 61_706, 2 * 416_520),
-        ("lenet5 1x28x28 n64", STEP, 61_706, 6 * 64 * 416_520),
+        ("lenet5 1x28x28 n64 lr0.01", STEP, 61_706, 6 * 64 * 416_520),
         # As others count them: torchvision documents 1.81, 4.09 and 1.5 GMAC.
         ("resnet18 3x224x224 n1", INFERENCE, 11_689_512, 2 * 1_814_073_344),
         ("resnet50 3x224x224 n1", INFERENCE, 25_557_032, 2 * 4_089_184_256),

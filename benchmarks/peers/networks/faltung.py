@@ -3,7 +3,7 @@
 from itertools import count
 from typing import Any
 
-from benchmarks.network_problem import LR, MOMENTUM, NetworkProblem
+from benchmarks.network_problem import MOMENTUM, NetworkProblem
 from benchmarks.peers import Task, library
 from benchmarks.peers import faltung as layers
 from benchmarks.peers.networks.losses import training_task
@@ -49,10 +49,10 @@ def _step(problem: NetworkProblem) -> Task:
     slots = training.Slots(state, library("faltung.program.optimiser").SGD(MOMENTUM))
     derived = library("faltung.graph.differentiate").differentiate(graph)
     step = training.TrainingStep(derived, state, slots, problem.spec.batch)
-    x, labels, number = problem.x, problem.labels, count()
+    x, labels, lr, number = problem.x, problem.labels, problem.spec.lr, count()
 
     def once() -> float:
-        loss: float = step(x, labels, lr=LR, step=next(number))[0]
+        loss: float = step(x, labels, lr=lr, step=next(number))[0]
         return loss
 
     return training_task(once)

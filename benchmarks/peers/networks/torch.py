@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.network_problem import LR, MOMENTUM, STEPS, NetworkProblem
+from benchmarks.network_problem import MOMENTUM, STEPS, NetworkProblem
 from benchmarks.peers import Task, Unable, library
 from benchmarks.peers.networks.losses import training_task
 from benchmarks.peers.torch import environment, start
@@ -23,7 +23,8 @@ def build(problem: NetworkProblem, variant: str) -> Task:
     if problem.direction == INFERENCE:
         return _inference(torch, module.eval(), x, variant)
     labels = torch.from_numpy(problem.labels)
-    step = _step(torch, module.train(), x, labels, compiled=variant == "compile")
+    compiled = variant == "compile"
+    step = _step(torch, module.train(), x, labels, problem.spec.lr, compiled=compiled)
     return training_task(step, keep=(problem.x, problem.labels))
 
 
@@ -34,7 +35,7 @@ def answer(problem: NetworkProblem) -> Array:
     if problem.direction == INFERENCE:
         with torch.inference_mode():
             return np.array(module.eval()(x))
-    step = _step(torch, module.train(), x, torch.from_numpy(problem.labels))
+    step = _step(torch, module.train(), x, torch.from_numpy(problem.labels), problem.spec.lr)
     return np.array([step() for _ in range(STEPS)])
 
 
@@ -72,10 +73,10 @@ def _inference(torch: Any, module: Any, x: Any, variant: str) -> Task:
 
 
 def _step(
-    torch: Any, module: Any, x: Any, labels: Any, compiled: bool = False
+    torch: Any, module: Any, x: Any, labels: Any, lr: float, compiled: bool = False
 ) -> Callable[[], float]:
     """A step of training; it returns the loss before it."""
-    optimiser = torch.optim.SGD(module.parameters(), LR, momentum=MOMENTUM, fused=True)
+    optimiser = torch.optim.SGD(module.parameters(), lr, momentum=MOMENTUM, fused=True)
 
     def loss_of(x: Any, labels: Any) -> Any:
         return torch.nn.functional.cross_entropy(module(x), labels)
@@ -88,6 +89,6 @@ def _step(
         loss = loss_of(x, labels)
         loss.backward()
         optimiser.step()
-        return float(loss)
+        return float(loss.detach())
 
     return step
