@@ -458,3 +458,20 @@ def test_parameters_are_written_all_or_none() -> None:
     with pytest.raises(ValueError, match="nothing"):
         model.set_parameters({name: 0 * before[name], "nothing": 1})
     assert np.array_equal(model.parameters[name], before[name])
+
+
+def test_auxiliary_heads_are_trained_and_kept(tmp_path: Path) -> None:
+    head = nn.Sequential(nn.Flatten(), nn.Linear(2))
+    net = nn.Sequential(nn.Conv(3, 3), nn.Auxiliary(head), nn.ReLU(), nn.Flatten(), nn.Linear(2))
+    model = Model(net, (1, 5, 5))
+    heads = [name for name in model.parameters if name.startswith("auxiliary")]
+    assert len(heads) == 2
+    before = model.parameters
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((12, 1, 5, 5), np.float32), rng.integers(0, 2, 12)
+    model.fit(x, y, epochs=1, batch=6, show=False)
+    assert all((model.parameters[name] != before[name]).any() for name in heads)
+    model.save(tmp_path / "model.safetensors")
+    loaded = Model.load(tmp_path / "model.safetensors")
+    assert loaded.parameters.keys() == model.parameters.keys()
+    np.testing.assert_array_equal(loaded.predict(x), model.predict(x))

@@ -17,7 +17,6 @@ from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
 from faltung.graph.differentiate import differentiate
-from faltung.nn import build
 from faltung.program.training import Slots, TrainingStep
 from faltung.train.history import Row
 from faltung.train.interrupts import Stopped, interrupts
@@ -68,10 +67,7 @@ class Loop:
             augment=settings.augment or None,
             standard=model.standard,
         )
-        graph = build(
-            model.net, model.input_shape, dtype=model.dtype, tokens=model.tokens, training=True
-        )
-        self._training = differentiate(graph, settings.loss)
+        self._training = differentiate(model.trained, settings.loss)
         self.slots = Slots(model.state, settings.rule())
         self._steps: dict[int, TrainingStep] = {}
         batches = len(self.loader) * settings.epochs

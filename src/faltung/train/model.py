@@ -73,13 +73,15 @@ class Model:
         self.net = net
         self.tokens = tokens
         self.graph: Graph = build(net, input_shape, dtype=dtype, tokens=tokens)
+        # With what takes part in training alone: auxiliary heads have parameters, too.
+        self.trained: Graph = build(net, input_shape, dtype=dtype, tokens=tokens, training=True)
         self.classes = None if classes is None else tuple(map(str, classes))
         self.standard = standard
         self._check()
         # What it was trained on: "cross_entropy", "mse", or None as long as nobody said.
         self.loss: str | None = None if classes is None else "cross_entropy"
-        self.state = State(self.graph.parameters, dtype)
-        self.state.update(parameters(self.graph, whole("seed", seed, 0)))
+        self.state = State(self.trained.parameters, dtype)
+        self.state.update(parameters(self.trained, whole("seed", seed, 0)))
         self._programs: dict[tuple[int, bool], Inference] = {}
         self._fresh: set[tuple[int, bool]] = set()
         self._lock = threading.RLock()
@@ -329,7 +331,7 @@ class Model:
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:
         """Write all parameters. ValueError naming ``where``: one missing, unknown, misshapen."""
-        wanted = {p.name: (p.shape, self.dtype) for p in self.graph.parameters}
+        wanted = {p.name: (p.shape, self.dtype) for p in self.trained.parameters}
         check_tensors(tensors, wanted, where)
         self.set_parameters(tensors)
 
