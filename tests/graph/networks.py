@@ -273,6 +273,33 @@ SHAPES: dict[str, Row] = {
         ),
         (2, 3, 3),
     ),
+    "heads in odd places": (
+        nn.Sequential(
+            nn.Auxiliary(nn.Linear(3), 0.5),
+            nn.Linear(3),
+            nn.Auxiliary(nn.Identity(), 0.25),
+            nn.Tanh(),
+            nn.Linear(3),
+            nn.Auxiliary(nn.Sequential(nn.ReLU(), nn.Linear(3)), 2.0),
+        ),
+        (4,),
+    ),
+    "two tables": (
+        nn.Sequential(
+            nn.Parallel(nn.Embedding(11, 3), nn.Embedding(11, 2, padding_index=4)),
+            nn.BatchNorm(),
+            nn.Conv(3, 2),
+        ),
+        (6,),
+    ),
+    "larger than its input": (
+        nn.Sequential(nn.Conv(3, 7, padding=3), nn.ReLU(), nn.Conv(2, 5, padding=4, stride=3)),
+        (2, 4, 3),
+    ),
+    "more stride than kernel": (
+        nn.Sequential(nn.Conv(3, 1), nn.ReLU(), nn.Conv(4, 2, 3), nn.Tanh(), nn.Conv(2, 1, 2)),
+        (2, 9, 8),
+    ),
     "wide": (
         nn.Sequential(nn.Conv(40, 3, padding=1), nn.ReLU(), conv_norm(24), nn.Conv(19, 1)),
         (17, 9, 8),
@@ -302,7 +329,7 @@ TABLE: dict[str, Row] = {
     },
     **SHAPES,
 }
-WITH_TOKENS = (*TOKENS, "text")
+WITH_TOKENS = (*TOKENS, "text", "two tables")
 
 
 @dataclass(frozen=True)

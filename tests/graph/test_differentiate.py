@@ -23,8 +23,9 @@ def direction(given: Problem, name: str, rng: np.random.Generator) -> Array:
     shape = given.parameters[name].shape
     d = rng.normal(size=shape) / np.sqrt(max(1, prod(shape)))
     for node in given.graph.nodes:
-        if isinstance(node.op, Embed) and node.op.padding_index is not None:
-            d[node.op.padding_index] *= node.inputs[1].name != name
+        table = isinstance(node.op, Embed) and node.inputs[1].name == name
+        if table and node.op.padding_index is not None:
+            d[node.op.padding_index] = 0
     return d
 
 

@@ -186,6 +186,11 @@ def test_slots_are_read_and_written_by_name() -> None:
     other.slots.update(kept)
     for slot, memory in other.slots.arrays.items():
         assert memory.tobytes() == step.slots.arrays[slot].tobytes()
+    normed = step_of(problem("norm twice"), AdamW())
+    with pytest.raises(ValueError) as error:
+        normed.slots.update({"mean/batchnorm1.running_mean": np.zeros(3)})
+    words = "slot='mean/batchnorm1.running_mean': this optimiser has none of this name"
+    assert str(error.value) == words
     for wrong in ("median/conv1.weight", "mean/conv9.weight", "mean"):
         with pytest.raises(ValueError, match="this optimiser has none of this name"):
             other.slots.update({wrong: anything(given.graph)["conv1.weight"]})

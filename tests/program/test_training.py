@@ -13,11 +13,13 @@ from program.programs import close, poison, ran, same, step_of, threads, wanted
 from program.schedules import backwards, by_threads, shuffled
 
 from faltung import nn
+from faltung.graph.differentiate import differentiate
 from faltung.graph.fuse import needed
 from faltung.machine.table import Machine
 from faltung.program import training
 from faltung.program.optimiser import SGD, AdamW, Optimiser
-from faltung.program.training import TrainingStep, _key
+from faltung.program.state import State
+from faltung.program.training import Slots, TrainingStep, _key
 
 Results = dict[str, Array]
 NAMES = pytest.mark.parametrize("name", networks.TABLE)
@@ -212,6 +214,36 @@ def test_a_step_goes_downhill() -> None:
         x = given.x.astype(np.int64 if name == "text" else "float32")
         losses = [step(x, given.target, lr=0.02, step=0)[0] for _ in range(4)]
         assert losses == sorted(losses, reverse=True)
+
+
+# Normalisation ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["batch norm of vectors", "norm of a linear layer", "resnet"])
+def test_a_batch_of_one(name: str) -> None:
+    """Where a channel has one number its variance is zero: nothing is divided by zero."""
+    given = problem(name, samples=1)
+    step = step_of(given)
+    found = ran(step, given)
+    assert all(np.isfinite(value).all() for value in found.values())
+    close(found, wanted(step, given), 1e-9)
+
+
+def test_moments_far_from_zero_in_float32() -> None:
+    """Nothing cancels in the sum of squares."""
+    graph = nn.build(nn.BatchNorm(momentum=1.0), (3, 8, 8), training=True)
+    state = State(graph.parameters, "float32")
+    state.update({"batchnorm1.weight": np.ones(3)})
+    slots = Slots(state, SGD())
+    step = TrainingStep(differentiate(graph, "mse"), state, slots, 16)
+    rng = np.random.default_rng(0)
+    x = rng.normal(3e4, 1.0, (16, 3, 8, 8)).astype(np.float32)
+    step(x, np.zeros_like(x), lr=0.0)
+    for name, want in (
+        ("running_mean", x.mean((0, 2, 3), np.float64)),
+        ("running_var", x.astype(np.float64).var((0, 2, 3), ddof=1)),
+    ):
+        np.testing.assert_allclose(state.get(f"batchnorm1.{name}"), want, rtol=1e-5)
 
 
 # Machines -----------------------------------------------------------------------------------------

@@ -48,7 +48,8 @@ class Slots:
         """Write slots. ValueError: a name or a shape that is none."""
         for key, value in values.items():
             slot, _, name = key.partition("/")
-            if slot not in self.arrays or name not in self.state.parameters:
+            p = self.state.parameters.get(name)
+            if slot not in self.arrays or p is None or not p.trained:
                 raise ValueError(f"slot={key!r}: this optimiser has none of this name")
             self.state.set(name, value, self.arrays[slot])
 
