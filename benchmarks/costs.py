@@ -17,14 +17,18 @@ from benchmarks.results import TIMED, Cost, Row
 LIMIT = 180.0  # seconds for an answer
 ORACLE = "torch"
 CACHE = "FALTUNG_CACHE"
+Environment = Mapping[str, str]
+NOTHING: Environment = {}
 
 
 class Answers:
     """The right answers, by PyTorch in float64, in a process that does nothing else. Where PyTorch
     is missing there are none, and this is said once."""
 
-    def __init__(self, subject: str, threads: int) -> None:
-        self._oracle: WorkerProcess | None = WorkerProcess(ORACLE, threads, subject=subject)
+    def __init__(self, subject: str, threads: int, environment: Environment = NOTHING) -> None:
+        self._oracle: WorkerProcess | None = WorkerProcess(
+            ORACLE, threads, subject=subject, environment=environment
+        )
 
     def __call__(self, text: str, direction: str, path: str) -> bool:
         if self._oracle is None:
@@ -49,9 +53,15 @@ class Costs:
     timed on it."""
 
     def __init__(
-        self, subject: str, threads: int, *, ask: bool = True, verbose: bool = False
+        self,
+        subject: str,
+        threads: int,
+        environment: Environment = NOTHING,
+        *,
+        ask: bool = True,
     ) -> None:
-        self.subject, self.threads, self.ask, self.verbose = subject, threads, ask, verbose
+        self.subject, self.threads, self.ask = subject, threads, ask
+        self.environment = environment
 
     def __call__(self, row: Row) -> Row:
         parameters, operations = facts(row.text, row.direction)
@@ -78,15 +88,10 @@ class Costs:
                 peak = self._ask(name, memory, cache).get("bytes")
         return Cost(cold, warm, peak)
 
-    def _ask(self, name: str, request: Message, environment: Mapping[str, str]) -> Message:
+    def _ask(self, name: str, request: Message, environment: Environment) -> Message:
         """One answer of a new process."""
-        worker = WorkerProcess(
-            name,
-            self.threads,
-            subject=self.subject,
-            environment=environment,
-            verbose=self.verbose,
-        )
+        environment = {**self.environment, **environment}
+        worker = WorkerProcess(name, self.threads, subject=self.subject, environment=environment)
         try:
             return worker.ask(request, LIMIT)
         finally:

@@ -3,7 +3,7 @@ write the page."""
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from benchmarks import results, sessions
 from benchmarks.costs import Answers, Costs
 from benchmarks.machine import Others, describe
+from benchmarks.network_problem import FOLDER as ARRAYS
 from benchmarks.page import page
 from benchmarks.peers import OURS, TABLES
 from benchmarks.processes import WorkerProcess, cores
@@ -122,12 +123,14 @@ def _measure(
     """Start the workers, measure, end them: whatever happens."""
     machine, others, began = describe(), Others(), time.monotonic()
     with TemporaryDirectory(prefix="faltung-bench-") as room:
-        workers, left_out = _workers(options, names, room)
+        # Weights are drawn once, and inductor compiles as for the first time.
+        environment = {ARRAYS: room, "TORCHINDUCTOR_CACHE_DIR": f"{room}/inductor"}
+        workers, left_out = _workers(options, names, environment)
         try:
             versions, missing = _hello(workers)
             here = {name: workers[name] for name in versions}
             peak = options.peak or _peak(here)
-            found = _rows(options, here, rows)
+            found = _rows(options, here, rows, environment)
             if not options.peak:  # clocks move: the better of both ends of the run
                 peak = max(peak or 0.0, _peak(here) or 0.0) or None
         finally:
@@ -148,10 +151,9 @@ def _measure(
 
 
 def _workers(
-    options: argparse.Namespace, names: Sequence[str], room: str
+    options: argparse.Namespace, names: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[dict[str, WorkerProcess], dict[str, str]]:
-    """The peers that take part, not started yet, and the reason for each that does not. What
-    inductor keeps on disk goes to ``room``, so that it compiles as for the first time."""
+    """The peers that take part, not started yet, and the reason for each that does not."""
     peers = TABLES[options.subject]
     slow = {name for name in names if peers[name].slow and not options.slow_peers}
     made = {
@@ -159,7 +161,7 @@ def _workers(
             name,
             options.threads,
             subject=options.subject,
-            environment={"TORCHINDUCTOR_CACHE_DIR": room} if peers[name].slow else {},
+            environment=environment,
             verbose=options.verbose,
         )
         for name in names
@@ -169,7 +171,10 @@ def _workers(
 
 
 def _rows(
-    options: argparse.Namespace, workers: dict[str, WorkerProcess], rows: Sequence[Entry]
+    options: argparse.Namespace,
+    workers: dict[str, WorkerProcess],
+    rows: Sequence[Entry],
+    environment: Mapping[str, str],
 ) -> list[results.Row]:
     about = ABOUT[options.subject]
     settings = Settings(
@@ -177,8 +182,8 @@ def _rows(
     )
     if options.subject == LAYERS:
         return measure(rows, CHOICES[options.direction], workers, settings, _report)
-    answers = Answers(options.subject, options.threads)
-    costs = Costs(options.subject, options.threads, ask=options.costs, verbose=options.verbose)
+    shared = (options.subject, options.threads, environment)
+    answers, costs = Answers(*shared), Costs(*shared, ask=options.costs)
     try:
         return measure(rows, SUBJECTS[options.subject], workers, settings, _report, answers, costs)
     finally:

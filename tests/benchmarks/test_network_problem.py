@@ -1,9 +1,11 @@
 """The arrays of a network, and how answers are compared."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks.network_problem import draw
+from benchmarks.network_problem import FOLDER, draw
 from benchmarks.protocol import INFERENCE, STEP
 from faltung.graph.initial import parameters
 
@@ -19,6 +21,19 @@ def test_arrays_are_the_same_in_every_process() -> None:
     for name, value in first.parameters.items():
         assert value.dtype == np.float32
         np.testing.assert_array_equal(value, second.parameters[name])
+
+
+def test_arrays_are_kept_for_the_next_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = draw(TEXT, INFERENCE)
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    made, found = draw(TEXT, INFERENCE), draw(TEXT, INFERENCE)
+    assert len(list(tmp_path.iterdir())) == 1
+    assert list(plain.parameters) == list(made.parameters) == list(found.parameters)
+    for name, value in plain.parameters.items():
+        np.testing.assert_array_equal(value, made.parameters[name])
+        np.testing.assert_array_equal(value, found.parameters[name])
 
 
 def test_training_begins_with_the_first_values() -> None:
