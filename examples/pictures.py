@@ -13,9 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from faltung import Model, nn
-from faltung.data.augment import Augment
-from faltung.data.open import open_source
-from faltung.data.source import split
+from faltung.data import Augment, open_source, split
 
 SHOWN = 4
 

@@ -14,7 +14,7 @@ import argparse
 import numpy as np
 
 from faltung import Model, nets
-from faltung.data.augment import Augment
+from faltung.data import Augment
 
 CLASSES = ("cylinder", "bell", "funnel")
 LENGTH = 128

@@ -13,7 +13,7 @@ import argparse
 import numpy as np
 
 from faltung import Model, nets
-from faltung.data.augment import Augment
+from faltung.data import Augment
 
 CLASSES = ("ball", "shell", "two balls")
 SIDE = 16
