@@ -96,7 +96,7 @@ def check_barriers(assembly: Assembly, packs: bool) -> int:
         count += 1
         here: list[Part] = []
         for step in segment:
-            part = by_words.get(id(step.words))  # None: the optimiser, which waits for all
+            part = by_words.get(id(step.words))  # None: the optimizer, which waits for all
             if part is not None and part not in here:
                 here.append(part)
         seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}

@@ -10,7 +10,7 @@ from graph.networks import Array, Problem
 import faltung
 from faltung.program import team
 from faltung.program.inference import Inference
-from faltung.program.optimiser import SGD, Optimiser
+from faltung.program.optimizer import SGD, Optimizer
 from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep
 
@@ -19,13 +19,13 @@ SEED, COUNT = 5, 3  # of the random numbers of dropout
 
 
 def step_of(
-    given: Problem, optimiser: Optimiser = PLAIN, state: State | None = None, **more: object
+    given: Problem, optimizer: Optimizer = PLAIN, state: State | None = None, **more: object
 ) -> TrainingStep:
     """The training step of a problem, its parameters in a state of their own."""
     if state is None:
         state = State(given.graph.parameters, given.graph.dtype)
         state.update(given.parameters)
-    slots = Slots(state, optimiser)
+    slots = Slots(state, optimizer)
     smoothing = given.smoothing
     return TrainingStep(given.training, state, slots, len(given.x), smoothing=smoothing, **more)
 

@@ -1,6 +1,6 @@
 """Programs assembled: barriers where they must be and nowhere else, memory, random networks."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pytest
@@ -16,9 +16,12 @@ from program.schedules import backwards
 from faltung import nn
 from faltung.graph.value import Graph
 from faltung.methods.step import Step
-from faltung.program.assemble import Range, Unit, _with_barriers
+from faltung.program import assemble
+from faltung.program.arena import Span
+from faltung.program.assemble import Assembly, Range, Unit, _with_barriers
 from faltung.program.inference import Inference
 from faltung.program.state import State
+from faltung.runtime.buffers import ALIGNMENT
 
 NAMES = pytest.mark.parametrize("name", table.TABLE)
 
@@ -124,6 +127,46 @@ def test_packing_shares_a_barrier_with_the_node_before() -> None:
 
 
 # Memory -------------------------------------------------------------------------------------------
+
+
+GAP = 192
+
+
+def apart(spans: Mapping[str, Span]) -> tuple[dict[str, int], int]:
+    """In the place of `arranged`: no memory is used twice, and there are gaps between."""
+    found, total = {}, GAP
+    for name, span in spans.items():
+        found[name] = total
+        total += -(-span.size // ALIGNMENT) * ALIGNMENT + GAP
+    return found, total
+
+
+def gaps(assembly: Assembly) -> np.ndarray:
+    """Every byte of the arena that is no buffer's."""
+    free = np.ones(assembly.memories["arena"].nbytes, bool)
+    for name, (memory, at) in assembly._fixed.items():
+        if memory == "arena":
+            free[at : at + assembly._sizes[name]] = False
+    return free
+
+
+@pytest.mark.parametrize("name", table.SHAPES)
+def test_other_arrangements_give_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is needed longer than the arena knows, and nothing is written beside a buffer."""
+    found = problem(name, samples=2)
+    graph = build(name, training=False)
+    want = ran(step_of(found), found)
+    result = inference(graph, 2)(found.x)
+    monkeypatch.setattr(assemble, "arranged", apart)
+    step, program = step_of(found), inference(graph, 2)
+    for one in (step, program):
+        one.assembly.memories["arena"][:] = 0xA5
+    same(ran(step, found), want)
+    assert program(found.x).tobytes() == result.tobytes()
+    for one in (step, program):
+        free = gaps(one.assembly)
+        assert free.sum() >= GAP
+        assert (one.assembly.memories["arena"][free] == 0xA5).all()
 
 
 def test_deep_networks_need_no_more_memory_at_inference() -> None:

@@ -9,7 +9,7 @@ from program.programs import step_of
 from faltung import nn
 from faltung.graph.value import Graph
 from faltung.program.inference import Inference
-from faltung.program.optimiser import SGD
+from faltung.program.optimizer import SGD
 from faltung.program.state import State, strides
 from faltung.program.training import Slots, TrainingStep
 from faltung.runtime.buffers import ALIGNMENT

@@ -15,7 +15,7 @@ from faltung import nn
 from faltung.data.digits import INK
 from faltung.graph.differentiate import differentiate
 from faltung.graph.initial import parameters
-from faltung.program.optimiser import SGD
+from faltung.program.optimizer import SGD
 from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep
 
@@ -95,7 +95,7 @@ def test_losses_over_a_hundred_steps(name: str) -> None:
         }
         for kind in (True, False)
     ]
-    optimiser = torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM)
+    optimizer = torch.optim.SGD(groups, lr=RATE, momentum=MOMENTUM)
     losses = []
     for number, (x, y) in enumerate(zip(*batches(), strict=True)):
         ours, _ = step(x, y, lr=RATE, step=number)
@@ -106,9 +106,9 @@ def test_losses_over_a_hundred_steps(name: str) -> None:
         total = theirs
         for head, auxiliary in zip(walk.heads, graph.auxiliaries, strict=True):
             total = total + auxiliary.weight * torch.nn.functional.cross_entropy(head, labels)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append((ours, theirs.item()))
     ours, theirs = np.array(losses).T
     assert theirs[-10:].mean() < 0.7 * theirs[:10].mean()

@@ -17,7 +17,7 @@ from faltung.graph.differentiate import differentiate
 from faltung.graph.fuse import needed
 from faltung.machine.table import Machine
 from faltung.program import training
-from faltung.program.optimiser import SGD, AdamW, Optimiser
+from faltung.program.optimizer import SGD, AdamW, Optimizer
 from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep, _key
 
@@ -97,10 +97,10 @@ def test_fusion_changes_no_more_than_roundings(name: str, monkeypatch: pytest.Mo
 # The same bits ------------------------------------------------------------------------------------
 
 
-def trained(given: Problem, optimiser: Optimiser, steps: int = 4, number: int = 1) -> Results:
-    """The state after some steps, and what the optimiser keeps, by ``number`` threads."""
+def trained(given: Problem, optimizer: Optimizer, steps: int = 4, number: int = 1) -> Results:
+    """The state after some steps, and what the optimizer keeps, by ``number`` threads."""
     with threads(number):
-        step = step_of(given, optimiser)
+        step = step_of(given, optimizer)
         for count in range(steps):
             step(given.x.astype(step.state.dtype), given.target, lr=0.05, step=count, seed=9)
         return step.state.all() | step.slots.all()
@@ -110,10 +110,10 @@ def trained(given: Problem, optimiser: Optimiser, steps: int = 4, number: int = 
 def test_the_same_seed_gives_the_same_weights(name: str) -> None:
     """Step by step, by any number of threads."""
     given = problem(name, "cross_entropy", dtype="float32", samples=6)
-    optimiser = AdamW(decay=0.1, clip=0.5)
-    first = trained(given, optimiser)
+    optimizer = AdamW(decay=0.1, clip=0.5)
+    first = trained(given, optimizer)
     for number in (1, 2, 3, 7):
-        same(trained(given, optimiser, number=number), first)
+        same(trained(given, optimizer, number=number), first)
 
 
 SCRIPT = """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from faltung.data.augment import Augment
-from faltung.program.optimiser import SGD, AdamW
+from faltung.program.optimizer import SGD, AdamW
 from faltung.train.settings import RATES, Settings
 
 
@@ -36,7 +36,7 @@ def test_scalars_of_numpy_are_numbers() -> None:
     )
 
 
-def test_each_optimiser_has_its_rate() -> None:
+def test_each_optimizer_has_its_rate() -> None:
     assert Settings().rule() == AdamW(decay=1e-4)
     assert Settings(optimizer="sgd").rule() == SGD(0.9, False, decay=1e-4)
     assert Settings(optimizer="sgd", momentum=0).rule() == SGD(0.0, False, decay=1e-4)

@@ -10,7 +10,7 @@ from benchmarks.peers.networks.losses import training_task
 from benchmarks.protocol import INFERENCE
 
 environment = layers.environment
-PROGRAMS = "faltung.program.inference", "faltung.program.training", "faltung.program.optimiser"
+PROGRAMS = "faltung.program.inference", "faltung.program.training", "faltung.program.optimizer"
 
 
 def start(threads: int) -> str:
@@ -46,7 +46,7 @@ def _step(problem: NetworkProblem) -> Task:
     training = library("faltung.program.training")
     graph = problem.spec.graph(training=True)
     state = _state(graph, problem)
-    slots = training.Slots(state, library("faltung.program.optimiser").SGD(MOMENTUM))
+    slots = training.Slots(state, library("faltung.program.optimizer").SGD(MOMENTUM))
     derived = library("faltung.graph.differentiate").differentiate(graph)
     step = training.TrainingStep(derived, state, slots, problem.spec.batch)
     x, labels, lr, number = problem.x, problem.labels, problem.spec.lr, count()

@@ -76,7 +76,7 @@ def _step(
     torch: Any, module: Any, x: Any, labels: Any, lr: float, compiled: bool = False
 ) -> Callable[[], float]:
     """A step of training; it returns the loss before it."""
-    optimiser = torch.optim.SGD(module.parameters(), lr, momentum=MOMENTUM, fused=True)
+    optimizer = torch.optim.SGD(module.parameters(), lr, momentum=MOMENTUM, fused=True)
 
     def loss_of(x: Any, labels: Any) -> Any:
         return torch.nn.functional.cross_entropy(module(x), labels)
@@ -85,10 +85,10 @@ def _step(
         loss_of = torch.compile(loss_of)
 
     def step() -> float:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss = loss_of(x, labels)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         return float(loss.detach())
 
     return step

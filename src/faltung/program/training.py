@@ -1,4 +1,4 @@
-"""A training step as one program: forward, backward, optimiser, in one parallel region."""
+"""A training step as one program: forward, backward, optimizer, in one parallel region."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from faltung.methods.step import Operand, Work
 from faltung.program.assemble import Assembly
 from faltung.program.inputs import arrival, copied
 from faltung.program.lowering import Lowering
-from faltung.program.optimiser import Optimiser
+from faltung.program.optimizer import Optimizer
 from faltung.program.places import Places
 from faltung.program.state import State, strides
 from faltung.program.team import threads_for
@@ -28,12 +28,12 @@ _MASK = (1 << 64) - 1
 
 
 class Slots:
-    """What an optimiser keeps beside the parameters, and their gradients: all as the parameters."""
+    """What an optimizer keeps beside the parameters, and their gradients: all as the parameters."""
 
-    def __init__(self, state: State, optimiser: Optimiser) -> None:
-        self.state, self.optimiser = state, optimiser
+    def __init__(self, state: State, optimizer: Optimizer) -> None:
+        self.state, self.optimizer = state, optimizer
         self.gradients = state.zeros(trained=True)
-        self.arrays = {name: state.zeros(trained=True) for name in optimiser.slots}
+        self.arrays = {name: state.zeros(trained=True) for name in optimizer.slots}
 
     def all(self) -> dict[str, Array]:
         """Copies of all slots, "slot/parameter" -> array."""
@@ -50,7 +50,7 @@ class Slots:
             slot, _, name = key.partition("/")
             p = self.state.parameters.get(name)
             if slot not in self.arrays or p is None or not p.trained:
-                raise ValueError(f"slot={key!r}: this optimiser has none of this name")
+                raise ValueError(f"slot={key!r}: this optimizer has none of this name")
             self.state.set(name, value, self.arrays[slot])
 
 
@@ -98,8 +98,8 @@ class TrainingStep:
         self._keys = [v for v in inputs.values() if v.kind == "key"]
         self._rows = [v for v in inputs.values() if v.kind == "rows"]
         self._scalars = {
-            name: Value(f"optimiser.{name}", (), batched=False)
-            for name in (*slots.optimiser.scalars, "none", "most")
+            name: Value(f"optimizer.{name}", (), batched=False)
+            for name in (*slots.optimizer.scalars, "none", "most")
         }
         scales = [value for value, _ in training.scales]
         feeds = [graph.input, training.target, training.smoothing, *scales]
@@ -134,7 +134,7 @@ class TrainingStep:
         for value, weight in training.scales:
             array(value)[...] = weight / rows
         array(training.smoothing)[...] = smoothing
-        clip = self.slots.optimiser.clip
+        clip = self.slots.optimizer.clip
         self._numbers["clip"][...] = 1.0
         self._numbers["most"][...] = np.inf if clip is None else clip
 
@@ -144,7 +144,7 @@ class TrainingStep:
         """Train on one batch; the loss that it had, and how many rows were right.
 
         x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space').
-        step: counted from 0, for the optimiser and for dropout; the same seed and step give the
+        step: counted from 0, for the optimizer and for dropout; the same seed and step give the
         same zeros.
         """
         self.feed(x, target)
@@ -160,7 +160,7 @@ class TrainingStep:
 
     def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
         """One step over what was fed."""
-        for name, value in self.slots.optimiser.values(step, lr).items():
+        for name, value in self.slots.optimizer.values(step, lr).items():
             self._numbers[name][...] = value
         for number, key in enumerate(self._key_arrays):
             key[...] = _key(seed, step, number)
@@ -183,11 +183,11 @@ class TrainingStep:
 
 
 def _update(lowering: Lowering, slots: Slots) -> Work:
-    """The optimiser: the norm of all gradients where they are clipped, then two ranges of the
+    """The optimizer: the norm of all gradients where they are clipped, then two ranges of the
     parameters, of which weight decay shrinks the first.
     """
-    work, state, optimiser = Work(), slots.state, slots.optimiser
-    waits = optimiser.clip is not None
+    work, state, optimizer = Work(), slots.state, slots.optimizer
+    waits = optimizer.clip is not None
     if waits:
         _clip(work, lowering, state.trained)
     for decay, start, end in (
@@ -198,9 +198,9 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
             continue
         arrays = [
             Operand(name, start * state.dtype.itemsize)
-            for name in ("parameters", "gradients", *optimiser.slots)
+            for name in ("parameters", "gradients", *optimizer.slots)
         ]
-        scalars = [decay if name == "decay" else name for name in optimiser.scalars]
+        scalars = [decay if name == "decay" else name for name in optimizer.scalars]
         size = end - start
         outputs = [arrays[0], *arrays[2:]]
         pointwise.pointwise(
@@ -216,9 +216,9 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
             ],
             outputs=[
                 pointwise.Output(expr, array, size)
-                for expr, array in zip(optimiser.formulas(), outputs, strict=True)
+                for expr, array in zip(optimizer.formulas(), outputs, strict=True)
             ],
-            title="optimiser",
+            title="optimizer",
             after=waits,
         )
         waits = False  # the two ranges have nothing in common
@@ -250,7 +250,7 @@ def _clip(work: Work, lowering: Lowering, size: int) -> None:
 
 
 def _scalar(name: str) -> Operand:
-    return Operand(f"optimiser.{name}")
+    return Operand(f"optimizer.{name}")
 
 
 def _key(seed: int, step: int, number: int) -> int:

@@ -1,6 +1,6 @@
 """The loop: batches through the training step, epochs through the validation, all of it resumable.
 
-What a run does follows from its settings alone. A checkpoint holds weights, the optimiser's arrays
+What a run does follows from its settings alone. A checkpoint holds weights, the optimizer's arrays
 and the position, so that going on gives the same bits as not having stopped.
 """
 

@@ -1,4 +1,4 @@
-"""Where a run is: all that a checkpoint needs beside weights and the optimiser's arrays."""
+"""Where a run is: all that a checkpoint needs beside weights and the optimizer's arrays."""
 
 from dataclasses import dataclass, fields
 from math import isfinite

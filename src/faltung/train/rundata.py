@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.files import Like
 from faltung.data.open import NAMED, open_source
-from faltung.data.source import Source, split
+from faltung.data.source import ArraySource, Source, split
 from faltung.geometry.check import show
 from faltung.train.model import Model
 from faltung.train.runfolder import CONFIG, RunFolder
@@ -60,6 +60,8 @@ def open_like(
     if wanted.fit:
         given["size"] = wanted.shape[1:]
     source = open_source(data, **given)
+    if wanted.scale is not None and isinstance(source, ArraySource) and source.scale != 1:
+        source.scale = np.float32(wanted.scale)  # whole numbers mean what they meant in the run
     if source.shape != wanted.shape:
         raise ValueError(
             f"data={show(data)}: samples of shape {source.shape}: must be {wanted.shape}"

@@ -3,10 +3,10 @@
     config.toml        all that is needed to repeat the run, and the format of the folder
     metrics.csv        a row an epoch
     best.safetensors   the weights that did best in validation
-    last.safetensors   weights, state of the optimiser and position in the run
+    last.safetensors   weights, state of the optimizer and position in the run
     report.html        written by `report`
 
-A checkpoint is one file: weights, optimiser and position were true at the same step, or are not
+A checkpoint is one file: weights, optimizer and position were true at the same step, or are not
 there.  Files are written whole (`formats.files`), so `kill -9` leaves each as it was before or
 after.  Between two files it can leave the younger one of an older step; so an epoch is written in
 the order `append_metrics`, `save_best`, `save_last`, and `resume` takes back the rows that are
@@ -47,12 +47,12 @@ CONFIG, METRICS, BEST, LAST, REPORT = (
     "last.safetensors",
     "report.html",
 )
-_STATE = "optimizer/"  # before the names of the optimiser's tensors in last.safetensors
+_STATE = "optimizer/"  # before the names of the optimizer's tensors in last.safetensors
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """``weights`` and ``state`` (of the optimiser) by name; ``position``: step, epoch (how many
+    """``weights`` and ``state`` (of the optimizer) by name; ``position``: step, epoch (how many
     have ended, with their rows), batch, and what else the loop keeps (JSON).
     """
 

@@ -7,15 +7,15 @@ from typing import Any
 from faltung.data.augment import Augment
 from faltung.geometry.check import show, whole
 from faltung.graph.differentiate import LOSSES
-from faltung.program.optimiser import OPTIMISERS, SGD, AdamW, Optimiser
+from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer
 from faltung.train.schedule import SCHEDULES
 
-# The rate of an optimiser that nobody gave one, and the momentum of `sgd`.
+# The rate of an optimizer that nobody gave one, and the momentum of `sgd`.
 RATES = {"sgd": 0.05, "adamw": 0.003}
 MOMENTUM = 0.9
 # What takes one of a few names: name -> names.
 CHOICES = {
-    "optimizer": tuple(OPTIMISERS),
+    "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
     "loss": tuple(LOSSES),
 }
@@ -23,7 +23,7 @@ CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train. Rates and decays are those of the optimiser; ``lr`` None is its usual one.
+    """How to train. Rates and decays are those of the optimizer; ``lr`` None is its usual one.
 
     epochs, batch, seed: whole numbers. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps
     ``nesterov``. loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the
@@ -83,8 +83,8 @@ class Settings:
         """The highest learning rate."""
         return RATES[self.optimizer] if self.lr is None else self.lr
 
-    def rule(self) -> Optimiser:
-        """The optimiser."""
+    def rule(self) -> Optimizer:
+        """The optimizer."""
         if self.optimizer == "sgd":
             momentum = MOMENTUM if self.momentum is None else self.momentum
             return SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)

@@ -1,4 +1,4 @@
-"""Optimisers against PyTorch's, over twenty steps of a network with everything that is decayed or
+"""Optimizers against PyTorch's, over twenty steps of a network with everything that is decayed or
 not; and what they refuse.
 """
 
@@ -13,12 +13,12 @@ from program.programs import PLAIN, ran, same, step_of
 from program.schedules import backwards
 
 from faltung import nn
-from faltung.program.optimiser import OPTIMISERS, SGD, AdamW, Optimiser
+from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer
 
 STEPS = 20
 RATE = 0.05
 # Ours, and PyTorch's: torch.optim.<name>(groups, lr=RATE, **options). Decay goes to the groups.
-SAME: dict[str, tuple[Optimiser, str, dict[str, Any]]] = {
+SAME: dict[str, tuple[Optimizer, str, dict[str, Any]]] = {
     "gradient descent": (SGD(momentum=0.0), "SGD", {}),
     "momentum": (SGD(), "SGD", {"momentum": 0.9}),
     "nesterov": (SGD(momentum=0.8, nesterov=True), "SGD", {"momentum": 0.8, "nesterov": True}),
@@ -50,7 +50,7 @@ def rate(step: int) -> float:
 
 @pytest.mark.parametrize("kind", SAME)
 def test_steps_are_those_of_pytorch(kind: str) -> None:
-    """PyTorch gets our gradients, so that nothing but the optimiser is compared."""
+    """PyTorch gets our gradients, so that nothing but the optimizer is compared."""
     torch = pytest.importorskip("torch")
     ours, theirs, options = SAME[kind]
     given = problem("norm of groups")
@@ -61,7 +61,7 @@ def test_steps_are_those_of_pytorch(kind: str) -> None:
         {"params": [tensors[p.name] for p in trained if p.decay], "weight_decay": ours.decay},
         {"params": [tensors[p.name] for p in trained if not p.decay], "weight_decay": 0.0},
     ]
-    optimiser = getattr(torch.optim, theirs)(groups, lr=RATE, **options)
+    optimizer = getattr(torch.optim, theirs)(groups, lr=RATE, **options)
     for number in range(STEPS):
         step.feed(given.x, given.target)
         step.run(lr=rate(number), step=number)
@@ -69,9 +69,9 @@ def test_steps_are_those_of_pytorch(kind: str) -> None:
             tensors[p.name].grad = torch.tensor(step.state.get(p.name, step.slots.gradients))
         if ours.clip is not None:
             torch.nn.utils.clip_grad_norm_(tensors.values(), ours.clip)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = rate(number)
-        optimiser.step()
+        optimizer.step()
         for p in trained:
             got, want = step.state.get(p.name), tensors[p.name].numpy()
             np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-12, err_msg=p.name)
@@ -95,9 +95,9 @@ def test_decay_touches_weights_alone() -> None:
     assert not any("norm" in name for name in changed)
 
 
-@pytest.mark.parametrize("optimiser", [SGD(clip=0.01), AdamW(clip=0.01)], ids=["sgd", "adamw"])
+@pytest.mark.parametrize("optimizer", [SGD(clip=0.01), AdamW(clip=0.01)], ids=["sgd", "adamw"])
 @pytest.mark.parametrize("name", ["only norms", "lenet"])
-def test_the_norm_is_there_before_it_is_used(name: str, optimiser: Optimiser) -> None:
+def test_the_norm_is_there_before_it_is_used(name: str, optimizer: Optimizer) -> None:
     """Also in a network of which nothing is decayed."""
     with pytest.MonkeyPatch.context() as patch:
         only = nn.Sequential(nn.BatchNorm(), nn.Tanh(), nn.GroupNorm(1))
@@ -105,7 +105,7 @@ def test_the_norm_is_there_before_it_is_used(name: str, optimiser: Optimiser) ->
         given = problem(name)
     results = []
     for turned in (False, True):
-        step = step_of(given, optimiser)
+        step = step_of(given, optimizer)
         if turned:
             backwards(step)
         ran(step, given, lr=0.1)
@@ -128,8 +128,8 @@ def test_padding_between_parameters_stays_zero() -> None:
 
 def test_a_rate_of_zero_changes_nothing() -> None:
     given = problem("googlenet")
-    for optimiser in (PLAIN, SGD(decay=0.1, nesterov=True, clip=1.0), AdamW(decay=0.1)):
-        step = step_of(given, optimiser)
+    for optimizer in (PLAIN, SGD(decay=0.1, nesterov=True, clip=1.0), AdamW(decay=0.1)):
+        step = step_of(given, optimizer)
         before = step.state.all()
         ran(step, given)
         after = step.state.all()
@@ -160,18 +160,18 @@ def test_refusals(number: int) -> None:
     assert str(error.value) == words
 
 
-def test_every_optimiser_says_what_it_keeps() -> None:
-    for kind in OPTIMISERS.values():
-        optimiser = kind()
-        scalars = optimiser.values(0, 0.1)
-        assert set(scalars) | {"clip"} == set(optimiser.scalars)
-        made = optimiser.formulas()
-        assert len(made) == 1 + len(optimiser.slots)
-        count = 2 + len(optimiser.slots) + len(optimiser.scalars)
+def test_every_optimizer_says_what_it_keeps() -> None:
+    for kind in OPTIMIZERS.values():
+        optimizer = kind()
+        scalars = optimizer.values(0, 0.1)
+        assert set(scalars) | {"clip"} == set(optimizer.scalars)
+        made = optimizer.formulas()
+        assert len(made) == 1 + len(optimizer.slots)
+        count = 2 + len(optimizer.slots) + len(optimizer.scalars)
         assert max(max(expr.operands()) for expr in made) < count
-        assert {kind.__name__.lower(): kind}.items() <= OPTIMISERS.items()
+        assert {kind.__name__.lower(): kind}.items() <= OPTIMIZERS.items()
     with pytest.raises(TypeError, match="has no formulas"):
-        Optimiser().formulas()
+        Optimizer().formulas()
 
 
 def test_slots_are_read_and_written_by_name() -> None:
@@ -189,10 +189,10 @@ def test_slots_are_read_and_written_by_name() -> None:
     normed = step_of(problem("norm twice"), AdamW())
     with pytest.raises(ValueError) as error:
         normed.slots.update({"mean/batchnorm1.running_mean": np.zeros(3)})
-    words = "slot='mean/batchnorm1.running_mean': this optimiser has none of this name"
+    words = "slot='mean/batchnorm1.running_mean': this optimizer has none of this name"
     assert str(error.value) == words
     for wrong in ("median/conv1.weight", "mean/conv9.weight", "mean"):
-        with pytest.raises(ValueError, match="this optimiser has none of this name"):
+        with pytest.raises(ValueError, match="this optimizer has none of this name"):
             other.slots.update({wrong: anything(given.graph)["conv1.weight"]})
     with pytest.raises(ValueError, match=r"conv1.bias.shape=\(2,\): must be \(4,\)"):
         other.slots.update({"mean/conv1.bias": np.zeros(2)})

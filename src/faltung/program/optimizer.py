@@ -1,4 +1,4 @@
-"""Optimisers as formulas over all parameters at once.
+"""Optimizers as formulas over all parameters at once.
 
 SGD with momentum: v = mu v + g, p = p - lr v (Nesterov: p - lr (g + mu v)), as PyTorch has it
 (Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, weight decay apart from the moments.
@@ -16,7 +16,7 @@ P, G = operand(0), operand(1)
 
 
 @dataclass(frozen=True, slots=True)
-class Optimiser:
+class Optimizer:
     """What a step does with a parameter and its gradient. ``slots``: arrays that it keeps for each
     parameter. ``scalars``: numbers that change from step to step, by name.
     """
@@ -35,7 +35,7 @@ class Optimiser:
 
     def formulas(self) -> tuple[Expr, ...]:
         """The new parameter and the new slots, of (parameter, gradient, *slots, *scalars)."""
-        raise TypeError(f"optimiser={type(self).__name__}: has no formulas")
+        raise TypeError(f"optimizer={type(self).__name__}: has no formulas")
 
     def values(self, step: int, lr: float) -> dict[str, float]:
         """The scalars of step ``step``, counted from 0; ``clip`` is computed by the program."""
@@ -43,7 +43,7 @@ class Optimiser:
 
 
 @dataclass(frozen=True, slots=True)
-class SGD(Optimiser):
+class SGD(Optimizer):
     """Gradient descent with momentum; ``decay`` is added to the gradient (L2)."""
 
     momentum: float = 0.9
@@ -52,7 +52,7 @@ class SGD(Optimiser):
     slots: ClassVar[tuple[str, ...]] = ("momentum",)
 
     def __post_init__(self) -> None:
-        Optimiser.__post_init__(self)
+        Optimizer.__post_init__(self)
         if not 0 <= self.momentum < 1:
             raise ValueError(f"momentum={show(self.momentum)}: must be at least 0 and below 1")
 
@@ -65,7 +65,7 @@ class SGD(Optimiser):
 
 
 @dataclass(frozen=True, slots=True)
-class AdamW(Optimiser):
+class AdamW(Optimizer):
     """Adam with decoupled weight decay."""
 
     beta1: float = 0.9
@@ -76,7 +76,7 @@ class AdamW(Optimiser):
     scalars: ClassVar[tuple[str, ...]] = ("lr", "decay", "clip", "rate", "root")
 
     def __post_init__(self) -> None:
-        Optimiser.__post_init__(self)
+        Optimizer.__post_init__(self)
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name}={show(getattr(self, name))}: must be in [0, 1)")
@@ -102,4 +102,4 @@ class AdamW(Optimiser):
         }
 
 
-OPTIMISERS: dict[str, type[Optimiser]] = {"sgd": SGD, "adamw": AdamW}
+OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adamw": AdamW}
