@@ -1,0 +1,134 @@
+"""`faltung look`: pictures that can be opened, a Grad-CAM where the class is, refusals."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from faltung.cli.main import main
+from faltung.data.open import open_source
+
+Trained = Callable[[str], tuple[Path, str]]
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def sample(trained: Trained, tmp_path: Path) -> Callable[[str], tuple[Path, Path]]:
+    """kind -> a run, and a file with one sample of its data."""
+
+    def get(kind: str) -> tuple[Path, Path]:
+        run, data = trained(kind)
+        np.save(tmp_path / "one.npy", open_source(data).read([1])[0])
+        return run, tmp_path / "one.npy"
+
+    return get
+
+
+Sample = Callable[[str], tuple[Path, Path]]
+
+
+@pytest.mark.parametrize("kind", ["digits", "series", "volumes", "numbers", "maps"])
+def test_pictures_of_every_kind(
+    kind: str, sample: Sample, capsys: Captured, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    run, file = sample(kind)
+    capsys.readouterr()
+    assert main(["look", str(run), str(file), "--out", str(tmp_path / "seen")]) == 0
+    first, *files = capsys.readouterr().out.splitlines()
+    assert first.startswith(f"{file}: ") and first.endswith("%") == (kind != "numbers")
+    names = [Path(name).name for name in files]
+    assert names[0] == "filters.png" and names[-1] == "grad-cam.png"
+    assert len(names) > 4 and all(name.startswith("maps-") for name in names[1:-1])
+    assert sorted(names) == sorted(path.name for path in (tmp_path / "seen").iterdir())
+    for name in files:
+        with Image.open(name) as image:
+            image.load()
+            assert min(image.size) > 1
+
+
+def test_beside_the_run_by_default(sample: Sample, capsys: Captured) -> None:
+    run, file = sample("digits")
+    assert main(["look", str(run), str(file)]) == 0
+    assert (run / "look-one/grad-cam.png").exists()
+    assert main(["look", str(run), str(file)]) == 0  # again
+
+
+def test_another_class_and_another_layer(sample: Sample, capsys: Captured, tmp_path: Path) -> None:
+    run, file = sample("digits")
+    found = {}
+    for name, more in (
+        ("a", ["--class", "3"]),
+        ("b", ["--class", "8"]),
+        ("c", ["--class", "3", "--layer", "conv1"]),
+    ):
+        out = tmp_path / name
+        assert main(["look", str(run), str(file), "--out", str(out), *more]) == 0
+        found[name] = (out / "grad-cam.png").read_bytes()
+    assert len(set(found.values())) == 3
+    assert f"{file}: 8 " in capsys.readouterr().out
+
+
+def test_the_heat_is_where_the_class_is() -> None:
+    """The gradient of a class that one place alone speaks for."""
+    from faltung import Model, nn
+    from faltung.program.probe import probe, watchable
+    from faltung.train.look import cam
+
+    layers = nn.Sequential(
+        nn.Conv(1, 1, bias=False), nn.ReLU(), nn.GlobalAvgPool(), nn.Flatten(), nn.Linear(2)
+    )
+    model = Model(layers, (1, 6, 6))
+    model.set_parameters({"conv1.weight": np.ones((1, 1, 1, 1))})
+    model.set_parameters({"linear1.weight": np.array([[1.0], [-1.0]])})
+    x = np.zeros((1, 1, 6, 6), np.float32)
+    x[0, 0, 2, 4] = 3
+    values = [value for value in watchable(model.graph) if value.positions > 1]
+    for label, peak in ((0, 1.0), (1, 0.0)):
+        weights = np.eye(2, dtype=np.float32)[[label]]
+        _, maps, grad = probe(model.graph, model.state, x, values, weights=weights, to=values[-1])
+        assert grad is not None
+        heat = cam(maps[values[-1].name][0], grad[0])
+        assert heat[2, 4] == peak and heat.sum() == peak
+
+
+@pytest.mark.parametrize(
+    ("more", "part"),
+    [
+        (["--class", "ten"], "class='ten': must be one of 0, 1, 2"),
+        (["--layer", "conv9"], "layer='conv9': must be one of conv1, relu1"),
+    ],
+)
+def test_refusals(more: list[str], part: str, sample: Sample, capsys: Captured) -> None:
+    run, file = sample("digits")
+    assert part in refused(capsys, run, file, *more)
+
+
+def refused(capsys: Captured, *words: object) -> str:
+    capsys.readouterr()
+    assert main(["look", *map(str, words)]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1
+    return said.err
+
+
+def test_files_that_are_no_sample(
+    sample: Sample, trained: Trained, capsys: Captured, tmp_path: Path
+) -> None:
+    run, _ = sample("digits")
+    np.save(tmp_path / "two.npy", np.ones((2, 1, 8, 8)))
+    assert "holds 2 samples; look takes one" in refused(capsys, run, tmp_path / "two.npy")
+    np.save(tmp_path / "large.npy", np.ones((9, 9)))
+    assert "(9, 9)" in refused(capsys, run, tmp_path / "large.npy")
+    assert "no such file" in refused(capsys, run, tmp_path / "none.png")
+    text, file = sample("text")
+    assert "is of text, which has no picture" in refused(capsys, text, file)
+    assert "config.toml" in refused(capsys, tmp_path, file)
+
+
+def test_a_folder_that_cannot_be_made(sample: Sample, capsys: Captured, tmp_path: Path) -> None:
+    run, file = sample("digits")
+    (tmp_path / "there").write_text("")
+    assert "there" in refused(capsys, run, file, "--out", tmp_path / "there")

@@ -1,0 +1,155 @@
+"""`faltung predict`: every kind of file, tables that read back, files that cannot be read."""
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import Array
+
+from faltung import Model
+from faltung.cli import predict
+from faltung.cli.main import main
+from faltung.data.open import open_source
+from faltung.train.trained import load_model
+
+Trained = Callable[[str], tuple[Path, str]]
+Captured = pytest.CaptureFixture[str]
+
+
+def predicted(capsys: Captured, *words: object, status: int = 0) -> str:
+    capsys.readouterr()
+    assert main(["predict", *map(str, words)]) == status
+    return capsys.readouterr().out
+
+
+def table(capsys: Captured, *words: object) -> tuple[list[str], list[list[str]]]:
+    head, *lines = csv.reader(io.StringIO(predicted(capsys, *words, "--csv")))
+    return head, lines
+
+
+def picture(x: Array, path: Path) -> Path:
+    """Values 0 to 1 (1, height, width) as a grey picture."""
+    from PIL import Image
+
+    Image.fromarray((255 * x[0]).round().astype(np.uint8)).save(path)
+    return path
+
+
+def samples(run: Path, data: str) -> tuple[Model, Array]:
+    source = open_source(data)
+    return load_model(run)[0], source.read(range(len(source)))
+
+
+def test_pictures(trained: Trained, capsys: Captured, tmp_path: Path) -> None:
+    run, data = trained("digits")
+    model, x = samples(run, data)
+    files = [picture(x[i], tmp_path / f"{i}.png") for i in range(3)]
+    lines = predicted(capsys, run, *files).splitlines()
+    assert len(lines) == 3
+    for i, line in enumerate(lines):
+        best = int(model.predict(x[i]).argmax())
+        name, label, share, *more = line.split()
+        assert (name, label) == (str(files[i]), str(best))
+        assert share.endswith("%") and len(more) == 4
+    head, rows = table(capsys, run, *files)
+    assert head == ["name", "class", *map(str, range(10))]
+    assert [row[0] for row in rows] == list(map(str, files))
+
+
+@pytest.mark.parametrize("kind", ["digits", "series", "volumes", "text"])
+def test_tables_read_back_to_the_last_bit(
+    kind: str, trained: Trained, capsys: Captured, tmp_path: Path
+) -> None:
+    run, data = trained(kind)
+    model, x = samples(run, data)
+    np.save(tmp_path / "x.npy", x[:5])
+    head, rows = table(capsys, run, tmp_path / "x.npy")
+    assert model.classes is not None and head == ["name", "class", *model.classes]
+    want = model.predict(x[:5])
+    np.testing.assert_array_equal(np.array([row[2:] for row in rows], np.float32), want)
+    assert [row[1] for row in rows] == [model.classes[i] for i in want.argmax(1)]
+    assert [row[0] for row in rows] == [f"{tmp_path / 'x.npy'}[{i}]" for i in range(5)]
+
+
+def test_numbers(trained: Trained, capsys: Captured) -> None:
+    run, data = trained("numbers")
+    model, x = samples(run, data)
+    head, rows = table(capsys, run, data)
+    assert head == ["name", "output0"]
+    want = model.predict(x)
+    np.testing.assert_array_equal(np.array([row[1:] for row in rows], np.float32), want)
+    first = predicted(capsys, run, data).splitlines()[0].split()
+    assert float(first[1]) == pytest.approx(float(want[0, 0]), rel=1e-5)
+
+
+def test_a_class_for_each_position(trained: Trained, capsys: Captured) -> None:
+    run, data = trained("maps")
+    model, x = samples(run, data)
+    head, rows = table(capsys, run, data)
+    assert head[:3] == ["name", "0 0", "0 1"] and len(head) == 1 + 16 * 16
+    says = model.predict(x).argmax(1).reshape(len(x), -1)
+    assert model.classes == ("dark", "bright")
+    assert [row[1:] for row in rows] == [[model.classes[i] for i in each] for each in says]
+    share = (says[0] == 0).mean()
+    assert f"dark {share:.1%}" in predicted(capsys, run, data).splitlines()[0]
+
+
+def test_lines_of_text_with_and_without_labels(
+    trained: Trained, capsys: Captured, tmp_path: Path
+) -> None:
+    run, data = trained("series")
+    model, x = samples(run, data)
+    for first in ([], ["1"]):
+        lines = [",".join([*first, *map(repr, map(float, each[0]))]) for each in x[:4]]
+        (tmp_path / "x.csv").write_text("\n".join(lines) + "\n")
+        _, rows = table(capsys, run, tmp_path / "x.csv")
+        np.testing.assert_array_equal(
+            np.array([row[2:] for row in rows], np.float32), model.predict(x[:4])
+        )
+
+
+def test_many_files_are_read_some_at_a_time(
+    trained: Trained, capsys: Captured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, data = trained("digits")
+    _, x = samples(run, data)
+    files = [picture(x[i], tmp_path / f"{i}.png") for i in range(7)]
+    want = table(capsys, run, *files)
+    monkeypatch.setattr(predict, "TOGETHER", 2)
+    assert table(capsys, run, *files) == want
+
+
+def test_files_that_cannot_be_read_are_named_and_the_others_read(
+    trained: Trained, capsys: Captured, tmp_path: Path
+) -> None:
+    run, data = trained("digits")
+    _, x = samples(run, data)
+    good = picture(x[0], tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(good.read_bytes()[:40])
+    np.save(tmp_path / "large.npy", np.ones((9, 9)))
+    np.save(tmp_path / "nan.npy", np.full((8, 8), np.nan))
+    evil = tmp_path / "\x1b[2J\nevil.png"
+    evil.write_bytes(b"nothing")
+    names = ("bad.png", "large.npy", "nan.npy", "none.png", evil.name)
+    capsys.readouterr()
+    files = [tmp_path / name for name in names]
+    assert main(["predict", str(run), str(good), *map(str, files)]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith(f"{good}  ") and said.out.count("\n") == 1
+    lines = said.err.splitlines()
+    assert len(lines) == 5 and all(line.startswith("faltung predict: ") for line in lines)
+    assert all(line.isprintable() for line in lines)
+    for line, part in zip(
+        lines, ("bad.png", "(9, 9)", "NaN", "no such file", "\\x1b[2J\\nevil"), strict=True
+    ):
+        assert part in line
+    assert main(["predict", str(run), str(files[0])]) == 2
+
+
+def test_what_is_no_run(capsys: Captured, tmp_path: Path) -> None:
+    assert main(["predict", str(tmp_path), "x.png"]) == 2
+    said = capsys.readouterr()
+    assert said.out == "" and said.err.count("\n") == 1 and "config.toml" in said.err
