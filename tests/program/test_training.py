@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -156,6 +157,23 @@ def test_programs_of_other_batches_share_state_and_slots() -> None:
             program(given.x.astype("float32"), given.target, lr=0.1, step=count)
             results.append(program.state.all() | program.slots.all())
         same(*results)
+
+
+def test_programs_of_several_python_threads() -> None:
+    """Each its own; while one has the team, the other does its steps alone."""
+    given = problem("resnet", "cross_entropy", dtype="float32", samples=6)
+    want = trained(given, SGD(), steps=20)
+    with threads(2):
+        steps = [step_of(given, SGD()) for _ in range(3)]
+
+        def train(step: TrainingStep) -> Results:
+            for count in range(20):
+                step(given.x.astype("float32"), given.target, lr=0.05, step=count, seed=9)
+            return step.state.all() | step.slots.all()
+
+        with ThreadPoolExecutor(3) as pool:
+            for found in pool.map(train, steps):
+                same(found, want)
 
 
 # Random numbers -----------------------------------------------------------------------------------
