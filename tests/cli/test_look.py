@@ -71,29 +71,6 @@ def test_another_class_and_another_layer(sample: Sample, capsys: Captured, tmp_p
     assert f"{file}: 8 " in capsys.readouterr().out
 
 
-def test_the_heat_is_where_the_class_is() -> None:
-    """The gradient of a class that one place alone speaks for."""
-    from faltung import Model, nn
-    from faltung.program.probe import probe, watchable
-    from faltung.train.look import cam
-
-    layers = nn.Sequential(
-        nn.Conv(1, 1, bias=False), nn.ReLU(), nn.GlobalAvgPool(), nn.Flatten(), nn.Linear(2)
-    )
-    model = Model(layers, (1, 6, 6))
-    model.set_parameters({"conv1.weight": np.ones((1, 1, 1, 1))})
-    model.set_parameters({"linear1.weight": np.array([[1.0], [-1.0]])})
-    x = np.zeros((1, 1, 6, 6), np.float32)
-    x[0, 0, 2, 4] = 3
-    values = [value for value in watchable(model.graph) if value.positions > 1]
-    for label, peak in ((0, 1.0), (1, 0.0)):
-        weights = np.eye(2, dtype=np.float32)[[label]]
-        _, maps, grad = probe(model.graph, model.state, x, values, weights=weights, to=values[-1])
-        assert grad is not None
-        heat = cam(maps[values[-1].name][0], grad[0])
-        assert heat[2, 4] == peak and heat.sum() == peak
-
-
 @pytest.mark.parametrize(
     ("more", "part"),
     [

@@ -150,18 +150,17 @@ def test_killed_before_its_first_checkpoint_it_begins_anew(tmp_path: Path) -> No
 
 
 @POSIX
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
-    options = ["--epochs=2", "--batch=100", "--net=lenet5"]
+def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data: Path, tmp_path: Path) -> None:
+    options = ["--epochs=2", "--net=lenet5"]
     whole, out = tmp_path / "whole", tmp_path / "run"
-    assert run("train", "digits", *options, "--out", whole).returncode == 0
-    assert run("train", "digits", *options, "--epochs=1", "--out", tmp_path / "a").returncode == 0
+    assert run("train", data, *options, "--out", whole).returncode == 0
 
     def small() -> None:  # last.safetensors has three times the bytes of best.safetensors
         size = (whole / "last.safetensors").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - 4096, size - 4096))
 
     quick = EAGER + "loop.EPOCHS_EVERY = loop.BATCHES_EVERY = 1e9\n"
-    done = run("train", "digits", *options, "--out", out, preexec_fn=small, code=quick)
+    done = run("train", data, *options, "--out", out, preexec_fn=small, code=quick)
     assert done.returncode == 2
     first, second = done.stderr.splitlines()
     assert first == f"faltung train: {out / 'last.safetensors'}: not written, file too large"

@@ -1,11 +1,14 @@
 """How good a model is on samples: its outputs, the loss of each, which were right."""
 
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
 from faltung.train.settings import Settings
 
@@ -30,11 +33,14 @@ class Judged:
 
     def metrics(self) -> dict[str, float]:
         """The mean "loss" and, of labels, the "accuracy", 0 to 1. The label -1 does not count."""
-        found = {"loss": float(self.losses.mean())}
-        if self.right is not None:
-            counted = self.targets >= 0
-            found["accuracy"] = float(self.right[counted].mean()) if counted.any() else 0.0
-        return found
+        if self.right is None:
+            return {"loss": float(self.losses.mean())}
+        counted = self.targets >= 0
+        if not counted.any():
+            return {"loss": 0.0, "accuracy": 0.0}
+        # A loss is a mean over all positions of its sample, those that do not count were 0.
+        loss = float(self.losses.mean() / counted.mean())
+        return {"loss": loss, "accuracy": float(self.right[counted].mean())}
 
 
 def judge(
@@ -46,15 +52,18 @@ def judge(
     check_targets(model, source, loss)
     targets = np.asarray(source.targets)
     outputs, losses, right = [], [], []
-    for start in range(0, len(source), AT_ONCE):
-        part = slice(start, min(start + AT_ONCE, len(source)))
-        made = model.predict(source.read(np.arange(part.start, part.stop)), softmax=False)
-        each = squares if loss == "mse" else cross_entropy
-        losses.append(each(made, targets[part]).reshape(len(made), -1).mean(1))
-        if loss != "mse":
-            right.append(made.argmax(1) == targets[part])
-        if keep:
-            outputs.append(made)
+    batches = cast(
+        "Generator[Batch, None, None]", Loader(source, AT_ONCE, seed=0, shuffle=False).epoch(0)
+    )
+    with closing(batches):  # a thread may be reading ahead
+        for x, y, _ in batches:
+            made = model.predict(x, softmax=False)
+            each = squares if loss == "mse" else cross_entropy
+            losses.append(each(made, y).reshape(len(made), -1).mean(1))
+            if loss != "mse":
+                right.append(made.argmax(1) == y)
+            if keep:
+                outputs.append(made)
     return Judged(
         np.concatenate(outputs) if keep else None,
         targets,

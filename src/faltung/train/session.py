@@ -5,7 +5,7 @@ with its classes and its standardisation, the settings. From that alone it is re
 """
 
 import os
-import resource
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -103,7 +103,7 @@ class Session:
             "seconds": sum(seconds),
             "samples_per_second": max(rates, default=0.0),
             "compile_seconds": self.loop.compiled,
-            "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            **_peak_memory(),
             "machine": str(current()),
             "threads": get_threads(),
         }
@@ -129,9 +129,7 @@ def create(
     network. settings: fields of `Settings` and `Augment`; what is left out is as in `PRESETS`, or
     else the default. reading: `READING`. held_out: the part to judge by.
     """
-    for module in NEEDED:
-        if find_spec(module) is None:
-            raise missing(module, "train")
+    _check_needed()
     about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}
     about |= {"strict": False, **(reading or {}), "held_out": float(held_out)}
     source = opened(about)
@@ -219,6 +217,7 @@ def resume(path: str | os.PathLike[str]) -> Session:
     """Go on with a run that was stopped or killed. ValueError, OSError: a folder that is no run's,
     or whose files or data do not fit each other.
     """
+    _check_needed()
     folder = RunFolder.resume(path)
     try:
         where = folder.path / CONFIG
@@ -246,6 +245,13 @@ def resume(path: str | os.PathLike[str]) -> Session:
     return session
 
 
+def _check_needed() -> None:
+    """ImportError: something that a run needs before it ends is not installed."""
+    for module in NEEDED:
+        if find_spec(module) is None:
+            raise missing(module, "train")
+
+
 # The report ---------------------------------------------------------------------------------------
 
 
@@ -268,6 +274,16 @@ def _mistakes(
         (sample, int(targets[i]), int(said[i]), float(p), str(held.names[i]))
         for sample, i, p in zip(samples, wrong[order], sure[order], strict=True)
     ]
+
+
+def _peak_memory() -> dict[str, int]:
+    """ "peak_memory": bytes that this process has taken at most, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return {}
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return {"peak_memory": most if sys.platform == "darwin" else most * 1024}
 
 
 def _flat(given: Mapping[str, Any]) -> dict[str, object]:
