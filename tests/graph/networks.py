@@ -407,6 +407,7 @@ def problem(
     else:
         target = rng.integers(-1, graph.output.channels, wanted)
         target.reshape(-1)[:1] = 0
+        rows = int((target >= 0).sum())
     outside: dict[str, Array] = {
         training.smoothing.name: np.asarray(np.dtype(dtype).type(smoothing))
     }

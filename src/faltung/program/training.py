@@ -127,16 +127,24 @@ class TrainingStep:
 
     def _constants(self, smoothing: float) -> None:
         training, array = self.training, self.assembly.array
-        rows = self.batch * training.graph.output.positions
-        if training.target.kind == "float":
-            rows *= training.graph.output.channels
-        self.rows = rows
-        for value, weight in training.scales:
-            array(value)[...] = weight / rows
+        self._scales = [(array(value), weight) for value, weight in training.scales]
+        output = training.graph.output
+        self._weigh(self.batch * (output.size if self._numeric else output.positions))
         array(training.smoothing)[...] = smoothing
         clip = self.slots.optimizer.clip
         self._numbers["clip"][...] = 1.0
         self._numbers["most"][...] = np.inf if clip is None else clip
+
+    @property
+    def _numeric(self) -> bool:
+        """Whether targets are numbers, and not labels."""
+        return self.training.target.kind == "float"
+
+    def _weigh(self, rows: int) -> None:
+        """The loss becomes a mean over so many rows: labels that count, or numbers."""
+        self.rows = max(1, rows)
+        for scale, weight in self._scales:
+            scale[...] = weight / self.rows
 
     def __call__(
         self, x: Array, target: Array, *, lr: float, step: int = 0, seed: int = 0
@@ -155,8 +163,10 @@ class TrainingStep:
         """Copy a batch into the program's memory. ValueError, TypeError: as `copied`."""
         wanted = self.training.target
         copied("x", x, (self.batch, *self.training.graph.input.shape), self._input, last=False)
-        last = wanted.kind == "float" and bool(wanted.space)
+        last = self._numeric and bool(wanted.space)
         copied("target", target, (self.batch, *wanted.shape), self._target, last=last)
+        if not self._numeric:
+            self._weigh(int(np.count_nonzero(self._target >= 0)))
 
     def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
         """One step over what was fed."""
@@ -173,7 +183,9 @@ class TrainingStep:
 
     @property
     def loss(self) -> float:
-        """The loss of the last batch, its mean over the rows; auxiliary heads not counted."""
+        """The loss of the last batch, its mean over the rows that count, those whose label is not
+        -1; auxiliary heads left out.
+        """
         return float(self._losses[0]) / self.rows
 
     @property
