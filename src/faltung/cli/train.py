@@ -27,7 +27,7 @@ stop. So nothing may be changed then but --threads.
 
 examples:
   faltung train digits
-  faltung train digits --net inception --epochs 30 --set dropout=0.2
+  faltung train digits --net inception --set width=0.25 --threads 2
   faltung train pictures/ --size 64 --net resnet18 --batch 64 --flip --crop 4
   faltung train fields.npz --loss mse --net resnet18 --patience 5
   faltung train --resume runs/digits-lenet5-001

@@ -20,12 +20,12 @@ USUAL = {
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "lenet5"): {
         "epochs": 80,
-        "batch": 16,
         "lr": 0.01,
         "decay": 0.2,
         "smoothing": 0.05,
         "jitter": 0.3,
     },
+    ("digits", "googlenet"): {"epochs": 30, "decay": 0.05, "smoothing": 0.05, "jitter": 0.3},
 }
 
 
