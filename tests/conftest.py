@@ -1,6 +1,7 @@
 """What every test stands on: no network, its own cache folder, the machines of the table."""
 
 import os
+import signal
 import socket
 from collections.abc import Iterator
 
@@ -26,6 +27,15 @@ def no_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(socket, "socket", _LocalSocket)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c() -> None:
+    """Interrupts arrive, here and in processes started from here, also where the tests run in the
+    background of a shell, which then ignores SIGINT for all that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
