@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from runs import net, source, tensors
+from runs import maps, net, source, tensors
 
 import faltung
 from faltung import Model, nn
@@ -275,6 +275,18 @@ def test_losses_are_means_over_samples() -> None:
     (row,) = run.run()
     assert row.loss == pytest.approx(before["loss"], rel=1e-5)
     assert row.accuracy == before["accuracy"] and row.val_loss is None
+
+
+def test_labels_that_do_not_count_weigh_nothing() -> None:
+    x, y = maps(20)
+    y[3:9, :5] = -1
+    model = Model(nn.Conv(2, 3, padding="same"), (1, 8, 8))
+    train = ArraySource(x, y)
+    before = model.evaluate(train)
+    run = Loop(model, Settings(epochs=1, batch=6, lr=1e-12, decay=0), train, None, show=False)
+    (row,) = run.run()
+    assert row.loss == pytest.approx(before["loss"], rel=1e-5)
+    assert row.accuracy == pytest.approx(before["accuracy"], rel=1e-12)
 
 
 def test_patience() -> None:

@@ -164,7 +164,7 @@ class Loop:
         position.step += 1
         position.batch += 1
         position.samples += len(x)
-        position.loss += loss * len(x)
+        position.loss += loss * step.rows
         position.right += right
         position.rows += step.rows
         if show is not None:
@@ -192,7 +192,7 @@ class Loop:
             epoch=position.epoch + 1,
             step=position.step,
             lr=self.schedule(max(0, position.step - 1)),
-            loss=position.loss / max(1, position.samples),
+            loss=position.loss / max(1, position.rows),
             accuracy=position.right / max(1, position.rows) if self._labels else None,
             val_loss=held.get("loss"),
             val_accuracy=held.get("accuracy"),

@@ -13,8 +13,9 @@ _NUMBERS = ("loss", "best", "best_loss")
 @dataclass
 class Position:
     """Batches done in all (``step``), the epoch and the batch that come next, what this epoch has
-    added up so far (``loss``: times samples; ``right`` of ``rows`` labels; ``samples``), and how
-    good the best epoch was: its merit, its validation loss, its number from 0 (-1: none yet).
+    added up so far (``loss`` times the ``rows`` that it is the mean of, labels or numbers;
+    ``right`` of the labels; ``samples``), and how good the best epoch was: its merit, its
+    validation loss, its number from 0 (-1: none yet).
     """
 
     step: int = 0
