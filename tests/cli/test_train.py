@@ -118,21 +118,6 @@ def test_all_options_arrive(data: Path, tmp_path: Path) -> None:
     assert config["data"]["held_out"] == 0.25 and "Tanh()" in config["model"]["net"]
 
 
-@pytest.mark.parametrize(
-    ("text", "want"),
-    [
-        ("width=0.5", ("width", 0.5)),
-        ("halvings=3", ("halvings", 3)),
-        ("paper=true", ("paper", True)),
-        ("head=every", ("head", "every")),
-        ("widths=(3, 4)", ("widths", (3, 4))),
-        ("x=__import__('os')", ("x", "__import__('os')")),
-    ],
-)
-def test_options_of_networks(text: str, want: tuple[str, Any]) -> None:
-    assert train._option(text) == want
-
-
 # Runs ---------------------------------------------------------------------------------------------
 
 

@@ -10,8 +10,9 @@ from graph.networks import Array, Problem, forward, problem
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
-from faltung.graph.differentiate import Training, differentiate, trimmed
+from faltung.graph.differentiate import Training, differentiate
 from faltung.graph.ops import ConvolveInput, ConvolveWeight, Embed, Pointwise, Total
+from faltung.graph.rules import trimmed
 from faltung.graph.value import Graph, Node, Parameter, Value
 
 NAMES = pytest.mark.parametrize("name", networks.TABLE)

@@ -25,6 +25,6 @@ def options(texts: Sequence[str]) -> dict[str, Any]:
         try:
             read = {"true": "True", "false": "False", "none": "None"}.get(value.lower(), value)
             made[name] = ast.literal_eval(read)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             made[name] = value
     return made

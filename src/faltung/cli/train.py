@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from faltung.cli.errors import MISTAKES, line, refuse
+from faltung.cli.options import options
 from faltung.train.presets import PRESETS, words
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
     return session.create(
         arguments.data,
         net=arguments.net,
-        options=dict(map(_option, arguments.set or [])),
+        options=options(arguments.set or []),
         settings=_given(arguments, [*SETTINGS, *AUGMENT]),
         reading=reading,
         held_out=HELD_OUT if arguments.held_out is None else arguments.held_out,
@@ -188,19 +189,6 @@ def _size(text: str) -> int | list[int]:
         raise ValueError(f"size={text!r}: must be a number or one for each axis, as 64x64")
     numbers = [int(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else numbers
-
-
-def _option(text: str) -> tuple[str, Any]:
-    """OPTION=VALUE, the value as Python reads it, or as text."""
-    import ast
-
-    name, sign, value = text.partition("=")
-    if not sign or not name.isidentifier():
-        raise ValueError(f"set={text!r}: must be OPTION=VALUE")
-    try:
-        return name, ast.literal_eval({"true": "True", "false": "False"}.get(value, value))
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        return name, value
 
 
 def _print_skipped(lines: tuple[str, ...]) -> None:

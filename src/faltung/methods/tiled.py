@@ -17,7 +17,6 @@ from faltung.jit.compile import Recipe
 from faltung.methods.addresses import interior, rows_of
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Window
-from faltung.methods.epilogue import Epilogue as Epilogue
 from faltung.methods.step import (
     MISSING,
     Arrays,

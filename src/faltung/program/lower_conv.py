@@ -1,5 +1,6 @@
 """Convolutions and unshared layers as steps."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from faltung.geometry.axis import Axis
@@ -16,8 +17,8 @@ from faltung.graph.ops import (
 )
 from faltung.graph.value import Node
 from faltung.methods import local
+from faltung.methods.epilogue import Epilogue
 from faltung.methods.step import Work
-from faltung.methods.tiled import Epilogue
 from faltung.plan.plan import Plan, build_forward, build_input_grad, build_weight_grad
 from faltung.program.lowering import Lowering
 
@@ -27,36 +28,35 @@ from faltung.program.lowering import Lowering
 def convolve(low: Lowering, node: Node, work: Work) -> Plan:
     op = node.op
     assert isinstance(op, Convolve)
-    spec = replace(op.spec, batch=low.batch)
-    x, w, *rest = node.inputs
-    aux = rest[1:] if op.bias else rest
-    return low.plan(
-        build_forward,
-        spec,
-        low.strides(x, spec.size),
-        low.weights[w.name],
-        low.strides(node.output, spec.output),
-        bias=op.bias,
-        epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
-        aux=tuple(low.strides(value, spec.output) for value in aux),
-    )
+    return _planned(low, node, op, build_forward, op.spec.size, op.spec.output)
 
 
 def convolve_input(low: Lowering, node: Node, work: Work) -> Plan:
     op = node.op
     assert isinstance(op, ConvolveInput)
-    spec = replace(op.spec, batch=low.batch)
-    grad, w, *rest = node.inputs
+    return _planned(low, node, op, build_input_grad, op.spec.output, op.spec.size)
+
+
+def _planned(
+    low: Lowering,
+    node: Node,
+    op: Convolve | ConvolveInput,
+    build: Callable[..., Plan],
+    reads: Sequence[int],
+    writes: Sequence[int],
+) -> Plan:
+    """The plan of a node that reads a map with the space ``reads`` and writes ``writes``."""
+    x, w, *rest = node.inputs
     aux = rest[1:] if op.bias else rest
     return low.plan(
-        build_input_grad,
-        spec,
-        low.strides(grad, spec.output),
+        build,
+        replace(op.spec, batch=low.batch),
+        low.strides(x, reads),
         low.weights[w.name],
-        low.strides(node.output, spec.size),
+        low.strides(node.output, writes),
         bias=op.bias,
         epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
-        aux=tuple(low.strides(value, spec.size) for value in aux),
+        aux=tuple(low.strides(value, writes) for value in aux),
     )
 
 

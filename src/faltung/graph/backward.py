@@ -1,0 +1,61 @@
+"""Gradients in the making: what each reader of a value has given, and the nodes that this takes."""
+
+from faltung.geometry.expr import Expr, operand
+from faltung.graph.expand import Nodes, Statistics
+from faltung.graph.ops import ConvolveWeight, Pointwise, Total
+from faltung.graph.value import Graph, Value
+
+A = operand(0)
+
+
+class Backward:
+    """Gradients in the making: for each value what its readers have given."""
+
+    def __init__(self, graph: Graph, statistics: dict[str, Statistics]) -> None:
+        self.nodes = Nodes("'")
+        self.graph = graph
+        self.statistics = statistics
+        # The node that made a value, by the value's name.
+        self.makers = {value.name: node for node in graph.nodes for value in node.outputs}
+        self._given: dict[str, list[Value]] = {}
+        self._needed: set[str] = set()
+        self.require(*(p.value for p in graph.parameters if p.trained))
+
+    def require(self, *values: Value) -> None:
+        """Gradients for these, and for all that depends on them, and for nothing else."""
+        self._needed = {value.name for value in values}
+        for node in self.graph.nodes:
+            if any(value.name in self._needed for value in node.inputs):
+                self._needed.update(value.name for value in node.outputs)
+
+    def needs(self, value: Value) -> bool:
+        return value.name in self._needed
+
+    def give(self, value: Value, grad: Value) -> None:
+        """Add to the gradient of ``value``."""
+        self._given.setdefault(value.name, []).append(grad)
+
+    def gradient(self, value: Value) -> Value | None:
+        """The gradient, what was given summed; None where nobody gave any."""
+        given = self._given.get(value.name)
+        if not given:
+            return None
+        if len(given) > 1:
+            total: Expr = A
+            for number in range(1, len(given)):
+                total = total + operand(number)
+            batched = given[0].batched
+            op = Pointwise(given[0].shape, (total,), batched=batched)
+            given[:] = self.nodes.add(op, tuple(given), given[0].shape, batched=batched)
+        return given[0]
+
+    def bias(self, value: Value, grad: Value) -> None:
+        """The gradient of what was added to every position of a channel."""
+        if self.needs(value):
+            (total,) = self.nodes.totals(grad.shape, (grad,), Total(A, "channel"))
+            self.give(value, total)
+
+    def weight(self, op: ConvolveWeight, value: Value, x: Value, grad: Value) -> None:
+        if self.needs(value):
+            (made,) = self.nodes.add(op, (x, grad), value.shape, batched=False)
+            self.give(value, made)
