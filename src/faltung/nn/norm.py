@@ -89,7 +89,9 @@ class LocalResponseNorm(Layer):
         if alpha < 0:
             raise ValueError(f"alpha={show(self.alpha)}: must be at least 0")
         square = b.pointwise(operand(0) * operand(0), x)
-        op = Across((alpha / size,) * size, size // 2)
+        # Neighbours that no channel has are left out: the text of a network may say any size.
+        before, after = min(size // 2, x.channels - 1), min((size - 1) // 2, x.channels - 1)
+        op = Across((alpha / size,) * (before + 1 + after), before)
         scale = b.node(op, (square,), x.shape, fields=b.fields(x))
         return b.pointwise(operand(0) * power(k + operand(1), -beta), x, scale)
 
