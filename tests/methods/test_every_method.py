@@ -1,8 +1,8 @@
 """Every method on every case that it says it can do, not only where it is the cheapest."""
 
 import itertools
-import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from faltung.jit.target import named, runs
 from faltung.machine.table import Machine, row
 from faltung.methods.correlation import Correlation
 from faltung.ops.run import run
-from faltung.plan.choose import FORWARD, Candidate, choose, offer
+from faltung.plan.choose import FORWARD, Decision, Policy, choose
 from faltung.plan.plan import Plan, build_forward, build_input_grad
 
 FULL = [case for case in CASES if case.spec.batch]
@@ -29,12 +29,14 @@ def strides(array: np.ndarray) -> tuple[int, ...]:
     )
 
 
-def only(method: str) -> Callable[..., list[Candidate]]:
+def only(method: str) -> Callable[..., Decision]:
     """In the place of `choose`: `method` wherever it applies at all, at any price."""
 
-    def chosen(c: Correlation, machine: Machine) -> list[Candidate]:
-        mine = offer(method, c, machine)
-        return [mine] if mine.cycles < math.inf else choose(c, machine)
+    def chosen(c: Correlation, machine: Machine, policy: Policy, *, bias: bool) -> Decision:
+        try:
+            return choose(c, machine, replace(policy, method=method), bias=bias)
+        except ValueError:
+            return choose(c, machine, policy, bias=bias)
 
     return chosen
 

@@ -105,6 +105,13 @@ def _applies(c: Correlation) -> bool:
     return c.channels_in == 1 and c.channels_out == 1 and c.groups > 1 and c.x[1] == 1
 
 
+def why_not(c: Correlation, machine: Machine) -> str | None:
+    if _applies(c):
+        return None
+    one = c.channels_in == 1 and c.channels_out == 1 and c.groups > 1
+    return "channels are not neighbours" if one else "groups have more than one channel"
+
+
 def _unrolled(c: Correlation, machine: Machine) -> bool:
     """Whether the last axis's taps are in the code."""
     axis, most = c.windows[-1].axis, rows_for(machine, 2)

@@ -11,6 +11,7 @@ What it costs.  ``((p - 1) s + d (k - 1) + 1) + p`` loads for ``p k`` multiply-a
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 import numpy as np
 
@@ -31,6 +32,8 @@ BAND, MIN_BAND = 4096, 128
 POSITIONS_A_TAP = 16
 # Accumulators that hide the latency of a multiply-add; more neighbouring positions gain nothing.
 CHAINS = 8
+# Cycles between two multiply-adds of one accumulator.
+LATENCY = 4
 
 
 # The recipe ---------------------------------------------------------------------------------------
@@ -163,6 +166,36 @@ def _products(
 def applies(c: Correlation) -> bool:
     one = c.channels_in == 1 and c.channels_out == 1 and c.groups > 1
     return one and c.x[1] == 1 and c.out[1] == 1
+
+
+def why_not(c: Correlation, machine: Machine) -> str | None:
+    if applies(c):
+        return None
+    one = c.channels_in == 1 and c.channels_out == 1 and c.groups > 1
+    return "channels are not neighbours" if one else "groups have more than one channel"
+
+
+def cost(c: Correlation, machine: Machine) -> float:
+    """Cycles of one core: loads or products, whichever are more; infinite if it does not apply."""
+    if not applies(c):
+        return inf
+    last = c.windows[-1]
+    axis = last.axis
+    blocks = -(-c.groups // machine.lanes(c.dtype))
+    rows = c.batch * blocks * c.outputs / axis.output * c.row_taps
+    cycles = 0.0
+    for _, taps in _taps(axis, machine):
+        most = max(1, min((budget(machine) - 2) // taps, CHAINS))
+        for positions, count in split(axis.output, most):
+            columns = min(positions * taps, (positions - 1) * axis.stride + taps)
+            step = max(positions * taps, columns + positions) / 2
+            cycles += rows * count * max(step, LATENCY)
+    return cycles
+
+
+def needs_channels_last(c: Correlation, machine: Machine) -> bool:
+    """Never: the gradient has neighbouring channels where the method applies."""
+    return False
 
 
 def needs_padded(c: Correlation, machine: Machine) -> bool:

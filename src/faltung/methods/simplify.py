@@ -29,6 +29,15 @@ def simplified(c: Correlation, *, bias: bool = False, every_tap: bool = False) -
     return _samples_as_positions(_merged(c))
 
 
+def essential(c: Correlation, *, every_tap: bool = False) -> Correlation:
+    """The same sums without axes of one position, and without taps that read zeros alone: as simple
+    as it can be whatever the strides and the batch.
+    """
+    if not every_tap:
+        c = replace(c, windows=tuple(map(_only_present, c.windows)))
+    return _merged(c, join=False)
+
+
 def over_samples(c: Correlation) -> Correlation | None:
     """The samples as the last axis, all others before it; None where there is one sample.
 
@@ -161,13 +170,13 @@ def _step(taps: Sequence[int]) -> int | None:
 # Axes and samples ---------------------------------------------------------------------------------
 
 
-def _merged(c: Correlation) -> Correlation:
-    """Pointwise neighbours merge, single positions go."""
+def _merged(c: Correlation, join: bool = True) -> Correlation:
+    """Single positions go, and pointwise neighbours ``join``."""
     windows = [w for w in c.windows if not (w.pointwise and w.axis.size == 1)]
     merged: list[Window] = []
     for window in windows:
         last = merged[-1] if merged else None
-        if last and window.pointwise and last.pointwise and _adjacent(last, window):
+        if join and last and window.pointwise and last.pointwise and _adjacent(last, window):
             size = last.axis.size * window.axis.size
             merged[-1] = replace(window, axis=Axis(size, 1), taps=(0,))
         else:

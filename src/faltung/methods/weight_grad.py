@@ -37,6 +37,8 @@ MIN_BAND = 128
 REACHES = 1 << 20
 # Input channels of a group that alone make too small a tile.
 FEW = 8
+# Cycles between two multiply-adds of one accumulator.
+LATENCY = 4
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -93,7 +95,32 @@ def describe(c: Correlation, machine: Machine) -> str:
     """What the lanes of a vector are, for people."""
     chosen = choose(c, machine)
     lanes = "input channels" if chosen.swapped else "output channels"
-    return f"weight_grad, lanes are {'positions' if chosen.space else lanes}"
+    return f"lanes are {'positions' if chosen.space else lanes}"
+
+
+def cost(c: Correlation, machine: Machine) -> float:
+    """Cycles of one core: multiply-adds, loads or latency of the tiles, whichever is longest."""
+    chosen = choose(c, machine)
+    lanes = 1 if chosen.space else machine.lanes(c.dtype)
+    last = c.windows[-1].axis
+    rows, channels = c.channels_in, c.channels_out
+    if chosen.swapped:
+        rows, channels = channels, rows
+    positions = c.batch * c.groups * c.outputs * c.row_taps
+    if chosen.space:
+        positions /= machine.lanes(c.dtype)
+    if chosen.merged:
+        rows *= last.kernel
+    else:
+        positions *= last.kernel
+    size = (4 if chosen.space else 2) * lanes
+    whole, rest = divmod(channels, size)
+    cycles = 0.0
+    for blocks, vectors in ((whole, size // lanes), (1, -(-rest // lanes))):
+        for tall, count in split(rows, budget(machine) // vectors) if blocks and vectors else ():
+            step = max(tall * vectors / 2, (tall + vectors) / 2, LATENCY)
+            cycles += blocks * count * positions * step
+    return cycles
 
 
 def needs_channels_last(c: Correlation, machine: Machine) -> bool:

@@ -6,7 +6,7 @@ many threads.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
+from math import inf, prod
 
 import numpy as np
 
@@ -14,26 +14,26 @@ from faltung.geometry.adjoint import input_grad, unpadded
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.compile import Kernel
 from faltung.machine.table import Machine
-from faltung.methods import depthwise_grad, weight_grad
 from faltung.methods.addresses import offsets
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Strides, forward, input_grad_phase
 from faltung.methods.epilogue import Epilogue
 from faltung.methods.fold import fold
-from faltung.methods.simplify import over_samples, simplified
 from faltung.methods.stage import rearrange, stage_grad, stage_input
 from faltung.methods.step import MISSING, Arrays, Operand, Step, Work, shifted
 from faltung.plan.binding import SLOTS, Region, places
-from faltung.plan.choose import FORWARD, Candidate, choose
+from faltung.plan.choose import (
+    AUTO,
+    FORWARD,
+    WEIGHT_GRAD,
+    Candidate,
+    Policy,
+    choose,
+    choose_weight_grad,
+)
 
 # Cycles of work below which the caller does it alone: handing over to the team costs about as much.
 ALONE = 15_000.0
-# Samples become the last axis where that takes less than this part of the cycles: their neighbours
-# lie far apart in memory, which is not in the price.
-GAIN = 0.85
-# The same for the gradient for the weight: where the last axis has fewer outputs, and samples are
-# not fewer.
-SHORT = 4
 
 
 @dataclass(slots=True)
@@ -102,11 +102,15 @@ class Plan:
 
 
 def _offer(candidate: Candidate) -> str:
+    detail = f", {candidate.detail}" if candidate.detail else ""
     order = f", input copied {candidate.stage.replace('_', ' ')}" if candidate.stage else ""
-    return f"{candidate.name}{order}, {candidate.cycles:,.0f} cycles"
+    price = f", {candidate.cycles:,.0f} cycles" if candidate.cycles < inf else ""
+    return f"{candidate.name}{detail}{order}{price}"
 
 
 def _excess(best: Candidate, other: Candidate) -> str:
+    if other.why_not is not None:
+        return other.why_not
     return f"{other.cycles / best.cycles:.1f} times" if best.cycles else "no better"
 
 
@@ -130,6 +134,7 @@ def build_forward(
     machine: Machine,
     epilogue: Epilogue | None = None,
     aux: Sequence[Strides] = (),
+    policy: Policy = AUTO,
 ) -> Plan:
     """The convolution over arrays with these strides, in elements, in the order N, C, *space.
 
@@ -142,8 +147,7 @@ def build_forward(
     arrays = Arrays(
         Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
     )
-    c = forward(spec, x, w, out, epilogue, aux)
-    _correlate(plan, simplified(c, bias=bias), arrays, "forward")
+    _correlate(plan, forward(spec, x, w, out, epilogue, aux), arrays, "forward", policy)
     return plan
 
 
@@ -160,24 +164,21 @@ def _aux(plan: Plan) -> tuple[Operand, ...]:
     return tuple(Operand(f"aux{i}") for i in range(plan.aux))
 
 
-def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str) -> None:
+def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str, policy: Policy) -> None:
     """Choose a method for ``c``, stage its input where that asks for it, add the steps."""
     if c.batch == 0:
         return
-    candidates = choose(c, plan.machine)
-    beside = over_samples(c)
-    if beside is not None:
-        others = choose(beside, plan.machine)
-        if others[0].cycles < GAIN * candidates[0].cycles:
-            c, candidates, title = beside, others, f"{title}, samples side by side"
-    best = candidates[0]
-    plan.reasons.append((title, candidates))
+    decision = choose(c, plan.machine, policy, bias=arrays.bias is not None)
+    c, best = decision.c, decision.best
+    plan.reasons.append(
+        (f"{title}{', samples side by side' * decision.beside}", decision.candidates)
+    )
     plan.cycles += best.cycles
     staged = best.stage is not None
     if staged:
         c, x = stage_input(c, plan.work, arrays.x, channels_last=best.stage == "channels_last")
         arrays = replace(arrays, x=x)
-    FORWARD[best.name].plan(c, plan.machine, plan.work, arrays, staged)
+    FORWARD[best.name].method.plan(c, plan.machine, plan.work, arrays, staged)
 
 
 def fuses_input_grad(spec: ConvSpec) -> bool:
@@ -198,6 +199,7 @@ def build_input_grad(
     machine: Machine,
     epilogue: Epilogue | None = None,
     aux: Sequence[Strides] = (),
+    policy: Policy = AUTO,
 ) -> Plan:
     """The gradient for the input; ``bias`` is added to each of its channels (a transposed
     convolution).
@@ -227,8 +229,8 @@ def build_input_grad(
     for phase in phases:
         if phase.spec is not None:
             c = input_grad_phase(whole, phase, grad, w, target, epilogue, aux)
-            c = simplified(c, bias=arrays.bias is not None)
-            _correlate(plan, c, arrays, "phase " + "x".join(str(part.start) for part in phase.axes))
+            title = "phase " + "x".join(str(part.start) for part in phase.axes)
+            _correlate(plan, c, arrays, title, policy)
     if filled and len(steps) > filled:
         steps[filled] = replace(steps[filled], after=True)
     if folds and spec.batch:
@@ -291,24 +293,28 @@ def _fold_back(plan: Plan, spec: ConvSpec, padded: Operand, strides: Strides, ou
 
 
 def build_weight_grad(
-    spec: ConvSpec, x: Strides, grad: Strides, w: Strides, *, machine: Machine
+    spec: ConvSpec,
+    x: Strides,
+    grad: Strides,
+    w: Strides,
+    *,
+    machine: Machine,
+    policy: Policy = AUTO,
 ) -> Plan:
     """The gradient for the weight, written over an array with strides ``w``."""
     plan = Plan(spec, "weight_grad", machine, Work(), [], 0.0)
     arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
-    c = simplified(forward(spec, x, w, grad), every_tap=True)
-    if c.windows[-1].axis.output < SHORT <= c.batch:
-        c = over_samples(c) or c
-    plan.cycles = c.macs / machine.lanes(spec.dtype) / 2
-    method = depthwise_grad if depthwise_grad.applies(c) else weight_grad
-    name = "depthwise_grad" if depthwise_grad.applies(c) else weight_grad.describe(c, machine)
-    plan.reasons.append(("sums", [Candidate(name, None, plan.cycles, 0.0)]))
+    decision = choose_weight_grad(forward(spec, x, w, grad), machine, policy)
+    c, best = decision.c, decision.best
+    method = WEIGHT_GRAD[best.name].method
+    plan.cycles = best.cycles
+    plan.reasons.append(("sums", decision.candidates))
     after = False
-    if c.batch and method.needs_padded(c, machine):
-        last = depthwise_grad.applies(c) or c.x[2] == 1
+    if c.batch and best.stage is not None:
+        last = best.stage == "channels_last"
         c, copied = stage_input(c, plan.work, arrays.x, channels_last=last)
         arrays, after = replace(arrays, x=copied), True
-    if c.batch and method is weight_grad and weight_grad.needs_channels_last(c, machine):
+    if c.batch and method.needs_channels_last(c, machine):
         c, copied = stage_grad(c, plan.work, arrays.out)
         arrays, after = replace(arrays, out=copied), True
     method.plan(c, machine, plan.work, arrays, after)
