@@ -58,6 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--machine", metavar="NAME", help="plan for this kind of processor: avx512, avx2, sse, ..."
     )
     parser.add_argument(
+        "--precision",
+        default="fast",
+        help="fast (the default), or strict: plain sums of products alone",
+    )
+    parser.add_argument("--method", default="auto", help="plan with this method")
+    parser.add_argument(
         "--llvm", action="store_true", help="print the LLVM IR of every kernel, and nothing else"
     )
     parser.add_argument(
@@ -73,7 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         spec = parse(" ".join(arguments.spec))
         with _machine(arguments.machine):
-            plan = make_plan(spec, arguments.direction, not arguments.channels_first)
+            plan = make_plan(
+                spec,
+                arguments.direction,
+                not arguments.channels_first,
+                precision=arguments.precision,
+                method=arguments.method,
+            )
             for line in _report(spec, plan, arguments):
                 print(line)
     except (OverflowError, TypeError, ValueError) as error:
@@ -97,11 +109,12 @@ def _machine(name: str | None) -> Any:
     return use(name)
 
 
-def make_plan(spec: "ConvSpec", direction: str, channels_last: bool) -> "Plan":
-    """The plan of one direction of `DIRECTIONS`."""
+def make_plan(spec: "ConvSpec", direction: str, channels_last: bool, **policy: str) -> "Plan":
+    """The plan of one direction of `DIRECTIONS`; ``policy``: precision, method."""
     import faltung.plan
 
-    plan: Plan = getattr(faltung.plan, DIRECTIONS[direction])(spec, channels_last=channels_last)
+    make = getattr(faltung.plan, DIRECTIONS[direction])
+    plan: Plan = make(spec, channels_last=channels_last, **policy)
     return plan
 
 

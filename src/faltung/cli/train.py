@@ -48,6 +48,7 @@ SETTINGS: dict[str, tuple[type, str]] = {
     "loss": (str, "cross_entropy (the default) or mse"),
     "smoothing": (float, "of the labels, 0 to 1 (0)"),
     "patience": (int, "stop after so many epochs without a better validation"),
+    "precision": (str, "fast (the default), or strict: convolutions are plain sums"),
     "seed": (int, "of weights, order, augmentation and split (0)"),
 }
 AUGMENT: dict[str, tuple[type, str]] = {

@@ -12,9 +12,10 @@ from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
 from faltung.methods.step import Step
 from faltung.ops.arguments import Array, address, array, batched, dimensions, elements, result
-from faltung.ops.functional import Options, Whole, bias_fits, parameters, spec_of
+from faltung.ops.options import Options, Whole, bias_fits, parameters, spec_of
 from faltung.ops.run import run
 from faltung.plan.binding import layout
+from faltung.plan.choose import AUTO, Policy, policy_of
 from faltung.plan.plan import Plan, build_forward
 from faltung.runtime.buffers import Bytes, aligned
 from faltung.runtime.threads import get_threads
@@ -43,7 +44,10 @@ class Conv:
         padding_mode: PaddingMode = "zeros",
         flip: bool = False,
         channels_last: bool = False,
+        precision: str = "fast",
+        method: str = "auto",
     ) -> None:
+        self._policy = policy_of(precision, method)
         held = array("weight", weight).copy()
         _check(held, stride, dilation, groups, padding_mode)
         held, self._bias = parameters(held, held, bias)
@@ -104,7 +108,8 @@ class Conv:
         key = spec, *layouts, machine
         found = self._plans.get(key)
         if found is None:
-            plan = build_forward(spec, *layouts, bias=self._bias is not None, machine=machine)
+            bias, policy = self._bias is not None, self._policy
+            plan = build_forward(spec, *layouts, bias=bias, machine=machine, policy=policy)
             # Without a lock, which a fork could leave closed: the work may be done twice.
             found = self._plans.setdefault(key, (plan, self._pack(plan)))
             self._forget()
@@ -134,7 +139,8 @@ class Conv:
                 self._packed.pop(name, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuilt, (self._weight, self._bias, self._options, self._channels_last)
+        given = self._weight, self._bias, self._options, self._channels_last, self._policy
+        return _rebuilt, given
 
     def __repr__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self._options._asdict().items())
@@ -159,8 +165,21 @@ def _check(
         raise ValueError(f"groups={groups}: must divide the output channels, {weight.shape[0]}")
 
 
-def _rebuilt(weight: Array, bias: Array | None, options: Options, channels_last: bool) -> Conv:
-    return Conv(weight, bias, **options._asdict(), channels_last=channels_last)
+def _rebuilt(
+    weight: Array,
+    bias: Array | None,
+    options: Options,
+    channels_last: bool,
+    policy: Policy = AUTO,
+) -> Conv:
+    return Conv(
+        weight,
+        bias,
+        **options._asdict(),
+        channels_last=channels_last,
+        precision=policy.precision,
+        method=policy.method,
+    )
 
 
 def _same_work(step: Step) -> Hashable:

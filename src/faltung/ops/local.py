@@ -16,7 +16,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Strides
 from faltung.ops.arguments import Array, array, batched, batched_shape, dimensions, elements, result
-from faltung.ops.functional import Options, Whole, grad_fits, parameters, same_batch, spec_of
+from faltung.ops.options import Options, Whole, grad_fits, parameters, same_batch, spec_of
 from faltung.ops.run import plans, run
 from faltung.plan.local import build_local, build_local_input_grad, build_local_weight_grad
 from faltung.plan.plan import Plan

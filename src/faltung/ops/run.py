@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Hashable
 
+from faltung.geometry.conv import ConvSpec
+from faltung.jit.target import current
 from faltung.methods.step import Work
-from faltung.ops.arguments import Array, address
+from faltung.ops.arguments import Array, address, elements
 from faltung.plan.binding import layout
+from faltung.plan.choose import Policy
 from faltung.plan.plan import Plan
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import get_threads
@@ -35,6 +38,20 @@ class Recent:
 
 
 plans = Recent(KEPT)
+
+
+def planned(
+    build: Callable[..., Plan],
+    spec: ConvSpec,
+    operands: tuple[Array, ...],
+    policy: Policy,
+    **options: bool,
+) -> Plan:
+    """The plan that ``build`` makes for arrays in these layouts, remembered."""
+    machine = current()
+    layouts = tuple(map(elements, operands))
+    key = build.__name__, spec, layouts, *options.values(), policy, machine
+    return plans.get(key, lambda: build(spec, *layouts, **options, machine=machine, policy=policy))
 
 
 def scratch_bytes(work: Work, *, kept: bool) -> tuple[int, int]:

@@ -3,35 +3,69 @@
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.target import current
 from faltung.machine.table import Machine
+from faltung.plan.choose import policy_of
 from faltung.plan.plan import Plan, build_forward, build_input_grad, build_weight_grad, contiguous
 
 __all__ = ["Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"]
 
 
 def plan_forward(
-    spec: ConvSpec, *, channels_last: bool = False, machine: Machine | None = None
+    spec: ConvSpec,
+    *,
+    channels_last: bool = False,
+    machine: Machine | None = None,
+    precision: str = "fast",
+    method: str = "auto",
 ) -> Plan:
     """How the convolution would run on contiguous arrays, (N, C, *space) or channels last."""
     x, out = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
-    return build_forward(spec, x, w, out, bias=True, machine=machine or current())
+    return build_forward(
+        spec,
+        x,
+        w,
+        out,
+        bias=True,
+        machine=machine or current(),
+        policy=policy_of(precision, method),
+    )
 
 
 def plan_input_grad(
-    spec: ConvSpec, *, channels_last: bool = False, machine: Machine | None = None
+    spec: ConvSpec,
+    *,
+    channels_last: bool = False,
+    machine: Machine | None = None,
+    precision: str = "fast",
+    method: str = "auto",
 ) -> Plan:
     """How the gradient for the input would run on contiguous arrays."""
     grad, out = (
         contiguous(shape, channels_last) for shape in (spec.output_shape, spec.input_shape)
     )
     w = contiguous(spec.weight_shape, False)
-    return build_input_grad(spec, grad, w, out, bias=False, machine=machine or current())
+    return build_input_grad(
+        spec,
+        grad,
+        w,
+        out,
+        bias=False,
+        machine=machine or current(),
+        policy=policy_of(precision, method),
+    )
 
 
 def plan_weight_grad(
-    spec: ConvSpec, *, channels_last: bool = False, machine: Machine | None = None
+    spec: ConvSpec,
+    *,
+    channels_last: bool = False,
+    machine: Machine | None = None,
+    precision: str = "fast",
+    method: str = "auto",
 ) -> Plan:
     """How the gradient for the weight would run on contiguous arrays."""
     x, grad = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
-    return build_weight_grad(spec, x, grad, w, machine=machine or current())
+    return build_weight_grad(
+        spec, x, grad, w, machine=machine or current(), policy=policy_of(precision, method)
+    )

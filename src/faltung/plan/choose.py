@@ -136,6 +136,13 @@ class Policy:
 AUTO = Policy()
 
 
+def policy_of(precision: str, method: str = "auto") -> Policy:
+    """The policy of these arguments, most of the time the usual one. ValueError as `Policy`."""
+    if precision == "fast" and method == "auto":
+        return AUTO
+    return Policy(precision, method)
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """One method's offer, in cycles. ``stage``: how its copy of the input lies, None without one.

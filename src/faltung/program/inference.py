@@ -13,6 +13,7 @@ from faltung.graph.ops import Softmax
 from faltung.graph.value import Graph, Node, Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
+from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.folded import Weights
 from faltung.program.inputs import arrival, copied
@@ -28,8 +29,9 @@ class Inference:
     """``program(x) -> y`` for a fixed batch, over the parameters of ``state``.
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
-    last layer gives. Parameters that change later are seen after `refresh`. One program is used by
-    one thread at a time: it owns its memory.
+    last layer gives. precision: "fast", or "strict" for plain sums of products alone. Parameters
+    that change later are seen after `refresh`. One program is used by one thread at a time: it owns
+    its memory.
     """
 
     def __init__(
@@ -39,6 +41,7 @@ class Inference:
         batch: int,
         *,
         softmax: bool = False,
+        precision: str = "fast",
         machine: Machine | None = None,
     ) -> None:
         whole("batch", batch, 1)
@@ -59,7 +62,9 @@ class Inference:
         self.nodes = nodes
         places = Places(nodes, [graph.input.name], first)
         self._weights = Weights(state, derived)
-        lowering = Lowering(places, self._weights.strides, batch, graph.dtype, machine or current())
+        policy = policy_of(precision)
+        where = places, self._weights.strides, batch, graph.dtype
+        lowering = Lowering(*where, machine or current(), policy)
         self.assembly = Assembly(
             nodes,
             lowering,

@@ -16,6 +16,7 @@ from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Strides
 from faltung.methods.step import Operand, Step, relocated
+from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
 from faltung.program.places import Places
 
@@ -37,7 +38,7 @@ class Lowered:
 
 class Lowering:
     """Nodes of one program to steps. ``weights``: strides of each parameter in its unfolded shape,
-    by name. ``packed``: convolutions find their weights packed (a ``kept`` buffer).
+    by name. ``policy``: what its convolutions may be computed by.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class Lowering:
         batch: int,
         dtype: str,
         machine: Machine,
+        policy: Policy = AUTO,
     ) -> None:
         self.places = places
         self.weights = weights
         self.batch = batch
         self.dtype = dtype
         self.machine = machine
+        self.policy = policy
         self.itemsize = np.dtype(dtype).itemsize
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self._plans: dict[Hashable, Plan] = {}
@@ -83,7 +86,9 @@ class Lowering:
         key = build.__name__, arguments, tuple(sorted(named.items()))
         found = self._plans.get(key)
         if found is None:
-            found = self._plans[key] = build(*arguments, **named, machine=self.machine)
+            found = self._plans[key] = build(
+                *arguments, **named, machine=self.machine, policy=self.policy
+            )
         return found
 
     def planned(self, node: Node, plan: Plan) -> Lowered:

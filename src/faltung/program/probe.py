@@ -13,6 +13,7 @@ from faltung.graph.fold import folded
 from faltung.graph.fuse import fused
 from faltung.graph.value import Graph, Value
 from faltung.jit.target import current
+from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.folded import Weights
 from faltung.program.inputs import arrival
@@ -39,6 +40,7 @@ def probe(
     *,
     weights: Array | None = None,
     to: Value | None = None,
+    precision: str = "fast",
 ) -> tuple[Array, dict[str, Array], Array | None]:
     """One run over samples x (n, *input): the output before softmax, the watched values by name,
     and the gradient for ``to`` of the sum of the output times ``weights`` (its shape, with n).
@@ -57,7 +59,8 @@ def probe(
     numbers = Weights(state, derived)
     numbers.refresh()
     places = Places(nodes, [value.name for value in feeds], first)
-    lowering = Lowering(places, numbers.strides, len(x), graph.dtype, current())
+    policy = policy_of(precision)
+    lowering = Lowering(places, numbers.strides, len(x), graph.dtype, current(), policy)
     assembly = Assembly(
         nodes,
         lowering,

@@ -15,6 +15,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods import pointwise
 from faltung.methods.step import Operand, Work
+from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.inputs import arrival, copied
 from faltung.program.lowering import Lowering
@@ -58,7 +59,7 @@ class TrainingStep:
     """``step(x, target, lr=...)`` trains on one batch of a fixed size.
 
     One of these owns its memory and is used by one thread at a time. Several of them, for other
-    batches, share state and slots.
+    batches, share state and slots. precision: as of `Inference`.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class TrainingStep:
         batch: int,
         *,
         smoothing: float = 0.0,
+        precision: str = "fast",
         machine: Machine | None = None,
     ) -> None:
         whole("batch", batch, 1)
@@ -88,7 +90,8 @@ class TrainingStep:
         places = Places(nodes, outside, first)
         weights = {name: strides(p) for name, p in state.parameters.items()}
         weights |= {grad: weights[name] for grad, name in grads.items()}
-        lowering = Lowering(places, weights, batch, graph.dtype, machine or current())
+        policy = policy_of(precision)
+        lowering = Lowering(places, weights, batch, graph.dtype, machine or current(), policy)
         fixed = {name: ("state", state.offset(name) * item) for name in state.parameters}
         fixed |= {v: ("state", state.offset(name) * item) for v, name in updates.items()}
         fixed |= {v: ("gradients", state.offset(name) * item) for v, name in grads.items()}

@@ -4,6 +4,7 @@ from typing import Any
 
 from faltung.geometry.check import show
 from faltung.graph.differentiate import LOSSES
+from faltung.plan.choose import PRECISIONS
 
 # Entries of `Model.about`: what they may be. None means that they may be left out.
 ENTRIES: dict[str, tuple[type, ...]] = {
@@ -12,6 +13,7 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "dtype": (str,),
     "tokens": (bool,),
     "loss": (str, type(None)),
+    "precision": (str, type(None)),
     "classes": (list, tuple, type(None)),
     "standard": (dict, type(None)),
 }
@@ -29,6 +31,10 @@ def checked(about: Any) -> dict[str, Any]:
             raise ValueError(f"{name}={show(about.get(name))}: must be {kinds[0].__name__}")
     if about.get("loss") not in (None, *LOSSES):
         raise ValueError(f"loss={show(about['loss'])}: must be one of {', '.join(LOSSES)}")
+    precision = about.get("precision")
+    if precision not in (None, *PRECISIONS):
+        names = ", ".join(PRECISIONS)
+        raise ValueError(f"precision={show(precision)}: must be one of {names}")
     classes = about.get("classes")
     if classes is not None and not all(isinstance(name, str) for name in classes):
         raise ValueError(f"classes={show(classes)}: must be a list of text")

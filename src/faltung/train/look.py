@@ -65,7 +65,13 @@ def look(
     weights = np.zeros((1, *model.graph.output.shape), model.dtype)
     weights[0, chosen] = 1
     _, maps, grad = probe(
-        model.graph, model.state, model.prepared(samples), values, weights=weights, to=where
+        model.graph,
+        model.state,
+        model.prepared(samples),
+        values,
+        weights=weights,
+        to=where,
+        precision=model.precision,
     )
     assert grad is not None
     pictures = {"filters.png": _filters(model)}

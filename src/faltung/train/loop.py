@@ -90,9 +90,16 @@ class Loop:
                 self.slots,
                 batch,
                 smoothing=self.settings.smoothing,
+                precision=self._precision,
             )
             self.compiled += time.perf_counter() - start
         return self._steps[batch]
+
+    @property
+    def _precision(self) -> str:
+        """Strict where the model or the settings say so."""
+        strict = "strict" in (self.model.precision, self.settings.precision)
+        return "strict" if strict else "fast"
 
     # Running -------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from faltung.graph.value import Graph
 from faltung.methods.embedding import check_tokens
 from faltung.nn import Layer, build
 from faltung.nn.text import parse
+from faltung.plan.choose import policy_of
 from faltung.program.inference import Inference
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
@@ -53,7 +54,8 @@ class Model:
 
     input_shape: (C, *space), or (length,) with ``tokens``. dtype: "float32" or "float64". seed: of
     the first parameters. classes: names of the outputs. standard: subtracted and divided by before
-    the network sees a sample. ValueError, TypeError: a layer that does not fit what it gets.
+    the network sees a sample. precision: "fast", or "strict" for convolutions that are plain sums
+    of products, in training too. ValueError, TypeError: a layer that does not fit what it gets.
     MemoryError: more parameters than this computer can hold.
 
     Several threads may call a model; they take turns.
@@ -69,7 +71,9 @@ class Model:
         seed: int = 0,
         classes: Sequence[str] | None = None,
         standard: Standard | None = None,
+        precision: str = "fast",
     ) -> None:
+        self.precision = policy_of(precision).precision
         self.net = net
         self.tokens = tokens
         self.graph: Graph = build(net, input_shape, dtype=dtype, tokens=tokens)
@@ -145,7 +149,9 @@ class Model:
             key = whole("batch", batch, 1), softmax
             found = self._programs.pop(key, None)
             if found is None:
-                found = Inference(self.graph, self.state, batch, softmax=softmax)
+                found = Inference(
+                    self.graph, self.state, batch, softmax=softmax, precision=self.precision
+                )
             elif key not in self._fresh:
                 found.refresh()
             self._fresh.add(key)
@@ -283,7 +289,9 @@ class Model:
 
     def about(self) -> dict[str, Any]:
         """All but the numbers, as JSON."""
+        usual = self.precision == "fast"
         return {
+            **({} if usual else {"precision": self.precision}),
             "net": repr(self.net),
             "input_shape": list(self.input_shape),
             "dtype": self.dtype,
@@ -318,6 +326,7 @@ class Model:
             given = checked(about)
             standard = given.pop("standard")
             loss, net = given.pop("loss"), parse(given.pop("net"))
+            given["precision"] = given["precision"] or "fast"
             made = cls(
                 net,
                 **given,

@@ -149,6 +149,7 @@ def create(
         seed=wanted.seed,
         classes=source.classes,
         standard=None if source.kind == "text" else standardise(train),
+        precision=wanted.precision,
     )
     model.loss = wanted.loss
     config = {

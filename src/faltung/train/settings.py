@@ -7,6 +7,7 @@ from typing import Any
 from faltung.data.augment import Augment
 from faltung.geometry.check import show, whole
 from faltung.graph.differentiate import LOSSES
+from faltung.plan.choose import PRECISIONS
 from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer
 from faltung.train.schedule import SCHEDULES
 
@@ -18,6 +19,7 @@ CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
     "loss": tuple(LOSSES),
+    "precision": PRECISIONS,
 }
 
 
@@ -29,7 +31,8 @@ class Settings:
     ``nesterov``. loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the
     largest norm of all gradients together. schedule: "constant", "cosine" or "one_cycle", after
     ``warmup``, a part of the run. patience: epochs without a better validation after which the run
-    ends. ValueError, TypeError: a number or a name that is none, one that would have no effect.
+    ends. precision: "fast", or "strict" for convolutions that are plain sums of products.
+    ValueError, TypeError: a number or a name that is none, one that would have no effect.
     """
 
     epochs: int = 20
@@ -46,6 +49,7 @@ class Settings:
     smoothing: float = 0.0
     patience: int | None = None
     seed: int = 0
+    precision: str = "fast"
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
