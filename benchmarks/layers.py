@@ -61,10 +61,12 @@ LAYERS: tuple[Layer, ...] = (
     _core("small images 3x3, batch 64", "n64 c1>16 8x8 k3 p1"),
     # Depthwise and grouped
     _core("depthwise 3x3", "n1 c256>256 28x28 k3 p1 g256"),
+    Layer("depthwise 5x5", "n1 c240>240 28x28 k5 p2 g240"),
     _core("depthwise 7x7", "n1 c96>96 56x56 k7 p3 g96"),
     _core("depthwise 31x31", "n1 c128>128 32x32 k31 p15 g128"),
     Layer("depthwise 3x3 stride 2", "n1 c96>96 112x112 k3 s2 p1 g96"),
     Layer("ResNeXt 3x3, 32 groups", "n1 c128>128 56x56 k3 p1 g32"),
+    Layer("ResNeXt 3x3, 8 a group", "n1 c256>256 56x56 k3 p1 g32"),
     Layer("grouped 3x3, 4 groups", "n1 c256>256 28x28 k3 p1 g4"),
     # Dilated
     Layer("dilated 3x3 d2", "n1 c256>256 28x28 k3 p2 d2"),
