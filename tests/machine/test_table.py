@@ -4,6 +4,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
+from faltung.machine.speed import Speed
 from faltung.machine.table import AVX2, AVX512, GENERIC, NAMES, NEON, ROWS, SSE, Machine, row
 
 
@@ -27,7 +28,7 @@ def test_lanes(machine: Machine):
 
 @pytest.mark.parametrize("machine", ROWS, ids=NAMES)
 def test_repr_reads_back_and_rows_are_frozen(machine: Machine):
-    assert eval(repr(machine)) == machine
+    assert eval(repr(machine), {"Machine": Machine, "Speed": Speed}) == machine
     with pytest.raises(FrozenInstanceError):
         machine.name = "other"  # type: ignore[misc]
 

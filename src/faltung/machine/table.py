@@ -8,7 +8,11 @@ is a new row.  Cache sizes and cores are those of an ordinary processor of the k
 
 from dataclasses import dataclass, replace
 
-_BYTES = {"float32": 4, "float64": 8}
+from faltung.machine import speed
+from faltung.machine.speed import Speed
+
+# Of the numbers that vectors hold. Numbers of 16 bits are float32 in a vector.
+_BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 _X86 = "x86_64-unknown-linux-gnu"
 _ARM = "aarch64-unknown-linux-gnu"
 
@@ -21,6 +25,7 @@ class Machine:
     vector_bytes: bytes in one vector; registers: how many vectors are held at once.
     fma: has a fused multiply-add; masks: has hardware lane masks.
     l1, l2: data cache of one core, bytes.  cores: processors that this process may use.
+    speed: nominal, for prices.
     """
 
     name: str
@@ -34,9 +39,10 @@ class Machine:
     l1: int
     l2: int
     cores: int
+    speed: Speed = speed.GENERIC
 
     def lanes(self, dtype: str) -> int:
-        """Elements of `dtype` ("float32" or "float64") in one vector."""
+        """Elements of `dtype` ("float32", "float64", "int32", "int64") in one vector."""
         if dtype not in _BYTES:
             raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(_BYTES)}")
         return self.vector_bytes // _BYTES[dtype]
@@ -76,14 +82,40 @@ _AVX2_ON = _SSE_ON + (
 _AVX512_ON = _AVX2_ON + ",+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 
 _K = 1024
-AVX512 = Machine("avx512", _X86, "x86-64-v4", _AVX512_ON, 64, 32, True, True, 32 * _K, 1024 * _K, 1)
+AVX512 = Machine(
+    "avx512", _X86, "x86-64-v4", _AVX512_ON, 64, 32, True, True, 32 * _K, 1024 * _K, 1, speed.AVX512
+)
 AVX2 = Machine(
-    "avx2", _X86, "x86-64-v3", _AVX2_ON + ",-avx512f", 32, 16, True, False, 32 * _K, 256 * _K, 1
+    "avx2",
+    _X86,
+    "x86-64-v3",
+    _AVX2_ON + ",-avx512f",
+    32,
+    16,
+    True,
+    False,
+    32 * _K,
+    256 * _K,
+    1,
+    speed.AVX2,
 )
 SSE = Machine(
-    "sse", _X86, "x86-64", _SSE_ON + ",-sse3,-avx", 16, 16, False, False, 32 * _K, 256 * _K, 1
+    "sse",
+    _X86,
+    "x86-64",
+    _SSE_ON + ",-sse3,-avx",
+    16,
+    16,
+    False,
+    False,
+    32 * _K,
+    256 * _K,
+    1,
+    speed.SSE,
 )
-NEON = Machine("neon", _ARM, "generic", "+neon", 16, 32, True, False, 32 * _K, 512 * _K, 1)
+NEON = Machine(
+    "neon", _ARM, "generic", "+neon", 16, 32, True, False, 32 * _K, 512 * _K, 1, speed.NEON
+)
 # The triple of `generic` is filled in from the computer that it runs on.
 GENERIC = Machine("generic", "", "generic", "", 16, 16, False, False, 32 * _K, 256 * _K, 1)
 

@@ -12,24 +12,21 @@ The policy, in order:
 A *sum* adds the products of an output in one order, taps and for each tap its channels, whatever
 the method: so it may depend on batch and layout which of them is taken. A *transform* adds other
 numbers, and rounds otherwise. Point 4 looks at the spec and the machine alone, so that a sample
-keeps its bits in any batch. Prices are in the methods' own files, in cycles of one core.
+keeps its bits in any batch. Prices are nanoseconds of one core (``offer``).
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any
 
 from faltung.machine.table import Machine
 from faltung.methods import depthwise, depthwise_grad, direct, spatial, weight_grad
 from faltung.methods.correlation import Correlation
 from faltung.methods.simplify import essential, over_samples, simplified
-from faltung.methods.step import Arrays, Work
+from faltung.plan.method import ForwardMethod, Row, WeightGradMethod
+from faltung.plan.offer import Candidate, canonical, offers, price
 
-# Cycles to copy one element into another order, padded.
-COPY = 0.75
-# Cycles that a copy takes beside that: it is a step of its own, and the team meets after it.
-STEP = 1000
 # A transform rounds more than a sum: it has to win by something.
 TRANSFORM = 0.95
 # Samples become the last axis where that takes less than this part of the cycles: their neighbours
@@ -43,54 +40,6 @@ PRECISIONS = ("fast", "strict")
 
 
 # The methods --------------------------------------------------------------------------------------
-
-
-class Method(Protocol):
-    """What a file in ``methods`` offers to be chosen from.
-
-    It may also have ``why_not(c, machine)``: in a few words why it does not apply, None where it
-    does; and ``describe(c, machine)``: how it would go about it.
-    """
-
-    def cost(self, c: Correlation, machine: Machine) -> float:
-        """Cycles of one core, weights packed; infinite where it does not apply."""
-
-    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
-        """Whether the input must be copied, its last axis padded."""
-
-    def plan(
-        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool
-    ) -> None:
-        """Add the steps that compute ``c``."""
-
-
-class ForwardMethod(Method, Protocol):
-    """A method for the convolution itself and for the gradient for its input."""
-
-    def needs_channels_first(self, c: Correlation) -> bool:
-        """Whether the input must be copied so that positions are neighbours."""
-
-
-class WeightGradMethod(Method, Protocol):
-    """A method for the gradient for the weight; ``arrays.out`` is the output gradient."""
-
-    def needs_channels_last(self, c: Correlation, machine: Machine) -> bool:
-        """Whether the output gradient must be copied so that channels are neighbours."""
-
-
-M = TypeVar("M", bound=Method)
-
-
-@dataclass(frozen=True, slots=True)
-class Row(Generic[M]):
-    """A method in a table. ``transform``: it does not keep the order of the sums. ``copies``: how
-    its padded copy of the input lies; None: as the input does.
-    """
-
-    method: M
-    transform: bool = False
-    copies: str | None = "channels_last"
-
 
 FORWARD: dict[str, Row[ForwardMethod]] = {
     "direct": Row(direct),
@@ -144,25 +93,6 @@ def policy_of(precision: str, method: str = "auto") -> Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
-    """One method's offer, in cycles. ``stage``: how its copy of the input lies, None without one.
-
-    ``why_not``: why it is out, whatever its price; ``detail``: how it would go about it.
-    """
-
-    name: str
-    stage: str | None
-    compute: float
-    copy: float
-    why_not: str | None = None
-    detail: str = ""
-
-    @property
-    def cycles(self) -> float:
-        return self.compute + self.copy
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """``c`` as the chosen method takes it; the candidates, the chosen one first, those that are out
     last. ``beside``: samples are its last axis.
@@ -200,7 +130,7 @@ def choose(
 
 
 def _least(offered: Iterable[Candidate], policy: Policy) -> float:
-    return min((o.cycles for o in offered if policy.method in ("auto", o.name)), default=inf)
+    return min((o.ns for o in offered if policy.method in ("auto", o.name)), default=inf)
 
 
 def choose_weight_grad(c: Correlation, machine: Machine, policy: Policy = AUTO) -> Decision:
@@ -241,7 +171,7 @@ def _decide(
     possible = [o for o in transforms if o.why_not is None]
     if possible:
         prices = {
-            name: row.method.cost(asked[0 if row.transform else 1], machine)
+            name: price(row.method, asked[0 if row.transform else 1], machine)
             for name, row in table.items()
         }
         best = min(possible, key=lambda o: prices[o.name])
@@ -251,7 +181,7 @@ def _decide(
         transforms = [
             replace(o, why_not=o.why_not or _times(prices[o.name], limit)) for o in transforms
         ]
-    chosen = min((o for o in sums if o.why_not is None), key=lambda o: o.cycles)
+    chosen = min((o for o in sums if o.why_not is None), key=lambda o: o.rank)
     return _first(decisions, chosen, [*sums, *transforms])
 
 
@@ -261,7 +191,7 @@ def _first(
     """The decision for ``chosen``, with all others behind it."""
     others = sorted(
         (o for o in every if o.name != chosen.name),
-        key=lambda o: (o.why_not is not None, o.cycles),
+        key=lambda o: (o.why_not is not None, o.rank),
     )
     return replace(decisions[chosen.name], candidates=[chosen, *others])
 
@@ -282,66 +212,4 @@ def _named(table: Mapping[str, Row[Any]], every: Iterable[Candidate], policy: Po
     raise ValueError(
         f"method={policy.method!r}: must be one of {', '.join(can)} for this problem; "
         f"{policy.method}: {why}"
-    )
-
-
-# Offers -------------------------------------------------------------------------------------------
-
-
-def offers(
-    table: Mapping[str, Row[Any]], c: Correlation, machine: Machine, *, transforms: bool
-) -> list[Candidate]:
-    """What the sums, or the transforms, of a table would do with ``c`` and what that costs."""
-    return [
-        _offer(name, row, c, machine) for name, row in table.items() if row.transform == transforms
-    ]
-
-
-def _offer(name: str, row: Row[Any], c: Correlation, machine: Machine) -> Candidate:
-    method, stage = row.method, None
-    compute = method.cost(c, machine)
-    if compute == inf:
-        return Candidate(name, None, inf, 0.0, _why_not(method, c, machine))
-    first = getattr(method, "needs_channels_first", None)
-    if first is not None and first(c):
-        stage = "channels_first"
-    elif method.needs_padded(c, machine):
-        stage = row.copies or ("channels_last" if c.x[2] == 1 else "channels_first")
-    inputs = c.batch * c.groups * c.channels_in
-    for window in c.windows:
-        inputs *= window.axis.padded
-    copy = inputs * COPY + STEP if stage else 0.0
-    describe = getattr(method, "describe", None)
-    detail = describe(c, machine) if describe is not None else ""
-    return Candidate(name, stage, compute, copy, detail=detail)
-
-
-def _why_not(method: Any, c: Correlation, machine: Machine) -> str:
-    asked = getattr(method, "why_not", None)
-    return (asked(c, machine) if asked is not None else None) or "does not apply"
-
-
-def canonical(c: Correlation, batch: int) -> Correlation:
-    """The same question about contiguous arrays with channels last, for ``batch`` samples: one that
-    layouts, epilogues and, with a batch of 1, samples have no part in.
-    """
-    x, out = c.groups * c.channels_in, c.groups * c.channels_out
-    windows, taps = [], x * c.channels_out
-    for window in reversed(c.windows):
-        axis = window.axis
-        offsets = tuple(k * taps for k in range(axis.kernel))
-        windows.append(replace(window, x=x, out=out, taps=offsets, aux=()))
-        x, out, taps = x * axis.size, out * axis.output, taps * axis.kernel
-    return replace(
-        c,
-        batch=batch,
-        windows=tuple(reversed(windows)),
-        x=(x, c.channels_in, 1),
-        out=(out, c.channels_out, 1),
-        w=(c.channels_in * c.channels_out, 1, c.channels_out),
-        x_base=0,
-        out_base=0,
-        epilogue=None,
-        aux=(),
-        aux_base=(),
     )

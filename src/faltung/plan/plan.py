@@ -26,11 +26,11 @@ from faltung.plan.choose import (
     AUTO,
     FORWARD,
     WEIGHT_GRAD,
-    Candidate,
     Policy,
     choose,
     choose_weight_grad,
 )
+from faltung.plan.offer import Candidate
 
 # Cycles of work below which the caller does it alone: handing over to the team costs about as much.
 ALONE = 15_000.0
@@ -104,14 +104,25 @@ class Plan:
 def _offer(candidate: Candidate) -> str:
     detail = f", {candidate.detail}" if candidate.detail else ""
     order = f", input copied {candidate.stage.replace('_', ' ')}" if candidate.stage else ""
-    price = f", {candidate.cycles:,.0f} cycles" if candidate.cycles < inf else ""
+    price = f", {duration(candidate.ns)}" if candidate.ns < inf else ""
     return f"{candidate.name}{detail}{order}{price}"
 
 
 def _excess(best: Candidate, other: Candidate) -> str:
     if other.why_not is not None:
         return other.why_not
-    return f"{other.cycles / best.cycles:.1f} times" if best.cycles else "no better"
+    times = other.ns / best.ns if best.ns else 1.0
+    if times <= 1:
+        return f"{times:.2f} times, but of another order of summation"
+    return f"{times:.1f} times" if times >= 1.05 else "no better"
+
+
+def duration(ns: float) -> str:
+    """Nanoseconds for people, three digits."""
+    for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
+        if ns >= size:
+            return f"{ns / size:.3g} {unit}"
+    return f"{ns:.0f} ns"
 
 
 # Building -----------------------------------------------------------------------------------------

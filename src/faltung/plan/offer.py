@@ -1,0 +1,117 @@
+"""Offers: what a method would do with a correlation, and what that costs.
+
+A price is nanoseconds of one core: the cycles that the method's own file says, at the clock of the
+machine's row, or the time to move the arrays, where that is longer; and a copy of the input, where
+the method needs one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from math import inf, prod
+from typing import Any
+
+from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.table import Machine
+from faltung.methods.correlation import Correlation
+from faltung.plan.method import Row
+
+# Cycles to copy one element into another order, padded.
+COPY = 0.75
+# Cycles that a copy takes beside that: it is a step of its own, and the team meets after it.
+STEP = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One method's offer. ``stage``: how its copy of the input lies, None without one. ``cycles``:
+    of one core, with that copy. ``ns``: its price.
+
+    ``why_not``: why it is out, whatever its price; ``detail``: how it would go about it.
+    """
+
+    name: str
+    stage: str | None
+    cycles: float
+    ns: float
+    why_not: str | None = None
+    detail: str = ""
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """What is compared: of two that wait for memory the one with less to do is first."""
+        return self.ns, self.cycles
+
+
+def offers(
+    table: Mapping[str, Row[Any]], c: Correlation, machine: Machine, *, transforms: bool
+) -> list[Candidate]:
+    """What the sums, or the transforms, of a table would do with ``c`` and what that costs."""
+    return [
+        _offer(name, row, c, machine) for name, row in table.items() if row.transform == transforms
+    ]
+
+
+def _offer(name: str, row: Row[Any], c: Correlation, machine: Machine) -> Candidate:
+    method, stage = row.method, None
+    compute = method.cost(c, machine)
+    if compute == inf:
+        return Candidate(name, None, inf, inf, _why_not(method, c, machine))
+    first = getattr(method, "needs_channels_first", None)
+    if first is not None and first(c):
+        stage = "channels_first"
+    elif method.needs_padded(c, machine):
+        stage = row.copies or ("channels_last" if c.x[2] == 1 else "channels_first")
+    inputs = c.batch * c.groups * c.channels_in
+    for window in c.windows:
+        inputs *= window.axis.padded
+    copy = inputs * COPY + STEP if stage else 0.0
+    describe = getattr(method, "describe", None)
+    detail = describe(c, machine) if describe is not None else ""
+    ns = price(method, c, machine) + copy / machine.speed.ghz
+    return Candidate(name, stage, compute + copy, ns, detail=detail)
+
+
+def price(method: Any, c: Correlation, machine: Machine) -> float:
+    """Nanoseconds of one core, copies left out."""
+    traffic = getattr(method, "traffic", None)
+    size = arrays_bytes(c) if traffic is None else traffic(c, machine)
+    return machine.speed.ns(method.cost(c, machine), size, machine.l1, machine.l2)
+
+
+def arrays_bytes(c: Correlation) -> int:
+    """Bytes of input, output and weight."""
+    inputs = c.channels_in * prod(window.axis.size for window in c.windows)
+    maps = c.batch * c.groups * (inputs + c.channels_out * c.outputs)
+    weights = c.groups * c.channels_in * c.channels_out * c.taps
+    return (maps + weights) * ELEMENTS[c.dtype][1]
+
+
+def _why_not(method: Any, c: Correlation, machine: Machine) -> str:
+    asked = getattr(method, "why_not", None)
+    return (asked(c, machine) if asked is not None else None) or "does not apply"
+
+
+def canonical(c: Correlation, batch: int) -> Correlation:
+    """The same question about contiguous arrays with channels last, for ``batch`` samples: one that
+    layouts, epilogues and, with a batch of 1, samples have no part in.
+    """
+    x, out = c.groups * c.channels_in, c.groups * c.channels_out
+    windows, taps = [], x * c.channels_out
+    for window in reversed(c.windows):
+        axis = window.axis
+        offsets = tuple(k * taps for k in range(axis.kernel))
+        windows.append(replace(window, x=x, out=out, taps=offsets, aux=()))
+        x, out, taps = x * axis.size, out * axis.output, taps * axis.kernel
+    return replace(
+        c,
+        batch=batch,
+        windows=tuple(reversed(windows)),
+        x=(x, c.channels_in, 1),
+        out=(out, c.channels_out, 1),
+        w=(c.channels_in * c.channels_out, 1, c.channels_out),
+        x_base=0,
+        out_base=0,
+        epilogue=None,
+        aux=(),
+        aux_base=(),
+    )
