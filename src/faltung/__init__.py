@@ -25,6 +25,14 @@ if TYPE_CHECKING:
     )
     from faltung.ops.layer import Conv
     from faltung.ops.local import conv_local, conv_local_input_grad, conv_local_weight_grad
+    from faltung.ops.pool import (
+        avg_pool,
+        avg_pool_grad,
+        global_avg_pool,
+        global_max_pool,
+        max_pool,
+        max_pool_grad,
+    )
     from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
     from faltung.runtime.threads import get_threads, set_threads
     from faltung.train.model import Model
@@ -44,6 +52,14 @@ _HOME = {
     ),
     "faltung.ops.layer": ("Conv",),
     "faltung.ops.local": ("conv_local", "conv_local_input_grad", "conv_local_weight_grad"),
+    "faltung.ops.pool": (
+        "avg_pool",
+        "avg_pool_grad",
+        "global_avg_pool",
+        "global_max_pool",
+        "max_pool",
+        "max_pool_grad",
+    ),
     "faltung.plan": ("Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"),
     "faltung.runtime.threads": ("get_threads", "set_threads"),
     "faltung.train.model": ("Model",),
@@ -57,6 +73,8 @@ __all__ = [
     "ConvSpec",
     "Model",
     "Plan",
+    "avg_pool",
+    "avg_pool_grad",
     "conv",
     "conv1d",
     "conv2d",
@@ -69,6 +87,10 @@ __all__ = [
     "conv_transpose",
     "conv_weight_grad",
     "get_threads",
+    "global_avg_pool",
+    "global_max_pool",
+    "max_pool",
+    "max_pool_grad",
     "nets",
     "nn",
     "parse",

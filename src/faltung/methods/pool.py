@@ -19,7 +19,7 @@ from math import prod
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
 from faltung.methods.pool_kernel import Pool
-from faltung.methods.pool_tables import Line, backward, counting, forward, tables
+from faltung.methods.pool_tables import Line, backward, counting, forward, numbered, tables
 from faltung.methods.step import Operand, Step, Word, Work
 
 # Bytes that an item writes, about: a near cache holds them while the phases of a stride interleave.
@@ -45,6 +45,7 @@ def max_pool(
     index: Operand | None = None,
     *,
     machine: Machine,
+    positions: bool = False,
     title: str = "max pool",
     after: bool = False,
 ) -> None:
@@ -52,10 +53,12 @@ def max_pool(
 
     ``index``: a compact array of ``index_dtype``, one number for each element of the output
     (position by position), that receives the tap of each maximum. Taps are numbered with the last
-    axis fastest, those in the padding too. The first of equal maxima is taken; a NaN is larger
+    axis fastest, those in the padding too; with ``positions`` it is the place of the maximum in
+    the plane of the input, as PyTorch has it. The first of equal maxima is taken; a NaN is larger
     than any number, and than a NaN before it.
     """
     lines = [forward(spec, dim) for dim in range(spec.rank)]
+    lines = [numbered(line) for line in lines] if positions else lines
     kind = "max" if index is None else "max_index"
     work.steps.append(
         _step(spec, kind, lines, x, x_pitch, out, out_pitch, index, machine, title, after)
@@ -72,14 +75,17 @@ def max_pool_grad(
     out_pitch: int,
     *,
     machine: Machine,
+    positions: bool = False,
     title: str = "max pool gradient",
     after: bool = False,
 ) -> None:
     """Add the gradient for the input: each output gradient goes to the tap that ``index`` names.
 
     ``grad``: shaped as the output; ``out``: as the input, and every element of it is written.
+    ``positions``: as that of ``max_pool`` with which ``index`` was made.
     """
     lines = [backward(spec, dim) for dim in range(spec.rank)]
+    lines = [numbered(line, targets=True) for line in lines] if positions else lines
     work.steps.append(
         _step(spec, "chosen", lines, grad, grad_pitch, out, out_pitch, index, machine, title, after)
     )

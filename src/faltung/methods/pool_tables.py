@@ -46,8 +46,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One axis: its sizes, and its runs. From tap to tap sources are ``source_step`` apart and taps
-    ``tap_step``, in every run.
+    """One axis: its sizes, and its runs. From tap to tap sources are ``source_step`` apart and the
+    numbers of taps, of which there are ``kernel``, ``tap_step``, in every run.
     """
 
     sources: int
@@ -96,6 +96,17 @@ def counting(spec: PoolSpec, dim: int) -> Line:
         for run in line.runs
     )
     return Line(line.targets, line.targets, 1, tuple(alone))
+
+
+def numbered(line: Line, targets: bool = False) -> Line:
+    """The same line, its taps numbered by where they are in the plane and not in the window: by
+    the sources, or all alike by the target (so that a target finds itself among the indices).
+    """
+    if targets:
+        runs = (replace(run, tap=run.target, tap_advance=run.step) for run in line.runs)
+        return replace(line, kernel=line.targets, runs=tuple(runs), tap_step=0)
+    runs = (replace(run, tap=run.source, tap_advance=run.advance) for run in line.runs)
+    return replace(line, kernel=line.sources, runs=tuple(runs), tap_step=line.source_step)
 
 
 def _plain(axis: Axis) -> Axis:
@@ -202,7 +213,7 @@ def _rows(outer: Sequence[Line], last: Line, divisor: int) -> tuple[Table, Table
         source = (source[:, None] * line.sources + at["source"]).ravel()
         target = (target[:, None] * line.targets + at["target"]).ravel()
         tap = (tap[:, None] * line.kernel + at["tap"]).ravel()
-        code = (code[:, None] * (line.kernel + 1) + at["taps"]).ravel()
+        code = (code[:, None] * (line.sources + 1) + at["taps"]).ravel()
         divisors = (divisors[:, None] * at["divisor"]).ravel()
     codes, which = np.unique(code, return_inverse=True)
     steps: list[int] = []
@@ -224,10 +235,10 @@ def _rows(outer: Sequence[Line], last: Line, divisor: int) -> tuple[Table, Table
 
 
 def _decoded(code: int, outer: Sequence[Line]) -> list[int]:
-    """The number of taps of each axis."""
+    """The number of taps of each axis: distinct sources, so never more than there are."""
     shape: list[int] = []
     for line in reversed(outer):
-        code, taps = divmod(code, line.kernel + 1)
+        code, taps = divmod(code, line.sources + 1)
         shape.insert(0, taps)
     return shape
 

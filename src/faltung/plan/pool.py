@@ -1,0 +1,69 @@
+"""Plans of poolings over arrays of any strides.
+
+Maps with channels last are read and written where they are; others are rearranged before and after.
+"""
+
+from math import prod
+
+from faltung.geometry.conv import ConvSpec
+from faltung.geometry.pool import PoolSpec
+from faltung.machine.table import Machine
+from faltung.methods import pool
+from faltung.methods.correlation import Strides
+from faltung.methods.step import Work
+from faltung.plan.maps import read_map, target_map, written_map
+from faltung.plan.plan import Plan
+
+# Lanes of a vector are done in about this many cycles a tap.
+CYCLES = 1.5
+
+# The input stands in the place of "x", the result in that of "out", the indices in that of "w".
+
+
+def build_pool(
+    spec: PoolSpec, x: Strides, out: Strides, index: Strides | None, machine: Machine
+) -> Plan:
+    """The maxima or means of the windows; index: where the places of the maxima are asked for."""
+    work = Work()
+    source, pitch = read_map(work, "x", spec.input_shape, x, spec.dtype)
+    target, out_pitch = target_map(work, spec.output_shape, out, spec.dtype)
+    here = (source, pitch, target, out_pitch)
+    staged = bool(work.steps)
+    if spec.kind == "average":
+        pool.average_pool(spec, work, *here, machine=machine, after=staged)
+    else:
+        places = (spec.output_shape, index or (), spec.dtype, "w")
+        chosen = target_map(work, *places, compact=True)[0] if index else None
+        pool.max_pool(spec, work, *here, chosen, machine=machine, positions=True, after=staged)
+        if chosen is not None:
+            written_map(work, chosen, *places)
+    written_map(work, target, spec.output_shape, out, spec.dtype)
+    return _made(spec, f"{spec.kind} pool", machine, work)
+
+
+def build_pool_grad(
+    spec: PoolSpec, grad: Strides, out: Strides, index: Strides | None, machine: Machine
+) -> Plan:
+    """The gradient for the input; the output gradient stands in the place of the input."""
+    work = Work()
+    source, pitch = read_map(work, "x", spec.output_shape, grad, spec.dtype)
+    target, out_pitch = target_map(work, spec.input_shape, out, spec.dtype)
+    if index is None:
+        where = (source, pitch, target, out_pitch)
+        pool.average_pool_grad(spec, work, *where, machine=machine, after=bool(work.steps))
+    else:
+        chosen, _ = read_map(work, "w", spec.output_shape, index, spec.dtype, compact=True)
+        here = (source, pitch, chosen, target, out_pitch)
+        staged = bool(work.steps)
+        pool.max_pool_grad(spec, work, *here, machine=machine, positions=True, after=staged)
+    written_map(work, target, spec.input_shape, out, spec.dtype)
+    return _made(spec, f"{spec.kind} pool gradient", machine, work)
+
+
+def _made(spec: PoolSpec, direction: str, machine: Machine, work: Work) -> Plan:
+    """The plan; it prints the convolution whose windows lie as those of the pooling."""
+    each = ConvSpec(
+        spec.axes, spec.channels, spec.channels, spec.batch, spec.channels, dtype=spec.dtype
+    )
+    cycles = CYCLES * prod(spec.output_shape) * spec.taps / machine.lanes(spec.dtype)
+    return Plan(each, direction, machine, work, [], cycles)
