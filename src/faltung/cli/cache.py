@@ -1,11 +1,15 @@
-"""`faltung cache`: how much compiled code is kept on disk, and how to clear it."""
+"""`faltung cache`: compiled code and measured choices on disk, and how to clear them."""
 
 import argparse
+from collections.abc import Iterator
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `cache`."""
     parser.add_argument("--clear", action="store_true", help="remove what is kept")
+    parser.add_argument(
+        "--choices", action="store_true", help="list the methods that `tune` found to be fastest"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -16,4 +20,18 @@ def run(arguments: argparse.Namespace) -> int:
         count = cache.clear()
         print(f"removed {count} file{'s' * (count != 1)}")
     print(cache.status())
+    if arguments.choices:
+        for line in _choices():
+            print(line)
     return 0
+
+
+def _choices() -> Iterator[str]:
+    """A line for each choice: what, the method, and how long all took."""
+    from faltung.plan.plan import duration
+    from faltung.plan.tune import remembered
+
+    for found in remembered():
+        times = sorted(found["us"].items(), key=lambda entry: float(entry[1]))
+        words = ", ".join(f"{name} {duration(1e3 * us)}" for name, us in times)
+        yield f"  {found['spec']}, {found['direction']}: {found['method']} ({words})"

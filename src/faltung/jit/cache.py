@@ -1,4 +1,4 @@
-"""Object files kept on disk, in a folder that only the user can write.
+"""Object files, and choices that were measured, on disk in a folder that only the user can write.
 
 Where: FALTUNG_CACHE, else XDG_CACHE_HOME/faltung, else ~/.cache/faltung (LOCALAPPDATA on Windows);
 FALTUNG_CACHE=off keeps nothing.  What is read becomes machine code of this process, so a file is
@@ -25,7 +25,8 @@ STALE = 3600  # seconds after which an unfinished file was left by a process tha
 
 _MAGIC = b"faltung\x01"
 _HEADER = len(_MAGIC) + 2 * 32  # then the key, then the sha256 of what follows
-_NAME = re.compile(r"[0-9a-f]{64}\.kernel")
+KINDS = ("kernel", "choice")
+_NAME = re.compile(rf"[0-9a-f]{{64}}\.({'|'.join(KINDS)})")
 _UNFINISHED = re.compile(r"\.[0-9a-f]{64}\.[0-9a-f]+\.part")
 # O_NONBLOCK: opening a FIFO must not wait for someone to write into it.
 _READ = os.O_RDONLY | sum(
@@ -156,13 +157,13 @@ def folder(*, create: bool = False) -> Path | None:
     return path if trusted else None
 
 
-def load(name: str) -> bytes | None:
+def load(name: str, kind: str = "kernel") -> bytes | None:
     """What was kept under the key `name`; None where there is nothing, or nothing to believe."""
     place = folder()
     if place is None:
         return None
     try:
-        handle = os.open(place / f"{name}.kernel", _READ)
+        handle = os.open(place / f"{name}.{kind}", _READ)
     except OSError:
         return None
     try:
@@ -201,7 +202,7 @@ def _unwrap(name: str, data: bytes) -> bytes | None:
     return payload if data == _wrap(name, payload) else None
 
 
-def store(name: str, payload: bytes) -> bool:
+def store(name: str, payload: bytes, kind: str = "kernel") -> bool:
     """Keep `payload` under the key `name`.  False where that cannot be done, for any reason.
 
     Written beside its place and moved there whole, so that nobody sees half a file.  It is not
@@ -217,7 +218,7 @@ def store(name: str, payload: bytes) -> bool:
     part = place / f".{name}.{os.urandom(8).hex()}.part"
     try:
         _write(part, data)
-        _move(part, place / f"{name}.kernel")
+        _move(part, place / f"{name}.{kind}")
     except OSError:
         return False
     finally:
@@ -268,7 +269,9 @@ def status() -> str:
     if not trusted:
         return f"off: {path} must be a folder of this user that nobody else can write"
     files, taken = size()
-    return f"{path}, {files} kernels, {taken / 2**20:.1f} MiB"
+    choices = len(names("choice"))
+    more = f", {choices} measured choice{'s' * (choices != 1)}" if choices else ""
+    return f"{path}, {files - choices} kernels{more}, {taken / 2**20:.1f} MiB"
 
 
 def size() -> tuple[int, int]:
@@ -276,6 +279,13 @@ def size() -> tuple[int, int]:
     place = folder()
     found = [] if place is None else [s.st_size for _, s in _files(place, _NAME)]
     return len(found), sum(found)
+
+
+def names(kind: str) -> list[str]:
+    """The keys under which something of this kind is kept."""
+    place = folder()
+    found = () if place is None else _files(place, _NAME)
+    return sorted(path.stem for path, _ in found if path.suffix == f".{kind}")
 
 
 def clear() -> int:

@@ -24,8 +24,7 @@ from faltung.ops.options import (
     same_batch,
     spec_of,
 )
-from faltung.ops.run import planned, run
-from faltung.plan.choose import policy_of
+from faltung.ops.run import planned, policy_of, run
 from faltung.plan.plan import build_forward, build_input_grad, build_weight_grad
 
 
@@ -43,6 +42,7 @@ def conv(
     channels_last: bool = False,
     precision: str = "fast",
     method: str = "auto",
+    tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
     """Cross-correlation of any rank; with ``flip`` the convolution of mathematics.
@@ -57,12 +57,13 @@ def conv(
     "reflect", "symmetric", "replicate", "circular", or one for each axis.
 
     precision: "fast", or "strict" for plain sums of products alone. method: "auto", or the name of
-    one (docs/policy.md).
+    one. tune: measure once which is fastest, and remember it; None: as FALTUNG_TUNE says. All
+    three: docs/policy.md.
 
     TypeError, ValueError: the argument, its value and the rule. MemoryError: the result cannot be
     allocated.
     """
-    policy = policy_of(precision, method)
+    policy = policy_of(precision, method, tune)
     x = array("x", x)
     weight, bias = parameters(x, weight, bias)
     rank = weight.ndim - 2
@@ -116,6 +117,7 @@ def conv_input_grad(
     channels_last: bool = False,
     precision: str = "fast",
     method: str = "auto",
+    tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
     """The gradient of a loss for the input of ``conv``, given that for its output.
@@ -123,7 +125,7 @@ def conv_input_grad(
     grad: as ``conv`` returns it. input_shape: that of x, channels last where ``channels_last``.
     Returns an array of that shape. The other arguments, and the errors, are those of ``conv``.
     """
-    policy = policy_of(precision, method)
+    policy = policy_of(precision, method, tune)
     grad = array("grad", grad)
     weight, _ = parameters(grad, weight, None)
     rank = weight.ndim - 2
@@ -162,6 +164,7 @@ def conv_weight_grad(
     channels_last: bool = False,
     precision: str = "fast",
     method: str = "auto",
+    tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
     """The gradient of a loss for the weight of ``conv``, given that for its output.
@@ -169,7 +172,7 @@ def conv_weight_grad(
     x, grad: as ``conv`` takes and returns them. weight_shape: (C_out, C_in // groups, *kernel).
     Returns an array of that shape. The other arguments, and the errors, are those of ``conv``.
     """
-    policy = policy_of(precision, method)
+    policy = policy_of(precision, method, tune)
     x = array("x", x)
     grad = array("grad", grad, x.dtype)
     kernel = integers("weight_shape", weight_shape)
@@ -212,6 +215,7 @@ def conv_transpose(
     channels_last: bool = False,
     precision: str = "fast",
     method: str = "auto",
+    tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
     """Transposed convolution with PyTorch's meaning: the gradient of a convolution for its input.
@@ -221,7 +225,7 @@ def conv_transpose(
     padding mode other than zeros it is the transpose of the convolution with that mode. Errors as
     ``conv``.
     """
-    policy = policy_of(precision, method)
+    policy = policy_of(precision, method, tune)
     x = array("x", x)
     weight, bias = parameters(x, weight, bias)
     rank = weight.ndim - 2

@@ -13,9 +13,9 @@ from faltung.jit.target import current
 from faltung.methods.step import Step
 from faltung.ops.arguments import Array, address, array, batched, dimensions, elements, result
 from faltung.ops.options import Options, Whole, bias_fits, parameters, spec_of
-from faltung.ops.run import run
+from faltung.ops.run import built, policy_of, run
 from faltung.plan.binding import layout
-from faltung.plan.choose import AUTO, Policy, policy_of
+from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan, build_forward
 from faltung.runtime.buffers import Bytes, aligned
 from faltung.runtime.threads import get_threads
@@ -46,8 +46,9 @@ class Conv:
         channels_last: bool = False,
         precision: str = "fast",
         method: str = "auto",
+        tune: bool | None = None,
     ) -> None:
-        self._policy = policy_of(precision, method)
+        self._policy = policy_of(precision, method, tune)
         held = array("weight", weight).copy()
         _check(held, stride, dilation, groups, padding_mode)
         held, self._bias = parameters(held, held, bias)
@@ -109,7 +110,7 @@ class Conv:
         found = self._plans.get(key)
         if found is None:
             bias, policy = self._bias is not None, self._policy
-            plan = build_forward(spec, *layouts, bias=bias, machine=machine, policy=policy)
+            plan = built(build_forward, spec, layouts, policy, bias=bias)
             # Without a lock, which a fork could leave closed: the work may be done twice.
             found = self._plans.setdefault(key, (plan, self._pack(plan)))
             self._forget()
@@ -179,6 +180,7 @@ def _rebuilt(
         channels_last=channels_last,
         precision=policy.precision,
         method=policy.method,
+        tune=policy.tune,
     )
 
 

@@ -4,11 +4,14 @@ from collections.abc import Callable, Hashable
 
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.target import current
+from faltung.methods.correlation import Strides
 from faltung.methods.step import Work
 from faltung.ops.arguments import Array, address, elements
+from faltung.plan import choose
 from faltung.plan.binding import layout
 from faltung.plan.choose import Policy
-from faltung.plan.plan import Plan
+from faltung.plan.plan import Plan, build_weight_grad
+from faltung.plan.tune import tuned, wanted
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import get_threads
 
@@ -40,6 +43,11 @@ class Recent:
 plans = Recent(KEPT)
 
 
+def policy_of(precision: str, method: str, tune: bool | None) -> Policy:
+    """What the arguments say, and FALTUNG_TUNE where ``tune`` says nothing."""
+    return choose.policy_of(precision, method, wanted() if tune is None else tune)
+
+
 def planned(
     build: Callable[..., Plan],
     spec: ConvSpec,
@@ -51,7 +59,27 @@ def planned(
     machine = current()
     layouts = tuple(map(elements, operands))
     key = build.__name__, spec, layouts, *options.values(), policy, machine
-    return plans.get(key, lambda: build(spec, *layouts, **options, machine=machine, policy=policy))
+    return plans.get(key, lambda: built(build, spec, layouts, policy, **options))
+
+
+def built(
+    build: Callable[..., Plan],
+    spec: ConvSpec,
+    layouts: tuple[Strides, ...],
+    policy: Policy,
+    **options: bool,
+) -> Plan:
+    """The plan that ``build`` makes, measured where the policy says so."""
+    machine = current()
+
+    def make(policy: Policy) -> Plan:
+        return build(spec, *layouts, **options, machine=machine, policy=policy)
+
+    if not policy.tune:
+        return make(policy)
+    x, second, third = layouts
+    # A gradient for the weight is given the output gradient before its result.
+    return tuned(make, policy, (x, third, second) if build is build_weight_grad else layouts)
 
 
 def scratch_bytes(work: Work, *, kept: bool) -> tuple[int, int]:

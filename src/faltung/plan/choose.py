@@ -21,7 +21,7 @@ from math import inf
 from typing import Any
 
 from faltung.machine.table import Machine
-from faltung.methods import depthwise, depthwise_grad, direct, spatial, weight_grad
+from faltung.methods import depthwise, depthwise_grad, direct, fft, spatial, weight_grad
 from faltung.methods.correlation import Correlation
 from faltung.methods.simplify import essential, over_samples, simplified
 from faltung.plan.method import ForwardMethod, Row, WeightGradMethod
@@ -45,6 +45,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "direct": Row(direct),
     "spatial": Row(spatial, copies="channels_first"),
     "depthwise": Row(depthwise),
+    "fft": Row(fft, transform=True, copies="channels_first"),
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
@@ -58,7 +59,8 @@ WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What the caller says: ``precision`` "fast" or "strict", ``method`` "auto" or a name.
+    """What the caller says: ``precision`` "fast" or "strict", ``method`` "auto" or a name;
+    ``tune``: by measurement (``tune``), where no method is named.
 
     ValueError: another precision, or a method that no table has, or a transform where sums alone
     are asked for.
@@ -66,6 +68,7 @@ class Policy:
 
     precision: str = "fast"
     method: str = "auto"
+    tune: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -85,11 +88,15 @@ class Policy:
 AUTO = Policy()
 
 
-def policy_of(precision: str, method: str = "auto") -> Policy:
-    """The policy of these arguments, most of the time the usual one. ValueError as `Policy`."""
-    if precision == "fast" and method == "auto":
+def policy_of(precision: str, method: str = "auto", tune: bool = False) -> Policy:
+    """The policy of these arguments, most of the time the usual one. ValueError as `Policy`;
+    TypeError: ``tune`` is neither True nor False.
+    """
+    if precision == "fast" and method == "auto" and tune is False:
         return AUTO
-    return Policy(precision, method)
+    if not isinstance(tune, bool):
+        raise TypeError(f"tune={tune!r}: must be True, False or None")
+    return Policy(precision, method, tune and method == "auto")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,209 @@
+"""Choices by measurement, made once and remembered.
+
+``tune=True`` runs the plan of the policy and those of all other methods that apply, on arrays of
+the caller's layout, and takes the fastest. What won is kept in memory, and beside the kernels on
+disk (``jit/cache``, with all that is believed of a file there). The key is the question without its
+batch, the layout, the machine, and the source that computes; neither batch nor threads, so that
+these have no part in the bits of a result.
+"""
+
+import json
+import os
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from faltung.geometry.conv import ConvSpec
+from faltung.jit import cache as disk
+from faltung.jit import llvm
+from faltung.machine.table import Machine
+from faltung.methods.correlation import Strides
+from faltung.plan.binding import layout
+from faltung.plan.choose import FORWARD, WEIGHT_GRAD, Policy
+from faltung.plan.plan import Plan
+from faltung.runtime.buffers import Bytes, aligned
+from faltung.runtime.threads import get_threads
+
+# Another method than the policy's must take less than this part of its time.
+BETTER = 0.97
+# Turns of all plans, and seconds of one plan in each; a plan so many times slower has one turn.
+TURNS, SECONDS, HOPELESS = 5, 0.004, 3.0
+# Bytes of a choice on disk, and choices that are remembered in memory.
+LARGEST, KEPT = 1 << 14, 4096
+
+Build = Callable[[Policy], Plan]
+_known: dict[Hashable, str] = {}
+
+
+@cache
+def wanted() -> bool:
+    """What FALTUNG_TUNE says, read once. ValueError: neither 0 nor 1."""
+    text = os.environ.get("FALTUNG_TUNE", "").strip()
+    if text not in ("", "0", "1"):
+        raise ValueError(f"FALTUNG_TUNE={text!r}: must be 0 or 1")
+    return text == "1"
+
+
+def tuned(build: Build, policy: Policy, layouts: Sequence[Strides]) -> Plan:
+    """The plan that ``build`` makes of the fastest method, measured where nobody has yet.
+
+    layouts: strides of the arrays that the plan names "x", "w", "out".
+    """
+    plan = build(replace(policy, tune=False))
+    if not plan.spec.batch:
+        return plan
+    asked = _question(plan, policy, layouts)
+    method = _known.get(asked) or _load(asked)
+    made = None if method is None else _built(build, policy, method)
+    if method is None or made is None:
+        plans = {"auto": plan, **dict(_others(build, policy, plan))}
+        times = measured(plans, layouts)
+        method = min(times, key=lambda name: times[name] * (BETTER if name == "auto" else 1))
+        made = plans[method]
+        _store(asked, method, times)
+    if len(_known) >= KEPT:
+        _known.clear()
+    _known[asked] = method
+    return made
+
+
+def _built(build: Build, policy: Policy, method: str) -> Plan | None:
+    """The plan of one method; None where it does not apply."""
+    try:
+        return build(Policy(policy.precision, method))
+    except ValueError:
+        return None
+
+
+def _others(build: Build, policy: Policy, plan: Plan) -> Iterator[tuple[str, Plan]]:
+    """The plans of all methods but the one that the policy takes everywhere."""
+    taken = {candidates[0].name for _, candidates in plan.reasons}
+    for name in WEIGHT_GRAD if plan.direction == "weight_grad" else FORWARD:
+        made = None if taken == {name} else _built(build, policy, name)
+        if made is not None:
+            yield name, made
+
+
+# Measuring ----------------------------------------------------------------------------------------
+
+
+def measured(plans: dict[str, Plan], layouts: Sequence[Strides]) -> dict[str, float]:
+    """Seconds of one run of each plan, weights packed: the least of several, in turns."""
+    if len(plans) == 1:
+        return dict.fromkeys(plans, 0.0)
+    calls = {name: _call(plan, layouts) for name, plan in plans.items()}
+    least = {name: _timed(call) for name, call in calls.items()}
+    for turn in range(TURNS):
+        for name, call in calls.items():
+            if turn and least[name] > HOPELESS * min(least.values()):
+                continue
+            end = time.perf_counter() + SECONDS
+            least[name] = min(least[name], _timed(call))
+            while time.perf_counter() < end:
+                least[name] = min(least[name], _timed(call))
+    return least
+
+
+def _timed(call: Callable[[], None]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _call(plan: Plan, layouts: Sequence[Strides]) -> Callable[[], None]:
+    """Run ``plan`` over arrays of its own; its weights are packed here."""
+    spec = plan.spec
+    given, made = spec.input_shape, spec.output_shape
+    shapes = (
+        (made, spec.weight_shape, given)
+        if plan.direction == "input_grad"
+        else (given, spec.weight_shape, made)
+    )
+    arrays = [_memory(*both, spec) for both in zip(shapes, layouts, strict=True)]
+    bias = np.ones(max(spec.channels_in, spec.channels_out), spec.dtype)
+    kept, scratch = (aligned(layout(part)[1]) for part in (plan.work.kept, plan.work.scratch))
+    own = bias.ctypes.data, kept.ctypes.data, scratch.ctypes.data
+    addresses = *(address for _, address in arrays), *own
+    threads, region = plan.threads(get_threads()), plan.region("run")
+    plan.region("prepare").run(addresses, threads)
+
+    def call(alive: Any = (arrays, bias, kept, scratch)) -> None:
+        region.run(addresses, threads)
+
+    return call
+
+
+def _memory(shape: Sequence[int], strides: Strides, spec: ConvSpec) -> tuple[Bytes, int]:
+    """Memory for an array with these strides, full of ones, and the address of its first entry."""
+    ends = [(size - 1) * stride for size, stride in zip(shape, strides, strict=True)]
+    before, after = (abs(sum(sign(0, end) for end in ends)) for sign in (min, max))
+    memory = aligned((before + after + 1) * spec.itemsize)
+    memory.view(spec.dtype)[...] = 1
+    return memory, int(memory.ctypes.data) + before * spec.itemsize
+
+
+# Remembering --------------------------------------------------------------------------------------
+
+
+def _question(plan: Plan, policy: Policy, layouts: Sequence[Strides]) -> tuple[str, ...]:
+    """What a choice is made for. The stride of the batch says nothing of how a sample lies."""
+    (_, *x), w, (_, *out) = layouts
+    one: Machine = replace(plan.machine, cores=1)
+    spec = replace(plan.spec, batch=1)
+    return (str(spec), plan.direction, policy.precision, repr((x, w, out)), repr(one))
+
+
+def _key(asked: Sequence[str]) -> str | None:
+    return disk.key("choice", *asked, llvm.versions())
+
+
+def _load(asked: Sequence[str]) -> str | None:
+    key = _key(asked)
+    payload = None if key is None else disk.load(key, "choice")
+    found = None if payload is None else _read(payload)
+    return None if found is None else str(found["method"])
+
+
+def _read(payload: bytes) -> dict[str, Any] | None:
+    """A choice as it was written; None: it is none."""
+    if len(payload) > LARGEST:
+        return None
+    try:
+        found = json.loads(payload)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or set(found) != {"method", "direction", "spec", "us"}:
+        return None
+    texts = (found[name] for name in ("method", "direction", "spec"))
+    if not all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts):
+        return None
+    table = WEIGHT_GRAD if found["direction"] == "weight_grad" else FORWARD
+    times = found["us"]
+    if found["method"] not in ("auto", *table) or not isinstance(times, dict):
+        return None
+    known = all(name in ("auto", *table) for name in times)
+    numbers = all(type(value) in (int, float) for value in times.values())
+    return found if known and numbers else None
+
+
+def _store(asked: Sequence[str], method: str, times: dict[str, float]) -> None:
+    key = _key(asked)
+    if key is not None:
+        found = {
+            "method": method,
+            "direction": asked[1],
+            "spec": asked[0],
+            "us": {name: round(1e6 * seconds, 2) for name, seconds in times.items()},
+        }
+        disk.store(key, json.dumps(found, sort_keys=True).encode(), "choice")
+
+
+def remembered() -> list[dict[str, Any]]:
+    """The choices on disk that are to be believed: method, direction, spec, microseconds."""
+    payloads = (disk.load(name, "choice") for name in disk.names("choice"))
+    found = (None if payload is None else _read(payload) for payload in payloads)
+    return sorted((f for f in found if f is not None), key=lambda f: (f["spec"], f["direction"]))
