@@ -9,7 +9,14 @@ import numpy as np
 from faltung.codegen.ir import Function, Index
 from faltung.machine.table import Machine
 
-ELEMENTS = {"float32": ("float", 4, "f32"), "float64": ("double", 8, "f64")}
+ELEMENTS = {
+    "float32": ("float", 4, "f32"),
+    "float64": ("double", 8, "f64"),
+    "int32": ("i32", 4, "i32"),
+    "int64": ("i64", 8, "i64"),
+}
+# What these keep modulo 2 ** 32 and 2 ** 64: sums, differences, products. No formulas.
+INTEGERS = ("int32", "int64")
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,11 @@ class Vectors:
     @property
     def _suffix(self) -> str:
         return f"v{self.lanes}{ELEMENTS[self.dtype][2]}"
+
+    @property
+    def prefix(self) -> str:
+        """Of the instructions that add, subtract and multiply: "f" with floating point."""
+        return "" if self.dtype in INTEGERS else "f"
 
     @property
     def zero(self) -> str:
@@ -188,13 +200,13 @@ class Vectors:
         return f"splat ({self.element} 0x{pack('>d', narrow).hex().upper()})"
 
     def add(self, a: str, b: str) -> str:
-        return self.function.value(f"fadd {self.type} {a}, {b}")
+        return self.function.value(f"{self.prefix}add {self.type} {a}, {b}")
 
     def sub(self, a: str, b: str) -> str:
-        return self.function.value(f"fsub {self.type} {a}, {b}")
+        return self.function.value(f"{self.prefix}sub {self.type} {a}, {b}")
 
     def mul(self, a: str, b: str) -> str:
-        return self.function.value(f"fmul {self.type} {a}, {b}")
+        return self.function.value(f"{self.prefix}mul {self.type} {a}, {b}")
 
     def div(self, a: str, b: str) -> str:
         return self.function.value(f"fdiv {self.type} {a}, {b}")
@@ -236,7 +248,7 @@ class Vectors:
 
     def multiply_add(self, a: str, b: str, c: str) -> str:
         """``a * b + c``: rounded once where the machine has FMA, twice where it has not."""
-        if not self.machine.fma:
+        if not self.machine.fma or self.dtype in INTEGERS:
             # llvm.fma would call the C library for every lane here.
             return self.add(self.mul(a, b), c)
         return self._intrinsic("fma", a, b, c)
@@ -256,7 +268,8 @@ class Vectors:
                         f"<{width} x {self.element}> poison, <{half} x i32> <{numbers}>"
                     )
                 )
-            current = self.function.value(f"fadd <{half} x {self.element}> {parts[0]}, {parts[1]}")
+            kind = f"{self.prefix}add <{half} x {self.element}>"
+            current = self.function.value(f"{kind} {parts[0]}, {parts[1]}")
             width = half
         return self.function.value(f"extractelement <1 x {self.element}> {current}, i64 0")
 

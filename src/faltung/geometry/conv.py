@@ -8,8 +8,20 @@ from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, per_axis, show, whole
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 
-ITEMSIZE = {"float32": 4, "float64": 8}
+# Bytes of one number.
+ITEMSIZE = {
+    "float32": 4,
+    "float64": 8,
+    "float16": 2,
+    "bfloat16": 2,
+    "int32": 4,
+    "int64": 8,
+    "complex64": 8,
+    "complex128": 16,
+}
 DTYPES = tuple(ITEMSIZE)
+# What networks, pooling and local layers take.
+FLOATS = ("float32", "float64")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from math import prod
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, per_axis, show
-from faltung.geometry.conv import DTYPES, ITEMSIZE, make_axes
+from faltung.geometry.conv import FLOATS, ITEMSIZE, make_axes
 from faltung.geometry.padding import Padding, pads
 
 KINDS = ("max", "average")
@@ -51,8 +51,8 @@ class PoolSpec:
             raise ValueError(f"kind={self.kind!r}: must be one of {', '.join(KINDS)}")
         if type(self.count_padding) is not bool:
             raise TypeError(f"count_padding={self.count_padding!r}: must be True or False")
-        if self.dtype not in DTYPES:
-            raise ValueError(f"dtype={self.dtype!r}: must be one of {', '.join(DTYPES)}")
+        if self.dtype not in FLOATS:
+            raise ValueError(f"dtype={self.dtype!r}: must be one of {', '.join(FLOATS)}")
         self._check_overhang()
         for dim in range(self.rank):
             self._check_axis(dim)

@@ -11,7 +11,8 @@ k7 k3x5     kernel, one number for all axes or one for each
             padding.py: psame, pvalid, psame_upper, psame_lower, pcausal, also psamexvalid
 [g1]        groups
 [m:zeros]   padding mode, one or one for each axis: m:circular, m:zeros,circular
-[f32]       f64 for float64                 [flip] true convolution
+[f32]       dtype: f64, f16, bf16, i32, i64, c64, c128 (complex)
+[flip]      true convolution
 """
 
 import re
@@ -33,7 +34,7 @@ _WORDS = {
     "padding": re.compile(rf"p({_PAD}(?:x{_PAD})*)"),
     "groups": re.compile(r"g([0-9]+)"),
     "padding_mode": re.compile(r"m:([a-z_]+(?:,[a-z_]+)*)"),
-    "dtype": re.compile(r"f(32|64)"),
+    "dtype": re.compile(r"(f32|f64|f16|bf16|i32|i64|c64|c128)"),
     "flip": re.compile(r"(flip)"),
 }
 
@@ -66,7 +67,7 @@ def parse(text: str) -> ConvSpec:
         groups=groups,
         padding_mode=names[0] if len(names) == 1 else names,
         flip="flip" in words,
-        dtype="float" + words.get("dtype", "32"),
+        dtype=_dtype(words.get("dtype", "f32")),
     )
 
 
@@ -130,8 +131,21 @@ def format(spec: ConvSpec) -> str:
     words += [key + word for key, word in options.items() if word != defaults[key]]
     names = spec.padding_mode if len(set(spec.padding_mode)) > 1 else spec.padding_mode[:1]
     words += ["m:" + ",".join(names)] * (names != ("zeros",))
-    words += ["f64"] * (spec.dtype == "float64") + ["flip"] * spec.flip
+    words += [_letters(spec.dtype)] * (spec.dtype != "float32") + ["flip"] * spec.flip
     return " ".join(words)
+
+
+_KINDS = {"f": "float", "bf": "bfloat", "i": "int", "c": "complex"}
+
+
+def _dtype(word: str) -> str:
+    letters = word.rstrip("0123456789")
+    return _KINDS[letters] + word.removeprefix(letters)
+
+
+def _letters(dtype: str) -> str:
+    name = dtype.rstrip("0123456789")
+    return {long: short for short, long in _KINDS.items()}[name] + dtype.removeprefix(name)
 
 
 def _join(items: Iterable[object]) -> str:

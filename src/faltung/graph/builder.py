@@ -7,7 +7,7 @@ from itertools import count
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, show
-from faltung.geometry.conv import DTYPES
+from faltung.geometry.conv import FLOATS
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
 from faltung.graph.ops import Op, Pointwise, Reshape
@@ -34,8 +34,8 @@ class Builder:
         shape = integers("input_shape", input_shape)
         if not shape or min(shape) < 1:
             raise ValueError(f"input_shape={shape}: must be (C, *space), all at least 1")
-        if dtype not in DTYPES:
-            raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(DTYPES)}")
+        if dtype not in FLOATS:
+            raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(FLOATS)}")
         self.dtype = dtype
         self.training = training
         self.input = Value("input", shape, kind="int" if tokens else "float")

@@ -173,7 +173,7 @@ def _store(v: Vectors, recipe: WeightGrad, acc: list[list[str]]) -> None:
                 at = v.at(line, q)
                 before = f.value(f"load {v.element}, ptr {at}, align {v.bytes}")
                 total = v.total(value)
-                summed = f.value(f"fadd {v.element} {before}, {total}")
+                summed = f.value(f"{v.prefix}add {v.element} {before}, {total}")
                 chosen = f.value(f"select i1 {more}, {v.element} {summed}, {v.element} {total}")
                 f.emit(f"store {v.element} {chosen}, ptr {at}, align {v.bytes}")
             else:
