@@ -77,7 +77,7 @@ def test_a_transform_has_to_win(monkeypatch: pytest.MonkeyPatch, cheap: str) -> 
     monkeypatch.setitem(FORWARD, cheap, _row(direct, 0.97))
     plan = plan_forward(parse(TEXT), channels_last=True)
     assert names(plan) == {"direct"}
-    assert why(plan, cheap) == "0.97 times the best sum's price for one sample"
+    assert why(plan, cheap) == "0.97 times the best sum, for one sample"
     assert why(plan_forward(parse("c8>8 9x9 k1")), cheap) == "a stride or one tap"
 
 

@@ -87,7 +87,7 @@ class Plan:
         for title, candidates in self.reasons:
             best, *others = candidates
             lines.append(f"├─ {title}: {_offer(best)}")
-            lines += [f"│    not {_offer(other)}: {_excess(best, other)}" for other in others]
+            lines += [f"│    not {_loser(best, other)}" for other in others]
         steps = [
             *(("prepare", s) for s in self.work.prepare),
             *(("run", s) for s in self.work.steps),
@@ -108,13 +108,14 @@ def _offer(candidate: Candidate) -> str:
     return f"{candidate.name}{detail}{order}{price}"
 
 
-def _excess(best: Candidate, other: Candidate) -> str:
+def _loser(best: Candidate, other: Candidate) -> str:
     if other.why_not is not None:
-        return other.why_not
+        price = f", {duration(other.ns)}" if other.ns < inf else ""
+        return f"{other.name}{price}: {other.why_not}"
     times = other.ns / best.ns if best.ns else 1.0
-    if times <= 1:
-        return f"{times:.2f} times, but of another order of summation"
-    return f"{times:.1f} times" if times >= 1.05 else "no better"
+    if times < 1:
+        return f"{_offer(other)}: {times:.2f} times, but adds in another order"
+    return f"{_offer(other)}: " + (f"{times:.1f} times" if times >= 1.05 else "no better")
 
 
 def duration(ns: float) -> str:
