@@ -15,179 +15,20 @@ What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill t
 from dataclasses import dataclass
 from math import prod
 
-from faltung.codegen.ir import Module
-from faltung.codegen.tile import (
-    Accumulators,
-    flat,
-    outer_product,
-    rows_for,
-    shaped,
-    split,
-    unrolled,
-    zeros,
-)
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.tile import rows_for, split, unrolled
+from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
-from faltung.methods.epilogue import Epilogue, Finish, finish
+from faltung.methods.direct_kernel import Direct
 from faltung.methods.step import Arrays, Work
-from faltung.methods.tiled import TILE_OVERHEAD, Kind, Part, kinds_of, part, taps_of, tiles_of
-from faltung.methods.walk import driver, tile
+from faltung.methods.tiled import TILE_OVERHEAD, Part, Run, kinds_of, part, taps_of, tiles_of
 
 # Cycles that a tile loses at the ends of the loop over input channels.
 TAP_OVERHEAD = 6
 # Sums side by side that hide the latency of a multiply-add: four or five cycles, two in each.
 SUMS = 8
-# Turns of the innermost loop between asking for weights and using them. Their stream is longer than
-# the first-level cache; 12 turns are about 170 cycles, more than the second level takes.
-FETCH = 12
-
-
-# The recipe ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Direct:
-    """``pitch``: input elements between neighbouring positions; ``taps``: input offsets of the
-    unrolled taps.
-
-    ``dense``: neighbouring input channels are neighbours in memory. ``single``: there is only one
-    input channel, no loop over them. ``store``: "channels"
-    (neighbours in memory), "positions" (likewise: tiles are transposed), or "scattered". ``ahead``:
-    ask for the input and output of the next tile. ``channels``: how many of the ``vectors * lanes``
-    output channels of a block exist. ``loads``: for each array of the epilogue whether neighbours
-    in a stored vector are neighbours there.
-    """
-
-    dtype: str
-    vectors: int
-    channels: int
-    pitch: int
-    taps: tuple[int, ...]
-    kinds: tuple[Kind, ...]
-    dense: bool
-    single: bool
-    store: str
-    order: tuple[str, ...]
-    ahead: bool
-    epilogue: Epilogue | None = None
-    loads: tuple[bool, ...] = ()
-
-    @property
-    def symbol(self) -> str:
-        return f"direct_{self.dtype}"
-
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        for number, kind in enumerate(self.kinds):
-            _tile(module, machine, self, kind, f"tile{number}")
-        aux = len(self.loads)
-        driver(module, self.symbol, self.dtype, self.order, self.kinds, self.pitch, aux)
-        return str(module)
-
-
-def _tile(module: Module, machine: Machine, recipe: Direct, kind: Kind, name: str) -> None:
-    f = module.function(name, tile(len(recipe.loads)))
-    v = Vectors(f, machine, recipe.dtype)
-    acc = zeros(v, kind.positions, recipe.vectors)
-    block = recipe.vectors * v.lanes
-    tap_size = f.mul("%channels", block)
-    if recipe.ahead:
-        _fetch_output(v, recipe, kind)
-    with f.loop(0, "%entries", flat(v, acc)) as tap:
-        entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
-        x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
-        acc = shaped(tap.values, recipe.vectors)
-        for k, offset in enumerate(recipe.taps):
-            present = [p for p in range(kind.positions) if p not in kind.outside[k]]
-            if present:
-                here = v.at(x, offset), v.at(w, f.mul(tap_size, k))
-                acc = _channels(v, recipe, acc, *here, present)
-        tap.carry([value for row in acc for value in row])
-    _store(v, recipe, shaped(tap.results, recipe.vectors))
-
-
-def _fetch_output(v: Vectors, recipe: Direct, kind: Kind) -> None:
-    """Ask for the lines of the output before the sums begin: they arrive while those run."""
-    out = "%out"
-    for _ in range(kind.positions):
-        for q in range(recipe.vectors):
-            v.function.prefetch(v.at(out, q * v.lanes), write=True)
-        out = v.at(out, "%out_position")
-
-
-def _channels(
-    v: Vectors,
-    recipe: Direct,
-    acc: Accumulators,
-    x: str,
-    w: str,
-    present: list[int],
-) -> Accumulators:
-    """All input channels of one tap."""
-    f, block = v.function, recipe.vectors * v.lanes
-    part = [acc[p] for p in present]
-    fetch = v.at(x, len(acc) * recipe.pitch)
-    carried = [("ptr", x), ("ptr", w), *flat(v, part)]
-    turns = f.once(carried) if recipe.single else f.loop(0, "%channels", carried, runs=True)
-    with turns as ci:
-        x, w = ci.values[:2]
-        part = outer_product(
-            v,
-            shaped(ci.values[2:], recipe.vectors),
-            lambda i: v.broadcast(v.at(x, present[i] * recipe.pitch)),
-            lambda q: v.load(v.at(w, q * v.lanes)),
-        )
-        if recipe.ahead:
-            # The next tile's input lies behind this one's: one line a turn brings all of it.
-            f.prefetch(v.at(fetch, f.mul(ci.index, len(acc))))
-        for q in range(0 if recipe.single else recipe.vectors):
-            f.prefetch(v.at(w, FETCH * block + q * v.lanes))
-        forward = 1 if recipe.dense else "%x_channel"
-        ci.carry([v.at(x, forward), v.at(w, block), *(value for row in part for value in row)])
-    made = list(acc)
-    for p, row in zip(present, shaped(ci.results[2:], recipe.vectors), strict=True):
-        made[p] = row
-    return made
-
-
-def _store(v: Vectors, recipe: Direct, acc: Accumulators) -> None:
-    """Add the bias, finish, and write the tile the way the output lies in memory."""
-    bias = [v.load(v.at("%bias", q * v.lanes)) for q in range(recipe.vectors)]
-    acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
-    end = finish(v, recipe.epilogue, recipe.loads)
-    for q in range(recipe.vectors):
-        channels = min(v.lanes, recipe.channels - q * v.lanes)
-        column = [row[q] for row in acc]
-        here = end.moved("channel", q * v.lanes)
-        if recipe.store == "positions":
-            _store_positions(v, column, q * v.lanes, channels, here)
-            continue
-        out, mask = v.at("%out", v.function.mul("%out_channel", q * v.lanes)), v.first(channels)
-        for value in column:
-            done = here.value(value, "channel", mask)
-            if recipe.store == "channels":
-                v.store(done, out, mask)
-            else:
-                v.scatter(done, out, "%out_channel", mask)
-            out, here = v.at(out, "%out_position"), here.moved("position", 1)
-
-
-def _store_positions(
-    v: Vectors, column: list[str], channel: int, channels: int, end: Finish
-) -> None:
-    """Neighbouring positions are neighbours in memory: turn the tile, then store a channel at a
-    time.
-    """
-    for start in range(0, len(column), v.lanes):
-        rows = column[start : start + v.lanes]
-        # Zeros, not poison: LLVM 22 aborts on some shuffles of equal rows with poison ones.
-        turned = v.transpose(rows + [v.zero] * (v.lanes - len(rows)))
-        out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
-        here, mask = end.moved("position", start), v.first(len(rows))
-        for lane in range(channels):
-            v.store(here.value(turned[lane], "position", mask), out, mask)
-            out, here = v.at(out, "%out_channel"), here.moved("channel", 1)
+# Products in the code of the innermost loops, where these take several channels a turn.
+WRITTEN = 200
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -222,9 +63,11 @@ def choose(c: Correlation, machine: Machine) -> Choice:
 
 
 def _vectors(every: int, positions: int) -> int:
-    """Vectors of a block: two, or with few positions in a row as many as hide the latency of the
-    sums, in blocks of nearly one size.
+    """Vectors of a block: two, or three where there are no more, or with few positions in a row as
+    many as hide the latency of the sums, in blocks of nearly one size.
     """
+    if every == 3:
+        return 3
     most = max(2, SUMS // positions)
     return -(-every // -(-every // most))
 
@@ -277,6 +120,20 @@ def cost(c: Correlation, machine: Machine) -> float:
     return cycles
 
 
+def _turns(c: Correlation, runs: list[Run], taps: int, vectors: int) -> int:
+    """Input channels in one turn of the innermost loop: as many as divide theirs and keep the code
+    short.
+    """
+    products = sum(kind.positions for kind in kinds_of(runs)) * vectors * taps
+    fits = (t for t in (4, 2) if c.channels_in % t == 0 and products * t <= WRITTEN)
+    return next(fits, 1)
+
+
+def _packed(c: Correlation, shape: Part) -> int:
+    """Bytes of the weights of one block."""
+    return c.channels_in * c.taps * shape.width * ELEMENTS[c.dtype][1]
+
+
 def _memory(c: Correlation) -> int:
     """Bytes of input and output."""
     inputs = c.channels_in * prod(w.axis.size for w in c.windows)
@@ -315,13 +172,14 @@ def _part(
     vectors = shape.width // machine.lanes(c.dtype)
     last = c.windows[-1]
     runs = tiles_of(last.axis, split(last.axis.output, rows_for(machine, vectors)), chosen.unrolled)
+    taps = taps_of(last) if chosen.unrolled else (0,)
     store = "channels" if c.out[2] == 1 else "positions" if last.out == 1 else "scattered"
     recipe = Direct(
         dtype=c.dtype,
         vectors=vectors,
         channels=shape.channels,
         pitch=last.axis.stride * last.x,
-        taps=taps_of(last) if chosen.unrolled else (0,),
+        taps=taps,
         kinds=kinds_of(runs),
         dense=c.x[2] == 1 or c.channels_in == 1,
         single=c.channels_in == 1,
@@ -333,6 +191,8 @@ def _part(
         and last.axis.stride == 1
         and c.x[2] == 1
         and c.out[2] == 1,
+        stream=c.channels_in > 1 and _packed(c, shape) > machine.l1 // 2,
+        turns=_turns(c, runs, len(taps), vectors),
         epilogue=c.epilogue,
         loads=c.neighbours("position" if store == "positions" else "channel"),
     )

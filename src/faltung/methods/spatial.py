@@ -122,7 +122,7 @@ def _store(v: Vectors, recipe: Spatial, kind: Kind, acc: list[list[str]]) -> Non
             here = end.moved("position", q * v.lanes)
             total = here.value(v.add(value, bias), "position", mask)
             if recipe.beside:
-                v.store(total, v.at(out, q * v.lanes), mask)
+                v.store_first(total, v.at(out, q * v.lanes), kind.positions - q * v.lanes)
             else:
                 at = v.at(out, v.function.mul("%out_position", q * v.lanes))
                 v.scatter(total, at, "%out_position", mask)

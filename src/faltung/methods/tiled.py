@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from faltung.codegen.tile import split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.jit.compile import Recipe
@@ -29,8 +30,10 @@ from faltung.methods.step import (
     table,
 )
 
-# Tiles in one item of work: long rows are cut so that threads can share them.
+# Tiles in one item of work at the most, and cycles that are enough for one: long rows are cut so
+# that threads can share them.
 SEGMENT = 16
+ITEM = 6000
 # Cycles of a tile beside its sums: finding its addresses, bias and store.
 TILE_OVERHEAD = 30
 # Items that a row is cut into at the most.
@@ -144,7 +147,9 @@ def part(
     step = tap * len(offsets) if shape.unrolled else tap
     where = rows_of(outer, inner, step, len(c.aux))
     kinds = kinds_of(runs)
-    cut = segments(runs, kinds, last)
+    # Every product of a tile takes about six cycles: 12 sums, two in each.
+    most = min(SEGMENT, max(1, ITEM // (6 * c.channels_in * c.taps)))
+    cut = segments(runs, kinds, last, most)
     counts = (c.batch, c.groups, shape.blocks, len(where.rows), len(cut))
     out = shifted(arrays.out, c.out_base + shape.start * c.out[2], c.dtype)
     aux: list[Word] = []
@@ -166,17 +171,22 @@ def part(
     work.steps.append(Step(recipe, int(np.prod(counts)), words, title, after))
 
 
-def segments(runs: list[Run], kinds: tuple[Kind, ...], last: Window) -> Table:
-    """The tiles of one row: (kind, tiles, input offset, output offset, those of ``aux`` arrays)."""
-    most = max(SEGMENT, sum(count for _, _, count in runs) // SEGMENTS)
+def segments(runs: list[Run], kinds: tuple[Kind, ...], last: Window, tiles: int = SEGMENT) -> Table:
+    """The tiles of one row: (kind, tiles, input offset, output offset, those of ``aux`` arrays).
+
+    ``tiles``: how many at the most, unless the row is very long; in parts of nearly one size, so
+    that items take equally long.
+    """
+    most = max(tiles, sum(count for _, _, count in runs) // SEGMENTS)
     parts = []
     for kind, first, count in runs:
-        done = np.arange(0, count, most, dtype=np.int64)
+        sizes = [size for size, times in split(count, most) for _ in range(times)]
+        done = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
         at = first + done * kind.positions
         position = (at * last.axis.stride - last.axis.lo) * last.x
         number = np.full_like(done, kinds.index(kind))
         places = [at * stride for stride in (last.out, *last.aux)]
-        parts.append(np.stack([number, np.minimum(most, count - done), position, *places], axis=1))
+        parts.append(np.stack([number, np.array(sizes, np.int64), position, *places], axis=1))
     return table(np.concatenate(parts), 4 + len(last.aux))
 
 
