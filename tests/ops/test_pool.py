@@ -8,7 +8,6 @@ from laws.layouts import back, to
 from pools import MAXIMA, MEANS, whole
 
 import faltung
-from faltung import reference
 from faltung.geometry.pool import PoolSpec
 from faltung.reference import pool as oracle
 

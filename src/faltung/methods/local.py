@@ -21,7 +21,7 @@ from math import prod
 import numpy as np
 
 from faltung.codegen.ir import Module
-from faltung.codegen.tile import flat, outer_product, rows_for, shaped, split, zeros
+from faltung.codegen.tile import budget, flat, outer_product, rows_for, shaped, split, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.conv import ConvSpec
 from faltung.machine.table import Machine
@@ -30,6 +30,8 @@ from faltung.methods.step import Operand, Step, Word, Work, table
 
 # Rows of a tile at the most: each needs a register for its address.
 MOST = 8
+# Rows below which the memory is the limit.
+FEW = 12
 # Columns of a tile whose lanes are added.
 COLUMNS = 4
 # Tiles in one item of work.
@@ -312,12 +314,21 @@ def _outer_step(
 ) -> Step:
     """The step whose lanes are output elements; ``sizes``: rows, and elements of one."""
     lanes = machine.lanes(dtype)
-    vectors = min(2, -(-sizes[1] // lanes))
+    vectors = _vectors(machine, sizes[0], -(-sizes[1] // lanes))
     runs = split(sizes[0], min(MOST, rows_for(machine, vectors)))
     whole, rest = divmod(sizes[1], vectors * lanes)
     blocks = [pair for pair in ((vectors * lanes, whole), (rest, 1)) if all(pair)]
     recipe = Local(dtype, _sizes(runs), _sizes(blocks), False, 0, bias)
     return _step(recipe, words, runs, blocks, strides, title, after)
+
+
+def _vectors(machine: Machine, rows: int, every: int) -> int:
+    """How many of the ``every`` vectors of a row are done at once. Two, beside many rows; where
+    rows are ``FEW``, all that registers hold: the weights, which come from memory for the first of
+    them and from a cache for the others, are then read in the order in which they lie.
+    """
+    most = budget(machine) if rows < FEW else 2
+    return max(1, -(-every // -(-every // most)))
 
 
 def _sizes(parts: list[tuple[int, int]]) -> tuple[int, ...]:

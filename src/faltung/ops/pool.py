@@ -199,7 +199,7 @@ _specs: dict[Hashable, PoolSpec] = {}
 def _spec(
     shape: tuple[int, ...], like: Array, kind: str, options: tuple[Any, ...], name: str
 ) -> PoolSpec:
-    """The spec of these arguments; remembered, as a small pooling takes less time than its check."""
+    """The spec of these arguments; remembered: a small pooling takes less time than its check."""
     key: Hashable = (shape, like.dtype, kind, *map(_hashable, options))
     try:
         return _specs[key]

@@ -52,11 +52,13 @@ def build_local_weight_grad(
     x, x_pitch = read_map(work, "x", spec.input_shape, layouts[0], spec.dtype)
     grad, grad_pitch = read_map(work, "out", spec.output_shape, layouts[2], spec.dtype)
     shape, inner = _weights(spec)
-    sums = Operand(work.borrow("sums", prod(shape) * spec.itemsize))
-    local_weight_grad(spec, work, x, x_pitch, grad, grad_pitch, sums, machine=machine, after=True)
     out, strides = Operand("w"), layouts[1]
-    step = rearrange(spec.dtype, shape, sums, inner, out, strides, "unpack weights", after=True)
-    work.steps.append(step)
+    lies = _same(shape, strides, inner)
+    sums = out if lies else Operand(work.borrow("sums", prod(shape) * spec.itemsize))
+    local_weight_grad(spec, work, x, x_pitch, grad, grad_pitch, sums, machine=machine, after=True)
+    if not lies:
+        step = rearrange(spec.dtype, shape, sums, inner, out, strides, "unpack weights", after=True)
+        work.steps.append(step)
     return _made(spec, "local weight_grad", machine, work)
 
 
@@ -75,8 +77,16 @@ def _weights(spec: ConvSpec) -> tuple[tuple[int, ...], Strides]:
     return shape, tuple(strides[axis] for axis in range(len(shape)))
 
 
+def _same(shape: tuple[int, ...], a: Strides, b: Strides) -> bool:
+    """Whether both are the same order in memory."""
+    return all(n < 2 or x == y for n, x, y in zip(shape, a, b, strict=True))
+
+
 def _packed(work: Work, spec: ConvSpec, strides: Strides) -> Operand:
+    """The weights in the kernels' order: as they lie, where they do, or a copy."""
     shape, inner = _weights(spec)
+    if _same(shape, strides, inner):
+        return Operand("w")
     packed = Operand(work.borrow("weights", prod(shape) * spec.itemsize))
     step = rearrange(spec.dtype, shape, Operand("w"), strides, packed, inner, "pack weights")
     work.steps.append(step)
