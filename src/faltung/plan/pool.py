@@ -1,6 +1,7 @@
 """Plans of poolings over arrays of any strides.
 
-Maps with channels last are read and written where they are; others are rearranged before and after.
+Maps with channels last and planes with channels first are read and written where they are; others
+are rearranged before and after.
 """
 
 from math import prod
@@ -8,10 +9,10 @@ from math import prod
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
-from faltung.methods import pool
+from faltung.methods import pool, pool_planes
 from faltung.methods.correlation import Strides
-from faltung.methods.step import Work
-from faltung.plan.maps import read_map, target_map, written_map
+from faltung.methods.step import Operand, Step, Work
+from faltung.plan.maps import map_pitch, read_map, target_map, written_map
 from faltung.plan.plan import Plan
 
 # Lanes of a vector are done in about this many cycles a tap.
@@ -25,6 +26,10 @@ def build_pool(
 ) -> Plan:
     """The maxima or means of the windows; index: where the places of the maxima are asked for."""
     work = Work()
+    planes = _planes(spec, x, out, index, machine)
+    if planes is not None:
+        work.steps.append(planes)
+        return _made(spec, f"{spec.kind} pool", machine, work)
     source, pitch = read_map(work, "x", spec.input_shape, x, spec.dtype)
     target, out_pitch = target_map(work, spec.output_shape, out, spec.dtype)
     here = (source, pitch, target, out_pitch)
@@ -39,6 +44,27 @@ def build_pool(
             written_map(work, chosen, *places)
     written_map(work, target, spec.output_shape, out, spec.dtype)
     return _made(spec, f"{spec.kind} pool", machine, work)
+
+
+def _planes(
+    spec: PoolSpec, x: Strides, out: Strides, index: Strides | None, machine: Machine
+) -> Step | None:
+    """The step for arrays with channels first, where they are planes."""
+    if map_pitch(spec.input_shape, x) is not None or not pool_planes.fits(spec, machine):
+        return None
+    planes = [pool_planes.planes_apart(spec.input_shape, x)]
+    planes += [
+        pool_planes.planes_apart(spec.output_shape, strides)
+        for strides in (out, index)
+        if strides is not None
+    ]
+    apart = [step for step in planes if step is not None]
+    if len(apart) < len(planes):
+        return None
+    beside = (Operand("w"), apart[2]) if index is not None else None
+    return pool_planes.planes_pool(
+        spec, Operand("x"), apart[0], Operand("out"), apart[1], beside, machine=machine
+    )
 
 
 def build_pool_grad(
