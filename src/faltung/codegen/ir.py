@@ -213,6 +213,21 @@ class Function:
         self.emit(f"br label %{after}")
         self._open(after)
 
+    def either(
+        self, condition: str, kind: str, yes: Callable[[], str], no: Callable[[], str]
+    ) -> str:
+        """The value, of type ``kind``, of one of two branches: ``yes`` where ``condition`` holds."""
+        names = self._label("yes"), self._label("no")
+        after = self._label("after")
+        self.emit(f"br i1 {condition}, label %{names[0]}, label %{names[1]}")
+        ends = []
+        for name, branch in zip(names, (yes, no), strict=True):
+            self._open(name)
+            ends.append((branch(), self._block))
+            self.emit(f"br label %{after}")
+        self._open(after)
+        return self.value(f"phi {kind} " + ", ".join(f"[{a}, %{block}]" for a, block in ends))
+
     def switch(self, selector: str, cases: Sequence[Callable[[], None]]) -> None:
         """Run the case numbered ``selector``; the last stands for every other number too."""
         if len(cases) == 1:

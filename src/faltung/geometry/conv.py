@@ -20,6 +20,8 @@ ITEMSIZE = {
     "complex128": 16,
 }
 DTYPES = tuple(ITEMSIZE)
+# Stored in 16 bits, and float32 wherever they are computed with.
+NARROW = ("float16", "bfloat16")
 # What networks, pooling and local layers take.
 FLOATS = ("float32", "float64")
 
@@ -166,6 +168,11 @@ class ConvSpec:
     def itemsize(self) -> int:
         """Bytes of one number."""
         return ITEMSIZE[self.dtype]
+
+    @property
+    def sums(self) -> str:
+        """The dtype that sums are kept in: float32 for numbers of 16 bits."""
+        return "float32" if self.dtype in NARROW else self.dtype
 
     @property
     def bytes_moved(self) -> int:

@@ -12,6 +12,8 @@ elsewhere, or nowhere (a zero).
                lanes x lanes elements are turned in registers, each cache line read once;
 ``untranspose`` the other way: neighbours ``a`` of the source go ``stride`` apart in the
                destination, where the entries ``j`` are neighbours.
+
+Either side may be stored in 16 bits: what is loaded is widened, what is stored is rounded.
 """
 
 from collections.abc import Sequence
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faltung.codegen.ir import Function, Module
+from faltung.codegen.narrow import memory
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.step import MISSING, Operand, Step, Table, table
@@ -32,14 +35,19 @@ WORDS = ("src", "dst", "outer", "runs", "outer_table", "run_table", "stride", "f
 
 @dataclass(frozen=True)
 class Copy:
-    """The recipe of a copy; ``mode`` as in the head of this file."""
+    """The recipe of a copy; ``mode`` as in the head of this file. ``source``, ``target``: what the
+    two memories hold, where that is not ``dtype``.
+    """
 
     dtype: str
     mode: str
+    source: str = ""
+    target: str = ""
 
     @property
     def symbol(self) -> str:
-        return f"copy_{self.mode}_{self.dtype}"
+        dtypes = (self.source or self.dtype, self.target or self.dtype)
+        return f"copy_{self.mode}_{'_'.join(dict.fromkeys(dtypes))}"
 
     def emit(self, machine: Machine) -> str:
         module = Module()
@@ -47,6 +55,7 @@ class Copy:
             self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
         )
         v = Vectors(f, machine, self.dtype)
+        read, write = memory(v, self.source), memory(v, self.target)
         word = {name: f.word("%words", i) for i, name in enumerate(WORDS) if i in (2, 3, 6, 7, 8)}
         for i, name in enumerate(WORDS):
             if name not in word:
@@ -56,7 +65,8 @@ class Copy:
         with f.loop("%begin", "%end") as item:
             o, piece = f.divmod(item.index, pieces)
             entry = f.at(word["outer_table"], f.mul(o, 2), "i64")
-            src, dst = v.at(word["src"], f.word(entry, 0)), v.at(word["dst"], f.word(entry, 1))
+            src = read.at(word["src"], f.word(entry, 0))
+            dst = write.at(word["dst"], f.word(entry, 1))
             first = f.mul(piece, word["chunk"])
             last = f.minimum(f.add(first, word["chunk"]), word["runs"])
             body = {
@@ -65,8 +75,17 @@ class Copy:
                 "transpose": _transpose,
                 "untranspose": _untranspose,
             }
-            body[self.mode](v, word, src, dst, first, last, self.mode)
+            body[self.mode](_Sides(v, read, write), word, src, dst, first, last, self.mode)
         return str(module)
+
+
+@dataclass(frozen=True)
+class _Sides:
+    """Vectors, and the memories that they come from and go to."""
+
+    v: Vectors
+    read: Vectors
+    write: Vectors
 
 
 def _entry(f: Function, word: dict[str, str], j: str) -> tuple[str, str, str]:
@@ -76,51 +95,53 @@ def _entry(f: Function, word: dict[str, str], j: str) -> tuple[str, str, str]:
 
 
 def _runs(
-    v: Vectors, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
+    sides: _Sides, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
 ) -> None:
+    v, source, target = sides.v, sides.read, sides.write
     f = v.function
     with f.loop(first, last) as j:
         run_src, run_dst, count = _entry(f, word, j.index)
         missing = f.value(f"icmp eq i64 {run_src}, {MISSING}")
         available = f.value(f"select i1 {missing}, i64 0, i64 {count}")
         offset = f.value(f"select i1 {missing}, i64 0, i64 {run_src}")
-        read, write = v.at(src, offset), v.at(dst, run_dst)
+        read, write = source.at(src, offset), target.at(dst, run_dst)
         whole = f.mul(f.value(f"sdiv i64 {available}, {v.lanes}"), v.lanes)
 
         def fetch(a: str, mask: str | None, read: str = read) -> str:
             if mode == "runs":
-                return v.load(v.at(read, a), mask)
-            return v.gather(v.at(read, f.mul(a, word["stride"])), word["stride"], mask)
+                return source.load(source.at(read, a), mask)
+            return source.gather(source.at(read, f.mul(a, word["stride"])), word["stride"], mask)
 
         with f.loop(0, whole, step=v.lanes) as a:
-            v.store(fetch(a.index, None), v.at(write, a.index))
+            target.store(fetch(a.index, None), target.at(write, a.index))
         length = f.value(
             f"call i64 {f.module.declare('llvm.smax.i64', 'i64', 'i64', 'i64')}"
             f"(i64 {count}, i64 {word['fill']})"
         )
         with f.loop(whole, length, step=v.lanes) as a:
             got = fetch(a.index, v.below(f.sub(available, a.index)))
-            v.store(got, v.at(write, a.index), v.below(f.sub(length, a.index)))
+            target.store(got, target.at(write, a.index), v.below(f.sub(length, a.index)))
 
 
 def _transpose(
-    v: Vectors, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
+    sides: _Sides, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
 ) -> None:
     """Rows ``a`` of neighbouring ``j`` -> for each ``j`` a run of neighbouring ``a``."""
+    v, source, target = sides.v, sides.read, sides.write
     f, n = v.function, v.lanes
     _, _, count = _entry(f, word, first)
     origin, _, _ = _entry(f, word, first)
     with f.loop(0, count, step=n) as a, f.loop(first, last, step=n) as j:
         left, rows_left = f.sub(last, j.index), f.sub(count, a.index)
         along = f.add(origin, f.sub(j.index, first))
-        corner = v.at(src, f.add(f.mul(a.index, word["stride"]), along))
+        corner = source.at(src, f.add(f.mul(a.index, word["stride"]), along))
         columns = v.below(left)
         rows = []
         for i in range(n):
             # Past the last row the mask is empty: the load touches nothing and gives zeros.
             inside = f.value(f"icmp sgt i64 {rows_left}, {i}")
             mask = f.value(f"select i1 {inside}, {v.flags} {columns}, {v.flags} zeroinitializer")
-            rows.append(v.load(v.at(corner, f.mul(word["stride"], i)), mask))
+            rows.append(source.load(source.at(corner, f.mul(word["stride"], i)), mask))
         filled = f.value(
             f"call i64 {f.module.declare('llvm.smax.i64', 'i64', 'i64', 'i64')}"
             f"(i64 {count}, i64 {word['fill']})"
@@ -129,13 +150,14 @@ def _transpose(
         for i, row in enumerate(v.transpose(rows)):
             with f.when(f.value(f"icmp sgt i64 {left}, {i}")):
                 _, run_dst, _ = _entry(f, word, f.add(j.index, i))
-                v.store(row, v.at(dst, f.add(run_dst, a.index)), mask)
+                target.store(row, target.at(dst, f.add(run_dst, a.index)), mask)
 
 
 def _untranspose(
-    v: Vectors, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
+    sides: _Sides, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
 ) -> None:
     """For each ``j`` a run of neighbouring ``a`` -> rows ``a`` of neighbouring ``j``."""
+    v, source, target = sides.v, sides.read, sides.write
     f, n = v.function, v.lanes
     _, origin, count = _entry(f, word, first)
     with f.loop(0, count, step=n) as a, f.loop(first, last, step=n) as j:
@@ -149,13 +171,13 @@ def _untranspose(
             index = f.value(f"select i1 {inside}, i64 {f.add(j.index, i)}, i64 {first}")
             run_src, _, _ = _entry(f, word, index)
             lanes = f.value(f"select i1 {inside}, {v.flags} {mask}, {v.flags} zeroinitializer")
-            rows.append(v.load(v.at(src, f.add(run_src, a.index)), lanes))
+            rows.append(source.load(source.at(src, f.add(run_src, a.index)), lanes))
         columns = v.below(left)
         along = f.add(origin, f.sub(j.index, first))
         for i, row in enumerate(v.transpose(rows)):
             with f.when(f.value(f"icmp sgt i64 {rows_left}, {i}")):
                 offset = f.mul(f.add(a.index, i), word["stride"])
-                v.store(row, v.at(dst, f.add(offset, along)), columns)
+                target.store(row, target.at(dst, f.add(offset, along)), columns)
 
 
 def copy(

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from math import inf, prod
 from typing import Any
 
-from faltung.codegen.vectors import ELEMENTS
+from faltung.codegen.vectors import ELEMENTS, INTEGERS
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.plan.method import Row
@@ -53,6 +53,8 @@ def offers(
 
 def _offer(name: str, row: Row[Any], c: Correlation, machine: Machine) -> Candidate:
     method, stage = row.method, None
+    if row.transform and c.dtype in INTEGERS:
+        return Candidate(name, None, inf, inf, f"{c.dtype} is exact, and a transform rounds")
     compute = method.cost(c, machine)
     if compute == inf:
         return Candidate(name, None, inf, inf, _why_not(method, c, machine))

@@ -4,12 +4,14 @@ A plan prints as a tree, compiles its kernels when they are first asked for, and
 many threads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import inf, prod
+from typing import Any
 
 import numpy as np
 
+from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.adjoint import input_grad, unpadded
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.compile import Kernel
@@ -155,12 +157,27 @@ def build_forward(
     serves all). One of them may be the output itself, at the same strides. ValueError: another
     number of arrays than the epilogue has.
     """
+    if spec.dtype not in ELEMENTS:
+        layouts = {"x": x, "w": w, "out": out}
+        return _of_parts(build_forward, spec, layouts, bias=bias, machine=machine, policy=policy)
     plan = Plan(spec, "forward", machine, Work(), [], 0.0, len(_checked(epilogue, aux)))
     arrays = Arrays(
         Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
     )
     _correlate(plan, forward(spec, x, w, out, epilogue, aux), arrays, "forward", policy)
     return plan
+
+
+def _of_parts(
+    build: Callable[..., Plan], spec: ConvSpec, layouts: Mapping[str, Strides], **given: Any
+) -> Plan:
+    """A dtype that no vector holds: plans of float32 or float64, and what stands around them."""
+    from faltung.plan.stored import stored  # these import this file
+
+    def make(spec: ConvSpec, layouts: Mapping[str, Strides]) -> Plan:
+        return build(spec, *layouts.values(), **given)
+
+    return stored(spec, layouts, "w" if build is build_weight_grad else "out", make)
 
 
 def _checked(epilogue: Epilogue | None, aux: Sequence[Strides]) -> Sequence[Strides]:
@@ -223,6 +240,9 @@ def build_input_grad(
     """
     if epilogue is not None and not fuses_input_grad(spec):
         raise ValueError(f"epilogue={epilogue}: must be left out where fuses_input_grad says no")
+    if spec.dtype not in ELEMENTS:
+        layouts = {"x": grad, "w": w, "out": out}
+        return _of_parts(build_input_grad, spec, layouts, bias=bias, machine=machine, policy=policy)
     plan = Plan(spec, "input_grad", machine, Work(), [], 0.0, len(_checked(epilogue, aux)))
     whole = unpadded(spec)
     folds = whole != spec
@@ -314,6 +334,9 @@ def build_weight_grad(
     policy: Policy = AUTO,
 ) -> Plan:
     """The gradient for the weight, written over an array with strides ``w``."""
+    if spec.dtype not in ELEMENTS:
+        layouts = {"x": x, "out": grad, "w": w}
+        return _of_parts(build_weight_grad, spec, layouts, machine=machine, policy=policy)
     plan = Plan(spec, "weight_grad", machine, Work(), [], 0.0)
     arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
     decision = choose_weight_grad(forward(spec, x, w, grad), machine, policy)

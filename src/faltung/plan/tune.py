@@ -124,7 +124,7 @@ def _call(plan: Plan, layouts: Sequence[Strides]) -> Callable[[], None]:
         else (given, spec.weight_shape, made)
     )
     arrays = [_memory(*both, spec) for both in zip(shapes, layouts, strict=True)]
-    bias = np.ones(max(spec.channels_in, spec.channels_out), spec.dtype)
+    bias = np.ones(max(spec.channels_in, spec.channels_out), spec.sums)
     kept, scratch = (aligned(layout(part)[1]) for part in (plan.work.kept, plan.work.scratch))
     own = bias.ctypes.data, kept.ctypes.data, scratch.ctypes.data
     addresses = *(address for _, address in arrays), *own

@@ -1,0 +1,188 @@
+"""Numbers of 16 bits: float32 in a vector, 16 bits in memory.
+
+Every load makes float32 of them, which is exact; every store rounds once, to the nearest, ties to
+even, as NumPy does: what is too large becomes infinite, what is small a denormal or zero. bfloat16
+is the upper half of a float32, so that shifts convert it anywhere. float16 is converted by
+instructions where the machine has them (F16C, AVX-512, AArch64), else by whole numbers with the
+same result. A NaN stays a NaN; which of them is up to the machine.
+"""
+
+from dataclasses import dataclass
+
+from faltung.codegen.ir import Index
+from faltung.codegen.vectors import Vectors
+
+# By machine code of LLVM: x86 with this feature, and AArch64.
+HALF = "f16c"
+
+
+@dataclass(frozen=True)
+class Narrow(Vectors):
+    """``Vectors`` of float32 over memory of ``stored``: "float16" or "bfloat16"."""
+
+    stored: str = "float16"
+
+    @property
+    def _raw(self) -> Vectors:
+        """The memory as whole numbers of 16 bits."""
+        return _Words(self.function, self.machine, self.dtype)
+
+    def at(self, base: str, offset: Index) -> str:
+        return self._raw.at(base, offset)
+
+    def load(self, address: str, mask: str | None = None, align: int | None = None) -> str:
+        raw, every = self._raw, self._all(mask)
+        if every is None:
+            return self._widened(raw.load(address, mask, align))
+        # No x86 before AVX-512 has masks for 16 bits: LLVM makes a branch for every lane of them.
+        return self._widened(
+            self.function.either(
+                every, raw.type, lambda: raw.load(address), lambda: raw.load(address, mask)
+            )
+        )
+
+    def store(
+        self, vector: str, address: str, mask: str | None = None, align: int | None = None
+    ) -> None:
+        raw, made, every = self._raw, self._narrowed(vector), self._all(mask)
+        if every is None:
+            raw.store(made, address, mask, align)
+            return
+        f = self.function
+        with f.when(every):
+            raw.store(made, address)
+        with f.when(f.value(f"xor i1 {every}, 1")):
+            raw.store(made, address, mask)
+
+    def gather(self, address: str, stride: Index, mask: str | None = None) -> str:
+        return self._widened(self._raw.gather(address, stride, mask))
+
+    def scatter(self, vector: str, address: str, stride: Index, mask: str | None = None) -> None:
+        self._raw.scatter(self._narrowed(vector), address, stride, mask)
+
+    def broadcast(self, address: str) -> str:
+        return self.gather(address, 0)
+
+    def store_first(self, vector: str, address: str, count: int) -> None:
+        self.store(vector, address, self.first(count))
+
+    def _all(self, mask: str | None) -> str | None:
+        """Whether a mask that is known only at run time has every lane; None for other masks."""
+        if mask is None or not mask.startswith("%"):
+            return None
+        name = f"llvm.vector.reduce.and.v{self.lanes}i1"
+        callee = self.function.module.declare(name, "i1", self.flags)
+        return self.function.value(f"call i1 {callee}({self.flags} {mask})")
+
+    # Conversions ---------------------------------------------------------------------------------
+
+    @property
+    def _by_machine(self) -> bool:
+        return HALF in self.machine.enabled or self.machine.arch == "aarch64"
+
+    @property
+    def _whole(self) -> str:
+        return f"<{self.lanes} x i32>"
+
+    def _widened(self, words: str) -> str:
+        if self.stored == "float16" and self._by_machine:
+            halves = self._cast(f"bitcast {self._raw.type} {words} to", f"<{self.lanes} x half>")
+            return self._cast(f"fpext <{self.lanes} x half> {halves} to", self.type)
+        bits = self._cast(f"zext {self._raw.type} {words} to", self._whole)
+        if self.stored == "bfloat16":
+            return self._float(self._op("shl", bits, 16))
+        return self._from_half(bits)
+
+    def _narrowed(self, vector: str) -> str:
+        if self.stored == "float16" and self._by_machine:
+            kind = f"<{self.lanes} x half>"
+            halves = self._cast(f"fptrunc {self.type} {vector} to", kind)
+            return self._cast(f"bitcast {kind} {halves} to", self._raw.type)
+        bits = self._cast(f"bitcast {self.type} {vector} to", self._whole)
+        made = self._to_bfloat(bits) if self.stored == "bfloat16" else self._to_half(bits)
+        return self._cast(f"trunc {self._whole} {made} to", self._raw.type)
+
+    def _to_bfloat(self, bits: str) -> str:
+        """The upper half, rounded by adding less than a half, or a half where that makes it even."""
+        upper = self._op("lshr", bits, 16)
+        near = self._op("add", self._op("add", bits, 0x7FFF), self._op("and", upper, 1))
+        nan = self._is("ugt", self._op("and", bits, 0x7FFFFFFF), 0x7F800000)
+        return self._pick(nan, self._op("or", upper, 0x40), self._op("lshr", near, 16))
+
+    def _from_half(self, bits: str) -> str:
+        """Exponents moved by 112; a denormal is a whole number of 2 ** -24, so that also a machine
+        that flushes denormals gets it right.
+        """
+        size = self._op("and", bits, 0x7FFF)
+        sign = self._op("shl", self._op("xor", bits, size), 16)
+        exponent = self._op("add", self._op("shl", size, 13), 112 << 23)
+        large = self._op("add", exponent, 112 << 23)
+        count = self._cast(f"sitofp {self._whole} {size} to", self.type)
+        small = self._int(self.mul(count, self.constant(2.0**-24)))
+        made = self._pick(self._is("ult", size, 0x400), small, exponent)
+        made = self._pick(self._is("uge", size, 0x7C00), large, made)
+        return self._float(self._op("or", made, sign))
+
+    def _to_half(self, bits: str) -> str:
+        """As for bfloat16; below the least normal number a sum with 0.5 rounds, whose last bit is
+        2 ** -24; from 2 ** 16 on it is infinite.
+        """
+        size = self._op("and", bits, 0x7FFFFFFF)
+        sign = self._op("lshr", self._op("xor", bits, size), 16)
+        odd = self._op("and", self._op("lshr", size, 13), 1)
+        near = self._op("add", self._op("add", size, 0xFFF - (112 << 23)), odd)
+        near = self._op("lshr", near, 13)
+        half = self.constant(0.5)
+        small = self._op("sub", self._int(self.add(self._float(size), half)), 0x3F000000)
+        nan = self._pick(self._is("ugt", size, 0x7F800000), self._all_of(0x7E00),
+                         self._all_of(0x7C00))  # fmt: skip
+        made = self._pick(self._is("ult", size, 113 << 23), small, near)
+        made = self._pick(self._is("uge", size, 143 << 23), nan, made)
+        return self._op("or", made, sign)
+
+    def _cast(self, text: str, kind: str) -> str:
+        return self.function.value(f"{text} {kind}")
+
+    def _float(self, bits: str) -> str:
+        return self._cast(f"bitcast {self._whole} {bits} to", self.type)
+
+    def _int(self, vector: str) -> str:
+        return self._cast(f"bitcast {self.type} {vector} to", self._whole)
+
+    def _all_of(self, number: int) -> str:
+        return f"splat (i32 {number})"
+
+    def _op(self, name: str, bits: str, other: str | int) -> str:
+        given = self._all_of(other) if isinstance(other, int) else other
+        return self.function.value(f"{name} {self._whole} {bits}, {given}")
+
+    def _is(self, predicate: str, bits: str, number: int) -> str:
+        return self.function.value(f"icmp {predicate} {self._whole} {bits}, {self._all_of(number)}")
+
+    def _pick(self, flags: str, yes: str, no: str) -> str:
+        kind = self._whole
+        return self.function.value(f"select {self.flags} {flags}, {kind} {yes}, {kind} {no}")
+
+
+@dataclass(frozen=True)
+class _Words(Vectors):
+    """As many whole numbers of 16 bits as a vector has lanes."""
+
+    @property
+    def element(self) -> str:
+        return "i16"
+
+    @property
+    def bytes(self) -> int:
+        return 2
+
+    @property
+    def _suffix(self) -> str:
+        return f"v{self.lanes}i16"
+
+
+def memory(v: Vectors, stored: str) -> Vectors:
+    """The vocabulary for memory that holds ``stored``; ``v`` itself where that is nothing else."""
+    if stored in ("", v.dtype):
+        return v
+    return Narrow(v.function, v.machine, v.dtype, stored)

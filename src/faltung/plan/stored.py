@@ -1,0 +1,113 @@
+"""Plans for arrays of 16 bits: the plan of float32, with conversions where numbers come and go.
+
+An array that the plan of float32 only copies (weights that are packed, an input that is padded) is
+converted by that copy. Any other is made float32 first, or at the end rounded, in memory of the
+plan. So a sum is kept in float32 whatever the method, and rounded once.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from faltung.geometry.conv import ConvSpec
+from faltung.methods.copy import Copy
+from faltung.methods.correlation import Strides
+from faltung.methods.stage import rearrange
+from faltung.methods.step import Operand, Step, Word
+from faltung.plan.plan import Plan, contiguous
+
+Layouts = Mapping[str, Strides]
+# Cycles to convert an element: memory, read and written.
+CONVERT = 0.5
+
+
+def stored(
+    spec: ConvSpec, layouts: Layouts, result: str, make: Callable[[ConvSpec, Layouts], Plan]
+) -> Plan:
+    """A plan over arrays of 16 bits.
+
+    layouts: strides of the arrays named "x", "w", "out"; ``result``: the one that is written; a
+    bias is float32. ``make``: the plan of a spec of float32 over arrays with such strides.
+    """
+    wide: dict[str, Strides] = {}
+    while True:
+        plan = make(replace(spec, dtype="float32"), {**layouts, **wide})
+        steps = (*plan.work.prepare, *plan.work.steps)
+        more = {name for step in steps for name in _computed(step)} & layouts.keys() - wide.keys()
+        if not more:
+            break
+        shapes = _shapes(spec, plan.direction)
+        wide |= {name: contiguous(shapes[name], layouts[name][1] == 1) for name in more}
+    return _converted(plan, spec, layouts, wide, result)
+
+
+def _computed(step: Step) -> Iterable[str]:
+    """The arrays that a step reads or writes otherwise than by a copy."""
+    if isinstance(step.recipe, Copy):
+        return ()
+    return [word.name for word in step.words if isinstance(word, Operand)]
+
+
+def _shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
+    x, out = spec.input_shape, spec.output_shape
+    if direction == "input_grad":
+        x, out = out, x
+    return {"x": x, "w": spec.weight_shape, "out": out}
+
+
+def _converted(
+    plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, result: str
+) -> Plan:
+    """``plan`` with its arrays in 16 bits; those of ``wide`` stand beside them as float32."""
+    work, shapes = plan.work, _shapes(spec, plan.direction)
+    places: dict[str, Operand] = {}
+    for name in wide:
+        size = 4 * _count(shapes[name])
+        own = work.keep if name == "w" != result else work.borrow
+        places[name] = Operand(own(f"wide {name}", size))
+    for part in (work.prepare, work.steps):
+        part[:] = [_moved(step, layouts, places, spec.dtype) for step in part]
+    for name, strides in wide.items():
+        if not _count(shapes[name]):
+            continue
+        outer, inner = (Operand(name), layouts[name]), (places[name], strides)
+        ends = (*inner, *outer) if name == result else (*outer, *inner)
+        title = "round result" if name == result else f"widen {name}"
+        step = rearrange("float32", shapes[name], *ends, title, after=name == result)
+        step = _moved(step, layouts, {}, spec.dtype)
+        part = work.prepare if name == "w" != result else work.steps
+        if name == result:
+            part.append(step)
+        else:
+            _put_first(part, step)
+        plan.cycles += CONVERT * _count(shapes[name])
+    plan.spec = spec
+    return plan
+
+
+def _put_first(steps: list[Step], step: Step) -> None:
+    """``step`` before all others: the first of them that computes waits for it."""
+    if steps and not steps[0].title.startswith("widen"):
+        steps[0] = replace(steps[0], after=True)
+    steps.insert(0, step)
+
+
+def _count(shape: Iterable[int]) -> int:
+    size = 1
+    for number in shape:
+        size *= number
+    return size
+
+
+def _moved(step: Step, narrow: Layouts, places: Mapping[str, Operand], dtype: str) -> Step:
+    """The same step, over float32 where an array has a place, else over what is stored."""
+    recipe = step.recipe
+    words: list[Word] = []
+    for i, word in enumerate(step.words):
+        if isinstance(word, Operand) and word.name in places:
+            word = replace(word, name=places[word.name].name)
+        elif isinstance(word, Operand) and word.name in narrow and isinstance(recipe, Copy):
+            # A copy's words begin with where it reads and where it writes.
+            recipe = replace(recipe, source=dtype) if i == 0 else replace(recipe, target=dtype)
+            word = replace(word, offset=word.offset // 2)
+        words.append(word)
+    return replace(step, recipe=recipe, words=words)
