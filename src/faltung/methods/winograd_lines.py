@@ -97,9 +97,11 @@ def nested(
     load: Callable[[Index], str],
     store: Callable[[Sequence[tuple[Index, str]]], None],
     between: str,
+    behind: int = 1,
 ) -> None:
     """One matrix along each axis of a block of vectors, the last axis first.
 
+    ``behind``: vectors of each position, neighbours in the block, that stay as they are.
     ``load``: the vector at a position of the block, counted in row order; ``store``: takes pairs
     of such a position of the result and its vector. ``between``: memory for ``scratch`` vectors.
     Lines go by in loops, so that the code stays short; what a line needs is in registers.
@@ -110,7 +112,7 @@ def nested(
         matrix = matrices[axis]
         outer, inner, taken, made = (
             prod(sizes[:axis]),
-            prod(sizes[axis + 1 :]),
+            prod(sizes[axis + 1 :]) * behind,
             len(matrix[0]),
             len(matrix),
         )
@@ -124,7 +126,7 @@ def nested(
             write([(_place(v, o, i, j, made, inner), r) for j, r in enumerate(results)])
         if axis:
             read = _reader(v, between)
-            between = v.at(between, prod(sizes) * v.lanes)
+            between = v.at(between, prod(sizes) * behind * v.lanes)
 
 
 def _place(v: Vectors, o: Index, i: Index, j: int, size: int, inner: int) -> Index:
