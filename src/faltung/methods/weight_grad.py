@@ -39,6 +39,8 @@ REACHES = 1 << 20
 FEW = 8
 # Cycles between two multiply-adds of one accumulator.
 LATENCY = 4
+# Cycles to add a vector of sums to those of the bands before, and to put one sum in its place.
+STORE, UNPACK = 8, 6
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -109,7 +111,7 @@ def cost(c: Correlation, machine: Machine) -> float:
     positions = c.batch * c.groups * c.outputs * c.row_taps
     if chosen.space:
         positions /= machine.lanes(c.dtype)
-    if chosen.merged:
+    if chosen.merged or _mergeable(c, machine):
         rows *= last.kernel
     else:
         positions *= last.kernel
@@ -120,7 +122,17 @@ def cost(c: Correlation, machine: Machine) -> float:
         for tall, count in split(rows, budget(machine) // vectors) if blocks and vectors else ():
             step = max(tall * vectors / 2, (tall + vectors) / 2, LATENCY)
             cycles += blocks * count * positions * step
-    return cycles
+    return cycles + _storing(c, machine, chosen)
+
+
+def _storing(c: Correlation, machine: Machine, chosen: Choice) -> float:
+    """Cycles for sums that each band loads and stores, and that are then put into their order."""
+    weights = c.groups * c.channels_in * c.channels_out * c.taps
+    positions, rows = _band(c, machine)
+    bands = c.batch * c.outputs / min(c.batch * c.outputs, positions * rows) if c.batch else 0
+    lanes = machine.lanes(c.dtype)
+    unpacked = weights * UNPACK if (c.w[2] if chosen.swapped else c.w[1]) != 1 else 0
+    return bands * weights / lanes * STORE + unpacked
 
 
 def needs_channels_last(c: Correlation, machine: Machine) -> bool:
