@@ -42,6 +42,33 @@ def stage_input(
     return made, copied
 
 
+def stage_blocks(
+    c: Correlation, work: Work, x: Operand, after: bool
+) -> tuple[Correlation, Operand]:
+    """Copy the input, a group after the other, in each positions with their channels side by side;
+    the last axis with its padding. ``after``: the input is the work of the step before.
+    """
+    *outer, last = c.windows
+    sizes = [w.axis.size for w in outer]
+    block = _strides(1, c.channels_in, [*sizes, last.axis.padded], channels_last=True)
+    group, channel, *space = block
+    # The group is one more axis of the copy.
+    batch = group * c.groups
+    to = (batch, channel, group, *space)
+    flat = replace(c, groups=1, x=(c.x[0], 0, c.x[2]))
+    along = Window(Axis(c.groups, 1), c.x[1], 0, (0,))
+    name = f"blocks of {c.channels_in}"
+    used = work.again(name, _bytes(c, last.axis.padded * math.prod(sizes)))
+    first = len(work.steps)
+    _copy(flat, work, x, Operand(name), [along, *outer], last, to)
+    work.steps[first] = replace(work.steps[first], after=used or after)
+    windows = tuple(replace(w, x=space[i]) for i, w in enumerate(outer))
+    axis = Axis(last.axis.padded, last.axis.kernel, last.axis.stride, last.axis.dilation)
+    window = replace(last, axis=axis, x=space[-1])
+    made = replace(c, windows=(*windows, window), x=(batch, group, channel), x_base=0)
+    return made, Operand(name)
+
+
 def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, Operand]:
     """Copy the output gradient (the ``out`` of ``c``) so that channels are neighbours."""
     flipped = replace(c, channels_in=c.channels_out, x=c.out, x_base=c.out_base)
@@ -147,7 +174,7 @@ def rearrange(
     Runs go along the axis whose entries are neighbours in ``dst``; beside them, for the transposing
     copy, the axis whose entries are neighbours in ``src``; the other axes go through a table.
     """
-    sizes, sources, targets = _merged(shape, source, target)
+    sizes, sources, targets = merged(shape, source, target)
     axes = range(len(sizes))
     long = max((i for i in axes if targets[i] == 1), key=lambda i: sizes[i], default=None)
     rest = [i for i in axes if i != long]
@@ -165,7 +192,7 @@ def rearrange(
     )
 
 
-def _merged(
+def merged(
     shape: Sequence[int], source: Strides, target: Strides
 ) -> tuple[list[int], list[int], list[int]]:
     """The same copy with fewer axes: those that follow each other in both arrays become one.

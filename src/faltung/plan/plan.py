@@ -172,12 +172,19 @@ def _of_parts(
     build: Callable[..., Plan], spec: ConvSpec, layouts: Mapping[str, Strides], **given: Any
 ) -> Plan:
     """A dtype that no vector holds: plans of float32 or float64, and what stands around them."""
-    from faltung.plan.stored import stored  # these import this file
+    # Both import this file.
+    from faltung.plan.complex import REAL, complex_plan
+    from faltung.plan.stored import stored
+
+    direction = build.__name__.removeprefix("build_")
 
     def make(spec: ConvSpec, layouts: Mapping[str, Strides]) -> Plan:
         return build(spec, *layouts.values(), **given)
 
-    return stored(spec, layouts, "w" if build is build_weight_grad else "out", make)
+    if spec.dtype not in REAL:
+        return stored(spec, layouts, "w" if direction == "weight_grad" else "out", make)
+    bias, strict = given.get("bias", False), given["policy"].precision == "strict"
+    return complex_plan(spec, layouts, direction, make, bias=bias, strict=strict)
 
 
 def _checked(epilogue: Epilogue | None, aux: Sequence[Strides]) -> Sequence[Strides]:

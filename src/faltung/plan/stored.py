@@ -54,9 +54,7 @@ def _shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
     return {"x": x, "w": spec.weight_shape, "out": out}
 
 
-def _converted(
-    plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, result: str
-) -> Plan:
+def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, result: str) -> Plan:
     """``plan`` with its arrays in 16 bits; those of ``wide`` stand beside them as float32."""
     work, shapes = plan.work, _shapes(spec, plan.direction)
     places: dict[str, Operand] = {}
