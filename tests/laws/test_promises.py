@@ -59,7 +59,7 @@ def test_the_same_bits(case: Case, last: bool, machine: object, every_thread: No
 
 def check_rounding(spec: ConvSpec, last: bool) -> None:
     x, w, bias, g = real(spec)
-    given = {**options(spec), "channels_last": last}
+    given = {**options(spec), "channels_last": last, "precision": "strict"}
     unit = np.finfo(spec.dtype).eps / 2
     size = abs(x), abs(w), abs(bias), abs(g)
     inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
@@ -123,7 +123,7 @@ def test_what_is_not_finite_goes_where_the_sums_say(
     case: Case, last: bool, machine: object
 ) -> None:
     spec = case.spec
-    given = {**options(spec), "channels_last": last}
+    given = {**options(spec), "channels_last": last, "precision": "strict"}
     x, w, bias, g = integers(spec)
     w[w == 0] = 1  # 0 * inf would be a NaN of the weight's making
     rng = np.random.default_rng(1)
@@ -147,7 +147,7 @@ def test_a_weight_that_is_not_finite_stays_in_its_channels(
     case: Case, last: bool, machine: object
 ) -> None:
     spec = case.spec
-    given = {**options(spec), "channels_last": last}
+    given = {**options(spec), "channels_last": last, "precision": "strict"}
     x, w, bias, g = integers(spec)
     by_x = reference.conv_input_grad(g, w, spec)
     x[x == 0] = 1  # every product with the weight shows

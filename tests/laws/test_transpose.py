@@ -19,6 +19,7 @@ def check(spec: ConvSpec, last: bool) -> None:
         **options(spec),
         "output_padding": [axis.unread for axis in spec.axes],
         "channels_last": last,
+        "precision": "strict",
     }
     want = reference.conv_transpose(g, w, bias, spec)
     got = faltung.conv_transpose(to(g, last), w, bias, **given)

@@ -20,6 +20,7 @@ from faltung.geometry.expr import Expr, greater, maximum, operand, select
 from faltung.machine.table import Machine
 from faltung.methods.epilogue import Epilogue
 from faltung.plan.binding import layout
+from faltung.plan.choose import Policy
 from faltung.plan.plan import (
     Plan,
     build_forward,
@@ -150,6 +151,7 @@ def check(
             machine=machine,
             epilogue=Epilogue(formula.expr, formula.aux),
             aux=[elements(array) for array in aux],
+            policy=Policy("strict"),  # sums alone: their whole numbers are exact
         )
         run(plan, (source, weight, out), line, aux, threads, new)
         np.testing.assert_array_equal(out, want)
@@ -167,7 +169,8 @@ def check_weight(
     shape = ordered(w, order)
     out = new(w.nbytes).view(spec.dtype)
     view = np.lib.stride_tricks.as_strided(out, w.shape, shape.strides)
-    plan = build_weight_grad(spec, *map(elements, (x, g, view)), machine=machine)
+    strict = Policy("strict")
+    plan = build_weight_grad(spec, *map(elements, (x, g, view)), machine=machine, policy=strict)
     scratch = new(layout(plan.work.scratch)[1])
     addresses = [int(a.ctypes.data) for a in (x, out, g)]
     plan.region("all").run([*addresses, 0, 0, int(scratch.ctypes.data)], threads)

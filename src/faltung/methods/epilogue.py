@@ -11,6 +11,7 @@ them may be the output itself, at the same strides.
 from dataclasses import dataclass, replace
 
 from faltung.codegen.expr import emit
+from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
 
@@ -55,7 +56,7 @@ class Finish:
     loads: tuple[bool, ...]
     at: tuple[str, ...]
 
-    def moved(self, along: str, count: int) -> "Finish":
+    def moved(self, along: str, count: Index) -> "Finish":
         """``count`` channels or positions further on; ``along``: "channel" or "position"."""
         f = self.v.function
         offsets = [f.mul(f"%aux{i}_{along}", count) for i in range(len(self.at) if count else 0)]

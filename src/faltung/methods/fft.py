@@ -1,0 +1,232 @@
+"""Overlap-save: long kernels by Fourier transforms of blocks.
+
+What it is.  The signal is cut into blocks that overlap by the kernel's extent; a block is
+  transformed, multiplied by the kernel's spectrum and transformed back; what the circle has not
+  spoilt is kept. Several axes become one: an array padded at its ends is one long signal row after
+  row, and a kernel over it one with gaps. Input channels are added up as spectra. T. G. Stockham,
+  *High-speed convolution and correlation*, 1966; H. D. Helms, 1967.
+When it applies.  Where the last axis has more than one tap, and the spectra fit into a bounded
+  piece of memory. It wins for kernels of many taps and few channels.
+What it costs.  About ``log2 n`` cycles and a few for each input, whatever the number of taps.
+  It is a transform: errors are relative to the largest values of a block, not to each output, and
+  a NaN or an infinity spreads over two blocks.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from math import inf, log2, prod
+
+import numpy as np
+
+from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.table import Machine
+from faltung.methods.correlation import Correlation
+from faltung.methods.fft_blocks import block_runs, tap_runs
+from faltung.methods.fft_kernel import (
+    AUX,
+    KERNEL_NUMBERS,
+    KERNEL_POINTERS,
+    FftKernel,
+    FftSums,
+)
+from faltung.methods.fft_tables import Transform, as_words, shortest
+from faltung.methods.step import Arrays, Operand, Step, Word, Work, shifted
+from faltung.methods.words import ordered
+
+# The longest transform, and the most bytes of spectra of kernels and of scratch.
+LONGEST = 1 << 22
+MOST_BYTES = 256 << 20
+# Stretches of units with scratch of their own, at the most: what several threads can share.
+SLOTS = 16
+# Cycles for one complex number of one transform with 8 lanes, as measured on Zen 3: for each pass
+# of radix 2, and beside them; times the third where its data outgrow the first-level cache.
+PASS, BASE, FAR = 0.3, 0.3, 1.35
+# The same for a product of spectra, where there is one, where there are several, where these have
+# outgrown the second-level cache; for reading or writing an element; and for a run of them.
+PRODUCT, PRODUCTS, FAR_PRODUCTS, MOVE, RUN = 0.4, 0.8, 1.6, 0.25, 20
+DTYPES = ("float32", "float64")
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """``length`` of a transform, of which ``valid`` outputs are kept; ``blocks`` of a sample and
+    channel.
+    """
+
+    length: int
+    valid: int
+    blocks: int
+
+    @property
+    def pairs(self) -> int:
+        return -(-self.blocks // 2)
+
+
+# When it applies, what it costs -------------------------------------------------------------------
+
+
+def pitches(c: Correlation) -> tuple[int, ...]:
+    """Entries between neighbours of each axis, in the one axis that all of them become."""
+    sizes = [w.axis.padded for w in c.windows]
+    return tuple(prod(sizes[i + 1 :]) for i in range(len(sizes)))
+
+
+def extent(c: Correlation) -> int:
+    """Entries from the first tap to the last."""
+    steps = zip(c.windows, pitches(c), strict=True)
+    return 1 + sum((w.axis.extent - 1) * pitch for w, pitch in steps)
+
+
+def span(c: Correlation) -> int:
+    """Entries from the first output to the last, those that are not wanted among them."""
+    steps = zip(c.windows, pitches(c), strict=True)
+    return 1 + sum((w.axis.output - 1) * w.axis.stride * pitch for w, pitch in steps)
+
+
+def why_not(c: Correlation, machine: Machine) -> str | None:
+    if c.dtype not in DTYPES:
+        return f"{c.dtype} has no transform"
+    if c.windows[-1].axis.kernel == 1:
+        return "the last axis has one tap"
+    if cut(c, machine) is None:
+        return "its spectra take too much memory"
+    return None
+
+
+def needs_padded(c: Correlation, machine: Machine) -> bool:
+    """Borders that are not zeros along the last axis; other axes, and zeros, are runs of a
+    table.
+    """
+    return c.windows[-1].borders
+
+
+def needs_channels_first(c: Correlation) -> bool:
+    return False
+
+
+def cut(c: Correlation, machine: Machine) -> Cut | None:
+    """The length that costs least, the same for any batch; None where none is possible."""
+    known = c.dtype, extent(c), span(c), c.channels_in, c.channels_out, c.groups
+    return _cut(replace(machine, cores=1), *known)
+
+
+@lru_cache(maxsize=1024)
+def _cut(
+    machine: Machine, dtype: str, reach: int, outputs: int, ci: int, co: int, groups: int
+) -> Cut | None:
+    best, least = None, inf
+    length = shortest(machine, dtype)
+    while length <= LONGEST:
+        valid = length - reach + 1
+        if valid > 0:
+            kept = 2 * length * ELEMENTS[dtype][1] * max(groups * ci * co, ci + 1)
+            if valid > 64:  # runs out then begin on cache lines
+                valid -= valid % 16
+            made = Cut(length, valid, -(-outputs // valid))
+            cycles = made.pairs * _cycles(length, machine, dtype, ci, co)
+            if cycles < least and kept <= MOST_BYTES:
+                best, least = made, cycles
+            if made.blocks <= 1:
+                break
+        length *= 2
+    return best
+
+
+def _transform(length: int, machine: Machine, dtype: str) -> float:
+    """Cycles of one, in either direction."""
+    far = FAR if 2 * length * ELEMENTS[dtype][1] > machine.l1 else 1.0
+    return length * 8 / machine.lanes(dtype) * (PASS * log2(length) + BASE) * far
+
+
+def _cycles(length: int, machine: Machine, dtype: str, ci: int, co: int) -> float:
+    """Of a pair of blocks of a sample and group."""
+    spectra = 2 * length * ELEMENTS[dtype][1] * ci * co
+    several = FAR_PRODUCTS if spectra > machine.l2 else PRODUCTS
+    product = length * 8 / machine.lanes(dtype) * ci * co * (PRODUCT if ci == 1 else several)
+    return (ci + co) * (_transform(length, machine, dtype) + 2 * length * MOVE) + product
+
+
+def cost(c: Correlation, machine: Machine) -> float:
+    """Cycles of one core, those for the kernels' spectra among them: they are many."""
+    made = None if c.dtype not in DTYPES or c.windows[-1].axis.kernel == 1 else cut(c, machine)
+    if made is None:
+        return inf
+    rows = prod(w.axis.padded for w in c.windows[:-1]) * made.length / made.valid
+    runs = rows * RUN * (c.channels_in + c.channels_out)
+    blocks = made.pairs * _cycles(made.length, machine, c.dtype, c.channels_in, c.channels_out)
+    kernels = c.channels_in * c.channels_out * _transform(made.length, machine, c.dtype)
+    return c.groups * (c.batch * (blocks + runs) + kernels)
+
+
+def describe(c: Correlation, machine: Machine) -> str:
+    made = cut(c, machine)
+    return "" if made is None else f"blocks of {made.length:,}, {made.valid:,} kept"
+
+
+# The plan -----------------------------------------------------------------------------------------
+
+
+def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool) -> None:
+    """Add the steps that compute ``c``; ``after`` where the input is itself the work of a step."""
+    made = cut(c, machine)
+    if made is None:
+        raise ValueError(f"c={c}: {why_not(c, machine)}")
+    t = Transform(c.dtype, machine.lanes(c.dtype), made.length)
+    spectra = kernel_spectra(c, t, work, arrays.w)
+    blocks, ins, outs = block_runs(c, pitches(c), made.length, made.valid, made.blocks)
+    units = c.batch * c.groups * made.pairs
+    slot = (c.channels_in + (c.channels_out > 1 or c.channels_in > 1)) * t.buffer
+    size = ELEMENTS[c.dtype][1]
+    slots = max(1, min(units, SLOTS, max(2, MOST_BYTES // (slot * size))))
+    last = c.windows[-1]
+    recipe = FftSums(
+        dtype=c.dtype,
+        near=last.x == 1,
+        pitch=last.axis.stride,
+        beside=last.out == 1,
+        single=c.channels_in == 1,
+        bias=arrays.bias is not None,
+        epilogue=c.epilogue,
+        loads=c.neighbours("position"),
+    )
+    words: dict[str, Word] = {
+        "x": shifted(arrays.x, c.x_base, c.dtype),
+        "out": shifted(arrays.out, c.out_base, c.dtype),
+        "bias": arrays.bias or 0,
+        "spectra": spectra,
+        "scratch": Operand(work.borrow("fft", slots * slot * size)),
+        **{"blocks": blocks, "ins": ins, "outs": outs},
+        **{"slots": slots, "units": units, "pairs": made.pairs, "groups": c.groups},
+        **{"channels_in": c.channels_in, "channels_out": c.channels_out},
+        **{"slot": slot, "result": slot - t.buffer},
+        **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
+        **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
+        **{"x_position": last.x, "out_position": last.out},
+    }
+    for i, (array, base) in enumerate(zip(arrays.aux, c.aux_base, strict=True)):
+        values: list[Word] = [shifted(array, base, c.dtype), *c.aux[i], last.aux[i]]
+        words |= {f"aux{i}{name}": value for name, value in zip(AUX, values, strict=True)}
+    given = ordered((*recipe.pointers, *recipe.numbers), words)
+    title = f"fft of {made.length:,}"
+    if c.epilogue is not None:
+        title = f"{title}, {c.epilogue}"
+    work.steps.append(Step(recipe, slots, (*given, *t.words), title, after))
+
+
+def kernel_spectra(c: Correlation, t: Transform, work: Work, w: Operand) -> Operand:
+    """The step that transforms the kernels, and where their spectra are kept."""
+    count = c.groups * c.channels_out * c.channels_in
+    spectra = Operand(work.keep("spectra", count * t.buffer * ELEMENTS[c.dtype][1]))
+    taps = tap_runs(c, pitches(c), t.length)
+    words: dict[str, Word] = {
+        "w": w,
+        "spectra": spectra,
+        "taps": taps,
+        "scale": as_words(np.array([1.0 / t.length]), c.dtype),
+        **{"channels_in": c.channels_in, "channels_out": c.channels_out, "runs": len(taps)},
+        **dict(zip(("w_group", "w_out", "w_in"), c.w, strict=True)),
+    }
+    given = ordered((*KERNEL_POINTERS, *KERNEL_NUMBERS), words)
+    step = Step(FftKernel(c.dtype), count, (*given, *t.words), "transform weights")
+    work.prepare.append(step)
+    return spectra
