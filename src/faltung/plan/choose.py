@@ -21,7 +21,7 @@ from math import inf
 from typing import Any
 
 from faltung.machine.table import Machine
-from faltung.methods import depthwise, depthwise_grad, direct, fft, spatial, weight_grad
+from faltung.methods import depthwise, depthwise_grad, direct, fft, grouped, spatial, weight_grad
 from faltung.methods.correlation import Correlation
 from faltung.methods.simplify import essential, over_samples, simplified
 from faltung.plan.method import ForwardMethod, Row, WeightGradMethod
@@ -45,6 +45,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "direct": Row(direct),
     "spatial": Row(spatial, copies="channels_first"),
     "depthwise": Row(depthwise),
+    "grouped": Row(grouped),
     "fft": Row(fft, transform=True, copies="channels_first"),
 }
 
