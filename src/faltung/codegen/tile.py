@@ -67,16 +67,24 @@ def outer_product(
 ) -> Accumulators:
     """One rank-one update of ``acc``; ``rows`` names the rows that take part (all by default).
 
-    The vectors ``b`` are loaded first and stay; each ``a`` is used as soon as it is loaded, so that
-    one register serves them all.
+    The shorter side is loaded first and stays; of the other each is used as soon as it is loaded,
+    so that one register serves them all.
     """
     columns = len(acc[0])
-    b = [load_b(q) for q in range(columns)]
     made = [list(row) for row in acc]
-    for p in range(len(acc)) if rows is None else sorted(rows):
-        a = load_a(p)
+    taken = range(len(acc)) if rows is None else sorted(rows)
+    if len(taken) < columns:
+        a = [load_a(p) for p in taken]
         for q in range(columns):
-            made[p][q] = vectors.multiply_add(a, b[q], made[p][q])
+            b = load_b(q)
+            for p, value in zip(taken, a, strict=True):
+                made[p][q] = vectors.multiply_add(value, b, made[p][q])
+        return made
+    held = [load_b(q) for q in range(columns)]
+    for p in taken:
+        value = load_a(p)
+        for q in range(columns):
+            made[p][q] = vectors.multiply_add(value, held[q], made[p][q])
     return made
 
 

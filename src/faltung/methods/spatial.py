@@ -11,10 +11,11 @@ What it costs.  One load a multiply-add with one output channel, else as ``direc
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from faltung.codegen.ir import Module
 from faltung.codegen.tile import budget, flat, outer_product, shaped, unrolled, zeros
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.epilogue import Epilogue, finish
@@ -26,6 +27,9 @@ from faltung.methods.walk import driver, tile
 WIDEST = 8
 # Cycles that a tile loses at the ends of the loop over input channels.
 TAP_OVERHEAD = 6
+# Bytes of a copy that stay in a cache of any level, and cycles to read a byte of a longer one.
+CACHES = 4 << 20
+FAR = 0.5
 ORDER = ("batch", "group", "block", "row", "segment")
 
 
@@ -146,12 +150,19 @@ def choose(c: Correlation, machine: Machine) -> Choice:
     even = [p for p in range(most // 2, most // 4, -1) if c.channels_out % p == 0]
     channels = c.channels_out if c.channels_out <= most // 2 else even[0] if even else most // 2
     axis = c.windows[-1].axis
-    vectors = max(1, min(most // channels, WIDEST, -(-axis.output // machine.lanes(c.dtype))))
+    fits = max(v for v in range(1, most + 1) if v == 1 or _registers(channels, v, machine))
+    vectors = max(1, min(fits, WIDEST, -(-axis.output // machine.lanes(c.dtype))))
     products = 0
     if axis.kernel * channels * vectors <= limit:
         kinds = kinds_of(_runs(c, machine, vectors, True))
         products = sum(channels * vectors for _ in kinds) * axis.kernel
     return Choice(channels, vectors, 0 < products <= limit)
+
+
+def _registers(channels: int, vectors: int, machine: Machine) -> bool:
+    """Whether a tile fits beside its operands, all of the shorter side and two of the longer."""
+    sums = channels * vectors
+    return sums <= budget(machine) and sums + min(channels, vectors) + 2 <= machine.registers
 
 
 def needs_padded(c: Correlation, machine: Machine) -> bool:
@@ -188,7 +199,18 @@ def cost(c: Correlation, machine: Machine) -> float:
             if blocks and channels and count and vectors:
                 step = max(channels * vectors / 2, (channels + load * vectors) / 2, 4)
                 cycles += count * blocks * (sums * (step + overhead) + rows * TILE_OVERHEAD)
-    return cycles
+    return cycles + _far(c)
+
+
+def _far(c: Correlation) -> float:
+    """Cycles of reading a copy with channels first that is too long for the caches: in as many
+    places at once as there are channels, which nothing foresees.
+    """
+    if not needs_channels_first(c) or c.channels_in == 1:
+        return 0.0
+    size = c.batch * c.groups * c.channels_in * prod(w.axis.size for w in c.windows)
+    bytes_ = size * ELEMENTS[c.dtype][1]
+    return FAR * bytes_ if bytes_ > CACHES else 0.0
 
 
 def _runs(
