@@ -74,6 +74,30 @@ def test_long_kernels(text: str, machine: Machine) -> None:
             check(parse(f"{text} {dtype}"), last)
 
 
+@pytest.mark.parametrize("text", LONG)
+def test_gradients_for_the_weight(text: str, machine: Machine) -> None:
+    for dtype, last in (("f32", False), ("f64", True)):
+        spec = parse(f"{text} {dtype}")
+        x, w, _, g = real(spec)
+        given = {**options(spec), "channels_last": last, **FORCED}
+        got = faltung.conv_weight_grad(to(x, last), to(g, last), w.shape, **given)
+        assert error(got, reference.conv_weight_grad(x, g, spec)) < 2 * BOUNDS[dtype]
+
+
+def test_a_gradient_for_the_weight_has_the_same_bits() -> None:
+    """Whatever the threads: bands are cut by the plan."""
+    spec = parse("n3 c2>2 4000 k101 p50")
+    x, w, _, g = real(spec)
+    before, found = faltung.get_threads(), []
+    try:
+        for threads in (1, 2, 5):
+            faltung.set_threads(threads)
+            found.append(faltung.conv_weight_grad(x, g, w.shape, padding=50, **FORCED))
+    finally:
+        faltung.set_threads(before)
+    assert all(found[0].tobytes() == other.tobytes() for other in found)
+
+
 def test_lengths() -> None:
     """Every length up to some, powers of four and the others, one block and several."""
     rng = np.random.default_rng(0)

@@ -123,7 +123,7 @@ def _cut(
             if valid > 64:  # runs out then begin on cache lines
                 valid -= valid % 16
             made = Cut(length, valid, -(-outputs // valid))
-            cycles = made.pairs * _cycles(length, machine, dtype, ci, co)
+            cycles = made.pairs * pair_cycles(length, machine, dtype, ci, co)
             if cycles < least and kept <= MOST_BYTES:
                 best, least = made, cycles
             if made.blocks <= 1:
@@ -132,18 +132,24 @@ def _cut(
     return best
 
 
-def _transform(length: int, machine: Machine, dtype: str) -> float:
+def transform_cycles(length: int, machine: Machine, dtype: str) -> float:
     """Cycles of one, in either direction."""
     far = FAR if 2 * length * ELEMENTS[dtype][1] > machine.l1 else 1.0
     return length * 8 / machine.lanes(dtype) * (PASS * log2(length) + BASE) * far
 
 
-def _cycles(length: int, machine: Machine, dtype: str, ci: int, co: int) -> float:
+def pair_cycles(length: int, machine: Machine, dtype: str, ci: int, co: int) -> float:
     """Of a pair of blocks of a sample and group."""
     spectra = 2 * length * ELEMENTS[dtype][1] * ci * co
     several = FAR_PRODUCTS if spectra > machine.l2 else PRODUCTS
     product = length * 8 / machine.lanes(dtype) * ci * co * (PRODUCT if ci == 1 else several)
-    return (ci + co) * (_transform(length, machine, dtype) + 2 * length * MOVE) + product
+    return (ci + co) * (transform_cycles(length, machine, dtype) + 2 * length * MOVE) + product
+
+
+def run_cycles(c: Correlation, made: Cut) -> float:
+    """Of a sample and group: where its rows begin and end."""
+    rows = prod(w.axis.padded for w in c.windows[:-1]) * made.length / made.valid
+    return rows * RUN * (c.channels_in + c.channels_out)
 
 
 def cost(c: Correlation, machine: Machine) -> float:
@@ -151,10 +157,9 @@ def cost(c: Correlation, machine: Machine) -> float:
     made = None if c.dtype not in DTYPES or c.windows[-1].axis.kernel == 1 else cut(c, machine)
     if made is None:
         return inf
-    rows = prod(w.axis.padded for w in c.windows[:-1]) * made.length / made.valid
-    runs = rows * RUN * (c.channels_in + c.channels_out)
-    blocks = made.pairs * _cycles(made.length, machine, c.dtype, c.channels_in, c.channels_out)
-    kernels = c.channels_in * c.channels_out * _transform(made.length, machine, c.dtype)
+    runs = run_cycles(c, made)
+    blocks = made.pairs * pair_cycles(made.length, machine, c.dtype, c.channels_in, c.channels_out)
+    kernels = c.channels_in * c.channels_out * transform_cycles(made.length, machine, c.dtype)
     return c.groups * (c.batch * (blocks + runs) + kernels)
 
 

@@ -19,6 +19,11 @@ def tap_runs(c: Correlation, pitches: Sequence[int], length: int) -> Table:
     """Taps as runs (source, its step, place, its step, entries): tap ``t`` stands at ``-t`` in the
     circle, so that the circular convolution is the correlation.
     """
+    return table([run for row in tap_places(c, pitches) for run in _circular(row, length)], 5)
+
+
+def tap_places(c: Correlation, pitches: Sequence[int]) -> Table:
+    """Taps as runs, each where it lies in the one axis."""
     *outer, last = c.windows
     rows = []
     choices = [list(enumerate(w.taps)) for w in outer]
@@ -27,14 +32,8 @@ def tap_runs(c: Correlation, pitches: Sequence[int], length: int) -> Table:
         steps = zip(chosen, outer, pitches, strict=False)
         place = sum(k * w.axis.dilation * pitch for (k, _), w, pitch in steps)
         for first, step, count in _even(last.taps):
-            rows += _circular(
-                source + last.taps[first],
-                step,
-                place + first * last.axis.dilation,
-                last.axis.dilation,
-                count,
-                length,
-            )
+            at, along = place + first * last.axis.dilation, last.axis.dilation
+            rows.append((source + last.taps[first], step, at, along, count))
     return table(rows, 5)
 
 
@@ -46,10 +45,9 @@ def _even(taps: Sequence[int]) -> list[tuple[int, int, int]]:
     return [(i, 0, 1) for i in range(len(taps))]
 
 
-def _circular(
-    source: int, step: int, place: int, along: int, count: int, length: int
-) -> list[tuple[int, int, int, int, int]]:
+def _circular(run: Sequence[int], length: int) -> list[tuple[int, int, int, int, int]]:
     """A run of places ``-(place + i * along)`` in the circle; place 0 is its beginning."""
+    source, step, place, along, count = (int(n) for n in run)
     if place:
         return [(source, step, length - place, -along, count)]
     rest = (source + step, step, length - along, -along, count - 1)

@@ -52,6 +52,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "depthwise": Row(depthwise_grad),
     "direct": Row(weight_grad, copies=None),
+    "fft": Row(fft_grad, transform=True, copies=None),
 }
 
 
