@@ -28,6 +28,7 @@ import numpy as np
 from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
+from faltung.methods import weight_grad
 from faltung.methods.copy import spread
 from faltung.methods.correlation import Correlation, Window
 from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted, table
@@ -157,6 +158,10 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
     """Add the steps that write the gradient of ``c`` for its weight; ``arrays.out`` is the output
     gradient. Channels are neighbours in both arrays.
     """
+    if c.batch == 0:
+        # No tiles: sums of nothing are as good elsewhere.
+        weight_grad.plan(c, machine, work, arrays, after)
+        return
     shape, found = _shape(c, machine), [_transform(w) for w in c.windows]
     cut = [axis_tiles(w, t) for w, t in zip(c.windows, _forward(c), strict=True)]
     points = prod(t.alpha for t in found)

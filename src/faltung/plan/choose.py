@@ -21,7 +21,16 @@ from math import inf
 from typing import Any
 
 from faltung.machine.table import Machine
-from faltung.methods import depthwise, depthwise_grad, direct, fft, grouped, spatial, weight_grad
+from faltung.methods import (
+    depthwise,
+    depthwise_grad,
+    direct,
+    fft,
+    grouped,
+    spatial,
+    weight_grad,
+    winograd_grad,
+)
 from faltung.methods.correlation import Correlation
 from faltung.methods.simplify import essential, over_samples, simplified
 from faltung.plan.method import ForwardMethod, Row, WeightGradMethod
@@ -52,6 +61,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "depthwise": Row(depthwise_grad),
     "direct": Row(weight_grad, copies=None),
+    "winograd": Row(winograd_grad, transform=True),
     "fft": Row(fft_grad, transform=True, copies=None),
 }
 
