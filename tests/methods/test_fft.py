@@ -81,7 +81,7 @@ def test_gradients_for_the_weight(text: str, machine: Machine) -> None:
         x, w, _, g = real(spec)
         given = {**options(spec), "channels_last": last, **FORCED}
         got = faltung.conv_weight_grad(to(x, last), to(g, last), w.shape, **given)
-        assert error(got, reference.conv_weight_grad(x, g, spec)) < 2 * BOUNDS[dtype]
+        assert error(got, reference.conv_weight_grad(x, g, spec)) < 2 * BOUNDS[spec.dtype]
 
 
 def test_a_gradient_for_the_weight_has_the_same_bits() -> None:

@@ -26,6 +26,7 @@ from faltung.methods import (
     depthwise_grad,
     direct,
     fft,
+    fft_grad,
     grouped,
     spatial,
     weight_grad,
