@@ -17,6 +17,8 @@ from faltung.plan.method import Row
 
 # Cycles to copy one element into another order, padded.
 COPY = 0.75
+# Where the order of channels and positions changes: in the second-level cache and beyond it.
+TURN = 1.5, 4.0
 # Cycles that a copy takes beside that: it is a step of its own, and the team meets after it.
 STEP = 1000
 
@@ -66,7 +68,7 @@ def _offer(name: str, row: Row[Any], c: Correlation, machine: Machine) -> Candid
     inputs = c.batch * c.groups * c.channels_in
     for window in c.windows:
         inputs *= window.axis.padded
-    copy = inputs * COPY + STEP if stage else 0.0
+    copy = inputs * _copying(c, machine, stage) + STEP if stage else 0.0
     describe = getattr(method, "describe", None)
     detail = describe(c, machine) if describe is not None else ""
     ns = price(method, c, machine) + copy / machine.speed.ghz
@@ -86,6 +88,16 @@ def arrays_bytes(c: Correlation) -> int:
     maps = c.batch * c.groups * (inputs + c.channels_out * c.outputs)
     weights = c.groups * c.channels_in * c.channels_out * c.taps
     return (maps + weights) * ELEMENTS[c.dtype][1]
+
+
+def _copying(c: Correlation, machine: Machine, stage: str | None) -> float:
+    """Cycles to copy one element."""
+    last = (c.x[2] if c.channels_in > 1 else c.x[1]) == 1
+    turned = c.groups * c.channels_in > 1 and last != (stage == "channels_last")
+    if not turned:
+        return COPY
+    near = arrays_bytes(c) <= machine.l2
+    return TURN[0 if near else 1]
 
 
 def _why_not(method: Any, c: Correlation, machine: Machine) -> str:
