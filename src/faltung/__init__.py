@@ -14,6 +14,14 @@ if TYPE_CHECKING:
     from faltung import nets, nn
     from faltung.geometry.conv import ConvSpec, conv_spec
     from faltung.geometry.text import parse
+    from faltung.ops.forms import (
+        conv_to_dense,
+        conv_to_local,
+        dense_to_conv,
+        dense_to_local,
+        local_to_conv,
+        local_to_dense,
+    )
     from faltung.ops.functional import (
         conv,
         conv1d,
@@ -24,7 +32,13 @@ if TYPE_CHECKING:
         conv_weight_grad,
     )
     from faltung.ops.layer import Conv
-    from faltung.ops.local import conv_local, conv_local_input_grad, conv_local_weight_grad
+    from faltung.ops.local import (
+        conv_local,
+        conv_local_input_grad,
+        conv_local_transpose,
+        conv_local_weight_grad,
+        pack_local,
+    )
     from faltung.ops.pool import (
         avg_pool,
         avg_pool_grad,
@@ -41,6 +55,14 @@ if TYPE_CHECKING:
 _HOME = {
     "faltung.geometry.conv": ("ConvSpec", "conv_spec"),
     "faltung.geometry.text": ("parse",),
+    "faltung.ops.forms": (
+        "conv_to_dense",
+        "conv_to_local",
+        "dense_to_conv",
+        "dense_to_local",
+        "local_to_conv",
+        "local_to_dense",
+    ),
     "faltung.ops.functional": (
         "conv",
         "conv1d",
@@ -51,7 +73,13 @@ _HOME = {
         "conv_weight_grad",
     ),
     "faltung.ops.layer": ("Conv",),
-    "faltung.ops.local": ("conv_local", "conv_local_input_grad", "conv_local_weight_grad"),
+    "faltung.ops.local": (
+        "conv_local",
+        "conv_local_input_grad",
+        "conv_local_transpose",
+        "conv_local_weight_grad",
+        "pack_local",
+    ),
     "faltung.ops.pool": (
         "avg_pool",
         "avg_pool_grad",
@@ -82,17 +110,25 @@ __all__ = [
     "conv_input_grad",
     "conv_local",
     "conv_local_input_grad",
+    "conv_local_transpose",
     "conv_local_weight_grad",
     "conv_spec",
+    "conv_to_dense",
+    "conv_to_local",
     "conv_transpose",
     "conv_weight_grad",
+    "dense_to_conv",
+    "dense_to_local",
     "get_threads",
     "global_avg_pool",
     "global_max_pool",
+    "local_to_conv",
+    "local_to_dense",
     "max_pool",
     "max_pool_grad",
     "nets",
     "nn",
+    "pack_local",
     "parse",
     "plan_forward",
     "plan_input_grad",

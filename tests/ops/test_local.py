@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from laws.layouts import back, to
+from laws.layouts import back, options, to
 
 import faltung
 from faltung import reference
@@ -21,12 +21,13 @@ SPECS = [
         "n1 c1>1 1 k1",
         "n0 c3>4 5x5 k3",
         "n4 c1>1 6x1 k3x1",
+        "n2 c6>8 6x5 k3 p1 g2",
+        "n3 c4>4 9 k3 s2 p2 g4 flip",
+        "n2 c3>5 6x7 k3 p2 m:reflect",
+        "n1 c2>3 5x6 k3 p2 d2 m:circular,replicate f64",
+        "n13 c5>24 4x3 k2 s1x2",
     ]
 ]
-
-
-def options(spec: ConvSpec) -> dict[str, Any]:
-    return {"stride": spec.stride, "padding": spec.padding, "dilation": spec.dilation}
 
 
 def data(spec: ConvSpec) -> tuple[np.ndarray, ...]:
@@ -117,8 +118,32 @@ def test_the_same_bits(threads: int) -> None:
         faltung.set_threads(before)
 
 
+def test_transposed_is_the_gradient_for_the_input(machine: object) -> None:
+    spec = parse("n2 c4>6 7x8 k3 s2 p1 g2")  # its transpose has 6 channels in, 4 out
+    _, w, _, g = data(spec)
+    rng = np.random.default_rng(5)
+    bias = rng.integers(-4, 5, (*spec.size, 4)).astype(np.float32)
+    want = reference.local_input_grad(g, w, spec) + np.moveaxis(bias, -1, 0)
+    given = {"stride": 2, "padding": 1, "output_padding": (0, 1), "groups": 2}
+    got = faltung.conv_local_transpose(g, w, bias, **given)
+    np.testing.assert_array_equal(got, want)
+    last = faltung.conv_local_transpose(to(g, True), w, bias, channels_last=True, **given)
+    np.testing.assert_array_equal(back(last, True), want)
+
+
+def test_packed_weights_are_the_same_and_read_in_place() -> None:
+    spec = SPECS[0]
+    x, w, bias, g = data(spec)
+    packed = faltung.pack_local(w)
+    np.testing.assert_array_equal(packed, w)
+    assert faltung.pack_local(packed).strides == packed.strides != w.strides
+    got = faltung.conv_local(x, packed, bias, **options(spec))
+    assert got.tobytes() == faltung.conv_local(x, w, bias, **options(spec)).tobytes()
+    assert faltung.conv_local_weight_grad(x, g, w.shape, padding=1).strides == packed.strides
+
+
 X, W = np.ones((2, 3, 5, 5), np.float32), np.ones((3, 3, 4, 3, 3, 3), np.float32)
-FORM = "must be (*output, C_out, C_in, *kernel), an even number of sizes, at least 4"
+FORM = "must be (*output, C_out, C_in // groups, *kernel), an even number of sizes, at least 4"
 
 
 @pytest.mark.parametrize(

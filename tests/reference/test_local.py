@@ -58,10 +58,6 @@ def test_gradients_are_adjoint(spec: ConvSpec) -> None:
 @settings(max_examples=40, deadline=None)
 @given(random_specs(max_rank=3, max_macs=3_000))
 def test_convolution_is_local_is_dense(spec: ConvSpec) -> None:
-    if spec.groups != 1:
-        with pytest.raises(ValueError, match="has no groups"):
-            weight_shape(spec)
-        return
     x, w, _, g = integers(spec)
     v = reference.local_from_conv(w, spec.output)
     want = reference.conv(x, w, None, spec)

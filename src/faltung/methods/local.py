@@ -6,11 +6,11 @@ What it is.  ``h[n, o, co] = b[o, co] + sum over k, ci of v[o, k, ci, co] * x[n,
   else uses, are read once for several samples. The gradient for the weight is the same tile, its
   rows input channels, summed over samples. In the gradient for the input the sum runs along the
   output channels, neighbours in memory in both arrays: both are vectors, and lanes are added last.
-When it applies.  Feature maps with channels last, padding with zeros, no groups.
+When it applies.  Feature maps with channels last. Each group is a step of its own.
 What it costs.  As ``direct`` for large batches; for a single sample, reading the weights.
 
-Weights: (*output, *kernel, C_in, C_out), contiguous; bias: (*output, C_out). A map: a matrix of
-batch * positions rows, ``pitch`` elements apart.
+Weights: (*output, *kernel, C_in / groups, C_out), contiguous; bias: (*output, C_out). A map: a
+matrix of batch * positions rows, ``pitch`` elements apart.
 """
 
 import itertools
@@ -26,7 +26,7 @@ from faltung.codegen.vectors import Vectors
 from faltung.geometry.conv import ConvSpec
 from faltung.machine.table import Machine
 from faltung.methods.local_places import forward_places, input_places, weight_places
-from faltung.methods.step import Operand, Step, Word, Work, table
+from faltung.methods.step import Operand, Step, Word, Work, shifted, table
 
 # Rows of a tile at the most: each needs a register for its address.
 MOST = 8
@@ -206,18 +206,23 @@ def local_forward(
     title: str = "local",
     after: bool = False,
 ) -> None:
-    """Add the step that computes the layer; ``after`` where the input is the work of a step.
+    """Add the steps that compute the layer; ``after`` where the input is the work of a step.
 
-    ValueError: groups, flip or a padding mode.
+    ValueError: flip.
     """
     places, patterns = forward_places(_checked(spec), x_pitch, out_pitch)
     channels = spec.channels_out
+    ins, outs = spec.channels_in // spec.groups, channels // spec.groups
     samples = (prod(spec.size) * x_pitch, prod(spec.output) * out_pitch)
-    strides = (1, channels if bias else 0, spec.channels_in, samples[0], 1, channels, samples[1])
-    words = (x, w, bias or w, out, places, patterns)
-    rows = (spec.batch, channels)
-    step = _outer_step(spec.dtype, machine, words, rows, strides, bias is not None, title, after)
-    work.steps.append(step)
+    strides = (1, channels if bias else 0, ins, samples[0], 1, channels, samples[1])
+    for g in range(spec.groups):
+        arrays = _at(spec, (x, g * ins), (w, g * outs), (bias or w, g * outs), (out, g * outs))
+        words: tuple[Word, ...] = (*arrays, places, patterns)
+        rows, biased = (spec.batch, outs), bias is not None
+        step = _outer_step(
+            spec.dtype, machine, words, rows, strides, biased, title, after and not g
+        )
+        work.steps.append(step)
 
 
 def local_input_grad(
@@ -236,15 +241,18 @@ def local_input_grad(
     """Add the step that computes the gradient for the input from that for the output."""
     places, patterns = input_places(_checked(spec), grad_pitch, out_pitch)
     lanes, channels = machine.lanes(spec.dtype), spec.channels_out
-    columns = min(COLUMNS, spec.channels_in)
+    ins, outs = spec.channels_in // spec.groups, channels // spec.groups
+    columns = min(COLUMNS, ins)
     # Beside the sums: the vectors of the columns, one of a row, one in passing.
     most = min(MOST, (machine.registers - 2 - columns) // columns)
-    words = (grad, w, w, out, places, patterns)
     samples = (prod(spec.output) * grad_pitch, prod(spec.size) * out_pitch)
-    strides = (channels, 0, channels // lanes, samples[0], 0, channels, samples[1])
-    runs, blocks = split(spec.batch, most), split(spec.channels_in, columns)
-    recipe = Local(spec.dtype, _sizes(runs), _sizes(blocks), True, channels % lanes, False)
-    work.steps.append(_step(recipe, words, runs, blocks, strides, title, after))
+    strides = (channels, 0, outs // lanes, samples[0], 0, channels, samples[1])
+    runs, blocks = split(spec.batch, most), split(ins, columns)
+    recipe = Local(spec.dtype, _sizes(runs), _sizes(blocks), True, outs % lanes, False)
+    for g in range(spec.groups):
+        arrays = _at(spec, (grad, g * outs), (w, g * outs), (w, 0), (out, g * ins))
+        words: tuple[Word, ...] = (*arrays, places, patterns)
+        work.steps.append(_step(recipe, words, runs, blocks, strides, title, after and not g))
 
 
 def local_weight_grad(
@@ -264,9 +272,14 @@ def local_weight_grad(
     places, patterns = weight_places(_checked(spec), x_pitch, grad_pitch)
     samples = (prod(spec.size) * x_pitch, prod(spec.output) * grad_pitch)
     strides = (1, 0, spec.batch, 1, *samples, spec.channels_out)
-    words = (x, grad, grad, out_w, places, patterns)
-    rows = (spec.channels_in, spec.channels_out)
-    work.steps.append(_outer_step(spec.dtype, machine, words, rows, strides, False, title, after))
+    ins, outs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
+    for g in range(spec.groups):
+        arrays = _at(spec, (x, g * ins), (grad, g * outs), (grad, 0), (out_w, g * outs))
+        words: tuple[Word, ...] = (*arrays, places, patterns)
+        rows = (ins, outs)
+        wait = after and not g
+        step = _outer_step(spec.dtype, machine, words, rows, strides, False, title, wait)
+        work.steps.append(step)
 
 
 def local_bias_grad(
@@ -293,13 +306,14 @@ def local_bias_grad(
 
 
 def _checked(spec: ConvSpec) -> ConvSpec:
-    if spec.groups != 1:
-        raise ValueError(f"groups={spec.groups}: a local layer has no groups, must be 1")
-    if set(spec.padding_mode) != {"zeros"}:
-        raise ValueError(f"padding_mode={spec.padding_mode}: a local layer pads with zeros alone")
     if spec.flip:
         raise ValueError("flip=True: a local layer has no kernel to flip, must be False")
     return spec
+
+
+def _at(spec: ConvSpec, *arrays: tuple[Operand, int]) -> tuple[Operand, ...]:
+    """The arrays from so many elements further on: where a group begins."""
+    return tuple(shifted(operand, elements, spec.dtype) for operand, elements in arrays)
 
 
 def _outer_step(

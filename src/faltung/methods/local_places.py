@@ -12,13 +12,18 @@ import numpy as np
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
-from faltung.methods.addresses import rows_of
+from faltung.methods.addresses import rows_of, sources
 from faltung.methods.correlation import Window
 from faltung.methods.step import Table, table
 
 
 def _strides(sizes: tuple[int, ...], last: int) -> list[int]:
     return [prod(sizes[i + 1 :]) * last for i in range(len(sizes))]
+
+
+def _matrix(spec: ConvSpec) -> int:
+    """Weights of one tap: (C_in / groups, C_out), the columns of the groups beside each other."""
+    return spec.channels_in // spec.groups * spec.channels_out
 
 
 def _rows(spec: ConvSpec, x_pitch: int, out_pitch: int) -> tuple[Table, Table]:
@@ -29,7 +34,7 @@ def _rows(spec: ConvSpec, x_pitch: int, out_pitch: int) -> tuple[Table, Table]:
         Window(replace(axis, stride=min(axis.stride, axis.padded)), *step, ())
         for axis, step in zip(spec.axes, steps, strict=True)
     ]
-    found = rows_of(windows, [0], spec.channels_in * spec.channels_out)
+    found = rows_of(windows, [0], _matrix(spec))
     return found.rows, found.patterns
 
 
@@ -43,7 +48,7 @@ def forward_places(spec: ConvSpec, x_pitch: int, out_pitch: int) -> tuple[Table,
 def weight_places(spec: ConvSpec, x_pitch: int, grad_pitch: int) -> tuple[Table, Table]:
     """Of each position and tap: a is the input, b the output gradient; no entry in zeros."""
     rows, patterns = _rows(spec, x_pitch, grad_pitch)
-    matrix = spec.channels_in * spec.channels_out
+    matrix = _matrix(spec)
     spans, kind = np.unique(rows[:, 2:], axis=0, return_inverse=True)
     offsets = np.zeros((len(spans), spec.taps), np.int64)
     present = np.zeros((len(spans), spec.taps), np.int64)
@@ -61,7 +66,7 @@ def weight_places(spec: ConvSpec, x_pitch: int, grad_pitch: int) -> tuple[Table,
 
 def input_places(spec: ConvSpec, grad_pitch: int, out_pitch: int) -> tuple[Table, Table]:
     """Of each input position: a is the output gradient, b the weight; taps ascending."""
-    matrix = spec.channels_in * spec.channels_out
+    matrix = _matrix(spec)
     steps = zip(
         _strides(spec.output, grad_pitch),
         _strides(spec.output, spec.weight_parameters),
@@ -94,10 +99,13 @@ def _touching(axis: Axis) -> tuple[Table, Table, list[tuple[tuple[int, int], ...
     """
     first, kind = np.zeros(axis.size, np.int64), np.zeros(axis.size, np.int64)
     seen: dict[tuple[tuple[int, int], ...], int] = {}
-    for i in range(axis.size):
-        reads = [divmod(i + axis.lo - k * axis.dilation, axis.stride) for k in range(axis.kernel)]
-        found = [(o, k) for k, (o, rest) in enumerate(reads) if not rest and 0 <= o < axis.output]
-        first[i] = found[0][0] if found else 0
-        pattern = tuple((o - int(first[i]), k) for o, k in found)
+    found: list[list[tuple[int, int]]] = [[] for _ in range(axis.size)]
+    read = sources(axis)
+    for k in range(axis.kernel):
+        for o in np.flatnonzero(read[:, k] >= 0):
+            found[read[o, k]].append((int(o), k))
+    for i, reads in enumerate(found):
+        first[i] = reads[0][0] if reads else 0
+        pattern = tuple((o - int(first[i]), k) for o, k in reads)
         kind[i] = seen.setdefault(pattern, len(seen))
     return first, kind, list(seen)

@@ -17,13 +17,13 @@ from math import inf, prod
 
 import numpy as np
 
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
 from faltung.methods.pool_kinds import integers
-from faltung.methods.pool_tables import forward, tables
-from faltung.methods.step import Operand, Step, Table, Word, table
+from faltung.methods.pool_tables import Line, backward, counting, forward, tables
+from faltung.methods.step import Operand, Step, Table, Word, Work
 
 # Bytes of one buffer: less than a page, so that no system asks for more than a stack pointer moved.
 BUFFER = 3840
@@ -40,7 +40,7 @@ POINTERS = ("source", "target", "index", "rows", "entries", "divisors")
 WORDS = (
     *POINTERS,
     *("row_count", "group", "groups", "source_plane", "target_plane", "index_plane"),
-    *("size", "outputs", "taps", "stride", "dilation", "lo", "chunk"),
+    *("size", "outputs", "taps", "stride", "dilation", "lo", "chunk", "spread"),
 )
 State = list[str]
 
@@ -51,13 +51,15 @@ State = list[str]
 @dataclass(frozen=True)
 class Planes:
     """``kind``: max, max_index or mean. ``stride``: 1, 2, or 0 for any. ``taps``: those of the last
-    axis, 0 for any number.
+    axis, 0 for any number. ``spread``: columns stand so far apart in the buffer, with zeros
+    between them, in the gradient of a mean; 0 for any distance.
     """
 
     dtype: str
     kind: str
     stride: int
     taps: int
+    spread: int = 1
 
     @property
     def symbol(self) -> str:
@@ -156,8 +158,21 @@ class _Body:
         smax = f.module.declare("llvm.smax.i64", "i64", "i64", "i64")
         low = f.value(f"call i64 {smax}(i64 {begin}, i64 0)")
         high = f.minimum(f.add(begin, length), word["size"])
-        skipped = f.sub(low, begin)
-        inside = f.value(f"call i64 {smax}(i64 {f.sub(high, low)}, i64 0)")
+        high = f.value(f"call i64 {smax}(i64 {high}, i64 {low})")
+        # Where all of it is border, the array begins behind the buffer.
+        skipped = f.minimum(f.sub(low, begin), length)
+        if self.recipe.spread != 1:
+            self.border("0", length)
+            # From elements of the buffer to columns: those that begin in it.
+            more = f.sub(word["spread"], 1)
+            low, _ = f.divmod(f.add(low, more), word["spread"])
+            high, _ = f.divmod(f.add(high, more), word["spread"])
+            skipped = f.sub(f.mul(low, word["spread"]), begin)
+            inside = f.sub(high, low)
+            self.columns(plane, f.add(source, low), entries, skipped, inside)
+            self.taps(target, divisor, first, count)
+            return
+        inside = f.sub(high, low)
         self.border("0", skipped)
         self.columns(plane, f.add(source, low), entries, skipped, inside)
         self.border(f.add(skipped, inside), length)
@@ -214,10 +229,28 @@ class _Body:
             old, new = self.grouped(turn.values), read(turn.index)
             made = [self.both(a, b) for a, b in zip(old, new, strict=True)]
             turn.carry([one for state in made for one in state])
-        to = f.add(skipped, at)
+        to = f.add(skipped, f.mul(self.word["spread"], at) if self.recipe.spread != 1 else at)
+        if self.recipe.spread != 1:
+            for q, (value,) in enumerate(self.grouped(turn.results)):
+                where = f.add(to, f.mul(self.word["spread"], q * v.lanes))
+                self.stuffed(value, v.at(self.buffers[0], where))
+            return
         for q, state in enumerate(self.grouped(turn.results)):
             for buffer, value in zip(self.buffers, state, strict=True):
                 v.store(value, v.at(v.at(buffer, to), q * v.lanes))
+
+    def stuffed(self, vector: str, address: str) -> None:
+        """Columns apart from each other, over zeros."""
+        v, f = self.v, self.f
+        if self.recipe.spread == 2:
+            for half in range(2):
+                lanes = [(half * v.lanes + i) // 2 + i % 2 * v.lanes for i in range(v.lanes)]
+                v.store(v.shuffle(vector, v.zero, lanes), v.at(address, half * v.lanes))
+            return
+        for lane in range(v.lanes):
+            one = f.value(f"extractelement {v.type} {vector}, i64 {lane}")
+            to = v.at(address, f.mul(self.word["spread"], lane))
+            f.emit(f"store {v.element} {one}, ptr {to}, align {v.bytes}")
 
     def grouped(self, values: Sequence[str]) -> list[State]:
         size = len(self.buffers)
@@ -268,7 +301,9 @@ class _Body:
         if self.recipe.taps:
             for tap in range(1, self.recipe.taps):
                 here = f.add(start, f.mul(word["dilation"], tap))
-                states = [self.both(s, self.fetch(self.after(here, q))) for q, s in enumerate(states)]
+                states = [
+                    self.both(s, self.fetch(self.after(here, q))) for q, s in enumerate(states)
+                ]
         else:
             begin = [(v.type, one) for state in states for one in state]
             with f.loop(1, word["taps"], begin) as turn:
@@ -304,8 +339,8 @@ class _Body:
         if self.recipe.stride == 1:
             return v.load(address)
         if self.recipe.stride == 2:
-            pair = [v.load(address), v.load(v.at(address, v.lanes))]
-            return v.shuffle(*pair, [2 * i for i in range(v.lanes)])
+            one, two = v.load(address), v.load(v.at(address, v.lanes))
+            return v.shuffle(one, two, [2 * i for i in range(v.lanes)])
         return v.gather(address, self.word["stride"])
 
 
@@ -335,17 +370,39 @@ def store_below(v: Vectors, vector: str, address: str, count: str) -> None:
 # The plan -----------------------------------------------------------------------------------------
 
 
-def fits(spec: PoolSpec, machine: Machine) -> bool:
-    """Whether the buffer holds what a vector of outputs reads."""
-    return _chunk(spec, machine) > 0
+@dataclass(frozen=True, slots=True)
+class Last:
+    """The last axis: ``spread``: its entries stand so far apart, with zeros between them."""
+
+    size: int
+    outputs: int
+    taps: int
+    stride: int
+    dilation: int
+    lo: int
+    spread: int = 1
+
+    def chunk(self, machine: Machine, dtype: str) -> int:
+        """Outputs that are done at once: whole vectors; 0 where the buffer holds not one."""
+        lanes = machine.lanes(dtype)
+        # Behind the elements that are used: borders, columns and outputs in whole vectors.
+        beyond = (self.taps - 1) * self.dilation + (self.stride + self.spread) * lanes
+        room = BUFFER // np.dtype(dtype).itemsize - beyond
+        return max(0, room // self.stride // lanes * lanes)
 
 
-def _chunk(spec: PoolSpec, machine: Machine) -> int:
-    """Outputs of a row that are done at once: whole vectors, or all; 0 where not one fits."""
-    axis, lanes = spec.axes[-1], machine.lanes(spec.dtype)
-    # Behind the elements that are used: borders and outputs in whole vectors.
-    room = BUFFER // spec.itemsize - (axis.kernel - 1) * axis.dilation - (axis.stride + 1) * lanes
-    return max(0, room // axis.stride // lanes * lanes)
+def ahead(spec: PoolSpec) -> Last:
+    """The last axis of a pooling."""
+    axis = spec.axes[-1]
+    return Last(axis.size, axis.output, axis.kernel, axis.stride, axis.dilation, axis.lo)
+
+
+def back(spec: PoolSpec) -> Last:
+    """That of the gradient of its means: a sum of stride 1 over gradients apart."""
+    axis = spec.axes[-1]
+    reach = (axis.kernel - 1) * axis.dilation
+    size = (axis.output - 1) * axis.stride + 1
+    return Last(size, axis.size, axis.kernel, 1, axis.dilation, reach - axis.lo, axis.stride)
 
 
 def planes_pool(
@@ -357,41 +414,88 @@ def planes_pool(
     index: tuple[Operand, int] | None = None,
     *,
     machine: Machine,
-    after: bool = False,
 ) -> Step:
     """The step for maxima or means of planes ``x_plane`` elements apart, (batch, channels) one
     after the other; ``index``: an array of planes that receives the places of the maxima.
     """
-    axis, lanes = spec.axes[-1], machine.lanes(spec.dtype)
     lines = [forward(spec, dim) for dim in range(spec.rank)]
-    t = tables(lines, axis.output)
-    # The columns begin with the row, wherever its first tap is.
-    rows = np.array(t.rows)
-    group = max(1, ITEM_BYTES // (axis.output * spec.itemsize))
-    groups = -(-len(rows) // group)
-    stride = axis.stride if axis.stride < 3 else 0
-    taps = axis.kernel if axis.kernel <= UNROLLED else 0
     kind = {"max": "max", "average": "mean"}[spec.kind] + "_index" * (index is not None)
-    beside, index_plane = index or (out, out_plane)
+    arrays = (x, x_plane, out, out_plane, *(index or (out, out_plane)))
+    counts = [1]
+    if spec.kind == "average":
+        dim = spec.rank - 1
+        counts = [spec.counted(dim, o) for o in range(spec.output[dim])]
+    return _step(spec, kind, lines, ahead(spec), counts, arrays, machine, f"{spec.kind} pool")
+
+
+def planes_mean_grad(
+    spec: PoolSpec,
+    work: Work,
+    grad: Operand,
+    grad_plane: int,
+    out: Operand,
+    out_plane: int,
+    *,
+    machine: Machine,
+) -> None:
+    """Add the gradient of means of planes: each shared out over what its window counts."""
+    divisor, after = spec.divisor, False
+    title = "average pool gradient"
+    if divisor is None:
+        shares = Operand(work.borrow("shares", prod(spec.output_shape) * spec.itemsize))
+        lines = [counting(spec, dim) for dim in range(spec.rank)]
+        last, dim = spec.output[-1], spec.rank - 1
+        counts = [spec.counted(dim, o) for o in range(last)]
+        plane = prod(spec.output)
+        arrays = (grad, grad_plane, shares, plane, shares, plane)
+        alone = Last(last, last, 1, 1, 1, 0)
+        work.steps.append(_step(spec, "mean", lines, alone, counts, arrays, machine, title))
+        grad, grad_plane, divisor, after = shares, plane, 1, True
+    lines = [backward(spec, dim) for dim in range(spec.rank)]
+    arrays = (grad, grad_plane, out, out_plane, out, out_plane)
+    counts = [1] * spec.size[-1]
+    step = _step(spec, "mean", lines, back(spec), counts, arrays, machine, title, divisor, after)
+    work.steps.append(step)
+
+
+def _step(
+    spec: PoolSpec,
+    kind: str,
+    lines: Sequence[Line],
+    last: Last,
+    counts: Sequence[int],
+    arrays: Sequence[Operand | int],
+    machine: Machine,
+    title: str,
+    divisor: int = 1,
+    after: bool = False,
+) -> Step:
+    """``counts``: what each output of a row is divided by, beside ``divisor`` and its row's.
+    ``arrays``: source, target and index, each with the distance of its planes.
+    """
+    t = tables(lines, last.outputs, divisor)
+    group = max(1, ITEM_BYTES // (last.outputs * spec.itemsize))
+    groups = -(-len(t.rows) // group)
     words: list[Word] = [
-        *(x, out, beside, table(rows, 6), t.entries, _divisors(spec, lanes)),
-        *(len(rows), group, groups, x_plane, out_plane, index_plane),
-        *(axis.size, axis.output, axis.kernel, axis.stride, axis.dilation, axis.lo),
-        _chunk(spec, machine),
+        *(*arrays[::2], t.rows, t.entries, _numbers(counts, spec.dtype, machine)),
+        *(len(t.rows), group, groups, *arrays[1::2]),
+        *(last.size, last.outputs, last.taps, last.stride, last.dilation, last.lo),
+        *(last.chunk(machine, spec.dtype), last.spread),
     ]
-    items = spec.batch * spec.channels * groups
-    recipe = Planes(spec.dtype, kind, stride, taps)
-    return Step(recipe, items, words, f"{spec.kind} pool of planes", after)
+    recipe = Planes(
+        spec.dtype,
+        kind,
+        last.stride if last.stride < 3 else 0,
+        last.taps if last.taps <= UNROLLED else 0,
+        last.spread if last.spread < 3 else 0,
+    )
+    return Step(recipe, spec.batch * spec.channels * groups, words, f"{title} of planes", after)
 
 
-def _divisors(spec: PoolSpec, lanes: int) -> Table:
-    """What each output of a row is divided by for the last axis, numbers of the dtype as bits."""
-    if spec.kind == "max":
-        return table([(0,)], 1)
-    dim = spec.rank - 1
-    counts = [spec.counted(dim, o) for o in range(spec.axes[dim].output)]
-    padded = np.ones(-(-(len(counts) + lanes) // 2) * 2, spec.dtype)
-    padded[: len(counts)] = counts
+def _numbers(values: Sequence[int], dtype: str, machine: Machine) -> Table:
+    """Whole numbers as those of the dtype, a vector more than there are, as the bits of a table."""
+    padded = np.ones(-(-(len(values) + machine.lanes(dtype)) // 2) * 2, dtype)
+    padded[: len(values)] = values
     return padded.view(np.int64)
 
 

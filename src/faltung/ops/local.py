@@ -1,22 +1,29 @@
 """The local ("unshared") convolution and its gradients as functions of NumPy arrays.
 
 As a convolution, but with a kernel of its own for each output position: weight (*output, C_out,
-C_in, *kernel), bias (*output, C_out). Inputs are (N, C, *space), or (N, *space, C) with
+C_in // groups, *kernel), bias (*output, C_out). Inputs are (N, C, *space), or (N, *space, C) with
 ``channels_last``; N may be left out. Any strides, read-only inputs and empty batches are fine.
+
+Kernels read weights that lie in memory as (*output, *kernel, C_in // groups, C_out) where they are;
+others are copied at every call. ``pack_local`` gives the same array in that order.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.adjoint import transposed
 from faltung.geometry.check import integers
 from faltung.geometry.conv import ConvSpec
-from faltung.geometry.padding import Padding
+from faltung.geometry.padding import Padding, PaddingMode
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Strides
 from faltung.ops.arguments import Array, array, batched, batched_shape, dimensions, elements, result
-from faltung.ops.options import Options, Whole, grad_fits, parameters, same_batch, spec_of
+from faltung.ops.options import Options, Whole, grad_fits, named, parameters, same_batch, spec_of
 from faltung.ops.run import plans, run
 from faltung.plan.local import build_local, build_local_input_grad, build_local_weight_grad
 from faltung.plan.plan import Plan
@@ -30,14 +37,17 @@ def conv_local(
     stride: Whole = 1,
     padding: Padding = 0,
     dilation: Whole = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """The locally connected layer of any rank; padding is with zeros.
+    """The locally connected layer of any rank.
 
-    x: (N, C_in, *space) or (C_in, *space), float32 or float64. weight: (*output, C_out, C_in,
-    *kernel). bias: (*output, C_out). Returns (N, C_out, *output), channels last where x has them
-    last. stride, padding and dilation are those of ``conv``.
+    x: (N, C_in, *space) or (C_in, *space), float32 or float64. weight: (*output, C_out, C_in //
+    groups, *kernel). bias: (*output, C_out). Returns (N, C_out, *output), channels last where x has
+    them last. The other arguments are those of ``conv``.
 
     TypeError, ValueError: the argument, its value and the rule. MemoryError: the result cannot be
     allocated.
@@ -47,7 +57,7 @@ def conv_local(
     rank = _rank("weight.shape", weight.shape)
     dimensions("x", x, rank)
     view = batched(x, rank, channels_last)
-    options = _options(stride, padding, dilation)
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
     spec = _spec(view.shape, weight.shape, x, options)
     if bias is not None and bias.shape != (*spec.output, spec.channels_out):
         raise ValueError(
@@ -58,8 +68,9 @@ def conv_local(
     made, target = result(
         out, spec.output_shape, x.dtype, x.ndim == rank + 2, channels_last, **arrays
     )
-    plan = _plan(build_local, spec, (view, weight, target), bias is not None)
-    run(plan, view, weight, target, bias)
+    spec, turned = _unflipped(spec, weight)
+    plan = _plan(build_local, spec, (view, turned, target), bias is not None)
+    run(plan, view, turned, target, bias)
     return made
 
 
@@ -71,6 +82,9 @@ def conv_local_input_grad(
     stride: Whole = 1,
     padding: Padding = 0,
     dilation: Whole = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
 ) -> Array:
@@ -84,7 +98,7 @@ def conv_local_input_grad(
     rank = _rank("weight.shape", weight.shape)
     shape = batched_shape("input_shape", input_shape, rank, channels_last)
     dimensions("grad", grad, rank)
-    options = _options(stride, padding, dilation)
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
     spec = _spec(shape, weight.shape, grad, options, "input_shape")
     view = batched(grad, rank, channels_last)
     grad_fits(view, spec)
@@ -93,7 +107,8 @@ def conv_local_input_grad(
     made, target = result(
         out, spec.input_shape, grad.dtype, has_batch, channels_last, grad=grad, weight=weight
     )
-    run(_plan(build_local_input_grad, spec, (view, weight, target)), view, weight, target)
+    spec, turned = _unflipped(spec, weight)
+    run(_plan(build_local_input_grad, spec, (view, turned, target)), view, turned, target)
     return made
 
 
@@ -105,14 +120,18 @@ def conv_local_weight_grad(
     stride: Whole = 1,
     padding: Padding = 0,
     dilation: Whole = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
 ) -> Array:
     """The gradient of a loss for the weight of ``conv_local``, given that for its output.
 
-    x, grad: as ``conv_local`` takes and returns them. weight_shape: (*output, C_out, C_in,
-    *kernel). Returns an array of that shape. The gradient for the bias is the sum over the batch.
-    The other arguments, and the errors, are those of ``conv_local``.
+    x, grad: as ``conv_local`` takes and returns them. weight_shape: (*output, C_out, C_in //
+    groups, *kernel). Returns an array of that shape, in memory as ``pack_local`` orders it. The
+    gradient for the bias is the sum over the batch. The other arguments, and the errors, are those
+    of ``conv_local``.
     """
     x = array("x", x)
     grad = array("grad", grad, x.dtype)
@@ -121,14 +140,86 @@ def conv_local_weight_grad(
     dimensions("x", x, rank)
     dimensions("grad", grad, rank)
     view, grads = batched(x, rank, channels_last), batched(grad, rank, channels_last)
-    options = _options(stride, padding, dilation)
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
     spec = _spec(view.shape, sizes, x, options, weight_name="weight_shape")
     grad_fits(grads, spec)
     same_batch(grad, x.ndim == rank + 2, rank, "x")
-    made, _ = result(out, sizes, x.dtype, True, False, x=x, grad=grad)
+    if out is None:
+        order = _memory_order(len(sizes), rank)
+        made, _ = result(None, tuple(sizes[i] for i in order), x.dtype, True, False)
+        made = made.transpose(np.argsort(order))
+    else:
+        made, _ = result(out, sizes, x.dtype, True, False, x=x, grad=grad)
     # The result stands in the weight's place, the output gradient in that of the output.
-    run(_plan(build_local_weight_grad, spec, (view, made, grads)), view, made, grads)
+    spec, turned = _unflipped(spec, made)
+    run(_plan(build_local_weight_grad, spec, (view, turned, grads)), view, turned, grads)
     return made
+
+
+def conv_local_transpose(
+    x: npt.ArrayLike,
+    weight: npt.ArrayLike,
+    bias: npt.ArrayLike | None = None,
+    *,
+    stride: Whole = 1,
+    padding: Padding = 0,
+    output_padding: Whole = 0,
+    dilation: Whole = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    flip: bool = False,
+    channels_last: bool = False,
+    out: Array | None = None,
+) -> Array:
+    """The transposed local layer: every position of x is spread by a kernel of its own.
+
+    x: (N, C_in, *space). weight: (*space, C_in, C_out // groups, *kernel). bias: (*output, C_out).
+    Returns (N, C_out, *output), output as that of ``conv_transpose``. It is the gradient for the
+    input of a local layer, so its own gradients are ``conv_local`` (for x) and
+    ``conv_local_weight_grad`` with x and the output gradient in each other's place. Errors as
+    ``conv_local``.
+    """
+    x = array("x", x)
+    weight, bias = parameters(x, weight, bias)
+    rank = _rank("weight.shape", weight.shape)
+    dimensions("x", x, rank)
+    view = batched(x, rank, channels_last)
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
+    kernel_name = f"weight.shape[{rank}:]"
+    with named("x.shape", kernel_name):
+        spec = transposed(
+            view.shape,
+            weight.shape[rank:],
+            output_padding=output_padding,
+            dtype=x.dtype.name,
+            **options._asdict(),
+        )
+    if weight.shape[:rank] != view.shape[2:]:
+        raise ValueError(
+            f"weight.shape={weight.shape}: must begin with the sizes of x, {view.shape[2:]}"
+        )
+    if bias is not None and bias.shape != (*spec.size, spec.channels_in):
+        raise ValueError(
+            f"bias.shape={bias.shape}: must be {(*spec.size, spec.channels_in)}, (*output, C_out)"
+        )
+    arrays = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
+    made, target = result(
+        out, spec.input_shape, x.dtype, x.ndim == rank + 2, channels_last, **arrays
+    )
+    spec, turned = _unflipped(spec, weight)
+    run(_plan(build_local_input_grad, spec, (view, turned, target)), view, turned, target)
+    if bias is not None:
+        target += np.moveaxis(bias, -1, 0)
+    return made
+
+
+def pack_local(weight: npt.ArrayLike) -> Array:
+    """The same array, ``(*output, C_out, C_in // groups, *kernel)``, in the order in memory in
+    which kernels read it without a copy: (*output, *kernel, C_in // groups, C_out).
+    """
+    weight = array("weight", weight)
+    order = _memory_order(weight.ndim, _rank("weight.shape", weight.shape))
+    return np.ascontiguousarray(weight.transpose(order)).transpose(np.argsort(order))
 
 
 # What the functions share -------------------------------------------------------------------------
@@ -138,14 +229,10 @@ def _rank(name: str, shape: tuple[int, ...]) -> int:
     rank, odd = divmod(len(shape) - 2, 2)
     if rank < 1 or odd:
         raise ValueError(
-            f"{name}={shape}: must be (*output, C_out, C_in, *kernel), an even number of sizes, "
-            "at least 4"
+            f"{name}={shape}: must be (*output, C_out, C_in // groups, *kernel), an even number of "
+            "sizes, at least 4"
         )
     return rank
-
-
-def _options(stride: Whole, padding: Padding, dilation: Whole) -> Options:
-    return Options(stride, padding, dilation, 1, "zeros", False)
 
 
 def _spec(
@@ -163,6 +250,19 @@ def _spec(
     if weight[:rank] != spec.output:
         raise ValueError(f"{weight_name}={weight}: must begin with the output sizes, {spec.output}")
     return spec
+
+
+def _memory_order(ndim: int, rank: int) -> list[int]:
+    """The axes of a weight, the outermost in memory first."""
+    return [*range(rank), *range(rank + 2, ndim), rank + 1, rank]
+
+
+def _unflipped(spec: ConvSpec, weight: Array) -> tuple[ConvSpec, Array]:
+    """The same layer without ``flip``, its weight a view with taps in the other order."""
+    if not spec.flip:
+        return spec, weight
+    turned: Any = (..., *[slice(None, None, -1)] * spec.rank)
+    return replace(spec, flip=False), weight[turned]
 
 
 Builder = Callable[[ConvSpec, tuple[Strides, ...], bool, Machine], Plan]

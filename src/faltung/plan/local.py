@@ -16,7 +16,7 @@ from faltung.plan.maps import read_map, target_map, written_map
 from faltung.plan.plan import Plan
 
 # ``layouts``: strides in elements of what stands in the places of input, weight and output; the
-# weight (*output, C_out, C_in, *kernel), the others (N, C, *space).
+# weight (*output, C_out, C_in / groups, *kernel), the others (N, C, *space).
 
 
 def build_local(spec: ConvSpec, layouts: tuple[Strides, ...], bias: bool, machine: Machine) -> Plan:
@@ -68,8 +68,8 @@ def _made(spec: ConvSpec, direction: str, machine: Machine, work: Work) -> Plan:
 
 
 def _weights(spec: ConvSpec) -> tuple[tuple[int, ...], Strides]:
-    """The shape people see, (*output, C_out, C_in, *kernel), and its strides in the memory of the
-    kernels, (*output, *kernel, C_in, C_out).
+    """The shape people see, (*output, C_out, C_in / groups, *kernel), and its strides in the memory
+    of the kernels, (*output, *kernel, C_in / groups, C_out).
     """
     shape = (*spec.output, *spec.weight_shape)
     order = [*range(spec.rank), *range(spec.rank + 2, len(shape)), spec.rank + 1, spec.rank]

@@ -9,9 +9,11 @@ from math import prod
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
-from faltung.methods import pool, pool_planes
+from faltung.methods import pool
 from faltung.methods.correlation import Strides
-from faltung.methods.step import Operand, Step, Work
+from faltung.methods.pool_planes import ahead, back, planes_apart, planes_mean_grad, planes_pool
+from faltung.methods.pool_scatter import planes_max_grad
+from faltung.methods.step import Operand, Work
 from faltung.plan.maps import map_pitch, read_map, target_map, written_map
 from faltung.plan.plan import Plan
 
@@ -26,45 +28,38 @@ def build_pool(
 ) -> Plan:
     """The maxima or means of the windows; index: where the places of the maxima are asked for."""
     work = Work()
-    planes = _planes(spec, x, out, index, machine)
-    if planes is not None:
-        work.steps.append(planes)
+    apart = _apart((spec.input_shape, x), (spec.output_shape, out), (spec.output_shape, index))
+    if apart and ahead(spec).chunk(machine, spec.dtype):
+        beside = (Operand("w"), apart[2]) if index is not None else None
+        here = (Operand("x"), apart[0], Operand("out"), apart[1], beside)
+        work.steps.append(planes_pool(spec, *here, machine=machine))
         return _made(spec, f"{spec.kind} pool", machine, work)
     source, pitch = read_map(work, "x", spec.input_shape, x, spec.dtype)
     target, out_pitch = target_map(work, spec.output_shape, out, spec.dtype)
-    here = (source, pitch, target, out_pitch)
+    where = (source, pitch, target, out_pitch)
     staged = bool(work.steps)
     if spec.kind == "average":
-        pool.average_pool(spec, work, *here, machine=machine, after=staged)
+        pool.average_pool(spec, work, *where, machine=machine, after=staged)
     else:
         places = (spec.output_shape, index or (), spec.dtype, "w")
         chosen = target_map(work, *places, compact=True)[0] if index else None
-        pool.max_pool(spec, work, *here, chosen, machine=machine, positions=True, after=staged)
+        pool.max_pool(spec, work, *where, chosen, machine=machine, positions=True, after=staged)
         if chosen is not None:
             written_map(work, chosen, *places)
     written_map(work, target, spec.output_shape, out, spec.dtype)
     return _made(spec, f"{spec.kind} pool", machine, work)
 
 
-def _planes(
-    spec: PoolSpec, x: Strides, out: Strides, index: Strides | None, machine: Machine
-) -> Step | None:
-    """The step for arrays with channels first, where they are planes."""
-    if map_pitch(spec.input_shape, x) is not None or not pool_planes.fits(spec, machine):
+def _apart(*arrays: tuple[tuple[int, ...], Strides | None]) -> list[int] | None:
+    """How far apart the planes are of each array (that is there), the first of which is no map;
+    None where one of them has no planes.
+    """
+    shape, strides = arrays[0]
+    if strides is None or map_pitch(shape, strides) is not None:
         return None
-    planes = [pool_planes.planes_apart(spec.input_shape, x)]
-    planes += [
-        pool_planes.planes_apart(spec.output_shape, strides)
-        for strides in (out, index)
-        if strides is not None
-    ]
-    apart = [step for step in planes if step is not None]
-    if len(apart) < len(planes):
-        return None
-    beside = (Operand("w"), apart[2]) if index is not None else None
-    return pool_planes.planes_pool(
-        spec, Operand("x"), apart[0], Operand("out"), apart[1], beside, machine=machine
-    )
+    found = [planes_apart(shape, strides) for shape, strides in arrays if strides is not None]
+    apart = [step for step in found if step is not None]
+    return apart if len(apart) == len(found) else None
 
 
 def build_pool_grad(
@@ -72,6 +67,14 @@ def build_pool_grad(
 ) -> Plan:
     """The gradient for the input; the output gradient stands in the place of the input."""
     work = Work()
+    apart = _apart((spec.output_shape, grad), (spec.input_shape, out), (spec.output_shape, index))
+    if apart and (index is not None or back(spec).chunk(machine, spec.dtype)):
+        x, w, made = Operand("x"), Operand("w"), Operand("out")
+        if index is None:
+            planes_mean_grad(spec, work, x, apart[0], made, apart[1], machine=machine)
+        else:
+            work.steps.append(planes_max_grad(spec, x, apart[0], w, apart[2], made, apart[1]))
+        return _made(spec, f"{spec.kind} pool gradient", machine, work)
     source, pitch = read_map(work, "x", spec.output_shape, grad, spec.dtype)
     target, out_pitch = target_map(work, spec.input_shape, out, spec.dtype)
     if index is None:

@@ -7,10 +7,10 @@ A convolution has one kernel for all output positions, a local layer one for eac
 and a dense layer has a weight for every pair of input and output. Each is the next one with
 weights repeated, or set to zero; the conversions here are exact.
 
-Float64 throughout. x: (batch, channels_in, *space); w: (*output, channels_out, channels_in,
-*kernel); bias: (*output, channels_out) or None; g, the output gradient: (batch, channels_out,
-*output). Padding modes, dilation and flip as in a convolution; groups must be 1.
-ValueError: an array whose shape is not the spec's, groups.
+Float64 throughout. x: (batch, channels_in, *space); w: (*output, channels_out, channels_in /
+groups, *kernel); bias: (*output, channels_out) or None; g, the output gradient: (batch,
+channels_out, *output). Padding modes, dilation, groups and flip as in a convolution.
+ValueError: an array whose shape is not the spec's.
 """
 
 from itertools import product
@@ -24,9 +24,7 @@ from faltung.reference.conv import Array, Index, _array, _windows, fold, pad
 
 
 def weight_shape(spec: ConvSpec) -> tuple[int, ...]:
-    """(*output, channels_out, channels_in, *kernel)."""
-    if spec.groups != 1:
-        raise ValueError(f"groups={spec.groups}: a local layer has no groups, must be 1")
+    """(*output, channels_out, channels_in / groups, *kernel)."""
     return (*spec.output, *spec.weight_shape)
 
 
@@ -36,8 +34,14 @@ def bias_shape(spec: ConvSpec) -> tuple[int, ...]:
 
 
 def _flat(w: Array, spec: ConvSpec) -> Array:
-    """(positions, channels_out, channels_in, *kernel)."""
-    return w.reshape(prod(spec.output), *spec.weight_shape)
+    """(positions, groups, channels_out of a group, channels_in of a group, *kernel)."""
+    inner = spec.weight_shape[1:]
+    return w.reshape(prod(spec.output), spec.groups, spec.channels_out // spec.groups, *inner)
+
+
+def _grouped(x: Array, spec: ConvSpec) -> Array:
+    """(batch, groups, channels of a group, positions)."""
+    return x.reshape(spec.batch, spec.groups, -1, prod(spec.output))
 
 
 def local(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) -> Array:
@@ -45,10 +49,10 @@ def local(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) ->
     padded = pad(x, spec)
     weight = _flat(_array("w", w, weight_shape(spec)), spec)
     result = np.zeros(spec.output_shape)
-    flat = result.reshape(*result.shape[:2], prod(spec.output))  # a view: sums land in `result`
-    for tap, window in _windows(spec):
-        read = padded[window].reshape(spec.batch, spec.channels_in, prod(spec.output))
-        flat += np.einsum("ncp,poc->nop", read, weight[tap])
+    # A view: sums land in `result`.
+    flat = result.reshape(spec.batch, spec.groups, -1, prod(spec.output)) if result.size else result
+    for tap, window in _windows(spec) if result.size else ():
+        flat += np.einsum("ngcp,pgoc->ngop", _grouped(padded[window], spec), weight[tap])
     if bias is not None:
         result += np.moveaxis(_array("bias", bias, bias_shape(spec)), -1, 0)
     return result
@@ -57,10 +61,10 @@ def local(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) ->
 def local_input_grad(g: ArrayLike, w: ArrayLike, spec: ConvSpec) -> Array:
     """The gradient of sum(local(x) * g) for x."""
     weight = _flat(_array("w", w, weight_shape(spec)), spec)
-    grad = _array("g", g, spec.output_shape).reshape(*spec.output_shape[:2], prod(spec.output))
+    grad = _array("g", g, spec.output_shape)
     padded = np.zeros((spec.batch, spec.channels_in, *(axis.padded for axis in spec.axes)))
-    for tap, window in _windows(spec):
-        share = np.einsum("nop,poc->ncp", grad, weight[tap])
+    for tap, window in _windows(spec) if grad.size else ():
+        share = np.einsum("ngop,pgoc->ngcp", _grouped(grad, spec), weight[tap])
         padded[window] += share.reshape(padded[window].shape)
     return fold(padded, spec)
 
@@ -68,12 +72,12 @@ def local_input_grad(g: ArrayLike, w: ArrayLike, spec: ConvSpec) -> Array:
 def local_weight_grad(x: ArrayLike, g: ArrayLike, spec: ConvSpec) -> Array:
     """The gradient of sum(local(x) * g) for the weight; shaped as the weight."""
     padded = pad(x, spec)
-    grad = _array("g", g, spec.output_shape).reshape(*spec.output_shape[:2], prod(spec.output))
+    grad = _array("g", g, spec.output_shape)
     result = np.zeros(weight_shape(spec))
     flat = _flat(result, spec)  # a view
-    for tap, window in _windows(spec):
-        read = padded[window].reshape(spec.batch, spec.channels_in, prod(spec.output))
-        flat[tap] = np.einsum("ncp,nop->poc", read, grad)
+    for tap, window in _windows(spec) if grad.size else ():
+        read = _grouped(padded[window], spec)
+        flat[tap] = np.einsum("ngcp,ngop->pgoc", read, _grouped(grad, spec))
     return result
 
 
@@ -109,9 +113,12 @@ def dense_from_local(w: ArrayLike, spec: ConvSpec) -> Array:
             if any(source is None for source in sources):
                 continue
             mirrored = tuple(size - 1 - tap for tap, size in zip(k, spec.kernel, strict=True))
-            of: Index = (*o, slice(None), slice(None), *(mirrored if spec.flip else k))
-            to: Index = (slice(None), *o, slice(None), *sources)
-            matrix[to] += weight[of]
+            outs, ins = (n // spec.groups for n in (spec.channels_out, spec.channels_in))
+            for g in range(spec.groups):
+                made, read = slice(g * outs, (g + 1) * outs), slice(g * ins, (g + 1) * ins)
+                of: Index = (*o, made, slice(None), *(mirrored if spec.flip else k))
+                to: Index = (made, *o, read, *sources)
+                matrix[to] += weight[of]
     return matrix.reshape(prod(spec.output_shape[1:]), prod(spec.input_shape[1:]))
 
 
