@@ -216,7 +216,7 @@ class Function:
     def either(
         self, condition: str, kind: str, yes: Callable[[], str], no: Callable[[], str]
     ) -> str:
-        """The value, of type ``kind``, of one of two branches: ``yes`` where ``condition`` holds."""
+        """The value of one of two branches, of type ``kind``: ``yes`` where ``condition`` holds."""
         names = self._label("yes"), self._label("no")
         after = self._label("after")
         self.emit(f"br i1 {condition}, label %{names[0]}, label %{names[1]}")

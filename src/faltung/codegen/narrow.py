@@ -103,7 +103,7 @@ class Narrow(Vectors):
         return self._cast(f"trunc {self._whole} {made} to", self._raw.type)
 
     def _to_bfloat(self, bits: str) -> str:
-        """The upper half, rounded by adding less than a half, or a half where that makes it even."""
+        """The upper half, rounded by adding a little less than half its last bit, and that bit."""
         upper = self._op("lshr", bits, 16)
         near = self._op("add", self._op("add", bits, 0x7FFF), self._op("and", upper, 1))
         nan = self._is("ugt", self._op("and", bits, 0x7FFFFFFF), 0x7F800000)

@@ -16,8 +16,10 @@ elsewhere, or nowhere (a zero).
 Either side may be stored in 16 bits: what is loaded is widened, what is stored is rounded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -123,61 +125,118 @@ def _runs(
             target.store(got, target.at(write, a.index), v.below(f.sub(length, a.index)))
 
 
+def _either(f: Function, flag: str, block: Callable[[bool], None]) -> None:
+    """A block that is whole, without masks, which are slow where the machine has none; or a part
+    of one.
+    """
+    with f.when(flag):
+        block(True)
+    with f.when(f.value(f"xor i1 {flag}, true")):
+        block(False)
+
+
+def _whole(v: Vectors, rows: str, columns: str) -> str:
+    """Whether there are as many rows and columns left as a block has."""
+    f = v.function
+    return f.value(f"icmp sge i64 {f.minimum(rows, columns)}, {v.lanes}")
+
+
 def _transpose(
     sides: _Sides, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
 ) -> None:
     """Rows ``a`` of neighbouring ``j`` -> for each ``j`` a run of neighbouring ``a``."""
-    v, source, target = sides.v, sides.read, sides.write
+    v = sides.v
     f, n = v.function, v.lanes
-    _, _, count = _entry(f, word, first)
-    origin, _, _ = _entry(f, word, first)
+    origin, _, count = _entry(f, word, first)
+    filled = f.value(
+        f"call i64 {f.module.declare('llvm.smax.i64', 'i64', 'i64', 'i64')}"
+        f"(i64 {count}, i64 {word['fill']})"
+    )
     with f.loop(0, count, step=n) as a, f.loop(first, last, step=n) as j:
         left, rows_left = f.sub(last, j.index), f.sub(count, a.index)
         along = f.add(origin, f.sub(j.index, first))
-        corner = source.at(src, f.add(f.mul(a.index, word["stride"]), along))
-        columns = v.below(left)
-        rows = []
-        for i in range(n):
+        corner = sides.read.at(src, f.add(f.mul(a.index, word["stride"]), along))
+        at, room = (j.index, a.index), (left, rows_left, f.sub(filled, a.index))
+        block = partial(_turned, sides, word, corner, dst, at, room)
+        _either(f, _whole(v, left, rows_left), block)
+
+
+def _turned(
+    sides: _Sides,
+    word: dict[str, str],
+    corner: str,
+    dst: str,
+    at: tuple[str, str],
+    room: tuple[str, str, str],
+    whole: bool,
+) -> None:
+    """One block of ``_transpose``. ``at``: its ``j`` and ``a``; ``room``: how many ``j`` and ``a``
+    are left, and how many ``a`` are written.
+    """
+    v, source, target = sides.v, sides.read, sides.write
+    f, (j, a), (left, rows_left, filled) = v.function, at, room
+    columns = None if whole else v.below(left)
+    rows = []
+    for i in range(v.lanes):
+        mask = columns
+        if columns is not None:
             # Past the last row the mask is empty: the load touches nothing and gives zeros.
             inside = f.value(f"icmp sgt i64 {rows_left}, {i}")
             mask = f.value(f"select i1 {inside}, {v.flags} {columns}, {v.flags} zeroinitializer")
-            rows.append(source.load(source.at(corner, f.mul(word["stride"], i)), mask))
-        filled = f.value(
-            f"call i64 {f.module.declare('llvm.smax.i64', 'i64', 'i64', 'i64')}"
-            f"(i64 {count}, i64 {word['fill']})"
-        )
-        mask = v.below(f.sub(filled, a.index))
-        for i, row in enumerate(v.transpose(rows)):
-            with f.when(f.value(f"icmp sgt i64 {left}, {i}")):
-                _, run_dst, _ = _entry(f, word, f.add(j.index, i))
-                target.store(row, target.at(dst, f.add(run_dst, a.index)), mask)
+        rows.append(source.load(source.at(corner, f.mul(word["stride"], i)), mask))
+    lanes = None if whole else v.below(filled)
+    for i, row in enumerate(v.transpose(rows)):
+        with nullcontext() if whole else f.when(f.value(f"icmp sgt i64 {left}, {i}")):
+            _, run_dst, _ = _entry(f, word, f.add(j, i))
+            target.store(row, target.at(dst, f.add(run_dst, a)), lanes)
 
 
 def _untranspose(
     sides: _Sides, word: dict[str, str], src: str, dst: str, first: str, last: str, mode: str
 ) -> None:
     """For each ``j`` a run of neighbouring ``a`` -> rows ``a`` of neighbouring ``j``."""
-    v, source, target = sides.v, sides.read, sides.write
+    v = sides.v
     f, n = v.function, v.lanes
     _, origin, count = _entry(f, word, first)
     with f.loop(0, count, step=n) as a, f.loop(first, last, step=n) as j:
         left, rows_left = f.sub(last, j.index), f.sub(count, a.index)
-        mask = v.below(rows_left)
-        rows = []
-        for i in range(n):
-            # Past the last run its table entry is not read: the last one is read again and masked
+        target = sides.write.at(dst, f.add(origin, f.sub(j.index, first)))
+        at, room = (j.index, a.index, first), (left, rows_left)
+        block = partial(_turned_back, sides, word, src, target, at, room)
+        _either(f, _whole(v, left, rows_left), block)
+
+
+def _turned_back(
+    sides: _Sides,
+    word: dict[str, str],
+    src: str,
+    column: str,
+    at: tuple[str, str, str],
+    room: tuple[str, str],
+    whole: bool,
+) -> None:
+    """One block of ``_untranspose``. ``at``: its ``j`` and ``a``, and the first ``j`` of all;
+    ``room``: how many ``j`` and ``a`` are left.
+    """
+    v, source, target = sides.v, sides.read, sides.write
+    f, (j, a, first), (left, rows_left) = v.function, at, room
+    mask = None if whole else v.below(rows_left)
+    rows = []
+    for i in range(v.lanes):
+        index, lanes = f.add(j, i), mask
+        if mask is not None:
+            # Past the last run its table entry is not read: the first one is read again and masked
             # away.
             inside = f.value(f"icmp sgt i64 {left}, {i}")
-            index = f.value(f"select i1 {inside}, i64 {f.add(j.index, i)}, i64 {first}")
-            run_src, _, _ = _entry(f, word, index)
+            index = f.value(f"select i1 {inside}, i64 {index}, i64 {first}")
             lanes = f.value(f"select i1 {inside}, {v.flags} {mask}, {v.flags} zeroinitializer")
-            rows.append(source.load(source.at(src, f.add(run_src, a.index)), lanes))
-        columns = v.below(left)
-        along = f.add(origin, f.sub(j.index, first))
-        for i, row in enumerate(v.transpose(rows)):
-            with f.when(f.value(f"icmp sgt i64 {rows_left}, {i}")):
-                offset = f.mul(f.add(a.index, i), word["stride"])
-                target.store(row, target.at(dst, f.add(offset, along)), columns)
+        run_src, _, _ = _entry(f, word, index)
+        rows.append(source.load(source.at(src, f.add(run_src, a)), lanes))
+    columns = None if whole else v.below(left)
+    for i, row in enumerate(v.transpose(rows)):
+        with nullcontext() if whole else f.when(f.value(f"icmp sgt i64 {rows_left}, {i}")):
+            offset = f.mul(f.add(a, i), word["stride"])
+            target.store(row, target.at(column, offset), columns)
 
 
 def copy(

@@ -15,13 +15,20 @@ from faltung.methods.correlation import Strides
 
 Array = npt.NDArray[Any]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+# What convolutions take beside those; bfloat16 is a dtype of ml_dtypes, known by its name.
+OTHERS = ("float16", "bfloat16", "int32", "int64", "complex64", "complex128")
 # Steps that NumPy may take to find out whether two arrays share memory, before it counts as shared.
 OVERLAP_WORK = 100_000
 
 
-def array(name: str, value: npt.ArrayLike, dtype: np.dtype[Any] | None = None) -> Array:
+def array(
+    name: str,
+    value: npt.ArrayLike,
+    dtype: np.dtype[Any] | None = None,
+    others: Sequence[str] = (),
+) -> Array:
     """A NumPy array of a supported dtype (the given one), readable by kernels; copied only where it
-    must be.
+    must be. ``others``: dtypes that are supported beside float32 and float64.
 
     TypeError for other dtypes: nothing is converted in silence.
     """
@@ -29,8 +36,8 @@ def array(name: str, value: npt.ArrayLike, dtype: np.dtype[Any] | None = None) -
         made = value if isinstance(value, np.ndarray) else np.asarray(value)
     except ValueError as error:
         raise ValueError(f"{name}: must be an array, {error}") from None
-    if made.dtype not in DTYPES:
-        raise TypeError(f"{name}.dtype={made.dtype}: must be float32 or float64")
+    if made.dtype not in DTYPES and made.dtype.name not in others:
+        raise TypeError(f"{name}.dtype={made.dtype}: must be {_listed(others)}")
     if dtype is not None and made.dtype != dtype:
         raise TypeError(f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}")
     if not made.dtype.isnative:
@@ -39,6 +46,13 @@ def array(name: str, value: npt.ArrayLike, dtype: np.dtype[Any] | None = None) -
         raise TypeError(f"{name}: must not be a masked array; fill it first")
     usable = made.flags.aligned and all(stride % made.itemsize == 0 for stride in made.strides)
     return np.asarray(made if usable else made.copy())
+
+
+def _listed(others: Sequence[str]) -> str:
+    names = ["float32", "float64", *others]
+    if "bfloat16" in names:
+        names[names.index("bfloat16")] = "ml_dtypes.bfloat16"
+    return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
 def batched(value: Array, rank: int, channels_last: bool) -> Array:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from faltung.geometry.adjoint import transposed
 from faltung.geometry.check import integers
 from faltung.geometry.padding import Padding, PaddingMode
-from faltung.ops.arguments import Array, array, batched, batched_shape, dimensions, result
+from faltung.ops.arguments import OTHERS, Array, array, batched, batched_shape, dimensions, result
 from faltung.ops.options import (
     Options,
     Whole,
@@ -47,10 +47,10 @@ def conv(
 ) -> Array:
     """Cross-correlation of any rank; with ``flip`` the convolution of mathematics.
 
-    x: (N, C_in, *space) or (C_in, *space), float32 or float64. weight: (C_out, C_in // groups,
-    *kernel), its ``ndim - 2`` is the rank. bias: (C_out,). Returns (N, C_out, *output) (without N
-    where x has none), output ``floor((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1`` along each axis;
-    channels last where x has them last.
+    x: (N, C_in, *space) or (C_in, *space), of a dtype of docs/dtypes.md. weight: (C_out, C_in //
+    groups, *kernel), its ``ndim - 2`` is the rank. bias: (C_out,). Returns (N, C_out, *output)
+    (without N where x has none), output ``floor((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1`` along
+    each axis; channels last where x has them last.
 
     padding: an int, one an axis, (lo, hi) pairs, or "valid", "same" (total d(k-1), any stride),
     "same_upper", "same_lower" (least that gives ceil(H / s)), "causal". padding_mode: "zeros",
@@ -64,7 +64,7 @@ def conv(
     allocated.
     """
     policy = policy_of(precision, method, tune)
-    x = array("x", x)
+    x = array("x", x, None, OTHERS)
     weight, bias = parameters(x, weight, bias)
     rank = weight.ndim - 2
     dimensions("x", x, rank)
@@ -123,10 +123,11 @@ def conv_input_grad(
     """The gradient of a loss for the input of ``conv``, given that for its output.
 
     grad: as ``conv`` returns it. input_shape: that of x, channels last where ``channels_last``.
-    Returns an array of that shape. The other arguments, and the errors, are those of ``conv``.
+    Returns an array of that shape. The other arguments, and the errors, are those of ``conv``. With
+    complex arrays it takes the conjugate weight, as PyTorch does.
     """
     policy = policy_of(precision, method, tune)
-    grad = array("grad", grad)
+    grad = array("grad", grad, None, OTHERS)
     weight, _ = parameters(grad, weight, None)
     rank = weight.ndim - 2
     shape = batched_shape("input_shape", input_shape, rank, channels_last)
@@ -170,11 +171,12 @@ def conv_weight_grad(
     """The gradient of a loss for the weight of ``conv``, given that for its output.
 
     x, grad: as ``conv`` takes and returns them. weight_shape: (C_out, C_in // groups, *kernel).
-    Returns an array of that shape. The other arguments, and the errors, are those of ``conv``.
+    Returns an array of that shape. The other arguments, and the errors, are those of ``conv``. With
+    complex arrays it takes the conjugate input, as PyTorch does.
     """
     policy = policy_of(precision, method, tune)
-    x = array("x", x)
-    grad = array("grad", grad, x.dtype)
+    x = array("x", x, None, OTHERS)
+    grad = array("grad", grad, x.dtype, OTHERS)
     kernel = integers("weight_shape", weight_shape)
     rank = len(kernel) - 2
     if rank < 1:
@@ -226,7 +228,7 @@ def conv_transpose(
     ``conv``.
     """
     policy = policy_of(precision, method, tune)
-    x = array("x", x)
+    x = array("x", x, None, OTHERS)
     weight, bias = parameters(x, weight, bias)
     rank = weight.ndim - 2
     dimensions("x", x, rank)
@@ -248,10 +250,12 @@ def conv_transpose(
     # Borders that are folded back would fold the bias too: it is added after them.
     later = bias is not None and set(spec.padding_mode) != {"zeros"}
     given = bias is not None and not later
+    if weight.dtype.kind == "c":  # the gradient takes the conjugate
+        weight = weight.conj()
     plan = planned(build_input_grad, spec, (view, weight, target), policy, bias=given)
     run(plan, view, weight, target, None if later else bias)
     if bias is not None and later:
-        target += bias.reshape(-1, *(1,) * rank)
+        np.add(target, bias.reshape(-1, *(1,) * rank), out=target, casting="same_kind")
     return made
 
 

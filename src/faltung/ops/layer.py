@@ -11,7 +11,16 @@ from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
 from faltung.methods.step import Step
-from faltung.ops.arguments import Array, address, array, batched, dimensions, elements, result
+from faltung.ops.arguments import (
+    OTHERS,
+    Array,
+    address,
+    array,
+    batched,
+    dimensions,
+    elements,
+    result,
+)
 from faltung.ops.options import Options, Whole, bias_fits, parameters, spec_of
 from faltung.ops.run import built, policy_of, run
 from faltung.plan.binding import layout
@@ -49,7 +58,7 @@ class Conv:
         tune: bool | None = None,
     ) -> None:
         self._policy = policy_of(precision, method, tune)
-        held = array("weight", weight).copy()
+        held = array("weight", weight, None, OTHERS).copy()
         _check(held, stride, dilation, groups, padding_mode)
         held, self._bias = parameters(held, held, bias)
         if self._bias is not None:
@@ -79,7 +88,7 @@ class Conv:
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """The convolution of ``x``; shapes, ``out`` and errors as ``conv``."""
-        x = array("x", x, self._weight.dtype)
+        x = array("x", x, self._weight.dtype, OTHERS)
         rank = self._weight.ndim - 2
         dimensions("x", x, rank)
         view = batched(x, rank, self._channels_last)
@@ -94,7 +103,7 @@ class Conv:
 
     def plan(self, x: npt.ArrayLike) -> Plan:
         """How an input like ``x`` is computed; print it."""
-        x = array("x", x, self._weight.dtype)
+        x = array("x", x, self._weight.dtype, OTHERS)
         rank = self._weight.ndim - 2
         dimensions("x", x, rank)
         view = batched(x, rank, self._channels_last)

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.conv import ConvSpec, conv_spec
+from faltung.geometry.conv import NARROW, ConvSpec, conv_spec
 from faltung.geometry.padding import Padding, PaddingMode
-from faltung.ops.arguments import Array, array
+from faltung.ops.arguments import OTHERS, Array, array
 from faltung.ops.run import KEPT
 
 Whole = int | Sequence[int]
@@ -29,13 +29,23 @@ class Options(NamedTuple):
 def parameters(
     x: Array, weight: npt.ArrayLike, bias: npt.ArrayLike | None
 ) -> tuple[Array, Array | None]:
-    """Weight and bias, of the dtype of ``x``."""
-    weight = array("weight", weight, x.dtype)
+    """Weight and bias, of the dtype of ``x``; the bias of numbers of 16 bits as float32."""
+    weight = array("weight", weight, x.dtype, OTHERS)
     if weight.ndim < 3:
         raise ValueError(f"weight.shape={weight.shape}: must be (C_out, C_in // groups, *kernel)")
     if bias is not None:
-        bias = np.ascontiguousarray(array("bias", bias, x.dtype))
+        bias = np.ascontiguousarray(_bias(x.dtype, bias))
     return weight, bias
+
+
+def _bias(dtype: np.dtype[Any], bias: npt.ArrayLike) -> Array:
+    """The bias in the dtype that sums are kept in."""
+    if dtype.name not in NARROW:
+        return array("bias", bias, dtype, OTHERS)
+    made = array("bias", bias, None, OTHERS)
+    if made.dtype not in (dtype, np.float32):
+        raise TypeError(f"bias.dtype={made.dtype}: must be float32 or {dtype}, as the other arrays")
+    return made.astype(np.float32, copy=False)
 
 
 def bias_fits(bias: Array | None, channels: int) -> None:
