@@ -104,7 +104,7 @@ def fill_addresses(
     sizes: Sequence[int],
     to: str,
 ) -> None:
-    """Write the addresses of a tile's entries, in row order; ``missing`` where one axis has none."""
+    """Write the addresses of a tile's entries, in row order; ``missing`` where an axis has none."""
 
     def level(axis: int, offset: str, absent: str | None, place: Index) -> None:
         if axis == len(sizes):

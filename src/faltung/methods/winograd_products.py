@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from faltung.codegen.ir import Function, Index, Module
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.epilogue import Epilogue, Finish
 from faltung.methods.winograd_input import (

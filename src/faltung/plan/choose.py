@@ -28,8 +28,10 @@ from faltung.methods import (
     fft,
     fft_grad,
     grouped,
+    grouped_grad,
     spatial,
     weight_grad,
+    winograd,
     winograd_grad,
 )
 from faltung.methods.correlation import Correlation
@@ -56,11 +58,13 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "spatial": Row(spatial, copies="channels_first"),
     "depthwise": Row(depthwise),
     "grouped": Row(grouped),
+    "winograd": Row(winograd, transform=True),
     "fft": Row(fft, transform=True, copies="channels_first"),
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "depthwise": Row(depthwise_grad),
+    "grouped": Row(grouped_grad),
     "direct": Row(weight_grad, copies=None),
     "winograd": Row(winograd_grad, transform=True),
     "fft": Row(fft_grad, transform=True, copies=None),
