@@ -84,6 +84,10 @@ LAYERS: tuple[Layer, ...] = (
     # Signals and grey images
     _core("signal k101", "n1 c1>1 1000000 k101 p50"),
     _core("signal k1001", "n1 c1>1 1000000 k1001 p500"),
+    Layer("signal k31", "n1 c1>1 1000000 k31 p15"),
+    Layer("signal k100001", "n1 c1>1 1000000 k100001 p50000"),
+    Layer("signals k101, 4 channels, batch 8", "n8 c4>4 50000 k101 p50"),
+    Layer("signal k127 stride 4", "n1 c1>1 1000000 k127 s4 p63"),
     Layer("image 3x3", "n1 c1>1 2048x2048 k3 p1"),
     Layer("image 15x15", "n1 c1>1 1024x1024 k15 p7"),
     # Double precision
@@ -91,4 +95,5 @@ LAYERS: tuple[Layer, ...] = (
     Layer("float64 1x1 256>64", "n1 c256>64 56x56 k1 f64"),
     Layer("float64 3-D 32", "n1 c32>32 16x16x16 k3 p1 f64"),
     Layer("float64 signal k101", "n1 c1>1 1000000 k101 p50 f64"),
+    Layer("float64 signal k1001", "n1 c1>1 1000000 k1001 p500 f64"),
 )

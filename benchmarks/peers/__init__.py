@@ -72,6 +72,8 @@ PEERS: dict[str, Peer] = {
     "scipy-ndimage": Peer("scipy", "ndimage", "`ndimage.correlate`, one thread"),
     "scipy-correlate": Peer("scipy", "correlate", '`signal.correlate(method="auto")`, one thread'),
     "scipy-oaconvolve": Peer("scipy", "oaconvolve", "`signal.oaconvolve`, one thread"),
+    "scipy-fftconvolve": Peer("scipy", "fftconvolve", "`signal.fftconvolve`, one thread"),
+    "torch-fft": Peer("torch", "fft", "`torch.fft` of the whole signal, one channel"),
     "numpy": Peer("numpy", "", "`numpy.correlate`, one thread"),
 }
 

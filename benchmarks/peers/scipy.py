@@ -44,4 +44,4 @@ def _call(problem: Problem, variant: str) -> Callable[[], Any]:
     signal = library("scipy.signal")
     if variant == "correlate":
         return partial(signal.correlate, x, weight, mode="same", method="auto")
-    return partial(signal.oaconvolve, x, np.flip(weight).copy(), mode="same")
+    return partial(getattr(signal, variant), x, np.flip(weight).copy(), mode="same")

@@ -35,6 +35,16 @@ def test_agrees_with_the_reference(text: str, direction: str) -> None:
     np.testing.assert_allclose(answer(problem), reference(problem), rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("text", ["n2 c1>1 30 k5 p2", "n1 c1>1 41 k4 p(3,1) s3 d2 flip f64"])
+def test_long_signals_agree_with_it(
+    text: str, direction: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.answer.MOST", 0)
+    problem = Problem(text, direction)
+    np.testing.assert_allclose(answer(problem), reference(problem), rtol=1e-12, atol=1e-12)
+
+
 def test_other_padding_is_refused() -> None:
     with pytest.raises(ValueError, match="zeros"):
         answer(Problem("n1 c1>1 8 k3 p1 m:circular"))

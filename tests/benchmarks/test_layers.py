@@ -38,7 +38,7 @@ def names(only: str, core: bool = False) -> list[str]:
 
 def test_select() -> None:
     assert select("layers") == LAYERS
-    assert names("SIGNAL K101") == ["signal k101", "float64 signal k101"]
+    assert names("SIGNAL K1001") == ["signal k1001", "float64 signal k1001"]
     assert names("signal", core=True) == ["signal k101", "signal k1001"]
     assert names("c64>64 56x56 k3 p1 f64") == ["float64 3x3 64"]
     assert names("no such layer") == []
