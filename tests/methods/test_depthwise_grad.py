@@ -16,6 +16,7 @@ from faltung.machine.table import Machine, row
 from faltung.methods import depthwise_grad
 from faltung.plan import plan_forward, plan_input_grad, plan_weight_grad
 from faltung.plan.binding import layout
+from faltung.plan.choose import Policy
 from faltung.plan.plan import Plan, build_weight_grad, contiguous
 
 DEPTHWISE = [
@@ -66,8 +67,10 @@ def check(spec: ConvSpec, machine: Machine, order: str = "plain", room: int = 0)
     x, g = (laid(a.shape, spec.dtype, True, room, plain) for a in (given_x, given_g))
     x[...], g[...] = given_x, given_g
     w = ordered(np.full(spec.weight_shape, np.nan, spec.dtype), order)
-    plan = build_weight_grad(spec, elements(x), elements(g), elements(w), machine=machine)
-    assert "depthwise_grad" in str(plan)
+    policy = Policy(precision="strict")
+    strides = elements(x), elements(g), elements(w)
+    plan = build_weight_grad(spec, *strides, machine=machine, policy=policy)
+    assert "depthwise" in str(plan)
     for threads in (1, 3):
         w[...] = np.nan
         run(plan, x, w, g, threads)

@@ -23,6 +23,8 @@ from faltung.machine.table import Machine
 from faltung.methods.addresses import row_pairs
 from faltung.methods.band_sums import band_sums
 from faltung.methods.correlation import Correlation, Window
+from faltung.methods.grouped import together
+from faltung.methods.grouped_kernel import column, places
 from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted, table
 from faltung.methods.tiled import Kind, Run, tiles_of
 
@@ -41,13 +43,16 @@ LATENCY = 4
 
 @dataclass(frozen=True)
 class DepthwiseGrad:
-    """``channels``: groups in the vector; ``taps``: input offsets of the taps of a row;
+    """``lanes``: for each input channel of a group the place that each lane reads, counted from its
+    block's first input; ``copies``: sums of each tap, one for each position of a tile, or one;
+    ``taps``: input offsets of the taps of a row;
     ``x_pitch``, ``g_pitch``: elements between neighbouring positions; ``kinds``: the tiles of a
     row, in their order.
     """
 
     dtype: str
-    channels: int
+    lanes: tuple[tuple[int, ...], ...]
+    copies: int
     taps: tuple[int, ...]
     x_pitch: int
     g_pitch: int
@@ -60,21 +65,21 @@ class DepthwiseGrad:
     def emit(self, machine: Machine) -> str:
         module = Module()
         _row(module, machine, self)
-        _driver(module, self)
+        _driver(module, self, machine.lanes(self.dtype))
         return str(module)
 
 
 ADDRESSES = ("x", "g", "sums", "pairs", "spans", "runs")
 # Items are (band of rows, chunk of a row, block of channels, outer tap), the first outermost.
 COUNTS = ("chunk", "block", "tap")
-WORDS = (*ADDRESSES, *COUNTS, "block_channels", "width")
+WORDS = (*ADDRESSES, *COUNTS, "block_inputs", "block_channels", "width")
 ROW = [
     *(("ptr", name) for name in ("x", "g", "sums", "pairs", "runs")),
     *(("i64", name) for name in ("first", "last", "width")),
 ]
 
 
-def _driver(module: Module, recipe: DepthwiseGrad) -> None:
+def _driver(module: Module, recipe: DepthwiseGrad, lanes: int) -> None:
     f = module.function(
         recipe.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
     )
@@ -88,16 +93,23 @@ def _driver(module: Module, recipe: DepthwiseGrad) -> None:
         for name in reversed(COUNTS):
             rest, where[name] = f.divmod(rest, word[name])
         channel = f.mul(where["block"], word["block_channels"])
+        first_input = f.mul(where["block"], word["block_inputs"])
         span = f.add(f.mul(rest, word["tap"]), where["tap"])
         span = f.at(word["spans"], f.mul(span, 2), "i64")
-        # Sums: (band of rows, chunk, outer tap, tap, channel).
+        # Sums: (band of rows, chunk, outer tap, tap, input channel, lane), blocks side by side.
         band = f.add(f.mul(rest, word["chunk"]), where["chunk"])
-        line = f.mul(f.add(f.mul(band, word["tap"]), where["tap"]), len(recipe.taps))
+        line = f.mul(
+            f.add(f.mul(band, word["tap"]), where["tap"]), len(recipe.taps) * len(recipe.lanes)
+        )
         first = f.word(span, 0)
         at = {
-            "x": f.at(word["x"], channel, element),
+            "x": f.at(word["x"], first_input, element),
             "g": f.at(word["g"], channel, element),
-            "sums": f.at(word["sums"], f.add(f.mul(line, word["width"]), channel), element),
+            "sums": f.at(
+                word["sums"],
+                f.add(f.mul(line, word["width"]), f.mul(where["block"], lanes)),
+                element,
+            ),
             "pairs": word["pairs"],
             "runs": f.at(word["runs"], f.mul(where["chunk"], 3 * len(recipe.kinds)), "i64"),
             "first": first,
@@ -111,8 +123,8 @@ def _row(module: Module, machine: Machine, recipe: DepthwiseGrad) -> None:
     """The sums of one row of taps over pairs of rows."""
     f = module.function("row", ROW)
     v = Vectors(f, machine, recipe.dtype)
-    copies = max((kind.positions for kind in recipe.kinds), default=1)
-    sums = len(recipe.taps) * copies
+    copies = recipe.copies
+    sums = len(recipe.taps) * len(recipe.lanes) * copies
     with f.loop("%first", "%last", [(v.type, v.zero)] * sums) as pair:
         entry = f.at("%pairs", f.mul(pair.index, 2), "i64")
         x, g = v.at("%x", f.word(entry, 0)), v.at("%g", f.word(entry, 1))
@@ -131,7 +143,7 @@ def _row(module: Module, machine: Machine, recipe: DepthwiseGrad) -> None:
                 turn.carry([*onward, *made])
             acc = turn.results[2:]
         pair.carry(acc)
-    for k in range(len(recipe.taps)):
+    for k in range(len(recipe.taps) * len(recipe.lanes)):
         total, *others = pair.results[k * copies : (k + 1) * copies]
         for other in others:
             total = v.add(total, other)
@@ -142,8 +154,7 @@ def _products(
     v: Vectors, recipe: DepthwiseGrad, kind: Kind, x: str, g: str, acc: Sequence[str]
 ) -> list[str]:
     """One tile: every column of the input meets the gradients of all positions that read it."""
-    mask, made = v.first(recipe.channels), list(acc)
-    copies = len(acc) // len(recipe.taps)
+    mask, made, inputs = v.first(len(recipe.lanes[0])), list(acc), len(recipe.lanes)
     columns: dict[int, list[tuple[int, int]]] = {}
     for p in range(kind.positions):
         for k, offset in enumerate(recipe.taps):
@@ -151,46 +162,56 @@ def _products(
                 columns.setdefault(p * recipe.x_pitch + offset, []).append((p, k))
     grads: dict[int, str] = {}
     for offset, products in sorted(columns.items()):
-        column = v.load(v.at(x, offset), mask)
-        for p, k in products:
+        for p, _ in products:
             if p not in grads:
                 grads[p] = v.load(v.at(g, p * recipe.g_pitch), mask)
-            here = k * copies + p
-            made[here] = v.multiply_add(column, grads[p], made[here])
+        for number in range(inputs):
+            read = column(v, recipe.lanes, v.at(x, offset), number)
+            for p, k in products:
+                here = (k * inputs + number) * recipe.copies + p % recipe.copies
+                made[here] = v.multiply_add(read, grads[p], made[here])
     return made
 
 
 # The plan -----------------------------------------------------------------------------------------
 
 
-def applies(c: Correlation) -> bool:
-    one = c.channels_in == 1 and c.channels_out == 1 and c.groups > 1
-    return one and c.x[1] == 1 and c.out[1] == 1
-
-
 def why_not(c: Correlation, machine: Machine) -> str | None:
-    if applies(c):
-        return None
-    one = c.channels_in == 1 and c.channels_out == 1 and c.groups > 1
-    return "channels are not neighbours" if one else "groups have more than one channel"
+    if c.groups < 2 or not c.channels_in == 1 == c.channels_out:
+        return "groups have more than one channel"
+    return None if fits(c, machine) else "channels are not neighbours"
+
+
+def fits(c: Correlation, machine: Machine) -> bool:
+    """Whether ``plan`` can do it: channels side by side in both arrays, whatever their number in a
+    group.
+    """
+    groups = together(c, machine)
+    beside = c.channels_out == 1 or c.out[2] == 1
+    beside = beside and (groups == 1 or c.out[1] == c.channels_out)
+    return groups > 0 and beside and c.channels_in <= budget(machine)
 
 
 def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core: loads or products, whichever are more; infinite if it does not apply."""
-    if not applies(c):
-        return inf
-    last = c.windows[-1]
-    axis = last.axis
-    blocks = -(-c.groups // machine.lanes(c.dtype))
-    rows = c.batch * blocks * c.outputs / axis.output * c.row_taps
-    cycles = 0.0
-    for _, taps in _taps(axis, machine):
-        most = max(1, min((budget(machine) - 2) // taps, CHAINS))
-        for positions, count in split(axis.output, most):
+    """Cycles of one core; infinite if it does not apply."""
+    return inf if why_not(c, machine) is not None else cycles(c, machine)
+
+
+def cycles(c: Correlation, machine: Machine) -> float:
+    """The price of ``plan``: loads, shuffles or products, whichever are most."""
+    axis, inputs = c.windows[-1].axis, c.channels_in
+    groups = together(c, machine)
+    shuffled = groups > 1 and inputs * c.channels_out > 1
+    rows = c.batch * -(-c.groups // groups) * c.outputs / axis.output * c.row_taps
+    made = 0.0
+    for _, taps in _taps(c, machine):
+        for positions, count in split(axis.output, _most(c, machine, taps)):
             columns = min(positions * taps, (positions - 1) * axis.stride + taps)
-            step = max(positions * taps, columns + positions) / 2
-            cycles += rows * count * max(step, LATENCY)
-    return cycles
+            products = positions * taps * inputs
+            reads = columns * (1 if shuffled else inputs) + positions
+            work = (products + columns * inputs) / 3 if shuffled else 0.0
+            made += rows * count * max(products / 2, reads / 2, work, LATENCY)
+    return made
 
 
 def needs_channels_last(c: Correlation, machine: Machine) -> bool:
@@ -206,22 +227,29 @@ def needs_padded(c: Correlation, machine: Machine) -> bool:
     pads = last.axis.lo > 0 or last.axis.hi > 0
     if not pads or last.borders:
         return last.borders
-    cuts = [_runs(last, machine, first, taps) for first, taps in _taps(last.axis, machine)]
+    cuts = [_runs(c, machine, first, taps) for first, taps in _taps(c, machine)]
     products = [sum(kind.positions * len(kind.outside) for kind, _, _ in runs) for runs in cuts]
-    return max(products) > unrolled(machine)
+    return max(products) * c.channels_in > unrolled(machine)
 
 
-def _taps(axis: Axis, machine: Machine) -> list[tuple[int, int]]:
+def _taps(c: Correlation, machine: Machine) -> list[tuple[int, int]]:
     """The taps of a row in blocks whose sums fit the registers: (first, how many)."""
     # Two registers less than the budget: a column and a gradient stay beside the sums.
-    sizes = [size for size, n in split(axis.kernel, budget(machine) - 2) for _ in range(n)]
+    most = budget(machine) - 2 if c.channels_in == 1 else budget(machine) // c.channels_in
+    sizes = [size for size, n in split(c.windows[-1].axis.kernel, most) for _ in range(n)]
     return [(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
 
 
-def _runs(last: Window, machine: Machine, first: int, taps: int) -> list[Run]:
+def _most(c: Correlation, machine: Machine, taps: int) -> int:
+    """Positions of a tile: with several input channels the sums of one are enough."""
+    if c.channels_in > 1:
+        return 1
+    return max(1, min((budget(machine) - 2) // taps, CHAINS))
+
+
+def _runs(c: Correlation, machine: Machine, first: int, taps: int) -> list[Run]:
     """The tiles of a row for a block of its taps, without those that only read zeros."""
-    a = last.axis
-    most = max(1, min((budget(machine) - 2) // taps, CHAINS))
+    a, most = c.windows[-1].axis, _most(c, machine, taps)
     part = _part_axis(a, first, taps)
     found = tiles_of(part, split(a.output, most), True)
     return [
@@ -240,7 +268,8 @@ def _part_axis(a: Axis, first: int, taps: int) -> Axis:
 def _band(c: Correlation, machine: Machine) -> int:
     """Positions of a band: half of the second-level cache, so that all blocks find it there."""
     last = c.windows[-1]
-    each = (last.axis.stride + 1) * c.groups * ELEMENTS[c.dtype][1]
+    channels = (c.channels_in * last.axis.stride + c.channels_out) * c.groups
+    each = channels * ELEMENTS[c.dtype][1]
     return min(BAND, max(MIN_BAND, POSITIONS_A_TAP * c.taps, machine.l2 // 2 // each))
 
 
@@ -248,12 +277,12 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
     """Add the steps that write the gradient of ``c`` for its weight; ``arrays.out`` is the output
     gradient.
     """
-    lanes = machine.lanes(c.dtype)
-    whole, rest = divmod(c.groups, lanes)
+    groups = together(c, machine)
+    whole, rest = divmod(c.groups, groups)
     sums: list[Step] = []
-    for first, blocks, channels in ((0, whole, lanes), (whole * lanes, 1, rest)):
-        for taps in _taps(c.windows[-1].axis, machine) if blocks and channels else ():
-            step, adding = _part(c, machine, work, arrays, taps, (first, blocks, channels))
+    for first, blocks, count in ((0, whole, groups), (whole * groups, 1, rest)):
+        for taps in _taps(c, machine) if blocks and count else ():
+            step, adding = _part(c, machine, work, arrays, taps, (first, blocks, count))
             work.steps.append(replace(step, after=after and not sums))
             sums.append(replace(adding, after=not sums))
     work.steps += sums
@@ -267,11 +296,12 @@ def _part(
     taps: tuple[int, int],
     groups: tuple[int, int, int],
 ) -> tuple[Step, Step]:
-    """A block of the taps of a row, for ``blocks`` blocks of ``channels`` groups from ``start``."""
-    start, blocks, channels = groups
+    """A block of the taps of a row, for ``blocks`` blocks of ``together`` groups from ``start``."""
+    start, blocks, together = groups
     last, lanes = c.windows[-1], machine.lanes(c.dtype)
     first, count = taps
-    runs = _runs(last, machine, first, count)
+    runs = _runs(c, machine, first, count)
+    inputs, channels = c.channels_in, together * c.channels_out
     positions = _band(c, machine)
     chunks = _chunks(last, runs, first, positions)
     spans, pairs = row_pairs(c, max(1, positions // last.axis.output))
@@ -279,21 +309,23 @@ def _part(
     bands, width = len(spans) // outer, blocks * lanes
     recipe = DepthwiseGrad(
         dtype=c.dtype,
-        channels=channels,
+        lanes=places(together, inputs, c.channels_out),
+        copies=max((k.positions for k, _, _ in runs), default=1) if inputs == 1 else 1,
         taps=tuple(k * last.axis.dilation * last.x for k in range(count)),
         x_pitch=last.axis.stride * last.x,
         g_pitch=last.out,
         kinds=tuple(kind for kind, _, _ in runs),
     )
-    size = bands * len(chunks) * outer * count * width * ELEMENTS[c.dtype][1]
+    size = bands * len(chunks) * outer * count * inputs * width * ELEMENTS[c.dtype][1]
     sums = Operand(work.borrow("sums", size))
     words: list[Word] = [
-        shifted(arrays.x, c.x_base + start, c.dtype),
-        shifted(arrays.out, c.out_base + start, c.dtype),
+        shifted(arrays.x, c.x_base + start * c.x[1], c.dtype),
+        shifted(arrays.out, c.out_base + start * c.out[1], c.dtype),
         *(sums, pairs, spans, chunks),
-        *(len(chunks), blocks, outer, lanes, width),
+        *(len(chunks), blocks, outer, together * c.x[1], together * c.out[1], width),
     ]
-    title = f"depthwise_grad {count}x{max((k.positions for k in recipe.kinds), default=1)}"
+    name = "depthwise_grad" if inputs == 1 == c.channels_out else "grouped_grad"
+    title = f"{name} {count}x{max((k.positions for k in recipe.kinds), default=1)}"
     step = Step(recipe, bands * len(chunks) * blocks * outer, words, title)
     offsets = [window.taps for window in c.windows[:-1]]
     adding = band_sums(
@@ -301,9 +333,9 @@ def _part(
         sums,
         shifted(arrays.w, start * c.w[0], c.dtype),
         bands * len(chunks),
-        [*offsets, last.taps[first : first + count]],
+        [*offsets, last.taps[first : first + count], [ci * c.w[2] for ci in range(inputs)]],
         (blocks, channels, width),
-        c.w[0],
+        c.w[0] if c.channels_out == 1 else c.w[1],
     )
     return step, adding
 

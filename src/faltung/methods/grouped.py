@@ -23,7 +23,7 @@ from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation, Window
-from faltung.methods.grouped_kernel import Grouped
+from faltung.methods.grouped_kernel import Grouped, places
 from faltung.methods.grouped_tables import tables_of
 from faltung.methods.stage import stage_blocks
 from faltung.methods.step import MISSING, Arrays, Operand, Step, Word, Work, shifted
@@ -243,10 +243,7 @@ def add(
     recipe = Grouped(
         dtype=c.dtype,
         rows=tile.rows,
-        lanes=tuple(
-            tuple(g * c.channels_in + ci for g in range(count) for _ in range(c.channels_out))
-            for ci in range(c.channels_in)
-        ),
+        lanes=places(count, c.channels_in, c.channels_out),
         pitch=last.axis.stride * last.x,
         taps=last.axis.kernel if tile.unrolled else 1,
         kinds=kinds_of(runs),
@@ -301,14 +298,14 @@ def _pack(
     bias = Operand(work.keep("bias", (c.groups * width + lanes) * _item(c)))
     outer = [(b * count * c.w[0], b * c.taps * tap) for b in range(c.groups)]
     step = c.w[0] if c.channels_out == 1 else c.w[1]
-    places = [sum(t) for t in _tap_offsets(c)]
+    taps = [sum(offsets) for offsets in itertools.product(*(w.taps for w in c.windows))]
     if c.channels_out == 1 or count == 1 or c.w[0] == c.channels_out * c.w[1]:
         parts = [(0, 0, width)]
     else:
         parts = [(g * c.w[0], g * c.channels_out, c.channels_out) for g in range(count)]
     runs = [
         (place + ci * c.w[2] + source, k * tap + ci * lanes + to, size)
-        for k, place in enumerate(places)
+        for k, place in enumerate(taps)
         for ci in range(c.channels_in)
         for source, to, size in parts
     ]
@@ -316,7 +313,7 @@ def _pack(
     if width < lanes and not fill:
         runs += [
             (MISSING, k * tap + ci * lanes + width, lanes - width)
-            for k in range(len(places))
+            for k in range(len(taps))
             for ci in range(c.channels_in)
         ]
     work.prepare.append(
@@ -326,7 +323,3 @@ def _pack(
     given = arrays.bias or packed
     work.prepare.append(copy(c.dtype, given, bias, [(0, 0)], [source], title="pack bias"))
     return packed, bias
-
-
-def _tap_offsets(c: Correlation) -> list[tuple[int, ...]]:
-    return list(itertools.product(*(w.taps for w in c.windows)))

@@ -60,11 +60,6 @@ class Grouped:
     def symbol(self) -> str:
         return f"grouped_{self.dtype}"
 
-    @property
-    def inputs(self) -> int:
-        """Input channels that a block reads."""
-        return max(map(max, self.lanes)) + 1
-
     def emit(self, machine: Machine) -> str:
         module = Module()
         for number, kind in enumerate(self.kinds):
@@ -247,10 +242,10 @@ def _tap(
         made = list(values)
         vectors = [v.load(start) for start in starts]
         for i, p in enumerate(present):
-            column = _column(v, recipe, v.at(at, p * recipe.pitch), number)
+            read = column(v, recipe.lanes, v.at(at, p * recipe.pitch), number)
             for r, vector in enumerate(vectors):
                 here = r * len(present) + i
-                made[here] = v.multiply_add(column, vector, made[here])
+                made[here] = v.multiply_add(read, vector, made[here])
         return made
 
     count = len(recipe.lanes)
@@ -276,17 +271,28 @@ def _tap(
             row[p] = flat[r * len(present) + i]
 
 
+def places(groups: int, inputs: int, outputs: int) -> tuple[tuple[int, ...], ...]:
+    """For each input channel of a group the place that each lane reads in a block of ``groups``."""
+    return tuple(
+        tuple(g * inputs + ci for g in range(groups) for _ in range(outputs))
+        for ci in range(inputs)
+    )
+
+
 def _single(recipe: Grouped) -> bool:
     """Whether a block is one group, so that all its lanes read the same input."""
     return all(len(set(lanes)) == 1 for lanes in recipe.lanes)
 
 
-def _column(v: Vectors, recipe: Grouped, at: str, number: int) -> str:
-    """The inputs of all lanes at one position: input channel ``number`` of each lane's group."""
-    lanes = recipe.lanes[number]
+def column(v: Vectors, every: Sequence[tuple[int, ...]], at: str, number: int) -> str:
+    """The inputs of all lanes at one position: input channel ``number`` of each lane's group.
+
+    ``every``: the places that lanes read, for each input channel.
+    """
+    lanes = every[number]
     if len(set(lanes)) == 1:
         return v.broadcast(v.at(at, lanes[0]))
-    inputs = recipe.inputs
+    inputs = max(map(max, every)) + 1
     if inputs < v.lanes and inputs & (inputs - 1) == 0:
         few = f"<{inputs} x {v.element}>"
         value = v.function.value(f"load {few}, ptr {at}, align {v.bytes}")

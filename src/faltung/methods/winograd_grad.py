@@ -41,15 +41,16 @@ from faltung.methods.words import ordered
 
 # Outputs of a tile along an axis.
 TILE = 4
-# Bytes of transformed tiles that one go may have; where all of them are no more than ``WHOLE``
-# there is a single one, whose sums need no memory.
-CHUNK, WHOLE = 3 << 20, 24 << 20
+# Bytes of transformed tiles in one go. All of them are one go, whose sums need no memory, where they
+# are no more than ``WHOLE`` bytes or than ``SUMS`` times the sums, which every go loads and stores.
+CHUNK, WHOLE, SUMS = 2 << 20, 4 << 20, 2
 # Tiles of one go at the least: sums are loaded and stored once in each.
 FEWEST = 32
 # Bytes of sums on the stack of a thread.
 STACK = 56 << 10
-# Cycles for each vector that a transform reads or writes; of a tile of sums beside its products.
-LINE, START = 1.0, 30.0
+# Cycles for each vector that a transform reads or writes, and more for one that waits in a cache for
+# the products; of a tile of sums beside its products.
+LINE, WAIT, START = 1.0, 1.5, 30.0
 # Products go so much slower than registers and FMA would let them.
 SLOWER = 1.15
 
@@ -83,10 +84,10 @@ def cost(c: Correlation, machine: Machine) -> float:
     goes = len(_goes(c, shape, points, tiles))
     step = max(shape.rows * shape.grad_blocks / 2, blocks * (shape.rows + shape.columns) / 2)
     products = row_blocks * points * (tiles * step * SLOWER + goes * blocks * START)
-    made = shape.x_blocks * _lines([t.bt for t in found])
-    made += shape.grad_blocks * _lines([t.g for t in found])
-    back = c.channels_in * shape.grad_blocks * _lines([t.at for t in found])
-    return c.groups * (products + LINE * (tiles * made + back))
+    made = shape.x_blocks * (LINE * _lines([t.bt for t in found]) + WAIT * points)
+    made += shape.grad_blocks * (LINE * _lines([t.g for t in found]) + WAIT * points)
+    back = c.channels_in * shape.grad_blocks * LINE * _lines([t.at for t in found])
+    return c.groups * (products + tiles * made + back)
 
 
 def _lines(matrices: Sequence[Matrix]) -> float:
@@ -148,8 +149,11 @@ def _shape(c: Correlation, machine: Machine) -> _Shape:
 def _goes(c: Correlation, shape: _Shape, points: int, tiles: int) -> list[tuple[int, int]]:
     """Tiles first to stop of each go: by spec and machine, not by threads."""
     blocks = c.groups * (shape.x_blocks + shape.grad_blocks)
-    each = points * blocks * shape.lanes * ELEMENTS[c.dtype][1]
-    most = tiles if each * tiles <= WHOLE else max(FEWEST, CHUNK // each)
+    size = ELEMENTS[c.dtype][1]
+    each = points * blocks * shape.lanes * size
+    sums = points * c.groups * c.channels_in * c.channels_out * size
+    whole = each * tiles <= max(WHOLE, SUMS * sums)
+    most = tiles if whole else max(FEWEST, CHUNK // each)
     goes = max(1, -(-tiles // max(1, most)))
     return [(tiles * i // goes, tiles * (i + 1) // goes) for i in range(goes)]
 
