@@ -2,8 +2,7 @@
 
 A complex product can be had by three real ones (C. F. Gauss; D. E. Knuth, *The Art of Computer
 Programming*, vol. 2, 4.6.4), and so a convolution by three real convolutions. Each of them reads
-an array of its own, a *plane*: a sum or difference of the real and the imaginary parts. The planes
-are further groups of channels of one real convolution.
+arrays of its own, *planes*: a sum or difference of the real and the imaginary parts.
 
 ``(a + ib)(c + id)``: k1 = (a + b) c, k2 = a (d - c), k3 = b (c + d); real k1 - k3, imaginary
 k1 + k2. Where only plain sums of products are wanted there are four: ac, bd, ad, bc.

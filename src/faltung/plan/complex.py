@@ -1,4 +1,4 @@
-"""Plans for complex arrays: one real convolution of three planes, or of four.
+"""Plans for complex arrays: three real convolutions, each of its own planes, or four.
 
 Both gradients are those of PyTorch and JAX up to a conjugate: for a real loss L of z = x + iy the
 gradient is dL/dx + i dL/dy. So that for the input is taken with the conjugate weight, and that for
@@ -11,8 +11,8 @@ from math import prod
 
 from faltung.geometry.conv import ConvSpec
 from faltung.methods.correlation import Strides
-from faltung.methods.parts import FOUR, THREE, Parts, Planes, conjugate, parts
-from faltung.methods.step import Operand, Step, relocated
+from faltung.methods.parts import FOUR, THREE, Parts, conjugate, parts
+from faltung.methods.step import Operand, Step, Work, relocated
 from faltung.plan.plan import Plan, contiguous
 
 Layouts = Mapping[str, Strides]
@@ -34,69 +34,65 @@ def complex_plan(
 
     ``make``: the plan of a real spec over arrays with such strides. ``strict``: four products.
     """
-    scheme = FOUR if strict else THREE
-    count, dtype = len(scheme.real), REAL[spec.dtype]
-    inner = replace(
-        spec,
-        channels_in=count * spec.channels_in,
-        channels_out=count * spec.channels_out,
-        groups=count * spec.groups,
-        dtype=dtype,
-    )
-    shapes, wide = _shapes(spec, direction), _shapes(inner, direction)
+    scheme, dtype = FOUR if strict else THREE, REAL[spec.dtype]
+    inner, shapes = replace(spec, dtype=dtype), _shapes(spec, direction)
+    shapes["bias"] = (1, spec.channels_in if direction == "input_grad" else spec.channels_out)
     strides = {
-        name: contiguous(wide[name], name != "w" and layouts[name][1] == 1) for name in layouts
+        name: contiguous(shapes[name], name != "w" and layouts[name][1] == 1) for name in layouts
     }
     plan = make(inner, strides)
-    result = "w" if direction == "weight_grad" else "out"
-    others = {"x": scheme.first, "out" if result == "w" else "w": scheme.second}
+    # The array that is written, and the one that a layer keeps.
+    result, kept = ("w", "") if direction == "weight_grad" else ("out", "w")
+    planes = {"x": scheme.first, "out" if result == "w" else "w": scheme.second}
     if direction != "forward":
         changed = "x" if result == "w" else "w"
-        others[changed] = conjugate(others[changed])
-    work = plan.work
-    kept = "w" if result != "w" else None
-    places = {}
-    for name in layouts:
-        own = work.keep if name == kept else work.borrow
-        places[name] = Operand(own(f"planes {name}", prod(wide[name]) * inner.itemsize))
-    places["bias"] = Operand(work.keep("planes bias", count * _channels(spec, direction) * 8))
-    names = {name: Operand(name) for name in (*work.kept, *work.scratch)} | places
-    for some in (work.prepare, work.steps):
-        some[:] = [relocated(step, names) for step in some]
+        planes[changed] = conjugate(planes[changed])
+    places = _repeated(plan.work, {name: prod(shapes[name]) for name in (*layouts, "bias")},
+                       len(scheme.real), inner.itemsize, kept)  # fmt: skip
+    layouts, strides = {**layouts, "bias": (0, 1)}, {**strides, "bias": (0, 1)}
 
     def step(name: str, recipe: Parts, title: str, *, after: bool = False) -> Step:
-        """Between an array and its planes, which follow each other along the channels."""
-        along = 0 if name == "w" else 1
-        plane = strides[name][along] * shapes[name][along]
+        """Between an array and its planes."""
         ends = (Operand(name), layouts[name]), (places[name], strides[name])
-        return parts(recipe, shapes[name], *ends, plane, title, after=after)
+        return parts(recipe, shapes[name], *ends, prod(shapes[name]), title, after=after)
 
-    first: dict[bool, list[Step]] = {True: [], False: []}
-    for name, planes in others.items():
-        if prod(shapes[name]):
-            first[name == kept].append(step(name, Parts(dtype, planes), f"take {name} apart"))
     if bias:
-        first[True].append(_bias(spec, direction, dtype, scheme.bias, places["bias"]))
-    for steps, before in ((work.prepare, first[True]), (work.steps, first[False])):
-        if before and steps:
-            steps[0] = replace(steps[0], after=True)
-        steps[:0] = before
+        planes["bias"] = scheme.bias
+    for name, taken in planes.items():
+        steps = plan.work.prepare if name in (kept, "bias") else plan.work.steps
+        if prod(shapes[name]) and steps:
+            steps.insert(0, step(name, Parts(dtype, taken), f"take {name} apart"))
     if prod(shapes[result]):
         join = Parts(dtype, (), (scheme.real, scheme.imaginary))
-        work.steps.append(step(result, join, "put result together", after=True))
-    plan.cycles += PART * count * sum(map(prod, shapes.values()))
+        plan.work.steps.append(step(result, join, "put result together", after=True))
+    plan.cycles = len(scheme.real) * (plan.cycles + PART * sum(map(prod, shapes.values())))
     plan.spec = spec
     return plan
 
 
-def _bias(spec: ConvSpec, direction: str, dtype: str, planes: Planes, place: Operand) -> Step:
-    channels = _channels(spec, direction)
-    shape, ends = (1, channels), ((Operand("bias"), (0, 1)), (place, (0, 1)))
-    return parts(Parts(dtype, planes), shape, *ends, channels, "take bias apart")
-
-
-def _channels(spec: ConvSpec, direction: str) -> int:
-    return spec.channels_in if direction == "input_grad" else spec.channels_out
+def _repeated(
+    work: Work, numbers: Mapping[str, int], count: int, itemsize: int, kept: str
+) -> dict[str, Operand]:
+    """The work ``count`` times, each on planes of its own, after one another: memory that is
+    borrowed they share. Where the planes of the arrays lie, of which a plane has ``numbers``.
+    """
+    once, holds = (work.prepare[:], work.steps[:]), dict(work.kept)
+    work.prepare.clear()
+    work.steps.clear()
+    work.kept.clear()
+    places = {}
+    for name, size in numbers.items():
+        own = work.keep if name in (kept, "bias") else work.borrow
+        places[name] = Operand(own(f"planes {name}", count * size * itemsize))
+    for i in range(count):
+        names = {name: Operand(name) for name in work.scratch}
+        names |= {name: Operand(work.keep(name, size)) for name, size in holds.items()}
+        for name, size in numbers.items():
+            names[name] = Operand(places[name].name, i * size * itemsize)
+        for steps, again in zip((work.prepare, work.steps), once, strict=True):
+            moved = [relocated(step, names) for step in again]
+            steps += [replace(step, after=True) for step in moved[:1]] + moved[1:]
+    return places
 
 
 def _shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
