@@ -27,6 +27,8 @@ from faltung.methods.walk import driver, tile
 WIDEST = 8
 # Cycles that a tile loses at the ends of the loop over input channels.
 TAP_OVERHEAD = 6
+# Cycles to store one result alone, in the second-level cache and beyond it.
+SCATTER = 2, 4
 # Bytes of a copy that stay in a cache of any level, and cycles to read a byte of a longer one.
 CACHES = 4 << 20
 FAR = 0.5
@@ -199,7 +201,16 @@ def cost(c: Correlation, machine: Machine) -> float:
             if blocks and channels and count and vectors:
                 step = max(channels * vectors / 2, (channels + load * vectors) / 2, 4)
                 cycles += count * blocks * (sums * (step + overhead) + rows * TILE_OVERHEAD)
-    return cycles + _far(c)
+    return cycles + _far(c) + _scattering(c, machine)
+
+
+def _scattering(c: Correlation, machine: Machine) -> float:
+    """Cycles for results whose neighbours are no neighbours in memory, stored one by one."""
+    if c.windows[-1].out == 1 or c.windows[-1].axis.output == 1:
+        return 0.0
+    results = c.batch * c.groups * c.channels_out * c.outputs
+    near = results * ELEMENTS[c.dtype][1] <= machine.l2
+    return results * SCATTER[0 if near else 1]
 
 
 def _far(c: Correlation) -> float:

@@ -18,7 +18,7 @@ from faltung.plan.method import Row
 # Cycles to copy one element into another order, padded.
 COPY = 0.75
 # Where the order of channels and positions changes: in the second-level cache and beyond it.
-TURN = 1.5, 4.0
+TURN = 1.0, 3.0
 # Cycles that a copy takes beside that: it is a step of its own, and the team meets after it.
 STEP = 1000
 
@@ -65,9 +65,8 @@ def _offer(name: str, row: Row[Any], c: Correlation, machine: Machine) -> Candid
         stage = "channels_first"
     elif method.needs_padded(c, machine):
         stage = row.copies or ("channels_last" if c.x[2] == 1 else "channels_first")
-    inputs = c.batch * c.groups * c.channels_in
-    for window in c.windows:
-        inputs *= window.axis.padded
+    *outer, along = (window.axis for window in c.windows)
+    inputs = c.batch * c.groups * c.channels_in * along.padded * prod(axis.size for axis in outer)
     copy = inputs * _copying(c, machine, stage) + STEP if stage else 0.0
     describe = getattr(method, "describe", None)
     detail = describe(c, machine) if describe is not None else ""
