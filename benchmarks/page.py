@@ -1,18 +1,24 @@
 """A run as a Markdown page: where, goals, means, losses, every row, what was not measured."""
 
-from benchmarks import limits, page_layers, page_networks
+from benchmarks import limits, page_layers, page_networks, page_windows
 from benchmarks.goals import Verdict, judge
 from benchmarks.peers import OURS, TABLES
-from benchmarks.protocol import LAYERS, NETWORKS, TRAINING
+from benchmarks.protocol import LAYERS, NETWORKS, TRAINING, WINDOWS
 from benchmarks.results import TIMED, Run
 from benchmarks.stats import losses, round_spread
 from benchmarks.words import TITLES, duration, number, table, unit
 
-SECTIONS = {LAYERS: page_layers, NETWORKS: page_networks, TRAINING: page_networks}
+SECTIONS = {
+    LAYERS: page_layers,
+    NETWORKS: page_networks,
+    TRAINING: page_networks,
+    WINDOWS: page_windows,
+}
 HEADINGS = {
     LAYERS: "Benchmark results",
     NETWORKS: "Benchmark results: networks",
     TRAINING: "Benchmark results: steps of training",
+    WINDOWS: "Benchmark results: poolings and local layers",
 }
 
 

@@ -27,12 +27,16 @@ WEIGHT_GRAD = "weight_grad"
 DIRECTIONS = (FORWARD, INPUT_GRAD, WEIGHT_GRAD)
 INFERENCE = "inference"
 STEP = "step"
+WINDOW = "window"
+WINDOW_GRAD = "window_grad"
+WINDOW_DIRECTIONS = (WINDOW, WINDOW_GRAD)
 
-LAYERS, NETWORKS, TRAINING = "layers", "networks", "training"
+LAYERS, NETWORKS, TRAINING, WINDOWS = "layers", "networks", "training", "windows"
 SUBJECTS: dict[str, tuple[str, ...]] = {
     LAYERS: DIRECTIONS,
     NETWORKS: (INFERENCE,),
     TRAINING: (STEP,),
+    WINDOWS: WINDOW_DIRECTIONS,
 }
 
 

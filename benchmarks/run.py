@@ -1,5 +1,5 @@
-"""``python -m benchmarks [layers|networks|training]``: measure a table against every peer, and
-write the page."""
+"""``python -m benchmarks [layers|networks|training|windows]``: measure a table against every peer,
+and write the page."""
 
 import argparse
 import time
@@ -24,10 +24,12 @@ from benchmarks.protocol import (
     SUBJECTS,
     TRAINING,
     WEIGHT_GRAD,
+    WINDOWS,
 )
 from benchmarks.subjects import SUBJECTS as ABOUT
 from benchmarks.subjects import select
 from benchmarks.turns import Entry, Settings, measure
+from benchmarks.window_problem import answer as window_answer
 from benchmarks.words import duration, unit
 
 FOLDER = Path(__file__).parent / "results"
@@ -182,6 +184,9 @@ def _rows(
     )
     if options.subject == LAYERS:
         return measure(rows, CHOICES[options.direction], workers, settings, _report)
+    if options.subject == WINDOWS:
+        directions = SUBJECTS[WINDOWS]
+        return measure(rows, directions, workers, settings, _report, window_answer)
     shared = (options.subject, options.threads, environment)
     answers, costs = Answers(*shared), Costs(*shared, ask=options.costs)
     try:

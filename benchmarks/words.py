@@ -2,7 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 
-from benchmarks.protocol import FORWARD, INFERENCE, INPUT_GRAD, STEP, WEIGHT_GRAD
+from benchmarks.protocol import (
+    FORWARD,
+    INFERENCE,
+    INPUT_GRAD,
+    STEP,
+    WEIGHT_GRAD,
+    WINDOW,
+    WINDOW_GRAD,
+)
 from benchmarks.results import TIMED, UNABLE, Outcome
 from benchmarks.stats import geometric_mean
 
@@ -12,6 +20,8 @@ TITLES = {
     WEIGHT_GRAD: "Gradient for the weight",
     INFERENCE: "Inference",
     STEP: "Step of training",
+    WINDOW: "Forward",
+    WINDOW_GRAD: "Gradient for the input",
 }
 NOTHING = "-"
 

@@ -17,8 +17,16 @@ import numpy as np
 from benchmarks import memory, network_problem
 from benchmarks.peers import TABLES, Missing, Task, Unable, faltung, implementation
 from benchmarks.problem import Problem
-from benchmarks.protocol import DIRECTIONS, SUBJECTS, Message, receive, send
+from benchmarks.protocol import (
+    DIRECTIONS,
+    SUBJECTS,
+    WINDOW_DIRECTIONS,
+    Message,
+    receive,
+    send,
+)
 from benchmarks.timing import samples
+from benchmarks.window_problem import WindowProblem
 
 
 class Worker:
@@ -85,10 +93,12 @@ class Worker:
         return {"ns": samples(self.task.call, float(request["seconds"]))}
 
 
-def made(request: Message) -> Problem | network_problem.NetworkProblem:
+def made(request: Message) -> Problem | WindowProblem | network_problem.NetworkProblem:
     """The problem that a request names."""
     if request["direction"] in DIRECTIONS:
         return Problem(request["text"], request["direction"])
+    if request["direction"] in WINDOW_DIRECTIONS:
+        return WindowProblem(request["text"], request["direction"])
     return network_problem.draw(request["text"], request["direction"])
 
 

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Protocol, cast
 
 from benchmarks.problem import Array
-from benchmarks.protocol import LAYERS, NETWORKS, TRAINING
+from benchmarks.protocol import LAYERS, NETWORKS, TRAINING, WINDOWS
 
 
 class Missing(Exception):
@@ -94,7 +94,22 @@ STEP_PEERS: dict[str, Peer] = {
     "torch-compile": Peer("networks.torch", "compile", "network and loss compiled", slow=True),
 }
 
-TABLES = {LAYERS: PEERS, NETWORKS: NETWORK_PEERS, TRAINING: STEP_PEERS}
+WINDOW_PEERS: dict[str, Peer] = {
+    "faltung": Peer("windows.faltung", "nhwc", "functions on channels-last arrays"),
+    "faltung-nchw": Peer("windows.faltung", "nchw", "functions on channels-first arrays"),
+    "torch": Peer("windows.torch", "nchw", "eager, `inference_mode`, channels-first"),
+    "torch-nhwc": Peer("windows.torch", "nhwc", "the same, `memory_format=channels_last`"),
+    "onnxruntime": Peer("windows.onnxruntime", "", "one node, outputs bound, spinning allowed"),
+    "openvino": Peer("windows.openvino", "", "latency hint, float32 asked for"),
+    "jax": Peer("windows.jax", "", "`jit` of `lax.conv_general_dilated_local`, channels-last"),
+}
+
+TABLES = {
+    LAYERS: PEERS,
+    NETWORKS: NETWORK_PEERS,
+    TRAINING: STEP_PEERS,
+    WINDOWS: WINDOW_PEERS,
+}
 
 OURS = ("faltung", "faltung-nchw", "faltung-bound")
 

@@ -27,7 +27,7 @@ def build(problem: Problem, variant: str) -> Task:
         raise Unable("no true convolution")
     if variant == "fft":
         return _by_fft(torch, problem)
-    put = _layout(torch, spec.rank, variant)
+    put = layout(torch, spec.rank, variant)
     if problem.direction == FORWARD:
         call = _forward(torch, problem, put)
     else:
@@ -70,7 +70,7 @@ def fast(length: int) -> int:
         length += 1
 
 
-def _layout(torch: Any, rank: int, variant: str) -> Callable[[Array], Any]:
+def layout(torch: Any, rank: int, variant: str) -> Callable[[Array], Any]:
     if variant == "nchw":
         return lambda array: torch.from_numpy(array)
     formats = {2: torch.channels_last, 3: torch.channels_last_3d}
