@@ -71,8 +71,8 @@ def gradient(
     scratch = new(-(-layout(plan.work.scratch)[1] // 64) * 64)
     addresses = [int(a.ctypes.data) for a in (x, out, g)]
     plan.region("all").run([*addresses, 0, 0, int(scratch.ctypes.data)], threads)
-    wide = (a.astype(np.float64) for a in (given_x, given_g))
-    return view, reference.conv_weight_grad(*wide, spec), plan
+    wide_x, wide_g = given_x.astype(np.float64), given_g.astype(np.float64)
+    return view, reference.conv_weight_grad(wide_x, wide_g, spec), plan
 
 
 def check(spec: ConvSpec, *how: object) -> Plan:
@@ -168,9 +168,9 @@ def test_what_does_not_apply() -> None:
 def test_chosen_where_channels_are_many() -> None:
     def best(text: str) -> str:
         spec = parse(text)
-        layouts = (contiguous(s, True) for s in (spec.input_shape, spec.output_shape))
+        x, g = (contiguous(shape, True) for shape in (spec.input_shape, spec.output_shape))
         w = contiguous(spec.weight_shape, False)
-        return build_weight_grad(spec, *layouts, w, machine=row("avx2")).reasons[0][1][0].name
+        return build_weight_grad(spec, x, g, w, machine=row("avx2")).reasons[0][1][0].name
 
     assert best("n1 c64>64 56x56 k3 p1") == "winograd"
     assert best("n32 c512>512 4x4 k3 p1") == "winograd"
@@ -180,9 +180,9 @@ def test_chosen_where_channels_are_many() -> None:
 @pytest.mark.parametrize("name", ["avx512", "neon"])
 def test_code_for_other_machines(name: str) -> None:
     machine, spec = row(name), parse("n2 c17>33 9x7 k3 p1")
-    layouts = (contiguous(s, True) for s in (spec.input_shape, spec.output_shape))
+    x, g = (contiguous(shape, True) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
-    plan = build_weight_grad(spec, *layouts, w, machine=machine, policy=WINOGRAD)
+    plan = build_weight_grad(spec, x, g, w, machine=machine, policy=WINOGRAD)
     for recipe in {repr(step.recipe): step.recipe for step in plan.work.steps}.values():
         assert object_code(recipe, machine)
 

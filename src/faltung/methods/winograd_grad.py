@@ -41,15 +41,16 @@ from faltung.methods.words import ordered
 
 # Outputs of a tile along an axis.
 TILE = 4
-# Bytes of transformed tiles in one go. All of them are one go, whose sums need no memory, where they
-# are no more than ``WHOLE`` bytes or than ``SUMS`` times the sums, which every go loads and stores.
+# Bytes of transformed tiles in one go. All of them are one go, whose sums need no memory, where
+# they are no more than ``WHOLE`` bytes or than ``SUMS`` times the sums, which every go loads and
+# stores.
 CHUNK, WHOLE, SUMS = 2 << 20, 4 << 20, 2
 # Tiles of one go at the least: sums are loaded and stored once in each.
 FEWEST = 32
 # Bytes of sums on the stack of a thread.
 STACK = 56 << 10
-# Cycles for each vector that a transform reads or writes, and more for one that waits in a cache for
-# the products; of a tile of sums beside its products.
+# Cycles for each vector that a transform reads or writes, and more for one that waits in a cache
+# for the products; of a tile of sums beside its products.
 LINE, WAIT, START = 1.0, 1.5, 30.0
 # Products go so much slower than registers and FMA would let them.
 SLOWER = 1.15
