@@ -100,16 +100,25 @@ def test_rounding(case: Case, last: bool, machine: object) -> None:
 
 
 @pytest.mark.parametrize("text", ["c64>64 20x20 k3 p1", "c1>1 50000 k31 psame", "c24>24 20x20 k3"])
-@pytest.mark.parametrize(("dtype", "bound"), [("f32", 5e-7), ("f64", 1e-15)])
+@pytest.mark.parametrize(
+    ("dtype", "precision", "bound"),
+    [
+        ("f32", "strict", 5e-7),
+        ("f64", "strict", 1e-15),
+        ("f32", "fast", 2e-6),
+        ("f64", "fast", 4e-15),
+    ],
+)
 def test_a_few_units_for_ordinary_layers(
-    text: str, dtype: str, bound: float, machine: object
+    text: str, dtype: str, precision: str, bound: float, machine: object
 ) -> None:
     spec = parse(f"{text} {dtype}")
     x, w, _, g = real(spec)
+    given = {**options(spec), "precision": precision}
     for got, want in (
-        (faltung.conv(x, w, **options(spec)), reference.conv(x, w, None, spec)),
+        (faltung.conv(x, w, **given), reference.conv(x, w, None, spec)),
         (
-            faltung.conv_input_grad(g, w, x.shape, **options(spec)),
+            faltung.conv_input_grad(g, w, x.shape, **given),
             reference.conv_input_grad(g, w, spec),
         ),
     ):
