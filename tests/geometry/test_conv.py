@@ -101,7 +101,8 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
      "dilation 1 it spans 10, the input 0 + 9 + 0 = 9 (spatial axis 0)"),
     ({"w": (6, 5, 3, 3)}, ValueError, "weight_shape=(6, 5, 3, 3): its second entry must be "
      "channels_in // groups = 4 // 1"),
-    ({"dtype": "int8"}, ValueError, "dtype='int8': must be one of float32, float64"),
+    ({"dtype": "int8"}, ValueError, "dtype='int8': must be one of float32, float64, float16, "
+     "bfloat16, int32, int64, complex64, complex128"),
     ({"flip": 1}, TypeError, "flip=1: must be True or False"),
 ]  # fmt: skip
 

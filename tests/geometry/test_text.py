@@ -72,7 +72,7 @@ def test_crops_print_but_may_not_be_asked_for() -> None:
         ("c1>1 9 k3 p-1", "'p-1' means nothing"),
         ("c1>1 9 k3 p(1,2,3)", "'p(1,2,3)' means nothing"),
         ("c1>1 9 k3 pfull", "'pfull' means nothing"),
-        ("c1>1 9 k3 f16", "'f16' means nothing"),
+        ("c1>1 9 k3 f8", "'f8' means nothing"),
         ("c1>1 9 k3 s1.5", "'s1.5' means nothing"),
         ("c1>1 ٩ k3", "'٩' means nothing"),
         ("c1>1 9x9 k3x3x3", "kernel=(3, 3, 3): must be one int, or 2, one for each axis"),

@@ -112,7 +112,8 @@ class Parts:
         parts = [_sum(v, read, factors) for factors in self.join]
         for i in range(2):
             half = range(i * v.lanes // 2, (i + 1) * v.lanes // 2)
-            pair = v.shuffle(*parts, [lane for k in half for lane in (k, k + v.lanes)])
+            order = [lane for k in half for lane in (k, k + v.lanes)]
+            pair = v.shuffle(parts[0], parts[1], order)
             v.store(pair, v.at(pairs, i * v.lanes), masks[i])
 
 
