@@ -157,6 +157,8 @@ _GROUPS = {
     "depthwise-33": "n2 c33>33 8x7 k3 p1 g33",
     "depthwise-5-strided": "n1 c20>20 11x10 k5 s2 p2 g20",
     "depthwise-dilated": "n1 c15>15 11x10 k3 d2 p2 g15",
+    "resnext-8": "n1 c32>32 9x8 k3 s2 p1 g4",
+    "few-to-more": "n2 c12>20 7x9 k3 p1 g4",
     "multiplier-2": "n1 c8>16 7x7 k3 p1 g8",
     "multiplier-3": "n2 c5>15 7x7 k3 s2 p1 g5",
     "multiplier-17": "n1 c2>34 7x7 k3 p1 g2",

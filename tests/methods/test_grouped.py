@@ -70,7 +70,8 @@ def spec_of(text: str) -> ConvSpec:
 def test_exact(text: str, machine: Machine) -> None:
     method = "grouped" if ">" in text else "depthwise"
     check(spec_of(text), method, machine, always=True)
-    check(spec_of(f"{text} f64"), method, machine, always=True)
+    if text in DEPTHWISE[::3] + GROUPED[::3]:
+        check(spec_of(f"{text} f64"), method, machine, always=True)
 
 
 def test_random_problems(machine: Machine) -> None:

@@ -34,6 +34,8 @@ from faltung.methods.tiled import Run, kinds_of, segments, taps_of, tiles_of
 WEIGHTS, BLOCKS = 12 << 10, 16
 # Cycles of a tile for each block beside its sums, of each of its outputs, and of a row of taps.
 TILE, OUTPUT, TAPS = 12, 1.5, 4
+# The least cycles between two products of one sum.
+WAIT = 2.5
 # Taps of a row from which on six columns are better than four, which need fewer lines of the cache.
 LONG = 7
 # Cycles to copy one element into blocks, padded, and of a copy beside that.
@@ -182,9 +184,8 @@ def _cycles(c: Correlation, machine: Machine, groups: int, tile: Tile) -> float:
         def step(rows: int, n: int = positions) -> float:
             products = rows * n / 2
             loads = (rows + n) / 2 + (n / 4 if shuffled else 0)
-            # Few sums wait for each other, unless the next tile is near.
-            waits = 4.0 if taps * c.channels_in > machine.lanes(c.dtype) else 2.5
-            return taps * c.channels_in * max(products, loads, waits) + TAPS
+            # Few sums would wait for each other, if the next tile did not begin meanwhile.
+            return taps * c.channels_in * max(products, loads, WAIT) + TAPS
 
         sums = both * step(2) + 2 * alone * step(1) if tile.rows == 2 else lines * step(1)
         made += count * (sums + TILE + OUTPUT * tile.rows * positions)
