@@ -17,8 +17,8 @@ from faltung.methods.step import Operand, Work
 from faltung.plan.maps import map_pitch, read_map, target_map, written_map
 from faltung.plan.plan import Plan
 
-# Lanes of a vector are done in about this many cycles a tap.
-CYCLES = 1.5
+# A tap of a vector takes about this many cycles: what is below `ALONE` is not worth a hand-over.
+CYCLES = 0.5
 
 # The input stands in the place of "x", the result in that of "out", the indices in that of "w".
 
