@@ -60,7 +60,8 @@ def complex_plan(
         planes["bias"] = scheme.bias
     for name, taken in planes.items():
         steps = plan.work.prepare if name in (kept, "bias") else plan.work.steps
-        if prod(shapes[name]) and steps:
+        # There may be no other step that prepares: a method may read weights as they are.
+        if prod(shapes[name]) and plan.work.steps:
             steps.insert(0, step(name, Parts(dtype, taken), f"take {name} apart"))
     if prod(shapes[result]):
         join = Parts(dtype, (), (scheme.real, scheme.imaginary))
