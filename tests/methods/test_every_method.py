@@ -32,13 +32,13 @@ def strides(array: np.ndarray) -> tuple[int, ...]:
 
 
 def only(method: str) -> Callable[..., Decision]:
-    """In the place of `choose`: `method` wherever it applies at all, at any price."""
+    """In the place of `choose`: `method` wherever it applies at all, at any price; else a sum."""
 
     def chosen(c: Correlation, machine: Machine, policy: Policy, *, bias: bool) -> Decision:
         try:
             return choose(c, machine, replace(policy, method=method), bias=bias)
         except ValueError:
-            return choose(c, machine, policy, bias=bias)
+            return choose(c, machine, replace(policy, precision="strict"), bias=bias)
 
     return chosen
 

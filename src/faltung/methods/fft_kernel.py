@@ -6,6 +6,7 @@ kernel the two go through one complex transform and do not mix.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from faltung.codegen.ir import Function, Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
@@ -30,6 +31,23 @@ SUMS_NUMBERS = (
 AUX = ("", "_batch", "_group", "_channel", "_position")
 KERNEL_POINTERS = ("w", "spectra", "taps", "scale")
 KERNEL_NUMBERS = ("channels_in", "channels_out", "w_group", "w_out", "w_in", "runs")
+
+
+class Stored(Protocol):
+    """What ``write_put`` asks of a recipe."""
+
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def pitch(self) -> int: ...
+    @property
+    def beside(self) -> bool: ...
+    @property
+    def bias(self) -> bool: ...
+    @property
+    def epilogue(self) -> Epilogue | None: ...
+    @property
+    def loads(self) -> tuple[bool, ...]: ...
 
 
 class Code:
@@ -203,7 +221,7 @@ class FftSums:
         write_passes(module, machine, self.dtype, inverse=True)
         write_lanes(module, machine, self.dtype)
         _product(module, machine, self.dtype, self.single)
-        _put(module, machine, self)
+        write_put(module, machine, self)
         arguments = [("ptr", "words"), ("i64", "begin"), ("i64", "end")]
         f = module.function(self.symbol, arguments, public=True)
         self._slots(Code(f, self.pointers, self.numbers))
@@ -273,21 +291,21 @@ class FftSums:
                 given[name] = f.at(base, f.word(row, 2 + i), element)
                 given[f"{name}_position"] = word[f"{name}_position"]
                 given[f"{name}_channel"] = word[f"{name}_channel"]
-            f.call("put", [(kind, given[name]) for kind, name in _put_arguments(self)])
+            f.call("put", [(kind, given[name]) for kind, name in put_arguments(len(self.loads))])
 
         columns = OUT + len(self.loads)
         runs(f, word["outs"], columns, f.word(block, 3), f.word(block, 4), each)
 
 
-def _put_arguments(recipe: FftSums) -> list[tuple[str, str]]:
+def put_arguments(aux: int) -> list[tuple[str, str]]:
     arrays = [("ptr", name) for name in ("from", "bias", "out")]
     numbers = [("i64", name) for name in ("count", "out_position")]
-    return [*arrays, *numbers, *tile_arguments(len(recipe.loads))]
+    return [*arrays, *numbers, *tile_arguments(aux)]
 
 
-def _put(module: Module, machine: Machine, recipe: FftSums) -> None:
+def write_put(module: Module, machine: Machine, recipe: Stored) -> None:
     """``put``: a run of outputs, with bias and epilogue."""
-    f = module.function("put", _put_arguments(recipe))
+    f = module.function("put", put_arguments(len(recipe.loads)))
     v = Vectors(f, machine, recipe.dtype)
     bias = v.broadcast("%bias") if recipe.bias else ""
     whole, rest = f.divmod("%count", v.lanes)

@@ -29,6 +29,7 @@ from faltung.methods import (
     fft_grad,
     grouped,
     grouped_grad,
+    signal,
     spatial,
     weight_grad,
     winograd,
@@ -56,6 +57,7 @@ PRECISIONS = ("fast", "strict")
 FORWARD: dict[str, Row[ForwardMethod]] = {
     "direct": Row(direct),
     "spatial": Row(spatial, copies="channels_first"),
+    "signal": Row(signal, copies="channels_first"),
     "depthwise": Row(depthwise),
     "grouped": Row(grouped),
     "winograd": Row(winograd, transform=True),
