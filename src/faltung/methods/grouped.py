@@ -241,6 +241,7 @@ def add(
     most = max(1, min(BLOCKS, WEIGHTS // (c.taps * c.channels_in * lanes * _item(c))))
     chunks = -(-c.groups // most)
     uniform = [(a[1] if c.channels_out == 1 else a[2]) for a in (c.out, *c.aux)]
+    tap = c.channels_in * lanes
     recipe = Grouped(
         dtype=c.dtype,
         rows=tile.rows,
@@ -249,11 +250,11 @@ def add(
         taps=last.axis.kernel if tile.unrolled else 1,
         kinds=kinds_of(runs),
         beside=uniform[0] == 1 or width == 1,
-        chunks_first=blocked or most < BLOCKS,
+        # What is used again soonest stays in the second-level cache: rows of the input, or weights.
+        chunks_first=c.groups * c.taps * tap * _item(c) > machine.l2 // 4,
         epilogue=c.epilogue,
         loads=tuple(stride == 1 or width == 1 for stride in uniform[1:]),
     )
-    tap = c.channels_in * lanes
     inner = (0,) if tile.unrolled else taps_of(last)
     tables = tables_of(c.windows[:-1], tile.rows, inner, tap * recipe.taps, len(c.aux))
     cut = segments(runs, recipe.kinds, last)
