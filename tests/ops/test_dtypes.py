@@ -20,6 +20,7 @@ PROBLEMS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
     "grouped": ((2, 8, 9, 9), (12, 4, 3, 2), {"groups": 2, "stride": 2}),
     "depthwise": ((2, 16, 8, 9), (16, 1, 3, 3), {"groups": 16, "padding": 1}),
     "signal": ((3, 1, 70), (1, 1, 5), {"dilation": 2}),
+    "long": ((1, 1, 600), (1, 1, 51), {"padding": 25}),
     "pointwise": ((2, 9, 5, 7), (10, 9, 1, 1), {"stride": 2}),
     "volume": ((1, 2, 4, 5, 6), (3, 2, 3, 3, 3), {"padding": 1}),
 }
