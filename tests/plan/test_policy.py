@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import faltung
+from cases import CASES, Case
 from faltung import nn
 from faltung.geometry import parse
 from faltung.jit.target import current
@@ -70,6 +71,22 @@ def test_a_transform_is_taken_for_every_batch_and_layout_or_for_none(cheap: str,
     batch = replace(parse(text), batch=4)
     found = {cheap in names(plan_weight_grad(batch, channels_last=last)) for last in (False, True)}
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("case", CASES[::4], ids=str)
+def test_real_transforms_look_at_a_sample_alone(case: Case) -> None:
+    for planner in (plan_forward, plan_input_grad):
+        found = {
+            tuple(
+                best.name if FORWARD[best.name].transform else "sum"
+                for _, (best, *_) in planner(
+                    replace(case.spec, batch=batch), channels_last=last
+                ).reasons
+            )
+            for batch in (1, 3, 16)
+            for last in (False, True)
+        }
+        assert len(found) == 1, found
 
 
 def test_a_transform_has_to_win(monkeypatch: pytest.MonkeyPatch, cheap: str) -> None:
