@@ -14,8 +14,9 @@ When it applies.  Axes of 3 or 5 taps and stride 1, any dilation and borders (ti
 What it costs.  ``(r + m - 1) / (r m)`` of the multiply-adds for each axis, a quarter for 3x3 with
   tiles of 4x4. Transforms cost as much as about a dozen channels, and turning sums into taps as
   much as five tiles: few channels, or few tiles, gain nothing.
-Accuracy.  About 1.5 times the error of a plain sum with 3 taps, whose long sums are cut here as
-  well. What is not finite spreads over the taps of its channels.
+Accuracy.  Four to six times the error of a plain sum: 1e-6 to 2e-6 of the whole gradient with 3
+  taps, up to 4e-6 with 5. Sums are cut into goes, so that long ones get no worse. What is not
+  finite spreads over all taps of its pairs of channels.
 """
 
 import itertools
