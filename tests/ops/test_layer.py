@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import faltung
+from faltung.jit.target import use
 from faltung.ops.layer import KEPT
 from faltung.ops.run import Recent
 
@@ -100,3 +101,35 @@ def test_bad_input() -> None:
         layer(numbers(4, 9))
     with pytest.raises(ValueError, match=r"bias\.shape"):
         faltung.Conv(numbers(8, 4, 3, 3), numbers(4))
+
+
+def test_second_calls_check_as_much_as_first_ones() -> None:
+    """What a layout was found to be is remembered, not that an array has it."""
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((3, 2, 3, 3)).astype(np.float32)
+    layer = faltung.Conv(w, padding=1, precision="strict")
+    x = rng.standard_normal((2, 2, 6, 6)).astype(np.float32)
+    want, out = layer(x), np.empty((2, 3, 6, 6), np.float32)
+    for _ in range(3):
+        assert layer(x, out=out) is out
+        assert np.array_equal(out, want)
+        assert np.array_equal(layer(x), want)
+        with pytest.raises(TypeError, match="must be that of the other arrays"):
+            layer(x.astype(np.float64))
+        with pytest.raises(ValueError, match=r"out\.shape"):
+            layer(x, out=out[:1])
+        frozen = out.view()
+        frozen.flags.writeable = False
+        with pytest.raises(ValueError, match="must be writable"):
+            layer(x, out=frozen)
+        room = np.zeros(2 * 3 * 36, np.float32)
+        inside = room[: x.size].reshape(x.shape)
+        inside[...] = x
+        with pytest.raises(ValueError, match="must not overlap x"):
+            layer(inside, out=room.reshape(out.shape))
+        crooked = np.frombuffer(b"?" + x.tobytes(), np.float32, offset=1).reshape(x.shape)
+        assert np.array_equal(layer(crooked), want)
+        with use("sse"):
+            assert np.allclose(layer(x), want, atol=1e-5)
+    turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    assert np.array_equal(layer(turned), want)

@@ -6,6 +6,7 @@ tiles; the lot's tiles of sums go by one after the other while the gradient's ve
 first cache. When the last tile is in, the sums of all points become taps.
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from math import prod
@@ -138,9 +139,9 @@ def _item(
         line = v.at(sums, f.mul(point.index, each))
         with f.loop(0, "%count") as turn:
             block, row = f.divmod(f.mul(f.add("%start", turn.index), recipe.rows), v.lanes)
-            channels = v.at(x, f.add(f.mul(block, x_block), row))
+            start = v.at(x, f.add(f.mul(block, x_block), row))
             target = v.at(line, f.mul(turn.index, recipe.points * each))
-            for i, value in enumerate(_products(v, recipe.rows, channels, vectors, end)):
+            for i, value in enumerate(_products(v, recipe.rows, start, vectors, end)):
                 at = v.at(target, i * v.lanes)
                 if added:
                     total = v.add(v.load(at), value)
@@ -180,7 +181,7 @@ def _back(module: Module, machine: Machine, recipe: GradSums) -> None:
     def load(point: Index) -> str:
         return v.load(v.at("%sums", f.mul(point, "%point")))
 
-    def store(results: list[tuple[Index, str]]) -> None:
+    def store(results: Sequence[tuple[Index, str]]) -> None:
         for tap, value in results:
             where = f.word("%places", tap) if recipe.turned else tap
             v.store(value, v.at("%taps", f.mul(where, "%width")))

@@ -1,6 +1,7 @@
 """``Conv``: a convolution whose weights are packed once and used many times."""
 
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from faltung.geometry.check import per_axis, whole
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
+from faltung.machine.table import Machine
 from faltung.methods.step import Step
 from faltung.ops.arguments import (
     OTHERS,
@@ -22,15 +24,44 @@ from faltung.ops.arguments import (
     result,
 )
 from faltung.ops.options import Options, Whole, bias_fits, parameters, spec_of
-from faltung.ops.run import built, policy_of, run
-from faltung.plan.binding import layout
+from faltung.ops.run import built, policy_of, run, scratch_bytes
+from faltung.plan.binding import Region, layout
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan, build_forward
-from faltung.runtime.buffers import Bytes, aligned
+from faltung.runtime.buffers import Bytes, aligned, workspace
 from faltung.runtime.threads import get_threads
 
 # Layouts of the input for which one layer keeps a plan.
 KEPT = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """All that a call does with arrays of one layout but for where they lie: checked, planned and
+    looked up once, because that takes longer than a small convolution.
+
+    ``shape``: of the result; ``w``, ``bias``, ``kept``: addresses of what the layer holds, and
+    ``machine`` and ``packed``, which must live as long.
+    """
+
+    shape: tuple[int, ...]
+    plan: Plan
+    region: Region
+    scratch: int
+    w: int
+    bias: int
+    kept: int
+    packed: Bytes
+    machine: Machine
+
+    def run(self, x: Array, out: Array) -> None:
+        operands = address(x), self.w, address(out), self.bias, self.kept
+        threads = self.plan.threads(get_threads())
+        if not self.scratch:
+            self.region.run((*operands, 0), threads)
+            return
+        with workspace.borrow(self.scratch) as block:
+            self.region.run((*operands, block.address), threads)
 
 
 class Conv:
@@ -69,6 +100,7 @@ class Conv:
         self._channels_last = channels_last
         self._plans: dict[Hashable, tuple[Plan, Bytes]] = {}
         self._packed: dict[Hashable, Bytes] = {}
+        self._calls: dict[Hashable, _Call] = {}
 
     @property
     def weight(self) -> Array:
@@ -88,6 +120,12 @@ class Conv:
 
     def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
         """The convolution of ``x``; shapes, ``out`` and errors as ``conv``."""
+        key = _layout(x, out)
+        call = self._calls.get(key) if key is not None else None
+        if call is not None and call.machine is current():
+            made = np.empty(call.shape, self._weight.dtype) if out is None else out
+            call.run(x, made)  # type: ignore[arg-type]
+            return made
         x = array("x", x, self._weight.dtype, OTHERS)
         rank = self._weight.ndim - 2
         dimensions("x", x, rank)
@@ -99,7 +137,25 @@ class Conv:
         )
         plan, packed = self._prepared(spec, view, target)
         run(plan, view, self._weight, target, self._bias, address(packed))
+        if key is not None:
+            self._remember(key, made, plan, packed)
         return made
+
+    def _remember(self, key: Hashable, made: Array, plan: Plan, packed: Bytes) -> None:
+        """What the next call with arrays like these need not find out again."""
+        for old in list(self._calls)[: max(0, len(self._calls) + 1 - KEPT)]:
+            self._calls.pop(old, None)
+        self._calls[key] = _Call(
+            made.shape,
+            plan,
+            plan.region("run"),
+            scratch_bytes(plan.work, kept=True)[1],
+            address(self._weight),
+            address(self._bias),
+            address(packed),
+            packed,
+            current(),
+        )
 
     def plan(self, x: npt.ArrayLike) -> Plan:
         """How an input like ``x`` is computed; print it."""
@@ -157,6 +213,19 @@ class Conv:
         bias = "without bias" if self._bias is None else "with bias"
         kind = f"{self._weight.shape} {self._weight.dtype} {bias}"
         return f"<Conv {kind}, {given}, channels_last={self._channels_last}>"
+
+
+def _layout(x: npt.ArrayLike, out: Array | None) -> Hashable | None:
+    """All of the arrays that checks and plans look at but where they lie; None where that is not
+    all there is to say: something else than plain arrays, unaligned, or perhaps overlapping.
+    """
+    if type(x) is not np.ndarray or not x.flags.aligned:
+        return None
+    if out is None:
+        return x.shape, x.strides, x.dtype
+    if type(out) is not np.ndarray or not out.flags.behaved or np.may_share_memory(x, out):
+        return None
+    return x.shape, x.strides, x.dtype, out.shape, out.strides, out.dtype
 
 
 def _check(
