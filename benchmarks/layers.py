@@ -89,7 +89,7 @@ LAYERS: tuple[Layer, ...] = (
     Layer("signals k101, 4 channels, batch 8", "n8 c4>4 50000 k101 p50"),
     Layer("signal k127 stride 4", "n1 c1>1 1000000 k127 s4 p63"),
     Layer("image 3x3", "n1 c1>1 2048x2048 k3 p1"),
-    Layer("image 15x15", "n1 c1>1 1024x1024 k15 p7"),
+    Layer("image 15x15", "n1 c1>1 1500x1500 k15 p7"),
     # Double precision
     Layer("float64 3x3 64", "n1 c64>64 56x56 k3 p1 f64"),
     Layer("float64 1x1 256>64", "n1 c256>64 56x56 k1 f64"),

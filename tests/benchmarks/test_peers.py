@@ -42,7 +42,7 @@ def test_a_library_that_is_not_there_is_missing() -> None:
 
 def test_chosen_peers() -> None:
     assert chosen_peers("all") == list(PEERS)
-    assert chosen_peers("torch*,numpy,torch") == ["torch", "torch-nhwc", "numpy"]
+    assert chosen_peers("torch*,numpy,torch") == ["torch", "torch-nhwc", "torch-fft", "numpy"]
     with pytest.raises(ValueError, match="peers='tensorflow'"):
         chosen_peers("tensorflow")
 
