@@ -63,7 +63,7 @@ def check(spec: ConvSpec, last: bool) -> None:
 # A row is tried where it applies: the others are refused, and say why.
 ROWS = [case for case in CASES if applies(case.spec)]
 OTHERS = [
-    "n1 c4>4 9x9 k3 p1 g2",
+    "n1 c16>16 9x9 k3 p1 g16",
     "n1 c4>4 9x9 k4",
     "n1 c4>4 9x9 k1",
     "n1 c4>4 9x9 k3 s2 p1",
@@ -86,6 +86,8 @@ MORE = [
     "n1 c8>24 6x7x9 k3 p1",
     "n1 c5>6 9x7x5 k3x1x5 p1x0x2 s1x2x1",
     "n2 c6>9 13x11 k3 p3 d2x3",
+    "n2 c12>21 9x8 k3 p1 g3",
+    "n2 c16>32 40 k5 p2 g2",
     "n2 c6>9 13x11 k3 p2 d2 m:reflect",
     "n1 c6>9 9x8 k3 p1 m:circular flip",
     "n2 c33>40 13x14 k3x5 p1x2 f64",
@@ -140,7 +142,9 @@ def test_portions_and_their_size_do_not_matter() -> None:
         assert np.array_equal(got, want)
 
 
-@pytest.mark.parametrize("text", ["n2 c12>21 9x10 k3 p1", "n2 c12>16 30 k5 p2 f64"])
+@pytest.mark.parametrize(
+    "text", ["n2 c12>21 9x10 k3 p1", "n2 c12>18 9x10 k3 p1 g2", "n2 c12>16 30 k5 p2 f64"]
+)
 @pytest.mark.parametrize("last", [False, True])
 def test_epilogue(text: str, last: bool, machine: Machine) -> None:
     """A residual sum with the output itself as one of the arrays."""

@@ -7,9 +7,9 @@ What it is.  A tile of m outputs of r taps along an axis costs m + r - 1 product
   out is transformed back and stored (``winograd_products``). It is done in portions of tiles whose
   lines stay in the second-level caches; two portions take turns, so that the threads meet once a
   portion. (A. Lavin and S. Gray, *Fast Algorithms for Convolutional Neural Networks*, 2016.)
-When it applies.  Axes of 3 or 5 taps with stride 1 and any dilation, beside axes of one tap; one
-  group. It is a transform: it rounds more than the sum (about five times for F(4x4, 3x3)), and what
-  is not finite spreads over its tile.
+When it applies.  Axes of 3 or 5 taps with stride 1 and any dilation, beside axes of one tap; a few
+  groups, one after the other. It is a transform: it rounds more than the sum (about five times for
+  F(4x4, 3x3)), and what is not finite spreads over its tile.
 What it costs.  ``macs * points / (outputs * taps)`` multiply-adds, the transforms, and the way of
   the transformed weights, which are larger, through the caches.
 """
@@ -47,7 +47,7 @@ def cost(c: Correlation, machine: Machine) -> float:
         return inf
     sizes = zip(c.windows, chosen.sizes, strict=True)
     tiles = c.batch * prod(tiles_along(window, transform(*size)) for window, size in sizes)
-    return price(c.dtype, c.channels_in, c.channels_out, tiles, chosen, machine)
+    return c.groups * price(c.dtype, c.channels_in, c.channels_out, tiles, chosen, machine)
 
 
 def describe(c: Correlation, machine: Machine) -> str:
@@ -63,25 +63,40 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
     chosen = choose(c, machine)
     if chosen is None:
         raise ValueError(f"c={c}: must be a problem that applies ({why_not(c, machine)})")
-    if c.out[2] == 1 or c.channels_out == 1:
-        steps(c, machine, work, arrays, after, chosen)
-        return
-    # Outputs go along channels: into memory where these are neighbours, and from there in one copy.
-    shape = (c.batch, c.channels_out, *(w.axis.output for w in c.windows))
-    strides = _channels_last(shape)
-    made = Operand(work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1]))
-    beside = replace(
-        c,
-        windows=tuple(replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True)),
-        out=(strides[0], 0, 1),
-        out_base=0,
-    )
-    steps(beside, machine, work, replace(arrays, out=made), after, chosen)
+    # Outputs go along channels: where these are no neighbours, into memory where they are, and from
+    # there in one copy.
+    shape = (c.batch, c.groups * c.channels_out, *(w.axis.output for w in c.windows))
     target = (c.out[0], c.out[2], *(w.out for w in c.windows))
-    out = shifted(arrays.out, c.out_base, c.dtype)
-    work.steps.append(
-        rearrange(c.dtype, shape, made, strides, out, target, "channels first", after=True)
+    there, staged = arrays, c.out[2] != 1 and c.channels_out > 1
+    if staged:
+        strides = _channels_last(shape)
+        made = Operand(work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1]))
+        there = replace(arrays, out=made)
+        windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
+        out = (strides[0], c.channels_out, 1)
+        c, base = replace(c, windows=tuple(windows), out=out, out_base=0), c.out_base
+    for group in range(c.groups):
+        one, given = _group(c, there, group)
+        steps(one, machine, work, given, after, chosen)
+    if staged:
+        last = shifted(arrays.out, base, c.dtype)
+        title = "channels first"
+        work.steps.append(rearrange(c.dtype, shape, made, strides, last, target, title, after=True))
+
+
+def _group(c: Correlation, arrays: Arrays, group: int) -> tuple[Correlation, Arrays]:
+    """One group as a problem of its own."""
+    bases = zip(c.aux_base, c.aux, strict=True)
+    one = replace(
+        c,
+        groups=1,
+        x_base=c.x_base + group * c.x[1],
+        out_base=c.out_base + group * c.out[1],
+        aux_base=tuple(base + group * strides[1] for base, strides in bases),
     )
+    weight = shifted(arrays.w, group * c.w[0], c.dtype)
+    bias = arrays.bias and shifted(arrays.bias, group * c.channels_out, c.dtype)
+    return one, replace(arrays, w=weight, bias=bias)
 
 
 def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -15,10 +15,16 @@ from faltung.methods.winograd_tiles import count as tiles_along
 
 # Outputs of a tile along an axis, by its taps.
 OUTPUTS = {1: (1,), 3: (2, 4), 5: (2, 4)}
+# Groups that are done one after the other.
+GROUPS = 8
 # Bytes on the stack for the sums of a run of tiles.
 STACK = 96 * 1024
 # The part of the second-level cache that the lines of a portion take: there are two portions.
 PORTION = 4
+# Where weights are larger than this many second-level caches, threads share the channels.
+WIDE = 2
+# Bytes of the sums of a run, where several tiles of sums fit: they share the cache with lines.
+RUN = 32 * 1024
 # Cycles of one element of a transform: loaded, combined, stored.
 TRANSFORM = 1.6
 # Cycles of a tile beside its channels: its tables of addresses.
@@ -56,8 +62,8 @@ class Choice:
 
 def why_not(c: Correlation, machine: Machine) -> str | None:
     """Why it does not apply."""
-    if c.groups > 1:
-        return "groups"
+    if c.groups > GROUPS:
+        return f"more than {GROUPS} groups"
     kernels = [w.axis.kernel for w in c.windows]
     if not set(kernels) <= set(OUTPUTS):
         return "a kernel of other than 1, 3 or 5 taps"
@@ -113,7 +119,7 @@ def _choice(dtype: str, sizes: Sizes, vectors: int, machine: Machine) -> Choice 
     rows = min(rows, STACK // tile)
     if rows < 2:
         return None
-    return Choice(sizes, vectors, rows, STACK // tile // rows * rows)
+    return Choice(sizes, vectors, rows, max(1, RUN // tile // rows) * rows)
 
 
 def price(
@@ -168,10 +174,15 @@ def _elements(sizes: Sizes, forward: bool) -> int:
     return total
 
 
+def wide(weights: int, machine: Machine) -> bool:
+    """Whether threads share the output channels, for ``weights`` bytes transformed, or tiles."""
+    return weights > WIDE * machine.l2
+
+
 def portion_of(dtype: str, channels_in: int, weights: int, chosen: Choice, machine: Machine) -> int:
     """Tiles of a portion: their lines stay in the second-level caches, but where weights do not,
     they are many enough to be worth the way of the weights.
     """
     tile = chosen.points * channels_in * ELEMENTS[dtype][1]
-    least = chosen.rows * (4 if weights > machine.l2 else 2)
+    least = chosen.rows * (4 if wide(weights, machine) else 2)
     return max(least, machine.l2 // PORTION // tile // chosen.rows * chosen.rows) * machine.cores

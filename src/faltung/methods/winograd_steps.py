@@ -11,7 +11,7 @@ from faltung.machine.table import Machine
 from faltung.methods.copy import copy
 from faltung.methods.correlation import Correlation
 from faltung.methods.step import MISSING, Arrays, Operand, Step, Table, Word, Work, shifted, table
-from faltung.methods.winograd_choice import Choice, portion_of
+from faltung.methods.winograd_choice import Choice, portion_of, wide
 from faltung.methods.winograd_input import TransformInput
 from faltung.methods.winograd_points import transform
 from faltung.methods.winograd_products import Products
@@ -28,18 +28,22 @@ def steps(
     lanes, item = machine.lanes(c.dtype), ELEMENTS[c.dtype][1]
     width = chosen.vectors * lanes
     blocks = -(-c.channels_out // width)
-    line = -(-c.channels_in // lanes) * lanes
-    pitch = chosen.points * line + lanes  # not a power of two: tiles would meet in the cache
-    block = chosen.points * c.channels_in * width
-    wide = blocks * block * item > machine.l2
-    weights, bias = _weights(c, work, arrays, chosen, width)
+    line = _apart(-(-c.channels_in // lanes) * lanes, lanes)
+    pitch = _apart(chosen.points * line, lanes)
+    point = _apart(c.channels_in * width, lanes)
+    block = chosen.points * point
+    shared = wide(blocks * block * item, machine) and blocks >= machine.cores
+    weights, bias = _weights(c, work, arrays, chosen, width, point)
     sizes = zip(c.windows, chosen.sizes, strict=True)
     axes = [axis_tiles(window, transform(*size)) for window, size in sizes]
     parts = _portions(
         c, chosen, axes, portion_of(c.dtype, c.channels_in, blocks * block * item, chosen, machine)
     )
     most = max(size for _, size in parts)
-    lines = [Operand(work.borrow("lines", most * pitch * item)) for _ in parts[:2]]
+    # Another group, or another phase of a gradient, has the same memory after this one.
+    names = [f"lines{i}" for i in range(len(parts[:2]))]
+    used = [work.again(name, most * pitch * item) for name in names]
+    lines, after = [Operand(name) for name in names], after or any(used)
     kinds = tuple(sorted({rows for _, n in parts for rows, _ in split(n, chosen.rows)})[::-1])
     counts: dict[str, Word] = {f"tiles{i}": axis.count for i, axis in enumerate(axes)}
     recipe = TransformInput(c.dtype, chosen.sizes, c.channels_in, line, pitch)
@@ -53,7 +57,7 @@ def steps(
         pitch=pitch,
         last=c.channels_out - (blocks - 1) * width,
         most=chosen.most,
-        wide=wide,
+        wide=shared,
         epilogue=c.epilogue,
         loads=c.neighbours("channel"),
     )
@@ -66,7 +70,7 @@ def steps(
     }
     writes = counts | _writes(c, axes, arrays, width)
     writes |= {"u": weights, "bias": bias, "blocks": blocks}
-    writes |= {"u_block": block, "u_point": c.channels_in * width}
+    writes |= {"u_block": block, "u_point": point}
     title = f"winograd {chosen} {chosen.vectors}x{chosen.rows}"
     if c.epilogue is not None:
         title = f"{title}, {c.epilogue}"
@@ -76,7 +80,7 @@ def steps(
         words = ordered(recipe.words(), {**reads, "to": here, "first": first})
         begins = after and not number
         work.steps.append(Step(recipe, size, words, f"transform {size} tiles", begins))
-        chunks, runs = _runs(size, chosen, kinds, machine, wide and blocks >= machine.cores)
+        chunks, runs = _runs(size, chosen, kinds, machine, shared)
         more: dict[str, Word] = {
             "v": here,
             "first": first,
@@ -86,6 +90,13 @@ def steps(
         }
         words = ordered(products.words(), writes | more)
         work.steps.append(Step(products, blocks * len(runs), words, title, True))
+
+
+def _apart(length: int, lanes: int) -> int:
+    """A distance of lines that are written one after the other: one that is a power of two, or
+    nearly, has them all meet in a few places of the cache.
+    """
+    return length + lanes if length % (32 * lanes) == 0 else length
 
 
 def _portions(
@@ -154,9 +165,11 @@ def _zeros(c: Correlation, work: Work, any_array: Operand) -> Operand:
 
 
 def _weights(
-    c: Correlation, work: Work, arrays: Arrays, chosen: Choice, width: int
+    c: Correlation, work: Work, arrays: Arrays, chosen: Choice, width: int, point: int
 ) -> tuple[Operand, Operand]:
-    """The transformed weights and the bias, in blocks of output channels."""
+    """The transformed weights and the bias, in blocks of output channels; ``point``: elements from
+    one point of a block to the next.
+    """
     item = ELEMENTS[c.dtype][1]
     blocks = -(-c.channels_out // width)
     taps = [sum(offsets) for offsets in itertools.product(*(w.taps for w in c.windows))]
@@ -173,7 +186,7 @@ def _weights(
         )
         taps = [k * c.channels_in * c.channels_out for k in range(c.taps)]
         block, channel, after = width, c.channels_out, True
-    made = Operand(work.keep("weights", blocks * chosen.points * c.channels_in * width * item))
+    made = Operand(work.keep("weights", blocks * chosen.points * point * item))
     recipe = TransformWeight(c.dtype, chosen.sizes, chosen.vectors)
     words: Mapping[str, Word] = {
         "w": source,
@@ -183,8 +196,8 @@ def _weights(
         "w_channel": channel,
         "channels_in": c.channels_in,
         "channels_out": c.channels_out,
-        "point": c.channels_in * width,
-        "block": chosen.points * c.channels_in * width,
+        "point": point,
+        "block": chosen.points * point,
     }
     work.prepare.append(
         Step(
