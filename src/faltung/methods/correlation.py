@@ -86,6 +86,11 @@ class Correlation:
         """Taps of all axes but the last that read the array, in the mean over the outputs."""
         return math.prod(_reading(window.axis) for window in self.windows[:-1])
 
+    @property
+    def last_taps(self) -> float:
+        """Taps of the last axis that read the array, in the mean over the outputs."""
+        return _reading(self.windows[-1].axis)
+
     def neighbours(self, along: str) -> tuple[bool, ...]:
         """For each array of the epilogue whether neighbours ``along`` are neighbours in memory.
 

@@ -107,7 +107,8 @@ def cost(c: Correlation, machine: Machine) -> float:
     lanes = machine.lanes(c.dtype)
     output = c.windows[-1].axis.output
     rows = c.batch * c.groups * c.outputs / output
-    sums = rows * c.channels_in * c.row_taps * c.windows[-1].axis.kernel
+    taps = c.last_taps if chosen.unrolled else c.windows[-1].axis.kernel
+    sums = rows * c.channels_in * c.row_taps * taps
     whole, rest = divmod(c.channels_out, chosen.vectors * lanes)
     cycles = 0.0
     overhead = 0 if c.channels_in == 1 else TAP_OVERHEAD / c.channels_in
