@@ -27,7 +27,10 @@ from faltung.methods.winograd_points import transform
 from faltung.methods.winograd_steps import steps
 from faltung.methods.winograd_tiles import count as tiles_along
 
-__all__ = ["cost", "describe", "needs_channels_first", "needs_padded", "plan", "why_not"]
+__all__ = ["cost", "describe", "needs_channels_first", "needs_padded", "packing", "plan", "why_not"]
+
+# Cycles of a transformed weight in vectors of eight, most of them the way to memory.
+PACK = 1.8
 
 
 def needs_padded(c: Correlation, machine: Machine) -> bool:
@@ -48,6 +51,13 @@ def cost(c: Correlation, machine: Machine) -> float:
     sizes = zip(c.windows, chosen.sizes, strict=True)
     tiles = c.batch * prod(tiles_along(window, transform(*size)) for window, size in sizes)
     return c.groups * price(c.dtype, c.channels_in, c.channels_out, tiles, chosen, machine)
+
+
+def packing(c: Correlation, machine: Machine) -> float:
+    """Cycles of one core for the transform of the weights."""
+    chosen = choose(c, machine)
+    made = chosen.points * c.channels_in * c.channels_out * c.groups if chosen else 0
+    return PACK * made * 8 / machine.lanes(c.dtype)
 
 
 def describe(c: Correlation, machine: Machine) -> str:

@@ -1,6 +1,7 @@
 """Plans found or made, and run on arrays: what every function here does last."""
 
 from collections.abc import Callable, Hashable
+from dataclasses import replace
 
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.target import current
@@ -55,8 +56,10 @@ def planned(
     policy: Policy,
     **options: bool,
 ) -> Plan:
-    """The plan that ``build`` makes for arrays in these layouts, remembered."""
-    machine = current()
+    """The plan that ``build`` makes for arrays in these layouts, remembered; it packs the weights
+    at every call.
+    """
+    machine, policy = current(), replace(policy, packs=True)
     layouts = tuple(map(elements, operands))
     key = build.__name__, spec, layouts, *options.values(), policy, machine
     return plans.get(key, lambda: built(build, spec, layouts, policy, **options))

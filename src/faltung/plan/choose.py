@@ -38,7 +38,7 @@ from faltung.methods import (
 from faltung.methods.correlation import Correlation
 from faltung.methods.simplify import essential, over_samples, simplified
 from faltung.plan.method import ForwardMethod, Row, WeightGradMethod
-from faltung.plan.offer import Candidate, canonical, offers, price
+from faltung.plan.offer import Candidate, canonical, offers, packing, price
 
 # A transform rounds more than a sum: it has to win by something.
 TRANSFORM = 0.95
@@ -79,7 +79,8 @@ WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the caller says: ``precision`` "fast" or "strict", ``method`` "auto" or a name;
-    ``tune``: by measurement (``tune``), where no method is named.
+    ``tune``: by measurement (``tune``), where no method is named. ``packs``: weights are packed at
+    every call, so that what a transform makes of them is part of its price.
 
     ValueError: another precision, or a method that no table has, or a transform where sums alone
     are asked for.
@@ -88,6 +89,7 @@ class Policy:
     precision: str = "fast"
     method: str = "auto"
     tune: bool = False
+    packs: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -198,6 +200,7 @@ def _decide(
     if possible:
         prices = {
             name: price(row.method, asked[0 if row.transform else 1], machine)
+            + (packing(row.method, asked[0], machine) if policy.packs else 0.0)
             for name, row in table.items()
         }
         best = min(possible, key=lambda o: prices[o.name])

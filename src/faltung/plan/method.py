@@ -13,7 +13,8 @@ class Method(Protocol):
 
     It may also have ``why_not(c, machine)``: in a few words why it does not apply, None where it
     does; ``describe(c, machine)``: how it would go about it; ``traffic(c, machine)``: bytes that it
-    moves, by default each array once.
+    moves, by default each array once; ``packing(c, machine)``: cycles that its weights take beside
+    a copy of them, which all methods need.
 
     Of a transform, the price and everything that decides its bits must follow from axes, channels,
     dtype and machine alone: not from strides, and but for the gradient for the weight not from the

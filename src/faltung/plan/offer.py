@@ -81,6 +81,14 @@ def price(method: Any, c: Correlation, machine: Machine) -> float:
     return machine.speed.ns(method.cost(c, machine), size, machine.l1, machine.l2)
 
 
+def packing(method: Any, c: Correlation, machine: Machine) -> float:
+    """Nanoseconds of one core for what weights are made into, beside their copy."""
+    cycles = getattr(method, "packing", None)
+    return (
+        0.0 if cycles is None else machine.speed.ns(cycles(c, machine), 0, machine.l1, machine.l2)
+    )
+
+
 def arrays_bytes(c: Correlation) -> int:
     """Bytes of input, output and weight."""
     inputs = c.channels_in * prod(window.axis.size for window in c.windows)
