@@ -11,7 +11,7 @@ from faltung.ops.arguments import Array, address, elements
 from faltung.plan import choose
 from faltung.plan.binding import layout
 from faltung.plan.choose import Policy
-from faltung.plan.plan import Plan, build_weight_grad
+from faltung.plan.plan import Plan, build_input_grad, build_weight_grad
 from faltung.plan.tune import tuned, wanted
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import get_threads
@@ -56,10 +56,12 @@ def planned(
     policy: Policy,
     **options: bool,
 ) -> Plan:
-    """The plan that ``build`` makes for arrays in these layouts, remembered; it packs the weights
-    at every call.
+    """The plan that ``build`` makes for arrays in these layouts, remembered.
+
+    All pack the weights at every call. In the price that is for gradients alone: ``conv`` gives the
+    bits of a ``Conv``.
     """
-    machine, policy = current(), replace(policy, packs=True)
+    machine, policy = current(), replace(policy, packs=build is build_input_grad)
     layouts = tuple(map(elements, operands))
     key = build.__name__, spec, layouts, *options.values(), policy, machine
     return plans.get(key, lambda: built(build, spec, layouts, policy, **options))
