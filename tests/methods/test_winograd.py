@@ -142,6 +142,18 @@ def test_portions_and_their_size_do_not_matter() -> None:
         assert np.array_equal(got, want)
 
 
+WIDE = ["n1 c512>512 28x28 k3 p1", "n1 c256>256 56x56 k3 p1", "n1 c512>512 7x7 k3 p1"]
+
+
+@pytest.mark.parametrize("text", [*WIDE, "n1 c256>256 32x32x32 k3 p1", "n9 c64>64 99 k5"])
+def test_cores_do_not_decide_what_is_rounded(text: str) -> None:
+    """A process that may use fewer cores gives the same bits: same tiles, same choice."""
+    c = correlation(parse(text))
+    one, *others = (replace(current(), cores=cores) for cores in (1, 2, 3, 64))
+    found = choose(c, one), winograd.cost(c, one)
+    assert all((choose(c, more), winograd.cost(c, more)) == found for more in others)
+
+
 @pytest.mark.parametrize(
     "text", ["n2 c12>21 9x10 k3 p1", "n2 c12>18 9x10 k3 p1 g2", "n2 c12>16 30 k5 p2 f64"]
 )

@@ -21,6 +21,9 @@ GROUPS = 8
 STACK = 96 * 1024
 # The part of the second-level cache that the lines of a portion take: there are two portions.
 PORTION = 4
+# Cores that a price assumes. How many there are may decide how tiles are cut, but not which: a
+# process that may use fewer of them would round otherwise.
+CORES = 2
 # Where weights are larger than this many second-level caches, threads share the channels.
 WIDE = 2
 # Bytes of the sums of a run, where several tiles of sums fit: they share the cache with lines.
@@ -144,7 +147,7 @@ def price(
     )
     weights = chosen.points * channels_in * blocks * chosen.vectors * lanes * item
     speed = inf if weights <= machine.l2 else NEAR if weights <= SHARED else FAR
-    passes = -(-tiles // portion_of(dtype, channels_in, weights, chosen, machine))
+    passes = -(-tiles // (CORES * portion_of(dtype, channels_in, weights, chosen, machine)))
     streamed = weights * passes / speed
     return max(blocks * chosen.points * sums, streamed) + transforms * TRANSFORM + tiles * TILE
 
@@ -180,9 +183,9 @@ def wide(weights: int, machine: Machine) -> bool:
 
 
 def portion_of(dtype: str, channels_in: int, weights: int, chosen: Choice, machine: Machine) -> int:
-    """Tiles of a portion: their lines stay in the second-level caches, but where weights do not,
-    they are many enough to be worth the way of the weights.
+    """Tiles of a portion for each core: their lines stay in its second-level cache, but where
+    weights do not, they are many enough to be worth the way of the weights.
     """
     tile = chosen.points * channels_in * ELEMENTS[dtype][1]
     least = chosen.rows * (4 if wide(weights, machine) else 2)
-    return max(least, machine.l2 // PORTION // tile // chosen.rows * chosen.rows) * machine.cores
+    return max(least, machine.l2 // PORTION // tile // chosen.rows * chosen.rows)

@@ -36,9 +36,8 @@ def steps(
     weights, bias = _weights(c, work, arrays, chosen, width, point)
     sizes = zip(c.windows, chosen.sizes, strict=True)
     axes = [axis_tiles(window, transform(*size)) for window, size in sizes]
-    parts = _portions(
-        c, chosen, axes, portion_of(c.dtype, c.channels_in, blocks * block * item, chosen, machine)
-    )
+    portion = portion_of(c.dtype, c.channels_in, blocks * block * item, chosen, machine)
+    parts = _portions(c, chosen, axes, portion * machine.cores)
     most = max(size for _, size in parts)
     # Another group, or another phase of a gradient, has the same memory after this one.
     names = [f"lines{i}" for i in range(len(parts[:2]))]
