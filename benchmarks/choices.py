@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from benchmarks.layers import LAYERS, Layer
 from faltung import get_threads, set_threads
 from faltung.geometry.conv import ConvSpec
+from faltung.methods.correlation import contiguous
 from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
 from faltung.plan.choose import FORWARD, WEIGHT_GRAD
-from faltung.plan.plan import contiguous, duration
+from faltung.plan.plan import duration
 from faltung.plan.tune import measured
 
 GOAL = 0.10

@@ -14,10 +14,12 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods import depthwise_grad
+from faltung.methods.correlation import contiguous
 from faltung.plan import plan_forward, plan_input_grad, plan_weight_grad
 from faltung.plan.binding import layout
+from faltung.plan.build import build_weight_grad
 from faltung.plan.choose import Policy
-from faltung.plan.plan import Plan, build_weight_grad, contiguous
+from faltung.plan.plan import Plan
 
 DEPTHWISE = [
     case.spec

@@ -16,16 +16,11 @@ from faltung.geometry.expr import greater, maximum, operand, random, select, una
 from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
-from faltung.methods.correlation import forward
+from faltung.methods.correlation import contiguous, forward
 from faltung.methods.epilogue import Epilogue
 from faltung.methods.simplify import simplified
+from faltung.plan.build import build_forward, build_input_grad, fuses_input_grad
 from faltung.plan.choose import FORWARD
-from faltung.plan.plan import (
-    build_forward,
-    build_input_grad,
-    contiguous,
-    fuses_input_grad,
-)
 
 RELU = Epilogue(maximum(operand(0), 0.0))
 
@@ -56,7 +51,7 @@ SPECS = [
 def test_every_method(
     text: str, place: str, method: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faltung.plan.plan.choose", only(method))
+    monkeypatch.setattr("faltung.plan.build.choose", only(method))
     for last, name in ((False, "two"), (True, "residual")):
         check(parse(text), name, last, place, machine)
 

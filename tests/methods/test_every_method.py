@@ -16,8 +16,9 @@ from faltung.jit.target import named, runs
 from faltung.machine.table import Machine, row
 from faltung.methods.correlation import Correlation
 from faltung.ops.run import run
+from faltung.plan.build import build_forward, build_input_grad
 from faltung.plan.choose import FORWARD, Decision, Policy, choose
-from faltung.plan.plan import Plan, build_forward, build_input_grad
+from faltung.plan.plan import Plan
 
 # Transforms round: each has tests of its own.
 SUMS = [name for name, row_ in FORWARD.items() if not row_.transform]
@@ -68,7 +69,7 @@ def compare(
 
     usual = methods(make())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("faltung.plan.plan.choose", only(method))
+        patch.setattr("faltung.plan.build.choose", only(method))
         plan = make()
     if methods(plan) == usual and not always:
         return

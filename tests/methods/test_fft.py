@@ -13,12 +13,12 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods import fft
-from faltung.methods.correlation import Correlation, forward
+from faltung.methods.correlation import Correlation, contiguous, forward
 from faltung.methods.epilogue import Epilogue
 from faltung.methods.fft_kernel import FftKernel, FftSums
 from faltung.ops.arguments import elements
+from faltung.plan.build import build_forward
 from faltung.plan.choose import Policy
-from faltung.plan.plan import build_forward, contiguous
 
 BOUNDS = {"float32": 5e-6, "float64": 1e-13}
 FORCED = {"method": "fft"}

@@ -17,11 +17,10 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods import depthwise, grouped
-from faltung.methods.correlation import Correlation, forward
+from faltung.methods.correlation import Correlation, contiguous, forward
 from faltung.methods.grouped_tables import pairs_of
 from faltung.methods.step import Arrays, Operand, Step, Work
 from faltung.plan import plan_forward, plan_input_grad
-from faltung.plan.plan import contiguous
 
 DEPTHWISE = [
     "n2 c40 9x31 k5x3 s2x1 p2x1",
@@ -98,7 +97,7 @@ def test_epilogues(
 ) -> None:
     spec = spec_of(text)
     method = "grouped" if ">" in text else "depthwise"
-    monkeypatch.setattr("faltung.plan.plan.choose", only(method))
+    monkeypatch.setattr("faltung.plan.build.choose", only(method))
     for last in (False, True):
         check_fused(spec, name, last, place, machine, 3)
 

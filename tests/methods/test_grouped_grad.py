@@ -13,9 +13,9 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods import depthwise_grad, grouped_grad
-from faltung.methods.correlation import forward
+from faltung.methods.correlation import contiguous, forward
+from faltung.plan.build import build_weight_grad
 from faltung.plan.choose import Policy
-from faltung.plan.plan import build_weight_grad, contiguous
 
 TEXTS = [
     "n2 c32>32 9x8 k3 p1 g8",

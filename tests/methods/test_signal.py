@@ -14,8 +14,7 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods import signal
-from faltung.methods.correlation import forward
-from faltung.plan.plan import contiguous
+from faltung.methods.correlation import contiguous, forward
 
 TEXTS = [
     "n2 c1>1 3000 k101 p50",

@@ -12,10 +12,9 @@ from faltung import reference
 from faltung.geometry import ConvSpec, input_grad, parse
 from faltung.geometry.axis import Axis
 from faltung.jit.target import current
-from faltung.methods.correlation import Correlation, forward, input_grad_phase
+from faltung.methods.correlation import Correlation, contiguous, forward, input_grad_phase
 from faltung.methods.simplify import over_samples, simplified
 from faltung.plan import plan as planning
-from faltung.plan.plan import contiguous
 
 
 def made(text: str, order: str, last: bool, back: bool = False) -> Correlation:

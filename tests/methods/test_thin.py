@@ -11,9 +11,8 @@ from faltung.geometry.axis import Axis
 from faltung.jit.target import named, runs, use
 from faltung.machine.table import AVX2, AVX512, SSE, Machine, row
 from faltung.methods import direct, spatial
-from faltung.methods.correlation import Window, forward
+from faltung.methods.correlation import Window, contiguous, forward
 from faltung.methods.tiled import kinds_of, segments, tiles_of
-from faltung.plan.plan import contiguous
 
 THIN = [
     "n2 c1>1 19x45 k5 p2",

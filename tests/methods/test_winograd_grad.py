@@ -15,11 +15,12 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import current, use
 from faltung.machine.table import Machine, row
 from faltung.methods import winograd_grad
-from faltung.methods.correlation import forward
+from faltung.methods.correlation import contiguous, forward
 from faltung.methods.simplify import essential
 from faltung.plan.binding import layout
+from faltung.plan.build import build_weight_grad
 from faltung.plan.choose import Policy
-from faltung.plan.plan import Plan, build_weight_grad, contiguous
+from faltung.plan.plan import Plan
 
 WINOGRAD = Policy(method="winograd")
 # Relative to the size of the whole gradient, and how much more with 5 taps.

@@ -8,9 +8,11 @@ import pytest
 import faltung
 from faltung.geometry import parse
 from faltung.jit.target import current
+from faltung.methods.correlation import contiguous
 from faltung.methods.step import Operand, Step, Work, relocated
 from faltung.plan.binding import SLOTS, Region, layout, places
-from faltung.plan.plan import Plan, build_forward, contiguous
+from faltung.plan.build import build_forward
+from faltung.plan.plan import Plan
 
 PARAMETERS, ARENA, PACKED, INPUT, OUTPUT = range(5)
 

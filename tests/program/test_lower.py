@@ -24,7 +24,7 @@ from faltung.graph.value import Graph
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.step import Operand
-from faltung.plan.plan import build_forward
+from faltung.plan.build import build_forward
 from faltung.program.inputs import arrival
 from faltung.program.lower import _LOWER, lower
 from faltung.program.lowering import Lowered, Lowering, renamed

@@ -15,7 +15,7 @@ from dataclasses import replace
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.ops import Convolve, ConvolveInput, Pointwise, Total
 from faltung.graph.value import Node, Value, consumers
-from faltung.plan.plan import fuses_input_grad
+from faltung.plan.build import fuses_input_grad
 
 # Operands of one formula, full maps; more and the registers of addresses run out.
 MOST = 8

@@ -112,6 +112,13 @@ class Correlation:
         )
 
 
+def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:
+    """Strides, in elements, of a contiguous (N, C, *space), in memory (N, *space, C) on request."""
+    sizes = [shape[0], *shape[2:], shape[1]] if channels_last else list(shape)
+    steps = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    return (steps[0], steps[-1], *steps[1:-1]) if channels_last else tuple(steps)
+
+
 def split_groups(strides: Sequence[int], channels_per_group: int) -> Strides:
     """(batch, channel) strides -> (batch, group, channel)."""
     batch, channel = strides

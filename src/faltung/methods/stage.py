@@ -14,7 +14,7 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.methods.addresses import offsets
 from faltung.methods.copy import copy
-from faltung.methods.correlation import Correlation, Strides, Window
+from faltung.methods.correlation import Correlation, Strides, Window, contiguous
 from faltung.methods.step import MISSING, Operand, Step, Work, shifted
 
 
@@ -28,7 +28,7 @@ def stage_input(
     axis = last.axis
     sizes = [w.axis.size for w in outer]
     padded = axis.padded
-    strides = _strides(c.batch, c.groups * c.channels_in, [*sizes, padded], channels_last)
+    strides = contiguous((c.batch, c.groups * c.channels_in, *sizes, padded), channels_last)
     # Phases of a gradient copy one after the other into the same memory: each waits for the last.
     used = work.again("input", _bytes(c, padded * math.prod(sizes)))
     copied = Operand("input")
@@ -50,7 +50,7 @@ def stage_blocks(
     """
     *outer, last = c.windows
     sizes = [w.axis.size for w in outer]
-    block = _strides(1, c.channels_in, [*sizes, last.axis.padded], channels_last=True)
+    block = contiguous((1, c.channels_in, *sizes, last.axis.padded), True)
     group, channel, *space = block
     # The group is one more axis of the copy.
     batch = group * c.groups
@@ -75,7 +75,7 @@ def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, 
     windows = [Window(Axis(w.axis.output, 1), w.out, 0, (0,)) for w in c.windows]
     *outer, last = windows
     sizes = [w.axis.size for w in outer]
-    strides = _strides(c.batch, c.groups * c.channels_out, [*sizes, last.axis.size], True)
+    strides = contiguous((c.batch, c.groups * c.channels_out, *sizes, last.axis.size), True)
     copied = Operand(work.borrow("grad", _bytes(flipped, c.outputs)))
     _copy(flipped, work, grad, copied, outer, last, strides)
     made = tuple(replace(w, out=strides[2 + i]) for i, w in enumerate(c.windows))
@@ -84,14 +84,6 @@ def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, 
 
 def _bytes(c: Correlation, positions: int) -> int:
     return c.batch * c.groups * c.channels_in * positions * ELEMENTS[c.dtype][1]
-
-
-def _strides(batch: int, channels: int, sizes: list[int], channels_last: bool) -> Strides:
-    """Contiguous strides, in the order N, C, *space, also where channels come last in memory."""
-    order = [*sizes, channels] if channels_last else [channels, *sizes]
-    steps = [math.prod(order[i + 1 :]) for i in range(len(order))]
-    space, channel = (steps[:-1], steps[-1]) if channels_last else (steps[1:], steps[0])
-    return (math.prod(order), channel, *space)
 
 
 def _grouped(strides: Strides, channels: int) -> Strides:

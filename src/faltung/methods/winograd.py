@@ -19,7 +19,7 @@ from math import inf, prod
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
-from faltung.methods.correlation import Correlation
+from faltung.methods.correlation import Correlation, contiguous
 from faltung.methods.stage import rearrange
 from faltung.methods.step import Arrays, Operand, Work, shifted
 from faltung.methods.winograd_choice import choose, price, why_not
@@ -79,7 +79,7 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
     target = (c.out[0], c.out[2], *(w.out for w in c.windows))
     there, staged = arrays, c.out[2] != 1 and c.channels_out > 1
     if staged:
-        strides = _channels_last(shape)
+        strides = contiguous(shape, True)
         made = Operand(work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1]))
         there = replace(arrays, out=made)
         windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
@@ -107,9 +107,3 @@ def _group(c: Correlation, arrays: Arrays, group: int) -> tuple[Correlation, Arr
     weight = shifted(arrays.w, group * c.w[0], c.dtype)
     bias = arrays.bias and shifted(arrays.bias, group * c.channels_out, c.dtype)
     return one, replace(arrays, w=weight, bias=bias)
-
-
-def _channels_last(shape: tuple[int, ...]) -> tuple[int, ...]:
-    _, channels, *space = shape
-    steps = [channels * prod(space[i + 1 :]) for i in range(len(space))]
-    return (channels * prod(space), 1, *steps)

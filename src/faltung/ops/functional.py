@@ -25,7 +25,7 @@ from faltung.ops.options import (
     spec_of,
 )
 from faltung.ops.run import planned, policy_of, run
-from faltung.plan.plan import build_forward, build_input_grad, build_weight_grad
+from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 
 
 def conv(

@@ -26,8 +26,9 @@ from faltung.ops.arguments import (
 from faltung.ops.options import Options, Whole, bias_fits, parameters, spec_of
 from faltung.ops.run import built, policy_of, run, scratch_bytes
 from faltung.plan.binding import Region, layout
+from faltung.plan.build import build_forward
 from faltung.plan.choose import AUTO, Policy
-from faltung.plan.plan import Plan, build_forward
+from faltung.plan.plan import Plan
 from faltung.runtime.buffers import Bytes, aligned, workspace
 from faltung.runtime.threads import get_threads
 

@@ -10,8 +10,9 @@ from faltung.methods.step import Work
 from faltung.ops.arguments import Array, address, elements
 from faltung.plan import choose
 from faltung.plan.binding import layout
+from faltung.plan.build import build_input_grad, build_weight_grad
 from faltung.plan.choose import Policy
-from faltung.plan.plan import Plan, build_input_grad, build_weight_grad
+from faltung.plan.plan import Plan
 from faltung.plan.tune import tuned, wanted
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import get_threads

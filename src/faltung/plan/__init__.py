@@ -3,8 +3,10 @@
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.target import current
 from faltung.machine.table import Machine
+from faltung.methods.correlation import contiguous
+from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.choose import policy_of
-from faltung.plan.plan import Plan, build_forward, build_input_grad, build_weight_grad, contiguous
+from faltung.plan.plan import Plan
 
 __all__ = ["Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"]
 

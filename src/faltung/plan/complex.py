@@ -10,10 +10,10 @@ from dataclasses import replace
 from math import prod
 
 from faltung.geometry.conv import ConvSpec
-from faltung.methods.correlation import Strides
+from faltung.methods.correlation import Strides, contiguous
 from faltung.methods.parts import FOUR, THREE, Parts, conjugate, parts
 from faltung.methods.step import Operand, Step, Work, relocated
-from faltung.plan.plan import Plan, contiguous
+from faltung.plan.plan import Plan
 
 Layouts = Mapping[str, Strides]
 REAL = {"complex64": "float32", "complex128": "float64"}

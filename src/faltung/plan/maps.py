@@ -7,10 +7,9 @@ from math import prod
 
 import numpy as np
 
-from faltung.methods.correlation import Strides
+from faltung.methods.correlation import Strides, contiguous
 from faltung.methods.stage import rearrange
 from faltung.methods.step import Operand, Work
-from faltung.plan.plan import contiguous
 
 
 def map_pitch(shape: tuple[int, ...], strides: Strides) -> int | None:

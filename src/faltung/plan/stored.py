@@ -10,10 +10,10 @@ from dataclasses import replace
 
 from faltung.geometry.conv import ConvSpec
 from faltung.methods.copy import Copy
-from faltung.methods.correlation import Strides
+from faltung.methods.correlation import Strides, contiguous
 from faltung.methods.stage import rearrange
 from faltung.methods.step import Operand, Step, Word
-from faltung.plan.plan import Plan, contiguous
+from faltung.plan.plan import Plan
 
 Layouts = Mapping[str, Strides]
 # Cycles to convert an element: memory, read and written.

@@ -19,7 +19,8 @@ from faltung.graph.value import Node
 from faltung.methods import local
 from faltung.methods.epilogue import Epilogue
 from faltung.methods.step import Work
-from faltung.plan.plan import Plan, build_forward, build_input_grad, build_weight_grad
+from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
+from faltung.plan.plan import Plan
 from faltung.program.lowering import Lowering
 
 # Convolutions ------------------------------------------------------------------------------------

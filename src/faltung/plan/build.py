@@ -1,0 +1,252 @@
+"""Building plans: a spec and the layout of its arrays become steps, and the reasons are kept."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from faltung.codegen.vectors import ELEMENTS
+from faltung.geometry.adjoint import input_grad, unpadded
+from faltung.geometry.conv import ConvSpec
+from faltung.machine.table import Machine
+from faltung.methods.addresses import offsets
+from faltung.methods.copy import copy
+from faltung.methods.correlation import Correlation, Strides, contiguous, forward, input_grad_phase
+from faltung.methods.epilogue import Epilogue
+from faltung.methods.fold import fold
+from faltung.methods.stage import rearrange, stage_grad, stage_input
+from faltung.methods.step import MISSING, Arrays, Operand, Step, Work, shifted
+from faltung.plan.choose import (
+    AUTO,
+    FORWARD,
+    WEIGHT_GRAD,
+    Policy,
+    choose,
+    choose_weight_grad,
+)
+from faltung.plan.complex import REAL, complex_plan
+from faltung.plan.plan import Plan
+from faltung.plan.stored import stored
+
+
+def build_forward(
+    spec: ConvSpec,
+    x: Strides,
+    w: Strides,
+    out: Strides,
+    *,
+    bias: bool,
+    machine: Machine,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
+    policy: Policy = AUTO,
+) -> Plan:
+    """The convolution over arrays with these strides, in elements, in the order N, C, *space.
+
+    ``epilogue``: what is stored instead of the sum with its bias; it reads the arrays "aux0",
+    "aux1", ... with strides ``aux``, of the output's shape (0 along an axis of which one entry
+    serves all). One of them may be the output itself, at the same strides. ValueError: another
+    number of arrays than the epilogue has.
+    """
+    if spec.dtype not in ELEMENTS:
+        layouts = {"x": x, "w": w, "out": out}
+        return _of_parts(build_forward, spec, layouts, bias=bias, machine=machine, policy=policy)
+    plan = Plan(spec, "forward", machine, Work(), [], 0.0, len(_checked(epilogue, aux)))
+    arrays = Arrays(
+        Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
+    )
+    _correlate(plan, forward(spec, x, w, out, epilogue, aux), arrays, "forward", policy)
+    return plan
+
+
+def _of_parts(
+    build: Callable[..., Plan], spec: ConvSpec, layouts: Mapping[str, Strides], **given: Any
+) -> Plan:
+    """A dtype that no vector holds: plans of float32 or float64, and what stands around them."""
+    direction = build.__name__.removeprefix("build_")
+
+    def make(spec: ConvSpec, layouts: Mapping[str, Strides]) -> Plan:
+        return build(spec, *layouts.values(), **given)
+
+    if spec.dtype not in REAL:
+        return stored(spec, layouts, "w" if direction == "weight_grad" else "out", make)
+    bias, strict = given.get("bias", False), given["policy"].precision == "strict"
+    return complex_plan(spec, layouts, direction, make, bias=bias, strict=strict)
+
+
+def _checked(epilogue: Epilogue | None, aux: Sequence[Strides]) -> Sequence[Strides]:
+    expected = 0 if epilogue is None else epilogue.aux
+    if len(aux) != expected:
+        raise ValueError(
+            f"aux={aux}: must be the strides of {expected} arrays, as the epilogue has"
+        )
+    return aux
+
+
+def _aux(plan: Plan) -> tuple[Operand, ...]:
+    return tuple(Operand(f"aux{i}") for i in range(plan.aux))
+
+
+def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str, policy: Policy) -> None:
+    """Choose a method for ``c``, stage its input where that asks for it, add the steps."""
+    if c.batch == 0:
+        return
+    decision = choose(c, plan.machine, policy, bias=arrays.bias is not None)
+    c, best = decision.c, decision.best
+    plan.reasons.append(
+        (f"{title}{', samples side by side' * decision.beside}", decision.candidates)
+    )
+    plan.cycles += best.cycles
+    staged = best.stage is not None
+    if staged:
+        c, x = stage_input(c, plan.work, arrays.x, channels_last=best.stage == "channels_last")
+        arrays = replace(arrays, x=x)
+    FORWARD[best.name].method.plan(c, plan.machine, plan.work, arrays, staged)
+
+
+def fuses_input_grad(spec: ConvSpec) -> bool:
+    """Whether the gradient for the input can have an epilogue: each of its elements is one sum.
+
+    It is not where a stride leaves inputs that no output reads, nor where borders are folded back.
+    """
+    return unpadded(spec) == spec and all(phase.spec is not None for phase in input_grad(spec))
+
+
+def build_input_grad(
+    spec: ConvSpec,
+    grad: Strides,
+    w: Strides,
+    out: Strides,
+    *,
+    bias: bool,
+    machine: Machine,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
+    policy: Policy = AUTO,
+) -> Plan:
+    """The gradient for the input; ``bias`` is added to each of its channels (a transposed
+    convolution).
+
+    With a padding mode other than zeros the gradient is taken on the padded array and its borders
+    are folded back; the bias is then the caller's to add. ``epilogue``, ``aux``: as for
+    ``build_forward``, arrays of the gradient's shape. ValueError: an epilogue where
+    ``fuses_input_grad`` says no.
+    """
+    if epilogue is not None and not fuses_input_grad(spec):
+        raise ValueError(f"epilogue={epilogue}: must be left out where fuses_input_grad says no")
+    if spec.dtype not in ELEMENTS:
+        layouts = {"x": grad, "w": w, "out": out}
+        return _of_parts(build_input_grad, spec, layouts, bias=bias, machine=machine, policy=policy)
+    plan = Plan(spec, "input_grad", machine, Work(), [], 0.0, len(_checked(epilogue, aux)))
+    whole = unpadded(spec)
+    folds = whole != spec
+    result, target = Operand("out"), out
+    if folds:
+        shape = whole.input_shape
+        target = contiguous(shape, channels_last=out[1] == 1)
+        result = Operand(plan.work.borrow("padded", prod(shape) * spec.itemsize))
+    given = Operand("bias") if bias and not folds else None
+    arrays = Arrays(Operand("x"), Operand("w"), result, given, _aux(plan))
+    phases = input_grad(whole) if spec.batch else ()
+    steps = plan.work.steps
+    if any(phase.spec is None for phase in phases):
+        steps.append(_filled(whole, arrays, target))
+    filled = len(steps)
+    for phase in phases:
+        if phase.spec is not None:
+            c = input_grad_phase(whole, phase, grad, w, target, epilogue, aux)
+            title = "phase " + "x".join(str(part.start) for part in phase.axes)
+            _correlate(plan, c, arrays, title, policy)
+    if filled and len(steps) > filled:
+        steps[filled] = replace(steps[filled], after=True)
+    if folds and spec.batch:
+        _fold_back(plan, spec, result, target, out)
+    return plan
+
+
+def _filled(spec: ConvSpec, arrays: Arrays, out: Strides) -> Step:
+    """The bias, or zeros, everywhere: some phase has no tap, so that no correlation writes it."""
+    if arrays.bias is not None:
+        source = (0, 1, *(0 for _ in spec.axes))
+        return rearrange(
+            spec.dtype, spec.input_shape, arrays.bias, source, arrays.out, out, "fill with bias"
+        )
+    sizes = spec.input_shape
+    long = max(range(len(sizes)), key=lambda i: (out[i] == 1, sizes[i]))
+    rest = [i for i in range(len(sizes)) if i != long]
+    to = offsets([sizes[i] for i in rest], [out[i] for i in rest])
+    runs = (
+        [(MISSING, 0, sizes[long])]
+        if out[long] == 1
+        else [(MISSING, i * out[long], 1) for i in range(sizes[long])]
+    )
+    return copy(
+        spec.dtype,
+        arrays.out,
+        arrays.out,
+        np.stack([0 * to, to], axis=1),
+        runs,
+        title="fill with zeros",
+    )
+
+
+def _fold_back(plan: Plan, spec: ConvSpec, padded: Operand, strides: Strides, out: Strides) -> None:
+    """Fold every axis that has a mode, then copy what lies between the borders."""
+    shape = list(unpadded(spec).input_shape)
+    order = sorted(range(len(shape)), key=lambda i: (-strides[i], i))
+    inside = padded
+    for i, axis in enumerate(spec.axes, start=2):
+        if axis.mode == "zeros":
+            continue
+        place = order.index(i)
+        outer, inner = (
+            prod(shape[j] for j in part) for part in (order[:place], order[place + 1 :])
+        )
+        plan.work.steps.append(fold(spec.dtype, padded, axis, outer, inner))
+        inside = shifted(inside, axis.lo * strides[i], spec.dtype)
+    plan.work.steps.append(
+        rearrange(
+            spec.dtype,
+            spec.input_shape,
+            inside,
+            strides,
+            Operand("out"),
+            out,
+            "take off borders",
+            after=True,
+        )
+    )
+
+
+def build_weight_grad(
+    spec: ConvSpec,
+    x: Strides,
+    grad: Strides,
+    w: Strides,
+    *,
+    machine: Machine,
+    policy: Policy = AUTO,
+) -> Plan:
+    """The gradient for the weight, written over an array with strides ``w``."""
+    if spec.dtype not in ELEMENTS:
+        layouts = {"x": x, "out": grad, "w": w}
+        return _of_parts(build_weight_grad, spec, layouts, machine=machine, policy=policy)
+    plan = Plan(spec, "weight_grad", machine, Work(), [], 0.0)
+    arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
+    decision = choose_weight_grad(forward(spec, x, w, grad), machine, policy)
+    c, best = decision.c, decision.best
+    method = WEIGHT_GRAD[best.name].method
+    plan.cycles = best.cycles
+    plan.reasons.append(("sums", decision.candidates))
+    after = False
+    if c.batch and best.stage is not None:
+        last = best.stage == "channels_last"
+        c, copied = stage_input(c, plan.work, arrays.x, channels_last=last)
+        arrays, after = replace(arrays, x=copied), True
+    if c.batch and method.needs_channels_last(c, machine):
+        c, copied = stage_grad(c, plan.work, arrays.out)
+        arrays, after = replace(arrays, out=copied), True
+    method.plan(c, machine, plan.work, arrays, after)
+    return plan
