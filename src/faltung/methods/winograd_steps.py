@@ -60,13 +60,7 @@ def steps(
         epilogue=c.epilogue,
         loads=c.neighbours("channel"),
     )
-    reads: dict[str, Word] = {
-        **counts,
-        "x": shifted(arrays.x, c.x_base, c.dtype),
-        "zeros": _zeros(c, work, arrays.w),
-        "table": joined([offsets(a.inputs, w.x) for a, w in zip(axes, c.windows, strict=True)]),
-        "batch": c.x[0],
-    }
+    reads = counts | _reads(c, axes, work, arrays)
     writes = counts | _writes(c, axes, arrays, width)
     writes |= {"u": weights, "bias": bias, "blocks": blocks}
     writes |= {"u_block": block, "u_point": point}
@@ -80,14 +74,8 @@ def steps(
         begins = after and not number
         work.steps.append(Step(recipe, size, words, f"transform {size} tiles", begins))
         chunks, runs = _runs(size, chosen, kinds, machine, shared)
-        more: dict[str, Word] = {
-            "v": here,
-            "first": first,
-            "runs": runs,
-            "chunks": chunks,
-            "run_count": len(runs),
-        }
-        words = ordered(products.words(), writes | more)
+        tables: dict[str, Word] = {"runs": runs, "chunks": chunks, "run_count": len(runs)}
+        words = ordered(products.words(), {**writes, **tables, "v": here, "first": first})
         work.steps.append(Step(products, blocks * len(runs), words, title, True))
 
 
@@ -131,6 +119,16 @@ def _runs(
             runs.append((lo, lo + size, ends[lo], ends[lo + size]))
             lo += size
     return table(chunks, 2), table(runs, 4)
+
+
+def _reads(c: Correlation, axes: list[AxisTiles], work: Work, arrays: Arrays) -> dict[str, Word]:
+    """Where inputs lie."""
+    return {
+        "x": shifted(arrays.x, c.x_base, c.dtype),
+        "zeros": _zeros(c, work, arrays.w),
+        "table": joined([offsets(a.inputs, w.x) for a, w in zip(axes, c.windows, strict=True)]),
+        "batch": c.x[0],
+    }
 
 
 def _writes(c: Correlation, axes: list[AxisTiles], arrays: Arrays, width: int) -> dict[str, Word]:
