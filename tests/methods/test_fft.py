@@ -259,3 +259,11 @@ def test_compiles_for(name: str) -> None:
         recipe = FftSums(dtype, True, 1, True, False, True)
         for each in (recipe, FftKernel(dtype)):
             assert object_code(each, row(name))
+
+
+def test_no_samples() -> None:
+    """No transform of nothing: it would divide the work by a number of blocks that is zero."""
+    x, g = np.zeros((0, 3, 40), np.float32), np.zeros((0, 4, 40), np.float32)
+    with pytest.raises(ValueError, match="there are no samples"):
+        faltung.conv_weight_grad(x, g, (4, 3, 9), padding=4, method="fft")
+    assert not faltung.conv_weight_grad(x, g, (4, 3, 9), padding=4).any()

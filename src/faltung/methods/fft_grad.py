@@ -44,6 +44,8 @@ def why_not(c: Correlation, machine: Machine) -> str | None:
         return f"{c.dtype} has no transform"
     if c.windows[-1].axis.kernel == 1:
         return "the last axis has one tap"
+    if c.batch == 0:
+        return "there are no samples"
     return None if cut(c, machine) is not None else "its spectra take too much memory"
 
 
@@ -56,6 +58,8 @@ def needs_channels_last(c: Correlation, machine: Machine) -> bool:
 
 
 def cut(c: Correlation, machine: Machine) -> fft.Cut | None:
+    if c.batch == 0:
+        return None
     known = c.dtype, fft.extent(c), fft.span(c), c.channels_in, c.channels_out, c.groups, c.batch
     return _cut(replace(machine, cores=1), *known)
 
