@@ -14,6 +14,7 @@ from faltung.geometry.axis import Axis
 from faltung.jit.target import current
 from faltung.methods.correlation import Correlation, contiguous, forward, input_grad_phase
 from faltung.methods.simplify import over_samples, simplified
+from faltung.plan import build
 from faltung.plan import plan as planning
 
 
@@ -187,12 +188,12 @@ def test_linear_layers_are_shared_by_their_channels(batch: int) -> None:
     x, y, w = (4096, 1, 1), (1000, 1, 1), (1, 1000, 1)
     given = {"machine": current()}
     plans = (
-        planning.build_forward(spec, x, w, y, bias=True, **given),
-        planning.build_input_grad(spec, y, w, x, bias=False, **given),
+        build.build_forward(spec, x, w, y, bias=True, **given),
+        build.build_input_grad(spec, y, w, x, bias=False, **given),
     )
     for plan in plans:
         assert sum(step.items for step in plan.work.steps) >= 1000 // 128
         assert plan.work.scratch == {}
-    back = planning.build_weight_grad(spec, x, y, w, **given)
+    back = build.build_weight_grad(spec, x, y, w, **given)
     assert back.work.steps[0].items >= 1000 // 32
     assert back.work.scratch == {}
