@@ -123,12 +123,14 @@ def results(
 
 
 def walk(machine: str, after: bool) -> int:
-    """Every case in both layouts: plain sums exactly, then the transforms that apply; how many
-    results were wrong.
+    """Every case in both layouts by plain sums, exactly, and in one of them by the transforms that
+    apply; how many results were wrong.
     """
     wrong = 0
     for case, last, method in itertools.product(CASES, (False, True), ("sums", *TRANSFORMS)):
         exact = method == "sums"
+        if not exact and last == len(case.name) % 2:
+            continue
         given = {"precision": "strict"} if exact else {"method": method}
         with use(machine):
             for name, got, want in results(case.spec, last, after, given):
