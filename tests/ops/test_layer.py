@@ -133,3 +133,13 @@ def test_second_calls_check_as_much_as_first_ones() -> None:
             assert np.allclose(layer(x), want, atol=1e-5)
     turned = np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
     assert np.array_equal(layer(turned), want)
+
+
+def test_complex_numbers_apart_by_half_of_one() -> None:
+    """Aligned for NumPy, no whole number of entries apart: copied, at the second call too."""
+    record = np.zeros((1, 1, 8, 8), [("a", "f4"), ("c", "c8")])
+    record["c"] = numbers(1, 1, 8, 8)
+    layer = faltung.Conv(np.ones((1, 1, 3, 3), np.complex64))
+    want = layer(record["c"].copy())
+    for _ in range(2):
+        np.testing.assert_array_equal(layer(record["c"]), want)

@@ -222,6 +222,9 @@ def _layout(x: npt.ArrayLike, out: Array | None) -> Hashable | None:
     """
     if type(x) is not np.ndarray or not x.flags.aligned:
         return None
+    # Complex numbers are aligned to their parts, and may stand apart by odd numbers of these.
+    if x.dtype.kind == "c" and any(stride % x.itemsize for stride in x.strides):
+        return None
     if out is None:
         return x.shape, x.strides, x.dtype
     if type(out) is not np.ndarray or not out.flags.behaved or np.may_share_memory(x, out):

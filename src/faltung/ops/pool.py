@@ -17,11 +17,15 @@ from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
 from faltung.methods.pool import index_dtype
+from faltung.ops.again import Calls, apart, arrangement, option
 from faltung.ops.arguments import Array, array, batched, batched_shape, elements, result
-from faltung.ops.run import KEPT, plans, run
+from faltung.ops.run import plans, run
+from faltung.plan.plan import Plan
 from faltung.plan.pool import build_pool, build_pool_grad
 
 Whole = int | Sequence[int]
+
+_calls = Calls()
 
 
 def max_pool(
@@ -46,6 +50,11 @@ def max_pool(
 
     TypeError, ValueError: the argument, its value and the rule.
     """
+    given = (kernel, stride, padding, dilation, ceil, indices, channels_last)
+    key = _key("max", (x,), out, given)
+    call = _calls.get(key)
+    if call is not None:
+        return call.run(x, None, out)  # type: ignore[arg-type]
     x = _floating("x", x)
     rank = _rank("x.shape", x.shape, kernel)
     view = batched(x, rank, channels_last)
@@ -53,12 +62,12 @@ def max_pool(
     has_batch = x.ndim == rank + 2
     made, target = result(out, spec.output_shape, x.dtype, has_batch, channels_last, x=x)
     if not indices:
-        _run("pool", spec, view, target, None)
+        _calls.keep(key, _run("pool", spec, view, target, None), made)
         return made
     chosen, places = result(
         None, spec.output_shape, np.dtype(index_dtype(spec)), has_batch, channels_last
     )
-    _run("pool", spec, view, target, places)
+    _calls.keep(key, _run("pool", spec, view, target, places), made, chosen)
     return made, chosen
 
 
@@ -82,6 +91,11 @@ def max_pool_grad(
     chose the same place their sum, zeros elsewhere. So it also puts maxima back where they were
     (PyTorch's max_unpool), where windows do not overlap. An index outside its window adds nothing.
     """
+    given = (kernel, stride, padding, dilation, ceil, input_shape, channels_last)
+    key = _key("max grad", (grad, indices), out, given)
+    call = _calls.get(key)
+    if call is not None:
+        return call.run(grad, indices, out)  # type: ignore[arg-type, no-any-return]
     grad = _floating("grad", grad)
     rank = _rank("input_shape", tuple(input_shape), kernel)
     shape = batched_shape("input_shape", input_shape, rank, channels_last)
@@ -98,7 +112,8 @@ def max_pool_grad(
     has_batch = grad.ndim == rank + 2
     arrays = {"grad": grad, "indices": chosen}
     made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, **arrays)
-    _run("pool_grad", spec, view, target, batched(chosen, rank, channels_last))
+    plan = _run("pool_grad", spec, view, target, batched(chosen, rank, channels_last))
+    _calls.keep(key if chosen is indices else None, plan, made)
     return made
 
 
@@ -118,13 +133,18 @@ def avg_pool(
     count_padding: divide by all entries of the window, as PyTorch's count_include_pad; otherwise by
     those inside the input. What ``ceil`` adds behind the padding never counts.
     """
+    given = (kernel, stride, padding, ceil, count_padding, channels_last)
+    key = _key("average", (x,), out, given)
+    call = _calls.get(key)
+    if call is not None:
+        return call.run(x, None, out)  # type: ignore[arg-type, no-any-return]
     x = _floating("x", x)
     rank = _rank("x.shape", x.shape, kernel)
     view = batched(x, rank, channels_last)
     options = (kernel, stride, padding, 1, ceil, count_padding)
     spec = _spec(view.shape, x, "average", options, "x.shape")
     made, target = result(out, spec.output_shape, x.dtype, x.ndim == rank + 2, channels_last, x=x)
-    _run("pool", spec, view, target, None)
+    _calls.keep(key, _run("pool", spec, view, target, None), made)
     return made
 
 
@@ -144,6 +164,11 @@ def avg_pool_grad(
 
     grad: as ``avg_pool`` returns it. input_shape: that of x. Returns an array of that shape.
     """
+    given = (kernel, stride, padding, ceil, count_padding, input_shape, channels_last)
+    key = _key("average grad", (grad,), out, given)
+    call = _calls.get(key)
+    if call is not None:
+        return call.run(grad, None, out)  # type: ignore[arg-type, no-any-return]
     grad = _floating("grad", grad)
     rank = _rank("input_shape", tuple(input_shape), kernel)
     shape = batched_shape("input_shape", input_shape, rank, channels_last)
@@ -152,7 +177,7 @@ def avg_pool_grad(
     has_batch = len(tuple(input_shape)) == rank + 2
     view = _gradient(grad, spec, has_batch, channels_last)
     made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, grad=grad)
-    _run("pool_grad", spec, view, target, None)
+    _calls.keep(key, _run("pool_grad", spec, view, target, None), made)
     return made
 
 
@@ -193,23 +218,22 @@ def _rank(name: str, shape: tuple[int, ...], kernel: Whole) -> int:
     return rank
 
 
-_specs: dict[Hashable, PoolSpec] = {}
+def _key(
+    what: str, inputs: tuple[Any, ...], out: Array | None, options: tuple[Any, ...]
+) -> Hashable | None:
+    """All of a call but where its arrays lie; None where that cannot be said."""
+    arrays = arrangement(*inputs, out)
+    if arrays is None or not apart(out, *inputs):
+        return None
+    return what, arrays, option(options)
 
 
 def _spec(
     shape: tuple[int, ...], like: Array, kind: str, options: tuple[Any, ...], name: str
 ) -> PoolSpec:
-    """The spec of these arguments; remembered: a small pooling takes less time than its check."""
-    key: Hashable = (shape, like.dtype, kind, *map(_hashable, options))
-    try:
-        return _specs[key]
-    except KeyError:
-        pass
-    except TypeError:  # an argument that cannot be hashed is none that the geometry takes
-        key = None
     kernel, stride, padding, dilation, ceil, count = options
     try:
-        spec = pool_spec(
+        return pool_spec(
             shape,
             kernel,
             kind=kind,
@@ -222,18 +246,6 @@ def _spec(
         )
     except (ValueError, TypeError) as error:
         raise type(error)(str(error).replace("input_shape=", f"{name}=")) from None
-    if key is not None:
-        if len(_specs) >= KEPT:
-            _specs.clear()
-        _specs[key] = spec
-    return spec
-
-
-def _hashable(value: Any) -> Hashable:
-    """The value with its type, because 1, 1.0 and True are equal and not all legal."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_hashable, value))
-    return type(value), value
 
 
 def _gradient(grad: Array, spec: PoolSpec, batch: bool, channels_last: bool) -> Array:
@@ -252,19 +264,25 @@ def _gradient(grad: Array, spec: PoolSpec, batch: bool, channels_last: bool) -> 
 
 
 def _whole(x: npt.ArrayLike, kind: str, channels_last: bool) -> Array:
+    key = _key("whole", (x,), None, (kind, channels_last))
+    call = _calls.get(key)
+    if call is not None:
+        return call.run(x, None, None)  # type: ignore[arg-type, no-any-return]
     x = _floating("x", x)
     rank = _rank("x.shape", x.shape, 1)
     view = batched(x, rank, channels_last)
     spec = _spec(view.shape, x, kind, (view.shape[2:], None, 0, 1, False, True), "x.shape")
     made = np.empty(view.shape[:2], x.dtype)
-    _run("pool", spec, view, made.reshape(*made.shape, *(1,) * rank), None)
+    plan = _run("pool", spec, view, made.reshape(*made.shape, *(1,) * rank), None)
+    _calls.keep(key, plan, made)
     return made
 
 
-def _run(what: str, spec: PoolSpec, source: Array, target: Array, index: Array | None) -> None:
+def _run(what: str, spec: PoolSpec, source: Array, target: Array, index: Array | None) -> Plan:
+    """Plan and run; the indices stand in the weight's place."""
     machine = current()
     layouts = elements(source), elements(target), None if index is None else elements(index)
     build = build_pool if what == "pool" else build_pool_grad
     plan = plans.get((what, spec, layouts, machine), lambda: build(spec, *layouts, machine))
-    # The indices stand in the weight's place.
     run(plan, source, target if index is None else index, target)
+    return plan
