@@ -13,7 +13,7 @@ from faltung.geometry.conv import ConvSpec
 from faltung.methods.correlation import Strides, contiguous
 from faltung.methods.parts import FOUR, THREE, Parts, conjugate, parts
 from faltung.methods.step import Operand, Step, Work, relocated
-from faltung.plan.plan import Plan
+from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
 REAL = {"complex64": "float32", "complex128": "float64"}
@@ -35,7 +35,7 @@ def complex_plan(
     ``make``: the plan of a real spec over arrays with such strides. ``strict``: four products.
     """
     scheme, dtype = FOUR if strict else THREE, REAL[spec.dtype]
-    inner, shapes = replace(spec, dtype=dtype), _shapes(spec, direction)
+    inner, shapes = replace(spec, dtype=dtype), array_shapes(spec, direction)
     shapes["bias"] = (1, spec.channels_in if direction == "input_grad" else spec.channels_out)
     strides = {
         name: contiguous(shapes[name], name != "w" and layouts[name][1] == 1) for name in layouts
@@ -94,11 +94,3 @@ def _repeated(
             moved = [relocated(step, names) for step in again]
             steps += [replace(step, after=True) for step in moved[:1]] + moved[1:]
     return places
-
-
-def _shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
-    """Of the arrays by their names in a plan."""
-    x, out = spec.input_shape, spec.output_shape
-    if direction == "input_grad":
-        x, out = out, x
-    return {"x": x, "w": spec.weight_shape, "out": out}

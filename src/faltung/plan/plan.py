@@ -19,6 +19,16 @@ from faltung.plan.offer import Candidate
 ALONE = 15_000.0
 
 
+def array_shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
+    """Shapes of the arrays by their names in a plan: "x" is read and "out" is written; the gradient
+    for the weight reads both and writes "w".
+    """
+    x, out = spec.input_shape, spec.output_shape
+    if direction == "input_grad":
+        x, out = out, x
+    return {"x": x, "w": spec.weight_shape, "out": out}
+
+
 @dataclass(slots=True)
 class Plan:
     """How one convolution, or one of its gradients, is computed on one machine.

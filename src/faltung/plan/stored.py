@@ -7,13 +7,14 @@ plan. So a sum is kept in float32 whatever the method, and rounded once.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from math import prod
 
 from faltung.geometry.conv import ConvSpec
 from faltung.methods.copy import Copy
 from faltung.methods.correlation import Strides, contiguous
 from faltung.methods.stage import rearrange
 from faltung.methods.step import Operand, Step, Word
-from faltung.plan.plan import Plan
+from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
 # Cycles to convert an element: memory, read and written.
@@ -35,7 +36,7 @@ def stored(
         more = {name for step in steps for name in _computed(step)} & layouts.keys() - wide.keys()
         if not more:
             break
-        shapes = _shapes(spec, plan.direction)
+        shapes = array_shapes(spec, plan.direction)
         wide |= {name: contiguous(shapes[name], layouts[name][1] == 1) for name in more}
     return _converted(plan, spec, layouts, wide, result)
 
@@ -47,25 +48,18 @@ def _computed(step: Step) -> Iterable[str]:
     return [word.name for word in step.words if isinstance(word, Operand)]
 
 
-def _shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
-    x, out = spec.input_shape, spec.output_shape
-    if direction == "input_grad":
-        x, out = out, x
-    return {"x": x, "w": spec.weight_shape, "out": out}
-
-
 def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, result: str) -> Plan:
     """``plan`` with its arrays in 16 bits; those of ``wide`` stand beside them as float32."""
-    work, shapes = plan.work, _shapes(spec, plan.direction)
+    work, shapes = plan.work, array_shapes(spec, plan.direction)
     places: dict[str, Operand] = {}
     for name in wide:
-        size = 4 * _count(shapes[name])
+        size = 4 * prod(shapes[name])
         own = work.keep if name == "w" != result else work.borrow
         places[name] = Operand(own(f"wide {name}", size))
     for part in (work.prepare, work.steps):
         part[:] = [_moved(step, layouts, places, spec.dtype) for step in part]
     for name, strides in wide.items():
-        if not _count(shapes[name]):
+        if not prod(shapes[name]):
             continue
         outer, inner = (Operand(name), layouts[name]), (places[name], strides)
         ends = (*inner, *outer) if name == result else (*outer, *inner)
@@ -77,7 +71,7 @@ def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, resu
             part.append(step)
         else:
             _put_first(part, step)
-        plan.cycles += CONVERT * _count(shapes[name])
+        plan.cycles += CONVERT * prod(shapes[name])
     plan.spec = spec
     return plan
 
@@ -87,13 +81,6 @@ def _put_first(steps: list[Step], step: Step) -> None:
     if steps and not steps[0].title.startswith("widen"):
         steps[0] = replace(steps[0], after=True)
     steps.insert(0, step)
-
-
-def _count(shape: Iterable[int]) -> int:
-    size = 1
-    for number in shape:
-        size *= number
-    return size
 
 
 def _moved(step: Step, narrow: Layouts, places: Mapping[str, Operand], dtype: str) -> Step:

@@ -24,7 +24,7 @@ from faltung.machine.table import Machine
 from faltung.methods.correlation import Strides
 from faltung.plan.binding import layout
 from faltung.plan.choose import FORWARD, WEIGHT_GRAD, Policy
-from faltung.plan.plan import Plan
+from faltung.plan.plan import Plan, array_shapes
 from faltung.runtime.buffers import Bytes, aligned
 from faltung.runtime.threads import get_threads
 
@@ -117,12 +117,7 @@ def _timed(call: Callable[[], None]) -> float:
 def _call(plan: Plan, layouts: Sequence[Strides]) -> Callable[[], None]:
     """Run ``plan`` over arrays of its own; its weights are packed here."""
     spec = plan.spec
-    given, made = spec.input_shape, spec.output_shape
-    shapes = (
-        (made, spec.weight_shape, given)
-        if plan.direction == "input_grad"
-        else (given, spec.weight_shape, made)
-    )
+    shapes = array_shapes(spec, plan.direction).values()
     arrays = [_memory(*both, spec) for both in zip(shapes, layouts, strict=True)]
     bias = np.ones(max(spec.channels_in, spec.channels_out), spec.sums)
     kept, scratch = (aligned(layout(part)[1]) for part in (plan.work.kept, plan.work.scratch))
