@@ -2,30 +2,20 @@
 
 Inference alone, and the batch is open. What a padding comes to stands in the file as numbers:
 `auto_pad` means different things to different readers. Operations are in `onnx_nodes.py`, formulas
-in `onnx_expr.py`. Needs the `onnx` package: pip install "faltung[onnx]".
+in `onnx_expr.py`, what they write to in `onnx_writer.py`. Needs the `onnx` package: pip install
+"faltung[onnx]".
 """
 
-import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
 from faltung.formats.onnx_lrn import response_norms
 from faltung.formats.onnx_nodes import emit
-from faltung.geometry.check import show
-from faltung.graph.value import Graph, Value
-
-Array = npt.NDArray[Any]
-
-OPSET = 19  # of 2023: the first whose Pad can wrap around
-IR_VERSION = 9  # what came with it
-LARGEST = 2**31 - 1  # bytes that one file can hold
+from faltung.formats.onnx_writer import Writer
+from faltung.graph.value import Graph
 
 
 def export_onnx(
@@ -47,158 +37,10 @@ def export_onnx(
     """
     if graph.training:
         raise ValueError("graph: must be for inference; build the network with training=False")
-    writer = Writer(graph, parameters)
+    writer = Writer(graph, parameters, response_norms(graph.nodes))
     for node in graph.nodes:
         emit(writer, node)
     data = writer.finish(batch, classes)
     if path is not None:
         write_whole(path, data)
     return data
-
-
-class Writer:
-    """An ONNX graph in the making: nodes, tensors that are known, and the names of values."""
-
-    def __init__(self, graph: Graph, parameters: Mapping[str, npt.ArrayLike]) -> None:
-        try:
-            import onnx
-        except ImportError as error:
-            raise missing("onnx", "onnx") from error
-        self.onnx = onnx
-        self.graph = graph
-        self.dtype = np.dtype(graph.dtype)
-        self.layer = ""  # nodes are named after it
-        self._arrays = _checked(graph, parameters)
-        self._names = {graph.input.name: "input"}
-        self._used = {"input", "output"}
-        self._nodes: list[Any] = []
-        self._tensors: list[Any] = []
-        self._known: dict[tuple[Any, ...], str] = {}
-        self.response_norms = response_norms(graph.nodes)
-
-    # Names and values ----------------------------------------------------------------------------
-
-    def unused(self, stem: str) -> str:
-        """A new name."""
-        name, number = stem, 1
-        while name in self._used:
-            name, number = f"{stem}_{number}", number + 1
-        self._used.add(name)
-        return name
-
-    def name(self, value: Value) -> str:
-        """The name of a value that a node made, or of a parameter as it is."""
-        if value.name in self._arrays:
-            return self.tensor(self._arrays[value.name], value.name)
-        return self._names[value.name]
-
-    def is_parameter(self, value: Value) -> bool:
-        return value.name in self._arrays
-
-    def array(self, value: Value) -> Array:
-        """The numbers of a parameter. ValueError: something that is known only in training."""
-        if value.name not in self._arrays:
-            raise ValueError(f"graph: {value.name!r} is no parameter; ONNX has no place for it")
-        return self._arrays[value.name]
-
-    def made(self, value: Value, name: str) -> None:
-        """``value`` is the tensor ``name``."""
-        self._names[value.name] = name
-
-    # Nodes and tensors ---------------------------------------------------------------------------
-
-    def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
-        """A new node; the name of its output."""
-        output = self.unused(f"{self.layer or 'net'}/{kind}")
-        self._nodes.append(
-            self.onnx.helper.make_node(kind, list(inputs), [output], name=output, **attributes)
-        )
-        return output
-
-    def tensor(self, array: npt.ArrayLike, name: str = "") -> str:
-        """Known numbers, in the network's dtype where they are not whole. The same ones once."""
-        made = np.asarray(array)
-        if made.dtype.kind == "f":
-            made = made.astype(self.dtype)
-        # Parameters are told apart by name and shape, small constants by their bytes.
-        key = (name, made.shape) if name else (made.dtype.str, made.shape, made.tobytes())
-        if key not in self._known:
-            self._known[key] = self.unused(name or "constant")
-            made = np.ascontiguousarray(made).reshape(made.shape)
-            tensor = self.onnx.numpy_helper.from_array(made, self._known[key])
-            self._tensors.append(tensor)
-        return self._known[key]
-
-    def whole(self, *numbers: int) -> str:
-        """A vector of whole numbers, for shapes, axes and paddings."""
-        return self.tensor(np.array(numbers, np.int64))
-
-    # The end -------------------------------------------------------------------------------------
-
-    def finish(self, batch: int | str, classes: Sequence[str] | None) -> bytes:
-        helper = self.onnx.helper
-        last = self._names[self.graph.output.name]
-        self._nodes.append(helper.make_node("Identity", [last], ["output"], name="output"))
-        nodes, read = _needed(_without_identity(self._nodes, last))
-        made = helper.make_graph(
-            nodes,
-            "faltung",
-            [self._info("input", self.graph.input, batch)],
-            [self._info("output", self.graph.output, batch)],
-            [tensor for tensor in self._tensors if tensor.name in read],
-        )
-        model = helper.make_model(
-            made,
-            opset_imports=[helper.make_opsetid("", OPSET)],
-            ir_version=IR_VERSION,
-            producer_name="faltung",
-            producer_version=str(sys.modules[__name__.partition(".")[0]].__version__),
-        )
-        if classes is not None:
-            text = json.dumps([str(name) for name in classes], ensure_ascii=False)
-            helper.set_model_props(model, {"classes": text})
-        if model.ByteSize() > LARGEST:
-            raise ValueError(f"parameters: {model.ByteSize():,} bytes are more than ONNX holds")
-        data: bytes = model.SerializeToString(deterministic=True)
-        return data
-
-    def _info(self, name: str, value: Value, batch: int | str) -> Any:
-        kinds = self.onnx.TensorProto
-        number = kinds.DOUBLE if self.dtype == np.float64 else kinds.FLOAT
-        kind = kinds.INT64 if value.kind == "int" else number
-        return self.onnx.helper.make_tensor_value_info(name, kind, [batch, *value.shape])
-
-
-def _without_identity(nodes: list[Any], last: str) -> list[Any]:
-    """Let the node that makes ``last`` make "output", where nothing else reads ``last``."""
-    *others, identity = nodes
-    makers = [node for node in others if last in node.output]
-    if not makers or any(last in node.input for node in others):
-        return nodes
-    makers[0].output[:] = identity.output
-    return others
-
-
-def _needed(nodes: list[Any]) -> tuple[list[Any], set[str]]:
-    """The nodes by which "output" is made, and the names of all that is read."""
-    read, made = {"output"}, []
-    for node in reversed(nodes):
-        if read.intersection(node.output):
-            made.append(node)
-            read.update(node.input)
-    return made[::-1], read
-
-
-def _checked(graph: Graph, parameters: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-    """The parameters of the graph in its dtype: none missing, none of another shape."""
-    made = {}
-    for p in graph.parameters:
-        if p.name not in parameters:
-            raise ValueError(f"parameters: {show(p.name)} is missing")
-        array = np.asarray(parameters[p.name])
-        if array.shape != p.shape:
-            raise ValueError(
-                f"parameters: {show(p.name)} has shape {array.shape}, must have {p.shape}"
-            )
-        made[p.name] = array.astype(graph.dtype)
-    return made

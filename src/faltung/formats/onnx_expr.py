@@ -1,15 +1,13 @@
 """Formulas as ONNX nodes: one for each operation, and one alone for what ONNX has a name for."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from faltung.formats.onnx_writer import Writer
 from faltung.geometry.expr import Expr, operand
 from faltung.graph import activations
-
-if TYPE_CHECKING:
-    from faltung.formats.onnx import Writer
 
 OPERATIONS = {
     "add": "Add",
@@ -39,7 +37,7 @@ NAMED: dict[Expr, tuple[str, dict[str, Any]]] = {
 }
 
 
-def formula(writer: "Writer", expr: Expr, operands: Sequence[str]) -> str:
+def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
     """Nodes for a formula of tensors that broadcast against each other; the name of the result.
 
     ValueError: random numbers, which no inference has.

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from faltung.formats.onnx_expr import formula
+from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import operand
@@ -15,13 +16,10 @@ from faltung.graph import ops
 from faltung.graph.value import Node, Value
 from faltung.reference.pool import counts
 
-if TYPE_CHECKING:
-    from faltung.formats.onnx import Writer
-
 PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def emit(writer: "Writer", node: Node) -> None:
+def emit(writer: Writer, node: Node) -> None:
     """Add a node of the network. ValueError: one that inference does not have."""
     writer.layer = node.layer
     found = EMIT.get(type(node.op))
@@ -35,7 +33,7 @@ def emit(writer: "Writer", node: Node) -> None:
 # Convolutions -------------------------------------------------------------------------------------
 
 
-def _convolve(writer: "Writer", node: Node) -> str:
+def _convolve(writer: Writer, node: Node) -> str:
     op: Any = node.op
     x, w = node.inputs[:2]
     bias = [writer.name(node.inputs[2])] if op.bias else []
@@ -51,7 +49,7 @@ def _convolve(writer: "Writer", node: Node) -> str:
     return _epilogue(writer, node, made)
 
 
-def _matrix(writer: "Writer", w: Value, spec: ConvSpec) -> str:
+def _matrix(writer: Writer, w: Value, spec: ConvSpec) -> str:
     """The weight (out, in) of a layer that reads the whole input."""
     array = writer.array(w)
     if spec.flip:
@@ -59,7 +57,7 @@ def _matrix(writer: "Writer", w: Value, spec: ConvSpec) -> str:
     return writer.tensor(array.reshape(spec.channels_out, -1), w.name)
 
 
-def _weight(writer: "Writer", w: Value, spec: ConvSpec) -> str:
+def _weight(writer: Writer, w: Value, spec: ConvSpec) -> str:
     """The weight of a convolution; one of mathematics is stored the other way round."""
     return writer.tensor(_flipped(writer.array(w).reshape(spec.weight_shape), spec), w.name)
 
@@ -82,7 +80,7 @@ def _pads(axes: list[Axis] | tuple[Axis, ...]) -> list[int]:
 
 
 def _padded(
-    writer: "Writer", x: str, axes: list[Axis], *, zeros: bool, value: float | None = None
+    writer: Writer, x: str, axes: list[Axis], *, zeros: bool, value: float | None = None
 ) -> str:
     """``x`` with its padding around it, axis by axis; that with zeros on request. value: what
     stands in the place of zeros.
@@ -104,7 +102,7 @@ def _padded(
     return x
 
 
-def _convolve_input(writer: "Writer", node: Node) -> str:
+def _convolve_input(writer: Writer, node: Node) -> str:
     op: Any = node.op
     spec: ConvSpec = op.spec
     x, w = node.inputs[:2]
@@ -131,7 +129,7 @@ def _convolve_input(writer: "Writer", node: Node) -> str:
     return _epilogue(writer, node, made)
 
 
-def _epilogue(writer: "Writer", node: Node, made: str) -> str:
+def _epilogue(writer: Writer, node: Node, made: str) -> str:
     """The formula of a fused convolution."""
     op: Any = node.op
     if op.epilogue is None:
@@ -141,7 +139,7 @@ def _epilogue(writer: "Writer", node: Node, made: str) -> str:
     return formula(writer, op.epilogue, [made, *others])
 
 
-def _local(writer: "Writer", node: Node) -> str:
+def _local(writer: Writer, node: Node) -> str:
     """Every window gathered, each times the weight of its position."""
     op: Any = node.op
     spec: ConvSpec = op.spec
@@ -176,7 +174,7 @@ def _windows(spec: ConvSpec) -> Any:
 # Formulas -----------------------------------------------------------------------------------------
 
 
-def _pointwise(writer: "Writer", node: Node) -> str:
+def _pointwise(writer: Writer, node: Node) -> str:
     op: Any = node.op
     if node.output.name in writer.response_norms:
         attributes = writer.response_norms[node.output.name]
@@ -193,7 +191,7 @@ def _pointwise(writer: "Writer", node: Node) -> str:
     return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
 
 
-def _operand(writer: "Writer", value: Value, shape: tuple[int, ...]) -> str:
+def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
     """An operand so that it meets a map of ``shape``: vectors stand at the channels."""
     ones = (1,) * (len(shape) - len(value.shape))
     if writer.is_parameter(value):
@@ -204,7 +202,7 @@ def _operand(writer: "Writer", value: Value, shape: tuple[int, ...]) -> str:
     return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
 
 
-def _across(writer: "Writer", node: Node) -> str:
+def _across(writer: Writer, node: Node) -> str:
     """A convolution along the channels, which become an axis of space."""
     op: Any = node.op
     (x,) = node.inputs
@@ -216,7 +214,7 @@ def _across(writer: "Writer", node: Node) -> str:
     return writer.node("Reshape", made, writer.whole(0, *x.shape))
 
 
-def _normalise(writer: "Writer", node: Node) -> str:
+def _normalise(writer: Writer, node: Node) -> str:
     op: Any = node.op
     x, gain, shift, *running = node.inputs
     name = writer.name(x)
@@ -240,14 +238,14 @@ def _normalise(writer: "Writer", node: Node) -> str:
     return writer.node("Add", made, _operand(writer, shift, x.shape))
 
 
-def _softmax(writer: "Writer", node: Node) -> str:
+def _softmax(writer: Writer, node: Node) -> str:
     return writer.node("Softmax", writer.name(node.inputs[0]), axis=1)
 
 
 # Pooling, moving, embedding -----------------------------------------------------------------------
 
 
-def _pool(writer: "Writer", node: Node) -> str:
+def _pool(writer: Writer, node: Node) -> str:
     op: Any = node.op
     spec: PoolSpec = op.spec
     x = writer.name(node.inputs[0])
@@ -269,31 +267,31 @@ def _pool(writer: "Writer", node: Node) -> str:
     return writer.node("Mul", mean, writer.tensor(spec.taps / counts(spec)))
 
 
-def _concat(writer: "Writer", node: Node) -> str:
+def _concat(writer: Writer, node: Node) -> str:
     return writer.node("Concat", *map(writer.name, node.inputs), axis=1)
 
 
-def _slice(writer: "Writer", node: Node) -> str:
+def _slice(writer: Writer, node: Node) -> str:
     op: Any = node.op
     start = op.start
     ends = (start, start + node.output.channels, 1)
     return writer.node("Slice", writer.name(node.inputs[0]), *(writer.whole(n) for n in ends))
 
 
-def _reshape(writer: "Writer", node: Node) -> str:
+def _reshape(writer: Writer, node: Node) -> str:
     name = writer.name(node.inputs[0])
     if not node.output.space:
         return writer.node("Flatten", name, axis=1)
     return writer.node("Reshape", name, writer.whole(0, *node.output.shape))
 
 
-def _embed(writer: "Writer", node: Node) -> str:
+def _embed(writer: Writer, node: Node) -> str:
     tokens, table = map(writer.name, node.inputs)
     rows = writer.node("Gather", table, tokens, axis=0)
     return writer.node("Transpose", rows, perm=[0, 2, 1])
 
 
-EMIT: dict[type, Callable[["Writer", Node], str]] = {
+EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
     ops.Local: _local,

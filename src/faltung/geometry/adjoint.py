@@ -19,9 +19,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import gcd
 
+from faltung.geometry.axes import make_axes
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import per_axis, show
-from faltung.geometry.conv import ConvSpec, checked_shapes, make_axes
+from faltung.geometry.conv import ConvSpec, checked_shapes
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 
 

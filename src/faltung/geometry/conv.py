@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, per_axis, show, whole
+from faltung.geometry.check import integers, per_axis, whole
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 
 # Bytes of one number.
@@ -40,7 +41,7 @@ class Ladder:
 
 
 @dataclass(frozen=True, slots=True)
-class ConvSpec:
+class ConvSpec(Axes):
     """A convolution: input (batch, channels_in, *space) to output (batch, channels_out, *space').
 
     `flip` False is the cross-correlation of deep learning, True the convolution of mathematics.
@@ -58,17 +59,8 @@ class ConvSpec:
     flip: bool = False
 
     def __post_init__(self) -> None:
-        if type(self.axes) is not tuple or not all(isinstance(axis, Axis) for axis in self.axes):
-            raise TypeError(f"axes={show(self.axes)}: must be a tuple of Axis")
-        if not self.axes:
-            raise ValueError("axes=(): a convolution has at least one spatial axis")
-        for name in ("channels_in", "channels_out", "groups", "batch"):
-            value = getattr(self, name)
-            if type(value) is not int:
-                raise TypeError(f"{name}={value!r}: must be an int")
-            least = 0 if name == "batch" else 1
-            if value < least:
-                raise ValueError(f"{name}={value}: must be at least {least}")
+        self.check_axes("a convolution")
+        self.check_counts(channels_in=1, channels_out=1, groups=1, batch=0)
         if self.channels_in % self.groups or self.channels_out % self.groups:
             raise ValueError(
                 f"groups={self.groups}: must divide the channels, {self.channels_in} in and "
@@ -83,41 +75,6 @@ class ConvSpec:
         from faltung.geometry.text import format  # text.py imports this file
 
         return format(self)
-
-    @property
-    def rank(self) -> int:
-        """Number of spatial axes."""
-        return len(self.axes)
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Input size of each axis, without padding."""
-        return tuple(axis.size for axis in self.axes)
-
-    @property
-    def output(self) -> tuple[int, ...]:
-        """Output size of each axis."""
-        return tuple(axis.output for axis in self.axes)
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """Taps of each axis."""
-        return tuple(axis.kernel for axis in self.axes)
-
-    @property
-    def stride(self) -> tuple[int, ...]:
-        """Stride of each axis."""
-        return tuple(axis.stride for axis in self.axes)
-
-    @property
-    def dilation(self) -> tuple[int, ...]:
-        """Dilation of each axis."""
-        return tuple(axis.dilation for axis in self.axes)
-
-    @property
-    def padding(self) -> tuple[tuple[int, int], ...]:
-        """(lo, hi) of each axis."""
-        return tuple((axis.lo, axis.hi) for axis in self.axes)
 
     @property
     def padding_mode(self) -> tuple[str, ...]:
@@ -138,11 +95,6 @@ class ConvSpec:
     def weight_shape(self) -> tuple[int, ...]:
         """(channels_out, channels_in // groups, *kernel)."""
         return (self.channels_out, self.channels_in // self.groups, *self.kernel)
-
-    @property
-    def taps(self) -> int:
-        """Taps of the whole kernel, for one pair of channels."""
-        return prod(self.kernel)
 
     @property
     def macs(self) -> int:
@@ -239,24 +191,3 @@ def checked_shapes(
     if x[1] % groups:
         raise ValueError(f"groups={groups}: must divide the input channels, {x[1]}")
     return x, w, groups
-
-
-def make_axes(
-    sizes: Sequence[int],
-    kernel: Sequence[int],
-    stride: Sequence[int],
-    dilation: Sequence[int],
-    pairs: Sequence[tuple[int, int]],
-    names: Sequence[str],
-) -> tuple[Axis, ...]:
-    """The axes; an error says which of several axes it is about."""
-    axes = []
-    for size, h, s, d, (lo, hi), mode in zip(
-        sizes, kernel, stride, dilation, pairs, names, strict=True
-    ):
-        try:
-            axes.append(Axis(size, h, s, d, lo, hi, mode))
-        except ValueError as error:
-            where = f" (spatial axis {len(axes)})" if len(sizes) > 1 else ""
-            raise ValueError(f"{error}{where}") from None
-    return tuple(axes)

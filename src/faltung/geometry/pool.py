@@ -8,16 +8,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 
+from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, per_axis, show
-from faltung.geometry.conv import FLOATS, ITEMSIZE, make_axes
+from faltung.geometry.conv import FLOATS, ITEMSIZE
 from faltung.geometry.padding import Padding, pads
 
 KINDS = ("max", "average")
 
 
 @dataclass(frozen=True, slots=True)
-class PoolSpec:
+class PoolSpec(Axes):
     """A pooling: input (batch, channels, *space) to output (batch, channels, *space').
 
     `count_padding`, of a mean: divide by all entries of the window, as PyTorch's
@@ -37,16 +38,8 @@ class PoolSpec:
     overhang: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        if type(self.axes) is not tuple or not all(isinstance(axis, Axis) for axis in self.axes):
-            raise TypeError(f"axes={show(self.axes)}: must be a tuple of Axis")
-        if not self.axes:
-            raise ValueError("axes=(): a pooling has at least one spatial axis")
-        for name, least in (("channels", 1), ("batch", 0)):
-            value = getattr(self, name)
-            if type(value) is not int:
-                raise TypeError(f"{name}={value!r}: must be an int")
-            if value < least:
-                raise ValueError(f"{name}={value}: must be at least {least}")
+        self.check_axes("a pooling")
+        self.check_counts(channels=1, batch=0)
         if self.kind not in KINDS:
             raise ValueError(f"kind={self.kind!r}: must be one of {', '.join(KINDS)}")
         if type(self.count_padding) is not bool:
@@ -105,41 +98,6 @@ class PoolSpec:
         return " ".join(words + ["f64"] * (self.dtype == "float64"))
 
     @property
-    def rank(self) -> int:
-        """Number of spatial axes."""
-        return len(self.axes)
-
-    @property
-    def size(self) -> tuple[int, ...]:
-        """Input size of each axis, without padding."""
-        return tuple(axis.size for axis in self.axes)
-
-    @property
-    def output(self) -> tuple[int, ...]:
-        """Output size of each axis."""
-        return tuple(axis.output for axis in self.axes)
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """Taps of each axis."""
-        return tuple(axis.kernel for axis in self.axes)
-
-    @property
-    def stride(self) -> tuple[int, ...]:
-        """Stride of each axis."""
-        return tuple(axis.stride for axis in self.axes)
-
-    @property
-    def dilation(self) -> tuple[int, ...]:
-        """Dilation of each axis."""
-        return tuple(axis.dilation for axis in self.axes)
-
-    @property
-    def padding(self) -> tuple[tuple[int, int], ...]:
-        """(lo, hi) of each axis."""
-        return tuple((axis.lo, axis.hi) for axis in self.axes)
-
-    @property
     def input_shape(self) -> tuple[int, ...]:
         """(batch, channels, *space)."""
         return (self.batch, self.channels, *self.size)
@@ -148,11 +106,6 @@ class PoolSpec:
     def output_shape(self) -> tuple[int, ...]:
         """(batch, channels, *space)."""
         return (self.batch, self.channels, *self.output)
-
-    @property
-    def taps(self) -> int:
-        """Taps of the whole window."""
-        return prod(self.kernel)
 
     @property
     def flops(self) -> int:

@@ -1,0 +1,93 @@
+"""The spatial axes of a problem, side by side."""
+
+from collections.abc import Sequence
+from math import prod
+
+from faltung.geometry.axis import Axis
+from faltung.geometry.check import show
+
+
+class Axes:
+    """What a spec with ``axes`` says of all of them: one entry an axis, in their order."""
+
+    __slots__ = ()
+    axes: tuple[Axis, ...]
+
+    def check_axes(self, what: str) -> None:
+        """TypeError: ``axes`` is no tuple of Axis. ValueError: it is empty, which ``what`` is not
+        without.
+        """
+        if type(self.axes) is not tuple or not all(isinstance(axis, Axis) for axis in self.axes):
+            raise TypeError(f"axes={show(self.axes)}: must be a tuple of Axis")
+        if not self.axes:
+            raise ValueError(f"axes=(): {what} has at least one spatial axis")
+
+    def check_counts(self, **least: int) -> None:
+        """TypeError: one of these fields is no int. ValueError: it is less than the least."""
+        for name, bound in least.items():
+            value = getattr(self, name)
+            if type(value) is not int:
+                raise TypeError(f"{name}={value!r}: must be an int")
+            if value < bound:
+                raise ValueError(f"{name}={value}: must be at least {bound}")
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return len(self.axes)
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Input size of each axis, without padding."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def output(self) -> tuple[int, ...]:
+        """Output size of each axis."""
+        return tuple(axis.output for axis in self.axes)
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Taps of each axis."""
+        return tuple(axis.kernel for axis in self.axes)
+
+    @property
+    def stride(self) -> tuple[int, ...]:
+        """Stride of each axis."""
+        return tuple(axis.stride for axis in self.axes)
+
+    @property
+    def dilation(self) -> tuple[int, ...]:
+        """Dilation of each axis."""
+        return tuple(axis.dilation for axis in self.axes)
+
+    @property
+    def padding(self) -> tuple[tuple[int, int], ...]:
+        """(lo, hi) of each axis."""
+        return tuple((axis.lo, axis.hi) for axis in self.axes)
+
+    @property
+    def taps(self) -> int:
+        """Taps of all axes together."""
+        return prod(self.kernel)
+
+
+def make_axes(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    pairs: Sequence[tuple[int, int]],
+    names: Sequence[str],
+) -> tuple[Axis, ...]:
+    """The axes; an error says which of several axes it is about."""
+    axes = []
+    for size, h, s, d, (lo, hi), mode in zip(
+        sizes, kernel, stride, dilation, pairs, names, strict=True
+    ):
+        try:
+            axes.append(Axis(size, h, s, d, lo, hi, mode))
+        except ValueError as error:
+            where = f" (spatial axis {len(axes)})" if len(sizes) > 1 else ""
+            raise ValueError(f"{error}{where}") from None
+    return tuple(axes)
