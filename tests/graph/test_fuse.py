@@ -13,7 +13,7 @@ from faltung import nn
 from faltung.geometry.expr import Expr, maximum, operand, random, unary
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
-from faltung.graph.fuse import CHEAP, LONG, MOST, fused, needed
+from faltung.graph.fuse import CHEAP, DEEP, LONG, MOST, fused, needed
 from faltung.graph.ops import Convolve, ConvolveInput, Op, Pointwise, Pool, Total
 from faltung.graph.value import Node, Value, consumers
 
@@ -201,6 +201,15 @@ def test_formulas_do_not_outgrow_their_operands() -> None:
     made = fused(rows, {rows[-1].output.name})
     assert 1 < len(made) < 41
     assert all(len(str(node.op.outputs[0])) < 16 * LONG for node in made)
+
+
+def test_formulas_do_not_stand_too_deep_in_each_other() -> None:
+    """Python walks through a formula by calls within calls, and has a thousand of them."""
+    rows = [formula("y0", unary("tanh", A), X)]
+    for i in range(999):
+        rows.append(formula(f"y{i + 1}", unary("tanh", A), rows[-1].output))
+    made = fused(rows, {rows[-1].output.name})
+    assert [str(node.op.outputs[0]).count("tanh") for node in made[:-1]] == [DEEP] * (1000 // DEEP)
 
 
 def test_sums_do_not_outgrow_their_formula() -> None:

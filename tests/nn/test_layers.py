@@ -10,6 +10,8 @@ from nn.networks import NETWORKS, TOKENS
 from faltung import nn
 from faltung.graph.initial import parameters
 from faltung.graph.value import Graph
+from faltung.nn.layer import DEEPEST
+from faltung.nn.text import parse
 
 NAMES = pytest.mark.parametrize("name", NETWORKS)
 
@@ -234,3 +236,31 @@ def test_types_are_refused() -> None:
         nn.Sequential(nn.ReLU(), 3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^branches=\(\): must be at least one layer$"):
         nn.Parallel()
+
+
+def test_layers_within_layers_have_a_limit() -> None:
+    def nested(times: int) -> nn.Layer:
+        net: nn.Layer = nn.ReLU()
+        for _ in range(times):
+            net = nn.Sequential(net)
+        return net
+
+    most = nested(DEEPEST - 1)
+    assert parse(repr(most)) == most
+    assert nn.build(most, (3,)).output.shape == (3,)
+    said = f"^net: layers must not stand more than {DEEPEST} deep within each other$"
+    with pytest.raises(ValueError, match=said):
+        nn.build(nested(5000), (3,))
+    with pytest.raises(ValueError, match=said):
+        nn.build(nn.Residual(nn.Parallel(most)), (3,))
+    with pytest.raises(ValueError, match=said):
+        parse(repr(nested(DEEPEST)))
+    for text in ("Sequential(" * 3000 + "ReLU()" + ")" * 3000, f"ReLU({'-' * 3000}1)", "(" * 90000):
+        with pytest.raises(ValueError, match="is not the text of a network, or one of layers more"):
+            parse(text)
+
+
+def test_layers_one_after_the_other_have_none() -> None:
+    net = parse(f"Sequential({'ReLU(), ' * 3000}ReLU(name='relu3002'), ReLU())")
+    graph = nn.build(net, (3,))
+    assert [node.layer for node in graph.nodes[-3:]] == ["relu3000", "relu3002", "relu3001"]

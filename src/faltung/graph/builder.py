@@ -1,9 +1,9 @@
 """A graph in the making: layers add nodes and parameters to it, one after the other."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, show
@@ -45,6 +45,8 @@ class Builder:
         self._updates: list[tuple[Value, Value]] = []
         self._scopes: list[str] = []
         self._names: list[set[str]] = [set()]
+        # Of each kind, the numbers that are taken in the scope.
+        self._taken: list[Counter[str]] = [Counter()]
         self._layer = ""
         self._origin: dict[str, str] = {}
         space = () if tokens else shape[1:]
@@ -62,8 +64,7 @@ class Builder:
         """
         names = self._names[-1]
         if name is None:
-            numbered = (f"{kind.lower()}{number}" for number in count(1))
-            name = next(candidate for candidate in numbered if candidate not in names)
+            name = self._numbered(kind.lower())
         elif not isinstance(name, str) or not name or "." in name or name in names:
             rule = "must be new among its neighbours, not empty and without a dot"
             raise ValueError(f"name={show(name)}: the name of a layer {rule}")
@@ -72,10 +73,20 @@ class Builder:
         self._scopes.append(name)
         self._layer = ".".join(self._scopes)
         self._names.append(set())
+        self._taken.append(Counter())
         yield self._layer
         self._names.pop()
+        self._taken.pop()
         self._scopes.pop()
         self._layer = before
+
+    def _numbered(self, kind: str) -> str:
+        """The kind with the first number that no layer in this scope has."""
+        taken = self._taken[-1]
+        while True:
+            taken[kind] += 1
+            if (name := f"{kind}{taken[kind]}") not in self._names[-1]:
+                return name
 
     @property
     def current(self) -> str:

@@ -24,6 +24,8 @@ CHEAP = 3
 # Operations of one formula, counted wherever they occur: each of a row of activations may read the
 # one before it several times, and what is written out would double with every one.
 LONG = 256
+# Operations within operations of one formula; Python walks through them by calls within calls.
+DEEP = 64
 
 
 def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
@@ -104,17 +106,27 @@ def _joins(producer: Node, reader: Node) -> bool:
     names = {value.name for value in (*producer.inputs, *reader.inputs)}
     if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST:
         return False
-    own = _length(p.outputs[0])
-    lengths = [own if value.name == producer.output.name else 0 for value in reader.inputs]
+    own = _extent(p.outputs[0])
+    extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
     formulas = (*r.outputs, *(total.expr for total in r.totals))
-    return all(_length(expr, lengths) <= LONG for expr in formulas)
+    return all(_fits(expr, extents) for expr in formulas)
 
 
-def _length(expr: Expr, operands: Sequence[int] = ()) -> int:
-    """Operations of a formula, wherever they occur; ``operands``: of what stands for these."""
+def _fits(expr: Expr, operands: Sequence[tuple[int, int]]) -> bool:
+    """Whether a formula stays in bounds; ``operands``: the extents of what stands for these."""
+    length, depth = _extent(expr, operands)
+    return length <= LONG and depth <= DEEP
+
+
+def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
+    """Operations of a formula, wherever they occur, and how many stand within each other."""
     if expr.op == "operand":
-        return operands[int(expr.args[0])] if operands else 0  # type: ignore[arg-type]
-    return bool(expr.terms) + sum(_length(term, operands) for term in expr.terms)
+        return operands[int(expr.args[0])] if operands else (0, 0)  # type: ignore[arg-type]
+    length = depth = 0
+    for term in (terms := expr.terms):
+        operations, levels = _extent(term, operands)
+        length, depth = length + operations, max(depth, levels)
+    return (length + 1, depth + 1) if terms else (0, 0)
 
 
 def _inline(producer: Node, reader: Node) -> Node:
@@ -238,8 +250,8 @@ def _with_totals(producer: Node, node: Node) -> Node | None:
         if value not in inputs:
             inputs.append(value)
         places.append(operand(inputs.index(value)))
-    lengths = list(map(_length, places))
-    if len(inputs) > MOST or any(_length(total.expr, lengths) > LONG for total in op.totals):
+    extents = list(map(_extent, places))
+    if len(inputs) > MOST or not all(_fits(total.expr, extents) for total in op.totals):
         return None
     totals: tuple[Total, ...] = tuple(replace(t, expr=t.expr.replaced(places)) for t in op.totals)
     return Node(

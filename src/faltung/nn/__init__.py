@@ -29,7 +29,7 @@ from faltung.nn.activation import (
     Tanh,
 )
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
-from faltung.nn.layer import Layer
+from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
 from faltung.nn.structure import (
@@ -93,7 +93,6 @@ def build(
     ValueError: a layer that does not fit what it gets; the message names it, and what came before.
     """
     b = Builder(input_shape, dtype=dtype, training=training, tokens=tokens)
-    if not isinstance(net, Layer):
-        raise TypeError(f"net={type(net).__name__}: must be a layer of faltung.nn")
+    checked(net)
     x = net.build(b, b.input) if isinstance(net, Sequential) else net(b, b.input)
     return b.graph(x)

@@ -7,6 +7,10 @@ from dataclasses import MISSING, dataclass, field, fields
 from faltung.graph.builder import Builder
 from faltung.graph.value import Value
 
+# Layers that may stand within each other: Python walks through them by calls within calls, and
+# reads no text of many more.
+DEEPEST = 100
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Layer:
@@ -51,6 +55,27 @@ class Layer:
                 yield repr(value)
             elif each.name != "name" and value != each.default:
                 yield f"{each.name}={value!r}"
+
+
+def checked(net: Layer) -> Layer:
+    """The network itself. TypeError, ValueError: no layer, or too many within each other."""
+    if not isinstance(net, Layer):
+        raise TypeError(f"net={type(net).__name__}: must be a layer of faltung.nn")
+    here = {id(net): net}
+    for _ in range(DEEPEST):
+        here = {id(part): part for layer in here.values() for part in _parts(layer)}
+        if not here:
+            return net
+    raise ValueError(f"net: layers must not stand more than {DEEPEST} deep within each other")
+
+
+def _parts(layer: Layer) -> Iterator[Layer]:
+    """The layers that a layer is made of."""
+    for each in fields(layer):
+        value = getattr(layer, each.name)
+        for part in value if isinstance(value, tuple) else (value,):
+            if isinstance(part, Layer):
+                yield part
 
 
 def numbers(b: Builder, x: Value) -> None:

@@ -5,7 +5,7 @@ import inspect
 
 from faltung.geometry.check import show
 from faltung.nn import activation, conv, norm, pool, structure
-from faltung.nn.layer import Layer
+from faltung.nn.layer import DEEPEST, Layer, checked
 
 # The layers that a text may name.
 LAYERS = {
@@ -20,17 +20,21 @@ LONGEST = 1 << 20  # characters; the networks of the field have some ten thousan
 def parse(text: str) -> Layer:
     """The network that ``repr`` wrote: calls of layers, numbers, texts, tuples, None, True, False.
 
-    ValueError: anything else, or layers that do not take what they are given.
+    ValueError: anything else, layers that do not take what they are given, or more than `DEEPEST`
+    within each other.
     """
     if not isinstance(text, str) or len(text) > LONGEST:
         raise ValueError(f"net={show(text)}: must be a text of at most {LONGEST} characters")
     try:
         made = _made(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, RecursionError, MemoryError):
-        raise ValueError(f"net={show(text)}: is not the text of a network") from None
+    except (SyntaxError, RecursionError, MemoryError):  # the last two: too many parentheses
+        raise ValueError(
+            f"net={show(text)}: is not the text of a network, or one of layers more than {DEEPEST} "
+            "deep within each other"
+        ) from None
     if not isinstance(made, Layer):
         raise ValueError(f"net={show(text)}: must be a layer")
-    return made
+    return checked(made)
 
 
 def _made(node: ast.expr) -> object:
