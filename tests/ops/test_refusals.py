@@ -20,6 +20,9 @@ def conv(**given: Any) -> Callable[[], Any]:
     return lambda: faltung.conv(X, W, **given)
 
 
+ROUND: list[Any] = []
+ROUND.append(ROUND)
+
 MODES = "zeros, reflect, symmetric, replicate, circular"
 NAMES = "valid, same, same_upper, same_lower, causal"
 KINDS = "must be an int, a name, or one int or (lo, hi) pair of ints for each axis"
@@ -39,6 +42,39 @@ ARGUMENTS = [
     (conv(stride="2"), TypeError, "stride='2': must be an int or a sequence of 2 ints"),
     (conv(stride=None), TypeError, "stride=None: must be an int or a sequence of 2 ints"),
     (conv(stride={1: 1}), TypeError, "stride={1: 1}: must be an int or a sequence of 2 ints"),
+    (conv(stride=ROUND), TypeError, "stride=[[...]]: must be a sequence of ints"),
+    (
+        conv(padding=ROUND),
+        ValueError,
+        "padding=[[...]]: must have one entry for each of the 2 spatial axes",
+    ),
+    (conv(channels_last=1), TypeError, "channels_last=1: must be True or False"),
+    (conv(channels_last="no"), TypeError, "channels_last='no': must be True or False"),
+    (
+        conv(channels_last=np.ones(2)),
+        TypeError,
+        "channels_last=array([1., 1.]): must be True or False",
+    ),
+    (
+        lambda: faltung.Conv(W, channels_last=None),  # type: ignore[arg-type]
+        TypeError,
+        "channels_last=None: must be True or False",
+    ),
+    (
+        lambda: faltung.conv_input_grad(G, W, X.shape, channels_last=0),  # type: ignore[arg-type]
+        TypeError,
+        "channels_last=0: must be True or False",
+    ),
+    (
+        lambda: faltung.conv_to_dense(W, (4, 8, 9), channels_last=True),
+        TypeError,
+        "channels_last=True: must be one of stride, padding, dilation, groups, padding_mode, flip",
+    ),
+    (
+        lambda: faltung.dense_to_conv(W[0, 0], (1, 10**9), 1, (1,)),
+        ValueError,
+        f"matrix.shape=(3, 3): must be {(10**9, 10**9)}, (C_out * outputs, C_in * inputs)",
+    ),
     (conv(dilation=0), ValueError, "dilation=0: every dilation must be at least 1"),
     (conv(dilation=[2.5, 1]), TypeError, "dilation=[2.5, 1]: must be a sequence of ints"),
     (

@@ -40,6 +40,13 @@ def whole(name: str, value: object, least: int) -> int:
     return number
 
 
+def truth(name: str, value: object) -> bool:
+    """The argument `name`, which is True or False: TypeError."""
+    if type(value) is not bool:
+        raise TypeError(f"{name}={show(value)}: must be True or False")
+    return value
+
+
 def real(name: str, value: object) -> float:
     """The argument `name` as a float; NaN and infinities are none: TypeError, ValueError."""
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):

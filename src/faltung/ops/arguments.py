@@ -4,6 +4,7 @@ strides.
 Every error names the argument, its value and the rule.
 """
 
+import sys
 from collections.abc import Sequence
 from ctypes import addressof, c_char
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import integers
+from faltung.geometry.check import integers, truth
 from faltung.methods.correlation import Strides
 
 Array = npt.NDArray[Any]
@@ -43,10 +44,16 @@ def array(
         raise TypeError(f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}")
     if not made.dtype.isnative:
         raise TypeError(f"{name}.dtype={made.dtype.str}: must have this machine's byte order")
-    if isinstance(made, np.ma.MaskedArray):
+    if _is_masked(made):
         raise TypeError(f"{name}: must not be a masked array; fill it first")
     usable = made.flags.aligned and all(stride % made.itemsize == 0 for stride in made.strides)
     return np.asarray(made if usable else made.copy())
+
+
+def _is_masked(value: Array) -> bool:
+    """Whether it is a masked array, without loading what makes them: who has one has loaded it."""
+    ma = sys.modules.get("numpy.ma")
+    return ma is not None and isinstance(value, ma.MaskedArray)
 
 
 def _listed(others: Sequence[str]) -> str:
@@ -56,8 +63,15 @@ def _listed(others: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"
 
 
+def mapped(name: str, value: Array, rank: int, channels_last: bool) -> Array:
+    """The argument as (N, C, *space): ``batched``, its dimensions checked."""
+    dimensions(name, value, rank)
+    return batched(value, rank, channels_last)
+
+
 def batched(value: Array, rank: int, channels_last: bool) -> Array:
     """A view (N, C, *space) of an array that may lack N and may have its channels last."""
+    truth("channels_last", channels_last)
     view = value if value.ndim == rank + 2 else value[np.newaxis]
     return view.transpose(0, rank + 1, *range(1, rank + 1)) if channels_last else view
 
@@ -66,6 +80,7 @@ def batched_shape(
     name: str, shape: Sequence[int], rank: int, channels_last: bool
 ) -> tuple[int, ...]:
     """(N, C, *space) from the shape that people pass."""
+    truth("channels_last", channels_last)
     sizes = integers(name, shape)
     if len(sizes) not in (rank + 1, rank + 2):
         raise ValueError(
@@ -98,12 +113,12 @@ def result(
     dtype: np.dtype[Any],
     like: bool,
     channels_last: bool,
-    **inputs: Array,
+    **inputs: Array | None,
 ) -> tuple[Array, Array]:
     """The array to return and its (N, C, *space) view. ``like``: with a batch.
 
     ``out``, if given, must have exactly the shape and dtype, be writable, and share no memory with
-    ``inputs``.
+    those of ``inputs`` that are there.
     """
     rank = len(shape) - 2
     full = (shape[0], *shape[2:], shape[1]) if channels_last else shape
@@ -113,23 +128,28 @@ def result(
             out = np.empty(own, dtype)
         except (ValueError, OverflowError):  # more than an address can say
             raise MemoryError(f"out: {own} of {dtype} cannot be allocated") from None
-        return out, batched(out, rank, channels_last)
-    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+    else:
+        _check_out(out, own, dtype)
+        for name, other in inputs.items():
+            if other is not None and _shares(out, other):
+                raise ValueError(f"out: must not overlap {name}")
+    return out, batched(out, rank, channels_last)
+
+
+def _check_out(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """TypeError, ValueError: an array that kernels cannot write this result into."""
+    if not isinstance(out, np.ndarray) or _is_masked(out):
         raise TypeError(f"out={type(out).__name__}: must be a plain NumPy array")
     if out.dtype != dtype:
         raise TypeError(f"out.dtype={out.dtype}: must be {dtype}, as the inputs")
-    if out.shape != own:
-        raise ValueError(f"out.shape={out.shape}: must be {own}")
+    if out.shape != shape:
+        raise ValueError(f"out.shape={out.shape}: must be {shape}")
     if not out.flags.writeable:
         raise ValueError("out: must be writable")
     if not out.flags.aligned or any(stride % out.itemsize for stride in out.strides):
         raise ValueError(f"out.strides={out.strides}: entries must be aligned to their size")
     if _folds_on_itself(out):
         raise ValueError(f"out.strides={out.strides}: two entries must not share memory")
-    for name, other in inputs.items():
-        if _shares(out, other):
-            raise ValueError(f"out: must not overlap {name}")
-    return out, batched(out, rank, channels_last)
 
 
 def _shares(a: Array, b: Array) -> bool:

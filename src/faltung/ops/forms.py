@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import integers
+from faltung.geometry.check import integers, show
 from faltung.geometry.conv import ConvSpec
 from faltung.methods.addresses import sources
 from faltung.ops.arguments import Array, array, batched_shape
-from faltung.ops.options import Options, Whole, spec_of
+from faltung.ops.options import DEFAULTS, Options, local_rank, local_spec, spec_of
 
 
 def conv_to_local(weight: npt.ArrayLike, input_shape: Sequence[int], **geometry: Any) -> Array:
@@ -79,11 +79,6 @@ def dense_to_local(
     spec = _dense_spec(input_shape, channels_out, kernel, matrix, geometry)
     outs, ins = prod(spec.output), prod(spec.size)
     groups, parts = spec.groups, (spec.channels_out // spec.groups, spec.channels_in // spec.groups)
-    shape = (spec.channels_out * outs, spec.channels_in * ins)
-    if matrix.shape != shape:
-        raise ValueError(
-            f"matrix.shape={matrix.shape}: must be {shape}, (C_out * outputs, C_in * inputs)"
-        )
     entries = matrix.reshape(groups, parts[0], outs, groups, parts[1], ins)
     weight = np.zeros((outs, groups, *parts, *spec.kernel), matrix.dtype)
     seen = np.zeros((outs, ins), bool)
@@ -165,34 +160,22 @@ def _spec(
     name: str = "weight.shape",
 ) -> ConvSpec:
     shape = batched_shape("input_shape", input_shape, len(weight) - 2, False)
-    return spec_of((1, *shape[1:]), weight, like.dtype, _options(**geometry), "input_shape", name)
+    return spec_of((1, *shape[1:]), weight, like.dtype, _options(geometry), "input_shape", name)
 
 
-def _options(
-    *,
-    stride: Whole = 1,
-    padding: Any = 0,
-    dilation: Whole = 1,
-    groups: int = 1,
-    padding_mode: Any = "zeros",
-    flip: bool = False,
-) -> Options:
-    return Options(stride, padding, dilation, groups, padding_mode, flip)
+def _options(geometry: dict[str, Any]) -> Options:
+    """What was said beside the arrays, and else what ``conv`` takes. TypeError: another name."""
+    for name, value in geometry.items():
+        if name not in DEFAULTS._fields:
+            raise TypeError(f"{name}={show(value)}: must be one of {', '.join(DEFAULTS._fields)}")
+    return DEFAULTS._replace(**geometry)
 
 
 def _local_spec(input_shape: Sequence[int], weight: Array, geometry: dict[str, Any]) -> ConvSpec:
-    rank, odd = divmod(weight.ndim - 2, 2)
-    if rank < 1 or odd:
-        raise ValueError(
-            f"weight.shape={weight.shape}: must be (*output, C_out, C_in // groups, *kernel)"
-        )
-    name = f"weight.shape[{rank}:]"
-    spec = _spec(input_shape, weight.shape[rank:], weight, geometry, name)
-    if weight.shape[:rank] != spec.output:
-        raise ValueError(
-            f"weight.shape={weight.shape}: must begin with the output sizes, {spec.output}"
-        )
-    return spec
+    rank = local_rank("weight.shape", weight.shape)
+    shape = batched_shape("input_shape", input_shape, rank, False)
+    one = (1, *shape[1:])
+    return local_spec(one, weight.shape, weight.dtype, _options(geometry), "input_shape")
 
 
 def _dense_spec(
@@ -204,9 +187,15 @@ def _dense_spec(
 ) -> ConvSpec:
     taps = integers("kernel", kernel)
     shape = batched_shape("input_shape", input_shape, len(taps), False)
-    groups = _options(**geometry).groups
+    groups = _options(geometry).groups
     inner = shape[1] // groups if type(groups) is int and groups > 0 else shape[1]
-    return _spec(input_shape, (channels_out, inner, *taps), matrix, geometry, "weight shape")
+    spec = _spec(input_shape, (channels_out, inner, *taps), matrix, geometry, "weight shape")
+    wanted = (spec.channels_out * prod(spec.output), spec.channels_in * prod(spec.size))
+    if matrix.shape != wanted:
+        raise ValueError(
+            f"matrix.shape={matrix.shape}: must be {wanted}, (C_out * outputs, C_in * inputs)"
+        )
+    return spec
 
 
 Reads = Iterator[tuple[tuple[int, ...], npt.NDArray[np.intp], npt.NDArray[np.intp]]]

@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.adjoint import transposed
 from faltung.geometry.check import integers
 from faltung.geometry.padding import Padding, PaddingMode
-from faltung.ops.arguments import OTHERS, Array, array, batched, batched_shape, dimensions, result
+from faltung.ops.arguments import OTHERS, Array, array, batched_shape, mapped, result
 from faltung.ops.options import (
     Options,
     Whole,
     bias_fits,
     grad_fits,
-    named,
     parameters,
-    same_batch,
     spec_of,
+    transposed_spec,
 )
 from faltung.ops.run import planned, policy_of, run
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
@@ -67,15 +65,12 @@ def conv(
     x = array("x", x, None, OTHERS)
     weight, bias = parameters(x, weight, bias)
     rank = weight.ndim - 2
-    dimensions("x", x, rank)
+    view = mapped("x", x, rank, channels_last)
     options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    view = batched(x, rank, channels_last)
     spec = spec_of(view.shape, weight.shape, x.dtype, options)
     bias_fits(bias, spec.channels_out)
-    arrays = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
-    made, target = result(
-        out, spec.output_shape, x.dtype, x.ndim == rank + 2, channels_last, **arrays
-    )
+    arrays, has_batch = {"x": x, "weight": weight, "bias": bias}, x.ndim == rank + 2
+    made, target = result(out, spec.output_shape, x.dtype, has_batch, channels_last, **arrays)
     operands = view, weight, target
     plan = planned(build_forward, spec, operands, policy, bias=bias is not None)
     run(plan, view, weight, target, bias)
@@ -131,21 +126,12 @@ def conv_input_grad(
     weight, _ = parameters(grad, weight, None)
     rank = weight.ndim - 2
     shape = batched_shape("input_shape", input_shape, rank, channels_last)
-    dimensions("grad", grad, rank)
-    spec = spec_of(
-        shape,
-        weight.shape,
-        grad.dtype,
-        Options(stride, padding, dilation, groups, padding_mode, flip),
-        "input_shape",
-    )
-    view = batched(grad, rank, channels_last)
-    grad_fits(view, spec)
-    has_batch = len(tuple(input_shape)) == rank + 2
-    same_batch(grad, has_batch, rank, "input_shape")
-    made, target = result(
-        out, spec.input_shape, grad.dtype, has_batch, channels_last, grad=grad, weight=weight
-    )
+    view = mapped("grad", grad, rank, channels_last)
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
+    spec = spec_of(shape, weight.shape, grad.dtype, options, "input_shape")
+    arrays, has_batch = {"grad": grad, "weight": weight}, len(input_shape) == rank + 2
+    grad_fits(grad, view, spec, has_batch, "input_shape")
+    made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, **arrays)
     plan = planned(build_input_grad, spec, (view, weight, target), policy, bias=False)
     run(plan, view, weight, target)
     return made
@@ -183,19 +169,11 @@ def conv_weight_grad(
         raise ValueError(
             f"weight_shape={kernel}: must be (C_out, C_in // groups, *kernel), at least 3 numbers"
         )
-    dimensions("x", x, rank)
-    dimensions("grad", grad, rank)
-    view, grads = batched(x, rank, channels_last), batched(grad, rank, channels_last)
-    spec = spec_of(
-        view.shape,
-        kernel,
-        x.dtype,
-        Options(stride, padding, dilation, groups, padding_mode, flip),
-        "x.shape",
-        "weight_shape",
-    )
-    grad_fits(grads, spec)
-    same_batch(grad, x.ndim == rank + 2, rank, "x")
+    view = mapped("x", x, rank, channels_last)
+    grads = mapped("grad", grad, rank, channels_last)
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
+    spec = spec_of(view.shape, kernel, x.dtype, options, "x.shape", "weight_shape")
+    grad_fits(grad, grads, spec, x.ndim == rank + 2, "x")
     made, _ = result(out, spec.weight_shape, x.dtype, True, False, x=x, grad=grad)
     # The result stands in the weight's place, the output gradient in that of the output.
     run(planned(build_weight_grad, spec, (view, grads, made), policy), view, made, grads)
@@ -231,22 +209,12 @@ def conv_transpose(
     x = array("x", x, None, OTHERS)
     weight, bias = parameters(x, weight, bias)
     rank = weight.ndim - 2
-    dimensions("x", x, rank)
-    view = batched(x, rank, channels_last)
+    view = mapped("x", x, rank, channels_last)
     options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    with named("x.shape", "weight.shape"):
-        spec = transposed(
-            view.shape,
-            weight.shape,
-            output_padding=output_padding,
-            dtype=x.dtype.name,
-            **options._asdict(),
-        )
+    spec = transposed_spec(view.shape, weight.shape, x.dtype, options, output_padding)
     bias_fits(bias, spec.channels_in)
-    arrays = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
-    made, target = result(
-        out, spec.input_shape, x.dtype, x.ndim == rank + 2, channels_last, **arrays
-    )
+    arrays, has_batch = {"x": x, "weight": weight, "bias": bias}, x.ndim == rank + 2
+    made, target = result(out, spec.input_shape, x.dtype, has_batch, channels_last, **arrays)
     # Borders that are folded back would fold the bias too: it is added after them.
     later = bias is not None and set(spec.padding_mode) != {"zeros"}
     given = bias is not None and not later
@@ -262,10 +230,10 @@ def conv_transpose(
 # What the functions share -------------------------------------------------------------------------
 
 
-def _of_rank(weight: npt.ArrayLike, rank: int) -> npt.ArrayLike:
-    ndim = np.ndim(weight)
-    if ndim != rank + 2:
+def _of_rank(weight: npt.ArrayLike, rank: int) -> Array:
+    made = array("weight", weight, None, OTHERS)
+    if made.ndim != rank + 2:
         raise ValueError(
-            f"weight.ndim={ndim}: conv{rank}d needs {rank + 2} dimensions; conv takes any rank"
+            f"weight.ndim={made.ndim}: conv{rank}d needs {rank + 2} dimensions; conv takes any rank"
         )
-    return weight
+    return made

@@ -7,22 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import per_axis, whole
+from faltung.geometry.check import per_axis, truth, whole
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.step import Step
-from faltung.ops.arguments import (
-    OTHERS,
-    Array,
-    address,
-    array,
-    batched,
-    dimensions,
-    elements,
-    result,
-)
+from faltung.ops.arguments import OTHERS, Array, address, array, elements, mapped, result
 from faltung.ops.options import Options, Whole, bias_fits, parameters, spec_of
 from faltung.ops.run import built, policy_of, run, scratch_bytes
 from faltung.plan.binding import Region, layout
@@ -98,7 +89,7 @@ class Conv:
         bias_fits(self._bias, held.shape[0])
         self._weight = held
         self._options = Options(stride, padding, dilation, groups, padding_mode, flip)
-        self._channels_last = channels_last
+        self._channels_last = truth("channels_last", channels_last)
         self._plans: dict[Hashable, tuple[Plan, Bytes]] = {}
         self._packed: dict[Hashable, Bytes] = {}
         self._calls: dict[Hashable, _Call] = {}
@@ -127,15 +118,9 @@ class Conv:
             made = np.empty(call.shape, self._weight.dtype) if out is None else out
             call.run(x, made)  # type: ignore[arg-type]
             return made
-        x = array("x", x, self._weight.dtype, OTHERS)
-        rank = self._weight.ndim - 2
-        dimensions("x", x, rank)
-        view = batched(x, rank, self._channels_last)
-        spec = spec_of(view.shape, self._weight.shape, x.dtype, self._options)
-        arrays = {"x": x}
-        made, target = result(
-            out, spec.output_shape, x.dtype, x.ndim == rank + 2, self._channels_last, **arrays
-        )
+        x, view, spec = self._asked(x)
+        has_batch = x.ndim == view.ndim
+        made, target = result(out, spec.output_shape, x.dtype, has_batch, self._channels_last, x=x)
         plan, packed = self._prepared(spec, view, target)
         run(plan, view, self._weight, target, self._bias, address(packed))
         if key is not None:
@@ -160,13 +145,15 @@ class Conv:
 
     def plan(self, x: npt.ArrayLike) -> Plan:
         """How an input like ``x`` is computed; print it."""
-        x = array("x", x, self._weight.dtype, OTHERS)
-        rank = self._weight.ndim - 2
-        dimensions("x", x, rank)
-        view = batched(x, rank, self._channels_last)
-        spec = spec_of(view.shape, self._weight.shape, x.dtype, self._options)
+        x, view, spec = self._asked(x)
         _, target = result(None, spec.output_shape, x.dtype, True, self._channels_last)
         return self._prepared(spec, view, target)[0]
+
+    def _asked(self, x: npt.ArrayLike) -> tuple[Array, Array, ConvSpec]:
+        """The input, it as (N, C, *space), and the convolution."""
+        made = array("x", x, self._weight.dtype, OTHERS)
+        view = mapped("x", made, self._weight.ndim - 2, self._channels_last)
+        return made, view, spec_of(view.shape, self._weight.shape, made.dtype, self._options)
 
     def _prepared(self, spec: ConvSpec, x: Array, out: Array) -> tuple[Plan, Bytes]:
         """The plan for these layouts and the weights packed for it, made at the first call."""

@@ -15,15 +15,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.adjoint import transposed
 from faltung.geometry.check import integers
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Strides
-from faltung.ops.arguments import Array, array, batched, batched_shape, dimensions, elements, result
-from faltung.ops.options import Options, Whole, grad_fits, named, parameters, same_batch, spec_of
+from faltung.ops.arguments import Array, array, batched_shape, elements, mapped, result
+from faltung.ops.options import (
+    Options,
+    Whole,
+    bias_fits,
+    grad_fits,
+    local_rank,
+    local_spec,
+    parameters,
+    transposed_spec,
+)
 from faltung.ops.run import plans, run
 from faltung.plan.local import build_local, build_local_input_grad, build_local_weight_grad
 from faltung.plan.plan import Plan
@@ -54,20 +62,13 @@ def conv_local(
     """
     x = array("x", x)
     weight, bias = parameters(x, weight, bias)
-    rank = _rank("weight.shape", weight.shape)
-    dimensions("x", x, rank)
-    view = batched(x, rank, channels_last)
+    rank = local_rank("weight.shape", weight.shape)
+    view = mapped("x", x, rank, channels_last)
     options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    spec = _spec(view.shape, weight.shape, x, options)
-    if bias is not None and bias.shape != (*spec.output, spec.channels_out):
-        raise ValueError(
-            f"bias.shape={bias.shape}: must be {(*spec.output, spec.channels_out)}, "
-            "(*output, C_out)"
-        )
-    arrays = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
-    made, target = result(
-        out, spec.output_shape, x.dtype, x.ndim == rank + 2, channels_last, **arrays
-    )
+    spec = local_spec(view.shape, weight.shape, x.dtype, options)
+    bias_fits(bias, spec.channels_out, spec.output)
+    arrays, has_batch = {"x": x, "weight": weight, "bias": bias}, x.ndim == rank + 2
+    made, target = result(out, spec.output_shape, x.dtype, has_batch, channels_last, **arrays)
     spec, turned = _unflipped(spec, weight)
     plan = _plan(build_local, spec, (view, turned, target), bias is not None)
     run(plan, view, turned, target, bias)
@@ -95,18 +96,14 @@ def conv_local_input_grad(
     """
     grad = array("grad", grad)
     weight, _ = parameters(grad, weight, None)
-    rank = _rank("weight.shape", weight.shape)
+    rank = local_rank("weight.shape", weight.shape)
     shape = batched_shape("input_shape", input_shape, rank, channels_last)
-    dimensions("grad", grad, rank)
+    view = mapped("grad", grad, rank, channels_last)
     options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    spec = _spec(shape, weight.shape, grad, options, "input_shape")
-    view = batched(grad, rank, channels_last)
-    grad_fits(view, spec)
-    has_batch = len(tuple(input_shape)) == rank + 2
-    same_batch(grad, has_batch, rank, "input_shape")
-    made, target = result(
-        out, spec.input_shape, grad.dtype, has_batch, channels_last, grad=grad, weight=weight
-    )
+    spec = local_spec(shape, weight.shape, grad.dtype, options, "input_shape")
+    arrays, has_batch = {"grad": grad, "weight": weight}, len(input_shape) == rank + 2
+    grad_fits(grad, view, spec, has_batch, "input_shape")
+    made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, **arrays)
     spec, turned = _unflipped(spec, weight)
     run(_plan(build_local_input_grad, spec, (view, turned, target)), view, turned, target)
     return made
@@ -136,14 +133,12 @@ def conv_local_weight_grad(
     x = array("x", x)
     grad = array("grad", grad, x.dtype)
     sizes = integers("weight_shape", weight_shape)
-    rank = _rank("weight_shape", sizes)
-    dimensions("x", x, rank)
-    dimensions("grad", grad, rank)
-    view, grads = batched(x, rank, channels_last), batched(grad, rank, channels_last)
+    rank = local_rank("weight_shape", sizes)
+    view = mapped("x", x, rank, channels_last)
+    grads = mapped("grad", grad, rank, channels_last)
     options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    spec = _spec(view.shape, sizes, x, options, weight_name="weight_shape")
-    grad_fits(grads, spec)
-    same_batch(grad, x.ndim == rank + 2, rank, "x")
+    spec = local_spec(view.shape, sizes, x.dtype, options, "x.shape", "weight_shape")
+    grad_fits(grad, grads, spec, x.ndim == rank + 2, "x")
     if out is None:
         order = _memory_order(len(sizes), rank)
         made, _ = result(None, tuple(sizes[i] for i in order), x.dtype, True, False)
@@ -181,31 +176,18 @@ def conv_local_transpose(
     """
     x = array("x", x)
     weight, bias = parameters(x, weight, bias)
-    rank = _rank("weight.shape", weight.shape)
-    dimensions("x", x, rank)
-    view = batched(x, rank, channels_last)
+    rank = local_rank("weight.shape", weight.shape)
+    view = mapped("x", x, rank, channels_last)
     options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    kernel_name = f"weight.shape[{rank}:]"
-    with named("x.shape", kernel_name):
-        spec = transposed(
-            view.shape,
-            weight.shape[rank:],
-            output_padding=output_padding,
-            dtype=x.dtype.name,
-            **options._asdict(),
-        )
+    kernel, name = weight.shape[rank:], f"weight.shape[{rank}:]"
+    spec = transposed_spec(view.shape, kernel, x.dtype, options, output_padding, name)
     if weight.shape[:rank] != view.shape[2:]:
         raise ValueError(
             f"weight.shape={weight.shape}: must begin with the sizes of x, {view.shape[2:]}"
         )
-    if bias is not None and bias.shape != (*spec.size, spec.channels_in):
-        raise ValueError(
-            f"bias.shape={bias.shape}: must be {(*spec.size, spec.channels_in)}, (*output, C_out)"
-        )
-    arrays = {"x": x, "weight": weight} | ({} if bias is None else {"bias": bias})
-    made, target = result(
-        out, spec.input_shape, x.dtype, x.ndim == rank + 2, channels_last, **arrays
-    )
+    bias_fits(bias, spec.channels_in, spec.size)
+    arrays, has_batch = {"x": x, "weight": weight, "bias": bias}, x.ndim == rank + 2
+    made, target = result(out, spec.input_shape, x.dtype, has_batch, channels_last, **arrays)
     spec, turned = _unflipped(spec, weight)
     run(_plan(build_local_input_grad, spec, (view, turned, target)), view, turned, target)
     if bias is not None:
@@ -218,38 +200,11 @@ def pack_local(weight: npt.ArrayLike) -> Array:
     which kernels read it without a copy: (*output, *kernel, C_in // groups, C_out).
     """
     weight = array("weight", weight)
-    order = _memory_order(weight.ndim, _rank("weight.shape", weight.shape))
+    order = _memory_order(weight.ndim, local_rank("weight.shape", weight.shape))
     return np.ascontiguousarray(weight.transpose(order)).transpose(np.argsort(order))
 
 
 # What the functions share -------------------------------------------------------------------------
-
-
-def _rank(name: str, shape: tuple[int, ...]) -> int:
-    rank, odd = divmod(len(shape) - 2, 2)
-    if rank < 1 or odd:
-        raise ValueError(
-            f"{name}={shape}: must be (*output, C_out, C_in // groups, *kernel), an even number of "
-            "sizes, at least 4"
-        )
-    return rank
-
-
-def _spec(
-    x: tuple[int, ...],
-    weight: tuple[int, ...],
-    like: Array,
-    options: Options,
-    input_name: str = "x.shape",
-    weight_name: str = "weight.shape",
-) -> ConvSpec:
-    """The convolution of the same shapes. ValueError: weights for other positions than its own."""
-    rank = _rank(weight_name, weight)
-    kernel_name = f"{weight_name}[{rank}:]"
-    spec = spec_of(x, weight[rank:], like.dtype, options, input_name, kernel_name)
-    if weight[:rank] != spec.output:
-        raise ValueError(f"{weight_name}={weight}: must begin with the output sizes, {spec.output}")
-    return spec
 
 
 def _memory_order(ndim: int, rank: int) -> list[int]:

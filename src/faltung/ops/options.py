@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.adjoint import transposed
 from faltung.geometry.conv import NARROW, ConvSpec, conv_spec
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.ops.arguments import OTHERS, Array, array
@@ -24,6 +25,9 @@ class Options(NamedTuple):
     groups: int
     padding_mode: PaddingMode
     flip: bool
+
+
+DEFAULTS = Options(1, 0, 1, 1, "zeros", False)
 
 
 def parameters(
@@ -48,23 +52,24 @@ def _bias(dtype: np.dtype[Any], bias: npt.ArrayLike) -> Array:
     return made.astype(np.float32, copy=False)
 
 
-def bias_fits(bias: Array | None, channels: int) -> None:
-    if bias is not None and bias.shape != (channels,):
-        raise ValueError(
-            f"bias.shape={bias.shape}: must be ({channels},), one for each output channel"
-        )
+def bias_fits(bias: Array | None, channels: int, output: tuple[int, ...] = ()) -> None:
+    """ValueError: another shape. ``output``: the positions, where each has a bias of its own."""
+    shape = (*output, channels)
+    if bias is not None and bias.shape != shape:
+        rule = "(*output, C_out)" if output else "one for each output channel"
+        raise ValueError(f"bias.shape={bias.shape}: must be {shape}, {rule}")
 
 
-def grad_fits(grad: Array, spec: ConvSpec) -> None:
-    if grad.shape != spec.output_shape:
+def grad_fits(grad: Array, view: Array, spec: ConvSpec, batch: bool, other: str) -> None:
+    """ValueError: an output gradient of another shape, or with a batch where ``other`` has none.
+    ``view``: it as (N, C, *space).
+    """
+    if view.shape != spec.output_shape:
         raise ValueError(
-            f"grad.shape={grad.shape} as (N, C, *space): must be that of the output, "
+            f"grad.shape={view.shape} as (N, C, *space): must be that of the output, "
             f"{spec.output_shape}"
         )
-
-
-def same_batch(grad: Array, batch: bool, rank: int, other: str) -> None:
-    if (grad.ndim == rank + 2) != batch:
+    if (grad.ndim == spec.rank + 2) != batch:
         raise ValueError(
             f"grad.shape={grad.shape}: must have a batch where {other} has one, and only there"
         )
@@ -114,8 +119,55 @@ def spec_of(
 _specs: dict[Hashable, ConvSpec] = {}
 
 
-def _hashable(value: Any) -> Hashable:
-    """The value with its type, because 1, 1.0 and True are equal and not all legal."""
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_hashable, value))
+def _hashable(value: Any, depth: int = 3) -> Hashable:
+    """The value with its type, because 1, 1.0 and True are equal and not all legal. Lists within
+    lists deeper than any argument may be stay lists, which cannot be hashed.
+    """
+    if depth and isinstance(value, (list, tuple)):
+        return tuple(_hashable(each, depth - 1) for each in value)
     return type(value), value
+
+
+# Local layers ------------------------------------------------------------------------------------
+
+
+def local_rank(name: str, shape: tuple[int, ...]) -> int:
+    """The rank of a local layer whose weight has this shape. ValueError: none has."""
+    rank, odd = divmod(len(shape) - 2, 2)
+    if rank < 1 or odd:
+        raise ValueError(
+            f"{name}={shape}: must be (*output, C_out, C_in // groups, *kernel), an even number of "
+            "sizes, at least 4"
+        )
+    return rank
+
+
+def local_spec(
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    dtype: np.dtype[Any],
+    options: Options,
+    input_name: str = "x.shape",
+    weight_name: str = "weight.shape",
+) -> ConvSpec:
+    """The convolution of the same shapes. ValueError: weights for other positions than its own."""
+    rank = local_rank(weight_name, weight)
+    spec = spec_of(x, weight[rank:], dtype, options, input_name, f"{weight_name}[{rank}:]")
+    if weight[:rank] != spec.output:
+        raise ValueError(f"{weight_name}={weight}: must begin with the output sizes, {spec.output}")
+    return spec
+
+
+def transposed_spec(
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    dtype: np.dtype[Any],
+    options: Options,
+    output_padding: Whole,
+    weight_name: str = "weight.shape",
+) -> ConvSpec:
+    """The convolution whose transpose takes ``x``: its output is the ``x`` of the transpose."""
+    with named("x.shape", weight_name):
+        return transposed(
+            x, weight, output_padding=output_padding, dtype=dtype.name, **options._asdict()
+        )

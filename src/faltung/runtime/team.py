@@ -23,8 +23,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.jit.compile import raw
+from faltung.jit.target import host
 from faltung.machine.detect import cores
 from faltung.runtime import layout
+from faltung.runtime.team_ir import SYMBOLS, module
 
 Steps = npt.NDArray[np.int64]
 
@@ -90,10 +93,6 @@ class _Team:
 
     def __init__(self) -> None:
         # Later than import: this opens LLVM, unless the code is on disk.
-        from faltung.jit.compile import raw
-        from faltung.jit.target import host
-        from faltung.runtime.team_ir import SYMBOLS, module
-
         code = raw("thread team", module(host().arch), SYMBOLS, host())
         launch, worker, halt, spin = (code[symbol] for symbol in SYMBOLS)
         self.launch: Callable[[int, int, int, int], int] = _launch_type(launch)
