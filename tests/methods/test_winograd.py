@@ -249,3 +249,53 @@ def test_compiles_for_machines_that_are_not_here(text: str, name: str) -> None:
     assert choose(correlation(spec), machine) is not None
     for step in (*plan.work.prepare, *plan.work.steps):
         assert object_code(step.recipe, machine)
+
+
+FUSED = [
+    "n1 c96>70 7x7 k3 p1",
+    "n2 c70>98 5x6 k3 p1 g2",
+    "n1 c150>48 14x13 k3 p1 flip",
+    "n1 c40>64 6x7 k3x5 p1x2 f64",
+    "n1 c20>40 3x5x4 k3 p1",
+    "n1 c64>48 30 k5 p2",
+    "n1 c33>40 9x9 k3x1 p1x0",
+]
+
+
+@pytest.mark.parametrize("text", FUSED)
+@pytest.mark.parametrize("last", [False, True])
+def test_weights_transformed_on_the_way_give_the_same_bits(
+    text: str, last: bool, machine: Machine
+) -> None:
+    """Functions pack at every call, a `Conv` before; threads cut the channels."""
+    spec = parse(text)
+    x, w, bias, _ = real(spec)
+    given = {**options(spec), **FORCED, "channels_last": last}
+    # As they are, with taps apart, and with output channels as neighbours.
+    apart = np.ascontiguousarray(w.transpose(*range(2, w.ndim), 0, 1))
+    others = [np.moveaxis(apart, (-2, -1), (0, 1)), np.ascontiguousarray(w.T).T]
+    want = faltung.Conv(w, bias, **given)(to(x, last))
+    assert error(back(want, last), reference.conv(x, w, bias, spec)) < BOUNDS[spec.dtype]
+    before = faltung.get_threads()
+    try:
+        for threads in (1, 2, 5):
+            faltung.set_threads(threads)
+            for weight in (w, *others):
+                assert np.array_equal(faltung.conv(to(x, last), weight, bias, **given), want)
+    finally:
+        faltung.set_threads(before)
+
+
+@pytest.mark.parametrize("text", FUSED)
+def test_weights_are_transformed_on_the_way(text: str) -> None:
+    """Where they are packed at every call; and nothing but weights is read."""
+    spec = parse(text)
+    shapes = spec.input_shape, spec.weight_shape, spec.output_shape
+    strides = [contiguous(shape, True) for shape in shapes]
+    titles = []
+    for packs in (False, True):
+        policy = Policy(method="winograd", packs=packs)
+        plan = build_forward(spec, *strides, bias=True, machine=current(), policy=policy)
+        titles.append([step.title for step in plan.work.steps])
+    assert not any("transforms weights" in title for title in titles[0])
+    assert any("transforms weights" in title for title in titles[1])

@@ -83,13 +83,15 @@ class Work:
     """A plan in the making: steps, and the arrays that it owns (name -> bytes).
 
     ``prepare`` reads only weights and bias, and fills the arrays of ``kept``: a ``Conv`` does it
-    once.
+    once. ``packs``: it is done at every call, right before ``steps``, and may as well be part of
+    them.
     """
 
     prepare: list[Step] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
     kept: dict[str, int] = field(default_factory=dict)
     scratch: dict[str, int] = field(default_factory=dict)
+    packs: bool = False
 
     def keep(self, hint: str, size: int) -> str:
         """Name a new array of ``size`` bytes that outlives the call."""

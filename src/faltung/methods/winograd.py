@@ -29,8 +29,8 @@ from faltung.methods.winograd_tiles import count as tiles_along
 
 __all__ = ["cost", "describe", "needs_channels_first", "needs_padded", "packing", "plan", "why_not"]
 
-# Cycles of a transformed weight in vectors of eight, most of them the way to memory.
-PACK = 1.8
+# Cycles of a transformed weight in vectors of eight.
+PACK = 0.55
 
 
 def needs_padded(c: Correlation, machine: Machine) -> bool:

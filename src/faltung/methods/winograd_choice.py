@@ -26,6 +26,8 @@ PORTION = 4
 CORES = 2
 # Where weights are larger than this many second-level caches, threads share the channels.
 WIDE = 2
+# The part of the second-level cache for weights that are transformed on the way into the products.
+PART = 3
 # Bytes of the sums of a run, where several tiles of sums fit: they share the cache with lines.
 RUN = 32 * 1024
 # Cycles of one element of a transform: loaded, combined, stored.
@@ -189,3 +191,29 @@ def portion_of(dtype: str, channels_in: int, weights: int, chosen: Choice, machi
     tile = chosen.points * channels_in * ELEMENTS[dtype][1]
     least = chosen.rows * (4 if wide(weights, machine) else 2)
     return max(least, machine.l2 // PORTION // tile // chosen.rows * chosen.rows)
+
+
+def summed(chosen: Choice, machine: Machine) -> int:
+    """Tiles whose sums for a block of output channels are in memory at a time."""
+    return STACK // ((chosen.points * chosen.vectors + 1) * machine.vector_bytes)
+
+
+def fused(tiles: int, blocks: int, chosen: Choice, machine: Machine) -> int:
+    """How many blocks of output channels an item does whose weights are transformed on the way into
+    the products; 0 where that is not done: the sums of all tiles do not fit, or there are fewer
+    blocks than cores.
+    """
+    most = summed(chosen, machine) // tiles
+    if not most or blocks < machine.cores:
+        return 0
+    # Every thread gets as much as the others.
+    items = -(-blocks // most)
+    items = min(blocks, -(-items // machine.cores) * machine.cores)
+    return -(-blocks // items)
+
+
+def part_of(channels_in: int, chosen: Choice, machine: Machine) -> int:
+    """Input channels whose transformed weights are in the cache at a time."""
+    channel = chosen.points * chosen.vectors * machine.vector_bytes
+    parts = -(-channels_in // max(1, machine.l2 // PART // channel))
+    return -(-channels_in // parts)

@@ -81,6 +81,23 @@ def _plus(v: Vectors, total: str, coefficient: float, value: str) -> str:
     return v.multiply_add(value, v.constant(coefficient), total)
 
 
+def straight(v: Vectors, matrices: Sequence[Matrix], values: Sequence[str]) -> list[str]:
+    """What ``nested`` makes of a block, all of it in values: for blocks that are small."""
+    sizes, found = [len(matrix[0]) for matrix in matrices], list(values)
+    for axis in reversed(range(len(matrices))):
+        matrix, inner = matrices[axis], prod(sizes[axis + 1 :])
+        taken, made = len(matrix[0]), len(matrix)
+        sizes[axis] = made
+        results = [""] * (len(found) // taken * made)
+        for o in range(prod(sizes[:axis])):
+            for i in range(inner):
+                line = [found[(o * taken + j) * inner + i] for j in range(taken)]
+                for j, result in enumerate(product(v, matrix, line)):
+                    results[(o * made + j) * inner + i] = result
+        found = results
+    return found
+
+
 def scratch(matrices: Sequence[Matrix]) -> int:
     """Vectors that ``nested`` wants in memory between its passes."""
     sizes = [len(matrix[0]) for matrix in matrices]

@@ -73,12 +73,16 @@ class Products:
         f = module.function(
             self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
         )
-        _Driver(self, f, Vectors(f, machine, self.dtype)).emit()
+        Driver(self, f, Vectors(f, machine, self.dtype), self.words()).emit()
         for number, rows in enumerate(self.rows):
-            _sums(module, machine, self, rows, f"sums{number}")
+            sums(module, machine, self, rows, f"sums{number}")
+        self.emit_inverses(module, machine)
+        return str(module)
+
+    def emit_inverses(self, module: Module, machine: Machine) -> None:
+        """The functions that make outputs of the sums of a tile."""
         for name, channels in self.inverses(machine).items():
             _inverse(module, machine, self, channels, name)
-        return str(module)
 
     def inverses(self, machine: Machine) -> dict[str, int]:
         """The functions that make outputs, and their channels."""
@@ -99,22 +103,21 @@ class Products:
         return (self.points * self.vectors + 1) * lanes
 
 
-class _Driver:
-    """Items -> runs of tiles."""
+class Driver:
+    """What a function over items of ``recipe`` is made of; ``words``: the names of its words."""
 
-    def __init__(self, recipe: Products, f: Function, v: Vectors) -> None:
+    def __init__(self, recipe: Products, f: Function, v: Vectors, words: Sequence[str]) -> None:
         self.recipe, self.f, self.v = recipe, f, v
-        self.word = Words(f, recipe.words())
+        self.word = Words(f, words)
         self.width = recipe.vectors * v.lanes
         self.tile = recipe.tile(v.machine)
 
     def emit(self) -> None:
+        """Items -> runs of tiles."""
         f, v, recipe, word = self.f, self.v, self.recipe, self.word
-        align = v.machine.vector_bytes
-        sums = f.value(f"alloca [{recipe.most * self.tile} x {v.element}], align {max(64, align)}")
-        trash = f.value(f"alloca [{self.width} x {v.element}], align {align}")
-        arrays = 1 + len(recipe.loads)
-        places = f.value(f"alloca [{arrays * recipe.outputs} x ptr], align 8")
+        align = max(64, v.machine.vector_bytes)
+        sums = f.value(f"alloca [{recipe.most * self.tile} x {v.element}], align {align}")
+        ends = self.memory()
         blocks, runs = word.number("blocks"), word.number("run_count")
         with f.loop("%begin", "%end") as item:
             if recipe.wide:
@@ -123,29 +126,51 @@ class _Driver:
                 number, block = f.divmod(item.index, blocks)
             run = f.at(word.pointer("runs"), f.mul(number, 4), "i64")
             first = f.word(run, 2)
-            self._products(run, first, block, sums)
-            bias = v.at(word.pointer("bias"), f.mul(block, self.width))
-            with f.loop(first, f.word(run, 3), [("ptr", sums)]) as tile:
-                self._addresses(f.add(tile.index, word.number("first")), block, trash, places)
-                self._inverse(block, (tile.values[0], bias, places))
-                tile.carry([v.at(tile.values[0], self.tile)])
+            u = v.at(word.pointer("u"), f.mul(block, word.number("u_block")))
+            self.products((f.word(run, 0), f.word(run, 1)), first, u, word.pointer("v"), sums)
+            self.outputs((first, f.word(run, 3)), block, sums, ends)
 
-    def _products(self, run: str, first: str, block: str, sums: str) -> None:
-        """All points of all chunks of a run."""
+    def memory(self) -> tuple[str, str]:
+        """What ``outputs`` needs: where goes what does not exist, and where outputs lie."""
+        f, v, recipe = self.f, self.v, self.recipe
+        trash = f.value(f"alloca [{self.width} x {v.element}], align {v.machine.vector_bytes}")
+        arrays = 1 + len(recipe.loads)
+        return trash, f.value(f"alloca [{arrays * recipe.outputs} x ptr], align 8")
+
+    def outputs(
+        self, tiles: tuple[Index, Index], block: str, sums: str, ends: tuple[str, str]
+    ) -> None:
+        """The sums of a range of tiles -> their outputs."""
+        f, v, word = self.f, self.v, self.word
+        bias = v.at(word.pointer("bias"), f.mul(block, self.width))
+        with f.loop(*tiles, [("ptr", sums)]) as tile:
+            self._addresses(f.add(tile.index, word.number("first")), block, *ends)
+            self._inverse(block, (tile.values[0], bias, ends[1]))
+            tile.carry([v.at(tile.values[0], self.tile)])
+
+    def products(
+        self,
+        chunks: tuple[Index, Index],
+        first: Index,
+        u: str,
+        lines: str,
+        sums: str,
+        more: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        """All points of some chunks, whose first tile is ``first``; ``more``: for their kernel."""
         f, v, recipe, word = self.f, self.v, self.recipe, self.word
-        u = v.at(word.pointer("u"), f.mul(block, word.number("u_block")))
-        chunks = word.pointer("chunks")
         with f.loop(0, recipe.points, runs=True) as point:
             w = v.at(u, f.mul(point.index, word.number("u_point")))
-            line = v.at(word.pointer("v"), f.mul(point.index, recipe.line))
+            line = v.at(lines, f.mul(point.index, recipe.line))
             to = v.at(sums, f.mul(point.index, self.width))
-            with f.loop(f.word(run, 0), f.word(run, 1), runs=True) as chunk:
-                entry = f.at(chunks, f.mul(chunk.index, 2), "i64")
+            with f.loop(*chunks, runs=True) as chunk:
+                entry = f.at(word.pointer("chunks"), f.mul(chunk.index, 2), "i64")
                 tile = f.word(entry, 1)
                 given = [
                     ("ptr", v.at(line, f.mul(tile, recipe.pitch))),
                     ("ptr", w),
                     ("ptr", v.at(to, f.mul(f.sub(tile, first), self.tile))),
+                    *more,
                 ]
 
                 def case(number: int, given: list[tuple[str, str]] = given) -> None:
@@ -185,14 +210,24 @@ class _Driver:
         f.switch(which, [lambda n=n: f.call(n, arguments) for n in names])  # type: ignore[misc]
 
 
-def _sums(module: Module, machine: Machine, recipe: Products, rows: int, name: str) -> None:
-    """The sums of one point: ``rows`` tiles by ``vectors`` vectors of output channels."""
-    f = module.function(name, [("ptr", "v"), ("ptr", "u"), ("ptr", "to")])
+def sums(
+    module: Module, machine: Machine, recipe: Products, rows: int, name: str, part: bool = False
+) -> None:
+    """The sums of one point: ``rows`` tiles by ``vectors`` vectors of output channels.
+
+    ``part``: of some ``channels``, an argument, added to the sums that are there.
+    """
+    more = [("i64", "channels")] * part
+    f = module.function(name, [("ptr", "v"), ("ptr", "u"), ("ptr", "to"), *more])
     v = Vectors(f, machine, recipe.dtype)
     columns = recipe.vectors
     width = columns * v.lanes
-    carried = [("ptr", "%v"), ("ptr", "%u"), *flat(v, zeros(v, rows, columns))]
-    with f.loop(0, recipe.channels, carried, runs=True) as turn:
+    places = [[p * recipe.tile(machine) + q * v.lanes for q in range(columns)] for p in range(rows)]
+    begin = zeros(v, rows, columns)
+    if part:
+        begin = [[v.load(v.at("%to", place)) for place in row] for row in places]
+    carried = [("ptr", "%v"), ("ptr", "%u"), *flat(v, begin)]
+    with f.loop(0, "%channels" if part else recipe.channels, carried, runs=True) as turn:
         x, w = turn.values[:2]
         acc = outer_product(
             v,
@@ -203,9 +238,9 @@ def _sums(module: Module, machine: Machine, recipe: Products, rows: int, name: s
         for q in range(0, columns, max(1, 64 // machine.vector_bytes)):
             f.prefetch(v.at(w, FETCH * width + q * v.lanes))
         turn.carry([v.at(x, 1), v.at(w, width), *(value for row in acc for value in row)])
-    for p, row in enumerate(shaped(turn.results[2:], columns)):
-        for q, value in enumerate(row):
-            v.store(value, v.at("%to", p * recipe.tile(machine) + q * v.lanes))
+    for row, values in zip(places, shaped(turn.results[2:], columns), strict=True):
+        for place, value in zip(row, values, strict=True):
+            v.store(value, v.at("%to", place))
 
 
 def _inverse(module: Module, machine: Machine, recipe: Products, channels: int, name: str) -> None:

@@ -62,7 +62,7 @@ def planned(
     All pack the weights at every call. In the price that is for gradients alone: ``conv`` gives the
     bits of a ``Conv``.
     """
-    machine, policy = current(), replace(policy, packs=build is build_input_grad)
+    machine, policy = current(), replace(policy, packs=True, priced=build is build_input_grad)
     layouts = tuple(map(elements, operands))
     key = build.__name__, spec, layouts, *options.values(), policy, machine
     return plans.get(key, lambda: built(build, spec, layouts, policy, **options))

@@ -53,7 +53,8 @@ def build_forward(
     if spec.dtype not in ELEMENTS:
         layouts = {"x": x, "w": w, "out": out}
         return _of_parts(build_forward, spec, layouts, bias=bias, machine=machine, policy=policy)
-    plan = Plan(spec, "forward", machine, Work(), [], 0.0, len(_checked(epilogue, aux)))
+    work = Work(packs=policy.packs)
+    plan = Plan(spec, "forward", machine, work, [], 0.0, len(_checked(epilogue, aux)))
     arrays = Arrays(
         Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
     )
@@ -139,7 +140,8 @@ def build_input_grad(
     if spec.dtype not in ELEMENTS:
         layouts = {"x": grad, "w": w, "out": out}
         return _of_parts(build_input_grad, spec, layouts, bias=bias, machine=machine, policy=policy)
-    plan = Plan(spec, "input_grad", machine, Work(), [], 0.0, len(_checked(epilogue, aux)))
+    work = Work(packs=policy.packs)
+    plan = Plan(spec, "input_grad", machine, work, [], 0.0, len(_checked(epilogue, aux)))
     whole = unpadded(spec)
     folds = whole != spec
     result, target = Operand("out"), out

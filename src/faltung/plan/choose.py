@@ -80,7 +80,8 @@ WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
 class Policy:
     """What the caller says: ``precision`` "fast" or "strict", ``method`` "auto" or a name;
     ``tune``: by measurement (``tune``), where no method is named. ``packs``: weights are packed at
-    every call, so that what a transform makes of them is part of its price.
+    every call, so that a method may do it on its way; ``priced``: and what a transform makes of
+    them is part of its price.
 
     ValueError: another precision, or a method that no table has, or a transform where sums alone
     are asked for.
@@ -90,6 +91,7 @@ class Policy:
     method: str = "auto"
     tune: bool = False
     packs: bool = False
+    priced: bool = False
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -200,7 +202,7 @@ def _decide(
     if possible:
         prices = {
             name: price(row.method, asked[0 if row.transform else 1], machine)
-            + (packing(row.method, asked[0], machine) if policy.packs else 0.0)
+            + (packing(row.method, asked[0], machine) if policy.priced else 0.0)
             for name, row in table.items()
         }
         best = min(possible, key=lambda o: prices[o.name])

@@ -82,11 +82,17 @@ def price(method: Any, c: Correlation, machine: Machine) -> float:
 
 
 def packing(method: Any, c: Correlation, machine: Machine) -> float:
-    """Nanoseconds of one core for what weights are made into, beside their copy."""
-    cycles = getattr(method, "packing", None)
-    return (
-        0.0 if cycles is None else machine.speed.ns(cycles(c, machine), 0, machine.l1, machine.l2)
-    )
+    """Nanoseconds of one core for what weights are made into: by a transform, or by a copy in
+    another order.
+    """
+    made = getattr(method, "packing", None)
+    if made is None:
+        count = c.groups * c.channels_in * c.channels_out * c.taps
+        near = count * ELEMENTS[c.dtype][1] <= 2 * machine.l2
+        cycles = count * TURN[0 if near else 1]
+    else:
+        cycles = made(c, machine)
+    return machine.speed.ns(cycles, 0, machine.l1, machine.l2)
 
 
 def arrays_bytes(c: Correlation) -> int:

@@ -60,10 +60,13 @@ def tuned(build: Build, policy: Policy, layouts: Sequence[Strides]) -> Plan:
     method = _known.get(asked) or _load(asked)
     made = None if method is None else _built(build, policy, method)
     if method is None or made is None:
-        plans = {"auto": plan, **dict(_others(build, policy, plan))}
+        # A function has the choice of a layer, whose weights are packed before.
+        as_asked = policy if policy.priced else replace(policy, packs=False)
+        auto = build(replace(as_asked, tune=False))
+        plans = {"auto": auto, **dict(_others(build, as_asked, plan))}
         times = measured(plans, layouts)
         method = min(times, key=lambda name: times[name] * (BETTER if name == "auto" else 1))
-        made = plans[method]
+        made = _built(build, policy, method) or plans[method]
         _store(asked, method, times)
     if len(_known) >= KEPT:
         _known.clear()
@@ -74,7 +77,7 @@ def tuned(build: Build, policy: Policy, layouts: Sequence[Strides]) -> Plan:
 def _built(build: Build, policy: Policy, method: str) -> Plan | None:
     """The plan of one method; None where it does not apply."""
     try:
-        return build(Policy(policy.precision, method))
+        return build(replace(policy, method=method, tune=False))
     except ValueError:
         return None
 
@@ -92,7 +95,9 @@ def _others(build: Build, policy: Policy, plan: Plan) -> Iterator[tuple[str, Pla
 
 
 def measured(plans: dict[str, Plan], layouts: Sequence[Strides]) -> dict[str, float]:
-    """Seconds of one run of each plan, weights packed: the least of several, in turns."""
+    """Seconds of one run of each plan, the least of several, in turns; with weights packed before,
+    but where plans pack at every call.
+    """
     if len(plans) == 1:
         return dict.fromkeys(plans, 0.0)
     calls = {name: _call(plan, layouts) for name, plan in plans.items()}
@@ -123,7 +128,7 @@ def _call(plan: Plan, layouts: Sequence[Strides]) -> Callable[[], None]:
     kept, scratch = (aligned(layout(part)[1]) for part in (plan.work.kept, plan.work.scratch))
     own = bias.ctypes.data, kept.ctypes.data, scratch.ctypes.data
     addresses = *(address for _, address in arrays), *own
-    threads, region = plan.threads(get_threads()), plan.region("run")
+    threads, region = plan.threads(get_threads()), plan.region("all" if plan.work.packs else "run")
     plan.region("prepare").run(addresses, threads)
 
     def call(alive: Any = (arrays, bias, kept, scratch)) -> None:
