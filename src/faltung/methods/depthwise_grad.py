@@ -1,179 +1,51 @@
 """The gradient for the weight of a depthwise convolution: vectors along the channels.
 
 What it is.  ``grad_w[c, k] = sum over n, o of grad[n, c, o] * x[n, c, o*stride - lo +
-  k*dilation]``. Neighbouring groups are the lanes. The sums of a row of taps stay in registers,
-  once for each of a few neighbouring positions, while a band of positions goes by; each column of
-  the input is loaded once for all taps and positions that read it. What a band gave is stored, and
-  bands are added in order (``band_sums``). Taps in zeros are left out, as in ``depthwise``.
+  k*dilation]``. Neighbouring groups are the lanes. The sums of a block of taps stay in registers
+  while rows of a band go by: as many rows of taps as fit, or a part of a long one. Each column of
+  the input is loaded once for all taps and positions of a tile that read it, each gradient once
+  for all taps. A line of channels (of the cache) at a time is copied to where its positions are
+  neighbours (``depthwise_grad_rounds``): as they lie, 256 channels apart, they would share few
+  lines of the first-level cache, and be read from the second for every tap. Bands are added in
+  order (``band_sums``). Taps in zeros are left out, as in ``depthwise``.
 When it applies.  One channel in and one out for each group, side by side in memory in both arrays.
-What it costs.  ``((p - 1) s + d (k - 1) + 1) + p`` loads for ``p k`` multiply-adds.
+What it costs.  ``r ((p - 1) s + d (k - 1) + 1) + p`` loads for ``r p k`` multiply-adds, and a copy.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import gcd, inf, prod
 
-import numpy as np
-
-from faltung.codegen.ir import Module
 from faltung.codegen.tile import budget, split, unrolled
-from faltung.codegen.vectors import ELEMENTS, Vectors
-from faltung.geometry.axis import Axis
+from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
-from faltung.methods.addresses import row_pairs
 from faltung.methods.band_sums import band_sums
-from faltung.methods.correlation import Correlation, Window
+from faltung.methods.correlation import Correlation
+from faltung.methods.depthwise_grad_blocks import chunks, functions, shape_of, tiles
+from faltung.methods.depthwise_grad_kernel import DepthwiseGrad
+from faltung.methods.depthwise_grad_rounds import Memory, Tables, tables_of
 from faltung.methods.grouped import together
-from faltung.methods.grouped_kernel import column, places
-from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted, table
-from faltung.methods.tiled import Kind, Run, tiles_of
+from faltung.methods.grouped_kernel import places
+from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted
 
 # The longest and the shortest sum in one accumulator, in positions.
 BAND, MIN_BAND = 4096, 128
 # Positions for each tap in a band, so that the sums are little memory beside the input.
 POSITIONS_A_TAP = 16
-# Accumulators that hide the latency of a multiply-add; more neighbouring positions gain nothing.
-CHAINS = 8
-# Cycles between two multiply-adds of one accumulator.
-LATENCY = 4
+# Bytes of a line of channels: so many that memory is read in stretches.
+LINE = 256
+# Bytes of a line of the cache, and from which on addresses fall into the same lines again.
+CACHE_LINE, WAY = 64, 4096
+# Rows of the output in a round where nothing is copied.
+DIRECT = 4
+# Units of work, at the least, where there are positions enough; items that they are divided into,
+# each with memory of its own, at the most.
+UNITS, ITEMS = 8, 32
+# Cycles between two multiply-adds of one accumulator; to copy a vector; of a row of a block.
+LATENCY, COPY, ROW = 4, 4.0, 12
 
 
-# The recipe ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DepthwiseGrad:
-    """``lanes``: for each input channel of a group the place that each lane reads, counted from its
-    block's first input; ``copies``: sums of each tap, one for each position of a tile, or one;
-    ``taps``: input offsets of the taps of a row;
-    ``x_pitch``, ``g_pitch``: elements between neighbouring positions; ``kinds``: the tiles of a
-    row, in their order.
-    """
-
-    dtype: str
-    lanes: tuple[tuple[int, ...], ...]
-    copies: int
-    taps: tuple[int, ...]
-    x_pitch: int
-    g_pitch: int
-    kinds: tuple[Kind, ...]
-
-    @property
-    def symbol(self) -> str:
-        return f"depthwise_grad_{self.dtype}"
-
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        _row(module, machine, self)
-        _driver(module, self, machine.lanes(self.dtype))
-        return str(module)
-
-
-ADDRESSES = ("x", "g", "sums", "pairs", "spans", "runs")
-# Items are (band of rows, chunk of a row, block of channels, outer tap), the first outermost.
-COUNTS = ("chunk", "block", "tap")
-WORDS = (*ADDRESSES, *COUNTS, "block_inputs", "block_channels", "width")
-ROW = [
-    *(("ptr", name) for name in ("x", "g", "sums", "pairs", "runs")),
-    *(("i64", name) for name in ("first", "last", "width")),
-]
-
-
-def _driver(module: Module, recipe: DepthwiseGrad, lanes: int) -> None:
-    f = module.function(
-        recipe.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-    )
-    element = ELEMENTS[recipe.dtype][0]
-    word = {
-        name: f.pointer("%words", i) if name in ADDRESSES else f.word("%words", i)
-        for i, name in enumerate(WORDS)
-    }
-    with f.loop("%begin", "%end") as item:
-        rest, where = item.index, {}
-        for name in reversed(COUNTS):
-            rest, where[name] = f.divmod(rest, word[name])
-        channel = f.mul(where["block"], word["block_channels"])
-        first_input = f.mul(where["block"], word["block_inputs"])
-        span = f.add(f.mul(rest, word["tap"]), where["tap"])
-        span = f.at(word["spans"], f.mul(span, 2), "i64")
-        # Sums: (band of rows, chunk, outer tap, tap, input channel, lane), blocks side by side.
-        band = f.add(f.mul(rest, word["chunk"]), where["chunk"])
-        line = f.mul(
-            f.add(f.mul(band, word["tap"]), where["tap"]), len(recipe.taps) * len(recipe.lanes)
-        )
-        first = f.word(span, 0)
-        at = {
-            "x": f.at(word["x"], first_input, element),
-            "g": f.at(word["g"], channel, element),
-            "sums": f.at(
-                word["sums"],
-                f.add(f.mul(line, word["width"]), f.mul(where["block"], lanes)),
-                element,
-            ),
-            "pairs": word["pairs"],
-            "runs": f.at(word["runs"], f.mul(where["chunk"], 3 * len(recipe.kinds)), "i64"),
-            "first": first,
-            "last": f.add(first, f.word(span, 1)),
-            "width": word["width"],
-        }
-        f.call("row", [(kind, at[name]) for kind, name in ROW])
-
-
-def _row(module: Module, machine: Machine, recipe: DepthwiseGrad) -> None:
-    """The sums of one row of taps over pairs of rows."""
-    f = module.function("row", ROW)
-    v = Vectors(f, machine, recipe.dtype)
-    copies = recipe.copies
-    sums = len(recipe.taps) * len(recipe.lanes) * copies
-    with f.loop("%first", "%last", [(v.type, v.zero)] * sums) as pair:
-        entry = f.at("%pairs", f.mul(pair.index, 2), "i64")
-        x, g = v.at("%x", f.word(entry, 0)), v.at("%g", f.word(entry, 1))
-        acc = pair.values
-        for number, kind in enumerate(recipe.kinds):
-            run = f.at("%runs", 3 * number, "i64")
-            start = v.at(x, f.word(run, 1)), v.at(g, f.word(run, 2))
-            carried = [*(("ptr", at) for at in start), *((v.type, value) for value in acc)]
-            with f.loop(0, f.word(run, 0), carried) as turn:
-                x_now, g_now = turn.values[:2]
-                made = _products(v, recipe, kind, x_now, g_now, turn.values[2:])
-                onward = [
-                    v.at(x_now, kind.positions * recipe.x_pitch),
-                    v.at(g_now, kind.positions * recipe.g_pitch),
-                ]
-                turn.carry([*onward, *made])
-            acc = turn.results[2:]
-        pair.carry(acc)
-    for k in range(len(recipe.taps) * len(recipe.lanes)):
-        total, *others = pair.results[k * copies : (k + 1) * copies]
-        for other in others:
-            total = v.add(total, other)
-        v.store(total, v.at("%sums", f.mul("%width", k)))
-
-
-def _products(
-    v: Vectors, recipe: DepthwiseGrad, kind: Kind, x: str, g: str, acc: Sequence[str]
-) -> list[str]:
-    """One tile: every column of the input meets the gradients of all positions that read it."""
-    mask, made, inputs = v.first(len(recipe.lanes[0])), list(acc), len(recipe.lanes)
-    columns: dict[int, list[tuple[int, int]]] = {}
-    for p in range(kind.positions):
-        for k, offset in enumerate(recipe.taps):
-            if p not in kind.outside[k]:
-                columns.setdefault(p * recipe.x_pitch + offset, []).append((p, k))
-    grads: dict[int, str] = {}
-    for offset, products in sorted(columns.items()):
-        for p, _ in products:
-            if p not in grads:
-                grads[p] = v.load(v.at(g, p * recipe.g_pitch), mask)
-        for number in range(inputs):
-            read = column(v, recipe.lanes, v.at(x, offset), number)
-            for p, k in products:
-                here = (k * inputs + number) * recipe.copies + p % recipe.copies
-                made[here] = v.multiply_add(read, grads[p], made[here])
-    return made
-
-
-# The plan -----------------------------------------------------------------------------------------
+# When it applies, what it costs -------------------------------------------------------------------
 
 
 def why_not(c: Correlation, machine: Machine) -> str | None:
@@ -198,20 +70,23 @@ def cost(c: Correlation, machine: Machine) -> float:
 
 
 def cycles(c: Correlation, machine: Machine) -> float:
-    """The price of ``plan``: loads, shuffles or products, whichever are most."""
-    axis, inputs = c.windows[-1].axis, c.channels_in
-    groups = together(c, machine)
-    shuffled = groups > 1 and inputs * c.channels_out > 1
-    rows = c.batch * -(-c.groups // groups) * c.outputs / axis.output * c.row_taps
-    made = 0.0
-    for _, taps in _taps(c, machine):
-        for positions, count in split(axis.output, _most(c, machine, taps)):
+    """The price of ``plan``: loads, shuffles or products, whichever are most; and the copies."""
+    axis, groups = c.windows[-1].axis, together(c, machine)
+    shuffled = groups > 1 and c.channels_in * c.channels_out > 1
+    blocks = c.batch * -(-c.groups // groups)
+    rows = c.outputs / axis.output * c.row_taps
+    made, tall = 0.0, shape_of(c, machine).rows
+    for _, taps in shape_of(c, machine).taps:
+        for positions, count in split(axis.output, shape_of(c, machine).positions):
             columns = min(positions * taps, (positions - 1) * axis.stride + taps)
-            products = positions * taps * inputs
-            reads = columns * (1 if shuffled else inputs) + positions
-            work = (products + columns * inputs) / 3 if shuffled else 0.0
-            made += rows * count * max(products / 2, reads / 2, work, LATENCY)
-    return made
+            products = positions * taps * c.channels_in
+            reads = columns * (1 if shuffled else c.channels_in) + positions / tall
+            work = (products + columns * c.channels_in) / 3 if shuffled else 0.0
+            made += rows * count * max(products / 2, reads / 2, work, LATENCY / tall)
+        made += rows / tall * ROW
+    lanes = machine.lanes(c.dtype)
+    inputs = prod(w.axis.size for w in c.windows) * -(-groups * c.channels_in // lanes)
+    return blocks * (made + COPY * (inputs + c.outputs))
 
 
 def needs_channels_last(c: Correlation, machine: Machine) -> bool:
@@ -227,136 +102,212 @@ def needs_padded(c: Correlation, machine: Machine) -> bool:
     pads = last.axis.lo > 0 or last.axis.hi > 0
     if not pads or last.borders:
         return last.borders
-    cuts = [_runs(c, machine, first, taps) for first, taps in _taps(c, machine)]
+    cuts = tiles(c, shape_of(c, machine))
     products = [sum(kind.positions * len(kind.outside) for kind, _, _ in runs) for runs in cuts]
     return max(products) * c.channels_in > unrolled(machine)
 
 
-def _taps(c: Correlation, machine: Machine) -> list[tuple[int, int]]:
-    """The taps of a row in blocks whose sums fit the registers: (first, how many)."""
-    # Two registers less than the budget: a column and a gradient stay beside the sums.
-    most = budget(machine) - 2 if c.channels_in == 1 else budget(machine) // c.channels_in
-    sizes = [size for size, n in split(c.windows[-1].axis.kernel, most) for _ in range(n)]
-    return [(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
-
-
-def _most(c: Correlation, machine: Machine, taps: int) -> int:
-    """Positions of a tile: with several input channels the sums of one are enough."""
-    if c.channels_in > 1:
-        return 1
-    return max(1, min((budget(machine) - 2) // taps, CHAINS))
-
-
-def _runs(c: Correlation, machine: Machine, first: int, taps: int) -> list[Run]:
-    """The tiles of a row for a block of its taps, without those that only read zeros."""
-    a, most = c.windows[-1].axis, _most(c, machine, taps)
-    part = _part_axis(a, first, taps)
-    found = tiles_of(part, split(a.output, most), True)
-    return [
-        (kind, start, count)
-        for kind, start, count in found
-        if any(len(outside) < kind.positions for outside in kind.outside)
-    ]
-
-
-def _part_axis(a: Axis, first: int, taps: int) -> Axis:
-    """The axis with a block of its taps alone. Borders, if it had any, lie in a copy by now."""
-    lo, hi = a.lo - first * a.dilation, a.hi - (a.kernel - first - taps) * a.dilation
-    return replace(a, kernel=taps, lo=lo, hi=hi, mode="zeros")
-
-
-def _band(c: Correlation, machine: Machine) -> int:
-    """Positions of a band: half of the second-level cache, so that all blocks find it there."""
-    last = c.windows[-1]
-    channels = (c.channels_in * last.axis.stride + c.channels_out) * c.groups
-    each = channels * ELEMENTS[c.dtype][1]
-    return min(BAND, max(MIN_BAND, POSITIONS_A_TAP * c.taps, machine.l2 // 2 // each))
+# The plan -----------------------------------------------------------------------------------------
 
 
 def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool) -> None:
     """Add the steps that write the gradient of ``c`` for its weight; ``arrays.out`` is the output
     gradient.
     """
-    groups = together(c, machine)
-    whole, rest = divmod(c.groups, groups)
     sums: list[Step] = []
-    for first, blocks, count in ((0, whole, groups), (whole * groups, 1, rest)):
-        for taps in _taps(c, machine) if blocks and count else ():
-            step, adding = _part(c, machine, work, arrays, taps, (first, blocks, count))
-            work.steps.append(replace(step, after=after and not sums))
-            sums.append(replace(adding, after=not sums))
+    for line in _lines(c, machine):
+        step, adding = _part(c, machine, work, arrays, line)
+        work.steps.append(replace(step, after=after and not sums))
+        sums.append(replace(adding, after=not sums))
     work.steps += sums
 
 
-def _part(
-    c: Correlation,
-    machine: Machine,
-    work: Work,
-    arrays: Arrays,
-    taps: tuple[int, int],
-    groups: tuple[int, int, int],
-) -> tuple[Step, Step]:
-    """A block of the taps of a row, for ``blocks`` blocks of ``together`` groups from ``start``."""
-    start, blocks, together = groups
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Channels: ``lines`` lines of ``vectors`` vectors of ``together`` groups, from group
+    ``start``.
+    """
+
+    start: int
+    lines: int
+    vectors: int
+    together: int
+
+
+def _lines(c: Correlation, machine: Machine) -> list[Line]:
+    """All groups in lines of ``LINE`` bytes or less; what is left over stands alone."""
+    groups = together(c, machine)
+    whole, rest = divmod(c.groups, groups)
+    beside = c.x[1] == c.channels_in and c.out[1] == c.channels_out
+    most = max(1, LINE // machine.vector_bytes) if beside else 1
+    # All lines alike, where that is possible.
+    vectors = next((n for n in range(most, most // 2, -1) if whole % n == 0), most)
+    lines, some = divmod(whole, vectors)
+    found = [Line(0, lines, vectors, groups)] if lines else []
+    found += [Line(lines * vectors * groups, 1, some, groups)] if some else []
+    return found + ([Line(whole * groups, 1, 1, rest)] if rest else [])
+
+
+@dataclass(frozen=True, slots=True)
+class Bands:
+    """``rows`` of the output in one stretch of a sample, ``samples`` where it is a whole one;
+    ``tiles`` in one chunk of a row.
+    """
+
+    rows: int
+    samples: int
+    tiles: int
+
+
+def _band(c: Correlation, machine: Machine) -> int:
+    """Positions of a band."""
+    lines = max(1, -(-c.groups * c.channels_out * ELEMENTS[c.dtype][1] // LINE))
+    shared = -(-c.batch * c.outputs // -(-UNITS // lines))
+    return min(BAND, max(MIN_BAND, POSITIONS_A_TAP * c.taps, shared))
+
+
+def _bands(c: Correlation, machine: Machine, positions: int) -> Bands:
+    """``positions``: of a tile."""
+    band, along = _band(c, machine), c.windows[-1].axis.output
+    rows = max(1, min(band // along, c.outputs // along))
+    samples = max(1, band // c.outputs) if rows == c.outputs // along else 1
+    return Bands(rows, samples, max(1, band // positions))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Which arrays are copied, and the elements between positions of what is read."""
+
+    x_copied: bool
+    g_copied: bool
+    x_pitch: int
+    g_pitch: int
+
+
+def _layout(c: Correlation, machine: Machine, line: Line) -> Layout:
     last, lanes = c.windows[-1], machine.lanes(c.dtype)
-    first, count = taps
-    runs = _runs(c, machine, first, count)
-    inputs, channels = c.channels_in, together * c.channels_out
-    positions = _band(c, machine)
-    chunks = _chunks(last, runs, first, positions)
-    spans, pairs = row_pairs(c, max(1, positions // last.axis.output))
-    outer = c.taps // last.axis.kernel
-    bands, width = len(spans) // outer, blocks * lanes
+    # Gradients that are read once need no copy.
+    again = shape_of(c, machine).blocks(c.taps // last.axis.kernel) > 1
+    collides = _collides(c, machine)
+    inputs = -(-line.together * c.channels_in // lanes) * lanes
+    return Layout(collides, again, inputs if collides else last.x, lanes if again else last.out)
+
+
+def _collides(c: Correlation, machine: Machine) -> bool:
+    """Whether what one row of the output reads is too much for the lines of the cache that its
+    positions fall into.
+    """
+    last = c.windows[-1]
+    step = last.x * ELEMENTS[c.dtype][1]
+    lines = machine.l1 // CACHE_LINE * min(1.0, CACHE_LINE / gcd(step, WAY))
+    return c.taps // last.axis.kernel * last.axis.size > 1.5 * lines
+
+
+def _memory(
+    c: Correlation, machine: Machine, layout: Layout, cut: Table, bands: Bands, vectors: int
+) -> Memory:
+    """Rows of a round: those of one vector stay in the first-level cache, of all of them in the
+    second.
+    """
+    bytes_, outer = ELEMENTS[c.dtype][1], c.taps // c.windows[-1].axis.kernel
+    x_row, g_row = (int(cut[:, i].max()) * p for i, p in ((1, layout.x_pitch), (3, layout.g_pitch)))
+    fit = machine.l1 // 2 // (max(x_row, g_row, 1) * bytes_)
+    most = max(1, (fit - outer) // 2) if layout.x_copied else DIRECT
+    room = machine.l2 // 4 // (max(x_row, 1) * bytes_ * vectors)
+    places = min(outer * bands.rows, max(outer, room)) if layout.x_copied else outer * most
+    return Memory(
+        x_row if layout.x_copied else None,
+        g_row if layout.g_copied else None,
+        places,
+        min(bands.rows, most),
+    )
+
+
+def _part(
+    c: Correlation, machine: Machine, work: Work, arrays: Arrays, line: Line
+) -> tuple[Step, Step]:
+    """The step for the channels of ``line``, and the one that adds its bands."""
+    last, shape, layout = c.windows[-1], shape_of(c, machine), _layout(c, machine, line)
+    bands = _bands(c, machine, shape.positions)
+    found = tiles(c, shape)
+    pitches, copied = (layout.x_pitch, layout.g_pitch), (layout.x_copied, layout.g_copied)
+    cut, runs = chunks(c, shape, found, bands.tiles, copied, pitches)
+    blocks, parts = functions(c, shape, found, last.axis.dilation * layout.x_pitch)
     recipe = DepthwiseGrad(
         dtype=c.dtype,
-        lanes=places(together, inputs, c.channels_out),
-        copies=max((k.positions for k, _, _ in runs), default=1) if inputs == 1 else 1,
-        taps=tuple(k * last.axis.dilation * last.x for k in range(count)),
-        x_pitch=last.axis.stride * last.x,
-        g_pitch=last.out,
-        kinds=tuple(kind for kind, _, _ in runs),
+        lanes=places(line.together, c.channels_in, c.channels_out),
+        vectors=line.vectors,
+        blocks=blocks,
+        taps=last.axis.kernel * c.channels_in,
+        runs=sum(map(len, found)),
+        stride=last.axis.stride,
+        x_from=last.x,
+        g_from=last.out,
+        x_pitch=layout.x_pitch,
+        g_pitch=layout.g_pitch,
+        x_copied=layout.x_copied,
+        g_copied=layout.g_copied,
     )
-    size = bands * len(chunks) * outer * count * inputs * width * ELEMENTS[c.dtype][1]
-    sums = Operand(work.borrow("sums", size))
-    words: list[Word] = [
-        shifted(arrays.x, c.x_base + start * c.x[1], c.dtype),
-        shifted(arrays.out, c.out_base + start * c.out[1], c.dtype),
-        *(sums, pairs, spans, chunks),
-        *(len(chunks), blocks, outer, together * c.x[1], together * c.out[1], width),
-    ]
-    name = "depthwise_grad" if inputs == 1 == c.channels_out else "grouped_grad"
-    title = f"{name} {count}x{max((k.positions for k in recipe.kinds), default=1)}"
-    step = Step(recipe, bands * len(chunks) * blocks * outer, words, title)
-    offsets = [window.taps for window in c.windows[:-1]]
+    memory = _memory(c, machine, layout, cut, bands, line.vectors)
+    tables = tables_of(c, parts, memory, bands.rows)
+    count = -(-c.batch // bands.samples) * len(tables.parts) * len(cut)
+    width = line.lines * line.vectors * machine.lanes(c.dtype)
+    total = c.taps * c.channels_in * width
+    sums = Operand(work.borrow("sums", count * total * ELEMENTS[c.dtype][1]))
+    numbers = (len(cut), line.lines, len(tables.parts), bands.samples, c.batch)
+    given = [*_tables(tables), cut, runs]
+    words = _words(c, work, arrays, line, memory, (sums, total, width), given, count, numbers)
+    name = "depthwise_grad" if c.channels_in == 1 == c.channels_out else "grouped_grad"
+    title = f"{name} {shape.rows}x{shape.taps[0][1]}, {shape.positions} positions"
+    step = Step(recipe, min(ITEMS, count * line.lines), words, title)
     adding = band_sums(
         c.dtype,
         sums,
-        shifted(arrays.w, start * c.w[0], c.dtype),
-        bands * len(chunks),
-        [*offsets, last.taps[first : first + count], [ci * c.w[2] for ci in range(inputs)]],
-        (blocks, channels, width),
+        shifted(arrays.w, line.start * c.w[0], c.dtype),
+        count,
+        [*(w.taps for w in c.windows), [ci * c.w[2] for ci in range(c.channels_in)]],
+        (line.lines * line.vectors, line.together * c.channels_out, width),
         c.w[0] if c.channels_out == 1 else c.w[1],
     )
     return step, adding
 
 
-def _chunks(last: Window, runs: Sequence[Run], first: int, positions: int) -> Table:
-    """A row in chunks of about ``positions``: for each chunk and run of tiles how many of them, and
-    where they begin in the input and in the gradient.
-    """
-    a = last.axis
-    tile = max((kind.positions for kind, _, _ in runs), default=1)
-    most = max(1, positions // tile)
-    tiles = sum(count for _, _, count in runs)
-    cuts = np.arange(0, max(tiles, 1), most, dtype=np.int64)
-    rows = np.zeros((len(cuts), len(runs), 3), np.int64)
-    before = 0
-    for number, (kind, start, count) in enumerate(runs):
-        low = np.clip(cuts - before, 0, count)
-        high = np.clip(cuts + most - before, 0, count)
-        at = start + low * kind.positions
-        rows[:, number, 0] = high - low
-        rows[:, number, 1] = (at * a.stride - a.lo + first * a.dilation) * last.x
-        rows[:, number, 2] = at * last.out
-        before += count
-    return table(rows.reshape(len(cuts), -1), 3 * len(runs) or 1)
+def _words(
+    c: Correlation,
+    work: Work,
+    arrays: Arrays,
+    line: Line,
+    memory: Memory,
+    sums: tuple[Operand, int, int],
+    tables: Sequence[Table],
+    bands: int,
+    numbers: Sequence[int],
+) -> list[Word]:
+    """In the order of ``depthwise_grad_kernel``; ``bands`` in all."""
+    units = bands * line.lines
+    items = min(ITEMS, units)
+    x = (memory.x or 0) * memory.places or line.together * c.x[1]
+    g = (memory.g or 0) * memory.most or line.together * c.out[1]
+    copies = [
+        Operand(work.borrow(f"{name} rows", 0 if row is None else items * line.vectors * size * b))
+        for b in (ELEMENTS[c.dtype][1],)
+        for name, row, size in (("x", memory.x, x), ("g", memory.g, g))
+    ]
+    return [
+        shifted(arrays.x, c.x_base + line.start * c.x[1], c.dtype),
+        shifted(arrays.out, c.out_base + line.start * c.out[1], c.dtype),
+        sums[0],
+        *copies,
+        *tables,
+        *(items, units, *numbers),
+        *(c.x[0], line.vectors * line.together * c.x[1], x),
+        *(c.out[0], line.vectors * line.together * c.out[1], g),
+        *(line.vectors * x, line.vectors * g, sums[1], sums[2]),
+    ]
+
+
+def _tables(tables: Tables) -> list[Table]:
+    return [
+        *(tables.parts, tables.rounds, tables.x_copies, tables.g_copies),
+        *(tables.spans, tables.entries),
+    ]
