@@ -1,12 +1,18 @@
 """The promise: the same bits for any number of threads, and for a sample alone or in a batch."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from laws.layouts import options, real, to
+from laws.methods import made, pairs, row
 
 import faltung
-from faltung.geometry import parse
+from cases import CASES
+from faltung import plan_forward, plan_input_grad, plan_weight_grad
+from faltung.geometry import ConvSpec, parse
+from faltung.plan import plan as planning
 
 PROBLEMS = [
     "n7 c64>64 28x28 k3 p1",
@@ -64,3 +70,43 @@ def test_alone_and_in_a_batch(text: str, channels_last: bool) -> None:
         assert layer(x[i]).tobytes() == together[i].tobytes()
         alone = faltung.conv_input_grad(g[i], w, x.shape[1:], **given)
         assert alone.tobytes() == back[i].tobytes()
+
+
+@pytest.mark.parametrize(("direction", "method"), pairs())
+def test_every_method(direction: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forced by name, on its own problem and some of the table; the whole team takes part."""
+    monkeypatch.setattr(planning, "ALONE", 0.0)
+    tried = 0
+    for spec, last in [row(method), *some(direction, method)]:
+        spec = replace(spec, batch=3)
+        x, w, bias, g = real(spec)
+        found = []
+        for number in (1, 2, 3):
+            faltung.set_threads(number)
+            found.append(made(direction, method, spec, (x, w, bias, g), last))
+        first = found[0]
+        assert first is not None, f"{method} does not apply to {spec}"
+        assert all(first.tobytes() == other.tobytes() for other in found), spec
+        tried += 1
+        if direction != "weight_grad":
+            for i in (0, 2):
+                one = x[i : i + 1], w, bias, g[i : i + 1]
+                alone = made(direction, method, replace(spec, batch=1), one, last)
+                assert alone is not None and alone.tobytes() == first[i].tobytes(), spec
+    assert tried > 1 or method == "signal"
+
+
+def some(direction: str, method: str) -> Iterator[tuple[ConvSpec, bool]]:
+    """Three cases of the table that the method can do, from all parts of it."""
+    planner = {"forward": plan_forward, "input_grad": plan_input_grad}
+    left = 3
+    for number, case in enumerate(CASES[::11]):
+        if left and case.spec.batch:
+            last = number % 2 == 0
+            plan: Any = planner.get(direction, plan_weight_grad)
+            try:
+                plan(case.spec, channels_last=last, method=method)
+            except ValueError:
+                continue
+            left -= 1
+            yield case.spec, last

@@ -17,7 +17,7 @@ from faltung.machine.table import Machine, row
 from faltung.methods.correlation import Correlation
 from faltung.ops.run import run
 from faltung.plan.build import build_forward, build_input_grad
-from faltung.plan.choose import FORWARD, Decision, Policy, choose
+from faltung.plan.choose import AUTO, FORWARD, Decision, Policy, choose
 from faltung.plan.plan import Plan
 
 # Transforms round: each has tests of its own.
@@ -64,8 +64,8 @@ def compare(
     """
     layouts = tuple(map(strides, operands))
 
-    def make() -> Plan:
-        return build(spec, *layouts, bias=bias is not None, machine=machine)
+    def make(policy: Policy = AUTO) -> Plan:
+        return build(spec, *layouts, bias=bias is not None, machine=machine, policy=policy)
 
     usual = methods(make())
     with pytest.MonkeyPatch.context() as patch:
@@ -76,6 +76,14 @@ def compare(
     out = np.full_like(operands[2], np.nan)
     run(plan, operands[0], operands[1], out, bias)
     np.testing.assert_array_equal(out, want)
+    if always:
+        return
+    # Of any other numbers all sums have the same bits.
+    rng, other = np.random.default_rng(0), np.empty_like(out)
+    one, two = (a + rng.standard_normal(a.shape).astype(a.dtype) for a in operands[:2])
+    run(plan, one, two, out, bias)
+    run(make(Policy(precision="strict")), one, two, other, bias)
+    np.testing.assert_array_equal(out, other)
 
 
 def check(spec: ConvSpec, method: str, machine: Machine, always: bool = False) -> None:
