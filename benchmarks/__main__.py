@@ -1,11 +1,15 @@
-"""``python -m benchmarks``: see ``run.py``; with the word "choices": see ``choices.py``."""
+"""``python -m benchmarks``: see ``run.py``; with the word "choices", "accuracy" or "denormals": see
+the file of that name.
+"""
 
 import sys
 
-from benchmarks import choices
+from benchmarks import accuracy, choices, denormals
 from benchmarks.run import main
 
+OTHERS = {"choices": choices.main, "accuracy": accuracy.main, "denormals": denormals.main}
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["choices"]:
-        raise SystemExit(choices.main(sys.argv[2:]))
+    if sys.argv[1:2] and sys.argv[1] in OTHERS:
+        raise SystemExit(OTHERS[sys.argv[1]](sys.argv[2:]))
     raise SystemExit(main())
