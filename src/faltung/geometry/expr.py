@@ -103,7 +103,7 @@ class Expr:
     @property
     def terms(self) -> tuple["Expr", ...]:
         """The formulas that this one is made of; none for operands and constants."""
-        return tuple(arg for arg in self.args if isinstance(arg, Expr))
+        return () if self.op in ("operand", "constant") else self.args  # type: ignore[return-value]
 
     def operands(self) -> frozenset[int]:
         """The numbers of the operands that are read."""

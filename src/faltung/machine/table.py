@@ -7,6 +7,7 @@ is a new row.  Cache sizes and cores are those of an ordinary processor of the k
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from faltung.machine import speed
 from faltung.machine.speed import Speed
@@ -61,7 +62,7 @@ class Machine:
     @property
     def code_key(self) -> str:
         """Everything that may change the code of a kernel; the number of cores may not."""
-        return repr(replace(self, cores=1))
+        return _code_key(self)
 
     def __str__(self) -> str:
         has = [word for word, yes in (("fma", self.fma), ("masks", self.masks)) if yes]
@@ -70,6 +71,11 @@ class Machine:
             f"{self.vector_bytes} bytes{''.join(', ' + word for word in has)}, "
             f"L1 {self.l1 // 1024} KiB, L2 {self.l2 // 1024} KiB, {self.cores} cores"
         )
+
+
+@cache
+def _code_key(machine: Machine) -> str:
+    return repr(replace(machine, cores=1))
 
 
 # The features are written out, on and off: a hypervisor can make LLVM take the processor for

@@ -13,6 +13,7 @@ k]``
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -207,6 +208,7 @@ def input_grad_phase(
     )
 
 
+@lru_cache(4096)
 def _reading(axis: Axis) -> float:
     """Taps of an output that do not fall into zeros, in the mean."""
     if axis.mode != "zeros" or max(axis.lo, axis.hi) <= 0:

@@ -6,7 +6,7 @@ of them over threads gives the same bits.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -75,7 +75,17 @@ def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
             raise ValueError(f"names={sorted(names)}: must have {word.name!r}, for {step.title}")
         return Operand(base.name, base.offset + word.offset)
 
-    return replace(step, words=tuple(map(moved, step.words)))
+    words = tuple(map(moved, step.words))
+    return Step(step.recipe, step.items, words, step.title, step.after)
+
+
+def waiting(step: Step, after: bool) -> Step:
+    """The same step, with or without a barrier before it."""
+    return (
+        step
+        if step.after == after
+        else Step(step.recipe, step.items, step.words, step.title, after)
+    )
 
 
 @dataclass(slots=True)

@@ -203,11 +203,14 @@ def pack(c: Correlation, work: Work, arrays: Arrays, shape: Part) -> tuple[Opera
         channel = shape.start + b * shape.channels
         outer.append((g * c.w[0] + channel * c.w[1], number * c.taps * tap))
         biases.append((g * c.channels_out + channel if arrays.bias else 0, number * shape.width))
-    runs = [
-        (sum(offsets) + ci * c.w[2], k * tap + ci * shape.width, shape.channels)
-        for k, offsets in enumerate(itertools.product(*(w.taps for w in c.windows)))
-        for ci in range(c.channels_in)
-    ]
+    offsets = np.zeros(1, np.int64)
+    for window in c.windows:
+        offsets = (offsets[:, None] + np.array(window.taps, np.int64)).ravel()
+    runs = np.empty((c.taps, c.channels_in, 3), np.int64)
+    within = np.arange(c.channels_in)
+    runs[..., 0] = offsets[:, None] + within * c.w[2]
+    runs[..., 1] = np.arange(c.taps)[:, None] * tap + within * shape.width
+    runs[..., 2] = shape.channels
     title = "pack weights"
     pack_weights = copy(
         c.dtype, arrays.w, packed, outer, runs, stride=c.w[1], fill=shape.width, title=title

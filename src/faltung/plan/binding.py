@@ -3,14 +3,13 @@ call, or once.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.jit.compile import Kernel, kernel
 from faltung.machine.table import Machine
-from faltung.methods.step import Operand, Step, Word, Work
+from faltung.methods.step import Operand, Step, Word, Work, waiting
 from faltung.runtime import team
 
 Memory = npt.NDArray[np.int64]
@@ -63,7 +62,7 @@ class Region:
         self, steps: Sequence[Step], places: Places, machine: Machine, slots: int = len(SLOTS)
     ) -> None:
         steps = _with_work(steps)
-        self.kernels: list[Kernel] = [kernel(step.recipe, machine) for step in steps]
+        self.kernels = _kernels(steps, machine)
         self._where = places
         self._slots = slots
         self._tables: list[Memory] = []
@@ -145,6 +144,15 @@ class Bound:
         self._tables = tuple(tables)
 
 
+def _kernels(steps: Sequence[Step], machine: Machine) -> list[Kernel]:
+    """The kernel of every step. Steps of one plan share their recipes, whose text is long."""
+    found: dict[int, Kernel] = {}
+    for step in steps:
+        if id(step.recipe) not in found:
+            found[id(step.recipe)] = kernel(step.recipe, machine)
+    return [found[id(step.recipe)] for step in steps]
+
+
 def _with_work(steps: Sequence[Step]) -> list[Step]:
     """Without steps of no items; a barrier before one of them stands before the next step."""
     found: list[Step] = []
@@ -152,6 +160,6 @@ def _with_work(steps: Sequence[Step]) -> list[Step]:
     for step in steps:
         after = after or step.after
         if step.items > 0:
-            found.append(replace(step, after=after))
+            found.append(waiting(step, after))
             after = False
     return found

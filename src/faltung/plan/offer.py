@@ -70,15 +70,16 @@ def _offer(name: str, row: Row[Any], c: Correlation, machine: Machine) -> Candid
     copy = inputs * _copying(c, machine, stage) + STEP if stage else 0.0
     describe = getattr(method, "describe", None)
     detail = describe(c, machine) if describe is not None else ""
-    ns = price(method, c, machine) + copy / machine.speed.ghz
+    ns = price(method, c, machine, compute) + copy / machine.speed.ghz
     return Candidate(name, stage, compute + copy, ns, detail=detail)
 
 
-def price(method: Any, c: Correlation, machine: Machine) -> float:
-    """Nanoseconds of one core, copies left out."""
+def price(method: Any, c: Correlation, machine: Machine, cycles: float | None = None) -> float:
+    """Nanoseconds of one core, copies left out. ``cycles``: its cost, where that is known."""
     traffic = getattr(method, "traffic", None)
     size = arrays_bytes(c) if traffic is None else traffic(c, machine)
-    return machine.speed.ns(method.cost(c, machine), size, machine.l1, machine.l2)
+    cost = method.cost(c, machine) if cycles is None else cycles
+    return machine.speed.ns(cost, size, machine.l1, machine.l2)
 
 
 def packing(method: Any, c: Correlation, machine: Machine) -> float:

@@ -5,7 +5,7 @@ reads or writes. Branches of an Inception module have no barrier between them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
-from faltung.methods.step import Operand, Step, Work
+from faltung.methods.step import Operand, Step, Work, waiting
 from faltung.plan.binding import Bound, Region, layout
 from faltung.program.arena import Span, arranged
 from faltung.program.lower import lower
@@ -110,7 +110,7 @@ class Assembly:
         self._addresses = [_address(memory) for memory in self.memories.values()]
         steps = _with_barriers(self._units(lowered, packs))
         steps += [
-            replace(renamed(step, own), after=step.after or not number)
+            waiting(renamed(step, own), step.after or not number)
             for number, step in enumerate(ends.steps)
         ]
         self.region = self._bound(steps)
@@ -236,7 +236,7 @@ def _with_barriers(units: Iterable[Unit]) -> list[Step]:
         if waits:
             reads, writes = [], []
         first, *others = unit.steps
-        steps += [replace(first, after=waits), *others]
+        steps += [waiting(first, waits), *others]
         reads += unit.reads
         writes += unit.writes
     return steps

@@ -135,5 +135,7 @@ class Lowering:
 
 def renamed(step: Step, own: dict[str, Operand]) -> Step:
     """The same step with its own buffers renamed and all others as they are."""
+    if not own:
+        return step
     names = {word.name: Operand(word.name) for word in step.words if isinstance(word, Operand)}
     return relocated(step, names | own)

@@ -33,6 +33,7 @@ class Places:
     def __init__(self, nodes: Sequence[Node], outside: Sequence[str], first: str = "") -> None:
         self._within: dict[str, tuple[Value, int]] = {}
         self._first = first
+        self._found: dict[Value, Place] = {}
         self.copied: list[tuple[Node, int]] = []
         fixed = set(outside)
         for node in nodes:
@@ -64,6 +65,12 @@ class Places:
         return self._root(value)[0]
 
     def place(self, value: Value) -> Place:
+        found = self._found.get(value)
+        if found is None:
+            found = self._found[value] = self._place(value)
+        return found
+
+    def _place(self, value: Value) -> Place:
         root, channel = self._root(value)
         if root.name == self._first and root.positions > 1 and root.channels > 1:
             return Place(root.name, 0, 1, first=True)
