@@ -19,6 +19,7 @@ from faltung.machine.table import Machine, row
 from faltung.methods import depthwise, grouped
 from faltung.methods.correlation import Correlation, contiguous, forward
 from faltung.methods.grouped_tables import pairs_of
+from faltung.methods.grouped_tiles import choose, together
 from faltung.methods.step import Arrays, Operand, Step, Work
 from faltung.plan import plan_forward, plan_input_grad
 
@@ -36,6 +37,12 @@ DEPTHWISE = [
     "n1 c20 7x8 k3 p2 m:zeros,circular",
     "n1 c9 9x41 k3x31 p1x15",
     "n1 c7 3 k2 p60",
+    "n2 c256 40 k31 p15",
+    "n1 c256 11x9 k5 p2",
+    "n1 c264 7x9 k7 s2x1 d1x2 p3x6",
+    "n1 c256 5x9x4 k3 p1 m:circular,reflect,zeros",
+    "n1 c256 13x6 k5x3 d3x1 p2x0 m:reflect,zeros",
+    "n1 c40 20x50 k11x21 p5x10",
     "n1 c5 1x9 k3 p1",
     "n2 c18 7x8 k3 p(1,0)x(0,2) flip",
 ]
@@ -54,6 +61,11 @@ GROUPED = [
     "n1 c20>20 6x40 k3x31 p1x15 g5",
     "n1 c28>14 7x8 k4x3 s3x2 p1 g7 flip",
     "n1 c12>12 5x6 k1 g6",
+    "n1 c256>256 6x7 k3 p1 g32",
+    "n1 c256>256 6x7 k3x4 s2x1 p1 g64",
+    "n1 c256>512 5x6 k5 p2 g256",
+    "n1 c512>256 5x6 k3 p1 g256",
+    "n1 c30>30 9x40 k3x31 p1x15 g10",
 ]
 
 
@@ -172,7 +184,9 @@ def test_zeros_of_the_padding_meet_no_infinity() -> None:
 
 
 @pytest.mark.parametrize("name", ["avx512", "neon"])
-@pytest.mark.parametrize("text", DEPTHWISE[:4] + GROUPED[:3] + GROUPED[5:8])
+@pytest.mark.parametrize(
+    "text", DEPTHWISE[:4] + DEPTHWISE[-7:-3] + GROUPED[:3] + GROUPED[5:8] + GROUPED[-5:]
+)
 def test_code_for_other_machines(text: str, name: str) -> None:
     for tail in ("", " f64"):
         spec, machine = spec_of(text + tail), row(name)
@@ -182,7 +196,7 @@ def test_code_for_other_machines(text: str, name: str) -> None:
         if method.why_not(c, machine) is not None:
             continue
         assert math.isfinite(method.cost(c, machine))
-        tile = grouped.choose(c, machine)
+        tile = choose(c, machine, together(c, machine))
         assert tile.rows * tile.columns <= 28
         for step in _steps(c, machine):
             assert object_code(step.recipe, machine).startswith(b"\x7fELF")

@@ -12,6 +12,7 @@ from math import inf
 from faltung.machine.table import Machine
 from faltung.methods import grouped
 from faltung.methods.correlation import Correlation
+from faltung.methods.grouped_tiles import together
 
 needs_padded = grouped.needs_padded
 needs_channels_first = grouped.needs_channels_first
@@ -21,9 +22,9 @@ plan = grouped.plan
 def why_not(c: Correlation, machine: Machine) -> str | None:
     if c.groups < 2 or not c.channels_in == 1 == c.channels_out:
         return "not one channel in and one out for each group"
-    return None if grouped.together(c, machine) else "channels are not side by side"
+    return None if together(c, machine) else "channels are not side by side"
 
 
 def cost(c: Correlation, machine: Machine) -> float:
     """Cycles of one core, copies included; infinite if it does not apply."""
-    return inf if why_not(c, machine) is not None else grouped.cycles(c, machine)
+    return inf if why_not(c, machine) is not None else grouped.price(c, machine)

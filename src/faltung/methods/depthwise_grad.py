@@ -24,8 +24,8 @@ from faltung.methods.correlation import Correlation
 from faltung.methods.depthwise_grad_blocks import chunks, functions, shape_of, tiles
 from faltung.methods.depthwise_grad_kernel import DepthwiseGrad
 from faltung.methods.depthwise_grad_rounds import Memory, Tables, tables_of
-from faltung.methods.grouped import together
 from faltung.methods.grouped_kernel import places
+from faltung.methods.grouped_tiles import together
 from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted
 
 # The longest and the shortest sum in one accumulator, in positions.

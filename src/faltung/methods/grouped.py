@@ -12,61 +12,39 @@ What it costs.  A load, or a shuffle, for each column and tap, which in tiles of
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import gcd, inf, prod
+from math import inf, prod
 
 import numpy as np
 
-from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
-from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
 from faltung.methods.copy import copy
-from faltung.methods.correlation import Correlation, Window
+from faltung.methods.correlation import Correlation
 from faltung.methods.grouped_kernel import Grouped, places
+from faltung.methods.grouped_patches import patches_of
 from faltung.methods.grouped_tables import tables_of
+from faltung.methods.grouped_tiles import (
+    Tile,
+    choose,
+    cycles,
+    over_padded,
+    runs_of,
+    together,
+    weights_that_fit,
+)
 from faltung.methods.stage import stage_blocks
-from faltung.methods.step import MISSING, Arrays, Operand, Step, Word, Work, shifted
-from faltung.methods.tiled import Run, kinds_of, segments, taps_of, tiles_of
+from faltung.methods.step import MISSING, Arrays, Operand, Step, Table, Word, Work, shifted
+from faltung.methods.tiled import Run, kinds_of, segments, taps_of
 
-# Bytes of weights that stay in the first-level cache while tiles go by, and blocks of channels in
-# one item of work.
-WEIGHTS, BLOCKS = 12 << 10, 16
-# Cycles of a tile for each block beside its sums, of each of its outputs, and of a row of taps.
-TILE, OUTPUT, TAPS = 12, 1.5, 4
-# The least cycles between two products of one sum.
-WAIT = 2.5
-# Taps of a row from which on six columns are better than four, which need fewer lines of the cache.
-LONG = 7
+# Blocks of channels in one item of work that reads its input in place.
+BLOCKS = 16
 # Cycles to copy one element into blocks, padded, and of a copy beside that.
 COPY, STEP = 0.75, 1000
 
 
 # When it applies, what it costs -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """``rows`` by ``columns`` outputs; ``unrolled``: the taps of a row are in the code."""
-
-    rows: int
-    columns: int
-    unrolled: bool
-
-
-def together(c: Correlation, machine: Machine) -> int:
-    """Groups in one vector; 0 where that cannot be."""
-    lanes = machine.lanes(c.dtype)
-    groups = min(c.groups, lanes // c.channels_out)
-    if c.groups < 2 or not groups:
-        return 0
-    uniform = c.channels_out == 1 or all(
-        strides[1] == c.channels_out * strides[2] for strides in (c.out, *c.aux)
-    )
-    if c.channels_in > 1 and c.x[2] != 1:
-        return 0
-    beside = uniform and c.x[1] == c.channels_in and groups * c.channels_in <= 2 * lanes
-    return groups if beside else int(lanes < 2 * c.channels_out)
 
 
 def why_not(c: Correlation, machine: Machine) -> str | None:
@@ -93,103 +71,30 @@ def cost(c: Correlation, machine: Machine) -> float:
     """Cycles of one core, copies included; infinite if it does not apply."""
     if why_not(c, machine) is not None:
         return inf
-    return cycles(c, machine)
+    return price(c, machine)
 
 
-def cycles(c: Correlation, machine: Machine) -> float:
+def price(c: Correlation, machine: Machine) -> float:
     """The price of ``plan``."""
-    groups = together(c, machine)
-    blocks = c.batch * -(-c.groups // groups)
-    made = 0.0
-    if copies(c, machine):
+    count, made = together(c, machine), 0.0
+    blocks = replace(c, groups=-(-c.groups // count))
+    if copies(blocks, machine, count):
         inputs = prod(w.axis.size for w in c.windows[:-1]) * c.windows[-1].axis.padded
         made += c.batch * c.groups * c.channels_in * inputs * COPY + STEP
-        c = replace(c, windows=(*c.windows[:-1], _padded(c.windows[-1])))
-    tile = choose(c, machine)
-    return made + blocks * _cycles(c, machine, groups, tile)
+        blocks = over_padded(blocks)
+    each = cycles(blocks, machine, count, choose(blocks, machine, count))
+    return made + c.batch * blocks.groups * each
 
 
-def copies(c: Correlation, machine: Machine) -> bool:
-    """Whether the input is copied first: borders along the last axis that are not zeros, or too
-    many products for the code.
+def copies(c: Correlation, machine: Machine, count: int) -> bool:
+    """Whether the input of ``c.groups`` blocks of ``count`` groups is copied first: borders along
+    the last axis that are not zeros, or taps that fit neither the code nor a patch.
     """
     last = c.windows[-1]
-    pads = last.axis.lo > 0 or last.axis.hi > 0
-    return last.borders or (pads and not choose(c, machine).unrolled)
-
-
-def choose(c: Correlation, machine: Machine) -> Tile:
-    """The cheapest tile whose taps fit the code; else one with its taps in a table."""
-    groups, most = together(c, machine), budget(machine)
-    shapes = [Tile(1, n, True) for n in (most, most // 2)]
-    if _shares(c):
-        wide = most // 2 if c.windows[-1].axis.kernel >= LONG else most // 3
-        shapes = [Tile(2, n, True) for n in (wide, most // 3, most // 6)]
-    pads = c.windows[-1].axis.lo > 0 or c.windows[-1].axis.hi > 0
-    fitting = [tile for tile in shapes if _products(c, machine, groups, tile) <= _most(machine)]
-    if not fitting and not pads:
-        fitting = [replace(tile, unrolled=False) for tile in shapes]
-    if not fitting:
-        return replace(shapes[0], unrolled=False)
-    return min(fitting, key=lambda tile: _cycles(c, machine, groups, tile))
-
-
-def _most(machine: Machine) -> int:
-    return 2 * unrolled(machine)
-
-
-def _shares(c: Correlation) -> bool:
-    """Whether pairs of rows read rows of the input in common."""
-    if len(c.windows) < 2 or c.windows[-2].axis.output < 2:
-        return False
-    return _apart(c.windows[-2].axis) < c.windows[-2].axis.kernel
-
-
-def _apart(axis: Axis) -> int:
-    """How many taps further on the second row of a pair begins."""
-    return axis.stride // gcd(axis.stride, axis.dilation)
-
-
-def _products(c: Correlation, machine: Machine, groups: int, tile: Tile) -> int:
-    """Multiply-adds in the code."""
-    axis = c.windows[-1].axis
-    inputs = 1 if groups == 1 else c.channels_in
-    if axis.kernel * tile.columns * inputs > _most(machine):
-        return _most(machine) + 1
-    kinds = kinds_of(runs_of(axis, tile))
-    copies = 4 if tile.rows == 2 else 1
-    return sum(kind.positions for kind in kinds) * axis.kernel * inputs * copies
-
-
-def runs_of(axis: Axis, tile: Tile) -> list[Run]:
-    return tiles_of(axis, split(axis.output, tile.columns), tile.unrolled)
-
-
-def _cycles(c: Correlation, machine: Machine, groups: int, tile: Tile) -> float:
-    """Cycles of one block of groups of one sample."""
-    axis = c.windows[-1].axis
-    taps = axis.kernel if tile.unrolled else 1
-    lines = c.row_taps * axis.kernel / taps
-    shuffled = groups > 1 and c.channels_out * c.channels_in > 1
-    outer = prod(w.axis.output for w in c.windows[:-1])
-    both = alone = 0.0
-    if tile.rows == 2:
-        across = c.windows[-2].axis
-        outer = outer // across.output * -(-across.output // 2)
-        alone = lines * min(1.0, _apart(across) / across.kernel)
-        both = lines - alone
-    made = 0.0
-    for positions, count in split(axis.output, tile.columns):
-
-        def step(rows: int, n: int = positions) -> float:
-            products = rows * n / 2
-            loads = (rows + n) / 2 + (n / 4 if shuffled else 0)
-            # Few sums would wait for each other, if the next tile did not begin meanwhile.
-            return taps * c.channels_in * max(products, loads, WAIT) + TAPS
-
-        sums = both * step(2) + 2 * alone * step(1) if tile.rows == 2 else lines * step(1)
-        made += count * (sums + TILE + OUTPUT * tile.rows * positions)
-    return outer * made
+    if last.borders or (last.axis.lo <= 0 and last.axis.hi <= 0):
+        return last.borders
+    tile = choose(c, machine, count)
+    return not tile.unrolled and tile.patch is None
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -228,67 +133,126 @@ def add(
     lanes = machine.lanes(c.dtype)
     width, inputs = count * c.channels_out, count * c.channels_in
     x_block = count * c.x[1]
-    blocked = copies(c, machine)
-    if blocked:
+    if copies(c, machine, count):
         wide = replace(c, channels_in=inputs, x=(c.x[0], x_block, 1))
         made, copied = stage_blocks(wide, work, arrays.x, after)
         arrays, after = replace(arrays, x=copied), True
         x_block = made.x[1]
         c = replace(c, windows=made.windows, x=(made.x[0], made.x[1], 1), x_base=0)
-    tile = choose(c, machine)
-    last = c.windows[-1]
-    runs = runs_of(last.axis, tile)
-    most = max(1, min(BLOCKS, WEIGHTS // (c.taps * c.channels_in * lanes * _item(c))))
-    chunks = -(-c.groups // most)
+    tile = choose(c, machine, count)
+    runs = runs_of(c.windows[-1].axis, tile)
     uniform = [(a[1] if c.channels_out == 1 else a[2]) for a in (c.out, *c.aux)]
-    tap = c.channels_in * lanes
+    walk = (_in_place if tile.patch is None else _staged)(c, machine, tile, runs, inputs)
     recipe = Grouped(
         dtype=c.dtype,
         rows=tile.rows,
         lanes=places(count, c.channels_in, c.channels_out),
-        pitch=last.axis.stride * last.x,
-        taps=last.axis.kernel if tile.unrolled else 1,
+        pitch=c.windows[-1].axis.stride * walk.position,
+        taps=c.windows[-1].axis.kernel if tile.unrolled else 1,
         kinds=kinds_of(runs),
         beside=uniform[0] == 1 or width == 1,
-        # What is used again soonest stays in the second-level cache: rows of the input, or weights.
-        chunks_first=c.groups * c.taps * tap * _item(c) > machine.l2 // 4,
+        chunks_first=walk.chunks_first,
         epilogue=c.epilogue,
         loads=tuple(stride == 1 or width == 1 for stride in uniform[1:]),
+        room=walk.plane * tile.blocks,
+        blocks=tile.blocks,
     )
+    name = "depthwise" if c.channels_in == 1 == c.channels_out else "grouped"
+    title = f"{name} {tile.rows}x{recipe.kinds[0].positions}"
+    if tile.patch is not None:
+        title = f"{title} of patches {'x'.join(map(str, tile.patch.extents))}"
+    if c.epilogue is not None:
+        title = f"{title}, {c.epilogue}"
+    packed = _pack(c, work, arrays, count, lanes)
+    words = _words(c, arrays, walk, packed, count, x_block, uniform)
+    work.steps.append(Step(recipe, int(np.prod(walk.counts)), words, title, after))
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """How items go over a problem: ``counts`` of them, ``most`` blocks of channels in one, and
+    ``tables``. ``tap``: elements of the weights of one tap; ``position``: between neighbours along
+    the last axis, where tiles read them; ``plane``: of a block of a patch, 0 without one.
+    """
+
+    counts: tuple[int, int, int, int]
+    most: int
+    tap: int
+    tables: tuple[Table, ...]
+    position: int
+    plane: int = 0
+    chunks_first: bool = False
+
+
+def _in_place(
+    c: Correlation, machine: Machine, tile: Tile, runs: Sequence[Run], inputs: int
+) -> Walk:
+    last, tap = c.windows[-1], c.channels_in * machine.lanes(c.dtype)
     inner = (0,) if tile.unrolled else taps_of(last)
-    tables = tables_of(c.windows[:-1], tile.rows, inner, tap * recipe.taps, len(c.aux))
-    cut = segments(runs, recipe.kinds, last)
-    counts = (c.batch, len(tables.rows), len(cut), chunks)
-    packed, bias = _pack(c, work, arrays, count, lanes)
+    weights = tap * last.axis.kernel // len(inner)
+    tables = tables_of(c.windows[:-1], tile.rows, inner, weights, len(c.aux))
+    cut = segments(list(runs), kinds_of(runs), last)
+    most = min(BLOCKS, weights_that_fit(c, machine))
+    return Walk(
+        (c.batch, len(tables.rows), len(cut), -(-c.groups // most)),
+        most,
+        tap,
+        (tables.rows, cut, tables.spans, tables.entries),
+        last.x,
+        # What is used again soonest stays in the second-level cache: rows of the input, or weights.
+        chunks_first=c.groups * c.taps * tap * _item(c) > machine.l2 // 4,
+    )
+
+
+def _staged(c: Correlation, machine: Machine, tile: Tile, runs: Sequence[Run], inputs: int) -> Walk:
+    assert tile.patch is not None
+    axis, tap = c.windows[-1].axis, c.channels_in * machine.lanes(c.dtype)
+    inner = (0,) if tile.unrolled else tuple(k * axis.dilation * inputs for k in range(axis.kernel))
+    weights = tap * axis.kernel // len(inner)
+    t = patches_of(c.windows, tile.patch, tile.rows, runs, inputs, inner, weights, len(c.aux))
+    return Walk(
+        (c.batch, len(t.boxes), len(t.stretches), -(-c.groups // tile.blocks)),
+        tile.blocks,
+        tap,
+        (t.boxes, t.lines, t.rows, t.stretches, t.segments, t.spans, t.entries),
+        inputs,
+        tile.patch.positions * inputs,
+    )
+
+
+def _words(
+    c: Correlation,
+    arrays: Arrays,
+    walk: Walk,
+    packed: tuple[Operand, Operand],
+    count: int,
+    x_block: int,
+    uniform: Sequence[int],
+) -> list[Word]:
+    """As ``grouped_items`` reads them; ``uniform``: elements from one output channel to the next,
+    in each array.
+    """
+    last, (weights, bias) = c.windows[-1], packed
     aux: list[Word] = []
     for array, base, strides, along, step in zip(
         arrays.aux, c.aux_base, c.aux, last.aux, uniform[1:], strict=True
     ):
         aux.append(shifted(array, base, c.dtype))
         aux += (strides[0], count * strides[1], along, step)
-    words: list[Word] = [
-        *(shifted(arrays.x, c.x_base, c.dtype), packed, shifted(arrays.out, c.out_base, c.dtype)),
-        *(bias, tables.rows, cut, tables.spans, tables.entries),
-        *counts,
-        *(c.groups, most),
-        *(c.x[0], x_block, c.out[0], count * c.out[1], c.taps * tap),
-        *(last.out, uniform[0], last.axis.dilation * last.x),
+    block = c.taps * walk.tap
+    return [
+        *(shifted(arrays.x, c.x_base, c.dtype), weights, shifted(arrays.out, c.out_base, c.dtype)),
+        *(bias, *walk.tables, *walk.counts),
+        *(c.groups, walk.most),
+        *(c.x[0], x_block, c.out[0], count * c.out[1], block),
+        *(last.out, uniform[0], last.axis.dilation * walk.position),
+        *((last.x, walk.plane) if walk.plane else ()),
         *aux,
     ]
-    name = "depthwise" if c.channels_in == 1 == c.channels_out else "grouped"
-    title = f"{name} {tile.rows}x{recipe.kinds[0].positions}"
-    if c.epilogue is not None:
-        title = f"{title}, {c.epilogue}"
-    work.steps.append(Step(recipe, int(np.prod(counts)), words, title, after))
 
 
 def _item(c: Correlation) -> int:
     return ELEMENTS[c.dtype][1]
-
-
-def _padded(last: Window) -> Window:
-    axis = last.axis
-    return replace(last, axis=Axis(axis.padded, axis.kernel, axis.stride, axis.dilation))
 
 
 def _pack(

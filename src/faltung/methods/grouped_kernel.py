@@ -9,28 +9,13 @@ begins, which goes through memory in its order.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Function, Module
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.ir import Module
+from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.epilogue import Epilogue, Finish
+from faltung.methods.grouped_items import ENTRY, SPAN, Items, driver
 from faltung.methods.tiled import Kind
 
-COUNTS = ("batch", "row", "segment", "chunk")
-ADDRESSES = ("x", "w", "out", "bias", "rows", "segments", "spans", "entries")
-WORDS = (
-    *ADDRESSES,
-    *COUNTS,
-    # Blocks of channels in all, and in one chunk of them.
-    *("blocks", "most"),
-    *("x_batch", "x_block", "out_batch", "out_block", "w_block"),
-    *("out_position", "out_channel", "tap"),
-)
-# Of each further array of the epilogue: its address, and strides as those of the output.
-AUX = ("", "_batch", "_block", "_position", "_channel")
-# Columns of the tables: a row has (input, first span, spans) and for the output and each further
-# array two places; a span of rows of taps (first entry, of the first row alone, of both, of the
-# second alone); an entry (input, weights of the first row, of the second).
-ROW, SPAN, ENTRY, SEGMENT = 3, 4, 3, 3
 # Input channels in one turn of a loop over those of a group.
 TURN = 8
 Accumulators = list[list[str]]
@@ -42,7 +27,8 @@ class Grouped:
     that each lane reads, counted from its block's first input; ``pitch``: input elements between
     neighbouring positions; ``taps``: how many of a row are in the code; ``beside``: output
     channels are neighbours; ``loads``: likewise in each array of the epilogue; ``chunks_first``:
-    the loop over chunks of channels lies outside that over rows.
+    the loop over chunks of channels lies outside that over rows. ``room``: elements of the patch
+    that an item copies first, of ``blocks`` blocks.
     """
 
     dtype: str
@@ -55,6 +41,8 @@ class Grouped:
     chunks_first: bool
     epilogue: Epilogue | None = None
     loads: tuple[bool, ...] = ()
+    room: int = 0
+    blocks: int = 1
 
     @property
     def symbol(self) -> str:
@@ -64,7 +52,20 @@ class Grouped:
         module = Module()
         for number, kind in enumerate(self.kinds):
             _segment(module, machine, self, kind, f"segment{number}")
-        _driver(module, self)
+        items = Items(
+            symbol=self.symbol,
+            dtype=self.dtype,
+            rows=self.rows,
+            aux=len(self.loads),
+            width=len(self.lanes[0]),
+            inputs=1 + max(map(max, self.lanes)),
+            kinds=len(self.kinds),
+            arguments=_arguments(self),
+            chunks_first=self.chunks_first,
+            blocks=self.blocks,
+            room=self.room,
+        )
+        driver(module, machine, items)
         return str(module)
 
 
@@ -80,75 +81,6 @@ def _arguments(recipe: Grouped) -> list[tuple[str, str]]:
             for step in ("block", "position", "channel")
         ),
     ]
-
-
-# Items --------------------------------------------------------------------------------------------
-
-
-def _driver(module: Module, recipe: Grouped) -> None:
-    """Items -> (sample, row or pair of rows, segment, chunk of channels) -> its tiles."""
-    f = module.function(
-        recipe.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-    )
-    element, aux = ELEMENTS[recipe.dtype][0], len(recipe.loads)
-    outputs = ("out", *(f"aux{i}" for i in range(aux)))
-    names = (*WORDS, *(f"aux{i}{name}" for i in range(aux) for name in AUX))
-    word = {
-        name: f.pointer("%words", i)
-        if name in ADDRESSES or name in outputs
-        else f.word("%words", i)
-        for i, name in enumerate(names)
-    }
-    order = ("batch", "row", "segment", "chunk")
-    if recipe.chunks_first:
-        order = ("batch", "chunk", "row", "segment")
-    with f.loop("%begin", "%end") as item:
-        rest, where = item.index, {}
-        for name in reversed(order[1:]):
-            rest, where[name] = f.divmod(rest, word[name])
-        where["batch"] = rest
-        row = f.at(word["rows"], f.mul(where["row"], ROW + 2 * (1 + aux)), "i64")
-        segment = f.at(word["segments"], f.mul(where["segment"], SEGMENT + 1 + aux), "i64")
-        block = f.mul(where["chunk"], word["most"])
-        x = _sum(
-            f,
-            f.mul(where["batch"], word["x_batch"]),
-            f.mul(block, word["x_block"]),
-            f.word(row, 0),
-            f.word(segment, 2),
-        )
-        spans = f.at(word["spans"], f.mul(f.word(row, 1), SPAN), "i64")
-        given = {
-            **word,
-            "x": f.at(word["x"], x, element),
-            "w": f.at(word["w"], f.mul(block, word["w_block"]), element),
-            "bias": f.at(word["bias"], f.mul(block, len(recipe.lanes[0])), element),
-            "spans": spans,
-            "last": f.word(row, 2),
-            "tiles": f.word(segment, 1),
-            "blocks": f.minimum(word["most"], f.sub(word["blocks"], block)),
-        }
-        for i, name in enumerate(outputs):
-            begin = _sum(
-                f,
-                f.mul(where["batch"], word[f"{name}_batch"]),
-                f.mul(block, word[f"{name}_block"]),
-                f.word(segment, SEGMENT + i),
-            )
-            for r in range(recipe.rows):
-                place = f.add(begin, f.word(row, ROW + 2 * i + r))
-                given[f"{name}_{r}"] = f.at(word[name], place, element)
-        call = [(kind, given[name]) for kind, name in _arguments(recipe)]
-        cases = [
-            lambda n=number: f.call(f"segment{n}", call) for number in range(len(recipe.kinds))
-        ]
-        f.switch(f.word(segment, 0), cases)
-
-
-def _sum(f: Function, first: str, *more: str) -> str:
-    for term in more:
-        first = f.add(first, term)
-    return first
 
 
 # Tiles --------------------------------------------------------------------------------------------

@@ -30,21 +30,31 @@ class Tables:
     entries: Table
 
 
+def apart(axis: Axis) -> int:
+    """How far the outputs of a pair are from each other."""
+    return axis.dilation // gcd(axis.stride, axis.dilation)
+
+
 def pairs_of(axis: Axis) -> list[tuple[int, int]]:
     """The outputs of an axis in pairs that share inputs; one that is left over is its own pair."""
-    apart = axis.dilation // gcd(axis.stride, axis.dilation)
-    found = []
-    for start in range(0, axis.output, 2 * apart):
-        for first in range(start, min(start + apart, axis.output)):
-            found.append((first, first + apart if first + apart < axis.output else first))
+    step, found = apart(axis), []
+    for start in range(0, axis.output, 2 * step):
+        for first in range(start, min(start + step, axis.output)):
+            found.append((first, first + step if first + step < axis.output else first))
     return found
 
 
 def tables_of(
-    windows: Sequence[Window], rows: int, inner: Sequence[int], weights: int, aux: int
+    windows: Sequence[Window],
+    rows: int,
+    inner: Sequence[int],
+    weights: int,
+    aux: int,
+    padded: bool = False,
 ) -> Tables:
     """All axes but the last as tables. ``inner``: input offsets of the last axis's taps that are
-    not in the code; ``weights``: elements of an entry; ``aux``: arrays of the epilogue.
+    not in the code; ``weights``: elements of an entry; ``aux``: arrays of the epilogue; ``padded``:
+    the input has its padding, and begins with it.
     """
     *before, last = windows or (None,)
     begins = np.zeros(1, np.int64)
@@ -54,7 +64,7 @@ def tables_of(
     for window in before:
         assert window is not None
         singles = [(o, o) for o in range(window.axis.output)]
-        origin, number, patterns = _patterns(window, singles)
+        origin, number, patterns = _patterns(window, singles, padded)
         leading.append([first for first, _ in patterns])
         begins = (begins[:, None] + origin).ravel()
         kinds = (kinds[:, None] * len(patterns) + number).ravel()
@@ -65,7 +75,7 @@ def tables_of(
     if last is not None:
         kernel = last.axis.kernel
         pairs = pairs_of(last.axis) if rows > 1 else [(o, o) for o in range(last.axis.output)]
-        origin, number, paired = _patterns(last, pairs)
+        origin, number, paired = _patterns(last, pairs, padded)
         begins = (begins[:, None] + origin).ravel()
         kinds = (kinds[:, None] * len(paired) + number).ravel()
         steps = np.array([last.out, *last.aux], np.int64)
@@ -78,7 +88,7 @@ def tables_of(
 
 
 def _patterns(
-    window: Window, pairs: Sequence[tuple[int, int]]
+    window: Window, pairs: Sequence[tuple[int, int]], padded: bool
 ) -> tuple[Table, Table, list[tuple[Taps, Taps]]]:
     """For each pair where it begins and the number of its pattern; and the patterns."""
     axis, inside = window.axis, interior(window.axis)
@@ -89,7 +99,7 @@ def _patterns(
         known = first in inside and second in inside
         if not known or second - first not in plain:
             begin = first * axis.stride - axis.lo
-            found = (_taps(window, first, begin), _taps(window, second, begin))
+            found = _taps(window, first, begin, padded), _taps(window, second, begin, padded)
             number = seen.setdefault(found, len(seen))
             if known:
                 plain[second - first] = number
@@ -97,15 +107,20 @@ def _patterns(
             number = plain[second - first]
         numbers.append(number)
     firsts = np.array([first for first, _ in pairs], np.int64)
-    begins = (firsts * axis.stride - axis.lo) * window.x
+    begins = (firsts * axis.stride - (0 if padded else axis.lo)) * window.x
     return begins, np.array(numbers, np.int64), list(seen)
 
 
-def _taps(window: Window, output: int, begin: int) -> Taps:
+def _taps(window: Window, output: int, begin: int, padded: bool) -> Taps:
     axis = window.axis
     start = output * axis.stride - axis.lo
-    found = ((k, axis.source(start + k * axis.dilation)) for k in range(axis.kernel))
-    return tuple((k, (where - begin) * window.x) for k, where in found if where is not None)
+    places = [start + k * axis.dilation for k in range(axis.kernel)]
+    found = [(k, place, axis.source(place)) for k, place in enumerate(places)]
+    return tuple(
+        (k, ((place if padded else where) - begin) * window.x)
+        for k, place, where in found
+        if where is not None
+    )
 
 
 def _spans(
