@@ -195,7 +195,9 @@ def test_alone_and_in_a_batch(kind: str, machine: Machine) -> None:
 
 
 def test_one_kernel_serves_every_shape(machine: Machine) -> None:
-    """Rank, size, window, stride, dilation, padding, pitch and batch are numbers, not code."""
+    """Rank, size, window, stride, dilation, padding, pitch and batch are numbers, not code (where
+    columns do not wait: there windows are written out).
+    """
     recipes = set()
     for spec in POOLS:
         if spec.dtype != "float32" or spec.channels < machine.lanes("float32"):
@@ -206,7 +208,7 @@ def test_one_kernel_serves_every_shape(machine: Machine) -> None:
             pooling.forward(x)
         pooling.forward(x, index)
         pooling.backward(g, index)
-        recipes |= {step.recipe for step in pooling.steps}
+        recipes |= {step.recipe for step in pooling.steps if isinstance(step.recipe, Pool)}
     assert recipes == {Pool("float32", kind, False) for kind in KINDS}
 
 

@@ -17,15 +17,21 @@ from collections.abc import Sequence
 from math import prod
 
 from faltung.geometry.pool import PoolSpec
+from faltung.jit.compile import Recipe
 from faltung.machine.table import Machine
+from faltung.methods.pool_columns import columns
 from faltung.methods.pool_kernel import Pool
 from faltung.methods.pool_tables import Line, backward, counting, forward, numbered, tables
 from faltung.methods.step import Operand, Step, Word, Work
 
 # Bytes that an item writes, about: a near cache holds them while the phases of a stride interleave.
 ITEM_BYTES = 16384
-# Items below which the channels are shared out too, for threads to have some each.
-FEW_ITEMS = 64
+# Targets of an item at least.
+LEAST = 32
+# Items below which the channels are shared out too, for threads to have some each: in all, and for
+# each core. Whole positions are better, because memory is then read in its order.
+FEW_ITEMS = 16
+ITEMS = 8
 # Vectors in the smallest block of channels: whole cache lines.
 BLOCK = 4
 
@@ -169,10 +175,12 @@ def _step(
     divisor: int = 1,
 ) -> Step:
     lanes = machine.lanes(spec.dtype)
-    most = max(8, ITEM_BYTES // (spec.channels * spec.itemsize))
+    most = max(LEAST, ITEM_BYTES // (spec.channels * spec.itemsize))
     t = tables(lines, most, divisor)
     items = spec.batch * len(t.rows) * len(t.pieces)
-    blocks, block = _blocks(spec.channels, lanes, items)
+    by_columns = columns(kind, spec.dtype, lines[-1], t, spec.channels, lanes)
+    room = by_columns.room if by_columns else None
+    blocks, block = _blocks(spec.channels, lanes, items, room, machine)
     words: list[Word] = [
         *(source, target, target if index is None else index),
         *(t.rows, t.entries, t.pieces, t.segments),
@@ -180,15 +188,21 @@ def _step(
         *(t.sources, t.targets, source_pitch, target_pitch),
         *(t.source_step, t.tap_step),
     ]
-    recipe = Pool(spec.dtype, kind, spec.channels < lanes)
+    recipe: Recipe = by_columns or Pool(spec.dtype, kind, spec.channels < lanes)
     return Step(recipe, items * blocks, words, title, after)
 
 
-def _blocks(channels: int, lanes: int, items: int) -> tuple[int, int]:
-    """How many blocks of channels, and channels in each: whole vectors, the last has the rest."""
+def _blocks(
+    channels: int, lanes: int, items: int, room: int | None, machine: Machine
+) -> tuple[int, int]:
+    """How many blocks of channels, and channels in each: whole vectors, the last has the rest.
+
+    ``room``: channels that fit a block at the most. Bits do not depend on how channels are cut.
+    """
     vectors = channels // lanes
-    blocks = min(vectors // BLOCK, -(-FEW_ITEMS // max(1, items)))
-    if blocks < 2:
-        return 1, channels
-    block = lanes * -(-vectors // blocks)
-    return channels // block, block
+    few = max(FEW_ITEMS, ITEMS * machine.cores)
+    blocks = max(1, min(vectors // BLOCK, -(-few // max(1, items))))
+    each = -(-vectors // blocks)
+    if room is not None:  # the last vector, which is moved back, has a place of its own
+        each = min(each, room // lanes - 1)
+    return (max(1, -(-vectors // each)), each * lanes) if vectors else (1, channels)

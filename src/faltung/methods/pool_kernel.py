@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from faltung.codegen.ir import Function, Module
 from faltung.codegen.vectors import Vectors
@@ -42,11 +43,18 @@ class Pool:
             name: f.pointer("%words", i) if name in POINTERS else f.word("%words", i)
             for i, name in enumerate(WORDS)
         }
-        _walk(f, word, _Body(Vectors(f, machine, self.dtype), word, KINDS[self.kind], self.narrow))
+        walk(f, word, _Body(Vectors(f, machine, self.dtype), word, KINDS[self.kind], self.narrow))
         return str(module)
 
 
-def _walk(f: Function, word: dict[str, str], body: "_Body") -> None:
+class Body(Protocol):
+    """What is done along a run, for the channels of a block."""
+
+    def segment(self, run: "Segment") -> None:
+        """All targets of a run."""
+
+
+def walk(f: Function, word: dict[str, str], body: Body) -> None:
     """Items -> (sample, row, piece of the last axis, block of channels) -> segments."""
     with f.loop("%begin", "%end") as item:
         rest, block = f.divmod(item.index, word["block_count"])

@@ -32,13 +32,13 @@ def _whole(v: Vectors, vector: str) -> str:
     return v.function.value(f"bitcast {v.type} {vector} to {integers(v)}")
 
 
-def _max(v: Vectors, state: Sequence[str], rows: Rows, number: str) -> list[str]:
+def larger(v: Vectors, best: str, read: str) -> str:
     """The larger one, the earlier one of equals; a NaN is larger than any number."""
-    made = []
-    for best, read in zip(state, rows[0], strict=True):
-        larger = v.max(best, read)
-        made.append(v.select(v.compare("uno", read, read), read, larger))
-    return made
+    return v.select(v.compare("uno", read, read), read, v.max(best, read))
+
+
+def _max(v: Vectors, state: Sequence[str], rows: Rows, number: str) -> list[str]:
+    return [larger(v, best, read) for best, read in zip(state, rows[0], strict=True)]
 
 
 def _max_index(v: Vectors, state: Sequence[str], rows: Rows, number: str) -> list[str]:
