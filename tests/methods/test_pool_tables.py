@@ -129,12 +129,16 @@ def test_pieces_are_even() -> None:
 
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
 def test_blocks_are_whole_vectors(lanes: int) -> None:
-    for channels, items in product([1, 7, 8, 31, 64, 100, 1000, 1025], [0, 1, 3, 63, 64, 9999]):
-        blocks, block = _blocks(channels, lanes, items)
+    for channels, wanted, room in product(
+        [1, 7, 8, 31, 64, 100, 1000, 1025], [0, 1, 3, 64], [None, 2 * lanes, 200]
+    ):
+        blocks, block = _blocks(channels, lanes, wanted, room)
         last = channels - (blocks - 1) * block
         assert blocks >= 1
-        assert last > 0
+        assert 0 < last < block + lanes
         if blocks > 1:
             assert block % lanes == 0
-            assert block <= last < 2 * block
-            assert items < 64
+            assert last >= lanes
+            assert room is not None or blocks <= wanted
+        if room is not None and channels >= lanes:  # with a place for a vector that is moved back
+            assert max(block, -(-last // lanes) * lanes) <= room

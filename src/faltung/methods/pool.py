@@ -1,16 +1,17 @@
 """Pooling: maxima and means of windows, and their gradients, vectors along the channels.
 
 What it is.  Every target (an output; for a gradient an input) reads sources at the taps of a
-  window. Maxima are taken, or sums, tap after tap; sums along the last axis first. A maximum may
-  leave the number of its tap behind. Its gradient is gathered: an input adds up the gradients of
-  the windows that cover it and that chose it, so that no two items write the same element. The
-  mean and its gradient are one and the same kernel: a sum, divided.
+  window. Maxima are taken, or sums: of columns, each computed once (``pool_columns``), or tap after
+  tap, sums along the last axis first. A maximum may leave the number of its tap behind. Its
+  gradient is gathered: an input adds up the gradients of the windows that cover it and that chose
+  it, so that no two items write the same element. The mean and its gradient are one and the same
+  kernel: a sum, divided.
 When it applies.  Channels are neighbours in memory, positions a pitch apart; any rank.
 What it costs.  A load for each tap and vector, and one to five instructions: memory is the limit
   for small windows, the loads from near caches for large ones.
 
 Which sources a target reads is in tables (``pool_tables``), so that one kernel for each kind and
-dtype (``pool_kernel``, ``pool_kinds``) serves every rank, size, window, stride, dilation, padding.
+dtype (``pool_kernel``, ``pool_kinds``) serves every rank, size, stride, dilation and padding.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from faltung.jit.compile import Recipe
 from faltung.machine.table import Machine
 from faltung.methods.pool_columns import columns
 from faltung.methods.pool_kernel import Pool
-from faltung.methods.pool_tables import Line, backward, counting, forward, numbered, tables
+from faltung.methods.pool_tables import Line, Tables, backward, counting, forward, numbered, tables
 from faltung.methods.step import Operand, Step, Word, Work
 
 # Bytes that an item writes, about: a near cache holds them while the phases of a stride interleave.
@@ -34,6 +35,8 @@ FEW_ITEMS = 16
 ITEMS = 8
 # Vectors in the smallest block of channels: whole cache lines.
 BLOCK = 4
+# Rows and taps of the largest windows whose taps are written out.
+WRITTEN_OUT = 3
 
 
 def index_dtype(spec: PoolSpec) -> str:
@@ -60,8 +63,9 @@ def max_pool(
     ``index``: a compact array of ``index_dtype``, one number for each element of the output
     (position by position), that receives the tap of each maximum. Taps are numbered with the last
     axis fastest, those in the padding too; with ``positions`` it is the place of the maximum in
-    the plane of the input, as PyTorch has it. The first of equal maxima is taken; a NaN is larger
-    than any number, and than a NaN before it.
+    the plane of the input, as PyTorch has it. The first of equal maxima is taken (of zeros of both
+    signs, without ``index``, that in the first column); a NaN is larger than any number, and than a
+    NaN before it.
     """
     lines = [forward(spec, dim) for dim in range(spec.rank)]
     lines = [numbered(line) for line in lines] if positions else lines
@@ -174,35 +178,52 @@ def _step(
     after: bool,
     divisor: int = 1,
 ) -> Step:
-    lanes = machine.lanes(spec.dtype)
     most = max(LEAST, ITEM_BYTES // (spec.channels * spec.itemsize))
     t = tables(lines, most, divisor)
     items = spec.batch * len(t.rows) * len(t.pieces)
-    by_columns = columns(kind, spec.dtype, lines[-1], t, spec.channels, lanes)
-    room = by_columns.room if by_columns else None
-    blocks, block = _blocks(spec.channels, lanes, items, room, machine)
+    recipe, block_count, block = _recipe(spec, kind, lines, t, items, machine)
     words: list[Word] = [
         *(source, target, target if index is None else index),
         *(t.rows, t.entries, t.pieces, t.segments),
-        *(len(t.rows), len(t.pieces), blocks, block, spec.channels),
+        *(len(t.rows), len(t.pieces), block_count, block, spec.channels),
         *(t.sources, t.targets, source_pitch, target_pitch),
         *(t.source_step, t.tap_step),
     ]
-    recipe: Recipe = by_columns or Pool(spec.dtype, kind, spec.channels < lanes)
-    return Step(recipe, items * blocks, words, title, after)
+    return Step(recipe, items * block_count, words, title, after)
 
 
-def _blocks(
-    channels: int, lanes: int, items: int, room: int | None, machine: Machine
-) -> tuple[int, int]:
-    """How many blocks of channels, and channels in each: whole vectors, the last has the rest.
+def _recipe(
+    spec: PoolSpec, kind: str, lines: Sequence[Line], t: Tables, items: int, machine: Machine
+) -> tuple[Recipe, int, int]:
+    """The kernel for these tables, how many blocks of channels, and channels in each."""
+    lanes = machine.lanes(spec.dtype)
+    wanted = -(-max(FEW_ITEMS, ITEMS * machine.cores) // max(1, items))
+    blocks = min(spec.channels // lanes // BLOCK, wanted)
+    by_columns = columns(kind, spec.dtype, lines[-1], t, spec.channels, lanes)
+    if by_columns:
+        return by_columns, *_blocks(spec.channels, lanes, blocks, by_columns.room)
+    pool = _by_taps(spec, kind, lines, t, spec.channels < lanes)
+    return pool, *_blocks(spec.channels, lanes, blocks)
 
-    ``room``: channels that fit a block at the most. Bits do not depend on how channels are cut.
+
+def _by_taps(spec: PoolSpec, kind: str, lines: Sequence[Line], t: Tables, narrow: bool) -> Pool:
+    """The kernel that goes from tap to tap, with windows written out where they are small."""
+    fixed = not any(line.tap_step for line in lines)
+    rows = int((t.rows[:, 4] - t.rows[:, 3]).max(initial=0))
+    taps = max((run.taps for run in lines[-1].runs), default=0)
+    if kind == "mean" or narrow or not 0 < rows <= WRITTEN_OUT >= taps > 0:
+        rows = taps = 1
+    return Pool(spec.dtype, kind, narrow, rows, taps, fixed and kind == "chosen")
+
+
+def _blocks(channels: int, lanes: int, blocks: int, room: int | None = None) -> tuple[int, int]:
+    """About so many blocks of channels: their number, and channels in each. Whole vectors, the last
+    one has the rest. ``room``: channels that a block holds at the most.
     """
     vectors = channels // lanes
-    few = max(FEW_ITEMS, ITEMS * machine.cores)
-    blocks = max(1, min(vectors // BLOCK, -(-few // max(1, items))))
-    each = -(-vectors // blocks)
+    if not vectors:
+        return 1, channels
+    each = -(-vectors // max(1, blocks))
     if room is not None:  # the last vector, which is moved back, has a place of its own
         each = min(each, room // lanes - 1)
-    return (max(1, -(-vectors // each)), each * lanes) if vectors else (1, channels)
+    return -(-vectors // each), each * lanes

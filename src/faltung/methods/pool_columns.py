@@ -18,9 +18,9 @@ from math import inf
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
-from faltung.methods.pool_kernel import POINTERS, WORDS, Segment, walk
 from faltung.methods.pool_kinds import larger
 from faltung.methods.pool_tables import Line, Tables
+from faltung.methods.pool_walk import Segment, walk, words_of
 
 # Taps along the last axis, and rows of a window, that are written out.
 MOST = 5
@@ -55,10 +55,7 @@ class Columns:
         f = module.function(
             self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
         )
-        word = {
-            name: f.pointer("%words", i) if name in POINTERS else f.word("%words", i)
-            for i, name in enumerate(WORDS)
-        }
+        word = words_of(f)
         walk(f, word, _Body(Vectors(f, machine, self.dtype), word, self))
         return str(module)
 

@@ -2,20 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from itertools import product
 
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
-from faltung.methods.pool_kinds import KINDS, Kind, every, integers
+from faltung.methods.pool_kinds import KINDS, every, integers, store_below
+from faltung.methods.pool_walk import Segment, walk, words_of
 
-POINTERS = ("source", "target", "index", "rows", "entries", "pieces", "segments")
-WORDS = (
-    *POINTERS,
-    *("row_count", "piece_count", "block_count", "block", "channels"),
-    *("source_sample", "target_sample", "source_pitch", "target_pitch"),
-    *("source_step", "tap_step"),
-)
+# Vectors side by side where windows are written out: few, for each is many instructions.
+WRITTEN = (2, 1)
 
 State = list[tuple[str, str]]  # (type, value) pairs, as loops carry them
 
@@ -23,12 +20,16 @@ State = list[tuple[str, str]]  # (type, value) pairs, as loops carry them
 @dataclass(frozen=True)
 class Pool:
     """``kind``: a row of ``KINDS``. ``narrow``: fewer channels than lanes, so that lanes are
-    masked.
+    masked. Windows of ``rows`` times ``taps``, and those that lack one of either, are written out,
+    others are loops. ``fixed``: all taps of a target have one number.
     """
 
     dtype: str
     kind: str
     narrow: bool
+    rows: int = 1
+    taps: int = 1
+    fixed: bool = False
 
     @property
     def symbol(self) -> str:
@@ -39,67 +40,15 @@ class Pool:
         f = module.function(
             self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
         )
-        word = {
-            name: f.pointer("%words", i) if name in POINTERS else f.word("%words", i)
-            for i, name in enumerate(WORDS)
-        }
-        walk(f, word, _Body(Vectors(f, machine, self.dtype), word, KINDS[self.kind], self.narrow))
+        word = words_of(f)
+        walk(f, word, _Body(Vectors(f, machine, self.dtype), word, self))
         return str(module)
 
-
-class Body(Protocol):
-    """What is done along a run, for the channels of a block."""
-
-    def segment(self, run: "Segment") -> None:
-        """All targets of a run."""
-
-
-def walk(f: Function, word: dict[str, str], body: Body) -> None:
-    """Items -> (sample, row, piece of the last axis, block of channels) -> segments."""
-    with f.loop("%begin", "%end") as item:
-        rest, block = f.divmod(item.index, word["block_count"])
-        rest, piece = f.divmod(rest, word["piece_count"])
-        sample, row = f.divmod(rest, word["row_count"])
-        row_at = f.at(word["rows"], f.mul(row, 6), "i64")
-        source, target, tap, first, stop, divisor = (f.word(row_at, i) for i in range(6))
-        source = f.add(f.mul(sample, word["source_sample"]), source)
-        target = f.add(f.mul(sample, word["target_sample"]), target)
-        channel = f.mul(block, word["block"])
-        last = f.value(f"icmp eq i64 {f.add(block, 1)}, {word['block_count']}")
-        left = f.sub(word["channels"], channel)
-        width = f.value(f"select i1 {last}, i64 {left}, i64 {word['block']}")
-        piece_at = f.at(word["pieces"], f.mul(piece, 2), "i64")
-        with f.loop(f.word(piece_at, 0), f.word(piece_at, 1)) as segment:
-            at = f.at(word["segments"], f.mul(segment.index, 9), "i64")
-            fields = [f.word(at, i) for i in range(9)]
-            body.segment(
-                Segment(
-                    count=fields[2],
-                    target=(f.add(target, fields[0]), fields[1]),
-                    source=(f.add(source, fields[3]), fields[4]),
-                    tap=(f.add(tap, fields[5]), fields[6]),
-                    taps=fields[7],
-                    entries=(first, stop),
-                    divisor=f.mul(divisor, fields[8]),
-                    channel=channel,
-                    width=width,
-                )
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """Targets that are alike: pairs of where the first one is, and what the next one adds."""
-
-    count: str
-    target: tuple[str, str]
-    source: tuple[str, str]
-    tap: tuple[str, str]
-    taps: str
-    entries: tuple[str, str]
-    divisor: str
-    channel: str
-    width: str
+    @property
+    def shapes(self) -> list[tuple[int, int]]:
+        """The windows that are written out."""
+        each = product((self.rows, self.rows - 1), (self.taps, self.taps - 1))
+        return [shape for shape in each if min(shape) > 0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +56,8 @@ class Position:
     """One target of a run: addresses of its first channels in the arrays read and written.
 
     ``tap``: the first one, ``number``: that in every lane. ``counted``: what a mean is divided by,
-    in every lane. ``alone``: there is only that tap.
+    in every lane. ``windows``: where each tap reads, and its number in every lane, where they are
+    written out.
     """
 
     run: Segment
@@ -116,15 +66,16 @@ class Position:
     tap: str
     number: str
     counted: str
-    alone: bool
+    windows: Sequence[tuple[Sequence[str], str]]
 
 
 class _Body:
     """What is done along a run, for the channels of a block."""
 
-    def __init__(self, v: Vectors, word: dict[str, str], kind: Kind, narrow: bool) -> None:
-        self.v, self.f, self.word, self.kind = v, v.function, word, kind
-        self.mask = v.below(word["channels"]) if narrow else None
+    def __init__(self, v: Vectors, word: dict[str, str], recipe: Pool) -> None:
+        kind = KINDS[recipe.kind]
+        self.v, self.f, self.word, self.kind, self.recipe = v, v.function, word, kind, recipe
+        self.mask = v.below(word["channels"]) if recipe.narrow else None
         self.integers = integers(v)
         self.tap_step = every(v, word["tap_step"]) if kind.index else ""
         # The arrays that are read at every tap, with their pitches.
@@ -134,14 +85,18 @@ class _Body:
         self.written += [("index", "channels")] * (kind.index == "target")
 
     def segment(self, run: Segment) -> None:
-        """All positions of a run; those with a single tap need no loops over taps."""
-        f = self.f
-        first, stop = run.entries
-        only = f.value(f"icmp eq i64 {f.mul(f.sub(stop, first), run.taps)}, 1")
-        single = f.value(f"zext i1 {only} to i64")
-        f.switch(single, [lambda: self.positions(run, False), lambda: self.positions(run, True)])
+        """All positions of a run, by the shape of their windows."""
+        f, shapes = self.f, self.recipe.shapes
+        count, case = f.sub(run.entries[1], run.entries[0]), str(len(shapes))
+        for number, (rows, taps) in enumerate(shapes):
+            high = f.value(f"icmp eq i64 {count}, {rows}")
+            wide = f.value(f"icmp eq i64 {run.taps}, {taps}")
+            both = f.value(f"and i1 {high}, {wide}")
+            case = f.value(f"select i1 {both}, i64 {number}, i64 {case}")
+        f.switch(case, [partial(self.positions, run, *shape) for shape in (*shapes, (0, 0))])
 
-    def positions(self, run: Segment, alone: bool) -> None:
+    def positions(self, run: Segment, rows: int, taps: int) -> None:
+        """Targets one by one; windows of ``rows`` times ``taps`` are written out, of 0 loops."""
         f = self.f
         reads = [self.begin(*names, run.channel, run.source) for names in self.read]
         writes = [self.begin(*names, run.channel, run.target) for names in self.written]
@@ -153,10 +108,31 @@ class _Body:
         with f.loop(0, run.count, [*pointers, ("i64", run.tap[0])]) as turn:
             *at, tap = turn.values
             number = every(self.v, tap) if self.kind.index else ""
-            here = Position(run, at[: len(reads)], at[len(reads) :], tap, number, counted, alone)
+            sources = at[: len(reads)]
+            windows = self.windows(run, sources, tap, number, rows, taps)
+            here = Position(run, sources, at[len(reads) :], tap, number, counted, windows)
             self.position(here)
             moved = [self.v.at(pointer, step) for pointer, step in zip(at, steps, strict=True)]
             turn.carry([*moved, f.add(tap, run.tap[1])])
+
+    def windows(
+        self, run: Segment, reads: Sequence[str], tap: str, number: str, rows: int, taps: int
+    ) -> list[tuple[Sequence[str], str]]:
+        """Where the taps of a window read, and their numbers."""
+        f, v, word = self.f, self.v, self.word
+        found: list[tuple[Sequence[str], str]] = []
+        steps = [f.mul(word["source_step"], word[pitch]) for _, pitch in self.read]
+        for r in range(rows):
+            row, first = self.entry(reads, f.add(run.entries[0], r))
+            first = f.add(tap, first)
+            for t in range(taps):
+                if t:
+                    row = [v.at(place, step) for place, step in zip(row, steps, strict=True)]
+                    first = f.add(first, word["tap_step"])
+                if self.kind.index and not self.recipe.fixed:
+                    number = every(v, first)
+                found.append((row, number))
+        return found
 
     def begin(self, name: str, pitch: str, channel: str, where: tuple[str, str]) -> tuple[str, str]:
         """Where a run begins in an array, and how far its next position is."""
@@ -173,7 +149,7 @@ class _Body:
             self.columns(here, "0", 1)
             return
         done = "0"
-        for count in self.kind.columns:
+        for count in self.kind.columns if len(here.windows) < 2 else WRITTEN:
             with f.loop(done, f.sub(width, count * lanes - 1), step=count * lanes) as group:
                 self.columns(here, group.index, count)
             done = group.index
@@ -187,9 +163,12 @@ class _Body:
         begin = [(v.type, v.constant(kind.first))] * count
         begin += [(self.integers, here.number)] * count * (kind.index == "target")
         entry, stop = here.run.entries
-        if here.alone:
-            read, _ = self.entry(reads, entry)
-            self.store(here, channel, self.tap(begin, read, here.number))
+        if here.windows:
+            state = begin
+            for places, number in here.windows:
+                at = [v.at(place, channel) for place in places]
+                state = _typed(begin, self.tap(state, at, number))
+            self.store(here, channel, [value for _, value in state])
             return
         with f.loop(entry, stop, begin) as row:
             read, tap = self.entry(reads, row.index)
@@ -246,30 +225,9 @@ class _Body:
         for i, vector in enumerate(values):
             to = v.at(v.at(here.writes[i // count], channel), i % count * v.lanes)
             if self.mask and not v.machine.masks:
-                self.store_parts(vector, to)
+                store_below(v, vector, to, self.word["channels"])
             else:
                 v.store(vector, to, self.mask)
-
-    def store_parts(self, vector: str, address: str) -> None:
-        """The channels of a narrow vector in powers of two: without hardware lane masks a masked
-        store takes as long as ten of these.
-        """
-        v, f = self.v, self.f
-
-        def channels(count: int) -> None:
-            for size in (1 << bit for bit in reversed(range(count.bit_length()))):
-                if count & size:
-                    done = count & -2 * size
-                    lanes = ", ".join(f"i32 {done + lane}" for lane in range(size))
-                    part = f.value(
-                        f"shufflevector {v.type} {vector}, {v.type} {vector}, "
-                        f"<{size} x i32> <{lanes}>"
-                    )
-                    kind = f"<{size} x {v.element}>"
-                    f.emit(f"store {kind} {part}, ptr {v.at(address, done)}, align {v.bytes}")
-
-        cases = [lambda count=count: channels(count) for count in range(1, v.lanes)]
-        f.switch(f.sub(self.word["channels"], 1), cases)
 
 
 def _typed(begin: State, values: Sequence[str]) -> State:

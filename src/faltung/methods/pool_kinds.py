@@ -32,6 +32,29 @@ def _whole(v: Vectors, vector: str) -> str:
     return v.function.value(f"bitcast {v.type} {vector} to {integers(v)}")
 
 
+def store_below(v: Vectors, vector: str, address: str, count: str) -> None:
+    """Store the first ``count`` lanes, fewer than all, in powers of two: without hardware lane
+    masks a masked store takes as long as ten of these.
+    """
+    if v.machine.masks:
+        v.store(vector, address, v.below(count))
+        return
+
+    def some(number: int) -> None:
+        for size in (1 << bit for bit in reversed(range(number.bit_length()))):
+            if number & size:
+                done = number & -2 * size
+                lanes = ", ".join(f"i32 {done + lane}" for lane in range(size))
+                part = v.function.value(
+                    f"shufflevector {v.type} {vector}, {v.type} {vector}, <{size} x i32> <{lanes}>"
+                )
+                kind = f"<{size} x {v.element}>"
+                v.function.emit(f"store {kind} {part}, ptr {v.at(address, done)}, align {v.bytes}")
+
+    cases = [lambda number=number: some(number) for number in range(1, v.lanes)]
+    v.function.switch(v.function.sub(count, 1), cases)
+
+
 def larger(v: Vectors, best: str, read: str) -> str:
     """The larger one, the earlier one of equals; a NaN is larger than any number."""
     return v.select(v.compare("uno", read, read), read, v.max(best, read))

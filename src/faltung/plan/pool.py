@@ -17,8 +17,10 @@ from faltung.methods.step import Operand, Work
 from faltung.plan.maps import map_pitch, read_map, target_map, written_map
 from faltung.plan.plan import Plan
 
-# A tap of a vector takes about this many cycles: what is below `ALONE` is not worth a hand-over.
+# A tap of a vector takes about this many cycles, and these are the bytes that come from the second
+# cache in one: what is below `ALONE` is not worth a hand-over.
 CYCLES = 0.5
+BYTES = 16
 
 # The input stands in the place of "x", the result in that of "out", the indices in that of "w".
 
@@ -95,4 +97,4 @@ def _made(spec: PoolSpec, direction: str, machine: Machine, work: Work) -> Plan:
         spec.axes, spec.channels, spec.channels, spec.batch, spec.channels, dtype=spec.dtype
     )
     cycles = CYCLES * prod(spec.output_shape) * spec.taps / machine.lanes(spec.dtype)
-    return Plan(each, direction, machine, work, [], cycles)
+    return Plan(each, direction, machine, work, [], max(cycles, spec.bytes_moved / BYTES))
