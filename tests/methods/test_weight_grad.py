@@ -21,9 +21,9 @@ def test_table(case: Case, order: str, machine: Machine) -> None:
         "n2 c20>35 6x7 k3 p1",
         "n2 c3>16 9x9 k3",  # taps beside the channels in one tile
         "n2 c1>16 9x9 k3",
-        "n2 c20>35 9 k1",
+        "n2 c20>35 9 k2",
         "n2 c20>36 6x7 k3 p1 g2",
-        "n3 c5>40 4x4 k4",
+        "n3 c5>40 4x4 k3",
         "n300 c9>40 7x7 k3 p1",  # many bands, added where they belong
     ],
 )

@@ -23,24 +23,43 @@ import numpy as np
 from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
+from faltung.methods import weight_grad_choice, weight_panels
 from faltung.methods.addresses import row_pairs
 from faltung.methods.copy import spread
 from faltung.methods.correlation import Correlation, Window
 from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted, table
+from faltung.methods.weight_grad_choice import Choice, band, choose, mergeable
 from faltung.methods.weight_grad_kernel import WeightGrad
 
-# The longest sum in one accumulator, in positions.
-BAND = 4096
-# The shortest band: below it the sums are loaded and stored too often.
-MIN_BAND = 128
-# Entries of the table of taps and chunks of a row.
-REACHES = 1 << 20
-# Input channels of a group that alone make too small a tile.
-FEW = 8
-# Cycles between two multiply-adds of one accumulator.
-LATENCY = 4
-# Cycles to add a vector of sums to those of the bands before, and to put one sum in its place.
-STORE, UNPACK = 8, 6
+
+def describe(c: Correlation, machine: Machine) -> str:
+    """What the lanes of a vector are, for people."""
+    if weight_panels.applies(c, machine):
+        return f"lanes are {'input' if weight_panels.swapped(c) else 'output'} channels, in panels"
+    return weight_grad_choice.describe(c, machine)
+
+
+def cost(c: Correlation, machine: Machine) -> float:
+    """Cycles of one core."""
+    if weight_panels.applies(c, machine):
+        return weight_panels.cost(c, machine)
+    return weight_grad_choice.cost(c, machine)
+
+
+def needs_channels_last(c: Correlation, machine: Machine) -> bool:
+    """Whether neither array has neighbouring channels and positions are no help either."""
+    if weight_panels.applies(c, machine):
+        return False
+    return not choose(c, machine).space and c.out[2] != 1 and c.x[2] != 1
+
+
+def needs_padded(c: Correlation, machine: Machine) -> bool:
+    """Whether the input must be copied first: borders that are not zeros along the last axis, or
+    few channels, whose taps then fill the tile beside them.
+    """
+    last = c.windows[-1]
+    pads = last.axis.lo > 0 or last.axis.hi > 0
+    return last.borders or (pads and mergeable(c, machine))
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -59,106 +78,13 @@ class Side:
     pitch: int
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """``swapped``: the input is the vector operand; ``merged``: taps of the last axis are rows of
-    the tile.
-    """
-
-    space: bool
-    swapped: bool
-    merged: bool
-
-
-def choose(c: Correlation, machine: Machine) -> Choice:
-    """Lanes are channels where there are enough of them side by side, else positions where those
-    are.
-    """
-    lanes = machine.lanes(c.dtype)
-    last = c.windows[-1]
-    beside = last.x * last.axis.stride == 1 and last.out == 1
-    outputs = c.channels_out if c.out[2] == 1 else 0
-    inputs = c.channels_in if c.x[2] == 1 else 0
-    if beside and max(c.channels_out, c.channels_in) * 2 <= lanes:
-        return Choice(True, False, False)
-    fill = {size: size / (-(-size // lanes) * lanes) for size in (outputs, inputs) if size}
-    swapped = bool(inputs) and fill[inputs] > 2 * fill.get(outputs, 0)
-    merged = (
-        not swapped
-        and c.channels_in < FEW
-        and last.axis.kernel > 1
-        and last.axis.lo <= 0
-        and last.axis.hi <= 0
-    )
-    return Choice(False, swapped, merged)
-
-
-def describe(c: Correlation, machine: Machine) -> str:
-    """What the lanes of a vector are, for people."""
-    chosen = choose(c, machine)
-    lanes = "input channels" if chosen.swapped else "output channels"
-    return f"lanes are {'positions' if chosen.space else lanes}"
-
-
-def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core: multiply-adds, loads or latency of the tiles, whichever is longest."""
-    chosen = choose(c, machine)
-    lanes = 1 if chosen.space else machine.lanes(c.dtype)
-    last = c.windows[-1].axis
-    rows, channels = c.channels_in, c.channels_out
-    if chosen.swapped:
-        rows, channels = channels, rows
-    positions = c.batch * c.groups * c.outputs * c.row_taps
-    if chosen.space:
-        positions /= machine.lanes(c.dtype)
-    if chosen.merged or _mergeable(c, machine):
-        rows *= last.kernel
-    else:
-        positions *= last.kernel
-    size = (4 if chosen.space else 2) * lanes
-    whole, rest = divmod(channels, size)
-    cycles = 0.0
-    for blocks, vectors in ((whole, size // lanes), (1, -(-rest // lanes))):
-        for tall, count in split(rows, budget(machine) // vectors) if blocks and vectors else ():
-            step = max(tall * vectors / 2, (tall + vectors) / 2, LATENCY)
-            cycles += blocks * count * positions * step
-    return cycles + _storing(c, machine, chosen)
-
-
-def _storing(c: Correlation, machine: Machine, chosen: Choice) -> float:
-    """Cycles for sums that each band loads and stores, and that are then put into their order."""
-    weights = c.groups * c.channels_in * c.channels_out * c.taps
-    positions, rows = _band(c, machine)
-    bands = c.batch * c.outputs / min(c.batch * c.outputs, positions * rows) if c.batch else 0
-    lanes = machine.lanes(c.dtype)
-    unpacked = weights * UNPACK if (c.w[2] if chosen.swapped else c.w[1]) != 1 else 0
-    return bands * weights / lanes * STORE + unpacked
-
-
-def needs_channels_last(c: Correlation, machine: Machine) -> bool:
-    """Whether neither array has neighbouring channels and positions are no help either."""
-    return not choose(c, machine).space and c.out[2] != 1 and c.x[2] != 1
-
-
-def needs_padded(c: Correlation, machine: Machine) -> bool:
-    """Whether the input must be copied first: borders that are not zeros along the last axis, or
-    few channels, whose taps then fill the tile beside them.
-    """
-    last = c.windows[-1]
-    pads = last.axis.lo > 0 or last.axis.hi > 0
-    return last.borders or (pads and _mergeable(c, machine))
-
-
-def _mergeable(c: Correlation, machine: Machine) -> bool:
-    chosen = choose(c, machine)
-    few = c.channels_in < FEW and c.windows[-1].axis.kernel > 1
-    return few and not (chosen.swapped or chosen.space)
-
-
 def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool) -> None:
     """Add the steps that write the gradient of ``c`` for its weight; ``arrays.out`` is the output
     gradient.
     """
+    if weight_panels.applies(c, machine):
+        weight_panels.plan(c, machine, work, arrays, after)
+        return
     chosen = choose(c, machine)
     lanes = 1 if chosen.space else machine.lanes(c.dtype)
     last = c.windows[-1]
@@ -213,7 +139,7 @@ def _part(
         b_pitch=b.pitch,
         space=chosen.space,
     )
-    positions, rows_a_band = _band(c, machine)
+    positions, rows_a_band = band(c, machine)
     chunks, taps = _reaches(last, inner, chosen, positions)
     spans, pairs = row_pairs(c, rows_a_band)
     if chosen.swapped:
@@ -317,17 +243,6 @@ def _reaches(last: Window, inner: list[int], chosen: Choice, positions: int) -> 
     x, g = (first * axis.stride + shift) * last.x, first * last.out
     a, b = (g, x) if chosen.swapped else (x, g)
     return len(start), table(np.stack([a, b, count], axis=-1).reshape(-1, 3), 3)
-
-
-def _band(c: Correlation, machine: Machine) -> tuple[int, int]:
-    """Positions of a row, and rows, in one band: the first cache full, if that is enough."""
-    *_, last = c.windows
-    each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * ELEMENTS[c.dtype][1]
-    fit = min(BAND, max(MIN_BAND, machine.l1 // each))
-    # A kernel of a million taps has a table of its own length for every chunk: then fewer chunks.
-    fit = max(fit, last.axis.output * last.axis.kernel // REACHES)
-    positions = min(last.axis.output, fit)
-    return positions, -(-fit // positions)
 
 
 def _unpack(
