@@ -73,7 +73,9 @@ def test_alone_and_in_a_batch(text: str, channels_last: bool) -> None:
 
 
 @pytest.mark.parametrize(("direction", "method"), pairs())
-def test_every_method(direction: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_method(
+    direction: str, method: str, machine: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Forced by name, on its own problem and some of the table; the whole team takes part."""
     monkeypatch.setattr(planning, "ALONE", 0.0)
     tried = 0

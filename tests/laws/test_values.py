@@ -86,7 +86,7 @@ def inside(spec: ConvSpec, shape: tuple[int, ...]) -> Array:
 
 @EVERY
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
-def test_what_is_not_finite(direction: str, method: str) -> None:
+def test_what_is_not_finite(direction: str, method: str, machine: object) -> None:
     """Sums: exactly where the sum says. Transforms: there, and near it; all else keeps its bits."""
     spec, last = row(method)
     transform = table(direction)[method].transform
@@ -111,7 +111,7 @@ def test_what_is_not_finite(direction: str, method: str) -> None:
 
 @EVERY
 @pytest.mark.parametrize("power", [100, -100])
-def test_scale(direction: str, method: str, power: int) -> None:
+def test_scale(direction: str, method: str, power: int, machine: object) -> None:
     """Numbers around 1e30 or 1e-30: the bits of those around one, and another exponent."""
     spec, last, arrays = numbers(method)
     scale = np.float32(2.0**power)
@@ -123,7 +123,7 @@ def test_scale(direction: str, method: str, power: int) -> None:
 
 
 @EVERY
-def test_one_large_value(direction: str, method: str) -> None:
+def test_one_large_value(direction: str, method: str, machine: object) -> None:
     """1e30 among ordinary numbers: sums keep all others; transforms lose those near it."""
     spec, last, arrays = numbers(method)
     clean = result(direction, method, spec, arrays, last)
@@ -140,7 +140,7 @@ def test_one_large_value(direction: str, method: str) -> None:
 
 
 @EVERY
-def test_denormals(direction: str, method: str) -> None:
+def test_denormals(direction: str, method: str, machine: object) -> None:
     """Nothing is flushed to zero: the error is some of the smallest steps that there are."""
     spec, last, arrays = numbers(method)
     operand = OPERANDS[direction][0]
