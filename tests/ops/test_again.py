@@ -9,7 +9,7 @@ import pytest
 import faltung
 from faltung.jit.target import use
 from faltung.ops import pool
-from faltung.ops.again import Calls, option
+from faltung.ops.again import Calls, option, same
 
 X = np.random.default_rng(0).standard_normal((2, 6, 9, 8)).astype(np.float32)
 Y, INDEX = faltung.max_pool(X, 3, stride=2, indices=True)
@@ -92,4 +92,5 @@ def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_options_keep_their_types() -> None:
     each = [1, 1.0, True, None, "1", (1,), (1.0,), ((1, True),), np.int64(1)]
     assert len({option(value) for value in each}) == len(each)
-    assert option([1, 2]) == option((1, 2))
+    assert same((1, (2, True)), (1, (2, True)))
+    assert not same((1, (2, True)), (1, (2, 1)))

@@ -4,8 +4,9 @@ A pooling of a small map takes a few microseconds, its checks five times as long
 a call but where its arrays lie; under it stands what a call with such arrays needs.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,9 @@ from faltung.plan.binding import Region
 from faltung.plan.plan import Plan
 from faltung.runtime.buffers import workspace
 from faltung.runtime.threads import get_threads
+
+# What is called, how its arrays lie, and its options.
+Key = tuple[str, Hashable, tuple[Any, ...]]
 
 # Calls that are remembered; the oldest are forgotten.
 KEPT = 256
@@ -50,20 +54,23 @@ def apart(out: Array | None, *inputs: Any) -> bool:
     return not any(np.may_share_memory(out, other) for other in inputs)
 
 
+def same(a: Sequence[Any], b: Sequence[Any]) -> bool:
+    """Whether equal arguments are of the same types, too: 1, 1.0 and True are not all legal."""
+    return all(map(is_, a, b)) or option(a) == option(b)
+
+
 def option(value: Any) -> Hashable:
-    """An argument as part of a key, with its type: 1, 1.0 and True are equal and not all legal."""
+    """An argument with its type, and those of what is in it."""
     kind = type(value)
-    if kind is int or value is None:
-        return value  # type: ignore[no-any-return]
     if kind is tuple or kind is list:
-        return tuple(map(option, value))
-    return kind, value
+        return tuple([one if type(one) is int else option(one) for one in value])
+    return value if kind is int or value is None else (kind, value)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
     """A plan and its results: one of ``shape`` and ``dtype``; ``beside``: the dtype of a second
-    array like it, in the place of the weight.
+    array like it, in the place of the weight. ``given``: the options that it was called with.
     """
 
     plan: Plan
@@ -73,6 +80,7 @@ class Call:
     dtype: np.dtype[Any]
     beside: np.dtype[Any] | None
     machine: Machine
+    given: tuple[Any, ...]
 
     def run(self, x: Array, w: Array | None, out: Array | None) -> Any:
         """The call with these arrays, laid out as the key says; the result, or both."""
@@ -99,24 +107,26 @@ class Calls:
         self._most = most
         self._found: dict[Hashable, Call] = {}
 
-    def get(self, key: Hashable | None) -> Call | None:
+    def get(self, key: Key | None) -> Call | None:
         """The call that was remembered, for the machine of now."""
+        if key is None:
+            return None
         try:
             call = self._found.get(key)
-        except TypeError:  # an option that cannot be hashed, as an array
+        except TypeError:  # an option that cannot be hashed: a list, an array
             return None
-        return call if call is not None and call.machine is current() else None
+        if call is None or call.machine is not current() or not same(call.given, key[-1]):
+            return None
+        return call
 
-    def keep(
-        self, key: Hashable | None, plan: Plan, made: Array, beside: Array | None = None
-    ) -> None:
+    def keep(self, key: Key | None, plan: Plan, made: Array, beside: Array | None = None) -> None:
         """Remember the plan of a call that has been checked and run."""
         if key is None:
             return
         scratch = scratch_bytes(plan.work, kept=False)[1]
         call = Call(
             *(plan, plan.region("all"), scratch, made.shape, made.dtype),
-            *(None if beside is None else beside.dtype, current()),
+            *(None if beside is None else beside.dtype, current(), key[-1]),
         )
         try:
             self._found[key] = call

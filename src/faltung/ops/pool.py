@@ -6,7 +6,7 @@ single number for all axes it is the number of axes after N and C. ``stride`` is
 kernel. Padding is never a maximum; in a mean it counts as zeros, or not at all.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
 from faltung.methods.pool import index_dtype
-from faltung.ops.again import Calls, apart, arrangement, option
+from faltung.ops.again import Calls, Key, apart, arrangement
 from faltung.ops.arguments import Array, array, batched, batched_shape, elements, result
 from faltung.ops.run import plans, run
 from faltung.plan.plan import Plan
@@ -220,12 +220,12 @@ def _rank(name: str, shape: tuple[int, ...], kernel: Whole) -> int:
 
 def _key(
     what: str, inputs: tuple[Any, ...], out: Array | None, options: tuple[Any, ...]
-) -> Hashable | None:
+) -> Key | None:
     """All of a call but where its arrays lie; None where that cannot be said."""
     arrays = arrangement(*inputs, out)
     if arrays is None or not apart(out, *inputs):
         return None
-    return what, arrays, option(options)
+    return what, arrays, options
 
 
 def _spec(
