@@ -64,14 +64,18 @@ def run(plan: Plan, x: Array, w: Array, grad: Array, threads: int) -> None:
     plan.region("all").run([*addresses, 0, 0, int(scratch.ctypes.data)], threads)
 
 
-def check(spec: ConvSpec, machine: Machine, order: str = "plain", room: int = 0) -> None:
-    """Channels last, ``room`` elements between positions; the sums of all entries are exact."""
+def check(
+    spec: ConvSpec, machine: Machine, order: str = "plain", room: int = 0, last: bool = True
+) -> None:
+    """Channels ``last`` or first, ``room`` elements between the lines of memory; the sums of all
+    entries are exact.
+    """
     given_x, _, _, given_g = integers(spec)
     want = reference.conv_weight_grad(given_x, given_g, spec)
-    x, g = (laid(a.shape, spec.dtype, True, room, plain) for a in (given_x, given_g))
+    x, g = (laid(a.shape, spec.dtype, last, room, plain) for a in (given_x, given_g))
     x[...], g[...] = given_x, given_g
     w = ordered(np.full(spec.weight_shape, np.nan, spec.dtype), order)
-    policy = Policy(precision="strict")
+    policy = Policy(precision="strict", method="auto" if last else "depthwise")
     strides = elements(x), elements(g), elements(w)
     plan = build_weight_grad(spec, *strides, machine=machine, policy=policy)
     assert "depthwise" in str(plan)
@@ -86,6 +90,42 @@ def check(spec: ConvSpec, machine: Machine, order: str = "plain", room: int = 0)
 def test_exact(text: str, order: str, machine: Machine) -> None:
     check(spec_of(text), machine, order)
     check(spec_of(f"{text} f64"), machine, order, room=3)
+
+
+def applies_to_planes(spec: ConvSpec) -> bool:
+    return spec.axes[-1].stride == 1 and spec.axes[-1].output >= 4
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("text", [t for t in TEXTS if applies_to_planes(spec_of(t))])
+def test_channels_first(text: str, order: str, machine: Machine) -> None:
+    """Lanes are positions; what lies between rows, or behind the last, is not read."""
+    check(spec_of(text), machine, order, last=False)
+    check(spec_of(f"{text} f64"), machine, order, room=3, last=False)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("text", ["n2 c3 9x21 k3 p1", "n1 c2 40 k7 p2", "n1 c9 20x20 k5x12"])
+def test_what_is_not_read_is_not_multiplied(value: float, text: str, machine: Machine) -> None:
+    """An infinity at the end of a row reaches the taps that meet it, and no others."""
+    spec = spec_of(text)
+    x, _, _, g = integers(spec)
+    x, g = (np.where(a == 0, 1, a) for a in (x, g))
+    w = np.full(spec.weight_shape, np.nan, np.float32)
+    strides = elements(x), elements(g), elements(w)
+    policy = Policy(method="depthwise")
+    plan = build_weight_grad(spec, *strides, machine=machine, policy=policy)
+    for array in (x, g):
+        for place in (0, -1):
+            kept = array[..., place].copy()
+            array[..., place] = value
+            run(plan, x, w, g, 2)
+            if array is x:
+                np.testing.assert_array_equal(w, reference.conv_weight_grad(x, g, spec))
+            elif spec.axes[-1].lo:
+                # The reference multiplies zeros of the padding too.
+                assert np.isfinite(w[..., place]).all()
+            array[..., place] = kept
 
 
 @pytest.mark.parametrize("spec", DEPTHWISE, ids=str)
@@ -112,6 +152,7 @@ def test_bands_and_chunks(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setattr(depthwise_grad, "_band", lambda c, machine, n=longest: n)
         for text in ("n3 c19 7x61 k3 p1", "n2 c8 300 k9 p4", "n1 c8 5x6x7 k3 s2 p1"):
             check(spec_of(text), machine)
+            check(spec_of(text), machine, last="s2" in text)
             spec = spec_of(text)
             given_x, _, _, given_g = real(spec)
             x, g = (np.moveaxis(a, 1, -1).copy() for a in (given_x, given_g))
@@ -172,7 +213,8 @@ def test_a_depthwise_layer_is_depthwise_in_all_directions(text: str) -> None:
     sums = sum(size for name, size in back.work.scratch.items() if name.startswith("sums"))
     assert sums <= np.prod(spec.input_shape) * item / 4 + 4096
     assert back.work.steps[0].items >= 2
-    assert plan_weight_grad(spec).reasons[0][1][0].name != "depthwise"
+    positions = plan_weight_grad(spec).reasons[0][1][0].name == "depthwise"
+    assert positions == (spec.axes[-1].stride == 1)
 
 
 @pytest.mark.parametrize("name", ["avx512", "neon"])

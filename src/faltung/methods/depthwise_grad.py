@@ -19,6 +19,7 @@ from math import gcd, inf, prod
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
+from faltung.methods import depthwise_grad_planes as planes
 from faltung.methods.band_sums import band_sums
 from faltung.methods.correlation import Correlation
 from faltung.methods.depthwise_grad_blocks import chunks, functions, shape_of, tiles
@@ -51,7 +52,14 @@ LATENCY, COPY, ROW = 4, 4.0, 12
 def why_not(c: Correlation, machine: Machine) -> str | None:
     if c.groups < 2 or not c.channels_in == 1 == c.channels_out:
         return "groups have more than one channel"
-    return None if fits(c, machine) else "channels are not neighbours"
+    if fits(c, machine) or planes.fits(c, machine):
+        return None
+    return "neither channels are neighbours nor positions"
+
+
+def describe(c: Correlation, machine: Machine) -> str:
+    """What the lanes of a vector are, for people."""
+    return f"lanes are {'channels' if fits(c, machine) else 'positions'}"
 
 
 def fits(c: Correlation, machine: Machine) -> bool:
@@ -66,7 +74,9 @@ def fits(c: Correlation, machine: Machine) -> bool:
 
 def cost(c: Correlation, machine: Machine) -> float:
     """Cycles of one core; infinite if it does not apply."""
-    return inf if why_not(c, machine) is not None else cycles(c, machine)
+    if why_not(c, machine) is not None:
+        return inf
+    return cycles(c, machine) if fits(c, machine) else planes.cycles(c, machine)
 
 
 def cycles(c: Correlation, machine: Machine) -> float:
@@ -102,6 +112,8 @@ def needs_padded(c: Correlation, machine: Machine) -> bool:
     pads = last.axis.lo > 0 or last.axis.hi > 0
     if not pads or last.borders:
         return last.borders
+    if not fits(c, machine):
+        return planes.products(c, machine) > unrolled(machine)
     cuts = tiles(c, shape_of(c, machine))
     products = [sum(kind.positions * len(kind.outside) for kind, _, _ in runs) for runs in cuts]
     return max(products) * c.channels_in > unrolled(machine)
@@ -114,6 +126,8 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
     """Add the steps that write the gradient of ``c`` for its weight; ``arrays.out`` is the output
     gradient.
     """
+    if not fits(c, machine):
+        return planes.plan(c, machine, work, arrays, after, _plane_band(c, machine))
     sums: list[Step] = []
     for line in _lines(c, machine):
         step, adding = _part(c, machine, work, arrays, line)
@@ -164,6 +178,12 @@ def _band(c: Correlation, machine: Machine) -> int:
     lines = max(1, -(-c.groups * c.channels_out * ELEMENTS[c.dtype][1] // LINE))
     shared = -(-c.batch * c.outputs // -(-UNITS // lines))
     return min(BAND, max(MIN_BAND, POSITIONS_A_TAP * c.taps, shared))
+
+
+def _plane_band(c: Correlation, machine: Machine) -> int:
+    """Positions of a band with channels first, where every lane has a sum of its own."""
+    shared = -(-c.batch * c.outputs // -(-UNITS // c.groups))
+    return min(BAND * machine.lanes(c.dtype), max(_band(c, machine), shared))
 
 
 def _bands(c: Correlation, machine: Machine, positions: int) -> Bands:
@@ -302,7 +322,8 @@ def _words(
         *(items, units, *numbers),
         *(c.x[0], line.vectors * line.together * c.x[1], x),
         *(c.out[0], line.vectors * line.together * c.out[1], g),
-        *(line.vectors * x, line.vectors * g, sums[1], sums[2]),
+        *(line.vectors * x, line.vectors * g),
+        *(sums[1], sums[2] // line.lines, sums[1], sums[2]),
     ]
 
 

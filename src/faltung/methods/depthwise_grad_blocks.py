@@ -9,7 +9,7 @@ from faltung.codegen.tile import budget, split
 from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
-from faltung.methods.depthwise_grad_kernel import CHUNK, RUN, Block
+from faltung.methods.depthwise_grad_kernel import CHUNK, RUN, Block, Tile
 from faltung.methods.depthwise_grad_rounds import Part
 from faltung.methods.step import Table, table
 from faltung.methods.tiled import Run, tiles_of
@@ -43,10 +43,10 @@ class Shape:
 def shape_of(c: Correlation, machine: Machine) -> Shape:
     """What the registers hold."""
     kernel = c.windows[-1].axis.kernel
-    inputs = _cut(c.channels_in, INPUTS)
+    inputs = cut(c.channels_in, INPUTS)
     # A column and a gradient stay beside the sums.
     most = budget(machine) - 1 if c.channels_in == 1 else budget(machine)
-    taps = _cut(kernel, max(1, most // inputs[0][1]))
+    taps = cut(kernel, max(1, most // inputs[0][1]))
     rows = 1
     if len(taps) == 1 and c.channels_in == 1:
         rows = split(c.taps // kernel, max(1, min(ROWS, most // kernel)))[0][0]
@@ -58,7 +58,7 @@ def shape_of(c: Correlation, machine: Machine) -> Shape:
     return Shape(taps, inputs, rows, positions, copies)
 
 
-def _cut(length: int, most: int) -> list[tuple[int, int]]:
+def cut(length: int, most: int) -> list[tuple[int, int]]:
     """Nearly equal parts: (first, how many)."""
     sizes = [size for size, n in split(length, most) for _ in range(n)]
     return [(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
@@ -84,7 +84,7 @@ def _part_axis(a: Axis, first: int, taps: int) -> Axis:
 
 
 def functions(
-    c: Correlation, shape: Shape, runs: Sequence[Sequence[Run]], tap: int
+    c: Correlation, shape: Shape, runs: Sequence[Sequence[tuple[Tile, int, int]]], tap: int
 ) -> tuple[tuple[Block, ...], list[Part]]:
     """The functions of the kernel, and how a round goes over them; ``tap``: input elements between
     neighbouring taps.
@@ -102,7 +102,7 @@ def functions(
                 kinds=tuple(kind for kind, _, _ in here),
                 run=run,
             )
-            for begin, rows in _cut(c.taps // kernel, shape.rows):
+            for begin, rows in cut(c.taps // kernel, shape.rows):
                 whole = numbers.setdefault(replace(one, rows=rows), len(numbers))
                 single = numbers.setdefault(one, len(numbers))
                 parts.append(

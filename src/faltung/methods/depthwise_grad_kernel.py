@@ -23,8 +23,9 @@ ADDRESSES = (
 NUMBERS = (
     *("items", "units", "count_chunks", "count_lines", "count_parts", "most", "batch"),
     *("x_batch", "x_line", "x_vector", "g_batch", "g_line", "g_vector"),
-    # Elements of the copies of an item; of all sums of a band, and between two of them.
-    *("x_slot", "g_slot", "band", "width"),
+    # Elements of the copies of an item; of all sums of a band, between those of two lines, to the
+    # end of those of one, and between two of them.
+    *("x_slot", "g_slot", "band", "line", "end", "width"),
 )
 WORDS = (*ADDRESSES, *NUMBERS)
 # Columns of the tables: a part (first round, rounds); a round (first copy and copies of rows of the
@@ -32,6 +33,19 @@ WORDS = (*ADDRESSES, *NUMBERS)
 # entries, place of its first sum); a chunk of a row (input from, positions, gradient from,
 # positions); a run of tiles (tiles, input, gradient).
 PART, ROUND, COPY, SPAN, CHUNK, RUN = 2, 6, 2, 4, 4, 3
+
+
+@dataclass(frozen=True)
+class Masked:
+    """A tile of ``positions`` vectors whose lanes are neighbouring positions; for each tap those
+    that read the array, None for all.
+    """
+
+    positions: int
+    masks: tuple[tuple[bool, ...] | None, ...]
+
+
+Tile = Kind | Masked
 
 
 @dataclass(frozen=True)
@@ -46,7 +60,7 @@ class Block:
     offsets: tuple[int, ...]
     inputs: tuple[int, ...]
     copies: int
-    kinds: tuple[Kind, ...]
+    kinds: tuple[Tile, ...]
     run: int
 
 
@@ -123,9 +137,9 @@ def _unit(module: Module, machine: Machine, recipe: DepthwiseGrad) -> None:
     cut, line = f.divmod("%number", word["count_lines"])
     band, chunk = f.divmod(cut, word["count_chunks"])
     share, part = f.divmod(band, word["count_parts"])
-    sums = f.add(f.mul(cut, word["band"]), f.mul(line, recipe.vectors * v.lanes))
+    sums = f.add(f.mul(cut, word["band"]), f.mul(line, word["line"]))
     sums = v.at(word["sums"], sums)
-    with f.loop(0, word["band"], step=word["width"]) as at:
+    with f.loop(0, word["end"], step=word["width"]) as at:
         for number in range(recipe.vectors):
             v.store(v.zero, v.at(sums, f.add(at.index, number * v.lanes)))
     first = f.mul(share, word["most"])
@@ -198,7 +212,7 @@ def _spans(
             ]
             cases = [lambda n=n: f.call(f"span{n}", given) for n in range(len(recipe.blocks))]
             f.switch(f.word(entry, 0), cases)
-        steps = (word["x_vector"], word["g_vector"], v.lanes)
+        steps = (word["x_vector"], word["g_vector"], str(v.lanes))
         vector.carry([v.at(at, step) for at, step in zip(vector.values, steps, strict=True)])
 
 
@@ -256,7 +270,11 @@ def _span(module: Module, machine: Machine, recipe: DepthwiseGrad, block: Block,
             carried += [(v.type, value) for value in acc]
             with f.loop(0, f.word(run, 0), carried) as turn:
                 now, g_now = turn.values[: block.rows], turn.values[block.rows]
-                made = _products(v, recipe, block, kind, now, g_now, turn.values[block.rows + 1 :])
+                given = now, g_now, turn.values[block.rows + 1 :]
+                if isinstance(kind, Masked):
+                    made = _lanes(v, recipe, block, kind, *given)
+                else:
+                    made = _columns(v, recipe, block, kind, *given)
                 step = kind.positions * recipe.stride * recipe.x_pitch
                 onward = [v.at(x, step) for x in now]
                 turn.carry([*onward, v.at(g_now, kind.positions * recipe.g_pitch), *made])
@@ -270,7 +288,7 @@ def _span(module: Module, machine: Machine, recipe: DepthwiseGrad, block: Block,
         v.store(total, place)
 
 
-def _products(
+def _columns(
     v: Vectors,
     recipe: DepthwiseGrad,
     block: Block,
@@ -300,4 +318,32 @@ def _products(
                     here = (r * taps + k) * len(block.inputs) + i
                     here = here * block.copies + p % block.copies
                     made[here] = v.multiply_add(read, grads[p], made[here])
+    return made
+
+
+def _lanes(
+    v: Vectors,
+    recipe: DepthwiseGrad,
+    block: Block,
+    tile: Masked,
+    xs: Sequence[str],
+    g: str,
+    acc: Sequence[str],
+) -> list[str]:
+    """One tile whose lanes are positions. A lane outside a mask is zero in both arrays, whatever
+    lies there.
+    """
+    made, taps = list(acc), len(block.offsets)
+    for p in range(tile.positions):
+        grads: dict[tuple[bool, ...] | None, str] = {}
+        for k, (offset, lanes) in enumerate(zip(block.offsets, tile.masks, strict=True)):
+            if lanes is not None and not any(lanes):
+                continue
+            mask = None if lanes is None else v.mask(lanes)
+            if lanes not in grads:
+                grads[lanes] = v.load(v.at(g, p * v.lanes), mask)
+            for r, x in enumerate(xs):
+                here = (r * taps + k) * block.copies + p % block.copies
+                read = v.load(v.at(x, p * v.lanes + offset), mask)
+                made[here] = v.multiply_add(read, grads[lanes], made[here])
     return made

@@ -65,7 +65,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
-    "depthwise": Row(depthwise_grad),
+    "depthwise": Row(depthwise_grad, copies=None),
     "grouped": Row(grouped_grad),
     "direct": Row(weight_grad, copies=None),
     "winograd": Row(winograd_grad, transform=True),
