@@ -7,7 +7,8 @@ import pytest
 
 from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
-from faltung.methods.copy import Copy, copy, spread
+from faltung.methods.copy import copy, spread
+from faltung.methods.copy_kernel import Copy
 from faltung.methods.fold import fold
 from faltung.methods.stage import rearrange
 from faltung.methods.step import MISSING, Operand, Step, Work

@@ -6,6 +6,7 @@ for each kind of tile.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from faltung.codegen.ir import Function, Module
 from faltung.codegen.vectors import ELEMENTS
@@ -52,61 +53,95 @@ def driver(
     f = module.function(symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True)
     element = ELEMENTS[dtype][0]
     word = _words(f, aux)
-    outputs = ("out", *(f"aux{i}" for i in range(aux)))
     with f.loop("%begin", "%end") as item:
         where = _place(f, word, order, item.index)
         row = f.at(word["rows"], f.mul(where["row"], COLUMNS + aux), "i64")
         segment = f.at(word["segments"], f.mul(where["segment"], COLUMNS + aux), "i64")
-        block = f.add(f.mul(where["group"], word["block"]), where["block"])
-
-        def offset(name: str, steps: Sequence[str], *more: str) -> str:
-            total = "0"
-            for index in steps:
-                product = f.mul(where[index], word[f"{name}_{index}"])
-                total = product if total == "0" else f.add(total, product)
-            for term in more:
-                total = f.add(total, term)
-            return total
-
-        x = offset("x", ("batch", "group"), f.word(row, 0), f.word(segment, 2))
-        places = [
-            offset(
-                name,
-                ("batch", "group", "block"),
-                f.word(row, 1 if i == 0 else COLUMNS + i - 1),
-                f.word(segment, 3 + i),
-            )
-            for i, name in enumerate(outputs)
-        ]
-        at = {
-            "x": f.at(word["x"], x, element),
-            "w": f.at(word["w"], f.mul(block, word["w_block"]), element),
-            **{
-                name: f.at(word[name], place, element)
-                for name, place in zip(outputs, places, strict=True)
-            },
-            "bias": f.at(word["bias"], f.mul(block, word["bias_block"]), element),
-            "pattern": f.at(word["patterns"], f.mul(f.word(row, 2), 2), "i64"),
-            "entries": f.word(row, 3),
-        }
+        at = _addresses(f, element, word, where, (row, segment), aux)
         count = f.word(segment, 1)
-
-        def tiles(number: int, kind: Kind) -> None:
-            steps = [str(kind.positions * pitch)]
-            steps += [f.mul(word[f"{name}_position"], kind.positions) for name in outputs]
-            moving = ("x", *outputs)
-            with f.loop(0, count, [("ptr", at[name]) for name in moving], runs=True) as turn:
-                here = {**word, **at, **dict(zip(moving, turn.values, strict=True))}
-                f.call(f"tile{number}", [(kind_, here[name]) for kind_, name in tile(aux)])
-                turn.carry(
-                    [
-                        f.at(value, step, element)
-                        for value, step in zip(turn.values, steps, strict=True)
-                    ]
-                )
-
-        cases = [lambda n=n, k=k: tiles(n, k) for n, k in enumerate(kinds)]
+        cases = [
+            partial(_tiles, f, element, {**word, **at}, number, kind, count, pitch, aux)
+            for number, kind in enumerate(kinds)
+        ]
         f.switch(f.word(segment, 0), cases)
+
+
+def _addresses(
+    f: Function,
+    element: str,
+    word: dict[str, str],
+    where: dict[str, str],
+    tables: tuple[str, str],
+    aux: int,
+) -> dict[str, str]:
+    """What tiles take that is not the same for all items: addresses, and the number of entries.
+
+    ``tables``: where the entries of the row and of the segment begin.
+    """
+    row, segment = tables
+    block = f.add(f.mul(where["group"], word["block"]), where["block"])
+    read = f.word(row, 0), f.word(segment, 2)
+    places = {"x": _offset(f, word, where, "x", ("batch", "group"), read)}
+    for i, name in enumerate(_outputs(aux)):
+        along = f.word(row, 1 if i == 0 else COLUMNS + i - 1), f.word(segment, 3 + i)
+        places[name] = _offset(f, word, where, name, ("batch", "group", "block"), along)
+
+    def at(name: str, place: str) -> str:
+        return f.at(word[name], place, element)
+
+    return {
+        "x": at("x", places.pop("x")),
+        "w": at("w", f.mul(block, word["w_block"])),
+        **{name: at(name, place) for name, place in places.items()},
+        "bias": at("bias", f.mul(block, word["bias_block"])),
+        "pattern": f.at(word["patterns"], f.mul(f.word(row, 2), 2), "i64"),
+        "entries": f.word(row, 3),
+    }
+
+
+def _offset(
+    f: Function,
+    word: dict[str, str],
+    where: dict[str, str],
+    name: str,
+    steps: Sequence[str],
+    more: Sequence[str],
+) -> str:
+    """How far an array goes along each of ``steps``, and ``more``, together."""
+    total = "0"
+    for index in steps:
+        product = f.mul(where[index], word[f"{name}_{index}"])
+        total = product if total == "0" else f.add(total, product)
+    for term in more:
+        total = f.add(total, term)
+    return total
+
+
+def _outputs(aux: int) -> tuple[str, ...]:
+    """The arrays that have the output's shape."""
+    return ("out", *(f"aux{i}" for i in range(aux)))
+
+
+def _tiles(
+    f: Function,
+    element: str,
+    here: dict[str, str],
+    number: int,
+    kind: Kind,
+    count: str,
+    pitch: int,
+    aux: int,
+) -> None:
+    """``count`` tiles of one kind, one after the other along the row."""
+    outputs = _outputs(aux)
+    steps = [str(kind.positions * pitch)]
+    steps += [f.mul(here[f"{name}_position"], kind.positions) for name in outputs]
+    moving = ("x", *outputs)
+    with f.loop(0, count, [("ptr", here[name]) for name in moving], runs=True) as turn:
+        now = {**here, **dict(zip(moving, turn.values, strict=True))}
+        f.call(f"tile{number}", [(type_, now[name]) for type_, name in tile(aux)])
+        onward = zip(turn.values, steps, strict=True)
+        turn.carry([f.at(value, step, element) for value, step in onward])
 
 
 def _words(f: Function, aux: int) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from math import prod
 
 from faltung.geometry.conv import ConvSpec
-from faltung.methods.copy import Copy
+from faltung.methods.copy_kernel import Copy
 from faltung.methods.correlation import Strides, contiguous
 from faltung.methods.stage import rearrange
 from faltung.methods.step import Operand, Step, Word
