@@ -1,5 +1,7 @@
 """Long kernels by Fourier transforms: against the reference, and what is promised of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from laws.layouts import back, options, real, to
@@ -12,10 +14,14 @@ from faltung.geometry.expr import maximum, operand
 from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
-from faltung.methods import fft
+from faltung.methods import fft, fft_cut, fft_grad
 from faltung.methods.correlation import Correlation, contiguous, forward
 from faltung.methods.epilogue import Epilogue
-from faltung.methods.fft_kernel import FftKernel, FftSums
+from faltung.methods.fft_blocks import block_runs
+from faltung.methods.fft_kernel import FftSums
+from faltung.methods.fft_moves import AS_IS
+from faltung.methods.fft_spectrum import FftKernel
+from faltung.ops import run
 from faltung.ops.arguments import elements
 from faltung.plan.build import build_forward
 from faltung.plan.choose import Policy
@@ -98,6 +104,69 @@ def test_a_gradient_for_the_weight_has_the_same_bits() -> None:
     assert all(found[0].tobytes() == other.tobytes() for other in found)
 
 
+BOXES = [
+    "n2 c1>1 150x210 k9x5 p4x2",
+    "n1 c2>2 130x190 k5x7 p0x3 s1x2",
+    "n1 c1>1 140x170 k7 s2x1 p3",
+    "n1 c1>2 90x160 k3x9 p1x4 d2x3 m:circular,zeros",
+    "n1 c1>1 24x30x70 k5 p2",
+]
+
+
+@pytest.mark.parametrize("text", BOXES)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_every_cut(
+    text: str, dtype: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boxes of any width, rows read where they are and rows copied, short transforms and long."""
+    spec = parse(f"{text} {dtype}")
+    x, w, bias, g = real(spec)
+    want = reference.conv(x, w, bias, spec), reference.conv_weight_grad(x, g, spec)
+    known = fft_cut.sizes(correlation(spec).windows)
+    for length in (1024, 2048, 4096, 8192, 16384):
+        for made in list(fft_cut.of_length(length, known))[::2]:
+            monkeypatch.setattr(run, "plans", run.Recent(run.KEPT))
+            monkeypatch.setattr(fft, "cut", lambda *_, made=made: made)
+            monkeypatch.setattr(fft_grad, "cut", lambda *_, made=made: made)
+            got = faltung.conv(x, w, bias, **options(spec), **FORCED)
+            assert error(got, want[0]) < BOUNDS[spec.dtype], made
+            got = faltung.conv_weight_grad(x, g, w.shape, **options(spec), **FORCED)
+            assert error(got, want[1]) < 2 * BOUNDS[spec.dtype], made
+
+
+def test_rows_are_read_where_they_are() -> None:
+    """Blocks inside an image need no copy, those at its borders do."""
+    c = correlation(parse("n1 c1>1 400x500 k15 p7"))
+    chosen = (cut for cut in fft_cut.of_length(8192, fft_cut.sizes(c.windows)))
+    made = next(cut for cut in chosen if cut.widths[1] == 128)
+    blocks, _, _ = block_runs(c, made)
+    as_is = blocks[: made.blocks, 2].reshape(made.each, made.boxes) == AS_IS
+    assert as_is[1:-1, 1:-1].all()
+    assert not as_is[[0, -1]].any()
+    assert not as_is[:, [0, -1]].any()
+
+
+def test_a_nan_stays_in_its_blocks_of_an_image() -> None:
+    spec = parse("n1 c1>1 600x700 k15 p7")
+    x, w, _, _ = real(spec)
+    plain = faltung.conv(x, w, padding=7, **FORCED)
+    x[0, 0, 300, 350] = np.nan
+    got = faltung.conv(x, w, padding=7, **FORCED)
+    there = np.isfinite(got)
+    assert not there[0, 0, 293:308, 343:358].any()
+    assert there.mean() > 0.5
+    np.testing.assert_array_equal(got[there], plain[there])
+
+
+def test_plans_are_small() -> None:
+    """A table says "row after row" instead of every row."""
+    c = correlation(parse("n1 c1>1 1500x1500 k15 p7"))
+    made = fft.cut(c, current())
+    assert made is not None
+    assert made.boxes > 1
+    assert sum(table.nbytes for table in block_runs(c, made)) < 200_000
+
+
 def test_lengths() -> None:
     """Every length up to some, powers of four and the others, one block and several."""
     rng = np.random.default_rng(0)
@@ -127,8 +196,9 @@ def test_the_same_bits(machine: Machine) -> None:
     assert alone.tobytes() == found[0][3].tobytes()
 
 
-def test_epilogues(machine: Machine) -> None:
-    spec = parse("n2 c2>3 500 k70 p30 s2")
+@pytest.mark.parametrize("text", ["n2 c2>3 500 k70 p30 s2", "n2 c2>3 90x200 k9 p4"])
+def test_epilogues(text: str, machine: Machine) -> None:
+    spec = parse(text)
     x, w, bias, _ = real(spec)
     other = np.random.default_rng(2).standard_normal(spec.output_shape).astype(np.float32)
     want = np.maximum(reference.conv(x, w, bias, spec) + other, 0)
@@ -163,7 +233,7 @@ def test_what_is_not_finite_spreads_over_two_blocks_and_no_further() -> None:
     spec = parse("n2 c1>1 20000 k101 p50")
     x, w, _, _ = real(spec)
     plain = faltung.conv(x, w, padding=50, **FORCED)
-    c = fft_cut(spec)
+    c = made_cut(spec)
     for value in (np.nan, np.inf):
         bad = x.copy()
         bad[0, 0, 10_000] = value
@@ -181,7 +251,7 @@ def correlation(spec: ConvSpec) -> Correlation:
     return forward(spec, *(contiguous(shape, False) for shape in shapes))
 
 
-def fft_cut(spec: ConvSpec) -> fft.Cut:
+def made_cut(spec: ConvSpec) -> fft.Cut:
     made = fft.cut(correlation(spec), current())
     assert made is not None
     return made
@@ -204,7 +274,7 @@ def test_errors_are_relative_to_the_largest_value_of_a_block() -> None:
     got = faltung.conv(x, w, padding=50, **FORCED)
     want = reference.conv(x, w, None, spec)
     assert np.abs(got - want).max() < 5e-6 * np.abs(want).max()
-    far = slice(4 * fft_cut(spec).length, None)
+    far = slice(4 * made_cut(spec).length, None)
     assert error(got[..., far], want[..., far]) < 5e-6
     strict = faltung.conv(x, w, padding=50, precision="strict")
     assert error(strict[..., 51:], want[..., 51:]) < 5e-6
@@ -257,7 +327,8 @@ def test_memory_is_bounded() -> None:
 def test_compiles_for(name: str) -> None:
     for dtype in ("float32", "float64"):
         recipe = FftSums(dtype, True, 1, True, False, True)
-        for each in (recipe, FftKernel(dtype)):
+        rows = [replace(recipe, radix=radix) for radix in (2, 4)]
+        for each in (recipe, *rows, FftKernel(dtype)):
             assert object_code(each, row(name))
 
 

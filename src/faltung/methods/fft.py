@@ -12,9 +12,9 @@ What it costs.  About ``log2 n`` cycles and a few for each input, whatever the n
   a NaN or an infinity spreads over two blocks.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from math import inf, log2, prod
+from math import inf, log2
 
 import numpy as np
 
@@ -22,65 +22,32 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.fft_blocks import block_runs, tap_runs
-from faltung.methods.fft_kernel import (
-    AUX,
-    KERNEL_NUMBERS,
-    KERNEL_POINTERS,
-    FftKernel,
-    FftSums,
-)
-from faltung.methods.fft_tables import Transform, as_words, shortest
+from faltung.methods.fft_cut import LINE, Cut, Sizes, cuts, sizes
+from faltung.methods.fft_kernel import FftSums
+from faltung.methods.fft_moves import AUX
+from faltung.methods.fft_passes import LEAF
+from faltung.methods.fft_spectrum import KERNEL_NUMBERS, KERNEL_POINTERS, FftKernel
+from faltung.methods.fft_tables import Transform, as_words
 from faltung.methods.step import Arrays, Operand, Step, Word, Work, shifted
 from faltung.methods.words import ordered
 
-# The longest transform, and the most bytes of spectra of kernels and of scratch.
-LONGEST = 1 << 22
+# The most bytes of spectra of kernels and of scratch.
 MOST_BYTES = 256 << 20
 # Stretches of units with scratch of their own, at the most: what several threads can share.
 SLOTS = 16
 # Cycles for one complex number of one transform with 8 lanes, as measured on Zen 3: for each pass
-# of radix 2, and beside them; times the third where its data outgrow the first-level cache.
-PASS, BASE, FAR = 0.3, 0.3, 1.35
+# of radix 2, and beside them; times the third where its data fill the first-level cache, the
+# fourth where they outgrow the second.
+PASS, BASE, FAR, BEYOND = 0.3, 0.3, 1.15, 1.5
 # The same for a product of spectra, where there is one, where there are several, where these have
 # outgrown the second-level cache; for reading or writing an element; and for a run of them.
 PRODUCT, PRODUCTS, FAR_PRODUCTS, MOVE, RUN = 0.4, 0.8, 1.6, 0.25, 20
+# What the code asks of rows.
+ROWS = ("x_row", "out_row", "row_in", "row_out", "rows", "width")
 DTYPES = ("float32", "float64")
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """``length`` of a transform, of which ``valid`` outputs are kept; ``blocks`` of a sample and
-    channel.
-    """
-
-    length: int
-    valid: int
-    blocks: int
-
-    @property
-    def pairs(self) -> int:
-        return -(-self.blocks // 2)
-
-
 # When it applies, what it costs -------------------------------------------------------------------
-
-
-def pitches(c: Correlation) -> tuple[int, ...]:
-    """Entries between neighbours of each axis, in the one axis that all of them become."""
-    sizes = [w.axis.padded for w in c.windows]
-    return tuple(prod(sizes[i + 1 :]) for i in range(len(sizes)))
-
-
-def extent(c: Correlation) -> int:
-    """Entries from the first tap to the last."""
-    steps = zip(c.windows, pitches(c), strict=True)
-    return 1 + sum((w.axis.extent - 1) * pitch for w, pitch in steps)
-
-
-def span(c: Correlation) -> int:
-    """Entries from the first output to the last, those that are not wanted among them."""
-    steps = zip(c.windows, pitches(c), strict=True)
-    return 1 + sum((w.axis.output - 1) * w.axis.stride * pitch for w, pitch in steps)
 
 
 def why_not(c: Correlation, machine: Machine) -> str | None:
@@ -105,36 +72,26 @@ def needs_channels_first(c: Correlation) -> bool:
 
 
 def cut(c: Correlation, machine: Machine) -> Cut | None:
-    """The length that costs least, the same for any batch; None where none is possible."""
-    known = c.dtype, extent(c), span(c), c.channels_in, c.channels_out, c.groups
+    """The one that costs least, the same for any batch; None where none is possible."""
+    known = c.dtype, sizes(c.windows), c.channels_in, c.channels_out, c.groups
     return _cut(replace(machine, cores=1), *known)
 
 
 @lru_cache(maxsize=1024)
-def _cut(
-    machine: Machine, dtype: str, reach: int, outputs: int, ci: int, co: int, groups: int
-) -> Cut | None:
+def _cut(machine: Machine, dtype: str, of: Sizes, ci: int, co: int, groups: int) -> Cut | None:
     best, least = None, inf
-    length = shortest(machine, dtype)
-    while length <= LONGEST:
-        valid = length - reach + 1
-        if valid > 0:
-            kept = 2 * length * ELEMENTS[dtype][1] * max(groups * ci * co, ci + 1)
-            if valid > 64:  # runs out then begin on cache lines
-                valid -= valid % 16
-            made = Cut(length, valid, -(-outputs // valid))
-            cycles = made.pairs * pair_cycles(length, machine, dtype, ci, co)
-            if cycles < least and kept <= MOST_BYTES:
-                best, least = made, cycles
-            if made.blocks <= 1:
-                break
-        length *= 2
+    for made in cuts(machine, dtype, of):
+        kept = 2 * made.length * ELEMENTS[dtype][1] * max(groups * ci * co, ci + 1)
+        cycles = sample_cycles(made, machine, dtype, ci, co)
+        if cycles < least and kept <= MOST_BYTES:
+            best, least = made, cycles
     return best
 
 
 def transform_cycles(length: int, machine: Machine, dtype: str) -> float:
     """Cycles of one, in either direction."""
-    far = FAR if 2 * length * ELEMENTS[dtype][1] > machine.l1 else 1.0
+    held = 2 * length * ELEMENTS[dtype][1]
+    far = 1.0 if held < machine.l1 else FAR if held < machine.l2 else BEYOND
     return length * 8 / machine.lanes(dtype) * (PASS * log2(length) + BASE) * far
 
 
@@ -146,10 +103,11 @@ def pair_cycles(length: int, machine: Machine, dtype: str, ci: int, co: int) -> 
     return (ci + co) * (transform_cycles(length, machine, dtype) + 2 * length * MOVE) + product
 
 
-def run_cycles(c: Correlation, made: Cut) -> float:
-    """Of a sample and group: where its rows begin and end."""
-    rows = prod(w.axis.padded for w in c.windows[:-1]) * made.length / made.valid
-    return rows * RUN * (c.channels_in + c.channels_out)
+def sample_cycles(made: Cut, machine: Machine, dtype: str, ci: int, co: int) -> float:
+    """Of a sample and group, with where its rows begin and end."""
+    rows = made.blocks * made.rows if len(made.widths) > 1 else 0
+    pairs = made.pairs * pair_cycles(made.length, machine, dtype, ci, co)
+    return pairs + rows * RUN * (ci + co)
 
 
 def cost(c: Correlation, machine: Machine) -> float:
@@ -157,15 +115,14 @@ def cost(c: Correlation, machine: Machine) -> float:
     made = None if c.dtype not in DTYPES or c.windows[-1].axis.kernel == 1 else cut(c, machine)
     if made is None:
         return inf
-    runs = run_cycles(c, made)
-    blocks = made.pairs * pair_cycles(made.length, machine, c.dtype, c.channels_in, c.channels_out)
+    sample = sample_cycles(made, machine, c.dtype, c.channels_in, c.channels_out)
     kernels = c.channels_in * c.channels_out * transform_cycles(made.length, machine, c.dtype)
-    return c.groups * (c.batch * (blocks + runs) + kernels)
+    return c.groups * (c.batch * sample + kernels)
 
 
 def describe(c: Correlation, machine: Machine) -> str:
     made = cut(c, machine)
-    return "" if made is None else f"blocks of {made.length:,}, {made.valid:,} kept"
+    return "" if made is None else f"blocks of {made.title}"
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -177,8 +134,8 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
     if made is None:
         raise ValueError(f"c={c}: {why_not(c, machine)}")
     t = Transform(c.dtype, machine.lanes(c.dtype), made.length)
-    spectra = kernel_spectra(c, t, work, arrays.w)
-    blocks, ins, outs = block_runs(c, pitches(c), made.length, made.valid, made.blocks)
+    spectra = kernel_spectra(c, made, t, work, arrays.w)
+    blocks, ins, outs = block_runs(c, made)
     units = c.batch * c.groups * made.pairs
     slot = (c.channels_in + (c.channels_out > 1 or c.channels_in > 1)) * t.buffer
     size = ELEMENTS[c.dtype][1]
@@ -193,6 +150,7 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
         bias=arrays.bias is not None,
         epilogue=c.epilogue,
         loads=c.neighbours("position"),
+        radix=t.radix if in_rows(c, made, t) else 0,
     )
     words: dict[str, Word] = {
         "x": shifted(arrays.x, c.x_base, c.dtype),
@@ -207,10 +165,12 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
         **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
         **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
         **{"x_position": last.x, "out_position": last.out},
+        **row_words(c, made),
     }
     for i, (array, base) in enumerate(zip(arrays.aux, c.aux_base, strict=True)):
         values: list[Word] = [shifted(array, base, c.dtype), *c.aux[i], last.aux[i]]
         words |= {f"aux{i}{name}": value for name, value in zip(AUX, values, strict=True)}
+        words[f"aux{i}_row"] = c.windows[-2].aux[i] if len(c.windows) > 1 else 0
     given = ordered((*recipe.pointers, *recipe.numbers), words)
     title = f"fft of {made.length:,}"
     if c.epilogue is not None:
@@ -218,11 +178,29 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
     work.steps.append(Step(recipe, slots, (*given, *t.words), title, after))
 
 
-def kernel_spectra(c: Correlation, t: Transform, work: Work, w: Operand) -> Operand:
+def in_rows(c: Correlation, made: Cut, t: Transform) -> bool:
+    """Whether blocks are rows of the array, whole ones, that the first pass can read."""
+    if len(c.windows) != 2 or c.windows[0].axis.stride > 1 or c.windows[1].x > 1:
+        return False
+    rows, rest = divmod(made.length, made.widths[1])
+    whole = rest == 0 and rows % t.radix == 0 and made.valid % made.widths[1] == 0
+    return whole and made.widths[1] >= 2 * LINE and t.size >= t.radix * LEAF
+
+
+def row_words(c: Correlation, made: Cut) -> dict[str, Word]:
+    """From one row to the next: in memory, and in a block for inputs and for outputs."""
+    if len(c.windows) == 1:
+        return dict.fromkeys(ROWS, 0)
+    before, width = c.windows[-2], made.widths[-1]
+    given = before.x, before.out, width, width * before.axis.stride, made.length // width, width
+    return dict(zip(ROWS, given, strict=True))
+
+
+def kernel_spectra(c: Correlation, made: Cut, t: Transform, work: Work, w: Operand) -> Operand:
     """The step that transforms the kernels, and where their spectra are kept."""
     count = c.groups * c.channels_out * c.channels_in
     spectra = Operand(work.keep("spectra", count * t.buffer * ELEMENTS[c.dtype][1]))
-    taps = tap_runs(c, pitches(c), t.length)
+    taps = tap_runs(c, made)
     words: dict[str, Word] = {
         "w": w,
         "spectra": spectra,

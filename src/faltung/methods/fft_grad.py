@@ -20,6 +20,7 @@ from faltung.machine.table import Machine
 from faltung.methods import fft
 from faltung.methods.correlation import Correlation
 from faltung.methods.fft_blocks import block_runs, tap_places
+from faltung.methods.fft_cut import Cut, Sizes, cuts, sizes
 from faltung.methods.fft_grad_kernel import (
     BACK_NUMBERS,
     BACK_POINTERS,
@@ -28,7 +29,7 @@ from faltung.methods.fft_grad_kernel import (
     FftBack,
     FftBands,
 )
-from faltung.methods.fft_tables import Transform, as_words, shortest
+from faltung.methods.fft_tables import Transform, as_words
 from faltung.methods.step import Arrays, Operand, Step, Word, Work, shifted
 from faltung.methods.words import ordered
 
@@ -57,39 +58,32 @@ def needs_channels_last(c: Correlation, machine: Machine) -> bool:
     return False
 
 
-def cut(c: Correlation, machine: Machine) -> fft.Cut | None:
+def cut(c: Correlation, machine: Machine) -> Cut | None:
     if c.batch == 0:
         return None
-    known = c.dtype, fft.extent(c), fft.span(c), c.channels_in, c.channels_out, c.groups, c.batch
+    known = c.dtype, sizes(c.windows), c.channels_in, c.channels_out, c.groups, c.batch
     return _cut(replace(machine, cores=1), *known)
 
 
 @lru_cache(maxsize=1024)
 def _cut(
-    machine: Machine, dtype: str, reach: int, outputs: int, ci: int, co: int, groups: int, n: int
-) -> fft.Cut | None:
+    machine: Machine, dtype: str, of: Sizes, ci: int, co: int, groups: int, n: int
+) -> Cut | None:
     best, least = None, inf
-    length = shortest(machine, dtype)
-    while length <= fft.LONGEST:
-        valid = length - reach + 1
-        if valid > 0:
-            made = fft.Cut(length, valid, -(-outputs // valid))
-            bands = min(BANDS, n * made.pairs)
-            held = 2 * length * ELEMENTS[dtype][1] * groups * bands * (ci * co + ci + 1)
-            cycles = _cycles(made, machine, dtype, ci, co, n)
-            if cycles < least and held <= fft.MOST_BYTES:
-                best, least = made, cycles
-            if made.blocks <= 1:
-                break
-        length *= 2
+    for made in cuts(machine, dtype, of):
+        bands = min(BANDS, n * made.pairs)
+        held = 2 * made.length * ELEMENTS[dtype][1] * groups * bands * (ci * co + ci + 1)
+        cycles = _cycles(made, machine, dtype, ci, co, n)
+        if cycles < least and held <= fft.MOST_BYTES:
+            best, least = made, cycles
     return best
 
 
-def _cycles(made: fft.Cut, machine: Machine, dtype: str, ci: int, co: int, batch: int) -> float:
+def _cycles(made: Cut, machine: Machine, dtype: str, ci: int, co: int, batch: int) -> float:
     """Of a group: all units, and the way back."""
     one = fft.transform_cycles(made.length, machine, dtype)
-    unit = fft.pair_cycles(made.length, machine, dtype, ci, co) + made.length * co
-    return batch * made.pairs * unit + ci * co * one
+    sample = fft.sample_cycles(made, machine, dtype, ci, co) + made.pairs * made.length * co
+    return batch * sample + ci * co * one
 
 
 def cost(c: Correlation, machine: Machine) -> float:
@@ -98,12 +92,12 @@ def cost(c: Correlation, machine: Machine) -> float:
     if made is None:
         return inf
     given = machine, c.dtype, c.channels_in, c.channels_out, c.batch
-    return c.groups * (_cycles(made, *given) + c.batch * fft.run_cycles(c, made))
+    return c.groups * _cycles(made, *given)
 
 
 def describe(c: Correlation, machine: Machine) -> str:
     made = cut(c, machine)
-    return "" if made is None else f"blocks of {made.length:,}, {made.valid:,} kept"
+    return "" if made is None else f"blocks of {made.title}"
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -122,7 +116,7 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
     band, slot = kernels * t.buffer, (c.channels_in + 1) * t.buffer
     size, items = ELEMENTS[c.dtype][1], c.groups * bands
     sums = Operand(work.borrow("sums", items * band * size))
-    blocks, ins, outs = block_runs(c, fft.pitches(c), made.length, made.valid, made.blocks)
+    blocks, ins, outs = block_runs(c, made)
     last = c.windows[-1]
     words: dict[str, Word] = {
         "x": shifted(arrays.x, c.x_base, c.dtype),
@@ -136,12 +130,13 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bo
         **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
         **dict(zip(("grad_batch", "grad_group", "grad_channel"), c.out, strict=True)),
         **{"x_position": last.x, "grad_position": last.out},
+        **fft.row_words(c, made),
     }
     given = ordered((*BANDS_POINTERS, *BANDS_NUMBERS), words)
     recipe = FftBands(c.dtype, last.x == 1, last.axis.stride)
     title = f"fft of {made.length:,}, {bands} bands"
     work.steps.append(Step(recipe, items, (*given, *t.words), title, after))
-    taps = tap_places(c, fft.pitches(c))
+    taps = tap_places(c, made)
     words = {
         "sums": sums,
         "w": arrays.w,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
-from faltung.methods.fft_kernel import (
+from faltung.methods.fft_moves import (
     BLOCK,
     OUT,
     TAPS,
@@ -32,8 +32,8 @@ from faltung.methods.fft_passes import (
 BANDS_POINTERS = ("x", "grad", "sums", "scratch", "blocks", "ins", "outs")
 BANDS_NUMBERS = (
     *("bands", "units", "pairs", "channels_in", "channels_out", "slot", "kernels"),
-    *("x_batch", "x_group", "x_channel", "x_position"),
-    *("grad_batch", "grad_group", "grad_channel", "grad_position"),
+    *("x_batch", "x_group", "x_channel", "x_position", "x_row", "row_in", "row_out"),
+    *("grad_batch", "grad_group", "grad_channel", "grad_position", "out_row"),
 )
 BACK_POINTERS = ("sums", "w", "taps", "scale")
 BACK_NUMBERS = ("bands", "channels_in", "channels_out", "w_group", "w_out", "w_in", "runs", "band")
@@ -117,10 +117,14 @@ class FftBands:
         f, element = code.f, ELEMENTS[self.dtype][0]
         f.call("blank", [("ptr", to), ("i64", code.word["plane"])])
 
-        def each(row: str) -> None:
-            place, source = f.at(to, f.word(row, 0), element), f.at(grad, f.word(row, 2), element)
-            numbers = [("i64", f.word(row, 1)), ("i64", code.word["grad_position"])]
-            f.call("spread", [("ptr", place), ("ptr", source), *numbers])
+        def each(run: str) -> None:
+            place, source = f.at(to, f.word(run, 0), element), f.at(grad, f.word(run, 3), element)
+            numbers = [("i64", f.word(run, 1)), ("i64", code.word["grad_position"])]
+            with f.loop(0, f.word(run, 2), [("ptr", place), ("ptr", source)]) as row:
+                place, source = row.values
+                f.call("spread", [("ptr", place), ("ptr", source), *numbers])
+                steps = zip(row.values, ("row_out", "out_row"), strict=True)
+                row.carry([f.at(at, code.word[step], element) for at, step in steps])
 
         runs(f, code.word["outs"], OUT, f.word(block, 3), f.word(block, 4), each)
 

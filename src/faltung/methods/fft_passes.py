@@ -96,6 +96,21 @@ def dit(v: Vectors, a: Sequence[Complex]) -> list[Complex]:
     return [add(v, x, y) for x, y in pairs] + [sub(v, x, y) for x, y in pairs]
 
 
+def butterfly(v: Vectors, a: Sequence[Complex], w: str, *, inverse: bool) -> list[Complex]:
+    """The transform of two or four numbers, with the twiddles at ``w``: those of one turn of a
+    pass.
+    """
+    a = list(a)
+    numbers = [v.broadcast(v.at(w, i)) for i in range(2 * len(a) - 2)]
+    roots = list(zip(numbers[::2], numbers[1::2], strict=True))
+    if inverse:
+        a[1:] = [times(v, z, r, conjugate=True) for z, r in zip(a[1:], roots, strict=True)]
+    y = radix4(v, a, inverse=inverse) if len(a) == 4 else [add(v, *a), sub(v, *a)]
+    if not inverse:
+        y[1:] = [times(v, z, r) for z, r in zip(y[1:], roots, strict=True)]
+    return y
+
+
 # Memory -------------------------------------------------------------------------------------------
 
 
@@ -106,10 +121,6 @@ def load(v: Vectors, at: str, plane: str) -> Complex:
 def store(v: Vectors, z: Complex, at: str, plane: str) -> None:
     v.store(z[0], at)
     v.store(z[1], v.at(at, plane))
-
-
-def _scalar(v: Vectors, at: str) -> Complex:
-    return v.broadcast(at), v.broadcast(v.at(at, 1))
 
 
 # Passes over vectors ------------------------------------------------------------------------------
@@ -147,14 +158,8 @@ def _pass4(v: Vectors, name: str, inverse: bool) -> None:
     with f.loop(0, quarter, [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as turn:
         x, w = turn.values
         at = [v.at(x, offset) for offset in offsets]
-        a = [load(v, place, "%plane") for place in at]
-        roots = [_scalar(v, v.at(w, 2 * p)) for p in range(3)]
-        if inverse:
-            a[1:] = [times(v, z, r, conjugate=True) for z, r in zip(a[1:], roots, strict=True)]
-        y = radix4(v, a, inverse=inverse)
-        if not inverse:
-            y[1:] = [times(v, z, r) for z, r in zip(y[1:], roots, strict=True)]
-        for z, place in zip(y, at, strict=True):
+        made = butterfly(v, [load(v, place, "%plane") for place in at], w, inverse=inverse)
+        for z, place in zip(made, at, strict=True):
             store(v, z, place, "%plane")
         turn.carry([v.at(x, v.lanes), v.at(w, 6)])
     if not inverse:
@@ -208,13 +213,7 @@ def _twice(module: Module, machine: Machine, dtype: str, inverse: bool) -> None:
     with f.loop(0, half, [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as turn:
         x, w = turn.values
         at = x, v.at(x, step)
-        low, high = (load(v, place, "%plane") for place in at)
-        root = _scalar(v, w)
-        if inverse:
-            high = times(v, high, root, conjugate=True)
-        made = [add(v, low, high), sub(v, low, high)]
-        if not inverse:
-            made[1] = times(v, made[1], root)
+        made = butterfly(v, [load(v, place, "%plane") for place in at], w, inverse=inverse)
         for z, place in zip(made, at, strict=True):
             store(v, z, place, "%plane")
         turn.carry([v.at(x, v.lanes), v.at(w, 2)])

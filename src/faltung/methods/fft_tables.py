@@ -37,6 +37,11 @@ class Transform:
         return self.size.bit_length() % 2 == 0
 
     @property
+    def radix(self) -> int:
+        """Of the first pass."""
+        return 2 if self.twice else 4
+
+    @property
     def plane(self) -> int:
         return self.length + GAP // ELEMENTS[self.dtype][1]
 

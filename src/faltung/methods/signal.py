@@ -18,7 +18,7 @@ from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.epilogue import Epilogue
-from faltung.methods.fft_kernel import AUX, put_arguments, write_fill, write_put
+from faltung.methods.fft_moves import AUX, put_arguments, write_fill, write_put
 from faltung.methods.step import Arrays, Operand, Step, Word, Work, shifted
 from faltung.methods.words import Words, ordered
 
@@ -119,7 +119,7 @@ class Signal:
             given += [("i64", word[name]) for name in ("w_tap", "taps", "block")]
             f.call("sums", given)
             channel = f.add(f.mul(group, word["channels_out"]), co.index)
-            here = {"from": line, "count": count, "bias": v.at(word["bias"], channel)}
+            here = {"from": line, "count": count, "far": "0", "bias": v.at(word["bias"], channel)}
             for name in arrays:
                 here[name] = v.at(places[name], f.mul(co.index, word[f"{name}_channel"]))
                 here[f"{name}_position"] = word[f"{name}_position"]
@@ -140,7 +140,7 @@ class Signal:
         at = f.add(at, f.mul(f.add(first, before), word["x_position"]))
         given = [("ptr", v.at(line, before)), ("ptr", v.at(word["x"], at))]
         with f.when(f.value(f"icmp sgt i64 {count}, 0")):
-            f.call("fill", [*given, ("i64", count), ("i64", word["x_position"])])
+            f.call("fill", [*given, ("i64", count), ("i64", word["x_position"]), ("i64", 0)])
 
 
 def _length(v: Vectors, word: dict[str, str]) -> str:
