@@ -12,6 +12,8 @@ from faltung.jit.target import named, runs, use
 from faltung.machine.table import AVX2, AVX512, SSE, Machine, row
 from faltung.methods import direct, spatial
 from faltung.methods.correlation import Window, contiguous, forward
+from faltung.methods.stage import stage_input
+from faltung.methods.step import Operand, Work
 from faltung.methods.tiled import kinds_of, segments, tiles_of
 
 THIN = [
@@ -27,6 +29,16 @@ THIN = [
     "n1 c1>16 5x6x9 k3 p1",
     "n5 c130>67 1x1 k1",
 ]
+
+
+def test_a_copy_of_the_input_keeps_channels_row_by_row() -> None:
+    """Maps of channels a power of two apart, as here, would share one set of a cache."""
+    spec = parse("n1 c16>1 64x64x62 k3 p1")
+    shapes = spec.input_shape, spec.weight_shape, spec.output_shape
+    c = forward(spec, *(contiguous(shape, True) for shape in shapes))
+    made, _ = stage_input(c, Work(), Operand("x"), channels_last=False)
+    assert made.x == (64 * 64 * 16 * 64, 16 * 64, 64)
+    assert [w.x for w in made.windows] == [64 * 16 * 64, 16 * 64, 1]
 
 
 def arrays(text: str, dtype: str, whole: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

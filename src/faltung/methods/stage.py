@@ -28,7 +28,14 @@ def stage_input(
     axis = last.axis
     sizes = [w.axis.size for w in outer]
     padded = axis.padded
-    strides = contiguous((c.batch, c.groups * c.channels_in, *sizes, padded), channels_last)
+    channels = c.groups * c.channels_in
+    if channels_last:
+        strides = contiguous((c.batch, channels, *sizes, padded), True)
+    else:
+        # Channels row by row: a copy that turns them writes into one place of a cache, where whole
+        # maps of channels would lie a power of two apart, and far from each other.
+        batch, *outermost, channel, one = contiguous((c.batch, *sizes, channels, padded), False)
+        strides = (batch, channel, *outermost, one)
     # Phases of a gradient copy one after the other into the same memory: each waits for the last.
     used = work.again("input", _bytes(c, padded * math.prod(sizes)))
     copied = Operand("input")
