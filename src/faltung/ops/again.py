@@ -1,7 +1,7 @@
 """Calls made again: what checks, plans and tables found for arrays of one layout is found once.
 
-A pooling of a small map takes a few microseconds, its checks five times as long. A key says all of
-a call but where its arrays lie; under it stands what a call with such arrays needs.
+A convolution or pooling of a small map takes a few microseconds, its checks five times as long. A
+key says all of a call but where its arrays lie; under it stands what a call with such arrays needs.
 """
 
 from collections.abc import Hashable, Sequence
@@ -54,6 +54,19 @@ def apart(out: Array | None, *inputs: Any) -> bool:
     return not any(np.may_share_memory(out, other) for other in inputs)
 
 
+def key_of(
+    what: str,
+    inputs: Sequence[npt.ArrayLike | None],
+    out: Array | None,
+    options: tuple[Any, ...],
+) -> Key | None:
+    """All of a call but where its arrays lie; None where that cannot be said."""
+    arrays = arrangement(*inputs, out)
+    if arrays is None or not apart(out, *(one for one in inputs if one is not None)):
+        return None
+    return what, arrays, options
+
+
 def same(a: Sequence[Any], b: Sequence[Any]) -> bool:
     """Whether equal arguments are of the same types, too: 1, 1.0 and True are not all legal."""
     return all(map(is_, a, b)) or option(a) == option(b)
@@ -70,11 +83,13 @@ def option(value: Any) -> Hashable:
 @dataclass(frozen=True, slots=True)
 class Call:
     """A plan and its results: one of ``shape`` and ``dtype``; ``beside``: the dtype of a second
-    array like it, in the place of the weight. ``given``: the options that it was called with.
+    array like it, in the place of the weight. ``held``, ``scratch``: bytes that it borrows.
+    ``given``: the options that it was called with.
     """
 
     plan: Plan
     region: Region
+    held: int
     scratch: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -82,19 +97,25 @@ class Call:
     machine: Machine
     given: tuple[Any, ...]
 
-    def run(self, x: Array, w: Array | None, out: Array | None) -> Any:
-        """The call with these arrays, laid out as the key says; the result, or both."""
+    def run(self, x: Array, w: Array | None, out: Array | None, bias: Array | None = None) -> Any:
+        """The call with these arrays, laid out as the key says; the result, or both. ``w`` of a
+        gradient for the weight, which is the result: the output gradient.
+        """
         made = np.empty(self.shape, self.dtype) if out is None else out
         if self.beside is not None:
             w = np.empty(self.shape, self.beside)
         to = address(made)
-        operands = address(x), to if w is None else address(w), to, 0, 0
+        second, third = (to if w is None else address(w)), to
+        if self.plan.direction == "weight_grad":
+            second, third = third, second
+        operands = address(x), second, third, address(bias)
         threads = self.plan.threads(get_threads())
-        if not self.scratch:
-            self.region.run((*operands, 0), threads)
+        if not self.held + self.scratch:
+            self.region.run((*operands, 0, 0), threads)
         else:
-            with workspace.borrow(self.scratch) as block:
-                self.region.run((*operands, block.address), threads)
+            with workspace.borrow(self.held + self.scratch) as block:
+                start = block.address
+                self.region.run((*operands, start, start + self.held), threads)
         return made if self.beside is None else (made, w)
 
 
@@ -123,9 +144,9 @@ class Calls:
         """Remember the plan of a call that has been checked and run."""
         if key is None:
             return
-        scratch = scratch_bytes(plan.work, kept=False)[1]
+        held, scratch = scratch_bytes(plan.work, kept=False)
         call = Call(
-            *(plan, plan.region("all"), scratch, made.shape, made.dtype),
+            *(plan, plan.region("all"), held, scratch, made.shape, made.dtype),
             *(None if beside is None else beside.dtype, current(), key[-1]),
         )
         try:

@@ -5,6 +5,7 @@ Arrays are (N, C, *space), or (N, *space, C) with ``channels_last``; N may be le
 """
 
 from collections.abc import Sequence
+from operator import is_
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from faltung.geometry.check import integers
 from faltung.geometry.padding import Padding, PaddingMode
+from faltung.ops.again import Calls, Key, key_of
 from faltung.ops.arguments import OTHERS, Array, array, batched_shape, mapped, result
 from faltung.ops.options import (
     Options,
@@ -24,6 +26,9 @@ from faltung.ops.options import (
 )
 from faltung.ops.run import planned, policy_of, run
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
+from faltung.plan.plan import Plan
+
+_calls = Calls()
 
 
 def conv(
@@ -61,12 +66,17 @@ def conv(
     TypeError, ValueError: the argument, its value and the rule. MemoryError: the result cannot be
     allocated.
     """
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
+    given = x, weight, bias
+    key = key_of("conv", given, out, (*options, channels_last, precision, method, tune))
+    call = _calls.get(key)
+    if call is not None:
+        return call.run(x, weight, out, bias)  # type: ignore[arg-type, no-any-return]
     policy = policy_of(precision, method, tune)
     x = array("x", x, None, OTHERS)
     weight, bias = parameters(x, weight, bias)
     rank = weight.ndim - 2
     view = mapped("x", x, rank, channels_last)
-    options = Options(stride, padding, dilation, groups, padding_mode, flip)
     spec = spec_of(view.shape, weight.shape, x.dtype, options)
     bias_fits(bias, spec.channels_out)
     arrays, has_batch = {"x": x, "weight": weight, "bias": bias}, x.ndim == rank + 2
@@ -74,7 +84,7 @@ def conv(
     operands = view, weight, target
     plan = planned(build_forward, spec, operands, policy, bias=bias is not None)
     run(plan, view, weight, target, bias)
-    return made
+    return _kept(key, plan, made, given, (x, weight, bias))
 
 
 def conv1d(
@@ -121,20 +131,25 @@ def conv_input_grad(
     Returns an array of that shape. The other arguments, and the errors, are those of ``conv``. With
     complex arrays it takes the conjugate weight, as PyTorch does.
     """
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
+    given, policies = (grad, weight), (precision, method, tune)
+    key = key_of("input_grad", given, out, (*options, channels_last, *policies, input_shape))
+    call = _calls.get(key)
+    if call is not None:
+        return call.run(grad, weight, out)  # type: ignore[arg-type, no-any-return]
     policy = policy_of(precision, method, tune)
     grad = array("grad", grad, None, OTHERS)
     weight, _ = parameters(grad, weight, None)
     rank = weight.ndim - 2
     shape = batched_shape("input_shape", input_shape, rank, channels_last)
     view = mapped("grad", grad, rank, channels_last)
-    options = Options(stride, padding, dilation, groups, padding_mode, flip)
     spec = spec_of(shape, weight.shape, grad.dtype, options, "input_shape")
     arrays, has_batch = {"grad": grad, "weight": weight}, len(input_shape) == rank + 2
     grad_fits(grad, view, spec, has_batch, "input_shape")
     made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, **arrays)
     plan = planned(build_input_grad, spec, (view, weight, target), policy, bias=False)
     run(plan, view, weight, target)
-    return made
+    return _kept(key, plan, made, given, (grad, weight))
 
 
 def conv_weight_grad(
@@ -160,6 +175,12 @@ def conv_weight_grad(
     Returns an array of that shape. The other arguments, and the errors, are those of ``conv``. With
     complex arrays it takes the conjugate input, as PyTorch does.
     """
+    options = Options(stride, padding, dilation, groups, padding_mode, flip)
+    given, policies = (x, grad), (precision, method, tune)
+    key = key_of("weight_grad", given, out, (*options, channels_last, *policies, weight_shape))
+    call = _calls.get(key)
+    if call is not None:
+        return call.run(x, grad, out)  # type: ignore[arg-type, no-any-return]
     policy = policy_of(precision, method, tune)
     x = array("x", x, None, OTHERS)
     grad = array("grad", grad, x.dtype, OTHERS)
@@ -171,13 +192,13 @@ def conv_weight_grad(
         )
     view = mapped("x", x, rank, channels_last)
     grads = mapped("grad", grad, rank, channels_last)
-    options = Options(stride, padding, dilation, groups, padding_mode, flip)
     spec = spec_of(view.shape, kernel, x.dtype, options, "x.shape", "weight_shape")
     grad_fits(grad, grads, spec, x.ndim == rank + 2, "x")
     made, _ = result(out, spec.weight_shape, x.dtype, True, False, x=x, grad=grad)
     # The result stands in the weight's place, the output gradient in that of the output.
-    run(planned(build_weight_grad, spec, (view, grads, made), policy), view, made, grads)
-    return made
+    plan = planned(build_weight_grad, spec, (view, grads, made), policy)
+    run(plan, view, made, grads)
+    return _kept(key, plan, made, given, (x, grad))
 
 
 def conv_transpose(
@@ -228,6 +249,21 @@ def conv_transpose(
 
 
 # What the functions share -------------------------------------------------------------------------
+
+
+def _kept(
+    key: Key | None,
+    plan: Plan,
+    made: Array,
+    given: Sequence[npt.ArrayLike | None],
+    used: Sequence[Array | None],
+) -> Array:
+    """The result, after the call is remembered; not where an array that was given is not the one
+    that was used, but a copy of it.
+    """
+    if all(map(is_, given, used)):
+        _calls.keep(key, plan, made)
+    return made
 
 
 def _of_rank(weight: npt.ArrayLike, rank: int) -> Array:

@@ -17,7 +17,7 @@ from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
 from faltung.methods.pool import index_dtype
-from faltung.ops.again import Calls, Key, apart, arrangement
+from faltung.ops.again import Calls, key_of
 from faltung.ops.arguments import Array, array, batched, batched_shape, elements, result
 from faltung.ops.run import plans, run
 from faltung.plan.plan import Plan
@@ -51,7 +51,7 @@ def max_pool(
     TypeError, ValueError: the argument, its value and the rule.
     """
     given = (kernel, stride, padding, dilation, ceil, indices, channels_last)
-    key = _key("max", (x,), out, given)
+    key = key_of("max", (x,), out, given)
     call = _calls.get(key)
     if call is not None:
         return call.run(x, None, out)  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def max_pool_grad(
     (PyTorch's max_unpool), where windows do not overlap. An index outside its window adds nothing.
     """
     given = (kernel, stride, padding, dilation, ceil, input_shape, channels_last)
-    key = _key("max grad", (grad, indices), out, given)
+    key = key_of("max grad", (grad, indices), out, given)
     call = _calls.get(key)
     if call is not None:
         return call.run(grad, indices, out)  # type: ignore[arg-type, no-any-return]
@@ -134,7 +134,7 @@ def avg_pool(
     those inside the input. What ``ceil`` adds behind the padding never counts.
     """
     given = (kernel, stride, padding, ceil, count_padding, channels_last)
-    key = _key("average", (x,), out, given)
+    key = key_of("average", (x,), out, given)
     call = _calls.get(key)
     if call is not None:
         return call.run(x, None, out)  # type: ignore[arg-type, no-any-return]
@@ -165,7 +165,7 @@ def avg_pool_grad(
     grad: as ``avg_pool`` returns it. input_shape: that of x. Returns an array of that shape.
     """
     given = (kernel, stride, padding, ceil, count_padding, input_shape, channels_last)
-    key = _key("average grad", (grad,), out, given)
+    key = key_of("average grad", (grad,), out, given)
     call = _calls.get(key)
     if call is not None:
         return call.run(grad, None, out)  # type: ignore[arg-type, no-any-return]
@@ -218,16 +218,6 @@ def _rank(name: str, shape: tuple[int, ...], kernel: Whole) -> int:
     return rank
 
 
-def _key(
-    what: str, inputs: tuple[Any, ...], out: Array | None, options: tuple[Any, ...]
-) -> Key | None:
-    """All of a call but where its arrays lie; None where that cannot be said."""
-    arrays = arrangement(*inputs, out)
-    if arrays is None or not apart(out, *inputs):
-        return None
-    return what, arrays, options
-
-
 def _spec(
     shape: tuple[int, ...], like: Array, kind: str, options: tuple[Any, ...], name: str
 ) -> PoolSpec:
@@ -264,7 +254,7 @@ def _gradient(grad: Array, spec: PoolSpec, batch: bool, channels_last: bool) -> 
 
 
 def _whole(x: npt.ArrayLike, kind: str, channels_last: bool) -> Array:
-    key = _key("whole", (x,), None, (kind, channels_last))
+    key = key_of("whole", (x,), None, (kind, channels_last))
     call = _calls.get(key)
     if call is not None:
         return call.run(x, None, None)  # type: ignore[arg-type, no-any-return]
