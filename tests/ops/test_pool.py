@@ -244,3 +244,14 @@ def test_as_pytorch(shape: tuple[int, ...], kernel: Any, given: dict[str, Any], 
         (by_x,) = torch.autograd.grad(want, t, torch.from_numpy(g))
         mine = faltung.avg_pool_grad(g, shape, kernel, count_padding=count, **given)
         np.testing.assert_allclose(mine, by_x.numpy(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [7, None, "1369", (1, 3, 6.0, 9), [1, 3, [6], 9]], ids=str)
+def test_shapes_that_are_none(shape: Any) -> None:
+    grad = np.ones((1, 3, 3, 4), np.float32)
+    for call in (
+        lambda: faltung.max_pool_grad(grad, np.zeros(grad.shape, np.int32), shape, 2),
+        lambda: faltung.avg_pool_grad(grad, shape, 2),
+    ):
+        with pytest.raises(TypeError, match=r"^input_shape=.*: must be a sequence of ints$"):
+            call()

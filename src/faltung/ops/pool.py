@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import show
+from faltung.geometry.check import integers, show
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
@@ -97,11 +97,12 @@ def max_pool_grad(
     if call is not None:
         return call.run(grad, indices, out)  # type: ignore[arg-type, no-any-return]
     grad = _floating("grad", grad)
-    rank = _rank("input_shape", tuple(input_shape), kernel)
-    shape = batched_shape("input_shape", input_shape, rank, channels_last)
+    sizes = integers("input_shape", input_shape)
+    rank = _rank("input_shape", sizes, kernel)
+    shape = batched_shape("input_shape", sizes, rank, channels_last)
     options = (kernel, stride, padding, dilation, ceil, True)
     spec = _spec(shape, grad, "max", options, "input_shape")
-    view = _gradient(grad, spec, len(tuple(input_shape)) == rank + 2, channels_last)
+    view = _gradient(grad, spec, len(sizes) == rank + 2, channels_last)
     chosen = np.asarray(indices)
     if chosen.dtype.kind not in "iu":
         raise TypeError(f"indices.dtype={chosen.dtype}: must be whole numbers, as of max_pool")
@@ -170,11 +171,12 @@ def avg_pool_grad(
     if call is not None:
         return call.run(grad, None, out)  # type: ignore[arg-type, no-any-return]
     grad = _floating("grad", grad)
-    rank = _rank("input_shape", tuple(input_shape), kernel)
-    shape = batched_shape("input_shape", input_shape, rank, channels_last)
+    sizes = integers("input_shape", input_shape)
+    rank = _rank("input_shape", sizes, kernel)
+    shape = batched_shape("input_shape", sizes, rank, channels_last)
     options = (kernel, stride, padding, 1, ceil, count_padding)
     spec = _spec(shape, grad, "average", options, "input_shape")
-    has_batch = len(tuple(input_shape)) == rank + 2
+    has_batch = len(sizes) == rank + 2
     view = _gradient(grad, spec, has_batch, channels_last)
     made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, grad=grad)
     _calls.keep(key, _run("pool_grad", spec, view, target, None), made)
