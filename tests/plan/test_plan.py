@@ -3,14 +3,18 @@
 from collections.abc import Callable
 from math import prod
 
+import numpy as np
 import pytest
 
 from cases import CASES, Case
 from faltung.geometry import ConvSpec, parse
 from faltung.jit.compile import counts, object_code
 from faltung.machine.table import row
+from faltung.ops.run import planned
 from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
 from faltung.plan.binding import layout
+from faltung.plan.build import build_input_grad
+from faltung.plan.choose import AUTO
 
 PLANNERS = plan_forward, plan_input_grad, plan_weight_grad
 
@@ -91,3 +95,19 @@ def test_neon_code_is_accepted(planner: object, text: str) -> None:
         plan = planner(parse(text), channels_last=channels_last, machine=neon)  # type: ignore[operator]
         for step in [*plan.work.prepare, *plan.work.steps]:
             assert object_code(step.recipe, neon).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_gradient_is_planned_as_the_function_computes_it(last: bool) -> None:
+    """With the transform of weights, which the function does at every call, in its price."""
+    spec = parse("c512>512 7x7 k3 p1")
+    grad = np.ones(spec.output_shape, np.float32)
+    w = np.ones(spec.weight_shape, np.float32)
+    out = np.empty(spec.input_shape, np.float32)
+    if last:
+        grad, out = (np.moveaxis(np.moveaxis(a, 1, -1).copy(), -1, 1) for a in (grad, out))
+    plan = planned(build_input_grad, spec, (grad, w, out), AUTO, bias=False)
+    assert str(plan_input_grad(spec, channels_last=last)) == str(plan)
+    once = plan_input_grad(spec, channels_last=last, packs=False)
+    assert any("transform weights" in step.title for step in once.work.prepare)
+    assert not any("transform weights" in step.title for step in plan.work.prepare)

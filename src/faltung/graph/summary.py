@@ -269,6 +269,10 @@ def method(spec: ConvSpec, transposed: bool = False) -> str:
     # Planning needs the machine: it is asked for only where somebody wants to know.
     from faltung.plan import plan_forward, plan_input_grad
 
-    plan = (plan_input_grad if transposed else plan_forward)(spec, channels_last=True)
+    plan = (
+        plan_input_grad(spec, channels_last=True, packs=False)
+        if transposed
+        else plan_forward(spec, channels_last=True)
+    )
     names = dict.fromkeys(candidates[0].name for _, candidates in plan.reasons)
     return ", ".join(names)

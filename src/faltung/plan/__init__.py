@@ -1,5 +1,7 @@
 """Which method, which tiles, and why: plans that print themselves."""
 
+from dataclasses import replace
+
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.target import current
 from faltung.machine.table import Machine
@@ -40,8 +42,11 @@ def plan_input_grad(
     machine: Machine | None = None,
     precision: str = "fast",
     method: str = "auto",
+    packs: bool = True,
 ) -> Plan:
-    """How the gradient for the input would run on contiguous arrays."""
+    """How the gradient for the input would run on contiguous arrays. ``packs``: its weights are
+    packed at every call, as ``conv_input_grad`` does; else once, as in a network.
+    """
     grad, out = (
         contiguous(shape, channels_last) for shape in (spec.output_shape, spec.input_shape)
     )
@@ -53,7 +58,7 @@ def plan_input_grad(
         out,
         bias=False,
         machine=machine or current(),
-        policy=policy_of(precision, method),
+        policy=replace(policy_of(precision, method), packs=packs, priced=packs),
     )
 
 
