@@ -183,7 +183,9 @@ def test_the_same_bits_in_any_order(
 
 @pytest.mark.parametrize("batch", [1, 8, 64])
 def test_linear_layers_are_shared_by_their_channels(batch: int) -> None:
-    """Blocks of channels are the items, also for one vector; no array is copied."""
+    """Blocks of channels are the items, also for one vector; no array is copied, but bands of both
+    into panels in the gradient for the weight.
+    """
     spec = parse(f"n{batch} c4096>1000 1 k1")
     x, y, w = (4096, 1, 1), (1000, 1, 1), (1, 1000, 1)
     given = {"machine": current()}
@@ -195,5 +197,6 @@ def test_linear_layers_are_shared_by_their_channels(batch: int) -> None:
         assert sum(step.items for step in plan.work.steps) >= 1000 // 128
         assert plan.work.scratch == {}
     back = build.build_weight_grad(spec, x, y, w, **given)
-    assert back.work.steps[0].items >= 1000 // 32
-    assert back.work.scratch == {}
+    (step,) = back.work.steps
+    assert step.items >= 8
+    assert sum(back.work.scratch.values()) <= 8 << 20

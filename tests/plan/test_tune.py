@@ -11,6 +11,7 @@ import pytest
 import faltung
 from faltung.cli.main import main
 from faltung.jit import cache
+from faltung.ops.again import Calls
 from faltung.plan import tune
 from faltung.plan.plan import Plan
 
@@ -31,6 +32,7 @@ def forget(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a new process."""
     monkeypatch.setattr(tune, "_known", {})
     monkeypatch.setattr("faltung.ops.run.plans._found", {})
+    monkeypatch.setattr("faltung.ops.functional._calls", Calls())
 
 
 def times(monkeypatch: pytest.MonkeyPatch, fastest: str) -> list[set[str]]:
