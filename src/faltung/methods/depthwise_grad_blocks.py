@@ -9,8 +9,9 @@ from faltung.codegen.tile import budget, split
 from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
-from faltung.methods.depthwise_grad_kernel import CHUNK, RUN, Block, Tile
+from faltung.methods.depthwise_grad_kernel import CHUNK
 from faltung.methods.depthwise_grad_rounds import Part
+from faltung.methods.depthwise_grad_sums import RUN, Block, Tile
 from faltung.methods.step import Table, table
 from faltung.methods.tiled import Run, tiles_of
 

@@ -22,8 +22,9 @@ from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.correlation import Correlation
 from faltung.methods.depthwise_grad_blocks import CHAINS, ROWS, Shape, cut, functions
-from faltung.methods.depthwise_grad_kernel import RUN, DepthwiseGrad, Masked
+from faltung.methods.depthwise_grad_kernel import DepthwiseGrad
 from faltung.methods.depthwise_grad_rounds import Memory, tables_of
+from faltung.methods.depthwise_grad_sums import RUN, Masked
 from faltung.methods.step import Arrays, Operand, Step, Table, Word, Work, shifted, table
 
 # One kind of tile: first position, how many.
