@@ -9,7 +9,8 @@ import pytest
 import faltung
 from faltung.jit.target import use
 from faltung.ops import functional, pool
-from faltung.ops.again import Calls, option, same
+from faltung.ops.again import Calls, same
+from faltung.ops.options import hashable
 
 X = np.random.default_rng(0).standard_normal((2, 6, 9, 8)).astype(np.float32)
 Y, INDEX = faltung.max_pool(X, 3, stride=2, indices=True)
@@ -91,7 +92,7 @@ def test_the_oldest_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_options_keep_their_types() -> None:
     each = [1, 1.0, True, None, "1", (1,), (1.0,), ((1, True),), np.int64(1)]
-    assert len({option(value) for value in each}) == len(each)
+    assert len({hashable(value) for value in each}) == len(each)
     assert same((1, (2, True)), (1, (2, True)))
     assert not same((1, (2, True)), (1, (2, 1)))
 

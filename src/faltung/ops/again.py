@@ -15,6 +15,7 @@ import numpy.typing as npt
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.ops.arguments import Array, address
+from faltung.ops.options import hashable
 from faltung.ops.run import scratch_bytes
 from faltung.plan.binding import Region
 from faltung.plan.plan import Plan
@@ -69,15 +70,7 @@ def key_of(
 
 def same(a: Sequence[Any], b: Sequence[Any]) -> bool:
     """Whether equal arguments are of the same types, too: 1, 1.0 and True are not all legal."""
-    return all(map(is_, a, b)) or option(a) == option(b)
-
-
-def option(value: Any) -> Hashable:
-    """An argument with its type, and those of what is in it."""
-    kind = type(value)
-    if kind is tuple or kind is list:
-        return tuple([one if type(one) is int else option(one) for one in value])
-    return value if kind is int or value is None else (kind, value)
+    return all(map(is_, a, b)) or hashable(a) == hashable(b)
 
 
 @dataclass(frozen=True, slots=True)

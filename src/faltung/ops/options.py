@@ -100,7 +100,7 @@ def spec_of(
     """The spec of these arguments; remembered, because a small convolution takes less time than its
     check.
     """
-    key: Hashable = (x, weight, dtype, *map(_hashable, options))
+    key: Hashable = (x, weight, dtype, *map(hashable, options))
     try:
         return _specs[key]
     except KeyError:
@@ -119,12 +119,12 @@ def spec_of(
 _specs: dict[Hashable, ConvSpec] = {}
 
 
-def _hashable(value: Any, depth: int = 3) -> Hashable:
+def hashable(value: Any, depth: int = 3) -> Hashable:
     """The value with its type, because 1, 1.0 and True are equal and not all legal. Lists within
     lists deeper than any argument may be stay lists, which cannot be hashed.
     """
     if depth and isinstance(value, (list, tuple)):
-        return tuple(_hashable(each, depth - 1) for each in value)
+        return tuple(hashable(each, depth - 1) for each in value)
     return type(value), value
 
 
