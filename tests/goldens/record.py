@@ -23,8 +23,8 @@ from faltung.geometry.pool import PoolSpec
 from faltung.graph.differentiate import differentiate
 from faltung.graph.value import Graph
 from faltung.machine.table import ROWS, Machine
-from faltung.methods.correlation import contiguous
-from faltung.methods.step import Step
+from faltung.methods.base.correlation import contiguous
+from faltung.methods.base.step import Step
 from faltung.plan.binding import Places
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.choose import FORWARD, WEIGHT_GRAD, Policy
@@ -245,5 +245,5 @@ def _program(graph: Graph, machine: Machine) -> str:
         else:
             Inference(graph, state, 2, machine=machine)
     steps = [step for region, _ in recorded for step in region]
-    hashes = [steps_hash(region, where) for region, where in recorded]
+    hashes = [steps_hash(region, where, machine) for region, where in recorded]
     return f"{'+'.join(hashes)}:{kernels_hash(steps, machine)}"
