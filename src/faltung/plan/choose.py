@@ -49,8 +49,8 @@ PRECISIONS = ("fast", "strict")
 # The methods --------------------------------------------------------------------------------------
 
 FORWARD: dict[str, Row[ForwardMethod]] = {
-    "direct": Row(direct),
-    "spatial": Row(spatial, copies="channels_first"),
+    "direct": Row(direct.DIRECT),
+    "spatial": Row(spatial.SPATIAL, copies="channels_first"),
     "signal": Row(signal, copies="channels_first"),
     "depthwise": Row(depthwise),
     "grouped": Row(grouped),
