@@ -51,7 +51,7 @@ PRECISIONS = ("fast", "strict")
 FORWARD: dict[str, Row[ForwardMethod]] = {
     "direct": Row(direct.DIRECT),
     "spatial": Row(spatial.SPATIAL, copies="channels_first"),
-    "signal": Row(signal, copies="channels_first"),
+    "signal": Row(signal.SIGNAL, copies="channels_first"),
     "depthwise": Row(depthwise),
     "grouped": Row(grouped),
     "winograd": Row(winograd, transform=True),
