@@ -42,7 +42,7 @@ def _row(method: object, price: float) -> Row:  # type: ignore[type-arg]
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A transform at half the price of `direct`, alone among its kind."""
-    for table, method in ((FORWARD, direct.DIRECT), (WEIGHT_GRAD, weight_grad)):
+    for table, method in ((FORWARD, direct.DIRECT), (WEIGHT_GRAD, weight_grad.DIRECT_WEIGHT_GRAD)):
         for name in [name for name, row in table.items() if row.transform]:
             monkeypatch.delitem(table, name)  # type: ignore[arg-type]
         monkeypatch.setitem(table, "half", _row(method, 0.5))  # type: ignore[arg-type]

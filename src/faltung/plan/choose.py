@@ -61,7 +61,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "depthwise": Row(depthwise_grad, copies=None),
     "grouped": Row(grouped_grad),
-    "direct": Row(weight_grad, copies=None),
+    "direct": Row(weight_grad.DIRECT_WEIGHT_GRAD, copies=None),
     "winograd": Row(winograd_grad, transform=True),
     "fft": Row(fft_grad, transform=True, copies=None),
 }

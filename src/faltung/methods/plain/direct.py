@@ -37,6 +37,7 @@ from faltung.methods.plain.tiled import (
     ChannelBlocks,
     TiledKernel,
     add_tiles,
+    channel_blocks,
 )
 
 # Sums side by side that hide the latency of a multiply-add: four or five cycles, two in each.
@@ -274,30 +275,24 @@ class Direct(ForwardMethod):
         rows = c.batch * c.groups * c.outputs / output
         taps = c.last_taps if chosen.unrolled else c.windows[-1].axis.kernel
         sums = rows * c.channels_in * c.row_taps * taps
-        whole, rest = divmod(c.channels_out, chosen.vectors * lanes)
         cycles = 0.0
         overhead = 0 if c.channels_in == 1 else TAP_CYCLES / c.channels_in
-        for blocks, vectors in ((whole, chosen.vectors), (1, -(-rest // lanes))):
-            for positions, count in (
-                split(output, rows_for(machine, vectors)) if blocks and vectors else ()
-            ):
+        for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
+            vectors = blocks.width // lanes
+            for positions, count in split(output, rows_for(machine, vectors)):
                 step = max(positions * vectors / 2, (positions + vectors) / 2, 4)
-                cycles += blocks * count * (sums * (step + overhead) + rows * TILE_CYCLES)
+                cycles += blocks.count * count * (sums * (step + overhead) + rows * TILE_CYCLES)
         return cycles
 
     def plan(
         self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
     ) -> None:
         chosen, lanes = choose(c, machine), machine.lanes(c.dtype)
-        size = chosen.vectors * lanes
-        whole, rest = divmod(c.channels_out, size)
-        for start, count, channels in ((0, whole, size), (whole * size, 1, rest)):
-            if count and channels:
-                blocks = ChannelBlocks(start, count, channels, -(-channels // lanes) * lanes)
-                runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
-                kernel = _kernel(c, machine, chosen, blocks, runs)
-                title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
-                add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier)
+        for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
+            runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
+            kernel = _kernel(c, machine, chosen, blocks, runs)
+            title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
+            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier)
 
 
 def _kernel(

@@ -24,9 +24,9 @@ from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
     TAP_CYCLES,
     TILE_CYCLES,
-    ChannelBlocks,
     TiledKernel,
     add_tiles,
+    channel_blocks,
 )
 
 # Vectors of positions in one tile: more than this hide no more latency.
@@ -177,15 +177,14 @@ class Spatial(ForwardMethod):
         rows = c.batch * c.groups * c.outputs / output
         sums = rows * c.channels_in * c.row_taps * c.windows[-1].axis.kernel
         load = 2 if c.windows[-1].axis.stride == 1 else 2 * lanes
-        whole, rest = divmod(c.channels_out, chosen.channels)
         cycles = 0.0
         overhead = 0 if c.channels_in == 1 else TAP_CYCLES / c.channels_in
-        for blocks, channels in ((whole, chosen.channels), (1, rest)):
-            tiles, tail = divmod(-(-output // lanes), chosen.vectors)
-            for count, vectors in ((tiles, chosen.vectors), (1, tail)):
-                if blocks and channels and count and vectors:
-                    step = max(channels * vectors / 2, (channels + load * vectors) / 2, 4)
-                    cycles += count * blocks * (sums * (step + overhead) + rows * TILE_CYCLES)
+        tiles, rest = divmod(-(-output // lanes), chosen.vectors)
+        for blocks in channel_blocks(c.channels_out, chosen.channels):
+            channels = blocks.channels
+            for count, vectors in ((tiles, chosen.vectors), (int(rest > 0), rest)):
+                step = max(channels * vectors / 2, (channels + load * vectors) / 2, 4)
+                cycles += count * blocks.count * (sums * (step + overhead) + rows * TILE_CYCLES)
         return cycles + self._uncached_cycles(c) + _scatter_cycles(c, machine)
 
     def _uncached_cycles(self, c: Correlation) -> float:
@@ -203,24 +202,20 @@ class Spatial(ForwardMethod):
     ) -> None:
         chosen, last = choose(c, machine), c.windows[-1]
         runs = _tiles(c, machine, chosen.vectors, chosen.unrolled)
-        whole, rest = divmod(c.channels_out, chosen.channels)
-        starts = (0, whole, chosen.channels), (whole * chosen.channels, 1, rest)
-        for start, count, channels in starts:
-            if count and channels:
-                kernel = SpatialKernel(
-                    dtype=c.dtype,
-                    kinds=kinds_of(runs),
-                    pitch=last.axis.stride * last.x,
-                    taps=taps_of(last) if chosen.unrolled else (0,),
-                    single=c.channels_in == 1,
-                    epilogue=c.epilogue,
-                    aux_contiguous=c.aux_contiguous("position"),
-                    channels=channels,
-                    out_contiguous=last.out == 1,
-                )
-                blocks = ChannelBlocks(start, count, channels, channels)
-                title = f"spatial {channels}x{chosen.vectors}"
-                add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier)
+        for blocks in channel_blocks(c.channels_out, chosen.channels):
+            kernel = SpatialKernel(
+                dtype=c.dtype,
+                kinds=kinds_of(runs),
+                pitch=last.axis.stride * last.x,
+                taps=taps_of(last) if chosen.unrolled else (0,),
+                single=c.channels_in == 1,
+                epilogue=c.epilogue,
+                aux_contiguous=c.aux_contiguous("position"),
+                channels=blocks.channels,
+                out_contiguous=last.out == 1,
+            )
+            title = f"spatial {blocks.channels}x{chosen.vectors}"
+            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier)
 
 
 def _scatter_cycles(c: Correlation, machine: Machine) -> float:

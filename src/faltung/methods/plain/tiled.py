@@ -5,7 +5,7 @@ what lies in zeros, and go over (sample, group, block of output channels, row, s
 """
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
@@ -147,14 +147,22 @@ class TiledKernel(EpilogueKernel):
 
 @dataclass(frozen=True, slots=True)
 class ChannelBlocks:
-    """Output channels of every group from ``start`` on, in ``count`` blocks of ``channels``, which
-    are packed ``width`` wide, the rest zeros.
+    """Channels of every group from ``start`` on, in ``count`` blocks of ``channels``; ``width``:
+    those of the vectors that hold a block.
     """
 
     start: int
     count: int
     channels: int
     width: int
+
+
+def channel_blocks(channels: int, most: int, lanes: int = 1) -> Iterator[ChannelBlocks]:
+    """Whole blocks of ``most`` channels, then one with what is left; ``lanes`` in a vector."""
+    whole, rest = divmod(channels, most)
+    for start, count, size in ((0, whole, most), (whole * most, 1, rest)):
+        if count and size:
+            yield ChannelBlocks(start, count, size, -(-size // lanes) * lanes)
 
 
 def add_tiles(
@@ -215,7 +223,7 @@ def _pack(
     c: Correlation, work: Work, arrays: Arrays, blocks: ChannelBlocks
 ) -> tuple[Operand, Operand]:
     """Weights as (group, block, tap, input channel, output channel of the block), and the bias
-    likewise.
+    likewise; zeros up to the width of a block.
     """
     tap, size = c.channels_in * blocks.width, ELEMENTS[c.dtype][1]
     packed = Operand(work.keep("weights", c.groups * blocks.count * c.taps * tap * size))
