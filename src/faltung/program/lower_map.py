@@ -34,7 +34,7 @@ def formula(low: Lowering, node: Node, work: Work) -> None:
         for value in node.inputs
     ]
     maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
-    elementwise.pointwise(
+    elementwise.formulas(
         work,
         low.dtype,
         low.machine,
@@ -233,7 +233,7 @@ def concat(low: Lowering, node: Node, work: Work) -> None:
     for number, value in enumerate(node.inputs):
         if number in copied:
             out = low.where(node.output)
-            elementwise.pointwise(
+            elementwise.formulas(
                 work,
                 low.dtype,
                 low.machine,

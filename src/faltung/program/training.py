@@ -218,7 +218,7 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
         scalars = [decay if name == "decay" else name for name in optimizer.scalars]
         size = end - start
         outputs = [arrays[0], *arrays[2:]]
-        elementwise.pointwise(
+        elementwise.formulas(
             work,
             lowering.dtype,
             lowering.machine,
@@ -243,7 +243,7 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
 def _clip(work: Work, lowering: Lowering, size: int) -> None:
     """clip = min(1, most / |g|), the norm of all gradients together (Pascanu et al., 2013)."""
     g = operand(0)
-    elementwise.pointwise(
+    elementwise.formulas(
         work,
         lowering.dtype,
         lowering.machine,

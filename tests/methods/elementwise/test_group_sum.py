@@ -8,7 +8,7 @@ from faltung.geometry.expr import Expr, unary
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
 from faltung.methods.base.step import Work
-from faltung.methods.elementwise.group_sum import GroupSum, group_sum
+from faltung.methods.elementwise.group_sum import GroupSumKernel, group_sum
 
 
 def run(
@@ -81,4 +81,4 @@ def test_no_rows_and_no_channels(machine: Machine) -> None:
 
 @pytest.mark.parametrize("target", [AVX512, NEON], ids=lambda row: row.name)
 def test_compiles_where_it_cannot_run(target: Machine) -> None:
-    assert object_code(GroupSum("float32", A), target)
+    assert object_code(GroupSumKernel("float32", A), target)

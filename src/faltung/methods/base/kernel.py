@@ -18,8 +18,7 @@ BLOCK = "%arguments"
 class Kernel:
     """What all kernels are: frozen dataclasses whose fields are all that changes their code.
 
-    pointers, numbers: the names of the arguments, in the order of the block; ``declared`` adds what
-    depends on the fields.
+    pointers, numbers: the names of the arguments; ``declared`` adds what depends on the fields.
     """
 
     pointers: ClassVar[tuple[str, ...]] = ()
@@ -33,8 +32,14 @@ class Kernel:
         raise NotImplementedError
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The names of pointers and of numbers, as they follow each other in the block."""
+        """The names of pointers and of numbers."""
         return self.pointers, self.numbers
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the arguments, as they follow each other in the block."""
+        pointers, numbers = self.declared()
+        return (*numbers, *pointers)
 
     def functions(self, module: Module, machine: Machine) -> None:
         """Write the inner functions that ``body`` calls."""
@@ -57,8 +62,7 @@ class Kernel:
 
         TypeError: an argument that is declared is missing, or one is given that is not.
         """
-        pointers, numbers = self.declared()
-        names = (*pointers, *numbers)
+        names = self.names
         if given.keys() != set(names):
             missing = [name for name in names if name not in given]
             unknown = [name for name in given if name not in names]
@@ -78,7 +82,7 @@ class Arguments(dict[str, str]):
     def __init__(self, f: Function, kernel: Kernel, block: str = BLOCK, start: int = 0) -> None:
         pointers, numbers = kernel.declared()
         self._f, self._block = f, block
-        self._places = {name: start + i for i, name in enumerate((*pointers, *numbers))}
+        self._places = {name: start + i for i, name in enumerate(kernel.names)}
         super().__init__({name: f.pointer(block, self._places[name]) for name in pointers})
         self.update({name: f.word(block, self._places[name]) for name in numbers})
 
