@@ -12,7 +12,13 @@ from math import prod
 from faltung.geometry.conv import ConvSpec
 from faltung.methods.base.correlation import Strides, contiguous
 from faltung.methods.base.step import Operand, Step, Work, relocated
-from faltung.methods.copies.complex_parts import FOUR, THREE, Parts, conjugate, parts
+from faltung.methods.copies.complex_parts import (
+    FOUR,
+    THREE,
+    ComplexPartsKernel,
+    complex_parts,
+    conjugate,
+)
 from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
@@ -51,10 +57,11 @@ def complex_plan(
                        len(scheme.real), inner.itemsize, kept)  # fmt: skip
     layouts, strides = {**layouts, "bias": (0, 1)}, {**strides, "bias": (0, 1)}
 
-    def step(name: str, recipe: Parts, title: str, *, barrier: bool = False) -> Step:
+    def step(name: str, kernel: ComplexPartsKernel, title: str, *, barrier: bool = False) -> Step:
         """Between an array and its planes."""
         ends = (Operand(name), layouts[name]), (places[name], strides[name])
-        return parts(recipe, shapes[name], *ends, prod(shapes[name]), title, barrier=barrier)
+        part = prod(shapes[name])
+        return complex_parts(kernel, shapes[name], *ends, part, title, barrier=barrier)
 
     if bias:
         planes["bias"] = scheme.bias
@@ -62,9 +69,9 @@ def complex_plan(
         steps = plan.work.prepare if name in (kept, "bias") else plan.work.steps
         # There may be no other step that prepares: a method may read weights as they are.
         if prod(shapes[name]) and plan.work.steps:
-            steps.insert(0, step(name, Parts(dtype, taken), f"take {name} apart"))
+            steps.insert(0, step(name, ComplexPartsKernel(dtype, taken), f"take {name} apart"))
     if prod(shapes[result]):
-        join = Parts(dtype, (), (scheme.real, scheme.imaginary))
+        join = ComplexPartsKernel(dtype, (), (scheme.real, scheme.imaginary))
         plan.work.steps.append(step(result, join, "put result together", barrier=True))
     plan.cycles = len(scheme.real) * (plan.cycles + PART * sum(map(prod, shapes.values())))
     plan.spec = spec
