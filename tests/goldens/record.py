@@ -203,7 +203,7 @@ def _networks() -> Lines:
         yield f"{name} {kind}", partial(_programs, make, kind)
     for name, kind in product(TABLE, KINDS):
         make = partial(build, name, dtype="float32")
-        yield f"{name} {kind}", partial(_programs, make, kind)
+        yield f"small {name} {kind}", partial(_programs, make, kind)
 
 
 def _programs(make: Callable[..., Graph], kind: str) -> list[str]:

@@ -6,7 +6,7 @@ the method needs one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, prod
 from typing import Any
 
@@ -117,29 +117,3 @@ def _copying(c: Correlation, machine: Machine, stage: str | None) -> float:
 def _why_not(method: Any, c: Correlation, machine: Machine) -> str:
     asked = getattr(method, "why_not", None)
     return (asked(c, machine) if asked is not None else None) or "does not apply"
-
-
-def canonical(c: Correlation, batch: int) -> Correlation:
-    """The same question about contiguous arrays with channels last, for ``batch`` samples: one that
-    layouts, epilogues and, with a batch of 1, samples have no part in.
-    """
-    x, out = c.groups * c.channels_in, c.groups * c.channels_out
-    windows, taps = [], x * c.channels_out
-    for window in reversed(c.windows):
-        axis = window.axis
-        offsets = tuple(k * taps for k in range(axis.kernel))
-        windows.append(replace(window, x=x, out=out, taps=offsets, aux=()))
-        x, out, taps = x * axis.size, out * axis.output, taps * axis.kernel
-    return replace(
-        c,
-        batch=batch,
-        windows=tuple(reversed(windows)),
-        x=(x, c.channels_in, 1),
-        out=(out, c.channels_out, 1),
-        w=(c.channels_in * c.channels_out, 1, c.channels_out),
-        x_base=0,
-        out_base=0,
-        epilogue=None,
-        aux=(),
-        aux_base=(),
-    )
