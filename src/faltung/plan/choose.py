@@ -6,7 +6,7 @@ The policy, in order:
 2. ``method``: the one that is named, or an error with the reason.
 3. ``precision="strict"``: transforms are out.
 4. A transform, for every batch and layout, where one sample with channels last would take it less
-   than ``TRANSFORM`` of the best sum's price, copies left out.
+   than ``MAX_TRANSFORM_PRICE`` of the best sum's price, copies left out.
 5. The cheapest sum, with the copy that it needs (the first of equals).
 
 A *sum* adds the products of an output in one order, taps and for each tap its channels, whatever
@@ -35,13 +35,13 @@ from faltung.plan.offer import Candidate, offers, packing, price
 from faltung.plan.question import Question
 
 # A transform rounds more than a sum: it has to win by something.
-TRANSFORM = 0.95
+MAX_TRANSFORM_PRICE = 0.95
 # Samples become the last axis where that takes less than this part of the cycles: their neighbours
 # lie far apart in memory, which is not in the price.
-GAIN = 0.85
+MAX_SAMPLES_PRICE = 0.85
 # The same for the gradient for the weight: where the last axis has fewer outputs, and samples are
 # not fewer.
-SHORT = 4
+MIN_LAST_OUTPUTS = 4
 
 PRECISIONS = ("fast", "strict")
 
@@ -146,7 +146,7 @@ def choose(
     sums = offers(FORWARD, simple, machine, transforms=False)
     if question.over_samples is not None:
         others = offers(FORWARD, question.over_samples, machine, transforms=False)
-        if _least(others, policy) < GAIN * _least(sums, policy):
+        if _least(others, policy) < MAX_SAMPLES_PRICE * _least(sums, policy):
             sums, simple, beside = others, question.over_samples, True
     decisions = {o.name: Decision(simple, [o], beside) for o in sums}
     return _decide(FORWARD, question, machine, policy, decisions)
@@ -162,7 +162,7 @@ def choose_weight_grad(c: Correlation, machine: Machine, policy: Policy = AUTO) 
     """
     question = Question(c, weight_grad=True)
     simple = question.simplified
-    if simple.windows[-1].axis.output < SHORT <= simple.batch:
+    if simple.windows[-1].axis.output < MIN_LAST_OUTPUTS <= simple.batch:
         simple = question.over_samples or simple
     sums = offers(WEIGHT_GRAD, simple, machine, transforms=False)
     decisions = {o.name: Decision(simple, [o]) for o in sums}
@@ -197,7 +197,7 @@ def _decide(
         }
         best = min(possible, key=lambda o: prices[o.name])
         limit = min(prices[o.name] for o in sums)
-        if prices[best.name] < TRANSFORM * limit:
+        if prices[best.name] < MAX_TRANSFORM_PRICE * limit:
             return _first(decisions, best, [*sums, *transforms])
         transforms = [
             replace(o, why_not=o.why_not or _times(prices[o.name], limit)) for o in transforms

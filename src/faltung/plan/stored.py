@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import prod
 
 from faltung.geometry.conv import ConvSpec
+from faltung.machine.costs import CONVERT_CYCLES
 from faltung.methods.base.correlation import Strides, contiguous
 from faltung.methods.base.step import Argument, Operand, Step
 from faltung.methods.copies.kernel import Copy
@@ -17,8 +18,6 @@ from faltung.methods.copies.stage import rearrange
 from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
-# Cycles to convert an element: memory, read and written.
-CONVERT = 0.5
 
 
 def stored(
@@ -71,7 +70,7 @@ def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, resu
             part.append(step)
         else:
             _put_first(part, step)
-        plan.cycles += CONVERT * prod(shapes[name])
+        plan.cycles += CONVERT_CYCLES * prod(shapes[name])
     plan.spec = spec
     return plan
 
