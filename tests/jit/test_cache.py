@@ -425,7 +425,7 @@ def test_keys(place: Path, monkeypatch):
 
 
 def test_what_the_fingerprint_covers():
-    assert cache.covers("faltung.methods.direct") and cache.covers("faltung.codegen")
+    assert cache.covers("faltung.methods.plain.direct") and cache.covers("faltung.codegen")
     for module in ("faltung", "faltung.ops.conv", "faltungs.methods", "__main__", "codegen"):
         assert not cache.covers(module)
 
