@@ -39,12 +39,29 @@ def ctrl_c() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Compiled code goes to a folder of this session, never to the user's."""
-    folder = str(tmp_path_factory.mktemp("cache"))
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled code is kept from session to session, never in the folder of the user.
+
+    Each kernel lies under its text, so that an edit of the source voids what it changes and no
+    more. FALTUNG_TESTS_CACHE is another folder. Tests of the cache have an empty one of their own.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FALTUNG_CACHE", folder)
-        yield folder
+        patch.setenv("FALTUNG_CACHE", os.environ.get("FALTUNG_TESTS_CACHE") or _beside_the_users())
+        patch.setenv("FALTUNG_CACHE_KEY", "text")
+        if "PYTHONDONTWRITEBYTECODE" in os.environ:
+            # Else every process that a test starts would compile the source again.
+            patch.delenv("PYTHONDONTWRITEBYTECODE")
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        yield
+
+
+def _beside_the_users() -> str:
+    from faltung.jit import cache
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FALTUNG_CACHE", raising=False)
+        users = cache.where()
+    return f"{users}-tests" if users else "off"
 
 
 @pytest.fixture(params=MACHINES)
