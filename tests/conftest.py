@@ -132,3 +132,10 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         if name in os.environ:
             monkeypatch.delenv(name)
     return monkeypatch
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update", action="store_true", help="write the goldens anew")
+    parser.addoption("--exhaustive", action="store_true", help="ask every question of the goldens")
+    parser.addoption("--questions", default="", help="regular expression: only these goldens")
+    parser.addoption("--seed", type=int, default=None, help="of the sample, default: of the day")

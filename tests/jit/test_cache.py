@@ -460,7 +460,7 @@ def test_under_its_text_code_is_kept_when_other_source_changes(
 
 
 def test_what_the_fingerprint_covers():
-    assert cache.covers("faltung.methods.direct") and cache.covers("faltung.codegen")
+    assert cache.covers("faltung.methods.plain.direct") and cache.covers("faltung.codegen")
     for module in ("faltung", "faltung.ops.conv", "faltungs.methods", "__main__", "codegen"):
         assert not cache.covers(module)
 

@@ -13,8 +13,8 @@ from laws.methods import Array, made, pairs, row, table, wanted
 from cases import integers
 from faltung.geometry import ConvSpec
 from faltung.jit.target import current
-from faltung.methods import fft
-from faltung.methods.correlation import contiguous, forward
+from faltung.methods.base.correlation import contiguous, forward
+from faltung.methods.fft import fft
 
 EVERY = grid(pair=pairs(), machine=MACHINES)
 # The operands of each direction, as places among x, weight, bias, output gradient.

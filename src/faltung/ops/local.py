@@ -20,7 +20,7 @@ from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.jit.target import current
 from faltung.machine.table import Machine
-from faltung.methods.correlation import Strides
+from faltung.methods.base.correlation import Strides
 from faltung.ops.arguments import Array, array, batched_shape, elements, mapped, result
 from faltung.ops.options import (
     Options,

@@ -16,7 +16,7 @@ from faltung.geometry.check import integers, show
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
-from faltung.methods.pool import index_dtype
+from faltung.methods.pool.pool import index_dtype
 from faltung.ops.again import Calls, key_of
 from faltung.ops.arguments import Array, array, batched, batched_shape, elements, result
 from faltung.ops.run import plans, run

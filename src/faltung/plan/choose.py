@@ -21,22 +21,16 @@ from math import inf
 from typing import Any
 
 from faltung.machine.table import Machine
-from faltung.methods import (
-    depthwise,
-    depthwise_grad,
-    direct,
-    fft,
-    fft_grad,
-    grouped,
-    grouped_grad,
-    signal,
-    spatial,
-    weight_grad,
-    winograd,
-    winograd_grad,
-)
-from faltung.methods.correlation import Correlation
-from faltung.methods.simplify import essential, over_samples, simplified
+from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.simplify import essential, over_samples, simplified
+from faltung.methods.fft import fft
+from faltung.methods.fft import weight_grad as fft_grad
+from faltung.methods.grouped import depthwise, grouped
+from faltung.methods.grouped import weight_grad as depthwise_grad
+from faltung.methods.grouped import weight_grad_grouped as grouped_grad
+from faltung.methods.plain import direct, signal, spatial, weight_grad
+from faltung.methods.winograd import weight_grad as winograd_grad
+from faltung.methods.winograd import winograd
 from faltung.plan.method import ForwardMethod, Row, WeightGradMethod
 from faltung.plan.offer import Candidate, canonical, offers, packing, price
 

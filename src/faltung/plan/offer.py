@@ -12,7 +12,7 @@ from typing import Any
 
 from faltung.codegen.vectors import ELEMENTS, INTEGERS
 from faltung.machine.table import Machine
-from faltung.methods.correlation import Correlation
+from faltung.methods.base.correlation import Correlation
 from faltung.plan.method import Row
 
 # Cycles to copy one element into another order, padded.

@@ -11,7 +11,7 @@ from math import inf
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.compile import Kernel
 from faltung.machine.table import Machine
-from faltung.methods.step import Step, Work
+from faltung.methods.base.step import Step, Work
 from faltung.plan.binding import SLOTS, Region, places
 from faltung.plan.offer import Candidate
 
@@ -64,7 +64,7 @@ class Plan:
             return self.work.steps
         if not self.work.prepare:
             return self.work.steps
-        first = [replace(step, after=True) for step in self.work.steps[:1]]
+        first = [replace(step, barrier=True) for step in self.work.steps[:1]]
         return [*self.work.prepare, *first, *self.work.steps[1:]]
 
     def kernels(self) -> list[Kernel]:
@@ -89,7 +89,7 @@ class Plan:
             branch = "└─" if i + 1 == len(steps) else "├─"
             lines.append(
                 f"{branch} {when}: {step.title}, {step.items:,} items"
-                f"{', after a barrier' * step.after}"
+                f"{', after a barrier' * step.barrier}"
             )
         return "\n".join(lines)
 

@@ -21,7 +21,7 @@ from faltung.geometry.conv import ConvSpec
 from faltung.jit import cache as disk
 from faltung.jit import llvm
 from faltung.machine.table import Machine
-from faltung.methods.correlation import Strides
+from faltung.methods.base.correlation import Strides
 from faltung.plan.binding import layout
 from faltung.plan.choose import FORWARD, WEIGHT_GRAD, Policy
 from faltung.plan.plan import Plan, array_shapes

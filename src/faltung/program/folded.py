@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.graph.fold import Derived
-from faltung.methods.correlation import Strides
+from faltung.methods.base.correlation import Strides
 from faltung.program.state import State, strides
 from faltung.runtime.buffers import ALIGNMENT
 

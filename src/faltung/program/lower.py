@@ -30,7 +30,7 @@ from faltung.graph.ops import (
     Softmax,
 )
 from faltung.graph.value import Node
-from faltung.methods.step import Work
+from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
 from faltung.program import lower_conv, lower_map
 from faltung.program.lowering import Lowered, Lowering

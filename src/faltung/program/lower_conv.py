@@ -16,9 +16,9 @@ from faltung.graph.ops import (
     LocalWeight,
 )
 from faltung.graph.value import Node
-from faltung.methods import local
-from faltung.methods.epilogue import Epilogue
-from faltung.methods.step import Work
+from faltung.methods.base.epilogue import Epilogue
+from faltung.methods.base.step import Work
+from faltung.methods.local import local
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.plan import Plan
 from faltung.program.lowering import Lowering

@@ -13,10 +13,12 @@ from faltung.graph.ops import (
     Total,
 )
 from faltung.graph.value import Node, Value
-from faltung.methods import embedding, pointwise, pool, softmax
-from faltung.methods.group_sum import group_sum
-from faltung.methods.stage import rearrange
-from faltung.methods.step import Operand, Work
+from faltung.methods.base.step import Operand, Work
+from faltung.methods.copies.stage import rearrange
+from faltung.methods.elementwise import elementwise
+from faltung.methods.elementwise.group_sum import group_sum
+from faltung.methods.pool import pool
+from faltung.methods.rows import embedding, softmax
 from faltung.program.lowering import Lowering
 
 # Formulas ----------------------------------------------------------------------------------------
@@ -28,11 +30,11 @@ def formula(low: Lowering, node: Node, work: Work) -> None:
     channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
     samples = low.batch if op.batched else 1
     inputs = [
-        pointwise.Input(kind_of(value, op), low.where(value), low.pitch(value))
+        elementwise.Input(kind_of(value, op), low.where(value), low.pitch(value))
         for value in node.inputs
     ]
     maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
-    pointwise.pointwise(
+    elementwise.pointwise(
         work,
         low.dtype,
         low.machine,
@@ -41,11 +43,11 @@ def formula(low: Lowering, node: Node, work: Work) -> None:
         channels=channels,
         inputs=inputs,
         outputs=[
-            pointwise.Output(expr, low.where(value), low.pitch(value))
+            elementwise.Output(expr, low.where(value), low.pitch(value))
             for expr, value in zip(op.outputs, maps, strict=True)
         ],
         sums=[
-            pointwise.Sum(
+            elementwise.Sum(
                 total.expr,
                 total.kind,
                 low.where(value),
@@ -231,16 +233,16 @@ def concat(low: Lowering, node: Node, work: Work) -> None:
     for number, value in enumerate(node.inputs):
         if number in copied:
             out = low.where(node.output)
-            pointwise.pointwise(
+            elementwise.pointwise(
                 work,
                 low.dtype,
                 low.machine,
                 samples=low.batch,
                 positions=value.positions,
                 channels=value.channels,
-                inputs=[pointwise.Input("full", low.where(value), low.pitch(value))],
+                inputs=[elementwise.Input("full", low.where(value), low.pitch(value))],
                 outputs=[
-                    pointwise.Output(
+                    elementwise.Output(
                         operand(0),
                         Operand(out.name, out.offset + start * low.itemsize),
                         low.pitch(node.output),

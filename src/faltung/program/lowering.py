@@ -14,8 +14,8 @@ from faltung.graph.ops import (
 )
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
-from faltung.methods.correlation import Strides
-from faltung.methods.step import Operand, Step, relocated
+from faltung.methods.base.correlation import Strides
+from faltung.methods.base.step import Operand, Step, relocated
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
 from faltung.program.places import Places
@@ -137,5 +137,9 @@ def renamed(step: Step, own: dict[str, Operand]) -> Step:
     """The same step with its own buffers renamed and all others as they are."""
     if not own:
         return step
-    names = {word.name: Operand(word.name) for word in step.words if isinstance(word, Operand)}
+    names = {
+        argument.name: Operand(argument.name)
+        for argument in step.arguments
+        if isinstance(argument, Operand)
+    }
     return relocated(step, names | own)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from faltung.graph.ops import Concat, First, Reshape, Slice
 from faltung.graph.value import Node, Value
-from faltung.methods.correlation import Strides
+from faltung.methods.base.correlation import Strides
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from faltung.geometry.check import whole
 from faltung.graph.initial import parameters
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
-from faltung.methods.embedding import check_tokens
+from faltung.methods.rows.embedding import check_tokens
 from faltung.nn import Layer, build
 from faltung.nn.text import parse
 from faltung.plan.choose import policy_of
