@@ -67,12 +67,8 @@ def command(*words: object, code: str = EAGER) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """For a child: this checkout, and byte code beside the compiled code of this session, so that
-    not every child compiles the source again.
-    """
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    beside = str(Path(os.environ["FALTUNG_CACHE"]).with_name("bytecode"))
-    return {**kept, "PYTHONPATH": str(SOURCE), "PYTHONPYCACHEPREFIX": beside, **changes}
+    """For a child: this checkout."""
+    return {**os.environ, "PYTHONPATH": str(SOURCE), **changes}
 
 
 def run(*words: object, code: str = EAGER, **more: Any) -> subprocess.CompletedProcess[str]:
