@@ -9,7 +9,7 @@ import pytest
 from faltung import Model
 from faltung.cli.main import main
 from faltung.data.open import open_source
-from faltung.train.trained import load_model
+from faltung.train.run_model import load_model
 
 Trained = Callable[[str], tuple[Path, str]]
 Captured = pytest.CaptureFixture[str]

@@ -10,7 +10,7 @@ from nn.networks import NETWORKS, TOKENS, UNET
 from faltung import nets, nn
 from faltung.graph.initial import parameters
 from faltung.graph.summary import Summary, summary
-from faltung.graph.table import short
+from faltung.graph.summary_table import short
 from faltung.plan import plan_forward
 
 

@@ -18,7 +18,7 @@ from faltung.data.source import split
 from faltung.data.standard import Standard, standardise
 from faltung.formats.tensors import load_tensors, save_tensors
 from faltung.train import model as model_module
-from faltung.train.fitted import History
+from faltung.train.history import History
 
 X, Y = shapes(60)
 

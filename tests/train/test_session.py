@@ -24,8 +24,8 @@ from faltung.nets.table import NETS
 from faltung.nets.table import get as get_net
 from faltung.train import session
 from faltung.train.presets import PRESETS, USUAL
+from faltung.train.run_model import load_model
 from faltung.train.settings import Settings
-from faltung.train.trained import load_model
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 of POSIX")
 

@@ -25,9 +25,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Print loss and accuracy; 2, and one line on stderr, where something is wrong."""
     try:
-        from faltung.train.judge import judge
-        from faltung.train.rundata import held_out, like, open_like
-        from faltung.train.trained import load_model
+        from faltung.train.evaluate import evaluate
+        from faltung.train.run_dataset import held_out, like, open_like
+        from faltung.train.run_model import load_model
 
         model, folder = load_model(arguments.run_folder)
         if arguments.data is None:
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             wanted = like(model, folder)
             source = open_like(arguments.data, wanted, model.classes, strict=arguments.strict)
-        metrics = judge(model, source, model.loss or "cross_entropy").metrics()
+        metrics = evaluate(model, source, model.loss or "cross_entropy").metrics()
     except MISTAKES as error:
         return refuse("evaluate", error)
     for each in source.skipped:

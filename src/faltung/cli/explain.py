@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from faltung.cli import facts
+from faltung.cli import conv_facts
 
 if TYPE_CHECKING:
     from faltung.geometry import ConvSpec
@@ -129,7 +129,7 @@ def _report(spec: "ConvSpec", plan: "Plan", arguments: argparse.Namespace) -> It
     ]
     if arguments.json:
         layout = "channels-first" if arguments.channels_first else "channels-last"
-        found = facts.facts(spec) | {
+        found = conv_facts.facts(spec) | {
             "direction": arguments.direction,
             "layout": layout,
             "plan": str(plan),
@@ -140,7 +140,7 @@ def _report(spec: "ConvSpec", plan: "Plan", arguments: argparse.Namespace) -> It
             yield from _listing(_comment(kind), f"{spec}: {kind}", texts)
     else:
         layout = "(N, C, *space)" if arguments.channels_first else "(N, *space, C)"
-        yield from facts.page(spec)
+        yield from conv_facts.page(spec)
         yield ""
         yield f"Plan: {arguments.direction}, arrays {layout}"
         yield from (f"  {line}".rstrip() for line in str(plan).splitlines())

@@ -25,7 +25,7 @@ layer says, before a softmax.
 def run(arguments: argparse.Namespace) -> int:
     """Write the file; 2, and one line on stderr, where something is wrong."""
     try:
-        from faltung.train.trained import export, load_model
+        from faltung.train.run_model import export, load_model
 
         path = Path(arguments.file)
         if path.suffix.lower() not in SUFFIXES:

@@ -27,10 +27,10 @@ writes into the folder (by default look-FILE in that of the run):
 def run(arguments: argparse.Namespace) -> int:
     """Write the pictures; 2, and one line on stderr, where something is wrong."""
     try:
-        from faltung.train.look import look
+        from faltung.train.explain import explain
 
         usual = Path(arguments.run_folder) / f"look-{Path(arguments.file).stem}"
-        found = look(
+        found = explain(
             arguments.run_folder,
             arguments.file,
             usual if arguments.out is None else Path(arguments.out),

@@ -39,8 +39,8 @@ each position.
 def run(arguments: argparse.Namespace) -> int:
     """Print a line a sample; 2, and a line on stderr for each file, where something is wrong."""
     try:
-        from faltung.train.rundata import like
-        from faltung.train.trained import load_model
+        from faltung.train.run_dataset import like
+        from faltung.train.run_model import load_model
 
         model, folder = load_model(arguments.run_folder)
         wanted = like(model, folder)

@@ -36,15 +36,15 @@ def response_norms(nodes: Sequence[Node]) -> dict[str, dict[str, Any]]:
 def _triples(nodes: Sequence[Node]) -> Iterator[tuple[Node, Node, Node]]:
     """A square, a correlation along the channels, a formula, one after the other."""
     for square, across, last in zip(nodes, nodes[1:], nodes[2:], strict=False):
-        kinds = isinstance(square.op, ops.Pointwise) and isinstance(last.op, ops.Pointwise)
-        if kinds and isinstance(across.op, ops.Across) and square.op.outputs == (X * X,):  # type: ignore[union-attr]
+        kinds = isinstance(square.op, ops.Elementwise) and isinstance(last.op, ops.Elementwise)
+        if kinds and isinstance(across.op, ops.ChannelConv) and square.op.outputs == (X * X,):  # type: ignore[union-attr]
             yield square, across, last
 
 
 def _numbers(last: Node) -> tuple[float, float] | None:
     """(beta, k) of x (k + sum)^-beta; None for another formula."""
     op: Any = last.op
-    if len(op.outputs) != 1 or op.totals:
+    if len(op.outputs) != 1 or op.reductions:
         return None
     (expr,) = op.outputs
     known = sorted(value for value in constants(expr) if value > 0)

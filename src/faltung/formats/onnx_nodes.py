@@ -174,17 +174,17 @@ def _windows(spec: ConvSpec) -> Any:
 # Formulas -----------------------------------------------------------------------------------------
 
 
-def _pointwise(writer: Writer, node: Node) -> str:
+def _elementwise(writer: Writer, node: Node) -> str:
     op: Any = node.op
     if node.output.name in writer.response_norms:
         attributes = writer.response_norms[node.output.name]
         return writer.node("LRN", writer.name(node.inputs[0]), **attributes)
     operands = [_operand(writer, value, op.shape) for value in node.inputs]
-    if len(op.outputs) + len(op.totals) != 1 or not op.batched:
+    if len(op.outputs) + len(op.reductions) != 1 or not op.batched:
         raise ValueError(f"graph: the formulas of layer {node.layer!r} have no place in ONNX")
     if op.outputs:
         return formula(writer, op.outputs[0], operands)
-    (total,) = op.totals
+    (total,) = op.reductions
     if total.kind != "sample" or not total.mean:
         raise ValueError(f"graph: the sum of layer {node.layer!r} has no place in ONNX")
     read = operands[0] if total.expr == operand(0) else formula(writer, total.expr, operands)
@@ -202,7 +202,7 @@ def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
     return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
 
 
-def _across(writer: Writer, node: Node) -> str:
+def _channel_conv(writer: Writer, node: Node) -> str:
     """A convolution along the channels, which become an axis of space."""
     op: Any = node.op
     (x,) = node.inputs
@@ -294,9 +294,9 @@ def _embed(writer: Writer, node: Node) -> str:
 EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
-    ops.Local: _local,
-    ops.Pointwise: _pointwise,
-    ops.Across: _across,
+    ops.LocallyConnected: _local,
+    ops.Elementwise: _elementwise,
+    ops.ChannelConv: _channel_conv,
     ops.Normalise: _normalise,
     ops.Softmax: _softmax,
     ops.Pool: _pool,

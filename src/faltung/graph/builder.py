@@ -10,7 +10,7 @@ from faltung.geometry.check import integers, show
 from faltung.geometry.conv import FLOATS
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
-from faltung.graph.ops import Op, Pointwise, Reshape
+from faltung.graph.ops import Elementwise, Op, Reshape
 from faltung.graph.value import Auxiliary, Graph, Node, Parameter, Value
 
 Fields = tuple[Field, ...] | None
@@ -116,16 +116,16 @@ class Builder:
             self._fields[value.name] = fields
         return made
 
-    def pointwise(self, expr: Expr, first: Value, *others: Value) -> Value:
+    def elementwise(self, expr: Expr, first: Value, *others: Value) -> Value:
         """A formula at every element of the map ``first``, which is operand 0."""
         fields = [self.fields(value) for value in (first, *others) if value.shape == first.shape]
         made = self.node(
-            Pointwise(first.shape, (expr,)), (first, *others), first.shape, fields=joined(fields)
+            Elementwise(first.shape, (expr,)), (first, *others), first.shape, fields=joined(fields)
         )
         return self.flatten(made) if self.flat(first) else made
 
     def add(self, a: Value, b: Value) -> Value:
-        return self.pointwise(operand(0) + operand(1), a, b)
+        return self.elementwise(operand(0) + operand(1), a, b)
 
     def outside(self, name: str, shape: tuple[int, ...] = (), kind: str = "float") -> Value:
         """A value without a batch that is not made by a node: a key, a learning rate."""

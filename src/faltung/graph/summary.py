@@ -34,9 +34,9 @@ FORMULAS = {
 }
 NORMS = {"batch": "BatchNorm", "group": "GroupNorm", "position": "LayerNorm"}
 KINDS: dict[type, str] = {
-    ops.Local: "Local",
+    ops.LocallyConnected: "Local",
     ops.ConvolveInput: "ConvTranspose",
-    ops.Across: "LocalResponseNorm",
+    ops.ChannelConv: "LocalResponseNorm",
     ops.Dropout: "Dropout",
     ops.Concat: "Concat",
     ops.Reshape: "Flatten",
@@ -46,7 +46,7 @@ KINDS: dict[type, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class LayerRow:
     """One layer. Shapes without the batch, costs for one sample.
 
     kind: as `faltung.nn` calls it; "Add" is the sum of a `Residual`, "Concat" that of a `Parallel`.
@@ -107,7 +107,7 @@ class Summary:
     output: tuple[int, ...]
     dtype: str
     training: bool
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[LayerRow, ...] = field(repr=False)
     live: int
 
     @property
@@ -153,7 +153,7 @@ class Summary:
         """The table. depth: how many names deep; what lies deeper is one line. By default as deep
         as 64 lines allow. methods: with how each convolution would be computed.
         """
-        from faltung.graph.table import table
+        from faltung.graph.summary_table import table
 
         return table(self, depth, width, methods)
 
@@ -173,7 +173,7 @@ def summary(graph: Graph) -> Summary:
     )
 
 
-def _rows(graph: Graph) -> Iterator[Row]:
+def _rows(graph: Graph) -> Iterator[LayerRow]:
     size = ITEMSIZE[graph.dtype]
     owned: dict[str, list[tuple[int, bool]]] = {}
     for p in graph.parameters:
@@ -182,7 +182,7 @@ def _rows(graph: Graph) -> Iterator[Row]:
         last = nodes[-1].output
         fields = graph.fields.get(last.name)
         numbers = owned.get(name, [])
-        yield Row(
+        yield LayerRow(
             name,
             _kind(nodes),
             last.shape,
@@ -225,13 +225,13 @@ def _name(node: Node) -> str:
             return NORMS[op.over]
         case ops.Pool():
             return "MaxPool" if op.spec.kind == "max" else "AvgPool"
-        case ops.Pointwise():
+        case ops.Elementwise():
             return _formula(op)
         case _:
             return KINDS.get(type(op), type(op).__name__)
 
 
-def _formula(op: ops.Pointwise) -> str:
+def _formula(op: ops.Elementwise) -> str:
     if not op.outputs:
         return "GlobalAvgPool"
     expr: Expr = op.outputs[0]

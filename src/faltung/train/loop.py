@@ -18,12 +18,12 @@ from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
 from faltung.graph.differentiate import differentiate
 from faltung.program.training import Slots, TrainingStep
-from faltung.train.history import Row
+from faltung.train.checkpoint_position import Position
+from faltung.train.evaluate import check_run, evaluate
 from faltung.train.interrupts import Stopped, interrupts
-from faltung.train.judge import check_run, judge
-from faltung.train.position import Position
+from faltung.train.metrics import EpochMetrics
 from faltung.train.progress import Progress, progress
-from faltung.train.runfolder import BEST, LAST, METRICS, RunFolder
+from faltung.train.run_folder import BEST, LAST, METRICS, RunFolder
 from faltung.train.schedule import Schedule
 from faltung.train.settings import Settings
 
@@ -73,11 +73,11 @@ class Loop:
         batches = len(self.loader) * settings.epochs
         self.schedule = Schedule(settings.schedule, settings.rate, batches, settings.warmup)
         self.position = Position()
-        self.history: list[Row] = []
+        self.history: list[EpochMetrics] = []
         self.compiled = 0.0
         # The best weights, and where they were found, until they are written.
         self._best: tuple[dict[str, Array], dict[str, Any]] | None = None
-        self._unsaved: list[Row] = []
+        self._unsaved: list[EpochMetrics] = []
         self._saved, self._saving = time.monotonic(), 0.0
 
     def step(self, batch: int) -> TrainingStep:
@@ -103,7 +103,7 @@ class Loop:
 
     # Running -------------------------------------------------------------------------------------
 
-    def run(self) -> list[Row]:
+    def run(self) -> list[EpochMetrics]:
         """Train to the end, or until patience is lost; the history.
 
         After Ctrl-C the batch is finished; with a folder all is saved and Stopped is raised,
@@ -193,9 +193,9 @@ class Loop:
         position = self.position
         held: dict[str, float] = {}
         if self.held is not None:
-            held = judge(self.model, self.held, self.settings.loss).metrics()
+            held = evaluate(self.model, self.held, self.settings.loss).metrics()
             self._check_finite("val loss", held["loss"])
-        row = Row(
+        row = EpochMetrics(
             epoch=position.epoch + 1,
             step=position.step,
             lr=self.schedule(max(0, position.step - 1)),
@@ -216,7 +216,7 @@ class Loop:
         if show is not None:
             show.epoch(row, best)
 
-    def _note_best(self, row: Row) -> bool:
+    def _note_best(self, row: EpochMetrics) -> bool:
         """Whether an epoch is the best so far: by the accuracy of the validation, else by its loss;
         without a validation the last.
         """

@@ -34,8 +34,8 @@ from faltung.plan.choose import policy_of
 from faltung.program.inference import Inference
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
-from faltung.train.about import checked
-from faltung.train.fitted import History
+from faltung.train.history import History
+from faltung.train.metadata import checked
 from faltung.train.samples import as_source, is_source
 from faltung.train.settings import Settings
 
@@ -222,13 +222,13 @@ class Model:
         self, x: npt.ArrayLike | Source, y: npt.ArrayLike | None = None
     ) -> dict[str, float]:
         """The "loss" and, for labels, the "accuracy" over samples and their targets; ``x`` may be a
-        source. A model that was not trained yet is judged by labels if the targets are such.
+        source. A model that was never trained counts as a classifier if the targets are labels.
         """
-        from faltung.train.judge import judge
+        from faltung.train.evaluate import evaluate
 
         targets = x.targets if is_source(x) else np.asarray(y)  # type: ignore[union-attr]
         loss = self.loss or ("mse" if targets.dtype.kind == "f" else "cross_entropy")
-        return judge(self, as_source(x, y, self, loss), loss).metrics()
+        return evaluate(self, as_source(x, y, self, loss), loss).metrics()
 
     # Training ------------------------------------------------------------------------------------
 

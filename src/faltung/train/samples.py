@@ -1,4 +1,4 @@
-"""Arrays and sources as what a model learns from, or is judged by."""
+"""Arrays and sources as samples to train or evaluate a model on."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from faltung.graph.summary import Row, Summary
+    from faltung.graph.summary import LayerRow, Summary
 
 # Layers that are named on the line of the layer before them.
 FOLLOW = (
@@ -28,10 +28,10 @@ class Part:
     """A name of the tree: a layer (``rows``: it and what follows it), or parts with names."""
 
     name: str
-    rows: list["Row"] = field(default_factory=list)
+    rows: list["LayerRow"] = field(default_factory=list)
     parts: dict[str, "Part"] = field(default_factory=dict)
 
-    def every(self) -> list["Row"]:
+    def every(self) -> list["LayerRow"]:
         return [*(row for part in self.parts.values() for row in part.every()), *self.rows]
 
 
@@ -58,7 +58,7 @@ def table(summary: "Summary", depth: int | None, width: int, methods: bool) -> s
     return "\n".join([*body[:1], rule, *body[1:], rule, *_totals(summary)])
 
 
-Line = tuple[str, list["Row"], int]
+Line = tuple[str, list["LayerRow"], int]
 
 
 def _lines(root: Part, depth: int, level: int = 0) -> Iterator[Line]:
@@ -83,7 +83,7 @@ def _lines(root: Part, depth: int, level: int = 0) -> Iterator[Line]:
         yield waiting
 
 
-def _cells(name: str, rows: Sequence["Row"], level: int, methods: bool) -> tuple[str, ...]:
+def _cells(name: str, rows: Sequence["LayerRow"], level: int, methods: bool) -> tuple[str, ...]:
     """One line of the table."""
     title = "  " * level + name
     if not rows:
@@ -102,7 +102,7 @@ def _cells(name: str, rows: Sequence["Row"], level: int, methods: bool) -> tuple
     )
 
 
-def _what(rows: Sequence["Row"]) -> str:
+def _what(rows: Sequence["LayerRow"]) -> str:
     """What the layers of a line are."""
     main = [row for row in rows if row.kind not in FOLLOW] or list(rows)
     if len(main) == 1:
@@ -114,11 +114,11 @@ def _what(rows: Sequence["Row"]) -> str:
     return ", ".join(kind if n == 1 else f"{n} {kind}" for kind, n in kinds.items())
 
 
-def _one(row: "Row") -> str:
+def _one(row: "LayerRow") -> str:
     return " ".join([row.kind, *_options(row)])
 
 
-def _options(row: "Row") -> Iterator[str]:
+def _options(row: "LayerRow") -> Iterator[str]:
     """Kernel, stride, padding, ..., in the words of `geometry/text.py`."""
     if row.spec is None:
         return

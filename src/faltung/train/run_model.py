@@ -11,7 +11,7 @@ from faltung.graph.ops import Convolve
 from faltung.graph.value import Graph
 from faltung.nn import BatchNorm, Sequential, build
 from faltung.train.model import Model
-from faltung.train.runfolder import CONFIG, RunFolder
+from faltung.train.run_folder import CONFIG, RunFolder
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[Model, RunFolder]:
@@ -53,7 +53,7 @@ def export(model: Model, path: Path) -> None:
     if path.suffix.lower() != ".onnx":
         model.save(path)
         return
-    from faltung.formats.onnx import export_onnx
+    from faltung.formats.onnx_export import export_onnx
 
     graph, parameters = with_standard(model)
     export_onnx(graph, parameters, path, classes=model.classes)

@@ -10,7 +10,7 @@ from graph import interpreter
 from nn.networks import NETWORKS, TOKENS
 
 from faltung import nets, nn
-from faltung.formats.onnx import export_onnx
+from faltung.formats.onnx_export import export_onnx
 from faltung.geometry.expr import operand, power
 from faltung.graph.builder import Builder
 from faltung.graph.initial import parameters
@@ -235,17 +235,17 @@ def test_formulas_of_any_kind() -> None:
         a, c, d, e = map(operand, range(4))
         expr = select(at_least(a, c), unary("abs", a) / (1 + d * d), minimum(-a, e - c))
         expr = maximum(expr, unary("sqrt", unary("exp", minimum(a, 1)))) + power(1 + a * a, 1.5)
-        y = b.pointwise(expr, b.input, per_sample, gain, one)
-        y = b.pointwise(constant(2) * unary("erf", a) - unary("log", 1 + a * a), y)
+        y = b.elementwise(expr, b.input, per_sample, gain, one)
+        y = b.elementwise(constant(2) * unary("erf", a) - unary("log", 1 + a * a), y)
     graph = b.graph(y)
     same(graph, anything(graph))
 
 
 def _mean(x: Any) -> Any:
-    from faltung.graph.ops import Pointwise, Total
+    from faltung.graph.ops import Elementwise, Reduction
 
-    total = Total(operand(0) * operand(0), "sample", mean=True)
-    return Pointwise(x.shape, (), (total,)), (x,), (x.channels,)
+    total = Reduction(operand(0) * operand(0), "sample", mean=True)
+    return Elementwise(x.shape, (), (total,)), (x,), (x.channels,)
 
 
 # Refusals -----------------------------------------------------------------------------------------

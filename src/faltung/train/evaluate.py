@@ -20,7 +20,7 @@ AT_ONCE = 256  # samples that are read at once
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """What a model says of samples: outputs (n, ...) before softmax, if they were kept; targets;
     losses (n,), each a mean over its positions; which labels (n, ...) were right, None where
     targets are numbers.
@@ -43,9 +43,9 @@ class Judged:
         return {"loss": loss, "accuracy": float(self.right[counted].mean())}
 
 
-def judge(
+def evaluate(
     model: "Model", source: Source, loss: str = "cross_entropy", *, keep: bool = False
-) -> Judged:
+) -> Evaluation:
     """How good the outputs are for every sample of a source, in terms of a loss. ``keep``: the
     outputs too. ValueError, TypeError: samples or targets that are none of this network's.
     """
@@ -64,7 +64,7 @@ def judge(
                 right.append(made.argmax(1) == y)
             if keep:
                 outputs.append(made)
-    return Judged(
+    return Evaluation(
         np.concatenate(outputs) if keep else None,
         targets,
         np.concatenate(losses),
@@ -89,7 +89,7 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
 
 
 def check_targets(model: "Model", source: Source, loss: str) -> None:
-    """ValueError, TypeError: a source that this network cannot learn from, or be judged by."""
+    """ValueError, TypeError: a source that this network cannot be trained or evaluated on."""
     targets, output = np.asarray(source.targets), model.graph.output
     if not len(source):
         raise ValueError("x: holds no sample")
