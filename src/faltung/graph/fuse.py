@@ -151,7 +151,7 @@ def _inline(producer: Node, reader: Node) -> Node:
         outputs=tuple(expr.replaced(places) for expr in r.outputs),
         reductions=tuple(replace(each, expr=each.expr.replaced(places)) for each in r.reductions),
     )
-    return replace(reader, op=op, inputs=tuple(inputs))
+    return replace(reader, op=op, inputs=tuple(inputs), kind=None)
 
 
 # Formulas into convolutions ----------------------------------------------------------------------
