@@ -18,9 +18,10 @@ k7 k3x5     kernel, one number for all axes or one for each
 """
 
 import re
+from typing import Any
 
 from faltung.geometry.conv import DTYPE_WORDS, ConvSpec, conv_spec
-from faltung.geometry.padding import NAMES
+from faltung.geometry.padding import NAMES, Padding
 
 FORM = "n1 c3>64 224x224 k7 s2 p3"  # what the error messages show
 _NUMBERS = r"[0-9]+(?:x[0-9]+)*"
@@ -59,7 +60,8 @@ def parse(text: str) -> ConvSpec:
         kernel *= len(size)
     if groups < 1 or c_in % groups:
         raise ValueError(f"groups={groups}: must divide the input channels, {c_in}")
-    names = words.get("padding_mode", "zeros").split(",")
+    # conv_spec refuses a name that there is not.
+    names: Any = words.get("padding_mode", "zeros").split(",")
     return conv_spec(
         (int(words.get("batch", "1")), c_in, *size),
         (c_out, c_in // groups, *kernel),
@@ -97,14 +99,14 @@ def _one_or_all(word: str) -> int | tuple[int, ...]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _padding(word: str) -> str | tuple[int | str | tuple[int, ...], ...] | int:
+def _padding(word: str) -> Padding:
     # One entry is for all axes, except a pair: padding.py knows pairs only axis by axis.
     entries = tuple(_pad(entry) for entry in re.findall(_PAD, word))
     only = entries[0]
     return entries if len(entries) > 1 or isinstance(only, tuple) else only
 
 
-def _pad(entry: str) -> int | str | tuple[int, ...]:
+def _pad(entry: str) -> Any:
     if entry in NAMES:
         return entry
     return int(entry) if entry.isdigit() else tuple(map(int, entry.strip("()").split(",")))

@@ -1,9 +1,8 @@
 """Pooling layers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.geometry.check import per_axis
+from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.expr import operand
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import pool_spec
@@ -13,8 +12,6 @@ from faltung.graph.value import Value
 from faltung.nn.conv import fits, spatial
 from faltung.nn.layer import Layer
 
-Whole = int | Sequence[int]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MaxPool(Layer):
@@ -22,10 +19,10 @@ class MaxPool(Layer):
     ceil: the last window may reach beyond the input, as PyTorch's ceil_mode.
     """
 
-    kernel: Whole
-    stride: Whole | None = None
+    kernel: PerAxis
+    stride: PerAxis | None = None
     padding: Padding = 0
-    dilation: Whole = 1
+    dilation: PerAxis = 1
     ceil: bool = False
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -37,8 +34,8 @@ class MaxPool(Layer):
 class AvgPool(Layer):
     """The mean of each window. count_padding: zeros of the padding count in the mean."""
 
-    kernel: Whole
-    stride: Whole | None = None
+    kernel: PerAxis
+    stride: PerAxis | None = None
     padding: Padding = 0
     ceil: bool = False
     count_padding: bool = True
@@ -63,7 +60,7 @@ def _pool(
     x: Value,
     layer: MaxPool | AvgPool,
     kind: str,
-    dilation: Whole,
+    dilation: PerAxis,
     count_padding: bool,
 ) -> Value:
     kernel = per_axis("kernel", layer.kernel, len(x.space), 1)
