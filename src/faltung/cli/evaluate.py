@@ -1,4 +1,4 @@
-"""`faltung evaluate RUN [DATA]`: how good a trained network is on what it has not seen."""
+"""``faltung evaluate RUN [DATA]``: evaluate a trained network on samples it has not seen."""
 
 import argparse
 import json
@@ -14,11 +14,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "data",
         nargs="?",
         metavar="DATA",
-        help="as for `faltung train`, with targets; by default what the run held out",
+        help="data with targets, as for `faltung train` (default: what the run held out)",
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="a file that cannot be read is an error"
-    )
+    parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

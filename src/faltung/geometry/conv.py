@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal, get_args
 
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
@@ -35,7 +36,8 @@ DTYPE_WORDS = {
 # Stored in 16 bits, and float32 wherever they are computed with.
 NARROW = ("float16", "bfloat16")
 # What networks, pooling and local layers take.
-FLOATS = ("float32", "float64")
+Float = Literal["float32", "float64"]
+FLOATS: tuple[Float, ...] = get_args(Float)
 
 
 @dataclass(frozen=True, slots=True)

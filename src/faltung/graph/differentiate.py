@@ -1,11 +1,12 @@
 """Differentiation: from a graph to a graph that also computes a loss and every gradient.
 
 Reverse accumulation (Linnainmaa, 1970): nodes are visited from the last to the first, and each adds
-to the gradients of what it reads, by the rule of its operation (`rules.py`).
+to the gradients of what it reads, by the rule of its operation (``gradient_rules.py``).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from faltung.geometry.check import show
 from faltung.geometry.expr import operand
@@ -16,7 +17,9 @@ from faltung.graph.ops import CrossEntropy, Elementwise, Reduction
 from faltung.graph.value import Graph, Node, Value
 
 A, B, C = map(operand, range(3))
-LOSSES = ("cross_entropy", "mse")
+# Of labels, after softmax, or of numbers.
+Loss = Literal["cross_entropy", "mse"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 
 @dataclass(frozen=True, slots=True)

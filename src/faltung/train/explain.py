@@ -9,8 +9,10 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from faltung.data.files import read_files
 from faltung.data.names import listing, printable
@@ -19,10 +21,11 @@ from faltung.geometry.check import show
 from faltung.graph.value import Value
 from faltung.program.probe import probe, watchable
 from faltung.train.array_images import overlay, tile_images
-from faltung.train.model import Array, Model
+from faltung.train.network import Network
 from faltung.train.run_dataset import like
 from faltung.train.run_model import filters, load_model
 
+Array = npt.NDArray[Any]
 # Maps of a layer that are shown.
 MOST = 64
 
@@ -96,7 +99,7 @@ def cam(maps: Array, grad: Array) -> Array:
     return np.asarray(heat / most if most > 0 else heat)
 
 
-def _filters(model: Model) -> bytes | None:
+def _filters(model: Network) -> bytes | None:
     found = filters(model)
     return None if found is None else tile_images(list(found[:MOST]), signed=True)
 

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,16 @@ from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
 from faltung.graph.differentiate import differentiate
+from faltung.plan.choose import Precision
 from faltung.program.training import Slots, TrainingStep
 from faltung.train.checkpoint_position import Position
 from faltung.train.evaluate import check_run, evaluate
 from faltung.train.interrupts import Stopped, interrupts
 from faltung.train.metrics import EpochMetrics
+from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
 from faltung.train.run_folder import BEST, LAST, METRICS, RunFolder
-from faltung.train.schedule import Schedule
 from faltung.train.settings import Settings
-
-if TYPE_CHECKING:
-    from faltung.train.model import Model
 
 Array = npt.NDArray[Any]
 # Seconds between two checkpoints: at the end of an epoch, and in the middle of one. A file that is
@@ -48,7 +46,7 @@ class Loop:
 
     def __init__(
         self,
-        model: "Model",
+        model: Network,
         settings: Settings,
         train: Source,
         held: Source | None,
@@ -67,11 +65,11 @@ class Loop:
             augment=settings.augment or None,
             standard=model.standard,
         )
-        self._training = differentiate(model.trained, settings.loss)
+        self._training = differentiate(model.training_graph, settings.loss)
         self.slots = Slots(model.state, settings.rule())
         self._steps: dict[int, TrainingStep] = {}
         batches = len(self.loader) * settings.epochs
-        self.schedule = Schedule(settings.schedule, settings.rate, batches, settings.warmup)
+        self.schedule = settings.lr_schedule(batches)
         self.position = Position()
         self.history: list[EpochMetrics] = []
         self.compiled = 0.0
@@ -96,7 +94,7 @@ class Loop:
         return self._steps[batch]
 
     @property
-    def _precision(self) -> str:
+    def _precision(self) -> Precision:
         """Strict where the model or the settings say so."""
         strict = "strict" in (self.model.precision, self.settings.precision)
         return "strict" if strict else "fast"
@@ -181,7 +179,7 @@ class Loop:
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"{name}={loss} in epoch {self.position.epoch + 1}{where}: must be finite; a lower "
-                f"lr than {self.settings.rate:g} or clip may help"
+                f"lr than {self.schedule.lr:g} or clip may help"
             )
 
     @property

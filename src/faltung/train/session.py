@@ -26,10 +26,10 @@ from faltung.jit.target import current
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
 from faltung.runtime.threads import get_threads
+from faltung.train.defaults import PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
-from faltung.train.presets import PRESETS, USUAL
 from faltung.train.report import ReportData, write_report
 from faltung.train.run_dataset import data_table, described, opened
 from faltung.train.run_folder import CONFIG, RunFolder
