@@ -22,6 +22,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faltung", "grids of problems")
     group.addoption("--seed", type=int, help="of the sample (default: the date, as 20261231)")
     group.addoption("--exhaustive", action="store_true", help="all points of all grids")
+    group.addoption("--update", action="store_true", help="write the goldens anew")
+    group.addoption("--questions", default="", help="regular expression: only these goldens")
     group.addoption("--point", metavar="WORDS", help="only points whose names have these words")
 
 
@@ -132,10 +134,3 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         if name in os.environ:
             monkeypatch.delenv(name)
     return monkeypatch
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update", action="store_true", help="write the goldens anew")
-    parser.addoption("--exhaustive", action="store_true", help="ask every question of the goldens")
-    parser.addoption("--questions", default="", help="regular expression: only these goldens")
-    parser.addoption("--seed", type=int, default=None, help="of the sample, default: of the day")

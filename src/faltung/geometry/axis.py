@@ -6,8 +6,10 @@ padding before it has negative positions and the padding after it begins at `siz
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
+Mode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True, slots=True)

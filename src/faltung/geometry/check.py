@@ -1,8 +1,11 @@
 """Numbers as people write them, one for all axes or one for each; the words of an error."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
+
+# One number for all axes, or one for each.
+PerAxis = int | Sequence[int]
 
 
 def show(value: object) -> str:

@@ -11,12 +11,14 @@ causal       d(h-1) before and nothing after, on EVERY axis: no output reads wha
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
-from faltung.geometry.axis import MODES
+from faltung.geometry.axis import MODES, Mode
 from faltung.geometry.check import integer, is_sequence, show
 
-Padding = int | str | Sequence[int | str | Sequence[int]]
-PaddingMode = str | Sequence[str]
+PaddingName = Literal["valid", "same", "same_upper", "same_lower", "causal"]
+Padding = int | PaddingName | Sequence[int | PaddingName | Sequence[int]]
+PaddingMode = Mode | Sequence[Mode]
 
 
 def _valid(size: int, extent: int, stride: int) -> tuple[int, int]:

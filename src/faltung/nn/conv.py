@@ -5,16 +5,13 @@ from dataclasses import dataclass
 from math import prod
 
 from faltung.geometry.adjoint import transposed
-from faltung.geometry.check import per_axis, whole
+from faltung.geometry.check import PerAxis, per_axis, whole
 from faltung.geometry.conv import ConvSpec, conv_spec
 from faltung.geometry.padding import Padding, PaddingMode, pads
 from faltung.graph.builder import Builder, sizes
-from faltung.graph.ops import Convolve, ConvolveInput
-from faltung.graph.ops import Local as LocalOp
+from faltung.graph.ops import Convolve, ConvolveInput, LocallyConnected
 from faltung.graph.value import Value
 from faltung.nn.layer import Layer
-
-Whole = int | Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -26,10 +23,10 @@ class Conv(Layer):
     """
 
     channels: int
-    kernel: Whole
-    stride: Whole = 1
+    kernel: PerAxis
+    stride: PerAxis = 1
     padding: Padding = 0
-    dilation: Whole = 1
+    dilation: PerAxis = 1
     groups: int = 1
     bias: bool = True
     padding_mode: PaddingMode = "zeros"
@@ -71,11 +68,11 @@ class ConvTranspose(Layer):
     """
 
     channels: int
-    kernel: Whole
-    stride: Whole = 1
+    kernel: PerAxis
+    stride: PerAxis = 1
     padding: Padding = 0
-    output_padding: Whole = 0
-    dilation: Whole = 1
+    output_padding: PerAxis = 0
+    dilation: PerAxis = 1
     groups: int = 1
     bias: bool = True
 
@@ -114,10 +111,10 @@ class Local(Layer):
     """
 
     channels: int
-    kernel: Whole
-    stride: Whole = 1
+    kernel: PerAxis
+    stride: PerAxis = 1
     padding: Padding = 0
-    dilation: Whole = 1
+    dilation: PerAxis = 1
     bias: bool = True
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -142,7 +139,9 @@ class Local(Layer):
             shape = (*spec.output, channels)
             operands.append(b.parameter("bias", shape, initial=0.0, decay=False))
         shape = (channels, *spec.output)
-        return b.node(LocalOp(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
+        return b.node(
+            LocallyConnected(spec, self.bias), operands, shape, fields=b.through(x, spec.axes)
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -209,9 +208,9 @@ def fits(
     x: Value,
     kind: str,
     kernel: Sequence[int],
-    stride: Whole,
+    stride: PerAxis,
     padding: Padding,
-    dilation: Whole,
+    dilation: PerAxis,
     ceil: bool = False,
 ) -> None:
     """ValueError that says the size needed and the size there, where the kernel is too large.

@@ -29,7 +29,7 @@ class Layer:
         which layer it is.
         """
         kind = type(self).__name__
-        with b.layer(kind, self.name) as name:
+        with b.layer(kind, self.name, self) as name:
             try:
                 return self.build(b, x)
             except (TypeError, ValueError) as error:

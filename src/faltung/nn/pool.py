@@ -1,19 +1,16 @@
 """Pooling layers."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.geometry.check import per_axis
+from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.expr import operand
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import pool_spec
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Pointwise, Pool, Total
+from faltung.graph.ops import Elementwise, Pool, Reduction
 from faltung.graph.value import Value
 from faltung.nn.conv import fits, spatial
 from faltung.nn.layer import Layer
-
-Whole = int | Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -22,10 +19,10 @@ class MaxPool(Layer):
     ceil: the last window may reach beyond the input, as PyTorch's ceil_mode.
     """
 
-    kernel: Whole
-    stride: Whole | None = None
+    kernel: PerAxis
+    stride: PerAxis | None = None
     padding: Padding = 0
-    dilation: Whole = 1
+    dilation: PerAxis = 1
     ceil: bool = False
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -37,8 +34,8 @@ class MaxPool(Layer):
 class AvgPool(Layer):
     """The mean of each window. count_padding: zeros of the padding count in the mean."""
 
-    kernel: Whole
-    stride: Whole | None = None
+    kernel: PerAxis
+    stride: PerAxis | None = None
     padding: Padding = 0
     ceil: bool = False
     count_padding: bool = True
@@ -54,8 +51,8 @@ class GlobalAvgPool(Layer):
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "GlobalAvgPool")
-        total = Total(operand(0), "sample", mean=True)
-        return b.node(Pointwise(x.shape, (), (total,)), (x,), (x.channels,))
+        total = Reduction(operand(0), "sample", mean=True)
+        return b.node(Elementwise(x.shape, (), (total,)), (x,), (x.channels,))
 
 
 def _pool(
@@ -63,7 +60,7 @@ def _pool(
     x: Value,
     layer: MaxPool | AvgPool,
     kind: str,
-    dilation: Whole,
+    dilation: PerAxis,
     count_padding: bool,
 ) -> Value:
     kernel = per_axis("kernel", layer.kernel, len(x.space), 1)

@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import integers
+from faltung.geometry.check import PerAxis, integers
 from faltung.geometry.padding import Padding, PaddingMode
-from faltung.ops.again import Calls, Key, key_of
 from faltung.ops.arguments import OTHERS, Array, array, batched_shape, mapped, result
+from faltung.ops.call_cache import Calls, Key, key_of
 from faltung.ops.options import (
     Options,
-    Whole,
     bias_fits,
     grad_fits,
     parameters,
@@ -26,6 +25,7 @@ from faltung.ops.options import (
 )
 from faltung.ops.run import planned, policy_of, run
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
+from faltung.plan.choose import Method, Precision
 from faltung.plan.plan import Plan
 
 _calls = Calls()
@@ -36,15 +36,15 @@ def conv(
     weight: npt.ArrayLike,
     bias: npt.ArrayLike | None = None,
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
     channels_last: bool = False,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: Method = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -113,15 +113,15 @@ def conv_input_grad(
     weight: npt.ArrayLike,
     input_shape: Sequence[int],
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
     channels_last: bool = False,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: Method = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -157,15 +157,15 @@ def conv_weight_grad(
     grad: npt.ArrayLike,
     weight_shape: Sequence[int],
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
     channels_last: bool = False,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: Method = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -206,16 +206,16 @@ def conv_transpose(
     weight: npt.ArrayLike,
     bias: npt.ArrayLike | None = None,
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    output_padding: Whole = 0,
-    dilation: Whole = 1,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
     channels_last: bool = False,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: Method = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:

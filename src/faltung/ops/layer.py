@@ -2,23 +2,23 @@
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import per_axis, truth, whole
+from faltung.geometry.check import PerAxis, per_axis, truth, whole
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Step
 from faltung.ops.arguments import OTHERS, Array, address, array, elements, mapped, result
-from faltung.ops.options import Options, Whole, bias_fits, parameters, spec_of
+from faltung.ops.options import Options, bias_fits, parameters, spec_of
 from faltung.ops.run import built, policy_of, run, scratch_bytes
 from faltung.plan.binding import Region, layout
 from faltung.plan.build import build_forward
-from faltung.plan.choose import AUTO, Policy
+from faltung.plan.choose import AUTO, Method, Policy, Precision
 from faltung.plan.plan import Plan
 from faltung.runtime.buffers import Bytes, aligned, workspace
 from faltung.runtime.threads import get_threads
@@ -69,15 +69,15 @@ class Conv:
         weight: npt.ArrayLike,
         bias: npt.ArrayLike | None = None,
         *,
-        stride: Whole = 1,
+        stride: PerAxis = 1,
         padding: Padding = 0,
-        dilation: Whole = 1,
+        dilation: PerAxis = 1,
         groups: int = 1,
         padding_mode: PaddingMode = "zeros",
         flip: bool = False,
         channels_last: bool = False,
-        precision: str = "fast",
-        method: str = "auto",
+        precision: Precision = "fast",
+        method: Method = "auto",
         tune: bool | None = None,
     ) -> None:
         self._policy = policy_of(precision, method, tune)
@@ -220,7 +220,7 @@ def _layout(x: npt.ArrayLike, out: Array | None) -> Hashable | None:
 
 
 def _check(
-    weight: Array, stride: Whole, dilation: Whole, groups: int, padding_mode: PaddingMode
+    weight: Array, stride: PerAxis, dilation: PerAxis, groups: int, padding_mode: PaddingMode
 ) -> None:
     """All that can be wrong before an input is known."""
     rank = weight.ndim - 2
@@ -247,8 +247,8 @@ def _rebuilt(
         bias,
         **options._asdict(),
         channels_last=channels_last,
-        precision=policy.precision,
-        method=policy.method,
+        precision=cast(Precision, policy.precision),
+        method=cast(Method, policy.method),
         tune=policy.tune,
     )
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import integers
+from faltung.geometry.check import PerAxis, integers
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.jit.target import current
@@ -24,7 +24,6 @@ from faltung.methods.base.correlation import Strides
 from faltung.ops.arguments import Array, array, batched_shape, elements, mapped, result
 from faltung.ops.options import (
     Options,
-    Whole,
     bias_fits,
     grad_fits,
     local_rank,
@@ -42,9 +41,9 @@ def conv_local(
     weight: npt.ArrayLike,
     bias: npt.ArrayLike | None = None,
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
@@ -80,9 +79,9 @@ def conv_local_input_grad(
     weight: npt.ArrayLike,
     input_shape: Sequence[int],
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
@@ -114,9 +113,9 @@ def conv_local_weight_grad(
     grad: npt.ArrayLike,
     weight_shape: Sequence[int],
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
@@ -156,10 +155,10 @@ def conv_local_transpose(
     weight: npt.ArrayLike,
     bias: npt.ArrayLike | None = None,
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    output_padding: Whole = 0,
-    dilation: Whole = 1,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,

@@ -1,6 +1,6 @@
 """What makes a convolution of arrays: their options checked once, and what must fit together."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -8,20 +8,19 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.adjoint import transposed
+from faltung.geometry.check import PerAxis
 from faltung.geometry.conv import NARROW, ConvSpec, conv_spec
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.ops.arguments import OTHERS, Array, array
 from faltung.ops.run import KEPT
 
-Whole = int | Sequence[int]
-
 
 class Options(NamedTuple):
     """What makes a convolution of two shapes; the names are those of ``conv_spec``."""
 
-    stride: Whole
+    stride: PerAxis
     padding: Padding
-    dilation: Whole
+    dilation: PerAxis
     groups: int
     padding_mode: PaddingMode
     flip: bool
@@ -163,7 +162,7 @@ def transposed_spec(
     weight: tuple[int, ...],
     dtype: np.dtype[Any],
     options: Options,
-    output_padding: Whole,
+    output_padding: PerAxis,
     weight_name: str = "weight.shape",
 ) -> ConvSpec:
     """The convolution whose transpose takes ``x``: its output is the ``x`` of the transpose."""

@@ -12,29 +12,27 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import integers, show
+from faltung.geometry.check import PerAxis, integers, show
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
 from faltung.methods.pool.pool import index_dtype
-from faltung.ops.again import Calls, key_of
 from faltung.ops.arguments import Array, array, batched, batched_shape, elements, result
+from faltung.ops.call_cache import Calls, key_of
 from faltung.ops.run import plans, run
 from faltung.plan.plan import Plan
 from faltung.plan.pool import build_pool, build_pool_grad
-
-Whole = int | Sequence[int]
 
 _calls = Calls()
 
 
 def max_pool(
     x: npt.ArrayLike,
-    kernel: Whole,
+    kernel: PerAxis,
     *,
-    stride: Whole | None = None,
+    stride: PerAxis | None = None,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     ceil: bool = False,
     indices: bool = False,
     channels_last: bool = False,
@@ -75,11 +73,11 @@ def max_pool_grad(
     grad: npt.ArrayLike,
     indices: npt.ArrayLike,
     input_shape: Sequence[int],
-    kernel: Whole,
+    kernel: PerAxis,
     *,
-    stride: Whole | None = None,
+    stride: PerAxis | None = None,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     ceil: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
@@ -120,9 +118,9 @@ def max_pool_grad(
 
 def avg_pool(
     x: npt.ArrayLike,
-    kernel: Whole,
+    kernel: PerAxis,
     *,
-    stride: Whole | None = None,
+    stride: PerAxis | None = None,
     padding: Padding = 0,
     ceil: bool = False,
     count_padding: bool = True,
@@ -152,9 +150,9 @@ def avg_pool(
 def avg_pool_grad(
     grad: npt.ArrayLike,
     input_shape: Sequence[int],
-    kernel: Whole,
+    kernel: PerAxis,
     *,
-    stride: Whole | None = None,
+    stride: PerAxis | None = None,
     padding: Padding = 0,
     ceil: bool = False,
     count_padding: bool = True,
@@ -203,7 +201,7 @@ def _floating(name: str, value: npt.ArrayLike) -> Array:
     return made
 
 
-def _rank(name: str, shape: tuple[int, ...], kernel: Whole) -> int:
+def _rank(name: str, shape: tuple[int, ...], kernel: PerAxis) -> int:
     """Spatial axes: as many as the kernel has, or all but N and C."""
     if not isinstance(kernel, (Sequence, np.ndarray)):
         if len(shape) < 3:

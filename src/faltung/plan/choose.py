@@ -18,7 +18,7 @@ keeps its bits in any batch. Prices are nanoseconds of one core (``offer``).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
+from typing import Any, Literal, get_args
 
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
@@ -43,7 +43,10 @@ MAX_SAMPLES_PRICE = 0.85
 # not fewer.
 MIN_LAST_OUTPUTS = 4
 
-PRECISIONS = ("fast", "strict")
+Precision = Literal["fast", "strict"]
+# As people write it: the names of both tables below.
+Method = Literal["auto", "direct", "spatial", "signal", "depthwise", "grouped", "winograd", "fft"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 # The methods --------------------------------------------------------------------------------------

@@ -32,7 +32,9 @@ def stored(
     while True:
         plan = make(replace(spec, dtype="float32"), {**layouts, **wide})
         steps = (*plan.work.prepare, *plan.work.steps)
-        more = {name for step in steps for name in _computed(step)} & layouts.keys() - wide.keys()
+        computed = {name for step in steps for name in _computed(step)} - wide.keys()
+        # In the order of the layouts: that of a set differs from process to process.
+        more = [name for name in layouts if name in computed]
         if not more:
             break
         shapes = array_shapes(spec, plan.direction)

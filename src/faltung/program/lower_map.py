@@ -5,12 +5,12 @@ from math import prod
 
 from faltung.geometry.expr import operand
 from faltung.graph.ops import (
+    Elementwise,
     EmbedGrad,
     GroupMean,
-    Pointwise,
     Pool,
     PoolGrad,
-    Total,
+    Reduction,
 )
 from faltung.graph.value import Node, Value
 from faltung.methods.base.step import Operand, Work
@@ -24,9 +24,9 @@ from faltung.program.lowering import Lowering
 # Formulas ----------------------------------------------------------------------------------------
 
 
-def formula(low: Lowering, node: Node, work: Work) -> None:
+def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
-    assert isinstance(op, Pointwise)
+    assert isinstance(op, Elementwise)
     channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
     samples = low.batch if op.batched else 1
     inputs = [
@@ -54,13 +54,13 @@ def formula(low: Lowering, node: Node, work: Work) -> None:
                 low.pitch(value),
                 scale=_scale(total, samples, positions, channels),
             )
-            for total, value in zip(op.totals, sums, strict=True)
+            for total, value in zip(op.reductions, sums, strict=True)
         ],
         title="formula" if op.outputs else "sums",
     )
 
 
-def kind_of(value: Value, op: Pointwise) -> str:
+def kind_of(value: Value, op: Elementwise) -> str:
     """How an operand is spread over the map of a formula."""
     if value.kind == "key":
         return "key"
@@ -71,7 +71,7 @@ def kind_of(value: Value, op: Pointwise) -> str:
     return "sample" if value.batched else "channel"
 
 
-def _scale(total: Total, samples: int, positions: int, channels: int) -> float:
+def _scale(total: Reduction, samples: int, positions: int, channels: int) -> float:
     """What turns a sum into a mean."""
     if not total.mean:
         return 1.0
@@ -217,7 +217,7 @@ def reshape(low: Lowering, node: Node, work: Work) -> None:
     )
 
 
-def reorder(low: Lowering, node: Node, work: Work) -> None:
+def to_channels_last(low: Lowering, node: Node, work: Work) -> None:
     a, b = node.inputs[0], node.output
     source, target = low.strides(a, a.space), low.strides(b, b.space)
     shape = (low.batch, *a.shape)

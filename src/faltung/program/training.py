@@ -22,7 +22,7 @@ from faltung.program.lowering import Lowering
 from faltung.program.optimizer import Optimizer
 from faltung.program.places import Places
 from faltung.program.state import State, strides
-from faltung.program.team import threads_for
+from faltung.program.threads import threads_for
 
 Array = npt.NDArray[Any]
 _MASK = (1 << 64) - 1

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from faltung.train.position import Position
+from faltung.train.checkpoint_position import Position
 
 BATCHES = 10
 GOOD = Position(25, 2, 5, 1.5, 30, 40, 40, 0.75, 0.5, 1)

@@ -11,9 +11,9 @@ from faltung.data.open import NAMED, open_source
 from faltung.data.source import ArraySource, Source, split
 from faltung.geometry.check import show
 from faltung.train.model import Model
-from faltung.train.runfolder import CONFIG, RunFolder
+from faltung.train.run_folder import CONFIG, RunFolder
+from faltung.train.run_model import table
 from faltung.train.settings import Settings
-from faltung.train.trained import table
 
 # What is said of data to open them.
 READING = ("strict", "kind", "size", "channels")

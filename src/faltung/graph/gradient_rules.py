@@ -9,25 +9,25 @@ from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics
 from faltung.graph.ops import (
-    Across,
+    ChannelConv,
     Concat,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
+    Elementwise,
     Embed,
     EmbedGrad,
     GroupMean,
-    Local,
-    LocalBias,
-    LocalInput,
-    LocalWeight,
-    Pointwise,
+    LocallyConnected,
+    LocallyConnectedBias,
+    LocallyConnectedInput,
+    LocallyConnectedWeight,
     Pool,
     PoolGrad,
+    Reduction,
     Reshape,
     Slice,
     Softmax,
-    Total,
 )
 from faltung.graph.value import Node, Value
 
@@ -65,35 +65,35 @@ def _convolve_input(b: Backward, node: Node, grads: Grads) -> None:
 
 def _local(b: Backward, node: Node, grads: Grads) -> None:
     op, g = node.op, _only(grads)
-    assert isinstance(op, Local)
+    assert isinstance(op, LocallyConnected)
     x, w, *bias = node.inputs
     for value in bias:
-        (total,) = b.nodes.add(LocalBias(op.spec), (g,), value.shape, batched=False)
+        (total,) = b.nodes.add(LocallyConnectedBias(op.spec), (g,), value.shape, batched=False)
         b.give(value, total)
-    (made,) = b.nodes.add(LocalWeight(op.spec), (x, g), w.shape, batched=False)
+    (made,) = b.nodes.add(LocallyConnectedWeight(op.spec), (x, g), w.shape, batched=False)
     b.give(w, made)
     if b.needs(x):
-        b.give(x, *b.nodes.add(LocalInput(op.spec), (g, w), x.shape))
+        b.give(x, *b.nodes.add(LocallyConnectedInput(op.spec), (g, w), x.shape))
 
 
-def _across(b: Backward, node: Node, grads: Grads) -> None:
+def _channel_conv(b: Backward, node: Node, grads: Grads) -> None:
     op, g = node.op, _only(grads)
-    assert isinstance(op, Across)
-    turned = Across(op.weight[::-1], len(op.weight) - 1 - op.lo)
+    assert isinstance(op, ChannelConv)
+    turned = ChannelConv(op.weight[::-1], len(op.weight) - 1 - op.lo)
     b.give(node.inputs[0], *b.nodes.add(turned, (g,), g.shape))
 
 
-def _pointwise(b: Backward, node: Node, grads: Grads) -> None:
+def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
     """d of an operand: the sum over outputs of their gradient times the derivative of the formula;
     for an operand that was broadcast, summed over where it went.
     """
     op = node.op
-    assert isinstance(op, Pointwise)
+    assert isinstance(op, Elementwise)
     inputs = node.inputs
-    slope = slope_by_output(op.outputs[0]) if len(op.outputs) == 1 and not op.totals else None
+    slope = slope_by_output(op.outputs[0]) if len(op.outputs) == 1 and not op.reductions else None
     if slope is not None and len(inputs) == 1:
         g = _only(grads)
-        made = Pointwise(op.shape, (A * slope.replaced([B]),), batched=op.batched)
+        made = Elementwise(op.shape, (A * slope.replaced([B]),), batched=op.batched)
         outputs = b.nodes.add(made, (g, node.output), op.shape, batched=op.batched)
         b.give(inputs[0], *outputs)
         return
@@ -108,11 +108,11 @@ def _pointwise(b: Backward, node: Node, grads: Grads) -> None:
             if formula.op == "operand":
                 b.give(value, operands[0])
                 continue
-            made = Pointwise(op.shape, (formula,), batched=op.batched)
+            made = Elementwise(op.shape, (formula,), batched=op.batched)
             b.give(value, *b.nodes.add(made, operands, op.shape, batched=op.batched))
             continue
         kind = "sample" if value.batched else "channel" if value.shape else "scalar"
-        (total,) = b.nodes.totals(op.shape, operands, Total(formula, kind))
+        (total,) = b.nodes.reduce(op.shape, operands, Reduction(formula, kind))
         b.give(value, total)
 
 
@@ -125,7 +125,7 @@ def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]
     return formula.replaced(places), [operands[i] for i in read]
 
 
-def _chain(op: Pointwise, number: int, count: int, grads: Grads) -> tuple[Expr, list[Value]]:
+def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr, list[Value]]:
     """The chain rule for one operand, and the gradients that it reads after the operands."""
     total: Expr = constant(0)
     extra: list[Value] = []
@@ -136,7 +136,7 @@ def _chain(op: Pointwise, number: int, count: int, grads: Grads) -> tuple[Expr, 
     positions = 1
     for size in op.shape[1:]:
         positions *= size
-    for t, grad in zip(op.totals, grads[len(op.outputs) :], strict=True):
+    for t, grad in zip(op.reductions, grads[len(op.outputs) :], strict=True):
         if grad is None:
             continue
         if t.kind != "sample" and t.mean:
@@ -158,8 +158,8 @@ def normalise(b: Backward, node: Node, g: Value | None) -> None:
         return
     x, mean, rstd, gain, shift = node.inputs
     h = (B - C) * D
-    shift_grad, gain_grad = b.nodes.totals(
-        x.shape, (g, x, mean, rstd), Total(A, "channel"), Total(A * h, "channel")
+    shift_grad, gain_grad = b.nodes.reduce(
+        x.shape, (g, x, mean, rstd), Reduction(A, "channel"), Reduction(A * h, "channel")
     )
     b.give(shift, shift_grad)
     b.give(gain, gain_grad)
@@ -170,30 +170,30 @@ def normalise(b: Backward, node: Node, g: Value | None) -> None:
     assert isinstance(op, GroupMean)
     if mean.shape == x.shape and x.space:
         shapes = (x.shape, x.shape)
-        parts = b.nodes.add(Pointwise(x.shape, (v, v * h)), (g, x, mean, rstd, gain), *shapes)
+        parts = b.nodes.add(Elementwise(x.shape, (v, v * h)), (g, x, mean, rstd, gain), *shapes)
     else:
         parts = tuple(
-            b.nodes.totals(
+            b.nodes.reduce(
                 x.shape,
                 (g, x, mean, rstd, gain),
-                Total(v, "sample", mean=True),
-                Total(v * h, "sample", mean=True),
+                Reduction(v, "sample", mean=True),
+                Reduction(v * h, "sample", mean=True),
             )
         )
     means = [b.nodes.add(op, (part,), part.shape)[0] for part in parts]
     formula = D * (v - F - h * G)
-    made = Pointwise(x.shape, (formula,))
+    made = Elementwise(x.shape, (formula,))
     b.give(x, *b.nodes.add(made, (g, x, mean, rstd, gain, *means), x.shape))
 
 
 def _normalise_batch(b: Backward, node: Node, g: Value, found: Statistics, scale: Value) -> None:
     x = node.inputs[0]
     gain, shift = b.makers[found.mean.name].inputs[3:5]
-    shift_grad, gain_grad = b.nodes.totals(
+    shift_grad, gain_grad = b.nodes.reduce(
         x.shape,
         (g, x, found.mean, found.rstd),
-        Total(A, "channel"),
-        Total(A * ((B - C) * D), "channel"),
+        Reduction(A, "channel"),
+        Reduction(A * ((B - C) * D), "channel"),
     )
     b.give(shift, shift_grad)
     b.give(gain, gain_grad)
@@ -205,7 +205,7 @@ def _normalise_batch(b: Backward, node: Node, g: Value, found: Statistics, scale
     )
     formula = A * B + C * (D - E) + F
     operands = (g, scale, along, x, found.mean, constant_part)
-    b.give(x, *b.nodes.add(Pointwise(x.shape, (formula,)), operands, x.shape))
+    b.give(x, *b.nodes.add(Elementwise(x.shape, (formula,)), operands, x.shape))
 
 
 def _pool(b: Backward, node: Node, grads: Grads) -> None:
@@ -237,18 +237,18 @@ def _embed(b: Backward, node: Node, grads: Grads) -> None:
 def _softmax(b: Backward, node: Node, grads: Grads) -> None:
     """dx = y (g - sum over the channels of g y)."""
     g, y = _only(grads), node.output
-    (product,) = b.nodes.add(Pointwise(y.shape, (A * B,)), (g, y), y.shape)
+    (product,) = b.nodes.add(Elementwise(y.shape, (A * B,)), (g, y), y.shape)
     (mean,) = b.nodes.add(GroupMean(1), (product,), y.shape)
     formula = B * (A - C * float(y.channels))
-    b.give(node.inputs[0], *b.nodes.add(Pointwise(y.shape, (formula,)), (g, y, mean), y.shape))
+    b.give(node.inputs[0], *b.nodes.add(Elementwise(y.shape, (formula,)), (g, y, mean), y.shape))
 
 
 RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Convolve: _convolve,
     ConvolveInput: _convolve_input,
-    Local: _local,
-    Across: _across,
-    Pointwise: _pointwise,
+    LocallyConnected: _local,
+    ChannelConv: _channel_conv,
+    Elementwise: _elementwise,
     Pool: _pool,
     Concat: _concat,
     Reshape: _reshape,

@@ -3,24 +3,22 @@
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
+from faltung.train.network import Network
 from faltung.train.settings import Settings
-
-if TYPE_CHECKING:
-    from faltung.train.model import Model
 
 Array = npt.NDArray[Any]
 AT_ONCE = 256  # samples that are read at once
 
 
 @dataclass(frozen=True)
-class Judged:
+class Evaluation:
     """What a model says of samples: outputs (n, ...) before softmax, if they were kept; targets;
     losses (n,), each a mean over its positions; which labels (n, ...) were right, None where
     targets are numbers.
@@ -43,9 +41,9 @@ class Judged:
         return {"loss": loss, "accuracy": float(self.right[counted].mean())}
 
 
-def judge(
-    model: "Model", source: Source, loss: str = "cross_entropy", *, keep: bool = False
-) -> Judged:
+def evaluate(
+    model: Network, source: Source, loss: str = "cross_entropy", *, keep: bool = False
+) -> Evaluation:
     """How good the outputs are for every sample of a source, in terms of a loss. ``keep``: the
     outputs too. ValueError, TypeError: samples or targets that are none of this network's.
     """
@@ -64,7 +62,7 @@ def judge(
                 right.append(made.argmax(1) == y)
             if keep:
                 outputs.append(made)
-    return Judged(
+    return Evaluation(
         np.concatenate(outputs) if keep else None,
         targets,
         np.concatenate(losses),
@@ -88,8 +86,8 @@ def cross_entropy(logits: Array, labels: Array) -> Array:
     return np.asarray(np.where(labels >= 0, losses, 0.0))
 
 
-def check_targets(model: "Model", source: Source, loss: str) -> None:
-    """ValueError, TypeError: a source that this network cannot learn from, or be judged by."""
+def check_targets(model: Network, source: Source, loss: str) -> None:
+    """ValueError, TypeError: a source that this network cannot be trained or evaluated on."""
     targets, output = np.asarray(source.targets), model.graph.output
     if not len(source):
         raise ValueError("x: holds no sample")
@@ -115,7 +113,7 @@ def check_targets(model: "Model", source: Source, loss: str) -> None:
             raise ValueError(f"y: label {worst}: must be from 0 to {output.channels - 1}")
 
 
-def check_run(model: "Model", settings: Settings, train: Source, held: Source | None) -> None:
+def check_run(model: Network, settings: Settings, train: Source, held: Source | None) -> None:
     """ValueError, TypeError: samples, targets or settings that do not go together."""
     check_targets(model, train, settings.loss)
     if held is not None:

@@ -1,9 +1,9 @@
 """A network for other programs: ONNX. (https://onnx.ai/onnx/intro/)
 
 Inference alone, and the batch is open. What a padding comes to stands in the file as numbers:
-`auto_pad` means different things to different readers. Operations are in `onnx_nodes.py`, formulas
-in `onnx_expr.py`, what they write to in `onnx_writer.py`. Needs the `onnx` package: pip install
-"faltung[onnx]".
+``auto_pad`` means different things to different readers. Operations are in ``onnx_nodes.py``,
+formulas in ``onnx_expr.py``, what they write to in ``onnx_writer.py``. Needs the ``onnx`` package:
+pip install "faltung[onnx]".
 """
 
 import os
@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 import numpy.typing as npt
 
 from faltung.formats.files import write_whole
-from faltung.formats.onnx_lrn import response_norms
 from faltung.formats.onnx_nodes import emit
 from faltung.formats.onnx_writer import Writer
 from faltung.graph.value import Graph
@@ -37,7 +36,7 @@ def export_onnx(
     """
     if graph.training:
         raise ValueError("graph: must be for inference; build the network with training=False")
-    writer = Writer(graph, parameters, response_norms(graph.nodes))
+    writer = Writer(graph, parameters)
     for node in graph.nodes:
         emit(writer, node)
     data = writer.finish(batch, classes)

@@ -1,21 +1,12 @@
-"""A summary as a table for a terminal: a tree of names, and one line for a layer and what follows
-it.
-"""
+"""Layers as a table for a terminal: a tree of names, one line for a layer and what follows it."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from faltung.graph.summary import Row, Summary
+from faltung.graph.summary_row import LayerRow
 
-# Layers that are named on the line of the layer before them.
-FOLLOW = (
-    "ReLU ReLU6 LeakyReLU ELU Sigmoid Tanh SiLU GELU Softplus HardSigmoid HardSwish "
-    "BatchNorm GroupNorm LayerNorm LocalResponseNorm Dropout Flatten Softmax"
-).split()
-# What they are called there.
+# What layers are called on the line of the layer before them, where their name is long.
 BRIEF = {"BatchNorm": "BN", "GroupNorm": "GN", "LayerNorm": "LN", "LocalResponseNorm": "LRN"}
 MOST = 64  # lines that a table of its own depth has at most
 FEW = 3  # layers of a closed part that are named one by one
@@ -28,17 +19,17 @@ class Part:
     """A name of the tree: a layer (``rows``: it and what follows it), or parts with names."""
 
     name: str
-    rows: list["Row"] = field(default_factory=list)
+    rows: list[LayerRow] = field(default_factory=list)
     parts: dict[str, "Part"] = field(default_factory=dict)
 
-    def every(self) -> list["Row"]:
+    def every(self) -> list[LayerRow]:
         return [*(row for part in self.parts.values() for row in part.every()), *self.rows]
 
 
-def table(summary: "Summary", depth: int | None, width: int, methods: bool) -> str:
-    """The table and the totals, in lines of at most ``width``."""
+def table(rows: Sequence[LayerRow], depth: int | None, width: int, methods: bool) -> Iterator[str]:
+    """The lines of the table, of at most ``width``."""
     root = Part("")
-    for row in summary.rows:
+    for row in rows:
         *scopes, leaf = row.name.split(".")
         part = root
         for name in scopes:
@@ -48,17 +39,17 @@ def table(summary: "Summary", depth: int | None, width: int, methods: bool) -> s
             found = part.parts[leaf] = Part(leaf)
         found.rows.append(row)
     if depth is None:
-        deepest = max((row.name.count(".") for row in summary.rows), default=0) + 1
+        deepest = max((row.name.count(".") for row in rows), default=0) + 1
         fits = [d for d in range(1, deepest + 1) if len(list(_lines(root, d))) <= MOST]
         depth = max(fits, default=1)
     lines = [HEAD, *(_cells(*line, methods) for line in _lines(root, depth))]
     shown = len(HEAD) if methods else len(HEAD) - 1
     body = _aligned([line[:shown] for line in lines], width)
     rule = "-" * min(width, max(map(len, body)))
-    return "\n".join([*body[:1], rule, *body[1:], rule, *_totals(summary)])
+    yield from (body[0], rule, *body[1:], rule)
 
 
-Line = tuple[str, list["Row"], int]
+Line = tuple[str, list[LayerRow], int]
 
 
 def _lines(root: Part, depth: int, level: int = 0) -> Iterator[Line]:
@@ -66,7 +57,7 @@ def _lines(root: Part, depth: int, level: int = 0) -> Iterator[Line]:
     waiting: Line | None = None
     for part in root.parts.values():
         leaf = not part.parts
-        if waiting and leaf and all(row.kind in FOLLOW for row in part.rows):
+        if waiting and leaf and all(row.follows for row in part.rows):
             waiting[1].extend(part.rows)
             continue
         if waiting:
@@ -83,7 +74,7 @@ def _lines(root: Part, depth: int, level: int = 0) -> Iterator[Line]:
         yield waiting
 
 
-def _cells(name: str, rows: Sequence["Row"], level: int, methods: bool) -> tuple[str, ...]:
+def _cells(name: str, rows: Sequence[LayerRow], level: int, methods: bool) -> tuple[str, ...]:
     """One line of the table."""
     title = "  " * level + name
     if not rows:
@@ -102,9 +93,9 @@ def _cells(name: str, rows: Sequence["Row"], level: int, methods: bool) -> tuple
     )
 
 
-def _what(rows: Sequence["Row"]) -> str:
+def _what(rows: Sequence[LayerRow]) -> str:
     """What the layers of a line are."""
-    main = [row for row in rows if row.kind not in FOLLOW] or list(rows)
+    main = [row for row in rows if not row.follows] or list(rows)
     if len(main) == 1:
         others = (BRIEF.get(row.kind, row.kind) for row in rows if row is not main[0])
         return ", ".join([_one(main[0]), *others])
@@ -114,11 +105,11 @@ def _what(rows: Sequence["Row"]) -> str:
     return ", ".join(kind if n == 1 else f"{n} {kind}" for kind, n in kinds.items())
 
 
-def _one(row: "Row") -> str:
+def _one(row: LayerRow) -> str:
     return " ".join([row.kind, *_options(row)])
 
 
-def _options(row: "Row") -> Iterator[str]:
+def _options(row: LayerRow) -> Iterator[str]:
     """Kernel, stride, padding, ..., in the words of `geometry/text.py`."""
     if row.spec is None:
         return
@@ -164,16 +155,3 @@ def _cell(text: str, width: int, column: int) -> str:
     if len(text) > width:
         text = text[: width - 1] + "…"
     return text.rjust(width) if column in RIGHT else text.ljust(width)
-
-
-def _totals(summary: "Summary") -> Iterator[str]:
-    shapes = ("x".join(map(str, shape)) for shape in (summary.input, summary.output))
-    mode = "training" if summary.training else "inference"
-    yield f"{' -> '.join(shapes)}, {summary.dtype}, {mode}"
-    kept = f" and {summary.kept:,} running statistics" if summary.kept else ""
-    size = short(summary.parameter_bytes, "B")
-    yield f"{summary.parameters:,} parameters{kept}, {size or '0 B'}"
-    yield (
-        f"for one sample: {short(summary.macs) or '0'} multiply-adds, activations "
-        f"{short(summary.activations, 'B')}, at most {short(summary.live, 'B')} at once"
-    )

@@ -38,7 +38,7 @@ def guess_kind(x: Array, where: str) -> str:
     return kind
 
 
-def arrange(x: Array, kind: str, channels: int | None, where: str) -> Array:
+def channels_first(x: Array, kind: str, channels: int | None, where: str) -> Array:
     """A view (n, channels, *space) of samples of a known kind; (n, length) of text or a table.
 
     ValueError if the axes do not fit the kind, or no axis is as long as `channels`.

@@ -5,7 +5,7 @@ import pytest
 
 from faltung import Model, nn
 from faltung.program.probe import probe, watchable
-from faltung.train.look import cam
+from faltung.train.explain import cam
 
 
 def test_maps_are_weighted_by_the_mean_of_their_gradient() -> None:

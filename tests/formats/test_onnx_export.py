@@ -1,6 +1,7 @@
 """ONNX: every layer and every network passes the checker and computes the same in ONNX Runtime."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,10 @@ from graph import interpreter
 from nn.networks import NETWORKS, TOKENS
 
 from faltung import nets, nn
-from faltung.formats.onnx import export_onnx
-from faltung.geometry.expr import operand, power
+from faltung.formats.onnx_export import export_onnx
+from faltung.geometry.expr import Expr, operand, power
 from faltung.graph.builder import Builder
+from faltung.graph.fuse import fused
 from faltung.graph.initial import parameters
 from faltung.graph.value import Graph
 
@@ -197,7 +199,7 @@ def test_flipped_weights_lie_the_other_way_round() -> None:
     (5, 0.5, 0.5, True),
     (4, 0.75, 1.0, False),
 ])  # fmt: skip
-def test_response_normalisation_is_known_again(
+def test_response_normalisation_is_one_node_where_onnx_has_it(
     size: int, beta: float, k: float, node: bool
 ) -> None:
     graph = nn.build(nn.LocalResponseNorm(size, 0.3, beta, k), (7, 3, 3))
@@ -224,6 +226,23 @@ def test_activations_that_are_one_node(layer: nn.Layer, kind: str) -> None:
     assert kinds(same(nn.build(layer, (3, 4)), {})) == [kind]
 
 
+def test_a_layer_that_inherits_is_not_taken_for_its_parent() -> None:
+    class Twice(nn.ELU):
+        def formula(self) -> Expr:
+            return operand(0) + operand(0)
+
+    assert kinds(same(nn.build(Twice(), (3, 4)), {})) == ["Add"]
+
+
+def test_formulas_that_were_fused() -> None:
+    """What several layers made together has the name of none of them."""
+    layers = (nn.Conv(3, 3), nn.ELU(0.3), nn.HardSwish(), nn.Softmax(), nn.Tanh(), nn.ReLU())
+    graph = nn.build(nn.Sequential(*layers), (2, 5, 6))
+    nodes = fused(graph.nodes, {graph.output.name})
+    assert len(nodes) < len(graph.nodes)
+    same(replace(graph, nodes=nodes), anything(graph))
+
+
 def test_formulas_of_any_kind() -> None:
     from faltung.geometry.expr import at_least, constant, maximum, minimum, select, unary
 
@@ -235,17 +254,17 @@ def test_formulas_of_any_kind() -> None:
         a, c, d, e = map(operand, range(4))
         expr = select(at_least(a, c), unary("abs", a) / (1 + d * d), minimum(-a, e - c))
         expr = maximum(expr, unary("sqrt", unary("exp", minimum(a, 1)))) + power(1 + a * a, 1.5)
-        y = b.pointwise(expr, b.input, per_sample, gain, one)
-        y = b.pointwise(constant(2) * unary("erf", a) - unary("log", 1 + a * a), y)
+        y = b.elementwise(expr, b.input, per_sample, gain, one)
+        y = b.elementwise(constant(2) * unary("erf", a) - unary("log", 1 + a * a), y)
     graph = b.graph(y)
     same(graph, anything(graph))
 
 
 def _mean(x: Any) -> Any:
-    from faltung.graph.ops import Pointwise, Total
+    from faltung.graph.ops import Elementwise, Reduction
 
-    total = Total(operand(0) * operand(0), "sample", mean=True)
-    return Pointwise(x.shape, (), (total,)), (x,), (x.channels,)
+    total = Reduction(operand(0) * operand(0), "sample", mean=True)
+    return Elementwise(x.shape, (), (total,)), (x,), (x.channels,)
 
 
 # Refusals -----------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faltung.train import lines
-from faltung.train.history import Row
-from faltung.train.lines import Now, bar_line, clean, epoch_line, header, shown, table_line
+from faltung.train import terminal
+from faltung.train.metrics import EpochMetrics
+from faltung.train.terminal import Now, bar_line, clean, epoch_line, header, shown, table_line
 
-ROW = Row(3, 300, 0.05, 1.5, 0.25, 1.75, 0.5, 2.5, 12_345.6)
+ROW = EpochMetrics(3, 300, 0.05, 1.5, 0.25, 1.75, 0.5, 2.5, 12_345.6)
 anything = st.one_of(st.none(), st.floats(0, 1e7))
 
 
@@ -38,7 +38,7 @@ anything = st.one_of(st.none(), st.floats(0, 1e7))
     ],
 )
 def test_numbers(function: str, value: float, text: str) -> None:
-    assert getattr(lines, function)(value) == text
+    assert getattr(terminal, function)(value) == text
 
 
 def test_an_epoch_in_words() -> None:
@@ -46,7 +46,9 @@ def test_an_epoch_in_words() -> None:
         "epoch  3/20  loss 1.5000  accuracy 25.00%  val loss 1.7500  val accuracy 50.00%  lr 0.05"
         "  12,346 samples/s  2.50 s  left 1:01  best"
     )
-    assert epoch_line(Row(1, 1, 0.5, 2), 2, None, False) == "epoch 1/2  loss 2.0000  lr 0.5"
+    assert (
+        epoch_line(EpochMetrics(1, 1, 0.5, 2), 2, None, False) == "epoch 1/2  loss 2.0000  lr 0.5"
+    )
 
 
 def test_the_table_loses_its_least_important_columns_first() -> None:
@@ -55,7 +57,7 @@ def test_the_table_loses_its_least_important_columns_first() -> None:
     assert shown(ROW, 20, 80) == tuple(name for name in full if name != "lr")
     assert shown(ROW, 20, 40) == ("loss", "val_accuracy")
     assert shown(ROW, 20, 10) == ()
-    assert shown(Row(1, 1, 0.5, 2.0), 20, 80) == ("loss", "lr")  # what was never measured
+    assert shown(EpochMetrics(1, 1, 0.5, 2.0), 20, 80) == ("loss", "lr")  # what was never measured
 
 
 @given(st.integers(8, 200), st.integers(1, 10**6), *[anything] * 4)
@@ -63,7 +65,7 @@ def test_nothing_is_wider_than_the_terminal(
     width: int, epochs: int, loss: float | None, share: float | None, rate: float, left: float
 ) -> None:
     share = None if share is None else min(share, 1.0)
-    row = Row(epochs, epochs, 1e-7, loss or 0.0, share, loss, share, left, rate)
+    row = EpochMetrics(epochs, epochs, 1e-7, loss or 0.0, share, loss, share, left, rate)
     columns = shown(row, epochs, width)
     if columns:
         assert len(table_line(columns, row, epochs, True)) < width

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from faltung.train.runtext import (
+from faltung.train.run_format import (
     position_text,
     read_position,
     read_settings,

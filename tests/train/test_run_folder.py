@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 import faltung
-from faltung.train.history import Row
-from faltung.train.runfolder import RunFolder
+from faltung.train.metrics import EpochMetrics
+from faltung.train.run_folder import RunFolder
 
 pytest.importorskip("safetensors")
 
@@ -25,8 +25,8 @@ STATE = {"momentum/conv1.weight": np.full((6, 1, 5, 5), 2, np.float32)}
 POSITION = {"step": 20, "epoch": 2, "batch": 0, "seed": 7, "best": None}
 
 
-def row(epoch: int) -> Row:
-    return Row(epoch, 10 * epoch, 0.1, 1 / epoch, 0.5, 2 / epoch, 0.5, 0.01, 1000.0)
+def row(epoch: int) -> EpochMetrics:
+    return EpochMetrics(epoch, 10 * epoch, 0.1, 1 / epoch, 0.5, 2 / epoch, 0.5, 0.01, 1000.0)
 
 
 @pytest.fixture
@@ -210,8 +210,8 @@ def test_names_of_the_state_are_kept_apart(run: RunFolder) -> None:
 KILLED = """
 import sys
 import numpy as np
-from faltung.train.history import Row
-from faltung.train.runfolder import RunFolder
+from faltung.train.metrics import EpochMetrics
+from faltung.train.run_folder import RunFolder
 
 run = RunFolder.resume(sys.argv[1])
 last = run.load_last()
@@ -220,7 +220,7 @@ print("ready", flush=True)
 while True:
     step += 1
     value = {"w": np.full(20_000, step, np.float32)}
-    run.append_metrics(Row(step, step, 0.1, float(step)))
+    run.append_metrics(EpochMetrics(step, step, 0.1, float(step)))
     run.save_best(value, {"step": step, "epoch": step, "batch": 0})
     run.save_last(value, {"step": step, "epoch": step, "batch": 0}, value)
 """

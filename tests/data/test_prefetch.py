@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from faltung.data.ahead import ahead
+from faltung.data.prefetch import prefetch
 
 
 def threads() -> int:
@@ -47,13 +47,13 @@ class Maker:
 @pytest.mark.parametrize("depth", [1, 2, 7])
 @pytest.mark.parametrize("count", [0, 1, 2, 300])
 def test_all_items_in_order(count: int, depth: int) -> None:
-    assert list(ahead(Maker(count), depth)) == list(range(count))
+    assert list(prefetch(Maker(count), depth)) == list(range(count))
 
 
 @pytest.mark.parametrize("depth", [1, 3])
 def test_no_more_than_asked_for_are_made(depth: int) -> None:
     maker = Maker()
-    items = ahead(maker, depth)
+    items = prefetch(maker, depth)
     assert maker.made == 0  # nothing before it is asked for
     next(items)
     assert eventually(lambda: maker.made == depth + 2)  # one taken, some ready, one in hand
@@ -64,14 +64,14 @@ def test_no_more_than_asked_for_are_made(depth: int) -> None:
 
 def test_they_are_made_while_the_taker_is_busy() -> None:
     maker = Maker()
-    items = ahead(maker, 2)
+    items = prefetch(maker, 2)
     next(items)
     assert eventually(lambda: maker.made >= 3)
     items.close()  # type: ignore[attr-defined]
 
 
 def test_stopping_early() -> None:
-    for item in ahead(Maker(), 2):
+    for item in prefetch(Maker(), 2):
         if item == 5:
             break
     gc.collect()
@@ -81,7 +81,7 @@ def test_stopping_early() -> None:
 def test_an_error_comes_after_the_items_before_it() -> None:
     taken = []
     with pytest.raises(KeyError, match=r"cat/7\.png") as error:
-        for item in ahead(Maker(fails_at=4), 2):
+        for item in prefetch(Maker(fails_at=4), 2):
             taken.append(item)
     assert taken == [0, 1, 2, 3]
     assert error.traceback[-1].name == "__call__"  # where it was raised, in the other thread
@@ -89,14 +89,14 @@ def test_an_error_comes_after_the_items_before_it() -> None:
 
 def test_an_error_of_the_taker() -> None:
     with pytest.raises(ZeroDivisionError):
-        for item in ahead(Maker(), 2):
+        for item in prefetch(Maker(), 2):
             1 / (item - 3)
     gc.collect()
     assert eventually(lambda: threads() == 0)
 
 
 def test_waiting_takes_no_time_of_the_processor() -> None:
-    items = ahead(Maker(), 1)
+    items = prefetch(Maker(), 1)
     next(items)
     before = time.process_time()
     time.sleep(0.3)
@@ -113,7 +113,7 @@ def test_closing_does_not_wait_for_more_than_the_item_in_hand() -> None:
             made.append(i)
             yield i
 
-    items = ahead(slow, 50)
+    items = prefetch(slow, 50)
     next(items)
     items.close()  # type: ignore[attr-defined]
     assert len(made) <= 4 and threads() == 0
@@ -129,7 +129,7 @@ def test_the_makers_own_end_is_reached() -> None:
         finally:
             ended.append(True)
 
-    items = ahead(holding, 2)
+    items = prefetch(holding, 2)
     next(items)
     items.close()  # type: ignore[attr-defined]
     gc.collect()
@@ -144,7 +144,7 @@ def python(text: str) -> subprocess.CompletedProcess[str]:
 
 INTERRUPTED = """
 import _thread, threading, time
-from faltung.data.ahead import ahead
+from faltung.data.prefetch import prefetch
 def make():
     for i in range(10**9):
         if i == 20:
@@ -152,7 +152,7 @@ def make():
             time.sleep(0.2)
         yield i
 try:
-    for item in ahead(make, 2):
+    for item in prefetch(make, 2):
         time.sleep(0.001)
 except KeyboardInterrupt:
     print("interrupted", threading.active_count())
@@ -165,6 +165,6 @@ def test_ctrl_c() -> None:
 
 
 def test_a_program_that_ends_does_not_wait() -> None:
-    text = "from faltung.data.ahead import ahead\nimport itertools\n"
-    done = python(text + "items = ahead(itertools.count, 2)\nprint(next(items))")
+    text = "from faltung.data.prefetch import prefetch\nimport itertools\n"
+    done = python(text + "items = prefetch(itertools.count, 2)\nprint(next(items))")
     assert (done.stdout.strip(), done.returncode) == ("0", 0), done.stderr

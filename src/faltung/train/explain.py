@@ -9,8 +9,10 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from faltung.data.files import read_files
 from faltung.data.names import listing, printable
@@ -18,17 +20,18 @@ from faltung.formats.files import write_whole
 from faltung.geometry.check import show
 from faltung.graph.value import Value
 from faltung.program.probe import probe, watchable
-from faltung.train.model import Array, Model
-from faltung.train.pictures import overlay, tile_images
-from faltung.train.rundata import like
-from faltung.train.trained import filters, load_model
+from faltung.train.array_images import overlay, tile_images
+from faltung.train.network import Network
+from faltung.train.run_dataset import like
+from faltung.train.run_model import filters, load_model
 
+Array = npt.NDArray[Any]
 # Maps of a layer that are shown.
 MOST = 64
 
 
 @dataclass(frozen=True)
-class Found:
+class Explanation:
     """The class, or the number of the output, that was looked for; its probability (the mean over
     positions), or the value of the output; and the files that were written.
     """
@@ -39,14 +42,14 @@ class Found:
     files: tuple[Path, ...]
 
 
-def look(
+def explain(
     run: str | os.PathLike[str],
     file: str,
     out: Path,
     label: str | None = None,
     *,
     layer: str | None = None,
-) -> Found:
+) -> Explanation:
     """Write pictures of what the model of a run sees in a file. ValueError: a class or layer that
     is none, a file that is no sample, a network without maps. Pictures that an earlier look has
     written are written over.
@@ -80,7 +83,7 @@ def look(
             [m[np.newaxis] for m in maps[value.name][0][:MOST]]
         )
     pictures["grad-cam.png"] = overlay(samples[0], cam(maps[where.name][0], grad[0]))
-    return Found(
+    return Explanation(
         names[chosen],
         float(outputs[chosen]),
         model.loss == "cross_entropy",
@@ -96,7 +99,7 @@ def cam(maps: Array, grad: Array) -> Array:
     return np.asarray(heat / most if most > 0 else heat)
 
 
-def _filters(model: Model) -> bytes | None:
+def _filters(model: Network) -> bytes | None:
     found = filters(model)
     return None if found is None else tile_images(list(found[:MOST]), signed=True)
 

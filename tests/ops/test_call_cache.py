@@ -9,7 +9,7 @@ import pytest
 import faltung
 from faltung.jit.target import use
 from faltung.ops import functional, pool
-from faltung.ops.again import Calls, same
+from faltung.ops.call_cache import Calls, same
 from faltung.ops.options import hashable
 
 X = np.random.default_rng(0).standard_normal((2, 6, 9, 8)).astype(np.float32)

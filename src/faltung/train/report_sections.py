@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faltung.train import lines as say
+from faltung.train import terminal as say
+from faltung.train.array_images import enlarged, is_series, middle, picture, png, reduced
 from faltung.train.confusion import Confusion
 from faltung.train.curves import Line, chart, sparkline
-from faltung.train.history import Row, finite
-from faltung.train.pictures import enlarged, is_series, middle, picture, png, reduced
+from faltung.train.metrics import EpochMetrics, finite
 
 Array = npt.NDArray[Any]
 
@@ -98,7 +98,7 @@ def settings(config: Mapping[str, object], above: str = "") -> Iterator[tuple[st
 
 
 def figures(
-    history: Sequence[Row],
+    history: Sequence[EpochMetrics],
     matrix: Confusion | None,
     layers: Sequence[Mapping[str, object]],
     cost: Mapping[str, object],
@@ -131,11 +131,11 @@ def _total(layers: Sequence[Mapping[str, object]], key: str) -> int | None:
     return sum(counts) if counts else None
 
 
-def charts(history: Sequence[Row]) -> list[str]:
+def charts(history: Sequence[EpochMetrics]) -> list[str]:
     """Loss and accuracy, in training and in validation; a ring at the best epoch."""
     rated = [row for row in history if row.val_accuracy is not None]
     checked = [row for row in history if row.val_loss is not None]
-    best: Row | None = None
+    best: EpochMetrics | None = None
     if rated:
         best = max(rated, key=lambda row: (_least(row.val_accuracy), -row.epoch))
     elif checked:

@@ -1,9 +1,24 @@
-"""What is taken where nobody says anything: a network for a kind of data, settings for known data.
+"""What is taken where nobody says anything: settings of training, a network for a kind of data,
+settings for known data.
 
-No NumPy here: the help of the command line prints these tables.
+No NumPy here: the help of the command line prints all of it.
 """
 
-from typing import Any
+from typing import Any, Final
+
+EPOCHS: Final = 20
+BATCH: Final = 32
+OPTIMIZER: Final = "adamw"
+LR: Final = {"sgd": 0.05, "adamw": 0.003}  # by the optimizer
+MOMENTUM: Final = 0.9  # of sgd
+DECAY: Final = 1e-4
+SCHEDULE: Final = "one_cycle"
+WARMUP: Final = 0.0
+LOSS: Final = "cross_entropy"
+SMOOTHING: Final = 0.0
+SEED: Final = 0
+PRECISION: Final = "fast"
+HELD_OUT: Final = 0.2  # of the samples, by the command line
 
 # The network for data that nobody named one for; "maps" have a label for each position.
 USUAL = {

@@ -26,8 +26,8 @@ from typing import Any, Self
 from faltung.formats.files import problem, read_checked, sweep, write_whole
 from faltung.formats.tensors import Array, Tensors, load_tensors, save_tensors
 from faltung.geometry.check import show
-from faltung.train.history import Row, from_csv, to_csv
-from faltung.train.runtext import (
+from faltung.train.metrics import EpochMetrics, from_csv, to_csv
+from faltung.train.run_format import (
     FORMAT,
     LARGEST,
     decoded,
@@ -71,7 +71,7 @@ class RunFolder:
     def __init__(self, path: Path, config: dict[str, Any], lock: int | None = None) -> None:
         self.path = path
         self.config = config
-        self._rows: list[Row] = []
+        self._rows: list[EpochMetrics] = []
         self._writes = lock is not None
         self._release = None if lock is None else weakref.finalize(self, os.close, lock)
 
@@ -211,11 +211,11 @@ class RunFolder:
     # Metrics --------------------------------------------------------------------------------------
 
     @property
-    def history(self) -> tuple[Row, ...]:
+    def history(self) -> tuple[EpochMetrics, ...]:
         """The rows of this run up to now, those from before a resume too."""
         return tuple(self._rows) if self._writes else tuple(self.read_metrics())
 
-    def append_metrics(self, *rows: Row) -> None:
+    def append_metrics(self, *rows: EpochMetrics) -> None:
         """More epochs.  The file is small and written anew, so that no row is ever half."""
         self._check_writes()
         before, made = self._rows, list(self._rows)
@@ -230,7 +230,7 @@ class RunFolder:
             self._rows = before
             raise
 
-    def read_metrics(self) -> list[Row]:
+    def read_metrics(self) -> list[EpochMetrics]:
         """The rows of metrics.csv; none if it is not there yet."""
         place = self.path / METRICS
         try:

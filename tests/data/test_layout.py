@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faltung.data.arrange import arrange, guess_kind
+from faltung.data.layout import channels_first, guess_kind
 
 
 @pytest.mark.parametrize(
@@ -43,12 +43,12 @@ def test_kinds(shape: tuple[int, ...], dtype: str, kind: str) -> None:
 def test_channels(
     shape: tuple[int, ...], kind: str, channels: int | None, arranged: tuple[int, ...]
 ) -> None:
-    assert arrange(np.zeros(shape), kind, channels, "x").shape == arranged
+    assert channels_first(np.zeros(shape), kind, channels, "x").shape == arranged
 
 
 def test_values_move_with_their_axis() -> None:
     x = np.arange(2 * 5 * 6 * 3).reshape(2, 5, 6, 3)
-    np.testing.assert_array_equal(arrange(x, "picture", None, "x")[:, 1], x[..., 1])
+    np.testing.assert_array_equal(channels_first(x, "picture", None, "x")[:, 1], x[..., 1])
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_values_move_with_their_axis() -> None:
 )
 def test_refusals(shape: tuple[int, ...], kind: str, channels: int | None) -> None:
     with pytest.raises(ValueError, match=r"^x.shape=\(9, 3"):
-        arrange(np.zeros(shape), kind, channels, "x")
+        channels_first(np.zeros(shape), kind, channels, "x")
 
 
 def test_too_few_axes() -> None:

@@ -11,7 +11,8 @@ from faltung.graph.ops import Convolve
 from faltung.graph.value import Graph
 from faltung.nn import BatchNorm, Sequential, build
 from faltung.train.model import Model
-from faltung.train.runfolder import CONFIG, RunFolder
+from faltung.train.network import Network
+from faltung.train.run_folder import CONFIG, RunFolder
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[Model, RunFolder]:
@@ -35,7 +36,7 @@ def table(folder: RunFolder, name: str) -> dict[str, Any]:
     return found
 
 
-def filters(model: Model) -> npt.NDArray[Any] | None:
+def filters(model: Network) -> npt.NDArray[Any] | None:
     """The weight of the first convolution, (out, in, *kernel); None if there is none with taps."""
     for node in model.graph.nodes:
         if isinstance(node.op, Convolve) and node.op.spec.taps > 1 and node.output.space:
@@ -53,7 +54,7 @@ def export(model: Model, path: Path) -> None:
     if path.suffix.lower() != ".onnx":
         model.save(path)
         return
-    from faltung.formats.onnx import export_onnx
+    from faltung.formats.onnx_export import export_onnx
 
     graph, parameters = with_standard(model)
     export_onnx(graph, parameters, path, classes=model.classes)

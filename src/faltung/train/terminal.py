@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from faltung.train.history import Row
+from faltung.train.metrics import EpochMetrics
 
 BAR = 6, 40  # the narrowest and the widest, in characters
 
@@ -94,7 +94,7 @@ def _widths(columns: tuple[str, ...], epochs: int) -> list[int]:
     return [max(2 * len(str(epochs)) + 1, 5), *(_COLUMNS[name][2] for name in columns)]
 
 
-def shown(row: Row, epochs: int, width: int) -> tuple[str, ...]:
+def shown(row: EpochMetrics, epochs: int, width: int) -> tuple[str, ...]:
     """The columns of a table with this row that fits: those with a value, less the least important
     ones.
     """
@@ -111,7 +111,7 @@ def header(columns: tuple[str, ...], epochs: int) -> str:
     return _aligned(["epoch", *(_COLUMNS[name][0] for name in columns)], _widths(columns, epochs))
 
 
-def table_line(columns: tuple[str, ...], row: Row, epochs: int, best: bool) -> str:
+def table_line(columns: tuple[str, ...], row: EpochMetrics, epochs: int, best: bool) -> str:
     """One epoch."""
     cells = [_count(row.epoch, epochs)]
     for name in columns:
@@ -124,7 +124,7 @@ def _aligned(cells: list[str], widths: list[int]) -> str:
     return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
 
 
-def epoch_line(row: Row, epochs: int, left: float | None, best: bool) -> str:
+def epoch_line(row: EpochMetrics, epochs: int, left: float | None, best: bool) -> str:
     """One epoch, each number with its name."""
     parts = [f"epoch {_count(row.epoch, epochs)}", f"loss {number(row.loss)}"]
     for name, value in (("", row.accuracy), ("val ", row.val_accuracy)):

@@ -53,7 +53,7 @@ class _Shelf(Generic[T]):
             self.change.notify_all()
 
 
-def ahead(make: Callable[[], Iterator[T]], depth: int) -> Iterator[T]:
+def prefetch(make: Callable[[], Iterator[T]], depth: int) -> Iterator[T]:
     """The items of ``make()``, up to `depth` of them made before they are asked for.
 
     The thread ends when the items do, when one raises (the taker gets the exception in its place,

@@ -1,4 +1,4 @@
-"""Judging: losses and accuracies against their definitions, and what cannot be judged."""
+"""Evaluation: losses and accuracies against their definitions, and what cannot be evaluated."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ from faltung import Model, nn
 from faltung.data.augment import Augment
 from faltung.data.source import ArraySource
 from faltung.reference.softmax import softmax
-from faltung.train.judge import check_run, cross_entropy, judge
+from faltung.train.evaluate import check_run, cross_entropy, evaluate
 from faltung.train.settings import Settings
 
 DENSE = nn.Conv(3, 3, padding="same")
@@ -33,13 +33,13 @@ def test_cross_entropy_is_its_definition() -> None:
 
 def test_labels() -> None:
     model, held = Model(net(), (1, 8, 8)), source(300)  # more than is read at once
-    found = judge(model, held, keep=True)
+    found = evaluate(model, held, keep=True)
     logits = model.predict(held.read(range(300)), softmax=False)
     np.testing.assert_array_equal(found.outputs, logits)
     np.testing.assert_array_equal(found.right, logits.argmax(1) == held.targets)
     assert found.metrics()["accuracy"] == float(np.mean(logits.argmax(1) == held.targets))
     assert found.metrics()["loss"] == float(cross_entropy(logits, held.targets).mean())
-    assert judge(model, held).outputs is None
+    assert evaluate(model, held).outputs is None
 
 
 def test_a_label_for_each_position() -> None:
@@ -47,7 +47,7 @@ def test_a_label_for_each_position() -> None:
     y[0] = -1
     y[1, :4] = -1
     model = Model(DENSE, (1, 8, 8))
-    found = judge(model, ArraySource(x, y, classes=["a", "b", "c"], partial=True))
+    found = evaluate(model, ArraySource(x, y, classes=["a", "b", "c"], partial=True))
     logits = model.predict(x, softmax=False)
     counted = y >= 0
     assert found.metrics()["accuracy"] == (logits.argmax(1) == y)[counted].mean()
@@ -57,14 +57,14 @@ def test_a_label_for_each_position() -> None:
     np.testing.assert_allclose(found.losses[1:], each[1:].mean((1, 2)))
     nothing = ArraySource(x[:1], np.zeros((1, 8, 8), int), classes=["a", "b", "c"], partial=True)
     nothing.targets[:] = -1
-    assert judge(model, nothing).metrics()["accuracy"] == 0
+    assert evaluate(model, nothing).metrics()["accuracy"] == 0
 
 
 def test_numbers() -> None:
     x, _ = maps(7)
     y = np.random.default_rng(0).standard_normal((7, 3))
     model = Model(nn.Sequential(nn.Flatten(), nn.Linear(3)), (1, 8, 8))
-    found = judge(model, ArraySource(x, y), "mse")
+    found = evaluate(model, ArraySource(x, y), "mse")
     want = (model.predict(x).astype(np.float64) - y.astype(np.float32)) ** 2
     np.testing.assert_allclose(found.losses, want.mean(1))
     assert found.right is None and list(found.metrics()) == ["loss"]
@@ -91,12 +91,12 @@ def test_targets_of_another_network(layer: nn.Layer, y: Any, loss: str, message:
     classes = "abc" if partial else None
     held = ArraySource(X, y, classes=classes and tuple(classes), partial=partial)
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-        judge(model, held, loss)
+        evaluate(model, held, loss)
 
 
 def test_samples_of_another_shape() -> None:
     with pytest.raises(ValueError, match=re.escape("x: samples of shape (1, 8, 8): must be (1, 9")):
-        judge(Model(nn.Conv(2, 9), (1, 9, 9)), source())
+        evaluate(Model(nn.Conv(2, 9), (1, 9, 9)), source())
 
 
 def run(**settings: Any) -> tuple[Model, Settings, ArraySource, None]:

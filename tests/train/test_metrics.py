@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faltung.train.history import COLUMNS, Row, from_csv, to_csv
+from faltung.train.metrics import COLUMNS, EpochMetrics, from_csv, to_csv
 
-ROW = Row(1, 100, 0.1, 2.5, 0.25, 1 / 3, None, 0.125, 12_345.678)
+ROW = EpochMetrics(1, 100, 0.1, 2.5, 0.25, 1 / 3, None, 0.125, 12_345.678)
 number = st.one_of(st.none(), st.floats())
 
 
@@ -25,13 +25,13 @@ def test_the_columns() -> None:
 
 @given(st.lists(st.tuples(st.floats(), st.floats(), *[number] * 5), max_size=5))
 def test_there_and_back_to_the_bit(values: list[tuple[float, ...]]) -> None:
-    rows = [Row(n, 10 * n, *row) for n, row in enumerate(values)]
+    rows = [EpochMetrics(n, 10 * n, *row) for n, row in enumerate(values)]
     again = from_csv(to_csv(rows), "x")
     assert list(map(repr, again)) == list(map(repr, rows))
 
 
 def test_scalars_of_numpy_become_numbers() -> None:
-    row = Row(np.int64(3), np.int32(4), np.float32(0.1), np.float64(2))  # type: ignore[arg-type]
+    row = EpochMetrics(np.int64(3), np.int32(4), np.float32(0.1), np.float64(2))  # type: ignore[arg-type]
     assert type(row.epoch) is int and type(row.lr) is float
     assert from_csv(to_csv([row]), "x") == [row]
 

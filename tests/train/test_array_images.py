@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from faltung.train.pictures import SERIES, enlarged, overlay, picture, png, reduced, tile_images
+from faltung.train.array_images import SERIES, enlarged, overlay, picture, png, reduced, tile_images
 
 image = pytest.importorskip("PIL.Image")
 
