@@ -52,9 +52,9 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # The methods --------------------------------------------------------------------------------------
 
 FORWARD: dict[str, Row[ForwardMethod]] = {
-    "direct": Row(direct),
-    "spatial": Row(spatial, copies="channels_first"),
-    "signal": Row(signal, copies="channels_first"),
+    "direct": Row(direct.DIRECT),
+    "spatial": Row(spatial.SPATIAL, copies="channels_first"),
+    "signal": Row(signal.SIGNAL, copies="channels_first"),
     "depthwise": Row(depthwise),
     "grouped": Row(grouped),
     "winograd": Row(winograd, transform=True),
@@ -64,7 +64,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "depthwise": Row(depthwise_grad, copies=None),
     "grouped": Row(grouped_grad),
-    "direct": Row(weight_grad, copies=None),
+    "direct": Row(weight_grad.DIRECT_WEIGHT_GRAD, copies=None),
     "winograd": Row(winograd_grad, transform=True),
     "fft": Row(fft_grad, transform=True, copies=None),
 }
