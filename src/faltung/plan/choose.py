@@ -54,7 +54,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "signal": Row(signal, copies="channels_first"),
     "depthwise": Row(depthwise),
     "grouped": Row(grouped),
-    "winograd": Row(winograd, transform=True),
+    "winograd": Row(winograd.WINOGRAD, transform=True),
     "fft": Row(fft, transform=True, copies="channels_first"),
 }
 

@@ -33,8 +33,8 @@ from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.parameters import ordered
 from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted, table
 from faltung.methods.copies.copy import spread
-from faltung.methods.winograd.points import Matrix, Transform, transform
-from faltung.methods.winograd.tiles import axis_tiles, count
+from faltung.methods.winograd.tiles import axis_tiles, tiles_along
+from faltung.methods.winograd.transforms import Matrix, Transform, transform
 from faltung.methods.winograd.weight_grad_kernel import WORDS as SUM_WORDS
 from faltung.methods.winograd.weight_grad_kernel import GradSums
 from faltung.methods.winograd.weight_grad_tiles import View, tiles_of
@@ -78,7 +78,7 @@ def cost(c: Correlation, machine: Machine) -> float:
     if why_not(c, machine) is not None:
         return inf
     shape, found = _shape(c, machine), [_transform(w) for w in c.windows]
-    tiles = c.batch * prod(count(w, t) for w, t in zip(c.windows, _forward(c), strict=True))
+    tiles = c.batch * prod(tiles_along(w, t) for w, t in zip(c.windows, _forward(c), strict=True))
     points = prod(t.alpha for t in found)
     row_blocks = -(-c.channels_in // shape.rows)
     blocks = sum(n for _, n in split(shape.grad_blocks, shape.columns))

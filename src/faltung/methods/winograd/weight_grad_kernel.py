@@ -16,8 +16,7 @@ from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.parameters import Words
-from faltung.methods.winograd.matrix_lines import nested, scratch
-from faltung.methods.winograd.points import Matrix
+from faltung.methods.winograd.transforms import Matrix, nested, scratch
 
 ADDRESSES = ("x", "grad", "w", "sums", "blocks", "places")
 WORDS = (

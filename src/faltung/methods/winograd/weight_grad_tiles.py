@@ -19,8 +19,7 @@ from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import Correlation, Strides
 from faltung.methods.base.parameters import Words, ordered
 from faltung.methods.base.step import MISSING, Argument, Operand, Step, Table, Work, table
-from faltung.methods.winograd.matrix_lines import nested, product, scratch
-from faltung.methods.winograd.points import Matrix
+from faltung.methods.winograd.transforms import Matrix, nested, product, scratch
 
 # Tiles of a block of channels in one item of work.
 SEGMENT = 16

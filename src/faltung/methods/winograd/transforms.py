@@ -1,14 +1,102 @@
-"""A constant matrix times vectors, and such matrices along every axis of a block: the transforms of
-minimal filtering as code.
+"""Minimal filtering F(m, r): the matrices by which m outputs of r taps cost m + r - 1 products.
+
+``y = A^T [(G w) * (B^T x)]``, exact for every x and w. The matrices follow from interpolation:
+``G`` and ``A`` evaluate polynomials at the points, ``B^T`` holds the coefficients of the products
+of ``x - p`` over all points but one (A. Toom, 1963; S. Cook, 1966; S. Winograd, *Arithmetic
+Complexity of Computations*, 1980; A. Lavin and S. Gray, *Fast Algorithms for Convolutional Neural
+Networks*, 2016). The last point is infinity.
+
+The points decide how much rounding grows. Symmetric pairs cost least (even and odd parts are
+shared); 3/2 and 5/8 have half the error of the usual 1 and 2, because no power of a point is large
+or small beside the others.
 """
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
 from math import prod
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
-from faltung.methods.winograd.points import Matrix, Row
+
+Row = tuple[float, ...]
+Matrix = tuple[Row, ...]
+# Outputs and taps (m, r) of a tile along each axis.
+Sizes = tuple[tuple[int, int], ...]
+
+# The finite points by the number of products.
+POINTS: dict[int, tuple[Fraction, ...]] = {
+    2: (Fraction(0),),
+    4: (Fraction(0), Fraction(1), Fraction(-1)),
+    6: (Fraction(0), Fraction(3, 2), Fraction(-3, 2), Fraction(5, 8), Fraction(-5, 8)),
+    8: tuple(map(Fraction, ("0", "1", "-1", "2", "-2", "1/2", "-1/2"))),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """F(m, r): ``bt`` (alpha, alpha), ``g`` (alpha, r) and ``at`` (m, alpha)."""
+
+    m: int
+    r: int
+    bt: Matrix
+    g: Matrix
+    at: Matrix
+
+    @property
+    def alpha(self) -> int:
+        """Products for ``m`` outputs, and inputs that they read."""
+        return self.m + self.r - 1
+
+    def __str__(self) -> str:
+        return f"F({self.m},{self.r})"
+
+
+@cache
+def transform(m: int, r: int) -> Transform:
+    """F(m, r). ValueError: a number of products, m + r - 1, for which there are no points."""
+    alpha = m + r - 1
+    if alpha == 1:
+        one = ((1.0,),)
+        return Transform(1, 1, one, one, one)
+    if alpha not in POINTS:
+        raise ValueError(f"m={m}, r={r}: m + r - 1 must be one of 1, {', '.join(map(str, POINTS))}")
+    points = POINTS[alpha]
+    bt, g = [], []
+    for point in points:
+        others = [p for p in points if p != point]
+        scale = Fraction(1)
+        for p in others:
+            scale *= point - p
+        bt.append([*_product(others), Fraction(0)])
+        g.append([point**k / scale for k in range(r)])
+    bt.append(_product(points))
+    g.append([Fraction(int(k == r - 1)) for k in range(r)])
+    at = [[*(p**i for p in points), Fraction(int(i == m - 1))] for i in range(m)]
+    return Transform(m, r, _floats(bt), _floats(g), _floats(at))
+
+
+def matrices_of(sizes: Sizes, name: str) -> list[Matrix]:
+    """The matrices of the axes that have any: "bt", "g" or "at"."""
+    return [getattr(transform(m, r), name) for m, r in sizes if m + r > 2]
+
+
+def _product(roots: tuple[Fraction, ...] | list[Fraction]) -> list[Fraction]:
+    """The coefficients of the product of all ``x - root``, the constant one first."""
+    found = [Fraction(1)]
+    for root in roots:
+        shifted = [Fraction(0), *found]
+        found = [a - root * b for a, b in zip(shifted, [*found, Fraction(0)], strict=True)]
+    return found
+
+
+def _floats(rows: list[list[Fraction]]) -> Matrix:
+    return tuple(tuple(float(entry) for entry in row) for row in rows)
+
+
+# Code ---------------------------------------------------------------------------------------------
 
 
 def product(v: Vectors, matrix: Matrix, values: Sequence[str]) -> list[str]:
@@ -81,8 +169,8 @@ def _plus(v: Vectors, total: str, coefficient: float, value: str) -> str:
     return v.multiply_add(value, v.constant(coefficient), total)
 
 
-def straight(v: Vectors, matrices: Sequence[Matrix], values: Sequence[str]) -> list[str]:
-    """What ``nested`` makes of a block, all of it in values: for blocks that are small."""
+def unrolled(v: Vectors, matrices: Sequence[Matrix], values: Sequence[str]) -> list[str]:
+    """What ``nested`` makes of an array, without loops and memory: for small ones."""
     sizes, found = [len(matrix[0]) for matrix in matrices], list(values)
     for axis in reversed(range(len(matrices))):
         matrix, inner = matrices[axis], prod(sizes[axis + 1 :])
@@ -99,7 +187,7 @@ def straight(v: Vectors, matrices: Sequence[Matrix], values: Sequence[str]) -> l
 
 
 def scratch(matrices: Sequence[Matrix]) -> int:
-    """Vectors that ``nested`` wants in memory between its passes."""
+    """Vectors that ``nested`` needs in memory between two axes."""
     sizes = [len(matrix[0]) for matrix in matrices]
     total = 0
     for axis in reversed(range(1, len(matrices))):
@@ -108,31 +196,33 @@ def scratch(matrices: Sequence[Matrix]) -> int:
     return total
 
 
+def stacked(v: Vectors, count: int) -> str:
+    """Memory on the stack for ``count`` vectors, but at least one."""
+    return v.function.value(f"alloca [{max(1, count)} x {v.type}], align {v.lanes * v.bytes}")
+
+
 def nested(
     v: Vectors,
     matrices: Sequence[Matrix],
     load: Callable[[Index], str],
     store: Callable[[Sequence[tuple[Index, str]]], None],
     between: str,
-    behind: int = 1,
+    trailing: int = 1,
 ) -> None:
-    """One matrix along each axis of a block of vectors, the last axis first.
+    """One matrix along each axis of an array of vectors, the last axis first.
 
-    ``behind``: vectors of each position, neighbours in the block, that stay as they are.
-    ``load``: the vector at a position of the block, counted in row order; ``store``: takes pairs
-    of such a position of the result and its vector. ``between``: memory for ``scratch`` vectors.
-    Lines go by in loops, so that the code stays short; what a line needs is in registers.
+    trailing: vectors at each position, contiguous in the array, that stay as they are. load: the
+    vector at a position of the array, counted in row order. store: takes pairs of such a position
+    of the result and its vector. between: memory for ``scratch`` vectors.
+    Loops run over all but one axis, so that the code stays short; the vectors along that axis are
+    in registers.
     """
     sizes = [len(matrix[0]) for matrix in matrices]
     read = load
     for axis in reversed(range(len(matrices))):
         matrix = matrices[axis]
-        outer, inner, taken, made = (
-            prod(sizes[:axis]),
-            prod(sizes[axis + 1 :]) * behind,
-            len(matrix[0]),
-            len(matrix),
-        )
+        outer, inner = prod(sizes[:axis]), prod(sizes[axis + 1 :]) * trailing
+        taken, made = len(matrix[0]), len(matrix)
         sizes[axis] = made
         write = store if axis == 0 else _writer(v, between)
         with ExitStack() as loops:
@@ -142,29 +232,41 @@ def nested(
             results = product(v, matrix, values)
             write([(_place(v, o, i, j, made, inner), r) for j, r in enumerate(results)])
         if axis:
-            read = _reader(v, between)
-            between = v.at(between, prod(sizes) * behind * v.lanes)
+            read = reader(v, between)
+            between = v.at(between, prod(sizes) * trailing * v.lanes)
 
 
 def _place(v: Vectors, o: Index, i: Index, j: int, size: int, inner: int) -> Index:
-    """Position (o, j, i) of a block (outer, size, inner), in row order."""
+    """Position (o, j, i) of an array (outer, size, inner), in row order."""
     f = v.function
     if isinstance(o, int) and isinstance(i, int):
         return (o * size + j) * inner + i
     return f.add(f.add(f.mul(o, size * inner), i), j * inner)
 
 
-def _reader(v: Vectors, memory: str) -> Callable[[Index], str]:
-    return lambda place: v.load(v.at(memory, _lanes(v, place)))
+def reader(v: Vectors, memory: str) -> Callable[[Index], str]:
+    """Loads the vector at a position of an array in memory."""
+    return lambda place: v.load(v.at(memory, scaled(v, place, v.lanes)))
 
 
 def _writer(v: Vectors, memory: str) -> Callable[[Sequence[tuple[Index, str]]], None]:
     def write(results: Sequence[tuple[Index, str]]) -> None:
         for place, value in results:
-            v.store(value, v.at(memory, _lanes(v, place)))
+            v.store(value, v.at(memory, scaled(v, place, v.lanes)))
 
     return write
 
 
-def _lanes(v: Vectors, place: Index) -> Index:
-    return place * v.lanes if isinstance(place, int) else v.function.mul(place, v.lanes)
+def scaled(v: Vectors, place: Index, by: int) -> Index:
+    """``place * by``, a number where ``place`` is one."""
+    return place * by if isinstance(place, int) else v.function.mul(place, by)
+
+
+def each_vector(v: Vectors, channels: int, write: Callable[[Index, int], None]) -> None:
+    """``write`` (first channel, lanes that exist) for all vectors of ``channels`` channels."""
+    whole, rest = divmod(channels, v.lanes)
+    if whole:
+        with v.function.loop(0, whole, runs=True) as vector:
+            write(v.function.mul(vector.index, v.lanes), v.lanes)
+    if rest:
+        write(whole * v.lanes, rest)
