@@ -62,7 +62,7 @@ WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "depthwise": Row(depthwise_grad, copies=None),
     "grouped": Row(grouped_grad),
     "direct": Row(weight_grad, copies=None),
-    "winograd": Row(winograd_grad, transform=True),
+    "winograd": Row(winograd_grad.WINOGRAD_WEIGHT_GRAD, transform=True),
     "fft": Row(fft_grad, transform=True, copies=None),
 }
 

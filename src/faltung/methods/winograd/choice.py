@@ -10,7 +10,7 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.winograd.tiles import tiles_along
-from faltung.methods.winograd.transforms import Sizes, transform
+from faltung.methods.winograd.transforms import Sizes, matrices_of, moved_vectors, transform
 
 # Outputs of a tile along an axis, by its taps.
 TILE_OUTPUTS = {1: (1,), 3: (2, 4), 5: (2, 4)}
@@ -143,8 +143,8 @@ def price(
         for rows, count in split(tiles, chosen.rows)
     )
     transforms = tiles * (
-        -(-channels_in // lanes) * _elements(chosen.sizes, True)
-        + -(-channels_out // lanes) * _elements(chosen.sizes, False)
+        -(-channels_in // lanes) * moved_vectors(matrices_of(chosen.sizes, "bt"))
+        + -(-channels_out // lanes) * moved_vectors(matrices_of(chosen.sizes, "at")[::-1])
     )
     weights = chosen.points * channels_in * blocks * chosen.vectors * lanes * item
     further = L3_BYTES_PER_CYCLE if weights <= L3_BYTES else MEMORY_BYTES_PER_CYCLE
@@ -163,22 +163,6 @@ def _loading_cycles(
     width = chosen.vectors * machine.vector_bytes
     again = chosen.most > chosen.rows and channels_in * width <= machine.l1 // 2
     return chosen.vectors / 2 if again else width / L2_BYTES_PER_CYCLE
-
-
-def _elements(sizes: Sizes, forward: bool) -> int:
-    """Elements that the passes of a transform read and write, in vectors."""
-    total = 0
-    shape = [m + r - 1 for m, r in sizes]
-    for i, (m, r) in enumerate(sizes):
-        if m + r == 2:
-            continue
-        if forward:
-            total += 2 * prod(shape)
-        else:
-            before = prod(shape)
-            shape[i] = m
-            total += before + prod(shape)
-    return total
 
 
 def outgrow_cache(weights: int, machine: Machine) -> bool:

@@ -196,6 +196,16 @@ def scratch(matrices: Sequence[Matrix]) -> int:
     return total
 
 
+def moved_vectors(matrices: Sequence[Matrix]) -> int:
+    """Vectors that ``nested`` loads and stores."""
+    sizes, total = [len(matrix[0]) for matrix in matrices], 0
+    for axis in reversed(range(len(sizes))):
+        read = prod(sizes)
+        sizes[axis] = len(matrices[axis])
+        total += read + prod(sizes)
+    return total
+
+
 def stacked(v: Vectors, count: int) -> str:
     """Memory on the stack for ``count`` vectors, but at least one."""
     return v.function.value(f"alloca [{max(1, count)} x {v.type}], align {v.lanes * v.bytes}")
