@@ -57,7 +57,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "signal": Row(signal.SIGNAL, copies="channels_first"),
     "depthwise": Row(depthwise),
     "grouped": Row(grouped),
-    "winograd": Row(winograd, transform=True),
+    "winograd": Row(winograd.WINOGRAD, transform=True),
     "fft": Row(fft, transform=True, copies="channels_first"),
 }
 
@@ -65,7 +65,7 @@ WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "depthwise": Row(depthwise_grad, copies=None),
     "grouped": Row(grouped_grad),
     "direct": Row(weight_grad.DIRECT_WEIGHT_GRAD, copies=None),
-    "winograd": Row(winograd_grad, transform=True),
+    "winograd": Row(winograd_grad.WINOGRAD_WEIGHT_GRAD, transform=True),
     "fft": Row(fft_grad, transform=True, copies=None),
 }
 
