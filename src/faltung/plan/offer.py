@@ -87,12 +87,11 @@ def packing(method: Any, c: Correlation, machine: Machine) -> float:
     another order.
     """
     made = getattr(method, "packing", None)
-    if made is None:
+    cycles = None if made is None else made(c, machine)
+    if cycles is None:
         count = c.groups * c.channels_in * c.channels_out * c.taps
         near = count * ELEMENTS[c.dtype][1] <= 2 * machine.l2
         cycles = count * TURN[0 if near else 1]
-    else:
-        cycles = made(c, machine)
     return machine.speed.ns(cycles, 0, machine.l1, machine.l2)
 
 

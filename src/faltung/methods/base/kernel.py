@@ -36,6 +36,9 @@ class Kernel:
         """The names of pointers and of numbers, as they follow each other in the block."""
         return self.pointers, self.numbers
 
+    def functions(self, module: Module, machine: Machine) -> None:
+        """Write the inner functions that ``body`` calls."""
+
     def body(self, v: Vectors, given: "Arguments") -> None:
         """Write the code of the items ``%begin`` to ``%end``."""
         raise NotImplementedError
@@ -43,6 +46,7 @@ class Kernel:
     def emit(self, machine: Machine) -> str:
         """LLVM IR of the module, as `jit.compile.Recipe` wants it."""
         module = Module()
+        self.functions(module, machine)
         arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
         f = module.function(self.symbol, arguments, public=True)
         self.body(Vectors(f, machine, self.dtype), Arguments(f, self))
