@@ -24,7 +24,7 @@ from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.fft import fft
 from faltung.methods.fft import weight_grad as fft_grad
-from faltung.methods.grouped import depthwise, grouped
+from faltung.methods.grouped import grouped
 from faltung.methods.grouped import weight_grad as depthwise_grad
 from faltung.methods.grouped import weight_grad_grouped as grouped_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
@@ -55,8 +55,8 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "direct": Row(direct.DIRECT),
     "spatial": Row(spatial.SPATIAL, copies="channels_first"),
     "signal": Row(signal.SIGNAL, copies="channels_first"),
-    "depthwise": Row(depthwise),
-    "grouped": Row(grouped),
+    "depthwise": Row(grouped.DEPTHWISE),
+    "grouped": Row(grouped.GROUPED),
     "winograd": Row(winograd.WINOGRAD, transform=True),
     "fft": Row(fft, transform=True, copies="channels_first"),
 }
