@@ -31,6 +31,16 @@ Argument = int | Operand | Table
 
 
 @dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows of contiguous elements, ``pitch`` elements from one to the next: positions with their
+    channels, or where channels come first, planes with their positions.
+    """
+
+    array: Operand
+    pitch: int
+
+
+@dataclass(frozen=True, slots=True)
 class Arrays:
     """The arrays of one problem: input, weight, output, the bias where there is one, and what an
     epilogue reads.
