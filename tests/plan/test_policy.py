@@ -27,7 +27,7 @@ TEXT = "c64>64 14x14 k3 p1"
 
 
 def _row(method: object, price: float) -> Row:  # type: ignore[type-arg]
-    """A transform that is a sum in disguise: ``price`` times what `direct` costs."""
+    """A transform that is a sum in disguise: ``price`` times what ``direct`` costs."""
 
     def cost(c: Correlation, machine: Machine) -> float:
         return math.inf if why_not(c, machine) else price * method.cost(c, machine)  # type: ignore[attr-defined]
@@ -41,7 +41,7 @@ def _row(method: object, price: float) -> Row:  # type: ignore[type-arg]
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A transform at half the price of `direct`, alone among its kind."""
+    """A transform at half the price of ``direct``, alone among its kind."""
     for table, method in ((FORWARD, direct), (WEIGHT_GRAD, weight_grad)):
         for name in [name for name, row in table.items() if row.transform]:
             monkeypatch.delitem(table, name)  # type: ignore[arg-type]
