@@ -1,4 +1,4 @@
-"""Offers: what a method would do with a correlation, and what that costs.
+"""Offers: what a method would do with a correlation, and its price.
 
 A price is nanoseconds of one core: the cycles that the method's own file says, at the clock of the
 machine's row, or the time to move the arrays, where that is longer; and a copy of the input, where
