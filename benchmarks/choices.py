@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from benchmarks.layers import LAYERS, Layer
 from faltung import get_threads, set_threads
 from faltung.geometry.conv import ConvSpec
-from faltung.methods.correlation import contiguous
+from faltung.methods.base.correlation import contiguous
 from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
 from faltung.plan.choose import FORWARD, WEIGHT_GRAD
 from faltung.plan.plan import duration

@@ -13,8 +13,8 @@ import numpy as np
 
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.machine.table import Machine
-from faltung.methods.pool import index_dtype
-from faltung.methods.step import Work
+from faltung.methods.base.step import Work
+from faltung.methods.pool.pool import index_dtype
 from faltung.plan.binding import Region, layout, places
 
 if TYPE_CHECKING:

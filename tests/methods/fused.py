@@ -18,7 +18,7 @@ from faltung import reference
 from faltung.geometry import ConvSpec
 from faltung.geometry.expr import Expr, greater, maximum, operand, select
 from faltung.machine.table import Machine
-from faltung.methods.epilogue import Epilogue
+from faltung.methods.base.epilogue import Epilogue
 from faltung.plan.binding import layout
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad, fuses_input_grad
 from faltung.plan.choose import Policy

@@ -13,8 +13,8 @@ import numpy as np
 
 from faltung.geometry.expr import Expr, maximum, operand
 from faltung.machine.table import Machine
-from faltung.methods.pointwise import Input, Output, Sum, pointwise
-from faltung.methods.step import Operand, Step, Work
+from faltung.methods.base.step import Operand, Step, Work
+from faltung.methods.elementwise.elementwise import Input, Output, Sum, pointwise
 from faltung.plan.binding import Region, layout
 from faltung.reference.expr import evaluate
 

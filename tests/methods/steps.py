@@ -7,7 +7,7 @@ import numpy as np
 
 from faltung.jit.target import host
 from faltung.machine.table import Machine
-from faltung.methods.step import Work
+from faltung.methods.base.step import Work
 from faltung.plan.binding import Region
 
 Allocate = Callable[[int], np.ndarray]

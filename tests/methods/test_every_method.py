@@ -14,7 +14,7 @@ from faltung import reference
 from faltung.geometry import ConvSpec, parse
 from faltung.jit.target import named, runs
 from faltung.machine.table import Machine, row
-from faltung.methods.correlation import Correlation
+from faltung.methods.base.correlation import Correlation
 from faltung.ops.run import run
 from faltung.plan.build import build_forward, build_input_grad
 from faltung.plan.choose import AUTO, FORWARD, Decision, Policy, choose

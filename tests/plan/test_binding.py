@@ -8,8 +8,8 @@ import pytest
 import faltung
 from faltung.geometry import parse
 from faltung.jit.target import current
-from faltung.methods.correlation import contiguous
-from faltung.methods.step import Operand, Step, Work, relocated
+from faltung.methods.base.correlation import contiguous
+from faltung.methods.base.step import Operand, Step, Work, relocated
 from faltung.plan.binding import SLOTS, Region, layout, places
 from faltung.plan.build import build_forward
 from faltung.plan.plan import Plan
@@ -27,7 +27,7 @@ def forward(text: str) -> Plan:
 
 def named(steps: list[Step], own: str, **operands: Operand) -> list[Step]:
     """The steps of one layer, its own arrays named after it."""
-    words = (word for step in steps for word in step.words)
+    words = (word for step in steps for word in step.arguments)
     names = {word.name for word in words if isinstance(word, Operand)} - set(SLOTS)
     mine = {name: Operand(f"{own}.{name}") for name in names}
     return [relocated(step, mine | operands) for step in steps]
@@ -56,14 +56,14 @@ def test_a_program_of_two_layers_in_five_memories() -> None:
     for number, plan in enumerate(plans):
         work = plan.work
         made = named(
-            [*work.prepare, *(replace(step, after=True) for step in work.steps)],
+            [*work.prepare, *(replace(step, barrier=True) for step in work.steps)],
             str(number),
             x=Operand("arena", middle) if number else Operand("x"),
             out=Operand("y") if number else Operand("arena", middle),
             w=Operand("params", int(starts[2 * number])),
             bias=Operand("params", int(starts[2 * number + 1])),
         )
-        steps += [replace(made[0], after=number > 0), *made[1:]]
+        steps += [replace(made[0], barrier=number > 0), *made[1:]]
     region = Region(steps, where, current(), 5)
     y = np.full((2, 4, 5, 4), np.nan, np.float32)
     memories = flat, np.empty(middle + 2 * 5 * 9 * 8 * 4, np.uint8), np.empty(kept, np.uint8), x, y
@@ -109,15 +109,15 @@ def test_what_has_no_place_is_named() -> None:
 def test_relocating_adds_offsets() -> None:
     step = Step(forward("c1>1 5 k3").work.steps[-1].recipe, 3, (Operand("x", 8), 5), "t", True)
     moved = relocated(step, {"x": Operand("arena", 100)})
-    assert moved.words == (Operand("arena", 108), 5)
-    assert (moved.recipe, moved.items, moved.after) == (step.recipe, 3, True)
+    assert moved.arguments == (Operand("arena", 108), 5)
+    assert (moved.recipe, moved.items, moved.barrier) == (step.recipe, 3, True)
 
 
 def test_a_step_of_no_items_keeps_its_barrier() -> None:
     first, *_, last = forward("c1>1 5 k3").work.prepare + forward("c1>1 5 k3").work.steps
-    nothing = replace(last, items=0, after=True)
+    nothing = replace(last, items=0, barrier=True)
     region = Region(
-        [first, nothing, replace(last, after=False)],
+        [first, nothing, replace(last, barrier=False)],
         places(forward("c1>1 5 k3").work),
         current(),
     )

@@ -14,8 +14,8 @@ from faltung import nn
 from faltung.geometry import parse
 from faltung.jit.target import current
 from faltung.machine.table import Machine
-from faltung.methods import direct, weight_grad
-from faltung.methods.correlation import Correlation
+from faltung.methods.base.correlation import Correlation
+from faltung.methods.plain import direct, weight_grad
 from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
 from faltung.plan.choose import AUTO, FORWARD, WEIGHT_GRAD, Policy, policy_of
 from faltung.plan.method import Row

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from faltung import nn
 from faltung.graph.value import Value
-from faltung.methods.step import Step
+from faltung.methods.base.step import Step
 from faltung.program.assemble import Assembly
 
 Bytes = dict[str, np.ndarray]
@@ -66,11 +66,11 @@ def parts(assembly: Assembly, packs: bool) -> list[Part]:
         writes += [whole(assembly, name, size) for name, size in made.scratch.items()]
         packed = [whole(assembly, name, size) for name, size in made.kept.items()]
         title = made.node.output.name
-        words = {id(step.words) for step in made.steps}
+        words = {id(step.arguments) for step in made.steps}
         found.append(Part(title, words, reads + packed, writes))
         if packs and made.prepare:
             weights = [touched(assembly, v) for v in made.node.inputs[1:3] if not v.batched]
-            words = {id(step.words) for step in made.prepare}
+            words = {id(step.arguments) for step in made.prepare}
             found.append(Part(f"pack {title}", words, weights, packed))
     return found
 
@@ -79,7 +79,7 @@ def segments(steps: list[Step]) -> Iterator[list[Step]]:
     """Steps with no barrier between them."""
     found: list[Step] = []
     for step in steps:
-        if step.after and found:
+        if step.barrier and found:
             yield found
             found = []
         found.append(step)
@@ -96,7 +96,7 @@ def check_barriers(assembly: Assembly, packs: bool) -> int:
         count += 1
         here: list[Part] = []
         for step in segment:
-            part = by_words.get(id(step.words))  # None: the optimizer, which waits for all
+            part = by_words.get(id(step.arguments))  # None: the optimizer, which waits for all
             if part is not None and part not in here:
                 here.append(part)
         seen: dict[str, tuple[np.ndarray, np.ndarray]] = {}

@@ -15,7 +15,7 @@ from program.schedules import backwards
 
 from faltung import nn
 from faltung.graph.value import Graph
-from faltung.methods.step import Step
+from faltung.methods.base.step import Step
 from faltung.program import assemble
 from faltung.program.arena import Span
 from faltung.program.assemble import Assembly, Range, Unit, _with_barriers
@@ -82,8 +82,8 @@ def test_units_wait_for_those_that_they_meet_and_for_no_others(found: list[Unit]
             )
         )
         first, *others = steps[place : place + len(unit.steps)]
-        assert first.after == meets
-        assert all(step.after for step in others)  # as they were
+        assert first.barrier == meets
+        assert all(step.barrier for step in others)  # as they were
         if meets:
             reads, writes = [], []
         reads, writes = reads + unit.reads, writes + unit.writes

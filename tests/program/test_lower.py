@@ -10,11 +10,11 @@ from graph.networks import build, problem
 from faltung import nn
 from faltung.graph.fuse import fused, needed
 from faltung.graph.ops import (
-    Across,
+    ChannelConv,
     Concat,
     Convolve,
     Dropout,
-    First,
+    FirstPosition,
     Normalise,
     Op,
     Reshape,
@@ -23,7 +23,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Graph
 from faltung.jit.target import current
 from faltung.machine.table import Machine
-from faltung.methods.step import Operand
+from faltung.methods.base.step import Operand
 from faltung.plan.build import build_forward
 from faltung.program.inputs import arrival
 from faltung.program.lower import _LOWER, lower
@@ -68,12 +68,12 @@ def test_steps_name_buffers_that_are_there(name: str) -> None:
         own |= mine
         roots = {low.places.root(v).name for v in (*made.node.inputs, *made.node.outputs)}
         for step in (*made.prepare, *made.steps):
-            for word in step.words:
+            for word in step.arguments:
                 if isinstance(word, Operand):
                     assert word.name in roots | mine | set(low.constants), word
         for step in made.prepare:
             outputs = {low.places.root(v).name for v in made.node.outputs}
-            named = {word.name for word in step.words if isinstance(word, Operand)}
+            named = {word.name for word in step.arguments if isinstance(word, Operand)}
             assert not named & outputs
 
 
@@ -85,7 +85,7 @@ def test_only_views_have_no_steps(name: str) -> None:
     for made in lowered:
         if made is not None:
             assert made.steps
-            assert not isinstance(made.node.op, Slice | First)
+            assert not isinstance(made.node.op, Slice | FirstPosition)
             assert not isinstance(made.node.op, Concat) or made.node in copied
     assert len({id(node) for node in nodes}) == len(nodes)
 
@@ -131,12 +131,14 @@ def test_other_questions_have_other_plans() -> None:
 def test_response_normalisation_reads_a_constant() -> None:
     graph = build("response norm", training=False)
     low = plain(graph)
-    across = next(node for node in graph.nodes if isinstance(node.op, Across))
+    across = next(node for node in graph.nodes if isinstance(node.op, ChannelConv))
     made = lower(low, across)
     assert made is not None
     ((name, values),) = low.constants.items()
     np.testing.assert_array_equal(values, across.op.weight)
-    named = {w.name for s in (*made.prepare, *made.steps) for w in s.words if type(w) is Operand}
+    named = {
+        w.name for s in (*made.prepare, *made.steps) for w in s.arguments if type(w) is Operand
+    }
     assert name in named
 
 
@@ -165,10 +167,10 @@ def test_a_step_keeps_what_is_not_renamed() -> None:
     made = next(one for one in lowered if one is not None and one.scratch)
     (name, *_) = made.scratch
     step = next(
-        s for s in made.steps if name in {w.name for w in s.words if isinstance(w, Operand)}
+        s for s in made.steps if name in {w.name for w in s.arguments if isinstance(w, Operand)}
     )
     other = renamed(step, {name: Operand("elsewhere", 64)})
-    for before, after in zip(step.words, other.words, strict=True):
+    for before, after in zip(step.arguments, other.arguments, strict=True):
         if isinstance(before, Operand) and before.name == name:
             assert after == Operand("elsewhere", 64 + before.offset)
         else:

@@ -1,4 +1,4 @@
-"""`faltung nets`: the networks of the field, their papers, their parameters."""
+"""``faltung nets``: the networks that come with Faltung, their papers, their parameters."""
 
 import argparse
 import json
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `nets`."""
     parser.epilog = HELP
     parser.add_argument(
-        "net", nargs="?", metavar="NET", help="one network: what it is, and its options"
+        "net", nargs="?", metavar="NET", help="describe one network and its options"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _facts(row: "Row") -> dict[str, Any]:
-    """A row for JSON. options: what a network takes, and their values if nothing is said."""
+    """A row for JSON. options: what a network takes, and the defaults."""
     return {
         "title": row.title,
         "authors": row.authors,
@@ -61,7 +61,7 @@ def _facts(row: "Row") -> dict[str, Any]:
 
 
 def _table(rows: dict[str, "Row"]) -> Iterator[str]:
-    """Two lines a network, of at most 80 columns."""
+    """Two lines per network, of at most 80 columns."""
     head = f"{'net':<12} {'kind':<8} {'input':<12} {'classes':>7} {'parameters':>12}  paper"
     yield head
     for name, row in rows.items():
@@ -74,7 +74,7 @@ def _table(rows: dict[str, "Row"]) -> Iterator[str]:
         )
         yield textwrap.indent(textwrap.shorten(row.title, 76, placeholder="..."), "    ")
     yield ""
-    yield "Input and classes are those of the papers; every network takes others."
+    yield "Inputs and classes are those of the papers; every network takes others too."
 
 
 def _page(name: str, row: "Row") -> Iterator[str]:
@@ -97,7 +97,7 @@ def _page(name: str, row: "Row") -> Iterator[str]:
     for part in text.split("\n\n"):
         yield from textwrap.wrap(" ".join(part.split()), 80)
         yield ""
-    yield "options (--set OPTION=VALUE), and what holds if nothing is said"
+    yield "options (--set OPTION=VALUE) and their defaults"
     width = max(map(len, row.arguments()))
     for key, value in row.arguments().items():
         yield f"  {key:<{width}}  {value}"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.arrange import arrange, guess_kind
+from faltung.data.layout import channels_first, guess_kind
 from faltung.data.names import as_word, number_classes, printable
 from faltung.data.npy import read_npz
 from faltung.data.options import Options
@@ -22,7 +22,7 @@ def matches(path: Path) -> bool:
 
 
 def open_npz(path: Path, options: Options) -> ArraySource:
-    """x: (n, ...) numbers, see `arrange`. y: labels (ints, or words), or floats (n,) or (n, k).
+    """x: (n, ...) numbers, see `layout.py`. y: labels (ints, or words), or floats (n,) or (n, k).
 
     The classes are all labels that occur, in order, unless the file has `classes`: then labels are
     their numbers. ValueError.
@@ -37,7 +37,7 @@ def open_npz(path: Path, options: Options) -> ArraySource:
     kind = kind or guess_kind(x, f"{where}: x")
     names = found.get("names")
     return labelled(
-        arrange(x, kind, options.channels, f"{where}: x"),
+        channels_first(x, kind, options.channels, f"{where}: x"),
         found["y"],
         where,
         options,

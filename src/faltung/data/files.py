@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data import pictures, tables, volumes
-from faltung.data.guard import exists, regular
 from faltung.data.idx import matches as is_idx
 from faltung.data.idx import read_idx
+from faltung.data.limits import exists, regular
 from faltung.data.names import printable
 from faltung.data.npy import read_npy, read_npz
 from faltung.data.source import AXES, WHITE, check_finite

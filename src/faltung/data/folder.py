@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.guard import regular
+from faltung.data.limits import regular
 from faltung.data.names import class_list, in_order, inside, listing, number_classes, printable
 from faltung.data.options import Options
 from faltung.data.source import WHITE, Indices

@@ -13,7 +13,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.guard import check_unpacked, complaints, empty, fill, regular
+from faltung.data.limits import check_unpacked, complaints, empty, fill, regular
 
 Array = npt.NDArray[Any]
 HEADER = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128

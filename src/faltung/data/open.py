@@ -7,7 +7,7 @@ from pathlib import Path
 from faltung.data import arrays, idx, pictures, tables, volumes
 from faltung.data.digits import digits
 from faltung.data.files import Like
-from faltung.data.guard import exists, regular
+from faltung.data.limits import exists, regular
 from faltung.data.names import printable
 from faltung.data.options import Options
 from faltung.data.source import Source

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.folder import Broken, FileSource, Listing, examine_all, walk
-from faltung.data.guard import complaints, described, needs
+from faltung.data.limits import complaints, described, needs
 from faltung.data.names import inside
 from faltung.data.options import Options
 

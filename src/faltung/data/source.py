@@ -1,13 +1,12 @@
 """`Source`: samples and what they are, wherever they lie; arrays as a source; parts of a source."""
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.guard import BLOCK
+from faltung.data.limits import BLOCK
 from faltung.data.names import class_list, listing, printable
 from faltung.data.seeds import SPLIT, permutation
 from faltung.geometry.check import show
@@ -49,6 +48,11 @@ class Source(Protocol):
     def read(self, indices: Indices) -> Array:
         """float32 (k, *shape), int64 for text: an array that the caller may change."""
         ...
+
+
+def is_source(x: object) -> TypeGuard[Source]:
+    """Whether x has samples to read, and targets."""
+    return hasattr(x, "read") and hasattr(x, "targets")
 
 
 class ArraySource:
@@ -95,9 +99,12 @@ class ArraySource:
         self.skipped = tuple(skipped)
         self._names = names
 
-    @cached_property
+    @property
     def names(self) -> Sequence[str]:
-        return self._names if self._names is not None else tuple(map(str, range(len(self))))
+        """What the samples are called; by default their numbers."""
+        if self._names is None:
+            self._names = tuple(map(str, range(len(self))))
+        return self._names
 
     def __len__(self) -> int:
         return len(self._x)
@@ -123,11 +130,15 @@ class Subset:
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
+        self._names: tuple[str, ...] | None = None
 
-    @cached_property
+    @property
     def names(self) -> Sequence[str]:
-        every = self.source.names
-        return tuple(every[i] for i in self.indices)
+        """What the samples are called in the source."""
+        if self._names is None:
+            every = self.source.names
+            self._names = tuple(every[i] for i in self.indices)
+        return self._names
 
     def __len__(self) -> int:
         return len(self.indices)

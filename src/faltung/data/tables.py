@@ -14,7 +14,7 @@ from typing import TextIO
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.guard import complaints, regular
+from faltung.data.limits import complaints, regular
 from faltung.data.names import as_word, number_classes, printable
 from faltung.data.options import Options
 from faltung.data.resize import resize

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.folder import Broken, FileSource, class_folders, examine_all, walk
-from faltung.data.guard import check_unpacked, complaints, described, needs, regular
+from faltung.data.limits import check_unpacked, complaints, described, needs, regular
 from faltung.data.names import inside
 from faltung.data.options import Options
 from faltung.data.resize import resize

@@ -1,8 +1,9 @@
 """ConvSpec: one convolution as a question, in integers only; and its cost in closed form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal, get_args
 
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
@@ -21,10 +22,22 @@ ITEMSIZE = {
     "complex128": 16,
 }
 DTYPES = tuple(ITEMSIZE)
+# What the text form calls them.
+DTYPE_WORDS = {
+    "float32": "f32",
+    "float64": "f64",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "int32": "i32",
+    "int64": "i64",
+    "complex64": "c64",
+    "complex128": "c128",
+}
 # Stored in 16 bits, and float32 wherever they are computed with.
 NARROW = ("float16", "bfloat16")
 # What networks, pooling and local layers take.
-FLOATS = ("float32", "float64")
+Float = Literal["float32", "float64"]
+FLOATS: tuple[Float, ...] = get_args(Float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +85,32 @@ class ConvSpec(Axes):
             raise TypeError(f"flip={self.flip!r}: must be True or False")
 
     def __str__(self) -> str:
-        from faltung.geometry.text import format  # text.py imports this file
+        """The canonical text: batch, then what is needed, then what is not the default.
 
-        return format(self)
+        `parse` reads it back to an equal spec, but for the negative padding of adjoint specs, which
+        nobody may ask for.
+        """
+        pads = [str(lo) if lo == hi else f"({lo},{hi})" for lo, hi in self.padding]
+        options = {
+            "s": _folded(self.stride),
+            # A pair (before, after) is for one axis alone, so equal ones are not folded.
+            "p": _folded(pads) if self.padding[0][0] == self.padding[0][1] else "x".join(pads),
+            "d": _folded(self.dilation),
+            "g": str(self.groups),
+        }
+        defaults = {"s": "1", "p": "0", "d": "1", "g": "1"}
+        names = self.padding_mode if len(set(self.padding_mode)) > 1 else self.padding_mode[:1]
+        words = [
+            f"n{self.batch}",
+            f"c{self.channels_in}>{self.channels_out}",
+            "x".join(map(str, self.size)),
+            f"k{_folded(self.kernel)}",
+            *(key + word for key, word in options.items() if word != defaults[key]),
+            *["m:" + ",".join(names)] * (names != ("zeros",)),
+            *[DTYPE_WORDS[self.dtype]] * (self.dtype != "float32"),
+            *["flip"] * self.flip,
+        ]
+        return " ".join(words)
 
     @property
     def padding_mode(self) -> tuple[str, ...]:
@@ -191,3 +227,9 @@ def checked_shapes(
     if x[1] % groups:
         raise ValueError(f"groups={groups}: must divide the input channels, {x[1]}")
     return x, w, groups
+
+
+def _folded(items: Iterable[object]) -> str:
+    """One number where all are the same, else one for each axis."""
+    words = list(map(str, items))
+    return words[0] if len(set(words)) == 1 else "x".join(words)

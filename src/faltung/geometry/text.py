@@ -1,4 +1,6 @@
-"""One problem on one line: "n1 c3>64 224x224 k7 s2 p3" and the ConvSpec that it means.
+"""One problem on one line: "n1 c3>64 224x224 k7 s2 p3", and the ``ConvSpec`` that it means.
+
+``str(spec)`` writes the line, ``parse`` reads it.
 
 Words, in any order, each at most once; those in brackets may be left out:
 
@@ -16,10 +18,9 @@ k7 k3x5     kernel, one number for all axes or one for each
 """
 
 import re
-from collections.abc import Iterable
 from typing import Any
 
-from faltung.geometry.conv import ConvSpec, conv_spec
+from faltung.geometry.conv import DTYPE_WORDS, ConvSpec, conv_spec
 from faltung.geometry.padding import NAMES, Padding
 
 FORM = "n1 c3>64 224x224 k7 s2 p3"  # what the error messages show
@@ -35,9 +36,10 @@ _WORDS = {
     "padding": re.compile(rf"p({_PAD}(?:x{_PAD})*)"),
     "groups": re.compile(r"g([0-9]+)"),
     "padding_mode": re.compile(r"m:([a-z_]+(?:,[a-z_]+)*)"),
-    "dtype": re.compile(r"(f32|f64|f16|bf16|i32|i64|c64|c128)"),
+    "dtype": re.compile(f"({'|'.join(DTYPE_WORDS.values())})"),
     "flip": re.compile(r"(flip)"),
 }
+_DTYPES = {word: dtype for dtype, word in DTYPE_WORDS.items()}
 
 
 def parse(text: str) -> ConvSpec:
@@ -69,7 +71,7 @@ def parse(text: str) -> ConvSpec:
         groups=groups,
         padding_mode=names[0] if len(names) == 1 else names,
         flip="flip" in words,
-        dtype=_dtype(words.get("dtype", "f32")),
+        dtype=_DTYPES[words.get("dtype", "f32")],
     )
 
 
@@ -108,53 +110,3 @@ def _pad(entry: str) -> Any:
     if entry in NAMES:
         return entry
     return int(entry) if entry.isdigit() else tuple(map(int, entry.strip("()").split(",")))
-
-
-def format(spec: ConvSpec) -> str:
-    """The canonical text of `spec`: batch, then what is needed, then what is not the default.
-
-    `parse` reads it back to an equal spec, but for the negative padding of adjoint specs, which
-    nobody may ask for.
-    """
-    words = [
-        f"n{spec.batch}",
-        f"c{spec.channels_in}>{spec.channels_out}",
-        _join(spec.size),
-        f"k{_fold(spec.kernel)}",
-    ]
-    pads = [str(lo) if lo == hi else f"({lo},{hi})" for lo, hi in spec.padding]
-    options = {
-        "s": _fold(spec.stride),
-        "p": _fold(pads) if spec.padding[0][0] == spec.padding[0][1] else _join(pads),
-        "d": _fold(spec.dilation),
-        "g": str(spec.groups),
-    }
-    defaults = {"s": "1", "p": "0", "d": "1", "g": "1"}
-    words += [key + word for key, word in options.items() if word != defaults[key]]
-    names = spec.padding_mode if len(set(spec.padding_mode)) > 1 else spec.padding_mode[:1]
-    words += ["m:" + ",".join(names)] * (names != ("zeros",))
-    words += [_letters(spec.dtype)] * (spec.dtype != "float32") + ["flip"] * spec.flip
-    return " ".join(words)
-
-
-_KINDS = {"f": "float", "bf": "bfloat", "i": "int", "c": "complex"}
-
-
-def _dtype(word: str) -> str:
-    letters = word.rstrip("0123456789")
-    return _KINDS[letters] + word.removeprefix(letters)
-
-
-def _letters(dtype: str) -> str:
-    name = dtype.rstrip("0123456789")
-    return {long: short for short, long in _KINDS.items()}[name] + dtype.removeprefix(name)
-
-
-def _join(items: Iterable[object]) -> str:
-    return "x".join(str(item) for item in items)
-
-
-def _fold(items: Iterable[object]) -> str:
-    """One number where all are the same."""
-    words = [str(item) for item in items]
-    return words[0] if len(set(words)) == 1 else _join(words)

@@ -31,7 +31,7 @@ class Activation(Layer):
 
     def build(self, b: Builder, x: Value) -> Value:
         numbers(b, x)
-        return b.pointwise(self.formula(), x)
+        return b.elementwise(self.formula(), x)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -11,8 +11,7 @@ from faltung.geometry.check import PerAxis, per_axis, whole
 from faltung.geometry.conv import ConvSpec, conv_spec
 from faltung.geometry.padding import Padding, PaddingMode, pads
 from faltung.graph.builder import Builder, sizes
-from faltung.graph.ops import Convolve, ConvolveInput
-from faltung.graph.ops import Local as LocalOp
+from faltung.graph.ops import Convolve, ConvolveInput, LocallyConnected
 from faltung.graph.value import Value
 from faltung.nn.layer import Layer
 
@@ -221,7 +220,9 @@ class Local(Layer):
             shape = (*spec.output, channels)
             operands.append(b.parameter("bias", shape, initial=0.0, decay=False))
         shape = (channels, *spec.output)
-        return b.node(LocalOp(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
+        return b.node(
+            LocallyConnected(spec, self.bias), operands, shape, fields=b.through(x, spec.axes)
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -56,7 +56,7 @@ class Layer:
             Arguments that do not make a layer, or not one for ``x``; the message names the layer.
         """
         kind = type(self).__name__
-        with b.layer(kind, self.name) as name:
+        with b.layer(kind, self.name, self) as name:
             try:
                 return self.build(b, x)
             except (TypeError, ValueError) as error:

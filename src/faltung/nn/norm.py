@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.expr import operand, power
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Across, Normalise
+from faltung.graph.ops import ChannelConv, Normalise
 from faltung.graph.ops import Dropout as DropoutOp
 from faltung.graph.value import Value
 from faltung.nn.layer import Layer, numbers
@@ -165,12 +165,12 @@ class LocalResponseNorm(Layer):
         alpha, beta = real("alpha", self.alpha), real("beta", self.beta)
         if alpha < 0:
             raise ValueError(f"alpha={show(self.alpha)}: must be at least 0")
-        square = b.pointwise(operand(0) * operand(0), x)
+        square = b.elementwise(operand(0) * operand(0), x)
         # Neighbours that no channel has are left out: the text of a network may say any size.
         before, after = min(size // 2, x.channels - 1), min((size - 1) // 2, x.channels - 1)
-        op = Across((alpha / size,) * (before + 1 + after), before)
+        op = ChannelConv((alpha / size,) * (before + 1 + after), before)
         scale = b.node(op, (square,), x.shape, fields=b.fields(x))
-        return b.pointwise(operand(0) * power(k + operand(1), -beta), x, scale)
+        return b.elementwise(operand(0) * power(k + operand(1), -beta), x, scale)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

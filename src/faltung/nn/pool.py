@@ -9,7 +9,7 @@ from faltung.geometry.expr import operand
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import pool_spec
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Pointwise, Pool, Total
+from faltung.graph.ops import Elementwise, Pool, Reduction
 from faltung.graph.value import Value
 from faltung.nn.conv import fits, spatial
 from faltung.nn.layer import Layer
@@ -95,8 +95,8 @@ class GlobalAvgPool(Layer):
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "GlobalAvgPool")
-        total = Total(operand(0), "sample", mean=True)
-        return b.node(Pointwise(x.shape, (), (total,)), (x,), (x.channels,))
+        total = Reduction(operand(0), "sample", mean=True)
+        return b.node(Elementwise(x.shape, (), (total,)), (x,), (x.channels,))
 
 
 def _pool(

@@ -89,7 +89,8 @@ class Parallel(Layer):
             return made[0]
         channels = sum(value.channels for value in made)
         fields = joined([b.fields(value) for value in made])
-        return b.node(Concat(), made, (channels, *made[0].space), fields=fields)
+        shape = (channels, *made[0].space)
+        return b.node(Concat(), made, shape, fields=fields, kind="Concat")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

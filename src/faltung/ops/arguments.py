@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import integers, truth
-from faltung.methods.correlation import Strides
+from faltung.methods.base.correlation import Strides
 
 Array = npt.NDArray[Any]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))

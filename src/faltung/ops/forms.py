@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 
 from faltung.geometry.check import integers, show
 from faltung.geometry.conv import ConvSpec
-from faltung.methods.addresses import sources
+from faltung.methods.base.addresses import sources
 from faltung.ops.arguments import Array, array, batched_shape
 from faltung.ops.options import Geometry, GeometryOptions, local_rank, local_spec, spec_of
 

@@ -12,7 +12,7 @@ from faltung.geometry.check import PerAxis, per_axis, truth, whole
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
-from faltung.methods.step import Step
+from faltung.methods.base.step import Step
 from faltung.ops.arguments import OTHERS, Array, address, array, elements, mapped, result
 from faltung.ops.call_cache import Calls, Inputs, Prepared
 from faltung.ops.options import Geometry, bias_fits, parameters, spec_of
@@ -237,5 +237,5 @@ def _rebuilt(
 
 def _same_work(step: Step) -> Hashable:
     """Equal for steps that do the same: tables by their contents."""
-    words = (word.tobytes() if isinstance(word, np.ndarray) else word for word in step.words)
+    words = (word.tobytes() if isinstance(word, np.ndarray) else word for word in step.arguments)
     return step.recipe, step.items, *words

@@ -18,7 +18,7 @@ from faltung.geometry.check import PerAxis, integers, show
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
-from faltung.methods.pool import index_dtype
+from faltung.methods.pool.pool import index_dtype
 from faltung.ops.arguments import Array, array, batched, batched_shape, elements, result
 from faltung.ops.call_cache import Calls, Inputs, Prepared
 from faltung.ops.run import plans

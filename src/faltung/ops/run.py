@@ -6,8 +6,8 @@ from typing import Any
 
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.target import current
-from faltung.methods.correlation import Strides
-from faltung.methods.step import Work
+from faltung.methods.base.correlation import Strides
+from faltung.methods.base.step import Work
 from faltung.ops.arguments import Array, address, elements
 from faltung.plan import choose
 from faltung.plan.binding import layout

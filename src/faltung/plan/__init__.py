@@ -5,7 +5,7 @@ from dataclasses import replace
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.target import current
 from faltung.machine.table import Machine
-from faltung.methods.correlation import contiguous
+from faltung.methods.base.correlation import contiguous
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.choose import Method, Precision, policy_of
 from faltung.plan.plan import Plan

@@ -9,12 +9,12 @@ import numpy.typing as npt
 
 from faltung.jit.compile import Kernel, kernel
 from faltung.machine.table import Machine
-from faltung.methods.step import Operand, Step, Word, Work, waiting
+from faltung.methods.base.step import Argument, Operand, Step, Work, waiting
 from faltung.runtime import team
 
 Memory = npt.NDArray[np.int64]
 
-# Words of a step in memory: function, its words, items, whether the threads meet after it.
+# Words of a step in memory: function, its arguments, items, whether the threads meet after it.
 HEADER = 4
 
 
@@ -70,33 +70,33 @@ class Region:
         self._free: list[tuple[Memory, team.Region]] = []
         self._steps = len(steps)
         heads: list[int] = []
-        words: list[int] = []
+        arguments: list[int] = []
         for i, step in enumerate(steps):
-            meets = i + 1 < len(steps) and steps[i + 1].after
-            heads += [self.kernels[i].address, len(words), step.items, int(meets)]
-            for word in step.words:
-                words.append(self._word(word, HEADER * len(steps) + len(words)))
-        self._template = np.array([*heads, *words], dtype=np.int64)
+            meets = i + 1 < len(steps) and steps[i + 1].barrier
+            heads += [self.kernels[i].address, len(arguments), step.items, int(meets)]
+            for argument in step.arguments:
+                arguments.append(self._argument(argument, HEADER * len(steps) + len(arguments)))
+        self._template = np.array([*heads, *arguments], dtype=np.int64)
 
-    def _word(self, word: Word, position: int) -> int:
-        if isinstance(word, Operand):
-            slot, start = self._where.get(word.name, (-1, 0))
+    def _argument(self, argument: Argument, position: int) -> int:
+        if isinstance(argument, Operand):
+            slot, start = self._where.get(argument.name, (-1, 0))
             if not 0 <= slot < self._slots:
                 raise ValueError(
-                    f"places={sorted(self._where)}: must have {word.name!r} in one of "
+                    f"places={sorted(self._where)}: must have {argument.name!r} in one of "
                     f"{self._slots} slots"
                 )
-            self._places.append((position, slot, start + word.offset))
+            self._places.append((position, slot, start + argument.offset))
             return 0
-        if isinstance(word, np.ndarray):
-            self._tables.append(word)
-            return int(word.ctypes.data)
-        return int(word)
+        if isinstance(argument, np.ndarray):
+            self._tables.append(argument)
+            return int(argument.ctypes.data)
+        return int(argument)
 
     def _image(self) -> tuple[Memory, team.Region]:
         memory = self._template.copy()
         head = memory[: HEADER * self._steps].reshape(-1, HEADER)
-        # Each step's words, counted from the end of the heads, become an address.
+        # Each step's arguments, counted from the end of the heads, become an address.
         head[:, 1] = int(memory.ctypes.data) + (HEADER * self._steps + head[:, 1]) * memory.itemsize
         return memory, team.Region(head)
 
@@ -156,10 +156,10 @@ def _kernels(steps: Sequence[Step], machine: Machine) -> list[Kernel]:
 def _with_work(steps: Sequence[Step]) -> list[Step]:
     """Without steps of no items; a barrier before one of them stands before the next step."""
     found: list[Step] = []
-    after = False
+    barrier = False
     for step in steps:
-        after = after or step.after
+        barrier = barrier or step.barrier
         if step.items > 0:
-            found.append(waiting(step, after))
-            after = False
+            found.append(waiting(step, barrier))
+            barrier = False
     return found

@@ -11,13 +11,19 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.adjoint import input_grad, unpadded
 from faltung.geometry.conv import ConvSpec
 from faltung.machine.table import Machine
-from faltung.methods.addresses import offsets
-from faltung.methods.copy import copy
-from faltung.methods.correlation import Correlation, Strides, contiguous, forward, input_grad_phase
-from faltung.methods.epilogue import Epilogue
-from faltung.methods.fold import fold
-from faltung.methods.stage import rearrange, stage_grad, stage_input
-from faltung.methods.step import MISSING, Arrays, Operand, Step, Work, shifted
+from faltung.methods.base.addresses import offsets
+from faltung.methods.base.correlation import (
+    Correlation,
+    Strides,
+    contiguous,
+    forward,
+    input_grad_phase,
+)
+from faltung.methods.base.epilogue import Epilogue
+from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Work, shifted
+from faltung.methods.copies.copy import copy
+from faltung.methods.copies.fold import fold
+from faltung.methods.copies.stage import rearrange, stage_grad, stage_input
 from faltung.plan.choose import (
     AUTO,
     FORWARD,
@@ -162,7 +168,7 @@ def build_input_grad(
             title = "phase " + "x".join(str(part.start) for part in phase.axes)
             _correlate(plan, c, arrays, title, policy)
     if filled and len(steps) > filled:
-        steps[filled] = replace(steps[filled], after=True)
+        steps[filled] = replace(steps[filled], barrier=True)
     if folds and spec.batch:
         _fold_back(plan, spec, result, target, out)
     return plan
@@ -217,7 +223,7 @@ def _fold_back(plan: Plan, spec: ConvSpec, padded: Operand, strides: Strides, ou
             Operand("out"),
             out,
             "take off borders",
-            after=True,
+            barrier=True,
         )
     )
 
@@ -239,16 +245,18 @@ def build_weight_grad(
     arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
     decision = choose_weight_grad(forward(spec, x, w, grad), machine, policy)
     c, best = decision.c, decision.best
-    method = WEIGHT_GRAD[best.name].method
+    # An empty batch has no tiles to transform: its zeros are written by a sum.
+    empty = c.batch == 0 and WEIGHT_GRAD[best.name].transform
+    method = WEIGHT_GRAD["direct" if empty else best.name].method
     plan.cycles = best.cycles
     plan.reasons.append(("sums", decision.candidates))
-    after = False
+    barrier = False
     if c.batch and best.stage is not None:
         last = best.stage == "channels_last"
         c, copied = stage_input(c, plan.work, arrays.x, channels_last=last)
-        arrays, after = replace(arrays, x=copied), True
+        arrays, barrier = replace(arrays, x=copied), True
     if c.batch and method.needs_channels_last(c, machine):
         c, copied = stage_grad(c, plan.work, arrays.out)
-        arrays, after = replace(arrays, out=copied), True
-    method.plan(c, machine, plan.work, arrays, after)
+        arrays, barrier = replace(arrays, out=copied), True
+    method.plan(c, machine, plan.work, arrays, barrier)
     return plan

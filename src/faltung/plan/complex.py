@@ -10,15 +10,14 @@ from dataclasses import replace
 from math import prod
 
 from faltung.geometry.conv import ConvSpec
-from faltung.methods.correlation import Strides, contiguous
-from faltung.methods.parts import FOUR, THREE, Parts, conjugate, parts
-from faltung.methods.step import Operand, Step, Work, relocated
+from faltung.machine.costs import COMPLEX_PARTS_CYCLES
+from faltung.methods.base.correlation import Strides, contiguous
+from faltung.methods.base.step import Operand, Step, Work, relocated
+from faltung.methods.copies.complex_parts import FOUR, THREE, Parts, conjugate, parts
 from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
 REAL = {"complex64": "float32", "complex128": "float64"}
-# Cycles to take a number apart, or to put it together.
-PART = 1.5
 
 
 def complex_plan(
@@ -51,10 +50,10 @@ def complex_plan(
                        len(scheme.real), inner.itemsize, kept)  # fmt: skip
     layouts, strides = {**layouts, "bias": (0, 1)}, {**strides, "bias": (0, 1)}
 
-    def step(name: str, recipe: Parts, title: str, *, after: bool = False) -> Step:
+    def step(name: str, recipe: Parts, title: str, *, barrier: bool = False) -> Step:
         """Between an array and its planes."""
         ends = (Operand(name), layouts[name]), (places[name], strides[name])
-        return parts(recipe, shapes[name], *ends, prod(shapes[name]), title, after=after)
+        return parts(recipe, shapes[name], *ends, prod(shapes[name]), title, barrier=barrier)
 
     if bias:
         planes["bias"] = scheme.bias
@@ -65,8 +64,10 @@ def complex_plan(
             steps.insert(0, step(name, Parts(dtype, taken), f"take {name} apart"))
     if prod(shapes[result]):
         join = Parts(dtype, (), (scheme.real, scheme.imaginary))
-        plan.work.steps.append(step(result, join, "put result together", after=True))
-    plan.cycles = len(scheme.real) * (plan.cycles + PART * sum(map(prod, shapes.values())))
+        plan.work.steps.append(step(result, join, "put result together", barrier=True))
+    plan.cycles = len(scheme.real) * (
+        plan.cycles + COMPLEX_PARTS_CYCLES * sum(map(prod, shapes.values()))
+    )
     plan.spec = spec
     return plan
 
@@ -92,5 +93,5 @@ def _repeated(
             names[name] = Operand(places[name].name, i * size * itemsize)
         for steps, again in zip((work.prepare, work.steps), once, strict=True):
             moved = [relocated(step, names) for step in again]
-            steps += [replace(step, after=True) for step in moved[:1]] + moved[1:]
+            steps += [replace(step, barrier=True) for step in moved[:1]] + moved[1:]
     return places

@@ -8,10 +8,10 @@ from math import prod
 
 from faltung.geometry.conv import ConvSpec
 from faltung.machine.table import Machine
-from faltung.methods.correlation import Strides
-from faltung.methods.local import local_forward, local_input_grad, local_weight_grad
-from faltung.methods.stage import rearrange
-from faltung.methods.step import Operand, Work
+from faltung.methods.base.correlation import Strides
+from faltung.methods.base.step import Operand, Work
+from faltung.methods.copies.stage import rearrange
+from faltung.methods.local.local import local_forward, local_input_grad, local_weight_grad
 from faltung.plan.maps import read_map, target_map, written_map
 from faltung.plan.plan import Plan
 
@@ -26,7 +26,7 @@ def build_local(spec: ConvSpec, layouts: tuple[Strides, ...], bias: bool, machin
     w = _packed(work, spec, layouts[1])
     out, out_pitch = target_map(work, spec.output_shape, layouts[2], spec.dtype)
     given = Operand("bias") if bias else None
-    local_forward(spec, work, x, x_pitch, w, given, out, out_pitch, machine=machine, after=True)
+    local_forward(spec, work, x, x_pitch, w, given, out, out_pitch, machine=machine, barrier=True)
     written_map(work, out, spec.output_shape, layouts[2], spec.dtype)
     return _made(spec, "local forward", machine, work)
 
@@ -39,7 +39,7 @@ def build_local_input_grad(
     grad, grad_pitch = read_map(work, "x", spec.output_shape, layouts[0], spec.dtype)
     w = _packed(work, spec, layouts[1])
     out, out_pitch = target_map(work, spec.input_shape, layouts[2], spec.dtype)
-    local_input_grad(spec, work, grad, grad_pitch, w, out, out_pitch, machine=machine, after=True)
+    local_input_grad(spec, work, grad, grad_pitch, w, out, out_pitch, machine=machine, barrier=True)
     written_map(work, out, spec.input_shape, layouts[2], spec.dtype)
     return _made(spec, "local input_grad", machine, work)
 
@@ -55,9 +55,11 @@ def build_local_weight_grad(
     out, strides = Operand("w"), layouts[1]
     lies = _same(shape, strides, inner)
     sums = out if lies else Operand(work.borrow("sums", prod(shape) * spec.itemsize))
-    local_weight_grad(spec, work, x, x_pitch, grad, grad_pitch, sums, machine=machine, after=True)
+    local_weight_grad(spec, work, x, x_pitch, grad, grad_pitch, sums, machine=machine, barrier=True)
     if not lies:
-        step = rearrange(spec.dtype, shape, sums, inner, out, strides, "unpack weights", after=True)
+        step = rearrange(
+            spec.dtype, shape, sums, inner, out, strides, "unpack weights", barrier=True
+        )
         work.steps.append(step)
     return _made(spec, "local weight_grad", machine, work)
 

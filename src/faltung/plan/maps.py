@@ -7,9 +7,9 @@ from math import prod
 
 import numpy as np
 
-from faltung.methods.correlation import Strides, contiguous
-from faltung.methods.stage import rearrange
-from faltung.methods.step import Operand, Work
+from faltung.methods.base.correlation import Strides, contiguous
+from faltung.methods.base.step import Operand, Work
+from faltung.methods.copies.stage import rearrange
 
 
 def map_pitch(shape: tuple[int, ...], strides: Strides) -> int | None:
@@ -75,5 +75,5 @@ def written_map(
     out = Operand(name)
     if made != out:
         source = contiguous(shape, True)
-        step = rearrange(dtype, shape, made, source, out, strides, "write result", after=True)
+        step = rearrange(dtype, shape, made, source, out, strides, "write result", barrier=True)
         work.steps.append(step)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from faltung.machine.table import Machine
-from faltung.methods.correlation import Correlation
-from faltung.methods.step import Arrays, Work
+from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.step import Arrays, Work
 
 
 class Method(Protocol):
@@ -28,7 +28,7 @@ class Method(Protocol):
         """Whether the input must be copied, its last axis padded."""
 
     def plan(
-        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, after: bool
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
     ) -> None:
         """Add the steps that compute ``c``."""
 

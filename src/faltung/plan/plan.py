@@ -10,13 +10,11 @@ from math import inf
 
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.compile import Kernel
+from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
-from faltung.methods.step import Step, Work
+from faltung.methods.base.step import Step, Work
 from faltung.plan.binding import SLOTS, Region, places
 from faltung.plan.offer import Candidate
-
-# Cycles of work below which the caller does it alone: handing over to the team costs about as much.
-ALONE = 15_000.0
 
 
 def array_shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
@@ -64,7 +62,7 @@ class Plan:
             return self.work.steps
         if not self.work.prepare:
             return self.work.steps
-        first = [replace(step, after=True) for step in self.work.steps[:1]]
+        first = [replace(step, barrier=True) for step in self.work.steps[:1]]
         return [*self.work.prepare, *first, *self.work.steps[1:]]
 
     def kernels(self) -> list[Kernel]:
@@ -73,7 +71,7 @@ class Plan:
 
     def threads(self, available: int) -> int:
         """How many threads are worth waking."""
-        return 1 if self.cycles < ALONE else available
+        return 1 if self.cycles < MIN_PARALLEL_CYCLES else available
 
     def __str__(self) -> str:
         lines = [f"{self.spec}  {self.direction}  on {self.machine.name}"]
@@ -89,7 +87,7 @@ class Plan:
             branch = "└─" if i + 1 == len(steps) else "├─"
             lines.append(
                 f"{branch} {when}: {step.title}, {step.items:,} items"
-                f"{', after a barrier' * step.after}"
+                f"{', after a barrier' * step.barrier}"
             )
         return "\n".join(lines)
 

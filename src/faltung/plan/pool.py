@@ -9,11 +9,11 @@ from math import prod
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
-from faltung.methods import pool
-from faltung.methods.correlation import Strides
-from faltung.methods.pool_planes import ahead, back, planes_apart, planes_mean_grad, planes_pool
-from faltung.methods.pool_scatter import planes_max_grad
-from faltung.methods.step import Operand, Work
+from faltung.methods.base.correlation import Strides
+from faltung.methods.base.step import Operand, Work
+from faltung.methods.pool import pool
+from faltung.methods.pool.planes import ahead, back, planes_apart, planes_mean_grad, planes_pool
+from faltung.methods.pool.scatter import planes_max_grad
 from faltung.plan.maps import map_pitch, read_map, target_map, written_map
 from faltung.plan.plan import Plan
 
@@ -41,11 +41,11 @@ def build_pool(
     where = (source, pitch, target, out_pitch)
     staged = bool(work.steps)
     if spec.kind == "average":
-        pool.average_pool(spec, work, *where, machine=machine, after=staged)
+        pool.average_pool(spec, work, *where, machine=machine, barrier=staged)
     else:
         places = (spec.output_shape, index or (), spec.dtype, "w")
         chosen = target_map(work, *places, compact=True)[0] if index else None
-        pool.max_pool(spec, work, *where, chosen, machine=machine, positions=True, after=staged)
+        pool.max_pool(spec, work, *where, chosen, machine=machine, positions=True, barrier=staged)
         if chosen is not None:
             written_map(work, chosen, *places)
     written_map(work, target, spec.output_shape, out, spec.dtype)
@@ -81,12 +81,12 @@ def build_pool_grad(
     target, out_pitch = target_map(work, spec.input_shape, out, spec.dtype)
     if index is None:
         where = (source, pitch, target, out_pitch)
-        pool.average_pool_grad(spec, work, *where, machine=machine, after=bool(work.steps))
+        pool.average_pool_grad(spec, work, *where, machine=machine, barrier=bool(work.steps))
     else:
         chosen, _ = read_map(work, "w", spec.output_shape, index, spec.dtype, compact=True)
         here = (source, pitch, chosen, target, out_pitch)
         staged = bool(work.steps)
-        pool.max_pool_grad(spec, work, *here, machine=machine, positions=True, after=staged)
+        pool.max_pool_grad(spec, work, *here, machine=machine, positions=True, barrier=staged)
     written_map(work, target, spec.input_shape, out, spec.dtype)
     return _made(spec, f"{spec.kind} pool gradient", machine, work)
 

@@ -10,15 +10,14 @@ from dataclasses import replace
 from math import prod
 
 from faltung.geometry.conv import ConvSpec
-from faltung.methods.copy_kernel import Copy
-from faltung.methods.correlation import Strides, contiguous
-from faltung.methods.stage import rearrange
-from faltung.methods.step import Operand, Step, Word
+from faltung.machine.costs import CONVERT_CYCLES
+from faltung.methods.base.correlation import Strides, contiguous
+from faltung.methods.base.step import Argument, Operand, Step
+from faltung.methods.copies.kernel import Copy
+from faltung.methods.copies.stage import rearrange
 from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
-# Cycles to convert an element: memory, read and written.
-CONVERT = 0.5
 
 
 def stored(
@@ -33,7 +32,9 @@ def stored(
     while True:
         plan = make(replace(spec, dtype="float32"), {**layouts, **wide})
         steps = (*plan.work.prepare, *plan.work.steps)
-        more = {name for step in steps for name in _computed(step)} & layouts.keys() - wide.keys()
+        computed = {name for step in steps for name in _computed(step)} - wide.keys()
+        # In the order of the layouts: that of a set differs from process to process.
+        more = [name for name in layouts if name in computed]
         if not more:
             break
         shapes = array_shapes(spec, plan.direction)
@@ -45,7 +46,7 @@ def _computed(step: Step) -> Iterable[str]:
     """The arrays that a step reads or writes otherwise than by a copy."""
     if isinstance(step.recipe, Copy):
         return ()
-    return [word.name for word in step.words if isinstance(word, Operand)]
+    return [argument.name for argument in step.arguments if isinstance(argument, Operand)]
 
 
 def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, result: str) -> Plan:
@@ -64,14 +65,14 @@ def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, resu
         outer, inner = (Operand(name), layouts[name]), (places[name], strides)
         ends = (*inner, *outer) if name == result else (*outer, *inner)
         title = "round result" if name == result else f"widen {name}"
-        step = rearrange("float32", shapes[name], *ends, title, after=name == result)
+        step = rearrange("float32", shapes[name], *ends, title, barrier=name == result)
         step = _moved(step, layouts, {}, spec.dtype)
         part = work.prepare if name == "w" != result else work.steps
         if name == result:
             part.append(step)
         else:
             _put_first(part, step)
-        plan.cycles += CONVERT * prod(shapes[name])
+        plan.cycles += CONVERT_CYCLES * prod(shapes[name])
     plan.spec = spec
     return plan
 
@@ -79,20 +80,20 @@ def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, resu
 def _put_first(steps: list[Step], step: Step) -> None:
     """``step`` before all others: the first of them that computes waits for it."""
     if steps and not steps[0].title.startswith("widen"):
-        steps[0] = replace(steps[0], after=True)
+        steps[0] = replace(steps[0], barrier=True)
     steps.insert(0, step)
 
 
 def _moved(step: Step, narrow: Layouts, places: Mapping[str, Operand], dtype: str) -> Step:
     """The same step, over float32 where an array has a place, else over what is stored."""
     recipe = step.recipe
-    words: list[Word] = []
-    for i, word in enumerate(step.words):
-        if isinstance(word, Operand) and word.name in places:
-            word = replace(word, name=places[word.name].name)
-        elif isinstance(word, Operand) and word.name in narrow and isinstance(recipe, Copy):
-            # A copy's words begin with where it reads and where it writes.
+    arguments: list[Argument] = []
+    for i, argument in enumerate(step.arguments):
+        if isinstance(argument, Operand) and argument.name in places:
+            argument = replace(argument, name=places[argument.name].name)
+        elif isinstance(argument, Operand) and argument.name in narrow and isinstance(recipe, Copy):
+            # A copy's arguments begin with where it reads and where it writes.
             recipe = replace(recipe, source=dtype) if i == 0 else replace(recipe, target=dtype)
-            word = replace(word, offset=word.offset // 2)
-        words.append(word)
-    return replace(step, recipe=recipe, words=words)
+            argument = replace(argument, offset=argument.offset // 2)
+        arguments.append(argument)
+    return replace(step, recipe=recipe, arguments=arguments)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
-from faltung.methods.step import Operand, Step, Work, waiting
+from faltung.methods.base.step import Operand, Step, Work, waiting
 from faltung.plan.binding import Bound, Region, layout
 from faltung.program.arena import Span, arranged
 from faltung.program.lower import lower
@@ -110,7 +110,7 @@ class Assembly:
         self._addresses = [_address(memory) for memory in self.memories.values()]
         steps = _with_barriers(self._units(lowered, packs))
         steps += [
-            waiting(renamed(step, own), step.after or not number)
+            waiting(renamed(step, own), step.barrier or not number)
             for number, step in enumerate(ends.steps)
         ]
         self.region = self._bound(steps)

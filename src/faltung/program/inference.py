@@ -15,12 +15,12 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
-from faltung.program.folded import Weights
+from faltung.program.derived_weights import Weights
 from faltung.program.inputs import arrival, copied
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
-from faltung.program.team import threads_for
+from faltung.program.threads import threads_for
 
 Array = npt.NDArray[Any]
 

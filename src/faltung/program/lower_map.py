@@ -5,34 +5,36 @@ from math import prod
 
 from faltung.geometry.expr import operand
 from faltung.graph.ops import (
+    Elementwise,
     EmbedGrad,
     GroupMean,
-    Pointwise,
     Pool,
     PoolGrad,
-    Total,
+    Reduction,
 )
 from faltung.graph.value import Node, Value
-from faltung.methods import embedding, pointwise, pool, softmax
-from faltung.methods.group_sum import group_sum
-from faltung.methods.stage import rearrange
-from faltung.methods.step import Operand, Work
+from faltung.methods.base.step import Operand, Work
+from faltung.methods.copies.stage import rearrange
+from faltung.methods.elementwise import elementwise
+from faltung.methods.elementwise.group_sum import group_sum
+from faltung.methods.pool import pool
+from faltung.methods.rows import embedding, softmax
 from faltung.program.lowering import Lowering
 
 # Formulas ----------------------------------------------------------------------------------------
 
 
-def formula(low: Lowering, node: Node, work: Work) -> None:
+def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
-    assert isinstance(op, Pointwise)
+    assert isinstance(op, Elementwise)
     channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
     samples = low.batch if op.batched else 1
     inputs = [
-        pointwise.Input(kind_of(value, op), low.where(value), low.pitch(value))
+        elementwise.Input(kind_of(value, op), low.where(value), low.pitch(value))
         for value in node.inputs
     ]
     maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
-    pointwise.pointwise(
+    elementwise.pointwise(
         work,
         low.dtype,
         low.machine,
@@ -41,24 +43,24 @@ def formula(low: Lowering, node: Node, work: Work) -> None:
         channels=channels,
         inputs=inputs,
         outputs=[
-            pointwise.Output(expr, low.where(value), low.pitch(value))
+            elementwise.Output(expr, low.where(value), low.pitch(value))
             for expr, value in zip(op.outputs, maps, strict=True)
         ],
         sums=[
-            pointwise.Sum(
+            elementwise.Sum(
                 total.expr,
                 total.kind,
                 low.where(value),
                 low.pitch(value),
                 scale=_scale(total, samples, positions, channels),
             )
-            for total, value in zip(op.totals, sums, strict=True)
+            for total, value in zip(op.reductions, sums, strict=True)
         ],
         title="formula" if op.outputs else "sums",
     )
 
 
-def kind_of(value: Value, op: Pointwise) -> str:
+def kind_of(value: Value, op: Elementwise) -> str:
     """How an operand is spread over the map of a formula."""
     if value.kind == "key":
         return "key"
@@ -69,7 +71,7 @@ def kind_of(value: Value, op: Pointwise) -> str:
     return "sample" if value.batched else "channel"
 
 
-def _scale(total: Total, samples: int, positions: int, channels: int) -> float:
+def _scale(total: Reduction, samples: int, positions: int, channels: int) -> float:
     """What turns a sum into a mean."""
     if not total.mean:
         return 1.0
@@ -215,7 +217,7 @@ def reshape(low: Lowering, node: Node, work: Work) -> None:
     )
 
 
-def reorder(low: Lowering, node: Node, work: Work) -> None:
+def to_channels_last(low: Lowering, node: Node, work: Work) -> None:
     a, b = node.inputs[0], node.output
     source, target = low.strides(a, a.space), low.strides(b, b.space)
     shape = (low.batch, *a.shape)
@@ -231,16 +233,16 @@ def concat(low: Lowering, node: Node, work: Work) -> None:
     for number, value in enumerate(node.inputs):
         if number in copied:
             out = low.where(node.output)
-            pointwise.pointwise(
+            elementwise.pointwise(
                 work,
                 low.dtype,
                 low.machine,
                 samples=low.batch,
                 positions=value.positions,
                 channels=value.channels,
-                inputs=[pointwise.Input("full", low.where(value), low.pitch(value))],
+                inputs=[elementwise.Input("full", low.where(value), low.pitch(value))],
                 outputs=[
-                    pointwise.Output(
+                    elementwise.Output(
                         operand(0),
                         Operand(out.name, out.offset + start * low.itemsize),
                         low.pitch(node.output),

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from faltung.graph.ops import (
-    Across,
+    ChannelConv,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
 )
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
-from faltung.methods.correlation import Strides
-from faltung.methods.step import Operand, Step, relocated
+from faltung.methods.base.correlation import Strides
+from faltung.methods.base.step import Operand, Step, relocated
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
 from faltung.program.places import Places
@@ -97,7 +97,7 @@ class Lowering:
         out = self.where(node.output)
         if isinstance(op, ConvolveWeight):
             names = {"x": inputs[0], "w": out, "out": inputs[1]}
-        elif isinstance(op, Across):
+        elif isinstance(op, ChannelConv):
             names = {"x": inputs[0], "w": self.constant(op.weight), "out": out}
         else:
             assert isinstance(op, Convolve | ConvolveInput)
@@ -137,5 +137,9 @@ def renamed(step: Step, own: dict[str, Operand]) -> Step:
     """The same step with its own buffers renamed and all others as they are."""
     if not own:
         return step
-    names = {word.name: Operand(word.name) for word in step.words if isinstance(word, Operand)}
+    names = {
+        argument.name: Operand(argument.name)
+        for argument in step.arguments
+        if isinstance(argument, Operand)
+    }
     return relocated(step, names | own)

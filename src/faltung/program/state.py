@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.graph.value import Graph, Parameter
-from faltung.methods.correlation import Strides
+from faltung.methods.base.correlation import Strides
 from faltung.runtime.buffers import ALIGNMENT, aligned
 
 Array = npt.NDArray[Any]

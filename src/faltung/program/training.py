@@ -13,8 +13,8 @@ from faltung.graph.fuse import fused
 from faltung.graph.value import Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
-from faltung.methods import pointwise
-from faltung.methods.step import Operand, Work
+from faltung.methods.base.step import Operand, Work
+from faltung.methods.elementwise import elementwise
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.inputs import arrival, copied
@@ -22,7 +22,7 @@ from faltung.program.lowering import Lowering
 from faltung.program.optimizer import Optimizer
 from faltung.program.places import Places
 from faltung.program.state import State, strides
-from faltung.program.team import threads_for
+from faltung.program.threads import threads_for
 
 Array = npt.NDArray[Any]
 _MASK = (1 << 64) - 1
@@ -218,7 +218,7 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
         scalars = [decay if name == "decay" else name for name in optimizer.scalars]
         size = end - start
         outputs = [arrays[0], *arrays[2:]]
-        pointwise.pointwise(
+        elementwise.pointwise(
             work,
             lowering.dtype,
             lowering.machine,
@@ -226,15 +226,15 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
             positions=1,
             channels=size,
             inputs=[
-                *(pointwise.Input("full", array, size) for array in arrays),
-                *(pointwise.Input("scalar", _scalar(name)) for name in scalars),
+                *(elementwise.Input("full", array, size) for array in arrays),
+                *(elementwise.Input("scalar", _scalar(name)) for name in scalars),
             ],
             outputs=[
-                pointwise.Output(expr, array, size)
+                elementwise.Output(expr, array, size)
                 for expr, array in zip(optimizer.formulas(), outputs, strict=True)
             ],
             title="optimizer",
-            after=waits,
+            barrier=waits,
         )
         waits = False  # the two ranges have nothing in common
     return work
@@ -243,21 +243,21 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
 def _clip(work: Work, lowering: Lowering, size: int) -> None:
     """clip = min(1, most / |g|), the norm of all gradients together (Pascanu et al., 2013)."""
     g = operand(0)
-    pointwise.pointwise(
+    elementwise.pointwise(
         work,
         lowering.dtype,
         lowering.machine,
         samples=1,
         positions=1,
         channels=size,
-        inputs=[pointwise.Input("full", Operand("gradients"), size)],
+        inputs=[elementwise.Input("full", Operand("gradients"), size)],
         sums=[
-            pointwise.Sum(
+            elementwise.Sum(
                 g * g,
                 "scalar",
                 _scalar("clip"),
                 finish=minimum(operand(1) / (unary("sqrt", operand(0)) + 1e-6), 1),
-                operands=(pointwise.Input("scalar", _scalar("most")),),
+                operands=(elementwise.Input("scalar", _scalar("most")),),
             )
         ],
         title="norm of the gradients",

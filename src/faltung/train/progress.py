@@ -12,8 +12,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from faltung.train.history import Row
-from faltung.train.lines import Now, bar_line, clean, epoch_line, header, shown, table_line
+from faltung.train.metrics import EpochMetrics
+from faltung.train.terminal import Now, bar_line, clean, epoch_line, header, shown, table_line
 
 Clock = Callable[[], float]
 
@@ -66,7 +66,7 @@ class Progress:
         elif self._clock() >= self._next:
             self._draw()
 
-    def epoch(self, row: Row, best: bool = False) -> None:
+    def epoch(self, row: EpochMetrics, best: bool = False) -> None:
         """One epoch is over, with its validation; ``best``: it is the best so far."""
         self._put(epoch_line(row, self._epochs, self._left(), best))
         self._end_epoch()
@@ -159,7 +159,7 @@ class LiveProgress(Progress):
         if not self._done % self._batches:  # the bar is full, and validation may take a while
             self._draw()
 
-    def epoch(self, row: Row, best: bool = False) -> None:
+    def epoch(self, row: EpochMetrics, best: bool = False) -> None:
         columns = shown(row, self._epochs, self._console.width)
         if columns != self._columns:
             self._columns = columns

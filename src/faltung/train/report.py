@@ -19,10 +19,8 @@ import numpy.typing as npt
 from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
 from faltung.train.confusion import confusion
-from faltung.train.history import Row
-from faltung.train.lines import percent
-from faltung.train.runtext import version
-from faltung.train.sections import (
+from faltung.train.metrics import EpochMetrics
+from faltung.train.report_sections import (
     Array,
     Mistake,
     charts,
@@ -34,6 +32,8 @@ from faltung.train.sections import (
     settings,
     text,
 )
+from faltung.train.run_format import version
+from faltung.train.terminal import percent
 
 __all__ = ["Mistake", "ReportData", "render", "write_report"]
 
@@ -51,7 +51,7 @@ class ReportData:
     """
 
     title: str
-    history: Sequence[Row] = ()
+    history: Sequence[EpochMetrics] = ()
     confusion: npt.ArrayLike | None = None
     classes: Sequence[str] = ()
     mistakes: Sequence[Mistake | tuple[Any, ...]] = ()

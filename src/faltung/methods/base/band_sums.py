@@ -1,0 +1,77 @@
+"""Sums of bands added up, and stored as a weight's gradient.
+
+Bands are cut by spec and machine and added in their order by one item, so that the bits do not
+depend on the number of threads.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faltung.codegen.vectors import Vectors
+from faltung.methods.base.kernel import Arguments, Kernel
+from faltung.methods.base.step import Operand, Step, table
+
+
+@dataclass(frozen=True)
+class BandSums(Kernel):
+    """``channels``: lanes that exist in a vector; ``contiguous``: they are so in the weight."""
+
+    pointers = ("sums", "w", "taps")
+    numbers = ("blocks", "bands", "band", "width", "w_block", "w_channel")
+
+    dtype: str
+    channels: int
+    contiguous: bool
+
+    @property
+    def symbol(self) -> str:
+        return f"band_sums_{self.dtype}"
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f, mask = v.function, v.first(self.channels)
+        with f.loop("%begin", "%end") as item:
+            tap, block = f.divmod(item.index, given["blocks"])
+            line = f.add(f.mul(tap, given["width"]), f.mul(block, v.lanes))
+            start = [("ptr", v.at(given["sums"], line)), (v.type, v.zero)]
+            with f.loop(0, given["bands"], start) as band:
+                at, total = band.values
+                band.carry([v.at(at, given["band"]), v.add(total, v.load(at))])
+            offset = f.add(f.word(given["taps"], tap), f.mul(block, given["w_block"]))
+            if self.contiguous:
+                v.store(band.results[1], v.at(given["w"], offset), mask)
+            else:
+                v.scatter(band.results[1], v.at(given["w"], offset), given["w_channel"], mask)
+
+
+def band_sums(
+    dtype: str,
+    sums: Operand,
+    w: Operand,
+    bands: int,
+    taps: Sequence[Sequence[int]],
+    channels: tuple[int, int, int],
+    stride: int,
+) -> Step:
+    """Add ``bands`` bands of (tap, channel) and store them with the channels ``stride`` apart.
+
+    taps: for each axis the offsets of its taps in ``w``. channels: blocks, channels of a block, and
+    elements of one tap in ``sums``, in which a block fills its vector.
+    """
+    blocks, count, width = channels
+    offsets = [sum(tap) for tap in itertools.product(*taps)]
+    where = table([[offset] for offset in offsets], 1)
+    return BandSums(dtype, count, stride == 1).step(
+        len(offsets) * blocks,
+        "add bands",
+        barrier=True,
+        sums=sums,
+        w=w,
+        taps=where,
+        blocks=blocks,
+        bands=bands,
+        band=len(offsets) * width,
+        width=width,
+        w_block=count * stride,
+        w_channel=stride,
+    )

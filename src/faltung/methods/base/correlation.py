@@ -1,0 +1,229 @@
+"""The canonical question: one correlation over strided arrays, whatever it was before.
+
+The forward convolution, each phase of the gradient for the input, and the transposed convolution
+all become a ``Correlation``; the gradient for the weight is the gradient of one. It holds
+everything that a method needs to write addresses: an axis and its strides together, weights by
+offset (so that ``flip`` and the taps of a phase are nothing special), arrays by strides (so that
+layouts are nothing special).
+
+``out[n, g, co, o] = sum over ci, taps k of x[n, g, ci, o*stride - lo + k*dilation] * w[g, co, ci,
+k]``
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+
+from faltung.geometry.adjoint import Phase
+from faltung.geometry.axis import Axis
+from faltung.geometry.conv import ConvSpec
+from faltung.methods.base.epilogue import Epilogue
+
+Strides = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One spatial axis with its addresses, all in elements.
+
+    ``taps`` are the weight's offsets of the taps, in the order in which the axis reads them.
+    ``aux``: strides in the arrays of the epilogue.
+    """
+
+    axis: Axis
+    x: int
+    out: int
+    taps: tuple[int, ...]
+    aux: tuple[int, ...] = ()
+
+    @property
+    def pointwise(self) -> bool:
+        """One output for each input position, alone."""
+        a = self.axis
+        return a.kernel == 1 and a.stride == 1 and a.lo == 0 and a.hi == 0
+
+    @property
+    def borders(self) -> bool:
+        """Some tap reads a value that is neither in the array nor zero."""
+        return self.axis.mode != "zeros" and (self.axis.lo > 0 or self.axis.hi > 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """Channels are counted per group; strides and bases in elements.
+
+    ``aux``, ``aux_base``: of the arrays that the epilogue reads; they have the output's shape.
+    """
+
+    dtype: str
+    batch: int
+    groups: int
+    channels_in: int
+    channels_out: int
+    windows: tuple[Window, ...]
+    x: Strides  # batch, group, channel
+    out: Strides  # batch, group, channel
+    w: Strides  # group, output channel, input channel
+    x_base: int = 0
+    out_base: int = 0
+    epilogue: Epilogue | None = None
+    aux: tuple[Strides, ...] = ()  # batch, group, channel
+    aux_base: tuple[int, ...] = ()
+
+    @property
+    def outputs(self) -> int:
+        """Output positions of one sample and channel."""
+        return math.prod(window.axis.output for window in self.windows)
+
+    @property
+    def taps(self) -> int:
+        return math.prod(window.axis.kernel for window in self.windows)
+
+    @property
+    def row_taps(self) -> float:
+        """Taps of all axes but the last that read the array, in the mean over the outputs."""
+        return math.prod(_reading(window.axis) for window in self.windows[:-1])
+
+    @property
+    def last_taps(self) -> float:
+        """Taps of the last axis that read the array, in the mean over the outputs."""
+        return _reading(self.windows[-1].axis)
+
+    def aux_contiguous(self, along: str) -> tuple[bool, ...]:
+        """For each array of the epilogue whether neighbours ``along`` are neighbours in memory.
+
+        along: "channel", "group", or "position", which is one of the last axis.
+        """
+        if along == "position":
+            return tuple(stride == 1 for stride in self.windows[-1].aux)
+        return tuple(strides[{"group": 1, "channel": 2}[along]] == 1 for strides in self.aux)
+
+    @property
+    def macs(self) -> int:
+        return (
+            self.batch
+            * self.groups
+            * self.channels_in
+            * self.channels_out
+            * self.outputs
+            * self.taps
+        )
+
+
+def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:
+    """Strides, in elements, of a contiguous (N, C, *space), in memory (N, *space, C) on request."""
+    sizes = [shape[0], *shape[2:], shape[1]] if channels_last else list(shape)
+    steps = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    return (steps[0], steps[-1], *steps[1:-1]) if channels_last else tuple(steps)
+
+
+def split_groups(strides: Sequence[int], channels_per_group: int) -> Strides:
+    """(batch, channel) strides -> (batch, group, channel)."""
+    batch, channel = strides
+    return batch, channel * channels_per_group, channel
+
+
+def forward(
+    spec: ConvSpec,
+    x: Strides,
+    w: Strides,
+    out: Strides,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
+) -> Correlation:
+    """The convolution itself. ``x``, ``out``, each of ``aux``: strides of (N, C, *space); ``w``: of
+    (C_out, C_in/g, *kernel).
+    """
+    windows = tuple(
+        Window(
+            _near(axis),
+            x[2 + i],
+            out[2 + i],
+            _taps(range(axis.kernel), axis.kernel, w[2 + i], spec.flip),
+            tuple(strides[2 + i] for strides in aux),
+        )
+        for i, axis in enumerate(spec.axes)
+    )
+    inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
+    return Correlation(
+        dtype=spec.dtype,
+        batch=spec.batch,
+        groups=spec.groups,
+        channels_in=inputs,
+        channels_out=outputs,
+        windows=windows,
+        x=split_groups(x[:2], inputs),
+        out=split_groups(out[:2], outputs),
+        w=(w[0] * outputs, w[0], w[1]),
+        epilogue=epilogue,
+        aux=tuple(split_groups(strides[:2], outputs) for strides in aux),
+        aux_base=(0,) * len(aux),
+    )
+
+
+def input_grad_phase(
+    spec: ConvSpec,
+    phase: Phase,
+    grad: Strides,
+    w: Strides,
+    out: Strides,
+    epilogue: Epilogue | None = None,
+    aux: Sequence[Strides] = (),
+) -> Correlation:
+    """One phase of the gradient for the input: it reads ``grad`` and writes every ``stride``-th
+    position.
+
+    ``spec`` has no padding mode but zeros (others are folded afterwards); ``out``, ``aux``: strides
+    of the gradient, and of arrays of its shape.
+    """
+    windows = []
+    bases = [0] * (1 + len(aux))
+    for i, part in enumerate(phase.axes):
+        if part.axis is None:
+            raise ValueError("phase without taps: nothing to correlate, the gradient there is zero")
+        # The phase already reads a flipped kernel backwards.
+        taps = tuple(k * w[2 + i] for k in part.taps)
+        steps = [strides[2 + i] for strides in (out, *aux)]
+        bases = [base + part.start * step for base, step in zip(bases, steps, strict=True)]
+        to, *others = (step * (part.step if part.count > 1 else 1) for step in steps)
+        windows.append(Window(part.axis, grad[2 + i], to, taps, tuple(others)))
+    inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
+    return Correlation(
+        dtype=spec.dtype,
+        batch=spec.batch,
+        groups=spec.groups,
+        channels_in=outputs,
+        channels_out=inputs,
+        windows=tuple(windows),
+        x=split_groups(grad[:2], outputs),
+        out=split_groups(out[:2], inputs),
+        w=(w[0] * outputs, w[1], w[0]),
+        out_base=bases[0],
+        epilogue=epilogue,
+        aux=tuple(split_groups(strides[:2], inputs) for strides in aux),
+        aux_base=tuple(bases[1:]),
+    )
+
+
+@lru_cache(4096)
+def _reading(axis: Axis) -> float:
+    """Taps of an output that do not fall into zeros, in the mean."""
+    if axis.mode != "zeros" or max(axis.lo, axis.hi) <= 0:
+        return axis.kernel
+    at = np.arange(axis.kernel, dtype=np.int64) * axis.dilation - axis.lo
+    first = np.maximum(0, -(at // axis.stride))
+    stop = np.minimum(axis.output, (axis.size - 1 - at) // axis.stride + 1)
+    return float(np.maximum(0, stop - first).sum() / axis.output)
+
+
+def _near(axis: Axis) -> Axis:
+    """The same axis with a stride that fits a word: beyond the array it only says "one output"."""
+    return replace(axis, stride=min(axis.stride, axis.padded))
+
+
+def _taps(taps: Sequence[int], kernel: int, stride: int, flip: bool) -> tuple[int, ...]:
+    """The weight's offset of each tap; ``flip`` reads the kernel backwards."""
+    return tuple((kernel - 1 - k if flip else k) * stride for k in taps)

@@ -1,0 +1,91 @@
+"""What is done to a sum at the moment it is stored: bias and formula, in registers.
+
+A method stores each element of its output once. The bias is added to the sum there, and where the
+correlation has an ``Epilogue``, its formula is taken of that: an activation, a residual to add, the
+sign of an activation that masks a gradient. The formula may read further arrays of the output's
+shape, each with strides of its own (0 for what stays the same along an axis). An element of them is
+read only where the output is written, before it is written and by the same item of work: so one of
+them may be the output itself, at the same strides.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from faltung.codegen.expr import emit
+from faltung.codegen.ir import Index
+from faltung.codegen.vectors import Vectors
+from faltung.geometry.expr import Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Epilogue:
+    """A formula of the sum with its bias (operand 0) and of ``aux`` arrays (operands 1, 2, ...).
+
+    ValueError: an operand that is neither, or random numbers.
+    """
+
+    expr: Expr
+    aux: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.expr.operands() <= set(range(self.aux + 1)):
+            raise ValueError(f"expr={self.expr}: must have operands 0 to {self.aux}")
+        if self.expr.uses("random"):
+            raise ValueError(f"expr={self.expr}: must have no random numbers")
+
+    def __str__(self) -> str:
+        return f"then {self.expr}"
+
+
+def aux_names(count: int, strides: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """What code calls the ``count`` arrays that an epilogue reads, and numbers of each of them."""
+    arrays = tuple(f"aux{i}" for i in range(count))
+    return arrays, tuple(f"{name}_{stride}" for name in arrays for stride in strides)
+
+
+def tile_arguments(aux: int) -> list[tuple[str, str]]:
+    """What a tile function takes of the arrays: where they begin, and how they go on."""
+    return [
+        (kind, f"{name}{number}")
+        for name in aux_names(aux)[0]
+        for kind, number in (("ptr", ""), ("i64", "_position"), ("i64", "_channel"))
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The epilogue of a tile at one place in it. ``at``: the places in its arrays. ``contiguous``:
+    for each whether lanes are contiguous in memory (else they are gathered).
+    """
+
+    v: Vectors
+    epilogue: Epilogue | None
+    contiguous: tuple[bool, ...]
+    at: tuple[str, ...]
+
+    def moved(self, along: str, count: Index) -> "Finish":
+        """``count`` channels or positions further on; ``along``: "channel" or "position"."""
+        f = self.v.function
+        offsets = [f.mul(f"%aux{i}_{along}", count) for i in range(len(self.at) if count else 0)]
+        moved = tuple(map(self.v.at, self.at, offsets)) if offsets else self.at
+        return replace(self, at=moved)
+
+    def value(self, total: str, along: str, mask: str | None) -> str:
+        """What is stored for the vector ``total``, whose lanes lie ``along`` the output."""
+        if self.epilogue is None:
+            return total
+        used = self.epilogue.expr.operands()
+        read = [self._read(i, along, mask) if i + 1 in used else total for i in range(len(self.at))]
+        return emit(self.v, self.epilogue.expr, [total, *read])
+
+    def _read(self, number: int, along: str, mask: str | None) -> str:
+        if self.contiguous[number]:
+            return self.v.load(self.at[number], mask)
+        return self.v.gather(self.at[number], f"%aux{number}_{along}", mask)
+
+
+def finish(v: Vectors, epilogue: Epilogue | None, contiguous: tuple[bool, ...]) -> Finish:
+    """At the first position and channel of a tile with the arguments of ``tile_arguments``."""
+    return Finish(
+        v, epilogue, contiguous, tuple(f"%{name}" for name in aux_names(len(contiguous))[0])
+    )

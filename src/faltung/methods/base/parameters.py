@@ -1,0 +1,32 @@
+"""The words of a kernel by name: the recipe says which there are, code and plan use the names."""
+
+from collections.abc import Mapping, Sequence
+
+from faltung.codegen.ir import Function
+from faltung.methods.base.step import Argument
+
+
+class Words:
+    """Reads the words at ``base``, in the order of ``names``."""
+
+    def __init__(self, f: Function, names: Sequence[str], base: str = "%words") -> None:
+        self._f = f
+        self._base = base
+        self._at = {name: i for i, name in enumerate(names)}
+
+    def number(self, name: str) -> str:
+        """The word as an i64."""
+        return self._f.word(self._base, self._at[name])
+
+    def pointer(self, name: str) -> str:
+        """The word as an address."""
+        return self._f.pointer(self._base, self._at[name])
+
+    def address(self, name: str) -> str:
+        """Where the word itself lies."""
+        return self._f.at(self._base, self._at[name], "i64")
+
+
+def ordered(names: Sequence[str], given: Mapping[str, Argument]) -> tuple[Argument, ...]:
+    """The words of a step in the order of their names. KeyError: one is missing."""
+    return tuple(given[name] for name in names)

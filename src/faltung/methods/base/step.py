@@ -1,0 +1,130 @@
+"""What a method hands on: steps, each one kernel with its numbers, over named arrays.
+
+A kernel has one signature, ``(arguments, begin, end)``: it reads addresses, strides and counts from
+the block ``arguments`` and does the items ``begin`` to ``end``. Items never write the same element,
+so any split of them over threads gives the same bits.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.jit.compile import Recipe
+
+Table = npt.NDArray[np.int64]
+
+# In a table of offsets: no source, read as zero.
+MISSING = np.iinfo(np.int64).min
+
+
+@dataclass(frozen=True, slots=True)
+class Operand:
+    """An address known only at the call: ``offset`` bytes into the array called ``name``."""
+
+    name: str
+    offset: int = 0
+
+
+Argument = int | Operand | Table
+
+
+@dataclass(frozen=True, slots=True)
+class Arrays:
+    """The arrays of one problem: input, weight, output, the bias where there is one, and what an
+    epilogue reads.
+    """
+
+    x: Operand
+    w: Operand
+    out: Operand
+    bias: Operand | None = None
+    aux: tuple[Operand, ...] = ()
+
+
+def shifted(operand: Operand, elements: int, dtype: str) -> Operand:
+    """The same array from ``elements`` further on."""
+    return Operand(operand.name, operand.offset + elements * np.dtype(dtype).itemsize)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Step:
+    """One kernel over ``items`` items. ``after`` makes every thread wait for the step before this
+    one.
+    """
+
+    recipe: Recipe
+    items: int
+    arguments: Sequence[Argument]
+    title: str
+    barrier: bool = False
+
+
+def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
+    """The same step over other arrays: what it calls ``name`` begins where ``names[name]`` points.
+
+    Offsets add up. ValueError: an array of the step that ``names`` does not have.
+    """
+
+    def moved(argument: Argument) -> Argument:
+        if not isinstance(argument, Operand):
+            return argument
+        base = names.get(argument.name)
+        if base is None:
+            known = sorted(names)
+            raise ValueError(f"names={known}: must have {argument.name!r}, for {step.title}")
+        return Operand(base.name, base.offset + argument.offset)
+
+    arguments = tuple(map(moved, step.arguments))
+    return Step(step.recipe, step.items, arguments, step.title, step.barrier)
+
+
+def waiting(step: Step, barrier: bool) -> Step:
+    """The same step, with or without a barrier before it."""
+    return (
+        step
+        if step.barrier == barrier
+        else Step(step.recipe, step.items, step.arguments, step.title, barrier)
+    )
+
+
+@dataclass(slots=True)
+class Work:
+    """A plan in the making: steps, and the arrays that it owns (name -> bytes).
+
+    ``prepare`` reads only weights and bias, and fills the arrays of ``kept``: a ``Conv`` does it
+    once. ``packs``: it is done at every call, right before ``steps``, and may as well be part of
+    them.
+    """
+
+    prepare: list[Step] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    kept: dict[str, int] = field(default_factory=dict)
+    scratch: dict[str, int] = field(default_factory=dict)
+    packs: bool = False
+
+    def keep(self, hint: str, size: int) -> str:
+        """Name a new array of ``size`` bytes that outlives the call."""
+        return _reserve(self.kept, hint, size)
+
+    def again(self, name: str, size: int) -> bool:
+        """Borrow an array that several steps use in turn; True where one has used it before."""
+        used = name in self.scratch
+        self.scratch[name] = max(size, self.scratch.get(name, 0))
+        return used
+
+    def borrow(self, hint: str, size: int) -> str:
+        """Name a new array of ``size`` bytes that is free again after the call."""
+        return _reserve(self.scratch, hint, size)
+
+
+def _reserve(arrays: dict[str, int], hint: str, size: int) -> str:
+    name = f"{hint}.{len(arrays)}"
+    arrays[name] = size
+    return name
+
+
+def table(rows: Sequence[Sequence[int]] | Table, columns: int) -> Table:
+    """A contiguous table of 64-bit numbers, ``columns`` a row (an empty one keeps its columns)."""
+    return np.ascontiguousarray(np.asarray(rows, dtype=np.int64).reshape(-1, columns))

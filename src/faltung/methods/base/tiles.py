@@ -1,0 +1,111 @@
+"""Tiles along the last axis: their kinds, their order, and how a row is cut into segments."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from faltung.codegen.tile import split
+from faltung.geometry.axis import Axis
+from faltung.methods.base.addresses import interior
+from faltung.methods.base.correlation import Window
+from faltung.methods.base.step import (
+    Table,
+    table,
+)
+
+# Tiles in one item of work at the most, and cycles that are enough for one: long rows are cut so
+# that threads can share them.
+SEGMENT = 16
+ITEM = 6000
+# Items that a row is cut into at the most.
+SEGMENTS = 4096
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of tile: its output positions, and for each unrolled tap those whose input is a
+    zero.
+    """
+
+    positions: int
+    outside: tuple[tuple[int, ...], ...]
+
+
+# One run of tiles: kind, first output, how many.
+Run = tuple[Kind, int, int]
+
+
+def taps_of(last: Window) -> tuple[int, ...]:
+    """Input offsets of the taps of the last axis."""
+    return tuple(k * last.axis.dilation * last.x for k in range(last.axis.kernel))
+
+
+def kinds_of(runs: Sequence[Run]) -> tuple[Kind, ...]:
+    return tuple(dict.fromkeys(kind for kind, _, _ in runs))
+
+
+def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> list[Run]:
+    """The tiles along the last axis as runs of one kind, from (size, count) pairs in their order.
+
+    Only tiles that reach into the padding are looked at one by one.
+    """
+    taps = axis.kernel if unrolled else 1
+    inside = interior(axis)
+    # Outputs before `left` and from `right` on read nothing but padding.
+    left = max(0, -(-(axis.lo - axis.extent + 1) // axis.stride))
+    right = -(-(axis.size + axis.lo) // axis.stride)
+    runs: list[Run] = []
+    start = 0
+    for size, count in sizes:
+        plain = Kind(size, ((),) * taps)
+        blank = Kind(size, (tuple(range(size)),) * taps)
+        while count:
+            if not unrolled:
+                kind, done = plain, count
+            elif start in inside and start + size <= inside.stop:
+                kind, done = plain, (inside.stop - start) // size
+            elif start + size <= left:
+                kind, done = blank, (left - start) // size
+            elif start >= right:
+                kind, done = blank, count
+            else:
+                kind, done = _edge(axis, start, size), 1
+            done = min(done, count)
+            runs.append((kind, start, done))
+            start += size * done
+            count -= done
+    return runs
+
+
+def _edge(axis: Axis, start: int, size: int) -> Kind:
+    """A tile of which some taps may lie in the padding."""
+    first = start * axis.stride - axis.lo
+    outside = tuple(
+        tuple(
+            p
+            for p in range(size)
+            if axis.source(first + p * axis.stride + k * axis.dilation) is None
+        )
+        for k in range(axis.kernel)
+    )
+    return Kind(size, outside)
+
+
+def segments(runs: list[Run], kinds: tuple[Kind, ...], last: Window, tiles: int = SEGMENT) -> Table:
+    """The tiles of one row: (kind, tiles, input offset, output offset, those of ``aux`` arrays).
+
+    ``tiles``: how many at the most, unless the row is very long; in parts of nearly one size, so
+    that items take equally long.
+    """
+    most = max(tiles, sum(count for _, _, count in runs) // SEGMENTS)
+    parts = []
+    for kind, first, count in runs:
+        sizes = [size for size, times in split(count, most) for _ in range(times)]
+        done = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
+        at = first + done * kind.positions
+        position = (at * last.axis.stride - last.axis.lo) * last.x
+        number = np.full_like(done, kinds.index(kind))
+        places = [at * stride for stride in (last.out, *last.aux)]
+        parts.append(np.stack([number, np.array(sizes, np.int64), position, *places], axis=1))
+    return table(np.concatenate(parts), 4 + len(last.aux))

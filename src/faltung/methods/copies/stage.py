@@ -1,0 +1,215 @@
+"""Arrays brought into the order that a method needs, padded along the last axis where it asks for
+that.
+
+The other axes are never padded: methods walk them through tables (``addresses``).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from faltung.codegen.vectors import ELEMENTS
+from faltung.geometry.axis import Axis
+from faltung.methods.base.addresses import offsets
+from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
+from faltung.methods.base.step import MISSING, Operand, Step, Work, shifted
+from faltung.methods.copies.copy import copy
+
+
+def stage_input(
+    c: Correlation, work: Work, x: Operand, *, channels_last: bool
+) -> tuple[Correlation, Operand]:
+    """Copy the input; the result reads the copy, whose last axis holds its padding (or has lost its
+    crop).
+    """
+    *outer, last = c.windows
+    axis = last.axis
+    sizes = [w.axis.size for w in outer]
+    padded = axis.padded
+    channels = c.groups * c.channels_in
+    if channels_last:
+        strides = contiguous((c.batch, channels, *sizes, padded), True)
+    else:
+        # Channels row by row: a copy that turns them writes into one place of a cache, where whole
+        # maps of channels would lie a power of two apart, and far from each other.
+        batch, *outermost, channel, one = contiguous((c.batch, *sizes, channels, padded), False)
+        strides = (batch, channel, *outermost, one)
+    # Phases of a gradient copy one after the other into the same memory: each waits for the last.
+    used = work.again("input", _bytes(c, padded * math.prod(sizes)))
+    copied = Operand("input")
+    first = len(work.steps)
+    _copy(c, work, x, copied, outer, last, strides)
+    work.steps[first] = replace(work.steps[first], barrier=used)
+    windows = tuple(replace(w, x=strides[2 + i]) for i, w in enumerate(outer))
+    plain = Axis(padded, axis.kernel, axis.stride, axis.dilation)
+    window = replace(last, axis=plain, x=strides[-1])
+    made = replace(c, windows=(*windows, window), x=_grouped(strides, c.channels_in), x_base=0)
+    return made, copied
+
+
+def stage_blocks(
+    c: Correlation, work: Work, x: Operand, barrier: bool
+) -> tuple[Correlation, Operand]:
+    """Copy the input, a group after the other, in each positions with their channels side by side;
+    the last axis with its padding. ``after``: the input is the work of the step before.
+    """
+    *outer, last = c.windows
+    sizes = [w.axis.size for w in outer]
+    block = contiguous((1, c.channels_in, *sizes, last.axis.padded), True)
+    group, channel, *space = block
+    # The group is one more axis of the copy.
+    batch = group * c.groups
+    to = (batch, channel, group, *space)
+    flat = replace(c, groups=1, x=(c.x[0], 0, c.x[2]))
+    along = Window(Axis(c.groups, 1), c.x[1], 0, (0,))
+    name = f"blocks of {c.channels_in}"
+    used = work.again(name, _bytes(c, last.axis.padded * math.prod(sizes)))
+    first = len(work.steps)
+    _copy(flat, work, x, Operand(name), [along, *outer], last, to)
+    work.steps[first] = replace(work.steps[first], barrier=used or barrier)
+    windows = tuple(replace(w, x=space[i]) for i, w in enumerate(outer))
+    axis = Axis(last.axis.padded, last.axis.kernel, last.axis.stride, last.axis.dilation)
+    window = replace(last, axis=axis, x=space[-1])
+    made = replace(c, windows=(*windows, window), x=(batch, group, channel), x_base=0)
+    return made, Operand(name)
+
+
+def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, Operand]:
+    """Copy the output gradient (the ``out`` of ``c``) so that channels are neighbours."""
+    flipped = replace(c, channels_in=c.channels_out, x=c.out, x_base=c.out_base)
+    windows = [Window(Axis(w.axis.output, 1), w.out, 0, (0,)) for w in c.windows]
+    *outer, last = windows
+    sizes = [w.axis.size for w in outer]
+    strides = contiguous((c.batch, c.groups * c.channels_out, *sizes, last.axis.size), True)
+    copied = Operand(work.borrow("grad", _bytes(flipped, c.outputs)))
+    _copy(flipped, work, grad, copied, outer, last, strides)
+    made = tuple(replace(w, out=strides[2 + i]) for i, w in enumerate(c.windows))
+    return replace(c, windows=made, out=_grouped(strides, c.channels_out), out_base=0), copied
+
+
+def _bytes(c: Correlation, positions: int) -> int:
+    return c.batch * c.groups * c.channels_in * positions * ELEMENTS[c.dtype][1]
+
+
+def _grouped(strides: Strides, channels: int) -> Strides:
+    return strides[0], strides[1] * channels, strides[1]
+
+
+def _copy(
+    c: Correlation,
+    work: Work,
+    src: Operand,
+    dst: Operand,
+    outer: list[Window],
+    last: Window,
+    strides: Strides,
+) -> None:
+    """The array itself, then the borders of its last axis."""
+    axis, channels = last.axis, c.groups * c.channels_in
+    src = shifted(src, c.x_base, c.dtype)
+    first, stop = max(0, -axis.lo), axis.size + min(0, axis.hi)
+    sizes = [w.axis.size for w in outer]
+    source = (c.x[0], c.x[2], *(w.x for w in outer), last.x)
+    shape = (c.batch, channels, *sizes, stop - first)
+    middle = (
+        shifted(src, first * last.x, c.dtype),
+        shifted(dst, (first + axis.lo) * strides[-1], c.dtype),
+    )
+    work.steps.append(
+        rearrange(c.dtype, shape, middle[0], source, middle[1], strides, "stage input")
+    )
+    border = [*range(-axis.lo, first), *range(stop, axis.size + axis.hi)]
+    ends = [(axis.source(i), (i + axis.lo) * strides[-1]) for i in border]
+    if not ends:
+        return
+    inner = np.array([(MISSING if s is None else s * last.x, d) for s, d in ends])
+    places = np.stack(
+        [
+            offsets(shape[:1] + shape[2:-1], source[:1] + source[2:-1]),
+            offsets(shape[:1] + shape[2:-1], strides[:1] + strides[2:-1]),
+        ],
+        axis=1,
+    )
+    if strides[1] == 1:
+        runs = [(s, d, channels) for s, d in inner]
+        stride = c.x[2]
+    else:
+        runs = [
+            (s if s == MISSING else s + ch * c.x[2], d + ch * strides[1], 1)
+            for ch in range(channels)
+            for s, d in inner
+        ]
+        stride = 1
+    runs = _joined(runs)
+    work.steps.append(copy(c.dtype, src, dst, places, runs, stride=stride, title="stage borders"))
+
+
+def _joined(runs: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """The same runs (source, destination, count); zeros that follow each other are one run."""
+    made: list[tuple[int, int, int]] = []
+    for source, target, count in runs:
+        last = made[-1] if made else (0, -1, 0)
+        if source == last[0] == MISSING and target == last[1] + last[2]:
+            made[-1] = (MISSING, last[1], last[2] + count)
+        else:
+            made.append((source, target, count))
+    return made
+
+
+def rearrange(
+    dtype: str,
+    shape: Sequence[int],
+    src: Operand,
+    source: Strides,
+    dst: Operand,
+    target: Strides,
+    title: str,
+    barrier: bool = False,
+) -> Step:
+    """Copy an array with strides ``source`` to one with strides ``target``, both in elements.
+
+    Runs go along the axis whose entries are neighbours in ``dst``; beside them, for the transposing
+    copy, the axis whose entries are neighbours in ``src``; the other axes go through a table.
+    """
+    sizes, sources, targets = merged(shape, source, target)
+    axes = range(len(sizes))
+    long = max((i for i in axes if targets[i] == 1), key=lambda i: sizes[i], default=None)
+    rest = [i for i in axes if i != long]
+    beside = max(rest, key=lambda i: (sources[i] == 1 and sizes[i] > 1, sizes[i]))
+    outer = [i for i in rest if i != beside]
+    count, stride = (1, 1) if long is None else (sizes[long], sources[long])
+    places = [
+        offsets([sizes[i] for i in outer], [strides[i] for i in outer])
+        for strides in (sources, targets)
+    ]
+    j = np.arange(sizes[beside], dtype=np.int64)
+    runs = np.stack([j * sources[beside], j * targets[beside], np.full_like(j, count)], axis=1)
+    return copy(
+        dtype, src, dst, np.stack(places, axis=1), runs, stride=stride, title=title, barrier=barrier
+    )
+
+
+def merged(
+    shape: Sequence[int], source: Strides, target: Strides
+) -> tuple[list[int], list[int], list[int]]:
+    """The same copy with fewer axes: those that follow each other in both arrays become one.
+
+    One axis of a single entry stays at the front, so that there are two at least.
+    """
+    order = sorted(range(len(shape)), key=lambda i: (-abs(target[i]), -shape[i]))
+    made: list[list[int]] = [[1, 0, 0]]
+    for i in order:
+        size, a, b = shape[i], source[i], target[i]
+        if size == 1:
+            continue
+        last = made[-1]
+        if len(made) > 1 and last[1] == a * size and last[2] == b * size:
+            made[-1] = [last[0] * size, a, b]
+        else:
+            made.append([size, a, b])
+    if len(made) == 1:
+        made.append([1, 1, 1])
+    sizes, sources, targets = ([row[k] for row in made] for k in range(3))
+    return sizes, sources, targets

@@ -1,0 +1,249 @@
+"""Every question whose answer is kept, as pages of lines: the question, and a fingerprint for each
+way to ask it. A line is computed when it is called.
+
+Nothing is compiled, so the pages say the same on every computer, of processors too that it has not.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import product
+from typing import Any, ClassVar
+
+import pytest
+from goldens.fingerprint import kernels_hash, plan_hash, steps_hash
+from graph.networks import TABLE, build
+from laws.methods import DIRECTIONS
+from pools import pools
+
+from cases import CASES
+from faltung import nets
+from faltung.geometry import ConvSpec, parse
+from faltung.geometry.pool import PoolSpec
+from faltung.graph.differentiate import differentiate
+from faltung.graph.value import Graph
+from faltung.machine.table import ROWS, Machine
+from faltung.methods.base.correlation import contiguous
+from faltung.methods.base.step import Step
+from faltung.plan.binding import Places
+from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
+from faltung.plan.choose import FORWARD, WEIGHT_GRAD, Policy
+from faltung.plan.local import build_local, build_local_input_grad, build_local_weight_grad
+from faltung.plan.plan import Plan
+from faltung.plan.pool import build_pool, build_pool_grad
+from faltung.program.inference import Inference
+from faltung.program.optimizer import AdamW
+from faltung.program.state import State
+from faltung.program.training import Slots, TrainingStep
+
+# `generic` lacks a triple here: it is filled in from the computer, which kernels do not depend on.
+MACHINES = {row.name: row for row in ROWS}
+
+Lines = Iterator[tuple[str, Callable[[], list[str]]]]
+
+
+def pages() -> dict[str, Lines]:
+    """What every page holds, by its name."""
+    return {
+        "chosen": _chosen(),
+        "layouts": _layouts(),
+        "methods": _methods(),
+        "dtypes": _dtypes(),
+        "pools": _pools(),
+        "local": _local(),
+        "networks": _networks(),
+    }
+
+
+def _plan(
+    direction: str, spec: ConvSpec, last: bool, machine: Machine, policy: Policy, bias: bool = True
+) -> Plan:
+    """The plan of a direction for contiguous arrays."""
+    x, out = (contiguous(shape, last) for shape in (spec.input_shape, spec.output_shape))
+    w = contiguous(spec.weight_shape, False)
+    if direction == "forward":
+        return build_forward(spec, x, w, out, bias=bias, machine=machine, policy=policy)
+    if direction == "input_grad":
+        return build_input_grad(spec, out, w, x, bias=False, machine=machine, policy=policy)
+    return build_weight_grad(spec, x, out, w, machine=machine, policy=policy)
+
+
+def _row(plans: Callable[..., Iterator[Plan | None]], *given: Any) -> Callable[[], list[str]]:
+    return lambda: [plan_hash(plan) if plan else "-" for plan in plans(*given)]
+
+
+def _chosen() -> Lines:
+    """What the policy takes for each case on every machine: by turns in a layer with channels last,
+    and as a function with channels first, which packs the weights at every call.
+    """
+
+    def plans(number: int, spec: ConvSpec, direction: str) -> Iterator[Plan]:
+        packed = Policy(packs=True, priced=direction == "input_grad")
+        for turn, machine in enumerate(MACHINES.values(), number):
+            last = bool(turn % 2)
+            yield _plan(direction, spec, last, machine, Policy() if last else packed)
+
+    for number, (case, direction) in enumerate(product(CASES, DIRECTIONS)):
+        yield f"{case} {direction}", _row(plans, number, case.spec, direction)
+
+
+def _layouts() -> Lines:
+    """The same the other way about."""
+
+    def plans(number: int, spec: ConvSpec, direction: str) -> Iterator[Plan]:
+        for turn, machine in enumerate(MACHINES.values(), number):
+            last = bool(turn % 2 == 0)
+            policy = Policy("strict", packs=last)
+            yield _plan(direction, spec, last, machine, policy)
+
+    for number, (case, direction) in enumerate(product(CASES, DIRECTIONS)):
+        yield f"{case} {direction}", _row(plans, number, case.spec, direction)
+
+
+def _methods() -> Lines:
+    """Every method by name, each case in one layout; "-" where it does not apply."""
+
+    def plans(number: int, spec: ConvSpec, direction: str, policy: Policy) -> Iterator[Plan | None]:
+        for row in ("avx512", "avx2", "neon"):
+            yield _possible(direction, spec, number % 3 > 0, MACHINES[row], policy)
+
+    for number, (case, direction) in enumerate(product(CASES, DIRECTIONS)):
+        for name in WEIGHT_GRAD if direction == "weight_grad" else FORWARD:
+            policy = Policy(method=name, packs=bool(number % 2))
+            yield f"{case} {direction} {name}", _row(plans, number, case.spec, direction, policy)
+
+
+def _possible(
+    direction: str, spec: ConvSpec, last: bool, machine: Machine, policy: Policy
+) -> Plan | None:
+    """None: the method does not apply."""
+    try:
+        return _plan(direction, spec, last, machine, policy, bias=last)
+    except ValueError as refusal:
+        if "must be one of" not in str(refusal):
+            raise
+        return None
+
+
+def _dtypes() -> Lines:
+    """Numbers that vectors do not hold, or hold as others."""
+
+    def plans(spec: ConvSpec, direction: str) -> Iterator[Plan]:
+        for machine, last in product(MACHINES.values(), (False, True)):
+            yield _plan(direction, spec, last, machine, Policy())
+
+    problems = ("n2 c5>6 9x10 k3 p1", "n1 c8>8 7x9 k3 s2 p1 g8", "n1 c1>1 400 k31 p15")
+    dtypes = ("f16", "bf16", "i32", "i64", "c64", "c128")
+    for text, dtype, direction in product(problems, dtypes, DIRECTIONS):
+        yield f"{text} {dtype} {direction}", _row(plans, parse(f"{text} {dtype}"), direction)
+
+
+# Poolings and local layers ------------------------------------------------------------------------
+
+
+def _pools() -> Lines:
+    """Poolings, with indices and without, and their gradients."""
+
+    def plans(make: Callable[..., Plan], spec: PoolSpec, index: bool) -> Iterator[Plan]:
+        for machine, last in product(MACHINES.values(), (False, True)):
+            inner, outer = (contiguous(s, last) for s in (spec.input_shape, spec.output_shape))
+            given = (inner, outer) if make is build_pool else (outer, inner)
+            yield make(spec, *given, outer if index else None, machine)
+
+    for spec in pools():
+        for make, index in product((build_pool, build_pool_grad), (False, True)):
+            # The gradient of maxima needs their indices, means have none.
+            if index <= (spec.kind == "max") and (
+                index or spec.kind != "max" or make is build_pool
+            ):
+                title = f"{make.__name__}{' index' * index}"
+                yield f"{spec} {title}", _row(plans, make, spec, index)
+
+
+def _local() -> Lines:
+    """A kernel for every position, and the gradients."""
+
+    def plans(make: Callable[..., Plan], spec: ConvSpec) -> Iterator[Plan]:
+        weight = contiguous((*spec.output, *spec.weight_shape), False)
+        for machine, last in product(MACHINES.values(), (False, True)):
+            x, out = (contiguous(s, last) for s in (spec.input_shape, spec.output_shape))
+            given = (out, weight, x) if make is build_local_input_grad else (x, weight, out)
+            yield make(spec, given, make is build_local, machine)
+
+    builders = (build_local, build_local_input_grad, build_local_weight_grad)
+    for case, make in product(CASES[::3], builders):
+        if set(case.spec.padding_mode) == {"zeros"} and not case.spec.flip:
+            yield f"{case} {make.__name__}", _row(plans, make, case.spec)
+
+
+# Networks -----------------------------------------------------------------------------------------
+
+FIELD = {
+    "lenet5": (1, 28, 28),
+    "alexnet": (3, 67, 67),
+    "vgg16": (3, 32, 32),
+    "googlenet": (3, 64, 64),
+    "resnet18": (3, 32, 32),
+    "resnet50": (3, 32, 32),
+    "mobilenetv2": (3, 64, 64),
+    "textcnn": (40,),
+    "tcn": (2, 60),
+    "c3d": (1, 8, 16, 16),
+    "unet": (1, 32, 32),
+}
+KINDS = ("inference", "training")
+
+
+def _networks() -> Lines:
+    """Networks of the field, and small ones of every layer, as programs: inference, and a step of
+    training.
+    """
+    for name, kind in product(FIELD, KINDS):
+        make = partial(nets.graph, name, classes=4, input_shape=FIELD[name])
+        yield f"{name} {kind}", partial(_programs, make, kind)
+    for name, kind in product(TABLE, KINDS):
+        make = partial(build, name, dtype="float32")
+        yield f"small {name} {kind}", partial(_programs, make, kind)
+
+
+def _programs(make: Callable[..., Graph], kind: str) -> list[str]:
+    graph = make(training=kind == "training")
+    return [_program(graph, machine) for machine in MACHINES.values()]
+
+
+class _Recorded:
+    """In the place of a region: what its steps are, and nothing compiled."""
+
+    steps: ClassVar[list[tuple[list[Step], Places]]] = []
+
+    def __init__(self, steps: list[Step], where: Places, machine: Machine, slots: int) -> None:
+        self.steps.append((list(steps), where))
+        self.kernels: list[object] = []
+
+    def bind(self, addresses: Sequence[int]) -> "_Recorded":
+        return self
+
+    def run(self, threads: int) -> int:
+        return threads
+
+
+@contextmanager
+def _recording() -> Iterator[list[tuple[list[Step], Places]]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("faltung.program.assemble.Region", _Recorded)
+        _Recorded.steps = []
+        yield _Recorded.steps
+
+
+def _program(graph: Graph, machine: Machine) -> str:
+    """The steps and the kernels of a program."""
+    state = State(graph.parameters, graph.dtype)
+    with _recording() as recorded:
+        if graph.training:
+            training = differentiate(graph, "cross_entropy")
+            TrainingStep(training, state, Slots(state, AdamW()), 4, machine=machine)
+        else:
+            Inference(graph, state, 2, machine=machine)
+    steps = [step for region, _ in recorded for step in region]
+    hashes = [steps_hash(region, where, machine) for region, where in recorded]
+    return f"{'+'.join(hashes)}:{kernels_hash(steps, machine)}"

@@ -1,0 +1,54 @@
+"""The oracle of a refactoring: plans, programs and the text of kernels are what they were.
+
+A page of `pages/` has a line for each question and a column for each way to ask it (``record.py``):
+the methods chosen, a hash of the steps, a hash of the kernels' text. A change that leaves every
+hash changes no bit and no speed. One that means to change some writes them anew and says why:
+
+    python -m pytest tests/goldens --update
+
+A run looks at some of the questions, others every day; ``--exhaustive`` at all of them, and with
+``--questions REGEX`` at all whose text it finds.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+from goldens.fingerprint import digest
+from goldens.record import pages
+
+FOLDER = Path(__file__).parent / "pages"
+# One question of so many is asked, where not all are.
+SHARE = {"chosen": 8, "layouts": 32, "methods": 48, "dtypes": 8, "pools": 8, "local": 8}
+
+
+def _known(page: Path) -> dict[str, list[str]]:
+    lines = (line.split(": ") for line in page.read_text().splitlines())
+    return {question: answers.split() for question, answers in lines}
+
+
+@pytest.mark.parametrize("name", pages())
+def test_every_kernel_and_every_step_is_what_it_was(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    page = FOLDER / f"{name}.txt"
+    lines = pages()[name]
+    if request.config.getoption("--update"):
+        found = {question: answer() for question, answer in lines}
+        text = (f"{q}: {' '.join(a)}\n" for q, a in found.items() if set(a) != {"-"})
+        page.write_text("".join(text))
+        return
+    known, questions = _known(page), [question for question, _ in lines]
+    missing = set(known) - set(questions)
+    assert not missing, f"no longer asked: {sorted(missing)}; see --update"
+    wanted = request.config.getoption("--questions")
+    whole = wanted or request.config.getoption("--exhaustive")
+    share = 1 if whole else SHARE.get(name, 6)
+    seed = request.config.getoption("--seed")
+    changed = []
+    for question, answer in pages()[name]:
+        if int(digest(seed, question), 16) % share == 0 and re.search(wanted, question):
+            got = answer()
+            want = known.get(question, ["-"] * len(got))
+            changed += [f"{question}: {w} -> {g}" for w, g in zip(want, got, strict=True) if w != g]
+    assert not changed, f"{len(changed)} answers are others:\n" + "\n".join(changed[:20])

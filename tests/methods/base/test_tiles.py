@@ -1,0 +1,56 @@
+"""Tiles and rows: every output once, edges where they are, huge axes in no time."""
+
+import pytest
+
+from faltung.codegen.tile import split
+from faltung.geometry.axis import Axis
+from faltung.methods.base.addresses import rows_of
+from faltung.methods.base.correlation import Window
+from faltung.methods.base.tiles import kinds_of, segments, tiles_of
+
+AXES = [
+    Axis(56, 3, 1, 1, 1, 1),
+    Axis(7, 7, 2, 1, 3, 3),
+    Axis(20, 3, 2, 4, 5, 9),
+    Axis(1, 1, 1, 1, 0, 0),
+    Axis(30, 5, 1, 1, -2, -3),
+    Axis(9, 2, 7, 1, 6, 0),
+]
+
+
+@pytest.mark.parametrize("axis", AXES, ids=str)
+def test_tiles_cover_the_axis_and_name_their_zeros(axis: Axis) -> None:
+    runs = tiles_of(axis, split(axis.output, 14), True)
+    at = 0
+    for kind, first, count in runs:
+        assert first == at
+        for _ in range(count):
+            for k, outside in enumerate(kind.outside):
+                for p in range(kind.positions):
+                    i = (at + p) * axis.stride - axis.lo + k * axis.dilation
+                    assert (p in outside) == (axis.source(i) is None)
+            at += kind.positions
+    assert at == axis.output
+
+
+def test_a_huge_axis_is_no_work() -> None:
+    axis = Axis(10**9, 5, 1, 1, 2, 2)
+    runs = tiles_of(axis, split(axis.output, 14), True)
+    assert len(runs) < 10
+    window = Window(axis, 1, 1, tuple(range(5)))
+    assert len(segments(runs, kinds_of(runs), window)) < 10_000
+
+
+def test_rows_share_patterns() -> None:
+    height = Window(Axis(100, 3, 1, 1, 1, 1), 50, 40, (0, 3, 6))
+    depth = Window(Axis(10, 3, 1, 1, 1, 1, "circular"), 5000, 4000, (0, 9, 18))
+    rows = rows_of([depth, height], [0], 7)
+    assert len(rows.rows) == 1000
+    assert len(rows.patterns) < 150
+    _, out, first, count = rows.rows[3 * 100 + 50].tolist()
+    assert out == 3 * 4000 + 50 * 40
+    assert count == 9
+    base = rows.rows[3 * 100 + 50, 0]
+    assert base + rows.patterns[first : first + count, 0].max() == 4 * 5000 + 51 * 50
+    assert rows.rows[50, 3] == 9  # the first plane has all its taps: the axis is a circle
+    assert rows.rows[3 * 100, 3] == 6  # the first row has not

@@ -1,0 +1,74 @@
+"""Patches: what an item copies is all that it reads, and fits the memory for it."""
+
+import numpy as np
+import pytest
+
+from faltung.geometry import parse
+from faltung.jit.target import current
+from faltung.methods.base.correlation import Correlation, contiguous, forward
+from faltung.methods.grouped.choice import Tile, choose, runs_of
+from faltung.methods.grouped.patches import best_patch, patches_of
+
+INPUTS = 8
+
+
+def problem(text: str) -> Correlation:
+    spec = parse(text)
+    x, out = contiguous(spec.input_shape, True), contiguous(spec.output_shape, True)
+    return forward(spec, x, contiguous(spec.weight_shape, False), out)
+
+
+@pytest.mark.parametrize("room", [300, 3000])
+@pytest.mark.parametrize("rows", [1, 2])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c8>8 9x20 k3 p1 g8",
+        "c8>8 23x9 k3x2 d3x2 s2x1 p4x1 g8",
+        "c8>8 17x40 k4 d2x1 s1x3 p(5,0)x(0,6) g8",
+        "c8>8 5x6x7 k3 p1 g8",
+        "c8>8 11x6 k2 s5 p3 g8",
+    ],
+)
+def test_items_stay_in_their_patch(text: str, rows: int, room: int) -> None:
+    c = problem(text)
+    axes = tuple(window.axis for window in c.windows)
+    patch = best_patch(axes, rows, 4, room, 100)
+    assert patch is not None
+    assert patch.positions <= room
+    runs = runs_of(axes[-1], Tile(rows, 4, True, zeros=True))
+    made = patches_of(c.windows, patch, rows, runs, INPUTS, (0,), INPUTS * axes[-1].kernel, 0)
+    size, width = patch.positions * INPUTS, patch.extents[-1] * INPUTS
+    # Lines go where there is room for a whole one.
+    assert made.lines[:, 1].min() >= 0
+    assert made.lines[:, 1].max() + width <= size
+    assert made.stretches[:, 1:4].min() >= 0
+    assert made.stretches[:, 1:4].sum(axis=1).max() * INPUTS <= width
+    # Each row of outputs, or pair of rows, is in one box; each tile in one stretch.
+    firsts, counts = made.boxes[:, 2], made.boxes[:, 3]
+    assert np.array_equal(firsts, np.cumsum(counts) - counts)
+    places = {tuple(row) for row in made.rows[:, 3:].tolist()}
+    assert len(places) == len(made.rows) == counts.sum()
+    assert sum(made.segments[:, 1]) == sum(count for _, _, count in runs)
+    # What rows of taps read was copied.
+    for first, many, start, count in made.boxes:
+        copied = set(made.lines[first : first + many, 1].tolist())
+        for begin, span, last, *_ in made.rows[start : start + count]:
+            for at, *numbers in made.spans[span : span + last]:
+                read = made.entries[at : at + sum(numbers), 0] + begin
+                assert copied.issuperset(read.tolist())
+
+
+def test_nothing_fits() -> None:
+    axes = tuple(window.axis for window in problem("c8>8 90x90 k50 g8").windows)
+    assert best_patch(axes, 2, 4, 1000, 100) is None
+
+
+@pytest.mark.parametrize("text", ["c256>256 56x56 k3 p1 g32", "n8 c256>256 1024 k31 p15 g256"])
+def test_where_they_are_taken(text: str) -> None:
+    if current().name != "avx2":
+        pytest.skip("other vectors, other blocks")
+    c = problem(text)
+    count = 8 if c.channels_in == 1 else 1
+    assert choose(c, current(), count).patch is not None
+    assert choose(problem("c240>240 28x28 k5 p2 g240"), current(), 8).patch is None

@@ -1,0 +1,289 @@
+"""Softmax and cross-entropy against their reference, at extremes, and bit for bit.
+
+As a script (`python test_softmax.py after|before machine`): every case between fences.
+"""
+
+import sys
+
+import numpy as np
+import pytest
+from laws.fences import fenced
+from laws.test_fences import script
+from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
+
+from faltung import reference
+from faltung.jit.compile import object_code
+from faltung.jit.target import named
+from faltung.machine.table import AVX512, NEON, Machine
+from faltung.methods.base.step import Operand, Work
+from faltung.methods.rows.softmax import NARROW, check_labels, cross_entropy, log_softmax, softmax
+
+CHANNELS = [1, 2, 3, 5, 8, 10, 17, NARROW, NARROW + 1, 33, 100, 1000, 21841]
+DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
+# Relative to 1, and for losses and logarithms also to their size.
+TOLERANCE = {"float32": 1e-6, "float64": 3e-15}
+KINDS = {"softmax": softmax, "log_softmax": log_softmax}
+
+
+def beside(array: np.ndarray, allocate: Allocate) -> np.ndarray:
+    made = allocate(array.nbytes).view(array.dtype).reshape(array.shape)
+    made[...] = array
+    return made
+
+
+def shares(
+    kind: str,
+    x: np.ndarray,
+    machine: Machine,
+    extra: int = 0,
+    threads: int = 2,
+    in_place: bool = False,
+    allocate: Allocate = anywhere,
+) -> np.ndarray:
+    """Softmax or its logarithm of (batch, channels, *space)."""
+    channels, pitch = x.shape[1], x.shape[1] + extra
+    arrays = {"x": as_map(x, pitch, allocate)}
+    rows = len(arrays["x"])
+    arrays["out"] = blank(rows, channels, pitch, x.dtype, allocate)
+    work, out = Work(), "x" if in_place else "out"
+    KINDS[kind](
+        work,
+        *(Operand("x"), pitch, Operand(out), pitch),
+        rows=rows,
+        channels=channels,
+        dtype=str(x.dtype),
+        machine=machine,
+    )
+    run(work, machine, arrays, threads, allocate)
+    assert np.isnan(between(arrays[out])).all(), "written between the rows"
+    return from_map(arrays[out], x.shape)
+
+
+def entropy(
+    x: np.ndarray,
+    labels: np.ndarray,
+    machine: Machine,
+    smoothing: float = 0.0,
+    scale: float = 1.0,
+    extra: int = 0,
+    threads: int = 2,
+    in_place: bool = False,
+    allocate: Allocate = anywhere,
+) -> reference.CrossEntropy:
+    dtype, channels, pitch = x.dtype, x.shape[1], x.shape[1] + extra
+    logits = as_map(x, pitch, allocate)
+    rows = len(logits)
+    arrays = {
+        "logits": logits,
+        "labels": beside(labels, allocate),
+        "scale": beside(np.array([scale], dtype), allocate),
+        "smoothing": beside(np.array([smoothing], dtype), allocate),
+        "losses": beside(np.full(labels.shape, np.nan, dtype), allocate),
+        "correct": beside(np.full(labels.shape, np.nan, dtype), allocate),
+        "grad": blank(rows, channels, pitch, dtype, allocate),
+    }
+    o = {name: Operand(name) for name in arrays}
+    grad = "logits" if in_place else "grad"
+    work = Work()
+    cross_entropy(
+        work,
+        *(o["logits"], pitch, o["labels"], o["scale"], o["smoothing"]),
+        *(o["losses"], o["correct"], o[grad], pitch),
+        rows=rows,
+        channels=channels,
+        dtype=str(dtype),
+        machine=machine,
+    )
+    run(work, machine, arrays, threads, allocate)
+    assert np.isnan(between(arrays[grad])).all(), "written between the rows"
+    return reference.CrossEntropy(
+        arrays["losses"], arrays["correct"], from_map(arrays[grad], x.shape)
+    )
+
+
+def data(channels: int, dtype: str, rows: int = 37) -> tuple[np.ndarray, np.ndarray]:
+    """Logits (rows, channels) of every size and labels, of which some count for nothing."""
+    rng = np.random.default_rng(channels)
+    rows = rows if channels < 5000 else 3
+    x = rng.standard_normal((rows, channels)) * rng.choice([0.1, 1, 10, 60], (rows, 1))
+    labels = rng.integers(-1, channels, rows)
+    # Half of the rows right, some of them at a tie.
+    for i in range(0, rows, 2):
+        x[i, labels[i]] = x[i].max() + (i % 4 == 0)
+    return x.astype(dtype), labels
+
+
+def compare(
+    x: np.ndarray, labels: np.ndarray, machine: Machine, smoothing: float = 0.0, **how: object
+) -> None:
+    # Sums of many terms in few lanes.
+    bound = TOLERANCE[str(x.dtype)] * (1 + x.shape[1] / 5000)
+    given = {"smoothing": float(x.dtype.type(smoothing)), "scale": 0.25}
+    got = entropy(x, labels, machine, **given, **how)  # type: ignore[arg-type]
+    want = reference.cross_entropy(x, labels, **given)
+    np.testing.assert_allclose(got.losses, want.losses, rtol=3 * bound, atol=3 * bound)
+    np.testing.assert_array_equal(got.correct, want.correct)
+    np.testing.assert_allclose(got.grad, want.grad, rtol=0, atol=bound)
+    made = shares("softmax", x, machine, **how)  # type: ignore[arg-type]
+    np.testing.assert_allclose(made, reference.softmax(x), rtol=0, atol=bound)
+    made = shares("log_softmax", x, machine, **how)  # type: ignore[arg-type]
+    want = reference.log_softmax(x)
+    np.testing.assert_allclose(made, want, rtol=3 * bound, atol=3 * bound)
+
+
+@DTYPES
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_any_number_of_channels(channels: int, dtype: str, machine: Machine) -> None:
+    x, labels = data(channels, dtype)
+    compare(x, labels, machine, extra=3)
+    compare(x, labels, machine, smoothing=0.1)
+    for rows in (0, 1, 2, 15, 16):
+        if rows <= len(x):
+            compare(x[:rows], labels[:rows], machine, smoothing=0.1)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_wide_vectors(channels: int) -> None:
+    x, labels = data(channels, "float32")
+    compare(x, labels, wide(), smoothing=0.1, extra=1)
+
+
+@DTYPES
+def test_maps(dtype: str, machine: Machine) -> None:
+    """A label for each position: what segmentation needs."""
+    rng = np.random.default_rng(0)
+    for channels in (3, 40):
+        x = rng.standard_normal((2, channels, 5, 7)).astype(dtype)
+        labels = rng.integers(-1, channels, (2, 5, 7))
+        compare(x, labels, machine, smoothing=0.2, extra=2)
+
+
+@DTYPES
+@pytest.mark.parametrize("channels", [3, 10, 50])
+def test_extremes(channels: int, dtype: str, machine: Machine) -> None:
+    inf, nan = np.inf, np.nan
+    x = np.zeros((12, channels), dtype)
+    x[0, 0], x[0, 1] = 1e30, -1e30
+    x[1] = -1e30
+    x[2, 1:] = -inf
+    x[3, 1] = nan
+    x[4] = -inf
+    x[5] = 1e30
+    x[6, -1] = -inf
+    x[7] = np.linspace(-1e4, 1e4, channels)
+    x[8, 0] = inf
+    x[9, -1] = nan
+    x[10] = np.finfo(dtype).smallest_subnormal
+    x[11, 0] = nan
+    labels = np.zeros(12, np.int64)
+    labels[6] = channels - 1
+    with np.errstate(all="ignore"):
+        wants = {
+            smoothing: reference.cross_entropy(x, labels, smoothing=smoothing)
+            for smoothing in (0.0, 0.5)
+        }
+        probabilities = reference.softmax(x)
+    for smoothing, want in wants.items():
+        got = entropy(x, labels, machine, smoothing)
+        np.testing.assert_allclose(got.losses, want.losses, rtol=1e-5)
+        np.testing.assert_array_equal(got.correct, want.correct)
+        np.testing.assert_allclose(got.grad, want.grad, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(shares("softmax", x, machine), probabilities, rtol=0, atol=1e-6)
+    got = entropy(x, labels, machine)
+    nans = [3, 4, 8, 9, 11]
+    assert np.isnan(got.losses[nans]).all() and np.isnan(got.grad[nans]).all()
+    # Certain: no loss, no gradient, nothing rounded.
+    assert got.losses[[0, 2]].tolist() == [0, 0]
+    assert not got.grad[[0, 2]].any()
+    # Impossible, and it happened.
+    assert got.losses[6] == inf
+    assert got.grad[6, -1] == -1
+
+
+@DTYPES
+@pytest.mark.parametrize("channels", [2, 10, 33, 130])
+def test_the_same_bits(channels: int, dtype: str, machine: Machine) -> None:
+    """For any number of threads, any pitch, in place, and a row alone."""
+    x, labels = data(channels, dtype, 200)
+    given = {"smoothing": 0.1, "scale": 0.3}
+    first = entropy(x, labels, machine, **given, threads=1)
+    ways = [{"threads": n} for n in (2, 3, 7)] + [{"extra": 5}, {"in_place": True}]
+    for how in ways:
+        for one, two in zip(first, entropy(x, labels, machine, **given, **how), strict=True):
+            assert one.tobytes() == two.tobytes(), how
+    for i in (0, 1, 77, 199):
+        alone = entropy(x[i : i + 1], labels[i : i + 1], machine, **given)
+        for one, two in zip(first, alone, strict=True):
+            assert one[i].tobytes() == two[0].tobytes()
+    for kind in KINDS:
+        once = shares(kind, x, machine, threads=1)
+        for how in ways:
+            assert shares(kind, x, machine, **how).tobytes() == once.tobytes()
+
+
+def test_a_gradient_is_the_slope(machine: Machine) -> None:
+    x, labels = data(6, "float64", 5)
+    got = entropy(x, labels, machine, smoothing=0.1)
+    step = 1e-6
+    for c in range(6):
+        ahead, behind = x.copy(), x.copy()
+        ahead[:, c] += step
+        behind[:, c] -= step
+        slope = (
+            entropy(ahead, labels, machine, smoothing=0.1).losses
+            - entropy(behind, labels, machine, smoothing=0.1).losses
+        ) / (2 * step)
+        np.testing.assert_allclose(got.grad[:, c], slope, atol=1e-8)
+
+
+@pytest.mark.parametrize("channels", [4, 40])
+def test_a_label_that_is_no_channel_touches_nothing(channels: int, machine: Machine) -> None:
+    x, _ = data(channels, "float32", 4)
+    labels = np.array([channels, -2, 2**31 - 1, -(2**40) + 1])
+    got = entropy(x, labels, machine)
+    assert not got.losses.any() and not got.correct.any() and not got.grad.any()
+
+
+def test_labels_are_checked() -> None:
+    assert check_labels(np.array([[0, -1], [2, 1]], np.int8).T, 3).tolist() == [[0, 2], [-1, 1]]
+    with pytest.raises(ValueError) as caught:
+        check_labels([[0, 1], [5, 1]], 5)
+    text = "labels[1, 0]=5: must be a class, 0 to 4, or -1 for none"
+    assert str(caught.value) == text
+    with pytest.raises(ValueError, match=r"labels\[0\]=-2: must be a class"):
+        check_labels([-2], 5)
+    with pytest.raises(TypeError, match="must be whole numbers"):
+        check_labels([0.0], 5)
+
+
+@pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)
+@pytest.mark.parametrize("channels", [2, 10, 1000])
+def test_compiles_elsewhere(channels: int, row: Machine) -> None:
+    work, o = Work(), Operand("x")
+    given = {"rows": 5, "channels": channels, "dtype": "float32", "machine": row}
+    softmax(work, o, 9, o, 9, **given)  # type: ignore[arg-type]
+    cross_entropy(work, o, 9, *[o] * 6, 9, **given)  # type: ignore[arg-type]
+    for step in work.steps:
+        assert object_code(step.recipe, row)
+
+
+@pytest.mark.parametrize("side", ["after", "before"])
+def test_between_fences(side: str, machine: Machine) -> None:
+    done = script(__file__, side, machine.name)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+
+
+def main(side: str, machine: str) -> None:
+    import faulthandler
+
+    faulthandler.enable()
+    for channels in (1, 2, 3, 5, 8, 10, 16, 17, NARROW, NARROW + 1, 37, 100):
+        for dtype in ("float32", "float64"):
+            x, labels = data(channels, dtype, 19)
+            for extra in (0, 3):
+                how = {"extra": extra, "allocate": lambda n: fenced(n, side == "after")}
+                compare(x, labels, named(machine), **how)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
