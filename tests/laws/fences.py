@@ -22,8 +22,8 @@ from cases import CASES, integers
 from faltung import reference
 from faltung.geometry import ConvSpec
 from faltung.jit.target import use
+from faltung.ops import call_cache, run
 from faltung.ops import layer as layers
-from faltung.ops import run
 from faltung.plan.choose import FORWARD
 
 PAGE = mmap.PAGESIZE
@@ -143,7 +143,7 @@ def walk(machine: str, after: bool) -> int:
 
 def main(side: str, machines: list[str]) -> int:
     after = side == "after"
-    run.workspace = layers.workspace = Pool(after)  # type: ignore[assignment]
+    run.workspace = call_cache.workspace = Pool(after)  # type: ignore[assignment]
     layers.aligned = lambda n_bytes: fenced(-(-n_bytes // 64) * 64, after)[:n_bytes]  # type: ignore
     return sum(walk(machine, after) for machine in machines)
 

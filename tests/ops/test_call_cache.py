@@ -8,7 +8,7 @@ import pytest
 
 import faltung
 from faltung.jit.target import use
-from faltung.ops import functional, pool
+from faltung.ops import directions, functional, pool
 from faltung.ops.call_cache import Calls, same
 from faltung.ops.options import hashable
 
@@ -130,7 +130,7 @@ def test_convolutions_again_on_other_numbers(number: int, monkeypatch: pytest.Mo
 def test_convolutions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = [CONVOLUTIONS[0], CONVOLUTIONS[4], CONVOLUTIONS[5]]
     want = [call(X) for call in calls]
-    monkeypatch.setattr(functional, "spec_of", None)  # so that nothing can be found out again
+    monkeypatch.setattr(directions, "array", None)  # so that nothing can be found out again
     for call, expected in zip(calls, want, strict=True):
         np.testing.assert_array_equal(call(X), expected)
 

@@ -1,5 +1,7 @@
 """Pooling layers."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from faltung.geometry.check import PerAxis, per_axis
@@ -15,8 +17,25 @@ from faltung.nn.layer import Layer
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MaxPool(Layer):
-    """The maximum of each window; padding is never the maximum. stride: by default the kernel.
-    ceil: the last window may reach beyond the input, as PyTorch's ceil_mode.
+    """The maximum of each window. Padding is never the maximum.
+
+    Parameters
+    ----------
+    kernel : int, or one int for each spatial axis
+        The size of a window.
+    stride : int, or one int for each spatial axis, optional
+        By default the kernel.
+    padding : int, name, or one entry for each spatial axis
+        As for ``faltung.conv``.
+    dilation : int, or one int for each spatial axis
+    ceil : bool
+        The last window may reach beyond the input, as with PyTorch's ceil_mode.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.MaxPool(3, stride=2, padding=1), (16, 32, 32)).output.shape
+    (16, 16, 16)
     """
 
     kernel: PerAxis
@@ -32,7 +51,21 @@ class MaxPool(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AvgPool(Layer):
-    """The mean of each window. count_padding: zeros of the padding count in the mean."""
+    """The mean of each window.
+
+    Parameters
+    ----------
+    kernel, stride, padding, ceil
+        As for ``MaxPool``.
+    count_padding : bool
+        Zeros of the padding count in the mean.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.AvgPool(2), (16, 32, 32)).output.shape
+    (16, 16, 16)
+    """
 
     kernel: PerAxis
     stride: PerAxis | None = None
@@ -47,7 +80,18 @@ class AvgPool(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GlobalAvgPool(Layer):
-    """The mean of each channel over all positions: (C, *space) -> (C,)."""
+    """The mean of each channel over all positions: ``(C, *space)`` -> ``(C,)``.
+
+    References
+    ----------
+    M. Lin, Q. Chen, S. Yan, *Network in network*, ICLR 2014.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.GlobalAvgPool(), (16, 32, 32)).output.shape
+    (16,)
+    """
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "GlobalAvgPool")

@@ -1,150 +1,191 @@
-"""Calls made again: what checks, plans and tables found for arrays of one layout is found once.
+"""Remembered calls: what checks, plans and tables found for arrays of one layout is found once.
 
 A convolution or pooling of a small map takes a few microseconds, its checks five times as long. A
-key says all of a call but where its arrays lie; under it stands what a call with such arrays needs.
+key says everything about a call except where its arrays lie; with it is kept what a call needs.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from operator import is_
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.ops.arguments import Array, address
 from faltung.ops.options import hashable
-from faltung.ops.run import scratch_bytes
+from faltung.ops.run import forget, run, scratch_bytes
 from faltung.plan.binding import Region
 from faltung.plan.plan import Plan
-from faltung.runtime.buffers import workspace
+from faltung.runtime.buffers import Bytes, workspace
 from faltung.runtime.threads import get_threads
 
-# What is called, how its arrays lie, and its options.
-Key = tuple[str, Hashable, tuple[Any, ...]]
+Key = tuple[Hashable, ...]
+Inputs = tuple[Any, ...]  # arrays as they are given, None for those that may lack
+
+R = TypeVar("R")
 
 # Calls that are remembered; the oldest are forgotten.
 KEPT = 256
 
 
-def arrangement(*arrays: npt.ArrayLike | None) -> Hashable | None:
-    """All of the arrays that checks and plans look at but where they lie, of those that are there;
-    None where that is not all there is to say: something else than plain arrays, unaligned ones.
+class Prepared(NamedTuple):
+    """A call that is checked and planned.
+
+    ``operands``: arrays in the places of input, weight, output and bias. ``inputs``: what kernels
+    read of the arrays that were given. ``indices``: a second result. ``packed``: the weights of a
+    layer, packed before.
     """
-    found: list[Hashable] = []
-    for one in arrays:
+
+    plan: Plan
+    operands: tuple[Array, Array, Array, Array | None]
+    inputs: tuple[Array | None, ...]
+    result: Array
+    indices: Array | None = None
+    packed: Bytes | None = None
+
+    def run(self) -> Any:
+        """The result, or both."""
+        plan, operands, _, result, indices, packed = self
+        run(plan, *operands, None if packed is None else address(packed))
+        return result if indices is None else (result, indices)
+
+
+def key_of(what: str, inputs: Inputs, options: Hashable, out: Array | None) -> Key | None:
+    """All of a call except where its arrays lie; None where that does not say everything: not plain
+    arrays, unaligned ones, or an ``out`` that cannot be written or perhaps overlaps with others.
+    """
+    key: Key = what, options
+    for one in inputs if out is None else (*inputs, out):
         if one is None:
-            found.append(None)
-            continue
-        if type(one) is not np.ndarray or not one.flags.aligned:
+            key += (None,)
+        elif type(one) is np.ndarray and one.flags.aligned:
+            key += one.shape, one.strides, one.dtype
+        else:
             return None
-        found.append((one.shape, one.strides, one.dtype))
-    return tuple(found)
-
-
-def apart(out: Array | None, *inputs: Any) -> bool:
-    """Whether ``out``, where it is given, can be written and shares no memory with ``inputs``: a
-    look at their bounds, which for neighbours in one array may say no though it is so.
-    """
-    if out is None:
-        return True
-    if not isinstance(out, np.ndarray) or not out.flags.writeable:
-        return False
-    return not any(np.may_share_memory(out, other) for other in inputs)
-
-
-def key_of(
-    what: str,
-    inputs: Sequence[npt.ArrayLike | None],
-    out: Array | None,
-    options: tuple[Any, ...],
-) -> Key | None:
-    """All of a call but where its arrays lie; None where that cannot be said."""
-    arrays = arrangement(*inputs, out)
-    if arrays is None or not apart(out, *(one for one in inputs if one is not None)):
-        return None
-    return what, arrays, options
+    if out is not None:
+        if not out.flags.writeable:
+            return None
+        for one in inputs:
+            if one is not None and np.may_share_memory(out, one):
+                return None
+    return key
 
 
 def same(a: Sequence[Any], b: Sequence[Any]) -> bool:
-    """Whether equal arguments are of the same types, too: 1, 1.0 and True are not all legal."""
-    return all(map(is_, a, b)) or hashable(a) == hashable(b)
+    """Whether equal arguments have equal types, too: 1, 1.0 and True are not all legal."""
+    return all(map(is_, a, b)) or all(
+        [one is two or hashable(one) == hashable(two) for one, two in zip(a, b, strict=True)]
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A plan and its results: one of ``shape`` and ``dtype``; ``beside``: the dtype of a second
-    array like it, in the place of the weight. ``held``, ``scratch``: bytes that it borrows.
-    ``given``: the options that it was called with.
+    """What a plan runs, and the shapes and dtypes of its results.
+
+    ``weight_grad``: the result is in the weight's place. ``alone``: one thread does it. ``held``:
+    bytes of packed weights, among those that are ``borrowed``. ``indices``: the dtype of a second
+    result, in the weight's place. ``options``: as given. ``layer``: addresses of weight and bias,
+    where a layer has packed them, and ``kept`` that of the packed weight; ``alive``: these arrays.
     """
 
-    plan: Plan
     region: Region
+    weight_grad: bool
+    alone: bool
     held: int
-    scratch: int
+    borrowed: int
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
-    beside: np.dtype[Any] | None
+    indices: np.dtype[Any] | None
     machine: Machine
-    given: tuple[Any, ...]
+    options: tuple[Any, ...]
+    layer: tuple[int, int] | None
+    kept: int
+    alive: tuple[Array | None, ...]
 
-    def run(self, x: Array, w: Array | None, out: Array | None, bias: Array | None = None) -> Any:
-        """The call with these arrays, laid out as the key says; the result, or both. ``w`` of a
+    def run(self, out: Array | None, x: Array, w: Any = None, bias: Array | None = None) -> Any:
+        """The call with these arrays, laid out as its key says; the result, or both. ``w`` of a
         gradient for the weight, which is the result: the output gradient.
         """
         made = np.empty(self.shape, self.dtype) if out is None else out
-        if self.beside is not None:
-            w = np.empty(self.shape, self.beside)
         to = address(made)
-        second, third = (to if w is None else address(w)), to
-        if self.plan.direction == "weight_grad":
-            second, third = third, second
-        operands = address(x), second, third, address(bias)
-        threads = self.plan.threads(get_threads())
-        if not self.held + self.scratch:
-            self.region.run((*operands, 0, 0), threads)
+        if self.layer is not None:
+            operands = address(x), self.layer[0], to, self.layer[1]
         else:
-            with workspace.borrow(self.held + self.scratch) as block:
+            if self.indices is not None:
+                w = np.empty(self.shape, self.indices)
+            second, third = (to if w is None else address(w)), to
+            if self.weight_grad:
+                second, third = third, second
+            operands = address(x), second, third, address(bias)
+        threads = 1 if self.alone else get_threads()
+        if not self.borrowed:
+            self.region.run((*operands, self.kept, 0), threads)
+        else:
+            with workspace.borrow(self.borrowed) as block:
                 start = block.address
-                self.region.run((*operands, start, start + self.held), threads)
-        return made if self.beside is None else (made, w)
+                self.region.run((*operands, self.kept or start, start + self.held), threads)
+        return made if self.indices is None else (made, w)
 
 
-class Calls:
+class Calls(Generic[R]):
     """Calls by their keys, the oldest forgotten; without a lock, which a fork could leave closed:
-    two threads may find out the same, and one of the two is kept.
+    two threads may find out the same, and one of the two is kept. ``R``: what the calls return.
     """
 
     def __init__(self, most: int = KEPT) -> None:
         self._most = most
         self._found: dict[Hashable, Call] = {}
 
-    def get(self, key: Key | None) -> Call | None:
-        """The call that was remembered, for the machine of now."""
-        if key is None:
-            return None
+    def run(
+        self,
+        what: str,
+        prepare: Callable[[Inputs, Any, Array | None], Prepared],
+        inputs: Inputs,
+        options: tuple[Any, ...],
+        out: Array | None,
+    ) -> R:
+        """The result of ``prepare(inputs, options, out)``, which is asked where no such call, with
+        arrays of the same layout, came before.
+        """
+        key = key_of(what, inputs, options, out)
         try:
             call = self._found.get(key)
         except TypeError:  # an option that cannot be hashed: a list, an array
-            return None
-        if call is None or call.machine is not current() or not same(call.given, key[-1]):
-            return None
-        return call
+            key = call = None
+        if (
+            call is not None
+            and call.machine is current()
+            and (call.options is options or same(call.options, options))
+        ):
+            again: R = call.run(out, *inputs)
+            return again
+        made = prepare(inputs, options, out)
+        found: R = made.run()
+        # Not where a copy of an array was used: the next one would have to be copied, too.
+        if key is not None and all(map(is_, inputs, made.inputs)):
+            self._keep(key, made, options)
+        return found
 
-    def keep(self, key: Key | None, plan: Plan, made: Array, beside: Array | None = None) -> None:
-        """Remember the plan of a call that has been checked and run."""
-        if key is None:
-            return
-        held, scratch = scratch_bytes(plan.work, kept=False)
-        call = Call(
-            *(plan, plan.region("all"), held, scratch, made.shape, made.dtype),
-            *(None if beside is None else beside.dtype, current(), key[-1]),
+    def _keep(self, key: Key, made: Prepared, options: tuple[Any, ...]) -> None:
+        """Remember a call that has been checked and run."""
+        plan, packed = made.plan, made.packed
+        held, scratch = scratch_bytes(plan.work, kept=packed is not None)
+        _, weight, _, bias = made.operands
+        self._found[key] = Call(
+            region=plan.region("all" if packed is None else "run"),
+            weight_grad=plan.direction == "weight_grad",
+            alone=plan.threads(2) == 1,
+            held=held,
+            borrowed=held + scratch,
+            shape=made.result.shape,
+            dtype=made.result.dtype,
+            indices=None if made.indices is None else made.indices.dtype,
+            machine=current(),
+            options=options,
+            layer=None if packed is None else (address(weight), address(bias)),
+            kept=address(packed),
+            alive=() if packed is None else (weight, bias, packed),
         )
-        try:
-            self._found[key] = call
-        except TypeError:
-            return
-        for old in list(self._found)[: max(0, len(self._found) - self._most)]:
-            self._found.pop(old, None)
+        forget(self._found, self._most)
