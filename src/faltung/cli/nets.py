@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -110,12 +111,9 @@ def _documentation(row: "Row") -> tuple[str, dict[str, str]]:
     prose, _, rest = text.partition("\n\nParameters\n----------\n")
     if "halvings" in row.arguments():
         prose += "\n\n" + (small_inputs.__doc__ or "").partition("\n\n")[2].replace("**", "")
-    described: dict[str, str] = {}
-    for line in rest.partition("\n\n")[0].splitlines():
-        if line.startswith(" "):
-            described[name] = f"{described[name]} {line.strip()}".lstrip()
-        else:
-            name = line.partition(" : ")[0]
-            described[name] = ""
-    see = " (nets/small_inputs.py)"  # which the prose has quoted
-    return prose, {name: text.replace(see, "") for name, text in described.items()}
+    described = {}
+    for entry in re.split(r"\n(?=\S)", rest.partition("\n\n")[0]):
+        name, _, said = entry.partition("\n")
+        words = " ".join(said.split())
+        described[name.partition(" : ")[0]] = words.replace(" (nets/small_inputs.py)", "")
+    return prose, described
