@@ -22,7 +22,7 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `nets`."""
+    """Add the arguments of ``nets``."""
     parser.epilog = HELP
     parser.add_argument(
         "net", nargs="?", metavar="NET", help="describe one network and its options"

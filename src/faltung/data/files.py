@@ -172,7 +172,7 @@ def _as_batch(x: Array, like: Like, where: str) -> Array:
 
 def _lines(path: Path, where: str, like: Like) -> Array:
     """Lines of text. A line of as many cells as a sample has values is without a label; any other
-    has one, where `open_table` looks for it, and it is left out.
+    has one, where ``open_table`` looks for it, and it is left out.
     """
     if like.kind not in ("series", "table") or (like.kind == "series" and like.shape[0] != 1):
         raise ValueError(f"{where}: a text file holds series of one channel, not {like.kind}s")

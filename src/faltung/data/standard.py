@@ -69,7 +69,7 @@ class Standard:
         return pair.reshape(2, -1, *(1,) * (axes - 2))
 
     def as_dict(self) -> dict[str, list[float]]:
-        """For a settings file; `from_dict` gives the same object back, bit for bit."""
+        """For a settings file; ``from_dict`` gives the same object back, bit for bit."""
         return {"mean": list(self.mean), "std": list(self.std)}
 
     @staticmethod
