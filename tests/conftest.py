@@ -23,6 +23,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--seed", type=int, help="of the sample (default: the date, as 20261231)")
     group.addoption("--exhaustive", action="store_true", help="all points of all grids")
     group.addoption("--point", metavar="WORDS", help="only points whose names have these words")
+    group.addoption("--questions", default="", help="regular expression: only these goldens")
+    group.addoption("--update", action="store_true", help="write the goldens anew")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plug-in of hypothesis, which reads what is set here
@@ -43,11 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    tier = CHOSEN.tier
-    share = "all points" if tier is EXHAUSTIVE else f"one point of {tier.every}"
+    share = {QUICK: "a point or two of each", SAMPLE: "a sample", EXHAUSTIVE: "all points"}
     seen = [word for word in sorted(host().enabled) if re.match(r"sse|avx|fma|neon|sve", word)]
     return [
-        f"grids: {share}, --seed {CHOSEN.seed}",
+        f"grids: {share[CHOSEN.tier]}, --seed {CHOSEN.seed}",
         f"machines: {' '.join(MACHINES)}; this processor has {' '.join(seen)}",
         f"code kept in: {os.environ.get('FALTUNG_TESTS_CACHE') or _beside_the_users()}",
     ]
@@ -132,10 +133,3 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         if name in os.environ:
             monkeypatch.delenv(name)
     return monkeypatch
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update", action="store_true", help="write the goldens anew")
-    parser.addoption("--exhaustive", action="store_true", help="ask every question of the goldens")
-    parser.addoption("--questions", default="", help="regular expression: only these goldens")
-    parser.addoption("--seed", type=int, default=None, help="of the sample, default: of the day")
