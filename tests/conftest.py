@@ -25,6 +25,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--update", action="store_true", help="write the goldens anew")
     group.addoption("--questions", default="", help="regular expression: only these goldens")
     group.addoption("--point", metavar="WORDS", help="only points whose names have these words")
+    group.addoption("--questions", default="", help="regular expression: only these goldens")
+    group.addoption("--update", action="store_true", help="write the goldens anew")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plug-in of hypothesis, which reads what is set here
@@ -45,11 +47,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    tier = CHOSEN.tier
-    share = "all points" if tier is EXHAUSTIVE else f"one point of {tier.every}"
+    share = {QUICK: "a point or two of each", SAMPLE: "a sample", EXHAUSTIVE: "all points"}
     seen = [word for word in sorted(host().enabled) if re.match(r"sse|avx|fma|neon|sve", word)]
     return [
-        f"grids: {share}, --seed {CHOSEN.seed}",
+        f"grids: {share[CHOSEN.tier]}, --seed {CHOSEN.seed}",
         f"machines: {' '.join(MACHINES)}; this processor has {' '.join(seen)}",
         f"code kept in: {os.environ.get('FALTUNG_TESTS_CACHE') or _beside_the_users()}",
     ]
