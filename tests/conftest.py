@@ -25,8 +25,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--update", action="store_true", help="write the goldens anew")
     group.addoption("--questions", default="", help="regular expression: only these goldens")
     group.addoption("--point", metavar="WORDS", help="only points whose names have these words")
-    group.addoption("--questions", default="", help="regular expression: only these goldens")
-    group.addoption("--update", action="store_true", help="write the goldens anew")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plug-in of hypothesis, which reads what is set here
