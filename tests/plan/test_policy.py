@@ -27,7 +27,7 @@ TEXT = "c64>64 14x14 k3 p1"
 
 
 def _row(method: object, price: float) -> Row:  # type: ignore[type-arg]
-    """A transform that is a sum in disguise: ``price`` times what `direct` costs."""
+    """A transform that is a sum in disguise: ``price`` times what ``direct`` costs."""
 
     def cost(c: Correlation, machine: Machine) -> float:
         return math.inf if why_not(c, machine) else price * method.cost(c, machine)  # type: ignore[attr-defined]
