@@ -18,9 +18,11 @@ BLOCK = "%arguments"
 class Kernel:
     """What all kernels are: frozen dataclasses whose fields are all that changes their code.
 
-    pointers, numbers: the names of the arguments; ``declared`` adds what depends on the fields.
+    name: of the code. pointers, numbers: the names of the arguments; ``declared`` adds what depends
+    on the fields.
     """
 
+    name: ClassVar[str] = "kernel"
     pointers: ClassVar[tuple[str, ...]] = ()
     numbers: ClassVar[tuple[str, ...]] = ()
 
@@ -29,7 +31,7 @@ class Kernel:
     @property
     def symbol(self) -> str:
         """The name of the function, for people who look at the code."""
-        raise NotImplementedError
+        return f"{self.name}_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The names of pointers and of numbers."""

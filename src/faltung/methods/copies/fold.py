@@ -21,14 +21,11 @@ ITEM_ELEMENTS = 1024
 class FoldKernel(Kernel):
     """Items are entries of the outer axes, each by ``ITEM_ELEMENTS`` of the inner ones."""
 
+    name = "fold"
     pointers = ("array", "pairs")
     numbers = ("pair_count", "inner", "outer_stride", "inner_items")
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"fold_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

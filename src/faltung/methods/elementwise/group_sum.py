@@ -25,15 +25,12 @@ VECTOR_CYCLES, GROUP_CYCLES = 1.5, 30
 class GroupSumKernel(Kernel):
     """Items are groups of all rows. ``finish``: a formula of the scaled sum, operand 0."""
 
+    name = "group_sum"
     pointers = ("x", "out")
     numbers = ("pitch", "out_pitch", "groups", "length", "total", "item_groups", "scale")
 
     dtype: str
     finish: Expr
-
-    @property
-    def symbol(self) -> str:
-        return f"group_sum_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, length, size = v.function, given["length"], given["item_groups"]

@@ -168,11 +168,8 @@ class FlatKernel(ElementwiseKernel):
     The last vector is masked. Sums stay in registers.
     """
 
+    name = "elementwise_flat"
     numbers = ("length", "item_length")
-
-    @property
-    def symbol(self) -> str:
-        return f"elementwise_flat_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, _Iterations(self, v, given)
@@ -207,16 +204,13 @@ class FlatKernel(ElementwiseKernel):
 class RowsKernel(ElementwiseKernel):
     """Rows of channels, ``tail`` of them beyond the last whole vector."""
 
+    name = "elementwise_rows"
     numbers = (
         *("samples", "positions", "channels", "step", "bands", "band", "blocks", "block"),
         "pitch",
     )
 
     tail: int = 0
-
-    @property
-    def symbol(self) -> str:
-        return f"elementwise_rows_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         arrays, numbers = super().declared()

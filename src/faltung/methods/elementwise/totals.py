@@ -44,6 +44,7 @@ class TotalsKernel(Kernel):
     one column, a vector of partial sums that becomes one number.
     """
 
+    name = "totals"
     pointers = ()
     numbers = ("bands", "pitch", "columns", "item_columns")
 
@@ -51,10 +52,6 @@ class TotalsKernel(Kernel):
     sums: int
     stored: tuple[StoredTotal, ...]
     lanes: bool
-
-    @property
-    def symbol(self) -> str:
-        return f"totals_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         pointers = [f"sum{i}" for i in range(self.sums)]

@@ -25,6 +25,7 @@ from faltung.codegen.tile import (
     zeros,
 )
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Finish, finish
@@ -47,8 +48,6 @@ UNROLLED_PRODUCTS = 200
 # Iterations of the innermost loop between the prefetch of weights and their use. They are more than
 # the first-level cache holds; 12 iterations are about 170 cycles, more than the second level takes.
 PREFETCH_ITERATIONS = 12
-# Bytes of a line of every cache.
-LINE_BYTES = 64
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -64,6 +63,8 @@ class DirectKernel(TiledKernel):
     iteration of the innermost loop takes.
     """
 
+    name = "direct"
+
     vectors: int
     channels: int
     x_contiguous: bool
@@ -71,10 +72,6 @@ class DirectKernel(TiledKernel):
     prefetch_maps: bool
     prefetch_weights: bool
     channels_a_time: int
-
-    @property
-    def symbol(self) -> str:
-        return f"direct_{self.dtype}"
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         f = v.function

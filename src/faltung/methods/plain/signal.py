@@ -48,6 +48,7 @@ class SignalKernel(EpilogueKernel):
     are. bias: there is one.
     """
 
+    name = "signal"
     pointers = ("x", "w", "out", "bias", "scratch")
     numbers = (
         # Of the scratch of an item; of a segment, its outputs in one lane and its vectors.
@@ -64,10 +65,6 @@ class SignalKernel(EpilogueKernel):
     bias: bool
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
-
-    @property
-    def symbol(self) -> str:
-        return f"signal_{self.dtype}"
 
     @property
     def pitch(self) -> int:
