@@ -92,8 +92,8 @@ def _moved(step: Step, narrow: Layouts, places: Mapping[str, Operand], dtype: st
         if isinstance(argument, Operand) and argument.name in places:
             argument = replace(argument, name=places[argument.name].name)
         elif isinstance(argument, Operand) and argument.name in narrow and isinstance(recipe, Copy):
-            # A copy's arguments begin with where it reads and where it writes.
-            recipe = replace(recipe, source=dtype) if i == 0 else replace(recipe, target=dtype)
+            side = "source" if recipe.names[i] == "src" else "target"
+            recipe = replace(recipe, **{side: dtype})
             argument = replace(argument, offset=argument.offset // 2)
         arguments.append(argument)
     return replace(step, recipe=recipe, arguments=arguments)
