@@ -95,10 +95,8 @@ def group_mean(low: Lowering, node: Node, work: Work) -> None:
         rows=low.batch * x.positions,
         channels=x.channels,
         groups=op.groups,
-        source=low.where(x),
-        pitch=low.pitch(x),
-        target=low.where(node.output),
-        target_pitch=low.pitch(node.output),
+        source=matrix(low, x),
+        target=matrix(low, node.output),
         scale=op.groups / x.channels,
         title="group means",
     )

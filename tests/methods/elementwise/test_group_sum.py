@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
-from methods.maps import A, Arrays, anywhere, laid
+from methods.maps import A, Arrays, anywhere, laid, pitch
 
 from faltung.geometry.expr import Expr, unary
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Work
+from faltung.methods.base.step import Matrix, Work
 from faltung.methods.elementwise.group_sum import GroupSumKernel, group_sum
 
 
@@ -22,7 +22,6 @@ def run(
 ) -> int:
     """Run the step; how many items it has."""
     arrays, work = Arrays(), Work()
-    pitches = [array.strides[0] // array.itemsize for array in (source, target)]
     group_sum(
         work,
         source.dtype.name,
@@ -30,10 +29,8 @@ def run(
         rows=len(source),
         channels=source.shape[1],
         groups=groups,
-        source=arrays.operand(source),
-        pitch=pitches[0],
-        target=arrays.operand(target),
-        target_pitch=pitches[1],
+        source=Matrix(arrays.operand(source), pitch(source)),
+        target=Matrix(arrays.operand(target), pitch(target)),
         scale=scale,
         finish=finish,
         title="test",

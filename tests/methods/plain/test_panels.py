@@ -16,7 +16,7 @@ from faltung.plan.build import build_weight_grad
 TEXTS = [
     "n1 c40>52 9x9 k1",
     "n3 c37>23 5x7 k1",  # both channels with a rest
-    "n2 c33>40 11x13 k1 s2x3",  # positions that are no neighbours
+    "n2 c33>40 11x13 k1 s2x3",  # positions are not contiguous
     "n2 c48>64 5x5 k1 g2",
     "n4 c300>17 3 k1",  # strips of rows
     "n5 c17>300 1 k1",
@@ -41,7 +41,7 @@ def test_wide_registers(text: str) -> None:
 
 @pytest.mark.parametrize("side", [True, False])
 @pytest.mark.parametrize("text", TEXTS)
-def test_no_memory_beside_the_arrays(text: str, side: bool, machine: Machine) -> None:
+def test_no_memory_outside_the_arrays(text: str, side: bool, machine: Machine) -> None:
     for last in (True, False):
         check_weight(parse(text), last, "plain", machine, 1, lambda n: fenced(n, side))
 

@@ -13,7 +13,7 @@ from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr, operand
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Operand, Work
+from faltung.methods.base.step import Matrix, Work
 from faltung.methods.elementwise.bands import ITEM_CYCLES, up
 from faltung.methods.elementwise.totals import CHAINS, paired, scale_bits
 
@@ -77,16 +77,14 @@ def group_sum(
     rows: int,
     channels: int,
     groups: int,
-    source: Operand,
-    pitch: int,
-    target: Operand,
-    target_pitch: int,
+    source: Matrix,
+    target: Matrix,
     scale: float = 1.0,
     finish: Expr | None = None,
     title: str,
     barrier: bool = False,
 ) -> None:
-    """Add the step over ``rows`` rows of ``channels``, ``pitch`` elements apart.
+    """Add the step over ``rows`` rows of ``channels``.
 
     groups: divides ``channels``. finish: what is stored, a formula of ``scale`` times the sum
     (operand 0). The target may be the source.
@@ -98,10 +96,10 @@ def group_sum(
         up(total, item_groups),
         title,
         barrier=barrier,
-        x=source,
-        out=target,
-        pitch=pitch,
-        out_pitch=target_pitch,
+        x=source.array,
+        out=target.array,
+        pitch=source.pitch,
+        out_pitch=target.pitch,
         groups=groups,
         length=length,
         total=total,

@@ -59,8 +59,8 @@ class DirectKernel(TiledKernel):
 
     x_contiguous: input channels are. store: along "channels" or "positions", which are contiguous
     (tiles are transposed for positions), or "scattered". prefetch_maps: the input and output of the
-    next tile; prefetch_weights: those of later iterations. channels_a_time: input channels that an
-    iteration of the innermost loop takes.
+    next tile; prefetch_weights: those of later iterations. channels_per_iteration: of the input, in
+    the innermost loop.
     """
 
     name = "direct"
@@ -71,7 +71,7 @@ class DirectKernel(TiledKernel):
     store: str
     prefetch_maps: bool
     prefetch_weights: bool
-    channels_a_time: int
+    channels_per_iteration: int
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         f = v.function
@@ -108,7 +108,7 @@ class DirectKernel(TiledKernel):
         sums = [acc[p] for p in present]
         next_tile = v.at(x, len(acc) * self.pitch)
         carried = [("ptr", x), ("ptr", w), *flat(v, sums)]
-        count, line = self.channels_a_time, LINE_BYTES // v.bytes
+        count, line = self.channels_per_iteration, LINE_BYTES // v.bytes
         once = f.once(carried)
         with once if self.single else f.loop(0, "%channels", carried, step=count, runs=True) as ci:
             x, w = ci.values[:2]
@@ -235,7 +235,7 @@ def _tiles(c: Correlation, machine: Machine, vectors: int, in_code: bool) -> lis
     return tiles_of(axis, split(axis.output, rows_for(machine, vectors)), in_code)
 
 
-def _channels_a_time(c: Correlation, kernel_products: int) -> int:
+def _channels_per_iteration(c: Correlation, kernel_products: int) -> int:
     """Input channels in an iteration of the innermost loop: as many as divide theirs and keep the
     code short.
     """
@@ -317,7 +317,7 @@ def _kernel(
         store=store,
         prefetch_maps=touched_once and _map_bytes(c) > machine.l2 // 2,
         prefetch_weights=c.channels_in > 1 and weight_bytes > machine.l1 // 2,
-        channels_a_time=_channels_a_time(c, products),
+        channels_per_iteration=_channels_per_iteration(c, products),
     )
 
 
