@@ -27,6 +27,7 @@ from faltung.methods.plain.tiled import (
     TiledKernel,
     add_tiles,
     channel_blocks,
+    product_cycles,
 )
 
 # Vectors of positions in one tile: more than this hide no more latency.
@@ -181,7 +182,7 @@ class Spatial(ForwardMethod):
         for blocks in channel_blocks(c.channels_out, chosen.channels):
             channels = blocks.channels
             for count, vectors in ((tiles, chosen.vectors), (int(rest > 0), rest)):
-                step = max(channels * vectors / 2, (channels + load * vectors) / 2, 4)
+                step = product_cycles(channels * vectors, channels + load * vectors)
                 cycles += count * blocks.count * (sums * (step + overhead) + rows * TILE_CYCLES)
         return cycles + self._uncached_cycles(c) + _scatter_cycles(c, machine)
 

@@ -29,19 +29,18 @@ from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted, table
 from faltung.methods.copies.copy import spread
 from faltung.methods.plain import panels
-from faltung.methods.plain.tiled import ChannelBlocks, channel_blocks
+from faltung.methods.plain.panels import MIN_BAND_POSITIONS
+from faltung.methods.plain.tiled import ChannelBlocks, channel_blocks, product_cycles
 from faltung.methods.plain.weight_grad_kernel import SEGMENT, TILE, WeightGradKernel
 
-# The longest sum in one accumulator, in positions; the shortest band: below it the sums are loaded
-# and stored too often.
-MOST_BAND_POSITIONS, MIN_BAND_POSITIONS = 4096, 128
+# The longest sum in one accumulator, in positions.
+MOST_BAND_POSITIONS = 4096
 # Entries of the table of taps and segments of a row.
 MOST_ENTRIES = 1 << 20
 # Fewer input channels of a group make too small a tile alone.
 MIN_ROWS = 8
-# Cycles between two multiply-adds of one accumulator; to add a vector of sums to those of the bands
-# before; to put one sum in its place.
-LATENCY_CYCLES, STORE_CYCLES, UNPACK_CYCLES = 4, 8, 6
+# Cycles to add a vector of sums to those of the bands before, and to put one sum in its place.
+STORE_CYCLES, UNPACK_CYCLES = 8, 6
 
 
 # The choice ---------------------------------------------------------------------------------------
@@ -138,7 +137,7 @@ class DirectWeightGrad(WeightGradMethod):
         for blocks in channel_blocks(channels, chosen.channels, chosen.lanes):
             vectors = blocks.width // chosen.lanes
             for height, count in split(rows, budget(machine) // vectors):
-                step = max(height * vectors / 2, (height + vectors) / 2, LATENCY_CYCLES)
+                step = product_cycles(height * vectors, height + vectors)
                 cycles += blocks.count * count * positions * step
         return cycles + _store_cycles(c, machine, chosen)
 
