@@ -205,17 +205,15 @@ def _problem(c: Correlation, chosen: WeightGradChoice, arrays: Arrays) -> _Probl
     return _Problem(c, chosen, arrays.w, x, g, c.w[1], c.w[2])
 
 
-def _add_blocks(
-    problem: _Problem, machine: Machine, work: Work, blocks: ChannelBlocks, barrier: bool
-) -> None:
-    """The steps for some channels of the vector operand."""
+def _kernel(
+    problem: _Problem, machine: Machine, blocks: ChannelBlocks
+) -> tuple[WeightGradKernel, int, Table]:
+    """The kernel, how many rows its tiles have in all, and the tiles."""
     c, chosen, a, b = problem.c, problem.chosen, problem.a, problem.b
     last, vectors = c.windows[-1], blocks.width // chosen.lanes
-    taps = range(last.axis.kernel)
-    row_taps, inner = (taps, range(1)) if chosen.merged else (range(1), taps)
     rows = [
         k * last.axis.dilation * last.x + channel * a.channel
-        for k in row_taps
+        for k in range(last.axis.kernel if chosen.merged else 1)
         for channel in range(a.channels)
     ]
     kinds, tiles = _tiles(rows, budget(machine) // vectors)
@@ -228,14 +226,26 @@ def _add_blocks(
         b_pitch=b.pitch,
         space=chosen.space,
     )
+    return kernel, len(rows), tiles
+
+
+def _add_blocks(
+    problem: _Problem, machine: Machine, work: Work, blocks: ChannelBlocks, barrier: bool
+) -> None:
+    """The steps for some channels of the vector operand."""
+    c, chosen, a, b = problem.c, problem.chosen, problem.a, problem.b
+    last = c.windows[-1]
+    kernel, rows, tiles = _kernel(problem, machine, blocks)
     positions, band_rows = band(c, machine)
+    inner = range(1 if chosen.merged else last.axis.kernel)
     row_segments, segments = _segments(last, inner, chosen, positions)
     ranges, pairs = row_pairs(c, band_rows)
     row_bands = len(ranges) // (c.taps // last.axis.kernel)
-    target = _in_place(problem, blocks) or _aside(problem, work, len(rows), blocks)
+    target = _in_place(problem, blocks) or _aside(problem, work, rows, blocks)
+    shape = f"{len(kernel.columns)}x{len(kernel.kinds[0])}"
     step = kernel.step(
         c.groups * blocks.count * len(target.taps) * len(tiles),
-        f"weight_grad {vectors}x{len(kinds[0])}{' along space' if chosen.space else ''}",
+        f"weight_grad {shape}{' along space' if chosen.space else ''}",
         barrier=barrier,
         a=a.array,
         b=shifted(b.array, blocks.start * b.channel, c.dtype),
