@@ -55,7 +55,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "depthwise": Row(depthwise),
     "grouped": Row(grouped),
     "winograd": Row(winograd.WINOGRAD, transform=True),
-    "fft": Row(fft, transform=True, copies="channels_first"),
+    "fft": Row(fft.FFT, transform=True, copies="channels_first"),
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
@@ -63,7 +63,7 @@ WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "grouped": Row(grouped_grad),
     "direct": Row(weight_grad, copies=None),
     "winograd": Row(winograd_grad.WINOGRAD_WEIGHT_GRAD, transform=True),
-    "fft": Row(fft_grad, transform=True, copies=None),
+    "fft": Row(fft_grad.FFT_WEIGHT_GRAD, transform=True, copies=None),
 }
 
 

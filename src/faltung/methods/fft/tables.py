@@ -50,15 +50,14 @@ class Transform:
         return 2 * self.plane
 
     @property
-    def words(self) -> list[Argument]:
-        """As ``WORDS`` names them."""
+    def arguments(self) -> dict[str, Argument]:
+        """What its kernels are given. ``lane_groups``: groups of ``lanes`` vectors."""
         passes, lanes = twiddles(self)
-        numbers = self.plane, self.size, int(self.twice), self.size // self.lanes, self.buffer
-        return [passes, lanes, *numbers]
-
-
-ADDRESSES = ("passes", "lanes")
-WORDS = (*ADDRESSES, "plane", "size", "twice", "turns", "buffer")
+        return {
+            **{"passes": passes, "lanes": lanes, "plane": self.plane, "size": self.size},
+            **{"twice": int(self.twice), "lane_groups": self.size // self.lanes},
+            **{"buffer": self.buffer},
+        }
 
 
 def shortest(machine: Machine, dtype: str) -> int:
