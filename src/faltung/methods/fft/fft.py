@@ -163,7 +163,7 @@ class Fft(FftMethod, ForwardMethod):
             dtype=c.dtype,
             x_contiguous=last.x == 1,
             pitch=last.axis.stride,
-            beside=last.out == 1,
+            out_contiguous=last.out == 1,
             single=c.channels_in == 1,
             bias=arrays.bias is not None,
             epilogue=c.epilogue,

@@ -18,6 +18,7 @@ from math import cos, pi, sin, sqrt
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 
 Complex = tuple[str, str]
@@ -26,7 +27,6 @@ Complex = tuple[str, str]
 LEAF = 16
 # Rows are prefetched so many rows before they are used.
 PREFETCH_DISTANCE_ROWS = 2
-LINE_BYTES = 64
 ARGUMENTS = [("ptr", "x"), ("i64", "plane"), ("i64", "size"), ("ptr", "twiddles")]
 
 

@@ -31,10 +31,10 @@ from faltung.methods.fft.passes import (
 class FftSums(FftKernel, EpilogueKernel):
     """Items are some of the pairs of blocks (sample, group, pair), with scratch of their own.
 
-    ``x_contiguous``: inputs are contiguous; ``pitch``: entries of a block between outputs;
-    ``beside``: outputs are contiguous; ``aux_contiguous``: arrays of the epilogue are; ``single``:
-    there is one input channel. ``radix``: of the first pass where blocks are rows of an array (see
-    ``passes``), else 0.
+    ``x_contiguous``, ``out_contiguous``, ``aux_contiguous``: inputs are contiguous, outputs, arrays
+    of the epilogue; ``pitch``: entries of a block between outputs; ``single``: there is one input
+    channel. ``radix``: of the first pass where blocks are rows of an array (see ``passes``), else
+    0.
     """
 
     pointers = ("x", "out", "bias", "spectra", "scratch", "blocks", "ins", "outs")
@@ -49,7 +49,7 @@ class FftSums(FftKernel, EpilogueKernel):
     dtype: str
     x_contiguous: bool
     pitch: int
-    beside: bool
+    out_contiguous: bool
     single: bool
     bias: bool
     epilogue: Epilogue | None = None
@@ -61,7 +61,7 @@ class FftSums(FftKernel, EpilogueKernel):
         return f"fft_{self.dtype}"
 
     def functions(self, module: Module, machine: Machine) -> None:
-        write_fill(module, machine, self.dtype, self.x_contiguous, ask=self.radix > 0)
+        write_fill(module, machine, self.dtype, self.x_contiguous, prefetch=self.radix > 0)
         write_passes(module, machine, self.dtype, inverse=False)
         write_passes(module, machine, self.dtype, inverse=True)
         write_lanes(module, machine, self.dtype)
@@ -69,7 +69,15 @@ class FftSums(FftKernel, EpilogueKernel):
             write_first(module, machine, self.dtype, self.radix)
             write_last(module, machine, self.dtype, self.radix)
         _write_product(module, machine, self.dtype, self.single)
-        write_put(module, machine, self, ask=self.radix > 0)
+        write_put(
+            module,
+            machine,
+            self,
+            contiguous=self.out_contiguous,
+            bias=self.bias,
+            pitch=self.pitch,
+            prefetch=self.radix > 0,
+        )
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
@@ -197,12 +205,8 @@ class FftSums(FftKernel, EpilogueKernel):
         rows to the one that is prefetched.
         """
         f, given = code.v.function, code.given
-        here = {"from": places[0], "count": count, "bias": bias}
-        here["far"] = f.mul(given["out_row"], distance)
-        for name, place in zip(self.outputs, places[1:], strict=True):
-            here[name] = place
-            here[f"{name}_position"] = given[f"{name}_position"]
-            here[f"{name}_channel"] = given[f"{name}_channel"]
+        here = {**given, **dict(zip(("from", *self.outputs), places, strict=True))}
+        here |= {"count": count, "bias": bias, "ahead": f.mul(given["out_row"], distance)}
         names = put_arguments(len(self.aux_contiguous))
         f.call("put", [(kind, here[name]) for kind, name in names])
 

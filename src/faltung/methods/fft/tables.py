@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Table
 from faltung.methods.fft.passes import LEAF
 
 # Between the planes of real and imaginary parts: an odd number of cache lines, so that what is used
 # together does not fall into one set of the cache.
-GAP = 5 * 64
+PLANE_GAP_BYTES = 5 * LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class Transform:
 
     @property
     def plane(self) -> int:
-        return self.length + GAP // ELEMENTS[self.dtype][1]
+        return self.length + PLANE_GAP_BYTES // ELEMENTS[self.dtype][1]
 
     @property
     def buffer(self) -> int:

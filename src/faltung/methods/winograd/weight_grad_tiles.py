@@ -16,6 +16,7 @@ import numpy as np
 
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import Correlation, Strides
@@ -25,7 +26,6 @@ from faltung.methods.winograd.transforms import Matrix, nested, product, reader,
 
 # Tiles of a block of channels in one item.
 ITEM_TILES = 16
-LINE_BYTES = 64
 
 _TILE = [*(("ptr", name) for name in ("source", "target", "rows", "column")), ("i64", "point")]
 
