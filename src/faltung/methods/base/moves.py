@@ -1,4 +1,4 @@
-"""Inner functions that copy segments into a buffer and store outputs, shared by transforms."""
+"""Code that moves segments of values into and out of a buffer, for ``fft`` and ``signal``."""
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors

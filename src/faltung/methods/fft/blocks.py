@@ -153,15 +153,24 @@ def _cut_segments(
     begin: Numbers, end: Numbers, starts: Numbers, length: int, source: Numbers, step: int
 ) -> tuple[Numbers, Numbers]:
     """Those parts of the segments ``begin`` to ``end`` that lie in each block, block by block."""
+    block, i, counts = _meeting(begin, end, starts, length)
+    start = starts[block]
+    from_, to = np.maximum(begin[i], start), np.minimum(end[i], start + length)
+    rows = [source[i] + (from_ - begin[i]) * step, from_ - start, to - from_]
+    return np.stack(rows, axis=1), counts
+
+
+def _meeting(
+    begin: Numbers, end: Numbers, starts: Numbers, length: int
+) -> tuple[Numbers, Numbers, Numbers]:
+    """Which segments ``begin`` to ``end`` meet which blocks: the numbers of both, block by block,
+    and how many segments meet each block.
+    """
     low = np.searchsorted(end, starts, side="right")
     high = np.searchsorted(begin, starts + length, side="left")
     counts = np.maximum(0, high - low)
     block = np.repeat(np.arange(len(starts)), counts)
-    firsts = np.cumsum(counts) - counts
-    i, start = low[block] + np.arange(len(block)) - firsts[block], starts[block]
-    from_, to = np.maximum(begin[i], start), np.minimum(end[i], start + length)
-    rows = [source[i] + (from_ - begin[i]) * step, from_ - start, to - from_]
-    return np.stack(rows, axis=1), counts
+    return block, low[block] + np.arange(len(block)) - (np.cumsum(counts) - counts)[block], counts
 
 
 def _outputs(c: Correlation, box: Box, starts: Numbers, valid: int) -> tuple[Numbers, Numbers]:
@@ -182,11 +191,7 @@ def _outputs(c: Correlation, box: Box, starts: Numbers, valid: int) -> tuple[Num
         ]
     # Outputs from `lo` up to `hi` of row `r` lie in block `b`.
     end = begin + (last.count - 1) * step + 1
-    low = np.searchsorted(end, starts, side="right")
-    high = np.searchsorted(begin, starts + valid, side="left")
-    counts = np.maximum(0, high - low)
-    block = np.repeat(np.arange(len(starts)), counts)
-    row = low[block] + np.arange(len(block)) - (np.cumsum(counts) - counts)[block]
+    block, row, _ = _meeting(begin, end, starts, valid)
     lo = np.maximum(0, -((begin[row] - starts[block]) // step))
     hi = np.minimum(last.count, -((begin[row] - starts[block] - valid) // step))
     some = hi > lo
