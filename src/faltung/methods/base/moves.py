@@ -51,12 +51,19 @@ def write_fill(
         f.switch(f.value(f"zext i1 {some} to i64"), [lambda: _fill_singly(v, start), whole])
 
 
-def _fill_singly(v: Vectors, start: str) -> None:
+def write_spread(module: Module, machine: Machine, dtype: str, stride: int) -> None:
+    """``spread`` (to, from, count, step): from a step to ``stride`` elements apart."""
+    arguments = [("ptr", "to"), ("ptr", "from"), ("i64", "count"), ("i64", "step")]
+    _fill_singly(Vectors(module.function("spread", arguments), machine, dtype), "0", stride)
+
+
+def _fill_singly(v: Vectors, start: str, stride: int = 1) -> None:
     f = v.function
     with f.loop(start, "%count") as i:
         source = v.at("%from", f.mul(i.index, "%step"))
         one = f.value(f"load {v.element}, ptr {source}, align {v.bytes}")
-        f.emit(f"store {v.element} {one}, ptr {v.at('%to', i.index)}, align {v.bytes}")
+        target = v.at("%to", f.mul(i.index, stride))
+        f.emit(f"store {v.element} {one}, ptr {target}, align {v.bytes}")
 
 
 def put_arguments(aux: int) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""What the code of all Fourier transforms shares, and the kernel that transforms the weights."""
+"""What the kernels with Fourier transforms share, and the one that transforms the weights."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -10,7 +10,7 @@ from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.moves import write_fill
+from faltung.methods.base.moves import write_fill, write_spread
 from faltung.methods.fft.kernel import OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
     add,
@@ -48,7 +48,7 @@ class FftBands(FftKernel):
         write_fill(module, machine, self.dtype, self.x_contiguous)
         write_passes(module, machine, self.dtype, inverse=False)
         write_lanes(module, machine, self.dtype)
-        _write_spread(module, machine, self)
+        write_spread(module, machine, self.dtype, self.stride)
         _write_add_products(module, machine, self.dtype)
 
     def body(self, v: Vectors, given: Arguments) -> None:
@@ -103,18 +103,6 @@ def _load_grad(code: Code, grad: str, to: str, block: str) -> None:
             row.carry([v.at(at, given[step]) for at, step in steps])
 
     code.segments("outs", OUT, f.word(block, 3), f.word(block, 4), each)
-
-
-def _write_spread(module: Module, machine: Machine, kernel: FftBands) -> None:
-    """``spread`` (to, from, count, step): from a step to the stride of the outputs."""
-    arguments = [("ptr", "to"), ("ptr", "from"), ("i64", "count"), ("i64", "step")]
-    f = module.function("spread", arguments)
-    v = Vectors(f, machine, kernel.dtype)
-    with f.loop(0, "%count") as i:
-        source = v.at("%from", f.mul(i.index, "%step"))
-        one = f.value(f"load {v.element}, ptr {source}, align {v.bytes}")
-        place = v.at("%to", f.mul(i.index, kernel.stride))
-        f.emit(f"store {v.element} {one}, ptr {place}, align {v.bytes}")
 
 
 def _write_add_products(module: Module, machine: Machine, dtype: str) -> None:

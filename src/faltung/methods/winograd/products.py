@@ -1,4 +1,4 @@
-"""The products of minimal filtering, and their way back to outputs, as code.
+"""The code of the products of minimal filtering, and of their way back to outputs.
 
 One item is a block of output channels for a range of tiles. For each point the input channels of
 the tiles meet the point's weights in the outer product that all methods share; the sums of all

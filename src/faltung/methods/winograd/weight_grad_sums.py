@@ -1,4 +1,4 @@
-"""Sums over tiles at every point and their way back to taps: the code of the weight gradient.
+"""The code of the weight gradient: sums over tiles at every point, and their way back to taps.
 
 An item is a block of output channels by a group of input channels. At each point a register tile,
 ``rows`` input channels by some vectors of output channels, takes the products of all tiles; the
