@@ -58,7 +58,7 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "depthwise": Row(grouped.DEPTHWISE),
     "grouped": Row(grouped.GROUPED),
     "winograd": Row(winograd.WINOGRAD, transform=True),
-    "fft": Row(fft, transform=True, copies="channels_first"),
+    "fft": Row(fft.FFT, transform=True, copies="channels_first"),
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
@@ -66,7 +66,7 @@ WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "grouped": Row(grouped_grad),
     "direct": Row(weight_grad.DIRECT_WEIGHT_GRAD, copies=None),
     "winograd": Row(winograd_grad.WINOGRAD_WEIGHT_GRAD, transform=True),
-    "fft": Row(fft_grad, transform=True, copies=None),
+    "fft": Row(fft_grad.FFT_WEIGHT_GRAD, transform=True, copies=None),
 }
 
 
