@@ -26,8 +26,7 @@ from faltung.methods.base.simplify import essential, over_samples, simplified
 from faltung.methods.fft import fft
 from faltung.methods.fft import weight_grad as fft_grad
 from faltung.methods.grouped import grouped
-from faltung.methods.grouped import weight_grad as depthwise_grad
-from faltung.methods.grouped import weight_grad_grouped as grouped_grad
+from faltung.methods.grouped import weight_grad as grouped_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
 from faltung.methods.winograd import weight_grad as winograd_grad
 from faltung.methods.winograd import winograd
@@ -59,8 +58,8 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
-    "depthwise": Row(depthwise_grad, copies=None),
-    "grouped": Row(grouped_grad),
+    "depthwise": Row(grouped_grad.DEPTHWISE_WEIGHT_GRAD, copies=None),
+    "grouped": Row(grouped_grad.GROUPED_WEIGHT_GRAD),
     "direct": Row(weight_grad, copies=None),
     "winograd": Row(winograd_grad, transform=True),
     "fft": Row(fft_grad, transform=True, copies=None),
