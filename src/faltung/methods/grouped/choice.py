@@ -1,9 +1,9 @@
 """Tiles of grouped convolution: which is the cheapest, and whether an item copies a patch first.
 
 Positions lie all channels apart, and where that is a power of two they fall into a few lines of the
-cache. There an item takes a box of outputs of a few blocks of channels, and first copies the inputs
-that they read, a patch, so that positions are contiguous, with the zeros of the last axis; rows of
-the other axes that lie in the padding are in no table.
+cache. There an item takes some rows by a segment of the last axis for a few blocks of channels, and
+first copies the inputs that they read, a patch, so that positions are contiguous, with the zeros of
+the last axis; rows of the other axes that lie in the padding are in no table.
 """
 
 from collections.abc import Sequence
@@ -98,9 +98,9 @@ def _pair_extent(distance: int, count: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """``counts``: rows, or pairs of rows, of each outer axis in one box; ``tiles``: of the last
-    axis; ``extents``: input positions of each axis. ``outputs``: of one channel; ``cycles``: of
-    copies for each of them.
+    """``counts``: rows, or pairs of rows, of each outer axis in it; ``tiles``: of the last axis;
+    ``extents``: input positions of each axis. ``outputs``: of one channel; ``cycles``: of copies
+    for each of them.
     """
 
     counts: tuple[int, ...]
@@ -116,30 +116,30 @@ class Patch:
 
 @lru_cache(256)
 def best_patch(
-    axes: tuple[Axis, ...], rows: int, columns: int, room: int, most: int
+    axes: tuple[Axis, ...], rows: int, columns: int, most_positions: int, most_outputs: int
 ) -> Patch | None:
-    """The patch of at most ``room`` positions that takes least to copy, for tiles of ``rows`` by
-    ``columns``; None where none is so small. ``most``: outputs of an item, if it can be.
+    """The patch of at most ``most_positions`` that takes least to copy, for tiles of ``rows`` by
+    ``columns``; None where none is so small. ``most_outputs``: of an item, if it can be.
 
-    For each segment boxes grow along the axis that is then the cheapest.
+    For each segment patches grow along the axis that is then the cheapest.
     """
 
     def rank(patch: Patch) -> tuple[bool, float]:
-        return patch.outputs > most, patch.cycles
+        return patch.outputs > most_outputs, patch.cycles
 
     every = -(-axes[-1].output // columns)
     best: Patch | None = None
     for tiles in dict.fromkeys(-(-every // parts) for parts in SEGMENTS):
         found = _patch(axes, rows, columns, (1,) * (len(axes) - 1), tiles)
-        while found.positions <= room:
+        while found.positions <= most_positions:
             if best is None or rank(found) < rank(best):
                 best = found
             larger = [
                 _patch(axes, rows, columns, counts, tiles)
                 for counts in _larger(axes, rows, found.counts)
             ]
-            fits = [patch for patch in larger if patch.positions <= room]
-            if not fits or found.outputs > most:
+            fits = [patch for patch in larger if patch.positions <= most_positions]
+            if not fits or found.outputs > most_outputs:
                 break
             found = min(fits, key=rank)
     return best
@@ -235,6 +235,10 @@ class Blocks:
         """Blocks of channels whose weights stay in the first-level cache."""
         block = self.c.taps * self.tap_weights * ELEMENTS[self.c.dtype][1]
         return max(1, WEIGHT_BYTES // block)
+
+    def position(self, tile: Tile) -> int:
+        """Elements between neighbouring positions of the last axis, where tiles read them."""
+        return self.c.windows[-1].x if tile.patch is None else self.inputs
 
     def over_padded(self) -> "Blocks":
         """The same sums over an input whose last axis holds its padding."""
@@ -332,11 +336,11 @@ class Blocks:
         blocks = max(1, min(self.weights_that_fit, LINE_BYTES // position, c.groups))
         axes = tuple(window.axis for window in c.windows)
         most = max(1, c.outputs * c.batch * c.groups // (blocks * MIN_ITEMS))
-        room = int(machine.l1 * L1_PATCH_PART) // (position * blocks)
-        patch = best_patch(axes, tile.rows, tile.columns, room, most)
+        positions = int(machine.l1 * L1_PATCH_PART) // (position * blocks)
+        patch = best_patch(axes, tile.rows, tile.columns, positions, most)
         if patch is None or patch.cycles > MAX_L1_COPIES * COPY_VECTOR_CYCLES:
-            room = min(int(machine.l2 * L2_PATCH_PART), STACK_BYTES) // position
-            larger = best_patch(axes, tile.rows, tile.columns, room, most)
+            positions = min(int(machine.l2 * L2_PATCH_PART), STACK_BYTES) // position
+            larger = best_patch(axes, tile.rows, tile.columns, positions, most)
             if larger is not None:
                 patch, blocks = larger, 1
         if patch is None:

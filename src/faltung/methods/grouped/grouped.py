@@ -124,29 +124,12 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
     tile = b.choose()
     last, patch = c.windows[-1], tile.patch
     runs = runs_of(last.axis, tile)
-    steps = [a[1] if c.channels_out == 1 else a[2] for a in (c.out, *c.aux)]
-    contiguous = [step == 1 or b.width == 1 for step in steps]
-    position = last.x if patch is None else b.inputs
-    kernel = GroupedKernel(
-        dtype=c.dtype,
-        rows=tile.rows,
-        lanes=lanes_of(b.count, c.channels_in, c.channels_out),
-        pitch=last.axis.stride * position,
-        taps=last.axis.kernel if tile.unrolled else 1,
-        kinds=kinds_of(runs),
-        contiguous=contiguous[0],
-        channels_outer=patch is None and _channels_outer(b),
-        epilogue=c.epilogue,
-        aux_contiguous=tuple(contiguous[1:]),
-        patch_elements=0 if patch is None else patch.positions * b.inputs * tile.blocks,
-        patch_blocks=tile.blocks,
-    )
-    tables = _tables(b, tile, runs)
+    kernel, tables = _kernel(b, tile, runs), _tables(b, tile, runs)
     rows, along = tables["rows"], tables["runs"]
     item_blocks = min(BLOCKS_PER_ITEM, b.weights_that_fit)
     patched: dict[str, int] = {}
     if patch is not None:
-        rows, along, item_blocks = tables["boxes"], tables["segments"], tile.blocks
+        rows, along, item_blocks = tables["patches"], tables["segments"], tile.blocks
         patched = {"x_position": last.x, "patch_block": patch.positions * b.inputs}
     block_items = -(-c.groups // item_blocks)
     weights, bias = _pack(b, work, arrays)
@@ -179,13 +162,35 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
         out_block=b.count * c.out[1],
         w_block=c.taps * b.tap_weights,
         out_position=last.out,
-        out_channel=steps[0],
-        tap=last.axis.dilation * position,
+        out_channel=c.out[1] if c.channels_out == 1 else c.out[2],
+        tap=last.axis.dilation * b.position(tile),
         **patched,
         **tables,
         **aux,
     )
     work.steps.append(step)
+
+
+def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
+    c, last, patch = b.c, b.c.windows[-1], tile.patch
+    steps = [a[1] if c.channels_out == 1 else a[2] for a in (c.out, *c.aux)]
+    contiguous = [step == 1 or b.width == 1 for step in steps]
+    # What is used again soonest stays in the second-level cache: rows of the input, or weights.
+    weights = c.groups * c.taps * b.tap_weights * ELEMENTS[c.dtype][1]
+    return GroupedKernel(
+        dtype=c.dtype,
+        rows=tile.rows,
+        lanes=lanes_of(b.count, c.channels_in, c.channels_out),
+        pitch=last.axis.stride * b.position(tile),
+        taps=last.axis.kernel if tile.unrolled else 1,
+        kinds=kinds_of(runs),
+        contiguous=contiguous[0],
+        channels_outer=patch is None and weights > b.machine.l2 // 4,
+        epilogue=c.epilogue,
+        aux_contiguous=tuple(contiguous[1:]),
+        patch_elements=0 if patch is None else patch.positions * b.inputs * tile.blocks,
+        patch_blocks=tile.blocks,
+    )
 
 
 def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:
@@ -196,22 +201,14 @@ def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:
     return title if c.epilogue is None else f"{title}, {c.epilogue}"
 
 
-def _channels_outer(b: Blocks) -> bool:
-    """Whether items with the same channels follow each other: what is used again soonest stays in
-    the second-level cache, which are rows of the input, or weights.
-    """
-    weights = b.c.groups * b.c.taps * b.tap_weights * ELEMENTS[b.c.dtype][1]
-    return weights > b.machine.l2 // 4
-
-
 def _tables(b: Blocks, tile: Tile, runs: list[Run]) -> dict[str, Table]:
     """The tables of the kernel, by name."""
     c, patch = b.c, tile.patch
     *outer, last = c.windows
-    position = last.x if patch is None else b.inputs
     inner = [0]
     if not tile.unrolled:
-        inner = [k * last.axis.dilation * position for k in range(last.axis.kernel)]
+        tap = last.axis.dilation * b.position(tile)
+        inner = [k * tap for k in range(last.axis.kernel)]
     # Elements of the weights of an entry: of all taps in the code, or of one.
     weights = b.tap_weights * last.axis.kernel // len(inner)
     if patch is not None:

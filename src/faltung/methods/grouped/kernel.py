@@ -6,8 +6,8 @@ row in the padding is not in them; a tile repeats for all blocks of channels bef
 begins, which walks memory in its order.
 
 In place an item is a row of outputs, or a pair of rows, by a run of tiles of one kind, for some
-blocks of channels. With a patch it is a box of rows by a segment of the last axis for the blocks of
-the patch: their inputs are first copied into memory of the item's own, block after block, in each
+blocks of channels. With a patch it is some rows by a segment of the last axis for the blocks of the
+patch: their inputs are first copied into memory of the item's own, block after block, in each
 positions contiguous.
 """
 
@@ -26,11 +26,11 @@ from faltung.methods.base.tiles import Kind
 # Columns of the tables: a row has (input, first range, ranges) and for the output and each array of
 # the epilogue two places; a range of rows of taps (first entry, how many of the first row alone, of
 # both, of the second alone); an entry (input, weights of the first row, of the second); a run of
-# tiles (kind, tiles, input) and places as a row. Of patches: a box of rows (first copy, copies,
+# tiles (kind, tiles, input) and places as a row. Of patches: the rows of one (first copy, copies,
 # first row, rows), a copy (input, place in the patch), a segment (input, zeros before, positions,
 # zeros behind, first run, runs).
 ROW, RANGE, ENTRY, RUN = 3, 4, 3, 3
-BOX, COPY, SEGMENT = 4, 2, 6
+PATCH, COPY, SEGMENT = 4, 2, 6
 # What copies one row of a patch.
 COPIED = (
     *(("ptr", name) for name in ("x", "to")),
@@ -110,7 +110,7 @@ class GroupedKernel(EpilogueKernel):
             return pointers, numbers
         # Elements between neighbouring positions of the input, and between blocks of a patch.
         further = ("x_position", "patch_block")
-        return (*pointers, "boxes", "copies", "segments"), (*numbers, *further)
+        return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
 
     def functions(self, module: Module, machine: Machine) -> None:
         for number, kind in enumerate(self.kinds):
@@ -166,7 +166,7 @@ class _Item:
         columns = {
             "rows": ROW + 2 * outputs,
             "runs": RUN + outputs,
-            "boxes": BOX,
+            "patches": PATCH,
             "copies": COPY,
             "segments": SEGMENT,
         }
@@ -203,19 +203,19 @@ class _Item:
         cases = [lambda n=n: f.call(f"tiles{n}", taken) for n in range(len(kernel.kinds))]
         f.switch(f.word(run, 0), cases)
 
-    def _staged(self, box: str, segment: str, patch: str) -> None:
+    def _staged(self, rows: str, segment: str, patch: str) -> None:
         v, f = self.v, self.v.function
-        box, segment = self._entry("boxes", box), self._entry("segments", segment)
-        self._stage(box, segment, patch)
-        rows, runs = (f.word(box, 2), f.word(box, 3)), (f.word(segment, 4), f.word(segment, 5))
-        with f.loop(rows[0], f.add(*rows)) as across:
+        entry, segment = self._entry("patches", rows), self._entry("segments", segment)
+        self._stage(entry, segment, patch)
+        every, runs = (f.word(entry, 2), f.word(entry, 3)), (f.word(segment, 4), f.word(segment, 5))
+        with f.loop(every[0], f.add(*every)) as across:
             row = self._entry("rows", across.index)
             with f.loop(runs[0], f.add(*runs)) as along:
                 run = self._entry("runs", along.index)
                 x = v.at(patch, f.add(f.word(row, 0), f.word(run, 2)))
                 self._tiles(x, row, run, self.given["patch_block"])
 
-    def _stage(self, box: str, segment: str, patch: str) -> None:
+    def _stage(self, entry: str, segment: str, patch: str) -> None:
         """Copy all rows of a patch."""
         v, given, f = self.v, self.given, self.v.function
         blocks = self.kernel.patch_blocks
@@ -223,7 +223,7 @@ class _Item:
         steps = given["x_block"], given["patch_block"]
         numbers = [f.word(segment, i) for i in (1, 2, 3)]
         numbers += [given["x_position"], *steps]
-        first, count = f.word(box, 0), f.word(box, 1)
+        first, count = f.word(entry, 0), f.word(entry, 1)
         with f.loop(first, f.add(first, count)) as row:
             copy = self._entry("copies", row.index)
             ends = [v.at(x, f.word(copy, 0)), v.at(patch, f.word(copy, 1))]
@@ -441,10 +441,9 @@ def load_column(v: Vectors, every: Sequence[tuple[int, ...]], at: str, number: i
     if len(set(lanes)) == 1:
         return v.broadcast(v.at(at, lanes[0]))
     inputs = max(map(max, every)) + 1
-    if inputs < v.lanes and inputs & (inputs - 1) == 0:
-        few = f"<{inputs} x {v.element}>"
-        value = v.function.value(f"load {few}, ptr {at}, align {v.bytes}")
-        return _shuffled(v, few, value, "poison", lanes)
+    short = _short(v, inputs) if inputs < v.lanes else None
+    if short is not None:
+        return _shuffled(v, short, _load(v, at, inputs), "poison", lanes)
     low = v.load(at, v.first(inputs))
     if lanes == tuple(range(len(lanes))):
         return low

@@ -6,7 +6,7 @@ order.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
@@ -177,62 +177,44 @@ def patch_tables_of(
     staged = [replace(w, x=pitch) for w, pitch in zip(outer, pitches, strict=True)]
     tables = tables_of(staged, rows, inner, weights, aux, True)
     pairs = _pairs(outer, rows)
-    boxes = [_cut(along, count) for along, count in zip(pairs, patch.counts, strict=True)]
-    all_rows = tables["rows"]
-    order = np.arange(len(all_rows)).reshape([len(along) for along in pairs])
-    # For each axis and box along it: where its rows of the input lie there and in the patch, ...
-    copied = [
-        [_copied(w, box, pitch) for box in along]
-        for w, along, pitch in zip(outer, boxes, pitches, strict=True)
-    ]
-    # ... and which of its pairs are in it.
-    taken = [
-        [slice(stop - len(box), stop) for box, stop in zip(along, _ends(along), strict=True)]
-        for along in boxes
-    ]
-    heads, copies, picked = [], [], []
+    # For each axis, cut into parts of nearly one size: which pairs are in one, and what is copied.
+    parts = []
+    for w, along, count, pitch in zip(outer, pairs, patch.counts, pitches, strict=True):
+        cuts = np.array_split(np.arange(len(along)), -(-len(along) // count))
+        parts.append([(cut, *_copied(w, [along[i] for i in cut], pitch)) for cut in cuts])
+    patches, copies, picked = [], [], []
     done = [0, 0]
-    for where, here in zip(itertools.product(*copied), itertools.product(*taken), strict=True):
-        source, target, begin = np.zeros(1, np.int64), np.zeros(1, np.int64), 0
-        for from_, to, first in where:
+    for where in itertools.product(*parts):
+        numbers, source, target, begin = (np.zeros(1, np.int64) for _ in range(4))
+        for along, (cut, from_, to, first) in zip(pairs, where, strict=True):
+            numbers = np.add.outer(numbers * len(along), cut).ravel()
             source = np.add.outer(source, from_).ravel()
             target = np.add.outer(target, to).ravel()
             begin += first
-        box_rows = all_rows[order[here].ravel()]
-        box_rows[:, 0] -= begin
-        heads.append((done[0], len(source), done[1], len(box_rows)))
+        taken = tables["rows"][numbers]
+        taken[:, 0] -= begin
+        patches.append((done[0], len(source), done[1], len(taken)))
         copies.append(np.stack([source, target], axis=1))
-        picked.append(box_rows)
-        done = [done[0] + len(source), done[1] + len(box_rows)]
+        picked.append(taken)
+        done = [done[0] + len(source), done[1] + len(taken)]
     segments, run_table = _segments(last, patch.tiles, runs, inputs, aux)
     return tables | {
-        "boxes": table(heads, 4),
+        "patches": table(patches, 4),
         "copies": table(np.concatenate(copies), 2),
-        "rows": table(np.concatenate(picked), all_rows.shape[1]),
+        "rows": table(np.concatenate(picked), tables["rows"].shape[1]),
         "segments": segments,
         "runs": run_table,
     }
 
 
-def _cut(pairs: Pairs, most: int) -> list[Pairs]:
-    """The pairs of one axis in boxes of nearly one size."""
-    rest = iter(pairs)
-    sizes = [size for size, times in split(len(pairs), most) for _ in range(times)]
-    return [list(itertools.islice(rest, size)) for size in sizes]
-
-
-def _ends(boxes: Iterable[Pairs]) -> Iterable[int]:
-    return itertools.accumulate(map(len, boxes))
-
-
-def _copied(window: Window, box: Pairs, pitch: int) -> tuple[Table, Table, int]:
-    """Along one axis: where the rows of a box lie in the input and in the patch, and how far the
+def _copied(window: Window, pairs: Pairs, pitch: int) -> tuple[Table, Table, int]:
+    """Along one axis: where what ``pairs`` read lies in the input and in the patch, and how far the
     patch begins from the first row of the padded input.
     """
     axis = window.axis
-    first = box[0][0] * axis.stride
+    first = pairs[0][0] * axis.stride
     taps = [k * axis.dilation for k in range(axis.kernel)]
-    used = sorted({o * axis.stride + tap for pair in box for o in pair for tap in taps})
+    used = sorted({o * axis.stride + tap for pair in pairs for o in pair for tap in taps})
     found = [(axis.source(p - axis.lo), p) for p in used]
     both = table([(s * window.x, (p - first) * pitch) for s, p in found if s is not None], 2)
     return both[:, 0], both[:, 1], first * pitch

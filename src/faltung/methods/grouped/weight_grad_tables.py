@@ -73,7 +73,7 @@ def rows_of_taps(c: Correlation, most: int) -> int:
 def cut(length: int, most: int) -> list[tuple[int, int]]:
     """Nearly equal parts: (first, how many)."""
     sizes = [size for size, n in split(length, most) for _ in range(n)]
-    return [(sum(sizes[:i]), size) for i, size in enumerate(sizes)]
+    return list(zip(itertools.accumulate(sizes, initial=0), sizes, strict=False))
 
 
 def tiles(c: Correlation, shape: Shape) -> list[list[Run]]:
@@ -153,8 +153,8 @@ def segments_of(
     gradient from, positions. And the runs of tiles in it.
     """
     last, a = c.windows[-1], c.windows[-1].axis
-    sizes = [size for size, n in split(a.output, shape.positions) for _ in range(n)]
-    low = np.cumsum([0, *sizes[:-1]], dtype=np.int64)[::most]
+    firsts = [first for first, _ in cut(a.output, shape.positions)]
+    low = np.array(firsts[::most], np.int64)
     high = np.append(low[1:], a.output)
     x_low = np.clip(low * a.stride - a.lo, 0, a.size)
     x_high = np.clip((high - 1) * a.stride - a.lo + a.extent, x_low, a.size)
