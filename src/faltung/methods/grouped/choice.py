@@ -1,9 +1,10 @@
-"""Tiles of grouped convolution: which is the cheapest, and whether an item copies a patch first.
+"""Tiles of grouped convolution: which one is cheapest, and whether an item first copies a patch.
 
-Positions lie all channels apart, and where that is a power of two they fall into a few lines of the
-cache. There an item takes some rows by a segment of the last axis for a few blocks of channels, and
-first copies the inputs that they read, a patch, so that positions are contiguous, with the zeros of
-the last axis; rows of the other axes that lie in the padding are in no table.
+Neighbouring positions are all channels apart, and where that is a power of two they map to a few
+lines of the cache. There an item computes some rows by a segment of the last axis for a few blocks
+of channels, and first copies the inputs that these read, a patch, so that positions are contiguous.
+A patch includes the zeros of the last axis; rows of the other axes that lie in the padding are in
+no table.
 """
 
 from collections.abc import Sequence
@@ -18,27 +19,27 @@ from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
 
-# Bytes of weights that stay in the first-level cache while tiles go by; bytes of one of its lines.
+# Bytes of weights that stay in the first-level cache from tile to tile; bytes of one of its lines.
 WEIGHT_BYTES, LINE_BYTES = 12 << 10, 64
-# Cycles of a tile for each block beside its sums, of each of its outputs, and of a row of taps.
+# Cycles of a tile of one block, of each of its outputs, and of a row of taps, apart from its sums.
 TILE_CYCLES, OUTPUT_CYCLES, TAP_ROW_CYCLES = 12, 1.5, 4
 # The least cycles between two products of one sum.
 SUM_CYCLES = 2.5
-# Taps of a row from which on six columns are better than four wherever they lie.
+# Rows with at least so many taps are faster in tiles of six columns than of four, conflicts or not.
 LONG_ROW_TAPS = 7
-# Positions so many bytes apart share few lines of a cache of eight ways: that part of its size.
+# Positions this part of the first-level cache apart map to few of its lines, if it has eight ways.
 CONFLICT_PARTS = 32
-# Products of an output from which on a copy costs less than lines that fall out of the cache.
+# With at least so many products for each output, a copy costs less than lines that are evicted.
 MIN_PATCH_PRODUCTS = 24
-# Parts of the first- and the second-level cache that a patch may fill, and bytes on the stack.
+# Parts of the first- and the second-level cache that a patch may fill, and bytes of the stack.
 L1_PATCH_PART, L2_PATCH_PART, STACK_BYTES = 5 / 8, 1 / 4, 128 << 10
-# Items that there should be at least, for many threads.
+# The fewest items that there should be, so that many threads have work.
 MIN_ITEMS = 16
-# Copies of an input from which on a patch in the second-level cache is better.
+# If patches in the first-level cache copy each input more often, one in the second-level is better.
 MAX_L1_COPIES = 2.5
-# Cycles to copy a vector, and of a row of a patch beside that.
+# Cycles to copy a vector, and cycles for each row of a patch in addition.
 COPY_VECTOR_CYCLES, COPY_ROW_CYCLES = 2.0, 30
-# Segments that the last axis may be cut into.
+# How many segments the last axis may be cut into.
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
@@ -279,7 +280,7 @@ class Blocks:
             def row(rows: int, n: int = positions) -> float:
                 products = rows * n / 2
                 reads = (rows + n) / 2 + (n / 4 if shuffled else 0)
-                # Few sums would wait for each other, if the next tile did not begin meanwhile.
+                # A few sums have to wait for each other, though the next tile begins meanwhile.
                 return taps * c.channels_in * max(products, reads, SUM_CYCLES) + TAP_ROW_CYCLES
 
             sums = both * row(2) + tile.rows * alone * row(1)
@@ -332,7 +333,7 @@ class Blocks:
             fitting = self.over_padded()._fitting(shapes)
         tile = min(fitting, key=self.cycles)
         position = self.inputs * ELEMENTS[c.dtype][1]
-        # A line of the cache at a time, so that each is loaded once.
+        # Whole cache lines, so that each is loaded once.
         blocks = max(1, min(self.weights_that_fit, LINE_BYTES // position, c.groups))
         axes = tuple(window.axis for window in c.windows)
         most = max(1, c.outputs * c.batch * c.groups // (blocks * MIN_ITEMS))

@@ -1,14 +1,14 @@
 """Grouped and depthwise convolution: vectors across groups of few channels.
 
-What it is.  Groups of at most half a vector of output channels are contiguous in the lanes. The
-  inputs of a block of groups are loaded as they lie, and each lane takes the channel of its own
-  group: a shuffle in registers for each input channel (a broadcast where a block is one group, a
-  plain load where groups have one channel in and one out: depthwise). A tile is one or two rows by
-  a few columns of outputs; each vector of the input serves a tap of both rows (``kernel``).
+What it is.  A block is as many groups as fit a vector, or one group that fills more than half. Its
+  inputs are loaded together, and each lane takes a channel of its own group: by a shuffle in
+  registers for each input channel, by a broadcast where a block is one group, or as it was loaded
+  where groups have one channel in and one out (depthwise). A tile is one or two rows by a few
+  columns of outputs; each vector of the input serves a tap of both rows (``kernel``).
 When it applies.  Output channels of a group fit a vector; channels are contiguous in the input.
 What it costs.  A load, or a shuffle, for each column and tap, which in tiles of two rows serves two
-  multiply-adds. Long rows of taps in padding do not fit the code: then the input is copied first,
-  one block of channels after the other, so that positions are contiguous.
+  multiply-adds. Where the code has no room for long rows of taps in padding, the input is copied
+  first, one block of channels after the other, so that positions are contiguous.
 """
 
 import itertools
@@ -28,9 +28,9 @@ from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, runs
 from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
 from faltung.methods.grouped.tables import patch_tables_of, tables_of
 
-# Blocks of channels in one item that reads its input in place, at the most.
+# The most blocks of channels in one item that reads its input in place.
 BLOCKS_PER_ITEM = 16
-# Cycles to copy one element into blocks, padded, and of a copy beside that.
+# Cycles to copy one element into blocks, padded, and of a step in addition.
 COPY_CYCLES, STEP_CYCLES = 0.75, 1000
 
 
@@ -175,7 +175,8 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
     c, last, patch = b.c, b.c.windows[-1], tile.patch
     steps = [a[1] if c.channels_out == 1 else a[2] for a in (c.out, *c.aux)]
     contiguous = [step == 1 or b.width == 1 for step in steps]
-    # What is used again soonest stays in the second-level cache: rows of the input, or weights.
+    # What follows each other shares the weights where these are large, else rows of the input: so
+    # they stay in the second-level cache.
     weights = c.groups * c.taps * b.tap_weights * ELEMENTS[c.dtype][1]
     return GroupedKernel(
         dtype=c.dtype,

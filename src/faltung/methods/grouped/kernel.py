@@ -36,7 +36,7 @@ COPIED = (
     *(("ptr", name) for name in ("x", "to")),
     *(("i64", name) for name in ("before", "loaded", "behind", "x_position", "x_block", "patch")),
 )
-# Input channels of a group in one iteration of the loop over them, at the most.
+# The most input channels of a group in one iteration of the loop over them.
 CHANNELS_PER_ITERATION = 8
 Accumulators = list[list[str]]
 
@@ -327,8 +327,8 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
         with f.loop(first, stop, [(v.type, value) for value in values]) as tap:
             entry = f.at("%entries", f.mul(tap.index, ENTRY), "i64")
             weights = [v.at(w, f.word(entry, 1 + r)) for r in rows]
-            # The distance of two taps is no constant: LLVM would else keep all columns of a row
-            # for the taps that follow, in registers that there are not.
+            # The distance of two taps is not a constant: if it were, LLVM would keep all columns
+            # of a row for the taps that follow, in more registers than there are.
             start = v.at(x, f.word(entry, 0))
             acc = [tap.values[i * size : (i + 1) * size] for i in range(kernel.rows)]
             for k in range(kernel.taps):
@@ -337,13 +337,13 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
             tap.carry([value for row in acc for value in row])
         return stop, tap.results
 
-    with f.loop(0, "%last", zeros) as span:
-        here = f.at("%ranges", f.mul(span.index, RANGE), "i64")
-        at, values = f.word(here, 0), span.values
+    with f.loop(0, "%last", zeros) as taps:
+        here = f.at("%ranges", f.mul(taps.index, RANGE), "i64")
+        at, values = f.word(here, 0), taps.values
         for i, rows in enumerate([(0,), (0, 1), (1,)] if kernel.rows > 1 else [(0,)]):
             at, values = rows_of_taps(at, f.word(here, 1 + i), values, rows)
-        span.carry(values)
-    return [span.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
+        taps.carry(values)
+    return [taps.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
 
 
 def _tap(
@@ -374,8 +374,8 @@ def _tap(
         return made
 
     if count > 1 and kernel.single:
-        # Every lane reads the same input, so that a loop over them is possible. One of few
-        # iterations costs more than it saves where most of the time goes.
+        # Every lane reads the same input, so the channels can be a loop. Where most of the time is
+        # spent, one of few iterations costs more than it saves.
         whole = len(rows) == kernel.rows and not any(kind.outside)
         most = min(count, CHANNELS_PER_ITERATION) if whole else 1
         unroll = next(n for n in range(most, 0, -1) if count % n == 0)

@@ -1,15 +1,15 @@
 """The gradient for the weight of grouped and depthwise layers: vectors across the groups.
 
 What it is.  ``grad_w[c, k] = sum over n, o of grad[n, c, o] * x[n, c, o*stride - lo +
-  k*dilation]``. The lanes are the output channels of neighbouring groups; with several channels in
-  a group each lane takes an input channel of its own group by a shuffle in registers, or a
-  broadcast where a vector is one group. The sums of a tile of taps stay in registers while the rows
-  of a band go by: as many rows of taps as fit, or a part of a long one. Each column of the input is
-  loaded once for all taps and positions of a tile that read it, each gradient once for all taps.
-  Rows are copied, a block of channels at a time, to where positions are contiguous
-  (``weight_grad_tables``): as they lie, 256 channels apart, they would share few lines of the
-  first-level cache, and be read from the second for every tap. Bands are added in order
-  (``band_sums``). Taps in zeros are left out, as in the forward direction.
+  k*dilation]``. The lanes are the output channels of neighbouring groups; where a group has several
+  channels, each lane takes an input channel of its own group by a shuffle in registers, or by a
+  broadcast if the vector is one group. The sums of a tile of taps (as many rows of taps as fit, or
+  a part of a long one) stay in registers for all rows of a band. Each column of the input is loaded
+  once for all taps and positions of a tile that read it, each gradient once for all taps. Rows are
+  first copied, a block of channels at a time, so that positions are contiguous
+  (``weight_grad_tables``): in place, say 256 channels apart, they would map to few lines of the
+  first-level cache and be read from the second for every tap. Bands are added in order
+  (``band_sums``). Taps that read zeros are left out, as in the forward direction.
 When it applies.  Output channels of a group fit a vector, input channels the registers; channels
   are contiguous in both arrays. For depthwise layers positions may be instead
   (``weight_grad_planes``).
@@ -27,14 +27,19 @@ from faltung.methods.base.band_sums import band_sums
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted
+from faltung.methods.base.tiles import Run
 from faltung.methods.grouped import weight_grad_planes as planes
 from faltung.methods.grouped.choice import groups_per_vector
 from faltung.methods.grouped.kernel import lanes_of
 from faltung.methods.grouped.weight_grad_kernel import Source, WeightGradKernel
 from faltung.methods.grouped.weight_grad_tables import (
+    LATENCY_CYCLES,
+    ROW_CYCLES,
     Memory,
     Shape,
-    passes_of,
+    TapRows,
+    band_size,
+    bands_of,
     segments_of,
     shape_of,
     tap_tiles,
@@ -43,19 +48,19 @@ from faltung.methods.grouped.weight_grad_tables import (
 
 # The longest and the shortest sum in one accumulator, in positions.
 MAX_BAND_POSITIONS, MIN_BAND_POSITIONS = 4096, 128
-# Positions for each tap in a band, so that the sums are little memory beside the input.
+# Positions of a band for each tap, so that the sums take little memory compared to the input.
 BAND_POSITIONS_PER_TAP = 16
-# Bytes of a block of channels: so many that memory is read in stretches.
+# Bytes of a block of channels: enough to read memory in long contiguous pieces.
 BLOCK_BYTES = 256
-# Bytes of a line of the cache, and from which on addresses fall into the same lines again.
+# Bytes of a cache line, and the distance at which addresses map to the same lines again.
 LINE_BYTES, CACHE_WAY_BYTES = 64, 4096
-# Rows of the output in a pass where nothing is copied.
+# Rows of the output in a pass that copies nothing.
 UNCOPIED_ROWS = 4
-# Partial sums, at the least, where there are positions enough; items that they are divided into,
-# each with memory of its own, at the most.
+# The fewest partial sums, given enough positions; and the most items that make them, each of which
+# has memory of its own.
 MIN_PARTIALS, MAX_ITEMS = 8, 32
-# Cycles between two multiply-adds of one accumulator; to copy a vector; of a row of a tile of taps.
-LATENCY_CYCLES, COPY_VECTOR_CYCLES, ROW_CYCLES = 4, 4.0, 12
+# Cycles to copy a vector.
+COPY_VECTOR_CYCLES = 4.0
 
 
 # When it applies, what it costs -------------------------------------------------------------------
@@ -118,8 +123,8 @@ class GroupedWeightGrad(WeightGradMethod):
         self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
     ) -> None:
         sums: list[Step] = []
-        for part in _parts(c, machine):
-            step, adding = _steps(c, machine, work, arrays, part, barrier and not sums)
+        for channels in _channel_blocks(c, machine):
+            step, adding = _steps(c, machine, work, arrays, channels, barrier and not sums)
             work.steps.append(step)
             sums.append(replace(adding, barrier=not sums))
         work.steps += sums
@@ -172,7 +177,7 @@ def _fits(c: Correlation, machine: Machine) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _ChannelBlocks:
     """Channels from group ``start`` on: ``blocks`` of ``vectors`` vectors of ``groups`` groups."""
 
     start: int
@@ -181,7 +186,7 @@ class _Part:
     groups: int
 
 
-def _parts(c: Correlation, machine: Machine) -> list[_Part]:
+def _channel_blocks(c: Correlation, machine: Machine) -> list[_ChannelBlocks]:
     """All groups in blocks of ``BLOCK_BYTES`` or less; what is left over stands alone."""
     groups = groups_per_vector(c, machine)
     whole, rest = divmod(c.groups, groups)
@@ -190,9 +195,9 @@ def _parts(c: Correlation, machine: Machine) -> list[_Part]:
     # All blocks alike, where that is possible.
     vectors = next((n for n in range(most, most // 2, -1) if whole % n == 0), most)
     blocks, some = divmod(whole, vectors)
-    found = [_Part(0, blocks, vectors, groups)] if blocks else []
-    found += [_Part(blocks * vectors * groups, 1, some, groups)] if some else []
-    return found + ([_Part(whole * groups, 1, 1, rest)] if rest else [])
+    found = [_ChannelBlocks(0, blocks, vectors, groups)] if blocks else []
+    found += [_ChannelBlocks(blocks * vectors * groups, 1, some, groups)] if some else []
+    return found + ([_ChannelBlocks(whole * groups, 1, 1, rest)] if rest else [])
 
 
 def _band(c: Correlation, machine: Machine) -> int:
@@ -212,13 +217,15 @@ def _plane_band(c: Correlation, machine: Machine) -> int:
 # The plan -----------------------------------------------------------------------------------------
 
 
-def _sources(c: Correlation, machine: Machine, shape: Shape, part: _Part) -> tuple[Source, Source]:
+def _sources(
+    c: Correlation, machine: Machine, shape: Shape, channels: _ChannelBlocks
+) -> tuple[Source, Source]:
     """How the input and the output gradient are read."""
     last, lanes = c.windows[-1], machine.lanes(c.dtype)
     # Gradients that are read once need no copy.
     outer = c.taps // last.axis.kernel
     again = len(shape.taps) * len(shape.inputs) * -(-outer // shape.rows) > 1
-    inputs = -(-part.groups * c.channels_in // lanes) * lanes
+    inputs = -(-channels.groups * c.channels_in // lanes) * lanes
     conflicts = _set_conflicts(c, machine)
     x = Source(last.x, inputs if conflicts else last.x, conflicts)
     return x, Source(last.out, lanes if again else last.out, again)
@@ -259,76 +266,80 @@ def _memory(
 
 
 def _steps(
-    c: Correlation, machine: Machine, work: Work, arrays: Arrays, part: _Part, barrier: bool
+    c: Correlation,
+    machine: Machine,
+    work: Work,
+    arrays: Arrays,
+    channels: _ChannelBlocks,
+    barrier: bool,
 ) -> tuple[Step, Step]:
-    """The step for the channels of ``part``, and the one that adds its bands."""
-    last, shape, bytes_ = c.windows[-1], shape_of(c, machine), ELEMENTS[c.dtype][1]
-    band, outer = _band(c, machine), c.outputs // last.axis.output
-    rows = max(1, min(band // last.axis.output, outer))
-    samples = max(1, band // c.outputs) if rows == outer else 1
-    found = tiles(c, shape)
-    x, g = _sources(c, machine, shape, part)
-    row_tables = segments_of(c, shape, found, max(1, band // shape.positions), x, g)
-    segments = row_tables["segments"]
-    every, tap_rows = tap_tiles(c, shape, found, last.axis.dilation * x.pitch)
-    kernel = WeightGradKernel(
-        dtype=c.dtype,
-        lanes=lanes_of(part.groups, c.channels_in, c.channels_out),
-        vectors=part.vectors,
-        tap_tiles=every,
-        taps=last.axis.kernel * c.channels_in,
-        runs=sum(map(len, found)),
-        stride=last.axis.stride,
-        x=x,
-        g=g,
-    )
-    memory = _memory(c, machine, kernel, segments, rows)
-    tables = passes_of(c, tap_rows, memory, rows)
-    bands = -(-c.batch // samples) * len(tables["band_rows"]) * len(segments)
-    width = part.blocks * part.vectors * machine.lanes(c.dtype)
+    """The step for the channels of ``channels``, and the one that adds its bands."""
+    shape, bytes_, positions = shape_of(c, machine), ELEMENTS[c.dtype][1], _band(c, machine)
+    found, band = tiles(c, shape), band_size(c, positions)
+    kernel, tap_rows = _kernel(c, machine, channels, shape, found)
+    most = max(1, positions // shape.positions)
+    row_tables = segments_of(c, shape, found, most, kernel.x, kernel.g)
+    memory = _memory(c, machine, kernel, row_tables["segments"], band[0])
+    bands, walk = bands_of(c, band, tap_rows, memory, row_tables)
+    width = channels.blocks * channels.vectors * machine.lanes(c.dtype)
     total = c.taps * c.channels_in * width
     sums = Operand(work.borrow("sums", bands * total * bytes_))
-    partials = bands * part.blocks
+    partials = bands * channels.blocks
     items = min(MAX_ITEMS, partials)
-    x_step, g_step = part.groups * c.x[1], part.groups * c.out[1]
+    x_step, g_step = channels.groups * c.x[1], channels.groups * c.out[1]
     x_vector = (memory.x or 0) * memory.places or x_step
     g_vector = (memory.g or 0) * memory.rows or g_step
     copies = [
-        Operand(work.borrow(f"{name} rows", items * part.vectors * size * bytes_ if copied else 0))
-        for name, size, copied in (("x", x_vector, x.copied), ("g", g_vector, g.copied))
+        Operand(
+            work.borrow(f"{name} rows", items * channels.vectors * size * bytes_ * source.copied)
+        )
+        for name, size, source in (("x", x_vector, kernel.x), ("g", g_vector, kernel.g))
     ]
     step = kernel.step(
         items,
         _title(c, shape),
         barrier=barrier,
-        x=shifted(arrays.x, c.x_base + part.start * c.x[1], c.dtype),
-        g=shifted(arrays.out, c.out_base + part.start * c.out[1], c.dtype),
+        x=shifted(arrays.x, c.x_base + channels.start * c.x[1], c.dtype),
+        g=shifted(arrays.out, c.out_base + channels.start * c.out[1], c.dtype),
         sums=sums,
         x_rows=copies[0],
         g_rows=copies[1],
         item_count=items,
         partials=partials,
-        segment_count=len(segments),
-        block_count=part.blocks,
-        rows_count=len(tables["band_rows"]),
-        samples=samples,
-        batch=c.batch,
-        x_batch=c.x[0],
-        x_block=part.vectors * x_step,
+        block_count=channels.blocks,
+        x_block=channels.vectors * x_step,
         x_vector=x_vector,
-        g_batch=c.out[0],
-        g_block=part.vectors * g_step,
+        g_block=channels.vectors * g_step,
         g_vector=g_vector,
-        x_item=part.vectors * x_vector,
-        g_item=part.vectors * g_vector,
+        x_item=channels.vectors * x_vector,
+        g_item=channels.vectors * g_vector,
         band=total,
-        block=width // part.blocks,
+        block=width // channels.blocks,
         end=total,
         width=width,
-        **tables,
-        **row_tables,
+        **walk,
     )
-    return step, _adding(c, arrays, part, sums, bands, width)
+    return step, _adding(c, arrays, channels, sums, bands, width)
+
+
+def _kernel(
+    c: Correlation, machine: Machine, channels: _ChannelBlocks, shape: Shape, found: list[list[Run]]
+) -> tuple[WeightGradKernel, list[TapRows]]:
+    """The kernel, and how a pass goes over its tiles of taps."""
+    axis, (x, g) = c.windows[-1].axis, _sources(c, machine, shape, channels)
+    every, tap_rows = tap_tiles(c, shape, found, axis.dilation * x.pitch)
+    kernel = WeightGradKernel(
+        dtype=c.dtype,
+        lanes=lanes_of(channels.groups, c.channels_in, c.channels_out),
+        vectors=channels.vectors,
+        tap_tiles=every,
+        taps=axis.kernel * c.channels_in,
+        runs=sum(map(len, found)),
+        stride=axis.stride,
+        x=x,
+        g=g,
+    )
+    return kernel, tap_rows
 
 
 def _title(c: Correlation, shape: Shape) -> str:
@@ -337,16 +348,16 @@ def _title(c: Correlation, shape: Shape) -> str:
 
 
 def _adding(
-    c: Correlation, arrays: Arrays, part: _Part, sums: Operand, bands: int, width: int
+    c: Correlation, arrays: Arrays, channels: _ChannelBlocks, sums: Operand, bands: int, width: int
 ) -> Step:
     inputs = [ci * c.w[2] for ci in range(c.channels_in)]
     return band_sums(
         c.dtype,
         sums,
-        shifted(arrays.w, part.start * c.w[0], c.dtype),
+        shifted(arrays.w, channels.start * c.w[0], c.dtype),
         bands,
         [*(w.taps for w in c.windows), inputs],
-        (part.blocks * part.vectors, part.groups * c.channels_out, width),
+        (channels.blocks * channels.vectors, channels.groups * c.channels_out, width),
         c.w[0] if c.channels_out == 1 else c.w[1],
     )
 

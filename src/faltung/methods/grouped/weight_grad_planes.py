@@ -2,9 +2,9 @@
 
 What it is.  The sums of ``weight_grad``, each in all lanes of a vector: a lane holds every
   ``lanes``-th position of a row. Vectors of the gradient are loaded once for all taps of a tile,
-  the input once for each tap, from where it lies. At the ends of a row lanes are masked in both
-  arrays, so that no tap meets what it does not read. At last the lanes of every sum are added, in
-  transposed blocks of as many taps as there are lanes, and bands in order.
+  the input once for each tap, in place. At the ends of a row lanes are masked in both arrays, so
+  that no tap is multiplied with what it does not read. Finally bands are added in order, and then
+  the lanes of every sum, transposed in registers for as many taps as there are lanes.
 When it applies.  One channel in and one out for each group, positions contiguous in both arrays, a
   stride of 1 along the last axis.
 What it costs.  A load for each multiply-add, and half a vector at the end of each row.
@@ -25,10 +25,13 @@ from faltung.methods.base.step import Arrays, Operand, Step, Work, shifted, tabl
 from faltung.methods.grouped.weight_grad_kernel import SEGMENT, Masked, Source, WeightGradKernel
 from faltung.methods.grouped.weight_grad_tables import (
     ACCUMULATORS,
+    LATENCY_CYCLES,
+    ROW_CYCLES,
     Memory,
     Shape,
+    band_size,
+    bands_of,
     cut,
-    passes_of,
     rows_of_taps,
     runs_of,
     tap_tiles,
@@ -36,8 +39,8 @@ from faltung.methods.grouped.weight_grad_tables import (
 
 # One kind of tile: first position, how many.
 Run = tuple[Masked, int, int]
-# Cycles of a row of a tile of taps, and of a product with masks.
-ROW_CYCLES, MASKED_CYCLES = 12, 1.5
+# Cycles of a load under a mask.
+MASKED_CYCLES = 1.5
 
 
 # When it applies, what it costs -------------------------------------------------------------------
@@ -57,7 +60,7 @@ def cycles(c: Correlation, machine: Machine) -> float:
             whole = sum(mask is None for mask in tile.masks)
             reads = tile.positions * (whole + 1 / shape.rows)
             reads += MASKED_CYCLES * 2 * sum(1 for mask in tile.masks if mask and any(mask))
-            waits = 4 * tile.positions / shape.accumulators / shape.rows / taps
+            waits = LATENCY_CYCLES * tile.positions / shape.accumulators / shape.rows / taps
             made += count * max(reads / 2, waits)
         made += ROW_CYCLES / shape.rows
     rows = c.batch * c.groups * c.outputs / c.windows[-1].axis.output * c.row_taps
@@ -138,19 +141,17 @@ def plan(
         x=Source(1, lanes, False),
         g=Source(1, lanes, False),
     )
-    outputs = c.outputs // along
-    rows = max(1, min(band // along, outputs))
-    samples = max(1, band // c.outputs) if rows == outputs else 1
+    size = band_size(c, band)
     # Rows that stay in the first-level cache for all tiles of taps.
     kept = max(1, machine.l1 // 4 // (along * bytes_))
     outer = c.taps // last.axis.kernel
-    memory = Memory(None, None, outer * rows, rows if len(tap_rows) == 1 else kept)
-    tables = passes_of(c, tap_rows, memory, rows)
-    bands = -(-c.batch // samples) * len(tables["band_rows"]) * len(runs)
+    memory = Memory(None, None, outer * size[0], size[0] if len(tap_rows) == 1 else kept)
+    row_tables = {"segments": np.zeros(SEGMENT * len(runs), np.int64), "runs": runs}
+    bands, walk = bands_of(c, size, tap_rows, memory, row_tables)
     group = -(-c.taps // lanes) * lanes * lanes
     sums = Operand(work.borrow("sums", max(1, bands) * c.groups * group * bytes_))
     partials = bands * c.groups
-    # Nothing is copied, so that an item is one partial sum, and has no memory of its own.
+    # Nothing is copied: an item is one partial sum, and needs no memory of its own.
     uncopied = ("x_rows", "g_rows", "x_vector", "g_vector", "x_item", "g_item")
     step = kernel.step(
         partials,
@@ -161,22 +162,14 @@ def plan(
         sums=sums,
         item_count=partials,
         partials=partials,
-        segment_count=len(runs),
         block_count=c.groups,
-        rows_count=len(tables["band_rows"]),
-        samples=samples,
-        batch=c.batch,
-        x_batch=c.x[0],
         x_block=c.x[1],
-        g_batch=c.out[0],
         g_block=c.out[1],
         band=c.groups * group,
         block=group,
         end=c.taps * lanes,
         width=lanes,
-        segments=np.zeros(SEGMENT * len(runs), np.int64),
-        runs=runs,
-        **tables,
+        **walk,
         **dict.fromkeys(uncopied, 0),
     )
     work.steps += [step, _adding(c, lanes, arrays, sums, bands, group)]
@@ -213,7 +206,7 @@ class LaneSums(Kernel):
             lanes = v.transpose(band.results[1:])
             while len(lanes) > 1:
                 lanes = [v.add(a, b) for a, b in zip(lanes[::2], lanes[1::2], strict=True)]
-            # Nobody reads the first sums again.
+            # Nothing reads the first sums again.
             v.store(lanes[0], start)
             first = f.mul(number, v.lanes)
             to = v.at(given["w"], f.mul(group, given["w_group"]))

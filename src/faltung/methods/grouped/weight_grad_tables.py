@@ -1,8 +1,8 @@
 """Tables of grouped gradients for the weight: tiles of taps, segments of a row, passes over rows.
 
-The rows of a sample are walked in order. A pass takes as many rows of the output as fit the
-first-level cache together with the rows of the input that they read; a row of the input keeps its
-place until another one needs it, so that most are copied once.
+The rows of a sample are visited in order. A pass takes as many rows of the output as fit the
+first-level cache together with the rows of the input that they read; a copied row of the input
+keeps its place until another one needs it, so that most rows are copied only once.
 """
 
 import itertools
@@ -16,15 +16,26 @@ from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets, sources
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.step import Table, table
+from faltung.methods.base.step import Argument, Table, table
 from faltung.methods.base.tiles import Run, tiles_of
-from faltung.methods.grouped.weight_grad_kernel import RUN, SEGMENT, Source, TapTile, Tile
+from faltung.methods.grouped.weight_grad_kernel import (
+    CALL,
+    COPY,
+    PASS,
+    RUN,
+    SEGMENT,
+    Source,
+    TapTile,
+    Tile,
+)
 
-# Accumulators that hide the latency of a multiply-add; more sums of one tap gain nothing.
-ACCUMULATORS = 8
-# Neighbouring positions of a tile, and rows of taps in one tile of taps, at the most.
+# Cycles between two multiply-adds of one accumulator, and accumulators that hide them: more sums of
+# one tap gain nothing. Cycles of a row of a tile of taps.
+LATENCY_CYCLES, ACCUMULATORS, ROW_CYCLES = 4, 8, 12
+# The most neighbouring positions of a tile, and rows of taps in one tile of taps.
 TILE_POSITIONS, TILE_ROWS = 4, 4
-# Input channels of a group in one tile of taps, and positions of a tile where there are several.
+# The most input channels of a group in one tile of taps, and the fewest positions of a tile where
+# there are several.
 TILE_INPUTS, MIN_POSITIONS = 4, 2
 
 
@@ -90,7 +101,7 @@ def tiles(c: Correlation, shape: Shape) -> list[list[Run]]:
 
 
 def _part_axis(a: Axis, first: int, taps: int) -> Axis:
-    """The axis with a part of its taps alone. Borders, if it had any, lie in a copy by now."""
+    """The axis with only a part of its taps. Borders, if it had any, are in a copy by now."""
     lo, hi = a.lo - first * a.dilation, a.hi - (a.kernel - first - taps) * a.dilation
     return replace(a, kernel=taps, lo=lo, hi=hi, mode="zeros")
 
@@ -302,18 +313,40 @@ def _reads(c: Correlation) -> Table:
     return np.stack(columns, axis=1)
 
 
-def passes_of(
-    c: Correlation, tap_rows: Sequence[TapRows], memory: Memory, rows: int
-) -> dict[str, Table]:
-    """The tables of passes for one sample, in bands of ``rows`` rows of the output."""
-    made = _Passes(c, tap_rows, memory)
-    count = len(made.reads)
-    bands = [made.band(range(first, min(count, first + rows))) for first in range(0, count, rows)]
-    return {
-        "band_rows": table(bands, 2),
-        "passes": table(made.passes, 6),
-        "x_copies": table(made.x_copies, 2),
-        "g_copies": table(made.g_copies, 2),
-        "calls": table(made.calls, 4),
+def band_size(c: Correlation, positions: int) -> tuple[int, int]:
+    """Rows of the output, and samples, in a band of about so many positions."""
+    along = c.windows[-1].axis.output
+    rows = max(1, min(positions // along, c.outputs // along))
+    return rows, max(1, positions // c.outputs) if rows == c.outputs // along else 1
+
+
+def bands_of(
+    c: Correlation,
+    band: tuple[int, int],
+    tap_rows: Sequence[TapRows],
+    memory: Memory,
+    row_tables: dict[str, Table],
+) -> tuple[int, dict[str, Argument]]:
+    """How many bands of ``band_size`` there are, and the kernel's arguments that say how it walks
+    them; ``row_tables``: as of ``segments_of``.
+    """
+    made, (rows, samples) = _Passes(c, tap_rows, memory), band
+    every = range(len(made.reads))
+    band_rows = table([made.band(every[i : i + rows]) for i in every[::rows]], 2)
+    segments = len(row_tables["runs"])
+    arguments: dict[str, Argument] = {
+        "band_rows": band_rows,
+        "passes": table(made.passes, PASS),
+        "x_copies": table(made.x_copies, COPY),
+        "g_copies": table(made.g_copies, COPY),
+        "calls": table(made.calls, CALL),
         "entries": table([[entry] for entry in made.entries], 1),
+        **row_tables,
+        "segment_count": segments,
+        "rows_count": len(band_rows),
+        "samples": samples,
+        "batch": c.batch,
+        "x_batch": c.x[0],
+        "g_batch": c.out[0],
     }
+    return -(-c.batch // samples) * len(band_rows) * segments, arguments
