@@ -36,8 +36,9 @@ def test_items_stay_in_their_patch(text: str, rows: int, room: int) -> None:
     patch = best_patch(axes, rows, 4, room, 100)
     assert patch is not None
     assert patch.positions <= room
-    runs = runs_of(axes[-1], Tile(rows, 4, True, zeros=True))
-    made = patch_tables_of(c.windows, patch, rows, runs, INPUTS, (0,), INPUTS * axes[-1].kernel, 0)
+    tile = Tile(rows, 4, True, patch, zeros=True)
+    runs = runs_of(axes[-1], tile)
+    made = patch_tables_of(c.windows, tile, patch, runs, INPUTS, INPUTS)
     size, width = patch.positions * INPUTS, patch.extents[-1] * INPUTS
     # Rows go where there is room for a whole one.
     assert made["copies"][:, 1].min() >= 0

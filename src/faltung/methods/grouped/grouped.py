@@ -204,20 +204,11 @@ def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:
 
 def _tables(b: Blocks, tile: Tile, runs: list[Run]) -> dict[str, Table]:
     """The tables of the kernel, by name."""
-    c, patch = b.c, tile.patch
-    *outer, last = c.windows
-    inner = [0]
-    if not tile.unrolled:
-        tap = last.axis.dilation * b.position(tile)
-        inner = [k * tap for k in range(last.axis.kernel)]
-    # Elements of the weights of an entry: of all taps in the code, or of one.
-    weights = b.tap_weights * last.axis.kernel // len(inner)
-    if patch is not None:
-        return patch_tables_of(
-            c.windows, patch, tile.rows, runs, b.inputs, inner, weights, len(c.aux)
-        )
-    cut = segments(runs, kinds_of(runs), last)
-    return tables_of(outer, tile.rows, inner, weights, len(c.aux)) | {"runs": cut}
+    windows, position = b.c.windows, b.position(tile)
+    if tile.patch is not None:
+        return patch_tables_of(windows, tile, tile.patch, runs, position, b.tap_weights)
+    cut = segments(runs, kinds_of(runs), windows[-1])
+    return tables_of(windows, tile, position, b.tap_weights) | {"runs": cut}
 
 
 def _pack(b: Blocks, work: Work, arrays: Arrays) -> tuple[Operand, Operand]:

@@ -18,7 +18,7 @@ from faltung.methods.base.addresses import interior
 from faltung.methods.base.correlation import Window
 from faltung.methods.base.step import Table, table
 from faltung.methods.base.tiles import Run, kinds_of
-from faltung.methods.grouped.choice import Patch, pair_distance
+from faltung.methods.grouped.choice import Patch, Tile, pair_distance
 
 # Outputs of an axis two by two; one that stands alone is its own pair.
 Pairs = list[tuple[int, int]]
@@ -46,33 +46,30 @@ def _pairs(windows: Sequence[Window], rows: int) -> list[Pairs]:
 # Rows ---------------------------------------------------------------------------------------------
 
 
-def tables_of(
-    windows: Sequence[Window],
-    rows: int,
-    inner: Sequence[int],
-    weights: int,
-    aux: int,
-    padded: bool = False,
-) -> dict[str, Table]:
-    """Rows of all axes but the last, ``windows``, with ranges and entries.
+def tables_of(windows: Sequence[Window], tile: Tile, position: int, tap: int) -> dict[str, Table]:
+    """Rows of all axes but the last, with ranges and entries.
 
-    ``inner``: input offsets of the last axis's taps that are not in the code; ``weights``: elements
-    of an entry; ``aux``: arrays of the epilogue; ``padded``: the input has its padding, and begins
-    with it.
+    ``position``: elements between neighbouring positions of the last axis; ``tap``: of the weights
+    of one tap. A patch has its padding, and begins with it.
     """
-    windows = windows or [Window(Axis(1, 1), 0, 0, (0,), (0,) * aux)]
+    *outer, last = windows
+    aux, kernel = len(last.aux), last.axis.kernel
+    # Input offsets of the last axis's taps that are not in the code, and weights of an entry.
+    inner = [k * last.axis.dilation * position for k in range(1 if tile.unrolled else kernel)]
+    weights = tap * kernel // len(inner)
+    outer = outer or [Window(Axis(1, 1), 0, 0, (0,), (0,) * aux)]
     begins, kinds = np.zeros(1, np.int64), np.zeros(1, np.int64)
     outs = np.zeros((1, 1 + aux, 2), np.int64)
     patterns: list[list[tuple[Taps, Taps]]] = []
-    for window, pairs in zip(windows, _pairs(windows, rows), strict=True):
-        origin, number, found = _patterns(window, pairs, padded)
+    for window, pairs in zip(outer, _pairs(outer, tile.rows), strict=True):
+        origin, number, found = _patterns(window, pairs, tile.patch is not None)
         patterns.append(found)
         begins = np.add.outer(begins, origin).ravel()
         kinds = np.add.outer(kinds * len(found), number).ravel()
         steps = np.array([window.out, *window.aux], np.int64)
         to = np.array(pairs, np.int64).reshape(-1, 1, 2) * steps[:, None]
         outs = (outs[:, None] + to).reshape(-1, 1 + aux, 2)
-    ranges, entries, first = _ranges(windows, patterns, rows, inner, weights)
+    ranges, entries, first = _ranges(outer, patterns, tile.rows, inner, weights)
     made = np.column_stack([begins, first[kinds], outs.reshape(len(begins), -1)])
     return {"rows": table(made, 5 + 2 * aux), "ranges": ranges, "entries": entries}
 
@@ -160,23 +157,18 @@ def _shared(one: Taps, two: Taps) -> int:
 
 def patch_tables_of(
     windows: Sequence[Window],
+    tile: Tile,
     patch: Patch,
-    rows: int,
     runs: Sequence[Run],
-    inputs: int,
-    inner: Sequence[int],
-    weights: int,
-    aux: int,
+    position: int,
+    tap: int,
 ) -> dict[str, Table]:
-    """All tables where items copy patches.
-
-    ``inputs``: elements of a position in a patch; the others as for ``tables_of``.
-    """
+    """All tables where items copy patches; ``position``, ``tap``: as for ``tables_of``."""
     *outer, last = windows
-    pitches = [inputs * prod(patch.extents[i + 1 :]) for i in range(len(outer))]
+    pitches = [position * prod(patch.extents[i + 1 :]) for i in range(len(outer))]
     staged = [replace(w, x=pitch) for w, pitch in zip(outer, pitches, strict=True)]
-    tables = tables_of(staged, rows, inner, weights, aux, True)
-    pairs = _pairs(outer, rows)
+    tables = tables_of([*staged, last], tile, position, tap)
+    pairs = _pairs(outer, tile.rows)
     # For each axis, cut into parts of nearly one size: which pairs are in one, and what is copied.
     parts = []
     for w, along, count, pitch in zip(outer, pairs, patch.counts, pitches, strict=True):
@@ -197,7 +189,7 @@ def patch_tables_of(
         copies.append(np.stack([source, target], axis=1))
         picked.append(taken)
         done = [done[0] + len(source), done[1] + len(taken)]
-    segments, run_table = _segments(last, patch.tiles, runs, inputs, aux)
+    segments, run_table = _segments(last, patch.tiles, runs, position)
     return tables | {
         "patches": table(patches, 4),
         "copies": table(np.concatenate(copies), 2),
@@ -220,9 +212,7 @@ def _copied(window: Window, pairs: Pairs, pitch: int) -> tuple[Table, Table, int
     return both[:, 0], both[:, 1], first * pitch
 
 
-def _segments(
-    last: Window, most: int, runs: Sequence[Run], inputs: int, aux: int
-) -> tuple[Table, Table]:
+def _segments(last: Window, most: int, runs: Sequence[Run], position: int) -> tuple[Table, Table]:
     """The last axis in segments of ``most`` tiles: (input of the first column that is loaded, zeros
     before, columns, zeros behind, first run, runs), and runs of tiles (kind, tiles, place in the
     patch, output, those of ``aux``).
@@ -250,7 +240,7 @@ def _segments(
         behind = stop - start - before - loaded
         segments.append((begin * last.x, before, loaded, behind, len(made), len(taken)))
         for kind, first, count in taken:
-            place = (first * axis.stride - axis.lo - start) * inputs
+            place = (first * axis.stride - axis.lo - start) * position
             outs = (first * stride for stride in (last.out, *last.aux))
             made.append((kinds.index(kind), count, place, *outs))
-    return table(segments, 6), table(made, 4 + aux)
+    return table(segments, 6), table(made, 4 + len(last.aux))

@@ -108,8 +108,8 @@ class WeightGradKernel(Kernel):
     def functions(self, module: Module, machine: Machine) -> None:
         for number, tile in enumerate(self.tap_tiles):
             _sums(module, machine, self, tile, f"sums{number}")
-        _copy(module, machine, self, "x", self.x, max(map(max, self.lanes)) + 1)
-        _copy(module, machine, self, "g", self.g, len(self.lanes[0]))
+        _copy(module, machine, self, "x", max(map(max, self.lanes)) + 1)
+        _copy(module, machine, self, "g", len(self.lanes[0]))
         _partial(module, machine, self)
 
     def body(self, v: Vectors, given: Arguments) -> None:
@@ -142,6 +142,7 @@ def _partial(module: Module, machine: Machine, kernel: WeightGradKernel) -> None
     first = f.mul(samples, given["samples"])
     stop = f.minimum(given["batch"], f.add(first, given["samples"]))
     here = {
+        "sums": sums,
         "x_rows": v.at(given["x_rows"], f.mul("%item", given["x_item"])),
         "g_rows": v.at(given["g_rows"], f.mul("%item", given["g_item"])),
         "x": v.at(given["x"], f.mul(block, given["x_block"])),
@@ -159,7 +160,7 @@ def _partial(module: Module, machine: Machine, kernel: WeightGradKernel) -> None
         with f.loop(begin, end) as one:
             entry = f.at(given["passes"], f.mul(one.index, PASS), "i64")
             _copies(v, kernel, given, here, entry)
-            _calls(v, kernel, given, here, entry, sums)
+            _calls(v, kernel, given, here, entry)
 
 
 def _copies(
@@ -181,12 +182,7 @@ def _copies(
 
 
 def _calls(
-    v: Vectors,
-    kernel: WeightGradKernel,
-    given: Arguments,
-    here: dict[str, str],
-    entry: str,
-    sums: str,
+    v: Vectors, kernel: WeightGradKernel, given: Arguments, here: dict[str, str], entry: str
 ) -> None:
     """The tiles of taps of a pass, for one vector after the other."""
     f = v.function
@@ -194,7 +190,8 @@ def _calls(
     g = here["g_rows" if kernel.g.copied else "g"]
     first = f.word(entry, 4)
     stop = f.add(first, f.word(entry, 5))
-    with f.loop(0, kernel.vectors, [("ptr", at) for at in (x, g, sums)], runs=True) as vector:
+    carried = [("ptr", at) for at in (x, g, here["sums"])]
+    with f.loop(0, kernel.vectors, carried, runs=True) as vector:
         x_now, g_now, sums_now = vector.values
         with f.loop(first, stop) as number:
             call = f.at(given["calls"], f.mul(number.index, CALL), "i64")
@@ -213,16 +210,10 @@ def _calls(
 
 
 def _copy(
-    module: Module,
-    machine: Machine,
-    kernel: WeightGradKernel,
-    name: str,
-    source: Source,
-    channels: int,
+    module: Module, machine: Machine, kernel: WeightGradKernel, name: str, channels: int
 ) -> None:
-    """``copy`` (from, to, count, vector): positions of a row, each vector of a block to rows of its
-    own.
-    """
+    """Copies positions of a row, each vector of a block to rows of its own."""
+    source = kernel.x if name == "x" else kernel.g
     pointers = [("ptr", "from"), ("ptr", "to")]
     f = module.function(f"copy_{name}", [*pointers, ("i64", "count"), ("i64", "vector")])
     v = Vectors(f, machine, kernel.dtype)
@@ -266,11 +257,10 @@ def _sums(
             carried += [(v.type, value) for value in acc]
             with f.loop(0, f.word(run, 0), carried) as tile:
                 now, g_now = tile.values[: taps.rows], tile.values[taps.rows]
-                values = now, g_now, tile.values[taps.rows + 1 :]
                 if isinstance(kind, Masked):
-                    made = _lanes_are_positions(v, kernel, taps, kind, *values)
+                    made = _lanes_are_positions(v, taps, kind, tile.values)
                 else:
-                    made = _lanes_are_channels(v, kernel, taps, kind, *values)
+                    made = _lanes_are_channels(v, kernel, taps, kind, tile.values)
                 step = kind.positions * kernel.stride * kernel.x.pitch
                 onward = [v.at(x, step) for x in now]
                 tile.carry([*onward, v.at(g_now, kind.positions * kernel.g.pitch), *made])
@@ -285,16 +275,12 @@ def _sums(
 
 
 def _lanes_are_channels(
-    v: Vectors,
-    kernel: WeightGradKernel,
-    taps: TapTile,
-    tile: Kind,
-    xs: Sequence[str],
-    g: str,
-    acc: Sequence[str],
+    v: Vectors, kernel: WeightGradKernel, taps: TapTile, tile: Kind, values: Sequence[str]
 ) -> list[str]:
-    """One tile: every column of the input meets the gradients of all positions that read it."""
-    made = list(acc)
+    """The sums after one tile, from rows of the input, the gradient and the sums before: every
+    column of the input meets the gradients of all positions that read it.
+    """
+    xs, g, made = values[: taps.rows], values[taps.rows], list(values[taps.rows + 1 :])
     mask = None if kernel.g.copied else v.first(len(kernel.lanes[0]))
     columns: dict[int, list[tuple[int, int]]] = {}
     for p in range(tile.positions):
@@ -318,16 +304,10 @@ def _lanes_are_channels(
 
 
 def _lanes_are_positions(
-    v: Vectors,
-    kernel: WeightGradKernel,
-    taps: TapTile,
-    tile: Masked,
-    xs: Sequence[str],
-    g: str,
-    acc: Sequence[str],
+    v: Vectors, taps: TapTile, tile: Masked, values: Sequence[str]
 ) -> list[str]:
-    """One tile: a lane outside a mask is zero in both arrays, whatever lies there."""
-    made = list(acc)
+    """The same: a lane outside a mask is zero in both arrays, whatever lies there."""
+    xs, g, made = values[: taps.rows], values[taps.rows], list(values[taps.rows + 1 :])
     for p in range(tile.positions):
         grads: dict[tuple[bool, ...] | None, str] = {}
         for k, (offset, lanes) in enumerate(zip(taps.offsets, tile.masks, strict=True)):
