@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import real
 from laws.methods import Array, made, pairs, row, table, wanted
 
@@ -15,7 +16,7 @@ from faltung.jit.target import current
 from faltung.methods.base.correlation import contiguous, forward
 from faltung.methods.fft import fft
 
-EVERY = pytest.mark.parametrize(("direction", "method"), pairs())
+EVERY = grid(pair=pairs(), machine=MACHINES)
 # The operands of each direction, as places among x, weight, bias, output gradient.
 X, W, BIAS, G = range(4)
 OPERANDS = {"forward": (X, W), "input_grad": (G, W), "weight_grad": (X, G)}
@@ -109,8 +110,7 @@ def test_what_is_not_finite(direction: str, method: str, machine: object) -> Non
                 np.testing.assert_array_equal(got, want)
 
 
-@EVERY
-@pytest.mark.parametrize("power", [100, -100])
+@grid(pair=pairs(), power=[100, -100], machine=MACHINES)
 def test_scale(direction: str, method: str, power: int, machine: object) -> None:
     """Numbers around 1e30 or 1e-30: the bits of those around one, and another exponent."""
     spec, last, arrays = numbers(method)

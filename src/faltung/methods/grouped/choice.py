@@ -15,12 +15,13 @@ from math import gcd, prod
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
 
-# Bytes of weights that stay in the first-level cache from tile to tile; bytes of one of its lines.
-WEIGHT_BYTES, LINE_BYTES = 12 << 10, 64
+# Bytes of weights that stay in the first-level cache from tile to tile.
+WEIGHT_BYTES = 12 << 10
 # Cycles of a tile of one block, of each of its outputs, and of a row of taps, apart from its sums.
 TILE_CYCLES, OUTPUT_CYCLES, TAP_ROW_CYCLES = 12, 1.5, 4
 # The least cycles between two products of one sum.

@@ -16,6 +16,7 @@ from dataclasses import replace
 from math import inf, prod
 
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import COPY_CYCLES, STEP_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue_arrays import aux_arguments
@@ -30,8 +31,6 @@ from faltung.methods.grouped.tables import patch_tables_of, tables_of
 
 # The most blocks of channels in one item that reads its input in place.
 BLOCKS_PER_ITEM = 16
-# Cycles to copy one element into blocks, padded, and of a step in addition.
-COPY_CYCLES, STEP_CYCLES = 0.75, 1000
 
 
 # When it applies, what it costs -------------------------------------------------------------------

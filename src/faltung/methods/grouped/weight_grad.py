@@ -22,6 +22,7 @@ from math import gcd, inf, prod
 
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.band_sums import band_sums
 from faltung.methods.base.correlation import Correlation
@@ -52,8 +53,8 @@ MAX_BAND_POSITIONS, MIN_BAND_POSITIONS = 4096, 128
 BAND_POSITIONS_PER_TAP = 16
 # Bytes of a block of channels: enough to read memory in long contiguous pieces.
 BLOCK_BYTES = 256
-# Bytes of a cache line, and the distance at which addresses map to the same lines again.
-LINE_BYTES, CACHE_WAY_BYTES = 64, 4096
+# The distance in bytes at which addresses map to the same cache lines again.
+CACHE_WAY_BYTES = 4096
 # Rows of the output in a pass that copies nothing.
 UNCOPIED_ROWS = 4
 # The fewest partial sums, given enough positions; and the most items that make them, each of which
