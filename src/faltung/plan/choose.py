@@ -25,8 +25,7 @@ from faltung.methods.base.correlation import Correlation
 from faltung.methods.fft import fft
 from faltung.methods.fft import weight_grad as fft_grad
 from faltung.methods.grouped import grouped
-from faltung.methods.grouped import weight_grad as depthwise_grad
-from faltung.methods.grouped import weight_grad_grouped as grouped_grad
+from faltung.methods.grouped import weight_grad as grouped_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
 from faltung.methods.winograd import weight_grad as winograd_grad
 from faltung.methods.winograd import winograd
@@ -62,8 +61,8 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
-    "depthwise": Row(depthwise_grad, copies=None),
-    "grouped": Row(grouped_grad),
+    "depthwise": Row(grouped_grad.DEPTHWISE_WEIGHT_GRAD, copies=None),
+    "grouped": Row(grouped_grad.GROUPED_WEIGHT_GRAD),
     "direct": Row(weight_grad.DIRECT_WEIGHT_GRAD, copies=None),
     "winograd": Row(winograd_grad.WINOGRAD_WEIGHT_GRAD, transform=True),
     "fft": Row(fft_grad.FFT_WEIGHT_GRAD, transform=True, copies=None),
