@@ -1,6 +1,6 @@
 """Feature maps among arrays of any strides: read and written where they are, or copied.
 
-A map has its channels beside each other and its positions equally far apart, ``pitch`` elements.
+A map has contiguous channels, and ``pitch`` elements from position to position.
 """
 
 from math import prod
@@ -8,13 +8,13 @@ from math import prod
 import numpy as np
 
 from faltung.methods.base.correlation import Strides, contiguous
-from faltung.methods.base.step import Operand, Work
+from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.copies.stage import rearrange
 
 
 def map_pitch(shape: tuple[int, ...], strides: Strides) -> int | None:
-    """Elements between neighbouring positions of (N, C, *space), where that is a map: channels
-    beside each other, positions and samples equally far apart.
+    """Elements from position to position of (N, C, *space), where that is a map: contiguous
+    channels, positions and samples equally far apart.
     """
     if shape[1] > 1 and strides[1] != 1:
         return None
@@ -36,16 +36,16 @@ def read_map(
     strides: Strides,
     dtype: str,
     compact: bool = False,
-) -> tuple[Operand, int]:
-    """The array as a map (a ``compact`` one, without gaps), copied unless it is one; its pitch."""
+) -> Matrix:
+    """The array as a map (a ``compact`` one, without gaps), copied unless it is one."""
     pitch = map_pitch(shape, strides)
     if pitch is not None and (not compact or pitch == shape[1]):
-        return Operand(name), pitch
+        return Matrix(Operand(name), pitch)
     copied = Operand(work.borrow("staged", prod(shape) * np.dtype(dtype).itemsize))
     target = contiguous(shape, True)
     step = rearrange(dtype, shape, Operand(name), strides, copied, target, f"stage {name}")
     work.steps.append(step)
-    return copied, shape[1]
+    return Matrix(copied, shape[1])
 
 
 def target_map(
@@ -55,17 +55,18 @@ def target_map(
     dtype: str,
     name: str = "out",
     compact: bool = False,
-) -> tuple[Operand, int]:
-    """The array to write, or a map in its place (a ``compact`` one, without gaps); its pitch."""
+) -> Matrix:
+    """The array to write, or a map in its place (a ``compact`` one, without gaps)."""
     pitch = map_pitch(shape, strides)
     if pitch is not None and (not compact or pitch == shape[1]):
-        return Operand(name), pitch
-    return Operand(work.borrow("result", prod(shape) * np.dtype(dtype).itemsize)), shape[1]
+        return Matrix(Operand(name), pitch)
+    made = work.borrow("result", prod(shape) * np.dtype(dtype).itemsize)
+    return Matrix(Operand(made), shape[1])
 
 
 def written_map(
     work: Work,
-    made: Operand,
+    made: Matrix,
     shape: tuple[int, ...],
     strides: Strides,
     dtype: str,
@@ -73,7 +74,9 @@ def written_map(
 ) -> None:
     """From the map to the array that was asked for."""
     out = Operand(name)
-    if made != out:
+    if made.array != out:
         source = contiguous(shape, True)
-        step = rearrange(dtype, shape, made, source, out, strides, "write result", barrier=True)
+        step = rearrange(
+            dtype, shape, made.array, source, out, strides, "write result", barrier=True
+        )
         work.steps.append(step)
