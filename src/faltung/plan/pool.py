@@ -10,17 +10,16 @@ from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
-from faltung.methods.base.step import Matrix, Operand, Work
+from faltung.methods.base.step import Matrix, Work
 from faltung.methods.pool import pool
 from faltung.methods.pool.planes import (
     backward_axis,
     forward_axis,
     planes_max_grad,
     planes_mean_grad,
-    planes_pitch,
     planes_pool,
 )
-from faltung.plan.maps import map_pitch, read_map, target_map, written_map
+from faltung.plan.maps import Array
 from faltung.plan.plan import Plan
 
 # A tap of a vector takes about this many cycles, and these are the bytes that come from the second
@@ -35,29 +34,31 @@ def build_pool(
     spec: PoolSpec, x: Strides, out: Strides, index: Strides | None, machine: Machine
 ) -> Plan:
     """The maxima or means of the windows; index: where the places of the maxima are asked for."""
-    work = Work()
-    shape = spec.output_shape
-    planes = _planes(("x", spec.input_shape, x), ("out", shape, out), ("w", shape, index))
+    work, shape = Work(), spec.output_shape
+    source, result = (
+        Array("x", spec.input_shape, x, spec.dtype),
+        Array("out", shape, out, spec.dtype),
+    )
+    places = None if index is None else Array("w", shape, index, spec.dtype)
+    planes = _planes(source, result, places)
     if planes and forward_axis(spec).segment(machine, spec.dtype):
         work.steps.append(planes_pool(spec, *planes, machine=machine))
         return _made(spec, f"{spec.kind} pool", machine, work)
-    source = read_map(work, "x", spec.input_shape, x, spec.dtype)
-    target = target_map(work, shape, out, spec.dtype)
+    read, target = source.read(work), result.target(work)
     staged = bool(work.steps)
     if spec.kind == "average":
-        pool.average_pool(spec, work, source, target, machine=machine, barrier=staged)
+        pool.average_pool(spec, work, read, target, machine=machine, barrier=staged)
     else:
-        places = (shape, index or (), spec.dtype, "w")
-        chosen = target_map(work, *places, compact=True) if index else None
+        chosen = places and places.target(work, compact=True)
         pool.max_pool(
-            *(spec, work, source, target, None if chosen is None else chosen.array),
+            *(spec, work, read, target, chosen.array if chosen else None),
             machine=machine,
             positions=True,
             barrier=staged,
         )
-        if chosen is not None:
-            written_map(work, chosen, *places)
-    written_map(work, target, shape, out, spec.dtype)
+        if places and chosen:
+            places.write(work, chosen)
+    result.write(work, target)
     return _made(spec, f"{spec.kind} pool", machine, work)
 
 
@@ -65,47 +66,42 @@ def build_pool_grad(
     spec: PoolSpec, grad: Strides, out: Strides, index: Strides | None, machine: Machine
 ) -> Plan:
     """The gradient for the input; the output gradient stands in the place of the input."""
-    work = Work()
-    shape = spec.output_shape
-    planes = _planes(("x", shape, grad), ("out", spec.input_shape, out), ("w", shape, index))
-    if planes and (index is not None or backward_axis(spec).segment(machine, spec.dtype)):
-        if index is None:
-            planes_mean_grad(spec, work, *planes, machine=machine)
-        else:
-            work.steps.append(planes_max_grad(spec, planes[0], planes[2], planes[1]))
+    work, shape = Work(), spec.output_shape
+    source, result = (
+        Array("x", shape, grad, spec.dtype),
+        Array("out", spec.input_shape, out, spec.dtype),
+    )
+    places = None if index is None else Array("w", shape, index, spec.dtype)
+    planes = _planes(source, result, places)
+    if planes and places:
+        work.steps.append(planes_max_grad(spec, planes[0], planes[2], planes[1]))
         return _made(spec, f"{spec.kind} pool gradient", machine, work)
-    source = read_map(work, "x", shape, grad, spec.dtype)
-    target = target_map(work, spec.input_shape, out, spec.dtype)
-    if index is None:
-        staged = bool(work.steps)
-        pool.average_pool_grad(spec, work, source, target, machine=machine, barrier=staged)
-    else:
-        chosen = read_map(work, "w", shape, index, spec.dtype, compact=True)
+    if planes and backward_axis(spec).segment(machine, spec.dtype):
+        planes_mean_grad(spec, work, *planes, machine=machine)
+        return _made(spec, f"{spec.kind} pool gradient", machine, work)
+    read, target = source.read(work), result.target(work)
+    if places:
+        chosen = places.read(work, compact=True).array
         pool.max_pool_grad(
-            *(spec, work, source, chosen.array, target),
+            *(spec, work, read, chosen, target),
             machine=machine,
             positions=True,
             barrier=bool(work.steps),
         )
-    written_map(work, target, spec.input_shape, out, spec.dtype)
+    else:
+        pool.average_pool_grad(spec, work, read, target, machine=machine, barrier=bool(work.steps))
+    result.write(work, target)
     return _made(spec, f"{spec.kind} pool gradient", machine, work)
 
 
-def _planes(*arrays: tuple[str, tuple[int, ...], Strides | None]) -> list[Matrix] | None:
+def _planes(*arrays: Array | None) -> list[Matrix] | None:
     """The arrays (those that are there) as planes; None where one of them has none, or where the
     first is a map.
     """
-    _, shape, strides = arrays[0]
-    if strides is None or map_pitch(shape, strides) is not None:
-        return None
-    found = []
-    for name, shape, strides in arrays:
-        if strides is not None:
-            pitch = planes_pitch(shape, strides)
-            if pitch is None:
-                return None
-            found.append(Matrix(Operand(name), pitch))
-    return found
+    first, *others = (array for array in arrays if array)
+    planes = [array.as_planes() for array in (first, *others)]
+    found = [matrix for matrix in planes if matrix]
+    return found if len(found) == len(planes) and not first.as_map() else None
 
 
 def _made(spec: PoolSpec, direction: str, machine: Machine, work: Work) -> Plan:

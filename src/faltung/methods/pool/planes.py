@@ -192,19 +192,3 @@ def _numbers(values: Sequence[int], dtype: str, machine: Machine) -> Table:
     padded = np.ones(-(-(len(values) + machine.lanes(dtype)) // 2) * 2, dtype)
     padded[: len(values)] = values
     return padded.view(np.int64)
-
-
-def planes_pitch(shape: tuple[int, ...], strides: Sequence[int]) -> int | None:
-    """Elements from plane to plane of (N, C, *space), where planes are contiguous and equally far
-    apart; None where they are not.
-    """
-    inner = 1
-    for size, stride in reversed(list(zip(shape[2:], strides[2:], strict=True))):
-        if size > 1 and stride != inner:
-            return None
-        inner *= size
-    batch, channels = shape[:2]
-    if channels > 1:
-        step = strides[1]
-        return step if batch < 2 or strides[0] == step * channels else None
-    return strides[0] if batch > 1 else prod(shape[2:])
