@@ -163,10 +163,10 @@ def _add(
         barrier=barrier,
         source=source.array,
         source_pitch=source.pitch,
-        source_sample=t.sources,
+        source_sample=prod(axis.sources for axis in axes),
         target=target.array,
         target_pitch=target.pitch,
-        target_sample=t.targets,
+        target_sample=prod(axis.targets for axis in axes),
         rows=t.rows,
         row_count=len(t.rows),
         entries=t.entries,
@@ -176,8 +176,8 @@ def _add(
         block_count=block_count,
         block=block,
         channels=spec.channels,
-        source_step=t.source_step,
-        tap_step=t.tap_step,
+        source_step=axes[-1].source_step,
+        tap_step=axes[-1].tap_step,
         **given,
     )
     work.steps.append(step)

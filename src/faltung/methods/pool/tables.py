@@ -207,10 +207,6 @@ class Tables:
     entries: Table
     segments: Table
     progressions: Table
-    sources: int
-    targets: int
-    source_step: int
-    tap_step: int
 
 
 def tables(axes: Sequence[AxisReads], most: int, divisor: int = 1) -> Tables:
@@ -219,18 +215,7 @@ def tables(axes: Sequence[AxisReads], most: int, divisor: int = 1) -> Tables:
     ``divisor`` counts beside those of the progressions.
     """
     *outer, last = axes
-    rows, entries = _rows(outer, last, divisor)
-    segments, progressions = _segments(last, most)
-    return Tables(
-        rows,
-        entries,
-        segments,
-        progressions,
-        prod(axis.sources for axis in axes),
-        prod(axis.targets for axis in axes),
-        last.source_step,
-        last.tap_step,
-    )
+    return Tables(*_rows(outer, last, divisor), *_segments(last, most))
 
 
 def _rows(outer: Sequence[AxisReads], last: AxisReads, divisor: int) -> tuple[Table, Table]:
@@ -245,13 +230,11 @@ def _rows(outer: Sequence[AxisReads], last: AxisReads, divisor: int) -> tuple[Ta
         code = (code[:, None] * (axis.sources + 1) + at["taps"]).ravel()
         divisors = (divisors[:, None] * at["divisor"]).ravel()
     codes, which = np.unique(code, return_inverse=True)
-    steps: list[int] = []
-    tap_steps: list[int] = []
-    places, kernels = last.sources, last.kernel
-    for axis in reversed(outer):
-        steps.insert(0, axis.source_step * places)
-        tap_steps.insert(0, axis.tap_step * kernels)
-        places, kernels = places * axis.sources, kernels * axis.kernel
+    steps, tap_steps = [], []
+    for dim, axis in enumerate(outer):
+        inner = (*outer[dim + 1 :], last)
+        steps.append(axis.source_step * prod(a.sources for a in inner))
+        tap_steps.append(axis.tap_step * prod(a.kernel for a in inner))
     entries, starts = [], [0]
     for number in codes:
         shape = _decoded(int(number), outer)
@@ -274,44 +257,41 @@ def _decoded(code: int, outer: Sequence[AxisReads]) -> list[int]:
 
 def _expanded(axis: AxisReads) -> dict[str, Table]:
     """The progressions target by target, in their order."""
-    fields = _fields(axis.progressions)
-    which = np.repeat(np.arange(len(axis.progressions)), fields["count"])
-    start = np.cumsum(fields["count"]) - fields["count"]
-    each = {name: column[which] for name, column in fields.items()}
-    t = np.arange(len(which), dtype=np.int64) - start[which]
-    each["target"] += t * each["step"]
-    each["source"] += t * each["advance"]
-    each["tap"] += t * each["tap_advance"]
+    counts = np.array([p.count for p in axis.progressions], dtype=np.int64)
+    which = np.repeat(np.arange(len(counts)), counts)
+    skipped = np.arange(len(which)) - (np.cumsum(counts) - counts)[which]
+    each = _picked(axis, which, skipped)
     order = np.argsort(each["target"])
     return {name: column[order] for name, column in each.items()}
 
 
 def _segments(axis: AxisReads, most: int) -> tuple[Table, Table]:
     """The progressions cut at the bounds of even segments, segment after segment."""
-    fields = _fields(axis.progressions)
     count = min(MAX_SEGMENTS, -(-axis.targets // most))
     bounds = axis.targets * np.arange(count + 1, dtype=np.int64) // count
     # How many targets of each progression lie before each bound.
-    before = -((fields["target"] - bounds[:, None]) // fields["step"])
-    before = np.clip(before, 0, fields["count"])
+    each = [(p.target, p.step, p.count) for p in axis.progressions]
+    target, step, counts = np.array(each, dtype=np.int64).T
+    before = np.clip(-((target - bounds[:, None]) // step), 0, counts)
     segment, which = np.nonzero(before[1:] > before[:-1])
     skipped = before[segment, which]
-    cut = {name: column[which] for name, column in fields.items()}
+    cut = _picked(axis, which, skipped)
     cut["count"] = before[segment + 1, which] - skipped
-    cut["target"] += skipped * cut["step"]
-    cut["source"] += skipped * cut["advance"]
-    cut["tap"] += skipped * cut["tap_advance"]
     ends = np.searchsorted(segment, np.arange(count + 1))
     progressions = np.stack(list(cut.values()), axis=1)
     return table(np.stack([ends[:-1], ends[1:]], axis=1), 2), table(progressions, len(cut))
 
 
-def _fields(progressions: Sequence[Progression]) -> dict[str, Table]:
-    """Each field of the progressions as a column."""
-    return {
-        name: np.array([getattr(p, name) for p in progressions], dtype=np.int64)
+def _picked(axis: AxisReads, which: Table, skipped: Table) -> dict[str, Table]:
+    """Each field of the progressions numbered ``which`` as a column, without the first ``skipped``
+    targets of each.
+    """
+    found = {
+        name: np.array([getattr(p, name) for p in axis.progressions], dtype=np.int64)[which]
         for name in Progression.__dataclass_fields__
     }
+    steps = (("target", "step"), ("source", "advance"), ("tap", "tap_advance"))
+    return found | {name: found[name] + skipped * found[step] for name, step in steps}
 
 
 # The walk -----------------------------------------------------------------------------------------
