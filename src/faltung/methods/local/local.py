@@ -94,9 +94,8 @@ def local_input_grad(
         barrier,
         places,
         spec.groups,
-        {"a": (grad.array, outs), "b": (w, outs), "bias": (w, 0), "out": (out.array, ins)},
+        {"a": (grad.array, outs), "b": (w, outs), "out": (out.array, ins)},
         b_block=spec.channels_out,
-        bias_place=0,
         inner=outs // lanes,
         a_row=prod(spec.output) * grad.pitch,
         a_inner=0,
@@ -118,15 +117,13 @@ def local_weight_grad(
     """Add the steps that compute the gradient for the weight, zeros where taps meet padding."""
     places = weight_places(_checked(spec), x.pitch, grad.pitch)
     ins, outs = _group_channels(spec)
-    g = grad.array
     work.steps += _outer(spec.dtype, machine, ins, outs).steps(
         "local weight gradient",
         barrier,
         places,
         spec.groups,
-        {"a": (x.array, ins), "b": (g, outs), "bias": (g, 0), "out": (out_w, outs)},
+        {"a": (x.array, ins), "b": (grad.array, outs), "out": (out_w, outs)},
         b_block=1,
-        bias_place=0,
         inner=spec.batch,
         a_row=1,
         a_inner=prod(spec.size) * x.pitch,
@@ -155,9 +152,8 @@ def local_bias_grad(
         barrier,
         (table(np.stack(columns, axis=1), 5), table([(0, 0)], 2)),
         1,
-        {"a": (one, 0), "b": (grad.array, 0), "bias": (grad.array, 0), "out": (out_bias, 0)},
+        {"a": (one, 0), "b": (grad.array, 0), "out": (out_bias, 0)},
         b_block=1,
-        bias_place=0,
         inner=spec.batch,
         a_row=0,
         a_inner=0,
@@ -198,9 +194,14 @@ class _Tiles:
         places: tuple[Table, Table],
         groups: int,
         arrays: Mapping[str, tuple[Operand | Table, int]],
+        *,
+        bias_place: int = 0,
         **strides: int,
     ) -> list[Step]:
-        """A step for each group; ``arrays``: each with the elements from group to group."""
+        """A step for each group; ``arrays``: each with the elements from group to group. Where
+        there is no bias, any array stands in its place.
+        """
+        arrays = {"bias": (arrays["b"][0], 0), **arrays}
         rows, elements = (tuple(size for size, _ in cut) for cut in (self.rows, self.blocks))
         kernel = LocalKernel(self.dtype, rows, elements, self.dots, self.tail, self.bias)
         segments = _cut(self.rows, SEGMENT_TILES)
@@ -221,6 +222,7 @@ class _Tiles:
                 segments=segments,
                 block_count=len(blocks),
                 segment_count=len(segments),
+                bias_place=bias_place,
                 **given,
                 **strides,
             )
