@@ -138,15 +138,14 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
 
 
 def pool_map(low: Lowering, node: Node, work: Work) -> None:
-    op, x = node.op, node.inputs[0]
+    op, x = node.op, matrix(low, node.inputs[0])
     assert isinstance(op, Pool)
-    spec = replace(op.spec, batch=low.batch)
-    here = (low.where(x), low.pitch(x), low.where(node.output), low.pitch(node.output))
+    spec, out = replace(op.spec, batch=low.batch), matrix(low, node.output)
     if spec.kind == "max":
         index = low.where(node.outputs[1]) if op.indexed else None
-        pool.max_pool(spec, work, *here, index, machine=low.machine)
+        pool.max_pool(spec, work, x, out, index, machine=low.machine)
     else:
-        pool.average_pool(spec, work, *here, machine=low.machine)
+        pool.average_pool(spec, work, x, out, machine=low.machine)
 
 
 def pool_grad(low: Lowering, node: Node, work: Work) -> None:
@@ -154,14 +153,11 @@ def pool_grad(low: Lowering, node: Node, work: Work) -> None:
     assert isinstance(op, PoolGrad)
     spec = replace(op.spec, batch=low.batch)
     grad, *index = node.inputs
-    source, target = (
-        (low.where(grad), low.pitch(grad)),
-        (low.where(node.output), low.pitch(node.output)),
-    )
+    source, target = matrix(low, grad), matrix(low, node.output)
     if spec.kind == "max":
-        pool.max_pool_grad(spec, work, *source, low.where(index[0]), *target, machine=low.machine)
+        pool.max_pool_grad(spec, work, source, low.where(index[0]), target, machine=low.machine)
     else:
-        pool.average_pool_grad(spec, work, *source, *target, machine=low.machine)
+        pool.average_pool_grad(spec, work, source, target, machine=low.machine)
 
 
 def embed(low: Lowering, node: Node, work: Work) -> None:
