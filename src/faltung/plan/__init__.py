@@ -33,7 +33,7 @@ def plan_forward(
     machine
         The processor to plan for; by default the one that kernels are compiled for.
     precision
-        "fast" allows methods that add in another order; "strict" does not.
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
     method
         "auto", or the name of the method to use.
 
@@ -88,7 +88,7 @@ def plan_input_grad(
     machine
         The processor to plan for; by default the one that kernels are compiled for.
     precision
-        "fast" allows methods that add in another order; "strict" does not.
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
     method
         "auto", or the name of the method to use.
     packs
@@ -140,7 +140,7 @@ def plan_weight_grad(
     machine
         The processor to plan for; by default the one that kernels are compiled for.
     precision
-        "fast" allows methods that add in another order; "strict" does not.
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
     method
         "auto", or the name of the method to use.
 

@@ -1,8 +1,8 @@
 """``Kernel``: a recipe that declares its arguments by name, its code, and its steps.
 
 The code reads addresses and numbers from one block of 64-bit words, its arguments. Their names are
-declared once, in the class of the kernel: the code gets them as values by name, and ``step`` takes
-them by name, so that the two cannot disagree about where in the block an argument lies.
+declared once, in the class of the kernel: the code gets the values by name and ``step`` takes them
+by name, so the two cannot disagree about the position of an argument in the block.
 """
 
 from typing import ClassVar
@@ -16,10 +16,10 @@ BLOCK = "%arguments"
 
 
 class Kernel:
-    """What all kernels are: frozen dataclasses whose fields are all that changes their code.
+    """Base of all kernels: frozen dataclasses whose fields determine their code.
 
-    pointers, numbers: the names of the arguments, in the order of the block; ``declared`` adds what
-    depends on the fields.
+    ``pointers``, ``numbers``: the names of the arguments, in the order of the block. Override
+    ``declared`` where they depend on the fields.
     """
 
     pointers: ClassVar[tuple[str, ...]] = ()
@@ -29,19 +29,19 @@ class Kernel:
 
     @property
     def symbol(self) -> str:
-        """The name of the function, for people who look at the code."""
+        """The name of the function, for people who read the code."""
         raise NotImplementedError
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The names of pointers and of numbers, as they follow each other in the block."""
+        """The names of pointers and of numbers, in the order of the block."""
         return self.pointers, self.numbers
 
     def body(self, v: Vectors, given: "Arguments") -> None:
-        """Write the code of the items ``%begin`` to ``%end``."""
+        """Write the code for the items from ``%begin`` up to ``%end``."""
         raise NotImplementedError
 
     def emit(self, machine: Machine) -> str:
-        """LLVM IR of the module, as ``jit.compile.Recipe`` wants it."""
+        """LLVM IR of the module, as ``jit.compile.Recipe`` requires."""
         module = Module()
         arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
         f = module.function(self.symbol, arguments, public=True)
@@ -51,7 +51,7 @@ class Kernel:
     def step(self, items: int, title: str, *, barrier: bool = False, **given: Argument) -> Step:
         """The step that runs ``items`` items with these arguments.
 
-        TypeError: an argument that is declared is missing, or one is given that is not.
+        TypeError: a declared argument is missing, or one is given that is not declared.
         """
         pointers, numbers = self.declared()
         names = (*pointers, *numbers)
@@ -66,9 +66,9 @@ class Kernel:
 
 
 class Arguments(dict[str, str]):
-    """The arguments of a kernel as values in its code, by name; all are loaded here and now.
+    """The arguments of a kernel as values in its code, by name; all are loaded at once.
 
-    block: where they lie. start: where those of ``kernel`` begin in it.
+    ``block``: the block of arguments. ``start``: where those of ``kernel`` begin in it.
     """
 
     def __init__(self, f: Function, kernel: Kernel, block: str = BLOCK, start: int = 0) -> None:
@@ -79,5 +79,5 @@ class Arguments(dict[str, str]):
         self.update({name: f.word(block, self._places[name]) for name in numbers})
 
     def address(self, name: str) -> str:
-        """Where the argument itself lies."""
+        """The address of the argument itself."""
         return self._f.at(self._block, self._places[name], "i64")

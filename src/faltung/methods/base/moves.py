@@ -11,7 +11,7 @@ AUX = ("", "_batch", "_group", "_channel", "_position")
 
 
 class Stored(Protocol):
-    """What ``write_put`` asks of a recipe."""
+    """What ``write_put`` needs from a recipe; ``pitch``: elements between outputs in the buffer."""
 
     @property
     def dtype(self) -> str: ...
@@ -27,14 +27,14 @@ class Stored(Protocol):
     def aux_contiguous(self) -> tuple[bool, ...]: ...
 
 
-# Moving -------------------------------------------------------------------------------------------
-
-
 def write_fill(
     module: Module, machine: Machine, dtype: str, near: bool, *, ask: bool = False
 ) -> None:
-    """``blank`` (to, count): zeros, a whole number of vectors. ``fill`` (to, from, count, step,
-    far); ``near``: the step is 1; ``ask``: what lies ``far`` further on is asked for.
+    """Write two functions that fill a buffer.
+
+    ``blank`` (to, count) stores zeros, in whole vectors. ``fill`` (to, from, count, step, far)
+    copies elements ``step`` apart; ``near``: the step is 1; ``ask``: prefetch what is ``far``
+    elements further on.
     """
     f = module.function("blank", [("ptr", "to"), ("i64", "count")])
     v = Vectors(f, machine, dtype)
@@ -84,7 +84,10 @@ def put_arguments(aux: int) -> list[tuple[str, str]]:
 
 
 def write_put(module: Module, machine: Machine, recipe: Stored, *, ask: bool = False) -> None:
-    """``put``: a run of outputs, with bias and epilogue; ``ask`` as in ``write_fill``."""
+    """Write ``put``, which stores a segment of outputs, with bias and epilogue.
+
+    ``ask``: as for ``write_fill``.
+    """
     f = module.function("put", put_arguments(len(recipe.aux_contiguous)))
     v = Vectors(f, machine, recipe.dtype)
     bias = v.broadcast("%bias") if recipe.bias else ""
@@ -113,7 +116,7 @@ def write_put(module: Module, machine: Machine, recipe: Stored, *, ask: bool = F
         vector(f.mul(whole, v.lanes), v.below(rest))
 
     with f.when(f.value(f"icmp sgt i64 {rest}, 0")):
-        if recipe.aux_contiguous:  # one of them may be the output: nothing is computed twice
+        if recipe.aux_contiguous:  # one may be the output itself: compute nothing twice
             tail()
         else:
             several = f.value(f"icmp sgt i64 {whole}, 0")

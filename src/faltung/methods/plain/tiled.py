@@ -23,7 +23,14 @@ from faltung.methods.base.step import (
     Work,
     shifted,
 )
-from faltung.methods.base.tiles import ITEM, SEGMENT, Run, kinds_of, segments, taps_of
+from faltung.methods.base.tiles import (
+    ITEM_CYCLES,
+    MAX_SEGMENT_TILES,
+    Run,
+    kinds_of,
+    segments,
+    taps_of,
+)
 from faltung.methods.copies.copy import copy
 
 # Cycles of a tile beside its sums: finding its addresses, bias and store.
@@ -68,7 +75,7 @@ def part(
     where = rows_of(outer, inner, step, len(c.aux))
     kinds = kinds_of(runs)
     # Every product of a tile takes about six cycles: 12 sums, two in each.
-    most = min(SEGMENT, max(1, ITEM // (6 * c.channels_in * c.taps)))
+    most = min(MAX_SEGMENT_TILES, max(1, ITEM_CYCLES // (6 * c.channels_in * c.taps)))
     cut = segments(runs, kinds, last, most)
     counts = (c.batch, c.groups, shape.blocks, len(where.rows), len(cut))
     out = shifted(arrays.out, c.out_base + shape.start * c.out[2], c.dtype)
