@@ -225,7 +225,7 @@ def test_any_layout_of_memory() -> None:
 
 def test_results_that_no_memory_holds() -> None:
     model = Model(nn.Conv(1, 1, padding=10**9), (1, 8, 8))
-    with pytest.raises(MemoryError, match="cannot be had"):
+    with pytest.raises(MemoryError, match="cannot be allocated"):
         model.predict(X)
 
 

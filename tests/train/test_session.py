@@ -315,7 +315,7 @@ def changed(path: Path, old: str, new: str) -> None:
         ("Linear(120)", "Linear(121)", "last.safetensors: does not fit; other shape"),
         ("Linear(120)", "exec('1')", "is no layer, number or text"),
         ("Linear(120)", "Linear(10**11)", "is no layer, number or text"),
-        ("Linear(120)", "Linear(100000000000)", "cannot be had"),
+        ("Linear(120)", "Linear(100000000000)", "cannot be allocated"),
         ("[net]", "[nut]", "[net]: is missing"),
         ('name = "lenet5"', "name = 5", "net.name: is missing"),
     ],
