@@ -6,6 +6,7 @@ from inspect import signature
 from typing import Any
 
 from faltung.geometry.check import integers, show, whole
+from faltung.geometry.conv import Float
 from faltung.graph.value import Graph
 from faltung.nets.alexnet import alexnet
 from faltung.nets.c3d import c3d
@@ -236,7 +237,7 @@ def graph(
     classes: int | None = None,
     input_shape: Sequence[int] | None = None,
     training: bool = False,
-    dtype: str = "float32",
+    dtype: Float = "float32",
     **options: Any,
 ) -> Graph:
     """The graph of the network that `get` gives."""
