@@ -45,11 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    tier = CHOSEN.tier
-    share = "all points" if tier is EXHAUSTIVE else f"one point of {tier.every}"
+    share = {QUICK: "a point or two of each", SAMPLE: "a sample", EXHAUSTIVE: "all points"}
     seen = [word for word in sorted(host().enabled) if re.match(r"sse|avx|fma|neon|sve", word)]
     return [
-        f"grids: {share}, --seed {CHOSEN.seed}",
+        f"grids: {share[CHOSEN.tier]}, --seed {CHOSEN.seed}",
         f"machines: {' '.join(MACHINES)}; this processor has {' '.join(seen)}",
         f"code kept in: {os.environ.get('FALTUNG_TESTS_CACHE') or _beside_the_users()}",
     ]

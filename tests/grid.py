@@ -9,12 +9,13 @@ same again. ``--exhaustive`` walks all. A point that fails does not stop the oth
 runs alone: ``--point "edge-one-pixel last=True avx2"``, the words of its name.
 
 An axis called ``machine`` has names of the table; the test gets the row, and runs on it. Named
-tuples are several arguments in one axis.
+tuples, or ``rows``, are several arguments in one axis.
 """
 
 import hashlib
 import inspect
 import itertools
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from apart import apart
 
 from faltung.jit.target import runs, use
 from faltung.machine.table import AVX2, AVX512, NEON, SSE
@@ -30,24 +32,28 @@ from faltung.machine.table import AVX2, AVX512, NEON, SSE
 MACHINES = tuple(row.name for row in (AVX512, AVX2, SSE, NEON) if runs(row))
 
 PART = 50  # points of one test
+EVERY = 12
 
 
 @dataclass(frozen=True)
 class Tier:
-    """How much of each grid is walked: one point of ``every``, but no fewer than ``least``."""
+    """How much is run: of a grid that walks one point of ``every`` by default, so many times fewer
+    than that, but no fewer than ``least``; and of random problems, ``examples``.
+    """
 
     name: str
-    every: int
+    fewer: int
     least: int
-    examples: int  # that hypothesis makes
+    examples: int
 
-    def count(self, points: int) -> int:
-        return min(points, max(self.least, -(-points // self.every)))
+    def count(self, points: int, every: int) -> int:
+        fewer = every * self.fewer if self.fewer else 1
+        return min(points, max(self.least, -(-points // fewer)))
 
 
-QUICK = Tier("quick", 400, 1, 3)
-SAMPLE = Tier("sample", 12, 8, 20)
-EXHAUSTIVE = Tier("exhaustive", 1, 1, 100)
+QUICK = Tier("quick", 40, 1, 3)
+SAMPLE = Tier("sample", 1, 8, 20)
+EXHAUSTIVE = Tier("exhaustive", 0, 1, 100)
 
 
 @dataclass
@@ -72,25 +78,38 @@ class Point:
 
 
 def grid(
-    where: Callable[..., bool] | None = None, **axes: Iterable[Any]
+    where: Callable[..., bool] | None = None,
+    *,
+    in_child: bool = False,
+    every: int = EVERY,
+    **axes: Iterable[Any],
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """A test over the product of ``axes``; of those points, where given, for which ``where`` holds.
 
-    Arguments that are no axis are fixtures, made once for all points of a test.
+    Arguments that are no axis are fixtures, made once for all points of a test. ``every``: by
+    default one point of so many is walked. ``in_child``: in a process of its own, since a point may
+    end it.
     """
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
-        every = list(_points(where, axes))
-        points = _sampled(test, every)
+        whole = list(_points(where, axes))
+        points = _sampled(test, whole, every)
         parts = -(-len(points) // PART)
 
         def walk(part: int = 0, **fixtures: Any) -> None:
             __tracebackhide__ = True
-            _walk(test, points[part::parts], fixtures)
+            mine = points[part::parts]
+
+            def run(number: int) -> None:
+                __tracebackhide__ = True
+                _run(test, mine[number], fixtures)
+
+            failed = _apart(run, len(mine)) if in_child else _here(run, len(mine))
+            _raise([(mine[number].name, error) for number, error in failed])
 
         # What pytest asks for: no axis, but all fixtures.
         signature = inspect.signature(test)
-        kept = [p for name, p in signature.parameters.items() if name not in every[0].values]
+        kept = [p for name, p in signature.parameters.items() if name not in whole[0].values]
         if parts > 1:
             kept.append(inspect.Parameter("part", inspect.Parameter.KEYWORD_ONLY))
         walk.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
@@ -103,6 +122,12 @@ def grid(
         return walk
 
     return decorate
+
+
+def rows(names: str, values: Iterable[Iterable[Any]]) -> list[Any]:
+    """Several arguments in one axis: named tuples of these names."""
+    row: Any = namedtuple("row", names)  # type: ignore[misc]
+    return [row(*value) for value in values]
 
 
 def _points(where: Callable[..., bool] | None, axes: dict[str, Iterable[Any]]) -> Iterator[Point]:
@@ -125,39 +150,53 @@ def _label(axis: str, value: object) -> str:
     return f"{axis}={value}" if plain else str(value)
 
 
-def _sampled(test: Callable[..., None], every: list[Point]) -> list[Point]:
+def _sampled(test: Callable[..., None], whole: list[Point], every: int) -> list[Point]:
     """Those that run, in the order of the grid."""
     if CHOSEN.words is not None:
-        return [point for point in every if CHOSEN.words <= set(point.name.split())]
-    place = f"{CHOSEN.seed} {Path(test.__code__.co_filename).stem} {test.__qualname__}"
+        return [point for point in whole if CHOSEN.words <= set(point.name.split())]
+    place = f"{CHOSEN.seed} {Path(inspect.getfile(inspect.unwrap(test))).stem} {test.__qualname__}"
 
     def rank(point: Point) -> bytes:
         return hashlib.blake2b(f"{place} {point.name}".encode(), digest_size=8).digest()
 
-    count = CHOSEN.tier.count(len(every))
-    if count == len(every):
-        return every
-    ranks = list(map(rank, every))
+    count = CHOSEN.tier.count(len(whole), every)
+    if count == len(whole):
+        return whole
+    ranks = list(map(rank, whole))
     last = sorted(ranks)[count - 1]
-    return [point for point, here in zip(every, ranks, strict=True) if here <= last]
+    return [point for point, here in zip(whole, ranks, strict=True) if here <= last]
 
 
-def _walk(test: Callable[..., None], points: Iterable[Point], fixtures: dict[str, Any]) -> None:
-    """Run all points; the first that failed is raised, and names the others."""
+def _run(test: Callable[..., None], point: Point, fixtures: dict[str, Any]) -> None:
     __tracebackhide__ = True
-    failed: list[tuple[str, Exception]] = []
-    for point in points:
-        values = dict(point.values)
-        machine = values.get("machine")
-        with use(machine) if isinstance(machine, str) else nullcontext() as row:
-            if row is not None:
-                values["machine"] = row
-            try:
-                test(**values, **fixtures)
-            except Exception as error:
-                failed.append((point.name, error))
-                if CHOSEN.stop:
-                    break
+    values = dict(point.values)
+    machine = values.get("machine")
+    with use(machine) if isinstance(machine, str) else nullcontext() as row:
+        if row is not None:
+            values["machine"] = row
+        test(**values, **fixtures)
+
+
+def _here(run: Callable[[int], None], count: int) -> list[tuple[int, Exception]]:
+    __tracebackhide__ = True
+    failed = []
+    for number in range(count):
+        try:
+            run(number)
+        except Exception as error:
+            failed.append((number, error))
+            if CHOSEN.stop:
+                break
+    return failed
+
+
+def _apart(run: Callable[[int], None], count: int) -> list[tuple[int, Exception]]:
+    return [(number, AssertionError(text)) for number, text in apart(run, count)]
+
+
+def _raise(failed: list[tuple[str, Exception]]) -> None:
+    """Raise the first of the errors, if any; it names all points."""
+    __tracebackhide__ = True
     if not failed:
         return
     name, first = failed[0]

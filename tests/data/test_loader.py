@@ -13,7 +13,7 @@ from faltung.data.augment import Augment
 from faltung.data.digits import digits
 from faltung.data.loader import Batch, Loader
 from faltung.data.open import open_source
-from faltung.data.source import ArraySource, split, subset
+from faltung.data.source import ArraySource, Subset, split
 from faltung.data.standard import Standard, standardise
 
 X = np.random.default_rng(0).random((23, 2, 6, 5)).astype(np.float32)
@@ -154,7 +154,7 @@ def test_a_file_that_breaks_in_the_middle(
         (SOURCE, {"batch": 24, "drop_last": True}, "batch=24: more than the 23 samples"),
         (SOURCE, {"augment": Augment(series_shift=1)}, "series_shift=1: is for series"),
         (SOURCE, {"standard": Standard((0.0,), (1.0,))}, "standard: has 1 channels, the source 2"),
-        (subset(SOURCE, []), {}, "source: holds no sample"),
+        (Subset(SOURCE, []), {}, "source: holds no sample"),
     ],
 )
 def test_refusals(source: Any, more: dict[str, Any], message: str) -> None:

@@ -36,7 +36,8 @@ from faltung.program.optimizer import AdamW
 from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep
 
-# `generic` lacks a triple here: it is filled in from the computer, which kernels do not depend on.
+# ``generic`` lacks a triple here: it is filled in from the computer, which kernels do not depend
+# on.
 MACHINES = {row.name: row for row in ROWS}
 
 Lines = Iterator[tuple[str, Callable[[], list[str]]]]

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `cache`."""
+    """Add the arguments of ``cache``."""
     parser.add_argument("--clear", action="store_true", help="delete everything in the cache")
     parser.add_argument(
         "--choices", action="store_true", help="list the methods that `tune` found fastest"

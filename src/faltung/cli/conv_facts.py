@@ -11,7 +11,7 @@ FORMULA = "floor((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1"
 
 
 def formula(axis: "Axis") -> str:
-    """`FORMULA` with the numbers of one axis in it, and what they come to."""
+    """``FORMULA`` with the numbers of one axis in it, and what they come to."""
     span = f"{axis.dilation}*({axis.kernel}-1)"
     inside = f"({axis.size} - {span} - 1 + {axis.lo} + {axis.hi})"
     return f"floor({inside} / {axis.stride}) + 1 = {axis.output}"
@@ -168,7 +168,7 @@ def _bytes(count: int) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
-    """Rows as lines of aligned columns, two blanks apart; the columns `right` end flush."""
+    """Rows as lines of aligned columns, two blanks apart; the columns ``right`` end flush."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = (

@@ -26,7 +26,7 @@ LEAST_SCALING = 0.6
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `doctor`."""
+    """Add the arguments of ``doctor``."""
     parser.epilog = "exit status: 0 if all is well, 1 if something is wrong"
     parser.add_argument("--quick", action="store_true", help="skip measuring the peak performance")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(machine: "Machine", *, measure: bool = True) -> dict[str, Any]:
-    """Everything that `doctor` says, ready for JSON."""
+    """Everything that ``doctor`` says, ready for JSON."""
     from faltung.jit import cache
 
     team = threads()
@@ -136,7 +136,7 @@ def threads() -> dict[str, Any]:
 
 
 def peak(most: int) -> dict[str, dict[str, float]]:
-    """GFLOP/s of 1 thread and of `most` threads, for each dtype."""
+    """GFLOP/s of 1 thread and of ``most`` threads, for each dtype."""
     from faltung.plan.peak import fma_peak
 
     counts = sorted({1, most})

@@ -8,7 +8,7 @@ from faltung.cli.errors import MISTAKES, refuse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `evaluate`."""
+    """Add the arguments of ``evaluate``."""
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "data",

@@ -40,7 +40,7 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `explain`."""
+    """Add the arguments of ``explain``."""
     parser.epilog = HELP
     parser.add_argument("spec", nargs="+", help="the convolution, e.g. 'n1 c3>64 224x224 k7 s2 p3'")
     parser.add_argument(
@@ -110,7 +110,7 @@ def _machine(name: str | None) -> Any:
 
 
 def make_plan(spec: "ConvSpec", direction: str, channels_last: bool, **policy: str) -> "Plan":
-    """The plan of one direction of `DIRECTIONS`; ``policy``: precision, method."""
+    """The plan of one direction of ``DIRECTIONS``; ``policy``: precision, method."""
     import faltung.plan
 
     make = getattr(faltung.plan, DIRECTIONS[direction])

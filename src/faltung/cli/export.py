@@ -9,7 +9,7 @@ SUFFIXES = (".onnx", ".safetensors")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `export`."""
+    """Add the arguments of ``export``."""
     parser.epilog = """\
 In ONNX, "input" takes samples as `faltung predict` reads them (pictures from 0
 to 1), since standardisation is part of the network; "output" is the result of

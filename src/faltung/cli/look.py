@@ -7,7 +7,7 @@ from faltung.cli.errors import MISTAKES, line, refuse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `look`."""
+    """Add the arguments of ``look``."""
     parser.epilog = """\
 files written to FOLDER (by default look-FILE in the folder of the run):
   filters.png         the weights of the first convolution

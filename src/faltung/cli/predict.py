@@ -20,7 +20,7 @@ TOGETHER = 256
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `predict`."""
+    """Add the arguments of ``predict``."""
     parser.epilog = """\
 Prints one line per sample: the likeliest classes and their probabilities, or
 the numbers of a network that predicts numbers; where every position has a

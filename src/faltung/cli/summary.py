@@ -21,7 +21,7 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `summary`."""
+    """Add the arguments of ``summary``."""
     parser.epilog = HELP
     parser.add_argument("net", metavar="NET", help="the network; `faltung nets` lists them")
     parser.add_argument(

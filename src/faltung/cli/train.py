@@ -71,7 +71,7 @@ SKIPPED = 20  # lines of what was skipped
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `train`."""
+    """Add the arguments of ``train``."""
     rows = [f"  {data}, {net}:\n    {defaults.words(data, net)}" for data, net in defaults.PRESETS]
     parser.epilog = HELP.format(presets="\n".join(rows))
     parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on; see below")

@@ -1,6 +1,6 @@
 """Arrays as people save them, brought to (n, channels, *space). The one home of that rule.
 
-What x is, unless `kind` says so:
+What x is, unless ``kind`` says so:
 
 | axes | dtype or shape                     | kind                                          |
 |------|------------------------------------|-----------------------------------------------|
@@ -11,8 +11,8 @@ What x is, unless `kind` says so:
 | 5    |                                    | volumes                                       |
 
 Where the channels are, in an array that has an axis for them: at axis 1 if it is as long as
-`channels`, else last if that is; without `channels`, at axis 1 if it is at most FEW long, else last
-if that is, else at axis 1. Series have them at axis 1 unless `channels` says otherwise.
+``channels``, else last if that is; without ``channels``, at axis 1 if it is at most FEW long, else
+last if that is, else at axis 1. Series have them at axis 1 unless ``channels`` says otherwise.
 """
 
 from typing import Any
@@ -20,28 +20,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import AXES
+from faltung.data.source import AXES, SampleKind
 from faltung.geometry.check import show
 
 Array = npt.NDArray[Any]
 FEW = 4  # grey, with alpha, colour, colour with alpha
 
 
-def guess_kind(x: Array, where: str) -> str:
+def guess_kind(x: Array, where: str) -> SampleKind:
     """The kind of an array, as the table says: ValueError if it has too few or too many axes."""
     if x.ndim == 3:
         square = x.shape[1] == x.shape[2]
         return "picture" if x.dtype == np.uint8 or square else "series"
-    kind = {2: "series", 4: "picture", 5: "volume"}.get(x.ndim)
+    kinds: dict[int, SampleKind] = {2: "series", 4: "picture", 5: "volume"}
+    kind = kinds.get(x.ndim)
     if kind is None:
         raise ValueError(f"{where}.shape={x.shape}: must have 2 to 5 axes, the samples first")
     return kind
 
 
-def channels_first(x: Array, kind: str, channels: int | None, where: str) -> Array:
+def channels_first(x: Array, kind: SampleKind, channels: int | None, where: str) -> Array:
     """A view (n, channels, *space) of samples of a known kind; (n, length) of text or a table.
 
-    ValueError if the axes do not fit the kind, or no axis is as long as `channels`.
+    ValueError if the axes do not fit the kind, or no axis is as long as ``channels``.
     """
     if kind not in AXES:
         raise ValueError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")

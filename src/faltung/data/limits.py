@@ -50,7 +50,7 @@ def regular(path: Path, where: str) -> int:
 
 
 def check_unpacked(claimed: int, packed: int, where: str) -> None:
-    """ValueError if `packed` bytes claim to unpack to a number that only a bomb would."""
+    """ValueError if ``packed`` bytes claim to unpack to a number that only a bomb would."""
     if claimed > packed * DEFLATE + BLOCK:
         raise ValueError(
             f"{where}: claims to unpack to {claimed:,} bytes, more than its {packed:,} can hold"

@@ -21,8 +21,8 @@ LARGE = 1 << 20
 
 
 class Batch(NamedTuple):
-    """`x`: float32 (k, *shape) (int64 for text), one's own to change. `y`: the targets. `indices`:
-    int64 (k,), the samples' numbers in the source.
+    """``x``: float32 (k, *shape) (int64 for text), one's own to change. ``y``: the targets.
+    ``indices``: int64 (k,), the samples' numbers in the source.
     """
 
     x: npt.NDArray[Any]
@@ -31,7 +31,8 @@ class Batch(NamedTuple):
 
 
 class Loader:
-    """`source` in batches of `batch` samples; the last is smaller, or left out with `drop_last`.
+    """``source`` in batches of ``batch`` samples; the last is smaller, or left out with
+    ``drop_last``.
 
     Order and augmentation depend on the seed, the epoch and the number of the batch, and on nothing
     that was read before: training that goes on in the middle of an epoch gets the same batches.
@@ -81,7 +82,7 @@ class Loader:
         return whole_ones + (rest > 0 and not self.drop_last)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number`, from batch `start` on. Close it to stop early."""
+        """The batches of epoch ``number``, from batch ``start`` on. Close it to stop early."""
         number, start = whole("number", number, 0), whole("start", start, 0)
         if start > len(self):
             raise ValueError(f"start={show(start)}: an epoch has {len(self)} batches")

@@ -54,7 +54,7 @@ class _Shelf(Generic[T]):
 
 
 def prefetch(make: Callable[[], Iterator[T]], depth: int) -> Iterator[T]:
-    """The items of ``make()``, up to `depth` of them made before they are asked for.
+    """The items of ``make()``, up to ``depth`` of them made before they are asked for.
 
     The thread ends when the items do, when one raises (the taker gets the exception in its place,
     after the items before it), and when the taker stops early: its generator is closed or dropped,

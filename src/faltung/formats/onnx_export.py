@@ -32,7 +32,7 @@ def export_onnx(
     graph's dtype, for classes the logits. batch: a name, so that it is open, or a number. classes:
     their names, kept as JSON under the key "classes" of the metadata.
     ValueError: a graph for training, parameters that are missing or of another shape, an operation
-    that inference does not have, more than 2 GiB. ImportError: no `onnx`. OSError: not written.
+    that inference does not have, more than 2 GiB. ImportError: no ``onnx``. OSError: not written.
     """
     if graph.training:
         raise ValueError("graph: must be for inference; build the network with training=False")

@@ -1,4 +1,4 @@
-"""WHAT is asked: integers only, standard library only."""
+"""What is asked: problems as integers. Standard library only."""
 
 from faltung.geometry.adjoint import (
     Phase,

@@ -55,12 +55,41 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class ConvSpec(Axes):
-    """A convolution: input (batch, channels_in, *space) to output (batch, channels_out, *space').
+    """A convolution as a question, in whole numbers; ``conv_spec`` and ``parse`` make one.
 
-    `flip` False is the cross-correlation of deep learning, True the convolution of mathematics.
-    `str(spec)` is the one-line text form that `parse` reads back; `repr(spec)` reads back too.
-    ValueError: no axis, a batch below 0, channels or groups below 1, groups that do not divide
-    the channels, an unknown dtype. TypeError: numbers that are not ints.
+    Attributes
+    ----------
+    axes : tuple of Axis
+        Size, kernel, stride, dilation, padding and padding mode of each spatial axis.
+    channels_in, channels_out : int
+        Channels of the input and of the output.
+    batch : int
+        Samples.
+    groups : int
+        Groups of channels; it divides both numbers of channels.
+    dtype : str
+        A key of ``ITEMSIZE``.
+    flip : bool
+        False: the cross-correlation of deep learning; True: the convolution of mathematics.
+
+    Raises
+    ------
+    ValueError
+        No axis, a batch below 0, channels or groups below 1, groups that do not divide the
+        channels, an unknown dtype.
+    TypeError
+        Numbers that are not ints.
+
+    Notes
+    -----
+    ``str`` of a spec is the line of text that ``parse`` reads back; its ``repr`` reads back too.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> spec = faltung.conv_spec((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3)
+    >>> str(spec), spec.output_shape, spec.macs
+    ('n1 c3>64 224x224 k7 s2 p3', (1, 64, 112, 112), 118013952)
     """
 
     axes: tuple[Axis, ...]
@@ -87,8 +116,8 @@ class ConvSpec(Axes):
     def __str__(self) -> str:
         """The canonical text: batch, then what is needed, then what is not the default.
 
-        `parse` reads it back to an equal spec, but for the negative padding of adjoint specs, which
-        nobody may ask for.
+        ``parse`` reads it back to an equal spec, but for the negative padding of adjoint specs,
+        which nobody may ask for.
         """
         pads = [str(lo) if lo == hi else f"({lo},{hi})" for lo, hi in self.padding]
         options = {
@@ -187,10 +216,42 @@ def conv_spec(
     flip: bool = False,
     dtype: str = "float32",
 ) -> ConvSpec:
-    """The spec of a convolution as people ask for it: the one place where arguments become one.
+    """The spec of a convolution, from arguments as ``faltung.conv`` takes them.
 
-    input_shape: (batch, channels_in, *space). weight_shape: (channels_out, channels_in // groups,
-    *kernel). ValueError, TypeError: every number or name that makes no convolution.
+    Parameters
+    ----------
+    input_shape : sequence of int
+        ``(batch, channels_in, *space)``.
+    weight_shape : sequence of int
+        ``(channels_out, channels_in // groups, *kernel)``.
+    stride, dilation : int or sequence of int
+        One number for all axes, or one for each.
+    padding : int, str or sequence
+        Entries before and after, or one of the names that ``faltung.conv`` knows.
+    groups : int
+        Groups of channels.
+    padding_mode : str or sequence of str
+        What stands in the padding.
+    flip : bool
+        Whether the kernel is flipped: the convolution of mathematics.
+    dtype : str
+        The type of all numbers.
+
+    Returns
+    -------
+    ConvSpec
+        The problem in whole numbers.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Numbers or names that make no convolution.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> faltung.conv_spec((1, 1, 10), (1, 1, 3), padding="same").output_shape
+    (1, 1, 10)
     """
     x, w, groups = checked_shapes(input_shape, weight_shape, groups)
     if w[1] * groups != x[1]:

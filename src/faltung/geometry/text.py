@@ -43,8 +43,34 @@ _DTYPES = {word: dtype for dtype, word in DTYPE_WORDS.items()}
 
 
 def parse(text: str) -> ConvSpec:
-    """The spec that `text` means. ValueError: a word that means nothing, is missing or comes twice,
-    or numbers that make no convolution. TypeError: not a text."""
+    """The problem that one line of text means.
+
+    Parameters
+    ----------
+    text : str
+        Words in any order, such as "n1 c3>64 224x224 k7 s2 p3": batch ``n``, channels ``c`` in and
+        out, the size of each axis, kernel ``k``, stride ``s``, padding ``p``, dilation ``d``,
+        groups ``g``, padding mode ``m:``, a dtype such as ``f64``, and ``flip``.
+
+    Returns
+    -------
+    ConvSpec
+        ``str`` of it is the same line in its canonical form.
+
+    Raises
+    ------
+    ValueError
+        A word that means nothing, is missing or comes twice, or numbers that make no convolution.
+    TypeError
+        Not a text.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> spec = faltung.parse("n1 c3>64 224x224 k7 s2 p3")
+    >>> spec.output_shape, str(spec)
+    ((1, 64, 112, 112), 'n1 c3>64 224x224 k7 s2 p3')
+    """
     if not isinstance(text, str):
         raise TypeError(f"text={text!r}: must be a str such as {FORM!r}")
     words = _sort(text)
@@ -76,7 +102,7 @@ def parse(text: str) -> ConvSpec:
 
 
 def _sort(text: str) -> dict[str, str]:
-    """The words of `text` by what they say, without their first letters."""
+    """The words of ``text`` by what they say, without their first letters."""
     found: dict[str, str] = {}
     for word in text.split():
         for name, pattern in _WORDS.items():

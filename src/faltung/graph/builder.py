@@ -59,8 +59,8 @@ class Builder:
 
     @contextmanager
     def layer(self, kind: str, name: str | None, layer: object = None) -> Iterator[str]:
-        """The layer that is built in the block, and the layer itself, for the `Kind` of its nodes.
-        Without a name: its kind, and a number.
+        """The layer that is built in the block, and the layer itself, for the ``Kind`` of its
+        nodes. Without a name: its kind, and a number.
 
         ValueError: a name that another layer beside it has, or that has a dot.
         """
@@ -111,7 +111,7 @@ class Builder:
     ) -> Value:
         """Add a node with one output for each shape; the first is returned.
 
-        fields: of the output. kind: the name of the node's `Kind`, where it is not the layer's.
+        fields: of the output. kind: the name of the node's ``Kind``, where it is not the layer's.
         """
         return self.nodes(op, inputs, *shapes, fields=fields, kind=kind)[0]
 
@@ -182,7 +182,7 @@ class Builder:
         decay: bool = True,
         trained: bool = True,
     ) -> Value:
-        """A new parameter of the layer; as `Parameter` says."""
+        """A new parameter of the layer; as ``Parameter`` says."""
         unfolded = inner or shape
         value = Value(f"{self._layer}.{name}", shape, batched=False)
         given = tuple(range(len(unfolded)) if order is None else order)
@@ -230,7 +230,7 @@ class Builder:
 
 @dataclass(frozen=True, slots=True)
 class _Flat(Value):
-    """A map that the layer after `Flatten` sees as a vector; for all others it stays a map."""
+    """A map that the layer after ``Flatten`` sees as a vector; for all others it stays a map."""
 
 
 def _plain(x: Value) -> Value:

@@ -1,6 +1,6 @@
 """Layers that are made of simpler operations, taken apart: normalisation, dropout, max pooling.
 
-What a backward pass will need of a normalisation is kept: `Statistics`.
+What a backward pass will need of a normalisation is kept: ``Statistics``.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ A, B, C, D, E, F, G, H = map(operand, range(8))
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What `Normalise` found: mean and 1 / standard deviation, and for batches gain * rstd."""
+    """What ``Normalise`` found: mean and 1 / standard deviation, and for batches gain * rstd."""
 
     mean: Value
     rstd: Value

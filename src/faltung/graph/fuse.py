@@ -4,9 +4,10 @@ In this order, because an epilogue of a convolution saves most: a formula into t
 reads it; a formula into the convolution before it; a short formula into all that read it, which
 then read its operands instead; sums into the formula whose result they sum. Nothing is computed in
 another order within an element, and all places write a formula down alike. What fusion may change
-are roundings: a product that comes to stand in a sum is not rounded before (`codegen/expr.py`), and
-a sum that is taken beside a formula may be cut into other bands. Where a formula ends up depends on
-the graph alone, so the bits of a program depend neither on threads nor, for a sample, on the batch.
+are roundings: a product that comes to stand in a sum is not rounded before (``codegen/expr.py``),
+and a sum that is taken beside a formula may be cut into other bands. Where a formula ends up
+depends on the graph alone, so the bits of a program depend neither on threads nor, for a sample, on
+the batch.
 """
 
 from collections.abc import Callable, Collection, Sequence

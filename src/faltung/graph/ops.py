@@ -1,4 +1,4 @@
-"""The operations of a network, as data. What they compute stands beside each; how, in `program`.
+"""The operations of a network, as data. What they compute stands beside each; how, in ``program``.
 
 Shapes leave out the batch. A map is (C, *space). Specs have batch 1; the program sets it. Weights
 are (C_out, C_in // groups, *kernel), biases (C_out,).
@@ -27,7 +27,7 @@ class Convolve:
 class ConvolveInput:
     """grad, weight, [bias,] *aux -> the gradient for the input; also the transposed convolution.
 
-    spec: the forward convolution. The rest as in `Convolve`.
+    spec: the forward convolution. The rest as in ``Convolve``.
     """
 
     spec: ConvSpec

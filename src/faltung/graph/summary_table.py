@@ -110,7 +110,7 @@ def _one(row: LayerRow) -> str:
 
 
 def _options(row: LayerRow) -> Iterator[str]:
-    """Kernel, stride, padding, ..., in the words of `geometry/text.py`."""
+    """Kernel, stride, padding, ..., in the words of ``geometry/text.py``."""
     if row.spec is None:
         return
     words = str(row.spec).split()

@@ -24,7 +24,7 @@ from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.fft import fft
 from faltung.methods.fft import weight_grad as fft_grad
-from faltung.methods.grouped import depthwise, grouped
+from faltung.methods.grouped import grouped
 from faltung.methods.grouped import weight_grad as depthwise_grad
 from faltung.methods.grouped import weight_grad_grouped as grouped_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
@@ -52,20 +52,20 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 # The methods --------------------------------------------------------------------------------------
 
 FORWARD: dict[str, Row[ForwardMethod]] = {
-    "direct": Row(direct),
-    "spatial": Row(spatial, copies="channels_first"),
-    "signal": Row(signal, copies="channels_first"),
-    "depthwise": Row(depthwise),
-    "grouped": Row(grouped),
-    "winograd": Row(winograd, transform=True),
+    "direct": Row(direct.DIRECT),
+    "spatial": Row(spatial.SPATIAL, copies="channels_first"),
+    "signal": Row(signal.SIGNAL, copies="channels_first"),
+    "depthwise": Row(grouped.DEPTHWISE),
+    "grouped": Row(grouped.GROUPED),
+    "winograd": Row(winograd.WINOGRAD, transform=True),
     "fft": Row(fft, transform=True, copies="channels_first"),
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
     "depthwise": Row(depthwise_grad, copies=None),
     "grouped": Row(grouped_grad),
-    "direct": Row(weight_grad, copies=None),
-    "winograd": Row(winograd_grad, transform=True),
+    "direct": Row(weight_grad.DIRECT_WEIGHT_GRAD, copies=None),
+    "winograd": Row(winograd_grad.WINOGRAD_WEIGHT_GRAD, transform=True),
     "fft": Row(fft_grad, transform=True, copies=None),
 }
 

@@ -1,4 +1,4 @@
-"""Plans for complex arrays: three real convolutions, each of its own planes, or four.
+"""Plans for complex arrays: three (or four) real convolutions of their planes.
 
 Both gradients are those of PyTorch and JAX up to a conjugate: for a real loss L of z = x + iy the
 gradient is dL/dx + i dL/dy. So that for the input is taken with the conjugate weight, and that for

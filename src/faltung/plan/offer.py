@@ -1,4 +1,4 @@
-"""Offers: what a method would do with a correlation, and what that costs.
+"""Offers: what a method would do with a correlation, and its price.
 
 A price is nanoseconds of one core: the cycles that the method's own file says, at the clock of the
 machine's row, or the time to move the arrays, where that is longer; and a copy of the input, where
@@ -81,12 +81,11 @@ def packing(method: Any, c: Correlation, machine: Machine) -> float:
     another order.
     """
     made = getattr(method, "packing", None)
-    if made is None:
+    cycles = None if made is None else made(c, machine)
+    if cycles is None:
         count = c.groups * c.channels_in * c.channels_out * c.taps
         near = count * ELEMENTS[c.dtype][1] <= 2 * machine.l2
         cycles = count * TRANSPOSE_CYCLES[0 if near else 1]
-    else:
-        cycles = made(c, machine)
     return machine.speed.ns(cycles, 0, machine.l1, machine.l2)
 
 

@@ -1,4 +1,4 @@
-"""What a plan is: steps, the arrays that they need, and the reasons.
+"""``Plan``: steps, the arrays that they need, and the reasons for the choice.
 
 A plan prints as a tree, compiles its kernels when they are first asked for, and may be called from
 many threads.

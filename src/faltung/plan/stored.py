@@ -1,4 +1,4 @@
-"""Plans for arrays of 16 bits: the plan of float32, with conversions where numbers come and go.
+"""Plans for 16-bit arrays: the float32 plan, with conversions around it.
 
 An array that the plan of float32 only copies (weights that are packed, an input that is padded) is
 converted by that copy. Any other is made float32 first, or at the end rounded, in memory of the

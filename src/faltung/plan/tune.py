@@ -1,4 +1,4 @@
-"""Choices by measurement, made once and remembered.
+"""``tune=True``: measures methods once, and remembers the fastest.
 
 ``tune=True`` runs the plan of the policy and those of all other methods that apply, on arrays of
 the caller's layout, and takes the fastest. What won is kept in memory, and beside the kernels on

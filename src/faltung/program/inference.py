@@ -30,8 +30,8 @@ class Inference:
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
     last layer gives. precision: "fast", or "strict" for plain sums of products alone. Parameters
-    that change later are seen after `refresh`. One program is used by one thread at a time: it owns
-    its memory.
+    that change later are seen after ``refresh``. One program is used by one thread at a time: it
+    owns its memory.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Inference:
         return self.result()
 
     def feed(self, x: Array) -> None:
-        """Copy an input into the program's memory. ValueError, TypeError: as `copied`."""
+        """Copy an input into the program's memory. ValueError, TypeError: as ``copied``."""
         copied("x", x, (self.batch, *self.graph.input.shape), self._input, last=False)
 
     def run(self) -> None:

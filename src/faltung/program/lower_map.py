@@ -13,13 +13,19 @@ from faltung.graph.ops import (
     Reduction,
 )
 from faltung.graph.value import Node, Value
-from faltung.methods.base.step import Operand, Work
+from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.copies.stage import rearrange
 from faltung.methods.elementwise import elementwise
 from faltung.methods.elementwise.group_sum import group_sum
 from faltung.methods.pool import pool
 from faltung.methods.rows import embedding, softmax
 from faltung.program.lowering import Lowering
+
+
+def matrix(low: Lowering, value: Value) -> Matrix:
+    """Where the rows of a value lie."""
+    return Matrix(low.where(value), low.pitch(value))
+
 
 # Formulas ----------------------------------------------------------------------------------------
 
@@ -102,10 +108,8 @@ def softmax_map(low: Lowering, node: Node, work: Work) -> None:
     x = node.inputs[0]
     softmax.softmax(
         work,
-        low.where(x),
-        low.pitch(x),
-        low.where(node.output),
-        low.pitch(node.output),
+        matrix(low, x),
+        matrix(low, node.output),
         rows=low.batch * x.positions,
         channels=x.channels,
         dtype=low.dtype,
@@ -118,15 +122,13 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
     losses, correct, grad = node.outputs
     softmax.cross_entropy(
         work,
-        low.where(logits),
-        low.pitch(logits),
+        matrix(low, logits),
         low.where(labels),
         low.where(scale),
         low.where(smoothing),
         low.where(losses),
         low.where(correct),
-        low.where(grad),
-        low.pitch(grad),
+        matrix(low, grad),
         rows=low.batch * logits.positions,
         channels=logits.channels,
         dtype=low.dtype,
@@ -170,13 +172,11 @@ def embed(low: Lowering, node: Node, work: Work) -> None:
         work,
         low.where(tokens),
         low.where(weight),
-        low.where(node.output),
-        low.pitch(node.output),
+        matrix(low, node.output),
         rows=low.batch * tokens.size,
         features=node.output.channels,
         vocabulary=weight.shape[0],
         dtype=low.dtype,
-        machine=low.machine,
     )
 
 
@@ -187,8 +187,7 @@ def embed_grad(low: Lowering, node: Node, work: Work) -> None:
     embedding.embed_grad(
         work,
         low.where(tokens),
-        low.where(grad),
-        low.pitch(grad),
+        matrix(low, grad),
         low.where(node.output),
         rows=low.batch * tokens.size,
         vocabulary=op.vocabulary,

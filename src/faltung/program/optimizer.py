@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from faltung.geometry.check import show
 from faltung.geometry.expr import Expr, maximum, operand, unary
 
-# The operands of every update: parameter, gradient, slots, then the scalars of `SCALARS`.
+# The operands of every update: parameter, gradient, slots, then the scalars of ``SCALARS``.
 P, G = operand(0), operand(1)
 
 

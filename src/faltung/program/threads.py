@@ -7,5 +7,5 @@ ALONE = 60_000.0
 
 
 def threads_for(cycles: float) -> int:
-    """All that `get_threads` says, or the caller alone for a program of few cycles."""
+    """All that ``get_threads`` says, or the caller alone for a program of few cycles."""
     return 1 if cycles < ALONE else get_threads()

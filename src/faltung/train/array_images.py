@@ -128,7 +128,7 @@ def tile_images(
     size: int = 64,
     signed: bool = False,
 ) -> bytes:
-    """PNG of a grid of `picture`s, between them nothing (transparent).
+    """PNG of a grid of ``picture``s, between them nothing (transparent).
 
     ``columns``: as wide as it is high, if not said; ``size``: small ones are enlarged to about so
     many pixels, a whole number of times, with sharp edges.
@@ -176,7 +176,7 @@ def overlay(array: npt.ArrayLike, heat: npt.ArrayLike, *, size: int = 256) -> by
 
     ``heat``: as many axes as space, of any size, brought to the input's by linear interpolation;
     values at or below zero leave the picture as it is. Of a volume the hottest slice is shown.
-    ``size``: as of `tile_images`.
+    ``size``: as of ``tile_images``.
     """
     values, warm = np.asarray(array), np.asarray(heat, np.float64)
     if warm.ndim != values.ndim - 1 or not warm.size:

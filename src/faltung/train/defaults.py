@@ -45,5 +45,5 @@ PRESETS: dict[tuple[str, str], dict[str, Any]] = {
 
 
 def words(data: str, net: str) -> str:
-    """A row of `PRESETS` as options of the command line."""
+    """A row of ``PRESETS`` as options of the command line."""
     return " ".join(f"--{name} {value}" for name, value in PRESETS[data, net].items())

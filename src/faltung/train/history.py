@@ -1,4 +1,4 @@
-"""What `Model.fit` gives back: the epochs, and a table of them when printed."""
+"""What ``Model.fit`` gives back: the epochs, and a table of them when printed."""
 
 from faltung.train.metrics import EpochMetrics
 from faltung.train.terminal import header, shown, table_line

@@ -39,9 +39,10 @@ SHARE = 20
 class Loop:
     """One training run.
 
-    ``folder``: where it is kept; one may be set until `run`. ``show``: whether progress is printed.
-    ``settings`` fit the samples, or ValueError, TypeError. After `run`, ``history`` has a row for
-    each epoch, ``position`` says where it ended, ``compiled`` the seconds that compiling took.
+    ``folder``: where it is kept; one may be set until ``run``. ``show``: whether progress is
+    printed. ``settings`` fit the samples, or ValueError, TypeError. After ``run``, ``history`` has
+    a row for each epoch, ``position`` says where it ended, ``compiled`` the seconds that compiling
+    took.
     """
 
     def __init__(
@@ -242,7 +243,7 @@ class Loop:
             self._save()
 
     def _save(self) -> None:
-        """A checkpoint, in the order that `RunFolder` asks for."""
+        """A checkpoint, in the order that ``RunFolder`` asks for."""
         start = time.monotonic()
         if self.folder is not None:
             if self._unsaved:

@@ -1,7 +1,7 @@
 """What a run shows while it trains: a line an epoch, and on a terminal a bar under them.
 
 Plain lines, without any control character, where the output is no terminal, TERM is "dumb",
-NO_COLOR is set, or `rich` is not installed.  `batch` is called for every training step and must
+NO_COLOR is set, or ``rich`` is not installed.  ``batch`` is called for every training step and must
 cost next to nothing: it adds up, and draws ten times a second at most.
 """
 
@@ -22,7 +22,7 @@ _SHARE = 20  # drawing takes no more than one part in so many of the time
 
 
 class Progress:
-    """Adds up what `batch` is told and prints a line for each `epoch`: the plain form.
+    """Adds up what ``batch`` is told and prints a line for each ``epoch``: the plain form.
 
     Used as ``with progress(...) as show:``.
     """
@@ -138,7 +138,7 @@ class LiveProgress(Progress):
 
     def __enter__(self) -> Self:
         self._live.start()
-        # A cursor that is hidden stays hidden after `kill -9`.
+        # A cursor that is hidden stays hidden after ``kill -9``.
         self._console.show_cursor(True)
         super().__enter__()
         self._next = 0.0

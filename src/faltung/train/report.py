@@ -46,8 +46,9 @@ class ReportData:
 
     ``history``: the epochs; ``confusion``: counts (classes, classes), rows true, of the held-out
     samples; ``mistakes``: worst first; ``filters``: of the first layer, (out, in, *kernel);
-    ``layers``: rows of the network's table, by column; ``cost``: by name (`seconds`, `peak_memory`
-    in bytes, `samples_per_second`, `machine`, `threads`, ...); ``config``: tables of settings.
+    ``layers``: rows of the network's table, by column; ``cost``: by name (``seconds``,
+    ``peak_memory`` in bytes, ``samples_per_second``, ``machine``, ``threads``, ...); ``config``:
+    tables of settings.
     """
 
     title: str

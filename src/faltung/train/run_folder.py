@@ -4,13 +4,14 @@
     metrics.csv        a row an epoch
     best.safetensors   the weights that did best in validation
     last.safetensors   weights, state of the optimizer and position in the run
-    report.html        written by `report`
+    report.html        written by ``report``
 
 A checkpoint is one file: weights, optimizer and position were true at the same step, or are not
-there.  Files are written whole (`formats.files`), so `kill -9` leaves each as it was before or
+there.  Files are written whole (``formats.files``), so ``kill -9`` leaves each as it was before or
 after.  Between two files it can leave the younger one of an older step; so an epoch is written in
-the order `append_metrics`, `save_best`, `save_last`, and `resume` takes back the rows that are
-younger than the checkpoint.  A best file that is younger is written again, the same, on the way.
+the order ``append_metrics``, ``save_best``, ``save_last``, and ``resume`` takes back the rows that
+are younger than the checkpoint.  A best file that is younger is written again, the same, on the
+way.
 """
 
 import errno
@@ -62,10 +63,10 @@ class Checkpoint:
 
 
 class RunFolder:
-    """One run on disk.  `create` and `resume` open it for writing, one process at a time; `open`
-    for reading.
+    """One run on disk.  ``create`` and ``resume`` open it for writing, one process at a time;
+    ``open`` for reading.
 
-    ``path``; ``config``: as given to `create`.
+    ``path``; ``config``: as given to ``create``.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], lock: int | None = None) -> None:
@@ -150,7 +151,7 @@ class RunFolder:
 
     @property
     def report(self) -> Path:
-        """Where `write_report` writes."""
+        """Where ``write_report`` writes."""
         return self.path / REPORT
 
     # Checkpoints ----------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class RunFolder:
         position: Mapping[str, Any],
         state: Mapping[str, Array] | None = None,
     ) -> None:
-        """One file with all that `load_last` gives back, written whole.
+        """One file with all that ``load_last`` gives back, written whole.
 
         ``position``: JSON with whole numbers step, epoch and batch; numbers in it must be finite.
         """

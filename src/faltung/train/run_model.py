@@ -48,8 +48,8 @@ def filters(model: Network) -> npt.NDArray[Any] | None:
 
 
 def export(model: Model, path: Path) -> None:
-    """Write a model for ONNX, or for `Model.load`, by the ending of the path. For ONNX the
-    standardisation becomes the first layer: samples go in as `predict` takes them.
+    """Write a model for ONNX, or for ``Model.load``, by the ending of the path. For ONNX the
+    standardisation becomes the first layer: samples go in as ``predict`` takes them.
     """
     if path.suffix.lower() != ".onnx":
         model.save(path)

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import ArraySource, Source, is_source
+from faltung.data.source import ArraySource, SampleKind, Source, is_source
 from faltung.train.network import Network
 
 # What an array of so many axes holds, apart from text. It decides how samples are augmented.
-KINDS = {2: "table", 3: "series", 4: "picture", 5: "volume"}
+KINDS: dict[int, SampleKind] = {2: "table", 3: "series", 4: "picture", 5: "volume"}
 
 
 def as_source(

@@ -126,8 +126,8 @@ def create(
     FileNotFoundError, ...: a line for people.
 
     data: a name or a path. net: a name; by default what is usual for the data. options: of the
-    network. settings: fields of `Settings` and `Augment`; what is left out is as in `PRESETS`, or
-    else the default. reading: `READING`. held_out: the part to judge by.
+    network. settings: fields of ``Settings`` and ``Augment``; what is left out is as in
+    ``PRESETS``, or else the default. reading: ``READING``. held_out: the part to judge by.
     """
     _check_needed()
     about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}

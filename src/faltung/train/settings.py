@@ -93,7 +93,7 @@ class Settings:
         return AdamW(decay=self.decay, clip=self.clip)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a settings file; `from_dict` gives the same object back."""
+        """For a settings file; ``from_dict`` gives the same object back."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         found["augment"] = asdict(self.augment)
         return {name: value for name, value in found.items() if value is not None}

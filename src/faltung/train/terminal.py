@@ -72,7 +72,7 @@ def clean(text: str) -> str:
 
 Say = Callable[[float], str]
 
-# Column: what it says, its width.  Those that a narrow terminal loses first stand in `_LOST`.
+# Column: what it says, its width.  Those that a narrow terminal loses first stand in ``_LOST``.
 _COLUMNS: dict[str, tuple[str, Say, int]] = {
     "loss": ("loss", number, 9),
     "accuracy": ("accuracy", percent, 8),
@@ -107,7 +107,7 @@ def shown(row: EpochMetrics, epochs: int, width: int) -> tuple[str, ...]:
 
 
 def header(columns: tuple[str, ...], epochs: int) -> str:
-    """The names over `table_line`."""
+    """The names over ``table_line``."""
     return _aligned(["epoch", *(_COLUMNS[name][0] for name in columns)], _widths(columns, epochs))
 
 

@@ -1,14 +1,10 @@
 """Element-wise steps and their sums: every kind of operand, any pitch, any split over threads."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from laws.fences import beside, between_fences
 from methods.maps import (
     SIZES,
     A,
@@ -36,7 +32,6 @@ from faltung.machine.table import AVX512, NEON, SSE, Machine
 from faltung.methods.elementwise.kernel import Flat, Rows
 from faltung.reference.expr import evaluate
 
-HERE = Path(__file__).parent
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 # Sums of a few hundred numbers of size 1 that nearly cancel.
 CLOSE = {"float32": {"rtol": 3e-6, "atol": 5e-5}, "float64": {"rtol": 1e-14, "atol": 1e-13}}
@@ -296,16 +291,30 @@ def test_compiles_where_it_cannot_run(target: Machine) -> None:
             assert object_code(made, target)
 
 
-@pytest.mark.parametrize("side", ["after", "before"])
-@pytest.mark.skipif(sys.platform == "win32", reason="no mprotect on this system")
-def test_nothing_outside_the_arrays_is_touched(side: str, machine: Machine) -> None:
-    paths = [str(HERE.parent), *(path for path in sys.path if path)]
-    done = subprocess.run(
-        [sys.executable, str(HERE / "maps.py"), side, machine.name],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+@between_fences(size=SIZES, dtype=["float32", "float64"], gap=[0, 3])
+def test_nothing_outside_the_arrays_is_touched(
+    size: tuple[int, int, int], dtype: str, gap: int, side: str, machine: Machine
+) -> None:
+    def place(array: np.ndarray) -> np.ndarray:
+        return beside(array, side == "after")
+
+    problem = everything(*size, dtype, gap, place, whole=True)
+    wants = problem.want()
+    problem.run(machine, 2, place)
+    check(problem, wants)
+
+
+@between_fences(length=[1, 7, 64, 1003], dtype=["float32", "float64"])
+def test_nothing_outside_a_vector_is_touched(
+    length: int, dtype: str, side: str, machine: Machine
+) -> None:
+    def place(array: np.ndarray) -> np.ndarray:
+        return beside(array, side == "after")
+
+    x, out = (place(np.ones((length, 1), dtype)) for _ in range(2))
+    total = place(np.zeros(1, dtype))
+    flat = Problem(1, length, 1, [("full", x)], [(A + 1, out)], [Total(A, "scalar", total)])
+    flat.dtype = dtype
+    wants = flat.want()
+    flat.run(machine, 2, place)
+    check(flat, wants)

@@ -1,13 +1,11 @@
 """Pooling and its gradients against the reference: every machine, any pitch, the same bits."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from laws.test_fences import script
+from laws.fences import between_fences, fenced
 from pools import MAXIMA, MEANS, POOLS, Map, Memory, filled, indices, ones, random_pools, run, whole
 
 from faltung.geometry.pool import PoolSpec, pool_spec
@@ -246,26 +244,6 @@ def test_code_for_every_machine(kind: str, name: str) -> None:
         assert object_code(Pool(dtype, kind, False, 3, 2, kind == "chosen"), row(name))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no mprotect on this system")
-@pytest.mark.parametrize("side", ["after", "before"])
-def test_nothing_outside_is_touched(side: str, machine: Machine) -> None:
-    """In a process of its own, which a touch of a byte outside the arrays ends."""
-    done: subprocess.CompletedProcess[str] = script(__file__, side, machine.name)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def walk_between_fences(side: str, name: str) -> None:
-    from laws.fences import fenced
-
-    from faltung.jit.target import named
-
-    for spec in POOLS:
-        for gap in (0, 3):
-            check(spec, named(name), gap, lambda n_bytes: fenced(n_bytes, side == "after"))
-
-
-if __name__ == "__main__":
-    import faulthandler
-
-    faulthandler.enable()
-    walk_between_fences(*sys.argv[1:])
+@between_fences(spec=POOLS, gap=[0, 3])
+def test_nothing_outside_is_touched(spec: PoolSpec, gap: int, side: str, machine: Machine) -> None:
+    check(spec, machine, gap, lambda n_bytes: fenced(n_bytes, side == "after"))

@@ -1,20 +1,13 @@
-"""Embeddings against their reference; the order of sums; tokens that are none.
-
-As a script (`python test_embedding.py after|before machine`): every case between fences.
-"""
-
-import sys
+"""Embeddings against their reference; the order of sums; tokens that are none."""
 
 import numpy as np
 import pytest
-from laws.fences import fenced
-from laws.test_fences import script
+from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
 from faltung.jit.compile import object_code
-from faltung.jit.target import named
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Operand, Work
+from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.rows.embedding import check_tokens, embed, embed_grad
 from faltung.reference.embedding import embed as embed_reference
 from faltung.reference.embedding import embed_grad as embed_grad_reference
@@ -62,11 +55,10 @@ def results(
     o = {name: Operand(name) for name in arrays}
     work = Work()
     sizes = {"rows": rows, "features": features, "vocabulary": vocabulary}
-    kind = {"dtype": dtype, "machine": machine}
-    embed(work, o["tokens"], o["table"], o["out"], pitch, **sizes, **kind)
-    embed_grad(
-        work, o["tokens"], o["grad"], pitch, o["sums"], padding_index=padding, **sizes, **kind
-    )
+    out, gradient = Matrix(o["out"], pitch), Matrix(o["grad"], pitch)
+    embed(work, o["tokens"], o["table"], out, **sizes, dtype=dtype)
+    given = {"dtype": dtype, "machine": machine, "padding_index": padding}
+    embed_grad(work, o["tokens"], gradient, o["sums"], **sizes, **given)  # type: ignore[arg-type]
     run(work, machine, arrays, threads, allocate)
     assert np.isnan(between(arrays["out"])).all(), "written between the rows"
     return from_map(arrays["out"], grad.shape), arrays["sums"]
@@ -145,30 +137,16 @@ def test_tokens_are_checked() -> None:
 
 @pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)
 def test_compiles_elsewhere(row: Machine) -> None:
-    work, o = Work(), Operand("x")
-    given = {"rows": 5, "features": 20, "vocabulary": 9, "dtype": "float32", "machine": row}
-    embed(work, o, o, o, 20, **given)  # type: ignore[arg-type]
-    embed_grad(work, o, o, 20, o, **given)  # type: ignore[arg-type]
+    work, o, rows = Work(), Operand("x"), Matrix(Operand("x"), 20)
+    given = {"rows": 5, "features": 20, "vocabulary": 9, "dtype": "float32"}
+    embed(work, o, o, rows, **given)  # type: ignore[arg-type]
+    embed_grad(work, o, rows, o, **given, machine=row)  # type: ignore[arg-type]
     for step in work.steps:
         assert object_code(step.recipe, row)
 
 
-@pytest.mark.parametrize("side", ["after", "before"])
-def test_between_fences(side: str, machine: Machine) -> None:
-    done = script(__file__, side, machine.name)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def main(side: str, machine: str) -> None:
-    import faulthandler
-
-    faulthandler.enable()
-    for case in CASES:
-        for dtype in ("float32", "float64"):
-            for extra in (0, 3):
-                how = {"extra": extra, "allocate": lambda n: fenced(n, side == "after")}
-                compare(case, dtype, named(machine), **how)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@between_fences(case=CASES, dtype=["float32", "float64"], extra=[0, 3])
+def test_between_fences(
+    case: tuple[int | None, ...], dtype: str, extra: int, side: str, machine: Machine
+) -> None:
+    compare(case, dtype, machine, extra=extra, allocate=lambda n: fenced(n, side == "after"))

@@ -1,28 +1,25 @@
-"""Softmax and cross-entropy against their reference, at extremes, and bit for bit.
-
-As a script (`python test_softmax.py after|before machine`): every case between fences.
-"""
-
-import sys
+"""Softmax and cross-entropy against their reference, at extremes, and bit for bit."""
 
 import numpy as np
 import pytest
-from laws.fences import fenced
-from laws.test_fences import script
+from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
 from faltung import reference
 from faltung.jit.compile import object_code
-from faltung.jit.target import named
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Operand, Work
-from faltung.methods.rows.softmax import NARROW, check_labels, cross_entropy, log_softmax, softmax
+from faltung.methods.base.step import Matrix, Operand, Work
+from faltung.methods.rows.softmax import (
+    NARROW_CHANNELS,
+    check_labels,
+    cross_entropy,
+    softmax,
+)
 
-CHANNELS = [1, 2, 3, 5, 8, 10, 17, NARROW, NARROW + 1, 33, 100, 1000, 21841]
+CHANNELS = [1, 2, 3, 5, 8, 10, 17, NARROW_CHANNELS, NARROW_CHANNELS + 1, 33, 100, 1000, 21841]
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 # Relative to 1, and for losses and logarithms also to their size.
 TOLERANCE = {"float32": 1e-6, "float64": 3e-15}
-KINDS = {"softmax": softmax, "log_softmax": log_softmax}
 
 
 def beside(array: np.ndarray, allocate: Allocate) -> np.ndarray:
@@ -46,13 +43,14 @@ def shares(
     rows = len(arrays["x"])
     arrays["out"] = blank(rows, channels, pitch, x.dtype, allocate)
     work, out = Work(), "x" if in_place else "out"
-    KINDS[kind](
+    softmax(
         work,
-        *(Operand("x"), pitch, Operand(out), pitch),
+        *(Matrix(Operand("x"), pitch), Matrix(Operand(out), pitch)),
         rows=rows,
         channels=channels,
         dtype=str(x.dtype),
         machine=machine,
+        log=kind == "log_softmax",
     )
     run(work, machine, arrays, threads, allocate)
     assert np.isnan(between(arrays[out])).all(), "written between the rows"
@@ -87,8 +85,8 @@ def entropy(
     work = Work()
     cross_entropy(
         work,
-        *(o["logits"], pitch, o["labels"], o["scale"], o["smoothing"]),
-        *(o["losses"], o["correct"], o[grad], pitch),
+        *(Matrix(o["logits"], pitch), o["labels"], o["scale"], o["smoothing"]),
+        *(o["losses"], o["correct"], Matrix(o[grad], pitch)),
         rows=rows,
         channels=channels,
         dtype=str(dtype),
@@ -215,7 +213,7 @@ def test_the_same_bits(channels: int, dtype: str, machine: Machine) -> None:
         alone = entropy(x[i : i + 1], labels[i : i + 1], machine, **given)
         for one, two in zip(first, alone, strict=True):
             assert one[i].tobytes() == two[0].tobytes()
-    for kind in KINDS:
+    for kind in ("softmax", "log_softmax"):
         once = shares(kind, x, machine, threads=1)
         for how in ways:
             assert shares(kind, x, machine, **how).tobytes() == once.tobytes()
@@ -259,31 +257,19 @@ def test_labels_are_checked() -> None:
 @pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)
 @pytest.mark.parametrize("channels", [2, 10, 1000])
 def test_compiles_elsewhere(channels: int, row: Machine) -> None:
-    work, o = Work(), Operand("x")
+    work, o, rows = Work(), Operand("x"), Matrix(Operand("x"), 9)
     given = {"rows": 5, "channels": channels, "dtype": "float32", "machine": row}
-    softmax(work, o, 9, o, 9, **given)  # type: ignore[arg-type]
-    cross_entropy(work, o, 9, *[o] * 6, 9, **given)  # type: ignore[arg-type]
+    softmax(work, rows, rows, **given)  # type: ignore[arg-type]
+    cross_entropy(work, rows, *[o] * 5, rows, **given)  # type: ignore[arg-type]
     for step in work.steps:
         assert object_code(step.recipe, row)
 
 
-@pytest.mark.parametrize("side", ["after", "before"])
-def test_between_fences(side: str, machine: Machine) -> None:
-    done = script(__file__, side, machine.name)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def main(side: str, machine: str) -> None:
-    import faulthandler
-
-    faulthandler.enable()
-    for channels in (1, 2, 3, 5, 8, 10, 16, 17, NARROW, NARROW + 1, 37, 100):
-        for dtype in ("float32", "float64"):
-            x, labels = data(channels, dtype, 19)
-            for extra in (0, 3):
-                how = {"extra": extra, "allocate": lambda n: fenced(n, side == "after")}
-                compare(x, labels, named(machine), **how)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@between_fences(
+    channels=(1, 2, 3, 5, 8, 10, 16, 17, NARROW_CHANNELS, NARROW_CHANNELS + 1, 37, 100),
+    dtype=["float32", "float64"],
+    extra=[0, 3],
+)
+def test_between_fences(channels: int, dtype: str, extra: int, side: str, machine: Machine) -> None:
+    x, labels = data(channels, dtype, 19)
+    compare(x, labels, machine, extra=extra, allocate=lambda n: fenced(n, side == "after"))

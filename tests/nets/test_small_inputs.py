@@ -2,7 +2,7 @@
 
 import pytest
 
-from faltung.nets.small import kept, scaled
+from faltung.nets.small_inputs import kept, scaled
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """How networks made for large pictures shrink to small ones: one rule for all of them.
 
-A network of the field halves its picture five times or so, by strides and poolings. Of these **the
-first ones are left out** until the last map is about 4 wide, for pictures below 16 about 2: at
+Most networks halve their picture about five times, by strides and poolings. For small inputs **the
+first halvings are left out**, until the last map is about 4 wide, for pictures below 16 about 2: at
 32x32 three of five remain (which is the usual ResNet for CIFAR), at 8x8 two, at 224x224 all. A
-first convolution that loses its stride has a 3x3 kernel. Where no halving is left out the network
-is that of its paper.
+first convolution that loses its stride has a 3x3 kernel. If no halving is left out the network is
+that of its paper.
 """
 
 from collections.abc import Sequence
