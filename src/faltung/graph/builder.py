@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, show
-from faltung.geometry.conv import FLOATS
+from faltung.geometry.conv import FLOATS, Float
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
 from faltung.graph.ops import Elementwise, Op, Reshape
@@ -27,7 +27,7 @@ class Builder:
         self,
         input_shape: Sequence[int],
         *,
-        dtype: str = "float32",
+        dtype: Float = "float32",
         training: bool = False,
         tokens: bool = False,
     ) -> None:

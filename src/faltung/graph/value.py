@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from math import prod
 
+from faltung.geometry.conv import Float
 from faltung.geometry.field import Field
 from faltung.graph.ops import Op
 
@@ -121,7 +122,7 @@ class Graph:
     output: Value
     nodes: tuple[Node, ...]
     parameters: tuple[Parameter, ...]
-    dtype: str = "float32"
+    dtype: Float = "float32"
     training: bool = False
     auxiliaries: tuple[Auxiliary, ...] = ()
     updates: tuple[tuple[Value, Value], ...] = ()

@@ -95,7 +95,7 @@ class Network:
         return self.graph.input.shape
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> Float:
         """Of parameters and outputs, "float32" or "float64"."""
         return self.graph.dtype
 
