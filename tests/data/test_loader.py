@@ -119,10 +119,10 @@ def test_parts_and_names() -> None:
 
 def test_large_batches_are_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Loader(SOURCE, 23, seed=0).threaded
-    monkeypatch.setattr(loader, "LARGE", X.nbytes)
+    monkeypatch.setattr(loader, "MIN_PREFETCH_BYTES", X.nbytes)
     made = Loader(SOURCE, 23, seed=0)
     assert made.threaded and not Loader(SOURCE, 23, seed=0, prefetch=0).threaded
-    monkeypatch.setattr(loader, "LARGE", 0)
+    monkeypatch.setattr(loader, "MIN_PREFETCH_BYTES", 0)
     batches = Loader(SOURCE, 1, seed=0).epoch(0)
     next(batches)
     assert "faltung-read" in {thread.name for thread in threading.enumerate()}

@@ -1,4 +1,4 @@
-"""What ``Model.fit`` gives back: the epochs, and a table of them when printed."""
+"""What ``Model.fit`` returns: the metrics of all epochs, printed as a table."""
 
 from faltung.train.metrics import EpochMetrics
 from faltung.train.terminal import header, shown, table_line
@@ -7,7 +7,7 @@ WIDTH = 100
 
 
 class History(list[EpochMetrics]):
-    """A list of rows, one an epoch, that prints as a table."""
+    """A list with the metrics of each epoch, which prints as a table."""
 
     def __repr__(self) -> str:
         if not self:
