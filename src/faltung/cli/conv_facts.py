@@ -106,7 +106,7 @@ def _axes(axes: Sequence[dict[str, Any]]) -> Iterator[str]:
         for axis in axes
     ]
     yield from _table([head, *rows], right=range(1, len(head)))
-    yield "  sees: the receptive field, from the first input that an output reads to the last"
+    yield "  sees: the receptive field, from the first input an output reads to the last"
     modes = [axis["padding_mode"] for axis in axes]
     padded = [axis for axis in axes if any(axis["padding"])]
     if not padded:
