@@ -133,7 +133,7 @@ def test_large_batches_are_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_breaks_in_the_middle(
     two_classes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "KEEP", 0)
+    monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 0)
     made = Loader(open_source(two_classes), 2, seed=0, shuffle=False)
     (two_classes / "dog" / "d.png").write_bytes(b"overwritten")
     taken = []

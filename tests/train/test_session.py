@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data: Path, tmp_p
         size = (whole / "last.safetensors").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - 4096, size - 4096))
 
-    quick = EAGER + "loop.EPOCHS_EVERY = loop.BATCHES_EVERY = 1e9\n"
+    quick = EAGER + "loop.EPOCH_SAVE_SECONDS = loop.BATCH_SAVE_SECONDS = 1e9\n"
     done = run("train", data, *options, "--out", out, preexec_fn=small, code=quick)
     assert done.returncode == 2
     first, second = done.stderr.splitlines()

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from faltung.train.model import Model
 
 # Classes, or numbers, shown of each sample.
-BEST, NUMBERS = 3, 8
+SHOWN_CLASSES, SHOWN_NUMBERS = 3, 8
 # Samples that are in memory together.
-TOGETHER = 256
+MAX_SAMPLES = 256
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -79,7 +79,7 @@ def _samples(
             continue
         parts.append(x)
         names += found
-        if len(names) >= TOGETHER:
+        if len(names) >= MAX_SAMPLES:
             yield np.concatenate(parts), names
             parts, names = [], []
     if names:
@@ -129,12 +129,12 @@ def _words(model: "Model", output: Any) -> str:
     classes = _classes(model)
     if classes is None:
         flat = output.ravel()
-        shown = "  ".join(f"{value:.6g}" for value in flat[:NUMBERS])
-        return shown + ("  ..." if flat.size > NUMBERS else "")
+        shown = "  ".join(f"{value:.6g}" for value in flat[:SHOWN_NUMBERS])
+        return shown + ("  ..." if flat.size > SHOWN_NUMBERS else "")
     if output.ndim > 1:  # the share of positions where each is the likeliest
         best = output.argmax(0)
         output = np.bincount(best.ravel(), minlength=len(output)) / best.size
-    order = (-output).argsort(kind="stable")[:BEST]
+    order = (-output).argsort(kind="stable")[:SHOWN_CLASSES]
     return "  ".join(f"{classes[i]} {output[i]:.1%}" for i in order)
 
 

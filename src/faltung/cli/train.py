@@ -67,7 +67,7 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "series_shift": (int, "shift series by up to this many steps"),
     "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
 }
-SKIPPED = 20  # skipped files that are listed
+SHOWN_SKIPPED = 20  # skipped files that are listed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -206,10 +206,10 @@ def _size(text: str) -> int | list[int]:
 
 
 def _print_skipped(lines: tuple[str, ...]) -> None:
-    for each in lines[:SKIPPED]:
+    for each in lines[:SHOWN_SKIPPED]:
         print(f"skipped {each}")
-    if len(lines) > SKIPPED:
-        print(f"... and {len(lines) - SKIPPED} more")
+    if len(lines) > SHOWN_SKIPPED:
+        print(f"... and {len(lines) - SHOWN_SKIPPED} more")
     if lines:
         print(f"{len(lines)} skipped")
 

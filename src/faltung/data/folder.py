@@ -15,7 +15,7 @@ from faltung.data.source import WHITE, Indices
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
-KEEP = 1 << 29
+MAX_KEPT_BYTES = 1 << 29
 
 
 @dataclass
@@ -175,7 +175,7 @@ class FileSource:
         self.targets, self.classes = number_classes(found.words, where, options.classes)
         self._files, self._decode, self._dtype = found.files, decode, dtype
         self.names = tuple(inside(path, found.root) for path in found.files)
-        small = len(self) * int(np.prod(shape)) * dtype.itemsize <= KEEP
+        small = len(self) * int(np.prod(shape)) * dtype.itemsize <= MAX_KEPT_BYTES
         self._kept = np.empty((len(self), *shape), dtype) if small else None
         self._have = np.zeros(len(self), bool)
 

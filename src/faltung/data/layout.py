@@ -11,8 +11,8 @@ The kind of x, unless ``kind`` is given:
 | 5    |                                    | volumes                                       |
 
 The axis of channels, if there is one: axis 1 if its length is ``channels``, else the last axis if
-its length is; without ``channels``, axis 1 if it is at most FEW long, else the last axis if that
-is, else axis 1. Series have it at axis 1 unless ``channels`` excludes that.
+its length is; without ``channels``, axis 1 if its length is at most MOST_CHANNELS, else the last
+axis if its length is, else axis 1. Series have it at axis 1 unless ``channels`` excludes that.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ from faltung.data.source import AXES, SampleKind
 from faltung.geometry.check import show
 
 Array = npt.NDArray[Any]
-FEW = 4  # grey, with alpha, colour, colour with alpha
+MOST_CHANNELS = 4  # grey, with alpha, colour, colour with alpha
 
 
 def guess_kind(x: Array, where: str) -> SampleKind:
@@ -71,4 +71,4 @@ def _last(shape: tuple[int, ...], kind: str, channels: int | None) -> bool:
     """Whether the channels of (n, ...) are the last axis."""
     if channels is not None:
         return shape[1] != channels and shape[-1] == channels
-    return kind != "series" and shape[1] > FEW and shape[-1] <= FEW
+    return kind != "series" and shape[1] > MOST_CHANNELS and shape[-1] <= MOST_CHANNELS

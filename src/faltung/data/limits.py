@@ -16,12 +16,12 @@ import numpy.typing as npt
 
 from faltung.data.names import printable
 
-# A packed file may unpack to this many bytes, or RATIO times its length if that is more. Pictures
-# compress 2 to 20 times, masks and zeros up to DEFLATE's limit of 1032.
-FREE = 1 << 30
-RATIO = 100
-DEFLATE = 1032
-BLOCK = 1 << 24  # bytes read at a time
+# A packed file may unpack to this many bytes, or MAX_UNPACKED_RATIO times its length if that is
+# more. Pictures compress 2 to 20 times, masks and zeros up to the limit of DEFLATE.
+FREE_UNPACKED_BYTES = 1 << 30
+MAX_UNPACKED_RATIO = 100
+DEFLATE_RATIO = 1032
+BLOCK_BYTES = 1 << 24  # bytes read at a time
 
 
 def exists(path: Path) -> bool:
@@ -51,11 +51,11 @@ def regular(path: Path, where: str) -> int:
 
 def check_unpacked(claimed: int, packed: int, where: str) -> None:
     """ValueError if ``packed`` bytes claim to unpack to as many as only a bomb would."""
-    if claimed > packed * DEFLATE + BLOCK:
+    if claimed > packed * DEFLATE_RATIO + BLOCK_BYTES:
         raise ValueError(
             f"{where}: claims to unpack to {claimed:,} bytes, more than its {packed:,} can hold"
         )
-    if claimed > max(FREE, RATIO * packed):
+    if claimed > max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed):
         raise ValueError(
             f"{where}: would unpack to {claimed:,} bytes from {packed:,}; refused as a "
             "decompression bomb (if it is yours, save it uncompressed)"
@@ -75,7 +75,7 @@ def fill(file: IO[bytes], array: npt.NDArray[Any], where: str) -> None:
     view = array.reshape(-1).view(np.uint8).data
     done = 0
     while done < len(view):
-        part = file.read(min(BLOCK, len(view) - done))
+        part = file.read(min(BLOCK_BYTES, len(view) - done))
         if not part:
             raise ValueError(f"{where}: ends after {done:,} of {len(view):,} bytes of data")
         view[done : done + len(part)] = part

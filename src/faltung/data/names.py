@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-LONGEST = 200  # characters of a name in a message
+LONGEST_NAME = 200  # characters of a name in a message
 
 
 def printable(name: object) -> str:
@@ -22,7 +22,7 @@ def printable(name: object) -> str:
             c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode()
             for c in text
         )
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
 
 
 def inside(path: PurePath, root: PurePath) -> str:

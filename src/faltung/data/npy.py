@@ -16,7 +16,7 @@ import numpy.typing as npt
 from faltung.data.limits import check_unpacked, complaints, empty, fill, regular
 
 Array = npt.NDArray[Any]
-HEADER = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
+MAX_HEADER_BYTES = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
 
 
 def read_npy(path: Path, where: str) -> Array:
@@ -73,6 +73,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     width, read = readers[version]
     size = file.read(width)
     length = int.from_bytes(size, "little")
-    if length > HEADER:
+    if length > MAX_HEADER_BYTES:
         raise ValueError(f"its header claims {length:,} bytes")
-    return read(io.BytesIO(size + file.read(length)), max_header_size=HEADER)
+    return read(io.BytesIO(size + file.read(length)), max_header_size=MAX_HEADER_BYTES)

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.limits import BLOCK
+from faltung.data.limits import BLOCK_BYTES
 from faltung.data.names import class_list, listing, printable
 from faltung.data.seeds import SPLIT, permutation
 from faltung.geometry.check import show
@@ -252,7 +252,7 @@ def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -
     """ValueError names the first sample (along axis 0) that holds NaN or an infinite value."""
     if array.dtype.kind != "f":
         return
-    step = max(1, BLOCK // max(array[:1].nbytes, 1))
+    step = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
     for start in range(0, len(array), step):
         rows = array[start : start + step].reshape(len(array[start : start + step]), -1)
         bad = np.flatnonzero(~np.isfinite(rows).all(1))

@@ -14,8 +14,8 @@ from faltung.data.source import Source
 from faltung.geometry.check import show
 
 # Samples that suffice for the mean and deviation of a channel if reading them means decoding.
-ENOUGH = 4096
-BATCH = 256
+ENOUGH_SAMPLES = 4096
+BATCH_SAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -121,12 +121,12 @@ def standardise(source: Source) -> Standard:
         raise ValueError("kind='text': words have no mean")
     count = len(source)
     taken = np.arange(count)
-    if source.lazy and count > ENOUGH:
-        taken = np.linspace(0, count - 1, ENOUGH).astype(np.int64)
+    if source.lazy and count > ENOUGH_SAMPLES:
+        taken = np.linspace(0, count - 1, ENOUGH_SAMPLES).astype(np.int64)
     axes = (0, *range(2, len(source.shape) + 1))
     total, mean, moment = 0, np.zeros(source.shape[0]), np.zeros(source.shape[0])
-    for start in range(0, len(taken), BATCH):
-        x = source.read(taken[start : start + BATCH])
+    for start in range(0, len(taken), BATCH_SAMPLES):
+        x = source.read(taken[start : start + BATCH_SAMPLES])
         size = x.size // x.shape[1]
         # Combine the moments of two parts (Chan, Golub and LeVeque, 1979).
         part = x.mean(axes, np.float64)

@@ -16,7 +16,7 @@ from typing import IO
 
 Writer = Callable[[IO[bytes]], object]
 
-LARGEST = 1 << 34  # bytes that ``read_checked`` reads by default
+MAX_FILE_BYTES = 1 << 34  # bytes that ``read_checked`` reads by default
 
 _UNFINISHED = re.compile(r"\.faltung-[0-9a-f]{16}\.part")
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -136,7 +136,7 @@ def sweep(folder: str | os.PathLike[str]) -> int:
     return removed
 
 
-def read_checked(path: str | os.PathLike[str], limit: int = LARGEST) -> bytes:
+def read_checked(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> bytes:
     """The contents of a regular file of at most ``limit`` bytes.
 
     OSError (FileNotFoundError, PermissionError, ...) or ValueError, in one line with its name.

@@ -16,7 +16,7 @@ Array = npt.NDArray[Any]
 
 OPSET = 19  # of 2023: the first with wrap-around in Pad
 IR_VERSION = 9  # of the same release
-LARGEST = 2**31 - 1  # bytes that one file can hold
+MAX_MODEL_BYTES = 2**31 - 1  # bytes that one file can hold
 
 
 class Writer:
@@ -121,7 +121,7 @@ class Writer:
         if classes is not None:
             text = json.dumps([str(name) for name in classes], ensure_ascii=False)
             helper.set_model_props(model, {"classes": text})
-        if model.ByteSize() > LARGEST:
+        if model.ByteSize() > MAX_MODEL_BYTES:
             raise ValueError(f"parameters: {model.ByteSize():,} bytes are more than ONNX holds")
         data: bytes = model.SerializeToString(deterministic=True)
         return data

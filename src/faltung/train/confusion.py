@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MOST = 20  # classes that a table shows
+MOST_CLASSES = 20  # in a table
 SHADES = 10
-_PAIRS = 10  # most frequent mistakes that are listed
+_PAIRS = 10  # most frequent mistakes in a list
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Confusion:
 def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
     """``matrix[true, predicted]``: counts, as many rows and columns as ``classes``.
 
-    Beyond ``MOST`` classes those with the most mistakes are shown.  ValueError for another shape.
+    Of more than ``MOST_CLASSES`` those with the most mistakes are shown. ValueError: another shape.
     """
     counts = np.asarray(matrix)
     if counts.shape != (len(classes), len(classes)) or not counts.size:
@@ -64,9 +64,9 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
     counts = counts.astype(np.int64)
     wrong = counts - np.diag(np.diag(counts))
     chosen = np.arange(len(counts))
-    if len(counts) > MOST:
+    if len(counts) > MOST_CLASSES:
         trouble = wrong.sum(0) + wrong.sum(1)
-        chosen = np.sort(np.argsort(-trouble, kind="stable")[:MOST])
+        chosen = np.sort(np.argsort(-trouble, kind="stable")[:MOST_CLASSES])
     total = counts.sum(1)
     part = counts[np.ix_(chosen, chosen)]
     everyone = len(chosen) == len(counts)

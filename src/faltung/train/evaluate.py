@@ -14,7 +14,7 @@ from faltung.train.network import Network
 from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]
-AT_ONCE = 256  # samples that are read at once
+BATCH_SAMPLES = 256  # samples that are read at once
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,8 @@ def evaluate(
     check_targets(model, source, loss)
     targets = np.asarray(source.targets)
     outputs, losses, right = [], [], []
-    batches = cast(
-        "Generator[Batch, None, None]", Loader(source, AT_ONCE, seed=0, shuffle=False).epoch(0)
-    )
+    epoch = Loader(source, BATCH_SAMPLES, seed=0, shuffle=False).epoch(0)
+    batches = cast("Generator[Batch, None, None]", epoch)
     with closing(batches):  # a thread may be prefetching
         for x, y, _ in batches:
             made = model.predict(x, softmax=False)

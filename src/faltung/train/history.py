@@ -3,7 +3,7 @@
 from faltung.train.metrics import EpochMetrics
 from faltung.train.terminal import header, shown, table_line
 
-WIDTH = 100
+TABLE_WIDTH = 100
 
 
 class History(list[EpochMetrics]):
@@ -13,6 +13,6 @@ class History(list[EpochMetrics]):
         if not self:
             return "no epochs"
         epochs = self[-1].epoch
-        columns = shown(self[0], epochs, WIDTH)
+        columns = shown(self[0], epochs, TABLE_WIDTH)
         lines = [table_line(columns, row, epochs, best=False) for row in self]
         return "\n".join([header(columns, epochs), *lines])

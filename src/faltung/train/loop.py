@@ -31,9 +31,9 @@ from faltung.train.settings import Settings
 Array = npt.NDArray[Any]
 # Seconds between checkpoints, at the end of an epoch and within one. Forcing a file to disk takes
 # about ten milliseconds, as long as a short epoch.
-EPOCHS_EVERY, BATCHES_EVERY = 1.0, 30.0
+EPOCH_SAVE_SECONDS, BATCH_SAVE_SECONDS = 1.0, 30.0
 # Writing takes at most one part in this many of the time.
-SHARE = 20
+SAVE_TIME_RATIO = 20
 
 
 class Loop:
@@ -146,7 +146,7 @@ class Loop:
                 self._batch(x, y, show)
                 if interrupted():
                     raise Stopped
-                self._save_after(BATCHES_EVERY)
+                self._save_after(BATCH_SAVE_SECONDS)
         # The pace does not include compiling.
         training = time.perf_counter() - start - (self.compiled - compiled)
         pace = (position.samples - begun) / max(training, 1e-9)
@@ -211,7 +211,7 @@ class Loop:
             self._best = self.model.parameters, position.as_dict()
         self.history.append(row)
         self._unsaved.append(row)
-        self._save_after(EPOCHS_EVERY)
+        self._save_after(EPOCH_SAVE_SECONDS)
         if show is not None:
             show.epoch(row, best)
 
@@ -239,7 +239,7 @@ class Loop:
     # Keeping -------------------------------------------------------------------------------------
 
     def _save_after(self, seconds: float) -> None:
-        if time.monotonic() - self._saved > max(seconds, SHARE * self._saving):
+        if time.monotonic() - self._saved > max(seconds, SAVE_TIME_RATIO * self._saving):
             self._save()
 
     def _save(self) -> None:

@@ -32,9 +32,9 @@ Array = npt.NDArray[Any]
 # The version of the format that ``save`` writes; others are refused.
 FORMAT = 1
 # Samples that are predicted at once at most, and bytes of activations that they may take.
-AT_ONCE, ROOM = 256, 512 << 20
+MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
 # Compiled programs that are kept, each for another batch size.
-PROGRAMS = 6
+MAX_PROGRAMS = 6
 
 
 class Network:
@@ -164,7 +164,7 @@ class Network:
                 found.refresh()
             self._fresh.add(key)
             self._programs[key] = found  # in order of use
-            if len(self._programs) > PROGRAMS:
+            if len(self._programs) > MAX_PROGRAMS:
                 oldest = next(iter(self._programs))
                 del self._programs[oldest]
                 self._fresh.discard(oldest)
@@ -228,7 +228,7 @@ class Network:
         filled up with zeros.
         """
         size = max(1, max(v.size for n in self.graph.nodes for v in n.outputs)) * 4
-        most = int(min(AT_ONCE, max(1, ROOM // (8 * size))))
+        most = int(min(MAX_SAMPLES, max(1, MAX_ACTIVATION_BYTES // (8 * size))))
         made = empty((count, *self.graph.output.shape), self.dtype)
         batch = min(most, 1 << max(0, count - 1).bit_length())
         with self._lock:

@@ -17,8 +17,8 @@ from faltung.train.terminal import Now, bar_line, clean, epoch_line, header, sho
 
 Clock = Callable[[], float]
 
-EVERY = 0.1  # seconds between drawings
-_SHARE = 20  # drawing takes at most one part in this many of the time
+DRAW_SECONDS = 0.1  # seconds between drawings
+_DRAW_TIME_RATIO = 20  # drawing takes at most one part in this many of the time
 
 
 class Progress:
@@ -184,7 +184,7 @@ class LiveProgress(Progress):
             text.append(part, style)
         self._live.update(text, refresh=True)
         end = self._clock()
-        self._next = end + max(EVERY, _SHARE * (end - start))
+        self._next = end + max(DRAW_SECONDS, _DRAW_TIME_RATIO * (end - start))
 
 
 def _can_show(stream: TextIO, text: str) -> bool:

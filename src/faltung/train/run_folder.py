@@ -30,7 +30,7 @@ from faltung.geometry.check import show
 from faltung.train.metrics import EpochMetrics, from_csv, to_csv
 from faltung.train.run_format import (
     FORMAT,
-    LARGEST,
+    MAX_TEXT_BYTES,
     decoded,
     position_text,
     read_position,
@@ -235,7 +235,7 @@ class RunFolder:
         """The metrics in metrics.csv; none if it does not exist yet."""
         place = self.path / METRICS
         try:
-            data = read_checked(place, LARGEST)
+            data = read_checked(place, MAX_TEXT_BYTES)
         except FileNotFoundError:
             return []
         return from_csv(decoded(place, data), str(place))

@@ -19,7 +19,7 @@ from faltung.geometry.check import show
 
 FORMAT = 1  # of the run folder; other numbers are refused
 POSITION = ("step", "epoch", "batch")  # whole numbers from 0 that every position has
-LARGEST = 1 << 24  # bytes of a run's text file
+MAX_TEXT_BYTES = 1 << 24  # bytes of a run's text file
 _OWN = ("format", "faltung")  # keys of config.toml that are not settings
 _DEEPEST = 20  # nesting of tables
 
@@ -103,7 +103,7 @@ def settings_text(config: Plain) -> str:
 
 def read_settings(path: Path) -> Plain:
     """The settings in a config.toml. ValueError or OSError in one line with its name."""
-    text = decoded(path, read_checked(path, LARGEST))
+    text = decoded(path, read_checked(path, MAX_TEXT_BYTES))
     try:
         found = plain("config", tomllib.loads(text))
     except (ValueError, TypeError, RecursionError) as error:  # TOMLDecodeError is a ValueError

@@ -37,7 +37,7 @@ from faltung.train.run_model import filters, table
 from faltung.train.settings import Settings
 
 # Mistakes in the report.
-SHOWN = 24
+SHOWN_MISTAKES = 24
 # Packages that a run needs at its end; checked before it begins.
 NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 
@@ -269,7 +269,7 @@ def _mistakes(
     logits = outputs[wrong].astype(np.float64)
     logits -= logits.max(1, keepdims=True)
     sure = 1 / np.exp(logits).sum(1)
-    order = np.argsort(-sure, kind="stable")[:SHOWN]
+    order = np.argsort(-sure, kind="stable")[:SHOWN_MISTAKES]
     samples = held.read(wrong[order]) if len(order) else ()
     return [
         (sample, int(targets[i]), int(said[i]), float(p), str(held.names[i]))
