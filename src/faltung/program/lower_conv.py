@@ -1,4 +1,4 @@
-"""Convolutions and unshared layers as steps."""
+"""Convolutions and locally connected layers as steps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

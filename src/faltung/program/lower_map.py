@@ -1,4 +1,4 @@
-"""Everything that goes over maps as steps: formulas, losses, pools, tables, moves."""
+"""All other operations as steps: formulas, losses, poolings, embeddings, copies."""
 
 from dataclasses import replace
 from math import prod
@@ -67,7 +67,7 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
 
 
 def kind_of(value: Value, op: Elementwise) -> str:
-    """How an operand is spread over the map of a formula."""
+    """How an operand is broadcast over the map of a formula."""
     if value.kind == "key":
         return "key"
     if value.kind == "rows" or not value.shape:
@@ -134,7 +134,7 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
     )
 
 
-# Pools, tables, moves ----------------------------------------------------------------------------
+# Poolings, embeddings, copies ---------------------------------------------------------------------
 
 
 def pool_map(low: Lowering, node: Node, work: Work) -> None:
@@ -193,7 +193,7 @@ def embed_grad(low: Lowering, node: Node, work: Work) -> None:
 
 
 def reshape(low: Lowering, node: Node, work: Work) -> None:
-    """The numbers in the order of people, from one shape to the other."""
+    """The same numbers in channels-first order, in another shape."""
     a, b = node.inputs[0], node.output
     if low.places.root(a) == low.places.root(b):
         return
@@ -201,10 +201,10 @@ def reshape(low: Lowering, node: Node, work: Work) -> None:
     shape = (low.batch, *(a.shape if a.space else b.shape))
     space = shape[2:]
     whole, flat = (a, b) if a.space else (b, a)
-    apart = low.strides(whole, space)
+    strided = low.strides(whole, space)
     steps = [prod(shape[i + 1 :]) for i in range(1, len(shape))]
-    beside = (low.pitch(flat), *steps)
-    source, target = (apart, beside) if a.space else (beside, apart)
+    contiguous = (low.pitch(flat), *steps)
+    source, target = (strided, contiguous) if a.space else (contiguous, strided)
     work.steps.append(
         rearrange(low.dtype, shape, low.where(a), source, low.where(b), target, "reshape")
     )
@@ -220,7 +220,7 @@ def to_channels_last(low: Lowering, node: Node, work: Work) -> None:
 
 
 def concat(low: Lowering, node: Node, work: Work) -> None:
-    """Only for operands that could not be written into their place."""
+    """Copies of the operands that could not be written in place."""
     start = 0
     copied = {number for other, number in low.places.copied if other is node}
     for number, value in enumerate(node.inputs):
@@ -248,4 +248,4 @@ def concat(low: Lowering, node: Node, work: Work) -> None:
 
 
 def view(low: Lowering, node: Node, work: Work) -> None:
-    """A view."""
+    """Nothing to compute."""
