@@ -34,9 +34,9 @@ from faltung.methods.plain.tiled import ChannelBlocks, channel_blocks, product_c
 from faltung.methods.plain.weight_grad_kernel import SEGMENT, TILE, WeightGradKernel
 
 # The longest sum in one accumulator, in positions.
-MOST_BAND_POSITIONS = 4096
+MAX_BAND_POSITIONS = 4096
 # Entries of the table of taps and segments of a row.
-MOST_ENTRIES = 1 << 20
+MAX_ENTRIES = 1 << 20
 # Fewer input channels of a group make too small a tile alone.
 MIN_ROWS = 8
 # Cycles to add a vector of sums to those of the bands before, and to put one sum in its place.
@@ -85,9 +85,9 @@ def band(c: Correlation, machine: Machine) -> tuple[int, int]:
     """Positions of a row, and rows, in one band: the first cache full, if that is enough."""
     last = c.windows[-1]
     each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * ELEMENTS[c.dtype][1]
-    fit = min(MOST_BAND_POSITIONS, max(MIN_BAND_POSITIONS, machine.l1 // each))
+    fit = min(MAX_BAND_POSITIONS, max(MIN_BAND_POSITIONS, machine.l1 // each))
     # A kernel of a million taps has a table of its own length for every segment: then fewer.
-    fit = max(fit, last.axis.output * last.axis.kernel // MOST_ENTRIES)
+    fit = max(fit, last.axis.output * last.axis.kernel // MAX_ENTRIES)
     positions = min(last.axis.output, fit)
     return positions, -(-fit // positions)
 
