@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from grid import grid
 
 import faltung
 from cases import CASES, Case
@@ -73,7 +74,7 @@ def test_a_transform_is_taken_for_every_batch_and_layout_or_for_none(cheap: str,
     assert len(found) == 1
 
 
-@pytest.mark.parametrize("case", CASES[::4], ids=str)
+@grid(case=CASES[::4], every=1)
 def test_real_transforms_look_at_a_sample_alone(case: Case) -> None:
     for planner in (plan_forward, plan_input_grad):
         found = {
