@@ -22,9 +22,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("faltung", "grids of problems")
     group.addoption("--seed", type=int, help="of the sample (default: the date, as 20261231)")
     group.addoption("--exhaustive", action="store_true", help="all points of all grids")
-    group.addoption("--point", metavar="WORDS", help="only points whose names have these words")
-    group.addoption("--questions", default="", help="regular expression: only these goldens")
     group.addoption("--update", action="store_true", help="write the goldens anew")
+    group.addoption("--questions", default="", help="regular expression: only these goldens")
+    group.addoption("--point", metavar="WORDS", help="only points whose names have these words")
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plug-in of hypothesis, which reads what is set here

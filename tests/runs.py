@@ -13,7 +13,7 @@ import faltung
 from faltung import nn
 from faltung.data.source import ArraySource
 from faltung.formats.tensors import load_tensors
-from faltung.train.history import Row, from_csv
+from faltung.train.metrics import EpochMetrics, from_csv
 
 Array = npt.NDArray[Any]
 SOURCE = Path(faltung.__file__).parents[1]
@@ -94,6 +94,6 @@ def rows(path: Path) -> list[tuple[object, ...]]:
     return [timeless(row) for row in from_csv((path / "metrics.csv").read_text(), "metrics")]
 
 
-def timeless(row: Row) -> tuple[object, ...]:
+def timeless(row: EpochMetrics) -> tuple[object, ...]:
     found = vars(row) if hasattr(row, "__dict__") else {}
     return tuple(v for k, v in found.items() if k not in ("seconds", "samples_per_second"))

@@ -13,7 +13,7 @@ from faltung import Model
 from faltung.cli import predict
 from faltung.cli.main import main
 from faltung.data.open import open_source
-from faltung.train.trained import load_model
+from faltung.train.run_model import load_model
 
 Trained = Callable[[str], tuple[Path, str]]
 Captured = pytest.CaptureFixture[str]

@@ -121,7 +121,7 @@ def test_bad_arguments_are_named(
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"axes": ()}, ValueError, "axes=(): a convolution has at least one spatial axis"),
+        ({"axes": ()}, ValueError, "axes=(): a convolution must have at least one spatial axis"),
         ({"axes": [Axis(3, 1)]}, TypeError, "must be a tuple of Axis"),
         ({"channels_in": 0}, ValueError, "channels_in=0: must be at least 1"),
         ({"channels_out": 4.0}, TypeError, "channels_out=4.0: must be an int"),

@@ -92,5 +92,5 @@ def test_errors() -> None:
         join([Field(), Field(jump=2)])
     with pytest.raises(ValueError, match=r"jumps=\[\]"):
         join([])
-    with pytest.raises(ValueError, match=r"^stride=2: the transpose must divide the jump, 3$"):
+    with pytest.raises(ValueError, match=r"^stride=2: must divide the jump, 3, to be transposed$"):
         Field(1, 3).back(Axis(9, 3, 2))

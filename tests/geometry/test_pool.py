@@ -176,11 +176,11 @@ def test_types_are_refused(given: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"axes": ()}, r"axes=\(\): a pooling has at least one spatial axis"),
+        ({"axes": ()}, r"axes=\(\): a pooling must have at least one spatial axis"),
         ({"channels": 0}, "channels=0: must be at least 1"),
-        ({"axes": (Axis(4, 2, 1, 1, 1, 1, "reflect"),)}, "padding_mode='reflect': a pooling has"),
+        ({"axes": (Axis(4, 2, 1, 1, 1, 1, "reflect"),)}, "padding_mode='reflect': must be zeros"),
         ({"axes": (Axis(4, 2, 1, 1, -1, 0),)}, r"padding=\(-1, 0\): must be at least 0"),
-        ({"overhang": (1,)}, r"overhang=\(1,\): must be a part of the padding after each axis"),
+        ({"overhang": (1,)}, r"overhang=\(1,\): must be from 0 to the padding after each axis"),
         ({"overhang": (0, 0)}, r"overhang=\(0, 0\): must be"),
     ],
 )

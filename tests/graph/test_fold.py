@@ -9,7 +9,7 @@ from grid import grid
 from faltung import nn
 from faltung.graph.expand import expanded
 from faltung.graph.fold import Derived, folded
-from faltung.graph.ops import Convolve, ConvolveInput, Normalise, Pointwise
+from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Normalise
 from faltung.graph.value import Graph, Value
 
 
@@ -69,12 +69,12 @@ WHERE: dict[str, tuple[nn.Layer, list[type], str]] = {
     ),
     "before a convolution": (
         nn.Sequential(nn.BatchNorm(), nn.Conv(4, 3)),
-        [Pointwise, Convolve],
+        [Elementwise, Convolve],
         "scale shift",
     ),
     "after an activation": (
         nn.Sequential(nn.Conv(4, 3), nn.ReLU(), nn.BatchNorm()),
-        [Convolve, Pointwise, Pointwise],
+        [Convolve, Elementwise, Elementwise],
         "scale shift",
     ),
     "after an unshared layer": (
@@ -84,10 +84,10 @@ WHERE: dict[str, tuple[nn.Layer, list[type], str]] = {
     ),
     "twice": (
         nn.Sequential(nn.Conv(4, 3), nn.BatchNorm(), nn.BatchNorm()),
-        [Convolve, Pointwise],
+        [Convolve, Elementwise],
         "weight bias scale shift",
     ),
-    "alone": (nn.BatchNorm(), [Pointwise], "scale shift"),
+    "alone": (nn.BatchNorm(), [Elementwise], "scale shift"),
 }
 
 

@@ -15,7 +15,7 @@ from faltung.geometry.expr import Expr, maximum, operand, random, unary
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
 from faltung.graph.fuse import CHEAP, DEEP, LONG, MOST, fused, needed
-from faltung.graph.ops import Convolve, ConvolveInput, Op, Pointwise, Pool, Total
+from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Op, Pool, Reduction
 from faltung.graph.value import Node, Value, consumers
 
 A, B, C = map(operand, range(3))
@@ -132,9 +132,9 @@ def test_sums_are_taken_where_what_they_sum_is_made(name: str) -> None:
     nodes = fused(given.training.nodes, ends(given))
     makers = {value.name: node for node in nodes for value in node.outputs}
     for node in nodes:
-        if isinstance(node.op, Pointwise) and not node.op.outputs:
+        if isinstance(node.op, Elementwise) and not node.op.outputs:
             before = [makers[v.name] for v in node.inputs if v.name in makers]
-            formulas = [n for n in before if isinstance(n.op, Pointwise) and not n.op.totals]
+            formulas = [n for n in before if isinstance(n.op, Elementwise) and not n.op.reductions]
             assert not [n for n in formulas if n.op.shape == node.op.shape and n is before[-1]]
 
 
@@ -145,7 +145,7 @@ def conv(name: str, x: Value, y: Value) -> Node:
 
 
 def formula(out: str, expr: Expr, *inputs: Value, shape: tuple[int, ...] = (3, 4)) -> Node:
-    return Node(Pointwise(shape, (expr,)), inputs, (Value(out, shape),))
+    return Node(Elementwise(shape, (expr,)), inputs, (Value(out, shape),))
 
 
 X, Y = Value("x", (3, 4)), Value("y", (3, 4))
@@ -161,7 +161,7 @@ def test_random_numbers_are_made_once() -> None:
     drop = formula("drop", A * random(B), X, KEY)
     one = formula("one", A + 1, drop.output)
     two = formula("two", A - 1, drop.output)
-    assert ops(fused([drop, one], {"one"})) == [Pointwise((3, 4), (A * random(B) + 1,))]
+    assert ops(fused([drop, one], {"one"})) == [Elementwise((3, 4), (A * random(B) + 1,))]
     assert len(fused([drop, one, two], {"one", "two"})) == 3
     given = problem("dropouts")
     for node in fused(given.training.nodes, ends(given)):
@@ -182,7 +182,7 @@ def test_what_is_kept_is_not_computed_twice() -> None:
     made = formula("made", A + 1, X)
     reader = formula("reader", A * 2, made.output)
     assert len(fused([made, reader], {"made", "reader"})) == 2
-    assert ops(fused([made, reader], {"reader"})) == [Pointwise((3, 4), ((A + 1) * 2,))]
+    assert ops(fused([made, reader], {"reader"})) == [Elementwise((3, 4), ((A + 1) * 2,))]
 
 
 def test_formulas_do_not_outgrow_their_operands() -> None:
@@ -216,18 +216,22 @@ def test_sums_do_not_outgrow_their_formula() -> None:
     while len(str(long)) < 4 * LONG:
         long = long * unary("tanh", long)
     made = formula("made", long, X)
-    total = Total(long, "scalar")
-    sums = Node(Pointwise((3, 4), (), (total,)), (made.output,), (Value("sum", (), batched=False),))
+    total = Reduction(long, "scalar")
+    sums = Node(
+        Elementwise((3, 4), (), (total,)), (made.output,), (Value("sum", (), batched=False),)
+    )
     assert len(fused([made, sums], {"made", "sum"})) == 2
 
 
 def test_a_sum_does_not_go_into_the_formula_whose_sum_it_reads() -> None:
     """It is there only after all of that formula."""
     mean = Value("mean", (3,), batched=False)
-    first = Node(Pointwise((3, 4), (A * 2,), (Total(A, "channel", mean=True),)), (X,), (Y, mean))
+    first = Node(
+        Elementwise((3, 4), (A * 2,), (Reduction(A, "channel", mean=True),)), (X,), (Y, mean)
+    )
     away = (A - B) * (A - B)
     second = Node(
-        Pointwise((3, 4), (), (Total(away, "channel"),)),
+        Elementwise((3, 4), (), (Reduction(away, "channel"),)),
         (Y, mean),
         (Value("squares", (3,), batched=False),),
     )
@@ -237,9 +241,11 @@ def test_a_sum_does_not_go_into_the_formula_whose_sum_it_reads() -> None:
 def test_vectors_do_not_go_into_maps_of_their_shape() -> None:
     """A vector of channels and a batch of vectors have one shape, and are not alike."""
     v = Value("v", (3,), batched=False)
-    made = Node(Pointwise((3,), (A * 2,), batched=False), (v,), (Value("w", (3,), batched=False),))
+    made = Node(
+        Elementwise((3,), (A * 2,), batched=False), (v,), (Value("w", (3,), batched=False),)
+    )
     x = Value("x", (3,))
-    reader = Node(Pointwise((3,), (A + B,)), (x, made.output), (Value("y", (3,)),))
+    reader = Node(Elementwise((3,), (A + B,)), (x, made.output), (Value("y", (3,)),))
     assert len(fused([made, reader], {"y"})) == 2
 
 

@@ -28,7 +28,7 @@ TEXT = "c64>64 14x14 k3 p1"
 
 
 def _row(method: object, price: float) -> Row:  # type: ignore[type-arg]
-    """A transform that is a sum in disguise: ``price`` times what `direct` costs."""
+    """A transform that is a sum in disguise: ``price`` times what ``direct`` costs."""
 
     def cost(c: Correlation, machine: Machine) -> float:
         return math.inf if why_not(c, machine) else price * method.cost(c, machine)  # type: ignore[attr-defined]
@@ -36,14 +36,14 @@ def _row(method: object, price: float) -> Row:  # type: ignore[type-arg]
     def why_not(c: Correlation, machine: Machine) -> str | None:
         return None if c.windows[-1].axis.stride == 1 and c.taps > 1 else "a stride or one tap"
 
-    known = {name: getattr(method, name) for name in vars(method) if not name.startswith("_")}
+    known = {name: getattr(method, name) for name in dir(method) if not name.startswith("_")}
     return Row(SimpleNamespace(**{**known, "cost": cost, "why_not": why_not}), transform=True)  # type: ignore[arg-type]
 
 
 @pytest.fixture
 def cheap(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A transform at half the price of `direct`, alone among its kind."""
-    for table, method in ((FORWARD, direct), (WEIGHT_GRAD, weight_grad)):
+    for table, method in ((FORWARD, direct.DIRECT), (WEIGHT_GRAD, weight_grad.DIRECT_WEIGHT_GRAD)):
         for name in [name for name, row in table.items() if row.transform]:
             monkeypatch.delitem(table, name)  # type: ignore[arg-type]
         monkeypatch.setitem(table, "half", _row(method, 0.5))  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def test_real_transforms_look_at_a_sample_alone(case: Case) -> None:
 
 def test_a_transform_has_to_win(monkeypatch: pytest.MonkeyPatch, cheap: str) -> None:
     assert names(plan_forward(parse(TEXT), channels_last=True)) == {cheap}
-    monkeypatch.setitem(FORWARD, cheap, _row(direct, 0.97))
+    monkeypatch.setitem(FORWARD, cheap, _row(direct.DIRECT, 0.97))
     plan = plan_forward(parse(TEXT), channels_last=True)
     assert names(plan) == {"direct"}
     assert why(plan, cheap) == "0.97 times the best sum, for one sample"

@@ -11,7 +11,7 @@ import pytest
 import faltung
 from faltung.cli.main import main
 from faltung.jit import cache
-from faltung.ops.again import Calls
+from faltung.ops.call_cache import Calls
 from faltung.plan import tune
 from faltung.plan.plan import Plan
 

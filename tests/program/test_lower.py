@@ -10,11 +10,11 @@ from grid import grid
 from faltung import nn
 from faltung.graph.fuse import fused, needed
 from faltung.graph.ops import (
-    Across,
+    ChannelConv,
     Concat,
     Convolve,
     Dropout,
-    First,
+    FirstPosition,
     Normalise,
     Op,
     Reshape,
@@ -83,7 +83,7 @@ def test_only_views_have_no_steps(name: str) -> None:
     for made in lowered:
         if made is not None:
             assert made.steps
-            assert not isinstance(made.node.op, Slice | First)
+            assert not isinstance(made.node.op, Slice | FirstPosition)
             assert not isinstance(made.node.op, Concat) or made.node in copied
     assert len({id(node) for node in nodes}) == len(nodes)
 
@@ -129,7 +129,7 @@ def test_other_questions_have_other_plans() -> None:
 def test_response_normalisation_reads_a_constant() -> None:
     graph = build("response norm", training=False)
     low = plain(graph)
-    across = next(node for node in graph.nodes if isinstance(node.op, Across))
+    across = next(node for node in graph.nodes if isinstance(node.op, ChannelConv))
     made = lower(low, across)
     assert made is not None
     ((name, values),) = low.constants.items()

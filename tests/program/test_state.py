@@ -133,7 +133,7 @@ def test_a_map_flattened_and_a_vector_are_not_alike() -> None:
 def test_slots_are_those_of_the_state() -> None:
     given = problem("lenet")
     step = step_of(given)
-    other = Slots(State(given.graph.parameters, "float64"), SGD())
+    other = Slots(State(given.graph.parameters, "float64"), SGD(0.9))
     with pytest.raises(ValueError) as error:
         TrainingStep(given.training, step.state, other, 3)
     assert str(error.value) == "slots: must be those of the state"

@@ -17,10 +17,10 @@ from faltung import Model, nn
 from faltung.data.augment import Augment
 from faltung.data.source import ArraySource, split
 from faltung.train import loop as loop_module
-from faltung.train.history import Row
 from faltung.train.interrupts import Stopped, interrupts
 from faltung.train.loop import Loop
-from faltung.train.runfolder import RunFolder
+from faltung.train.metrics import EpochMetrics
+from faltung.train.run_folder import RunFolder
 from faltung.train.settings import Settings
 
 SETTINGS: dict[str, Any] = {
@@ -54,7 +54,7 @@ def bits(model: Model) -> dict[str, bytes]:
     return {name: value.tobytes() for name, value in model.parameters.items()}
 
 
-def timeless(rows: list[Row]) -> list[tuple[Any, ...]]:
+def timeless(rows: list[EpochMetrics]) -> list[tuple[Any, ...]]:
     return [(r.epoch, r.step, r.lr, r.loss, r.accuracy, r.val_loss, r.val_accuracy) for r in rows]
 
 
@@ -266,7 +266,7 @@ def test_the_history() -> None:
 
 
 def test_losses_are_means_over_samples() -> None:
-    """With a rate of nearly nothing and no batch norm, as the model is judged beforehand."""
+    """With a rate of nearly nothing and no batch norm, as the model is evaluated beforehand."""
     plain = nn.Sequential(nn.Conv(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2))
     model = Model(plain, (1, 8, 8))
     train = source(37)

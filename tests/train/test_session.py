@@ -23,9 +23,9 @@ from faltung.data.standard import standardise
 from faltung.nets.table import NETS
 from faltung.nets.table import get as get_net
 from faltung.train import session
-from faltung.train.presets import PRESETS, USUAL
+from faltung.train.defaults import PRESETS, USUAL
+from faltung.train.run_model import load_model
 from faltung.train.settings import Settings
-from faltung.train.trained import load_model
 
 POSIX = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="kill -9 of POSIX")
 
@@ -164,7 +164,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data: Path, tmp_p
     assert done.returncode == 2
     first, second = done.stderr.splitlines()
     assert first == f"faltung train: {out / 'last.safetensors'}: not written, file too large"
-    assert second == f"To go on from the last checkpoint: faltung train --resume {out}"
+    assert second == f"To resume from the last checkpoint: faltung train --resume {out}"
     assert sorted(os.listdir(out)) == ["best.safetensors", "config.toml", "metrics.csv"]
     assert run("train", "--resume", out).returncode == 0
     same_run(whole, out)

@@ -1,4 +1,4 @@
-"""`faltung doctor`: what this computer can do for Faltung, and whether anything is in the way."""
+"""``faltung doctor``: what this computer can do for Faltung, and whether anything is in the way."""
 
 import argparse
 import json
@@ -26,9 +26,9 @@ LEAST_SCALING = 0.6
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `doctor`."""
-    parser.epilog = "exit status: 0 all is well, 1 something is wrong (it says what)"
-    parser.add_argument("--quick", action="store_true", help="do not measure the FMA peak")
+    """Add the arguments of ``doctor``."""
+    parser.epilog = "exit status: 0 if all is well, 1 if something is wrong"
+    parser.add_argument("--quick", action="store_true", help="skip measuring the peak performance")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(machine: "Machine", *, measure: bool = True) -> dict[str, Any]:
-    """Everything that `doctor` says, ready for JSON."""
+    """Everything that ``doctor`` says, ready for JSON."""
     from faltung.jit import cache
 
     team = threads()
@@ -136,7 +136,7 @@ def threads() -> dict[str, Any]:
 
 
 def peak(most: int) -> dict[str, dict[str, float]]:
-    """GFLOP/s of 1 thread and of `most` threads, for each dtype."""
+    """GFLOP/s of 1 thread and of ``most`` threads, for each dtype."""
     from faltung.plan.peak import fma_peak
 
     counts = sorted({1, most})
@@ -164,25 +164,25 @@ def self_test() -> str:
 def problems(found: dict[str, Any]) -> Iterator[str]:
     """What is wrong, in words that say what to do."""
     if found["self_test"]:
-        yield f"a small convolution does not run: {found['self_test']}"
+        yield f"a small convolution fails: {found['self_test']}"
     yield from found["threads"]["ignored"]
     count, cores = found["threads"]["count"], found["threads"]["cores"]
     if count > cores:
         yield (
             f"{count} threads ({found['threads']['from']}) on {cores} cores: they take turns; "
-            f"ask for {cores} at most"
+            f"use at most {cores}"
         )
     kept = found["cache"]
     if kept.startswith("off") and "FALTUNG_CACHE=off" not in kept:
         yield f"compiled code is not kept on disk: {kept.removeprefix('off: ')}"
     elif not kept.startswith("off") and not _writable():
-        yield "compiled code is not kept on disk: the folder cannot be written"
+        yield "compiled code is not kept on disk: the folder is not writable"
     for dtype, rates in found["peak"].items():
         one, most = rates["1"], rates[str(count)]
         if 1 < count <= cores and most < LEAST_SCALING * count * one:
             yield (
-                f"{dtype}: {count} threads reach only {most / one:.1f} times one thread: other "
-                "programs are running, or the cores are halves of a core"
+                f"{dtype}: {count} threads are only {most / one:.1f} times as fast as one: other "
+                "programs are running, or threads share cores"
             )
 
 
@@ -207,16 +207,16 @@ def page(found: dict[str, Any]) -> Iterator[str]:
     yield from _rows({"count": f"{team['count']}, from {team['from']}", "cores": team["cores"]})
     if found["peak"]:
         yield ""
-        yield "FMA peak, measured (GFLOP/s, two operations a multiply-add)"
+        yield "FMA peak, measured (GFLOP/s, two operations per multiply-add)"
         yield from _rows({dtype: _rates(rates) for dtype, rates in found["peak"].items()})
     yield ""
     yield "Compiled code on disk"
     yield f"  {found['cache']}"
     yield ""
     for problem in found["problems"]:
-        yield f"WRONG: {problem}"
+        yield f"PROBLEM: {problem}"
     if not found["problems"]:
-        yield "All is well: a small convolution was compiled, ran, and is exact."
+        yield "All is well: a small convolution compiles and runs, and its result is exact."
 
 
 def _processor_rows(chip: dict[str, Any]) -> dict[str, str]:
@@ -229,7 +229,7 @@ def _processor_rows(chip: dict[str, Any]) -> dict[str, str]:
         "vectors": f"{chip['registers']} of {chip['vector_bytes']} bytes: {lanes}",
         "features": " ".join(chip["features"]) or "-",
         "target": chip["target"],
-        "caches": f"L1 {chip['l1'] // 1024} KiB, L2 {chip['l2'] // 1024} KiB a core",
+        "caches": f"L1 {chip['l1'] // 1024} KiB, L2 {chip['l2'] // 1024} KiB per core",
     }
 
 

@@ -1,7 +1,7 @@
 """Mistakes of the user, as one line and an exit status; all else is a bug and shows itself.
 
-`MISTAKES` are what people can cause. A bug can raise a TypeError as well; so of these only those
-are taken for mistakes that Faltung raised on purpose, by a `raise` in its own source, and those
+``MISTAKES`` are what people can cause. A bug can raise a TypeError as well; so of these only those
+are taken for mistakes that Faltung raised on purpose, by a ``raise`` in its own source, and those
 that come from the system: a file, the memory. With FALTUNG_TRACEBACK=1 nothing is hidden.
 """
 
@@ -43,7 +43,7 @@ def line(said: object) -> str:
 
 
 def on_purpose(error: BaseException) -> bool:
-    """Whether an error is of the system, or of a `raise` in Faltung's own source."""
+    """Whether an error is of the system, or of a ``raise`` in Faltung's own source."""
     if isinstance(error, OSError | MemoryError):
         return True
     trace = error.__traceback__

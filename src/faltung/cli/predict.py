@@ -1,4 +1,4 @@
-"""`faltung predict RUN FILES...`: what a trained network says of files."""
+"""``faltung predict RUN FILES...``: predict the classes of files with a trained network."""
 
 import argparse
 import csv
@@ -20,27 +20,28 @@ TOGETHER = 256
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `predict`."""
+    """Add the arguments of ``predict``."""
     parser.epilog = """\
-A line for each sample: the likeliest classes and their probabilities, or the
-numbers; where each position has a class, the share of positions of each. A file
-that cannot be read is named, the others are read, and the status is 2.
+Prints one line per sample: the likeliest classes and their probabilities, or
+the numbers of a network that predicts numbers; where every position has a
+class, the most frequent ones and their shares. Files that cannot be read are
+reported and skipped, and the exit status is 2.
 
---csv gives all: name, class and probabilities, or the numbers, or the class of
-each position.
+--csv prints everything: name, class and probabilities, or the numbers, or the
+class of every position.
 """
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
-    parser.add_argument("--csv", action="store_true", help="a table, with a line a sample")
+    parser.add_argument("--csv", action="store_true", help="print a table, one line per sample")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print a line a sample; 2, and a line on stderr for each file, where something is wrong."""
     try:
-        from faltung.train.rundata import like
-        from faltung.train.trained import load_model
+        from faltung.train.run_dataset import like
+        from faltung.train.run_model import load_model
 
         model, folder = load_model(arguments.run_folder)
         wanted = like(model, folder)

@@ -1,4 +1,4 @@
-"""Formulas as vectors: an `Expr` of `geometry.expr` written down for a machine and a dtype.
+"""Formulas as vector code for a machine and a dtype.
 
 Rounding is that of each operation by itself, with one exception that the formula alone decides: a
 product that is a term of a sum or difference is not rounded where the machine has FMA (the first
@@ -39,15 +39,15 @@ INSTRUCTIONS = {
 def emit(v: Vectors, expr: Expr, operands: Sequence[str], element: str | None = None) -> str:
     """Write the formula of one vector; the vector of its values.
 
-    operands: a vector each; where the formula takes one as a key, the number made by `mixed`.
-    element: the number of the first lane's element, an i64; only `random` asks for it. Lanes that
+    operands: a vector each; where the formula takes one as a key, the number made by ``mixed``.
+    element: the number of the first lane's element, an i64; only ``random`` asks for it. Lanes that
     are masked are computed like the others.
     """
     return Formulas(v, operands, element).value(expr)
 
 
 def mixed(f: Function, key: str) -> str:
-    """The key of `random`, an i64 of any value, with its bits mixed: once for all elements."""
+    """The key of ``random``, an i64 of any value, with its bits mixed: once for all elements."""
     z = f.value(f"add i64 {key}, {_signed(GOLDEN, 64)}")
     for shift, factor in SPLIT_MIX:
         z = f.value(f"xor i64 {z}, {f.value(f'lshr i64 {z}, {shift}')}")

@@ -1,4 +1,4 @@
-"""LLVM IR as text: modules, functions, whole numbers, addresses and loops.
+"""LLVM IR as text: modules, functions, integers, addresses and loops.
 
 Text, because llvmlite's own builder refuses vectors in ``llvm.fma`` and has no bfloat type, and
 because writing text takes a fifth of the time. A value is its name (``"%12"``) or a constant

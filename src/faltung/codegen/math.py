@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid and erf of vectors, as polynomials in registers.
+"""Vectorised exp, log, tanh, sigmoid and erf, as polynomials in registers.
 
 Every function takes and returns the name of a vector, calls no library, and treats all lanes alike.
 Reduced arguments follow W. J. Cody and W. Waite, *Software Manual for the Elementary Functions*,

@@ -1,4 +1,4 @@
-"""Numbers of 16 bits: float32 in a vector, 16 bits in memory.
+"""16-bit floats: float32 in vectors, 16 bits in memory.
 
 Every load makes float32 of them, which is exact; every store rounds once, to the nearest, ties to
 even, as NumPy does: what is too large becomes infinite, what is small a denormal or zero. bfloat16

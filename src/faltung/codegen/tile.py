@@ -1,4 +1,4 @@
-"""The tile: one outer product held in registers, the inner loop of nearly every method.
+"""The tile: an outer product held in registers, the inner loop of nearly every method.
 
 ``acc[p][q] += a[p] * b[q]`` with ``p`` rows and ``q`` vectors. Methods differ in where ``a`` and
 ``b`` come from; this file knows only how many accumulators a machine holds and in which order to

@@ -1,4 +1,4 @@
-"""Vectors of one machine and one dtype: memory, masks, arithmetic, transposition."""
+"""Vectors of one machine and one dtype: loads, stores, masks, arithmetic, transposition."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
 Repository, 1998, doi:10.24432/C50P49, CC BY 4.0: the part for testing, which scikit-learn gives as
-`sklearn.datasets.load_digits`. Each pixel counts the dark points (0 to 16) of a 4x4 block of the
+``sklearn.datasets.load_digits``. Each pixel counts the dark points (0 to 16) of a 4x4 block of the
 scanned form.
 """
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.guard import regular
+from faltung.data.limits import regular
 from faltung.data.names import class_list, in_order, inside, listing, number_classes, printable
 from faltung.data.options import Options
 from faltung.data.source import WHITE, Indices
@@ -29,7 +29,7 @@ class Listing:
     skipped: list[str] = field(default_factory=list)
 
     def skip(self, path: Path, why: str) -> None:
-        """Leave a file out and say so; with `strict` that is an error."""
+        """Leave a file out and say so; with ``strict`` that is an error."""
         line = f"{inside(path, self.root)}: {why}"
         if self.strict:
             raise ValueError(line)
@@ -41,14 +41,14 @@ class Listing:
 
 
 def class_folders(root: Path) -> list[Path]:
-    """The folders within `root` that do not hide, in order."""
+    """The folders within ``root`` that do not hide, in order."""
     found = {path.name: path for path in root.iterdir() if path.is_dir() and not _hidden(path)}
     return [found[name] for name in in_order(found)]
 
 
 def walk(root: Path, options: Options) -> Listing:
-    """The files in the class folders of `root`: ValueError for a folder that is no such thing, an
-    empty or unknown class, or a link that leads out of `root`.
+    """The files in the class folders of ``root``: ValueError for a folder that is no such thing, an
+    empty or unknown class, or a link that leads out of ``root``.
     """
     where = printable(root.name)
     found = Listing(root, options.strict)
@@ -124,7 +124,7 @@ def _can_be_read(path: Path, found: Listing, real: Path) -> bool:
 
 
 def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) -> list[Any]:
-    """What `examine(path, name)` says of each file; files that it refuses are skipped. ValueError
+    """What ``examine(path, name)`` says of each file; files that it refuses are skipped. ValueError
     if a class loses all its files.
     """
     facts, good = [], []
@@ -153,7 +153,8 @@ class Broken(Exception):
 class FileSource:
     """Samples in files, decoded when they are read, and kept decoded as long as they are few.
 
-    `decode`: from a file and its name to an array of `shape` and `dtype`; shorts stand for 0..1.
+    ``decode``: from a file and its name to an array of ``shape`` and ``dtype``; shorts stand for
+    0..1.
     """
 
     lazy = True

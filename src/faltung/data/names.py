@@ -40,7 +40,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def class_list(classes: Sequence[str]) -> tuple[str, ...]:
-    """The argument `classes` as a tuple of different words: TypeError, ValueError."""
+    """The argument ``classes`` as a tuple of different words: TypeError, ValueError."""
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise TypeError("classes: must be a sequence of str")
     listed = tuple(classes)
@@ -60,8 +60,8 @@ def number_classes(
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
     """Labels 0, 1, ... (n,) of samples whose classes are given as words, and the classes in order.
 
-    `classes`: those that are allowed, in their order; by default all that occur. ValueError names
-    the first sample that has another; `where` is the file, `names` are those of the
+    ``classes``: those that are allowed, in their order; by default all that occur. ValueError names
+    the first sample that has another; ``where`` is the file, ``names`` are those of the
     samples.
     """
     known = in_order(set(words)) if classes is None else class_list(classes)

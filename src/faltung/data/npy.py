@@ -1,4 +1,4 @@
-"""NumPy's own files, `.npy` and `.npz`, read with the suspicion that a stranger's file deserves.
+"""NumPy's own files, ``.npy`` and ``.npz``, read as a stranger's files deserve.
 
 No pickles. The shape in a header is compared with the length of what follows before memory is asked
 for; NumPy's reader would ask first.
@@ -13,21 +13,21 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.guard import check_unpacked, complaints, empty, fill, regular
+from faltung.data.limits import check_unpacked, complaints, empty, fill, regular
 
 Array = npt.NDArray[Any]
 HEADER = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
 
 
 def read_npy(path: Path, where: str) -> Array:
-    """The array of a `.npy` file: ValueError."""
+    """The array of a ``.npy`` file: ValueError."""
     length = regular(path, where)
     with complaints(where), path.open("rb") as file:
         return _array(file, length, where)
 
 
 def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]:
-    """Those arrays of a `.npz` file that are called one of `names`: ValueError."""
+    """Those arrays of a ``.npz`` file that are called one of ``names``: ValueError."""
     length = regular(path, where)
     with complaints(where), zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
@@ -46,7 +46,7 @@ def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]
 
 
 def _array(file: IO[bytes], length: int, where: str) -> Array:
-    """One array of a stream that claims to hold `length` bytes."""
+    """One array of a stream that claims to hold ``length`` bytes."""
     shape, by_columns, dtype = _header(file)
     if dtype.kind not in "buifU" or not dtype.itemsize:
         raise ValueError(f"{where}: dtype {dtype} is neither numbers nor text")

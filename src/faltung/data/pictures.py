@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.folder import Broken, FileSource, Listing, examine_all, walk
-from faltung.data.guard import complaints, described, needs
+from faltung.data.limits import complaints, described, needs
 from faltung.data.names import inside
 from faltung.data.options import Options
 
@@ -38,7 +38,7 @@ JPEG_END, TAIL = b"\xff\xd9", 64
 
 @dataclass(frozen=True)
 class Facts:
-    """What the header of a picture says. `space`: (height, width) as it is seen."""
+    """What the header of a picture says. ``space``: (height, width) as it is seen."""
 
     space: tuple[int, int]
     grey: bool
@@ -52,8 +52,8 @@ def matches(path: Path) -> bool:
 def open_pictures(root: Path, options: Options) -> FileSource:
     """A folder of pictures, a class a folder, (channels, height, width).
 
-    With `size` each is scaled until it covers that size, and its centre is cut out. ValueError for
-    pictures of different sizes without it, a class without a picture, a decompression bomb.
+    With ``size`` each is scaled until it covers that size, and its centre is cut out. ValueError
+    for pictures of different sizes without it, a class without a picture, a decompression bomb.
     """
     _pillow()
     if options.kind not in (None, "picture"):
@@ -104,7 +104,7 @@ def examine(path: Path, where: str) -> Facts:
             return Facts(space, grey, deep)
     except Broken:
         raise
-    except Exception as error:  # see `complaints`
+    except Exception as error:  # see ``complaints``
         if str(error).startswith(where):
             raise
         raise Broken(_in_words(error)) from error
@@ -113,7 +113,7 @@ def examine(path: Path, where: str) -> Facts:
 def decode(
     path: Path, where: str, *, shape: tuple[int, ...], fit: bool, deep: bool
 ) -> npt.NDArray[Any]:
-    """A picture (channels, height, width): uint8, or float32 in 0..1 if `deep`. ValueError."""
+    """A picture (channels, height, width): uint8, or float32 in 0..1 if ``deep``. ValueError."""
     from PIL import ImageOps
 
     channels, height, width = shape

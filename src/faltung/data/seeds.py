@@ -22,9 +22,9 @@ def generator(seed: int, *place: int) -> np.random.Generator:
 
 
 def permutation(count: int, seed: int, *place: int) -> npt.NDArray[np.int64]:
-    """0 .. count - 1 in a random order, the order of `count` random words.
+    """0 .. count - 1 in a random order, the order of ``count`` random words.
 
-    Words of a bit generator are the same in every release of NumPy; `Generator.permutation` is not
-    promised to be (NEP 19), and an old run should be repeatable.
+    Words of a bit generator are the same in every release of NumPy; ``Generator.permutation`` is
+    not promised to be (NEP 19), and an old run should be repeatable.
     """
     return np.argsort(_bits(seed, place).random_raw(count), kind="stable").astype(np.int64)

@@ -1,4 +1,4 @@
-"""Series as text: `.csv`, and `.tsv` as the UCR archive has it. A line is a sample.
+"""Series as text: ``.csv``, and ``.tsv`` as the UCR archive has it. A line is a sample.
 
 UCR (H. A. Dau et al., "The UCR time series archive", 2019): no header, the label first, tabs;
 series shorter than the longest are filled with NaN at their end.
@@ -14,7 +14,7 @@ from typing import TextIO
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.guard import complaints, regular
+from faltung.data.limits import complaints, regular
 from faltung.data.names import as_word, number_classes, printable
 from faltung.data.options import Options
 from faltung.data.resize import resize
@@ -35,9 +35,9 @@ def open_table(path: Path, options: Options) -> ArraySource:
 
     The label is in the column that the header calls label, class, target or y (whichever of these
     comes first here), else in the first. The first line is a header if it has such a cell, or no
-    number. Labels that are numbers, not all of them whole, are targets to be estimated. With `size`
-    every series is brought to that length by interpolation; else they must be equally long.
-    ValueError names the line.
+    number. Labels that are numbers, not all of them whole, are targets to be estimated. With
+    ``size`` every series is brought to that length by interpolation; else they must be equally
+    long. ValueError names the line.
     """
     where = printable(path.name)
     kind = options.kind or "series"
@@ -65,7 +65,7 @@ def read_rows(
 ) -> tuple[list[int], list[str], list[Values]]:
     """The numbers of all lines that say something, their labels, and their values. ValueError.
 
-    `unlabelled`: a line of so many cells has no label, it becomes "".
+    ``unlabelled``: a line of so many cells has no label, it becomes "".
     """
     regular(path, where)
     lines, words, rows = [], [], []
@@ -115,7 +115,7 @@ def stack(
 
 
 def _records(file: TextIO, suffix: str) -> Iterator[tuple[int, list[str]]]:
-    """The cells of every line that is not blank, and its number. Parted by tabs in a `.tsv`; by
+    """The cells of every line that is not blank, and its number. Parted by tabs in a ``.tsv``; by
     tabs, commas or semicolons in others; old UCR files have blanks.
     """
     start = file.readline(1 << 20)

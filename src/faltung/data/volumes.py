@@ -1,4 +1,4 @@
-"""Volumes in NIfTI files, `.nii` and `.nii.gz`, by nibabel: a class a folder, read when needed.
+"""Volumes in NIfTI files, ``.nii`` and ``.nii.gz``, by nibabel: a class a folder, read when needed.
 
 Format: R. Cox et al., "A (sort of) new image data format standard: NIfTI-1", 2004. Axes are brought
 to the order right, anterior, superior (the nearest to it, without interpolation); a fourth axis
@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.folder import Broken, FileSource, class_folders, examine_all, walk
-from faltung.data.guard import check_unpacked, complaints, described, needs, regular
+from faltung.data.limits import check_unpacked, complaints, described, needs, regular
 from faltung.data.names import inside
 from faltung.data.options import Options
 from faltung.data.resize import resize
@@ -38,7 +38,8 @@ def matches(path: Path) -> bool:
 
 
 def open_volumes(root: Path, options: Options) -> FileSource:
-    """A folder of NIfTI files, (channels, x, y, z). With `size` each is interpolated to that size.
+    """A folder of NIfTI files, (channels, x, y, z). With ``size`` each is interpolated to that
+    size.
 
     ValueError for volumes of different sizes without it, and for a class without a volume.
     """
@@ -81,7 +82,7 @@ def examine(path: Path, where: str) -> tuple[int, ...]:
         return (shape[3] if len(shape) == 4 else 1, *turned)
     except Broken:
         raise
-    except Exception as error:  # see `complaints`
+    except Exception as error:  # see ``complaints``
         if str(error).startswith(where):
             raise
         raise Broken(f"cannot be read, {described(error)}") from error

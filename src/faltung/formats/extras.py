@@ -2,5 +2,5 @@
 
 
 def missing(module: str, extra: str) -> ImportError:
-    """The error to raise where `import module` failed: it names the extra that brings it."""
+    """The error to raise where ``import module`` failed: it names the extra that brings it."""
     return ImportError(f'{module}: not installed; pip install "faltung[{extra}]"', name=module)

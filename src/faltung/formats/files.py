@@ -1,8 +1,8 @@
 """Files written whole or not at all, and files read with a limit.
 
 Whole: under a temporary name in the same folder, fsync, rename, fsync of the folder.  Whoever
-opens the file, after `kill -9` or a power cut too, finds the old contents or the new, never a part.
-Every error is one line that begins with the name of the file.
+opens the file, after ``kill -9`` or a power cut too, finds the old contents or the new, never a
+part. Every error is one line that begins with the name of the file.
 """
 
 import errno
@@ -16,7 +16,7 @@ from typing import IO
 
 Writer = Callable[[IO[bytes]], object]
 
-LARGEST = 1 << 34  # bytes; what `read_checked` reads where nobody said less
+LARGEST = 1 << 34  # bytes; what ``read_checked`` reads where nobody said less
 
 _UNFINISHED = re.compile(r"\.faltung-[0-9a-f]{16}\.part")
 _BINARY = getattr(os, "O_BINARY", 0)
@@ -28,7 +28,7 @@ _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errn
 
 
 def problem(path: str | os.PathLike[str], error: OSError, what: str) -> OSError:
-    """`error` again, with its errno and the class that belongs to it, as one line: file, what,
+    """``error`` again, with its errno and the class that belongs to it, as one line: file, what,
     reason.
     """
     reason = (error.strerror or str(error)).lower()
@@ -45,12 +45,12 @@ def _shown(path: str | os.PathLike[str]) -> str:
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes | Writer) -> None:
-    """Give the file `path` these bytes, or what the function `data` writes into the open file.
+    """Give the file ``path`` these bytes, or what the function ``data`` writes into the open file.
 
-    If anything fails, in `data` too, the file is as it was and nothing lies beside it; only
-    `kill -9` and power cuts leave the temporary file (see `sweep`).  A link is followed: the file
-    that it names is written.  OSError, naming the file: disk full, folder missing or not writable.
-    ValueError: `path` is something else than a file.
+    If anything fails, in ``data`` too, the file is as it was and nothing lies beside it; only
+    ``kill -9`` and power cuts leave the temporary file (see ``sweep``).  A link is followed: the
+    file that it names is written.  OSError, naming the file: disk full, folder missing or not
+    writable. ValueError: ``path`` is something else than a file.
     """
     target = Path(os.path.realpath(path))
     mode = _mode(path, target)
@@ -88,7 +88,7 @@ def _mode(path: str | os.PathLike[str], target: Path) -> int | None:
 
 
 def _write(part: Path, data: bytes | Writer, mode: int | None) -> None:
-    """Create `part`, fill it and force it to the disk."""
+    """Create ``part``, fill it and force it to the disk."""
     file = os.fdopen(os.open(part, _CREATE, 0o666), "wb")
     try:
         if mode is not None and os.chmod in os.supports_fd:
@@ -137,7 +137,7 @@ def sweep(folder: str | os.PathLike[str]) -> int:
 
 
 def read_checked(path: str | os.PathLike[str], limit: int = LARGEST) -> bytes:
-    """All bytes of an ordinary file of at most `limit` bytes.
+    """All bytes of an ordinary file of at most ``limit`` bytes.
 
     OSError (FileNotFoundError, PermissionError, ...) or ValueError, in one line with its name.
     """

@@ -1,4 +1,4 @@
-"""The operations of a network as ONNX nodes, one function each; `EMIT` is their table."""
+"""The operations of a network as ONNX nodes, one function each; ``EMIT`` is their table."""
 
 from collections.abc import Callable
 from math import prod
@@ -14,6 +14,8 @@ from faltung.geometry.expr import operand
 from faltung.geometry.pool import PoolSpec
 from faltung.graph import ops
 from faltung.graph.value import Node, Value
+from faltung.nn import activation
+from faltung.nn.norm import LocalResponseNorm
 from faltung.reference.pool import counts
 
 PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -174,21 +176,50 @@ def _windows(spec: ConvSpec) -> Any:
 # Formulas -----------------------------------------------------------------------------------------
 
 
-def _pointwise(writer: Writer, node: Node) -> str:
+def _elementwise(writer: Writer, node: Node) -> str:
     op: Any = node.op
-    if node.output.name in writer.response_norms:
-        attributes = writer.response_norms[node.output.name]
-        return writer.node("LRN", writer.name(node.inputs[0]), **attributes)
+    # The layer's own class: one that inherits from it may compute something else.
+    layer = None if node.kind is None else node.kind.layer
+    if type(layer) in ACTIVATIONS:
+        name, attributes = ACTIVATIONS[type(layer)](layer)
+        return writer.node(name, writer.name(node.inputs[0]), **attributes)
+    if type(layer) is LocalResponseNorm and (found := _response_norm(writer, node, layer)):
+        return writer.node("LRN", writer.name(node.inputs[0]), **found)
     operands = [_operand(writer, value, op.shape) for value in node.inputs]
-    if len(op.outputs) + len(op.totals) != 1 or not op.batched:
+    if len(op.outputs) + len(op.reductions) != 1 or not op.batched:
         raise ValueError(f"graph: the formulas of layer {node.layer!r} have no place in ONNX")
     if op.outputs:
         return formula(writer, op.outputs[0], operands)
-    (total,) = op.totals
+    (total,) = op.reductions
     if total.kind != "sample" or not total.mean:
         raise ValueError(f"graph: the sum of layer {node.layer!r} has no place in ONNX")
     read = operands[0] if total.expr == operand(0) else formula(writer, total.expr, operands)
     return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
+
+
+# Activations that are one node in ONNX: by the layer, the node and its attributes.
+ACTIVATIONS: dict[type, Callable[[Any], tuple[str, dict[str, float]]]] = {
+    activation.ReLU: lambda layer: ("Relu", {}),
+    activation.LeakyReLU: lambda layer: ("LeakyRelu", {"alpha": float(layer.slope)}),
+    activation.ELU: lambda layer: ("Elu", {"alpha": float(layer.alpha)}),
+    activation.Softplus: lambda layer: ("Softplus", {}),
+    activation.HardSigmoid: lambda layer: ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    activation.HardSwish: lambda layer: ("HardSwish", {}),
+}
+
+
+def _response_norm(writer: Writer, node: Node, layer: LocalResponseNorm) -> dict[str, float] | None:
+    """The attributes of LRN for the last node of the layer: only for pictures and a centred window
+    of an odd number of channels, as readers know no others.
+    """
+    maker = writer.makers.get(node.inputs[-1].name)
+    if maker is None or not isinstance(maker.op, ops.ChannelConv) or len(node.output.shape) != 3:
+        return None
+    size = len(maker.op.weight)
+    if size % 2 == 0 or maker.op.lo != size // 2:
+        return None
+    alpha = maker.op.weight[0] * size
+    return {"size": size, "alpha": alpha, "beta": float(layer.beta), "bias": float(layer.k)}
 
 
 def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
@@ -202,7 +233,7 @@ def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
     return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
 
 
-def _across(writer: Writer, node: Node) -> str:
+def _channel_conv(writer: Writer, node: Node) -> str:
     """A convolution along the channels, which become an axis of space."""
     op: Any = node.op
     (x,) = node.inputs
@@ -294,9 +325,9 @@ def _embed(writer: Writer, node: Node) -> str:
 EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
-    ops.Local: _local,
-    ops.Pointwise: _pointwise,
-    ops.Across: _across,
+    ops.LocallyConnected: _local,
+    ops.Elementwise: _elementwise,
+    ops.ChannelConv: _channel_conv,
     ops.Normalise: _normalise,
     ops.Softmax: _softmax,
     ops.Pool: _pool,

@@ -20,17 +20,9 @@ LARGEST = 2**31 - 1  # bytes that one file can hold
 
 
 class Writer:
-    """An ONNX graph in the making: nodes, tensors that are known, and the names of values.
+    """An ONNX graph in the making: nodes, tensors that are known, and the names of values."""
 
-    response_norms: attributes of the node LRN, by the output of the layer that it stands for.
-    """
-
-    def __init__(
-        self,
-        graph: Graph,
-        parameters: Mapping[str, npt.ArrayLike],
-        response_norms: Mapping[str, Mapping[str, Any]],
-    ) -> None:
+    def __init__(self, graph: Graph, parameters: Mapping[str, npt.ArrayLike]) -> None:
         try:
             import onnx
         except ImportError as error:
@@ -45,7 +37,8 @@ class Writer:
         self._nodes: list[Any] = []
         self._tensors: list[Any] = []
         self._known: dict[tuple[Any, ...], str] = {}
-        self.response_norms = response_norms
+        # The node of the network that made a value, by the value's name.
+        self.makers = {value.name: node for node in graph.nodes for value in node.outputs}
 
     # Names and values ----------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Tensors in a file: the safetensors format, whose reader is the `safetensors` library.
+"""Tensors in a file: the safetensors format, whose reader is the ``safetensors`` library.
 
 A file is eight bytes (the length of the header, little-endian), a header of JSON (for each tensor
 its dtype, shape and place; strings of metadata), and the bytes of the tensors.  Nothing in it is
@@ -54,7 +54,7 @@ def save_tensors(
 ) -> None:
     """Write the file whole.  The same tensors and metadata give the same bytes, in any order.
 
-    TypeError for a dtype that the format lacks; errors of the disk as in `files.write_whole`.
+    TypeError for a dtype that the format lacks; errors of the disk as in ``files.write_whole``.
     """
     # The widest first: then every tensor starts at a multiple of its own size.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))

@@ -63,7 +63,7 @@ def gelu() -> Expr:
 
 
 def gelu_tanh() -> Expr:
-    """`gelu` by a hyperbolic tangent, as in the same paper."""
+    """``gelu`` by a hyperbolic tangent, as in the same paper."""
     return X * (0.5 * (1 + unary("tanh", sqrt(2 / pi) * (X + 0.044715 * (X * X * X)))))
 
 

@@ -2,7 +2,7 @@
 
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.expand import Nodes, Statistics
-from faltung.graph.ops import ConvolveWeight, Pointwise, Total
+from faltung.graph.ops import ConvolveWeight, Elementwise, Reduction
 from faltung.graph.value import Graph, Value
 
 A = operand(0)
@@ -45,14 +45,14 @@ class Backward:
             for number in range(1, len(given)):
                 total = total + operand(number)
             batched = given[0].batched
-            op = Pointwise(given[0].shape, (total,), batched=batched)
+            op = Elementwise(given[0].shape, (total,), batched=batched)
             given[:] = self.nodes.add(op, tuple(given), given[0].shape, batched=batched)
         return given[0]
 
     def bias(self, value: Value, grad: Value) -> None:
         """The gradient of what was added to every position of a channel."""
         if self.needs(value):
-            (total,) = self.nodes.totals(grad.shape, (grad,), Total(A, "channel"))
+            (total,) = self.nodes.reduce(grad.shape, (grad,), Reduction(A, "channel"))
             self.give(value, total)
 
     def weight(self, op: ConvolveWeight, value: Value, x: Value, grad: Value) -> None:

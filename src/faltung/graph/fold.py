@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.expr import operand
-from faltung.graph.ops import Convolve, ConvolveInput, Normalise, Pointwise
+from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Normalise
 from faltung.graph.value import Graph, Node, Value, consumers
 
 Array = npt.NDArray[Any]
@@ -126,5 +126,5 @@ def _apart(node: Node, norm: Normalise) -> tuple[Node, list[Derived]]:
         Derived(Value(f"{node.layer}.{kind}", (x.channels,), False), kind, _names(node), norm.eps)
         for kind in ("scale", "shift")
     ]
-    op = Pointwise(x.shape, (operand(0) * operand(1) + operand(2),))
+    op = Elementwise(x.shape, (operand(0) * operand(1) + operand(2),))
     return replace(node, op=op, inputs=(x, made[0].value, made[1].value)), made

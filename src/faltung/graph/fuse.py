@@ -4,16 +4,17 @@ In this order, because an epilogue of a convolution saves most: a formula into t
 reads it; a formula into the convolution before it; a short formula into all that read it, which
 then read its operands instead; sums into the formula whose result they sum. Nothing is computed in
 another order within an element, and all places write a formula down alike. What fusion may change
-are roundings: a product that comes to stand in a sum is not rounded before (`codegen/expr.py`), and
-a sum that is taken beside a formula may be cut into other bands. Where a formula ends up depends on
-the graph alone, so the bits of a program depend neither on threads nor, for a sample, on the batch.
+are roundings: a product that comes to stand in a sum is not rounded before (``codegen/expr.py``),
+and a sum that is taken beside a formula may be cut into other bands. Where a formula ends up
+depends on the graph alone, so the bits of a program depend neither on threads nor, for a sample, on
+the batch.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from faltung.geometry.expr import Expr, operand
-from faltung.graph.ops import Convolve, ConvolveInput, Pointwise, Total
+from faltung.graph.ops import Convolve, ConvolveInput, Elementwise
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
@@ -37,7 +38,7 @@ def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
     made = _inlined(made, kept, lambda producer, readers: len(readers) == 1)
     made = _into_convolutions(made, kept)
     made = _inlined(made, kept, lambda producer, readers: _cheap(producer))
-    made = _sums_merged(made)
+    made = _reductions_merged(made)
     return needed(made, kept)
 
 
@@ -89,26 +90,26 @@ def _inlined(
 def _plain(node: Node) -> bool:
     """A formula with one result."""
     op = node.op
-    return isinstance(op, Pointwise) and len(op.outputs) == 1 and not op.totals
+    return isinstance(op, Elementwise) and len(op.outputs) == 1 and not op.reductions
 
 
 def _cheap(node: Node) -> bool:
     op = node.op
-    assert isinstance(op, Pointwise)
+    assert isinstance(op, Elementwise)
     maps = [value for value in node.inputs if value.shape == op.shape and value.batched]
     return op.outputs[0].size() <= CHEAP and len(maps) <= 2 and not op.outputs[0].uses("random")
 
 
 def _joins(producer: Node, reader: Node) -> bool:
     p, r = producer.op, reader.op
-    if not (isinstance(p, Pointwise) and isinstance(r, Pointwise)):
+    if not (isinstance(p, Elementwise) and isinstance(r, Elementwise)):
         return False
     names = {value.name for value in (*producer.inputs, *reader.inputs)}
     if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST:
         return False
     own = _extent(p.outputs[0])
     extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
-    formulas = (*r.outputs, *(total.expr for total in r.totals))
+    formulas = (*r.outputs, *(each.expr for each in r.reductions))
     return all(_fits(expr, extents) for expr in formulas)
 
 
@@ -132,7 +133,7 @@ def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, 
 def _inline(producer: Node, reader: Node) -> Node:
     """The reader with the producer's formula in the place of its result."""
     p, r = producer.op, reader.op
-    assert isinstance(p, Pointwise) and isinstance(r, Pointwise)
+    assert isinstance(p, Elementwise) and isinstance(r, Elementwise)
     inputs: list[Value] = []
 
     def number(value: Value) -> Expr:
@@ -149,9 +150,9 @@ def _inline(producer: Node, reader: Node) -> Node:
     op = replace(
         r,
         outputs=tuple(expr.replaced(places) for expr in r.outputs),
-        totals=tuple(replace(t, expr=t.expr.replaced(places)) for t in r.totals),
+        reductions=tuple(replace(each, expr=each.expr.replaced(places)) for each in r.reductions),
     )
-    return replace(reader, op=op, inputs=tuple(inputs))
+    return replace(reader, op=op, inputs=tuple(inputs), kind=None)
 
 
 # Formulas into convolutions ----------------------------------------------------------------------
@@ -166,7 +167,7 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
         if not _plain(node):
             continue
         op = node.op
-        assert isinstance(op, Pointwise)
+        assert isinstance(op, Elementwise)
         if op.outputs[0].uses("random") or not all(_is_map(v, op.shape) for v in node.inputs):
             continue
         able = [
@@ -207,24 +208,24 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node:
 # Sums into formulas ------------------------------------------------------------------------------
 
 
-def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+def _reductions_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     """Sums of a formula's result are taken while it is made, if all that they read is there."""
     made: dict[int, Node] = dict(enumerate(nodes))
     places = {value.name: number for number, node in made.items() for value in node.outputs}
     for here, node in enumerate(nodes):
         op = node.op
-        if not isinstance(op, Pointwise) or op.outputs or not op.totals:
+        if not isinstance(op, Elementwise) or op.outputs or not op.reductions:
             continue
         target = max((places.get(value.name, -1) for value in node.inputs), default=-1)
         if target < 0:
             continue
         producer = made[target]
         p = producer.op
-        if not isinstance(p, Pointwise) or not p.outputs or p.shape != op.shape:
+        if not isinstance(p, Elementwise) or not p.outputs or p.shape != op.shape:
             continue
         if not p.batched or not op.batched:
             continue
-        merged = _with_totals(producer, node)
+        merged = _with_reductions(producer, node)
         if merged is not None:
             made[target] = merged
             del made[here]
@@ -232,12 +233,12 @@ def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(made.values())
 
 
-def _with_totals(producer: Node, node: Node) -> Node | None:
+def _with_reductions(producer: Node, node: Node) -> Node | None:
     """The producer with the sums of ``node`` beside its results; None where that is too
     much for one formula.
     """
     p, op = producer.op, node.op
-    assert isinstance(p, Pointwise) and isinstance(op, Pointwise)
+    assert isinstance(p, Elementwise) and isinstance(op, Elementwise)
     inputs = list(producer.inputs)
     results = {value.name: i for i, value in enumerate(producer.outputs[: len(p.outputs)])}
     places = []
@@ -251,11 +252,11 @@ def _with_totals(producer: Node, node: Node) -> Node | None:
             inputs.append(value)
         places.append(operand(inputs.index(value)))
     extents = list(map(_extent, places))
-    if len(inputs) > MOST or not all(_fits(total.expr, extents) for total in op.totals):
+    if len(inputs) > MOST or not all(_fits(each.expr, extents) for each in op.reductions):
         return None
-    totals: tuple[Total, ...] = tuple(replace(t, expr=t.expr.replaced(places)) for t in op.totals)
+    reductions = tuple(replace(each, expr=each.expr.replaced(places)) for each in op.reductions)
     return Node(
-        replace(p, totals=(*p.totals, *totals)),
+        replace(p, reductions=(*p.reductions, *reductions)),
         tuple(inputs),
         (*producer.outputs, *node.outputs),
         producer.layer,

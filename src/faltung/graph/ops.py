@@ -1,4 +1,4 @@
-"""The operations of a network, as data. What they compute stands beside each; how, in `program`.
+"""The operations of a network, as data. What they compute stands beside each; how, in ``program``.
 
 Shapes leave out the batch. A map is (C, *space). Specs have batch 1; the program sets it. Weights
 are (C_out, C_in // groups, *kernel), biases (C_out,).
@@ -27,7 +27,7 @@ class Convolve:
 class ConvolveInput:
     """grad, weight, [bias,] *aux -> the gradient for the input; also the transposed convolution.
 
-    spec: the forward convolution. The rest as in `Convolve`.
+    spec: the forward convolution. The rest as in ``Convolve``.
     """
 
     spec: ConvSpec
@@ -43,7 +43,7 @@ class ConvolveWeight:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocallyConnected:
     """x, weight, [bias] -> y: unshared. weight: (*output, C_out, C_in, *kernel); bias: (*output,
     C_out).
     """
@@ -53,28 +53,28 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalInput:
+class LocallyConnectedInput:
     """grad, weight -> the gradient for the input."""
 
     spec: ConvSpec
 
 
 @dataclass(frozen=True, slots=True)
-class LocalWeight:
+class LocallyConnectedWeight:
     """x, grad -> the gradient for the weight."""
 
     spec: ConvSpec
 
 
 @dataclass(frozen=True, slots=True)
-class LocalBias:
+class LocallyConnectedBias:
     """grad -> the gradient for the bias, the sum over the batch."""
 
     spec: ConvSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Across:
+class ChannelConv:
     """x -> y, a correlation along the channels, at every position alone: y[c] = sum_k weight[k]
     x[c + k - lo], zeros outside. What local response normalisation is made of.
     """
@@ -84,7 +84,7 @@ class Across:
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
+class Reduction:
     """A sum of a formula: over "channel" (all samples and positions), "sample" (the positions of
     each) or "scalar" (everything). ``mean``: divided by how many were added.
     """
@@ -95,8 +95,8 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
-class Pointwise:
-    """*operands -> *outputs, *totals: formulas at every element of a map of ``shape``.
+class Elementwise:
+    """*operands -> *outputs, *reductions: formulas at every element of a map of ``shape``.
 
     Operands are maps of that shape, vectors for each sample or for each channel, or numbers. With
     ``batched`` False there is no batch: the map is itself a vector of channels, or a weight.
@@ -104,7 +104,7 @@ class Pointwise:
 
     shape: tuple[int, ...]
     outputs: tuple[Expr, ...]
-    totals: tuple[Total, ...] = ()
+    reductions: tuple[Reduction, ...] = ()
     batched: bool = True
 
 
@@ -168,12 +168,12 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class First:
+class FirstPosition:
     """A map -> (C,) without a batch: its first position in the first sample. Nothing is copied."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reorder:
+class ToChannelsLast:
     """A map as people have it, channels first -> as programs have it, channels last."""
 
 
@@ -216,12 +216,12 @@ Op = (
     Convolve
     | ConvolveInput
     | ConvolveWeight
-    | Local
-    | LocalInput
-    | LocalWeight
-    | LocalBias
-    | Across
-    | Pointwise
+    | LocallyConnected
+    | LocallyConnectedInput
+    | LocallyConnectedWeight
+    | LocallyConnectedBias
+    | ChannelConv
+    | Elementwise
     | GroupMean
     | Normalise
     | Dropout
@@ -229,8 +229,8 @@ Op = (
     | PoolGrad
     | Concat
     | Slice
-    | First
-    | Reorder
+    | FirstPosition
+    | ToChannelsLast
     | Reshape
     | Embed
     | EmbedGrad

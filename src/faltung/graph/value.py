@@ -74,13 +74,26 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """What made a node. name: the layer's class in ``faltung.nn``, or for what a layer adds to its
+    parts "Add", "Concat", "Flatten". layer: the layer itself; exporters read its numbers.
+    """
+
+    name: str
+    layer: object = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Node:
-    """One operation. ``layer``: the name of the layer of the network that it belongs to."""
+    """One operation. layer: the name of the layer of the network that it belongs to. kind: what
+    made it; None where no layer alone did, as after fusion.
+    """
 
     op: Op
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     layer: str = ""
+    kind: Kind | None = None
 
     @property
     def output(self) -> Value:

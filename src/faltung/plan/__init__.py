@@ -7,7 +7,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import contiguous
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
-from faltung.plan.choose import policy_of
+from faltung.plan.choose import Method, Precision, policy_of
 from faltung.plan.plan import Plan
 
 __all__ = ["Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"]
@@ -18,8 +18,8 @@ def plan_forward(
     *,
     channels_last: bool = False,
     machine: Machine | None = None,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: Method = "auto",
 ) -> Plan:
     """How the convolution would run on contiguous arrays, (N, C, *space) or channels last."""
     x, out = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
@@ -40,8 +40,8 @@ def plan_input_grad(
     *,
     channels_last: bool = False,
     machine: Machine | None = None,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: Method = "auto",
     packs: bool = True,
 ) -> Plan:
     """How the gradient for the input would run on contiguous arrays. ``packs``: its weights are
@@ -67,8 +67,8 @@ def plan_weight_grad(
     *,
     channels_last: bool = False,
     machine: Machine | None = None,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: Method = "auto",
 ) -> Plan:
     """How the gradient for the weight would run on contiguous arrays."""
     x, grad = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))

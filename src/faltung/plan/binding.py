@@ -1,6 +1,4 @@
-"""From steps to calls: kernels compiled, numbers laid out in memory, addresses filled in at each
-call, or once.
-"""
+"""From steps to a region: kernels compiled, arguments laid out, addresses filled in."""
 
 from collections.abc import Callable, Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Building plans: a spec and the layout of its arrays become steps, and the reasons are kept."""
+"""Builds plans: a spec and the layouts of its arrays become steps, with the reasons."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Plans for complex arrays: three real convolutions, each of its own planes, or four.
+"""Plans for complex arrays: three (or four) real convolutions of their planes.
 
 Both gradients are those of PyTorch and JAX up to a conjugate: for a real loss L of z = x + iy the
 gradient is dL/dx + i dL/dy. So that for the input is taken with the conjugate weight, and that for
@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import prod
 
 from faltung.geometry.conv import ConvSpec
+from faltung.machine.costs import COMPLEX_PARTS_CYCLES
 from faltung.methods.base.correlation import Strides, contiguous
 from faltung.methods.base.step import Operand, Step, Work, relocated
 from faltung.methods.copies.complex_parts import FOUR, THREE, Parts, conjugate, parts
@@ -17,8 +18,6 @@ from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
 REAL = {"complex64": "float32", "complex128": "float64"}
-# Cycles to take a number apart, or to put it together.
-PART = 1.5
 
 
 def complex_plan(
@@ -66,7 +65,9 @@ def complex_plan(
     if prod(shapes[result]):
         join = Parts(dtype, (), (scheme.real, scheme.imaginary))
         plan.work.steps.append(step(result, join, "put result together", barrier=True))
-    plan.cycles = len(scheme.real) * (plan.cycles + PART * sum(map(prod, shapes.values())))
+    plan.cycles = len(scheme.real) * (
+        plan.cycles + COMPLEX_PARTS_CYCLES * sum(map(prod, shapes.values()))
+    )
     plan.spec = spec
     return plan
 

@@ -1,4 +1,4 @@
-"""Offers: what a method would do with a correlation, and what that costs.
+"""Offers: what a method would do with a correlation, and its price.
 
 A price is nanoseconds of one core: the cycles that the method's own file says, at the clock of the
 machine's row, or the time to move the arrays, where that is longer; and a copy of the input, where
@@ -6,21 +6,15 @@ the method needs one.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, prod
 from typing import Any
 
 from faltung.codegen.vectors import ELEMENTS, INTEGERS
+from faltung.machine.costs import COPY_CYCLES, STEP_CYCLES, TRANSPOSE_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.plan.method import Row
-
-# Cycles to copy one element into another order, padded.
-COPY = 0.75
-# Where the order of channels and positions changes: in the second-level cache and beyond it.
-TURN = 1.0, 3.0
-# Cycles that a copy takes beside that: it is a step of its own, and the team meets after it.
-STEP = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +61,7 @@ def _offer(name: str, row: Row[Any], c: Correlation, machine: Machine) -> Candid
         stage = row.copies or ("channels_last" if c.x[2] == 1 else "channels_first")
     *outer, along = (window.axis for window in c.windows)
     inputs = c.batch * c.groups * c.channels_in * along.padded * prod(axis.size for axis in outer)
-    copy = inputs * _copying(c, machine, stage) + STEP if stage else 0.0
+    copy = inputs * _copying(c, machine, stage) + STEP_CYCLES if stage else 0.0
     describe = getattr(method, "describe", None)
     detail = describe(c, machine) if describe is not None else ""
     ns = price(method, c, machine, compute) + copy / machine.speed.ghz
@@ -87,12 +81,11 @@ def packing(method: Any, c: Correlation, machine: Machine) -> float:
     another order.
     """
     made = getattr(method, "packing", None)
-    if made is None:
+    cycles = None if made is None else made(c, machine)
+    if cycles is None:
         count = c.groups * c.channels_in * c.channels_out * c.taps
         near = count * ELEMENTS[c.dtype][1] <= 2 * machine.l2
-        cycles = count * TURN[0 if near else 1]
-    else:
-        cycles = made(c, machine)
+        cycles = count * TRANSPOSE_CYCLES[0 if near else 1]
     return machine.speed.ns(cycles, 0, machine.l1, machine.l2)
 
 
@@ -109,37 +102,11 @@ def _copying(c: Correlation, machine: Machine, stage: str | None) -> float:
     last = (c.x[2] if c.channels_in > 1 else c.x[1]) == 1
     turned = c.groups * c.channels_in > 1 and last != (stage == "channels_last")
     if not turned:
-        return COPY
+        return COPY_CYCLES
     near = arrays_bytes(c) <= machine.l2
-    return TURN[0 if near else 1]
+    return TRANSPOSE_CYCLES[0 if near else 1]
 
 
 def _why_not(method: Any, c: Correlation, machine: Machine) -> str:
     asked = getattr(method, "why_not", None)
     return (asked(c, machine) if asked is not None else None) or "does not apply"
-
-
-def canonical(c: Correlation, batch: int) -> Correlation:
-    """The same question about contiguous arrays with channels last, for ``batch`` samples: one that
-    layouts, epilogues and, with a batch of 1, samples have no part in.
-    """
-    x, out = c.groups * c.channels_in, c.groups * c.channels_out
-    windows, taps = [], x * c.channels_out
-    for window in reversed(c.windows):
-        axis = window.axis
-        offsets = tuple(k * taps for k in range(axis.kernel))
-        windows.append(replace(window, x=x, out=out, taps=offsets, aux=()))
-        x, out, taps = x * axis.size, out * axis.output, taps * axis.kernel
-    return replace(
-        c,
-        batch=batch,
-        windows=tuple(reversed(windows)),
-        x=(x, c.channels_in, 1),
-        out=(out, c.channels_out, 1),
-        w=(c.channels_in * c.channels_out, 1, c.channels_out),
-        x_base=0,
-        out_base=0,
-        epilogue=None,
-        aux=(),
-        aux_base=(),
-    )

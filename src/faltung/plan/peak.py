@@ -1,4 +1,4 @@
-"""The FMA peak: how fast this processor multiplies and adds when nothing else is in its way.
+"""The FMA peak: the most multiply-adds per second that this processor can do.
 
 A loop of independent multiply-adds that stay in registers and touch no memory. It is the yardstick
 of every other figure: a kernel is good when it comes near. Without FMA the multiply and the add are
@@ -69,9 +69,9 @@ class PeakLoop:
 
 
 def fma_peak(threads: int = 1, dtype: str = "float32", *, seconds: float = 0.1) -> float:
-    """GFLOP/s (two a multiply-add) of `threads` threads on the current machine.
+    """GFLOP/s (two a multiply-add) of ``threads`` threads on the current machine.
 
-    The best of many runs, which together take about `seconds`. ValueError: an unknown dtype.
+    The best of many runs, which together take about ``seconds``. ValueError: an unknown dtype.
     """
     machine = current()
     recipe = PeakLoop(dtype, accumulators(machine))

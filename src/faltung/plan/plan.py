@@ -1,4 +1,4 @@
-"""What a plan is: steps, the arrays that they need, and the reasons.
+"""``Plan``: steps, the arrays that they need, and the reasons for the choice.
 
 A plan prints as a tree, compiles its kernels when they are first asked for, and may be called from
 many threads.
@@ -10,13 +10,11 @@ from math import inf
 
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.compile import Kernel
+from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Step, Work
 from faltung.plan.binding import SLOTS, Region, places
 from faltung.plan.offer import Candidate
-
-# Cycles of work below which the caller does it alone: handing over to the team costs about as much.
-ALONE = 15_000.0
 
 
 def array_shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
@@ -73,7 +71,7 @@ class Plan:
 
     def threads(self, available: int) -> int:
         """How many threads are worth waking."""
-        return 1 if self.cycles < ALONE else available
+        return 1 if self.cycles < MIN_PARALLEL_CYCLES else available
 
     def __str__(self) -> str:
         lines = [f"{self.spec}  {self.direction}  on {self.machine.name}"]

@@ -1,4 +1,4 @@
-"""Plans for arrays of 16 bits: the plan of float32, with conversions where numbers come and go.
+"""Plans for 16-bit arrays: the float32 plan, with conversions around it.
 
 An array that the plan of float32 only copies (weights that are packed, an input that is padded) is
 converted by that copy. Any other is made float32 first, or at the end rounded, in memory of the
@@ -10,6 +10,7 @@ from dataclasses import replace
 from math import prod
 
 from faltung.geometry.conv import ConvSpec
+from faltung.machine.costs import CONVERT_CYCLES
 from faltung.methods.base.correlation import Strides, contiguous
 from faltung.methods.base.step import Argument, Operand, Step
 from faltung.methods.copies.kernel import Copy
@@ -17,8 +18,6 @@ from faltung.methods.copies.stage import rearrange
 from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
-# Cycles to convert an element: memory, read and written.
-CONVERT = 0.5
 
 
 def stored(
@@ -33,7 +32,9 @@ def stored(
     while True:
         plan = make(replace(spec, dtype="float32"), {**layouts, **wide})
         steps = (*plan.work.prepare, *plan.work.steps)
-        more = {name for step in steps for name in _computed(step)} & layouts.keys() - wide.keys()
+        computed = {name for step in steps for name in _computed(step)} - wide.keys()
+        # In the order of the layouts: that of a set differs from process to process.
+        more = [name for name in layouts if name in computed]
         if not more:
             break
         shapes = array_shapes(spec, plan.direction)
@@ -71,7 +72,7 @@ def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, resu
             part.append(step)
         else:
             _put_first(part, step)
-        plan.cycles += CONVERT * prod(shapes[name])
+        plan.cycles += CONVERT_CYCLES * prod(shapes[name])
     plan.spec = spec
     return plan
 

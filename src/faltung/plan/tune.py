@@ -1,4 +1,4 @@
-"""Choices by measurement, made once and remembered.
+"""``tune=True``: measures methods once, and remembers the fastest.
 
 ``tune=True`` runs the plan of the policy and those of all other methods that apply, on arrays of
 the caller's layout, and takes the fastest. What won is kept in memory, and beside the kernels on
@@ -29,9 +29,9 @@ from faltung.runtime.buffers import Bytes, aligned
 from faltung.runtime.threads import get_threads
 
 # Another method than the policy's must take less than this part of its time.
-BETTER = 0.97
+MAX_OTHER_TIME = 0.97
 # Turns of all plans, and seconds of one plan in each; a plan so many times slower has one turn.
-TURNS, SECONDS, HOPELESS = 5, 0.004, 3.0
+ROUNDS, ROUND_SECONDS, GIVE_UP_TIMES = 5, 0.004, 3.0
 # Bytes of a choice on disk, and choices that are remembered in memory.
 LARGEST, KEPT = 1 << 14, 4096
 
@@ -65,7 +65,9 @@ def tuned(build: Build, policy: Policy, layouts: Sequence[Strides]) -> Plan:
         auto = build(replace(as_asked, tune=False))
         plans = {"auto": auto, **dict(_others(build, as_asked, plan))}
         times = measured(plans, layouts)
-        method = min(times, key=lambda name: times[name] * (BETTER if name == "auto" else 1))
+        method = min(
+            times, key=lambda name: times[name] * (MAX_OTHER_TIME if name == "auto" else 1)
+        )
         made = _built(build, policy, method) or plans[method]
         _store(asked, method, times)
     if len(_known) >= KEPT:
@@ -102,11 +104,11 @@ def measured(plans: dict[str, Plan], layouts: Sequence[Strides]) -> dict[str, fl
         return dict.fromkeys(plans, 0.0)
     calls = {name: _call(plan, layouts) for name, plan in plans.items()}
     least = {name: _timed(call) for name, call in calls.items()}
-    for turn in range(TURNS):
+    for turn in range(ROUNDS):
         for name, call in calls.items():
-            if turn and least[name] > HOPELESS * min(least.values()):
+            if turn and least[name] > GIVE_UP_TIMES * min(least.values()):
                 continue
-            end = time.perf_counter() + SECONDS
+            end = time.perf_counter() + ROUND_SECONDS
             least[name] = min(least[name], _timed(call))
             while time.perf_counter() < end:
                 least[name] = min(least[name], _timed(call))

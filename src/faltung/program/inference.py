@@ -15,12 +15,12 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
-from faltung.program.folded import Weights
+from faltung.program.derived_weights import Weights
 from faltung.program.inputs import arrival, copied
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
-from faltung.program.team import threads_for
+from faltung.program.threads import threads_for
 
 Array = npt.NDArray[Any]
 
@@ -30,8 +30,8 @@ class Inference:
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
     last layer gives. precision: "fast", or "strict" for plain sums of products alone. Parameters
-    that change later are seen after `refresh`. One program is used by one thread at a time: it owns
-    its memory.
+    that change later are seen after ``refresh``. One program is used by one thread at a time: it
+    owns its memory.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class Inference:
         return self.result()
 
     def feed(self, x: Array) -> None:
-        """Copy an input into the program's memory. ValueError, TypeError: as `copied`."""
+        """Copy an input into the program's memory. ValueError, TypeError: as ``copied``."""
         copied("x", x, (self.batch, *self.graph.input.shape), self._input, last=False)
 
     def run(self) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.graph.ops import Convolve, ConvolveWeight, Reorder
+from faltung.graph.ops import Convolve, ConvolveWeight, ToChannelsLast
 from faltung.graph.value import Node, Value
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,7 @@ def arrival(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]
         replace(node, inputs=tuple(last if v == value else v for v in node.inputs))
         for node in nodes
     ]
-    return (Node(Reorder(), (value,), (last,), "input"), *moved), value.name
+    return (Node(ToChannelsLast(), (value,), (last,), "input"), *moved), value.name
 
 
 def _reads_any(node: Node, value: Value) -> bool:

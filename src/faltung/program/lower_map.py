@@ -5,15 +5,15 @@ from math import prod
 
 from faltung.geometry.expr import operand
 from faltung.graph.ops import (
+    Elementwise,
     EmbedGrad,
     GroupMean,
-    Pointwise,
     Pool,
     PoolGrad,
-    Total,
+    Reduction,
 )
 from faltung.graph.value import Node, Value
-from faltung.methods.base.step import Operand, Work
+from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.copies.stage import rearrange
 from faltung.methods.elementwise import elementwise
 from faltung.methods.elementwise.group_sum import group_sum
@@ -21,12 +21,18 @@ from faltung.methods.pool import pool
 from faltung.methods.rows import embedding, softmax
 from faltung.program.lowering import Lowering
 
+
+def matrix(low: Lowering, value: Value) -> Matrix:
+    """Where the rows of a value lie."""
+    return Matrix(low.where(value), low.pitch(value))
+
+
 # Formulas ----------------------------------------------------------------------------------------
 
 
-def formula(low: Lowering, node: Node, work: Work) -> None:
+def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
-    assert isinstance(op, Pointwise)
+    assert isinstance(op, Elementwise)
     channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
     samples = low.batch if op.batched else 1
     inputs = [
@@ -54,13 +60,13 @@ def formula(low: Lowering, node: Node, work: Work) -> None:
                 low.pitch(value),
                 scale=_scale(total, samples, positions, channels),
             )
-            for total, value in zip(op.totals, sums, strict=True)
+            for total, value in zip(op.reductions, sums, strict=True)
         ],
         title="formula" if op.outputs else "sums",
     )
 
 
-def kind_of(value: Value, op: Pointwise) -> str:
+def kind_of(value: Value, op: Elementwise) -> str:
     """How an operand is spread over the map of a formula."""
     if value.kind == "key":
         return "key"
@@ -71,7 +77,7 @@ def kind_of(value: Value, op: Pointwise) -> str:
     return "sample" if value.batched else "channel"
 
 
-def _scale(total: Total, samples: int, positions: int, channels: int) -> float:
+def _scale(total: Reduction, samples: int, positions: int, channels: int) -> float:
     """What turns a sum into a mean."""
     if not total.mean:
         return 1.0
@@ -102,10 +108,8 @@ def softmax_map(low: Lowering, node: Node, work: Work) -> None:
     x = node.inputs[0]
     softmax.softmax(
         work,
-        low.where(x),
-        low.pitch(x),
-        low.where(node.output),
-        low.pitch(node.output),
+        matrix(low, x),
+        matrix(low, node.output),
         rows=low.batch * x.positions,
         channels=x.channels,
         dtype=low.dtype,
@@ -118,15 +122,13 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
     losses, correct, grad = node.outputs
     softmax.cross_entropy(
         work,
-        low.where(logits),
-        low.pitch(logits),
+        matrix(low, logits),
         low.where(labels),
         low.where(scale),
         low.where(smoothing),
         low.where(losses),
         low.where(correct),
-        low.where(grad),
-        low.pitch(grad),
+        matrix(low, grad),
         rows=low.batch * logits.positions,
         channels=logits.channels,
         dtype=low.dtype,
@@ -170,13 +172,11 @@ def embed(low: Lowering, node: Node, work: Work) -> None:
         work,
         low.where(tokens),
         low.where(weight),
-        low.where(node.output),
-        low.pitch(node.output),
+        matrix(low, node.output),
         rows=low.batch * tokens.size,
         features=node.output.channels,
         vocabulary=weight.shape[0],
         dtype=low.dtype,
-        machine=low.machine,
     )
 
 
@@ -187,8 +187,7 @@ def embed_grad(low: Lowering, node: Node, work: Work) -> None:
     embedding.embed_grad(
         work,
         low.where(tokens),
-        low.where(grad),
-        low.pitch(grad),
+        matrix(low, grad),
         low.where(node.output),
         rows=low.batch * tokens.size,
         vocabulary=op.vocabulary,
@@ -217,7 +216,7 @@ def reshape(low: Lowering, node: Node, work: Work) -> None:
     )
 
 
-def reorder(low: Lowering, node: Node, work: Work) -> None:
+def to_channels_last(low: Lowering, node: Node, work: Work) -> None:
     a, b = node.inputs[0], node.output
     source, target = low.strides(a, a.space), low.strides(b, b.space)
     shape = (low.batch, *a.shape)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.graph.ops import (
-    Across,
+    ChannelConv,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
@@ -97,7 +97,7 @@ class Lowering:
         out = self.where(node.output)
         if isinstance(op, ConvolveWeight):
             names = {"x": inputs[0], "w": out, "out": inputs[1]}
-        elif isinstance(op, Across):
+        elif isinstance(op, ChannelConv):
             names = {"x": inputs[0], "w": self.constant(op.weight), "out": out}
         else:
             assert isinstance(op, Convolve | ConvolveInput)

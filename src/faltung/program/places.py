@@ -7,7 +7,7 @@ where the result has it, a slice is read where the whole is: neither copies anyt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.graph.ops import Concat, First, Reshape, Slice
+from faltung.graph.ops import Concat, FirstPosition, Reshape, Slice
 from faltung.graph.value import Node, Value
 from faltung.methods.base.correlation import Strides
 
@@ -50,7 +50,9 @@ class Places:
                     start += value.channels
             elif isinstance(node.op, Slice):
                 self._within[node.output.name] = (node.inputs[0], node.op.start)
-            elif isinstance(node.op, First) or (isinstance(node.op, Reshape) and _same(node)):
+            elif isinstance(node.op, FirstPosition) or (
+                isinstance(node.op, Reshape) and _same(node)
+            ):
                 self._within[node.output.name] = (node.inputs[0], 0)
 
     def _root(self, value: Value) -> tuple[Value, int]:

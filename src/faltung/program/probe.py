@@ -15,7 +15,7 @@ from faltung.graph.value import Graph, Value
 from faltung.jit.target import current
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
-from faltung.program.folded import Weights
+from faltung.program.derived_weights import Weights
 from faltung.program.inputs import arrival
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places

@@ -22,7 +22,7 @@ from faltung.program.lowering import Lowering
 from faltung.program.optimizer import Optimizer
 from faltung.program.places import Places
 from faltung.program.state import State, strides
-from faltung.program.team import threads_for
+from faltung.program.threads import threads_for
 
 Array = npt.NDArray[Any]
 _MASK = (1 << 64) - 1
@@ -59,7 +59,7 @@ class TrainingStep:
     """``step(x, target, lr=...)`` trains on one batch of a fixed size.
 
     One of these owns its memory and is used by one thread at a time. Several of them, for other
-    batches, share state and slots. precision: as of `Inference`.
+    batches, share state and slots. precision: as of ``Inference``.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class TrainingStep:
         return self.loss, self.correct
 
     def feed(self, x: Array, target: Array) -> None:
-        """Copy a batch into the program's memory. ValueError, TypeError: as `copied`."""
+        """Copy a batch into the program's memory. ValueError, TypeError: as ``copied``."""
         wanted = self.training.target
         copied("x", x, (self.batch, *self.training.graph.input.shape), self._input, last=False)
         last = self._numeric and bool(wanted.space)

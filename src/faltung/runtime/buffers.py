@@ -1,4 +1,4 @@
-"""Memory for kernels: aligned to a cache line, and scratch that is used again.
+"""Memory aligned to cache lines, and scratch memory that is reused.
 
 Alignment: a vector of 64 bytes that straddles two lines costs two accesses.
 """
@@ -22,9 +22,9 @@ _ASK = 1 << 30  # from this many bytes on, the computer's memory is looked at fi
 
 
 def aligned(n_bytes: SupportsIndex) -> Bytes:
-    """`n_bytes` of uninitialised memory as a uint8 array whose address is a multiple of 64.
+    """``n_bytes`` of uninitialised memory as a uint8 array whose address is a multiple of 64.
 
-    TypeError unless `n_bytes` is an integer, ValueError if it is negative, MemoryError if the
+    TypeError unless ``n_bytes`` is an integer, ValueError if it is negative, MemoryError if the
     computer has not that much, by this count or by that of the system.
     """
     if isinstance(n_bytes, bool) or not hasattr(n_bytes, "__index__"):
@@ -40,11 +40,12 @@ def aligned(n_bytes: SupportsIndex) -> Bytes:
     except (MemoryError, ValueError, OverflowError):  # the last two: more than an address can say
         raise MemoryError(_refusal(size)) from None
     skip = -_address(raw) % ALIGNMENT
-    return raw[skip:][:size]  # in two steps: one empty slice would stay where `raw` begins
+    return raw[skip:][:size]  # in two steps: one empty slice would stay where ``raw`` begins
 
 
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An uninitialised C-contiguous array whose address is a multiple of 64; else as `aligned`."""
+    """An uninitialised C-contiguous array whose address is a multiple of 64; else as
+    ``aligned``."""
     kind, items = np.dtype(dtype), 1
     for size in shape:
         items *= operator.index(size)  # as Python's integers: those of NumPy overflow
@@ -52,7 +53,8 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 class Block:
-    """Borrowed scratch memory: `bytes` (uint8, aligned) at `address`, at least as long as asked.
+    """Borrowed scratch memory: ``bytes`` (uint8, aligned) at ``address``, at least as long as
+    asked.
 
     A context manager: leaving it gives the memory back to the pool, for the next borrower. What it
     holds at first is whatever the last one left.
@@ -67,7 +69,8 @@ class Block:
         self._lent = True
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike, offset: int = 0) -> Any:
-        """A C-contiguous array of `shape` and `dtype` that begins at byte `offset` of the block.
+        """A C-contiguous array of ``shape`` and ``dtype`` that begins at byte ``offset`` of the
+        block.
 
         ValueError or TypeError from NumPy where it does not fit.
         """
@@ -94,7 +97,7 @@ class Workspace:
 
     A block is in the pool or with one borrower, never both: borrowing inside a borrow, or in a
     signal handler, gets other memory, and a block that is never given back is only freed. Of free
-    blocks a thread keeps the last four, and no more than `keep` bytes; a thread that ends frees
+    blocks a thread keeps the last four, and no more than ``keep`` bytes; a thread that ends frees
     its own.
     """
 
@@ -103,9 +106,9 @@ class Workspace:
         self._local = threading.local()
 
     def borrow(self, n_bytes: int) -> Block:
-        """At least `n_bytes` of scratch: the smallest free block that is enough, or a new one.
+        """At least ``n_bytes`` of scratch: the smallest free block that is enough, or a new one.
 
-        ValueError for a negative number, MemoryError as `aligned`.
+        ValueError for a negative number, MemoryError as ``aligned``.
         """
         if n_bytes < 0:
             raise ValueError(f"n_bytes={n_bytes}: must not be negative")

@@ -1,10 +1,10 @@
-"""Where each word of the team lives in its memory, and IR that reaches it. Offsets are bytes."""
+"""Byte offsets of the thread team's shared state, and IR that accesses it."""
 
 LINE = 128  # bytes between shared words: processors fetch lines of 64 in pairs, some have 128
 LIMIT = 1024  # threads at most; one mailbox each
 
 # Where each word lives, bytes from the start of the team's memory.
-BUSY = 0 * LINE  # 1 while a region runs, and for ever after `halt`
+BUSY = 0 * LINE  # 1 while a region runs, and for ever after ``halt``
 COUNT = 1 * LINE  # threads that have reached the barrier
 GENERATION = 2 * LINE  # barriers passed
 PENDING = 3 * LINE  # workers that have not finished the region
@@ -32,10 +32,10 @@ def at(base: str, offset: int) -> str:
 
 
 def load(value: str, base: str, offset: int, kind: str) -> str:
-    """A plain load of one word, its address in `value`.at."""
+    """A plain load of one word, its address in ``value``.at."""
     return f"{value}.at = {at(base, offset)}\n  {value} = load {kind}, ptr {value}.at, align 8"
 
 
 def store(value: str, base: str, offset: int, kind: str) -> str:
-    """A plain store of one word, its address in `value`.to."""
+    """A plain store of one word, its address in ``value``.to."""
     return f"{value}.to = {at(base, offset)}\n  store {kind} {value}, ptr {value}.to, align 8"

@@ -1,4 +1,4 @@
-"""One thread's part of a region, as LLVM IR: pausing, waiting, the step list, the barrier."""
+"""One thread's part of a region, as LLVM IR: pause, wait, step list, barrier."""
 
 from faltung.runtime.layout import COUNT, GENERATION, YIELD, at, load
 
@@ -28,7 +28,7 @@ define internal void @set_control(i64 %wide) nounwind {
 }""",
 )
 _ARM = (
-    "call void @llvm.aarch64.isb(i32 15)",  # `yield` does nothing on most cores; isb waits
+    "call void @llvm.aarch64.isb(i32 15)",  # ``yield`` does nothing on most cores; isb waits
     """
 declare void @llvm.aarch64.isb(i32)
 declare i64 @llvm.aarch64.get.fpcr()
@@ -61,9 +61,9 @@ def pause_and_register(arch: str) -> tuple[str, str]:
 
 
 def waiting(pause: str) -> str:
-    """give_way: let another thread have the core. until: wait for a word to become `value`.
+    """give_way: let another thread have the core. until: wait for a word to become ``value``.
 
-    spin: what waiting costs, for calibration: `turns` looks at a word with a pause after each.
+    spin: what waiting costs, for calibration: ``turns`` looks at a word with a pause after each.
     """
     return f"""
 define internal void @give_way(ptr %team) nounwind {{
@@ -115,10 +115,10 @@ end:
 """
 
 
-# region: the step list, as one of `threads` threads. A step is four words: function, params, items,
-# barrier; thread t of T runs function(params, items*t//T, items*(t+1)//T) unless that is empty.
-# meet: the barrier. The last to arrive opens it; the others wait for exactly the next generation,
-# which cannot be overtaken, because the one after it needs them.
+# region: the step list, as one of ``threads`` threads. A step is four words: function, params,
+# items, barrier; thread t of T runs function(params, items*t//T, items*(t+1)//T) unless that is
+# empty. meet: the barrier. The last to arrive opens it; the others wait for exactly the next
+# generation, which cannot be overtaken, because the one after it needs them.
 REGION = f"""
 define internal void @meet(ptr %team, i64 %threads, i64 %patience) nounwind {{
   %count = {at("%team", COUNT)}

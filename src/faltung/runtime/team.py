@@ -1,4 +1,4 @@
-"""The thread team: a whole list of steps as one parallel region, in compiled code.
+"""The thread team: runs a list of steps as one parallel region, in compiled code.
 
 After its last job a worker spins for about a millisecond on a word in memory, so that the next one
 reaches it in less than a microsecond, and then parks: between calls the team uses no processor
@@ -68,26 +68,26 @@ class Region:
         self._count = len(steps)
 
     def run(self, threads: int) -> int:
-        """Run the steps on up to `threads` threads, the calling one among them.
+        """Run the steps on up to ``threads`` threads, the calling one among them.
 
         Returns, when all have finished, how many took part: fewer where another thread has the team
         (then 1) or the system gives no more. The GIL is released; KeyboardInterrupt waits.
         """
         team = _team
-        # No Python function may be called between here and `launch`: a signal handler could fork
-        # there, and the child has no workers. (`reset` covers the slow path.)
+        # No Python function may be called between here and ``launch``: a signal handler could fork
+        # there, and the child has no workers. (``reset`` covers the slow path.)
         if team is None or not 0 < threads <= team.asked:
             team = _grown(threads)
         return team.launch(team.address, self._address, self._count, threads)
 
 
 def run(steps: Steps, threads: int) -> int:
-    """Run `steps` once: `Region(steps).run(threads)`."""
+    """Run ``steps`` once: ``Region(steps).run(threads)``."""
     return Region(steps).run(threads)
 
 
 class _Team:
-    """The memory of the team (`layout` says where what is), and its compiled functions."""
+    """The memory of the team (``layout`` says where what is), and its compiled functions."""
 
     __slots__ = ("_halt", "_memory", "_worker", "address", "asked", "launch")
 
@@ -120,7 +120,7 @@ class _Team:
         self[layout.CROWDED] = max(1, int(CROWDED / one))
 
     def grow(self, threads: int) -> None:
-        """Start workers until there are `threads` threads, as far as the system allows."""
+        """Start workers until there are ``threads`` threads, as far as the system allows."""
         threads = min(threads, layout.LIMIT)
         for t in range(1, threads):
             self._furnish(layout.MAILBOXES + t * layout.LINE)
@@ -203,7 +203,7 @@ if hasattr(os, "register_at_fork"):
 def _python(name: str, result: Any, *arguments: Any) -> Any:
     """A function of the Python library, called with the GIL held.
 
-    With a prototype of our own: those of `ctypes.pythonapi` are shared by the whole process.
+    With a prototype of our own: those of ``ctypes.pythonapi`` are shared by the whole process.
     """
     return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
 
@@ -215,7 +215,7 @@ def _address_of(steps: Steps) -> int:
 
 
 def _memory_for_ever(size: int) -> int:
-    """The address of `size` zeroed bytes, on a line of their own.
+    """The address of ``size`` zeroed bytes, on a line of their own.
 
     Of no object and never freed: a worker may look at them until the process ends, which is later
     than any object lives.

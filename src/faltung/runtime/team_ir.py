@@ -1,9 +1,9 @@
-"""The thread team as LLVM IR: what waits, hands over and meets inside compiled code.
+"""The thread team as LLVM IR: waiting, handing over work, and meeting at barriers.
 
-Three functions. `launch` is the caller: it posts the job to each worker, does the share of thread 0
-and waits for the others. `worker` is the whole life of a worker thread. `halt` sends all workers
-home. None of them touches Python, so a region has no place at which an exception, a signal handler
-or another Python thread could find it half done.
+Three functions. ``launch`` is the caller: it posts the job to each worker, does the share of thread
+0 and waits for the others. ``worker`` is the whole life of a worker thread. ``halt`` sends all
+workers home. None of them touches Python, so a region has no place at which an exception, a signal
+handler or another Python thread could find it half done.
 
 Memory order. Every hand-over is a release that somebody else acquires:
 
@@ -54,7 +54,7 @@ SYMBOLS = ("faltung_team_launch", "faltung_team_worker", "faltung_team_halt", "f
 
 
 def module(arch: str) -> str:
-    """The module for one architecture, as `Machine.arch` names it."""
+    """The module for one architecture, as ``Machine.arch`` names it."""
     pause, register = pause_and_register(arch)
     return "\n".join((register, waiting(pause), REGION, _LAUNCH, _worker(pause), _HALT))
 

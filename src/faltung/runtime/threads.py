@@ -1,4 +1,4 @@
-"""How many threads convolutions use: as asked for, as the environment says, or one a core."""
+"""The number of threads: as set, from the environment, or one per core."""
 
 import operator
 import os
@@ -16,11 +16,11 @@ _chosen: int | None = None
 
 
 def set_threads(n: SupportsIndex) -> None:
-    """Use `n` threads, the calling one included, from now on, in every Python thread.
+    """Use ``n`` threads, the calling one included, from now on, in every Python thread.
 
     n: 1 to 1024; more than there are cores is allowed, and slower. A convolution that runs at the
-    moment ends with the number it began with. The results have the same bits for every `n`.
-    TypeError unless `n` is an integer, ValueError unless it is in range.
+    moment ends with the number it began with. The results have the same bits for every ``n``.
+    TypeError unless ``n`` is an integer, ValueError unless it is in range.
     """
     global _chosen
     _chosen = checked(n)
@@ -29,8 +29,8 @@ def set_threads(n: SupportsIndex) -> None:
 def get_threads() -> int:
     """The number of threads that convolutions use.
 
-    What `set_threads` was last given; else FALTUNG_NUM_THREADS, else OMP_NUM_THREADS, both read at
-    the first call; else the number of cores that this process may use (its CPU affinity).
+    What ``set_threads`` was last given; else FALTUNG_NUM_THREADS, else OMP_NUM_THREADS, both read
+    at the first call; else the number of cores that this process may use (its CPU affinity).
     """
     global _chosen
     if _chosen is None:
@@ -39,7 +39,7 @@ def get_threads() -> int:
 
 
 def checked(n: SupportsIndex) -> int:
-    """`n` as an int; TypeError or ValueError as `set_threads` says."""
+    """``n`` as an int; TypeError or ValueError as ``set_threads`` says."""
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"n={n!r}: the number of threads must be an integer")
     number = operator.index(n)
@@ -49,7 +49,7 @@ def checked(n: SupportsIndex) -> int:
 
 
 def default_threads(environ: Mapping[str, str]) -> int:
-    """The number of threads when nobody has called `set_threads`.
+    """The number of threads when nobody has called ``set_threads``.
 
     A variable holds a number from 1 to 1024, or as OpenMP allows a list ("4,2": nested levels), of
     which the first counts. Empty is unset; anything else is passed over with a RuntimeWarning.

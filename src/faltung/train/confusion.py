@@ -14,7 +14,7 @@ _PAIRS = 10  # most frequent mistakes that are listed
 
 @dataclass(frozen=True)
 class Cell:
-    """``shade``: 0 to `SHADES`, by the share of its row; ``right``: on the diagonal."""
+    """``shade``: 0 to ``SHADES``, by the share of its row; ``right``: on the diagonal."""
 
     count: int
     shade: int
@@ -52,7 +52,7 @@ class Confusion:
 def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
     """``matrix[true, predicted]``: counts, as many rows and columns as ``classes``.
 
-    Beyond `MOST` classes those with the most mistakes are shown.  ValueError for another shape.
+    Beyond ``MOST`` classes those with the most mistakes are shown.  ValueError for another shape.
     """
     counts = np.asarray(matrix)
     if counts.shape != (len(classes), len(classes)) or not counts.size:

@@ -112,7 +112,7 @@ def chart(
     top: float | None = None,
     mark: float | None = None,
 ) -> str:
-    """An `<svg>` of some curves over whole numbers x; "" if there is nothing to draw.
+    """An ``<svg>`` of some curves over whole numbers x; "" if there is nothing to draw.
 
     ``number``: how a value is said; ``top``: the largest value there can be; ``mark``: an x where
     the last curve gets a ring.
@@ -209,7 +209,7 @@ def unit(channels: npt.ArrayLike, most: int) -> npt.NDArray[np.float64]:
 
 
 def sparkline(channels: npt.ArrayLike, width: int = 150, height: int = 56) -> str:
-    """An `<svg>` of a series (channels, length), without axes."""
+    """An ``<svg>`` of a series (channels, length), without axes."""
     parts = [f'<svg class="spark" viewBox="0 0 {width} {height}" role="img">']
     places = unit(channels, width)
     xs = np.linspace(2, width - 2, places.shape[1]) if places.shape[1] > 1 else [width / 2]

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,18 +17,16 @@ from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
 from faltung.graph.differentiate import differentiate
+from faltung.plan.choose import Precision
 from faltung.program.training import Slots, TrainingStep
-from faltung.train.history import Row
+from faltung.train.checkpoint_position import Position
+from faltung.train.evaluate import check_run, evaluate
 from faltung.train.interrupts import Stopped, interrupts
-from faltung.train.judge import check_run, judge
-from faltung.train.position import Position
+from faltung.train.metrics import EpochMetrics
+from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
-from faltung.train.runfolder import BEST, LAST, METRICS, RunFolder
-from faltung.train.schedule import Schedule
+from faltung.train.run_folder import BEST, LAST, METRICS, RunFolder
 from faltung.train.settings import Settings
-
-if TYPE_CHECKING:
-    from faltung.train.model import Model
 
 Array = npt.NDArray[Any]
 # Seconds between two checkpoints: at the end of an epoch, and in the middle of one. A file that is
@@ -41,14 +39,15 @@ SHARE = 20
 class Loop:
     """One training run.
 
-    ``folder``: where it is kept; one may be set until `run`. ``show``: whether progress is printed.
-    ``settings`` fit the samples, or ValueError, TypeError. After `run`, ``history`` has a row for
-    each epoch, ``position`` says where it ended, ``compiled`` the seconds that compiling took.
+    ``folder``: where it is kept; one may be set until ``run``. ``show``: whether progress is
+    printed. ``settings`` fit the samples, or ValueError, TypeError. After ``run``, ``history`` has
+    a row for each epoch, ``position`` says where it ended, ``compiled`` the seconds that compiling
+    took.
     """
 
     def __init__(
         self,
-        model: "Model",
+        model: Network,
         settings: Settings,
         train: Source,
         held: Source | None,
@@ -67,17 +66,17 @@ class Loop:
             augment=settings.augment or None,
             standard=model.standard,
         )
-        self._training = differentiate(model.trained, settings.loss)
+        self._training = differentiate(model.training_graph, settings.loss)
         self.slots = Slots(model.state, settings.rule())
         self._steps: dict[int, TrainingStep] = {}
         batches = len(self.loader) * settings.epochs
-        self.schedule = Schedule(settings.schedule, settings.rate, batches, settings.warmup)
+        self.schedule = settings.lr_schedule(batches)
         self.position = Position()
-        self.history: list[Row] = []
+        self.history: list[EpochMetrics] = []
         self.compiled = 0.0
         # The best weights, and where they were found, until they are written.
         self._best: tuple[dict[str, Array], dict[str, Any]] | None = None
-        self._unsaved: list[Row] = []
+        self._unsaved: list[EpochMetrics] = []
         self._saved, self._saving = time.monotonic(), 0.0
 
     def step(self, batch: int) -> TrainingStep:
@@ -96,14 +95,14 @@ class Loop:
         return self._steps[batch]
 
     @property
-    def _precision(self) -> str:
+    def _precision(self) -> Precision:
         """Strict where the model or the settings say so."""
         strict = "strict" in (self.model.precision, self.settings.precision)
         return "strict" if strict else "fast"
 
     # Running -------------------------------------------------------------------------------------
 
-    def run(self) -> list[Row]:
+    def run(self) -> list[EpochMetrics]:
         """Train to the end, or until patience is lost; the history.
 
         After Ctrl-C the batch is finished; with a folder all is saved and Stopped is raised,
@@ -181,7 +180,7 @@ class Loop:
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"{name}={loss} in epoch {self.position.epoch + 1}{where}: must be finite; a lower "
-                f"lr than {self.settings.rate:g} or clip may help"
+                f"lr than {self.schedule.lr:g} or clip may help"
             )
 
     @property
@@ -193,9 +192,9 @@ class Loop:
         position = self.position
         held: dict[str, float] = {}
         if self.held is not None:
-            held = judge(self.model, self.held, self.settings.loss).metrics()
+            held = evaluate(self.model, self.held, self.settings.loss).metrics()
             self._check_finite("val loss", held["loss"])
-        row = Row(
+        row = EpochMetrics(
             epoch=position.epoch + 1,
             step=position.step,
             lr=self.schedule(max(0, position.step - 1)),
@@ -216,7 +215,7 @@ class Loop:
         if show is not None:
             show.epoch(row, best)
 
-    def _note_best(self, row: Row) -> bool:
+    def _note_best(self, row: EpochMetrics) -> bool:
         """Whether an epoch is the best so far: by the accuracy of the validation, else by its loss;
         without a validation the last.
         """
@@ -244,7 +243,7 @@ class Loop:
             self._save()
 
     def _save(self) -> None:
-        """A checkpoint, in the order that `RunFolder` asks for."""
+        """A checkpoint, in the order that ``RunFolder`` asks for."""
         start = time.monotonic()
         if self.folder is not None:
             if self._unsaved:

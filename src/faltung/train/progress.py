@@ -1,7 +1,7 @@
 """What a run shows while it trains: a line an epoch, and on a terminal a bar under them.
 
 Plain lines, without any control character, where the output is no terminal, TERM is "dumb",
-NO_COLOR is set, or `rich` is not installed.  `batch` is called for every training step and must
+NO_COLOR is set, or ``rich`` is not installed.  ``batch`` is called for every training step and must
 cost next to nothing: it adds up, and draws ten times a second at most.
 """
 
@@ -12,8 +12,8 @@ from time import perf_counter
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from faltung.train.history import Row
-from faltung.train.lines import Now, bar_line, clean, epoch_line, header, shown, table_line
+from faltung.train.metrics import EpochMetrics
+from faltung.train.terminal import Now, bar_line, clean, epoch_line, header, shown, table_line
 
 Clock = Callable[[], float]
 
@@ -22,7 +22,7 @@ _SHARE = 20  # drawing takes no more than one part in so many of the time
 
 
 class Progress:
-    """Adds up what `batch` is told and prints a line for each `epoch`: the plain form.
+    """Adds up what ``batch`` is told and prints a line for each ``epoch``: the plain form.
 
     Used as ``with progress(...) as show:``.
     """
@@ -66,7 +66,7 @@ class Progress:
         elif self._clock() >= self._next:
             self._draw()
 
-    def epoch(self, row: Row, best: bool = False) -> None:
+    def epoch(self, row: EpochMetrics, best: bool = False) -> None:
         """One epoch is over, with its validation; ``best``: it is the best so far."""
         self._put(epoch_line(row, self._epochs, self._left(), best))
         self._end_epoch()
@@ -138,7 +138,7 @@ class LiveProgress(Progress):
 
     def __enter__(self) -> Self:
         self._live.start()
-        # A cursor that is hidden stays hidden after `kill -9`.
+        # A cursor that is hidden stays hidden after ``kill -9``.
         self._console.show_cursor(True)
         super().__enter__()
         self._next = 0.0
@@ -159,7 +159,7 @@ class LiveProgress(Progress):
         if not self._done % self._batches:  # the bar is full, and validation may take a while
             self._draw()
 
-    def epoch(self, row: Row, best: bool = False) -> None:
+    def epoch(self, row: EpochMetrics, best: bool = False) -> None:
         columns = shown(row, self._epochs, self._console.width)
         if columns != self._columns:
             self._columns = columns

@@ -19,10 +19,8 @@ import numpy.typing as npt
 from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
 from faltung.train.confusion import confusion
-from faltung.train.history import Row
-from faltung.train.lines import percent
-from faltung.train.runtext import version
-from faltung.train.sections import (
+from faltung.train.metrics import EpochMetrics
+from faltung.train.report_sections import (
     Array,
     Mistake,
     charts,
@@ -34,6 +32,8 @@ from faltung.train.sections import (
     settings,
     text,
 )
+from faltung.train.run_format import version
+from faltung.train.terminal import percent
 
 __all__ = ["Mistake", "ReportData", "render", "write_report"]
 
@@ -46,12 +46,13 @@ class ReportData:
 
     ``history``: the epochs; ``confusion``: counts (classes, classes), rows true, of the held-out
     samples; ``mistakes``: worst first; ``filters``: of the first layer, (out, in, *kernel);
-    ``layers``: rows of the network's table, by column; ``cost``: by name (`seconds`, `peak_memory`
-    in bytes, `samples_per_second`, `machine`, `threads`, ...); ``config``: tables of settings.
+    ``layers``: rows of the network's table, by column; ``cost``: by name (``seconds``,
+    ``peak_memory`` in bytes, ``samples_per_second``, ``machine``, ``threads``, ...); ``config``:
+    tables of settings.
     """
 
     title: str
-    history: Sequence[Row] = ()
+    history: Sequence[EpochMetrics] = ()
     confusion: npt.ArrayLike | None = None
     classes: Sequence[str] = ()
     mistakes: Sequence[Mistake | tuple[Any, ...]] = ()

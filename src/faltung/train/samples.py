@@ -1,26 +1,19 @@
-"""Arrays and sources as what a model learns from, or is judged by."""
+"""Arrays and sources as samples to train or evaluate a model on."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import ArraySource, Source
-
-if TYPE_CHECKING:
-    from faltung.train.model import Model
+from faltung.data.source import ArraySource, SampleKind, Source, is_source
+from faltung.train.network import Network
 
 # What an array of so many axes holds, apart from text. It decides how samples are augmented.
-KINDS = {2: "table", 3: "series", 4: "picture", 5: "volume"}
-
-
-def is_source(x: object) -> bool:
-    """Whether x has samples to read and targets."""
-    return hasattr(x, "read") and hasattr(x, "targets")
+KINDS: dict[int, SampleKind] = {2: "table", 3: "series", 4: "picture", 5: "volume"}
 
 
 def as_source(
-    x: "npt.ArrayLike | Source", y: npt.ArrayLike | None, model: "Model", loss: str
+    x: npt.ArrayLike | Source, y: npt.ArrayLike | None, model: Network, loss: str
 ) -> Source:
     """x (n, *input_shape) and y as a source of samples; a source as it is.
 
@@ -30,7 +23,7 @@ def as_source(
     if is_source(x):
         if y is not None:
             raise TypeError("y: must be left out where x is a source, which has its targets")
-        return x  # type: ignore[return-value]
+        return x
     if y is None:
         raise TypeError("y: must be given with x")
     samples, targets = np.asarray(x), np.asarray(y)
@@ -48,7 +41,7 @@ def as_source(
     return ArraySource(samples, targets, kind=kind, scale=1.0, classes=names, partial=True)
 
 
-def _numbers(y: npt.NDArray[Any], count: int, model: "Model") -> npt.NDArray[np.float32]:
+def _numbers(y: npt.NDArray[Any], count: int, model: Network) -> npt.NDArray[np.float32]:
     """y as (n, outputs)."""
     wanted = (count, *model.graph.output.shape)
     if y.dtype.kind not in "buif":

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import cos, pi
+from typing import Literal
 
 from faltung.geometry.check import show, whole
 
@@ -28,7 +29,8 @@ def _one_cycle(part: float) -> float:
     return _LAST + (1 - _LAST) * _cosine((part - up) / (1 - up))
 
 
-SCHEDULES: dict[str, Callable[[float], float]] = {
+ScheduleName = Literal["constant", "cosine", "one_cycle"]
+SCHEDULES: dict[ScheduleName, Callable[[float], float]] = {
     "constant": _constant,
     "cosine": _cosine,
     "one_cycle": _one_cycle,
@@ -39,11 +41,11 @@ SCHEDULES: dict[str, Callable[[float], float]] = {
 class Schedule:
     """``schedule(step)`` is the rate of a step, counted from 0, of a run of ``steps``.
 
-    name: a row of `SCHEDULES`. lr: the highest rate. warmup: the part of the run in which the rate
-    grows in a straight line from near 0; the schedule follows.
+    name: a row of ``SCHEDULES``. lr: the highest rate. warmup: the part of the run in which the
+    rate grows in a straight line from near 0; the schedule follows.
     """
 
-    name: str
+    name: ScheduleName
     lr: float
     steps: int
     warmup: float = 0.0

@@ -26,15 +26,15 @@ from faltung.jit.target import current
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
 from faltung.runtime.threads import get_threads
-from faltung.train.judge import Judged, judge
+from faltung.train.defaults import PRESETS, USUAL
+from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
-from faltung.train.presets import PRESETS, USUAL
 from faltung.train.report import ReportData, write_report
-from faltung.train.rundata import data_table, described, opened
-from faltung.train.runfolder import CONFIG, RunFolder
+from faltung.train.run_dataset import data_table, described, opened
+from faltung.train.run_folder import CONFIG, RunFolder
+from faltung.train.run_model import filters, table
 from faltung.train.settings import Settings
-from faltung.train.trained import filters, table
 
 # Mistakes that the report shows.
 SHOWN = 24
@@ -69,21 +69,21 @@ class Session:
     def finish(self) -> dict[str, float]:
         """The metrics of the best weights on what was held out; writes the report."""
         self.loop.restore_best()
-        judged = judge(self.model, self.held, self.settings.loss, keep=True)
-        write_report(self.folder.report, self._report(judged))
-        return judged.metrics()
+        found = evaluate(self.model, self.held, self.settings.loss, keep=True)
+        write_report(self.folder.report, self._report(found))
+        return found.metrics()
 
-    def _report(self, judged: Judged) -> ReportData:
+    def _report(self, found: Evaluation) -> ReportData:
         model, config = self.model, self.config
         confusion, mistakes = None, []
         classes = model.classes or ()
-        if judged.right is not None and judged.outputs is not None and classes:
-            said = judged.outputs.argmax(1)
-            counted = judged.targets >= 0
+        if found.right is not None and found.outputs is not None and classes:
+            said = found.outputs.argmax(1)
+            counted = found.targets >= 0
             confusion = np.zeros((len(classes), len(classes)), np.int64)
-            np.add.at(confusion, (judged.targets[counted], said[counted]), 1)
+            np.add.at(confusion, (found.targets[counted], said[counted]), 1)
             if said.ndim == 1:
-                mistakes = _mistakes(self.held, judged.targets, judged.outputs)
+                mistakes = _mistakes(self.held, found.targets, found.outputs)
         return ReportData(
             title=_title(config),
             history=self.loop.history,
@@ -126,8 +126,8 @@ def create(
     FileNotFoundError, ...: a line for people.
 
     data: a name or a path. net: a name; by default what is usual for the data. options: of the
-    network. settings: fields of `Settings` and `Augment`; what is left out is as in `PRESETS`, or
-    else the default. reading: `READING`. held_out: the part to judge by.
+    network. settings: fields of ``Settings`` and ``Augment``; what is left out is as in
+    ``PRESETS``, or else the default. reading: ``READING``. held_out: the part to judge by.
     """
     _check_needed()
     about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}

@@ -6,14 +6,12 @@ from typing import Any
 
 from faltung.data.augment import Augment
 from faltung.geometry.check import show, whole
-from faltung.graph.differentiate import LOSSES
-from faltung.plan.choose import PRECISIONS
-from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer
-from faltung.train.schedule import SCHEDULES
+from faltung.graph.differentiate import LOSSES, Loss
+from faltung.plan.choose import PRECISIONS, Precision
+from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, OptimizerName
+from faltung.train import defaults
+from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName
 
-# The rate of an optimizer that nobody gave one, and the momentum of `sgd`.
-RATES = {"sgd": 0.05, "adamw": 0.003}
-MOMENTUM = 0.9
 # What takes one of a few names: name -> names.
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
@@ -35,21 +33,21 @@ class Settings:
     ValueError, TypeError: a number or a name that is none, one that would have no effect.
     """
 
-    epochs: int = 20
-    batch: int = 32
-    optimizer: str = "adamw"
+    epochs: int = defaults.EPOCHS
+    batch: int = defaults.BATCH
+    optimizer: OptimizerName = defaults.OPTIMIZER
     lr: float | None = None
     momentum: float | None = None
     nesterov: bool = False
-    decay: float = 1e-4
+    decay: float = defaults.DECAY
     clip: float | None = None
-    schedule: str = "one_cycle"
-    warmup: float = 0.0
-    loss: str = "cross_entropy"
-    smoothing: float = 0.0
+    schedule: ScheduleName = defaults.SCHEDULE
+    warmup: float = defaults.WARMUP
+    loss: Loss = defaults.LOSS
+    smoothing: float = defaults.SMOOTHING
     patience: int | None = None
-    seed: int = 0
-    precision: str = "fast"
+    seed: int = defaults.SEED
+    precision: Precision = defaults.PRECISION
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
@@ -82,20 +80,20 @@ class Settings:
         if self.smoothing and self.loss != "cross_entropy":
             raise ValueError(f"smoothing={self.smoothing}: is of labels, not of loss={self.loss!r}")
 
-    @property
-    def rate(self) -> float:
-        """The highest learning rate."""
-        return RATES[self.optimizer] if self.lr is None else self.lr
+    def lr_schedule(self, steps: int) -> Schedule:
+        """The learning rate of each of so many steps."""
+        lr = defaults.LR[self.optimizer] if self.lr is None else self.lr
+        return Schedule(self.schedule, lr, steps, self.warmup)
 
     def rule(self) -> Optimizer:
         """The optimizer."""
         if self.optimizer == "sgd":
-            momentum = MOMENTUM if self.momentum is None else self.momentum
+            momentum = defaults.MOMENTUM if self.momentum is None else self.momentum
             return SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)
         return AdamW(decay=self.decay, clip=self.clip)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a settings file; `from_dict` gives the same object back."""
+        """For a settings file; ``from_dict`` gives the same object back."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         found["augment"] = asdict(self.augment)
         return {name: value for name, value in found.items() if value is not None}

@@ -19,8 +19,8 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods.base.correlation import Correlation, contiguous, forward
 from faltung.methods.base.step import Arrays, Operand, Step, Work
-from faltung.methods.grouped import depthwise, grouped
-from faltung.methods.grouped.choice import choose, together
+from faltung.methods.grouped import grouped
+from faltung.methods.grouped.choice import Blocks, groups_per_vector
 from faltung.methods.grouped.tables import pairs_of
 from faltung.plan import plan_forward, plan_input_grad
 
@@ -139,18 +139,18 @@ def test_bits(text: str) -> None:
 def test_where_they_apply() -> None:
     lanes = current().lanes("float32")
 
-    def why_not(text: str, last: bool = True) -> tuple[str | None, str | None]:
+    def why_not(text: str, last: bool = True) -> tuple[str | None, ...]:
         spec = parse(text)
         x, out = contiguous(spec.input_shape, last), contiguous(spec.output_shape, last)
         c = forward(spec, x, contiguous(spec.weight_shape, False), out)
-        return depthwise.why_not(c, current()), grouped.why_not(c, current())
+        return tuple(m.why_not(c, current()) for m in (grouped.DEPTHWISE, grouped.GROUPED))
 
     assert why_not("c64>64 9x9 k3 g64") == (None, "depthwise")
     assert why_not("c64>64 9x9 k3 g16")[1] is None
     assert why_not("c64>64 9x9 k3")[1] == "one group"
     wide = 4 * lanes
     assert why_not(f"c{wide}>{wide} 9x9 k3 g2")[1] == "a group fills vectors of its own"
-    assert why_not("c64>64 9x9 k3 g64", last=False)[0] == "channels are not side by side"
+    assert why_not("c64>64 9x9 k3 g64", last=False)[0] == "channels are not contiguous"
 
 
 @pytest.mark.parametrize("text", ["c128>128 56x56 k3 p1 g32", "c64>128 28x28 k3 p1 g64"])
@@ -195,11 +195,11 @@ def test_code_for_other_machines(text: str, name: str) -> None:
         spec, machine = spec_of(text + tail), row(name)
         x, out = contiguous(spec.input_shape, True), contiguous(spec.output_shape, True)
         c = forward(spec, x, contiguous(spec.weight_shape, False), out)
-        method = grouped if ">" in text else depthwise
+        method = grouped.GROUPED if ">" in text else grouped.DEPTHWISE
         if method.why_not(c, machine) is not None:
             continue
         assert math.isfinite(method.cost(c, machine))
-        tile = choose(c, machine, together(c, machine))
+        tile = Blocks(c, machine, groups_per_vector(c, machine)).choose()
         assert tile.rows * tile.columns <= 28
         for step in _steps(c, machine):
             assert object_code(step.recipe, machine).startswith(b"\x7fELF")
@@ -207,7 +207,8 @@ def test_code_for_other_machines(text: str, name: str) -> None:
 
 def _steps(c: Correlation, machine: Machine) -> list[Step]:
     work = Work()
-    grouped.plan(c, machine, work, Arrays(Operand("x"), Operand("w"), Operand("out")), False)
+    arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
+    grouped.GROUPED.plan(c, machine, work, arrays, False)
     return work.steps
 
 

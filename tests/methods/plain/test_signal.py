@@ -86,10 +86,10 @@ def test_refusals(text: str, why: str) -> None:
     spec = parse(text)
     shapes = spec.input_shape, spec.weight_shape, spec.output_shape
     c = forward(spec, *(contiguous(shape, False) for shape in shapes))
-    assert why in (signal.why_not(c, current()) or "")
+    assert why in (signal.SIGNAL.why_not(c, current()) or "")
 
 
 @pytest.mark.parametrize("name", ["avx512", "neon", "sse"])
 def test_compiles_for(name: str) -> None:
     for dtype in ("float32", "float64"):
-        assert object_code(signal.Signal(dtype, True, True, True), row(name))
+        assert object_code(signal.SignalKernel(dtype, True, True, True), row(name))

@@ -8,7 +8,7 @@ from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, 
 
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Operand, Work
+from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.rows.embedding import check_tokens, embed, embed_grad
 from faltung.reference.embedding import embed as embed_reference
 from faltung.reference.embedding import embed_grad as embed_grad_reference
@@ -56,11 +56,10 @@ def results(
     o = {name: Operand(name) for name in arrays}
     work = Work()
     sizes = {"rows": rows, "features": features, "vocabulary": vocabulary}
-    kind = {"dtype": dtype, "machine": machine}
-    embed(work, o["tokens"], o["table"], o["out"], pitch, **sizes, **kind)
-    embed_grad(
-        work, o["tokens"], o["grad"], pitch, o["sums"], padding_index=padding, **sizes, **kind
-    )
+    out, gradient = Matrix(o["out"], pitch), Matrix(o["grad"], pitch)
+    embed(work, o["tokens"], o["table"], out, **sizes, dtype=dtype)
+    given = {"dtype": dtype, "machine": machine, "padding_index": padding}
+    embed_grad(work, o["tokens"], gradient, o["sums"], **sizes, **given)  # type: ignore[arg-type]
     run(work, machine, arrays, threads, allocate)
     assert np.isnan(between(arrays["out"])).all(), "written between the rows"
     return from_map(arrays["out"], grad.shape), arrays["sums"]
@@ -138,10 +137,10 @@ def test_tokens_are_checked() -> None:
 
 @pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)
 def test_compiles_elsewhere(row: Machine) -> None:
-    work, o = Work(), Operand("x")
-    given = {"rows": 5, "features": 20, "vocabulary": 9, "dtype": "float32", "machine": row}
-    embed(work, o, o, o, 20, **given)  # type: ignore[arg-type]
-    embed_grad(work, o, o, 20, o, **given)  # type: ignore[arg-type]
+    work, o, rows = Work(), Operand("x"), Matrix(Operand("x"), 20)
+    given = {"rows": 5, "features": 20, "vocabulary": 9, "dtype": "float32"}
+    embed(work, o, o, rows, **given)  # type: ignore[arg-type]
+    embed_grad(work, o, rows, o, **given, machine=row)  # type: ignore[arg-type]
     for step in work.steps:
         assert object_code(step.recipe, row)
 

@@ -9,14 +9,18 @@ from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, 
 from faltung import reference
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Operand, Work
-from faltung.methods.rows.softmax import NARROW, check_labels, cross_entropy, log_softmax, softmax
+from faltung.methods.base.step import Matrix, Operand, Work
+from faltung.methods.rows.softmax import (
+    NARROW_CHANNELS,
+    check_labels,
+    cross_entropy,
+    softmax,
+)
 
-CHANNELS = [1, 2, 3, 5, 8, 10, 17, NARROW, NARROW + 1, 33, 100, 1000, 21841]
+CHANNELS = [1, 2, 3, 5, 8, 10, 17, NARROW_CHANNELS, NARROW_CHANNELS + 1, 33, 100, 1000, 21841]
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 # Relative to 1, and for losses and logarithms also to their size.
 TOLERANCE = {"float32": 1e-6, "float64": 3e-15}
-KINDS = {"softmax": softmax, "log_softmax": log_softmax}
 
 
 def beside(array: np.ndarray, allocate: Allocate) -> np.ndarray:
@@ -40,13 +44,14 @@ def shares(
     rows = len(arrays["x"])
     arrays["out"] = blank(rows, channels, pitch, x.dtype, allocate)
     work, out = Work(), "x" if in_place else "out"
-    KINDS[kind](
+    softmax(
         work,
-        *(Operand("x"), pitch, Operand(out), pitch),
+        *(Matrix(Operand("x"), pitch), Matrix(Operand(out), pitch)),
         rows=rows,
         channels=channels,
         dtype=str(x.dtype),
         machine=machine,
+        log=kind == "log_softmax",
     )
     run(work, machine, arrays, threads, allocate)
     assert np.isnan(between(arrays[out])).all(), "written between the rows"
@@ -81,8 +86,8 @@ def entropy(
     work = Work()
     cross_entropy(
         work,
-        *(o["logits"], pitch, o["labels"], o["scale"], o["smoothing"]),
-        *(o["losses"], o["correct"], o[grad], pitch),
+        *(Matrix(o["logits"], pitch), o["labels"], o["scale"], o["smoothing"]),
+        *(o["losses"], o["correct"], Matrix(o[grad], pitch)),
         rows=rows,
         channels=channels,
         dtype=str(dtype),
@@ -206,7 +211,7 @@ def test_the_same_bits(channels: int, dtype: str, machine: Machine) -> None:
         alone = entropy(x[i : i + 1], labels[i : i + 1], machine, **given)
         for one, two in zip(first, alone, strict=True):
             assert one[i].tobytes() == two[0].tobytes()
-    for kind in KINDS:
+    for kind in ("softmax", "log_softmax"):
         once = shares(kind, x, machine, threads=1)
         for how in ways:
             assert shares(kind, x, machine, **how).tobytes() == once.tobytes()
@@ -250,16 +255,16 @@ def test_labels_are_checked() -> None:
 @pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)
 @pytest.mark.parametrize("channels", [2, 10, 1000])
 def test_compiles_elsewhere(channels: int, row: Machine) -> None:
-    work, o = Work(), Operand("x")
+    work, o, rows = Work(), Operand("x"), Matrix(Operand("x"), 9)
     given = {"rows": 5, "channels": channels, "dtype": "float32", "machine": row}
-    softmax(work, o, 9, o, 9, **given)  # type: ignore[arg-type]
-    cross_entropy(work, o, 9, *[o] * 6, 9, **given)  # type: ignore[arg-type]
+    softmax(work, rows, rows, **given)  # type: ignore[arg-type]
+    cross_entropy(work, rows, *[o] * 5, rows, **given)  # type: ignore[arg-type]
     for step in work.steps:
         assert object_code(step.recipe, row)
 
 
 @between_fences(
-    channels=(1, 2, 3, 5, 8, 10, 16, 17, NARROW, NARROW + 1, 37, 100),
+    channels=(1, 2, 3, 5, 8, 10, 16, 17, NARROW_CHANNELS, NARROW_CHANNELS + 1, 37, 100),
     dtype=["float32", "float64"],
     extra=[0, 3],
 )

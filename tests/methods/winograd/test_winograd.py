@@ -18,9 +18,9 @@ from faltung.machine.table import Machine, row
 from faltung.methods.base.correlation import Correlation, contiguous, forward
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.simplify import essential
-from faltung.methods.winograd import winograd
 from faltung.methods.winograd.choice import choose
-from faltung.methods.winograd.points import transform
+from faltung.methods.winograd.transforms import transform
+from faltung.methods.winograd.winograd import WINOGRAD
 from faltung.ops.arguments import elements
 from faltung.plan.binding import layout
 from faltung.plan.build import build_forward
@@ -45,7 +45,7 @@ def correlation(spec: ConvSpec) -> Correlation:
 
 
 def applies(spec: ConvSpec) -> bool:
-    return spec.batch > 0 and winograd.why_not(essential(correlation(spec)), current()) is None
+    return spec.batch > 0 and WINOGRAD.why_not(essential(correlation(spec)), current()) is None
 
 
 def check(spec: ConvSpec, last: bool) -> None:
@@ -108,7 +108,7 @@ def test_refusals_say_why(text: str) -> None:
     x, w, bias, _ = real(spec)
     with pytest.raises(ValueError, match=r"method='winograd': must be one of .*; winograd: \w"):
         faltung.conv(x, w, bias, **options(spec), **FORCED)
-    assert winograd.cost(correlation(spec), current()) == float("inf")
+    assert WINOGRAD.cost(correlation(spec), current()) == float("inf")
 
 
 @pytest.mark.parametrize("text", ["n5 c20>33 9x10 k3 p1", "n3 c64>48 30x31 k3 p1", "n4 c9>9 50 k5"])
@@ -152,8 +152,8 @@ def test_cores_do_not_decide_what_is_rounded(text: str) -> None:
     """A process that may use fewer cores gives the same bits: same tiles, same choice."""
     c = correlation(parse(text))
     one, *others = (replace(current(), cores=cores) for cores in (1, 2, 3, 64))
-    found = choose(c, one), winograd.cost(c, one)
-    assert all((choose(c, more), winograd.cost(c, more)) == found for more in others)
+    found = choose(c, one), WINOGRAD.cost(c, one)
+    assert all((choose(c, more), WINOGRAD.cost(c, more)) == found for more in others)
 
 
 @grid(

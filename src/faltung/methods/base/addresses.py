@@ -1,4 +1,4 @@
-"""Tables of addresses: where each output row begins and which taps it has.
+"""Address tables: where each output row begins, and which taps apply to it.
 
 All axes but the last are walked through tables, so that a kernel's code is the same for every rank,
 size, padding and padding mode: a tap in zeros is not in the list, a tap in a reflected border is an

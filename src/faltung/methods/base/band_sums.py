@@ -1,4 +1,4 @@
-"""Sums of bands added up, and stored as a weight's gradient.
+"""Adds the partial sums of bands in order and stores them as a weight gradient.
 
 Bands are cut by spec and machine and added in their order by one item, so that the bits do not
 depend on the number of threads.

@@ -1,4 +1,4 @@
-"""The canonical question: one correlation over strided arrays, whatever it was before.
+"""``Correlation``: the canonical form of a convolution over strided arrays.
 
 The forward convolution, each phase of the gradient for the input, and the transposed convolution
 all become a ``Correlation``; the gradient for the weight is the gradient of one. It holds

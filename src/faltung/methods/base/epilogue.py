@@ -1,4 +1,4 @@
-"""What is done to a sum at the moment it is stored: bias and formula, in registers.
+"""Epilogues: bias and formula applied to a sum in registers, as it is stored.
 
 A method stores each element of its output once. The bias is added to the sum there, and where the
 correlation has an ``Epilogue``, its formula is taken of that: an activation, a residual to add, the

@@ -1,4 +1,4 @@
-"""The arrays that an epilogue reads, as arguments of a kernel: their names and their values."""
+"""The arrays that an epilogue reads, as arguments of a kernel: names and values."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

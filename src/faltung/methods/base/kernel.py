@@ -1,4 +1,4 @@
-"""A kernel as a method writes it: what it is handed, by name, its code, and the steps that run it.
+"""``Kernel``: a recipe that declares its arguments by name, its code, and its steps.
 
 The code reads addresses and numbers from one block of 64-bit words, its arguments. Their names are
 declared once, in the class of the kernel: the code gets them as values by name, and ``step`` takes
@@ -36,13 +36,17 @@ class Kernel:
         """The names of pointers and of numbers, as they follow each other in the block."""
         return self.pointers, self.numbers
 
+    def functions(self, module: Module, machine: Machine) -> None:
+        """Write the inner functions that ``body`` calls."""
+
     def body(self, v: Vectors, given: "Arguments") -> None:
         """Write the code of the items ``%begin`` to ``%end``."""
         raise NotImplementedError
 
     def emit(self, machine: Machine) -> str:
-        """LLVM IR of the module, as `jit.compile.Recipe` wants it."""
+        """LLVM IR of the module, as ``jit.compile.Recipe`` wants it."""
         module = Module()
+        self.functions(module, machine)
         arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
         f = module.function(self.symbol, arguments, public=True)
         self.body(Vectors(f, machine, self.dtype), Arguments(f, self))

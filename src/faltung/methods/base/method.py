@@ -1,4 +1,4 @@
-"""What the policy chooses from: a method, as a class with defaults."""
+"""``Method``: what the policy chooses from, a class with defaults."""
 
 from math import prod
 from typing import ClassVar

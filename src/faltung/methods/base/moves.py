@@ -1,4 +1,4 @@
-"""The code that moves runs of values in and out of a buffer, shared by ``fft`` and ``signal``."""
+"""Code that moves segments of values into and out of a buffer, for ``fft`` and ``signal``."""
 
 from typing import Protocol
 

@@ -1,4 +1,4 @@
-"""The words of a kernel by name: the recipe says which there are, code and plan use the names."""
+"""The parameter block of a kernel: names of its pointers and numbers, filled in by name."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""The same sums with fewer axes and longer channels: a correlation brought to its simplest form.
+"""Simplifies a correlation: fewer axes and longer channels, the same sums.
 
 Axes of one output, kernels that cover their input, samples of a pointwise problem: all of them are
 loops that a method would run for one turn. Here they become something that it runs for many.

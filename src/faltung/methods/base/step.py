@@ -1,4 +1,4 @@
-"""What a method hands on: steps, each one kernel with its numbers, over named arrays.
+"""What a method returns: steps, each a kernel with its arguments, over named arrays.
 
 A kernel has one signature, ``(arguments, begin, end)``: it reads addresses, strides and counts from
 the block ``arguments`` and does the items ``begin`` to ``end``. Items never write the same element,
@@ -28,6 +28,16 @@ class Operand:
 
 
 Argument = int | Operand | Table
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """Rows of contiguous elements, ``pitch`` elements from one to the next: positions with their
+    channels, or where channels come first, planes with their positions.
+    """
+
+    array: Operand
+    pitch: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Tiles along the last axis: their kinds, their order, and how a row is cut into segments."""
+"""Tiles along the last axis: their kinds, their order, and how rows are cut into segments."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,7 +52,7 @@ def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> li
     """
     taps = axis.kernel if unrolled else 1
     inside = interior(axis)
-    # Outputs before `left` and from `right` on read nothing but padding.
+    # Outputs before ``left`` and from ``right`` on read nothing but padding.
     left = max(0, -(-(axis.lo - axis.extent + 1) // axis.stride))
     right = -(-(axis.size + axis.lo) // axis.stride)
     runs: list[Run] = []

@@ -1,5 +1,4 @@
-"""Copies that change the order: weights packed into blocks, inputs padded or transposed, gradients
-unpacked.
+"""Copies that change the layout: pack weights, pad or transpose inputs, unpack gradients.
 
 One shape of loop serves them all: for each outer entry ``o`` and each run ``j``, ``count`` elements
 go from ``src + o.src + j.src + a * stride`` to ``dst + o.dst + j.dst + a`` and the rest up to

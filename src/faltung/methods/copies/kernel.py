@@ -1,4 +1,4 @@
-"""The code of copies: runs, gathers, and blocks transposed in registers (``copy.py``)."""
+"""The code of copies: contiguous segments, gathers, and blocks transposed in registers."""
 
 from collections.abc import Callable
 from contextlib import nullcontext

@@ -1,5 +1,4 @@
-"""Arrays brought into the order that a method needs, padded along the last axis where it asks for
-that.
+"""Copies an array into the layout that a method needs, padded along the last axis if asked.
 
 The other axes are never padded: methods walk them through tables (``addresses``).
 """

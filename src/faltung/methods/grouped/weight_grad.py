@@ -23,8 +23,8 @@ from faltung.methods.base.band_sums import band_sums
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted
 from faltung.methods.grouped import weight_grad_planes as planes
-from faltung.methods.grouped.choice import together
-from faltung.methods.grouped.kernel import places
+from faltung.methods.grouped.choice import groups_per_vector
+from faltung.methods.grouped.kernel import lanes_of
 from faltung.methods.grouped.weight_grad_blocks import chunks, functions, shape_of, tiles
 from faltung.methods.grouped.weight_grad_kernel import DepthwiseGrad
 from faltung.methods.grouped.weight_grad_rounds import Memory, Tables, tables_of
@@ -66,7 +66,7 @@ def fits(c: Correlation, machine: Machine) -> bool:
     """Whether ``plan`` can do it: channels side by side in both arrays, whatever their number in a
     group.
     """
-    groups = together(c, machine)
+    groups = groups_per_vector(c, machine)
     beside = c.channels_out == 1 or c.out[2] == 1
     beside = beside and (groups == 1 or c.out[1] == c.channels_out)
     return groups > 0 and beside and c.channels_in <= budget(machine)
@@ -81,7 +81,7 @@ def cost(c: Correlation, machine: Machine) -> float:
 
 def cycles(c: Correlation, machine: Machine) -> float:
     """The price of ``plan``: loads, shuffles or products, whichever are most; and the copies."""
-    axis, groups = c.windows[-1].axis, together(c, machine)
+    axis, groups = c.windows[-1].axis, groups_per_vector(c, machine)
     shuffled = groups > 1 and c.channels_in * c.channels_out > 1
     blocks = c.batch * -(-c.groups // groups)
     rows = c.outputs / axis.output * c.row_taps
@@ -150,7 +150,7 @@ class Line:
 
 def _lines(c: Correlation, machine: Machine) -> list[Line]:
     """All groups in lines of ``LINE`` bytes or less; what is left over stands alone."""
-    groups = together(c, machine)
+    groups = groups_per_vector(c, machine)
     whole, rest = divmod(c.groups, groups)
     beside = c.x[1] == c.channels_in and c.out[1] == c.channels_out
     most = max(1, LINE // machine.vector_bytes) if beside else 1
@@ -255,7 +255,7 @@ def _part(
     blocks, parts = functions(c, shape, found, last.axis.dilation * layout.x_pitch)
     recipe = DepthwiseGrad(
         dtype=c.dtype,
-        lanes=places(line.together, c.channels_in, c.channels_out),
+        lanes=lanes_of(line.together, c.channels_in, c.channels_out),
         vectors=line.vectors,
         blocks=blocks,
         taps=last.axis.kernel * c.channels_in,

@@ -9,7 +9,7 @@ from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.tiles import Kind
-from faltung.methods.grouped.kernel import column
+from faltung.methods.grouped.kernel import load_column
 
 # Columns of the table of runs of tiles: tiles, input, gradient.
 RUN = 3
@@ -126,7 +126,7 @@ def _columns(
                 grads[p] = v.load(v.at(g, p * reads.g_pitch), mask)
         for r, x in enumerate(xs):
             for i, number in enumerate(block.inputs):
-                read = column(v, reads.lanes, v.at(x, offset), number)
+                read = load_column(v, reads.lanes, v.at(x, offset), number)
                 for p, k in products:
                     here = (r * taps + k) * len(block.inputs) + i
                     here = here * block.copies + p % block.copies
