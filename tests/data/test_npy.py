@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data.hostile import npy_header, zip_of
-from hypothesis import HealthCheck, given, settings
+from grid import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from faltung.data import limits
@@ -150,7 +151,7 @@ def whole() -> bytes:
 
 
 @given(st.data())
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_anywhere(tmp_path: Path, data: st.DataObject) -> None:
     """Cut short or with a byte changed: right, or a ValueError, and nothing else."""
     raw = bytearray(whole())

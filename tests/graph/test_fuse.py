@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from graph import networks
 from graph.networks import Problem, build, problem
-from hypothesis import given, settings
+from grid import grid
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung import nn
@@ -24,7 +25,6 @@ from faltung.graph.fuse import (
 from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Op, Pool, Reduction
 from faltung.graph.value import Node, Value, consumers
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 A, B, C = map(operand, range(3))
 
 
@@ -59,7 +59,7 @@ def agrees(given: Problem, kept: Collection[str]) -> tuple[Node, ...]:
     return nodes
 
 
-@NAMES
+@grid(name=networks.TABLE, every=2)
 def test_the_same_numbers(name: str) -> None:
     given = problem(name)
     nodes = agrees(given, ends(given))
@@ -71,7 +71,6 @@ PROBLEMS = {name: problem(name) for name in SOME}
 
 
 @given(st.sampled_from(SOME), st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None)
 def test_what_is_kept_is_there(name: str, rng: object) -> None:
     """Whatever somebody else wants to read."""
     found = PROBLEMS[name]

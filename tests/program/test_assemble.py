@@ -7,6 +7,7 @@ import pytest
 from graph import interpreter
 from graph import networks as table
 from graph.networks import anything, build, inputs, problem
+from grid import grid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from program.hazards import SHAPE, check_barriers, networks, segments
@@ -23,8 +24,6 @@ from faltung.program.inference import Inference
 from faltung.program.state import State
 from faltung.runtime.buffers import ALIGNMENT
 
-NAMES = pytest.mark.parametrize("name", table.TABLE)
-
 
 def inference(graph: Graph, batch: int = 3) -> Inference:
     state = State(graph.parameters, graph.dtype)
@@ -35,7 +34,7 @@ def inference(graph: Graph, batch: int = 3) -> Inference:
 # Barriers -----------------------------------------------------------------------------------------
 
 
-@NAMES
+@grid(name=table.TABLE, every=4)
 def test_hazards_have_a_barrier_between(name: str) -> None:
     """Byte by byte, for every two parts of a program."""
     check_barriers(step_of(problem(name)).assembly, packs=True)
@@ -150,7 +149,7 @@ def gaps(assembly: Assembly) -> np.ndarray:
     return free
 
 
-@pytest.mark.parametrize("name", table.SHAPES)
+@grid(name=table.SHAPES, every=4)
 def test_other_arrangements_give_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is needed longer than the arena knows, and nothing is written beside a buffer."""
     found = problem(name, samples=2)
@@ -216,8 +215,6 @@ def random_row() -> Iterator[pytest.MonkeyPatch]:
 
 @given(networks)
 @settings(
-    max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_network(random_row: pytest.MonkeyPatch, net: nn.Layer) -> None:

@@ -3,9 +3,9 @@
 from typing import get_args
 
 import numpy as np
-import pytest
 from graph import networks
 from graph.networks import build, problem
+from grid import grid
 
 from faltung import nn
 from faltung.graph.fuse import fused, needed
@@ -31,8 +31,6 @@ from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.places import Places
 from faltung.program.state import State, strides
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
-
 
 def lowering_of(
     name: str, batch: int = 2, machine: Machine | None = None
@@ -55,7 +53,7 @@ def test_every_operation_is_lowered() -> None:
     assert set(get_args(Op)) - set(_LOWER) == {Normalise, Dropout}
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_steps_name_buffers_that_are_there(name: str) -> None:
     """Those of the values of their node, and their own, which no other node has."""
     low, lowered = lowering_of(name)
@@ -77,7 +75,7 @@ def test_steps_name_buffers_that_are_there(name: str) -> None:
             assert not named & outputs
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_only_views_have_no_steps(name: str) -> None:
     low, lowered = lowering_of(name)
     nodes = [made.node for made in lowered if made is not None]

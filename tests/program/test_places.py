@@ -1,9 +1,9 @@
 """Where values lie: concatenation and slices that copy nothing, and what cannot do without."""
 
 import numpy as np
-import pytest
 from graph import networks
 from graph.networks import build, problem
+from grid import grid
 
 from faltung import nn
 from faltung.graph.fuse import fused, needed
@@ -12,7 +12,6 @@ from faltung.graph.value import Graph, Node, Value
 from faltung.program.inputs import input_layout
 from faltung.program.places import Place, Places
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 Nodes = tuple[Node, ...]
 
 
@@ -35,7 +34,7 @@ def programs(name: str) -> list[tuple[Nodes, Places]]:
     return found
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_parts_lie_in_the_whole(name: str) -> None:
     """What is concatenated where the result has it, unless it is copied there; slices always."""
     for nodes, places in programs(name):
@@ -53,7 +52,7 @@ def test_parts_lie_in_the_whole(name: str) -> None:
                 assert part == Place(whole.buffer, whole.channel + node.op.start, whole.pitch)
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_no_two_values_share_a_place(name: str) -> None:
     """But for those that are parts of one another."""
     for nodes, places in programs(name):
@@ -73,7 +72,7 @@ def test_no_two_values_share_a_place(name: str) -> None:
                 assert root.positions == value.positions
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_strides_are_those_of_the_place(name: str) -> None:
     for nodes, places in programs(name):
         for node in nodes:

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from hypothesis import strategies as st
 from laws.fences import beside, between_fences
 from methods.maps import (
@@ -46,9 +47,7 @@ def bits(problem: Problem) -> list[bytes]:
 # Results --------------------------------------------------------------------------------------
 
 
-@DTYPES
-@pytest.mark.parametrize("gap", [0, 5])
-@pytest.mark.parametrize("size", SIZES, ids=str)
+@grid(size=SIZES, gap=[0, 5], dtype=["float32", "float64"], machine=MACHINES)
 def test_every_kind_of_operand_and_sum(
     size: tuple[int, int, int], gap: int, dtype: str, machine: Machine
 ) -> None:
@@ -62,7 +61,6 @@ def test_every_kind_of_operand_and_sum(
     check(exact, wants)
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
 @given(
     st.integers(0, 5), st.integers(0, 40), st.integers(0, 40), st.integers(0, 3), st.integers(1, 3)
 )
@@ -73,8 +71,7 @@ def test_any_size(samples: int, positions: int, channels: int, gap: int, threads
     check(problem, wants)
 
 
-@DTYPES
-@pytest.mark.parametrize("length", [1, 3, 31, 32, 33, 1000, 70_001])
+@grid(length=[1, 3, 31, 32, 33, 1000, 70_001], dtype=["float32", "float64"], machine=MACHINES)
 def test_flat(length: int, dtype: str, machine: Machine) -> None:
     rng = np.random.default_rng(length)
     x, y = rng.integers(-9, 10, (2, length, 1)).astype(dtype)
@@ -94,7 +91,7 @@ def test_flat(length: int, dtype: str, machine: Machine) -> None:
     check(problem, wants)
 
 
-@pytest.mark.parametrize("channels", [1, 3, 7, 8, 40, 129])
+@grid(channels=[1, 3, 7, 8, 40, 129], machine=MACHINES)
 def test_a_pitch_changes_no_bit(channels: int, machine: Machine) -> None:
     x = np.random.default_rng(1).normal(size=(50, channels)).astype(np.float32)
     gelu = A * (0.5 * (1 + unary("erf", A * 0.7)))

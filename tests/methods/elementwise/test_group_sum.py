@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid, rows
 from methods.maps import A, Arrays, anywhere, laid, pitch
 
 from faltung.geometry.expr import Expr, unary
@@ -38,9 +39,12 @@ def run(
     return arrays.run(work, machine, threads, anywhere)[0].items
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("channels", "groups"), [(1, 1), (12, 4), (6, 6), (40, 1), (64, 2), (300, 3), (129, 1)]
+@grid(
+    channels_groups=rows(
+        "channels groups", [(1, 1), (12, 4), (6, 6), (40, 1), (64, 2), (300, 3), (129, 1)]
+    ),
+    dtype=["float32", "float64"],
+    machine=MACHINES,
 )
 def test_sums(channels: int, groups: int, dtype: str, machine: Machine) -> None:
     x = np.random.default_rng(channels).integers(-9, 10, (7, channels)).astype(dtype)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
 
 import faltung
@@ -54,7 +55,7 @@ def check(spec: ConvSpec, last: bool, gradient: bool = True) -> None:
         assert error(back(got, last), want) < BOUNDS[spec.dtype]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.spec.batch][::2], ids=str)
+@grid(case=[case for case in CASES if case.spec.batch][::2], machine=MACHINES)
 def test_table(case: Case, machine: Machine) -> None:
     check(case.spec, last=len(case.name) % 2 == 0)
 
@@ -74,14 +75,14 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize("text", LONG)
+@grid(text=LONG, machine=MACHINES)
 def test_long_kernels(text: str, machine: Machine) -> None:
     for dtype in ("f32", "f64"):
         for last in (False, True):
             check(parse(f"{text} {dtype}"), last)
 
 
-@pytest.mark.parametrize("text", LONG)
+@grid(text=LONG, machine=MACHINES)
 def test_gradients_for_the_weight(text: str, machine: Machine) -> None:
     for dtype, last in (("f32", False), ("f64", True)):
         spec = parse(f"{text} {dtype}")
@@ -114,8 +115,7 @@ BOXES = [
 ]
 
 
-@pytest.mark.parametrize("text", BOXES)
-@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@grid(dtype=["f32", "f64"], text=BOXES, machine=MACHINES)
 def test_every_cut(
     text: str, dtype: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

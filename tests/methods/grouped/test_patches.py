@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import grid
 
 from faltung.geometry import parse
 from faltung.jit.target import current
@@ -18,17 +19,16 @@ def problem(text: str) -> Correlation:
     return forward(spec, x, contiguous(spec.weight_shape, False), out)
 
 
-@pytest.mark.parametrize("room", [300, 3000])
-@pytest.mark.parametrize("rows", [1, 2])
-@pytest.mark.parametrize(
-    "text",
-    [
+@grid(
+    text=[
         "c8>8 9x20 k3 p1 g8",
         "c8>8 23x9 k3x2 d3x2 s2x1 p4x1 g8",
         "c8>8 17x40 k4 d2x1 s1x3 p(5,0)x(0,6) g8",
         "c8>8 5x6x7 k3 p1 g8",
         "c8>8 11x6 k2 s5 p3 g8",
     ],
+    rows=[1, 2],
+    room=[300, 3000],
 )
 def test_items_stay_in_their_patch(text: str, rows: int, room: int) -> None:
     c = problem(text)

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from hypothesis import strategies as st
 from laws.layouts import real
 from methods.fused import ORDERS, Array, elements, laid, ordered, plain
@@ -85,8 +86,7 @@ def check(
         np.testing.assert_array_equal(w, want)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, order=ORDERS, machine=MACHINES)
 def test_exact(text: str, order: str, machine: Machine) -> None:
     check(spec_of(text), machine, order)
     check(spec_of(f"{text} f64"), machine, order, room=3)
@@ -96,16 +96,18 @@ def applies_to_planes(spec: ConvSpec) -> bool:
     return spec.axes[-1].stride == 1 and spec.axes[-1].output >= 4
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", [t for t in TEXTS if applies_to_planes(spec_of(t))])
+@grid(text=[t for t in TEXTS if applies_to_planes(spec_of(t))], order=ORDERS, machine=MACHINES)
 def test_channels_first(text: str, order: str, machine: Machine) -> None:
     """Lanes are positions; what lies between rows, or behind the last, is not read."""
     check(spec_of(text), machine, order, last=False)
     check(spec_of(f"{text} f64"), machine, order, room=3, last=False)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("text", ["n2 c3 9x21 k3 p1", "n1 c2 40 k7 p2", "n1 c9 20x20 k5x12"])
+@grid(
+    text=["n2 c3 9x21 k3 p1", "n1 c2 40 k7 p2", "n1 c9 20x20 k5x12"],
+    value=[np.nan, np.inf],
+    machine=MACHINES,
+)
 def test_what_is_not_read_is_not_multiplied(value: float, text: str, machine: Machine) -> None:
     """An infinity at the end of a row reaches the taps that meet it, and no others."""
     spec = spec_of(text)
@@ -128,13 +130,12 @@ def test_what_is_not_read_is_not_multiplied(value: float, text: str, machine: Ma
             array[..., place] = kept
 
 
-@pytest.mark.parametrize("spec", DEPTHWISE, ids=str)
+@grid(spec=DEPTHWISE, machine=MACHINES)
 def test_table(spec: ConvSpec, machine: Machine) -> None:
     check(spec, machine, "taps first", room=5)
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=40, deadline=None)
     @given(st.data())
     def walk(data: st.DataObject) -> None:
         rank = data.draw(st.integers(1, 3))
@@ -166,8 +167,11 @@ def test_bands_and_segments(machine: Machine, monkeypatch: pytest.MonkeyPatch) -
             assert len(found) == 1
 
 
-@pytest.mark.parametrize("conflicts", [False, True])
-@pytest.mark.parametrize("caches", [(0, 0), (4 << 10, 8 << 10), (1 << 20, 1 << 20)])
+@grid(
+    caches=[(0, 0), (4 << 10, 8 << 10), (1 << 20, 1 << 20)],
+    conflicts=[False, True],
+    machine=MACHINES,
+)
 def test_copies(
     caches: tuple[int, int], conflicts: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import real
 from methods.fused import ORDERS, elements, laid, ordered, plain
 from methods.grouped.test_weight_grad_depthwise import run
@@ -51,7 +52,7 @@ def check(spec: ConvSpec, machine: Machine, order: str = "plain") -> None:
         np.testing.assert_array_equal(w, want)
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, machine=MACHINES)
 def test_exact(text: str, machine: Machine) -> None:
     for order in ORDERS:
         check(parse(text), machine, order)

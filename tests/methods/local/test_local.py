@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
@@ -119,14 +120,13 @@ def compare(spec: ConvSpec, machine: Machine, **how: object) -> None:
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@grid(spec=SPECS, machine=MACHINES)
 def test_exact(spec: ConvSpec, machine: Machine) -> None:
     compare(spec, machine)
     compare(spec, machine, extra=3, bias=False)
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(random_specs(max_macs=30_000, modes=("zeros",)))
     def walk(spec: ConvSpec) -> None:
         compare(replace(spec, flip=False), machine, extra=1)
@@ -134,7 +134,7 @@ def test_random_problems(machine: Machine) -> None:
     walk()
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@grid(spec=SPECS)
 def test_tiles_for_wide_vectors(spec: ConvSpec) -> None:
     compare(spec, wide(), extra=1)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.fences import fenced
 from methods.fused import ORDERS, check_weight
 from methods.steps import wide
@@ -26,8 +27,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, order=ORDERS, machine=MACHINES)
 def test_exact(text: str, order: str, machine: Machine) -> None:
     for threads, last in ((1, True), (3, False)):
         check_weight(parse(text), last, order, machine, threads)
@@ -39,8 +39,7 @@ def test_wide_registers(text: str) -> None:
         check_weight(parse(text), last, "plain", wide(), 2)
 
 
-@pytest.mark.parametrize("side", [True, False])
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, side=[True, False], machine=MACHINES)
 def test_no_memory_outside_the_arrays(text: str, side: bool, machine: Machine) -> None:
     for last in (True, False):
         check_weight(parse(text), last, "plain", machine, 1, lambda n: fenced(n, side))

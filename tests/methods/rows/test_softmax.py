@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
@@ -119,8 +120,7 @@ def compare(
     np.testing.assert_allclose(made, reference.softmax(x), rtol=0, atol=bound)
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", CHANNELS)
+@grid(channels=CHANNELS, dtype=["float32", "float64"], machine=MACHINES)
 def test_any_number_of_channels(channels: int, dtype: str, machine: Machine) -> None:
     x, labels = data(channels, dtype)
     compare(x, labels, machine, extra=3)
@@ -146,8 +146,7 @@ def test_maps(dtype: str, machine: Machine) -> None:
         compare(x, labels, machine, smoothing=0.2, extra=2)
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", [3, 10, 50])
+@grid(channels=[3, 10, 50], dtype=["float32", "float64"], machine=MACHINES)
 def test_extremes(channels: int, dtype: str, machine: Machine) -> None:
     inf, nan = np.inf, np.nan
     x = np.zeros((12, channels), dtype)
@@ -188,8 +187,7 @@ def test_extremes(channels: int, dtype: str, machine: Machine) -> None:
     assert got.grad[6, -1] == -1
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", [2, 10, 33, 130])
+@grid(channels=[2, 10, 33, 130], dtype=["float32", "float64"], machine=MACHINES)
 def test_the_same_bits(channels: int, dtype: str, machine: Machine) -> None:
     """For any number of threads, any pitch, in place, and a row alone."""
     x, labels = data(channels, dtype, 200)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
 
 import faltung
@@ -72,7 +73,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("case", ROWS, ids=str)
+@grid(case=ROWS, machine=MACHINES)
 def test_table(case: Case, machine: Machine) -> None:
     check(case.spec, last=len(case.name) % 2 == 0)
 
@@ -96,8 +97,7 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("text", MORE)
-@pytest.mark.parametrize("last", [False, True])
+@grid(last=[False, True], text=MORE, machine=MACHINES)
 def test_shapes(text: str, last: bool, machine: Machine) -> None:
     check(parse(text), last)
 
@@ -156,10 +156,11 @@ def test_cores_do_not_decide_what_is_rounded(text: str) -> None:
     assert all((choose(c, more), WINOGRAD.cost(c, more)) == found for more in others)
 
 
-@pytest.mark.parametrize(
-    "text", ["n2 c12>21 9x10 k3 p1", "n2 c12>18 9x10 k3 p1 g2", "n2 c12>16 30 k5 p2 f64"]
+@grid(
+    last=[False, True],
+    text=["n2 c12>21 9x10 k3 p1", "n2 c12>18 9x10 k3 p1 g2", "n2 c12>16 30 k5 p2 f64"],
+    machine=MACHINES,
 )
-@pytest.mark.parametrize("last", [False, True])
 def test_epilogue(text: str, last: bool, machine: Machine) -> None:
     """A residual sum with the output itself as one of the arrays."""
     spec = parse(text)
@@ -262,8 +263,7 @@ FUSED = [
 ]
 
 
-@pytest.mark.parametrize("text", FUSED)
-@pytest.mark.parametrize("last", [False, True])
+@grid(last=[False, True], text=FUSED, machine=MACHINES)
 def test_weights_transformed_on_the_way_give_the_same_bits(
     text: str, last: bool, machine: Machine
 ) -> None:

@@ -21,14 +21,7 @@ from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.step import MISSING, Arrays, Operand, Work, shifted
-from faltung.methods.base.tiles import (
-    ITEM_CYCLES,
-    MAX_SEGMENT_TILES,
-    Kind,
-    Run,
-    segments,
-    taps_of,
-)
+from faltung.methods.base.tiles import ITEM_CYCLES, MAX_SEGMENT_TILES, Kind, Run, segments, taps_of
 from faltung.methods.copies.copy import copy
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
