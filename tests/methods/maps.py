@@ -1,7 +1,7 @@
 """Maps for the tests of element-wise steps: any pitch, run on any machine, and what must come out.
 
-Run as a script, `python maps.py after|before machine...`, it puts every array against an unreadable
-page: a kernel that touches a byte outside its arrays ends the process.
+Run as a script, ``python maps.py after|before machine...``, it puts every array against an
+unreadable page: a kernel that touches a byte outside its arrays ends the process.
 """
 
 import sys
@@ -70,7 +70,7 @@ def pitch(array: np.ndarray) -> int:
 
 @dataclass
 class Total:
-    """A sum that is asked for; as `Sum`, with arrays."""
+    """A sum that is asked for; as ``Sum``, with arrays."""
 
     expr: Expr
     kind: str
@@ -82,7 +82,7 @@ class Total:
 
 @dataclass
 class Problem:
-    """A call of `pointwise` over arrays. inputs: (kind, array); outputs: (formula, array)."""
+    """A call of ``pointwise`` over arrays. inputs: (kind, array); outputs: (formula, array)."""
 
     samples: int
     positions: int
@@ -124,7 +124,7 @@ class Problem:
         return arrays.run(work, machine, threads, place)
 
     def want(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The outputs, and the sums before they are finished, in float64. Call it before `run`."""
+        """The outputs, and the sums before they are finished, in float64, before ``run``."""
         shape = self.samples, self.positions, self.channels
         views = {
             "full": lambda a: a.reshape(shape),

@@ -1,6 +1,6 @@
 """The local layer against its reference: exact on whole numbers, the same bits however it is run.
 
-As a script (`python test_local.py after|before machine`): every case between fences.
+As a script (``python test_local.py after|before machine``): every case between fences.
 """
 
 import sys
@@ -76,7 +76,7 @@ def results(
     bias: bool = True,
     allocate: Allocate = anywhere,
 ) -> list[np.ndarray]:
-    """Forward, the gradients for input, weight and bias; maps `extra` wider than their channels."""
+    """Forward, the gradients for input, weight and bias; maps ``extra`` wider."""
     x, w, b, g = arrays
     pitches = spec.channels_in + extra, spec.channels_out + 2 * extra
     x_map, g_map = (as_map(a, p, allocate) for a, p in zip((x, g), pitches, strict=True))

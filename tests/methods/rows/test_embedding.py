@@ -1,6 +1,6 @@
 """Embeddings against their reference; the order of sums; tokens that are none.
 
-As a script (`python test_embedding.py after|before machine`): every case between fences.
+As a script (``python test_embedding.py after|before machine``): every case between fences.
 """
 
 import sys

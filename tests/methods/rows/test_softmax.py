@@ -1,6 +1,6 @@
 """Softmax and cross-entropy against their reference, at extremes, and bit for bit.
 
-As a script (`python test_softmax.py after|before machine`): every case between fences.
+As a script (``python test_softmax.py after|before machine``): every case between fences.
 """
 
 import sys

@@ -23,7 +23,7 @@ from faltung.methods.base.step import Argument, Matrix, Operand, Work
 from faltung.methods.pool.columns import columns_kernel
 from faltung.methods.pool.tables import (
     AxisReads,
-    Tables,
+    PoolTables,
     WalkKernel,
     backward,
     counting,
@@ -184,7 +184,12 @@ def _add(
 
 
 def _kernel(
-    spec: PoolSpec, kind: str, axes: Sequence[AxisReads], t: Tables, items: int, machine: Machine
+    spec: PoolSpec,
+    kind: str,
+    axes: Sequence[AxisReads],
+    t: PoolTables,
+    items: int,
+    machine: Machine,
 ) -> tuple[WalkKernel, int, int]:
     """The kernel for these tables, how many blocks of channels, and channels in each."""
     lanes = machine.lanes(spec.dtype)
@@ -198,7 +203,7 @@ def _kernel(
 
 
 def _taps_kernel(
-    spec: PoolSpec, kind: str, axes: Sequence[AxisReads], t: Tables, narrow: bool
+    spec: PoolSpec, kind: str, axes: Sequence[AxisReads], t: PoolTables, narrow: bool
 ) -> TapsKernel:
     """The kernel that goes from tap to tap, with windows written out where they are small."""
     fixed = not any(axis.tap_step for axis in axes)
