@@ -32,7 +32,7 @@ NO_ROW = 1 << 62
 
 
 @dataclass(frozen=True)
-class Embed(Kernel):
+class EmbedKernel(Kernel):
     """Items are tokens. ``last``: the last row of the table."""
 
     pointers = ("tokens", "table", "out")
@@ -63,7 +63,7 @@ class Embed(Kernel):
 
 
 @dataclass(frozen=True)
-class Zero(Kernel):
+class ZeroKernel(Kernel):
     """Items are ``ZERO_ELEMENTS`` elements of an array."""
 
     pointers = ("array",)
@@ -88,7 +88,7 @@ class Zero(Kernel):
 
 
 @dataclass(frozen=True)
-class EmbedGrad(Kernel):
+class EmbedGradKernel(Kernel):
     """Items are blocks of ``vectors`` vectors of columns. ``padding``: a row that gets nothing."""
 
     pointers = ("tokens", "grad", "out")
@@ -168,7 +168,7 @@ def embed(
     tokens: (rows,) of int64; table: (vocabulary, features), contiguous; out: (rows, features). With
     ``vocabulary`` a token that is no row reads the last one.
     """
-    step = Embed(dtype).step(
+    step = EmbedKernel(dtype).step(
         rows,
         "embed",
         tokens=tokens,
@@ -201,10 +201,10 @@ def embed_grad(
     """
     vectors = max(1, LINE_BYTES // machine.vector_bytes)
     size = vocabulary * features
-    zero = Zero(dtype).step(
+    zero = ZeroKernel(dtype).step(
         -(-size // ZERO_ELEMENTS), "embed gradient: zeros", array=out, elements=size
     )
-    add = EmbedGrad(dtype, vectors).step(
+    add = EmbedGradKernel(dtype, vectors).step(
         -(-features // (vectors * machine.lanes(dtype))),
         "embed gradient",
         barrier=True,
