@@ -82,8 +82,8 @@ def packing(method: Any, c: Correlation, machine: Machine) -> float:
     made = getattr(method, "packing", None)
     if made is None:
         count = c.groups * c.channels_in * c.channels_out * c.taps
-        near = count * ELEMENTS[c.dtype][1] <= 2 * machine.l2
-        cycles = count * TRANSPOSE_CYCLES[0 if near else 1]
+        in_cache = count * ELEMENTS[c.dtype][1] <= 2 * machine.l2
+        cycles = count * TRANSPOSE_CYCLES[0 if in_cache else 1]
     else:
         cycles = made(c, machine)
     return machine.speed.ns(cycles, 0, machine.l1, machine.l2)
@@ -100,11 +100,11 @@ def arrays_bytes(c: Correlation) -> int:
 def _copying(c: Correlation, machine: Machine, stage: str | None) -> float:
     """Cycles to copy one element."""
     last = (c.x[2] if c.channels_in > 1 else c.x[1]) == 1
-    turned = c.groups * c.channels_in > 1 and last != (stage == "channels_last")
-    if not turned:
+    transposed = c.groups * c.channels_in > 1 and last != (stage == "channels_last")
+    if not transposed:
         return COPY_CYCLES
-    near = arrays_bytes(c) <= machine.l2
-    return TRANSPOSE_CYCLES[0 if near else 1]
+    in_cache = arrays_bytes(c) <= machine.l2
+    return TRANSPOSE_CYCLES[0 if in_cache else 1]
 
 
 def _why_not(method: Any, c: Correlation, machine: Machine) -> str:

@@ -38,8 +38,8 @@ def write_fill(
     """
     f = module.function("blank", [("ptr", "to"), ("i64", "count")])
     v = Vectors(f, machine, dtype)
-    with f.loop(0, "%count", step=v.lanes) as turn:
-        v.store(v.zero, v.at("%to", turn.index))
+    with f.loop(0, "%count", step=v.lanes) as loop:
+        v.store(v.zero, v.at("%to", loop.index))
     numbers = [("i64", name) for name in ("count", "step", "far")]
     f = module.function("fill", [("ptr", "to"), ("ptr", "from"), *numbers])
     v = Vectors(f, machine, dtype)
@@ -50,9 +50,9 @@ def write_fill(
     for many in (4, 1):
         step = many * v.lanes
         stop = f.mul(f.divmod("%count", step)[0], step)
-        with f.loop(start, stop, step=step) as turn:
+        with f.loop(start, stop, step=step) as loop:
             for i in range(many):
-                at = f.add(turn.index, i * v.lanes)
+                at = f.add(loop.index, i * v.lanes)
                 here = v.at("%from", at)
                 if ask and i * v.lanes * v.bytes % 64 == 0:
                     f.prefetch(v.at(here, "%far"))
@@ -71,10 +71,10 @@ def write_fill(
 
 def _fill_singly(v: Vectors, start: str) -> None:
     f = v.function
-    with f.loop(start, "%count") as turn:
-        source = v.at("%from", f.mul(turn.index, "%step"))
+    with f.loop(start, "%count") as loop:
+        source = v.at("%from", f.mul(loop.index, "%step"))
         one = f.value(f"load {v.element}, ptr {source}, align {v.bytes}")
-        f.emit(f"store {v.element} {one}, ptr {v.at('%to', turn.index)}, align {v.bytes}")
+        f.emit(f"store {v.element} {one}, ptr {v.at('%to', loop.index)}, align {v.bytes}")
 
 
 def put_arguments(aux: int) -> list[tuple[str, str]]:
@@ -109,8 +109,8 @@ def write_put(module: Module, machine: Machine, recipe: Stored, *, ask: bool = F
             to = v.at("%out", f.mul(first, "%out_position"))
             v.scatter(value, to, "%out_position", mask)
 
-    with f.loop(0, whole) as turn:
-        vector(f.mul(turn.index, v.lanes), None)
+    with f.loop(0, whole) as loop:
+        vector(f.mul(loop.index, v.lanes), None)
 
     def tail() -> None:
         vector(f.mul(whole, v.lanes), v.below(rest))
