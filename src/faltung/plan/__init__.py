@@ -21,7 +21,37 @@ def plan_forward(
     precision: Precision = "fast",
     method: Method = "auto",
 ) -> Plan:
-    """How the convolution would run on contiguous arrays, (N, C, *space) or channels last."""
+    """How a convolution would run on contiguous arrays.
+
+    Parameters
+    ----------
+    spec : ConvSpec
+        The convolution, as ``conv_spec`` and ``parse`` make it.
+    channels_last : bool
+        Input and output are ``(N, *space, C)`` instead of ``(N, C, *space)``.
+    machine : Machine, optional
+        The processor; by default this one.
+    precision : {"fast", "strict"}
+        "strict" computes plain sums of products only, no transforms.
+    method : "auto" or the name of a method
+        "auto" takes the cheapest.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        Another precision; a method that does not exist or does not apply.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> plan = faltung.plan_forward(faltung.parse("c16>32 28x28 k3 p1"))
+    >>> print(plan)
+    n1 c16>32 28x28 k3 p1  forward  on ...
+    """
     x, out = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
     return build_forward(
@@ -44,8 +74,39 @@ def plan_input_grad(
     method: Method = "auto",
     packs: bool = True,
 ) -> Plan:
-    """How the gradient for the input would run on contiguous arrays. ``packs``: its weights are
-    packed at every call, as ``conv_input_grad`` does; else once, as in a network.
+    """How the gradient for the input would run on contiguous arrays.
+
+    Parameters
+    ----------
+    spec : ConvSpec
+        The convolution, as ``conv_spec`` and ``parse`` make it.
+    channels_last : bool
+        Input and output are ``(N, *space, C)`` instead of ``(N, C, *space)``.
+    machine : Machine, optional
+        The processor; by default this one.
+    precision : {"fast", "strict"}
+        "strict" computes plain sums of products only, no transforms.
+    method : "auto" or the name of a method
+        "auto" takes the cheapest.
+    packs : bool
+        The weight is packed at every call, as by ``conv_input_grad``; otherwise once, as in a
+        network.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        Another precision; a method that does not exist or does not apply.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> plan = faltung.plan_input_grad(faltung.parse("c16>32 28x28 k3 p1"))
+    >>> print(plan)
+    n1 c16>32 28x28 k3 p1  input_grad  on ...
     """
     grad, out = (
         contiguous(shape, channels_last) for shape in (spec.output_shape, spec.input_shape)
@@ -70,7 +131,37 @@ def plan_weight_grad(
     precision: Precision = "fast",
     method: Method = "auto",
 ) -> Plan:
-    """How the gradient for the weight would run on contiguous arrays."""
+    """How the gradient for the weight would run on contiguous arrays.
+
+    Parameters
+    ----------
+    spec : ConvSpec
+        The convolution, as ``conv_spec`` and ``parse`` make it.
+    channels_last : bool
+        Input and output are ``(N, *space, C)`` instead of ``(N, C, *space)``.
+    machine : Machine, optional
+        The processor; by default this one.
+    precision : {"fast", "strict"}
+        "strict" computes plain sums of products only, no transforms.
+    method : "auto" or the name of a method
+        "auto" takes the cheapest.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    ValueError
+        Another precision; a method that does not exist or does not apply.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> plan = faltung.plan_weight_grad(faltung.parse("c16>32 28x28 k3 p1"))
+    >>> print(plan)
+    n1 c16>32 28x28 k3 p1  weight_grad  on ...
+    """
     x, grad = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
     return build_weight_grad(

@@ -16,11 +16,31 @@ _chosen: int | None = None
 
 
 def set_threads(n: SupportsIndex) -> None:
-    """Use ``n`` threads, the calling one included, from now on, in every Python thread.
+    """Set the number of threads that convolutions use, in every Python thread, from now on.
 
-    n: 1 to 1024; more than there are cores is allowed, and slower. A convolution that runs at the
-    moment ends with the number it began with. The results have the same bits for every ``n``.
-    TypeError unless ``n`` is an integer, ValueError unless it is in range.
+    A convolution that is running ends with the number that it began with. Results have the same
+    bits for every number of threads.
+
+    Parameters
+    ----------
+    n : int from 1 to 1024
+        The calling thread is one of them. More than there are cores is allowed, and slower.
+
+    Raises
+    ------
+    TypeError
+        ``n`` is not an integer.
+    ValueError
+        ``n`` is out of range.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> before = faltung.get_threads()
+    >>> faltung.set_threads(2)
+    >>> faltung.get_threads()
+    2
+    >>> faltung.set_threads(before)
     """
     global _chosen
     _chosen = checked(n)
@@ -29,8 +49,18 @@ def set_threads(n: SupportsIndex) -> None:
 def get_threads() -> int:
     """The number of threads that convolutions use.
 
-    What ``set_threads`` was last given; else FALTUNG_NUM_THREADS, else OMP_NUM_THREADS, both read
-    at the first call; else the number of cores that this process may use (its CPU affinity).
+    Returns
+    -------
+    int
+        What ``set_threads`` was last given; else FALTUNG_NUM_THREADS, else OMP_NUM_THREADS, both
+        read at the first call; else the number of cores that this process may use (its CPU
+        affinity).
+
+    Examples
+    --------
+    >>> import faltung
+    >>> faltung.get_threads() >= 1
+    True
     """
     global _chosen
     if _chosen is None:
