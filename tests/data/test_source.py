@@ -92,7 +92,7 @@ def test_a_sample_that_is_no_number_is_named(value: float) -> None:
     what = "NaN" if np.isnan(value) else "an infinite value"
     with pytest.raises(ValueError, match=f"^x: sample 17 contains {what}$"):
         ArraySource(x)
-    with pytest.raises(ValueError, match=r"sample cat/9.png holds"):
+    with pytest.raises(ValueError, match=r"sample cat/9.png contains"):
         check_finite(x[17:18], "x", ["cat/9.png"])
 
 
