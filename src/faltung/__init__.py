@@ -114,16 +114,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:  # for type checkers there are the names above, and no other
 
-    if name in _PACKAGES:
-        return import_module(f"faltung.{name}")
-    if name not in _MODULE:
-        raise AttributeError(f"module 'faltung' has no attribute {name!r}")
-    found = getattr(import_module(_MODULE[name]), name)
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
+        if name in _PACKAGES:
+            return import_module(f"faltung.{name}")
+        if name not in _MODULE:
+            raise AttributeError(f"module 'faltung' has no attribute {name!r}")
+        found = getattr(import_module(_MODULE[name]), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:

@@ -209,7 +209,7 @@ def test_compiles_where_it_cannot_run() -> None:
 def test_what_has_no_number() -> None:
     with pytest.raises(ValueError, match="condition is not a number"):
         Formula("float32", greater(A, B), 2).emit(current())
-    with pytest.raises(ValueError, match="needs it"):
+    with pytest.raises(ValueError, match="needs the index"):
         emit(Vectors(Module().function("f", []), current(), "float32"), random(A), ["%key"])
 
 

@@ -18,7 +18,7 @@ from faltung import nn
 from faltung.graph.value import Graph
 from faltung.methods.base.step import Step
 from faltung.program import assemble
-from faltung.program.arena import Span
+from faltung.program.arena import Lifetime
 from faltung.program.assemble import Assembly, Range, Unit, _with_barriers
 from faltung.program.inference import Inference
 from faltung.program.state import State
@@ -74,7 +74,7 @@ def test_units_wait_for_those_that_they_meet_and_for_no_others(found: list[Unit]
         if not unit.steps:
             continue
         meets = any(
-            a.meets(b)
+            a.conflicts(b)
             for a, b in (
                 *((a, b) for a in unit.writes for b in reads + writes),
                 *((a, b) for a in unit.reads for b in writes),
@@ -101,7 +101,7 @@ def test_units_wait_for_those_that_they_meet_and_for_no_others(found: list[Unit]
 )
 def test_ranges_meet_where_they_have_bytes_in_common(a: Range, b: Range, meet: bool) -> None:
     """Channels are told apart within one buffer alone."""
-    assert a.meets(b) == b.meets(a) == meet
+    assert a.conflicts(b) == b.conflicts(a) == meet
 
 
 def titles(program: Inference) -> list[list[str]]:
@@ -131,8 +131,8 @@ def test_packing_shares_a_barrier_with_the_node_before() -> None:
 GAP = 192
 
 
-def apart(spans: Mapping[str, Span]) -> tuple[dict[str, int], int]:
-    """In the place of `arranged`: no memory is used twice, and there are gaps between."""
+def apart(spans: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
+    """In the place of `placed`: no memory is used twice, and there are gaps between."""
     found, total = {}, GAP
     for name, span in spans.items():
         found[name] = total
@@ -156,7 +156,7 @@ def test_other_arrangements_give_the_same_bits(name: str, monkeypatch: pytest.Mo
     graph = build(name, training=False)
     want = ran(step_of(found), found)
     result = inference(graph, 2)(found.x)
-    monkeypatch.setattr(assemble, "arranged", apart)
+    monkeypatch.setattr(assemble, "placed", apart)
     step, program = step_of(found), inference(graph, 2)
     for one in (step, program):
         one.assembly.memories["arena"][:] = 0xA5

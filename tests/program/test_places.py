@@ -7,16 +7,16 @@ from grid import grid
 
 from faltung import nn
 from faltung.graph.fuse import fused, needed
-from faltung.graph.ops import Concat, Pool, Reshape, Slice
+from faltung.graph.ops import Concat, FirstPosition, Pool, Reshape, Slice
 from faltung.graph.value import Graph, Node, Value
-from faltung.program.inputs import arrival
+from faltung.program.inputs import input_layout
 from faltung.program.places import Place, Places
 
 Nodes = tuple[Node, ...]
 
 
 def placed(graph: Graph, nodes: Nodes, outside: list[str]) -> tuple[Nodes, Places]:
-    nodes, first = arrival(graph.input, nodes)
+    nodes, first = input_layout(graph.input, nodes)
     return nodes, Places(nodes, [graph.input.name, *outside], first)
 
 
@@ -56,11 +56,11 @@ def test_parts_lie_in_the_whole(name: str) -> None:
 def test_no_two_values_share_a_place(name: str) -> None:
     """But for those that are parts of one another."""
     for nodes, places in programs(name):
-        views = (Concat, Slice, Reshape)
+        views = (Concat, FirstPosition, Slice, Reshape)
         there: dict[str, list[tuple[int, int, str]]] = {}
         for node in nodes:
             for value in node.outputs:
-                if isinstance(node.op, views) or node.op.__class__.__name__ == "First":
+                if isinstance(node.op, views):
                     continue
                 place = places.place(value)
                 channels = (place.channel, place.channel + value.channels)

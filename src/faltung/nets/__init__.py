@@ -7,3 +7,7 @@
 from faltung.nets.table import NETS, Row, get, graph, row
 
 __all__ = ["NETS", "Row", "get", "graph", "row"]
+
+
+def __dir__() -> list[str]:
+    return __all__

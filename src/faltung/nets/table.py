@@ -204,7 +204,7 @@ NETS: dict[str, Row] = {
     ),
 }
 
-# Other names by which they are asked for.
+# Other names of networks.
 ALIASES = {"inception": "googlenet", "inceptionv1": "googlenet", "lenet": "lenet5"}
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from faltung.geometry.conv import Float
 from faltung.graph.builder import Builder
 from faltung.graph.value import Graph
 from faltung.nn.activation import (
@@ -86,7 +87,7 @@ def build(
     net: Layer,
     input_shape: Sequence[int],
     *,
-    dtype: str = "float32",
+    dtype: Float = "float32",
     training: bool = False,
     tokens: bool = False,
 ) -> Graph:

@@ -1,5 +1,4 @@
-"""The four directions of a convolution, one body for each: with weights that all positions share,
-and with those of a local layer.
+"""The four directions of a convolution, one body each, for shared and for local weights.
 
 A body checks its arrays, finds the plan, and says what is to be run. ``last``: the channels are.
 """

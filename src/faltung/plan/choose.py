@@ -25,8 +25,7 @@ from faltung.methods.base.correlation import Correlation
 from faltung.methods.fft import fft
 from faltung.methods.fft import weight_grad as fft_grad
 from faltung.methods.grouped import grouped
-from faltung.methods.grouped import weight_grad as depthwise_grad
-from faltung.methods.grouped import weight_grad_grouped as grouped_grad
+from faltung.methods.grouped import weight_grad as grouped_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
 from faltung.methods.winograd import weight_grad as winograd_grad
 from faltung.methods.winograd import winograd
@@ -58,15 +57,15 @@ FORWARD: dict[str, Row[ForwardMethod]] = {
     "depthwise": Row(grouped.DEPTHWISE),
     "grouped": Row(grouped.GROUPED),
     "winograd": Row(winograd.WINOGRAD, transform=True),
-    "fft": Row(fft, transform=True, copies="channels_first"),
+    "fft": Row(fft.FFT, transform=True, copies="channels_first"),
 }
 
 WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
-    "depthwise": Row(depthwise_grad, copies=None),
-    "grouped": Row(grouped_grad),
+    "depthwise": Row(grouped_grad.DEPTHWISE_WEIGHT_GRAD, copies=None),
+    "grouped": Row(grouped_grad.GROUPED_WEIGHT_GRAD),
     "direct": Row(weight_grad.DIRECT_WEIGHT_GRAD, copies=None),
     "winograd": Row(winograd_grad.WINOGRAD_WEIGHT_GRAD, transform=True),
-    "fft": Row(fft_grad, transform=True, copies=None),
+    "fft": Row(fft_grad.FFT_WEIGHT_GRAD, transform=True, copies=None),
 }
 
 

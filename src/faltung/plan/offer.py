@@ -1,8 +1,8 @@
 """Offers: what a method would do with a correlation, and its price.
 
-A price is nanoseconds of one core: the cycles that the method's own file says, at the clock of the
-machine's row, or the time to move the arrays, where that is longer; and a copy of the input, where
-the method needs one.
+A price is in nanoseconds of one core: the cycles that the file of the method states, at the clock
+rate in the row of the machine, or the time to move the arrays if that is longer; plus a copy of the
+input if the method needs one.
 """
 
 from collections.abc import Mapping
@@ -19,10 +19,11 @@ from faltung.plan.method import Row
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One method's offer. ``stage``: how its copy of the input lies, None without one. ``cycles``:
-    of one core, with that copy. ``ns``: its price.
+    """What one method offers.
 
-    ``why_not``: why it is out, whatever its price; ``detail``: how it would go about it.
+    ``stage``: the layout of its copy of the input, None without one. ``cycles``: of one core, with
+    that copy. ``ns``: its price. ``why_not``: why it is excluded, whatever its price. ``detail``:
+    how it would proceed, for people.
     """
 
     name: str
@@ -34,14 +35,14 @@ class Candidate:
 
     @property
     def rank(self) -> tuple[float, float]:
-        """What is compared: of two that wait for memory the one with less to do is first."""
+        """The sort key: of two that memory limits equally, the one with fewer cycles is first."""
         return self.ns, self.cycles
 
 
 def offers(
     table: Mapping[str, Row[Any]], c: Correlation, machine: Machine, *, transforms: bool
 ) -> list[Candidate]:
-    """What the sums, or the transforms, of a table would do with ``c`` and what that costs."""
+    """What the direct methods, or the transforms, of a table offer for ``c``."""
     return [
         _offer(name, row, c, machine) for name, row in table.items() if row.transform == transforms
     ]
@@ -69,7 +70,7 @@ def _offer(name: str, row: Row[Any], c: Correlation, machine: Machine) -> Candid
 
 
 def price(method: Any, c: Correlation, machine: Machine, cycles: float | None = None) -> float:
-    """Nanoseconds of one core, copies left out. ``cycles``: its cost, where that is known."""
+    """Nanoseconds of one core, without copies. ``cycles``: its cost, if already known."""
     traffic = getattr(method, "traffic", None)
     size = arrays_bytes(c) if traffic is None else traffic(c, machine)
     cost = method.cost(c, machine) if cycles is None else cycles
@@ -77,9 +78,7 @@ def price(method: Any, c: Correlation, machine: Machine, cycles: float | None = 
 
 
 def packing(method: Any, c: Correlation, machine: Machine) -> float:
-    """Nanoseconds of one core for what weights are made into: by a transform, or by a copy in
-    another order.
-    """
+    """Nanoseconds of one core to transform the weights, or to copy them into another order."""
     made = getattr(method, "packing", None)
     cycles = None if made is None else made(c, machine)
     if cycles is None:

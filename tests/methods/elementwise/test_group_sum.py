@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 from grid import MACHINES, grid, rows
-from methods.maps import A, Arrays, anywhere, laid
+from methods.maps import A, Arrays, anywhere, laid, pitch
 
 from faltung.geometry.expr import Expr, unary
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Work
-from faltung.methods.elementwise.group_sum import GroupSum, group_sum
+from faltung.methods.base.step import Matrix, Work
+from faltung.methods.elementwise.group_sum import GroupSumKernel, group_sum
 
 
 def run(
@@ -23,7 +23,6 @@ def run(
 ) -> int:
     """Run the step; how many items it has."""
     arrays, work = Arrays(), Work()
-    pitches = [array.strides[0] // array.itemsize for array in (source, target)]
     group_sum(
         work,
         source.dtype.name,
@@ -31,10 +30,8 @@ def run(
         rows=len(source),
         channels=source.shape[1],
         groups=groups,
-        source=arrays.operand(source),
-        pitch=pitches[0],
-        target=arrays.operand(target),
-        target_pitch=pitches[1],
+        source=Matrix(arrays.operand(source), pitch(source)),
+        target=Matrix(arrays.operand(target), pitch(target)),
         scale=scale,
         finish=finish,
         title="test",
@@ -85,4 +82,4 @@ def test_no_rows_and_no_channels(machine: Machine) -> None:
 
 @pytest.mark.parametrize("target", [AVX512, NEON], ids=lambda row: row.name)
 def test_compiles_where_it_cannot_run(target: Machine) -> None:
-    assert object_code(GroupSum("float32", A), target)
+    assert object_code(GroupSumKernel("float32", A), target)

@@ -26,7 +26,7 @@ def test_table(case: Case, order: str, machine: Machine) -> None:
     ],
     machine=MACHINES,
 )
-def test_no_memory_and_no_copy_where_outputs_are_neighbours(text: str, machine: Machine) -> None:
+def test_no_memory_and_no_copy_where_outputs_are_contiguous(text: str, machine: Machine) -> None:
     plan = check_weight(parse(text), True, "taps first", machine, 2)
     if " g2" not in text:
         assert plan.work.scratch == {}

@@ -12,16 +12,16 @@ from pools import MAXIMA, MEANS, POOLS, Map, Memory, filled, indices, ones, rand
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.compile import object_code
 from faltung.machine.table import Machine, row
-from faltung.methods.base.step import Operand, Step, Work
-from faltung.methods.pool.kernel import Pool
-from faltung.methods.pool.kinds import KINDS
+from faltung.methods.base.step import Matrix, Operand, Step, Work
 from faltung.methods.pool.pool import (
-    WRITTEN_OUT,
+    MAX_WRITTEN_OUT,
     average_pool,
     average_pool_grad,
     max_pool,
     max_pool_grad,
 )
+from faltung.methods.pool.reductions import KINDS
+from faltung.methods.pool.taps import TapsKernel
 from faltung.reference import pool as reference
 
 X, OUT, INDEX = Operand("x"), Operand("out"), Operand("w")
@@ -44,7 +44,7 @@ class Pooling:
 
     def forward(self, x: np.ndarray, index: Map | None = None) -> np.ndarray:
         spec, work = self.spec, Work()
-        where = X, self.x_pitch, OUT, self.out_pitch
+        where = Matrix(X, self.x_pitch), Matrix(OUT, self.out_pitch)
         if spec.kind == "max":
             max_pool(spec, work, *where, index and INDEX, machine=self.machine)
         else:
@@ -53,11 +53,11 @@ class Pooling:
 
     def backward(self, g: np.ndarray, index: Map | None = None) -> np.ndarray:
         spec, work = self.spec, Work()
-        grad, out = (X, self.out_pitch), (OUT, self.x_pitch)
+        grad, out = Matrix(X, self.out_pitch), Matrix(OUT, self.x_pitch)
         if spec.kind == "max":
-            max_pool_grad(spec, work, *grad, INDEX, *out, machine=self.machine)
+            max_pool_grad(spec, work, grad, INDEX, out, machine=self.machine)
         else:
-            average_pool_grad(spec, work, *grad, *out, machine=self.machine)
+            average_pool_grad(spec, work, grad, out, machine=self.machine)
         return self._run(work, g, self.out_pitch, spec.input_shape, self.x_pitch, index)
 
     def _run(
@@ -211,10 +211,10 @@ def test_one_kernel_serves_every_shape(machine: Machine) -> None:
             pooling.forward(x)
         pooling.forward(x, index)
         pooling.backward(g, index)
-        recipes |= {step.recipe for step in pooling.steps if isinstance(step.recipe, Pool)}
-    assert all(max(made.rows, made.taps) <= WRITTEN_OUT for made in recipes)
+        recipes |= {step.recipe for step in pooling.steps if isinstance(step.recipe, TapsKernel)}
+    assert all(max(made.rows, made.taps) <= MAX_WRITTEN_OUT for made in recipes)
     plain = {replace(made, rows=1, taps=1, fixed=False) for made in recipes}
-    assert plain == {Pool("float32", kind, False) for kind in KINDS}
+    assert plain == {TapsKernel("float32", kind, False) for kind in KINDS}
 
 
 def test_a_single_sample_is_shared_out(machine: Machine) -> None:
@@ -239,8 +239,8 @@ def test_a_mean_of_many_loses_little(machine: Machine) -> None:
 def test_code_for_every_machine(kind: str, name: str) -> None:
     for dtype in ("float32", "float64"):
         for narrow in (False, True):
-            assert object_code(Pool(dtype, kind, narrow), row(name))
-        assert object_code(Pool(dtype, kind, False, 3, 2, kind == "chosen"), row(name))
+            assert object_code(TapsKernel(dtype, kind, narrow), row(name))
+        assert object_code(TapsKernel(dtype, kind, False, 3, 2, kind == "chosen"), row(name))
 
 
 @between_fences(spec=POOLS, gap=[0, 3])
