@@ -7,7 +7,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import contiguous
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
-from faltung.plan.choose import Method, Precision, policy_of
+from faltung.plan.choose import MethodName, Precision, policy_of
 from faltung.plan.plan import Plan
 
 __all__ = ["Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"]
@@ -19,7 +19,7 @@ def plan_forward(
     channels_last: bool = False,
     machine: Machine | None = None,
     precision: Precision = "fast",
-    method: Method = "auto",
+    method: MethodName = "auto",
 ) -> Plan:
     """Plan a convolution of contiguous arrays.
 
@@ -73,7 +73,7 @@ def plan_input_grad(
     channels_last: bool = False,
     machine: Machine | None = None,
     precision: Precision = "fast",
-    method: Method = "auto",
+    method: MethodName = "auto",
     packs: bool = True,
 ) -> Plan:
     """Plan the input gradient of a convolution of contiguous arrays.
@@ -126,7 +126,7 @@ def plan_weight_grad(
     channels_last: bool = False,
     machine: Machine | None = None,
     precision: Precision = "fast",
-    method: Method = "auto",
+    method: MethodName = "auto",
 ) -> Plan:
     """Plan the weight gradient of a convolution of contiguous arrays.
 

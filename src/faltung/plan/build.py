@@ -110,7 +110,7 @@ def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str, policy: P
     if staged:
         c, x = stage_input(c, plan.work, arrays.x, channels_last=best.stage == "channels_last")
         arrays = replace(arrays, x=x)
-    FORWARD[best.name].method.plan(c, plan.machine, plan.work, arrays, staged)
+    FORWARD[best.name].plan(c, plan.machine, plan.work, arrays, staged)
 
 
 def fuses_input_grad(spec: ConvSpec) -> bool:
@@ -246,7 +246,7 @@ def build_weight_grad(
     c, best = decision.c, decision.best
     # An empty batch has no tiles to transform: its zeros are written by a sum.
     empty = c.batch == 0 and WEIGHT_GRAD[best.name].transform
-    method = WEIGHT_GRAD["direct" if empty else best.name].method
+    method = WEIGHT_GRAD["direct" if empty else best.name]
     plan.cycles = best.cycles
     plan.reasons.append(("sums", decision.candidates))
     barrier = False

@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.adjoint import Phase
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -110,6 +111,14 @@ class Correlation:
             * self.outputs
             * self.taps
         )
+
+    @property
+    def array_bytes(self) -> int:
+        """Bytes of input, output and weight."""
+        inputs = self.channels_in * math.prod(window.axis.size for window in self.windows)
+        maps = self.batch * self.groups * (inputs + self.channels_out * self.outputs)
+        weights = self.groups * self.channels_in * self.channels_out * self.taps
+        return (maps + weights) * ELEMENTS[self.dtype][1]
 
 
 def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:

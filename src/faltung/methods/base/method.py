@@ -1,9 +1,7 @@
 """``Method``: what the policy chooses from, a class with defaults."""
 
-from math import prod
 from typing import ClassVar
 
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Arrays, Work
@@ -29,6 +27,10 @@ class Method:
         """Cycles of one core, without packing weights; infinite where it does not apply."""
         raise NotImplementedError
 
+    def needs_channels_first(self, c: Correlation) -> bool:
+        """Whether the input must be copied so that positions are contiguous."""
+        return False
+
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:
         """Whether the input must be copied, with its last axis padded."""
         return False
@@ -39,10 +41,7 @@ class Method:
 
     def traffic(self, c: Correlation, machine: Machine) -> int:
         """Bytes that it moves; by default, each array once."""
-        inputs = c.channels_in * prod(window.axis.size for window in c.windows)
-        maps = c.batch * c.groups * (inputs + c.channels_out * c.outputs)
-        weights = c.groups * c.channels_in * c.channels_out * c.taps
-        return (maps + weights) * ELEMENTS[c.dtype][1]
+        return c.array_bytes
 
     def packing(self, c: Correlation, machine: Machine) -> float | None:
         """Cycles to transform the weights; None if they are only copied into another order."""
@@ -57,10 +56,6 @@ class Method:
 
 class ForwardMethod(Method):
     """A method for the convolution itself and for its input gradient."""
-
-    def needs_channels_first(self, c: Correlation) -> bool:
-        """Whether the input must be copied so that positions are contiguous."""
-        return False
 
 
 class WeightGradMethod(Method):
