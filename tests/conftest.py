@@ -44,6 +44,18 @@ def pytest_configure(config: pytest.Config) -> None:
     option.hypothesis_seed = str(option.seed)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plug-in that shares tests out, which reads it
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """The whole suite runs on all cores, one process each; a part of it runs here."""
+    option = config.option
+    if hasattr(config, "workerinput") or getattr(option, "numprocesses", 0) is not None:
+        return
+    alone = option.file_or_dir or option.usepdb or option.collectonly or option.capture == "no"
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if not alone and cores and cores > 1:
+        option.numprocesses, option.dist = min(cores, 8), "worksteal"
+
+
 def pytest_report_header(config: pytest.Config) -> list[str]:
     share = {QUICK: "a point or two of each", SAMPLE: "a sample", EXHAUSTIVE: "all points"}
     seen = [word for word in sorted(host().enabled) if re.match(r"sse|avx|fma|neon|sve", word)]

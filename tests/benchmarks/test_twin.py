@@ -1,16 +1,15 @@
 """The benchmark's modules of PyTorch give what the tests' own walk through the layers gives."""
 
-from typing import Any
-
 import numpy as np
 import pytest
+from optional import optional
 
 from benchmarks.network_problem import draw
 from benchmarks.peers import Unable
 from benchmarks.protocol import INFERENCE
 from faltung import nn
 
-torch: Any = pytest.importorskip("torch")
+torch = optional("torch")
 TEXTS = (
     "lenet5 1x8x8 n2",
     "lenet5 1x8x8 n2 paper=True",

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 from data.hostile import nifti
+from optional import optional
 
 from faltung.data import limits
 from faltung.data.open import open_source
 from faltung.data.source import ArraySource
 from faltung.data.volumes import decode
 
-nibabel = pytest.importorskip("nibabel")
+nibabel = optional("nibabel")
 RANDOM = np.random.default_rng(0)
 X = RANDOM.standard_normal((5, 6, 7)).astype(np.float32)
 

@@ -10,6 +10,7 @@ import pytest
 from graph import interpreter
 from grid import grid
 from nn.networks import NETWORKS, TOKENS
+from optional import optional
 
 from faltung import nets, nn
 from faltung.formats.onnx_export import export_onnx
@@ -19,8 +20,8 @@ from faltung.graph.fuse import fused
 from faltung.graph.initial import parameters
 from faltung.graph.value import Graph
 
-onnx = pytest.importorskip("onnx")
-runtime = pytest.importorskip("onnxruntime")
+onnx = optional("onnx")
+runtime = optional("onnxruntime")
 
 
 def anything(graph: Graph) -> dict[str, np.ndarray]:

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.ndimage
-import scipy.signal
 from grid import examples, grid
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from optional import optional
 
 from cases import CASES, Case, integers, random_specs
 from faltung import reference
@@ -25,6 +24,8 @@ from faltung.geometry import (
     unpadded,
     weight_grad,
 )
+
+ndimage, signal = optional("scipy.ndimage"), optional("scipy.signal")
 
 Array = NDArray[Any]
 WALK = grid(case=CASES)
@@ -164,7 +165,7 @@ def test_scipy_ndimage(mode: str, shape: tuple[str, str], flip: bool) -> None:
     size, kernel = shape
     spec = parse(f"c1>1 {size} k{kernel} psame m:{mode}" + " flip" * flip)
     x, w, *_ = doubles(spec)
-    theirs = scipy.ndimage.convolve if flip else scipy.ndimage.correlate
+    theirs = ndimage.convolve if flip else ndimage.correlate
     want = theirs(x[0, 0], w[0, 0], mode=NDIMAGE_MODES[mode], cval=0.0)
     np.testing.assert_array_equal(reference.conv(x, w, None, spec)[0, 0], want)
 
@@ -181,7 +182,7 @@ def test_scipy_signal(text: str, stride: int, flip: bool) -> None:
     for padding, mode in (("0", "valid"), (full, "full")):
         spec = parse(f"n2 c3>2 {text} p{padding} s{stride}" + " flip" * flip)
         x, w, *_ = doubles(spec)
-        theirs: Any = scipy.signal.convolve if flip else scipy.signal.correlate
+        theirs: Any = signal.convolve if flip else signal.correlate
         every = (slice(None, None, stride),) * rank
         want = np.array([
             [
@@ -198,7 +199,7 @@ def test_scipy_signal(text: str, stride: int, flip: bool) -> None:
 def test_scipy_convolve2d(mode: str, boundary: Any) -> None:
     spec = parse(f"c1>1 9x8 k3x5 psame m:{mode} flip")
     x, w, *_ = doubles(spec)
-    want = scipy.signal.convolve2d(x[0, 0], w[0, 0], mode="same", boundary=boundary)
+    want = signal.convolve2d(x[0, 0], w[0, 0], mode="same", boundary=boundary)
     np.testing.assert_array_equal(reference.conv(x, w, None, spec)[0, 0], want)
 
 

@@ -4,13 +4,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import scipy.ndimage
-import scipy.signal
 from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
+from optional import optional
 
 import faltung
 from faltung.geometry import parse
+
+ndimage, signal = optional("scipy.ndimage"), optional("scipy.signal")
 
 BOUND = {"float32": 3e-6, "float64": 1e-14}  # of the largest number in the result
 
@@ -86,7 +87,7 @@ def test_scipy_ndimage(
     size, kernel = shapes
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(size), rng.standard_normal(kernel)
-    theirs = scipy.ndimage.convolve if flip else scipy.ndimage.correlate
+    theirs = ndimage.convolve if flip else ndimage.correlate
     want = theirs(x, w, mode=MODES[mode], cval=0.0)
     given = {"padding": "same", "padding_mode": mode, "flip": flip}
     close(faltung.conv(x[None], w[None, None], **given)[0], want, "float64")
@@ -98,4 +99,4 @@ def test_scipy_signal(size: int, taps: int) -> None:
     rng = np.random.default_rng(size + taps)
     x, w = rng.standard_normal(size), rng.standard_normal(taps)
     got = faltung.conv1d(x[None], w[None, None], padding=taps - 1, flip=True)[0]
-    close(got, scipy.signal.convolve(x, w, "full", "direct"), "float64")
+    close(got, signal.convolve(x, w, "full", "direct"), "float64")

@@ -8,14 +8,14 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import torch
-from torch.nn import functional as F
+from optional import optional
 
 from faltung import nn
 from faltung.geometry.check import per_axis
 from faltung.geometry.padding import modes, pads
 from faltung.graph.value import Graph
 
+torch, F = optional("torch"), optional("torch.nn.functional")
 Tensor = Any
 TORCH_MODE = {
     "zeros": "constant",
@@ -217,9 +217,9 @@ def flatten(walk: Walk, layer: nn.Flatten, x: Tensor) -> Tensor:
 Step = Callable[[Walk, Any, Tensor], Tensor]
 
 
-def plain(function: Callable[..., Tensor], *names: str) -> Step:
-    """An activation, and what it takes from the layer."""
-    return lambda walk, layer, x: function(x, **{name: getattr(layer, name) for name in names})
+def plain(function: str, *names: str) -> Step:
+    """An activation by its name, and what it takes from the layer."""
+    return lambda walk, layer, x: getattr(F, function)(x, **{n: getattr(layer, n) for n in names})
 
 
 STEPS: dict[type, Step] = {
@@ -239,19 +239,19 @@ STEPS: dict[type, Step] = {
     nn.Sequential: sequential,
     nn.Parallel: parallel,
     nn.Residual: residual,
-    nn.Identity: plain(lambda x: x),
+    nn.Identity: lambda walk, layer, x: x,
     nn.Auxiliary: auxiliary,
     nn.Flatten: flatten,
-    nn.ReLU: plain(F.relu),
-    nn.ReLU6: plain(F.relu6),
+    nn.ReLU: plain("relu"),
+    nn.ReLU6: plain("relu6"),
     nn.LeakyReLU: lambda walk, layer, x: F.leaky_relu(x, layer.slope),
-    nn.ELU: plain(F.elu, "alpha"),
-    nn.Sigmoid: plain(torch.sigmoid),
-    nn.Tanh: plain(torch.tanh),
-    nn.SiLU: plain(F.silu),
-    nn.GELU: plain(F.gelu, "approximate"),
-    nn.Softplus: plain(F.softplus),
-    nn.HardSigmoid: plain(F.hardsigmoid),
-    nn.HardSwish: plain(F.hardswish),
-    nn.Softmax: plain(lambda x: x.softmax(1)),
+    nn.ELU: plain("elu", "alpha"),
+    nn.Sigmoid: plain("sigmoid"),
+    nn.Tanh: plain("tanh"),
+    nn.SiLU: plain("silu"),
+    nn.GELU: plain("gelu", "approximate"),
+    nn.Softplus: plain("softplus"),
+    nn.HardSigmoid: plain("hardsigmoid"),
+    nn.HardSwish: plain("hardswish"),
+    nn.Softmax: lambda walk, layer, x: x.softmax(1),
 }

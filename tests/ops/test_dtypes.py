@@ -6,13 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 from grid import grid, rows
+from optional import optional
 
 import faltung
 from faltung import reference
 from faltung.geometry import conv_spec, parse
 from faltung.plan import plan_forward, plan_input_grad, plan_weight_grad
 
-torch = pytest.importorskip("torch")
+torch = optional("torch")
 
 # Shapes of x and weight, and options: thin, wide, grouped, depthwise, strided, with borders.
 PROBLEMS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {

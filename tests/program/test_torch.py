@@ -10,6 +10,7 @@ from importlib.resources import as_file, files
 import numpy as np
 import pytest
 from graph import networks
+from optional import optional
 
 from faltung import nn
 from faltung.data.digits import INK
@@ -19,7 +20,7 @@ from faltung.program.optimizer import SGD
 from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep
 
-torch = pytest.importorskip("torch")
+torch = optional("torch")
 
 STEPS = 100
 BATCH = 16

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from grid import MACHINES, grid
-from laws.fences import fenced
+from laws.fences import between_fences, fenced
 from methods.fused import ORDERS, check_weight
 from methods.steps import wide
 
@@ -39,10 +39,9 @@ def test_wide_registers(text: str) -> None:
         check_weight(parse(text), last, "plain", wide(), 2)
 
 
-@grid(text=TEXTS, side=[True, False], machine=MACHINES)
-def test_no_memory_outside_the_arrays(text: str, side: bool, machine: Machine) -> None:
-    for last in (True, False):
-        check_weight(parse(text), last, "plain", machine, 1, lambda n: fenced(n, side))
+@between_fences(text=TEXTS, last=[True, False])
+def test_no_memory_outside_the_arrays(text: str, last: bool, side: str, machine: Machine) -> None:
+    check_weight(parse(text), last, "plain", machine, 1, lambda n: fenced(n, side == "after"))
 
 
 def test_stored_at_once_and_once(machine: Machine) -> None:

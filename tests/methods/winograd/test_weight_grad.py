@@ -4,8 +4,8 @@ memory, the same bits for any number of threads.
 
 import numpy as np
 import pytest
-from grid import MACHINES, grid
-from laws.fences import fenced
+from grid import MACHINES, grid, rows
+from laws.fences import between_fences, fenced
 from laws.layouts import real
 from methods.fused import ORDERS, Allocate, Array, elements, laid, ordered, plain
 
@@ -135,11 +135,12 @@ def test_no_samples(text: str) -> None:
         np.testing.assert_array_equal(got, 0)
 
 
-@pytest.mark.parametrize("after", [False, True])
-def test_no_memory_beside(after: bool) -> None:
-    for text in TEXTS[1:13:2]:
-        for last, order in ((True, "taps first"), (False, "plain"), (True, "outputs first")):
-            check(parse(text), last, order, current(), 1, lambda n: fenced(n, after))
+@between_fences(
+    text=TEXTS[1:13:2],
+    how=rows("last order", [(True, "taps first"), (False, "plain"), (True, "outputs first")]),
+)
+def test_no_memory_beside(text: str, last: bool, order: str, side: str, machine: Machine) -> None:
+    check(parse(text), last, order, machine, 1, lambda n: fenced(n, side == "after"))
 
 
 def test_sums_may_be_long() -> None:
