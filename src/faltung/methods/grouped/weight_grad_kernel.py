@@ -71,6 +71,7 @@ class GroupedWeightGradKernel(Kernel):
     channels; ``runs``: of tiles in a segment; ``x``, ``g``: the input, and the output gradient.
     """
 
+    name = "grouped_weight_grad"
     pointers = (
         *("x", "g", "sums", "x_rows", "g_rows"),
         *("band_rows", "passes", "x_copies", "g_copies", "calls", "entries", "segments", "runs"),
@@ -100,10 +101,6 @@ class GroupedWeightGradKernel(Kernel):
     stride: int
     x: RowLayout
     g: RowLayout
-
-    @property
-    def symbol(self) -> str:
-        return f"grouped_weight_grad_{self.dtype}"
 
     def functions(self, module: Module, machine: Machine) -> None:
         for number, tile in enumerate(self.tap_tiles):

@@ -187,15 +187,12 @@ def plan(
 class LaneSums(Kernel):
     """Items are (group, ``lanes`` taps): bands added in order, then lanes."""
 
+    name = "lane_sums"
     pointers = ("sums", "w", "offsets")
     # Items of a group; elements of all sums of a band, of those of a group, and of its weights.
     numbers = ("taps", "group_items", "bands", "band", "group", "w_group")
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"lane_sums_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

@@ -252,14 +252,11 @@ def _flat(states: Sequence[State]) -> list[str]:
 class ScatterKernel(Kernel):
     """The gradient of maxima: items are planes; indices are whole numbers as wide as the dtype."""
 
+    name = "pool_scatter"
     pointers = ("grad", "index", "target")
     numbers = ("grad_plane", "index_plane", "target_plane", "outputs", "size")
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"pool_scatter_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

@@ -35,14 +35,11 @@ NO_ROW = 1 << 62
 class EmbedKernel(Kernel):
     """Items are tokens. ``last``: the last row of the table."""
 
+    name = "embed"
     pointers = ("tokens", "table", "out")
     numbers = ("features", "pitch", "last")
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"embed_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, features = v.function, given["features"]
@@ -66,14 +63,11 @@ class EmbedKernel(Kernel):
 class ZeroKernel(Kernel):
     """Items are ``ZERO_ELEMENTS`` elements of an array."""
 
+    name = "zero"
     pointers = ("array",)
     numbers = ("elements",)
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"zero_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
@@ -91,15 +85,12 @@ class ZeroKernel(Kernel):
 class EmbedGradKernel(Kernel):
     """Items are blocks of ``vectors`` vectors of columns. ``padding``: a row that gets nothing."""
 
+    name = "embed_grad"
     pointers = ("tokens", "grad", "out")
     numbers = ("features", "pitch", "rows", "vocabulary", "padding")
 
     dtype: str
     vectors: int
-
-    @property
-    def symbol(self) -> str:
-        return f"embed_grad_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, width = v.function, self.vectors * v.lanes
