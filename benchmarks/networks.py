@@ -1,6 +1,6 @@
 """The tables of networks and of training steps: one line is one problem, as text.
 
-``resnet18 3x32x32 n32 lr0.001 classes=10`` is a network of ``faltung.nets`` (or one of `OWN`
+``resnet18 3x32x32 n32 lr0.001 classes=10`` is a network of ``faltung.nets`` (or one of ``OWN``
 below), the shape of a sample, the batch, of a step the learning rate, and options of the network.
 
 Whatever is random in training (dropout) is off, so that all peers compute the same numbers. The

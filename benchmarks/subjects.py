@@ -13,7 +13,7 @@ from benchmarks.windows import WINDOWS as WINDOW_ROWS
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A row of `SUBJECTS`. seconds: of a round. row_cap, build_limit: as in `turns.Settings`.
+    """A row of ``SUBJECTS``. seconds: of a round. row_cap, build_limit: as in ``turns.Settings``.
     slow_peers: whether those that compile for long take part unasked."""
 
     rows: Sequence[Entry]

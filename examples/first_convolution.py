@@ -2,7 +2,7 @@
 
     python examples/first_convolution.py [PICTURE.ppm]
 
-Shows the edges as letters and writes all four pictures to `first_convolution.png`, in the folder
+Shows the edges as letters and writes all four pictures to ``first_convolution.png``, in the folder
 that you are in. Needs nothing but Faltung and NumPy.
 """
 

@@ -2,8 +2,8 @@
 
     python examples/pictures.py
 
-What `faltung train digits` does, as ten lines of Python: 1,797 real digits of 8 x 8 pixels, a fifth
-of them held out, a small network written on the spot. Needs nothing but Faltung and NumPy.
+What ``faltung train digits`` does, as ten lines of Python: 1,797 real digits of 8 x 8 pixels, a
+fifth of them held out, a small network written on the spot. Needs nothing but Faltung and NumPy.
 """
 
 import argparse

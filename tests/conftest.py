@@ -1,14 +1,71 @@
-"""What every test stands on: no network, its own cache folder, the machines of the table."""
+"""What every test stands on: how much is run, no network, code that is kept, the machines."""
 
+import datetime
 import os
+import re
 import signal
 import socket
 from collections.abc import Iterator
 
 import pytest
+from grid import CHOSEN, EXHAUSTIVE, MACHINES, QUICK, SAMPLE
+from hypothesis import settings
 
-# Every row that an x86-64 processor may be able to run, widest first.
-MACHINES = ("avx512", "avx2", "sse")
+from faltung.jit import cache
+from faltung.jit.target import host, use
+from faltung.machine.table import Machine
+
+# How much is run -----------------------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("faltung", "grids of problems")
+    group.addoption("--seed", type=int, help="of the sample (default: the date, as 20261231)")
+    group.addoption("--exhaustive", action="store_true", help="all points of all grids")
+    group.addoption("--update", action="store_true", help="write the goldens anew")
+    group.addoption("--questions", default="", help="regular expression: only these goldens")
+    group.addoption("--point", metavar="WORDS", help="only points whose names have these words")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plug-in of hypothesis, which reads what is set here
+def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    if option.seed is None:
+        option.seed = int(datetime.datetime.now(datetime.UTC).strftime("%Y%m%d"))
+    quick = re.fullmatch(r"\s*quick\b.*", option.markexpr or "")
+    CHOSEN.tier = EXHAUSTIVE if option.exhaustive else QUICK if quick else SAMPLE
+    CHOSEN.seed = option.seed
+    CHOSEN.words = None if option.point is None else frozenset(option.point.split())
+    CHOSEN.stop = option.maxfail == 1
+    settings.register_profile(
+        "faltung", max_examples=CHOSEN.tier.examples, deadline=None, database=None
+    )
+    settings.load_profile("faltung")
+    option.hypothesis_seed = str(option.seed)
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    share = {QUICK: "a point or two of each", SAMPLE: "a sample", EXHAUSTIVE: "all points"}
+    seen = [word for word in sorted(host().enabled) if re.match(r"sse|avx|fma|neon|sve", word)]
+    return [
+        f"grids: {share[CHOSEN.tier]}, --seed {CHOSEN.seed}",
+        f"machines: {' '.join(MACHINES)}; this processor has {' '.join(seen)}",
+        f"code kept in: {os.environ.get('FALTUNG_TESTS_CACHE') or _beside_the_users()}",
+    ]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """All that is not slow is quick; and where points are named, nothing else is run."""
+    for item in items:
+        if item.get_closest_marker("slow") is None:
+            item.add_marker(pytest.mark.quick)
+    if CHOSEN.words is not None:
+        found = [item for item in items if getattr(getattr(item, "obj", None), "points", 0)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in found])
+        items[:] = found
+
+
+# What all of them need -----------------------------------------------------------------------
 
 
 class _LocalSocket(socket.socket):
@@ -39,26 +96,34 @@ def ctrl_c() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Compiled code goes to a folder of this session, never to the user's."""
-    folder = str(tmp_path_factory.mktemp("cache"))
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled code is kept from session to session, never in the folder of the user.
+
+    Each kernel lies under its text, so that an edit of the source voids what it changes and no
+    more. FALTUNG_TESTS_CACHE is another folder. Tests of the cache have an empty one of their own.
+    """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("FALTUNG_CACHE", folder)
-        yield folder
+        patch.setenv("FALTUNG_CACHE", os.environ.get("FALTUNG_TESTS_CACHE") or _beside_the_users())
+        patch.setenv("FALTUNG_CACHE_KEY", "text")
+        if "PYTHONDONTWRITEBYTECODE" in os.environ:
+            # Else every process that a test starts would compile the source again.
+            patch.delenv("PYTHONDONTWRITEBYTECODE")
+            patch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.mktemp("bytecode")))
+        yield
+
+
+def _beside_the_users() -> str:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("FALTUNG_CACHE", raising=False)
+        users = cache.where()
+    return f"{users}-tests" if users else "off"
 
 
 @pytest.fixture(params=MACHINES)
-def machine(request: pytest.FixtureRequest) -> Iterator[object]:
-    """The test runs once for each of `MACHINES`; what this processor cannot run is skipped."""
-    from faltung.jit.target import use
-
-    try:
-        chosen = use(request.param)
-        row = chosen.__enter__()
-    except ValueError as error:
-        pytest.skip(str(error))
-    yield row
-    chosen.__exit__(None, None, None)
+def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
+    """The test runs once for each of the machines that this processor can be."""
+    with use(request.param) as row:
+        yield row
 
 
 @pytest.fixture
@@ -68,10 +133,3 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         if name in os.environ:
             monkeypatch.delenv(name)
     return monkeypatch
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--update", action="store_true", help="write the goldens anew")
-    parser.addoption("--exhaustive", action="store_true", help="ask every question of the goldens")
-    parser.addoption("--questions", default="", help="regular expression: only these goldens")
-    parser.addoption("--seed", type=int, default=None, help="of the sample, default: of the day")

@@ -13,7 +13,7 @@ import faltung
 from faltung import nn
 from faltung.data.source import ArraySource
 from faltung.formats.tensors import load_tensors
-from faltung.train.history import Row, from_csv
+from faltung.train.metrics import EpochMetrics, from_csv
 
 Array = npt.NDArray[Any]
 SOURCE = Path(faltung.__file__).parents[1]
@@ -22,7 +22,7 @@ SOURCE = Path(faltung.__file__).parents[1]
 EAGER = """
 import sys
 from faltung.train import loop
-loop.EPOCHS_EVERY = loop.BATCHES_EVERY = loop.SHARE = 0
+loop.EPOCH_SAVE_SECONDS = loop.BATCH_SAVE_SECONDS = loop.SAVE_TIME_RATIO = 0
 from faltung.cli.main import main
 """
 
@@ -67,12 +67,8 @@ def command(*words: object, code: str = EAGER) -> list[str]:
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """For a child: this checkout, and byte code beside the compiled code of this session, so that
-    not every child compiles the source again.
-    """
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    beside = str(Path(os.environ["FALTUNG_CACHE"]).with_name("bytecode"))
-    return {**kept, "PYTHONPATH": str(SOURCE), "PYTHONPYCACHEPREFIX": beside, **changes}
+    """For a child: this checkout."""
+    return {**os.environ, "PYTHONPATH": str(SOURCE), **changes}
 
 
 def run(*words: object, code: str = EAGER, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -98,6 +94,6 @@ def rows(path: Path) -> list[tuple[object, ...]]:
     return [timeless(row) for row in from_csv((path / "metrics.csv").read_text(), "metrics")]
 
 
-def timeless(row: Row) -> tuple[object, ...]:
+def timeless(row: EpochMetrics) -> tuple[object, ...]:
     found = vars(row) if hasattr(row, "__dict__") else {}
     return tuple(v for k, v in found.items() if k not in ("seconds", "samples_per_second"))

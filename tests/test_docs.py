@@ -5,6 +5,7 @@ A page is README.md or a file of docs/. On a page
 - every ```python block is executed, in order, in one namespace for the page. A block with `>>>` in
   it is a session, and its output is compared; one without is a program, and must not fail.
 - in every ```console block, `$ faltung ...` with lines after it is run, and they are compared.
+- every link to a file of the project, or to a heading in one, leads somewhere.
 - `...` in an expected output stands for anything, for what differs from computer to computer.
 """
 
@@ -79,6 +80,31 @@ def test_python_of_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         else:
             padded = "\n" * (block.line - 1) + block.text  # so that a traceback shows the line
             exec(compile(ast.parse(padded), str(page), "exec"), names)
+
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
+
+
+def anchors(page: Path) -> set[str]:
+    """The headings of a page as links call them."""
+    headings = HEADING.findall(FENCE.sub("", page.read_text("utf-8")))
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_lead_somewhere() -> None:
+    broken = []
+    folders = [ROOT / name for name in ("docs", "examples", "benchmarks", "src")]
+    written = [*ROOT.glob("*.md"), *(page for each in folders for page in each.rglob("*.md"))]
+    for page in written:
+        for link in LINK.findall(FENCE.sub("", page.read_text("utf-8"))):
+            file, _, anchor = link.partition("#")
+            target = page.parent / file if file else page
+            if ":" not in file and not (
+                target.exists() and (not anchor or anchor in anchors(target))
+            ):
+                broken.append(f"{name(page)}: {link}")
+    assert broken == []
 
 
 def commands(text: str) -> Iterator[tuple[str, str]]:

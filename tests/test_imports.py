@@ -1,6 +1,8 @@
 """The arrow: a file imports from its own folder and from folders above it, never from below.
 
-Also what may be imported where (NumPy, llvmlite, frameworks), and what `import faltung` costs.
+Nor do files import each other in a circle, be it at their top, within a function, or for types
+alone: a circle is as hard to read one way as another. Also what may be imported where (NumPy,
+llvmlite, frameworks), and what `import faltung` costs.
 """
 
 import ast
@@ -8,7 +10,7 @@ import importlib.util
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Set
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,70 @@ def violations(path: Path) -> Iterator[str]:
 
 def test_imports_follow_the_arrow() -> None:
     assert [line for path in files() for line in violations(path)] == []
+
+
+def needs() -> dict[str, set[str]]:
+    """For each module the modules of Faltung that it imports anywhere.
+
+    A name that is imported out of a package is that of the package's ``__init__.py``; that a module
+    needs its own package, which Python imports before it, is no import of the module.
+    """
+    paths = {module_name(path): path for path in files()}
+    return {
+        module: {_home(name, paths) for name in imported(path)} & paths.keys() - {module}
+        for module, path in paths.items()
+    }
+
+
+def _home(name: str, modules: Container[str]) -> str:
+    """The module that an imported name is, or is in."""
+    while name and name not in modules:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def circles(needs: Mapping[str, Set[str]]) -> list[list[str]]:
+    """Every set of modules that need each other, by whatever way round (Tarjan, 1972)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    open_: list[str] = []
+    found: list[list[str]] = []
+
+    def visit(module: str) -> None:
+        number[module] = low[module] = len(number)
+        open_.append(module)
+        for other in sorted(needs[module]):
+            if other not in number:
+                visit(other)
+            if other in open_:
+                low[module] = min(low[module], low[other])
+        if low[module] == number[module]:
+            place = open_.index(module)
+            circle, open_[place:] = sorted(open_[place:]), []
+            if len(circle) > 1:
+                found.append(circle)
+
+    for module in needs:
+        if module not in number:
+            visit(module)
+    return found
+
+
+def test_no_circle() -> None:
+    assert circles(needs()) == []
+
+
+def test_circles_are_found() -> None:
+    two = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": {"e"}, "e": {"f"}, "f": {"d"}, "g": {"a"}}
+    assert circles(two) == [["d", "e", "f"], ["b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
+def test_no_file_is_named_like_a_package_from_outside() -> None:
+    """``formats/onnx.py`` beside an ``import onnx`` reads, and for some tools is, a circle."""
+    names = {path.stem for path in files()}
+    outside = {name.split(".")[0] for path in files() for name in imported(path)}
+    assert names & outside - {"faltung"} - sys.stdlib_module_names == set()
 
 
 def test_extras_are_imported_late() -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from faltung import nets, nn
+    from faltung import data, nets, nn
     from faltung.geometry.conv import ConvSpec, conv_spec
     from faltung.geometry.text import parse
     from faltung.ops.forms import (
@@ -53,48 +53,24 @@ if TYPE_CHECKING:
 
 # Loaded when first asked for: `import faltung` and `faltung --help` stay fast.
 _HOME = {
-    "faltung.geometry.conv": ("ConvSpec", "conv_spec"),
-    "faltung.geometry.text": ("parse",),
-    "faltung.ops.forms": (
-        "conv_to_dense",
-        "conv_to_local",
-        "dense_to_conv",
-        "dense_to_local",
-        "local_to_conv",
-        "local_to_dense",
-    ),
-    "faltung.ops.functional": (
-        "conv",
-        "conv1d",
-        "conv2d",
-        "conv3d",
-        "conv_input_grad",
-        "conv_transpose",
-        "conv_weight_grad",
-    ),
-    "faltung.ops.layer": ("Conv",),
-    "faltung.ops.local": (
-        "conv_local",
-        "conv_local_input_grad",
-        "conv_local_transpose",
-        "conv_local_weight_grad",
-        "pack_local",
-    ),
-    "faltung.ops.pool": (
-        "avg_pool",
-        "avg_pool_grad",
-        "global_avg_pool",
-        "global_max_pool",
-        "max_pool",
-        "max_pool_grad",
-    ),
-    "faltung.plan": ("Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"),
-    "faltung.runtime.threads": ("get_threads", "set_threads"),
-    "faltung.train.model": ("Model",),
+    "faltung.geometry.conv": "ConvSpec conv_spec",
+    "faltung.geometry.text": "parse",
+    "faltung.ops.forms": "conv_to_dense conv_to_local dense_to_conv dense_to_local local_to_conv "
+    "local_to_dense",
+    "faltung.ops.functional": "conv conv1d conv2d conv3d conv_input_grad conv_transpose "
+    "conv_weight_grad",
+    "faltung.ops.layer": "Conv",
+    "faltung.ops.local": "conv_local conv_local_input_grad conv_local_transpose "
+    "conv_local_weight_grad pack_local",
+    "faltung.ops.pool": "avg_pool avg_pool_grad global_avg_pool global_max_pool max_pool "
+    "max_pool_grad",
+    "faltung.plan": "Plan plan_forward plan_input_grad plan_weight_grad",
+    "faltung.runtime.threads": "get_threads set_threads",
+    "faltung.train.model": "Model",
 }
-# Folders of their own, which `import faltung` alone does not load.
-_FOLDERS = ("nn", "nets", "data")
-_MODULE = {name: module for module, names in _HOME.items() for name in names}
+# Packages of their own, which `import faltung` alone does not load.
+_PACKAGES = ("data", "nets", "nn")
+_MODULE = {name: module for module, names in _HOME.items() for name in names.split()}
 
 __all__ = [
     "Conv",
@@ -117,6 +93,7 @@ __all__ = [
     "conv_to_local",
     "conv_transpose",
     "conv_weight_grad",
+    "data",
     "dense_to_conv",
     "dense_to_local",
     "get_threads",
@@ -137,17 +114,19 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    from importlib import import_module
+if not TYPE_CHECKING:  # for type checkers there are the names above, and no other
 
-    if name in _FOLDERS:
-        return import_module(f"faltung.{name}")
-    if name not in _MODULE:
-        raise AttributeError(f"module 'faltung' has no attribute {name!r}")
-    found = getattr(import_module(_MODULE[name]), name)
-    globals()[name] = found
-    return found
+    def __getattr__(name: str) -> Any:
+        from importlib import import_module
+
+        if name in _PACKAGES:
+            return import_module(f"faltung.{name}")
+        if name not in _MODULE:
+            raise AttributeError(f"module 'faltung' has no attribute {name!r}")
+        found = getattr(import_module(_MODULE[name]), name)
+        globals()[name] = found
+        return found
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return __all__

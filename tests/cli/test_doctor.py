@@ -62,7 +62,7 @@ def test_no_fault_no_words() -> None:
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        ({"self_test": "the result is wrong"}, "does not run"),
+        ({"self_test": "the result is wrong"}, "fails"),
         ({"threads": team(4), "peak": {}}, "4 threads"),
         ({"threads": team(2, "OMP_NUM_THREADS='two': ignored")}, "'two'"),
         ({"cache": "off: /else/where must be a folder of this user"}, "/else/where"),
@@ -83,7 +83,7 @@ def test_a_folder_that_others_can_write_is_a_fault(
     folder.chmod(0o777)
     monkeypatch.setenv("FALTUNG_CACHE", str(folder))
     assert main(["doctor", "--quick"]) == 1
-    assert f"WRONG: compiled code is not kept on disk: {folder}" in capsys.readouterr().out
+    assert f"PROBLEM: compiled code is not kept on disk: {folder}" in capsys.readouterr().out
 
 
 def test_a_folder_that_cannot_be_made_is_a_fault(
@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_made_is_a_fault(
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("FALTUNG_CACHE", str(tmp_path / "file" / "cache"))
     assert main(["doctor", "--quick"]) == 1
-    assert "WRONG: compiled code is not kept on disk" in capsys.readouterr().out
+    assert "PROBLEM: compiled code is not kept on disk" in capsys.readouterr().out
 
 
 def test_more_threads_than_cores_is_a_fault(
@@ -107,7 +107,7 @@ def test_more_threads_than_cores_is_a_fault(
         assert main(["doctor", "--quick"]) == 1
     finally:
         faltung.set_threads(before)
-    assert f"WRONG: {cores() + 1} threads" in capsys.readouterr().out
+    assert f"PROBLEM: {cores() + 1} threads" in capsys.readouterr().out
 
 
 def test_a_number_of_threads_that_is_none_is_a_fault(
@@ -115,4 +115,4 @@ def test_a_number_of_threads_that_is_none_is_a_fault(
 ) -> None:
     clean_environment.setenv("OMP_NUM_THREADS", "two")
     assert main(["doctor", "--quick"]) == 1
-    assert "WRONG: OMP_NUM_THREADS='two': ignored" in capsys.readouterr().out
+    assert "PROBLEM: OMP_NUM_THREADS='two': ignored" in capsys.readouterr().out

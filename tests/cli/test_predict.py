@@ -13,7 +13,7 @@ from faltung import Model
 from faltung.cli import predict
 from faltung.cli.main import main
 from faltung.data.open import open_source
-from faltung.train.trained import load_model
+from faltung.train.run_model import load_model
 
 Trained = Callable[[str], tuple[Path, str]]
 Captured = pytest.CaptureFixture[str]
@@ -118,7 +118,7 @@ def test_many_files_are_read_some_at_a_time(
     _, x = samples(run, data)
     files = [picture(x[i], tmp_path / f"{i}.png") for i in range(7)]
     want = table(capsys, run, *files)
-    monkeypatch.setattr(predict, "TOGETHER", 2)
+    monkeypatch.setattr(predict, "MAX_SAMPLES", 2)
     assert table(capsys, run, *files) == want
 
 

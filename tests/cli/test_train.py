@@ -22,8 +22,8 @@ from faltung.cli import train
 from faltung.cli.main import main
 from faltung.data.augment import Augment
 from faltung.data.open import open_source
-from faltung.train.presets import PRESETS
-from faltung.train.settings import MOMENTUM, RATES, Settings
+from faltung.train import defaults
+from faltung.train.settings import Settings
 
 Captured = pytest.CaptureFixture[str]
 
@@ -58,11 +58,11 @@ def test_every_setting_is_an_option_and_its_default_is_told() -> None:
     for name, value in usual.items():
         if value:  # nothing, or off, needs no words
             assert str(value) in said[name][1], name
-    for text in (f"adamw {RATES['adamw']:g}", f"sgd {RATES['sgd']:g}"):
-        assert text in said["lr"][1]
-    assert f"({MOMENTUM})" in said["momentum"][1]
+    for name, lr in defaults.LR.items():
+        assert f"{name} {lr:g}" in said["lr"][1]
+    assert f"{defaults.MOMENTUM}" in said["momentum"][1]
     help_text = options().format_help()
-    for (name, net), settings in PRESETS.items():
+    for (name, net), settings in defaults.PRESETS.items():
         assert f"{name}, {net}:" in help_text
         for option, value in settings.items():
             assert f"--{option} {value}" in help_text
@@ -143,7 +143,9 @@ def test_a_run_says_how_it_goes(data: Path, tmp_path: Path, capsys: Captured) ->
 
 def test_digits(tmp_path: Path) -> None:
     """The first command of the README: above the goal, in few seconds of work."""
-    code = EAGER + "loop.EPOCHS_EVERY = loop.BATCHES_EVERY = 9; loop.SHARE = 1\n"
+    code = (
+        EAGER + "loop.EPOCH_SAVE_SECONDS = loop.BATCH_SAVE_SECONDS = 9; loop.SAVE_TIME_RATIO = 1\n"
+    )
     done = run("train", "digits", "--threads=1", code=code)
     assert done.returncode == 0, done.stderr
     found = re.search(r"best weights on 359 held-out samples: accuracy (.*)%", done.stdout)
@@ -159,7 +161,7 @@ def test_resumed_it_takes_other_threads_and_nothing_else(
     for more in (["--epochs", "9"], ["--set", "width=1"], ["--flip"], ["--strict"], [str(data)]):
         assert main(["train", "--resume", "run", *more]) == 2
         said = capsys.readouterr().err
-        assert "goes on with a run as it began: leave out" in said and said.count("\n") == 1
+        assert "continues a run unchanged: leave out" in said and said.count("\n") == 1
     assert main(["train", "--resume", "run", "--threads", "1"]) == 0
     assert tensors(tmp_path / "run/last.safetensors") == before
 
@@ -205,7 +207,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert child.returncode == 130
-    assert err == "\nstopped. To go on: faltung train --resume 'a b'\n" and "Traceback" not in out
+    assert err == "\nstopped. To resume: faltung train --resume 'a b'\n" and "Traceback" not in out
     assert run("train", "--resume", "a b").returncode == 0
     assert run("train", *words, "--out", "whole").returncode == 0
     assert rows(tmp_path / "a b") == rows(tmp_path / "whole")
@@ -223,7 +225,7 @@ def test_ctrl_c_twice_is_at_once(data: Path, tmp_path: Path) -> None:
     child.send_signal(signal.SIGINT)
     _, err = child.communicate(timeout=30)
     assert child.returncode == 130 and time.monotonic() - start < 30
-    assert err == "\nstopped. To go on: faltung train --resume run\n"
+    assert err == "\nstopped. To resume: faltung train --resume run\n"
 
 
 @POSIX
@@ -348,7 +350,7 @@ def test_arrays_that_are_wrong(
 
 
 def test_words_that_make_no_command(data: Path, capsys: Captured) -> None:
-    assert "give DATA, or --resume RUN" in refused(capsys)
+    assert "give DATA or --resume RUN" in refused(capsys)
     assert "no such file or folder, nor a name (digits)" in refused(capsys, "nothing")
     for words in (["--no-such-option"], ["--epochs=many"], ["--epochs"]):
         with pytest.raises(SystemExit) as end:

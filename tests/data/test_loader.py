@@ -13,7 +13,7 @@ from faltung.data.augment import Augment
 from faltung.data.digits import digits
 from faltung.data.loader import Batch, Loader
 from faltung.data.open import open_source
-from faltung.data.source import ArraySource, split, subset
+from faltung.data.source import ArraySource, Subset, split
 from faltung.data.standard import Standard, standardise
 
 X = np.random.default_rng(0).random((23, 2, 6, 5)).astype(np.float32)
@@ -54,16 +54,16 @@ def test_epochs_and_seeds_differ() -> None:
     assert len(orders) == 9
 
 
-@pytest.mark.parametrize("ahead", [0, 1, 2])
+@pytest.mark.parametrize("prefetch", [0, 1, 2])
 @pytest.mark.parametrize("lazy", [False, True])
-def test_going_on_in_the_middle(lazy: bool, ahead: int, two_classes: Path) -> None:
+def test_going_on_in_the_middle(lazy: bool, prefetch: int, two_classes: Path) -> None:
     """Batch k of epoch e is the same, whatever was read before, and in whatever thread."""
     source = open_source(two_classes) if lazy else SOURCE
     more = {"seed": 5, "augment": AUGMENT, "standard": standardise(source)}
-    batches = list(Loader(source, 2, **more, ahead=0).epoch(3))
+    batches = list(Loader(source, 2, **more, prefetch=0).epoch(3))
     for start in range(len(batches) + 1):
-        again = Loader(source, 2, **more, ahead=ahead)
-        assert again.threaded is (lazy and ahead > 0)
+        again = Loader(source, 2, **more, prefetch=prefetch)
+        assert again.threaded is (lazy and prefetch > 0)
         rest = list(again.epoch(3, start))
         assert len(rest) == len(batches) - start
         assert all(same(a, b) for a, b in zip(rest, batches[start:], strict=True))
@@ -94,8 +94,8 @@ def test_jitter_counts_in_the_spread_of_the_training_part() -> None:
 
 
 def test_batches_are_ones_own() -> None:
-    for ahead in (0, 2):
-        batch = next(iter(Loader(SOURCE, 23, seed=0, shuffle=False, ahead=ahead).epoch(0)))
+    for prefetch in (0, 2):
+        batch = next(iter(Loader(SOURCE, 23, seed=0, shuffle=False, prefetch=prefetch).epoch(0)))
         batch.x[:] = 0
         batch.y[:] = 9
     np.testing.assert_array_equal(SOURCE.read(range(23)), X)
@@ -119,10 +119,10 @@ def test_parts_and_names() -> None:
 
 def test_large_batches_are_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Loader(SOURCE, 23, seed=0).threaded
-    monkeypatch.setattr(loader, "LARGE", X.nbytes)
+    monkeypatch.setattr(loader, "MIN_PREFETCH_BYTES", X.nbytes)
     made = Loader(SOURCE, 23, seed=0)
-    assert made.threaded and not Loader(SOURCE, 23, seed=0, ahead=0).threaded
-    monkeypatch.setattr(loader, "LARGE", 0)
+    assert made.threaded and not Loader(SOURCE, 23, seed=0, prefetch=0).threaded
+    monkeypatch.setattr(loader, "MIN_PREFETCH_BYTES", 0)
     batches = Loader(SOURCE, 1, seed=0).epoch(0)
     next(batches)
     assert "faltung-read" in {thread.name for thread in threading.enumerate()}
@@ -133,7 +133,7 @@ def test_large_batches_are_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_breaks_in_the_middle(
     two_classes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "KEEP", 0)
+    monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 0)
     made = Loader(open_source(two_classes), 2, seed=0, shuffle=False)
     (two_classes / "dog" / "d.png").write_bytes(b"overwritten")
     taken = []
@@ -150,11 +150,11 @@ def test_a_file_that_breaks_in_the_middle(
         (SOURCE, {"batch": 0}, "batch=0: must be at least 1"),
         (SOURCE, {"batch": 2.5}, "batch=2.5: must be an int"),
         (SOURCE, {"seed": -1}, "seed=-1: must be at least 0"),
-        (SOURCE, {"ahead": -1}, "ahead=-1"),
+        (SOURCE, {"prefetch": -1}, "prefetch=-1"),
         (SOURCE, {"batch": 24, "drop_last": True}, "batch=24: more than the 23 samples"),
         (SOURCE, {"augment": Augment(series_shift=1)}, "series_shift=1: is for series"),
         (SOURCE, {"standard": Standard((0.0,), (1.0,))}, "standard: has 1 channels, the source 2"),
-        (subset(SOURCE, []), {}, "source: holds no sample"),
+        (Subset(SOURCE, []), {}, "source: holds no sample"),
     ],
 )
 def test_refusals(source: Any, more: dict[str, Any], message: str) -> None:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faltung.data.files import Like
-from faltung.data.open import NAMED, READERS, open_like, open_source
+from faltung.data.open import NAMED, READERS, open_source
 from faltung.data.options import Options
 
 
@@ -75,18 +74,6 @@ def test_a_folder_that_is_here(two_classes: Path, monkeypatch: pytest.MonkeyPatc
     assert open_source(".").names[0] == "cat/a.png"
     monkeypatch.chdir(two_classes / "cat")
     assert open_source("..").names[0] == "cat/a.png"
-
-
-def test_data_for_a_run(two_classes: Path, tmp_path: Path) -> None:
-    fitted = open_like(two_classes, Like("picture", (3, 4, 4), fit=True), classes=["dog", "cat"])
-    assert fitted.shape == (3, 4, 4) and fitted.targets.tolist() == [1, 1, 1, 0, 0, 0]
-    with pytest.raises(ValueError, match=r"has samples of shape \(3, 6, 5\), must be \(3, 4, 4\)"):
-        open_like(two_classes, Like("picture", (3, 4, 4)))
-    (tmp_path / "a.tsv").write_text("2\t0\t1\t2\n")
-    for kind, shape in (("series", (1, 3)), ("table", (3,))):
-        assert open_like(tmp_path / "a.tsv", Like(kind, shape), classes=["1", "2"]).targets == [1]
-    digits = tuple("0123456789")
-    assert len(open_like("digits", Like("picture", (1, 8, 8), fit=True), classes=digits)) == 1797
 
 
 def test_the_table() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faltung.data.source import AXES, ArraySource, Subset, check_finite, split, subset
+from faltung.data.source import AXES, ArraySource, Subset, check_finite, split
 
 RANDOM = np.random.default_rng(0)
 
@@ -198,7 +198,7 @@ def test_a_class_of_one_cannot_be_split() -> None:
 
 def test_subsets_of_subsets() -> None:
     source = many([4, 4])
-    part = subset(subset(source, [7, 5, 3, 1]), [2, 0])
+    part = Subset(Subset(source, [7, 5, 3, 1]), [2, 0])
     assert part.names == ("3", "7") and part.targets.tolist() == [0, 1]
     assert part.read([1, 0]).ravel().tolist() == [7, 3]
     assert part.classes == source.classes and len(part) == 2

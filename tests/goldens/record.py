@@ -36,7 +36,8 @@ from faltung.program.optimizer import AdamW
 from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep
 
-# `generic` lacks a triple here: it is filled in from the computer, which kernels do not depend on.
+# ``generic`` lacks a triple here: it is filled in from the computer, which kernels do not depend
+# on.
 MACHINES = {row.name: row for row in ROWS}
 
 Lines = Iterator[tuple[str, Callable[[], list[str]]]]
@@ -203,7 +204,7 @@ def _networks() -> Lines:
         yield f"{name} {kind}", partial(_programs, make, kind)
     for name, kind in product(TABLE, KINDS):
         make = partial(build, name, dtype="float32")
-        yield f"{name} {kind}", partial(_programs, make, kind)
+        yield f"small {name} {kind}", partial(_programs, make, kind)
 
 
 def _programs(make: Callable[..., Graph], kind: str) -> list[str]:

@@ -1,8 +1,9 @@
 """The oracle of a refactoring: plans, programs and the text of kernels are what they were.
 
-A page of `pages/` has a line for each question and a column for each way to ask it (``record.py``):
-the methods chosen, a hash of the steps, a hash of the kernels' text. A change that leaves every
-hash changes no bit and no speed. One that means to change some writes them anew and says why:
+A page of ``pages/`` has a line for each question and a column for each way to ask it
+(``record.py``): the methods chosen, a hash of the steps, a hash of the kernels' text. A change that
+leaves every hash changes no bit and no speed. One that means to change some writes them anew and
+says why:
 
     python -m pytest tests/goldens --update
 

@@ -124,7 +124,7 @@ def _local_bias(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [local_bias_grad(arrays[0], replace(node.op.spec, batch=batch))]
 
 
-def _across(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+def _channel_conv(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op, (x,) = node.op, arrays
     made = np.zeros_like(x)
     channels = x.shape[1]
@@ -152,16 +152,18 @@ def numbers(shape: tuple[int, ...]) -> Array:
     return np.moveaxis(made, -1, 1)
 
 
-def _pointwise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    op: ops.Pointwise = node.op
+def _elementwise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Elementwise = node.op
     shape = (batch if op.batched else 1, *op.shape)
     operands = [spread(v, a, len(op.shape)) for v, a in zip(node.inputs, arrays, strict=True)]
     counted = numbers(shape) if op.shape else np.arange(shape[0])
     made = [evaluate(expr, operands, counted) for expr in op.outputs]
-    return made + [_total(total, evaluate(total.expr, operands, counted)) for total in op.totals]
+    return made + [
+        _total(total, evaluate(total.expr, operands, counted)) for total in op.reductions
+    ]
 
 
-def _total(total: ops.Total, array: Array) -> Array:
+def _total(total: ops.Reduction, array: Array) -> Array:
     space = tuple(range(2, array.ndim))
     over = {"channel": (0, *space), "sample": space, "scalar": tuple(range(array.ndim))}[total.kind]
     return array.mean(over) if total.mean else array.sum(over)
@@ -308,12 +310,12 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
     ops.ConvolveWeight: _convolve_weight,
-    ops.Local: _local,
-    ops.LocalInput: _local_input,
-    ops.LocalWeight: _local_weight,
-    ops.LocalBias: _local_bias,
-    ops.Across: _across,
-    ops.Pointwise: _pointwise,
+    ops.LocallyConnected: _local,
+    ops.LocallyConnectedInput: _local_input,
+    ops.LocallyConnectedWeight: _local_weight,
+    ops.LocallyConnectedBias: _local_bias,
+    ops.ChannelConv: _channel_conv,
+    ops.Elementwise: _elementwise,
     ops.GroupMean: _group_mean,
     ops.Normalise: _normalise,
     ops.Dropout: _dropout,
@@ -321,8 +323,8 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.PoolGrad: _pool_grad,
     ops.Concat: _concat,
     ops.Slice: _slice,
-    ops.First: _first,
-    ops.Reorder: _reshape,  # here all maps are channels first
+    ops.FirstPosition: _first,
+    ops.ToChannelsLast: _reshape,  # here all maps are channels first
     ops.Reshape: _reshape,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,

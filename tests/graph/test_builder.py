@@ -12,7 +12,7 @@ from faltung.geometry.expr import maximum, operand
 from faltung.geometry.field import Field
 from faltung.graph.builder import Builder
 from faltung.graph.initial import parameters
-from faltung.graph.ops import Concat, Convolve, Pointwise, Reshape
+from faltung.graph.ops import Concat, Convolve, Elementwise, Reshape
 from faltung.graph.value import Graph, Value
 
 
@@ -240,10 +240,10 @@ def test_formulas_and_what_they_read() -> None:
     b = Builder((2, 3, 4))
     with b.layer("Gate", None) as name:
         key = b.outside("rate")
-        made = b.pointwise(maximum(operand(0), operand(1)) * operand(2), b.input, b.input, key)
+        made = b.elementwise(maximum(operand(0), operand(1)) * operand(2), b.input, b.input, key)
     assert name == "gate1" and key == Value("gate1.rate", (), batched=False)
     graph = b.graph(made)
     (node,) = graph.nodes
-    assert isinstance(node.op, Pointwise) and node.op.shape == (2, 3, 4)
+    assert isinstance(node.op, Elementwise) and node.op.shape == (2, 3, 4)
     assert node.layer == "gate1" and node.output == graph.output
     assert graph.fields[made.name] == (Field(), Field())

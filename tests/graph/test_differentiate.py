@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from graph import networks
 from graph.networks import Array, Problem, forward, problem
+from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
 from faltung.graph.differentiate import Training, differentiate
-from faltung.graph.ops import ConvolveInput, ConvolveWeight, Embed, Pointwise, Total
-from faltung.graph.rules import trimmed
+from faltung.graph.gradient_rules import trimmed
+from faltung.graph.ops import ConvolveInput, ConvolveWeight, Elementwise, Embed, Reduction
 from faltung.graph.value import Graph, Node, Parameter, Value
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 STEP = 1e-6
 
 
@@ -57,12 +57,12 @@ def check(given: Problem, directions: int = 2) -> None:
             assert abs(got - want) < 1e-6 * scale + 1e-9 * (1 + given.loss(found)), names
 
 
-@NAMES
+@grid(name=networks.TABLE, every=2)
 def test_gradients_are_slopes_of_the_squared_error(name: str) -> None:
     check(problem(name))
 
 
-@pytest.mark.parametrize("name", networks.SHAPES)
+@grid(name=networks.SHAPES, every=2)
 def test_gradients_are_slopes_of_the_cross_entropy(name: str) -> None:
     """With labels that are ignored, at every position where the output has some."""
     check(problem(name, "cross_entropy", smoothing=0.1), directions=1)
@@ -75,7 +75,11 @@ MAP = (2, 3, 2)
 
 
 def formula(
-    node: Pointwise, operands: dict[str, Value], made: tuple[Value, ...], output: Value, *rest: Node
+    node: Elementwise,
+    operands: dict[str, Value],
+    made: tuple[Value, ...],
+    output: Value,
+    *rest: Node,
 ) -> Training:
     """The training step of a formula whose operands are all parameters, or the input."""
     trained = tuple(
@@ -112,7 +116,7 @@ def test_operands_that_are_spread_get_sums() -> None:
     """Of all rows for a vector of channels, of everything for a number."""
     operands = {"x": Value("x", MAP), "v": vector("v"), "s": number("s")}
     y = Value("y", MAP)
-    slopes(formula(Pointwise(MAP, (A * B * B + unary("exp", A * C) / B,)), operands, (y,), y))
+    slopes(formula(Elementwise(MAP, (A * B * B + unary("exp", A * C) / B,)), operands, (y,), y))
 
 
 def test_formulas_with_many_results_and_sums() -> None:
@@ -120,28 +124,28 @@ def test_formulas_with_many_results_and_sums() -> None:
     operands = {"x": Value("x", MAP), "v": vector("v"), "s": number("s")}
     y, z = Value("y", MAP), Value("z", MAP)
     mean, total = Value("mean", MAP[:1]), Value("sum", MAP[:1], batched=False)
-    op = Pointwise(
+    op = Elementwise(
         MAP,
         (A * B, unary("tanh", A + C * B)),
-        (Total(A * A * B, "sample", mean=True), Total(A / B, "channel")),
+        (Reduction(A * A * B, "sample", mean=True), Reduction(A / B, "channel")),
     )
     end = Value("end", MAP)
-    last = Node(Pointwise(MAP, (A * B + C * D,)), (y, z, mean, total), (end,), "end")
+    last = Node(Elementwise(MAP, (A * B + C * D,)), (y, z, mean, total), (end,), "end")
     slopes(formula(op, operands, (y, z, mean, total), end, last))
 
 
 def test_a_result_that_nobody_reads() -> None:
     operands = {"x": Value("x", MAP), "v": vector("v")}
     y, z = Value("y", MAP), Value("z", MAP)
-    slopes(formula(Pointwise(MAP, (A * B, A / B)), operands, (y, z), y))
+    slopes(formula(Elementwise(MAP, (A * B, A / B)), operands, (y, z), y))
 
 
 def test_a_mean_over_the_batch_has_no_rule() -> None:
     """Normalisation, which alone takes such means, has a rule for all of it."""
     operands = {"x": Value("x", MAP), "v": vector("v")}
     mean, end = Value("mean", MAP[:1], batched=False), Value("end", MAP)
-    op = Pointwise(MAP, (), (Total(A * B, "channel", mean=True),))
-    last = Node(Pointwise(MAP, (A * B,)), (operands["x"], mean), (end,), "end")
+    op = Elementwise(MAP, (), (Reduction(A * B, "channel", mean=True),))
+    last = Node(Elementwise(MAP, (A * B,)), (operands["x"], mean), (end,), "end")
     with pytest.raises(ValueError, match=r"a mean over the batch has no rule"):
         formula(op, operands, (mean,), end, last)
 
@@ -151,7 +155,7 @@ def test_an_operand_that_the_formula_does_not_read() -> None:
     net = nn.Sequential(nn.Linear(3), nn.LocalResponseNorm(beta=0.0))
     training = differentiate(nn.build(net, (4,), training=True, dtype="float64"), "mse")
     assert {type(node.op) for node in training.nodes[len(training.graph.nodes) :]} == {
-        Pointwise,
+        Elementwise,
         ConvolveWeight,
     }
     slopes(training)
@@ -168,7 +172,7 @@ def test_trimmed_formulas_read_each_value_once() -> None:
 
 def test_what_is_given_several_times_is_added_in_one_formula() -> None:
     given = problem("ten branches")
-    sums = [n for n in given.training.nodes if n.layer == "conv1" and isinstance(n.op, Pointwise)]
+    sums = [n for n in given.training.nodes if n.layer == "conv1" and isinstance(n.op, Elementwise)]
     assert [len(node.inputs) for node in sums if node.op.outputs] == [10]
 
 
@@ -247,7 +251,7 @@ def test_heads_of_another_shape_are_refused() -> None:
 def test_parameters_on_which_nothing_depends_are_refused() -> None:
     x, y = Value("x", (2,)), Value("y", (2,))
     unused = Parameter(Value("w", (2,), batched=False), (2,), (2,), (0,))
-    graph = Graph(x, y, (Node(Pointwise((2,), (A,)), (x,), (y,)),), (unused,), training=True)
+    graph = Graph(x, y, (Node(Elementwise((2,), (A,)), (x,), (y,)),), (unused,), training=True)
     with pytest.raises(ValueError) as error:
         differentiate(graph)
     assert str(error.value) == "net: nothing of the output depends on w"

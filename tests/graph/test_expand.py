@@ -4,14 +4,21 @@ import numpy as np
 import pytest
 from graph import interpreter, networks
 from graph.networks import Array, anything, build, inputs
+from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand
 from faltung.graph.expand import Nodes, expanded
-from faltung.graph.ops import Dropout, First, GroupMean, Normalise, Pointwise, Pool, Total
+from faltung.graph.ops import (
+    Dropout,
+    Elementwise,
+    FirstPosition,
+    GroupMean,
+    Normalise,
+    Pool,
+    Reduction,
+)
 from faltung.graph.value import Graph, Value
-
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 
 
 def keys(graph: Graph) -> dict[str, Array]:
@@ -23,8 +30,7 @@ def keys(graph: Graph) -> dict[str, Array]:
     }
 
 
-@NAMES
-@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
+@grid(training=[True, False], name=networks.TABLE, every=2)
 def test_the_same_values(name: str, training: bool) -> None:
     """Every value of the network keeps its name and its numbers."""
     graph = build(name, training=training)
@@ -81,7 +87,7 @@ def test_moments_far_from_zero() -> None:
     np.testing.assert_allclose(known[found.mean.name], x.mean((0, 2), np.float64), rtol=1e-12)
     want = 1 / np.sqrt(x.var((0, 2), np.float64) + 1e-5)
     np.testing.assert_allclose(known[found.rstd.name], want, rtol=1e-9)
-    assert [node for node in plain.nodes if isinstance(node.op, First)]
+    assert [node for node in plain.nodes if isinstance(node.op, FirstPosition)]
 
 
 def test_what_a_backward_pass_needs_is_kept() -> None:
@@ -132,8 +138,8 @@ def test_names_are_new() -> None:
 def test_sums_have_the_shape_of_what_they_are_for() -> None:
     nodes = Nodes("~")
     x = Value("x", (3, 4))
-    made = nodes.totals(
-        (3, 4), (x,), *(Total(operand(0), kind) for kind in ("channel", "sample", "scalar"))
+    made = nodes.reduce(
+        (3, 4), (x,), *(Reduction(operand(0), kind) for kind in ("channel", "sample", "scalar"))
     )
     assert [(value.shape, value.batched) for value in made] == [
         ((3,), False),
@@ -141,4 +147,4 @@ def test_sums_have_the_shape_of_what_they_are_for() -> None:
         ((), False),
     ]
     assert nodes.made[0].outputs == tuple(made)
-    assert isinstance(nodes.made[0].op, Pointwise)
+    assert isinstance(nodes.made[0].op, Elementwise)

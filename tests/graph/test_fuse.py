@@ -6,18 +6,25 @@ import numpy as np
 import pytest
 from graph import networks
 from graph.networks import Problem, build, problem
-from hypothesis import given, settings
+from grid import grid
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung import nn
 from faltung.geometry.expr import Expr, maximum, operand, random, unary
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
-from faltung.graph.fuse import CHEAP, DEEP, LONG, MOST, fused, needed
-from faltung.graph.ops import Convolve, ConvolveInput, Op, Pointwise, Pool, Total
+from faltung.graph.fuse import (
+    CHEAP_OPERATIONS,
+    MOST_NESTING,
+    MOST_OPERANDS,
+    MOST_OPERATIONS,
+    fused,
+    needed,
+)
+from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Op, Pool, Reduction
 from faltung.graph.value import Node, Value, consumers
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 A, B, C = map(operand, range(3))
 
 
@@ -52,7 +59,7 @@ def agrees(given: Problem, kept: Collection[str]) -> tuple[Node, ...]:
     return nodes
 
 
-@NAMES
+@grid(name=networks.TABLE, every=2)
 def test_the_same_numbers(name: str) -> None:
     given = problem(name)
     nodes = agrees(given, ends(given))
@@ -64,7 +71,6 @@ PROBLEMS = {name: problem(name) for name in SOME}
 
 
 @given(st.sampled_from(SOME), st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None)
 def test_what_is_kept_is_there(name: str, rng: object) -> None:
     """Whatever somebody else wants to read."""
     found = PROBLEMS[name]
@@ -133,9 +139,9 @@ def test_sums_are_taken_where_what_they_sum_is_made(name: str) -> None:
     nodes = fused(given.training.nodes, ends(given))
     makers = {value.name: node for node in nodes for value in node.outputs}
     for node in nodes:
-        if isinstance(node.op, Pointwise) and not node.op.outputs:
+        if isinstance(node.op, Elementwise) and not node.op.outputs:
             before = [makers[v.name] for v in node.inputs if v.name in makers]
-            formulas = [n for n in before if isinstance(n.op, Pointwise) and not n.op.totals]
+            formulas = [n for n in before if isinstance(n.op, Elementwise) and not n.op.reductions]
             assert not [n for n in formulas if n.op.shape == node.op.shape and n is before[-1]]
 
 
@@ -146,7 +152,7 @@ def conv(name: str, x: Value, y: Value) -> Node:
 
 
 def formula(out: str, expr: Expr, *inputs: Value, shape: tuple[int, ...] = (3, 4)) -> Node:
-    return Node(Pointwise(shape, (expr,)), inputs, (Value(out, shape),))
+    return Node(Elementwise(shape, (expr,)), inputs, (Value(out, shape),))
 
 
 X, Y = Value("x", (3, 4)), Value("y", (3, 4))
@@ -162,7 +168,7 @@ def test_random_numbers_are_made_once() -> None:
     drop = formula("drop", A * random(B), X, KEY)
     one = formula("one", A + 1, drop.output)
     two = formula("two", A - 1, drop.output)
-    assert ops(fused([drop, one], {"one"})) == [Pointwise((3, 4), (A * random(B) + 1,))]
+    assert ops(fused([drop, one], {"one"})) == [Elementwise((3, 4), (A * random(B) + 1,))]
     assert len(fused([drop, one, two], {"one", "two"})) == 3
     given = problem("dropouts")
     for node in fused(given.training.nodes, ends(given)):
@@ -172,7 +178,7 @@ def test_random_numbers_are_made_once() -> None:
 
 def test_short_formulas_are_computed_again_and_long_ones_are_not() -> None:
     short, long = A * A + 1, unary("exp", A * A + 1) * A
-    assert short.size() <= CHEAP < long.size()
+    assert short.size() <= CHEAP_OPERATIONS < long.size()
     for expr, count in ((short, 2), (long, 3)):
         made = formula("made", expr, X)
         readers = [formula(f"{i}", unary("tanh", A), made.output) for i in range(2)]
@@ -183,24 +189,24 @@ def test_what_is_kept_is_not_computed_twice() -> None:
     made = formula("made", A + 1, X)
     reader = formula("reader", A * 2, made.output)
     assert len(fused([made, reader], {"made", "reader"})) == 2
-    assert ops(fused([made, reader], {"reader"})) == [Pointwise((3, 4), ((A + 1) * 2,))]
+    assert ops(fused([made, reader], {"reader"})) == [Elementwise((3, 4), ((A + 1) * 2,))]
 
 
 def test_formulas_do_not_outgrow_their_operands() -> None:
     """No more maps than registers of addresses, and no more to write down than can be."""
-    maps = [Value(f"x{i}", (3, 4)) for i in range(2 * MOST)]
+    maps = [Value(f"x{i}", (3, 4)) for i in range(2 * MOST_OPERANDS)]
     chain = [formula("y0", A + B, maps[0], maps[1])]
     for i, value in enumerate(maps[2:]):
         chain.append(formula(f"y{i + 1}", A + B, chain[-1].output, value))
     made = fused(chain, {chain[-1].output.name})
     assert len(made) > 1
-    assert all(len(node.inputs) <= MOST for node in made)
+    assert all(len(node.inputs) <= MOST_OPERANDS for node in made)
     rows = [formula("y0", A * unary("tanh", A), X)]
     for i in range(40):
         rows.append(formula(f"y{i + 1}", A * unary("tanh", A), rows[-1].output))
     made = fused(rows, {rows[-1].output.name})
     assert 1 < len(made) < 41
-    assert all(len(str(node.op.outputs[0])) < 16 * LONG for node in made)
+    assert all(len(str(node.op.outputs[0])) < 16 * MOST_OPERATIONS for node in made)
 
 
 def test_formulas_do_not_stand_too_deep_in_each_other() -> None:
@@ -209,26 +215,31 @@ def test_formulas_do_not_stand_too_deep_in_each_other() -> None:
     for i in range(999):
         rows.append(formula(f"y{i + 1}", unary("tanh", A), rows[-1].output))
     made = fused(rows, {rows[-1].output.name})
-    assert [str(node.op.outputs[0]).count("tanh") for node in made[:-1]] == [DEEP] * (1000 // DEEP)
+    counts = [str(node.op.outputs[0]).count("tanh") for node in made[:-1]]
+    assert counts == [MOST_NESTING] * (1000 // MOST_NESTING)
 
 
 def test_sums_do_not_outgrow_their_formula() -> None:
     long = A
-    while len(str(long)) < 4 * LONG:
+    while len(str(long)) < 4 * MOST_OPERATIONS:
         long = long * unary("tanh", long)
     made = formula("made", long, X)
-    total = Total(long, "scalar")
-    sums = Node(Pointwise((3, 4), (), (total,)), (made.output,), (Value("sum", (), batched=False),))
+    total = Reduction(long, "scalar")
+    sums = Node(
+        Elementwise((3, 4), (), (total,)), (made.output,), (Value("sum", (), batched=False),)
+    )
     assert len(fused([made, sums], {"made", "sum"})) == 2
 
 
 def test_a_sum_does_not_go_into_the_formula_whose_sum_it_reads() -> None:
     """It is there only after all of that formula."""
     mean = Value("mean", (3,), batched=False)
-    first = Node(Pointwise((3, 4), (A * 2,), (Total(A, "channel", mean=True),)), (X,), (Y, mean))
+    first = Node(
+        Elementwise((3, 4), (A * 2,), (Reduction(A, "channel", mean=True),)), (X,), (Y, mean)
+    )
     away = (A - B) * (A - B)
     second = Node(
-        Pointwise((3, 4), (), (Total(away, "channel"),)),
+        Elementwise((3, 4), (), (Reduction(away, "channel"),)),
         (Y, mean),
         (Value("squares", (3,), batched=False),),
     )
@@ -238,9 +249,11 @@ def test_a_sum_does_not_go_into_the_formula_whose_sum_it_reads() -> None:
 def test_vectors_do_not_go_into_maps_of_their_shape() -> None:
     """A vector of channels and a batch of vectors have one shape, and are not alike."""
     v = Value("v", (3,), batched=False)
-    made = Node(Pointwise((3,), (A * 2,), batched=False), (v,), (Value("w", (3,), batched=False),))
+    made = Node(
+        Elementwise((3,), (A * 2,), batched=False), (v,), (Value("w", (3,), batched=False),)
+    )
     x = Value("x", (3,))
-    reader = Node(Pointwise((3,), (A + B,)), (x, made.output), (Value("y", (3,)),))
+    reader = Node(Elementwise((3,), (A + B,)), (x, made.output), (Value("y", (3,)),))
     assert len(fused([made, reader], {"y"})) == 2
 
 

@@ -72,11 +72,11 @@ def test_gradients_of_a_local_layer_are_its_transposes() -> None:
     (xv, x), (gv, g) = given("x", *s.input_shape[1:]), given("g", *s.output_shape[1:])
     wv, w = given("w", *s.output, *s.weight_shape, batch=None)
     bv, b = given("b", *s.output, 6, batch=None)
-    (y,) = one(ops.Local(s, True), (xv, x), (wv, w), (bv, b), out=[gv])
-    (plain,) = one(ops.Local(s), (xv, x), (wv, w), out=[gv])
-    (dx,) = one(ops.LocalInput(s), (gv, g), (wv, w), out=[xv])
-    (dw,) = one(ops.LocalWeight(s), (xv, x), (gv, g), out=[wv])
-    (db,) = one(ops.LocalBias(s), (gv, g), out=[bv])
+    (y,) = one(ops.LocallyConnected(s, True), (xv, x), (wv, w), (bv, b), out=[gv])
+    (plain,) = one(ops.LocallyConnected(s), (xv, x), (wv, w), out=[gv])
+    (dx,) = one(ops.LocallyConnectedInput(s), (gv, g), (wv, w), out=[xv])
+    (dw,) = one(ops.LocallyConnectedWeight(s), (xv, x), (gv, g), out=[wv])
+    (db,) = one(ops.LocallyConnectedBias(s), (gv, g), out=[bv])
     total = np.vdot(plain, g)
     assert np.isclose(np.vdot(dx, x), total) and np.isclose(np.vdot(dw, w), total)
     assert np.isclose(np.vdot(db, b), np.vdot(y - plain, g))
@@ -147,17 +147,19 @@ def test_operands_of_every_shape() -> None:
     (xv, x), (sv, per_sample) = given("x", *shape), given("s", 3)
     cv, per_channel = given("c", 3, batch=None)
     nv = value("n", (), False)
-    op = ops.Pointwise(shape, (A * B + C * operand(3),))
+    op = ops.Elementwise(shape, (A * B + C * operand(3),))
     (y,) = one(op, (xv, x), (sv, per_sample), (cv, per_channel), (nv, 0.5), out=[xv])
     wide = per_sample[:, :, None, None], per_channel[None, :, None, None] * 0.5
     np.testing.assert_allclose(y, x * wide[0] + wide[1])
 
 
 @pytest.mark.parametrize("mean", [False, True])
-def test_totals(mean: bool) -> None:
+def test_reductions(mean: bool) -> None:
     xv, x = given("x", 3, 4, 2)
     kinds = ("channel", "sample", "scalar")
-    op = ops.Pointwise((3, 4, 2), (-A,), tuple(ops.Total(A * A, kind, mean) for kind in kinds))
+    op = ops.Elementwise(
+        (3, 4, 2), (-A,), tuple(ops.Reduction(A * A, kind, mean) for kind in kinds)
+    )
     out = [xv, value("c", (3,), False), value("s", (3,)), value("n", (), False)]
     negated, *totals = one(op, (xv, x), out=out)
     np.testing.assert_array_equal(negated, -x)
@@ -169,8 +171,8 @@ def test_totals(mean: bool) -> None:
 def test_without_a_batch() -> None:
     (wv, w), (gv, g) = given("w", 4, 3, 2, batch=None), given("g", 4, 3, 2, batch=None)
     rate = (value("rate", (), False), 0.1)
-    total = ops.Total(A * A, "scalar")
-    op = ops.Pointwise(wv.shape, (A - operand(2) * B,), (total,), batched=False)
+    total = ops.Reduction(A * A, "scalar")
+    op = ops.Elementwise(wv.shape, (A - operand(2) * B,), (total,), batched=False)
     new, norm = one(op, (wv, w), (gv, g), rate, out=[value("u", wv.shape, False), rate[0]])
     np.testing.assert_allclose(new, w - 0.1 * g)
     assert np.isclose(norm, (w * w).sum())
@@ -180,7 +182,7 @@ def test_rows_are_the_samples_times_their_size() -> None:
     cv, c = given("c", 3, batch=None)
     rows = Value("rows", (20,), batched=False, kind="rows")
     known = {"c": c}
-    op = ops.Pointwise((3,), (A / B,), batched=False)
+    op = ops.Elementwise((3,), (A / B,), batched=False)
     compute([Node(op, (cv, rows), (value("m", (3,), False),))], known, 4)
     np.testing.assert_allclose(known["m"], c / 80)
 
@@ -191,7 +193,7 @@ def test_dropout_is_the_formula_with_random_numbers() -> None:
     kept = select(at_least(random(B), 0.3), A * (1 / 0.7), 0)
     arguments: Any = {"out": [xv], "batch": 4}
     (dropped,) = one(ops.Dropout(0.3), (xv, x), (key, np.int64(9)), **arguments)
-    formula = ops.Pointwise((5, 3, 2), (kept,))
+    formula = ops.Elementwise((5, 3, 2), (kept,))
     (made,) = one(formula, (xv, x), (key, np.int64(9)), **arguments)
     np.testing.assert_allclose(dropped, made)
     assert (dropped == 0).any() and (dropped != 0).any()
@@ -230,7 +232,7 @@ def test_parts_of_maps() -> None:
         ops.Concat(), (xv, x), (value("y", (3, 2, 2)), part), out=[value("z", (9, 2, 2))]
     )
     np.testing.assert_array_equal(again, np.concatenate([x, part], 1))
-    (first,) = one(ops.First(), (xv, x), out=[value("f", (6,), False)])
+    (first,) = one(ops.FirstPosition(), (xv, x), out=[value("f", (6,), False)])
     np.testing.assert_array_equal(first, x[0, :, 0, 0])
     (flat,) = one(ops.Reshape(), (xv, x), out=[value("r", (24,))])
     np.testing.assert_array_equal(flat, x.reshape(2, 24))
@@ -248,7 +250,7 @@ def test_means_of_groups() -> None:
 
 def test_along_the_channels() -> None:
     xv, x = given("x", 5, 2)
-    (made,) = one(ops.Across((1.0, 10.0, 100.0), 1), (xv, x), out=[xv])
+    (made,) = one(ops.ChannelConv((1.0, 10.0, 100.0), 1), (xv, x), out=[xv])
     np.testing.assert_allclose(made[:, 2], x[:, 1] + 10 * x[:, 2] + 100 * x[:, 3])
     np.testing.assert_allclose(made[:, 0], 10 * x[:, 0] + 100 * x[:, 1])
     np.testing.assert_allclose(made[:, 4], x[:, 3] + 10 * x[:, 4])

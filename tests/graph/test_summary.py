@@ -5,12 +5,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import grid
 from nn.networks import NETWORKS, TOKENS, UNET
 
 from faltung import nets, nn
+from faltung.geometry.expr import operand
+from faltung.graph.builder import Builder
 from faltung.graph.initial import parameters
 from faltung.graph.summary import Summary, summary
-from faltung.graph.table import short
+from faltung.graph.summary_table import BRIEF, short
+from faltung.graph.value import Value
 from faltung.plan import plan_forward
 
 
@@ -67,7 +71,45 @@ def test_kinds() -> None:
             assert rows[-1].kind == odd[name]
         if name.startswith("activation"):
             assert [row.kind for row in rows] == [type(net).__name__]
-        assert not any(row.kind in ("Formula", "Pointwise", "Reshape") for row in rows), name
+        known = {"Add", "Concat", *dir(nn)}
+        assert all(row.kind in known for row in rows), name
+
+
+# Layers that a table names on the line of the layer before them.
+FOLLOWERS = (
+    "ReLU ReLU6 LeakyReLU ELU Sigmoid Tanh SiLU GELU Softplus HardSigmoid HardSwish "
+    "BatchNorm GroupNorm LayerNorm LocalResponseNorm Dropout Flatten Softmax"
+).split()
+
+
+def test_what_follows_a_layer_and_what_stands_alone() -> None:
+    rows = [*of(nn.Dropout(0.5), (3, 4), training=True).rows]
+    for name, (net, shape) in NETWORKS.items():
+        rows += of(net, shape, tokens=name in TOKENS).rows
+    assert {row.kind for row in rows} >= {*FOLLOWERS, "Conv", "Linear", "MaxPool", "Add", "Concat"}
+    for row in rows:
+        assert row.follows == (row.kind in FOLLOWERS), row
+    alone = (
+        (nn.GlobalAvgPool(), (3, 1)),
+        (nn.MaxPool(1), (3, 4)),
+        (nn.Residual(nn.Identity()), (3, 4)),
+        (nn.Embedding(9, 1), (4,)),
+    )
+    for net, shape in alone:  # as many numbers as they read
+        assert not of(net, shape, tokens=shape == (4,)).rows[-1].follows
+
+
+def test_a_layer_of_ones_own_is_called_by_its_name() -> None:
+    class Double(nn.Layer):
+        def build(self, b: Builder, x: Value) -> Value:
+            return b.elementwise(operand(0) + operand(0), x)
+
+    (conv, own) = of(nn.Sequential(nn.Conv(2, 3), Double()), (1, 5)).rows
+    assert (own.kind, own.follows) == ("Double", True) and not conv.follows
+
+
+def test_short_names_are_of_layers() -> None:
+    assert set(BRIEF) <= set(dir(nn))
 
 
 @pytest.mark.parametrize("name", nets.NETS)
@@ -156,8 +198,7 @@ def test_json_holds_everything() -> None:
 # Tables -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", nets.NETS)
-@pytest.mark.parametrize("training", [False, True])
+@grid(training=[False, True], name=nets.NETS, every=2)
 def test_tables_fit(name: str, training: bool) -> None:
     found = summary(nets.graph(name, training=training))
     for depth in (None, 1, 2, 9):

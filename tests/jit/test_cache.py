@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ not_root = pytest.mark.skipif(
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder for the cache that is not there yet, and no warning given before."""
     monkeypatch.setenv("FALTUNG_CACHE", str(tmp_path / "kept"))
+    monkeypatch.delenv("FALTUNG_CACHE_KEY", raising=False)
     monkeypatch.setattr(cache, "_room", -1)
     monkeypatch.setattr(cache, "_warned", set())
     return tmp_path / "kept"
@@ -417,11 +419,44 @@ def test_keys(place: Path, monkeypatch):
     assert len(set(keys)) == len(keys)
     assert all(key is not None and len(key) == 64 for key in keys)
     assert cache.key("abc") == keys[2]
-    monkeypatch.setattr(cache, "fingerprint", lambda: "other source")
+    monkeypatch.setattr(cache, "fingerprint", lambda *_: "other source")
     assert cache.key("abc") != keys[2]
-    monkeypatch.setattr(cache, "fingerprint", lambda: None)
+    monkeypatch.setattr(cache, "fingerprint", lambda *_: None)
     assert cache.key("abc") is None
     assert cache.status().startswith("off: the source changed")
+
+
+def test_keys_of_texts_know_the_compiler_alone(place: Path, package: Path):
+    sources = ("codegen/ir.py", "jit/llvm.py")
+    found = {}
+    for edited in (None, *sources):
+        if edited:
+            (package / edited).write_text("two = 2\n")
+        cache.fingerprint.cache_clear()
+        found[edited] = cache.key("abc"), cache.text_key("abc")
+    by_source, by_text = zip(*found.values(), strict=True)
+    assert len(set(by_source)) == 3
+    assert by_text[0] == by_text[1] != by_text[2]
+    assert not set(by_source) & set(by_text)
+
+
+@pytest.mark.parametrize("word", ["text", " Text ", "source", ""])
+def test_which_key(monkeypatch, word: str):
+    monkeypatch.setenv("FALTUNG_CACHE_KEY", word)
+    assert cache.by_text() == ("ext" in word)
+
+
+def test_under_its_text_code_is_kept_when_other_source_changes(
+    place: Path, package: Path, monkeypatch
+):
+    old = time.time_ns()
+    monkeypatch.setattr(cache, "_BORN", old + 10**7)
+    monkeypatch.setenv("FALTUNG_CACHE_KEY", "text")
+    time.sleep(0.02)
+    (package / "codegen" / "ir.py").write_text("two = 2\n")
+    assert cache.key() is None
+    assert cache.text_key() is not None
+    assert cache.status() == f"{place}, not there yet"
 
 
 def test_what_the_fingerprint_covers():
@@ -431,13 +466,16 @@ def test_what_the_fingerprint_covers():
 
 
 @pytest.fixture
-def package(tmp_path: Path, monkeypatch) -> Path:
-    """A package of one file in the place of our own."""
-    (tmp_path / "faltung" / "codegen").mkdir(parents=True)
-    (tmp_path / "faltung" / "codegen" / "ir.py").write_text("one = 1\n")
+def package(tmp_path: Path, monkeypatch) -> Iterator[Path]:
+    """A package of two files in the place of our own."""
+    for stage, name in (("codegen", "ir.py"), ("jit", "llvm.py")):
+        (tmp_path / "faltung" / stage).mkdir(parents=True)
+        (tmp_path / "faltung" / stage / name).write_text("one = 1\n")
     monkeypatch.setattr(cache, "__file__", str(tmp_path / "faltung" / "jit" / "cache.py"))
     monkeypatch.setattr(cache, "_BORN", time.time_ns() + 10**10)
-    return tmp_path / "faltung"
+    cache.fingerprint.cache_clear()
+    yield tmp_path / "faltung"
+    cache.fingerprint.cache_clear()
 
 
 def test_the_fingerprint_is_of_names_and_contents(package: Path):
@@ -462,4 +500,6 @@ def test_source_changed_under_a_running_process_keeps_nothing(package: Path, mon
 
 def test_no_source_no_fingerprint(package: Path):
     (package / "codegen" / "ir.py").unlink()
+    (package / "jit" / "llvm.py").unlink()
     assert cache.fingerprint.__wrapped__() is None
+    assert cache.text_key("x") is None

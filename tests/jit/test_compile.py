@@ -28,6 +28,7 @@ RUNNABLE = [row.name for row in ROWS if runs(row)]
 def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache folder; `forget` empties the memory, as a new process would."""
     monkeypatch.setenv("FALTUNG_CACHE", str(tmp_path / "kept"))
+    monkeypatch.delenv("FALTUNG_CACHE_KEY", raising=False)
     forget()
     EMITTED.clear()
     return tmp_path / "kept"
@@ -79,6 +80,22 @@ def test_memory_then_disk_then_the_compiler(fresh):
     assert own(made) == own(again) == 7
     after = counts()
     assert after["compiled"] - before["compiled"] == after["disk"] - before["disk"] == 1
+
+
+def test_under_its_text_a_kernel_of_another_recipe_is_found(fresh, monkeypatch):
+    """What stands for a recipe does not matter then, its text and its machine do."""
+    monkeypatch.setenv("FALTUNG_CACHE_KEY", "text")
+    machine = host()
+    first = kernel(Own(7), machine)
+    same = kernel(Text("own", Own(7).emit(machine)), machine)
+    forget()
+    assert (first.origin, same.origin, own(same)) == ("compiled", "disk", 7)
+    assert kernel(Own(8), machine).origin == "compiled"
+    assert kernel(Own(7), replace(machine, cpu="")).origin == "compiled"
+    assert len(list(fresh.glob("*.kernel"))) == 3
+    monkeypatch.delenv("FALTUNG_CACHE_KEY")
+    forget()
+    assert kernel(Own(7), machine).origin == "compiled", "kept under its source, as by default"
 
 
 def test_each_machine_has_its_own(fresh):

@@ -1,63 +1,112 @@
-"""Memory with an unreadable page right behind it, or right before it: a kernel that touches a byte
-outside its arrays ends the process.
+"""Memory whose neighbours cannot be read: a kernel that touches a byte outside its arrays ends the
+process.
 
-Run as a script, in a process of its own: `python fences.py after|before machine...` walks the table
-with every array, the scratch memory and the packed weights flush against a fence. Scratch is full
-of NaN at first, so that a kernel that reads what nobody has written gives a wrong number.
+``fenced`` is an array against such a page. ``Fences`` puts everything there that kernels are given:
+scratch and packed weights, each array of them between pages of its own; the results and copies that
+functions make; tables and the arguments of a call. What a kernel only reads, it may not write.
+Fresh memory is full of ones, which are NaN as numbers, so that what nobody has written shows.
+
+All of it holds for the process, so that tests are ``between_fences`` in one of their own.
 """
 
 import ctypes
-import itertools
+import functools
+import math
 import mmap
 import sys
-from collections.abc import Callable, Iterator
-from types import TracebackType
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from types import ModuleType, TracebackType
 from typing import Any
 
 import numpy as np
-from laws.layouts import back, options, to
+import pytest
+from grid import EVERY, MACHINES, grid
 
-import faltung
-from cases import CASES, integers
-from faltung import reference
-from faltung.geometry import ConvSpec
-from faltung.jit.target import use
-from faltung.ops import layer as layers
-from faltung.ops import run
-from faltung.plan.choose import FORWARD
+from faltung.plan import binding
+from faltung.program import arena
+from faltung.runtime import buffers, team
 
+Array = np.ndarray[Any, Any]
 PAGE = mmap.PAGESIZE
-TRANSFORMS = tuple(name for name, row in FORWARD.items() if row.transform)
-_libc = ctypes.CDLL(None, use_errno=True)
-_libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+NOTHING, READ, WRITE = 0, mmap.PROT_READ, mmap.PROT_READ | mmap.PROT_WRITE
+SIDES = ("after", "before")
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="no mprotect on this system")
 
 
-def fenced(n_bytes: int, after: bool) -> np.ndarray:
-    """`n_bytes`, all ones (as numbers NaN), whose end (or beginning) is the edge of what exists."""
-    pages = max(1, -(-n_bytes // PAGE))
-    memory = mmap.mmap(-1, (pages + 2) * PAGE)
-    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for fence in (base, base + (pages + 1) * PAGE):
-        if _libc.mprotect(fence, PAGE, 0):
-            raise OSError(ctypes.get_errno(), "mprotect")
-    start = PAGE + (pages * PAGE - n_bytes if after else 0)
-    found = np.frombuffer(memory, np.uint8)[start : start + n_bytes]
+def _protect(address: int, n_bytes: int, how: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mprotect(ctypes.c_void_p(address), ctypes.c_size_t(n_bytes), how):
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+
+class Size(int):
+    """A number of bytes, some of which are not to be touched: (offset, bytes) each. Sums of sizes
+    keep them in their place.
+    """
+
+    holes: tuple[tuple[int, int], ...] = ()
+
+    def with_holes(self, holes: tuple[tuple[int, int], ...]) -> "Size":
+        self.holes = holes
+        return self
+
+    def __add__(self, other: int) -> "Size":
+        behind = tuple((int(self) + at, size) for at, size in getattr(other, "holes", ()))
+        return Size(int(self) + int(other)).with_holes(self.holes + behind)
+
+    def __radd__(self, other: int) -> "Size":
+        return Size(other) + self
+
+
+def fenced(n_bytes: int, after: bool, alignment: int = 1) -> Array:
+    """``n_bytes``, all ones, whose end (or beginning) is the edge of what may be touched; the end
+    rounded up to ``alignment``.
+    """
+    holes = getattr(n_bytes, "holes", ())
+    size = -(-n_bytes // alignment) * alignment
+    pages = max(1, -(-size // PAGE))
+    taken = mmap.mmap(-1, (pages + 2) * PAGE)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(taken))
+    start = PAGE + (pages * PAGE - size if after else 0)
+    found = np.frombuffer(taken, np.uint8)[start : start + n_bytes]
     found[:] = 0xFF
+    inside = [(base + start + at, size) for at, size in holes]
+    for address, length in [(base, PAGE), (base + (pages + 1) * PAGE, PAGE), *inside]:
+        _protect(address, length, NOTHING)
     return found
 
 
-def beside(array: np.ndarray, after: bool) -> np.ndarray:
-    """A contiguous copy of `array` against a fence."""
-    made = fenced(array.nbytes, after).view(array.dtype).reshape(array.shape)
+def beside(array: Array, after: bool, *, write: bool = True) -> Array:
+    """A contiguous copy of ``array`` against a fence, which may be forbidden to ``write``."""
+    raw = fenced(array.nbytes, after)
+    made = raw.view(array.dtype).reshape(array.shape)
     made[...] = array
+    if not write and raw.size:
+        first = raw.ctypes.data // PAGE * PAGE
+        _protect(first, -(-(raw.ctypes.data + raw.size - first) // PAGE) * PAGE, READ)
+        made.flags.writeable = False
     return made
 
 
+def apart_each(arrays: Mapping[str, int], after: bool) -> tuple[dict[str, int], int]:
+    """In the place of ``binding.layout``: each array on pages of its own, a hole around each."""
+    places, holes, total = {}, [(0, PAGE)], PAGE
+    for name, n_bytes in arrays.items():
+        size = -(-n_bytes // binding.ALIGNMENT) * binding.ALIGNMENT
+        pages = max(1, -(-size // PAGE)) * PAGE
+        places[name] = total + (pages - size if after else 0)
+        holes.append((total + pages, PAGE))
+        total += pages + PAGE
+    return (places, Size(total).with_holes(tuple(holes))) if arrays else ({}, 0)
+
+
 class Block:
-    """Scratch against a fence, in the place of `buffers.Block`."""
+    """Scratch against a fence, in the place of ``buffers.Block``."""
 
     def __init__(self, n_bytes: int, after: bool) -> None:
-        self.bytes = fenced(-(-n_bytes // 64) * 64, after)
+        self.bytes = fenced(n_bytes, after, 64)
         self.address = int(self.bytes.ctypes.data)
 
     def __enter__(self) -> "Block":
@@ -81,75 +130,116 @@ class Pool:
         return Block(n_bytes, self.after)
 
 
-def results(
-    spec: ConvSpec, last: bool, after: bool, given: dict[str, Any]
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """What functions and a layer make of whole numbers against a fence, and what is right.
+class NumPy(ModuleType):
+    """In the place of NumPy: new arrays are against a fence."""
 
-    A function that refuses the problem is left out.
-    """
-    x, w, bias, g = integers(spec)
-    w_in, bias_in = beside(w, after), beside(bias, after)
-    x_in, g_in = beside(to(x, last), after), beside(to(g, last), after)
-    given = {**options(spec), "channels_last": last, **given}
-    layer = faltung.Conv(w_in, bias_in, **given)
-    forward = reference.conv(x, w, bias, spec)
-    calls: list[tuple[str, Callable[[np.ndarray], object], np.ndarray, np.ndarray]] = [
-        ("conv", lambda o: faltung.conv(x_in, w_in, bias_in, out=o, **given), g_in, forward),
-        ("Conv", lambda o: layer(x_in, out=o), g_in, forward),
-        ("Conv, called again", lambda o: layer(x_in, out=o), g_in, forward),
-        (
-            "conv_input_grad",
-            lambda o: faltung.conv_input_grad(g_in, w_in, x_in.shape, out=o, **given),
-            x_in,
-            reference.conv_input_grad(g, w, spec),
-        ),
-        (
-            "conv_weight_grad",
-            lambda o: faltung.conv_weight_grad(x_in, g_in, w_in.shape, out=o, **given),
-            w_in,
-            reference.conv_weight_grad(x, g, spec),
-        ),
-    ]
-    for name, call, like, want in calls:
-        out = beside(np.full_like(like, np.nan), after)
-        try:
-            call(out)
-        except ValueError as refusal:
-            if "must be one of" not in str(refusal):
-                raise
-            continue
-        yield name, out if name == "conv_weight_grad" else back(out, last), want
+    def __init__(self, after: bool) -> None:
+        super().__init__("numpy")
+        self.after = after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(np, name)
+
+    def empty(self, shape: Any, dtype: Any = float) -> Array:
+        kind = np.dtype(dtype)
+        sizes = (shape,) if isinstance(shape, int) else tuple(shape)
+        raw = fenced(math.prod(sizes) * kind.itemsize, self.after)
+        return raw.view(kind).reshape(sizes) if raw.size else np.empty(shape, kind)
 
 
-def walk(machine: str, after: bool) -> int:
-    """Every case in both layouts by plain sums, exactly, and in one of them by the transforms that
-    apply; how many results were wrong.
-    """
-    wrong = 0
-    for case, last, method in itertools.product(CASES, (False, True), ("sums", *TRANSFORMS)):
-        exact = method == "sums"
-        if not exact and last == len(case.name) % 2:
-            continue
-        given = {"precision": "strict"} if exact else {"method": method}
-        with use(machine):
-            for name, got, want in results(case.spec, last, after, given):
-                near = np.abs(got - want).max(initial=0) <= 1e-4 * np.abs(want).max(initial=1)
-                if not (np.array_equal(got, want) if exact else near):
-                    wrong += 1
-                    print(f"{case} {machine} channels_last={last} {method}: {name} is wrong")
-    return wrong
+class Fences(AbstractContextManager["Fences"]):
+    """While it lasts, whatever the package makes for a kernel lies against a fence."""
+
+    def __init__(self, side: str) -> None:
+        self.after = side == "after"
+        self._patch = pytest.MonkeyPatch()
+
+    def __enter__(self) -> "Fences":
+        after, layout = self.after, binding.layout
+
+        def placed(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
+            # What comes from outside is cleared and filled as one piece.
+            if sys._getframe(1).f_code.co_name == "_feed":
+                return layout(arrays)
+            return apart_each(arrays, after)
+
+        self._everywhere(layout, placed)
+        self._everywhere(
+            arena.arranged, lambda spans: apart_each({n: s.size for n, s in spans.items()}, after)
+        )
+        self._everywhere(buffers.aligned, lambda n_bytes: fenced(n_bytes, after, 64))
+        self._everywhere(buffers.workspace, Pool(after))
+        self._everywhere(np, NumPy(after), "faltung.ops")
+        self._arguments()
+        self._forget()
+        return self
+
+    def _forget(self) -> None:
+        """Nothing that was remembered before is used: it lies elsewhere."""
+        for module in [m for name, m in sys.modules.items() if name.startswith("faltung.ops")]:
+            for value in list(vars(module).values()):
+                if isinstance(getattr(value, "_found", None), dict):
+                    self._patch.setattr(value, "_found", {})
+
+    def _everywhere(self, this: object, other: object, *inside: str) -> None:
+        """In every module, of ours or of the tests, that has imported ``this`` by whatever name."""
+        found, heads = 0, inside or ("faltung", "methods", "laws", "pools", "tests")
+        for module in [m for name, m in sys.modules.items() if name.startswith(heads)]:
+            for name, value in list(vars(module).items()):
+                if value is this:
+                    self._patch.setattr(module, name, other)
+                    found += 1
+        assert found, f"{this} is used nowhere: nothing would be fenced"
+
+    def _arguments(self) -> None:
+        """Tables, read only, and the arguments of each step."""
+        after, region = self.after, binding.Region
+        argument, fill = region._argument, region._fill
+        blocks: dict[int, list[tuple[int, Array]]] = {}  # of each image: where it begins, a copy
+
+        def table_apart(self: Any, value: Any, position: int) -> int:
+            if isinstance(value, np.ndarray):
+                value = beside(np.ascontiguousarray(value), after, write=False)
+            return argument(self, value, position)
+
+        def image_apart(self: Any) -> tuple[Array, team.Region]:
+            numbers = self._template.copy()
+            head = numbers[: binding.HEADER * self._steps].reshape(-1, binding.HEADER)
+            starts = binding.HEADER * self._steps + head[:, 1]
+            ends = [*starts[1:], len(numbers)]
+            made = [
+                (int(at), beside(numbers[at:end], after))
+                for at, end in zip(starts, ends, strict=True)
+            ]
+            head[:, 1] = [block.ctypes.data for _, block in made]
+            blocks[id(numbers)] = made
+            return numbers, team.Region(head)
+
+        def fill_apart(self: Any, numbers: Array, addresses: Any) -> None:
+            fill(self, numbers, addresses)
+            for at, block in blocks[id(numbers)]:
+                block[:] = numbers[at : at + len(block)]
+
+        self._patch.setattr(region, "_argument", table_apart)
+        self._patch.setattr(region, "_image", image_apart)
+        self._patch.setattr(region, "_fill", fill_apart)
+
+    def __exit__(self, *_: object) -> None:
+        self._patch.undo()
 
 
-def main(side: str, machines: list[str]) -> int:
-    after = side == "after"
-    run.workspace = layers.workspace = Pool(after)  # type: ignore[assignment]
-    layers.aligned = lambda n_bytes: fenced(-(-n_bytes // 64) * 64, after)[:n_bytes]  # type: ignore
-    return sum(walk(machine, after) for machine in machines)
+def between_fences(
+    where: Callable[..., bool] | None = None, every: int = EVERY, **axes: Any
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A grid of ``axes``, of ``side``, on which the fences are, and of ``machine``."""
 
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def inside(*, side: str, **values: Any) -> None:
+            with Fences(side):
+                test(side=side, **values)
 
-if __name__ == "__main__":
-    import faulthandler
+        points = grid(where, in_child=True, every=every, **axes, side=SIDES, machine=MACHINES)
+        return pytest.mark.memory(POSIX(points(inside)))
 
-    faulthandler.enable()
-    sys.exit(min(1, main(sys.argv[1], sys.argv[2:])))
+    return decorate

@@ -3,7 +3,7 @@ float64 that may be.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from laws.layouts import back, options, to
@@ -38,10 +38,17 @@ ROWS = {
 }
 
 
-def pairs(*, transforms: bool | None = None) -> list[tuple[str, str]]:
-    """(direction, method) for all rows of the tables; or only the transforms, or the sums."""
+class Pair(NamedTuple):
+    """A row of the tables."""
+
+    direction: str
+    method: str
+
+
+def pairs(*, transforms: bool | None = None) -> list[Pair]:
+    """All rows of the tables; or only the transforms, or the sums."""
     return [
-        (direction, name)
+        Pair(direction, name)
         for direction in DIRECTIONS
         for name, entry in table(direction).items()
         if transforms in (None, entry.transform)

@@ -7,6 +7,7 @@ weight.
 
 import numpy as np
 import pytest
+from grid import grid
 from laws.layouts import real
 from laws.methods import DIRECTIONS, Array, bound, error, made, pairs, row, table, wanted
 
@@ -16,7 +17,7 @@ from faltung.geometry import ConvSpec
 FULL = [case for case in CASES if case.spec.batch]
 
 
-@pytest.mark.parametrize("case", FULL, ids=str)
+@grid(case=FULL)
 def test_table(case: Case) -> None:
     arrays = real(case.spec)
     last = len(case.name) % 2 == 0
@@ -37,7 +38,6 @@ def test_table(case: Case) -> None:
 
 # Other dtypes, on the problem of each method ------------------------------------------------------
 
-EVERY = pytest.mark.parametrize(("direction", "method"), pairs())
 CONJUGATE = {"forward": None, "input_grad": 1, "weight_grad": 0}  # of x, weight, bias, gradient
 
 
@@ -48,7 +48,7 @@ def forced(direction: str, method: str, spec: ConvSpec, arrays: list[Array], las
     return got
 
 
-@EVERY
+@grid(pair=pairs())
 def test_float64(direction: str, method: str) -> None:
     spec, last = row(method, "f64")
     arrays = list(real(spec))
@@ -56,8 +56,7 @@ def test_float64(direction: str, method: str) -> None:
     assert found <= min(1e-13, bound(direction, method, spec))
 
 
-@EVERY
-@pytest.mark.parametrize("word", ["i32", "i64"])
+@grid(pair=pairs(), word=["i32", "i64"])
 def test_whole_numbers_are_exact(direction: str, method: str, word: str) -> None:
     """Also where they wrap: then all methods have what the plain sum has."""
     spec, last = row(method, word)
@@ -73,8 +72,7 @@ def test_whole_numbers_are_exact(direction: str, method: str, word: str) -> None
     np.testing.assert_array_equal(got, forced(direction, "direct", spec, large, last))
 
 
-@EVERY
-@pytest.mark.parametrize("word", ["f16", "bf16"])
+@grid(pair=pairs(), word=["f16", "bf16"])
 def test_of_16_bits_is_float32_rounded_once(direction: str, method: str, word: str) -> None:
     spec, last = row(method)
     kind = np.dtype(np.float16)
@@ -87,8 +85,7 @@ def test_of_16_bits_is_float32_rounded_once(direction: str, method: str, word: s
     assert got.tobytes() == want.tobytes()
 
 
-@EVERY
-@pytest.mark.parametrize("word", ["c64", "c128"])
+@grid(pair=pairs(), word=["c64", "c128"])
 def test_complex(direction: str, method: str, word: str) -> None:
     """Three products: each part is a difference of larger ones."""
     spec, last = row(method, "f32" if word == "c64" else "f64")

@@ -7,9 +7,8 @@ import random
 from collections.abc import Callable
 
 import numpy as np
-import pytest
-from conftest import MACHINES
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from hypothesis import strategies as st
 from laws.layouts import options
 
@@ -17,8 +16,6 @@ import faltung
 from cases import integers, random_specs
 from faltung import reference
 from faltung.geometry import ConvSpec, parse
-from faltung.jit.target import runs, use
-from faltung.machine.table import row
 
 Array = np.ndarray
 
@@ -74,17 +71,12 @@ def check_all(spec: ConvSpec, seed: int) -> None:
         check(run, want, spec.dtype, rng)
 
 
-@pytest.mark.parametrize("name", MACHINES)
-def test_any_strides_anywhere(name: str) -> None:
-    @settings(max_examples=60, deadline=None)
+def test_any_strides_anywhere(machine: object) -> None:
     @given(random_specs(max_macs=100_000), st.integers(0, 2**31))
     def walk(spec: ConvSpec, seed: int) -> None:
         check_all(spec, seed)
 
-    if not runs(row(name)):
-        pytest.skip(f"this processor cannot run {name}")
-    with use(name):
-        walk()
+    walk()
 
 
 BROADCAST = [
@@ -97,8 +89,7 @@ BROADCAST = [
 ]
 
 
-@pytest.mark.parametrize("dims", ["channels", "rows", "all", "batch"])
-@pytest.mark.parametrize("text", BROADCAST)
+@grid(text=BROADCAST, dims=["channels", "rows", "all", "batch"], machine=MACHINES)
 def test_one_number_may_stand_for_many(text: str, dims: str, machine: object) -> None:
     spec = parse(text)
     x, w, _, g = integers(spec)

@@ -5,8 +5,9 @@ The data are small integers, so that every sum is exact in float32 whatever its 
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from laws.layouts import back, options, to
+from grid import MACHINES, grid
+from hypothesis import given
+from laws.layouts import back, one_if_narrow, options, to
 
 import faltung
 from cases import CASES, Case, integers, random_specs
@@ -34,13 +35,11 @@ def check(spec: ConvSpec, channels_last: bool) -> None:
     )
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("case", CASES, ids=str)
-def test_table(case: Case, channels_last: bool, machine: object) -> None:
-    check(case.spec, channels_last)
+@grid(case=CASES, last=[False, True], machine=MACHINES, where=one_if_narrow)
+def test_table(case: Case, last: bool, machine: object) -> None:
+    check(case.spec, last)
 
 
-@settings(max_examples=60, deadline=None)
 @given(random_specs(max_macs=100_000))
 def test_random_problems(spec: ConvSpec) -> None:
     check(spec, False)

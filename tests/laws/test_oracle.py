@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
-from hypothesis import given, settings
+from grid import examples, grid
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -26,7 +27,7 @@ from faltung.geometry import (
 )
 
 Array = NDArray[Any]
-WALK = pytest.mark.parametrize("case", CASES, ids=str)
+WALK = grid(case=CASES)
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,8 @@ def test_the_gradients_are_adjoint(case: Case) -> None:
     check_adjoint(case.spec)
 
 
+@examples(4)
 @given(random_specs())
-@settings(deadline=None)
 def test_the_gradients_of_random_specs_are_adjoint(spec: ConvSpec) -> None:
     check_adjoint(spec)
 
@@ -122,8 +123,8 @@ def test_adjoint_specs_give_the_gradients(case: Case) -> None:
     check_adjoint_specs(case.spec)
 
 
+@examples(8)
 @given(random_specs(max_macs=100_000))
-@settings(deadline=None, max_examples=300)
 def test_adjoint_specs_of_random_specs(spec: ConvSpec) -> None:
     check_adjoint_specs(spec)
 
@@ -154,9 +155,11 @@ NDIMAGE_MODES = {
 }
 
 
-@pytest.mark.parametrize("mode", NDIMAGE_MODES)
-@pytest.mark.parametrize("shape", [("17", "5"), ("9x8", "3x5"), ("5x6x7", "3x1x5")])
-@pytest.mark.parametrize("flip", [False, True])
+@grid(
+    mode=NDIMAGE_MODES,
+    shape=[("17", "5"), ("9x8", "3x5"), ("5x6x7", "3x1x5")],
+    flip=[False, True],
+)
 def test_scipy_ndimage(mode: str, shape: tuple[str, str], flip: bool) -> None:
     size, kernel = shape
     spec = parse(f"c1>1 {size} k{kernel} psame m:{mode}" + " flip" * flip)
@@ -166,9 +169,11 @@ def test_scipy_ndimage(mode: str, shape: tuple[str, str], flip: bool) -> None:
     np.testing.assert_array_equal(reference.conv(x, w, None, spec)[0, 0], want)
 
 
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("stride", [1, 2, 3])
-@pytest.mark.parametrize("text", ["20 k4", "9x8 k2x5", "5x6x7 k3x2x4", "4x5x4x5 k2x3x1x2"])
+@grid(
+    text=["20 k4", "9x8 k2x5", "5x6x7 k3x2x4", "4x5x4x5 k2x3x1x2"],
+    stride=[1, 2, 3],
+    flip=[False, True],
+)
 def test_scipy_signal(text: str, stride: int, flip: bool) -> None:
     rank = parse(f"c3>1 {text}").rank
     kernel = parse(f"c3>1 {text}").kernel
@@ -234,16 +239,14 @@ def check_torch(torch: Any, spec: ConvSpec) -> None:
     np.testing.assert_array_equal(reference.conv_weight_grad(x, g, spec), by_w.numpy())
 
 
-@pytest.mark.parametrize(
-    "case", [case for case in CASES if case.spec.rank <= 3 and case.spec.batch], ids=str
-)
+@grid(case=[case for case in CASES if case.spec.rank <= 3 and case.spec.batch])
 def test_torch(torch: Any, case: Case) -> None:
     check_torch(torch, case.spec)
 
 
 def test_torch_on_random_specs(torch: Any) -> None:
+    @examples(4)
     @given(random_specs(max_rank=3, max_macs=100_000).filter(lambda spec: spec.batch > 0))
-    @settings(deadline=None)
     def check(spec: ConvSpec) -> None:
         check_torch(torch, spec)
 
@@ -284,8 +287,8 @@ def transposes(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[
 
 
 def test_torch_conv_transpose(torch: Any) -> None:
+    @examples(8)
     @given(transposes())
-    @settings(deadline=None, max_examples=200)
     def check(drawn: tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]) -> None:
         x_shape, w_shape, options = drawn
         spec = transposed(x_shape, w_shape, dtype="float64", **options)
@@ -306,8 +309,8 @@ def test_torch_conv_transpose(torch: Any) -> None:
 # ---- the transposed convolution is the transpose
 
 
+@examples(4)
 @given(random_specs(max_macs=100_000))
-@settings(deadline=None)
 def test_transposed_is_adjoint_to_conv(spec: ConvSpec) -> None:
     x, w, _, g = doubles(spec)
     back = transposed(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
+from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
 
 import faltung
@@ -34,9 +35,7 @@ def torch() -> Any:
     return pytest.importorskip("torch")
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("text", LAYERS)
+@grid(text=LAYERS, dtype=["float32", "float64"], last=[False, True])
 def test_torch(torch: Any, text: str, dtype: str, last: bool) -> None:
     spec = parse(f"{text} {'f64' if dtype == 'float64' else 'f32'}")
     x, w, bias, g = real(spec)
@@ -75,14 +74,16 @@ MODES = {
 }
 
 
-@pytest.mark.parametrize("flip", [False, True])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize(
-    ("size", "kernel"), [((60,), (7,)), ((21, 30), (5, 3)), ((9, 8, 7), (3,) * 3)]
+@grid(
+    shapes=[((60,), (7,)), ((21, 30), (5, 3)), ((9, 8, 7), (3,) * 3)],
+    mode=MODES,
+    flip=[False, True],
+    machine=MACHINES,
 )
 def test_scipy_ndimage(
-    size: tuple[int, ...], kernel: tuple[int, ...], mode: str, flip: bool, machine: object
+    shapes: tuple[tuple[int, ...], ...], mode: str, flip: bool, machine: object
 ) -> None:
+    size, kernel = shapes
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal(size), rng.standard_normal(kernel)
     theirs = scipy.ndimage.convolve if flip else scipy.ndimage.correlate

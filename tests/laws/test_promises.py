@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from laws.layouts import back, options, real, to
+from grid import MACHINES, grid, rows
+from laws.layouts import back, one_if_narrow, options, real, to
 from laws.methods import sums_bound
 
 import faltung
@@ -16,8 +17,12 @@ from faltung import reference
 from faltung.geometry import ConvSpec, parse
 from faltung.plan import plan as planning
 
-LAYOUTS = pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
-WALK = pytest.mark.parametrize("case", [case for case in CASES if case.spec.batch], ids=str)
+WALK = grid(
+    case=[case for case in CASES if case.spec.batch],
+    last=[False, True],
+    machine=MACHINES,
+    where=one_if_narrow,
+)
 
 
 @pytest.fixture
@@ -29,7 +34,6 @@ def every_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     faltung.set_threads(before)
 
 
-@LAYOUTS
 @WALK
 def test_the_same_bits(case: Case, last: bool, machine: object, every_thread: None) -> None:
     spec = replace(case.spec, batch=7 if case.spec.macs < 1_000_000 else 3)
@@ -94,21 +98,24 @@ def check_rounding(spec: ConvSpec, last: bool) -> None:
             assert relative <= sums_bound(terms, spec.dtype), f"{relative} of {terms}"
 
 
-@LAYOUTS
 @WALK
 def test_rounding(case: Case, last: bool, machine: object) -> None:
     check_rounding(case.spec, last)
 
 
-@pytest.mark.parametrize("text", ["c64>64 20x20 k3 p1", "c1>1 50000 k31 psame", "c24>24 20x20 k3"])
-@pytest.mark.parametrize(
-    ("dtype", "precision", "bound"),
-    [
-        ("f32", "strict", 5e-7),
-        ("f64", "strict", 1e-15),
-        ("f32", "fast", 2e-6),
-        ("f64", "fast", 4e-15),
-    ],
+@grid(
+    dtype_precision_bound=rows(
+        "dtype precision bound",
+        [
+            ("f32", "strict", 5e-7),
+            ("f64", "strict", 1e-15),
+            ("f32", "fast", 2e-6),
+            ("f64", "fast", 4e-15),
+        ],
+    ),
+    text=["c64>64 20x20 k3 p1", "c1>1 50000 k31 psame", "c24>24 20x20 k3"],
+    machine=MACHINES,
+    every=4,
 )
 def test_a_few_units_for_ordinary_layers(
     text: str, dtype: str, precision: str, bound: float, machine: object
@@ -126,7 +133,6 @@ def test_a_few_units_for_ordinary_layers(
         assert np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < bound
 
 
-@LAYOUTS
 @WALK
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
 def test_what_is_not_finite_goes_where_the_sums_say(
@@ -150,7 +156,6 @@ def test_what_is_not_finite_goes_where_the_sums_say(
         np.testing.assert_array_equal(got, reference.conv_weight_grad(bad_x, g, spec))
 
 
-@LAYOUTS
 @WALK
 @pytest.mark.filterwarnings("ignore:invalid value encountered")
 def test_a_weight_that_is_not_finite_stays_in_its_channels(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import options, real, to
 from laws.methods import made, pairs, row
 
@@ -33,13 +34,12 @@ def threads() -> Iterator[None]:
     faltung.set_threads(before)
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("text", PROBLEMS)
-def test_any_number_of_threads(text: str, channels_last: bool) -> None:
+@grid(text=PROBLEMS, last=[False, True])
+def test_any_number_of_threads(text: str, last: bool) -> None:
     spec = parse(text)
     x, w, bias, g = real(spec)
-    x, g = to(x, channels_last), to(g, channels_last)
-    given = {**options(spec), "channels_last": channels_last}
+    x, g = to(x, last), to(g, last)
+    given = {**options(spec), "channels_last": last}
     results = []
     for number in (1, 2, 3):
         faltung.set_threads(number)
@@ -56,13 +56,12 @@ def test_any_number_of_threads(text: str, channels_last: bool) -> None:
             assert one.tobytes() == two.tobytes()
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("text", PROBLEMS)
-def test_alone_and_in_a_batch(text: str, channels_last: bool) -> None:
+@grid(text=PROBLEMS, last=[False, True])
+def test_alone_and_in_a_batch(text: str, last: bool) -> None:
     spec = parse(text)
     x, w, bias, g = real(spec)
-    x, g = to(x, channels_last), to(g, channels_last)
-    given = {**options(spec), "channels_last": channels_last}
+    x, g = to(x, last), to(g, last)
+    given = {**options(spec), "channels_last": last}
     layer = faltung.Conv(w, bias, **given)
     together = layer(x)
     back = faltung.conv_input_grad(g, w, x.shape, **given)
@@ -72,7 +71,7 @@ def test_alone_and_in_a_batch(text: str, channels_last: bool) -> None:
         assert alone.tobytes() == back[i].tobytes()
 
 
-@pytest.mark.parametrize(("direction", "method"), pairs())
+@grid(pair=pairs(), machine=MACHINES)
 def test_every_method(
     direction: str, method: str, machine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

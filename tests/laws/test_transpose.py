@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from laws.layouts import back, options, to
+from grid import MACHINES, grid
+from hypothesis import given
+from laws.layouts import back, one_if_narrow, options, to
 
 import faltung
 from cases import CASES, Case, integers, random_specs
@@ -29,13 +30,11 @@ def check(spec: ConvSpec, last: bool) -> None:
     assert got.dtype == spec.dtype
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, last=[False, True], machine=MACHINES, where=one_if_narrow)
 def test_table(case: Case, last: bool, machine: object) -> None:
     check(case.spec, last)
 
 
-@settings(max_examples=60, deadline=None)
 @given(random_specs(max_macs=100_000))
 def test_random_problems(spec: ConvSpec) -> None:
     check(spec, False)

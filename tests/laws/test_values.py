@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import real
 from laws.methods import Array, made, pairs, row, table, wanted
 
@@ -13,9 +14,9 @@ from cases import integers
 from faltung.geometry import ConvSpec
 from faltung.jit.target import current
 from faltung.methods.base.correlation import contiguous, forward
-from faltung.methods.fft import fft
+from faltung.methods.fft.fft import FFT
 
-EVERY = pytest.mark.parametrize(("direction", "method"), pairs())
+EVERY = grid(pair=pairs(), machine=MACHINES)
 # The operands of each direction, as places among x, weight, bias, output gradient.
 X, W, BIAS, G = range(4)
 OPERANDS = {"forward": (X, W), "input_grad": (G, W), "weight_grad": (X, G)}
@@ -44,7 +45,7 @@ def reach(method: str, spec: ConvSpec, last: bool) -> int:
     if method != "fft":
         return max(spec.kernel) - 1
     shapes = spec.input_shape, spec.weight_shape, spec.output_shape
-    cut = fft.cut(forward(spec, *(contiguous(shape, last) for shape in shapes)), current())
+    cut = FFT.cut(forward(spec, *(contiguous(shape, last) for shape in shapes)), current())
     assert cut is not None
     return 2 * cut.length  # two blocks go through one transform
 
@@ -109,8 +110,7 @@ def test_what_is_not_finite(direction: str, method: str, machine: object) -> Non
                 np.testing.assert_array_equal(got, want)
 
 
-@EVERY
-@pytest.mark.parametrize("power", [100, -100])
+@grid(pair=pairs(), power=[100, -100], machine=MACHINES)
 def test_scale(direction: str, method: str, power: int, machine: object) -> None:
     """Numbers around 1e30 or 1e-30: the bits of those around one, and another exponent."""
     spec, last, arrays = numbers(method)

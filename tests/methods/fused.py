@@ -1,17 +1,12 @@
 """Convolutions with an epilogue, and gradients for weights in any order of memory, against the
 reference and NumPy, on arrays that lie anywhere.
-
-Run as a script, in a process of its own: `python fused.py after|before machine...` walks a part of
-the table with every array flush against an unreadable page.
 """
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from laws.fences import fenced
 
 from cases import CASES, Case, integers
 from faltung import reference
@@ -151,7 +146,7 @@ def check(
         run(plan, (source, weight, out), line, aux, threads, new)
         np.testing.assert_array_equal(out, want)
         out[...] = np.nan
-        assert np.isnan(whole).all(), "something beside the result was written"
+        assert np.isnan(whole).all(), "something outside the result was written"
 
 
 def check_weight(
@@ -181,8 +176,8 @@ def ordered(w: Array, order: str) -> Array:
     if order == "plain":
         return np.ascontiguousarray(w)
     if order == "taps first":
-        turned = np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
-        return np.moveaxis(turned, (-1, -2), (0, 1))
+        transposed = np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
+        return np.moveaxis(transposed, (-1, -2), (0, 1))
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(w, 1, -1)), -1, 1)
 
 
@@ -190,29 +185,20 @@ def _along(vector: Array, rank: int) -> Array:
     return vector.reshape(-1, *(1,) * rank)
 
 
-def combinations() -> Iterator[tuple[Case, str, bool, str]]:
+class Combination(NamedTuple):
+    """A case, a formula, a layout and a place."""
+
+    case: Case
+    name: str
+    last: bool
+    place: str
+
+
+def combinations() -> Iterator[Combination]:
     """A part of the table: formulas, layouts and places in turn, so that all meet somewhere."""
-    turns = itertools.cycle(itertools.product(PLACES, FORMULAS))
+    every = itertools.cycle(itertools.product(PLACES, FORMULAS))
     for case in CASES[::3]:
         if case.spec.batch:
             for last in (False, True):
-                place, name = next(turns)
-                yield case, name, last, place
-
-
-def main(side: str, machines: list[str]) -> None:
-    from faltung.jit.target import named
-
-    for name in machines:
-        for case, formula, last, place in combinations():
-            new = lambda n_bytes: fenced(n_bytes, side == "after")  # noqa: E731
-            check(case.spec, formula, last, place, named(name), 1, new)
-            for order in ORDERS:
-                check_weight(case.spec, last, order, named(name), 1, new)
-
-
-if __name__ == "__main__":
-    import faulthandler
-
-    faulthandler.enable()
-    main(sys.argv[1], sys.argv[2:])
+                place, name = next(every)
+                yield Combination(case, name, last, place)

@@ -1,10 +1,5 @@
-"""Maps for the tests of element-wise steps: any pitch, run on any machine, and what must come out.
+"""Maps for the tests of element-wise steps: any pitch, any machine, and what must come out."""
 
-Run as a script, ``python maps.py after|before machine...``, it puts every array against an
-unreadable page: a kernel that touches a byte outside its arrays ends the process.
-"""
-
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import fsum
@@ -14,7 +9,7 @@ import numpy as np
 from faltung.geometry.expr import Expr, maximum, operand
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step, Work
-from faltung.methods.elementwise.elementwise import Input, Output, Sum, pointwise
+from faltung.methods.elementwise.elementwise import Input, Output, Sum, formulas
 from faltung.plan.binding import Region, layout
 from faltung.reference.expr import evaluate
 
@@ -82,7 +77,7 @@ class Total:
 
 @dataclass
 class Problem:
-    """A call of ``pointwise`` over arrays. inputs: (kind, array); outputs: (formula, array)."""
+    """A call of ``formulas`` over arrays. inputs: (kind, array); outputs: (formula, array)."""
 
     samples: int
     positions: int
@@ -98,7 +93,7 @@ class Problem:
         def given(kind: str, array: np.ndarray) -> Input:
             return Input(kind, arrays.operand(array), pitch(array))
 
-        pointwise(
+        formulas(
             work,
             self.dtype,
             machine,
@@ -211,42 +206,3 @@ SIZES = [
     (1, 700, 40),
     (9, 64, 24),
 ]
-
-
-def fenced_walk(machine: Machine, after: bool) -> None:
-    """Every size against a fence, results compared."""
-    from laws.fences import beside
-
-    def place(array: np.ndarray) -> np.ndarray:
-        return beside(array, after)
-
-    for dtype in ("float32", "float64"):
-        for size in SIZES:
-            for gap in (0, 3):
-                problem = everything(*size, dtype, gap, place, whole=True)
-                wants = problem.want()
-                problem.run(machine, 2, place)
-                check(problem, wants)
-        for length in (1, 7, 64, 1003):
-            x, out = (place(np.ones((length, 1), dtype)) for _ in range(2))
-            total = place(np.zeros(1, dtype))
-            flat = Problem(1, length, 1, [("full", x)], [(A + 1, out)], [Total(A, "scalar", total)])
-            flat.dtype = dtype
-            wants = flat.want()
-            flat.run(machine, 2, place)
-            check(flat, wants)
-
-
-def main(side: str, machines: list[str]) -> None:
-    from faltung.jit.target import use
-
-    for name in machines:
-        with use(name) as machine:
-            fenced_walk(machine, side == "after")
-
-
-if __name__ == "__main__":
-    import faulthandler
-
-    faulthandler.enable()
-    main(sys.argv[1], sys.argv[2:])

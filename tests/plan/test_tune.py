@@ -11,7 +11,7 @@ import pytest
 import faltung
 from faltung.cli.main import main
 from faltung.jit import cache
-from faltung.ops.again import Calls
+from faltung.ops.call_cache import Calls
 from faltung.plan import tune
 from faltung.plan.plan import Plan
 
@@ -23,7 +23,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A cache of its own, nothing remembered, and plans made anew."""
     place = tmp_path / "kept"
     monkeypatch.setenv("FALTUNG_CACHE", str(place))
-    monkeypatch.setattr(cache, "fingerprint", lambda: "0" * 64)
+    monkeypatch.setattr(cache, "fingerprint", lambda *_: "0" * 64)
     forget(monkeypatch)
     return place
 

@@ -8,7 +8,7 @@ import pytest
 from graph.networks import Array, Problem
 
 import faltung
-from faltung.program import team
+from faltung.program import threads as program_threads
 from faltung.program.inference import Inference
 from faltung.program.optimizer import SGD, Optimizer
 from faltung.program.state import State
@@ -94,7 +94,7 @@ def threads(number: int) -> Iterator[None]:
     """So many threads, however small the program."""
     before = faltung.get_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(team, "ALONE", 0.0)
+        patch.setattr(program_threads, "MIN_PARALLEL_CYCLES", 0.0)
         faltung.set_threads(number)
         yield
         faltung.set_threads(before)

@@ -7,10 +7,10 @@ from program.programs import ran, step_of
 
 from faltung import nn
 from faltung.graph.fuse import fused
-from faltung.graph.ops import Convolve, Reorder
+from faltung.graph.ops import Convolve, ToChannelsLast
 from faltung.graph.value import Graph, Node
 from faltung.program.inference import Inference
-from faltung.program.inputs import arrival
+from faltung.program.inputs import input_layout
 from faltung.program.state import State
 
 # Network, input shape, whether the input is brought into another order.
@@ -31,7 +31,7 @@ ARRIVALS: dict[str, tuple[nn.Layer, tuple[int, ...], bool]] = {
 
 
 def nodes_of(graph: Graph) -> tuple[tuple[Node, ...], str]:
-    return arrival(graph.input, fused(graph.nodes, {graph.output.name}))
+    return input_layout(graph.input, fused(graph.nodes, {graph.output.name}))
 
 
 @pytest.mark.parametrize("name", ARRIVALS)
@@ -39,7 +39,7 @@ def test_only_convolutions_read_channels_first(name: str) -> None:
     net, shape, moved = ARRIVALS[name]
     graph = nn.build(net, shape)
     nodes, first = nodes_of(graph)
-    assert sum(isinstance(node.op, Reorder) for node in nodes) == moved
+    assert sum(isinstance(node.op, ToChannelsLast) for node in nodes) == moved
     alike = graph.input.positions == 1 or graph.input.channels == 1
     assert first == ("" if alike else "input")
     if moved:
@@ -49,14 +49,14 @@ def test_only_convolutions_read_channels_first(name: str) -> None:
 
 def test_tokens_stay_as_they_are() -> None:
     graph = build("text", training=False)
-    assert arrival(graph.input, graph.nodes) == (graph.nodes, "")
+    assert input_layout(graph.input, graph.nodes) == (graph.nodes, "")
 
 
 def test_the_input_as_operand_of_an_epilogue_is_moved() -> None:
     """The convolution itself could read it, what is added to its sum could not."""
     graph = nn.build(nn.Residual(nn.Conv(3, 1)), (3, 4))
     nodes, _ = nodes_of(graph)
-    assert [type(node.op) for node in nodes] == [Reorder, Convolve]
+    assert [type(node.op) for node in nodes] == [ToChannelsLast, Convolve]
     assert nodes[1].inputs[0] == nodes[1].inputs[-1]
 
 

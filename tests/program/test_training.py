@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from graph import networks
 from graph.networks import Array, Problem, problem
+from grid import grid
 from program.programs import close, poison, ran, same, step_of, threads, wanted
 from program.schedules import backwards, by_threads, shuffled
 
@@ -23,11 +24,10 @@ from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep, _key
 
 Results = dict[str, Array]
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 SHAPES = pytest.mark.parametrize("name", networks.SHAPES)
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_gradients_are_those_of_the_interpreter(name: str) -> None:
     """And the same bits from memory full of NaN, by any number of threads, and by threads that are
     as far apart as barriers let them.
@@ -49,7 +49,7 @@ def test_gradients_are_those_of_the_interpreter(name: str) -> None:
     same(ran(step, given), found)
 
 
-@SHAPES
+@grid(name=networks.SHAPES, every=4)
 def test_gradients_in_float32(name: str) -> None:
     given = problem(name, "cross_entropy", samples=5, smoothing=0.1, dtype="float32")
     step = step_of(given)
@@ -146,10 +146,10 @@ def test_the_same_weights_in_another_process() -> None:
 def test_programs_of_other_batches_share_state_and_slots() -> None:
     """As if there had been one program for each step alone."""
     large, small = (problem("norm of groups", samples=n, dtype="float32") for n in (5, 2))
-    one = step_of(large, SGD(decay=0.1))
+    one = step_of(large, SGD(0.9, decay=0.1))
     two = TrainingStep(small.training, one.state, one.slots, 2)
     for count, (step, given) in enumerate([(one, large), (two, small), (one, large), (two, small)]):
-        alone = step_of(given, SGD(decay=0.1))
+        alone = step_of(given, SGD(0.9, decay=0.1))
         alone.state.memory[:] = one.state.memory
         alone.slots.arrays["momentum"][:] = one.slots.arrays["momentum"]
         results = []
@@ -162,9 +162,9 @@ def test_programs_of_other_batches_share_state_and_slots() -> None:
 def test_programs_of_several_python_threads() -> None:
     """Each its own; while one has the team, the other does its steps alone."""
     given = problem("resnet", "cross_entropy", dtype="float32", samples=6)
-    want = trained(given, SGD(), steps=20)
+    want = trained(given, SGD(0.9), steps=20)
     with threads(2):
-        steps = [step_of(given, SGD()) for _ in range(3)]
+        steps = [step_of(given, SGD(0.9)) for _ in range(3)]
 
         def train(step: TrainingStep) -> Results:
             for count in range(20):
@@ -252,7 +252,7 @@ def test_moments_far_from_zero_in_float32() -> None:
     graph = nn.build(nn.BatchNorm(momentum=1.0), (3, 8, 8), training=True)
     state = State(graph.parameters, "float32")
     state.update({"batchnorm1.weight": np.ones(3)})
-    slots = Slots(state, SGD())
+    slots = Slots(state, SGD(0.9))
     step = TrainingStep(differentiate(graph, "mse"), state, slots, 16)
     rng = np.random.default_rng(0)
     x = rng.normal(3e4, 1.0, (16, 3, 8, 8)).astype(np.float32)

@@ -17,10 +17,10 @@ from faltung import Model, nn
 from faltung.data.augment import Augment
 from faltung.data.source import ArraySource, split
 from faltung.train import loop as loop_module
-from faltung.train.history import Row
 from faltung.train.interrupts import Stopped, interrupts
 from faltung.train.loop import Loop
-from faltung.train.runfolder import RunFolder
+from faltung.train.metrics import EpochMetrics
+from faltung.train.run_folder import RunFolder
 from faltung.train.settings import Settings
 
 SETTINGS: dict[str, Any] = {
@@ -40,7 +40,7 @@ def threads() -> Iterator[None]:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint after every batch."""
-    for name in ("EPOCHS_EVERY", "BATCHES_EVERY", "SHARE"):
+    for name in ("EPOCH_SAVE_SECONDS", "BATCH_SAVE_SECONDS", "SAVE_TIME_RATIO"):
         monkeypatch.setattr(loop_module, name, 0)
 
 
@@ -54,7 +54,7 @@ def bits(model: Model) -> dict[str, bytes]:
     return {name: value.tobytes() for name, value in model.parameters.items()}
 
 
-def timeless(rows: list[Row]) -> list[tuple[Any, ...]]:
+def timeless(rows: list[EpochMetrics]) -> list[tuple[Any, ...]]:
     return [(r.epoch, r.step, r.lr, r.loss, r.accuracy, r.val_loss, r.val_accuracy) for r in rows]
 
 
@@ -161,7 +161,7 @@ def test_checkpoints_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_quick_epochs_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder.create(tmp_path / "run", {})
-    monkeypatch.setattr(loop_module, "EPOCHS_EVERY", 1e9)
+    monkeypatch.setattr(loop_module, "EPOCH_SAVE_SECONDS", 1e9)
     calls = written(folder, monkeypatch)
     run = made(folder)
     run.run()
@@ -192,8 +192,8 @@ def test_a_file_that_is_not_written_leaves_a_run_to_go_on_with(
     """A full disk, after so many good files."""
     whole = made(RunFolder.create(tmp_path / "whole", {}))
     whole.run()
-    monkeypatch.setattr(loop_module, "EPOCHS_EVERY", 0)
-    monkeypatch.setattr(loop_module, "SHARE", 0)
+    monkeypatch.setattr(loop_module, "EPOCH_SAVE_SECONDS", 0)
+    monkeypatch.setattr(loop_module, "SAVE_TIME_RATIO", 0)
     folder = RunFolder.create(tmp_path / "run", {})
     plain, count = os.replace, 0
 
@@ -266,7 +266,7 @@ def test_the_history() -> None:
 
 
 def test_losses_are_means_over_samples() -> None:
-    """With a rate of nearly nothing and no batch norm, as the model is judged beforehand."""
+    """With a rate of nearly nothing and no batch norm, as the model is evaluated beforehand."""
     plain = nn.Sequential(nn.Conv(4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(2))
     model = Model(plain, (1, 8, 8))
     train = source(37)

@@ -1,10 +1,12 @@
 """Model as in a notebook: fit, predict, evaluate, save, load; what it says of wrong arguments."""
 
 import copy
+import inspect
 import json
 import pickle
 import re
 import threading
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from faltung.data.augment import Augment
 from faltung.data.source import split
 from faltung.data.standard import Standard, standardise
 from faltung.formats.tensors import load_tensors, save_tensors
-from faltung.train import model as model_module
-from faltung.train.fitted import History
+from faltung.train import network as network_module
+from faltung.train.history import History
+from faltung.train.settings import Settings
 
 X, Y = shapes(60)
 
@@ -203,9 +206,9 @@ def test_one_sample_has_the_bits_that_it_has_among_many() -> None:
 def test_more_than_fits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     x, _ = shapes(700)
     want = fresh().predict(x)
-    monkeypatch.setattr(model_module, "AT_ONCE", 16)
+    monkeypatch.setattr(network_module, "MAX_SAMPLES", 16)
     np.testing.assert_array_equal(fresh().predict(x), want)
-    monkeypatch.setattr(model_module, "ROOM", 1)  # one at a time
+    monkeypatch.setattr(network_module, "MAX_ACTIVATION_BYTES", 1)  # one at a time
     np.testing.assert_array_equal(fresh().predict(x[:5]), want[:5])
     held = source(700)
     np.testing.assert_array_equal(fresh().predict(held)[:9], fresh().predict(held.read(range(9))))
@@ -222,7 +225,7 @@ def test_any_layout_of_memory() -> None:
 
 def test_results_that_no_memory_holds() -> None:
     model = Model(nn.Conv(1, 1, padding=10**9), (1, 8, 8))
-    with pytest.raises(MemoryError, match="cannot be had"):
+    with pytest.raises(MemoryError, match="cannot be allocated"):
         model.predict(X)
 
 
@@ -238,7 +241,7 @@ def test_few_programs_are_kept() -> None:
     model = fresh()
     for batch in range(1, 20):
         model.program(batch)
-    assert len(model._programs) == model_module.PROGRAMS
+    assert len(model._programs) == network_module.MAX_PROGRAMS
     program = model.program(19)
     assert program is model.program(19)
     want = model.predict(X)
@@ -360,6 +363,16 @@ def test_files_of_something_else(tmp_path: Path) -> None:
         Model.load(path)
     with pytest.raises(FileNotFoundError, match="none"):
         Model.load(tmp_path / "none")
+
+
+def test_fit_takes_every_setting_and_its_default() -> None:
+    usual = Settings()
+    taken = inspect.signature(Model.fit).parameters
+    named = {name for name, p in taken.items() if p.kind is p.KEYWORD_ONLY}
+    assert named - {"validation", "show"} == {field.name for field in fields(usual)}
+    for name in named - {"validation", "show", "augment"}:
+        assert taken[name].default == getattr(usual, name)
+    assert taken["augment"].default is None and usual.augment == Augment()
 
 
 # Wrong arguments ----------------------------------------------------------------------------------

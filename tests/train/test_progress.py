@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 import faltung
-from faltung.train.history import Row
+from faltung.train.metrics import EpochMetrics
 from faltung.train.progress import Progress, progress
 
 SOURCE = Path(faltung.__file__).parents[1]
 
 CHILD = """
 import sys
-from faltung.train.history import Row
+from faltung.train.metrics import EpochMetrics
 from faltung.train.progress import progress
 
 def wait(word):
@@ -35,8 +35,8 @@ with progress(3, 4, "lenet5 on digits") as show:
             show.batch(2.0 / epoch, 0.25 * epoch, 8)
             if batch == 2:
                 wait(f"{epoch}")
-        show.epoch(Row(epoch, 4 * epoch, 0.1, 2.0 / epoch, 0.25 * epoch, 1.5, 0.5, 0.5, 4321.0),
-                   best=epoch == 2)
+        row = EpochMetrics(epoch, 4 * epoch, 0.1, 2.0 / epoch, 0.25 * epoch, 1.5, 0.5, 0.5, 4321.0)
+        show.epoch(row, best=epoch == 2)
         print("printed", epoch)
         show.note("a hostile\\x1b[2J\\nname")
     wait("end")
@@ -240,7 +240,7 @@ def test_time_left_is_that_of_the_whole_run() -> None:
         for _ in range(5):
             show.batch(1.0, None, 8)
             clock.now += 2
-        show.epoch(Row(1, 5, 0.1, 1.0))
+        show.epoch(EpochMetrics(1, 5, 0.1, 1.0))
     # Four batches and a validation in 10 s; 45 batches left.
     assert "left 1:52" in out.getvalue()
 
@@ -254,7 +254,7 @@ def test_a_resumed_run_counts_from_where_it_was() -> None:
             clock.now += 2
             now = show._now()
             assert (now.epoch, now.batch, now.loss, now.accuracy) == (3, batch, 3.0, 0.5)
-        show.epoch(Row(3, 15, 0.1, 1.0))
+        show.epoch(EpochMetrics(3, 15, 0.1, 1.0))
         assert (show._now().epoch, show._now().batch) == (4, 0)
     assert "left 1:45" in out.getvalue()
 

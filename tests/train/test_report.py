@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import faltung
-from faltung.train.history import Row
+from faltung.train.metrics import EpochMetrics
 from faltung.train.report import Mistake, ReportData, render, write_report
 
 pytest.importorskip("jinja2")
@@ -69,7 +69,8 @@ def full(names: list[str]) -> ReportData:
     rng = np.random.default_rng(0)
     classes = [*names, *(f"class {n}" for n in range(10 - len(names)))]
     history = [
-        Row(n, 10 * n, 0.1, 2 / n, 1 - 0.8 / n, 2.2 / n, 1 - 0.9 / n, 0.5, 1e4) for n in (1, 2, 3)
+        EpochMetrics(n, 10 * n, 0.1, 2 / n, 1 - 0.8 / n, 2.2 / n, 1 - 0.9 / n, 0.5, 1e4)
+        for n in (1, 2, 3)
     ]
     counts = np.diag(np.full(10, 30))
     counts[3, 5] = counts[0, 1] = 2
@@ -144,8 +145,8 @@ def test_hostile_names_are_text() -> None:
     ("data", "headings"),
     [
         (ReportData("nothing"), []),
-        (ReportData("x", history=[Row(1, 1, 0.1, 0.5)]), ["How it went"]),
-        (ReportData("x", history=[Row(1, 1, 0.1, float("nan"))]), []),
+        (ReportData("x", history=[EpochMetrics(1, 1, 0.1, 0.5)]), ["How it went"]),
+        (ReportData("x", history=[EpochMetrics(1, 1, 0.1, float("nan"))]), []),
         (ReportData("x", cost={"seconds": 1.0}), ["What it cost"]),
         (ReportData("x", config={"a": True}), ["Settings"]),
         (ReportData("x", confusion=[[0, 0], [0, 0]], classes=["a", "b"]), ["Confusion"]),
@@ -197,11 +198,11 @@ QUICK = """
 import sys, time
 start = time.perf_counter()
 import numpy as np
-from faltung.train.history import Row
+from faltung.train.metrics import EpochMetrics
 from faltung.train.report import ReportData, write_report
 rng = np.random.default_rng(0)
 write_report(sys.argv[1], ReportData(
-    "x", [Row(n, n, 0.1, 1 / n, 0.5, 1 / n, 0.5, 1.0, 1.0) for n in range(1, 21)],
+    "x", [EpochMetrics(n, n, 0.1, 1 / n, 0.5, 1 / n, 0.5, 1.0, 1.0) for n in range(1, 21)],
     np.eye(10, dtype=int), list("abcdefghij"),
     [(rng.random((1, 8, 8)), 0, 1, 0.5, "x")] * 24, rng.random((6, 1, 5, 5)),
 ))

@@ -9,7 +9,8 @@ import pytest
 
 from faltung.data.augment import Augment
 from faltung.program.optimizer import SGD, AdamW
-from faltung.train.settings import RATES, Settings
+from faltung.train import defaults
+from faltung.train.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -40,9 +41,9 @@ def test_each_optimizer_has_its_rate() -> None:
     assert Settings().rule() == AdamW(decay=1e-4)
     assert Settings(optimizer="sgd").rule() == SGD(0.9, False, decay=1e-4)
     assert Settings(optimizer="sgd", momentum=0).rule() == SGD(0.0, False, decay=1e-4)
-    for name, rate in RATES.items():
-        assert Settings(optimizer=name).rate == rate
-    assert Settings(lr=7).rate == 7
+    for name, lr in defaults.LR.items():
+        assert Settings(optimizer=name).lr_schedule(9).lr == lr  # type: ignore[arg-type]
+    assert Settings(lr=7).lr_schedule(9).lr == 7
 
 
 @pytest.mark.parametrize(

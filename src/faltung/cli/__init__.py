@@ -1,1 +1,1 @@
-"""The command line: `main.py` has the table of commands, and each command has its own file."""
+"""The command line: ``main.py`` has the table of commands, and each command has its own file."""

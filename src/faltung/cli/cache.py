@@ -1,14 +1,14 @@
-"""`faltung cache`: compiled code and measured choices on disk, and how to clear them."""
+"""``faltung cache``: show or clear the compiled code and measured choices on disk."""
 
 import argparse
 from collections.abc import Iterator
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `cache`."""
-    parser.add_argument("--clear", action="store_true", help="remove what is kept")
+    """Add the arguments of ``cache``."""
+    parser.add_argument("--clear", action="store_true", help="delete everything in the cache")
     parser.add_argument(
-        "--choices", action="store_true", help="list the methods that `tune` found to be fastest"
+        "--choices", action="store_true", help="list the methods that `tune` found fastest"
     )
 
 
@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _choices() -> Iterator[str]:
-    """A line for each choice: what, the method, and how long all took."""
+    """One line per choice: the problem, the method, and the times of all methods."""
     from faltung.plan.plan import duration
     from faltung.plan.tune import remembered
 

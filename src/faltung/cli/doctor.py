@@ -1,4 +1,4 @@
-"""`faltung doctor`: what this computer can do for Faltung, and whether anything is in the way."""
+"""``faltung doctor``: what this computer can do for Faltung, and whether anything is in the way."""
 
 import argparse
 import json
@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64")
 
-# The features that a kernel can use, or will: named so because /proc/cpuinfo has a hundred others.
+# The features that kernels use or will use; /proc/cpuinfo lists a hundred others.
 FEATURES = """
     sse4.2 avx avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512vnni avx512bf16 avx512fp16
     avxvnni amx-tile amx-int8 amx-bf16 neon dotprod i8mm bf16 fullfp16 sve sve2
 """.split()
 
-# All threads together should come near to the sum of what each does alone.
+# All threads together should reach at least this part of what each reaches alone.
 LEAST_SCALING = 0.6
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `doctor`."""
-    parser.epilog = "exit status: 0 all is well, 1 something is wrong (it says what)"
-    parser.add_argument("--quick", action="store_true", help="do not measure the FMA peak")
+    """Add the arguments of ``doctor``."""
+    parser.epilog = "exit status: 0 if all is well, 1 if something is wrong"
+    parser.add_argument("--quick", action="store_true", help="skip measuring the peak performance")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Examine, print, and return 1 where something is wrong."""
+    """Examine the computer and print; 1 if something is wrong."""
     from faltung.jit.target import current
 
     try:
         machine = current()
-    except ValueError as error:  # FALTUNG_MACHINE names what this computer cannot be
+    except ValueError as error:  # FALTUNG_MACHINE names a machine that this is not
         print(f"faltung doctor: {error}", file=sys.stderr)
         return 1
     found = examine(machine, measure=not arguments.quick)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(machine: "Machine", *, measure: bool = True) -> dict[str, Any]:
-    """Everything that `doctor` says, ready for JSON."""
+    """Everything that ``doctor`` prints, ready for JSON."""
     from faltung.jit import cache
 
     team = threads()
@@ -63,7 +63,7 @@ def examine(machine: "Machine", *, measure: bool = True) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What is installed."""
+    """Versions of what is installed."""
     import numpy as np
 
     import faltung
@@ -79,7 +79,7 @@ def versions() -> dict[str, str]:
 
 
 def processor(machine: "Machine") -> dict[str, Any]:
-    """The processor, the row of the machine table that it is, and what it has beyond."""
+    """The processor, its row of the machine table, and its other features."""
     from faltung.jit.target import host
 
     has = host().enabled
@@ -111,7 +111,7 @@ def _processor_name() -> str:
 
 
 def threads() -> dict[str, Any]:
-    """How many threads run a convolution, who said so, and what was said in vain."""
+    """How many threads run a convolution, where that number is from, and what was ignored."""
     from faltung.machine.detect import affinity, cores
     from faltung.runtime.threads import VARIABLES, default_threads, get_threads
 
@@ -125,7 +125,7 @@ def threads() -> dict[str, Any]:
         if text and not complaints:
             said.append(f"{name}={text}")
     otherwise = "the processors this process may use" if affinity() else "the processors there are"
-    with warnings.catch_warnings(action="ignore"):  # said above
+    with warnings.catch_warnings(action="ignore"):  # listed above
         count = get_threads()
     return {
         "count": count,
@@ -136,7 +136,7 @@ def threads() -> dict[str, Any]:
 
 
 def peak(most: int) -> dict[str, dict[str, float]]:
-    """GFLOP/s of 1 thread and of `most` threads, for each dtype."""
+    """GFLOP/s of 1 thread and of ``most`` threads, for each dtype."""
     from faltung.plan.peak import fma_peak
 
     counts = sorted({1, most})
@@ -156,38 +156,38 @@ def self_test() -> str:
     expected = reference(x, weight, None, conv_spec(x.shape, weight.shape, stride=2, padding=1))
     try:
         result = faltung.conv(x, weight, stride=2, padding=1)
-    except Exception as error:  # whatever it is, a doctor reports it
+    except Exception as error:  # whatever it is, it is reported
         return f"{type(error).__name__}: {error}"
     return "" if np.array_equal(result, expected) else "the result is wrong"
 
 
 def problems(found: dict[str, Any]) -> Iterator[str]:
-    """What is wrong, in words that say what to do."""
+    """What is wrong, and what to do about it."""
     if found["self_test"]:
-        yield f"a small convolution does not run: {found['self_test']}"
+        yield f"a small convolution fails: {found['self_test']}"
     yield from found["threads"]["ignored"]
     count, cores = found["threads"]["count"], found["threads"]["cores"]
     if count > cores:
         yield (
             f"{count} threads ({found['threads']['from']}) on {cores} cores: they take turns; "
-            f"ask for {cores} at most"
+            f"use at most {cores}"
         )
     kept = found["cache"]
     if kept.startswith("off") and "FALTUNG_CACHE=off" not in kept:
         yield f"compiled code is not kept on disk: {kept.removeprefix('off: ')}"
     elif not kept.startswith("off") and not _writable():
-        yield "compiled code is not kept on disk: the folder cannot be written"
+        yield "compiled code is not kept on disk: the folder is not writable"
     for dtype, rates in found["peak"].items():
         one, most = rates["1"], rates[str(count)]
         if 1 < count <= cores and most < LEAST_SCALING * count * one:
             yield (
-                f"{dtype}: {count} threads reach only {most / one:.1f} times one thread: other "
-                "programs are running, or the cores are halves of a core"
+                f"{dtype}: {count} threads are only {most / one:.1f} times as fast as one: other "
+                "programs are running, or threads share cores"
             )
 
 
 def _writable() -> bool:
-    """Whether the folder, or the nearest one above it that exists, can be written."""
+    """Whether the folder, or the nearest existing one above it, is writable."""
     from faltung.jit import cache
 
     place = cache.folder(create=True)
@@ -207,16 +207,16 @@ def page(found: dict[str, Any]) -> Iterator[str]:
     yield from _rows({"count": f"{team['count']}, from {team['from']}", "cores": team["cores"]})
     if found["peak"]:
         yield ""
-        yield "FMA peak, measured (GFLOP/s, two operations a multiply-add)"
+        yield "FMA peak, measured (GFLOP/s, two operations per multiply-add)"
         yield from _rows({dtype: _rates(rates) for dtype, rates in found["peak"].items()})
     yield ""
     yield "Compiled code on disk"
     yield f"  {found['cache']}"
     yield ""
     for problem in found["problems"]:
-        yield f"WRONG: {problem}"
+        yield f"PROBLEM: {problem}"
     if not found["problems"]:
-        yield "All is well: a small convolution was compiled, ran, and is exact."
+        yield "All is well: a small convolution compiles and runs, and its result is exact."
 
 
 def _processor_rows(chip: dict[str, Any]) -> dict[str, str]:
@@ -229,7 +229,7 @@ def _processor_rows(chip: dict[str, Any]) -> dict[str, str]:
         "vectors": f"{chip['registers']} of {chip['vector_bytes']} bytes: {lanes}",
         "features": " ".join(chip["features"]) or "-",
         "target": chip["target"],
-        "caches": f"L1 {chip['l1'] // 1024} KiB, L2 {chip['l2'] // 1024} KiB a core",
+        "caches": f"L1 {chip['l1'] // 1024} KiB, L2 {chip['l2'] // 1024} KiB per core",
     }
 
 
@@ -238,7 +238,7 @@ def _rates(rates: dict[str, float]) -> str:
 
 
 def _rows(rows: dict[str, Any]) -> Iterator[str]:
-    """Name and text, long texts going on below themselves."""
+    """Names and texts; long texts are wrapped."""
     width = max(map(len, rows))
     for name, text in rows.items():
         first, *rest = _wrap(str(text), 76 - width)

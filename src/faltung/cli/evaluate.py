@@ -1,4 +1,4 @@
-"""`faltung evaluate RUN [DATA]`: how good a trained network is on what it has not seen."""
+"""``faltung evaluate RUN [DATA]``: evaluate a trained network on samples it has not seen."""
 
 import argparse
 import json
@@ -8,26 +8,24 @@ from faltung.cli.errors import MISTAKES, refuse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `evaluate`."""
+    """Add the arguments of ``evaluate``."""
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "data",
         nargs="?",
         metavar="DATA",
-        help="as for `faltung train`, with targets; by default what the run held out",
+        help="data with targets, as for `faltung train` (default: what the run held out)",
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="a file that cannot be read is an error"
-    )
+    parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print loss and accuracy; 2, and one line on stderr, where something is wrong."""
+    """Print loss and accuracy; 2, and one line on stderr, if something is wrong."""
     try:
-        from faltung.train.judge import judge
-        from faltung.train.rundata import held_out, like, open_like
-        from faltung.train.trained import load_model
+        from faltung.train.evaluate import evaluate
+        from faltung.train.run_dataset import held_out, like, open_like
+        from faltung.train.run_model import load_model
 
         model, folder = load_model(arguments.run_folder)
         if arguments.data is None:
@@ -35,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
         else:
             wanted = like(model, folder)
             source = open_like(arguments.data, wanted, model.classes, strict=arguments.strict)
-        metrics = judge(model, source, model.loss or "cross_entropy").metrics()
+        metrics = evaluate(model, source, model.loss or "cross_entropy").metrics()
     except MISTAKES as error:
         return refuse("evaluate", error)
     for each in source.skipped:

@@ -1,4 +1,4 @@
-"""`faltung explain "n1 c3>64 224x224 k7 s2 p3"`: a convolution, its cost, and how it would run."""
+"""``faltung explain "n1 c3>64 224x224 k7 s2 p3"``: a convolution, its cost, how it would run."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
-from faltung.cli import facts
+from faltung.cli import conv_facts
 
 if TYPE_CHECKING:
     from faltung.geometry import ConvSpec
@@ -21,11 +21,11 @@ DIRECTIONS = {
 }
 
 HELP = """\
-A convolution is one line of words, in quotes because of the '>':
+A convolution is one line of words; quote it because of the '>':
 
-  n1          batch (left out: 1)
+  n1          batch (default: 1)
   c3>64       channels in and out
-  224x224     the size of each axis; as many as you like
+  224x224     the size of each axis; any number of axes
   k7 k3x5     kernel          s2 s1x2  stride          d2  dilation
   p3 p1x2     padding         p(0,1)x(1,1)  before and after
   psame pvalid psame_upper psame_lower pcausal
@@ -40,40 +40,40 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `explain`."""
+    """Add the arguments of ``explain``."""
     parser.epilog = HELP
     parser.add_argument("spec", nargs="+", help="the convolution, e.g. 'n1 c3>64 224x224 k7 s2 p3'")
     parser.add_argument(
         "--direction",
         choices=tuple(DIRECTIONS),
         default="forward",
-        help="plan the convolution (the default) or the gradient for its input or its weight",
+        help="plan the convolution, or its gradient for the input or the weight (default: forward)",
     )
     parser.add_argument(
         "--channels-first",
         action="store_true",
-        help="plan for arrays (batch, channels, *space); otherwise channels are last",
+        help="plan for arrays (batch, channels, *space) (default: channels last)",
     )
     parser.add_argument(
-        "--machine", metavar="NAME", help="plan for this kind of processor: avx512, avx2, sse, ..."
+        "--machine", metavar="NAME", help="plan for this processor: avx512, avx2, sse, ..."
     )
     parser.add_argument(
         "--precision",
         default="fast",
-        help="fast (the default), or strict: plain sums of products alone",
+        help="fast, or strict: plain sums of products only (default: fast)",
     )
-    parser.add_argument("--method", default="auto", help="plan with this method")
+    parser.add_argument("--method", default="auto", help="plan with this method (default: auto)")
     parser.add_argument(
-        "--llvm", action="store_true", help="print the LLVM IR of every kernel, and nothing else"
+        "--llvm", action="store_true", help="print only the LLVM IR of every kernel"
     )
     parser.add_argument(
-        "--asm", action="store_true", help="print the assembly of every kernel, and nothing else"
+        "--asm", action="store_true", help="print only the assembly of every kernel"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain the convolution; 2, and one line on stderr, where it makes none."""
+    """Explain the convolution; 2, and one line on stderr, if it is invalid."""
     from faltung.geometry.text import parse
 
     try:
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _shell_hint(words: list[str]) -> str:
-    """A spec that came in several words and without '>' has met the shell: say so."""
+    """A hint if the shell has taken the '>' out of a spec without quotes."""
     broken = len(words) > 1 and ">" not in "".join(words)
     return " (put the convolution in quotes: '>' sends the output to a file)" if broken else ""
 
@@ -110,7 +110,7 @@ def _machine(name: str | None) -> Any:
 
 
 def make_plan(spec: "ConvSpec", direction: str, channels_last: bool, **policy: str) -> "Plan":
-    """The plan of one direction of `DIRECTIONS`; ``policy``: precision, method."""
+    """The plan of one direction of ``DIRECTIONS``; ``policy``: precision, method."""
     import faltung.plan
 
     make = getattr(faltung.plan, DIRECTIONS[direction])
@@ -129,7 +129,7 @@ def _report(spec: "ConvSpec", plan: "Plan", arguments: argparse.Namespace) -> It
     ]
     if arguments.json:
         layout = "channels-first" if arguments.channels_first else "channels-last"
-        found = facts.facts(spec) | {
+        found = conv_facts.facts(spec) | {
             "direction": arguments.direction,
             "layout": layout,
             "plan": str(plan),
@@ -140,21 +140,21 @@ def _report(spec: "ConvSpec", plan: "Plan", arguments: argparse.Namespace) -> It
             yield from _listing(_comment(kind), f"{spec}: {kind}", texts)
     else:
         layout = "(N, C, *space)" if arguments.channels_first else "(N, *space, C)"
-        yield from facts.page(spec)
+        yield from conv_facts.page(spec)
         yield ""
         yield f"Plan: {arguments.direction}, arrays {layout}"
         yield from (f"  {line}".rstrip() for line in str(plan).splitlines())
 
 
 def _comment(kind: str) -> str:
-    """The sign of a comment in LLVM IR, or in the assembly of the machine that is current."""
+    """The comment sign of LLVM IR, or of the assembly of the current machine."""
     from faltung.jit.target import current
 
     return ";" if kind == "llvm" else {"aarch64": "//"}.get(current().arch, "#")
 
 
 def _listing(sign: str, title: str, texts: list[str]) -> Iterator[str]:
-    """The texts, each after a comment: with one kernel the output is a legal file."""
+    """The texts, each after a comment; with one kernel the output is a valid file."""
     for number, text in enumerate(texts, 1):
         yield f"{sign} {title} of kernel {number} of {len(texts)}"
         yield text.rstrip("\n")

@@ -1,4 +1,4 @@
-"""`faltung export RUN model.onnx`: a trained network for other programs."""
+"""``faltung export RUN model.onnx``: export a trained network for other programs."""
 
 import argparse
 from pathlib import Path
@@ -9,29 +9,29 @@ SUFFIXES = (".onnx", ".safetensors")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `export`."""
+    """Add the arguments of ``export``."""
     parser.epilog = """\
-ONNX: "input" takes samples as `faltung predict` reads them (pictures from 0 to
-1), for standardisation is a part of the network; "output" is what the last
-layer says, before a softmax.
+In ONNX, "input" takes samples as `faltung predict` reads them (pictures from 0
+to 1), since standardisation is part of the network; "output" is the result of
+the last layer, before any softmax.
 """
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument(
         "file", metavar="FILE", help="model.onnx, or model.safetensors for faltung.Model.load"
     )
-    parser.add_argument("--force", action="store_true", help="write over a file that is there")
+    parser.add_argument("--force", action="store_true", help="overwrite an existing file")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the file; 2, and one line on stderr, where something is wrong."""
+    """Write the file; 2, and one line on stderr, if something is wrong."""
     try:
-        from faltung.train.trained import export, load_model
+        from faltung.train.run_model import export, load_model
 
         path = Path(arguments.file)
         if path.suffix.lower() not in SUFFIXES:
             raise ValueError(f"file={arguments.file!r}: must end in {' or '.join(SUFFIXES)}")
         if path.exists() and not arguments.force:
-            raise FileExistsError(f"{path}: is there already; --force writes over it")
+            raise FileExistsError(f"{path}: already exists; --force overwrites it")
         model, _ = load_model(arguments.run_folder)
         export(model, path)
         size = path.stat().st_size

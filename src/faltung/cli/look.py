@@ -1,4 +1,4 @@
-"""`faltung look RUN FILE`: what a trained network sees in a file, as pictures."""
+"""``faltung look RUN FILE``: draw what a trained network sees in a file."""
 
 import argparse
 from pathlib import Path
@@ -7,30 +7,32 @@ from faltung.cli.errors import MISTAKES, line, refuse
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `look`."""
+    """Add the arguments of ``look``."""
     parser.epilog = """\
-writes into the folder (by default look-FILE in that of the run):
-  filters.png         the weight of the first convolution
+files written to FOLDER (by default look-FILE in the folder of the run):
+  filters.png         the weights of the first convolution
   maps-NN-LAYER.png   the feature maps of each layer
-  grad-cam.png        where in the input the class was seen (Selvaraju et al.,
-                      2017)
+  grad-cam.png        which parts of the input speak for the class (Grad-CAM,
+                      Selvaraju et al., 2017)
 """
     parser.add_argument("run_folder", metavar="RUN", help="the folder of a run")
     parser.add_argument("file", metavar="FILE", help="a picture, series or volume")
-    parser.add_argument("--class", dest="label", metavar="NAME", help="by default the likeliest")
     parser.add_argument(
-        "--layer", metavar="NAME", help="for Grad-CAM; by default the last with maps"
+        "--class", dest="label", metavar="NAME", help="class for Grad-CAM (default: the likeliest)"
     )
-    parser.add_argument("--out", metavar="FOLDER", help="where the pictures go")
+    parser.add_argument(
+        "--layer", metavar="NAME", help="layer for Grad-CAM (default: the last with maps)"
+    )
+    parser.add_argument("--out", metavar="FOLDER", help="where to write the pictures")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the pictures; 2, and one line on stderr, where something is wrong."""
+    """Write the pictures; 2, and one line on stderr, if something is wrong."""
     try:
-        from faltung.train.look import look
+        from faltung.train.explain import explain
 
         usual = Path(arguments.run_folder) / f"look-{Path(arguments.file).stem}"
-        found = look(
+        found = explain(
             arguments.run_folder,
             arguments.file,
             usual if arguments.out is None else Path(arguments.out),

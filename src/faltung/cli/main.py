@@ -1,11 +1,11 @@
-"""`faltung COMMAND ...`: the table of commands and what all of them share.
+"""``faltung COMMAND ...``: the table of commands and what all of them share.
 
-A command is a row of `COMMANDS` and a file of its name here, with `configure(parser)` and
-`run(arguments) -> exit status`. The file is loaded only when its command is asked for, and it loads
-NumPy and llvmlite only when it runs, so that help is immediate.
+A command is a row of ``COMMANDS`` and a file of its name here, with ``configure(parser)`` and
+``run(arguments) -> exit status``. The file is loaded only when its command is asked for, and it
+loads NumPy and llvmlite only when it runs, so that help is immediate.
 
-Exit status: 0 done, 1 something is wrong (`doctor`), 2 bad arguments, 130 interrupted, 141 the
-reader of our output has gone.
+Exit status: 0 done, 1 something is wrong (``doctor``), 2 bad arguments, 130 interrupted, 141 nobody
+reads our output any more.
 """
 
 import argparse
@@ -16,21 +16,21 @@ from collections.abc import Sequence
 from typing import Protocol, cast
 
 COMMANDS = {
-    "train": "train a network on data, show how it goes, leave a folder behind",
-    "evaluate": "how good a trained network is on other data",
-    "predict": "what a trained network says of files",
-    "look": "what a trained network sees in a file, as pictures",
-    "export": "a trained network for other programs: ONNX, safetensors",
-    "nets": "the networks of the field, their papers, their parameters",
-    "summary": "a network layer by layer: sizes, what it sees, parameters, cost",
-    "explain": "what a convolution is, what it costs, and how it would run",
-    "doctor": "what this computer can do, and whether anything is in the way",
-    "cache": "the compiled code kept on disk: its size, and how to clear it",
+    "train": "train a network, show its progress, and keep the run in a folder",
+    "evaluate": "evaluate a trained network on other data",
+    "predict": "predict the classes of files with a trained network",
+    "look": "draw what a trained network sees in a file",
+    "export": "export a trained network for other programs: ONNX, safetensors",
+    "nets": "list the networks that come with faltung, and their papers",
+    "summary": "show a network layer by layer: shapes, parameters, cost",
+    "explain": "explain a convolution: what it costs, and how it would run",
+    "doctor": "check what this computer can do, and report problems",
+    "cache": "show the compiled code kept on disk, or clear it",
 }
 
 
 class Command(Protocol):
-    """What the file of a command offers."""
+    """What the file of a command provides."""
 
     def configure(self, parser: argparse.ArgumentParser) -> None: ...
     def run(self, arguments: argparse.Namespace) -> int: ...
@@ -53,7 +53,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
         row = rows.add_parser(
             name,
             help=summary,
-            description=f"{name}: {summary}.",
+            description=f"{summary[0].upper()}{summary[1:]}.",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if name == chosen:
@@ -62,12 +62,12 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 def _quiet_end() -> None:
-    """Let the interpreter flush into nothing at its end: the reader of our output has gone."""
+    """Let the interpreter flush to nowhere at exit, since nobody reads the output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit status; `argv` is by default what the user typed."""
+    """Run one command and return its exit status; ``argv`` is by default what the user typed."""
     words = list(sys.argv[1:] if argv is None else argv)
     parser = _parser(next((word for word in words if not word.startswith("-")), None))
     arguments = parser.parse_args(words)
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        # A terminal that cannot show a character gets a question mark, not a traceback.
+        # A terminal that cannot show a character shows a question mark, not a traceback.
         reconfigure(errors="replace")
     try:
         status = _load(arguments.command).run(arguments)

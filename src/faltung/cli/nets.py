@@ -1,7 +1,9 @@
-"""`faltung nets`: the networks of the field, their papers, their parameters."""
+"""``faltung nets``: the networks that come with Faltung, their papers, their parameters."""
 
 import argparse
+import inspect
 import json
+import re
 import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,10 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `nets`."""
+    """Add the arguments of ``nets``."""
     parser.epilog = HELP
     parser.add_argument(
-        "net", nargs="?", metavar="NET", help="one network: what it is, and its options"
+        "net", nargs="?", metavar="NET", help="describe one network and its options"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -46,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _facts(row: "Row") -> dict[str, Any]:
-    """A row for JSON. options: what a network takes, and their values if nothing is said."""
+    """A row for JSON. options: what a network takes, and the defaults."""
     return {
         "title": row.title,
         "authors": row.authors,
@@ -61,7 +63,7 @@ def _facts(row: "Row") -> dict[str, Any]:
 
 
 def _table(rows: dict[str, "Row"]) -> Iterator[str]:
-    """Two lines a network, of at most 80 columns."""
+    """Two lines per network, of at most 80 columns."""
     head = f"{'net':<12} {'kind':<8} {'input':<12} {'classes':>7} {'parameters':>12}  paper"
     yield head
     for name, row in rows.items():
@@ -74,13 +76,11 @@ def _table(rows: dict[str, "Row"]) -> Iterator[str]:
         )
         yield textwrap.indent(textwrap.shorten(row.title, 76, placeholder="..."), "    ")
     yield ""
-    yield "Input and classes are those of the papers; every network takes others."
+    yield "Inputs and classes are those of the papers; every network takes others too."
 
 
 def _page(name: str, row: "Row") -> Iterator[str]:
-    """What is known of one network, and what it says of itself."""
-    from faltung.nets import small
-
+    """What is known of one network, and its own documentation."""
     yield from textwrap.wrap(f"{name}: {row.title}", 80)
     yield from textwrap.wrap(f"{row.authors}, {row.year}", 80)
     yield ""
@@ -90,14 +90,30 @@ def _page(name: str, row: "Row") -> Iterator[str]:
         said = ", ".join(f"{key}={value}" for key, value in row.options.items())
         yield f"  with {said}"
     yield ""
-    text = row.function.__doc__ or ""
-    if "nets/small.py" in text:
-        rule = (small.__doc__ or "").partition("\n\n")[2].replace("**", "")
-        text += f"\n\n`nets/small.py`: {rule}"
+    text, described = _documentation(row)
     for part in text.split("\n\n"):
         yield from textwrap.wrap(" ".join(part.split()), 80)
         yield ""
-    yield "options (--set OPTION=VALUE), and what holds if nothing is said"
-    width = max(map(len, row.arguments()))
-    for key, value in row.arguments().items():
-        yield f"  {key:<{width}}  {value}"
+    yield "options (--set OPTION=VALUE), their defaults, and what they mean"
+    arguments = {key: str(value) for key, value in row.arguments().items()}
+    names, values = max(map(len, arguments)), max(map(len, arguments.values()))
+    for key, value in arguments.items():
+        first, *others = textwrap.wrap(described[key], 80 - names - values - 6)
+        yield f"  {key:<{names}}  {value:<{values}}  {first}"
+        yield from (" " * (names + values + 6) + line for line in others)
+
+
+def _documentation(row: "Row") -> tuple[str, dict[str, str]]:
+    """The prose of a function's docstring, and what it says of each parameter."""
+    from faltung.nets import small_inputs
+
+    text = inspect.cleandoc(row.function.__doc__ or "").replace("``", "")
+    prose, _, rest = text.partition("\n\nParameters\n----------\n")
+    if "halvings" in row.arguments():
+        prose += "\n\n" + (small_inputs.__doc__ or "").partition("\n\n")[2].replace("**", "")
+    described = {}
+    for entry in re.split(r"\n(?=\S)", rest.partition("\n\n")[0]):
+        name, _, said = entry.partition("\n")
+        words = " ".join(said.split())
+        described[name.partition(" : ")[0]] = words.replace(" (nets/small_inputs.py)", "")
+    return prose, described

@@ -1,4 +1,4 @@
-"""`faltung summary NET --input 3x224x224`: a network on paper, layer by layer."""
+"""``faltung summary NET --input 3x224x224``: a network on paper, layer by layer."""
 
 import argparse
 import json
@@ -6,12 +6,12 @@ import json
 from faltung.cli.errors import MISTAKES, refuse
 
 HELP = """\
-A line is a layer, with the normalisation and activation that follow it:
+Each line is a layer with the normalisation and activation that follow it:
 
-  Conv k7 s2 p3   kernel, stride, padding used; also d (dilation), g (groups)
+  Conv k7 s2 p3   kernel, stride, padding; also d (dilation), g (groups)
   sees            the receptive field, from the first input seen to the last
-  memory          what the layer puts out, for one sample
-  method          how it would be computed on this machine
+  memory          the size of the layer's output, for one sample
+  method          how the layer would be computed on this machine
 
 examples:
   faltung summary googlenet
@@ -21,28 +21,34 @@ examples:
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `summary`."""
+    """Add the arguments of ``summary``."""
     parser.epilog = HELP
     parser.add_argument("net", metavar="NET", help="the network; `faltung nets` lists them")
     parser.add_argument(
-        "--input", metavar="3x224x224", help="channels and sizes of a sample (as in the paper)"
+        "--input", metavar="3x224x224", help="shape of a sample (default: the paper's)"
     )
-    parser.add_argument("--classes", type=int, metavar="N", help="classes (as in the paper)")
+    parser.add_argument(
+        "--classes", type=int, metavar="N", help="number of classes (default: the paper's)"
+    )
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="OPTION=VALUE",
-        help="an option of the network, e.g. width=0.5; may be given several times",
+        help="an option of the network, e.g. width=0.5; may be repeated",
     )
-    parser.add_argument("--training", action="store_true", help="with what is there in training")
-    parser.add_argument("--double", action="store_true", help="in float64")
-    parser.add_argument("--depth", type=int, metavar="N", help="how many names deep (as fits)")
+    parser.add_argument(
+        "--training", action="store_true", help="include what exists only in training"
+    )
+    parser.add_argument("--double", action="store_true", help="use float64")
+    parser.add_argument(
+        "--depth", type=int, metavar="N", help="levels of nesting to show (default: as many as fit)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the summary; 2, and one line on stderr, where it makes no network."""
+    """Print the summary; 2, and one line on stderr, if the arguments make no network."""
     try:
         from faltung import nets
         from faltung.cli.options import options, shape

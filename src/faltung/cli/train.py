@@ -1,4 +1,4 @@
-"""`faltung train DATA --net NAME`: train a network, show how it goes, leave a folder behind."""
+"""``faltung train DATA --net NAME``: train a network, and keep the run in a folder."""
 
 import argparse
 import sys
@@ -7,24 +7,24 @@ from typing import TYPE_CHECKING, Any
 
 from faltung.cli.errors import MISTAKES, line, refuse
 from faltung.cli.options import options
-from faltung.train.presets import PRESETS, words
+from faltung.train import defaults
 
 if TYPE_CHECKING:
     from faltung.train.session import Session
 
 HELP = """\
 DATA is one of
-  digits              1,797 real handwritten digits, which come with faltung
-  a folder            of pictures, or of NIfTI volumes, a class a folder
+  digits              1,797 handwritten digits that come with faltung
+  a folder            of pictures or NIfTI volumes, one subfolder per class
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
-  a .csv, .tsv file   a series a line, its label first
+  a .csv, .tsv file   one series per line, its label first
 
-Known data have settings of their own, over which options win:
+Some data have settings of their own; options override them:
 {presets}
 
---resume goes on with a run exactly as it began: the same bits as without the
-stop. So nothing may be changed then but --threads.
+--resume continues a run where it stopped. The result has the same bits as if
+the run had never been interrupted, so nothing but --threads may be changed.
 
 examples:
   faltung train digits
@@ -33,67 +33,80 @@ examples:
   faltung train fields.npz --loss mse --net resnet18 --patience 5
   faltung train --resume runs/digits-lenet5-001
 """
-# Arguments that are fields of `Settings`, and of `Augment`: name -> type, help.
+_LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
+# Arguments that are fields of ``Settings``, and of ``Augment``: name -> type, help.
 SETTINGS: dict[str, tuple[type, str]] = {
-    "epochs": (int, "passes over the training part (20)"),
-    "batch": (int, "samples a step (32)"),
-    "optimizer": (str, "adamw (the default) or sgd"),
-    "lr": (float, "the highest learning rate (adamw 0.003, sgd 0.05)"),
-    "momentum": (float, "of sgd (0.9)"),
-    "nesterov": (bool, "of sgd"),
-    "decay": (float, "weight decay (0.0001)"),
-    "clip": (float, "the largest norm of all gradients together"),
-    "schedule": (str, "one_cycle (the default), cosine or constant"),
-    "warmup": (float, "part of the run in which the rate grows (0)"),
-    "loss": (str, "cross_entropy (the default) or mse"),
-    "smoothing": (float, "of the labels, 0 to 1 (0)"),
-    "patience": (int, "stop after so many epochs without a better validation"),
-    "precision": (str, "fast (the default), or strict: convolutions are plain sums"),
-    "seed": (int, "of weights, order, augmentation and split (0)"),
+    "epochs": (int, f"passes over the training samples (default: {defaults.EPOCHS})"),
+    "batch": (int, f"samples per step (default: {defaults.BATCH})"),
+    "optimizer": (str, f"adamw or sgd (default: {defaults.OPTIMIZER})"),
+    "lr": (float, f"highest learning rate (default: {_LR})"),
+    "momentum": (float, f"momentum of sgd (default: {defaults.MOMENTUM})"),
+    "nesterov": (bool, "use Nesterov momentum in sgd"),
+    "decay": (float, f"weight decay (default: {defaults.DECAY})"),
+    "clip": (float, "limit for the norm of all gradients together"),
+    "schedule": (str, f"one_cycle, cosine or constant (default: {defaults.SCHEDULE})"),
+    "warmup": (
+        float,
+        f"part of the run in which the learning rate grows (default: {defaults.WARMUP:g})",
+    ),
+    "loss": (str, f"cross_entropy or mse (default: {defaults.LOSS})"),
+    "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
+    "patience": (int, "stop after this many epochs without a better validation"),
+    "precision": (
+        str,
+        f"fast, or strict: convolutions as plain sums (default: {defaults.PRECISION})",
+    ),
+    "seed": (int, f"seed of weights, order, augmentation and split (default: {defaults.SEED})"),
 }
 AUGMENT: dict[str, tuple[type, str]] = {
-    "shift": (int, "pixels by which pictures are shifted"),
-    "flip": (bool, "pictures are mirrored, left and right"),
-    "crop": (int, "pixels of zeros around, then a window of the old size"),
-    "cutout": (int, "side of a square that is blanked"),
-    "jitter": (float, "noise, in standard deviations of the channel"),
-    "series_shift": (int, "steps by which series are shifted"),
-    "fill": (str, "what a shift brings in: zero (the default) or edge"),
+    "shift": (int, "shift pictures by up to this many pixels"),
+    "flip": (bool, "mirror half of the pictures, left to right"),
+    "crop": (int, "pad with this many zeros, then crop to the old size"),
+    "cutout": (int, "blank out a square with sides of this many pixels"),
+    "jitter": (float, "add noise, in standard deviations of the channel"),
+    "series_shift": (int, "shift series by up to this many steps"),
+    "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
 }
-HELD_OUT = 0.2
-SKIPPED = 20  # lines of what was skipped
+SHOWN_SKIPPED = 20  # skipped files that are listed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `train`."""
-    rows = [f"  {data}, {net}:\n    {words(data, net)}" for data, net in PRESETS]
+    """Add the arguments of ``train``."""
+    rows = [f"  {data}, {net}:\n    {defaults.words(data, net)}" for data, net in defaults.PRESETS]
     parser.epilog = HELP.format(presets="\n".join(rows))
-    parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on, see below")
+    parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on; see below")
     parser.add_argument("--net", metavar="NAME", help="the network; `faltung nets` lists them")
     parser.add_argument(
         "--set",
         action="append",
         metavar="OPTION=VALUE",
-        help="an option of the network, e.g. width=0.5; may be given several times",
+        help="an option of the network, e.g. width=0.5; may be repeated",
     )
-    parser.add_argument("--out", metavar="FOLDER", help="where the run goes (runs/DATA-NET-001)")
-    parser.add_argument("--resume", metavar="RUN", help="go on with a run; nothing else is needed")
-    parser.add_argument("--threads", type=int, metavar="N", help="threads (one a core)")
+    parser.add_argument(
+        "--out", metavar="FOLDER", help="folder of the run (default: runs/DATA-NET-001)"
+    )
+    parser.add_argument("--resume", metavar="RUN", help="resume this run; needs no other argument")
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
+    )
     _add(parser.add_argument_group("training"), SETTINGS)
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--held-out", type=float, metavar="PART", help=f"held out to judge by ({HELD_OUT})"
+        "--held-out",
+        type=float,
+        metavar="PART",
+        help=f"part of the samples held out for validation (default: {defaults.HELD_OUT})",
     )
-    group.add_argument("--size", metavar="64x64", help="bring pictures or volumes to this size")
+    group.add_argument("--size", metavar="64x64", help="resize pictures or volumes to this size")
     group.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colour")
     group.add_argument(
-        "--kind", metavar="NAME", help="what samples are: picture, series, volume, text, table"
+        "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"
     )
     group.add_argument(
         "--strict",
         action="store_true",
         default=None,
-        help="a file that cannot be read is an error, and not skipped",
+        help="fail on a file that cannot be read, instead of skipping it",
     )
     _add(parser.add_argument_group("augmentation"), AUGMENT)
 
@@ -109,7 +122,7 @@ def _add(group: Any, options: dict[str, tuple[type, str]]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; 2, and one line on stderr, where something is wrong; 130 after Ctrl-C."""
+    """Train; 2, and one line on stderr, if something is wrong; 130 after Ctrl-C."""
     try:
         _check(arguments)
         if arguments.threads is not None:
@@ -123,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _trained(session: "Session") -> int:
-    """Train a run that is ready, and say what came of it."""
+    """Train a run that is ready, and print the result."""
     from faltung.train.interrupts import Stopped
 
     again = f"faltung train --resume {_quoted(session.folder.path)}"
@@ -132,11 +145,11 @@ def _trained(session: "Session") -> int:
         session.run()
         metrics = session.finish()
     except (Stopped, KeyboardInterrupt):
-        print(f"\nstopped. To go on: {again}", file=sys.stderr)
+        print(f"\nstopped. To resume: {again}", file=sys.stderr)
         return 130
     except (OSError, MemoryError) as error:
         status = refuse("train", error)
-        print(f"To go on from the last checkpoint: {again}", file=sys.stderr)
+        print(f"To resume from the last checkpoint: {again}", file=sys.stderr)
         return status
     except MISTAKES as error:
         return refuse("train", error)
@@ -146,17 +159,17 @@ def _trained(session: "Session") -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """ValueError: neither data nor a run, or a run with what may not be changed."""
+    """ValueError: neither data nor a run, or a run with options that may not be changed."""
     given = [
         name.replace("_", "-")
         for name, value in vars(arguments).items()
         if value is not None and name not in ("command", "resume", "threads")
     ]
     if arguments.resume is None and arguments.data is None:
-        raise ValueError("give DATA, or --resume RUN")
+        raise ValueError("give DATA or --resume RUN")
     if arguments.resume is not None and given:
         raise ValueError(
-            f"--resume goes on with a run as it began: leave out {', '.join(given)} (--threads may "
+            f"--resume continues a run unchanged: leave out {', '.join(given)} (only --threads may "
             "be given)"
         )
 
@@ -175,7 +188,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
         options=options(arguments.set or []),
         settings=_given(arguments, [*SETTINGS, *AUGMENT]),
         reading=reading,
-        held_out=HELD_OUT if arguments.held_out is None else arguments.held_out,
+        held_out=defaults.HELD_OUT if arguments.held_out is None else arguments.held_out,
         out=arguments.out,
     )
 
@@ -193,10 +206,10 @@ def _size(text: str) -> int | list[int]:
 
 
 def _print_skipped(lines: tuple[str, ...]) -> None:
-    for each in lines[:SKIPPED]:
+    for each in lines[:SHOWN_SKIPPED]:
         print(f"skipped {each}")
-    if len(lines) > SKIPPED:
-        print(f"... and {len(lines) - SKIPPED} more")
+    if len(lines) > SHOWN_SKIPPED:
+        print(f"... and {len(lines) - SHOWN_SKIPPED} more")
     if lines:
         print(f"{len(lines)} skipped")
 
@@ -210,7 +223,7 @@ def _summary(metrics: dict[str, float], count: int) -> str:
 
 
 def _quoted(path: object) -> str:
-    """A path as a shell takes it, on one line that no terminal obeys."""
+    """A path quoted for a shell, on one line of printable characters."""
     import shlex
 
     return line(shlex.quote(str(path)))

@@ -1,1 +1,1 @@
-"""How code is written: loops, vectors, masks and tiles over the text of LLVM IR."""
+"""How code is written: loops, vectors, masks and tiles as LLVM IR text."""

@@ -1,17 +1,17 @@
-"""`.npz` files with x and y, and perhaps `classes`, `names` and `kind`."""
+"""``.npz`` files with x and y, and perhaps ``classes``, ``names`` and ``kind``."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.arrange import arrange, guess_kind
+from faltung.data.layout import channels_first, guess_kind
 from faltung.data.names import as_word, number_classes, printable
 from faltung.data.npy import read_npz
 from faltung.data.options import Options
-from faltung.data.source import ArraySource, is_dense
+from faltung.data.source import ArraySource, SampleKind, is_dense
 from faltung.geometry.check import show
 
 Array = npt.NDArray[Any]
@@ -22,22 +22,23 @@ def matches(path: Path) -> bool:
 
 
 def open_npz(path: Path, options: Options) -> ArraySource:
-    """x: (n, ...) numbers, see `arrange`. y: labels (ints, or words), or floats (n,) or (n, k).
+    """x: (n, ...) numbers, see ``layout.py``. y: labels (ints, or words), or floats (n,) or (n, k).
 
-    The classes are all labels that occur, in order, unless the file has `classes`: then labels are
-    their numbers. ValueError.
+    The classes are all labels that occur, in order, unless the file has ``classes``: then labels
+    are their numbers. ValueError.
     """
     where = printable(path.name)
     found = read_npz(path, where, ("x", "y", "classes", "names", "kind"))
     for name in ("x", "y"):
         if name not in found:
             raise ValueError(f"{where}: has no array called {name!r}")
-    kind = options.kind or (str(found["kind"].item()) if _one(found.get("kind")) else None)
-    x = found["x"]
+    x, kind = found["x"], options.kind
+    if kind is None and _one(found.get("kind")):
+        kind = cast(SampleKind, str(found["kind"].item()))  # ``channels_first`` checks it
     kind = kind or guess_kind(x, f"{where}: x")
     names = found.get("names")
     return labelled(
-        arrange(x, kind, options.channels, f"{where}: x"),
+        channels_first(x, kind, options.channels, f"{where}: x"),
         found["y"],
         where,
         options,
@@ -53,11 +54,11 @@ def labelled(
     where: str,
     options: Options,
     *,
-    kind: str,
+    kind: SampleKind,
     own: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
 ) -> ArraySource:
-    """Samples and targets of a file as a source. `own`: the file's names of the labels 0, 1, ..."""
+    """Samples and targets of a file as a source. ``own``: its names of the labels 0, 1, ..."""
     if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
         y = y[:, 0]
     if len(x) != len(y):

@@ -1,13 +1,13 @@
-"""Samples changed at random in ways that leave their class alone, a batch at a time.
+"""Random changes of samples that keep their class, one batch at a time.
 
-Pure functions: float32 (n, channels, *space) and a generator to a new array. Nothing depends on
-anything but the arguments, so a batch can be made again. Offsets are drawn for every sample and
-every axis; all channels of a sample move together.
+Pure functions from float32 (n, channels, *space) and a generator to a new array, so that a batch
+can be made again. Offsets are drawn for every sample and every axis; all channels of a sample move
+together.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,13 @@ from faltung.geometry.check import show, whole
 
 Batch = npt.NDArray[np.float32]
 Random = np.random.Generator
-FILLS = {"zero": "constant", "edge": "edge"}  # our words, and NumPy's
+Fill = Literal["zero", "edge"]
+FILLS: dict[Fill, str] = {"zero": "constant", "edge": "edge"}  # our names, and NumPy's
 PICTORIAL = ("picture", "volume")
 
 
-def move(x: Batch, most: int, fill: str, random: Random) -> Batch:
-    """Shift by -most..most along every axis of space; what comes in is `fill`, "zero" or "edge"."""
+def move(x: Batch, most: int, fill: Fill, random: Random) -> Batch:
+    """Shift by -most..most along every axis of space; what comes in is ``fill``."""
     rank = x.ndim - 2
     around = [(0, 0), (0, 0), *[(most, most)] * rank]
     padded = np.pad(x, around, mode=FILLS[fill])  # type: ignore[call-overload]
@@ -33,7 +34,7 @@ def move(x: Batch, most: int, fill: str, random: Random) -> Batch:
 
 
 def flip(x: Batch, random: Random) -> Batch:
-    """Mirror every other sample, by chance, along the last axis: left and right."""
+    """Mirror samples with probability 1/2 along the last axis, left to right."""
     chosen = random.random(len(x)) < 0.5
     out = x.copy()
     out[chosen] = x[chosen][..., ::-1]
@@ -41,11 +42,7 @@ def flip(x: Batch, random: Random) -> Batch:
 
 
 def cutout(x: Batch, side: int, random: Random) -> Batch:
-    """Set a square (cube, stretch) of that side to 0, its centre anywhere, cut off at the border.
-
-    T. DeVries and G. Taylor, "Improved regularization of convolutional neural networks with
-    cutout", 2017.
-    """
+    """Set a square (cube, segment) of that side to 0, with its centre anywhere."""
     inside = np.ones((len(x), *(1,) * (x.ndim - 1)), bool)
     for axis in range(2, x.ndim):
         length = x.shape[axis]
@@ -56,8 +53,8 @@ def cutout(x: Batch, side: int, random: Random) -> Batch:
 
 
 def jitter(x: Batch, strength: float, unit: npt.ArrayLike, random: Random) -> Batch:
-    """Add normal noise of standard deviation ``strength * unit``; `unit` is one number or one for
-    each channel. T. Um et al., "Data augmentation of wearable sensor data", 2017.
+    """Add normal noise of standard deviation ``strength * unit``; ``unit`` is one number or one for
+    each channel.
     """
     spread = np.asarray(unit, np.float32).reshape(-1, *(1,) * (x.ndim - 2)) * np.float32(strength)
     return x + random.standard_normal(x.shape, np.float32) * spread
@@ -65,12 +62,46 @@ def jitter(x: Batch, strength: float, unit: npt.ArrayLike, random: Random) -> Ba
 
 @dataclass(frozen=True)
 class Augment:
-    """What is done to a batch, in this order; 0 and False leave it out.
+    """Random changes of samples in training, applied in the order below; 0 and False leave one out.
 
-    `shift`: pixels, filled with `fill`. `crop`: pixels of zeros around, then a window of the old
-    size, as for CIFAR. `flip`: left and right. `cutout`: side in pixels. `series_shift`: steps in
-    time, filled with the value at the end. `jitter`: noise, in standard deviations of the channel
-    if they are known, else as it is.
+    Parameters
+    ----------
+    shift : int
+        The most pixels by which pictures and volumes are shifted along each axis.
+    crop : int
+        Pixels of zeros that are added around a picture before a random window of its old size is
+        cut out.
+    flip : bool
+        Whether half of the samples are mirrored, left to right.
+    cutout : int
+        The side, in pixels, of a square that is set to 0 [1]_.
+    series_shift : int
+        The most steps by which series are shifted, filled with the value at the end.
+    jitter : float
+        The standard deviation of added noise [2]_, in standard deviations of the channel if they
+        are known.
+    fill : {"zero", "edge"}
+        What ``shift`` brings in.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An invalid number or word.
+
+    References
+    ----------
+    .. [1] T. DeVries and G. Taylor, "Improved regularization of convolutional neural networks with
+       cutout", 2017.
+    .. [2] T. Um et al., "Data augmentation of wearable sensor data for Parkinson's disease
+       monitoring using convolutional neural networks", 2017.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from faltung.data import Augment
+    >>> changed = Augment(shift=1, flip=True)
+    >>> changed(np.ones((2, 1, 8, 8), np.float32), np.random.default_rng(0)).shape
+    (2, 1, 8, 8)
     """
 
     shift: int = 0
@@ -79,7 +110,7 @@ class Augment:
     cutout: int = 0
     jitter: float = 0.0
     series_shift: int = 0
-    fill: str = "zero"
+    fill: Fill = "zero"
 
     def __post_init__(self) -> None:
         for name in ("shift", "crop", "cutout", "series_shift"):
@@ -94,13 +125,13 @@ class Augment:
             raise ValueError(f"fill={show(self.fill)}: must be one of {', '.join(FILLS)}")
 
     def __bool__(self) -> bool:
-        """Whether anything is done at all."""
+        """Whether anything is changed."""
         return bool(
             self.shift or self.flip or self.crop or self.cutout or self.jitter or self.series_shift
         )
 
     def check(self, kind: str, shape: Sequence[int]) -> None:
-        """ValueError for what does not suit samples of a `Source`'s kind and shape."""
+        """ValueError for changes that do not suit samples of this kind and shape."""
         asked = {name: getattr(self, name) for name in ("shift", "flip", "crop", "cutout")}
         for name, value in asked.items():
             if value and kind not in PICTORIAL:
@@ -116,7 +147,7 @@ class Augment:
                 raise ValueError(f"{name}={value}: must be less than the shortest axis, {least}")
 
     def __call__(self, x: Batch, random: Random, unit: npt.ArrayLike = 1.0) -> Batch:
-        """A new batch; x itself if nothing is done. `unit`: what `jitter` counts in."""
+        """A new batch; x itself if nothing is changed. ``unit``: of ``jitter``."""
         if self.shift:
             x = move(x, self.shift, self.fill, random)
         if self.crop:
@@ -132,5 +163,5 @@ class Augment:
         return x
 
     def as_dict(self) -> dict[str, Any]:
-        """For a settings file; ``Augment(**d)`` is the same again."""
+        """For a settings file; ``Augment(**d)`` reads it back."""
         return dict(vars(self))

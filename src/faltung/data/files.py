@@ -1,4 +1,4 @@
-"""`read_files`: files to predict from, read as the training data of a run were."""
+"""``read_files``: files to predict from, read like the training data of a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data import pictures, tables, volumes
-from faltung.data.guard import exists, regular
 from faltung.data.idx import matches as is_idx
 from faltung.data.idx import read_idx
+from faltung.data.limits import exists, regular
 from faltung.data.names import printable
 from faltung.data.npy import read_npy, read_npz
-from faltung.data.source import AXES, WHITE, check_finite
+from faltung.data.source import AXES, WHITE, SampleKind, check_finite
 from faltung.geometry.check import integers, show, whole
 
 Array = npt.NDArray[Any]
@@ -22,12 +22,27 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Like:
-    """What a run was trained on. `kind` and `shape` as `Source` has them. `fit`: what has another
-    size is brought to this one, as `size` does it in `open_source`; else it is an error. `scale`:
-    what arrays of whole numbers are divided by; None: 255 or 65535 for pictures.
+    """The kind of samples that a network was trained on, and that files are read as.
+
+    Parameters
+    ----------
+    kind : {"picture", "series", "volume", "text", "table"}
+        What a sample is.
+    shape : tuple of int
+        Of one sample, ``(channels, *space)``, ``(length,)`` of text, ``(features,)`` of a table.
+    fit : bool
+        Whether samples of another size are resized to this one; else they are an error.
+    scale : float, optional
+        What arrays of whole numbers are divided by; by default 255 or 65535 for pictures of 8 or
+        16 bits, else 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An invalid kind or shape.
     """
 
-    kind: str
+    kind: SampleKind
     shape: tuple[int, ...]
     fit: bool = False
     scale: float | None = None
@@ -44,11 +59,41 @@ class Like:
 
 
 def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[str, ...]]:
-    """Samples (n, *shape), float32 or int64 text, and what each is called.
+    """Read files to predict from, all into memory.
 
-    Pictures and NIfTI volumes are one sample each. `.npy` files, `.npz` files (their x), IDX files
-    and lines of text files can be many: they are called "file[3]". All are held in memory.
-    FileNotFoundError; ValueError names the file.
+    Parameters
+    ----------
+    paths : sequence of str or Path
+        Pictures and NIfTI volumes, one sample each; ``.npy`` files, ``.npz`` files (their ``x``),
+        IDX files and text files, one sample or many.
+    like : Like
+        What a sample must be.
+
+    Returns
+    -------
+    x : ndarray
+        Samples ``(n, *like.shape)``, float32, or int64 for text.
+    names : tuple of str
+        What each is called: its file, with a number such as "file[3]" where a file holds several.
+
+    Raises
+    ------
+    FileNotFoundError
+        One of the files does not exist.
+    ValueError
+        A file that cannot be read as such samples; the message names it.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> import numpy as np
+    >>> from faltung.data import Like, read_files
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder) / "two.npy"
+    ...     np.save(path, np.zeros((2, 1, 8, 8)))
+    ...     x, names = read_files([path], Like("picture", (1, 8, 8)))
+    >>> x.shape, names[1].endswith("two.npy[1]")
+    ((2, 1, 8, 8), True)
     """
     parts, names = [], []
     for given in paths:
@@ -78,7 +123,7 @@ def _reader(path: Path) -> Callable[[Path, str, Like], Array]:
 
 
 def _arrays(path: Path, where: str, like: Like) -> Array:
-    """One sample or many, with the channels first, last, or left out if there is one."""
+    """One sample or many, channels first or last, or without an axis for a single channel."""
     if path.suffix.lower() == ".npy":
         x = read_npy(path, where)
     elif path.suffix.lower() == ".npz":
@@ -107,7 +152,7 @@ def _arrays(path: Path, where: str, like: Like) -> Array:
 
 
 def _as_batch(x: Array, like: Like, where: str) -> Array:
-    """(n, *shape) from an array that may lack samples or a single channel, or has channels last."""
+    """(n, *shape) from an array without n or without a single channel, or with channels last."""
     channels, space = like.shape[0], like.shape[1:]
     if x.shape == like.shape:
         return x[np.newaxis]
@@ -126,8 +171,8 @@ def _as_batch(x: Array, like: Like, where: str) -> Array:
 
 
 def _lines(path: Path, where: str, like: Like) -> Array:
-    """Lines of text. A line of as many cells as a sample has values is without a label; any other
-    has one, where `open_table` looks for it, and it is left out.
+    """Lines of text. A line with as many cells as a sample has values has no label; in others the
+    label is where ``open_table`` looks for it, and is dropped.
     """
     if like.kind not in ("series", "table") or (like.kind == "series" and like.shape[0] != 1):
         raise ValueError(f"{where}: a text file holds series of one channel, not {like.kind}s")

@@ -1,6 +1,4 @@
-"""Batches of a source, epoch by epoch, read beside training and the same whenever they are asked
-for.
-"""
+"""Batches of a source, prefetched, and reproducible from a seed, an epoch and a batch number."""
 
 from collections.abc import Iterator
 from math import prod
@@ -9,20 +7,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.ahead import ahead as run_ahead
 from faltung.data.augment import Augment
+from faltung.data.prefetch import prefetch
 from faltung.data.seeds import AUGMENT, ORDER, generator, permutation
 from faltung.data.source import Source
 from faltung.data.standard import Standard
 from faltung.geometry.check import show, whole
 
-# Bytes of a batch in memory, float32, above which making it ahead is worth the hand-over.
-LARGE = 1 << 20
+# Bytes of a float32 batch above which prefetching pays off.
+MIN_PREFETCH_BYTES = 1 << 20
 
 
 class Batch(NamedTuple):
-    """`x`: float32 (k, *shape) (int64 for text), one's own to change. `y`: the targets. `indices`:
-    int64 (k,), the samples' numbers in the source.
+    """``x``: float32 (k, *shape), or int64 for text, which the caller may change. ``y``: targets.
+    ``indices``: int64 (k,), the numbers of the samples in the source.
     """
 
     x: npt.NDArray[Any]
@@ -31,12 +29,13 @@ class Batch(NamedTuple):
 
 
 class Loader:
-    """`source` in batches of `batch` samples; the last is smaller, or left out with `drop_last`.
+    """``source`` in batches of ``batch`` samples; the last is smaller, or left out with
+    ``drop_last``.
 
-    Order and augmentation depend on the seed, the epoch and the number of the batch, and on nothing
-    that was read before: training that goes on in the middle of an epoch gets the same batches.
-    Samples are augmented, then standardised. Up to `ahead` batches are made in a thread before they
-    are asked for, where that pays: if samples are in files, or batches large. ``ahead=0``: never.
+    Order and augmentation depend only on the seed, the epoch and the number of the batch: a run
+    that resumes in the middle of an epoch gets the same batches. Samples are augmented, then
+    standardised. If samples are in files or batches are large, a thread prefetches up to
+    ``prefetch`` batches; with 0 none does.
     """
 
     def __init__(
@@ -49,13 +48,13 @@ class Loader:
         augment: Augment | None = None,
         standard: Standard | None = None,
         drop_last: bool = False,
-        ahead: int = 2,
+        prefetch: int = 2,
     ) -> None:
         self.source = source
         self.batch = whole("batch", batch, 1)
         self.seed = whole("seed", seed, 0)
         self.shuffle, self.drop_last = shuffle, drop_last
-        self.ahead = whole("ahead", ahead, 0)
+        self.prefetch = whole("prefetch", prefetch, 0)
         if not len(source):
             raise ValueError("source: holds no sample")
         if drop_last and len(source) < self.batch:
@@ -72,8 +71,8 @@ class Loader:
         if source.kind == "text" and standard is not None:
             raise ValueError("standard: words have no mean")
         self.augment, self.standard = augment or None, standard
-        large = 4 * self.batch * prod(source.shape) >= LARGE
-        self.threaded = self.ahead > 0 and (source.lazy or large)
+        large = 4 * self.batch * prod(source.shape) >= MIN_PREFETCH_BYTES
+        self.threaded = self.prefetch > 0 and (source.lazy or large)
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -81,12 +80,12 @@ class Loader:
         return whole_ones + (rest > 0 and not self.drop_last)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch `number`, from batch `start` on. Close it to stop early."""
+        """The batches of epoch ``number`` from batch ``start`` on. Close it to stop early."""
         number, start = whole("number", number, 0), whole("start", start, 0)
         if start > len(self):
             raise ValueError(f"start={show(start)}: an epoch has {len(self)} batches")
         if self.threaded:
-            return run_ahead(lambda: self._batches(number, start), self.ahead)
+            return prefetch(lambda: self._batches(number, start), self.prefetch)
         return self._batches(number, start)
 
     def _batches(self, number: int, start: int) -> Iterator[Batch]:

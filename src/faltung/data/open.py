@@ -1,4 +1,4 @@
-"""`open_source`: whatever people have, recognised and opened. A reader is a row of `READERS`."""
+"""``open_source``: data of any kind, recognised and opened. A reader is a row of ``READERS``."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,16 +6,15 @@ from pathlib import Path
 
 from faltung.data import arrays, idx, pictures, tables, volumes
 from faltung.data.digits import digits
-from faltung.data.files import Like
-from faltung.data.guard import exists, regular
+from faltung.data.limits import exists, regular
 from faltung.data.names import printable
 from faltung.data.options import Options
-from faltung.data.source import Source
+from faltung.data.source import SampleKind, Source
 
 
 @dataclass(frozen=True)
 class Reader:
-    """`what` it reads, for people; whether a path `matches`; and how it is opened."""
+    """``what`` it reads, for messages; whether a path ``matches``; and how it is opened."""
 
     what: str
     matches: Callable[[Path], bool]
@@ -38,15 +37,52 @@ def open_source(
     data: str | Path,
     *,
     strict: bool = False,
-    kind: str | None = None,
+    kind: SampleKind | None = None,
     size: int | Sequence[int] | None = None,
     channels: int | None = None,
     classes: Sequence[str] | None = None,
 ) -> Source:
-    """A name in `NAMED`, or a path that one of `READERS` reads; `Options` has the rest.
+    """Open data of any kind that Faltung reads.
 
-    A name is meant before a file of that name; ``./digits`` is the file. FileNotFoundError,
-    TypeError, and ValueError for what cannot be read.
+    Parameters
+    ----------
+    data : str or Path
+        "digits", which comes with Faltung, or the path of a folder of pictures or NIfTI volumes
+        with one subfolder per class, of an ``.npz`` file with ``x`` and ``y``, of IDX files, or of
+        a ``.csv`` or ``.tsv`` file with one series per line. ``./digits`` is a path.
+    strict : bool
+        Whether a file that cannot be read is an error, instead of being skipped.
+    kind : {"picture", "series", "volume", "text", "table"}, optional
+        What the samples are; by default it is found out.
+    size : int or sequence of int, optional
+        What the axes of space are resized to, in pixels or steps: one number for all of them, or
+        one for each. By default samples keep their size.
+    channels : int, optional
+        How many channels the samples get, or have; by default it is found out.
+    classes : sequence of str, optional
+        The only classes that may occur, in their order. By default those that occur.
+
+    Returns
+    -------
+    Source
+        Samples ``(channels, *space)`` of pictures, series and volumes, ``(length,)`` of text,
+        ``(features,)`` of tables, and their targets.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is nothing at the path.
+    ValueError, TypeError
+        Data that cannot be read, or an option that does not fit them; the message names the file.
+    ImportError
+        A package that the format needs is not installed.
+
+    Examples
+    --------
+    >>> from faltung.data import open_source
+    >>> digits = open_source("digits")
+    >>> len(digits), digits.shape, digits.classes[:3]
+    (1797, (1, 8, 8), ('0', '1', '2'))
     """
     options = Options(strict, kind, size, channels, classes)  # type: ignore[arg-type]
     if isinstance(data, str) and data in NAMED:
@@ -66,33 +102,6 @@ def open_source(
         raise ValueError(f"data={where}: is none of: {known}")
     # A folder is called by its own name, also if it is given as "." or "..".
     return reader.open(path if path.name else path.resolve(), options)
-
-
-def open_like(
-    data: str | Path,
-    like: Like,
-    *,
-    classes: Sequence[str] | None = None,
-    strict: bool = False,
-) -> Source:
-    """Data to evaluate a run on: samples as `like` says, labels numbered by the run's `classes`.
-
-    Not every class needs to occur. As `open_source`, and ValueError for samples of another shape.
-    """
-    spatial = like.kind not in ("text", "table")
-    source = open_source(
-        data,
-        strict=strict,
-        kind=like.kind,
-        size=like.shape[1:] if spatial and like.fit else None,
-        channels=like.shape[0] if spatial else None,
-        classes=classes,
-    )
-    if source.shape != like.shape:
-        raise ValueError(
-            f"data={printable(data)}: has samples of shape {source.shape}, must be {like.shape}"
-        )
-    return source
 
 
 def _named(name: str, options: Options) -> Source:

@@ -1,24 +1,18 @@
-"""What people may say about data when they open it; every reader takes the same."""
+"""The options for opening data, the same for every reader."""
 
 from dataclasses import dataclass
 
 from faltung.data.names import class_list
-from faltung.data.source import AXES
+from faltung.data.source import AXES, SampleKind
 from faltung.geometry.check import integer, integers, show, whole
 
 
 @dataclass(frozen=True)
 class Options:
-    """`strict`: what would be skipped is an error. `kind`: a key of `AXES`; None finds it out.
-
-    `size`: the space that every sample is brought to, one number for all axes or one for each; None
-    takes them as they are. `channels`: how many every sample gets or has; None finds it out.
-    `classes`: the only classes that may occur, in their order, and not all of them need to; None
-    takes those that are there.
-    """
+    """The options of ``open_source``, checked; None where nothing was given."""
 
     strict: bool = False
-    kind: str | None = None
+    kind: SampleKind | None = None
     size: int | tuple[int, ...] | None = None
     channels: int | None = None
     classes: tuple[str, ...] | None = None
@@ -40,7 +34,7 @@ class Options:
             object.__setattr__(self, "classes", class_list(self.classes))
 
     def space(self, rank: int) -> tuple[int, ...] | None:
-        """`size` as one number for each of `rank` axes: ValueError."""
+        """``size`` as one number for each of ``rank`` axes. ValueError."""
         if self.size is None:
             return None
         space = (self.size,) * rank if isinstance(self.size, int) else self.size

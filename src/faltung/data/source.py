@@ -1,13 +1,12 @@
-"""`Source`: samples and what they are, wherever they lie; arrays as a source; parts of a source."""
+"""``Source``: samples and their targets, wherever they are stored; arrays as one; parts of one."""
 
 from collections.abc import Sequence
-from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.guard import BLOCK
+from faltung.data.limits import BLOCK_BYTES
 from faltung.data.names import class_list, listing, printable
 from faltung.data.seeds import SPLIT, permutation
 from faltung.geometry.check import show
@@ -16,19 +15,35 @@ Array = npt.NDArray[Any]
 Indices = Sequence[int] | npt.NDArray[np.int64]
 
 # What a sample can be, and how many axes it has: channels and space, or one axis alone.
-AXES = {"picture": 3, "series": 2, "volume": 4, "text": 1, "table": 1}
-# Whole numbers that stand for 0..1 in a picture, and the one that stands for 1.
+SampleKind = Literal["picture", "series", "volume", "text", "table"]
+AXES: dict[SampleKind, int] = {"picture": 3, "series": 2, "volume": 4, "text": 1, "table": 1}
+# Dtypes of pictures whose whole numbers stand for 0..1, and the number that stands for 1.
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
 class Source(Protocol):
     """Samples in memory or in files, numbered from 0, each with its target.
 
-    `kind`: a key of `AXES`. `shape`: that of one sample, (channels, *space), or (length,) of a
-    text, or (features,) of a row of a table. `classes`: names of the labels; None for numbers.
-    `targets`: int64 labels, (n,) or (n, *space) with one for each position, or float32 (n, k)
-    numbers, k = 0 if nothing is known. `names`: what a report calls the samples. `skipped`: what
-    was left out, and why, a line each. `lazy`: whether `read` opens files.
+    Any object with these attributes is one; it may have them as plain attributes.
+
+    Attributes
+    ----------
+    kind : str
+        "picture", "series", "volume", "text" or "table".
+    shape : tuple of int
+        Of one sample: ``(channels, *space)``, ``(length,)`` of a text, ``(features,)`` of a row of
+        a table.
+    classes : tuple of str or None
+        Names of the labels; None where targets are numbers.
+    targets : ndarray
+        Labels, int64 ``(n,)``, or ``(n, *space)`` with one for each position; or numbers, float32
+        ``(n, k)``, with ``k = 0`` where nothing is known.
+    names : sequence of str
+        What a report calls the samples.
+    skipped : tuple of str
+        What was left out and why, one line each.
+    lazy : bool
+        Whether ``read`` opens files.
     """
 
     @property
@@ -51,15 +66,50 @@ class Source(Protocol):
         ...
 
 
-class ArraySource:
-    """Arrays as a source. The arrays are kept, not copied, where their dtype allows it.
+def is_source(x: object) -> TypeGuard[Source]:
+    """Whether x has samples to read, and targets."""
+    return hasattr(x, "read") and hasattr(x, "targets")
 
-    x: (n, channels, *space), (n, length) whole numbers with ``kind="text"``, (n, features) of a
-    table. y: labels (n,) from 0, or one for each position, (n, *space), of which -1 does not count;
-    or numbers (n,) or (n, k); without it nothing is known. `classes`: names of the labels, each
-    with a sample unless `partial`. `kind`: by default what the number of
-    axes says. `scale`: what x is divided by when it is read; by default 255 or 65535 for pictures
-    of 8 or 16 bits, else 1. `where`: what messages say before "x" and "y".
+
+class ArraySource:
+    """Arrays as a source. They are kept, not copied, where their dtype allows it.
+
+    Parameters
+    ----------
+    x : array_like
+        Samples ``(n, channels, *space)``; ``(n, length)`` whole numbers with ``kind="text"``;
+        ``(n, features)`` of a table.
+    y : array_like, optional
+        Labels from 0, ``(n,)`` or ``(n, *space)``, of which -1 does not count; or numbers, ``(n,)``
+        or ``(n, k)``.
+    classes : sequence of str, optional
+        Names of the labels; by default their numbers.
+    kind : {"picture", "series", "volume", "text", "table"}, optional
+        What the samples are; by default what the number of axes says.
+    names : sequence of str, optional
+        What the samples are called; by default their numbers.
+    skipped : sequence of str
+        What was left out and why, one line each.
+    scale : float, optional
+        What ``x`` is divided by when it is read; by default 255 or 65535 for pictures of 8 or 16
+        bits, else 1.
+    partial : bool
+        Whether classes may have no sample.
+    where : str
+        What messages say before "x" and "y".
+
+    Raises
+    ------
+    ValueError, TypeError
+        Invalid samples, or targets that do not fit them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from faltung.data import ArraySource
+    >>> source = ArraySource(np.ones((4, 1, 8, 8)), [0, 1, 1, 0], classes=["cat", "dog"])
+    >>> source.kind, source.shape, len(source)
+    ('picture', (1, 8, 8), 4)
     """
 
     lazy = False
@@ -70,7 +120,7 @@ class ArraySource:
         y: npt.ArrayLike | None = None,
         *,
         classes: Sequence[str] | None = None,
-        kind: str | None = None,
+        kind: SampleKind | None = None,
         names: Sequence[str] | None = None,
         skipped: Sequence[str] = (),
         scale: float | None = None,
@@ -95,9 +145,12 @@ class ArraySource:
         self.skipped = tuple(skipped)
         self._names = names
 
-    @cached_property
+    @property
     def names(self) -> Sequence[str]:
-        return self._names if self._names is not None else tuple(map(str, range(len(self))))
+        """What the samples are called; by default their numbers."""
+        if self._names is None:
+            self._names = tuple(map(str, range(len(self))))
+        return self._names
 
     def __len__(self) -> int:
         return len(self._x)
@@ -123,11 +176,15 @@ class Subset:
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
+        self._names: tuple[str, ...] | None = None
 
-    @cached_property
+    @property
     def names(self) -> Sequence[str]:
-        every = self.source.names
-        return tuple(every[i] for i in self.indices)
+        """What the samples are called in the source."""
+        if self._names is None:
+            every = self.source.names
+            self._names = tuple(every[i] for i in self.indices)
+        return self._names
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -136,17 +193,37 @@ class Subset:
         return self.source.read(self.indices[np.asarray(indices, np.int64)])
 
 
-def subset(source: Source, indices: Indices) -> Subset:
-    """The samples `indices` of a source: TypeError, ValueError."""
-    return Subset(source, indices)
-
-
 def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset, Subset]:
-    """A part to train on and `fraction` of the samples held out, chosen by `seed` alone.
+    """Split samples into a part to train on and a part to hold out, by chance.
 
-    Of each class the same fraction, rounded, but at least one sample on either side: ValueError for
-    a class with one sample. Where labels are those of positions, of all samples together. The parts
-    keep the order of the source.
+    Of each class the same fraction is held out, rounded, but at least one sample; if every
+    position has a label, of all samples together. Both parts keep the order of the source.
+
+    Parameters
+    ----------
+    source : Source
+        All samples.
+    fraction : float
+        The part to hold out, between 0 and 1.
+    seed : int
+        The only thing that the choice depends on.
+
+    Returns
+    -------
+    train, held : Subset
+        Sources themselves.
+
+    Raises
+    ------
+    ValueError, TypeError
+        A class with a single sample, or an invalid fraction.
+
+    Examples
+    --------
+    >>> from faltung.data import open_source, split
+    >>> train, held = split(open_source("digits"), 0.25)
+    >>> len(train), len(held)
+    (1347, 450)
     """
     if isinstance(fraction, bool) or not isinstance(fraction, int | float):
         raise TypeError(f"fraction={show(fraction)}: must be a number")
@@ -164,7 +241,7 @@ def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset,
 
 
 def _groups(source: Source) -> list[tuple[npt.NDArray[np.bool_], str]]:
-    """What is split evenly: a mask (n,) for each class that occurs, or one for all samples."""
+    """Groups to split separately: a mask (n,) for each class that occurs, or one for all."""
     if source.classes is None or source.targets.ndim > 1:
         return [(np.ones(len(source), bool), "data")]
     labels = source.targets
@@ -175,7 +252,7 @@ def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -
     """ValueError names the first sample (along axis 0) that holds NaN or an infinite value."""
     if array.dtype.kind != "f":
         return
-    step = max(1, BLOCK // max(array[:1].nbytes, 1))
+    step = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
     for start in range(0, len(array), step):
         rows = array[start : start + step].reshape(len(array[start : start + step]), -1)
         bad = np.flatnonzero(~np.isfinite(rows).all(1))
@@ -185,7 +262,7 @@ def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -
             raise ValueError(f"{where}: sample {names[number] if names else number} holds {what}")
 
 
-def _kind(array: Array, kind: str | None, where: str) -> str:
+def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
     if kind is None:
         kind = next((k for k, n in AXES.items() if n + 1 == array.ndim and k != "text"), None)
         if kind is None:
@@ -208,7 +285,7 @@ def _scale(value: float, kind: str) -> np.float32:
 
 
 def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) -> Array:
-    """x as it is kept: float32, int64 for text, or short whole numbers to be converted on reading;
+    """x as it is kept: float32, int64 for text, or 8 or 16 bits to be converted on reading; all
     finite.
     """
     if kind == "text":
@@ -252,8 +329,8 @@ def _targets(
 
 
 def is_dense(y: Array, x: Array) -> bool:
-    """Whether y is a label for each position of x (n, C, *space). Maps may be smaller than x (valid
-    convolutions make them so), series not: their y would look like columns.
+    """Whether y has a label for each position of x (n, C, *space). Maps may be smaller than x, as
+    after valid convolutions, but not series: their y would look like columns.
     """
     if y.dtype.kind not in "bui" or y.ndim != x.ndim - 1:
         return False
@@ -273,7 +350,7 @@ def _maps(
 def _names(
     labels: Array, classes: Sequence[str] | None, partial: bool, where: str, least: int
 ) -> tuple[str, ...]:
-    """The names of the classes of labels from `least`, of which those below 0 do not count."""
+    """The names of the classes of labels from ``least``; labels below 0 are ignored."""
     most, low = int(labels.max()), int(labels.min())
     names = class_list(classes) if classes is not None else None
     if names is not None and most >= len(names):
@@ -294,6 +371,6 @@ def _names(
 
 
 def _place(labels: Array, value: int) -> str:
-    """[place]=value of the first label of that value."""
+    """Index and value of the first label of that value, as text."""
     place = np.unravel_index(int(np.argmax(labels == value)), labels.shape)
     return f"[{', '.join(map(str, place))}]={value}"

@@ -1,4 +1,4 @@
-"""The operations of a network as ONNX nodes, one function each; `EMIT` is their table."""
+"""The operations of a network as ONNX nodes, one function each; ``EMIT`` is their table."""
 
 from collections.abc import Callable
 from math import prod
@@ -14,6 +14,8 @@ from faltung.geometry.expr import operand
 from faltung.geometry.pool import PoolSpec
 from faltung.graph import ops
 from faltung.graph.value import Node, Value
+from faltung.nn import activation
+from faltung.nn.norm import LocalResponseNorm
 from faltung.reference.pool import counts
 
 PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
@@ -37,7 +39,7 @@ def _convolve(writer: Writer, node: Node) -> str:
     op: Any = node.op
     x, w = node.inputs[:2]
     bias = [writer.name(node.inputs[2])] if op.bias else []
-    if not node.output.space:  # as people know it: a vector times the weight (out, in)
+    if not node.output.space:  # a linear layer: a vector times the weight (out, in)
         vector = writer.name(x) if not x.space else writer.node("Flatten", writer.name(x), axis=1)
         made = writer.node("Gemm", vector, _matrix(writer, w, op.spec), *bias, transB=1)
     else:
@@ -58,7 +60,7 @@ def _matrix(writer: Writer, w: Value, spec: ConvSpec) -> str:
 
 
 def _weight(writer: Writer, w: Value, spec: ConvSpec) -> str:
-    """The weight of a convolution; one of mathematics is stored the other way round."""
+    """The weight of a convolution; a flipped kernel is stored flipped."""
     return writer.tensor(_flipped(writer.array(w).reshape(spec.weight_shape), spec), w.name)
 
 
@@ -75,16 +77,14 @@ def _attributes(spec: ConvSpec | PoolSpec) -> dict[str, Any]:
 
 
 def _pads(axes: list[Axis] | tuple[Axis, ...]) -> list[int]:
-    """As ONNX has them: all that lie before, then all that lie after."""
+    """As ONNX orders them: before for all axes, then after for all axes."""
     return [axis.lo for axis in axes] + [axis.hi for axis in axes]
 
 
 def _padded(
     writer: Writer, x: str, axes: list[Axis], *, zeros: bool, value: float | None = None
 ) -> str:
-    """``x`` with its padding around it, axis by axis; that with zeros on request. value: what
-    stands in the place of zeros.
-    """
+    """``x``, padded axis by axis; with zeros only on request. value: what replaces the zeros."""
     for number, axis in enumerate(axes, 2):
         if not (axis.lo or axis.hi) or (axis.mode == "zeros" and not zeros):
             continue
@@ -112,8 +112,7 @@ def _convolve_input(writer: Writer, node: Node) -> str:
             f"graph: padding_mode={spec.padding_mode} of layer {node.layer!r}: a transposed "
             "convolution in ONNX has none but zeros"
         )
-    # Output padding is what the forward convolution leaves unread; ends that are cut by less than
-    # nothing are more of it.
+    # Output padding is what the forward convolution does not read, and negative padding adds to it.
     extra = [axis.unread - min(axis.hi, 0) for axis in spec.axes]
     pads = [axis.lo for axis in spec.axes] + [max(axis.hi, 0) for axis in spec.axes]
     made = writer.node(
@@ -140,7 +139,7 @@ def _epilogue(writer: Writer, node: Node, made: str) -> str:
 
 
 def _local(writer: Writer, node: Node) -> str:
-    """Every window gathered, each times the weight of its position."""
+    """All windows gathered, each multiplied by the weight of its position."""
     op: Any = node.op
     spec: ConvSpec = op.spec
     x, w = node.inputs[:2]
@@ -161,7 +160,7 @@ def _local(writer: Writer, node: Node) -> str:
 
 
 def _windows(spec: ConvSpec) -> Any:
-    """(positions, taps): the number of what each reads in the padded map."""
+    """(positions, taps): the index into the padded map that each tap reads."""
     found: Any = np.zeros((1, 1), np.int64)
     for axis in spec.axes:
         starts = np.arange(axis.output) * axis.stride
@@ -174,25 +173,54 @@ def _windows(spec: ConvSpec) -> Any:
 # Formulas -----------------------------------------------------------------------------------------
 
 
-def _pointwise(writer: Writer, node: Node) -> str:
+def _elementwise(writer: Writer, node: Node) -> str:
     op: Any = node.op
-    if node.output.name in writer.response_norms:
-        attributes = writer.response_norms[node.output.name]
-        return writer.node("LRN", writer.name(node.inputs[0]), **attributes)
+    # By the exact class: a subclass may compute something else.
+    layer = None if node.kind is None else node.kind.layer
+    if type(layer) in ACTIVATIONS:
+        name, attributes = ACTIVATIONS[type(layer)](layer)
+        return writer.node(name, writer.name(node.inputs[0]), **attributes)
+    if type(layer) is LocalResponseNorm and (found := _response_norm(writer, node, layer)):
+        return writer.node("LRN", writer.name(node.inputs[0]), **found)
     operands = [_operand(writer, value, op.shape) for value in node.inputs]
-    if len(op.outputs) + len(op.totals) != 1 or not op.batched:
+    if len(op.outputs) + len(op.reductions) != 1 or not op.batched:
         raise ValueError(f"graph: the formulas of layer {node.layer!r} have no place in ONNX")
     if op.outputs:
         return formula(writer, op.outputs[0], operands)
-    (total,) = op.totals
+    (total,) = op.reductions
     if total.kind != "sample" or not total.mean:
         raise ValueError(f"graph: the sum of layer {node.layer!r} has no place in ONNX")
     read = operands[0] if total.expr == operand(0) else formula(writer, total.expr, operands)
     return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
 
 
+# Activations that are one node in ONNX: by the layer, the node and its attributes.
+ACTIVATIONS: dict[type, Callable[[Any], tuple[str, dict[str, float]]]] = {
+    activation.ReLU: lambda layer: ("Relu", {}),
+    activation.LeakyReLU: lambda layer: ("LeakyRelu", {"alpha": float(layer.slope)}),
+    activation.ELU: lambda layer: ("Elu", {"alpha": float(layer.alpha)}),
+    activation.Softplus: lambda layer: ("Softplus", {}),
+    activation.HardSigmoid: lambda layer: ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    activation.HardSwish: lambda layer: ("HardSwish", {}),
+}
+
+
+def _response_norm(writer: Writer, node: Node, layer: LocalResponseNorm) -> dict[str, float] | None:
+    """The attributes of LRN for the last node of the layer. Only for pictures and a centred window
+    of an odd number of channels: readers support no others.
+    """
+    maker = writer.makers.get(node.inputs[-1].name)
+    if maker is None or not isinstance(maker.op, ops.ChannelConv) or len(node.output.shape) != 3:
+        return None
+    size = len(maker.op.weight)
+    if size % 2 == 0 or maker.op.lo != size // 2:
+        return None
+    alpha = maker.op.weight[0] * size
+    return {"size": size, "alpha": alpha, "beta": float(layer.beta), "bias": float(layer.k)}
+
+
 def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
-    """An operand so that it meets a map of ``shape``: vectors stand at the channels."""
+    """An operand that broadcasts to a map of ``shape``: vectors along the channels."""
     ones = (1,) * (len(shape) - len(value.shape))
     if writer.is_parameter(value):
         wide = value.shape + ones if value.shape else ()
@@ -202,7 +230,7 @@ def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
     return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
 
 
-def _across(writer: Writer, node: Node) -> str:
+def _channel_conv(writer: Writer, node: Node) -> str:
     """A convolution along the channels, which become an axis of space."""
     op: Any = node.op
     (x,) = node.inputs
@@ -242,7 +270,7 @@ def _softmax(writer: Writer, node: Node) -> str:
     return writer.node("Softmax", writer.name(node.inputs[0]), axis=1)
 
 
-# Pooling, moving, embedding -----------------------------------------------------------------------
+# Pooling, copies, embedding -----------------------------------------------------------------------
 
 
 def _pool(writer: Writer, node: Node) -> str:
@@ -261,7 +289,7 @@ def _pool(writer: Writer, node: Node) -> str:
     if within and not any(spec.overhang):
         counted = {"pads": _pads(spec.axes), "count_include_pad": int(spec.count_padding)}
         return writer.node("AveragePool", x, **attributes, **counted)
-    # What a last window reaches beyond the padding is in no mean: readers differ about it.
+    # A mean leaves out what its last window reaches beyond the padding: readers differ about that.
     x = _padded(writer, x, list(spec.axes), zeros=True)
     mean = writer.node("AveragePool", x, **attributes)
     return writer.node("Mul", mean, writer.tensor(spec.taps / counts(spec)))
@@ -294,9 +322,9 @@ def _embed(writer: Writer, node: Node) -> str:
 EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
-    ops.Local: _local,
-    ops.Pointwise: _pointwise,
-    ops.Across: _across,
+    ops.LocallyConnected: _local,
+    ops.Elementwise: _elementwise,
+    ops.ChannelConv: _channel_conv,
     ops.Normalise: _normalise,
     ops.Softmax: _softmax,
     ops.Pool: _pool,

@@ -1,4 +1,4 @@
-"""WHAT is asked: integers only, standard library only."""
+"""What is asked: problems as integers. Standard library only."""
 
 from faltung.geometry.adjoint import (
     Phase,
@@ -13,7 +13,7 @@ from faltung.geometry.conv import DTYPES, ConvSpec, Ladder, conv_spec
 from faltung.geometry.field import Field, join, receptive_field
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 from faltung.geometry.pool import PoolSpec, pool_axes, pool_spec
-from faltung.geometry.text import format, parse
+from faltung.geometry.text import parse
 
 __all__ = [
     "DTYPES",
@@ -28,7 +28,6 @@ __all__ = [
     "PhaseAxis",
     "PoolSpec",
     "conv_spec",
-    "format",
     "input_grad",
     "join",
     "modes",

@@ -1,18 +1,18 @@
-"""The adjoints of a convolution are convolutions: the only home of that algebra.
+"""Gradients and transposes of a convolution as convolutions: the only home of that algebra.
 
-Output `o` reads input `i` at tap `k` where i + lo = o s + k d, in each axis alone.
+Along each axis, output ``o`` reads input ``i`` at tap ``k`` where i + lo = o s + k d.
 
-Gradient for the input: fix i and gather over k. Taps that land on i differ by multiples of
-s / gcd(s, d), so the inputs fall into s phases, i = start + s t. In one phase, with k = k0 + j s /
-gcd, o = t + e - j d / gcd: a convolution of the output gradient with stride 1, dilation d / gcd and
-the taps read backwards. Its padding may be negative: a crop.
+Input gradient: fix i and sum over k. The taps that land on i differ by multiples of s / gcd(s, d),
+so the inputs fall into s phases, i = start + s t. Within a phase, with k = k0 + j s / gcd,
+o = t + e - j d / gcd: a convolution of the output gradient with stride 1, dilation d / gcd and the
+taps read backwards. Its padding may be negative, which is a crop.
 
-Gradient for the weight: fix k and gather over o: i = k d + o s - lo. That is a convolution of the
-input with the output gradient as its kernel, where stride and dilation have changed places; so
-have batch and channels, because the sum now runs over the batch.
+Weight gradient: fix k and sum over o: i = k d + o s - lo. This is a convolution of the input with
+the output gradient as its kernel, in which stride and dilation have changed places. So have batch
+and channels, because the sum now runs over the batch.
 
 Both hold for padding with zeros. Where the padding repeats the array, take the adjoint on the
-padded domain, `unpadded(spec)`, and add every padded position j to `axis.source(j - lo)`.
+padded domain, ``unpadded(spec)``, and add every padded position j to ``axis.source(j - lo)``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,11 +28,17 @@ from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 
 @dataclass(frozen=True, slots=True)
 class PhaseAxis:
-    """One phase of one axis: it gives the inputs start, start + step, ..., `count` of them.
+    """One phase of one axis: the inputs start, start + step, ..., ``count`` of them.
 
-    `axis`: reads the output gradient; None where no tap lands, so that the gradient is zero.
-    `taps`: the entries of the weight along this axis, in the order in which that axis reads them:
-    descending, or ascending for a spec with `flip`.
+    Attributes
+    ----------
+    axis
+        How this phase reads the output gradient. None where no tap lands: the gradient is zero.
+    taps
+        The entries of the weight along this axis, in the order in which ``axis`` reads them:
+        descending, or ascending for a spec with ``flip``.
+    start, step, count
+        Which inputs, in array entries.
     """
 
     axis: Axis | None
@@ -44,12 +50,17 @@ class PhaseAxis:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A block of the gradient for the input: positions `axes[a].start + axes[a].step * t`.
+    """Part of an input gradient: the positions ``axes[a].start + axes[a].step * t``.
 
-    `spec`: the convolution of the output gradient (batch, channels_out, *output) that gives it,
-    shape (batch, channels_in, *counts); never flipped. Its weight is the forward weight with the
-    taps picked axis by axis and the channels exchanged within each group: (channels_in,
-    channels_out // groups, *taps). None: the block is zero.
+    Attributes
+    ----------
+    axes
+        One phase of each axis.
+    spec
+        The convolution of the output gradient (batch, channels_out, *output) that computes these
+        positions, of shape (batch, channels_in, *counts); never flipped. Its weight is the forward
+        weight with the taps picked axis by axis and the channels exchanged within each group:
+        (channels_in, channels_out // groups, *taps). None where the positions are zero.
     """
 
     axes: tuple[PhaseAxis, ...]
@@ -57,7 +68,7 @@ class Phase:
 
 
 def unpadded(spec: ConvSpec) -> ConvSpec:
-    """The same convolution of the array that is already padded, where the mode is not zeros."""
+    """The same convolution, of the array already padded along axes whose mode is not zeros."""
     axes = (
         axis if axis.mode == "zeros" else replace(axis, size=axis.padded, lo=0, hi=0, mode="zeros")
         for axis in spec.axes
@@ -66,10 +77,10 @@ def unpadded(spec: ConvSpec) -> ConvSpec:
 
 
 def input_grad(spec: ConvSpec) -> tuple[Phase, ...]:
-    """The gradient for the input, as convolutions of the output gradient.
+    """The input gradient, as convolutions of the output gradient.
 
-    The blocks are disjoint and cover the input; one that is not None reads at least one gradient
-    with its first and with its last tap. ValueError: a padding mode that is not zeros.
+    The phases are disjoint and cover the input. Where its spec is not None, both the first and the
+    last tap of a phase read at least one gradient. ValueError: a padding mode other than zeros.
     """
     _only_zeros(spec)
     split = [tuple(_phases(axis, spec.flip)) for axis in spec.axes]
@@ -77,13 +88,13 @@ def input_grad(spec: ConvSpec) -> tuple[Phase, ...]:
 
 
 def _phases(axis: Axis, flip: bool) -> Iterator[PhaseAxis]:
-    """The phases of one axis, ascending in `start`."""
+    """The phases of one axis, ascending in ``start``."""
     s, d, out = axis.stride, axis.dilation, axis.output
     common = gcd(s, d)
-    period, step = s // common, d // common  # of the taps of a phase; between their gradients
+    period, step = s // common, d // common  # from tap to tap, and from gradient to gradient
     for start in range(min(s, axis.size)):
         count = (axis.size - start + s - 1) // s
-        # The first tap with start + lo - k d divisible by s, by the inverse of d / common.
+        # The first tap with start + lo - k d divisible by s, from the inverse of d / common.
         reach, rest = divmod(start + axis.lo, common)
         k0 = reach * pow(step, -1, period) % period
         if rest or k0 >= axis.kernel:
@@ -91,13 +102,13 @@ def _phases(axis: Axis, flip: bool) -> Iterator[PhaseAxis]:
             continue
         e = (start + axis.lo - k0 * d) // s
         taps = range(k0, axis.kernel, period)
-        # Tap j reads the gradients e - j step .. e - j step + count - 1: keep those that meet one.
+        # Tap j reads the gradients e - j step .. e - j step + count - 1: keep those that read one.
         j_lo = max(0, -((out - 1 - e) // step))
         j_hi = min(len(taps), (e + count - 1) // step + 1)
         if j_lo >= j_hi:
             yield PhaseAxis(None, (), start, s, count)
             continue
-        first = e - (j_hi - 1) * step  # the gradient that the last tap, read first, meets at t = 0
+        first = e - (j_hi - 1) * step  # what the last tap, which comes first, reads at t = 0
         span = (j_hi - 1 - j_lo) * step
         here = Axis(out, j_hi - j_lo, 1, step, -first, first + count + span - out)
         chosen = tuple(reversed(taps[j_lo:j_hi]))
@@ -109,9 +120,9 @@ def _phases(axis: Axis, flip: bool) -> Iterator[PhaseAxis]:
 def _blocks(
     split: Sequence[Sequence[PhaseAxis]], axes: Sequence[Axis]
 ) -> Iterator[tuple[PhaseAxis, ...]]:
-    """All combinations of phases; where an axis is zero already, the axes after it stay whole.
+    """All combinations of phases; once one axis is zero, the axes after it are not split.
 
-    (A stride of a thousand on an image would else make a million blocks, nearly all zero.)
+    (Otherwise a stride of 1,000 on an image would make a million phases, nearly all of them zero.)
     """
     if not split:
         yield ()
@@ -135,19 +146,19 @@ def _phase_spec(phases: Sequence[PhaseAxis], spec: ConvSpec) -> ConvSpec | None:
 
 
 def weight_grad(spec: ConvSpec) -> ConvSpec:
-    """The gradient for the weight of ONE group, as a convolution; never flipped.
+    """The weight gradient of *one* group, as a convolution; never flipped.
 
-    Its input is the input with batch and channels exchanged, (channels_in // groups, batch,
-    *size); its weight the output gradient likewise, (channels_out // groups, batch, *output);
-    its output the gradient likewise, (channels_in // groups, channels_out // groups, *kernel),
-    to be read backwards along every axis of space if `spec.flip`.
-    ValueError: a padding mode that is not zeros; an empty batch, whose gradient is zero.
+    All three arrays have batch and channels exchanged. Its input is the input, (channels_in //
+    groups, batch, *size); its weight the output gradient, (channels_out // groups, batch, *output);
+    its output the weight gradient, (channels_in // groups, channels_out // groups, *kernel), to be
+    read backwards along every spatial axis if ``spec.flip``.
+    ValueError: a padding mode other than zeros; an empty batch, whose gradient is zero.
     """
     _only_zeros(spec)
     if not spec.batch:
-        raise ValueError("batch=0: the gradient for the weight of an empty batch is zero")
+        raise ValueError("batch=0: the weight gradient of an empty batch is zero")
     axes = tuple(
-        # What the stride left unread at the end must go, or outputs beyond the kernel appear.
+        # Crop what the stride left unread at the end, or outputs beyond the kernel appear.
         Axis(a.size, a.output, a.dilation, a.stride, a.lo, a.hi - a.unread)
         for a in spec.axes
     )
@@ -173,15 +184,39 @@ def transposed(
     flip: bool = False,
     dtype: str = "float32",
 ) -> ConvSpec:
-    """The FORWARD spec whose gradient for the input is the transposed convolution of PyTorch.
+    """The *forward* spec whose input gradient is the transposed convolution.
 
-    input_shape: (batch, C_in, *space), the `output_shape` of the spec. weight_shape: (C_in,
-    C_out // groups, *kernel), its `weight_shape`. The result has its `input_shape`, (batch,
-    C_out, *size), size = (H - 1) s - (p_lo + p_hi) + d (h - 1) + output_padding + 1.
-    A name of padding means what it means for the forward convolution of an array of size H s:
-    with "same_upper" and "same_lower" the result has that size wherever d (h - 1) + 1 >= s.
-    With a mode other than zeros it is the transpose of the convolution with that mode.
-    ValueError, TypeError: as `conv_spec`; output_padding not below max(stride, dilation).
+    Parameters
+    ----------
+    input_shape
+        Shape of the array to transform, (N, C_in, *space): the ``output_shape`` of the spec.
+    weight_shape
+        (C_in, C_out // groups, *kernel): the ``weight_shape`` of the spec.
+    stride, dilation, groups, padding_mode, flip, dtype
+        Of the forward convolution, as for ``conv_spec``. With a mode other than zeros the result
+        is the transpose of the convolution with that mode.
+    padding
+        Of the forward convolution. A name means what it means for an array of size H s: with
+        "same_upper" and "same_lower" the result has that size wherever d (h - 1) + 1 >= s.
+    output_padding
+        Entries added to the size of the result at the end of each axis, as in PyTorch. Must be
+        less than the stride or the dilation.
+
+    Returns
+    -------
+    ConvSpec
+        Its ``input_shape`` is the shape of the result, (N, C_out, *size), with
+        size = (H - 1) s - (p_lo + p_hi) + d (h - 1) + output_padding + 1.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Arguments that describe no transposed convolution.
+
+    Examples
+    --------
+    >>> transposed((1, 8, 14, 14), (8, 4, 2, 2), stride=2).input_shape
+    (1, 4, 28, 28)
     """
     x, w, groups = checked_shapes(input_shape, weight_shape, groups)
     if w[0] != x[1]:
@@ -200,7 +235,7 @@ def transposed(
     sizes, fitted = [], []
     for n, h, s, d, p, (lo, hi) in zip(x[2:], w[2:], strides, dilations, extra, pairs, strict=True):
         sizes.append((n - 1) * s - lo - hi + d * (h - 1) + p + 1)
-        fitted.append((lo, hi - p // s * s))  # p >= s would let the forward spec put out more
+        fitted.append((lo, hi - p // s * s))  # p >= s would give the forward spec more outputs
     if min(sizes) < 1:
         raise ValueError(
             f"padding={show(padding)}: leaves no output; its sizes would be {tuple(sizes)}"
@@ -213,5 +248,5 @@ def transposed(
 def _only_zeros(spec: ConvSpec) -> None:
     if any(axis.mode != "zeros" for axis in spec.axes):
         raise ValueError(
-            f"padding_mode={spec.padding_mode}: an adjoint is taken with zeros; pass unpadded(spec)"
+            f"padding_mode={spec.padding_mode}: adjoints need the mode zeros; pass unpadded(spec)"
         )

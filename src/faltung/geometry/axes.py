@@ -1,4 +1,4 @@
-"""The spatial axes of a problem, side by side."""
+"""The spatial axes of a problem: what ``ConvSpec`` and ``PoolSpec`` have in common."""
 
 from collections.abc import Sequence
 from math import prod
@@ -8,22 +8,20 @@ from faltung.geometry.check import show
 
 
 class Axes:
-    """What a spec with ``axes`` says of all of them: one entry an axis, in their order."""
+    """Properties of all ``axes`` of a spec: one entry per axis, in order."""
 
     __slots__ = ()
     axes: tuple[Axis, ...]
 
     def check_axes(self, what: str) -> None:
-        """TypeError: ``axes`` is no tuple of Axis. ValueError: it is empty, which ``what`` is not
-        without.
-        """
+        """Refuse ``axes`` that are not a tuple of Axis (TypeError) or empty (ValueError)."""
         if type(self.axes) is not tuple or not all(isinstance(axis, Axis) for axis in self.axes):
             raise TypeError(f"axes={show(self.axes)}: must be a tuple of Axis")
         if not self.axes:
-            raise ValueError(f"axes=(): {what} has at least one spatial axis")
+            raise ValueError(f"axes=(): {what} must have at least one spatial axis")
 
     def check_counts(self, **least: int) -> None:
-        """TypeError: one of these fields is no int. ValueError: it is less than the least."""
+        """Refuse fields that are not ints (TypeError) or less than their least (ValueError)."""
         for name, bound in least.items():
             value = getattr(self, name)
             if type(value) is not int:
@@ -48,7 +46,7 @@ class Axes:
 
     @property
     def kernel(self) -> tuple[int, ...]:
-        """Taps of each axis."""
+        """Number of taps of each axis."""
         return tuple(axis.kernel for axis in self.axes)
 
     @property
@@ -63,12 +61,12 @@ class Axes:
 
     @property
     def padding(self) -> tuple[tuple[int, int], ...]:
-        """(lo, hi) of each axis."""
+        """Padding before and after each axis, (lo, hi), in array entries."""
         return tuple((axis.lo, axis.hi) for axis in self.axes)
 
     @property
     def taps(self) -> int:
-        """Taps of all axes together."""
+        """Number of taps: the product over the axes."""
         return prod(self.kernel)
 
 
@@ -80,7 +78,7 @@ def make_axes(
     pairs: Sequence[tuple[int, int]],
     names: Sequence[str],
 ) -> tuple[Axis, ...]:
-    """The axes; an error says which of several axes it is about."""
+    """One ``Axis`` per spatial axis; an error says which of several it is about."""
     axes = []
     for size, h, s, d, (lo, hi), mode in zip(
         sizes, kernel, stride, dilation, pairs, names, strict=True

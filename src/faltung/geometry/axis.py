@@ -1,24 +1,49 @@
-"""One spatial axis of a convolution: the output size, and which input each output reads.
+"""One spatial axis: its output size, and which input each output reads.
 
-Output `o` reads, at tap `k`, the input position `o * stride + k * dilation - lo`. All else
-follows from this line. Positions count from the first entry of the array that was given, so the
-padding before it has negative positions and the padding after it begins at `size`.
+Output ``o`` reads, at tap ``k``, the input position ``o * stride + k * dilation - lo``. Everything
+else follows from this line. Positions count from the first entry of the unpadded array, so the
+padding before it has negative positions and the padding after it begins at ``size``.
 """
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-MODES = ("zeros", "reflect", "symmetric", "replicate", "circular")
+Mode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
+MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One spatial axis, sizes in array entries.
+    """One spatial axis of a convolution or a pooling. All lengths are in array entries.
 
-    `lo` and `hi` are the padding before and after. A negative one is a crop: only the adjoint
-    specs of `adjoint.py` make those, with mode "zeros"; `padding.py` refuses them from people.
-    `kernel` counts taps; with dilation they span `extent` entries.
-    ValueError: a size, kernel, stride or dilation below 1, an unknown mode, a padding that its
-    mode cannot fill, a kernel larger than the padded input. TypeError: anything but an int.
+    Parameters
+    ----------
+    size
+        Input size, without padding.
+    kernel
+        Number of taps. With dilation they span ``extent`` entries.
+    stride
+        Distance between the windows of neighbouring outputs.
+    dilation
+        Distance between neighbouring taps.
+    lo, hi
+        Padding before and after. Negative padding is a crop; only the adjoint specs of
+        ``adjoint.py`` have it, with mode "zeros" (``padding.py`` refuses it from users).
+    mode
+        What the padding repeats: one of ``MODES``.
+
+    Raises
+    ------
+    ValueError
+        A size, kernel, stride or dilation below 1, an unknown mode, padding that its mode cannot
+        fill, or a kernel larger than the padded input.
+    TypeError
+        A length that is not an int.
+
+    Examples
+    --------
+    >>> Axis(size=224, kernel=7, stride=2, lo=3, hi=3).output
+    112
     """
 
     size: int
@@ -32,7 +57,7 @@ class Axis:
     def __post_init__(self) -> None:
         for name in ("size", "kernel", "stride", "dilation", "lo", "hi"):
             value = getattr(self, name)
-            if type(value) is not int:  # numpy's integers would spoil repr and hash
+            if type(value) is not int:  # NumPy's integers would change repr and hash
                 raise TypeError(f"{name}={value!r}: must be an int")
             if value < 1 and name not in ("lo", "hi"):
                 raise ValueError(f"{name}={value}: must be at least 1")
@@ -50,9 +75,11 @@ class Axis:
         if self.mode == "zeros":
             return
         if min(self.lo, self.hi) < 0:
-            raise ValueError(f"padding={self.lo, self.hi}: only the mode zeros can crop")
-        # What a mode can supply on each side: a reflection does not repeat the edge, so it has
-        # one entry fewer than a symmetric or circular continuation; an edge repeats for ever.
+            raise ValueError(
+                f"padding={self.lo, self.hi}: must be at least 0 unless the mode is zeros"
+            )
+        # What a mode can supply on each side. A reflection does not repeat the edge, so it has one
+        # entry fewer than a symmetric or circular continuation; an edge can be repeated for ever.
         supply = {"reflect": self.size - 1, "symmetric": self.size, "circular": self.size}
         if max(self.lo, self.hi) > supply.get(self.mode, max(self.lo, self.hi)):
             raise ValueError(
@@ -62,7 +89,7 @@ class Axis:
 
     @property
     def extent(self) -> int:
-        """Entries from the first tap to the last, both counted."""
+        """Entries from the first tap to the last, both included."""
         return self.dilation * (self.kernel - 1) + 1
 
     @property
@@ -72,28 +99,28 @@ class Axis:
 
     @property
     def output(self) -> int:
-        """Output size, floor((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1. The formula lives here."""
+        """Output size, floor((H - d(h-1) - 1 + lo + hi) / s) + 1: the home of this formula."""
         return (self.padded - self.extent) // self.stride + 1
 
     @property
     def unread(self) -> int:
         """Entries at the end of the padded input that no output reads, because of the stride.
 
-        0 to stride - 1, and only the tail: where stride > extent the gaps are unread too.
+        Between 0 and stride - 1. Only the tail counts: if stride > extent, gaps are unread too.
         """
         return (self.padded - self.extent) % self.stride
 
     def source(self, i: int) -> int | None:
-        """The array entry that stands at position `i`; None for a zero. The one home of the modes.
+        """The array entry that position ``i`` repeats, None for a zero: the home of the modes.
 
-        `i` lies in -lo .. size + hi - 1; inside the array it is itself.
+        ``i`` is in -lo .. size + hi - 1; inside the array the entry is ``i`` itself.
         """
         if 0 <= i < self.size:
             return i
         match self.mode:
-            case "reflect":  # the edge is the mirror and is not repeated: -1 -> 1
+            case "reflect":  # the mirror is at the edge, which is not repeated: -1 -> 1
                 return -i if i < 0 else 2 * (self.size - 1) - i
-            case "symmetric":  # the mirror stands outside the edge: -1 -> 0
+            case "symmetric":  # the mirror is outside the edge: -1 -> 0
                 return -1 - i if i < 0 else 2 * self.size - 1 - i
             case "replicate":
                 return 0 if i < 0 else self.size - 1
@@ -103,9 +130,9 @@ class Axis:
                 return None
 
     def input_range(self, start: int, stop: int) -> tuple[int, int]:
-        """Half-open range of input positions that outputs `start` .. `stop - 1` read.
+        """Half-open range of input positions that outputs ``start`` .. ``stop - 1`` read.
 
-        Not clipped: it may begin below 0 and end beyond `size`. No outputs read nothing.
+        Not clipped: it may begin below 0 and end beyond ``size``. Empty where ``stop <= start``.
         """
         first = start * self.stride - self.lo
         if stop <= start:
@@ -113,7 +140,7 @@ class Axis:
         return first, first + (stop - 1 - start) * self.stride + self.extent
 
     def valid_taps(self, o: int) -> tuple[int, int]:
-        """Half-open range of the taps of output `o` that read inside the array."""
+        """Half-open range of the taps of output ``o`` that read inside the array."""
         first = o * self.stride - self.lo  # where tap 0 reads
         k_lo = min(max(0, -(first // self.dilation)), self.kernel)  # ceil(-first / dilation)
         k_hi = min((self.size - 1 - first) // self.dilation + 1, self.kernel)

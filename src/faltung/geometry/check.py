@@ -1,18 +1,21 @@
-"""Numbers as people write them, one for all axes or one for each; the words of an error."""
+"""Integers as users pass them, one for all axes or one per axis; the wording of errors."""
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
+
+# One number for all axes, or one per axis.
+PerAxis = int | Sequence[int]
 
 
 def show(value: object) -> str:
-    """`value` on one short line, for an error message."""
+    """``value`` on one short line, for an error message."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else text[:77] + "..."
 
 
 def is_sequence(value: object) -> bool:
-    """Tuples, lists, arrays: things with a length and an order; words and mappings are not."""
+    """Whether this is a tuple, list or array: sized and ordered, but no text or mapping."""
     return (
         hasattr(value, "__len__")
         and hasattr(value, "__getitem__")
@@ -21,7 +24,7 @@ def is_sequence(value: object) -> bool:
 
 
 def integer(value: object) -> int | None:
-    """`value` as a Python int; None if it is no whole number. True and 1.0 are none."""
+    """``value`` as a Python int; None if it is not an integer, as True and 1.0 are not."""
     if isinstance(value, bool):
         return None
     try:
@@ -31,7 +34,7 @@ def integer(value: object) -> int | None:
 
 
 def whole(name: str, value: object, least: int) -> int:
-    """The argument `name` as an int of at least `least`: TypeError, ValueError."""
+    """The argument ``name`` as an int of at least ``least``. TypeError, ValueError."""
     number = integer(value)
     if number is None:
         raise TypeError(f"{name}={show(value)}: must be an int")
@@ -41,14 +44,14 @@ def whole(name: str, value: object, least: int) -> int:
 
 
 def truth(name: str, value: object) -> bool:
-    """The argument `name`, which is True or False: TypeError."""
+    """The argument ``name``, which must be True or False. TypeError."""
     if type(value) is not bool:
         raise TypeError(f"{name}={show(value)}: must be True or False")
     return value
 
 
 def real(name: str, value: object) -> float:
-    """The argument `name` as a float; NaN and infinities are none: TypeError, ValueError."""
+    """The argument ``name`` as a finite float. TypeError, ValueError."""
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise TypeError(f"{name}={show(value)}: must be a number")
     number = float(value)
@@ -58,7 +61,7 @@ def real(name: str, value: object) -> float:
 
 
 def integers(name: str, value: object) -> tuple[int, ...]:
-    """The argument `name`, a sequence of ints of any length: TypeError."""
+    """The argument ``name``, a sequence of ints of any length. TypeError."""
     items: list[object] = list(value) if is_sequence(value) else [None]  # type: ignore[call-overload]
     numbers = [integer(item) for item in items]
     if any(number is None for number in numbers):
@@ -67,7 +70,7 @@ def integers(name: str, value: object) -> tuple[int, ...]:
 
 
 def per_axis(name: str, value: object, rank: int, least: int) -> tuple[int, ...]:
-    """The argument `name`, one int or one for each axis, as `rank` ints: TypeError, ValueError."""
+    """The argument ``name``, one int or one per axis, as ``rank`` ints. TypeError, ValueError."""
     one = integer(value)
     if one is None and not is_sequence(value):
         raise TypeError(f"{name}={show(value)}: must be an int or a sequence of {rank} ints")

@@ -1,8 +1,9 @@
 """ConvSpec: one convolution as a question, in integers only; and its cost in closed form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal, get_args
 
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
@@ -21,10 +22,22 @@ ITEMSIZE = {
     "complex128": 16,
 }
 DTYPES = tuple(ITEMSIZE)
+# What the text form calls them.
+DTYPE_WORDS = {
+    "float32": "f32",
+    "float64": "f64",
+    "float16": "f16",
+    "bfloat16": "bf16",
+    "int32": "i32",
+    "int64": "i64",
+    "complex64": "c64",
+    "complex128": "c128",
+}
 # Stored in 16 bits, and float32 wherever they are computed with.
 NARROW = ("float16", "bfloat16")
 # What networks, pooling and local layers take.
-FLOATS = ("float32", "float64")
+Float = Literal["float32", "float64"]
+FLOATS: tuple[Float, ...] = get_args(Float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +55,41 @@ class Ladder:
 
 @dataclass(frozen=True, slots=True)
 class ConvSpec(Axes):
-    """A convolution: input (batch, channels_in, *space) to output (batch, channels_out, *space').
+    """A convolution as a question, in whole numbers; ``conv_spec`` and ``parse`` make one.
 
-    `flip` False is the cross-correlation of deep learning, True the convolution of mathematics.
-    `str(spec)` is the one-line text form that `parse` reads back; `repr(spec)` reads back too.
-    ValueError: no axis, a batch below 0, channels or groups below 1, groups that do not divide
-    the channels, an unknown dtype. TypeError: numbers that are not ints.
+    Attributes
+    ----------
+    axes : tuple of Axis
+        Size, kernel, stride, dilation, padding and padding mode of each spatial axis.
+    channels_in, channels_out : int
+        Channels of the input and of the output.
+    batch : int
+        Samples.
+    groups : int
+        Groups of channels; it divides both numbers of channels.
+    dtype : str
+        A key of ``ITEMSIZE``.
+    flip : bool
+        False: the cross-correlation of deep learning; True: the convolution of mathematics.
+
+    Raises
+    ------
+    ValueError
+        No axis, a batch below 0, channels or groups below 1, groups that do not divide the
+        channels, an unknown dtype.
+    TypeError
+        Numbers that are not ints.
+
+    Notes
+    -----
+    ``str`` of a spec is the line of text that ``parse`` reads back; its ``repr`` reads back too.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> spec = faltung.conv_spec((1, 3, 224, 224), (64, 3, 7, 7), stride=2, padding=3)
+    >>> str(spec), spec.output_shape, spec.macs
+    ('n1 c3>64 224x224 k7 s2 p3', (1, 64, 112, 112), 118013952)
     """
 
     axes: tuple[Axis, ...]
@@ -72,9 +114,32 @@ class ConvSpec(Axes):
             raise TypeError(f"flip={self.flip!r}: must be True or False")
 
     def __str__(self) -> str:
-        from faltung.geometry.text import format  # text.py imports this file
+        """The canonical text: batch, then what is needed, then what is not the default.
 
-        return format(self)
+        ``parse`` reads it back to an equal spec, but for the negative padding of adjoint specs,
+        which nobody may ask for.
+        """
+        pads = [str(lo) if lo == hi else f"({lo},{hi})" for lo, hi in self.padding]
+        options = {
+            "s": _folded(self.stride),
+            # A pair (before, after) is for one axis alone, so equal ones are not folded.
+            "p": _folded(pads) if self.padding[0][0] == self.padding[0][1] else "x".join(pads),
+            "d": _folded(self.dilation),
+            "g": str(self.groups),
+        }
+        defaults = {"s": "1", "p": "0", "d": "1", "g": "1"}
+        names = self.padding_mode if len(set(self.padding_mode)) > 1 else self.padding_mode[:1]
+        words = [
+            f"n{self.batch}",
+            f"c{self.channels_in}>{self.channels_out}",
+            "x".join(map(str, self.size)),
+            f"k{_folded(self.kernel)}",
+            *(key + word for key, word in options.items() if word != defaults[key]),
+            *["m:" + ",".join(names)] * (names != ("zeros",)),
+            *[DTYPE_WORDS[self.dtype]] * (self.dtype != "float32"),
+            *["flip"] * self.flip,
+        ]
+        return " ".join(words)
 
     @property
     def padding_mode(self) -> tuple[str, ...]:
@@ -151,10 +216,42 @@ def conv_spec(
     flip: bool = False,
     dtype: str = "float32",
 ) -> ConvSpec:
-    """The spec of a convolution as people ask for it: the one place where arguments become one.
+    """The spec of a convolution, from arguments as ``faltung.conv`` takes them.
 
-    input_shape: (batch, channels_in, *space). weight_shape: (channels_out, channels_in // groups,
-    *kernel). ValueError, TypeError: every number or name that makes no convolution.
+    Parameters
+    ----------
+    input_shape : sequence of int
+        ``(batch, channels_in, *space)``.
+    weight_shape : sequence of int
+        ``(channels_out, channels_in // groups, *kernel)``.
+    stride, dilation : int or sequence of int
+        One number for all axes, or one for each.
+    padding : int, str or sequence
+        Entries before and after, or one of the names that ``faltung.conv`` knows.
+    groups : int
+        Groups of channels.
+    padding_mode : str or sequence of str
+        What stands in the padding.
+    flip : bool
+        Whether the kernel is flipped: the convolution of mathematics.
+    dtype : str
+        The type of all numbers.
+
+    Returns
+    -------
+    ConvSpec
+        The problem in whole numbers.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Numbers or names that make no convolution.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> faltung.conv_spec((1, 1, 10), (1, 1, 3), padding="same").output_shape
+    (1, 1, 10)
     """
     x, w, groups = checked_shapes(input_shape, weight_shape, groups)
     if w[1] * groups != x[1]:
@@ -191,3 +288,9 @@ def checked_shapes(
     if x[1] % groups:
         raise ValueError(f"groups={groups}: must divide the input channels, {x[1]}")
     return x, w, groups
+
+
+def _folded(items: Iterable[object]) -> str:
+    """One number where all are the same, else one for each axis."""
+    words = list(map(str, items))
+    return words[0] if len(set(words)) == 1 else "x".join(words)

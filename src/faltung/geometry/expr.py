@@ -1,9 +1,9 @@
-"""What is asked of every element: formulas as data, and their derivatives.
+"""Elementwise formulas as data, and their derivatives.
 
-An `Expr` is a formula over operands, `operand(0) * 2 + operand(1)`. Reference, kernels and networks
-share it: the reference evaluates it, the code generator writes it down, differentiation is algebra
-on it. Two that are equal are the same formula, and `repr` says all of it, so that it can be part of
-the key of a kernel.
+An ``Expr`` is a formula over operands, such as ``operand(0) * 2 + operand(1)``. Reference, kernels
+and networks share it: the reference evaluates it, the code generator compiles it, and its
+derivatives are formulas again. Formulas with the same structure are equal, and ``repr`` shows all
+of it, so it can be part of the key of a kernel.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,9 +15,9 @@ from math import pi, tanh
 from math import sqrt as _sqrt
 from typing import Union
 
-# Operations and the number of their arguments. The comparisons give a condition, which only
-# `select` takes. `random` is a number in [0, 1) made from a key (the bits of a scalar operand) and
-# the number of the element, so that it is the same whenever and wherever it is computed.
+# Operations and the number of their arguments. Comparisons give a condition, which only ``select``
+# accepts. ``random`` is a number in [0, 1) derived from a key (the bits of a scalar operand) and
+# the index of the element, so it is the same whenever and wherever it is computed.
 ARITY = {
     "add": 2,
     "sub": 2,
@@ -45,11 +45,11 @@ Term = Union["Expr", float]
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Expr:
-    """A formula: an operation of `ARITY` on formulas, an operand by its number, or a constant."""
+    """A formula: an operation of ``ARITY`` on formulas, an operand (its number), or a constant."""
 
     op: str
     args: tuple[Union["Expr", int, float], ...]
-    # Made once: formulas are keys everywhere, and a hash walks through all of them.
+    # Computed once: formulas are keys everywhere, and hashing one visits all of its parts.
     _hash: int = field(init=False, compare=False, default=0)
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class Expr:
         return self._hash
 
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return Expr, (self.op, self.args)  # a hash of text differs from process to process
+        return Expr, (self.op, self.args)  # the hash of a str differs between processes
 
     def __add__(self, other: Term) -> "Expr":
         return add(self, other)
@@ -97,16 +97,16 @@ class Expr:
 
     @property
     def value(self) -> float | None:
-        """The number of a constant; None for every other formula."""
+        """The value of a constant; None for every other formula."""
         return float(self.args[0]) if self.op == "constant" else None  # type: ignore[arg-type]
 
     @property
     def terms(self) -> tuple["Expr", ...]:
-        """The formulas that this one is made of; none for operands and constants."""
+        """The formulas that the operation takes; empty for operands and constants."""
         return () if self.op in ("operand", "constant") else self.args  # type: ignore[return-value]
 
     def operands(self) -> frozenset[int]:
-        """The numbers of the operands that are read."""
+        """The numbers of the operands that the formula reads."""
         return frozenset(int(leaf.args[0]) for leaf in self._leaves() if leaf.op == "operand")  # type: ignore[arg-type]
 
     def uses(self, op: str) -> bool:
@@ -114,7 +114,7 @@ class Expr:
         return self.op == op or any(term.uses(op) for term in self.terms)
 
     def size(self) -> int:
-        """Operations in the formula, counted once where a part occurs several times."""
+        """Number of operations; a part that occurs several times counts once."""
         seen: set[Expr] = set()
 
         def visit(expr: Expr) -> None:
@@ -133,7 +133,7 @@ class Expr:
             yield from term._leaves()
 
     def replaced(self, terms: Sequence["Expr"]) -> "Expr":
-        """The formula with `terms[i]` in the place of operand i."""
+        """The formula with ``terms[i]`` substituted for operand i."""
         if self.op == "operand":
             return terms[int(self.args[0])]  # type: ignore[arg-type]
         if not self.terms:
@@ -142,7 +142,7 @@ class Expr:
 
 
 def operand(number: int) -> Expr:
-    """Operand `number` of the formula."""
+    """Operand ``number`` of the formula."""
     return Expr("operand", (number,))
 
 
@@ -151,11 +151,11 @@ def constant(value: float) -> Expr:
 
 
 def lifted(term: Term) -> Expr:
-    """A number as a formula; a formula as it is."""
+    """A number as a constant; a formula unchanged."""
     return term if isinstance(term, Expr) else constant(term)
 
 
-# Building: constants are folded and neutral elements left out, so that a derivative stays small. --
+# Constants are folded and neutral elements dropped, so that derivatives stay small --------------
 
 
 def add(a: Term, b: Term) -> Expr:
@@ -197,12 +197,12 @@ def unary(op: str, a: Term) -> Expr:
 
 
 def maximum(a: Term, b: Term) -> Expr:
-    """The larger one; NaN where `a` is NaN."""
+    """The larger one; NaN where ``a`` is NaN."""
     return _folded("max", lifted(a), lifted(b))
 
 
 def minimum(a: Term, b: Term) -> Expr:
-    """The smaller one; NaN where `a` is NaN."""
+    """The smaller one; NaN where ``a`` is NaN."""
     return _folded("min", lifted(a), lifted(b))
 
 
@@ -217,7 +217,7 @@ def at_least(a: Term, b: Term) -> Expr:
 
 
 def select(condition: Expr, a: Term, b: Term) -> Expr:
-    """`a` where the condition holds, else `b`."""
+    """``a`` where the condition holds, else ``b``."""
     if condition.op not in CONDITIONS:
         raise ValueError(f"condition={condition}: must be a comparison, one of {CONDITIONS}")
     a, b = lifted(a), lifted(b)
@@ -225,14 +225,14 @@ def select(condition: Expr, a: Term, b: Term) -> Expr:
 
 
 def random(key: Expr) -> Expr:
-    """A number in [0, 1) for each element, by the key in a scalar operand."""
+    """A random number in [0, 1) per element, determined by the key in a scalar operand."""
     if key.op != "operand":
         raise ValueError(f"key={key}: must be an operand")
     return Expr("random", (key,))
 
 
 def power(base: Expr, exponent: float) -> Expr:
-    """`base ** exponent` for a base above 0; by square roots where these do."""
+    """``base ** exponent`` for a positive base; by square roots where they suffice."""
     if exponent < 0:
         return 1 / power(base, -exponent)
     whole, rest = divmod(exponent, 1)
@@ -269,7 +269,7 @@ def _folded(op: str, *terms: Expr) -> Expr:
     if None not in values:
         try:
             return constant(_FOLD[op](*values))
-        except (ArithmeticError, ValueError):  # 1/0, log 0: left to the processor
+        except (ArithmeticError, ValueError):  # 1/0, log 0: left to run time
             pass
     return Expr(op, terms)
 
@@ -296,9 +296,9 @@ def _build(op: str, terms: Sequence[Expr]) -> Expr:
 
 
 def derivative(expr: Expr, number: int) -> Expr:
-    """d expr / d operand `number`. At a kink it is that of the branch that is taken.
+    """d expr / d operand ``number``; at a kink, the derivative of the branch that is taken.
 
-    ValueError: through `random`, whose key is no number to differentiate by.
+    ValueError: the key of ``random``, which has no derivative.
     """
     if expr.op == "operand":
         return constant(float(expr.args[0] == number))
@@ -317,7 +317,7 @@ def derivative(expr: Expr, number: int) -> Expr:
 
 
 _Slope = Callable[..., tuple[Term, ...]]
-# For each operation its partial derivatives, from its result `y` and its terms.
+# The partial derivatives of each operation, from its result ``y`` and its terms.
 _SLOPES: dict[str, _Slope] = {
     "add": lambda y, a, b: (1.0, 1.0),
     "sub": lambda y, a, b: (1.0, -1.0),

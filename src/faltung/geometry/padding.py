@@ -1,22 +1,24 @@
-"""Every way to say padding, and what it comes to: (lo, hi) and a mode for each axis.
+"""Every form of the ``padding`` argument, resolved to (lo, hi) and a mode for each axis.
 
-Names, with H the size, h the kernel, s the stride, d the dilation of an axis:
+Names, where an axis has size H, kernel h, stride s and dilation d:
 
-valid        nothing
-same         d(h-1) in all, the smaller half before: the output is ceil(H/s), for every stride
+valid        no padding
+same         d(h-1) in total, the smaller half before: output size ceil(H/s), for every stride
 same_upper   the least that gives ceil(H/s), the smaller half before (ONNX, TensorFlow)
 same_lower   the same total, the smaller half after (ONNX)
-causal       d(h-1) before and nothing after, on EVERY axis: no output reads what comes later.
-             For one causal axis among others name each axis: padding=("causal", "same", "same")
+causal       d(h-1) before and nothing after, on *every* axis: no output reads later input.
+             If only one axis is causal, name each: padding=("causal", "same", "same")
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
-from faltung.geometry.axis import MODES
+from faltung.geometry.axis import MODES, Mode
 from faltung.geometry.check import integer, is_sequence, show
 
-Padding = int | str | Sequence[int | str | Sequence[int]]
-PaddingMode = str | Sequence[str]
+PaddingName = Literal["valid", "same", "same_upper", "same_lower", "causal"]
+Padding = int | PaddingName | Sequence[int | PaddingName | Sequence[int]]
+PaddingMode = Mode | Sequence[Mode]
 
 
 def _valid(size: int, extent: int, stride: int) -> tuple[int, int]:
@@ -59,10 +61,10 @@ def pads(
     stride: Sequence[int],
     dilation: Sequence[int],
 ) -> tuple[tuple[int, int], ...]:
-    """(lo, hi) for each axis, in array entries.
+    """The padding before and after each axis, (lo, hi), in array entries.
 
-    `padding`: an int (before and after, every axis), a name, or one entry for each axis, which is
-    an int, a (lo, hi) pair or a name. ValueError, TypeError: anything else, or a negative number.
+    ``padding``: an int (before and after every axis), a name, or one entry per axis: an int, a
+    (lo, hi) pair, or a name. ValueError, TypeError: anything else, or a negative number.
     """
     rank = len(sizes)
     per_axis = is_sequence(padding)
@@ -81,7 +83,7 @@ def pads(
 
 
 def _numbers(entry: object, padding: object) -> tuple[int, int]:
-    """An int or a (lo, hi) pair, as the pair. `padding` is the whole argument, for the message."""
+    """An int or a (lo, hi) pair, as a pair; ``padding`` is the whole argument, for the message."""
     if isinstance(entry, str):
         raise ValueError(f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}")
     pair = [integer(item) for item in entry] if is_sequence(entry) else [integer(entry)] * 2  # type: ignore[attr-defined]
@@ -99,9 +101,9 @@ def _numbers(entry: object, padding: object) -> tuple[int, int]:
 
 
 def modes(padding_mode: PaddingMode, rank: int) -> tuple[str, ...]:
-    """The padding mode of each axis, from one name for all or one for each.
+    """The padding mode of each axis, from one name for all axes or one per axis.
 
-    ValueError: an unknown name, a wrong number of names. TypeError: not names at all.
+    ValueError: an unknown name, or the wrong number of names. TypeError: not names at all.
     """
     if not isinstance(padding_mode, str) and not is_sequence(padding_mode):
         raise TypeError(

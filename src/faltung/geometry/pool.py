@@ -1,7 +1,7 @@
-"""PoolSpec: one pooling as a question, in integers only: maxima or means of windows.
+"""``PoolSpec``: a pooling (maxima or means of windows) as integers.
 
-Windows lie as those of a convolution, each channel alone. Padding is never a maximum; in a mean it
-counts as zeros or not at all.
+Windows are placed as in a convolution, for each channel separately. Padding is never a maximum; in
+a mean it counts as zeros or not at all.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,14 +19,38 @@ KINDS = ("max", "average")
 
 @dataclass(frozen=True, slots=True)
 class PoolSpec(Axes):
-    """A pooling: input (batch, channels, *space) to output (batch, channels, *space').
+    """A pooling, from input (batch, channels, *space) to output (batch, channels, *space').
 
-    `count_padding`, of a mean: divide by all entries of the window, as PyTorch's
-    count_include_pad=True, or by those inside the input alone. `overhang`: how much of each axis's
-    `hi` is there only because the last window may reach beyond the padding (`ceil`): it is never
-    counted. () is none on any axis.
-    ValueError: no axis, a batch below 0, channels below 1, an unknown kind or dtype, a padding
-    mode but zeros, a crop, a window that holds nothing. TypeError: numbers that are not ints.
+    Parameters
+    ----------
+    axes
+        One ``Axis`` per spatial axis, with padding mode zeros.
+    channels, batch
+        Number of channels and of samples.
+    kind
+        "max" or "average".
+    count_padding
+        For means: whether to divide by all entries of the window (``count_include_pad=True`` of
+        PyTorch) or only by those inside the input.
+    dtype
+        "float32" or "float64".
+    overhang
+        How much of the ``hi`` of each axis exists only because the last window may reach beyond
+        the padding (``ceil``), in array entries; a mean never counts it. () means none on any axis.
+
+    Raises
+    ------
+    ValueError
+        No axis, a batch below 0, channels below 1, an unknown kind or dtype, a padding mode other
+        than zeros, a crop, or a window that contains nothing.
+    TypeError
+        Numbers that are not ints.
+
+    Examples
+    --------
+    >>> spec = pool_spec((2, 64, 56, 56), 3, stride=2, padding=1)
+    >>> str(spec), spec.output_shape
+    ('max n2 c64 56x56 k3 s2 p1', (2, 64, 28, 28))
     """
 
     axes: tuple[Axis, ...]
@@ -60,16 +84,14 @@ class PoolSpec(Axes):
             0 <= entry <= max(0, axis.hi) for entry, axis in zip(beyond, self.axes, strict=True)
         ):
             raise ValueError(
-                f"overhang={show(beyond)}: must be a part of the padding after each axis"
+                f"overhang={show(beyond)}: must be from 0 to the padding after each axis"
             )
 
     def _check_axis(self, dim: int) -> None:
         axis = self.axes[dim]
         where = f" (spatial axis {dim})" if self.rank > 1 else ""
         if axis.mode != "zeros":
-            raise ValueError(
-                f"padding_mode={axis.mode!r}: a pooling has no padding mode but zeros{where}"
-            )
+            raise ValueError(f"padding_mode={axis.mode!r}: must be zeros in a pooling{where}")
         if min(axis.lo, axis.hi) < 0:
             raise ValueError(f"padding={axis.lo, axis.hi}: must be at least 0{where}")
         mean = self.kind == "average"
@@ -85,7 +107,7 @@ class PoolSpec(Axes):
                 )
 
     def __str__(self) -> str:
-        """For people: "max n2 c64 56x56 k3 s2 p1"."""
+        """One line for people: "max n2 c64 56x56 k3 s2 p1"."""
         words = [self.kind, f"n{self.batch}", f"c{self.channels}", "x".join(map(str, self.size))]
         pads = [str(lo) if lo == hi else f"({lo},{hi})" for lo, hi in self.padding]
         options = {"k": self.kernel, "s": self.stride, "p": pads, "d": self.dilation}
@@ -109,22 +131,23 @@ class PoolSpec(Axes):
 
     @property
     def flops(self) -> int:
-        """Comparisons or additions: one a tap, also for those that read padding."""
+        """Comparisons or additions: one per tap, including taps that read padding."""
         return prod(self.output_shape) * self.taps
 
     @property
     def itemsize(self) -> int:
-        """Bytes of one number."""
+        """Bytes of one element."""
         return ITEMSIZE[self.dtype]
 
     @property
     def bytes_moved(self) -> int:
-        """Bytes of input and output, each counted once: the least that must move."""
+        """Bytes of input and output, each counted once: the least that must be moved."""
         return (prod(self.input_shape) + prod(self.output_shape)) * self.itemsize
 
     def counted(self, dim: int, o: int) -> int:
-        """The taps that output `o` counts along the axis `dim`: a mean divides by the product of
-        these over the axes. The formula lives here.
+        """How many taps output ``o`` counts along axis ``dim``: the home of this formula.
+
+        A mean is divided by the product of these over the axes.
         """
         axis = self.axes[dim]
         if not self.count_padding:
@@ -135,7 +158,7 @@ class PoolSpec(Axes):
 
     @property
     def divisor(self) -> int | None:
-        """What every mean is divided by; None where windows at the ends count fewer entries."""
+        """What all means are divided by; None where windows at the ends count fewer entries."""
         if self.count_padding and not any(self.overhang):
             return self.taps
         found = 1
@@ -149,7 +172,7 @@ class PoolSpec(Axes):
 
 
 def _at_the_ends(axis: Axis) -> Iterator[int]:
-    """The outputs that read padding: the outermost first. All others are alike."""
+    """The outputs that read padding, the outermost first. All others are alike."""
     left = min(axis.output, -(-axis.lo // axis.stride))
     right = max(left, (axis.size + axis.lo - axis.extent) // axis.stride + 1)
     before, after = range(left), range(right, axis.output)
@@ -167,12 +190,12 @@ def pool_axes(
     dilation: int | Sequence[int] = 1,
     ceil: bool = False,
 ) -> tuple[Axis, ...]:
-    """The axes of a pooling as people ask for it. kernel None: as large as the input; stride None:
-    the kernel.
+    """The axes of a pooling, from the arguments that users pass.
 
-    `ceil`: round the output size up, as PyTorch's ceil_mode: a last window that begins in the
-    input, or in the padding before it, may reach beyond the padding after it, which grows by as
-    much. ValueError, TypeError: numbers that make no pooling.
+    ``kernel`` None: as large as the input; ``stride`` None: as the kernel. ``ceil``: round the
+    output size up, as ``ceil_mode`` of PyTorch: the last window, if it begins in the input or in
+    the padding before it, may reach beyond the padding after it, which grows accordingly.
+    ValueError, TypeError: arguments that describe no pooling.
     """
     return _axes(sizes, kernel, stride, padding, dilation, ceil)[0]
 
@@ -189,9 +212,10 @@ def pool_spec(
     count_padding: bool = True,
     dtype: str = "float32",
 ) -> PoolSpec:
-    """The spec of a pooling as people ask for it; input_shape: (batch, channels, *space).
+    """The spec of a pooling, from the arguments that users pass.
 
-    As `pool_axes`, and it remembers what `ceil` added: that is in no mean, as in PyTorch.
+    ``input_shape``: (batch, channels, *space); all else as for ``pool_axes``. The spec remembers
+    what ``ceil`` added: as in PyTorch, no mean counts it.
     """
     shape = integers("input_shape", input_shape)
     if len(shape) < 3:
@@ -208,7 +232,7 @@ def _axes(
     dilation: int | Sequence[int],
     ceil: bool,
 ) -> tuple[tuple[Axis, ...], tuple[int, ...]]:
-    """The axes, and how much of each `hi` is there only because of `ceil`."""
+    """The axes, and how much of each ``hi`` exists only because of ``ceil``."""
     sizes = integers("sizes", sizes)
     rank = len(sizes)
     taps = sizes if kernel is None else per_axis("kernel", kernel, rank, 1)
@@ -231,9 +255,9 @@ def _axes(
 
 
 def _ceil(size: int, extent: int, stride: int, lo: int, hi: int) -> int:
-    """The padding after that gives as many outputs as PyTorch's ceil_mode.
+    """The padding after the axis that gives as many outputs as ``ceil_mode`` of PyTorch.
 
-    ceil((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1, less those that begin behind the input.
+    These are ceil((H - d(h-1) - 1 + lo + hi) / s) + 1, less those that begin behind the input.
     """
     room = size + lo + hi - extent
     outputs = min(-(-room // stride) + 1, -(-(size + lo) // stride))

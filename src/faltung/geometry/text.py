@@ -1,4 +1,6 @@
-"""One problem on one line: "n1 c3>64 224x224 k7 s2 p3" and the ConvSpec that it means.
+"""One problem on one line: "n1 c3>64 224x224 k7 s2 p3", and the ``ConvSpec`` that it means.
+
+``str(spec)`` writes the line, ``parse`` reads it.
 
 Words, in any order, each at most once; those in brackets may be left out:
 
@@ -16,10 +18,10 @@ k7 k3x5     kernel, one number for all axes or one for each
 """
 
 import re
-from collections.abc import Iterable
+from typing import Any
 
-from faltung.geometry.conv import ConvSpec, conv_spec
-from faltung.geometry.padding import NAMES
+from faltung.geometry.conv import DTYPE_WORDS, ConvSpec, conv_spec
+from faltung.geometry.padding import NAMES, Padding
 
 FORM = "n1 c3>64 224x224 k7 s2 p3"  # what the error messages show
 _NUMBERS = r"[0-9]+(?:x[0-9]+)*"
@@ -34,14 +36,41 @@ _WORDS = {
     "padding": re.compile(rf"p({_PAD}(?:x{_PAD})*)"),
     "groups": re.compile(r"g([0-9]+)"),
     "padding_mode": re.compile(r"m:([a-z_]+(?:,[a-z_]+)*)"),
-    "dtype": re.compile(r"(f32|f64|f16|bf16|i32|i64|c64|c128)"),
+    "dtype": re.compile(f"({'|'.join(DTYPE_WORDS.values())})"),
     "flip": re.compile(r"(flip)"),
 }
+_DTYPES = {word: dtype for dtype, word in DTYPE_WORDS.items()}
 
 
 def parse(text: str) -> ConvSpec:
-    """The spec that `text` means. ValueError: a word that means nothing, is missing or comes twice,
-    or numbers that make no convolution. TypeError: not a text."""
+    """The problem that one line of text means.
+
+    Parameters
+    ----------
+    text : str
+        Words in any order, such as "n1 c3>64 224x224 k7 s2 p3": batch ``n``, channels ``c`` in and
+        out, the size of each axis, kernel ``k``, stride ``s``, padding ``p``, dilation ``d``,
+        groups ``g``, padding mode ``m:``, a dtype such as ``f64``, and ``flip``.
+
+    Returns
+    -------
+    ConvSpec
+        ``str`` of it is the same line in its canonical form.
+
+    Raises
+    ------
+    ValueError
+        A word that means nothing, is missing or comes twice, or numbers that make no convolution.
+    TypeError
+        Not a text.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> spec = faltung.parse("n1 c3>64 224x224 k7 s2 p3")
+    >>> spec.output_shape, str(spec)
+    ((1, 64, 112, 112), 'n1 c3>64 224x224 k7 s2 p3')
+    """
     if not isinstance(text, str):
         raise TypeError(f"text={text!r}: must be a str such as {FORM!r}")
     words = _sort(text)
@@ -57,7 +86,8 @@ def parse(text: str) -> ConvSpec:
         kernel *= len(size)
     if groups < 1 or c_in % groups:
         raise ValueError(f"groups={groups}: must divide the input channels, {c_in}")
-    names = words.get("padding_mode", "zeros").split(",")
+    # conv_spec refuses a name that there is not.
+    names: Any = words.get("padding_mode", "zeros").split(",")
     return conv_spec(
         (int(words.get("batch", "1")), c_in, *size),
         (c_out, c_in // groups, *kernel),
@@ -67,12 +97,12 @@ def parse(text: str) -> ConvSpec:
         groups=groups,
         padding_mode=names[0] if len(names) == 1 else names,
         flip="flip" in words,
-        dtype=_dtype(words.get("dtype", "f32")),
+        dtype=_DTYPES[words.get("dtype", "f32")],
     )
 
 
 def _sort(text: str) -> dict[str, str]:
-    """The words of `text` by what they say, without their first letters."""
+    """The words of ``text`` by what they say, without their first letters."""
     found: dict[str, str] = {}
     for word in text.split():
         for name, pattern in _WORDS.items():
@@ -95,64 +125,14 @@ def _one_or_all(word: str) -> int | tuple[int, ...]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _padding(word: str) -> str | tuple[int | str | tuple[int, ...], ...] | int:
+def _padding(word: str) -> Padding:
     # One entry is for all axes, except a pair: padding.py knows pairs only axis by axis.
     entries = tuple(_pad(entry) for entry in re.findall(_PAD, word))
     only = entries[0]
     return entries if len(entries) > 1 or isinstance(only, tuple) else only
 
 
-def _pad(entry: str) -> int | str | tuple[int, ...]:
+def _pad(entry: str) -> Any:
     if entry in NAMES:
         return entry
     return int(entry) if entry.isdigit() else tuple(map(int, entry.strip("()").split(",")))
-
-
-def format(spec: ConvSpec) -> str:
-    """The canonical text of `spec`: batch, then what is needed, then what is not the default.
-
-    `parse` reads it back to an equal spec, but for the negative padding of adjoint specs, which
-    nobody may ask for.
-    """
-    words = [
-        f"n{spec.batch}",
-        f"c{spec.channels_in}>{spec.channels_out}",
-        _join(spec.size),
-        f"k{_fold(spec.kernel)}",
-    ]
-    pads = [str(lo) if lo == hi else f"({lo},{hi})" for lo, hi in spec.padding]
-    options = {
-        "s": _fold(spec.stride),
-        "p": _fold(pads) if spec.padding[0][0] == spec.padding[0][1] else _join(pads),
-        "d": _fold(spec.dilation),
-        "g": str(spec.groups),
-    }
-    defaults = {"s": "1", "p": "0", "d": "1", "g": "1"}
-    words += [key + word for key, word in options.items() if word != defaults[key]]
-    names = spec.padding_mode if len(set(spec.padding_mode)) > 1 else spec.padding_mode[:1]
-    words += ["m:" + ",".join(names)] * (names != ("zeros",))
-    words += [_letters(spec.dtype)] * (spec.dtype != "float32") + ["flip"] * spec.flip
-    return " ".join(words)
-
-
-_KINDS = {"f": "float", "bf": "bfloat", "i": "int", "c": "complex"}
-
-
-def _dtype(word: str) -> str:
-    letters = word.rstrip("0123456789")
-    return _KINDS[letters] + word.removeprefix(letters)
-
-
-def _letters(dtype: str) -> str:
-    name = dtype.rstrip("0123456789")
-    return {long: short for short, long in _KINDS.items()}[name] + dtype.removeprefix(name)
-
-
-def _join(items: Iterable[object]) -> str:
-    return "x".join(str(item) for item in items)
-
-
-def _fold(items: Iterable[object]) -> str:
-    """One number where all are the same."""
-    words = [str(item) for item in items]
-    return words[0] if len(set(words)) == 1 else _join(words)

@@ -1,15 +1,15 @@
-"""Gradients in the making: what each reader of a value has given, and the nodes that this takes."""
+"""Accumulation of gradients: what the readers of each value contribute, and the nodes for it."""
 
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.expand import Nodes, Statistics
-from faltung.graph.ops import ConvolveWeight, Pointwise, Total
+from faltung.graph.ops import ConvolveWeight, Elementwise, Reduction
 from faltung.graph.value import Graph, Value
 
 A = operand(0)
 
 
 class Backward:
-    """Gradients in the making: for each value what its readers have given."""
+    """Gradients while they accumulate: for each value the contributions of its readers."""
 
     def __init__(self, graph: Graph, statistics: dict[str, Statistics]) -> None:
         self.nodes = Nodes("'")
@@ -22,7 +22,7 @@ class Backward:
         self.require(*(p.value for p in graph.parameters if p.trained))
 
     def require(self, *values: Value) -> None:
-        """Gradients for these, and for all that depends on them, and for nothing else."""
+        """Compute gradients for these values, all that depends on them, and nothing else."""
         self._needed = {value.name for value in values}
         for node in self.graph.nodes:
             if any(value.name in self._needed for value in node.inputs):
@@ -36,7 +36,7 @@ class Backward:
         self._given.setdefault(value.name, []).append(grad)
 
     def gradient(self, value: Value) -> Value | None:
-        """The gradient, what was given summed; None where nobody gave any."""
+        """The gradient, the sum of all contributions; None if there are none."""
         given = self._given.get(value.name)
         if not given:
             return None
@@ -45,14 +45,14 @@ class Backward:
             for number in range(1, len(given)):
                 total = total + operand(number)
             batched = given[0].batched
-            op = Pointwise(given[0].shape, (total,), batched=batched)
+            op = Elementwise(given[0].shape, (total,), batched=batched)
             given[:] = self.nodes.add(op, tuple(given), given[0].shape, batched=batched)
         return given[0]
 
     def bias(self, value: Value, grad: Value) -> None:
         """The gradient of what was added to every position of a channel."""
         if self.needs(value):
-            (total,) = self.nodes.totals(grad.shape, (grad,), Total(A, "channel"))
+            (total,) = self.nodes.reduce(grad.shape, (grad,), Reduction(A, "channel"))
             self.give(value, total)
 
     def weight(self, op: ConvolveWeight, value: Value, x: Value, grad: Value) -> None:

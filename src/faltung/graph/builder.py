@@ -1,4 +1,4 @@
-"""A graph in the making: layers add nodes and parameters to it, one after the other."""
+"""A graph under construction: layers add nodes and parameters to it, one after the other."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, show
-from faltung.geometry.conv import FLOATS
+from faltung.geometry.conv import FLOATS, Float
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
-from faltung.graph.ops import Op, Pointwise, Reshape
-from faltung.graph.value import Auxiliary, Graph, Node, Parameter, Value
+from faltung.graph.ops import Elementwise, Op, Reshape
+from faltung.graph.value import Auxiliary, Graph, Kind, Node, Parameter, Value
 
 Fields = tuple[Field, ...] | None
 
@@ -20,14 +20,14 @@ class Builder:
     """What layers build with. ``training``: batch statistics, dropout, auxiliary heads.
 
     input_shape: (C, *space) without the batch, or (length,) with ``tokens``. ValueError, TypeError:
-    a shape or dtype that is none.
+    an invalid shape or dtype.
     """
 
     def __init__(
         self,
         input_shape: Sequence[int],
         *,
-        dtype: str = "float32",
+        dtype: Float = "float32",
         training: bool = False,
         tokens: bool = False,
     ) -> None:
@@ -45,9 +45,10 @@ class Builder:
         self._updates: list[tuple[Value, Value]] = []
         self._scopes: list[str] = []
         self._names: list[set[str]] = [set()]
-        # Of each kind, the numbers that are taken in the scope.
+        # For each kind, the last number that is taken in the scope.
         self._taken: list[Counter[str]] = [Counter()]
         self._layer = ""
+        self._kind: Kind | None = None
         self._origin: dict[str, str] = {}
         space = () if tokens else shape[1:]
         self._fields: dict[str, Fields] = {"input": tuple(Field() for _ in space)}
@@ -57,10 +58,11 @@ class Builder:
     # Names ---------------------------------------------------------------------------------------
 
     @contextmanager
-    def layer(self, kind: str, name: str | None) -> Iterator[str]:
-        """The layer that is built in the block. Without a name: its kind, and a number.
+    def layer(self, kind: str, name: str | None, layer: object = None) -> Iterator[str]:
+        """Everything built in the block belongs to this layer. Without a name it gets its kind and
+        a number. layer: the layer itself, for the ``Kind`` of its nodes.
 
-        ValueError: a name that another layer beside it has, or that has a dot.
+        ValueError: a name with a dot, or one that a layer in the same scope has.
         """
         names = self._names[-1]
         if name is None:
@@ -69,16 +71,16 @@ class Builder:
             rule = "must be new among its neighbours, not empty and without a dot"
             raise ValueError(f"name={show(name)}: the name of a layer {rule}")
         names.add(name)
-        before = self._layer
+        before = self._layer, self._kind
         self._scopes.append(name)
-        self._layer = ".".join(self._scopes)
+        self._layer, self._kind = ".".join(self._scopes), Kind(kind, layer)
         self._names.append(set())
         self._taken.append(Counter())
         yield self._layer
         self._names.pop()
         self._taken.pop()
         self._scopes.pop()
-        self._layer = before
+        self._layer, self._kind = before
 
     def _numbered(self, kind: str) -> str:
         """The kind with the first number that no layer in this scope has."""
@@ -100,35 +102,50 @@ class Builder:
     # Values --------------------------------------------------------------------------------------
 
     def node(
-        self, op: Op, inputs: Sequence[Value], *shapes: tuple[int, ...], fields: Fields = None
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        *shapes: tuple[int, ...],
+        fields: Fields = None,
+        kind: str | None = None,
     ) -> Value:
-        """Add a node with one output for each shape; the first is returned. ``fields``: of it."""
-        return self.nodes(op, inputs, *shapes, fields=fields)[0]
+        """Add a node with one output for each shape; the first is returned.
+
+        fields: of the output. kind: the name of the node's ``Kind``, where it is not the layer's.
+        """
+        return self.nodes(op, inputs, *shapes, fields=fields, kind=kind)[0]
 
     def nodes(
-        self, op: Op, inputs: Sequence[Value], *shapes: tuple[int, ...], fields: Fields = None
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        *shapes: tuple[int, ...],
+        fields: Fields = None,
+        kind: str | None = None,
     ) -> tuple[Value, ...]:
         stem = f"{self._layer}:{len(self._nodes)}"
         made = tuple(Value(stem + ("", *"bcdef")[i], shape) for i, shape in enumerate(shapes))
-        self._nodes.append(Node(op, tuple(map(_plain, inputs)), made, self._layer))
+        maker = self._kind if kind is None else Kind(kind)
+        self._nodes.append(Node(op, tuple(map(_plain, inputs)), made, self._layer, maker))
         for value in made:
             self._origin[value.name] = self._layer
             self._fields[value.name] = fields
         return made
 
-    def pointwise(self, expr: Expr, first: Value, *others: Value) -> Value:
+    def elementwise(
+        self, expr: Expr, first: Value, *others: Value, kind: str | None = None
+    ) -> Value:
         """A formula at every element of the map ``first``, which is operand 0."""
         fields = [self.fields(value) for value in (first, *others) if value.shape == first.shape]
-        made = self.node(
-            Pointwise(first.shape, (expr,)), (first, *others), first.shape, fields=joined(fields)
-        )
+        op = Elementwise(first.shape, (expr,))
+        made = self.node(op, (first, *others), first.shape, fields=joined(fields), kind=kind)
         return self.flatten(made) if self.flat(first) else made
 
     def add(self, a: Value, b: Value) -> Value:
-        return self.pointwise(operand(0) + operand(1), a, b)
+        return self.elementwise(operand(0) + operand(1), a, b, kind="Add")
 
     def outside(self, name: str, shape: tuple[int, ...] = (), kind: str = "float") -> Value:
-        """A value without a batch that is not made by a node: a key, a learning rate."""
+        """A value without a batch that comes from outside: a key, a learning rate."""
         return Value(f"{self._layer}.{name}", shape, batched=False, kind=kind)
 
     def fields(self, x: Value) -> Fields:
@@ -149,7 +166,7 @@ class Builder:
             return None
         pairs = tuple(zip(fields, axes, strict=True))
         if any(field.jump % axis.stride for field, axis in pairs):
-            return None  # units closer together than the entries of the input
+            return None  # units are closer together than the entries of the input
         return tuple(field.back(axis) for field, axis in pairs)
 
     def parameter(
@@ -165,7 +182,7 @@ class Builder:
         decay: bool = True,
         trained: bool = True,
     ) -> Value:
-        """A new parameter of the layer; as `Parameter` says."""
+        """A new parameter of the layer; as ``Parameter`` says."""
         unfolded = inner or shape
         value = Value(f"{self._layer}.{name}", shape, batched=False)
         given = tuple(range(len(unfolded)) if order is None else order)
@@ -175,7 +192,7 @@ class Builder:
         return value
 
     def update(self, parameter: Value, value: Value) -> None:
-        """What the step leaves in a parameter that is not trained."""
+        """The new value of a parameter that is not trained, after a step."""
         self._updates.append((parameter, value))
 
     def auxiliary(self, output: Value, weight: float) -> None:
@@ -184,15 +201,15 @@ class Builder:
     # Flattening ----------------------------------------------------------------------------------
 
     def flatten(self, x: Value) -> Value:
-        """``x`` seen as a vector. Nothing moves: layers that can read the map do so."""
+        """``x`` seen as a vector. Nothing is copied: layers that can read the map do so."""
         return _Flat(x.name, x.shape, x.batched, x.kind) if x.space else x
 
     def flat(self, x: Value) -> bool:
         return isinstance(x, _Flat)
 
     def settled(self, x: Value) -> Value:
-        """``x`` as everyone sees it: a flattened map becomes a vector in channels-first order."""
-        return self.node(Reshape(), (x,), (x.size,)) if self.flat(x) else x
+        """``x`` as any layer can read it: a flattened map becomes a vector, channels first."""
+        return self.node(Reshape(), (x,), (x.size,), kind="Flatten") if self.flat(x) else x
 
     def graph(self, output: Value) -> Graph:
         output = self.settled(output)
@@ -213,7 +230,7 @@ class Builder:
 
 @dataclass(frozen=True, slots=True)
 class _Flat(Value):
-    """A map that the layer after `Flatten` sees as a vector; for all others it stays a map."""
+    """A map that the layer after ``Flatten`` reads as a vector."""
 
 
 def _plain(x: Value) -> Value:
@@ -221,7 +238,7 @@ def _plain(x: Value) -> Value:
 
 
 def joined(fields: Sequence[Fields]) -> Fields:
-    """The fields where branches meet; None where one has lost its positions."""
+    """The fields where branches meet; None if one of them has no positions any more."""
     known = [axis for axis in fields if axis is not None]
     if len(known) < len(fields) or not known:
         return None

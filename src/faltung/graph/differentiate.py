@@ -1,22 +1,25 @@
 """Differentiation: from a graph to a graph that also computes a loss and every gradient.
 
 Reverse accumulation (Linnainmaa, 1970): nodes are visited from the last to the first, and each adds
-to the gradients of what it reads, by the rule of its operation (`rules.py`).
+to the gradients of what it reads, by the rule of its operation (``gradient_rules.py``).
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 from faltung.geometry.check import show
 from faltung.geometry.expr import operand
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Nodes, expanded
-from faltung.graph.ops import CrossEntropy, Pointwise, Total
-from faltung.graph.rules import RULES, normalise
+from faltung.graph.gradient_rules import RULES, normalise
+from faltung.graph.ops import CrossEntropy, Elementwise, Reduction
 from faltung.graph.value import Graph, Node, Value
 
 A, B, C = map(operand, range(3))
-LOSSES = ("cross_entropy", "mse")
+# Of labels, after softmax, or of numbers.
+Loss = Literal["cross_entropy", "mse"]
+LOSSES: tuple[Loss, ...] = get_args(Loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def sensitivity(graph: Graph, of: Value, to: Value) -> tuple[tuple[Node, ...], V
 
 
 def _run(backward: Backward) -> None:
-    """All nodes from the last to the first."""
+    """Visit all nodes from the last to the first."""
     for node in reversed(backward.graph.nodes):
         if not any(map(backward.needs, node.outputs)):
             continue
@@ -134,13 +137,15 @@ def _cross_entropy(
     losses, correct, grad = nodes.add(
         CrossEntropy(), (head, target, scale, smoothing), rows, rows, head.shape
     )
-    total, right = nodes.totals(rows, (losses, correct), Total(A, "scalar"), Total(B, "scalar"))
+    total, right = nodes.reduce(
+        rows, (losses, correct), Reduction(A, "scalar"), Reduction(B, "scalar")
+    )
     return total, right, grad
 
 
 def _mse(nodes: Nodes, head: Value, target: Value, scale: Value, smoothing: Value) -> Made:
     away = A - B
-    op = Pointwise(head.shape, (2 * C * away,), (Total(away * away, "scalar"),))
+    op = Elementwise(head.shape, (2 * C * away,), (Reduction(away * away, "scalar"),))
     grad, total = nodes.add(op, (head, target, scale), head.shape, ())
     total = replace(total, batched=False)
     nodes.made[-1] = replace(nodes.made[-1], outputs=(grad, total))

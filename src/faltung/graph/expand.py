@@ -1,13 +1,22 @@
-"""Layers that are made of simpler operations, taken apart: normalisation, dropout, max pooling.
+"""Composite operations taken apart into simpler ones: normalisation, dropout, max pooling.
 
-What a backward pass will need of a normalisation is kept: `Statistics`.
+What a backward pass needs of a normalisation is kept as ``Statistics``.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
-from faltung.graph.ops import Dropout, First, GroupMean, Normalise, Op, Pointwise, Pool, Total
+from faltung.graph.ops import (
+    Dropout,
+    Elementwise,
+    FirstPosition,
+    GroupMean,
+    Normalise,
+    Op,
+    Pool,
+    Reduction,
+)
 from faltung.graph.value import Graph, Node, Value
 
 A, B, C, D, E, F, G, H = map(operand, range(8))
@@ -15,7 +24,7 @@ A, B, C, D, E, F, G, H = map(operand, range(8))
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What `Normalise` found: mean and 1 / standard deviation, and for batches gain * rstd."""
+    """What ``Normalise`` found: mean and 1 / standard deviation, and for batches gain * rstd."""
 
     mean: Value
     rstd: Value
@@ -23,7 +32,7 @@ class Statistics:
 
 
 class Nodes:
-    """A list of nodes in the making, all of one layer after the other."""
+    """A list of nodes under construction, layer by layer."""
 
     def __init__(self, stem: str) -> None:
         self.made: list[Node] = []
@@ -42,18 +51,18 @@ class Nodes:
         self.made.append(Node(op, tuple(inputs), values, self.layer))
         return values
 
-    def totals(
-        self, shape: tuple[int, ...], inputs: Sequence[Value], *totals: Total
+    def reduce(
+        self, shape: tuple[int, ...], inputs: Sequence[Value], *reductions: Reduction
     ) -> list[Value]:
         """Sums of formulas over a map."""
         channels = shape[:1]
         shapes = {"channel": channels, "sample": channels, "scalar": ()}
         names = self.add(
-            Pointwise(shape, (), totals), inputs, *(shapes[total.kind] for total in totals)
+            Elementwise(shape, (), reductions), inputs, *(shapes[each.kind] for each in reductions)
         )
         made = [
-            replace(value, batched=total.kind == "sample")
-            for value, total in zip(names, totals, strict=True)
+            replace(value, batched=each.kind == "sample")
+            for value, each in zip(names, reductions, strict=True)
         ]
         self.made[-1] = replace(self.made[-1], outputs=tuple(made))
         return made
@@ -61,12 +70,12 @@ class Nodes:
     def vectors(self, inputs: Sequence[Value], *formulas: object) -> tuple[Value, ...]:
         """Formulas of vectors of channels that have no batch."""
         shape = next(value.shape for value in inputs if value.kind == "float" and value.shape)
-        op = Pointwise(shape, formulas, batched=False)  # type: ignore[arg-type]
+        op = Elementwise(shape, formulas, batched=False)  # type: ignore[arg-type]
         return self.add(op, inputs, *(shape for _ in formulas), batched=False)
 
 
 def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
-    """The graph in simpler operations; the statistics by the name of the normalised value.
+    """The graph in simpler operations, and the statistics by the name of the normalised value.
 
     Batch normalisation at inference stays: it is folded into the convolution before it.
     """
@@ -81,7 +90,7 @@ def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
         elif isinstance(op, Dropout):
             keep = at_least(random(B), op.rate)
             formula = select(keep, A * (1 / (1 - op.rate)), 0)
-            nodes.made.append(replace(node, op=Pointwise(node.output.shape, (formula,))))
+            nodes.made.append(replace(node, op=Elementwise(node.output.shape, (formula,))))
         elif isinstance(op, Pool) and op.spec.kind == "max" and graph.training:
             index = Value(f"{node.output.name}.index", node.output.shape, kind="index")
             indexed = replace(op, indexed=True)
@@ -94,17 +103,17 @@ def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
 def _batch(
     nodes: Nodes, node: Node, op: Normalise, updates: list[tuple[Value, Value]]
 ) -> Statistics:
-    """One pass over x for both moments, of x less its first position: what is squared is then as
-    large as the deviation, so that nothing cancels.
+    """One pass over x for both moments, after subtracting its first position: what is squared is
+    then of the size of the deviations, so that nothing cancels.
     """
     x, gain, shift, running_mean, running_var = node.inputs
-    (first,) = nodes.add(First(), (x,), (x.channels,), batched=False)
+    (first,) = nodes.add(FirstPosition(), (x,), (x.channels,), batched=False)
     away = A - B
-    m1, m2 = nodes.totals(
+    m1, m2 = nodes.reduce(
         x.shape,
         (x, first),
-        Total(away, "channel", mean=True),
-        Total(away * away, "channel", mean=True),
+        Reduction(away, "channel", mean=True),
+        Reduction(away * away, "channel", mean=True),
     )
     rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
     variance = maximum(B - A * A, 0)
@@ -121,7 +130,7 @@ def _batch(
         G + op.momentum * (unbiased - G),
     )
     nodes.made.append(
-        replace(node, op=Pointwise(x.shape, (A * B + C,)), inputs=(x, values[2], values[3]))
+        replace(node, op=Elementwise(x.shape, (A * B + C,)), inputs=(x, values[2], values[3]))
     )
     updates += [(running_mean, values[4]), (running_var, values[5])]
     return Statistics(values[0], values[1], values[2])
@@ -132,9 +141,9 @@ def _group(
 ) -> Statistics:
     x = node.inputs[0]
     channels = (x.channels,)
-    (sums,) = nodes.totals(x.shape, (x,), Total(A, "sample", mean=True))
+    (sums,) = nodes.reduce(x.shape, (x,), Reduction(A, "sample", mean=True))
     (mean,) = nodes.add(GroupMean(op.groups), (sums,), channels)
-    (squares,) = nodes.totals(x.shape, (x, mean), Total((A - B) * (A - B), "sample", mean=True))
+    (squares,) = nodes.reduce(x.shape, (x, mean), Reduction((A - B) * (A - B), "sample", mean=True))
     (variance,) = nodes.add(GroupMean(op.groups), (squares,), channels)
     return _apply(nodes, node, op, mean, variance, channels)
 
@@ -144,7 +153,7 @@ def _position(
 ) -> Statistics:
     x = node.inputs[0]
     (mean,) = nodes.add(GroupMean(1), (x,), x.shape)
-    (squares,) = nodes.add(Pointwise(x.shape, ((A - B) * (A - B),)), (x, mean), x.shape)
+    (squares,) = nodes.add(Elementwise(x.shape, ((A - B) * (A - B),)), (x, mean), x.shape)
     (variance,) = nodes.add(GroupMean(1), (squares,), x.shape)
     return _apply(nodes, node, op, mean, variance, x.shape)
 
@@ -154,10 +163,10 @@ def _apply(
 ) -> Statistics:
     x, gain, shift = node.inputs
     rstd_of = 1 / unary("sqrt", A + op.eps)
-    (rstd,) = nodes.add(Pointwise(shape, (rstd_of,)), (variance,), shape)
+    (rstd,) = nodes.add(Elementwise(shape, (rstd_of,)), (variance,), shape)
     formula = (A - B) * C * D + E
     nodes.made.append(
-        replace(node, op=Pointwise(x.shape, (formula,)), inputs=(x, mean, rstd, gain, shift))
+        replace(node, op=Elementwise(x.shape, (formula,)), inputs=(x, mean, rstd, gain, shift))
     )
     return Statistics(mean, rstd)
 

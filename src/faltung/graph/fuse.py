@@ -1,48 +1,48 @@
 """Fusion: formulas move to where their operands are in registers anyway.
 
-In this order, because an epilogue of a convolution saves most: a formula into the only one that
-reads it; a formula into the convolution before it; a short formula into all that read it, which
-then read its operands instead; sums into the formula whose result they sum. Nothing is computed in
-another order within an element, and all places write a formula down alike. What fusion may change
-are roundings: a product that comes to stand in a sum is not rounded before (`codegen/expr.py`), and
-a sum that is taken beside a formula may be cut into other bands. Where a formula ends up depends on
-the graph alone, so the bits of a program depend neither on threads nor, for a sample, on the batch.
+In this order, because the epilogue of a convolution saves most: a formula into its only reader; a
+formula into the convolution before it; a short formula into all of its readers, which then read its
+operands instead; sums into the formula whose result they add up. The order of operations within an
+element stays the same. Fusion may change roundings: a product that becomes a term of a sum is not
+rounded first (``codegen/expr.py``), and a sum that is taken along with a formula may be divided
+into other bands. Where a formula ends up depends on the graph alone, so the bits of a program
+depend neither on threads nor, for a sample, on the batch.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from faltung.geometry.expr import Expr, operand
-from faltung.graph.ops import Convolve, ConvolveInput, Pointwise, Total
+from faltung.graph.ops import Convolve, ConvolveInput, Elementwise
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
-# Operands of one formula, full maps; more and the registers of addresses run out.
-MOST = 8
-# Operations of a formula that is cheaper to compute again than to store and load.
-CHEAP = 3
-# Operations of one formula, counted wherever they occur: each of a row of activations may read the
-# one before it several times, and what is written out would double with every one.
-LONG = 256
-# Operations within operations of one formula; Python walks through them by calls within calls.
-DEEP = 64
+# Operands of one formula that are full maps; with more, address registers run out.
+MOST_OPERANDS = 8
+# Operations of a formula that is cheaper to recompute than to store and load.
+CHEAP_OPERATIONS = 3
+# Operations of one formula, with repetitions: each of several activations in a row may read the one
+# before it more than once, so the length of the formula could double with each.
+MOST_OPERATIONS = 256
+# Nesting of one formula; Python traverses it by recursion.
+MOST_NESTING = 64
 
 
 def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
-    """The same computation in fewer passes over memory; ``kept``: values that somebody else reads.
+    """The same computation in fewer passes over memory; ``kept``: values that are read elsewhere.
 
-    Values that nothing reads any more go.
+    Nodes whose values nothing reads any more are removed.
     """
     made = tuple(nodes)
     made = _inlined(made, kept, lambda producer, readers: len(readers) == 1)
     made = _into_convolutions(made, kept)
     made = _inlined(made, kept, lambda producer, readers: _cheap(producer))
-    made = _sums_merged(made)
+    made = _reductions_merged(made)
     return needed(made, kept)
 
 
 def needed(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
-    """Without the nodes whose results nobody reads."""
+    """The nodes whose results are read."""
     wanted, made = set(kept), []
     for node in reversed(nodes):
         if any(value.name in wanted for value in node.outputs):
@@ -59,7 +59,7 @@ def _inlined(
     kept: Collection[str],
     worth: Callable[[Node, list[Node]], bool],
 ) -> tuple[Node, ...]:
-    """Formulas written into those that read them, where all that read one are formulas."""
+    """Formulas substituted into their readers, where all of these are formulas."""
     made = dict(enumerate(nodes))
     readers: dict[str, list[int]] = {}
     for number, node in made.items():
@@ -87,39 +87,40 @@ def _inlined(
 
 
 def _plain(node: Node) -> bool:
-    """A formula with one result."""
+    """Whether a node is a formula with one result."""
     op = node.op
-    return isinstance(op, Pointwise) and len(op.outputs) == 1 and not op.totals
+    return isinstance(op, Elementwise) and len(op.outputs) == 1 and not op.reductions
 
 
 def _cheap(node: Node) -> bool:
     op = node.op
-    assert isinstance(op, Pointwise)
+    assert isinstance(op, Elementwise)
     maps = [value for value in node.inputs if value.shape == op.shape and value.batched]
-    return op.outputs[0].size() <= CHEAP and len(maps) <= 2 and not op.outputs[0].uses("random")
+    (expr,) = op.outputs
+    return expr.size() <= CHEAP_OPERATIONS and len(maps) <= 2 and not expr.uses("random")
 
 
 def _joins(producer: Node, reader: Node) -> bool:
     p, r = producer.op, reader.op
-    if not (isinstance(p, Pointwise) and isinstance(r, Pointwise)):
+    if not (isinstance(p, Elementwise) and isinstance(r, Elementwise)):
         return False
     names = {value.name for value in (*producer.inputs, *reader.inputs)}
-    if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST:
+    if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST_OPERANDS:
         return False
     own = _extent(p.outputs[0])
     extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
-    formulas = (*r.outputs, *(total.expr for total in r.totals))
+    formulas = (*r.outputs, *(each.expr for each in r.reductions))
     return all(_fits(expr, extents) for expr in formulas)
 
 
 def _fits(expr: Expr, operands: Sequence[tuple[int, int]]) -> bool:
-    """Whether a formula stays in bounds; ``operands``: the extents of what stands for these."""
+    """Whether a formula is small enough; ``operands``: the extents of what replaces them."""
     length, depth = _extent(expr, operands)
-    return length <= LONG and depth <= DEEP
+    return length <= MOST_OPERATIONS and depth <= MOST_NESTING
 
 
 def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
-    """Operations of a formula, wherever they occur, and how many stand within each other."""
+    """How many operations a formula has, with repetitions, and how deeply they are nested."""
     if expr.op == "operand":
         return operands[int(expr.args[0])] if operands else (0, 0)  # type: ignore[arg-type]
     length = depth = 0
@@ -130,9 +131,9 @@ def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, 
 
 
 def _inline(producer: Node, reader: Node) -> Node:
-    """The reader with the producer's formula in the place of its result."""
+    """The reader with the producer's formula substituted for its result."""
     p, r = producer.op, reader.op
-    assert isinstance(p, Pointwise) and isinstance(r, Pointwise)
+    assert isinstance(p, Elementwise) and isinstance(r, Elementwise)
     inputs: list[Value] = []
 
     def number(value: Value) -> Expr:
@@ -149,9 +150,9 @@ def _inline(producer: Node, reader: Node) -> Node:
     op = replace(
         r,
         outputs=tuple(expr.replaced(places) for expr in r.outputs),
-        totals=tuple(replace(t, expr=t.expr.replaced(places)) for t in r.totals),
+        reductions=tuple(replace(each, expr=each.expr.replaced(places)) for each in r.reductions),
     )
-    return replace(reader, op=op, inputs=tuple(inputs))
+    return replace(reader, op=op, inputs=tuple(inputs), kind=None)
 
 
 # Formulas into convolutions ----------------------------------------------------------------------
@@ -166,7 +167,7 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
         if not _plain(node):
             continue
         op = node.op
-        assert isinstance(op, Pointwise)
+        assert isinstance(op, Elementwise)
         if op.outputs[0].uses("random") or not all(_is_map(v, op.shape) for v in node.inputs):
             continue
         able = [
@@ -207,24 +208,24 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node:
 # Sums into formulas ------------------------------------------------------------------------------
 
 
-def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Sums of a formula's result are taken while it is made, if all that they read is there."""
+def _reductions_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
+    """Sums of a formula's result are taken while it is computed, if their operands exist then."""
     made: dict[int, Node] = dict(enumerate(nodes))
     places = {value.name: number for number, node in made.items() for value in node.outputs}
     for here, node in enumerate(nodes):
         op = node.op
-        if not isinstance(op, Pointwise) or op.outputs or not op.totals:
+        if not isinstance(op, Elementwise) or op.outputs or not op.reductions:
             continue
         target = max((places.get(value.name, -1) for value in node.inputs), default=-1)
         if target < 0:
             continue
         producer = made[target]
         p = producer.op
-        if not isinstance(p, Pointwise) or not p.outputs or p.shape != op.shape:
+        if not isinstance(p, Elementwise) or not p.outputs or p.shape != op.shape:
             continue
         if not p.batched or not op.batched:
             continue
-        merged = _with_totals(producer, node)
+        merged = _with_reductions(producer, node)
         if merged is not None:
             made[target] = merged
             del made[here]
@@ -232,12 +233,12 @@ def _sums_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     return tuple(made.values())
 
 
-def _with_totals(producer: Node, node: Node) -> Node | None:
+def _with_reductions(producer: Node, node: Node) -> Node | None:
     """The producer with the sums of ``node`` beside its results; None where that is too
     much for one formula.
     """
     p, op = producer.op, node.op
-    assert isinstance(p, Pointwise) and isinstance(op, Pointwise)
+    assert isinstance(p, Elementwise) and isinstance(op, Elementwise)
     inputs = list(producer.inputs)
     results = {value.name: i for i, value in enumerate(producer.outputs[: len(p.outputs)])}
     places = []
@@ -246,16 +247,16 @@ def _with_totals(producer: Node, node: Node) -> Node | None:
             places.append(p.outputs[results[value.name]])
             continue
         if value.name in {v.name for v in producer.outputs}:
-            return None  # a sum of the producer is not there before all of it is done
+            return None  # a sum of the producer is complete only after all of it
         if value not in inputs:
             inputs.append(value)
         places.append(operand(inputs.index(value)))
     extents = list(map(_extent, places))
-    if len(inputs) > MOST or not all(_fits(total.expr, extents) for total in op.totals):
+    if len(inputs) > MOST_OPERANDS or not all(_fits(each.expr, extents) for each in op.reductions):
         return None
-    totals: tuple[Total, ...] = tuple(replace(t, expr=t.expr.replaced(places)) for t in op.totals)
+    reductions = tuple(replace(each, expr=each.expr.replaced(places)) for each in op.reductions)
     return Node(
-        replace(p, totals=(*p.totals, *totals)),
+        replace(p, reductions=(*p.reductions, *reductions)),
         tuple(inputs),
         (*producer.outputs, *node.outputs),
         producer.layer,

@@ -1,4 +1,4 @@
-"""The operations of a network, as data. What they compute stands beside each; how, in `program`.
+"""The operations of a network, as data: what each computes. How it is done is in ``program``.
 
 Shapes leave out the batch. A map is (C, *space). Specs have batch 1; the program sets it. Weights
 are (C_out, C_in // groups, *kernel), biases (C_out,).
@@ -27,7 +27,7 @@ class Convolve:
 class ConvolveInput:
     """grad, weight, [bias,] *aux -> the gradient for the input; also the transposed convolution.
 
-    spec: the forward convolution. The rest as in `Convolve`.
+    spec: the forward convolution. The rest as in ``Convolve``.
     """
 
     spec: ConvSpec
@@ -43,7 +43,7 @@ class ConvolveWeight:
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocallyConnected:
     """x, weight, [bias] -> y: unshared. weight: (*output, C_out, C_in, *kernel); bias: (*output,
     C_out).
     """
@@ -53,30 +53,30 @@ class Local:
 
 
 @dataclass(frozen=True, slots=True)
-class LocalInput:
+class LocallyConnectedInput:
     """grad, weight -> the gradient for the input."""
 
     spec: ConvSpec
 
 
 @dataclass(frozen=True, slots=True)
-class LocalWeight:
+class LocallyConnectedWeight:
     """x, grad -> the gradient for the weight."""
 
     spec: ConvSpec
 
 
 @dataclass(frozen=True, slots=True)
-class LocalBias:
+class LocallyConnectedBias:
     """grad -> the gradient for the bias, the sum over the batch."""
 
     spec: ConvSpec
 
 
 @dataclass(frozen=True, slots=True)
-class Across:
-    """x -> y, a correlation along the channels, at every position alone: y[c] = sum_k weight[k]
-    x[c + k - lo], zeros outside. What local response normalisation is made of.
+class ChannelConv:
+    """x -> y, a cross-correlation along the channels, at each position separately: y[c] = sum_k
+    weight[k] x[c + k - lo], with zeros outside. Local response normalisation uses it.
     """
 
     weight: tuple[float, ...]
@@ -84,9 +84,9 @@ class Across:
 
 
 @dataclass(frozen=True, slots=True)
-class Total:
+class Reduction:
     """A sum of a formula: over "channel" (all samples and positions), "sample" (the positions of
-    each) or "scalar" (everything). ``mean``: divided by how many were added.
+    each) or "scalar" (everything). ``mean``: divided by the number of terms.
     """
 
     expr: Expr
@@ -95,16 +95,16 @@ class Total:
 
 
 @dataclass(frozen=True, slots=True)
-class Pointwise:
-    """*operands -> *outputs, *totals: formulas at every element of a map of ``shape``.
+class Elementwise:
+    """*operands -> *outputs, *reductions: formulas at every element of a map of ``shape``.
 
     Operands are maps of that shape, vectors for each sample or for each channel, or numbers. With
-    ``batched`` False there is no batch: the map is itself a vector of channels, or a weight.
+    ``batched`` False there is no batch: the map is a vector of channels, or a weight.
     """
 
     shape: tuple[int, ...]
     outputs: tuple[Expr, ...]
-    totals: tuple[Total, ...] = ()
+    reductions: tuple[Reduction, ...] = ()
     batched: bool = True
 
 
@@ -157,7 +157,7 @@ class PoolGrad:
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """*maps -> one map, their channels one after the other."""
+    """*maps -> one map, concatenated along the channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,20 +168,20 @@ class Slice:
 
 
 @dataclass(frozen=True, slots=True)
-class First:
-    """A map -> (C,) without a batch: its first position in the first sample. Nothing is copied."""
+class FirstPosition:
+    """A map -> (C,) without a batch: the first position of the first sample, as a view."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reorder:
-    """A map as people have it, channels first -> as programs have it, channels last."""
+class ToChannelsLast:
+    """A map as users pass it, channels first -> as programs keep it, channels last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reshape:
     """A map -> the same numbers in the same order with another shape: (C, *space) -> (C', *space').
 
-    The order is that of people, channels first.
+    The order is that of users: channels first.
     """
 
 
@@ -203,7 +203,7 @@ class EmbedGrad:
 @dataclass(frozen=True, slots=True)
 class CrossEntropy:
     """logits (C, *space), labels (*space), scale, smoothing -> losses (1, *space), correct (1,
-    *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 count for nothing.
+    *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 are ignored.
     """
 
 
@@ -216,12 +216,12 @@ Op = (
     Convolve
     | ConvolveInput
     | ConvolveWeight
-    | Local
-    | LocalInput
-    | LocalWeight
-    | LocalBias
-    | Across
-    | Pointwise
+    | LocallyConnected
+    | LocallyConnectedInput
+    | LocallyConnectedWeight
+    | LocallyConnectedBias
+    | ChannelConv
+    | Elementwise
     | GroupMean
     | Normalise
     | Dropout
@@ -229,8 +229,8 @@ Op = (
     | PoolGrad
     | Concat
     | Slice
-    | First
-    | Reorder
+    | FirstPosition
+    | ToChannelsLast
     | Reshape
     | Embed
     | EmbedGrad

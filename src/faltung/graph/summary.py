@@ -1,5 +1,5 @@
-"""A network on paper: what each layer puts out, sees, holds and costs. Nothing is computed, and no
-weight is made.
+"""A network on paper: the output, receptive field, parameters and cost of each layer. Nothing is
+computed, and no weight is made.
 
 >>> from faltung import nets
 >>> from faltung.graph.summary import summary
@@ -8,106 +8,28 @@ weight is made.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any
 
 from faltung.geometry.conv import ITEMSIZE, ConvSpec
-from faltung.geometry.expr import Expr
-from faltung.geometry.pool import PoolSpec
-from faltung.graph import activations, ops
+from faltung.graph import ops
+from faltung.graph.summary_row import LayerRow, Spec
+from faltung.graph.summary_table import short, table
 from faltung.graph.value import Graph, Node, Value, consumers
-
-Spec = ConvSpec | PoolSpec
-
-# Formulas by which an activation is known again, where it has no numbers of its own.
-FORMULAS = {
-    activations.relu(): "ReLU",
-    activations.relu6(): "ReLU6",
-    activations.sigmoid(): "Sigmoid",
-    activations.tanh(): "Tanh",
-    activations.silu(): "SiLU",
-    activations.gelu(): "GELU",
-    activations.gelu_tanh(): "GELU",
-    activations.softplus(): "Softplus",
-    activations.hard_sigmoid(): "HardSigmoid",
-    activations.hard_swish(): "HardSwish",
-}
-NORMS = {"batch": "BatchNorm", "group": "GroupNorm", "position": "LayerNorm"}
-KINDS: dict[type, str] = {
-    ops.Local: "Local",
-    ops.ConvolveInput: "ConvTranspose",
-    ops.Across: "LocalResponseNorm",
-    ops.Dropout: "Dropout",
-    ops.Concat: "Concat",
-    ops.Reshape: "Flatten",
-    ops.Embed: "Embedding",
-    ops.Softmax: "Softmax",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One layer. Shapes without the batch, costs for one sample.
-
-    kind: as `faltung.nn` calls it; "Add" is the sum of a `Residual`, "Concat" that of a `Parallel`.
-    spec: of a convolution or a pooling, with the padding that is used. field: the entries of the
-    input that a unit sees along each axis; None once positions are gone. parameters: trained ones.
-    kept: others, running statistics. bytes: of what the layer puts out.
-    """
-
-    name: str
-    kind: str
-    output: tuple[int, ...]
-    spec: Spec | None
-    field: tuple[int, ...] | None
-    parameters: int
-    kept: int
-    macs: int
-    bytes: int
-
-    @property
-    def method(self) -> str | None:
-        """How the engine would compute a convolution, on this machine, for one sample."""
-        if not isinstance(self.spec, ConvSpec):
-            return None
-        return "local" if self.kind == "Local" else method(self.spec, self.kind == "ConvTranspose")
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it for JSON; of a convolution or a pooling every number per axis."""
-        made: dict[str, Any] = {
-            "name": self.name,
-            "kind": self.kind,
-            "output": list(self.output),
-            "receptive_field": None if self.field is None else list(self.field),
-            "parameters": self.parameters,
-            "statistics": self.kept,
-            "macs": self.macs,
-            "bytes": self.bytes,
-        }
-        if self.spec is not None:
-            for name in ("kernel", "stride", "dilation"):
-                made[name] = list(getattr(self.spec, name))
-            made["padding"] = [list(pair) for pair in self.spec.padding]
-        if isinstance(self.spec, ConvSpec):
-            made["padding_mode"] = list(self.spec.padding_mode)
-            made["groups"] = self.spec.groups
-            made["method"] = self.method
-        return made
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """A network on paper. ``str`` of it is a table of at most 100 columns.
 
-    live: bytes of the values that have to be there at the same time at inference, at most, if
-    nothing is fused and each layer writes beside what it reads. activations: bytes of all of them.
+    live: the most bytes of values that are needed at the same time at inference, if nothing is
+    fused and no layer works in place. activations: bytes of all values together.
     """
 
     input: tuple[int, ...]
     output: tuple[int, ...]
     dtype: str
     training: bool
-    rows: tuple[Row, ...] = field(repr=False)
+    rows: tuple[LayerRow, ...] = field(repr=False)
     live: int
 
     @property
@@ -117,7 +39,7 @@ class Summary:
 
     @property
     def kept(self) -> int:
-        """Numbers that are kept beside them: running statistics."""
+        """Numbers that are kept but not trained: running statistics."""
         return sum(row.kept for row in self.rows)
 
     @property
@@ -150,19 +72,30 @@ class Summary:
         }
 
     def table(self, depth: int | None = None, *, width: int = 100, methods: bool = True) -> str:
-        """The table. depth: how many names deep; what lies deeper is one line. By default as deep
-        as 64 lines allow. methods: with how each convolution would be computed.
+        """The table. depth: levels of names; what is deeper is one line. By default as many levels
+        as fit in 64 lines. methods: whether the method of each convolution is shown.
         """
-        from faltung.graph.table import table
+        lines = table(self.rows, depth, width, methods)
+        return "\n".join([*lines, *self._totals()])
 
-        return table(self, depth, width, methods)
+    def _totals(self) -> Iterator[str]:
+        """The lines below the table."""
+        shapes = ("x".join(map(str, shape)) for shape in (self.input, self.output))
+        mode = "training" if self.training else "inference"
+        yield f"{' -> '.join(shapes)}, {self.dtype}, {mode}"
+        kept = f" and {self.kept:,} running statistics" if self.kept else ""
+        yield f"{self.parameters:,} parameters{kept}, {short(self.parameter_bytes, 'B') or '0 B'}"
+        yield (
+            f"for one sample: {short(self.macs) or '0'} multiply-adds, activations "
+            f"{short(self.activations, 'B')}, at most {short(self.live, 'B')} at once"
+        )
 
     def __str__(self) -> str:
         return self.table()
 
 
 def summary(graph: Graph) -> Summary:
-    """The network of a graph, as layers build it, on paper."""
+    """The summary of a graph that layers have built."""
     return Summary(
         graph.input.shape,
         graph.output.shape,
@@ -173,7 +106,7 @@ def summary(graph: Graph) -> Summary:
     )
 
 
-def _rows(graph: Graph) -> Iterator[Row]:
+def _rows(graph: Graph) -> Iterator[LayerRow]:
     size = ITEMSIZE[graph.dtype]
     owned: dict[str, list[tuple[int, bool]]] = {}
     for p in graph.parameters:
@@ -182,7 +115,7 @@ def _rows(graph: Graph) -> Iterator[Row]:
         last = nodes[-1].output
         fields = graph.fields.get(last.name)
         numbers = owned.get(name, [])
-        yield Row(
+        yield LayerRow(
             name,
             _kind(nodes),
             last.shape,
@@ -192,17 +125,14 @@ def _rows(graph: Graph) -> Iterator[Row]:
             sum(count for count, trained in numbers if not trained),
             sum(_macs(node) for node in nodes),
             last.size * size,
+            _follows(nodes),
         )
 
 
 def _spec(node: Node) -> Spec | None:
-    """What is asked of a convolution or a pooling; a linear layer is neither to its readers."""
+    """The spec of a convolution or a pooling; a linear layer counts as neither."""
     spec: Spec | None = getattr(node.op, "spec", None)
-    return None if _linear(node) else spec
-
-
-def _linear(node: Node) -> bool:
-    return isinstance(node.op, ops.Convolve) and not node.output.space
+    return None if node.kind is not None and node.kind.name == "Linear" else spec
 
 
 def _macs(node: Node) -> int:
@@ -211,42 +141,28 @@ def _macs(node: Node) -> int:
 
 
 def _kind(nodes: Sequence[Node]) -> str:
-    """What people call the nodes of a layer; the one that says most decides."""
-    names = [_name(node) for node in nodes]
-    return next((name for name in names if name not in ("Formula", "Flatten")), names[-1])
+    """What made the nodes of a layer: the first kind that is not just flattening."""
+    names = [node.kind.name if node.kind else type(node.op).__name__ for node in nodes]
+    return next((name for name in names if name != "Flatten"), names[-1])
 
 
-def _name(node: Node) -> str:
-    op = node.op
-    match op:
-        case ops.Convolve():
-            return "Linear" if _linear(node) else "Conv"
-        case ops.Normalise():
-            return NORMS[op.over]
-        case ops.Pool():
-            return "MaxPool" if op.spec.kind == "max" else "AvgPool"
-        case ops.Pointwise():
-            return _formula(op)
-        case _:
-            return KINDS.get(type(op), type(op).__name__)
-
-
-def _formula(op: ops.Pointwise) -> str:
-    if not op.outputs:
-        return "GlobalAvgPool"
-    expr: Expr = op.outputs[0]
-    if expr in FORMULAS:
-        return FORMULAS[expr]
-    if expr.op == "add" and all(term.op == "operand" for term in expr.terms):
-        return "Add"
-    if expr.op == "select" and len(expr.operands()) == 1:
-        return "ELU" if expr.uses("exp") else "LeakyReLU"
-    return "Formula"
+def _follows(nodes: Sequence[Node]) -> bool:
+    """Whether a layer reads one map and puts out as many numbers without combining positions or
+    maps: an activation, a normalisation, dropout, flattening.
+    """
+    made = {value for node in nodes for value in node.outputs}
+    first = nodes[0].inputs[0]
+    for node in nodes:
+        outside = [value for value in node.inputs if value.batched and value not in made]
+        sums = isinstance(node.op, ops.Elementwise) and node.op.reductions
+        if outside not in ([], [first]) or hasattr(node.op, "spec") or sums:
+            return False
+    return first.kind == "float" and first.size == nodes[-1].output.size
 
 
 def _live(graph: Graph) -> int:
-    """Bytes of the values that are alive at once, at most: from the node that makes one to the last
-    that reads it.
+    """The most bytes of values that are alive at once; a value lives from the node that makes it to
+    the last that reads it.
     """
     readers = consumers(graph.nodes)
     last = {name: nodes[-1] for name, nodes in readers.items()}
@@ -261,18 +177,3 @@ def _live(graph: Graph) -> int:
             if name not in last or last[name] is node:
                 del alive[name]
     return most * ITEMSIZE[graph.dtype]
-
-
-@lru_cache(maxsize=4096)
-def method(spec: ConvSpec, transposed: bool = False) -> str:
-    """The method that the policy chooses, for arrays with channels last, as in a program."""
-    # Planning needs the machine: it is asked for only where somebody wants to know.
-    from faltung.plan import plan_forward, plan_input_grad
-
-    plan = (
-        plan_input_grad(spec, channels_last=True, packs=False)
-        if transposed
-        else plan_forward(spec, channels_last=True)
-    )
-    names = dict.fromkeys(candidates[0].name for _, candidates in plan.reasons)
-    return ", ".join(names)

@@ -1,11 +1,13 @@
 """Object files, and choices that were measured, on disk in a folder that only the user can write.
 
 Where: FALTUNG_CACHE, else XDG_CACHE_HOME/faltung, else ~/.cache/faltung (LOCALAPPDATA on Windows);
-FALTUNG_CACHE=off keeps nothing.  What is read becomes machine code of this process, so a file is
-believed only if the folder and the file belong to the user, nobody else can write them, the name
-that was hashed stands inside, and the contents have the hash that stands beside it.  Everything
-else is a file that is not there: it is compiled again and replaced.  No error of the disk ever
-reaches the caller.
+FALTUNG_CACHE=off keeps nothing.  Under which name: a hash of the source that writes the kernel, or
+with FALTUNG_CACHE_KEY=text of the text that it wrote.
+
+What is read becomes machine code of this process, so a file is believed only if the folder and the
+file belong to the user, nobody else can write them, the name that was hashed stands inside, and the
+contents have the hash that stands beside it.  Everything else is a file that is not there: it is
+compiled again and replaced.  No error of the disk ever reaches the caller.
 """
 
 import hashlib
@@ -35,8 +37,9 @@ _READ = os.O_RDONLY | sum(
 _WRITE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 _WRITE |= sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_BINARY"))
 
-# The stages whose source decides what a kernel's code is.
+# The stages whose source decides what a kernel's code is; and what of it makes code of a text.
 _STAGES = ("geometry", "machine", "codegen", "jit", "methods", "plan")
+_COMPILER = ("jit/llvm.py",)
 _BORN = time.time_ns()
 
 _warned: set[str] = set()
@@ -44,8 +47,9 @@ _room = -1  # bytes that may still be written before the folder is measured agai
 
 
 @cache
-def fingerprint() -> str | None:
-    """sha256 of the source that writes kernels, or None: then nothing is kept on disk.
+def fingerprint(places: tuple[str, ...] = _STAGES) -> str | None:
+    """sha256 of the source in these files and folders of the package (default: all that writes
+    kernels), or None: then nothing is kept on disk.
 
     None where there is no source to be read, and where a file has changed since this process
     began: the code that runs here is then not the code of the files.
@@ -53,18 +57,28 @@ def fingerprint() -> str | None:
     package = Path(__file__).parent.parent
     total, seen = hashlib.sha256(), 0
     try:
-        for stage in _STAGES:
-            for place in sorted((package / stage).rglob("*.py")):
-                status = place.stat()
-                if max(status.st_mtime_ns, status.st_ctime_ns) > _BORN:
-                    return None
-                data = place.read_bytes()
-                total.update(f"{place.relative_to(package).as_posix()} {len(data)}\n".encode())
-                total.update(data)
-                seen += 1
+        for place in _sources(package, places):
+            status = place.stat()
+            if max(status.st_mtime_ns, status.st_ctime_ns) > _BORN:
+                return None
+            data = place.read_bytes()
+            total.update(f"{place.relative_to(package).as_posix()} {len(data)}\n".encode())
+            total.update(data)
+            seen += 1
     except OSError:
         return None
     return total.hexdigest() if seen else None
+
+
+def _sources(package: Path, places: tuple[str, ...]) -> Iterator[Path]:
+    for place in places:
+        path = package / place
+        yield from [path] if path.suffix else sorted(path.rglob("*.py"))
+
+
+def by_text() -> bool:
+    """Whether every kernel is kept under its text (FALTUNG_CACHE_KEY=text), not its source."""
+    return os.environ.get("FALTUNG_CACHE_KEY", "").strip().lower() == "text"
 
 
 def covers(module: str) -> bool:
@@ -78,9 +92,17 @@ def key(*parts: str) -> str | None:
 
     The fingerprint goes in too.  None where nothing is kept.
     """
-    if _path() is None:
-        return None
-    source = fingerprint()
+    return _key(fingerprint(), parts) if where() is not None else None
+
+
+def text_key(*parts: str) -> str | None:
+    """The same where `parts` hold the text of the code: of the source, only what compiles a text
+    goes in.
+    """
+    return _key(fingerprint(_COMPILER), ("text", *parts)) if where() is not None else None
+
+
+def _key(source: str | None, parts: tuple[str, ...]) -> str | None:
     if source is None:
         return None
     total = hashlib.sha256()
@@ -91,7 +113,7 @@ def key(*parts: str) -> str | None:
     return total.hexdigest()
 
 
-def _path() -> Path | None:
+def where() -> Path | None:
     """The folder by the rules above, whether it is there or not; None: nothing is kept."""
     given = os.environ.get("FALTUNG_CACHE", "").strip()
     if given.lower() == "off":
@@ -144,7 +166,7 @@ def folder(*, create: bool = False) -> Path | None:
 
     The last is worth one warning.  With `create`, it is made (0700) where it is missing.
     """
-    path = _path()
+    path = where()
     if path is None:
         return None
     trusted = _trusted(path)
@@ -257,11 +279,11 @@ def _files(place: Path, pattern: re.Pattern[str]) -> Iterator[tuple[Path, os.sta
 
 def status() -> str:
     """One line for people: the folder and what it holds, or why nothing is kept."""
-    path = _path()
+    path = where()
     if path is None:
         off = os.environ.get("FALTUNG_CACHE", "").strip().lower() == "off"
         return "off: FALTUNG_CACHE=off" if off else "off: no home folder is known"
-    if fingerprint() is None:
+    if (text_key() if by_text() else key()) is None:
         return "off: the source changed after this process began, or cannot be read"
     trusted = _trusted(path)
     if trusted is None:

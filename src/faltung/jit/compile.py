@@ -109,13 +109,13 @@ def kernel(recipe: Recipe, machine: Machine | None = None) -> Kernel:
 
 def _build(recipe: Recipe, machine: Machine, text: str) -> tuple[int, Origin]:
     symbol = recipe.symbol
-    parts = ["kernel", text, symbol]
     ir = ""
-    if not cache.covers(type(recipe).__module__):
+    if cache.by_text() or not cache.covers(type(recipe).__module__):
         # The source of a recipe from elsewhere is not in the fingerprint: its code is the key.
         ir = str(recipe.emit(machine))
-        parts.append(ir)
-    key = cache.key(*parts, machine.code_key, llvm.versions())
+        key = cache.text_key(ir, machine.code_key, llvm.versions())
+    else:
+        key = cache.key("kernel", text, symbol, machine.code_key, llvm.versions())
     known = _load(key, (symbol,))
     if known is not None:
         return known[symbol], "disk"
@@ -158,7 +158,7 @@ def raw(
 ) -> dict[str, int]:
     """Addresses of `symbols` in a hand-written module of LLVM IR, loaded once in a process.
 
-    name: for people, and part of the key.  Kept on disk as kernels are.
+    name: for people.  Kept on disk under its text.
     """
     machine = current() if machine is None else machine
     wanted = tuple(symbols)
@@ -167,8 +167,7 @@ def raw(
         found = _modules.get(where)
         if found is None:
             check(machine)
-            parts = "raw", name, ir, *wanted, machine.code_key, llvm.versions()
-            key = cache.key(*parts)
+            key = cache.text_key(ir, machine.code_key, llvm.versions())
             found = _load(key, wanted)
             if found is None:
                 found = _keep(key, llvm.object_code(ir, machine), wanted)

@@ -1,1 +1,1 @@
-"""What kernels run on: processors as data, and how this one is recognised."""
+"""What kernels run on: processors as data, and the detection of this one."""

@@ -1,7 +1,7 @@
-"""From what LLVM and the operating system report to a `Machine`.  Standard library only.
+"""Turns what LLVM and the operating system report into a ``Machine``. Standard library only.
 
-Nothing here fails: whatever cannot be read is replaced by an ordinary value, and a processor that
-no row of the table fits is `generic`.
+Nothing here fails: whatever cannot be read is replaced by a typical value, and a processor that
+fits no row of the table is ``generic``.
 """
 
 import os
@@ -14,12 +14,12 @@ from faltung.machine.table import GENERIC, ROWS, Machine
 _CPU_FOLDER = Path("/sys/devices/system/cpu")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
-# What a cache of one core can be, in bytes.  Hypervisors report zeros and whole sockets.
-_SANE = {1: (4 << 10, 4 << 20), 2: (32 << 10, 256 << 20)}
+# Plausible bytes of one cache, by level. Hypervisors report zeros, or the sum over a socket.
+_PLAUSIBLE_BYTES = {1: (4 << 10, 4 << 20), 2: (32 << 10, 256 << 20)}
 
 
 def affinity() -> tuple[int, ...]:
-    """The numbers of the processors that this process may run on, where the system tells."""
+    """The processors that this process may run on; empty where the system does not say."""
     try:
         return tuple(sorted(os.sched_getaffinity(0)))
     except (AttributeError, OSError):  # not Linux, or not allowed to ask
@@ -27,14 +27,14 @@ def affinity() -> tuple[int, ...]:
 
 
 def cores() -> int:
-    """How many processors this process may run on; at least 1."""
+    """Number of processors that this process may run on; at least 1."""
     return len(affinity()) or os.cpu_count() or 1
 
 
 def cache_bytes(level: int, folder: Path = _CPU_FOLDER) -> int | None:
-    """Bytes in the data (or unified) cache of one core, level 1 or 2.
+    """Bytes of the data (or unified) cache of one core, for level 1 or 2.
 
-    None where the system does not say, or says what cannot be.
+    None where the system does not say, or says something implausible.
     """
     first = (affinity() or (0,))[0]
     for index in range(8):
@@ -48,13 +48,13 @@ def cache_bytes(level: int, folder: Path = _CPU_FOLDER) -> int | None:
         if found[0] != str(level) or found[1] not in ("Data", "Unified") or match is None:
             continue
         count = int(match[1]) * _UNITS[match[2]]
-        low, high = _SANE[level]
+        low, high = _PLAUSIBLE_BYTES[level]
         return count if low <= count <= high else None
     return None
 
 
 def here(machine: Machine) -> Machine:
-    """`machine` with the cache sizes and the cores of this computer, where they can be read."""
+    """``machine`` with the cache sizes and cores of this computer, where they can be read."""
     return replace(
         machine,
         l1=cache_bytes(1) or machine.l1,
@@ -64,15 +64,15 @@ def here(machine: Machine) -> Machine:
 
 
 def fits(machine: Machine, arch: str, enabled: frozenset[str]) -> bool:
-    """Whether a processor of this architecture, with these features, runs code for `machine`."""
+    """Whether a processor of this architecture, with these features, runs code for ``machine``."""
     return machine.triple == "" or (machine.arch == arch and machine.enabled <= enabled)
 
 
 def describe(triple: str, cpu: str, features: str) -> Machine:
-    """The host as a row: the widest that its features allow, keeping its own cpu and features.
+    """The host as a ``Machine``: the widest row that its features allow.
 
-    triple, cpu, features: what LLVM reports of the host, features as "+a,-b".  A processor that
-    fits no row is `generic`, for its own triple.
+    triple, cpu, features: what LLVM reports about the host, features as "+a,-b". The result keeps
+    them, unless no row fits: it is then ``generic``, for the triple of the host.
     """
     mine = replace(GENERIC, triple=triple, cpu=cpu or "generic", features=features)
     for candidate in ROWS:

@@ -1,9 +1,9 @@
 """The processors that kernels are written for: one row each, data only.
 
-A row says how wide a vector is, how many of them the processor holds, and whether it has a fused
-multiply-add and lane masks.  The code generator reads these and nothing else, so a new processor
-is a new row.  Cache sizes and cores are those of an ordinary processor of the kind; `describe`
-(in `detect`) replaces them by what this computer reports.
+A row says how wide a vector is, how many vectors the registers hold, and whether there are fused
+multiply-adds and lane masks. The code generator reads nothing else, so a new processor is a new
+row. Cache sizes and cores are those of a typical processor of its kind; ``detect.describe``
+replaces them by what this computer reports.
 """
 
 from dataclasses import dataclass, replace
@@ -12,7 +12,7 @@ from functools import cache
 from faltung.machine import speed
 from faltung.machine.speed import Speed
 
-# Of the numbers that vectors hold. Numbers of 16 bits are float32 in a vector.
+# Bytes of one element of a vector. 16-bit floats are float32 in a vector.
 _BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 _X86 = "x86_64-unknown-linux-gnu"
 _ARM = "aarch64-unknown-linux-gnu"
@@ -22,11 +22,31 @@ _ARM = "aarch64-unknown-linux-gnu"
 class Machine:
     """One processor, as data.
 
-    triple, cpu, features: as LLVM names them; `features` is "+a,-b".
-    vector_bytes: bytes in one vector; registers: how many vectors are held at once.
-    fma: has a fused multiply-add; masks: has hardware lane masks.
-    l1, l2: data cache of one core, bytes.  cores: processors that this process may use.
-    speed: nominal, for prices.
+    Parameters
+    ----------
+    name
+        What users and messages call it.
+    triple, cpu, features
+        As LLVM names them; ``features`` looks like "+a,-b".
+    vector_bytes
+        Bytes of one vector.
+    registers
+        How many vectors the registers hold.
+    fma
+        Whether there is a fused multiply-add.
+    masks
+        Whether there are lane masks in hardware.
+    l1, l2
+        Bytes of the first-level data cache and of the second-level cache of one core.
+    cores
+        Processors that this process may use.
+    speed
+        Nominal speed, for prices.
+
+    Examples
+    --------
+    >>> AVX2.lanes("float32")
+    8
     """
 
     name: str
@@ -43,25 +63,25 @@ class Machine:
     speed: Speed = speed.GENERIC
 
     def lanes(self, dtype: str) -> int:
-        """Elements of `dtype` ("float32", "float64", "int32", "int64") in one vector."""
+        """Elements of ``dtype`` ("float32", "float64", "int32", "int64") in one vector."""
         if dtype not in _BYTES:
             raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(_BYTES)}")
         return self.vector_bytes // _BYTES[dtype]
 
     @property
     def arch(self) -> str:
-        """The first word of the triple, with its many spellings made one."""
+        """The architecture: the first word of the triple, in one spelling."""
         word = self.triple.split("-", 1)[0]
         return {"amd64": "x86_64", "arm64": "aarch64"}.get(word, word)
 
     @property
     def enabled(self) -> frozenset[str]:
-        """The features that `features` switches on."""
+        """The features that ``features`` switches on."""
         return frozenset(f[1:] for f in self.features.split(",") if f.startswith("+"))
 
     @property
     def code_key(self) -> str:
-        """Everything that may change the code of a kernel; the number of cores may not."""
+        """Everything that can change the code of a kernel, so not the number of cores."""
         return _code_key(self)
 
     def __str__(self) -> str:
@@ -78,18 +98,29 @@ def _code_key(machine: Machine) -> str:
     return repr(replace(machine, cores=1))
 
 
-# The features are written out, on and off: a hypervisor can make LLVM take the processor for
-# another, and what decides is what it can do, not what it is called.  The cpu names are the
-# levels of the x86-64 psABI; they only choose a schedule.
+# Features are written out, both on and off: under a hypervisor LLVM may mistake the processor for
+# another one, and what counts is what it can do, not its name. The cpu names are the levels of the
+# x86-64 psABI; they only choose a schedule.
 _SSE_ON = "+cx8,+fxsr,+mmx,+sse,+sse2"
 _AVX2_ON = _SSE_ON + (
     ",+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma,+f16c,+bmi,+bmi2,+lzcnt,+movbe"
 )
 _AVX512_ON = _AVX2_ON + ",+avx512f,+avx512bw,+avx512cd,+avx512dq,+avx512vl"
 
-_K = 1024
+_KIB = 1024
 AVX512 = Machine(
-    "avx512", _X86, "x86-64-v4", _AVX512_ON, 64, 32, True, True, 32 * _K, 1024 * _K, 1, speed.AVX512
+    "avx512",
+    _X86,
+    "x86-64-v4",
+    _AVX512_ON,
+    64,
+    32,
+    True,
+    True,
+    32 * _KIB,
+    1024 * _KIB,
+    1,
+    speed.AVX512,
 )
 AVX2 = Machine(
     "avx2",
@@ -100,8 +131,8 @@ AVX2 = Machine(
     16,
     True,
     False,
-    32 * _K,
-    256 * _K,
+    32 * _KIB,
+    256 * _KIB,
     1,
     speed.AVX2,
 )
@@ -114,24 +145,24 @@ SSE = Machine(
     16,
     False,
     False,
-    32 * _K,
-    256 * _K,
+    32 * _KIB,
+    256 * _KIB,
     1,
     speed.SSE,
 )
 NEON = Machine(
-    "neon", _ARM, "generic", "+neon", 16, 32, True, False, 32 * _K, 512 * _K, 1, speed.NEON
+    "neon", _ARM, "generic", "+neon", 16, 32, True, False, 32 * _KIB, 512 * _KIB, 1, speed.NEON
 )
-# The triple of `generic` is filled in from the computer that it runs on.
-GENERIC = Machine("generic", "", "generic", "", 16, 16, False, False, 32 * _K, 256 * _K, 1)
+# ``detect.describe`` fills in the triple of ``generic``.
+GENERIC = Machine("generic", "", "generic", "", 16, 16, False, False, 32 * _KIB, 256 * _KIB, 1)
 
-# Widest first: a computer is described by the first row all of whose features it has.
+# Widest first: a computer is described by the first row whose features it has.
 ROWS: tuple[Machine, ...] = (AVX512, AVX2, SSE, NEON, GENERIC)
 NAMES: tuple[str, ...] = tuple(row.name for row in ROWS)
 
 
 def row(name: str) -> Machine:
-    """The row called `name`.  ValueError lists the names that there are."""
+    """The row called ``name``. ValueError: there is none."""
     for machine in ROWS:
         if machine.name == name:
             return machine

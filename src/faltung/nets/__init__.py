@@ -1,4 +1,4 @@
-"""Networks of the field: one paper, one file, and a row of `table.NETS`.
+"""Networks of the literature: one paper, one file, and a row of ``table.NETS``.
 
 >>> from faltung import nets
 >>> net = nets.get("resnet18", classes=10, input_shape=(3, 32, 32))
@@ -7,3 +7,7 @@
 from faltung.nets.table import NETS, Row, get, graph, row
 
 __all__ = ["NETS", "Row", "get", "graph", "row"]
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,11 +1,8 @@
-"""AlexNet. Krizhevsky, Sutskever, Hinton: ImageNet classification with deep convolutional neural
-networks, NIPS 2012; in one tower: Krizhevsky: One weird trick for parallelizing convolutional
-neural networks, 2014.
-"""
+"""AlexNet, of two towers or of one."""
 
 from collections.abc import Sequence
 
-from faltung.nets.small import kept, scaled
+from faltung.nets.small_inputs import kept, scaled
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Conv, Linear
 from faltung.nn.layer import Layer
@@ -30,11 +27,36 @@ def alexnet(
     dropout: float = 0.5,
     halvings: int | None = None,
 ) -> Layer:
-    """Five convolutions, three linear layers. 60,965,224 parameters as in 2012 (``paper``: two
-    groups, local response normalisation), 61,100,840 in one tower.
+    """AlexNet: five convolutions, three linear layers.
 
-    Small pictures: `nets/small.py`; the stride 4 of the first convolution counts as two halvings.
-    There the two hidden layers have 512 units instead of 4096, if ``hidden`` does not say.
+    60,965,224 parameters as in 2012 (``paper``), 61,100,840 in one tower. The stride 4 of the
+    first convolution counts as two halvings.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, *space)``.
+    paper : bool
+        Whether it is the network of 2012 [1]_, with two groups and local response normalisation;
+        else that of 2014 [2]_, in one tower.
+    width : float
+        A factor on all channels.
+    hidden : int, optional
+        Units of both hidden linear layers; by default 4096 as in the paper, 512 if a halving is
+        left out.
+    dropout : float
+        The rate of dropout.
+    halvings : int, optional
+        How many of the five halvings happen; by default as many as suit the input
+        (``nets/small_inputs.py``).
+
+    References
+    ----------
+    .. [1] A. Krizhevsky, I. Sutskever, G. Hinton, "ImageNet classification with deep convolutional
+    neural networks", NIPS 2012.
+    .. [2] A. Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
     """
     halved = kept(input_shape[1:], 5, halvings)
     full = all(halved)

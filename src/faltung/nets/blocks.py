@@ -1,4 +1,4 @@
-"""What the networks have in common: a convolution with what follows it."""
+"""What the networks have in common: a convolution with its normalisation and activation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,8 +21,8 @@ def convolved(
     name: str | None = None,
     **options: Any,
 ) -> tuple[Layer, ...]:
-    """A convolution, batch normalisation in the place of its bias where that is asked for, and an
-    activation. options: of `Conv`.
+    """A convolution, batch normalisation instead of its bias where that is asked for, and an
+    activation. options: of ``Conv``.
     """
     one_of("normalisation", normalisation, NORMALISATIONS)
     batch = normalisation == "batch"
@@ -33,6 +33,6 @@ def convolved(
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:
-    """ValueError where an option is none of its choices."""
+    """ValueError: an option has none of its choices."""
     if value not in choices:
         raise ValueError(f"{name}={show(value)}: must be one of {', '.join(choices)}")

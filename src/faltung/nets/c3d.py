@@ -1,11 +1,9 @@
-"""C3D. Tran, Bourdev, Fergus, Torresani, Paluri: Learning spatiotemporal features with 3D
-convolutional networks, ICCV 2015, Figure 3.
-"""
+"""C3D."""
 
 from collections.abc import Sequence
 
 from faltung.nets.blocks import convolved
-from faltung.nets.small import kept, scaled
+from faltung.nets.small_inputs import kept, scaled
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Linear
 from faltung.nn.layer import Layer
@@ -27,11 +25,33 @@ def c3d(
     dropout: float = 0.5,
     halvings: int | None = None,
 ) -> Layer:
-    """Eight convolutions 3x3x3, three linear layers. 79,991,015 parameters for 487 classes.
+    """C3D: eight 3x3x3 convolutions, three linear layers, for videos and volumes.
 
-    input_shape: (C, time, height, width); the first pooling keeps the time. normalisation: "none"
-    as in the paper, or "batch". Small volumes: `nets/small.py`, by height and width; there "batch"
-    is the default, and the two hidden layers have 512 units instead of 4096.
+    79,991,015 parameters for 487 classes.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, time, height, width)``; the first pooling keeps the time.
+    normalisation : {"none", "batch"}, optional
+        "none" as in the paper, or "batch"; by default "batch" if a halving is left out.
+    width : float
+        A factor on all channels.
+    hidden : int, optional
+        Units of both hidden linear layers; by default 4096 as in the paper, 512 if a halving is
+        left out.
+    dropout : float
+        The rate of dropout.
+    halvings : int, optional
+        How many of the five halvings happen in height and width; by default as many as suit the
+        input (``nets/small_inputs.py``).
+
+    References
+    ----------
+    D. Tran, L. Bourdev, R. Fergus, L. Torresani, M. Paluri, "Learning spatiotemporal features with
+    3D convolutional networks", ICCV 2015, Figure 3.
     """
     if len(input_shape) != 4:
         raise ValueError(f"input_shape={tuple(input_shape)}: must be (C, time, height, width)")

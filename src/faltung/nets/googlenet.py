@@ -1,10 +1,10 @@
-"""GoogLeNet, Inception v1. Szegedy et al.: Going deeper with convolutions, CVPR 2015."""
+"""GoogLeNet, Inception v1."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faltung.nets.blocks import one_of
-from faltung.nets.small import kept, scaled
+from faltung.nets.small_inputs import kept, scaled
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Conv, Linear
 from faltung.nn.layer import Layer
@@ -24,7 +24,7 @@ MODULES = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-HEADS = ("4a", "4d")  # modules that a second classifier follows
+HEADS = ("4a", "4d")  # modules with an auxiliary classifier after them
 NORMALISATIONS = ("batch", "lrn")
 
 
@@ -39,16 +39,38 @@ def googlenet(
     dropout: float = 0.4,
     halvings: int | None = None,
 ) -> Layer:
-    """Nine modules of four branches; in training two more classifiers on the way, weight 0.3.
+    """GoogLeNet, Inception v1: nine modules of four branches.
 
-    normalisation: "lrn", local response normalisation after the stem, as in the paper (6,998,552
-    parameters at inference); "batch", batch normalisation after every convolution, as torchvision
-    has it (6,624,904, with its two classifiers 13,004,888). third: the kernel of the third branch,
-    5 as in the paper or 3, which torchvision has and "batch" therefore.
+    In training two auxiliary classifiers on the way take part, with weight 0.3. All nine modules
+    stay for small inputs: the halvings are those of the stem, its two poolings, and the poolings
+    before 4a and 5a.
 
-    Small pictures: `nets/small.py`, of stem, its two poolings, and those before 4a and 5a; all nine
-    modules stay. auxiliary: the second classifiers; by default where they see at least 5x5.
-    width: a factor on all channels; by default 1, for pictures below 32x32 a half.
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, *space)``.
+    normalisation : {"batch", "lrn"}
+        "lrn": local response normalisation in the stem, as in the paper (6,998,552 parameters at
+        inference). "batch": batch normalisation after every convolution, as in torchvision
+        (6,624,904; with the auxiliary classifiers 13,004,888).
+    third : int, optional
+        The kernel of the third branch: 5 as in the paper, or 3 as in torchvision; by default 3 for
+        "batch", else 5.
+    auxiliary : bool, optional
+        Whether there are auxiliary classifiers; by default if they see at least 5x5.
+    width : float, optional
+        A factor on all channels; by default 1, and a half for inputs below 32x32.
+    dropout : float
+        The rate of dropout.
+    halvings : int, optional
+        How many of the five halvings happen; by default as many as suit the input
+        (``nets/small_inputs.py``).
+
+    References
+    ----------
+    C. Szegedy et al., "Going deeper with convolutions", CVPR 2015.
     """
     one_of("normalisation", normalisation, NORMALISATIONS)
     space = input_shape[1:]
@@ -71,7 +93,7 @@ def googlenet(
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The parts of one variant. sizes: of the maps that the second classifiers get."""
+    """The parts of one variant. sizes: of the maps that auxiliary classifiers get."""
 
     batch: bool
     width: float
@@ -98,7 +120,7 @@ class _Parts:
         ]
 
     def module(self, numbers: Sequence[int], name: str) -> Layer:
-        """Figure 2b: four views of the same input, side by side."""
+        """Figure 2b: four branches over the same input."""
         one, three_in, three, five_in, five, pool = numbers
         return Parallel(
             Sequential(*self.conv(one, 1), name="one"),
@@ -109,7 +131,7 @@ class _Parts:
         )
 
     def head(self, classes: int) -> Layer:
-        """Section 5: what a second classifier is; on small maps one pooling takes the whole."""
+        """Section 5: an auxiliary classifier; on small maps its pooling takes the whole map."""
         pool = AvgPool(5, 3) if min(self.sizes) >= 5 else AvgPool(tuple(self.sizes))
         hidden = Linear(scaled(1024, self.width))
         return Sequential(

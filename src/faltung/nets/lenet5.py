@@ -1,10 +1,4 @@
-"""LeNet-5. LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition,
-Proceedings of the IEEE 86, 1998, section II.B.
-
-In the form in which it is built today: every map of C3 reads every map of S2 (there a table leaves
-out some), poolings have no weights, and the output is a linear layer instead of distances to drawn
-digits.
-"""
+"""LeNet-5."""
 
 from collections.abc import Sequence
 
@@ -16,11 +10,28 @@ from faltung.nn.structure import Flatten, Sequential
 
 
 def lenet5(classes: int, input_shape: Sequence[int], *, paper: bool = False) -> Layer:
-    """Two convolutions 5x5, each with a pooling, and three linear layers.
+    """LeNet-5: two 5x5 convolutions, each with a pooling, and three linear layers.
 
-    paper: tangents and means, as in 1998; else max(x, 0) and maxima, as one would today. Small
-    pictures: the first convolution is padded ("same") below 32x32, the second where it gets less
-    than 14x14; so 28x28 pictures come to 5x5 as in the paper, and 8x8 ones to 2x2.
+    In the form in which it is built today: every map of C3 reads every map of S2 (in the paper a
+    table leaves out some), poolings have no weights, and the output is a linear layer instead of
+    distances to drawn digits. The first convolution is padded ("same") for inputs below 32x32, the
+    second where it gets less than 14x14; so 28x28 pictures come to 5x5 as in the paper, and 8x8
+    ones to 2x2.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, *space)``.
+    paper : bool
+        Whether activations are tangents and poolings means, as in 1998; else they are ReLU and
+        maxima.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, Y. Bengio, P. Haffner, "Gradient-based learning applied to document
+    recognition", Proceedings of the IEEE 86, 1998, section II.B.
     """
     sizes = list(input_shape[1:])
     layers: list[Layer] = []

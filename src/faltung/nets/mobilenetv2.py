@@ -1,11 +1,9 @@
-"""MobileNetV2. Sandler, Howard, Zhu, Zhmoginov, Chen: MobileNetV2: inverted residuals and linear
-bottlenecks, CVPR 2018, Table 2.
-"""
+"""MobileNetV2."""
 
 from collections.abc import Sequence
 
 from faltung.nets.blocks import convolved
-from faltung.nets.small import check_width, kept
+from faltung.nets.small_inputs import check_width, kept
 from faltung.nn.activation import ReLU6
 from faltung.nn.conv import Linear
 from faltung.nn.layer import Layer
@@ -33,11 +31,28 @@ def mobilenetv2(
     dropout: float = 0.2,
     halvings: int | None = None,
 ) -> Layer:
-    """Seventeen inverted residuals: wide and depthwise inside, narrow and linear outside. 3,504,872
-    parameters.
+    """MobileNetV2: seventeen inverted residuals, wide and depthwise inside, narrow outside.
 
-    width: the paper's multiplier on all channels. Small pictures: `nets/small.py`, of the first
-    convolution and four stages.
+    3,504,872 parameters. The halvings are those of the first convolution and of four stages.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, *space)``.
+    width : float
+        The paper's multiplier of all channels.
+    dropout : float
+        The rate of dropout.
+    halvings : int, optional
+        How many of the five halvings happen; by default as many as suit the input
+        (``nets/small_inputs.py``).
+
+    References
+    ----------
+    M. Sandler, A. Howard, M. Zhu, A. Zhmoginov, L.-C. Chen, "MobileNetV2: inverted residuals and
+    linear bottlenecks", CVPR 2018, Table 2.
     """
     check_width(width)
     halved = list(kept(input_shape[1:], 5, halvings))

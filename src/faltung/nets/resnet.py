@@ -1,12 +1,9 @@
-"""ResNet-18 and -50. He, Zhang, Ren, Sun: Deep residual learning for image recognition, CVPR 2016,
-Table 1; for volumes: Tran et al.: A closer look at spatiotemporal convolutions for action
-recognition, CVPR 2018 (R3D-18).
-"""
+"""ResNet-18, ResNet-50, and ResNet-18 for volumes."""
 
 from collections.abc import Callable, Sequence
 
 from faltung.nets.blocks import convolved
-from faltung.nets.small import kept, scaled
+from faltung.nets.small_inputs import kept, scaled
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Linear
 from faltung.nn.layer import Layer
@@ -20,10 +17,27 @@ CHANNELS = (64, 128, 256, 512)
 def resnet18(
     classes: int, input_shape: Sequence[int], *, width: float = 1.0, halvings: int | None = None
 ) -> Layer:
-    """Eight residual blocks of two convolutions 3x3: 11,689,512 parameters.
+    """ResNet-18: eight residual blocks of two 3x3 convolutions.
 
-    Small pictures: `nets/small.py`, of stem, pooling and three stages; at 32x32 and below that is
-    the usual first convolution 3x3 with stride 1 and no pooling.
+    11,689,512 parameters. The halvings are those of the stem, the pooling and three stages; at
+    32x32 and below that leaves the usual 3x3 stem with stride 1 and no pooling.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, *space)``.
+    width : float
+        A factor on all channels.
+    halvings : int, optional
+        How many of the five halvings happen; by default as many as suit the input
+        (``nets/small_inputs.py``).
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
+    Table 1.
     """
     halved = kept(input_shape[1:], 5, halvings)
     first = _stem(scaled(64, width), halved)
@@ -38,10 +52,29 @@ def resnet50(
     width: float = 1.0,
     halvings: int | None = None,
 ) -> Layer:
-    """Sixteen residual blocks of three convolutions, 1x1, 3x3 and 1x1: 25,557,032 parameters.
+    """ResNet-50: sixteen residual blocks of three convolutions, 1x1, 3x3 and 1x1.
 
-    The stride stands in the 3x3 (torchvision's "v1.5"), with ``paper`` in the first 1x1. Small
-    pictures: as `resnet18`.
+    25,557,032 parameters.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, *space)``.
+    paper : bool
+        Whether the stride of a block stands in its first 1x1 convolution; else in the 3x3, as in
+        torchvision ("v1.5").
+    width : float
+        A factor on all channels.
+    halvings : int, optional
+        How many of the five halvings happen; by default as many as suit the input
+        (``nets/small_inputs.py``).
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR 2016,
+    Table 1.
     """
     halved = kept(input_shape[1:], 5, halvings)
     first = _stem(scaled(64, width), halved)
@@ -52,10 +85,26 @@ def resnet50(
 def resnet3d18(
     classes: int, input_shape: Sequence[int], *, width: float = 1.0, halvings: int | None = None
 ) -> Layer:
-    """`resnet18` for (C, time, height, width), all kernels 3x3x3: 33,371,472 parameters.
+    """ResNet-18 for videos and volumes (R3D-18): all kernels are 3x3x3.
 
-    Its first convolution, 3x7x7, does not halve the time, and no pooling follows. Small volumes:
-    `nets/small.py`, by height and width, of stem and three stages.
+    33,371,472 parameters. The stem, 3x7x7, does not halve the time, and no pooling follows it.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, time, height, width)``.
+    width : float
+        A factor on all channels.
+    halvings : int, optional
+        How many of the four halvings happen in height and width; by default as many as suit the
+        input (``nets/small_inputs.py``).
+
+    References
+    ----------
+    D. Tran, H. Wang, L. Torresani, J. Ray, Y. LeCun, M. Paluri, "A closer look at spatiotemporal
+    convolutions for action recognition", CVPR 2018.
     """
     halved = kept(input_shape[2:], 4, halvings)
     kernel, stride = ((3, 7, 7), (1, 2, 2)) if halved[0] else ((3, 3, 3), (1, 1, 1))

@@ -1,4 +1,4 @@
-"""THE table of networks: a row is its function, its paper and what is known of it."""
+"""The table of networks: a row is a function, its paper and what is known of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,6 +6,7 @@ from inspect import signature
 from typing import Any
 
 from faltung.geometry.check import integers, show, whole
+from faltung.geometry.conv import Float
 from faltung.graph.value import Graph
 from faltung.nets.alexnet import alexnet
 from faltung.nets.c3d import c3d
@@ -20,17 +21,30 @@ from faltung.nets.vgg16 import vgg16
 from faltung.nn import build
 from faltung.nn.layer import Layer
 
-# What a network is given; "maps": a picture, and it says a class for every position.
+# What a network reads; "maps": a picture, of which it classifies every position.
 KINDS = ("pictures", "text", "series", "volumes", "maps")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A network of the field.
+    """A network from the literature.
 
-    function: (classes, input_shape, **options) -> Layer. parameters: the published number, with
-    ``input_shape``, ``classes`` and ``options``, where the form of today has another. any_rank: it
-    can be built for inputs of another rank too.
+    Attributes
+    ----------
+    function : callable
+        ``(classes, input_shape, **options) -> Layer``.
+    title, authors, year : str, str, int
+        Its paper.
+    kind : {"pictures", "text", "series", "volumes", "maps"}
+        What it reads; with "maps" pictures, of which every position gets a class.
+    input_shape, classes : tuple of int, int
+        Of the experiment in the paper.
+    parameters : int
+        The published number, with ``input_shape``, ``classes`` and ``options``.
+    options : mapping
+        Options of ``function`` that the published number belongs to.
+    any_rank : bool
+        Whether it can be built for inputs of another rank.
     """
 
     function: Callable[..., Layer]
@@ -46,7 +60,7 @@ class Row:
 
     @property
     def rank(self) -> int:
-        """Axes of space, or of time."""
+        """How many axes of space, or of time."""
         return 1 if self.kind == "text" else len(self.input_shape) - 1
 
     def arguments(self) -> dict[str, Any]:
@@ -190,12 +204,34 @@ NETS: dict[str, Row] = {
     ),
 }
 
-# Other names by which they are asked for.
+# Other names of networks.
 ALIASES = {"inception": "googlenet", "inceptionv1": "googlenet", "lenet": "lenet5"}
 
 
 def row(name: str) -> Row:
-    """The row of a network. ValueError: there is none of this name."""
+    """The row of a network in the table.
+
+    Parameters
+    ----------
+    name : str
+        A key of ``NETS``, or one of a few other names, such as "inception" for "googlenet".
+
+    Returns
+    -------
+    Row
+        Its function, its paper, and what is known of it.
+
+    Raises
+    ------
+    ValueError
+        There is no network of this name.
+
+    Examples
+    --------
+    >>> from faltung import nets
+    >>> nets.row("inception").year
+    2014
+    """
     found = NETS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:
         raise ValueError(f"net={show(name)}: must be one of {', '.join(NETS)}")
@@ -209,10 +245,36 @@ def get(
     input_shape: Sequence[int] | None = None,
     **options: Any,
 ) -> Layer:
-    """The network of this name, for samples of ``input_shape``, (C, *space), of text (words,).
+    """A network of the literature, as layers.
 
-    What is not given is as in the paper's own experiment. ValueError, TypeError: an unknown network
-    or option, a shape of another rank.
+    Parameters
+    ----------
+    name : str
+        A key of ``NETS``.
+    classes : int, optional
+        How many outputs; by default as many as in the paper.
+    input_shape : sequence of int, optional
+        The shape of a sample, ``(channels, *space)``, or ``(words,)`` of text; by default that of
+        the paper. The network shrinks to small inputs.
+    **options
+        Options of this network; ``row(name).arguments()`` and ``faltung nets NAME`` list them.
+
+    Returns
+    -------
+    Layer
+        For ``faltung.Model``, or to be a part of other layers.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An unknown network or option, or a shape of another rank.
+
+    Examples
+    --------
+    >>> from faltung import Model, nets
+    >>> net = nets.get("resnet18", classes=10, input_shape=(3, 32, 32), width=0.25)
+    >>> Model(net, (3, 32, 32))
+    <Model (3, 32, 32) -> (10,), 701,466 parameters>
     """
     found = row(name)
     classes = whole("classes", found.classes if classes is None else classes, 1)
@@ -236,10 +298,37 @@ def graph(
     classes: int | None = None,
     input_shape: Sequence[int] | None = None,
     training: bool = False,
-    dtype: str = "float32",
+    dtype: Float = "float32",
     **options: Any,
 ) -> Graph:
-    """The graph of the network that `get` gives."""
+    """The graph of the network that ``get`` returns; no weight is made.
+
+    Parameters
+    ----------
+    name, classes, input_shape, **options
+        As for ``get``.
+    training : bool
+        Whether what exists only in training is there: auxiliary classifiers, dropout.
+    dtype : {"float32", "float64"}
+        Of all numbers.
+
+    Returns
+    -------
+    Graph
+        For ``faltung.graph.summary.summary`` and ``faltung.formats.onnx_export.export_onnx``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As ``get``.
+
+    Examples
+    --------
+    >>> from faltung import nets
+    >>> graph = nets.graph("vgg16")
+    >>> sum(p.size for p in graph.parameters)
+    138357544
+    """
     found = row(name)
     net = get(name, classes=classes, input_shape=input_shape, **options)
     shape = found.input_shape if input_shape is None else input_shape

@@ -1,6 +1,4 @@
-"""A temporal convolutional network. Bai, Kolter, Koltun: An empirical evaluation of generic
-convolutional and recurrent networks for sequence modeling, 2018.
-"""
+"""A temporal convolutional network."""
 
 from collections.abc import Sequence
 
@@ -27,14 +25,36 @@ def tcn(
     normalisation: str = "batch",
     head: str = "mean",
 ) -> Layer:
-    """Residual blocks of two causal convolutions; the dilation doubles from block to block.
+    """TCN: residual blocks of two causal convolutions, the dilation doubling from block to block.
 
-    levels: how many blocks; by default the fewest by which the last step sees the whole series, so
-    that short series get a short network. head: "mean", a class of the series from the mean over
-    time (the paper takes the last step); "every", an output for each step that knows nothing of
-    later ones. normalisation: "batch" or "none"; the paper's weight normalisation is another way
-    to write the same weights, and is left out. With 8 levels and "none" 66,510 parameters for
-    sequential MNIST ("70K" in the paper).
+    66,510 parameters for sequential MNIST with 8 levels and no normalisation ("70K" in the paper).
+    The weight normalisation of the paper is another way to write the same weights, and is left
+    out.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, steps)``.
+    channels : int
+        Channels of each block.
+    kernel : int
+        The kernel of each convolution.
+    levels : int, optional
+        How many blocks; by default the fewest with which the last step sees the whole series.
+    dropout : float
+        The rate of dropout.
+    normalisation : {"batch", "none"}
+        Batch normalisation after each convolution, or none.
+    head : {"mean", "every"}
+        "mean": one output for the series, from the mean over time (the paper takes the last step).
+        "every": an output for each step, which knows nothing of later ones.
+
+    References
+    ----------
+    S. Bai, J. Z. Kolter, V. Koltun, "An empirical evaluation of generic convolutional and recurrent
+    networks for sequence modeling", 2018.
     """
     if len(input_shape) != 2:
         raise ValueError(f"input_shape={tuple(input_shape)}: must be (channels, steps)")

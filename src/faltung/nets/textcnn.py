@@ -1,6 +1,4 @@
-"""A convolutional network for sentences. Kim: Convolutional neural networks for sentence
-classification, EMNLP 2014.
-"""
+"""A convolutional network for sentences."""
 
 from collections.abc import Sequence
 
@@ -23,11 +21,33 @@ def textcnn(
     padding_index: int | None = 0,
     dropout: float = 0.5,
 ) -> Layer:
-    """Word vectors; windows of 3, 4 and 5 words with 100 maps each; of each map the maximum over
-    time; dropout; a linear layer. With the vocabulary of MR (Table 1) 5,990,402 parameters.
+    """A CNN for sentences: word vectors, windows of words, the maximum of each map over time.
 
-    input_shape: (words,), at least as many as the widest window; shorter sentences are filled with
-    the word ``padding_index``.
+    5,990,402 parameters with the vocabulary of MR (Table 1).
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(words,)``, at least as many as the widest window; shorter sentences are filled up with
+        the word ``padding_index``.
+    vocabulary : int
+        How many words there are.
+    features : int
+        The length of a word vector.
+    widths : sequence of int
+        Words that each kind of window spans.
+    maps : int
+        Maps of each kind of window.
+    padding_index : int, optional
+        The word whose vector is zero and stays so.
+    dropout : float
+        The rate of dropout.
+
+    References
+    ----------
+    Y. Kim, "Convolutional neural networks for sentence classification", EMNLP 2014.
     """
     if len(input_shape) != 1:
         raise ValueError(f"input_shape={tuple(input_shape)}: must be (words,)")

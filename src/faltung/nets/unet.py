@@ -1,11 +1,9 @@
-"""U-Net. Ronneberger, Fischer, Brox: U-Net: convolutional networks for biomedical image
-segmentation, MICCAI 2015.
-"""
+"""U-Net."""
 
 from collections.abc import Sequence
 
 from faltung.nets.blocks import convolved
-from faltung.nets.small import kept, scaled
+from faltung.nets.small_inputs import kept, scaled
 from faltung.nn.conv import Conv, ConvTranspose
 from faltung.nn.layer import Layer
 from faltung.nn.norm import Dropout
@@ -23,13 +21,34 @@ def unet(
     dropout: float = 0.5,
     halvings: int | None = None,
 ) -> Layer:
-    """A class for every position: down four times, up again, at each size with what was there
-    before. 31,030,658 parameters for one channel and two classes.
+    """U-Net: a class for every position.
 
-    Convolutions are padded, with ``padding_mode`` (one for each axis: a globe is circular in
-    longitude alone), so that the output has the size of the input; the paper crops. Any size and
-    any rank: odd sizes are pooled up and cut again. Small inputs: `nets/small.py`, of four
-    halvings; at the bottom are one convolution pair and ``dropout``.
+    Four times down, four times up again, at each size joined with what was there before.
+    31,030,658 parameters for one channel and two classes. Convolutions are padded, so that the
+    output has the size of the input (the paper crops). Inputs may have any size and rank.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, *space)``.
+    width : float
+        A factor on all channels.
+    normalisation : {"none", "batch"}
+        "none" as in the paper, or "batch".
+    padding_mode : str or sequence of str
+        The padding mode, or one for each axis: a globe is circular in longitude alone.
+    dropout : float
+        The rate of dropout at the bottom.
+    halvings : int, optional
+        How many of the four halvings happen; by default as many as suit the input
+        (``nets/small_inputs.py``).
+
+    References
+    ----------
+    O. Ronneberger, P. Fischer, T. Brox, "U-Net: convolutional networks for biomedical image
+    segmentation", MICCAI 2015.
     """
     depth = sum(kept(input_shape[1:], 4, halvings))
     channels = [scaled(64 * 2**level, width) for level in range(depth + 1)]
@@ -41,7 +60,7 @@ def unet(
         return [*one, *one]
 
     def floor(level: int, sizes: Sequence[int]) -> list[Layer]:
-        """What lies at this level and below it."""
+        """The layers of this level and of all below it."""
         if level == depth:
             return [*pair(level), Dropout(dropout)]
         below = [-(-size // 2) for size in sizes]

@@ -1,11 +1,9 @@
-"""VGG-16. Simonyan, Zisserman: Very deep convolutional networks for large-scale image recognition,
-ICLR 2015, configuration D of Table 1.
-"""
+"""VGG-16."""
 
 from collections.abc import Sequence
 
 from faltung.nets.blocks import convolved
-from faltung.nets.small import kept, scaled
+from faltung.nets.small_inputs import kept, scaled
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Linear
 from faltung.nn.layer import Layer
@@ -27,10 +25,33 @@ def vgg16(
     dropout: float = 0.5,
     halvings: int | None = None,
 ) -> Layer:
-    """Thirteen convolutions 3x3 in five stages, three linear layers: 138,357,544 parameters.
+    """VGG-16: thirteen 3x3 convolutions in five stages, three linear layers.
 
-    normalisation: "none" as in the paper, or "batch". Small pictures: `nets/small.py`; there
-    "batch" is the default, and the two hidden layers have 512 units instead of 4096.
+    138,357,544 parameters.
+
+    Parameters
+    ----------
+    classes : int
+        How many outputs.
+    input_shape : sequence of int
+        ``(channels, *space)``.
+    normalisation : {"none", "batch"}, optional
+        "none" as in the paper, or "batch"; by default "batch" if a halving is left out.
+    width : float
+        A factor on all channels.
+    hidden : int, optional
+        Units of both hidden linear layers; by default 4096 as in the paper, 512 if a halving is
+        left out.
+    dropout : float
+        The rate of dropout.
+    halvings : int, optional
+        How many of the five halvings happen; by default as many as suit the input
+        (``nets/small_inputs.py``).
+
+    References
+    ----------
+    K. Simonyan and A. Zisserman, "Very deep convolutional networks for large-scale image
+    recognition", ICLR 2015, configuration D of Table 1.
     """
     halved = kept(input_shape[1:], 5, halvings)
     full = all(halved)

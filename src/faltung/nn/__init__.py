@@ -9,8 +9,11 @@ Layers are frozen descriptions. Each use of one has parameters of its own, also 
 object stands in a network twice.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 
+from faltung.geometry.conv import Float
 from faltung.graph.builder import Builder
 from faltung.graph.value import Graph
 from faltung.nn.activation import (
@@ -84,15 +87,44 @@ def build(
     net: Layer,
     input_shape: Sequence[int],
     *,
-    dtype: str = "float32",
+    dtype: Float = "float32",
     training: bool = False,
     tokens: bool = False,
 ) -> Graph:
-    """The graph of a network for samples of this shape, (C, *space) or (length,) with ``tokens``.
+    """The graph of a network for samples of one shape.
 
-    ValueError: a layer that does not fit what it gets; the message names it, and what came before.
+    Parameters
+    ----------
+    net : Layer
+    input_shape : sequence of int
+        ``(C, *space)``, or ``(length,)`` with ``tokens``.
+    dtype : {"float32", "float64"}
+    training : bool
+        With what takes part in training only: dropout, batch statistics, auxiliary classifiers.
+    tokens : bool
+        Samples are whole numbers, for ``Embedding``.
+
+    Returns
+    -------
+    Graph
+
+    Raises
+    ------
+    TypeError, ValueError
+        A layer that does not fit its input; the message names it, and the layer before it.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> graph = nn.build(nn.Sequential(nn.Conv(8, 3), nn.ReLU()), (3, 32, 32))
+    >>> graph.output.shape
+    (8, 30, 30)
     """
     b = Builder(input_shape, dtype=dtype, training=training, tokens=tokens)
     checked(net)
     x = net.build(b, b.input) if isinstance(net, Sequential) else net(b, b.input)
     return b.graph(x)
+
+
+def __dir__() -> list[str]:
+    return __all__

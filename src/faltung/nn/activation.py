@@ -1,6 +1,9 @@
-"""Activations: a formula at every element. Formulas and sources: `graph/activations.py`."""
+"""Activations: a formula at every element. Formulas and sources: ``graph/activations.py``."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from faltung.geometry.check import real, show
 from faltung.geometry.expr import Expr
@@ -13,7 +16,14 @@ from faltung.nn.layer import Layer, numbers
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Activation(Layer):
-    """A formula at every element."""
+    """A formula at every element; the base class of activations.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> isinstance(nn.ReLU(), nn.Activation), str(nn.ReLU().formula())
+    (True, 'max($0, 0.0)')
+    """
 
     def formula(self) -> Expr:
         """The activation of operand 0."""
@@ -21,12 +31,23 @@ class Activation(Layer):
 
     def build(self, b: Builder, x: Value) -> Value:
         numbers(b, x)
-        return b.pointwise(self.formula(), x)
+        return b.elementwise(self.formula(), x)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReLU(Activation):
-    """max(x, 0)"""
+    """The rectified linear unit, ``max(x, 0)``.
+
+    References
+    ----------
+    V. Nair, G. Hinton, *Rectified linear units improve restricted Boltzmann machines*, ICML 2010.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.ReLU(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[0., 0., 2.]], dtype=float32)
+    """
 
     def formula(self) -> Expr:
         return activations.relu()
@@ -34,7 +55,18 @@ class ReLU(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ReLU6(Activation):
-    """min(max(x, 0), 6)"""
+    """A rectified linear unit with an upper bound, ``min(max(x, 0), 6)``.
+
+    References
+    ----------
+    M. Sandler et al., *MobileNetV2: inverted residuals and linear bottlenecks*, CVPR 2018.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.ReLU6(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[0., 0., 2.]], dtype=float32)
+    """
 
     def formula(self) -> Expr:
         return activations.relu6()
@@ -42,7 +74,23 @@ class ReLU6(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LeakyReLU(Activation):
-    """x where x > 0, else slope * x."""
+    """``x`` where ``x > 0``, else ``slope * x``.
+
+    Parameters
+    ----------
+    slope : float, above 0
+
+    References
+    ----------
+    A. Maas, A. Hannun, A. Ng, *Rectifier nonlinearities improve neural network acoustic models*,
+    ICML 2013.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.LeakyReLU(0.1), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[-0.1,  0. ,  2. ]], dtype=float32)
+    """
 
     slope: float = 0.01
 
@@ -52,7 +100,23 @@ class LeakyReLU(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ELU(Activation):
-    """x where x > 0, else alpha (exp x - 1)."""
+    """The exponential linear unit: ``x`` where ``x > 0``, else ``alpha (exp(x) - 1)``.
+
+    Parameters
+    ----------
+    alpha : float, above 0
+
+    References
+    ----------
+    D.-A. Clevert, T. Unterthiner, S. Hochreiter, *Fast and accurate deep network learning by
+    exponential linear units*, ICLR 2016.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.ELU(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[-0.63,  0.  ,  2.  ]], dtype=float32)
+    """
 
     alpha: float = 1.0
 
@@ -62,7 +126,14 @@ class ELU(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Sigmoid(Activation):
-    """1 / (1 + exp -x)"""
+    """The logistic function, ``1 / (1 + exp(-x))``.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.Sigmoid(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[0.27, 0.5 , 0.88]], dtype=float32)
+    """
 
     def formula(self) -> Expr:
         return activations.sigmoid()
@@ -70,7 +141,14 @@ class Sigmoid(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Tanh(Activation):
-    """The hyperbolic tangent."""
+    """The hyperbolic tangent.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.Tanh(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[-0.76,  0.  ,  0.96]], dtype=float32)
+    """
 
     def formula(self) -> Expr:
         return activations.tanh()
@@ -78,7 +156,19 @@ class Tanh(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SiLU(Activation):
-    """x sigmoid(x), also called swish."""
+    """The sigmoid linear unit, ``x sigmoid(x)``, also called swish.
+
+    References
+    ----------
+    S. Elfwing, E. Uchibe, K. Doya, *Sigmoid-weighted linear units for neural network function
+    approximation in reinforcement learning*, Neural Networks 107, 2018.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.SiLU(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[-0.27,  0.  ,  1.76]], dtype=float32)
+    """
 
     def formula(self) -> Expr:
         return activations.silu()
@@ -86,9 +176,25 @@ class SiLU(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GELU(Activation):
-    """x (1 + erf(x / sqrt 2)) / 2; with ``approximate="tanh"`` by a hyperbolic tangent."""
+    """The Gaussian error linear unit, ``x (1 + erf(x / sqrt(2))) / 2``.
 
-    approximate: str = "none"
+    Parameters
+    ----------
+    approximate : {"none", "tanh"}
+        "tanh" computes it by a hyperbolic tangent.
+
+    References
+    ----------
+    D. Hendrycks, K. Gimpel, *Gaussian error linear units (GELUs)*, 2016.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.GELU(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[-0.16,  0.  ,  1.95]], dtype=float32)
+    """
+
+    approximate: Literal["none", "tanh"] = "none"
 
     def formula(self) -> Expr:
         found = {"none": activations.gelu, "tanh": activations.gelu_tanh}.get(self.approximate)
@@ -99,7 +205,18 @@ class GELU(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Softplus(Activation):
-    """log(1 + exp x)"""
+    """A smooth rectifier, ``log(1 + exp(x))``.
+
+    References
+    ----------
+    X. Glorot, A. Bordes, Y. Bengio, *Deep sparse rectifier neural networks*, AISTATS 2011.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.Softplus(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[0.31, 0.69, 2.13]], dtype=float32)
+    """
 
     def formula(self) -> Expr:
         return activations.softplus()
@@ -107,7 +224,18 @@ class Softplus(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HardSigmoid(Activation):
-    """min(max(x + 3, 0), 6) / 6"""
+    """A sigmoid of three straight lines, ``min(max(x + 3, 0), 6) / 6``.
+
+    References
+    ----------
+    A. Howard et al., *Searching for MobileNetV3*, ICCV 2019.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.HardSigmoid(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[0.33, 0.5 , 0.83]], dtype=float32)
+    """
 
     def formula(self) -> Expr:
         return activations.hard_sigmoid()
@@ -115,7 +243,18 @@ class HardSigmoid(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class HardSwish(Activation):
-    """x min(max(x + 3, 0), 6) / 6"""
+    """``x HardSigmoid(x)``.
+
+    References
+    ----------
+    A. Howard et al., *Searching for MobileNetV3*, ICCV 2019.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.HardSwish(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[-0.33,  0.  ,  1.67]], dtype=float32)
+    """
 
     def formula(self) -> Expr:
         return activations.hard_swish()
@@ -123,8 +262,15 @@ class HardSwish(Activation):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Softmax(Layer):
-    """exp x / sum of exp x, over the channels. Networks for classes leave it out: the loss and
-    `Model.predict` apply it.
+    """Probabilities of the channels, ``exp(x) / sum(exp(x))``.
+
+    Classifiers leave it out: the loss and ``Model.predict`` apply it.
+
+    Examples
+    --------
+    >>> from faltung import Model, nn
+    >>> Model(nn.Softmax(), (3,)).predict([[-1.0, 0.0, 2.0]]).round(2)
+    array([[0.04, 0.11, 0.84]], dtype=float32)
     """
 
     def build(self, b: Builder, x: Value) -> Value:

@@ -1,35 +1,62 @@
 """Layers with weights: convolution, its transpose, unshared and fully connected layers."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
 from faltung.geometry.adjoint import transposed
-from faltung.geometry.check import per_axis, whole
+from faltung.geometry.check import PerAxis, per_axis, whole
 from faltung.geometry.conv import ConvSpec, conv_spec
 from faltung.geometry.padding import Padding, PaddingMode, pads
 from faltung.graph.builder import Builder, sizes
-from faltung.graph.ops import Convolve, ConvolveInput
-from faltung.graph.ops import Local as LocalOp
+from faltung.graph.ops import Convolve, ConvolveInput, LocallyConnected
 from faltung.graph.value import Value
 from faltung.nn.layer import Layer
-
-Whole = int | Sequence[int]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Conv(Layer):
-    """Convolution of the rank of its input (cross-correlation; with ``flip`` the true one).
+    """Convolution of the rank of its input: a cross-correlation, or with ``flip`` the true one.
 
-    channels: out. kernel, stride, dilation: an int or one for each axis. padding: as `faltung.conv`
-    takes it, "same" for example. Weight (channels, C_in // groups, *kernel), bias (channels,).
+    Its parameters are ``weight`` ``(channels, C_in // groups, *kernel)`` and ``bias``
+    ``(channels,)``.
+
+    Parameters
+    ----------
+    channels : int
+        Of the output.
+    kernel : int, or one int for each spatial axis
+    stride, dilation : int, or one int for each spatial axis
+    padding : int, name, or one entry for each spatial axis
+        As for ``faltung.conv``: for example 1, "same", "causal" or ((0, 1), (2, 2)).
+    groups : int
+        The channels are split into so many parts that do not see each other.
+    bias : bool
+        Add a bias to each channel.
+    padding_mode : name, or one name for each spatial axis
+        "zeros", "reflect", "symmetric", "replicate" or "circular".
+    flip : bool
+        Read the kernel backwards along each spatial axis.
+
+    References
+    ----------
+    Y. LeCun et al., *Backpropagation applied to handwritten zip code recognition*, Neural
+    Computation 1, 1989.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Conv(16, 3, stride=2, padding="same"), (3, 32, 32)).output.shape
+    (16, 16, 16)
     """
 
     channels: int
-    kernel: Whole
-    stride: Whole = 1
+    kernel: PerAxis
+    stride: PerAxis = 1
     padding: Padding = 0
-    dilation: Whole = 1
+    dilation: PerAxis = 1
     groups: int = 1
     bias: bool = True
     padding_mode: PaddingMode = "zeros"
@@ -66,16 +93,43 @@ class Conv(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class ConvTranspose(Layer):
-    """Transposed convolution with PyTorch's meaning, output (H - 1) s - (p_lo + p_hi) + d (h - 1) +
-    output_padding + 1. Weight (C_in, channels // groups, *kernel), bias (channels,).
+    """Transposed convolution as PyTorch defines it.
+
+    Along each axis ``output = (H - 1) s - (p_lo + p_hi) + d (k - 1) + output_padding + 1``. Its
+    parameters are ``weight`` ``(C_in, channels // groups, *kernel)`` and ``bias`` ``(channels,)``.
+
+    Parameters
+    ----------
+    channels : int
+        Of the output.
+    kernel : int, or one int for each spatial axis
+    stride, dilation : int, or one int for each spatial axis
+    padding : int, name, or one entry for each spatial axis
+        As for ``faltung.conv``: for example 1, "same", "causal" or ((0, 1), (2, 2)).
+    output_padding : int, or one int for each spatial axis
+        Entries added at the end of each axis, fewer than its stride or dilation.
+    groups : int
+        The channels are split into so many parts that do not see each other.
+    bias : bool
+        Add a bias to each channel.
+
+    References
+    ----------
+    M. Zeiler, D. Krishnan, G. Taylor, R. Fergus, *Deconvolutional networks*, CVPR 2010.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.ConvTranspose(8, 2, stride=2), (16, 16, 16)).output.shape
+    (8, 32, 32)
     """
 
     channels: int
-    kernel: Whole
-    stride: Whole = 1
+    kernel: PerAxis
+    stride: PerAxis = 1
     padding: Padding = 0
-    output_padding: Whole = 0
-    dilation: Whole = 1
+    output_padding: PerAxis = 0
+    dilation: PerAxis = 1
     groups: int = 1
     bias: bool = True
 
@@ -109,15 +163,39 @@ class ConvTranspose(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Local(Layer):
-    """Unshared ("locally connected") layer: a kernel for every output position. Weight (*output,
-    channels, C_in, *kernel), bias (*output, channels).
+    """Locally connected layer: a kernel of its own for each output position.
+
+    Its parameters are ``weight`` ``(*output, channels, C_in, *kernel)`` and ``bias``
+    ``(*output, channels)``.
+
+    Parameters
+    ----------
+    channels : int
+        Of the output.
+    kernel : int, or one int for each spatial axis
+    stride, dilation : int, or one int for each spatial axis
+    padding : int, name, or one entry for each spatial axis
+        As for ``faltung.conv``: for example 1, "same", "causal" or ((0, 1), (2, 2)).
+    bias : bool
+        Add a bias to each channel at each position.
+
+    References
+    ----------
+    Y. Taigman, M. Yang, M. Ranzato, L. Wolf, *DeepFace: closing the gap to human-level performance
+    in face verification*, CVPR 2014.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Local(4, 3), (1, 8, 8)).output.shape
+    (4, 6, 6)
     """
 
     channels: int
-    kernel: Whole
-    stride: Whole = 1
+    kernel: PerAxis
+    stride: PerAxis = 1
     padding: Padding = 0
-    dilation: Whole = 1
+    dilation: PerAxis = 1
     bias: bool = True
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -142,14 +220,31 @@ class Local(Layer):
             shape = (*spec.output, channels)
             operands.append(b.parameter("bias", shape, initial=0.0, decay=False))
         shape = (channels, *spec.output)
-        return b.node(LocalOp(spec, self.bias), operands, shape, fields=b.through(x, spec.axes))
+        return b.node(
+            LocallyConnected(spec, self.bias), operands, shape, fields=b.through(x, spec.axes)
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Linear(Layer):
-    """Fully connected layer, on a vector or on a map that `Flatten` came before: there it is a
-    convolution with a kernel as large as the map, so that nothing has to be moved. Weight
-    (features, inputs) in the order of people, channels first; bias (features,).
+    """Fully connected layer, for a vector or for what ``Flatten`` made of a map.
+
+    After ``Flatten`` it is computed as a convolution whose kernel is as large as the map, so
+    nothing has to be moved. Its parameters are ``weight`` ``(features, inputs)``, the inputs of a
+    map with the channels first, and ``bias`` ``(features,)``.
+
+    Parameters
+    ----------
+    features : int
+        Numbers that it gives.
+    bias : bool
+        Add a bias to each of them.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Sequential(nn.Flatten(), nn.Linear(10)), (16, 5, 5)).output.shape
+    (10,)
     """
 
     features: int
@@ -209,9 +304,9 @@ def fits(
     x: Value,
     kind: str,
     kernel: Sequence[int],
-    stride: Whole,
+    stride: PerAxis,
     padding: Padding,
-    dilation: Whole,
+    dilation: PerAxis,
     ceil: bool = False,
 ) -> None:
     """ValueError that says the size needed and the size there, where the kernel is too large.

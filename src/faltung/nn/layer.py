@@ -1,5 +1,7 @@
 """What every layer is: a frozen description that adds itself to a graph."""
 
+from __future__ import annotations
+
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
@@ -14,22 +16,47 @@ DEEPEST = 100
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Layer:
-    """A layer as data: ``Conv(64, 3, padding="same")``. It says what it makes of its input, not
-    what the input is: channels and sizes follow when a network meets an input shape.
+    """A layer as data, such as ``Conv(64, 3, padding="same")``; the base class of layers.
 
-    name: what it is called in summaries, parameters and errors; by default its kind and a number.
+    It says what it makes of its input, not what the input is: channels and sizes are known when a
+    network meets an input shape.
+
+    Parameters
+    ----------
+    name : str, optional
+        What it is called in summaries, parameters and errors; by default its kind and a number.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.Conv(64, 3, padding="same", name="stem")
+    Conv(64, 3, padding='same', name='stem')
     """
 
     name: str | None = field(default=None, kw_only=True)
 
     def __call__(self, b: Builder, x: Value) -> Value:
-        """Add the layer to a graph; ``x`` is what it reads.
+        """Add the layer to a graph.
 
-        TypeError, ValueError: arguments that make no layer, or none of ``x``; the message says
-        which layer it is.
+        Parameters
+        ----------
+        b : Builder
+            Of the graph.
+        x : Value
+            What the layer reads.
+
+        Returns
+        -------
+        Value
+            What the layer makes of it.
+
+        Raises
+        ------
+        TypeError, ValueError
+            Arguments that do not make a layer, or not one for ``x``; the message names the layer.
         """
         kind = type(self).__name__
-        with b.layer(kind, self.name) as name:
+        with b.layer(kind, self.name, self) as name:
             try:
                 return self.build(b, x)
             except (TypeError, ValueError) as error:

@@ -1,11 +1,13 @@
 """Normalisation, and dropout."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.expr import operand, power
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Across, Normalise
+from faltung.graph.ops import ChannelConv, Normalise
 from faltung.graph.ops import Dropout as DropoutOp
 from faltung.graph.value import Value
 from faltung.nn.layer import Layer, numbers
@@ -13,9 +15,29 @@ from faltung.nn.layer import Layer, numbers
 
 @dataclass(frozen=True, slots=True, repr=False)
 class BatchNorm(Layer):
-    """Batch normalisation (Ioffe and Szegedy, 2015): in training by the statistics of the batch, at
-    inference by running ones, which ``momentum`` moves. Weight, bias, running_mean, running_var:
-    (C,); the running variance is the unbiased one, as in PyTorch.
+    """Batch normalisation: each channel with zero mean and unit variance.
+
+    In training by the statistics of the batch, at inference by running ones. Its parameters are
+    ``weight``, ``bias``, ``running_mean`` and ``running_var``, ``(C,)`` each; the running variance
+    is the unbiased one, as in PyTorch.
+
+    Parameters
+    ----------
+    eps : float, above 0
+        Added to the variance.
+    momentum : float from 0 to 1
+        How far each batch moves the running statistics.
+
+    References
+    ----------
+    S. Ioffe, C. Szegedy, *Batch normalization: accelerating deep network training by reducing
+    internal covariate shift*, ICML 2015.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.BatchNorm(), (16, 32, 32)).output.shape
+    (16, 32, 32)
     """
 
     eps: float = 1e-5
@@ -39,8 +61,26 @@ class BatchNorm(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GroupNorm(Layer):
-    """Group normalisation (Wu and He, 2018): statistics of each sample and group of channels.
-    Weight, bias: (C,).
+    """Group normalisation: by the statistics of each sample and each group of channels.
+
+    Its parameters are ``weight`` and ``bias``, ``(C,)`` each.
+
+    Parameters
+    ----------
+    groups : int
+        Must divide the channels.
+    eps : float, above 0
+        Added to the variance.
+
+    References
+    ----------
+    Y. Wu, K. He, *Group normalization*, ECCV 2018.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.GroupNorm(4), (16, 32, 32)).output.shape
+    (16, 32, 32)
     """
 
     groups: int
@@ -60,8 +100,25 @@ class GroupNorm(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LayerNorm(Layer):
-    """Layer normalisation (Ba et al., 2016) over the channels at each position, as in ConvNeXt and
-    in transformers. Weight, bias: (C,). For the whole sample at once: ``GroupNorm(1)``.
+    """Layer normalisation over the channels at each position, as in ConvNeXt and transformers.
+
+    Its parameters are ``weight`` and ``bias``, ``(C,)`` each. For the whole sample at once take
+    ``GroupNorm(1)``.
+
+    Parameters
+    ----------
+    eps : float, above 0
+        Added to the variance.
+
+    References
+    ----------
+    J. Ba, J. Kiros, G. Hinton, *Layer normalization*, 2016.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.LayerNorm(), (16, 32, 32)).output.shape
+    (16, 32, 32)
     """
 
     eps: float = 1e-5
@@ -74,8 +131,28 @@ class LayerNorm(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class LocalResponseNorm(Layer):
-    """x (k + alpha / size * sum of x^2 over ``size`` neighbouring channels)^-beta (Krizhevsky et
-    al., 2012, section 3.3, with PyTorch's alpha / size). The sum is a convolution over channels.
+    """Local response normalisation: ``x (k + alpha / size * sum of x^2)^-beta``.
+
+    The sum is over ``size`` neighbouring channels. With PyTorch's ``alpha / size``.
+
+    Parameters
+    ----------
+    size : int
+        Channels of the sum.
+    alpha : float, at least 0
+    beta : float
+    k : float, above 0
+
+    References
+    ----------
+    A. Krizhevsky, I. Sutskever, G. Hinton, *ImageNet classification with deep convolutional neural
+    networks*, NIPS 2012, section 3.3.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.LocalResponseNorm(5), (16, 32, 32)).output.shape
+    (16, 32, 32)
     """
 
     size: int = 5
@@ -88,18 +165,34 @@ class LocalResponseNorm(Layer):
         alpha, beta = real("alpha", self.alpha), real("beta", self.beta)
         if alpha < 0:
             raise ValueError(f"alpha={show(self.alpha)}: must be at least 0")
-        square = b.pointwise(operand(0) * operand(0), x)
+        square = b.elementwise(operand(0) * operand(0), x)
         # Neighbours that no channel has are left out: the text of a network may say any size.
         before, after = min(size // 2, x.channels - 1), min((size - 1) // 2, x.channels - 1)
-        op = Across((alpha / size,) * (before + 1 + after), before)
+        op = ChannelConv((alpha / size,) * (before + 1 + after), before)
         scale = b.node(op, (square,), x.shape, fields=b.fields(x))
-        return b.pointwise(operand(0) * power(k + operand(1), -beta), x, scale)
+        return b.elementwise(operand(0) * power(k + operand(1), -beta), x, scale)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Dropout(Layer):
-    """In training each element is zero with probability ``rate``, else x / (1 - rate) (Srivastava
-    et al., 2014). Which ones follows from the seed, the step and the element's number alone.
+    """In training, zeros with probability ``rate``; other elements are divided by ``1 - rate``.
+
+    Which elements are zero follows from the seed, the step and the number of each element alone.
+
+    Parameters
+    ----------
+    rate : float from 0, below 1
+
+    References
+    ----------
+    N. Srivastava et al., *Dropout: a simple way to prevent neural networks from overfitting*, JMLR
+    15, 2014.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Dropout(0.2), (16, 32, 32), training=True).output.shape
+    (16, 32, 32)
     """
 
     rate: float = 0.5

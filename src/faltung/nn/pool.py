@@ -1,31 +1,47 @@
 """Pooling layers."""
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
 
-from faltung.geometry.check import per_axis
+from faltung.geometry.check import PerAxis, per_axis
 from faltung.geometry.expr import operand
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import pool_spec
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Pointwise, Pool, Total
+from faltung.graph.ops import Elementwise, Pool, Reduction
 from faltung.graph.value import Value
 from faltung.nn.conv import fits, spatial
 from faltung.nn.layer import Layer
 
-Whole = int | Sequence[int]
-
 
 @dataclass(frozen=True, slots=True, repr=False)
 class MaxPool(Layer):
-    """The maximum of each window; padding is never the maximum. stride: by default the kernel.
-    ceil: the last window may reach beyond the input, as PyTorch's ceil_mode.
+    """The maximum of each window. Padding is never the maximum.
+
+    Parameters
+    ----------
+    kernel : int, or one int for each spatial axis
+        The size of a window.
+    stride : int, or one int for each spatial axis, optional
+        By default the kernel.
+    padding : int, name, or one entry for each spatial axis
+        As for ``faltung.conv``.
+    dilation : int, or one int for each spatial axis
+    ceil : bool
+        The last window may reach beyond the input, as with PyTorch's ceil_mode.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.MaxPool(3, stride=2, padding=1), (16, 32, 32)).output.shape
+    (16, 16, 16)
     """
 
-    kernel: Whole
-    stride: Whole | None = None
+    kernel: PerAxis
+    stride: PerAxis | None = None
     padding: Padding = 0
-    dilation: Whole = 1
+    dilation: PerAxis = 1
     ceil: bool = False
 
     def build(self, b: Builder, x: Value) -> Value:
@@ -35,10 +51,24 @@ class MaxPool(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AvgPool(Layer):
-    """The mean of each window. count_padding: zeros of the padding count in the mean."""
+    """The mean of each window.
 
-    kernel: Whole
-    stride: Whole | None = None
+    Parameters
+    ----------
+    kernel, stride, padding, ceil
+        As for ``MaxPool``.
+    count_padding : bool
+        Zeros of the padding count in the mean.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.AvgPool(2), (16, 32, 32)).output.shape
+    (16, 16, 16)
+    """
+
+    kernel: PerAxis
+    stride: PerAxis | None = None
     padding: Padding = 0
     ceil: bool = False
     count_padding: bool = True
@@ -50,12 +80,23 @@ class AvgPool(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GlobalAvgPool(Layer):
-    """The mean of each channel over all positions: (C, *space) -> (C,)."""
+    """The mean of each channel over all positions: ``(C, *space)`` -> ``(C,)``.
+
+    References
+    ----------
+    M. Lin, Q. Chen, S. Yan, *Network in network*, ICLR 2014.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.GlobalAvgPool(), (16, 32, 32)).output.shape
+    (16,)
+    """
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "GlobalAvgPool")
-        total = Total(operand(0), "sample", mean=True)
-        return b.node(Pointwise(x.shape, (), (total,)), (x,), (x.channels,))
+        total = Reduction(operand(0), "sample", mean=True)
+        return b.node(Elementwise(x.shape, (), (total,)), (x,), (x.channels,))
 
 
 def _pool(
@@ -63,7 +104,7 @@ def _pool(
     x: Value,
     layer: MaxPool | AvgPool,
     kind: str,
-    dilation: Whole,
+    dilation: PerAxis,
     count_padding: bool,
 ) -> Value:
     kernel = per_axis("kernel", layer.kernel, len(x.space), 1)

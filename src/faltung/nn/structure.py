@@ -1,5 +1,7 @@
 """Layers made of layers: one after the other, beside each other, around."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,7 +14,19 @@ from faltung.nn.layer import Layer
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Sequential(Layer):
-    """One layer after the other."""
+    """One layer after the other.
+
+    Parameters
+    ----------
+    *layers : Layer
+        At least one.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Sequential(nn.Conv(8, 3), nn.ReLU()), (3, 32, 32)).output.shape
+    (8, 30, 30)
+    """
 
     layers: tuple[Layer, ...]
 
@@ -30,9 +44,25 @@ class Sequential(Layer):
 
 @dataclass(frozen=True, slots=True, init=False, repr=False)
 class Parallel(Layer):
-    """All branches on the same input, their channels one after the other (an Inception module; with
-    `Identity` as a branch, the skip of a U-Net). Each branch writes into its place: nothing is
-    copied.
+    """All branches on the same input, their channels one after the other.
+
+    An Inception module; with ``Identity`` as a branch, the skip connection of a U-Net. Each branch
+    writes into its place: nothing is copied.
+
+    Parameters
+    ----------
+    *branches : Layer
+        At least one; their results have the same spatial sizes.
+
+    References
+    ----------
+    C. Szegedy et al., *Going deeper with convolutions*, CVPR 2015.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Parallel(nn.Identity(), nn.Conv(8, 1)), (3, 32, 32)).output.shape
+    (11, 32, 32)
     """
 
     branches: tuple[Layer, ...]
@@ -59,12 +89,30 @@ class Parallel(Layer):
             return made[0]
         channels = sum(value.channels for value in made)
         fields = joined([b.fields(value) for value in made])
-        return b.node(Concat(), made, (channels, *made[0].space), fields=fields)
+        shape = (channels, *made[0].space)
+        return b.node(Concat(), made, shape, fields=fields, kind="Concat")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Residual(Layer):
-    """body(x) + shortcut(x) (He et al., 2015); without ``shortcut`` x itself."""
+    """``body(x) + shortcut(x)``, or ``body(x) + x`` without a shortcut.
+
+    Parameters
+    ----------
+    body : Layer
+    shortcut : Layer, optional
+        Both results have the same shape.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, *Deep residual learning for image recognition*, CVPR 2016.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Residual(nn.Conv(3, 3, padding="same")), (3, 32, 32)).output.shape
+    (3, 32, 32)
+    """
 
     body: Layer
     shortcut: Layer | None = None
@@ -83,7 +131,14 @@ class Residual(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Identity(Layer):
-    """The input itself."""
+    """The input itself.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Parallel(nn.Identity(), nn.ReLU()), (3, 32, 32)).output.shape
+    (6, 32, 32)
+    """
 
     def build(self, b: Builder, x: Value) -> Value:
         return x
@@ -91,8 +146,27 @@ class Identity(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Auxiliary(Layer):
-    """A second classifier on the way (Szegedy et al., 2014): in training ``head`` adds its loss
-    with this weight; at inference there is nothing. The input passes through.
+    """A second classifier on the way: in training it adds its loss, at inference it does not exist.
+
+    The input passes through.
+
+    Parameters
+    ----------
+    head : Layer
+        The classifier.
+    weight : float, above 0
+        Of its loss.
+
+    References
+    ----------
+    C. Szegedy et al., *Going deeper with convolutions*, CVPR 2015.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> head = nn.Sequential(nn.Flatten(), nn.Linear(10))
+    >>> nn.build(nn.Sequential(nn.ReLU(), nn.Auxiliary(head)), (3, 8, 8)).output.shape
+    (3, 8, 8)
     """
 
     head: Layer
@@ -109,7 +183,14 @@ class Auxiliary(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Flatten(Layer):
-    """A map as a vector, channels first: (C, *space) -> (C * positions,)."""
+    """A map as a vector, channels first: ``(C, *space)`` -> ``(C * positions,)``.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Flatten(), (16, 5, 5)).output.shape
+    (400,)
+    """
 
     def build(self, b: Builder, x: Value) -> Value:
         return b.flatten(x)
@@ -117,8 +198,24 @@ class Flatten(Layer):
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Embedding(Layer):
-    """Tokens (length,) -> (features, length), a vector of the table for each token. Weight
-    (vocabulary, features). The row ``padding_index`` is zero and stays so.
+    """A vector of a table for each token: ``(length,)`` -> ``(features, length)``.
+
+    Its parameter is ``weight`` ``(vocabulary, features)``.
+
+    Parameters
+    ----------
+    vocabulary : int
+        Rows of the table: tokens are from 0, below this.
+    features : int
+        Numbers in each row.
+    padding_index : int, optional
+        The row that is zero and stays zero.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> nn.build(nn.Embedding(1000, 64), (56,), tokens=True).output.shape
+    (64, 56)
     """
 
     vocabulary: int

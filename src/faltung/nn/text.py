@@ -1,4 +1,4 @@
-"""A network as text: what `repr` of a layer says, read back. Nothing is run that is not a layer."""
+"""A network as text: what ``repr`` of a layer says, read back. Only layers are called."""
 
 import ast
 import inspect
@@ -20,7 +20,7 @@ LONGEST = 1 << 20  # characters; the networks of the field have some ten thousan
 def parse(text: str) -> Layer:
     """The network that ``repr`` wrote: calls of layers, numbers, texts, tuples, None, True, False.
 
-    ValueError: anything else, layers that do not take what they are given, or more than `DEEPEST`
+    ValueError: anything else, layers that do not take what they are given, or more than ``DEEPEST``
     within each other.
     """
     if not isinstance(text, str) or len(text) > LONGEST:

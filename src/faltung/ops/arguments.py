@@ -46,7 +46,8 @@ def array(
         raise TypeError(f"{name}.dtype={made.dtype.str}: must have this machine's byte order")
     if _is_masked(made):
         raise TypeError(f"{name}: must not be a masked array; fill it first")
-    usable = made.flags.aligned and all(stride % made.itemsize == 0 for stride in made.strides)
+    size = made.itemsize
+    usable = made.flags.aligned and not any([stride % size for stride in made.strides])
     return np.asarray(made if usable else made.copy())
 
 
@@ -104,7 +105,9 @@ def elements(value: Array) -> Strides:
     shared.
     """
     size = value.itemsize
-    return tuple(s // size if n > 1 else 0 for s, n in zip(value.strides, value.shape, strict=True))
+    return tuple(
+        [s // size if n > 1 else 0 for s, n in zip(value.strides, value.shape, strict=True)]
+    )
 
 
 def result(
@@ -179,9 +182,9 @@ def address(value: Array | None) -> int:
     """Where the first entry lies; 0 for no array."""
     if value is None:
         return 0
-    if value.flags.carray and value.size:
+    if value.flags.carray:
         try:  # in a quarter of the time
             return addressof(c_char.from_buffer(value))  # type: ignore[arg-type]
-        except (ValueError, BufferError):  # a dtype that buffers do not know
+        except (ValueError, BufferError):  # no entries, or a dtype that buffers do not know
             pass
     return int(value.__array_interface__["data"][0])

@@ -6,40 +6,102 @@ that is zero wherever an output does not see an input. Downwards (``conv_to_loca
 ``local_to_conv``, ``dense_to_conv``) the numbers must be such, exactly: otherwise the error names
 the first that is not.
 
-Weights: convolution (C_out, C_in // groups, *kernel), local (*output, C_out, C_in // groups,
-*kernel), dense (C_out * outputs, C_in * inputs), so that ``(matrix @ x.ravel())`` is the layer on
-one sample, (C_in, *space), channels first. ``input_shape``: that of a sample, or of a batch. The
-geometry is said as for ``conv``, with all its options.
+Weights: convolution ``(C_out, C_in // groups, *kernel)``, local
+``(*output, C_out, C_in // groups, *kernel)``, dense ``(C_out * outputs, C_in * inputs)``, so that
+``(matrix @ x.ravel())`` is the layer on one sample, ``(C_in, *space)``, channels first.
+``input_shape``: that of a sample, or of a batch. The geometry is said as for ``conv``, with all its
+options.
 """
 
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from faltung.geometry.check import integers, show
 from faltung.geometry.conv import ConvSpec
 from faltung.methods.base.addresses import sources
 from faltung.ops.arguments import Array, array, batched_shape
-from faltung.ops.options import DEFAULTS, Options, local_rank, local_spec, spec_of
+from faltung.ops.options import Geometry, GeometryOptions, local_rank, local_spec, spec_of
 
 
-def conv_to_local(weight: npt.ArrayLike, input_shape: Sequence[int], **geometry: Any) -> Array:
-    """A convolution as a local layer: its kernel once for every output position.
+def conv_to_local(
+    weight: ArrayLike, input_shape: Sequence[int], **geometry: Unpack[GeometryOptions]
+) -> Array:
+    """A convolution as a local layer: its kernel once for each output position.
 
-    ValueError, TypeError: as ``conv``.
+    Parameters
+    ----------
+    weight : array_like, ``(C_out, C_in // groups, *kernel)``
+        float32 or float64.
+    input_shape : sequence of int
+        The shape of a sample, ``(C_in, *space)``, or of a batch of them.
+    stride, padding, dilation, groups, padding_mode, flip
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(*output, C_out, C_in // groups, *kernel)``
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``.
+    MemoryError
+        The result cannot be allocated.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> local = faltung.conv_to_local([[[1.0, 2.0]]], (1, 3))
+    >>> local.reshape(-1, 2)
+    array([[1., 2.],
+           [1., 2.]])
     """
     weight = array("weight", weight)
     spec = _spec(input_shape, weight.shape, weight, geometry)
     return np.array(np.broadcast_to(weight, (*spec.output, *weight.shape)))
 
 
-def local_to_dense(weight: npt.ArrayLike, input_shape: Sequence[int], **geometry: Any) -> Array:
-    """A local layer as a matrix, zero where an output does not see an input.
+def local_to_dense(
+    weight: ArrayLike, input_shape: Sequence[int], **geometry: Unpack[GeometryOptions]
+) -> Array:
+    """A local layer as a matrix: zero where an output does not see an input.
 
     Where a padding mode shows an input to several taps of a window, their weights add up.
+
+    Parameters
+    ----------
+    weight : array_like, ``(*output, C_out, C_in // groups, *kernel)``
+        float32 or float64.
+    input_shape : sequence of int
+        The shape of a sample, ``(C_in, *space)``, or of a batch of them.
+    stride, padding, dilation, groups, padding_mode, flip
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(C_out * outputs, C_in * inputs)``
+        ``matrix @ x.ravel()`` is the layer on one sample ``x``, channels first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``.
+    MemoryError
+        The result cannot be allocated.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.local_to_dense([[[[1.0, 2.0]]], [[[3.0, 4.0]]]], (1, 3))
+    array([[1., 2., 0.],
+           [0., 3., 4.]])
     """
     weight = array("weight", weight)
     spec = _local_spec(input_shape, weight, geometry)
@@ -57,23 +119,89 @@ def local_to_dense(weight: npt.ArrayLike, input_shape: Sequence[int], **geometry
     return matrix.reshape(spec.channels_out * outs, spec.channels_in * ins)
 
 
-def conv_to_dense(weight: npt.ArrayLike, input_shape: Sequence[int], **geometry: Any) -> Array:
-    """A convolution as a matrix."""
+def conv_to_dense(
+    weight: ArrayLike, input_shape: Sequence[int], **geometry: Unpack[GeometryOptions]
+) -> Array:
+    """A convolution as a matrix: zero where an output does not see an input.
+
+    Parameters
+    ----------
+    weight : array_like, ``(C_out, C_in // groups, *kernel)``
+        float32 or float64.
+    input_shape : sequence of int
+        The shape of a sample, ``(C_in, *space)``, or of a batch of them.
+    stride, padding, dilation, groups, padding_mode, flip
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(C_out * outputs, C_in * inputs)``
+        ``matrix @ x.ravel()`` is the convolution of one sample ``x``, channels first.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``.
+    MemoryError
+        The result cannot be allocated.
+
+    References
+    ----------
+    S. d'Ascoli, L. Sagun, J. Bruna, G. Biroli, *Finding the needle in the haystack with
+    convolutions: on the benefits of architectural bias*, NeurIPS 2019.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.conv_to_dense([[[1.0, 2.0]]], (1, 3))
+    array([[1., 2., 0.],
+           [0., 1., 2.]])
+    """
     return local_to_dense(conv_to_local(weight, input_shape, **geometry), input_shape, **geometry)
 
 
 def dense_to_local(
-    matrix: npt.ArrayLike,
+    matrix: ArrayLike,
     input_shape: Sequence[int],
     channels_out: int,
     kernel: Sequence[int],
-    **geometry: Any,
+    **geometry: Unpack[GeometryOptions],
 ) -> Array:
-    """A matrix as a local layer of this geometry.
+    """A matrix as a local layer.
 
     Taps that read zeros of the padding get a zero, and so do all but the first of those that a
-    padding mode shows the same input. ValueError: the first entry, in the order of the matrix, that
-    is not zero although its output does not see its input.
+    padding mode shows the same input.
+
+    Parameters
+    ----------
+    matrix : array_like, ``(C_out * outputs, C_in * inputs)``
+        float32 or float64.
+    input_shape : sequence of int
+        The shape of a sample, ``(C_in, *space)``, or of a batch of them.
+    channels_out : int
+    kernel : sequence of int
+        The size of the kernel along each spatial axis.
+    stride, padding, dilation, groups, padding_mode, flip
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(*output, C_out, C_in // groups, *kernel)``
+
+    Raises
+    ------
+    ValueError
+        The first entry, in the order of the matrix, that is not zero although its output does not
+        see its input. Otherwise as ``conv``.
+    TypeError
+        As ``conv``.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.dense_to_local([[1.0, 2.0, 0.0], [0.0, 3.0, 4.0]], (1, 3), 1, (2,)).reshape(-1, 2)
+    array([[1., 2.],
+           [3., 4.]])
     """
     matrix = array("matrix", matrix)
     spec = _dense_spec(input_shape, channels_out, kernel, matrix, geometry)
@@ -93,12 +221,40 @@ def dense_to_local(
     return weight.reshape(*spec.output, *spec.weight_shape)
 
 
-def local_to_conv(weight: npt.ArrayLike, input_shape: Sequence[int], **geometry: Any) -> Array:
+def local_to_conv(
+    weight: ArrayLike, input_shape: Sequence[int], **geometry: Unpack[GeometryOptions]
+) -> Array:
     """A local layer as a convolution: the kernel that all its positions share.
 
-    Weights of taps that read zeros of the padding say nothing and are not compared; a tap that
-    nowhere reads anything else gets a zero. ValueError: the first weight, tap by tap, that differs
-    from the one at an earlier position.
+    Weights of taps that read zeros of the padding do not matter and are not compared; a tap that
+    reads nothing else anywhere gets a zero.
+
+    Parameters
+    ----------
+    weight : array_like, ``(*output, C_out, C_in // groups, *kernel)``
+        float32 or float64.
+    input_shape : sequence of int
+        The shape of a sample, ``(C_in, *space)``, or of a batch of them.
+    stride, padding, dilation, groups, padding_mode, flip
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(C_out, C_in // groups, *kernel)``
+
+    Raises
+    ------
+    ValueError
+        The first weight, tap by tap, that differs from the one at an earlier position. Otherwise as
+        ``conv``.
+    TypeError
+        As ``conv``.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.local_to_conv([[[[1.0, 2.0]]], [[[1.0, 2.0]]]], (1, 3))
+    array([[[1., 2.]]])
     """
     weight = array("weight", weight)
     spec = _local_spec(input_shape, weight, geometry)
@@ -126,16 +282,50 @@ def local_to_conv(weight: npt.ArrayLike, input_shape: Sequence[int], **geometry:
 
 
 def dense_to_conv(
-    matrix: npt.ArrayLike,
+    matrix: ArrayLike,
     input_shape: Sequence[int],
     channels_out: int,
     kernel: Sequence[int],
-    **geometry: Any,
+    **geometry: Unpack[GeometryOptions],
 ) -> Array:
-    """A matrix as a convolution: both errors, of ``dense_to_local`` and of ``local_to_conv``.
+    """A matrix as a convolution: ``dense_to_local``, then ``local_to_conv``.
 
-    With a padding mode that shows an input to two taps of a window the matrix does not say what
-    each of them had; ValueError.
+    Where a padding mode shows an input to two taps of a window, the matrix does not say what each
+    of them had: an error.
+
+    Parameters
+    ----------
+    matrix : array_like, ``(C_out * outputs, C_in * inputs)``
+        float32 or float64.
+    input_shape : sequence of int
+        The shape of a sample, ``(C_in, *space)``, or of a batch of them.
+    channels_out : int
+    kernel : sequence of int
+        The size of the kernel along each spatial axis.
+    stride, padding, dilation, groups, padding_mode, flip
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(C_out, C_in // groups, *kernel)``
+
+    Raises
+    ------
+    ValueError
+        As ``dense_to_local`` and ``local_to_conv``; two taps that read the same input.
+    TypeError
+        As ``conv``.
+
+    References
+    ----------
+    S. d'Ascoli, L. Sagun, J. Bruna, G. Biroli, *Finding the needle in the haystack with
+    convolutions: on the benefits of architectural bias*, NeurIPS 2019.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.dense_to_conv([[1.0, 2.0, 0.0], [0.0, 1.0, 2.0]], (1, 3), 1, (2,))
+    array([[[1., 2.]]])
     """
     matrix = array("matrix", matrix)
     spec = _dense_spec(input_shape, channels_out, kernel, matrix, geometry)
@@ -156,26 +346,26 @@ def _spec(
     input_shape: Sequence[int],
     weight: tuple[int, ...],
     like: Array,
-    geometry: dict[str, Any],
+    geometry: Mapping[str, Any],
     name: str = "weight.shape",
 ) -> ConvSpec:
     shape = batched_shape("input_shape", input_shape, len(weight) - 2, False)
-    return spec_of((1, *shape[1:]), weight, like.dtype, _options(geometry), "input_shape", name)
+    return spec_of((1, *shape[1:]), weight, like.dtype, _geometry(geometry), "input_shape", name)
 
 
-def _options(geometry: dict[str, Any]) -> Options:
-    """What was said beside the arrays, and else what ``conv`` takes. TypeError: another name."""
-    for name, value in geometry.items():
-        if name not in DEFAULTS._fields:
-            raise TypeError(f"{name}={show(value)}: must be one of {', '.join(DEFAULTS._fields)}")
-    return DEFAULTS._replace(**geometry)
+def _geometry(given: Mapping[str, Any]) -> Geometry:
+    """What was said beside the arrays. TypeError: another name."""
+    for name, value in given.items():
+        if name not in Geometry._fields:
+            raise TypeError(f"{name}={show(value)}: must be one of {', '.join(Geometry._fields)}")
+    return Geometry(**given)
 
 
-def _local_spec(input_shape: Sequence[int], weight: Array, geometry: dict[str, Any]) -> ConvSpec:
+def _local_spec(input_shape: Sequence[int], weight: Array, geometry: Mapping[str, Any]) -> ConvSpec:
     rank = local_rank("weight.shape", weight.shape)
     shape = batched_shape("input_shape", input_shape, rank, False)
     one = (1, *shape[1:])
-    return local_spec(one, weight.shape, weight.dtype, _options(geometry), "input_shape")
+    return local_spec(one, weight.shape, weight.dtype, _geometry(geometry), "input_shape")
 
 
 def _dense_spec(
@@ -183,11 +373,11 @@ def _dense_spec(
     channels_out: int,
     kernel: Sequence[int],
     matrix: Array,
-    geometry: dict[str, Any],
+    geometry: Mapping[str, Any],
 ) -> ConvSpec:
     taps = integers("kernel", kernel)
     shape = batched_shape("input_shape", input_shape, len(taps), False)
-    groups = _options(geometry).groups
+    groups = _geometry(geometry).groups
     inner = shape[1] // groups if type(groups) is int and groups > 0 else shape[1]
     spec = _spec(input_shape, (channels_out, inner, *taps), matrix, geometry, "weight shape")
     wanted = (spec.channels_out * prod(spec.output), spec.channels_in * prod(spec.size))

@@ -1,275 +1,404 @@
 """Convolution, its gradients and its transpose as functions of NumPy arrays.
 
-Arrays are (N, C, *space), or (N, *space, C) with ``channels_last``; N may be left out. Weights are
-(C_out, C_in // groups, *kernel) always. Any strides, read-only inputs and empty batches are fine.
+Arrays are ``(N, C, *space)``, or ``(N, *space, C)`` with ``channels_last``; N may be left out.
+Weights are always ``(C_out, C_in // groups, *kernel)``. Any strides, read-only inputs and empty
+batches are fine.
 """
 
-from collections.abc import Sequence
-from operator import is_
-from typing import Any
+from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Callable, Sequence
+from functools import update_wrapper
+from typing import Any, ParamSpec, cast
 
-from faltung.geometry.check import integers
+from numpy.typing import ArrayLike
+
+from faltung.geometry.check import PerAxis
 from faltung.geometry.padding import Padding, PaddingMode
-from faltung.ops.again import Calls, Key, key_of
-from faltung.ops.arguments import OTHERS, Array, array, batched_shape, mapped, result
-from faltung.ops.options import (
-    Options,
-    Whole,
-    bias_fits,
-    grad_fits,
-    parameters,
-    spec_of,
-    transposed_spec,
-)
-from faltung.ops.run import planned, policy_of, run
-from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
-from faltung.plan.plan import Plan
+from faltung.ops.arguments import OTHERS, Array, array
+from faltung.ops.call_cache import Calls, Inputs, Prepared
+from faltung.ops.directions import SHARED, forward, input_grad, transpose, weight_grad
+from faltung.ops.options import Geometry
+from faltung.ops.run import policy_of
+from faltung.plan.choose import MethodName, Precision
 
-_calls = Calls()
+_calls: Calls[Array] = Calls()
+
+
+def _shared(body: Callable[..., Prepared]) -> Callable[..., Prepared]:
+    """One of the directions, for options in one flat tuple, which is fast to make and compare."""
+
+    def prepare(inputs: Inputs, options: tuple[Any, ...], out: Array | None) -> Prepared:
+        geometry, policy = Geometry(*options[:6]), policy_of(*options[7:10])
+        return body(SHARED, inputs, geometry, options[6], out, *options[10:], policy=policy)
+
+    return prepare
+
+
+_forward = _shared(forward)
+_input_grad = _shared(input_grad)
+_weight_grad = _shared(weight_grad)
 
 
 def conv(
-    x: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    bias: npt.ArrayLike | None = None,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
     channels_last: bool = False,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: MethodName = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Cross-correlation of any rank; with ``flip`` the convolution of mathematics.
+    """Cross-correlation of any rank; with ``flip``, the convolution of mathematics.
 
-    x: (N, C_in, *space) or (C_in, *space), of a dtype of docs/dtypes.md. weight: (C_out, C_in //
-    groups, *kernel), its ``ndim - 2`` is the rank. bias: (C_out,). Returns (N, C_out, *output)
-    (without N where x has none), output ``floor((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1`` along
-    each axis; channels last where x has them last.
+    Parameters
+    ----------
+    x : array_like, ``(N, C_in, *space)`` or ``(C_in, *space)``
+        With ``channels_last`` ``(N, *space, C_in)`` or ``(*space, C_in)``. Of float32, float64,
+        float16, bfloat16, int32, int64, complex64 or complex128; all arrays have the same dtype.
+    weight : array_like, ``(C_out, C_in // groups, *kernel)``
+        Its ``ndim - 2`` is the rank, the number of spatial axes.
+    bias : array_like, ``(C_out,)``, optional
+        With 16-bit numbers it may be float32.
+    stride, dilation : int, or one int for each spatial axis
+        Steps, in entries of ``x``, between outputs and between taps of the kernel.
+    padding : int, name, or one entry for each spatial axis
+        Entries added on both sides of each axis, or (lo, hi) pairs of them; or "valid" (none),
+        "same" (d (k - 1) in all, for any stride), "same_upper" and "same_lower" (the least that
+        gives ceil(H / s) outputs), "causal" (d (k - 1), all before).
+    groups : int
+        The channels are split into so many parts that do not see each other.
+    padding_mode : name, or one name for each spatial axis
+        "zeros", "reflect", "symmetric", "replicate" or "circular".
+    flip : bool
+        Read the kernel backwards along each spatial axis.
+    channels_last : bool
+        The channels are the last axis of ``x`` and of the result.
+    precision : {"fast", "strict"}
+        "strict" computes plain sums of products only, no transforms.
+    method : "auto" or the name of a method
+        How it is computed; "auto" takes the cheapest.
+    tune : bool, optional
+        Measure once which method is the fastest, and remember it. None: as FALTUNG_TUNE says.
+    out : ndarray, optional
+        Where to write the result. It must not share memory with the other arrays.
 
-    padding: an int, one an axis, (lo, hi) pairs, or "valid", "same" (total d(k-1), any stride),
-    "same_upper", "same_lower" (least that gives ceil(H / s)), "causal". padding_mode: "zeros",
-    "reflect", "symmetric", "replicate", "circular", or one for each axis.
+    Returns
+    -------
+    ndarray, ``(N, C_out, *output)``
+        Without N if ``x`` has none, with the channels last if ``x`` has them last. Along each axis
+        ``output = floor((H - d (k - 1) - 1 + p_lo + p_hi) / s) + 1``.
 
-    precision: "fast", or "strict" for plain sums of products alone. method: "auto", or the name of
-    one. tune: measure once which is fastest, and remember it; None: as FALTUNG_TUNE says. All
-    three: docs/policy.md.
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, its value and the rule.
+    MemoryError
+        The result cannot be allocated.
 
-    TypeError, ValueError: the argument, its value and the rule. MemoryError: the result cannot be
-    allocated.
+    References
+    ----------
+    V. Dumoulin, F. Visin, *A guide to convolution arithmetic for deep learning*, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> x = np.arange(16.0).reshape(1, 1, 4, 4)
+    >>> faltung.conv(x, np.ones((1, 1, 3, 3)), stride=2, padding=1)
+    array([[[[10., 24.],
+             [51., 90.]]]])
     """
-    options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    given = x, weight, bias
-    key = key_of("conv", given, out, (*options, channels_last, precision, method, tune))
-    call = _calls.get(key)
-    if call is not None:
-        return call.run(x, weight, out, bias)  # type: ignore[arg-type, no-any-return]
-    policy = policy_of(precision, method, tune)
-    x = array("x", x, None, OTHERS)
-    weight, bias = parameters(x, weight, bias)
-    rank = weight.ndim - 2
-    view = mapped("x", x, rank, channels_last)
-    spec = spec_of(view.shape, weight.shape, x.dtype, options)
-    bias_fits(bias, spec.channels_out)
-    arrays, has_batch = {"x": x, "weight": weight, "bias": bias}, x.ndim == rank + 2
-    made, target = result(out, spec.output_shape, x.dtype, has_batch, channels_last, **arrays)
-    operands = view, weight, target
-    plan = planned(build_forward, spec, operands, policy, bias=bias is not None)
-    run(plan, view, weight, target, bias)
-    return _kept(key, plan, made, given, (x, weight, bias))
+    geometry = stride, padding, dilation, groups, padding_mode, flip
+    options = *geometry, channels_last, precision, method, tune
+    return _calls.run("conv", _forward, (x, weight, bias), options, out)
 
 
-def conv1d(
-    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, **options: Any
-) -> Array:
-    """``conv`` of rank 1; weight: (C_out, C_in // groups, k)."""
-    return conv(x, _of_rank(weight, 1), bias, **options)
+P = ParamSpec("P")
 
 
-def conv2d(
-    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, **options: Any
-) -> Array:
-    """``conv`` of rank 2; weight: (C_out, C_in // groups, kh, kw)."""
-    return conv(x, _of_rank(weight, 2), bias, **options)
+def _of_rank(
+    rank: int, whole: Callable[P, Array]
+) -> Callable[[Callable[[], None]], Callable[P, Array]]:
+    """A decorator that makes ``conv`` for weights of one rank. The signature is that of ``conv``,
+    for ``help`` and for type checkers; name and docstring are those of the decorated function.
+    """
+
+    def decorated(named: Callable[[], None]) -> Callable[P, Array]:
+        def of_rank(
+            x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, **options: Any
+        ) -> Array:
+            checked = array("weight", weight, None, OTHERS)
+            if checked.ndim != rank + 2:
+                raise ValueError(
+                    f"weight.ndim={checked.ndim}: conv{rank}d needs {rank + 2} dimensions; conv "
+                    "takes any rank"
+                )
+            return conv(x, checked, bias, **options)
+
+        made: Any = update_wrapper(of_rank, named)
+        made.__wrapped__ = whole
+        return cast(Callable[P, Array], made)
+
+    return decorated
 
 
-def conv3d(
-    x: npt.ArrayLike, weight: npt.ArrayLike, bias: npt.ArrayLike | None = None, **options: Any
-) -> Array:
-    """``conv`` of rank 3; weight: (C_out, C_in // groups, kd, kh, kw)."""
-    return conv(x, _of_rank(weight, 3), bias, **options)
+@_of_rank(1, conv)
+def conv1d() -> None:
+    """Cross-correlation of sequences: ``conv`` of rank 1.
+
+    Parameters
+    ----------
+    x : array_like, ``(N, C_in, L)`` or ``(C_in, L)``
+    weight : array_like, ``(C_out, C_in // groups, k)``
+    bias : array_like, ``(C_out,)``, optional
+    stride, padding, ..., out
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(N, C_out, output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> faltung.conv1d([[1.0, 2.0, 4.0, 8.0]], [[[1.0, 1.0]]], stride=2)
+    array([[ 3., 12.]])
+    """
+
+
+@_of_rank(2, conv)
+def conv2d() -> None:
+    """Cross-correlation of pictures: ``conv`` of rank 2.
+
+    Parameters
+    ----------
+    x : array_like, ``(N, C_in, H, W)`` or ``(C_in, H, W)``
+    weight : array_like, ``(C_out, C_in // groups, kh, kw)``
+    bias : array_like, ``(C_out,)``, optional
+    stride, padding, ..., out
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(N, C_out, *output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.conv2d(np.ones((1, 3, 3)), np.ones((1, 1, 3, 3)), padding="same")
+    array([[[4., 6., 4.],
+            [6., 9., 6.],
+            [4., 6., 4.]]])
+    """
+
+
+@_of_rank(3, conv)
+def conv3d() -> None:
+    """Cross-correlation of volumes: ``conv`` of rank 3.
+
+    Parameters
+    ----------
+    x : array_like, ``(N, C_in, D, H, W)`` or ``(C_in, D, H, W)``
+    weight : array_like, ``(C_out, C_in // groups, kd, kh, kw)``
+    bias : array_like, ``(C_out,)``, optional
+    stride, padding, ..., out
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray, ``(N, C_out, *output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.conv3d(np.ones((2, 1, 4, 8, 8)), np.ones((5, 1, 3, 3, 3))).shape
+    (2, 5, 2, 6, 6)
+    """
 
 
 def conv_input_grad(
-    grad: npt.ArrayLike,
-    weight: npt.ArrayLike,
+    grad: ArrayLike,
+    weight: ArrayLike,
     input_shape: Sequence[int],
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
     channels_last: bool = False,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: MethodName = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
-    """The gradient of a loss for the input of ``conv``, given that for its output.
+    """The gradient of a loss for the input of ``conv``, from that for its output.
 
-    grad: as ``conv`` returns it. input_shape: that of x, channels last where ``channels_last``.
-    Returns an array of that shape. The other arguments, and the errors, are those of ``conv``. With
-    complex arrays it takes the conjugate weight, as PyTorch does.
+    With complex arrays it takes the conjugate weight, as PyTorch does.
+
+    Parameters
+    ----------
+    grad : array_like, ``(N, C_out, *output)``
+        As ``conv`` returns its result.
+    weight : array_like, ``(C_out, C_in // groups, *kernel)``
+    input_shape : sequence of int
+        The shape of ``x``, with the channels last if ``channels_last``.
+    stride, padding, ..., out
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray of shape ``input_shape``
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``conv``.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.conv_input_grad(np.ones((1, 3)), np.array([[[1.0, 2.0]]]), (1, 4))
+    array([[1., 3., 3., 2.]])
     """
-    options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    given, policies = (grad, weight), (precision, method, tune)
-    key = key_of("input_grad", given, out, (*options, channels_last, *policies, input_shape))
-    call = _calls.get(key)
-    if call is not None:
-        return call.run(grad, weight, out)  # type: ignore[arg-type, no-any-return]
-    policy = policy_of(precision, method, tune)
-    grad = array("grad", grad, None, OTHERS)
-    weight, _ = parameters(grad, weight, None)
-    rank = weight.ndim - 2
-    shape = batched_shape("input_shape", input_shape, rank, channels_last)
-    view = mapped("grad", grad, rank, channels_last)
-    spec = spec_of(shape, weight.shape, grad.dtype, options, "input_shape")
-    arrays, has_batch = {"grad": grad, "weight": weight}, len(input_shape) == rank + 2
-    grad_fits(grad, view, spec, has_batch, "input_shape")
-    made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, **arrays)
-    plan = planned(build_input_grad, spec, (view, weight, target), policy, bias=False)
-    run(plan, view, weight, target)
-    return _kept(key, plan, made, given, (grad, weight))
+    geometry = stride, padding, dilation, groups, padding_mode, flip
+    options = *geometry, channels_last, precision, method, tune, input_shape
+    return _calls.run("input_grad", _input_grad, (grad, weight), options, out)
 
 
 def conv_weight_grad(
-    x: npt.ArrayLike,
-    grad: npt.ArrayLike,
+    x: ArrayLike,
+    grad: ArrayLike,
     weight_shape: Sequence[int],
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
     channels_last: bool = False,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: MethodName = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
-    """The gradient of a loss for the weight of ``conv``, given that for its output.
+    """The gradient of a loss for the weight of ``conv``, from that for its output.
 
-    x, grad: as ``conv`` takes and returns them. weight_shape: (C_out, C_in // groups, *kernel).
-    Returns an array of that shape. The other arguments, and the errors, are those of ``conv``. With
-    complex arrays it takes the conjugate input, as PyTorch does.
+    With complex arrays it takes the conjugate input, as PyTorch does. The gradient for the bias is
+    the sum of ``grad`` over batch and positions.
+
+    Parameters
+    ----------
+    x : array_like, ``(N, C_in, *space)``
+        As ``conv`` takes it.
+    grad : array_like, ``(N, C_out, *output)``
+        As ``conv`` returns its result.
+    weight_shape : sequence of int
+        ``(C_out, C_in // groups, *kernel)``.
+    stride, padding, ..., out
+        As for ``conv``.
+
+    Returns
+    -------
+    ndarray of shape ``weight_shape``
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``conv``.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.conv_weight_grad(np.array([[1.0, 2.0, 4.0, 8.0]]), np.ones((1, 3)), (1, 1, 2))
+    array([[[ 7., 14.]]])
     """
-    options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    given, policies = (x, grad), (precision, method, tune)
-    key = key_of("weight_grad", given, out, (*options, channels_last, *policies, weight_shape))
-    call = _calls.get(key)
-    if call is not None:
-        return call.run(x, grad, out)  # type: ignore[arg-type, no-any-return]
-    policy = policy_of(precision, method, tune)
-    x = array("x", x, None, OTHERS)
-    grad = array("grad", grad, x.dtype, OTHERS)
-    kernel = integers("weight_shape", weight_shape)
-    rank = len(kernel) - 2
-    if rank < 1:
-        raise ValueError(
-            f"weight_shape={kernel}: must be (C_out, C_in // groups, *kernel), at least 3 numbers"
-        )
-    view = mapped("x", x, rank, channels_last)
-    grads = mapped("grad", grad, rank, channels_last)
-    spec = spec_of(view.shape, kernel, x.dtype, options, "x.shape", "weight_shape")
-    grad_fits(grad, grads, spec, x.ndim == rank + 2, "x")
-    made, _ = result(out, spec.weight_shape, x.dtype, True, False, x=x, grad=grad)
-    # The result stands in the weight's place, the output gradient in that of the output.
-    plan = planned(build_weight_grad, spec, (view, grads, made), policy)
-    run(plan, view, made, grads)
-    return _kept(key, plan, made, given, (x, grad))
+    geometry = stride, padding, dilation, groups, padding_mode, flip
+    options = *geometry, channels_last, precision, method, tune, weight_shape
+    return _calls.run("weight_grad", _weight_grad, (x, grad), options, out)
 
 
 def conv_transpose(
-    x: npt.ArrayLike,
-    weight: npt.ArrayLike,
-    bias: npt.ArrayLike | None = None,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
     *,
-    stride: Whole = 1,
+    stride: PerAxis = 1,
     padding: Padding = 0,
-    output_padding: Whole = 0,
-    dilation: Whole = 1,
+    output_padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     groups: int = 1,
     padding_mode: PaddingMode = "zeros",
     flip: bool = False,
     channels_last: bool = False,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: MethodName = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
-    """Transposed convolution with PyTorch's meaning: the gradient of a convolution for its input.
+    """Transposed convolution as PyTorch defines it: a convolution's gradient for its input.
 
-    x: (N, C_in, *space). weight: (C_in, C_out // groups, *kernel). bias: (C_out,). Returns (N,
-    C_out, *output), output ``(H - 1) s - (p_lo + p_hi) + d (h - 1) + output_padding + 1``. With a
-    padding mode other than zeros it is the transpose of the convolution with that mode. Errors as
-    ``conv``.
+    With a padding mode other than zeros it is the transpose of the convolution with that mode.
+
+    Parameters
+    ----------
+    x : array_like, ``(N, C_in, *space)`` or ``(C_in, *space)``
+    weight : array_like, ``(C_in, C_out // groups, *kernel)``
+    bias : array_like, ``(C_out,)``, optional
+    stride, padding, dilation, ..., out
+        As for ``conv``.
+    output_padding : int, or one int for each spatial axis
+        Entries added at the end of each axis of the result, fewer than its stride or dilation:
+        several sizes of input have the same size of output.
+
+    Returns
+    -------
+    ndarray, ``(N, C_out, *output)``, without N if ``x`` has none
+        Along each axis ``output = (H - 1) s - (p_lo + p_hi) + d (k - 1) + output_padding + 1``.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``conv``.
+
+    References
+    ----------
+    V. Dumoulin, F. Visin, *A guide to convolution arithmetic for deep learning*, 2016.
+
+    Examples
+    --------
+    >>> import faltung
+    >>> faltung.conv_transpose([[1.0, 2.0]], [[[1.0, 1.0, 1.0]]], stride=2)
+    array([[1., 1., 3., 2., 2.]])
     """
+    geometry = stride, padding, dilation, groups, padding_mode, flip
     policy = policy_of(precision, method, tune)
-    x = array("x", x, None, OTHERS)
-    weight, bias = parameters(x, weight, bias)
-    rank = weight.ndim - 2
-    view = mapped("x", x, rank, channels_last)
-    options = Options(stride, padding, dilation, groups, padding_mode, flip)
-    spec = transposed_spec(view.shape, weight.shape, x.dtype, options, output_padding)
-    bias_fits(bias, spec.channels_in)
-    arrays, has_batch = {"x": x, "weight": weight, "bias": bias}, x.ndim == rank + 2
-    made, target = result(out, spec.input_shape, x.dtype, has_batch, channels_last, **arrays)
-    # Borders that are folded back would fold the bias too: it is added after them.
-    later = bias is not None and set(spec.padding_mode) != {"zeros"}
-    given = bias is not None and not later
-    if weight.dtype.kind == "c":  # the gradient takes the conjugate
-        weight = weight.conj()
-    plan = planned(build_input_grad, spec, (view, weight, target), policy, bias=given)
-    run(plan, view, weight, target, None if later else bias)
-    if bias is not None and later:
-        np.add(target, bias.reshape(-1, *(1,) * rank), out=target, casting="same_kind")
-    return made
-
-
-# What the functions share -------------------------------------------------------------------------
-
-
-def _kept(
-    key: Key | None,
-    plan: Plan,
-    made: Array,
-    given: Sequence[npt.ArrayLike | None],
-    used: Sequence[Array | None],
-) -> Array:
-    """The result, after the call is remembered; not where an array that was given is not the one
-    that was used, but a copy of it.
-    """
-    if all(map(is_, given, used)):
-        _calls.keep(key, plan, made)
-    return made
-
-
-def _of_rank(weight: npt.ArrayLike, rank: int) -> Array:
-    made = array("weight", weight, None, OTHERS)
-    if made.ndim != rank + 2:
-        raise ValueError(
-            f"weight.ndim={made.ndim}: conv{rank}d needs {rank + 2} dimensions; conv takes any rank"
-        )
-    return made
+    inputs = x, weight, bias
+    return transpose(
+        SHARED, inputs, Geometry(*geometry), channels_last, out, output_padding, policy
+    )

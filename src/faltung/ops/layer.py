@@ -1,83 +1,74 @@
-"""``Conv``: a convolution whose weights are packed once and used many times."""
+"""``Conv``: a convolution whose weight is packed once and used many times."""
+
+from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-from faltung.geometry.check import per_axis, truth, whole
+from faltung.geometry.check import PerAxis, per_axis, truth, whole
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
-from faltung.machine.table import Machine
 from faltung.methods.base.step import Step
 from faltung.ops.arguments import OTHERS, Array, address, array, elements, mapped, result
-from faltung.ops.options import Options, Whole, bias_fits, parameters, spec_of
-from faltung.ops.run import built, policy_of, run, scratch_bytes
-from faltung.plan.binding import Region, layout
+from faltung.ops.call_cache import Calls, Inputs, Prepared
+from faltung.ops.options import Geometry, bias_fits, parameters, spec_of
+from faltung.ops.run import built, forget, policy_of
+from faltung.plan.binding import layout
 from faltung.plan.build import build_forward
-from faltung.plan.choose import AUTO, Policy
+from faltung.plan.choose import AUTO, MethodName, Policy, Precision
 from faltung.plan.plan import Plan
-from faltung.runtime.buffers import Bytes, aligned, workspace
+from faltung.runtime.buffers import Bytes, aligned
 from faltung.runtime.threads import get_threads
 
 # Layouts of the input for which one layer keeps a plan.
 KEPT = 64
 
 
-@dataclass(frozen=True, slots=True)
-class _Call:
-    """All that a call does with arrays of one layout but for where they lie: checked, planned and
-    looked up once, because that takes longer than a small convolution.
-
-    ``shape``: of the result; ``w``, ``bias``, ``kept``: addresses of what the layer holds, and
-    ``machine`` and ``packed``, which must live as long.
-    """
-
-    shape: tuple[int, ...]
-    plan: Plan
-    region: Region
-    scratch: int
-    w: int
-    bias: int
-    kept: int
-    packed: Bytes
-    machine: Machine
-
-    def run(self, x: Array, out: Array) -> None:
-        operands = address(x), self.w, address(out), self.bias, self.kept
-        threads = self.plan.threads(get_threads())
-        if not self.scratch:
-            self.region.run((*operands, 0), threads)
-            return
-        with workspace.borrow(self.scratch) as block:
-            self.region.run((*operands, block.address), threads)
-
-
 class Conv:
-    """``conv`` with its weights packed: ``layer = Conv(weight, bias, stride=2); y = layer(x)``.
+    """A convolution whose weight is packed once and used many times.
 
-    Arguments as ``conv``. Weight and bias are copied: later changes to the arrays change nothing
-    here. A layer may be called from several threads at once, with inputs of any size; for each
-    layout of its weights that those need it keeps one packed copy.
+    Weight and bias are copied: later changes to the arrays change nothing here. A layer may be
+    called from several threads at once, with inputs of any size; for each layout of its weight that
+    those need it keeps one packed copy.
+
+    Parameters
+    ----------
+    weight : array_like, ``(C_out, C_in // groups, *kernel)``
+    bias : array_like, ``(C_out,)``, optional
+    stride, padding, dilation, groups, padding_mode, flip, channels_last, precision, method, tune
+        As for ``faltung.conv``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, its value and the rule.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> layer = faltung.Conv(np.ones((8, 3, 3, 3), np.float32), stride=2, padding="same")
+    >>> layer(np.ones((1, 3, 32, 32), np.float32)).shape
+    (1, 8, 16, 16)
     """
 
     def __init__(
         self,
-        weight: npt.ArrayLike,
-        bias: npt.ArrayLike | None = None,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
         *,
-        stride: Whole = 1,
+        stride: PerAxis = 1,
         padding: Padding = 0,
-        dilation: Whole = 1,
+        dilation: PerAxis = 1,
         groups: int = 1,
         padding_mode: PaddingMode = "zeros",
         flip: bool = False,
         channels_last: bool = False,
-        precision: str = "fast",
-        method: str = "auto",
+        precision: Precision = "fast",
+        method: MethodName = "auto",
         tune: bool | None = None,
     ) -> None:
         self._policy = policy_of(precision, method, tune)
@@ -88,72 +79,82 @@ class Conv:
             self._bias = self._bias.copy()
         bias_fits(self._bias, held.shape[0])
         self._weight = held
-        self._options = Options(stride, padding, dilation, groups, padding_mode, flip)
+        self._geometry = Geometry(stride, padding, dilation, groups, padding_mode, flip)
         self._channels_last = truth("channels_last", channels_last)
         self._plans: dict[Hashable, tuple[Plan, Bytes]] = {}
         self._packed: dict[Hashable, Bytes] = {}
-        self._calls: dict[Hashable, _Call] = {}
+        self._calls: Calls[Array] = Calls(KEPT)
 
     @property
     def weight(self) -> Array:
-        """(C_out, C_in // groups, *kernel), read-only."""
+        """``(C_out, C_in // groups, *kernel)``, read-only."""
         view = self._weight.view()
         view.flags.writeable = False
         return view
 
     @property
     def bias(self) -> Array | None:
-        """(C_out,), read-only; None without one."""
+        """``(C_out,)``, read-only; None without one."""
         if self._bias is None:
             return None
         view = self._bias.view()
         view.flags.writeable = False
         return view
 
-    def __call__(self, x: npt.ArrayLike, *, out: Array | None = None) -> Array:
-        """The convolution of ``x``; shapes, ``out`` and errors as ``conv``."""
-        key = _layout(x, out)
-        call = self._calls.get(key) if key is not None else None
-        if call is not None and call.machine is current():
-            made = np.empty(call.shape, self._weight.dtype) if out is None else out
-            call.run(x, made)  # type: ignore[arg-type]
-            return made
-        x, view, spec = self._asked(x)
+    def __call__(self, x: ArrayLike, *, out: Array | None = None) -> Array:
+        """The convolution of ``x``.
+
+        Parameters
+        ----------
+        x : array_like, ``(N, C_in, *space)`` or ``(C_in, *space)``
+            Of the dtype of the weight; with ``channels_last`` the channels are its last axis.
+        out : ndarray, optional
+            Where to write the result. It must not share memory with ``x``.
+
+        Returns
+        -------
+        ndarray, ``(N, C_out, *output)``, as ``faltung.conv`` returns it
+
+        Raises
+        ------
+        TypeError, ValueError, MemoryError
+            As ``faltung.conv``.
+        """
+        return self._calls.run("Conv", self._checked, (x,), (), out)
+
+    def _checked(self, inputs: Inputs, options: tuple[Any, ...], out: Array | None) -> Prepared:
+        x, view, spec = self._asked(inputs[0])
         has_batch = x.ndim == view.ndim
         made, target = result(out, spec.output_shape, x.dtype, has_batch, self._channels_last, x=x)
         plan, packed = self._prepared(spec, view, target)
-        run(plan, view, self._weight, target, self._bias, address(packed))
-        if key is not None:
-            self._remember(key, made, plan, packed)
-        return made
+        return Prepared(plan, (view, self._weight, target, self._bias), (x,), made, packed=packed)
 
-    def _remember(self, key: Hashable, made: Array, plan: Plan, packed: Bytes) -> None:
-        """What the next call with arrays like these need not find out again."""
-        for old in list(self._calls)[: max(0, len(self._calls) + 1 - KEPT)]:
-            self._calls.pop(old, None)
-        self._calls[key] = _Call(
-            made.shape,
-            plan,
-            plan.region("run"),
-            scratch_bytes(plan.work, kept=True)[1],
-            address(self._weight),
-            address(self._bias),
-            address(packed),
-            packed,
-            current(),
-        )
+    def plan(self, x: ArrayLike) -> Plan:
+        """How an input like ``x`` is computed.
 
-    def plan(self, x: npt.ArrayLike) -> Plan:
-        """How an input like ``x`` is computed; print it."""
+        Parameters
+        ----------
+        x : array_like, ``(N, C_in, *space)`` or ``(C_in, *space)``
+
+        Returns
+        -------
+        Plan
+            ``print`` shows the methods, the steps and the reasons.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As for a call.
+        """
         x, view, spec = self._asked(x)
         _, target = result(None, spec.output_shape, x.dtype, True, self._channels_last)
         return self._prepared(spec, view, target)[0]
 
-    def _asked(self, x: npt.ArrayLike) -> tuple[Array, Array, ConvSpec]:
-        """The input, it as (N, C, *space), and the convolution."""
+    def _asked(self, x: ArrayLike) -> tuple[Array, Array, ConvSpec]:
+        """The input, it as ``(N, C, *space)``, and the convolution."""
         made = array("x", x, self._weight.dtype, OTHERS)
         view = mapped("x", made, self._weight.ndim - 2, self._channels_last)
-        return made, view, spec_of(view.shape, self._weight.shape, made.dtype, self._options)
+        return made, view, spec_of(view.shape, self._weight.shape, made.dtype, self._geometry)
 
     def _prepared(self, spec: ConvSpec, x: Array, out: Array) -> tuple[Plan, Bytes]:
         """The plan for these layouts and the weights packed for it, made at the first call."""
@@ -182,45 +183,26 @@ class Conv:
         return packed
 
     def _forget(self) -> None:
-        old = list(self._plans)[: max(0, len(self._plans) - KEPT)]
-        if not old:
+        if not forget(self._plans, KEPT):
             return
-        for key in old:
-            self._plans.pop(key, None)
         used = {id(packed) for _, packed in list(self._plans.values())}
         for name, packed in list(self._packed.items()):
             if id(packed) not in used:
                 self._packed.pop(name, None)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        given = self._weight, self._bias, self._options, self._channels_last, self._policy
+        given = self._weight, self._bias, self._geometry, self._channels_last, self._policy
         return _rebuilt, given
 
     def __repr__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self._options._asdict().items())
+        given = ", ".join(f"{name}={value!r}" for name, value in self._geometry._asdict().items())
         bias = "without bias" if self._bias is None else "with bias"
         kind = f"{self._weight.shape} {self._weight.dtype} {bias}"
         return f"<Conv {kind}, {given}, channels_last={self._channels_last}>"
 
 
-def _layout(x: npt.ArrayLike, out: Array | None) -> Hashable | None:
-    """All of the arrays that checks and plans look at but where they lie; None where that is not
-    all there is to say: something else than plain arrays, unaligned, or perhaps overlapping.
-    """
-    if type(x) is not np.ndarray or not x.flags.aligned:
-        return None
-    # Complex numbers are aligned to their parts, and may stand apart by odd numbers of these.
-    if x.dtype.kind == "c" and any(stride % x.itemsize for stride in x.strides):
-        return None
-    if out is None:
-        return x.shape, x.strides, x.dtype
-    if type(out) is not np.ndarray or not out.flags.behaved or np.may_share_memory(x, out):
-        return None
-    return x.shape, x.strides, x.dtype, out.shape, out.strides, out.dtype
-
-
 def _check(
-    weight: Array, stride: Whole, dilation: Whole, groups: int, padding_mode: PaddingMode
+    weight: Array, stride: PerAxis, dilation: PerAxis, groups: int, padding_mode: PaddingMode
 ) -> None:
     """All that can be wrong before an input is known."""
     rank = weight.ndim - 2
@@ -238,17 +220,17 @@ def _check(
 def _rebuilt(
     weight: Array,
     bias: Array | None,
-    options: Options,
+    geometry: Geometry,
     channels_last: bool,
     policy: Policy = AUTO,
 ) -> Conv:
     return Conv(
         weight,
         bias,
-        **options._asdict(),
+        **geometry._asdict(),
         channels_last=channels_last,
-        precision=policy.precision,
-        method=policy.method,
+        precision=cast(Precision, policy.precision),
+        method=cast(MethodName, policy.method),
         tune=policy.tune,
     )
 

@@ -1,33 +1,40 @@
 """What makes a convolution of arrays: their options checked once, and what must fit together."""
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.adjoint import transposed
+from faltung.geometry.check import PerAxis
 from faltung.geometry.conv import NARROW, ConvSpec, conv_spec
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.ops.arguments import OTHERS, Array, array
 from faltung.ops.run import KEPT
 
-Whole = int | Sequence[int]
+
+class Geometry(NamedTuple):
+    """What makes a convolution of two shapes; names and defaults are those of ``conv_spec``."""
+
+    stride: PerAxis = 1
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    groups: int = 1
+    padding_mode: PaddingMode = "zeros"
+    flip: bool = False
 
 
-class Options(NamedTuple):
-    """What makes a convolution of two shapes; the names are those of ``conv_spec``."""
+class GeometryOptions(TypedDict, total=False):
+    """``Geometry`` as keyword arguments."""
 
-    stride: Whole
+    stride: PerAxis
     padding: Padding
-    dilation: Whole
+    dilation: PerAxis
     groups: int
     padding_mode: PaddingMode
     flip: bool
-
-
-DEFAULTS = Options(1, 0, 1, 1, "zeros", False)
 
 
 def parameters(
@@ -93,14 +100,14 @@ def spec_of(
     x: tuple[int, ...],
     weight: tuple[int, ...],
     dtype: np.dtype[Any],
-    options: Options,
+    geometry: Geometry,
     input_name: str = "x.shape",
     weight_name: str = "weight.shape",
 ) -> ConvSpec:
     """The spec of these arguments; remembered, because a small convolution takes less time than its
     check.
     """
-    key: Hashable = (x, weight, dtype, *map(hashable, options))
+    key: Hashable = (x, weight, dtype, *map(hashable, geometry))
     try:
         return _specs[key]
     except KeyError:
@@ -108,7 +115,7 @@ def spec_of(
     except TypeError:  # an argument that cannot be hashed is none that the geometry takes
         key = None
     with named(input_name, weight_name):
-        spec = conv_spec(x, weight, **options._asdict(), dtype=dtype.name)
+        spec = conv_spec(x, weight, **geometry._asdict(), dtype=dtype.name)
     if key is not None:
         if len(_specs) >= KEPT:
             _specs.clear()
@@ -126,6 +133,30 @@ def hashable(value: Any, depth: int = 3) -> Hashable:
     if depth and isinstance(value, (list, tuple)):
         return tuple(hashable(each, depth - 1) for each in value)
     return type(value), value
+
+
+def transposed_spec(
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    dtype: np.dtype[Any],
+    geometry: Geometry,
+    output_padding: PerAxis,
+    weight_name: str = "weight.shape",
+) -> ConvSpec:
+    """The convolution whose transpose takes ``x``: its output is the ``x`` of the transpose."""
+    with named("x.shape", weight_name):
+        return transposed(
+            x, weight, output_padding=output_padding, dtype=dtype.name, **geometry._asdict()
+        )
+
+
+def rank_of(name: str, shape: tuple[int, ...]) -> int:
+    """The rank of a convolution whose weight has this shape. ValueError: none has."""
+    if len(shape) < 3:
+        raise ValueError(
+            f"{name}={shape}: must be (C_out, C_in // groups, *kernel), at least 3 numbers"
+        )
+    return len(shape) - 2
 
 
 # Local layers ------------------------------------------------------------------------------------
@@ -146,28 +177,31 @@ def local_spec(
     x: tuple[int, ...],
     weight: tuple[int, ...],
     dtype: np.dtype[Any],
-    options: Options,
+    geometry: Geometry,
     input_name: str = "x.shape",
     weight_name: str = "weight.shape",
 ) -> ConvSpec:
     """The convolution of the same shapes. ValueError: weights for other positions than its own."""
     rank = local_rank(weight_name, weight)
-    spec = spec_of(x, weight[rank:], dtype, options, input_name, f"{weight_name}[{rank}:]")
+    spec = spec_of(x, weight[rank:], dtype, geometry, input_name, f"{weight_name}[{rank}:]")
     if weight[:rank] != spec.output:
         raise ValueError(f"{weight_name}={weight}: must begin with the output sizes, {spec.output}")
     return spec
 
 
-def transposed_spec(
+def local_transposed_spec(
     x: tuple[int, ...],
     weight: tuple[int, ...],
     dtype: np.dtype[Any],
-    options: Options,
-    output_padding: Whole,
-    weight_name: str = "weight.shape",
+    geometry: Geometry,
+    output_padding: PerAxis,
 ) -> ConvSpec:
-    """The convolution whose transpose takes ``x``: its output is the ``x`` of the transpose."""
-    with named("x.shape", weight_name):
-        return transposed(
-            x, weight, output_padding=output_padding, dtype=dtype.name, **options._asdict()
-        )
+    """The convolution of the same shapes. ValueError: weights for other positions than those of
+    ``x``.
+    """
+    rank = local_rank("weight.shape", weight)
+    kernel, name = weight[rank:], f"weight.shape[{rank}:]"
+    spec = transposed_spec(x, kernel, dtype, geometry, output_padding, name)
+    if weight[:rank] != x[2:]:
+        raise ValueError(f"weight.shape={weight}: must begin with the sizes of x, {x[2:]}")
+    return spec

@@ -1,209 +1,403 @@
 """Pooling and its gradients as functions of NumPy arrays: maxima and means of windows.
 
-Arrays are (N, C, *space), or (N, *space, C) with ``channels_last``; float32 or float64, any
+Arrays are ``(N, C, *space)``, or ``(N, *space, C)`` with ``channels_last``; float32 or float64, any
 strides. The rank is that of ``kernel`` where it is a sequence, and then N may be left out; with a
 single number for all axes it is the number of axes after N and C. ``stride`` is by default the
 kernel. Padding is never a maximum; in a mean it counts as zeros, or not at all.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal, NamedTuple, overload
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-from faltung.geometry.check import integers, show
+from faltung.geometry.check import PerAxis, integers, show
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
 from faltung.methods.pool.pool import index_dtype
-from faltung.ops.again import Calls, key_of
 from faltung.ops.arguments import Array, array, batched, batched_shape, elements, result
-from faltung.ops.run import plans, run
+from faltung.ops.call_cache import Calls, Inputs, Prepared
+from faltung.ops.run import plans
 from faltung.plan.plan import Plan
 from faltung.plan.pool import build_pool, build_pool_grad
 
-Whole = int | Sequence[int]
-
-_calls = Calls()
+_calls: Calls[Any] = Calls()
 
 
+class Options(NamedTuple):
+    """All that is said beside the arrays. ``shape``: that of the input of a gradient."""
+
+    kind: str
+    kernel: PerAxis
+    stride: PerAxis | None = None
+    padding: Padding = 0
+    dilation: PerAxis = 1
+    ceil: bool = False
+    count_padding: bool = True
+    channels_last: bool = False
+    indices: bool = False
+    shape: Sequence[int] = ()
+
+
+@overload
 def max_pool(
-    x: npt.ArrayLike,
-    kernel: Whole,
+    x: ArrayLike,
+    kernel: PerAxis,
     *,
-    stride: Whole | None = None,
+    stride: PerAxis | None = None,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
+    ceil: bool = False,
+    indices: Literal[False] = False,
+    channels_last: bool = False,
+    out: Array | None = None,
+) -> Array: ...
+@overload
+def max_pool(
+    x: ArrayLike,
+    kernel: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    ceil: bool = False,
+    indices: Literal[True],
+    channels_last: bool = False,
+    out: Array | None = None,
+) -> tuple[Array, Array]: ...
+def max_pool(
+    x: ArrayLike,
+    kernel: PerAxis,
+    *,
+    stride: PerAxis | None = None,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
     ceil: bool = False,
     indices: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
-) -> Any:
+) -> Array | tuple[Array, Array]:
     """The maximum of each window.
 
-    x: (N, C, *space). Returns (N, C, *output), output ``floor((H - d(h-1) - 1 + p_lo + p_hi) / s)
-    + 1`` along each axis; ``ceil`` rounds up instead, as PyTorch's ceil_mode. With ``indices`` a
-    pair, the second array being where each maximum stands in the plane of its channel (the number
-    of the position, the last axis fastest, as in PyTorch), int32 beside float32 and int64 beside
-    float64. The first of equal maxima is taken; a NaN is larger than any number.
+    The first of equal maxima is taken; a NaN is larger than any number. Padding is never a maximum.
 
-    TypeError, ValueError: the argument, its value and the rule.
+    Parameters
+    ----------
+    x : array_like, ``(N, C, *space)``, or ``(C, *space)`` if ``kernel`` is a sequence
+        float32 or float64; the channels last with ``channels_last``.
+    kernel : int, or one int for each spatial axis
+        The size of a window, in entries.
+    stride : int, or one int for each spatial axis, optional
+        Steps between windows; by default the kernel.
+    padding : int, name, or one entry for each spatial axis
+        As for ``conv``.
+    dilation : int, or one int for each spatial axis
+        Steps between the entries of a window.
+    ceil : bool
+        Round the size of the output up, as PyTorch's ceil_mode.
+    indices : bool
+        Return also where each maximum is.
+    channels_last : bool
+        The channels are the last axis of ``x`` and of the results.
+    out : ndarray, optional
+        Where to write the maxima. It must not share memory with ``x``.
+
+    Returns
+    -------
+    ndarray, ``(N, C, *output)``
+        Along each axis ``output = floor((H - d (k - 1) - 1 + p_lo + p_hi) / s) + 1``. With
+        ``indices`` a pair: the second array holds the position of each maximum in the plane of its
+        channel (the last axis fastest, as in PyTorch), as int32 for float32 and int64 for float64.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, its value and the rule.
+    MemoryError
+        The result cannot be allocated.
+
+    References
+    ----------
+    Y.-L. Boureau, J. Ponce, Y. LeCun, *A theoretical analysis of feature pooling in visual
+    recognition*, ICML 2010.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> x = np.array([[[1.0, 5.0, 2.0, 3.0]]])
+    >>> faltung.max_pool(x, 2)
+    array([[[5., 3.]]])
+    >>> faltung.max_pool(x, 2, indices=True)[1]
+    array([[[1, 3]]])
     """
-    given = (kernel, stride, padding, dilation, ceil, indices, channels_last)
-    key = key_of("max", (x,), out, given)
-    call = _calls.get(key)
-    if call is not None:
-        return call.run(x, None, out)  # type: ignore[arg-type]
-    x = _floating("x", x)
-    rank = _rank("x.shape", x.shape, kernel)
-    view = batched(x, rank, channels_last)
-    spec = _spec(view.shape, x, "max", (kernel, stride, padding, dilation, ceil, True), "x.shape")
-    has_batch = x.ndim == rank + 2
-    made, target = result(out, spec.output_shape, x.dtype, has_batch, channels_last, x=x)
-    if not indices:
-        _calls.keep(key, _run("pool", spec, view, target, None), made)
-        return made
-    chosen, places = result(
-        None, spec.output_shape, np.dtype(index_dtype(spec)), has_batch, channels_last
-    )
-    _calls.keep(key, _run("pool", spec, view, target, places), made, chosen)
-    return made, chosen
+    options = "max", kernel, stride, padding, dilation, ceil, True, channels_last, indices
+    made: Array | tuple[Array, Array] = _calls.run("pool", _pool, (x,), options, out)
+    return made
 
 
 def max_pool_grad(
-    grad: npt.ArrayLike,
-    indices: npt.ArrayLike,
+    grad: ArrayLike,
+    indices: ArrayLike,
     input_shape: Sequence[int],
-    kernel: Whole,
+    kernel: PerAxis,
     *,
-    stride: Whole | None = None,
+    stride: PerAxis | None = None,
     padding: Padding = 0,
-    dilation: Whole = 1,
+    dilation: PerAxis = 1,
     ceil: bool = False,
     channels_last: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """The gradient of a loss for the input of ``max_pool``, given that for its output.
+    """The gradient of a loss for the input of ``max_pool``, from that for its output.
 
-    grad, indices: as ``max_pool`` returns its result and its indices. input_shape: that of x.
-    Returns an array of that shape: each gradient at the place that its index names, where windows
-    chose the same place their sum, zeros elsewhere. So it also puts maxima back where they were
-    (PyTorch's max_unpool), where windows do not overlap. An index outside its window adds nothing.
+    Each gradient goes to the position that its index names; where windows chose the same one, to
+    their sum. Where windows do not overlap this puts maxima back where they were (PyTorch's
+    max_unpool). An index outside its window adds nothing.
+
+    Parameters
+    ----------
+    grad : array_like, ``(N, C, *output)``
+        As ``max_pool`` returns its result.
+    indices : array of integers of the same shape
+        As ``max_pool`` returns them.
+    input_shape : sequence of int
+        The shape of ``x``, with the channels last if ``channels_last``.
+    kernel, stride, padding, dilation, ceil, channels_last, out
+        As for ``max_pool``.
+
+    Returns
+    -------
+    ndarray of shape ``input_shape``
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``max_pool``.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.max_pool_grad(np.array([[[5.0, 3.0]]]), np.array([[[1, 3]]]), (1, 1, 4), 2)
+    array([[[0., 5., 0., 3.]]])
     """
-    given = (kernel, stride, padding, dilation, ceil, input_shape, channels_last)
-    key = key_of("max grad", (grad, indices), out, given)
-    call = _calls.get(key)
-    if call is not None:
-        return call.run(grad, indices, out)  # type: ignore[arg-type, no-any-return]
-    grad = _floating("grad", grad)
-    sizes = integers("input_shape", input_shape)
-    rank = _rank("input_shape", sizes, kernel)
-    shape = batched_shape("input_shape", sizes, rank, channels_last)
-    options = (kernel, stride, padding, dilation, ceil, True)
-    spec = _spec(shape, grad, "max", options, "input_shape")
-    view = _gradient(grad, spec, len(sizes) == rank + 2, channels_last)
-    chosen = np.asarray(indices)
-    if chosen.dtype.kind not in "iu":
-        raise TypeError(f"indices.dtype={chosen.dtype}: must be whole numbers, as of max_pool")
-    if chosen.shape != grad.shape:
-        raise ValueError(f"indices.shape={chosen.shape}: must be that of grad, {grad.shape}")
-    # A copy only where another dtype or an odd layout needs one.
-    chosen = np.require(chosen, index_dtype(spec), ["C", "A"])
-    has_batch = grad.ndim == rank + 2
-    arrays = {"grad": grad, "indices": chosen}
-    made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, **arrays)
-    plan = _run("pool_grad", spec, view, target, batched(chosen, rank, channels_last))
-    _calls.keep(key if chosen is indices else None, plan, made)
+    window = kernel, stride, padding, dilation, ceil
+    options = "max", *window, True, channels_last, False, input_shape
+    made: Array = _calls.run("pool_grad", _pool_grad, (grad, indices), options, out)
     return made
 
 
 def avg_pool(
-    x: npt.ArrayLike,
-    kernel: Whole,
+    x: ArrayLike,
+    kernel: PerAxis,
     *,
-    stride: Whole | None = None,
+    stride: PerAxis | None = None,
     padding: Padding = 0,
     ceil: bool = False,
     count_padding: bool = True,
     channels_last: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """The mean of each window; arguments as ``max_pool``.
+    """The mean of each window.
 
-    count_padding: divide by all entries of the window, as PyTorch's count_include_pad; otherwise by
-    those inside the input. What ``ceil`` adds behind the padding never counts.
+    Parameters
+    ----------
+    x, kernel, stride, padding, ceil, channels_last, out
+        As for ``max_pool``.
+    count_padding : bool
+        Divide by all entries of a window, as PyTorch's count_include_pad; otherwise by those inside
+        the input. What ``ceil`` adds behind the padding never counts.
+
+    Returns
+    -------
+    ndarray, ``(N, C, *output)``, of the size that ``max_pool`` gives
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``max_pool``.
+
+    References
+    ----------
+    Y.-L. Boureau, J. Ponce, Y. LeCun, *A theoretical analysis of feature pooling in visual
+    recognition*, ICML 2010.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.avg_pool(np.array([[[1.0, 5.0, 2.0, 4.0]]]), 2)
+    array([[[3., 3.]]])
     """
-    given = (kernel, stride, padding, ceil, count_padding, channels_last)
-    key = key_of("average", (x,), out, given)
-    call = _calls.get(key)
-    if call is not None:
-        return call.run(x, None, out)  # type: ignore[arg-type, no-any-return]
-    x = _floating("x", x)
-    rank = _rank("x.shape", x.shape, kernel)
-    view = batched(x, rank, channels_last)
-    options = (kernel, stride, padding, 1, ceil, count_padding)
-    spec = _spec(view.shape, x, "average", options, "x.shape")
-    made, target = result(out, spec.output_shape, x.dtype, x.ndim == rank + 2, channels_last, x=x)
-    _calls.keep(key, _run("pool", spec, view, target, None), made)
+    options = "average", kernel, stride, padding, 1, ceil, count_padding, channels_last
+    made: Array = _calls.run("pool", _pool, (x,), options, out)
     return made
 
 
 def avg_pool_grad(
-    grad: npt.ArrayLike,
+    grad: ArrayLike,
     input_shape: Sequence[int],
-    kernel: Whole,
+    kernel: PerAxis,
     *,
-    stride: Whole | None = None,
+    stride: PerAxis | None = None,
     padding: Padding = 0,
     ceil: bool = False,
     count_padding: bool = True,
     channels_last: bool = False,
     out: Array | None = None,
 ) -> Array:
-    """The gradient of a loss for the input of ``avg_pool``, given that for its output.
+    """The gradient of a loss for the input of ``avg_pool``, from that for its output.
 
-    grad: as ``avg_pool`` returns it. input_shape: that of x. Returns an array of that shape.
+    Parameters
+    ----------
+    grad : array_like, ``(N, C, *output)``
+        As ``avg_pool`` returns its result.
+    input_shape : sequence of int
+        The shape of ``x``, with the channels last if ``channels_last``.
+    kernel, stride, padding, ceil, count_padding, channels_last, out
+        As for ``avg_pool``.
+
+    Returns
+    -------
+    ndarray of shape ``input_shape``
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As ``max_pool``.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.avg_pool_grad(np.array([[[3.0, 4.0]]]), (1, 1, 4), 2)
+    array([[[1.5, 1.5, 2. , 2. ]]])
     """
-    given = (kernel, stride, padding, ceil, count_padding, input_shape, channels_last)
-    key = key_of("average grad", (grad,), out, given)
-    call = _calls.get(key)
-    if call is not None:
-        return call.run(grad, None, out)  # type: ignore[arg-type, no-any-return]
-    grad = _floating("grad", grad)
-    sizes = integers("input_shape", input_shape)
-    rank = _rank("input_shape", sizes, kernel)
-    shape = batched_shape("input_shape", sizes, rank, channels_last)
-    options = (kernel, stride, padding, 1, ceil, count_padding)
-    spec = _spec(shape, grad, "average", options, "input_shape")
-    has_batch = len(sizes) == rank + 2
-    view = _gradient(grad, spec, has_batch, channels_last)
-    made, target = result(out, spec.input_shape, grad.dtype, has_batch, channels_last, grad=grad)
-    _calls.keep(key, _run("pool_grad", spec, view, target, None), made)
+    window = kernel, stride, padding, 1, ceil
+    options = "average", *window, count_padding, channels_last, False, input_shape
+    made: Array = _calls.run("pool_grad", _pool_grad, (grad,), options, out)
     return made
 
 
-def global_max_pool(x: npt.ArrayLike, *, channels_last: bool = False) -> Array:
-    """The maximum of each channel over all positions: x (N, C, *space) -> (N, C)."""
-    return _whole(x, "max", channels_last)
+def global_max_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
+    """The maximum of each channel over all positions.
+
+    Parameters
+    ----------
+    x : array_like, ``(N, C, *space)``
+        float32 or float64; ``(N, *space, C)`` with ``channels_last``.
+    channels_last : bool
+        The channels are the last axis of ``x``.
+
+    Returns
+    -------
+    ndarray, ``(N, C)``
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, its value and the rule.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.global_max_pool(np.array([[[1.0, 5.0], [2.0, 4.0]]]))
+    array([[5., 4.]])
+    """
+    options = "max", channels_last
+    made: Array = _calls.run("global", _global_pool, (x,), options, None)
+    return made
 
 
-def global_avg_pool(x: npt.ArrayLike, *, channels_last: bool = False) -> Array:
-    """The mean of each channel over all positions: x (N, C, *space) -> (N, C)."""
-    return _whole(x, "average", channels_last)
+def global_avg_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
+    """The mean of each channel over all positions.
+
+    Parameters
+    ----------
+    x, channels_last
+        As for ``global_max_pool``.
+
+    Returns
+    -------
+    ndarray, ``(N, C)``
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, its value and the rule.
+
+    References
+    ----------
+    M. Lin, Q. Chen, S. Yan, *Network in network*, ICLR 2014.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> faltung.global_avg_pool(np.array([[[1.0, 5.0], [2.0, 4.0]]]))
+    array([[3., 3.]])
+    """
+    options = "average", channels_last
+    made: Array = _calls.run("global", _global_pool, (x,), options, None)
+    return made
 
 
 # What the functions share -------------------------------------------------------------------------
 
 
-def _floating(name: str, value: npt.ArrayLike) -> Array:
+def _pool(inputs: Inputs, given: tuple[Any, ...], out: Array | None) -> Prepared:
+    options = Options(*given)
+    last = options.channels_last
+    x = _floating("x", inputs[0])
+    rank = _rank("x.shape", x.shape, options.kernel)
+    view, has_batch = batched(x, rank, last), x.ndim == rank + 2
+    spec = _spec(view.shape, x, options, "x.shape")
+    made, target = result(out, spec.output_shape, x.dtype, has_batch, last, x=x)
+    chosen = positions = None
+    if options.indices:
+        dtype = np.dtype(index_dtype(spec))
+        chosen, positions = result(None, spec.output_shape, dtype, has_batch, last)
+    plan = _planned("pool", spec, view, target, positions)
+    return Prepared(*plan, (x,), made, chosen)
+
+
+def _pool_grad(inputs: Inputs, given: tuple[Any, ...], out: Array | None) -> Prepared:
+    options = Options(*given)
+    last = options.channels_last
+    grad = _floating("grad", inputs[0])
+    sizes = integers("input_shape", options.shape)
+    rank = _rank("input_shape", sizes, options.kernel)
+    shape, has_batch = batched_shape("input_shape", sizes, rank, last), len(sizes) == rank + 2
+    spec = _spec(shape, grad, options, "input_shape")
+    view = _gradient(grad, spec, has_batch, last)
+    read, positions = {"grad": grad}, None
+    if options.kind == "max":
+        read["indices"] = _indices(inputs[1], grad, spec)
+        positions = batched(read["indices"], rank, last)
+    made, target = result(out, spec.input_shape, grad.dtype, has_batch, last, **read)
+    plan = _planned("pool_grad", spec, view, target, positions)
+    return Prepared(*plan, tuple(read.values()), made)
+
+
+def _global_pool(inputs: Inputs, given: tuple[Any, ...], out: Array | None) -> Prepared:
+    kind, last = given
+    x = _floating("x", inputs[0])
+    rank = _rank("x.shape", x.shape, 1)
+    view = batched(x, rank, last)
+    spec = _spec(view.shape, x, Options(kind, view.shape[2:]), "x.shape")
+    made = np.empty(view.shape[:2], x.dtype)
+    plan = _planned("pool", spec, view, made.reshape(*made.shape, *(1,) * rank), None)
+    return Prepared(*plan, (x,), made)
+
+
+def _floating(name: str, value: ArrayLike) -> Array:
     made = array(name, value)
     if made.dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}.dtype={made.dtype}: must be float32 or float64")
     return made
 
 
-def _rank(name: str, shape: tuple[int, ...], kernel: Whole) -> int:
+def _rank(name: str, shape: tuple[int, ...], kernel: PerAxis) -> int:
     """Spatial axes: as many as the kernel has, or all but N and C."""
     if not isinstance(kernel, (Sequence, np.ndarray)):
         if len(shape) < 3:
@@ -220,20 +414,17 @@ def _rank(name: str, shape: tuple[int, ...], kernel: Whole) -> int:
     return rank
 
 
-def _spec(
-    shape: tuple[int, ...], like: Array, kind: str, options: tuple[Any, ...], name: str
-) -> PoolSpec:
-    kernel, stride, padding, dilation, ceil, count = options
+def _spec(shape: tuple[int, ...], like: Array, options: Options, name: str) -> PoolSpec:
     try:
         return pool_spec(
             shape,
-            kernel,
-            kind=kind,
-            stride=stride,
-            padding=padding,
-            dilation=dilation,
-            ceil=ceil,
-            count_padding=count,
+            options.kernel,
+            kind=options.kind,
+            stride=options.stride,
+            padding=options.padding,
+            dilation=options.dilation,
+            ceil=options.ceil,
+            count_padding=options.count_padding,
             dtype=like.dtype.name,
         )
     except (ValueError, TypeError) as error:
@@ -241,7 +432,7 @@ def _spec(
 
 
 def _gradient(grad: Array, spec: PoolSpec, batch: bool, channels_last: bool) -> Array:
-    """The output gradient as (N, C, *space)."""
+    """The output gradient as ``(N, C, *space)``."""
     if grad.ndim != spec.rank + 1 + batch:
         raise ValueError(
             f"grad.shape={grad.shape}: must have a batch where input_shape has one, and only there"
@@ -255,26 +446,22 @@ def _gradient(grad: Array, spec: PoolSpec, batch: bool, channels_last: bool) -> 
     return view
 
 
-def _whole(x: npt.ArrayLike, kind: str, channels_last: bool) -> Array:
-    key = key_of("whole", (x,), None, (kind, channels_last))
-    call = _calls.get(key)
-    if call is not None:
-        return call.run(x, None, None)  # type: ignore[arg-type, no-any-return]
-    x = _floating("x", x)
-    rank = _rank("x.shape", x.shape, 1)
-    view = batched(x, rank, channels_last)
-    spec = _spec(view.shape, x, kind, (view.shape[2:], None, 0, 1, False, True), "x.shape")
-    made = np.empty(view.shape[:2], x.dtype)
-    plan = _run("pool", spec, view, made.reshape(*made.shape, *(1,) * rank), None)
-    _calls.keep(key, plan, made)
-    return made
+def _indices(value: ArrayLike, grad: Array, spec: PoolSpec) -> Array:
+    """The indices as kernels read them; copied only from another dtype or an odd layout."""
+    chosen = np.asarray(value)
+    if chosen.dtype.kind not in "iu":
+        raise TypeError(f"indices.dtype={chosen.dtype}: must be whole numbers, as of max_pool")
+    if chosen.shape != grad.shape:
+        raise ValueError(f"indices.shape={chosen.shape}: must be that of grad, {grad.shape}")
+    return np.require(chosen, index_dtype(spec), ["C", "A"])
 
 
-def _run(what: str, spec: PoolSpec, source: Array, target: Array, index: Array | None) -> Plan:
-    """Plan and run; the indices stand in the weight's place."""
+def _planned(
+    what: str, spec: PoolSpec, source: Array, target: Array, index: Array | None
+) -> tuple[Plan, tuple[Array, Array, Array, None]]:
+    """The plan, and the arrays that it runs on; the indices stand in the weight's place."""
     machine = current()
     layouts = elements(source), elements(target), None if index is None else elements(index)
     build = build_pool if what == "pool" else build_pool_grad
     plan = plans.get((what, spec, layouts, machine), lambda: build(spec, *layouts, machine))
-    run(plan, source, target if index is None else index, target)
-    return plan
+    return plan, (source, target if index is None else index, target, None)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import replace
+from typing import Any
 
 from faltung.geometry.conv import ConvSpec
 from faltung.jit.target import current
@@ -11,7 +12,7 @@ from faltung.ops.arguments import Array, address, elements
 from faltung.plan import choose
 from faltung.plan.binding import layout
 from faltung.plan.build import build_input_grad, build_weight_grad
-from faltung.plan.choose import Policy
+from faltung.plan.choose import MethodName, Policy, Precision
 from faltung.plan.plan import Plan
 from faltung.plan.tune import tuned, wanted
 from faltung.runtime.buffers import workspace
@@ -19,6 +20,11 @@ from faltung.runtime.threads import get_threads
 
 # Plans that are remembered; each holds its tables and a few addresses, not the code.
 KEPT = 512
+
+
+def forget(found: dict[Hashable, Any], most: int) -> list[Any]:
+    """Take the oldest entries out of a mapping that should have ``most``."""
+    return [found.pop(old, None) for old in list(found)[: max(0, len(found) - most)]]
 
 
 class Recent:
@@ -37,15 +43,14 @@ class Recent:
         found = self._found.get(key)
         if found is None:
             found = self._found.setdefault(key, make())
-            for old in list(self._found)[: max(0, len(self._found) - self._most)]:
-                self._found.pop(old, None)
+            forget(self._found, self._most)
         return found
 
 
 plans = Recent(KEPT)
 
 
-def policy_of(precision: str, method: str, tune: bool | None) -> Policy:
+def policy_of(precision: Precision, method: MethodName, tune: bool | None) -> Policy:
     """What the arguments say, and FALTUNG_TUNE where ``tune`` says nothing."""
     return choose.policy_of(precision, method, wanted() if tune is None else tune)
 
@@ -90,7 +95,8 @@ def built(
 
 def scratch_bytes(work: Work, *, kept: bool) -> tuple[int, int]:
     """Bytes kept and borrowed; ``kept`` where the caller holds the packed weights itself."""
-    return 0 if kept else layout(work.kept)[1], layout(work.scratch)[1]
+    held = 0 if kept or not work.kept else layout(work.kept)[1]
+    return held, layout(work.scratch)[1] if work.scratch else 0
 
 
 def run(

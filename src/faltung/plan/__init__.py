@@ -7,7 +7,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import contiguous
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
-from faltung.plan.choose import policy_of
+from faltung.plan.choose import MethodName, Precision, policy_of
 from faltung.plan.plan import Plan
 
 __all__ = ["Plan", "plan_forward", "plan_input_grad", "plan_weight_grad"]
@@ -18,10 +18,42 @@ def plan_forward(
     *,
     channels_last: bool = False,
     machine: Machine | None = None,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: MethodName = "auto",
 ) -> Plan:
-    """How the convolution would run on contiguous arrays, (N, C, *space) or channels last."""
+    """Plan a convolution of contiguous arrays.
+
+    Parameters
+    ----------
+    spec
+        The convolution.
+    channels_last
+        Whether the channels of the feature maps are their last axis in memory: (N, *space, C)
+        instead of (N, C, *space).
+    machine
+        The processor to plan for; by default the one that kernels are compiled for.
+    precision
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
+    method
+        "auto", or the name of the method to use.
+
+    Returns
+    -------
+    Plan
+        Print it to see the methods, their prices and the steps.
+
+    Raises
+    ------
+    ValueError
+        The method does not exist or does not apply.
+
+    Examples
+    --------
+    >>> from faltung import parse
+    >>> plan = plan_forward(parse("n1 c64>64 56x56 k3 p1"))
+    >>> plan.direction
+    'forward'
+    """
     x, out = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
     return build_forward(
@@ -40,12 +72,38 @@ def plan_input_grad(
     *,
     channels_last: bool = False,
     machine: Machine | None = None,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: MethodName = "auto",
     packs: bool = True,
 ) -> Plan:
-    """How the gradient for the input would run on contiguous arrays. ``packs``: its weights are
-    packed at every call, as ``conv_input_grad`` does; else once, as in a network.
+    """Plan the input gradient of a convolution of contiguous arrays.
+
+    Parameters
+    ----------
+    spec
+        The convolution whose gradient is computed.
+    channels_last
+        Whether the channels of the feature maps are their last axis in memory: (N, *space, C)
+        instead of (N, C, *space).
+    machine
+        The processor to plan for; by default the one that kernels are compiled for.
+    precision
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
+    method
+        "auto", or the name of the method to use.
+    packs
+        Whether the weights are packed at every call, as in ``conv_input_grad``, or once, as in a
+        network.
+
+    Returns
+    -------
+    Plan
+        Print it to see the methods, their prices and the steps.
+
+    Raises
+    ------
+    ValueError
+        The method does not exist or does not apply.
     """
     grad, out = (
         contiguous(shape, channels_last) for shape in (spec.output_shape, spec.input_shape)
@@ -67,10 +125,35 @@ def plan_weight_grad(
     *,
     channels_last: bool = False,
     machine: Machine | None = None,
-    precision: str = "fast",
-    method: str = "auto",
+    precision: Precision = "fast",
+    method: MethodName = "auto",
 ) -> Plan:
-    """How the gradient for the weight would run on contiguous arrays."""
+    """Plan the weight gradient of a convolution of contiguous arrays.
+
+    Parameters
+    ----------
+    spec
+        The convolution whose gradient is computed.
+    channels_last
+        Whether the channels of the feature maps are their last axis in memory: (N, *space, C)
+        instead of (N, C, *space).
+    machine
+        The processor to plan for; by default the one that kernels are compiled for.
+    precision
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
+    method
+        "auto", or the name of the method to use.
+
+    Returns
+    -------
+    Plan
+        Print it to see the methods, their prices and the steps.
+
+    Raises
+    ------
+    ValueError
+        The method does not exist or does not apply.
+    """
     x, grad = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
     return build_weight_grad(

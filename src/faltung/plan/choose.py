@@ -6,7 +6,7 @@ The policy, in order:
 2. ``method``: the one that is named, or an error with the reason.
 3. ``precision="strict"``: transforms are out.
 4. A transform, for every batch and layout, where one sample with channels last would take it less
-   than ``TRANSFORM`` of the best sum's price, copies left out.
+   than ``MAX_TRANSFORM_PRICE`` of the best sum's price, copies left out.
 5. The cheapest sum, with the copy that it needs (the first of equals).
 
 A *sum* adds the products of an output in one order, taps and for each tap its channels, whatever
@@ -18,52 +18,56 @@ keeps its bits in any batch. Prices are nanoseconds of one core (``offer``).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any
+from typing import Literal, get_args
 
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.simplify import essential, over_samples, simplified
+from faltung.methods.base.method import ForwardMethod, Method, WeightGradMethod
 from faltung.methods.fft import fft
 from faltung.methods.fft import weight_grad as fft_grad
-from faltung.methods.grouped import depthwise, grouped
-from faltung.methods.grouped import weight_grad as depthwise_grad
-from faltung.methods.grouped import weight_grad_grouped as grouped_grad
+from faltung.methods.grouped import grouped
+from faltung.methods.grouped import weight_grad as grouped_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
 from faltung.methods.winograd import weight_grad as winograd_grad
 from faltung.methods.winograd import winograd
-from faltung.plan.method import ForwardMethod, Row, WeightGradMethod
-from faltung.plan.offer import Candidate, canonical, offers, packing, price
+from faltung.plan.offer import Candidate, offers, packing, price
+from faltung.plan.question import Question
 
 # A transform rounds more than a sum: it has to win by something.
-TRANSFORM = 0.95
+MAX_TRANSFORM_PRICE = 0.95
 # Samples become the last axis where that takes less than this part of the cycles: their neighbours
 # lie far apart in memory, which is not in the price.
-GAIN = 0.85
+MAX_SAMPLES_PRICE = 0.85
 # The same for the gradient for the weight: where the last axis has fewer outputs, and samples are
 # not fewer.
-SHORT = 4
+MIN_LAST_OUTPUTS = 4
 
-PRECISIONS = ("fast", "strict")
+Precision = Literal["fast", "strict"]
+# As people write it: the names of both tables below.
+MethodName = Literal[
+    "auto", "direct", "spatial", "signal", "depthwise", "grouped", "winograd", "fft"
+]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 # The methods --------------------------------------------------------------------------------------
 
-FORWARD: dict[str, Row[ForwardMethod]] = {
-    "direct": Row(direct),
-    "spatial": Row(spatial, copies="channels_first"),
-    "signal": Row(signal, copies="channels_first"),
-    "depthwise": Row(depthwise),
-    "grouped": Row(grouped),
-    "winograd": Row(winograd, transform=True),
-    "fft": Row(fft, transform=True, copies="channels_first"),
+FORWARD: dict[str, ForwardMethod] = {
+    "direct": direct.DIRECT,
+    "spatial": spatial.SPATIAL,
+    "signal": signal.SIGNAL,
+    "depthwise": grouped.DEPTHWISE,
+    "grouped": grouped.GROUPED,
+    "winograd": winograd.WINOGRAD,
+    "fft": fft.FFT,
 }
 
-WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
-    "depthwise": Row(depthwise_grad, copies=None),
-    "grouped": Row(grouped_grad),
-    "direct": Row(weight_grad, copies=None),
-    "winograd": Row(winograd_grad, transform=True),
-    "fft": Row(fft_grad, transform=True, copies=None),
+WEIGHT_GRAD: dict[str, WeightGradMethod] = {
+    "depthwise": grouped_grad.DEPTHWISE_WEIGHT_GRAD,
+    "grouped": grouped_grad.GROUPED_WEIGHT_GRAD,
+    "direct": weight_grad.DIRECT_WEIGHT_GRAD,
+    "winograd": winograd_grad.WINOGRAD_WEIGHT_GRAD,
+    "fft": fft_grad.FFT_WEIGHT_GRAD,
 }
 
 
@@ -95,8 +99,9 @@ class Policy:
         names = ("auto", *dict.fromkeys((*FORWARD, *WEIGHT_GRAD)))
         if self.method not in names:
             raise ValueError(f"method={self.method!r}: must be one of {', '.join(names)}")
-        rows = [table[self.method] for table in (FORWARD, WEIGHT_GRAD) if self.method in table]
-        if self.precision == "strict" and rows and all(row.transform for row in rows):
+        tables: tuple[Mapping[str, Method], ...] = (FORWARD, WEIGHT_GRAD)
+        named = [table[self.method] for table in tables if self.method in table]
+        if self.precision == "strict" and named and all(method.transform for method in named):
             raise ValueError(
                 f"method={self.method!r}: must be a plain sum where precision='strict'"
             )
@@ -141,16 +146,15 @@ def choose(
 
     ValueError: ``policy.method`` does not apply.
     """
-    plain, simple = essential(c), simplified(c, bias=bias)
-    sums, beside = offers(FORWARD, simple, machine, transforms=False), False
-    turned = over_samples(simple)
-    if turned is not None:
-        others = offers(FORWARD, turned, machine, transforms=False)
-        if _least(others, policy) < GAIN * _least(sums, policy):
-            sums, simple, beside = others, turned, True
+    question = Question(c, bias)
+    simple, beside = question.simplified, False
+    sums = offers(FORWARD, simple, machine, transforms=False)
+    if question.over_samples is not None:
+        others = offers(FORWARD, question.over_samples, machine, transforms=False)
+        if _least(others, policy) < MAX_SAMPLES_PRICE * _least(sums, policy):
+            sums, simple, beside = others, question.over_samples, True
     decisions = {o.name: Decision(simple, [o], beside) for o in sums}
-    asked = canonical(plain, 1)
-    return _decide(FORWARD, plain, machine, policy, decisions, (asked, simplified(asked)))
+    return _decide(FORWARD, question, machine, policy, decisions)
 
 
 def _least(offered: Iterable[Candidate], policy: Policy) -> float:
@@ -161,29 +165,25 @@ def choose_weight_grad(c: Correlation, machine: Machine, policy: Policy = AUTO) 
     """The same for the gradient for the weight. It is one result for a whole batch, which point 4
     therefore looks at as it is.
     """
-    plain, simple = essential(c, every_tap=True), simplified(c, every_tap=True)
-    if simple.windows[-1].axis.output < SHORT <= simple.batch:
-        simple = over_samples(simple) or simple
+    question = Question(c, weight_grad=True)
+    simple = question.simplified
+    if simple.windows[-1].axis.output < MIN_LAST_OUTPUTS <= simple.batch:
+        simple = question.over_samples or simple
     sums = offers(WEIGHT_GRAD, simple, machine, transforms=False)
     decisions = {o.name: Decision(simple, [o]) for o in sums}
-    asked = canonical(plain, c.batch)
-    simple = simplified(asked, every_tap=True)
-    return _decide(WEIGHT_GRAD, plain, machine, policy, decisions, (asked, simple))
+    return _decide(WEIGHT_GRAD, question, machine, policy, decisions)
 
 
 def _decide(
-    table: Mapping[str, Row[Any]],
-    plain: Correlation,
+    table: Mapping[str, Method],
+    question: Question,
     machine: Machine,
     policy: Policy,
     decisions: dict[str, Decision],
-    asked: tuple[Correlation, Correlation],
 ) -> Decision:
-    """Points 1 to 5. ``decisions``: what each sum would do; ``asked``: the question of point 4, as
-    transforms and as sums take it.
-    """
-    transforms = offers(table, plain, machine, transforms=True)
-    decisions |= {o.name: Decision(plain, [o]) for o in transforms}
+    """Points 1 to 5. ``decisions``: what each sum would do."""
+    transforms = offers(table, question.essential, machine, transforms=True)
+    decisions |= {o.name: Decision(question.essential, [o]) for o in transforms}
     every = [decision.best for decision in decisions.values()]
     if policy.method != "auto":
         chosen = _named(table, every, policy)
@@ -194,14 +194,15 @@ def _decide(
     sums = [o for o in every if not table[o.name].transform]
     possible = [o for o in transforms if o.why_not is None]
     if possible:
+        canonical = question.canonical
         prices = {
-            name: price(row.method, asked[0 if row.transform else 1], machine)
-            + (packing(row.method, asked[0], machine) if policy.priced else 0.0)
-            for name, row in table.items()
+            name: price(method, canonical.form(method.transform), machine)
+            + (packing(method, canonical.c, machine) if policy.priced else 0.0)
+            for name, method in table.items()
         }
         best = min(possible, key=lambda o: prices[o.name])
         limit = min(prices[o.name] for o in sums)
-        if prices[best.name] < TRANSFORM * limit:
+        if prices[best.name] < MAX_TRANSFORM_PRICE * limit:
             return _first(decisions, best, [*sums, *transforms])
         transforms = [
             replace(o, why_not=o.why_not or _times(prices[o.name], limit)) for o in transforms
@@ -226,7 +227,7 @@ def _times(price: float, limit: float) -> str:
     return f"{times:.{1 if times >= 1.05 else 2}f} times the best sum, for one sample"
 
 
-def _named(table: Mapping[str, Row[Any]], every: Iterable[Candidate], policy: Policy) -> Candidate:
+def _named(table: Mapping[str, Method], every: Iterable[Candidate], policy: Policy) -> Candidate:
     """Point 2."""
     for offered in every:
         if offered.name == policy.method and offered.why_not is None:

@@ -1,33 +1,33 @@
 """From nodes to steps: for each operation the method that computes it, over named buffers.
 
-Every step names the buffers that it works on; where these lie is decided when all of them are
-known. Plans of convolutions are made once for each different question and used again.
+Every step names the buffers that it works on; they get addresses when all of them are known. Each
+distinct plan of a convolution is made once.
 """
 
 from collections.abc import Callable
 
 from faltung.graph.ops import (
-    Across,
+    ChannelConv,
     Concat,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
     CrossEntropy,
+    Elementwise,
     Embed,
     EmbedGrad,
-    First,
+    FirstPosition,
     GroupMean,
-    Local,
-    LocalBias,
-    LocalInput,
-    LocalWeight,
-    Pointwise,
+    LocallyConnected,
+    LocallyConnectedBias,
+    LocallyConnectedInput,
+    LocallyConnectedWeight,
     Pool,
     PoolGrad,
-    Reorder,
     Reshape,
     Slice,
     Softmax,
+    ToChannelsLast,
 )
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
@@ -37,7 +37,7 @@ from faltung.program.lowering import Lowered, Lowering
 
 
 def lower(low: Lowering, node: Node) -> Lowered | None:
-    """The steps of a node; None where its result lies there already."""
+    """The steps of a node; None where its result is a view."""
     work = Work()
     made = _LOWER[type(node.op)](low, node, work)
     if isinstance(made, Plan):
@@ -51,12 +51,12 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Convolve: lower_conv.convolve,
     ConvolveInput: lower_conv.convolve_input,
     ConvolveWeight: lower_conv.convolve_weight,
-    Across: lower_conv.across,
-    Local: lower_conv.local_layer,
-    LocalInput: lower_conv.local_input,
-    LocalWeight: lower_conv.local_weight,
-    LocalBias: lower_conv.local_bias,
-    Pointwise: lower_map.formula,
+    ChannelConv: lower_conv.channel_conv,
+    LocallyConnected: lower_conv.local_layer,
+    LocallyConnectedInput: lower_conv.local_input,
+    LocallyConnectedWeight: lower_conv.local_weight,
+    LocallyConnectedBias: lower_conv.local_bias,
+    Elementwise: lower_map.elementwise_map,
     GroupMean: lower_map.group_mean,
     Softmax: lower_map.softmax_map,
     CrossEntropy: lower_map.cross_entropy,
@@ -64,9 +64,9 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     PoolGrad: lower_map.pool_grad,
     Embed: lower_map.embed,
     EmbedGrad: lower_map.embed_grad,
-    Reorder: lower_map.reorder,
+    ToChannelsLast: lower_map.to_channels_last,
     Reshape: lower_map.reshape,
     Concat: lower_map.concat,
     Slice: lower_map.view,
-    First: lower_map.view,
+    FirstPosition: lower_map.view,
 }

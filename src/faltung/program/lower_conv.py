@@ -1,4 +1,4 @@
-"""Convolutions and unshared layers as steps."""
+"""Convolutions and locally connected layers as steps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,14 +6,14 @@ from dataclasses import replace
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.graph.ops import (
-    Across,
+    ChannelConv,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
-    Local,
-    LocalBias,
-    LocalInput,
-    LocalWeight,
+    LocallyConnected,
+    LocallyConnectedBias,
+    LocallyConnectedInput,
+    LocallyConnectedWeight,
 )
 from faltung.graph.value import Node
 from faltung.methods.base.epilogue import Epilogue
@@ -76,10 +76,10 @@ def convolve_weight(low: Lowering, node: Node, work: Work) -> Plan:
     )
 
 
-def across(low: Lowering, node: Node, work: Work) -> Plan:
+def channel_conv(low: Lowering, node: Node, work: Work) -> Plan:
     """A convolution with the positions as the batch and the channels as the only axis."""
     op, x = node.op, node.inputs[0]
-    assert isinstance(op, Across)
+    assert isinstance(op, ChannelConv)
     taps = len(op.weight)
     axis = Axis(x.channels, taps, 1, 1, op.lo, taps - 1 - op.lo)
     spec = ConvSpec((axis,), 1, 1, low.batch * x.positions, dtype=low.dtype)
@@ -92,7 +92,7 @@ def across(low: Lowering, node: Node, work: Work) -> Plan:
 
 def local_layer(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
-    assert isinstance(op, Local)
+    assert isinstance(op, LocallyConnected)
     x, w, *bias = node.inputs
     local.local_forward(
         replace(op.spec, batch=low.batch),
@@ -107,7 +107,7 @@ def local_layer(low: Lowering, node: Node, work: Work) -> None:
 
 def local_input(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
-    assert isinstance(op, LocalInput)
+    assert isinstance(op, LocallyConnectedInput)
     grad, w = node.inputs
     local.local_input_grad(
         replace(op.spec, batch=low.batch),
@@ -121,7 +121,7 @@ def local_input(low: Lowering, node: Node, work: Work) -> None:
 
 def local_weight(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
-    assert isinstance(op, LocalWeight)
+    assert isinstance(op, LocallyConnectedWeight)
     x, grad = node.inputs
     local.local_weight_grad(
         replace(op.spec, batch=low.batch),
@@ -135,7 +135,7 @@ def local_weight(low: Lowering, node: Node, work: Work) -> None:
 
 def local_bias(low: Lowering, node: Node, work: Work) -> None:
     op, grad = node.op, node.inputs[0]
-    assert isinstance(op, LocalBias)
+    assert isinstance(op, LocallyConnectedBias)
     local.local_bias_grad(
         replace(op.spec, batch=low.batch),
         work,

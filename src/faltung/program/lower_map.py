@@ -1,16 +1,16 @@
-"""Everything that goes over maps as steps: formulas, losses, pools, tables, moves."""
+"""All other operations as steps: formulas, losses, poolings, embeddings, copies."""
 
 from dataclasses import replace
 from math import prod
 
 from faltung.geometry.expr import operand
 from faltung.graph.ops import (
+    Elementwise,
     EmbedGrad,
     GroupMean,
-    Pointwise,
     Pool,
     PoolGrad,
-    Total,
+    Reduction,
 )
 from faltung.graph.value import Node, Value
 from faltung.methods.base.step import Matrix, Operand, Work
@@ -30,9 +30,9 @@ def matrix(low: Lowering, value: Value) -> Matrix:
 # Formulas ----------------------------------------------------------------------------------------
 
 
-def formula(low: Lowering, node: Node, work: Work) -> None:
+def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
-    assert isinstance(op, Pointwise)
+    assert isinstance(op, Elementwise)
     channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
     samples = low.batch if op.batched else 1
     inputs = [
@@ -40,7 +40,7 @@ def formula(low: Lowering, node: Node, work: Work) -> None:
         for value in node.inputs
     ]
     maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
-    elementwise.pointwise(
+    elementwise.formulas(
         work,
         low.dtype,
         low.machine,
@@ -60,14 +60,14 @@ def formula(low: Lowering, node: Node, work: Work) -> None:
                 low.pitch(value),
                 scale=_scale(total, samples, positions, channels),
             )
-            for total, value in zip(op.totals, sums, strict=True)
+            for total, value in zip(op.reductions, sums, strict=True)
         ],
         title="formula" if op.outputs else "sums",
     )
 
 
-def kind_of(value: Value, op: Pointwise) -> str:
-    """How an operand is spread over the map of a formula."""
+def kind_of(value: Value, op: Elementwise) -> str:
+    """How an operand is broadcast over the map of a formula."""
     if value.kind == "key":
         return "key"
     if value.kind == "rows" or not value.shape:
@@ -77,7 +77,7 @@ def kind_of(value: Value, op: Pointwise) -> str:
     return "sample" if value.batched else "channel"
 
 
-def _scale(total: Total, samples: int, positions: int, channels: int) -> float:
+def _scale(total: Reduction, samples: int, positions: int, channels: int) -> float:
     """What turns a sum into a mean."""
     if not total.mean:
         return 1.0
@@ -95,10 +95,8 @@ def group_mean(low: Lowering, node: Node, work: Work) -> None:
         rows=low.batch * x.positions,
         channels=x.channels,
         groups=op.groups,
-        source=low.where(x),
-        pitch=low.pitch(x),
-        target=low.where(node.output),
-        target_pitch=low.pitch(node.output),
+        source=matrix(low, x),
+        target=matrix(low, node.output),
         scale=op.groups / x.channels,
         title="group means",
     )
@@ -136,7 +134,7 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
     )
 
 
-# Pools, tables, moves ----------------------------------------------------------------------------
+# Poolings, embeddings, copies ---------------------------------------------------------------------
 
 
 def pool_map(low: Lowering, node: Node, work: Work) -> None:
@@ -195,7 +193,7 @@ def embed_grad(low: Lowering, node: Node, work: Work) -> None:
 
 
 def reshape(low: Lowering, node: Node, work: Work) -> None:
-    """The numbers in the order of people, from one shape to the other."""
+    """The same numbers in channels-first order, in another shape."""
     a, b = node.inputs[0], node.output
     if low.places.root(a) == low.places.root(b):
         return
@@ -203,16 +201,16 @@ def reshape(low: Lowering, node: Node, work: Work) -> None:
     shape = (low.batch, *(a.shape if a.space else b.shape))
     space = shape[2:]
     whole, flat = (a, b) if a.space else (b, a)
-    apart = low.strides(whole, space)
+    strided = low.strides(whole, space)
     steps = [prod(shape[i + 1 :]) for i in range(1, len(shape))]
-    beside = (low.pitch(flat), *steps)
-    source, target = (apart, beside) if a.space else (beside, apart)
+    contiguous = (low.pitch(flat), *steps)
+    source, target = (strided, contiguous) if a.space else (contiguous, strided)
     work.steps.append(
         rearrange(low.dtype, shape, low.where(a), source, low.where(b), target, "reshape")
     )
 
 
-def reorder(low: Lowering, node: Node, work: Work) -> None:
+def to_channels_last(low: Lowering, node: Node, work: Work) -> None:
     a, b = node.inputs[0], node.output
     source, target = low.strides(a, a.space), low.strides(b, b.space)
     shape = (low.batch, *a.shape)
@@ -222,13 +220,13 @@ def reorder(low: Lowering, node: Node, work: Work) -> None:
 
 
 def concat(low: Lowering, node: Node, work: Work) -> None:
-    """Only for operands that could not be written into their place."""
+    """Copies of the operands that could not be written in place."""
     start = 0
     copied = {number for other, number in low.places.copied if other is node}
     for number, value in enumerate(node.inputs):
         if number in copied:
             out = low.where(node.output)
-            elementwise.pointwise(
+            elementwise.formulas(
                 work,
                 low.dtype,
                 low.machine,
@@ -250,4 +248,4 @@ def concat(low: Lowering, node: Node, work: Work) -> None:
 
 
 def view(low: Lowering, node: Node, work: Work) -> None:
-    """A view."""
+    """Nothing to compute."""

@@ -1,17 +1,17 @@
 """Optimizers as formulas over all parameters at once.
 
 SGD with momentum: v = mu v + g, p = p - lr v (Nesterov: p - lr (g + mu v)), as PyTorch has it
-(Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, weight decay apart from the moments.
+(Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, with decoupled weight decay.
 """
 
 from dataclasses import dataclass, field
 from math import sqrt
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from faltung.geometry.check import show
 from faltung.geometry.expr import Expr, maximum, operand, unary
 
-# The operands of every update: parameter, gradient, slots, then the scalars of `SCALARS`.
+# The operands of every update: parameter, gradient, slots, then the scalars.
 P, G = operand(0), operand(1)
 
 
@@ -46,7 +46,7 @@ class Optimizer:
 class SGD(Optimizer):
     """Gradient descent with momentum; ``decay`` is added to the gradient (L2)."""
 
-    momentum: float = 0.9
+    momentum: float
     nesterov: bool = False
 
     slots: ClassVar[tuple[str, ...]] = ("momentum",)
@@ -73,7 +73,7 @@ class AdamW(Optimizer):
     eps: float = 1e-8
 
     slots: ClassVar[tuple[str, ...]] = ("mean", "square")
-    scalars: ClassVar[tuple[str, ...]] = ("lr", "decay", "clip", "rate", "root")
+    scalars: ClassVar[tuple[str, ...]] = ("lr", "decay", "clip", "step_size", "root")
 
     def __post_init__(self) -> None:
         Optimizer.__post_init__(self)
@@ -84,22 +84,23 @@ class AdamW(Optimizer):
             raise ValueError(f"eps={show(self.eps)}: must be above 0")
 
     def formulas(self) -> tuple[Expr, ...]:
-        m, v, lr, decay, clip, rate, root = (operand(i) for i in range(2, 9))
+        m, v, lr, decay, clip, step_size, root = (operand(i) for i in range(2, 9))
         grad = G * clip
         mean = self.beta1 * m + (1 - self.beta1) * grad
         square = self.beta2 * v + (1 - self.beta2) * (grad * grad)
         step = mean / (unary("sqrt", maximum(square, 0)) * root + self.eps)
-        return P - lr * decay * P - rate * step, mean, square
+        return P - lr * decay * P - step_size * step, mean, square
 
     def values(self, step: int, lr: float) -> dict[str, float]:
-        """rate = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t), t counted from 1."""
+        """step_size = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t), t counted from 1."""
         t = step + 1
         return {
             "lr": lr,
             "decay": self.decay,
-            "rate": lr / (1 - self.beta1**t),
+            "step_size": lr / (1 - self.beta1**t),
             "root": 1 / sqrt(1 - self.beta2**t),
         }
 
 
-OPTIMIZERS: dict[str, type[Optimizer]] = {"sgd": SGD, "adamw": AdamW}
+OptimizerName = Literal["sgd", "adamw"]
+OPTIMIZERS: dict[OptimizerName, type[Optimizer]] = {"sgd": SGD, "adamw": AdamW}

@@ -1,4 +1,4 @@
-"""What it MEANS: naive float64 NumPy, the oracle of everything below."""
+"""What it means: naive float64 NumPy, the oracle for everything below."""
 
 from faltung.reference.conv import (
     conv,

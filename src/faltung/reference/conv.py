@@ -1,11 +1,11 @@
-"""What a convolution means, as plainly as it can be written: the oracle of everything else.
+"""The definition of convolution, its gradients and its transpose, as loops over taps.
 
-Float64 throughout, whatever comes in. Each function is one loop over the taps of the kernel; what
-a tap reads is a strided window of the padded input. Slow, and meant to be.
+Float64 throughout, whatever the inputs are. Each function is one loop over the taps of the kernel;
+what a tap reads is a strided view of the padded input. Slow, and deliberately so.
 
 x: (batch, channels_in, *space); w: (channels_out, channels_in // groups, *kernel); bias:
 (channels_out,) or None; g, the output gradient: (batch, channels_out, *output).
-ValueError: an array whose shape is not the spec's.
+ValueError: an array whose shape differs from the spec's.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from faltung.geometry.conv import ConvSpec
 
 Array = NDArray[np.float64]
-Index = tuple[Any, ...]  # what goes between the brackets of an array
+Index = tuple[Any, ...]  # what an array is indexed by
 
 
 def _array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
@@ -30,16 +30,16 @@ def _array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 
 def _grouped(array: Array, groups: int, axis: int) -> Array:
-    """The channels at `axis` as two axes, (groups, channels // groups)."""
+    """Split the channels at ``axis`` into two axes, (groups, channels // groups)."""
     shape = array.shape
     return array.reshape(*shape[:axis], groups, shape[axis] // groups, *shape[axis + 1 :])
 
 
 def _windows(spec: ConvSpec) -> Iterator[tuple[Index, Index]]:
-    """For every tap: where it is in the weight, and where all outputs read at it.
+    """For each tap, the index of its weight and that of what all outputs read there.
 
-    A tap reads the padded input from `tap * dilation` on, in steps of the stride. The convolution
-    of mathematics (`flip`) pairs the first thing read with the last weight.
+    A tap reads the padded input from ``tap * dilation`` on, in steps of the stride. The convolution
+    of mathematics (``flip``) pairs the first input read with the last weight.
     """
     for tap in product(*(range(size) for size in spec.kernel)):
         window = []
@@ -51,7 +51,7 @@ def _windows(spec: ConvSpec) -> Iterator[tuple[Index, Index]]:
 
 
 def pad(x: ArrayLike, spec: ConvSpec) -> Array:
-    """The padded input, (batch, channels_in, *padded): position j is the source of j - lo."""
+    """The padded input, (batch, channels_in, *padded): position j holds the source of j - lo."""
     result = _array("x", x, spec.input_shape)
     for dim, axis in enumerate(spec.axes, start=2):
         sources = [axis.source(j - axis.lo) for j in range(axis.padded)]
@@ -62,7 +62,7 @@ def pad(x: ArrayLike, spec: ConvSpec) -> Array:
 
 
 def fold(padded: ArrayLike, spec: ConvSpec) -> Array:
-    """The transpose of `pad`: every padded position is added to where it came from."""
+    """The transpose of ``pad``: adds every padded position to the entry it was copied from."""
     result = np.asarray(padded, dtype=np.float64)
     for dim, axis in enumerate(spec.axes, start=2):
         source_first = np.moveaxis(result, dim, 0)
@@ -80,7 +80,7 @@ def conv(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) -> 
     padded = _grouped(pad(x, spec), spec.groups, axis=1)
     weight = _grouped(_array("w", w, spec.weight_shape), spec.groups, axis=0)
     result = np.zeros(spec.output_shape)
-    grouped = _grouped(result, spec.groups, axis=1)  # a view: sums land in `result`
+    grouped = _grouped(result, spec.groups, axis=1)  # a view: sums land in ``result``
     for tap, window in _windows(spec):
         grouped += np.einsum("ngc...,goc->ngo...", padded[window], weight[tap])
     if bias is not None:
@@ -90,23 +90,23 @@ def conv(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) -> 
 
 
 def conv_input_grad(g: ArrayLike, w: ArrayLike, spec: ConvSpec) -> Array:
-    """The gradient of sum(conv(x) * g) for x; shaped as x."""
+    """The gradient of sum(conv(x) * g) with respect to x, in the shape of x."""
     grad = _grouped(_array("g", g, spec.output_shape), spec.groups, axis=1)
     weight = _grouped(_array("w", w, spec.weight_shape), spec.groups, axis=0)
     padded = np.zeros((spec.batch, spec.channels_in, *(axis.padded for axis in spec.axes)))
-    grouped = _grouped(padded, spec.groups, axis=1)  # a view: sums land in `padded`
+    grouped = _grouped(padded, spec.groups, axis=1)  # a view: sums land in ``padded``
     for tap, window in _windows(spec):
         grouped[window] += np.einsum("ngo...,goc->ngc...", grad, weight[tap])
     return fold(padded, spec)
 
 
 def conv_weight_grad(x: ArrayLike, g: ArrayLike, spec: ConvSpec) -> Array:
-    """The gradient of sum(conv(x) * g) for the weight; shaped as the weight."""
+    """The gradient of sum(conv(x) * g) with respect to w, in the shape of w."""
     padded = _grouped(pad(x, spec), spec.groups, axis=1)
     grad = _grouped(_array("g", g, spec.output_shape), spec.groups, axis=1)
     result = np.zeros(spec.weight_shape)
-    grouped = _grouped(result, spec.groups, axis=0)  # a view: sums land in `result`
-    positions = (prod(spec.output),)  # space as one axis, to sum over
+    grouped = _grouped(result, spec.groups, axis=0)  # a view: sums land in ``result``
+    positions = (prod(spec.output),)  # all spatial axes as one, to sum over
     flat_grad = grad.reshape(grad.shape[:3] + positions)
     for tap, window in _windows(spec):
         flat_read = padded[window].reshape(padded.shape[:3] + positions)
@@ -115,9 +115,10 @@ def conv_weight_grad(x: ArrayLike, g: ArrayLike, spec: ConvSpec) -> Array:
 
 
 def conv_transpose(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) -> Array:
-    """The transposed convolution, (batch, channels_in, *space) of `spec`, made by `transposed`.
+    """The transposed convolution, (batch, channels_in, *space) of ``spec``.
 
-    x has the spec's output_shape, w its weight_shape, bias its channels_in.
+    ``spec`` is what ``geometry.transposed`` returns: x has its output_shape, w its weight_shape,
+    and bias its channels_in.
     """
     result = conv_input_grad(x, w, spec)
     if bias is not None:

@@ -1,4 +1,4 @@
-"""What an embedding means: rows of a table, and where their gradients go. Float64 throughout."""
+"""The definition of embedding: rows of a table, and their gradients. Float64 throughout."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -7,7 +7,10 @@ Array = NDArray[np.float64]
 
 
 def embed(tokens: ArrayLike, table: ArrayLike) -> Array:
-    """tokens: (batch, length) of int; table: (vocabulary, features). (batch, features, length)."""
+    """The rows of ``table`` (vocabulary, features) for ``tokens``, ints (batch, length).
+
+    Returns (batch, features, length).
+    """
     rows = np.asarray(table, dtype=np.float64)
     return np.moveaxis(rows[np.asarray(tokens)], -1, 1)
 
@@ -15,9 +18,9 @@ def embed(tokens: ArrayLike, table: ArrayLike) -> Array:
 def embed_grad(
     tokens: ArrayLike, grad: ArrayLike, vocabulary: int, padding_index: int | None = None
 ) -> Array:
-    """The gradient for the table, (vocabulary, features); that of the row of padding is zero.
+    """The gradient with respect to the table, (vocabulary, features).
 
-    grad: (batch, features, length).
+    grad: (batch, features, length). The gradient of the row ``padding_index`` is zero.
     """
     rows = np.moveaxis(np.asarray(grad, dtype=np.float64), 1, -1)
     result = np.zeros((vocabulary, rows.shape[-1]))

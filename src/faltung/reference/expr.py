@@ -1,4 +1,4 @@
-"""What a formula means: each operation in turn, in float64; and what `random` is, bit by bit."""
+"""The definition of formulas: one operation at a time, in float64; ``random`` bit by bit."""
 
 from collections.abc import Callable, Sequence
 from math import erf
@@ -18,11 +18,11 @@ LOW = np.uint64(0xFFFFFFFF)
 def evaluate(
     expr: Expr, operands: Sequence[npt.ArrayLike], numbers: npt.ArrayLike | None = None
 ) -> Array:
-    """The formula over arrays that broadcast against each other: an array of their common shape.
+    """Evaluate a formula over arrays that broadcast against each other.
 
-    A key of `random` is a whole number of at most 64 bits.
-    numbers: the number of each element, for `random`; by default they are counted in C order of
-    the common shape, so that for (rows, channels) it is `row * channels + channel`.
+    Returns an array of their common shape. A key of ``random`` is an integer of at most 64 bits.
+    numbers: the index of each element, for ``random``; by default its position in C order in the
+    common shape, which for (rows, channels) is ``row * channels + channel``.
     """
     if expr.op in CONDITIONS:
         raise ValueError(f"expr={expr}: a condition is not a number")
@@ -53,12 +53,13 @@ def evaluate(
 
 
 def uniform(key: npt.NDArray[np.generic], numbers: npt.NDArray[np.generic]) -> Array:
-    """A number in [0, 1) for each element number, by the key: 24 bits, the same for every dtype.
+    """A number in [0, 1) for each element index and key: 24 bits, the same for every dtype.
 
-    The key goes through the mixing of SplitMix64 (G. Steele et al., 2014). Its lower half is added
-    to the lower half of the number, its upper half to the upper one; the finaliser of MurmurHash3
-    (A. Appleby, 2011) goes over the lower half, and over that xor the upper one. The upper 24 of
-    the 32 bits are the number, in units of 2**-24.
+    The key is mixed as in SplitMix64 (G. L. Steele, D. Lea and C. H. Flood, "Fast Splittable
+    Pseudorandom Number Generators", OOPSLA 2014). Its lower half is added to the lower half of the
+    index, its upper half to the upper half. The finaliser of MurmurHash3 (A. Appleby, 2011) is
+    applied to the lower half, and again to the result xor the upper half. The upper 24 of these 32
+    bits are the number, in units of 2**-24.
     """
     with np.errstate(over="ignore"):
         z = key.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)

@@ -1,16 +1,16 @@
-"""The unshared ("locally connected") convolution, and the three forms of one mapping.
+"""The definition of the locally connected layer, and of the three forms of one linear map.
 
-A convolution has one kernel for all output positions, a local layer one for each:
+A convolution has one kernel for all output positions, a locally connected layer one for each:
 
     h[n, co, o] = bias[o, co] + sum over ci, k of v[o, co, ci, k] x[n, ci, o s - lo + k d]
 
-and a dense layer has a weight for every pair of input and output. Each is the next one with
-weights repeated, or set to zero; the conversions here are exact.
+and a dense layer has a weight for every pair of input and output. A convolution is a local layer
+with repeated weights, and that is a dense layer with zeros; the conversions here are exact.
 
-Float64 throughout. x: (batch, channels_in, *space); w: (*output, channels_out, channels_in /
+Float64 throughout. x: (batch, channels_in, *space); w: (*output, channels_out, channels_in //
 groups, *kernel); bias: (*output, channels_out) or None; g, the output gradient: (batch,
 channels_out, *output). Padding modes, dilation, groups and flip as in a convolution.
-ValueError: an array whose shape is not the spec's.
+ValueError: an array whose shape differs from the spec's.
 """
 
 from itertools import product
@@ -24,23 +24,23 @@ from faltung.reference.conv import Array, Index, _array, _windows, fold, pad
 
 
 def weight_shape(spec: ConvSpec) -> tuple[int, ...]:
-    """(*output, channels_out, channels_in / groups, *kernel)."""
+    """The shape of the weight, (*output, channels_out, channels_in // groups, *kernel)."""
     return (*spec.output, *spec.weight_shape)
 
 
 def bias_shape(spec: ConvSpec) -> tuple[int, ...]:
-    """(*output, channels_out)."""
+    """The shape of the bias, (*output, channels_out)."""
     return (*spec.output, spec.channels_out)
 
 
 def _flat(w: Array, spec: ConvSpec) -> Array:
-    """(positions, groups, channels_out of a group, channels_in of a group, *kernel)."""
+    """The weight as (positions, groups, channels_out // groups, channels_in // groups, *kernel)."""
     inner = spec.weight_shape[1:]
     return w.reshape(prod(spec.output), spec.groups, spec.channels_out // spec.groups, *inner)
 
 
 def _grouped(x: Array, spec: ConvSpec) -> Array:
-    """(batch, groups, channels of a group, positions)."""
+    """A feature map as (batch, groups, channels // groups, positions)."""
     return x.reshape(spec.batch, spec.groups, -1, prod(spec.output))
 
 
@@ -49,7 +49,7 @@ def local(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) ->
     padded = pad(x, spec)
     weight = _flat(_array("w", w, weight_shape(spec)), spec)
     result = np.zeros(spec.output_shape)
-    # A view: sums land in `result`.
+    # A view: sums land in ``result``.
     flat = result.reshape(spec.batch, spec.groups, -1, prod(spec.output)) if result.size else result
     for tap, window in _windows(spec) if result.size else ():
         flat += np.einsum("ngcp,pgoc->ngop", _grouped(padded[window], spec), weight[tap])
@@ -59,7 +59,7 @@ def local(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, spec: ConvSpec) ->
 
 
 def local_input_grad(g: ArrayLike, w: ArrayLike, spec: ConvSpec) -> Array:
-    """The gradient of sum(local(x) * g) for x."""
+    """The gradient of sum(local(x) * g) with respect to x, in the shape of x."""
     weight = _flat(_array("w", w, weight_shape(spec)), spec)
     grad = _array("g", g, spec.output_shape)
     padded = np.zeros((spec.batch, spec.channels_in, *(axis.padded for axis in spec.axes)))
@@ -70,7 +70,7 @@ def local_input_grad(g: ArrayLike, w: ArrayLike, spec: ConvSpec) -> Array:
 
 
 def local_weight_grad(x: ArrayLike, g: ArrayLike, spec: ConvSpec) -> Array:
-    """The gradient of sum(local(x) * g) for the weight; shaped as the weight."""
+    """The gradient of sum(local(x) * g) with respect to w, in the shape of w."""
     padded = pad(x, spec)
     grad = _array("g", g, spec.output_shape)
     result = np.zeros(weight_shape(spec))
@@ -82,7 +82,7 @@ def local_weight_grad(x: ArrayLike, g: ArrayLike, spec: ConvSpec) -> Array:
 
 
 def local_bias_grad(g: ArrayLike, spec: ConvSpec) -> Array:
-    """The gradient for the bias: the sum over the batch, (*output, channels_out)."""
+    """The gradient with respect to the bias, (*output, channels_out): a sum over the batch."""
     return np.moveaxis(_array("g", g, spec.output_shape).sum(axis=0), 0, -1)
 
 
@@ -90,17 +90,19 @@ def local_bias_grad(g: ArrayLike, spec: ConvSpec) -> Array:
 
 
 def local_from_conv(weight: ArrayLike, output: tuple[int, ...]) -> Array:
-    """A convolution as a local layer: its weight (channels_out, channels_in, *kernel) once for each
-    position.
+    """A convolution as a local layer: its weight, once for each output position.
+
+    weight: (channels_out, channels_in // groups, *kernel).
     """
     kernel = np.asarray(weight, dtype=np.float64)
     return np.array(np.broadcast_to(kernel, (*output, *kernel.shape)))
 
 
 def dense_from_local(w: ArrayLike, spec: ConvSpec) -> Array:
-    """A local layer as a matrix M: local(x).ravel() = M @ x.ravel() for each sample, bias apart.
+    """A local layer without bias as a matrix M: local(x).ravel() = M @ x.ravel() for each sample.
 
-    (prod(output_shape[1:]), prod(input_shape[1:])); rows and columns in the order channel, *space.
+    Its shape is (prod(output_shape[1:]), prod(input_shape[1:])); rows and columns are in the order
+    channel, *space.
     """
     weight = _array("w", w, weight_shape(spec))
     matrix = np.zeros((*spec.output_shape[1:], *spec.input_shape[1:]))
@@ -123,7 +125,8 @@ def dense_from_local(w: ArrayLike, spec: ConvSpec) -> Array:
 
 
 def dense_from_conv(weight: ArrayLike, spec: ConvSpec) -> Array:
-    """A convolution as a matrix, as `dense_from_local`; weight: (channels_out, channels_in,
-    *kernel).
+    """A convolution as a matrix, as in ``dense_from_local``.
+
+    weight: (channels_out, channels_in // groups, *kernel).
     """
     return dense_from_local(local_from_conv(weight, spec.output), spec)

@@ -1,10 +1,10 @@
-"""What a pooling means, as plainly as it can be written: the oracle of everything else.
+"""The definition of pooling and its gradients, as loops over taps.
 
-Float64 throughout, whatever comes in. Each function is one loop over the taps of the window; what a
-tap reads is a strided view of the padded input. Slow, and meant to be.
+Float64 throughout, whatever the inputs are. Each function is one loop over the taps of the window;
+what a tap reads is a strided view of the padded input. Slow, and deliberately so.
 
 x: (batch, channels, *space); g, the output gradient, and index: (batch, channels, *output).
-ValueError: an array whose shape is not the spec's.
+ValueError: an array whose shape differs from the spec's.
 """
 
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def _array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
 
 
 def _windows(spec: PoolSpec) -> Iterator[tuple[Any, ...]]:
-    """For every tap, the last axis fastest: where all outputs read the padded input at it."""
+    """For each tap, the last axis fastest, the index of what all outputs read there."""
     for tap in product(*(range(size) for size in spec.kernel)):
         window: list[Any] = [...]
         for k, axis in zip(tap, spec.axes, strict=True):
@@ -47,10 +47,10 @@ def _unpadded(padded: Array, spec: PoolSpec) -> Array:
 
 
 def max_pool(x: ArrayLike, spec: PoolSpec) -> tuple[Array, Taps]:
-    """The maximum of each window, and the number of its tap: (batch, channels, *output) both.
+    """The maximum of each window and the number of its tap, both (batch, channels, *output).
 
-    Taps are numbered with the last axis fastest, those in the padding too. The first of equal
-    maxima is taken; a NaN is larger than any number, and than a NaN before it (as PyTorch).
+    Taps, including those in the padding, are numbered with the last axis fastest. The first of
+    equal maxima is chosen; NaN counts as larger than any number or earlier NaN (as in PyTorch).
     """
     x = _array("x", x, spec.input_shape)
     padded, inside = _padded(x, spec), _padded(np.ones(spec.input_shape), spec) == 1
@@ -64,7 +64,7 @@ def max_pool(x: ArrayLike, spec: PoolSpec) -> tuple[Array, Taps]:
 
 
 def max_pool_grad(g: ArrayLike, index: ArrayLike, spec: PoolSpec) -> Array:
-    """The gradient of sum(max_pool(x) * g) for x: it goes to the taps that were taken."""
+    """The gradient of sum(max_pool(x) * g) with respect to x: it goes to the chosen taps."""
     grad, chosen = _array("g", g, spec.output_shape), _array("index", index, spec.output_shape)
     padded = _padded(np.zeros(spec.input_shape), spec)
     for number, window in enumerate(_windows(spec)):
@@ -73,7 +73,7 @@ def max_pool_grad(g: ArrayLike, index: ArrayLike, spec: PoolSpec) -> Array:
 
 
 def counts(spec: PoolSpec) -> Array:
-    """What each window's sum is divided by, (*output)."""
+    """What the sum of each window is divided by, (*output)."""
     counted = np.ones(spec.size)
     beyond = [(0, entries) for entries in spec.overhang]
     if spec.count_padding:
@@ -98,7 +98,7 @@ def average_pool(x: ArrayLike, spec: PoolSpec) -> Array:
 
 
 def average_pool_grad(g: ArrayLike, spec: PoolSpec) -> Array:
-    """The gradient of sum(average_pool(x) * g) for x: spread over what each window counts."""
+    """The gradient of sum(average_pool(x) * g) with respect to x, spread over each window."""
     grad = _array("g", g, spec.output_shape) / counts(spec)
     padded = _padded(np.zeros(spec.input_shape), spec)
     for window in _windows(spec):

@@ -1,4 +1,4 @@
-"""What softmax and cross-entropy mean, along the channels of (batch, channels, *space). Float64."""
+"""The definition of softmax and cross-entropy along the channels of (N, C, *space), in float64."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ IGNORED = -1
 
 
 class CrossEntropy(NamedTuple):
-    """losses, correct: (batch, *space), the latter 0 or 1; grad: shaped as the logits."""
+    """losses, correct: (batch, *space), correct being 0 or 1; grad: in the shape of the logits."""
 
     losses: Array
     correct: Array
@@ -18,21 +18,21 @@ class CrossEntropy(NamedTuple):
 
 
 def _powers(logits: ArrayLike) -> tuple[Array, Array]:
-    """Logits less the largest of their row, and the powers of that."""
+    """The logits minus the largest of their row, and the exponentials of that."""
     x = np.asarray(logits, dtype=np.float64)
     with np.errstate(invalid="ignore", under="ignore"):
-        away = x - np.fmax.reduce(x, axis=1, keepdims=True)  # the largest that is a number
+        away = x - np.fmax.reduce(x, axis=1, keepdims=True)  # the largest, ignoring NaN
         return away, np.exp(away)
 
 
 def log_softmax(logits: ArrayLike) -> Array:
-    """Logarithms of the probabilities."""
+    """The logarithms of the probabilities."""
     away, powers = _powers(logits)
     return np.asarray(away - np.log(powers.sum(axis=1, keepdims=True)))
 
 
 def softmax(logits: ArrayLike) -> Array:
-    """Probabilities: positive, and 1 in all."""
+    """The probabilities: positive, with sum 1."""
     _, powers = _powers(logits)
     with np.errstate(under="ignore"):
         return np.asarray(powers / powers.sum(axis=1, keepdims=True))
@@ -41,11 +41,11 @@ def softmax(logits: ArrayLike) -> Array:
 def cross_entropy(
     logits: ArrayLike, labels: ArrayLike, *, smoothing: float = 0.0, scale: float = 1.0
 ) -> CrossEntropy:
-    """The losses of all rows, and the gradient of ``scale * losses.sum()`` for the logits.
+    """The losses of all rows, and the gradient of ``scale * losses.sum()`` with respect to logits.
 
-    labels: (batch, *space) of int; rows whose label is `IGNORED` are zero throughout. The target is
-    ``1 - smoothing`` for the label and ``smoothing / channels`` for every channel. A row is right
-    if the first of its largest entries is that of the label, and no entry is NaN.
+    labels: ints (batch, *space); a row with the label ``IGNORED`` has loss and gradient zero. The
+    target is ``smoothing / channels`` for every channel, plus ``1 - smoothing`` for the label. A
+    row is correct if the first of its largest entries is that of the label and no entry is NaN.
     """
     x, chosen = np.asarray(logits, dtype=np.float64), np.expand_dims(np.asarray(labels), 1)
     channels = x.shape[1]

@@ -1,102 +1,18 @@
-"""What each epoch came to: a row, and rows as CSV and back."""
+"""What ``Model.fit`` returns: the metrics of all epochs, printed as a table."""
 
-import csv
-import io
-import math
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from faltung.train.metrics import EpochMetrics
+from faltung.train.terminal import header, shown, table_line
 
-
-@dataclass(frozen=True)
-class Row:
-    """One epoch.  Losses and accuracies (0 to 1) are means over samples, ``seconds`` of this epoch
-    with its validation; ``step`` is how many batches the whole run has seen.
-
-    None: not measured, as accuracy is in regression.
-    """
-
-    epoch: int
-    step: int
-    lr: float
-    loss: float
-    accuracy: float | None = None
-    val_loss: float | None = None
-    val_accuracy: float | None = None
-    seconds: float | None = None
-    samples_per_second: float | None = None
-
-    def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            optional = field.default is None
-            if value is None and optional:
-                continue
-            whole = field.name in ("epoch", "step")
-            try:  # scalars of NumPy become numbers of Python: what is written then reads back
-                made = int(value) if whole else float(value)
-            except (TypeError, ValueError, OverflowError):
-                made = None
-            if made is None or (whole and (made != value or made < 0)):
-                kind = "a whole number from 0" if whole else "a number"
-                raise ValueError(f"{field.name}={value!r:.40}: must be {kind}")
-            object.__setattr__(self, field.name, made)
+TABLE_WIDTH = 100
 
 
-COLUMNS = tuple(field.name for field in fields(Row))
+class History(list[EpochMetrics]):
+    """A list with the metrics of each epoch, which prints as a table."""
 
-
-def to_csv(rows: Iterable[Row]) -> str:
-    """The rows under their names.  Numbers in the shortest form that reads back to the same."""
-    made = io.StringIO()
-    writer = csv.writer(made, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        values = (getattr(row, name) for name in COLUMNS)
-        writer.writerow(["" if value is None else repr(value) for value in values])
-    return made.getvalue()
-
-
-def from_csv(text: str, source: str) -> list[Row]:
-    """The rows of a text.  ValueError naming ``source`` and the line that is not one."""
-    try:
-        lines = list(csv.reader(io.StringIO(text, newline="")))
-    except csv.Error as error:
-        raise ValueError(f"{source}: line 1 or later: {error}") from None
-    if not lines or tuple(lines[0]) != COLUMNS:
-        raise ValueError(f"{source}: line 1: must be {','.join(COLUMNS)}")
-    rows: list[Row] = []
-    for number, line in enumerate(lines[1:], 2):
-        try:
-            rows.append(_row(line))
-            if len(rows) > 1 and rows[-1].step < rows[-2].step:
-                raise ValueError(f"step={rows[-1].step}: must not be less than before")
-        except ValueError as error:
-            raise ValueError(f"{source}: line {number}: {error}") from None
-    return rows
-
-
-def _row(line: list[str]) -> Row:
-    if len(line) != len(COLUMNS):
-        raise ValueError(f"{len(line)} columns: must be {len(COLUMNS)}")
-    cells = dict(zip(COLUMNS, line, strict=True))
-    whole = {name: _whole(name, cells.pop(name)) for name in ("epoch", "step")}
-    return Row(**whole, **{name: _number(name, cell) for name, cell in cells.items()})  # type: ignore[arg-type]
-
-
-def _whole(name: str, cell: str) -> int:
-    if not (cell.isascii() and cell.isdigit() and len(cell) < 20):
-        raise ValueError(f"{name}={cell!r:.40}: must be a whole number from 0")
-    return int(cell)
-
-
-def _number(name: str, cell: str) -> float | None:
-    """Also nan and inf, which a run that diverged leaves behind."""
-    try:
-        return float(cell) if cell else None
-    except ValueError:
-        raise ValueError(f"{name}={cell!r:.40}: must be a number or nothing") from None
-
-
-def finite(value: float | None) -> float | None:
-    """The value if it can be drawn, else None."""
-    return value if value is not None and math.isfinite(value) else None
+    def __repr__(self) -> str:
+        if not self:
+            return "no epochs"
+        epochs = self[-1].epoch
+        columns = shown(self[0], epochs, TABLE_WIDTH)
+        lines = [table_line(columns, row, epochs, best=False) for row in self]
+        return "\n".join([header(columns, epochs), *lines])

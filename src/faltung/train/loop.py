@@ -1,14 +1,14 @@
-"""The loop: batches through the training step, epochs through the validation, all of it resumable.
+"""The training loop: steps over batches, validation after epochs, checkpoints to resume from.
 
-What a run does follows from its settings alone. A checkpoint holds weights, the optimizer's arrays
-and the position, so that going on gives the same bits as not having stopped.
+What a run does depends on its settings alone. A checkpoint holds weights, optimizer state and the
+position, so that a resumed run gives the same bits as an uninterrupted one.
 """
 
 import math
 import time
 from collections.abc import Callable, Generator
 from contextlib import closing, nullcontext
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -17,38 +17,37 @@ from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
 from faltung.graph.differentiate import differentiate
+from faltung.plan.choose import Precision
 from faltung.program.training import Slots, TrainingStep
-from faltung.train.history import Row
+from faltung.train.checkpoint_position import Position
+from faltung.train.evaluate import check_run, evaluate
 from faltung.train.interrupts import Stopped, interrupts
-from faltung.train.judge import check_run, judge
-from faltung.train.position import Position
+from faltung.train.metrics import EpochMetrics
+from faltung.train.network import Network
 from faltung.train.progress import Progress, progress
-from faltung.train.runfolder import BEST, LAST, METRICS, RunFolder
-from faltung.train.schedule import Schedule
+from faltung.train.run_folder import BEST, LAST, METRICS, RunFolder
 from faltung.train.settings import Settings
 
-if TYPE_CHECKING:
-    from faltung.train.model import Model
-
 Array = npt.NDArray[Any]
-# Seconds between two checkpoints: at the end of an epoch, and in the middle of one. A file that is
-# forced to the disk takes some ten milliseconds, as long as many an epoch.
-EPOCHS_EVERY, BATCHES_EVERY = 1.0, 30.0
-# Writing takes no more than one part in so many of the time.
-SHARE = 20
+# Seconds between checkpoints, at the end of an epoch and within one. Forcing a file to disk takes
+# about ten milliseconds, as long as a short epoch.
+EPOCH_SAVE_SECONDS, BATCH_SAVE_SECONDS = 1.0, 30.0
+# Writing takes at most one part in this many of the time.
+SAVE_TIME_RATIO = 20
 
 
 class Loop:
     """One training run.
 
-    ``folder``: where it is kept; one may be set until `run`. ``show``: whether progress is printed.
-    ``settings`` fit the samples, or ValueError, TypeError. After `run`, ``history`` has a row for
-    each epoch, ``position`` says where it ended, ``compiled`` the seconds that compiling took.
+    ``folder``: where it is kept; it may be set until ``run``. ``show``: whether progress is
+    printed. After ``run``, ``history`` has the metrics of each epoch, ``position`` is where the run
+    ended, ``compiled`` the seconds spent compiling. ValueError, TypeError: settings that do not fit
+    the samples.
     """
 
     def __init__(
         self,
-        model: "Model",
+        model: Network,
         settings: Settings,
         train: Source,
         held: Source | None,
@@ -67,21 +66,21 @@ class Loop:
             augment=settings.augment or None,
             standard=model.standard,
         )
-        self._training = differentiate(model.trained, settings.loss)
+        self._training = differentiate(model.training_graph, settings.loss)
         self.slots = Slots(model.state, settings.rule())
         self._steps: dict[int, TrainingStep] = {}
         batches = len(self.loader) * settings.epochs
-        self.schedule = Schedule(settings.schedule, settings.rate, batches, settings.warmup)
+        self.schedule = settings.lr_schedule(batches)
         self.position = Position()
-        self.history: list[Row] = []
+        self.history: list[EpochMetrics] = []
         self.compiled = 0.0
-        # The best weights, and where they were found, until they are written.
+        # The best weights and their position, until they are written.
         self._best: tuple[dict[str, Array], dict[str, Any]] | None = None
-        self._unsaved: list[Row] = []
+        self._unsaved: list[EpochMetrics] = []
         self._saved, self._saving = time.monotonic(), 0.0
 
     def step(self, batch: int) -> TrainingStep:
-        """The compiled step for so many samples."""
+        """The compiled step for a batch of this size."""
         if batch not in self._steps:
             start = time.perf_counter()
             self._steps[batch] = TrainingStep(
@@ -96,18 +95,18 @@ class Loop:
         return self._steps[batch]
 
     @property
-    def _precision(self) -> str:
-        """Strict where the model or the settings say so."""
+    def _precision(self) -> Precision:
+        """Strict if the model or the settings say so."""
         strict = "strict" in (self.model.precision, self.settings.precision)
         return "strict" if strict else "fast"
 
     # Running -------------------------------------------------------------------------------------
 
-    def run(self) -> list[Row]:
-        """Train to the end, or until patience is lost; the history.
+    def run(self) -> list[EpochMetrics]:
+        """Train to the end, or until patience runs out; returns the history.
 
-        After Ctrl-C the batch is finished; with a folder all is saved and Stopped is raised,
-        without one the run ends there. FloatingPointError: the loss is not finite.
+        Ctrl-C ends the run after the batch; with a folder everything is saved and Stopped is
+        raised. FloatingPointError: the loss is not finite.
         """
         show = self._progress()
         try:
@@ -120,7 +119,7 @@ class Loop:
     def _run(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
         position = self.position
         try:
-            while position.epoch < self.settings.epochs and not self._lost_patience():
+            while position.epoch < self.settings.epochs and not self._out_of_patience():
                 self._epoch(show, interrupted)
         except Stopped:
             self._save()
@@ -142,20 +141,20 @@ class Loop:
         begun, compiled = position.samples, self.compiled
         epoch = self.loader.epoch(position.epoch, position.batch)
         batches = cast("Generator[Batch, None, None]", epoch)
-        with closing(batches):  # a thread may be reading ahead
+        with closing(batches):  # a thread may be prefetching
             for x, y, _ in batches:
                 self._batch(x, y, show)
                 if interrupted():
                     raise Stopped
-                self._save_after(BATCHES_EVERY)
-        # What was compiled is no part of the pace.
+                self._save_after(BATCH_SAVE_SECONDS)
+        # The pace does not include compiling.
         training = time.perf_counter() - start - (self.compiled - compiled)
         pace = (position.samples - begun) / max(training, 1e-9)
         self.model.changed()
         self._close(start, pace, show)
 
     def _batch(self, x: Array, y: Array, show: Progress | None) -> None:
-        """One step, and what it adds to the sums of the epoch."""
+        """One step; its results are added to the sums of the epoch."""
         position, step = self.position, self.step(len(x))
         model = self.model
         given = model.checked_tokens(x) if model.tokens else x.astype(model.dtype, copy=False)
@@ -181,7 +180,7 @@ class Loop:
         if not math.isfinite(loss):
             raise FloatingPointError(
                 f"{name}={loss} in epoch {self.position.epoch + 1}{where}: must be finite; a lower "
-                f"lr than {self.settings.rate:g} or clip may help"
+                f"lr than {self.schedule.lr:g} or clip may help"
             )
 
     @property
@@ -189,13 +188,13 @@ class Loop:
         return self.settings.loss == "cross_entropy"
 
     def _close(self, start: float, pace: float, show: Progress | None) -> None:
-        """The end of an epoch: validation, a row, the best, perhaps a checkpoint."""
+        """End an epoch: validation, metrics, the best weights, perhaps a checkpoint."""
         position = self.position
         held: dict[str, float] = {}
         if self.held is not None:
-            held = judge(self.model, self.held, self.settings.loss).metrics()
+            held = evaluate(self.model, self.held, self.settings.loss).metrics()
             self._check_finite("val loss", held["loss"])
-        row = Row(
+        row = EpochMetrics(
             epoch=position.epoch + 1,
             step=position.step,
             lr=self.schedule(max(0, position.step - 1)),
@@ -212,13 +211,13 @@ class Loop:
             self._best = self.model.parameters, position.as_dict()
         self.history.append(row)
         self._unsaved.append(row)
-        self._save_after(EPOCHS_EVERY)
+        self._save_after(EPOCH_SAVE_SECONDS)
         if show is not None:
             show.epoch(row, best)
 
-    def _note_best(self, row: Row) -> bool:
+    def _note_best(self, row: EpochMetrics) -> bool:
         """Whether an epoch is the best so far: by the accuracy of the validation, else by its loss;
-        without a validation the last.
+        without a validation the last epoch is.
         """
         position = self.position
         if row.val_loss is None:
@@ -231,7 +230,7 @@ class Loop:
         position.best_epoch = position.epoch
         return True
 
-    def _lost_patience(self) -> bool:
+    def _out_of_patience(self) -> bool:
         patience, position = self.settings.patience, self.position
         if patience is None or position.best is None:
             return False
@@ -240,11 +239,11 @@ class Loop:
     # Keeping -------------------------------------------------------------------------------------
 
     def _save_after(self, seconds: float) -> None:
-        if time.monotonic() - self._saved > max(seconds, SHARE * self._saving):
+        if time.monotonic() - self._saved > max(seconds, SAVE_TIME_RATIO * self._saving):
             self._save()
 
     def _save(self) -> None:
-        """A checkpoint, in the order that `RunFolder` asks for."""
+        """Write a checkpoint, in the order that ``RunFolder`` requires."""
         start = time.monotonic()
         if self.folder is not None:
             if self._unsaved:
@@ -259,8 +258,8 @@ class Loop:
         self._saving = self._saved - start
 
     def resume(self) -> None:
-        """Go on where the folder's last checkpoint is, or begin where there is none. ValueError:
-        tensors, a position or rows that do not fit.
+        """Continue from the last checkpoint of the folder, or begin if there is none. ValueError:
+        tensors, a position or metrics that do not fit.
         """
         folder = self.folder
         last = None if folder is None else folder.load_last()
@@ -288,7 +287,7 @@ class Loop:
             )
 
     def restore_best(self) -> None:
-        """The weights that did best in validation; the last ones without a validation."""
+        """Restore the weights that did best in validation; without one the last weights stay."""
         if self.folder is not None:
             best = self.folder.load_best()
             if best is not None:

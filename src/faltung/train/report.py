@@ -1,8 +1,8 @@
-"""One page about a run: how it went, what it got wrong, what it looks at, what it cost.
+"""One page about a run: how it went, its mistakes, its filters, and what it cost.
 
-A single HTML file that asks for nothing from anywhere: pictures are in it, there is no script, and
-its policy (CSP) forbids the browser everything else.  Whatever comes from outside, such as names of
-classes and files, is escaped.
+A single HTML file that loads nothing: pictures are embedded, there is no script, and its content
+security policy forbids everything else. What comes from outside, such as names of classes and
+files, is escaped.
 """
 
 import base64
@@ -19,10 +19,8 @@ import numpy.typing as npt
 from faltung.formats.extras import missing
 from faltung.formats.files import write_whole
 from faltung.train.confusion import confusion
-from faltung.train.history import Row
-from faltung.train.lines import percent
-from faltung.train.runtext import version
-from faltung.train.sections import (
+from faltung.train.metrics import EpochMetrics
+from faltung.train.report_sections import (
     Array,
     Mistake,
     charts,
@@ -34,6 +32,8 @@ from faltung.train.sections import (
     settings,
     text,
 )
+from faltung.train.run_format import version
+from faltung.train.terminal import percent
 
 __all__ = ["Mistake", "ReportData", "render", "write_report"]
 
@@ -42,16 +42,17 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that the page shows; what is left out, the page leaves out.
+    """Everything that the page shows; sections without data are left out.
 
     ``history``: the epochs; ``confusion``: counts (classes, classes), rows true, of the held-out
     samples; ``mistakes``: worst first; ``filters``: of the first layer, (out, in, *kernel);
-    ``layers``: rows of the network's table, by column; ``cost``: by name (`seconds`, `peak_memory`
-    in bytes, `samples_per_second`, `machine`, `threads`, ...); ``config``: tables of settings.
+    ``layers``: rows of the network's table, by column; ``cost``: by name (``seconds``,
+    ``peak_memory`` in bytes, ``samples_per_second``, ``machine``, ``threads``, ...); ``config``:
+    tables of settings.
     """
 
     title: str
-    history: Sequence[Row] = ()
+    history: Sequence[EpochMetrics] = ()
     confusion: npt.ArrayLike | None = None
     classes: Sequence[str] = ()
     mistakes: Sequence[Mistake | tuple[Any, ...]] = ()
@@ -62,8 +63,8 @@ class ReportData:
 
 
 def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
-    """Write the page, whole or not at all; the same data gives the same bytes."""
-    # A name of a file may hold bytes that are no text: a question mark stands for each.
+    """Write the page atomically; the same data gives the same bytes."""
+    # File names may hold bytes that are not text: each becomes a question mark.
     write_whole(path, render(data).encode("utf-8", "replace"))
 
 

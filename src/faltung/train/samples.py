@@ -1,36 +1,29 @@
-"""Arrays and sources as what a model learns from, or is judged by."""
+"""Arrays and sources as samples to train or evaluate a model on."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import ArraySource, Source
+from faltung.data.source import ArraySource, SampleKind, Source, is_source
+from faltung.train.network import Network
 
-if TYPE_CHECKING:
-    from faltung.train.model import Model
-
-# What an array of so many axes holds, apart from text. It decides how samples are augmented.
-KINDS = {2: "table", 3: "series", 4: "picture", 5: "volume"}
-
-
-def is_source(x: object) -> bool:
-    """Whether x has samples to read and targets."""
-    return hasattr(x, "read") and hasattr(x, "targets")
+# The kind of samples by the axes of an array, except for text. It decides how they are augmented.
+KINDS: dict[int, SampleKind] = {2: "table", 3: "series", 4: "picture", 5: "volume"}
 
 
 def as_source(
-    x: "npt.ArrayLike | Source", y: npt.ArrayLike | None, model: "Model", loss: str
+    x: npt.ArrayLike | Source, y: npt.ArrayLike | None, model: Network, loss: str
 ) -> Source:
-    """x (n, *input_shape) and y as a source of samples; a source as it is.
+    """x (n, *input_shape) and y as a source of samples; a source is returned as it is.
 
-    x is taken as it is given, whole numbers too. y: labels (n,) or (n, *space), or for "mse"
-    numbers of the network's output shape, (n,) where that is one. TypeError, ValueError.
+    x is not scaled, even if it holds whole numbers. y: labels (n,) or (n, *space), or for "mse"
+    numbers of the network's output shape, (n,) for a single number. TypeError, ValueError.
     """
     if is_source(x):
         if y is not None:
             raise TypeError("y: must be left out where x is a source, which has its targets")
-        return x  # type: ignore[return-value]
+        return x
     if y is None:
         raise TypeError("y: must be given with x")
     samples, targets = np.asarray(x), np.asarray(y)
@@ -43,12 +36,12 @@ def as_source(
         return ArraySource(samples, _numbers(targets, len(samples), model), kind=kind, scale=1.0)
     if targets.dtype.kind not in "bui":
         raise TypeError(f"y.dtype={targets.dtype}: labels must be whole numbers")
-    # Labels that a batch of samples happens to lack are no mistake here.
+    # Not every class needs to occur.
     names = model.classes or tuple(map(str, range(model.graph.output.channels)))
     return ArraySource(samples, targets, kind=kind, scale=1.0, classes=names, partial=True)
 
 
-def _numbers(y: npt.NDArray[Any], count: int, model: "Model") -> npt.NDArray[np.float32]:
+def _numbers(y: npt.NDArray[Any], count: int, model: Network) -> npt.NDArray[np.float32]:
     """y as (n, outputs)."""
     wanted = (count, *model.graph.output.shape)
     if y.dtype.kind not in "buif":

@@ -1,4 +1,4 @@
-"""What a training run is told: all of it data, so that a run can be repeated from a file."""
+"""The settings of a training run, plain data, so that a run can be repeated from a file."""
 
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
@@ -6,15 +6,13 @@ from typing import Any
 
 from faltung.data.augment import Augment
 from faltung.geometry.check import show, whole
-from faltung.graph.differentiate import LOSSES
-from faltung.plan.choose import PRECISIONS
-from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer
-from faltung.train.schedule import SCHEDULES
+from faltung.graph.differentiate import LOSSES, Loss
+from faltung.plan.choose import PRECISIONS, Precision
+from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, OptimizerName
+from faltung.train import defaults
+from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName
 
-# The rate of an optimizer that nobody gave one, and the momentum of `sgd`.
-RATES = {"sgd": 0.05, "adamw": 0.003}
-MOMENTUM = 0.9
-# What takes one of a few names: name -> names.
+# Settings that take one of a few names.
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
@@ -25,31 +23,31 @@ CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train. Rates and decays are those of the optimizer; ``lr`` None is its usual one.
+    """How to train; ``lr`` None is the usual rate of the optimizer.
 
     epochs, batch, seed: whole numbers. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps
     ``nesterov``. loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the
     largest norm of all gradients together. schedule: "constant", "cosine" or "one_cycle", after
     ``warmup``, a part of the run. patience: epochs without a better validation after which the run
     ends. precision: "fast", or "strict" for convolutions that are plain sums of products.
-    ValueError, TypeError: a number or a name that is none, one that would have no effect.
+    ValueError, TypeError: an invalid number or name, or a setting that would have no effect.
     """
 
-    epochs: int = 20
-    batch: int = 32
-    optimizer: str = "adamw"
+    epochs: int = defaults.EPOCHS
+    batch: int = defaults.BATCH
+    optimizer: OptimizerName = defaults.OPTIMIZER
     lr: float | None = None
     momentum: float | None = None
     nesterov: bool = False
-    decay: float = 1e-4
+    decay: float = defaults.DECAY
     clip: float | None = None
-    schedule: str = "one_cycle"
-    warmup: float = 0.0
-    loss: str = "cross_entropy"
-    smoothing: float = 0.0
+    schedule: ScheduleName = defaults.SCHEDULE
+    warmup: float = defaults.WARMUP
+    loss: Loss = defaults.LOSS
+    smoothing: float = defaults.SMOOTHING
     patience: int | None = None
-    seed: int = 0
-    precision: str = "fast"
+    seed: int = defaults.SEED
+    precision: Precision = defaults.PRECISION
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
@@ -70,7 +68,7 @@ class Settings:
         self._check_effects()
 
     def _check_effects(self) -> None:
-        """ValueError: what is asked for would do nothing."""
+        """ValueError: a setting that would have no effect."""
         if self.optimizer != "sgd":
             for name in ("momentum", "nesterov"):
                 if getattr(self, name):
@@ -82,20 +80,20 @@ class Settings:
         if self.smoothing and self.loss != "cross_entropy":
             raise ValueError(f"smoothing={self.smoothing}: is of labels, not of loss={self.loss!r}")
 
-    @property
-    def rate(self) -> float:
-        """The highest learning rate."""
-        return RATES[self.optimizer] if self.lr is None else self.lr
+    def lr_schedule(self, steps: int) -> Schedule:
+        """The learning rate of each step in a run of this many."""
+        lr = defaults.LR[self.optimizer] if self.lr is None else self.lr
+        return Schedule(self.schedule, lr, steps, self.warmup)
 
     def rule(self) -> Optimizer:
-        """The optimizer."""
+        """The optimizer with its settings."""
         if self.optimizer == "sgd":
-            momentum = MOMENTUM if self.momentum is None else self.momentum
+            momentum = defaults.MOMENTUM if self.momentum is None else self.momentum
             return SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)
         return AdamW(decay=self.decay, clip=self.clip)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a settings file; `from_dict` gives the same object back."""
+        """For a settings file; ``from_dict`` gives the same object back."""
         found = {f.name: getattr(self, f.name) for f in fields(self)}
         found["augment"] = asdict(self.augment)
         return {name: value for name, value in found.items() if value is not None}
@@ -115,7 +113,7 @@ class Settings:
         return Settings(**given, augment=Augment(**augment))
 
 
-# Numbers among the settings: the least, whether that one is allowed, and what they stay below.
+# Bounds of numeric settings: a lower one, whether it is allowed itself, and an upper one.
 _BOUNDS = {
     "lr": (0.0, False, float("inf")),
     "momentum": (0.0, True, 1.0),
@@ -128,7 +126,7 @@ _OPTIONAL = ("lr", "momentum", "clip", "patience")
 
 
 def _number(settings: Settings, name: str) -> None:
-    """Make a setting a float: TypeError, ValueError."""
+    """Convert a setting to float. TypeError, ValueError."""
     value = getattr(settings, name)
     if value is None and name in _OPTIONAL:
         return

@@ -1,12 +1,21 @@
 """Epilogues: exact against NumPy on every machine, in every layout and place, by every method."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from grid import MACHINES, grid
+from laws.fences import between_fences, fenced
 from laws.layouts import real
-from laws.test_fences import script
-from methods.fused import FORMULAS, PLACES, check, combinations, elements, plain, run
+from methods.fused import (
+    FORMULAS,
+    ORDERS,
+    PLACES,
+    check,
+    check_weight,
+    combinations,
+    elements,
+    plain,
+    run,
+)
 from methods.test_every_method import only
 
 from cases import Case
@@ -25,7 +34,7 @@ from faltung.plan.choose import FORWARD
 RELU = Epilogue(maximum(operand(0), 0.0))
 
 
-@pytest.mark.parametrize(("case", "name", "last", "place"), list(combinations()), ids=str)
+@grid(turn=list(combinations()), machine=MACHINES)
 def test_table(case: Case, name: str, last: bool, place: str, machine: Machine) -> None:
     for threads in (1, 3):
         check(case.spec, name, last, place, machine, threads)
@@ -45,9 +54,12 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize("method", [name for name, row in FORWARD.items() if not row.transform])
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("text", SPECS)
+@grid(
+    text=SPECS,
+    place=PLACES,
+    method=[name for name, row in FORWARD.items() if not row.transform],
+    machine=MACHINES,
+)
 def test_every_method(
     text: str, place: str, method: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,17 +68,23 @@ def test_every_method(
         check(parse(text), name, last, place, machine)
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@grid(name=FORMULAS, machine=MACHINES)
 def test_every_formula(name: str, machine: Machine) -> None:
     for place in PLACES:
         check(parse("n2 c5>19 6x7 k3 p1"), name, True, place, machine, 3)
         check(parse("n2 c5>19 6x7 k3 p1 f64"), name, False, place, machine)
 
 
-@pytest.mark.parametrize("side", ["after", "before"])
-def test_between_fences(side: str, machine: Machine) -> None:
-    done = script(str(Path(__file__).parent.parent / "fused.py"), side, machine.name)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+@between_fences(turn=list(combinations()), every=30)
+def test_between_fences(
+    case: Case, name: str, last: bool, place: str, side: str, machine: Machine
+) -> None:
+    def new(n_bytes: int) -> np.ndarray:
+        return fenced(n_bytes, side == "after")
+
+    check(case.spec, name, last, place, machine, 1, new)
+    for order in ORDERS:
+        check_weight(case.spec, last, order, machine, 1, new)
 
 
 def test_where_a_gradient_can_have_one() -> None:

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from hypothesis import strategies as st
 from methods.fused import check as check_fused
 from methods.test_every_method import check, only
@@ -18,8 +19,8 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods.base.correlation import Correlation, contiguous, forward
 from faltung.methods.base.step import Arrays, Operand, Step, Work
-from faltung.methods.grouped import depthwise, grouped
-from faltung.methods.grouped.choice import choose, together
+from faltung.methods.grouped import grouped
+from faltung.methods.grouped.choice import Blocks, groups_per_vector
 from faltung.methods.grouped.tables import pairs_of
 from faltung.plan import plan_forward, plan_input_grad
 
@@ -77,7 +78,7 @@ def spec_of(text: str) -> ConvSpec:
     return parse(f"{batch} {channels}>{channels[1:]} {' '.join(rest)} g{channels[1:]}")
 
 
-@pytest.mark.parametrize("text", DEPTHWISE + GROUPED)
+@grid(text=DEPTHWISE + GROUPED, machine=MACHINES)
 def test_exact(text: str, machine: Machine) -> None:
     method = "grouped" if ">" in text else "depthwise"
     check(spec_of(text), method, machine, always=True)
@@ -86,7 +87,6 @@ def test_exact(text: str, machine: Machine) -> None:
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=30, deadline=None)
     @given(st.data())
     def walk(data: st.DataObject) -> None:
         rank = data.draw(st.integers(1, 3))
@@ -101,9 +101,12 @@ def test_random_problems(machine: Machine) -> None:
     walk()
 
 
-@pytest.mark.parametrize("name", ["two", "residual"])
-@pytest.mark.parametrize("place", ["plain", "wide"])
-@pytest.mark.parametrize("text", ["n2 c19 7x9 k3 p1", "n2 c20>20 7x6 k3 p1 g5", "n1 c4>12 9 k3 g4"])
+@grid(
+    text=["n2 c19 7x9 k3 p1", "n2 c20>20 7x6 k3 p1 g5", "n1 c4>12 9 k3 g4"],
+    place=["plain", "wide"],
+    name=["two", "residual"],
+    machine=MACHINES,
+)
 def test_epilogues(
     text: str, place: str, name: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,18 +139,18 @@ def test_bits(text: str) -> None:
 def test_where_they_apply() -> None:
     lanes = current().lanes("float32")
 
-    def why_not(text: str, last: bool = True) -> tuple[str | None, str | None]:
+    def why_not(text: str, last: bool = True) -> tuple[str | None, ...]:
         spec = parse(text)
         x, out = contiguous(spec.input_shape, last), contiguous(spec.output_shape, last)
         c = forward(spec, x, contiguous(spec.weight_shape, False), out)
-        return depthwise.why_not(c, current()), grouped.why_not(c, current())
+        return tuple(m.why_not(c, current()) for m in (grouped.DEPTHWISE, grouped.GROUPED))
 
     assert why_not("c64>64 9x9 k3 g64") == (None, "depthwise")
     assert why_not("c64>64 9x9 k3 g16")[1] is None
     assert why_not("c64>64 9x9 k3")[1] == "one group"
     wide = 4 * lanes
     assert why_not(f"c{wide}>{wide} 9x9 k3 g2")[1] == "a group fills vectors of its own"
-    assert why_not("c64>64 9x9 k3 g64", last=False)[0] == "channels are not side by side"
+    assert why_not("c64>64 9x9 k3 g64", last=False)[0] == "channels are not contiguous"
 
 
 @pytest.mark.parametrize("text", ["c128>128 56x56 k3 p1 g32", "c64>128 28x28 k3 p1 g64"])
@@ -183,20 +186,20 @@ def test_zeros_of_the_padding_meet_no_infinity() -> None:
     assert np.isinf(y[0, 1:]).all()
 
 
-@pytest.mark.parametrize("name", ["avx512", "neon"])
-@pytest.mark.parametrize(
-    "text", DEPTHWISE[:4] + DEPTHWISE[-7:-3] + GROUPED[:3] + GROUPED[5:8] + GROUPED[-5:]
+@grid(
+    text=DEPTHWISE[:4] + DEPTHWISE[-7:-3] + GROUPED[:3] + GROUPED[5:8] + GROUPED[-5:],
+    name=["avx512", "neon"],
 )
 def test_code_for_other_machines(text: str, name: str) -> None:
     for tail in ("", " f64"):
         spec, machine = spec_of(text + tail), row(name)
         x, out = contiguous(spec.input_shape, True), contiguous(spec.output_shape, True)
         c = forward(spec, x, contiguous(spec.weight_shape, False), out)
-        method = grouped if ">" in text else depthwise
+        method = grouped.GROUPED if ">" in text else grouped.DEPTHWISE
         if method.why_not(c, machine) is not None:
             continue
         assert math.isfinite(method.cost(c, machine))
-        tile = choose(c, machine, together(c, machine))
+        tile = Blocks(c, machine, groups_per_vector(c, machine)).choose()
         assert tile.rows * tile.columns <= 28
         for step in _steps(c, machine):
             assert object_code(step.recipe, machine).startswith(b"\x7fELF")
@@ -204,7 +207,8 @@ def test_code_for_other_machines(text: str, name: str) -> None:
 
 def _steps(c: Correlation, machine: Machine) -> list[Step]:
     work = Work()
-    grouped.plan(c, machine, work, Arrays(Operand("x"), Operand("w"), Operand("out")), False)
+    arrays = Arrays(Operand("x"), Operand("w"), Operand("out"))
+    grouped.GROUPED.plan(c, machine, work, arrays, False)
     return work.steps
 
 

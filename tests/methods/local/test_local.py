@@ -1,23 +1,18 @@
-"""The local layer against its reference: exact on whole numbers, the same bits however it is run.
+"""The local layer against its reference: exact on whole numbers, the same bits in every run."""
 
-As a script (``python test_local.py after|before machine``): every case between fences.
-"""
-
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from laws.fences import fenced
-from laws.test_fences import script
+from grid import MACHINES, grid
+from hypothesis import given
+from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
 from cases import random_specs
 from faltung import reference
 from faltung.geometry import ConvSpec, parse
 from faltung.jit.compile import object_code
-from faltung.jit.target import named
 from faltung.machine.table import AVX512, NEON, Machine
 from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.local.local import (
@@ -125,14 +120,13 @@ def compare(spec: ConvSpec, machine: Machine, **how: object) -> None:
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@grid(spec=SPECS, machine=MACHINES)
 def test_exact(spec: ConvSpec, machine: Machine) -> None:
     compare(spec, machine)
     compare(spec, machine, extra=3, bias=False)
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(random_specs(max_macs=30_000, modes=("zeros",)))
     def walk(spec: ConvSpec) -> None:
         compare(replace(spec, flip=False), machine, extra=1)
@@ -140,7 +134,7 @@ def test_random_problems(machine: Machine) -> None:
     walk()
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@grid(spec=SPECS)
 def test_tiles_for_wide_vectors(spec: ConvSpec) -> None:
     compare(spec, wide(), extra=1)
 
@@ -181,22 +175,6 @@ def test_compiles_elsewhere(row: Machine) -> None:
         assert object_code(step.recipe, row)
 
 
-@pytest.mark.parametrize("side", ["after", "before"])
-def test_between_fences(side: str, machine: Machine) -> None:
-    done = script(__file__, side, machine.name)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def main(side: str, machine: str) -> None:
-    import faulthandler
-
-    faulthandler.enable()
-    for spec in SPECS:
-        for extra in (0, 3):
-            compare(
-                spec, named(machine), extra=extra, allocate=lambda n: fenced(n, side == "after")
-            )
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@between_fences(spec=SPECS, extra=[0, 3])
+def test_between_fences(spec: ConvSpec, extra: int, side: str, machine: Machine) -> None:
+    compare(spec, machine, extra=extra, allocate=lambda n: fenced(n, side == "after"))

@@ -4,6 +4,7 @@ table.
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
 
 import faltung
@@ -26,8 +27,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@grid(dtype=["f32", "f64"], text=TEXTS, machine=MACHINES)
 def test_sums(text: str, dtype: str, machine: Machine) -> None:
     spec = parse(f"{text} {dtype}")
     for last in (False, True):
@@ -86,10 +86,10 @@ def test_refusals(text: str, why: str) -> None:
     spec = parse(text)
     shapes = spec.input_shape, spec.weight_shape, spec.output_shape
     c = forward(spec, *(contiguous(shape, False) for shape in shapes))
-    assert why in (signal.why_not(c, current()) or "")
+    assert why in (signal.SIGNAL.why_not(c, current()) or "")
 
 
 @pytest.mark.parametrize("name", ["avx512", "neon", "sse"])
 def test_compiles_for(name: str) -> None:
     for dtype in ("float32", "float64"):
-        assert object_code(signal.Signal(dtype, True, True, True), row(name))
+        assert object_code(signal.SignalKernel(dtype, True, True, True), row(name))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from methods.pool.test_pool import Pooling, check
 from pools import whole
 
@@ -22,8 +23,7 @@ def recipe(spec: PoolSpec, machine: Machine) -> ColumnsKernel:
     return step.recipe
 
 
-@pytest.mark.parametrize("kind", ["max", "average"])
-@pytest.mark.parametrize("kernel", range(1, MAX_TAPS + 1))
+@grid(kernel=range(1, MAX_TAPS + 1), kind=["max", "average"], machine=MACHINES)
 def test_taps_and_strides(kernel: int, kind: str, machine: Machine) -> None:
     for stride, rows in product(range(1, 7), (1, 2, MAX_ROWS + 1)):
         given: dict[str, Any] = {
@@ -38,8 +38,7 @@ def test_taps_and_strides(kernel: int, kind: str, machine: Machine) -> None:
         check(spec, machine, gap=1)
 
 
-@pytest.mark.parametrize("kind", ["max", "average"])
-@pytest.mark.parametrize("channels", [479, 480, 481, 1003, 2050])
+@grid(channels=[479, 480, 481, 1003, 2050], kind=["max", "average"], machine=MACHINES)
 def test_channels_of_many_blocks(channels: int, kind: str, machine: Machine) -> None:
     """More than columns can wait of: blocks, the last of which is moved back."""
     for dtype in ("float32", "float64"):

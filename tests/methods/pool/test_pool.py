@@ -1,13 +1,12 @@
 """Pooling and its gradients against the reference: every machine, any pitch, the same bits."""
 
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from laws.test_fences import script
+from grid import MACHINES, grid
+from hypothesis import given
+from laws.fences import between_fences, fenced
 from pools import MAXIMA, MEANS, POOLS, Map, Memory, filled, indices, ones, random_pools, run, whole
 
 from faltung.geometry.pool import PoolSpec, pool_spec
@@ -100,8 +99,7 @@ def check(spec: PoolSpec, machine: Machine, gap: int = 0, memory: Memory = ones)
     equal(spec, pooling.backward(g, index), reference.max_pool_grad(g, taps, spec))
 
 
-@pytest.mark.parametrize("gap", [0, 5])
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS, gap=[0, 5], machine=MACHINES)
 def test_table(spec: PoolSpec, gap: int, machine: Machine) -> None:
     check(spec, machine, gap)
 
@@ -115,7 +113,6 @@ def test_vectors_of_another_width(masks: bool, machine: Machine) -> None:
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=100, deadline=None)
     @given(random_pools())
     def walk(spec: PoolSpec) -> None:
         check(spec, machine, gap=3)
@@ -123,7 +120,7 @@ def test_random_problems(machine: Machine) -> None:
     walk()
 
 
-@pytest.mark.parametrize("spec", MAXIMA, ids=str)
+@grid(spec=MAXIMA, machine=MACHINES)
 def test_what_is_not_finite(spec: PoolSpec, machine: Machine) -> None:
     """NaN wins wherever it stands, minus infinity is a number like any other."""
     rng = np.random.default_rng(4)
@@ -142,7 +139,7 @@ def test_what_is_not_finite(spec: PoolSpec, machine: Machine) -> None:
     )
 
 
-@pytest.mark.parametrize("spec", MEANS, ids=str)
+@grid(spec=MEANS, machine=MACHINES)
 def test_means_of_what_is_not_finite(spec: PoolSpec, machine: Machine) -> None:
     x, g = whole(spec)
     x[x == 4], x[x == -4], g[g == 2] = np.nan, np.inf, -np.inf
@@ -160,7 +157,7 @@ def test_zeros_of_both_signs(machine: Machine) -> None:
         assert np.signbit(got).tolist() == [[[False, True]] * 8]
 
 
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS, machine=MACHINES)
 def test_the_gradient_is_the_adjoint(spec: PoolSpec, machine: Machine) -> None:
     """sum(pool(x) * g) = sum(x * grad(g)): a maximum is linear once its taps are chosen."""
     x, g = whole(spec, 1)
@@ -171,7 +168,7 @@ def test_the_gradient_is_the_adjoint(spec: PoolSpec, machine: Machine) -> None:
     assert forward == pytest.approx(backward, rel=1e-5, abs=1e-5 * max(1, x.size))
 
 
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS, machine=MACHINES)
 def test_any_number_of_threads(spec: PoolSpec, machine: Machine) -> None:
     rng = np.random.default_rng(5)
     x, g = (rng.standard_normal(a.shape).astype(spec.dtype) for a in whole(spec))
@@ -246,26 +243,6 @@ def test_code_for_every_machine(kind: str, name: str) -> None:
         assert object_code(TapsKernel(dtype, kind, False, 3, 2, kind == "chosen"), row(name))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no mprotect on this system")
-@pytest.mark.parametrize("side", ["after", "before"])
-def test_nothing_outside_is_touched(side: str, machine: Machine) -> None:
-    """In a process of its own, which a touch of a byte outside the arrays ends."""
-    done: subprocess.CompletedProcess[str] = script(__file__, side, machine.name)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def walk_between_fences(side: str, name: str) -> None:
-    from laws.fences import fenced
-
-    from faltung.jit.target import named
-
-    for spec in POOLS:
-        for gap in (0, 3):
-            check(spec, named(name), gap, lambda n_bytes: fenced(n_bytes, side == "after"))
-
-
-if __name__ == "__main__":
-    import faulthandler
-
-    faulthandler.enable()
-    walk_between_fences(*sys.argv[1:])
+@between_fences(spec=POOLS, gap=[0, 3])
+def test_nothing_outside_is_touched(spec: PoolSpec, gap: int, side: str, machine: Machine) -> None:
+    check(spec, machine, gap, lambda n_bytes: fenced(n_bytes, side == "after"))

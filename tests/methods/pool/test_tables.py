@@ -5,7 +5,8 @@ from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import examples, grid
+from hypothesis import given
 from pools import POOLS, random_pools
 
 from faltung.geometry.pool import PoolSpec, pool_spec
@@ -86,12 +87,12 @@ def check(spec: PoolSpec) -> None:
     assert alone == {o: ([(o, 0)], divisor) for o, (_, divisor) in there.items()}
 
 
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS)
 def test_table(spec: PoolSpec) -> None:
     check(spec)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(4)
 @given(random_pools(1_000))
 def test_random_problems(spec: PoolSpec) -> None:
     check(spec)

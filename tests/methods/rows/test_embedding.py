@@ -1,18 +1,12 @@
-"""Embeddings against their reference; the order of sums; tokens that are none.
-
-As a script (``python test_embedding.py after|before machine``): every case between fences.
-"""
-
-import sys
+"""Embeddings against their reference; the order of sums; tokens that are none."""
 
 import numpy as np
 import pytest
-from laws.fences import fenced
-from laws.test_fences import script
+from grid import MACHINES, grid
+from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
 from faltung.jit.compile import object_code
-from faltung.jit.target import named
 from faltung.machine.table import AVX512, NEON, Machine
 from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.rows.embedding import check_tokens, embed, embed_grad
@@ -87,8 +81,7 @@ def compare(case: tuple, dtype: str, machine: Machine, **how: object) -> None:
     np.testing.assert_array_equal(sums, want)
 
 
-@DTYPES
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, dtype=["float32", "float64"], machine=MACHINES)
 def test_exact(case: tuple, dtype: str, machine: Machine) -> None:
     compare(case, dtype, machine)
     compare(case, dtype, machine, extra=5)
@@ -152,22 +145,8 @@ def test_compiles_elsewhere(row: Machine) -> None:
         assert object_code(step.recipe, row)
 
 
-@pytest.mark.parametrize("side", ["after", "before"])
-def test_between_fences(side: str, machine: Machine) -> None:
-    done = script(__file__, side, machine.name)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def main(side: str, machine: str) -> None:
-    import faulthandler
-
-    faulthandler.enable()
-    for case in CASES:
-        for dtype in ("float32", "float64"):
-            for extra in (0, 3):
-                how = {"extra": extra, "allocate": lambda n: fenced(n, side == "after")}
-                compare(case, dtype, named(machine), **how)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@between_fences(case=CASES, dtype=["float32", "float64"], extra=[0, 3])
+def test_between_fences(
+    case: tuple[int | None, ...], dtype: str, extra: int, side: str, machine: Machine
+) -> None:
+    compare(case, dtype, machine, extra=extra, allocate=lambda n: fenced(n, side == "after"))

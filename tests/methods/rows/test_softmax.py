@@ -1,19 +1,13 @@
-"""Softmax and cross-entropy against their reference, at extremes, and bit for bit.
-
-As a script (``python test_softmax.py after|before machine``): every case between fences.
-"""
-
-import sys
+"""Softmax and cross-entropy against their reference, at extremes, and bit for bit."""
 
 import numpy as np
 import pytest
-from laws.fences import fenced
-from laws.test_fences import script
+from grid import MACHINES, grid
+from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
 from faltung import reference
 from faltung.jit.compile import object_code
-from faltung.jit.target import named
 from faltung.machine.table import AVX512, NEON, Machine
 from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.rows.softmax import NARROW_CHANNELS, cross_entropy, softmax
@@ -126,8 +120,7 @@ def compare(
     np.testing.assert_allclose(made, reference.softmax(x), rtol=0, atol=bound)
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", CHANNELS)
+@grid(channels=CHANNELS, dtype=["float32", "float64"], machine=MACHINES)
 def test_any_number_of_channels(channels: int, dtype: str, machine: Machine) -> None:
     x, labels = data(channels, dtype)
     compare(x, labels, machine, extra=3)
@@ -153,8 +146,7 @@ def test_maps(dtype: str, machine: Machine) -> None:
         compare(x, labels, machine, smoothing=0.2, extra=2)
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", [3, 10, 50])
+@grid(channels=[3, 10, 50], dtype=["float32", "float64"], machine=MACHINES)
 def test_extremes(channels: int, dtype: str, machine: Machine) -> None:
     inf, nan = np.inf, np.nan
     x = np.zeros((12, channels), dtype)
@@ -195,8 +187,7 @@ def test_extremes(channels: int, dtype: str, machine: Machine) -> None:
     assert got.grad[6, -1] == -1
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", [2, 10, 33, 130])
+@grid(channels=[2, 10, 33, 130], dtype=["float32", "float64"], machine=MACHINES)
 def test_the_same_bits(channels: int, dtype: str, machine: Machine) -> None:
     """For any number of threads, any pitch, in place, and a row alone."""
     x, labels = data(channels, dtype, 200)
@@ -249,23 +240,11 @@ def test_compiles_elsewhere(channels: int, row: Machine) -> None:
         assert object_code(step.recipe, row)
 
 
-@pytest.mark.parametrize("side", ["after", "before"])
-def test_between_fences(side: str, machine: Machine) -> None:
-    done = script(__file__, side, machine.name)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-
-
-def main(side: str, machine: str) -> None:
-    import faulthandler
-
-    faulthandler.enable()
-    for channels in (1, 2, 3, 5, 8, 10, 16, 17, NARROW_CHANNELS, NARROW_CHANNELS + 1, 37, 100):
-        for dtype in ("float32", "float64"):
-            x, labels = data(channels, dtype, 19)
-            for extra in (0, 3):
-                how = {"extra": extra, "allocate": lambda n: fenced(n, side == "after")}
-                compare(x, labels, named(machine), **how)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+@between_fences(
+    channels=(1, 2, 3, 5, 8, 10, 16, 17, NARROW_CHANNELS, NARROW_CHANNELS + 1, 37, 100),
+    dtype=["float32", "float64"],
+    extra=[0, 3],
+)
+def test_between_fences(channels: int, dtype: str, extra: int, side: str, machine: Machine) -> None:
+    x, labels = data(channels, dtype, 19)
+    compare(x, labels, machine, extra=extra, allocate=lambda n: fenced(n, side == "after"))

@@ -4,6 +4,7 @@ memory, the same bits for any number of threads.
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.fences import fenced
 from laws.layouts import real
 from methods.fused import ORDERS, Allocate, Array, elements, laid, ordered, plain
@@ -16,7 +17,8 @@ from faltung.jit.target import current, use
 from faltung.machine.table import Machine, row
 from faltung.methods.base.correlation import contiguous, forward
 from faltung.methods.base.simplify import essential
-from faltung.methods.winograd import weight_grad as winograd_grad
+from faltung.methods.winograd import weight_grad
+from faltung.methods.winograd.weight_grad import WINOGRAD_WEIGHT_GRAD
 from faltung.plan.binding import layout
 from faltung.plan.build import build_weight_grad
 from faltung.plan.choose import Policy
@@ -31,7 +33,7 @@ MORE = 3
 def why_not(spec: ConvSpec) -> str | None:
     x, g = (contiguous(shape, True) for shape in (spec.input_shape, spec.output_shape))
     c = essential(forward(spec, x, contiguous(spec.weight_shape, False), g), every_tap=True)
-    return winograd_grad.why_not(c, current())
+    return WINOGRAD_WEIGHT_GRAD.why_not(c, current())
 
 
 TABLE = [case.spec for case in CASES if why_not(case.spec) is None and case.spec.batch][::2]
@@ -84,14 +86,13 @@ def check(spec: ConvSpec, *how: object) -> Plan:
     return plan
 
 
-@pytest.mark.parametrize("spec", TABLE, ids=str)
+@grid(spec=TABLE)
 def test_table(spec: ConvSpec) -> None:
     check(spec, True, "taps first", current())
     check(spec, False, "plain", current())
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, order=ORDERS, machine=MACHINES)
 def test_orders_and_machines(text: str, order: str, machine: Machine) -> None:
     last = order != "plain"
     check(parse(text), last, order, machine)
@@ -103,16 +104,16 @@ def test_orders_and_machines(text: str, order: str, machine: Machine) -> None:
     "text", ["n2 c17>33 9x7 k3 p1", "n3 c18>10 41 k5 d2 p4", "n40 c70>9 9x9 k3 p1"]
 )
 def test_same_bits(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where tiles go by in many parts, whose sums are added in memory."""
-    for chunk in (winograd_grad.CHUNK, 1):
-        if chunk == 1:
-            monkeypatch.setattr(winograd_grad, "WHOLE", 0)
-            monkeypatch.setattr(winograd_grad, "SUMS", 0)
-            monkeypatch.setattr(winograd_grad, "CHUNK", 1)
-            monkeypatch.setattr(winograd_grad, "FEWEST", 7)
+    """Also with many passes, whose sums are added in memory."""
+    for size in (weight_grad.PASS_BYTES, 1):
+        if size == 1:
+            monkeypatch.setattr(weight_grad, "SINGLE_PASS_BYTES", 0)
+            monkeypatch.setattr(weight_grad, "SINGLE_PASS_SUMS", 0)
+            monkeypatch.setattr(weight_grad, "PASS_BYTES", 1)
+            monkeypatch.setattr(weight_grad, "MIN_PASS_TILES", 7)
         alone, want, plan = gradient(parse(text), True, "taps first", current())
-        goes = sum("sums" in step.title for step in plan.work.steps)
-        assert goes > 1 or chunk > 1
+        passes = sum("sums" in step.title for step in plan.work.steps)
+        assert passes > 1 or size > 1
         assert np.linalg.norm(alone - want) <= CLOSE["float32"] * np.linalg.norm(want)
         for threads in (2, 3):
             for last, order in ((True, "plain"), (False, "taps first")):
@@ -121,7 +122,7 @@ def test_same_bits(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_no_copy_of_the_weight() -> None:
-    """Whether output channels are neighbours in it, or taps and input channels."""
+    """Whether output channels are contiguous in it, or taps and input channels."""
     for order, name in (("taps first", False), ("plain", False), ("outputs first", True)):
         plan = check(parse("n2 c17>33 9x7 k3 p1"), True, order, current())
         assert any(hint.startswith("weight") for hint in plan.work.scratch) == name

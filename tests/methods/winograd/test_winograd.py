@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
 
 import faltung
@@ -17,9 +18,9 @@ from faltung.machine.table import Machine, row
 from faltung.methods.base.correlation import Correlation, contiguous, forward
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.simplify import essential
-from faltung.methods.winograd import winograd
 from faltung.methods.winograd.choice import choose
-from faltung.methods.winograd.points import transform
+from faltung.methods.winograd.transforms import transform
+from faltung.methods.winograd.winograd import WINOGRAD
 from faltung.ops.arguments import elements
 from faltung.plan.binding import layout
 from faltung.plan.build import build_forward
@@ -44,7 +45,7 @@ def correlation(spec: ConvSpec) -> Correlation:
 
 
 def applies(spec: ConvSpec) -> bool:
-    return spec.batch > 0 and winograd.why_not(essential(correlation(spec)), current()) is None
+    return spec.batch > 0 and WINOGRAD.why_not(essential(correlation(spec)), current()) is None
 
 
 def check(spec: ConvSpec, last: bool) -> None:
@@ -72,7 +73,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("case", ROWS, ids=str)
+@grid(case=ROWS, machine=MACHINES)
 def test_table(case: Case, machine: Machine) -> None:
     check(case.spec, last=len(case.name) % 2 == 0)
 
@@ -96,8 +97,7 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("text", MORE)
-@pytest.mark.parametrize("last", [False, True])
+@grid(last=[False, True], text=MORE, machine=MACHINES)
 def test_shapes(text: str, last: bool, machine: Machine) -> None:
     check(parse(text), last)
 
@@ -108,7 +108,7 @@ def test_refusals_say_why(text: str) -> None:
     x, w, bias, _ = real(spec)
     with pytest.raises(ValueError, match=r"method='winograd': must be one of .*; winograd: \w"):
         faltung.conv(x, w, bias, **options(spec), **FORCED)
-    assert winograd.cost(correlation(spec), current()) == float("inf")
+    assert WINOGRAD.cost(correlation(spec), current()) == float("inf")
 
 
 @pytest.mark.parametrize("text", ["n5 c20>33 9x10 k3 p1", "n3 c64>48 30x31 k3 p1", "n4 c9>9 50 k5"])
@@ -131,7 +131,7 @@ def test_same_bits(text: str, machine: Machine) -> None:
         faltung.set_threads(before)
 
 
-def test_portions_and_their_size_do_not_matter() -> None:
+def test_passes_and_their_size_do_not_matter() -> None:
     """A computer with other caches and more cores cuts the tiles otherwise."""
     spec = parse("n2 c40>33 29x30 k3 p1")
     x, w, bias, _ = real(spec)
@@ -152,14 +152,15 @@ def test_cores_do_not_decide_what_is_rounded(text: str) -> None:
     """A process that may use fewer cores gives the same bits: same tiles, same choice."""
     c = correlation(parse(text))
     one, *others = (replace(current(), cores=cores) for cores in (1, 2, 3, 64))
-    found = choose(c, one), winograd.cost(c, one)
-    assert all((choose(c, more), winograd.cost(c, more)) == found for more in others)
+    found = choose(c, one), WINOGRAD.cost(c, one)
+    assert all((choose(c, more), WINOGRAD.cost(c, more)) == found for more in others)
 
 
-@pytest.mark.parametrize(
-    "text", ["n2 c12>21 9x10 k3 p1", "n2 c12>18 9x10 k3 p1 g2", "n2 c12>16 30 k5 p2 f64"]
+@grid(
+    last=[False, True],
+    text=["n2 c12>21 9x10 k3 p1", "n2 c12>18 9x10 k3 p1 g2", "n2 c12>16 30 k5 p2 f64"],
+    machine=MACHINES,
 )
-@pytest.mark.parametrize("last", [False, True])
 def test_epilogue(text: str, last: bool, machine: Machine) -> None:
     """A residual sum with the output itself as one of the arrays."""
     spec = parse(text)
@@ -262,8 +263,7 @@ FUSED = [
 ]
 
 
-@pytest.mark.parametrize("text", FUSED)
-@pytest.mark.parametrize("last", [False, True])
+@grid(last=[False, True], text=FUSED, machine=MACHINES)
 def test_weights_transformed_on_the_way_give_the_same_bits(
     text: str, last: bool, machine: Machine
 ) -> None:
@@ -271,7 +271,7 @@ def test_weights_transformed_on_the_way_give_the_same_bits(
     spec = parse(text)
     x, w, bias, _ = real(spec)
     given = {**options(spec), **FORCED, "channels_last": last}
-    # As they are, with taps apart, and with output channels as neighbours.
+    # As they are, with taps apart, and with output channels contiguous.
     apart = np.ascontiguousarray(w.transpose(*range(2, w.ndim), 0, 1))
     others = [np.moveaxis(apart, (-2, -1), (0, 1)), np.ascontiguousarray(w.T).T]
     want = faltung.Conv(w, bias, **given)(to(x, last))
@@ -288,14 +288,14 @@ def test_weights_transformed_on_the_way_give_the_same_bits(
 
 @pytest.mark.parametrize("text", FUSED)
 def test_weights_are_transformed_on_the_way(text: str) -> None:
-    """Where they are packed at every call; and nothing but weights is read."""
-    spec = parse(text)
+    """Where they are packed at every call, by machines with fewer cores than blocks of channels."""
+    spec, machine = parse(text), row("avx2")
     shapes = spec.input_shape, spec.weight_shape, spec.output_shape
     strides = [contiguous(shape, True) for shape in shapes]
     titles = []
     for packs in (False, True):
         policy = Policy(method="winograd", packs=packs)
-        plan = build_forward(spec, *strides, bias=True, machine=current(), policy=policy)
+        plan = build_forward(spec, *strides, bias=True, machine=machine, policy=policy)
         titles.append([step.title for step in plan.work.steps])
     assert not any("transforms weights" in title for title in titles[0])
     assert any("transforms weights" in title for title in titles[1])

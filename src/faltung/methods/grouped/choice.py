@@ -1,39 +1,177 @@
-"""Tiles of ``grouped``: which is the cheapest, and whether an item copies what it reads first.
+"""Tiles of grouped convolution: which one is cheapest, and whether an item first copies a patch.
 
-From ``choose`` on groups are counted in blocks: ``c.groups`` blocks of ``count`` groups, side by
-side in the lanes of a vector, have ``c.channels_in`` inputs and ``c.channels_out`` outputs a group.
+Neighbouring positions are all channels apart, and where that is a power of two they map to a few
+lines of the cache. There an item computes some rows by a segment of the last axis for a few blocks
+of channels, and first copies the inputs that these read, a patch, so that positions are contiguous.
+A patch includes the zeros of the last axis; rows of the other axes that lie in the padding are in
+no table.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from math import gcd, prod
 
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
-from faltung.methods.grouped.patches import VECTOR, Patch, best_patch
 
-# Bytes of weights that stay in the first-level cache while tiles go by; bytes of one of its lines.
-WEIGHTS, LINE = 12 << 10, 64
-# Cycles of a tile for each block beside its sums, of each of its outputs, and of a row of taps.
-TILE, OUTPUT, TAPS = 12, 1.5, 4
+# Bytes of weights that stay in the first-level cache from tile to tile.
+WEIGHT_BYTES = 12 << 10
+# Cycles of a tile of one block, of each of its outputs, and of a row of taps, apart from its sums.
+TILE_CYCLES, OUTPUT_CYCLES, TAP_ROW_CYCLES = 12, 1.5, 4
 # The least cycles between two products of one sum.
-WAIT = 2.5
-# Taps of a row from which on six columns are better than four wherever they lie.
-LONG = 7
-# Positions so many bytes apart share few lines of a cache of eight ways: that part of its size.
-FEW = 32
-# Products of an output from which on a copy costs less than lines that fall out of the cache.
-HEAVY = 24
-# Parts of the first- and the second-level cache that a patch may fill, and bytes on the stack.
-NEAR, FAR, STACK = 5 / 8, 1 / 4, 128 << 10
-# Items that there should be at least, for many threads.
-ITEMS = 16
-# Copies of an input from which on a patch in the second-level cache is better.
-OFTEN = 2.5
+SUM_CYCLES = 2.5
+# Rows with at least so many taps are faster in tiles of six columns than of four, conflicts or not.
+LONG_ROW_TAPS = 7
+# Positions this part of the first-level cache apart map to few of its lines, if it has eight ways.
+CONFLICT_PARTS = 32
+# With at least so many products for each output, a copy costs less than lines that are evicted.
+MIN_PATCH_PRODUCTS = 24
+# Parts of the first- and the second-level cache that a patch may fill, and bytes of the stack.
+L1_PATCH_PART, L2_PATCH_PART, STACK_BYTES = 5 / 8, 1 / 4, 128 << 10
+# The fewest items that there should be, so that many threads have work.
+MIN_ITEMS = 16
+# If patches in the first-level cache copy each input more often, one in the second-level is better.
+MAX_L1_COPIES = 2.5
+# Cycles to copy a vector, and cycles for each row of a patch in addition.
+COPY_VECTOR_CYCLES, COPY_ROW_CYCLES = 2.0, 30
+# How many segments the last axis may be cut into.
+SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+def groups_per_vector(c: Correlation, machine: Machine) -> int:
+    """Groups in one vector; 0 where that cannot be."""
+    lanes = machine.lanes(c.dtype)
+    groups = min(c.groups, lanes // c.channels_out)
+    if c.groups < 2 or not groups:
+        return 0
+    uniform = c.channels_out == 1 or all(
+        strides[1] == c.channels_out * strides[2] for strides in (c.out, *c.aux)
+    )
+    if c.channels_in > 1 and c.x[2] != 1:
+        return 0
+    contiguous = uniform and c.x[1] == c.channels_in and groups * c.channels_in <= 2 * lanes
+    return groups if contiguous else int(lanes < 2 * c.channels_out)
+
+
+# Pairs of rows ------------------------------------------------------------------------------------
+
+
+def pair_distance(axis: Axis) -> int:
+    """How far the outputs of a pair are from each other."""
+    return axis.dilation // gcd(axis.stride, axis.dilation)
+
+
+def pair_taps(axis: Axis) -> int:
+    """How many taps further on the second row of a pair begins."""
+    return axis.stride // gcd(axis.stride, axis.dilation)
+
+
+def _rows_share_input(c: Correlation) -> bool:
+    """Whether pairs of rows read rows of the input in common."""
+    if len(c.windows) < 2 or c.windows[-2].axis.output < 2:
+        return False
+    return pair_taps(c.windows[-2].axis) < c.windows[-2].axis.kernel
+
+
+def _pair_count(axis: Axis) -> int:
+    """How many pairs the outputs of an axis make."""
+    distance = pair_distance(axis)
+    whole, rest = divmod(axis.output, 2 * distance)
+    return whole * distance + min(rest, distance)
+
+
+@cache
+def _pair_extent(distance: int, count: int) -> int:
+    """Outputs from the first to the last of ``count`` neighbours among pairs, at the most."""
+    firsts = [i // distance * 2 * distance + i % distance for i in range(distance + count)]
+    return 1 + max(
+        max(firsts[start : start + count]) + distance - firsts[start] for start in range(distance)
+    )
+
+
+# Which patch --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """``counts``: rows, or pairs of rows, of each outer axis in it; ``tiles``: of the last axis;
+    ``extents``: input positions of each axis. ``outputs``: of one channel; ``cycles``: of copies
+    for each of them.
+    """
+
+    counts: tuple[int, ...]
+    tiles: int
+    extents: tuple[int, ...]
+    outputs: int
+    cycles: float
+
+    @property
+    def positions(self) -> int:
+        return prod(self.extents)
+
+
+@lru_cache(256)
+def best_patch(
+    axes: tuple[Axis, ...], rows: int, columns: int, most_positions: int, most_outputs: int
+) -> Patch | None:
+    """The patch of at most ``most_positions`` that takes least to copy, for tiles of ``rows`` by
+    ``columns``; None where none is so small. ``most_outputs``: of an item, if it can be.
+
+    For each segment patches grow along the axis that is then the cheapest.
+    """
+
+    def rank(patch: Patch) -> tuple[bool, float]:
+        return patch.outputs > most_outputs, patch.cycles
+
+    every = -(-axes[-1].output // columns)
+    best: Patch | None = None
+    for tiles in dict.fromkeys(-(-every // parts) for parts in SEGMENTS):
+        found = _patch(axes, rows, columns, (1,) * (len(axes) - 1), tiles)
+        while found.positions <= most_positions:
+            if best is None or rank(found) < rank(best):
+                best = found
+            larger = [
+                _patch(axes, rows, columns, counts, tiles)
+                for counts in _larger(axes, rows, found.counts)
+            ]
+            fits = [patch for patch in larger if patch.positions <= most_positions]
+            if not fits or found.outputs > most_outputs:
+                break
+            found = min(fits, key=rank)
+    return best
+
+
+def _larger(axes: Sequence[Axis], rows: int, counts: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The counts with one more along one axis."""
+    return [
+        (*counts[:i], count + 1, *counts[i + 1 :])
+        for i, count in enumerate(counts)
+        if count < (_pair_count(axes[i]) if rows > 1 and i == len(counts) - 1 else axes[i].output)
+    ]
+
+
+def _patch(
+    axes: Sequence[Axis], rows: int, columns: int, counts: tuple[int, ...], tiles: int
+) -> Patch:
+    *outer, last = axes
+    outputs = min(tiles * columns, last.output)
+    extents = [(outputs - 1) * last.stride + last.extent]
+    for i, axis in reversed(list(enumerate(outer))):
+        two = rows > 1 and i == len(outer) - 1
+        span = _pair_extent(pair_distance(axis), counts[i]) if two else counts[i]
+        extents.insert(0, (span - 1) * axis.stride + axis.extent)
+        outputs *= min(axis.output, (1 + two) * counts[i])
+    copied = prod(extents[:-1]) * (extents[-1] * COPY_VECTOR_CYCLES + COPY_ROW_CYCLES)
+    return Patch(counts, tiles, tuple(extents), outputs, copied / outputs)
+
+
+# Which tile ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,168 +191,160 @@ class Tile:
     blocks: int = 1
 
 
-def together(c: Correlation, machine: Machine) -> int:
-    """Groups in one vector; 0 where that cannot be."""
-    lanes = machine.lanes(c.dtype)
-    groups = min(c.groups, lanes // c.channels_out)
-    if c.groups < 2 or not groups:
-        return 0
-    uniform = c.channels_out == 1 or all(
-        strides[1] == c.channels_out * strides[2] for strides in (c.out, *c.aux)
-    )
-    if c.channels_in > 1 and c.x[2] != 1:
-        return 0
-    beside = uniform and c.x[1] == c.channels_in and groups * c.channels_in <= 2 * lanes
-    return groups if beside else int(lanes < 2 * c.channels_out)
-
-
-# Which tile ---------------------------------------------------------------------------------------
-
-
-def choose(c: Correlation, machine: Machine, count: int) -> Tile:
-    """The cheapest tile whose taps fit the code; else one with a patch, or its taps in a table."""
-    crowded = _crowded(c, machine)
-    fitting = _fitting(c, machine, count, _shapes(c, machine))
-    if not fitting or (crowded and c.taps * c.channels_in >= HEAVY and _shares(c)):
-        staged = _staged(c, machine, count)
-        if staged is not None:
-            return staged
-    if not fitting:
-        return replace(_shapes(c, machine, staged=True)[0], unrolled=False)
-    return min(fitting, key=lambda tile: cycles(c, machine, count, tile))
-
-
-def _shapes(c: Correlation, machine: Machine, *, staged: bool = False) -> list[Tile]:
-    most, axis = budget(machine), c.windows[-1].axis
-    if not _shares(c):
-        return [Tile(1, n, True) for n in (most, most // 2)]
-    # Four columns need fewer lines of the cache than six, which only long rows of taps make up for.
-    depthwise = c.channels_in == 1 == c.channels_out
-    few = axis.stride > 1 or not depthwise or _crowded(c, machine)
-    wide = staged or not few or axis.kernel >= LONG
-    widest = most // 2 if wide else most // 3
-    return [Tile(2, n, True) for n in (widest, most // 3, most // 6)]
-
-
-def _fitting(c: Correlation, machine: Machine, count: int, shapes: Sequence[Tile]) -> list[Tile]:
-    """Those whose products fit the code; without padding there is always one."""
-    axis = c.windows[-1].axis
-    found = [tile for tile in shapes if _products(c, machine, count, tile) <= _most(machine)]
-    if not found and axis.lo <= 0 and axis.hi <= 0:
-        found = [replace(tile, unrolled=False) for tile in shapes]
-    return found
-
-
-def _crowded(c: Correlation, machine: Machine) -> bool:
-    """Whether neighbouring positions fall into few lines of the first-level cache."""
-    pitch = abs(c.windows[-1].x) * ELEMENTS[c.dtype][1]
-    return pitch > 0 and pitch % (machine.l1 // FEW) == 0
-
-
-def _most(machine: Machine) -> int:
-    return 2 * unrolled(machine)
-
-
-def _shares(c: Correlation) -> bool:
-    """Whether pairs of rows read rows of the input in common."""
-    if len(c.windows) < 2 or c.windows[-2].axis.output < 2:
-        return False
-    return _apart(c.windows[-2].axis) < c.windows[-2].axis.kernel
-
-
-def _apart(axis: Axis) -> int:
-    """How many taps further on the second row of a pair begins."""
-    return axis.stride // gcd(axis.stride, axis.dilation)
-
-
-def _products(c: Correlation, machine: Machine, count: int, tile: Tile) -> int:
-    """Multiply-adds in the code."""
-    axis = c.windows[-1].axis
-    inputs = 1 if count == 1 else c.channels_in
-    if axis.kernel * tile.columns * inputs > _most(machine):
-        return _most(machine) + 1
-    kinds = kinds_of(runs_of(axis, tile))
-    copies = 4 if tile.rows == 2 else 1
-    return sum(kind.positions for kind in kinds) * axis.kernel * inputs * copies
-
-
 def runs_of(axis: Axis, tile: Tile) -> list[Run]:
-    return tiles_of(
-        padded(axis) if tile.zeros else axis, split(axis.output, tile.columns), tile.unrolled
-    )
+    """The tiles along the last axis."""
+    axis = _padded(axis) if tile.zeros else axis
+    return tiles_of(axis, split(axis.output, tile.columns), tile.unrolled)
 
 
-def padded(axis: Axis) -> Axis:
+def _padded(axis: Axis) -> Axis:
     """The same axis with its padding in the array."""
     return Axis(axis.padded, axis.kernel, axis.stride, axis.dilation)
 
 
-def over_padded(c: Correlation) -> Correlation:
-    """The same sums over an input whose last axis holds its padding."""
-    *outer, last = c.windows
-    return replace(c, windows=(*outer, replace(last, axis=padded(last.axis))))
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """A problem whose groups are counted in blocks: ``c.groups`` blocks of ``count`` groups, which
+    have ``c.channels_in`` inputs and ``c.channels_out`` outputs each.
+    """
 
+    c: Correlation
+    machine: Machine
+    count: int
 
-def weights_that_fit(c: Correlation, machine: Machine) -> int:
-    """Blocks of channels whose weights stay in the first-level cache."""
-    block = c.taps * c.channels_in * machine.lanes(c.dtype) * ELEMENTS[c.dtype][1]
-    return max(1, WEIGHTS // block)
+    @property
+    def axis(self) -> Axis:
+        """The last axis."""
+        return self.c.windows[-1].axis
 
+    @property
+    def inputs(self) -> int:
+        """Input channels of a block."""
+        return self.count * self.c.channels_in
 
-# Which patch --------------------------------------------------------------------------------------
+    @property
+    def width(self) -> int:
+        """Output channels of a block."""
+        return self.count * self.c.channels_out
 
+    @property
+    def tap_weights(self) -> int:
+        """Elements of the packed weights of a block for one tap."""
+        return self.c.channels_in * self.machine.lanes(self.c.dtype)
 
-def _staged(c: Correlation, machine: Machine, count: int) -> Tile | None:
-    """The cheapest tile with a patch; None where none fits the memory for it."""
-    shapes = _shapes(c, machine, staged=True)
-    fitting = _fitting(c, machine, count, shapes)
-    zeros = not fitting
-    if zeros:
-        fitting = _fitting(over_padded(c), machine, count, shapes)
-    tile = min(fitting, key=lambda tile: cycles(c, machine, count, tile))
-    position = count * c.channels_in * ELEMENTS[c.dtype][1]
-    # A line of the cache at a time, so that each is loaded once.
-    blocks = max(1, min(weights_that_fit(c, machine), LINE // position, c.groups))
-    axes = tuple(window.axis for window in c.windows)
-    most = max(1, c.outputs * c.batch * c.groups // (blocks * ITEMS))
-    near = int(machine.l1 * NEAR) // (position * blocks)
-    patch = best_patch(axes, tile.rows, tile.columns, near, most)
-    if patch is None or patch.cycles > OFTEN * VECTOR:
-        far = min(int(machine.l2 * FAR), STACK) // position
-        larger = best_patch(axes, tile.rows, tile.columns, far, most)
-        if larger is not None:
-            patch, blocks = larger, 1
-    if patch is None:
-        return None
-    return replace(tile, zeros=zeros, patch=patch, blocks=blocks)
+    @property
+    def weights_that_fit(self) -> int:
+        """Blocks of channels whose weights stay in the first-level cache."""
+        block = self.c.taps * self.tap_weights * ELEMENTS[self.c.dtype][1]
+        return max(1, WEIGHT_BYTES // block)
 
+    def position(self, tile: Tile) -> int:
+        """Elements between neighbouring positions of the last axis, where tiles read them."""
+        return self.c.windows[-1].x if tile.patch is None else self.inputs
 
-# What it costs ------------------------------------------------------------------------------------
+    def over_padded(self) -> "Blocks":
+        """The same sums over an input whose last axis holds its padding."""
+        *outer, last = self.c.windows
+        windows = (*outer, replace(last, axis=_padded(last.axis)))
+        return replace(self, c=replace(self.c, windows=windows))
 
+    def choose(self) -> Tile:
+        """The cheapest tile whose taps fit the code; else one with a patch, or its taps in a
+        table.
+        """
+        c, fitting = self.c, self._fitting(self._shapes())
+        heavy = c.taps * c.channels_in >= MIN_PATCH_PRODUCTS and _rows_share_input(c)
+        if not fitting or (self._set_conflicts and heavy):
+            staged = self._staged()
+            if staged is not None:
+                return staged
+        if not fitting:
+            return replace(self._shapes(staged=True)[0], unrolled=False)
+        return min(fitting, key=self.cycles)
 
-def cycles(c: Correlation, machine: Machine, count: int, tile: Tile) -> float:
-    """Cycles of one block of one sample."""
-    axis = c.windows[-1].axis
-    taps = axis.kernel if tile.unrolled else 1
-    lines = c.row_taps * axis.kernel / taps
-    shuffled = count > 1 and c.channels_out * c.channels_in > 1
-    outer = prod(w.axis.output for w in c.windows[:-1])
-    both = alone = 0.0
-    if tile.rows == 2:
-        across = c.windows[-2].axis
-        outer = outer // across.output * -(-across.output // 2)
-        alone = lines * min(1.0, _apart(across) / across.kernel)
-        both = lines - alone
-    made = 0.0
-    for positions, count in split(axis.output, tile.columns):
+    def cycles(self, tile: Tile) -> float:
+        """Cycles of one block of one sample."""
+        c, axis = self.c, self.axis
+        taps = axis.kernel if tile.unrolled else 1
+        tap_rows = c.row_taps * axis.kernel / taps
+        shuffled = self.count > 1 and c.channels_out * c.channels_in > 1
+        outer = prod(w.axis.output for w in c.windows[:-1])
+        both, alone = 0.0, tap_rows
+        if tile.rows == 2:
+            across = c.windows[-2].axis
+            outer = outer // across.output * -(-across.output // 2)
+            alone = tap_rows * min(1.0, pair_taps(across) / across.kernel)
+            both = tap_rows - alone
+        made = 0.0
+        for positions, count in split(axis.output, tile.columns):
 
-        def step(rows: int, n: int = positions) -> float:
-            products = rows * n / 2
-            aux_contiguous = (rows + n) / 2 + (n / 4 if shuffled else 0)
-            # Few sums would wait for each other, if the next tile did not begin meanwhile.
-            return taps * c.channels_in * max(products, aux_contiguous, WAIT) + TAPS
+            def row(rows: int, n: int = positions) -> float:
+                products = rows * n / 2
+                reads = (rows + n) / 2 + (n / 4 if shuffled else 0)
+                # A few sums have to wait for each other, though the next tile begins meanwhile.
+                return taps * c.channels_in * max(products, reads, SUM_CYCLES) + TAP_ROW_CYCLES
 
-        sums = both * step(2) + 2 * alone * step(1) if tile.rows == 2 else lines * step(1)
-        made += count * (sums + TILE + OUTPUT * tile.rows * positions)
-    copied = 0.0 if tile.patch is None else tile.patch.cycles * c.outputs
-    return outer * made + copied
+            sums = both * row(2) + tile.rows * alone * row(1)
+            made += count * (sums + TILE_CYCLES + OUTPUT_CYCLES * tile.rows * positions)
+        copied = 0.0 if tile.patch is None else tile.patch.cycles * c.outputs
+        return outer * made + copied
+
+    @property
+    def _set_conflicts(self) -> bool:
+        """Whether neighbouring positions fall into few lines of the first-level cache."""
+        pitch = abs(self.c.windows[-1].x) * ELEMENTS[self.c.dtype][1]
+        return pitch > 0 and pitch % (self.machine.l1 // CONFLICT_PARTS) == 0
+
+    def _shapes(self, *, staged: bool = False) -> list[Tile]:
+        most = budget(self.machine)
+        if not _rows_share_input(self.c):
+            return [Tile(1, n, True) for n in (most, most // 2)]
+        # Four columns need fewer lines of the cache than six, which only long rows of taps make up
+        # for.
+        depthwise = self.c.channels_in == 1 == self.c.channels_out
+        few = self.axis.stride > 1 or not depthwise or self._set_conflicts
+        wide = staged or not few or self.axis.kernel >= LONG_ROW_TAPS
+        widest = most // 2 if wide else most // 3
+        return [Tile(2, n, True) for n in (widest, most // 3, most // 6)]
+
+    def _fitting(self, shapes: Sequence[Tile]) -> list[Tile]:
+        """Those whose products fit the code; without padding there is always one."""
+        found = [tile for tile in shapes if self._fits(tile)]
+        if not found and self.axis.lo <= 0 and self.axis.hi <= 0:
+            found = [replace(tile, unrolled=False) for tile in shapes]
+        return found
+
+    def _fits(self, tile: Tile) -> bool:
+        """Whether there are few enough multiply-adds in the code."""
+        most = 2 * unrolled(self.machine)
+        products = self.axis.kernel * (1 if self.count == 1 else self.c.channels_in)
+        if products * tile.columns > most:
+            return False
+        kinds = kinds_of(runs_of(self.axis, tile))
+        copies = 4 if tile.rows == 2 else 1
+        return sum(kind.positions for kind in kinds) * products * copies <= most
+
+    def _staged(self) -> Tile | None:
+        """The cheapest tile with a patch; None where none fits the memory for it."""
+        c, machine = self.c, self.machine
+        shapes = self._shapes(staged=True)
+        fitting = self._fitting(shapes)
+        zeros = not fitting
+        if zeros:
+            fitting = self.over_padded()._fitting(shapes)
+        tile = min(fitting, key=self.cycles)
+        position = self.inputs * ELEMENTS[c.dtype][1]
+        # Whole cache lines, so that each is loaded once.
+        blocks = max(1, min(self.weights_that_fit, LINE_BYTES // position, c.groups))
+        axes = tuple(window.axis for window in c.windows)
+        most = max(1, c.outputs * c.batch * c.groups // (blocks * MIN_ITEMS))
+        positions = int(machine.l1 * L1_PATCH_PART) // (position * blocks)
+        patch = best_patch(axes, tile.rows, tile.columns, positions, most)
+        if patch is None or patch.cycles > MAX_L1_COPIES * COPY_VECTOR_CYCLES:
+            positions = min(int(machine.l2 * L2_PATCH_PART), STACK_BYTES) // position
+            larger = best_patch(axes, tile.rows, tile.columns, positions, most)
+            if larger is not None:
+                patch, blocks = larger, 1
+        if patch is None:
+            return None
+        return replace(tile, zeros=zeros, patch=patch, blocks=blocks)

@@ -1,35 +1,66 @@
-"""The code of ``grouped`` and ``depthwise``: tiles of one or two rows of outputs, groups as lanes.
+"""The code of grouped and depthwise convolution: tiles of one or two rows, groups as lanes.
 
-A tile holds ``columns`` neighbouring outputs of one row, or of two rows that read rows of the input
-in common: each vector of the input then serves both. Whole rows of taps go through tables, so that
-a row in the padding is not in them; a tile repeats for all blocks of channels before the next one
-begins, which goes through memory in its order.
+A tile holds a few neighbouring outputs of one row, or of two rows that read rows of the input in
+common: each vector of the input then serves both. Whole rows of taps go through tables, so that a
+row in the padding is not in them; a tile repeats for all blocks of channels before the next one
+begins, which walks memory in its order.
+
+In place an item is a row of outputs, or a pair of rows, by a run of tiles of one kind, for some
+blocks of channels. With a patch it is some rows by a segment of the last axis for the blocks of the
+patch: their inputs are first copied into memory of the item's own, block after block, in each
+positions contiguous.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue, Finish
+from faltung.methods.base.epilogue_arrays import EpilogueKernel
+from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.tiles import Kind
-from faltung.methods.grouped.items import ENTRY, SPAN, Items, driver
 
-# Input channels in one turn of a loop over those of a group.
-TURN = 8
+# Columns of the tables: a row has (input, first range, ranges) and for the output and each array of
+# the epilogue two places; a range of rows of taps (first entry, how many of the first row alone, of
+# both, of the second alone); an entry (input, weights of the first row, of the second); a run of
+# tiles (kind, tiles, input) and places as a row. Of patches: the rows of one (first copy, copies,
+# first row, rows), a copy (input, place in the patch), a segment (input, zeros before, positions,
+# zeros behind, first run, runs).
+ROW, RANGE, ENTRY, RUN = 3, 4, 3, 3
+PATCH, COPY, SEGMENT = 4, 2, 6
+# What copies one row of a patch.
+COPIED = (
+    *(("ptr", name) for name in ("x", "to")),
+    *(("i64", name) for name in ("before", "loaded", "behind", "x_position", "x_block", "patch")),
+)
+# The most input channels of a group in one iteration of the loop over them.
+CHANNELS_PER_ITERATION = 8
 Accumulators = list[list[str]]
 
 
 @dataclass(frozen=True)
-class Grouped:
+class GroupedKernel(EpilogueKernel):
     """``rows``: outputs of a tile across; ``lanes``: for each input channel of a group the place
     that each lane reads, counted from its block's first input; ``pitch``: input elements between
-    neighbouring positions; ``taps``: how many of a row are in the code; ``beside``: output
-    channels are neighbours; ``aux_contiguous``: likewise in each array of the epilogue;
-    ``chunks_first``: the loop over chunks of channels lies outside that over rows. ``room``:
-    elements of the patch that an item copies first, of ``blocks`` blocks.
+    neighbouring positions; ``taps``: how many of a row are in the code; ``contiguous``: output
+    channels are; ``aux_contiguous``: likewise in each array of the epilogue; ``channels_outer``:
+    the loop over blocks of channels lies outside that over rows. ``patch_elements``: of the patch
+    that an item copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
     """
+
+    pointers = ("x", "w", "out", "bias", "rows", "runs", "ranges", "entries")
+    numbers = (
+        # Items that share the rows, the last axis, and the blocks of channels of a sample.
+        *("row_items", "last_items", "block_items"),
+        # Blocks of channels in all, and in one item.
+        *("blocks", "item_blocks"),
+        *("x_batch", "x_block", "out_batch", "out_block", "w_block"),
+        *("out_position", "out_channel", "tap"),
+    )
+    aux_numbers = ("batch", "block", "position", "channel")
 
     dtype: str
     rows: int
@@ -37,92 +68,257 @@ class Grouped:
     pitch: int
     taps: int
     kinds: tuple[Kind, ...]
-    beside: bool
-    chunks_first: bool
+    contiguous: bool
+    channels_outer: bool
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
-    room: int = 0
-    blocks: int = 1
+    patch_elements: int = 0
+    patch_blocks: int = 1
 
     @property
     def symbol(self) -> str:
         return f"grouped_{self.dtype}"
 
-    def emit(self, machine: Machine) -> str:
-        module = Module()
+    @property
+    def width(self) -> int:
+        """Output channels of a block."""
+        return len(self.lanes[0])
+
+    @property
+    def inputs(self) -> int:
+        """Input channels of a block."""
+        return 1 + max(map(max, self.lanes))
+
+    @property
+    def single(self) -> bool:
+        """Whether a block is one group, so that all its lanes read the same input."""
+        return all(len(set(lanes)) == 1 for lanes in self.lanes)
+
+    @property
+    def tile_arguments(self) -> list[tuple[str, str]]:
+        """What the functions of tiles take."""
+        return [
+            *(("ptr", name) for name in ("x", "w", "bias", "ranges", "entries")),
+            *(("ptr", f"{name}_{row}") for name, row in product(self.outputs, range(self.rows))),
+            *(("i64", name) for name in ("tiles", "last", "blocks", "x_block", "w_block", "tap")),
+            *(("i64", f"{name}_{step}") for name in self.outputs for step in self.aux_numbers[1:]),
+        ]
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        pointers, numbers = super().declared()
+        if not self.patch_elements:
+            return pointers, numbers
+        # Elements between neighbouring positions of the input, and between blocks of a patch.
+        further = ("x_position", "patch_block")
+        return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
+
+    def functions(self, module: Module, machine: Machine) -> None:
         for number, kind in enumerate(self.kinds):
-            _segment(module, machine, self, kind, f"segment{number}")
-        items = Items(
-            symbol=self.symbol,
-            dtype=self.dtype,
-            rows=self.rows,
-            aux=len(self.aux_contiguous),
-            width=len(self.lanes[0]),
-            inputs=1 + max(map(max, self.lanes)),
-            kinds=len(self.kinds),
-            arguments=_arguments(self),
-            chunks_first=self.chunks_first,
-            blocks=self.blocks,
-            room=self.room,
-        )
-        driver(module, machine, items)
-        return str(module)
+            _tiles(module, machine, self, kind, f"tiles{number}")
+        if self.patch_elements:
+            for blocks in {1, self.patch_blocks}:
+                _copy(module, machine, self, blocks)
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f, patch = v.function, ""
+        order = ("row", "last", "block")
+        if self.patch_elements:
+            patch = f.value(f"alloca [{self.patch_elements} x {v.element}], align 64")
+        elif self.channels_outer:
+            order = ("block", "row", "last")
+        with f.loop("%begin", "%end") as item:
+            rest, where = item.index, {}
+            for name in reversed(order):
+                rest, where[name] = f.divmod(rest, given[f"{name}_items"])
+            block = f.mul(where["block"], given["item_blocks"])
+            here = f.minimum(given["item_blocks"], f.sub(given["blocks"], block))
+            _Item(v, self, given, rest, block, here).write(where["row"], where["last"], patch)
 
 
-def _arguments(recipe: Grouped) -> list[tuple[str, str]]:
-    outputs = ("out", *(f"aux{i}" for i in range(len(recipe.aux_contiguous))))
-    return [
-        *(("ptr", name) for name in ("x", "w", "bias", "spans", "entries")),
-        *(("ptr", f"{name}_{row}") for name in outputs for row in range(recipe.rows)),
-        *(("i64", name) for name in ("tiles", "last", "blocks", "x_block", "w_block", "tap")),
-        *(
-            ("i64", f"{name}_{step}")
-            for name in outputs
-            for step in ("block", "position", "channel")
-        ),
+# Items --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Item:
+    """The code of one item: ``here`` blocks of the sample ``batch``, from ``block`` on."""
+
+    v: Vectors
+    kernel: GroupedKernel
+    given: Arguments
+    batch: str
+    block: str
+    here: str
+
+    def write(self, row: str, last: str, patch: str) -> None:
+        """``row``, ``last``: which rows, and which part of the last axis."""
+        if patch:
+            self._staged(row, last, patch)
+            return
+        first = self._entry("rows", row)
+        run = self._entry("runs", last)
+        f = self.v.function
+        x = f.add(self._begin("x"), f.add(f.word(first, 0), f.word(run, 2)))
+        self._tiles(self.v.at(self.given["x"], x), first, run, self.given["x_block"])
+
+    def _entry(self, name: str, index: str) -> str:
+        """Where entry ``index`` of a table lies."""
+        outputs = len(self.kernel.outputs)
+        columns = {
+            "rows": ROW + 2 * outputs,
+            "runs": RUN + outputs,
+            "patches": PATCH,
+            "copies": COPY,
+            "segments": SEGMENT,
+        }
+        f = self.v.function
+        return f.at(self.given[name], f.mul(index, columns[name]), "i64")
+
+    def _begin(self, name: str) -> str:
+        """Elements from the begin of an array to that of the item's sample and blocks."""
+        f, given = self.v.function, self.given
+        sample = f.mul(self.batch, given[f"{name}_batch"])
+        return f.add(sample, f.mul(self.block, given[f"{name}_block"]))
+
+    def _tiles(self, x: str, row: str, run: str, x_block: str) -> None:
+        """The tiles of a run of one row; ``x``: where its first input lies."""
+        v, kernel, given = self.v, self.kernel, self.given
+        f = v.function
+        call = {
+            **given,
+            "x": x,
+            "x_block": x_block,
+            "w": v.at(given["w"], f.mul(self.block, given["w_block"])),
+            "bias": v.at(given["bias"], f.mul(self.block, kernel.width)),
+            "ranges": f.at(given["ranges"], f.mul(f.word(row, 1), RANGE), "i64"),
+            "last": f.word(row, 2),
+            "tiles": f.word(run, 1),
+            "blocks": self.here,
+        }
+        for i, name in enumerate(kernel.outputs):
+            begin = f.add(self._begin(name), f.word(run, RUN + i))
+            for r in range(kernel.rows):
+                place = f.add(begin, f.word(row, ROW + 2 * i + r))
+                call[f"{name}_{r}"] = v.at(given[name], place)
+        taken = [(kind, call[name]) for kind, name in kernel.tile_arguments]
+        cases = [lambda n=n: f.call(f"tiles{n}", taken) for n in range(len(kernel.kinds))]
+        f.switch(f.word(run, 0), cases)
+
+    def _staged(self, rows: str, segment: str, patch: str) -> None:
+        v, f = self.v, self.v.function
+        entry, segment = self._entry("patches", rows), self._entry("segments", segment)
+        self._stage(entry, segment, patch)
+        every, runs = (f.word(entry, 2), f.word(entry, 3)), (f.word(segment, 4), f.word(segment, 5))
+        with f.loop(every[0], f.add(*every)) as across:
+            row = self._entry("rows", across.index)
+            with f.loop(runs[0], f.add(*runs)) as along:
+                run = self._entry("runs", along.index)
+                x = v.at(patch, f.add(f.word(row, 0), f.word(run, 2)))
+                self._tiles(x, row, run, self.given["patch_block"])
+
+    def _stage(self, entry: str, segment: str, patch: str) -> None:
+        """Copy all rows of a patch."""
+        v, given, f = self.v, self.given, self.v.function
+        blocks = self.kernel.patch_blocks
+        x = v.at(given["x"], f.add(self._begin("x"), f.word(segment, 0)))
+        steps = given["x_block"], given["patch_block"]
+        numbers = [f.word(segment, i) for i in (1, 2, 3)]
+        numbers += [given["x_position"], *steps]
+        first, count = f.word(entry, 0), f.word(entry, 1)
+        with f.loop(first, f.add(first, count)) as row:
+            copy = self._entry("copies", row.index)
+            ends = [v.at(x, f.word(copy, 0)), v.at(patch, f.word(copy, 1))]
+
+            def call(blocks: int, ends: Sequence[str]) -> None:
+                taken = zip(COPIED, (*ends, *numbers), strict=True)
+                f.call(f"copy{blocks}", [(kind, value) for (kind, _), value in taken])
+
+            def one_by_one(ends: Sequence[str] = ends) -> None:
+                with f.loop(0, self.here, [("ptr", at) for at in ends]) as block:
+                    call(1, block.values)
+                    block.carry([v.at(a, s) for a, s in zip(block.values, steps, strict=True)])
+
+            less = f.value(f"icmp slt i64 {self.here}, {blocks}")
+            every = [lambda ends=ends: call(blocks, ends), one_by_one]
+            f.switch(f.value(f"zext i1 {less} to i64"), every)
+
+
+def _copy(module: Module, machine: Machine, kernel: GroupedKernel, blocks: int) -> None:
+    """The function that copies one row of a patch for ``blocks`` blocks, with its zeros."""
+    f = module.function(f"copy{blocks}", COPIED)
+    v = Vectors(f, machine, kernel.dtype)
+    to_block = [f.mul("%patch", b) if b else "0" for b in range(blocks)]
+    x_block = [f.mul("%x_block", b) if b else "0" for b in range(blocks)]
+    vectors = [
+        (b, first, min(v.lanes, kernel.inputs - first))
+        for b in range(blocks)
+        for first in range(0, kernel.inputs, v.lanes)
     ]
+    to = "%to"
+    for name in ("before", "loaded", "behind"):
+        carried = [("ptr", to), ("ptr", "%x")] if name == "loaded" else [("ptr", to)]
+        with f.loop(0, f"%{name}", carried) as position:
+            to, *x = position.values
+            read = [
+                _load(v, v.at(v.at(at, x_block[b]), i), count)
+                for at in x
+                for b, i, count in vectors
+            ]
+            values = read or [v.zero] * len(vectors)
+            for (b, first, count), value in zip(vectors, values, strict=True):
+                _store(v, value, v.at(v.at(to, to_block[b]), first), count)
+            position.carry([v.at(to, kernel.inputs), *(v.at(at, "%x_position") for at in x)])
+        to = position.results[0]
+
+
+def _short(v: Vectors, count: int) -> str | None:
+    """The type of a vector of ``count`` elements, where that is one of the processor's."""
+    return f"<{count} x {v.element}>" if count & (count - 1) == 0 else None
+
+
+def _load(v: Vectors, at: str, count: int) -> str:
+    short = _short(v, count)
+    if short is None:
+        return v.load(at, v.first(count))
+    return v.function.value(f"load {short}, ptr {at}, align {v.bytes}")
+
+
+def _store(v: Vectors, vector: str, at: str, count: int) -> None:
+    short = _short(v, count)
+    if short is None:
+        v.store_first(vector, at, count)
+    else:
+        v.function.emit(f"store {short} {vector}, ptr {at}, align {v.bytes}")
 
 
 # Tiles --------------------------------------------------------------------------------------------
 
 
-def _segment(module: Module, machine: Machine, recipe: Grouped, kind: Kind, name: str) -> None:
-    """The tiles of a segment, each for all blocks of a chunk."""
-    f = module.function(name, _arguments(recipe))
-    v = Vectors(f, machine, recipe.dtype)
-    outputs = ("out", *(f"aux{i}" for i in range(len(recipe.aux_contiguous))))
-    places = [f"{name}_{r}" for name in outputs for r in range(recipe.rows)]
-    moving = ["x", *places]
-    onward = [
-        str(kind.positions * recipe.pitch),
-        *(
-            step
-            for name in outputs
-            for step in [f.mul(f"%{name}_position", kind.positions)] * recipe.rows
-        ),
-    ]
-    across = [
-        "%x_block",
-        "%w_block",
-        str(len(recipe.lanes[0])),
-        *(f"%{name}_block" for name in outputs for _ in range(recipe.rows)),
-    ]
-    with f.loop(0, "%tiles", [("ptr", f"%{name}") for name in moving], runs=True) as turn:
-        x, *rest = turn.values
+def _tiles(module: Module, machine: Machine, kernel: GroupedKernel, kind: Kind, name: str) -> None:
+    """The function of a run of tiles, each for all blocks of the item."""
+    f = module.function(name, kernel.tile_arguments)
+    v = Vectors(f, machine, kernel.dtype)
+    places = [f"{name}_{r}" for name in kernel.outputs for r in range(kernel.rows)]
+    onward = [str(kind.positions * kernel.pitch)]
+    across = ["%x_block", "%w_block", str(kernel.width)]
+    for name in kernel.outputs:
+        onward += [f.mul(f"%{name}_position", kind.positions)] * kernel.rows
+        across += [f"%{name}_block"] * kernel.rows
+    with f.loop(0, "%tiles", [("ptr", f"%{at}") for at in ("x", *places)], runs=True) as tile:
+        x, *rest = tile.values
         carried = [("ptr", at) for at in (x, "%w", "%bias", *rest)]
         with f.loop(0, "%blocks", carried, runs=True) as block:
             x_now, w, bias, *at = block.values
-            acc = _sums(v, recipe, kind, x_now, w)
-            _store(v, recipe, kind, acc, bias, at)
+            acc = _sums(v, kernel, kind, x_now, w)
+            _finish(v, kernel, acc, bias, at)
             block.carry([v.at(a, s) for a, s in zip(block.values, across, strict=True)])
-        turn.carry([v.at(a, s) for a, s in zip(turn.values, onward, strict=True)])
+        tile.carry([v.at(a, s) for a, s in zip(tile.values, onward, strict=True)])
 
 
-def _sums(v: Vectors, recipe: Grouped, kind: Kind, x: str, w: str) -> Accumulators:
-    """The sums of one tile: spans of rows of taps in their order."""
+def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accumulators:
+    """The sums of one tile: ranges of rows of taps in their order."""
     f = v.function
     size = kind.positions
-    zeros = [(v.type, v.zero)] * (recipe.rows * size)
+    zeros = [(v.type, v.zero)] * (kernel.rows * size)
 
     def rows_of_taps(
         first: str, count: str, values: Sequence[str], rows: tuple[int, ...]
@@ -131,30 +327,28 @@ def _sums(v: Vectors, recipe: Grouped, kind: Kind, x: str, w: str) -> Accumulato
         with f.loop(first, stop, [(v.type, value) for value in values]) as tap:
             entry = f.at("%entries", f.mul(tap.index, ENTRY), "i64")
             weights = [v.at(w, f.word(entry, 1 + r)) for r in rows]
-            # The distance of two taps is no constant: LLVM would else keep all columns of a row
-            # for the taps that follow, in registers that there are not.
+            # The distance of two taps is not a constant: if it were, LLVM would keep all columns
+            # of a row for the taps that follow, in more registers than there are.
             start = v.at(x, f.word(entry, 0))
-            acc = [tap.values[i * size : (i + 1) * size] for i in range(recipe.rows)]
-            for k in range(recipe.taps):
-                _tap(v, recipe, kind, k, start, weights, [acc[r] for r in rows])
+            acc = [tap.values[i * size : (i + 1) * size] for i in range(kernel.rows)]
+            for k in range(kernel.taps):
+                _tap(v, kernel, kind, k, start, weights, [acc[r] for r in rows])
                 start = v.at(start, "%tap")
             tap.carry([value for row in acc for value in row])
         return stop, tap.results
 
-    with f.loop(0, "%last", zeros) as span:
-        here = f.at("%spans", f.mul(span.index, SPAN), "i64")
-        at, values = f.word(here, 0), span.values
-        at, values = rows_of_taps(at, f.word(here, 1), values, (0,))
-        if recipe.rows > 1:
-            at, values = rows_of_taps(at, f.word(here, 2), values, (0, 1))
-            at, values = rows_of_taps(at, f.word(here, 3), values, (1,))
-        span.carry(values)
-    return [span.results[i * size : (i + 1) * size] for i in range(recipe.rows)]
+    with f.loop(0, "%last", zeros) as taps:
+        here = f.at("%ranges", f.mul(taps.index, RANGE), "i64")
+        at, values = f.word(here, 0), taps.values
+        for i, rows in enumerate([(0,), (0, 1), (1,)] if kernel.rows > 1 else [(0,)]):
+            at, values = rows_of_taps(at, f.word(here, 1 + i), values, rows)
+        taps.carry(values)
+    return [taps.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
 
 
 def _tap(
     v: Vectors,
-    recipe: Grouped,
+    kernel: GroupedKernel,
     kind: Kind,
     k: int,
     x: str,
@@ -165,45 +359,72 @@ def _tap(
     present = [p for p in range(kind.positions) if p not in kind.outside[k]]
     if not present:
         return
-    f = v.function
-    tap = len(recipe.lanes) * v.lanes
-    starts = [v.at(w, k * tap) for w in weights]
+    f, count = v.function, len(kernel.lanes)
+    starts = [v.at(w, k * count * v.lanes) for w in weights]
     flat = [row[p] for row in rows for p in present]
 
-    def product(at: str, starts: Sequence[str], number: int, values: Sequence[str]) -> list[str]:
+    def multiplied(at: str, starts: Sequence[str], number: int, values: Sequence[str]) -> list[str]:
         made = list(values)
         vectors = [v.load(start) for start in starts]
         for i, p in enumerate(present):
-            read = column(v, recipe.lanes, v.at(at, p * recipe.pitch), number)
+            read = load_column(v, kernel.lanes, v.at(at, p * kernel.pitch), number)
             for r, vector in enumerate(vectors):
                 here = r * len(present) + i
                 made[here] = v.multiply_add(read, vector, made[here])
         return made
 
-    count = len(recipe.lanes)
-    if count > 1 and _single(recipe):
-        # Every lane reads the same input, so that a loop over them is possible. One of few turns
-        # costs more than it saves where most of the time goes.
-        whole = len(rows) == recipe.rows and not any(kind.outside)
-        turn = next(n for n in range(min(count, TURN), 0, -1) if count % n == 0) if whole else 1
+    if count > 1 and kernel.single:
+        # Every lane reads the same input, so the channels can be a loop. Where most of the time is
+        # spent, one of few iterations costs more than it saves.
+        whole = len(rows) == kernel.rows and not any(kind.outside)
+        most = min(count, CHANNELS_PER_ITERATION) if whole else 1
+        unroll = next(n for n in range(most, 0, -1) if count % n == 0)
         carried = [("ptr", x), *(("ptr", s) for s in starts), *((v.type, a) for a in flat)]
-        loop = f.once(carried) if turn == count else f.loop(0, count // turn, carried, runs=True)
+        loop = (
+            f.once(carried) if unroll == count else f.loop(0, count // unroll, carried, runs=True)
+        )
         with loop as ci:
             now, *values = ci.values
             begin, made = values[: len(starts)], values[len(starts) :]
-            for n in range(turn):
-                made = product(v.at(now, n), [v.at(s, n * v.lanes) for s in begin], 0, made)
-            ci.carry([v.at(now, turn), *(v.at(s, turn * v.lanes) for s in begin), *made])
+            for n in range(unroll):
+                made = multiplied(v.at(now, n), [v.at(s, n * v.lanes) for s in begin], 0, made)
+            ci.carry([v.at(now, unroll), *(v.at(s, unroll * v.lanes) for s in begin), *made])
         flat = ci.results[1 + len(starts) :]
     else:
         for number in range(count):
-            flat = product(x, [v.at(s, number * v.lanes) for s in starts], number, flat)
+            flat = multiplied(x, [v.at(s, number * v.lanes) for s in starts], number, flat)
     for r, row in enumerate(rows):
         for i, p in enumerate(present):
             row[p] = flat[r * len(present) + i]
 
 
-def places(groups: int, inputs: int, outputs: int) -> tuple[tuple[int, ...], ...]:
+def _finish(
+    v: Vectors, kernel: GroupedKernel, acc: Accumulators, bias: str, at: Sequence[str]
+) -> None:
+    """Add the bias, finish, store. Everything is read before anything is written: the second row
+    may be the first once more.
+    """
+    count, aux = kernel.width, len(kernel.aux_contiguous)
+    mask, added = v.first(count), v.load(bias, v.first(count))
+    done = []
+    for r, row in enumerate(acc):
+        arrays = tuple(at[kernel.rows * (1 + i) + r] for i in range(aux))
+        end = Finish(v, kernel.epilogue, kernel.aux_contiguous, arrays)
+        for p, value in enumerate(row):
+            here = end.moved("position", p)
+            done.append((r, p, here.value(v.add(value, added), "channel", mask)))
+    for r, p, value in done:
+        out = v.at(at[r], v.function.mul("%out_position", p)) if p else at[r]
+        if kernel.contiguous:
+            v.store_first(value, out, count)
+        else:
+            v.scatter(value, out, "%out_channel", mask)
+
+
+# Lanes --------------------------------------------------------------------------------------------
+
+
+def lanes_of(groups: int, inputs: int, outputs: int) -> tuple[tuple[int, ...], ...]:
     """For each input channel of a group the place that each lane reads in a block of ``groups``."""
     return tuple(
         tuple(g * inputs + ci for g in range(groups) for _ in range(outputs))
@@ -211,12 +432,7 @@ def places(groups: int, inputs: int, outputs: int) -> tuple[tuple[int, ...], ...
     )
 
 
-def _single(recipe: Grouped) -> bool:
-    """Whether a block is one group, so that all its lanes read the same input."""
-    return all(len(set(lanes)) == 1 for lanes in recipe.lanes)
-
-
-def column(v: Vectors, every: Sequence[tuple[int, ...]], at: str, number: int) -> str:
+def load_column(v: Vectors, every: Sequence[tuple[int, ...]], at: str, number: int) -> str:
     """The inputs of all lanes at one position: input channel ``number`` of each lane's group.
 
     ``every``: the places that lanes read, for each input channel.
@@ -225,51 +441,22 @@ def column(v: Vectors, every: Sequence[tuple[int, ...]], at: str, number: int) -
     if len(set(lanes)) == 1:
         return v.broadcast(v.at(at, lanes[0]))
     inputs = max(map(max, every)) + 1
-    if inputs < v.lanes and inputs & (inputs - 1) == 0:
-        few = f"<{inputs} x {v.element}>"
-        value = v.function.value(f"load {few}, ptr {at}, align {v.bytes}")
-        return _spread(v, few, value, "poison", lanes)
+    short = _short(v, inputs) if inputs < v.lanes else None
+    if short is not None:
+        return _shuffled(v, short, _load(v, at, inputs), "poison", lanes)
     low = v.load(at, v.first(inputs))
     if lanes == tuple(range(len(lanes))):
         return low
     if inputs <= v.lanes:
-        return _spread(v, v.type, low, "poison", lanes)
+        return _shuffled(v, v.type, low, "poison", lanes)
     high = v.load(v.at(at, v.lanes), v.first(inputs - v.lanes))
-    return _spread(v, v.type, low, high, lanes)
+    return _shuffled(v, v.type, low, high, lanes)
 
 
-def _spread(v: Vectors, kind: str, low: str, high: str, lanes: tuple[int, ...]) -> str:
+def _shuffled(v: Vectors, kind: str, low: str, high: str, lanes: tuple[int, ...]) -> str:
     # Lanes that are not there repeat the last.
     full = lanes + lanes[-1:] * (v.lanes - len(lanes))
     numbers = ", ".join(f"i32 {lane}" for lane in full)
     return v.function.value(
         f"shufflevector {kind} {low}, {kind} {high}, <{v.lanes} x i32> <{numbers}>"
     )
-
-
-def _store(
-    v: Vectors,
-    recipe: Grouped,
-    kind: Kind,
-    acc: Accumulators,
-    bias: str,
-    at: Sequence[str],
-) -> None:
-    """Add the bias, finish, store. Everything is read before anything is written: the second row
-    may be the first once more.
-    """
-    count, aux = len(recipe.lanes[0]), len(recipe.aux_contiguous)
-    mask, added = v.first(count), v.load(bias, v.first(count))
-    outs, done = at[: recipe.rows], []
-    for r, row in enumerate(acc):
-        arrays = tuple(at[recipe.rows * (1 + i) + r] for i in range(aux))
-        end = Finish(v, recipe.epilogue, recipe.aux_contiguous, arrays)
-        for p, value in enumerate(row):
-            here = end.moved("position", p)
-            done.append((r, p, here.value(v.add(value, added), "channel", mask)))
-    for r, p, value in done:
-        out = v.at(outs[r], v.function.mul("%out_position", p)) if p else outs[r]
-        if recipe.beside:
-            v.store_first(value, out, count)
-        else:
-            v.scatter(value, out, "%out_channel", mask)

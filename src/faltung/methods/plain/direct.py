@@ -1,5 +1,4 @@
-"""Direct convolution: the sum as it is written, held in registers, vectors along the output
-channels.
+"""Direct convolution: plain sums held in registers, vectors along the output channels.
 
 What it is.  A tile of ``columns`` output positions by ``vectors`` vectors of output channels stays
   in registers while taps and input channels go by: each step loads ``vectors`` weight vectors,
@@ -15,52 +14,194 @@ What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill t
 from dataclasses import dataclass
 from math import prod
 
-from faltung.codegen.tile import rows_for, split, unrolled
-from faltung.codegen.vectors import ELEMENTS
+from faltung.codegen.tile import (
+    Accumulators,
+    flat,
+    outer_product,
+    rows_for,
+    shaped,
+    split,
+    unrolled,
+    zeros,
+)
+from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.epilogue import Finish, finish
+from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import Arrays, Work
-from faltung.methods.base.tiles import Run, kinds_of, taps_of, tiles_of
-from faltung.methods.plain.direct_kernel import Direct
-from faltung.methods.plain.tiled import TILE_OVERHEAD, Part, part
+from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
+from faltung.methods.plain.tiled import (
+    TAP_CYCLES,
+    TILE_CYCLES,
+    ChannelBlocks,
+    TiledKernel,
+    add_tiles,
+    channel_blocks,
+)
 
-# Cycles that a tile loses at the ends of the loop over input channels.
-TAP_OVERHEAD = 6
 # Sums side by side that hide the latency of a multiply-add: four or five cycles, two in each.
-SUMS = 8
-# Products in the code of the innermost loops, where these take several channels a turn.
-WRITTEN = 200
+LATENCY_SUMS = 8
+# Products in the code of the innermost loops, where an iteration takes several channels.
+UNROLLED_PRODUCTS = 200
+# Iterations of the innermost loop between the prefetch of weights and their use. They are more than
+# the first-level cache holds; 12 iterations are about 170 cycles, more than the second level takes.
+PREFETCH_ITERATIONS = 12
 
 
-# The plan -----------------------------------------------------------------------------------------
+# The code -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectKernel(TiledKernel):
+    """``channels``: how many of the ``vectors * lanes`` output channels of a block exist.
+
+    x_contiguous: input channels are. store: along "channels" or "positions", which are contiguous
+    (tiles are transposed for positions), or "scattered". prefetch_maps: the input and output of the
+    next tile; prefetch_weights: those of later iterations. channels_per_iteration: of the input, in
+    the innermost loop.
+    """
+
+    name = "direct"
+
+    vectors: int
+    channels: int
+    x_contiguous: bool
+    store: str
+    prefetch_maps: bool
+    prefetch_weights: bool
+    channels_per_iteration: int
+
+    def tile(self, v: Vectors, kind: Kind) -> None:
+        f = v.function
+        acc = zeros(v, kind.positions, self.vectors)
+        tap_size = f.mul("%channels", self.vectors * v.lanes)
+        if self.prefetch_maps:
+            self._prefetch_output(v, kind)
+        with f.loop(0, "%entries", flat(v, acc)) as tap:
+            entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
+            x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
+            acc = shaped(tap.values, self.vectors)
+            for k, offset in enumerate(self.taps):
+                present = [p for p in range(kind.positions) if p not in kind.outside[k]]
+                if present:
+                    here = v.at(x, offset), v.at(w, f.mul(tap_size, k))
+                    acc = self._channels(v, acc, *here, present)
+            tap.carry([value for row in acc for value in row])
+        self._store(v, shaped(tap.results, self.vectors))
+
+    def _prefetch_output(self, v: Vectors, kind: Kind) -> None:
+        """Before the sums begin: the lines arrive while those run."""
+        out = "%out"
+        line = LINE_BYTES // v.bytes
+        for _ in range(kind.positions):
+            for q in range(0, self.vectors, max(1, line // v.lanes)):
+                v.function.prefetch(v.at(out, q * v.lanes), write=True)
+            out = v.at(out, "%out_position")
+
+    def _channels(
+        self, v: Vectors, acc: Accumulators, x: str, w: str, present: list[int]
+    ) -> Accumulators:
+        """All input channels of one tap."""
+        f, block = v.function, self.vectors * v.lanes
+        sums = [acc[p] for p in present]
+        next_tile = v.at(x, len(acc) * self.pitch)
+        carried = [("ptr", x), ("ptr", w), *flat(v, sums)]
+        count, line = self.channels_per_iteration, LINE_BYTES // v.bytes
+        once = f.once(carried)
+        with once if self.single else f.loop(0, "%channels", carried, step=count, runs=True) as ci:
+            x, w = ci.values[:2]
+            sums = shaped(ci.values[2:], self.vectors)
+            if self.prefetch_maps:
+                # The next tile's input lies behind this one's: a few lines an iteration are all.
+                onward = v.at(next_tile, f.mul(ci.index, len(acc)))
+                for i in range(-(-count * len(acc) // line)):
+                    f.prefetch(v.at(onward, i * line))
+            if self.prefetch_weights:
+                for i in range(-(-count * block // line)):
+                    f.prefetch(v.at(w, PREFETCH_ITERATIONS * block + i * line))
+            for _ in range(count):
+                sums = self._product(v, sums, x, w, present)
+                x, w = v.at(x, 1 if self.x_contiguous else "%x_channel"), v.at(w, block)
+            ci.carry([x, w, *(value for row in sums for value in row)])
+        made = list(acc)
+        for p, row in zip(present, shaped(ci.results[2:], self.vectors), strict=True):
+            made[p] = row
+        return made
+
+    def _product(
+        self, v: Vectors, acc: Accumulators, x: str, w: str, present: list[int]
+    ) -> Accumulators:
+        """One input channel of one tap."""
+        return outer_product(
+            v,
+            acc,
+            lambda i: v.broadcast(v.at(x, present[i] * self.pitch)),
+            lambda q: v.load(v.at(w, q * v.lanes)),
+        )
+
+    def _store(self, v: Vectors, acc: Accumulators) -> None:
+        """Add the bias, finish, and write the tile the way the output lies in memory."""
+        bias = [v.load(v.at("%bias", q * v.lanes)) for q in range(self.vectors)]
+        acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
+        end = finish(v, self.epilogue, self.aux_contiguous)
+        for q in range(self.vectors):
+            channels = min(v.lanes, self.channels - q * v.lanes)
+            column = [row[q] for row in acc]
+            here = end.moved("channel", q * v.lanes)
+            if self.store == "positions":
+                _store_positions(v, column, q * v.lanes, channels, here)
+                continue
+            out, mask = v.at("%out", v.function.mul("%out_channel", q * v.lanes)), v.first(channels)
+            for value in column:
+                done = here.value(value, "channel", mask)
+                if self.store == "channels":
+                    v.store_first(done, out, channels)
+                else:
+                    v.scatter(done, out, "%out_channel", mask)
+                out, here = v.at(out, "%out_position"), here.moved("position", 1)
+
+
+def _store_positions(
+    v: Vectors, column: list[str], channel: int, channels: int, end: Finish
+) -> None:
+    """Positions are contiguous: transpose the tile, then store a channel at a time."""
+    for start in range(0, len(column), v.lanes):
+        rows = column[start : start + v.lanes]
+        # Zeros, not poison: LLVM 22 aborts on some shuffles of equal rows with poison ones.
+        transposed = v.transpose(rows + [v.zero] * (v.lanes - len(rows)))
+        out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
+        here, mask = end.moved("position", start), v.first(len(rows))
+        for lane in range(channels):
+            v.store(here.value(transposed[lane], "position", mask), out, mask)
+            out, here = v.at(out, "%out_channel"), here.moved("channel", 1)
+
+
+# The choice ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """Everything that direct decides for one problem, before any code is written."""
+class DirectChoice:
+    """What is decided before any code is written. unrolled: the last axis's taps are in the code.
+
+    vectors: of a whole block of output channels. order: of the loops, outermost first.
+    """
 
     vectors: int
-    most: int
     unrolled: bool
     order: tuple[str, ...]
 
 
-def choose(c: Correlation, machine: Machine) -> Choice:
-    """Tile and loop order. Weights stay while samples pass when they are larger than a sample."""
-    lanes = machine.lanes(c.dtype)
-    last = c.windows[-1]
-    vectors = _vectors(-(-c.channels_out // lanes), last.axis.output)
-    most = rows_for(machine, vectors)
-    limit = unrolled(machine)
-    tiles = split(last.axis.output, most)
-    kinds = (
-        {kind for kind, _, _ in tiles_of(last.axis, tiles, True)}
-        if last.axis.kernel * most < limit
-        else set()
-    )
-    products = sum(kind.positions for kind in kinds) * last.axis.kernel * vectors
-    in_code = bool(kinds) and products <= limit
-    return Choice(vectors, most, in_code, _order(c, machine))
+def choose(c: Correlation, machine: Machine) -> DirectChoice:
+    """Tile and loop order."""
+    last = c.windows[-1].axis
+    vectors = _vectors(-(-c.channels_out // machine.lanes(c.dtype)), last.output)
+    most, limit = rows_for(machine, vectors), unrolled(machine)
+    # Of very many taps the kinds of tiles, a flag for each tap and position, are not even listed.
+    kinds = kinds_of(_tiles(c, machine, vectors, True)) if last.kernel * most < limit else ()
+    products = sum(kind.positions for kind in kinds) * last.kernel * vectors
+    return DirectChoice(vectors, bool(kinds) and products <= limit, _order(c, machine))
 
 
 def _vectors(every: int, positions: int) -> int:
@@ -69,144 +210,115 @@ def _vectors(every: int, positions: int) -> int:
     """
     if every == 3:
         return 3
-    most = max(2, SUMS // positions)
+    most = max(2, LATENCY_SUMS // positions)
     return -(-every // -(-every // most))
 
 
 def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:
-    """The loops, outermost first: what is used again soonest stays in the second-level cache."""
+    """The loops, outermost first: what is used again soonest stays in the second-level cache.
+
+    Weights stay while samples pass when they are larger than a sample.
+    """
     item = ELEMENTS[c.dtype][1]
     weights = c.channels_out * c.channels_in * c.taps * item
     sample = c.channels_in * prod(w.axis.size for w in c.windows) * item
     if weights <= machine.l2 // 2:
-        # All weights stay: every piece of the input is read once, and of the output written once.
+        # All weights stay: the input is read once, and the output written once.
         return ("batch", "group", "row", "segment", "block")
     if weights > sample:
         return ("group", "block", "batch", "row", "segment")
     return ("batch", "group", "block", "row", "segment")
 
 
-def needs_padded(c: Correlation, machine: Machine) -> bool:
-    """Whether the input must be padded by a copy first: borders along the last axis that are not
-    zeros, or too many taps for the code.
+def _tiles(c: Correlation, machine: Machine, vectors: int, in_code: bool) -> list[Run]:
+    axis = c.windows[-1].axis
+    return tiles_of(axis, split(axis.output, rows_for(machine, vectors)), in_code)
+
+
+def _channels_per_iteration(c: Correlation, kernel_products: int) -> int:
+    """Input channels in an iteration of the innermost loop: as many as divide theirs and keep the
+    code short.
     """
-    last = c.windows[-1]
-    pads = last.axis.lo > 0 or last.axis.hi > 0
-    return last.borders or (pads and not choose(c, machine).unrolled)
-
-
-def needs_channels_first(c: Correlation) -> bool:
-    """Never: broadcasts read any order."""
-    return False
-
-
-def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core: multiply-adds, loads or latency, whichever is longest, and the ends of
-    tiles.
-    """
-    chosen = choose(c, machine)
-    lanes = machine.lanes(c.dtype)
-    output = c.windows[-1].axis.output
-    rows = c.batch * c.groups * c.outputs / output
-    taps = c.last_taps if chosen.unrolled else c.windows[-1].axis.kernel
-    sums = rows * c.channels_in * c.row_taps * taps
-    whole, rest = divmod(c.channels_out, chosen.vectors * lanes)
-    cycles = 0.0
-    overhead = 0 if c.channels_in == 1 else TAP_OVERHEAD / c.channels_in
-    for blocks, vectors in ((whole, chosen.vectors), (1, -(-rest // lanes))):
-        for positions, count in (
-            split(output, rows_for(machine, vectors)) if blocks and vectors else ()
-        ):
-            step = max(positions * vectors / 2, (positions + vectors) / 2, 4)
-            cycles += blocks * count * (sums * (step + overhead) + rows * TILE_OVERHEAD)
-    return cycles
-
-
-def _turns(c: Correlation, runs: list[Run], taps: int, vectors: int) -> int:
-    """Input channels in one turn of the innermost loop: as many as divide theirs and keep the code
-    short.
-    """
-    products = sum(kind.positions for kind in kinds_of(runs)) * vectors * taps
-    fits = (t for t in (4, 2) if c.channels_in % t == 0 and products * t <= WRITTEN)
+    fits = (
+        count
+        for count in (4, 2)
+        if c.channels_in % count == 0 and kernel_products * count <= UNROLLED_PRODUCTS
+    )
     return next(fits, 1)
 
 
-def _packed(c: Correlation, shape: Part) -> int:
-    """Bytes of the weights of one block."""
-    return c.channels_in * c.taps * shape.width * ELEMENTS[c.dtype][1]
-
-
-def _memory(c: Correlation) -> int:
+def _map_bytes(c: Correlation) -> int:
     """Bytes of input and output."""
     inputs = c.channels_in * prod(w.axis.size for w in c.windows)
     return (inputs + c.channels_out * c.outputs) * c.batch * c.groups * ELEMENTS[c.dtype][1]
 
 
-def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool) -> None:
-    """Add the steps that compute ``c``; ``after`` where the input is itself the work of a step."""
-    chosen = choose(c, machine)
-    size = chosen.vectors * machine.lanes(c.dtype)
-    whole, rest = divmod(c.channels_out, size)
-    if whole:
-        _part(
-            c, machine, work, arrays, barrier, chosen, Part(0, whole, size, size, chosen.unrolled)
-        )
-    if rest:
-        width = -(-rest // machine.lanes(c.dtype)) * machine.lanes(c.dtype)
-        _part(
-            c,
-            machine,
-            work,
-            arrays,
-            barrier,
-            chosen,
-            Part(whole * size, 1, rest, width, chosen.unrolled),
-        )
+class Direct(ForwardMethod):
+    """Vectors along the output channels."""
+
+    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
+        """Where borders along the last axis are not zeros, or its taps too many for the code."""
+        last = c.windows[-1]
+        pads = last.axis.lo > 0 or last.axis.hi > 0
+        return last.borders or (pads and not choose(c, machine).unrolled)
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        """Cycles of one core: multiply-adds, loads or latency, whichever is longest, and the ends
+        of tiles.
+        """
+        chosen = choose(c, machine)
+        lanes = machine.lanes(c.dtype)
+        output = c.windows[-1].axis.output
+        rows = c.batch * c.groups * c.outputs / output
+        taps = c.last_taps if chosen.unrolled else c.windows[-1].axis.kernel
+        sums = rows * c.channels_in * c.row_taps * taps
+        cycles = 0.0
+        overhead = 0 if c.channels_in == 1 else TAP_CYCLES / c.channels_in
+        for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
+            vectors = blocks.width // lanes
+            for positions, count in split(output, rows_for(machine, vectors)):
+                step = max(positions * vectors / 2, (positions + vectors) / 2, 4)
+                cycles += blocks.count * count * (sums * (step + overhead) + rows * TILE_CYCLES)
+        return cycles
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        chosen, lanes = choose(c, machine), machine.lanes(c.dtype)
+        for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
+            runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
+            kernel = _kernel(c, machine, chosen, blocks, runs)
+            title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
+            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier)
 
 
-def _part(
-    c: Correlation,
-    machine: Machine,
-    work: Work,
-    arrays: Arrays,
-    barrier: bool,
-    chosen: Choice,
-    shape: Part,
-) -> None:
-    vectors = shape.width // machine.lanes(c.dtype)
-    last = c.windows[-1]
-    runs = tiles_of(last.axis, split(last.axis.output, rows_for(machine, vectors)), chosen.unrolled)
-    taps = taps_of(last) if chosen.unrolled else (0,)
+def _kernel(
+    c: Correlation, machine: Machine, chosen: DirectChoice, blocks: ChannelBlocks, runs: list[Run]
+) -> DirectKernel:
+    last, vectors = c.windows[-1], blocks.width // machine.lanes(c.dtype)
+    taps, kinds = taps_of(last) if chosen.unrolled else (0,), kinds_of(runs)
     store = "channels" if c.out[2] == 1 else "positions" if last.out == 1 else "scattered"
-    recipe = Direct(
+    weight_bytes = c.channels_in * c.taps * blocks.width * ELEMENTS[c.dtype][1]
+    products = sum(kind.positions for kind in kinds) * vectors * len(taps)
+    # Pointwise layers touch every line once, so that nothing else hides the way to memory.
+    touched_once = c.taps == 1 and last.axis.stride == 1 and c.x[2] == 1 and c.out[2] == 1
+    return DirectKernel(
         dtype=c.dtype,
-        vectors=vectors,
-        channels=shape.channels,
+        kinds=kinds,
         pitch=last.axis.stride * last.x,
         taps=taps,
-        kinds=kinds_of(runs),
-        dense=c.x[2] == 1 or c.channels_in == 1,
         single=c.channels_in == 1,
-        store=store,
         order=chosen.order,
-        # Pointwise layers touch every line once, so that nothing else hides the way to memory.
-        ahead=_memory(c) > machine.l2 // 2
-        and c.taps == 1
-        and last.axis.stride == 1
-        and c.x[2] == 1
-        and c.out[2] == 1,
-        stream=c.channels_in > 1 and _packed(c, shape) > machine.l1 // 2,
-        turns=_turns(c, runs, len(taps), vectors),
         epilogue=c.epilogue,
         aux_contiguous=c.aux_contiguous("position" if store == "positions" else "channel"),
+        vectors=vectors,
+        channels=blocks.channels,
+        x_contiguous=c.x[2] == 1 or c.channels_in == 1,
+        store=store,
+        prefetch_maps=touched_once and _map_bytes(c) > machine.l2 // 2,
+        prefetch_weights=c.channels_in > 1 and weight_bytes > machine.l1 // 2,
+        channels_per_iteration=_channels_per_iteration(c, products),
     )
-    part(
-        c,
-        work,
-        arrays,
-        recipe,
-        runs,
-        shape,
-        f"direct {vectors}x{recipe.kinds[0].positions}",
-        barrier,
-    )
+
+
+DIRECT = Direct()

@@ -3,10 +3,10 @@
 What it is.  ``grad_w[co, ci] = sum over n, o of grad[n, co, o] * x[n, ci, o * stride]``. A band of
   positions at a time, both arrays are laid into panels of their own, from whatever order, and tiles
   of sums go over them. In an array with channels last the positions of a tile are often a power of
-  two apart and meet in a few lines of every cache; in a panel they lie side by side. The sums are
-  stored where they belong, vectors along the channels that are neighbours in the weight. (Goto and
+  two apart and meet in a few lines of every cache; in a panel they are contiguous. The sums are
+  stored where they belong, vectors along the channels that are contiguous in the weight. (Goto and
   van de Geijn, "Anatomy of High-Performance Matrix Multiplication", 2008.)
-When it applies.  One tap and no padding; channels that are neighbours in the weight, and fill a
+When it applies.  One tap and no padding; channels that are contiguous in the weight, and fill a
   tile. Part of ``weight_grad``, which computes all others.
 What it costs.  The multiply-adds, and copies. Each thread has panels of its own, so that no line
   goes from core to core: what is broadcast is copied by all threads that use it.
@@ -23,27 +23,28 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted, table
-from faltung.methods.plain.panels_copy import Source
-from faltung.methods.plain.panels_kernel import BAND, CHUNK, RUN, STRIP, PanelGrad
+from faltung.methods.base.step import Arrays, Operand, Table, Work, shifted, table
+from faltung.methods.plain.panels_kernel import BAND, RANGE, ROWS, SEGMENT, PanelsKernel, Source
+from faltung.methods.plain.tiled import channel_blocks
 
 # Vectors of a tile.
 VECTORS = 2
 # Of the first cache, what the panels of a tile may fill; and the fewest positions of a band.
-SHARE, MIN_BAND = 0.75, 128
+L1_SHARE, MIN_BAND_POSITIONS = 0.75, 128
 # Rows whose panel stays in the second cache.
-STRIP_ROWS = 256
+BLOCK_ROWS = 256
 # Items for each core, about: each has room for panels.
-ITEMS = 8
-SHARED = 2
+CORE_ITEMS = 8
+# Threads share the rows where these are more than the columns over so much.
+SHARED_ROWS = 2
 # Positions between the rows of a panel beyond those of a band.
 PAD = 16
 # Cycles to lay an element into a panel, and of a tile beside its sums.
-COPY, TILE = 1.0, 40
+PANEL_COPY_CYCLES, TILE_CYCLES = 1.0, 40
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class _Side:
     """One array: ``channels`` of a group, elements between groups, and the ``step`` of its copies.
 
     ``rows``: where each row of the last axis begins; ``pitch``: elements between its positions.
@@ -83,19 +84,18 @@ def cost(c: Correlation, machine: Machine) -> float:
     (rows, columns), lanes = _sizes(c), machine.lanes(c.dtype)
     positions = c.batch * c.outputs
     bands = -(-positions // _most(c, machine))
-    whole, rest = divmod(columns, VECTORS * lanes)
-    cycles = COPY * positions * (rows + columns * -(-rows // STRIP_ROWS))
-    for blocks, vectors in ((whole, VECTORS), (1, -(-rest // lanes))):
-        for tall, count in split(rows, budget(machine) // VECTORS) if blocks and vectors else ():
-            step = max(tall * vectors / 2, 4)
-            cycles += blocks * count * (positions * step + bands * TILE)
+    cycles = PANEL_COPY_CYCLES * positions * (rows + columns * -(-rows // BLOCK_ROWS))
+    for blocks in channel_blocks(columns, VECTORS * lanes, lanes):
+        for height, count in split(rows, budget(machine) // VECTORS):
+            step = max(height * (blocks.width // lanes) / 2, 4)
+            cycles += blocks.count * count * (positions * step + bands * TILE_CYCLES)
     return c.groups * cycles
 
 
 def _most(c: Correlation, machine: Machine) -> int:
     """Positions of a band: a tile's panels leave room in the first cache."""
     tile = VECTORS * machine.lanes(c.dtype) + budget(machine) // VECTORS
-    return max(MIN_BAND, int(machine.l1 * SHARE) // (tile * ELEMENTS[c.dtype][1]))
+    return max(MIN_BAND_POSITIONS, int(machine.l1 * L1_SHARE) // (tile * ELEMENTS[c.dtype][1]))
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -108,30 +108,39 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
     block = VECTORS * machine.lanes(c.dtype)
     blocks, rest = -(-b.channels // block), b.channels % block
     heights = split(a.channels, budget(machine) // VECTORS)
-    strips = _strips(heights, b.channels)
-    bands, runs = _bands(c, a, b, -(-every // -(-every // most)))
+    row_blocks = _row_blocks(heights, b.channels)
+    bands, segments = _bands(c, a, b, -(-every // -(-every // most)))
     # The pitch is in the code, and the same for all sizes.
     pitch = most + PAD
-    a_room = max(rows for _, rows, *_ in strips) * pitch
-    room = a_room + block * most
-    parts = ITEMS * machine.cores // (c.groups * len(strips))
-    chunks = _cut(blocks, max(1, min(blocks, parts)))
-    items = c.groups * len(strips) * len(chunks)
-    panels = Operand(work.borrow("panels", items * room * ELEMENTS[c.dtype][1]))
-    words: list[Argument] = [
-        *(a.array, b.array, shifted(arrays.w, sum(w.taps[0] for w in c.windows), c.dtype), panels),
-        *(bands, runs, table(strips, STRIP), table(chunks, CHUNK)),
-        *(len(bands), len(strips), len(chunks), blocks),
-        *(a.group, a.step, b.group, b.step, c.w[0], c.w[1] if swapped(c) else c.w[2]),
-        *(room, a_room),
-    ]
+    a_size = max(rows for _, rows, *_ in row_blocks) * pitch
+    panels_size = a_size + block * most
+    wanted = CORE_ITEMS * machine.cores // (c.groups * len(row_blocks))
+    ranges = _cut(blocks, max(1, min(blocks, wanted)))
+    items = c.groups * len(row_blocks) * len(ranges)
+    panels = Operand(work.borrow("panels", items * panels_size * ELEMENTS[c.dtype][1]))
     sizes, sources = tuple(rows for rows, _ in heights), (a.source, b.source)
-    recipe = PanelGrad(c.dtype, sizes, VECTORS, rest, sources, pitch)
-    title = f"weight_grad {VECTORS}x{sizes[0]}, panels"
-    work.steps.append(Step(recipe, items, words, title, barrier))
+    step = PanelsKernel(c.dtype, sizes, VECTORS, rest, sources, pitch).step(
+        items,
+        f"weight_grad {VECTORS}x{sizes[0]}, panels",
+        barrier=barrier,
+        a=a.array,
+        b=b.array,
+        sums=shifted(arrays.w, sum(w.taps[0] for w in c.windows), c.dtype),
+        panels=panels,
+        bands=bands,
+        segments=segments,
+        row_blocks=table(row_blocks, ROWS),
+        ranges=table(ranges, RANGE),
+        **{"band_count": len(bands), "row_block_count": len(row_blocks)},
+        **{"range_count": len(ranges), "blocks": blocks},
+        **{"a_group": a.group, "a_step": a.step, "b_group": b.group, "b_step": b.step},
+        **{"sums_group": c.w[0], "row": c.w[1] if swapped(c) else c.w[2]},
+        **{"panels_size": panels_size, "a_size": a_size},
+    )
+    work.steps.append(step)
 
 
-def _sides(c: Correlation, arrays: Arrays) -> tuple[Side, Side]:
+def _sides(c: Correlation, arrays: Arrays) -> tuple[_Side, _Side]:
     """What is broadcast, and what lies in vectors."""
     base = c.x_base - sum(w.axis.lo * w.x for w in c.windows)
     x = _side(c, shifted(arrays.x, base, c.dtype), c.channels_in, c.x, True)
@@ -141,27 +150,31 @@ def _sides(c: Correlation, arrays: Arrays) -> tuple[Side, Side]:
 
 def _side(
     c: Correlation, array: Operand, channels: int, strides: tuple[int, ...], inputs: bool
-) -> Side:
+) -> _Side:
     batch, group, channel = strides
     steps = [w.axis.stride * w.x if inputs else w.out for w in c.windows]
     rows = offsets([c.batch, *(w.axis.output for w in c.windows[:-1])], [batch, *steps[:-1]])
-    turned = channel != 1
-    source = Source(turned, steps[-1] if turned else 1)
-    return Side(array, channels, group, channel if turned else steps[-1], source, rows, steps[-1])
+    channels_first = channel != 1
+    source = Source(channels_first, steps[-1] if channels_first else 1)
+    step = channel if channels_first else steps[-1]
+    return _Side(array, channels, group, step, source, rows, steps[-1])
 
 
-def _strips(heights: Sequence[tuple[int, int]], columns: int) -> list[tuple[int, int, int, int]]:
-    """Tiles of rows in strips: first row, rows, and how many tiles of each height.
+def _row_blocks(
+    heights: Sequence[tuple[int, int]], columns: int
+) -> list[tuple[int, int, int, int]]:
+    """Tiles of rows in blocks: first row, rows, and how many tiles of each height.
 
     Two at least where rows are more than columns: threads then share the rows.
     """
     tiles = [size for size, count in heights for _ in range(count)]
-    parts = max(-(-sum(tiles) // STRIP_ROWS), 2 if sum(tiles) * SHARED > columns else 1)
+    shared = 2 if sum(tiles) * SHARED_ROWS > columns else 1
+    count = max(-(-sum(tiles) // BLOCK_ROWS), shared)
     found, row = [], 0
-    for first, stop in _cut(len(tiles), min(parts, len(tiles))):
+    for first, stop in _cut(len(tiles), min(count, len(tiles))):
         taken = tiles[first:stop]
-        tall = taken.count(heights[0][0])
-        found.append((row, sum(taken), tall, len(taken) - tall))
+        high = taken.count(heights[0][0])
+        found.append((row, sum(taken), high, len(taken) - high))
         row += sum(taken)
     return found
 
@@ -171,11 +184,11 @@ def _cut(count: int, parts: int) -> list[tuple[int, int]]:
     return list(pairwise(round(i * count / parts) for i in range(parts + 1)))
 
 
-def _bands(c: Correlation, a: Side, b: Side, size: int) -> tuple[Table, Table]:
-    """Bands of ``size`` positions, and their runs along the last axis."""
+def _bands(c: Correlation, a: _Side, b: _Side, size: int) -> tuple[Table, Table]:
+    """Bands of ``size`` positions, and their segments along the last axis."""
     length, every = c.windows[-1].axis.output, c.batch * c.outputs
     bands: list[tuple[int, int, int]] = []
-    runs: list[Table] = []
+    segments: list[Table] = []
     done = 0
     for start in range(0, every, size):
         stop = min(start + size, every)
@@ -183,7 +196,7 @@ def _bands(c: Correlation, a: Side, b: Side, size: int) -> tuple[Table, Table]:
         first = np.maximum(rows * length, start)
         count = np.minimum((rows + 1) * length, stop) - first
         at = [side.rows[rows] + (first - rows * length) * side.pitch for side in (a, b)]
-        runs.append(np.stack([*at, first - start, count], axis=1))
+        segments.append(np.stack([*at, first - start, count], axis=1))
         bands.append((done, len(rows), stop - start))
         done += len(rows)
-    return table(bands, BAND), table(np.concatenate(runs), RUN)
+    return table(bands, BAND), table(np.concatenate(segments), SEGMENT)

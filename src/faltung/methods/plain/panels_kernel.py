@@ -1,28 +1,65 @@
-"""The code of ``weight_panels``: its walk, and tiles of sums over two panels."""
+"""The code of ``panels``: both arrays laid into panels, and tiles of sums over two of them.
 
-from collections.abc import Callable
+A panel of vectors has one block of channels, ``width`` a position, position after position. The
+panel of broadcasts has a row of positions for each channel, rows ``pitch`` apart. Either array may
+have channels or positions contiguous; what does not lie as the panel is transposed in registers.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
-from faltung.codegen.ir import Module
+from faltung.codegen.ir import Function, Module
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
-from faltung.methods.plain.panels_copy import Source, write_broadcasts, write_vectors
+from faltung.methods.base.kernel import Arguments, Kernel
 
-# Columns of the tables: of bands (first run, runs, positions); of runs (offsets in both arrays,
-# first position in the band, positions); of strips (first row, rows, tiles of each height); of
-# chunks (first block of vectors, the one behind the last).
-BAND, RUN, STRIP, CHUNK = 3, 4, 4, 2
+# Columns of the tables: of bands (first segment, segments, positions); of segments (offsets in both
+# arrays, first position in the band, positions); of blocks of rows (first row, rows, tiles of each
+# height); of ranges of blocks of columns (the first, the one behind the last).
+BAND, SEGMENT, ROWS, RANGE = 3, 4, 4, 2
+TILE_FUNCTION = [
+    *(("ptr", name) for name in ("a", "b", "sums")),
+    *(("i64", name) for name in ("length", "row", "band")),
+]
+# Functions that lay out a segment. ``step``: elements from position to position where channels are
+# contiguous, else from channel to channel.
+VECTORS_FUNCTION = [("ptr", "array"), ("ptr", "panel"), ("i64", "count"), ("i64", "step")]
+BROADCASTS_FUNCTION = [*VECTORS_FUNCTION, ("i64", "channels")]
 
 
 @dataclass(frozen=True)
-class PanelGrad:
-    """``heights``: rows of the tiles, one or two kinds. ``vectors``: of a block; ``rest``: channels
-    of a last one that is smaller, 0 where there is none.
-
-    ``sources``: the broadcast array and that of the vectors. ``pitch``: positions from row to row
-    of the panel of broadcasts.
+class Source:
+    """How an array lies: ``channels_first``, positions are ``apart`` elements from each other and
+    channels anywhere; else channels are contiguous and positions anywhere.
     """
+
+    channels_first: bool
+    apart: int
+
+
+@dataclass(frozen=True)
+class PanelsKernel(Kernel):
+    """For each band: items -> (group, block of rows, range of blocks of columns).
+
+    Panels belong to the call: they lie where its first item says. A block of rows is laid out once
+    for all columns, a block of columns for all tiles of the rows, which follow at once.
+
+    heights: rows of the tiles, one or two kinds. vectors: of a block of columns; ``rest``: channels
+    of a last one that is smaller, 0 where there is none. sources: the broadcast array and that of
+    the vectors. pitch: positions from row to row of the panel of broadcasts.
+    """
+
+    name = "weight_panels"
+    pointers = ("a", "b", "sums", "panels", "bands", "segments", "row_blocks", "ranges")
+    numbers = (
+        *("band_count", "row_block_count", "range_count", "blocks"),
+        # Elements between groups, and the steps of the copies.
+        *("a_group", "a_step", "b_group", "b_step", "sums_group", "row"),
+        # Elements of the panels of one call, and of the first of them.
+        *("panels_size", "a_size"),
+    )
 
     dtype: str
     heights: tuple[int, ...]
@@ -31,83 +68,96 @@ class PanelGrad:
     sources: tuple[Source, Source]
     pitch: int
 
-    @property
-    def symbol(self) -> str:
-        return f"weight_panels_{self.dtype}"
-
     def widths(self, machine: Machine) -> list[int]:
-        """Channels of the kinds of blocks."""
+        """Channels of the kinds of blocks of columns."""
         whole = self.vectors * machine.lanes(self.dtype)
         return [whole, self.rest] if self.rest else [whole]
 
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        write_broadcasts(module, machine, self.dtype, self.sources[0], self.pitch, "broadcasts")
+    def functions(self, module: Module, machine: Machine) -> None:
+        def opened(name: str, arguments: list[tuple[str, str]]) -> Vectors:
+            return Vectors(module.function(name, arguments), machine, self.dtype)
+
+        _broadcasts(opened("broadcasts", BROADCASTS_FUNCTION), self.sources[0], self.pitch)
         for number, channels in enumerate(self.widths(machine)):
-            name = f"vectors{number}"
-            write_vectors(module, machine, self.dtype, self.sources[1], channels, name)
+            _vectors(opened(f"vectors{number}", VECTORS_FUNCTION), self.sources[1], channels)
             for kind, rows in enumerate(self.heights):
-                _tile(module, machine, self, rows, channels, f"tile{kind}{number}")
-        _Walk(module, machine, self).write()
-        return str(module)
+                self._tile(opened(f"tile{kind}{number}", TILE_FUNCTION), rows, channels)
 
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f = v.function
 
-ADDRESSES = ("a", "b", "sums", "panels", "bands", "runs", "strips", "chunks")
-WORDS = (
-    *ADDRESSES,
-    *("band_count", "strip_count", "chunk_count", "blocks"),
-    # Elements between groups, and the steps of the copies.
-    *("a_group", "a_step", "b_group", "b_step", "sums_group", "row"),
-    # Elements of the panels of one call, and of the first of them.
-    *("room", "a_room"),
-)
+        def entry(table: str, number: str, columns: int) -> str:
+            return f.at(given[table], f.mul(number, columns), "i64")
 
-
-class _Walk:
-    """For each band: items -> (group, strip of rows, chunk of blocks).
-
-    Panels belong to the call: they lie where its first item says. A strip is laid out once for all
-    its chunks, a block for all tiles of the strip, which follow at once.
-    """
-
-    def __init__(self, module: Module, machine: Machine, recipe: PanelGrad) -> None:
-        arguments = [("ptr", "words"), ("i64", "begin"), ("i64", "end")]
-        self.f = f = module.function(recipe.symbol, arguments, public=True)
-        self.v = Vectors(f, machine, recipe.dtype)
-        self.recipe = recipe
-        self.widths = recipe.widths(machine)
-        self.word = {
-            name: f.pointer("%words", i) if name in ADDRESSES else f.word("%words", i)
-            for i, name in enumerate(WORDS)
-        }
-
-    def write(self) -> None:
-        f, word = self.f, self.word
-        self.panels = self.v.at(word["panels"], f.mul("%begin", word["room"]))
-        with f.loop(0, word["band_count"]) as band:
-            span = self._entry("bands", band.index, BAND)
-            self.band, self.length, self.run_count = band.index, f.word(span, 2), f.word(span, 1)
-            self.runs = self._entry("runs", f.word(span, 0), RUN)
+        panels = v.at(given["panels"], f.mul("%begin", given["panels_size"]))
+        with f.loop(0, given["band_count"]) as band:
+            here = entry("bands", band.index, BAND)
+            length, count = f.word(here, 2), f.word(here, 1)
+            segments = entry("segments", f.word(here, 0), SEGMENT)
+            walk = _Band(self, v, given, panels, band.index, length, count, segments)
             with f.loop("%begin", "%end", [("i64", "-1")]) as item:
-                rows, chunk = f.divmod(item.index, word["chunk_count"])
-                group, strip = f.divmod(rows, word["strip_count"])
-                here = self._entry("strips", strip, STRIP)
+                rows, columns = f.divmod(item.index, given["range_count"])
+                group, row_block = f.divmod(rows, given["row_block_count"])
+                block = entry("row_blocks", row_block, ROWS)
                 with f.when(f.value(f"icmp ne i64 {rows}, {item.values[0]}")):
-                    self._strip(group, here)
+                    walk.lay_rows(group, block)
                 item.carry([rows])
-                self._chunk(group, here, self._entry("chunks", chunk, CHUNK))
+                walk.columns(group, block, entry("ranges", columns, RANGE))
 
-    def _entry(self, name: str, number: str, columns: int) -> str:
-        return self.f.at(self.word[name], self.f.mul(number, columns), "i64")
+    def _tile(self, v: Vectors, rows: int, channels: int) -> None:
+        f, vectors = v.function, -(-channels // v.lanes)
+        carried = [("ptr", "%a"), ("ptr", "%b"), *flat(v, zeros(v, rows, vectors))]
+        with f.loop(0, "%length", carried, runs=True) as position:
+            a, b, *values = position.values
+            acc = outer_product(
+                v,
+                shaped(values, vectors),
+                lambda p: v.broadcast(v.at(a, p * self.pitch)),
+                lambda q: v.load(v.at(b, q * v.lanes)),
+            )
+            onward = [v.at(a, 1), v.at(b, vectors * v.lanes)]
+            position.carry([*onward, *(value for row in acc for value in row)])
+        acc = shaped(position.results[2:], vectors)
+        # The first band stores, later ones add.
+        later = f.value("icmp ne i64 %band, 0")
+        with f.when(later):
+            _store_sums(v, acc, channels, add=True)
+        with f.when(f.value(f"xor i1 {later}, true")):
+            _store_sums(v, acc, channels, add=False)
 
-    def _strip(self, group: str, strip: str) -> None:
-        """The panel of broadcasts."""
-        f, v, word = self.f, self.v, self.word
-        row = f.mul(f.word(strip, 0), word["a_step"] if self.recipe.sources[0].turned else 1)
-        array = v.at(word["a"], f.add(f.mul(group, word["a_group"]), row))
-        self._copies("broadcasts", array, 0, self.panels, 1, [("i64", f.word(strip, 1))])
 
-    def _copies(
+def _store_sums(v: Vectors, acc: list[list[str]], channels: int, *, add: bool) -> None:
+    line = "%sums"
+    for row in acc:
+        for q, value in enumerate(row):
+            at, lanes = v.at(line, q * v.lanes), min(v.lanes, channels - q * v.lanes)
+            total = v.add(v.load(at, v.first(lanes)), value) if add else value
+            v.store_first(total, at, lanes)
+        line = v.at(line, "%row")
+
+
+@dataclass(frozen=True)
+class _Band:
+    """The work of one band: its number, positions and segments, as values in the code."""
+
+    kernel: PanelsKernel
+    v: Vectors
+    given: Arguments
+    panels: str
+    number: str
+    length: str
+    count: str
+    segments: str
+
+    def lay_rows(self, group: str, rows: str) -> None:
+        """Lay out the panel of broadcasts of a block of rows."""
+        f, v, given = self.v.function, self.v, self.given
+        step = given["a_step"] if self.kernel.sources[0].channels_first else 1
+        row = f.mul(f.word(rows, 0), step)
+        array = v.at(given["a"], f.add(f.mul(group, given["a_group"]), row))
+        self._lay("broadcasts", array, 0, self.panels, 1, [("i64", f.word(rows, 1))])
+
+    def _lay(
         self,
         name: str,
         array: str,
@@ -116,92 +166,177 @@ class _Walk:
         width: int,
         more: list[tuple[str, str]],
     ) -> None:
-        """A panel, run by run; ``width``: its elements from one position to the next."""
-        f, v = self.f, self.v
-        with f.loop(0, self.run_count) as run:
-            entry = f.at(self.runs, f.mul(run.index, RUN), "i64")
+        """A panel, segment by segment; ``width``: its elements from one position to the next."""
+        f, v = self.v.function, self.v
+        with f.loop(0, self.count) as segment:
+            entry = f.at(self.segments, f.mul(segment.index, SEGMENT), "i64")
             call = [
                 ("ptr", v.at(array, f.word(entry, side))),
                 ("ptr", v.at(panel, f.mul(f.word(entry, 2), width))),
                 ("i64", f.word(entry, 3)),
-                ("i64", self.word["ab"[side] + "_step"]),
+                ("i64", self.given["ab"[side] + "_step"]),
             ]
             f.call(name, [*call, *more])
 
-    def _chunk(self, group: str, strip: str, chunk: str) -> None:
-        """For each block of a chunk: its panel, and all tiles of the strip."""
-        f, v, word = self.f, self.v, self.word
-        panel = v.at(self.panels, word["a_room"])
-        array = v.at(word["b"], f.mul(group, word["b_group"]))
-        sums = f.add(f.mul(group, word["sums_group"]), f.mul(f.word(strip, 0), word["row"]))
-        sums = v.at(word["sums"], sums)
-        last = f.sub(word["blocks"], 1)
-        step = word["b_step"] if self.recipe.sources[1].turned else 1
-        with f.loop(f.word(chunk, 0), f.word(chunk, 1)) as block:
-            first = f.mul(block.index, self.widths[0])
+    def columns(self, group: str, rows: str, blocks: str) -> None:
+        """For each of a range of blocks of columns: its panel, and all tiles of the rows."""
+        f, v, given = self.v.function, self.v, self.given
+        widths = self.kernel.widths(v.machine)
+        panel = v.at(self.panels, given["a_size"])
+        array = v.at(given["b"], f.mul(group, given["b_group"]))
+        sums = f.add(f.mul(group, given["sums_group"]), f.mul(f.word(rows, 0), given["row"]))
+        sums = v.at(given["sums"], sums)
+        last = f.sub(given["blocks"], 1)
+        step = given["b_step"] if self.kernel.sources[1].channels_first else 1
+        with f.loop(f.word(blocks, 0), f.word(blocks, 1)) as block:
+            first = f.mul(block.index, widths[0])
             source, out = v.at(array, f.mul(first, step)), v.at(sums, first)
+            is_last = f.value(f"icmp eq i64 {block.index}, {last}")
+            kinds = [
+                partial(self._block, number, channels, source, panel, out, rows)
+                for number, channels in enumerate(widths)
+            ]
+            f.switch(f.value(f"zext i1 {is_last} to i64"), kinds)
 
-            def block_of(number: int) -> Callable[[], None]:
-                return lambda: self._block(number, source, panel, out, strip)
-
-            number = f.value(f"icmp eq i64 {block.index}, {last}")
-            kinds = [block_of(number) for number in range(len(self.widths))]
-            f.switch(f.value(f"zext i1 {number} to i64"), kinds)
-
-    def _block(self, number: int, source: str, panel: str, out: str, strip: str) -> None:
-        f, v = self.f, self.v
-        width = -(-self.widths[number] // v.lanes) * v.lanes
-        self._copies(f"vectors{number}", source, 1, panel, width, [])
-        a, row = self.panels, self.word["row"]
-        for kind, rows in enumerate(self.recipe.heights):
-            with f.loop(0, f.word(strip, 2 + kind), [("ptr", a), ("ptr", out)]) as turn:
-                a, out = turn.values
+    def _block(
+        self, number: int, channels: int, source: str, panel: str, out: str, rows: str
+    ) -> None:
+        f, v = self.v.function, self.v
+        self._lay(f"vectors{number}", source, 1, panel, -(-channels // v.lanes) * v.lanes, [])
+        a, row = self.panels, self.given["row"]
+        for kind, height in enumerate(self.kernel.heights):
+            with f.loop(0, f.word(rows, 2 + kind), [("ptr", a), ("ptr", out)]) as tile:
+                a, out = tile.values
                 call = [("ptr", a), ("ptr", panel), ("ptr", out)]
-                call += [("i64", value) for value in (self.length, row, self.band)]
+                call += [("i64", value) for value in (self.length, row, self.number)]
                 f.call(f"tile{kind}{number}", call)
-                turn.carry([v.at(a, rows * self.recipe.pitch), v.at(out, f.mul(row, rows))])
-            a, out = turn.results
+                tile.carry([v.at(a, height * self.kernel.pitch), v.at(out, f.mul(row, height))])
+            a, out = tile.results
 
 
-# The tile -----------------------------------------------------------------------------------------
-
-TILE = [
-    *(("ptr", name) for name in ("a", "b", "sums")),
-    *(("i64", name) for name in ("length", "row", "band")),
-]
+# The copies ---------------------------------------------------------------------------------------
 
 
-def _tile(
-    module: Module, machine: Machine, recipe: PanelGrad, rows: int, channels: int, name: str
-) -> None:
-    f = module.function(name, TILE)
-    v = Vectors(f, machine, recipe.dtype)
-    vectors = -(-channels // v.lanes)
-    carried = [("ptr", "%a"), ("ptr", "%b"), *flat(v, zeros(v, rows, vectors))]
-    with f.loop(0, "%length", carried, runs=True) as turn:
-        a, b = turn.values[:2]
-        acc = outer_product(
-            v,
-            shaped(turn.values[2:], vectors),
-            lambda p: v.broadcast(v.at(a, p * recipe.pitch)),
-            lambda q: v.load(v.at(b, q * v.lanes)),
-        )
-        onward = [v.at(a, 1), v.at(b, vectors * v.lanes)]
-        turn.carry([*onward, *(value for row in acc for value in row)])
-    acc = shaped(turn.results[2:], vectors)
-    # The first band stores, later ones add.
-    later = f.value("icmp ne i64 %band, 0")
-    with f.when(later):
-        _store(v, acc, channels, add=True)
-    with f.when(f.value(f"xor i1 {later}, true")):
-        _store(v, acc, channels, add=False)
+def _vectors(v: Vectors, source: Source, channels: int) -> None:
+    """Lay ``channels`` of a segment into a panel as wide as their vectors."""
+    f, width = v.function, -(-channels // v.lanes) * v.lanes
+    if not source.channels_first:
+        _copy_channels(v, channels, width)
+        return
+    for start in range(0, channels, v.lanes):
+        here = min(v.lanes, channels - start)
+        corner, panel = v.at("%array", f.mul("%step", start)), v.at("%panel", start)
+        with f.loop(0, "%count", step=v.lanes) as at:
+            left = f.sub("%count", at.index)
+            first = v.at(corner, f.mul(at.index, source.apart))
+            target = v.at(panel, f.mul(at.index, width))
+            for whole in _either(f, left, v.lanes):
+                mask = None if whole else v.below(left)
+                made = v.transpose(_rows_of_channels(v, first, source.apart, here, mask))
+                _store_rows(v, made, target, width, None if whole else left)
 
 
-def _store(v: Vectors, acc: list[list[str]], channels: int, *, add: bool) -> None:
-    line = "%sums"
-    for row in acc:
-        for q, value in enumerate(row):
-            at, lanes = v.at(line, q * v.lanes), min(v.lanes, channels - q * v.lanes)
-            total = v.add(v.load(at, v.first(lanes)), value) if add else value
-            v.store_first(total, at, lanes)
-        line = v.at(line, "%row")
+def _broadcasts(v: Vectors, source: Source, pitch: int) -> None:
+    """Lay any number of channels of a segment into rows.
+
+    What stands behind the last position of a segment is overwritten by the next one, or unused.
+    """
+    f = v.function
+    if source.channels_first:
+        _copy_positions(v, source.apart, pitch)
+        return
+    with f.loop(0, "%channels", step=v.lanes) as row:
+        left = f.sub("%channels", row.index)
+        column, panel = v.at("%array", row.index), v.at("%panel", f.mul(row.index, pitch))
+        with f.loop(0, "%count", [("ptr", column)], step=v.lanes) as at:
+            positions, target = f.sub("%count", at.index), v.at(panel, at.index)
+            for whole in _either(f, f.minimum(left, positions), v.lanes):
+                rows = _rows_of_positions(v, at.values[0], None if whole else (left, positions))
+                _store_rows(v, v.transpose(rows), target, pitch, None if whole else left)
+            at.carry([v.at(at.values[0], f.mul("%step", v.lanes))])
+
+
+def _either(f: Function, left: str, lanes: int) -> Iterator[bool]:
+    """True inside of a branch for whole squares, False inside of one for all others."""
+    full = f.value(f"icmp sge i64 {left}, {lanes}")
+    with f.when(full):
+        yield True
+    with f.when(f.value(f"xor i1 {full}, true")):
+        yield False
+
+
+def _rows_of_channels(
+    v: Vectors, line: str, apart: int, channels: int, mask: str | None
+) -> list[str]:
+    """Positions of ``channels`` channels, a vector each, and zeros up to a square."""
+    rows = []
+    for _ in range(channels):
+        rows.append(v.load(line, mask) if apart == 1 else v.gather(line, apart, mask))
+        line = v.at(line, "%step")
+    return rows + [v.zero] * (v.lanes - channels)
+
+
+def _rows_of_positions(v: Vectors, line: str, left: tuple[str, str] | None) -> list[str]:
+    """Channels of as many positions as a vector has lanes; ``left``: how many channels and
+    positions there are, where one is less.
+    """
+    f, rows = v.function, []
+    some = None if left is None else v.below(left[0])
+    for i in range(v.lanes):
+        mask = some
+        if left is not None:
+            # Past the last position the mask is empty: the load touches nothing.
+            inside = f.value(f"icmp sgt i64 {left[1]}, {i}")
+            mask = f.value(f"select i1 {inside}, {v.flags} {some}, {v.flags} zeroinitializer")
+        rows.append(v.load(line, mask))
+        line = v.at(line, "%step")
+    return rows
+
+
+def _store_rows(v: Vectors, rows: list[str], target: str, pitch: int, count: str | None) -> None:
+    """The first ``count`` of the rows of a square, all by default."""
+    f = v.function
+    for i, row in enumerate(rows):
+        if count is None:
+            v.store(row, v.at(target, i * pitch))
+            continue
+        with f.when(f.value(f"icmp sgt i64 {count}, {i}")):
+            v.store(row, v.at(target, i * pitch))
+
+
+def _copy_channels(v: Vectors, channels: int, width: int) -> None:
+    """Contiguous on both sides: in pieces of a power of two, as masks are slow where the machine
+    has none.
+    """
+    f = v.function
+    with f.loop(0, "%count", [("ptr", "%array"), ("ptr", "%panel")]) as position:
+        array, panel = position.values
+        if channels < width:
+            v.store(v.zero, v.at(panel, width - v.lanes))
+        start, size = 0, v.lanes
+        while start < channels:
+            while size > channels - start:
+                size //= 2
+            kind = f"<{size} x {v.element}>"
+            got = f.value(f"load {kind}, ptr {v.at(array, start)}, align {v.bytes}")
+            f.emit(f"store {kind} {got}, ptr {v.at(panel, start)}, align {v.bytes}")
+            start += size
+        position.carry([v.at(array, "%step"), v.at(panel, width)])
+
+
+def _copy_positions(v: Vectors, apart: int, pitch: int) -> None:
+    """Contiguous in the panel, and ``apart`` in the array."""
+    f = v.function
+    whole = f.mul(f.value(f"sdiv i64 %count, {v.lanes}"), v.lanes)
+    with f.loop(0, "%channels", [("ptr", "%array"), ("ptr", "%panel")]) as row:
+        array, panel = row.values
+
+        def read(at: str, mask: str | None) -> str:
+            line = v.at(array, f.mul(at, apart))
+            return v.load(line, mask) if apart == 1 else v.gather(line, apart, mask)
+
+        with f.loop(0, whole, step=v.lanes) as at:
+            v.store(read(at.index, None), v.at(panel, at.index))
+        with f.loop(whole, "%count", step=v.lanes) as at:
+            v.store(read(at.index, v.below(f.sub("%count", whole))), v.at(panel, at.index))
+        row.carry([v.at(array, "%step"), v.at(panel, pitch)])

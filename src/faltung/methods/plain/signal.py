@@ -1,12 +1,12 @@
-"""Signals of one channel as plain sums: lanes a block apart, so that shifts are addresses.
+"""Signals of one channel as plain sums: lanes a distance apart, so that shifts are addresses.
 
-What it is.  A stretch of the signal is turned so that its vectors hold entries that lie ``block``
-  apart: lane ``l`` of vector ``m`` is entry ``l * block + m``. An output vector ``j`` at tap ``k``
-  then reads vector ``j + k``: every vector that is loaded, aligned, serves four taps at once in
-  registers, one load for three multiply-adds, where neighbouring lanes would need an unaligned load
+What it is.  A segment of the signal is transposed: its vectors hold entries ``length`` apart, and
+  lane ``l`` of vector ``m`` is entry ``l * length + m``. An output vector ``j`` at tap ``k`` then
+  reads vector ``j + k``: every vector that is loaded, aligned, serves four taps at once in
+  registers, one load for three multiply-adds, where contiguous lanes would need an unaligned load
   for each. Sums take their taps in order.
 When it applies.  One axis, one input channel, stride 1, no dilation.
-What it costs.  Near the peak of multiply-adds, and a turn of the signal on the way in and out.
+What it costs.  Near the peak of multiply-adds, and a transposition on the way in and out.
 """
 
 from dataclasses import dataclass
@@ -18,179 +18,159 @@ from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue
-from faltung.methods.base.moves import AUX, put_arguments, write_fill, write_put
-from faltung.methods.base.parameters import Words, ordered
-from faltung.methods.base.step import Argument, Arrays, Operand, Step, Work, shifted
+from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
+from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.method import ForwardMethod
+from faltung.methods.base.moves import put_arguments, write_fill, write_put
+from faltung.methods.base.step import Arrays, Operand, Work, shifted
 
 DTYPES = ("float32", "float64")
 # Taps that one loaded vector serves.
 TAPS = 4
-# Entries of a lane's block, at the least and at the most.
-BLOCKS = (32, 512)
-# Stretches of units with scratch of their own.
-SLOTS = 16
-# Multiply-adds in a cycle that are reached; cycles to move a vector, and of a unit beside.
-REACHED, MOVE, UNIT = 1.5, 4.0, 400
-
-POINTERS = ("x", "w", "out", "bias", "scratch")
-NUMBERS = (
-    *("slots", "units", "chunks", "groups", "channels_out", "slot", "block", "rows", "lo", "size"),
-    *("outputs", "taps", "w_group", "w_out", "w_tap", "x_batch", "x_group", "x_position"),
-    *("out_batch", "out_group", "out_channel", "out_position"),
-)
+# Entries of a segment in one lane, at the least and at the most.
+LENGTHS = (32, 512)
+# Items, each with scratch of its own.
+MOST_ITEMS = 16
+# Multiply-adds in a cycle that are reached; cycles to move a vector, of an output vector and of a
+# transposed one beside that, and of a segment.
+PRODUCTS_A_CYCLE, MOVE_CYCLES = 1.5, 4.0
+OUTPUT_CYCLES, INPUT_CYCLES, SEGMENT_CYCLES = 4, 3, 400
 
 
-# The recipe ---------------------------------------------------------------------------------------
+# The code -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Signal:
-    """Items are slots: stretches of units (sample, group, chunk of ``lanes * block`` outputs).
+class SignalKernel(EpilogueKernel):
+    """Items are some of the segments (sample, group, ``lanes * length`` outputs).
 
-    ``near``: inputs are neighbours in memory; ``beside``: outputs; ``aux_contiguous``: likewise in
-    each array of the epilogue.
+    x_contiguous, out_contiguous, aux_contiguous: inputs are contiguous, outputs, arrays of the
+    epilogue. bias: there is one.
     """
 
+    name = "signal"
+    pointers = ("x", "w", "out", "bias", "scratch")
+    numbers = (
+        # Of the scratch of an item; of a segment, its outputs in one lane and its vectors.
+        *("item_count", "segments", "row_segments", "item_scratch", "length", "vectors"),
+        *("groups", "channels_out", "lo", "size", "outputs", "taps", "w_group", "w_out", "w_tap"),
+        *("x_batch", "x_group", "x_position"),
+        *("out_batch", "out_group", "out_channel", "out_position"),
+    )
+    aux_numbers = ("batch", "group", "channel", "position")
+
     dtype: str
-    near: bool
-    beside: bool
+    x_contiguous: bool
+    out_contiguous: bool
     bias: bool
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
 
-    @property
-    def symbol(self) -> str:
-        return f"signal_{self.dtype}"
+    def functions(self, module: Module, machine: Machine) -> None:
+        write_fill(module, machine, self.dtype, self.x_contiguous)
+        write_put(module, machine, self, contiguous=self.out_contiguous, bias=self.bias)
+        _write_transpose(module, machine, self.dtype)
+        _write_sums(module, machine, self.dtype)
 
-    @property
-    def pitch(self) -> int:
-        return 1
-
-    @property
-    def pointers(self) -> tuple[str, ...]:
-        return (*POINTERS, *(f"aux{i}" for i in range(len(self.aux_contiguous))))
-
-    @property
-    def numbers(self) -> tuple[str, ...]:
-        return (*NUMBERS, *(f"aux{i}{n}" for i in range(len(self.aux_contiguous)) for n in AUX[1:]))
-
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        write_fill(module, machine, self.dtype, self.near)
-        write_put(module, machine, self)
-        _turn(module, machine, self.dtype)
-        _sums(module, machine, self.dtype)
-        arguments = [("ptr", "words"), ("i64", "begin"), ("i64", "end")]
-        f = module.function(self.symbol, arguments, public=True)
-        words = Words(f, (*self.pointers, *self.numbers))
-        word = {name: words.pointer(name) for name in self.pointers}
-        word |= {name: words.number(name) for name in self.numbers}
-        v = Vectors(f, machine, self.dtype)
-        with f.loop("%begin", "%end") as slot:
-            first, stop = (
-                f.divmod(f.mul(at, word["units"]), word["slots"])[0]
-                for at in (slot.index, f.add(slot.index, 1))
-            )
-            scratch = v.at(word["scratch"], f.mul(slot.index, word["slot"]))
-            with f.loop(first, stop) as unit:
-                self._unit(v, word, scratch, unit.index)
-        return str(module)
-
-    def _unit(self, v: Vectors, word: dict[str, str], line: str, unit: str) -> None:
+    def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
-        rest, chunk = f.divmod(unit, word["chunks"])
-        batch, group = f.divmod(rest, word["groups"])
-        size = f.mul(word["block"], v.lanes)
-        start = f.mul(chunk, size)
-        turned = v.at(line, _length(v, word))
-        self._load(v, word, line, start, (batch, group))
-        f.call(
-            "turn", [("ptr", line), ("ptr", turned), ("i64", word["block"]), ("i64", word["rows"])]
-        )
-        count = f.minimum(size, f.sub(word["outputs"], start))
-        arrays = ("out", *self.pointers[len(POINTERS) :])
-        places = {}
-        for name in arrays:
-            at = f.add(f.mul(batch, word[f"{name}_batch"]), f.mul(group, word[f"{name}_group"]))
-            places[name] = v.at(word[name], f.add(at, f.mul(start, word[f"{name}_position"])))
-        with f.loop(0, word["channels_out"]) as co:
-            at = f.add(f.mul(group, word["w_group"]), f.mul(co.index, word["w_out"]))
-            given = [("ptr", turned), ("ptr", v.at(word["w"], at)), ("ptr", line)]
-            given += [("i64", word[name]) for name in ("w_tap", "taps", "block")]
-            f.call("sums", given)
-            channel = f.add(f.mul(group, word["channels_out"]), co.index)
-            here = {"from": line, "count": count, "far": "0", "bias": v.at(word["bias"], channel)}
-            for name in arrays:
-                here[name] = v.at(places[name], f.mul(co.index, word[f"{name}_channel"]))
-                here[f"{name}_position"] = word[f"{name}_position"]
-                here[f"{name}_channel"] = word[f"{name}_channel"]
-            f.call(
-                "put",
-                [(kind, here[name]) for kind, name in put_arguments(len(self.aux_contiguous))],
+        with f.loop("%begin", "%end") as item:
+            first, stop = (
+                f.divmod(f.mul(at, given["segments"]), given["item_count"])[0]
+                for at in (item.index, f.add(item.index, 1))
             )
+            scratch = v.at(given["scratch"], f.mul(item.index, given["item_scratch"]))
+            with f.loop(first, stop) as segment:
+                self._segment(v, given, scratch, segment.index)
+
+    def _segment(self, v: Vectors, given: Arguments, line: str, segment: str) -> None:
+        """All outputs of a segment; its inputs in order begin at ``line``."""
+        f = v.function
+        row, number = f.divmod(segment, given["row_segments"])
+        batch, group = f.divmod(row, given["groups"])
+        size = f.mul(given["length"], v.lanes)
+        start = f.mul(number, size)
+        transposed = v.at(line, _inputs(v, given))
+        self._load(v, given, line, start, (batch, group))
+        lengths = [("i64", given["length"]), ("i64", given["vectors"])]
+        f.call("transpose", [("ptr", line), ("ptr", transposed), *lengths])
+        count = f.minimum(size, f.sub(given["outputs"], start))
+        places = {}
+        for name in self.outputs:
+            at = f.add(f.mul(batch, given[f"{name}_batch"]), f.mul(group, given[f"{name}_group"]))
+            places[name] = v.at(given[name], f.add(at, f.mul(start, given[f"{name}_position"])))
+        with f.loop(0, given["channels_out"]) as co:
+            at = f.add(f.mul(group, given["w_group"]), f.mul(co.index, given["w_out"]))
+            arrays = [("ptr", transposed), ("ptr", v.at(given["w"], at)), ("ptr", line)]
+            numbers = [("i64", given[name]) for name in ("w_tap", "taps", "length")]
+            f.call("sums", [*arrays, *numbers])
+            channel = f.add(f.mul(group, given["channels_out"]), co.index)
+            bias = v.at(given["bias"], channel)
+            here = {**given, "from": line, "count": count, "ahead": "0", "bias": bias}
+            for name in self.outputs:
+                here[name] = v.at(places[name], f.mul(co.index, given[f"{name}_channel"]))
+            names = put_arguments(len(self.aux_contiguous))
+            f.call("put", [(kind, here[name]) for kind, name in names])
 
     def _load(
-        self, v: Vectors, word: dict[str, str], line: str, start: str, where: tuple[str, str]
+        self, v: Vectors, given: Arguments, line: str, start: str, where: tuple[str, str]
     ) -> None:
-        """The inputs of a chunk in order, zeros outside the signal."""
+        """The inputs of a segment in order, zeros outside the signal."""
         f = v.function
-        length = _length(v, word)
-        f.call("blank", [("ptr", line), ("i64", length)])
-        first = f.sub(start, word["lo"])
+        inputs = _inputs(v, given)
+        f.call("blank", [("ptr", line), ("i64", inputs)])
+        first = f.sub(start, given["lo"])
         before = f.sub(0, f.minimum(0, first))
-        count = f.sub(f.minimum(length, f.sub(word["size"], first)), before)
-        at = f.add(f.mul(where[0], word["x_batch"]), f.mul(where[1], word["x_group"]))
-        at = f.add(at, f.mul(f.add(first, before), word["x_position"]))
-        given = [("ptr", v.at(line, before)), ("ptr", v.at(word["x"], at))]
+        count = f.sub(f.minimum(inputs, f.sub(given["size"], first)), before)
+        at = f.add(f.mul(where[0], given["x_batch"]), f.mul(where[1], given["x_group"]))
+        at = f.add(at, f.mul(f.add(first, before), given["x_position"]))
+        arrays = [("ptr", v.at(line, before)), ("ptr", v.at(given["x"], at))]
         with f.when(f.value(f"icmp sgt i64 {count}, 0")):
-            f.call("fill", [*given, ("i64", count), ("i64", word["x_position"]), ("i64", 0)])
+            f.call("fill", [*arrays, ("i64", count), ("i64", given["x_position"]), ("i64", 0)])
 
 
-def _length(v: Vectors, word: dict[str, str]) -> str:
-    """Inputs of a chunk: what the last lane reads ends there."""
+def _inputs(v: Vectors, given: Arguments) -> str:
+    """How many inputs a segment has: what its last lane reads ends there."""
     f = v.function
-    return f.add(f.mul(word["block"], v.lanes - 1), word["rows"])
+    return f.add(f.mul(given["length"], v.lanes - 1), given["vectors"])
 
 
-def _turn(module: Module, machine: Machine, dtype: str) -> None:
-    """``turn`` (from, to, block, rows): entries ``block`` apart become vectors."""
-    f = module.function("turn", [("ptr", "from"), ("ptr", "to"), ("i64", "block"), ("i64", "rows")])
+def _write_transpose(module: Module, machine: Machine, dtype: str) -> None:
+    """``transpose`` (from, to, length, vectors): entries ``length`` apart become vectors."""
+    numbers = [("i64", "length"), ("i64", "vectors")]
+    f = module.function("transpose", [("ptr", "from"), ("ptr", "to"), *numbers])
     v = Vectors(f, machine, dtype)
-    with f.loop(0, "%rows", step=v.lanes) as turn:
-        here = v.at("%from", turn.index)
-        lanes = [v.load(v.at(here, f.mul("%block", lane))) for lane in range(v.lanes)]
-        to = v.at("%to", f.mul(turn.index, v.lanes))
+    with f.loop(0, "%vectors", step=v.lanes) as first:
+        here = v.at("%from", first.index)
+        lanes = [v.load(v.at(here, f.mul("%length", lane))) for lane in range(v.lanes)]
+        to = v.at("%to", f.mul(first.index, v.lanes))
         for i, row in enumerate(v.transpose(lanes)):
             v.store(row, v.at(to, i * v.lanes))
 
 
-def width(lanes: int) -> int:
-    """Vectors of outputs in registers."""
-    return max(8, lanes)
-
-
-def _sums(module: Module, machine: Machine, dtype: str) -> None:
-    """``sums`` (turned, w, to, step, taps, block): all outputs of a chunk, in order."""
-    arrays = [("ptr", name) for name in ("turned", "w", "to")]
-    f = module.function("sums", [*arrays, *(("i64", n) for n in ("step", "taps", "block"))])
+def _write_sums(module: Module, machine: Machine, dtype: str) -> None:
+    """``sums`` (transposed, w, to, step, taps, length): all outputs of a segment, in order."""
+    arrays = [("ptr", name) for name in ("transposed", "w", "to")]
+    f = module.function("sums", [*arrays, *(("i64", n) for n in ("step", "taps", "length"))])
     v = Vectors(f, machine, dtype)
-    wide = width(v.lanes)
+    # Vectors of outputs in registers.
+    width = max(8, v.lanes)
     fours, ones = f.divmod("%taps", TAPS)
-    with f.loop(0, "%block", step=wide) as out:
-        x = v.at("%turned", f.mul(out.index, v.lanes))
-        carried = [("ptr", x), ("ptr", "%w"), *((v.type, v.zero) for _ in range(wide))]
+    with f.loop(0, "%length", step=width) as out:
+        x = v.at("%transposed", f.mul(out.index, v.lanes))
+        carried = [("ptr", x), ("ptr", "%w"), *((v.type, v.zero) for _ in range(width))]
         for count, taps in ((fours, TAPS), (ones, 1)):
-            with f.loop(0, count, carried) as turn:
-                x, w, *values = turn.values
+            with f.loop(0, count, carried) as tap:
+                x, w, *values = tap.values
                 made = _taps(v, x, w, values, taps)
                 onward = [v.at(x, taps * v.lanes), v.at(w, f.mul("%step", taps))]
-                turn.carry([*onward, *made])
-            carried = [(kind, r) for (kind, _), r in zip(carried, turn.results, strict=True)]
-        for first in range(0, wide, v.lanes):
+                tap.carry([*onward, *made])
+            carried = [(kind, r) for (kind, _), r in zip(carried, tap.results, strict=True)]
+        for first in range(0, width, v.lanes):
             to = v.at("%to", f.add(out.index, first))
-            rows = turn.results[2 + first : 2 + first + v.lanes]
+            rows = tap.results[2 + first : 2 + first + v.lanes]
             for lane, row in enumerate(v.transpose(rows)):
-                v.store(row, v.at(to, f.mul("%block", lane)))
+                v.store(row, v.at(to, f.mul("%length", lane)))
 
 
 def _taps(v: Vectors, x: str, w: str, values: list[str], taps: int) -> list[str]:
@@ -205,98 +185,100 @@ def _taps(v: Vectors, x: str, w: str, values: list[str], taps: int) -> list[str]
     return acc
 
 
-# When it applies, what it costs -------------------------------------------------------------------
+# The method ---------------------------------------------------------------------------------------
 
 
-def why_not(c: Correlation, machine: Machine) -> str | None:
-    axis = c.windows[-1].axis
-    if c.dtype not in DTYPES:
-        return f"{c.dtype} is not one of {', '.join(DTYPES)}"
-    if len(c.windows) > 1 or c.channels_in > 1:
-        return "more than one axis or input channel"
-    if axis.stride > 1 or axis.dilation > 1 or axis.kernel < TAPS:
-        return f"a stride, a dilation, or fewer than {TAPS} taps"
-    if len({b - a for a, b in pairwise(c.windows[-1].taps)}) != 1:
-        return "its taps lie at uneven distances"
-    return None
+class Signal(ForwardMethod):
+    """Vectors along positions that lie apart."""
+
+    copies = "channels_first"
+
+    def why_not(self, c: Correlation, machine: Machine) -> str | None:
+        axis = c.windows[-1].axis
+        if c.dtype not in DTYPES:
+            return f"{c.dtype} is not one of {', '.join(DTYPES)}"
+        if len(c.windows) > 1 or c.channels_in > 1:
+            return "more than one axis or input channel"
+        if axis.stride > 1 or axis.dilation > 1 or axis.kernel < TAPS:
+            return f"a stride, a dilation, or fewer than {TAPS} taps"
+        if len({b - a for a, b in pairwise(c.windows[-1].taps)}) != 1:
+            return "its taps lie at uneven distances"
+        return None
+
+    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
+        return c.windows[-1].borders
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        if self.why_not(c, machine) is not None:
+            return inf
+        return c.batch * c.groups * _choose(c, machine)[0]
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        (last,) = c.windows
+        axis, lanes = last.axis, machine.lanes(c.dtype)
+        _, length = _choose(c, machine)
+        vectors = _vectors(c, machine, length)
+        row_segments = -(-axis.output // (length * lanes))
+        segments = c.batch * c.groups * row_segments
+        items = max(1, min(segments, MOST_ITEMS))
+        item_scratch = (lanes - 1) * length + vectors + vectors * lanes
+        kernel = SignalKernel(
+            dtype=c.dtype,
+            x_contiguous=last.x == 1,
+            out_contiguous=last.out == 1,
+            bias=arrays.bias is not None,
+            epilogue=c.epilogue,
+            aux_contiguous=c.aux_contiguous("position"),
+        )
+        title = f"signal in lanes of {length}"
+        step = kernel.step(
+            items,
+            title if c.epilogue is None else f"{title}, {c.epilogue}",
+            barrier=barrier,
+            x=shifted(arrays.x, c.x_base, c.dtype),
+            w=shifted(arrays.w, last.taps[0], c.dtype),
+            out=shifted(arrays.out, c.out_base, c.dtype),
+            bias=arrays.bias or 0,
+            scratch=Operand(work.borrow("signal", items * item_scratch * ELEMENTS[c.dtype][1])),
+            **{"item_count": items, "segments": segments, "row_segments": row_segments},
+            **{"item_scratch": item_scratch, "length": length, "vectors": vectors},
+            **{"groups": c.groups, "channels_out": c.channels_out},
+            **{"lo": axis.lo, "size": axis.size, "outputs": axis.output, "taps": axis.kernel},
+            **{"w_group": c.w[0], "w_out": c.w[1], "w_tap": last.taps[1] - last.taps[0]},
+            **{"x_batch": c.x[0], "x_group": c.x[1], "x_position": last.x},
+            **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
+            out_position=last.out,
+            **aux_arguments(
+                c,
+                arrays,
+                lambda aux: {
+                    **{"batch": aux.batch, "group": aux.group},
+                    **{"channel": aux.channel, "position": aux.along[-1]},
+                },
+            ),
+        )
+        work.steps.append(step)
 
 
-def needs_padded(c: Correlation, machine: Machine) -> bool:
-    return c.windows[-1].borders
-
-
-def needs_channels_first(c: Correlation) -> bool:
-    return False
-
-
-def _rows(c: Correlation, machine: Machine, block: int) -> int:
-    """Vectors of a turned stretch: a block, and what its last output reads beyond it."""
+def _vectors(c: Correlation, machine: Machine, length: int) -> int:
+    """Vectors of a transposed segment: its outputs, and what the last of them reads beyond."""
     lanes = machine.lanes(c.dtype)
-    return block + -(-(c.windows[-1].axis.kernel + TAPS) // lanes) * lanes
+    return length + -(-(c.windows[-1].axis.kernel + TAPS) // lanes) * lanes
 
 
-def _block(c: Correlation, machine: Machine) -> tuple[float, int]:
-    """Cycles of a sample and group, and the block that takes least."""
+def _choose(c: Correlation, machine: Machine) -> tuple[float, int]:
+    """Cycles of a sample and group, and the length of lanes that takes least."""
     lanes, axis = machine.lanes(c.dtype), c.windows[-1].axis
-    least, best, block = inf, BLOCKS[0], BLOCKS[0]
-    while block <= BLOCKS[1]:
-        chunks = -(-axis.output // (block * lanes))
-        rows = _rows(c, machine, block)
-        sums = block * (axis.kernel / REACHED + 4 + MOVE)
-        cycles = chunks * (UNIT + rows * (3 + MOVE) + c.channels_out * sums)
-        if cycles < least:
-            least, best = cycles, block
-        block *= 2
-    return least, best
+    sums = axis.kernel / PRODUCTS_A_CYCLE + OUTPUT_CYCLES + MOVE_CYCLES
+    offers, length = [], LENGTHS[0]
+    while length <= LENGTHS[1]:
+        segments = -(-axis.output // (length * lanes))
+        inputs = SEGMENT_CYCLES + _vectors(c, machine, length) * (INPUT_CYCLES + MOVE_CYCLES)
+        offers.append((segments * (inputs + c.channels_out * (length * sums)), length))
+        length *= 2
+    return min(offers)
 
 
-def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core."""
-    if why_not(c, machine) is not None:
-        return inf
-    return c.batch * c.groups * _block(c, machine)[0]
-
-
-# The plan -----------------------------------------------------------------------------------------
-
-
-def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool) -> None:
-    """Add the step that computes ``c``; ``after`` where the input is itself the work of a step."""
-    (last,) = c.windows
-    axis, lanes = last.axis, machine.lanes(c.dtype)
-    block = _block(c, machine)[1]
-    rows = _rows(c, machine, block)
-    chunks = -(-axis.output // (block * lanes))
-    units = c.batch * c.groups * chunks
-    slots = max(1, min(units, SLOTS))
-    slot = (lanes - 1) * block + rows + rows * lanes
-    recipe = Signal(
-        dtype=c.dtype,
-        near=last.x == 1,
-        beside=last.out == 1,
-        bias=arrays.bias is not None,
-        epilogue=c.epilogue,
-        aux_contiguous=c.aux_contiguous("position"),
-    )
-    words: dict[str, Argument] = {
-        "x": shifted(arrays.x, c.x_base, c.dtype),
-        "w": shifted(arrays.w, last.taps[0], c.dtype),
-        "out": shifted(arrays.out, c.out_base, c.dtype),
-        "bias": arrays.bias or 0,
-        "scratch": Operand(work.borrow("signal", slots * slot * ELEMENTS[c.dtype][1])),
-        **{"slots": slots, "units": units, "chunks": chunks, "groups": c.groups},
-        **{"channels_out": c.channels_out, "slot": slot, "block": block, "rows": rows},
-        **{"lo": axis.lo, "size": axis.size, "outputs": axis.output, "taps": axis.kernel},
-        **{"w_group": c.w[0], "w_out": c.w[1], "w_tap": last.taps[1] - last.taps[0]},
-        **{"x_batch": c.x[0], "x_group": c.x[1], "x_position": last.x},
-        **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
-        "out_position": last.out,
-    }
-    for i, (array, base) in enumerate(zip(arrays.aux, c.aux_base, strict=True)):
-        values: list[Argument] = [shifted(array, base, c.dtype), *c.aux[i], last.aux[i]]
-        words |= {f"aux{i}{name}": value for name, value in zip(AUX, values, strict=True)}
-    given = ordered((*recipe.pointers, *recipe.numbers), words)
-    title = f"signal in blocks of {block}"
-    if c.epilogue is not None:
-        title = f"{title}, {c.epilogue}"
-    work.steps.append(Step(recipe, slots, given, title, barrier))
+SIGNAL = Signal()

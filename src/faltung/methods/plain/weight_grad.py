@@ -1,15 +1,15 @@
-"""The gradient for the weight: the same outer product, summed over samples and positions.
+"""The gradient for the weight: an outer product, summed over samples and positions.
 
 What it is.  ``grad_w[co, ci, k] = sum over n, o of grad[n, co, o] * x[n, ci, o*stride - lo +
   k*dilation]``. A tile of ``rows`` by ``vectors`` sums stays in registers while a band of positions
   goes by. "Channels": the vector operand is the output gradient along its channels (or the input
   along its own, where those are more), the other array is broadcast. "Space": both are vectors of
-  neighbouring positions and the lanes are summed at the end, for arrays with few channels. Taps in
+  contiguous positions and the lanes are summed at the end, for arrays with few channels. Taps in
   zeros shorten the range of positions, they cost nothing.
-When it applies.  Always; groups of one channel are better off with ``depthwise_grad``.
+When it applies.  Always; groups of one channel are better off with depthwise gradients.
 What it costs.  As the forward pass. Bands of positions short enough for the first-level cache are
   used by all taps and channels in turn; sums in two levels also keep rounding small. Where the
-  weight has the channels of the vectors side by side, sums are stored where they belong, else in
+  channels of the vectors are contiguous in the weight, sums are stored where they belong, else in
   memory of their own and then rearranged.
 """
 
@@ -25,49 +25,150 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import row_pairs
 from faltung.methods.base.correlation import Correlation, Window
-from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted, table
+from faltung.methods.base.method import WeightGradMethod
+from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted, table
 from faltung.methods.copies.copy import spread
-from faltung.methods.plain import panels as weight_panels
-from faltung.methods.plain import weight_grad_choice
-from faltung.methods.plain.weight_grad_choice import Choice, band, choose, mergeable
-from faltung.methods.plain.weight_grad_kernel import WeightGrad
+from faltung.methods.plain import panels
+from faltung.methods.plain.tiled import ChannelBlocks, channel_blocks
+from faltung.methods.plain.weight_grad_kernel import SEGMENT, TILE, WeightGradKernel
+
+# The longest sum in one accumulator, in positions; the shortest band: below it the sums are loaded
+# and stored too often.
+MOST_BAND_POSITIONS, MIN_BAND_POSITIONS = 4096, 128
+# Entries of the table of taps and segments of a row.
+MOST_ENTRIES = 1 << 20
+# Fewer input channels of a group make too small a tile alone.
+MIN_ROWS = 8
+# Cycles between two multiply-adds of one accumulator; to add a vector of sums to those of the bands
+# before; to put one sum in its place.
+LATENCY_CYCLES, STORE_CYCLES, UNPACK_CYCLES = 4, 8, 6
 
 
-def describe(c: Correlation, machine: Machine) -> str:
-    """What the lanes of a vector are, for people."""
-    if weight_panels.applies(c, machine):
-        return f"lanes are {'input' if weight_panels.swapped(c) else 'output'} channels, in panels"
-    return weight_grad_choice.describe(c, machine)
+# The choice ---------------------------------------------------------------------------------------
 
 
-def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core."""
-    if weight_panels.applies(c, machine):
-        return weight_panels.cost(c, machine)
-    return weight_grad_choice.cost(c, machine)
+@dataclass(frozen=True, slots=True)
+class WeightGradChoice:
+    """``lanes``: channels in a vector, 1 where lanes are positions (``space``).
 
-
-def needs_channels_last(c: Correlation, machine: Machine) -> bool:
-    """Whether neither array has neighbouring channels and positions are no help either."""
-    if weight_panels.applies(c, machine):
-        return False
-    return not choose(c, machine).space and c.out[2] != 1 and c.x[2] != 1
-
-
-def needs_padded(c: Correlation, machine: Machine) -> bool:
-    """Whether the input must be copied first: borders that are not zeros along the last axis, or
-    few channels, whose taps then fill the tile beside them.
+    swapped: the input is the vector operand. mergeable: taps of the last axis may be rows of the
+    tile, beside its few channels; ``merged``: they are, as no input lies in the padding.
     """
+
+    lanes: int
+    space: bool
+    swapped: bool = False
+    mergeable: bool = False
+    merged: bool = False
+
+    @property
+    def channels(self) -> int:
+        """Of a whole block of the vector operand: two vectors; with lanes along space, four."""
+        return 4 if self.space else 2 * self.lanes
+
+
+def choose(c: Correlation, machine: Machine) -> WeightGradChoice:
+    """Lanes are channels where enough of them are contiguous, else positions where those are."""
+    lanes, last = machine.lanes(c.dtype), c.windows[-1]
+    contiguous = last.x * last.axis.stride == 1 and last.out == 1
+    if contiguous and max(c.channels_out, c.channels_in) * 2 <= lanes:
+        return WeightGradChoice(1, True)
+    outputs = c.channels_out if c.out[2] == 1 else 0
+    inputs = c.channels_in if c.x[2] == 1 else 0
+    fill = {size: size / (-(-size // lanes) * lanes) for size in (outputs, inputs) if size}
+    swapped = bool(inputs) and fill[inputs] > 2 * fill.get(outputs, 0)
+    mergeable = not swapped and c.channels_in < MIN_ROWS and last.axis.kernel > 1
+    merged = mergeable and last.axis.lo <= 0 and last.axis.hi <= 0
+    return WeightGradChoice(lanes, False, swapped, mergeable, merged)
+
+
+def band(c: Correlation, machine: Machine) -> tuple[int, int]:
+    """Positions of a row, and rows, in one band: the first cache full, if that is enough."""
     last = c.windows[-1]
-    pads = last.axis.lo > 0 or last.axis.hi > 0
-    return last.borders or (pads and mergeable(c, machine))
+    each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * ELEMENTS[c.dtype][1]
+    fit = min(MOST_BAND_POSITIONS, max(MIN_BAND_POSITIONS, machine.l1 // each))
+    # A kernel of a million taps has a table of its own length for every segment: then fewer.
+    fit = max(fit, last.axis.output * last.axis.kernel // MOST_ENTRIES)
+    positions = min(last.axis.output, fit)
+    return positions, -(-fit // positions)
+
+
+class DirectWeightGrad(WeightGradMethod):
+    """Tiles of sums over bands of positions; of pointwise layers over panels."""
+
+    copies = None
+
+    def describe(self, c: Correlation, machine: Machine) -> str:
+        if panels.applies(c, machine):
+            return f"lanes are {'input' if panels.swapped(c) else 'output'} channels, in panels"
+        chosen = choose(c, machine)
+        lanes = "input channels" if chosen.swapped else "output channels"
+        return f"lanes are {'positions' if chosen.space else lanes}"
+
+    def needs_channels_last(self, c: Correlation, machine: Machine) -> bool:
+        """Where neither array has contiguous channels, and positions are no help either."""
+        if panels.applies(c, machine):
+            return False
+        return not choose(c, machine).space and c.out[2] != 1 and c.x[2] != 1
+
+    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
+        """Where borders along the last axis are not zeros, or there are few channels, whose taps
+        then fill the tile beside them.
+        """
+        last = c.windows[-1]
+        pads = last.axis.lo > 0 or last.axis.hi > 0
+        return last.borders or (pads and choose(c, machine).mergeable)
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        """Cycles of one core: multiply-adds, loads or latency of tiles, whichever is longest."""
+        if panels.applies(c, machine):
+            return panels.cost(c, machine)
+        chosen, kernel = choose(c, machine), c.windows[-1].axis.kernel
+        rows, channels = c.channels_in, c.channels_out
+        if chosen.swapped:
+            rows, channels = channels, rows
+        positions = c.batch * c.groups * c.outputs * c.row_taps
+        if chosen.space:
+            positions /= machine.lanes(c.dtype)
+        if chosen.mergeable:
+            rows *= kernel
+        else:
+            positions *= kernel
+        cycles = 0.0
+        for blocks in channel_blocks(channels, chosen.channels, chosen.lanes):
+            vectors = blocks.width // chosen.lanes
+            for height, count in split(rows, budget(machine) // vectors):
+                step = max(height * vectors / 2, (height + vectors) / 2, LATENCY_CYCLES)
+                cycles += blocks.count * count * positions * step
+        return cycles + _store_cycles(c, machine, chosen)
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        if panels.applies(c, machine):
+            panels.plan(c, machine, work, arrays, barrier)
+            return
+        problem = _problem(c, choose(c, machine), arrays)
+        chosen = problem.chosen
+        for blocks in channel_blocks(problem.b.channels, chosen.channels, chosen.lanes):
+            _add_blocks(problem, machine, work, blocks, barrier)
+
+
+def _store_cycles(c: Correlation, machine: Machine, chosen: WeightGradChoice) -> float:
+    """For sums that each band loads and stores, and that are then put into their order."""
+    weights = c.groups * c.channels_in * c.channels_out * c.taps
+    positions, rows = band(c, machine)
+    bands = c.batch * c.outputs / min(c.batch * c.outputs, positions * rows) if c.batch else 0
+    lanes = machine.lanes(c.dtype)
+    unpacked = weights * UNPACK_CYCLES if (c.w[2] if chosen.swapped else c.w[1]) != 1 else 0
+    return bands * weights / lanes * STORE_CYCLES + unpacked
 
 
 # The plan -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class _Side:
     """One array as the kernel sees it: channels of a group, strides, the elements between
     positions.
     """
@@ -79,98 +180,81 @@ class Side:
     pitch: int
 
 
-def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool) -> None:
-    """Add the steps that write the gradient of ``c`` for its weight; ``arrays.out`` is the output
-    gradient.
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """``a``: what is broadcast; ``b``: what lies in vectors. along, across: elements of the weight
+    between channels of ``b``, and between those of ``a``.
     """
-    if weight_panels.applies(c, machine):
-        weight_panels.plan(c, machine, work, arrays, barrier)
-        return
-    chosen = choose(c, machine)
-    lanes = 1 if chosen.space else machine.lanes(c.dtype)
+
+    c: Correlation
+    chosen: WeightGradChoice
+    weight: Operand
+    a: _Side
+    b: _Side
+    along: int
+    across: int
+
+
+def _problem(c: Correlation, chosen: WeightGradChoice, arrays: Arrays) -> _Problem:
     last = c.windows[-1]
-    x = Side(
-        shifted(arrays.x, c.x_base, c.dtype),
-        c.channels_in,
-        c.x[1],
-        c.x[2],
-        last.axis.stride * last.x,
-    )
-    g = Side(shifted(arrays.out, c.out_base, c.dtype), c.channels_out, c.out[1], c.out[2], last.out)
-    a, b = (g, x) if chosen.swapped else (x, g)
-    # Vectors of one tile: two, or with lanes along space up to four channels.
-    size = (4 if chosen.space else 2) * lanes
-    whole, rest = divmod(b.channels, size)
-    if whole:
-        _part(c, machine, work, arrays, barrier, chosen, a, b, 0, whole, size)
-    if rest:
-        _part(c, machine, work, arrays, barrier, chosen, a, b, whole * size, 1, rest)
+    array, pitch = shifted(arrays.x, c.x_base, c.dtype), last.axis.stride * last.x
+    x = _Side(array, c.channels_in, c.x[1], c.x[2], pitch)
+    array = shifted(arrays.out, c.out_base, c.dtype)
+    g = _Side(array, c.channels_out, c.out[1], c.out[2], last.out)
+    if chosen.swapped:
+        return _Problem(c, chosen, arrays.w, g, x, c.w[2], c.w[1])
+    return _Problem(c, chosen, arrays.w, x, g, c.w[1], c.w[2])
 
 
-def _part(
-    c: Correlation,
-    machine: Machine,
-    work: Work,
-    arrays: Arrays,
-    barrier: bool,
-    chosen: Choice,
-    a: Side,
-    b: Side,
-    start: int,
-    blocks: int,
-    channels: int,
+def _add_blocks(
+    problem: _Problem, machine: Machine, work: Work, blocks: ChannelBlocks, barrier: bool
 ) -> None:
-    """Channels ``start`` onwards of the vector operand, in ``blocks`` equal blocks."""
-    lanes = 1 if chosen.space else machine.lanes(c.dtype)
-    vectors = -(-channels // lanes)
-    last = c.windows[-1]
-    inner = [0] if chosen.merged else list(range(last.axis.kernel))
+    """The steps for some channels of the vector operand."""
+    c, chosen, a, b = problem.c, problem.chosen, problem.a, problem.b
+    last, vectors = c.windows[-1], blocks.width // chosen.lanes
+    taps = range(last.axis.kernel)
+    row_taps, inner = (taps, range(1)) if chosen.merged else (range(1), taps)
     rows = [
-        (k * last.axis.dilation * last.x + channel * a.channel)
-        for k in (range(last.axis.kernel) if chosen.merged else [0])
+        k * last.axis.dilation * last.x + channel * a.channel
+        for k in row_taps
         for channel in range(a.channels)
     ]
-    kinds, row_blocks = _row_blocks(rows, budget(machine) // vectors)
-    recipe = WeightGrad(
+    kinds, tiles = _tiles(rows, budget(machine) // vectors)
+    kernel = WeightGradKernel(
         dtype=c.dtype,
         kinds=kinds,
-        columns=tuple(q * lanes * b.channel for q in range(vectors)),
-        lanes=channels - (vectors - 1) * lanes,
+        columns=tuple(q * chosen.lanes * b.channel for q in range(vectors)),
+        lanes=blocks.channels - (vectors - 1) * chosen.lanes,
         a_pitch=a.pitch,
         b_pitch=b.pitch,
         space=chosen.space,
     )
-    positions, rows_a_band = band(c, machine)
-    chunks, taps = _reaches(last, inner, chosen, positions)
-    spans, pairs = row_pairs(c, rows_a_band)
-    if chosen.swapped:
-        pairs = table(pairs[:, ::-1], 2)
-    outer_taps = c.taps // last.axis.kernel
-    bands = len(spans) // outer_taps * chunks
-    shape = _Sums(start, blocks, channels, vectors * lanes)
-    target = _in_place(c, arrays, chosen, shape) or _aside(c, work, chosen, len(rows), shape)
-    words: list[Argument] = [
-        *(a.array, shifted(b.array, start * b.channel, c.dtype), target.array),
-        *(row_blocks, taps, spans, pairs, target.taps),
-        *(blocks, len(target.taps), len(row_blocks), bands, chunks),
-        *(a.group, b.group, channels * b.channel, len(inner)),
-        *(target.group, target.block, target.row),
-    ]
-    items = c.groups * blocks * len(target.taps) * len(row_blocks)
-    title = f"weight_grad {vectors}x{len(kinds[0])}{' along space' if chosen.space else ''}"
-    work.steps.append(Step(recipe, items, words, title, barrier))
-    if target.array.name != arrays.w.name:
-        work.steps.append(_unpack(c, arrays, chosen, target.array, shape))
-
-
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """Channels from ``start`` on in ``blocks`` blocks of ``channels``, each ``width`` wide."""
-
-    start: int
-    blocks: int
-    channels: int
-    width: int
+    positions, band_rows = band(c, machine)
+    row_segments, segments = _segments(last, inner, chosen, positions)
+    ranges, pairs = row_pairs(c, band_rows)
+    row_bands = len(ranges) // (c.taps // last.axis.kernel)
+    target = _in_place(problem, blocks) or _aside(problem, work, len(rows), blocks)
+    step = kernel.step(
+        c.groups * blocks.count * len(target.taps) * len(tiles),
+        f"weight_grad {vectors}x{len(kinds[0])}{' along space' if chosen.space else ''}",
+        barrier=barrier,
+        a=a.array,
+        b=shifted(b.array, blocks.start * b.channel, c.dtype),
+        sums=target.array,
+        tiles=tiles,
+        segments=segments,
+        pair_ranges=ranges,
+        pairs=table(pairs[:, ::-1], 2) if chosen.swapped else pairs,
+        places=target.taps,
+        **{"blocks": blocks.count, "tap_count": len(target.taps), "tile_count": len(tiles)},
+        **{"bands": row_bands * row_segments, "row_segments": row_segments},
+        **{"a_group": a.group, "b_group": b.group, "b_block": blocks.channels * b.channel},
+        inner_taps=len(inner),
+        **{"sums_group": target.group, "sums_block": target.block, "row": target.row},
+    )
+    work.steps.append(step)
+    if target.array.name != problem.weight.name:
+        work.steps.append(_unpack(problem, target.array, blocks))
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,57 +268,57 @@ class _Target:
     taps: Table
 
 
-def _in_place(c: Correlation, arrays: Arrays, chosen: Choice, shape: _Sums) -> _Target | None:
-    """The weight itself, where the channels of a vector are neighbours in it, and rows apart by one
+def _in_place(problem: _Problem, blocks: ChannelBlocks) -> _Target | None:
+    """The weight itself, where the channels of a vector are contiguous in it, and rows apart by one
     stride.
     """
-    along, across = (c.w[2], c.w[1]) if chosen.swapped else (c.w[1], c.w[2])
-    count = c.channels_out if chosen.swapped else c.channels_in
+    c, along, across, count = problem.c, problem.along, problem.across, problem.a.channels
     *outer, last = c.windows
     inner: Sequence[int] = last.taps
-    if chosen.merged:
+    if problem.chosen.merged:
         steps = {b - a for a, b in pairwise(last.taps)}
         step = steps.pop()
         if steps or (count > 1 and step != across * count):
             return None
         across, inner = (across if count > 1 else step), last.taps[:1]
-    if along != 1 and shape.blocks * shape.channels > 1:
+    if along != 1 and blocks.count * blocks.channels > 1:
         return None
     taps = [sum(tap) for tap in itertools.product(*(w.taps for w in outer), inner)]
-    start = shifted(arrays.w, shape.start * along, c.dtype)
-    places = np.array(taps, np.int64)
-    return _Target(start, c.w[0], shape.channels * along, across, places)
+    start = shifted(problem.weight, blocks.start * along, c.dtype)
+    return _Target(start, c.w[0], blocks.channels * along, across, np.array(taps, np.int64))
 
 
-def _aside(c: Correlation, work: Work, chosen: Choice, rows: int, shape: _Sums) -> _Target:
+def _aside(problem: _Problem, work: Work, rows: int, blocks: ChannelBlocks) -> _Target:
     """Memory in the order (group, block, tap, row, channel of the block)."""
-    taps = c.taps // (c.windows[-1].axis.kernel if chosen.merged else 1)
-    block = taps * rows * shape.width
-    size = c.groups * shape.blocks * block * ELEMENTS[c.dtype][1]
+    c, tap = problem.c, rows * blocks.width
+    taps = c.taps // (c.windows[-1].axis.kernel if problem.chosen.merged else 1)
+    size = c.groups * blocks.count * taps * tap * ELEMENTS[c.dtype][1]
     sums = Operand(work.borrow("sums", size))
-    places = np.arange(taps, dtype=np.int64) * (rows * shape.width)
-    return _Target(sums, shape.blocks * block, block, shape.width, places)
+    places = np.arange(taps, dtype=np.int64) * tap
+    return _Target(sums, blocks.count * taps * tap, taps * tap, blocks.width, places)
 
 
-def _row_blocks(rows: list[int], most: int) -> tuple[tuple[tuple[int, ...], ...], Table]:
+def _tiles(rows: list[int], most: int) -> tuple[tuple[tuple[int, ...], ...], Table]:
     """Rows in tiles of nearly equal size: kinds of tiles, and for each tile (kind, offset in a,
     first row).
     """
-    kinds: list[tuple[int, ...]] = []
-    blocks = []
+    kinds: dict[tuple[int, ...], int] = {}
+    tiles = []
     first = 0
     for size in (size for size, count in split(len(rows), most) for _ in range(count)):
-        part = rows[first : first + size]
-        kind = tuple(offset - part[0] for offset in part)
-        if kind not in kinds:
-            kinds.append(kind)
-        blocks.append((kinds.index(kind), part[0], first))
+        start = rows[first]
+        kind = tuple(offset - start for offset in rows[first : first + size])
+        tiles.append((kinds.setdefault(kind, len(kinds)), start, first))
         first += size
-    return tuple(kinds), table(blocks, 3)
+    return tuple(kinds), table(tiles, TILE)
 
 
-def _reaches(last: Window, inner: list[int], chosen: Choice, positions: int) -> tuple[int, Table]:
-    """Per chunk of a row and tap: offsets in a and b, and positions that read inside."""
+def _segments(
+    last: Window, inner: Sequence[int], chosen: WeightGradChoice, positions: int
+) -> tuple[int, Table]:
+    """Segments of a row, and for each of them and each tap: offsets in a and b, and positions that
+    read inside.
+    """
     axis = last.axis
     start = np.arange(0, axis.output, positions, dtype=np.int64)[:, None]
     stop = np.minimum(start + positions, axis.output)
@@ -243,41 +327,31 @@ def _reaches(last: Window, inner: list[int], chosen: Choice, positions: int) -> 
     count = np.maximum(0, np.minimum(stop, (axis.size - 1 - shift) // axis.stride + 1) - first)
     x, g = (first * axis.stride + shift) * last.x, first * last.out
     a, b = (g, x) if chosen.swapped else (x, g)
-    return len(start), table(np.stack([a, b, count], axis=-1).reshape(-1, 3), 3)
+    return len(start), table(np.stack([a, b, count], axis=-1).reshape(-1, SEGMENT), SEGMENT)
 
 
-def _unpack(
-    c: Correlation,
-    arrays: Arrays,
-    chosen: Choice,
-    sums: Operand,
-    shape: _Sums,
-) -> Step:
+def _unpack(problem: _Problem, sums: Operand, blocks: ChannelBlocks) -> Step:
     """Sums as (group, block, tap, row, channel of the block) -> the weight's own order."""
-    along, across = (c.w[2], c.w[1]) if chosen.swapped else (c.w[1], c.w[2])
-    count = c.channels_out if chosen.swapped else c.channels_in
+    c, count, along = problem.c, problem.a.channels, problem.along
     taps = [sum(offsets) for offsets in itertools.product(*(w.taps for w in c.windows))]
-    block_sums = len(taps) * count * shape.width
+    block_sums = len(taps) * count * blocks.width
     outer = [
         (
-            (g * shape.blocks + b) * block_sums,
-            g * c.w[0] + (shape.start + b * shape.channels) * along,
+            (g * blocks.count + b) * block_sums,
+            g * c.w[0] + (blocks.start + b * blocks.channels) * along,
         )
         for g in range(c.groups)
-        for b in range(shape.blocks)
+        for b in range(blocks.count)
     ]
     runs = [
-        ((k * count + channel) * shape.width, tap + channel * across, shape.channels)
+        ((k * count + channel) * blocks.width, tap + channel * problem.across, blocks.channels)
         for k, tap in enumerate(taps)
         for channel in range(count)
     ]
+    title = "unpack weight gradient"
     return spread(
-        c.dtype,
-        sums,
-        arrays.w,
-        outer,
-        runs,
-        stride=along,
-        title="unpack weight gradient",
-        barrier=True,
+        c.dtype, sums, problem.weight, outer, runs, stride=along, title=title, barrier=True
     )
+
+
+DIRECT_WEIGHT_GRAD = DirectWeightGrad()

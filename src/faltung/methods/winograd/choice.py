@@ -1,7 +1,7 @@
-"""Which tiles Winograd's minimal filtering takes for a problem, and what they cost."""
+"""Winograd's minimal filtering: which tiles it takes for a problem, and what they cost."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import inf, prod
 
@@ -9,68 +9,157 @@ from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.winograd.input_transform import Sizes
-from faltung.methods.winograd.points import transform
-from faltung.methods.winograd.tiles import count as tiles_along
+from faltung.methods.winograd.tiles import tiles_along
+from faltung.methods.winograd.transforms import Sizes, matrices_of, moved_vectors, transform
 
 # Outputs of a tile along an axis, by its taps.
-OUTPUTS = {1: (1,), 3: (2, 4), 5: (2, 4)}
+TILE_OUTPUTS = {1: (1,), 3: (2, 4), 5: (2, 4)}
 # Groups that are done one after the other.
-GROUPS = 8
-# Bytes on the stack for the sums of a run of tiles.
-STACK = 96 * 1024
-# The part of the second-level cache that the lines of a portion take: there are two portions.
-PORTION = 4
+MOST_GROUPS = 8
+# Bytes on the stack for the sums of a range of tiles.
+STACK_BYTES = 96 * 1024
+# The part of the second-level cache that the transformed inputs of a pass take: two are in it.
+PASS_L2_DIVISOR = 4
 # Cores that a price assumes. How many there are may decide how tiles are cut, but not which: a
 # process that may use fewer of them would round otherwise.
-CORES = 2
-# Where weights are larger than this many second-level caches, threads share the channels.
-WIDE = 2
+PRICED_CORES = 2
+# Where weights are larger than this many second-level caches, threads divide the channels.
+LARGE_WEIGHTS_L2 = 2
 # The part of the second-level cache for weights that are transformed on the way into the products.
-PART = 3
-# Bytes of the sums of a run, where several tiles of sums fit: they share the cache with lines.
-RUN = 32 * 1024
+FUSED_WEIGHTS_L2_DIVISOR = 3
+# Bytes of the sums of a range where several register tiles fit: inputs are in that cache as well.
+RANGE_BYTES = 32 * 1024
 # Cycles of one element of a transform: loaded, combined, stored.
-TRANSFORM = 1.6
+TRANSFORM_CYCLES = 1.6
 # Cycles of a tile beside its channels: its tables of addresses.
-TILE = 300
-# Cycles of a tile of sums beside its products.
-SUMS = 24
-# Bytes a cycle that weights come from the second-level cache.
-NEARER = 16.0
-# Bytes a cycle that weights come from the third-level cache, and bytes that it holds of them.
-NEAR, FAR, SHARED = 12.0, 4.0, 20 << 20
+TILE_CYCLES = 300
+# Cycles of a register tile beside its products.
+REGISTER_TILE_CYCLES = 24
+# Bytes a cycle that weights come from the second-level cache, the third-level cache, and memory.
+L2_BYTES_PER_CYCLE, L3_BYTES_PER_CYCLE, MEMORY_BYTES_PER_CYCLE = 16.0, 12.0, 4.0
+# Bytes of weights that the third-level cache holds.
+L3_BYTES = 20 << 20
 
 
-# What is asked, and what is decided ---------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Choice:
+@dataclass(frozen=True)
+class WinogradChoice:
     """``sizes``: (m, r) of each axis; ``vectors`` of output channels by ``rows`` tiles are in
-    registers; ``most``: tiles of a run.
+    registers. Equal ones give the same bits, whatever the cores of ``machine``.
     """
 
+    dtype: str
+    channels_in: int
+    channels_out: int
     sizes: Sizes
     vectors: int
     rows: int
-    most: int
+    machine: Machine = field(compare=False)
+
+    def __str__(self) -> str:
+        m, r = ("x".join(map(str, numbers)) for numbers in zip(*self.sizes, strict=True))
+        return f"F({m},{r})"
+
+    @property
+    def lanes(self) -> int:
+        return self.machine.lanes(self.dtype)
+
+    @property
+    def item_bytes(self) -> int:
+        return ELEMENTS[self.dtype][1]
 
     @property
     def points(self) -> int:
         return prod(m + r - 1 for m, r in self.sizes)
 
-    def __str__(self) -> str:
-        m, r = ("x".join(map(str, part)) for part in zip(*self.sizes, strict=True))
-        return f"F({m},{r})"
+    @property
+    def width(self) -> int:
+        """Output channels of a block."""
+        return self.vectors * self.lanes
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of output channels."""
+        return -(-self.channels_out // self.width)
+
+    @property
+    def sums_bytes(self) -> int:
+        """Of the sums of a tile for a block: no power of two, which would cause set conflicts."""
+        return (self.points * self.vectors + 1) * self.machine.vector_bytes
+
+    @property
+    def range_tiles(self) -> int:
+        """Tiles of a range."""
+        return max(1, RANGE_BYTES // self.sums_bytes // self.rows) * self.rows
+
+    @property
+    def most_summed(self) -> int:
+        """Tiles whose sums for a block are in memory at a time, at the most."""
+        return STACK_BYTES // self.sums_bytes
+
+    def outgrow_cache(self, weights: int) -> bool:
+        """Whether ``weights`` bytes of transformed weights are many second-level caches."""
+        return weights > LARGE_WEIGHTS_L2 * self.machine.l2
+
+    def pass_tiles(self, weights: int) -> int:
+        """Tiles of a pass for each core: transformed they stay in its second-level cache, but where
+        the weights do not, they are many enough to be worth the way of the weights.
+        """
+        tile = self.points * self.channels_in * self.item_bytes
+        least = self.rows * (4 if self.outgrow_cache(weights) else 2)
+        return max(least, self.machine.l2 // PASS_L2_DIVISOR // tile // self.rows * self.rows)
+
+    def fused_blocks(self, tiles: int) -> int:
+        """How many blocks an item does whose weights are transformed on the way into the products;
+        0 where that is not done: the sums of all tiles do not fit, or there are fewer blocks than
+        cores.
+        """
+        most, cores = self.most_summed // tiles, self.machine.cores
+        if not most or self.blocks < cores:
+            return 0
+        # Every thread gets as much as the others.
+        items = -(-self.blocks // most)
+        items = min(self.blocks, -(-items // cores) * cores)
+        return -(-self.blocks // items)
+
+    @property
+    def input_block(self) -> int:
+        """Input channels whose transformed weights are in the cache at a time."""
+        channel = self.points * self.vectors * self.machine.vector_bytes
+        most = max(1, self.machine.l2 // FUSED_WEIGHTS_L2_DIVISOR // channel)
+        return -(-self.channels_in // -(-self.channels_in // most))
+
+    def cycles(self, tiles: int) -> float:
+        """Cycles of one core for ``tiles`` tiles, weights transformed."""
+        channels = self.channels_in
+        # Of an input channel: the weights of a point stay in the first-level cache where several
+        # register tiles follow each other.
+        width = self.vectors * self.machine.vector_bytes
+        near = self.range_tiles > self.rows and channels * width <= self.machine.l1 // 2
+        loading = max(self.vectors / 2 if near else width / L2_BYTES_PER_CYCLE, 4)
+        sums = sum(
+            count * (channels * max(rows * self.vectors / 2, loading) + REGISTER_TILE_CYCLES)
+            for rows, count in split(tiles, self.rows)
+        )
+        transforms = tiles * (
+            -(-channels // self.lanes) * moved_vectors(matrices_of(self.sizes, "bt"))
+            # Priced from the first axis on.
+            + -(-self.channels_out // self.lanes)
+            * moved_vectors(matrices_of(self.sizes, "at")[::-1])
+        )
+        weights = self.points * channels * self.blocks * self.width * self.item_bytes
+        further = L3_BYTES_PER_CYCLE if weights <= L3_BYTES else MEMORY_BYTES_PER_CYCLE
+        speed = inf if weights <= self.machine.l2 else further
+        passes = -(-tiles // (PRICED_CORES * self.pass_tiles(weights)))
+        products = max(self.blocks * self.points * sums, weights * passes / speed)
+        return products + transforms * TRANSFORM_CYCLES + tiles * TILE_CYCLES
 
 
-def why_not(c: Correlation, machine: Machine) -> str | None:
-    """Why it does not apply."""
-    if c.groups > GROUPS:
-        return f"more than {GROUPS} groups"
+def why_not(c: Correlation) -> str | None:
+    """In a few words why it does not apply; None where it does."""
+    if c.groups > MOST_GROUPS:
+        return f"more than {MOST_GROUPS} groups"
     kernels = [w.axis.kernel for w in c.windows]
-    if not set(kernels) <= set(OUTPUTS):
+    if not set(kernels) <= set(TILE_OUTPUTS):
         return "a kernel of other than 1, 3 or 5 taps"
     if max(kernels) == 1:
         return "a kernel of one tap"
@@ -79,19 +168,17 @@ def why_not(c: Correlation, machine: Machine) -> str | None:
     return None
 
 
-def choose(c: Correlation, machine: Machine) -> Choice | None:
+def choose(c: Correlation, machine: Machine) -> WinogradChoice | None:
     """The cheapest sizes for one sample, so that no batch changes the bits."""
-    if why_not(c, machine) is not None or not c.outputs:
+    if why_not(c) is not None or not c.outputs:
         return None
-    windows = tuple((w.axis.kernel, _counted(c, i)) for i, w in enumerate(c.windows))
+    # For each axis: ((m, r), tiles) for every m.
+    windows = tuple(
+        tuple(((m, r), tiles_along(w, transform(m, r))) for m in TILE_OUTPUTS[r])
+        for w in c.windows
+        for r in [w.axis.kernel]
+    )
     return _cheapest(c.dtype, c.channels_in, c.channels_out, windows, machine)
-
-
-def _counted(c: Correlation, i: int) -> tuple[tuple[int, int], ...]:
-    """(m, tiles) of an axis for every m."""
-    window = c.windows[i]
-    taps = window.axis.kernel
-    return tuple((m, tiles_along(window, transform(m, taps))) for m in OUTPUTS[taps])
 
 
 @cache
@@ -99,121 +186,19 @@ def _cheapest(
     dtype: str,
     channels_in: int,
     channels_out: int,
-    windows: tuple[tuple[int, tuple[tuple[int, int], ...]], ...],
+    windows: tuple[tuple[tuple[tuple[int, int], int], ...], ...],
     machine: Machine,
-) -> Choice | None:
-    best: tuple[float, Choice] | None = None
-    for parts in itertools.product(*(counted for _, counted in windows)):
-        sizes = tuple((m, taps) for (m, _), (taps, _) in zip(parts, windows, strict=True))
-        tiles = prod(tiles for _, tiles in parts)
+) -> WinogradChoice | None:
+    best: WinogradChoice | None = None
+    least = inf
+    for along in itertools.product(*windows):
+        sizes, tiles = zip(*along, strict=True)
         for vectors in (1, 2, 3, 4):
-            made = _choice(dtype, sizes, vectors, machine)
-            if made is None:
-                continue
-            cycles = price(dtype, channels_in, channels_out, tiles, made, machine)
-            if best is None or cycles < best[0]:
-                best = cycles, made
-    return best and best[1]
-
-
-def _choice(dtype: str, sizes: Sizes, vectors: int, machine: Machine) -> Choice | None:
-    points = prod(m + r - 1 for m, r in sizes)
-    tile = (points * vectors + 1) * machine.vector_bytes
-    # The sums, the vectors of weights that meet them, and one value of an input are in registers.
-    rows = min(budget(machine), machine.registers - vectors - 1) // vectors
-    rows = min(rows, STACK // tile)
-    if rows < 2:
-        return None
-    return Choice(sizes, vectors, rows, max(1, RUN // tile // rows) * rows)
-
-
-def price(
-    dtype: str,
-    channels_in: int,
-    channels_out: int,
-    tiles: int,
-    chosen: Choice,
-    machine: Machine,
-) -> float:
-    """Cycles of one core for ``tiles`` tiles, weights transformed."""
-    lanes, item = machine.lanes(dtype), ELEMENTS[dtype][1]
-    blocks = -(-channels_out // (chosen.vectors * lanes))
-    turn = max(_weights_near(dtype, channels_in, chosen, machine), 4)
-    sums = sum(
-        count * (channels_in * max(rows * chosen.vectors / 2, turn) + SUMS)
-        for rows, count in split(tiles, chosen.rows)
-    )
-    transforms = tiles * (
-        -(-channels_in // lanes) * _elements(chosen.sizes, True)
-        + -(-channels_out // lanes) * _elements(chosen.sizes, False)
-    )
-    weights = chosen.points * channels_in * blocks * chosen.vectors * lanes * item
-    speed = inf if weights <= machine.l2 else NEAR if weights <= SHARED else FAR
-    passes = -(-tiles // (CORES * portion_of(dtype, channels_in, weights, chosen, machine)))
-    streamed = weights * passes / speed
-    return max(blocks * chosen.points * sums, streamed) + transforms * TRANSFORM + tiles * TILE
-
-
-def _weights_near(dtype: str, channels_in: int, chosen: Choice, machine: Machine) -> float:
-    """Cycles that the vectors of weights of one turn take from where they are: the weights of a
-    point stay in the first-level cache where several tiles of sums follow each other.
-    """
-    width = chosen.vectors * machine.vector_bytes
-    again = chosen.most > chosen.rows and channels_in * width <= machine.l1 // 2
-    return chosen.vectors / 2 if again else width / NEARER
-
-
-def _elements(sizes: Sizes, forward: bool) -> int:
-    """Elements that the passes of a transform read and write, in vectors."""
-    total = 0
-    shape = [m + r - 1 for m, r in sizes]
-    for i, (m, r) in enumerate(sizes):
-        if m + r == 2:
-            continue
-        if forward:
-            total += 2 * prod(shape)
-        else:
-            before = prod(shape)
-            shape[i] = m
-            total += before + prod(shape)
-    return total
-
-
-def wide(weights: int, machine: Machine) -> bool:
-    """Whether threads share the output channels, for ``weights`` bytes transformed, or tiles."""
-    return weights > WIDE * machine.l2
-
-
-def portion_of(dtype: str, channels_in: int, weights: int, chosen: Choice, machine: Machine) -> int:
-    """Tiles of a portion for each core: their lines stay in its second-level cache, but where
-    weights do not, they are many enough to be worth the way of the weights.
-    """
-    tile = chosen.points * channels_in * ELEMENTS[dtype][1]
-    least = chosen.rows * (4 if wide(weights, machine) else 2)
-    return max(least, machine.l2 // PORTION // tile // chosen.rows * chosen.rows)
-
-
-def summed(chosen: Choice, machine: Machine) -> int:
-    """Tiles whose sums for a block of output channels are in memory at a time."""
-    return STACK // ((chosen.points * chosen.vectors + 1) * machine.vector_bytes)
-
-
-def fused(tiles: int, blocks: int, chosen: Choice, machine: Machine) -> int:
-    """How many blocks of output channels an item does whose weights are transformed on the way into
-    the products; 0 where that is not done: the sums of all tiles do not fit, or there are fewer
-    blocks than cores.
-    """
-    most = summed(chosen, machine) // tiles
-    if not most or blocks < machine.cores:
-        return 0
-    # Every thread gets as much as the others.
-    items = -(-blocks // most)
-    items = min(blocks, -(-items // machine.cores) * machine.cores)
-    return -(-blocks // items)
-
-
-def part_of(channels_in: int, chosen: Choice, machine: Machine) -> int:
-    """Input channels whose transformed weights are in the cache at a time."""
-    channel = chosen.points * chosen.vectors * machine.vector_bytes
-    parts = -(-channels_in // max(1, machine.l2 // PART // channel))
-    return -(-channels_in // parts)
+            # The sums, the vectors of weights that meet them, and one value of an input are in
+            # registers; the sums of all points are on the stack.
+            rows = min(budget(machine), machine.registers - vectors - 1) // vectors
+            made = WinogradChoice(dtype, channels_in, channels_out, sizes, vectors, rows, machine)
+            made = replace(made, rows=min(rows, made.most_summed))
+            if made.rows >= 2 and made.cycles(prod(tiles)) < least:
+                best, least = made, made.cycles(prod(tiles))
+    return best

@@ -1,54 +1,80 @@
-"""The products of minimal filtering, and their way back to outputs, as code.
+"""The code of the products of minimal filtering, and of their way back to outputs.
 
-One item is a block of output channels for a run of tiles. For each point the tiles' lines of input
-channels meet the point's weights in the outer product that all methods share; the sums of all
-points stay on the stack, in the second-level cache at the most, until the inverse transform makes
-outputs of them, adds the bias, and stores what the epilogue says.
+One item is a block of output channels for a range of tiles. For each point the input channels of
+the tiles meet the point's weights in the outer product that all methods share; the sums of all
+points stay on the stack, in the second-level cache at the most, until the inverse transform turns
+them into outputs, adds the bias, and stores what the epilogue says.
+
+``FusedProducts`` transforms the weights on their way into the products, where both happen at every
+call. Transformed weights are two or four times as large as the weights, and with hundreds of
+channels larger than the caches: to write them and to read them again takes longer than to multiply
+by them. Where tiles are so few that the sums of all of them for a block of output channels fit the
+cache, a thread takes some blocks, transforms the weights of a few input channels for one of them,
+adds their products to the sums at once, and forgets them. So weights are read once, as they are,
+and only sums are written. Every sum adds the same products in the same order, some channels at a
+time: the bits are the same.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from math import prod
+from typing import ClassVar
 
-from faltung.codegen.ir import Function, Index, Module
+from faltung.codegen.ir import Index, Module
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue, Finish
-from faltung.methods.base.parameters import Words
-from faltung.methods.winograd.input_transform import (
+from faltung.methods.base.epilogue_arrays import EpilogueKernel
+from faltung.methods.base.kernel import Arguments
+from faltung.methods.winograd.filter_transform import TransformFilters
+from faltung.methods.winograd.tiles import fill_addresses, inputs_of, outputs_of, tile_tables
+from faltung.methods.winograd.transforms import (
     Sizes,
-    count,
-    fill_addresses,
+    each_vector,
     matrices_of,
-    tile_tables,
+    nested,
+    scaled,
+    scratch,
+    stacked,
 )
-from faltung.methods.winograd.matrix_lines import nested, scratch
 
-# Turns of the innermost loop between asking for weights and using them.
-FETCH = 12
-ADDRESSES = ("v", "u", "out", "bias", "runs", "chunks", "table")
-COUNTS = ("blocks", "run_count", "first", "out_batch", "out_block", "u_block", "u_point")
+# Weights are prefetched so many input channels before they are used.
+PREFETCH_DISTANCE_CHANNELS = 12
 
 
 @dataclass(frozen=True)
-class Products:
-    """``sizes``: (m, r) of each axis; ``vectors`` by ``rows`` (kinds of them) in a tile of sums.
+class Products(EpilogueKernel):
+    """``sizes``: (m, r) of each axis; ``vectors`` by ``rows`` (all numbers of them that occur) in a
+    register tile.
 
-    ``channels``: of the input; ``line``, ``pitch``: as in ``TransformInput``; ``last``: channels of
-    the last block; ``most``: tiles of a run; ``wide``: all runs of a block are done before the next
-    block, else all blocks of a run before the next run.
+    ``channels``: of the input; ``point_pitch``, ``tile_pitch``: as in ``TransformInput``; ``last``:
+    channels of the last block; ``most``: tiles of a range; ``block_major``: all ranges of a block
+    are done before the next block, else all blocks of a range before the next range.
+
+    ``ranges``: (first register tile, behind the last one, first tile, behind the last one);
+    ``register_tiles``: (number in ``rows``, first tile); ``out_table``: where outputs lie.
     """
+
+    pointers: ClassVar[tuple[str, ...]] = ("v", "u", "out", "bias", "ranges", "register_tiles")
+    numbers: ClassVar[tuple[str, ...]] = (
+        *("blocks", "range_count", "first"),
+        *("out_batch", "out_block", "u_block", "u_point"),
+    )
+    aux_numbers = ("batch", "block", "channel")
 
     dtype: str
     sizes: Sizes
     vectors: int
     rows: tuple[int, ...]
     channels: int
-    line: int
-    pitch: int
+    point_pitch: int
+    tile_pitch: int
     last: int
     most: int
-    wide: bool
+    block_major: bool
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
 
@@ -56,239 +82,272 @@ class Products:
     def symbol(self) -> str:
         return f"winograd_{self.dtype}"
 
-    def words(self) -> tuple[str, ...]:
-        """``runs``: (first chunk, behind the last one, first tile, behind the last one);
-        ``chunks``: (kind, first tile); ``table``: where outputs lie.
-        """
-        axes = range(len(self.sizes))
-        more = (
-            f"aux{i}{name}"
-            for i in range(len(self.aux_contiguous))
-            for name in ("", "_table", "_batch", "_block", "_channel")
-        )
-        return (*ADDRESSES, *COUNTS, *(f"tiles{i}" for i in axes), *more)
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        pointers, numbers = super().declared()
+        tables = (f"{name}_table" for name in self.outputs)
+        tiles = (f"tiles{i}" for i in range(len(self.sizes)))
+        return (*pointers, *tables), (*numbers, *tiles)
 
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        f = module.function(
-            self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-        )
-        Driver(self, f, Vectors(f, machine, self.dtype), self.words()).emit()
-        for number, rows in enumerate(self.rows):
-            sums(module, machine, self, rows, f"sums{number}")
-        self.emit_inverses(module, machine)
-        return str(module)
-
-    def emit_inverses(self, module: Module, machine: Machine) -> None:
-        """The functions that make outputs of the sums of a tile."""
-        for name, channels in self.inverses(machine).items():
-            _inverse(module, machine, self, channels, name)
-
-    def inverses(self, machine: Machine) -> dict[str, int]:
-        """The functions that make outputs, and their channels."""
-        width = self.vectors * machine.lanes(self.dtype)
-        return {"inverse0": width} | ({"inverse1": self.last} if self.last != width else {})
-
-    @property
-    def points(self) -> int:
-        return count(matrices_of(self.sizes, "bt"))
-
-    @property
-    def outputs(self) -> int:
-        return count(matrices_of(self.sizes, "at"))
-
-    def tile(self, machine: Machine) -> int:
-        """Elements of the sums of a tile; not a power of two, which would meet in the cache."""
-        lanes = machine.lanes(self.dtype)
-        return (self.points * self.vectors + 1) * lanes
-
-
-class Driver:
-    """What a function over items of ``recipe`` is made of; ``words``: the names of its words."""
-
-    def __init__(self, recipe: Products, f: Function, v: Vectors, words: Sequence[str]) -> None:
-        self.recipe, self.f, self.v = recipe, f, v
-        self.word = Words(f, words)
-        self.width = recipe.vectors * v.lanes
-        self.tile = recipe.tile(v.machine)
-
-    def emit(self) -> None:
-        """Items -> runs of tiles."""
-        f, v, recipe, word = self.f, self.v, self.recipe, self.word
-        align = max(64, v.machine.vector_bytes)
-        sums = f.value(f"alloca [{recipe.most * self.tile} x {v.element}], align {align}")
-        ends = self.memory()
-        blocks, runs = word.number("blocks"), word.number("run_count")
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f = v.function
+        sums = self.sums_memory(v)
+        places = self.output_memory(v)
         with f.loop("%begin", "%end") as item:
-            if recipe.wide:
-                block, number = f.divmod(item.index, runs)
+            if self.block_major:
+                block, number = f.divmod(item.index, given["range_count"])
             else:
-                number, block = f.divmod(item.index, blocks)
-            run = f.at(word.pointer("runs"), f.mul(number, 4), "i64")
-            first = f.word(run, 2)
-            u = v.at(word.pointer("u"), f.mul(block, word.number("u_block")))
-            self.products((f.word(run, 0), f.word(run, 1)), first, u, word.pointer("v"), sums)
-            self.outputs((first, f.word(run, 3)), block, sums, ends)
+                number, block = f.divmod(item.index, given["blocks"])
+            entry = f.at(given["ranges"], f.mul(number, 4), "i64")
+            first = f.word(entry, 2)
+            u = v.at(given["u"], f.mul(block, given["u_block"]))
+            taken = f.word(entry, 0), f.word(entry, 1)
+            self.write_products(v, given, taken, first, u, given["v"], sums)
+            self.write_outputs(v, given, (first, f.word(entry, 3)), block, sums, places)
+        for i, rows in enumerate(self.rows):
+            self.write_sums(f.module, v.machine, f"sums{i}", rows)
+        self.write_inverses(f.module, v.machine)
 
-    def memory(self) -> tuple[str, str]:
-        """What ``outputs`` needs: where goes what does not exist, and where outputs lie."""
-        f, v, recipe = self.f, self.v, self.recipe
-        trash = f.value(f"alloca [{self.width} x {v.element}], align {v.machine.vector_bytes}")
-        arrays = 1 + len(recipe.aux_contiguous)
-        return trash, f.value(f"alloca [{arrays * recipe.outputs} x ptr], align 8")
+    # Sizes
 
-    def outputs(
-        self, tiles: tuple[Index, Index], block: str, sums: str, ends: tuple[str, str]
-    ) -> None:
-        """The sums of a range of tiles -> their outputs."""
-        f, v, word = self.f, self.v, self.word
-        bias = v.at(word.pointer("bias"), f.mul(block, self.width))
-        with f.loop(*tiles, [("ptr", sums)]) as tile:
-            self._addresses(f.add(tile.index, word.number("first")), block, *ends)
-            self._inverse(block, (tile.values[0], bias, ends[1]))
-            tile.carry([v.at(tile.values[0], self.tile)])
+    def width(self, v: Vectors) -> int:
+        """Output channels of a block."""
+        return self.vectors * v.lanes
 
-    def products(
+    def sums_length(self, v: Vectors) -> int:
+        """Elements of the sums of a tile; not a power of two, which would cause set conflicts."""
+        return (prod(inputs_of(self.sizes)) * self.vectors + 1) * v.lanes
+
+    def sums_memory(self, v: Vectors) -> str:
+        """Memory on the stack for the sums of a range of tiles."""
+        size, align = self.most * self.sums_length(v), max(LINE_BYTES, v.machine.vector_bytes)
+        return v.function.value(f"alloca [{size} x {v.element}], align {align}")
+
+    def output_memory(self, v: Vectors) -> tuple[str, str]:
+        """What ``write_outputs`` needs: where outputs that do not exist go, and the addresses."""
+        f, outputs = v.function, prod(outputs_of(self.sizes))
+        trash = f.value(f"alloca [{self.width(v)} x {v.element}], align {v.machine.vector_bytes}")
+        return trash, f.value(f"alloca [{len(self.outputs) * outputs} x ptr], align 8")
+
+    # Products
+
+    def write_products(
         self,
-        chunks: tuple[Index, Index],
+        v: Vectors,
+        given: Arguments,
+        taken: tuple[Index, Index],
         first: Index,
         u: str,
-        lines: str,
+        inputs: str,
         sums: str,
         more: Sequence[tuple[str, str]] = (),
     ) -> None:
-        """All points of some chunks, whose first tile is ``first``; ``more``: for their kernel."""
-        f, v, recipe, word = self.f, self.v, self.recipe, self.word
-        with f.loop(0, recipe.points, runs=True) as point:
-            w = v.at(u, f.mul(point.index, word.number("u_point")))
-            line = v.at(lines, f.mul(point.index, recipe.line))
-            to = v.at(sums, f.mul(point.index, self.width))
-            with f.loop(*chunks, runs=True) as chunk:
-                entry = f.at(word.pointer("chunks"), f.mul(chunk.index, 2), "i64")
+        """All points of a range of register tiles, whose first tile is ``first``. ``more``: what
+        the functions of their sums are given.
+        """
+        f = v.function
+        with f.loop(0, prod(inputs_of(self.sizes)), runs=True) as point:
+            w = v.at(u, f.mul(point.index, given["u_point"]))
+            x = v.at(inputs, f.mul(point.index, self.point_pitch))
+            to = v.at(sums, f.mul(point.index, self.width(v)))
+            with f.loop(*taken, runs=True) as register_tile:
+                entry = f.at(given["register_tiles"], f.mul(register_tile.index, 2), "i64")
                 tile = f.word(entry, 1)
-                given = [
-                    ("ptr", v.at(line, f.mul(tile, recipe.pitch))),
+                arguments = [
+                    ("ptr", v.at(x, f.mul(tile, self.tile_pitch))),
                     ("ptr", w),
-                    ("ptr", v.at(to, f.mul(f.sub(tile, first), self.tile))),
+                    ("ptr", v.at(to, f.mul(f.sub(tile, first), self.sums_length(v)))),
                     *more,
                 ]
+                calls = [partial(f.call, f"sums{n}", arguments) for n in range(len(self.rows))]
+                f.switch(f.word(entry, 0), calls)
 
-                def case(number: int, given: list[tuple[str, str]] = given) -> None:
-                    f.call(f"sums{number}", given)
+    def write_sums(
+        self, module: Module, machine: Machine, name: str, rows: int, *, some: bool = False
+    ) -> None:
+        """The sums of one point: ``rows`` tiles by ``vectors`` vectors of output channels.
 
-                f.switch(
-                    f.word(entry, 0),
-                    [lambda n=n: case(n) for n in range(len(recipe.rows))],  # type: ignore[misc]
-                )
+        ``some``: of some ``channels``, an argument, added to the sums that are there.
+        """
+        more = [("i64", "channels")] * some
+        f = module.function(name, [("ptr", "v"), ("ptr", "u"), ("ptr", "to"), *more])
+        v, columns = Vectors(f, machine, self.dtype), self.vectors
+        pitch = self.sums_length(v)
+        places = [[p * pitch + q * v.lanes for q in range(columns)] for p in range(rows)]
+        begin = zeros(v, rows, columns)
+        if some:
+            begin = [[v.load(v.at("%to", place)) for place in row] for row in places]
+        carried = [("ptr", "%v"), ("ptr", "%u"), *flat(v, begin)]
+        with f.loop(0, "%channels" if some else self.channels, carried, runs=True) as channel:
+            x, w = channel.values[:2]
+            acc = outer_product(
+                v,
+                shaped(channel.values[2:], columns),
+                lambda p: v.broadcast(v.at(x, p * self.tile_pitch)),
+                lambda q: v.load(v.at(w, q * v.lanes)),
+            )
+            ahead = PREFETCH_DISTANCE_CHANNELS * self.width(v)
+            for q in range(0, columns, max(1, LINE_BYTES // machine.vector_bytes)):
+                f.prefetch(v.at(w, ahead + q * v.lanes))
+            onward = [v.at(x, 1), v.at(w, self.width(v))]
+            channel.carry([*onward, *(value for row in acc for value in row)])
+        for row, values in zip(places, shaped(channel.results[2:], columns), strict=True):
+            for place, value in zip(row, values, strict=True):
+                v.store(value, v.at("%to", place))
 
-    def _addresses(self, number: str, block: str, trash: str, places: str) -> None:
+    # Outputs
+
+    def write_outputs(
+        self,
+        v: Vectors,
+        given: Arguments,
+        tiles: tuple[Index, Index],
+        block: str,
+        sums: str,
+        memory: tuple[str, str],
+    ) -> None:
+        """The sums of a range of tiles -> their outputs."""
+        f, (trash, places) = v.function, memory
+        bias = v.at(given["bias"], f.mul(block, self.width(v)))
+        with f.loop(*tiles, [("ptr", sums)]) as tile:
+            number = f.add(tile.index, given["first"])
+            self._addresses(v, given, number, block, trash, places)
+            arguments = [("ptr", value) for value in (tile.values[0], bias, places)]
+            arguments += [("i64", given[f"{name}_channel"]) for name in self.outputs[1:]]
+            last = f.value(f"icmp eq i64 {f.add(block, 1)}, {given['blocks']}")
+            which = f.value(f"zext i1 {last} to i64")
+            calls = [partial(f.call, name, arguments) for name in self._inverses(v.lanes)]
+            f.switch(which, calls)
+            tile.carry([v.at(tile.values[0], self.sums_length(v))])
+
+    def _addresses(
+        self, v: Vectors, given: Arguments, number: str, block: str, trash: str, places: str
+    ) -> None:
         """Where the outputs of a tile lie, in all arrays; what does not exist is written to
         ``trash``, and read where the tile begins.
         """
-        f, v, recipe, word = self.f, self.v, self.recipe, self.word
-        names = ("out", *(f"aux{i}" for i in range(len(recipe.aux_contiguous))))
-        sizes = [m for m, _ in recipe.sizes]
-        sample, tables = tile_tables(f, word, recipe.sizes, number, "m")
-        for i, name in enumerate(names):
-            base = f.add(
-                f.mul(sample, word.number(f"{name}_batch")),
-                f.mul(block, word.number(f"{name}_block")),
-            )
+        f, lengths = v.function, outputs_of(self.sizes)
+        sample, tables = tile_tables(v, given, lengths, number, "out_table")
+        for i, name in enumerate(self.outputs):
+            batch, channels = given[f"{name}_batch"], given[f"{name}_block"]
+            base = f.add(f.mul(sample, batch), f.mul(block, channels))
             if i:
-                _, tables = tile_tables(f, word, recipe.sizes, number, "m", f"{name}_table")
-            to = f.at(places, i * recipe.outputs, "ptr")
-            start = v.at(word.pointer(name), base)
-            fill_addresses(f, v.element, start, trash, tables, sizes, to)
+                _, tables = tile_tables(v, given, lengths, number, f"{name}_table")
+            to = f.at(places, i * prod(lengths), "ptr")
+            fill_addresses(v, v.at(given[name], base), trash, tables, lengths, to)
 
-    def _inverse(self, block: str, given: Sequence[str]) -> None:
-        f, recipe, word = self.f, self.recipe, self.word
-        arguments = [("ptr", value) for value in given]
-        arguments += [
-            ("i64", word.number(f"aux{i}_channel")) for i in range(len(recipe.aux_contiguous))
-        ]
-        names = list(recipe.inverses(self.v.machine))
-        last = f.value(f"icmp eq i64 {f.add(block, 1)}, {word.number('blocks')}")
-        which = f.value(f"zext i1 {last} to i64")
-        f.switch(which, [lambda n=n: f.call(n, arguments) for n in names])  # type: ignore[misc]
+    def _inverses(self, lanes: int) -> dict[str, int]:
+        """The functions that make outputs, and their channels."""
+        width = self.vectors * lanes
+        return {"inverse": width} | ({"inverse_last": self.last} if self.last != width else {})
 
+    def write_inverses(self, module: Module, machine: Machine) -> None:
+        """The functions that make outputs of the sums of all points of a tile."""
+        more = [("i64", f"{name}_channel") for name in self.outputs[1:]]
+        arguments = [("ptr", "sums"), ("ptr", "bias"), ("ptr", "places"), *more]
+        for name, channels in self._inverses(machine.lanes(self.dtype)).items():
+            f = module.function(name, arguments)
+            self._inverse(Vectors(f, machine, self.dtype), channels)
 
-def sums(
-    module: Module, machine: Machine, recipe: Products, rows: int, name: str, part: bool = False
-) -> None:
-    """The sums of one point: ``rows`` tiles by ``vectors`` vectors of output channels.
+    def _inverse(self, v: Vectors, channels: int) -> None:
+        """One of them, for ``channels`` channels of a block."""
+        f, matrices = v.function, matrices_of(self.sizes, "at")
+        between, outputs = stacked(v, scratch(matrices)), prod(outputs_of(self.sizes))
 
-    ``part``: of some ``channels``, an argument, added to the sums that are there.
-    """
-    more = [("i64", "channels")] * part
-    f = module.function(name, [("ptr", "v"), ("ptr", "u"), ("ptr", "to"), *more])
-    v = Vectors(f, machine, recipe.dtype)
-    columns = recipe.vectors
-    width = columns * v.lanes
-    places = [[p * recipe.tile(machine) + q * v.lanes for q in range(columns)] for p in range(rows)]
-    begin = zeros(v, rows, columns)
-    if part:
-        begin = [[v.load(v.at("%to", place)) for place in row] for row in places]
-    carried = [("ptr", "%v"), ("ptr", "%u"), *flat(v, begin)]
-    with f.loop(0, "%channels" if part else recipe.channels, carried, runs=True) as turn:
-        x, w = turn.values[:2]
-        acc = outer_product(
-            v,
-            shaped(turn.values[2:], columns),
-            lambda p: v.broadcast(v.at(x, p * recipe.pitch)),
-            lambda q: v.load(v.at(w, q * v.lanes)),
-        )
-        for q in range(0, columns, max(1, 64 // machine.vector_bytes)):
-            f.prefetch(v.at(w, FETCH * width + q * v.lanes))
-        turn.carry([v.at(x, 1), v.at(w, width), *(value for row in acc for value in row)])
-    for row, values in zip(places, shaped(turn.results[2:], columns), strict=True):
-        for place, value in zip(row, values, strict=True):
-            v.store(value, v.at("%to", place))
+        def address(place: Index, array: int) -> str:
+            more = array * outputs
+            at = place + more if isinstance(place, int) else f.add(place, more)
+            return f.value(f"load ptr, ptr {f.at('%places', at, 'ptr')}, align 8")
 
+        def vector(first: Index, lanes: int) -> None:
+            bias, mask = v.load(v.at("%bias", first)), v.first(lanes)
 
-def _inverse(module: Module, machine: Machine, recipe: Products, channels: int, name: str) -> None:
-    """Sums of all points of a tile -> its outputs, for ``channels`` channels of a block."""
-    extra = [("i64", f"aux{i}_channel") for i in range(len(recipe.aux_contiguous))]
-    f = module.function(name, [("ptr", "sums"), ("ptr", "bias"), ("ptr", "places"), *extra])
-    v = Vectors(f, machine, recipe.dtype)
-    matrices = matrices_of(recipe.sizes, "at")
-    between = f.value(
-        f"alloca [{max(1, scratch(matrices))} x {v.type}], align {machine.vector_bytes}"
-    )
-    width = recipe.vectors * v.lanes
+            def load(place: Index) -> str:
+                return v.load(v.at(v.at("%sums", scaled(v, place, self.width(v))), first))
 
-    def vector(first: Index, lanes: int) -> None:
-        bias, mask = v.load(v.at("%bias", first)), v.first(lanes)
-
-        def load(place: Index) -> str:
-            at = place * width if isinstance(place, int) else f.mul(place, width)
-            return v.load(v.at(v.at("%sums", at), first))
-
-        def store(results: Sequence[tuple[Index, str]]) -> None:
-            for place, value in results:
-                out, *aux = (
-                    f.value(
-                        f"load ptr, ptr {f.at('%places', _further(f, place, i, recipe), 'ptr')}, "
-                        "align 8"
+            def store(results: Sequence[tuple[Index, str]]) -> None:
+                for place, value in results:
+                    out, *aux = (address(place, i) for i in range(len(self.outputs)))
+                    at = tuple(
+                        v.at(start, f.mul(f"%aux{i}_channel", first)) for i, start in enumerate(aux)
                     )
-                    for i in range(1 + len(recipe.aux_contiguous))
-                )
-                at = tuple(
-                    v.at(start, f.mul(f"%aux{i}_channel", first)) for i, start in enumerate(aux)
-                )
-                end = Finish(v, recipe.epilogue, recipe.aux_contiguous, at)
-                total = end.value(v.add(value, bias), "channel", mask)
-                v.store_first(total, v.at(out, first), lanes)
+                    end = Finish(v, self.epilogue, self.aux_contiguous, at)
+                    total = end.value(v.add(value, bias), "channel", mask)
+                    v.store_first(total, v.at(out, first), lanes)
 
-        nested(v, matrices, load, store, between)
+            nested(v, matrices, load, store, between)
 
-    whole, rest = divmod(channels, v.lanes)
-    if whole:
-        with f.loop(0, whole, runs=True) as turn:
-            vector(f.mul(turn.index, v.lanes), v.lanes)
-    if rest:
-        vector(whole * v.lanes, rest)
+        each_vector(v, channels, vector)
 
 
-def _further(f: Function, place: Index, array: int, recipe: Products) -> Index:
-    more = array * recipe.outputs
-    return place + more if isinstance(place, int) else f.add(place, more)
+# With weights that are transformed on the way -----------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusedProducts(Products):
+    """Items are some blocks of output channels, with all tiles. ``filters``: how weights are
+    transformed; ``input_block``: input channels at a time.
+
+    ``u_item``: elements of what an item makes of its weights.
+    """
+
+    pointers = (*Products.pointers, "w", "taps")
+    numbers = (
+        *Products.numbers,
+        *("w_block", "w_channel", "w_lane", "channels_out", "u_item", "blocks_per_item", "tiles"),
+    )
+
+    filters: TransformFilters
+    input_block: int
+
+    @property
+    def symbol(self) -> str:
+        return f"winograd_fused_{self.dtype}"
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f = v.function
+        memory = self.sums_memory(v)
+        places = self.output_memory(v)
+        # No two threads begin with the same item: that one's memory is the thread's.
+        u = v.at(given["u"], f.mul("%begin", given["u_item"]))
+        count, tiles = given["blocks_per_item"], given["tiles"]
+        pitch = f.mul(tiles, self.sums_length(v))
+        with f.loop("%begin", "%end") as item:
+            first = f.mul(item.index, count)
+            stop = f.minimum(f.add(first, count), given["blocks"])
+            with f.loop(0, f.mul(pitch, count), step=v.lanes) as place:
+                v.store(v.zero, v.at(memory, place.index))
+            with f.loop(0, self.channels, step=self.input_block, runs=True) as start:
+                channels = f.minimum(self.input_block, f.sub(self.channels, start.index))
+                with f.loop(first, stop, [("ptr", memory)]) as block:
+                    where = block.index, start.index, channels
+                    self._add_products(v, given, where, u, block.values[0])
+                    block.carry([v.at(block.values[0], pitch)])
+            with f.loop(first, stop, [("ptr", memory)]) as block:
+                sums = block.values[0]
+                self.write_outputs(v, given, (0, tiles), block.index, sums, places)
+                block.carry([v.at(sums, pitch)])
+        self.filters.write(f.module, v.machine)
+        for i, rows in enumerate(self.rows):
+            self.write_sums(f.module, v.machine, f"sums{i}", rows, some=True)
+        self.write_inverses(f.module, v.machine)
+
+    def _add_products(
+        self, v: Vectors, given: Arguments, where: tuple[str, str, str], u: str, to: str
+    ) -> None:
+        """Add the products of some input channels to the sums of a block. ``where``: the block, the
+        first of the channels, and how many they are.
+        """
+        f, (block, first, channels) = v.function, where
+        source = f.add(f.mul(block, given["w_block"]), f.mul(first, given["w_channel"]))
+        here: dict[str, Index] = {
+            "w": v.at(given["w"], source),
+            "to": u,
+            "left": f.sub(given["channels_out"], f.mul(block, self.width(v))),
+            "channels": channels,
+            "point": given["u_point"],
+        }
+        self.filters.call(v, given | here)
+        inputs, entry = v.at(given["v"], first), given["ranges"]
+        taken = f.word(entry, 0), f.word(entry, 1)
+        more = [("i64", channels)]
+        self.write_products(v, given, taken, 0, u, inputs, to, more)

@@ -5,23 +5,22 @@ What it is.  Along an axis of ``r`` taps the gradient is itself a short correlat
   multiplications do instead of ``r m``. So ``grad_w = A^T (sum over samples and tiles of (B^T x) *
   (G grad))`` along every axis; as ``A^T`` is linear, it is applied once, to the sums. A. Lavin, S.
   Gray, *Fast Algorithms for Convolutional Neural Networks*, 2016, section 4.1.
-  Tiles of both arrays are transformed, so many in one go that they stay in a cache; then at every
-  point the tiles of one are multiplied with those of the other, the outer product that
-  ``weight_grad`` has for positions.
+  Tiles of both arrays are transformed, so many in one pass that they stay in a cache; then at every
+  point the tiles of one are multiplied with those of the other, the outer product that the plain
+  gradient has for positions.
 When it applies.  Axes of 3 or 5 taps and stride 1, any dilation and borders (tiles are entries of
-  tables), beside axes of one tap and any stride; up to three axes. Groups are problems side by
-  side.
+  tables), beside axes of one tap and any stride; up to three axes. Groups are independent problems.
 What it costs.  ``(r + m - 1) / (r m)`` of the multiply-adds for each axis, a quarter for 3x3 with
   tiles of 4x4. Transforms cost as much as about a dozen channels, and turning sums into taps as
   much as five tiles: few channels, or few tiles, gain nothing.
 Accuracy.  Four to six times the error of a plain sum: 1e-6 to 2e-6 of the whole gradient with 3
-  taps, up to 4e-6 with 5. Sums are cut into goes, so that long ones get no worse. What is not
-  finite spreads over all taps of its pairs of channels.
+  taps, up to 4e-6 with 5. Sums are split into passes, so accuracy does not degrade with their
+  length. What is not finite spreads over all taps of its pairs of channels.
 """
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import inf, prod
 
 import numpy as np
@@ -29,227 +28,227 @@ import numpy as np
 from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation, Window
-from faltung.methods.base.parameters import ordered
+from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted, table
 from faltung.methods.copies.copy import spread
-from faltung.methods.winograd.points import Matrix, Transform, transform
-from faltung.methods.winograd.tiles import axis_tiles, count
-from faltung.methods.winograd.weight_grad_kernel import WORDS as SUM_WORDS
-from faltung.methods.winograd.weight_grad_kernel import GradSums
-from faltung.methods.winograd.weight_grad_tiles import View, tiles_of
+from faltung.methods.winograd.tiles import axis_tiles, tiles_along
+from faltung.methods.winograd.transforms import Transform, moved_vectors, transform
+from faltung.methods.winograd.weight_grad_sums import WeightGradSums
+from faltung.methods.winograd.weight_grad_tiles import Tiles
 
 # Outputs of a tile along an axis.
-TILE = 4
-# Bytes of transformed tiles in one go. All of them are one go, whose sums need no memory, where
-# they are no more than ``WHOLE`` bytes or than ``SUMS`` times the sums, which every go loads and
-# stores.
-CHUNK, WHOLE, SUMS = 2 << 20, 4 << 20, 2
-# Tiles of one go at the least: sums are loaded and stored once in each.
-FEWEST = 32
+TILE_OUTPUTS = 4
+# Bytes of transformed tiles in one pass.
+PASS_BYTES = 2 << 20
+# All tiles are one pass, whose sums need no memory, where they are no more than so many bytes or
+# than so many times the sums, which every pass loads and stores.
+SINGLE_PASS_BYTES, SINGLE_PASS_SUMS = 4 << 20, 2
+# Tiles of one pass at the least: sums are loaded and stored once in each.
+MIN_PASS_TILES = 32
 # Bytes of sums on the stack of a thread.
-STACK = 56 << 10
+STACK_BYTES = 56 << 10
 # Cycles for each vector that a transform reads or writes, and more for one that waits in a cache
-# for the products; of a tile of sums beside its products.
-LINE, WAIT, START = 1.0, 1.5, 30.0
-# Products go so much slower than registers and FMA would let them.
-SLOWER = 1.15
+# for the products; of a register tile beside its products.
+VECTOR_CYCLES, CACHED_VECTOR_CYCLES, REGISTER_TILE_CYCLES = 1.0, 1.5, 30.0
+# Products take so many times what registers and FMA would let them take.
+PRODUCTS_SLOWDOWN = 1.15
 
 
-# When, and at what price --------------------------------------------------------------------------
+class WinogradWeightGrad(WeightGradMethod):
+    transform = True
+
+    def why_not(self, c: Correlation, machine: Machine) -> str | None:
+        axes = [window.axis for window in c.windows]
+        if all(axis.kernel == 1 for axis in axes):
+            return "one tap"
+        if any(axis.kernel not in (1, 3, 5) for axis in axes):
+            return "an axis of other than 3 or 5 taps"
+        if any(axis.stride > 1 for axis in axes if axis.kernel > 1):
+            return "a stride"
+        if len(axes) > 3:
+            return "more than three axes"
+        return None
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        """Cycles of one core: transforms of both arrays, products, sums to taps."""
+        if self.why_not(c, machine) is not None:
+            return inf
+        return _Shape.of(c, machine).cycles
+
+    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
+        """Whether the input must be copied, its channels contiguous."""
+        return c.x[2] != 1
+
+    def needs_channels_last(self, c: Correlation, machine: Machine) -> bool:
+        return c.out[2] != 1
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        shape = _Shape.of(c, machine)
+        passes = shape.passes
+        tiles = shape.tiles_of("x", work, arrays), shape.tiles_of("grad", work, arrays)
+        kernel, items, given, copied = _sums(shape, work, arrays.w, len(passes) == 1)
+        given |= tiles[0].arguments("x") | tiles[1].arguments("grad")
+        title = "winograd_weight_grad sums"
+        for first, stop in passes:
+            work.steps.append(tiles[0].step(first, stop, barrier))
+            work.steps.append(tiles[1].step(first, stop, False))
+            given |= {"tiles": stop - first, "before": first, "last": int(stop == shape.tiles)}
+            work.steps.append(kernel.step(items, title, barrier=True, **given))
+            barrier = True
+        if copied is not None:
+            work.steps.append(_unpack(shape, copied, arrays.w))
 
 
-def why_not(c: Correlation, machine: Machine) -> str | None:
-    """In a few words why it does not apply; None where it does."""
-    axes = [window.axis for window in c.windows]
-    if all(axis.kernel == 1 for axis in axes):
-        return "one tap"
-    if any(axis.kernel not in (1, 3, 5) for axis in axes):
-        return "an axis of other than 3 or 5 taps"
-    if any(axis.stride > 1 for axis in axes if axis.kernel > 1):
-        return "a stride"
-    if len(axes) > 3:
-        return "more than three axes"
-    return None
+WINOGRAD_WEIGHT_GRAD = WinogradWeightGrad()
 
 
-def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core: transforms of both arrays, products, sums to taps."""
-    if why_not(c, machine) is not None:
-        return inf
-    shape, found = _shape(c, machine), [_transform(w) for w in c.windows]
-    tiles = c.batch * prod(count(w, t) for w, t in zip(c.windows, _forward(c), strict=True))
-    points = prod(t.alpha for t in found)
-    row_blocks = -(-c.channels_in // shape.rows)
-    blocks = sum(n for _, n in split(shape.grad_blocks, shape.columns))
-    goes = len(_goes(c, shape, points, tiles))
-    step = max(shape.rows * shape.grad_blocks / 2, blocks * (shape.rows + shape.columns) / 2)
-    products = row_blocks * points * (tiles * step * SLOWER + goes * blocks * START)
-    made = shape.x_blocks * (LINE * _lines([t.bt for t in found]) + WAIT * points)
-    made += shape.grad_blocks * (LINE * _lines([t.g for t in found]) + WAIT * points)
-    back = c.channels_in * shape.grad_blocks * LINE * _lines([t.at for t in found])
-    return c.groups * (products + tiles * made + back)
+# Sizes --------------------------------------------------------------------------------------------
 
 
-def _lines(matrices: Sequence[Matrix]) -> float:
-    """Vectors that all passes of a transform read and write."""
-    sizes, total = [len(matrix[0]) for matrix in matrices], 0
-    for axis in reversed(range(len(sizes))):
-        read = prod(sizes)
-        sizes[axis] = len(matrices[axis])
-        total += read + prod(sizes)
-    return total
-
-
-def needs_padded(c: Correlation, machine: Machine) -> bool:
-    """Whether the input must be copied, its channels side by side."""
-    return c.x[2] != 1
-
-
-def needs_channels_last(c: Correlation, machine: Machine) -> bool:
-    """The same for the output gradient."""
-    return c.out[2] != 1
-
-
-# The plan -----------------------------------------------------------------------------------------
-
-
-def _transform(window: Window) -> Transform:
-    """Taps are the outputs of the transform, a tile of the gradient its taps."""
-    taps = window.axis.kernel
-    return transform(taps, TILE if taps > 1 else 1)
-
-
-def _forward(c: Correlation) -> list[Transform]:
-    """The same tiles as those of the forward pass."""
-    kernels = (window.axis.kernel for window in c.windows)
-    return [transform(TILE if taps > 1 else 1, taps) for taps in kernels]
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Shape:
-    """Channels of a group in blocks of vectors; tiles of sums, ``rows`` by up to ``columns``
-    vectors.
+    """How a gradient is cut: channels of a group in blocks of vectors; register tiles, ``rows`` by
+    up to ``columns`` vectors.
     """
 
+    c: Correlation
+    lanes: int
     rows: int
     columns: int
-    lanes: int
-    x_blocks: int
-    grad_blocks: int
+
+    @staticmethod
+    def of(c: Correlation, machine: Machine) -> "_Shape":
+        """The register tile with the fewest loads for its products; rows must not cross a block of
+        channels.
+        """
+        lanes, most = machine.lanes(c.dtype), budget(machine)
+        sizes = [(rows, min(4, most // rows)) for rows in (1, 2, 4, 8) if rows <= min(lanes, most)]
+        rows, columns = min(sizes, key=lambda s: (s[0] + s[1]) / (s[0] * s[1]))
+        return _Shape(c, lanes, rows, columns)
+
+    @property
+    def x_blocks(self) -> int:
+        return -(-self.c.channels_in // self.lanes)
+
+    @property
+    def grad_blocks(self) -> int:
+        return -(-self.c.channels_out // self.lanes)
+
+    @property
+    def register_tiles(self) -> int:
+        """In a block of output channels."""
+        return -(-self.c.channels_in // self.rows)
+
+    @cached_property
+    def transforms(self) -> list[Transform]:
+        """Taps are the outputs of the transform, a tile of the gradient its taps."""
+        taps = [window.axis.kernel for window in self.c.windows]
+        return [transform(r, TILE_OUTPUTS if r > 1 else 1) for r in taps]
+
+    @property
+    def forward(self) -> list[Transform]:
+        """The same tiles as those of the forward pass."""
+        return [transform(t.r, t.m) for t in self.transforms]
+
+    @cached_property
+    def tiles(self) -> int:
+        along = zip(self.c.windows, self.forward, strict=True)
+        return self.c.batch * prod(tiles_along(window, t) for window, t in along)
+
+    @property
+    def points(self) -> int:
+        return prod(t.alpha for t in self.transforms)
+
+    @property
+    def passes(self) -> list[tuple[int, int]]:
+        """Tiles first to stop of each pass: by spec and machine, not by threads."""
+        c, tiles, size = self.c, self.tiles, ELEMENTS[self.c.dtype][1]
+        each = self.points * c.groups * (self.x_blocks + self.grad_blocks) * self.lanes * size
+        sums = self.points * c.groups * c.channels_in * c.channels_out * size
+        whole = each * tiles <= max(SINGLE_PASS_BYTES, SINGLE_PASS_SUMS * sums)
+        most = tiles if whole else max(MIN_PASS_TILES, PASS_BYTES // each)
+        count = max(1, -(-tiles // max(1, most)))
+        return [(tiles * i // count, tiles * (i + 1) // count) for i in range(count)]
+
+    def tiles_of(self, name: str, work: Work, arrays: Arrays) -> Tiles:
+        """The transformed tiles of the input, "x", or of the output gradient, "grad"."""
+        c, windows, found = self.c, self.c.windows, self.transforms
+        cut = [axis_tiles(w, t) for w, t in zip(windows, self.forward, strict=True)]
+        axes = list(zip(windows, cut, found, strict=True))
+        longest = max(stop - first for first, stop in self.passes)
+        if name == "x":
+            array, strides, channels = shifted(arrays.x, c.x_base, c.dtype), c.x, c.channels_in
+            along = [(w.x, tiles.inputs, t.bt) for w, tiles, t in axes]
+        else:
+            array = shifted(arrays.out, c.out_base, c.dtype)
+            strides, channels = c.out, c.channels_out
+            along = [(w.out, tiles.outputs, t.g) for w, tiles, t in axes]
+        return Tiles(c, work, name, array, strides, channels, along, longest, self.lanes)
+
+    @property
+    def cycles(self) -> float:
+        """Of one core."""
+        rows, points = self.rows, self.points
+        blocks = sum(n for _, n in split(self.grad_blocks, self.columns))
+        step = max(rows * self.grad_blocks / 2, blocks * (rows + self.columns) / 2)
+        begins = len(self.passes) * blocks * REGISTER_TILE_CYCLES
+        products = self.tiles * step * PRODUCTS_SLOWDOWN + begins
+        products *= self.register_tiles * points
+        bt, g, at = (
+            VECTOR_CYCLES * moved_vectors([getattr(t, name) for t in self.transforms])
+            for name in ("bt", "g", "at")
+        )
+        made = self.x_blocks * (bt + CACHED_VECTOR_CYCLES * points)
+        made += self.grad_blocks * (g + CACHED_VECTOR_CYCLES * points)
+        back = self.c.channels_in * self.grad_blocks * at
+        return self.c.groups * (products + self.tiles * made + back)
+
+    @property
+    def places(self) -> list[int]:
+        """The offset of each tap in the weight."""
+        return [sum(tap) for tap in itertools.product(*(w.taps for w in self.c.windows))]
 
 
-def _shape(c: Correlation, machine: Machine) -> _Shape:
-    """The tile with the fewest loads for its products; rows must not cross a block of channels."""
-    lanes, most = machine.lanes(c.dtype), budget(machine)
-    sizes = [(rows, min(4, most // rows)) for rows in (1, 2, 4, 8) if rows <= min(lanes, most)]
-    rows, columns = min(sizes, key=lambda s: (s[0] + s[1]) / (s[0] * s[1]))
-    return _Shape(rows, columns, lanes, -(-c.channels_in // lanes), -(-c.channels_out // lanes))
+# Steps --------------------------------------------------------------------------------------------
 
 
-def _goes(c: Correlation, shape: _Shape, points: int, tiles: int) -> list[tuple[int, int]]:
-    """Tiles first to stop of each go: by spec and machine, not by threads."""
-    blocks = c.groups * (shape.x_blocks + shape.grad_blocks)
-    size = ELEMENTS[c.dtype][1]
-    each = points * blocks * shape.lanes * size
-    sums = points * c.groups * c.channels_in * c.channels_out * size
-    whole = each * tiles <= max(WHOLE, SUMS * sums)
-    most = tiles if whole else max(FEWEST, CHUNK // each)
-    goes = max(1, -(-tiles // max(1, most)))
-    return [(tiles * i // goes, tiles * (i + 1) // goes) for i in range(goes)]
-
-
-def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool) -> None:
-    """Add the steps that write the gradient of ``c`` for its weight; ``arrays.out`` is the output
-    gradient. Channels are neighbours in both arrays.
+def _sums(
+    shape: _Shape, work: Work, w: Operand, whole: bool
+) -> tuple[WeightGradSums, int, dict[str, Argument], Operand | None]:
+    """The kernel of the sums, its items, the arguments that are the same in every pass, and where
+    it writes, where the weight has an order that it cannot write.
     """
-    shape, found = _shape(c, machine), [_transform(w) for w in c.windows]
-    cut = [axis_tiles(w, t) for w, t in zip(c.windows, _forward(c), strict=True)]
-    points = prod(t.alpha for t in found)
-    tiles = c.batch * prod(part.count for part in cut)
-    goes = _goes(c, shape, points, tiles)
-    longest = max(stop - first for first, stop in goes)
-    views = (
-        View(
-            shifted(arrays.x, c.x_base, c.dtype),
-            c.x,
-            tuple(w.x for w in c.windows),
-            tuple(part.inputs for part in cut),
-        ),
-        View(
-            shifted(arrays.out, c.out_base, c.dtype),
-            c.out,
-            tuple(w.out for w in c.windows),
-            tuple(part.outputs for part in cut),
-        ),
-    )
-    bt, g = tuple(t.bt for t in found), tuple(t.g for t in found)
-    size = longest, shape.lanes
-    x = tiles_of(c, work, "input", views[0], c.channels_in, bt, *size)
-    grad = tiles_of(c, work, "gradient", views[1], c.channels_out, g, *size)
-    sums = _sums(c, work, arrays, shape, len(goes) == 1)
-    for first, stop in goes:
-        work.steps.append(x.step(first, stop, barrier))
-        work.steps.append(grad.step(first, stop, False))
-        more: dict[str, Argument] = {
-            **{"x": x.target, "x_block": x.block, "x_point": x.point},
-            **{"grad": grad.target, "grad_block": grad.block, "grad_point": grad.point},
-            **{"tiles": stop - first, "before": first, "last": int(stop == tiles)},
-        }
-        words = ordered(SUM_WORDS, {**sums.words, **more})
-        work.steps.append(Step(sums.recipe, sums.items, words, "winograd_grad sums", True))
-        barrier = True
-    if sums.aside is not None:
-        work.steps.append(_unpack(c, sums.aside, arrays.w))
-
-
-# Sums ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """The step of the sums, but for what changes from go to go. ``aside``: memory where the weight
-    has an order that cannot be written.
-    """
-
-    recipe: GradSums
-    items: int
-    words: dict[str, Argument]
-    aside: Operand | None
-
-
-def _sums(c: Correlation, work: Work, arrays: Arrays, shape: _Shape, whole: bool) -> _Sums:
-    inverse = tuple(_transform(w).at for w in c.windows)
-    points, size = prod(len(matrix[0]) for matrix in inverse), ELEMENTS[c.dtype][1]
-    kinds, blocks = _blocks(c, shape)
-    tile = points * shape.rows * shape.columns * shape.lanes
-    row_blocks = -(-c.channels_in // shape.rows)
-    lots = -(-row_blocks // max(1, STACK // (tile * size)))
-    lot = -(-row_blocks // lots)
-    items = c.groups * len(blocks) * lots
-    places = _places(c)
-    turned = c.w[1] != 1 and c.w[2] == c.taps and sorted(places) == list(range(c.taps))
-    aside: Operand | None = None
-    target, (w_group, w_out, w_in) = arrays.w, c.w
-    if c.w[1] != 1 and not turned and c.channels_out > 1:
+    c, size, places = shape.c, ELEMENTS[shape.c.dtype][1], shape.places
+    kinds, blocks = _blocks(shape)
+    tile = shape.points * shape.rows * shape.columns * shape.lanes
+    channel_groups = -(-shape.register_tiles // max(1, STACK_BYTES // (tile * size)))
+    tiles = -(-shape.register_tiles // channel_groups)
+    items = c.groups * len(blocks) * channel_groups
+    transposed = c.w[1] != 1 and c.w[2] == c.taps and sorted(places) == list(range(c.taps))
+    copied: Operand | None = None
+    target, (w_group, w_out, w_in) = w, c.w
+    if c.w[1] != 1 and not transposed and c.channels_out > 1:
         pairs = c.channels_in * c.channels_out
-        aside = Operand(work.borrow("weight", c.groups * c.taps * pairs * size))
-        target, w_group, w_out, w_in = aside, c.taps * pairs, 1, c.channels_out
+        copied = Operand(work.borrow("weight", c.groups * c.taps * pairs * size))
+        target, w_group, w_out, w_in = copied, c.taps * pairs, 1, c.channels_out
         places = [k * pairs for k in range(c.taps)]
-    memory = 0 if whole else items * lot * tile * size
-    words: dict[str, Argument] = {
+    memory = 0 if whole else items * tiles * tile * size
+    given: dict[str, Argument] = {
         **{"w": target, "w_group": w_group, "w_out": w_out, "w_in": w_in},
-        **{"sums": Operand(work.borrow("sums", memory)), "item_sums": lot * tile},
+        **{"sums": Operand(work.borrow("sums", memory)), "item_sums": tiles * tile},
         **{"blocks": blocks, "places": np.array(places, np.int64)},
-        **{"block_count": len(blocks), "lots": lots, "row_blocks": row_blocks},
-        **{"channels_in": c.channels_in, "x_blocks": shape.x_blocks},
-        **{"grad_blocks": shape.grad_blocks},
+        **{"block_count": len(blocks), "channel_groups": channel_groups},
+        **{"register_tiles": shape.register_tiles, "channels_in": c.channels_in},
     }
-    recipe = GradSums(c.dtype, inverse, shape.rows, lot, kinds, whole, turned)
-    return _Sums(recipe, items, words, aside)
+    inverse = tuple(t.at for t in shape.transforms)
+    kernel = WeightGradSums(c.dtype, inverse, shape.rows, tiles, kinds, whole, transposed)
+    return kernel, items, given, copied
 
 
-def _blocks(c: Correlation, shape: _Shape) -> tuple[tuple[tuple[int, int], ...], Table]:
+def _blocks(shape: _Shape) -> tuple[tuple[tuple[int, int], ...], Table]:
     """Blocks of output channels: kinds (vectors, lanes of the last one), and for each block its
     kind and first vector.
     """
@@ -258,7 +257,7 @@ def _blocks(c: Correlation, shape: _Shape) -> tuple[tuple[tuple[int, int], ...],
     for vectors, times in split(shape.grad_blocks, shape.columns):
         for _ in range(times):
             last = vector + vectors - 1
-            kind = (vectors, min(shape.lanes, c.channels_out - last * shape.lanes))
+            kind = (vectors, min(shape.lanes, shape.c.channels_out - last * shape.lanes))
             if kind not in kinds:
                 kinds.append(kind)
             blocks.append((kinds.index(kind), vector))
@@ -266,18 +265,15 @@ def _blocks(c: Correlation, shape: _Shape) -> tuple[tuple[tuple[int, int], ...],
     return tuple(kinds), table(blocks, 2)
 
 
-def _places(c: Correlation) -> list[int]:
-    return [sum(tap) for tap in itertools.product(*(window.taps for window in c.windows))]
-
-
-def _unpack(c: Correlation, aside: Operand, w: Operand) -> Step:
+def _unpack(shape: _Shape, copied: Operand, w: Operand) -> Step:
     """(group, tap, input channel, output channel) -> the weight's own order."""
+    c = shape.c
     pairs = c.channels_in * c.channels_out
     outer = [(g * c.taps * pairs, g * c.w[0]) for g in range(c.groups)]
     runs = [
         (k * pairs + i * c.channels_out, tap + i * c.w[2], c.channels_out)
-        for k, tap in enumerate(_places(c))
+        for k, tap in enumerate(shape.places)
         for i in range(c.channels_in)
     ]
     title = "unpack weight gradient"
-    return spread(c.dtype, aside, w, outer, runs, stride=c.w[1], title=title, barrier=True)
+    return spread(c.dtype, copied, w, outer, runs, stride=c.w[1], title=title, barrier=True)

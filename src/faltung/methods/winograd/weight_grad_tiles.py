@@ -1,46 +1,48 @@
-"""Tiles of one array transformed: the first half of ``winograd_grad``.
+"""The code and steps that transform the tiles of one array for the weight gradient.
 
-Each pass is a loop over lines of vectors: little code, shared by all sizes. A line that lies in
-zeros is not read; where single entries of a line do, they are loaded from another place of the tile
-and their bits cleared, so that no memory outside of the array is touched and a NaN stays away.
+Each axis is a loop over the other axes of a tile: little code, shared by all sizes. A row of a tile
+that lies in zeros is not read; where single entries of a row do, they are loaded from another place
+of the tile and their bits cleared, so that no memory outside of the array is touched and a NaN
+stays away.
 """
 
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
 import numpy as np
 
-from faltung.codegen.ir import Function, Index, Module
+from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import Correlation, Strides
-from faltung.methods.base.parameters import Words, ordered
+from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import MISSING, Argument, Operand, Step, Table, Work, table
-from faltung.methods.winograd.matrix_lines import nested, product, scratch
-from faltung.methods.winograd.points import Matrix
+from faltung.methods.winograd.transforms import Matrix, nested, product, reader, scratch, stacked
 
-# Tiles of a block of channels in one item of work.
-SEGMENT = 16
-# Bytes of a cache line.
-LINE = 64
+# Tiles of a block of channels in one item.
+ITEM_TILES = 16
 
-ADDRESSES = ("source", "target", "tiles", "lines", "columns")
-# Items are (group, block of channels, segment of tiles).
-COUNTS = ("blocks", "segments", "segment", "first", "count")
-# Elements of the source between groups, of the target between blocks and between points.
-WORDS = (*ADDRESSES, *COUNTS, "group", "block", "point")
-TILE = [*(("ptr", name) for name in ("source", "target", "lines", "column")), ("i64", "point")]
+_TILE = [*(("ptr", name) for name in ("source", "target", "rows", "column")), ("i64", "point")]
 
 
 @dataclass(frozen=True)
-class GradTiles:
-    """Tiles of an array with its channels side by side -> (point, block of channels, tile, lane).
+class WeightGradTiles(Kernel):
+    """Tiles of an array with channels contiguous -> (point, block of channels, tile, lane). Items
+    are (group, block of channels, ``range`` tiles).
 
     ``matrices``: of each axis, points by entries. ``lanes``: channels of the last block of a group.
+
+    ``group``: elements of the source between groups; ``block``, ``point``: of the target between
+    blocks and points.
     """
+
+    pointers = ("source", "target", "tiles", "rows", "columns")
+    numbers = ("blocks", "ranges", "range", "first", "count", "group", "block", "point")
 
     dtype: str
     matrices: tuple[Matrix, ...]
@@ -48,112 +50,94 @@ class GradTiles:
 
     @property
     def symbol(self) -> str:
-        return f"winograd_grad_tiles_{self.dtype}"
+        return f"winograd_weight_grad_tiles_{self.dtype}"
 
-    def emit(self, machine: Machine) -> str:
-        module = Module()
+    def _kinds(self, lanes: int) -> list[tuple[bool, bool]]:
+        """Of tiles: single entries of rows are missing, the block is the last one, which is not
+        whole.
+        """
         kinds = [(False, False), (True, False)]
-        if self.lanes < machine.lanes(self.dtype):
-            kinds += [(False, True), (True, True)]
-        for border, tail in kinds:
-            _tile(module, machine, self, border, tail)
-        _driver(module, machine, self, kinds)
-        return str(module)
+        return kinds + [(False, True), (True, True)] * (self.lanes < lanes)
+
+    def functions(self, module: Module, machine: Machine) -> None:
+        for border, last in self._kinds(machine.lanes(self.dtype)):
+            f = module.function(_name(border, last), _TILE)
+            self._tile(Vectors(f, machine, self.dtype), border, last)
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f, kinds = v.function, self._kinds(v.lanes)
+        entries = [len(matrix[0]) for matrix in self.matrices]
+        with f.loop("%begin", "%end") as item:
+            pair, number = f.divmod(item.index, given["ranges"])
+            group, block = f.divmod(pair, given["blocks"])
+            first = f.mul(number, given["range"])
+            stop = f.minimum(f.add(first, given["range"]), given["count"])
+            source = f.add(f.mul(group, given["group"]), f.mul(block, v.lanes))
+            base = v.at(given["source"], source)
+            target = v.at(given["target"], f.mul(pair, given["block"]))
+            last = f.value(f"icmp eq i64 {f.add(block, 1)}, {given['blocks']}")
+            after = f.mul(f.value(f"zext i1 {last} to i64"), 2)
+            with f.loop(first, stop) as tile:
+                entry = f.at(given["tiles"], f.mul(f.add(given["first"], tile.index), 3), "i64")
+                rows = f.at(given["rows"], f.mul(f.word(entry, 1), prod(entries[:-1])), "i64")
+                width = _columns_width(entries[-1])
+                column = f.at(given["columns"], f.mul(f.word(entry, 2), width), "i64")
+                arguments: list[tuple[str, Index]] = [
+                    ("ptr", v.at(base, f.word(entry, 0))),
+                    ("ptr", v.at(target, f.mul(tile.index, v.lanes))),
+                    ("ptr", rows),
+                    ("ptr", column),
+                    ("i64", given["point"]),
+                ]
+                kind = f.word(column, 0)
+                if len(kinds) > 2:
+                    kind = f.add(kind, after)
+                f.switch(kind, [partial(f.call, _name(*k), arguments) for k in kinds])
+
+    def _tile(self, v: Vectors, border: bool, last_block: bool) -> None:
+        """One tile of one block of channels. ``border``: single entries of rows are missing."""
+        f = v.function
+        *outer, last = self.matrices
+        rows, made, entries = prod(len(matrix[0]) for matrix in outer), len(last), len(last[0])
+        memory = stacked(v, (rows + scratch(outer)) * made)
+        columns = [f.word("%column", 1 + i) for i in range(entries)]
+        masks = [_bits(v, f.word("%column", 1 + entries + i)) for i in range(entries * border)]
+        exist = v.first(self.lanes) if last_block else None
+
+        def store(results: Sequence[tuple[Index, str]]) -> None:
+            for point, value in results:
+                v.store(value, v.at("%target", f.mul(point, "%point")))
+
+        def put(row: Index, results: Sequence[str]) -> None:
+            if not outer:
+                store(list(enumerate(results)))
+            for i, value in enumerate(results if outer else ()):
+                v.store(value, v.at(memory, f.mul(f.add(f.mul(row, made), i), v.lanes)))
+
+        with f.loop(0, rows, runs=True) if rows > 1 else f.once() as row:
+            where = f.word("%rows", row.index)
+            nothing = f.value(f"icmp eq i64 {where}, {MISSING}")
+            with f.when(f.value(f"xor i1 {nothing}, 1")) if outer else nullcontext():
+                source = v.at("%source", where)
+                values = [v.load(v.at(source, column), exist) for column in columns]
+                if border:
+                    values = [_kept(v, *pair) for pair in zip(values, masks, strict=True)]
+                put(row.index, product(v, last, values))
+            if outer:
+                with f.when(nothing):
+                    put(row.index, [v.zero] * made)
+        if outer:
+            between = v.at(memory, rows * made * v.lanes)
+            nested(v, outer, reader(v, memory), store, between, made)
 
 
-def columns_width(entries: int) -> int:
+def _name(border: bool, last_block: bool) -> str:
+    return f"tile{'_border' * border}{'_last' * last_block}"
+
+
+def _columns_width(entries: int) -> int:
     """Numbers of a tile of the last axis: whether entries are missing, offsets, bits to keep."""
     return 1 + 2 * entries
-
-
-def _name(border: bool, tail: bool) -> str:
-    return f"tile{'_border' * border}{'_tail' * tail}"
-
-
-def _driver(
-    module: Module, machine: Machine, recipe: GradTiles, kinds: Sequence[tuple[bool, bool]]
-) -> None:
-    f = module.function(
-        recipe.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-    )
-    v = Vectors(f, machine, recipe.dtype)
-    words = Words(f, WORDS)
-    word = {name: words.pointer(name) for name in ADDRESSES}
-    word |= {name: words.number(name) for name in WORDS[len(ADDRESSES) :]}
-    entries = [len(matrix[0]) for matrix in recipe.matrices]
-    with f.loop("%begin", "%end") as item:
-        line, segment = f.divmod(item.index, word["segments"])
-        group, block = f.divmod(line, word["blocks"])
-        first = f.mul(segment, word["segment"])
-        stop = f.minimum(f.add(first, word["segment"]), word["count"])
-        source = f.add(f.mul(group, word["group"]), f.mul(block, v.lanes))
-        base = v.at(word["source"], source)
-        target = v.at(word["target"], f.mul(line, word["block"]))
-        last = f.value(f"icmp eq i64 {f.add(block, 1)}, {word['blocks']}")
-        tail = f.mul(f.value(f"zext i1 {last} to i64"), 2)
-        with f.loop(first, stop) as turn:
-            entry = f.at(word["tiles"], f.mul(f.add(word["first"], turn.index), 3), "i64")
-            lines = f.at(word["lines"], f.mul(f.word(entry, 1), prod(entries[:-1])), "i64")
-            width = columns_width(entries[-1])
-            column = f.at(word["columns"], f.mul(f.word(entry, 2), width), "i64")
-            arguments: list[tuple[str, Index]] = [
-                ("ptr", v.at(base, f.word(entry, 0))),
-                ("ptr", v.at(target, f.mul(turn.index, v.lanes))),
-                ("ptr", lines),
-                ("ptr", column),
-                ("i64", word["point"]),
-            ]
-            kind = f.word(column, 0)
-            if len(kinds) > 2:
-                kind = f.add(kind, tail)
-            calls = [lambda k=k: f.call(_name(*k), arguments) for k in kinds]
-            f.switch(kind, calls)
-
-
-def _tile(module: Module, machine: Machine, recipe: GradTiles, border: bool, tail: bool) -> None:
-    """One tile of one block of channels. ``border``: single entries of its lines are missing."""
-    f = module.function(_name(border, tail), TILE)
-    v = Vectors(f, machine, recipe.dtype)
-    *outer, last = recipe.matrices
-    lines, made, entries = prod(len(matrix[0]) for matrix in outer), len(last), len(last[0])
-    room = (lines + scratch(outer)) * made
-    memory = f.value(f"alloca [{room} x {v.type}], align {v.lanes * v.bytes}")
-    columns = [f.word("%column", 1 + i) for i in range(entries)]
-    masks = [_bits(v, f.word("%column", 1 + entries + i)) for i in range(entries * border)]
-    exist = v.first(recipe.lanes) if tail else None
-
-    def store(results: Sequence[tuple[Index, str]]) -> None:
-        for point, value in results:
-            v.store(value, v.at("%target", f.mul(point, "%point")))
-
-    def put(line: Index, results: Sequence[str]) -> None:
-        if not outer:
-            store(list(enumerate(results)))
-        for i, value in enumerate(results if outer else ()):
-            v.store(value, v.at(memory, f.mul(f.add(f.mul(line, made), i), v.lanes)))
-
-    with f.loop(0, lines, runs=True) if lines > 1 else f.once() as line:
-        where = f.word("%lines", line.index)
-        nothing = f.value(f"icmp eq i64 {where}, {MISSING}")
-        with f.when(f.value(f"xor i1 {nothing}, 1")) if outer else nullcontext():
-            row = v.at("%source", where)
-            values = [v.load(v.at(row, column), exist) for column in columns]
-            if border:
-                values = [_kept(v, *pair) for pair in zip(values, masks, strict=True)]
-            put(line.index, product(v, last, values))
-        if outer:
-            with f.when(nothing):
-                put(line.index, [v.zero] * made)
-    if outer:
-        between = v.at(memory, lines * made * v.lanes)
-        nested(
-            v,
-            outer,
-            lambda place: v.load(v.at(memory, f.mul(place, v.lanes))),
-            store,
-            between,
-            made,
-        )
 
 
 def _integers(v: Vectors) -> str:
@@ -162,9 +146,9 @@ def _integers(v: Vectors) -> str:
 
 def _bits(v: Vectors, word: str) -> str:
     """A word of zeros or ones in every lane."""
-    f: Function = v.function
     kind = f"i{8 * v.bytes}"
-    return v.spread(word if kind == "i64" else f.value(f"trunc i64 {word} to {kind}"), kind)
+    narrow = word if kind == "i64" else v.function.value(f"trunc i64 {word} to {kind}")
+    return v.spread(narrow, kind)
 
 
 def _kept(v: Vectors, value: str, bits: str) -> str:
@@ -177,73 +161,58 @@ def _kept(v: Vectors, value: str, bits: str) -> str:
 # The steps ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One of the two arrays: its strides (batch, group, channel), and of each axis the step and the
-    positions of all tiles' entries, -1 for zeros.
-    """
-
-    array: Operand
-    strides: Strides
-    steps: tuple[int, ...]
-    positions: tuple[Table, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Tiles:
-    """Transformed tiles in the making. ``block``, ``point``: elements between these in ``target``.
+    """The transformed tiles of one of the two arrays in the making, at the most ``longest`` of them
+    in a pass.
 
-    ``words``: all but those that change from go to go.
+    strides: of batch, group and channel. channels: of a group. axes: of each the step, the
+    positions of all tiles' entries, -1 for zeros, and the matrix.
     """
 
-    title: str
-    recipe: GradTiles
-    lines: int
-    words: dict[str, Argument]
-    target: Operand
-    block: int
-    point: int
+    def __init__(
+        self,
+        c: Correlation,
+        work: Work,
+        title: str,
+        array: Operand,
+        strides: Strides,
+        channels: int,
+        axes: Sequence[tuple[int, Table, Matrix]],
+        longest: int,
+        lanes: int,
+    ) -> None:
+        size, matrices = ELEMENTS[c.dtype][1], tuple(matrix for _, _, matrix in axes)
+        points, blocks = prod(map(len, matrices)), -(-channels // lanes)
+        block = longest * lanes
+        # An odd number of cache lines, so that the points of a tile cause no set conflicts.
+        point = (-(-block * blocks * c.groups * size // LINE_BYTES) | 1) * LINE_BYTES
+        rows, columns = _rows(axes[:-1]), _columns(*axes[-1][:2])
+        self._kernel = WeightGradTiles(c.dtype, matrices, channels - (blocks - 1) * lanes)
+        self._title = f"winograd_weight_grad {title} tiles"
+        self._blocks = c.groups * blocks
+        self._given: dict[str, Argument] = {
+            **{"source": array, "rows": rows, "columns": columns},
+            "target": Operand(work.borrow(f"{title} tiles", points * point)),
+            "tiles": _tiles(c.batch, strides[0], len(rows), len(columns)),
+            **{"blocks": blocks, "range": ITEM_TILES, "group": strides[1]},
+            **{"block": block, "point": point // size},
+        }
 
     def step(self, first: int, stop: int, barrier: bool) -> Step:
         """Tiles ``first`` to ``stop``."""
-        segments = -(-(stop - first) // SEGMENT)
-        more = {"segments": segments, "first": first, "count": stop - first}
-        words = ordered(WORDS, {**self.words, **more})
-        return Step(self.recipe, self.lines * segments, words, self.title, barrier)
+        count, ranges = stop - first, -(-(stop - first) // ITEM_TILES)
+        given = {**self._given, "ranges": ranges, "first": first, "count": count}
+        return self._kernel.step(self._blocks * ranges, self._title, barrier=barrier, **given)
 
-
-def tiles_of(
-    c: Correlation,
-    work: Work,
-    title: str,
-    view: View,
-    channels: int,
-    matrices: tuple[Matrix, ...],
-    longest: int,
-    lanes: int,
-) -> Tiles:
-    """The tiles of an array with ``channels`` a group, at the most ``longest`` of them in a go."""
-    size, points = ELEMENTS[c.dtype][1], prod(len(matrix) for matrix in matrices)
-    blocks = -(-channels // lanes)
-    block = longest * lanes
-    # An odd number of cache lines, so that a tile's points do not meet in a few sets of the cache.
-    point = (-(-block * blocks * c.groups * size // LINE) | 1) * LINE
-    target = Operand(work.borrow(f"{title} tiles", points * point))
-    lines = _lines(view.positions[:-1], view.steps[:-1])
-    columns = _columns(view.positions[-1], view.steps[-1])
-    words: dict[str, Argument] = {
-        **{"source": view.array, "target": target, "lines": lines, "columns": columns},
-        **{"tiles": _tiles(c.batch, view.strides[0], len(lines), len(columns))},
-        **{"blocks": blocks, "segment": SEGMENT, "group": view.strides[1]},
-        **{"block": block, "point": point // size},
-    }
-    recipe = GradTiles(c.dtype, matrices, channels - (blocks - 1) * lanes)
-    title = f"winograd_grad {title} tiles"
-    return Tiles(title, recipe, c.groups * blocks, words, target, block, point // size)
+    def arguments(self, name: str) -> dict[str, Argument]:
+        """Where the tiles lie, for the kernel of the sums, which calls them ``name``."""
+        given = self._given
+        blocks = {f"{name}_{of}": given[of] for of in ("blocks", "block", "point")}
+        return {name: given["target"], **blocks}
 
 
 def _tiles(batch: int, sample: int, outer: int, inner: int) -> Table:
-    """For each tile the offset of its sample, its number among lines, and among columns."""
+    """For each tile the offset of its sample, its number among rows, and among columns."""
     rows = [
         np.repeat(offsets((batch,), (sample,)), outer * inner),
         np.tile(np.repeat(np.arange(outer), inner), batch),
@@ -252,17 +221,17 @@ def _tiles(batch: int, sample: int, outer: int, inner: int) -> Table:
     return table(np.stack(rows, axis=1), 3)
 
 
-def _lines(positions: Sequence[Table], steps: Sequence[int]) -> Table:
-    """All axes but the last: for each tile the offsets of its lines, MISSING where it is zeros."""
+def _rows(axes: Sequence[tuple[int, Table, Matrix]]) -> Table:
+    """All axes but the last: for each tile the offsets of its rows, MISSING where it is zeros."""
     total, there = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
-    for part, step in zip(positions, steps, strict=True):
-        shape = len(total) * len(part), total.shape[1] * part.shape[1]
-        total = (total[:, None, :, None] + part[None, :, None, :] * step).reshape(shape)
-        there = (there[:, None, :, None] & (part >= 0)[None, :, None, :]).reshape(shape)
+    for step, positions, _ in axes:
+        shape = len(total) * len(positions), total.shape[1] * positions.shape[1]
+        total = (total[:, None, :, None] + positions[None, :, None, :] * step).reshape(shape)
+        there = (there[:, None, :, None] & (positions >= 0)[None, :, None, :]).reshape(shape)
     return table(np.where(there, total, MISSING), total.shape[1])
 
 
-def _columns(positions: Table, step: int) -> Table:
+def _columns(step: int, positions: Table) -> Table:
     """The last axis: for each tile whether an entry is missing, offsets, and bits to keep.
 
     What is missing is read somewhere else.
@@ -272,4 +241,4 @@ def _columns(positions: Table, step: int) -> Table:
     entries = np.where(there, positions, elsewhere) * step
     some = ~there.all(axis=1, keepdims=True)
     rows = np.concatenate([some, entries, -there.astype(np.int64)], axis=1)
-    return table(rows, columns_width(positions.shape[1]))
+    return table(rows, _columns_width(positions.shape[1]))

@@ -2,11 +2,11 @@
 
 What it is.  A tile of m outputs of r taps along an axis costs m + r - 1 products instead of m r;
   axes nest: F(4x4, 3x3) takes 36 products for what the sum does with 144. Tiles of the input are
-  transformed into lines of channels for each point (``winograd_input``); for each point these meet
-  the transformed weights (``winograd_weight``) in the outer product of all methods, and what comes
-  out is transformed back and stored (``winograd_products``). It is done in portions of tiles whose
-  lines stay in the second-level caches; two portions take turns, so that the threads meet once a
-  portion. (A. Lavin and S. Gray, *Fast Algorithms for Convolutional Neural Networks*, 2016.)
+  transformed (``input_transform``); for each point they meet the transformed weights
+  (``filter_transform``) in the outer product of all methods, and what comes out is transformed back
+  and stored (``products``). It is done in passes over some tiles, whose transforms stay in the
+  second-level caches; two passes alternate, so that there is one barrier for each of them. (A.
+  Lavin and S. Gray, *Fast Algorithms for Convolutional Neural Networks*, 2016.)
 When it applies.  Axes of 3 or 5 taps with stride 1 and any dilation, beside axes of one tap; a few
   groups, one after the other. It is a transform: it rounds more than the sum (about five times for
   F(4x4, 3x3)), and what is not finite spreads over its tile.
@@ -14,86 +14,106 @@ What it costs.  ``macs * points / (outputs * taps)`` multiply-adds, the transfor
   the transformed weights, which are larger, through the caches.
 """
 
-from dataclasses import replace
+import itertools
+from dataclasses import dataclass, fields, replace
 from math import inf, prod
 
+import numpy as np
+
+from faltung.codegen.tile import split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation, contiguous
-from faltung.methods.base.step import Arrays, Operand, Work, shifted
+from faltung.methods.base.epilogue_arrays import aux_arguments
+from faltung.methods.base.method import ForwardMethod
+from faltung.methods.base.step import (
+    MISSING,
+    Argument,
+    Arrays,
+    Operand,
+    Table,
+    Work,
+    shifted,
+    table,
+)
+from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import rearrange
-from faltung.methods.winograd.choice import choose, price, why_not
-from faltung.methods.winograd.points import transform
-from faltung.methods.winograd.steps import steps
-from faltung.methods.winograd.tiles import count as tiles_along
-
-__all__ = ["cost", "describe", "needs_channels_first", "needs_padded", "packing", "plan", "why_not"]
+from faltung.methods.winograd.choice import WinogradChoice, choose, why_not
+from faltung.methods.winograd.filter_transform import TransformFilters
+from faltung.methods.winograd.input_transform import TransformInput
+from faltung.methods.winograd.products import FusedProducts, Products
+from faltung.methods.winograd.tiles import (
+    AxisTiles,
+    axis_tiles,
+    joined,
+    offsets,
+    tile_counts,
+    tiles_along,
+)
+from faltung.methods.winograd.transforms import transform
 
 # Cycles of a transformed weight in vectors of eight.
-PACK = 0.55
+PACK_CYCLES = 0.55
 
 
-def needs_padded(c: Correlation, machine: Machine) -> bool:
-    """Whether the input must be copied: its channels are not neighbours."""
-    return c.x[2] != 1 and c.channels_in > 1
+class Winograd(ForwardMethod):
+    transform = True
+
+    def why_not(self, c: Correlation, machine: Machine) -> str | None:
+        return why_not(c)
+
+    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
+        """Whether the input must be copied: its channels are not contiguous."""
+        return c.x[2] != 1 and c.channels_in > 1
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        chosen = choose(c, machine)
+        if chosen is None:
+            return inf
+        sizes = zip(c.windows, chosen.sizes, strict=True)
+        tiles = c.batch * prod(tiles_along(window, transform(*size)) for window, size in sizes)
+        return c.groups * chosen.cycles(tiles)
+
+    def packing(self, c: Correlation, machine: Machine) -> float:
+        """Cycles of one core for the transform of the weights."""
+        chosen = choose(c, machine)
+        made = chosen.points * c.channels_in * c.channels_out * c.groups if chosen else 0
+        return PACK_CYCLES * made * 8 / machine.lanes(c.dtype)
+
+    def describe(self, c: Correlation, machine: Machine) -> str:
+        """Its sizes."""
+        return str(choose(c, machine) or "")
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        chosen = choose(c, machine)
+        if chosen is None:
+            raise ValueError(f"c={c}: must be a problem that applies ({why_not(c)})")
+        # Vectors of outputs run along channels: where these are not contiguous, into memory where
+        # they are, and from there in one copy.
+        shape = (c.batch, c.groups * c.channels_out, *(w.axis.output for w in c.windows))
+        target = (c.out[0], c.out[2], *(w.out for w in c.windows))
+        there, staged = arrays, c.out[2] != 1 and c.channels_out > 1
+        if staged:
+            strides = contiguous(shape, True)
+            made = Operand(work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1]))
+            there = replace(arrays, out=made)
+            windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
+            out = (strides[0], c.channels_out, 1)
+            c, base = replace(c, windows=tuple(windows), out=out, out_base=0), c.out_base
+        for group in range(c.groups):
+            one, given = _group(c, there, group)
+            _Group(one, work, given, chosen).add_steps(barrier)
+        if staged:
+            last = shifted(arrays.out, base, c.dtype)
+            title = "channels first"
+            work.steps.append(
+                rearrange(c.dtype, shape, made, strides, last, target, title, barrier=True)
+            )
 
 
-def needs_channels_first(c: Correlation) -> bool:
-    """Never: it lives on channels that lie side by side."""
-    return False
-
-
-def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core; infinite where it does not apply."""
-    chosen = choose(c, machine)
-    if chosen is None:
-        return inf
-    sizes = zip(c.windows, chosen.sizes, strict=True)
-    tiles = c.batch * prod(tiles_along(window, transform(*size)) for window, size in sizes)
-    return c.groups * price(c.dtype, c.channels_in, c.channels_out, tiles, chosen, machine)
-
-
-def packing(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core for the transform of the weights."""
-    chosen = choose(c, machine)
-    made = chosen.points * c.channels_in * c.channels_out * c.groups if chosen else 0
-    return PACK * made * 8 / machine.lanes(c.dtype)
-
-
-def describe(c: Correlation, machine: Machine) -> str:
-    """Its sizes."""
-    return str(choose(c, machine) or "")
-
-
-# The plan -----------------------------------------------------------------------------------------
-
-
-def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool) -> None:
-    """Add the steps that compute ``c``; ``after`` where the input is itself the work of a step."""
-    chosen = choose(c, machine)
-    if chosen is None:
-        raise ValueError(f"c={c}: must be a problem that applies ({why_not(c, machine)})")
-    # Outputs go along channels: where these are no neighbours, into memory where they are, and from
-    # there in one copy.
-    shape = (c.batch, c.groups * c.channels_out, *(w.axis.output for w in c.windows))
-    target = (c.out[0], c.out[2], *(w.out for w in c.windows))
-    there, staged = arrays, c.out[2] != 1 and c.channels_out > 1
-    if staged:
-        strides = contiguous(shape, True)
-        made = Operand(work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1]))
-        there = replace(arrays, out=made)
-        windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
-        out = (strides[0], c.channels_out, 1)
-        c, base = replace(c, windows=tuple(windows), out=out, out_base=0), c.out_base
-    for group in range(c.groups):
-        one, given = _group(c, there, group)
-        steps(one, machine, work, given, barrier, chosen)
-    if staged:
-        last = shifted(arrays.out, base, c.dtype)
-        title = "channels first"
-        work.steps.append(
-            rearrange(c.dtype, shape, made, strides, last, target, title, barrier=True)
-        )
+WINOGRAD = Winograd()
 
 
 def _group(c: Correlation, arrays: Arrays, group: int) -> tuple[Correlation, Arrays]:
@@ -109,3 +129,251 @@ def _group(c: Correlation, arrays: Arrays, group: int) -> tuple[Correlation, Arr
     weight = shifted(arrays.w, group * c.w[0], c.dtype)
     bias = arrays.bias and shifted(arrays.bias, group * c.channels_out, c.dtype)
     return one, replace(arrays, w=weight, bias=bias)
+
+
+def _apart(length: int, lanes: int) -> int:
+    """A distance between memory that is written at the same time: where it is a power of two, or
+    nearly, all of it maps to a few sets of the cache.
+    """
+    return length + lanes if length % (32 * lanes) == 0 else length
+
+
+# The steps of a group -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One group in the making, whose channels are contiguous in input and output."""
+
+    c: Correlation
+    work: Work
+    arrays: Arrays
+    chosen: WinogradChoice
+
+    @property
+    def u_point(self) -> int:
+        """Elements from one point of the transformed weights of a block to the next."""
+        return _apart(self.c.channels_in * self.chosen.width, self.chosen.lanes)
+
+    def add_steps(self, barrier: bool) -> None:
+        """Add the steps of the group, the first after a barrier where one is asked for."""
+        c, work, chosen = self.c, self.work, self.chosen
+        sizes = zip(c.windows, chosen.sizes, strict=True)
+        axes = [axis_tiles(window, transform(*size)) for window, size in sizes]
+        tiles = c.batch * prod(axis.count for axis in axes)
+        together = chosen.fused_blocks(tiles) if work.packs else 0
+        weights = chosen.blocks * chosen.points * self.u_point * chosen.item_bytes
+        passes = [(0, tiles)] if together else _passes(tiles, chosen, weights)
+        products = self._products(passes, weights, bool(together))
+        pitches = products.point_pitch, products.tile_pitch
+        inputs = TransformInput(c.dtype, chosen.sizes, c.channels_in, *pitches)
+        # Another group, or another phase of a gradient, has the same memory after this one.
+        names = [f"inputs{i}" for i in range(len(passes[:2]))]
+        size = max(count for _, count in passes) * products.tile_pitch * chosen.item_bytes
+        used = [work.again(name, size) for name in names]
+        memory, barrier = [Operand(name) for name in names], barrier or any(used)
+        reads = self._reads(axes)
+        writes = self._writes(axes)
+        title = f"winograd {chosen} {chosen.vectors}x{chosen.rows}"
+        title += f", {c.epilogue}" * (c.epilogue is not None)
+        if together:
+            products, given = self._fused(products, together)
+            writes |= given | {"tiles": tiles}
+            title = f"{title}, transforms weights"
+        else:
+            writes |= {"u": self._weights(), "u_point": self.u_point}
+            writes |= {"u_block": chosen.points * self.u_point}
+        for number, (first, count) in enumerate(passes):
+            # During the products of one pass the inputs of the next are transformed: into the other
+            # of two arrays.
+            here: dict[str, Argument] = {"first": first}
+            to, begins = memory[number % len(memory)], barrier and not number
+            step = inputs.step(
+                count, f"transform {count} tiles", barrier=begins, to=to, **reads, **here
+            )
+            work.steps.append(step)
+            ranges, register_tiles = self._ranges(count, products)
+            here |= {"ranges": ranges, "register_tiles": register_tiles}
+            here |= {"range_count": len(ranges), "v": to}
+            items = -(-chosen.blocks // together) if together else chosen.blocks * len(ranges)
+            work.steps.append(products.step(items, title, barrier=True, **writes, **here))
+
+    def _products(self, passes: list[tuple[int, int]], weights: int, fused: bool) -> Products:
+        """The kernel of the products, for ``weights`` bytes of transformed weights."""
+        c, chosen, lanes = self.c, self.chosen, self.chosen.lanes
+        point_pitch = _apart(-(-c.channels_in // lanes) * lanes, lanes)
+        rows = {rows for _, tiles in passes for rows, _ in split(tiles, chosen.rows)}
+        large = chosen.outgrow_cache(weights) and chosen.blocks >= chosen.machine.cores
+        return Products(
+            dtype=c.dtype,
+            sizes=chosen.sizes,
+            vectors=chosen.vectors,
+            rows=tuple(sorted(rows, reverse=True)),
+            channels=c.channels_in,
+            point_pitch=point_pitch,
+            tile_pitch=_apart(chosen.points * point_pitch, lanes),
+            last=c.channels_out - (chosen.blocks - 1) * chosen.width,
+            most=chosen.most_summed if fused else chosen.range_tiles,
+            block_major=fused or large,
+            epilogue=c.epilogue,
+            aux_contiguous=c.aux_contiguous("channel"),
+        )
+
+    def _fused(
+        self, products: Products, together: int
+    ) -> tuple[FusedProducts, dict[str, Argument]]:
+        """The products of all tiles in one pass, with weights that are transformed on the way;
+        ``together``: blocks of an item.
+        """
+        chosen, (filters, reads, _) = self.chosen, self._filters()
+        point = _apart(chosen.input_block * chosen.width, chosen.lanes)
+        size = chosen.points * point
+        self.work.again("filters", -(-chosen.blocks // together) * size * chosen.item_bytes)
+        given = {field.name: getattr(products, field.name) for field in fields(products)}
+        return FusedProducts(**given, filters=filters, input_block=chosen.input_block), {
+            **reads,
+            **{"u": Operand("filters"), "u_point": point, "u_block": 0, "u_item": size},
+            **{"channels_out": self.c.channels_out, "blocks_per_item": together},
+        }
+
+    def _ranges(self, tiles: int, products: Products) -> tuple[Table, Table]:
+        """The tables ``ranges`` and ``register_tiles`` of a pass."""
+        cores, rows = self.chosen.machine.cores, self.chosen.rows
+        made, first = [], 0
+        for size, count in split(tiles, rows):
+            for _ in range(count):
+                made.append((products.rows.index(size), first))
+                first += size
+        ends = [*(start for _, start in made), tiles]
+        count = max(1, -(-len(made) // -(-products.most // rows)))
+        if not products.block_major:
+            # Every thread gets as much as the others.
+            count = min(len(made), -(-count // cores) * cores)
+        ranges, lo = [], 0
+        for size, times in split(len(made), -(-len(made) // count)):
+            for _ in range(times):
+                ranges.append((lo, lo + size, ends[lo], ends[lo + size]))
+                lo += size
+        return table(ranges, 4), table(made, 2)
+
+    # Arguments
+
+    def _reads(self, axes: list[AxisTiles]) -> dict[str, Argument]:
+        """Where inputs lie."""
+        c, windows, count = self.c, self.c.windows, self.c.channels_in
+        zeros = self._kept("zeros", count, self.arrays.w, [(MISSING, 0, count)], "zeros")
+        return {
+            "x": shifted(self.arrays.x, c.x_base, c.dtype),
+            "zeros": zeros,
+            "table": joined([offsets(a.inputs, w.x) for a, w in zip(axes, windows, strict=True)]),
+            "batch": c.x[0],
+            **tile_counts(axes),
+        }
+
+    def _writes(self, axes: list[AxisTiles]) -> dict[str, Argument]:
+        """Where the bias, outputs and what the epilogue reads lie."""
+        c, outputs = self.c, [a.outputs for a in axes]
+        # What does not exist is read where its tile begins.
+        there = [np.where(o < 0, o[:, :1], o) for o in outputs]
+        strides = [w.out for w in c.windows]
+        return {
+            "out": shifted(self.arrays.out, c.out_base, c.dtype),
+            "out_batch": c.out[0],
+            "out_block": self.chosen.width,
+            "out_table": joined([offsets(o, s) for o, s in zip(outputs, strides, strict=True)]),
+            "bias": self._bias(),
+            "blocks": self.chosen.blocks,
+            **tile_counts(axes),
+            **aux_arguments(
+                c,
+                self.arrays,
+                lambda aux: {
+                    "batch": aux.batch,
+                    "block": self.chosen.width * aux.channel,
+                    "channel": aux.channel,
+                    "table": joined([t * s for t, s in zip(there, aux.along, strict=True)]),
+                },
+            ),
+        }
+
+    def _bias(self) -> Operand:
+        """The bias, or zeros, as long as all blocks."""
+        c, width, given = self.c, self.chosen.width, self.arrays.bias
+        size, source = self.chosen.blocks * width, given or self.arrays.w
+        runs = [
+            (first if given else MISSING, first, min(width, c.channels_out - first))
+            for first in range(0, size, width)
+        ]
+        return self._kept("bias", size, source, runs, "pack bias", fill=width)
+
+    def _kept(
+        self,
+        hint: str,
+        size: int,
+        source: Operand,
+        runs: list[tuple[int, int, int]],
+        title: str,
+        *,
+        stride: int = 1,
+        fill: int = 0,
+    ) -> Operand:
+        """A copy of ``size`` elements that is prepared once."""
+        made = Operand(self.work.keep(hint, size * self.chosen.item_bytes))
+        whole = [(0, 0)]
+        step = copy(self.c.dtype, source, made, whole, runs, stride=stride, fill=fill, title=title)
+        self.work.prepare.append(step)
+        return made
+
+    def _weights(self) -> Operand:
+        """The transformed weights, in blocks of output channels."""
+        c, chosen, block = self.c, self.chosen, self.chosen.points * self.u_point
+        kernel, given, barrier = self._filters()
+        made = Operand(self.work.keep("weights", chosen.blocks * block * chosen.item_bytes))
+        given |= {"to": made, "point": self.u_point, "block": block}
+        given |= {"channels_in": c.channels_in, "channels_out": c.channels_out}
+        items, title = kernel.items(chosen.blocks, c.channels_in), f"transform weights {chosen}"
+        self.work.prepare.append(kernel.step(items, title, barrier=barrier, **given))
+        return made
+
+    def _filters(self) -> tuple[TransformFilters, dict[str, Argument], bool]:
+        """How the weights are read, and whether from a copy with output channels contiguous, which
+        is made first.
+        """
+        c, source, (_, lane, channel) = self.c, self.arrays.w, self.c.w
+        taps = [sum(offsets) for offsets in itertools.product(*(w.taps for w in c.windows))]
+        order: tuple[int, ...] = ()
+        least, copied = min(taps), False
+        if lane != 1 and c.channels_out > 1:
+            if sorted(taps) == list(range(least, least + c.taps)):
+                source = shifted(source, least, c.dtype)
+                order = tuple(tap - least for tap in taps)
+            else:
+                copied = True
+                source, taps = self._transposed(taps)
+                lane, channel = 1, c.channels_out
+        given: dict[str, Argument] = {
+            **{"w": source, "taps": np.array(taps, np.int64)},
+            **{"w_block": self.chosen.width * lane, "w_channel": channel, "w_lane": lane},
+        }
+        kernel = TransformFilters(c.dtype, self.chosen.sizes, self.chosen.vectors, order)
+        return kernel, given, copied
+
+    def _transposed(self, taps: list[int]) -> tuple[Operand, list[int]]:
+        """A copy of the weights with output channels contiguous, and where its taps begin."""
+        c, size = self.c, self.c.channels_in * self.c.channels_out
+        runs = [
+            (tap + ci * c.w[2], (k * c.channels_in + ci) * c.channels_out, c.channels_out)
+            for k, tap in enumerate(taps)
+            for ci in range(c.channels_in)
+        ]
+        title, stride = "transpose weights", c.w[1]
+        made = self._kept("transposed", c.taps * size, self.arrays.w, runs, title, stride=stride)
+        return made, [k * size for k in range(c.taps)]
+
+
+def _passes(total: int, chosen: WinogradChoice, weights: int) -> list[tuple[int, int]]:
+    """(first tile, tiles) of each pass: alike, and whole register tiles but in the last."""
+    most = chosen.pass_tiles(weights) * chosen.machine.cores
+    size = -(-total // -(-total // most))
+    size = -(-size // chosen.rows) * chosen.rows
+    return [(first, min(size, total - first)) for first in range(0, total, size)]

@@ -1,0 +1,107 @@
+"""Checks before a file is trusted: that it is a regular file, and not a decompression bomb.
+
+Sizes in a header are claims: every reader compares them with the length of the file before it
+allocates memory.
+"""
+
+import errno
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.data.names import printable
+
+# A packed file may unpack to this many bytes, or MAX_UNPACKED_RATIO times its length if that is
+# more. Pictures compress 2 to 20 times, masks and zeros up to the limit of DEFLATE.
+FREE_UNPACKED_BYTES = 1 << 30
+MAX_UNPACKED_RATIO = 100
+DEFLATE_RATIO = 1032
+BLOCK_BYTES = 1 << 24  # bytes read at a time
+
+
+def exists(path: Path) -> bool:
+    """Whether a path exists; false if it cannot be a path."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL):
+            raise
+        return False
+    return True
+
+
+def regular(path: Path, where: str) -> int:
+    """The length of a file in bytes. ValueError for a pipe or a device, which could block or never
+    end.
+    """
+    found = path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        raise ValueError(f"{where}: must be a file, not a pipe, device or folder")
+    if not found.st_size:
+        raise ValueError(f"{where}: the file is empty")
+    return found.st_size
+
+
+def check_unpacked(claimed: int, packed: int, where: str) -> None:
+    """ValueError if ``packed`` bytes claim to unpack to as many as only a bomb would."""
+    if claimed > packed * DEFLATE_RATIO + BLOCK_BYTES:
+        raise ValueError(
+            f"{where}: claims to unpack to {claimed:,} bytes, more than its {packed:,} can hold"
+        )
+    if claimed > max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed):
+        raise ValueError(
+            f"{where}: would unpack to {claimed:,} bytes from {packed:,}; refused as a "
+            "decompression bomb (if it is yours, save it uncompressed)"
+        )
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
+    """An array to read into. ValueError: it does not fit into memory."""
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError, OverflowError):
+        raise ValueError(f"{where}: {shape} of {dtype} does not fit into memory") from None
+
+
+def fill(file: IO[bytes], array: npt.NDArray[Any], where: str) -> None:
+    """Read a contiguous array from a file. ValueError: the file ends too early."""
+    view = array.reshape(-1).view(np.uint8).data
+    done = 0
+    while done < len(view):
+        part = file.read(min(BLOCK_BYTES, len(view) - done))
+        if not part:
+            raise ValueError(f"{where}: ends after {done:,} of {len(view):,} bytes of data")
+        view[done : done + len(part)] = part
+        done += len(part)
+
+
+def needs(extra: str, package: str, what: str) -> ImportError:
+    """The error for a reader whose package is not installed."""
+    return ImportError(f'{what} needs {package}: pip install "faltung[{extra}]"')
+
+
+def described(error: BaseException) -> str:
+    """The error of a library about a file, on one printable line."""
+    return printable(" ".join(str(error).split()) or type(error).__name__)
+
+
+@contextmanager
+def complaints(where: str) -> Iterator[None]:
+    """Turn any error inside into a ValueError that names the file.
+
+    For a broken or hostile file a library raises nearly anything: struct.error, zlib.error,
+    KeyError, RecursionError, MemoryError, a zip's RuntimeError for a password.
+    """
+    try:
+        yield
+    except Exception as error:
+        if str(error).startswith(where):  # ours
+            raise
+        raise ValueError(f"{where}: cannot be read, {described(error)}") from error

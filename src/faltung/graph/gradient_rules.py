@@ -1,0 +1,257 @@
+"""The rules of differentiation: for each operation the gradients of its inputs from those of its
+outputs. The gradients of convolutions are convolutions, those of formulas are formulas.
+"""
+
+from collections.abc import Callable, Sequence
+
+from faltung.geometry.expr import Expr, constant, derivative, operand
+from faltung.graph.activations import slope_by_output
+from faltung.graph.backward import Backward
+from faltung.graph.expand import Statistics
+from faltung.graph.ops import (
+    ChannelConv,
+    Concat,
+    Convolve,
+    ConvolveInput,
+    ConvolveWeight,
+    Elementwise,
+    Embed,
+    EmbedGrad,
+    GroupMean,
+    LocallyConnected,
+    LocallyConnectedBias,
+    LocallyConnectedInput,
+    LocallyConnectedWeight,
+    Pool,
+    PoolGrad,
+    Reduction,
+    Reshape,
+    Slice,
+    Softmax,
+)
+from faltung.graph.value import Node, Value
+
+A, B, C, D, E, F, G = map(operand, range(7))
+Grads = Sequence[Value | None]
+
+
+def _only(grads: Grads) -> Value:
+    assert grads[0] is not None
+    return grads[0]
+
+
+def _convolve(b: Backward, node: Node, grads: Grads) -> None:
+    op, g = node.op, _only(grads)
+    assert isinstance(op, Convolve)
+    x, w, *bias = node.inputs
+    for value in bias:
+        b.bias(value, g)
+    b.weight(ConvolveWeight(op.spec), w, x, g)
+    if b.needs(x):
+        b.give(x, *b.nodes.add(ConvolveInput(op.spec), (g, w), x.shape))
+
+
+def _convolve_input(b: Backward, node: Node, grads: Grads) -> None:
+    """The gradient of a transposed convolution is the convolution itself."""
+    op, g = node.op, _only(grads)
+    assert isinstance(op, ConvolveInput)
+    x, w, *bias = node.inputs
+    for value in bias:
+        b.bias(value, g)
+    b.weight(ConvolveWeight(op.spec), w, g, x)
+    if b.needs(x):
+        b.give(x, *b.nodes.add(Convolve(op.spec), (g, w), x.shape))
+
+
+def _local(b: Backward, node: Node, grads: Grads) -> None:
+    op, g = node.op, _only(grads)
+    assert isinstance(op, LocallyConnected)
+    x, w, *bias = node.inputs
+    for value in bias:
+        (total,) = b.nodes.add(LocallyConnectedBias(op.spec), (g,), value.shape, batched=False)
+        b.give(value, total)
+    (made,) = b.nodes.add(LocallyConnectedWeight(op.spec), (x, g), w.shape, batched=False)
+    b.give(w, made)
+    if b.needs(x):
+        b.give(x, *b.nodes.add(LocallyConnectedInput(op.spec), (g, w), x.shape))
+
+
+def _channel_conv(b: Backward, node: Node, grads: Grads) -> None:
+    op, g = node.op, _only(grads)
+    assert isinstance(op, ChannelConv)
+    adjoint = ChannelConv(op.weight[::-1], len(op.weight) - 1 - op.lo)
+    b.give(node.inputs[0], *b.nodes.add(adjoint, (g,), g.shape))
+
+
+def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
+    """For each operand the sum over outputs of gradient times derivative, and for an operand that
+    was broadcast the sum over all places that it was broadcast to.
+    """
+    op = node.op
+    assert isinstance(op, Elementwise)
+    inputs = node.inputs
+    slope = slope_by_output(op.outputs[0]) if len(op.outputs) == 1 and not op.reductions else None
+    if slope is not None and len(inputs) == 1:
+        g = _only(grads)
+        made = Elementwise(op.shape, (A * slope.replaced([B]),), batched=op.batched)
+        outputs = b.nodes.add(made, (g, node.output), op.shape, batched=op.batched)
+        b.give(inputs[0], *outputs)
+        return
+    for number, value in enumerate(inputs):
+        if not b.needs(value):
+            continue
+        formula, extra = _chain(op, number, len(inputs), grads)
+        if formula.value == 0:
+            continue  # the formula does not read it
+        formula, operands = trimmed(formula, [*inputs, *extra])
+        if value.shape == op.shape and value.batched == op.batched:
+            if formula.op == "operand":
+                b.give(value, operands[0])
+                continue
+            made = Elementwise(op.shape, (formula,), batched=op.batched)
+            b.give(value, *b.nodes.add(made, operands, op.shape, batched=op.batched))
+            continue
+        kind = "sample" if value.batched else "channel" if value.shape else "scalar"
+        (total,) = b.nodes.reduce(op.shape, operands, Reduction(formula, kind))
+        b.give(value, total)
+
+
+def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
+    """The same formula over the operands that it reads, each listed once."""
+    names = [value.name for value in operands]
+    first = [names.index(name) for name in names]
+    read = sorted({first[i] for i in formula.operands()})
+    places = [operand(read.index(i)) if i in read else A for i in first]
+    return formula.replaced(places), [operands[i] for i in read]
+
+
+def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr, list[Value]]:
+    """The chain rule for one operand, and the gradients to append to the operands."""
+    total: Expr = constant(0)
+    extra: list[Value] = []
+    for expr, grad in zip(op.outputs, grads, strict=False):
+        if grad is not None:
+            total = total + operand(count + len(extra)) * derivative(expr, number)
+            extra.append(grad)
+    positions = 1
+    for size in op.shape[1:]:
+        positions *= size
+    for t, grad in zip(op.reductions, grads[len(op.outputs) :], strict=True):
+        if grad is None:
+            continue
+        if t.kind != "sample" and t.mean:
+            raise ValueError(f"total={t}: a mean over the batch has no rule of its own")
+        part = operand(count + len(extra)) * derivative(t.expr, number)
+        total = total + (part * (1 / positions) if t.mean else part)
+        extra.append(grad)
+    return total, extra
+
+
+def normalise(b: Backward, node: Node, g: Value | None) -> None:
+    """With h = (x - mean) rstd and v = g gain: dx = rstd (v - mean(v) - h mean(v h)), the means
+    over what the statistics were taken of.
+    """
+    assert g is not None
+    found = b.statistics[node.output.name]
+    if found.scale is not None:
+        _normalise_batch(b, node, g, found, found.scale)
+        return
+    x, mean, rstd, gain, shift = node.inputs
+    h = (B - C) * D
+    shift_grad, gain_grad = b.nodes.reduce(
+        x.shape, (g, x, mean, rstd), Reduction(A, "channel"), Reduction(A * h, "channel")
+    )
+    b.give(shift, shift_grad)
+    b.give(gain, gain_grad)
+    if not b.needs(x):
+        return
+    v = A * E
+    op = b.makers[mean.name].op
+    assert isinstance(op, GroupMean)
+    if mean.shape == x.shape and x.space:
+        shapes = (x.shape, x.shape)
+        parts = b.nodes.add(Elementwise(x.shape, (v, v * h)), (g, x, mean, rstd, gain), *shapes)
+    else:
+        parts = tuple(
+            b.nodes.reduce(
+                x.shape,
+                (g, x, mean, rstd, gain),
+                Reduction(v, "sample", mean=True),
+                Reduction(v * h, "sample", mean=True),
+            )
+        )
+    means = [b.nodes.add(op, (part,), part.shape)[0] for part in parts]
+    formula = D * (v - F - h * G)
+    made = Elementwise(x.shape, (formula,))
+    b.give(x, *b.nodes.add(made, (g, x, mean, rstd, gain, *means), x.shape))
+
+
+def _normalise_batch(b: Backward, node: Node, g: Value, found: Statistics, scale: Value) -> None:
+    x = node.inputs[0]
+    gain, shift = b.makers[found.mean.name].inputs[3:5]
+    shift_grad, gain_grad = b.nodes.reduce(
+        x.shape,
+        (g, x, found.mean, found.rstd),
+        Reduction(A, "channel"),
+        Reduction(A * ((B - C) * D), "channel"),
+    )
+    b.give(shift, shift_grad)
+    b.give(gain, gain_grad)
+    if not b.needs(x):
+        return
+    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    along, constant_part = b.nodes.vectors(
+        (scale, found.rstd, gain_grad, shift_grad, rows), -(A * B * C / E), -(A * D / E)
+    )
+    formula = A * B + C * (D - E) + F
+    operands = (g, scale, along, x, found.mean, constant_part)
+    b.give(x, *b.nodes.add(Elementwise(x.shape, (formula,)), operands, x.shape))
+
+
+def _pool(b: Backward, node: Node, grads: Grads) -> None:
+    op, g = node.op, _only(grads)
+    assert isinstance(op, Pool)
+    operands = (g, *node.outputs[1:])
+    b.give(node.inputs[0], *b.nodes.add(PoolGrad(op.spec), operands, node.inputs[0].shape))
+
+
+def _concat(b: Backward, node: Node, grads: Grads) -> None:
+    start, g = 0, _only(grads)
+    for value in node.inputs:
+        if b.needs(value):
+            b.give(value, *b.nodes.add(Slice(start), (g,), value.shape))
+        start += value.channels
+
+
+def _reshape(b: Backward, node: Node, grads: Grads) -> None:
+    b.give(node.inputs[0], *b.nodes.add(Reshape(), (_only(grads),), node.inputs[0].shape))
+
+
+def _embed(b: Backward, node: Node, grads: Grads) -> None:
+    op, (tokens, table) = node.op, node.inputs
+    assert isinstance(op, Embed)
+    made = EmbedGrad(table.shape[0], op.padding_index)
+    b.give(table, *b.nodes.add(made, (tokens, _only(grads)), table.shape, batched=False))
+
+
+def _softmax(b: Backward, node: Node, grads: Grads) -> None:
+    """dx = y (g - sum over the channels of g y)."""
+    g, y = _only(grads), node.output
+    (product,) = b.nodes.add(Elementwise(y.shape, (A * B,)), (g, y), y.shape)
+    (mean,) = b.nodes.add(GroupMean(1), (product,), y.shape)
+    formula = B * (A - C * float(y.channels))
+    b.give(node.inputs[0], *b.nodes.add(Elementwise(y.shape, (formula,)), (g, y, mean), y.shape))
+
+
+RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
+    Convolve: _convolve,
+    ConvolveInput: _convolve_input,
+    LocallyConnected: _local,
+    ChannelConv: _channel_conv,
+    Elementwise: _elementwise,
+    Pool: _pool,
+    Concat: _concat,
+    Reshape: _reshape,
+    Embed: _embed,
+    Softmax: _softmax,
+}

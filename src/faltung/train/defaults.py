@@ -1,0 +1,48 @@
+"""Defaults: settings of training, the network for a kind of data, settings for known data.
+
+No NumPy here: the help of the command line prints all of it.
+"""
+
+from typing import Any, Final
+
+EPOCHS: Final = 20
+BATCH: Final = 32
+OPTIMIZER: Final = "adamw"
+LR: Final = {"sgd": 0.05, "adamw": 0.003}  # by the optimizer
+MOMENTUM: Final = 0.9  # of sgd
+DECAY: Final = 1e-4
+SCHEDULE: Final = "one_cycle"
+WARMUP: Final = 0.0
+LOSS: Final = "cross_entropy"
+SMOOTHING: Final = 0.0
+SEED: Final = 0
+PRECISION: Final = "fast"
+HELD_OUT: Final = 0.2  # of the samples, by the command line
+
+# The network for each kind of data; "maps" have a label for each position.
+USUAL = {
+    "picture": "lenet5",
+    "maps": "unet",
+    "series": "tcn",
+    "volume": "resnet3d18",
+    "text": "textcnn",
+}
+# (data, network) -> settings that work well there, found by experiment. Explicit settings win.
+#
+# Digits fill their frame, so shifts would cut strokes off. Pixels are coarse counts of dark points;
+# noise of a third of their standard deviation helps as much as many more writers would.
+PRESETS: dict[tuple[str, str], dict[str, Any]] = {
+    ("digits", "lenet5"): {
+        "epochs": 80,
+        "lr": 0.01,
+        "decay": 0.2,
+        "smoothing": 0.05,
+        "jitter": 0.3,
+    },
+    ("digits", "googlenet"): {"epochs": 30, "decay": 0.05, "smoothing": 0.05, "jitter": 0.3},
+}
+
+
+def words(data: str, net: str) -> str:
+    """A row of ``PRESETS`` as options of the command line."""
+    return " ".join(f"--{name} {value}" for name, value in PRESETS[data, net].items())

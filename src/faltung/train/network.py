@@ -1,0 +1,351 @@
+"""A network with its parameters: prediction, saving and loading. ``Model`` adds training."""
+
+import json
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.data.source import Source, is_source
+from faltung.data.standard import Standard
+from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
+from faltung.geometry.check import whole
+from faltung.geometry.conv import Float
+from faltung.graph.differentiate import Loss
+from faltung.graph.initial import parameters
+from faltung.graph.ops import Embed
+from faltung.graph.value import Graph
+from faltung.methods.rows.embedding import check_tokens
+from faltung.nn import Layer, build
+from faltung.nn.text import parse
+from faltung.plan.choose import Precision, policy_of
+from faltung.program.inference import Inference
+from faltung.program.state import State
+from faltung.runtime.buffers import empty
+from faltung.train.metadata import checked
+
+Array = npt.NDArray[Any]
+
+# The version of the format that ``save`` writes; others are refused.
+FORMAT = 1
+# Samples that are predicted at once at most, and bytes of activations that they may take.
+MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
+# Compiled programs that are kept, each for another batch size.
+MAX_PROGRAMS = 6
+
+
+class Network:
+    """A network for samples of one shape, with its parameters; see ``Model`` for the arguments.
+
+    Several threads may call one; they take turns.
+    """
+
+    def __init__(
+        self,
+        net: Layer,
+        input_shape: Sequence[int],
+        *,
+        dtype: Float = "float32",
+        tokens: bool = False,
+        seed: int = 0,
+        classes: Sequence[str] | None = None,
+        standard: Standard | None = None,
+        precision: Precision = "fast",
+    ) -> None:
+        policy_of(precision)  # refuses unknown names
+        self.precision: Precision = precision
+        self.net = net
+        self.tokens = tokens
+        self.graph: Graph = build(net, input_shape, dtype=dtype, tokens=tokens)
+        # With what exists only in training: auxiliary heads have parameters too.
+        self.training_graph: Graph = build(
+            net, input_shape, dtype=dtype, tokens=tokens, training=True
+        )
+        self.classes = None if classes is None else tuple(map(str, classes))
+        self.standard = standard
+        self._check()
+        # What it was trained on; None before that is known.
+        self.loss: Loss | None = None if classes is None else "cross_entropy"
+        self.state = State(self.training_graph.parameters, dtype)
+        self.state.update(parameters(self.training_graph, whole("seed", seed, 0)))
+        self._programs: dict[tuple[int, bool], Inference] = {}
+        self._fresh: set[tuple[int, bool]] = set()
+        self._lock = threading.RLock()
+
+    def _check(self) -> None:
+        """ValueError: classes or a standard that do not fit the network."""
+        channels, outputs = self.input_shape[0], self.graph.output.channels
+        if self.classes is not None and len(self.classes) != outputs:
+            raise ValueError(
+                f"classes: there are {len(self.classes)}, the network has {outputs} outputs"
+            )
+        if self.standard is not None and self.tokens:
+            raise ValueError("standard: words have no mean")
+        if self.standard is not None and len(self.standard.mean) != channels:
+            raise ValueError(
+                f"standard: has {len(self.standard.mean)} channels, samples have {channels}"
+            )
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one sample."""
+        return self.graph.input.shape
+
+    @property
+    def dtype(self) -> Float:
+        """Of parameters and outputs, "float32" or "float64"."""
+        return self.graph.dtype
+
+    @property
+    def parameters(self) -> dict[str, Array]:
+        """Copies of all parameters and running statistics, by name."""
+        return self.state.all()
+
+    def set_parameters(self, values: Mapping[str, npt.ArrayLike]) -> None:
+        """Write some of the parameters.
+
+        Parameters
+        ----------
+        values : mapping of str to array_like
+            New values by name, each of the shape that ``parameters`` shows.
+
+        Raises
+        ------
+        ValueError
+            A name that the network does not have, or another shape. Nothing is written then.
+        """
+        with self._lock:
+            self.state.update(values)
+            self.changed()
+
+    def changed(self) -> None:
+        """Note that the parameters have changed: programs read them again before their next run."""
+        self._fresh.clear()
+
+    def __repr__(self) -> str:
+        count = sum(p.size for p in self.graph.parameters if p.trained)
+        parts = [f"{self.input_shape} -> {self.graph.output.shape}", f"{count:,} parameters"]
+        if self.dtype != "float32":
+            parts.append(self.dtype)
+        if self.classes is not None:
+            names = ", ".join(self.classes[:4]) + (", ..." if len(self.classes) > 4 else "")
+            parts.append(f"classes {names}")
+        return f"<Model {', '.join(parts)}>"
+
+    # Prediction ----------------------------------------------------------------------------------
+
+    def program(self, batch: int = 1, *, softmax: bool = False) -> Inference:
+        """The network compiled for batches of one size, with the parameters as they are now.
+
+        Parameters
+        ----------
+        batch : int
+            How many samples one call takes.
+        softmax : bool
+            Whether the outputs are probabilities along the channels.
+
+        Returns
+        -------
+        Inference
+            Called with exactly ``batch`` samples as ``prepared`` gives them, by one thread at a
+            time.
+        """
+        with self._lock:
+            key = whole("batch", batch, 1), softmax
+            found = self._programs.pop(key, None)
+            if found is None:
+                found = Inference(
+                    self.graph, self.state, batch, softmax=softmax, precision=self.precision
+                )
+            elif key not in self._fresh:
+                found.refresh()
+            self._fresh.add(key)
+            self._programs[key] = found  # in order of use
+            if len(self._programs) > MAX_PROGRAMS:
+                oldest = next(iter(self._programs))
+                del self._programs[oldest]
+                self._fresh.discard(oldest)
+            return found
+
+    def predict(self, x: npt.ArrayLike | Source, *, softmax: bool | None = None) -> Array:
+        """The outputs of the network.
+
+        Parameters
+        ----------
+        x : array_like or Source
+            Samples ``(n, *input_shape)``, or a single one without the leading axis; whole numbers
+            for a network with ``tokens``.
+        softmax : bool, optional
+            Whether the outputs become probabilities along the channels. By default they do if the
+            model has classes or was trained on labels.
+
+        Returns
+        -------
+        ndarray
+            ``(n, outputs, *space)`` in the dtype of the model, without ``n`` for a single sample.
+            The bits of a sample's result do not depend on the other samples.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Samples of another shape or kind.
+        """
+        wanted = self.loss == "cross_entropy" if softmax is None else softmax
+        if is_source(x):
+            return self._outputs(x.read, len(x), wanted)
+        given = np.asarray(x)
+        single = given.shape == self.input_shape
+        if not single and given.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"x.shape={given.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
+            )
+        many = given[np.newaxis] if single else given
+        result = self._outputs(lambda i: many[i[0] : i[-1] + 1], len(many), wanted)
+        return result[0] if single else result
+
+    def prepared(self, x: Array) -> Array:
+        """Samples as the network takes them: standardised, of its dtype, or tokens in range."""
+        if self.tokens:
+            return self.checked_tokens(x)
+        if x.dtype.kind not in "fiub":
+            raise TypeError(f"x.dtype={x.dtype}: must be real numbers")
+        if self.standard is not None:
+            x = self.standard(np.asarray(x, np.float32))
+        return np.asarray(x, self.dtype)
+
+    def checked_tokens(self, x: Array) -> Array:
+        """Tokens as int64. ValueError: one without a row in the embedding."""
+        tables = [
+            node.inputs[1].shape[0] for node in self.graph.nodes if isinstance(node.op, Embed)
+        ]
+        return check_tokens(x, min(tables))
+
+    def _outputs(self, read: Callable[[Array], Array], count: int, softmax: bool) -> Array:
+        """The outputs of samples that are read by their numbers, some at once; the last batch is
+        filled up with zeros.
+        """
+        size = max(1, max(v.size for n in self.graph.nodes for v in n.outputs)) * 4
+        most = int(min(MAX_SAMPLES, max(1, MAX_ACTIVATION_BYTES // (8 * size))))
+        made = empty((count, *self.graph.output.shape), self.dtype)
+        batch = min(most, 1 << max(0, count - 1).bit_length())
+        with self._lock:
+            for start in range(0, count, batch):
+                part = self.prepared(read(np.arange(start, min(start + batch, count))))
+                rest = batch - len(part)
+                if rest:
+                    part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
+                made[start : start + batch] = self.program(batch, softmax=softmax)(part)[
+                    : batch - rest
+                ]
+        return made
+
+    # Keeping -------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network, its parameters and what prediction needs to one safetensors file.
+
+        Parameters
+        ----------
+        path : path-like
+            Where to; a file that is there is replaced, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            The file cannot be written.
+        ImportError
+            ``safetensors`` is not installed.
+        """
+        about = {
+            "faltung": "model",
+            "format": str(FORMAT),
+            "about": json.dumps(self.about(), sort_keys=True),
+        }
+        save_tensors(path, self.state.all(), about)
+
+    def about(self) -> dict[str, Any]:
+        """Everything but the parameters, ready for JSON."""
+        usual = self.precision == "fast"
+        return {
+            **({} if usual else {"precision": self.precision}),
+            "net": repr(self.net),
+            "input_shape": list(self.input_shape),
+            "dtype": self.dtype,
+            "tokens": self.tokens,
+            "loss": self.loss,
+            "classes": None if self.classes is None else list(self.classes),
+            "standard": None if self.standard is None else self.standard.as_dict(),
+        }
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a model that ``save`` wrote. Nothing in the file is executed.
+
+        Parameters
+        ----------
+        path : path-like
+            The safetensors file.
+
+        Returns
+        -------
+        Model
+            With the parameters, classes and standardisation that it was saved with.
+
+        Raises
+        ------
+        ValueError
+            A file of something else or of another version, or with a tensor that is missing,
+            unknown or of another shape.
+        OSError
+            The file cannot be read.
+        """
+        tensors, metadata = load_tensors(path)
+        if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
+            raise ValueError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
+        try:
+            about = json.loads(metadata.get("about", ""))
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path}: not a model, {error}") from None
+        made = cls.from_about(about, str(path))
+        made.take(tensors, str(path))
+        return made
+
+    @classmethod
+    def from_about(cls, about: Any, where: str = "about", seed: int = 0) -> Self:
+        """A model with initial parameters, from what ``about`` returned. ValueError naming
+        ``where``: anything else.
+        """
+        try:
+            given = checked(about)
+            standard = given.pop("standard")
+            loss, net = given.pop("loss"), parse(given.pop("net"))
+            given["precision"] = given["precision"] or "fast"
+            made = cls(
+                net,
+                **given,
+                standard=None if standard is None else Standard.from_dict(standard),
+                seed=seed,
+            )
+        except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
+            raise ValueError(f"{where}: not a model, {error}") from error
+        made.loss = loss
+        return made
+
+    def take(self, tensors: Mapping[str, Array], where: str) -> None:
+        """Write all parameters. ValueError naming ``where``: one missing, unknown, misshapen."""
+        wanted = {p.name: (p.shape, self.dtype) for p in self.training_graph.parameters}
+        check_tensors(tensors, wanted, where)
+        self.set_parameters(tensors)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle and copy: description and parameters, nothing that was compiled."""
+        return _restored, (type(self), self.about(), self.parameters)
+
+
+def _restored(cls: type[Network], about: dict[str, Any], tensors: dict[str, Array]) -> Network:
+    made = cls.from_about(about)
+    made.take(tensors, "pickle")
+    return made

@@ -1,0 +1,308 @@
+"""ONNX: every layer and every network passes the checker and computes the same in ONNX Runtime."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from graph import interpreter
+from grid import grid
+from nn.networks import NETWORKS, TOKENS
+
+from faltung import nets, nn
+from faltung.formats.onnx_export import export_onnx
+from faltung.geometry.expr import Expr, operand, power
+from faltung.graph.builder import Builder
+from faltung.graph.fuse import fused
+from faltung.graph.initial import parameters
+from faltung.graph.value import Graph
+
+onnx = pytest.importorskip("onnx")
+runtime = pytest.importorskip("onnxruntime")
+
+
+def anything(graph: Graph) -> dict[str, np.ndarray]:
+    """Parameters none of which is 0 or 1, as they are after training."""
+    rng = np.random.default_rng(5)
+    drawn = parameters(graph, 3)
+    for p in graph.parameters:
+        if p.initial != "normal":
+            drawn[p.name] = rng.uniform(0.5, 1.5, p.shape).astype(graph.dtype)
+    return drawn
+
+
+def inputs(graph: Graph, samples: int) -> np.ndarray:
+    rng = np.random.default_rng(samples)
+    shape = (samples, *graph.input.shape)
+    tokens = graph.input.kind == "int"
+    return rng.integers(0, 11, shape) if tokens else rng.normal(size=shape).astype(graph.dtype)
+
+
+def checked(data: bytes) -> Any:
+    """The model, after the checker's whole examination."""
+    model = onnx.load_from_string(data)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def session(data: bytes) -> Any:
+    options = runtime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    return runtime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def same(graph: Graph, drawn: dict[str, np.ndarray], *, rtol: float = 2e-4) -> Any:
+    """The exported model, after it has agreed with the oracle for two sizes of batch."""
+    data = export_onnx(graph, drawn)
+    model = checked(data)
+    run = session(data)
+    for samples in (1, 3):
+        x = inputs(graph, samples)
+        (got,) = run.run(None, {"input": x})
+        want = interpreter.run(graph, drawn, x)
+        assert got.dtype == graph.dtype and got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol * max(1, abs(want).max()) / 10)
+    return model
+
+
+def kinds(model: Any) -> list[str]:
+    return [node.op_type for node in model.graph.node]
+
+
+def attributes(node: Any) -> dict[str, Any]:
+    return {a.name: onnx.helper.get_attribute_value(a) for a in node.attribute}
+
+
+# Every layer --------------------------------------------------------------------------------------
+
+
+@grid(name=NETWORKS, every=3)
+def test_every_layer_computes_the_same(name: str) -> None:
+    net, shape = NETWORKS[name]
+    graph = nn.build(net, shape, tokens=name in TOKENS)
+    model = same(graph, anything(graph))
+    for node in model.graph.node:
+        assert "auto_pad" not in attributes(node)
+        assert min(attributes(node).get("pads", [0])) >= 0
+
+
+@pytest.mark.parametrize("mode", ["symmetric", "reflect", "replicate", "circular"])
+def test_padding_modes(mode: str) -> None:
+    for modes in (mode, ("zeros", mode), (mode, "circular")):
+        net = nn.Conv(3, 3, padding=((1, 2), (3, 0)), padding_mode=modes)
+        graph = nn.build(net, (2, 5, 4))
+        model = same(graph, anything(graph))
+        assert set(kinds(model)) <= {"Conv", "Gather" if mode == "symmetric" else "Pad", "Pad"}
+
+
+# Every network ------------------------------------------------------------------------------------
+
+SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
+    ("lenet5", (1, 28, 28), {"paper": True}),
+    ("alexnet", (3, 16, 16), {"width": 0.1, "paper": True}),
+    ("vgg16", (1, 8, 8), {"width": 0.1}),
+    ("googlenet", (1, 8, 8), {"width": 0.25}),
+    ("googlenet", (1, 16, 16), {"width": 0.25, "normalisation": "lrn"}),
+    ("resnet18", (1, 8, 8), {"width": 0.1}),
+    ("resnet50", (3, 8, 8), {"width": 0.05}),
+    ("mobilenetv2", (1, 8, 8), {"width": 0.25}),
+    ("textcnn", (9,), {"vocabulary": 12, "features": 6, "maps": 3}),
+    ("tcn", (3, 30), {"channels": 5}),
+    ("c3d", (1, 3, 9, 9), {"width": 0.05}),
+    ("resnet3d18", (1, 4, 8, 8), {"width": 0.1}),
+    ("unet", (2, 9, 14), {"width": 0.1, "padding_mode": ("replicate", "circular")}),
+]
+
+
+def test_every_network_is_tried() -> None:
+    assert {name for name, _, _ in SMALL} == set(nets.NETS)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "options"), SMALL, ids=[f"{name} {shape}" for name, shape, _ in SMALL]
+)
+def test_every_network_computes_the_same(
+    name: str, shape: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    graph = nets.graph(name, classes=4, input_shape=shape, **options)
+    same(graph, parameters(graph), rtol=1e-3)
+
+
+def test_nodes_are_those_that_people_expect() -> None:
+    graph = nets.graph("googlenet", input_shape=(3, 64, 64), classes=5, normalisation="lrn")
+    found = kinds(checked(export_onnx(graph, parameters(graph))))
+    assert set(found) == {
+        "Conv", "Relu", "MaxPool", "LRN", "Concat", "GlobalAveragePool", "Flatten", "Gemm"
+    }  # fmt: skip
+    assert found.count("LRN") == 2 and found.count("Conv") == 57
+    graph = nets.graph("resnet18", input_shape=(3, 32, 32), classes=5, width=0.1)
+    found = kinds(checked(export_onnx(graph, parameters(graph))))
+    assert set(found) == {
+        "Conv", "BatchNormalization", "Relu", "Add", "GlobalAveragePool", "Flatten", "Gemm"
+    }  # fmt: skip
+
+
+# What the file says -------------------------------------------------------------------------------
+
+
+def test_names_shapes_and_what_is_kept() -> None:
+    net = nn.Sequential(nn.Conv(4, 3, name="stem"), nn.ReLU(), nn.Flatten(), nn.Linear(3))
+    graph = nn.build(net, (2, 5, 6))
+    drawn = parameters(graph)
+    model = checked(export_onnx(graph, drawn, classes=["cat", "dög", "3"]))
+    (x,), (y,) = model.graph.input, model.graph.output
+    assert (x.name, y.name) == ("input", "output")
+    sizes = [d.dim_param or d.dim_value for d in x.type.tensor_type.shape.dim]
+    assert sizes == ["N", 2, 5, 6]
+    assert [d.dim_param or d.dim_value for d in y.type.tensor_type.shape.dim] == ["N", 3]
+    tensors = {t.name: onnx.numpy_helper.to_array(t) for t in model.graph.initializer}
+    assert tensors.keys() == drawn.keys()
+    for name, array in drawn.items():
+        np.testing.assert_array_equal(tensors[name], array)
+    (entry,) = model.metadata_props
+    assert (entry.key, json.loads(entry.value)) == ("classes", ["cat", "dög", "3"])
+    assert model.producer_name == "faltung"
+    assert [(o.domain, o.version) for o in model.opset_import] == [("", 19)]
+    fixed = checked(export_onnx(graph, drawn, batch=7))
+    assert fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 7
+
+
+def test_the_same_network_makes_the_same_file(tmp_path: Path) -> None:
+    graph = nets.graph("lenet5", input_shape=(1, 8, 8))
+    drawn = parameters(graph)
+    first = export_onnx(graph, drawn, tmp_path / "a.onnx")
+    backwards = dict(reversed(list(drawn.items())))
+    assert export_onnx(graph, backwards, tmp_path / "b.onnx") == first
+    assert (tmp_path / "a.onnx").read_bytes() == first
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.onnx", "b.onnx"]
+
+
+def test_doubles() -> None:
+    graph = nn.build(nn.Sequential(nn.Linear(4), nn.Tanh(), nn.Linear(2)), (3,), dtype="float64")
+    same(graph, anything(graph), rtol=1e-12)
+
+
+def test_flipped_weights_lie_the_other_way_round() -> None:
+    graph = nn.build(nn.Conv(2, (2, 3), flip=True), (1, 4, 5))
+    drawn = parameters(graph)
+    model = checked(export_onnx(graph, drawn))
+    (tensor,) = [t for t in model.graph.initializer if t.name == "conv1.weight"]
+    weight = onnx.numpy_helper.to_array(tensor)
+    np.testing.assert_array_equal(weight, drawn["conv1.weight"][:, :, ::-1, ::-1])
+
+
+@pytest.mark.parametrize(("size", "beta", "k", "node"), [
+    (5, 0.75, 1.0, True),
+    (3, 0.6, 2.5, True),
+    (5, 0.5, 0.5, True),
+    (4, 0.75, 1.0, False),
+])  # fmt: skip
+def test_response_normalisation_is_one_node_where_onnx_has_it(
+    size: int, beta: float, k: float, node: bool
+) -> None:
+    graph = nn.build(nn.LocalResponseNorm(size, 0.3, beta, k), (7, 3, 3))
+    model = same(graph, {})
+    assert (kinds(model) == ["LRN"]) == node
+    if node:
+        found = attributes(model.graph.node[0])
+        wanted = {"size": size, "alpha": 0.3, "beta": beta, "bias": k}
+        assert found == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("layer", "kind"), [
+    (nn.ReLU(), "Relu"),
+    (nn.LeakyReLU(0.2), "LeakyRelu"),
+    (nn.ELU(), "Elu"),
+    (nn.ELU(0.3), "Elu"),
+    (nn.Softplus(), "Softplus"),
+    (nn.HardSigmoid(), "HardSigmoid"),
+    (nn.HardSwish(), "HardSwish"),
+    (nn.Tanh(), "Tanh"),
+    (nn.Softmax(), "Softmax"),
+])  # fmt: skip
+def test_activations_that_are_one_node(layer: nn.Layer, kind: str) -> None:
+    assert kinds(same(nn.build(layer, (3, 4)), {})) == [kind]
+
+
+def test_a_layer_that_inherits_is_not_taken_for_its_parent() -> None:
+    class Twice(nn.ELU):
+        def formula(self) -> Expr:
+            return operand(0) + operand(0)
+
+    assert kinds(same(nn.build(Twice(), (3, 4)), {})) == ["Add"]
+
+
+def test_formulas_that_were_fused() -> None:
+    """What several layers made together has the name of none of them."""
+    layers = (nn.Conv(3, 3), nn.ELU(0.3), nn.HardSwish(), nn.Softmax(), nn.Tanh(), nn.ReLU())
+    graph = nn.build(nn.Sequential(*layers), (2, 5, 6))
+    nodes = fused(graph.nodes, {graph.output.name})
+    assert len(nodes) < len(graph.nodes)
+    same(replace(graph, nodes=nodes), anything(graph))
+
+
+def test_formulas_of_any_kind() -> None:
+    from faltung.geometry.expr import at_least, constant, maximum, minimum, select, unary
+
+    b = Builder((4, 3))
+    with b.layer("Odd", None):
+        gain = b.parameter("gain", (4,))
+        one = b.parameter("one", ())
+        per_sample = b.node(*_mean(b.input))
+        a, c, d, e = map(operand, range(4))
+        expr = select(at_least(a, c), unary("abs", a) / (1 + d * d), minimum(-a, e - c))
+        expr = maximum(expr, unary("sqrt", unary("exp", minimum(a, 1)))) + power(1 + a * a, 1.5)
+        y = b.elementwise(expr, b.input, per_sample, gain, one)
+        y = b.elementwise(constant(2) * unary("erf", a) - unary("log", 1 + a * a), y)
+    graph = b.graph(y)
+    same(graph, anything(graph))
+
+
+def _mean(x: Any) -> Any:
+    from faltung.graph.ops import Elementwise, Reduction
+
+    total = Reduction(operand(0) * operand(0), "sample", mean=True)
+    return Elementwise(x.shape, (), (total,)), (x,), (x.channels,)
+
+
+# Refusals -----------------------------------------------------------------------------------------
+
+
+def test_refusals(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.Conv(2, 3), nn.BatchNorm())
+    graph, drawn = nn.build(net, (1, 5)), parameters(nn.build(net, (1, 5)))
+    with pytest.raises(ValueError, match=r"^graph: must be for inference; build"):
+        export_onnx(nn.build(net, (1, 5), training=True), drawn)
+    with pytest.raises(ValueError, match=r"^parameters: 'conv1.weight' is missing$"):
+        export_onnx(graph, {})
+    wrong = drawn | {"conv1.bias": np.zeros(3)}
+    with pytest.raises(ValueError, match=r"^parameters: 'conv1.bias' has shape \(3,\), must have"):
+        export_onnx(graph, wrong)
+    with pytest.raises(OSError, match=r"not written, no such file or directory$"):
+        export_onnx(graph, drawn, tmp_path / "none" / "a.onnx")
+
+
+def test_what_training_alone_has_is_refused() -> None:
+    from faltung.graph.ops import CrossEntropy, Dropout
+
+    for op in (CrossEntropy(), Dropout(0.5)):
+        b = Builder((4, 3))
+        with b.layer("Odd", "odd"):
+            y = b.node(op, (b.input,), (4, 3))
+        kind = type(op).__name__
+        with pytest.raises(
+            ValueError, match=f"^graph: {kind} of layer 'odd' has no place in ONNX$"
+        ):
+            export_onnx(b.graph(y), {})
+
+
+def test_without_onnx_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    graph = nn.build(nn.ReLU(), (3,))
+    with pytest.raises(ImportError, match=r'^onnx: not installed; pip install "faltung\[onnx\]"$'):
+        export_onnx(graph, {})
