@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from grid import EVERY, MACHINES, grid
 
+from faltung.ops import arguments, functional  # noqa: F401 (arrays are made there)
 from faltung.plan import binding
 from faltung.program import arena
 from faltung.runtime import buffers, team
@@ -165,7 +166,7 @@ class Fences(AbstractContextManager["Fences"]):
 
         self._everywhere(layout, placed)
         self._everywhere(
-            arena.arranged, lambda spans: apart_each({n: s.size for n, s in spans.items()}, after)
+            arena.placed, lambda lives: apart_each({n: a.size for n, a in lives.items()}, after)
         )
         self._everywhere(buffers.aligned, lambda n_bytes: fenced(n_bytes, after, 64))
         self._everywhere(buffers.workspace, Pool(after))
