@@ -24,6 +24,7 @@ from typing import Any
 
 import pytest
 from apart import apart
+from hypothesis import settings
 
 from faltung.jit.target import runs, use
 from faltung.machine.table import AVX2, AVX512, NEON, SSE
@@ -67,6 +68,11 @@ class Chosen:
 
 
 CHOSEN = Chosen()
+
+
+def examples(times: int, **more: Any) -> settings:
+    """Of hypothesis, where they cost little: so many times as many as elsewhere."""
+    return settings(max_examples=times * CHOSEN.tier.examples, **more)
 
 
 @dataclass(frozen=True)
@@ -179,14 +185,19 @@ def _run(test: Callable[..., None], point: Point, fixtures: dict[str, Any]) -> N
 
 def _here(run: Callable[[int], None], count: int) -> list[tuple[int, Exception]]:
     __tracebackhide__ = True
-    failed = []
+    failed: list[tuple[int, Exception]] = []
+    skipped: list[pytest.skip.Exception] = []
     for number in range(count):
         try:
             run(number)
+        except pytest.skip.Exception as reason:
+            skipped.append(reason)
         except Exception as error:
             failed.append((number, error))
             if CHOSEN.stop:
                 break
+    if len(skipped) == count:
+        raise skipped[0]
     return failed
 
 

@@ -22,7 +22,7 @@ SOURCE = Path(faltung.__file__).parents[1]
 EAGER = """
 import sys
 from faltung.train import loop
-loop.EPOCHS_EVERY = loop.BATCHES_EVERY = loop.SHARE = 0
+loop.EPOCH_SAVE_SECONDS = loop.BATCH_SAVE_SECONDS = loop.SAVE_TIME_RATIO = 0
 from faltung.cli.main import main
 """
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import grid
 from numpy.typing import NDArray
 
 from benchmarks.answer import answer
@@ -28,8 +29,7 @@ def reference(problem: Problem) -> NDArray[np.float64]:
     return conv_weight_grad(problem.x, problem.grad, problem.spec)
 
 
-@pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, direction=DIRECTIONS, every=1)
 def test_agrees_with_the_reference(text: str, direction: str) -> None:
     problem = Problem(text, direction)
     np.testing.assert_allclose(answer(problem), reference(problem), rtol=1e-12, atol=1e-12)

@@ -118,7 +118,7 @@ def test_many_files_are_read_some_at_a_time(
     _, x = samples(run, data)
     files = [picture(x[i], tmp_path / f"{i}.png") for i in range(7)]
     want = table(capsys, run, *files)
-    monkeypatch.setattr(predict, "TOGETHER", 2)
+    monkeypatch.setattr(predict, "MAX_SAMPLES", 2)
     assert table(capsys, run, *files) == want
 
 

@@ -143,7 +143,9 @@ def test_a_run_says_how_it_goes(data: Path, tmp_path: Path, capsys: Captured) ->
 
 def test_digits(tmp_path: Path) -> None:
     """The first command of the README: above the goal, in few seconds of work."""
-    code = EAGER + "loop.EPOCHS_EVERY = loop.BATCHES_EVERY = 9; loop.SHARE = 1\n"
+    code = (
+        EAGER + "loop.EPOCH_SAVE_SECONDS = loop.BATCH_SAVE_SECONDS = 9; loop.SAVE_TIME_RATIO = 1\n"
+    )
     done = run("train", "digits", "--threads=1", code=code)
     assert done.returncode == 0, done.stderr
     found = re.search(r"best weights on 359 held-out samples: accuracy (.*)%", done.stdout)

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 
 from faltung.codegen import math as vector_math
 from faltung.codegen.ir import Module
@@ -91,8 +92,7 @@ def units(got: np.ndarray, want: np.ndarray) -> np.ndarray:
     return np.asarray(abs(got.astype(np.longdouble) - want) / spacing, np.float64)
 
 
-@DTYPES
-@pytest.mark.parametrize("name", FUNCTIONS)
+@grid(name=FUNCTIONS, dtype=["float32", "float64"], machine=MACHINES, every=4)
 def test_accurate_everywhere(name: str, dtype: str, machine: Machine) -> None:
     x = samples(dtype)
     with np.errstate(all="ignore"):
@@ -106,8 +106,7 @@ def test_accurate_everywhere(name: str, dtype: str, machine: Machine) -> None:
     assert far[worst] <= LIMIT[name], (x[finite][worst], got[finite][worst], far[worst])
 
 
-@DTYPES
-@pytest.mark.parametrize("name", FUNCTIONS)
+@grid(name=FUNCTIONS, dtype=["float32", "float64"], machine=MACHINES, every=4)
 def test_exact_at_the_edges(name: str, dtype: str, machine: Machine) -> None:
     inf, nan = np.inf, np.nan
     edges = {
@@ -140,8 +139,7 @@ def test_largest_and_smallest(dtype: str, machine: Machine) -> None:
         assert 0 < tiny[0] <= 2 * small[0]
 
 
-@DTYPES
-@pytest.mark.parametrize("name", FUNCTIONS)
+@grid(name=FUNCTIONS, dtype=["float32", "float64"], machine=MACHINES, every=4)
 def test_a_value_has_one_result_in_any_lane(name: str, dtype: str, machine: Machine) -> None:
     lanes = machine.lanes(dtype)
     values = samples(dtype)[:: len(samples(dtype)) // 50]
@@ -151,9 +149,7 @@ def test_a_value_has_one_result_in_any_lane(name: str, dtype: str, machine: Mach
         assert np.roll(row, -i).tobytes() == alone[0].tobytes()
 
 
-@DTYPES
-@pytest.mark.parametrize("name", FUNCTIONS)
-@pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)
+@grid(row=[AVX512, NEON], name=FUNCTIONS, dtype=["float32", "float64"], every=4)
 def test_compiles_elsewhere_without_a_library(row: Machine, name: str, dtype: str) -> None:
     code = object_code(Elementwise(name, dtype), row)
     for callee in (b"expf", b"logf", b"fmaf", b"fma\0", b"fmax", b"tanhf", b"erff", b"rint"):

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data.hostile import idx, nifti
-from hypothesis import HealthCheck, given, settings
+from grid import examples
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from faltung.data import pictures, volumes
@@ -59,9 +60,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str, Callable[[Path], object]]] = {
 
 @pytest.mark.parametrize("case", CASES)
 @given(data=st.data())
-@settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@examples(2, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_broken_anywhere(case: str, tmp_path: Path, data: st.DataObject) -> None:
     make, name, read = CASES[case]
     raw = bytearray(make())

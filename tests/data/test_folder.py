@@ -160,7 +160,7 @@ def test_files_are_decoded_once_if_they_are_few(two_classes: Path) -> None:
 def test_files_are_decoded_anew_if_they_are_many(
     two_classes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "KEEP", 0)
+    monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 0)
     source = open_source(two_classes)
     assert isinstance(source, FileSource) and source._kept is None
     first = source.read([3, 5, 0])

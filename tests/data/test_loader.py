@@ -119,10 +119,10 @@ def test_parts_and_names() -> None:
 
 def test_large_batches_are_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not Loader(SOURCE, 23, seed=0).threaded
-    monkeypatch.setattr(loader, "LARGE", X.nbytes)
+    monkeypatch.setattr(loader, "MIN_PREFETCH_BYTES", X.nbytes)
     made = Loader(SOURCE, 23, seed=0)
     assert made.threaded and not Loader(SOURCE, 23, seed=0, prefetch=0).threaded
-    monkeypatch.setattr(loader, "LARGE", 0)
+    monkeypatch.setattr(loader, "MIN_PREFETCH_BYTES", 0)
     batches = Loader(SOURCE, 1, seed=0).epoch(0)
     next(batches)
     assert "faltung-read" in {thread.name for thread in threading.enumerate()}
@@ -133,7 +133,7 @@ def test_large_batches_are_made_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_file_that_breaks_in_the_middle(
     two_classes: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "KEEP", 0)
+    monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 0)
     made = Loader(open_source(two_classes), 2, seed=0, shuffle=False)
     (two_classes / "dog" / "d.png").write_bytes(b"overwritten")
     taken = []

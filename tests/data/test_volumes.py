@@ -138,7 +138,7 @@ def test_what_its_header_shows_is_skipped(scans: Path) -> None:
 
 
 def test_a_bomb(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "FREE", 1 << 20)
+    monkeypatch.setattr(limits, "FREE_UNPACKED_BYTES", 1 << 20)
     data = nifti((128, 128, 128), bytes(4 << 21))
     (scans / "ill/x.nii.gz").write_bytes(gzip.compress(data))
     with pytest.raises(ValueError, match=r"ill/x.nii.gz: .*decompression bomb"):

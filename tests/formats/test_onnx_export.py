@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graph import interpreter
+from grid import grid
 from nn.networks import NETWORKS, TOKENS
 
 from faltung import nets, nn
@@ -78,7 +79,7 @@ def attributes(node: Any) -> dict[str, Any]:
 # Every layer --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@grid(name=NETWORKS, every=3)
 def test_every_layer_computes_the_same(name: str) -> None:
     net, shape = NETWORKS[name]
     graph = nn.build(net, shape, tokens=name in TOKENS)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung.formats.tensors import NAMES, check_tensors, load_tensors, save_tensors
@@ -142,7 +143,7 @@ def test_files_that_lie(tmp_path: Path, data: bytes) -> None:
     assert len(str(e.value).splitlines()) == 1
 
 
-@settings(max_examples=300, deadline=None)
+@examples(12)
 @given(st.data())
 def test_damage_is_an_error_or_another_tensor(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

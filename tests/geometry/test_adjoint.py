@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import examples, grid
+from hypothesis import given
 
 from cases import CASES, Case, random_specs
 from faltung.geometry import (
@@ -56,13 +57,13 @@ def check_phase(phase: Phase, spec: ConvSpec) -> None:
         assert stop > 0
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, every=1)
 def test_phases_cover_the_input_once(case: Case) -> None:
     check_phases(unpadded(case.spec))
 
 
 @given(random_specs())
-@settings(deadline=None)
+@examples(4)
 def test_phases_of_random_specs(spec: ConvSpec) -> None:
     check_phases(unpadded(spec))
 
@@ -119,7 +120,7 @@ def check_weight_grad(spec: ConvSpec) -> None:
 
 
 @given(random_specs())
-@settings(deadline=None)
+@examples(4)
 def test_weight_grad_exchanges(spec: ConvSpec) -> None:
     check_weight_grad(unpadded(replace(spec, batch=max(1, spec.batch))))
 

@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import examples, grid
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import CASES, Case, random_axes
@@ -13,7 +14,7 @@ AXES = random_axes(1, MODES)
 
 
 @given(AXES)
-@settings(deadline=None)
+@examples(4)
 def test_output_counts_the_windows_that_fit(axis: Axis) -> None:
     starts = range(0, axis.padded, axis.stride)
     fit = [i for i in starts if i + axis.dilation * (axis.kernel - 1) < axis.padded]
@@ -31,7 +32,7 @@ def test_output_is_the_formula_of_the_notes() -> None:
 
 
 @given(AXES)
-@settings(deadline=None)
+@examples(4)
 def test_source_is_numpy_pad(axis: Axis) -> None:
     entries = np.arange(1, axis.size + 1)
     padded = np.pad(entries, (axis.lo, axis.hi), NUMPY_MODES[axis.mode])  # type: ignore[call-overload]
@@ -51,7 +52,7 @@ def test_source_by_hand() -> None:
 
 
 @given(AXES, st.data())
-@settings(deadline=None)
+@examples(4)
 def test_input_range_and_valid_taps_by_counting(axis: Axis, data: st.DataObject) -> None:
     o = data.draw(st.integers(0, axis.output - 1))
     stop = data.draw(st.integers(o + 1, axis.output))
@@ -71,7 +72,7 @@ def test_no_outputs_read_nothing() -> None:
     assert Axis(9, 3, 2, lo=1).input_range(2, 2) == (3, 3)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, every=1)
 def test_the_whole_range_stays_in_the_padded_input(case: Case) -> None:
     for axis in case.spec.axes:
         assert axis.input_range(0, axis.output) == (-axis.lo, axis.size + axis.hi - axis.unread)

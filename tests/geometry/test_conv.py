@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import grid
 
 from cases import CASES, Case
 from faltung.geometry import Axis, ConvSpec, Ladder, conv_spec
@@ -37,7 +38,7 @@ def test_the_ladder() -> None:
     assert grouped.ladder() == Ladder(dense=4 * 8 * 6 * 6, local=6 * 36, conv=36)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, every=1)
 def test_closed_forms_by_counting(case: Case) -> None:
     spec = case.spec
     assert spec.batch * spec.ladder().local == spec.macs  # one weight, one multiply-add
@@ -48,7 +49,7 @@ def test_closed_forms_by_counting(case: Case) -> None:
     assert len({spec, eval(repr(spec))}) == 1
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, every=1)
 def test_conv_spec_says_the_same(case: Case) -> None:
     spec = case.spec
     again = conv_spec(

@@ -4,7 +4,8 @@ from math import inf, pi
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from grid import examples, grid
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from faltung.geometry.expr import (
@@ -108,8 +109,7 @@ def slope(expr: Expr, number: int, at: list[float]) -> tuple[float, float]:
     return fine, abs(fine - coarse) + 1e-9 * (1 + abs(fine))
 
 
-@pytest.mark.parametrize("op", UNARY)
-@pytest.mark.parametrize("at", [0.4, 1.3, 2.7])
+@grid(at=[0.4, 1.3, 2.7], op=UNARY, every=1)
 def test_derivatives_of_functions(op: str, at: float) -> None:
     for x in (at, -at):
         if x < 0 and op in ("sqrt", "log"):
@@ -175,7 +175,7 @@ SMOOTH = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@examples(12)
 @given(SMOOTH, st.lists(st.floats(-1.5, 1.5), min_size=3, max_size=3), st.integers(0, 2))
 def test_derivatives_of_any_formula(expr: Expr, at: list[float], number: int) -> None:
     want, off = slope(expr, number, at)

@@ -1,5 +1,6 @@
 import pytest
-from hypothesis import given, settings
+from grid import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import random_axes
@@ -29,7 +30,7 @@ def chains(draw: st.DrawFn) -> list[Axis]:
 
 
 @given(chains(), st.integers(0, 5))
-@settings(deadline=None)
+@examples(4)
 def test_a_chain_by_counting(chain: list[Axis], unit: int) -> None:
     field = receptive_field(chain)
     positions = seen(chain, unit)
@@ -39,14 +40,14 @@ def test_a_chain_by_counting(chain: list[Axis], unit: int) -> None:
 
 
 @given(chains(), st.integers(0, 3))
-@settings(deadline=None)
+@examples(4)
 def test_a_chain_in_two_parts(chain: list[Axis], cut: int) -> None:
     first = receptive_field(chain[:cut])
     assert receptive_field(chain[cut:], first) == receptive_field(chain)
 
 
 @given(random_axes(2, ("zeros",)), st.integers(1, 3), st.integers(1, 9))
-@settings(deadline=None)
+@examples(4)
 def test_back_through_a_transpose_by_counting(axis: Axis, times: int, size: int) -> None:
     before = Field(size, axis.stride * times, size / 2)
     field = before.back(axis)

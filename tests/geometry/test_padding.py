@@ -2,7 +2,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung.geometry import MODES, Axis, Padding, modes, pads
@@ -46,7 +47,7 @@ LAYER = st.tuples(st.integers(1, 40), st.integers(1, 9), st.integers(1, 7), st.i
 
 
 @given(LAYER)
-@settings(deadline=None)
+@examples(4)
 def test_same(layer: tuple[int, int, int, int]) -> None:
     size, kernel, stride, dilation = layer
     lo, hi = one("same", *layer)
@@ -56,7 +57,7 @@ def test_same(layer: tuple[int, int, int, int]) -> None:
 
 
 @given(LAYER)
-@settings(deadline=None)
+@examples(4)
 def test_same_upper_and_lower_pad_the_least(layer: tuple[int, int, int, int]) -> None:
     size, kernel, stride, dilation = layer
     outputs = math.ceil(size / stride)
@@ -70,7 +71,7 @@ def test_same_upper_and_lower_pad_the_least(layer: tuple[int, int, int, int]) ->
 
 
 @given(LAYER)
-@settings(deadline=None)
+@examples(4)
 def test_causal_outputs_see_nothing_later(layer: tuple[int, int, int, int]) -> None:
     size, kernel, stride, dilation = layer
     lo, hi = one("causal", *layer)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import grid
 from pools import POOLS
 
 from faltung.geometry import Axis, PoolSpec, pool_axes, pool_spec
@@ -33,7 +34,7 @@ def test_texts() -> None:
     assert str(pool_spec((1, 8, 6, 6), 2)) == "max n1 c8 6x6 k2 s2"
 
 
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS, every=1)
 def test_repr_reads_back(spec: PoolSpec) -> None:
     assert eval(repr(spec)) == spec
     assert len({spec, eval(repr(spec))}) == 1
@@ -86,7 +87,7 @@ def test_sizes_are_those_of_pytorch() -> None:
     assert compared > 900
 
 
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS, every=1)
 def test_the_divisor_is_that_of_all_windows(spec: PoolSpec) -> None:
     counts = {
         int(np.prod([spec.counted(dim, o) for dim, o in enumerate(output)]))

@@ -1,19 +1,20 @@
 import pytest
-from hypothesis import given, settings
+from grid import examples, grid
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cases import CASES, Case, random_specs
 from faltung.geometry import Axis, ConvSpec, conv_spec, parse
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, every=1)
 def test_the_table_reads_back(case: Case) -> None:
     assert parse(str(case.spec)) == case.spec
     assert str(case.spec) == str(parse(str(case.spec)))
 
 
 @given(random_specs(), st.randoms(use_true_random=False))
-@settings(deadline=None)
+@examples(4)
 def test_random_specs_read_back_in_any_order(spec: ConvSpec, random) -> None:  # type: ignore[no-untyped-def]
     words = str(spec).split()
     assert parse(" ".join(words)) == spec

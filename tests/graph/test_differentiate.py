@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from graph import networks
 from graph.networks import Array, Problem, forward, problem
+from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
@@ -15,7 +16,6 @@ from faltung.graph.gradient_rules import trimmed
 from faltung.graph.ops import ConvolveInput, ConvolveWeight, Elementwise, Embed, Reduction
 from faltung.graph.value import Graph, Node, Parameter, Value
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 STEP = 1e-6
 
 
@@ -57,12 +57,12 @@ def check(given: Problem, directions: int = 2) -> None:
             assert abs(got - want) < 1e-6 * scale + 1e-9 * (1 + given.loss(found)), names
 
 
-@NAMES
+@grid(name=networks.TABLE, every=2)
 def test_gradients_are_slopes_of_the_squared_error(name: str) -> None:
     check(problem(name))
 
 
-@pytest.mark.parametrize("name", networks.SHAPES)
+@grid(name=networks.SHAPES, every=2)
 def test_gradients_are_slopes_of_the_cross_entropy(name: str) -> None:
     """With labels that are ignored, at every position where the output has some."""
     check(problem(name, "cross_entropy", smoothing=0.1), directions=1)

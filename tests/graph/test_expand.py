@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from graph import interpreter, networks
 from graph.networks import Array, anything, build, inputs
+from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand
@@ -19,8 +20,6 @@ from faltung.graph.ops import (
 )
 from faltung.graph.value import Graph, Value
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
-
 
 def keys(graph: Graph) -> dict[str, Array]:
     return {
@@ -31,8 +30,7 @@ def keys(graph: Graph) -> dict[str, Array]:
     }
 
 
-@NAMES
-@pytest.mark.parametrize("training", [True, False], ids=["training", "inference"])
+@grid(training=[True, False], name=networks.TABLE, every=2)
 def test_the_same_values(name: str, training: bool) -> None:
     """Every value of the network keeps its name and its numbers."""
     graph = build(name, training=training)

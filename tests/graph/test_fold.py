@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 from graph import interpreter, networks
 from graph.networks import Array, anything, build, inputs
+from grid import grid
 
 from faltung import nn
 from faltung.graph.expand import expanded
 from faltung.graph.fold import Derived, folded
 from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Normalise
 from faltung.graph.value import Graph, Value
-
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 
 
 def values(graph: Graph, given: dict[str, Array], x: Array) -> tuple[Array, tuple[Derived, ...]]:
@@ -27,7 +26,7 @@ def values(graph: Graph, given: dict[str, Array], x: Array) -> tuple[Array, tupl
     return known[made.output.name], derived
 
 
-@NAMES
+@grid(name=networks.TABLE, every=2)
 def test_the_same_values(name: str) -> None:
     graph = build(name, training=False)
     given, x = anything(graph), inputs(graph, 3)

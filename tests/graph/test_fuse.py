@@ -6,18 +6,25 @@ import numpy as np
 import pytest
 from graph import networks
 from graph.networks import Problem, build, problem
-from hypothesis import given, settings
+from grid import grid
+from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung import nn
 from faltung.geometry.expr import Expr, maximum, operand, random, unary
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
-from faltung.graph.fuse import CHEAP, DEEP, LONG, MOST, fused, needed
+from faltung.graph.fuse import (
+    CHEAP_OPERATIONS,
+    MOST_NESTING,
+    MOST_OPERANDS,
+    MOST_OPERATIONS,
+    fused,
+    needed,
+)
 from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Op, Pool, Reduction
 from faltung.graph.value import Node, Value, consumers
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 A, B, C = map(operand, range(3))
 
 
@@ -52,7 +59,7 @@ def agrees(given: Problem, kept: Collection[str]) -> tuple[Node, ...]:
     return nodes
 
 
-@NAMES
+@grid(name=networks.TABLE, every=2)
 def test_the_same_numbers(name: str) -> None:
     given = problem(name)
     nodes = agrees(given, ends(given))
@@ -64,7 +71,6 @@ PROBLEMS = {name: problem(name) for name in SOME}
 
 
 @given(st.sampled_from(SOME), st.randoms(use_true_random=False))
-@settings(max_examples=25, deadline=None)
 def test_what_is_kept_is_there(name: str, rng: object) -> None:
     """Whatever somebody else wants to read."""
     found = PROBLEMS[name]
@@ -172,7 +178,7 @@ def test_random_numbers_are_made_once() -> None:
 
 def test_short_formulas_are_computed_again_and_long_ones_are_not() -> None:
     short, long = A * A + 1, unary("exp", A * A + 1) * A
-    assert short.size() <= CHEAP < long.size()
+    assert short.size() <= CHEAP_OPERATIONS < long.size()
     for expr, count in ((short, 2), (long, 3)):
         made = formula("made", expr, X)
         readers = [formula(f"{i}", unary("tanh", A), made.output) for i in range(2)]
@@ -188,19 +194,19 @@ def test_what_is_kept_is_not_computed_twice() -> None:
 
 def test_formulas_do_not_outgrow_their_operands() -> None:
     """No more maps than registers of addresses, and no more to write down than can be."""
-    maps = [Value(f"x{i}", (3, 4)) for i in range(2 * MOST)]
+    maps = [Value(f"x{i}", (3, 4)) for i in range(2 * MOST_OPERANDS)]
     chain = [formula("y0", A + B, maps[0], maps[1])]
     for i, value in enumerate(maps[2:]):
         chain.append(formula(f"y{i + 1}", A + B, chain[-1].output, value))
     made = fused(chain, {chain[-1].output.name})
     assert len(made) > 1
-    assert all(len(node.inputs) <= MOST for node in made)
+    assert all(len(node.inputs) <= MOST_OPERANDS for node in made)
     rows = [formula("y0", A * unary("tanh", A), X)]
     for i in range(40):
         rows.append(formula(f"y{i + 1}", A * unary("tanh", A), rows[-1].output))
     made = fused(rows, {rows[-1].output.name})
     assert 1 < len(made) < 41
-    assert all(len(str(node.op.outputs[0])) < 16 * LONG for node in made)
+    assert all(len(str(node.op.outputs[0])) < 16 * MOST_OPERATIONS for node in made)
 
 
 def test_formulas_do_not_stand_too_deep_in_each_other() -> None:
@@ -209,12 +215,13 @@ def test_formulas_do_not_stand_too_deep_in_each_other() -> None:
     for i in range(999):
         rows.append(formula(f"y{i + 1}", unary("tanh", A), rows[-1].output))
     made = fused(rows, {rows[-1].output.name})
-    assert [str(node.op.outputs[0]).count("tanh") for node in made[:-1]] == [DEEP] * (1000 // DEEP)
+    counts = [str(node.op.outputs[0]).count("tanh") for node in made[:-1]]
+    assert counts == [MOST_NESTING] * (1000 // MOST_NESTING)
 
 
 def test_sums_do_not_outgrow_their_formula() -> None:
     long = A
-    while len(str(long)) < 4 * LONG:
+    while len(str(long)) < 4 * MOST_OPERATIONS:
         long = long * unary("tanh", long)
     made = formula("made", long, X)
     total = Reduction(long, "scalar")

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import grid
 from nn.networks import NETWORKS, TOKENS, UNET
 
 from faltung import nets, nn
@@ -197,8 +198,7 @@ def test_json_holds_everything() -> None:
 # Tables -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", nets.NETS)
-@pytest.mark.parametrize("training", [False, True])
+@grid(training=[False, True], name=nets.NETS, every=2)
 def test_tables_fit(name: str, training: bool) -> None:
     found = summary(nets.graph(name, training=training))
     for depth in (None, 1, 2, 9):

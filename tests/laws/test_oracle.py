@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 import scipy.signal
-from grid import grid
+from grid import examples, grid
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ def test_the_gradients_are_adjoint(case: Case) -> None:
     check_adjoint(case.spec)
 
 
+@examples(4)
 @given(random_specs())
 def test_the_gradients_of_random_specs_are_adjoint(spec: ConvSpec) -> None:
     check_adjoint(spec)
@@ -122,6 +123,7 @@ def test_adjoint_specs_give_the_gradients(case: Case) -> None:
     check_adjoint_specs(case.spec)
 
 
+@examples(8)
 @given(random_specs(max_macs=100_000))
 def test_adjoint_specs_of_random_specs(spec: ConvSpec) -> None:
     check_adjoint_specs(spec)
@@ -243,6 +245,7 @@ def test_torch(torch: Any, case: Case) -> None:
 
 
 def test_torch_on_random_specs(torch: Any) -> None:
+    @examples(4)
     @given(random_specs(max_rank=3, max_macs=100_000).filter(lambda spec: spec.batch > 0))
     def check(spec: ConvSpec) -> None:
         check_torch(torch, spec)
@@ -284,6 +287,7 @@ def transposes(draw: st.DrawFn) -> tuple[tuple[int, ...], tuple[int, ...], dict[
 
 
 def test_torch_conv_transpose(torch: Any) -> None:
+    @examples(8)
     @given(transposes())
     def check(drawn: tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]) -> None:
         x_shape, w_shape, options = drawn
@@ -305,6 +309,7 @@ def test_torch_conv_transpose(torch: Any) -> None:
 # ---- the transposed convolution is the transpose
 
 
+@examples(4)
 @given(random_specs(max_macs=100_000))
 def test_transposed_is_adjoint_to_conv(spec: ConvSpec) -> None:
     x, w, _, g = doubles(spec)

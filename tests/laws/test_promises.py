@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from grid import MACHINES, grid
+from grid import MACHINES, grid, rows
 from laws.layouts import back, one_if_narrow, options, real, to
 from laws.methods import sums_bound
 
@@ -103,15 +103,19 @@ def test_rounding(case: Case, last: bool, machine: object) -> None:
     check_rounding(case.spec, last)
 
 
-@pytest.mark.parametrize("text", ["c64>64 20x20 k3 p1", "c1>1 50000 k31 psame", "c24>24 20x20 k3"])
-@pytest.mark.parametrize(
-    ("dtype", "precision", "bound"),
-    [
-        ("f32", "strict", 5e-7),
-        ("f64", "strict", 1e-15),
-        ("f32", "fast", 2e-6),
-        ("f64", "fast", 4e-15),
-    ],
+@grid(
+    dtype_precision_bound=rows(
+        "dtype precision bound",
+        [
+            ("f32", "strict", 5e-7),
+            ("f64", "strict", 1e-15),
+            ("f32", "fast", 2e-6),
+            ("f64", "fast", 4e-15),
+        ],
+    ),
+    text=["c64>64 20x20 k3 p1", "c1>1 50000 k31 psame", "c24>24 20x20 k3"],
+    machine=MACHINES,
+    every=4,
 )
 def test_a_few_units_for_ordinary_layers(
     text: str, dtype: str, precision: str, bound: float, machine: object

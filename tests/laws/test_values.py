@@ -14,7 +14,7 @@ from cases import integers
 from faltung.geometry import ConvSpec
 from faltung.jit.target import current
 from faltung.methods.base.correlation import contiguous, forward
-from faltung.methods.fft import fft
+from faltung.methods.fft.fft import FFT
 
 EVERY = grid(pair=pairs(), machine=MACHINES)
 # The operands of each direction, as places among x, weight, bias, output gradient.
@@ -45,7 +45,7 @@ def reach(method: str, spec: ConvSpec, last: bool) -> int:
     if method != "fft":
         return max(spec.kernel) - 1
     shapes = spec.input_shape, spec.weight_shape, spec.output_shape
-    cut = fft.cut(forward(spec, *(contiguous(shape, last) for shape in shapes)), current())
+    cut = FFT.cut(forward(spec, *(contiguous(shape, last) for shape in shapes)), current())
     assert cut is not None
     return 2 * cut.length  # two blocks go through one transform
 

@@ -146,7 +146,7 @@ def check(
         run(plan, (source, weight, out), line, aux, threads, new)
         np.testing.assert_array_equal(out, want)
         out[...] = np.nan
-        assert np.isnan(whole).all(), "something beside the result was written"
+        assert np.isnan(whole).all(), "something outside the result was written"
 
 
 def check_weight(
@@ -176,8 +176,8 @@ def ordered(w: Array, order: str) -> Array:
     if order == "plain":
         return np.ascontiguousarray(w)
     if order == "taps first":
-        turned = np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
-        return np.moveaxis(turned, (-1, -2), (0, 1))
+        transposed = np.ascontiguousarray(np.moveaxis(w, (0, 1), (-1, -2)))
+        return np.moveaxis(transposed, (-1, -2), (0, 1))
     return np.moveaxis(np.ascontiguousarray(np.moveaxis(w, 1, -1)), -1, 1)
 
 
@@ -196,9 +196,9 @@ class Combination(NamedTuple):
 
 def combinations() -> Iterator[Combination]:
     """A part of the table: formulas, layouts and places in turn, so that all meet somewhere."""
-    turns = itertools.cycle(itertools.product(PLACES, FORMULAS))
+    every = itertools.cycle(itertools.product(PLACES, FORMULAS))
     for case in CASES[::3]:
         if case.spec.batch:
             for last in (False, True):
-                place, name = next(turns)
+                place, name = next(every)
                 yield Combination(case, name, last, place)

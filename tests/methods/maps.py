@@ -9,7 +9,7 @@ import numpy as np
 from faltung.geometry.expr import Expr, maximum, operand
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step, Work
-from faltung.methods.elementwise.elementwise import Input, Output, Sum, pointwise
+from faltung.methods.elementwise.elementwise import Input, Output, Sum, formulas
 from faltung.plan.binding import Region, layout
 from faltung.reference.expr import evaluate
 
@@ -77,7 +77,7 @@ class Total:
 
 @dataclass
 class Problem:
-    """A call of `pointwise` over arrays. inputs: (kind, array); outputs: (formula, array)."""
+    """A call of ``formulas`` over arrays. inputs: (kind, array); outputs: (formula, array)."""
 
     samples: int
     positions: int
@@ -93,7 +93,7 @@ class Problem:
         def given(kind: str, array: np.ndarray) -> Input:
             return Input(kind, arrays.operand(array), pitch(array))
 
-        pointwise(
+        formulas(
             work,
             self.dtype,
             machine,

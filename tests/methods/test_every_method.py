@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid, rows
+from hypothesis import given
 from laws.layouts import back, to
 
 from cases import CASES, Case, integers, random_specs
 from faltung import reference
 from faltung.geometry import ConvSpec, parse
-from faltung.jit.target import named, runs
-from faltung.machine.table import Machine, row
+from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.ops.run import run
 from faltung.plan.build import build_forward, build_input_grad
@@ -98,22 +98,18 @@ def check(spec: ConvSpec, method: str, machine: Machine, always: bool = False) -
         compare(build_input_grad, spec, (g, w, x), None, by_x, *how)
 
 
-@pytest.mark.parametrize("method", SUMS)
-@pytest.mark.parametrize(
-    ("case", "name"),
-    # Every case on the widest machine, and on one of the others in turn.
-    [(case, "avx512") for case in FULL] + list(zip(FULL, itertools.cycle(["avx2", "sse"]))),
-    ids=str,
-)
-def test_table(case: Case, name: str, method: str) -> None:
-    if not runs(row(name)):
-        pytest.skip(f"this processor cannot run {name}")
-    check(case.spec, method, named(name))
+# Every case on the widest machine, and on one of the others in turn.
+TURNS = [(case, MACHINES[0]) for case in FULL]
+TURNS += zip(FULL, itertools.cycle(MACHINES[1:]))
+
+
+@grid(turn=rows("case machine", TURNS), method=SUMS)
+def test_table(case: Case, method: str, machine: Machine) -> None:
+    check(case.spec, method, machine)
 
 
 @pytest.mark.parametrize("method", SUMS)
 def test_random_problems(method: str, machine: Machine) -> None:
-    @settings(max_examples=25, deadline=None)
     @given(random_specs(max_macs=50_000))
     def walk(spec: ConvSpec) -> None:
         check(spec, method, machine)
@@ -121,9 +117,9 @@ def test_random_problems(method: str, machine: Machine) -> None:
     walk()
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+@grid(
+    method=SUMS,
+    text=[
         # Rows of a tile that are the bias and nothing else, turned together with rows that are not
         # there: LLVM took the sum out of the shuffle and aborted the process.
         "c8>33 2 k1 p(2,1)",
@@ -145,8 +141,8 @@ def test_random_problems(method: str, machine: Machine) -> None:
         "c31>129 5x7 k3 p1",
         "c67>67 9x8 k3 p1 g67",
     ],
+    machine=MACHINES,
 )
-@pytest.mark.parametrize("method", SUMS)
 def test_tight_corners(text: str, method: str, machine: Machine) -> None:
     check(parse(text), method, machine, always=True)
     check(parse(f"{text} f64"), method, machine, always=True)

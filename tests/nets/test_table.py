@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from graph import interpreter
+from grid import grid, rows
 
 from faltung import nets, nn
 from faltung.graph.initial import parameters
@@ -165,7 +166,7 @@ def test_every_network_is_tried_small() -> None:
     assert {name for name, _, _ in SMALL} == set(nets.NETS)
 
 
-@pytest.mark.parametrize(("name", "shape", "options"), SMALL, ids=IDS)
+@grid(name_shape_options=rows("name shape options", SMALL), every=2)
 def test_small_networks_compute_what_pytorch_says(
     name: str, shape: tuple[int, ...], options: dict[str, Any]
 ) -> None:

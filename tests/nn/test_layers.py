@@ -5,6 +5,7 @@ from dataclasses import fields
 import numpy as np
 import pytest
 from graph import interpreter
+from grid import grid
 from nn.networks import NETWORKS, TOKENS
 
 from faltung import nn
@@ -12,8 +13,6 @@ from faltung.graph.initial import parameters
 from faltung.graph.value import Graph
 from faltung.nn.layer import DEEPEST
 from faltung.nn.text import parse
-
-NAMES = pytest.mark.parametrize("name", NETWORKS)
 
 
 def made(name: str, training: bool = False) -> Graph:
@@ -52,7 +51,7 @@ def test_every_layer_is_in_the_table() -> None:
     assert found == layers - {"Layer", "Activation"}
 
 
-@NAMES
+@grid(name=NETWORKS, every=1)
 def test_values_are_those_of_pytorch(name: str) -> None:
     pytest.importorskip("torch")
     from nn import twin
@@ -65,7 +64,7 @@ def test_values_are_those_of_pytorch(name: str) -> None:
     np.testing.assert_allclose(got, want, rtol=1e-10, atol=1e-12)
 
 
-@NAMES
+@grid(name=NETWORKS, every=1)
 def test_values_in_training_are_those_of_pytorch(name: str) -> None:
     pytest.importorskip("torch")
     from nn import twin
@@ -79,7 +78,7 @@ def test_values_in_training_are_those_of_pytorch(name: str) -> None:
         np.testing.assert_allclose(known[value], tensor.detach(), rtol=1e-9, atol=1e-10)
 
 
-@NAMES
+@grid(name=NETWORKS, every=1)
 def test_what_a_layer_prints_reads_back(name: str) -> None:
     net, shape = NETWORKS[name]
     again = eval(repr(net), dict(vars(nn)))

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import grid, rows
 
 import faltung
 from faltung import reference
@@ -26,9 +27,11 @@ PROBLEMS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(params=[f"{name} {last}" for name in PROBLEMS for last in ("first", "last")])
-def problem(request: pytest.FixtureRequest) -> tuple[Any, ...]:
-    name, order = request.param.split()
+WALK = [f"{name} {last}" for name in PROBLEMS for last in ("first", "last")]
+
+
+def problem_of(text: str) -> tuple[Any, ...]:
+    name, order = text.split()
     return *PROBLEMS[name], order == "last"
 
 
@@ -68,12 +71,9 @@ STORED = {"float16": lambda: np.dtype(np.float16), "bfloat16": bfloat16}
 # Numbers of 16 bits -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["fast", "strict"])
-@pytest.mark.parametrize("name", STORED)
-def test_sums_are_float32_and_rounded_once(
-    name: str, precision: str, problem: tuple[Any, ...]
-) -> None:
-    x_shape, w_shape, given, last = problem
+@grid(problem=WALK, name=STORED, precision=["fast", "strict"], every=4)
+def test_sums_are_float32_and_rounded_once(name: str, precision: str, problem: str) -> None:
+    x_shape, w_shape, given, last = problem_of(problem)
     kind, rng = STORED[name](), np.random.default_rng(1)
     shapes = x_shape, w_shape, output(x_shape, w_shape, given)
     x, w, g = (rng.standard_normal(shape).astype(kind) for shape in shapes)
@@ -142,9 +142,9 @@ def test_any_strides_and_out(name: str) -> None:
 # Whole numbers ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["int32", "int64"])
-def test_whole_numbers_wrap(dtype: str, problem: tuple[Any, ...]) -> None:
-    x_shape, w_shape, given, last = problem
+@grid(problem=WALK, dtype=["int32", "int64"], every=4)
+def test_whole_numbers_wrap(dtype: str, problem: str) -> None:
+    x_shape, w_shape, given, last = problem_of(problem)
     rng, ends = np.random.default_rng(3), np.iinfo(dtype)
     shapes = x_shape, w_shape, (w_shape[0],), output(x_shape, w_shape, given)
     x, w, bias, g = (rng.integers(ends.min, ends.max, shape, dtype) for shape in shapes)
@@ -192,14 +192,15 @@ def complexes(rng: np.random.Generator, shape: tuple[int, ...], dtype: str) -> n
     return (rng.integers(-4, 5, shape) + 1j * rng.integers(-4, 5, shape)).astype(dtype)
 
 
-@pytest.mark.parametrize(
-    ("dtype", "precision"),
-    [("complex64", "fast"), ("complex64", "strict"), ("complex128", "fast")],
+@grid(
+    problem=WALK,
+    dtype_precision=rows(
+        "dtype precision", [("complex64", "fast"), ("complex64", "strict"), ("complex128", "fast")]
+    ),
+    every=4,
 )
-def test_complex_as_pytorch_differentiates(
-    dtype: str, precision: str, problem: tuple[Any, ...]
-) -> None:
-    x_shape, w_shape, given, last = problem
+def test_complex_as_pytorch_differentiates(dtype: str, precision: str, problem: str) -> None:
+    x_shape, w_shape, given, last = problem_of(problem)
     rng = np.random.default_rng(4)
     shapes = x_shape, w_shape, (w_shape[0],), output(x_shape, w_shape, given)
     x, w, bias, g = (complexes(rng, shape, dtype) for shape in shapes)

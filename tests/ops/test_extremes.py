@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from grid import grid
 
 import faltung
 
@@ -18,8 +19,7 @@ G = np.ones((2, 4, 1, 1), F4)
 POWERS = (20, 31, 32, 53, 59, 61, 62, 63, 64, 100)
 
 
-@pytest.mark.parametrize("power", POWERS)
-@pytest.mark.parametrize("last", [False, True])
+@grid(last=[False, True], power=POWERS, every=4)
 def test_a_stride_beyond_everything(power: int, last: bool) -> None:
     x, g = (np.moveaxis(a, 1, -1) if last else a for a in (X, G))
     given = {"channels_last": last}

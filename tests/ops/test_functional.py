@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import grid
 
 import faltung
 from faltung import reference
@@ -31,8 +32,7 @@ VIEWS = {
 }
 
 
-@pytest.mark.parametrize("name", VIEWS)
-@pytest.mark.parametrize("channels_out", [1, 24])
+@grid(channels_out=[1, 24], name=VIEWS, every=4)
 def test_any_strides(name: str, channels_out: int) -> None:
     x = VIEWS[name](numbers(3, 8, 18, 20))
     x.flags.writeable = False

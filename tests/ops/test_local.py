@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, options, to
 
 import faltung
@@ -36,8 +37,7 @@ def data(spec: ConvSpec) -> tuple[np.ndarray, ...]:
     return tuple(rng.integers(-4, 5, shape).astype(spec.dtype) for shape in shapes)
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@grid(spec=SPECS, channels_last=[False, True], machine=MACHINES, every=4)
 def test_exact(spec: ConvSpec, channels_last: bool, machine: object) -> None:
     x, w, bias, g = data(spec)
     given = {**options(spec), "channels_last": channels_last}

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, to
 from pools import MAXIMA, MEANS, whole
 
@@ -32,8 +33,7 @@ def places(index: np.ndarray, spec: PoolSpec) -> np.ndarray:
     return np.ravel_multi_index(where, spec.size) if index.size else index
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("spec", MAXIMA, ids=str)
+@grid(spec=MAXIMA, channels_last=[False, True], machine=MACHINES, every=4)
 def test_maxima_exact(spec: PoolSpec, channels_last: bool, machine: object) -> None:
     x, g = whole(spec)
     given = {**options(spec), "channels_last": channels_last}
@@ -49,9 +49,11 @@ def test_maxima_exact(spec: PoolSpec, channels_last: bool, machine: object) -> N
     np.testing.assert_array_equal(back(got, channels_last), oracle.max_pool_grad(g, taps, spec))
 
 
-@pytest.mark.parametrize("channels_last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize(
-    "spec", [s for s in MEANS if not any(s.overhang) and set(s.dilation) == {1}], ids=str
+@grid(
+    spec=[s for s in MEANS if not any(s.overhang) and set(s.dilation) == {1}],
+    channels_last=[False, True],
+    machine=MACHINES,
+    every=4,
 )
 def test_means(spec: PoolSpec, channels_last: bool, machine: object) -> None:
     x, g = whole(spec)

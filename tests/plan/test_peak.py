@@ -1,6 +1,7 @@
 """The FMA peak: the loop is what it says, and the figure is plausible."""
 
 import pytest
+from grid import MACHINES, grid
 
 from faltung.jit.compile import kernel
 from faltung.machine.table import Machine
@@ -16,8 +17,7 @@ def test_the_loop_stays_in_registers(machine: Machine, dtype: str) -> None:
     assert text.count(multiply) == accumulators(machine)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@grid(threads=[1, 2, 3], dtype=["float32", "float64"], machine=MACHINES, every=1)
 def test_peak_is_a_rate(machine: Machine, dtype: str, threads: int) -> None:
     # Even a slow processor starts a vector multiply-add every few cycles.
     assert 0.1 < fma_peak(threads, dtype, seconds=0.01) < 100_000

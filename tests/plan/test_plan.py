@@ -5,6 +5,7 @@ from math import prod
 
 import numpy as np
 import pytest
+from grid import grid
 
 from cases import CASES, Case
 from faltung.geometry import ConvSpec, parse
@@ -50,7 +51,7 @@ def test_padding_with_zeros_needs_no_copy() -> None:
             assert plan.work.scratch == {}
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, every=1)
 def test_scratch_is_no_more_than_the_padded_input(case: Case) -> None:
     spec = case.spec
     padded = spec.batch * spec.channels_in * prod(axis.padded for axis in spec.axes)

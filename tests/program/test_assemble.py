@@ -7,6 +7,7 @@ import pytest
 from graph import interpreter
 from graph import networks as table
 from graph.networks import anything, build, inputs, problem
+from grid import grid
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from program.hazards import SHAPE, check_barriers, networks, segments
@@ -17,13 +18,11 @@ from faltung import nn
 from faltung.graph.value import Graph
 from faltung.methods.base.step import Step
 from faltung.program import assemble
-from faltung.program.arena import Span
+from faltung.program.arena import Lifetime
 from faltung.program.assemble import Assembly, Range, Unit, _with_barriers
 from faltung.program.inference import Inference
 from faltung.program.state import State
 from faltung.runtime.buffers import ALIGNMENT
-
-NAMES = pytest.mark.parametrize("name", table.TABLE)
 
 
 def inference(graph: Graph, batch: int = 3) -> Inference:
@@ -35,7 +34,7 @@ def inference(graph: Graph, batch: int = 3) -> Inference:
 # Barriers -----------------------------------------------------------------------------------------
 
 
-@NAMES
+@grid(name=table.TABLE, every=4)
 def test_hazards_have_a_barrier_between(name: str) -> None:
     """Byte by byte, for every two parts of a program."""
     check_barriers(step_of(problem(name)).assembly, packs=True)
@@ -75,7 +74,7 @@ def test_units_wait_for_those_that_they_meet_and_for_no_others(found: list[Unit]
         if not unit.steps:
             continue
         meets = any(
-            a.meets(b)
+            a.conflicts(b)
             for a, b in (
                 *((a, b) for a in unit.writes for b in reads + writes),
                 *((a, b) for a in unit.reads for b in writes),
@@ -102,7 +101,7 @@ def test_units_wait_for_those_that_they_meet_and_for_no_others(found: list[Unit]
 )
 def test_ranges_meet_where_they_have_bytes_in_common(a: Range, b: Range, meet: bool) -> None:
     """Channels are told apart within one buffer alone."""
-    assert a.meets(b) == b.meets(a) == meet
+    assert a.conflicts(b) == b.conflicts(a) == meet
 
 
 def titles(program: Inference) -> list[list[str]]:
@@ -132,8 +131,8 @@ def test_packing_shares_a_barrier_with_the_node_before() -> None:
 GAP = 192
 
 
-def apart(spans: Mapping[str, Span]) -> tuple[dict[str, int], int]:
-    """In the place of `arranged`: no memory is used twice, and there are gaps between."""
+def apart(spans: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
+    """In the place of `placed`: no memory is used twice, and there are gaps between."""
     found, total = {}, GAP
     for name, span in spans.items():
         found[name] = total
@@ -150,14 +149,14 @@ def gaps(assembly: Assembly) -> np.ndarray:
     return free
 
 
-@pytest.mark.parametrize("name", table.SHAPES)
+@grid(name=table.SHAPES, every=4)
 def test_other_arrangements_give_the_same_bits(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is needed longer than the arena knows, and nothing is written beside a buffer."""
     found = problem(name, samples=2)
     graph = build(name, training=False)
     want = ran(step_of(found), found)
     result = inference(graph, 2)(found.x)
-    monkeypatch.setattr(assemble, "arranged", apart)
+    monkeypatch.setattr(assemble, "placed", apart)
     step, program = step_of(found), inference(graph, 2)
     for one in (step, program):
         one.assembly.memories["arena"][:] = 0xA5
@@ -216,8 +215,6 @@ def random_row() -> Iterator[pytest.MonkeyPatch]:
 
 @given(networks)
 @settings(
-    max_examples=15,
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_any_network(random_row: pytest.MonkeyPatch, net: nn.Layer) -> None:

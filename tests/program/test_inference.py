@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from graph import interpreter, networks
 from graph.networks import Array, anything, build, inputs
+from grid import grid
 from program.programs import poison, step_of, threads
 from program.schedules import backwards, by_threads, shuffled
 
@@ -13,7 +14,6 @@ from faltung.machine.table import SSE, Machine
 from faltung.program.inference import Inference
 from faltung.program.state import State
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 SHAPES = pytest.mark.parametrize("name", networks.SHAPES)
 
 
@@ -37,7 +37,7 @@ def near(got: Array, want: Array, tolerance: float) -> None:
     assert np.abs(got - want).max() <= tolerance * np.abs(want).max()
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_values_are_those_of_the_interpreter(name: str) -> None:
     """Also where normalisation is folded; and the same bits from memory full of NaN, by any number
     of threads, and by threads that are as far apart as barriers let them.
@@ -61,7 +61,7 @@ def test_values_are_those_of_the_interpreter(name: str) -> None:
     assert program(x).tobytes() == found.tobytes()
 
 
-@SHAPES
+@grid(name=networks.SHAPES, every=4)
 def test_a_sample_alone_and_in_batches(name: str) -> None:
     graph = build(name, training=False, dtype="float32")
     state = state_of(graph)
@@ -161,8 +161,7 @@ LITTLE: dict[str, tuple[nn.Layer, tuple[int, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("name", LITTLE)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grid(dtype=["float32", "float64"], name=LITTLE, every=4)
 def test_little_to_do(name: str, dtype: str) -> None:
     net, shape = LITTLE[name]
     graph = nn.build(net, shape, dtype=dtype)

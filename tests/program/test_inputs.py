@@ -10,7 +10,7 @@ from faltung.graph.fuse import fused
 from faltung.graph.ops import Convolve, ToChannelsLast
 from faltung.graph.value import Graph, Node
 from faltung.program.inference import Inference
-from faltung.program.inputs import arrival
+from faltung.program.inputs import input_layout
 from faltung.program.state import State
 
 # Network, input shape, whether the input is brought into another order.
@@ -31,7 +31,7 @@ ARRIVALS: dict[str, tuple[nn.Layer, tuple[int, ...], bool]] = {
 
 
 def nodes_of(graph: Graph) -> tuple[tuple[Node, ...], str]:
-    return arrival(graph.input, fused(graph.nodes, {graph.output.name}))
+    return input_layout(graph.input, fused(graph.nodes, {graph.output.name}))
 
 
 @pytest.mark.parametrize("name", ARRIVALS)
@@ -49,7 +49,7 @@ def test_only_convolutions_read_channels_first(name: str) -> None:
 
 def test_tokens_stay_as_they_are() -> None:
     graph = build("text", training=False)
-    assert arrival(graph.input, graph.nodes) == (graph.nodes, "")
+    assert input_layout(graph.input, graph.nodes) == (graph.nodes, "")
 
 
 def test_the_input_as_operand_of_an_epilogue_is_moved() -> None:

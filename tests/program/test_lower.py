@@ -3,9 +3,9 @@
 from typing import get_args
 
 import numpy as np
-import pytest
 from graph import networks
 from graph.networks import build, problem
+from grid import grid
 
 from faltung import nn
 from faltung.graph.fuse import fused, needed
@@ -25,13 +25,11 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand
 from faltung.plan.build import build_forward
-from faltung.program.inputs import arrival
+from faltung.program.inputs import input_layout
 from faltung.program.lower import _LOWER, lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.places import Places
 from faltung.program.state import State, strides
-
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 
 
 def lowering_of(
@@ -42,7 +40,7 @@ def lowering_of(
     graph = training.graph
     grads = {value.name: p for p, value in training.gradients.items()}
     kept = {*grads, *(value.name for value in training.losses)}
-    nodes, first = arrival(graph.input, fused(training.nodes, kept))
+    nodes, first = input_layout(graph.input, fused(training.nodes, kept))
     weights = {p.name: strides(p) for p in graph.parameters}
     weights |= {grad: weights[name] for grad, name in grads.items()}
     places = Places(nodes, [graph.input.name, *grads], first)
@@ -55,7 +53,7 @@ def test_every_operation_is_lowered() -> None:
     assert set(get_args(Op)) - set(_LOWER) == {Normalise, Dropout}
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_steps_name_buffers_that_are_there(name: str) -> None:
     """Those of the values of their node, and their own, which no other node has."""
     low, lowered = lowering_of(name)
@@ -77,7 +75,7 @@ def test_steps_name_buffers_that_are_there(name: str) -> None:
             assert not named & outputs
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_only_views_have_no_steps(name: str) -> None:
     low, lowered = lowering_of(name)
     nodes = [made.node for made in lowered if made is not None]
@@ -100,7 +98,7 @@ def test_views_have_no_steps() -> None:
 
 def plain(graph: Graph, batch: int = 2) -> Lowering:
     weights = {p.name: strides(p) for p in graph.parameters}
-    nodes, first = arrival(graph.input, graph.nodes)
+    nodes, first = input_layout(graph.input, graph.nodes)
     places = Places(nodes, [graph.input.name], first)
     return Lowering(places, weights, batch, graph.dtype, current())
 

@@ -1,23 +1,22 @@
 """Where values lie: concatenation and slices that copy nothing, and what cannot do without."""
 
 import numpy as np
-import pytest
 from graph import networks
 from graph.networks import build, problem
+from grid import grid
 
 from faltung import nn
 from faltung.graph.fuse import fused, needed
-from faltung.graph.ops import Concat, Pool, Reshape, Slice
+from faltung.graph.ops import Concat, FirstPosition, Pool, Reshape, Slice
 from faltung.graph.value import Graph, Node, Value
-from faltung.program.inputs import arrival
+from faltung.program.inputs import input_layout
 from faltung.program.places import Place, Places
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 Nodes = tuple[Node, ...]
 
 
 def placed(graph: Graph, nodes: Nodes, outside: list[str]) -> tuple[Nodes, Places]:
-    nodes, first = arrival(graph.input, nodes)
+    nodes, first = input_layout(graph.input, nodes)
     return nodes, Places(nodes, [graph.input.name, *outside], first)
 
 
@@ -35,7 +34,7 @@ def programs(name: str) -> list[tuple[Nodes, Places]]:
     return found
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_parts_lie_in_the_whole(name: str) -> None:
     """What is concatenated where the result has it, unless it is copied there; slices always."""
     for nodes, places in programs(name):
@@ -53,15 +52,15 @@ def test_parts_lie_in_the_whole(name: str) -> None:
                 assert part == Place(whole.buffer, whole.channel + node.op.start, whole.pitch)
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_no_two_values_share_a_place(name: str) -> None:
     """But for those that are parts of one another."""
     for nodes, places in programs(name):
-        views = (Concat, Slice, Reshape)
+        views = (Concat, FirstPosition, Slice, Reshape)
         there: dict[str, list[tuple[int, int, str]]] = {}
         for node in nodes:
             for value in node.outputs:
-                if isinstance(node.op, views) or node.op.__class__.__name__ == "First":
+                if isinstance(node.op, views):
                     continue
                 place = places.place(value)
                 channels = (place.channel, place.channel + value.channels)
@@ -73,7 +72,7 @@ def test_no_two_values_share_a_place(name: str) -> None:
                 assert root.positions == value.positions
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_strides_are_those_of_the_place(name: str) -> None:
     for nodes, places in programs(name):
         for node in nodes:

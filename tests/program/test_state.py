@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from graph import networks
 from graph.networks import anything, build, problem
+from grid import grid
 from program.programs import step_of
 
 from faltung import nn
@@ -14,12 +15,8 @@ from faltung.program.state import State, strides
 from faltung.program.training import Slots, TrainingStep
 from faltung.runtime.buffers import ALIGNMENT
 
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
-DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
-
-@NAMES
-@DTYPES
+@grid(dtype=["float32", "float64"], name=networks.TABLE, every=4)
 def test_what_is_written_is_read(name: str, dtype: str) -> None:
     graph = build(name, dtype=dtype)
     state, given = State(graph.parameters, dtype), anything(graph)
@@ -33,7 +30,7 @@ def test_what_is_written_is_read(name: str, dtype: str) -> None:
         assert np.shares_memory(state.view(p.name), state.memory)
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_views_and_strides_agree(name: str) -> None:
     """What kernels are told is what NumPy sees."""
     graph = build(name)
@@ -49,8 +46,7 @@ def test_views_and_strides_agree(name: str) -> None:
         assert start % ALIGNMENT == 0
 
 
-@NAMES
-@DTYPES
+@grid(dtype=["float32", "float64"], name=networks.TABLE, every=4)
 def test_first_what_is_decayed_then_what_is_trained(name: str, dtype: str) -> None:
     """Ranges that hold all of one kind and nothing of another; no two parameters meet."""
     graph = build(name, dtype=dtype)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from graph import networks
 from graph.networks import Array, Problem, problem
+from grid import grid
 from program.programs import close, poison, ran, same, step_of, threads, wanted
 from program.schedules import backwards, by_threads, shuffled
 
@@ -23,11 +24,10 @@ from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep, _key
 
 Results = dict[str, Array]
-NAMES = pytest.mark.parametrize("name", networks.TABLE)
 SHAPES = pytest.mark.parametrize("name", networks.SHAPES)
 
 
-@NAMES
+@grid(name=networks.TABLE, every=4)
 def test_gradients_are_those_of_the_interpreter(name: str) -> None:
     """And the same bits from memory full of NaN, by any number of threads, and by threads that are
     as far apart as barriers let them.
@@ -49,7 +49,7 @@ def test_gradients_are_those_of_the_interpreter(name: str) -> None:
     same(ran(step, given), found)
 
 
-@SHAPES
+@grid(name=networks.SHAPES, every=4)
 def test_gradients_in_float32(name: str) -> None:
     given = problem(name, "cross_entropy", samples=5, smoothing=0.1, dtype="float32")
     step = step_of(given)

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from grid import grid
 
 from cases import CASES, Case, integers
 from faltung import reference
@@ -36,7 +37,7 @@ def by_definition(x: np.ndarray, w: np.ndarray, spec: ConvSpec, n: int, c: int, 
     return total
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.spec.batch], ids=str)
+@grid(case=[case for case in CASES if case.spec.batch], every=1)
 def test_some_outputs_by_definition(case: Case) -> None:
     spec = case.spec
     x, w, bias, _ = integers(case)
@@ -49,7 +50,7 @@ def test_some_outputs_by_definition(case: Case) -> None:
         assert y[(n, c, *o)] == by_definition(x, w, spec, n, c, tuple(o)) + bias[c]
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, every=1)
 def test_pad_is_numpy_pad_axis_by_axis(case: Case) -> None:
     x, *_ = integers(case)
     padded = np.asarray(x, dtype=np.float64)
@@ -61,7 +62,7 @@ def test_pad_is_numpy_pad_axis_by_axis(case: Case) -> None:
         np.testing.assert_array_equal(reference.pad(x, case.spec), padded)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, every=1)
 def test_fold_is_the_transpose_of_pad(case: Case) -> None:
     x, *_ = integers(case)
     padded = reference.pad(x, case.spec)

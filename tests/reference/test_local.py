@@ -4,7 +4,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import examples
+from hypothesis import given
 
 from cases import integers, random_specs
 from faltung import reference
@@ -55,7 +56,7 @@ def test_gradients_are_adjoint(spec: ConvSpec) -> None:
     np.testing.assert_array_equal(bias, np.moveaxis(g.sum(axis=0), 0, -1))
 
 
-@settings(max_examples=40, deadline=None)
+@examples(2)
 @given(random_specs(max_rank=3, max_macs=3_000))
 def test_convolution_is_local_is_dense(spec: ConvSpec) -> None:
     x, w, _, g = integers(spec)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import grid
 from pools import MAXIMA, MEANS, whole
 
 from faltung.geometry.pool import PoolSpec, pool_spec
@@ -78,7 +79,7 @@ def window(x: np.ndarray, spec: PoolSpec, output: tuple[int, ...]) -> list[float
     return found
 
 
-@pytest.mark.parametrize("spec", [s for s in MAXIMA + MEANS if s.batch], ids=str)
+@grid(spec=[s for s in MAXIMA + MEANS if s.batch], every=1)
 def test_by_definition(spec: PoolSpec) -> None:
     x, _ = whole(spec)
     last = spec.channels - 1
@@ -93,7 +94,7 @@ def test_by_definition(spec: PoolSpec) -> None:
             assert average_pool(x, spec)[(-1, last, *output)] == sum(read) / count
 
 
-@pytest.mark.parametrize("spec", MAXIMA + MEANS, ids=str)
+@grid(spec=MAXIMA + MEANS, every=1)
 def test_gradients_are_adjoint(spec: PoolSpec) -> None:
     x, g = whole(spec)
     if spec.kind == "max":

@@ -116,7 +116,7 @@ def test_no_wake_up_is_lost(threads, tuned):
     count = np.zeros(threads, np.int64)
     params = words(count.ctypes.data)
     region = Region(np.array([step(code()["touch"], params, threads)]))
-    of_a_microsecond = ready(threads)[layout.LINGER] * 1e-6 / team.LINGER
+    of_a_microsecond = ready(threads)[layout.LINGER] * 1e-6 / team.LINGER_SECONDS
     runs = 0
     for linger in (0.1, 0.3, 0.5, 0.7, 1, 1.5, 2, 3):
         tuned(layout.LINGER, max(1, int(linger * of_a_microsecond)))
@@ -132,7 +132,7 @@ def test_a_parked_worker_wakes():
     for _ in range(5):
         work.check(3)
         for t in (1, 2):
-            parked_by(layout.MAILBOXES + t * layout.LINE)
+            parked_by(layout.MAILBOXES + t * layout.LINE_BYTES)
     work.check(3)
 
 
@@ -179,7 +179,7 @@ def test_a_worker_stays_awake_for_a_while():
         end = time.perf_counter() + 1e-4
         while time.perf_counter() < end:
             pass
-        awake += ready_word(layout.MAILBOXES + layout.LINE) == layout.IDLE
+        awake += ready_word(layout.MAILBOXES + layout.LINE_BYTES) == layout.IDLE
     assert awake > 0
 
 

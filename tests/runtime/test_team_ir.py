@@ -52,7 +52,7 @@ def test_no_two_shared_words_on_a_line():
         layout.CONSTANTS,
         layout.MAILBOXES,
     ]
-    assert layout.LINE % 64 == 0 and all(word % layout.LINE == 0 for word in shared)
+    assert layout.LINE_BYTES % 64 == 0 and all(word % layout.LINE_BYTES == 0 for word in shared)
     assert len(set(shared)) == len(shared)
-    assert layout.CROWDED < layout.CONSTANTS + layout.LINE
-    assert layout.TURN < layout.LINE
+    assert layout.CROWDED < layout.CONSTANTS + layout.LINE_BYTES
+    assert layout.YIELD_AFTER < layout.LINE_BYTES

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faltung.train.confusion import MOST, SHADES, Cell, confusion
+from faltung.train.confusion import MOST_CLASSES, SHADES, Cell, confusion
 
 
 def test_few_classes_are_shown_whole() -> None:
@@ -17,14 +17,14 @@ def test_few_classes_are_shown_whole() -> None:
     assert (pair.true, pair.predicted, pair.count, pair.share) == ("a", "b", 2, 0.2)
 
 
-@pytest.mark.parametrize("classes", [1, 2, MOST, MOST + 1, 1000])
+@pytest.mark.parametrize("classes", [1, 2, MOST_CLASSES, MOST_CLASSES + 1, 1000])
 def test_any_number_of_classes(classes: int) -> None:
     rng = np.random.default_rng(classes)
     counts = rng.integers(0, 3, (classes, classes)) + np.diag(rng.integers(20, 30, classes))
     found = confusion(counts, [str(n) for n in range(classes)])
     shown = [int(label) for label in found.labels]
-    assert len(shown) == min(classes, MOST) and shown == sorted(shown)
-    assert bool(found.others) == (classes > MOST)
+    assert len(shown) == min(classes, MOST_CLASSES) and shown == sorted(shown)
+    assert bool(found.others) == (classes > MOST_CLASSES)
     for n, i in enumerate(shown):
         row = [cell.count for cell in found.rows[n]]
         assert row == counts[i, shown].tolist()

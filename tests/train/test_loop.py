@@ -40,7 +40,7 @@ def threads() -> Iterator[None]:
 @pytest.fixture
 def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkpoint after every batch."""
-    for name in ("EPOCHS_EVERY", "BATCHES_EVERY", "SHARE"):
+    for name in ("EPOCH_SAVE_SECONDS", "BATCH_SAVE_SECONDS", "SAVE_TIME_RATIO"):
         monkeypatch.setattr(loop_module, name, 0)
 
 
@@ -161,7 +161,7 @@ def test_checkpoints_in_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_quick_epochs_are_written_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = RunFolder.create(tmp_path / "run", {})
-    monkeypatch.setattr(loop_module, "EPOCHS_EVERY", 1e9)
+    monkeypatch.setattr(loop_module, "EPOCH_SAVE_SECONDS", 1e9)
     calls = written(folder, monkeypatch)
     run = made(folder)
     run.run()
@@ -192,8 +192,8 @@ def test_a_file_that_is_not_written_leaves_a_run_to_go_on_with(
     """A full disk, after so many good files."""
     whole = made(RunFolder.create(tmp_path / "whole", {}))
     whole.run()
-    monkeypatch.setattr(loop_module, "EPOCHS_EVERY", 0)
-    monkeypatch.setattr(loop_module, "SHARE", 0)
+    monkeypatch.setattr(loop_module, "EPOCH_SAVE_SECONDS", 0)
+    monkeypatch.setattr(loop_module, "SAVE_TIME_RATIO", 0)
     folder = RunFolder.create(tmp_path / "run", {})
     plain, count = os.replace, 0
 

@@ -206,9 +206,9 @@ def test_one_sample_has_the_bits_that_it_has_among_many() -> None:
 def test_more_than_fits_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     x, _ = shapes(700)
     want = fresh().predict(x)
-    monkeypatch.setattr(network_module, "AT_ONCE", 16)
+    monkeypatch.setattr(network_module, "MAX_SAMPLES", 16)
     np.testing.assert_array_equal(fresh().predict(x), want)
-    monkeypatch.setattr(network_module, "ROOM", 1)  # one at a time
+    monkeypatch.setattr(network_module, "MAX_ACTIVATION_BYTES", 1)  # one at a time
     np.testing.assert_array_equal(fresh().predict(x[:5]), want[:5])
     held = source(700)
     np.testing.assert_array_equal(fresh().predict(held)[:9], fresh().predict(held.read(range(9))))
@@ -225,7 +225,7 @@ def test_any_layout_of_memory() -> None:
 
 def test_results_that_no_memory_holds() -> None:
     model = Model(nn.Conv(1, 1, padding=10**9), (1, 8, 8))
-    with pytest.raises(MemoryError, match="cannot be had"):
+    with pytest.raises(MemoryError, match="cannot be allocated"):
         model.predict(X)
 
 
@@ -241,7 +241,7 @@ def test_few_programs_are_kept() -> None:
     model = fresh()
     for batch in range(1, 20):
         model.program(batch)
-    assert len(model._programs) == network_module.PROGRAMS
+    assert len(model._programs) == network_module.MAX_PROGRAMS
     program = model.program(19)
     assert program is model.program(19)
     want = model.predict(X)

@@ -159,7 +159,7 @@ def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(data: Path, tmp_p
         size = (whole / "last.safetensors").stat().st_size
         resource.setrlimit(resource.RLIMIT_FSIZE, (size - 4096, size - 4096))
 
-    quick = EAGER + "loop.EPOCHS_EVERY = loop.BATCHES_EVERY = 1e9\n"
+    quick = EAGER + "loop.EPOCH_SAVE_SECONDS = loop.BATCH_SAVE_SECONDS = 1e9\n"
     done = run("train", data, *options, "--out", out, preexec_fn=small, code=quick)
     assert done.returncode == 2
     first, second = done.stderr.splitlines()
@@ -301,11 +301,11 @@ def changed(path: Path, old: str, new: str) -> None:
         ("format = 1", "format = 2", "format=2, written by faltung"),
         ("format = 1", "format = 1\nformat = 1", "not a run's settings"),
         ("[data]", "[date]", "config.toml: [data]: is missing"),
-        ("samples = 40", "samples = '40'", "data.samples='40': is not that"),
+        ("samples = 40", "samples = '40'", "data.samples='40': must be int"),
         ("samples = 40", "samples = 41", "its data have changed: samples was 41, is 40"),
         ('kind = "picture"', 'kind = "series"', "must have 3 axes for kind='series'"),
         ("held_out = 0.2", "held_out = 2.0", "fraction=2.0"),
-        ("held_out = 0.2", "held_out = true", "data.held_out=True: is not that"),
+        ("held_out = 0.2", "held_out = true", "data.held_out=True: must be float"),
         ("strict = false", "strict = 0", "data.strict=0"),
         ("epochs = 2", "epochs = 0", "epochs=0: must be at least 1"),
         ("epochs = 2", "epochs = 2\nboom = 1", "boom: is no setting"),
@@ -315,7 +315,7 @@ def changed(path: Path, old: str, new: str) -> None:
         ("Linear(120)", "Linear(121)", "last.safetensors: does not fit; other shape"),
         ("Linear(120)", "exec('1')", "is no layer, number or text"),
         ("Linear(120)", "Linear(10**11)", "is no layer, number or text"),
-        ("Linear(120)", "Linear(100000000000)", "cannot be had"),
+        ("Linear(120)", "Linear(100000000000)", "cannot be allocated"),
         ("[net]", "[nut]", "[net]: is missing"),
         ('name = "lenet5"', "name = 5", "net.name: is missing"),
     ],

@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _choices() -> Iterator[str]:
-    """A line for each choice: what, the method, and how long all took."""
+    """One line per choice: the problem, the method, and the times of all methods."""
     from faltung.plan.plan import duration
     from faltung.plan.tune import remembered
 

@@ -1,4 +1,4 @@
-"""What a convolution is and costs, as data and as a page of 80 columns. Standard library only."""
+"""The facts about a convolution as data, and as a page of 80 columns. Standard library only."""
 
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -11,20 +11,20 @@ FORMULA = "floor((H - d(h-1) - 1 + p_lo + p_hi) / s) + 1"
 
 
 def formula(axis: "Axis") -> str:
-    """``FORMULA`` with the numbers of one axis in it, and what they come to."""
+    """``FORMULA`` with the numbers of one axis, and its result."""
     span = f"{axis.dilation}*({axis.kernel}-1)"
     inside = f"({axis.size} - {span} - 1 + {axis.lo} + {axis.hi})"
     return f"floor({inside} / {axis.stride}) + 1 = {axis.output}"
 
 
 def names(rank: int) -> tuple[str, ...]:
-    """What people call the spatial axes."""
+    """The usual names of the spatial axes."""
     usual = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
     return usual.get(rank) or tuple(f"axis {i}" for i in range(rank))
 
 
 def facts(spec: "ConvSpec") -> dict[str, Any]:
-    """All that follows from the numbers alone, ready for JSON."""
+    """Everything that follows from the spec, ready for JSON."""
     from faltung.geometry.field import receptive_field
 
     ladder = spec.ladder()
@@ -93,7 +93,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _axes(axes: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The geometry of each axis, a line each."""
+    """The geometry of the axes, one line each."""
     head = ("", "size", "kernel", "stride", "dilation", "before", "after", "output", "sees")
     rows = [
         (
@@ -106,7 +106,7 @@ def _axes(axes: Sequence[dict[str, Any]]) -> Iterator[str]:
         for axis in axes
     ]
     yield from _table([head, *rows], right=range(1, len(head)))
-    yield "  sees: the receptive field, from the first input that an output reads to the last"
+    yield "  sees: the receptive field, from the first input an output reads to the last"
     modes = [axis["padding_mode"] for axis in axes]
     padded = [axis for axis in axes if any(axis["padding"])]
     if not padded:
@@ -119,7 +119,7 @@ def _axes(axes: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _ladder(parameters: dict[str, int]) -> Iterator[str]:
-    """The same mapping as an MLP would hold it, with locality, and with translation invariance."""
+    """Parameters of the same mapping: dense, with locality, and with translation invariance."""
     least = parameters["convolution"]
     remarks = {
         "dense": "every output from every input",
@@ -149,7 +149,7 @@ def _cost(spec: "ConvSpec", found: dict[str, Any]) -> Iterator[str]:
 
 
 def _count(value: int) -> str:
-    """Every figure while that fits in the column, then four of them."""
+    """All digits if they fit in the column, else four."""
     return f"{value:,}" if value < 10**13 else f"{value:.3e}"
 
 
@@ -159,7 +159,7 @@ def _ratio(value: int, unit: int) -> str:
 
 
 def _bytes(count: int) -> str:
-    """A count of bytes with a decimal unit, three figures."""
+    """A number of bytes with a decimal unit, three significant digits."""
     value, units = float(count), iter(("B", "kB", "MB", "GB", "TB"))
     unit = next(units)
     while value >= 999.5 and unit != "TB":
@@ -168,7 +168,7 @@ def _bytes(count: int) -> str:
 
 
 def _table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> Iterator[str]:
-    """Rows as lines of aligned columns, two blanks apart; the columns ``right`` end flush."""
+    """Rows as lines of aligned columns, two blanks apart; ``right``: right-aligned columns."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = (

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 DTYPES = ("float32", "float64")
 
-# The features that a kernel can use, or will: named so because /proc/cpuinfo has a hundred others.
+# The features that kernels use or will use; /proc/cpuinfo lists a hundred others.
 FEATURES = """
     sse4.2 avx avx2 fma f16c avx512f avx512bw avx512dq avx512vl avx512vnni avx512bf16 avx512fp16
     avxvnni amx-tile amx-int8 amx-bf16 neon dotprod i8mm bf16 fullfp16 sve sve2
 """.split()
 
-# All threads together should come near to the sum of what each does alone.
+# All threads together should reach at least this part of what each reaches alone.
 LEAST_SCALING = 0.6
 
 
@@ -33,12 +33,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Examine, print, and return 1 where something is wrong."""
+    """Examine the computer and print; 1 if something is wrong."""
     from faltung.jit.target import current
 
     try:
         machine = current()
-    except ValueError as error:  # FALTUNG_MACHINE names what this computer cannot be
+    except ValueError as error:  # FALTUNG_MACHINE names a machine that this is not
         print(f"faltung doctor: {error}", file=sys.stderr)
         return 1
     found = examine(machine, measure=not arguments.quick)
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def examine(machine: "Machine", *, measure: bool = True) -> dict[str, Any]:
-    """Everything that ``doctor`` says, ready for JSON."""
+    """Everything that ``doctor`` prints, ready for JSON."""
     from faltung.jit import cache
 
     team = threads()
@@ -63,7 +63,7 @@ def examine(machine: "Machine", *, measure: bool = True) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """What is installed."""
+    """Versions of what is installed."""
     import numpy as np
 
     import faltung
@@ -79,7 +79,7 @@ def versions() -> dict[str, str]:
 
 
 def processor(machine: "Machine") -> dict[str, Any]:
-    """The processor, the row of the machine table that it is, and what it has beyond."""
+    """The processor, its row of the machine table, and its other features."""
     from faltung.jit.target import host
 
     has = host().enabled
@@ -111,7 +111,7 @@ def _processor_name() -> str:
 
 
 def threads() -> dict[str, Any]:
-    """How many threads run a convolution, who said so, and what was said in vain."""
+    """How many threads run a convolution, where that number is from, and what was ignored."""
     from faltung.machine.detect import affinity, cores
     from faltung.runtime.threads import VARIABLES, default_threads, get_threads
 
@@ -125,7 +125,7 @@ def threads() -> dict[str, Any]:
         if text and not complaints:
             said.append(f"{name}={text}")
     otherwise = "the processors this process may use" if affinity() else "the processors there are"
-    with warnings.catch_warnings(action="ignore"):  # said above
+    with warnings.catch_warnings(action="ignore"):  # listed above
         count = get_threads()
     return {
         "count": count,
@@ -156,13 +156,13 @@ def self_test() -> str:
     expected = reference(x, weight, None, conv_spec(x.shape, weight.shape, stride=2, padding=1))
     try:
         result = faltung.conv(x, weight, stride=2, padding=1)
-    except Exception as error:  # whatever it is, a doctor reports it
+    except Exception as error:  # whatever it is, it is reported
         return f"{type(error).__name__}: {error}"
     return "" if np.array_equal(result, expected) else "the result is wrong"
 
 
 def problems(found: dict[str, Any]) -> Iterator[str]:
-    """What is wrong, in words that say what to do."""
+    """What is wrong, and what to do about it."""
     if found["self_test"]:
         yield f"a small convolution fails: {found['self_test']}"
     yield from found["threads"]["ignored"]
@@ -187,7 +187,7 @@ def problems(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _writable() -> bool:
-    """Whether the folder, or the nearest one above it that exists, can be written."""
+    """Whether the folder, or the nearest existing one above it, is writable."""
     from faltung.jit import cache
 
     place = cache.folder(create=True)
@@ -238,7 +238,7 @@ def _rates(rates: dict[str, float]) -> str:
 
 
 def _rows(rows: dict[str, Any]) -> Iterator[str]:
-    """Name and text, long texts going on below themselves."""
+    """Names and texts; long texts are wrapped."""
     width = max(map(len, rows))
     for name, text in rows.items():
         first, *rest = _wrap(str(text), 76 - width)

@@ -1,8 +1,8 @@
-"""Mistakes of the user, as one line and an exit status; all else is a bug and shows itself.
+"""Mistakes of the user as one line and an exit status; everything else is a bug with a traceback.
 
-``MISTAKES`` are what people can cause. A bug can raise a TypeError as well; so of these only those
-are taken for mistakes that Faltung raised on purpose, by a ``raise`` in its own source, and those
-that come from the system: a file, the memory. With FALTUNG_TRACEBACK=1 nothing is hidden.
+``MISTAKES`` are what users can cause. A bug can raise a TypeError too, so only those count as
+mistakes that Faltung raised on purpose, by a ``raise`` in its own source, and those of the system:
+a file, the memory. With FALTUNG_TRACEBACK=1 all of them show a traceback.
 """
 
 import dis
@@ -23,8 +23,8 @@ _RAISE = dis.opmap["RAISE_VARARGS"]
 
 
 def refuse(command: str, error: BaseException) -> int:
-    """Say what is wrong on one line; the exit status. Raises ``error`` again where it is a bug, or
-    says that the reader of our output has gone.
+    """Print what is wrong on one line; returns the exit status. Raises ``error`` again if it is a
+    bug, or means that nobody reads the output any more.
     """
     if (
         isinstance(error, BrokenPipeError)
@@ -37,13 +37,13 @@ def refuse(command: str, error: BaseException) -> int:
 
 
 def line(said: object) -> str:
-    """A text, or what an error says, on one line that no terminal obeys."""
+    """A text, or the message of an error, on one line of printable characters."""
     text = " ".join(str(said).split()) or type(said).__name__
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def on_purpose(error: BaseException) -> bool:
-    """Whether an error is of the system, or of a ``raise`` in Faltung's own source."""
+    """Whether an error comes from the system, or from a ``raise`` in Faltung's own source."""
     if isinstance(error, OSError | MemoryError):
         return True
     trace = error.__traceback__

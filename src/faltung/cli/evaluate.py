@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print loss and accuracy; 2, and one line on stderr, where something is wrong."""
+    """Print loss and accuracy; 2, and one line on stderr, if something is wrong."""
     try:
         from faltung.train.evaluate import evaluate
         from faltung.train.run_dataset import held_out, like, open_like

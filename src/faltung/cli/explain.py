@@ -73,7 +73,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain the convolution; 2, and one line on stderr, where it makes none."""
+    """Explain the convolution; 2, and one line on stderr, if it is invalid."""
     from faltung.geometry.text import parse
 
     try:
@@ -96,7 +96,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _shell_hint(words: list[str]) -> str:
-    """A spec that came in several words and without '>' has met the shell: say so."""
+    """A hint if the shell has taken the '>' out of a spec without quotes."""
     broken = len(words) > 1 and ">" not in "".join(words)
     return " (put the convolution in quotes: '>' sends the output to a file)" if broken else ""
 
@@ -147,14 +147,14 @@ def _report(spec: "ConvSpec", plan: "Plan", arguments: argparse.Namespace) -> It
 
 
 def _comment(kind: str) -> str:
-    """The sign of a comment in LLVM IR, or in the assembly of the machine that is current."""
+    """The comment sign of LLVM IR, or of the assembly of the current machine."""
     from faltung.jit.target import current
 
     return ";" if kind == "llvm" else {"aarch64": "//"}.get(current().arch, "#")
 
 
 def _listing(sign: str, title: str, texts: list[str]) -> Iterator[str]:
-    """The texts, each after a comment: with one kernel the output is a legal file."""
+    """The texts, each after a comment; with one kernel the output is a valid file."""
     for number, text in enumerate(texts, 1):
         yield f"{sign} {title} of kernel {number} of {len(texts)}"
         yield text.rstrip("\n")

@@ -23,7 +23,7 @@ the last layer, before any softmax.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the file; 2, and one line on stderr, where something is wrong."""
+    """Write the file; 2, and one line on stderr, if something is wrong."""
     try:
         from faltung.train.run_model import export, load_model
 

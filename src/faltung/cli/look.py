@@ -27,7 +27,7 @@ files written to FOLDER (by default look-FILE in the folder of the run):
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the pictures; 2, and one line on stderr, where something is wrong."""
+    """Write the pictures; 2, and one line on stderr, if something is wrong."""
     try:
         from faltung.train.explain import explain
 

@@ -30,7 +30,7 @@ COMMANDS = {
 
 
 class Command(Protocol):
-    """What the file of a command offers."""
+    """What the file of a command provides."""
 
     def configure(self, parser: argparse.ArgumentParser) -> None: ...
     def run(self, arguments: argparse.Namespace) -> int: ...
@@ -62,7 +62,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 
 
 def _quiet_end() -> None:
-    """Let the interpreter flush into nothing at its end: the reader of our output has gone."""
+    """Let the interpreter flush to nowhere at exit, since nobody reads the output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
-        # A terminal that cannot show a character gets a question mark, not a traceback.
+        # A terminal that cannot show a character shows a question mark, not a traceback.
         reconfigure(errors="replace")
     try:
         status = _load(arguments.command).run(arguments)

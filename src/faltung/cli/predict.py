@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from faltung.data.files import Like
     from faltung.train.model import Model
 
-# Classes, or numbers, that are shown of each sample.
-BEST, NUMBERS = 3, 8
-# Files that are held in memory together.
-TOGETHER = 256
+# Classes, or numbers, shown of each sample.
+SHOWN_CLASSES, SHOWN_NUMBERS = 3, 8
+# Samples that are in memory together.
+MAX_SAMPLES = 256
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ class of every position.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print a line a sample; 2, and a line on stderr for each file, where something is wrong."""
+    """Print one line per sample; 2, and one line on stderr for each file that cannot be read."""
     try:
         from faltung.train.run_dataset import like
         from faltung.train.run_model import load_model
@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _samples(
     files: Sequence[str], wanted: "Like", failed: list[str]
 ) -> Iterator[tuple[Any, list[str]]]:
-    """Samples and their names, some files at a time; those that cannot be read go to ``failed``."""
+    """Samples and their names, a few files at a time; unreadable ones are added to ``failed``."""
     import numpy as np
 
     from faltung.data.files import read_files
@@ -79,7 +79,7 @@ def _samples(
             continue
         parts.append(x)
         names += found
-        if len(names) >= TOGETHER:
+        if len(names) >= MAX_SAMPLES:
             yield np.concatenate(parts), names
             parts, names = [], []
     if names:
@@ -90,7 +90,7 @@ def _samples(
 
 
 def _table(model: "Model") -> Callable[[list[str], Any], None]:
-    """Print the head of a table; what prints lines of it."""
+    """Print the header of a table; returns the function that prints its lines."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     classes, output = _classes(model), model.graph.output
     places = [" ".join(map(str, place)) for place in product(*map(range, output.space))]
@@ -115,26 +115,26 @@ def _table(model: "Model") -> Callable[[list[str], Any], None]:
 
 
 def _number(value: Any) -> str:
-    """In the shortest form that reads back to the same float32."""
+    """The shortest form that reads back to the same float32."""
     return str(value)
 
 
-# For people ---------------------------------------------------------------------------------------
+# For reading --------------------------------------------------------------------------------------
 
 
 def _words(model: "Model", output: Any) -> str:
-    """The likeliest classes and how likely they are, or the numbers."""
+    """The likeliest classes and their probabilities, or the numbers."""
     import numpy as np
 
     classes = _classes(model)
     if classes is None:
         flat = output.ravel()
-        shown = "  ".join(f"{value:.6g}" for value in flat[:NUMBERS])
-        return shown + ("  ..." if flat.size > NUMBERS else "")
-    if output.ndim > 1:  # how often each is the likeliest
+        shown = "  ".join(f"{value:.6g}" for value in flat[:SHOWN_NUMBERS])
+        return shown + ("  ..." if flat.size > SHOWN_NUMBERS else "")
+    if output.ndim > 1:  # the share of positions where each is the likeliest
         best = output.argmax(0)
         output = np.bincount(best.ravel(), minlength=len(output)) / best.size
-    order = (-output).argsort(kind="stable")[:BEST]
+    order = (-output).argsort(kind="stable")[:SHOWN_CLASSES]
     return "  ".join(f"{classes[i]} {output[i]:.1%}" for i in order)
 
 

@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the summary; 2, and one line on stderr, where it makes no network."""
+    """Print the summary; 2, and one line on stderr, if the arguments make no network."""
     try:
         from faltung import nets
         from faltung.cli.options import options, shape

@@ -67,7 +67,7 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "series_shift": (int, "shift series by up to this many steps"),
     "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
 }
-SKIPPED = 20  # lines of what was skipped
+SHOWN_SKIPPED = 20  # skipped files that are listed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -122,7 +122,7 @@ def _add(group: Any, options: dict[str, tuple[type, str]]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; 2, and one line on stderr, where something is wrong; 130 after Ctrl-C."""
+    """Train; 2, and one line on stderr, if something is wrong; 130 after Ctrl-C."""
     try:
         _check(arguments)
         if arguments.threads is not None:
@@ -159,7 +159,7 @@ def _trained(session: "Session") -> int:
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    """ValueError: neither data nor a run, or a run with what may not be changed."""
+    """ValueError: neither data nor a run, or a run with options that may not be changed."""
     given = [
         name.replace("_", "-")
         for name, value in vars(arguments).items()
@@ -206,10 +206,10 @@ def _size(text: str) -> int | list[int]:
 
 
 def _print_skipped(lines: tuple[str, ...]) -> None:
-    for each in lines[:SKIPPED]:
+    for each in lines[:SHOWN_SKIPPED]:
         print(f"skipped {each}")
-    if len(lines) > SKIPPED:
-        print(f"... and {len(lines) - SKIPPED} more")
+    if len(lines) > SHOWN_SKIPPED:
+        print(f"... and {len(lines) - SHOWN_SKIPPED} more")
     if lines:
         print(f"{len(lines)} skipped")
 
@@ -223,7 +223,7 @@ def _summary(metrics: dict[str, float], count: int) -> str:
 
 
 def _quoted(path: object) -> str:
-    """A path as a shell takes it, on one line that no terminal obeys."""
+    """A path quoted for a shell, on one line of printable characters."""
     import shlex
 
     return line(shlex.quote(str(path)))

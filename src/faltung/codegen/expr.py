@@ -1,9 +1,9 @@
 """Formulas as vector code for a machine and a dtype.
 
-Rounding is that of each operation by itself, with one exception that the formula alone decides: a
-product that is a term of a sum or difference is not rounded where the machine has FMA (the first
-one, if both terms are products). So a formula has the same bits in every lane, every kernel and
-every place of an array.
+Each operation rounds on its own, with one exception that depends on the formula alone: where the
+machine has FMA, a product that is a term of a sum or difference is not rounded (if both terms are
+products, the first one). A formula therefore gives the same bits in every lane, kernel and position
+of an array.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,14 +14,14 @@ from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import CONDITIONS, Expr
 
-# Two rounds of the finaliser of MurmurHash3 (A. Appleby, 2011) make a random number from the number
-# of an element; the key goes through that of SplitMix64 (G. Steele et al., 2014) once.
+# Two applications of the finaliser of MurmurHash3 (A. Appleby, 2011) turn the index of an element
+# into a random number; the key is mixed once as in SplitMix64 (G. L. Steele et al., 2014).
 MURMUR = ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, 1))
 SPLIT_MIX = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1))
 GOLDEN = 0x9E3779B97F4A7C15
 # Bits of a random number, in every dtype: float32 and float64 see the same ones.
 RANDOM_BITS = 24
-# What an operation takes, in instructions; one where nothing is said.
+# Instructions that an operation takes, for a vector; 1 for those not listed.
 INSTRUCTIONS = {
     "constant": 0,
     "operand": 0,
@@ -37,17 +37,17 @@ INSTRUCTIONS = {
 
 
 def emit(v: Vectors, expr: Expr, operands: Sequence[str], element: str | None = None) -> str:
-    """Write the formula of one vector; the vector of its values.
+    """Write the code of a formula for one vector, and return the vector of its values.
 
-    operands: a vector each; where the formula takes one as a key, the number made by ``mixed``.
-    element: the number of the first lane's element, an i64; only ``random`` asks for it. Lanes that
-    are masked are computed like the others.
+    operands: one vector each; for the key of ``random``, what ``mixed`` returns. element: the index
+    of the element in the first lane, an i64; only ``random`` needs it. Masked lanes are computed
+    like the others.
     """
     return Formulas(v, operands, element).value(expr)
 
 
 def mixed(f: Function, key: str) -> str:
-    """The key of ``random``, an i64 of any value, with its bits mixed: once for all elements."""
+    """Mix the bits of a key of ``random``, any i64: done once for all elements."""
     z = f.value(f"add i64 {key}, {_signed(GOLDEN, 64)}")
     for shift, factor in SPLIT_MIX:
         z = f.value(f"xor i64 {z}, {f.value(f'lshr i64 {z}, {shift}')}")
@@ -57,7 +57,7 @@ def mixed(f: Function, key: str) -> str:
 
 @cache
 def instructions(*exprs: Expr) -> int:
-    """About how many instructions a vector takes; parts that occur several times count once."""
+    """Roughly how many instructions the formulas take per vector; repeated parts count once."""
     seen: dict[Expr, int] = {}
 
     def visit(part: Expr) -> None:
@@ -72,19 +72,19 @@ def instructions(*exprs: Expr) -> int:
 
 
 class Formulas:
-    """Formulas of the same operands: what occurs several times in them is written once."""
+    """Code of several formulas over the same operands: common parts are written once."""
 
     def __init__(self, v: Vectors, operands: Sequence[str], element: str | None = None) -> None:
         self.v = v
         self.operands = operands
         self.element = element
-        # A formula has as many names as there are paths to it: parts are known by what they are,
-        # and those met before by their identity, as comparing walks through all of both.
+        # Equal parts are written once, found by operation and values. Parts seen before are found
+        # by identity first, because comparing two formulas visits all of both.
         self._written: dict[tuple[object, ...], str] = {}
         self._met: dict[int, tuple[Expr, str]] = {}
 
     def value(self, expr: Expr) -> str:
-        """Write what has not been written yet; the vector of the values."""
+        """Write the code that is not there yet, and return the vector of the values."""
         if expr.op in CONDITIONS:
             raise ValueError(f"expr={expr}: a condition is not a number")
         return self._value(expr)
@@ -110,15 +110,17 @@ class Formulas:
         return self._written[known]
 
     def _random(self, key: str) -> str:
-        """24 bits made from the number of the element, 64 bits, and the mixed key."""
+        """A random number of 24 bits, from the index of the element (64 bits) and the mixed key."""
         if self.element is None:
-            raise ValueError("element=None: a formula with random numbers needs it")
+            raise ValueError(
+                "element=None: a formula with random numbers needs the index of its element"
+            )
         v, f = self.v, self.v.function
         kind = f"<{v.lanes} x i32>"
         (first, above), (key_low, key_high) = _halves(v, self.element), _halves(v, key)
         numbers = f"<{', '.join(f'i32 {i}' for i in range(v.lanes))}>"
         lanes = f.value(f"add {kind} {first}, {numbers}")
-        # Where the lower half has come to its end, the upper one is one more.
+        # Where the lower half overflowed, add one to the upper half.
         carry = f.value(f"icmp ult {kind} {lanes}, {first}")
         above = f.value(f"sub {kind} {above}, {f.value(f'sext {v.flags} {carry} to {kind}')}")
         hashed = self._murmur(f.value(f"add {kind} {lanes}, {key_low}"))
@@ -140,7 +142,7 @@ class Formulas:
 
 
 def _contracted(expr: Expr) -> tuple[str, tuple[Expr, ...]]:
-    """The operation and its terms; with a product in a sum or difference, that of three terms."""
+    """The operation and its terms; a product in a sum or difference is fused with it."""
     if expr.op in ("add", "sub"):
         a, b = expr.terms
         if a.op == "mul":
@@ -159,7 +161,7 @@ def _halves(v: Vectors, word: str) -> tuple[str, str]:
 
 
 def _whole(v: Vectors, number: int) -> str:
-    """A whole number of 32 bits in every lane."""
+    """A 32-bit integer in every lane."""
     return f"splat (i32 {_signed(number, 32)})"
 
 
@@ -185,7 +187,7 @@ _WRITE: dict[str, Callable[..., str]] = {
     "gt": lambda v, a, b: v.compare("ogt", a, b),
     "ge": lambda v, a, b: v.compare("oge", a, b),
     "select": Vectors.select,
-    # With a product as a term: a * b + c, a * b - c, c - a * b.
+    # With a product as one term: a * b + c, a * b - c, c - a * b.
     "mul_add": Vectors.multiply_add,
     "mul_sub": lambda v, a, b, c: v.multiply_add(a, b, v.neg(c)),
     "sub_mul": lambda v, a, b, c: v.multiply_add(v.neg(a), b, c),

@@ -1,12 +1,12 @@
 """LLVM IR as text: modules, functions, integers, addresses and loops.
 
-Text, because llvmlite's own builder refuses vectors in ``llvm.fma`` and has no bfloat type, and
-because writing text takes a fifth of the time. A value is its name (``"%12"``) or a constant
-(``"7"``); whole numbers are ``i64``, addresses ``ptr``. Every method that makes a value returns its
+It is text because the builder of llvmlite refuses vectors in ``llvm.fma`` and has no bfloat type,
+and because writing text takes a fifth of the time. A value is a name (``"%12"``) or a constant
+(``"7"``); integers are ``i64``, addresses ``ptr``. Every method that creates a value returns its
 name.
 
-Offsets are counted in elements and go through ``getelementptr``: addresses computed as integers are
-something that LLVM may miscompile.
+Offsets are in elements and go through ``getelementptr``: LLVM may miscompile addresses that are
+computed as integers.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +42,7 @@ class Module:
 
 @dataclass
 class Loop:
-    """An open loop: its index, the values carried into this turn, and, once closed, the results."""
+    """A loop: its index, the values carried into this iteration, and, once closed, the results."""
 
     index: str
     values: list[str]
@@ -51,7 +51,7 @@ class Loop:
     _next: list[str] | None = None
 
     def carry(self, values: Sequence[str]) -> None:
-        """Hand these values to the next turn."""
+        """Pass these values to the next iteration."""
         self._next = list(values)
 
 
@@ -91,7 +91,7 @@ class Function:
             f"call void @{callee}({', '.join(f'{kind} {value}' for kind, value in arguments)})"
         )
 
-    # Whole numbers -------------------------------------------------------------------------------
+    # Integers ------------------------------------------------------------------------------------
 
     def add(self, a: Index, b: Index) -> str:
         return str(a) if str(b) == "0" else self.value(f"add i64 {a}, {b}")
@@ -103,7 +103,7 @@ class Function:
         return str(a) if str(b) == "1" else self.value(f"mul i64 {a}, {b}")
 
     def divmod(self, a: Index, b: Index) -> tuple[str, str]:
-        """Quotient and remainder of numbers that are not negative."""
+        """Quotient and remainder of non-negative integers."""
         quotient = self.value(f"udiv i64 {a}, {b}")
         return quotient, self.sub(a, self.mul(quotient, b))
 
@@ -112,9 +112,10 @@ class Function:
         return self.value(f"select i1 {less}, i64 {a}, i64 {b}")
 
     def opaque(self, a: Index) -> str:
-        """The same number as one that LLVM knows nothing of. Where a loop starts: LLVM then does
-        not try out how its addresses could be made of those of loops outside, which can take a
-        third of the time of compilation.
+        """The same integer, but unknown to LLVM: for the start of a loop.
+
+        LLVM then does not try to derive the addresses of the loop from those of outer loops, which
+        can take a third of the compilation time.
         """
         return self.value(f"freeze i64 {a}")
 
@@ -129,7 +130,7 @@ class Function:
         )
 
     def word(self, table: str, position: Index) -> str:
-        """Entry ``position`` of a table of 64-bit numbers."""
+        """Entry ``position`` of a table of 64-bit integers."""
         return self.value(f"load i64, ptr {self.at(table, position, 'i64')}, align 8")
 
     def pointer(self, table: str, position: Index) -> str:
@@ -137,7 +138,7 @@ class Function:
         return self.value(f"load ptr, ptr {self.at(table, position, 'i64')}, align 8")
 
     def prefetch(self, address: str, *, write: bool = False) -> None:
-        """Ask for the cache line at ``address`` to be read or written soon; any address will do."""
+        """Prefetch the cache line at ``address``, which need not be valid, for a read or write."""
         callee = self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
         self.emit(f"call void {callee}(ptr {address}, i32 {int(write)}, i32 3, i32 1)")
 
@@ -161,10 +162,10 @@ class Function:
         step: Index = 1,
         runs: bool = False,
     ) -> Iterator[Loop]:
-        """``for index in range(start, stop, step)`` with values carried from turn to turn.
+        """``for index in range(start, stop, step)`` with values carried between iterations.
 
-        ``carried`` are (type, first value) pairs. ``runs=True`` promises at least one turn: the
-        test then stands at the foot, which saves a branch a turn in the innermost loops.
+        ``carried`` holds (type, initial value) pairs. ``runs=True`` promises at least one
+        iteration: the test is then at the end, which saves a branch per iteration in inner loops.
         """
         head, body, done = self._label("head"), self._label("body"), self._label("done")
         before = self._block
@@ -198,14 +199,14 @@ class Function:
 
     @contextmanager
     def once(self, carried: Sequence[tuple[str, str]] = ()) -> Iterator[Loop]:
-        """A loop that is known to have one turn: the same use, no loop."""
+        """A loop known to have one iteration: used in the same way, but no loop is written."""
         loop = Loop("0", [first for _, first in carried], "")
         yield loop
         loop.results = loop.values if loop._next is None else loop._next
 
     @contextmanager
     def when(self, condition: str) -> Iterator[None]:
-        """The instructions inside run only where ``condition`` (an ``i1``) holds."""
+        """The instructions inside run only if ``condition`` (an ``i1``) holds."""
         inside, after = self._label("then"), self._label("after")
         self.emit(f"br i1 {condition}, label %{inside}, label %{after}")
         self._open(inside)
@@ -216,7 +217,7 @@ class Function:
     def either(
         self, condition: str, kind: str, yes: Callable[[], str], no: Callable[[], str]
     ) -> str:
-        """The value of one of two branches, of type ``kind``: ``yes`` where ``condition`` holds."""
+        """The value, of type ``kind``, of one of two branches: ``yes`` if ``condition`` holds."""
         names = self._label("yes"), self._label("no")
         after = self._label("after")
         self.emit(f"br i1 {condition}, label %{names[0]}, label %{names[1]}")
@@ -229,7 +230,7 @@ class Function:
         return self.value(f"phi {kind} " + ", ".join(f"[{a}, %{block}]" for a, block in ends))
 
     def switch(self, selector: str, cases: Sequence[Callable[[], None]]) -> None:
-        """Run the case numbered ``selector``; the last stands for every other number too."""
+        """Run the case numbered ``selector``; the last case also stands for every other number."""
         if len(cases) == 1:
             cases[0]()
             return

@@ -1,13 +1,14 @@
 """Vectorised exp, log, tanh, sigmoid and erf, as polynomials in registers.
 
 Every function takes and returns the name of a vector, calls no library, and treats all lanes alike.
-Reduced arguments follow W. J. Cody and W. Waite, *Software Manual for the Elementary Functions*,
-1980; the series of log is that of Sun's fdlibm. The coefficients are minimax (Remez exchange in 60
-digits; those of float32 rounded one after the other, the rest fitted again).
+Arguments are reduced as in W. J. Cody and W. Waite, *Software Manual for the Elementary Functions*,
+Prentice-Hall, 1980; the series of log is that of fdlibm (Sun Microsystems, 1993). The coefficients
+are minimax (Remez exchange with 60 digits; those for float32 were rounded one by one, and the rest
+fitted again).
 
-Accuracy, in units of the last place, with FMA and without: log 1, exp and erf 1.5, sigmoid 2.5,
-tanh 3. NaN in, NaN out; infinities and zeros of both signs are exact; results too small for a
-normal number lose their bits gradually.
+Accuracy in units in the last place, with or without FMA: log 1, exp and erf 1.5, sigmoid 2.5,
+tanh 3. NaN gives NaN; infinities and zeros of both signs are exact; results too small for a normal
+number lose bits gradually.
 """
 
 import math
@@ -20,12 +21,12 @@ from faltung.codegen.vectors import Vectors
 
 @dataclass(frozen=True)
 class _Format:
-    """What the functions know of one dtype.
+    """Constants for one dtype.
 
-    digits: bits of a significand that are stored. bias: of the exponent. ln2: in two parts, the
-    first short enough to be multiplied exactly with any exponent. exp_range: beyond it the results
-    are 0 and infinity. one: from here on tanh rounds to 1. erf_one: likewise. exp, log, erf and
-    erfc: coefficients, constant first, as the functions use them.
+    digits: stored bits of the significand. bias: of the exponent. ln2: in two parts, the first
+    short enough that its product with any exponent is exact. exp_range: arguments beyond it give 0
+    and infinity. one, erf_one: arguments from which tanh and erf round to 1. exp, log, erf, erfc:
+    coefficients, constant term first, as the functions use them.
     """
 
     digits: int
@@ -104,18 +105,18 @@ def polynomial(v: Vectors, x: str, coefficients: Sequence[float]) -> str:
 
 
 def exp(v: Vectors, x: str) -> str:
-    """e**x = 2**n (1 + p), n the nearest whole number to x / ln 2."""
+    """e**x = 2**n (1 + p), where n is the integer nearest to x / ln 2."""
     low, high = _FORMATS[v.dtype].exp_range
-    # The argument stands first, so that a NaN stays.
+    # The argument comes first, so that NaN is kept.
     n, p = _reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
-    # 2**n itself may not be a number where the result is one: two factors, the first one exact.
+    # 2**n may overflow where the result does not: two factors, the first product exact.
     half = _rounded(v, v.mul(n, v.constant(0.5)))
     first = v.mul(v.add(p, v.constant(1.0)), _power(v, half))
     return v.mul(first, _power(v, v.sub(n, half)))
 
 
 def _reduced(v: Vectors, x: str) -> tuple[str, str]:
-    """n, a whole number, and p = e**(x - n ln 2) - 1, with all its digits where it is small."""
+    """The integer n, and p = e**(x - n ln 2) - 1, accurate also where it is small."""
     form = _FORMATS[v.dtype]
     n = _rounded(v, v.mul(x, v.constant(math.log2(math.e))))
     r = v.multiply_add(n, v.constant(-form.ln2[0]), x)
@@ -124,32 +125,32 @@ def _reduced(v: Vectors, x: str) -> tuple[str, str]:
 
 
 def _magic(v: Vectors) -> float:
-    """Added to a small number it leaves no place for a fraction: the sum's last bits are the
-    nearest whole number.
+    """Added to a small number it leaves no room for a fraction: the last bits of the sum are the
+    nearest integer.
     """
     return 1.5 * 2.0 ** _FORMATS[v.dtype].digits
 
 
 def _rounded(v: Vectors, x: str) -> str:
-    """The nearest whole number, for numbers far below ``_magic``."""
+    """The nearest integer, for numbers far below ``_magic``."""
     magic = v.constant(_magic(v))
     return v.sub(v.add(x, magic), magic)
 
 
 def _power(v: Vectors, n: str) -> str:
-    """2**n for whole numbers that are exponents: n, as bits, where the exponent stands."""
+    """2**n for integers in the range of exponents: their bits, moved to those of the exponent."""
     form = _FORMATS[v.dtype]
     bits = _bits(v, v.add(n, v.constant(_magic(v) + form.bias)))
     return _number(v, _whole(v, "shl", bits, form.digits))
 
 
 def log(v: Vectors, x: str) -> str:
-    """The natural logarithm: x = 2**e m, m near 1; log m by the series of 2 atanh(f / (2 + f)).
+    """The natural logarithm: x = 2**e m with m near 1; log m = 2 atanh(f / (2 + f)), f = m - 1.
 
-    -inf for zeros, NaN below.
+    -inf for zeros, NaN for negative numbers.
     """
     form = _FORMATS[v.dtype]
-    # Numbers without a full significand are made larger first.
+    # Scale denormals up first.
     smallest = 2.0 ** (1 - form.bias)
     tiny = v.compare("olt", x, v.constant(smallest))
     scaled = v.select(tiny, v.mul(x, v.constant(2.0 ** (form.digits + 2))), x)
@@ -160,32 +161,32 @@ def log(v: Vectors, x: str) -> str:
     z = v.mul(s, s)
     half_square = v.mul(v.mul(f, v.constant(0.5)), f)
     series = v.multiply_add(z, polynomial(v, z, form.log), half_square)
-    # f - (f*f/2 - s (f*f/2 + series)), with the exponent's share added to the small terms first.
+    # f - (f*f/2 - s (f*f/2 + series)); the small part of e ln 2 is added to the small terms first.
     small = v.multiply_add(s, series, v.mul(e, v.constant(form.ln2[1])))
     near = v.sub(f, v.sub(half_square, small))
     value = v.multiply_add(e, v.constant(form.ln2[0]), near)
-    # What is no positive finite number: infinity and NaN are their own logarithms.
+    # Infinity and NaN are their own logarithms.
     value = v.select(v.compare("olt", x, v.constant(math.inf)), value, x)
     value = v.select(v.compare("olt", x, v.zero), v.constant(math.nan), value)
     return v.select(v.compare("oeq", x, v.zero), v.constant(-math.inf), value)
 
 
 def _split(v: Vectors, x: str) -> tuple[str, str]:
-    """The exponent e, as a number, and m = x / 2**e between sqrt(1/2) and sqrt(2)."""
+    """The exponent e, as a float, and m = x / 2**e between sqrt(1/2) and sqrt(2)."""
     form = _FORMATS[v.dtype]
     root = _pattern(v, math.sqrt(0.5))
-    # Counted from sqrt(1/2) on, the exponent steps where m would pass sqrt(2).
+    # With sqrt(1/2) as origin, the exponent changes where m would reach sqrt(2).
     raised = _whole(v, "add", _bits(v, x), (form.bias << form.digits) - root)
     mantissa = _whole(v, "and", raised, (1 << form.digits) - 1)
     m = _number(v, _whole(v, "add", mantissa, root))
-    # The exponent, as the last bits of a number whose unit they are.
+    # Convert the exponent: as the last bits of a number whose unit they count.
     unit = 2.0**form.digits
     exponent = _whole(v, "or", _whole(v, "lshr", raised, form.digits), _pattern(v, unit))
     return v.sub(_number(v, exponent), v.constant(unit + form.bias)), m
 
 
 def tanh(v: Vectors, x: str) -> str:
-    """t / (t + 2), t = e**(2 |x|) - 1, which is as exact near zero as anywhere."""
+    """t / (t + 2) with t = e**(2 |x|) - 1, as accurate near zero as elsewhere."""
     size = v.min(v.abs(x), v.constant(_FORMATS[v.dtype].one))
     n, p = _reduced(v, v.add(size, size))
     power = _power(v, n)
@@ -194,17 +195,18 @@ def tanh(v: Vectors, x: str) -> str:
 
 
 def sigmoid(v: Vectors, x: str) -> str:
-    """1 / (1 + e**-x), from e**-|x|, which never overflows."""
+    """1 / (1 + e**-x), computed from e**-|x|, which never overflows."""
     e = exp(v, v.neg(v.abs(x)))
     one = v.constant(1.0)
     return v.div(v.select(v.compare("oge", x, v.zero), one, e), v.add(one, e))
 
 
 def erf(v: Vectors, x: str) -> str:
-    """The error function: x + x q(x**2) below 1, from there on 1 - e**r(|x|).
+    """The error function: x + x q(x**2) for |x| below 1, else 1 - e**r(|x|), with the sign of x.
 
-    Two regions as in W. J. Cody, *Rational Chebyshev approximations for the error function*, 1969;
-    but polynomials, and the logarithm of the complement, which spares the division.
+    Two regions as in W. J. Cody, "Rational Chebyshev Approximations for the Error Function",
+    Math. Comp. 23, 1969; but with polynomials, and the logarithm of the complement, which avoids a
+    division.
     """
     form = _FORMATS[v.dtype]
     near = v.multiply_add(x, polynomial(v, v.mul(x, x), form.erf), x)
@@ -220,7 +222,7 @@ def erf(v: Vectors, x: str) -> str:
 
 
 def _integers(v: Vectors) -> str:
-    """The type of a vector of whole numbers as wide as the elements."""
+    """The type of a vector of integers as wide as the elements."""
     return f"<{v.lanes} x i{8 * v.bytes}>"
 
 
@@ -233,13 +235,13 @@ def _number(v: Vectors, bits: str) -> str:
 
 
 def _whole(v: Vectors, operation: str, bits: str, number: int) -> str:
-    """``operation`` of LLVM ("add", "shl", ...) with one whole number for all lanes."""
+    """``operation`` of LLVM ("add", "shl", ...) with the same integer in all lanes."""
     every = ", ".join([f"i{8 * v.bytes} {number}"] * v.lanes)
     return v.function.value(f"{operation} {_integers(v)} {bits}, <{every}>")
 
 
 def _pattern(v: Vectors, number: float) -> int:
-    """The bits of a number of this dtype."""
+    """The bits of a number in this dtype, as an integer."""
     kinds = ("<f", "<i") if v.dtype == "float32" else ("<d", "<q")
     found: int = struct.unpack(kinds[1], struct.pack(kinds[0], number))[0]
     return found

@@ -1,10 +1,10 @@
 """16-bit floats: float32 in vectors, 16 bits in memory.
 
-Every load makes float32 of them, which is exact; every store rounds once, to the nearest, ties to
-even, as NumPy does: what is too large becomes infinite, what is small a denormal or zero. bfloat16
-is the upper half of a float32, so that shifts convert it anywhere. float16 is converted by
-instructions where the machine has them (F16C, AVX-512, AArch64), else by whole numbers with the
-same result. A NaN stays a NaN; which of them is up to the machine.
+Every load converts to float32, which is exact; every store rounds once, to nearest with ties to
+even, as NumPy does: too large a number becomes infinite, a small one denormal or zero. bfloat16 is
+the upper half of a float32, so shifts convert it on every machine. float16 is converted by
+instructions where the machine has them (F16C, AVX-512, AArch64), and otherwise by integer
+arithmetic with the same result. NaN stays NaN, but its payload depends on the machine.
 """
 
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 
-# By machine code of LLVM: x86 with this feature, and AArch64.
-HALF = "f16c"
+# The x86 feature with which the processor converts float16. AArch64 always can.
+HALF_FEATURE = "f16c"
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Narrow(Vectors):
 
     @property
     def _raw(self) -> Vectors:
-        """The memory as whole numbers of 16 bits."""
+        """The memory as 16-bit integers."""
         return _Words(self.function, self.machine, self.dtype)
 
     def at(self, base: str, offset: Index) -> str:
@@ -34,7 +34,7 @@ class Narrow(Vectors):
         raw, every = self._raw, self._all(mask)
         if every is None:
             return self._widened(raw.load(address, mask, align))
-        # No x86 before AVX-512 has masks for 16 bits: LLVM makes a branch for every lane of them.
+        # x86 before AVX-512 has no masks for 16 bits: LLVM writes a branch for every lane.
         return self._widened(
             self.function.either(
                 every, raw.type, lambda: raw.load(address), lambda: raw.load(address, mask)
@@ -67,7 +67,7 @@ class Narrow(Vectors):
         self.store(vector, address, self.first(count))
 
     def _all(self, mask: str | None) -> str | None:
-        """Whether a mask that is known only at run time has every lane; None for other masks."""
+        """Whether a mask known only at run time has all lanes set; None for other masks."""
         if mask is None or not mask.startswith("%"):
             return None
         name = f"llvm.vector.reduce.and.v{self.lanes}i1"
@@ -78,7 +78,7 @@ class Narrow(Vectors):
 
     @property
     def _by_machine(self) -> bool:
-        return HALF in self.machine.enabled or self.machine.arch == "aarch64"
+        return HALF_FEATURE in self.machine.enabled or self.machine.arch == "aarch64"
 
     @property
     def _whole(self) -> str:
@@ -103,15 +103,16 @@ class Narrow(Vectors):
         return self._cast(f"trunc {self._whole} {made} to", self._raw.type)
 
     def _to_bfloat(self, bits: str) -> str:
-        """The upper half, rounded by adding a little less than half its last bit, and that bit."""
+        """The upper half, rounded by adding slightly less than half its last bit, and that bit."""
         upper = self._op("lshr", bits, 16)
         near = self._op("add", self._op("add", bits, 0x7FFF), self._op("and", upper, 1))
         nan = self._is("ugt", self._op("and", bits, 0x7FFFFFFF), 0x7F800000)
         return self._pick(nan, self._op("or", upper, 0x40), self._op("lshr", near, 16))
 
     def _from_half(self, bits: str) -> str:
-        """Exponents moved by 112; a denormal is a whole number of 2 ** -24, so that also a machine
-        that flushes denormals gets it right.
+        """Raise exponents by 112; convert denormals as integer multiples of 2 ** -24.
+
+        This is right also on machines that flush denormals.
         """
         size = self._op("and", bits, 0x7FFF)
         sign = self._op("shl", self._op("xor", bits, size), 16)
@@ -124,8 +125,9 @@ class Narrow(Vectors):
         return self._float(self._op("or", made, sign))
 
     def _to_half(self, bits: str) -> str:
-        """As for bfloat16; below the least normal number a sum with 0.5 rounds, whose last bit is
-        2 ** -24; from 2 ** 16 on it is infinite.
+        """As for bfloat16, but infinite from 2 ** 16 on.
+
+        Below the least normal number, adding 0.5 rounds: the last bit of the sum is 2 ** -24.
         """
         size = self._op("and", bits, 0x7FFFFFFF)
         sign = self._op("lshr", self._op("xor", bits, size), 16)
@@ -166,7 +168,7 @@ class Narrow(Vectors):
 
 @dataclass(frozen=True)
 class _Words(Vectors):
-    """As many whole numbers of 16 bits as a vector has lanes."""
+    """As many 16-bit integers as a vector has lanes."""
 
     @property
     def element(self) -> str:
@@ -182,7 +184,7 @@ class _Words(Vectors):
 
 
 def memory(v: Vectors, stored: str) -> Vectors:
-    """The vocabulary for memory that holds ``stored``; ``v`` itself where that is nothing else."""
+    """The operations on memory that holds ``stored``; ``v`` itself where that is its dtype."""
     if stored in ("", v.dtype):
         return v
     return Narrow(v.function, v.machine, v.dtype, stored)

@@ -1,7 +1,7 @@
 """The tile: an outer product held in registers, the inner loop of nearly every method.
 
-``acc[p][q] += a[p] * b[q]`` with ``p`` rows and ``q`` vectors. Methods differ in where ``a`` and
-``b`` come from; this file knows only how many accumulators a machine holds and in which order to
+``acc[p][q] += a[p] * b[q]`` for rows ``p`` and vectors ``q``. Methods differ in where ``a`` and
+``b`` come from; this file knows only how many accumulators a machine can hold and in which order to
 write the products.
 """
 
@@ -15,10 +15,10 @@ Accumulators = list[list[str]]
 
 
 def budget(machine: Machine) -> int:
-    """Accumulators that fit beside the operands: LLVM spills when every register is live.
+    """Accumulators that fit in the registers together with operands, without LLVM spilling any.
 
-    28 of 32, as measured on AVX-512; 12 of 16 (one less without FMA, whose product needs a
-    register).
+    28 of 32, as measured on AVX-512; 12 of 16, and 10 without FMA, where the product needs a
+    register.
     """
     if machine.registers >= 32:
         return 28
@@ -26,26 +26,25 @@ def budget(machine: Machine) -> int:
 
 
 def unrolled(machine: Machine) -> int:
-    """Products written out in one kernel before taps go through a table instead.
+    """The most products unrolled in one kernel; beyond that, its taps go through a table.
 
-    So that a kernel compiles in less than 0.1 s: with few registers, or without FMA, LLVM writes
-    two or three instructions for each product.
+    The limit keeps compilation below 0.1 s. It is lower with few registers or without FMA, where
+    LLVM writes two or three instructions per product.
     """
     return 1600 if machine.registers >= 32 and machine.fma else 500
 
 
 @cache
 def rows_for(machine: Machine, vectors: int) -> int:
-    """The most rows beside ``vectors`` vectors in the register budget; at least one."""
+    """The most rows for tiles of ``vectors`` vectors within the register budget; at least 1."""
     return max(1, budget(machine) // vectors)
 
 
 def split(length: int, most: int) -> list[tuple[int, int]]:
-    """``length`` in the fewest parts of at most ``most``: (size, count) pairs, sizes one apart at
-    most.
+    """Split ``length`` into the fewest parts of at most ``most``, as (size, count) pairs.
 
-    Balanced, because a short last tile runs no faster than a long one needs: 32 by 14 is 11 + 11 +
-    10.
+    Sizes differ by at most 1, because a short last tile would be inefficient: with ``most`` 14, 32
+    is 11 + 11 + 10.
     """
     parts = -(-length // most)
     if not parts:
@@ -65,10 +64,10 @@ def outer_product(
     load_b: Callable[[int], str],
     rows: Collection[int] | None = None,
 ) -> Accumulators:
-    """One rank-one update of ``acc``; ``rows`` names the rows that take part (all by default).
+    """One rank-one update of ``acc``; ``rows`` selects the rows to update (all by default).
 
-    The shorter side is loaded first and stays; of the other each is used as soon as it is loaded,
-    so that one register serves them all.
+    The shorter side is loaded first and kept in registers; each value of the other side is used as
+    soon as it is loaded, so one register serves all of them.
     """
     columns = len(acc[0])
     made = [list(row) for row in acc]
@@ -94,5 +93,5 @@ def flat(vectors: Vectors, acc: Accumulators) -> list[tuple[str, str]]:
 
 
 def shaped(values: list[str], columns: int) -> Accumulators:
-    """Back from the flat list."""
+    """The inverse of ``flat``, from the list of values alone."""
     return [values[i : i + columns] for i in range(0, len(values), columns)]

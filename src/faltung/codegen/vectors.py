@@ -15,13 +15,13 @@ ELEMENTS = {
     "int32": ("i32", 4, "i32"),
     "int64": ("i64", 8, "i64"),
 }
-# What these keep modulo 2 ** 32 and 2 ** 64: sums, differences, products. No formulas.
+# Sums, differences and products of these are modulo 2 ** 32 and 2 ** 64. They have no formulas.
 INTEGERS = ("int32", "int64")
 
 
 @dataclass(frozen=True)
 class Vectors:
-    """The vector vocabulary for a function: ``lanes`` elements of ``element`` in each value."""
+    """The vector operations of one function: a value holds ``lanes`` elements of ``element``."""
 
     function: Function
     machine: Machine
@@ -54,7 +54,7 @@ class Vectors:
 
     @property
     def prefix(self) -> str:
-        """Of the instructions that add, subtract and multiply: "f" with floating point."""
+        """The prefix of add, sub and mul: "f" for floating point."""
         return "" if self.dtype in INTEGERS else "f"
 
     @property
@@ -64,15 +64,15 @@ class Vectors:
     # Masks ---------------------------------------------------------------------------------------
 
     def mask(self, lanes: Sequence[bool]) -> str:
-        """A constant mask; one flag a lane."""
+        """A constant mask, from one flag per lane."""
         return f"<{', '.join(f'i1 {int(flag)}' for flag in lanes)}>"
 
     def first(self, count: int) -> str | None:
-        """A constant mask of the first ``count`` lanes; None when that is all of them."""
+        """A constant mask of the first ``count`` lanes; None if that is all of them."""
         return None if count >= self.lanes else self.mask([i < count for i in range(self.lanes)])
 
     def below(self, count: str) -> str:
-        """A mask of the first ``count`` lanes, ``count`` an ``i64`` known only at run time."""
+        """A mask of the first ``count`` lanes; ``count`` is an ``i64`` known only at run time."""
         capped = self.function.minimum(count, self.lanes)
         narrow = self.function.value(f"trunc i64 {capped} to i32")
         every = self.spread(narrow, "i32")
@@ -85,7 +85,7 @@ class Vectors:
         return self.function.at(base, offset, self.element)
 
     def load(self, address: str, mask: str | None = None, align: int | None = None) -> str:
-        """Neighbouring elements; lanes outside ``mask`` are zero, their memory is not touched."""
+        """Contiguous elements; lanes outside ``mask`` are zero, and their memory is not touched."""
         align = align or self.bytes
         if mask is None:
             return self.function.value(f"load {self.type}, ptr {address}, align {align}")
@@ -100,7 +100,7 @@ class Vectors:
     def store(
         self, vector: str, address: str, mask: str | None = None, align: int | None = None
     ) -> None:
-        """Store to neighbouring elements; lanes outside ``mask`` leave memory as it is."""
+        """Store to contiguous elements; lanes outside ``mask`` leave memory as it is."""
         align = align or self.bytes
         if mask is None:
             self.function.emit(f"store {self.type} {vector}, ptr {address}, align {align}")
@@ -114,7 +114,7 @@ class Vectors:
         )
 
     def store_first(self, vector: str, address: str, count: int) -> None:
-        """Store the first ``count`` lanes: in whole pieces, where masks are slow or missing."""
+        """Store the first ``count`` lanes; where there are no masks, in parts of 2 ** n."""
         if self.machine.masks or count >= self.lanes:
             self.store(vector, address, self.first(count))
             return
@@ -122,19 +122,19 @@ class Vectors:
         while start < count:
             if start + size <= count:
                 numbers = ", ".join(f"i32 {start + i}" for i in range(size))
-                piece = self.function.value(
+                part = self.function.value(
                     f"shufflevector {self.type} {vector}, {self.type} poison, "
                     f"<{size} x i32> <{numbers}>"
                 )
                 self.function.emit(
-                    f"store <{size} x {self.element}> {piece}, "
+                    f"store <{size} x {self.element}> {part}, "
                     f"ptr {self.at(address, start)}, align {self.bytes}"
                 )
                 start += size
             size //= 2
 
     def _strided(self, address: str, stride: Index) -> str:
-        """The addresses of ``lanes`` elements that lie ``stride`` elements apart."""
+        """The addresses of ``lanes`` elements, ``stride`` elements apart."""
         numbers = ", ".join(f"i64 {i}" for i in range(self.lanes))
         every = self.spread(str(stride), "i64")
         offsets = self.function.value(f"mul <{self.lanes} x i64> {every}, <{numbers}>")
@@ -143,7 +143,7 @@ class Vectors:
         )
 
     def gather(self, address: str, stride: Index, mask: str | None = None) -> str:
-        """Elements that lie ``stride`` apart; lanes outside ``mask`` are zero and not read."""
+        """Elements ``stride`` apart; lanes outside ``mask`` are zero and not read."""
         where = self._strided(address, stride)
         callee = self.function.module.declare(
             f"llvm.masked.gather.{self._suffix}.v{self.lanes}p0",
@@ -159,7 +159,7 @@ class Vectors:
         )
 
     def scatter(self, vector: str, address: str, stride: Index, mask: str | None = None) -> None:
-        """Store to elements that lie ``stride`` apart."""
+        """Store to elements ``stride`` apart; lanes outside ``mask`` leave memory as it is."""
         where = self._strided(address, stride)
         callee = self.function.module.declare(
             f"llvm.masked.scatter.{self._suffix}.v{self.lanes}p0",
@@ -177,7 +177,7 @@ class Vectors:
     # Arithmetic ----------------------------------------------------------------------------------
 
     def spread(self, scalar: str, kind: str = "") -> str:
-        """A value of the function, an element or of another ``kind`` ("i32"), in every lane."""
+        """A scalar value, an element or of another ``kind`` ("i32"), in every lane."""
         kind = kind or self.element
         one = self.function.value(
             f"insertelement <{self.lanes} x {kind}> poison, {kind} {scalar}, i64 0"
@@ -193,10 +193,10 @@ class Vectors:
         return self.spread(scalar)
 
     def constant(self, value: float) -> str:
-        """A number, rounded to the element, in every lane."""
+        """A number, rounded to the dtype, in every lane."""
         with np.errstate(over="ignore"):
             narrow = float(np.dtype(self.dtype).type(value))
-        # Hexadecimal, as a double, whatever the element: the one exact way to write it.
+        # As a hexadecimal double whatever the dtype: the only exact notation.
         return f"splat ({self.element} 0x{pack('>d', narrow).hex().upper()})"
 
     def add(self, a: str, b: str) -> str:
@@ -221,7 +221,7 @@ class Vectors:
         return self._intrinsic("sqrt", a)
 
     def copysign(self, size: str, sign: str) -> str:
-        """The size of one and the sign of the other."""
+        """The magnitude of one and the sign of the other."""
         return self._intrinsic("copysign", size, sign)
 
     def _intrinsic(self, name: str, *arguments: str) -> str:
@@ -231,7 +231,7 @@ class Vectors:
         return self.function.value(f"call {self.type} {callee}({given})")
 
     def compare(self, predicate: str, a: str, b: str) -> str:
-        """Flags of a comparison: "ogt", "oge", ... as LLVM names them; "o": false for a NaN."""
+        """The mask of a comparison, "ogt", "oge", ... as in LLVM; "o": false if one is NaN."""
         return self.function.value(f"fcmp {predicate} {self.type} {a}, {b}")
 
     def select(self, flags: str, a: str, b: str) -> str:
@@ -239,22 +239,22 @@ class Vectors:
         return self.function.value(f"select {self.flags} {flags}, {self.type} {a}, {self.type} {b}")
 
     def max(self, a: str, b: str) -> str:
-        """The larger one; ``a`` where they are equal, or where one is a NaN."""
+        """The larger one; ``a`` where they are equal or one is NaN."""
         return self.select(self.compare("olt", a, b), b, a)
 
     def min(self, a: str, b: str) -> str:
-        """The smaller one; ``a`` where they are equal, or where one is a NaN."""
+        """The smaller one; ``a`` where they are equal or one is NaN."""
         return self.select(self.compare("ogt", a, b), b, a)
 
     def multiply_add(self, a: str, b: str, c: str) -> str:
-        """``a * b + c``: rounded once where the machine has FMA, twice where it has not."""
+        """``a * b + c``: rounded once where the machine has FMA, otherwise twice."""
         if not self.machine.fma or self.dtype in INTEGERS:
             # llvm.fma would call the C library for every lane here.
             return self.add(self.mul(a, b), c)
         return self._intrinsic("fma", a, b, c)
 
     def total(self, vector: str) -> str:
-        """The sum of the lanes, halves added first: one fixed order."""
+        """The sum of the lanes, in a fixed order: halves are added first."""
         width = self.lanes
         current = vector
         while width > 1:
@@ -280,11 +280,11 @@ class Vectors:
         )
 
     def transpose(self, rows: Sequence[str]) -> list[str]:
-        """Lanes become rows: ``lanes`` vectors in, ``lanes`` vectors out, ``lanes * log2(lanes)``
-        shuffles.
+        """Transpose ``lanes`` vectors, with ``lanes * log2(lanes)`` shuffles.
 
-        Each stage swaps the off-diagonal blocks of half the size of the stage before it (Eklundh,
-        1972).
+        Each stage swaps off-diagonal blocks, of half the size of those of the stage before
+        (J. O. Eklundh, "A Fast Computer Method for Matrix Transposing", IEEE Trans. Computers
+        C-21, 1972).
         """
         n = self.lanes
         rows = list(rows)

@@ -1,4 +1,4 @@
-"""From what is on disk to arrays for training: sources, readers, augmentation, batches."""
+"""From files to arrays for training: sources, readers, augmentation, batches."""
 
 from faltung.data.augment import Augment
 from faltung.data.files import Like, read_files

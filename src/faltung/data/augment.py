@@ -1,8 +1,8 @@
-"""Samples changed at random in ways that leave their class alone, a batch at a time.
+"""Random changes of samples that keep their class, one batch at a time.
 
-Pure functions: float32 (n, channels, *space) and a generator to a new array. Nothing depends on
-anything but the arguments, so a batch can be made again. Offsets are drawn for every sample and
-every axis; all channels of a sample move together.
+Pure functions from float32 (n, channels, *space) and a generator to a new array, so that a batch
+can be made again. Offsets are drawn for every sample and every axis; all channels of a sample move
+together.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from faltung.geometry.check import show, whole
 Batch = npt.NDArray[np.float32]
 Random = np.random.Generator
 Fill = Literal["zero", "edge"]
-FILLS: dict[Fill, str] = {"zero": "constant", "edge": "edge"}  # our words, and NumPy's
+FILLS: dict[Fill, str] = {"zero": "constant", "edge": "edge"}  # our names, and NumPy's
 PICTORIAL = ("picture", "volume")
 
 
@@ -34,7 +34,7 @@ def move(x: Batch, most: int, fill: Fill, random: Random) -> Batch:
 
 
 def flip(x: Batch, random: Random) -> Batch:
-    """Mirror every other sample, by chance, along the last axis: left and right."""
+    """Mirror samples with probability 1/2 along the last axis, left to right."""
     chosen = random.random(len(x)) < 0.5
     out = x.copy()
     out[chosen] = x[chosen][..., ::-1]
@@ -69,7 +69,8 @@ class Augment:
     shift : int
         The most pixels by which pictures and volumes are shifted along each axis.
     crop : int
-        Pixels of zeros around a picture, of which then a window of the old size is taken.
+        Pixels of zeros that are added around a picture before a random window of its old size is
+        cut out.
     flip : bool
         Whether half of the samples are mirrored, left to right.
     cutout : int
@@ -85,7 +86,7 @@ class Augment:
     Raises
     ------
     ValueError, TypeError
-        A number or a word that is none.
+        An invalid number or word.
 
     References
     ----------
@@ -124,13 +125,13 @@ class Augment:
             raise ValueError(f"fill={show(self.fill)}: must be one of {', '.join(FILLS)}")
 
     def __bool__(self) -> bool:
-        """Whether anything is done at all."""
+        """Whether anything is changed."""
         return bool(
             self.shift or self.flip or self.crop or self.cutout or self.jitter or self.series_shift
         )
 
     def check(self, kind: str, shape: Sequence[int]) -> None:
-        """ValueError for what does not suit samples of a source's kind and shape."""
+        """ValueError for changes that do not suit samples of this kind and shape."""
         asked = {name: getattr(self, name) for name in ("shift", "flip", "crop", "cutout")}
         for name, value in asked.items():
             if value and kind not in PICTORIAL:
@@ -146,7 +147,7 @@ class Augment:
                 raise ValueError(f"{name}={value}: must be less than the shortest axis, {least}")
 
     def __call__(self, x: Batch, random: Random, unit: npt.ArrayLike = 1.0) -> Batch:
-        """A new batch; x itself if nothing is done. ``unit``: what ``jitter`` counts in."""
+        """A new batch; x itself if nothing is changed. ``unit``: of ``jitter``."""
         if self.shift:
             x = move(x, self.shift, self.fill, random)
         if self.crop:
@@ -162,5 +163,5 @@ class Augment:
         return x
 
     def as_dict(self) -> dict[str, Any]:
-        """For a settings file; ``Augment(**d)`` is the same again."""
+        """For a settings file; ``Augment(**d)`` reads it back."""
         return dict(vars(self))

@@ -1,9 +1,9 @@
-"""The embedded data: 1,797 handwritten digits of 43 people, 8x8 pixels of 17 grey levels.
+"""The data that come with Faltung: 1,797 handwritten digits of 43 writers, 8x8 pixels.
 
 E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning
-Repository, 1998, doi:10.24432/C50P49, CC BY 4.0: the part for testing, which scikit-learn gives as
-``sklearn.datasets.load_digits``. Each pixel counts the dark points (0 to 16) of a 4x4 block of the
-scanned form.
+Repository, 1998, doi:10.24432/C50P49, CC BY 4.0: the test part, which is
+``sklearn.datasets.load_digits`` in scikit-learn. Each pixel counts the dark points (0 to 16) in a
+4x4 block of the scanned form.
 """
 
 from importlib.resources import as_file, files
@@ -13,7 +13,7 @@ import numpy as np
 from faltung.data.npy import read_npz
 from faltung.data.source import ArraySource
 
-INK = 16  # the value of a pixel that is all dark
+INK = 16  # the value of an entirely dark pixel
 
 
 def digits() -> ArraySource:

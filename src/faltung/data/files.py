@@ -1,4 +1,4 @@
-"""``read_files``: files to predict from, read as the training data of a run were."""
+"""``read_files``: files to predict from, read like the training data of a run."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Like:
-    """What a network was trained on, and files are read as.
+    """The kind of samples that a network was trained on, and that files are read as.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class Like:
     Raises
     ------
     ValueError, TypeError
-        A kind or a shape that is none.
+        An invalid kind or shape.
     """
 
     kind: SampleKind
@@ -123,7 +123,7 @@ def _reader(path: Path) -> Callable[[Path, str, Like], Array]:
 
 
 def _arrays(path: Path, where: str, like: Like) -> Array:
-    """One sample or many, with the channels first, last, or left out if there is one."""
+    """One sample or many, channels first or last, or without an axis for a single channel."""
     if path.suffix.lower() == ".npy":
         x = read_npy(path, where)
     elif path.suffix.lower() == ".npz":
@@ -152,7 +152,7 @@ def _arrays(path: Path, where: str, like: Like) -> Array:
 
 
 def _as_batch(x: Array, like: Like, where: str) -> Array:
-    """(n, *shape) from an array that may lack samples or a single channel, or has channels last."""
+    """(n, *shape) from an array without n or without a single channel, or with channels last."""
     channels, space = like.shape[0], like.shape[1:]
     if x.shape == like.shape:
         return x[np.newaxis]
@@ -171,8 +171,8 @@ def _as_batch(x: Array, like: Like, where: str) -> Array:
 
 
 def _lines(path: Path, where: str, like: Like) -> Array:
-    """Lines of text. A line of as many cells as a sample has values is without a label; any other
-    has one, where ``open_table`` looks for it, and it is left out.
+    """Lines of text. A line with as many cells as a sample has values has no label; in others the
+    label is where ``open_table`` looks for it, and is dropped.
     """
     if like.kind not in ("series", "table") or (like.kind == "series" and like.shape[0] != 1):
         raise ValueError(f"{where}: a text file holds series of one channel, not {like.kind}s")

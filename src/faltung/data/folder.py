@@ -1,4 +1,4 @@
-"""A folder with a class a folder: what is found there, and files as a lazy source."""
+"""Folders with one subfolder per class: what they contain, and their files as a lazy source."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from faltung.data.options import Options
 from faltung.data.source import WHITE, Indices
 
 Array = npt.NDArray[Any]
-# Bytes of decoded samples that are kept: a small set is decoded once, not in every epoch.
-KEEP = 1 << 29
+# Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
+MAX_KEPT_BYTES = 1 << 29
 
 
 @dataclass
@@ -29,7 +29,7 @@ class Listing:
     skipped: list[str] = field(default_factory=list)
 
     def skip(self, path: Path, why: str) -> None:
-        """Leave a file out and say so; with ``strict`` that is an error."""
+        """Skip a file and note why; with ``strict`` that is an error."""
         line = f"{inside(path, self.root)}: {why}"
         if self.strict:
             raise ValueError(line)
@@ -41,14 +41,14 @@ class Listing:
 
 
 def class_folders(root: Path) -> list[Path]:
-    """The folders within ``root`` that do not hide, in order."""
+    """The folders within ``root`` that are not hidden, in order."""
     found = {path.name: path for path in root.iterdir() if path.is_dir() and not _hidden(path)}
     return [found[name] for name in in_order(found)]
 
 
 def walk(root: Path, options: Options) -> Listing:
-    """The files in the class folders of ``root``: ValueError for a folder that is no such thing, an
-    empty or unknown class, or a link that leads out of ``root``.
+    """The files in the class folders of ``root``. ValueError: too few class folders, an empty or
+    unknown class, or a link that leads out of ``root``.
     """
     where = printable(root.name)
     found = Listing(root, options.strict)
@@ -96,7 +96,7 @@ def _hidden(path: Path) -> bool:
 
 
 def _stay_inside(path: Path, root: Path, real: Path) -> None:
-    """ValueError for a link that leads out of the folder that was given."""
+    """ValueError for a link that leads out of the given folder."""
     if path.is_symlink() and not path.resolve().is_relative_to(real):
         raise ValueError(
             f"{inside(path, root)}: is a link that leads out of {printable(root.name)}; "
@@ -105,14 +105,14 @@ def _stay_inside(path: Path, root: Path, real: Path) -> None:
 
 
 def _can_be_read(path: Path, found: Listing, real: Path) -> bool:
-    """Whether a path in a class folder is a file with something in it; what is not is skipped."""
+    """Whether a path in a class folder is a non-empty file; anything else is skipped."""
     try:
         _stay_inside(path, found.root, real)
         if path.is_dir():
             found.skip(path, "is a folder within a class")
             return False
         path.stat()
-    except (OSError, RuntimeError):  # a link that leads nowhere, or round in a circle
+    except (OSError, RuntimeError):  # a broken or circular link
         found.skip(path, "cannot be reached")
         return False
     try:
@@ -124,8 +124,8 @@ def _can_be_read(path: Path, found: Listing, real: Path) -> bool:
 
 
 def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) -> list[Any]:
-    """What ``examine(path, name)`` says of each file; files that it refuses are skipped. ValueError
-    if a class loses all its files.
+    """The results of ``examine(path, name)`` for each file; those that it rejects are skipped.
+    ValueError if a class loses all of its files.
     """
     facts, good = [], []
     for i, path in enumerate(found.files):
@@ -147,14 +147,14 @@ def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) 
 
 
 class Broken(Exception):
-    """A file that is left out; what is wrong with it in a few words."""
+    """What is wrong with a file that is skipped, in a few words."""
 
 
 class FileSource:
-    """Samples in files, decoded when they are read, and kept decoded as long as they are few.
+    """Samples in files, decoded when they are read, and kept in memory if they are small.
 
-    ``decode``: from a file and its name to an array of ``shape`` and ``dtype``; shorts stand for
-    0..1.
+    ``decode``: from a file and its name to an array of ``shape`` and ``dtype``; 8 and 16 bits stand
+    for 0..1.
     """
 
     lazy = True
@@ -175,7 +175,7 @@ class FileSource:
         self.targets, self.classes = number_classes(found.words, where, options.classes)
         self._files, self._decode, self._dtype = found.files, decode, dtype
         self.names = tuple(inside(path, found.root) for path in found.files)
-        small = len(self) * int(np.prod(shape)) * dtype.itemsize <= KEEP
+        small = len(self) * int(np.prod(shape)) * dtype.itemsize <= MAX_KEPT_BYTES
         self._kept = np.empty((len(self), *shape), dtype) if small else None
         self._have = np.zeros(len(self), bool)
 
@@ -199,5 +199,5 @@ class FileSource:
             return self._decode(self._files[i], self.names[i])
         if not self._have[i]:
             self._kept[i] = self._decode(self._files[i], self.names[i])
-            self._have[i] = True  # after the values, for readers in other threads
+            self._have[i] = True  # after the values, because of other threads
         return np.asarray(self._kept[i])

@@ -1,8 +1,8 @@
-"""IDX files, the format of MNIST and its relatives: a file of pictures and a file of labels.
+"""IDX files, the format of MNIST and similar data: a file of pictures and a file of labels.
 
 Format (Y. LeCun, C. Cortes, C. Burges, "The MNIST database of handwritten digits"): two zero
 bytes, a byte for the type, a byte for the number of axes, the length of each axis (uint32), the
-values; all big-endian. Often packed by gzip.
+values; all big-endian. Often gzipped.
 """
 
 import gzip
@@ -31,7 +31,7 @@ PICTURES = re.compile(r"images?[-.]idx[345]-\w+(\.gz)?", re.IGNORECASE)
 
 
 def matches(path: Path) -> bool:
-    """A file with the name or the first bytes of IDX, or a folder with a file so named."""
+    """Whether a path is a file with the name or first bytes of IDX, or a folder with such names."""
     if path.is_dir():
         return bool(_inside(path))
     if not path.is_file():
@@ -40,8 +40,8 @@ def matches(path: Path) -> bool:
 
 
 def open_idx(path: Path, options: Options) -> ArraySource:
-    """Pictures and their labels. From a folder the part for training is taken, if it has several;
-    the other part is opened by naming its file. ValueError.
+    """Pictures and their labels. Of a folder with several parts the training part is opened; the
+    test part is opened by the name of its file. ValueError.
     """
     pictures = _choose(path) if path.is_dir() else path
     where = printable(pictures.name)
@@ -80,7 +80,7 @@ def read_idx(path: Path, where: str) -> npt.NDArray[Any]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
-    """The bytes of a file, unpacked if it begins as gzip does, and whether it did."""
+    """The contents of a file, unpacked if it is gzipped, and whether it was."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
         file.seek(0)
@@ -92,7 +92,7 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
 
 
 def _begins(path: Path) -> bool:
-    """Whether a file starts as IDX does, also within gzip."""
+    """Whether a file begins like IDX, possibly gzipped."""
     try:
         with _opened(path) as (file, _):
             head = file.read(4)
@@ -106,9 +106,9 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _choose(folder: Path) -> Path:
-    """The pictures to train on: the only file of pictures, or the one whose name says "train"."""
+    """The pictures to train on: the only file of pictures, or the one with "train" in its name."""
     found = _inside(folder)
-    # The same file packed and unpacked is one file; the unpacked one is read.
+    # A file that exists packed and unpacked counts once; the unpacked one is read.
     names = {path.name.removesuffix(".gz"): path for path in reversed(found)}
     train = [path for name, path in names.items() if "train" in name.lower()]
     few = train if train else list(names.values())

@@ -1,6 +1,6 @@
-"""Arrays as people save them, brought to (n, channels, *space). The one home of that rule.
+"""Arrays as users save them, converted to (n, channels, *space).
 
-What x is, unless ``kind`` says so:
+The kind of x, unless ``kind`` is given:
 
 | axes | dtype or shape                     | kind                                          |
 |------|------------------------------------|-----------------------------------------------|
@@ -10,9 +10,9 @@ What x is, unless ``kind`` says so:
 | 4    |                                    | pictures                                      |
 | 5    |                                    | volumes                                       |
 
-Where the channels are, in an array that has an axis for them: at axis 1 if it is as long as
-``channels``, else last if that is; without ``channels``, at axis 1 if it is at most FEW long, else
-last if that is, else at axis 1. Series have them at axis 1 unless ``channels`` says otherwise.
+The axis of channels, if there is one: axis 1 if its length is ``channels``, else the last axis if
+its length is; without ``channels``, axis 1 if its length is at most MOST_CHANNELS, else the last
+axis if its length is, else axis 1. Series have it at axis 1 unless ``channels`` excludes that.
 """
 
 from typing import Any
@@ -24,11 +24,11 @@ from faltung.data.source import AXES, SampleKind
 from faltung.geometry.check import show
 
 Array = npt.NDArray[Any]
-FEW = 4  # grey, with alpha, colour, colour with alpha
+MOST_CHANNELS = 4  # grey, with alpha, colour, colour with alpha
 
 
 def guess_kind(x: Array, where: str) -> SampleKind:
-    """The kind of an array, as the table says: ValueError if it has too few or too many axes."""
+    """The kind of an array by the table. ValueError: too few or too many axes."""
     if x.ndim == 3:
         square = x.shape[1] == x.shape[2]
         return "picture" if x.dtype == np.uint8 or square else "series"
@@ -40,7 +40,7 @@ def guess_kind(x: Array, where: str) -> SampleKind:
 
 
 def channels_first(x: Array, kind: SampleKind, channels: int | None, where: str) -> Array:
-    """A view (n, channels, *space) of samples of a known kind; (n, length) of text or a table.
+    """Samples of a known kind as a view (n, channels, *space); (n, length) of text or a table.
 
     ValueError if the axes do not fit the kind, or no axis is as long as ``channels``.
     """
@@ -71,4 +71,4 @@ def _last(shape: tuple[int, ...], kind: str, channels: int | None) -> bool:
     """Whether the channels of (n, ...) are the last axis."""
     if channels is not None:
         return shape[1] != channels and shape[-1] == channels
-    return kind != "series" and shape[1] > FEW and shape[-1] <= FEW
+    return kind != "series" and shape[1] > MOST_CHANNELS and shape[-1] <= MOST_CHANNELS

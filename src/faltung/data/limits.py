@@ -1,7 +1,7 @@
-"""Before a file is believed: that it is a file, and that it does not unpack to far more than it is.
+"""Checks before a file is trusted: that it is a regular file, and not a decompression bomb.
 
-Sizes written in a header are claims. Every reader compares them with the length of the file before
-it asks for memory.
+Sizes in a header are claims: every reader compares them with the length of the file before it
+allocates memory.
 """
 
 import errno
@@ -16,16 +16,16 @@ import numpy.typing as npt
 
 from faltung.data.names import printable
 
-# A packed file may unpack to as much as this, or to RATIO times its length if that is more: real
-# arrays of pictures pack 2 to 20 times, masks and zeros up to DEFLATE's limit of 1032.
-FREE = 1 << 30
-RATIO = 100
-DEFLATE = 1032
-BLOCK = 1 << 24  # bytes read at a time
+# A packed file may unpack to this many bytes, or MAX_UNPACKED_RATIO times its length if that is
+# more. Pictures compress 2 to 20 times, masks and zeros up to the limit of DEFLATE.
+FREE_UNPACKED_BYTES = 1 << 30
+MAX_UNPACKED_RATIO = 100
+DEFLATE_RATIO = 1032
+BLOCK_BYTES = 1 << 24  # bytes read at a time
 
 
 def exists(path: Path) -> bool:
-    """Whether something is there; no for what cannot be a path."""
+    """Whether a path exists; false if it cannot be a path."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -38,8 +38,8 @@ def exists(path: Path) -> bool:
 
 
 def regular(path: Path, where: str) -> int:
-    """The length of a file in bytes. ValueError for a pipe or a device, which could block forever
-    or never end.
+    """The length of a file in bytes. ValueError for a pipe or a device, which could block or never
+    end.
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
@@ -50,12 +50,12 @@ def regular(path: Path, where: str) -> int:
 
 
 def check_unpacked(claimed: int, packed: int, where: str) -> None:
-    """ValueError if ``packed`` bytes claim to unpack to a number that only a bomb would."""
-    if claimed > packed * DEFLATE + BLOCK:
+    """ValueError if ``packed`` bytes claim to unpack to as many as only a bomb would."""
+    if claimed > packed * DEFLATE_RATIO + BLOCK_BYTES:
         raise ValueError(
             f"{where}: claims to unpack to {claimed:,} bytes, more than its {packed:,} can hold"
         )
-    if claimed > max(FREE, RATIO * packed):
+    if claimed > max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed):
         raise ValueError(
             f"{where}: would unpack to {claimed:,} bytes from {packed:,}; refused as a "
             "decompression bomb (if it is yours, save it uncompressed)"
@@ -63,7 +63,7 @@ def check_unpacked(claimed: int, packed: int, where: str) -> None:
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
-    """An array to read into, one that may not fit into memory: ValueError."""
+    """An array to read into. ValueError: it does not fit into memory."""
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError, OverflowError):
@@ -71,11 +71,11 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> npt.NDArr
 
 
 def fill(file: IO[bytes], array: npt.NDArray[Any], where: str) -> None:
-    """Read all bytes of a contiguous array: ValueError where the file ends before."""
+    """Read a contiguous array from a file. ValueError: the file ends too early."""
     view = array.reshape(-1).view(np.uint8).data
     done = 0
     while done < len(view):
-        part = file.read(min(BLOCK, len(view) - done))
+        part = file.read(min(BLOCK_BYTES, len(view) - done))
         if not part:
             raise ValueError(f"{where}: ends after {done:,} of {len(view):,} bytes of data")
         view[done : done + len(part)] = part
@@ -88,15 +88,15 @@ def needs(extra: str, package: str, what: str) -> ImportError:
 
 
 def described(error: BaseException) -> str:
-    """A library's complaint about a file, on one harmless line."""
+    """The error of a library about a file, on one printable line."""
     return printable(" ".join(str(error).split()) or type(error).__name__)
 
 
 @contextmanager
 def complaints(where: str) -> Iterator[None]:
-    """Whatever goes wrong inside, as a ValueError that names the file.
+    """Turn any error inside into a ValueError that names the file.
 
-    A library that meets a broken or hostile file raises nearly anything: struct.error, zlib.error,
+    For a broken or hostile file a library raises nearly anything: struct.error, zlib.error,
     KeyError, RecursionError, MemoryError, a zip's RuntimeError for a password.
     """
     try:

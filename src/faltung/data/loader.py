@@ -1,6 +1,4 @@
-"""Batches of a source, epoch by epoch, read beside training and the same whenever they are asked
-for.
-"""
+"""Batches of a source, prefetched, and reproducible from a seed, an epoch and a batch number."""
 
 from collections.abc import Iterator
 from math import prod
@@ -16,13 +14,13 @@ from faltung.data.source import Source
 from faltung.data.standard import Standard
 from faltung.geometry.check import show, whole
 
-# Bytes of a batch in memory, float32, above which prefetching is worth the hand-over.
-LARGE = 1 << 20
+# Bytes of a float32 batch above which prefetching pays off.
+MIN_PREFETCH_BYTES = 1 << 20
 
 
 class Batch(NamedTuple):
-    """``x``: float32 (k, *shape) (int64 for text), one's own to change. ``y``: the targets.
-    ``indices``: int64 (k,), the samples' numbers in the source.
+    """``x``: float32 (k, *shape), or int64 for text, which the caller may change. ``y``: targets.
+    ``indices``: int64 (k,), the numbers of the samples in the source.
     """
 
     x: npt.NDArray[Any]
@@ -34,10 +32,10 @@ class Loader:
     """``source`` in batches of ``batch`` samples; the last is smaller, or left out with
     ``drop_last``.
 
-    Order and augmentation depend on the seed, the epoch and the number of the batch, and on nothing
-    that was read before: training that goes on in the middle of an epoch gets the same batches.
-    Samples are augmented, then standardised. Where samples lie in files or batches are large, a
-    thread prefetches up to ``prefetch`` batches; with 0 none does.
+    Order and augmentation depend only on the seed, the epoch and the number of the batch: a run
+    that resumes in the middle of an epoch gets the same batches. Samples are augmented, then
+    standardised. If samples are in files or batches are large, a thread prefetches up to
+    ``prefetch`` batches; with 0 none does.
     """
 
     def __init__(
@@ -73,7 +71,7 @@ class Loader:
         if source.kind == "text" and standard is not None:
             raise ValueError("standard: words have no mean")
         self.augment, self.standard = augment or None, standard
-        large = 4 * self.batch * prod(source.shape) >= LARGE
+        large = 4 * self.batch * prod(source.shape) >= MIN_PREFETCH_BYTES
         self.threaded = self.prefetch > 0 and (source.lazy or large)
 
     def __len__(self) -> int:
@@ -82,7 +80,7 @@ class Loader:
         return whole_ones + (rest > 0 and not self.drop_last)
 
     def epoch(self, number: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of epoch ``number``, from batch ``start`` on. Close it to stop early."""
+        """The batches of epoch ``number`` from batch ``start`` on. Close it to stop early."""
         number, start = whole("number", number, 0), whole("start", start, 0)
         if start > len(self):
             raise ValueError(f"start={show(start)}: an epoch has {len(self)} batches")

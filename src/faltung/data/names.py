@@ -1,4 +1,4 @@
-"""What samples and classes are called, and how a name from a disk is written in a message."""
+"""Names of samples and classes, and how names from a disk are written in messages."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-LONGEST = 200  # characters of a name in a message
+LONGEST_NAME = 200  # characters of a name in a message
 
 
 def printable(name: object) -> str:
-    r"""A name on one line of harmless characters: what does not print is escaped.
+    r"""A name on one line of printable characters: all others are escaped.
 
     A file can be called ``"\x1b[2J\n.png"``; a terminal or a CSV file must not obey it.
     """
@@ -22,16 +22,16 @@ def printable(name: object) -> str:
             c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode()
             for c in text
         )
-    return text if len(text) <= LONGEST else text[: LONGEST - 3] + "..."
+    return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
 
 
 def inside(path: PurePath, root: PurePath) -> str:
-    """A file as people name it: its path from the folder that they gave."""
+    """The path of a file relative to the folder that the user gave."""
     return printable(path.relative_to(root).as_posix())
 
 
 def in_order(names: Iterable[str]) -> tuple[str, ...]:
-    """Class names sorted: as numbers if all are whole numbers ("2" before "10"), else as text."""
+    """Class names in order: as numbers if all are whole numbers ("2" before "10"), else as text."""
     listed = list(names)
     try:
         return tuple(sorted(listed, key=lambda name: (int(name), name)))
@@ -40,7 +40,7 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def class_list(classes: Sequence[str]) -> tuple[str, ...]:
-    """The argument ``classes`` as a tuple of different words: TypeError, ValueError."""
+    """The argument ``classes`` as a tuple without duplicates. TypeError, ValueError."""
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise TypeError("classes: must be a sequence of str")
     listed = tuple(classes)
@@ -58,11 +58,10 @@ def number_classes(
     classes: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
-    """Labels 0, 1, ... (n,) of samples whose classes are given as words, and the classes in order.
+    """Labels 0, 1, ... (n,) of samples from the names of their classes, and the classes in order.
 
-    ``classes``: those that are allowed, in their order; by default all that occur. ValueError names
-    the first sample that has another; ``where`` is the file, ``names`` are those of the
-    samples.
+    ``classes``: those that are allowed, in order; by default all that occur. ``where``: the file.
+    ``names``: of the samples. ValueError names the first sample of another class.
     """
     known = in_order(set(words)) if classes is None else class_list(classes)
     number = {name: i for i, name in enumerate(known)}
@@ -76,13 +75,13 @@ def number_classes(
 
 
 def as_word(label: Any) -> str:
-    """A label as the name of its class; 3, "3" and 3.0 are the same class."""
+    """The name of the class of a label; 3, "3" and 3.0 are the same class."""
     if isinstance(label, float | np.floating):
         return str(int(label)) if float(label).is_integer() else repr(float(label))
     return str(label)
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:
-    """A few names, and how many more there are."""
+    """The first few names, and how many more there are."""
     shown = ", ".join(printable(name) for name in names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -1,7 +1,7 @@
-"""NumPy's own files, ``.npy`` and ``.npz``, read as a stranger's files deserve.
+"""NumPy's own files, ``.npy`` and ``.npz``, read without trusting them.
 
-No pickles. The shape in a header is compared with the length of what follows before memory is asked
-for; NumPy's reader would ask first.
+No pickles. The shape in a header is compared with the length of the data before memory is
+allocated; NumPy's reader allocates first.
 """
 
 import io
@@ -16,18 +16,18 @@ import numpy.typing as npt
 from faltung.data.limits import check_unpacked, complaints, empty, fill, regular
 
 Array = npt.NDArray[Any]
-HEADER = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
+MAX_HEADER_BYTES = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
 
 
 def read_npy(path: Path, where: str) -> Array:
-    """The array of a ``.npy`` file: ValueError."""
+    """The array in a ``.npy`` file. ValueError."""
     length = regular(path, where)
     with complaints(where), path.open("rb") as file:
         return _array(file, length, where)
 
 
 def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]:
-    """Those arrays of a ``.npz`` file that are called one of ``names``: ValueError."""
+    """The arrays with these names in a ``.npz`` file. ValueError."""
     length = regular(path, where)
     with complaints(where), zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
@@ -36,7 +36,7 @@ def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]
         for name, info in wanted.items():
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
                 raise ValueError(f"{where}: {name} is packed in a way that NumPy does not write")
-        # Members can lie over each other: what counts is their sum against the whole file.
+        # Members may overlap: their sum is compared with the whole file.
         check_unpacked(sum(info.file_size for info in wanted.values()), length, where)
         found = {}
         for name, info in wanted.items():
@@ -61,7 +61,7 @@ def _array(file: IO[bytes], length: int, where: str) -> Array:
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Shape, whether by columns, and dtype, parsed by NumPy once it is known to be short."""
+    """Shape, whether in Fortran order, and dtype; parsed by NumPy once its length is known."""
     start = file.read(8)
     version = np.lib.format.read_magic(io.BytesIO(start))
     readers = {
@@ -73,6 +73,6 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     width, read = readers[version]
     size = file.read(width)
     length = int.from_bytes(size, "little")
-    if length > HEADER:
+    if length > MAX_HEADER_BYTES:
         raise ValueError(f"its header claims {length:,} bytes")
-    return read(io.BytesIO(size + file.read(length)), max_header_size=HEADER)
+    return read(io.BytesIO(size + file.read(length)), max_header_size=MAX_HEADER_BYTES)

@@ -1,4 +1,4 @@
-"""What people may say about data when they open it; every reader takes the same."""
+"""The options for opening data, the same for every reader."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from faltung.geometry.check import integer, integers, show, whole
 
 @dataclass(frozen=True)
 class Options:
-    """As ``open_source`` takes them, checked; None where nothing was said."""
+    """The options of ``open_source``, checked; None where nothing was given."""
 
     strict: bool = False
     kind: SampleKind | None = None
@@ -34,7 +34,7 @@ class Options:
             object.__setattr__(self, "classes", class_list(self.classes))
 
     def space(self, rank: int) -> tuple[int, ...] | None:
-        """``size`` as one number for each of ``rank`` axes: ValueError."""
+        """``size`` as one number for each of ``rank`` axes. ValueError."""
         if self.size is None:
             return None
         space = (self.size,) * rank if isinstance(self.size, int) else self.size

@@ -1,8 +1,8 @@
 """Pictures in files, by Pillow: headers are checked when a folder is opened, the rest when read.
 
-Values: 0 (black) to 1 (white), of 8 or 16 bits. One channel if every file is grey, else three; with
-``channels=4`` also alpha. Otherwise what is transparent is laid on white. The orientation that a
-camera wrote down is applied. Of an animation the first picture is taken.
+Values are 0 (black) to 1 (white), from 8 or 16 bits. One channel if every file is grey, else three;
+with ``channels=4`` also alpha. Otherwise transparent pixels are blended with white. The orientation
+in EXIF is applied. Of an animation the first picture is read.
 """
 
 import warnings
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from PIL import Image
 
-# Pillow knows more, some of which start other programs (EPS) or are not pictures.
+# Pillow knows other formats, some of which start other programs (EPS) or are not pictures.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP")
 MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
@@ -38,7 +38,7 @@ JPEG_END, TAIL = b"\xff\xd9", 64
 
 @dataclass(frozen=True)
 class Facts:
-    """What the header of a picture says. ``space``: (height, width) as it is seen."""
+    """The header of a picture. ``space``: (height, width), with its orientation applied."""
 
     space: tuple[int, int]
     grey: bool
@@ -50,10 +50,10 @@ def matches(path: Path) -> bool:
 
 
 def open_pictures(root: Path, options: Options) -> FileSource:
-    """A folder of pictures, a class a folder, (channels, height, width).
+    """A folder of pictures (channels, height, width) with one subfolder per class.
 
-    With ``size`` each is scaled until it covers that size, and its centre is cut out. ValueError
-    for pictures of different sizes without it, a class without a picture, a decompression bomb.
+    With ``size`` each is scaled until it covers that size, and its centre is cut out. ValueError:
+    pictures of different sizes without ``size``, a class without a picture, a decompression bomb.
     """
     _pillow()
     if options.kind not in (None, "picture"):
@@ -61,7 +61,7 @@ def open_pictures(root: Path, options: Options) -> FileSource:
     if options.channels not in (None, *MODES):
         raise ValueError(f"channels={options.channels}: pictures have 1, 3 or 4")
     found = walk(root, options)
-    with warnings.catch_warnings():  # Pillow's, on oddities of files; bombs are refused by us
+    with warnings.catch_warnings():  # of Pillow; bombs are refused here
         warnings.simplefilter("ignore")
         facts: list[Facts] = examine_all(found, examine, "picture")
     space = options.space(2) or _common(found, facts)
@@ -79,9 +79,9 @@ def open_pictures(root: Path, options: Options) -> FileSource:
 
 
 def examine(path: Path, where: str) -> Facts:
-    """The header of a file, and whether the file is whole as far as that is quickly seen.
+    """The header of a file, after a quick check that the file is complete.
 
-    Broken for what is no whole picture. ValueError for a decompression bomb.
+    Broken: not a complete picture. ValueError: a decompression bomb.
     """
     try:
         with path.open("rb") as file, _opened(file, where) as image:
@@ -95,7 +95,7 @@ def examine(path: Path, where: str) -> Facts:
                     file.seek(0)
                     image.load()
             elif image.format == "PNG":
-                image.verify()  # the check sums of all parts, without unpacking them
+                image.verify()  # checks the checksums without unpacking
             else:
                 image.load()
             width, height = image.size
@@ -119,7 +119,7 @@ def decode(
     channels, height, width = shape
     with complaints(where), path.open("rb") as file, _opened(file, where) as image:
         turn = _orientation(image)
-        if fit:  # a JPEG may be decoded at 1/2, 1/4 or 1/8, still twice as large as is needed
+        if fit:  # a JPEG may be decoded at 1/2, 1/4 or 1/8, to twice the size at least
             image.draft(None, (2 * max(height, width),) * 2)
         image.load()
         seen = ImageOps.exif_transpose(image) if turn != 1 else image
@@ -150,7 +150,7 @@ def _pillow() -> Any:
 
 @contextmanager
 def _opened(file: IO[bytes], where: str) -> "Iterator[Image.Image]":
-    """A picture with its header read. ValueError if it is larger than Pillow's guard allows."""
+    """A picture, with only its header read. ValueError: larger than Pillow's limit."""
     image_module = _pillow()
     most = image_module.MAX_IMAGE_PIXELS
     try:
@@ -167,20 +167,20 @@ def _opened(file: IO[bytes], where: str) -> "Iterator[Image.Image]":
 
 
 def _orientation(image: "Image.Image") -> int:
-    """How to turn a picture, 1 to 8, from its header. A TIFF is turned by Pillow when it loads; a
-    PNG that says it after its pixels is taken as it is.
+    """The EXIF orientation of a picture, 1 to 8. Pillow applies that of a TIFF itself; a PNG that
+    has it after its pixels is read as it is.
     """
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
         turn = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # the picture may be fine though its EXIF is not
+    except Exception:  # the picture may be fine even if its EXIF is not
         return 1
     return turn if turn in range(1, 9) else 1
 
 
 def _grey_palette(image: "Image.Image") -> bool:
-    """Whether a picture with a palette has greys alone in it, as most GIFs of grey pictures do."""
+    """Whether a palette has only greys in it, as in most GIFs of grey pictures."""
     if image.mode != "P" or image.palette is None:
         return False
     order, colours = image.palette.getdata()
@@ -194,7 +194,7 @@ def _grey_palette(image: "Image.Image") -> bool:
 
 
 def _eight(image: "Image.Image", channels: int) -> "Image.Image":
-    """Values of 8 bits in the channels that are wanted."""
+    """8-bit values in this many channels."""
     from PIL import Image
 
     clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "La", "PA", "RGBa")
@@ -206,7 +206,7 @@ def _eight(image: "Image.Image", channels: int) -> "Image.Image":
 
 
 def _sixteen(image: "Image.Image") -> "Image.Image":
-    """Grey of 16 bits as floats, which Pillow scales without loss."""
+    """16-bit grey as floats, which Pillow scales without loss."""
     from PIL import Image
 
     return Image.fromarray(np.asarray(image).astype(np.float32))
@@ -225,7 +225,7 @@ def _in_words(error: Exception) -> str:
 
 
 def _common(found: Listing, facts: Sequence[Facts]) -> tuple[int, int]:
-    """The size that all pictures have: ValueError if they have several."""
+    """The size of all pictures. ValueError: they have several."""
     sizes = Counter(fact.space for fact in facts)
     usual = sizes.most_common(1)[0][0]
     for path, fact in zip(found.files, facts, strict=True):

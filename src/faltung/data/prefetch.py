@@ -1,4 +1,4 @@
-"""A generator run in a thread of its own, a few items ahead of whoever takes them."""
+"""A generator in a thread of its own, which prefetches a few items."""
 
 import threading
 from collections import deque
@@ -8,19 +8,19 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class _Shelf(Generic[T]):
-    """Where one thread puts items and another takes them; neither waits in a loop."""
+class _Queue(Generic[T]):
+    """A bounded queue between two threads; neither of them polls."""
 
     def __init__(self, depth: int) -> None:
         self.depth = depth
         self.items: deque[T] = deque()
         self.change = threading.Condition()
-        self.closed = False  # nobody takes any more
-        self.done = False  # nothing more will come
+        self.closed = False  # the consumer has gone
+        self.done = False  # the producer has finished
         self.error: BaseException | None = None
 
     def put(self, item: T) -> bool:
-        """Wait for room; False if the taker has gone."""
+        """Wait for room; False if the consumer has gone."""
         with self.change:
             self.change.wait_for(lambda: self.closed or len(self.items) < self.depth)
             if not self.closed:
@@ -34,7 +34,7 @@ class _Shelf(Generic[T]):
             self.change.notify_all()
 
     def take(self) -> Iterator[T]:
-        """Items until the last; then the error of the thread that made them, if it had one."""
+        """All items, then the error of the producer, if there was one."""
         while True:
             with self.change:
                 self.change.wait_for(lambda: self.items or self.done)
@@ -54,30 +54,30 @@ class _Shelf(Generic[T]):
 
 
 def prefetch(make: Callable[[], Iterator[T]], depth: int) -> Iterator[T]:
-    """The items of ``make()``, up to ``depth`` of them made before they are asked for.
+    """The items of ``make()``, up to ``depth`` of them prefetched by a thread.
 
-    The thread ends when the items do, when one raises (the taker gets the exception in its place,
-    after the items before it), and when the taker stops early: its generator is closed or dropped,
-    or it was interrupted. Then this waits for the item that is being made, no longer.
+    The thread ends when there are no more items, when making one raises (the consumer gets the
+    exception after the items before it), and when the consumer stops early, because its generator
+    is closed, dropped or interrupted. Then this waits for the item that is being made, no longer.
     """
-    shelf: _Shelf[T] = _Shelf(depth)
-    thread = threading.Thread(target=_fill, args=(shelf, make), name="faltung-read", daemon=True)
+    queue: _Queue[T] = _Queue(depth)
+    thread = threading.Thread(target=_fill, args=(queue, make), name="faltung-read", daemon=True)
     try:
         thread.start()
-        yield from shelf.take()
+        yield from queue.take()
     finally:
-        shelf.close()
-        # A generator that was dropped can be collected in any thread, also in this one.
+        queue.close()
+        # A dropped generator may be collected in any thread, even in this one.
         if thread.ident is not None and thread is not threading.current_thread():
             thread.join()
 
 
-def _fill(shelf: _Shelf[T], make: Callable[[], Iterator[T]]) -> None:
+def _fill(queue: _Queue[T], make: Callable[[], Iterator[T]]) -> None:
     error: BaseException | None = None
     try:
         for item in make():
-            if not shelf.put(item):
+            if not queue.put(item):
                 break
     except BaseException as raised:  # passed on, whatever it is
         error = raised
-    shelf.finish(error)
+    queue.finish(error)

@@ -1,4 +1,4 @@
-"""Lengths changed along axes by linear interpolation, smoothed where they shrink."""
+"""Resizing along axes by linear interpolation, smoothed where the length shrinks."""
 
 from functools import lru_cache
 from typing import Any
@@ -9,10 +9,10 @@ import numpy.typing as npt
 
 @lru_cache(64)
 def _taps(old: int, new: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """The old points (new, k) that each new point is made of, and their shares, which sum to 1.
+    """The old points (new, k) that each new point depends on, and their weights, which sum to 1.
 
-    A triangle over each new point, as wide as the step between them but at least one old point,
-    cut at the ends: what pictures get from Pillow's BILINEAR.
+    A triangle around each new point, as wide as the step between them but at least one old point,
+    cut off at the ends, like Pillow's BILINEAR.
     """
     step = old / new
     wide = max(step, 1.0)
@@ -25,7 +25,7 @@ def _taps(old: int, new: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.flo
 
 
 def resize(array: npt.NDArray[Any], space: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """The last ``len(space)`` axes brought to these lengths, float32."""
+    """The last ``len(space)`` axes resized to these lengths, in float32."""
     out = array
     for axis, new in enumerate(space, array.ndim - len(space)):
         if out.shape[axis] != new:

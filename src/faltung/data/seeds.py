@@ -1,6 +1,6 @@
-"""Chance that can be repeated: a draw is named by a seed and a place, not by what came before.
+"""Reproducible random numbers: a draw depends on a seed and a place, not on earlier draws.
 
-A resumed run needs batch 17 of epoch 4 without having drawn the batches before it.
+A resumed run needs batch 17 of epoch 4 without drawing the batches before it.
 """
 
 import numpy as np
@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from faltung.geometry.check import whole
 
-# What a draw is for, the first number of its place.
+# The purpose of a draw, the first number of its place.
 SPLIT, ORDER, AUGMENT = range(3)
 
 
@@ -22,9 +22,9 @@ def generator(seed: int, *place: int) -> np.random.Generator:
 
 
 def permutation(count: int, seed: int, *place: int) -> npt.NDArray[np.int64]:
-    """0 .. count - 1 in a random order, the order of ``count`` random words.
+    """0 .. count - 1 in random order, by sorting ``count`` random words.
 
-    Words of a bit generator are the same in every release of NumPy; ``Generator.permutation`` is
-    not promised to be (NEP 19), and an old run should be repeatable.
+    The words of a bit generator are the same in every release of NumPy, which is not promised for
+    ``Generator.permutation`` (NEP 19), and old runs should be repeatable.
     """
     return np.argsort(_bits(seed, place).random_raw(count), kind="stable").astype(np.int64)

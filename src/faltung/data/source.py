@@ -1,4 +1,4 @@
-"""``Source``: samples and what they are, wherever they lie; arrays as a source; parts of one."""
+"""``Source``: samples and their targets, wherever they are stored; arrays as one; parts of one."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, TypeGuard
@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.limits import BLOCK
+from faltung.data.limits import BLOCK_BYTES
 from faltung.data.names import class_list, listing, printable
 from faltung.data.seeds import SPLIT, permutation
 from faltung.geometry.check import show
@@ -17,7 +17,7 @@ Indices = Sequence[int] | npt.NDArray[np.int64]
 # What a sample can be, and how many axes it has: channels and space, or one axis alone.
 SampleKind = Literal["picture", "series", "volume", "text", "table"]
 AXES: dict[SampleKind, int] = {"picture": 3, "series": 2, "volume": 4, "text": 1, "table": 1}
-# Whole numbers that stand for 0..1 in a picture, and the one that stands for 1.
+# Dtypes of pictures whose whole numbers stand for 0..1, and the number that stands for 1.
 WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
@@ -101,7 +101,7 @@ class ArraySource:
     Raises
     ------
     ValueError, TypeError
-        Arrays that are no samples, or targets that do not fit them.
+        Invalid samples, or targets that do not fit them.
 
     Examples
     --------
@@ -216,7 +216,7 @@ def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset,
     Raises
     ------
     ValueError, TypeError
-        A class with a single sample, or a fraction that is none.
+        A class with a single sample, or an invalid fraction.
 
     Examples
     --------
@@ -241,7 +241,7 @@ def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset,
 
 
 def _groups(source: Source) -> list[tuple[npt.NDArray[np.bool_], str]]:
-    """What is split evenly: a mask (n,) for each class that occurs, or one for all samples."""
+    """Groups to split separately: a mask (n,) for each class that occurs, or one for all."""
     if source.classes is None or source.targets.ndim > 1:
         return [(np.ones(len(source), bool), "data")]
     labels = source.targets
@@ -252,7 +252,7 @@ def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -
     """ValueError names the first sample (along axis 0) that holds NaN or an infinite value."""
     if array.dtype.kind != "f":
         return
-    step = max(1, BLOCK // max(array[:1].nbytes, 1))
+    step = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
     for start in range(0, len(array), step):
         rows = array[start : start + step].reshape(len(array[start : start + step]), -1)
         bad = np.flatnonzero(~np.isfinite(rows).all(1))
@@ -285,7 +285,7 @@ def _scale(value: float, kind: str) -> np.float32:
 
 
 def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) -> Array:
-    """x as it is kept: float32, int64 for text, or short whole numbers to be converted on reading;
+    """x as it is kept: float32, int64 for text, or 8 or 16 bits to be converted on reading; all
     finite.
     """
     if kind == "text":
@@ -329,8 +329,8 @@ def _targets(
 
 
 def is_dense(y: Array, x: Array) -> bool:
-    """Whether y is a label for each position of x (n, C, *space). Maps may be smaller than x (valid
-    convolutions make them so), series not: their y would look like columns.
+    """Whether y has a label for each position of x (n, C, *space). Maps may be smaller than x, as
+    after valid convolutions, but not series: their y would look like columns.
     """
     if y.dtype.kind not in "bui" or y.ndim != x.ndim - 1:
         return False
@@ -350,7 +350,7 @@ def _maps(
 def _names(
     labels: Array, classes: Sequence[str] | None, partial: bool, where: str, least: int
 ) -> tuple[str, ...]:
-    """The names of the classes of labels from ``least``, of which those below 0 do not count."""
+    """The names of the classes of labels from ``least``; labels below 0 are ignored."""
     most, low = int(labels.max()), int(labels.min())
     names = class_list(classes) if classes is not None else None
     if names is not None and most >= len(names):
@@ -371,6 +371,6 @@ def _names(
 
 
 def _place(labels: Array, value: int) -> str:
-    """[place]=value of the first label of that value."""
+    """Index and value of the first label of that value, as text."""
     place = np.unravel_index(int(np.argmax(labels == value)), labels.shape)
     return f"[{', '.join(map(str, place))}]={value}"

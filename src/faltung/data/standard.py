@@ -1,7 +1,6 @@
-"""Mean and spread of each channel, taken from the training part and kept with the run.
+"""Mean and standard deviation of each channel of the training samples, kept with the run.
 
-Prediction must subtract and divide by exactly what training did, so they are data, not something
-that is found anew.
+Prediction must subtract and divide by exactly the same numbers as training, so they are stored.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +13,9 @@ import numpy.typing as npt
 from faltung.data.source import Source
 from faltung.geometry.check import show
 
-# Samples that are enough to know the mean and spread of a channel, where reading means decoding.
-ENOUGH = 4096
-BATCH = 256
+# Samples that suffice for the mean and deviation of a channel if reading them means decoding.
+ENOUGH_SAMPLES = 4096
+BATCH_SAMPLES = 256
 
 
 @dataclass(frozen=True)
@@ -59,12 +58,12 @@ class Standard:
         return np.asarray(np.divide(out, std, out=out))
 
     def undo(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Values as they were, for pictures in a report."""
+        """The original values, for pictures in a report."""
         mean, std = self._columns(x.ndim)
         return np.asarray(x * std + mean, np.float32)
 
     def _columns(self, axes: int) -> npt.NDArray[np.float32]:
-        """Mean and std as they meet (n, channels, ...) of so many axes."""
+        """Mean and deviation, shaped to broadcast to (n, channels, ...) of this many axes."""
         pair = np.array([self.mean, self.std], np.float32)
         return pair.reshape(2, -1, *(1,) * (axes - 2))
 
@@ -122,14 +121,14 @@ def standardise(source: Source) -> Standard:
         raise ValueError("kind='text': words have no mean")
     count = len(source)
     taken = np.arange(count)
-    if source.lazy and count > ENOUGH:
-        taken = np.linspace(0, count - 1, ENOUGH).astype(np.int64)
+    if source.lazy and count > ENOUGH_SAMPLES:
+        taken = np.linspace(0, count - 1, ENOUGH_SAMPLES).astype(np.int64)
     axes = (0, *range(2, len(source.shape) + 1))
     total, mean, moment = 0, np.zeros(source.shape[0]), np.zeros(source.shape[0])
-    for start in range(0, len(taken), BATCH):
-        x = source.read(taken[start : start + BATCH])
+    for start in range(0, len(taken), BATCH_SAMPLES):
+        x = source.read(taken[start : start + BATCH_SAMPLES])
         size = x.size // x.shape[1]
-        # Means of parts brought together (Chan, Golub and LeVeque, 1979).
+        # Combine the moments of two parts (Chan, Golub and LeVeque, 1979).
         part = x.mean(axes, np.float64)
         spread = x.var(axes, np.float64) * size
         apart = part - mean
@@ -137,7 +136,7 @@ def standardise(source: Source) -> Standard:
         moment = moment + spread + apart**2 * (total * size / (total + size))
         total += size
     std = np.sqrt(moment / total)
-    # Below float32's own grain there is nothing but rounding.
+    # Below float32's resolution there is nothing but rounding.
     std[std <= np.abs(mean) * 1e-6] = 1
-    # As float32 numbers, so that a settings file gives them back exactly.
+    # Rounded to float32, so that a settings file reproduces them exactly.
     return Standard(tuple(mean.astype("f").tolist()), tuple(std.astype("f").tolist()))

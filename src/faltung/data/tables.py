@@ -1,7 +1,7 @@
-"""Series as text: ``.csv``, and ``.tsv`` as the UCR archive has it. A line is a sample.
+"""Series as text: ``.csv``, and ``.tsv`` as in the UCR archive. Each line is a sample.
 
 UCR (H. A. Dau et al., "The UCR time series archive", 2019): no header, the label first, tabs;
-series shorter than the longest are filled with NaN at their end.
+shorter series are padded with NaN at the end.
 """
 
 import csv
@@ -63,9 +63,9 @@ def open_table(path: Path, options: Options) -> ArraySource:
 def read_rows(
     path: Path, where: str, unlabelled: int | None = None
 ) -> tuple[list[int], list[str], list[Values]]:
-    """The numbers of all lines that say something, their labels, and their values. ValueError.
+    """The numbers of all lines that are not blank, their labels, and their values. ValueError.
 
-    ``unlabelled``: a line of so many cells has no label, it becomes "".
+    ``unlabelled``: a line with this many cells has no label; it becomes "".
     """
     regular(path, where)
     lines, words, rows = [], [], []
@@ -95,7 +95,7 @@ def stack(
     kind: str,
     space: tuple[int, ...] | None,
 ) -> npt.NDArray[np.float32]:
-    """(n, 1, length), or (n, features) of a table: ValueError if the lengths differ."""
+    """(n, 1, length), or (n, features) of a table. ValueError: lengths differ."""
     if space is None or kind == "table":
         for line, values in zip(lines, rows, strict=True):
             if len(values) != len(rows[0]):
@@ -104,7 +104,7 @@ def stack(
                     f"{where}: line {line} has {len(values)} values and line {lines[0]} has "
                     f"{len(rows[0])}{remedy}"
                 )
-        with np.errstate(over="ignore"):  # what is too large is found by who takes it
+        with np.errstate(over="ignore"):  # the caller finds what is too large
             many = np.stack(rows).astype(np.float32)
     else:
         many = np.concatenate([resize(values[np.newaxis], space) for values in rows])
@@ -115,8 +115,8 @@ def stack(
 
 
 def _records(file: TextIO, suffix: str) -> Iterator[tuple[int, list[str]]]:
-    """The cells of every line that is not blank, and its number. Parted by tabs in a ``.tsv``; by
-    tabs, commas or semicolons in others; old UCR files have blanks.
+    """The number and the cells of every line that is not blank. Separated by tabs in a ``.tsv``; by
+    tabs, commas or semicolons in other files; by blanks in old UCR files.
     """
     start = file.readline(1 << 20)
     file.seek(0)
@@ -128,7 +128,7 @@ def _records(file: TextIO, suffix: str) -> Iterator[tuple[int, list[str]]]:
 
 
 def _label_column(head: Sequence[str], where: str) -> int | None:
-    """Where the label is, if the first line is a header; None if it is a sample."""
+    """The column of the label, if the first line is a header; None if it is a sample."""
     words = [cell.strip().lower() for cell in head]
     for name in LABELS:
         if words.count(name) > 1:
@@ -139,7 +139,7 @@ def _label_column(head: Sequence[str], where: str) -> int | None:
 
 
 def _values(cells: Sequence[str], where: str) -> Values:
-    """The numbers of one line without the padding at its end: ValueError."""
+    """The numbers of one line without its padding. ValueError."""
     values = np.empty(len(cells))
     for i, cell in enumerate(cells):
         try:

@@ -1,8 +1,8 @@
-"""Volumes in NIfTI files, ``.nii`` and ``.nii.gz``, by nibabel: a class a folder, read when needed.
+"""Volumes in NIfTI files, ``.nii`` and ``.nii.gz``, by nibabel: one subfolder per class, lazy.
 
-Format: R. Cox et al., "A (sort of) new image data format standard: NIfTI-1", 2004. Axes are brought
-to the order right, anterior, superior (the nearest to it, without interpolation); a fourth axis
-becomes the channels. Values are those of the file with its slope and intercept.
+Format: R. Cox et al., "A (sort of) new image data format standard: NIfTI-1", 2004. Axes are
+reordered to right, anterior, superior (as nearly as possible without interpolation); a fourth axis
+becomes the channels. The slope and intercept of the file are applied.
 """
 
 import logging
@@ -31,17 +31,16 @@ def is_volume(path: Path) -> bool:
 
 
 def matches(path: Path) -> bool:
-    """A folder with a folder in which a NIfTI file lies."""
+    """Whether it is a folder with a subfolder that contains a NIfTI file."""
     if not path.is_dir():
         return False
     return any(is_volume(file) for folder in class_folders(path) for file in folder.iterdir())
 
 
 def open_volumes(root: Path, options: Options) -> FileSource:
-    """A folder of NIfTI files, (channels, x, y, z). With ``size`` each is interpolated to that
-    size.
+    """A folder of NIfTI files (channels, x, y, z), each interpolated to ``size`` if that is given.
 
-    ValueError for volumes of different sizes without it, and for a class without a volume.
+    ValueError: volumes of different sizes without ``size``, a class without a volume.
     """
     _nibabel()
     if options.kind not in (None, "volume"):
@@ -71,15 +70,15 @@ def open_volumes(root: Path, options: Options) -> FileSource:
 
 
 def examine(path: Path, where: str) -> tuple[int, ...]:
-    """The shape (channels, x, y, z) that a file has when it is decoded, from its header.
+    """The shape (channels, x, y, z) of a decoded file, from its header.
 
-    Broken for what is no whole volume. ValueError for a decompression bomb.
+    Broken: not a complete volume. ValueError: a decompression bomb.
     """
     try:
         image = _loaded(path, where)
         shape, order = image.shape, _order(image)
-        turned = tuple(shape[order.index(i)] for i in range(3))
-        return (shape[3] if len(shape) == 4 else 1, *turned)
+        reordered = tuple(shape[order.index(i)] for i in range(3))
+        return (shape[3] if len(shape) == 4 else 1, *reordered)
     except Broken:
         raise
     except Exception as error:  # see ``complaints``
@@ -89,7 +88,7 @@ def examine(path: Path, where: str) -> tuple[int, ...]:
 
 
 def decode(path: Path, where: str, *, shape: tuple[int, ...], fit: bool) -> npt.NDArray[np.float32]:
-    """A volume (channels, x, y, z), float32: ValueError if it is broken or holds NaN."""
+    """A volume (channels, x, y, z), float32. ValueError: it is broken or contains NaN."""
     nibabel = _nibabel()
     with complaints(where):
         try:
@@ -119,7 +118,7 @@ def _nibabel() -> Any:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without nibabel's notes on odd headers, which would come for every file in every epoch."""
+    """Silence nibabel's messages on odd headers, one for every file in every epoch."""
     notes = _nibabel().imageglobals.logger
     level = notes.level
     notes.setLevel(logging.CRITICAL)
@@ -130,7 +129,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _loaded(path: Path, where: str) -> Any:
-    """A file with its header read and found to fit its length. Broken, ValueError for a bomb."""
+    """A file whose header has been read and fits its length. Broken; ValueError: a bomb."""
     if not is_volume(path):
         raise Broken("is no NIfTI file (.nii, .nii.gz)")
     length = regular(path, where)
@@ -148,7 +147,7 @@ def _loaded(path: Path, where: str) -> Any:
 
 
 def _order(image: Any) -> list[int]:
-    """For each of the first three axes, which it becomes; itself if the file says nonsense."""
+    """The new position of each of the first three axes; unchanged if the file is nonsensical."""
     axes = _nibabel().orientations.io_orientation(image.affine)[:, 0]
     return [0, 1, 2] if np.isnan(axes).any() else [int(axis) for axis in axes]
 

@@ -1,8 +1,8 @@
-"""Files written whole or not at all, and files read with a limit.
+"""Atomic writing of files, and reading with a limit.
 
-Whole: under a temporary name in the same folder, fsync, rename, fsync of the folder.  Whoever
-opens the file, after ``kill -9`` or a power cut too, finds the old contents or the new, never a
-part. Every error is one line that begins with the name of the file.
+A file is written under a temporary name in the same folder, fsynced and renamed, and the folder is
+fsynced. Even after ``kill -9`` or a power cut there are the old contents or the new, never a part.
+Every error is one line that begins with the name of the file.
 """
 
 import errno
@@ -16,14 +16,14 @@ from typing import IO
 
 Writer = Callable[[IO[bytes]], object]
 
-LARGEST = 1 << 34  # bytes; what ``read_checked`` reads where nobody said less
+MAX_FILE_BYTES = 1 << 34  # bytes that ``read_checked`` reads by default
 
 _UNFINISHED = re.compile(r"\.faltung-[0-9a-f]{16}\.part")
 _BINARY = getattr(os, "O_BINARY", 0)
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _BINARY
-# O_NONBLOCK: opening a FIFO must not wait for someone to write into it.
+# O_NONBLOCK: opening a FIFO must not wait for a writer.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _BINARY
-# What file systems say that cannot sync a folder, or when we may write a folder but not read it.
+# Errors of file systems that cannot sync a folder, or of folders that may be written but not read.
 _NO_FOLDER_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS, errno.EACCES, errno.EPERM)
 
 
@@ -39,18 +39,18 @@ def problem(path: str | os.PathLike[str], error: OSError, what: str) -> OSError:
 
 
 def _shown(path: str | os.PathLike[str]) -> str:
-    """The name as it can be printed on one line, whatever bytes it has."""
+    """The name, printable on one line whatever bytes it has."""
     text = os.fspath(path)
     return text if text.isprintable() else repr(text)
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes | Writer) -> None:
-    """Give the file ``path`` these bytes, or what the function ``data`` writes into the open file.
+    """Write a file atomically: these bytes, or what the function ``data`` writes to an open file.
 
-    If anything fails, in ``data`` too, the file is as it was and nothing lies beside it; only
-    ``kill -9`` and power cuts leave the temporary file (see ``sweep``).  A link is followed: the
-    file that it names is written.  OSError, naming the file: disk full, folder missing or not
-    writable. ValueError: ``path`` is something else than a file.
+    If anything fails, also in ``data``, the file stays as it was and no other file is left; only
+    ``kill -9`` and power cuts leave the temporary file (see ``sweep``). A link is followed.
+    OSError, naming the file: disk full, folder missing or not writable. ValueError: ``path`` is not
+    a file.
     """
     target = Path(os.path.realpath(path))
     mode = _mode(path, target)
@@ -71,24 +71,24 @@ def write_whole(path: str | os.PathLike[str], data: bytes | Writer) -> None:
 
 
 def _mode(path: str | os.PathLike[str], target: Path) -> int | None:
-    """The permissions of the file that is there, for the one that takes its place.
+    """The permissions of the existing file, for the one that replaces it.
 
-    A rename replaces whatever bears the name: devices (/dev/null), FIFOs and folders are refused.
+    A rename replaces anything of that name: devices (/dev/null), FIFOs and folders are refused.
     """
     try:
         mode = target.stat().st_mode
     except OSError:
-        return None  # not there yet; or the reason comes when it is written
+        return None  # it does not exist yet, or writing will give the reason
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not an ordinary file"
         raise ValueError(f"{_shown(path)}: must be a file, is {kind}")
-    if not os.access(target, os.W_OK):  # a rename would not ask
+    if not os.access(target, os.W_OK):  # a rename would ignore that
         raise PermissionError(f"{_shown(path)}: not written, it is read-only")
     return stat.S_IMODE(mode)
 
 
 def _write(part: Path, data: bytes | Writer, mode: int | None) -> None:
-    """Create ``part``, fill it and force it to the disk."""
+    """Create ``part``, write it and force it to disk."""
     file = os.fdopen(os.open(part, _CREATE, 0o666), "wb")
     try:
         if mode is not None and os.chmod in os.supports_fd:
@@ -101,13 +101,13 @@ def _write(part: Path, data: bytes | Writer, mode: int | None) -> None:
         os.fsync(file.fileno())
         file.close()
     except BaseException:
-        with suppress(OSError):  # closing writes what is left in the buffer, and fails again
+        with suppress(OSError):  # closing flushes the buffer, and fails again
             file.close()
         raise
 
 
 def _sync_folder(folder: Path) -> None:
-    """Force the new name to the disk, where folders can be forced."""
+    """Force the new name to disk, where folders can be synced."""
     if os.name == "nt":
         return
     try:
@@ -122,9 +122,9 @@ def _sync_folder(folder: Path) -> None:
 
 
 def sweep(folder: str | os.PathLike[str]) -> int:
-    """Remove the temporary files of writers that were killed; how many they were.
+    """Remove the temporary files of writers that were killed; returns how many.
 
-    For a folder in which nobody is writing now.
+    Only for a folder that nobody is writing to.
     """
     removed = 0
     with suppress(OSError), os.scandir(folder) as entries:
@@ -136,8 +136,8 @@ def sweep(folder: str | os.PathLike[str]) -> int:
     return removed
 
 
-def read_checked(path: str | os.PathLike[str], limit: int = LARGEST) -> bytes:
-    """All bytes of an ordinary file of at most ``limit`` bytes.
+def read_checked(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> bytes:
+    """The contents of a regular file of at most ``limit`` bytes.
 
     OSError (FileNotFoundError, PermissionError, ...) or ValueError, in one line with its name.
     """

@@ -1,9 +1,9 @@
-"""A network for other programs: ONNX. (https://onnx.ai/onnx/intro/)
+"""Export of networks to ONNX (https://onnx.ai/onnx/intro/).
 
-Inference alone, and the batch is open. What a padding comes to stands in the file as numbers:
-``auto_pad`` means different things to different readers. Operations are in ``onnx_nodes.py``,
-formulas in ``onnx_expr.py``, what they write to in ``onnx_writer.py``. Needs the ``onnx`` package:
-pip install "faltung[onnx]".
+For inference only, with a batch of any size. Paddings are written as numbers: ``auto_pad`` means
+different things to different readers. Operations are in ``onnx_nodes.py``, formulas in
+``onnx_expr.py``, and they write to ``onnx_writer.py``. Needs the ``onnx`` package: pip install
+"faltung[onnx]".
 """
 
 import os
@@ -25,14 +25,36 @@ def export_onnx(
     batch: int | str = "N",
     classes: Sequence[str] | None = None,
 ) -> bytes:
-    """The network with its parameters as an ONNX file; written, whole or not at all, where a path
-    is given.
+    """A network with its parameters as an ONNX model.
 
-    Input "input": (batch, C, *space), or tokens (batch, length) as int64; output "output", in the
-    graph's dtype, for classes the logits. batch: a name, so that it is open, or a number. classes:
-    their names, kept as JSON under the key "classes" of the metadata.
-    ValueError: a graph for training, parameters that are missing or of another shape, an operation
-    that inference does not have, more than 2 GiB. ImportError: no ``onnx``. OSError: not written.
+    Parameters
+    ----------
+    graph : Graph
+        Built for inference. The model's input "input" is ``(batch, channels, *space)`` in the
+        graph's dtype, or int64 tokens ``(batch, length)``; its output "output" are the logits.
+    parameters : mapping of str to array_like
+        All parameters by name.
+    path : path-like, optional
+        A file to write, whole or not at all.
+    batch : int or str
+        The size of the batch, or a name for a size that is left open.
+    classes : sequence of str, optional
+        Names of the classes, kept as JSON under the key "classes" of the metadata.
+
+    Returns
+    -------
+    bytes
+        The file. The same network gives the same bytes.
+
+    Raises
+    ------
+    ValueError
+        A graph for training, parameters that are missing or of another shape, an operation that
+        ONNX cannot express, more than 2 GiB.
+    ImportError
+        ``onnx`` is not installed.
+    OSError
+        The file cannot be written.
     """
     if graph.training:
         raise ValueError("graph: must be for inference; build the network with training=False")

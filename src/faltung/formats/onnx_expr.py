@@ -52,5 +52,5 @@ def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
         return writer.node(OPERATIONS[part.op], *map(name, part.terms))
 
     found = name(expr)
-    # A formula that is an operand, or a number, becomes a value of its own.
+    # A formula that is just an operand or a number becomes a value of its own.
     return writer.node("Identity", found) if expr.op in ("operand", "constant") else found

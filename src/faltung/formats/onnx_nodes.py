@@ -39,7 +39,7 @@ def _convolve(writer: Writer, node: Node) -> str:
     op: Any = node.op
     x, w = node.inputs[:2]
     bias = [writer.name(node.inputs[2])] if op.bias else []
-    if not node.output.space:  # as people know it: a vector times the weight (out, in)
+    if not node.output.space:  # a linear layer: a vector times the weight (out, in)
         vector = writer.name(x) if not x.space else writer.node("Flatten", writer.name(x), axis=1)
         made = writer.node("Gemm", vector, _matrix(writer, w, op.spec), *bias, transB=1)
     else:
@@ -60,7 +60,7 @@ def _matrix(writer: Writer, w: Value, spec: ConvSpec) -> str:
 
 
 def _weight(writer: Writer, w: Value, spec: ConvSpec) -> str:
-    """The weight of a convolution; one of mathematics is stored the other way round."""
+    """The weight of a convolution; a flipped kernel is stored flipped."""
     return writer.tensor(_flipped(writer.array(w).reshape(spec.weight_shape), spec), w.name)
 
 
@@ -77,16 +77,14 @@ def _attributes(spec: ConvSpec | PoolSpec) -> dict[str, Any]:
 
 
 def _pads(axes: list[Axis] | tuple[Axis, ...]) -> list[int]:
-    """As ONNX has them: all that lie before, then all that lie after."""
+    """As ONNX orders them: before for all axes, then after for all axes."""
     return [axis.lo for axis in axes] + [axis.hi for axis in axes]
 
 
 def _padded(
     writer: Writer, x: str, axes: list[Axis], *, zeros: bool, value: float | None = None
 ) -> str:
-    """``x`` with its padding around it, axis by axis; that with zeros on request. value: what
-    stands in the place of zeros.
-    """
+    """``x``, padded axis by axis; with zeros only on request. value: what replaces the zeros."""
     for number, axis in enumerate(axes, 2):
         if not (axis.lo or axis.hi) or (axis.mode == "zeros" and not zeros):
             continue
@@ -114,8 +112,7 @@ def _convolve_input(writer: Writer, node: Node) -> str:
             f"graph: padding_mode={spec.padding_mode} of layer {node.layer!r}: a transposed "
             "convolution in ONNX has none but zeros"
         )
-    # Output padding is what the forward convolution leaves unread; ends that are cut by less than
-    # nothing are more of it.
+    # Output padding is what the forward convolution does not read, and negative padding adds to it.
     extra = [axis.unread - min(axis.hi, 0) for axis in spec.axes]
     pads = [axis.lo for axis in spec.axes] + [max(axis.hi, 0) for axis in spec.axes]
     made = writer.node(
@@ -142,7 +139,7 @@ def _epilogue(writer: Writer, node: Node, made: str) -> str:
 
 
 def _local(writer: Writer, node: Node) -> str:
-    """Every window gathered, each times the weight of its position."""
+    """All windows gathered, each multiplied by the weight of its position."""
     op: Any = node.op
     spec: ConvSpec = op.spec
     x, w = node.inputs[:2]
@@ -163,7 +160,7 @@ def _local(writer: Writer, node: Node) -> str:
 
 
 def _windows(spec: ConvSpec) -> Any:
-    """(positions, taps): the number of what each reads in the padded map."""
+    """(positions, taps): the index into the padded map that each tap reads."""
     found: Any = np.zeros((1, 1), np.int64)
     for axis in spec.axes:
         starts = np.arange(axis.output) * axis.stride
@@ -178,7 +175,7 @@ def _windows(spec: ConvSpec) -> Any:
 
 def _elementwise(writer: Writer, node: Node) -> str:
     op: Any = node.op
-    # The layer's own class: one that inherits from it may compute something else.
+    # By the exact class: a subclass may compute something else.
     layer = None if node.kind is None else node.kind.layer
     if type(layer) in ACTIVATIONS:
         name, attributes = ACTIVATIONS[type(layer)](layer)
@@ -209,8 +206,8 @@ ACTIVATIONS: dict[type, Callable[[Any], tuple[str, dict[str, float]]]] = {
 
 
 def _response_norm(writer: Writer, node: Node, layer: LocalResponseNorm) -> dict[str, float] | None:
-    """The attributes of LRN for the last node of the layer: only for pictures and a centred window
-    of an odd number of channels, as readers know no others.
+    """The attributes of LRN for the last node of the layer. Only for pictures and a centred window
+    of an odd number of channels: readers support no others.
     """
     maker = writer.makers.get(node.inputs[-1].name)
     if maker is None or not isinstance(maker.op, ops.ChannelConv) or len(node.output.shape) != 3:
@@ -223,7 +220,7 @@ def _response_norm(writer: Writer, node: Node, layer: LocalResponseNorm) -> dict
 
 
 def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
-    """An operand so that it meets a map of ``shape``: vectors stand at the channels."""
+    """An operand that broadcasts to a map of ``shape``: vectors along the channels."""
     ones = (1,) * (len(shape) - len(value.shape))
     if writer.is_parameter(value):
         wide = value.shape + ones if value.shape else ()
@@ -273,7 +270,7 @@ def _softmax(writer: Writer, node: Node) -> str:
     return writer.node("Softmax", writer.name(node.inputs[0]), axis=1)
 
 
-# Pooling, moving, embedding -----------------------------------------------------------------------
+# Pooling, copies, embedding -----------------------------------------------------------------------
 
 
 def _pool(writer: Writer, node: Node) -> str:
@@ -292,7 +289,7 @@ def _pool(writer: Writer, node: Node) -> str:
     if within and not any(spec.overhang):
         counted = {"pads": _pads(spec.axes), "count_include_pad": int(spec.count_padding)}
         return writer.node("AveragePool", x, **attributes, **counted)
-    # What a last window reaches beyond the padding is in no mean: readers differ about it.
+    # A mean leaves out what its last window reaches beyond the padding: readers differ about that.
     x = _padded(writer, x, list(spec.axes), zeros=True)
     mean = writer.node("AveragePool", x, **attributes)
     return writer.node("Mul", mean, writer.tensor(spec.taps / counts(spec)))

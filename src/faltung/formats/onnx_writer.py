@@ -1,4 +1,4 @@
-"""An ONNX graph in the making: what the files that emit operations write to."""
+"""An ONNX graph under construction, which the files that emit operations write to."""
 
 import json
 import sys
@@ -14,13 +14,13 @@ from faltung.graph.value import Graph, Value
 
 Array = npt.NDArray[Any]
 
-OPSET = 19  # of 2023: the first whose Pad can wrap around
-IR_VERSION = 9  # what came with it
-LARGEST = 2**31 - 1  # bytes that one file can hold
+OPSET = 19  # of 2023: the first with wrap-around in Pad
+IR_VERSION = 9  # of the same release
+MAX_MODEL_BYTES = 2**31 - 1  # bytes that one file can hold
 
 
 class Writer:
-    """An ONNX graph in the making: nodes, tensors that are known, and the names of values."""
+    """An ONNX graph under construction: nodes, constant tensors, and the names of values."""
 
     def __init__(self, graph: Graph, parameters: Mapping[str, npt.ArrayLike]) -> None:
         try:
@@ -51,7 +51,7 @@ class Writer:
         return name
 
     def name(self, value: Value) -> str:
-        """The name of a value that a node made, or of a parameter as it is."""
+        """The name of a value that a node made, or of a parameter."""
         if value.name in self._arrays:
             return self.tensor(self._arrays[value.name], value.name)
         return self._names[value.name]
@@ -60,7 +60,7 @@ class Writer:
         return value.name in self._arrays
 
     def array(self, value: Value) -> Array:
-        """The numbers of a parameter. ValueError: something that is known only in training."""
+        """The numbers of a parameter. ValueError: a value that exists only in training."""
         if value.name not in self._arrays:
             raise ValueError(f"graph: {value.name!r} is no parameter; ONNX has no place for it")
         return self._arrays[value.name]
@@ -80,11 +80,11 @@ class Writer:
         return output
 
     def tensor(self, array: npt.ArrayLike, name: str = "") -> str:
-        """Known numbers, in the network's dtype where they are not whole. The same ones once."""
+        """Constant numbers, floats in the network's dtype. Equal ones are stored once."""
         made = np.asarray(array)
         if made.dtype.kind == "f":
             made = made.astype(self.dtype)
-        # Parameters are told apart by name and shape, small constants by their bytes.
+        # Parameters are identified by name and shape, small constants by their bytes.
         key = (name, made.shape) if name else (made.dtype.str, made.shape, made.tobytes())
         if key not in self._known:
             self._known[key] = self.unused(name or "constant")
@@ -121,7 +121,7 @@ class Writer:
         if classes is not None:
             text = json.dumps([str(name) for name in classes], ensure_ascii=False)
             helper.set_model_props(model, {"classes": text})
-        if model.ByteSize() > LARGEST:
+        if model.ByteSize() > MAX_MODEL_BYTES:
             raise ValueError(f"parameters: {model.ByteSize():,} bytes are more than ONNX holds")
         data: bytes = model.SerializeToString(deterministic=True)
         return data
@@ -134,7 +134,7 @@ class Writer:
 
 
 def _without_identity(nodes: list[Any], last: str) -> list[Any]:
-    """Let the node that makes ``last`` make "output", where nothing else reads ``last``."""
+    """Let the node that makes ``last`` make "output" directly, if nothing else reads ``last``."""
     *others, identity = nodes
     makers = [node for node in others if last in node.output]
     if not makers or any(last in node.input for node in others):
@@ -144,7 +144,7 @@ def _without_identity(nodes: list[Any], last: str) -> list[Any]:
 
 
 def _needed(nodes: list[Any]) -> tuple[list[Any], set[str]]:
-    """The nodes by which "output" is made, and the names of all that is read."""
+    """The nodes that "output" depends on, and the names of all that they read."""
     read, made = {"output"}, []
     for node in reversed(nodes):
         if read.intersection(node.output):
@@ -154,7 +154,7 @@ def _needed(nodes: list[Any]) -> tuple[list[Any], set[str]]:
 
 
 def _checked(graph: Graph, parameters: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
-    """The parameters of the graph in its dtype: none missing, none of another shape."""
+    """All parameters of the graph in its dtype. ValueError: one missing, or of another shape."""
     made = {}
     for p in graph.parameters:
         if p.name not in parameters:

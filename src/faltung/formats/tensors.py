@@ -1,11 +1,11 @@
-"""Tensors in a file: the safetensors format, whose reader is the ``safetensors`` library.
+"""Tensors in files, in the safetensors format (https://huggingface.co/docs/safetensors).
 
-A file is eight bytes (the length of the header, little-endian), a header of JSON (for each tensor
-its dtype, shape and place; strings of metadata), and the bytes of the tensors.  Nothing in it is
-ever executed.  (https://huggingface.co/docs/safetensors)
+A file is eight bytes (the length of the header, little-endian), a JSON header (dtype, shape and
+offsets of each tensor, and strings of metadata), and the bytes of the tensors. Nothing in it is
+ever executed.
 
-It is written here, not by the library: that one orders the metadata by chance, so that the same
-weights make different files, and it copies all tensors twice.
+Files are read by the ``safetensors`` library but written here: the library orders the metadata
+randomly, so that the same weights make different files, and copies all tensors twice.
 """
 
 import json
@@ -24,7 +24,7 @@ Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
 Expected = Mapping[str, tuple[tuple[int, ...], npt.DTypeLike]]
 
-# The format's word for a dtype, and NumPy's for the same bytes.
+# The format's name of a dtype, and NumPy's.
 NAMES = {
     "BOOL": "|b1",
     "U8": "|u1",
@@ -41,7 +41,7 @@ NAMES = {
 }
 _WORDS = {np.dtype(text): word for word, text in NAMES.items()}
 _METADATA = "__metadata__"
-_NAMED = 4  # how many tensors of a kind an error names
+_NAMED = 4  # tensors of a kind that an error names
 
 
 # Writing ------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def save_tensors(
     tensors: Mapping[str, Array],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Write the file whole.  The same tensors and metadata give the same bytes, in any order.
+    """Write the file atomically. The same tensors and metadata give the same bytes, in any order.
 
     TypeError for a dtype that the format lacks; errors of the disk as in ``files.write_whole``.
     """
@@ -94,7 +94,7 @@ def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -
 
 
 def _bytes(tensor: Array) -> Any:
-    """The entries in order, as a buffer; copied only where they do not lie so."""
+    """The entries in C order, as a buffer; copied only if they are not contiguous."""
     little = np.asarray(tensor, tensor.dtype.newbyteorder("<"), order="C")
     return little.reshape(-1).view(np.uint8)
 
@@ -105,8 +105,8 @@ def _bytes(tensor: Array) -> Any:
 def load_tensors(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, str]]:
     """(tensors, metadata) of a file; the arrays are writable and belong to the caller.
 
-    ValueError, with the name of the file, for one that is cut off, lies about itself, has a name
-    twice, holds a dtype that NumPy lacks, or is no safetensors file at all.
+    ValueError, naming the file: it is truncated or inconsistent, has a name twice or a dtype that
+    NumPy lacks, or is not a safetensors file at all.
     """
     try:
         import safetensors
@@ -125,9 +125,7 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, str]]
 
 
 def _read_header(data: bytes) -> dict[str, Any]:
-    """The header, which the library has already found good: its length fits, its JSON is what the
-    format asks for.  It lets a name occur twice; we do not.
-    """
+    """The header, which the library has validated, except that it allows duplicate names."""
     length = int.from_bytes(data[:8], "little")
     header: dict[str, Any] = json.loads(data[8 : 8 + length], object_pairs_hook=_once)
     return header
@@ -160,7 +158,7 @@ def _array(name: str, part: Mapping[str, Any]) -> Array:
 def check_tensors(
     found: Mapping[str, Array], expected: Expected, source: str | os.PathLike[str] = "tensors"
 ) -> None:
-    """One ValueError that names all that is missing, too much, or of another shape or dtype.
+    """One ValueError that names all that is missing, unexpected, or of another shape or dtype.
 
     ``expected``: name -> (shape, dtype).  ``source``: where they came from, for the error.
     """

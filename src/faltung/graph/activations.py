@@ -1,7 +1,7 @@
-"""The activations of the field as formulas of operand 0, and their slopes.
+"""Activations as formulas of operand 0, and their slopes.
 
-Where the slope follows from the result alone, the result is all that a backward pass keeps: the sum
-before the activation is then never stored.
+Where the slope follows from the result, a backward pass keeps only the result: the sum before the
+activation is never stored.
 """
 
 from math import pi, sqrt
@@ -38,7 +38,7 @@ def leaky_relu(slope: float = 0.01) -> Expr:
 
 def elu(alpha: float = 1.0) -> Expr:
     """x where x > 0, else alpha (exp x - 1); Clevert et al., 2015. 0 < alpha."""
-    # The exponential of what is above 0 is thrown away; without the minimum it could overflow.
+    # Above 0 the exponential is not used; without the minimum it could overflow.
     return select(greater(X, 0), X, alpha * (unary("exp", minimum(X, 0)) - 1))
 
 

@@ -1,4 +1,4 @@
-"""Gradients in the making: what each reader of a value has given, and the nodes that this takes."""
+"""Accumulation of gradients: what the readers of each value contribute, and the nodes for it."""
 
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.expand import Nodes, Statistics
@@ -9,7 +9,7 @@ A = operand(0)
 
 
 class Backward:
-    """Gradients in the making: for each value what its readers have given."""
+    """Gradients while they accumulate: for each value the contributions of its readers."""
 
     def __init__(self, graph: Graph, statistics: dict[str, Statistics]) -> None:
         self.nodes = Nodes("'")
@@ -22,7 +22,7 @@ class Backward:
         self.require(*(p.value for p in graph.parameters if p.trained))
 
     def require(self, *values: Value) -> None:
-        """Gradients for these, and for all that depends on them, and for nothing else."""
+        """Compute gradients for these values, all that depends on them, and nothing else."""
         self._needed = {value.name for value in values}
         for node in self.graph.nodes:
             if any(value.name in self._needed for value in node.inputs):
@@ -36,7 +36,7 @@ class Backward:
         self._given.setdefault(value.name, []).append(grad)
 
     def gradient(self, value: Value) -> Value | None:
-        """The gradient, what was given summed; None where nobody gave any."""
+        """The gradient, the sum of all contributions; None if there are none."""
         given = self._given.get(value.name)
         if not given:
             return None

@@ -1,4 +1,4 @@
-"""A graph in the making: layers add nodes and parameters to it, one after the other."""
+"""A graph under construction: layers add nodes and parameters to it, one after the other."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ class Builder:
     """What layers build with. ``training``: batch statistics, dropout, auxiliary heads.
 
     input_shape: (C, *space) without the batch, or (length,) with ``tokens``. ValueError, TypeError:
-    a shape or dtype that is none.
+    an invalid shape or dtype.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Builder:
         self._updates: list[tuple[Value, Value]] = []
         self._scopes: list[str] = []
         self._names: list[set[str]] = [set()]
-        # Of each kind, the numbers that are taken in the scope.
+        # For each kind, the last number that is taken in the scope.
         self._taken: list[Counter[str]] = [Counter()]
         self._layer = ""
         self._kind: Kind | None = None
@@ -59,10 +59,10 @@ class Builder:
 
     @contextmanager
     def layer(self, kind: str, name: str | None, layer: object = None) -> Iterator[str]:
-        """The layer that is built in the block, and the layer itself, for the ``Kind`` of its
-        nodes. Without a name: its kind, and a number.
+        """Everything built in the block belongs to this layer. Without a name it gets its kind and
+        a number. layer: the layer itself, for the ``Kind`` of its nodes.
 
-        ValueError: a name that another layer beside it has, or that has a dot.
+        ValueError: a name with a dot, or one that a layer in the same scope has.
         """
         names = self._names[-1]
         if name is None:
@@ -145,7 +145,7 @@ class Builder:
         return self.elementwise(operand(0) + operand(1), a, b, kind="Add")
 
     def outside(self, name: str, shape: tuple[int, ...] = (), kind: str = "float") -> Value:
-        """A value without a batch that is not made by a node: a key, a learning rate."""
+        """A value without a batch that comes from outside: a key, a learning rate."""
         return Value(f"{self._layer}.{name}", shape, batched=False, kind=kind)
 
     def fields(self, x: Value) -> Fields:
@@ -166,7 +166,7 @@ class Builder:
             return None
         pairs = tuple(zip(fields, axes, strict=True))
         if any(field.jump % axis.stride for field, axis in pairs):
-            return None  # units closer together than the entries of the input
+            return None  # units are closer together than the entries of the input
         return tuple(field.back(axis) for field, axis in pairs)
 
     def parameter(
@@ -192,7 +192,7 @@ class Builder:
         return value
 
     def update(self, parameter: Value, value: Value) -> None:
-        """What the step leaves in a parameter that is not trained."""
+        """The new value of a parameter that is not trained, after a step."""
         self._updates.append((parameter, value))
 
     def auxiliary(self, output: Value, weight: float) -> None:
@@ -201,14 +201,14 @@ class Builder:
     # Flattening ----------------------------------------------------------------------------------
 
     def flatten(self, x: Value) -> Value:
-        """``x`` seen as a vector. Nothing moves: layers that can read the map do so."""
+        """``x`` seen as a vector. Nothing is copied: layers that can read the map do so."""
         return _Flat(x.name, x.shape, x.batched, x.kind) if x.space else x
 
     def flat(self, x: Value) -> bool:
         return isinstance(x, _Flat)
 
     def settled(self, x: Value) -> Value:
-        """``x`` as everyone sees it: a flattened map becomes a vector in channels-first order."""
+        """``x`` as any layer can read it: a flattened map becomes a vector, channels first."""
         return self.node(Reshape(), (x,), (x.size,), kind="Flatten") if self.flat(x) else x
 
     def graph(self, output: Value) -> Graph:
@@ -230,7 +230,7 @@ class Builder:
 
 @dataclass(frozen=True, slots=True)
 class _Flat(Value):
-    """A map that the layer after ``Flatten`` sees as a vector; for all others it stays a map."""
+    """A map that the layer after ``Flatten`` reads as a vector."""
 
 
 def _plain(x: Value) -> Value:
@@ -238,7 +238,7 @@ def _plain(x: Value) -> Value:
 
 
 def joined(fields: Sequence[Fields]) -> Fields:
-    """The fields where branches meet; None where one has lost its positions."""
+    """The fields where branches meet; None if one of them has no positions any more."""
     known = [axis for axis in fields if axis is not None]
     if len(known) < len(fields) or not known:
         return None

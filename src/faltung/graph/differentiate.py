@@ -111,7 +111,7 @@ def sensitivity(graph: Graph, of: Value, to: Value) -> tuple[tuple[Node, ...], V
 
 
 def _run(backward: Backward) -> None:
-    """All nodes from the last to the first."""
+    """Visit all nodes from the last to the first."""
     for node in reversed(backward.graph.nodes):
         if not any(map(backward.needs, node.outputs)):
             continue

@@ -1,6 +1,6 @@
-"""Layers that are made of simpler operations, taken apart: normalisation, dropout, max pooling.
+"""Composite operations taken apart into simpler ones: normalisation, dropout, max pooling.
 
-What a backward pass will need of a normalisation is kept: ``Statistics``.
+What a backward pass needs of a normalisation is kept as ``Statistics``.
 """
 
 from collections.abc import Callable, Sequence
@@ -32,7 +32,7 @@ class Statistics:
 
 
 class Nodes:
-    """A list of nodes in the making, all of one layer after the other."""
+    """A list of nodes under construction, layer by layer."""
 
     def __init__(self, stem: str) -> None:
         self.made: list[Node] = []
@@ -75,7 +75,7 @@ class Nodes:
 
 
 def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
-    """The graph in simpler operations; the statistics by the name of the normalised value.
+    """The graph in simpler operations, and the statistics by the name of the normalised value.
 
     Batch normalisation at inference stays: it is folded into the convolution before it.
     """
@@ -103,8 +103,8 @@ def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
 def _batch(
     nodes: Nodes, node: Node, op: Normalise, updates: list[tuple[Value, Value]]
 ) -> Statistics:
-    """One pass over x for both moments, of x less its first position: what is squared is then as
-    large as the deviation, so that nothing cancels.
+    """One pass over x for both moments, after subtracting its first position: what is squared is
+    then of the size of the deviations, so that nothing cancels.
     """
     x, gain, shift, running_mean, running_var = node.inputs
     (first,) = nodes.add(FirstPosition(), (x,), (x.channels,), batched=False)

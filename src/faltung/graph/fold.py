@@ -1,7 +1,7 @@
-"""Batch normalisation at inference: an affine map of each channel, folded into the weights before.
+"""Batch normalisation at inference, an affine map of each channel, folded into the weights.
 
 With s = gain / sqrt(variance + eps): s (w * x + b - mean) + shift = (s w) * x + (s (b - mean) +
-shift). Where no convolution stands right before it, the two vectors s and shift - s mean remain.
+shift). Where there is no convolution right before it, the vectors s and shift - s mean remain.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class Derived:
     groups: int = 1
 
     def compute(self, parameters: Mapping[str, Array]) -> Array:
-        """The numbers, in float64, in the shape that people see."""
+        """The numbers, in float64, in the shape that users see."""
         gain, shift, mean, variance = (
             np.asarray(parameters[name], np.float64) for name in self.sources
         )
@@ -68,7 +68,7 @@ _KINDS: dict[str, Callable[[Derived, Mapping[str, Array], Array, Array], Array]]
 
 
 def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:
-    """The graph without batch normalisation, and the values that have taken its place."""
+    """The graph without batch normalisation, and the values that replace it."""
     nodes = list(graph.nodes)
     weights = {p.name for p in graph.parameters}
     readers = consumers(graph.nodes)
@@ -80,7 +80,7 @@ def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:
         x = node.inputs[0]
         before = next((i for i, n in enumerate(nodes) if n.output == x), None)
         alone = len(readers[x.name]) == 1 and x != graph.output
-        # Once: the weights of a convolution with another normalisation in it are no parameter.
+        # Only once: folded weights are not a parameter, so nothing more can be folded into them.
         if (
             before is not None
             and alone

@@ -1,13 +1,12 @@
 """Fusion: formulas move to where their operands are in registers anyway.
 
-In this order, because an epilogue of a convolution saves most: a formula into the only one that
-reads it; a formula into the convolution before it; a short formula into all that read it, which
-then read its operands instead; sums into the formula whose result they sum. Nothing is computed in
-another order within an element, and all places write a formula down alike. What fusion may change
-are roundings: a product that comes to stand in a sum is not rounded before (``codegen/expr.py``),
-and a sum that is taken beside a formula may be cut into other bands. Where a formula ends up
-depends on the graph alone, so the bits of a program depend neither on threads nor, for a sample, on
-the batch.
+In this order, because the epilogue of a convolution saves most: a formula into its only reader; a
+formula into the convolution before it; a short formula into all of its readers, which then read its
+operands instead; sums into the formula whose result they add up. The order of operations within an
+element stays the same. Fusion may change roundings: a product that becomes a term of a sum is not
+rounded first (``codegen/expr.py``), and a sum that is taken along with a formula may be divided
+into other bands. Where a formula ends up depends on the graph alone, so the bits of a program
+depend neither on threads nor, for a sample, on the batch.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -18,21 +17,21 @@ from faltung.graph.ops import Convolve, ConvolveInput, Elementwise
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
-# Operands of one formula, full maps; more and the registers of addresses run out.
-MOST = 8
-# Operations of a formula that is cheaper to compute again than to store and load.
-CHEAP = 3
-# Operations of one formula, counted wherever they occur: each of a row of activations may read the
-# one before it several times, and what is written out would double with every one.
-LONG = 256
-# Operations within operations of one formula; Python walks through them by calls within calls.
-DEEP = 64
+# Operands of one formula that are full maps; with more, address registers run out.
+MOST_OPERANDS = 8
+# Operations of a formula that is cheaper to recompute than to store and load.
+CHEAP_OPERATIONS = 3
+# Operations of one formula, with repetitions: each of several activations in a row may read the one
+# before it more than once, so the length of the formula could double with each.
+MOST_OPERATIONS = 256
+# Nesting of one formula; Python traverses it by recursion.
+MOST_NESTING = 64
 
 
 def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
-    """The same computation in fewer passes over memory; ``kept``: values that somebody else reads.
+    """The same computation in fewer passes over memory; ``kept``: values that are read elsewhere.
 
-    Values that nothing reads any more go.
+    Nodes whose values nothing reads any more are removed.
     """
     made = tuple(nodes)
     made = _inlined(made, kept, lambda producer, readers: len(readers) == 1)
@@ -43,7 +42,7 @@ def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
 
 
 def needed(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
-    """Without the nodes whose results nobody reads."""
+    """The nodes whose results are read."""
     wanted, made = set(kept), []
     for node in reversed(nodes):
         if any(value.name in wanted for value in node.outputs):
@@ -60,7 +59,7 @@ def _inlined(
     kept: Collection[str],
     worth: Callable[[Node, list[Node]], bool],
 ) -> tuple[Node, ...]:
-    """Formulas written into those that read them, where all that read one are formulas."""
+    """Formulas substituted into their readers, where all of these are formulas."""
     made = dict(enumerate(nodes))
     readers: dict[str, list[int]] = {}
     for number, node in made.items():
@@ -88,7 +87,7 @@ def _inlined(
 
 
 def _plain(node: Node) -> bool:
-    """A formula with one result."""
+    """Whether a node is a formula with one result."""
     op = node.op
     return isinstance(op, Elementwise) and len(op.outputs) == 1 and not op.reductions
 
@@ -97,7 +96,8 @@ def _cheap(node: Node) -> bool:
     op = node.op
     assert isinstance(op, Elementwise)
     maps = [value for value in node.inputs if value.shape == op.shape and value.batched]
-    return op.outputs[0].size() <= CHEAP and len(maps) <= 2 and not op.outputs[0].uses("random")
+    (expr,) = op.outputs
+    return expr.size() <= CHEAP_OPERATIONS and len(maps) <= 2 and not expr.uses("random")
 
 
 def _joins(producer: Node, reader: Node) -> bool:
@@ -105,7 +105,7 @@ def _joins(producer: Node, reader: Node) -> bool:
     if not (isinstance(p, Elementwise) and isinstance(r, Elementwise)):
         return False
     names = {value.name for value in (*producer.inputs, *reader.inputs)}
-    if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST:
+    if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST_OPERANDS:
         return False
     own = _extent(p.outputs[0])
     extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
@@ -114,13 +114,13 @@ def _joins(producer: Node, reader: Node) -> bool:
 
 
 def _fits(expr: Expr, operands: Sequence[tuple[int, int]]) -> bool:
-    """Whether a formula stays in bounds; ``operands``: the extents of what stands for these."""
+    """Whether a formula is small enough; ``operands``: the extents of what replaces them."""
     length, depth = _extent(expr, operands)
-    return length <= LONG and depth <= DEEP
+    return length <= MOST_OPERATIONS and depth <= MOST_NESTING
 
 
 def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
-    """Operations of a formula, wherever they occur, and how many stand within each other."""
+    """How many operations a formula has, with repetitions, and how deeply they are nested."""
     if expr.op == "operand":
         return operands[int(expr.args[0])] if operands else (0, 0)  # type: ignore[arg-type]
     length = depth = 0
@@ -131,7 +131,7 @@ def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, 
 
 
 def _inline(producer: Node, reader: Node) -> Node:
-    """The reader with the producer's formula in the place of its result."""
+    """The reader with the producer's formula substituted for its result."""
     p, r = producer.op, reader.op
     assert isinstance(p, Elementwise) and isinstance(r, Elementwise)
     inputs: list[Value] = []
@@ -209,7 +209,7 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node:
 
 
 def _reductions_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
-    """Sums of a formula's result are taken while it is made, if all that they read is there."""
+    """Sums of a formula's result are taken while it is computed, if their operands exist then."""
     made: dict[int, Node] = dict(enumerate(nodes))
     places = {value.name: number for number, node in made.items() for value in node.outputs}
     for here, node in enumerate(nodes):
@@ -247,12 +247,12 @@ def _with_reductions(producer: Node, node: Node) -> Node | None:
             places.append(p.outputs[results[value.name]])
             continue
         if value.name in {v.name for v in producer.outputs}:
-            return None  # a sum of the producer is not there before all of it is done
+            return None  # a sum of the producer is complete only after all of it
         if value not in inputs:
             inputs.append(value)
         places.append(operand(inputs.index(value)))
     extents = list(map(_extent, places))
-    if len(inputs) > MOST or not all(_fits(each.expr, extents) for each in op.reductions):
+    if len(inputs) > MOST_OPERANDS or not all(_fits(each.expr, extents) for each in op.reductions):
         return None
     reductions = tuple(replace(each, expr=each.expr.replaced(places)) for each in op.reductions)
     return Node(

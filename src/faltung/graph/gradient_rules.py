@@ -1,4 +1,4 @@
-"""The rules of differentiation: for each operation what its inputs get from the gradients of its
+"""The rules of differentiation: for each operation the gradients of its inputs from those of its
 outputs. The gradients of convolutions are convolutions, those of formulas are formulas.
 """
 
@@ -52,7 +52,7 @@ def _convolve(b: Backward, node: Node, grads: Grads) -> None:
 
 
 def _convolve_input(b: Backward, node: Node, grads: Grads) -> None:
-    """The transpose of a convolution reads with the convolution itself."""
+    """The gradient of a transposed convolution is the convolution itself."""
     op, g = node.op, _only(grads)
     assert isinstance(op, ConvolveInput)
     x, w, *bias = node.inputs
@@ -79,13 +79,13 @@ def _local(b: Backward, node: Node, grads: Grads) -> None:
 def _channel_conv(b: Backward, node: Node, grads: Grads) -> None:
     op, g = node.op, _only(grads)
     assert isinstance(op, ChannelConv)
-    turned = ChannelConv(op.weight[::-1], len(op.weight) - 1 - op.lo)
-    b.give(node.inputs[0], *b.nodes.add(turned, (g,), g.shape))
+    adjoint = ChannelConv(op.weight[::-1], len(op.weight) - 1 - op.lo)
+    b.give(node.inputs[0], *b.nodes.add(adjoint, (g,), g.shape))
 
 
 def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
-    """d of an operand: the sum over outputs of their gradient times the derivative of the formula;
-    for an operand that was broadcast, summed over where it went.
+    """For each operand the sum over outputs of gradient times derivative, and for an operand that
+    was broadcast the sum over all places that it was broadcast to.
     """
     op = node.op
     assert isinstance(op, Elementwise)
@@ -117,7 +117,7 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
 
 
 def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
-    """The same formula over only those operands that it reads, each once."""
+    """The same formula over the operands that it reads, each listed once."""
     names = [value.name for value in operands]
     first = [names.index(name) for name in names]
     read = sorted({first[i] for i in formula.operands()})
@@ -126,7 +126,7 @@ def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]
 
 
 def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr, list[Value]]:
-    """The chain rule for one operand, and the gradients that it reads after the operands."""
+    """The chain rule for one operand, and the gradients to append to the operands."""
     total: Expr = constant(0)
     extra: list[Value] = []
     for expr, grad in zip(op.outputs, grads, strict=False):

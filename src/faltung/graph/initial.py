@@ -1,6 +1,6 @@
-"""The first values of parameters: from a seed and the parameter's name, in no order.
+"""Initial values of parameters: they depend on a seed and the parameter's name alone.
 
-A network that gains or loses a layer keeps the values of all the others.
+A network that gains or loses a layer keeps the values of all other layers.
 """
 
 from hashlib import sha256
@@ -31,7 +31,7 @@ def parameters(graph: Graph, seed: int = 0) -> dict[str, Array]:
 
 
 def first(parameter: Parameter, seed: int, dtype: str) -> Array:
-    """The first value of one parameter."""
+    """The initial value of one parameter."""
     if isinstance(parameter.initial, str):
         if parameter.initial != "normal":
             raise ValueError(f"initial={parameter.initial!r}: must be 'normal' or a number")
@@ -43,6 +43,6 @@ def first(parameter: Parameter, seed: int, dtype: str) -> Array:
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """Random numbers that belong to a seed and a name."""
+    """The random numbers of a seed and a name."""
     words = np.frombuffer(sha256(name.encode()).digest(), "<u4")
     return np.random.default_rng([seed, *words.tolist()])

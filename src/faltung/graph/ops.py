@@ -1,4 +1,4 @@
-"""The operations of a network, as data. What they compute stands beside each; how, in ``program``.
+"""The operations of a network, as data: what each computes. How it is done is in ``program``.
 
 Shapes leave out the batch. A map is (C, *space). Specs have batch 1; the program sets it. Weights
 are (C_out, C_in // groups, *kernel), biases (C_out,).
@@ -75,8 +75,8 @@ class LocallyConnectedBias:
 
 @dataclass(frozen=True, slots=True)
 class ChannelConv:
-    """x -> y, a correlation along the channels, at every position alone: y[c] = sum_k weight[k]
-    x[c + k - lo], zeros outside. What local response normalisation is made of.
+    """x -> y, a cross-correlation along the channels, at each position separately: y[c] = sum_k
+    weight[k] x[c + k - lo], with zeros outside. Local response normalisation uses it.
     """
 
     weight: tuple[float, ...]
@@ -86,7 +86,7 @@ class ChannelConv:
 @dataclass(frozen=True, slots=True)
 class Reduction:
     """A sum of a formula: over "channel" (all samples and positions), "sample" (the positions of
-    each) or "scalar" (everything). ``mean``: divided by how many were added.
+    each) or "scalar" (everything). ``mean``: divided by the number of terms.
     """
 
     expr: Expr
@@ -99,7 +99,7 @@ class Elementwise:
     """*operands -> *outputs, *reductions: formulas at every element of a map of ``shape``.
 
     Operands are maps of that shape, vectors for each sample or for each channel, or numbers. With
-    ``batched`` False there is no batch: the map is itself a vector of channels, or a weight.
+    ``batched`` False there is no batch: the map is a vector of channels, or a weight.
     """
 
     shape: tuple[int, ...]
@@ -157,7 +157,7 @@ class PoolGrad:
 
 @dataclass(frozen=True, slots=True)
 class Concat:
-    """*maps -> one map, their channels one after the other."""
+    """*maps -> one map, concatenated along the channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,19 +169,19 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class FirstPosition:
-    """A map -> (C,) without a batch: its first position in the first sample. Nothing is copied."""
+    """A map -> (C,) without a batch: the first position of the first sample, as a view."""
 
 
 @dataclass(frozen=True, slots=True)
 class ToChannelsLast:
-    """A map as people have it, channels first -> as programs have it, channels last."""
+    """A map as users pass it, channels first -> as programs keep it, channels last."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reshape:
     """A map -> the same numbers in the same order with another shape: (C, *space) -> (C', *space').
 
-    The order is that of people, channels first.
+    The order is that of users: channels first.
     """
 
 
@@ -203,7 +203,7 @@ class EmbedGrad:
 @dataclass(frozen=True, slots=True)
 class CrossEntropy:
     """logits (C, *space), labels (*space), scale, smoothing -> losses (1, *space), correct (1,
-    *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 count for nothing.
+    *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 are ignored.
     """
 
 

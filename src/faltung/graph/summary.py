@@ -1,5 +1,5 @@
-"""A network on paper: what each layer puts out, sees, holds and costs. Nothing is computed, and no
-weight is made.
+"""A network on paper: the output, receptive field, parameters and cost of each layer. Nothing is
+computed, and no weight is made.
 
 >>> from faltung import nets
 >>> from faltung.graph.summary import summary
@@ -21,8 +21,8 @@ from faltung.graph.value import Graph, Node, Value, consumers
 class Summary:
     """A network on paper. ``str`` of it is a table of at most 100 columns.
 
-    live: bytes of the values that have to be there at the same time at inference, at most, if
-    nothing is fused and each layer writes beside what it reads. activations: bytes of all of them.
+    live: the most bytes of values that are needed at the same time at inference, if nothing is
+    fused and no layer works in place. activations: bytes of all values together.
     """
 
     input: tuple[int, ...]
@@ -39,7 +39,7 @@ class Summary:
 
     @property
     def kept(self) -> int:
-        """Numbers that are kept beside them: running statistics."""
+        """Numbers that are kept but not trained: running statistics."""
         return sum(row.kept for row in self.rows)
 
     @property
@@ -72,14 +72,14 @@ class Summary:
         }
 
     def table(self, depth: int | None = None, *, width: int = 100, methods: bool = True) -> str:
-        """The table. depth: how many names deep; what lies deeper is one line. By default as deep
-        as 64 lines allow. methods: with how each convolution would be computed.
+        """The table. depth: levels of names; what is deeper is one line. By default as many levels
+        as fit in 64 lines. methods: whether the method of each convolution is shown.
         """
         lines = table(self.rows, depth, width, methods)
         return "\n".join([*lines, *self._totals()])
 
     def _totals(self) -> Iterator[str]:
-        """What stands under the table."""
+        """The lines below the table."""
         shapes = ("x".join(map(str, shape)) for shape in (self.input, self.output))
         mode = "training" if self.training else "inference"
         yield f"{' -> '.join(shapes)}, {self.dtype}, {mode}"
@@ -95,7 +95,7 @@ class Summary:
 
 
 def summary(graph: Graph) -> Summary:
-    """The network of a graph, as layers build it, on paper."""
+    """The summary of a graph that layers have built."""
     return Summary(
         graph.input.shape,
         graph.output.shape,
@@ -130,7 +130,7 @@ def _rows(graph: Graph) -> Iterator[LayerRow]:
 
 
 def _spec(node: Node) -> Spec | None:
-    """What is asked of a convolution or a pooling; a linear layer is neither to its readers."""
+    """The spec of a convolution or a pooling; a linear layer counts as neither."""
     spec: Spec | None = getattr(node.op, "spec", None)
     return None if node.kind is not None and node.kind.name == "Linear" else spec
 
@@ -141,14 +141,14 @@ def _macs(node: Node) -> int:
 
 
 def _kind(nodes: Sequence[Node]) -> str:
-    """What made the nodes of a layer: the first that did more than flatten what it reads."""
+    """What made the nodes of a layer: the first kind that is not just flattening."""
     names = [node.kind.name if node.kind else type(node.op).__name__ for node in nodes]
     return next((name for name in names if name != "Flatten"), names[-1])
 
 
 def _follows(nodes: Sequence[Node]) -> bool:
-    """Whether a layer only goes over one map and puts out as many numbers: an activation, a
-    normalisation, dropout, flattening; not a convolution, a pooling, a sum of two maps.
+    """Whether a layer reads one map and puts out as many numbers without combining positions or
+    maps: an activation, a normalisation, dropout, flattening.
     """
     made = {value for node in nodes for value in node.outputs}
     first = nodes[0].inputs[0]
@@ -161,8 +161,8 @@ def _follows(nodes: Sequence[Node]) -> bool:
 
 
 def _live(graph: Graph) -> int:
-    """Bytes of the values that are alive at once, at most: from the node that makes one to the last
-    that reads it.
+    """The most bytes of values that are alive at once; a value lives from the node that makes it to
+    the last that reads it.
     """
     readers = consumers(graph.nodes)
     last = {name: nodes[-1] for name, nodes in readers.items()}

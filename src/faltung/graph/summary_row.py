@@ -17,8 +17,8 @@ class LayerRow:
     kind: as ``faltung.nn`` calls it; "Add" is the sum of a ``Residual``, "Concat" what a
     ``Parallel`` joins. spec: of a convolution or a pooling, with the padding that is used. field:
     the entries of the input that a unit sees along each axis; None once positions are gone.
-    parameters: trained ones. kept: others, running statistics. bytes: of what the layer puts out.
-    follows: it only goes over the result of the layer before it, as an activation does.
+    parameters: trained ones. kept: others, running statistics. bytes: of the output. follows: it
+    only changes the output of the layer before it, as an activation does.
     """
 
     name: str
@@ -40,7 +40,7 @@ class LayerRow:
         return "local" if self.kind == "Local" else method(self.spec, self.kind == "ConvTranspose")
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it for JSON; of a convolution or a pooling every number per axis."""
+        """All of it for JSON; numbers of a convolution or a pooling are given per axis."""
         made: dict[str, Any] = {
             "name": self.name,
             "kind": self.kind,
@@ -65,7 +65,7 @@ class LayerRow:
 @lru_cache(maxsize=4096)
 def method(spec: ConvSpec, transposed: bool = False) -> str:
     """The method that the policy chooses, for arrays with channels last, as in a program."""
-    # Planning needs the machine: it is asked for only where somebody wants to know.
+    # Planning loads the compiler: it is imported only when somebody asks for the method.
     from faltung.plan import plan_forward, plan_input_grad
 
     plan = (

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 
 from faltung.graph.summary_row import LayerRow
 
-# What layers are called on the line of the layer before them, where their name is long.
+# Short names of layers on the line of the layer before them.
 BRIEF = {"BatchNorm": "BN", "GroupNorm": "GN", "LayerNorm": "LN", "LocalResponseNorm": "LRN"}
-MOST = 64  # lines that a table of its own depth has at most
-FEW = 3  # layers of a closed part that are named one by one
+MOST_LINES = 64  # of a table whose depth nobody chose
+MOST_NAMES = 3  # layers of a collapsed part that are named one by one
 HEAD = ("layer", "", "output", "sees", "parameters", "MACs", "memory", "method")
 RIGHT = (4, 5, 6)
 
 
 @dataclass(slots=True)
 class Part:
-    """A name of the tree: a layer (``rows``: it and what follows it), or parts with names."""
+    """A name of the tree: a layer (``rows``: it and what follows it), or named parts."""
 
     name: str
     rows: list[LayerRow] = field(default_factory=list)
@@ -40,7 +40,7 @@ def table(rows: Sequence[LayerRow], depth: int | None, width: int, methods: bool
         found.rows.append(row)
     if depth is None:
         deepest = max((row.name.count(".") for row in rows), default=0) + 1
-        fits = [d for d in range(1, deepest + 1) if len(list(_lines(root, d))) <= MOST]
+        fits = [d for d in range(1, deepest + 1) if len(list(_lines(root, d))) <= MOST_LINES]
         depth = max(fits, default=1)
     lines = [HEAD, *(_cells(*line, methods) for line in _lines(root, depth))]
     shown = len(HEAD) if methods else len(HEAD) - 1
@@ -94,12 +94,12 @@ def _cells(name: str, rows: Sequence[LayerRow], level: int, methods: bool) -> tu
 
 
 def _what(rows: Sequence[LayerRow]) -> str:
-    """What the layers of a line are."""
+    """The kinds of the layers of a line."""
     main = [row for row in rows if not row.follows] or list(rows)
     if len(main) == 1:
         others = (BRIEF.get(row.kind, row.kind) for row in rows if row is not main[0])
         return ", ".join([_one(main[0]), *others])
-    if len(main) <= FEW:
+    if len(main) <= MOST_NAMES:
         return ", ".join(map(_one, main))
     kinds = Counter(row.kind for row in main)
     return ", ".join(kind if n == 1 else f"{n} {kind}" for kind, n in kinds.items())
@@ -121,7 +121,7 @@ def _options(row: LayerRow) -> Iterator[str]:
 
 
 def _folded(sizes: Sequence[int]) -> str:
-    """One number where all axes are alike."""
+    """One number where all axes agree."""
     return "x".join(map(str, sizes[:1] if len(set(sizes)) == 1 else sizes))
 
 
@@ -130,7 +130,7 @@ def count(number: int) -> str:
 
 
 def short(number: float, unit: str = "") -> str:
-    """Three figures and a decimal prefix: 1.58 G."""
+    """Three significant digits and a decimal prefix: 1.58 G."""
     if not number:
         return ""
     value, prefixes = float(number), iter(("", "k", "M", "G", "T", "P"))
@@ -141,7 +141,7 @@ def short(number: float, unit: str = "") -> str:
 
 
 def _aligned(rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Columns two blanks apart; where that is too wide the second gives way, then the first."""
+    """Columns two blanks apart; if that is too wide, the second is cut, then the first."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     over = sum(widths) + 2 * (len(widths) - 1) - width
     for column, least in ((1, 12), (0, 12)):

@@ -1,4 +1,4 @@
-"""The nouns of a network: values, nodes, parameters, and the graph that they make."""
+"""What a network consists of: values, nodes, parameters, and the graph that they form."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ class Value:
     """One array of a network, written once.
 
     shape: without the batch. (C, *space) is a map, (C,) with ``batched`` a vector for each sample,
-    without it one for each channel, () a single number. Values are told apart by their names.
+    without it one for each channel, () a single number. Names identify values.
     kind: "float"; "int" for tokens and labels; "index" for where maxima came from; "key" for the
     key of random numbers; "rows" for the number of samples times ``shape[0]``, which is known when
     the batch is.
@@ -46,9 +46,9 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A value that is trained, or (``trained`` False) kept beside: running statistics.
+    """A value that is trained, or (``trained`` False) only kept: running statistics.
 
-    shape: what people see, (channels_out, channels_in // groups, *kernel) for a convolution.
+    shape: what users see, (channels_out, channels_in // groups, *kernel) for a convolution.
     inner: the same with a flattened axis unfolded, (out, C, *space) for a layer that reads a map.
     order: axes of ``inner`` from the slowest to the fastest in memory. fan_in: numbers that one
     output reads. initial: "normal" (variance gain / fan_in) or a constant. decay: takes part in
@@ -103,7 +103,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Auxiliary:
-    """A second classifier on the way, which takes part in training alone, with this weight."""
+    """An auxiliary classifier, which exists only in training; its loss has this weight."""
 
     output: Value
     weight: float
@@ -113,9 +113,8 @@ class Auxiliary:
 class Graph:
     """A network: nodes in an order in which they can be computed.
 
-    updates: (parameter, value) pairs, what a step leaves behind in running statistics.
-    fields: for the outputs of layers what a unit sees of each axis of the input; None once the
-    position is gone.
+    updates: (parameter, value) pairs: the new running statistics after a step. fields: for the
+    outputs of layers what a unit sees of each axis of the input; None once positions are gone.
     """
 
     input: Value

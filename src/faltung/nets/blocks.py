@@ -33,6 +33,6 @@ def convolved(
 
 
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:
-    """ValueError where an option is none of its choices."""
+    """ValueError: an option has none of its choices."""
     if value not in choices:
         raise ValueError(f"{name}={show(value)}: must be one of {', '.join(choices)}")

@@ -24,7 +24,7 @@ MODULES = {
     "5a": (256, 160, 320, 32, 128, 128),
     "5b": (384, 192, 384, 48, 128, 128),
 }
-HEADS = ("4a", "4d")  # modules that a second classifier follows
+HEADS = ("4a", "4d")  # modules with an auxiliary classifier after them
 NORMALISATIONS = ("batch", "lrn")
 
 
@@ -93,7 +93,7 @@ def googlenet(
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The parts of one variant. sizes: of the maps that the second classifiers get."""
+    """The parts of one variant. sizes: of the maps that auxiliary classifiers get."""
 
     batch: bool
     width: float
@@ -120,7 +120,7 @@ class _Parts:
         ]
 
     def module(self, numbers: Sequence[int], name: str) -> Layer:
-        """Figure 2b: four views of the same input, side by side."""
+        """Figure 2b: four branches over the same input."""
         one, three_in, three, five_in, five, pool = numbers
         return Parallel(
             Sequential(*self.conv(one, 1), name="one"),
@@ -131,7 +131,7 @@ class _Parts:
         )
 
     def head(self, classes: int) -> Layer:
-        """Section 5: what a second classifier is; on small maps one pooling takes the whole."""
+        """Section 5: an auxiliary classifier; on small maps its pooling takes the whole map."""
         pool = AvgPool(5, 3) if min(self.sizes) >= 5 else AvgPool(tuple(self.sizes))
         hidden = Linear(scaled(1024, self.width))
         return Sequential(

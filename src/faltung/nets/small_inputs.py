@@ -15,7 +15,7 @@ from faltung.geometry.check import real, show, whole
 def kept(space: Sequence[int], total: int, halvings: int | None = None) -> tuple[bool, ...]:
     """Which of ``total`` halvings happen, in their order.
 
-    space: the sizes that are halved. halvings: how many shall happen, instead of the rule.
+    space: the sizes that are halved. halvings: how many happen, overriding the rule.
     """
     if not space:
         raise ValueError("input_shape: must have at least one axis of space")

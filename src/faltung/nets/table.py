@@ -45,6 +45,12 @@ class Row:
         Options of ``function`` that the published number belongs to.
     any_rank : bool
         Whether it can be built for inputs of another rank.
+
+    Examples
+    --------
+    >>> from faltung import nets
+    >>> nets.row("resnet18").year, nets.row("resnet18").input_shape
+    (2015, (3, 224, 224))
     """
 
     function: Callable[..., Layer]
@@ -204,7 +210,7 @@ NETS: dict[str, Row] = {
     ),
 }
 
-# Other names by which they are asked for.
+# Other names of networks.
 ALIASES = {"inception": "googlenet", "inceptionv1": "googlenet", "lenet": "lenet5"}
 
 

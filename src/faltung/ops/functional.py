@@ -20,7 +20,7 @@ from faltung.ops.call_cache import Calls, Inputs, Prepared
 from faltung.ops.directions import SHARED, forward, input_grad, transpose, weight_grad
 from faltung.ops.options import Geometry
 from faltung.ops.run import policy_of
-from faltung.plan.choose import Method, Precision
+from faltung.plan.choose import MethodName, Precision
 
 _calls: Calls[Array] = Calls()
 
@@ -53,7 +53,7 @@ def conv(
     flip: bool = False,
     channels_last: bool = False,
     precision: Precision = "fast",
-    method: Method = "auto",
+    method: MethodName = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -252,7 +252,7 @@ def conv_input_grad(
     flip: bool = False,
     channels_last: bool = False,
     precision: Precision = "fast",
-    method: Method = "auto",
+    method: MethodName = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -303,7 +303,7 @@ def conv_weight_grad(
     flip: bool = False,
     channels_last: bool = False,
     precision: Precision = "fast",
-    method: Method = "auto",
+    method: MethodName = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:
@@ -357,7 +357,7 @@ def conv_transpose(
     flip: bool = False,
     channels_last: bool = False,
     precision: Precision = "fast",
-    method: Method = "auto",
+    method: MethodName = "auto",
     tune: bool | None = None,
     out: Array | None = None,
 ) -> Array:

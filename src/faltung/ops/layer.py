@@ -19,7 +19,7 @@ from faltung.ops.options import Geometry, bias_fits, parameters, spec_of
 from faltung.ops.run import built, forget, policy_of
 from faltung.plan.binding import layout
 from faltung.plan.build import build_forward
-from faltung.plan.choose import AUTO, Method, Policy, Precision
+from faltung.plan.choose import AUTO, MethodName, Policy, Precision
 from faltung.plan.plan import Plan
 from faltung.runtime.buffers import Bytes, aligned
 from faltung.runtime.threads import get_threads
@@ -68,7 +68,7 @@ class Conv:
         flip: bool = False,
         channels_last: bool = False,
         precision: Precision = "fast",
-        method: Method = "auto",
+        method: MethodName = "auto",
         tune: bool | None = None,
     ) -> None:
         self._policy = policy_of(precision, method, tune)
@@ -230,7 +230,7 @@ def _rebuilt(
         **geometry._asdict(),
         channels_last=channels_last,
         precision=cast(Precision, policy.precision),
-        method=cast(Method, policy.method),
+        method=cast(MethodName, policy.method),
         tune=policy.tune,
     )
 

@@ -12,7 +12,7 @@ from faltung.ops.arguments import Array, address, elements
 from faltung.plan import choose
 from faltung.plan.binding import layout
 from faltung.plan.build import build_input_grad, build_weight_grad
-from faltung.plan.choose import Method, Policy, Precision
+from faltung.plan.choose import MethodName, Policy, Precision
 from faltung.plan.plan import Plan
 from faltung.plan.tune import tuned, wanted
 from faltung.runtime.buffers import workspace
@@ -50,7 +50,7 @@ class Recent:
 plans = Recent(KEPT)
 
 
-def policy_of(precision: Precision, method: Method, tune: bool | None) -> Policy:
+def policy_of(precision: Precision, method: MethodName, tune: bool | None) -> Policy:
     """What the arguments say, and FALTUNG_TUNE where ``tune`` says nothing."""
     return choose.policy_of(precision, method, wanted() if tune is None else tune)
 

@@ -12,18 +12,18 @@ from faltung.runtime import team
 
 Memory = npt.NDArray[np.int64]
 
-# Words of a step in memory: function, its arguments, items, whether the threads meet after it.
+# Words of a step in memory: function, its arguments, items, whether a barrier follows.
 HEADER = 4
 
-
-# The arrays that a call brings: the four operands, then the memory kept and the memory borrowed.
+# What a call provides: the four operands, then the memory that is kept and that is borrowed.
 SLOTS = ("x", "w", "out", "bias", "kept", "scratch")
 ALIGNMENT = 64
 
 
 def layout(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
-    """Place arrays (name -> bytes) one after another, each on a cache line: offsets, and bytes in
-    all.
+    """Offsets of arrays (name -> bytes) placed one after another, and their size in all.
+
+    Each array begins on a cache line; offsets and the size are in bytes.
     """
     places, total = {}, 0
     for name, size in arrays.items():
@@ -32,14 +32,15 @@ def layout(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
     return places, total
 
 
-# Where each named array lies: the number of an address, and bytes from there.
+# Where each named array is: the number of a slot, and bytes from its address.
 Places = Mapping[str, tuple[int, int]]
 
 
 def places(work: Work, aux: int = 0) -> dict[str, tuple[int, int]]:
-    """A plan's arrays among ``SLOTS``: operands alone, the memory kept and borrowed laid out.
+    """Where the arrays of a plan are among ``SLOTS``.
 
-    Behind them one slot for each of ``aux`` arrays of an epilogue.
+    Operands have a slot each; arrays that are kept or borrowed share one each. After these comes
+    one slot for each of the ``aux`` arrays of an epilogue.
     """
     found = {name: (SLOTS.index(name), 0) for name in SLOTS[:4]}
     found |= {f"aux{i}": (len(SLOTS) + i, 0) for i in range(aux)}
@@ -49,11 +50,11 @@ def places(work: Work, aux: int = 0) -> dict[str, tuple[int, int]]:
 
 
 class Region:
-    """Steps made ready: ``run(addresses, threads)`` does them all in one parallel region.
+    """Compiled steps: ``run(addresses, threads)`` does them all in one parallel region.
 
-    ``places``: where the arrays that the steps name lie among the ``slots`` addresses of a call.
-    Several Python threads may run it at once: each call takes an image of the numbers for itself.
-    ValueError: a step names an array without a place, or a place has no such slot.
+    ``places``: where the arrays that the steps name are among the ``slots`` addresses of a call.
+    Several Python threads may run it at once: each call has its own copy of the arguments.
+    ValueError: a step names an array without a place, or a place without a slot.
     """
 
     def __init__(
@@ -70,8 +71,8 @@ class Region:
         heads: list[int] = []
         arguments: list[int] = []
         for i, step in enumerate(steps):
-            meets = i + 1 < len(steps) and steps[i + 1].barrier
-            heads += [self.kernels[i].address, len(arguments), step.items, int(meets)]
+            barrier = i + 1 < len(steps) and steps[i + 1].barrier
+            heads += [self.kernels[i].address, len(arguments), step.items, int(barrier)]
             for argument in step.arguments:
                 arguments.append(self._argument(argument, HEADER * len(steps) + len(arguments)))
         self._template = np.array([*heads, *arguments], dtype=np.int64)
@@ -94,12 +95,12 @@ class Region:
     def _image(self) -> tuple[Memory, team.Region]:
         memory = self._template.copy()
         head = memory[: HEADER * self._steps].reshape(-1, HEADER)
-        # Each step's arguments, counted from the end of the heads, become an address.
+        # The position of each step's arguments, after all headers, becomes an address.
         head[:, 1] = int(memory.ctypes.data) + (HEADER * self._steps + head[:, 1]) * memory.itemsize
         return memory, team.Region(head)
 
     def run(self, addresses: Sequence[int], threads: int) -> None:
-        """Run the steps; ``addresses`` in the order of the slots, 0 for what they do not use."""
+        """Run the steps; ``addresses`` are in the order of the slots, 0 for unused ones."""
         if not self._steps:
             return
         try:
@@ -111,10 +112,10 @@ class Region:
         self._free.append(image)
 
     def bind(self, addresses: Sequence[int]) -> "Bound":
-        """The same steps over memory that stays where it is: nothing is filled in at a call.
+        """The same steps with fixed addresses, so that a call has nothing to fill in.
 
-        Who binds keeps that memory alive as long as the result is run.
-        ValueError: another number of addresses than slots.
+        The caller keeps the memory alive for as long as the result is run.
+        ValueError: not one address for each slot.
         """
         if len(addresses) != self._slots:
             raise ValueError(f"addresses={addresses}: must be {self._slots}, one for each slot")
@@ -128,22 +129,22 @@ class Region:
 
 
 class Bound:
-    """Steps with all their addresses: ``run(threads)`` costs no more than the hand-over to the
-    team, and returns how many threads took part.
+    """Steps with fixed addresses: ``run(threads)`` returns how many threads took part.
 
-    Its numbers are only read, so that what may be run at once depends on the steps alone.
+    A run costs no more than the hand-over to the thread team. It only reads the arguments, so
+    whether several runs may overlap depends on the steps alone.
     """
 
     __slots__ = ("_tables", "run")
 
     def __init__(self, region: team.Region, tables: Sequence[Memory]) -> None:
-        # The team's own method, not a wrapper: a call of Python is a tenth of a small convolution.
+        # The method of the team, not a wrapper: a Python call takes a tenth of a small convolution.
         self.run: Callable[[int], int] = region.run
         self._tables = tuple(tables)
 
 
 def _kernels(steps: Sequence[Step], machine: Machine) -> list[Kernel]:
-    """The kernel of every step. Steps of one plan share their recipes, whose text is long."""
+    """The kernel of each step; steps share recipes, whose long text is generated once."""
     found: dict[int, Kernel] = {}
     for step in steps:
         if id(step.recipe) not in found:
@@ -152,7 +153,7 @@ def _kernels(steps: Sequence[Step], machine: Machine) -> list[Kernel]:
 
 
 def _with_work(steps: Sequence[Step]) -> list[Step]:
-    """Without steps of no items; a barrier before one of them stands before the next step."""
+    """The steps that have items; a barrier before one that has none moves to the next step."""
     found: list[Step] = []
     barrier = False
     for step in steps:

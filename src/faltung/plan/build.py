@@ -49,12 +49,12 @@ def build_forward(
     aux: Sequence[Strides] = (),
     policy: Policy = AUTO,
 ) -> Plan:
-    """The convolution over arrays with these strides, in elements, in the order N, C, *space.
+    """Plan the convolution of arrays with these strides, in elements, in the order N, C, *space.
 
-    ``epilogue``: what is stored instead of the sum with its bias; it reads the arrays "aux0",
-    "aux1", ... with strides ``aux``, of the output's shape (0 along an axis of which one entry
-    serves all). One of them may be the output itself, at the same strides. ValueError: another
-    number of arrays than the epilogue has.
+    ``epilogue``: what to store instead of the sum with its bias. It reads the arrays "aux0",
+    "aux1", ... with strides ``aux`` and the shape of the output (a stride of 0 repeats one entry
+    along an axis). One of them may be the output itself, with the same strides. ValueError: not as
+    many arrays as the epilogue reads.
     """
     if spec.dtype not in ELEMENTS:
         layouts = {"x": x, "w": w, "out": out}
@@ -71,7 +71,7 @@ def build_forward(
 def _of_parts(
     build: Callable[..., Plan], spec: ConvSpec, layouts: Mapping[str, Strides], **given: Any
 ) -> Plan:
-    """A dtype that no vector holds: plans of float32 or float64, and what stands around them."""
+    """Plans for a dtype that vectors do not hold: float32 or float64, with conversions around."""
     direction = build.__name__.removeprefix("build_")
 
     def make(spec: ConvSpec, layouts: Mapping[str, Strides]) -> Plan:
@@ -87,7 +87,7 @@ def _checked(epilogue: Epilogue | None, aux: Sequence[Strides]) -> Sequence[Stri
     expected = 0 if epilogue is None else epilogue.aux
     if len(aux) != expected:
         raise ValueError(
-            f"aux={aux}: must be the strides of {expected} arrays, as the epilogue has"
+            f"aux={aux}: must be the strides of {expected} arrays, as the epilogue reads"
         )
     return aux
 
@@ -97,7 +97,7 @@ def _aux(plan: Plan) -> tuple[Operand, ...]:
 
 
 def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str, policy: Policy) -> None:
-    """Choose a method for ``c``, stage its input where that asks for it, add the steps."""
+    """Choose a method for ``c``, copy its input if the method needs that, and add the steps."""
     if c.batch == 0:
         return
     decision = choose(c, plan.machine, policy, bias=arrays.bias is not None)
@@ -110,13 +110,13 @@ def _correlate(plan: Plan, c: Correlation, arrays: Arrays, title: str, policy: P
     if staged:
         c, x = stage_input(c, plan.work, arrays.x, channels_last=best.stage == "channels_last")
         arrays = replace(arrays, x=x)
-    FORWARD[best.name].method.plan(c, plan.machine, plan.work, arrays, staged)
+    FORWARD[best.name].plan(c, plan.machine, plan.work, arrays, staged)
 
 
 def fuses_input_grad(spec: ConvSpec) -> bool:
-    """Whether the gradient for the input can have an epilogue: each of its elements is one sum.
+    """Whether the input gradient can have an epilogue, because each of its elements is one sum.
 
-    It is not where a stride leaves inputs that no output reads, nor where borders are folded back.
+    That is not so where a stride leaves inputs that no output reads, or borders are folded back.
     """
     return unpadded(spec) == spec and all(phase.spec is not None for phase in input_grad(spec))
 
@@ -133,16 +133,15 @@ def build_input_grad(
     aux: Sequence[Strides] = (),
     policy: Policy = AUTO,
 ) -> Plan:
-    """The gradient for the input; ``bias`` is added to each of its channels (a transposed
-    convolution).
+    """Plan the input gradient; ``bias`` adds to its channels, as in a transposed convolution.
 
-    With a padding mode other than zeros the gradient is taken on the padded array and its borders
-    are folded back; the bias is then the caller's to add. ``epilogue``, ``aux``: as for
-    ``build_forward``, arrays of the gradient's shape. ValueError: an epilogue where
-    ``fuses_input_grad`` says no.
+    With a padding mode other than zeros, the gradient is computed on the padded array and its
+    borders are folded back; the caller then adds the bias. ``epilogue``, ``aux``: as for
+    ``build_forward``, with the shape of the gradient. ValueError: an epilogue although
+    ``fuses_input_grad`` is False.
     """
     if epilogue is not None and not fuses_input_grad(spec):
-        raise ValueError(f"epilogue={epilogue}: must be left out where fuses_input_grad says no")
+        raise ValueError(f"epilogue={epilogue}: must be None where fuses_input_grad is False")
     if spec.dtype not in ELEMENTS:
         layouts = {"x": grad, "w": w, "out": out}
         return _of_parts(build_input_grad, spec, layouts, bias=bias, machine=machine, policy=policy)
@@ -175,7 +174,7 @@ def build_input_grad(
 
 
 def _filled(spec: ConvSpec, arrays: Arrays, out: Strides) -> Step:
-    """The bias, or zeros, everywhere: some phase has no tap, so that no correlation writes it."""
+    """Store the bias, or zeros, everywhere: a phase without taps has no correlation to do it."""
     if arrays.bias is not None:
         source = (0, 1, *(0 for _ in spec.axes))
         return rearrange(
@@ -201,7 +200,7 @@ def _filled(spec: ConvSpec, arrays: Arrays, out: Strides) -> Step:
 
 
 def _fold_back(plan: Plan, spec: ConvSpec, padded: Operand, strides: Strides, out: Strides) -> None:
-    """Fold every axis that has a mode, then copy what lies between the borders."""
+    """Fold all axes whose mode is not zeros, then copy what is between the borders."""
     shape = list(unpadded(spec).input_shape)
     order = sorted(range(len(shape)), key=lambda i: (-strides[i], i))
     inside = padded
@@ -237,7 +236,7 @@ def build_weight_grad(
     machine: Machine,
     policy: Policy = AUTO,
 ) -> Plan:
-    """The gradient for the weight, written over an array with strides ``w``."""
+    """Plan the weight gradient, stored to an array with strides ``w``, in elements."""
     if spec.dtype not in ELEMENTS:
         layouts = {"x": x, "out": grad, "w": w}
         return _of_parts(build_weight_grad, spec, layouts, machine=machine, policy=policy)
@@ -247,7 +246,7 @@ def build_weight_grad(
     c, best = decision.c, decision.best
     # An empty batch has no tiles to transform: its zeros are written by a sum.
     empty = c.batch == 0 and WEIGHT_GRAD[best.name].transform
-    method = WEIGHT_GRAD["direct" if empty else best.name].method
+    method = WEIGHT_GRAD["direct" if empty else best.name]
     plan.cycles = best.cycles
     plan.reasons.append(("sums", decision.candidates))
     barrier = False

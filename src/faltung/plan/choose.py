@@ -18,19 +18,18 @@ keeps its bits in any batch. Prices are nanoseconds of one core (``offer``).
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from math import inf
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.method import ForwardMethod, Method, WeightGradMethod
 from faltung.methods.fft import fft
 from faltung.methods.fft import weight_grad as fft_grad
 from faltung.methods.grouped import grouped
-from faltung.methods.grouped import weight_grad as depthwise_grad
-from faltung.methods.grouped import weight_grad_grouped as grouped_grad
+from faltung.methods.grouped import weight_grad as grouped_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
 from faltung.methods.winograd import weight_grad as winograd_grad
 from faltung.methods.winograd import winograd
-from faltung.plan.method import ForwardMethod, Row, WeightGradMethod
 from faltung.plan.offer import Candidate, offers, packing, price
 from faltung.plan.question import Question
 
@@ -45,28 +44,30 @@ MIN_LAST_OUTPUTS = 4
 
 Precision = Literal["fast", "strict"]
 # As people write it: the names of both tables below.
-Method = Literal["auto", "direct", "spatial", "signal", "depthwise", "grouped", "winograd", "fft"]
+MethodName = Literal[
+    "auto", "direct", "spatial", "signal", "depthwise", "grouped", "winograd", "fft"
+]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 # The methods --------------------------------------------------------------------------------------
 
-FORWARD: dict[str, Row[ForwardMethod]] = {
-    "direct": Row(direct.DIRECT),
-    "spatial": Row(spatial.SPATIAL, copies="channels_first"),
-    "signal": Row(signal.SIGNAL, copies="channels_first"),
-    "depthwise": Row(grouped.DEPTHWISE),
-    "grouped": Row(grouped.GROUPED),
-    "winograd": Row(winograd.WINOGRAD, transform=True),
-    "fft": Row(fft, transform=True, copies="channels_first"),
+FORWARD: dict[str, ForwardMethod] = {
+    "direct": direct.DIRECT,
+    "spatial": spatial.SPATIAL,
+    "signal": signal.SIGNAL,
+    "depthwise": grouped.DEPTHWISE,
+    "grouped": grouped.GROUPED,
+    "winograd": winograd.WINOGRAD,
+    "fft": fft.FFT,
 }
 
-WEIGHT_GRAD: dict[str, Row[WeightGradMethod]] = {
-    "depthwise": Row(depthwise_grad, copies=None),
-    "grouped": Row(grouped_grad),
-    "direct": Row(weight_grad.DIRECT_WEIGHT_GRAD, copies=None),
-    "winograd": Row(winograd_grad.WINOGRAD_WEIGHT_GRAD, transform=True),
-    "fft": Row(fft_grad, transform=True, copies=None),
+WEIGHT_GRAD: dict[str, WeightGradMethod] = {
+    "depthwise": grouped_grad.DEPTHWISE_WEIGHT_GRAD,
+    "grouped": grouped_grad.GROUPED_WEIGHT_GRAD,
+    "direct": weight_grad.DIRECT_WEIGHT_GRAD,
+    "winograd": winograd_grad.WINOGRAD_WEIGHT_GRAD,
+    "fft": fft_grad.FFT_WEIGHT_GRAD,
 }
 
 
@@ -98,8 +99,9 @@ class Policy:
         names = ("auto", *dict.fromkeys((*FORWARD, *WEIGHT_GRAD)))
         if self.method not in names:
             raise ValueError(f"method={self.method!r}: must be one of {', '.join(names)}")
-        rows = [table[self.method] for table in (FORWARD, WEIGHT_GRAD) if self.method in table]
-        if self.precision == "strict" and rows and all(row.transform for row in rows):
+        tables: tuple[Mapping[str, Method], ...] = (FORWARD, WEIGHT_GRAD)
+        named = [table[self.method] for table in tables if self.method in table]
+        if self.precision == "strict" and named and all(method.transform for method in named):
             raise ValueError(
                 f"method={self.method!r}: must be a plain sum where precision='strict'"
             )
@@ -173,7 +175,7 @@ def choose_weight_grad(c: Correlation, machine: Machine, policy: Policy = AUTO) 
 
 
 def _decide(
-    table: Mapping[str, Row[Any]],
+    table: Mapping[str, Method],
     question: Question,
     machine: Machine,
     policy: Policy,
@@ -194,9 +196,9 @@ def _decide(
     if possible:
         canonical = question.canonical
         prices = {
-            name: price(row.method, canonical.form(row.transform), machine)
-            + (packing(row.method, canonical.c, machine) if policy.priced else 0.0)
-            for name, row in table.items()
+            name: price(method, canonical.form(method.transform), machine)
+            + (packing(method, canonical.c, machine) if policy.priced else 0.0)
+            for name, method in table.items()
         }
         best = min(possible, key=lambda o: prices[o.name])
         limit = min(prices[o.name] for o in sums)
@@ -225,7 +227,7 @@ def _times(price: float, limit: float) -> str:
     return f"{times:.{1 if times >= 1.05 else 2}f} times the best sum, for one sample"
 
 
-def _named(table: Mapping[str, Row[Any]], every: Iterable[Candidate], policy: Policy) -> Candidate:
+def _named(table: Mapping[str, Method], every: Iterable[Candidate], policy: Policy) -> Candidate:
     """Point 2."""
     for offered in every:
         if offered.name == policy.method and offered.why_not is None:

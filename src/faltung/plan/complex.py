@@ -1,8 +1,8 @@
 """Plans for complex arrays: three (or four) real convolutions of their planes.
 
-Both gradients are those of PyTorch and JAX up to a conjugate: for a real loss L of z = x + iy the
-gradient is dL/dx + i dL/dy. So that for the input is taken with the conjugate weight, and that for
-the weight with the conjugate input.
+The gradient of a real loss L with respect to z = x + iy is dL/dx + i dL/dy, as in PyTorch (JAX uses
+its conjugate). The input gradient is therefore computed with the conjugate of the weight, and the
+weight gradient with the conjugate of the input.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,7 +13,13 @@ from faltung.geometry.conv import ConvSpec
 from faltung.machine.costs import COMPLEX_PARTS_CYCLES
 from faltung.methods.base.correlation import Strides, contiguous
 from faltung.methods.base.step import Operand, Step, Work, relocated
-from faltung.methods.copies.complex_parts import FOUR, THREE, Parts, conjugate, parts
+from faltung.methods.copies.complex_parts import (
+    FOUR,
+    THREE,
+    ComplexPartsKernel,
+    complex_parts,
+    conjugate,
+)
 from faltung.plan.plan import Plan, array_shapes
 
 Layouts = Mapping[str, Strides]
@@ -29,9 +35,9 @@ def complex_plan(
     bias: bool,
     strict: bool,
 ) -> Plan:
-    """A plan over complex arrays, with strides ``layouts`` of those named "x", "w", "out".
+    """A plan over complex arrays, whose strides are ``layouts`` of "x", "w" and "out".
 
-    ``make``: the plan of a real spec over arrays with such strides. ``strict``: four products.
+    ``make`` plans a real spec over arrays with given strides. ``strict``: use four products.
     """
     scheme, dtype = FOUR if strict else THREE, REAL[spec.dtype]
     inner, shapes = replace(spec, dtype=dtype), array_shapes(spec, direction)
@@ -40,7 +46,7 @@ def complex_plan(
         name: contiguous(shapes[name], name != "w" and layouts[name][1] == 1) for name in layouts
     }
     plan = make(inner, strides)
-    # The array that is written, and the one that a layer keeps.
+    # The array that is written, and the one whose planes a layer keeps.
     result, kept = ("w", "") if direction == "weight_grad" else ("out", "w")
     planes = {"x": scheme.first, "out" if result == "w" else "w": scheme.second}
     if direction != "forward":
@@ -50,20 +56,21 @@ def complex_plan(
                        len(scheme.real), inner.itemsize, kept)  # fmt: skip
     layouts, strides = {**layouts, "bias": (0, 1)}, {**strides, "bias": (0, 1)}
 
-    def step(name: str, recipe: Parts, title: str, *, barrier: bool = False) -> Step:
+    def step(name: str, kernel: ComplexPartsKernel, title: str, *, barrier: bool = False) -> Step:
         """Between an array and its planes."""
         ends = (Operand(name), layouts[name]), (places[name], strides[name])
-        return parts(recipe, shapes[name], *ends, prod(shapes[name]), title, barrier=barrier)
+        part = prod(shapes[name])
+        return complex_parts(kernel, shapes[name], *ends, part, title, barrier=barrier)
 
     if bias:
         planes["bias"] = scheme.bias
     for name, taken in planes.items():
         steps = plan.work.prepare if name in (kept, "bias") else plan.work.steps
-        # There may be no other step that prepares: a method may read weights as they are.
+        # There may be no other step in ``prepare``: a method may read weights in place.
         if prod(shapes[name]) and plan.work.steps:
-            steps.insert(0, step(name, Parts(dtype, taken), f"take {name} apart"))
+            steps.insert(0, step(name, ComplexPartsKernel(dtype, taken), f"take {name} apart"))
     if prod(shapes[result]):
-        join = Parts(dtype, (), (scheme.real, scheme.imaginary))
+        join = ComplexPartsKernel(dtype, (), (scheme.real, scheme.imaginary))
         plan.work.steps.append(step(result, join, "put result together", barrier=True))
     plan.cycles = len(scheme.real) * (
         plan.cycles + COMPLEX_PARTS_CYCLES * sum(map(prod, shapes.values()))
@@ -75,8 +82,10 @@ def complex_plan(
 def _repeated(
     work: Work, numbers: Mapping[str, int], count: int, itemsize: int, kept: str
 ) -> dict[str, Operand]:
-    """The work ``count`` times, each on planes of its own, after one another: memory that is
-    borrowed they share. Where the planes of the arrays lie, of which a plane has ``numbers``.
+    """Repeat the work ``count`` times in sequence, each time on other planes.
+
+    Borrowed memory is shared. Returns where the planes of each array begin; ``numbers``: elements
+    of one plane.
     """
     once, holds = (work.prepare[:], work.steps[:]), dict(work.kept)
     work.prepare.clear()

@@ -1,7 +1,7 @@
 """Plans of local layers over arrays of any strides.
 
-Arrays that are feature maps, channels beside each other and positions equally far apart, are read
-and written where they are. Others, and the weights, are rearranged before or after.
+Arrays that are feature maps, with contiguous channels and positions equally far apart, are read and
+written where they are. Others, and the weights, are rearranged before or after.
 """
 
 from math import prod
@@ -12,7 +12,7 @@ from faltung.methods.base.correlation import Strides
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.copies.stage import rearrange
 from faltung.methods.local.local import local_forward, local_input_grad, local_weight_grad
-from faltung.plan.maps import read_map, target_map, written_map
+from faltung.plan.maps import Array
 from faltung.plan.plan import Plan
 
 # ``layouts``: strides in elements of what stands in the places of input, weight and output; the
@@ -22,12 +22,12 @@ from faltung.plan.plan import Plan
 def build_local(spec: ConvSpec, layouts: tuple[Strides, ...], bias: bool, machine: Machine) -> Plan:
     """The layer itself; ``bias``: there is one, (*output, C_out)."""
     work = Work()
-    x, x_pitch = read_map(work, "x", spec.input_shape, layouts[0], spec.dtype)
-    w = _packed(work, spec, layouts[1])
-    out, out_pitch = target_map(work, spec.output_shape, layouts[2], spec.dtype)
+    result = Array("out", spec.output_shape, layouts[2], spec.dtype)
+    x = Array("x", spec.input_shape, layouts[0], spec.dtype).read(work)
+    w, out = _packed(work, spec, layouts[1]), result.target(work)
     given = Operand("bias") if bias else None
-    local_forward(spec, work, x, x_pitch, w, given, out, out_pitch, machine=machine, barrier=True)
-    written_map(work, out, spec.output_shape, layouts[2], spec.dtype)
+    local_forward(spec, work, x, w, given, out, machine=machine, barrier=True)
+    result.write(work, out)
     return _made(spec, "local forward", machine, work)
 
 
@@ -36,11 +36,11 @@ def build_local_input_grad(
 ) -> Plan:
     """The gradient for the input; the output gradient stands in the input's place."""
     work = Work()
-    grad, grad_pitch = read_map(work, "x", spec.output_shape, layouts[0], spec.dtype)
-    w = _packed(work, spec, layouts[1])
-    out, out_pitch = target_map(work, spec.input_shape, layouts[2], spec.dtype)
-    local_input_grad(spec, work, grad, grad_pitch, w, out, out_pitch, machine=machine, barrier=True)
-    written_map(work, out, spec.input_shape, layouts[2], spec.dtype)
+    result = Array("out", spec.input_shape, layouts[2], spec.dtype)
+    grad = Array("x", spec.output_shape, layouts[0], spec.dtype).read(work)
+    w, out = _packed(work, spec, layouts[1]), result.target(work)
+    local_input_grad(spec, work, grad, w, out, machine=machine, barrier=True)
+    result.write(work, out)
     return _made(spec, "local input_grad", machine, work)
 
 
@@ -49,14 +49,14 @@ def build_local_weight_grad(
 ) -> Plan:
     """The gradient for the weight, over the weight; the output's place has its gradient."""
     work = Work()
-    x, x_pitch = read_map(work, "x", spec.input_shape, layouts[0], spec.dtype)
-    grad, grad_pitch = read_map(work, "out", spec.output_shape, layouts[2], spec.dtype)
+    x = Array("x", spec.input_shape, layouts[0], spec.dtype).read(work)
+    grad = Array("out", spec.output_shape, layouts[2], spec.dtype).read(work)
     shape, inner = _weights(spec)
     out, strides = Operand("w"), layouts[1]
-    lies = _same(shape, strides, inner)
-    sums = out if lies else Operand(work.borrow("sums", prod(shape) * spec.itemsize))
-    local_weight_grad(spec, work, x, x_pitch, grad, grad_pitch, sums, machine=machine, barrier=True)
-    if not lies:
+    packed = _same(shape, strides, inner)
+    sums = out if packed else Operand(work.borrow("sums", prod(shape) * spec.itemsize))
+    local_weight_grad(spec, work, x, grad, sums, machine=machine, barrier=True)
+    if not packed:
         step = rearrange(
             spec.dtype, shape, sums, inner, out, strides, "unpack weights", barrier=True
         )

@@ -1,7 +1,7 @@
 """``Plan``: steps, the arrays that they need, and the reasons for the choice.
 
-A plan prints as a tree, compiles its kernels when they are first asked for, and may be called from
-many threads.
+A plan prints as a tree, compiles its kernels when they are first needed, and may be used from many
+threads.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,9 @@ from faltung.plan.offer import Candidate
 
 
 def array_shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
-    """Shapes of the arrays by their names in a plan: "x" is read and "out" is written; the gradient
-    for the weight reads both and writes "w".
+    """Shapes of the arrays by their names in a plan.
+
+    "x" is read and "out" written; a weight gradient reads both and writes "w".
     """
     x, out = spec.input_shape, spec.output_shape
     if direction == "input_grad":
@@ -29,28 +30,33 @@ def array_shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
 
 @dataclass(slots=True)
 class Plan:
-    """How one convolution, or one of its gradients, is computed on one machine; ``print`` shows it.
+    """How one convolution, or one of its gradients, is computed on one machine.
+
+    ``print(plan)`` shows the methods that were considered, their prices and the steps.
 
     Attributes
     ----------
-    spec : ConvSpec
-    direction : {"forward", "input_grad", "weight_grad"}
-    machine : Machine
-    work : Work
-        The steps, and the memory that they need.
-    reasons : list
-        For each part its candidates, the chosen one first.
-    cycles : float
-        What the chosen methods ask for, of one core.
-    aux : int
-        Arrays of the epilogue, whose addresses come after those of ``SLOTS``.
+    spec
+        The convolution.
+    direction
+        "forward", "input_grad" or "weight_grad".
+    machine
+        The processor that the kernels are for.
+    work
+        The steps, and the bytes of the arrays that they need.
+    reasons
+        For each part of the problem its candidates, the chosen one first.
+    cycles
+        Estimated cycles of one core.
+    aux
+        Number of arrays of the epilogue; their addresses come after those of ``SLOTS``.
 
     Examples
     --------
     >>> import faltung
-    >>> plan = faltung.plan_forward(faltung.parse("c16>32 28x28 k3 p1"))
-    >>> plan.direction, plan.spec.output_shape
-    ('forward', (1, 32, 28, 28))
+    >>> plan = faltung.plan_forward(faltung.parse("n1 c64>64 56x56 k3 p1"))
+    >>> plan.spec.output_shape
+    (1, 64, 56, 56)
     """
 
     spec: ConvSpec
@@ -63,10 +69,10 @@ class Plan:
     _regions: dict[str, Region] = field(default_factory=dict)
 
     def region(self, part: str) -> Region:
-        """The steps "prepare", "run", or "all" in one region, compiled at the first call."""
+        """The steps of "prepare", "run" or "all" as one region, compiled at the first call."""
         found = self._regions.get(part)
         if found is None:
-            # No lock: it could be held by another thread at a fork, and never open in the child.
+            # No lock: another thread could hold it at a fork, and the child would wait forever.
             where, slots = places(self.work, self.aux), len(SLOTS) + self.aux
             made = Region(self._steps(part), where, self.machine, slots)
             found = self._regions.setdefault(part, made)
@@ -87,7 +93,7 @@ class Plan:
         return list(dict.fromkeys(self.region("all").kernels))
 
     def threads(self, available: int) -> int:
-        """How many threads are worth waking."""
+        """How many of the available threads are worth waking."""
         return 1 if self.cycles < MIN_PARALLEL_CYCLES else available
 
     def __str__(self) -> str:
@@ -127,7 +133,7 @@ def _loser(best: Candidate, other: Candidate) -> str:
 
 
 def duration(ns: float) -> str:
-    """Nanoseconds for people, three digits."""
+    """Nanoseconds as text for people, with three digits."""
     for unit, size in (("s", 1e9), ("ms", 1e6), ("us", 1e3)):
         if ns >= size:
             return f"{ns / size:.3g} {unit}"

@@ -1,4 +1,4 @@
-"""A correlation in the forms in which the policy looks at it."""
+"""A correlation in the forms that the policy considers."""
 
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,10 +9,10 @@ from faltung.methods.base.simplify import essential, over_samples, simplified
 
 @dataclass(frozen=True)
 class Question:
-    """One problem, ``c`` as it was asked, and what is the same problem.
+    """The problem ``c`` as posed, and equivalent forms of it.
 
-    bias: there is one for each output channel. weight_grad: the gradient for the weight is asked
-    for, whose entries are all written, also those of taps that read zeros alone.
+    ``bias``: whether there is a bias for each output channel. ``weight_grad``: whether the weight
+    gradient is computed, all entries of which are written, even for taps that only read zeros.
     """
 
     c: Correlation
@@ -21,29 +21,30 @@ class Question:
 
     @cached_property
     def essential(self) -> Correlation:
-        """As transforms take it: as simple as it can be whatever the strides and the batch."""
+        """For transforms: as simple as possible independently of strides and batch."""
         return essential(self.c, every_tap=self.weight_grad)
 
     @cached_property
     def simplified(self) -> Correlation:
-        """As sums take it: with as few axes and as long channels as its strides allow."""
+        """For direct methods: as few axes and as many channels as the strides allow."""
         return simplified(self.c, bias=self.bias, every_tap=self.weight_grad)
 
     @cached_property
     def over_samples(self) -> Correlation | None:
-        """As sums may take it too: samples are the last axis. None where there is one sample."""
+        """For direct methods too: samples as the last axis. None where there is one sample."""
         return over_samples(self.simplified)
 
     @cached_property
     def canonical(self) -> "Question":
-        """About contiguous arrays with channels last and, but for the gradient for the weight, one
-        sample: layouts, epilogues and samples have no part in it.
+        """For contiguous arrays with channels last, without an epilogue.
+
+        It has one sample unless the weight gradient is computed.
         """
         batch = self.c.batch if self.weight_grad else 1
         return Question(_contiguous(self.essential, batch), weight_grad=self.weight_grad)
 
     def form(self, transform: bool) -> Correlation:
-        """As a transform, or a sum, takes it."""
+        """The form for transforms, or for direct methods."""
         return self.essential if transform else self.simplified
 
 

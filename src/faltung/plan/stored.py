@@ -1,8 +1,8 @@
 """Plans for 16-bit arrays: the float32 plan, with conversions around it.
 
-An array that the plan of float32 only copies (weights that are packed, an input that is padded) is
-converted by that copy. Any other is made float32 first, or at the end rounded, in memory of the
-plan. So a sum is kept in float32 whatever the method, and rounded once.
+If the float32 plan only copies an array (weights to pack, an input to pad), that copy converts it.
+Any other array is converted to float32 before, or rounded after, in memory of the plan. So sums are
+float32 whatever the method, and are rounded once.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,17 +23,17 @@ Layouts = Mapping[str, Strides]
 def stored(
     spec: ConvSpec, layouts: Layouts, result: str, make: Callable[[ConvSpec, Layouts], Plan]
 ) -> Plan:
-    """A plan over arrays of 16 bits.
+    """A plan over arrays of 16-bit floats; a bias is float32.
 
-    layouts: strides of the arrays named "x", "w", "out"; ``result``: the one that is written; a
-    bias is float32. ``make``: the plan of a spec of float32 over arrays with such strides.
+    ``layouts``: strides of the arrays "x", "w" and "out". ``result``: the one that is written.
+    ``make`` plans a float32 spec over arrays with given strides.
     """
     wide: dict[str, Strides] = {}
     while True:
         plan = make(replace(spec, dtype="float32"), {**layouts, **wide})
         steps = (*plan.work.prepare, *plan.work.steps)
         computed = {name for step in steps for name in _computed(step)} - wide.keys()
-        # In the order of the layouts: that of a set differs from process to process.
+        # In the order of the layouts: the order of a set differs between processes.
         more = [name for name in layouts if name in computed]
         if not more:
             break
@@ -43,14 +43,14 @@ def stored(
 
 
 def _computed(step: Step) -> Iterable[str]:
-    """The arrays that a step reads or writes otherwise than by a copy."""
+    """The arrays that a step accesses, unless it is a copy."""
     if isinstance(step.recipe, Copy):
         return ()
     return [argument.name for argument in step.arguments if isinstance(argument, Operand)]
 
 
 def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, result: str) -> Plan:
-    """``plan`` with its arrays in 16 bits; those of ``wide`` stand beside them as float32."""
+    """``plan`` over 16-bit arrays; those in ``wide`` also have a float32 version."""
     work, shapes = plan.work, array_shapes(spec, plan.direction)
     places: dict[str, Operand] = {}
     for name in wide:
@@ -78,22 +78,22 @@ def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, resu
 
 
 def _put_first(steps: list[Step], step: Step) -> None:
-    """``step`` before all others: the first of them that computes waits for it."""
+    """Insert ``step`` before all others; the first of them that computes waits for it."""
     if steps and not steps[0].title.startswith("widen"):
         steps[0] = replace(steps[0], barrier=True)
     steps.insert(0, step)
 
 
 def _moved(step: Step, narrow: Layouts, places: Mapping[str, Operand], dtype: str) -> Step:
-    """The same step, over float32 where an array has a place, else over what is stored."""
+    """The same step, over the float32 version of an array if it has a place, else over it."""
     recipe = step.recipe
     arguments: list[Argument] = []
     for i, argument in enumerate(step.arguments):
         if isinstance(argument, Operand) and argument.name in places:
             argument = replace(argument, name=places[argument.name].name)
         elif isinstance(argument, Operand) and argument.name in narrow and isinstance(recipe, Copy):
-            # A copy's arguments begin with where it reads and where it writes.
-            recipe = replace(recipe, source=dtype) if i == 0 else replace(recipe, target=dtype)
+            side = "source" if recipe.names[i] == "src" else "target"
+            recipe = replace(recipe, **{side: dtype})
             argument = replace(argument, offset=argument.offset // 2)
         arguments.append(argument)
     return replace(step, recipe=recipe, arguments=arguments)

@@ -1,10 +1,10 @@
 """``tune=True``: measures methods once, and remembers the fastest.
 
-``tune=True`` runs the plan of the policy and those of all other methods that apply, on arrays of
-the caller's layout, and takes the fastest. What won is kept in memory, and beside the kernels on
-disk (``jit/cache``, with all that is believed of a file there). The key is the question without its
-batch, the layout, the machine, and the source that computes; neither batch nor threads, so that
-these have no part in the bits of a result.
+It runs the plan of the policy, and those of all other methods that apply, on arrays with the layout
+of the caller. The winner is remembered in memory, and on disk with the kernels (``jit/cache``,
+which checks what it reads). The key is the problem, the layout, the machine and the source code
+that computes. Batch and number of threads are not part of it, so the bits of a result do not depend
+on them.
 """
 
 import json
@@ -28,12 +28,12 @@ from faltung.plan.plan import Plan, array_shapes
 from faltung.runtime.buffers import Bytes, aligned
 from faltung.runtime.threads import get_threads
 
-# Another method than the policy's must take less than this part of its time.
-MAX_OTHER_TIME = 0.97
-# Turns of all plans, and seconds of one plan in each; a plan so many times slower has one turn.
-ROUNDS, ROUND_SECONDS, GIVE_UP_TIMES = 5, 0.004, 3.0
-# Bytes of a choice on disk, and choices that are remembered in memory.
-LARGEST, KEPT = 1 << 14, 4096
+# A method other than that of the policy must take less than this part of its time.
+MAX_TIME_RATIO = 0.97
+# All plans are timed in rounds; a plan this many times slower than the fastest has only one.
+ROUNDS, ROUND_SECONDS, MAX_SLOWDOWN = 5, 0.004, 3.0
+# The largest file of a choice, and the most choices that are remembered in memory.
+MAX_CHOICE_BYTES, MAX_CHOICES = 1 << 14, 4096
 
 Build = Callable[[Policy], Plan]
 _known: dict[Hashable, str] = {}
@@ -41,7 +41,7 @@ _known: dict[Hashable, str] = {}
 
 @cache
 def wanted() -> bool:
-    """What FALTUNG_TUNE says, read once. ValueError: neither 0 nor 1."""
+    """Whether FALTUNG_TUNE is 1; read once. ValueError: neither 0 nor 1."""
     text = os.environ.get("FALTUNG_TUNE", "").strip()
     if text not in ("", "0", "1"):
         raise ValueError(f"FALTUNG_TUNE={text!r}: must be 0 or 1")
@@ -49,9 +49,9 @@ def wanted() -> bool:
 
 
 def tuned(build: Build, policy: Policy, layouts: Sequence[Strides]) -> Plan:
-    """The plan that ``build`` makes of the fastest method, measured where nobody has yet.
+    """The plan that ``build`` makes with the fastest method, measured unless it is known.
 
-    layouts: strides of the arrays that the plan names "x", "w", "out".
+    ``layouts``: strides of the arrays that the plan calls "x", "w" and "out".
     """
     plan = build(replace(policy, tune=False))
     if not plan.spec.batch:
@@ -60,24 +60,24 @@ def tuned(build: Build, policy: Policy, layouts: Sequence[Strides]) -> Plan:
     method = _known.get(asked) or _load(asked)
     made = None if method is None else _built(build, policy, method)
     if method is None or made is None:
-        # A function has the choice of a layer, whose weights are packed before.
+        # A function uses what is fastest for a layer, whose weights are packed beforehand.
         as_asked = policy if policy.priced else replace(policy, packs=False)
         auto = build(replace(as_asked, tune=False))
         plans = {"auto": auto, **dict(_others(build, as_asked, plan))}
         times = measured(plans, layouts)
         method = min(
-            times, key=lambda name: times[name] * (MAX_OTHER_TIME if name == "auto" else 1)
+            times, key=lambda name: times[name] * (MAX_TIME_RATIO if name == "auto" else 1)
         )
         made = _built(build, policy, method) or plans[method]
         _store(asked, method, times)
-    if len(_known) >= KEPT:
+    if len(_known) >= MAX_CHOICES:
         _known.clear()
     _known[asked] = method
     return made
 
 
 def _built(build: Build, policy: Policy, method: str) -> Plan | None:
-    """The plan of one method; None where it does not apply."""
+    """The plan with one method; None where it does not apply."""
     try:
         return build(replace(policy, method=method, tune=False))
     except ValueError:
@@ -85,7 +85,7 @@ def _built(build: Build, policy: Policy, method: str) -> Plan | None:
 
 
 def _others(build: Build, policy: Policy, plan: Plan) -> Iterator[tuple[str, Plan]]:
-    """The plans of all methods but the one that the policy takes everywhere."""
+    """The plans of all methods, except one that the policy uses everywhere."""
     taken = {candidates[0].name for _, candidates in plan.reasons}
     for name in WEIGHT_GRAD if plan.direction == "weight_grad" else FORWARD:
         made = None if taken == {name} else _built(build, policy, name)
@@ -97,16 +97,17 @@ def _others(build: Build, policy: Policy, plan: Plan) -> Iterator[tuple[str, Pla
 
 
 def measured(plans: dict[str, Plan], layouts: Sequence[Strides]) -> dict[str, float]:
-    """Seconds of one run of each plan, the least of several, in turns; with weights packed before,
-    but where plans pack at every call.
+    """Seconds per run of each plan: the least of several runs, in alternation.
+
+    Weights are packed beforehand, unless the plans pack at every call.
     """
     if len(plans) == 1:
         return dict.fromkeys(plans, 0.0)
     calls = {name: _call(plan, layouts) for name, plan in plans.items()}
     least = {name: _timed(call) for name, call in calls.items()}
-    for turn in range(ROUNDS):
+    for number in range(ROUNDS):
         for name, call in calls.items():
-            if turn and least[name] > GIVE_UP_TIMES * min(least.values()):
+            if number and least[name] > MAX_SLOWDOWN * min(least.values()):
                 continue
             end = time.perf_counter() + ROUND_SECONDS
             least[name] = min(least[name], _timed(call))
@@ -122,7 +123,7 @@ def _timed(call: Callable[[], None]) -> float:
 
 
 def _call(plan: Plan, layouts: Sequence[Strides]) -> Callable[[], None]:
-    """Run ``plan`` over arrays of its own; its weights are packed here."""
+    """A function that runs ``plan`` over new arrays; weights are packed here."""
     spec = plan.spec
     shapes = array_shapes(spec, plan.direction).values()
     arrays = [_memory(*both, spec) for both in zip(shapes, layouts, strict=True)]
@@ -140,7 +141,7 @@ def _call(plan: Plan, layouts: Sequence[Strides]) -> Callable[[], None]:
 
 
 def _memory(shape: Sequence[int], strides: Strides, spec: ConvSpec) -> tuple[Bytes, int]:
-    """Memory for an array with these strides, full of ones, and the address of its first entry."""
+    """Memory of ones for an array with these strides, and the address of its first entry."""
     ends = [(size - 1) * stride for size, stride in zip(shape, strides, strict=True)]
     before, after = (abs(sum(sign(0, end) for end in ends)) for sign in (min, max))
     memory = aligned((before + after + 1) * spec.itemsize)
@@ -152,7 +153,7 @@ def _memory(shape: Sequence[int], strides: Strides, spec: ConvSpec) -> tuple[Byt
 
 
 def _question(plan: Plan, policy: Policy, layouts: Sequence[Strides]) -> tuple[str, ...]:
-    """What a choice is made for. The stride of the batch says nothing of how a sample lies."""
+    """What a choice depends on: not the batch stride, which does not affect a sample."""
     (_, *x), w, (_, *out) = layouts
     one: Machine = replace(plan.machine, cores=1)
     spec = replace(plan.spec, batch=1)
@@ -171,8 +172,8 @@ def _load(asked: Sequence[str]) -> str | None:
 
 
 def _read(payload: bytes) -> dict[str, Any] | None:
-    """A choice as it was written; None: it is none."""
-    if len(payload) > LARGEST:
+    """A stored choice; None if it is not one."""
+    if len(payload) > MAX_CHOICE_BYTES:
         return None
     try:
         found = json.loads(payload)
@@ -205,7 +206,7 @@ def _store(asked: Sequence[str], method: str, times: dict[str, float]) -> None:
 
 
 def remembered() -> list[dict[str, Any]]:
-    """The choices on disk that are to be believed: method, direction, spec, microseconds."""
+    """The valid choices on disk: method, direction, spec, microseconds."""
     payloads = (disk.load(name, "choice") for name in disk.names("choice"))
     found = (None if payload is None else _read(payload) for payload in payloads)
     return sorted((f for f in found if f is not None), key=lambda f: (f["spec"], f["direction"]))

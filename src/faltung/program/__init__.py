@@ -1,1 +1,1 @@
-"""A graph as one compiled program: memory placed, steps listed, one parallel region."""
+"""A graph as one compiled program: memory is assigned, steps run in one parallel region."""

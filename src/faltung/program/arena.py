@@ -1,8 +1,7 @@
-"""One stretch of memory for all that is needed only for a while: placed by lifetime.
+"""One block of memory for all temporary buffers: buffers that are not alive together may overlap.
 
-Largest first, each at the lowest place where nothing lies that is alive at the same time (first
-fit by decreasing size; Pisarchyk and Lee, "Efficient memory management for deep neural net
-inference", 2020).
+Largest first, each at the lowest offset that is free while it is alive (first fit by decreasing
+size; Pisarchyk and Lee, "Efficient memory management for deep neural net inference", 2020).
 """
 
 from collections.abc import Mapping
@@ -17,37 +16,37 @@ Offsets = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
-class Span:
-    """``size`` bytes, alive from step ``first`` to step ``last``, both counted."""
+class Lifetime:
+    """``size`` bytes, alive from step ``first`` to step ``last``, both included."""
 
     size: int
     first: int
     last: int
 
 
-def arranged(spans: Mapping[str, Span]) -> tuple[dict[str, int], int]:
-    """Offsets of all spans, and the bytes that they need together."""
-    count = len(spans)
-    # Offset, end, first and last step of each span that has its place, by offset.
+def placed(lifetimes: Mapping[str, Lifetime]) -> tuple[dict[str, int], int]:
+    """The offset of each buffer, and the bytes that all of them need."""
+    count = len(lifetimes)
+    # Offset, end, first and last step of each buffer that is placed, by offset.
     rows = np.zeros((4, count), np.int64)
     found: dict[str, int] = {}
     total = 0
-    by_size = sorted(spans.items(), key=lambda item: -item[1].size)
-    for number, (name, span) in enumerate(by_size):
-        size = -(-span.size // ALIGNMENT) * ALIGNMENT
+    by_size = sorted(lifetimes.items(), key=lambda item: -item[1].size)
+    for number, (name, life) in enumerate(by_size):
+        size = -(-life.size // ALIGNMENT) * ALIGNMENT
         start, end, first, last = rows[:, :number]
-        beside = (last >= span.first) & (first <= span.last)
-        offset = _lowest(start[beside], end[beside], size)
+        together = (last >= life.first) & (first <= life.last)
+        offset = _lowest(start[together], end[together], size)
         found[name] = offset
         total = max(total, offset + size)
         at = int(np.searchsorted(start, offset, side="right"))
         rows[:, at + 1 : number + 1] = rows[:, at:number]
-        rows[:, at] = offset, offset + size, span.first, span.last
+        rows[:, at] = offset, offset + size, life.first, life.last
     return found, total
 
 
 def _lowest(start: Offsets, end: Offsets, size: int) -> int:
-    """The lowest offset with ``size`` bytes of room between what lies there, sorted by start."""
+    """The lowest offset with ``size`` free bytes; what is occupied is sorted by its start."""
     if not len(start):
         return 0
     reached = np.maximum.accumulate(end)

@@ -1,7 +1,7 @@
-"""From nodes to a region: buffers get memory, steps their barriers, and all of it an address.
+"""From nodes to a parallel region: buffers get memory, steps get barriers and addresses.
 
-A node waits for those before it only where it must: where one of the two writes what the other
-reads or writes. Branches of an Inception module have no barrier between them.
+There is a barrier between two nodes only if one of them writes what the other reads or writes. The
+branches of an Inception module have none between them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,22 +15,22 @@ from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step, Work, waiting
 from faltung.plan.binding import Bound, Region, layout
-from faltung.program.arena import Span, arranged
+from faltung.program.arena import Lifetime, placed
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.runtime.buffers import aligned
 
 Array = npt.NDArray[Any]
 
-# The memories of a program. arena: what is needed for a while. feed: what comes from outside, and
-# constants. packed: weights as kernels read them, where they outlive a run.
+# The memories of a program. arena: temporary buffers. feed: what comes from outside, and constants.
+# packed: weights as kernels read them, where they outlive a run.
 OWN = ("arena", "feed", "packed")
 
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Bytes ``start`` to ``end`` of a memory; of them every ``pitch`` only channels ``low`` to
-    ``high`` of a buffer.
+    """Bytes ``start`` to ``end`` of a memory; in them only the channels ``low`` to ``high`` of a
+    buffer.
     """
 
     memory: str
@@ -40,7 +40,7 @@ class Range:
     low: int
     high: int
 
-    def meets(self, other: "Range") -> bool:
+    def conflicts(self, other: "Range") -> bool:
         if self.buffer == other.buffer:
             return self.low < other.high and other.low < self.high
         return self.memory == other.memory and self.start < other.end and other.start < self.end
@@ -58,10 +58,10 @@ class Unit:
 class Assembly:
     """The steps of a program over its memories.
 
-    nodes: in their order. outside: memories that the caller has, name -> array, and ``fixed``:
-    which buffers lie there, name -> (memory, byte offset). feeds: values that the caller writes
-    before a run. kept: values whose buffers it reads after one. packs: weights are packed in every
-    run; otherwise once, by ``prepare``. ends: work after the nodes, which waits for all of them.
+    nodes: in order. outside: memories of the caller, name -> array, and ``fixed``: the buffers in
+    them, name -> (memory, byte offset). feeds: values that the caller writes before a run. kept:
+    values that it reads after one. packs: weights are packed in every run, otherwise once, by
+    ``prepare``. ends: work after all nodes, behind a barrier.
     """
 
     def __init__(
@@ -91,14 +91,16 @@ class Assembly:
                 self._packed |= made.kept
         offsets, size = layout(self._packed)
         self._fixed |= {name: ("packed", at) for name, at in offsets.items()}
-        spans = self._spans(lowered, kept, packs)
+        lifetimes = self._lifetimes(lowered, kept, packs)
         ends = ends or Work()
         last = len(lowered)
         own = {name: Operand(f"end {name}") for name in ends.scratch}
-        spans |= {own[name].name: Span(size, last, last) for name, size in ends.scratch.items()}
-        arena, arena_size = arranged(spans)
+        lifetimes |= {
+            own[name].name: Lifetime(size, last, last) for name, size in ends.scratch.items()
+        }
+        arena, arena_size = placed(lifetimes)
         self._fixed |= {name: ("arena", at) for name, at in arena.items()}
-        self._sizes = {name: span.size for name, span in spans.items()} | self._packed
+        self._sizes = {name: life.size for name, life in lifetimes.items()} | self._packed
         self.memories: dict[str, Array] = {
             "arena": aligned(arena_size),
             "feed": self._feed_memory,
@@ -125,11 +127,11 @@ class Assembly:
 
     @property
     def bytes(self) -> int:
-        """Memory of the program, without parameters and what belongs to them."""
+        """Bytes of the program's own memory, without parameters and what follows from them."""
         return sum(self.memories[name].nbytes for name in OWN)
 
     def array(self, value: Value) -> Array:
-        """A value's memory: (batch, *space, C) for a map, else as its shape says."""
+        """The memory of a value: (batch, *space, C) for a map, else in the value's shape."""
         place, root = self.lowering.places.place(value), self.lowering.places.root(value)
         memory, at = self._fixed[root.name]
         raw = self.memories[memory].view(np.uint8)[at : at + self._bytes(root)]
@@ -163,18 +165,18 @@ class Assembly:
             at = offsets[name]
             self._feed_memory[at : at + array.nbytes] = array.view(np.uint8)
 
-    def _spans(
+    def _lifetimes(
         self, lowered: Sequence[Lowered], kept: Sequence[Value], packs: bool
-    ) -> dict[str, Span]:
-        """How long each buffer of the arena is needed, in numbers of nodes."""
-        spans: dict[str, Span] = {}
+    ) -> dict[str, Lifetime]:
+        """From which node to which each buffer of the arena is alive."""
+        found: dict[str, Lifetime] = {}
         last = len(lowered)
 
         def use(name: str, size: int, first: int, end: int) -> None:
             if name in self._fixed:
                 return
-            span = spans.setdefault(name, Span(size, first, end))
-            span.first, span.last = min(span.first, first), max(span.last, end)
+            life = found.setdefault(name, Lifetime(size, first, end))
+            life.first, life.last = min(life.first, first), max(life.last, end)
 
         for number, made in enumerate(lowered):
             for value in (*made.node.inputs, *made.node.outputs):
@@ -183,12 +185,12 @@ class Assembly:
             for name, size in made.scratch.items():
                 use(name, size, number, number)
             for name, size in made.kept.items() if packs else ():
-                # Packed beside the node before, so that the two share a barrier.
+                # Packed while the node before runs, so that the two share a barrier.
                 use(name, size, max(0, number - 1), number)
         for value in kept:
             root = self.lowering.places.root(value)
             use(root.name, self._bytes(root), last, last)
-        return spans
+        return found
 
     # Order ---------------------------------------------------------------------------------------
 
@@ -202,7 +204,7 @@ class Assembly:
             if packs and made.prepare:
                 packed = [self._whole(name) for name in made.kept]
                 unit.reads += packed
-                # Weight and bias; not what an epilogue reads, which may not be there yet.
+                # Weight and bias; what an epilogue reads may not be computed yet.
                 given = made.node.inputs[1 : 3 if getattr(made.node.op, "bias", False) else 2]
                 pack = Unit(made.prepare, [self._range(v) for v in given], packed)
                 units.insert(max(0, len(units) - 1), pack)
@@ -223,15 +225,15 @@ class Assembly:
 
 
 def _with_barriers(units: Iterable[Unit]) -> list[Step]:
-    """The steps of all units; a unit waits where it meets what was done since the last barrier."""
+    """The steps of all units, with a barrier before one that conflicts with any since the last."""
     steps: list[Step] = []
     reads: list[Range] = []
     writes: list[Range] = []
     for unit in units:
         if not unit.steps:
             continue
-        waits = any(a.meets(b) for a in unit.writes for b in (*reads, *writes)) or any(
-            a.meets(b) for a in unit.reads for b in writes
+        waits = any(a.conflicts(b) for a in unit.writes for b in (*reads, *writes)) or any(
+            a.conflicts(b) for a in unit.reads for b in writes
         )
         if waits:
             reads, writes = [], []

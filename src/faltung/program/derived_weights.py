@@ -1,4 +1,4 @@
-"""Memory for what normalisation was folded into: weights, biases and vectors of channels."""
+"""Memory for weights, biases and vectors that normalisation was folded into."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,8 @@ Array = npt.NDArray[Any]
 
 
 class Weights:
-    """The parameters of a program for inference: those of ``state``, and what follows from them.
+    """The parameters of a program for inference: those of ``state``, and what is derived from
+    them.
 
     memories: name -> array. fixed: value -> (memory, byte offset). strides: of weights, by value.
     """
@@ -42,7 +43,7 @@ class Weights:
         }
 
     def refresh(self) -> None:
-        """Compute what follows from the parameters, as these are now."""
+        """Compute what is derived from the parameters as they are now."""
         names = {name for d in self._derived for name in (*d.sources, d.weight, d.bias) if name}
         parameters = {name: self.state.get(name) for name in names}
         for d in self._derived:

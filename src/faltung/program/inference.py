@@ -16,7 +16,7 @@ from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.derived_weights import Weights
-from faltung.program.inputs import arrival, copied
+from faltung.program.inputs import copy_in, input_layout
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
@@ -29,7 +29,7 @@ class Inference:
     """``program(x) -> y`` for a fixed batch, over the parameters of ``state``.
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
-    last layer gives. precision: "fast", or "strict" for plain sums of products alone. Parameters
+    last layer gives. precision: "fast", or "strict" for plain sums of products only. Parameters
     that change later are seen after ``refresh``. One program is used by one thread at a time: it
     owns its memory.
     """
@@ -58,7 +58,7 @@ class Inference:
             )
             output = nodes[-1].output
         self.output = output
-        nodes, first = arrival(graph.input, fused(needed(nodes, {output.name}), {output.name}))
+        nodes, first = input_layout(graph.input, fused(needed(nodes, {output.name}), {output.name}))
         self.nodes = nodes
         places = Places(nodes, [graph.input.name], first)
         self._weights = Weights(state, derived)
@@ -80,7 +80,7 @@ class Inference:
         self.refresh()
 
     def refresh(self) -> None:
-        """Take over the parameters as they are now: fold and pack them again."""
+        """Fold and pack the parameters again, as they are now."""
         self._weights.refresh()
         self.assembly.prepare.run(threads_for(self.assembly.cycles))
 
@@ -91,11 +91,11 @@ class Inference:
         return self.result()
 
     def feed(self, x: Array) -> None:
-        """Copy an input into the program's memory. ValueError, TypeError: as ``copied``."""
-        copied("x", x, (self.batch, *self.graph.input.shape), self._input, last=False)
+        """Copy an input into the program's memory. ValueError, TypeError: as ``copy_in``."""
+        copy_in("x", x, (self.batch, *self.graph.input.shape), self._input, last=False)
 
     def run(self) -> None:
-        """Run over what was fed."""
+        """Run on the input that was fed."""
         self._run(threads_for(self.assembly.cycles))
 
     def result(self) -> Array:

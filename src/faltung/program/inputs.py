@@ -1,5 +1,5 @@
-"""What comes into a program: how the input lies, as people have it where convolutions can read it
-so, and arrays copied into its memory.
+"""The inputs of a program: channels first where its convolutions can read them so, and copied into
+its memory.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from faltung.graph.value import Node, Value
 Array = npt.NDArray[Any]
 
 
-def copied(name: str, given: Array, shape: tuple[int, ...], into: Array, *, last: bool) -> None:
-    """Write an array of people, of this shape, into a program's memory; ``last``: where channels
-    are last. ValueError: another shape. TypeError: a dtype that would lose its meaning.
+def copy_in(name: str, given: Array, shape: tuple[int, ...], into: Array, *, last: bool) -> None:
+    """Copy an array of this shape, channels first, into a program's memory; ``last``: where
+    channels are last. ValueError: another shape. TypeError: a dtype that cannot be converted.
     """
     if given.shape != shape:
         raise ValueError(f"{name}.shape={given.shape}: must be {shape}")
@@ -26,10 +26,10 @@ def copied(name: str, given: Array, shape: tuple[int, ...], into: Array, *, last
     np.copyto(into, np.moveaxis(given, 1, -1) if last else given.reshape(into.shape), "same_kind")
 
 
-def arrival(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]:
-    """The nodes, and the name of the input if it lies channels first.
+def input_layout(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]:
+    """The nodes, and the name of the input if it is stored channels first.
 
-    Convolutions read any order; for others a first node brings the channels to the end.
+    Convolutions read any order; for other nodes a first node moves the channels to the end.
     """
     if value.kind != "float" or value.positions == 1 or value.channels == 1:
         return tuple(nodes), ""
@@ -44,7 +44,7 @@ def arrival(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]
 
 
 def _reads_any(node: Node, value: Value) -> bool:
-    """Whether the value is the input of a convolution, and nothing else, in this node."""
+    """Whether the node is a convolution that reads the value as its input only."""
     if not isinstance(node.op, Convolve | ConvolveWeight):
         return False
     return node.inputs[0] == value and value not in node.inputs[1:]

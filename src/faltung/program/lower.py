@@ -1,7 +1,7 @@
 """From nodes to steps: for each operation the method that computes it, over named buffers.
 
-Every step names the buffers that it works on; where these lie is decided when all of them are
-known. Plans of convolutions are made once for each different question and used again.
+Every step names the buffers that it works on; they get addresses when all of them are known. Each
+distinct plan of a convolution is made once.
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ from faltung.program.lowering import Lowered, Lowering
 
 
 def lower(low: Lowering, node: Node) -> Lowered | None:
-    """The steps of a node; None where its result lies there already."""
+    """The steps of a node; None where its result is a view."""
     work = Work()
     made = _LOWER[type(node.op)](low, node, work)
     if isinstance(made, Plan):

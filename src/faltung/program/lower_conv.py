@@ -1,4 +1,4 @@
-"""Convolutions and unshared layers as steps."""
+"""Convolutions and locally connected layers as steps."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -21,6 +21,7 @@ from faltung.methods.base.step import Work
 from faltung.methods.local import local
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.plan import Plan
+from faltung.program.lower_map import matrix
 from faltung.program.lowering import Lowering
 
 # Convolutions ------------------------------------------------------------------------------------
@@ -96,12 +97,10 @@ def local_layer(low: Lowering, node: Node, work: Work) -> None:
     local.local_forward(
         replace(op.spec, batch=low.batch),
         work,
-        low.where(x),
-        low.pitch(x),
+        matrix(low, x),
         low.where(w),
         low.where(bias[0]) if bias else None,
-        low.where(node.output),
-        low.pitch(node.output),
+        matrix(low, node.output),
         machine=low.machine,
     )
 
@@ -113,11 +112,9 @@ def local_input(low: Lowering, node: Node, work: Work) -> None:
     local.local_input_grad(
         replace(op.spec, batch=low.batch),
         work,
-        low.where(grad),
-        low.pitch(grad),
+        matrix(low, grad),
         low.where(w),
-        low.where(node.output),
-        low.pitch(node.output),
+        matrix(low, node.output),
         machine=low.machine,
     )
 
@@ -129,10 +126,8 @@ def local_weight(low: Lowering, node: Node, work: Work) -> None:
     local.local_weight_grad(
         replace(op.spec, batch=low.batch),
         work,
-        low.where(x),
-        low.pitch(x),
-        low.where(grad),
-        low.pitch(grad),
+        matrix(low, x),
+        matrix(low, grad),
         low.where(node.output),
         machine=low.machine,
     )
@@ -144,8 +139,7 @@ def local_bias(low: Lowering, node: Node, work: Work) -> None:
     local.local_bias_grad(
         replace(op.spec, batch=low.batch),
         work,
-        low.where(grad),
-        low.pitch(grad),
+        matrix(low, grad),
         low.where(node.output),
         machine=low.machine,
     )

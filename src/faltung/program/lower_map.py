@@ -1,4 +1,4 @@
-"""Everything that goes over maps as steps: formulas, losses, pools, tables, moves."""
+"""All other operations as steps: formulas, losses, poolings, embeddings, copies."""
 
 from dataclasses import replace
 from math import prod
@@ -40,7 +40,7 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
         for value in node.inputs
     ]
     maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
-    elementwise.pointwise(
+    elementwise.formulas(
         work,
         low.dtype,
         low.machine,
@@ -67,7 +67,7 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
 
 
 def kind_of(value: Value, op: Elementwise) -> str:
-    """How an operand is spread over the map of a formula."""
+    """How an operand is broadcast over the map of a formula."""
     if value.kind == "key":
         return "key"
     if value.kind == "rows" or not value.shape:
@@ -95,10 +95,8 @@ def group_mean(low: Lowering, node: Node, work: Work) -> None:
         rows=low.batch * x.positions,
         channels=x.channels,
         groups=op.groups,
-        source=low.where(x),
-        pitch=low.pitch(x),
-        target=low.where(node.output),
-        target_pitch=low.pitch(node.output),
+        source=matrix(low, x),
+        target=matrix(low, node.output),
         scale=op.groups / x.channels,
         title="group means",
     )
@@ -136,19 +134,18 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
     )
 
 
-# Pools, tables, moves ----------------------------------------------------------------------------
+# Poolings, embeddings, copies ---------------------------------------------------------------------
 
 
 def pool_map(low: Lowering, node: Node, work: Work) -> None:
-    op, x = node.op, node.inputs[0]
+    op, x = node.op, matrix(low, node.inputs[0])
     assert isinstance(op, Pool)
-    spec = replace(op.spec, batch=low.batch)
-    here = (low.where(x), low.pitch(x), low.where(node.output), low.pitch(node.output))
+    spec, out = replace(op.spec, batch=low.batch), matrix(low, node.output)
     if spec.kind == "max":
         index = low.where(node.outputs[1]) if op.indexed else None
-        pool.max_pool(spec, work, *here, index, machine=low.machine)
+        pool.max_pool(spec, work, x, out, index, machine=low.machine)
     else:
-        pool.average_pool(spec, work, *here, machine=low.machine)
+        pool.average_pool(spec, work, x, out, machine=low.machine)
 
 
 def pool_grad(low: Lowering, node: Node, work: Work) -> None:
@@ -156,14 +153,11 @@ def pool_grad(low: Lowering, node: Node, work: Work) -> None:
     assert isinstance(op, PoolGrad)
     spec = replace(op.spec, batch=low.batch)
     grad, *index = node.inputs
-    source, target = (
-        (low.where(grad), low.pitch(grad)),
-        (low.where(node.output), low.pitch(node.output)),
-    )
+    source, target = matrix(low, grad), matrix(low, node.output)
     if spec.kind == "max":
-        pool.max_pool_grad(spec, work, *source, low.where(index[0]), *target, machine=low.machine)
+        pool.max_pool_grad(spec, work, source, low.where(index[0]), target, machine=low.machine)
     else:
-        pool.average_pool_grad(spec, work, *source, *target, machine=low.machine)
+        pool.average_pool_grad(spec, work, source, target, machine=low.machine)
 
 
 def embed(low: Lowering, node: Node, work: Work) -> None:
@@ -199,7 +193,7 @@ def embed_grad(low: Lowering, node: Node, work: Work) -> None:
 
 
 def reshape(low: Lowering, node: Node, work: Work) -> None:
-    """The numbers in the order of people, from one shape to the other."""
+    """The same numbers in channels-first order, in another shape."""
     a, b = node.inputs[0], node.output
     if low.places.root(a) == low.places.root(b):
         return
@@ -207,10 +201,10 @@ def reshape(low: Lowering, node: Node, work: Work) -> None:
     shape = (low.batch, *(a.shape if a.space else b.shape))
     space = shape[2:]
     whole, flat = (a, b) if a.space else (b, a)
-    apart = low.strides(whole, space)
+    strided = low.strides(whole, space)
     steps = [prod(shape[i + 1 :]) for i in range(1, len(shape))]
-    beside = (low.pitch(flat), *steps)
-    source, target = (apart, beside) if a.space else (beside, apart)
+    contiguous = (low.pitch(flat), *steps)
+    source, target = (strided, contiguous) if a.space else (contiguous, strided)
     work.steps.append(
         rearrange(low.dtype, shape, low.where(a), source, low.where(b), target, "reshape")
     )
@@ -226,13 +220,13 @@ def to_channels_last(low: Lowering, node: Node, work: Work) -> None:
 
 
 def concat(low: Lowering, node: Node, work: Work) -> None:
-    """Only for operands that could not be written into their place."""
+    """Copies of the operands that could not be written in place."""
     start = 0
     copied = {number for other, number in low.places.copied if other is node}
     for number, value in enumerate(node.inputs):
         if number in copied:
             out = low.where(node.output)
-            elementwise.pointwise(
+            elementwise.formulas(
                 work,
                 low.dtype,
                 low.machine,
@@ -254,4 +248,4 @@ def concat(low: Lowering, node: Node, work: Work) -> None:
 
 
 def view(low: Lowering, node: Node, work: Work) -> None:
-    """A view."""
+    """Nothing to compute."""

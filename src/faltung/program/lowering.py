@@ -1,4 +1,4 @@
-"""What the lowering of every node uses: places, plans made once, names of buffers."""
+"""What the lowering of every node shares: places, plans, unique names of buffers."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from faltung.program.places import Places
 @dataclass(slots=True)
 class Lowered:
     """The steps of one node. prepare: what packs weights. kept, scratch: buffers of its own, name
-    -> bytes. cycles: what its work costs one core, roughly.
+    -> bytes. cycles: a rough cost on one core.
     """
 
     node: Node
@@ -38,7 +38,7 @@ class Lowered:
 
 class Lowering:
     """Nodes of one program to steps. ``weights``: strides of each parameter in its unfolded shape,
-    by name. ``policy``: what its convolutions may be computed by.
+    by name. ``policy``: the methods that its convolutions may use.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class Lowering:
     # Plans ---------------------------------------------------------------------------------------
 
     def plan(self, build: Callable[..., Plan], *arguments: Any, **named: Any) -> Plan:
-        """A plan of the engine, made once for each question."""
+        """A plan of the engine; equal questions share one."""
         key = build.__name__, arguments, tuple(sorted(named.items()))
         found = self._plans.get(key)
         if found is None:
@@ -119,7 +119,7 @@ class Lowering:
         return self.named(made, names)
 
     def named(self, made: Lowered, names: dict[str, Operand] | None = None) -> Lowered:
-        """Buffers of the node get names that no other node has."""
+        """Rename the node's own buffers so that no other node has these names."""
         self._count += 1
         own = {name: Operand(f"{self._count} {name}") for name in (*made.kept, *made.scratch)}
         if names is None:
@@ -134,7 +134,7 @@ class Lowering:
 
 
 def renamed(step: Step, own: dict[str, Operand]) -> Step:
-    """The same step with its own buffers renamed and all others as they are."""
+    """The same step with its own buffers renamed."""
     if not own:
         return step
     names = {

@@ -1,7 +1,7 @@
 """Optimizers as formulas over all parameters at once.
 
 SGD with momentum: v = mu v + g, p = p - lr v (Nesterov: p - lr (g + mu v)), as PyTorch has it
-(Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, weight decay apart from the moments.
+(Sutskever et al., 2013). AdamW: Loshchilov and Hutter, 2019, with decoupled weight decay.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from faltung.geometry.check import show
 from faltung.geometry.expr import Expr, maximum, operand, unary
 
-# The operands of every update: parameter, gradient, slots, then the scalars of ``SCALARS``.
+# The operands of every update: parameter, gradient, slots, then the scalars.
 P, G = operand(0), operand(1)
 
 

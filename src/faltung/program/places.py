@@ -1,7 +1,7 @@
-"""Where each value lies: which buffer, from which channel on, and how far positions are apart.
+"""Where each value is: its buffer, its first channel in it, and the pitch of positions.
 
-A map is a matrix of positions by channels, channels side by side. What is concatenated is written
-where the result has it, a slice is read where the whole is: neither copies anything.
+A map is a matrix of positions by channels, with the channels contiguous. Operands of a
+concatenation are written into the result, and a slice is read from the whole: neither is copied.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from faltung.methods.base.correlation import Strides
 class Place:
     """A value in ``buffer``, from ``channel`` on; positions are ``pitch`` elements apart.
 
-    first: the map lies as people have it, channels first.
+    first: the map is stored as users pass it, channels first.
     """
 
     buffer: str
@@ -63,7 +63,7 @@ class Places:
         return value, channel
 
     def root(self, value: Value) -> Value:
-        """The value whose buffer this one lies in."""
+        """The value whose buffer this one is in."""
         return self._root(value)[0]
 
     def place(self, value: Value) -> Place:
@@ -91,6 +91,6 @@ class Places:
 
 
 def _same(node: Node) -> bool:
-    """Whether a reshape leaves the numbers in the order in which they lie."""
+    """Whether a reshape leaves the numbers in memory as they are."""
     a, b = node.inputs[0], node.output
     return a.channels == b.channels or (a.positions == 1 and b.positions == 1)

@@ -1,4 +1,4 @@
-"""A network that can be looked into: values on the way, and how an output depends on one."""
+"""Intermediate values of a network, and the gradient of its output for one of them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,7 +16,7 @@ from faltung.jit.target import current
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.derived_weights import Weights
-from faltung.program.inputs import arrival
+from faltung.program.inputs import input_layout
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 
 def watchable(graph: Graph) -> list[Value]:
-    """The last map of each layer that is still there when normalisation is folded."""
+    """The last map of each layer that remains when normalisation is folded."""
     plain = folded(expanded(graph)[0])[0]
     last = {node.layer: node.output for node in plain.nodes if node.output.space}
     return list(last.values())
@@ -50,12 +50,12 @@ def probe(
     nodes, kept, feeds = plain.nodes, [plain.output, *watched], [graph.input]
     grad = None
     if to is not None:
-        # Maxima have to remember where they came from, as in training.
+        # As in training, so that maxima remember where they came from.
         able = expanded(replace(plain, training=True))[0]
         nodes, seed, grad = sensitivity(able, plain.output, to)
         kept, feeds = [*kept, grad], [*feeds, seed]
     names = {value.name for value in kept}
-    nodes, first = arrival(graph.input, fused(nodes, names))
+    nodes, first = input_layout(graph.input, fused(nodes, names))
     numbers = Weights(state, derived)
     numbers.refresh()
     places = Places(nodes, [value.name for value in feeds], first)

@@ -1,7 +1,7 @@
-"""The numbers of a network: parameters in one stretch of memory, so that one step updates all.
+"""The parameters of a network, contiguous in memory, so that one step can update all of them.
 
-First those that weight decay shrinks, then the other trained ones, then running statistics. Each
-begins on a cache line; what lies between is zero and stays zero.
+First those with weight decay, then the other trained ones, then running statistics. Each begins on
+a cache line; the gaps are zero and stay zero.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ Array = npt.NDArray[Any]
 
 
 class State:
-    """Parameters of one dtype: ``memory``, and for each name a view in the shape of people.
+    """Parameters of one dtype: ``memory``, and a view of it for each name.
 
     decayed, trained: how many elements, from the start, weight decay and training touch.
     """
@@ -39,8 +39,8 @@ class State:
         self.memory = self.zeros()
 
     def check(self, graph: Graph) -> None:
-        """ValueError where a parameter of ``graph`` is not one of these, as it has it; there may be
-        more here, of heads that take part in training alone.
+        """ValueError if a parameter of ``graph`` is missing or differs; there may be others here,
+        of heads that exist only in training.
         """
         if self.dtype != np.dtype(graph.dtype):
             raise ValueError(f"state.dtype={self.dtype}: must be that of the graph, {graph.dtype}")
@@ -49,7 +49,7 @@ class State:
                 raise ValueError(f"state: must have the graph's {p.name!r} of shape {p.shape}")
 
     def zeros(self, trained: bool = False) -> Array:
-        """Another stretch of memory of the same layout: gradients, momenta."""
+        """Zeros in the same layout: for gradients, momenta."""
         made = aligned((self.trained if trained else self.size) * self.dtype.itemsize)
         made[:] = 0
         return made.view(self.dtype)
@@ -67,7 +67,7 @@ class State:
         return stored.transpose(np.argsort(p.order))
 
     def get(self, name: str, memory: Array | None = None) -> Array:
-        """A copy of a parameter in the shape that people see."""
+        """A copy of a parameter in the shape that users see."""
         return np.array(self.view(name, memory)).reshape(self.parameters[name].shape)
 
     def set(self, name: str, value: npt.ArrayLike, memory: Array | None = None) -> None:
@@ -79,7 +79,7 @@ class State:
         self.view(name, memory)[...] = given.reshape(p.inner)
 
     def all(self) -> dict[str, Array]:
-        """Copies of all parameters, in the order in which the network has them in memory."""
+        """Copies of all parameters, in the order in which they are stored."""
         return {name: self.get(name) for name in self.parameters}
 
     def update(self, values: Mapping[str, npt.ArrayLike]) -> None:

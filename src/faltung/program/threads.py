@@ -1,11 +1,11 @@
-"""How many threads a program wakes."""
+"""How many threads a program uses."""
 
 from faltung.runtime.threads import get_threads
 
-# Cycles of work below which the caller does it alone: a barrier costs about as much as a layer.
-ALONE = 60_000.0
+# Below this much work the caller does it alone: a barrier costs about as much as a layer then.
+MIN_PARALLEL_CYCLES = 60_000.0
 
 
 def threads_for(cycles: float) -> int:
-    """All that ``get_threads`` says, or the caller alone for a program of few cycles."""
-    return 1 if cycles < ALONE else get_threads()
+    """``get_threads()``, or 1 for a program of few cycles."""
+    return 1 if cycles < MIN_PARALLEL_CYCLES else get_threads()

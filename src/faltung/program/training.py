@@ -17,7 +17,7 @@ from faltung.methods.base.step import Operand, Work
 from faltung.methods.elementwise import elementwise
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
-from faltung.program.inputs import arrival, copied
+from faltung.program.inputs import copy_in, input_layout
 from faltung.program.lowering import Lowering
 from faltung.program.optimizer import Optimizer
 from faltung.program.places import Places
@@ -29,7 +29,7 @@ _MASK = (1 << 64) - 1
 
 
 class Slots:
-    """What an optimizer keeps beside the parameters, and their gradients: all as the parameters."""
+    """The state of an optimizer and the gradients, in the layout of the parameters."""
 
     def __init__(self, state: State, optimizer: Optimizer) -> None:
         self.state, self.optimizer = state, optimizer
@@ -46,7 +46,7 @@ class Slots:
         }
 
     def update(self, values: Mapping[str, npt.ArrayLike]) -> None:
-        """Write slots. ValueError: a name or a shape that is none."""
+        """Write slots. ValueError: an unknown name, another shape."""
         for key, value in values.items():
             slot, _, name = key.partition("/")
             p = self.state.parameters.get(name)
@@ -58,8 +58,8 @@ class Slots:
 class TrainingStep:
     """``step(x, target, lr=...)`` trains on one batch of a fixed size.
 
-    One of these owns its memory and is used by one thread at a time. Several of them, for other
-    batches, share state and slots. precision: as of ``Inference``.
+    It owns its memory and is used by one thread at a time. Several of them, for other batch sizes,
+    share state and slots. precision: as for ``Inference``.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class TrainingStep:
         updates = {value.name: parameter.name for parameter, value in graph.updates}
         results = [v for v in (*training.losses, training.correct) if v is not None]
         kept = {*grads, *updates, *(value.name for value in results)}
-        nodes, first = arrival(graph.input, fused(training.nodes, kept))
+        nodes, first = input_layout(graph.input, fused(training.nodes, kept))
         self.nodes = nodes
         outside = [graph.input.name, *grads, *updates]
         places = Places(nodes, outside, first)
@@ -140,11 +140,11 @@ class TrainingStep:
 
     @property
     def _numeric(self) -> bool:
-        """Whether targets are numbers, and not labels."""
+        """Whether targets are numbers instead of labels."""
         return self.training.target.kind == "float"
 
     def _weigh(self, rows: int) -> None:
-        """The loss becomes a mean over so many rows: labels that count, or numbers."""
+        """Make the loss a mean over this many rows: labels other than -1, or numbers."""
         self.rows = max(1, rows)
         for scale, weight in self._scales:
             scale[...] = weight / self.rows
@@ -152,7 +152,7 @@ class TrainingStep:
     def __call__(
         self, x: Array, target: Array, *, lr: float, step: int = 0, seed: int = 0
     ) -> tuple[float, int]:
-        """Train on one batch; the loss that it had, and how many rows were right.
+        """Train on one batch; its loss, and how many rows were right.
 
         x: (batch, C, *space). target: labels (batch, *space') or numbers (batch, C', *space').
         step: counted from 0, for the optimizer and for dropout; the same seed and step give the
@@ -163,16 +163,16 @@ class TrainingStep:
         return self.loss, self.correct
 
     def feed(self, x: Array, target: Array) -> None:
-        """Copy a batch into the program's memory. ValueError, TypeError: as ``copied``."""
+        """Copy a batch into the program's memory. ValueError, TypeError: as ``copy_in``."""
         wanted = self.training.target
-        copied("x", x, (self.batch, *self.training.graph.input.shape), self._input, last=False)
+        copy_in("x", x, (self.batch, *self.training.graph.input.shape), self._input, last=False)
         last = self._numeric and bool(wanted.space)
-        copied("target", target, (self.batch, *wanted.shape), self._target, last=last)
+        copy_in("target", target, (self.batch, *wanted.shape), self._target, last=last)
         if not self._numeric:
             self._weigh(int(np.count_nonzero(self._target >= 0)))
 
     def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
-        """One step over what was fed."""
+        """One step on the batch that was fed."""
         for name, value in self.slots.optimizer.values(step, lr).items():
             self._numbers[name][...] = value
         for number, key in enumerate(self._key_arrays):
@@ -186,8 +186,8 @@ class TrainingStep:
 
     @property
     def loss(self) -> float:
-        """The loss of the last batch, its mean over the rows that count, those whose label is not
-        -1; auxiliary heads left out.
+        """The loss of the last batch, the mean over rows whose label is not -1, without auxiliary
+        heads.
         """
         return float(self._losses[0]) / self.rows
 
@@ -218,7 +218,7 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
         scalars = [decay if name == "decay" else name for name in optimizer.scalars]
         size = end - start
         outputs = [arrays[0], *arrays[2:]]
-        elementwise.pointwise(
+        elementwise.formulas(
             work,
             lowering.dtype,
             lowering.machine,
@@ -236,14 +236,14 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
             title="optimizer",
             barrier=waits,
         )
-        waits = False  # the two ranges have nothing in common
+        waits = False  # the two ranges are independent
     return work
 
 
 def _clip(work: Work, lowering: Lowering, size: int) -> None:
     """clip = min(1, most / |g|), the norm of all gradients together (Pascanu et al., 2013)."""
     g = operand(0)
-    elementwise.pointwise(
+    elementwise.formulas(
         work,
         lowering.dtype,
         lowering.machine,

@@ -1,6 +1,6 @@
 """Memory aligned to cache lines, and scratch memory that is reused.
 
-Alignment: a vector of 64 bytes that straddles two lines costs two accesses.
+It is aligned because a vector of 64 bytes that straddles two lines costs two accesses.
 """
 
 import operator
@@ -15,37 +15,36 @@ import numpy.typing as npt
 Bytes = npt.NDArray[np.uint8]
 
 ALIGNMENT = 64
-KEEP = 256 << 20  # bytes of free scratch that one thread keeps at most
-_BLOCKS = 4  # free blocks that one thread keeps at most
-_PAGE = 4096
-_ASK = 1 << 30  # from this many bytes on, the computer's memory is looked at first
+KEEP_BYTES = 256 << 20  # the most free scratch memory that a thread keeps
+_KEEP_BLOCKS = 4  # the most free blocks that a thread keeps
+_PAGE_BYTES = 4096
+_CHECK_BYTES = 1 << 30  # from this size on, the memory of the computer is checked first
 
 
 def aligned(n_bytes: SupportsIndex) -> Bytes:
-    """``n_bytes`` of uninitialised memory as a uint8 array whose address is a multiple of 64.
+    """``n_bytes`` of uninitialised memory: a uint8 array whose address is a multiple of 64.
 
-    TypeError unless ``n_bytes`` is an integer, ValueError if it is negative, MemoryError if the
-    computer has not that much, by this count or by that of the system.
+    TypeError: not an integer. ValueError: negative. MemoryError: more than the computer has, or
+    than the system grants.
     """
     if isinstance(n_bytes, bool) or not hasattr(n_bytes, "__index__"):
         raise TypeError(f"n_bytes={n_bytes!r}: must be an integer")
     size = operator.index(n_bytes)
     if size < 0:
         raise ValueError(f"n_bytes={size}: must not be negative")
-    # Systems promise memory that they have not, and kill the process that then writes to it.
-    if size >= _ASK and size > _installed():
+    # Systems promise memory that they do not have, and kill the process that then writes to it.
+    if size >= _CHECK_BYTES and size > _installed():
         raise MemoryError(_refusal(size))
     try:
         raw = np.empty(size + ALIGNMENT, np.uint8)
-    except (MemoryError, ValueError, OverflowError):  # the last two: more than an address can say
+    except (MemoryError, ValueError, OverflowError):  # the last two: more than an address can hold
         raise MemoryError(_refusal(size)) from None
     skip = -_address(raw) % ALIGNMENT
-    return raw[skip:][:size]  # in two steps: one empty slice would stay where ``raw`` begins
+    return raw[skip:][:size]  # in two steps: an empty slice would stay where ``raw`` begins
 
 
 def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """An uninitialised C-contiguous array whose address is a multiple of 64; else as
-    ``aligned``."""
+    """An uninitialised C-contiguous array, aligned as by ``aligned``, with the same errors."""
     kind, items = np.dtype(dtype), 1
     for size in shape:
         items *= operator.index(size)  # as Python's integers: those of NumPy overflow
@@ -53,11 +52,10 @@ def empty(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
 
 
 class Block:
-    """Borrowed scratch memory: ``bytes`` (uint8, aligned) at ``address``, at least as long as
-    asked.
+    """Borrowed scratch memory: ``bytes`` (uint8, aligned) at ``address``.
 
-    A context manager: leaving it gives the memory back to the pool, for the next borrower. What it
-    holds at first is whatever the last one left.
+    A context manager: leaving it returns the memory to the pool, for the next borrower. At first it
+    holds whatever the previous borrower left there.
     """
 
     __slots__ = ("_lent", "_pool", "address", "bytes")
@@ -69,10 +67,9 @@ class Block:
         self._lent = True
 
     def array(self, shape: tuple[int, ...], dtype: npt.DTypeLike, offset: int = 0) -> Any:
-        """A C-contiguous array of ``shape`` and ``dtype`` that begins at byte ``offset`` of the
-        block.
+        """A C-contiguous array of ``shape`` and ``dtype`` at byte ``offset`` of the block.
 
-        ValueError or TypeError from NumPy where it does not fit.
+        ValueError, TypeError: from NumPy, where it does not fit.
         """
         return np.ndarray(shape, dtype, buffer=self.bytes.data, offset=offset)
 
@@ -85,30 +82,30 @@ class Block:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._lent:  # once: a block left twice must not be lent twice
+        if self._lent:  # once: a block that is left twice must not be lent twice
             self._lent = False
             self._pool._give(self)
 
 
 class Workspace:
-    """A pool of scratch memory, one for each Python thread that borrows.
+    """A pool of scratch memory for each Python thread that borrows.
 
         with workspace.borrow(n_bytes) as block: ...
 
-    A block is in the pool or with one borrower, never both: borrowing inside a borrow, or in a
-    signal handler, gets other memory, and a block that is never given back is only freed. Of free
-    blocks a thread keeps the last four, and no more than ``keep`` bytes; a thread that ends frees
-    its own.
+    A block is either in the pool or with one borrower: borrowing while another block is borrowed,
+    or in a signal handler, returns other memory, and a block that is never given back is simply
+    freed. A thread keeps its last four free blocks, up to ``keep`` bytes in all; when it ends, they
+    are freed.
     """
 
-    def __init__(self, keep: int = KEEP) -> None:
+    def __init__(self, keep: int = KEEP_BYTES) -> None:
         self.keep = keep
         self._local = threading.local()
 
     def borrow(self, n_bytes: int) -> Block:
-        """At least ``n_bytes`` of scratch: the smallest free block that is enough, or a new one.
+        """At least ``n_bytes`` of scratch: the smallest free block that suffices, or a new one.
 
-        ValueError for a negative number, MemoryError as ``aligned``.
+        ValueError: a negative number. MemoryError: as for ``aligned``.
         """
         if n_bytes < 0:
             raise ValueError(f"n_bytes={n_bytes}: must not be negative")
@@ -117,16 +114,16 @@ class Workspace:
             if block.bytes.size >= n_bytes and self._take(block):
                 return block
         if free:
-            # Too small, all of them: the largest makes room before its successor is allocated.
+            # All are too small: free the largest before its successor is allocated.
             self._take(free[-1])
-        return Block(aligned(-(-n_bytes // _PAGE) * _PAGE), self)
+        return Block(aligned(-(-n_bytes // _PAGE_BYTES) * _PAGE_BYTES), self)
 
     def held(self) -> int:
-        """Bytes that wait in the pool of the calling thread."""
+        """Bytes in the pool of the calling thread."""
         return sum(map(_size, self._free()))
 
     def clear(self) -> None:
-        """Free what waits in the pool of the calling thread."""
+        """Free what is in the pool of the calling thread."""
         self._free().clear()
 
     def _free(self) -> list[Block]:
@@ -137,7 +134,7 @@ class Workspace:
         return found
 
     def _take(self, block: Block) -> bool:
-        """Out of the pool; False where a signal handler has been faster."""
+        """Take a block out of the pool; False if a signal handler was faster."""
         try:
             self._free().remove(block)
         except ValueError:
@@ -150,7 +147,7 @@ class Workspace:
             return
         free = self._free()
         free.append(block)
-        while len(free) > _BLOCKS or self.held() > self.keep:
+        while len(free) > _KEEP_BLOCKS or self.held() > self.keep:
             del free[0]
 
 
@@ -166,11 +163,11 @@ def _address(memory: npt.NDArray[Any]) -> int:
 
 
 def _refusal(size: int) -> str:
-    return f"n_bytes={size}: {size / 2**30:,.1f} GiB cannot be had"
+    return f"n_bytes={size}: {size / 2**30:,.1f} GiB cannot be allocated"
 
 
 def _installed() -> int:
-    """Bytes of memory and swap in this computer; where the system does not say, no bound."""
+    """Bytes of memory and swap of this computer; unlimited where the system does not say."""
     try:
         with open("/proc/meminfo") as lines:
             rows = dict(line.split(":", 1) for line in lines)

@@ -2,9 +2,10 @@
 
 from faltung.runtime.layout import COUNT, GENERATION, YIELD, at, load
 
-# For each architecture: how to wait a moment without slowing the neighbour on the core, and how to
-# read and write the register that holds rounding and flush-to-zero. A thread inherits that register
-# when it is born; unless it follows the caller's later changes, results would depend on the thread.
+# For each architecture: how to pause without slowing down the other hardware thread of the core,
+# and how to read and write the register that controls rounding and flush-to-zero. A thread inherits
+# that register when it starts; unless it follows later changes of the caller, results would depend
+# on the thread.
 _X86 = (
     "call void @llvm.x86.sse2.pause()",
     """
@@ -56,14 +57,15 @@ ARCHITECTURES = {"x86_64": _X86, "aarch64": _ARM}
 
 
 def pause_and_register(arch: str) -> tuple[str, str]:
-    """The pausing instruction, and the functions for the control register, of an architecture."""
+    """The pause instruction and the functions for the control register of an architecture."""
     return ARCHITECTURES.get(arch, _OTHER)
 
 
 def waiting(pause: str) -> str:
-    """give_way: let another thread have the core. until: wait for a word to become ``value``.
+    """Functions that wait.
 
-    spin: what waiting costs, for calibration: ``turns`` looks at a word with a pause after each.
+    give_way: let another thread use the core. until: wait until a word is ``value``. spin, for
+    calibration: look at a word ``turns`` times and pause after each.
     """
     return f"""
 define internal void @give_way(ptr %team) nounwind {{
@@ -115,10 +117,12 @@ end:
 """
 
 
-# region: the step list, as one of ``threads`` threads. A step is four words: function, params,
-# items, barrier; thread t of T runs function(params, items*t//T, items*(t+1)//T) unless that is
-# empty. meet: the barrier. The last to arrive opens it; the others wait for exactly the next
-# generation, which cannot be overtaken, because the one after it needs them.
+# region: run the list of steps as one of ``threads`` threads. A step is four words: function,
+# params, items, barrier. Thread t of T runs function(params, items*t//T, items*(t+1)//T), if there
+# is an item in this range.
+#
+# meet: the barrier. The last thread to arrive opens it; the others wait for exactly the next
+# generation, which they cannot miss, because the one after it needs them.
 REGION = f"""
 define internal void @meet(ptr %team, i64 %threads, i64 %patience) nounwind {{
   %count = {at("%team", COUNT)}

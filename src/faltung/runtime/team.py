@@ -1,15 +1,15 @@
 """The thread team: runs a list of steps as one parallel region, in compiled code.
 
-After its last job a worker spins for about a millisecond on a word in memory, so that the next one
-reaches it in less than a microsecond, and then parks: between calls the team uses no processor
-time. The threads are raw ones, without Python state: they never take the GIL, no exception can
-reach them, and the interpreter can end while they sleep. What they run and touch is never freed.
+After its last job a worker spins on a word in memory for about a millisecond, so that the next job
+reaches it in less than a microsecond. Then it parks: between calls the team uses no processor time.
+The threads are raw ones, without Python state: they never take the GIL, no exception can reach
+them, and the interpreter can exit while they sleep. What they run and read is never freed.
 
-The spin is bounded by a count of pauses, timed once, and not by a clock: a cycle counter has an
-unknown rate on x86 and is closed to user programs on some ARM systems, and a count bounds the
-processor time spent also when the thread is preempted.
+The spin is limited by a number of pauses, timed once, rather than by a clock: the rate of the cycle
+counter is unknown on x86, and user programs may not read it on some ARM systems; and a number of
+pauses limits the processor time even if the thread is preempted.
 
-A call that finds the team busy (another Python thread is in a region) does its steps whole, alone.
+A call that finds the team busy, because another Python thread runs a region, runs its steps alone.
 """
 
 import atexit
@@ -31,15 +31,17 @@ from faltung.runtime.team_ir import SYMBOLS, module
 
 Steps = npt.NDArray[np.int64]
 
-LINGER = 1e-3  # seconds that a worker without a job stays awake, in pauses
-PATIENCE = 20e-6  # seconds between yields while waiting, with a core for each thread
-CROWDED = 1e-6  # and with more threads than cores: who waits is in the way
-_AT_EXIT = 0.1  # seconds that the end of the process waits for the workers
-_STARTING = 1.0  # seconds that a call waits for new workers to report
+LINGER_SECONDS = 1e-3  # how long a worker without a job stays awake
+PATIENCE_SECONDS = 20e-6  # between two yields while waiting, with a core for each thread
+CROWDED_SECONDS = (
+    1e-6  # the same with more threads than cores, where waiting keeps others from work
+)
+_EXIT_SECONDS = 0.1  # how long the end of the process waits for the workers
+_START_SECONDS = 1.0  # how long a call waits for new workers to report
 
-_WORD = 8
+_WORD_BYTES = 8
 _INT64 = np.dtype(np.int64)
-# Whole numbers go as c_void_p too: ctypes converts it in half the time that c_int64 takes.
+# Integers are passed as c_void_p too: ctypes converts it in half the time of c_int64.
 _launch_type = ctypes.CFUNCTYPE(ctypes.c_int64, *[ctypes.c_void_p] * 4)
 _halt_type = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)
 _spin_type = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
@@ -48,12 +50,12 @@ _spin_type = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p)
 class Region:
     """A list of steps, checked once, to be run many times.
 
-    steps: int64 of shape (n, 4), contiguous. A step is four words: address of a function
-    ``void(ptr params, i64 begin, i64 end)``, address of its params, number of items, and 1 where
-    every thread must have finished the step before any begins the next (else 0). Thread t of T
-    runs items ``items*t//T`` to ``items*(t+1)//T``. The words may be changed between runs, in
-    place; what their addresses point to must stay alive during a run: that is the caller's
-    business. TypeError or ValueError for another dtype, shape or layout.
+    steps: int64 of shape (n, 4), contiguous. A step is four words: the address of a function
+    ``void(ptr params, i64 begin, i64 end)``, the address of its params, the number of items, and 1
+    if all threads must have finished the step before any of them begins the next, else 0. Thread t
+    of T runs items ``items*t//T`` to ``items*(t+1)//T``. The words may be changed in place between
+    runs; the caller keeps alive what their addresses point to. TypeError, ValueError: another
+    dtype, shape or layout.
     """
 
     __slots__ = ("_address", "_count", "steps")
@@ -68,14 +70,15 @@ class Region:
         self._count = len(steps)
 
     def run(self, threads: int) -> int:
-        """Run the steps on up to ``threads`` threads, the calling one among them.
+        """Run the steps on up to ``threads`` threads, including the calling one.
 
-        Returns, when all have finished, how many took part: fewer where another thread has the team
-        (then 1) or the system gives no more. The GIL is released; KeyboardInterrupt waits.
+        Returns how many took part, when all have finished: 1 if another thread is using the team,
+        and fewer than asked for if the system grants no more. The GIL is released; a
+        KeyboardInterrupt is raised afterwards.
         """
         team = _team
         # No Python function may be called between here and ``launch``: a signal handler could fork
-        # there, and the child has no workers. (``reset`` covers the slow path.)
+        # there, and the child would have no workers. (``reset`` covers the slow path.)
         if team is None or not 0 < threads <= team.asked:
             team = _grown(threads)
         return team.launch(team.address, self._address, self._count, threads)
@@ -87,43 +90,43 @@ def run(steps: Steps, threads: int) -> int:
 
 
 class _Team:
-    """The memory of the team (``layout`` says where what is), and its compiled functions."""
+    """The memory of the team, as ``layout`` describes it, and its compiled functions."""
 
     __slots__ = ("_halt", "_memory", "_worker", "address", "asked", "launch")
 
     def __init__(self) -> None:
-        # Later than import: this opens LLVM, unless the code is on disk.
+        # Not at import: this loads LLVM, unless the code is on disk.
         code = raw("thread team", module(host().arch), SYMBOLS, host())
         launch, worker, halt, spin = (code[symbol] for symbol in SYMBOLS)
         self.launch: Callable[[int, int, int, int], int] = _launch_type(launch)
         self._halt: Callable[[int], int] = _halt_type(halt)
         self._worker = worker
-        self.address = _memory_for_ever(layout.BYTES)
-        self._memory = (ctypes.c_int64 * (layout.BYTES // _WORD)).from_address(self.address)
+        self.address = _permanent_memory(layout.BYTES)
+        self._memory = (ctypes.c_int64 * (layout.BYTES // _WORD_BYTES)).from_address(self.address)
         self._fill(_spin_type(spin))
         self.asked = 1
 
     def __getitem__(self, offset: int) -> int:
-        return int(self._memory[offset // _WORD])
+        return int(self._memory[offset // _WORD_BYTES])
 
     def __setitem__(self, offset: int, value: int) -> None:
-        self._memory[offset // _WORD] = value
+        self._memory[offset // _WORD_BYTES] = value
 
     def _fill(self, spin: Any) -> None:
         self[layout.READY] = self[layout.ALLOWED] = 1
         self[layout.YIELD] = _address_of_yield()
         self[layout.ACQUIRE] = _address(ctypes.pythonapi.PyThread_acquire_lock)
         self[layout.RELEASE] = _address(ctypes.pythonapi.PyThread_release_lock)
-        one = _seconds_of_pause(spin, self.address)
-        self[layout.LINGER] = max(1, int(LINGER / one))
-        self[layout.PATIENCE] = max(1, int(PATIENCE / one))
-        self[layout.CROWDED] = max(1, int(CROWDED / one))
+        pause = _seconds_of_pause(spin, self.address)
+        self[layout.LINGER] = max(1, int(LINGER_SECONDS / pause))
+        self[layout.PATIENCE] = max(1, int(PATIENCE_SECONDS / pause))
+        self[layout.CROWDED] = max(1, int(CROWDED_SECONDS / pause))
 
     def grow(self, threads: int) -> None:
-        """Start workers until there are ``threads`` threads, as far as the system allows."""
-        threads = min(threads, layout.LIMIT)
+        """Start workers until there are ``threads`` threads, or as many as the system allows."""
+        threads = min(threads, layout.MAX_THREADS)
         for t in range(1, threads):
-            self._furnish(layout.MAILBOXES + t * layout.LINE)
+            self._furnish(layout.MAILBOXES + t * layout.LINE_BYTES)
         self[layout.CORES] = cores()
         self[layout.ALLOWED] = threads
         start = _python(
@@ -132,37 +135,39 @@ class _Team:
         there = self[layout.READY]
         while there < threads and start(self._worker, self.address) != ctypes.c_ulong(-1).value:
             there += 1
-        deadline = time.monotonic() + _STARTING
+        deadline = time.monotonic() + _START_SECONDS
         while self[layout.READY] < there and time.monotonic() < deadline:
             time.sleep(0)
-        self.asked = threads  # also if there are fewer: the system is not asked again at every call
+        self.asked = (
+            threads  # even if there are fewer, so that not every call asks the system again
+        )
 
     def _furnish(self, mailbox: int) -> None:
-        """Give a mailbox its lock, taken, so that the first to park on it sleeps."""
+        """Give a mailbox its lock, already acquired, so that the first to park on it sleeps."""
         if not self[mailbox + layout.LOCK]:
             lock = _python("PyThread_allocate_lock", ctypes.c_void_p)()
             if not lock:
-                raise MemoryError("a lock for the thread team cannot be had")
+                raise MemoryError("a lock for the thread team cannot be allocated")
             _python("PyThread_acquire_lock", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(lock, 1)
             self[mailbox + layout.LOCK] = lock
 
     def reset(self) -> None:
-        """As new, in a forked child: the workers, and who held the team, are in the parent."""
+        """Start afresh in a forked child: the workers are in the parent, as is who used them."""
         self.asked = 1
         self[layout.READY] = self[layout.ALLOWED] = 1
         for word in (layout.BUSY, layout.COUNT, layout.GENERATION, layout.PENDING, layout.GONE):
             self[word] = 0
-        mailbox = layout.MAILBOXES + layout.LINE
+        mailbox = layout.MAILBOXES + layout.LINE_BYTES
         while mailbox < layout.BYTES and self[mailbox + layout.LOCK]:
-            # The old lock may be half taken; it is left behind.
+            # The old lock may be in any state; it is abandoned.
             self[mailbox + layout.WORD] = layout.IDLE
             self[mailbox + layout.LOCK] = 0
-            mailbox += layout.LINE
+            mailbox += layout.LINE_BYTES
 
     def stop(self) -> None:
-        """Send the workers home. Calls that come later work alone."""
-        self.asked = layout.LIMIT
-        deadline = time.monotonic() + _AT_EXIT
+        """End the workers. Later calls run their steps alone."""
+        self.asked = layout.MAX_THREADS
+        deadline = time.monotonic() + _EXIT_SECONDS
         while (sent := self._halt(self.address)) < 0 and time.monotonic() < deadline:
             time.sleep(1e-4)
         while self[layout.GONE] < sent and time.monotonic() < deadline:
@@ -201,30 +206,29 @@ if hasattr(os, "register_at_fork"):
 
 
 def _python(name: str, result: Any, *arguments: Any) -> Any:
-    """A function of the Python library, called with the GIL held.
+    """A function of the Python C API, called with the GIL held.
 
-    With a prototype of our own: those of ``ctypes.pythonapi`` are shared by the whole process.
+    It has its own prototype: those of ``ctypes.pythonapi`` are shared by the whole process.
     """
     return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
 
 
 def _address_of(steps: Steps) -> int:
-    if steps.size and steps.flags.writeable:  # in a quarter of the time
+    if steps.size and steps.flags.writeable:  # takes a quarter of the time
         return ctypes.addressof(ctypes.c_char.from_buffer(steps))  # type: ignore[arg-type]
     return int(steps.ctypes.data)
 
 
-def _memory_for_ever(size: int) -> int:
-    """The address of ``size`` zeroed bytes, on a line of their own.
+def _permanent_memory(size: int) -> int:
+    """The address of ``size`` zeroed bytes that begin on a cache line and are never freed.
 
-    Of no object and never freed: a worker may look at them until the process ends, which is later
-    than any object lives.
+    They belong to no object: workers read them until the process ends, and no object lives as long.
     """
     allocate = _python("PyMem_RawCalloc", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)
-    found = allocate(1, size + layout.LINE)
+    found = allocate(1, size + layout.LINE_BYTES)
     if not found:
-        raise MemoryError(f"{size} bytes for the thread team cannot be had")
-    return int(-(-found // layout.LINE) * layout.LINE)
+        raise MemoryError(f"{size} bytes for the thread team cannot be allocated")
+    return int(-(-found // layout.LINE_BYTES) * layout.LINE_BYTES)
 
 
 def _address(function: Any) -> int:
@@ -232,7 +236,7 @@ def _address(function: Any) -> int:
 
 
 def _address_of_yield() -> int:
-    """Of the system's "let others run": int(void). 0 where it is unknown: waiting only spins."""
+    """Address of the system's yield, int(void); 0 where it is unknown, so that waiting spins."""
     try:
         if os.name == "nt":
             return _address(ctypes.WinDLL("kernel32").SwitchToThread)  # type: ignore[attr-defined]
@@ -242,7 +246,7 @@ def _address_of_yield() -> int:
 
 
 def _seconds_of_pause(spin: Any, word: int) -> float:
-    """The cost of one turn of waiting: the least of a few tries, some of which are preempted."""
+    """Seconds per pause: the least of a few measurements, as some are preempted."""
     turns, best = 2000, 1.0
     for _ in range(5):
         begin = time.perf_counter()

@@ -1,11 +1,11 @@
 """The thread team as LLVM IR: waiting, handing over work, and meeting at barriers.
 
-Three functions. ``launch`` is the caller: it posts the job to each worker, does the share of thread
-0 and waits for the others. ``worker`` is the whole life of a worker thread. ``halt`` sends all
-workers home. None of them touches Python, so a region has no place at which an exception, a signal
-handler or another Python thread could find it half done.
+Three functions. ``launch`` is the caller: it posts the job to each worker, does the items of thread
+0 and waits for the others. ``worker`` is the whole life of a worker thread. ``halt`` ends all
+workers. None of them touches Python, so an exception, a signal handler or another Python thread can
+never find a region half done.
 
-Memory order. Every hand-over is a release that somebody else acquires:
+Memory order. Every hand-over is a release that another thread acquires:
 
     job, from caller to worker      exchange of the mailbox -> load of the mailbox
     results, from worker to caller  fetch-and-subtract of PENDING -> load of PENDING
@@ -16,7 +16,7 @@ Memory order. Every hand-over is a release that somebody else acquires:
 A mailbox holds one of four words. Only the thread that holds BUSY writes JOB and STOP, by an
 exchange that returns what was there; only its worker writes the others: IDLE when it has taken a
 job, PARKED by an exchange that succeeds only from IDLE. So either the worker sees the job before it
-parks, or the caller sees that it has parked and wakes it: no wake-up can fall between.
+parks, or the caller sees that it has parked and wakes it: no wake-up is lost.
 """
 
 from faltung.runtime.layout import (
@@ -29,11 +29,11 @@ from faltung.runtime.layout import (
     GONE,
     IDLE,
     JOB,
-    LIMIT,
-    LINE,
+    LINE_BYTES,
     LINGER,
     LOCK,
     MAILBOXES,
+    MAX_THREADS,
     PARKED,
     PATIENCE,
     PENDING,
@@ -43,7 +43,7 @@ from faltung.runtime.layout import (
     STEPS,
     STOP,
     THREADS,
-    TURN,
+    YIELD_AFTER,
     at,
     load,
     store,
@@ -59,7 +59,7 @@ def module(arch: str) -> str:
     return "\n".join((register, waiting(pause), REGION, _LAUNCH, _worker(pause), _HALT))
 
 
-# The caller. Without workers, or while another caller has them, it does every step whole, alone.
+# The caller. Without workers, or while another caller uses them, it runs every step alone.
 # Returns how many threads took part.
 _LAUNCH = f"""
 define i64 @faltung_team_launch(ptr %team, ptr %steps, i64 %n, i64 %asked) nounwind {{
@@ -92,13 +92,13 @@ together:
   br label %post
 post:
   %t = phi i64 [ 1, %together ], [ %following, %posted ]
-  %offset = mul i64 %t, {LINE}
+  %offset = mul i64 %t, {LINE_BYTES}
   %box = getelementptr i8, ptr %boxes, i64 %offset
   {store("%steps", "%box", STEPS, "ptr")}
   {store("%n", "%box", STEP_COUNT, "i64")}
   {store("%threads", "%box", THREADS, "i64")}
   {store("%control", "%box", CONTROL, "i64")}
-  {store("%patience", "%box", TURN, "i64")}
+  {store("%patience", "%box", YIELD_AFTER, "i64")}
   %was = atomicrmw xchg ptr %box, i64 {JOB} acq_rel, align 8
   %asleep = icmp eq i64 %was, {PARKED}
   br i1 %asleep, label %wake, label %posted
@@ -126,10 +126,10 @@ define internal void @wake(ptr %team, ptr %box) nounwind {{
 
 
 def _worker(pause: str) -> str:
-    """The life of a worker: take a number, then wait, work, wait; when nothing comes, park.
+    """The life of a worker: take a number, then wait, work, wait; if no job comes, park.
 
-    The number is taken here and not given, so that a thread that was started but not yet counted
-    (an exception can fall just there) never shares a mailbox; one too many leaves at once.
+    The worker takes its number itself, so that a thread that was started but not counted (an
+    exception can occur just there) never shares a mailbox; a surplus worker ends at once.
     """
     return f"""
 define void @faltung_team_worker(ptr %team) nounwind {{
@@ -155,7 +155,7 @@ take:
   %mine = extractvalue {{ i64, i1 }} %taken, 1
   br i1 %mine, label %begin, label %claim
 begin:
-  %offset = mul i64 %me, {LINE}
+  %offset = mul i64 %me, {LINE_BYTES}
   %box = getelementptr i8, ptr %boxes, i64 %offset
   {load("%lock", "%box", LOCK, "ptr")}
   br label %idle
@@ -208,7 +208,7 @@ job:
   {load("%n", "%box", STEP_COUNT, "i64")}
   {load("%threads", "%box", THREADS, "i64")}
   {load("%control", "%box", CONTROL, "i64")}
-  %turn.at = {at("%box", TURN)}
+  %turn.at = {at("%box", YIELD_AFTER)}
   %new.patience = load i64, ptr %turn.at, align 8
   %current = call i64 @control()
   %same = icmp eq i64 %current, %control
@@ -231,8 +231,8 @@ end:
 """
 
 
-# Send every worker home; none may join any more, and the team stays busy, so that whoever calls
-# later works alone. Returns how many were sent, or -1 while a region runs: try again.
+# End all workers. No more may join, and the team stays busy, so later callers run their steps
+# alone. Returns how many workers end, or -1 while a region runs: try again.
 _HALT = f"""
 define i64 @faltung_team_halt(ptr %team) nounwind {{
 entry:
@@ -246,7 +246,7 @@ close:
   %allowed = {at("%team", ALLOWED)}
   store atomic i64 0, ptr %allowed release, align 8
   %ready.at = {at("%team", READY)}
-  %ready = atomicrmw xchg ptr %ready.at, i64 {LIMIT} acq_rel, align 8
+  %ready = atomicrmw xchg ptr %ready.at, i64 {MAX_THREADS} acq_rel, align 8
   %workers = sub i64 %ready, 1
   %boxes = {at("%team", MAILBOXES)}
   br label %next
@@ -255,7 +255,7 @@ next:
   %more = icmp slt i64 %t, %ready
   br i1 %more, label %tell, label %end
 tell:
-  %offset = mul i64 %t, {LINE}
+  %offset = mul i64 %t, {LINE_BYTES}
   %box = getelementptr i8, ptr %boxes, i64 %offset
   %was = atomicrmw xchg ptr %box, i64 {STOP} acq_rel, align 8
   %asleep = icmp eq i64 %was, {PARKED}

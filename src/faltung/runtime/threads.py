@@ -7,24 +7,25 @@ from collections.abc import Mapping
 from typing import SupportsIndex
 
 from faltung.machine.detect import cores
-from faltung.runtime.layout import LIMIT
+from faltung.runtime.layout import MAX_THREADS
 
-# Ours first: it can then say something else than what the OpenMP libraries beside us are told.
+# Ours comes first, so that it can differ from what OpenMP libraries in the process are told.
 VARIABLES = ("FALTUNG_NUM_THREADS", "OMP_NUM_THREADS")
 
 _chosen: int | None = None
 
 
 def set_threads(n: SupportsIndex) -> None:
-    """Set the number of threads that convolutions use, in every Python thread, from now on.
+    """Set the number of threads that convolutions use, in every Python thread.
 
-    A convolution that is running ends with the number that it began with. Results have the same
-    bits for every number of threads.
+    Results have the same bits for every number of threads. A convolution that is already running
+    finishes with the number it began with.
 
     Parameters
     ----------
-    n : int from 1 to 1024
-        The calling thread is one of them. More than there are cores is allowed, and slower.
+    n
+        Number of threads, including the calling one, from 1 to 1024. More threads than cores are
+        allowed, but slower.
 
     Raises
     ------
@@ -47,14 +48,16 @@ def set_threads(n: SupportsIndex) -> None:
 
 
 def get_threads() -> int:
-    """The number of threads that convolutions use.
+    """Return the number of threads that convolutions use.
+
+    It is what ``set_threads`` was last called with; otherwise the value of FALTUNG_NUM_THREADS or
+    else of OMP_NUM_THREADS, both read at the first call; otherwise the number of cores that this
+    process may use (its CPU affinity).
 
     Returns
     -------
     int
-        What ``set_threads`` was last given; else FALTUNG_NUM_THREADS, else OMP_NUM_THREADS, both
-        read at the first call; else the number of cores that this process may use (its CPU
-        affinity).
+        Number of threads, including the calling one.
 
     Examples
     --------
@@ -69,32 +72,38 @@ def get_threads() -> int:
 
 
 def checked(n: SupportsIndex) -> int:
-    """``n`` as an int; TypeError or ValueError as ``set_threads`` says."""
+    """``n`` as an int. TypeError, ValueError: as for ``set_threads``."""
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"n={n!r}: the number of threads must be an integer")
     number = operator.index(n)
-    if not 1 <= number <= LIMIT:
-        raise ValueError(f"n={number}: the number of threads must be from 1 to {LIMIT}")
+    if not 1 <= number <= MAX_THREADS:
+        raise ValueError(f"n={number}: the number of threads must be from 1 to {MAX_THREADS}")
     return number
 
 
 def default_threads(environ: Mapping[str, str]) -> int:
-    """The number of threads when nobody has called ``set_threads``.
+    """The number of threads if nobody has called ``set_threads``.
 
-    A variable holds a number from 1 to 1024, or as OpenMP allows a list ("4,2": nested levels), of
-    which the first counts. Empty is unset; anything else is passed over with a RuntimeWarning.
+    A variable holds a number from 1 to 1024, or a list as in OpenMP ("4,2": nested levels), of
+    which the first number counts. An empty one counts as unset; anything else is ignored with a
+    RuntimeWarning.
     """
     for name in VARIABLES:
         text = environ.get(name, "").strip()
         if not text:
             continue
         first = text.split(",", 1)[0].strip()
-        # isdecimal would let through digits of other scripts, int() also "1_0" and "+4".
-        if first.isascii() and first.isdigit() and len(first) < 9 and 1 <= int(first) <= LIMIT:
+        # isdecimal would accept digits of other scripts, and int() also "1_0" and "+4".
+        if (
+            first.isascii()
+            and first.isdigit()
+            and len(first) < 9
+            and 1 <= int(first) <= MAX_THREADS
+        ):
             return int(first)
         warnings.warn(
-            f"{name}={text!r}: ignored, the number of threads must be from 1 to {LIMIT}",
+            f"{name}={text!r}: ignored, the number of threads must be from 1 to {MAX_THREADS}",
             RuntimeWarning,
             stacklevel=3,
         )
-    return min(cores(), LIMIT)
+    return min(cores(), MAX_THREADS)

@@ -1,9 +1,9 @@
-"""Arrays as pictures: inputs, filters and feature maps, alone, in a grid, or under a heat map.
+"""Arrays as images: inputs, filters and feature maps, alone, in a grid, or under a heat map.
 
-Every array is (channels, *space), as samples and filters are.  A series is drawn as curves, or, of
-many channels, as a picture with a row for each; of a volume the middle is shown.  One channel is
-grey, three are red, green and blue, two or four stand side by side, of more the mean is shown.
-Pictures are PNG, written by Pillow.
+Every array is (channels, *space), as samples and filters are. A series is drawn as curves, or with
+many channels as an image with one row per channel; of a volume the middle slice is shown. One
+channel is grey, three are red, green and blue, two or four are shown next to each other, and of
+other numbers the mean. Images are PNG, written by Pillow.
 """
 
 import io
@@ -21,25 +21,26 @@ Array = npt.NDArray[Any]
 Pixels = npt.NDArray[np.uint8]  # (height, width, 3)
 
 SERIES = 144, 64  # width and height of a drawn series
-_SIDE_BY_SIDE = (2, 4)  # channels
-_FINE = 3  # a series is drawn so many times larger and made smaller: smooth lines
-# Curves on white, told apart by the colour-blind too (Okabe and Ito, 2008).
+_NEXT_TO_EACH_OTHER = (2, 4)  # channels
+_OVERSAMPLING = 3  # a series is drawn this many times larger, then reduced, for smooth lines
+# Curves on white, distinguishable for the colour-blind too (Okabe and Ito, 2008).
 _CURVES = ((0, 114, 178), (213, 94, 0), (0, 158, 115), (204, 121, 167), (86, 180, 233), (0, 0, 0))
 # Below zero, zero, above: dark blue, white, dark red.
 _SIGNED = ((5, 48, 97), (67, 147, 195), (247, 247, 247), (214, 96, 77), (103, 0, 31))
 # From cold to hot, each lighter than the one before it.
 _HEAT = ((40, 11, 84), (101, 21, 110), (159, 42, 99), (212, 72, 66), (245, 125, 21), (250, 193, 39))
-_STRONGEST = 0.75  # how much of a pixel the hottest place covers
+_STRONGEST = 0.75  # opacity of the hottest place
 
 
 # One picture --------------------------------------------------------------------------------------
 
 
 def picture(array: npt.ArrayLike, *, signed: bool = False) -> Pixels:
-    """(channels, *space) as (height, width, 3), a pixel an entry.
+    """(channels, *space) as (height, width, 3), one pixel per entry.
 
-    ``signed``: of values around zero, as filters are: one channel in blue, white and red. Otherwise
-    the least is black and the largest white; uint8 is shown as it is.  ValueError if it is empty.
+    ``signed``: for values around zero, such as filters: one channel in blue, white and red.
+    Otherwise the least is black and the largest white; uint8 is shown as it is. ValueError if the
+    array is empty.
     """
     values = np.asarray(array)
     if values.ndim < 2 or not values.size:
@@ -47,7 +48,7 @@ def picture(array: npt.ArrayLike, *, signed: bool = False) -> Pixels:
     if is_series(values):
         return plot(values)
     values = middle(values[np.newaxis] if values.ndim == 2 else values)
-    if values.shape[0] in _SIDE_BY_SIDE:
+    if values.shape[0] in _NEXT_TO_EACH_OTHER:
         return _grid([_planes(v[np.newaxis], signed) for v in values], len(values), 1)[..., :3]
     if values.shape[0] not in (1, 3):
         values = values.mean(0, keepdims=True, dtype=np.float64)
@@ -55,7 +56,7 @@ def picture(array: npt.ArrayLike, *, signed: bool = False) -> Pixels:
 
 
 def is_series(values: Array) -> bool:
-    """Whether it is (channels, length) and drawn as curves."""
+    """Whether an array is (channels, length) and drawn as curves."""
     return values.ndim == 2 and len(values) <= len(_CURVES)
 
 
@@ -77,7 +78,7 @@ def _planes(values: Array, signed: bool) -> Pixels:
 
 
 def _level(values: Array, signed: bool) -> npt.NDArray[np.float64]:
-    """Values brought to 0 to 1; ``signed``: zero to 1/2. What is not finite counts as zero."""
+    """Values scaled to 0 to 1; ``signed``: zero becomes 1/2. What is not finite counts as zero."""
     level = np.nan_to_num(values.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     largest = np.abs(level).max()
     if largest:
@@ -89,7 +90,7 @@ def _level(values: Array, signed: bool) -> npt.NDArray[np.float64]:
 
 
 def _colours(level: npt.NDArray[np.float64], table: Sequence[tuple[int, int, int]]) -> Pixels:
-    """Levels from 0 to 1 as colours between those of a table."""
+    """Levels from 0 to 1 as colours, interpolated in a table."""
     at = np.linspace(0, 1, len(table))
     channels = [np.interp(level, at, column) for column in zip(*table, strict=True)]
     made: Pixels = np.rint(np.stack(channels, -1)).astype(np.uint8)
@@ -97,14 +98,14 @@ def _colours(level: npt.NDArray[np.float64], table: Sequence[tuple[int, int, int
 
 
 def plot(channels: npt.ArrayLike, heat: npt.ArrayLike | None = None) -> Pixels:
-    """A series (channels, length) as curves on white; ``heat`` (length,): on its colours."""
+    """A series (channels, length) as curves on white, or on the colours of ``heat`` (length,)."""
     pillow = _pillow()
     from PIL import ImageDraw
 
-    width, height = (size * _FINE for size in SERIES)
+    width, height = (size * _OVERSAMPLING for size in SERIES)
     ground = np.full((height, width, 3), 255, np.uint8)
     if heat is not None:
-        ground = _mixed(ground, np.broadcast_to(_stretched(heat, (width,)), (height, width)))
+        ground = _mixed(ground, np.broadcast_to(_resized(heat, (width,)), (height, width)))
     image = pillow.fromarray(ground)
     pen = ImageDraw.Draw(image)
     places = unit(channels, SERIES[0])
@@ -114,7 +115,7 @@ def plot(channels: npt.ArrayLike, heat: npt.ArrayLike | None = None) -> Pixels:
         ys = (0.93 - 0.86 * series) * height
         ys = ys if length > 1 else np.repeat(ys, 2)
         colour = _CURVES[i % len(_CURVES)]
-        pen.line(list(zip(xs, ys, strict=True)), fill=colour, width=_FINE + 1)
+        pen.line(list(zip(xs, ys, strict=True)), fill=colour, width=_OVERSAMPLING + 1)
     return np.asarray(image.resize(SERIES, pillow.Resampling.BOX))
 
 
@@ -128,10 +129,10 @@ def tile_images(
     size: int = 64,
     signed: bool = False,
 ) -> bytes:
-    """PNG of a grid of ``picture``s, between them nothing (transparent).
+    """PNG of a grid of ``picture``s with transparent gaps.
 
-    ``columns``: as wide as it is high, if not said; ``size``: small ones are enlarged to about so
-    many pixels, a whole number of times, with sharp edges.
+    ``columns``: by default as many as make the grid square; ``size``: small images are enlarged to
+    about this many pixels, by a whole factor, with sharp edges.
     """
     if not len(arrays):
         raise ValueError("arrays=[]: must hold at least one")
@@ -140,13 +141,13 @@ def tile_images(
 
 
 def enlarged(pixels: Pixels, size: int) -> Pixels:
-    """Every pixel a square of pixels, so that the longer side comes to ``size`` or just less."""
+    """Every pixel as a square of pixels, so that the longer side is ``size`` or just less."""
     times = max(size // max(pixels.shape[:2]), 1)
     return pixels.repeat(times, 0).repeat(times, 1)
 
 
 def reduced(pixels: Pixels, size: int) -> Pixels:
-    """Brought down to ``size`` on the longer side, if it is more."""
+    """Reduced to ``size`` on the longer side, if it is larger."""
     height, width = pixels.shape[:2]
     if max(height, width) <= size:
         return pixels
@@ -156,7 +157,7 @@ def reduced(pixels: Pixels, size: int) -> Pixels:
 
 
 def _grid(tiles: Sequence[Pixels], columns: int, gap: int) -> Pixels:
-    """Red, green, blue and opacity of tiles in rows; smaller ones at the upper left."""
+    """Red, green, blue and opacity of images in rows, each at the upper left of its cell."""
     high, wide = (max(tile.shape[axis] for tile in tiles) for axis in (0, 1))
     columns = max(min(columns, len(tiles)), 1)
     rows = -(-len(tiles) // columns)
@@ -172,11 +173,11 @@ def _grid(tiles: Sequence[Pixels], columns: int, gap: int) -> Pixels:
 
 
 def overlay(array: npt.ArrayLike, heat: npt.ArrayLike, *, size: int = 256) -> bytes:
-    """PNG of an input (channels, *space) under the colours of a heat map, as Grad-CAM makes.
+    """PNG of an input (channels, *space) under the colours of a heat map, such as Grad-CAM.
 
-    ``heat``: as many axes as space, of any size, brought to the input's by linear interpolation;
-    values at or below zero leave the picture as it is. Of a volume the hottest slice is shown.
-    ``size``: as of ``tile_images``.
+    ``heat``: as many axes as space, of any size, resized to the input by linear interpolation;
+    values up to zero leave the image as it is. Of a volume the hottest slice is shown. ``size``: as
+    for ``tile_images``.
     """
     values, warm = np.asarray(array), np.asarray(heat, np.float64)
     if warm.ndim != values.ndim - 1 or not warm.size:
@@ -186,30 +187,30 @@ def overlay(array: npt.ArrayLike, heat: npt.ArrayLike, *, size: int = 256) -> by
     if values.ndim == 2:  # a row for each channel, all under the same heat
         values, warm = values[np.newaxis], np.broadcast_to(warm, (len(values), len(warm)))
     while values.ndim > 3:
-        warm = _along(warm, values.shape[1], 0)
+        warm = _interpolated(warm, values.shape[1], 0)
         hottest = int(np.nan_to_num(warm).reshape(len(warm), -1).max(1).argmax())
         values, warm = values[:, hottest], warm[hottest]
     pixels = enlarged(picture(values), size)
-    return png(_mixed(pixels, _stretched(warm, pixels.shape[:2])))
+    return png(_mixed(pixels, _resized(warm, pixels.shape[:2])))
 
 
 def _mixed(pixels: Pixels, warm: npt.NDArray[np.float64]) -> Pixels:
-    """Colours over pixels, the more the hotter."""
+    """Colours over pixels, more opaque where it is hotter."""
     cover = _STRONGEST * warm[..., np.newaxis]
     return np.rint(pixels * (1 - cover) + _colours(warm, _HEAT) * cover).astype(np.uint8)
 
 
-def _stretched(heat: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
-    """A heat map of another size, from 0 to 1."""
+def _resized(heat: npt.ArrayLike, shape: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    """A heat map resized, from 0 to 1."""
     warm = np.nan_to_num(np.asarray(heat, np.float64), nan=0.0, posinf=0.0, neginf=0.0)
     warm = np.maximum(warm, 0)
     for axis, size in enumerate(shape):
-        warm = _along(warm, size, axis)
+        warm = _interpolated(warm, size, axis)
     return warm / (warm.max() or 1.0)
 
 
-def _along(values: npt.NDArray[np.float64], size: int, axis: int) -> npt.NDArray[np.float64]:
-    """Linear interpolation along one axis; the outer edges of both grids lie on each other."""
+def _interpolated(values: npt.NDArray[np.float64], size: int, axis: int) -> npt.NDArray[np.float64]:
+    """Linear interpolation along one axis; the outer edges of both grids coincide."""
     old = values.shape[axis]
     at = np.clip((np.arange(size) + 0.5) * old / size - 0.5, 0, old - 1)
     low = np.minimum(at.astype(np.int64), max(old - 2, 0))

@@ -1,4 +1,4 @@
-"""Where a run is: all that a checkpoint needs beside weights and the optimizer's arrays."""
+"""The position of a run: all that a checkpoint needs besides weights and optimizer state."""
 
 from dataclasses import dataclass, fields
 from math import isfinite
@@ -6,16 +6,18 @@ from typing import Any
 
 from faltung.geometry.check import show
 
-# Entries that are numbers of any kind; the others are counts.
+# Entries that are floats; the others are counts.
 _NUMBERS = ("loss", "best", "best_loss")
 
 
 @dataclass
 class Position:
-    """Batches done in all (``step``), the epoch and the batch that come next, what this epoch has
-    added up so far (``loss`` times the ``rows`` that it is the mean of, labels or numbers;
-    ``right`` of the labels; ``samples``), and how good the best epoch was: its merit, its
-    validation loss, its number from 0 (-1: none yet).
+    """How far a run has come.
+
+    step: batches in total. epoch, batch: those that come next. loss, right, rows, samples: sums
+    over this epoch so far, of losses and right labels over rows (labels or numbers). best,
+    best_loss, best_epoch: the merit of the best epoch, its validation loss, and its number from 0
+    (-1: none yet).
     """
 
     step: int = 0
@@ -30,12 +32,12 @@ class Position:
     best_epoch: int = -1
 
     def next_epoch(self) -> None:
-        """The epoch is over: the next one begins with empty sums."""
+        """Begin the next epoch, with empty sums."""
         self.epoch, self.batch = self.epoch + 1, 0
         self.loss, self.right, self.rows, self.samples = 0.0, 0, 0, 0
 
     def improves(self, merit: float, loss: float | None) -> bool:
-        """Whether the epoch that ends is the best: more merit, or as much and less loss."""
+        """Whether this epoch is the best so far: higher merit, or the same and a lower loss."""
         if self.best is None or merit != self.best:
             return self.best is None or merit > self.best
         return loss is not None and self.best_loss is not None and loss < self.best_loss
@@ -46,8 +48,8 @@ class Position:
 
     @staticmethod
     def from_dict(found: dict[str, Any], batches: int) -> "Position":
-        """ValueError: an entry that is missing, unknown, of another kind, or a place where no run
-        with so many batches an epoch can be.
+        """ValueError: an entry that is missing, unknown or of another type, or a position that no
+        run with this many batches per epoch can have.
         """
         made = Position()
         for field in fields(Position):
@@ -68,7 +70,7 @@ class Position:
 
 
 def _checked(name: str, value: object) -> int | float:
-    """An entry as the kind of number that it is: ValueError."""
+    """An entry as an int or a float. ValueError: neither."""
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if name in _NUMBERS and number and isfinite(value):  # type: ignore[arg-type]
         return float(value)  # type: ignore[arg-type]

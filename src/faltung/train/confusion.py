@@ -1,4 +1,4 @@
-"""Who is taken for whom: a confusion matrix made ready to be shown, of any number of classes."""
+"""Which classes are mistaken for which: a confusion matrix, ready to be shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-MOST = 20  # classes that a table shows
+MOST_CLASSES = 20  # in a table
 SHADES = 10
-_PAIRS = 10  # most frequent mistakes that are listed
+_PAIRS = 10  # most frequent mistakes in a list
 
 
 @dataclass(frozen=True)
 class Cell:
-    """``shade``: 0 to ``SHADES``, by the share of its row; ``right``: on the diagonal."""
+    """``shade``: 0 to ``SHADES``, by its share of the row; ``right``: on the diagonal."""
 
     count: int
     shade: int
@@ -23,7 +23,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Pair:
-    """``count`` samples of class ``true`` taken for ``predicted``, ``share`` of all of theirs."""
+    """``count`` samples of class ``true`` predicted as ``predicted``, a ``share`` of the class."""
 
     true: str
     predicted: str
@@ -33,10 +33,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Rows: true classes, columns: predicted ones, those of ``labels`` in their order.
+    """Rows are true classes, columns predicted ones, both in the order of ``labels``.
 
-    ``others``: for each row, how many were taken for a class that is not shown; empty if all are.
-    ``recall``: share of each row that is right, None for a class without samples.
+    ``others``: for each row, how many were predicted as a class that is not shown; empty if all
+    are. ``recall``: the share of each row that is right, None for a class without samples.
     """
 
     labels: tuple[str, ...]
@@ -52,7 +52,7 @@ class Confusion:
 def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
     """``matrix[true, predicted]``: counts, as many rows and columns as ``classes``.
 
-    Beyond ``MOST`` classes those with the most mistakes are shown.  ValueError for another shape.
+    Of more than ``MOST_CLASSES`` those with the most mistakes are shown. ValueError: another shape.
     """
     counts = np.asarray(matrix)
     if counts.shape != (len(classes), len(classes)) or not counts.size:
@@ -64,9 +64,9 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
     counts = counts.astype(np.int64)
     wrong = counts - np.diag(np.diag(counts))
     chosen = np.arange(len(counts))
-    if len(counts) > MOST:
+    if len(counts) > MOST_CLASSES:
         trouble = wrong.sum(0) + wrong.sum(1)
-        chosen = np.sort(np.argsort(-trouble, kind="stable")[:MOST])
+        chosen = np.sort(np.argsort(-trouble, kind="stable")[:MOST_CLASSES])
     total = counts.sum(1)
     part = counts[np.ix_(chosen, chosen)]
     everyone = len(chosen) == len(counts)
@@ -83,7 +83,7 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
 
 
 def _row(counts: npt.NDArray[Any], diagonal: int, total: int) -> tuple[Cell, ...]:
-    """The square root of the share: one mistake in a hundred is seen too."""
+    """Shaded by the square root of the share, so that one mistake in a hundred is visible."""
     shades = np.ceil(SHADES * np.sqrt(counts / max(total, 1))).astype(int)
     return tuple(
         Cell(int(count), int(shade), n == diagonal)
@@ -94,7 +94,7 @@ def _row(counts: npt.NDArray[Any], diagonal: int, total: int) -> tuple[Cell, ...
 def _pairs(
     wrong: npt.NDArray[Any], total: npt.NDArray[Any], classes: Sequence[str]
 ) -> tuple[Pair, ...]:
-    """The most frequent mistakes, the first class first where they are as frequent."""
+    """The most frequent mistakes; equally frequent ones by class."""
     order = np.argsort(-wrong, axis=None, kind="stable")[:_PAIRS]
     found = zip(*np.unravel_index(order, wrong.shape), strict=True)
     return tuple(

@@ -1,7 +1,7 @@
-"""Curves as SVG: text that a page holds and that follows its colours, light or dark.
+"""Curves as SVG, which is part of a page and follows its colours, light or dark.
 
-Written by hand: a chart is some lines of text, and importing a plotting library takes longer than
-all the rest of a report.  Colours and fonts come from the page by class: ``line0``, ``line1``, ...
+Written by hand: a chart is a few lines of text, and importing a plotting library takes longer than
+all the rest of a report. Colours and fonts come from the page by class: ``line0``, ``line1``, ...
 for curves, ``grid``, ``axis``, ``mark``.
 """
 
@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 WIDTH, HEIGHT = 420, 240  # of a chart, in its own units
 _LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 26, 32
-_DOTS = 40  # points up to which each gets a dot
-_LARGEST = 1e30  # what is beyond is not drawn, as nan and inf
-_DECADES = 1.3  # of values that are all positive, from which the axis is logarithmic
+_DOTS = 40  # with at most this many points, each gets a dot
+_LARGEST = 1e30  # larger values are not drawn, like nan and inf
+_DECADES = 1.3  # positive values that span more than this get a logarithmic axis
 
 Number = Callable[[float], str]
 
@@ -43,7 +43,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Scale:
-    """From values to places: ``low`` at ``start``, ``high`` at ``end``."""
+    """From values to coordinates: ``low`` at ``start``, ``high`` at ``end``."""
 
     low: float
     high: float
@@ -58,14 +58,14 @@ class Scale:
         return self.start + (self.end - self.start) * (here - low) / (high - low)
 
     def ticks(self, most: int) -> list[float]:
-        """Round numbers inside, ``most`` or fewer."""
+        """At most ``most`` round numbers inside."""
         return (
             _log_ticks(self.low, self.high, most) if self.log else ticks(self.low, self.high, most)
         )
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Multiples of 1, 2 or 5 times a power of ten inside [low, high], ``most`` or fewer."""
+    """At most ``most`` multiples of 1, 2 or 5 times a power of ten inside [low, high]."""
     power = 10.0 ** math.floor(math.log10((high - low) / most))
     for factor in (1, 2, 5, 10, 20, 50, 100):
         step = power * factor
@@ -88,7 +88,7 @@ def _log_ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def _y_scale(values: list[float], top: float | None) -> Scale:
-    """The axis for these values, with a little room; ``top``: what it need not exceed."""
+    """The axis for these values, with a margin; ``top``: a limit that it need not exceed."""
     low, high = min(values), max(values)
     start, end = HEIGHT - _BOTTOM, _TOP
     if low > 0 and top is None and math.log10(high / low) > _DECADES:
@@ -114,8 +114,8 @@ def chart(
 ) -> str:
     """An ``<svg>`` of some curves over whole numbers x; "" if there is nothing to draw.
 
-    ``number``: how a value is said; ``top``: the largest value there can be; ``mark``: an x where
-    the last curve gets a ring.
+    ``number``: formats a value; ``top``: the largest possible value; ``mark``: an x where the last
+    curve gets a ring.
     """
     found = [point for line in lines for point in line.points() if point is not None]
     if not found:
@@ -155,7 +155,7 @@ def _axes(x: Scale, y: Scale, number: Number, x_title: str) -> Iterator[str]:
 
 
 def _curve(line: Line, name: str, x: Scale, y: Scale, number: Number) -> Iterator[str]:
-    """The path with its gaps, and dots that say their value."""
+    """The path with its gaps, and dots with their value as a tooltip."""
     path, pen = [], "M"
     points = line.points()
     for point in points:
@@ -174,7 +174,7 @@ def _curve(line: Line, name: str, x: Scale, y: Scale, number: Number) -> Iterato
 
 
 def _legend(title: str, lines: Sequence[Line]) -> Iterator[str]:
-    """The title on the left, from the right the names of the curves."""
+    """The title on the left, the names of the curves on the right."""
     yield f'<text class="title" x="{_LEFT}" y="13">{escape(title)}</text>'
     at = float(WIDTH - _RIGHT)
     for i, line in reversed(list(enumerate(lines))):
@@ -184,12 +184,12 @@ def _legend(title: str, lines: Sequence[Line]) -> Iterator[str]:
         at -= 30
 
 
-# Small ones ---------------------------------------------------------------------------------------
+# Sparklines ---------------------------------------------------------------------------------------
 
 
 def thin(values: npt.ArrayLike, most: int) -> npt.NDArray[np.float64]:
-    """A series of at most ``2 * most`` values that looks the same when drawn ``most`` wide: of each
-    stretch the least and the largest.  What is not finite becomes the mean of the rest.
+    """A series of at most ``2 * most`` values that looks the same when drawn ``most`` wide: the
+    least and the largest of each segment. What is not finite becomes the mean of the rest.
     """
     series = np.asarray(values, np.float64).ravel()
     good = np.isfinite(series) & (np.abs(series) <= _LARGEST)
@@ -202,7 +202,7 @@ def thin(values: npt.ArrayLike, most: int) -> npt.NDArray[np.float64]:
 
 
 def unit(channels: npt.ArrayLike, most: int) -> npt.NDArray[np.float64]:
-    """Series (channels, length) thinned and brought to 0 to 1 by one scale for all."""
+    """Series (channels, length), thinned and scaled to 0 to 1 together."""
     made = np.stack([thin(channel, most) for channel in np.atleast_2d(np.asarray(channels))])
     low, high = made.min(), made.max()
     return (made - low) / (high - low) if high > low else np.full_like(made, 0.5)

@@ -1,5 +1,4 @@
-"""What is taken where nobody says anything: settings of training, a network for a kind of data,
-settings for known data.
+"""Defaults: settings of training, the network for a kind of data, settings for known data.
 
 No NumPy here: the help of the command line prints all of it.
 """
@@ -20,7 +19,7 @@ SEED: Final = 0
 PRECISION: Final = "fast"
 HELD_OUT: Final = 0.2  # of the samples, by the command line
 
-# The network for data that nobody named one for; "maps" have a label for each position.
+# The network for each kind of data; "maps" have a label for each position.
 USUAL = {
     "picture": "lenet5",
     "maps": "unet",
@@ -28,10 +27,10 @@ USUAL = {
     "volume": "resnet3d18",
     "text": "textcnn",
 }
-# (data, network) -> settings that do well there, found by trying. What is said wins.
+# (data, network) -> settings that work well there, found by experiment. Explicit settings win.
 #
-# Digits are cut out to the frame, so shifts would cut strokes off; the counts of dark points are
-# coarse, and noise of a third of their spread does as well as many more writers.
+# Digits fill their frame, so shifts would cut strokes off. Pixels are coarse counts of dark points;
+# noise of a third of their standard deviation helps as much as many more writers would.
 PRESETS: dict[tuple[str, str], dict[str, Any]] = {
     ("digits", "lenet5"): {
         "epochs": 80,

@@ -1,4 +1,4 @@
-"""How good a model is on samples: its outputs, the loss of each, which were right."""
+"""Evaluation of a model on samples: outputs, losses, and which labels were right."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -14,13 +14,13 @@ from faltung.train.network import Network
 from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]
-AT_ONCE = 256  # samples that are read at once
+BATCH_SAMPLES = 256  # samples that are read at once
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a model says of samples: outputs (n, ...) before softmax, if they were kept; targets;
-    losses (n,), each a mean over its positions; which labels (n, ...) were right, None where
+    """The results of a model on samples: outputs (n, ...) before softmax, if they were kept;
+    targets; losses (n,), each a mean over positions; which labels (n, ...) were right, None where
     targets are numbers.
     """
 
@@ -30,13 +30,13 @@ class Evaluation:
     right: Array | None
 
     def metrics(self) -> dict[str, float]:
-        """The mean "loss" and, of labels, the "accuracy", 0 to 1. The label -1 does not count."""
+        """The mean "loss" and, for labels, the "accuracy", 0 to 1. Labels of -1 do not count."""
         if self.right is None:
             return {"loss": float(self.losses.mean())}
         counted = self.targets >= 0
         if not counted.any():
             return {"loss": 0.0, "accuracy": 0.0}
-        # A loss is a mean over all positions of its sample, those that do not count were 0.
+        # Each loss is a mean over all positions, where those that do not count contributed 0.
         loss = float(self.losses.mean() / counted.mean())
         return {"loss": loss, "accuracy": float(self.right[counted].mean())}
 
@@ -44,16 +44,15 @@ class Evaluation:
 def evaluate(
     model: Network, source: Source, loss: str = "cross_entropy", *, keep: bool = False
 ) -> Evaluation:
-    """How good the outputs are for every sample of a source, in terms of a loss. ``keep``: the
-    outputs too. ValueError, TypeError: samples or targets that are none of this network's.
+    """Evaluate the outputs for every sample of a source by a loss. ``keep``: keep the outputs.
+    ValueError, TypeError: samples or targets that do not fit this network.
     """
     check_targets(model, source, loss)
     targets = np.asarray(source.targets)
     outputs, losses, right = [], [], []
-    batches = cast(
-        "Generator[Batch, None, None]", Loader(source, AT_ONCE, seed=0, shuffle=False).epoch(0)
-    )
-    with closing(batches):  # a thread may be reading ahead
+    epoch = Loader(source, BATCH_SAMPLES, seed=0, shuffle=False).epoch(0)
+    batches = cast("Generator[Batch, None, None]", epoch)
+    with closing(batches):  # a thread may be prefetching
         for x, y, _ in batches:
             made = model.predict(x, softmax=False)
             each = squares if loss == "mse" else cross_entropy

@@ -1,8 +1,8 @@
-"""What a trained network sees in one sample: filters, feature maps, and where a class was seen.
+"""What a trained network sees in one sample: filters, feature maps, and the evidence for a class.
 
-Grad-CAM (Selvaraju et al., 2017): the maps of a layer, each weighted by the mean of the gradient of
-the class's output for it, summed, and what is below 0 left out. Of a network that says a class for
-every position, the class's outputs at all positions together (Vinogradova et al., 2020).
+Grad-CAM (Selvaraju et al., 2017): the sum of the maps of a layer, each weighted by the mean
+gradient of the class's output for it, cut off below 0. For a network that classifies every
+position, the class's outputs at all positions are added (Vinogradova et al., 2020).
 """
 
 import os
@@ -26,13 +26,13 @@ from faltung.train.run_dataset import like
 from faltung.train.run_model import filters, load_model
 
 Array = npt.NDArray[Any]
-# Maps of a layer that are shown.
-MOST = 64
+# Maps shown of a layer.
+MOST_MAPS = 64
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """The class, or the number of the output, that was looked for; its probability (the mean over
+    """The class, or the index of the output, that was explained; its probability (the mean over
     positions), or the value of the output; and the files that were written.
     """
 
@@ -50,9 +50,8 @@ def explain(
     *,
     layer: str | None = None,
 ) -> Explanation:
-    """Write pictures of what the model of a run sees in a file. ValueError: a class or layer that
-    is none, a file that is no sample, a network without maps. Pictures that an earlier look has
-    written are written over.
+    """Write images of what the model of a run sees in a file; earlier ones are overwritten.
+    ValueError: an unknown class or layer, a file that is not a sample, a network without maps.
     """
     model, folder = load_model(run)
     if model.tokens:
@@ -80,7 +79,7 @@ def explain(
     pictures = {"filters.png": _filters(model)}
     for number, value in enumerate(values):
         pictures[f"maps-{number:02d}-{_file_name(value)}.png"] = tile_images(
-            [m[np.newaxis] for m in maps[value.name][0][:MOST]]
+            [m[np.newaxis] for m in maps[value.name][0][:MOST_MAPS]]
         )
     pictures["grad-cam.png"] = overlay(samples[0], cam(maps[where.name][0], grad[0]))
     return Explanation(
@@ -92,7 +91,7 @@ def explain(
 
 
 def cam(maps: Array, grad: Array) -> Array:
-    """The heat (*space) of maps and gradients (C, *space), 0 to 1."""
+    """The heat map (*space) of maps and gradients (C, *space), 0 to 1."""
     weights = grad.reshape(len(grad), -1).mean(1)
     heat = np.maximum(np.tensordot(weights, maps, 1), 0)
     most = heat.max()
@@ -101,11 +100,11 @@ def cam(maps: Array, grad: Array) -> Array:
 
 def _filters(model: Network) -> bytes | None:
     found = filters(model)
-    return None if found is None else tile_images(list(found[:MOST]), signed=True)
+    return None if found is None else tile_images(list(found[:MOST_MAPS]), signed=True)
 
 
 def _written(out: Path, pictures: dict[str, bytes | None]) -> list[Path]:
-    """The pictures as files of a folder."""
+    """Write the images to a folder."""
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for name, data in pictures.items():
@@ -122,7 +121,7 @@ def _number(label: str, names: tuple[str, ...]) -> int:
 
 
 def _layer_name(value: Value) -> str:
-    """The layer that makes a value, as summaries call it."""
+    """The name of the layer that makes a value, as in summaries."""
     return value.name.split(":")[0].split("~")[0]
 
 

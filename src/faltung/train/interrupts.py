@@ -1,4 +1,4 @@
-"""Ctrl-C: remembered, and obeyed where a run can be left."""
+"""Ctrl-C, noted and acted on where a run can stop safely."""
 
 import signal
 import threading
@@ -8,15 +8,15 @@ from types import FrameType
 
 
 class Stopped(Exception):
-    """Ctrl-C: the batch was finished and everything is saved."""
+    """Stopped by Ctrl-C; the batch was finished and everything is saved."""
 
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """``with interrupts() as pressed``: the first Ctrl-C makes ``pressed()`` true, the second one
-    is a KeyboardInterrupt at once.
+    """``with interrupts() as pressed``: the first Ctrl-C makes ``pressed()`` true, the second
+    raises KeyboardInterrupt at once.
 
-    Only the main thread of a program hears of signals; in others, Ctrl-C is theirs as ever.
+    Only the main thread receives signals; in other threads nothing changes.
     """
     heard = False
 
@@ -27,7 +27,7 @@ def interrupts() -> Iterator[Callable[[], bool]]:
         heard = True
 
     ours = threading.current_thread() is threading.main_thread()
-    # None: somebody else than Python listens, whom we could not set back.
+    # None: the handler was not installed by Python, and could not be restored.
     if not ours or signal.getsignal(signal.SIGINT) is None:
         yield lambda: False
         return

@@ -1,7 +1,7 @@
-"""The loop: batches through the training step, epochs through the validation, all of it resumable.
+"""The training loop: steps over batches, validation after epochs, checkpoints to resume from.
 
-What a run does follows from its settings alone. A checkpoint holds weights, the optimizer's arrays
-and the position, so that going on gives the same bits as not having stopped.
+What a run does depends on its settings alone. A checkpoint holds weights, optimizer state and the
+position, so that a resumed run gives the same bits as an uninterrupted one.
 """
 
 import math
@@ -29,20 +29,20 @@ from faltung.train.run_folder import BEST, LAST, METRICS, RunFolder
 from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]
-# Seconds between two checkpoints: at the end of an epoch, and in the middle of one. A file that is
-# forced to the disk takes some ten milliseconds, as long as many an epoch.
-EPOCHS_EVERY, BATCHES_EVERY = 1.0, 30.0
-# Writing takes no more than one part in so many of the time.
-SHARE = 20
+# Seconds between checkpoints, at the end of an epoch and within one. Forcing a file to disk takes
+# about ten milliseconds, as long as a short epoch.
+EPOCH_SAVE_SECONDS, BATCH_SAVE_SECONDS = 1.0, 30.0
+# Writing takes at most one part in this many of the time.
+SAVE_TIME_RATIO = 20
 
 
 class Loop:
     """One training run.
 
-    ``folder``: where it is kept; one may be set until ``run``. ``show``: whether progress is
-    printed. ``settings`` fit the samples, or ValueError, TypeError. After ``run``, ``history`` has
-    a row for each epoch, ``position`` says where it ended, ``compiled`` the seconds that compiling
-    took.
+    ``folder``: where it is kept; it may be set until ``run``. ``show``: whether progress is
+    printed. After ``run``, ``history`` has the metrics of each epoch, ``position`` is where the run
+    ended, ``compiled`` the seconds spent compiling. ValueError, TypeError: settings that do not fit
+    the samples.
     """
 
     def __init__(
@@ -74,13 +74,13 @@ class Loop:
         self.position = Position()
         self.history: list[EpochMetrics] = []
         self.compiled = 0.0
-        # The best weights, and where they were found, until they are written.
+        # The best weights and their position, until they are written.
         self._best: tuple[dict[str, Array], dict[str, Any]] | None = None
         self._unsaved: list[EpochMetrics] = []
         self._saved, self._saving = time.monotonic(), 0.0
 
     def step(self, batch: int) -> TrainingStep:
-        """The compiled step for so many samples."""
+        """The compiled step for a batch of this size."""
         if batch not in self._steps:
             start = time.perf_counter()
             self._steps[batch] = TrainingStep(
@@ -96,17 +96,17 @@ class Loop:
 
     @property
     def _precision(self) -> Precision:
-        """Strict where the model or the settings say so."""
+        """Strict if the model or the settings say so."""
         strict = "strict" in (self.model.precision, self.settings.precision)
         return "strict" if strict else "fast"
 
     # Running -------------------------------------------------------------------------------------
 
     def run(self) -> list[EpochMetrics]:
-        """Train to the end, or until patience is lost; the history.
+        """Train to the end, or until patience runs out; returns the history.
 
-        After Ctrl-C the batch is finished; with a folder all is saved and Stopped is raised,
-        without one the run ends there. FloatingPointError: the loss is not finite.
+        Ctrl-C ends the run after the batch; with a folder everything is saved and Stopped is
+        raised. FloatingPointError: the loss is not finite.
         """
         show = self._progress()
         try:
@@ -119,7 +119,7 @@ class Loop:
     def _run(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
         position = self.position
         try:
-            while position.epoch < self.settings.epochs and not self._lost_patience():
+            while position.epoch < self.settings.epochs and not self._out_of_patience():
                 self._epoch(show, interrupted)
         except Stopped:
             self._save()
@@ -141,20 +141,20 @@ class Loop:
         begun, compiled = position.samples, self.compiled
         epoch = self.loader.epoch(position.epoch, position.batch)
         batches = cast("Generator[Batch, None, None]", epoch)
-        with closing(batches):  # a thread may be reading ahead
+        with closing(batches):  # a thread may be prefetching
             for x, y, _ in batches:
                 self._batch(x, y, show)
                 if interrupted():
                     raise Stopped
-                self._save_after(BATCHES_EVERY)
-        # What was compiled is no part of the pace.
+                self._save_after(BATCH_SAVE_SECONDS)
+        # The pace does not include compiling.
         training = time.perf_counter() - start - (self.compiled - compiled)
         pace = (position.samples - begun) / max(training, 1e-9)
         self.model.changed()
         self._close(start, pace, show)
 
     def _batch(self, x: Array, y: Array, show: Progress | None) -> None:
-        """One step, and what it adds to the sums of the epoch."""
+        """One step; its results are added to the sums of the epoch."""
         position, step = self.position, self.step(len(x))
         model = self.model
         given = model.checked_tokens(x) if model.tokens else x.astype(model.dtype, copy=False)
@@ -188,7 +188,7 @@ class Loop:
         return self.settings.loss == "cross_entropy"
 
     def _close(self, start: float, pace: float, show: Progress | None) -> None:
-        """The end of an epoch: validation, a row, the best, perhaps a checkpoint."""
+        """End an epoch: validation, metrics, the best weights, perhaps a checkpoint."""
         position = self.position
         held: dict[str, float] = {}
         if self.held is not None:
@@ -211,13 +211,13 @@ class Loop:
             self._best = self.model.parameters, position.as_dict()
         self.history.append(row)
         self._unsaved.append(row)
-        self._save_after(EPOCHS_EVERY)
+        self._save_after(EPOCH_SAVE_SECONDS)
         if show is not None:
             show.epoch(row, best)
 
     def _note_best(self, row: EpochMetrics) -> bool:
         """Whether an epoch is the best so far: by the accuracy of the validation, else by its loss;
-        without a validation the last.
+        without a validation the last epoch is.
         """
         position = self.position
         if row.val_loss is None:
@@ -230,7 +230,7 @@ class Loop:
         position.best_epoch = position.epoch
         return True
 
-    def _lost_patience(self) -> bool:
+    def _out_of_patience(self) -> bool:
         patience, position = self.settings.patience, self.position
         if patience is None or position.best is None:
             return False
@@ -239,11 +239,11 @@ class Loop:
     # Keeping -------------------------------------------------------------------------------------
 
     def _save_after(self, seconds: float) -> None:
-        if time.monotonic() - self._saved > max(seconds, SHARE * self._saving):
+        if time.monotonic() - self._saved > max(seconds, SAVE_TIME_RATIO * self._saving):
             self._save()
 
     def _save(self) -> None:
-        """A checkpoint, in the order that ``RunFolder`` asks for."""
+        """Write a checkpoint, in the order that ``RunFolder`` requires."""
         start = time.monotonic()
         if self.folder is not None:
             if self._unsaved:
@@ -258,8 +258,8 @@ class Loop:
         self._saving = self._saved - start
 
     def resume(self) -> None:
-        """Go on where the folder's last checkpoint is, or begin where there is none. ValueError:
-        tensors, a position or rows that do not fit.
+        """Continue from the last checkpoint of the folder, or begin if there is none. ValueError:
+        tensors, a position or metrics that do not fit.
         """
         folder = self.folder
         last = None if folder is None else folder.load_last()
@@ -287,7 +287,7 @@ class Loop:
             )
 
     def restore_best(self) -> None:
-        """The weights that did best in validation; the last ones without a validation."""
+        """Restore the weights that did best in validation; without one the last weights stay."""
         if self.folder is not None:
             best = self.folder.load_best()
             if best is not None:

@@ -1,4 +1,4 @@
-"""A model as JSON, all but its numbers: what is believed of it when it is read back."""
+"""The description of a model as JSON, checked when it is read back."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from faltung.geometry.check import show
 from faltung.graph.differentiate import LOSSES
 from faltung.plan.choose import PRECISIONS
 
-# Entries of ``Model.about``: what they may be. None means that they may be left out.
+# Entries of ``Model.about`` and their types. With NoneType an entry is optional.
 ENTRIES: dict[str, tuple[type, ...]] = {
     "net": (str,),
     "input_shape": (list, tuple),
@@ -20,7 +20,7 @@ ENTRIES: dict[str, tuple[type, ...]] = {
 
 
 def checked(about: Any) -> dict[str, Any]:
-    """The entries of ``Model.about``, each of the kind that it must be. ValueError."""
+    """The entries of ``Model.about``, each of the right type. ValueError."""
     if not isinstance(about, dict):
         raise ValueError(f"about={show(about)}: must be a table")
     for name in about:

@@ -1,4 +1,4 @@
-"""What each epoch came to: a row, and rows as CSV and back."""
+"""The metrics of an epoch, and of all epochs as CSV."""
 
 import csv
 import io
@@ -9,10 +9,10 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True)
 class EpochMetrics:
-    """One epoch.  Losses and accuracies (0 to 1) are means over samples, ``seconds`` of this epoch
-    with its validation; ``step`` is how many batches the whole run has seen.
+    """One epoch. Losses and accuracies (0 to 1) are means over samples, ``seconds`` include the
+    validation, ``step`` counts the batches of the whole run.
 
-    None: not measured, as accuracy is in regression.
+    None: not measured, such as the accuracy of a regression.
     """
 
     epoch: int
@@ -32,7 +32,7 @@ class EpochMetrics:
             if value is None and optional:
                 continue
             whole = field.name in ("epoch", "step")
-            try:  # scalars of NumPy become numbers of Python: what is written then reads back
+            try:  # NumPy scalars become Python numbers, so that what is written reads back
                 made = int(value) if whole else float(value)
             except (TypeError, ValueError, OverflowError):
                 made = None
@@ -46,7 +46,7 @@ COLUMNS = tuple(field.name for field in fields(EpochMetrics))
 
 
 def to_csv(rows: Iterable[EpochMetrics]) -> str:
-    """The rows under their names.  Numbers in the shortest form that reads back to the same."""
+    """A header and a line per epoch; numbers in the shortest form that reads back exactly."""
     made = io.StringIO()
     writer = csv.writer(made, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -57,7 +57,7 @@ def to_csv(rows: Iterable[EpochMetrics]) -> str:
 
 
 def from_csv(text: str, source: str) -> list[EpochMetrics]:
-    """The rows of a text.  ValueError naming ``source`` and the line that is not one."""
+    """The epochs in a text. ValueError naming ``source`` and the invalid line."""
     try:
         lines = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:
@@ -90,7 +90,7 @@ def _whole(name: str, cell: str) -> int:
 
 
 def _number(name: str, cell: str) -> float | None:
-    """Also nan and inf, which a run that diverged leaves behind."""
+    """A float, or None for an empty cell; nan and inf too, which a diverged run leaves behind."""
     try:
         return float(cell) if cell else None
     except ValueError:

@@ -31,7 +31,7 @@ class Model(Network):
     dtype : {"float32", "float64"}
         Of parameters and outputs.
     tokens : bool
-        Whether samples are whole numbers, each the row of an ``Embedding``.
+        Whether samples are whole numbers, each the index of a row of an ``Embedding``.
     seed : int
         Of the first parameters.
     classes : sequence of str, optional
@@ -40,12 +40,12 @@ class Model(Network):
         Mean and standard deviation of each channel, subtracted and divided by before the network
         sees a sample. Where it is not given, ``fit`` takes that of its samples.
     precision : {"fast", "strict"}
-        With "strict" convolutions are plain sums of products, in training too.
+        With "strict", convolutions are plain sums of products, in training too.
 
     Raises
     ------
     ValueError, TypeError
-        A layer that does not fit what it gets; classes or a standard for another network.
+        A layer that does not fit its input; classes or a standard that do not fit the network.
     MemoryError
         More parameters than this computer can hold.
 
@@ -241,7 +241,7 @@ class Model(Network):
     def _trained(
         self, settings: Settings, train: Source, held: Source | None, show: bool
     ) -> History:
-        """Train; a standard that was taken from the samples goes again if nothing comes of it."""
+        """Train; a standard taken from the samples is dropped again if training cannot begin."""
         with self._lock:
             before = self.standard
             if before is None and not self.tokens:

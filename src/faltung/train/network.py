@@ -1,4 +1,4 @@
-"""A network with its numbers: predict with it, keep it. ``Model`` adds training."""
+"""A network with its parameters: prediction, saving and loading. ``Model`` adds training."""
 
 import json
 import os
@@ -29,12 +29,12 @@ from faltung.train.metadata import checked
 
 Array = npt.NDArray[Any]
 
-# The version of what ``save`` writes; another one is refused.
+# The version of the format that ``save`` writes; others are refused.
 FORMAT = 1
-# Samples that are predicted at once, and bytes of activations that this may take.
-AT_ONCE, ROOM = 256, 512 << 20
-# Compiled programs that are kept, each for a batch of another size.
-PROGRAMS = 6
+# Samples that are predicted at once at most, and bytes of activations that they may take.
+MAX_SAMPLES, MAX_ACTIVATION_BYTES = 256, 512 << 20
+# Compiled programs that are kept, each for another batch size.
+MAX_PROGRAMS = 6
 
 
 class Network:
@@ -55,19 +55,19 @@ class Network:
         standard: Standard | None = None,
         precision: Precision = "fast",
     ) -> None:
-        policy_of(precision)  # refuses what is none
+        policy_of(precision)  # refuses unknown names
         self.precision: Precision = precision
         self.net = net
         self.tokens = tokens
         self.graph: Graph = build(net, input_shape, dtype=dtype, tokens=tokens)
-        # With what takes part in training alone: auxiliary heads have parameters, too.
+        # With what exists only in training: auxiliary heads have parameters too.
         self.training_graph: Graph = build(
             net, input_shape, dtype=dtype, tokens=tokens, training=True
         )
         self.classes = None if classes is None else tuple(map(str, classes))
         self.standard = standard
         self._check()
-        # What it was trained on; None as long as nobody said.
+        # What it was trained on; None before that is known.
         self.loss: Loss | None = None if classes is None else "cross_entropy"
         self.state = State(self.training_graph.parameters, dtype)
         self.state.update(parameters(self.training_graph, whole("seed", seed, 0)))
@@ -76,7 +76,7 @@ class Network:
         self._lock = threading.RLock()
 
     def _check(self) -> None:
-        """ValueError: classes or a standard for another network."""
+        """ValueError: classes or a standard that do not fit the network."""
         channels, outputs = self.input_shape[0], self.graph.output.channels
         if self.classes is not None and len(self.classes) != outputs:
             raise ValueError(
@@ -122,7 +122,7 @@ class Network:
             self.changed()
 
     def changed(self) -> None:
-        """The parameters have changed: programs take them over before they run again."""
+        """Note that the parameters have changed: programs read them again before their next run."""
         self._fresh.clear()
 
     def __repr__(self) -> str:
@@ -163,8 +163,8 @@ class Network:
             elif key not in self._fresh:
                 found.refresh()
             self._fresh.add(key)
-            self._programs[key] = found  # the last used one last
-            if len(self._programs) > PROGRAMS:
+            self._programs[key] = found  # in order of use
+            if len(self._programs) > MAX_PROGRAMS:
                 oldest = next(iter(self._programs))
                 del self._programs[oldest]
                 self._fresh.discard(oldest)
@@ -217,7 +217,7 @@ class Network:
         return np.asarray(x, self.dtype)
 
     def checked_tokens(self, x: Array) -> Array:
-        """Tokens as int64. ValueError: one that the network has no row for."""
+        """Tokens as int64. ValueError: one without a row in the embedding."""
         tables = [
             node.inputs[1].shape[0] for node in self.graph.nodes if isinstance(node.op, Embed)
         ]
@@ -228,7 +228,7 @@ class Network:
         filled up with zeros.
         """
         size = max(1, max(v.size for n in self.graph.nodes for v in n.outputs)) * 4
-        most = int(min(AT_ONCE, max(1, ROOM // (8 * size))))
+        most = int(min(MAX_SAMPLES, max(1, MAX_ACTIVATION_BYTES // (8 * size))))
         made = empty((count, *self.graph.output.shape), self.dtype)
         batch = min(most, 1 << max(0, count - 1).bit_length())
         with self._lock:
@@ -267,7 +267,7 @@ class Network:
         save_tensors(path, self.state.all(), about)
 
     def about(self) -> dict[str, Any]:
-        """All but the numbers, as JSON."""
+        """Everything but the parameters, ready for JSON."""
         usual = self.precision == "fast"
         return {
             **({} if usual else {"precision": self.precision}),
@@ -315,8 +315,8 @@ class Network:
 
     @classmethod
     def from_about(cls, about: Any, where: str = "about", seed: int = 0) -> Self:
-        """A model with its first parameters from what ``about`` gave, perhaps by way of a file.
-        ValueError, naming ``where``: not that.
+        """A model with initial parameters, from what ``about`` returned. ValueError naming
+        ``where``: anything else.
         """
         try:
             given = checked(about)
@@ -341,7 +341,7 @@ class Network:
         self.set_parameters(tensors)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle and copy: what it is and its numbers, nothing that was compiled."""
+        """For pickle and copy: description and parameters, nothing that was compiled."""
         return _restored, (type(self), self.about(), self.parameters)
 
 

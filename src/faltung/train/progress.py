@@ -1,8 +1,8 @@
-"""What a run shows while it trains: a line an epoch, and on a terminal a bar under them.
+"""The progress of a run: one line per epoch, and on a terminal a bar below them.
 
-Plain lines, without any control character, where the output is no terminal, TERM is "dumb",
-NO_COLOR is set, or ``rich`` is not installed.  ``batch`` is called for every training step and must
-cost next to nothing: it adds up, and draws ten times a second at most.
+Plain lines without control characters if the output is not a terminal, TERM is "dumb", NO_COLOR is
+set, or ``rich`` is not installed. ``batch`` is called for every training step and must be cheap: it
+adds up, and draws at most ten times a second.
 """
 
 import os
@@ -17,12 +17,12 @@ from faltung.train.terminal import Now, bar_line, clean, epoch_line, header, sho
 
 Clock = Callable[[], float]
 
-EVERY = 0.1  # seconds between two drawings
-_SHARE = 20  # drawing takes no more than one part in so many of the time
+DRAW_SECONDS = 0.1  # seconds between drawings
+_DRAW_TIME_RATIO = 20  # drawing takes at most one part in this many of the time
 
 
 class Progress:
-    """Adds up what ``batch`` is told and prints a line for each ``epoch``: the plain form.
+    """The plain form: adds up what ``batch`` reports and prints a line for each ``epoch``.
 
     Used as ``with progress(...) as show:``.
     """
@@ -54,7 +54,7 @@ class Progress:
         self._stream.flush()
 
     def batch(self, loss: float, accuracy: float | None, samples: int) -> None:
-        """One training step is done: means over its samples."""
+        """Report a training step: means over its samples."""
         self._done += 1
         self._samples += samples
         self._loss += loss * samples
@@ -67,17 +67,17 @@ class Progress:
             self._draw()
 
     def epoch(self, row: EpochMetrics, best: bool = False) -> None:
-        """One epoch is over, with its validation; ``best``: it is the best so far."""
+        """Report an epoch with its validation; ``best``: it is the best so far."""
         self._put(epoch_line(row, self._epochs, self._left(), best))
         self._end_epoch()
 
     def note(self, text: str) -> None:
-        """A line of its own: a warning, or what happens next."""
+        """Print a line of its own, such as a warning."""
         self._put(clean(text))
 
     def _begin(self, samples: int) -> None:
-        """The clock of an epoch starts when its first batch is done: before it, code is compiled
-        and data is read for the first time.
+        """Start the clock of an epoch after its first batch, which includes compiling and the first
+        reading of data.
         """
         self._since, self._first = self._clock(), samples
         if self._start is None:
@@ -89,7 +89,7 @@ class Progress:
         self._samples = self._first = 0
 
     def _left(self) -> float | None:
-        """Seconds to the end of the run, from the pace of this session, validation included."""
+        """Seconds to the end of the run, from the pace of this session with its validation."""
         counted = self._done - self._began
         if self._start is None or counted <= 0:
             return None
@@ -100,7 +100,7 @@ class Progress:
         """Where the run is, for the bar."""
         seconds = 0.0 if self._since is None else self._clock() - self._since
         samples = max(self._samples, 1)
-        # A full epoch stays in sight until its row comes.
+        # A full epoch stays visible until its line is printed.
         whole, part = divmod(self._done - bool(self._samples), self._batches)
         return Now(
             epoch=min(whole + 1, self._epochs),
@@ -118,12 +118,12 @@ class Progress:
         self._stream.flush()
 
     def _draw(self) -> None:
-        """Nothing, where there is no terminal."""
+        """Nothing, without a terminal."""
         self._next = float("inf")
 
 
 class LiveProgress(Progress):
-    """The same on a terminal: a table of epochs that scrolls, above one line that is drawn anew."""
+    """On a terminal: a scrolling table of epochs above one line that is redrawn."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -138,7 +138,7 @@ class LiveProgress(Progress):
 
     def __enter__(self) -> Self:
         self._live.start()
-        # A cursor that is hidden stays hidden after ``kill -9``.
+        # A hidden cursor would stay hidden after ``kill -9``.
         self._console.show_cursor(True)
         super().__enter__()
         self._next = 0.0
@@ -184,7 +184,7 @@ class LiveProgress(Progress):
             text.append(part, style)
         self._live.update(text, refresh=True)
         end = self._clock()
-        self._next = end + max(EVERY, _SHARE * (end - start))
+        self._next = end + max(DRAW_SECONDS, _DRAW_TIME_RATIO * (end - start))
 
 
 def _can_show(stream: TextIO, text: str) -> bool:
@@ -196,7 +196,7 @@ def _can_show(stream: TextIO, text: str) -> bool:
 
 
 def _is_live(stream: TextIO) -> bool:
-    """Whether the output is a terminal that moves its cursor, and wants to."""
+    """Whether the output is a terminal on which the cursor may be moved."""
     if not stream.isatty() or os.environ.get("NO_COLOR"):
         return False
     if os.environ.get("TERM", "").lower() in ("dumb", "unknown"):
@@ -217,10 +217,10 @@ def progress(
     stream: TextIO | None = None,
     clock: Clock = perf_counter,
 ) -> Progress:
-    """What to show a run on: ``with progress(20, 23, "lenet5 on digits") as show:``, then
+    """The display of a run: ``with progress(20, 23, "lenet5 on digits") as show:``, then
     ``show.batch(loss, accuracy, samples)`` and ``show.epoch(row)``.
 
-    ``done``: batches of the run that an earlier session has done; ``stream``: standard output.
+    ``done``: batches that earlier sessions have done; ``stream``: by default standard output.
     """
     stream = sys.stdout if stream is None else stream
     kind = LiveProgress if _is_live(stream) else Progress

@@ -1,8 +1,8 @@
-"""One page about a run: how it went, what it got wrong, what it looks at, what it cost.
+"""One page about a run: how it went, its mistakes, its filters, and what it cost.
 
-A single HTML file that asks for nothing from anywhere: pictures are in it, there is no script, and
-its policy (CSP) forbids the browser everything else.  Whatever comes from outside, such as names of
-classes and files, is escaped.
+A single HTML file that loads nothing: pictures are embedded, there is no script, and its content
+security policy forbids everything else. What comes from outside, such as names of classes and
+files, is escaped.
 """
 
 import base64
@@ -42,7 +42,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class ReportData:
-    """All that the page shows; what is left out, the page leaves out.
+    """Everything that the page shows; sections without data are left out.
 
     ``history``: the epochs; ``confusion``: counts (classes, classes), rows true, of the held-out
     samples; ``mistakes``: worst first; ``filters``: of the first layer, (out, in, *kernel);
@@ -63,8 +63,8 @@ class ReportData:
 
 
 def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
-    """Write the page, whole or not at all; the same data gives the same bytes."""
-    # A name of a file may hold bytes that are no text: a question mark stands for each.
+    """Write the page atomically; the same data gives the same bytes."""
+    # File names may hold bytes that are not text: each becomes a question mark.
     write_whole(path, render(data).encode("utf-8", "replace"))
 
 

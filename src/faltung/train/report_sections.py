@@ -1,4 +1,4 @@
-"""The sections of a report as plain values: texts, charts, pictures, rows of tables."""
+"""The sections of a report as plain values: texts, charts, images, rows of tables."""
 
 import base64
 import math
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from faltung.train import terminal as say
+from faltung.train import terminal
 from faltung.train.array_images import enlarged, is_series, middle, picture, png, reduced
 from faltung.train.confusion import Confusion
 from faltung.train.curves import Line, chart, sparkline
@@ -22,9 +22,9 @@ _LONGEST, _CLASS = 200, 60  # characters of a text, and of the name of a class
 
 
 class Mistake(NamedTuple):
-    """One sample that went wrong, (channels, *space) or None if it cannot be drawn.
+    """A misclassified sample, (channels, *space) or None if it cannot be drawn.
 
-    ``true``, ``predicted``: indices of classes, or what else they are called, or numbers.
+    ``true``, ``predicted``: indices or names of classes, or numbers.
     """
 
     array: Array | None
@@ -38,12 +38,12 @@ class Mistake(NamedTuple):
 
 
 def text(value: object, longest: int = _LONGEST) -> str:
-    """Any value as a text of one line that is not too long."""
+    """Any value as a short text on one line."""
     if isinstance(value, float | np.floating):
         return f"{value:.6g}"
     if isinstance(value, list | tuple) and value and all(_whole(entry) for entry in value):
         return "\N{MULTIPLICATION SIGN}".join(map(str, value))
-    made = say.clean(str(value))
+    made = terminal.clean(str(value))
     return made if len(made) <= longest else made[: longest - 1] + "…"
 
 
@@ -56,7 +56,7 @@ def _label(key: str) -> str:
 
 
 def _amount(value: float) -> str:
-    """A count in three figures: 431, 61.7 k, 1.57 G"""
+    """A count in three significant digits: 431, 61.7 k, 1.57 G"""
     units = iter(("", " k", " M", " G", " T", " P"))
     unit = next(units)
     while value >= 999.5 and unit != " P":
@@ -65,16 +65,16 @@ def _amount(value: float) -> str:
 
 
 def _cost(key: str, value: object) -> str:
-    """A cost in the unit that its name says."""
+    """A cost, in the unit that its name implies."""
     if not isinstance(value, int | float | np.number) or isinstance(value, bool):
         return text(value)
     number = float(value)
     if not math.isfinite(number):
         return text(number)
     if key.endswith("seconds"):
-        return say.seconds(number)
+        return terminal.seconds(number)
     if "per_second" in key:
-        return say.rate(number)
+        return terminal.rate(number)
     if "memory" in key or key.endswith("bytes"):
         return f"{_amount(number)}B" if number >= 1000 else f"{number:.0f} B"
     return f"{value:,}" if _whole(value) else text(number)
@@ -86,7 +86,7 @@ def costs(cost: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def settings(config: Mapping[str, object], above: str = "") -> Iterator[tuple[str, str]]:
-    """(name, value) of settings; those in a table have its name and a dot before theirs."""
+    """(name, value) of settings; entries of a table are named table.entry."""
     for key, value in config.items():
         if isinstance(value, Mapping):
             yield from settings(value, f"{above}{key}.")
@@ -103,15 +103,15 @@ def figures(
     layers: Sequence[Mapping[str, object]],
     cost: Mapping[str, object],
 ) -> Iterator[tuple[str, str, str]]:
-    """(what, how much, a word more): the numbers that one wants first."""
+    """(label, value, remark): the most important numbers."""
     if matrix is not None and matrix.samples:
-        share = say.percent(matrix.right / matrix.samples)
+        share = terminal.percent(matrix.right / matrix.samples)
         yield "accuracy", share, f"{matrix.right:,} of {matrix.samples:,} held-out samples"
     losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
     if losses:
-        yield "validation loss", say.number(min(losses)), "least of all epochs"
+        yield "validation loss", terminal.number(min(losses)), "least of all epochs"
     elif history:
-        yield "loss", say.number(history[-1].loss), "last epoch, training"
+        yield "loss", terminal.number(history[-1].loss), "last epoch, training"
     for key, unit in (("parameters", "numbers learnt"), ("macs", "multiply-adds a sample")):
         total = _total(layers, key)
         if total is not None:
@@ -153,7 +153,7 @@ def charts(history: Sequence[EpochMetrics]) -> list[str]:
 
 
 def _least(value: float | None) -> float:
-    """For comparing: nan is worse than all."""
+    """For comparisons: nan is worse than anything."""
     return -math.inf if value is None or math.isnan(value) else value
 
 
@@ -177,7 +177,7 @@ def _drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
     if is_series(values):
         return {"svg": sparkline(values)}
     values = middle(values[np.newaxis] if values.ndim == 2 else values)
-    # A photograph need not be looked at whole.
+    # A large photograph is reduced.
     apart = [slice(None, None, max(n // (4 * size), 1)) for n in values.shape[1:]]
     pixels = picture(values[:, *apart], signed=signed)
     return {"image": _image(reduced(enlarged(pixels, size), size))}
@@ -186,7 +186,7 @@ def _drawn(array: Array, size: int, signed: bool) -> dict[str, Any]:
 def mistakes(
     found: Sequence[Mistake | tuple[Any, ...]], classes: Sequence[str]
 ) -> dict[str, Any] | None:
-    """The first of them drawn, and how many there are."""
+    """The first mistakes, drawn, and how many there are."""
     shown = [_mistake(Mistake(*one), classes) for one in found[:MISTAKES]]
     sure = any(one["confidence"] for one in shown)
     return {"shown": shown, "all": len(found), "sure": sure} if shown else None
@@ -223,7 +223,7 @@ def filters(weight: Array) -> dict[str, Any] | None:
 
 
 def network(layers: Sequence[Mapping[str, object]]) -> dict[str, Any] | None:
-    """Columns in the order in which they first occur; whole numbers flush right, with a sum."""
+    """Columns in order of first occurrence; whole numbers are right-aligned and added up."""
     if not layers:
         return None
     keys = list(dict.fromkeys(key for row in layers for key in row))

@@ -1,4 +1,4 @@
-"""The data of a run: opened, opened again, known again; and others that are like them."""
+"""The data of a run: opened, reopened and verified; and other data read in the same way."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import table
 from faltung.train.settings import Settings
 
-# What is said of data to open them.
+# Options of ``open_source`` that a run keeps.
 READING = ("strict", "kind", "size", "channels")
-# What a config says of its data: entry -> what it may be, and whether it must be there.
+# The data table of a config: entry -> its type, and whether it is required.
 _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "path": (str, True),
     "kind": (str, True),
@@ -32,19 +32,20 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
 
 
 def data_table(folder: RunFolder) -> dict[str, Any]:
-    """What a run says of its data. ValueError: an entry that is missing or of another kind."""
+    """The data table of a run. ValueError: an entry that is missing or of another type."""
     found = table(folder, "data")
     for name, (kind, must) in _DATA.items():
         value = found.get(name)
         if value is None and not must:
             continue
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise ValueError(f"{folder.path / CONFIG}: data.{name}={show(value)}: is not that")
+            names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
+            raise ValueError(f"{folder.path / CONFIG}: data.{name}={show(value)}: must be {names}")
     return found
 
 
 def like(model: Model, folder: RunFolder) -> Like:
-    """What files must hold to be samples of a run."""
+    """What files must contain to be samples of a run."""
     about = data_table(folder)
     fit = about.get("size") is not None
     return Like(about["kind"], model.input_shape, fit=fit, scale=about.get("scale"))
@@ -53,7 +54,7 @@ def like(model: Model, folder: RunFolder) -> Like:
 def open_like(
     data: str, wanted: Like, classes: Sequence[str] | None, *, strict: bool = False
 ) -> Source:
-    """Data with targets, read as those that a run began with, with the same classes."""
+    """Data with targets, read like those of a run, with the same classes."""
     given: dict[str, Any] = {"kind": wanted.kind, "strict": strict, "classes": classes}
     if data not in NAMED and wanted.kind in ("picture", "volume"):
         given["channels"] = wanted.shape[0]
@@ -61,7 +62,7 @@ def open_like(
         given["size"] = wanted.shape[1:]
     source = open_source(data, **given)
     if wanted.scale is not None and isinstance(source, ArraySource) and source.scale != 1:
-        source.scale = np.float32(wanted.scale)  # whole numbers mean what they meant in the run
+        source.scale = np.float32(wanted.scale)  # whole numbers are scaled as in the run
     if source.shape != wanted.shape:
         raise ValueError(
             f"data={show(data)}: samples of shape {source.shape}: must be {wanted.shape}"
@@ -70,11 +71,11 @@ def open_like(
 
 
 def held_out(folder: RunFolder) -> Source:
-    """The samples that a run held out, from its own data."""
+    """The samples that a run has held out of its data."""
     about = data_table(folder)
     source = opened(about)
     if described(source)["digest"] != about["digest"]:
-        raise ValueError(f"{folder.path}: its data have changed; name data to evaluate on")
+        raise ValueError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
     return split(source, about["held_out"], settings.seed)[1]
 
@@ -85,7 +86,7 @@ def opened(about: Mapping[str, Any]) -> Source:
 
 
 def described(source: Source) -> dict[str, Any]:
-    """What data look like: for those who read more of them, and to know them again."""
+    """A description of data, by which similar data are read, and the same data recognised."""
     digest = hashlib.sha256(np.ascontiguousarray(source.targets).tobytes())
     for part in (source.shape, source.classes, *source.names):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")

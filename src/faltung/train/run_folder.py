@@ -1,17 +1,17 @@
-"""The folder that a run leaves behind, and what is believed of one that is found.
+"""The folder of a run: writing it, and reading it with due suspicion.
 
     config.toml        all that is needed to repeat the run, and the format of the folder
-    metrics.csv        a row an epoch
+    metrics.csv        one line per epoch
     best.safetensors   the weights that did best in validation
-    last.safetensors   weights, state of the optimizer and position in the run
+    last.safetensors   weights, optimizer state and position in the run
     report.html        written by ``report``
 
-A checkpoint is one file: weights, optimizer and position were true at the same step, or are not
-there.  Files are written whole (``formats.files``), so ``kill -9`` leaves each as it was before or
-after.  Between two files it can leave the younger one of an older step; so an epoch is written in
-the order ``append_metrics``, ``save_best``, ``save_last``, and ``resume`` takes back the rows that
-are younger than the checkpoint.  A best file that is younger is written again, the same, on the
-way.
+A checkpoint is one file, so weights, optimizer state and position always belong to the same step.
+Files are written atomically (``formats.files``), so ``kill -9`` leaves each as it was before or
+after. Between two files it can leave the one written later from an older step; so an epoch is
+written in the order ``append_metrics``, ``save_best``, ``save_last``, and ``resume`` removes
+metrics that are newer than the checkpoint. A newer best file will be written again, with the same
+contents.
 """
 
 import errno
@@ -30,7 +30,7 @@ from faltung.geometry.check import show
 from faltung.train.metrics import EpochMetrics, from_csv, to_csv
 from faltung.train.run_format import (
     FORMAT,
-    LARGEST,
+    MAX_TEXT_BYTES,
     decoded,
     position_text,
     read_position,
@@ -48,13 +48,13 @@ CONFIG, METRICS, BEST, LAST, REPORT = (
     "last.safetensors",
     "report.html",
 )
-_STATE = "optimizer/"  # before the names of the optimizer's tensors in last.safetensors
+_STATE = "optimizer/"  # prefix of the optimizer's tensors in last.safetensors
 
 
 @dataclass(frozen=True)
 class Checkpoint:
     """``weights`` and ``state`` (of the optimizer) by name; ``position``: step, epoch (how many
-    have ended, with their rows), batch, and what else the loop keeps (JSON).
+    have ended), batch, and what else the loop keeps (JSON).
     """
 
     weights: Tensors
@@ -63,10 +63,10 @@ class Checkpoint:
 
 
 class RunFolder:
-    """One run on disk.  ``create`` and ``resume`` open it for writing, one process at a time;
+    """One run on disk. ``create`` and ``resume`` open it for writing, by one process at a time,
     ``open`` for reading.
 
-    ``path``; ``config``: as given to ``create``.
+    ``path``: where it is. ``config``: as given to ``create``.
     """
 
     def __init__(self, path: Path, config: dict[str, Any], lock: int | None = None) -> None:
@@ -82,10 +82,10 @@ class RunFolder:
     def create(
         cls, path: str | os.PathLike[str] | None, config: Mapping[str, Any], name: str = "run"
     ) -> Self:
-        """A new run.  Without ``path``, the next of runs/<name>-001, -002, ...
+        """A new run. Without ``path`` in the next of runs/<name>-001, -002, ...
 
-        ``config``: text, numbers, booleans, lists and tables of them; None entries are left out.
-        FileExistsError if the folder holds a run.
+        ``config``: text, numbers, booleans, lists and tables of them; None is left out.
+        FileExistsError: the folder holds a run.
         """
         kept = settings(config)
         text = settings_text(kept)
@@ -109,21 +109,21 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Self:
-        """A run to read.  ValueError or OSError naming the file that is missing or not a run's."""
+        """A run to read. ValueError or OSError naming the file that is missing or invalid."""
         place = Path(path)
         return cls(place, read_settings(place / CONFIG))
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str]) -> Self:
-        """A run to go on with: files left by a killed writer are removed, and rows of metrics.csv
-        that are younger than the checkpoint.
+        """A run to continue. Temporary files of a killed writer are removed, and metrics that are
+        newer than the checkpoint.
         """
         place = Path(path)
         run = cls(place, read_settings(place / CONFIG), _lock(place))
         try:
             sweep(place)
             last = run.load_last()
-            # Not by the step: a checkpoint after the last batch of an epoch has that of its row.
+            # Not by step: a checkpoint after the last batch of an epoch has that of its metrics.
             epochs = last.position["epoch"] if last else 0
             rows = run.read_metrics()
             run._rows = [row for row in rows if row.epoch <= epochs]
@@ -135,7 +135,7 @@ class RunFolder:
         return run
 
     def close(self) -> None:
-        """Let others write.  Also done when the process ends or is killed."""
+        """Release the lock, which also happens when the process ends or is killed."""
         if self._release is not None:
             self._release()
         self._writes = False
@@ -162,9 +162,9 @@ class RunFolder:
         position: Mapping[str, Any],
         state: Mapping[str, Array] | None = None,
     ) -> None:
-        """One file with all that ``load_last`` gives back, written whole.
+        """Write everything that ``load_last`` returns to one file, atomically.
 
-        ``position``: JSON with whole numbers step, epoch and batch; numbers in it must be finite.
+        ``position``: JSON with the whole numbers step, epoch and batch; all numbers are finite.
         """
         clash = next((name for name in weights if name.startswith(_STATE)), None)
         if clash is not None:
@@ -173,7 +173,7 @@ class RunFolder:
         self._save(LAST, tensors, position_text(position))
 
     def load_last(self) -> Checkpoint | None:
-        """The youngest checkpoint; None if the run was stopped before its first."""
+        """The latest checkpoint; None if the run was stopped before its first."""
         loaded = self._load(LAST)
         if loaded is None:
             return None
@@ -183,11 +183,11 @@ class RunFolder:
         return Checkpoint(own, state, position)
 
     def save_best(self, weights: Mapping[str, Array], position: Mapping[str, Any]) -> None:
-        """The weights alone; ``position`` says of which step, and may say how good they are."""
+        """Write the weights only; ``position``: their step, and perhaps how good they are."""
         self._save(BEST, weights, position_text(position))
 
     def load_best(self) -> Checkpoint | None:
-        """The best weights, without a state; None if there are none yet."""
+        """The best weights, without optimizer state; None if there are none yet."""
         loaded = self._load(BEST)
         return None if loaded is None else Checkpoint(loaded[0], {}, loaded[1])
 
@@ -213,11 +213,11 @@ class RunFolder:
 
     @property
     def history(self) -> tuple[EpochMetrics, ...]:
-        """The rows of this run up to now, those from before a resume too."""
+        """The metrics of this run so far, including those from before a resume."""
         return tuple(self._rows) if self._writes else tuple(self.read_metrics())
 
     def append_metrics(self, *rows: EpochMetrics) -> None:
-        """More epochs.  The file is small and written anew, so that no row is ever half."""
+        """Add epochs. The file is small and rewritten, so that no line is ever incomplete."""
         self._check_writes()
         before, made = self._rows, list(self._rows)
         for row in rows:
@@ -232,10 +232,10 @@ class RunFolder:
             raise
 
     def read_metrics(self) -> list[EpochMetrics]:
-        """The rows of metrics.csv; none if it is not there yet."""
+        """The metrics in metrics.csv; none if it does not exist yet."""
         place = self.path / METRICS
         try:
-            data = read_checked(place, LARGEST)
+            data = read_checked(place, MAX_TEXT_BYTES)
         except FileNotFoundError:
             return []
         return from_csv(decoded(place, data), str(place))
@@ -256,7 +256,7 @@ def _refuse_held(place: Path) -> None:
 
 
 def _next_folder(above: Path, name: str) -> Path:
-    """Make <above>/<name>-NNN, one more than the highest that is there."""
+    """Create <above>/<name>-NNN, one more than the highest that exists."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:100] or "run"
     pattern = re.compile(re.escape(stem) + r"-([0-9]{3,9})")
     try:
@@ -265,7 +265,7 @@ def _next_folder(above: Path, name: str) -> Path:
             found = (pattern.fullmatch(entry) for entry in os.listdir(above))
             number = max((int(match[1]) for match in found if match), default=0) + 1
             place = above / f"{stem}-{number:03d}"
-            with suppress(FileExistsError):  # another run was quicker
+            with suppress(FileExistsError):  # another run was faster
                 place.mkdir()
                 return place
     except OSError as error:
@@ -273,10 +273,10 @@ def _next_folder(above: Path, name: str) -> Path:
 
 
 def _lock(place: Path) -> int:
-    """A handle whose lock on the folder ends with it, or with the process however that ends.
+    """A handle that locks the folder until it is closed or the process ends in any way.
 
-    BlockingIOError if another run has it.  Where folders cannot be locked (Windows, some network
-    disks) the handle locks nothing.
+    BlockingIOError: another process has the lock. Where folders cannot be locked (Windows, some
+    network disks) nothing is locked.
     """
     try:
         handle = os.open(place if os.name != "nt" else os.devnull, os.O_RDONLY)

@@ -1,6 +1,6 @@
-"""What a run says about itself as text: its settings (TOML) and its position (JSON).
+"""The text formats of a run: settings as TOML, the position as JSON.
 
-Read back, both hold plain values alone: text, numbers, booleans, lists, tables.
+Both hold plain values only: text, numbers, booleans, lists, tables.
 """
 
 import json
@@ -17,22 +17,22 @@ from faltung.formats.extras import missing
 from faltung.formats.files import read_checked
 from faltung.geometry.check import show
 
-FORMAT = 1  # of the run folder; another number is another Faltung's
-POSITION = ("step", "epoch", "batch")  # what every position has, whole numbers from 0
-LARGEST = 1 << 24  # bytes of a text file of a run
+FORMAT = 1  # of the run folder; other numbers are refused
+POSITION = ("step", "epoch", "batch")  # whole numbers from 0 that every position has
+MAX_TEXT_BYTES = 1 << 24  # bytes of a run's text file
 _OWN = ("format", "faltung")  # keys of config.toml that are not settings
-_DEEPEST = 20  # tables in tables
+_DEEPEST = 20  # nesting of tables
 
 Plain = dict[str, Any]
 
 
 def version() -> str:
-    """Of this Faltung."""
+    """The version of this Faltung."""
     return str(sys.modules[__name__.partition(".")[0]].__version__)
 
 
 def refuse_other_format(source: object, written: object, by: object) -> None:
-    """ValueError unless a file of a run is of this format."""
+    """ValueError unless a file of a run has this format."""
     if isinstance(written, bool) or str(written) != str(FORMAT):
         which = "lacks its format" if written is None else f"format={show(written)}"
         author = f", written by faltung {by}" if isinstance(by, str) and len(by) < 40 else ""
@@ -40,8 +40,8 @@ def refuse_other_format(source: object, written: object, by: object) -> None:
 
 
 def plain(name: str, value: object, depth: int = 0) -> Any:
-    """``value`` with NumPy's scalars, tuples and paths as plain values.  TypeError names the entry
-    that has none.
+    """``value`` with NumPy scalars, tuples and paths converted to plain values. TypeError names the
+    entry that cannot be converted.
     """
     if depth > _DEEPEST:
         raise ValueError(f"{name}: must not be deeper than {_DEEPEST} tables")
@@ -71,7 +71,7 @@ def plain(name: str, value: object, depth: int = 0) -> Any:
 
 
 def settings(config: Mapping[str, Any]) -> Plain:
-    """The settings as they will be read back.  None is left out: TOML has no word for it."""
+    """The settings as they will be read back. None is left out: TOML cannot express it."""
     made = plain("config", config)
     for key in _OWN:
         if key in made:
@@ -92,7 +92,7 @@ def _without_none(name: str, table: Plain) -> Plain:
 
 
 def settings_text(config: Plain) -> str:
-    """config.toml."""
+    """The text of config.toml."""
     try:
         import tomli_w
     except ImportError as error:
@@ -102,8 +102,8 @@ def settings_text(config: Plain) -> str:
 
 
 def read_settings(path: Path) -> Plain:
-    """The settings in a config.toml.  ValueError or OSError in one line with its name."""
-    text = decoded(path, read_checked(path, LARGEST))
+    """The settings in a config.toml. ValueError or OSError in one line with its name."""
+    text = decoded(path, read_checked(path, MAX_TEXT_BYTES))
     try:
         found = plain("config", tomllib.loads(text))
     except (ValueError, TypeError, RecursionError) as error:  # TOMLDecodeError is a ValueError
@@ -113,7 +113,7 @@ def read_settings(path: Path) -> Plain:
 
 
 def decoded(path: Path, data: bytes) -> str:
-    """UTF-8 text, or a ValueError with the name of the file."""
+    """UTF-8 text. ValueError, naming the file: anything else."""
     try:
         return data.decode()
     except UnicodeDecodeError as error:
@@ -124,14 +124,14 @@ def decoded(path: Path, data: bytes) -> str:
 
 
 def position_text(position: Mapping[str, Any]) -> str:
-    """JSON of a position; the same position gives the same text."""
+    """A position as JSON; the same position gives the same text."""
     made = plain("position", position)
     _check_position("position", made)
     return json.dumps(made, allow_nan=False, sort_keys=True, separators=(",", ":"))
 
 
 def read_position(source: object, text: str) -> Plain:
-    """The position in the metadata of a checkpoint.  ValueError with the name of its file."""
+    """The position in the metadata of a checkpoint. ValueError names the file."""
     try:
         found = json.loads(text, parse_constant=_no_constant)
         _check_position("position", found)
@@ -155,7 +155,7 @@ def _check_position(name: str, position: object) -> None:
 
 
 def _check_finite(name: str, value: object) -> None:
-    """JSON has no word for nan and inf."""
+    """ValueError for nan and inf, which JSON cannot express."""
     if isinstance(value, dict):
         for key, entry in value.items():
             _check_finite(f"{name}.{key}", entry)

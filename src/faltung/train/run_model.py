@@ -1,4 +1,4 @@
-"""A trained network as the folder of its run holds it, and as others take it."""
+"""Trained networks: loaded from the folder of a run, and exported."""
 
 import os
 from pathlib import Path
@@ -16,8 +16,8 @@ from faltung.train.run_folder import CONFIG, RunFolder
 
 
 def load_model(path: str | os.PathLike[str]) -> tuple[Model, RunFolder]:
-    """The model of a run with its best weights, or its last ones before there are any. ValueError,
-    OSError: a folder that is no run's, of another version, or whose files do not fit each other.
+    """The model of a run with its best weights, or the last ones if there are no best yet.
+    ValueError, OSError: a folder that is not a run, of another version, or inconsistent.
     """
     folder = RunFolder.open(path)
     model = Model.from_about(table(folder, "model"), str(folder.path / CONFIG))
@@ -25,11 +25,13 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Model, RunFolder]:
         if found is not None:
             model.take(found.weights, str(folder.path / f"{name}.safetensors"))
             return model, folder
-    raise ValueError(f"{folder.path}: has no weights yet; its run was stopped before the first")
+    raise ValueError(
+        f"{folder.path}: has no weights yet: it was stopped before its first checkpoint"
+    )
 
 
 def table(folder: RunFolder, name: str) -> dict[str, Any]:
-    """A table of a run's config. ValueError: there is none."""
+    """A table of a run's config. ValueError: it is missing."""
     found = folder.config.get(name)
     if not isinstance(found, dict):
         raise ValueError(f"{folder.path / CONFIG}: [{name}]: is missing")
@@ -37,7 +39,7 @@ def table(folder: RunFolder, name: str) -> dict[str, Any]:
 
 
 def filters(model: Network) -> npt.NDArray[Any] | None:
-    """The weight of the first convolution, (out, in, *kernel); None if there is none with taps."""
+    """The weight of the first convolution larger than 1x1, (out, in, *kernel), if there is one."""
     for node in model.graph.nodes:
         if isinstance(node.op, Convolve) and node.op.spec.taps > 1 and node.output.space:
             return model.state.get(node.inputs[1].name)
@@ -48,8 +50,8 @@ def filters(model: Network) -> npt.NDArray[Any] | None:
 
 
 def export(model: Model, path: Path) -> None:
-    """Write a model for ONNX, or for ``Model.load``, by the ending of the path. For ONNX the
-    standardisation becomes the first layer: samples go in as ``predict`` takes them.
+    """Write a model as ONNX or for ``Model.load``, by the suffix of the path. In ONNX the
+    standardisation becomes the first layer, so that it takes samples as ``predict`` does.
     """
     if path.suffix.lower() != ".onnx":
         model.save(path)
@@ -66,7 +68,7 @@ def with_standard(model: Model) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:
     if model.standard is None:
         return model.graph, parameters
     mean, std = np.array([model.standard.mean, model.standard.std])
-    # (x - mean) / sqrt(std^2 + eps), with an eps that is lost beside any spread.
+    # (x - mean) / sqrt(std^2 + eps), with an eps that is negligible.
     layer = BatchNorm(eps=float(std.min() ** 2) * 1e-9, name="standard")
     graph = build(Sequential(layer, model.net), model.input_shape, dtype=model.dtype)
     own = [p.name for p in model.graph.parameters]

@@ -8,17 +8,17 @@ import numpy.typing as npt
 from faltung.data.source import ArraySource, SampleKind, Source, is_source
 from faltung.train.network import Network
 
-# What an array of so many axes holds, apart from text. It decides how samples are augmented.
+# The kind of samples by the axes of an array, except for text. It decides how they are augmented.
 KINDS: dict[int, SampleKind] = {2: "table", 3: "series", 4: "picture", 5: "volume"}
 
 
 def as_source(
     x: npt.ArrayLike | Source, y: npt.ArrayLike | None, model: Network, loss: str
 ) -> Source:
-    """x (n, *input_shape) and y as a source of samples; a source as it is.
+    """x (n, *input_shape) and y as a source of samples; a source is returned as it is.
 
-    x is taken as it is given, whole numbers too. y: labels (n,) or (n, *space), or for "mse"
-    numbers of the network's output shape, (n,) where that is one. TypeError, ValueError.
+    x is not scaled, even if it holds whole numbers. y: labels (n,) or (n, *space), or for "mse"
+    numbers of the network's output shape, (n,) for a single number. TypeError, ValueError.
     """
     if is_source(x):
         if y is not None:
@@ -36,7 +36,7 @@ def as_source(
         return ArraySource(samples, _numbers(targets, len(samples), model), kind=kind, scale=1.0)
     if targets.dtype.kind not in "bui":
         raise TypeError(f"y.dtype={targets.dtype}: labels must be whole numbers")
-    # Labels that a batch of samples happens to lack are no mistake here.
+    # Not every class needs to occur.
     names = model.classes or tuple(map(str, range(model.graph.output.channels)))
     return ArraySource(samples, targets, kind=kind, scale=1.0, classes=names, partial=True)
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 from faltung.geometry.check import show, whole
 
-# Where one-cycle begins and ends, in parts of its highest rate (Smith and Topin, 2017).
+# Where one-cycle begins and ends, as parts of its highest rate (Smith and Topin, 2017).
 _FIRST, _LAST = 1 / 25, 1 / 250_000
 
 
@@ -22,7 +22,7 @@ def _cosine(part: float) -> float:
 
 
 def _one_cycle(part: float) -> float:
-    """Up for three tenths of the run, then down to nearly nothing, both along a cosine."""
+    """Up for three tenths of the run, then down to nearly 0, both along a cosine."""
     up = 0.3
     if part < up:
         return _FIRST + (1 - _FIRST) * (1 - _cosine(part / up))
@@ -39,7 +39,7 @@ SCHEDULES: dict[ScheduleName, Callable[[float], float]] = {
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """``schedule(step)`` is the rate of a step, counted from 0, of a run of ``steps``.
+    """``schedule(step)`` is the learning rate of a step, counted from 0, in a run of ``steps``.
 
     name: a row of ``SCHEDULES``. lr: the highest rate. warmup: the part of the run in which the
     rate grows in a straight line from near 0; the schedule follows.

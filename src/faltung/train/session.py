@@ -1,7 +1,7 @@
-"""A training run from the command line: data, network, settings and folder brought together.
+"""A training run of the command line: data, network, settings and folder.
 
-All that makes a run is in its config: what the data were and what they looked like, the network
-with its classes and its standardisation, the settings. From that alone it is repeated or resumed.
+The config of a run holds everything needed to repeat or resume it: a description of the data, the
+network with its classes and its standardisation, and the settings.
 """
 
 import os
@@ -26,7 +26,7 @@ from faltung.jit.target import current
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
 from faltung.runtime.threads import get_threads
-from faltung.train.defaults import PRESETS, USUAL
+from faltung.train.defaults import HELD_OUT, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
@@ -36,17 +36,17 @@ from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import filters, table
 from faltung.train.settings import Settings
 
-# Mistakes that the report shows.
-SHOWN = 24
-# What a run needs before it ends: asked for before it begins.
+# Mistakes in the report.
+SHOWN_MISTAKES = 24
+# Packages that a run needs at its end; checked before it begins.
 NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 
 
 class Session:
-    """One run: ``run()`` trains, ``finish()`` judges the best weights and writes the report.
+    """One run: ``run()`` trains, ``finish()`` evaluates the best weights and writes the report.
 
-    ``source``: all samples; ``train`` and ``held``: its parts. ``model``, ``loop``. ``folder``: the
-    run on disk. Whoever makes one has checked all that can be checked before the first step.
+    ``source``: all samples; ``train`` and ``held``: its parts. ``folder``: the run on disk. All
+    that can be checked before the first step has been checked.
     """
 
     def __init__(self, config: Mapping[str, Any], source: Source, model: Model) -> None:
@@ -58,16 +58,16 @@ class Session:
 
     @property
     def folder(self) -> RunFolder:
-        """Where the run is kept."""
+        """The folder of the run."""
         assert self.loop.folder is not None
         return self.loop.folder
 
     def run(self) -> None:
-        """Train to the end. Stopped after Ctrl-C, with everything saved."""
+        """Train to the end. Stopped: after Ctrl-C, with everything saved."""
         self.loop.run()
 
     def finish(self) -> dict[str, float]:
-        """The metrics of the best weights on what was held out; writes the report."""
+        """Write the report; returns the metrics of the best weights on held-out samples."""
         self.loop.restore_best()
         found = evaluate(self.model, self.held, self.settings.loss, keep=True)
         write_report(self.folder.report, self._report(found))
@@ -119,15 +119,15 @@ def create(
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
-    held_out: float = 0.2,
+    held_out: float = HELD_OUT,
     out: str | os.PathLike[str] | None = None,
 ) -> Session:
-    """A new run in a new folder, made when all else is known to be right. ValueError, TypeError,
-    FileNotFoundError, ...: a line for people.
+    """A new run; its folder is created after everything else has been checked. ValueError,
+    TypeError, FileNotFoundError, ...: one line for the user.
 
-    data: a name or a path. net: a name; by default what is usual for the data. options: of the
-    network. settings: fields of ``Settings`` and ``Augment``; what is left out is as in
-    ``PRESETS``, or else the default. reading: ``READING``. held_out: the part to judge by.
+    data: a name or a path. net: a name; by default the usual one for the data. options: of the
+    network. settings: fields of ``Settings`` and ``Augment``, by default as in ``PRESETS``.
+    reading: options of ``open_source``. held_out: the part of the samples to hold out.
     """
     _check_needed()
     about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}
@@ -164,7 +164,7 @@ def create(
 
 
 def _net_name(source: Source, net: str | None) -> str:
-    """The name of the network as the table has it."""
+    """The name of the network in the table."""
     if net is not None:
         row(net)
         return ALIASES.get(net, net)
@@ -175,14 +175,14 @@ def _net_name(source: Source, net: str | None) -> str:
 
 
 def _dense(source: Source) -> bool:
-    """Whether each position has a label."""
+    """Whether every position has a label."""
     return source.classes is not None and source.targets.ndim > 1
 
 
 def _settings(data: str, net: str, given: Mapping[str, Any]) -> Settings:
-    """Settings out of what was said and what is known to do well."""
+    """Settings from what was given and what is known to work well."""
     known = PRESETS.get((data, net), {})
-    if given.get("optimizer", "adamw") != "adamw":  # the rates of one are not those of another
+    if given.get("optimizer", "adamw") != "adamw":  # rates of one optimizer do not suit another
         known = {name: value for name, value in known.items() if name not in ("lr", "decay")}
     chosen = {**known, **given}
     names = Augment.__dataclass_fields__
@@ -215,8 +215,8 @@ def _vocabulary(source: Source) -> int:
 
 
 def resume(path: str | os.PathLike[str]) -> Session:
-    """Go on with a run that was stopped or killed. ValueError, OSError: a folder that is no run's,
-    or whose files or data do not fit each other.
+    """Continue a run that was stopped or killed. ValueError, OSError: a folder that is not a run,
+    or whose files or data are inconsistent.
     """
     _check_needed()
     folder = RunFolder.resume(path)
@@ -228,7 +228,7 @@ def resume(path: str | os.PathLike[str]) -> Session:
             if about.get(name) != value:
                 raise ValueError(
                     f"{folder.path}: its data have changed: {name} was {show(about.get(name))}, is "
-                    f"{show(value)}; a run goes on with the same data"
+                    f"{show(value)}; a run can only be resumed with the same data"
                 )
         try:
             seed = Settings.from_dict(trained).seed
@@ -247,7 +247,7 @@ def resume(path: str | os.PathLike[str]) -> Session:
 
 
 def _check_needed() -> None:
-    """ImportError: something that a run needs before it ends is not installed."""
+    """ImportError: a package that a run needs at its end is not installed."""
     for module in NEEDED:
         if find_spec(module) is None:
             raise missing(module, "train")
@@ -263,13 +263,13 @@ def _title(config: Mapping[str, Any]) -> str:
 def _mistakes(
     held: Source, targets: npt.NDArray[Any], outputs: npt.NDArray[Any]
 ) -> list[tuple[Any, ...]]:
-    """(sample, true, predicted, confidence, name), the surest first."""
+    """(sample, true, predicted, confidence, name), most confident first."""
     said = outputs.argmax(1)
     wrong = np.flatnonzero(said != targets)
     logits = outputs[wrong].astype(np.float64)
     logits -= logits.max(1, keepdims=True)
     sure = 1 / np.exp(logits).sum(1)
-    order = np.argsort(-sure, kind="stable")[:SHOWN]
+    order = np.argsort(-sure, kind="stable")[:SHOWN_MISTAKES]
     samples = held.read(wrong[order]) if len(order) else ()
     return [
         (sample, int(targets[i]), int(said[i]), float(p), str(held.names[i]))
@@ -278,7 +278,7 @@ def _mistakes(
 
 
 def _peak_memory() -> dict[str, int]:
-    """ "peak_memory": bytes that this process has taken at most, where the system tells."""
+    """The most bytes that this process has used, where the system tells."""
     try:
         import resource
     except ImportError:  # Windows
@@ -288,7 +288,7 @@ def _peak_memory() -> dict[str, int]:
 
 
 def _flat(given: Mapping[str, Any]) -> dict[str, object]:
-    """A table of settings, inner tables written out: augment.shift."""
+    """A table of settings, with inner tables flattened: augment.shift."""
     found: dict[str, object] = {}
     for name, value in given.items():
         if isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""What a training run is told: all of it data, so that a run can be repeated from a file."""
+"""The settings of a training run, plain data, so that a run can be repeated from a file."""
 
 from dataclasses import asdict, dataclass, field, fields
 from numbers import Real
@@ -12,7 +12,7 @@ from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, Optimiz
 from faltung.train import defaults
 from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName
 
-# What takes one of a few names: name -> names.
+# Settings that take one of a few names.
 CHOICES = {
     "optimizer": tuple(OPTIMIZERS),
     "schedule": tuple(SCHEDULES),
@@ -23,14 +23,14 @@ CHOICES = {
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How to train. Rates and decays are those of the optimizer; ``lr`` None is its usual one.
+    """How to train; ``lr`` None is the usual rate of the optimizer.
 
     epochs, batch, seed: whole numbers. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps
     ``nesterov``. loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the
     largest norm of all gradients together. schedule: "constant", "cosine" or "one_cycle", after
     ``warmup``, a part of the run. patience: epochs without a better validation after which the run
     ends. precision: "fast", or "strict" for convolutions that are plain sums of products.
-    ValueError, TypeError: a number or a name that is none, one that would have no effect.
+    ValueError, TypeError: an invalid number or name, or a setting that would have no effect.
     """
 
     epochs: int = defaults.EPOCHS
@@ -68,7 +68,7 @@ class Settings:
         self._check_effects()
 
     def _check_effects(self) -> None:
-        """ValueError: what is asked for would do nothing."""
+        """ValueError: a setting that would have no effect."""
         if self.optimizer != "sgd":
             for name in ("momentum", "nesterov"):
                 if getattr(self, name):
@@ -81,12 +81,12 @@ class Settings:
             raise ValueError(f"smoothing={self.smoothing}: is of labels, not of loss={self.loss!r}")
 
     def lr_schedule(self, steps: int) -> Schedule:
-        """The learning rate of each of so many steps."""
+        """The learning rate of each step in a run of this many."""
         lr = defaults.LR[self.optimizer] if self.lr is None else self.lr
         return Schedule(self.schedule, lr, steps, self.warmup)
 
     def rule(self) -> Optimizer:
-        """The optimizer."""
+        """The optimizer with its settings."""
         if self.optimizer == "sgd":
             momentum = defaults.MOMENTUM if self.momentum is None else self.momentum
             return SGD(momentum, self.nesterov, decay=self.decay, clip=self.clip)
@@ -113,7 +113,7 @@ class Settings:
         return Settings(**given, augment=Augment(**augment))
 
 
-# Numbers among the settings: the least, whether that one is allowed, and what they stay below.
+# Bounds of numeric settings: a lower one, whether it is allowed itself, and an upper one.
 _BOUNDS = {
     "lr": (0.0, False, float("inf")),
     "momentum": (0.0, True, 1.0),
@@ -126,7 +126,7 @@ _OPTIONAL = ("lr", "momentum", "clip", "patience")
 
 
 def _number(settings: Settings, name: str) -> None:
-    """Make a setting a float: TypeError, ValueError."""
+    """Convert a setting to float. TypeError, ValueError."""
     value = getattr(settings, name)
     if value is None and name in _OPTIONAL:
         return

@@ -1,4 +1,4 @@
-"""The lines that a run prints: numbers, a table that fits the terminal, a bar that fits it too."""
+"""The lines that a run prints: numbers, a table and a bar that fit the terminal."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ BAR = 6, 40  # the narrowest and the widest, in characters
 
 @dataclass(frozen=True)
 class Now:
-    """A moment inside an epoch; ``rate``: samples a second, ``left``: seconds to the end."""
+    """A moment within an epoch; ``rate``: samples per second, ``left``: seconds to the end."""
 
     epoch: int
     epochs: int
@@ -27,7 +27,7 @@ class Now:
 
 
 def number(value: float) -> str:
-    """A loss: four decimals, or three figures where those say nothing; at most 9 characters."""
+    """A loss: four decimals, or three significant digits if those are useless; at most 9 wide."""
     if not math.isfinite(value) or value == 0 or 1e-3 <= abs(value) < 1e4:
         return f"{value:.4f}"
     return f"{value:.2e}"
@@ -39,12 +39,12 @@ def percent(value: float) -> str:
 
 
 def rate(value: float) -> str:
-    """Samples a second, three figures at least."""
+    """Samples per second, to at least three significant digits."""
     return f"{value:,.0f}" if 100 <= value < 1e7 else f"{value:.3g}"
 
 
 def seconds(value: float) -> str:
-    """A time that was measured: 0.123 s, 1.23 s, 12.3 s, 2:03, 1:02:03, 4.17 d"""
+    """A measured time: 0.123 s, 1.23 s, 12.3 s, 2:03, 1:02:03, 4.17 d"""
     if value < 0.9995:
         return f"{value:.3f} s"
     if value < 59.95:
@@ -53,7 +53,7 @@ def seconds(value: float) -> str:
 
 
 def clock(value: float) -> str:
-    """A time to come, in whole seconds: 0:07, 12:34, 1:02:03, 3 d 04 h"""
+    """A remaining time, in whole seconds: 0:07, 12:34, 1:02:03, 3 d 04 h"""
     if not math.isfinite(value):
         return "?"
     total = round(value)
@@ -64,7 +64,7 @@ def clock(value: float) -> str:
 
 
 def clean(text: str) -> str:
-    """On one line and without characters that move a cursor, whatever a name of a file holds."""
+    """On one line, without characters that move the cursor, whatever a file name holds."""
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -72,7 +72,7 @@ def clean(text: str) -> str:
 
 Say = Callable[[float], str]
 
-# Column: what it says, its width.  Those that a narrow terminal loses first stand in ``_LOST``.
+# Column: heading, format, width. ``_LOST``: in this order a narrow terminal loses them.
 _COLUMNS: dict[str, tuple[str, Say, int]] = {
     "loss": ("loss", number, 9),
     "accuracy": ("accuracy", percent, 8),
@@ -107,12 +107,12 @@ def shown(row: EpochMetrics, epochs: int, width: int) -> tuple[str, ...]:
 
 
 def header(columns: tuple[str, ...], epochs: int) -> str:
-    """The names over ``table_line``."""
+    """The headings above ``table_line``."""
     return _aligned(["epoch", *(_COLUMNS[name][0] for name in columns)], _widths(columns, epochs))
 
 
 def table_line(columns: tuple[str, ...], row: EpochMetrics, epochs: int, best: bool) -> str:
-    """One epoch."""
+    """One epoch as a line of the table."""
     cells = [_count(row.epoch, epochs)]
     for name in columns:
         value = getattr(row, name)
@@ -125,7 +125,7 @@ def _aligned(cells: list[str], widths: list[int]) -> str:
 
 
 def epoch_line(row: EpochMetrics, epochs: int, left: float | None, best: bool) -> str:
-    """One epoch, each number with its name."""
+    """One epoch as a line, each number with its name."""
     parts = [f"epoch {_count(row.epoch, epochs)}", f"loss {number(row.loss)}"]
     for name, value in (("", row.accuracy), ("val ", row.val_accuracy)):
         loss = row.val_loss if name else None
@@ -149,7 +149,7 @@ def epoch_line(row: EpochMetrics, epochs: int, left: float | None, best: bool) -
 def bar_line(now: Now, width: int, plain: bool) -> Iterator[tuple[str, str]]:
     """(text, style) from left to right, ``width`` characters at most.
 
-    ``plain``: with characters that every terminal has.
+    ``plain``: with ASCII characters.
     """
     count = _count(now.epoch, now.epochs)
     full = now.batch >= now.batches

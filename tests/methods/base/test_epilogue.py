@@ -54,9 +54,12 @@ SPECS = [
 ]
 
 
-@pytest.mark.parametrize("method", [name for name, row in FORWARD.items() if not row.transform])
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("text", SPECS)
+@grid(
+    text=SPECS,
+    place=PLACES,
+    method=[name for name, row in FORWARD.items() if not row.transform],
+    machine=MACHINES,
+)
 def test_every_method(
     text: str, place: str, method: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +68,7 @@ def test_every_method(
         check(parse(text), name, last, place, machine)
 
 
-@pytest.mark.parametrize("name", FORMULAS)
+@grid(name=FORMULAS, machine=MACHINES)
 def test_every_formula(name: str, machine: Machine) -> None:
     for place in PLACES:
         check(parse("n2 c5>19 6x7 k3 p1"), name, True, place, machine, 3)

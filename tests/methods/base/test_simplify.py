@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from laws.layouts import back, options, real, to
 from methods.fused import ORDERS, elements, ordered
 
@@ -141,22 +142,19 @@ def check(spec: ConvSpec, order: str, last: bool) -> None:
     np.testing.assert_array_equal(out, reference.conv_weight_grad(x, g, spec))
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["first", "last"])
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", COVERED)
+@grid(text=COVERED, order=ORDERS, last=[False, True], machine=MACHINES)
 def test_exact(text: str, order: str, last: bool, machine: object) -> None:
     check(parse(text), order, last)
     check(parse(f"{text} f64"), order, last)
 
 
-@settings(max_examples=60, deadline=None)
 @given(random_specs(max_macs=50_000))
 def test_random_problems(spec: ConvSpec) -> None:
     for order in ORDERS[1:]:
         check(spec, order, True)
 
 
-@pytest.mark.parametrize("text", COVERED)
+@grid(text=COVERED, machine=MACHINES)
 def test_the_same_bits_in_any_order(
     text: str, machine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 
 from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
@@ -27,8 +28,11 @@ def mode(step: Step) -> str:
     return step.recipe.mode
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (5, 3), (16, 16), (33, 70), (4, 129)])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@grid(
+    dtype=["float32", "float64"],
+    shape=[(1, 1), (5, 3), (16, 16), (33, 70), (4, 129)],
+    machine=MACHINES,
+)
 def test_transposing_both_ways(shape: tuple[int, int], dtype: str, machine: Machine) -> None:
     rows, columns = shape
     src = np.arange(rows * columns, dtype=dtype).reshape(shape)

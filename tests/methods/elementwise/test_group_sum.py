@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from methods.maps import A, Arrays, anywhere, laid
+from grid import MACHINES, grid, rows
+from methods.maps import A, Arrays, anywhere, laid, pitch
 
 from faltung.geometry.expr import Expr, unary
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Work
-from faltung.methods.elementwise.group_sum import GroupSum, group_sum
+from faltung.methods.base.step import Matrix, Work
+from faltung.methods.elementwise.group_sum import GroupSumKernel, group_sum
 
 
 def run(
@@ -22,7 +23,6 @@ def run(
 ) -> int:
     """Run the step; how many items it has."""
     arrays, work = Arrays(), Work()
-    pitches = [array.strides[0] // array.itemsize for array in (source, target)]
     group_sum(
         work,
         source.dtype.name,
@@ -30,10 +30,8 @@ def run(
         rows=len(source),
         channels=source.shape[1],
         groups=groups,
-        source=arrays.operand(source),
-        pitch=pitches[0],
-        target=arrays.operand(target),
-        target_pitch=pitches[1],
+        source=Matrix(arrays.operand(source), pitch(source)),
+        target=Matrix(arrays.operand(target), pitch(target)),
         scale=scale,
         finish=finish,
         title="test",
@@ -41,9 +39,12 @@ def run(
     return arrays.run(work, machine, threads, anywhere)[0].items
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(
-    ("channels", "groups"), [(1, 1), (12, 4), (6, 6), (40, 1), (64, 2), (300, 3), (129, 1)]
+@grid(
+    channels_groups=rows(
+        "channels groups", [(1, 1), (12, 4), (6, 6), (40, 1), (64, 2), (300, 3), (129, 1)]
+    ),
+    dtype=["float32", "float64"],
+    machine=MACHINES,
 )
 def test_sums(channels: int, groups: int, dtype: str, machine: Machine) -> None:
     x = np.random.default_rng(channels).integers(-9, 10, (7, channels)).astype(dtype)
@@ -81,4 +82,4 @@ def test_no_rows_and_no_channels(machine: Machine) -> None:
 
 @pytest.mark.parametrize("target", [AVX512, NEON], ids=lambda row: row.name)
 def test_compiles_where_it_cannot_run(target: Machine) -> None:
-    assert object_code(GroupSum("float32", A), target)
+    assert object_code(GroupSumKernel("float32", A), target)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
 
 import faltung
@@ -16,13 +17,12 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods.base.correlation import Correlation, contiguous, forward
 from faltung.methods.base.epilogue import Epilogue
-from faltung.methods.fft import cut as fft_cut
-from faltung.methods.fft import fft
-from faltung.methods.fft import weight_grad as fft_grad
-from faltung.methods.fft.blocks import block_runs
-from faltung.methods.fft.kernel import FftSums
-from faltung.methods.fft.moves import AS_IS
-from faltung.methods.fft.spectrum import FftKernel
+from faltung.methods.fft.blocks import block_segments
+from faltung.methods.fft.cut import Cut, of_length, sizes
+from faltung.methods.fft.fft import FFT, MOST_BYTES
+from faltung.methods.fft.kernel import AS_IS, FftFilters
+from faltung.methods.fft.sums import FftSums
+from faltung.methods.fft.weight_grad import FFT_WEIGHT_GRAD
 from faltung.ops import run
 from faltung.ops.arguments import elements
 from faltung.plan.build import build_forward
@@ -55,7 +55,7 @@ def check(spec: ConvSpec, last: bool, gradient: bool = True) -> None:
         assert error(back(got, last), want) < BOUNDS[spec.dtype]
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.spec.batch][::2], ids=str)
+@grid(case=[case for case in CASES if case.spec.batch][::2], machine=MACHINES)
 def test_table(case: Case, machine: Machine) -> None:
     check(case.spec, last=len(case.name) % 2 == 0)
 
@@ -75,14 +75,14 @@ LONG = [
 ]
 
 
-@pytest.mark.parametrize("text", LONG)
+@grid(text=LONG, machine=MACHINES)
 def test_long_kernels(text: str, machine: Machine) -> None:
     for dtype in ("f32", "f64"):
         for last in (False, True):
             check(parse(f"{text} {dtype}"), last)
 
 
-@pytest.mark.parametrize("text", LONG)
+@grid(text=LONG, machine=MACHINES)
 def test_gradients_for_the_weight(text: str, machine: Machine) -> None:
     for dtype, last in (("f32", False), ("f64", True)):
         spec = parse(f"{text} {dtype}")
@@ -115,8 +115,7 @@ BOXES = [
 ]
 
 
-@pytest.mark.parametrize("text", BOXES)
-@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@grid(dtype=["f32", "f64"], text=BOXES, machine=MACHINES)
 def test_every_cut(
     text: str, dtype: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,12 +123,12 @@ def test_every_cut(
     spec = parse(f"{text} {dtype}")
     x, w, bias, g = real(spec)
     want = reference.conv(x, w, bias, spec), reference.conv_weight_grad(x, g, spec)
-    known = fft_cut.sizes(correlation(spec).windows)
+    known = sizes(correlation(spec).windows)
     for length in (1024, 2048, 4096, 8192, 16384):
-        for made in list(fft_cut.of_length(length, known))[::2]:
+        for made in list(of_length(length, known))[::2]:
             monkeypatch.setattr(run, "plans", run.Recent(run.KEPT))
-            monkeypatch.setattr(fft, "cut", lambda *_, made=made: made)
-            monkeypatch.setattr(fft_grad, "cut", lambda *_, made=made: made)
+            monkeypatch.setattr(FFT, "cut", lambda *_, made=made: made)
+            monkeypatch.setattr(FFT_WEIGHT_GRAD, "cut", lambda *_, made=made: made)
             got = faltung.conv(x, w, bias, **options(spec), **FORCED)
             assert error(got, want[0]) < BOUNDS[spec.dtype], made
             got = faltung.conv_weight_grad(x, g, w.shape, **options(spec), **FORCED)
@@ -139,9 +138,9 @@ def test_every_cut(
 def test_rows_are_read_where_they_are() -> None:
     """Blocks inside an image need no copy, those at its borders do."""
     c = correlation(parse("n1 c1>1 400x500 k15 p7"))
-    chosen = (cut for cut in fft_cut.of_length(8192, fft_cut.sizes(c.windows)))
+    chosen = (cut for cut in of_length(8192, sizes(c.windows)))
     made = next(cut for cut in chosen if cut.widths[1] == 128)
-    blocks, _, _ = block_runs(c, made)
+    blocks, _, _ = block_segments(c, made)
     as_is = blocks[: made.blocks, 2].reshape(made.each, made.boxes) == AS_IS
     assert as_is[1:-1, 1:-1].all()
     assert not as_is[[0, -1]].any()
@@ -163,10 +162,10 @@ def test_a_nan_stays_in_its_blocks_of_an_image() -> None:
 def test_plans_are_small() -> None:
     """A table says "row after row" instead of every row."""
     c = correlation(parse("n1 c1>1 1500x1500 k15 p7"))
-    made = fft.cut(c, current())
+    made = FFT.cut(c, current())
     assert made is not None
     assert made.boxes > 1
-    assert sum(table.nbytes for table in block_runs(c, made)) < 200_000
+    assert sum(table.nbytes for table in block_segments(c, made)) < 200_000
 
 
 def test_lengths() -> None:
@@ -253,8 +252,8 @@ def correlation(spec: ConvSpec) -> Correlation:
     return forward(spec, *(contiguous(shape, False) for shape in shapes))
 
 
-def made_cut(spec: ConvSpec) -> fft.Cut:
-    made = fft.cut(correlation(spec), current())
+def made_cut(spec: ConvSpec) -> Cut:
+    made = FFT.cut(correlation(spec), current())
     assert made is not None
     return made
 
@@ -312,8 +311,8 @@ def test_strict_leaves_it_out() -> None:
 )
 def test_refusals(text: str, why: str) -> None:
     c = correlation(parse(text))
-    assert why in (fft.why_not(c, current()) or "")
-    assert fft.cost(c, current()) == np.inf
+    assert why in (FFT.why_not(c, current()) or "")
+    assert FFT.cost(c, current()) == np.inf
 
 
 def test_memory_is_bounded() -> None:
@@ -321,8 +320,8 @@ def test_memory_is_bounded() -> None:
     shapes = spec.input_shape, spec.weight_shape, spec.output_shape
     strides = [contiguous(shape, False) for shape in shapes]
     plan = build_forward(spec, *strides, bias=False, machine=current(), policy=Policy(method="fft"))
-    assert sum(plan.work.scratch.values()) <= 2 * fft.MOST_BYTES
-    assert sum(plan.work.kept.values()) <= 2 * fft.MOST_BYTES
+    assert sum(plan.work.scratch.values()) <= 2 * MOST_BYTES
+    assert sum(plan.work.kept.values()) <= 2 * MOST_BYTES
 
 
 @pytest.mark.parametrize("name", ["avx512", "neon", "sse"])
@@ -330,7 +329,7 @@ def test_compiles_for(name: str) -> None:
     for dtype in ("float32", "float64"):
         recipe = FftSums(dtype, True, 1, True, False, True)
         rows = [replace(recipe, radix=radix) for radix in (2, 4)]
-        for each in (recipe, *rows, FftKernel(dtype)):
+        for each in (recipe, *rows, FftFilters(dtype)):
             assert object_code(each, row(name))
 
 

@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from hypothesis import strategies as st
 from methods.fused import check as check_fused
 from methods.test_every_method import check, only
@@ -77,7 +78,7 @@ def spec_of(text: str) -> ConvSpec:
     return parse(f"{batch} {channels}>{channels[1:]} {' '.join(rest)} g{channels[1:]}")
 
 
-@pytest.mark.parametrize("text", DEPTHWISE + GROUPED)
+@grid(text=DEPTHWISE + GROUPED, machine=MACHINES)
 def test_exact(text: str, machine: Machine) -> None:
     method = "grouped" if ">" in text else "depthwise"
     check(spec_of(text), method, machine, always=True)
@@ -86,7 +87,6 @@ def test_exact(text: str, machine: Machine) -> None:
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=30, deadline=None)
     @given(st.data())
     def walk(data: st.DataObject) -> None:
         rank = data.draw(st.integers(1, 3))
@@ -101,9 +101,12 @@ def test_random_problems(machine: Machine) -> None:
     walk()
 
 
-@pytest.mark.parametrize("name", ["two", "residual"])
-@pytest.mark.parametrize("place", ["plain", "wide"])
-@pytest.mark.parametrize("text", ["n2 c19 7x9 k3 p1", "n2 c20>20 7x6 k3 p1 g5", "n1 c4>12 9 k3 g4"])
+@grid(
+    text=["n2 c19 7x9 k3 p1", "n2 c20>20 7x6 k3 p1 g5", "n1 c4>12 9 k3 g4"],
+    place=["plain", "wide"],
+    name=["two", "residual"],
+    machine=MACHINES,
+)
 def test_epilogues(
     text: str, place: str, name: str, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,9 +186,9 @@ def test_zeros_of_the_padding_meet_no_infinity() -> None:
     assert np.isinf(y[0, 1:]).all()
 
 
-@pytest.mark.parametrize("name", ["avx512", "neon"])
-@pytest.mark.parametrize(
-    "text", DEPTHWISE[:4] + DEPTHWISE[-7:-3] + GROUPED[:3] + GROUPED[5:8] + GROUPED[-5:]
+@grid(
+    text=DEPTHWISE[:4] + DEPTHWISE[-7:-3] + GROUPED[:3] + GROUPED[5:8] + GROUPED[-5:],
+    name=["avx512", "neon"],
 )
 def test_code_for_other_machines(text: str, name: str) -> None:
     for tail in ("", " f64"):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import grid
 
 from faltung.geometry import parse
 from faltung.jit.target import current
@@ -18,17 +19,16 @@ def problem(text: str) -> Correlation:
     return forward(spec, x, contiguous(spec.weight_shape, False), out)
 
 
-@pytest.mark.parametrize("room", [300, 3000])
-@pytest.mark.parametrize("rows", [1, 2])
-@pytest.mark.parametrize(
-    "text",
-    [
+@grid(
+    text=[
         "c8>8 9x20 k3 p1 g8",
         "c8>8 23x9 k3x2 d3x2 s2x1 p4x1 g8",
         "c8>8 17x40 k4 d2x1 s1x3 p(5,0)x(0,6) g8",
         "c8>8 5x6x7 k3 p1 g8",
         "c8>8 11x6 k2 s5 p3 g8",
     ],
+    rows=[1, 2],
+    room=[300, 3000],
 )
 def test_items_stay_in_their_patch(text: str, rows: int, room: int) -> None:
     c = problem(text)
@@ -36,22 +36,23 @@ def test_items_stay_in_their_patch(text: str, rows: int, room: int) -> None:
     patch = best_patch(axes, rows, 4, room, 100)
     assert patch is not None
     assert patch.positions <= room
-    runs = runs_of(axes[-1], Tile(rows, 4, True, zeros=True))
-    made = patch_tables_of(c.windows, patch, rows, runs, INPUTS, (0,), INPUTS * axes[-1].kernel, 0)
+    tile = Tile(rows, 4, True, patch, zeros=True)
+    runs = runs_of(axes[-1], tile)
+    made = patch_tables_of(c.windows, tile, patch, runs, INPUTS, INPUTS)
     size, width = patch.positions * INPUTS, patch.extents[-1] * INPUTS
     # Rows go where there is room for a whole one.
     assert made["copies"][:, 1].min() >= 0
     assert made["copies"][:, 1].max() + width <= size
     assert made["segments"][:, 1:4].min() >= 0
     assert made["segments"][:, 1:4].sum(axis=1).max() * INPUTS <= width
-    # Each row of outputs, or pair of rows, is in one box; each tile in one segment.
-    firsts, counts = made["boxes"][:, 2], made["boxes"][:, 3]
+    # Each row of outputs, or pair of rows, is in one patch; each tile in one segment.
+    firsts, counts = made["patches"][:, 2], made["patches"][:, 3]
     assert np.array_equal(firsts, np.cumsum(counts) - counts)
     places = {tuple(row) for row in made["rows"][:, 3:].tolist()}
     assert len(places) == len(made["rows"]) == counts.sum()
     assert sum(made["runs"][:, 1]) == sum(count for _, _, count in runs)
     # What rows of taps read was copied.
-    for first, many, start, count in made["boxes"]:
+    for first, many, start, count in made["patches"]:
         copied = set(made["copies"][first : first + many, 1].tolist())
         for begin, first_range, ranges, *_ in made["rows"][start : start + count]:
             for at, *numbers in made["ranges"][first_range : first_range + ranges]:

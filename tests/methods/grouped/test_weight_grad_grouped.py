@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import real
 from methods.fused import ORDERS, elements, laid, ordered, plain
-from methods.grouped.test_weight_grad import run
+from methods.grouped.test_weight_grad_depthwise import run
 
 from cases import integers
 from faltung import reference
@@ -13,8 +14,7 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods.base.correlation import contiguous, forward
-from faltung.methods.grouped import weight_grad as depthwise_grad
-from faltung.methods.grouped import weight_grad_grouped as grouped_grad
+from faltung.methods.grouped import weight_grad
 from faltung.plan.build import build_weight_grad
 from faltung.plan.choose import Policy
 
@@ -43,7 +43,7 @@ def check(spec: ConvSpec, machine: Machine, order: str = "plain") -> None:
     w = ordered(np.full(spec.weight_shape, np.nan, spec.dtype), order)
     strides = elements(x), elements(g), elements(w)
     c = forward(spec, strides[0], strides[2], strides[1])
-    fits = grouped_grad.why_not(c, machine) is None
+    fits = weight_grad.GROUPED_WEIGHT_GRAD.why_not(c, machine) is None
     policy = Policy(method="grouped") if fits else Policy(precision="strict")
     plan = build_weight_grad(spec, *strides, machine=machine, policy=policy)
     for threads in (1, 3):
@@ -52,7 +52,7 @@ def check(spec: ConvSpec, machine: Machine, order: str = "plain") -> None:
         np.testing.assert_array_equal(w, want)
 
 
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, machine=MACHINES)
 def test_exact(text: str, machine: Machine) -> None:
     for order in ORDERS:
         check(parse(text), machine, order)
@@ -60,7 +60,7 @@ def test_exact(text: str, machine: Machine) -> None:
 
 
 def test_bits_do_not_depend_on_threads(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(depthwise_grad, "_band", lambda c, machine: 40)
+    monkeypatch.setattr(weight_grad, "_band", lambda c, machine: 40)
     for text in ("n3 c24>24 7x61 k3 p1 g6", "n2 c8>16 300 k9 p4 g8"):
         spec = parse(text)
         given_x, _, _, given_g = real(spec)

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
@@ -13,7 +14,7 @@ from faltung import reference
 from faltung.geometry import ConvSpec, parse
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Operand, Work
+from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.local.local import (
     local_bias_grad,
     local_forward,
@@ -85,15 +86,11 @@ def results(
     work = Work()
     names = {name: Operand(name) for name in ("x", "w", "b", "g", "out", "grad", "w_out", "b_out")}
     o = names
-    local_forward(
-        spec, work, o["x"], pitches[0], o["w"], o["b"] if bias else None, o["out"], pitches[1],
-        machine=machine,
-    )  # fmt: skip
-    local_input_grad(spec, work, o["g"], pitches[1], o["w"], o["grad"], pitches[0], machine=machine)
-    local_weight_grad(
-        spec, work, o["x"], pitches[0], o["g"], pitches[1], o["w_out"], machine=machine
-    )
-    local_bias_grad(spec, work, o["g"], pitches[1], o["b_out"], machine=machine)
+    m = {name: Matrix(o[name], pitches[name in ("g", "out")]) for name in ("x", "g", "out", "grad")}
+    local_forward(spec, work, m["x"], o["w"], o["b"] if bias else None, m["out"], machine=machine)
+    local_input_grad(spec, work, m["g"], o["w"], m["grad"], machine=machine)
+    local_weight_grad(spec, work, m["x"], m["g"], o["w_out"], machine=machine)
+    local_bias_grad(spec, work, m["g"], o["b_out"], machine=machine)
     given = dict(zip(names, (x_map, w_in, b_in, g_map, out, grad, w_out, b_out), strict=True))
     run(work, machine, given, threads, allocate)
     for made in (out, grad):
@@ -123,14 +120,13 @@ def compare(spec: ConvSpec, machine: Machine, **how: object) -> None:
         np.testing.assert_array_equal(one, two)
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@grid(spec=SPECS, machine=MACHINES)
 def test_exact(spec: ConvSpec, machine: Machine) -> None:
     compare(spec, machine)
     compare(spec, machine, extra=3, bias=False)
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=60, deadline=None)
     @given(random_specs(max_macs=30_000, modes=("zeros",)))
     def walk(spec: ConvSpec) -> None:
         compare(replace(spec, flip=False), machine, extra=1)
@@ -138,7 +134,7 @@ def test_random_problems(machine: Machine) -> None:
     walk()
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=str)
+@grid(spec=SPECS)
 def test_tiles_for_wide_vectors(spec: ConvSpec) -> None:
     compare(spec, wide(), extra=1)
 
@@ -161,19 +157,20 @@ def test_the_same_bits(text: str, machine: Machine) -> None:
 
 
 def test_what_a_local_layer_refuses(machine: Machine) -> None:
+    grad = Matrix(Operand("g"), 4)
     for text, rule in {
         "c4>4 9 k3 flip": "flip=True: a local layer has no kernel to flip, must be False",
     }.items():
         with pytest.raises(ValueError, match=rule):
-            local_bias_grad(parse(text), Work(), Operand("g"), 4, Operand("b"), machine=machine)
+            local_bias_grad(parse(text), Work(), grad, Operand("b"), machine=machine)
 
 
 @pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)
 def test_compiles_elsewhere(row: Machine) -> None:
     spec, work = parse("n20 c5>21 6 k3 p1"), Work()
     x, w = Operand("x"), Operand("w")
-    local_forward(spec, work, x, 5, w, w, x, 21, machine=row)
-    local_input_grad(spec, work, x, 21, w, x, 5, machine=row)
+    local_forward(spec, work, Matrix(x, 5), w, w, Matrix(x, 21), machine=row)
+    local_input_grad(spec, work, Matrix(x, 21), w, Matrix(x, 5), machine=row)
     for step in work.steps:
         assert object_code(step.recipe, row)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.fences import fenced
 from methods.fused import ORDERS, check_weight
 from methods.steps import wide
@@ -16,7 +17,7 @@ from faltung.plan.build import build_weight_grad
 TEXTS = [
     "n1 c40>52 9x9 k1",
     "n3 c37>23 5x7 k1",  # both channels with a rest
-    "n2 c33>40 11x13 k1 s2x3",  # positions that are no neighbours
+    "n2 c33>40 11x13 k1 s2x3",  # positions are not contiguous
     "n2 c48>64 5x5 k1 g2",
     "n4 c300>17 3 k1",  # strips of rows
     "n5 c17>300 1 k1",
@@ -26,8 +27,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, order=ORDERS, machine=MACHINES)
 def test_exact(text: str, order: str, machine: Machine) -> None:
     for threads, last in ((1, True), (3, False)):
         check_weight(parse(text), last, order, machine, threads)
@@ -39,9 +39,8 @@ def test_wide_registers(text: str) -> None:
         check_weight(parse(text), last, "plain", wide(), 2)
 
 
-@pytest.mark.parametrize("side", [True, False])
-@pytest.mark.parametrize("text", TEXTS)
-def test_no_memory_beside_the_arrays(text: str, side: bool, machine: Machine) -> None:
+@grid(text=TEXTS, side=[True, False], machine=MACHINES)
+def test_no_memory_outside_the_arrays(text: str, side: bool, machine: Machine) -> None:
     for last in (True, False):
         check_weight(parse(text), last, "plain", machine, 1, lambda n: fenced(n, side))
 

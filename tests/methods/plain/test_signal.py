@@ -4,6 +4,7 @@ table.
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
 
 import faltung
@@ -26,8 +27,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@grid(dtype=["f32", "f64"], text=TEXTS, machine=MACHINES)
 def test_sums(text: str, dtype: str, machine: Machine) -> None:
     spec = parse(f"{text} {dtype}")
     for last in (False, True):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import grid
 
 import faltung
 from faltung import reference
@@ -55,9 +56,7 @@ def conv(text: str, x: np.ndarray, w: np.ndarray, b: np.ndarray, method: str) ->
     return faltung.conv(x, w, b, stride=spec.stride, padding=pads, method=method)
 
 
-@pytest.mark.parametrize("name", ["avx2", "sse"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("text", THIN)
+@grid(text=THIN, dtype=["float32", "float64"], name=["avx2", "sse"])
 def test_whole_numbers_are_exact_and_all_bits_are_the_same(
     text: str, dtype: str, name: str
 ) -> None:
@@ -85,8 +84,7 @@ def test_items_take_equally_long(count: int) -> None:
     np.testing.assert_array_equal(made[:, 2], np.cumsum([0, *made[:-1, 1]]) * 6)
 
 
-@pytest.mark.parametrize("machine", [AVX512, AVX2, SSE], ids=lambda m: m.name)
-@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5, 6, 8, 12, 21])
+@grid(channels=[1, 2, 3, 4, 5, 6, 8, 12, 21], machine=[AVX512, AVX2, SSE])
 def test_a_tile_of_spatial_fits_beside_its_operands(channels: int, machine: Machine) -> None:
     spec = parse(f"c8>{channels} 9x400 k3 p1")
     layouts = (contiguous(spec.input_shape, False), contiguous(spec.weight_shape, False))

@@ -1,6 +1,6 @@
 """The gradient for the weight: exact in every order of its memory, stored at once where it can."""
 
-import pytest
+from grid import MACHINES, grid
 from methods.fused import ORDERS, check_weight
 
 from cases import CASES, Case
@@ -8,16 +8,14 @@ from faltung.geometry import parse
 from faltung.machine.table import Machine
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("case", CASES[::4], ids=str)
+@grid(case=CASES[::4], order=ORDERS, machine=MACHINES)
 def test_table(case: Case, order: str, machine: Machine) -> None:
     for threads, last in ((1, True), (3, False)):
         check_weight(case.spec, last, order, machine, threads)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
+@grid(
+    text=[
         "n2 c20>35 6x7 k3 p1",
         "n2 c3>16 9x9 k3",  # taps beside the channels in one tile
         "n2 c1>16 9x9 k3",
@@ -26,8 +24,9 @@ def test_table(case: Case, order: str, machine: Machine) -> None:
         "n3 c5>40 4x4 k3",
         "n300 c9>40 7x7 k3 p1",  # many bands, added where they belong
     ],
+    machine=MACHINES,
 )
-def test_no_memory_and_no_copy_where_outputs_are_neighbours(text: str, machine: Machine) -> None:
+def test_no_memory_and_no_copy_where_outputs_are_contiguous(text: str, machine: Machine) -> None:
     plan = check_weight(parse(text), True, "taps first", machine, 2)
     if " g2" not in text:
         assert plan.work.scratch == {}

@@ -5,27 +5,27 @@ from typing import Any
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from methods.pool.test_pool import Pooling, check
 from pools import whole
 
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.compile import object_code
 from faltung.machine.table import Machine, row
-from faltung.methods.pool.columns import MOST, ROWS, Columns
+from faltung.methods.pool.columns import MAX_ROWS, MAX_TAPS, ColumnsKernel
 
 
-def recipe(spec: PoolSpec, machine: Machine) -> Columns:
+def recipe(spec: PoolSpec, machine: Machine) -> ColumnsKernel:
     pooling = Pooling(spec, machine)
     pooling.forward(whole(spec)[0])
     (step,) = pooling.steps
-    assert isinstance(step.recipe, Columns)
+    assert isinstance(step.recipe, ColumnsKernel)
     return step.recipe
 
 
-@pytest.mark.parametrize("kind", ["max", "average"])
-@pytest.mark.parametrize("kernel", range(1, MOST + 1))
+@grid(kernel=range(1, MAX_TAPS + 1), kind=["max", "average"], machine=MACHINES)
 def test_taps_and_strides(kernel: int, kind: str, machine: Machine) -> None:
-    for stride, rows in product(range(1, 7), (1, 2, ROWS + 1)):
+    for stride, rows in product(range(1, 7), (1, 2, MAX_ROWS + 1)):
         given: dict[str, Any] = {
             "kernel": (rows, kernel),
             "stride": (1, stride),
@@ -34,12 +34,11 @@ def test_taps_and_strides(kernel: int, kind: str, machine: Machine) -> None:
         spec = pool_spec((2, 19, 6, 17), **given, kind=kind, count_padding=False)
         made = recipe(spec, machine)
         assert (made.taps, made.stride) == (kernel, stride)
-        assert made.rows == (rows if rows <= ROWS else 0)
+        assert made.rows == (rows if rows <= MAX_ROWS else 0)
         check(spec, machine, gap=1)
 
 
-@pytest.mark.parametrize("kind", ["max", "average"])
-@pytest.mark.parametrize("channels", [479, 480, 481, 1003, 2050])
+@grid(channels=[479, 480, 481, 1003, 2050], kind=["max", "average"], machine=MACHINES)
 def test_channels_of_many_blocks(channels: int, kind: str, machine: Machine) -> None:
     """More than columns can wait of: blocks, the last of which is moved back."""
     for dtype in ("float32", "float64"):
@@ -99,6 +98,6 @@ def test_signs_of_zeros_and_nothing_but_padding(machine: Machine) -> None:
 def test_code_for_every_machine(name: str) -> None:
     for dtype, kind in product(("float32", "float64"), ("max", "mean")):
         for taps, stride, rows in ((3, 1, 3), (3, 2, 0), (2, 2, 4), (1, 1, 1)):
-            made = Columns(dtype, kind, taps, stride, rows)
+            made = ColumnsKernel(dtype, kind, taps, stride, rows)
             assert object_code(made, row(name))
             assert made.room is None or made.room >= 2 * row(name).lanes(dtype)

@@ -4,23 +4,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from laws.fences import between_fences, fenced
 from pools import MAXIMA, MEANS, POOLS, Map, Memory, filled, indices, ones, random_pools, run, whole
 
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.compile import object_code
 from faltung.machine.table import Machine, row
-from faltung.methods.base.step import Operand, Step, Work
-from faltung.methods.pool.kernel import Pool
-from faltung.methods.pool.kinds import KINDS
+from faltung.methods.base.step import Matrix, Operand, Step, Work
 from faltung.methods.pool.pool import (
-    WRITTEN_OUT,
+    MAX_WRITTEN_OUT,
     average_pool,
     average_pool_grad,
     max_pool,
     max_pool_grad,
 )
+from faltung.methods.pool.reductions import KINDS
+from faltung.methods.pool.taps import TapsKernel
 from faltung.reference import pool as reference
 
 X, OUT, INDEX = Operand("x"), Operand("out"), Operand("w")
@@ -43,7 +44,7 @@ class Pooling:
 
     def forward(self, x: np.ndarray, index: Map | None = None) -> np.ndarray:
         spec, work = self.spec, Work()
-        where = X, self.x_pitch, OUT, self.out_pitch
+        where = Matrix(X, self.x_pitch), Matrix(OUT, self.out_pitch)
         if spec.kind == "max":
             max_pool(spec, work, *where, index and INDEX, machine=self.machine)
         else:
@@ -52,11 +53,11 @@ class Pooling:
 
     def backward(self, g: np.ndarray, index: Map | None = None) -> np.ndarray:
         spec, work = self.spec, Work()
-        grad, out = (X, self.out_pitch), (OUT, self.x_pitch)
+        grad, out = Matrix(X, self.out_pitch), Matrix(OUT, self.x_pitch)
         if spec.kind == "max":
-            max_pool_grad(spec, work, *grad, INDEX, *out, machine=self.machine)
+            max_pool_grad(spec, work, grad, INDEX, out, machine=self.machine)
         else:
-            average_pool_grad(spec, work, *grad, *out, machine=self.machine)
+            average_pool_grad(spec, work, grad, out, machine=self.machine)
         return self._run(work, g, self.out_pitch, spec.input_shape, self.x_pitch, index)
 
     def _run(
@@ -98,8 +99,7 @@ def check(spec: PoolSpec, machine: Machine, gap: int = 0, memory: Memory = ones)
     equal(spec, pooling.backward(g, index), reference.max_pool_grad(g, taps, spec))
 
 
-@pytest.mark.parametrize("gap", [0, 5])
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS, gap=[0, 5], machine=MACHINES)
 def test_table(spec: PoolSpec, gap: int, machine: Machine) -> None:
     check(spec, machine, gap)
 
@@ -113,7 +113,6 @@ def test_vectors_of_another_width(masks: bool, machine: Machine) -> None:
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=100, deadline=None)
     @given(random_pools())
     def walk(spec: PoolSpec) -> None:
         check(spec, machine, gap=3)
@@ -121,7 +120,7 @@ def test_random_problems(machine: Machine) -> None:
     walk()
 
 
-@pytest.mark.parametrize("spec", MAXIMA, ids=str)
+@grid(spec=MAXIMA, machine=MACHINES)
 def test_what_is_not_finite(spec: PoolSpec, machine: Machine) -> None:
     """NaN wins wherever it stands, minus infinity is a number like any other."""
     rng = np.random.default_rng(4)
@@ -140,7 +139,7 @@ def test_what_is_not_finite(spec: PoolSpec, machine: Machine) -> None:
     )
 
 
-@pytest.mark.parametrize("spec", MEANS, ids=str)
+@grid(spec=MEANS, machine=MACHINES)
 def test_means_of_what_is_not_finite(spec: PoolSpec, machine: Machine) -> None:
     x, g = whole(spec)
     x[x == 4], x[x == -4], g[g == 2] = np.nan, np.inf, -np.inf
@@ -158,7 +157,7 @@ def test_zeros_of_both_signs(machine: Machine) -> None:
         assert np.signbit(got).tolist() == [[[False, True]] * 8]
 
 
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS, machine=MACHINES)
 def test_the_gradient_is_the_adjoint(spec: PoolSpec, machine: Machine) -> None:
     """sum(pool(x) * g) = sum(x * grad(g)): a maximum is linear once its taps are chosen."""
     x, g = whole(spec, 1)
@@ -169,7 +168,7 @@ def test_the_gradient_is_the_adjoint(spec: PoolSpec, machine: Machine) -> None:
     assert forward == pytest.approx(backward, rel=1e-5, abs=1e-5 * max(1, x.size))
 
 
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS, machine=MACHINES)
 def test_any_number_of_threads(spec: PoolSpec, machine: Machine) -> None:
     rng = np.random.default_rng(5)
     x, g = (rng.standard_normal(a.shape).astype(spec.dtype) for a in whole(spec))
@@ -212,10 +211,10 @@ def test_one_kernel_serves_every_shape(machine: Machine) -> None:
             pooling.forward(x)
         pooling.forward(x, index)
         pooling.backward(g, index)
-        recipes |= {step.recipe for step in pooling.steps if isinstance(step.recipe, Pool)}
-    assert all(max(made.rows, made.taps) <= WRITTEN_OUT for made in recipes)
+        recipes |= {step.recipe for step in pooling.steps if isinstance(step.recipe, TapsKernel)}
+    assert all(max(made.rows, made.taps) <= MAX_WRITTEN_OUT for made in recipes)
     plain = {replace(made, rows=1, taps=1, fixed=False) for made in recipes}
-    assert plain == {Pool("float32", kind, False) for kind in KINDS}
+    assert plain == {TapsKernel("float32", kind, False) for kind in KINDS}
 
 
 def test_a_single_sample_is_shared_out(machine: Machine) -> None:
@@ -240,8 +239,8 @@ def test_a_mean_of_many_loses_little(machine: Machine) -> None:
 def test_code_for_every_machine(kind: str, name: str) -> None:
     for dtype in ("float32", "float64"):
         for narrow in (False, True):
-            assert object_code(Pool(dtype, kind, narrow), row(name))
-        assert object_code(Pool(dtype, kind, False, 3, 2, kind == "chosen"), row(name))
+            assert object_code(TapsKernel(dtype, kind, narrow), row(name))
+        assert object_code(TapsKernel(dtype, kind, False, 3, 2, kind == "chosen"), row(name))
 
 
 @between_fences(spec=POOLS, gap=[0, 3])

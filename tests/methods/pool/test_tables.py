@@ -1,39 +1,47 @@
 """The tables of a pooling: every target once, reading what it should; small, and at once."""
 
-from collections.abc import Callable
 from itertools import product
 from math import prod
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import examples, grid
+from hypothesis import given
 from pools import POOLS, random_pools
 
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.methods.pool.pool import _blocks
-from faltung.methods.pool.tables import Line, Run, Tables, backward, counting, forward, tables
+from faltung.methods.pool.tables import (
+    AxisReads,
+    Progression,
+    backward,
+    counting,
+    forward,
+    tables,
+)
 
 Reads = dict[int, tuple[list[tuple[int, int]], int]]
 
 
-def walked(t: Tables) -> Reads:
+def walked(axes: list[AxisReads]) -> Reads:
     """Target -> ((source, tap) pairs in order, divisor), as the kernel goes over the tables."""
+    t, last = tables(axes, 4), axes[-1]
     found: Reads = {}
     for row, target, tap, first, stop, divisor in t.rows.tolist():
-        for piece in t.pieces.tolist():
-            for numbers in t.segments[slice(*piece)].tolist():
-                run = Run(*numbers)
-                for i in range(run.count):
-                    begin = row + run.source + i * run.advance
-                    number = tap + run.tap + i * run.tap_advance
+        for segment in t.segments.tolist():
+            for numbers in t.progressions[slice(*segment)].tolist():
+                p = Progression(*numbers)
+                for i in range(p.count):
+                    begin = row + p.source + i * p.advance
+                    number = tap + p.tap + i * p.tap_advance
                     pairs = [
-                        (begin + source + k * t.source_step, number + more + k * t.tap_step)
+                        (begin + source + k * last.source_step, number + more + k * last.tap_step)
                         for source, more in t.entries[first:stop].tolist()
-                        for k in range(run.taps)
+                        for k in range(p.taps)
                     ]
-                    at = target + run.target + i * run.step
+                    at = target + p.target + i * p.step
                     assert at not in found
-                    found[at] = pairs, divisor * run.divisor
+                    found[at] = pairs, divisor * p.divisor
     return found
 
 
@@ -59,12 +67,8 @@ def defined(spec: PoolSpec) -> list[tuple[int, int, int]]:
     return found
 
 
-def of(line: Callable[[PoolSpec, int], Line], spec: PoolSpec, most: int = 4) -> Tables:
-    return tables([line(spec, dim) for dim in range(spec.rank)], most)
-
-
 def check(spec: PoolSpec) -> None:
-    there, back = walked(of(forward, spec)), walked(of(backward, spec))
+    there, back = walked(forward(spec)), walked(backward(spec))
     assert set(there) == set(range(prod(spec.output)))
     assert set(back) == set(range(prod(spec.size)))
     want: dict[int, list[tuple[int, int]]] = {o: [] for o in there}
@@ -79,16 +83,16 @@ def check(spec: PoolSpec) -> None:
     for position, (pairs, divisor) in back.items():
         assert sorted(pairs) == sorted(wanted_back[position])
         assert divisor == 1
-    alone = walked(of(counting, spec))
+    alone = walked(counting(spec))
     assert alone == {o: ([(o, 0)], divisor) for o, (_, divisor) in there.items()}
 
 
-@pytest.mark.parametrize("spec", POOLS, ids=str)
+@grid(spec=POOLS)
 def test_table(spec: PoolSpec) -> None:
     check(spec)
 
 
-@settings(max_examples=100, deadline=None)
+@examples(4)
 @given(random_pools(1_000))
 def test_random_problems(spec: PoolSpec) -> None:
     check(spec)
@@ -113,15 +117,15 @@ def test_tables_are_small(
     sizes: tuple[int, ...], options: dict[str, object], kilobytes: int
 ) -> None:
     spec = pool_spec((1, 8, *sizes), **options)  # type: ignore[arg-type]
-    for line in (forward, backward, counting):
-        t = of(line, spec, 512)
-        arrays = t.rows, t.entries, t.pieces, t.segments
+    for reads in (forward, backward, counting):
+        t = tables(reads(spec), 512)
+        arrays = t.rows, t.entries, t.segments, t.progressions
         assert sum(array.nbytes for array in arrays) <= kilobytes * 1024
 
 
-def test_pieces_are_even() -> None:
-    t = of(forward, pool_spec((1, 1, 1000), 3, stride=1, padding=1), 64)
-    lengths = [int(t.segments[slice(*piece), 2].sum()) for piece in t.pieces.tolist()]
+def test_segments_are_even() -> None:
+    t = tables(forward(pool_spec((1, 1, 1000), 3, stride=1, padding=1)), 64)
+    lengths = [int(t.progressions[slice(*cut), 2].sum()) for cut in t.segments.tolist()]
     assert len(lengths) == 16
     assert sum(lengths) == 1000
     assert max(lengths) - min(lengths) <= 1

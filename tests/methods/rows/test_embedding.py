@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
@@ -80,8 +81,7 @@ def compare(case: tuple, dtype: str, machine: Machine, **how: object) -> None:
     np.testing.assert_array_equal(sums, want)
 
 
-@DTYPES
-@pytest.mark.parametrize("case", CASES, ids=str)
+@grid(case=CASES, dtype=["float32", "float64"], machine=MACHINES)
 def test_exact(case: tuple, dtype: str, machine: Machine) -> None:
     compare(case, dtype, machine)
     compare(case, dtype, machine, extra=5)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
@@ -9,16 +10,11 @@ from faltung import reference
 from faltung.jit.compile import object_code
 from faltung.machine.table import AVX512, NEON, Machine
 from faltung.methods.base.step import Matrix, Operand, Work
-from faltung.methods.rows.softmax import (
-    NARROW_CHANNELS,
-    check_labels,
-    cross_entropy,
-    softmax,
-)
+from faltung.methods.rows.softmax import NARROW_CHANNELS, cross_entropy, softmax
 
 CHANNELS = [1, 2, 3, 5, 8, 10, 17, NARROW_CHANNELS, NARROW_CHANNELS + 1, 33, 100, 1000, 21841]
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
-# Relative to 1, and for losses and logarithms also to their size.
+# Relative to 1, and for losses also to their size.
 TOLERANCE = {"float32": 1e-6, "float64": 3e-15}
 
 
@@ -28,8 +24,7 @@ def beside(array: np.ndarray, allocate: Allocate) -> np.ndarray:
     return made
 
 
-def shares(
-    kind: str,
+def probabilities(
     x: np.ndarray,
     machine: Machine,
     extra: int = 0,
@@ -37,7 +32,7 @@ def shares(
     in_place: bool = False,
     allocate: Allocate = anywhere,
 ) -> np.ndarray:
-    """Softmax or its logarithm of (batch, channels, *space)."""
+    """Softmax of (batch, channels, *space)."""
     channels, pitch = x.shape[1], x.shape[1] + extra
     arrays = {"x": as_map(x, pitch, allocate)}
     rows = len(arrays["x"])
@@ -50,7 +45,6 @@ def shares(
         channels=channels,
         dtype=str(x.dtype),
         machine=machine,
-        log=kind == "log_softmax",
     )
     run(work, machine, arrays, threads, allocate)
     assert np.isnan(between(arrays[out])).all(), "written between the rows"
@@ -122,15 +116,11 @@ def compare(
     np.testing.assert_allclose(got.losses, want.losses, rtol=3 * bound, atol=3 * bound)
     np.testing.assert_array_equal(got.correct, want.correct)
     np.testing.assert_allclose(got.grad, want.grad, rtol=0, atol=bound)
-    made = shares("softmax", x, machine, **how)  # type: ignore[arg-type]
+    made = probabilities(x, machine, **how)  # type: ignore[arg-type]
     np.testing.assert_allclose(made, reference.softmax(x), rtol=0, atol=bound)
-    made = shares("log_softmax", x, machine, **how)  # type: ignore[arg-type]
-    want = reference.log_softmax(x)
-    np.testing.assert_allclose(made, want, rtol=3 * bound, atol=3 * bound)
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", CHANNELS)
+@grid(channels=CHANNELS, dtype=["float32", "float64"], machine=MACHINES)
 def test_any_number_of_channels(channels: int, dtype: str, machine: Machine) -> None:
     x, labels = data(channels, dtype)
     compare(x, labels, machine, extra=3)
@@ -156,8 +146,7 @@ def test_maps(dtype: str, machine: Machine) -> None:
         compare(x, labels, machine, smoothing=0.2, extra=2)
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", [3, 10, 50])
+@grid(channels=[3, 10, 50], dtype=["float32", "float64"], machine=MACHINES)
 def test_extremes(channels: int, dtype: str, machine: Machine) -> None:
     inf, nan = np.inf, np.nan
     x = np.zeros((12, channels), dtype)
@@ -180,13 +169,13 @@ def test_extremes(channels: int, dtype: str, machine: Machine) -> None:
             smoothing: reference.cross_entropy(x, labels, smoothing=smoothing)
             for smoothing in (0.0, 0.5)
         }
-        probabilities = reference.softmax(x)
+        shares = reference.softmax(x)
     for smoothing, want in wants.items():
         got = entropy(x, labels, machine, smoothing)
         np.testing.assert_allclose(got.losses, want.losses, rtol=1e-5)
         np.testing.assert_array_equal(got.correct, want.correct)
         np.testing.assert_allclose(got.grad, want.grad, rtol=0, atol=1e-6)
-    np.testing.assert_allclose(shares("softmax", x, machine), probabilities, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(probabilities(x, machine), shares, rtol=0, atol=1e-6)
     got = entropy(x, labels, machine)
     nans = [3, 4, 8, 9, 11]
     assert np.isnan(got.losses[nans]).all() and np.isnan(got.grad[nans]).all()
@@ -198,8 +187,7 @@ def test_extremes(channels: int, dtype: str, machine: Machine) -> None:
     assert got.grad[6, -1] == -1
 
 
-@DTYPES
-@pytest.mark.parametrize("channels", [2, 10, 33, 130])
+@grid(channels=[2, 10, 33, 130], dtype=["float32", "float64"], machine=MACHINES)
 def test_the_same_bits(channels: int, dtype: str, machine: Machine) -> None:
     """For any number of threads, any pitch, in place, and a row alone."""
     x, labels = data(channels, dtype, 200)
@@ -213,10 +201,9 @@ def test_the_same_bits(channels: int, dtype: str, machine: Machine) -> None:
         alone = entropy(x[i : i + 1], labels[i : i + 1], machine, **given)
         for one, two in zip(first, alone, strict=True):
             assert one[i].tobytes() == two[0].tobytes()
-    for kind in ("softmax", "log_softmax"):
-        once = shares(kind, x, machine, threads=1)
-        for how in ways:
-            assert shares(kind, x, machine, **how).tobytes() == once.tobytes()
+    once = probabilities(x, machine, threads=1)
+    for how in ways:
+        assert probabilities(x, machine, **how).tobytes() == once.tobytes()
 
 
 def test_a_gradient_is_the_slope(machine: Machine) -> None:
@@ -240,18 +227,6 @@ def test_a_label_that_is_no_channel_touches_nothing(channels: int, machine: Mach
     labels = np.array([channels, -2, 2**31 - 1, -(2**40) + 1])
     got = entropy(x, labels, machine)
     assert not got.losses.any() and not got.correct.any() and not got.grad.any()
-
-
-def test_labels_are_checked() -> None:
-    assert check_labels(np.array([[0, -1], [2, 1]], np.int8).T, 3).tolist() == [[0, 2], [-1, 1]]
-    with pytest.raises(ValueError) as caught:
-        check_labels([[0, 1], [5, 1]], 5)
-    text = "labels[1, 0]=5: must be a class, 0 to 4, or -1 for none"
-    assert str(caught.value) == text
-    with pytest.raises(ValueError, match=r"labels\[0\]=-2: must be a class"):
-        check_labels([-2], 5)
-    with pytest.raises(TypeError, match="must be whole numbers"):
-        check_labels([0.0], 5)
 
 
 @pytest.mark.parametrize("row", [AVX512, NEON], ids=lambda row: row.name)

@@ -4,6 +4,7 @@ memory, the same bits for any number of threads.
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.fences import fenced
 from laws.layouts import real
 from methods.fused import ORDERS, Allocate, Array, elements, laid, ordered, plain
@@ -85,14 +86,13 @@ def check(spec: ConvSpec, *how: object) -> Plan:
     return plan
 
 
-@pytest.mark.parametrize("spec", TABLE, ids=str)
+@grid(spec=TABLE)
 def test_table(spec: ConvSpec) -> None:
     check(spec, True, "taps first", current())
     check(spec, False, "plain", current())
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, order=ORDERS, machine=MACHINES)
 def test_orders_and_machines(text: str, order: str, machine: Machine) -> None:
     last = order != "plain"
     check(parse(text), last, order, machine)

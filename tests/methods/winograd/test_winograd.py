@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from grid import MACHINES, grid
 from laws.layouts import back, options, real, to
 
 import faltung
@@ -72,7 +73,7 @@ OTHERS = [
 ]
 
 
-@pytest.mark.parametrize("case", ROWS, ids=str)
+@grid(case=ROWS, machine=MACHINES)
 def test_table(case: Case, machine: Machine) -> None:
     check(case.spec, last=len(case.name) % 2 == 0)
 
@@ -96,8 +97,7 @@ MORE = [
 ]
 
 
-@pytest.mark.parametrize("text", MORE)
-@pytest.mark.parametrize("last", [False, True])
+@grid(last=[False, True], text=MORE, machine=MACHINES)
 def test_shapes(text: str, last: bool, machine: Machine) -> None:
     check(parse(text), last)
 
@@ -131,7 +131,7 @@ def test_same_bits(text: str, machine: Machine) -> None:
         faltung.set_threads(before)
 
 
-def test_portions_and_their_size_do_not_matter() -> None:
+def test_passes_and_their_size_do_not_matter() -> None:
     """A computer with other caches and more cores cuts the tiles otherwise."""
     spec = parse("n2 c40>33 29x30 k3 p1")
     x, w, bias, _ = real(spec)
@@ -156,10 +156,11 @@ def test_cores_do_not_decide_what_is_rounded(text: str) -> None:
     assert all((choose(c, more), WINOGRAD.cost(c, more)) == found for more in others)
 
 
-@pytest.mark.parametrize(
-    "text", ["n2 c12>21 9x10 k3 p1", "n2 c12>18 9x10 k3 p1 g2", "n2 c12>16 30 k5 p2 f64"]
+@grid(
+    last=[False, True],
+    text=["n2 c12>21 9x10 k3 p1", "n2 c12>18 9x10 k3 p1 g2", "n2 c12>16 30 k5 p2 f64"],
+    machine=MACHINES,
 )
-@pytest.mark.parametrize("last", [False, True])
 def test_epilogue(text: str, last: bool, machine: Machine) -> None:
     """A residual sum with the output itself as one of the arrays."""
     spec = parse(text)
@@ -262,8 +263,7 @@ FUSED = [
 ]
 
 
-@pytest.mark.parametrize("text", FUSED)
-@pytest.mark.parametrize("last", [False, True])
+@grid(last=[False, True], text=FUSED, machine=MACHINES)
 def test_weights_transformed_on_the_way_give_the_same_bits(
     text: str, last: bool, machine: Machine
 ) -> None:
@@ -271,7 +271,7 @@ def test_weights_transformed_on_the_way_give_the_same_bits(
     spec = parse(text)
     x, w, bias, _ = real(spec)
     given = {**options(spec), **FORCED, "channels_last": last}
-    # As they are, with taps apart, and with output channels as neighbours.
+    # As they are, with taps apart, and with output channels contiguous.
     apart = np.ascontiguousarray(w.transpose(*range(2, w.ndim), 0, 1))
     others = [np.moveaxis(apart, (-2, -1), (0, 1)), np.ascontiguousarray(w.T).T]
     want = faltung.Conv(w, bias, **given)(to(x, last))
@@ -288,14 +288,14 @@ def test_weights_transformed_on_the_way_give_the_same_bits(
 
 @pytest.mark.parametrize("text", FUSED)
 def test_weights_are_transformed_on_the_way(text: str) -> None:
-    """Where they are packed at every call; and nothing but weights is read."""
-    spec = parse(text)
+    """Where they are packed at every call, by machines with fewer cores than blocks of channels."""
+    spec, machine = parse(text), row("avx2")
     shapes = spec.input_shape, spec.weight_shape, spec.output_shape
     strides = [contiguous(shape, True) for shape in shapes]
     titles = []
     for packs in (False, True):
         policy = Policy(method="winograd", packs=packs)
-        plan = build_forward(spec, *strides, bias=True, machine=current(), policy=policy)
+        plan = build_forward(spec, *strides, bias=True, machine=machine, policy=policy)
         titles.append([step.title for step in plan.work.steps])
     assert not any("transforms weights" in title for title in titles[0])
     assert any("transforms weights" in title for title in titles[1])

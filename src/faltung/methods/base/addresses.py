@@ -1,8 +1,8 @@
 """Address tables: where each output row begins, and which taps apply to it.
 
-All axes but the last are walked through tables, so that a kernel's code is the same for every rank,
-size, padding and padding mode: a tap in zeros is not in the list, a tap in a reflected border is an
-entry that points to the row it mirrors. Rows with the same pattern of taps share it.
+Kernels go through tables along all axes but the last, so their code is the same for every rank,
+size, padding and padding mode: a tap that reads zeros is not listed, and a tap in a reflected
+border is an entry that points to the row it mirrors. Rows with the same pattern of taps share it.
 """
 
 import itertools
@@ -15,14 +15,16 @@ from faltung.geometry.axis import Axis
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.step import Table, table
 
-# One axis at one output: (tap, input offset relative to the first present tap).
+# The taps of one output along one axis: (tap, input offset relative to the first listed tap).
 Pattern = tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """``rows``: (input base, output offset, first pattern entry, entries, offsets in the arrays of
-    an epilogue); ``patterns``: (input, weight) offsets.
+    """Tables of output rows and of the patterns of their taps.
+
+    ``rows``: (input base, output offset, first entry of its pattern, number of entries, offsets in
+    the arrays of an epilogue). ``patterns``: (input, weight) offsets.
     """
 
     rows: Table
@@ -32,11 +34,11 @@ class Rows:
 def rows_of(
     windows: Sequence[Window], inner: Sequence[int], weight_step: int, aux: int = 0
 ) -> Rows:
-    """The rows over ``windows`` (all axes but the last, first one slowest).
+    """The rows along ``windows`` (all axes but the last, the first one slowest).
 
-    ``inner``: input offsets of the last axis's taps that go through the table (``[0]`` where the
-    kernel unrolls them). The weights of entry ``i`` of all taps begin at ``i * weight_step``.
-    ``aux``: how many arrays the epilogue has.
+    ``inner``: input offsets of the taps of the last axis that go through the table (``[0]`` where
+    the kernel unrolls them). The weights of tap ``i`` of all taps begin at ``i * weight_step``.
+    ``aux``: how many arrays the epilogue reads.
     """
     per_axis = [_axis(window) for window in windows]
     bases = np.zeros(1, dtype=np.int64)
@@ -71,7 +73,7 @@ def interior(axis: Axis) -> range:
 
 
 def sources(axis: Axis) -> Table:
-    """What each output reads at each tap, (output, kernel); -1 for a zero."""
+    """The input that each output reads at each tap, (output, kernel); -1 for a zero."""
     o = np.arange(axis.output, dtype=np.int64)[:, None] * axis.stride - axis.lo
     found = o + np.arange(axis.kernel, dtype=np.int64) * axis.dilation
     inside = interior(axis)
@@ -82,11 +84,11 @@ def sources(axis: Axis) -> Table:
 
 
 def row_pairs(c: Correlation, rows_a_band: int) -> tuple[Table, Table]:
-    """Which rows of the input and of the output meet at each tap of all axes but the last.
+    """The pairs of input and output rows at each tap of all axes but the last.
 
-    Rows of all samples in bands of ``rows_a_band`` rows of the output. Returns for each band and
-    tap its span (first pair, how many), and the pairs (input offset, output offset); what a tap
-    reads in zeros is no pair.
+    The rows of all samples, in bands of ``rows_a_band`` output rows. Returns the range of each band
+    and tap (first pair, how many), and the pairs (input offset, output offset). A tap that reads
+    zeros has no pair.
     """
     outer = c.windows[:-1]
     shape = (c.batch, *(w.axis.output for w in outer))
@@ -114,12 +116,10 @@ def row_pairs(c: Correlation, rows_a_band: int) -> tuple[Table, Table]:
 
 
 def _axis(window: Window) -> tuple[Table, Table, list[Pattern]]:
-    """For each output of one axis: its input offset and the number of its pattern; and the
-    patterns.
-    """
+    """The input offset and the pattern number of each output of one axis; and the patterns."""
     axis = window.axis
     inside = interior(axis)
-    # Where no tap leaves the array all outputs are alike; only the others are looked at one by one.
+    # Where no tap leaves the array all outputs are alike; only the others are handled one by one.
     origin = (np.arange(axis.output, dtype=np.int64) * axis.stride - axis.lo) * window.x
     number = np.zeros(axis.output, dtype=np.int64)
     seen: dict[Pattern, int] = {}
@@ -138,7 +138,7 @@ def _axis(window: Window) -> tuple[Table, Table, list[Pattern]]:
 def _combined(
     windows: Sequence[Window], patterns: list[list[Pattern]], inner: Sequence[int], weight_step: int
 ) -> tuple[Table, list[tuple[int, int]]]:
-    """Patterns of all axes together: (first entry, how many) of each, and the entries."""
+    """Combine the patterns of all axes: (first entry, how many) of each, and the entries."""
     spans: list[tuple[int, int]] = []
     entries: list[tuple[int, int]] = []
     for combination in itertools.product(*patterns):

@@ -1,6 +1,6 @@
 """Adds the partial sums of bands in order and stores them as a weight gradient.
 
-Bands are cut by spec and machine and added in their order by one item, so that the bits do not
+Bands depend on spec and machine alone, and one item adds them in order, so that the bits do not
 depend on the number of threads.
 """
 
@@ -15,7 +15,7 @@ from faltung.methods.base.step import Operand, Step, table
 
 @dataclass(frozen=True)
 class BandSums(Kernel):
-    """``channels``: lanes that exist in a vector; ``contiguous``: they are so in the weight."""
+    """``channels``: lanes in use in a vector; ``contiguous``: whether they are, in the weight."""
 
     pointers = ("sums", "w", "taps")
     numbers = ("blocks", "bands", "band", "width", "w_block", "w_channel")
@@ -53,10 +53,10 @@ def band_sums(
     channels: tuple[int, int, int],
     stride: int,
 ) -> Step:
-    """Add ``bands`` bands of (tap, channel) and store them with the channels ``stride`` apart.
+    """Add ``bands`` bands of (tap, channel) and store them with channels ``stride`` apart.
 
-    taps: for each axis the offsets of its taps in ``w``. channels: blocks, channels of a block, and
-    elements of one tap in ``sums``, in which a block fills its vector.
+    ``taps``: for each axis, the offsets of its taps in ``w``. ``channels``: number of blocks,
+    channels per block, and elements per tap in ``sums``, where each block fills a vector.
     """
     blocks, count, width = channels
     offsets = [sum(tap) for tap in itertools.product(*taps)]

@@ -1,13 +1,12 @@
 """``Correlation``: the canonical form of a convolution over strided arrays.
 
-The forward convolution, each phase of the gradient for the input, and the transposed convolution
-all become a ``Correlation``; the gradient for the weight is the gradient of one. It holds
-everything that a method needs to write addresses: an axis and its strides together, weights by
-offset (so that ``flip`` and the taps of a phase are nothing special), arrays by strides (so that
-layouts are nothing special).
+The forward convolution, each phase of the input gradient, and the transposed convolution all become
+a ``Correlation``; the weight gradient is the gradient of one. It holds everything that a method
+needs to compute addresses: each axis with its strides, weights by offset (so ``flip`` and the taps
+of a phase are no special cases), and arrays by strides (so layouts are none either).
 
-``out[n, g, co, o] = sum over ci, taps k of x[n, g, ci, o*stride - lo + k*dilation] * w[g, co, ci,
-k]``
+    out[n, g, co, o] = sum over ci and taps k of
+        x[n, g, ci, o * stride - lo + k * dilation] * w[g, co, ci, k]
 """
 
 import math
@@ -17,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.adjoint import Phase
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -27,10 +27,10 @@ Strides = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One spatial axis with its addresses, all in elements.
+    """One spatial axis with its strides in the input, the output and the arrays of the epilogue.
 
-    ``taps`` are the weight's offsets of the taps, in the order in which the axis reads them.
-    ``aux``: strides in the arrays of the epilogue.
+    ``taps``: offsets of the taps in the weight, in the order in which the axis reads them. All are
+    in elements.
     """
 
     axis: Axis
@@ -41,21 +41,21 @@ class Window:
 
     @property
     def pointwise(self) -> bool:
-        """One output for each input position, alone."""
+        """Whether each output reads just the input at its own position."""
         a = self.axis
         return a.kernel == 1 and a.stride == 1 and a.lo == 0 and a.hi == 0
 
     @property
     def borders(self) -> bool:
-        """Some tap reads a value that is neither in the array nor zero."""
+        """Whether some tap reads padding that is not zero."""
         return self.axis.mode != "zeros" and (self.axis.lo > 0 or self.axis.hi > 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """Channels are counted per group; strides and bases in elements.
+    """The canonical problem. Channels are per group; strides and bases are in elements.
 
-    ``aux``, ``aux_base``: of the arrays that the epilogue reads; they have the output's shape.
+    ``aux``, ``aux_base``: of the arrays that the epilogue reads, which have the output's shape.
     """
 
     dtype: str
@@ -75,7 +75,7 @@ class Correlation:
 
     @property
     def outputs(self) -> int:
-        """Output positions of one sample and channel."""
+        """Number of output positions per sample and channel."""
         return math.prod(window.axis.output for window in self.windows)
 
     @property
@@ -84,18 +84,18 @@ class Correlation:
 
     @property
     def row_taps(self) -> float:
-        """Taps of all axes but the last that read the array, in the mean over the outputs."""
+        """Taps of all axes but the last that do not read zeros: the mean over the outputs."""
         return math.prod(_reading(window.axis) for window in self.windows[:-1])
 
     @property
     def last_taps(self) -> float:
-        """Taps of the last axis that read the array, in the mean over the outputs."""
+        """Taps of the last axis that do not read zeros: the mean over the outputs."""
         return _reading(self.windows[-1].axis)
 
     def aux_contiguous(self, along: str) -> tuple[bool, ...]:
-        """For each array of the epilogue whether neighbours ``along`` are neighbours in memory.
+        """Whether each array of the epilogue is contiguous along an axis.
 
-        along: "channel", "group", or "position", which is one of the last axis.
+        ``along``: "channel", "group", or "position" (along the last axis).
         """
         if along == "position":
             return tuple(stride == 1 for stride in self.windows[-1].aux)
@@ -112,16 +112,24 @@ class Correlation:
             * self.taps
         )
 
+    @property
+    def array_bytes(self) -> int:
+        """Bytes of input, output and weight."""
+        inputs = self.channels_in * math.prod(window.axis.size for window in self.windows)
+        maps = self.batch * self.groups * (inputs + self.channels_out * self.outputs)
+        weights = self.groups * self.channels_in * self.channels_out * self.taps
+        return (maps + weights) * ELEMENTS[self.dtype][1]
+
 
 def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:
-    """Strides, in elements, of a contiguous (N, C, *space), in memory (N, *space, C) on request."""
+    """Strides, in elements, of a contiguous array (N, C, *space), or (N, *space, C) in memory."""
     sizes = [shape[0], *shape[2:], shape[1]] if channels_last else list(shape)
     steps = [math.prod(sizes[i + 1 :]) for i in range(len(sizes))]
     return (steps[0], steps[-1], *steps[1:-1]) if channels_last else tuple(steps)
 
 
 def split_groups(strides: Sequence[int], channels_per_group: int) -> Strides:
-    """(batch, channel) strides -> (batch, group, channel)."""
+    """Strides (batch, group, channel) from strides (batch, channel)."""
     batch, channel = strides
     return batch, channel * channels_per_group, channel
 
@@ -134,8 +142,10 @@ def forward(
     epilogue: Epilogue | None = None,
     aux: Sequence[Strides] = (),
 ) -> Correlation:
-    """The convolution itself. ``x``, ``out``, each of ``aux``: strides of (N, C, *space); ``w``: of
-    (C_out, C_in/g, *kernel).
+    """The convolution itself, as a correlation.
+
+    ``x``, ``out``, each of ``aux``: strides of (N, C, *space). ``w``: strides of (C_out, C_in //
+    groups, *kernel).
     """
     windows = tuple(
         Window(
@@ -173,17 +183,16 @@ def input_grad_phase(
     epilogue: Epilogue | None = None,
     aux: Sequence[Strides] = (),
 ) -> Correlation:
-    """One phase of the gradient for the input: it reads ``grad`` and writes every ``stride``-th
-    position.
+    """One phase of the input gradient: reads ``grad``, writes every ``stride``-th position.
 
-    ``spec`` has no padding mode but zeros (others are folded afterwards); ``out``, ``aux``: strides
-    of the gradient, and of arrays of its shape.
+    The padding of ``spec`` is zeros (other modes are folded back afterwards). ``out``, ``aux``:
+    strides of the input gradient, and of arrays of its shape.
     """
     windows = []
     bases = [0] * (1 + len(aux))
     for i, part in enumerate(phase.axes):
         if part.axis is None:
-            raise ValueError("phase without taps: nothing to correlate, the gradient there is zero")
+            raise ValueError("phase: must have taps; without, its part of the gradient is zero")
         # The phase already reads a flipped kernel backwards.
         taps = tuple(k * w[2 + i] for k in part.taps)
         steps = [strides[2 + i] for strides in (out, *aux)]
@@ -210,7 +219,7 @@ def input_grad_phase(
 
 @lru_cache(4096)
 def _reading(axis: Axis) -> float:
-    """Taps of an output that do not fall into zeros, in the mean."""
+    """Taps per output that do not read zeros: the mean over the outputs."""
     if axis.mode != "zeros" or max(axis.lo, axis.hi) <= 0:
         return axis.kernel
     at = np.arange(axis.kernel, dtype=np.int64) * axis.dilation - axis.lo
@@ -220,10 +229,10 @@ def _reading(axis: Axis) -> float:
 
 
 def _near(axis: Axis) -> Axis:
-    """The same axis with a stride that fits a word: beyond the array it only says "one output"."""
+    """The same axis with a stride that fits in 64 bits; a larger one just means one output."""
     return replace(axis, stride=min(axis.stride, axis.padded))
 
 
 def _taps(taps: Sequence[int], kernel: int, stride: int, flip: bool) -> tuple[int, ...]:
-    """The weight's offset of each tap; ``flip`` reads the kernel backwards."""
+    """The offset of each tap in the weight; ``flip`` reads the kernel backwards."""
     return tuple((kernel - 1 - k if flip else k) * stride for k in taps)

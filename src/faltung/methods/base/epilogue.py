@@ -1,11 +1,11 @@
 """Epilogues: bias and formula applied to a sum in registers, as it is stored.
 
-A method stores each element of its output once. The bias is added to the sum there, and where the
-correlation has an ``Epilogue``, its formula is taken of that: an activation, a residual to add, the
-sign of an activation that masks a gradient. The formula may read further arrays of the output's
-shape, each with strides of its own (0 for what stays the same along an axis). An element of them is
-read only where the output is written, before it is written and by the same item of work: so one of
-them may be the output itself, at the same strides.
+A method stores each element of its output once. Just before, the bias is added to the sum, and if
+the correlation has an ``Epilogue``, its formula is applied to the result: an activation, a residual
+to add, the sign of an activation that masks a gradient. The formula may read further arrays of the
+output's shape, each with its own strides (0 to repeat an entry along an axis). Their elements are
+read only by the item that writes the output at the same position, and before it writes: so one of
+them may be the output itself, with the same strides.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from faltung.geometry.expr import Expr
 class Epilogue:
     """A formula of the sum with its bias (operand 0) and of ``aux`` arrays (operands 1, 2, ...).
 
-    ValueError: an operand that is neither, or random numbers.
+    ValueError: another operand, or random numbers.
     """
 
     expr: Expr
@@ -38,13 +38,13 @@ class Epilogue:
 
 
 def aux_names(count: int, strides: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What code calls the ``count`` arrays that an epilogue reads, and numbers of each of them."""
+    """Names in code of the ``count`` arrays that an epilogue reads, and of their strides."""
     arrays = tuple(f"aux{i}" for i in range(count))
     return arrays, tuple(f"{name}_{stride}" for name in arrays for stride in strides)
 
 
 def tile_arguments(aux: int) -> list[tuple[str, str]]:
-    """What a tile function takes of the arrays: where they begin, and how they go on."""
+    """The arguments of a tile function for the arrays: their addresses and strides."""
     return [
         (kind, f"{name}{number}")
         for name in aux_names(aux)[0]
@@ -54,8 +54,10 @@ def tile_arguments(aux: int) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The epilogue of a tile at one place in it. ``at``: the places in its arrays. ``contiguous``:
-    for each whether lanes are contiguous in memory (else they are gathered).
+    """The epilogue at one position of a tile.
+
+    ``at``: the addresses in its arrays. ``contiguous``: for each array, whether lanes are
+    contiguous in memory (otherwise they are gathered).
     """
 
     v: Vectors
@@ -64,14 +66,14 @@ class Finish:
     at: tuple[str, ...]
 
     def moved(self, along: str, count: Index) -> "Finish":
-        """``count`` channels or positions further on; ``along``: "channel" or "position"."""
+        """The same, ``count`` further ``along`` the output ("channel" or "position")."""
         f = self.v.function
         offsets = [f.mul(f"%aux{i}_{along}", count) for i in range(len(self.at) if count else 0)]
         moved = tuple(map(self.v.at, self.at, offsets)) if offsets else self.at
         return replace(self, at=moved)
 
     def value(self, total: str, along: str, mask: str | None) -> str:
-        """What is stored for the vector ``total``, whose lanes lie ``along`` the output."""
+        """What to store for the vector ``total``, whose lanes go ``along`` the output."""
         if self.epilogue is None:
             return total
         used = self.epilogue.expr.operands()
@@ -85,7 +87,7 @@ class Finish:
 
 
 def finish(v: Vectors, epilogue: Epilogue | None, contiguous: tuple[bool, ...]) -> Finish:
-    """At the first position and channel of a tile with the arguments of ``tile_arguments``."""
+    """The epilogue at the first position and channel of a tile (see ``tile_arguments``)."""
     return Finish(
         v, epilogue, contiguous, tuple(f"%{name}" for name in aux_names(len(contiguous))[0])
     )

@@ -13,8 +13,8 @@ from faltung.methods.base.step import Argument, Arrays, Operand, shifted
 class EpilogueKernel(Kernel):
     """A kernel whose sums are stored through an epilogue.
 
-    aux_numbers: what it is given of each array, besides its address. epilogue: None stores the sums
-    as they are. aux_contiguous: for each array whether it is contiguous along a stored vector.
+    ``aux_numbers``: the arguments for each array besides its address. ``epilogue``: None stores
+    plain sums. ``aux_contiguous``: for each array, whether it is contiguous along a stored vector.
     """
 
     aux_numbers: ClassVar[tuple[str, ...]] = ()
@@ -34,7 +34,7 @@ class EpilogueKernel(Kernel):
 
 @dataclass(frozen=True, slots=True)
 class Aux:
-    """One array of an epilogue; strides in elements, ``along``: those of the axes."""
+    """One array of an epilogue: its strides, in elements; ``along``: of the spatial axes."""
 
     array: Operand
     batch: int
@@ -49,9 +49,9 @@ def aux_arguments(
     numbers: Callable[[Aux], Mapping[str, Argument]],
     channel: int = 0,
 ) -> dict[str, Argument]:
-    """The arguments for the arrays of ``c``'s epilogue, from output ``channel`` on.
+    """The arguments for the arrays of the epilogue of ``c``, from output ``channel`` on.
 
-    numbers: ``aux_numbers`` of one array, by name.
+    ``numbers``: computes the ``aux_numbers`` of one array, by name.
     """
     given: dict[str, Argument] = {}
     for i, (array, base, strides) in enumerate(zip(arrays.aux, c.aux_base, c.aux, strict=True)):

@@ -1,8 +1,8 @@
 """``Kernel``: a recipe that declares its arguments by name, its code, and its steps.
 
 The code reads addresses and numbers from one block of 64-bit words, its arguments. Their names are
-declared once, in the class of the kernel: the code gets them as values by name, and ``step`` takes
-them by name, so that the two cannot disagree about where in the block an argument lies.
+declared once, in the class of the kernel: the code gets the values by name and ``step`` takes them
+by name, so the two cannot disagree about the position of an argument in the block.
 """
 
 from typing import ClassVar
@@ -16,12 +16,13 @@ BLOCK = "%arguments"
 
 
 class Kernel:
-    """What all kernels are: frozen dataclasses whose fields are all that changes their code.
+    """Base of all kernels: frozen dataclasses whose fields determine their code.
 
-    pointers, numbers: the names of the arguments, in the order of the block; ``declared`` adds what
-    depends on the fields.
+    name: of the code. pointers, numbers: the names of the arguments; ``declared`` adds what depends
+    on the fields.
     """
 
+    name: ClassVar[str] = "kernel"
     pointers: ClassVar[tuple[str, ...]] = ()
     numbers: ClassVar[tuple[str, ...]] = ()
 
@@ -30,21 +31,27 @@ class Kernel:
     @property
     def symbol(self) -> str:
         """The name of the function, for people who look at the code."""
-        raise NotImplementedError
+        return f"{self.name}_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The names of pointers and of numbers, as they follow each other in the block."""
+        """The names of pointers and of numbers."""
         return self.pointers, self.numbers
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the arguments, as they follow each other in the block."""
+        pointers, numbers = self.declared()
+        return (*numbers, *pointers)
 
     def functions(self, module: Module, machine: Machine) -> None:
         """Write the inner functions that ``body`` calls."""
 
     def body(self, v: Vectors, given: "Arguments") -> None:
-        """Write the code of the items ``%begin`` to ``%end``."""
+        """Write the code for the items from ``%begin`` up to ``%end``."""
         raise NotImplementedError
 
     def emit(self, machine: Machine) -> str:
-        """LLVM IR of the module, as ``jit.compile.Recipe`` wants it."""
+        """LLVM IR of the module, as ``jit.compile.Recipe`` requires."""
         module = Module()
         self.functions(module, machine)
         arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
@@ -55,10 +62,9 @@ class Kernel:
     def step(self, items: int, title: str, *, barrier: bool = False, **given: Argument) -> Step:
         """The step that runs ``items`` items with these arguments.
 
-        TypeError: an argument that is declared is missing, or one is given that is not.
+        TypeError: a declared argument is missing, or one is given that is not declared.
         """
-        pointers, numbers = self.declared()
-        names = (*pointers, *numbers)
+        names = self.names
         if given.keys() != set(names):
             missing = [name for name in names if name not in given]
             unknown = [name for name in given if name not in names]
@@ -70,18 +76,18 @@ class Kernel:
 
 
 class Arguments(dict[str, str]):
-    """The arguments of a kernel as values in its code, by name; all are loaded here and now.
+    """The arguments of a kernel as values in its code, by name; all are loaded at once.
 
-    block: where they lie. start: where those of ``kernel`` begin in it.
+    ``block``: the block of arguments. ``start``: where those of ``kernel`` begin in it.
     """
 
     def __init__(self, f: Function, kernel: Kernel, block: str = BLOCK, start: int = 0) -> None:
         pointers, numbers = kernel.declared()
         self._f, self._block = f, block
-        self._places = {name: start + i for i, name in enumerate((*pointers, *numbers))}
+        self._places = {name: start + i for i, name in enumerate(kernel.names)}
         super().__init__({name: f.pointer(block, self._places[name]) for name in pointers})
         self.update({name: f.word(block, self._places[name]) for name in numbers})
 
     def address(self, name: str) -> str:
-        """Where the argument itself lies."""
+        """The address of the argument itself."""
         return self._f.at(self._block, self._places[name], "i64")

@@ -1,71 +1,65 @@
 """``Method``: what the policy chooses from, a class with defaults."""
 
-from math import prod
 from typing import ClassVar
 
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Arrays, Work
 
 
 class Method:
-    """A way to compute a correlation, or its gradient for the weight.
+    """A way to compute a correlation, or its weight gradient.
 
-    Of a transform, the price and everything that decides its bits must follow from axes, channels,
-    dtype and machine alone: not from strides, and but for the gradient for the weight not from the
-    batch.
+    The price of a transform, and everything that affects its bits, must depend on axes, channels,
+    dtype and machine alone: not on strides, nor, except for weight gradients, on the batch.
     """
 
-    # It does not keep the order of the sums, so it rounds differently.
+    # Whether it changes the order of the sums, and therefore rounds differently.
     transform: ClassVar[bool] = False
-    # How its padded copy of the input lies; None: as the input does.
+    # The layout of its padded copy of the input; None: that of the input.
     copies: ClassVar[str | None] = "channels_last"
 
     def why_not(self, c: Correlation, machine: Machine) -> str | None:
-        """In a few words why it does not apply; None where it does."""
+        """Why it does not apply, in a few words; None where it does."""
         return None
 
     def cost(self, c: Correlation, machine: Machine) -> float:
-        """Cycles of one core, weights packed; infinite where it does not apply."""
+        """Cycles of one core, without packing weights; infinite where it does not apply."""
         raise NotImplementedError
-
-    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
-        """Whether the input must be copied, its last axis padded."""
-        return False
-
-    def describe(self, c: Correlation, machine: Machine) -> str:
-        """How it would go about it, for people."""
-        return ""
-
-    def traffic(self, c: Correlation, machine: Machine) -> int:
-        """Bytes that it moves: each array once."""
-        inputs = c.channels_in * prod(window.axis.size for window in c.windows)
-        maps = c.batch * c.groups * (inputs + c.channels_out * c.outputs)
-        weights = c.groups * c.channels_in * c.channels_out * c.taps
-        return (maps + weights) * ELEMENTS[c.dtype][1]
-
-    def packing(self, c: Correlation, machine: Machine) -> float | None:
-        """Cycles to make of the weights what it reads; None: a copy in another order."""
-        return None
-
-    def plan(
-        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
-    ) -> None:
-        """Add the steps that compute ``c``, after a barrier where one is asked for."""
-        raise NotImplementedError
-
-
-class ForwardMethod(Method):
-    """A method for the convolution itself and for the gradient for its input."""
 
     def needs_channels_first(self, c: Correlation) -> bool:
         """Whether the input must be copied so that positions are contiguous."""
         return False
 
+    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
+        """Whether the input must be copied, with its last axis padded."""
+        return False
+
+    def describe(self, c: Correlation, machine: Machine) -> str:
+        """How it would proceed, for people."""
+        return ""
+
+    def traffic(self, c: Correlation, machine: Machine) -> int:
+        """Bytes that it moves; by default, each array once."""
+        return c.array_bytes
+
+    def packing(self, c: Correlation, machine: Machine) -> float | None:
+        """Cycles to transform the weights; None if they are only copied into another order."""
+        return None
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        """Add the steps that compute ``c``; ``barrier``: before the first of them."""
+        raise NotImplementedError
+
+
+class ForwardMethod(Method):
+    """A method for the convolution itself and for its input gradient."""
+
 
 class WeightGradMethod(Method):
-    """A method for the gradient for the weight; ``arrays.out`` is the output gradient."""
+    """A method for the weight gradient; ``arrays.out`` is the output gradient."""
 
     def needs_channels_last(self, c: Correlation, machine: Machine) -> bool:
         """Whether the output gradient must be copied so that channels are contiguous."""

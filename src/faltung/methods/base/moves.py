@@ -1,61 +1,43 @@
 """Code that moves segments of values into and out of a buffer, for ``fft`` and ``signal``."""
 
-from typing import Protocol
-
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
-from faltung.methods.base.epilogue import Epilogue, finish, tile_arguments
+from faltung.methods.base.epilogue import finish, tile_arguments
+from faltung.methods.base.epilogue_arrays import EpilogueKernel
 
-AUX = ("", "_batch", "_group", "_channel", "_position")
-
-
-class Stored(Protocol):
-    """What ``write_put`` asks of a recipe."""
-
-    @property
-    def dtype(self) -> str: ...
-    @property
-    def pitch(self) -> int: ...
-    @property
-    def beside(self) -> bool: ...
-    @property
-    def bias(self) -> bool: ...
-    @property
-    def epilogue(self) -> Epilogue | None: ...
-    @property
-    def aux_contiguous(self) -> tuple[bool, ...]: ...
-
-
-# Moving -------------------------------------------------------------------------------------------
+# Vectors that one iteration copies.
+UNROLLED_VECTORS = 4
 
 
 def write_fill(
-    module: Module, machine: Machine, dtype: str, near: bool, *, ask: bool = False
+    module: Module, machine: Machine, dtype: str, contiguous: bool, *, prefetch: bool = False
 ) -> None:
     """``blank`` (to, count): zeros, a whole number of vectors. ``fill`` (to, from, count, step,
-    far); ``near``: the step is 1; ``ask``: what lies ``far`` further on is asked for.
+    ahead): elements of memory; ``contiguous``: the step is 1; ``prefetch``: what lies ``ahead``
+    elements further on.
     """
     f = module.function("blank", [("ptr", "to"), ("i64", "count")])
     v = Vectors(f, machine, dtype)
-    with f.loop(0, "%count", step=v.lanes) as turn:
-        v.store(v.zero, v.at("%to", turn.index))
-    numbers = [("i64", name) for name in ("count", "step", "far")]
+    with f.loop(0, "%count", step=v.lanes) as place:
+        v.store(v.zero, v.at("%to", place.index))
+    numbers = [("i64", name) for name in ("count", "step", "ahead")]
     f = module.function("fill", [("ptr", "to"), ("ptr", "from"), *numbers])
     v = Vectors(f, machine, dtype)
-    if not near:
+    if not contiguous:
         _fill_singly(v, "0")
         return
     start = "0"
-    for many in (4, 1):
+    for many in (UNROLLED_VECTORS, 1):
         step = many * v.lanes
         stop = f.mul(f.divmod("%count", step)[0], step)
-        with f.loop(start, stop, step=step) as turn:
+        with f.loop(start, stop, step=step) as place:
             for i in range(many):
-                at = f.add(turn.index, i * v.lanes)
+                at = f.add(place.index, i * v.lanes)
                 here = v.at("%from", at)
-                if ask and i * v.lanes * v.bytes % 64 == 0:
-                    f.prefetch(v.at(here, "%far"))
+                if prefetch and i * v.lanes * v.bytes % LINE_BYTES == 0:
+                    f.prefetch(v.at(here, "%ahead"))
                 v.store(v.load(here), v.at("%to", at))
         start = stop
     rest = f.value(f"icmp slt i64 {start}, %count")
@@ -69,51 +51,70 @@ def write_fill(
         f.switch(f.value(f"zext i1 {some} to i64"), [lambda: _fill_singly(v, start), whole])
 
 
-def _fill_singly(v: Vectors, start: str) -> None:
+def write_spread(module: Module, machine: Machine, dtype: str, stride: int) -> None:
+    """``spread`` (to, from, count, step): from a step to ``stride`` elements apart."""
+    arguments = [("ptr", "to"), ("ptr", "from"), ("i64", "count"), ("i64", "step")]
+    _fill_singly(Vectors(module.function("spread", arguments), machine, dtype), "0", stride)
+
+
+def _fill_singly(v: Vectors, start: str, stride: int = 1) -> None:
     f = v.function
-    with f.loop(start, "%count") as turn:
-        source = v.at("%from", f.mul(turn.index, "%step"))
+    with f.loop(start, "%count") as i:
+        source = v.at("%from", f.mul(i.index, "%step"))
         one = f.value(f"load {v.element}, ptr {source}, align {v.bytes}")
-        f.emit(f"store {v.element} {one}, ptr {v.at('%to', turn.index)}, align {v.bytes}")
+        target = v.at("%to", f.mul(i.index, stride))
+        f.emit(f"store {v.element} {one}, ptr {target}, align {v.bytes}")
 
 
 def put_arguments(aux: int) -> list[tuple[str, str]]:
+    """What ``put`` takes, with ``aux`` arrays of an epilogue."""
     arrays = [("ptr", name) for name in ("from", "bias", "out")]
-    numbers = [("i64", name) for name in ("count", "far", "out_position")]
+    numbers = [("i64", name) for name in ("count", "ahead", "out_position")]
     return [*arrays, *numbers, *tile_arguments(aux)]
 
 
-def write_put(module: Module, machine: Machine, recipe: Stored, *, ask: bool = False) -> None:
-    """``put``: a run of outputs, with bias and epilogue; ``ask`` as in ``write_fill``."""
-    f = module.function("put", put_arguments(len(recipe.aux_contiguous)))
-    v = Vectors(f, machine, recipe.dtype)
-    bias = v.broadcast("%bias") if recipe.bias else ""
+def write_put(
+    module: Module,
+    machine: Machine,
+    kernel: EpilogueKernel,
+    *,
+    contiguous: bool,
+    bias: bool,
+    pitch: int = 1,
+    prefetch: bool = False,
+) -> None:
+    """``put``: a segment of outputs, ``pitch`` elements apart in the buffer, with bias and epilogue
+    of ``kernel``. ``contiguous``: outputs are; ``prefetch`` as in ``write_fill``.
+    """
+    f = module.function("put", put_arguments(len(kernel.aux_contiguous)))
+    v = Vectors(f, machine, kernel.dtype)
+    added = v.broadcast("%bias") if bias else ""
     whole, rest = f.divmod("%count", v.lanes)
 
     def vector(first: str, mask: str | None) -> None:
-        at = v.at("%from", f.mul(first, recipe.pitch))
-        value = v.load(at, mask) if recipe.pitch == 1 else v.gather(at, recipe.pitch, mask)
-        if bias:
-            value = v.add(value, bias)
-        end = finish(v, recipe.epilogue, recipe.aux_contiguous).moved("position", first)
+        at = v.at("%from", f.mul(first, pitch))
+        value = v.load(at, mask) if pitch == 1 else v.gather(at, pitch, mask)
+        if added:
+            value = v.add(value, added)
+        end = finish(v, kernel.epilogue, kernel.aux_contiguous).moved("position", first)
         value = end.value(value, "position", mask)
-        if recipe.beside:
+        if contiguous:
             to = v.at("%out", first)
-            if ask:
-                f.prefetch(v.at(to, "%far"), write=True)
+            if prefetch:
+                f.prefetch(v.at(to, "%ahead"), write=True)
             v.store(value, to, mask)
         else:
             to = v.at("%out", f.mul(first, "%out_position"))
             v.scatter(value, to, "%out_position", mask)
 
-    with f.loop(0, whole) as turn:
-        vector(f.mul(turn.index, v.lanes), None)
+    with f.loop(0, whole) as number:
+        vector(f.mul(number.index, v.lanes), None)
 
     def tail() -> None:
         vector(f.mul(whole, v.lanes), v.below(rest))
 
     with f.when(f.value(f"icmp sgt i64 {rest}, 0")):
-        if recipe.aux_contiguous:  # one of them may be the output: nothing is computed twice
+        if kernel.aux_contiguous:  # one of them may be the output: nothing is computed twice
             tail()
         else:
             several = f.value(f"icmp sgt i64 {whole}, 0")

@@ -7,7 +7,7 @@ from faltung.methods.base.step import Argument
 
 
 class Words:
-    """Reads the words at ``base``, in the order of ``names``."""
+    """Reads the parameters at ``base``, which are in the order of ``names``."""
 
     def __init__(self, f: Function, names: Sequence[str], base: str = "%words") -> None:
         self._f = f
@@ -15,18 +15,18 @@ class Words:
         self._at = {name: i for i, name in enumerate(names)}
 
     def number(self, name: str) -> str:
-        """The word as an i64."""
+        """The parameter as an i64."""
         return self._f.word(self._base, self._at[name])
 
     def pointer(self, name: str) -> str:
-        """The word as an address."""
+        """The parameter as an address."""
         return self._f.pointer(self._base, self._at[name])
 
     def address(self, name: str) -> str:
-        """Where the word itself lies."""
+        """The address of the parameter itself."""
         return self._f.at(self._base, self._at[name], "i64")
 
 
 def ordered(names: Sequence[str], given: Mapping[str, Argument]) -> tuple[Argument, ...]:
-    """The words of a step in the order of their names. KeyError: one is missing."""
+    """The arguments of a step in the order of ``names``. KeyError: one is missing."""
     return tuple(given[name] for name in names)

@@ -1,9 +1,9 @@
 """Simplifies a correlation: fewer axes and longer channels, the same sums.
 
-Axes of one output, kernels that cover their input, samples of a pointwise problem: all of them are
-loops that a method would run for one turn. Here they become something that it runs for many.
-Every element of the output keeps its sum, taps in order and for each tap its channels in order, so
-that the bits do not depend on what could be simplified.
+Axes with one output, kernels that cover their input, samples of a pointwise problem: for each a
+method would run a loop of one iteration. Here they are merged into loops with many iterations.
+Every element of the output keeps its sum, with taps in order and, for each tap, channels in order,
+so the bits do not depend on what could be simplified.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from faltung.methods.base.correlation import Correlation, Window
 
 
 def simplified(c: Correlation, *, bias: bool = False, every_tap: bool = False) -> Correlation:
-    """The same sums, simpler.
+    """Simplify as far as the strides allow.
 
-    ``bias``: there is one for each output channel, so that positions may not become channels.
-    ``every_tap``: also taps that read zeros alone stay (their entries of a gradient are written).
+    ``bias``: whether there is one per output channel, so that positions may not become channels.
+    ``every_tap``: keep taps that only read zeros (their entries of a gradient are written).
     """
     if not every_tap:
         c = replace(c, windows=tuple(map(_only_present, c.windows)))
@@ -30,8 +30,9 @@ def simplified(c: Correlation, *, bias: bool = False, every_tap: bool = False) -
 
 
 def essential(c: Correlation, *, every_tap: bool = False) -> Correlation:
-    """The same sums without axes of one position, and without taps that read zeros alone: as simple
-    as it can be whatever the strides and the batch.
+    """Simplify independently of strides and batch.
+
+    Drops axes of one position, and taps that only read zeros unless ``every_tap``.
     """
     if not every_tap:
         c = replace(c, windows=tuple(map(_only_present, c.windows)))
@@ -39,9 +40,9 @@ def essential(c: Correlation, *, every_tap: bool = False) -> Correlation:
 
 
 def over_samples(c: Correlation) -> Correlation | None:
-    """The samples as the last axis, all others before it; None where there is one sample.
+    """Make the samples the last axis; None where there is one sample.
 
-    A tile holds neighbours along the last axis: where that is short, samples are more.
+    Tiles extend along the last axis; where that is short, there may be more samples.
     """
     if c.batch < 2:
         return None
@@ -56,7 +57,7 @@ def over_samples(c: Correlation) -> Correlation | None:
 
 
 def _only_present(window: Window) -> Window:
-    """Of an axis with one output only the taps that read the array."""
+    """Drop taps that only read zeros, along an axis with one output."""
     a = window.axis
     if a.output > 1 or a.mode != "zeros":
         return window
@@ -70,11 +71,11 @@ def _only_present(window: Window) -> Window:
 
 
 def _taps_as_channels(c: Correlation) -> Correlation:
-    """Taps that lie in memory like further input channels, in both arrays, become some.
+    """Turn taps into input channels, where input and weight have them at the same stride.
 
-    From the last axis on, so that they keep their order. Only where no two outputs share an input:
-    a kernel that covers its axis, or patches. Groups of one channel stay: they are the lanes of
-    ``depthwise``.
+    It begins with the last axis, so that taps keep their order, and applies only where no two
+    outputs share an input: a kernel that covers its axis, or patches. Groups of one channel stay,
+    because they are the lanes of ``depthwise``.
     """
     if c.channels_in == 1 and c.groups > 1:
         return c
@@ -94,7 +95,7 @@ def _taps_as_channels(c: Correlation) -> Correlation:
             if channels == 1:
                 x, w = along, step
             channels *= a.kernel
-        elif a.output > 1:  # one tap and a stride: what steps over positions stays as it is
+        elif a.output > 1:  # one tap with a stride: leave an axis that skips positions
             continue
         base -= a.lo * window.x
         pitch = window.x * (a.stride if a.output > 1 else 1)
@@ -110,10 +111,10 @@ def _taps_as_channels(c: Correlation) -> Correlation:
 
 
 def _taps_as_outputs(c: Correlation) -> Correlation:
-    """Positions that read one and the same input, each with a tap of its own, become output
-    channels, where they lie in memory like further ones in the output and the weight.
+    """Turn positions that read the same input, each with its own tap, into output channels.
 
-    So the gradient for the input of a kernel that covers it is a pointwise problem.
+    It applies where output and weight have them at the same stride as channels. The input gradient
+    of a kernel that covers its input thereby becomes a pointwise problem.
     """
     if c.channels_out == 1 and c.groups > 1:
         return c
@@ -138,14 +139,14 @@ def _taps_as_outputs(c: Correlation) -> Correlation:
 
 
 def _a_tap_for_each(window: Window) -> bool:
-    """Whether the axis reads one input, each output at one tap."""
+    """Whether the axis has one input, which each output reads with a different tap."""
     a = window.axis
     alike = a.stride == 1 and a.dilation == 1 and a.mode == "zeros"
     return a.size == 1 and a.output > 1 and alike and a.output - 1 <= a.lo <= a.kernel - 1
 
 
 def _chained(c: Correlation, windows: Sequence[Window]) -> tuple[int, ...] | None:
-    """Channels and outputs seen as one axis: its size, its strides in weight, output and aux."""
+    """Channels and outputs as one axis: its size, its strides in weight, output and aux."""
     axes = [(c.channels_out, (c.w[1], c.out[2], *(a[2] for a in c.aux)))]
     for window in windows:
         a = window.axis
@@ -153,7 +154,7 @@ def _chained(c: Correlation, windows: Sequence[Window]) -> tuple[int, ...] | Non
         if step is None:
             return None
         axes.append((a.output, (-step, window.out, *window.aux)))
-    # From the innermost on; an axis of one entry fits anywhere.
+    # Innermost first; an axis of one entry fits anywhere.
     axes = sorted((axis for axis in axes if axis[0] > 1), key=lambda axis: axis[1][1])
     for (size, strides), (_, following) in pairwise(axes):
         if following != tuple(stride * size for stride in strides):
@@ -162,7 +163,7 @@ def _chained(c: Correlation, windows: Sequence[Window]) -> tuple[int, ...] | Non
 
 
 def _step(taps: Sequence[int]) -> int | None:
-    """The distance of neighbours in the weight, where it is the same for all."""
+    """The stride of the taps in the weight; None where it varies."""
     steps = {b - a for a, b in pairwise(taps)}
     return steps.pop() if len(steps) == 1 else None
 
@@ -171,7 +172,7 @@ def _step(taps: Sequence[int]) -> int | None:
 
 
 def _merged(c: Correlation, join: bool = True) -> Correlation:
-    """Single positions go, and pointwise neighbours ``join``."""
+    """Drop axes of one position; with ``join``, merge adjacent pointwise axes."""
     windows = [w for w in c.windows if not (w.pointwise and w.axis.size == 1)]
     merged: list[Window] = []
     for window in windows:
@@ -181,8 +182,7 @@ def _merged(c: Correlation, join: bool = True) -> Correlation:
             merged[-1] = replace(window, axis=Axis(size, 1), taps=(0,))
         else:
             merged.append(window)
-    # A tap offset of an axis that went (a phase may leave one tap of several) stays in the weight's
-    # base.
+    # The tap offset of a dropped axis (a phase may use one tap of several) moves to another axis.
     shift = sum(w.taps[0] for w in c.windows if w.pointwise)
     merged = [replace(w, taps=(0,)) if w.pointwise else w for w in merged]
     if not merged:
@@ -200,7 +200,7 @@ def _adjacent(outer: Window, inner: Window) -> bool:
 
 
 def _samples_as_positions(c: Correlation) -> Correlation:
-    """Samples of one position each, or of a purely pointwise problem, are positions like others."""
+    """Turn samples into positions, if they have one each or the problem is all pointwise."""
     if c.outputs == 1:
         return over_samples(c) or c
     (only, *others) = c.windows

@@ -1,8 +1,8 @@
 """What a method returns: steps, each a kernel with its arguments, over named arrays.
 
-A kernel has one signature, ``(arguments, begin, end)``: it reads addresses, strides and counts from
-the block ``arguments`` and does the items ``begin`` to ``end``. Items never write the same element,
-so any split of them over threads gives the same bits.
+All kernels have the signature ``(arguments, begin, end)``: they read addresses, strides and counts
+from the block ``arguments`` and do the items from ``begin`` up to ``end``. Items never write the
+same element, so the bits do not depend on how items are split between threads.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from faltung.jit.compile import Recipe
 
 Table = npt.NDArray[np.int64]
 
-# In a table of offsets: no source, read as zero.
+# In a table of offsets: there is no source; read zero.
 MISSING = np.iinfo(np.int64).min
 
 
@@ -42,9 +42,7 @@ class Matrix:
 
 @dataclass(frozen=True, slots=True)
 class Arrays:
-    """The arrays of one problem: input, weight, output, the bias where there is one, and what an
-    epilogue reads.
-    """
+    """The arrays of one problem; ``aux``: those that an epilogue reads."""
 
     x: Operand
     w: Operand
@@ -54,14 +52,15 @@ class Arrays:
 
 
 def shifted(operand: Operand, elements: int, dtype: str) -> Operand:
-    """The same array from ``elements`` further on."""
+    """The same array, ``elements`` further on."""
     return Operand(operand.name, operand.offset + elements * np.dtype(dtype).itemsize)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Step:
-    """One kernel over ``items`` items. ``after`` makes every thread wait for the step before this
-    one.
+    """One kernel over ``items`` items.
+
+    ``barrier``: all threads must have finished the steps before this one.
     """
 
     recipe: Recipe
@@ -72,9 +71,9 @@ class Step:
 
 
 def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
-    """The same step over other arrays: what it calls ``name`` begins where ``names[name]`` points.
+    """The same step over other arrays: the array ``name`` begins where ``names[name]`` points.
 
-    Offsets add up. ValueError: an array of the step that ``names`` does not have.
+    Offsets add up. ValueError: ``names`` lacks an array of the step.
     """
 
     def moved(argument: Argument) -> Argument:
@@ -101,11 +100,10 @@ def waiting(step: Step, barrier: bool) -> Step:
 
 @dataclass(slots=True)
 class Work:
-    """A plan in the making: steps, and the arrays that it owns (name -> bytes).
+    """A plan under construction: steps, and the arrays that it owns (name -> bytes).
 
-    ``prepare`` reads only weights and bias, and fills the arrays of ``kept``: a ``Conv`` does it
-    once. ``packs``: it is done at every call, right before ``steps``, and may as well be part of
-    them.
+    ``prepare`` only reads weights and bias, and fills the arrays in ``kept``; a ``Conv`` does it
+    once. ``packs``: it is done at every call, right before ``steps``, and may be part of them.
     """
 
     prepare: list[Step] = field(default_factory=list)
@@ -115,17 +113,17 @@ class Work:
     packs: bool = False
 
     def keep(self, hint: str, size: int) -> str:
-        """Name a new array of ``size`` bytes that outlives the call."""
+        """Reserve an array of ``size`` bytes that outlives the call, and return its name."""
         return _reserve(self.kept, hint, size)
 
     def again(self, name: str, size: int) -> bool:
-        """Borrow an array that several steps use in turn; True where one has used it before."""
+        """Borrow an array that several steps share; True if an earlier step uses it."""
         used = name in self.scratch
         self.scratch[name] = max(size, self.scratch.get(name, 0))
         return used
 
     def borrow(self, hint: str, size: int) -> str:
-        """Name a new array of ``size`` bytes that is free again after the call."""
+        """Reserve an array of ``size`` bytes for the duration of a call, and return its name."""
         return _reserve(self.scratch, hint, size)
 
 
@@ -136,5 +134,5 @@ def _reserve(arrays: dict[str, int], hint: str, size: int) -> str:
 
 
 def table(rows: Sequence[Sequence[int]] | Table, columns: int) -> Table:
-    """A contiguous table of 64-bit numbers, ``columns`` a row (an empty one keeps its columns)."""
+    """A contiguous table of 64-bit integers with ``columns`` columns, even if it is empty."""
     return np.ascontiguousarray(np.asarray(rows, dtype=np.int64).reshape(-1, columns))

@@ -14,25 +14,26 @@ from faltung.methods.base.step import (
     table,
 )
 
-# Tiles in one item of work at the most, and cycles that are enough for one: long rows are cut so
-# that threads can share them.
-SEGMENT = 16
-ITEM = 6000
-# Items that a row is cut into at the most.
-SEGMENTS = 4096
+# The most tiles in one item, and the cycles that suffice for one: long rows are cut into segments
+# so that threads can share them.
+MAX_SEGMENT_TILES = 16
+ITEM_CYCLES = 6000
+# The most items per row.
+MAX_ROW_SEGMENTS = 4096
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of tile: its output positions, and for each unrolled tap those whose input is a
-    zero.
+    """One kind of tile: its size in output positions, and which of them read zeros.
+
+    ``outside``: for each unrolled tap, the positions whose input is zero.
     """
 
     positions: int
     outside: tuple[tuple[int, ...], ...]
 
 
-# One run of tiles: kind, first output, how many.
+# A run of tiles of one kind: the kind, the first output, how many.
 Run = tuple[Kind, int, int]
 
 
@@ -46,13 +47,13 @@ def kinds_of(runs: Sequence[Run]) -> tuple[Kind, ...]:
 
 
 def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> list[Run]:
-    """The tiles along the last axis as runs of one kind, from (size, count) pairs in their order.
+    """The tiles along the last axis, as runs of one kind, from (size, count) pairs in order.
 
-    Only tiles that reach into the padding are looked at one by one.
+    Only tiles that reach into the padding are handled one by one.
     """
     taps = axis.kernel if unrolled else 1
     inside = interior(axis)
-    # Outputs before ``left`` and from ``right`` on read nothing but padding.
+    # Outputs before ``left``, and from ``right`` on, read only padding.
     left = max(0, -(-(axis.lo - axis.extent + 1) // axis.stride))
     right = -(-(axis.size + axis.lo) // axis.stride)
     runs: list[Run] = []
@@ -79,7 +80,7 @@ def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> li
 
 
 def _edge(axis: Axis, start: int, size: int) -> Kind:
-    """A tile of which some taps may lie in the padding."""
+    """A tile with taps that may be in the padding."""
     first = start * axis.stride - axis.lo
     outside = tuple(
         tuple(
@@ -92,13 +93,15 @@ def _edge(axis: Axis, start: int, size: int) -> Kind:
     return Kind(size, outside)
 
 
-def segments(runs: list[Run], kinds: tuple[Kind, ...], last: Window, tiles: int = SEGMENT) -> Table:
-    """The tiles of one row: (kind, tiles, input offset, output offset, those of ``aux`` arrays).
+def segments(
+    runs: list[Run], kinds: tuple[Kind, ...], last: Window, tiles: int = MAX_SEGMENT_TILES
+) -> Table:
+    """The segments of one row: (kind, tiles, input offset, output offset, ``aux`` offsets).
 
-    ``tiles``: how many at the most, unless the row is very long; in parts of nearly one size, so
-    that items take equally long.
+    ``tiles``: the most per segment, unless the row is very long. Segments have nearly the same
+    size, so that items take equally long.
     """
-    most = max(tiles, sum(count for _, _, count in runs) // SEGMENTS)
+    most = max(tiles, sum(count for _, _, count in runs) // MAX_ROW_SEGMENTS)
     parts = []
     for kind, first, count in runs:
         sizes = [size for size, times in split(count, most) for _ in range(times)]

@@ -1,18 +1,18 @@
 """Copies that change the layout: pack weights, pad or transpose inputs, unpack gradients.
 
-One shape of loop serves them all: for each outer entry ``o`` and each run ``j``, ``count`` elements
-go from ``src + o.src + j.src + a * stride`` to ``dst + o.dst + j.dst + a`` and the rest up to
-``fill`` becomes zero. Offsets come from tables, so padding of any mode is an entry that points
-elsewhere, or nowhere (a zero).
+All copies have the same loops: for each outer entry ``o`` and each run ``j``, ``count`` elements
+are copied from ``src + o.src + j.src + a * stride`` to ``dst + o.dst + j.dst + a``, and the rest up
+to ``fill`` is set to zero. Offsets come from tables, so padding of any mode is an entry that points
+elsewhere, or nowhere (a zero). The modes:
 
-``runs``       neighbouring elements stay neighbours;
-``gather``     elements that lie ``stride`` apart become neighbours;
-``transpose``  as ``gather`` where the entries ``j`` are neighbours in the source: blocks of
-               lanes x lanes elements are transposed in registers, each cache line read once;
-``untranspose`` the other way: neighbours ``a`` of the source go ``stride`` apart in the
-               destination, where the entries ``j`` are neighbours.
+``runs``         contiguous elements stay contiguous;
+``gather``       elements ``stride`` apart become contiguous;
+``transpose``    like ``gather`` where the entries ``j`` are contiguous in the source: blocks of
+                 lanes x lanes elements are transposed in registers, reading each cache line once;
+``untranspose``  the reverse: contiguous elements ``a`` of the source are stored ``stride`` apart in
+                 the destination, where the entries ``j`` are contiguous.
 
-Either side may be stored in 16 bits: what is loaded is widened, what is stored is rounded.
+Either side may be stored in 16 bits: loads convert to float32, stores round.
 """
 
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ import numpy as np
 from faltung.methods.base.step import MISSING, Operand, Step, Table, table
 from faltung.methods.copies.kernel import Copy
 
-# Runs handled by one item of work: enough to hide the bookkeeping, few enough to share.
-CHUNK = 64
+# Runs per item: enough to hide the overhead of an item, few enough for threads to share.
+ITEM_RUNS = 64
 
 
 def copy(
@@ -38,10 +38,10 @@ def copy(
     title: str,
     barrier: bool = False,
 ) -> Step:
-    """A copy step that makes neighbours in ``dst``; transposes in registers where that reads lines
-    once.
+    """A step that copies elements ``stride`` apart to contiguous ones.
 
-    ``outer``: (src, dst) offsets; ``runs``: (src or MISSING, dst, count); all in elements.
+    It transposes in registers where that reads each cache line once. ``outer``: (src, dst) offsets;
+    ``runs``: (src or MISSING, dst, count); all in elements.
     """
     outer_table, run_table = table(outer, 2), table(runs, 3)
     mode = "runs" if stride == 1 else "gather"
@@ -63,7 +63,7 @@ def spread(
     title: str,
     barrier: bool = False,
 ) -> Step:
-    """The other way: neighbours of ``src`` go ``stride`` apart in ``dst``."""
+    """The reverse of ``copy``: contiguous elements are stored ``stride`` apart in ``dst``."""
     outer_table, run_table = table(outer, 2), table(runs, 3)
     transposed = _contiguous(outer_table, run_table, 1)
     mode = "untranspose"
@@ -72,7 +72,7 @@ def spread(
     elif transposed:
         outer_table, run_table = transposed
     else:
-        # Every run alone: one column of a block, masked to a single neighbour.
+        # Each run by itself: one column of a block, with all other columns masked.
         outer_table, run_table = _alone(outer_table, run_table)
     return _step(dtype, mode, src, dst, outer_table, run_table, stride, 0, title, barrier)
 
@@ -89,7 +89,7 @@ def _step(
     title: str,
     barrier: bool,
 ) -> Step:
-    chunks = -(-len(runs) // CHUNK)
+    chunks = -(-len(runs) // ITEM_RUNS)
     return Copy(dtype, mode).step(
         len(outer) * chunks,
         title,
@@ -101,14 +101,12 @@ def _step(
         runs=len(runs),
         stride=stride,
         fill=fill,
-        chunk=CHUNK,
+        chunk=ITEM_RUNS,
     )
 
 
 def _contiguous(outer: Table, runs: Table, column: int) -> tuple[Table, Table] | None:
-    """The same copy with runs that are neighbours in ``column`` (0 src, 1 dst), where there are
-    such.
-    """
+    """The same copy with runs contiguous in ``column`` (0 src, 1 dst); None if impossible."""
     if len(runs) == 0 or (runs[:, 0] == MISSING).any() or (runs[:, 2] != runs[0, 2]).any():
         return None
     runs = runs[np.argsort(runs[:, column], kind="stable")]

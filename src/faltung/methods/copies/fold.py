@@ -8,46 +8,39 @@ other, in place.
 
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.axis import Axis
-from faltung.machine.table import Machine
+from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Operand, Step, table
 
 # Elements of the inner axes that one item of work adds up.
-CHUNK = 1024
-WORDS = ("array", "pairs", "pair_count", "inner", "outer_stride", "chunks")
+ITEM_ELEMENTS = 1024
 
 
 @dataclass(frozen=True)
-class Fold:
+class FoldKernel(Kernel):
+    """Items are entries of the outer axes, each by ``ITEM_ELEMENTS`` of the inner ones."""
+
+    name = "fold"
+    pointers = ("array", "pairs")
+    numbers = ("pair_count", "inner", "outer_stride", "inner_items")
+
     dtype: str
 
-    @property
-    def symbol(self) -> str:
-        return f"fold_{self.dtype}"
-
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        f = module.function(
-            self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-        )
-        v = Vectors(f, machine, self.dtype)
-        array, pairs = f.pointer("%words", 0), f.pointer("%words", 1)
-        count, inner, stride, chunks = (f.word("%words", i) for i in range(2, 6))
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f = v.function
         with f.loop("%begin", "%end") as item:
-            outer, chunk = f.divmod(item.index, chunks)
-            base = v.at(array, f.mul(outer, stride))
-            first = f.mul(chunk, CHUNK)
-            last = f.minimum(f.add(first, CHUNK), inner)
-            with f.loop(0, count) as pair:
-                entry = f.at(pairs, f.mul(pair.index, 2), "i64")
+            outer, number = f.divmod(item.index, given["inner_items"])
+            base = v.at(given["array"], f.mul(outer, given["outer_stride"]))
+            first = f.mul(number, ITEM_ELEMENTS)
+            last = f.minimum(f.add(first, ITEM_ELEMENTS), given["inner"])
+            with f.loop(0, given["pair_count"]) as pair:
+                entry = f.at(given["pairs"], f.mul(pair.index, 2), "i64")
                 src, dst = v.at(base, f.word(entry, 0)), v.at(base, f.word(entry, 1))
                 with f.loop(first, last, step=v.lanes) as i:
                     mask = v.below(f.sub(last, i.index))
                     here = v.at(dst, i.index)
                     v.store(v.add(v.load(here, mask), v.load(v.at(src, i.index), mask)), here, mask)
-        return str(module)
 
 
 def fold(dtype: str, array: Operand, axis: Axis, outer: int, inner: int) -> Step:
@@ -57,6 +50,15 @@ def fold(dtype: str, array: Operand, axis: Axis, outer: int, inner: int) -> Step
         source = axis.source(i)
         if source is not None:
             pairs.append(((i + axis.lo) * inner, (source + axis.lo) * inner))
-    chunks = -(-inner // CHUNK)
-    words = (array, table(pairs, 2), len(pairs), inner, axis.padded * inner, chunks)
-    return Step(Fold(dtype), outer * chunks if pairs else 0, words, "fold borders", barrier=True)
+    inner_items = -(-inner // ITEM_ELEMENTS)
+    return FoldKernel(dtype).step(
+        outer * inner_items if pairs else 0,
+        "fold borders",
+        barrier=True,
+        array=array,
+        pairs=table(pairs, 2),
+        pair_count=len(pairs),
+        inner=inner,
+        outer_stride=axis.padded * inner,
+        inner_items=inner_items,
+    )

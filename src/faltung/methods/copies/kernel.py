@@ -14,8 +14,9 @@ from faltung.methods.base.step import MISSING
 
 @dataclass(frozen=True)
 class Copy(Kernel):
-    """A copy; ``mode`` as in ``copy.py``. ``source``, ``target``: what the two memories hold, where
-    that is not ``dtype``.
+    """A copy, in a ``mode`` of ``copy.py``.
+
+    ``source``, ``target``: the dtypes in memory, where they are not ``dtype``.
     """
 
     pointers = ("src", "dst", "outer_table", "run_table")
@@ -55,7 +56,7 @@ class Copy(Kernel):
 
 @dataclass(frozen=True)
 class _Sides:
-    """Vectors, and the memories that they come from and go to."""
+    """Vectors, and the two memories of a copy."""
 
     v: Vectors
     read: Vectors
@@ -98,9 +99,7 @@ def _runs(
 
 
 def _either(f: Function, flag: str, block: Callable[[bool], None]) -> None:
-    """A block that is whole, without masks, which are slow where the machine has none; or a part
-    of one.
-    """
+    """Write code for full blocks, without masks (slow on some machines), and for partial ones."""
     with f.when(flag):
         block(True)
     with f.when(f.value(f"xor i1 {flag}, true")):
@@ -108,7 +107,7 @@ def _either(f: Function, flag: str, block: Callable[[bool], None]) -> None:
 
 
 def _whole(v: Vectors, rows: str, columns: str) -> str:
-    """Whether there are as many rows and columns left as a block has."""
+    """Whether enough rows and columns are left for a full block."""
     f = v.function
     return f.value(f"icmp sge i64 {f.minimum(rows, columns)}, {v.lanes}")
 
@@ -116,7 +115,7 @@ def _whole(v: Vectors, rows: str, columns: str) -> str:
 def _transpose(
     sides: _Sides, given: Arguments, src: str, dst: str, first: str, last: str, mode: str
 ) -> None:
-    """Rows ``a`` of neighbouring ``j`` -> for each ``j`` a run of neighbouring ``a``."""
+    """From rows ``a`` of contiguous ``j`` to a run of contiguous ``a`` for each ``j``."""
     v = sides.v
     f, n = v.function, v.lanes
     origin, _, count = _entry(f, given, first)
@@ -142,8 +141,10 @@ def _transposed(
     room: tuple[str, str, str],
     whole: bool,
 ) -> None:
-    """One block of ``_transpose``. ``at``: its ``j`` and ``a``; ``room``: how many ``j`` and ``a``
-    are left, and how many ``a`` are written.
+    """One block of ``_transpose``.
+
+    ``at``: its ``j`` and ``a``. ``room``: how many ``j`` and ``a`` are left to read, and how many
+    ``a`` to write.
     """
     v, source, target = sides.v, sides.read, sides.write
     f, (j, a), (left, rows_left, filled) = v.function, at, room
@@ -152,7 +153,7 @@ def _transposed(
     for i in range(v.lanes):
         mask = columns
         if columns is not None:
-            # Past the last row the mask is empty: the load touches nothing and gives zeros.
+            # Beyond the last row the mask is empty: the load touches no memory and returns zeros.
             inside = f.value(f"icmp sgt i64 {rows_left}, {i}")
             mask = f.value(f"select i1 {inside}, {v.flags} {columns}, {v.flags} zeroinitializer")
         rows.append(source.load(source.at(corner, f.mul(given["stride"], i)), mask))
@@ -166,7 +167,7 @@ def _transposed(
 def _untranspose(
     sides: _Sides, given: Arguments, src: str, dst: str, first: str, last: str, mode: str
 ) -> None:
-    """For each ``j`` a run of neighbouring ``a`` -> rows ``a`` of neighbouring ``j``."""
+    """From a run of contiguous ``a`` for each ``j`` to rows ``a`` of contiguous ``j``."""
     v = sides.v
     f, n = v.function, v.lanes
     _, origin, count = _entry(f, given, first)
@@ -187,8 +188,10 @@ def _untransposed(
     room: tuple[str, str],
     whole: bool,
 ) -> None:
-    """One block of ``_untranspose``. ``at``: its ``j`` and ``a``, and the first ``j`` of all;
-    ``room``: how many ``j`` and ``a`` are left.
+    """One block of ``_untranspose``.
+
+    ``at``: its ``j`` and ``a``, and the first ``j`` of the copy. ``room``: how many ``j`` and ``a``
+    are left.
     """
     v, source, target = sides.v, sides.read, sides.write
     f, (j, a, first), (left, rows_left) = v.function, at, room
@@ -197,8 +200,7 @@ def _untransposed(
     for i in range(v.lanes):
         index, lanes = f.add(j, i), mask
         if mask is not None:
-            # Past the last run its table entry is not read: the first one is read again and masked
-            # away.
+            # Beyond the last run there is no table entry: read the first one again, fully masked.
             inside = f.value(f"icmp sgt i64 {left}, {i}")
             index = f.value(f"select i1 {inside}, i64 {index}, i64 {first}")
             lanes = f.value(f"select i1 {inside}, {v.flags} {mask}, {v.flags} zeroinitializer")

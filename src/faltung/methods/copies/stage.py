@@ -1,6 +1,6 @@
 """Copies an array into the layout that a method needs, padded along the last axis if asked.
 
-The other axes are never padded: methods walk them through tables (``addresses``).
+The other axes are never padded: methods use tables for them (``addresses``).
 """
 
 import math
@@ -20,9 +20,7 @@ from faltung.methods.copies.copy import copy
 def stage_input(
     c: Correlation, work: Work, x: Operand, *, channels_last: bool
 ) -> tuple[Correlation, Operand]:
-    """Copy the input; the result reads the copy, whose last axis holds its padding (or has lost its
-    crop).
-    """
+    """Copy the input with its last axis padded (or cropped), and read the copy instead."""
     *outer, last = c.windows
     axis = last.axis
     sizes = [w.axis.size for w in outer]
@@ -31,11 +29,11 @@ def stage_input(
     if channels_last:
         strides = contiguous((c.batch, channels, *sizes, padded), True)
     else:
-        # Channels row by row: a copy that turns them writes into one place of a cache, where whole
-        # maps of channels would lie a power of two apart, and far from each other.
+        # All channels of a row together: whole maps would often be a power of two apart, and a
+        # transposing copy that writes one element to each would use few sets of the cache.
         batch, *outermost, channel, one = contiguous((c.batch, *sizes, channels, padded), False)
         strides = (batch, channel, *outermost, one)
-    # Phases of a gradient copy one after the other into the same memory: each waits for the last.
+    # Phases of a gradient use the same memory one after another: each waits for the one before.
     used = work.again("input", _bytes(c, padded * math.prod(sizes)))
     copied = Operand("input")
     first = len(work.steps)
@@ -51,14 +49,15 @@ def stage_input(
 def stage_blocks(
     c: Correlation, work: Work, x: Operand, barrier: bool
 ) -> tuple[Correlation, Operand]:
-    """Copy the input, a group after the other, in each positions with their channels side by side;
-    the last axis with its padding. ``after``: the input is the work of the step before.
+    """Copy the input group by group, each with channels last and its last axis padded.
+
+    ``barrier``: the step before computes the input.
     """
     *outer, last = c.windows
     sizes = [w.axis.size for w in outer]
     block = contiguous((1, c.channels_in, *sizes, last.axis.padded), True)
     group, channel, *space = block
-    # The group is one more axis of the copy.
+    # To the copy, the group is another axis.
     batch = group * c.groups
     to = (batch, channel, group, *space)
     flat = replace(c, groups=1, x=(c.x[0], 0, c.x[2]))
@@ -76,7 +75,7 @@ def stage_blocks(
 
 
 def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, Operand]:
-    """Copy the output gradient (the ``out`` of ``c``) so that channels are neighbours."""
+    """Copy the output gradient (the ``out`` of ``c``) so that channels are contiguous."""
     flipped = replace(c, channels_in=c.channels_out, x=c.out, x_base=c.out_base)
     windows = [Window(Axis(w.axis.output, 1), w.out, 0, (0,)) for w in c.windows]
     *outer, last = windows
@@ -105,7 +104,7 @@ def _copy(
     last: Window,
     strides: Strides,
 ) -> None:
-    """The array itself, then the borders of its last axis."""
+    """Copy the array itself, then the borders of its last axis."""
     axis, channels = last.axis, c.groups * c.channels_in
     src = shifted(src, c.x_base, c.dtype)
     first, stop = max(0, -axis.lo), axis.size + min(0, axis.hi)
@@ -146,7 +145,7 @@ def _copy(
 
 
 def _joined(runs: Sequence[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """The same runs (source, destination, count); zeros that follow each other are one run."""
+    """The same runs (source, destination, count), with adjacent runs of zeros merged."""
     made: list[tuple[int, int, int]] = []
     for source, target, count in runs:
         last = made[-1] if made else (0, -1, 0)
@@ -169,22 +168,22 @@ def rearrange(
 ) -> Step:
     """Copy an array with strides ``source`` to one with strides ``target``, both in elements.
 
-    Runs go along the axis whose entries are neighbours in ``dst``; beside them, for the transposing
-    copy, the axis whose entries are neighbours in ``src``; the other axes go through a table.
+    Runs go along the axis that is contiguous in ``dst``, and are enumerated along the axis that is
+    contiguous in ``src``, for the copy that transposes; the other axes go through a table.
     """
     sizes, sources, targets = merged(shape, source, target)
     axes = range(len(sizes))
     long = max((i for i in axes if targets[i] == 1), key=lambda i: sizes[i], default=None)
     rest = [i for i in axes if i != long]
-    beside = max(rest, key=lambda i: (sources[i] == 1 and sizes[i] > 1, sizes[i]))
-    outer = [i for i in rest if i != beside]
+    across = max(rest, key=lambda i: (sources[i] == 1 and sizes[i] > 1, sizes[i]))
+    outer = [i for i in rest if i != across]
     count, stride = (1, 1) if long is None else (sizes[long], sources[long])
     places = [
         offsets([sizes[i] for i in outer], [strides[i] for i in outer])
         for strides in (sources, targets)
     ]
-    j = np.arange(sizes[beside], dtype=np.int64)
-    runs = np.stack([j * sources[beside], j * targets[beside], np.full_like(j, count)], axis=1)
+    j = np.arange(sizes[across], dtype=np.int64)
+    runs = np.stack([j * sources[across], j * targets[across], np.full_like(j, count)], axis=1)
     return copy(
         dtype, src, dst, np.stack(places, axis=1), runs, stride=stride, title=title, barrier=barrier
     )
@@ -193,9 +192,9 @@ def rearrange(
 def merged(
     shape: Sequence[int], source: Strides, target: Strides
 ) -> tuple[list[int], list[int], list[int]]:
-    """The same copy with fewer axes: those that follow each other in both arrays become one.
+    """The same copy with fewer axes: those that are adjacent in both arrays are merged.
 
-    One axis of a single entry stays at the front, so that there are two at least.
+    One axis with a single entry stays in front, so that there are at least two.
     """
     order = sorted(range(len(shape)), key=lambda i: (-abs(target[i]), -shape[i]))
     made: list[list[int]] = [[1, 0, 0]]

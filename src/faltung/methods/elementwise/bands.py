@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 
 # Cycles of work in one item: about five microseconds, so that handing out costs little and a few
 # threads get equal shares.
-ITEM = 12_000
-# The longest sum in one accumulator, in turns: sums in two levels keep rounding small.
-TURNS = 1024
+ITEM_CYCLES = 12_000
+# The longest sum in one accumulator, in iterations: sums in two levels keep rounding small.
+MOST_ITERATIONS = 1024
 # Vectors of channels in the narrowest block.
-NARROW = 16
+MIN_BLOCK_VECTORS = 16
 # Cycles that a row takes beside its vectors.
-ROW = 4
+ROW_CYCLES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """``groups`` of ``step`` samples, or ``bands`` parts of ``band`` rows of each sample; times
+    """``groups`` of ``step`` samples, or ``bands`` bands of ``band`` rows of each sample; times
     ``blocks`` blocks of ``block`` channels.
     """
 
@@ -35,8 +35,8 @@ class Cut:
     def items(self) -> int:
         return self.groups * self.bands * self.blocks
 
-    def parts(self, kind: str) -> int:
-        """How many partial sums make one total of a kind: "channel", "sample" or "scalar"."""
+    def partial_sums(self, kind: str) -> int:
+        """How many of them make one total of a kind: "channel", "sample" or "scalar"."""
         return {"channel": self.groups * self.bands, "sample": self.bands}.get(kind, self.items)
 
 
@@ -50,11 +50,11 @@ class Load:
 
 
 def flat_cut(length: int, load: Load) -> Cut:
-    """One long row, as blocks of whole turns."""
-    turn = load.lanes * load.unroll
-    turns = up(length, turn)
-    each = min(up(turns, pieces(length / load.lanes * load.cycles)), TURNS)
-    return Cut(1, 1, 1, 1, up(turns, each or 1), (each or 1) * turn)
+    """One long row, as blocks of whole iterations."""
+    size = load.lanes * load.unroll
+    iterations = up(length, size)
+    each = min(up(iterations, items_for(length / load.lanes * load.cycles)), MOST_ITERATIONS)
+    return Cut(1, 1, 1, 1, up(iterations, each or 1), (each or 1) * size)
 
 
 def rows_cut(
@@ -64,8 +64,8 @@ def rows_cut(
     if not samples * positions * channels:
         return Cut(0, 1, 0, 1, 1, 1)
     vectors = up(channels, load.lanes)
-    row = vectors * load.cycles + ROW
-    wanted, narrowest = pieces(samples * positions * row), up(vectors, NARROW)
+    row = vectors * load.cycles + ROW_CYCLES
+    wanted, narrowest = items_for(samples * positions * row), up(vectors, MIN_BLOCK_VECTORS)
     if "sample" in kinds:
         cut = _by_sample(samples, positions, row, load)
     else:
@@ -78,24 +78,24 @@ def rows_cut(
 
 def _by_sample(samples: int, positions: int, row: float, load: Load) -> Cut:
     """By what one sample takes: a sample's bands must not depend on how many samples there are."""
-    cut = _by_rows(positions, pieces(positions * row), load)
+    cut = _by_rows(positions, items_for(positions * row), load)
     if cut.bands > 1:
         return replace(cut, groups=samples)
-    groups = up(samples, max(1, int(ITEM / (positions * row))))
+    groups = up(samples, max(1, int(ITEM_CYCLES / (positions * row))))
     step = up(samples, groups)
     return replace(cut, groups=up(samples, step), step=step)
 
 
 def _by_rows(rows: int, wanted: int, load: Load) -> Cut:
-    """About ``wanted`` bands of equal length, in whole turns."""
-    turns = min(up(up(rows, wanted), load.unroll), TURNS)
-    band = min(rows, turns * load.unroll)
+    """About ``wanted`` bands of equal length, in whole iterations."""
+    iterations = min(up(up(rows, wanted), load.unroll), MOST_ITERATIONS)
+    band = min(rows, iterations * load.unroll)
     return Cut(1, 1, up(rows, band), band, 1, 1)
 
 
-def pieces(cycles: float) -> int:
+def items_for(cycles: float) -> int:
     """How many items so much work is; at least one."""
-    return max(1, round(cycles / ITEM))
+    return max(1, round(cycles / ITEM_CYCLES))
 
 
 def up(a: int, b: int) -> int:

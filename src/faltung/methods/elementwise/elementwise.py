@@ -1,9 +1,9 @@
-"""Everything element-wise in a network: formulas of maps, and sums of formulas, in one pass.
+"""Everything elementwise in a network: formulas of maps, and sums of formulas, in one pass.
 
 What it is.  A map is a matrix of rows (samples * positions) by channels, ``pitch`` elements from
   row to row. Operands are maps, or stay the same along samples, positions or channels; results are
   maps, and sums over rows or over everything. Sums are made in two steps: each band of rows adds up
-  its own, then the bands are added in order (`totals`); where one band is all, at once.
+  its own, then the bands are added in order (``totals``); where one band is all, at once.
 When it applies.  Always. Where all arrays are contiguous and nothing depends on row or channel, the
   map is taken as one row, so that few channels cost nothing.
 What it costs.  A load or a store for each array and vector, and the operations of the formulas.
@@ -18,22 +18,25 @@ from dataclasses import dataclass, replace
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.expr import Expr, operand
 from faltung.machine.table import Machine
-from faltung.methods.base.parameters import ordered
-from faltung.methods.base.step import Argument, Operand, Step, Work
+from faltung.methods.base.step import Argument, Operand, Work
 from faltung.methods.elementwise.bands import Cut, Load, flat_cut, rows_cut, up
-from faltung.methods.elementwise.elements import Elements, line
-from faltung.methods.elementwise.kernel import Flat, Rows
-from faltung.methods.elementwise.totals import Finish, Totals, scale_word, totals_step
+from faltung.methods.elementwise.kernel import (
+    ElementwiseKernel,
+    FlatKernel,
+    RowsKernel,
+    partial_pitch,
+)
+from faltung.methods.elementwise.totals import StoredTotal, TotalsKernel, scale_bits
 
 # Kind and formula of a partial sum; the text of a formula, as 0.0 and -0.0 are equal.
-Part = tuple[str, str]
+PartialSum = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
     """An operand. kind: "full" (samples * positions rows, ``pitch`` apart), "sample" (a row of
     channels for each sample, ``pitch`` apart), "channel" (one row), "scalar" (one element) or "key"
-    (an int64, for `random`).
+    (an int64, for ``random``).
     """
 
     kind: str
@@ -71,7 +74,7 @@ class Sum:
     operands: tuple[Input, ...] = ()
 
 
-def pointwise(
+def formulas(
     work: Work,
     dtype: str,
     machine: Machine,
@@ -85,34 +88,32 @@ def pointwise(
     title: str,
     barrier: bool = False,
 ) -> None:
-    """Add the steps that compute all outputs and sums; ``after`` a barrier if asked for."""
+    """Add the steps that compute all outputs and sums, after a barrier if asked for."""
     call = _simplified(
         _Call(samples, positions, channels, tuple(inputs), tuple(outputs), tuple(sums))
     )
-    asked = Elements(
-        dtype,
-        tuple(given.kind for given in call.inputs),
-        tuple(output.expr for output in call.outputs),
-        tuple({_part(s): (s.kind, s.expr) for s in call.sums}.values()),
-    )
-    cut = _cut(call, asked, machine)
-    places = _places(call, asked, cut, work, machine)
-    kinds = {kind: None for kind, _ in asked.sums}
-    totals = {kind: _totals(call, dtype, cut, kind, places) for kind in kinds}
+    kernel = _kernel(call, dtype, machine)
+    cut = _cut(call, kernel, machine)
+    partial = _partial(call, kernel, cut, work, machine)
+    kinds = {kind: None for kind, _ in kernel.sums}
+    totals = {kind: _totals(call, dtype, cut, kind, partial) for kind in kinds}
     # Where one band is all, it is finished at once.
-    here = tuple(kind for kind in kinds if cut.items and cut.parts(kind) == 1)
-    asked = replace(asked, totals=tuple((kind, totals[kind][0]) for kind in here))
-    recipe = Flat(asked) if call.flat else Rows(asked, channels % machine.lanes(dtype))
-    words = list(ordered(recipe.words, _words(call, cut, places)))
+    here = [kind for kind in kinds if cut.items and cut.partial_sums(kind) == 1]
+    kernel = replace(kernel, totals=tuple((kind, totals[kind][0]) for kind in here))
+    given = _arguments(call, cut, partial)
+    step = kernel.step(
+        cut.items, title, barrier=barrier, **{name: given[name] for name in kernel.names}
+    )
     for kind in here:
-        made, given = totals[kind]
-        words += ordered(made.words, given)
-    work.steps.append(Step(recipe, cut.items, words, title, barrier))
+        made, more = totals[kind]
+        finish = made.step(0, title, barrier=barrier, item_columns=0, **more)
+        step = replace(step, arguments=(*step.arguments, *finish.arguments))
+    work.steps.append(step)
     later = [kind for kind in kinds if kind not in here]
     for kind in later:
-        made, given = totals[kind]
+        made, more = totals[kind]
         groups = samples if kind == "sample" else 1
-        step = totals_step(made, given, groups, machine, f"{title}: add bands, {kind}")
+        step = made.totals_step(more, groups, machine, f"{title}: add bands, {kind}")
         # One barrier for all of them: they read the partial sums, and nothing of each other.
         work.steps.append(replace(step, barrier=kind == later[0]))
 
@@ -161,45 +162,60 @@ def _simplified(call: _Call) -> _Call:
     return call
 
 
-def _cut(call: _Call, asked: Elements, machine: Machine) -> Cut:
-    load = Load(machine.lanes(asked.dtype), asked.unroll, (asked.work + asked.streams) / 2)
+def _kernel(call: _Call, dtype: str, machine: Machine) -> ElementwiseKernel:
+    asked = (
+        dtype,
+        tuple(given.kind for given in call.inputs),
+        tuple(output.expr for output in call.outputs),
+        tuple({_key(s): (s.kind, s.expr) for s in call.sums}.values()),
+    )
+    if call.flat:
+        return FlatKernel(*asked)
+    return RowsKernel(*asked, tail=call.channels % machine.lanes(dtype))
+
+
+def _cut(call: _Call, kernel: ElementwiseKernel, machine: Machine) -> Cut:
+    cycles = (kernel.work + kernel.streams) / 2
+    load = Load(machine.lanes(kernel.dtype), kernel.unroll, cycles)
     if call.flat:
         return flat_cut(call.rows * call.channels, load)
     return rows_cut(call.samples, call.positions, call.channels, load, call.kinds)
 
 
-# Words --------------------------------------------------------------------------------------------
+# Arguments ----------------------------------------------------------------------------------------
 
 
-def _part(s: Sum) -> Part:
+def _key(s: Sum) -> PartialSum:
     return s.kind, repr(s.expr)
 
 
 @dataclass(frozen=True, slots=True)
-class _Places:
+class _Partial:
     """Where partial sums lie, and how many elements from one row to the next, by kind."""
 
-    of: dict[Part, Operand]
+    of: dict[PartialSum, Operand]
     pitch: dict[str, int]
 
 
-def _places(call: _Call, asked: Elements, cut: Cut, work: Work, machine: Machine) -> _Places:
-    each = line(machine, asked.dtype)
+def _partial(
+    call: _Call, kernel: ElementwiseKernel, cut: Cut, work: Work, machine: Machine
+) -> _Partial:
+    each = partial_pitch(machine, kernel.dtype)
     row = up(call.channels, each) * each
     pitch = {"channel": row, "sample": row, "scalar": each}
-    parts = {"channel": cut.parts("channel"), "sample": call.samples * cut.bands}
-    of: dict[Part, Operand] = {}
-    for kind, expr in asked.sums:
-        size = parts.get(kind, cut.items) * pitch[kind] * ELEMENTS[asked.dtype][1]
+    counts = {"channel": cut.partial_sums("channel"), "sample": call.samples * cut.bands}
+    of: dict[PartialSum, Operand] = {}
+    for kind, expr in kernel.sums:
+        size = counts.get(kind, cut.items) * pitch[kind] * ELEMENTS[kernel.dtype][1]
         of[kind, repr(expr)] = Operand(work.borrow("partial", size))
-    return _Places(of, pitch)
+    return _Partial(of, pitch)
 
 
-def _words(call: _Call, cut: Cut, places: _Places) -> dict[str, Argument]:
-    """The words of the pass by name; both kinds of pass find theirs."""
+def _arguments(call: _Call, cut: Cut, partial: _Partial) -> dict[str, Argument]:
+    """The arguments of both kinds of kernel by name."""
     found: dict[str, Argument] = {
         "length": call.rows * call.channels,
-        "chunk": cut.block,
+        "item_length": cut.block,
         "samples": call.samples,
         "positions": call.positions,
         "channels": call.channels,
@@ -208,38 +224,36 @@ def _words(call: _Call, cut: Cut, places: _Places) -> dict[str, Argument]:
         "band": cut.band,
         "blocks": cut.blocks,
         "block": cut.block,
-        "pitch": places.pitch["channel"],
+        "pitch": partial.pitch["channel"],
     }
     for i, given in enumerate(call.inputs):
-        found |= {f"in{i}": given.operand, f"in{i}.pitch": given.pitch}
+        found |= {f"in{i}": given.operand, f"in{i}_pitch": given.pitch}
     for i, output in enumerate(call.outputs):
-        found |= {f"out{i}": output.operand, f"out{i}.pitch": output.pitch}
-    return found | {f"sum{i}": at for i, at in enumerate(places.of.values())}
+        found |= {f"out{i}": output.operand, f"out{i}_pitch": output.pitch}
+    return found | {f"sum{i}": at for i, at in enumerate(partial.of.values())}
 
 
 def _totals(
-    call: _Call, dtype: str, cut: Cut, kind: str, places: _Places
-) -> tuple[Totals, dict[str, Argument]]:
-    """How the sums of a kind are finished, and the words for it."""
-    sums = [s for s in call.sums if s.kind == kind]
-    parts = [part for part in places.of if part[0] == kind]
+    call: _Call, dtype: str, cut: Cut, kind: str, partial: _Partial
+) -> tuple[TotalsKernel, dict[str, Argument]]:
+    """How the sums of a kind are finished, and the arguments for it, but for "item_columns"."""
+    found = [key for key in partial.of if key[0] == kind]
     given: dict[str, Argument] = {
-        "bands": cut.parts(kind),
-        "pitch": places.pitch[kind],
+        "bands": cut.partial_sums(kind),
+        "pitch": partial.pitch[kind],
         "columns": 1 if kind == "scalar" else call.channels,
-        "chunk": 0,
     }
-    given |= {f"sum{i}": places.of[part] for i, part in enumerate(parts)}
-    finishes = []
-    for i, s in enumerate(sums):
+    given |= {f"sum{i}": partial.of[key] for i, key in enumerate(found)}
+    stored = []
+    for i, s in enumerate(s for s in call.sums if s.kind == kind):
         expr = operand(0) if s.finish is None else s.finish
-        kinds = tuple("scalar" if o.kind == "scalar" else "beside" for o in s.operands)
-        finishes.append(Finish(parts.index(_part(s)), expr, kinds))
+        kinds = tuple("scalar" if o.kind == "scalar" else "column" for o in s.operands)
+        stored.append(StoredTotal(found.index(_key(s)), expr, kinds))
         given |= {
-            f"scale{i}": scale_word(dtype, s.scale),
+            f"scale{i}": scale_bits(dtype, s.scale),
             f"out{i}": s.operand,
-            f"out{i}.pitch": s.pitch,
+            f"out{i}_pitch": s.pitch,
         }
         for j, o in enumerate(s.operands):
-            given |= {f"in{i}.{j}": o.operand, f"in{i}.{j}.pitch": o.pitch}
-    return Totals(dtype, len(parts), tuple(finishes), kind == "scalar"), given
+            given |= {f"in{i}_{j}": o.operand, f"in{i}_{j}_pitch": o.pitch}
+    return TotalsKernel(dtype, len(found), tuple(stored), kind == "scalar"), given

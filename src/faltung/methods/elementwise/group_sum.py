@@ -1,62 +1,49 @@
-"""Sums over groups of neighbouring channels, written to every channel of the group.
+"""Sums over groups of contiguous channels, written to every channel of the group.
 
 What it is.  ``out[r, c] = finish(scale * sum of x[r, k], k in the group of c)``: what group and
   layer normalisation (Wu and He, 2018; Ba et al., 2016) need between their sums and their maps.
-When it applies.  The channels are neighbours, and the groups of equal length.
+When it applies.  The channels are contiguous, and the groups of equal length.
 What it costs.  One pass over the array; a group is read while it is in the first cache.
 """
 
 from dataclasses import dataclass
 
 from faltung.codegen.expr import emit
-from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr, operand
 from faltung.machine.table import Machine
-from faltung.methods.base.parameters import Words, ordered
-from faltung.methods.base.step import Operand, Step, Work
-from faltung.methods.elementwise.bands import ITEM, up
-from faltung.methods.elementwise.totals import paired, scale_word
+from faltung.methods.base.kernel import Arguments, Kernel
+from faltung.methods.base.step import Matrix, Work
+from faltung.methods.elementwise.bands import ITEM_CYCLES, up
+from faltung.methods.elementwise.totals import CHAINS, paired, scale_bits
 
-# Vectors of a group that are added side by side.
-CHAINS = 4
-# Cycles for a group beside its vectors.
-GROUP = 30
-WORDS = ("x", "out", "pitch", "out_pitch", "groups", "length", "total", "chunk", "scale")
+# Cycles for a vector of a group, and for a group beside its vectors.
+VECTOR_CYCLES, GROUP_CYCLES = 1.5, 30
 
 
 @dataclass(frozen=True)
-class GroupSum:
-    """``finish``: a formula of the scaled sum, operand 0."""
+class GroupSumKernel(Kernel):
+    """Items are groups of all rows. ``finish``: a formula of the scaled sum, operand 0."""
+
+    name = "group_sum"
+    pointers = ("x", "out")
+    numbers = ("pitch", "out_pitch", "groups", "length", "total", "item_groups", "scale")
 
     dtype: str
     finish: Expr
 
-    @property
-    def symbol(self) -> str:
-        return f"group_sum_{self.dtype}"
-
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        f = module.function(
-            self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-        )
-        v = Vectors(f, machine, self.dtype)
-        words = Words(f, WORDS)
-        x, out = words.pointer("x"), words.pointer("out")
-        pitch, out_pitch = words.number("pitch"), words.number("out_pitch")
-        groups, length = words.number("groups"), words.number("length")
-        chunk, total = words.number("chunk"), words.number("total")
-        scale = v.broadcast(words.address("scale"))
-        stop = f.minimum(f.mul("%end", chunk), total)
-        with f.loop(f.mul("%begin", chunk), stop) as each:
-            row, group = f.divmod(each.index, groups)
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f, length, size = v.function, given["length"], given["item_groups"]
+        scale = v.broadcast(given.address("scale"))
+        stop = f.minimum(f.mul("%end", size), given["total"])
+        with f.loop(f.mul("%begin", size), stop) as each:
+            row, group = f.divmod(each.index, given["groups"])
             start = f.mul(group, length)
-            found = _sum(v, v.at(x, f.add(f.mul(row, pitch), start)), length)
+            found = _sum(v, v.at(given["x"], f.add(f.mul(row, given["pitch"]), start)), length)
             found = v.spread(v.total(found))
             made = emit(v, self.finish, [v.mul(found, scale)])
-            _fill(v, made, v.at(out, f.add(f.mul(row, out_pitch), start)), length)
-        return str(module)
+            out = v.at(given["out"], f.add(f.mul(row, given["out_pitch"]), start))
+            _fill(v, made, out, length)
 
 
 def _sum(v: Vectors, base: str, length: str) -> str:
@@ -90,36 +77,33 @@ def group_sum(
     rows: int,
     channels: int,
     groups: int,
-    source: Operand,
-    pitch: int,
-    target: Operand,
-    target_pitch: int,
+    source: Matrix,
+    target: Matrix,
     scale: float = 1.0,
     finish: Expr | None = None,
     title: str,
     barrier: bool = False,
 ) -> None:
-    """Add the step over ``rows`` rows of ``channels``, ``pitch`` elements apart.
+    """Add the step over ``rows`` rows of ``channels``.
 
     groups: divides ``channels``. finish: what is stored, a formula of ``scale`` times the sum
     (operand 0). The target may be the source.
     """
     length, total = channels // groups, rows * groups
-    cycles = GROUP + up(length, machine.lanes(dtype)) * 1.5
-    chunk = max(1, int(ITEM / cycles))
-    words = ordered(
-        WORDS,
-        {
-            "x": source,
-            "out": target,
-            "pitch": pitch,
-            "out_pitch": target_pitch,
-            "groups": groups,
-            "length": length,
-            "total": total,
-            "chunk": chunk,
-            "scale": scale_word(dtype, scale),
-        },
+    cycles = GROUP_CYCLES + up(length, machine.lanes(dtype)) * VECTOR_CYCLES
+    item_groups = max(1, int(ITEM_CYCLES / cycles))
+    step = GroupSumKernel(dtype, operand(0) if finish is None else finish).step(
+        up(total, item_groups),
+        title,
+        barrier=barrier,
+        x=source.array,
+        out=target.array,
+        pitch=source.pitch,
+        out_pitch=target.pitch,
+        groups=groups,
+        length=length,
+        total=total,
+        item_groups=item_groups,
+        scale=scale_bits(dtype, scale),
     )
-    recipe = GroupSum(dtype, operand(0) if finish is None else finish)
-    work.steps.append(Step(recipe, up(total, chunk), words, title, barrier))
+    work.steps.append(step)

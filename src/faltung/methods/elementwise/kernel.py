@@ -1,163 +1,268 @@
-"""The kernels of `pointwise`: formulas and partial sums in one pass over a map.
+"""The kernels of elementwise steps: formulas and partial sums in one pass over a map.
 
-`Rows`: items are bands of rows by blocks of channels; partial sums lie in memory, a row for each
-band, and stay in the first cache. `Flat`: the whole map is one row, and items are parts of it.
+``RowsKernel``: items are bands of rows by blocks of channels; partial sums lie in memory, a row for
+each band, and stay in the first cache. ``FlatKernel``: the whole map is one row, and items are
+parts of it.
+
+An iteration takes a vector of each of several rows at once, so that several loads are under way,
+and operands that the rows share are loaded once.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from faltung.codegen.expr import Formulas, instructions, mixed
 from faltung.codegen.ir import Function, Module
+from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.geometry.expr import Expr
 from faltung.machine.table import Machine
-from faltung.methods.elementwise.elements import Elements, Some, Spot, Turn
-from faltung.methods.elementwise.totals import finisher
+from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
+from faltung.methods.elementwise.totals import TotalsKernel, call_finish, paired
 
-FLAT = ("length", "chunk")
-ROWS = ("samples", "positions", "channels", "step", "bands", "band", "blocks", "block")
-
-
-def _opened(symbol: str, asked: Elements, machine: Machine) -> tuple[Module, Function]:
-    """A module with what is finished at once, and the function of the kernel."""
-    module = Module()
-    for kind, recipe in asked.totals:
-        finisher(module, machine, recipe, f"finish_{kind}", alone=True)
-    arguments = [("ptr", "words"), ("i64", "begin"), ("i64", "end")]
-    return module, module.function(symbol, arguments, public=True)
+# Instructions of formulas in one iteration: for registers, and for short compilation.
+MOST_INSTRUCTIONS = 48
+# Arrays that go by in one iteration: processors follow about sixteen.
+MOST_STREAMS = 16
+# Partial sums of two bands share no cache lines, which are fetched in pairs.
+PARTIAL_BYTES = 128
+# Which lanes exist: all, so many, or those of a mask.
+Lanes = int | str | None
 
 
 @dataclass(frozen=True)
-class Flat:
-    """Everything lies in one row: all inputs are full, scalars or keys, all sums scalars."""
+class ElementwiseKernel(Kernel):
+    """``kinds``: of the inputs: "full", "sample", "channel", "scalar" or "key".
 
-    asked: Elements
+    outputs: formulas of the inputs. sums: kind and formula of each partial sum. totals: what is
+    finished in the same kernel, by kind, because a single band makes the whole sum; its arguments
+    follow those of the pass.
+    """
+
+    dtype: str
+    kinds: tuple[str, ...]
+    outputs: tuple[Expr, ...]
+    sums: tuple[tuple[str, Expr], ...]
+    totals: tuple[tuple[str, TotalsKernel], ...] = ()
+
+    def of(self, kind: str) -> list[int]:
+        """The numbers of the inputs of a kind."""
+        return [i for i, found in enumerate(self.kinds) if found == kind]
 
     @property
-    def symbol(self) -> str:
-        return f"pointwise_flat_{self.asked.dtype}"
+    def streams(self) -> int:
+        """Arrays that go by as large as the map."""
+        return len(self.of("full")) + len(self.outputs)
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """Of the pass; those of what is finished at once follow."""
-        asked = self.asked
-        counts = {"in": len(asked.kinds), "out": len(asked.outputs), "sum": len(asked.sums)}
-        named = (f"{name}{i}" for name, count in counts.items() for i in range(count))
-        return (*FLAT, *named)
+    def work(self) -> int:
+        """Instructions for one vector."""
+        formulas = (*self.outputs, *(expr for _, expr in self.sums))
+        return self.streams + len(self.sums) + instructions(*formulas)
 
-    def emit(self, machine: Machine) -> str:
-        module, f = _opened(self.symbol, self.asked, machine)
-        _flat(f, Turn(f, machine, self.asked, self.words))
-        return str(module)
+    @property
+    def unroll(self) -> int:
+        """Vectors in one iteration."""
+        fit = [
+            n
+            for n in (2, 4)
+            if n * self.work <= MOST_INSTRUCTIONS and n * self.streams <= MOST_STREAMS
+        ]
+        return max(fit, default=1)
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        counts = {"in": len(self.kinds), "out": len(self.outputs), "sum": len(self.sums)}
+        arrays = (f"{name}{i}" for name, count in counts.items() for i in range(count))
+        return tuple(arrays), self.numbers
+
+    def functions(self, module: Module, machine: Machine) -> None:
+        for kind, totals in self.totals:
+            totals.write_finish(module, machine, f"finish_{kind}", alone=True)
 
 
-def _flat(f: Function, turn: Turn) -> None:
-    """Items are chunks of one long row; its last vector is masked. Sums stay in registers."""
-    v, asked = turn.v, turn.asked
-    length, chunk = turn.words.number("length"), turn.words.number("chunk")
-    size = asked.unroll * v.lanes
+def partial_pitch(machine: Machine, dtype: str) -> int:
+    """Elements between the partial sums of two items that are one vector each."""
+    return max(machine.lanes(dtype), PARTIAL_BYTES // ELEMENTS[dtype][1])
 
-    def spot(element: str) -> Spot:
-        full = {i: v.at(turn.inputs[i], element) for i in asked.of("full")}
-        return Spot(full, [v.at(base, element) for base in turn.outputs], element)
 
-    with f.loop("%begin", "%end") as item:
-        first = f.opaque(f.mul(item.index, chunk))
-        last = f.minimum(f.add(first, chunk), length)
-        whole = f.opaque(_whole(f, first, last, size))
-        with f.loop(first, whole, [(v.type, v.zero)] * len(turn.sums), step=size) as i:
-            spots = [spot(f.add(i.index, n * v.lanes)) for n in range(asked.unroll)]
-            found = turn.write(spots, {}, None)
-            i.carry([v.add(a, b) for a, b in zip(i.values, found, strict=True)])
-        carried = [(v.type, value) for value in i.results]
-        with f.loop(whole, last, carried, step=v.lanes) as i:
-            mask = v.below(f.sub(last, i.index))
-            found = [turn.alone(value, mask) for value in turn.write([spot(i.index)], {}, mask)]
-            i.carry([v.add(a, b) for a, b in zip(i.values, found, strict=True)])
-        for base, value in zip(turn.sums, i.results, strict=True):
-            v.store(value, v.at(base, f.mul(item.index, turn.line)))
-        turn.finish("scalar", "0", "0", "1")
+@dataclass
+class _Place:
+    """Where one vector of the map lies: addresses of the full inputs by number, and of the outputs;
+    the number of its first element.
+    """
+
+    inputs: Mapping[int, str]
+    outputs: Sequence[str]
+    element: str | None
+
+
+class _Iterations:
+    """Writes iterations into the function of a kernel."""
+
+    def __init__(self, kernel: ElementwiseKernel, v: Vectors, given: Arguments) -> None:
+        self.v, self.kernel = v, kernel
+        self.inputs = [given[f"in{i}"] for i in range(len(kernel.kinds))]
+        self.outputs = [given[f"out{i}"] for i in range(len(kernel.outputs))]
+        self.sums = [given[f"sum{i}"] for i in range(len(kernel.sums))]
+        self.pitch = partial_pitch(v.machine, kernel.dtype)
+        self._fixed = {i: v.broadcast(self.inputs[i]) for i in kernel.of("scalar")}
+        f = v.function
+        self._fixed |= {i: mixed(f, f.word(self.inputs[i], 0)) for i in kernel.of("key")}
+
+    def write(self, places: Sequence[_Place], shared: Mapping[int, str], lanes: Lanes) -> list[str]:
+        """All formulas at ``places``; the sum over these for each sum. shared: operands.
+
+        All places are read before any is written: an output may replace an input.
+        """
+        v, kernel = self.v, self.kernel
+        read = [{i: self.load(at, lanes) for i, at in place.inputs.items()} for place in places]
+        made: list[list[str]] = []
+        terms: list[list[str]] = []
+        for place, own in zip(places, read, strict=True):
+            known = {**self._fixed, **shared, **own}
+            operands = [known[i] for i in range(len(kernel.kinds))]
+            formulas = Formulas(v, operands, place.element)
+            made.append([formulas.value(expr) for expr in kernel.outputs])
+            terms.append([formulas.value(expr) for _, expr in kernel.sums])
+        for place, values in zip(places, made, strict=True):
+            for value, at in zip(values, place.outputs, strict=True):
+                if isinstance(lanes, int):
+                    v.store_first(value, at, lanes)
+                else:
+                    v.store(value, at, lanes)
+        return [paired(v, found) for found in zip(*terms, strict=True)]
+
+    def load(self, address: str, lanes: Lanes) -> str:
+        return self.v.load(address, self._mask(lanes))
+
+    def alone(self, value: str, lanes: Lanes) -> str:
+        """``value``, and zero in the lanes that do not exist."""
+        mask = self._mask(lanes)
+        return value if mask is None else self.v.select(mask, value, self.v.zero)
+
+    def _mask(self, lanes: Lanes) -> str | None:
+        return self.v.first(lanes) if isinstance(lanes, int) else lanes
+
+    def finish(self, kind: str, group: str, first: str, last: str) -> None:
+        """Finish the sums of a kind here, if they are to be."""
+        f, start = self.v.function, len(self.kernel.names)
+        for found, totals in self.kernel.totals:
+            if found == kind:
+                block = f.at(BLOCK, start, "i64")
+                call_finish(f, f"finish_{kind}", block, group, first, last)
+            start += len(totals.names)
 
 
 def _whole(f: Function, first: str, last: str, size: int) -> str:
-    """The end of the whole pieces of ``size`` from ``first`` on."""
-    pieces = f.value(f"sdiv i64 {f.sub(last, first)}, {size}")
-    return f.add(first, f.mul(pieces, size))
+    """The end of the whole iterations of ``size`` from ``first`` on."""
+    count = f.value(f"sdiv i64 {f.sub(last, first)}, {size}")
+    return f.add(first, f.mul(count, size))
+
+
+# One row ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Rows:
+class FlatKernel(ElementwiseKernel):
+    """Everything lies in one row: all inputs are full, scalars or keys, all sums scalars.
+
+    The last vector is masked. Sums stay in registers.
+    """
+
+    name = "elementwise_flat"
+    numbers = ("length", "item_length")
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f, code = v.function, _Iterations(self, v, given)
+        size = self.unroll * v.lanes
+
+        def place(element: str) -> _Place:
+            full = {i: v.at(code.inputs[i], element) for i in self.of("full")}
+            return _Place(full, [v.at(base, element) for base in code.outputs], element)
+
+        with f.loop("%begin", "%end") as item:
+            first = f.opaque(f.mul(item.index, given["item_length"]))
+            last = f.minimum(f.add(first, given["item_length"]), given["length"])
+            whole = f.opaque(_whole(f, first, last, size))
+            with f.loop(first, whole, [(v.type, v.zero)] * len(code.sums), step=size) as i:
+                places = [place(f.add(i.index, n * v.lanes)) for n in range(self.unroll)]
+                found = code.write(places, {}, None)
+                i.carry([v.add(a, b) for a, b in zip(i.values, found, strict=True)])
+            carried = [(v.type, value) for value in i.results]
+            with f.loop(whole, last, carried, step=v.lanes) as i:
+                mask = v.below(f.sub(last, i.index))
+                found = [code.alone(x, mask) for x in code.write([place(i.index)], {}, mask)]
+                i.carry([v.add(a, b) for a, b in zip(i.values, found, strict=True)])
+            for base, value in zip(code.sums, i.results, strict=True):
+                v.store(value, v.at(base, f.mul(item.index, code.pitch)))
+            code.finish("scalar", "0", "0", "1")
+
+
+# Rows ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RowsKernel(ElementwiseKernel):
     """Rows of channels, ``tail`` of them beyond the last whole vector."""
 
-    asked: Elements
-    tail: int
+    name = "elementwise_rows"
+    numbers = (
+        *("samples", "positions", "channels", "step", "bands", "band", "blocks", "block"),
+        "pitch",
+    )
 
-    @property
-    def symbol(self) -> str:
-        return f"pointwise_rows_{self.asked.dtype}"
+    tail: int = 0
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        """Of the pass; those of what is finished at once follow."""
-        asked = self.asked
-        found = [*ROWS, "pitch"]
-        for i, kind in enumerate(asked.kinds):
-            found += [f"in{i}", f"in{i}.pitch"] if kind in ("full", "sample") else [f"in{i}"]
-        for i in range(len(asked.outputs)):
-            found += [f"out{i}", f"out{i}.pitch"]
-        return (*found, *(f"sum{i}" for i in range(len(asked.sums))))
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        arrays, numbers = super().declared()
+        inputs = (f"in{i}" for i, kind in enumerate(self.kinds) if kind in ("full", "sample"))
+        outputs = (f"out{i}" for i in range(len(self.outputs)))
+        return arrays, (*numbers, *(f"{name}_pitch" for name in (*inputs, *outputs)))
 
-    def emit(self, machine: Machine) -> str:
-        module, f = _opened(self.symbol, self.asked, machine)
-        _RowLoops(f, Turn(f, machine, self.asked, self.words), self.tail).write()
-        return str(module)
+    def body(self, v: Vectors, given: Arguments) -> None:
+        _RowLoops(self, v, given).write()
 
 
 class _RowLoops:
     """Items are bands of rows by blocks of channels.
 
-    A band is ``step`` whole samples, or one of the ``bands`` parts of a sample of ``band`` rows.
+    A band is ``step`` whole samples, or one of the ``bands`` of ``band`` rows of a sample.
     """
 
-    def __init__(self, f: Function, turn: Turn, tail: int) -> None:
-        self.f = f
-        self.turn = turn
-        self.tail = tail
-        number, asked = turn.words.number, turn.asked
-        self.n = {name: number(name) for name in (*ROWS, "pitch")}
-        with_pitch = (*asked.of("full"), *asked.of("sample"))
-        self.pitches = {i: number(f"in{i}.pitch") for i in with_pitch}
-        self.out_pitches = [number(f"out{i}.pitch") for i in range(len(asked.outputs))]
+    def __init__(self, kernel: RowsKernel, v: Vectors, given: Arguments) -> None:
+        self.f, self.v, self.kernel, self.given = v.function, v, kernel, given
+        self.code = _Iterations(kernel, v, given)
 
     def write(self) -> None:
-        f, n, turn = self.f, self.n, self.turn
+        f, given, code = self.f, self.given, self.code
         with f.loop("%begin", "%end") as item:
-            band, block = f.divmod(item.index, n["blocks"])
-            group, part = f.divmod(band, n["bands"])
-            self.first, self.last = self._range(block, n["block"], n["channels"])
-            self.whole = _whole(f, self.first, self.last, turn.v.lanes)
-            rows = self._range(part, n["band"], n["positions"])
-            sums = {"channel": band, "scalar": item.index}
+            rest, block = f.divmod(item.index, given["blocks"])
+            group, band = f.divmod(rest, given["bands"])
+            self.first, self.last = self._range(block, "block", "channels")
+            self.whole = _whole(f, self.first, self.last, self.v.lanes)
+            rows = self._range(band, "band", "positions")
+            sums = {"channel": rest, "scalar": item.index}
             self._clear(sums)
-            with f.loop(*self._range(group, n["step"], n["samples"])) as sample:
-                sums["sample"] = f.add(f.mul(sample.index, n["bands"]), part)
+            with f.loop(*self._range(group, "step", "samples")) as sample:
+                sums["sample"] = f.add(f.mul(sample.index, given["bands"]), band)
                 self._clear({"sample": sums["sample"]})
                 self._sample(sample.index, rows, sums)
-                turn.finish("sample", sample.index, self.first, self.last)
-            turn.finish("channel", "0", self.first, self.last)
-            turn.finish("scalar", "0", "0", "1")
+                code.finish("sample", sample.index, self.first, self.last)
+            code.finish("channel", "0", self.first, self.last)
+            code.finish("scalar", "0", "0", "1")
 
     def _range(self, number: str, size: str, limit: str) -> tuple[str, str]:
-        first = self.f.mul(number, size)
-        return first, self.f.minimum(self.f.add(first, size), limit)
+        first = self.f.mul(number, self.given[size])
+        return first, self.f.minimum(self.f.add(first, self.given[size]), self.given[limit])
 
     def _partial(self, i: int, sums: Mapping[str, str]) -> str:
         """The row of partial sums that sum ``i`` adds to."""
-        kind = self.turn.asked.sums[i][0]
-        pitch = self.turn.line if kind == "scalar" else self.n["pitch"]
-        return self.turn.v.at(self.turn.sums[i], self.f.mul(sums[kind], pitch))
+        kind = self.kernel.sums[i][0]
+        pitch = self.code.pitch if kind == "scalar" else self.given["pitch"]
+        return self.v.at(self.code.sums[i], self.f.mul(sums[kind], pitch))
 
     def _clear(self, sums: Mapping[str, str]) -> None:
         """Zeros in the block's partial sums of these kinds."""
-        v, kinds = self.turn.v, [kind for kind, _ in self.turn.asked.sums]
+        v, kinds = self.v, [kind for kind, _ in self.kernel.sums]
         rows = {i: self._partial(i, sums) for i, kind in enumerate(kinds) if kind in sums}
         for i, row in rows.items():
             if kinds[i] == "scalar":
@@ -169,69 +274,64 @@ class _RowLoops:
                         v.store(v.zero, v.at(row, c.index))
 
     def _sample(self, sample: str, rows: tuple[str, str], sums: Mapping[str, str]) -> None:
-        """The rows of a band in one sample: turns of several rows, then single ones."""
-        f, turn = self.f, self.turn
-        partial = [self._partial(i, sums) for i in range(len(turn.sums))]
-        beside = {i: turn.inputs[i] for i in turn.asked.of("channel")}
-        for i in turn.asked.of("sample"):
-            beside[i] = turn.v.at(turn.inputs[i], f.mul(sample, self.pitches[i]))
-        base = f.mul(sample, self.n["positions"])
-        count, (first, last) = turn.asked.unroll, rows
+        """The rows of a band in one sample: iterations of several rows, then single ones."""
+        f, v, code, kernel = self.f, self.v, self.code, self.kernel
+        partial = [self._partial(i, sums) for i in range(len(code.sums))]
+        shared = {i: code.inputs[i] for i in kernel.of("channel")}
+        for i in kernel.of("sample"):
+            shared[i] = v.at(code.inputs[i], f.mul(sample, self.given[f"in{i}_pitch"]))
+        base = f.mul(sample, self.given["positions"])
+        count, (first, last) = kernel.unroll, rows
         middle = _whole(f, first, last, count)
         for start, stop, size in [(first, middle, count), (middle, last, 1)][: min(count, 2)]:
             with f.loop(start, stop, step=size) as row:
-                self._columns(f.add(base, row.index), size, beside, partial)
+                self._columns(f.add(base, row.index), size, shared, partial)
 
     def _columns(
-        self, row: str, count: int, beside: Mapping[int, str], partial: Sequence[str]
+        self, row: str, count: int, shared: Mapping[int, str], partial: Sequence[str]
     ) -> None:
         """All channels of the block, of ``count`` rows at once."""
-        f, v, asked = self.f, self.turn.v, self.turn.asked
-        inputs = {
-            i: self._down(self.turn.inputs[i], row, self.pitches[i], count)
-            for i in asked.of("full")
-        }
-        outputs = [
-            self._down(base, row, pitch, count)
-            for base, pitch in zip(self.turn.outputs, self.out_pitches, strict=True)
-        ]
+        f, v, code, kernel = self.f, self.v, self.code, self.kernel
+        inputs = {i: self._rows(f"in{i}", row, count) for i in kernel.of("full")}
+        outputs = [self._rows(f"out{i}", row, count) for i in range(len(kernel.outputs))]
         # The numbers of elements, where somebody asks for them.
-        keyed = range(count if asked.of("key") else 0)
-        elements = [f.mul(f.add(row, r), self.n["channels"]) for r in keyed]
+        keyed = range(count if kernel.of("key") else 0)
+        elements = [f.mul(f.add(row, r), self.given["channels"]) for r in keyed]
 
-        def turn(c: str, some: Some) -> None:
-            spots = [
-                Spot(
+        def iteration(c: str, lanes: Lanes) -> None:
+            places = [
+                _Place(
                     {i: v.at(rows[r], c) for i, rows in inputs.items()},
                     [v.at(rows[r], c) for rows in outputs],
                     f.add(elements[r], c) if elements else None,
                 )
                 for r in range(count)
             ]
-            shared = {i: self.turn.load(v.at(base, c), some) for i, base in beside.items()}
-            self._add(self.turn.write(spots, shared, some), partial, c, some)
+            loaded = {i: code.load(v.at(base, c), lanes) for i, base in shared.items()}
+            self._add(code.write(places, loaded, lanes), partial, c, lanes)
 
         with f.loop(self.first, self.whole, step=v.lanes) as column:
-            turn(column.index, None)
-        if self.tail:
+            iteration(column.index, None)
+        if kernel.tail:
             with f.when(f.value(f"icmp slt i64 {self.whole}, {self.last}")):
-                turn(self.whole, self.tail)
+                iteration(self.whole, kernel.tail)
 
-    def _add(self, found: Sequence[str], partial: Sequence[str], c: str, some: Some) -> None:
-        """Add what a turn has found to the partial sums.
+    def _rows(self, name: str, row: str, count: int) -> list[str]:
+        """The addresses of ``count`` rows of a map."""
+        pitch = self.given[f"{name}_pitch"]
+        found = [self.v.at(self.given[name], self.f.mul(row, pitch))]
+        for _ in range(count - 1):
+            found.append(self.v.at(found[-1], pitch))
+        return found
+
+    def _add(self, found: Sequence[str], partial: Sequence[str], c: str, lanes: Lanes) -> None:
+        """Add what an iteration has found to the partial sums.
 
         Lanes beyond the channels have sums of their own, which nobody reads; in a scalar they
         would meet the others.
         """
-        v = self.turn.v
-        for (kind, _), value, row in zip(self.turn.asked.sums, found, partial, strict=True):
+        v = self.v
+        for (kind, _), value, row in zip(self.kernel.sums, found, partial, strict=True):
             scalar = kind == "scalar"
             at = row if scalar else v.at(row, c)
-            v.store(v.add(v.load(at), self.turn.alone(value, some) if scalar else value), at)
-
-    def _down(self, base: str, row: str, pitch: str, count: int) -> list[str]:
-        """The addresses of ``count`` rows of a map."""
-        found = [self.turn.v.at(base, self.f.mul(row, pitch))]
-        for _ in range(count - 1):
-            found.append(self.turn.v.at(found[-1], pitch))
-        return found
+            v.store(v.add(v.load(at), self.code.alone(value, lanes) if scalar else value), at)

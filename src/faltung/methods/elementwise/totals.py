@@ -11,26 +11,26 @@ from dataclasses import dataclass
 import numpy as np
 
 from faltung.codegen.expr import Formulas
-from faltung.codegen.ir import Module
+from faltung.codegen.ir import Function, Module
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
 from faltung.machine.table import Machine
-from faltung.methods.base.parameters import Words, ordered
+from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.base.step import Argument, Step
 
-# Bands added side by side.
+# Sums of bands under way at once.
 CHAINS = 4
-# Vectors of partial sums that one item of work adds up.
-ITEM = 2048
+# Vectors of partial sums that one item adds up.
+ITEM_VECTORS = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Finish:
+class StoredTotal:
     """What is stored of a total. ``total``: its number among the partial sums.
 
-    expr: a formula of the scaled total (operand 0), of further operands, and after these of the
-    scaled totals of all finishes. kinds: of the further operands: "beside", a number for each
-    element of the total, or "scalar".
+    expr: a formula of the scaled total (operand 0), of further operands, and after these of all
+    scaled totals. kinds: of the further operands: "column", a number for each element of the total,
+    or "scalar".
     """
 
     total: int
@@ -39,97 +39,97 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class Totals:
-    """``sums``: how many arrays of partial sums; ``lanes``: their lanes are summed, too."""
+class TotalsKernel(Kernel):
+    """``sums``: how many arrays of partial sums; ``lanes``: their lanes are summed, too: there is
+    one column, a vector of partial sums that becomes one number.
+    """
+
+    name = "totals"
+    pointers = ()
+    numbers = ("bands", "pitch", "columns", "item_columns")
 
     dtype: str
     sums: int
-    finishes: tuple[Finish, ...]
+    stored: tuple[StoredTotal, ...]
     lanes: bool
 
-    @property
-    def symbol(self) -> str:
-        return f"totals_{self.dtype}"
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        pointers = [f"sum{i}" for i in range(self.sums)]
+        numbers = list(self.numbers)
+        for i, part in enumerate(self.stored):
+            arrays = [f"out{i}", *(f"in{i}_{j}" for j in range(len(part.kinds)))]
+            pointers += arrays
+            numbers += [f"scale{i}", *(f"{name}_pitch" for name in arrays)]
+        return tuple(pointers), tuple(numbers)
 
-    @property
-    def words(self) -> tuple[str, ...]:
-        found = ["bands", "pitch", "columns", "chunk"]
-        found += [f"sum{i}" for i in range(self.sums)]
-        for i, finish in enumerate(self.finishes):
-            found += [f"scale{i}", f"out{i}", f"out{i}.pitch"]
-            for j in range(len(finish.kinds)):
-                found += [f"in{i}.{j}", f"in{i}.{j}.pitch"]
-        return tuple(found)
+    def functions(self, module: Module, machine: Machine) -> None:
+        self.write_finish(module, machine, "finish")
 
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        finisher(module, machine, self, "finish")
-        f = module.function(
-            self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-        )
-        words = Words(f, self.words)
-        columns, chunk = words.number("columns"), words.number("chunk")
-        pieces = f.value(f"sdiv i64 {f.add(columns, f.sub(chunk, 1))}, {chunk}")
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f, columns, size = v.function, given["columns"], given["item_columns"]
+        group_items = f.value(f"sdiv i64 {f.add(columns, f.sub(size, 1))}, {size}")
         with f.loop("%begin", "%end") as item:
-            group, piece = f.divmod(item.index, pieces)
-            first = f.mul(piece, chunk)
-            last = f.minimum(f.add(first, chunk), columns)
-            f.call("finish", call_of("%words", group, first, last))
-        return str(module)
+            group, number = f.divmod(item.index, group_items)
+            first = f.mul(number, size)
+            last = f.minimum(f.add(first, size), columns)
+            call_finish(f, "finish", BLOCK, group, first, last)
 
-
-def call_of(words: str, group: str, first: str, last: str) -> list[tuple[str, str]]:
-    """The arguments of what `finisher` wrote."""
-    return [("ptr", words), ("i64", group), ("i64", first), ("i64", last)]
-
-
-def finisher(
-    module: Module, machine: Machine, recipe: Totals, name: str, *, alone: bool = False
-) -> None:
-    """A function that adds, finishes and stores columns ``first`` to ``last`` of a group of bands.
-
-    alone: a group is a single band. With ``lanes`` there is one column, a vector of partial sums
-    that becomes one number.
-    """
-    f = module.function(
-        name, [("ptr", "words"), ("i64", "group"), ("i64", "first"), ("i64", "last")]
-    )
-    v = Vectors(f, machine, recipe.dtype)
-    words = Words(f, recipe.words)
-    bands, pitch = words.number("bands"), words.number("pitch")
-    start = f.opaque(f.mul(f.mul("%group", bands), pitch))
-    sums = [v.at(words.pointer(f"sum{i}"), start) for i in range(recipe.sums)]
-    with f.loop("%first", "%last", step=v.lanes) as column:
-        mask = v.first(1) if recipe.lanes else v.below(f.sub("%last", column.index))
-        columns = [v.at(base, column.index) for base in sums]
-        raw = [v.load(at) for at in columns] if alone else _added(v, columns, bands, pitch)
-        if recipe.lanes:
-            raw = [v.spread(v.total(value)) for value in raw]
-        scaled = [
-            v.mul(raw[part.total], v.broadcast(words.address(f"scale{i}")))
-            for i, part in enumerate(recipe.finishes)
-        ]
-        # Everything is read before anything is stored: a result may replace what it is made of.
-        made = []
-        for i, part in enumerate(recipe.finishes):
-            further = [
-                _operand(v, words, f"in{i}.{j}", kind, column.index, mask)
-                for j, kind in enumerate(part.kinds)
+    def write_finish(
+        self, module: Module, machine: Machine, name: str, *, alone: bool = False
+    ) -> None:
+        """A function that adds, finishes and stores columns ``first`` to ``last`` of a group of
+        bands; ``alone``: a group is a single band.
+        """
+        f = module.function(
+            name, [("ptr", BLOCK[1:]), ("i64", "group"), ("i64", "first"), ("i64", "last")]
+        )
+        v, given = Vectors(f, machine, self.dtype), Arguments(f, self)
+        bands, pitch = given["bands"], given["pitch"]
+        start = f.opaque(f.mul(f.mul("%group", bands), pitch))
+        sums = [v.at(given[f"sum{i}"], start) for i in range(self.sums)]
+        with f.loop("%first", "%last", step=v.lanes) as column:
+            mask = v.first(1) if self.lanes else v.below(f.sub("%last", column.index))
+            columns = [v.at(base, column.index) for base in sums]
+            raw = [v.load(at) for at in columns] if alone else _added(v, columns, bands, pitch)
+            if self.lanes:
+                raw = [v.spread(v.total(value)) for value in raw]
+            scaled = [
+                v.mul(raw[part.total], v.broadcast(given.address(f"scale{i}")))
+                for i, part in enumerate(self.stored)
             ]
-            made.append(Formulas(v, [scaled[i], *further, *scaled]).value(part.expr))
-        for i, value in enumerate(made):
-            v.store(value, _row(v, words, f"out{i}", column.index), mask)
+            # Everything is read before anything is stored: a result may replace what it is made of.
+            made = []
+            for i, part in enumerate(self.stored):
+                further = [
+                    v.broadcast(given[f"in{i}_{j}"])
+                    if kind == "scalar"
+                    else v.load(_row(v, given, f"in{i}_{j}", column.index), mask)
+                    for j, kind in enumerate(part.kinds)
+                ]
+                made.append(Formulas(v, [scaled[i], *further, *scaled]).value(part.expr))
+            for i, value in enumerate(made):
+                v.store(value, _row(v, given, f"out{i}", column.index), mask)
+
+    def totals_step(
+        self, given: Mapping[str, Argument], groups: int, machine: Machine, title: str
+    ) -> Step:
+        """The step for ``groups`` groups of bands; ``given``: all arguments but "item_columns"."""
+        bands, columns = given["bands"], given["columns"]
+        assert isinstance(bands, int)
+        assert isinstance(columns, int)
+        vectors = max(1, ITEM_VECTORS // ((bands + 8) * len(self.stored)))
+        size = vectors * machine.lanes(self.dtype)
+        items = groups * -(-columns // size)
+        return self.step(items, title, barrier=True, item_columns=size, **given)
 
 
-def _row(v: Vectors, words: Words, name: str, column: str) -> str:
-    offset = v.function.mul("%group", words.number(f"{name}.pitch"))
-    return v.at(v.at(words.pointer(name), offset), column)
+def call_finish(f: Function, name: str, block: str, group: str, first: str, last: str) -> None:
+    """Call what ``write_finish`` wrote; ``block``: where the arguments lie."""
+    f.call(name, [("ptr", block), ("i64", group), ("i64", first), ("i64", last)])
 
 
-def _operand(v: Vectors, words: Words, name: str, kind: str, column: str, mask: str | None) -> str:
-    if kind == "scalar":
-        return v.broadcast(words.pointer(name))
-    return v.load(_row(v, words, name, column), mask)
+def _row(v: Vectors, given: Arguments, name: str, column: str) -> str:
+    return v.at(v.at(given[name], v.function.mul("%group", given[f"{name}_pitch"])), column)
 
 
 def _added(v: Vectors, bases: Sequence[str], bands: str, pitch: str) -> list[str]:
@@ -155,7 +155,7 @@ def _added(v: Vectors, bases: Sequence[str], bands: str, pitch: str) -> list[str
 
 
 def paired(v: Vectors, values: Sequence[str]) -> str:
-    """The sum of vectors, neighbours first."""
+    """The sum of vectors, those that follow each other first."""
     found = list(values)
     while len(found) > 1:
         even = len(found) // 2 * 2
@@ -163,21 +163,8 @@ def paired(v: Vectors, values: Sequence[str]) -> str:
     return found[0]
 
 
-def totals_step(
-    recipe: Totals, given: Mapping[str, Argument], groups: int, machine: Machine, title: str
-) -> Step:
-    """The step for ``groups`` groups of bands; ``given``: the words by name, but for "chunk"."""
-    bands, columns = given["bands"], given["columns"]
-    assert isinstance(bands, int)
-    assert isinstance(columns, int)
-    vectors = max(1, ITEM // ((bands + 8) * len(recipe.finishes)))
-    chunk = vectors * machine.lanes(recipe.dtype)
-    words = ordered(recipe.words, {**given, "chunk": chunk})
-    return Step(recipe, groups * -(-columns // chunk), words, title, barrier=True)
-
-
-def scale_word(dtype: str, scale: float) -> int:
-    """A number of the dtype as the word that holds its bits."""
+def scale_bits(dtype: str, scale: float) -> int:
+    """A number of the dtype as the 64-bit argument that holds its bits."""
     bits = np.zeros(1, np.int64)
     bits.view(dtype)[0] = scale
     return int(bits[0])

@@ -1,6 +1,6 @@
-"""Where a signal cut into blocks lies in memory: runs in, runs out, taps.
+"""Tables of where the blocks of a signal lie in memory: segments in, segments out, taps.
 
-All axes are one here: entry ``i`` of a padded box, its rows one after the other.
+All axes are one here: entry ``i`` of a padded box, its rows one after another.
 """
 
 from collections.abc import Sequence
@@ -11,21 +11,22 @@ import numpy.typing as npt
 
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Table, table
-from faltung.methods.fft.cut import Box, Cut, Piece, boxes, pitches
-from faltung.methods.fft.moves import AS_IS
+from faltung.methods.fft.cut import Box, BoxAxis, Cut, boxes, pitches
+from faltung.methods.fft.kernel import AS_IS
 
 Numbers = npt.NDArray[np.int64]
 
 
-def tap_runs(c: Correlation, made: Cut) -> Table:
-    """Taps as runs (source, its step, place, its step, entries): tap ``t`` stands at ``-t`` in the
+def tap_segments(c: Correlation, made: Cut) -> Table:
+    """Taps as segments (source, its step, place, its step, entries): tap ``t`` is at ``-t`` in the
     circle, so that the circular convolution is the correlation.
     """
-    return table([run for row in tap_places(c, made) for run in _circular(row, made.length)], 5)
+    found = [segment for row in tap_places(c, made) for segment in _circular(row, made.length)]
+    return table(found, 5)
 
 
 def tap_places(c: Correlation, made: Cut) -> Table:
-    """Taps as runs, each where it lies in the one axis."""
+    """Taps as segments, each where it lies in the one axis."""
     *outer, last = c.windows
     rows = []
     choices = [list(enumerate(w.taps)) for w in outer]
@@ -40,25 +41,25 @@ def tap_places(c: Correlation, made: Cut) -> Table:
 
 
 def _even(taps: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(first, step, count): the taps as stretches of one step."""
+    """(first, step, count): the taps as segments of one step."""
     steps = {b - a for a, b in pairwise(taps)}
     if len(steps) <= 1:
         return [(0, steps.pop() if steps else 0, len(taps))]
     return [(i, 0, 1) for i in range(len(taps))]
 
 
-def _circular(run: Sequence[int], length: int) -> list[tuple[int, int, int, int, int]]:
-    """A run of places ``-(place + i * along)`` in the circle; place 0 is its beginning."""
-    source, step, place, along, count = (int(n) for n in run)
+def _circular(segment: Sequence[int], length: int) -> list[tuple[int, int, int, int, int]]:
+    """A segment at ``-(place + i * along)`` in the circle; place 0 is its beginning."""
+    source, step, place, along, count = (int(n) for n in segment)
     if place:
         return [(source, step, length - place, -along, count)]
     rest = (source + step, step, length - along, -along, count - 1)
     return [(source, step, 0, 0, 1), *([rest] if count > 1 else [])]
 
 
-def block_runs(c: Correlation, made: Cut) -> tuple[Table, Table, Table]:
-    """The tables of blocks, of runs in and of runs out, as ``fft_moves`` names their columns."""
-    parts = [_box_runs(c, box, made) for box in boxes(c.windows, made)]
+def block_segments(c: Correlation, made: Cut) -> tuple[Table, Table, Table]:
+    """The tables of blocks, of segments in and out, as ``kernel`` names their columns."""
+    parts = [_box_segments(c, box, made) for box in boxes(c.windows, made)]
     blocks, ins, outs = [], [], []
     first_in = first_out = 0
     for rows, i, o in parts:
@@ -66,18 +67,19 @@ def block_runs(c: Correlation, made: Cut) -> tuple[Table, Table, Table]:
         ins.append(i)
         outs.append(o)
         first_in, first_out = first_in + len(i), first_out + len(o)
-    # Side by side before one below the other: what neighbours share is still in a cache.
+    # The first block of every box before the second: what they share is still in a cache.
     rows = np.stack(blocks, axis=1).reshape(-1, 5)
-    if made.blocks % 2:  # a last block that has no partner gets one without runs
+    if made.blocks % 2:  # a last block that has no partner gets one without segments
         rows = np.concatenate([rows, np.zeros((1, 5), np.int64)])
-    # A row behind each table: also where there are no runs, the first of them can be read.
+    # A row behind each table: also where there are no segments, the first of them can be read.
     i, o = (
-        np.concatenate([*runs, np.zeros((1, runs[0].shape[1]), np.int64)]) for runs in (ins, outs)
+        np.concatenate([*of_boxes, np.zeros((1, of_boxes[0].shape[1]), np.int64)])
+        for of_boxes in (ins, outs)
     )
     return table(rows, 5), table(i, i.shape[1]), table(o, o.shape[1])
 
 
-def _box_runs(c: Correlation, box: Box, made: Cut) -> tuple[Numbers, Numbers, Numbers]:
+def _box_segments(c: Correlation, box: Box, made: Cut) -> tuple[Numbers, Numbers, Numbers]:
     starts = np.arange(made.each, dtype=np.int64) * made.valid
     ins, count_in = _inputs(box, starts, made.length)
     outs, count_out = _outputs(c, box, starts, made.valid)
@@ -91,37 +93,37 @@ def _box_runs(c: Correlation, box: Box, made: Cut) -> tuple[Numbers, Numbers, Nu
         steps = [width * window.axis.stride, 0, window.out, *window.aux]
         outs, count_out = _repeated(outs, 2, count_out, steps)
     else:
-        ins, outs = (np.insert(runs, at, 1, axis=1) for runs, at in ((ins, 3), (outs, 2)))
+        ins, outs = (np.insert(segments, at, 1, axis=1) for segments, at in ((ins, 3), (outs, 2)))
     firsts = [np.cumsum(count) - count for count in (count_in, count_out)]
     if len(ins):
-        run = ins[np.minimum(firsts[0], len(ins) - 1)]
-        as_is = (run[:, 2] == box[-1].width) & (run[:, 2] * run[:, 3] == made.length)
+        segment = ins[np.minimum(firsts[0], len(ins) - 1)]
+        as_is = (segment[:, 2] == box[-1].width) & (segment[:, 2] * segment[:, 3] == made.length)
         whole[as_is & (count_in == 1)] = AS_IS
     return np.stack([firsts[0], count_in, whole, firsts[1], count_out], axis=1), ins, outs
 
 
 def _repeated(
-    runs: Numbers, at: int, counts: Numbers, steps: Sequence[int]
+    segments: Numbers, at: int, counts: Numbers, steps: Sequence[int]
 ) -> tuple[Numbers, Numbers]:
-    """Runs that follow each other at these steps, and in one block, as one of several times, the
-    number of which stands in column ``at``; how many there are of each block.
+    """Segments that follow each other at these steps, and in one block, as one of several times,
+    whose number is in column ``at``; how many there are of each block.
     """
     block = np.repeat(np.arange(len(counts)), counts)
-    same = (np.diff(runs, axis=0) == np.array(steps)).all(axis=1) & (np.diff(block) == 0)
-    heads = np.flatnonzero(np.concatenate([np.ones(min(1, len(runs)), bool), ~same]))
-    times = np.diff(np.concatenate([heads, [len(runs)]]))
+    same = (np.diff(segments, axis=0) == np.array(steps)).all(axis=1) & (np.diff(block) == 0)
+    heads = np.flatnonzero(np.concatenate([np.ones(min(1, len(segments)), bool), ~same]))
+    times = np.diff(np.concatenate([heads, [len(segments)]]))
     left = np.bincount(block[heads], minlength=len(counts)).astype(np.int64)
-    return np.insert(runs[heads], at, times, axis=1), left
+    return np.insert(segments[heads], at, times, axis=1), left
 
 
-def _rows(pieces: Sequence[Piece]) -> tuple[Numbers, npt.NDArray[np.bool_]]:
+def _rows(along: Sequence[BoxAxis]) -> tuple[Numbers, npt.NDArray[np.bool_]]:
     """Offsets into the input of the rows of a box, and which of them there are."""
     places, there = np.zeros(1, np.int64), np.ones(1, bool)
-    for piece in pieces:
-        axis = piece.window.axis
-        at = range(piece.first, piece.first + piece.width)
+    for part in along:
+        axis = part.window.axis
+        at = range(part.first, part.first + part.width)
         sources = [axis.source(i - axis.lo) if i < axis.padded else None for i in at]
-        offsets = np.array([0 if s is None else s * piece.window.x for s in sources], np.int64)
+        offsets = np.array([0 if s is None else s * part.window.x for s in sources], np.int64)
         exist = np.array([s is not None for s in sources])
         places = np.add.outer(places, offsets).ravel()
         there = np.logical_and.outer(there, exist).ravel()
@@ -129,7 +131,7 @@ def _rows(pieces: Sequence[Piece]) -> tuple[Numbers, npt.NDArray[np.bool_]]:
 
 
 def _inputs(box: Box, starts: Numbers, length: int) -> tuple[Numbers, Numbers]:
-    """Runs (source, place in the block, entries), and how many there are of each block."""
+    """Segments (source, place in the block, entries), and how many there are of each block."""
     *outer, last = box
     axis, width, step = last.window.axis, last.width, last.window.x
     places, there = _rows(outer)
@@ -144,47 +146,52 @@ def _inputs(box: Box, starts: Numbers, length: int) -> tuple[Numbers, Numbers]:
         heads = np.flatnonzero(np.concatenate([[True], ~joins]))
         tails = np.concatenate([heads[1:], [len(numbers)]]) - 1
         begin, end, source = begin[heads], end[tails], source[heads]
-    return _cut_runs(begin, end, starts, length, source, step)
+    return _cut_segments(begin, end, starts, length, source, step)
 
 
-def _cut_runs(
+def _cut_segments(
     begin: Numbers, end: Numbers, starts: Numbers, length: int, source: Numbers, step: int
 ) -> tuple[Numbers, Numbers]:
-    """Those parts of the runs ``begin`` to ``end`` that lie in each block, block by block."""
+    """Those parts of the segments ``begin`` to ``end`` that lie in each block, block by block."""
+    block, i, counts = _meeting(begin, end, starts, length)
+    start = starts[block]
+    from_, to = np.maximum(begin[i], start), np.minimum(end[i], start + length)
+    rows = [source[i] + (from_ - begin[i]) * step, from_ - start, to - from_]
+    return np.stack(rows, axis=1), counts
+
+
+def _meeting(
+    begin: Numbers, end: Numbers, starts: Numbers, length: int
+) -> tuple[Numbers, Numbers, Numbers]:
+    """Which segments ``begin`` to ``end`` meet which blocks: the numbers of both, block by block,
+    and how many segments meet each block.
+    """
     low = np.searchsorted(end, starts, side="right")
     high = np.searchsorted(begin, starts + length, side="left")
     counts = np.maximum(0, high - low)
     block = np.repeat(np.arange(len(starts)), counts)
-    firsts = np.cumsum(counts) - counts
-    run = low[block] + np.arange(len(block)) - firsts[block]
-    from_, to = np.maximum(begin[run], starts[block]), np.minimum(end[run], starts[block] + length)
-    rows = [source[run] + (from_ - begin[run]) * step, from_ - starts[block], to - from_]
-    return np.stack(rows, axis=1), counts
+    return block, low[block] + np.arange(len(block)) - (np.cumsum(counts) - counts)[block], counts
 
 
 def _outputs(c: Correlation, box: Box, starts: Numbers, valid: int) -> tuple[Numbers, Numbers]:
-    """Runs (place in the block, entries, target, those of aux), and how many there are of each
+    """Segments (place in the block, entries, target, those of aux), and how many there are of each
     block.
     """
     *outer, last = box
     window, step = last.window, last.window.axis.stride
     begin = np.zeros(1, np.int64)
     targets = [np.zeros(1, np.int64) for _ in range(1 + len(c.aux))]
-    for piece, pitch in zip(outer, pitches([p.width for p in box]), strict=False):
-        numbers = np.arange(piece.count, dtype=np.int64)
-        begin = np.add.outer(begin, numbers * piece.window.axis.stride * pitch).ravel()
-        along = (piece.window.out, *piece.window.aux)
+    for part, pitch in zip(outer, pitches([p.width for p in box]), strict=False):
+        numbers = np.arange(part.count, dtype=np.int64)
+        begin = np.add.outer(begin, numbers * part.window.axis.stride * pitch).ravel()
+        along = (part.window.out, *part.window.aux)
         targets = [
-            np.add.outer(t, (piece.start + numbers) * a).ravel()
+            np.add.outer(t, (part.start + numbers) * a).ravel()
             for t, a in zip(targets, along, strict=True)
         ]
     # Outputs from `lo` up to `hi` of row `r` lie in block `b`.
     end = begin + (last.count - 1) * step + 1
-    low = np.searchsorted(end, starts, side="right")
-    high = np.searchsorted(begin, starts + valid, side="left")
-    counts = np.maximum(0, high - low)
-    block = np.repeat(np.arange(len(starts)), counts)
-    row = low[block] + np.arange(len(block)) - (np.cumsum(counts) - counts)[block]
+    block, row, _ = _meeting(begin, end, starts, valid)
     lo = np.maximum(0, -((begin[row] - starts[block]) // step))
     hi = np.minimum(last.count, -((begin[row] - starts[block] - valid) // step))
     some = hi > lo

@@ -16,24 +16,24 @@ from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Window
 from faltung.methods.fft.tables import shortest
 
-# The longest transform.
-LONGEST = 1 << 22
+# Complex numbers of the longest transform.
+MAX_LENGTH = 1 << 22
 # Elements of a cache line, the smaller ones.
-LINE = 16
+LINE_ELEMENTS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
     """``length`` of a transform, of which ``valid`` entries of the one axis are kept; ``each``
-    blocks of each of ``boxes`` boxes; outputs of a box along each axis, and its ``widths``: entries
-    along each axis.
+    blocks of each of ``boxes`` boxes; ``outputs`` of a box along each axis, and its ``widths``:
+    entries along each axis.
     """
 
     length: int
     valid: int
     each: int
     boxes: int
-    pieces: tuple[int, ...]
+    outputs: tuple[int, ...]
     widths: tuple[int, ...]
 
     @property
@@ -57,12 +57,12 @@ class Cut:
     @property
     def title(self) -> str:
         """For a person: ``4,096, 3,381 kept``, and where the array is in boxes their outputs."""
-        boxes = "" if self.boxes == 1 else f", in boxes of {'x'.join(map(str, self.pieces))}"
+        boxes = "" if self.boxes == 1 else f", in boxes of {'x'.join(map(str, self.outputs))}"
         return f"{self.length:,}, {self.valid:,} kept{boxes}"
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class BoxAxis:
     """Of an axis: padded entries from ``first`` on, ``width`` of them (there may be none at the
     end), and the ``count`` outputs from ``start`` on.
     """
@@ -74,13 +74,13 @@ class Piece:
     count: int
 
 
-Box = tuple[Piece, ...]
+Box = tuple[BoxAxis, ...]
 # What a cut depends on, for each axis: entries with the padding, extent, stride, outputs.
 Sizes = tuple[tuple[int, int, int, int], ...]
 
 
 def pitches(widths: Sequence[int]) -> tuple[int, ...]:
-    """Entries between neighbours of each axis, in the one axis that all of them become."""
+    """Entries from one position of each axis to the next, in the one axis that all become."""
     return tuple(prod(widths[i + 1 :]) for i in range(len(widths)))
 
 
@@ -92,11 +92,11 @@ def sizes(windows: Sequence[Window]) -> Sizes:
 def boxes(windows: Sequence[Window], made: Cut) -> Iterator[Box]:
     """All boxes, the last axis fastest."""
     axes = []
-    for window, count, width in zip(windows, made.pieces, made.widths, strict=True):
+    for window, count, width in zip(windows, made.outputs, made.widths, strict=True):
         a = window.axis
         starts = range(0, a.output, count)
         axes.append(
-            [Piece(window, s * a.stride, width, s, min(count, a.output - s)) for s in starts]
+            [BoxAxis(window, s * a.stride, width, s, min(count, a.output - s)) for s in starts]
         )
     yield from product(*axes)
 
@@ -108,7 +108,7 @@ def cuts(machine: Machine, dtype: str, of: Sizes) -> tuple[Cut, ...]:
     """
     found = []
     length = shortest(machine, dtype)
-    while length <= LONGEST:
+    while length <= MAX_LENGTH:
         made = min(of_length(length, of), key=_entries, default=None)
         if made is not None:
             found.append(made)
@@ -119,7 +119,7 @@ def cuts(machine: Machine, dtype: str, of: Sizes) -> tuple[Cut, ...]:
 
 
 def _entries(cut: Cut) -> float:
-    """What speaks against a cut of some length: blocks, and that they are no whole rows."""
+    """What is compared among cuts of one length: blocks, more where they are not whole rows."""
     whole = len(cut.widths) > 1 and cut.length % cut.widths[-1] == 0
     return cut.blocks * (1.0 if whole else 1.08)
 
@@ -137,12 +137,12 @@ def of_length(length: int, of: Sizes) -> Iterator[Cut]:
         wanted, width = (counts[-1] - 1) * of[-1][2] + 1, widths[-1]
         if len(of) > 1 and valid >= wanted + 3 * width:  # whole rows
             valid = ((valid - wanted) // width + 1) * width
-        elif valid > 64:  # runs out then begin on cache lines
-            valid -= valid % 16
+        elif valid > 4 * LINE_ELEMENTS:  # segments out then begin on cache lines
+            valid -= valid % LINE_ELEMENTS
         along = zip(counts, of, steps, strict=True)
-        span = 1 + sum((n - 1) * size[2] * pitch for n, size, pitch in along)
+        reach = 1 + sum((n - 1) * size[2] * pitch for n, size, pitch in along)
         many = prod(-(-size[3] // n) for n, size in zip(counts, of, strict=True))
-        yield Cut(length, valid, -(-span // valid), many, counts, widths)
+        yield Cut(length, valid, -(-reach // valid), many, counts, widths)
 
 
 def _choices(number: int, of: tuple[int, int, int, int]) -> list[tuple[int, int]]:
@@ -151,12 +151,12 @@ def _choices(number: int, of: tuple[int, int, int, int]) -> list[tuple[int, int]
     made = [(output, padded)]
     if number == 0:
         return made
-    width = 2 * LINE
+    width = 2 * LINE_ELEMENTS
     while width < 2 * padded:
         most = (width - extent) // stride + 1
         if most > 0:
-            pieces = -(-output // most)
-            count = -(-output // pieces)  # boxes of nearly one size, rows out of whole vectors
-            made.append((min(most, output, -(-count // LINE) * LINE), width))
+            # Boxes of nearly one size, rows out of whole vectors.
+            count = -(-output // -(-output // most))
+            made.append((min(most, output, -(-count // LINE_ELEMENTS) * LINE_ELEMENTS), width))
         width *= 2
     return made

@@ -1,10 +1,10 @@
-"""A Fourier transform over vectors, as code: passes of radix 4 in place, no reordering.
+"""The code of a Fourier transform over vectors: passes of radix 4 in place, no reordering.
 
 A transform of ``n = lanes * size`` complex numbers lies in two planes, real and imaginary parts,
 ``plane`` elements apart. Vector ``m`` holds the numbers ``lanes * m`` to ``lanes * m + lanes - 1``.
 Every lane is first transformed for itself, over ``m``: vectors meet vectors only, and a twiddle is
-one number for all lanes. Then, ``lanes`` vectors at a time, the vectors are turned in registers and
-the lanes are transformed. The spectrum comes out in the order in which decimation in frequency
+one number for all lanes. Then, ``lanes`` vectors at a time, the vectors are transposed in registers
+and the lanes are transformed. The spectrum comes out in the order in which decimation in frequency
 leaves it, and the way back takes it in that order, so nothing is ever sorted: a product of two
 spectra does not ask where a frequency lies.
 
@@ -13,17 +13,20 @@ frequency forward; J. W. Cooley and J. W. Tukey, 1965, is the way back). The way
 so that parts that fit into a cache are finished there (R. C. Singleton, 1967).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import cos, pi, sin, sqrt
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 
 Complex = tuple[str, str]
 
 # Vectors of the smallest transform over vectors: two passes written out.
 LEAF = 16
+# Rows are prefetched so many rows before they are used.
+PREFETCH_DISTANCE_ROWS = 2
 ARGUMENTS = [("ptr", "x"), ("i64", "plane"), ("i64", "size"), ("ptr", "twiddles")]
 
 
@@ -97,8 +100,8 @@ def dit(v: Vectors, a: Sequence[Complex]) -> list[Complex]:
 
 
 def butterfly(v: Vectors, a: Sequence[Complex], w: str, *, inverse: bool) -> list[Complex]:
-    """The transform of two or four numbers, with the twiddles at ``w``: those of one turn of a
-    pass.
+    """The transform of two or four numbers, with the twiddles at ``w``: those of one
+    iteration of a pass.
     """
     a = list(a)
     numbers = [v.broadcast(v.at(w, i)) for i in range(2 * len(a) - 2)]
@@ -132,38 +135,60 @@ def write_passes(module: Module, machine: Machine, dtype: str, *, inverse: bool)
     four.
     """
     name = "inverse" if inverse else "forward"
-    f = module.function(name, ARGUMENTS)
-    v = Vectors(f, machine, dtype)
+    v = Vectors(module.function(name, ARGUMENTS), machine, dtype)
+    f = v.function
     small = f.value(f"icmp eq i64 %size, {LEAF}")
     leaf = f.value(f"zext i1 {small} to i64")
-    f.switch(leaf, [lambda: _pass4(v, name, inverse), lambda: _leaf(v, inverse)])
-    _twice(module, machine, dtype, inverse)
+    f.switch(leaf, [lambda: _pass(v, name, inverse), lambda: _leaf(v, inverse)])
+    _write_twice(module, machine, dtype, name, inverse)
 
 
-def _pass4(v: Vectors, name: str, inverse: bool) -> None:
+def _pass(v: Vectors, name: str, inverse: bool) -> None:
     """A pass over four parts, and each of them for itself: forward before, inverse after."""
     f = v.function
     quarter = f.value("lshr i64 %size, 2")
     step = f.mul(quarter, v.lanes)
     offsets = ["0", step, f.mul(step, 2), f.mul(step, 3)]
     following = v.at("%twiddles", f.mul(quarter, 6))
-
-    def parts() -> None:
-        for offset in offsets:
-            given = [v.at("%x", offset), "%plane", quarter, following]
-            f.call(name, [(kind, g) for (kind, _), g in zip(ARGUMENTS, given, strict=True)])
-
     if inverse:
-        parts()
-    with f.loop(0, quarter, [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as turn:
-        x, w = turn.values
+        _parts(v, name, (v.at("%x", offset) for offset in offsets), quarter, following)
+    _butterflies(v, quarter, offsets, inverse)
+    if not inverse:
+        _parts(v, name, (v.at("%x", offset) for offset in offsets), quarter, following)
+
+
+def _write_twice(module: Module, machine: Machine, dtype: str, name: str, inverse: bool) -> None:
+    """The same over two parts."""
+    f = module.function(f"{name}_twice", ARGUMENTS)
+    v = Vectors(f, machine, dtype)
+    half = f.value("lshr i64 %size, 1")
+    step = f.mul(half, v.lanes)
+    following = v.at("%twiddles", f.mul(half, 2))
+    if inverse:
+        _parts(v, name, ["%x", v.at("%x", step)], half, following)
+    _butterflies(v, half, ["0", step], inverse)
+    if not inverse:
+        _parts(v, name, ["%x", v.at("%x", step)], half, following)
+
+
+def _parts(v: Vectors, name: str, parts: Iterable[str], size: str, twiddles: str) -> None:
+    """``name`` of each part."""
+    for part in parts:
+        given = [part, "%plane", size, twiddles]
+        arguments = [(kind, g) for (kind, _), g in zip(ARGUMENTS, given, strict=True)]
+        v.function.call(name, arguments)
+
+
+def _butterflies(v: Vectors, size: str, offsets: Sequence[str], inverse: bool) -> None:
+    """One vector of each part with those of the others, for all ``size`` vectors of a part."""
+    f = v.function
+    with f.loop(0, size, [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as vector:
+        x, w = vector.values
         at = [v.at(x, offset) for offset in offsets]
         made = butterfly(v, [load(v, place, "%plane") for place in at], w, inverse=inverse)
         for z, place in zip(made, at, strict=True):
             store(v, z, place, "%plane")
-        turn.carry([v.at(x, v.lanes), v.at(w, 6)])
-    if not inverse:
-        parts()
+        vector.carry([v.at(x, v.lanes), v.at(w, 2 * len(offsets) - 2)])
 
 
 def _leaf(v: Vectors, inverse: bool) -> None:
@@ -195,54 +220,93 @@ def _leaf(v: Vectors, inverse: bool) -> None:
         work()
 
 
-def _twice(module: Module, machine: Machine, dtype: str, inverse: bool) -> None:
-    name = "inverse" if inverse else "forward"
-    f = module.function(f"{name}_twice", ARGUMENTS)
+# Passes over rows of an array ---------------------------------------------------------------------
+
+# A block of ``rows`` rows of ``width`` entries, both powers of two: a pass of four (or two) over it
+# takes entry ``c`` of four rows, ``rows / 4`` apart. So the way forward can read the rows where
+# they are, and nothing is copied into the block first; and the way back has four rows done after
+# each iteration, which are stored while they are in the first-level cache.
+
+
+def write_first(module: Module, machine: Machine, dtype: str, radix: int) -> None:
+    """``first`` (x, plane, rows, width, twiddles, real, imag, real_row, imag_row): the first pass
+    of the way forward. ``real``, ``imag``: where the rows of both planes are, ``real_row``,
+    ``imag_row``: elements from one to the next.
+    """
+    sizes = [("i64", "rows"), ("i64", "width"), ("ptr", "twiddles")]
+    sources = [("ptr", "real"), ("ptr", "imag"), ("i64", "real_row"), ("i64", "imag_row")]
+    f = module.function("first", [("ptr", "x"), ("i64", "plane"), *sizes, *sources])
     v = Vectors(f, machine, dtype)
-    half = f.value("lshr i64 %size, 1")
-    step = f.mul(half, v.lanes)
-    following = v.at("%twiddles", f.mul(half, 2))
+    count = f.divmod("%rows", radix)[0]
+    part = f.mul(count, "%width")
+    parts = [v.at("%x", f.mul(part, p)) for p in range(radix)]
+    steps = ["%real_row", "%imag_row"]
+    ahead = [f.mul(step, PREFETCH_DISTANCE_ROWS) for step in steps]
+    carried = [("ptr", at) for at in ("%twiddles", *parts, "%real", "%imag")]
+    with f.loop(0, count, carried, runs=True) as row:
+        w, *to, real, imag = row.values
+        planes = [
+            [v.at(base, f.mul(f.mul(count, step), p)) for p in range(radix)]
+            for base, step in zip((real, imag), steps, strict=True)
+        ]
+        per_line = max(1, LINE_BYTES // machine.vector_bytes)
+        with f.loop(0, "%width", [("ptr", w)], step=v.lanes * per_line, runs=True) as vector:
+            (w,) = vector.values
+            for i in range(per_line):
+                at = f.add(vector.index, i * v.lanes)
+                here = [[v.at(base, at) for base in bases] for bases in planes]
+                if i == 0:
+                    for bases, more in zip(here, ahead, strict=True):
+                        for base in bases:
+                            f.prefetch(v.at(base, more))
+                a = [(v.load(re), v.load(im)) for re, im in zip(*here, strict=True)]
+                for z, base in zip(butterfly(v, a, w, inverse=False), to, strict=True):
+                    store(v, z, v.at(base, at), "%plane")
+                w = v.at(w, 2 * (radix - 1))
+            vector.carry([w])
+        onward = [*(v.at(base, "%width") for base in to), v.at(real, "%real_row")]
+        row.carry([vector.results[0], *onward, v.at(imag, "%imag_row")])
 
-    def parts() -> None:
-        for x in ("%x", v.at("%x", step)):
-            given = [x, "%plane", half, following]
-            f.call(name, [(kind, g) for (kind, _), g in zip(ARGUMENTS, given, strict=True)])
 
-    if inverse:
-        parts()
-    with f.loop(0, half, [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as turn:
-        x, w = turn.values
-        at = x, v.at(x, step)
-        made = butterfly(v, [load(v, place, "%plane") for place in at], w, inverse=inverse)
-        for z, place in zip(made, at, strict=True):
+def write_last(module: Module, machine: Machine, dtype: str, radix: int) -> None:
+    """``last`` (x, plane, part, width, twiddles): the last pass of the way back, of the rows at
+    ``x`` and at every ``part`` elements from there.
+    """
+    sizes = [("i64", "part"), ("i64", "width"), ("ptr", "twiddles")]
+    f = module.function("last", [("ptr", "x"), ("i64", "plane"), *sizes])
+    v = Vectors(f, machine, dtype)
+    offsets = [f.mul("%part", p) for p in range(radix)]
+    with f.loop(0, "%width", [("ptr", "%twiddles")], step=v.lanes, runs=True) as vector:
+        (w,) = vector.values
+        at = [v.at("%x", f.add(vector.index, offset)) for offset in offsets]
+        a = [(v.load(place), v.load(v.at(place, "%plane"))) for place in at]
+        for z, place in zip(butterfly(v, a, w, inverse=True), at, strict=True):
             store(v, z, place, "%plane")
-        turn.carry([v.at(x, v.lanes), v.at(w, 2)])
-    if not inverse:
-        parts()
+        vector.carry([v.at(w, 2 * (radix - 1))])
 
 
 # Across the lanes ---------------------------------------------------------------------------------
 
 
 def write_lanes(module: Module, machine: Machine, dtype: str) -> None:
-    """``lanes`` (x, plane, groups, twiddles): the last part of the way forward, in place."""
+    """``lanes`` (x, plane, lane_groups, twiddles): the last part of the way forward, in place."""
     f = module.function(
-        "lanes", [("ptr", "x"), ("i64", "plane"), ("i64", "groups"), ("ptr", "twiddles")]
+        "lanes", [("ptr", "x"), ("i64", "plane"), ("i64", "lane_groups"), ("ptr", "twiddles")]
     )
     v = Vectors(f, machine, dtype)
     n = v.lanes
-    with f.loop(0, "%groups", [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as turn:
-        x, w = turn.values
+    with f.loop(0, "%lane_groups", [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as group:
+        x, w = group.values
         rows = [times(v, load(v, v.at(x, i * n), "%plane"), _vector(v, w, i)) for i in range(n)]
-        for i, z in enumerate(dif(v, _turned(v, rows))):
+        for i, z in enumerate(dif(v, _transposed(v, rows))):
             store(v, z, v.at(x, i * n), "%plane")
-        turn.carry([v.at(x, n * n), v.at(w, 2 * n * n)])
+        group.carry([v.at(x, n * n), v.at(w, 2 * n * n)])
 
 
 def lanes_back(v: Vectors, rows: Sequence[Complex], x: str, plane: str, w: str) -> None:
     """The first part of the way back of ``lanes`` vectors of a spectrum, stored at ``x``."""
-    turned = _turned(v, dit(v, rows))
-    for i, z in enumerate(turned):
+    rows = _transposed(v, dit(v, rows))
+    for i, z in enumerate(rows):
         made = times(v, z, _vector(v, w, i), conjugate=True)
         store(v, made, v.at(x, i * v.lanes), plane)
 
@@ -252,7 +316,7 @@ def _vector(v: Vectors, w: str, i: int) -> Complex:
     return v.load(at), v.load(v.at(at, v.lanes))
 
 
-def _turned(v: Vectors, rows: Sequence[Complex]) -> list[Complex]:
+def _transposed(v: Vectors, rows: Sequence[Complex]) -> list[Complex]:
     real = v.transpose([z[0] for z in rows])
     imaginary = v.transpose([z[1] for z in rows])
     return list(zip(real, imaginary, strict=True))

@@ -7,13 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Table
 from faltung.methods.fft.passes import LEAF
 
 # Between the planes of real and imaginary parts: an odd number of cache lines, so that what is used
 # together does not fall into one set of the cache.
-GAP = 5 * 64
+PLANE_GAP_BYTES = 5 * LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,22 +44,21 @@ class Transform:
 
     @property
     def plane(self) -> int:
-        return self.length + GAP // ELEMENTS[self.dtype][1]
+        return self.length + PLANE_GAP_BYTES // ELEMENTS[self.dtype][1]
 
     @property
     def buffer(self) -> int:
         return 2 * self.plane
 
     @property
-    def words(self) -> list[Argument]:
-        """As ``WORDS`` names them."""
+    def arguments(self) -> dict[str, Argument]:
+        """What its kernels are given. ``lane_groups``: groups of ``lanes`` vectors."""
         passes, lanes = twiddles(self)
-        numbers = self.plane, self.size, int(self.twice), self.size // self.lanes, self.buffer
-        return [passes, lanes, *numbers]
-
-
-ADDRESSES = ("passes", "lanes")
-WORDS = (*ADDRESSES, "plane", "size", "twice", "turns", "buffer")
+        return {
+            **{"passes": passes, "lanes": lanes, "plane": self.plane, "size": self.size},
+            **{"twice": int(self.twice), "lane_groups": self.size // self.lanes},
+            **{"buffer": self.buffer},
+        }
 
 
 def shortest(machine: Machine, dtype: str) -> int:

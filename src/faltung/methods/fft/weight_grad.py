@@ -11,141 +11,107 @@ What it costs.  Two transforms for each pair of blocks; the sums are cut into ba
 
 from dataclasses import replace
 from functools import lru_cache
-from math import inf
-
-import numpy as np
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.parameters import ordered
-from faltung.methods.base.step import Argument, Arrays, Operand, Step, Work, shifted
-from faltung.methods.fft import fft
-from faltung.methods.fft.blocks import block_runs, tap_places
+from faltung.methods.base.method import WeightGradMethod
+from faltung.methods.base.step import Argument, Arrays, Operand, Work, shifted
+from faltung.methods.fft.blocks import tap_places
 from faltung.methods.fft.cut import Cut, Sizes, cuts, sizes
-from faltung.methods.fft.tables import Transform, as_words
-from faltung.methods.fft.weight_grad_kernel import (
-    BACK_NUMBERS,
-    BACK_POINTERS,
-    BANDS_NUMBERS,
-    BANDS_POINTERS,
-    FftBack,
-    FftBands,
+from faltung.methods.fft.fft import (
+    FftMethod,
+    cheapest,
+    filter_arguments,
+    input_arguments,
+    row_arguments,
+    sample_cycles,
+    transform_cycles,
+    unsuited,
 )
+from faltung.methods.fft.tables import Transform
+from faltung.methods.fft.weight_grad_kernel import FftBands, FftBandSums
 
 # Bands of a group, at the most.
-BANDS = 8
+MOST_BANDS = 8
 
 
-# When it applies, what it costs -------------------------------------------------------------------
+class FftWeightGrad(FftMethod, WeightGradMethod):
+    copies = None
+
+    def cut(self, c: Correlation, machine: Machine) -> Cut | None:
+        if c.batch == 0:
+            return None
+        known = c.dtype, sizes(c.windows), c.channels_in, c.channels_out, c.groups, c.batch
+        return _cut(replace(machine, cores=1), *known)
+
+    def cycles(self, c: Correlation, machine: Machine, made: Cut) -> float:
+        return _cycles(made, machine, c.dtype, c.channels_in, c.channels_out, c.batch)
+
+    def why_not(self, c: Correlation, machine: Machine) -> str | None:
+        if c.batch == 0:
+            return unsuited(c) or "there are no samples"
+        return super().why_not(c, machine)
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        made = self.needed_cut(c, machine)
+        t = Transform(c.dtype, machine.lanes(c.dtype), made.length)
+        c = replace(c, aux=(), windows=tuple(replace(w, aux=()) for w in c.windows))
+        pairs, kernels = c.batch * made.pairs, c.channels_in * c.channels_out
+        bands, size = min(MOST_BANDS, pairs), ELEMENTS[c.dtype][1]
+        band, scratch = kernels * t.buffer, (c.channels_in + 1) * t.buffer
+        items, last = c.groups * bands, c.windows[-1]
+        sums = Operand(work.borrow("sums", items * band * size))
+        rows = row_arguments(c, made)
+        given: dict[str, Argument] = {
+            "grad": shifted(arrays.out, c.out_base, c.dtype),
+            "scratch": Operand(work.borrow("fft", items * scratch * size)),
+            **{"all_pairs": pairs, "item_scratch": scratch, "kernels": kernels},
+            **dict(zip(("grad_batch", "grad_group", "grad_channel"), c.out, strict=True)),
+            "grad_position": last.out,
+            **{name: rows[name] for name in ("x_row", "row_in", "row_out")},
+            "grad_row": rows["out_row"],
+            **t.arguments,
+            **input_arguments(c, made, arrays),
+        }
+        kernel = FftBands(c.dtype, last.x == 1, last.axis.stride)
+        title = f"fft of {made.length:,}, {bands} bands"
+        step = kernel.step(items, title, barrier=barrier, sums=sums, bands=bands, **given)
+        work.steps.append(step)
+        step = FftBandSums(c.dtype).step(
+            c.groups * kernels,
+            "add bands",
+            barrier=True,
+            sums=sums,
+            w=arrays.w,
+            bands=bands,
+            band=band,
+            **filter_arguments(c, tap_places(c, made), t),
+        )
+        work.steps.append(step)
 
 
-def why_not(c: Correlation, machine: Machine) -> str | None:
-    if c.dtype not in fft.DTYPES:
-        return f"{c.dtype} has no transform"
-    if c.windows[-1].axis.kernel == 1:
-        return "the last axis has one tap"
-    if c.batch == 0:
-        return "there are no samples"
-    return None if cut(c, machine) is not None else "its spectra take too much memory"
-
-
-def needs_padded(c: Correlation, machine: Machine) -> bool:
-    return fft.needs_padded(c, machine)
-
-
-def needs_channels_last(c: Correlation, machine: Machine) -> bool:
-    return False
-
-
-def cut(c: Correlation, machine: Machine) -> Cut | None:
-    if c.batch == 0:
-        return None
-    known = c.dtype, sizes(c.windows), c.channels_in, c.channels_out, c.groups, c.batch
-    return _cut(replace(machine, cores=1), *known)
+FFT_WEIGHT_GRAD = FftWeightGrad()
 
 
 @lru_cache(maxsize=1024)
 def _cut(
-    machine: Machine, dtype: str, of: Sizes, ci: int, co: int, groups: int, n: int
+    machine: Machine, dtype: str, of: Sizes, ci: int, co: int, groups: int, batch: int
 ) -> Cut | None:
-    best, least = None, inf
-    for made in cuts(machine, dtype, of):
-        bands = min(BANDS, n * made.pairs)
-        held = 2 * made.length * ELEMENTS[dtype][1] * groups * bands * (ci * co + ci + 1)
-        cycles = _cycles(made, machine, dtype, ci, co, n)
-        if cycles < least and held <= fft.MOST_BYTES:
-            best, least = made, cycles
-    return best
+    def held(cut: Cut) -> int:
+        bands = min(MOST_BANDS, batch * cut.pairs)
+        return 2 * cut.length * ELEMENTS[dtype][1] * groups * bands * (ci * co + ci + 1)
+
+    def cycles(cut: Cut) -> float:
+        return _cycles(cut, machine, dtype, ci, co, batch)
+
+    return cheapest(cuts(machine, dtype, of), cycles, held)
 
 
 def _cycles(made: Cut, machine: Machine, dtype: str, ci: int, co: int, batch: int) -> float:
-    """Of a group: all units, and the way back."""
-    one = fft.transform_cycles(made.length, machine, dtype)
-    sample = fft.sample_cycles(made, machine, dtype, ci, co) + made.pairs * made.length * co
+    """Of a group: all pairs of blocks, and the way back."""
+    one = transform_cycles(made.length, machine, dtype)
+    sample = sample_cycles(made, machine, dtype, ci, co) + made.pairs * made.length * co
     return batch * sample + ci * co * one
-
-
-def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core."""
-    made = None if c.dtype not in fft.DTYPES or c.windows[-1].axis.kernel == 1 else cut(c, machine)
-    if made is None:
-        return inf
-    given = machine, c.dtype, c.channels_in, c.channels_out, c.batch
-    return c.groups * _cycles(made, *given)
-
-
-def describe(c: Correlation, machine: Machine) -> str:
-    made = cut(c, machine)
-    return "" if made is None else f"blocks of {made.title}"
-
-
-# The plan -----------------------------------------------------------------------------------------
-
-
-def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool) -> None:
-    """Add the steps that write the gradient of ``c`` for its weight to ``arrays.w``; ``arrays.out``
-    is the output gradient.
-    """
-    made = cut(c, machine)
-    if made is None:
-        raise ValueError(f"c={c}: {why_not(c, machine)}")
-    t = Transform(c.dtype, machine.lanes(c.dtype), made.length)
-    c = replace(c, aux=(), windows=tuple(replace(w, aux=()) for w in c.windows))
-    bands, kernels = min(BANDS, c.batch * made.pairs), c.channels_in * c.channels_out
-    band, slot = kernels * t.buffer, (c.channels_in + 1) * t.buffer
-    size, items = ELEMENTS[c.dtype][1], c.groups * bands
-    sums = Operand(work.borrow("sums", items * band * size))
-    blocks, ins, outs = block_runs(c, made)
-    last = c.windows[-1]
-    words: dict[str, Argument] = {
-        "x": shifted(arrays.x, c.x_base, c.dtype),
-        "grad": shifted(arrays.out, c.out_base, c.dtype),
-        "sums": sums,
-        "scratch": Operand(work.borrow("fft", items * slot * size)),
-        **{"blocks": blocks, "ins": ins, "outs": outs},
-        **{"bands": bands, "units": c.batch * made.pairs, "pairs": made.pairs},
-        **{"channels_in": c.channels_in, "channels_out": c.channels_out},
-        **{"slot": slot, "kernels": kernels},
-        **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
-        **dict(zip(("grad_batch", "grad_group", "grad_channel"), c.out, strict=True)),
-        **{"x_position": last.x, "grad_position": last.out},
-        **fft.row_words(c, made),
-    }
-    given = ordered((*BANDS_POINTERS, *BANDS_NUMBERS), words)
-    recipe = FftBands(c.dtype, last.x == 1, last.axis.stride)
-    title = f"fft of {made.length:,}, {bands} bands"
-    work.steps.append(Step(recipe, items, (*given, *t.words), title, barrier))
-    taps = tap_places(c, made)
-    words = {
-        "sums": sums,
-        "w": arrays.w,
-        "taps": taps,
-        "scale": as_words(np.array([1.0 / t.length]), c.dtype),
-        **{"bands": bands, "channels_in": c.channels_in, "channels_out": c.channels_out},
-        **dict(zip(("w_group", "w_out", "w_in"), c.w, strict=True)),
-        **{"runs": len(taps), "band": band},
-    }
-    given = ordered((*BACK_POINTERS, *BACK_NUMBERS), words)
-    step = Step(FftBack(c.dtype), c.groups * kernels, (*given, *t.words), "add bands", True)
-    work.steps.append(step)

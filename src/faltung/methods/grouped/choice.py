@@ -1,9 +1,10 @@
-"""Tiles of grouped convolution: which is the cheapest, and whether an item copies a patch first.
+"""Tiles of grouped convolution: which one is cheapest, and whether an item first copies a patch.
 
-Positions lie all channels apart, and where that is a power of two they fall into a few lines of the
-cache. There an item takes a box of outputs of a few blocks of channels, and first copies the inputs
-that they read, a patch, so that positions are contiguous, with the zeros of the last axis; rows of
-the other axes that lie in the padding are in no table.
+Neighbouring positions are all channels apart, and where that is a power of two they map to a few
+lines of the cache. There an item computes some rows by a segment of the last axis for a few blocks
+of channels, and first copies the inputs that these read, a patch, so that positions are contiguous.
+A patch includes the zeros of the last axis; rows of the other axes that lie in the padding are in
+no table.
 """
 
 from collections.abc import Sequence
@@ -14,31 +15,32 @@ from math import gcd, prod
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
 
-# Bytes of weights that stay in the first-level cache while tiles go by; bytes of one of its lines.
-WEIGHT_BYTES, LINE_BYTES = 12 << 10, 64
-# Cycles of a tile for each block beside its sums, of each of its outputs, and of a row of taps.
+# Bytes of weights that stay in the first-level cache from tile to tile.
+WEIGHT_BYTES = 12 << 10
+# Cycles of a tile of one block, of each of its outputs, and of a row of taps, apart from its sums.
 TILE_CYCLES, OUTPUT_CYCLES, TAP_ROW_CYCLES = 12, 1.5, 4
 # The least cycles between two products of one sum.
 SUM_CYCLES = 2.5
-# Taps of a row from which on six columns are better than four wherever they lie.
+# Rows with at least so many taps are faster in tiles of six columns than of four, conflicts or not.
 LONG_ROW_TAPS = 7
-# Positions so many bytes apart share few lines of a cache of eight ways: that part of its size.
+# Positions this part of the first-level cache apart map to few of its lines, if it has eight ways.
 CONFLICT_PARTS = 32
-# Products of an output from which on a copy costs less than lines that fall out of the cache.
+# With at least so many products for each output, a copy costs less than lines that are evicted.
 MIN_PATCH_PRODUCTS = 24
-# Parts of the first- and the second-level cache that a patch may fill, and bytes on the stack.
+# Parts of the first- and the second-level cache that a patch may fill, and bytes of the stack.
 L1_PATCH_PART, L2_PATCH_PART, STACK_BYTES = 5 / 8, 1 / 4, 128 << 10
-# Items that there should be at least, for many threads.
+# The fewest items that there should be, so that many threads have work.
 MIN_ITEMS = 16
-# Copies of an input from which on a patch in the second-level cache is better.
+# If patches in the first-level cache copy each input more often, one in the second-level is better.
 MAX_L1_COPIES = 2.5
-# Cycles to copy a vector, and of a row of a patch beside that.
+# Cycles to copy a vector, and cycles for each row of a patch in addition.
 COPY_VECTOR_CYCLES, COPY_ROW_CYCLES = 2.0, 30
-# Segments that the last axis may be cut into.
+# How many segments the last axis may be cut into.
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
@@ -98,9 +100,9 @@ def _pair_extent(distance: int, count: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """``counts``: rows, or pairs of rows, of each outer axis in one box; ``tiles``: of the last
-    axis; ``extents``: input positions of each axis. ``outputs``: of one channel; ``cycles``: of
-    copies for each of them.
+    """``counts``: rows, or pairs of rows, of each outer axis in it; ``tiles``: of the last axis;
+    ``extents``: input positions of each axis. ``outputs``: of one channel; ``cycles``: of copies
+    for each of them.
     """
 
     counts: tuple[int, ...]
@@ -116,30 +118,30 @@ class Patch:
 
 @lru_cache(256)
 def best_patch(
-    axes: tuple[Axis, ...], rows: int, columns: int, room: int, most: int
+    axes: tuple[Axis, ...], rows: int, columns: int, most_positions: int, most_outputs: int
 ) -> Patch | None:
-    """The patch of at most ``room`` positions that takes least to copy, for tiles of ``rows`` by
-    ``columns``; None where none is so small. ``most``: outputs of an item, if it can be.
+    """The patch of at most ``most_positions`` that takes least to copy, for tiles of ``rows`` by
+    ``columns``; None where none is so small. ``most_outputs``: of an item, if it can be.
 
-    For each segment boxes grow along the axis that is then the cheapest.
+    For each segment patches grow along the axis that is then the cheapest.
     """
 
     def rank(patch: Patch) -> tuple[bool, float]:
-        return patch.outputs > most, patch.cycles
+        return patch.outputs > most_outputs, patch.cycles
 
     every = -(-axes[-1].output // columns)
     best: Patch | None = None
     for tiles in dict.fromkeys(-(-every // parts) for parts in SEGMENTS):
         found = _patch(axes, rows, columns, (1,) * (len(axes) - 1), tiles)
-        while found.positions <= room:
+        while found.positions <= most_positions:
             if best is None or rank(found) < rank(best):
                 best = found
             larger = [
                 _patch(axes, rows, columns, counts, tiles)
                 for counts in _larger(axes, rows, found.counts)
             ]
-            fits = [patch for patch in larger if patch.positions <= room]
-            if not fits or found.outputs > most:
+            fits = [patch for patch in larger if patch.positions <= most_positions]
+            if not fits or found.outputs > most_outputs:
                 break
             found = min(fits, key=rank)
     return best
@@ -236,6 +238,10 @@ class Blocks:
         block = self.c.taps * self.tap_weights * ELEMENTS[self.c.dtype][1]
         return max(1, WEIGHT_BYTES // block)
 
+    def position(self, tile: Tile) -> int:
+        """Elements between neighbouring positions of the last axis, where tiles read them."""
+        return self.c.windows[-1].x if tile.patch is None else self.inputs
+
     def over_padded(self) -> "Blocks":
         """The same sums over an input whose last axis holds its padding."""
         *outer, last = self.c.windows
@@ -275,7 +281,7 @@ class Blocks:
             def row(rows: int, n: int = positions) -> float:
                 products = rows * n / 2
                 reads = (rows + n) / 2 + (n / 4 if shuffled else 0)
-                # Few sums would wait for each other, if the next tile did not begin meanwhile.
+                # A few sums have to wait for each other, though the next tile begins meanwhile.
                 return taps * c.channels_in * max(products, reads, SUM_CYCLES) + TAP_ROW_CYCLES
 
             sums = both * row(2) + tile.rows * alone * row(1)
@@ -328,15 +334,15 @@ class Blocks:
             fitting = self.over_padded()._fitting(shapes)
         tile = min(fitting, key=self.cycles)
         position = self.inputs * ELEMENTS[c.dtype][1]
-        # A line of the cache at a time, so that each is loaded once.
+        # Whole cache lines, so that each is loaded once.
         blocks = max(1, min(self.weights_that_fit, LINE_BYTES // position, c.groups))
         axes = tuple(window.axis for window in c.windows)
         most = max(1, c.outputs * c.batch * c.groups // (blocks * MIN_ITEMS))
-        room = int(machine.l1 * L1_PATCH_PART) // (position * blocks)
-        patch = best_patch(axes, tile.rows, tile.columns, room, most)
+        positions = int(machine.l1 * L1_PATCH_PART) // (position * blocks)
+        patch = best_patch(axes, tile.rows, tile.columns, positions, most)
         if patch is None or patch.cycles > MAX_L1_COPIES * COPY_VECTOR_CYCLES:
-            room = min(int(machine.l2 * L2_PATCH_PART), STACK_BYTES) // position
-            larger = best_patch(axes, tile.rows, tile.columns, room, most)
+            positions = min(int(machine.l2 * L2_PATCH_PART), STACK_BYTES) // position
+            larger = best_patch(axes, tile.rows, tile.columns, positions, most)
             if larger is not None:
                 patch, blocks = larger, 1
         if patch is None:

@@ -1,14 +1,14 @@
 """Grouped and depthwise convolution: vectors across groups of few channels.
 
-What it is.  Groups of at most half a vector of output channels are contiguous in the lanes. The
-  inputs of a block of groups are loaded as they lie, and each lane takes the channel of its own
-  group: a shuffle in registers for each input channel (a broadcast where a block is one group, a
-  plain load where groups have one channel in and one out: depthwise). A tile is one or two rows by
-  a few columns of outputs; each vector of the input serves a tap of both rows (``kernel``).
+What it is.  A block is as many groups as fit a vector, or one group that fills more than half. Its
+  inputs are loaded together, and each lane takes a channel of its own group: by a shuffle in
+  registers for each input channel, by a broadcast where a block is one group, or as it was loaded
+  where groups have one channel in and one out (depthwise). A tile is one or two rows by a few
+  columns of outputs; each vector of the input serves a tap of both rows (``kernel``).
 When it applies.  Output channels of a group fit a vector; channels are contiguous in the input.
 What it costs.  A load, or a shuffle, for each column and tap, which in tiles of two rows serves two
-  multiply-adds. Long rows of taps in padding do not fit the code: then the input is copied first,
-  one block of channels after the other, so that positions are contiguous.
+  multiply-adds. Where the code has no room for long rows of taps in padding, the input is copied
+  first, one block of channels after the other, so that positions are contiguous.
 """
 
 import itertools
@@ -16,6 +16,7 @@ from dataclasses import replace
 from math import inf, prod
 
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import COPY_CYCLES, STEP_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue_arrays import aux_arguments
@@ -28,10 +29,8 @@ from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, runs
 from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
 from faltung.methods.grouped.tables import patch_tables_of, tables_of
 
-# Blocks of channels in one item that reads its input in place, at the most.
+# The most blocks of channels in one item that reads its input in place.
 BLOCKS_PER_ITEM = 16
-# Cycles to copy one element into blocks, padded, and of a copy beside that.
-COPY_CYCLES, STEP_CYCLES = 0.75, 1000
 
 
 # When it applies, what it costs -------------------------------------------------------------------
@@ -124,29 +123,12 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
     tile = b.choose()
     last, patch = c.windows[-1], tile.patch
     runs = runs_of(last.axis, tile)
-    steps = [a[1] if c.channels_out == 1 else a[2] for a in (c.out, *c.aux)]
-    contiguous = [step == 1 or b.width == 1 for step in steps]
-    position = last.x if patch is None else b.inputs
-    kernel = GroupedKernel(
-        dtype=c.dtype,
-        rows=tile.rows,
-        lanes=lanes_of(b.count, c.channels_in, c.channels_out),
-        pitch=last.axis.stride * position,
-        taps=last.axis.kernel if tile.unrolled else 1,
-        kinds=kinds_of(runs),
-        contiguous=contiguous[0],
-        channels_outer=patch is None and _channels_outer(b),
-        epilogue=c.epilogue,
-        aux_contiguous=tuple(contiguous[1:]),
-        patch_elements=0 if patch is None else patch.positions * b.inputs * tile.blocks,
-        patch_blocks=tile.blocks,
-    )
-    tables = _tables(b, tile, runs)
+    kernel, tables = _kernel(b, tile, runs), _tables(b, tile, runs)
     rows, along = tables["rows"], tables["runs"]
     item_blocks = min(BLOCKS_PER_ITEM, b.weights_that_fit)
     patched: dict[str, int] = {}
     if patch is not None:
-        rows, along, item_blocks = tables["boxes"], tables["segments"], tile.blocks
+        rows, along, item_blocks = tables["patches"], tables["segments"], tile.blocks
         patched = {"x_position": last.x, "patch_block": patch.positions * b.inputs}
     block_items = -(-c.groups // item_blocks)
     weights, bias = _pack(b, work, arrays)
@@ -179,13 +161,36 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
         out_block=b.count * c.out[1],
         w_block=c.taps * b.tap_weights,
         out_position=last.out,
-        out_channel=steps[0],
-        tap=last.axis.dilation * position,
+        out_channel=c.out[1] if c.channels_out == 1 else c.out[2],
+        tap=last.axis.dilation * b.position(tile),
         **patched,
         **tables,
         **aux,
     )
     work.steps.append(step)
+
+
+def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
+    c, last, patch = b.c, b.c.windows[-1], tile.patch
+    steps = [a[1] if c.channels_out == 1 else a[2] for a in (c.out, *c.aux)]
+    contiguous = [step == 1 or b.width == 1 for step in steps]
+    # What follows each other shares the weights where these are large, else rows of the input: so
+    # they stay in the second-level cache.
+    weights = c.groups * c.taps * b.tap_weights * ELEMENTS[c.dtype][1]
+    return GroupedKernel(
+        dtype=c.dtype,
+        rows=tile.rows,
+        lanes=lanes_of(b.count, c.channels_in, c.channels_out),
+        pitch=last.axis.stride * b.position(tile),
+        taps=last.axis.kernel if tile.unrolled else 1,
+        kinds=kinds_of(runs),
+        contiguous=contiguous[0],
+        channels_outer=patch is None and weights > b.machine.l2 // 4,
+        epilogue=c.epilogue,
+        aux_contiguous=tuple(contiguous[1:]),
+        patch_elements=0 if patch is None else patch.positions * b.inputs * tile.blocks,
+        patch_blocks=tile.blocks,
+    )
 
 
 def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:
@@ -196,30 +201,13 @@ def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:
     return title if c.epilogue is None else f"{title}, {c.epilogue}"
 
 
-def _channels_outer(b: Blocks) -> bool:
-    """Whether items with the same channels follow each other: what is used again soonest stays in
-    the second-level cache, which are rows of the input, or weights.
-    """
-    weights = b.c.groups * b.c.taps * b.tap_weights * ELEMENTS[b.c.dtype][1]
-    return weights > b.machine.l2 // 4
-
-
 def _tables(b: Blocks, tile: Tile, runs: list[Run]) -> dict[str, Table]:
     """The tables of the kernel, by name."""
-    c, patch = b.c, tile.patch
-    *outer, last = c.windows
-    position = last.x if patch is None else b.inputs
-    inner = [0]
-    if not tile.unrolled:
-        inner = [k * last.axis.dilation * position for k in range(last.axis.kernel)]
-    # Elements of the weights of an entry: of all taps in the code, or of one.
-    weights = b.tap_weights * last.axis.kernel // len(inner)
-    if patch is not None:
-        return patch_tables_of(
-            c.windows, patch, tile.rows, runs, b.inputs, inner, weights, len(c.aux)
-        )
-    cut = segments(runs, kinds_of(runs), last)
-    return tables_of(outer, tile.rows, inner, weights, len(c.aux)) | {"runs": cut}
+    windows, position = b.c.windows, b.position(tile)
+    if tile.patch is not None:
+        return patch_tables_of(windows, tile, tile.patch, runs, position, b.tap_weights)
+    cut = segments(runs, kinds_of(runs), windows[-1])
+    return tables_of(windows, tile, position, b.tap_weights) | {"runs": cut}
 
 
 def _pack(b: Blocks, work: Work, arrays: Arrays) -> tuple[Operand, Operand]:

@@ -6,8 +6,8 @@ row in the padding is not in them; a tile repeats for all blocks of channels bef
 begins, which walks memory in its order.
 
 In place an item is a row of outputs, or a pair of rows, by a run of tiles of one kind, for some
-blocks of channels. With a patch it is a box of rows by a segment of the last axis for the blocks of
-the patch: their inputs are first copied into memory of the item's own, block after block, in each
+blocks of channels. With a patch it is some rows by a segment of the last axis for the blocks of the
+patch: their inputs are first copied into memory of the item's own, block after block, in each
 positions contiguous.
 """
 
@@ -26,17 +26,17 @@ from faltung.methods.base.tiles import Kind
 # Columns of the tables: a row has (input, first range, ranges) and for the output and each array of
 # the epilogue two places; a range of rows of taps (first entry, how many of the first row alone, of
 # both, of the second alone); an entry (input, weights of the first row, of the second); a run of
-# tiles (kind, tiles, input) and places as a row. Of patches: a box of rows (first copy, copies,
+# tiles (kind, tiles, input) and places as a row. Of patches: the rows of one (first copy, copies,
 # first row, rows), a copy (input, place in the patch), a segment (input, zeros before, positions,
 # zeros behind, first run, runs).
 ROW, RANGE, ENTRY, RUN = 3, 4, 3, 3
-BOX, COPY, SEGMENT = 4, 2, 6
+PATCH, COPY, SEGMENT = 4, 2, 6
 # What copies one row of a patch.
 COPIED = (
     *(("ptr", name) for name in ("x", "to")),
     *(("i64", name) for name in ("before", "loaded", "behind", "x_position", "x_block", "patch")),
 )
-# Input channels of a group in one iteration of the loop over them, at the most.
+# The most input channels of a group in one iteration of the loop over them.
 CHANNELS_PER_ITERATION = 8
 Accumulators = list[list[str]]
 
@@ -110,7 +110,7 @@ class GroupedKernel(EpilogueKernel):
             return pointers, numbers
         # Elements between neighbouring positions of the input, and between blocks of a patch.
         further = ("x_position", "patch_block")
-        return (*pointers, "boxes", "copies", "segments"), (*numbers, *further)
+        return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
 
     def functions(self, module: Module, machine: Machine) -> None:
         for number, kind in enumerate(self.kinds):
@@ -166,7 +166,7 @@ class _Item:
         columns = {
             "rows": ROW + 2 * outputs,
             "runs": RUN + outputs,
-            "boxes": BOX,
+            "patches": PATCH,
             "copies": COPY,
             "segments": SEGMENT,
         }
@@ -203,19 +203,19 @@ class _Item:
         cases = [lambda n=n: f.call(f"tiles{n}", taken) for n in range(len(kernel.kinds))]
         f.switch(f.word(run, 0), cases)
 
-    def _staged(self, box: str, segment: str, patch: str) -> None:
+    def _staged(self, rows: str, segment: str, patch: str) -> None:
         v, f = self.v, self.v.function
-        box, segment = self._entry("boxes", box), self._entry("segments", segment)
-        self._stage(box, segment, patch)
-        rows, runs = (f.word(box, 2), f.word(box, 3)), (f.word(segment, 4), f.word(segment, 5))
-        with f.loop(rows[0], f.add(*rows)) as across:
+        entry, segment = self._entry("patches", rows), self._entry("segments", segment)
+        self._stage(entry, segment, patch)
+        every, runs = (f.word(entry, 2), f.word(entry, 3)), (f.word(segment, 4), f.word(segment, 5))
+        with f.loop(every[0], f.add(*every)) as across:
             row = self._entry("rows", across.index)
             with f.loop(runs[0], f.add(*runs)) as along:
                 run = self._entry("runs", along.index)
                 x = v.at(patch, f.add(f.word(row, 0), f.word(run, 2)))
                 self._tiles(x, row, run, self.given["patch_block"])
 
-    def _stage(self, box: str, segment: str, patch: str) -> None:
+    def _stage(self, entry: str, segment: str, patch: str) -> None:
         """Copy all rows of a patch."""
         v, given, f = self.v, self.given, self.v.function
         blocks = self.kernel.patch_blocks
@@ -223,7 +223,7 @@ class _Item:
         steps = given["x_block"], given["patch_block"]
         numbers = [f.word(segment, i) for i in (1, 2, 3)]
         numbers += [given["x_position"], *steps]
-        first, count = f.word(box, 0), f.word(box, 1)
+        first, count = f.word(entry, 0), f.word(entry, 1)
         with f.loop(first, f.add(first, count)) as row:
             copy = self._entry("copies", row.index)
             ends = [v.at(x, f.word(copy, 0)), v.at(patch, f.word(copy, 1))]
@@ -327,8 +327,8 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
         with f.loop(first, stop, [(v.type, value) for value in values]) as tap:
             entry = f.at("%entries", f.mul(tap.index, ENTRY), "i64")
             weights = [v.at(w, f.word(entry, 1 + r)) for r in rows]
-            # The distance of two taps is no constant: LLVM would else keep all columns of a row
-            # for the taps that follow, in registers that there are not.
+            # The distance of two taps is not a constant: if it were, LLVM would keep all columns
+            # of a row for the taps that follow, in more registers than there are.
             start = v.at(x, f.word(entry, 0))
             acc = [tap.values[i * size : (i + 1) * size] for i in range(kernel.rows)]
             for k in range(kernel.taps):
@@ -337,13 +337,13 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
             tap.carry([value for row in acc for value in row])
         return stop, tap.results
 
-    with f.loop(0, "%last", zeros) as span:
-        here = f.at("%ranges", f.mul(span.index, RANGE), "i64")
-        at, values = f.word(here, 0), span.values
+    with f.loop(0, "%last", zeros) as taps:
+        here = f.at("%ranges", f.mul(taps.index, RANGE), "i64")
+        at, values = f.word(here, 0), taps.values
         for i, rows in enumerate([(0,), (0, 1), (1,)] if kernel.rows > 1 else [(0,)]):
             at, values = rows_of_taps(at, f.word(here, 1 + i), values, rows)
-        span.carry(values)
-    return [span.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
+        taps.carry(values)
+    return [taps.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
 
 
 def _tap(
@@ -374,8 +374,8 @@ def _tap(
         return made
 
     if count > 1 and kernel.single:
-        # Every lane reads the same input, so that a loop over them is possible. One of few
-        # iterations costs more than it saves where most of the time goes.
+        # Every lane reads the same input, so the channels can be a loop. Where most of the time is
+        # spent, one of few iterations costs more than it saves.
         whole = len(rows) == kernel.rows and not any(kind.outside)
         most = min(count, CHANNELS_PER_ITERATION) if whole else 1
         unroll = next(n for n in range(most, 0, -1) if count % n == 0)
@@ -441,10 +441,9 @@ def load_column(v: Vectors, every: Sequence[tuple[int, ...]], at: str, number: i
     if len(set(lanes)) == 1:
         return v.broadcast(v.at(at, lanes[0]))
     inputs = max(map(max, every)) + 1
-    if inputs < v.lanes and inputs & (inputs - 1) == 0:
-        few = f"<{inputs} x {v.element}>"
-        value = v.function.value(f"load {few}, ptr {at}, align {v.bytes}")
-        return _shuffled(v, few, value, "poison", lanes)
+    short = _short(v, inputs) if inputs < v.lanes else None
+    if short is not None:
+        return _shuffled(v, short, _load(v, at, inputs), "poison", lanes)
     low = v.load(at, v.first(inputs))
     if lanes == tuple(range(len(lanes))):
         return low

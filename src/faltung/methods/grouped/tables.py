@@ -6,7 +6,7 @@ order.
 """
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
@@ -18,7 +18,7 @@ from faltung.methods.base.addresses import interior
 from faltung.methods.base.correlation import Window
 from faltung.methods.base.step import Table, table
 from faltung.methods.base.tiles import Run, kinds_of
-from faltung.methods.grouped.choice import Patch, pair_distance
+from faltung.methods.grouped.choice import Patch, Tile, pair_distance
 
 # Outputs of an axis two by two; one that stands alone is its own pair.
 Pairs = list[tuple[int, int]]
@@ -46,33 +46,30 @@ def _pairs(windows: Sequence[Window], rows: int) -> list[Pairs]:
 # Rows ---------------------------------------------------------------------------------------------
 
 
-def tables_of(
-    windows: Sequence[Window],
-    rows: int,
-    inner: Sequence[int],
-    weights: int,
-    aux: int,
-    padded: bool = False,
-) -> dict[str, Table]:
-    """Rows of all axes but the last, ``windows``, with ranges and entries.
+def tables_of(windows: Sequence[Window], tile: Tile, position: int, tap: int) -> dict[str, Table]:
+    """Rows of all axes but the last, with ranges and entries.
 
-    ``inner``: input offsets of the last axis's taps that are not in the code; ``weights``: elements
-    of an entry; ``aux``: arrays of the epilogue; ``padded``: the input has its padding, and begins
-    with it.
+    ``position``: elements between neighbouring positions of the last axis; ``tap``: of the weights
+    of one tap. A patch has its padding, and begins with it.
     """
-    windows = windows or [Window(Axis(1, 1), 0, 0, (0,), (0,) * aux)]
+    *outer, last = windows
+    aux, kernel = len(last.aux), last.axis.kernel
+    # Input offsets of the last axis's taps that are not in the code, and weights of an entry.
+    inner = [k * last.axis.dilation * position for k in range(1 if tile.unrolled else kernel)]
+    weights = tap * kernel // len(inner)
+    outer = outer or [Window(Axis(1, 1), 0, 0, (0,), (0,) * aux)]
     begins, kinds = np.zeros(1, np.int64), np.zeros(1, np.int64)
     outs = np.zeros((1, 1 + aux, 2), np.int64)
     patterns: list[list[tuple[Taps, Taps]]] = []
-    for window, pairs in zip(windows, _pairs(windows, rows), strict=True):
-        origin, number, found = _patterns(window, pairs, padded)
+    for window, pairs in zip(outer, _pairs(outer, tile.rows), strict=True):
+        origin, number, found = _patterns(window, pairs, tile.patch is not None)
         patterns.append(found)
         begins = np.add.outer(begins, origin).ravel()
         kinds = np.add.outer(kinds * len(found), number).ravel()
         steps = np.array([window.out, *window.aux], np.int64)
         to = np.array(pairs, np.int64).reshape(-1, 1, 2) * steps[:, None]
         outs = (outs[:, None] + to).reshape(-1, 1 + aux, 2)
-    ranges, entries, first = _ranges(windows, patterns, rows, inner, weights)
+    ranges, entries, first = _ranges(outer, patterns, tile.rows, inner, weights)
     made = np.column_stack([begins, first[kinds], outs.reshape(len(begins), -1)])
     return {"rows": table(made, 5 + 2 * aux), "ranges": ranges, "entries": entries}
 
@@ -160,87 +157,62 @@ def _shared(one: Taps, two: Taps) -> int:
 
 def patch_tables_of(
     windows: Sequence[Window],
+    tile: Tile,
     patch: Patch,
-    rows: int,
     runs: Sequence[Run],
-    inputs: int,
-    inner: Sequence[int],
-    weights: int,
-    aux: int,
+    position: int,
+    tap: int,
 ) -> dict[str, Table]:
-    """All tables where items copy patches.
-
-    ``inputs``: elements of a position in a patch; the others as for ``tables_of``.
-    """
+    """All tables where items copy patches; ``position``, ``tap``: as for ``tables_of``."""
     *outer, last = windows
-    pitches = [inputs * prod(patch.extents[i + 1 :]) for i in range(len(outer))]
+    pitches = [position * prod(patch.extents[i + 1 :]) for i in range(len(outer))]
     staged = [replace(w, x=pitch) for w, pitch in zip(outer, pitches, strict=True)]
-    tables = tables_of(staged, rows, inner, weights, aux, True)
-    pairs = _pairs(outer, rows)
-    boxes = [_cut(along, count) for along, count in zip(pairs, patch.counts, strict=True)]
-    all_rows = tables["rows"]
-    order = np.arange(len(all_rows)).reshape([len(along) for along in pairs])
-    # For each axis and box along it: where its rows of the input lie there and in the patch, ...
-    copied = [
-        [_copied(w, box, pitch) for box in along]
-        for w, along, pitch in zip(outer, boxes, pitches, strict=True)
-    ]
-    # ... and which of its pairs are in it.
-    taken = [
-        [slice(stop - len(box), stop) for box, stop in zip(along, _ends(along), strict=True)]
-        for along in boxes
-    ]
-    heads, copies, picked = [], [], []
+    tables = tables_of([*staged, last], tile, position, tap)
+    pairs = _pairs(outer, tile.rows)
+    # For each axis, cut into parts of nearly one size: which pairs are in one, and what is copied.
+    parts = []
+    for w, along, count, pitch in zip(outer, pairs, patch.counts, pitches, strict=True):
+        cuts = np.array_split(np.arange(len(along)), -(-len(along) // count))
+        parts.append([(cut, *_copied(w, [along[i] for i in cut], pitch)) for cut in cuts])
+    patches, copies, picked = [], [], []
     done = [0, 0]
-    for where, here in zip(itertools.product(*copied), itertools.product(*taken), strict=True):
-        source, target, begin = np.zeros(1, np.int64), np.zeros(1, np.int64), 0
-        for from_, to, first in where:
+    for where in itertools.product(*parts):
+        numbers, source, target, begin = (np.zeros(1, np.int64) for _ in range(4))
+        for along, (cut, from_, to, first) in zip(pairs, where, strict=True):
+            numbers = np.add.outer(numbers * len(along), cut).ravel()
             source = np.add.outer(source, from_).ravel()
             target = np.add.outer(target, to).ravel()
             begin += first
-        box_rows = all_rows[order[here].ravel()]
-        box_rows[:, 0] -= begin
-        heads.append((done[0], len(source), done[1], len(box_rows)))
+        taken = tables["rows"][numbers]
+        taken[:, 0] -= begin
+        patches.append((done[0], len(source), done[1], len(taken)))
         copies.append(np.stack([source, target], axis=1))
-        picked.append(box_rows)
-        done = [done[0] + len(source), done[1] + len(box_rows)]
-    segments, run_table = _segments(last, patch.tiles, runs, inputs, aux)
+        picked.append(taken)
+        done = [done[0] + len(source), done[1] + len(taken)]
+    segments, run_table = _segments(last, patch.tiles, runs, position)
     return tables | {
-        "boxes": table(heads, 4),
+        "patches": table(patches, 4),
         "copies": table(np.concatenate(copies), 2),
-        "rows": table(np.concatenate(picked), all_rows.shape[1]),
+        "rows": table(np.concatenate(picked), tables["rows"].shape[1]),
         "segments": segments,
         "runs": run_table,
     }
 
 
-def _cut(pairs: Pairs, most: int) -> list[Pairs]:
-    """The pairs of one axis in boxes of nearly one size."""
-    rest = iter(pairs)
-    sizes = [size for size, times in split(len(pairs), most) for _ in range(times)]
-    return [list(itertools.islice(rest, size)) for size in sizes]
-
-
-def _ends(boxes: Iterable[Pairs]) -> Iterable[int]:
-    return itertools.accumulate(map(len, boxes))
-
-
-def _copied(window: Window, box: Pairs, pitch: int) -> tuple[Table, Table, int]:
-    """Along one axis: where the rows of a box lie in the input and in the patch, and how far the
+def _copied(window: Window, pairs: Pairs, pitch: int) -> tuple[Table, Table, int]:
+    """Along one axis: where what ``pairs`` read lies in the input and in the patch, and how far the
     patch begins from the first row of the padded input.
     """
     axis = window.axis
-    first = box[0][0] * axis.stride
+    first = pairs[0][0] * axis.stride
     taps = [k * axis.dilation for k in range(axis.kernel)]
-    used = sorted({o * axis.stride + tap for pair in box for o in pair for tap in taps})
+    used = sorted({o * axis.stride + tap for pair in pairs for o in pair for tap in taps})
     found = [(axis.source(p - axis.lo), p) for p in used]
     both = table([(s * window.x, (p - first) * pitch) for s, p in found if s is not None], 2)
     return both[:, 0], both[:, 1], first * pitch
 
 
-def _segments(
-    last: Window, most: int, runs: Sequence[Run], inputs: int, aux: int
-) -> tuple[Table, Table]:
+def _segments(last: Window, most: int, runs: Sequence[Run], position: int) -> tuple[Table, Table]:
     """The last axis in segments of ``most`` tiles: (input of the first column that is loaded, zeros
     before, columns, zeros behind, first run, runs), and runs of tiles (kind, tiles, place in the
     patch, output, those of ``aux``).
@@ -268,7 +240,7 @@ def _segments(
         behind = stop - start - before - loaded
         segments.append((begin * last.x, before, loaded, behind, len(made), len(taken)))
         for kind, first, count in taken:
-            place = (first * axis.stride - axis.lo - start) * inputs
+            place = (first * axis.stride - axis.lo - start) * position
             outs = (first * stride for stride in (last.out, *last.aux))
             made.append((kinds.index(kind), count, place, *outs))
-    return table(segments, 6), table(made, 4 + aux)
+    return table(segments, 6), table(made, 4 + len(last.aux))

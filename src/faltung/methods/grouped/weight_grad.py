@@ -1,334 +1,366 @@
-"""The gradient for the weight of a depthwise convolution: vectors along the channels.
+"""The gradient for the weight of grouped and depthwise layers: vectors across the groups.
 
 What it is.  ``grad_w[c, k] = sum over n, o of grad[n, c, o] * x[n, c, o*stride - lo +
-  k*dilation]``. Neighbouring groups are the lanes. The sums of a block of taps stay in registers
-  while rows of a band go by: as many rows of taps as fit, or a part of a long one. Each column of
-  the input is loaded once for all taps and positions of a tile that read it, each gradient once
-  for all taps. A line of channels (of the cache) at a time is copied to where its positions are
-  neighbours (``depthwise_grad_rounds``): as they lie, 256 channels apart, they would share few
-  lines of the first-level cache, and be read from the second for every tap. Bands are added in
-  order (``band_sums``). Taps in zeros are left out, as in ``depthwise``.
-When it applies.  One channel in and one out for each group, side by side in memory in both arrays.
-What it costs.  ``r ((p - 1) s + d (k - 1) + 1) + p`` loads for ``r p k`` multiply-adds, and a copy.
+  k*dilation]``. The lanes are the output channels of neighbouring groups; where a group has several
+  channels, each lane takes an input channel of its own group by a shuffle in registers, or by a
+  broadcast if the vector is one group. The sums of a tile of taps (as many rows of taps as fit, or
+  a part of a long one) stay in registers for all rows of a band. Each column of the input is loaded
+  once for all taps and positions of a tile that read it, each gradient once for all taps. Rows are
+  first copied, a block of channels at a time, so that positions are contiguous
+  (``weight_grad_tables``): in place, say 256 channels apart, they would map to few lines of the
+  first-level cache and be read from the second for every tap. Bands are added in order
+  (``band_sums``). Taps that read zeros are left out, as in the forward direction.
+When it applies.  Output channels of a group fit a vector, input channels the registers; channels
+  are contiguous in both arrays. For depthwise layers positions may be instead
+  (``weight_grad_planes``).
+What it costs.  ``r ((p - 1) s + d (k - 1) + 1) + p`` loads for ``r p k`` multiply-adds, or a
+  shuffle for each column and input channel, and a copy.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import gcd, inf, prod
 
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.band_sums import band_sums
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted
+from faltung.methods.base.method import WeightGradMethod
+from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted
+from faltung.methods.base.tiles import Run
 from faltung.methods.grouped import weight_grad_planes as planes
 from faltung.methods.grouped.choice import groups_per_vector
 from faltung.methods.grouped.kernel import lanes_of
-from faltung.methods.grouped.weight_grad_blocks import chunks, functions, shape_of, tiles
-from faltung.methods.grouped.weight_grad_kernel import DepthwiseGrad
-from faltung.methods.grouped.weight_grad_rounds import Memory, Tables, tables_of
+from faltung.methods.grouped.weight_grad_kernel import Source, WeightGradKernel
+from faltung.methods.grouped.weight_grad_tables import (
+    LATENCY_CYCLES,
+    ROW_CYCLES,
+    Memory,
+    Shape,
+    TapRows,
+    band_size,
+    bands_of,
+    segments_of,
+    shape_of,
+    tap_tiles,
+    tiles,
+)
 
 # The longest and the shortest sum in one accumulator, in positions.
-BAND, MIN_BAND = 4096, 128
-# Positions for each tap in a band, so that the sums are little memory beside the input.
-POSITIONS_A_TAP = 16
-# Bytes of a line of channels: so many that memory is read in stretches.
-LINE = 256
-# Bytes of a line of the cache, and from which on addresses fall into the same lines again.
-CACHE_LINE, WAY = 64, 4096
-# Rows of the output in a round where nothing is copied.
-DIRECT = 4
-# Units of work, at the least, where there are positions enough; items that they are divided into,
-# each with memory of its own, at the most.
-UNITS, ITEMS = 8, 32
-# Cycles between two multiply-adds of one accumulator; to copy a vector; of a row of a block.
-LATENCY, COPY, ROW = 4, 4.0, 12
+MAX_BAND_POSITIONS, MIN_BAND_POSITIONS = 4096, 128
+# Positions of a band for each tap, so that the sums take little memory compared to the input.
+BAND_POSITIONS_PER_TAP = 16
+# Bytes of a block of channels: enough to read memory in long contiguous pieces.
+BLOCK_BYTES = 256
+# The distance in bytes at which addresses map to the same cache lines again.
+CACHE_WAY_BYTES = 4096
+# Rows of the output in a pass that copies nothing.
+UNCOPIED_ROWS = 4
+# The fewest partial sums, given enough positions; and the most items that make them, each of which
+# has memory of its own.
+MIN_PARTIALS, MAX_ITEMS = 8, 32
+# Cycles to copy a vector.
+COPY_VECTOR_CYCLES = 4.0
 
 
 # When it applies, what it costs -------------------------------------------------------------------
 
 
-def why_not(c: Correlation, machine: Machine) -> str | None:
-    if c.groups < 2 or not c.channels_in == 1 == c.channels_out:
-        return "groups have more than one channel"
-    if fits(c, machine) or planes.fits(c, machine):
-        return None
-    return "neither channels are neighbours nor positions"
+class GroupedWeightGrad(WeightGradMethod):
+    """Groups of several channels."""
+
+    def why_not(self, c: Correlation, machine: Machine) -> str | None:
+        if c.groups < 2:
+            return "one group"
+        if c.channels_in == 1 == c.channels_out:
+            return "depthwise"
+        return None if _fits(c, machine) else "channels of a group fill vectors"
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        """Cycles of one core: loads, shuffles or products, whichever are most, and the copies;
+        infinite if it does not apply.
+        """
+        if self.why_not(c, machine) is not None:
+            return inf
+        axis, groups, shape = (
+            c.windows[-1].axis,
+            groups_per_vector(c, machine),
+            shape_of(c, machine),
+        )
+        shuffled = groups > 1 and c.channels_in * c.channels_out > 1
+        blocks = c.batch * -(-c.groups // groups)
+        rows = c.outputs / axis.output * c.row_taps
+        made, tall = 0.0, shape.rows
+        for _, taps in shape.taps:
+            for positions, count in split(axis.output, shape.positions):
+                columns = min(positions * taps, (positions - 1) * axis.stride + taps)
+                products = positions * taps * c.channels_in
+                reads = columns * (1 if shuffled else c.channels_in) + positions / tall
+                work = (products + columns * c.channels_in) / 3 if shuffled else 0.0
+                made += rows * count * max(products / 2, reads / 2, work, LATENCY_CYCLES / tall)
+            made += rows / tall * ROW_CYCLES
+        lanes = machine.lanes(c.dtype)
+        inputs = prod(w.axis.size for w in c.windows) * -(-groups * c.channels_in // lanes)
+        return blocks * (made + COPY_VECTOR_CYCLES * (inputs + c.outputs))
+
+    def needs_padded(self, c: Correlation, machine: Machine) -> bool:
+        """Where borders are not zeros, or too many tiles have taps in them."""
+        last = c.windows[-1]
+        pads = last.axis.lo > 0 or last.axis.hi > 0
+        if not pads or last.borders:
+            return last.borders
+        return self._products(c, machine) > unrolled(machine)
+
+    def _products(self, c: Correlation, machine: Machine) -> int:
+        """Multiply-adds in the code of the largest function, for one row of taps."""
+        found = tiles(c, shape_of(c, machine))
+        products = [
+            sum(kind.positions * len(kind.outside) for kind, _, _ in runs) for runs in found
+        ]
+        return max(products) * c.channels_in
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        sums: list[Step] = []
+        for channels in _channel_blocks(c, machine):
+            step, adding = _steps(c, machine, work, arrays, channels, barrier and not sums)
+            work.steps.append(step)
+            sums.append(replace(adding, barrier=not sums))
+        work.steps += sums
 
 
-def describe(c: Correlation, machine: Machine) -> str:
-    """What the lanes of a vector are, for people."""
-    return f"lanes are {'channels' if fits(c, machine) else 'positions'}"
+class DepthwiseWeightGrad(GroupedWeightGrad):
+    """Groups of one input and one output channel: lanes are channels, or positions."""
+
+    copies = None
+
+    def why_not(self, c: Correlation, machine: Machine) -> str | None:
+        if c.groups < 2 or not c.channels_in == 1 == c.channels_out:
+            return "groups have more than one channel"
+        if _fits(c, machine) or planes.fits(c):
+            return None
+        return "neither channels nor positions are contiguous"
+
+    def describe(self, c: Correlation, machine: Machine) -> str:
+        """What the lanes of a vector are, for people."""
+        return f"lanes are {'channels' if _fits(c, machine) else 'positions'}"
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        if _fits(c, machine) or self.why_not(c, machine) is not None:
+            return super().cost(c, machine)
+        return planes.cycles(c, machine)
+
+    def _products(self, c: Correlation, machine: Machine) -> int:
+        if _fits(c, machine):
+            return super()._products(c, machine)
+        return planes.products(c, machine)
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        if _fits(c, machine):
+            super().plan(c, machine, work, arrays, barrier)
+        else:
+            planes.plan(c, machine, work, arrays, barrier, _plane_band(c, machine))
 
 
-def fits(c: Correlation, machine: Machine) -> bool:
-    """Whether ``plan`` can do it: channels side by side in both arrays, whatever their number in a
-    group.
-    """
+def _fits(c: Correlation, machine: Machine) -> bool:
+    """Whether lanes can be channels: contiguous in both arrays, however many are in a group."""
     groups = groups_per_vector(c, machine)
-    beside = c.channels_out == 1 or c.out[2] == 1
-    beside = beside and (groups == 1 or c.out[1] == c.channels_out)
-    return groups > 0 and beside and c.channels_in <= budget(machine)
+    contiguous = c.channels_out == 1 or c.out[2] == 1
+    contiguous = contiguous and (groups == 1 or c.out[1] == c.channels_out)
+    return groups > 0 and contiguous and c.channels_in <= budget(machine)
 
 
-def cost(c: Correlation, machine: Machine) -> float:
-    """Cycles of one core; infinite if it does not apply."""
-    if why_not(c, machine) is not None:
-        return inf
-    return cycles(c, machine) if fits(c, machine) else planes.cycles(c, machine)
+# Blocks and bands ---------------------------------------------------------------------------------
 
 
-def cycles(c: Correlation, machine: Machine) -> float:
-    """The price of ``plan``: loads, shuffles or products, whichever are most; and the copies."""
-    axis, groups = c.windows[-1].axis, groups_per_vector(c, machine)
-    shuffled = groups > 1 and c.channels_in * c.channels_out > 1
-    blocks = c.batch * -(-c.groups // groups)
-    rows = c.outputs / axis.output * c.row_taps
-    made, tall = 0.0, shape_of(c, machine).rows
-    for _, taps in shape_of(c, machine).taps:
-        for positions, count in split(axis.output, shape_of(c, machine).positions):
-            columns = min(positions * taps, (positions - 1) * axis.stride + taps)
-            products = positions * taps * c.channels_in
-            reads = columns * (1 if shuffled else c.channels_in) + positions / tall
-            work = (products + columns * c.channels_in) / 3 if shuffled else 0.0
-            made += rows * count * max(products / 2, reads / 2, work, LATENCY / tall)
-        made += rows / tall * ROW
-    lanes = machine.lanes(c.dtype)
-    inputs = prod(w.axis.size for w in c.windows) * -(-groups * c.channels_in // lanes)
-    return blocks * (made + COPY * (inputs + c.outputs))
+@dataclass(frozen=True, slots=True)
+class _ChannelBlocks:
+    """Channels from group ``start`` on: ``blocks`` of ``vectors`` vectors of ``groups`` groups."""
+
+    start: int
+    blocks: int
+    vectors: int
+    groups: int
 
 
-def needs_channels_last(c: Correlation, machine: Machine) -> bool:
-    """Never: the gradient has neighbouring channels where the method applies."""
-    return False
+def _channel_blocks(c: Correlation, machine: Machine) -> list[_ChannelBlocks]:
+    """All groups in blocks of ``BLOCK_BYTES`` or less; what is left over stands alone."""
+    groups = groups_per_vector(c, machine)
+    whole, rest = divmod(c.groups, groups)
+    contiguous = c.x[1] == c.channels_in and c.out[1] == c.channels_out
+    most = max(1, BLOCK_BYTES // machine.vector_bytes) if contiguous else 1
+    # All blocks alike, where that is possible.
+    vectors = next((n for n in range(most, most // 2, -1) if whole % n == 0), most)
+    blocks, some = divmod(whole, vectors)
+    found = [_ChannelBlocks(0, blocks, vectors, groups)] if blocks else []
+    found += [_ChannelBlocks(blocks * vectors * groups, 1, some, groups)] if some else []
+    return found + ([_ChannelBlocks(whole * groups, 1, 1, rest)] if rest else [])
 
 
-def needs_padded(c: Correlation, machine: Machine) -> bool:
-    """Whether the last axis must be padded by a copy first: borders that are not zeros, or too many
-    tiles with taps in them.
-    """
-    last = c.windows[-1]
-    pads = last.axis.lo > 0 or last.axis.hi > 0
-    if not pads or last.borders:
-        return last.borders
-    if not fits(c, machine):
-        return planes.products(c, machine) > unrolled(machine)
-    cuts = tiles(c, shape_of(c, machine))
-    products = [sum(kind.positions * len(kind.outside) for kind, _, _ in runs) for runs in cuts]
-    return max(products) * c.channels_in > unrolled(machine)
+def _band(c: Correlation, machine: Machine) -> int:
+    """Positions of a band."""
+    blocks = max(1, -(-c.groups * c.channels_out * ELEMENTS[c.dtype][1] // BLOCK_BYTES))
+    shared = -(-c.batch * c.outputs // -(-MIN_PARTIALS // blocks))
+    least = max(MIN_BAND_POSITIONS, BAND_POSITIONS_PER_TAP * c.taps)
+    return min(MAX_BAND_POSITIONS, max(least, shared))
+
+
+def _plane_band(c: Correlation, machine: Machine) -> int:
+    """Positions of a band with channels first, where every lane has a sum of its own."""
+    shared = -(-c.batch * c.outputs // -(-MIN_PARTIALS // c.groups))
+    return min(MAX_BAND_POSITIONS * machine.lanes(c.dtype), max(_band(c, machine), shared))
 
 
 # The plan -----------------------------------------------------------------------------------------
 
 
-def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool) -> None:
-    """Add the steps that write the gradient of ``c`` for its weight; ``arrays.out`` is the output
-    gradient.
-    """
-    if not fits(c, machine):
-        return planes.plan(c, machine, work, arrays, barrier, _plane_band(c, machine))
-    sums: list[Step] = []
-    for line in _lines(c, machine):
-        step, adding = _part(c, machine, work, arrays, line)
-        work.steps.append(replace(step, barrier=barrier and not sums))
-        sums.append(replace(adding, barrier=not sums))
-    work.steps += sums
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Channels: ``lines`` lines of ``vectors`` vectors of ``together`` groups, from group
-    ``start``.
-    """
-
-    start: int
-    lines: int
-    vectors: int
-    together: int
-
-
-def _lines(c: Correlation, machine: Machine) -> list[Line]:
-    """All groups in lines of ``LINE`` bytes or less; what is left over stands alone."""
-    groups = groups_per_vector(c, machine)
-    whole, rest = divmod(c.groups, groups)
-    beside = c.x[1] == c.channels_in and c.out[1] == c.channels_out
-    most = max(1, LINE // machine.vector_bytes) if beside else 1
-    # All lines alike, where that is possible.
-    vectors = next((n for n in range(most, most // 2, -1) if whole % n == 0), most)
-    lines, some = divmod(whole, vectors)
-    found = [Line(0, lines, vectors, groups)] if lines else []
-    found += [Line(lines * vectors * groups, 1, some, groups)] if some else []
-    return found + ([Line(whole * groups, 1, 1, rest)] if rest else [])
-
-
-@dataclass(frozen=True, slots=True)
-class Bands:
-    """``rows`` of the output in one stretch of a sample, ``samples`` where it is a whole one;
-    ``tiles`` in one chunk of a row.
-    """
-
-    rows: int
-    samples: int
-    tiles: int
-
-
-def _band(c: Correlation, machine: Machine) -> int:
-    """Positions of a band."""
-    lines = max(1, -(-c.groups * c.channels_out * ELEMENTS[c.dtype][1] // LINE))
-    shared = -(-c.batch * c.outputs // -(-UNITS // lines))
-    return min(BAND, max(MIN_BAND, POSITIONS_A_TAP * c.taps, shared))
-
-
-def _plane_band(c: Correlation, machine: Machine) -> int:
-    """Positions of a band with channels first, where every lane has a sum of its own."""
-    shared = -(-c.batch * c.outputs // -(-UNITS // c.groups))
-    return min(BAND * machine.lanes(c.dtype), max(_band(c, machine), shared))
-
-
-def _bands(c: Correlation, machine: Machine, positions: int) -> Bands:
-    """``positions``: of a tile."""
-    band, along = _band(c, machine), c.windows[-1].axis.output
-    rows = max(1, min(band // along, c.outputs // along))
-    samples = max(1, band // c.outputs) if rows == c.outputs // along else 1
-    return Bands(rows, samples, max(1, band // positions))
-
-
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """Which arrays are copied, and the elements between positions of what is read."""
-
-    x_copied: bool
-    g_copied: bool
-    x_pitch: int
-    g_pitch: int
-
-
-def _layout(c: Correlation, machine: Machine, line: Line) -> Layout:
+def _sources(
+    c: Correlation, machine: Machine, shape: Shape, channels: _ChannelBlocks
+) -> tuple[Source, Source]:
+    """How the input and the output gradient are read."""
     last, lanes = c.windows[-1], machine.lanes(c.dtype)
     # Gradients that are read once need no copy.
-    again = shape_of(c, machine).blocks(c.taps // last.axis.kernel) > 1
-    collides = _collides(c, machine)
-    inputs = -(-line.together * c.channels_in // lanes) * lanes
-    return Layout(collides, again, inputs if collides else last.x, lanes if again else last.out)
+    outer = c.taps // last.axis.kernel
+    again = len(shape.taps) * len(shape.inputs) * -(-outer // shape.rows) > 1
+    inputs = -(-channels.groups * c.channels_in // lanes) * lanes
+    conflicts = _set_conflicts(c, machine)
+    x = Source(last.x, inputs if conflicts else last.x, conflicts)
+    return x, Source(last.out, lanes if again else last.out, again)
 
 
-def _collides(c: Correlation, machine: Machine) -> bool:
+def _set_conflicts(c: Correlation, machine: Machine) -> bool:
     """Whether what one row of the output reads is too much for the lines of the cache that its
     positions fall into.
     """
     last = c.windows[-1]
     step = last.x * ELEMENTS[c.dtype][1]
-    lines = machine.l1 // CACHE_LINE * min(1.0, CACHE_LINE / gcd(step, WAY))
+    lines = machine.l1 // LINE_BYTES * min(1.0, LINE_BYTES / gcd(step, CACHE_WAY_BYTES))
     return c.taps // last.axis.kernel * last.axis.size > 1.5 * lines
 
 
 def _memory(
-    c: Correlation, machine: Machine, layout: Layout, cut: Table, bands: Bands, vectors: int
+    c: Correlation,
+    machine: Machine,
+    kernel: WeightGradKernel,
+    segments: Table,
+    band_rows: int,
 ) -> Memory:
-    """Rows of a round: those of one vector stay in the first-level cache, of all of them in the
+    """Rows of a pass: those of one vector stay in the first-level cache, of all of them in the
     second.
     """
-    bytes_, outer = ELEMENTS[c.dtype][1], c.taps // c.windows[-1].axis.kernel
-    x_row, g_row = (int(cut[:, i].max()) * p for i, p in ((1, layout.x_pitch), (3, layout.g_pitch)))
+    x, g, outer = kernel.x, kernel.g, c.taps // c.windows[-1].axis.kernel
+    x_row, g_row = (int(segments[:, i].max()) * p for i, p in ((1, x.pitch), (3, g.pitch)))
+    bytes_ = ELEMENTS[c.dtype][1]
     fit = machine.l1 // 2 // (max(x_row, g_row, 1) * bytes_)
-    most = max(1, (fit - outer) // 2) if layout.x_copied else DIRECT
-    room = machine.l2 // 4 // (max(x_row, 1) * bytes_ * vectors)
-    places = min(outer * bands.rows, max(outer, room)) if layout.x_copied else outer * most
+    most, places = UNCOPIED_ROWS, outer * UNCOPIED_ROWS
+    if x.copied:
+        most = max(1, (fit - outer) // 2)
+        room = machine.l2 // 4 // (max(x_row, 1) * bytes_ * kernel.vectors)
+        places = min(outer * band_rows, max(outer, room))
     return Memory(
-        x_row if layout.x_copied else None,
-        g_row if layout.g_copied else None,
-        places,
-        min(bands.rows, most),
+        x_row if x.copied else None, g_row if g.copied else None, places, min(band_rows, most)
     )
 
 
-def _part(
-    c: Correlation, machine: Machine, work: Work, arrays: Arrays, line: Line
-) -> tuple[Step, Step]:
-    """The step for the channels of ``line``, and the one that adds its bands."""
-    last, shape, layout = c.windows[-1], shape_of(c, machine), _layout(c, machine, line)
-    bands = _bands(c, machine, shape.positions)
-    found = tiles(c, shape)
-    pitches, copied = (layout.x_pitch, layout.g_pitch), (layout.x_copied, layout.g_copied)
-    cut, runs = chunks(c, shape, found, bands.tiles, copied, pitches)
-    blocks, parts = functions(c, shape, found, last.axis.dilation * layout.x_pitch)
-    recipe = DepthwiseGrad(
-        dtype=c.dtype,
-        lanes=lanes_of(line.together, c.channels_in, c.channels_out),
-        vectors=line.vectors,
-        blocks=blocks,
-        taps=last.axis.kernel * c.channels_in,
-        runs=sum(map(len, found)),
-        stride=last.axis.stride,
-        x_from=last.x,
-        g_from=last.out,
-        x_pitch=layout.x_pitch,
-        g_pitch=layout.g_pitch,
-        x_copied=layout.x_copied,
-        g_copied=layout.g_copied,
-    )
-    memory = _memory(c, machine, layout, cut, bands, line.vectors)
-    tables = tables_of(c, parts, memory, bands.rows)
-    count = -(-c.batch // bands.samples) * len(tables.parts) * len(cut)
-    width = line.lines * line.vectors * machine.lanes(c.dtype)
-    total = c.taps * c.channels_in * width
-    sums = Operand(work.borrow("sums", count * total * ELEMENTS[c.dtype][1]))
-    numbers = (len(cut), line.lines, len(tables.parts), bands.samples, c.batch)
-    given = [*_tables(tables), cut, runs]
-    words = _words(c, work, arrays, line, memory, (sums, total, width), given, count, numbers)
-    name = "depthwise_grad" if c.channels_in == 1 == c.channels_out else "grouped_grad"
-    title = f"{name} {shape.rows}x{shape.taps[0][1]}, {shape.positions} positions"
-    step = Step(recipe, min(ITEMS, count * line.lines), words, title)
-    adding = band_sums(
-        c.dtype,
-        sums,
-        shifted(arrays.w, line.start * c.w[0], c.dtype),
-        count,
-        [*(w.taps for w in c.windows), [ci * c.w[2] for ci in range(c.channels_in)]],
-        (line.lines * line.vectors, line.together * c.channels_out, width),
-        c.w[0] if c.channels_out == 1 else c.w[1],
-    )
-    return step, adding
-
-
-def _words(
+def _steps(
     c: Correlation,
+    machine: Machine,
     work: Work,
     arrays: Arrays,
-    line: Line,
-    memory: Memory,
-    sums: tuple[Operand, int, int],
-    tables: Sequence[Table],
-    bands: int,
-    numbers: Sequence[int],
-) -> list[Argument]:
-    """In the order of ``depthwise_grad_kernel``; ``bands`` in all."""
-    units = bands * line.lines
-    items = min(ITEMS, units)
-    x = (memory.x or 0) * memory.places or line.together * c.x[1]
-    g = (memory.g or 0) * memory.most or line.together * c.out[1]
+    channels: _ChannelBlocks,
+    barrier: bool,
+) -> tuple[Step, Step]:
+    """The step for the channels of ``channels``, and the one that adds its bands."""
+    shape, bytes_, positions = shape_of(c, machine), ELEMENTS[c.dtype][1], _band(c, machine)
+    found, band = tiles(c, shape), band_size(c, positions)
+    kernel, tap_rows = _kernel(c, machine, channels, shape, found)
+    most = max(1, positions // shape.positions)
+    row_tables = segments_of(c, shape, found, most, kernel.x, kernel.g)
+    memory = _memory(c, machine, kernel, row_tables["segments"], band[0])
+    bands, walk = bands_of(c, band, tap_rows, memory, row_tables)
+    width = channels.blocks * channels.vectors * machine.lanes(c.dtype)
+    total = c.taps * c.channels_in * width
+    sums = Operand(work.borrow("sums", bands * total * bytes_))
+    partials = bands * channels.blocks
+    items = min(MAX_ITEMS, partials)
+    x_step, g_step = channels.groups * c.x[1], channels.groups * c.out[1]
+    x_vector = (memory.x or 0) * memory.places or x_step
+    g_vector = (memory.g or 0) * memory.rows or g_step
     copies = [
-        Operand(work.borrow(f"{name} rows", 0 if row is None else items * line.vectors * size * b))
-        for b in (ELEMENTS[c.dtype][1],)
-        for name, row, size in (("x", memory.x, x), ("g", memory.g, g))
+        Operand(
+            work.borrow(f"{name} rows", items * channels.vectors * size * bytes_ * source.copied)
+        )
+        for name, size, source in (("x", x_vector, kernel.x), ("g", g_vector, kernel.g))
     ]
-    return [
-        shifted(arrays.x, c.x_base + line.start * c.x[1], c.dtype),
-        shifted(arrays.out, c.out_base + line.start * c.out[1], c.dtype),
-        sums[0],
-        *copies,
-        *tables,
-        *(items, units, *numbers),
-        *(c.x[0], line.vectors * line.together * c.x[1], x),
-        *(c.out[0], line.vectors * line.together * c.out[1], g),
-        *(line.vectors * x, line.vectors * g),
-        *(sums[1], sums[2] // line.lines, sums[1], sums[2]),
-    ]
+    step = kernel.step(
+        items,
+        _title(c, shape),
+        barrier=barrier,
+        x=shifted(arrays.x, c.x_base + channels.start * c.x[1], c.dtype),
+        g=shifted(arrays.out, c.out_base + channels.start * c.out[1], c.dtype),
+        sums=sums,
+        x_rows=copies[0],
+        g_rows=copies[1],
+        item_count=items,
+        partials=partials,
+        block_count=channels.blocks,
+        x_block=channels.vectors * x_step,
+        x_vector=x_vector,
+        g_block=channels.vectors * g_step,
+        g_vector=g_vector,
+        x_item=channels.vectors * x_vector,
+        g_item=channels.vectors * g_vector,
+        band=total,
+        block=width // channels.blocks,
+        end=total,
+        width=width,
+        **walk,
+    )
+    return step, _adding(c, arrays, channels, sums, bands, width)
 
 
-def _tables(tables: Tables) -> list[Table]:
-    return [
-        *(tables.parts, tables.rounds, tables.x_copies, tables.g_copies),
-        *(tables.spans, tables.entries),
-    ]
+def _kernel(
+    c: Correlation, machine: Machine, channels: _ChannelBlocks, shape: Shape, found: list[list[Run]]
+) -> tuple[WeightGradKernel, list[TapRows]]:
+    """The kernel, and how a pass goes over its tiles of taps."""
+    axis, (x, g) = c.windows[-1].axis, _sources(c, machine, shape, channels)
+    every, tap_rows = tap_tiles(c, shape, found, axis.dilation * x.pitch)
+    kernel = WeightGradKernel(
+        dtype=c.dtype,
+        lanes=lanes_of(channels.groups, c.channels_in, c.channels_out),
+        vectors=channels.vectors,
+        tap_tiles=every,
+        taps=axis.kernel * c.channels_in,
+        runs=sum(map(len, found)),
+        stride=axis.stride,
+        x=x,
+        g=g,
+    )
+    return kernel, tap_rows
+
+
+def _title(c: Correlation, shape: Shape) -> str:
+    name = "depthwise" if c.channels_in == 1 == c.channels_out else "grouped"
+    return f"{name}_weight_grad {shape.rows}x{shape.taps[0][1]}, {shape.positions} positions"
+
+
+def _adding(
+    c: Correlation, arrays: Arrays, channels: _ChannelBlocks, sums: Operand, bands: int, width: int
+) -> Step:
+    inputs = [ci * c.w[2] for ci in range(c.channels_in)]
+    return band_sums(
+        c.dtype,
+        sums,
+        shifted(arrays.w, channels.start * c.w[0], c.dtype),
+        bands,
+        [*(w.taps for w in c.windows), inputs],
+        (channels.blocks * channels.vectors, channels.groups * c.channels_out, width),
+        c.w[0] if c.channels_out == 1 else c.w[1],
+    )
+
+
+GROUPED_WEIGHT_GRAD, DEPTHWISE_WEIGHT_GRAD = GroupedWeightGrad(), DepthwiseWeightGrad()

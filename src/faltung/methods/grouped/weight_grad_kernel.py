@@ -1,218 +1,323 @@
-"""The code of ``depthwise_grad`` and ``grouped_grad``: sums of a block of taps stay in registers.
+"""The code of grouped gradients for the weight: the sums of a tile of taps stay in registers.
 
-A unit is one line of channels (a few vectors, so that memory is read in stretches) over one band of
-positions; an item is some units. A unit goes by rounds, which tables list: rows of both arrays are
-copied to where neighbouring positions are neighbours in memory, or are read as they lie; then every
-vector and every block of taps goes over them. Between two rounds the sums are in memory, so that
+A partial sum is that of one block of channels (a few vectors, so that memory is read in stretches)
+over one band of positions; an item makes some of them. It goes by passes, which tables list: rows
+of both arrays are copied to where positions are contiguous, or are read as they lie; then every
+vector and every tile of taps goes over them. Between two passes the sums are in memory, so that
 there may be any number of taps.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
-from faltung.methods.grouped.weight_grad_sums import RUN, Block, Reads, span
+from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
+from faltung.methods.base.tiles import Kind
+from faltung.methods.grouped.kernel import load_column
 
-ADDRESSES = (
-    *("x", "g", "sums", "x_rows", "g_rows"),
-    *("parts", "rounds", "x_copies", "g_copies", "spans", "entries", "chunks", "runs"),
-)
-NUMBERS = (
-    *("items", "units", "count_chunks", "count_lines", "count_parts", "most", "batch"),
-    *("x_batch", "x_line", "x_vector", "g_batch", "g_line", "g_vector"),
-    # Elements of the copies of an item; of all sums of a band, between those of two lines, to the
-    # end of those of one, and between two of them.
-    *("x_slot", "g_slot", "band", "line", "end", "width"),
-)
-WORDS = (*ADDRESSES, *NUMBERS)
-# Columns of the tables: a part (first round, rounds); a round (first copy and copies of rows of the
-# input, of the gradient, first span, spans); a copy (from, to); a span (function, first entry,
-# entries, place of its first sum); a chunk of a row (input from, positions, gradient from,
-# positions); and a run of tiles (``RUN``).
-PART, ROUND, COPY, SPAN, CHUNK = 2, 6, 2, 4, 4
+# Columns of the tables: rows of a band (first pass, passes); a pass (first copy and copies of rows
+# of the input, of the gradient, first call, calls); a copy (from, to); a call (function, first
+# entry, entries, place of its first sum); a segment of a row (input from, positions, gradient from,
+# positions); and a run of tiles in it (tiles, input, gradient).
+ROWS, PASS, COPY, CALL, SEGMENT, RUN = 2, 6, 2, 4, 4, 3
 
 
 @dataclass(frozen=True)
-class DepthwiseGrad:
-    """``lanes``: for each input channel of a group the place that each lane reads, counted from its
-    vector's first input; ``vectors``: of a line; ``taps``: sums of a row of taps and their input
-    channels; ``x_from``, ``g_from``: elements between neighbouring positions of the arrays;
-    ``x_pitch``, ``g_pitch``: of the rows that are read, the same where these are not copied.
+class Masked:
+    """A tile of ``positions`` vectors whose lanes are neighbouring positions; for each tap those
+    that read the array, None for all.
     """
+
+    positions: int
+    masks: tuple[tuple[bool, ...] | None, ...]
+
+
+Tile = Kind | Masked
+
+
+@dataclass(frozen=True)
+class TapTile:
+    """Taps whose sums are in registers together: ``rows`` rows of the taps ``offsets`` (input
+    elements), in them the input channels ``inputs`` of a group; ``accumulators``: of each sum, for
+    neighbouring positions; ``kinds``: the tiles of a row, in their order, whose runs are ``run``
+    onwards in the table.
+    """
+
+    rows: int
+    offsets: tuple[int, ...]
+    inputs: tuple[int, ...]
+    accumulators: int
+    kinds: tuple[Tile, ...]
+    run: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """Elements between neighbouring positions of an array, and of its rows as they are read: the
+    same where these are not ``copied``.
+    """
+
+    position: int
+    pitch: int
+    copied: bool
+
+
+@dataclass(frozen=True)
+class WeightGradKernel(Kernel):
+    """``lanes``: for each input channel of a group the place that each lane reads, counted from its
+    vector's first input; ``vectors``: of a block; ``taps``: sums of a row of taps and their input
+    channels; ``runs``: of tiles in a segment; ``x``, ``g``: the input, and the output gradient.
+    """
+
+    pointers = (
+        *("x", "g", "sums", "x_rows", "g_rows"),
+        *("band_rows", "passes", "x_copies", "g_copies", "calls", "entries", "segments", "runs"),
+    )
+    numbers = (
+        *(
+            "item_count",
+            "partials",
+            "segment_count",
+            "block_count",
+            "rows_count",
+            "samples",
+            "batch",
+        ),
+        *("x_batch", "x_block", "x_vector", "g_batch", "g_block", "g_vector"),
+        # Elements of the copies of an item; of all sums of a band, between those of two blocks, to
+        # the end of those of one, and between two of them.
+        *("x_item", "g_item", "band", "block", "end", "width"),
+    )
 
     dtype: str
     lanes: tuple[tuple[int, ...], ...]
     vectors: int
-    blocks: tuple[Block, ...]
+    tap_tiles: tuple[TapTile, ...]
     taps: int
     runs: int
     stride: int
-    x_from: int
-    g_from: int
-    x_pitch: int
-    g_pitch: int
-    x_copied: bool
-    g_copied: bool
+    x: Source
+    g: Source
 
     @property
     def symbol(self) -> str:
-        return f"depthwise_grad_{self.dtype}"
+        return f"grouped_weight_grad_{self.dtype}"
 
-    @property
-    def reads(self) -> Reads:
-        """How the sums find what they read."""
-        return Reads(
-            *(self.dtype, self.lanes, self.taps, self.stride),
-            *(self.x_pitch, self.g_pitch, self.g_copied),
+    def functions(self, module: Module, machine: Machine) -> None:
+        for number, tile in enumerate(self.tap_tiles):
+            _sums(module, machine, self, tile, f"sums{number}")
+        _copy(module, machine, self, "x", max(map(max, self.lanes)) + 1)
+        _copy(module, machine, self, "g", len(self.lanes[0]))
+        _partial(module, machine, self)
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        """All items of one call write the copies of the first: what is still in the second-level
+        cache.
+        """
+        f = v.function
+        first, stop = (
+            f.divmod(f.mul(at, given["partials"]), given["item_count"])[0]
+            for at in ("%begin", "%end")
         )
-
-    @property
-    def block_inputs(self) -> int:
-        return max(map(max, self.lanes)) + 1
-
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        for number, block in enumerate(self.blocks):
-            span(module, machine, self.reads, block, f"span{number}")
-        inputs, outputs = self.block_inputs, len(self.lanes[0])
-        _copy(module, machine, self, "x", inputs, self.x_from, self.x_pitch)
-        _copy(module, machine, self, "g", outputs, self.g_from, self.g_pitch)
-        _unit(module, machine, self)
-        _driver(module, self)
-        return str(module)
+        with f.loop(first, stop) as partial:
+            f.call("partial", [("ptr", BLOCK), ("i64", "%begin"), ("i64", partial.index)])
 
 
-# Units --------------------------------------------------------------------------------------------
+# Partial sums -------------------------------------------------------------------------------------
 
 
-def _driver(module: Module, recipe: DepthwiseGrad) -> None:
-    """Items -> units. All items of one call write the copies of the first: what is still in the
-    second-level cache.
-    """
-    arguments = [("ptr", "words"), ("i64", "begin"), ("i64", "end")]
-    f = module.function(recipe.symbol, arguments, public=True)
-    word = _words(f)
-    first, stop = (
-        f.divmod(f.mul(at, word["units"]), word["items"])[0] for at in ("%begin", "%end")
-    )
-    with f.loop(first, stop) as unit:
-        f.call("unit", [("ptr", "%words"), ("i64", "%begin"), ("i64", unit.index)])
-
-
-def _words(f: Function) -> dict[str, str]:
-    return {
-        name: f.pointer("%words", i) if name in ADDRESSES else f.word("%words", i)
-        for i, name in enumerate(WORDS)
-    }
-
-
-def _unit(module: Module, machine: Machine, recipe: DepthwiseGrad) -> None:
-    f = module.function("unit", [("ptr", "words"), ("i64", "slot"), ("i64", "number")])
-    v = Vectors(f, machine, recipe.dtype)
-    word = _words(f)
-    cut, line = f.divmod("%number", word["count_lines"])
-    band, chunk = f.divmod(cut, word["count_chunks"])
-    share, part = f.divmod(band, word["count_parts"])
-    sums = f.add(f.mul(cut, word["band"]), f.mul(line, word["line"]))
-    sums = v.at(word["sums"], sums)
-    with f.loop(0, word["end"], step=word["width"]) as at:
-        for number in range(recipe.vectors):
+def _partial(module: Module, machine: Machine, kernel: WeightGradKernel) -> None:
+    f = module.function("partial", [("ptr", BLOCK[1:]), ("i64", "item"), ("i64", "number")])
+    v, given = Vectors(f, machine, kernel.dtype), Arguments(f, kernel)
+    band, block = f.divmod("%number", given["block_count"])
+    outer, segment = f.divmod(band, given["segment_count"])
+    samples, rows = f.divmod(outer, given["rows_count"])
+    sums = f.add(f.mul(band, given["band"]), f.mul(block, given["block"]))
+    sums = v.at(given["sums"], sums)
+    with f.loop(0, given["end"], step=given["width"]) as at:
+        for number in range(kernel.vectors):
             v.store(v.zero, v.at(sums, f.add(at.index, number * v.lanes)))
-    first = f.mul(share, word["most"])
-    stop = f.minimum(word["batch"], f.add(first, word["most"]))
-    given = {
-        "x_rows": v.at(word["x_rows"], f.mul("%slot", word["x_slot"])),
-        "g_rows": v.at(word["g_rows"], f.mul("%slot", word["g_slot"])),
-        "x": v.at(word["x"], f.mul(line, word["x_line"])),
-        "g": v.at(word["g"], f.mul(line, word["g_line"])),
-        "chunk": f.at(word["chunks"], f.mul(chunk, CHUNK), "i64"),
-        "runs": f.at(word["runs"], f.mul(chunk, RUN * recipe.runs), "i64"),
+    first = f.mul(samples, given["samples"])
+    stop = f.minimum(given["batch"], f.add(first, given["samples"]))
+    here = {
+        "sums": sums,
+        "x_rows": v.at(given["x_rows"], f.mul("%item", given["x_item"])),
+        "g_rows": v.at(given["g_rows"], f.mul("%item", given["g_item"])),
+        "x": v.at(given["x"], f.mul(block, given["x_block"])),
+        "g": v.at(given["g"], f.mul(block, given["g_block"])),
+        "segment": f.at(given["segments"], f.mul(segment, SEGMENT), "i64"),
+        "runs": f.at(given["runs"], f.mul(segment, RUN * kernel.runs), "i64"),
     }
-    part = f.at(word["parts"], f.mul(part, PART), "i64")
-    begin = f.word(part, 0)
-    end = f.add(begin, f.word(part, 1))
+    rows = f.at(given["band_rows"], f.mul(rows, ROWS), "i64")
+    begin = f.word(rows, 0)
+    end = f.add(begin, f.word(rows, 1))
     with f.loop(first, stop) as sample:
-        x = v.at(given["x"], f.mul(sample.index, word["x_batch"]))
-        g = v.at(given["g"], f.mul(sample.index, word["g_batch"]))
-        here = {**given, "x": x, "g": g}
-        with f.loop(begin, end) as turn:
-            around = f.at(word["rounds"], f.mul(turn.index, ROUND), "i64")
-            _copies(v, recipe, word, here, around)
-            _spans(v, recipe, word, here, around, sums)
+        x = v.at(here["x"], f.mul(sample.index, given["x_batch"]))
+        g = v.at(here["g"], f.mul(sample.index, given["g_batch"]))
+        here = {**here, "x": x, "g": g}
+        with f.loop(begin, end) as one:
+            entry = f.at(given["passes"], f.mul(one.index, PASS), "i64")
+            _copies(v, kernel, given, here, entry)
+            _calls(v, kernel, given, here, entry)
 
 
 def _copies(
-    v: Vectors, recipe: DepthwiseGrad, word: dict[str, str], here: dict[str, str], around: str
+    v: Vectors, kernel: WeightGradKernel, given: Arguments, here: dict[str, str], entry: str
 ) -> None:
-    """The rows that a round finds in no place yet."""
+    """The rows that a pass finds in no place yet."""
     f = v.function
-    for place, name in enumerate("xg"):
-        if not (recipe.x_copied, recipe.g_copied)[place]:
+    for i, (name, source) in enumerate((("x", kernel.x), ("g", kernel.g))):
+        if not source.copied:
             continue
-        start = v.at(here[name], f.word(here["chunk"], 2 * place))
-        count = f.word(here["chunk"], 2 * place + 1)
-        first = f.word(around, 2 * place)
-        with f.loop(first, f.add(first, f.word(around, 2 * place + 1))) as copy:
-            entry = f.at(word[f"{name}_copies"], f.mul(copy.index, COPY), "i64")
-            source = v.at(start, f.word(entry, 0))
-            to = v.at(here[f"{name}_rows"], f.word(entry, 1))
-            numbers = [("i64", count), ("i64", word[f"{name}_vector"])]
-            f.call(f"copy_{name}", [("ptr", source), ("ptr", to), *numbers])
+        start = v.at(here[name], f.word(here["segment"], 2 * i))
+        count = f.word(here["segment"], 2 * i + 1)
+        first = f.word(entry, 2 * i)
+        with f.loop(first, f.add(first, f.word(entry, 2 * i + 1))) as copy:
+            row = f.at(given[f"{name}_copies"], f.mul(copy.index, COPY), "i64")
+            ends = [v.at(start, f.word(row, 0)), v.at(here[f"{name}_rows"], f.word(row, 1))]
+            numbers = [("i64", count), ("i64", given[f"{name}_vector"])]
+            f.call(f"copy_{name}", [*(("ptr", at) for at in ends), *numbers])
 
 
-def _spans(
-    v: Vectors,
-    recipe: DepthwiseGrad,
-    word: dict[str, str],
-    here: dict[str, str],
-    around: str,
-    sums: str,
+def _calls(
+    v: Vectors, kernel: WeightGradKernel, given: Arguments, here: dict[str, str], entry: str
 ) -> None:
-    """The blocks of taps of a round, for a vector after the other."""
+    """The tiles of taps of a pass, for one vector after the other."""
     f = v.function
-    x = here["x_rows"] if recipe.x_copied else here["x"]
-    g = here["g_rows"] if recipe.g_copied else here["g"]
-    first = f.word(around, 4)
-    stop = f.add(first, f.word(around, 5))
-    with f.loop(0, recipe.vectors, [("ptr", at) for at in (x, g, sums)], runs=True) as vector:
+    x = here["x_rows" if kernel.x.copied else "x"]
+    g = here["g_rows" if kernel.g.copied else "g"]
+    first = f.word(entry, 4)
+    stop = f.add(first, f.word(entry, 5))
+    carried = [("ptr", at) for at in (x, g, here["sums"])]
+    with f.loop(0, kernel.vectors, carried, runs=True) as vector:
         x_now, g_now, sums_now = vector.values
-        with f.loop(first, stop) as span:
-            entry = f.at(word["spans"], f.mul(span.index, SPAN), "i64")
-            given = [
+        with f.loop(first, stop) as number:
+            call = f.at(given["calls"], f.mul(number.index, CALL), "i64")
+            taken = [
                 *(("ptr", at) for at in (x_now, g_now)),
-                ("ptr", v.at(sums_now, f.mul(f.word(entry, 3), word["width"]))),
-                ("ptr", f.at(word["entries"], f.word(entry, 1), "i64")),
+                ("ptr", v.at(sums_now, f.mul(f.word(call, 3), given["width"]))),
+                ("ptr", f.at(given["entries"], f.word(call, 1), "i64")),
                 ("ptr", here["runs"]),
-                ("i64", f.word(entry, 2)),
-                ("i64", word["width"]),
+                ("i64", f.word(call, 2)),
+                ("i64", given["width"]),
             ]
-            cases = [lambda n=n: f.call(f"span{n}", given) for n in range(len(recipe.blocks))]
-            f.switch(f.word(entry, 0), cases)
-        steps = (word["x_vector"], word["g_vector"], str(v.lanes))
+            cases = [lambda n=n: f.call(f"sums{n}", taken) for n in range(len(kernel.tap_tiles))]
+            f.switch(f.word(call, 0), cases)
+        steps = (given["x_vector"], given["g_vector"], str(v.lanes))
         vector.carry([v.at(at, step) for at, step in zip(vector.values, steps, strict=True)])
 
 
 def _copy(
-    module: Module,
-    machine: Machine,
-    recipe: DepthwiseGrad,
-    name: str,
-    channels: int,
-    pitch: int,
-    to_pitch: int,
+    module: Module, machine: Machine, kernel: WeightGradKernel, name: str, channels: int
 ) -> None:
-    """``copy`` (from, to, count, vector): positions of a row, each vector of a line to rows of its
-    own.
-    """
+    """Copies positions of a row, each vector of a block to rows of its own."""
+    source = kernel.x if name == "x" else kernel.g
     pointers = [("ptr", "from"), ("ptr", "to")]
     f = module.function(f"copy_{name}", [*pointers, ("i64", "count"), ("i64", "vector")])
-    v = Vectors(f, machine, recipe.dtype)
+    v = Vectors(f, machine, kernel.dtype)
     with f.loop(0, "%count", [("ptr", "%from"), ("ptr", "%to")]) as position:
-        source, to = position.values
-        for number in range(recipe.vectors):
+        from_, to = position.values
+        for number in range(kernel.vectors):
             here = v.at(to, f.mul("%vector", number)) if number else to
             for first in range(0, channels, v.lanes):
-                at = v.at(source, number * channels + first)
+                at = v.at(from_, number * channels + first)
                 v.store(v.load(at, v.first(channels - first)), v.at(here, first))
-        position.carry([v.at(source, pitch), v.at(to, to_pitch)])
+        position.carry([v.at(from_, source.position), v.at(to, source.pitch)])
+
+
+# Sums of a tile of taps ---------------------------------------------------------------------------
+
+
+def _sums(
+    module: Module, machine: Machine, kernel: WeightGradKernel, taps: TapTile, name: str
+) -> None:
+    """The sums of a tile of taps over some rows."""
+    pointers = [("ptr", at) for at in ("x", "g", "sums", "entries", "runs")]
+    f = module.function(name, [*pointers, ("i64", "count"), ("i64", "width")])
+    v = Vectors(f, machine, kernel.dtype)
+    places = [
+        v.at("%sums", f.mul("%width", r * kernel.taps + k * len(kernel.lanes) + number))
+        for r in range(taps.rows)
+        for k in range(len(taps.offsets))
+        for number in range(len(taps.inputs))
+    ]
+    start = [("ptr", "%entries")]
+    for place in places:
+        start += [(v.type, v.load(place)), *[(v.type, v.zero)] * (taps.accumulators - 1)]
+    with f.loop(0, "%count", start) as row:
+        entry, *acc = row.values
+        xs = [v.at("%x", f.word(entry, r)) for r in range(taps.rows)]
+        g = v.at("%g", f.word(entry, taps.rows))
+        for number, kind in enumerate(taps.kinds):
+            run = f.at("%runs", RUN * (taps.run + number), "i64")
+            at = [v.at(x, f.word(run, 1)) for x in xs]
+            carried = [*(("ptr", x) for x in at), ("ptr", v.at(g, f.word(run, 2)))]
+            carried += [(v.type, value) for value in acc]
+            with f.loop(0, f.word(run, 0), carried) as tile:
+                now, g_now = tile.values[: taps.rows], tile.values[taps.rows]
+                if isinstance(kind, Masked):
+                    made = _lanes_are_positions(v, taps, kind, tile.values)
+                else:
+                    made = _lanes_are_channels(v, kernel, taps, kind, tile.values)
+                step = kind.positions * kernel.stride * kernel.x.pitch
+                onward = [v.at(x, step) for x in now]
+                tile.carry([*onward, v.at(g_now, kind.positions * kernel.g.pitch), *made])
+            acc = tile.results[taps.rows + 1 :]
+        row.carry([f.at(entry, taps.rows + 1, "i64"), *acc])
+    acc = row.results[1:]
+    for i, place in enumerate(places):
+        total, *others = acc[i * taps.accumulators : (i + 1) * taps.accumulators]
+        for other in others:
+            total = v.add(total, other)
+        v.store(total, place)
+
+
+def _lanes_are_channels(
+    v: Vectors, kernel: WeightGradKernel, taps: TapTile, tile: Kind, values: Sequence[str]
+) -> list[str]:
+    """The sums after one tile, from rows of the input, the gradient and the sums before: every
+    column of the input meets the gradients of all positions that read it.
+    """
+    xs, g, made = values[: taps.rows], values[taps.rows], list(values[taps.rows + 1 :])
+    mask = None if kernel.g.copied else v.first(len(kernel.lanes[0]))
+    columns: dict[int, list[tuple[int, int]]] = {}
+    for p in range(tile.positions):
+        for k, offset in enumerate(taps.offsets):
+            if p not in tile.outside[k]:
+                column = p * kernel.stride * kernel.x.pitch + offset
+                columns.setdefault(column, []).append((p, k))
+    grads: dict[int, str] = {}
+    for offset, products in sorted(columns.items()):
+        for p, _ in products:
+            if p not in grads:
+                grads[p] = v.load(v.at(g, p * kernel.g.pitch), mask)
+        for r, x in enumerate(xs):
+            for i, number in enumerate(taps.inputs):
+                read = load_column(v, kernel.lanes, v.at(x, offset), number)
+                for p, k in products:
+                    here = (r * len(taps.offsets) + k) * len(taps.inputs) + i
+                    here = here * taps.accumulators + p % taps.accumulators
+                    made[here] = v.multiply_add(read, grads[p], made[here])
+    return made
+
+
+def _lanes_are_positions(
+    v: Vectors, taps: TapTile, tile: Masked, values: Sequence[str]
+) -> list[str]:
+    """The same: a lane outside a mask is zero in both arrays, whatever lies there."""
+    xs, g, made = values[: taps.rows], values[taps.rows], list(values[taps.rows + 1 :])
+    for p in range(tile.positions):
+        grads: dict[tuple[bool, ...] | None, str] = {}
+        for k, (offset, lanes) in enumerate(zip(taps.offsets, tile.masks, strict=True)):
+            if lanes is not None and not any(lanes):
+                continue
+            mask = None if lanes is None else v.mask(lanes)
+            if lanes not in grads:
+                grads[lanes] = v.load(v.at(g, p * v.lanes), mask)
+            for r, x in enumerate(xs):
+                here = (r * len(taps.offsets) + k) * taps.accumulators + p % taps.accumulators
+                read = v.load(v.at(x, p * v.lanes + offset), mask)
+                made[here] = v.multiply_add(read, grads[lanes], made[here])
+    return made

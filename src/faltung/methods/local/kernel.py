@@ -4,23 +4,36 @@ In ``_outer`` one operand is broadcast and the output elements are lanes; in ``_
 are vectors along the sum, and lanes are added last. Which layer wants which: ``local.py``.
 """
 
-import itertools
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 
 from faltung.codegen.ir import Module
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
+from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
+
+# What a tile is given: its operands, the entries of its pattern and its strides.
+TILE = [
+    *(("ptr", name) for name in ("a", "b", "bias", "out", "pattern")),
+    *(("i64", name) for name in ("entries", "inner", "a_row", "a_inner", "b_inner", "out_row")),
+]
 
 
 @dataclass(frozen=True)
-class Local:
+class LocalKernel(Kernel):
     """``rows``: the numbers of rows of tiles; ``blocks``: their output elements of one row.
 
     ``dots``: both operands are vectors along the sum, which ends in a vector of ``tail`` lanes (0
     for a whole one); otherwise ``a`` is broadcast and the output elements are the lanes.
     """
+
+    pointers = ("a", "b", "bias", "out", "places", "patterns", "blocks", "segments")
+    numbers = (
+        *("block_count", "segment_count", "b_block", "bias_place", "inner"),
+        *("a_row", "a_inner", "b_inner", "out_row"),
+    )
 
     dtype: str
     rows: tuple[int, ...]
@@ -34,64 +47,51 @@ class Local:
         return f"local_{self.dtype}"
 
     def emit(self, machine: Machine) -> str:
+        """A function for each kind of tile, and the one that calls them."""
         module = Module()
-        for number, (block, rows) in enumerate(itertools.product(self.blocks, self.rows)):
+        for number, (block, rows) in enumerate(product(self.blocks, self.rows)):
             v = Vectors(module.function(f"tile{number}", TILE), machine, self.dtype)
             (_dots if self.dots else _outer)(v, self, rows, block)
-        _driver(module, machine, self)
+        arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
+        f = module.function(self.symbol, arguments, public=True)
+        self.body(Vectors(f, machine, self.dtype), Arguments(f, self))
         return str(module)
 
+    def body(self, v: Vectors, given: Arguments) -> None:
+        """Items -> (place of the output, block of its elements, segment of rows) -> tiles."""
+        f = v.function
+        with f.loop("%begin", "%end") as item:
+            rest, segment = f.divmod(item.index, given["segment_count"])
+            place, block = f.divmod(rest, given["block_count"])
+            self._segment(v, given, place, block, segment)
 
-ADDRESSES = ("a", "b", "bias", "out", "places", "patterns", "blocks", "segments")
-WORDS = (
-    *ADDRESSES,
-    *("block_count", "segment_count", "b_block", "bias_place", "inner"),
-    *("a_row", "a_inner", "b_inner", "out_row"),
-)
-TILE = [
-    *(("ptr", name) for name in ("a", "b", "bias", "out", "pattern")),
-    *(("i64", name) for name in ("entries", "inner", "a_row", "a_inner", "b_inner", "out_row")),
-]
-
-
-def _driver(module: Module, machine: Machine, recipe: Local) -> None:
-    """Items -> (place of the output, block of its elements, run of tiles) -> tiles."""
-    f = module.function(
-        recipe.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-    )
-    v = Vectors(f, machine, recipe.dtype)
-    word = {
-        name: f.pointer("%words", i) if name in ADDRESSES else f.word("%words", i)
-        for i, name in enumerate(WORDS)
-    }
-    with f.loop("%begin", "%end") as item:
-        rest, run = f.divmod(item.index, word["segment_count"])
-        number, part = f.divmod(rest, word["block_count"])
-        place = f.at(word["places"], f.mul(number, 5), "i64")
-        block = f.at(word["blocks"], f.mul(part, 2), "i64")
-        segment = f.at(word["segments"], f.mul(run, 3), "i64")
+    def _segment(self, v: Vectors, given: Arguments, number: str, block: str, segment: str) -> None:
+        f = v.function
+        place = f.at(given["places"], f.mul(number, 5), "i64")
+        block = f.at(given["blocks"], f.mul(block, 2), "i64")
+        segment = f.at(given["segments"], f.mul(segment, 3), "i64")
         first, row = f.word(block, 1), f.word(segment, 2)
-        along_b = f.add(f.word(place, 1), f.mul(first, word["b_block"]))
-        along_out = f.add(f.add(f.word(place, 2), first), f.mul(row, word["out_row"]))
+        along_b = f.add(f.word(place, 1), f.mul(first, given["b_block"]))
+        along_out = f.add(f.add(f.word(place, 2), first), f.mul(row, given["out_row"]))
         at = {
-            "a": v.at(word["a"], f.add(f.word(place, 0), f.mul(row, word["a_row"]))),
-            "b": v.at(word["b"], along_b),
-            "bias": v.at(word["bias"], f.add(f.mul(number, word["bias_place"]), first)),
-            "out": v.at(word["out"], along_out),
-            "pattern": f.at(word["patterns"], f.mul(f.word(place, 3), 2), "i64"),
+            "a": v.at(given["a"], f.add(f.word(place, 0), f.mul(row, given["a_row"]))),
+            "b": v.at(given["b"], along_b),
+            "bias": v.at(given["bias"], f.add(f.mul(number, given["bias_place"]), first)),
+            "out": v.at(given["out"], along_out),
+            "pattern": f.at(given["patterns"], f.mul(f.word(place, 3), 2), "i64"),
             "entries": f.word(place, 4),
         }
-        kind = f.add(f.mul(f.word(block, 0), len(recipe.rows)), f.word(segment, 0))
+        kind = f.add(f.mul(f.word(block, 0), len(self.rows)), f.word(segment, 0))
         count = f.word(segment, 1)
 
         def tiles(number: int, rows: int) -> None:
-            with f.loop(0, count, [("ptr", at["a"]), ("ptr", at["out"])], runs=True) as turn:
-                here = {**word, **at, "a": turn.values[0], "out": turn.values[1]}
+            with f.loop(0, count, [("ptr", at["a"]), ("ptr", at["out"])], runs=True) as tile:
+                here = {**given, **at, "a": tile.values[0], "out": tile.values[1]}
                 f.call(f"tile{number}", [(type_, here[name]) for type_, name in TILE])
-                onward = (f.mul(word[name], rows) for name in ("a_row", "out_row"))
-                turn.carry([v.at(p, by) for p, by in zip(turn.values, onward, strict=True)])
+                onward = (f.mul(given[name], rows) for name in ("a_row", "out_row"))
+                tile.carry([v.at(p, by) for p, by in zip(tile.values, onward, strict=True)])
 
-        kinds = enumerate(itertools.product(recipe.blocks, recipe.rows))
+        kinds = enumerate(product(self.blocks, self.rows))
         f.switch(kind, [partial(tiles, n, rows) for n, (_, rows) in kinds])
 
 
@@ -99,7 +99,7 @@ def _multiples(v: Vectors, step: str, count: int) -> list[str]:
     return ["0", *(v.function.mul(step, i) for i in range(1, count))]
 
 
-def _outer(v: Vectors, recipe: Local, rows: int, block: int) -> None:
+def _outer(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
     """``out[p][q] = bias[q] + sum of a[p] * b[q]``, q along the lanes."""
     f = v.function
     columns = -(-block // v.lanes)
@@ -110,19 +110,19 @@ def _outer(v: Vectors, recipe: Local, rows: int, block: int) -> None:
         entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
         start = [("ptr", v.at(base, f.word(entry, i))) for i, base in enumerate(("%a", "%b"))]
         carried = [*start, *((v.type, value) for value in tap.values)]
-        with f.loop(0, "%inner", carried) as turn:
-            a, b = turn.values[:2]
+        with f.loop(0, "%inner", carried) as term:
+            a, b = term.values[:2]
             acc = outer_product(
                 v,
-                shaped(turn.values[2:], columns),
+                shaped(term.values[2:], columns),
                 lambda p: v.broadcast(v.at(a, down[p])),
                 lambda q: v.load(v.at(b, q * v.lanes), masks[q]),
             )
             sums = (value for row in acc for value in row)
-            turn.carry([v.at(a, "%a_inner"), v.at(b, "%b_inner"), *sums])
-        tap.carry(turn.results[2:])
+            term.carry([v.at(a, "%a_inner"), v.at(b, "%b_inner"), *sums])
+        tap.carry(term.results[2:])
     acc = shaped(tap.results, columns)
-    if recipe.bias:
+    if kernel.bias:
         bias = [v.load(v.at("%bias", q * v.lanes), masks[q]) for q in range(columns)]
         acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
     out = "%out"
@@ -132,12 +132,12 @@ def _outer(v: Vectors, recipe: Local, rows: int, block: int) -> None:
         out = v.at(out, "%out_row")
 
 
-def _dots(v: Vectors, recipe: Local, rows: int, block: int) -> None:
+def _dots(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
     """``out[p][q] = sum of a[p] * b[q]`` over lanes and vectors; ``inner`` counts whole vectors."""
     f = v.function
     down, across = _multiples(v, "%a_row", rows), _multiples(v, "%b_inner", block)
 
-    def product(a: str, b: str, values: list[str], mask: str | None) -> list[str]:
+    def products(a: str, b: str, values: list[str], mask: str | None) -> list[str]:
         acc = outer_product(
             v,
             shaped(values, block),
@@ -150,11 +150,11 @@ def _dots(v: Vectors, recipe: Local, rows: int, block: int) -> None:
         entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
         start = [("ptr", v.at(base, f.word(entry, i))) for i, base in enumerate(("%a", "%b"))]
         carried = [*start, *((v.type, value) for value in tap.values)]
-        with f.loop(0, "%inner", carried) as turn:
-            a, b, *values = turn.values
-            turn.carry([v.at(a, v.lanes), v.at(b, v.lanes), *product(a, b, values, None)])
-        a, b, *values = turn.results
-        tap.carry(product(a, b, values, v.first(recipe.tail)) if recipe.tail else values)
+        with f.loop(0, "%inner", carried) as term:
+            a, b, *values = term.values
+            term.carry([v.at(a, v.lanes), v.at(b, v.lanes), *products(a, b, values, None)])
+        a, b, *values = term.results
+        tap.carry(products(a, b, values, v.first(kernel.tail)) if kernel.tail else values)
     out = "%out"
     for row in shaped(tap.results, block):
         for q, value in enumerate(row):

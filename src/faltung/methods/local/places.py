@@ -22,7 +22,7 @@ def _strides(sizes: tuple[int, ...], last: int) -> list[int]:
 
 
 def _matrix(spec: ConvSpec) -> int:
-    """Weights of one tap: (C_in / groups, C_out), the columns of the groups beside each other."""
+    """Weights of one tap: (C_in / groups, C_out), the columns of the groups side by side."""
     return spec.channels_in // spec.groups * spec.channels_out
 
 

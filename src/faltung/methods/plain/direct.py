@@ -25,6 +25,7 @@ from faltung.codegen.tile import (
     zeros,
 )
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Finish, finish
@@ -47,8 +48,6 @@ UNROLLED_PRODUCTS = 200
 # Iterations of the innermost loop between the prefetch of weights and their use. They are more than
 # the first-level cache holds; 12 iterations are about 170 cycles, more than the second level takes.
 PREFETCH_ITERATIONS = 12
-# Bytes of a line of every cache.
-LINE_BYTES = 64
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -60,9 +59,11 @@ class DirectKernel(TiledKernel):
 
     x_contiguous: input channels are. store: along "channels" or "positions", which are contiguous
     (tiles are transposed for positions), or "scattered". prefetch_maps: the input and output of the
-    next tile; prefetch_weights: those of later iterations. channels_a_time: input channels that an
-    iteration of the innermost loop takes.
+    next tile; prefetch_weights: those of later iterations. channels_per_iteration: of the input, in
+    the innermost loop.
     """
+
+    name = "direct"
 
     vectors: int
     channels: int
@@ -70,11 +71,7 @@ class DirectKernel(TiledKernel):
     store: str
     prefetch_maps: bool
     prefetch_weights: bool
-    channels_a_time: int
-
-    @property
-    def symbol(self) -> str:
-        return f"direct_{self.dtype}"
+    channels_per_iteration: int
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         f = v.function
@@ -111,7 +108,7 @@ class DirectKernel(TiledKernel):
         sums = [acc[p] for p in present]
         next_tile = v.at(x, len(acc) * self.pitch)
         carried = [("ptr", x), ("ptr", w), *flat(v, sums)]
-        count, line = self.channels_a_time, LINE_BYTES // v.bytes
+        count, line = self.channels_per_iteration, LINE_BYTES // v.bytes
         once = f.once(carried)
         with once if self.single else f.loop(0, "%channels", carried, step=count, runs=True) as ci:
             x, w = ci.values[:2]
@@ -238,7 +235,7 @@ def _tiles(c: Correlation, machine: Machine, vectors: int, in_code: bool) -> lis
     return tiles_of(axis, split(axis.output, rows_for(machine, vectors)), in_code)
 
 
-def _channels_a_time(c: Correlation, kernel_products: int) -> int:
+def _channels_per_iteration(c: Correlation, kernel_products: int) -> int:
     """Input channels in an iteration of the innermost loop: as many as divide theirs and keep the
     code short.
     """
@@ -320,7 +317,7 @@ def _kernel(
         store=store,
         prefetch_maps=touched_once and _map_bytes(c) > machine.l2 // 2,
         prefetch_weights=c.channels_in > 1 and weight_bytes > machine.l1 // 2,
-        channels_a_time=_channels_a_time(c, products),
+        channels_per_iteration=_channels_per_iteration(c, products),
     )
 
 

@@ -51,6 +51,7 @@ class PanelsKernel(Kernel):
     the vectors. pitch: positions from row to row of the panel of broadcasts.
     """
 
+    name = "weight_panels"
     pointers = ("a", "b", "sums", "panels", "bands", "segments", "row_blocks", "ranges")
     numbers = (
         *("band_count", "row_block_count", "range_count", "blocks"),
@@ -66,10 +67,6 @@ class PanelsKernel(Kernel):
     rest: int
     sources: tuple[Source, Source]
     pitch: int
-
-    @property
-    def symbol(self) -> str:
-        return f"weight_panels_{self.dtype}"
 
     def widths(self, machine: Machine) -> list[int]:
         """Channels of the kinds of blocks of columns."""

@@ -44,10 +44,11 @@ OUTPUT_CYCLES, INPUT_CYCLES, SEGMENT_CYCLES = 4, 3, 400
 class SignalKernel(EpilogueKernel):
     """Items are some of the segments (sample, group, ``lanes * length`` outputs).
 
-    near: inputs are contiguous; ``beside``: outputs are; ``aux_contiguous``: arrays of the epilogue
-    are. bias: there is one.
+    x_contiguous, out_contiguous, aux_contiguous: inputs are contiguous, outputs, arrays of the
+    epilogue. bias: there is one.
     """
 
+    name = "signal"
     pointers = ("x", "w", "out", "bias", "scratch")
     numbers = (
         # Of the scratch of an item; of a segment, its outputs in one lane and its vectors.
@@ -59,23 +60,15 @@ class SignalKernel(EpilogueKernel):
     aux_numbers = ("batch", "group", "channel", "position")
 
     dtype: str
-    near: bool
-    beside: bool
+    x_contiguous: bool
+    out_contiguous: bool
     bias: bool
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
 
-    @property
-    def symbol(self) -> str:
-        return f"signal_{self.dtype}"
-
-    @property
-    def pitch(self) -> int:
-        return 1
-
     def functions(self, module: Module, machine: Machine) -> None:
-        write_fill(module, machine, self.dtype, self.near)
-        write_put(module, machine, self)
+        write_fill(module, machine, self.dtype, self.x_contiguous)
+        write_put(module, machine, self, contiguous=self.out_contiguous, bias=self.bias)
         _write_transpose(module, machine, self.dtype)
         _write_sums(module, machine, self.dtype)
 
@@ -113,7 +106,7 @@ class SignalKernel(EpilogueKernel):
             f.call("sums", [*arrays, *numbers])
             channel = f.add(f.mul(group, given["channels_out"]), co.index)
             bias = v.at(given["bias"], channel)
-            here = {**given, "from": line, "count": count, "far": "0", "bias": bias}
+            here = {**given, "from": line, "count": count, "ahead": "0", "bias": bias}
             for name in self.outputs:
                 here[name] = v.at(places[name], f.mul(co.index, given[f"{name}_channel"]))
             names = put_arguments(len(self.aux_contiguous))
@@ -233,8 +226,8 @@ class Signal(ForwardMethod):
         item_scratch = (lanes - 1) * length + vectors + vectors * lanes
         kernel = SignalKernel(
             dtype=c.dtype,
-            near=last.x == 1,
-            beside=last.out == 1,
+            x_contiguous=last.x == 1,
+            out_contiguous=last.out == 1,
             bias=arrays.bias is not None,
             epilogue=c.epilogue,
             aux_contiguous=c.aux_contiguous("position"),

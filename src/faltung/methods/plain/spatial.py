@@ -45,12 +45,10 @@ UNCACHED_BYTE_CYCLES = 0.5
 class SpatialKernel(TiledKernel):
     """``channels``: output channels of a tile; out_contiguous: output positions are contiguous."""
 
+    name = "spatial"
+
     channels: int
     out_contiguous: bool
-
-    @property
-    def symbol(self) -> str:
-        return f"spatial_{self.dtype}"
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         f = v.function

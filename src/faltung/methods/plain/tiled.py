@@ -21,7 +21,7 @@ from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.step import MISSING, Arrays, Operand, Work, shifted
-from faltung.methods.base.tiles import ITEM, SEGMENT, Kind, Run, segments, taps_of
+from faltung.methods.base.tiles import ITEM_CYCLES, MAX_SEGMENT_TILES, Kind, Run, segments, taps_of
 from faltung.methods.copies.copy import copy
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
@@ -183,7 +183,7 @@ def add_tiles(
     rows = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
-    most = min(SEGMENT, max(1, ITEM // (PRODUCT_CYCLES * c.channels_in * c.taps)))
+    most = min(MAX_SEGMENT_TILES, max(1, ITEM_CYCLES // (PRODUCT_CYCLES * c.channels_in * c.taps)))
     cut = segments(runs, kernel.kinds, last, most)
     counts = (c.batch, c.groups, blocks.count, len(rows.rows), len(cut))
     aux = aux_arguments(

@@ -33,6 +33,7 @@ class WeightGradKernel(Kernel):
     position to the next. space: lanes are positions.
     """
 
+    name = "weight_grad"
     pointers = ("a", "b", "sums", "tiles", "segments", "pair_ranges", "pairs", "places")
     numbers = (
         *("blocks", "tap_count", "tile_count", "bands", "row_segments"),
@@ -48,10 +49,6 @@ class WeightGradKernel(Kernel):
     a_pitch: int
     b_pitch: int
     space: bool
-
-    @property
-    def symbol(self) -> str:
-        return f"weight_grad_{self.dtype}"
 
     def functions(self, module: Module, machine: Machine) -> None:
         for number, rows in enumerate(self.kinds):

@@ -1,32 +1,33 @@
-"""The kernel of pooling with channels first: columns of windows in a buffer, taps out of it."""
+"""The kernels of pooling with channels first: columns of windows in a buffer, taps out of it.
+
+And that of the gradient of maxima, which adds each output gradient where its index points.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
-from faltung.methods.pool.planes_columns import Columns
-from faltung.methods.pool.planes_rules import Rule
-from faltung.methods.pool.planes_taps import Taps
+from faltung.methods.base.kernel import Arguments, Kernel
+from faltung.methods.pool.columns import BUFFER_BYTES
+from faltung.methods.pool.reductions import Rule, State, store_below
 
-# Bytes of one buffer: less than a page, so that no system asks for more than a stack pointer moved.
-BUFFER = 3840
-
-POINTERS = ("source", "target", "index", "rows", "entries", "divisors")
-WORDS = (
-    *POINTERS,
-    *("row_count", "group", "groups", "source_plane", "target_plane", "index_plane"),
-    *("size", "outputs", "taps", "stride", "dilation", "lo", "chunk", "spread"),
-)
+# Vectors of columns, or of outputs, that are computed at once.
+VECTORS = 4
 
 
 @dataclass(frozen=True)
-class Planes:
-    """``kind``: max, max_index or mean. ``stride``: 1, 2, or 0 for any. ``taps``: those of the last
-    axis, 0 for any number. ``spread``: columns stand so far apart in the buffer, with zeros
-    between them, in the gradient of a mean; 0 for any distance.
+class PlanesKernel(Kernel):
+    """``kind``: max, max_index or mean; only max_index writes ``index``. ``stride``: 1, 2, or 0 for
+    any. ``taps``: those of the last axis that are written out, 0 for a loop. ``spread``: columns
+    stand so far apart in the buffer, with zeros between them, in the gradient of a mean; 0 for any
+    distance.
     """
+
+    pointers = ("source", "target", "index", "rows", "entries", "divisors")
+    numbers = (
+        *("row_count", "group", "groups", "source_plane", "target_plane", "index_plane"),
+        *("size", "outputs", "taps", "stride", "dilation", "lo", "segment", "spread"),
+    )
 
     dtype: str
     kind: str
@@ -38,83 +39,250 @@ class Planes:
     def symbol(self) -> str:
         return f"pool_planes_{self.kind}_{self.dtype}"
 
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        f = module.function(
-            self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-        )
-        v = Vectors(f, machine, self.dtype)
-        buffers = [
-            f.value(f"alloca [{BUFFER // v.bytes} x {v.element}], align 64")
-            for _ in range(1 + (self.kind == "max_index"))
-        ]
-        word = {
-            name: f.pointer("%words", i) if name in POINTERS else f.word("%words", i)
-            for i, name in enumerate(WORDS)
-        }
-        body = _Body(v, self, word, buffers)
+    def body(self, v: Vectors, given: Arguments) -> None:
+        """Items -> (plane, group of rows) -> rows -> segments."""
+        f, writer = v.function, _Writer(v, given, self)
         with f.loop("%begin", "%end") as item:
-            plane, group = f.divmod(item.index, word["groups"])
-            first = f.mul(group, word["group"])
-            last = f.minimum(f.add(first, word["group"]), word["row_count"])
-            at = {
-                name: v.at(word[name], f.mul(plane, word[f"{name}_plane"]))
+            plane, group = f.divmod(item.index, given["groups"])
+            first = f.mul(group, given["group"])
+            last = f.minimum(f.add(first, given["group"]), given["row_count"])
+            source, *targets = (
+                v.at(given[name], f.mul(plane, given[f"{name}_plane"]))
                 for name in ("source", "target", "index")
-            }
+            )
             with f.loop(first, last) as row:
-                here = f.at(word["rows"], f.mul(row.index, 6), "i64")
-                source, target, _, entry, stop, divisor = (f.word(here, i) for i in range(6))
-                moved = {"target": v.at(at["target"], target), "index": v.at(at["index"], target)}
-                with f.loop(0, word["outputs"], step=word["chunk"]) as chunk:
-                    body.chunk(at["source"], source, moved, (entry, stop), divisor, chunk.index)
-        return str(module)
+                here = f.at(given["rows"], f.mul(row.index, 6), "i64")
+                origin, target, _, entry, stop, divisor = (f.word(here, i) for i in range(6))
+                moved = [v.at(start, target) for start in targets]
+                outputs = _Outputs(source, origin, moved, (entry, stop), divisor)
+                with f.loop(0, given["outputs"], step=given["segment"]) as segment:
+                    writer.segment(outputs, segment.index)
 
 
-class _Body:
-    """One chunk of a row of outputs."""
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """A row of outputs: the plane that it reads and where in it, where it is written, its entries
+    of the table, and what its means are divided by.
+    """
 
-    def __init__(
-        self, v: Vectors, recipe: Planes, word: dict[str, str], buffers: Sequence[str]
-    ) -> None:
-        self.f, self.word = v.function, word
-        rule = Rule(v, recipe.kind)
-        self.columns = Columns(v, rule, recipe.spread, word, buffers)
-        self.taps = Taps(v, rule, recipe.stride, recipe.taps, word, buffers)
+    plane: str
+    origin: str
+    targets: Sequence[str]
+    entries: tuple[str, str]
+    divisor: str
 
-    def chunk(
-        self,
-        plane: str,
-        source: str,
-        target: dict[str, str],
-        entries: tuple[str, str],
-        divisor: str,
-        first: str,
-    ) -> None:
+
+class _Writer:
+    """Writes a segment of a row of outputs; ``buffers``: one for each vector of a state."""
+
+    def __init__(self, v: Vectors, given: Arguments, kernel: PlanesKernel) -> None:
+        self.v, self.f, self.given, self.kernel = v, v.function, given, kernel
+        self.buffers = [
+            self.f.value(f"alloca [{BUFFER_BYTES // v.bytes} x {v.element}], align 64")
+            for _ in range(1 + (kernel.kind == "max_index"))
+        ]
+        self.rule = Rule(v, kernel.kind)
+
+    def segment(self, row: _Outputs, first: str) -> None:
         """Outputs from ``first`` on: columns into the buffer, taps out of it."""
-        f, word = self.f, self.word
-        count = f.minimum(word["chunk"], f.sub(word["outputs"], first))
-        begin = f.sub(f.mul(first, word["stride"]), word["lo"])
-        reach = f.mul(f.sub(word["taps"], 1), word["dilation"])
-        length = f.add(f.add(f.mul(f.sub(count, 1), word["stride"]), reach), 1)
+        f, given = self.f, self.given
+        count = f.minimum(given["segment"], f.sub(given["outputs"], first))
+        begin = f.sub(f.mul(first, given["stride"]), given["lo"])
+        reach = f.mul(f.sub(given["taps"], 1), given["dilation"])
+        length = f.add(f.add(f.mul(f.sub(count, 1), given["stride"]), reach), 1)
         smax = f.module.declare("llvm.smax.i64", "i64", "i64", "i64")
         low = f.value(f"call i64 {smax}(i64 {begin}, i64 0)")
-        high = f.minimum(f.add(begin, length), word["size"])
+        high = f.minimum(f.add(begin, length), given["size"])
         high = f.value(f"call i64 {smax}(i64 {high}, i64 {low})")
         # Where all of it is border, the array begins behind the buffer.
         skipped = f.minimum(f.sub(low, begin), length)
-        if self.columns.spread != 1:
-            self.columns.border("0", length)
-            # From elements of the buffer to columns: those that begin in it.
-            more = f.sub(word["spread"], 1)
-            low, _ = f.divmod(f.add(low, more), word["spread"])
-            high, _ = f.divmod(f.add(high, more), word["spread"])
-            skipped = f.sub(f.mul(low, word["spread"]), begin)
+        if self.kernel.spread == 1:
             inside = f.sub(high, low)
-            self.columns.columns(plane, f.add(source, low), entries, skipped, inside)
-            self.taps.taps(target, divisor, first, count)
+            self.border("0", skipped)
+            self.columns(row, low, skipped, inside)
+            self.border(f.add(skipped, inside), length)
+        else:
+            self.border("0", length)
+            # From elements of the buffer to columns: those that begin in it.
+            more = f.sub(given["spread"], 1)
+            low, _ = f.divmod(f.add(low, more), given["spread"])
+            high, _ = f.divmod(f.add(high, more), given["spread"])
+            skipped = f.sub(f.mul(low, given["spread"]), begin)
+            self.columns(row, low, skipped, f.sub(high, low))
+        self.outputs(row, first, count)
+
+    # Rows of windows combined into columns --------------------------------------------------------
+
+    def border(self, start: str, stop: str) -> None:
+        """Elements of the buffer that never count, in whole vectors: too many at the end."""
+        with self.f.loop(start, stop, step=self.v.lanes) as at:
+            for buffer, value in zip(self.buffers, self.rule.outside, strict=True):
+                self.v.store(value, self.v.at(buffer, at.index))
+
+    def columns(self, row: _Outputs, low: str, skipped: str, inside: str) -> None:
+        """``inside`` columns from ``low`` on: whole vectors, then what is left with a mask."""
+        f, v = self.f, self.v
+        source = f.add(row.origin, low)
+        done = "0"
+        for count in (VECTORS, 1):
+            with f.loop(done, f.sub(inside, count * v.lanes - 1), step=count * v.lanes) as at:
+                self.column(row, f.add(source, at.index), at.index, skipped, count, None)
+            done = at.index
+        with f.when(f.value(f"icmp slt i64 {done}, {inside}")):
+            mask = v.below(f.sub(inside, done))
+            self.column(row, f.add(source, done), done, skipped, 1, mask)
+
+    def column(
+        self, row: _Outputs, source: str, at: str, skipped: str, count: int, mask: str | None
+    ) -> None:
+        """``count`` vectors of columns."""
+        f, v, spread = self.f, self.v, self.kernel.spread
+
+        def read(entry: str) -> list[State]:
+            offset = f.word(f.at(self.given["entries"], f.mul(entry, 2), "i64"), 0)
+            where = f.add(source, offset)
+            made = []
+            for q in range(count):
+                values = v.load(v.at(v.at(row.plane, where), q * v.lanes), mask)
+                made.append(self.rule.state(values, f.add(where, q * v.lanes)))
+            return made
+
+        # A row of means may see nothing but padding, a maximum never does.
+        empty = self.rule.mean
+        start = [[v.zero]] * count if empty else read(row.entries[0])
+        first = f.add(row.entries[0], 0 if empty else 1)
+        with f.loop(first, row.entries[1], self.carried(start)) as entry:
+            old, new = self.rule.grouped(entry.values), read(entry.index)
+            entry.carry(_flat([self.rule.both(a, b) for a, b in zip(old, new, strict=True)]))
+        to = f.add(skipped, f.mul(self.given["spread"], at) if spread != 1 else at)
+        for q, state in enumerate(self.rule.grouped(entry.results)):
+            if spread != 1:
+                where = f.add(to, f.mul(self.given["spread"], q * v.lanes))
+                self.spread(state[0], v.at(self.buffers[0], where))
+                continue
+            for buffer, value in zip(self.buffers, state, strict=True):
+                v.store(value, v.at(v.at(buffer, to), q * v.lanes))
+
+    def spread(self, vector: str, address: str) -> None:
+        """Columns apart from each other, over zeros."""
+        v, f = self.v, self.f
+        if self.kernel.spread == 2:
+            for half in range(2):
+                lanes = [(half * v.lanes + i) // 2 + i % 2 * v.lanes for i in range(v.lanes)]
+                v.store(v.shuffle(vector, v.zero, lanes), v.at(address, half * v.lanes))
             return
-        inside = f.sub(high, low)
-        self.columns.border("0", skipped)
-        self.columns.columns(plane, f.add(source, low), entries, skipped, inside)
-        self.columns.border(f.add(skipped, inside), length)
-        self.taps.taps(target, divisor, first, count)
+        for lane in range(v.lanes):
+            one = f.value(f"extractelement {v.type} {vector}, i64 {lane}")
+            to = v.at(address, f.mul(self.given["spread"], lane))
+            f.emit(f"store {v.element} {one}, ptr {to}, align {v.bytes}")
+
+    # Taps of the last axis combined out of the buffer ---------------------------------------------
+
+    def outputs(self, row: _Outputs, first: str, count: str) -> None:
+        """Vectors of outputs; the last one is moved back to end with them, or stored in part."""
+        f, v = self.f, self.v
+        done = "0"
+        for vectors in dict.fromkeys((1 if self.rule.size > 1 else VECTORS, 1)):
+            with f.loop(done, f.sub(count, vectors * v.lanes - 1), step=vectors * v.lanes) as at:
+                self.output(row, first, at.index, vectors, None)
+            done = at.index
+        with f.when(f.value(f"icmp slt i64 {done}, {count}")):
+            enough = f.value(f"icmp sge i64 {count}, {v.lanes}")
+            f.switch(
+                f.value(f"zext i1 {enough} to i64"),
+                [
+                    lambda: self.output(row, first, "0", 1, count),
+                    lambda: self.output(row, first, f.sub(count, v.lanes), 1, None),
+                ],
+            )
+
+    def output(self, row: _Outputs, first: str, at: str, vectors: int, below: str | None) -> None:
+        """``vectors`` vectors of outputs; of one, those ``below`` a number where that is given."""
+        f, v, given, rule = self.f, self.v, self.given, self.rule
+        start = f.mul(at, given["stride"])
+        states = [self.read(start, q) for q in range(vectors)]
+
+        def tap(number: str | int, states: Sequence[State]) -> list[State]:
+            here = f.add(start, f.mul(given["dilation"], number))
+            return [rule.both(state, self.read(here, q)) for q, state in enumerate(states)]
+
+        if self.kernel.taps:
+            for number in range(1, self.kernel.taps):
+                states = tap(number, states)
+        else:
+            with f.loop(1, given["taps"], self.carried(states)) as loop:
+                loop.carry(_flat(tap(loop.index, rule.grouped(loop.values))))
+            states = rule.grouped(loop.results)
+        where = f.add(first, at)
+        for q, state in enumerate(states):
+            if rule.mean:
+                down = v.spread(f.value(f"sitofp i64 {row.divisor} to {v.element}"))
+                across = v.load(v.at(v.at(given["divisors"], where), q * v.lanes))
+                state = [v.div(state[0], v.mul(down, across))]
+            for target, value in zip(row.targets, state, strict=False):
+                to = v.at(v.at(target, where), q * v.lanes)
+                if below is None:
+                    v.store(value, to)
+                else:
+                    store_below(v, value, to, below)
+
+    def read(self, start: str, q: int) -> State:
+        """What a tap reads for vector ``q`` of outputs."""
+        at = self.f.add(start, self.f.mul(self.given["stride"], q * self.v.lanes))
+        return [self.strided(self.v.at(buffer, at)) for buffer in self.buffers]
+
+    def strided(self, address: str) -> str:
+        v = self.v
+        if self.kernel.stride == 1:
+            return v.load(address)
+        if self.kernel.stride == 2:
+            one, two = v.load(address), v.load(v.at(address, v.lanes))
+            return v.shuffle(one, two, [2 * i for i in range(v.lanes)])
+        return v.gather(address, self.given["stride"])
+
+    def carried(self, states: Sequence[State]) -> list[tuple[str, str]]:
+        return [(self.v.type, value) for value in _flat(states)]
+
+
+def _flat(states: Sequence[State]) -> list[str]:
+    return [value for state in states for value in state]
+
+
+@dataclass(frozen=True)
+class ScatterKernel(Kernel):
+    """The gradient of maxima: items are planes; indices are whole numbers as wide as the dtype."""
+
+    pointers = ("grad", "index", "target")
+    numbers = ("grad_plane", "index_plane", "target_plane", "outputs", "size")
+
+    dtype: str
+
+    @property
+    def symbol(self) -> str:
+        return f"pool_scatter_{self.dtype}"
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f = v.function
+        with f.loop("%begin", "%end") as item:
+            grads, indices, target = (
+                v.at(given[name], f.mul(item.index, given[f"{name}_plane"]))
+                for name in self.pointers
+            )
+            with f.loop(0, f.sub(given["size"], v.lanes - 1), step=v.lanes) as zero:
+                v.store(v.zero, v.at(target, zero.index))
+            with f.loop(zero.index, given["size"]) as zero:
+                to = v.at(target, zero.index)
+                f.emit(f"store {v.element} 0.0, ptr {to}, align {v.bytes}")
+            with f.loop(0, given["outputs"]) as o:
+                place = f.at(indices, o.index, v.element)
+                number = f.value(f"load i{8 * v.bytes}, ptr {place}, align {v.bytes}")
+                if v.bytes < 8:
+                    number = f.value(f"sext i32 {number} to i64")
+                # Indices come from people: what points outside the plane goes nowhere.
+                with f.when(f.value(f"icmp ult i64 {number}, {given['size']}")):
+                    to = v.at(target, number)
+                    old = f.value(f"load {v.element}, ptr {to}, align {v.bytes}")
+                    grad = v.at(grads, o.index)
+                    more = f.value(f"load {v.element}, ptr {grad}, align {v.bytes}")
+                    total = f.value(f"fadd {v.element} {old}, {more}")
+                    f.emit(f"store {v.element} {total}, ptr {to}, align {v.bytes}")

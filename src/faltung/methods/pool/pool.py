@@ -1,42 +1,49 @@
 """Pooling: maxima and means of windows, and their gradients, vectors along the channels.
 
 What it is.  Every target (an output; for a gradient an input) reads sources at the taps of a
-  window. Maxima are taken, or sums: of columns, each computed once (``pool_columns``), or tap after
+  window. Maxima are taken, or sums: of columns, each computed once (``columns``), or tap after
   tap, sums along the last axis first. A maximum may leave the number of its tap behind. Its
   gradient is gathered: an input adds up the gradients of the windows that cover it and that chose
   it, so that no two items write the same element. The mean and its gradient are one and the same
   kernel: a sum, divided.
-When it applies.  Channels are neighbours in memory, positions a pitch apart; any rank.
+When it applies.  Channels are contiguous, positions a pitch apart; any rank.
 What it costs.  A load for each tap and vector, and one to five instructions: memory is the limit
   for small windows, the loads from near caches for large ones.
 
-Which sources a target reads is in tables (``pool_tables``), so that one kernel for each kind and
-dtype (``pool_kernel``, ``pool_kinds``) serves every rank, size, stride, dilation and padding.
+Which sources a target reads is in tables (``tables``), so that one kernel for each kind and dtype
+(``taps``, ``reductions``) serves every rank, size, stride, dilation and padding.
 """
 
 from collections.abc import Sequence
 from math import prod
 
 from faltung.geometry.pool import PoolSpec
-from faltung.jit.compile import Recipe
 from faltung.machine.table import Machine
-from faltung.methods.base.step import Argument, Operand, Step, Work
-from faltung.methods.pool.columns import columns
-from faltung.methods.pool.kernel import Pool
-from faltung.methods.pool.tables import Line, Tables, backward, counting, forward, numbered, tables
+from faltung.methods.base.step import Argument, Matrix, Operand, Work
+from faltung.methods.pool.columns import columns_kernel
+from faltung.methods.pool.tables import (
+    AxisReads,
+    Tables,
+    WalkKernel,
+    backward,
+    counting,
+    forward,
+    tables,
+)
+from faltung.methods.pool.taps import TapsKernel
 
 # Bytes that an item writes, about: a near cache holds them while the phases of a stride interleave.
 ITEM_BYTES = 16384
 # Targets of an item at least.
-LEAST = 32
-# Items below which the channels are shared out too, for threads to have some each: in all, and for
-# each core. Whole positions are better, because memory is then read in its order.
-FEW_ITEMS = 16
-ITEMS = 8
+MIN_ITEM_TARGETS = 32
+# Items below which the channels are cut into blocks too, for threads to have some each: in all, and
+# for each core. Whole positions are better, because memory is then read in its order.
+MIN_ITEMS = 16
+MIN_ITEMS_PER_CORE = 8
 # Vectors in the smallest block of channels: whole cache lines.
-BLOCK = 4
+MIN_BLOCK_VECTORS = 4
 # Rows and taps of the largest windows whose taps are written out.
-WRITTEN_OUT = 3
+MAX_WRITTEN_OUT = 3
 
 
 def index_dtype(spec: PoolSpec) -> str:
@@ -47,18 +54,15 @@ def index_dtype(spec: PoolSpec) -> str:
 def max_pool(
     spec: PoolSpec,
     work: Work,
-    x: Operand,
-    x_pitch: int,
-    out: Operand,
-    out_pitch: int,
+    x: Matrix,
+    out: Matrix,
     index: Operand | None = None,
     *,
     machine: Machine,
     positions: bool = False,
-    title: str = "max pool",
     barrier: bool = False,
 ) -> None:
-    """Add the maxima of the windows of ``x``; pitches in elements, from position to position.
+    """Add the maxima of the windows of ``x``.
 
     ``index``: a compact array of ``index_dtype``, one number for each element of the output
     (position by position), that receives the tap of each maximum. Taps are numbered with the last
@@ -67,26 +71,20 @@ def max_pool(
     signs, without ``index``, that in the first column); a NaN is larger than any number, and than a
     NaN before it.
     """
-    lines = [forward(spec, dim) for dim in range(spec.rank)]
-    lines = [numbered(line) for line in lines] if positions else lines
+    axes = forward(spec, positions=positions)
     kind = "max" if index is None else "max_index"
-    work.steps.append(
-        _step(spec, kind, lines, x, x_pitch, out, out_pitch, index, machine, title, barrier)
-    )
+    _add(spec, work, kind, axes, x, out, index, machine=machine, title="max pool", barrier=barrier)
 
 
 def max_pool_grad(
     spec: PoolSpec,
     work: Work,
-    grad: Operand,
-    grad_pitch: int,
+    grad: Matrix,
     index: Operand,
-    out: Operand,
-    out_pitch: int,
+    out: Matrix,
     *,
     machine: Machine,
     positions: bool = False,
-    title: str = "max pool gradient",
     barrier: bool = False,
 ) -> None:
     """Add the gradient for the input: each output gradient goes to the tap that ``index`` names.
@@ -94,130 +92,121 @@ def max_pool_grad(
     ``grad``: shaped as the output; ``out``: as the input, and every element of it is written.
     ``positions``: as that of ``max_pool`` with which ``index`` was made.
     """
-    lines = [backward(spec, dim) for dim in range(spec.rank)]
-    lines = [numbered(line, targets=True) for line in lines] if positions else lines
-    work.steps.append(
-        _step(
-            spec, "chosen", lines, grad, grad_pitch, out, out_pitch, index, machine, title, barrier
-        )
+    axes, title = backward(spec, positions=positions), "max pool gradient"
+    _add(
+        spec, work, "chosen", axes, grad, out, index, machine=machine, title=title, barrier=barrier
     )
 
 
 def average_pool(
-    spec: PoolSpec,
-    work: Work,
-    x: Operand,
-    x_pitch: int,
-    out: Operand,
-    out_pitch: int,
-    *,
-    machine: Machine,
-    title: str = "average pool",
-    barrier: bool = False,
+    spec: PoolSpec, work: Work, x: Matrix, out: Matrix, *, machine: Machine, barrier: bool = False
 ) -> None:
     """Add the means of the windows of ``x``; arguments as ``max_pool``."""
-    lines = [forward(spec, dim) for dim in range(spec.rank)]
-    work.steps.append(
-        _step(spec, "mean", lines, x, x_pitch, out, out_pitch, None, machine, title, barrier)
-    )
+    axes, title = forward(spec), "average pool"
+    _add(spec, work, "mean", axes, x, out, machine=machine, title=title, barrier=barrier)
 
 
 def average_pool_grad(
     spec: PoolSpec,
     work: Work,
-    grad: Operand,
-    grad_pitch: int,
-    out: Operand,
-    out_pitch: int,
+    grad: Matrix,
+    out: Matrix,
     *,
     machine: Machine,
-    title: str = "average pool gradient",
     barrier: bool = False,
 ) -> None:
     """Add the gradient for the input: each output gradient spread over what its window counts.
 
     Where windows count differently, the gradients are divided first, into borrowed memory.
     """
-    divisor = spec.divisor
+    divisor, title = spec.divisor, "average pool gradient"
     if divisor is None:
-        shares = Operand(work.borrow("shares", prod(spec.output_shape) * spec.itemsize))
-        lines = [counting(spec, dim) for dim in range(spec.rank)]
-        pitch = spec.channels
-        work.steps.append(
-            _step(
-                spec, "mean", lines, grad, grad_pitch, shares, pitch, None, machine, title, barrier
-            )
+        divided = Operand(work.borrow("divided", prod(spec.output_shape) * spec.itemsize))
+        quotients = Matrix(divided, spec.channels)
+        axes = counting(spec)
+        _add(
+            spec, work, "mean", axes, grad, quotients, machine=machine, title=title, barrier=barrier
         )
-        grad, grad_pitch, divisor, barrier = shares, pitch, 1, True
-    lines = [backward(spec, dim) for dim in range(spec.rank)]
-    work.steps.append(
-        _step(
-            spec,
-            "mean",
-            lines,
-            grad,
-            grad_pitch,
-            out,
-            out_pitch,
-            None,
-            machine,
-            title,
-            barrier,
-            divisor,
-        )
+        grad, divisor, barrier = quotients, 1, True
+    axes = backward(spec)
+    _add(
+        *(spec, work, "mean", axes, grad, out),
+        machine=machine,
+        title=title,
+        divisor=divisor,
+        barrier=barrier,
     )
 
 
-def _step(
+def _add(
     spec: PoolSpec,
+    work: Work,
     kind: str,
-    lines: Sequence[Line],
-    source: Operand,
-    source_pitch: int,
-    target: Operand,
-    target_pitch: int,
-    index: Operand | None,
+    axes: Sequence[AxisReads],
+    source: Matrix,
+    target: Matrix,
+    index: Operand | None = None,
+    *,
     machine: Machine,
     title: str,
     barrier: bool,
     divisor: int = 1,
-) -> Step:
-    most = max(LEAST, ITEM_BYTES // (spec.channels * spec.itemsize))
-    t = tables(lines, most, divisor)
-    items = spec.batch * len(t.rows) * len(t.pieces)
-    recipe, block_count, block = _recipe(spec, kind, lines, t, items, machine)
-    words: list[Argument] = [
-        *(source, target, target if index is None else index),
-        *(t.rows, t.entries, t.pieces, t.segments),
-        *(len(t.rows), len(t.pieces), block_count, block, spec.channels),
-        *(t.sources, t.targets, source_pitch, target_pitch),
-        *(t.source_step, t.tap_step),
-    ]
-    return Step(recipe, items * block_count, words, title, barrier)
+) -> None:
+    most = max(MIN_ITEM_TARGETS, ITEM_BYTES // (spec.channels * spec.itemsize))
+    t = tables(axes, most, divisor)
+    items = spec.batch * len(t.rows) * len(t.segments)
+    kernel, block_count, block = _kernel(spec, kind, axes, t, items, machine)
+    given: dict[str, Argument] = {} if index is None else {"index": index}
+    step = kernel.step(
+        items * block_count,
+        title,
+        barrier=barrier,
+        source=source.array,
+        source_pitch=source.pitch,
+        source_sample=prod(axis.sources for axis in axes),
+        target=target.array,
+        target_pitch=target.pitch,
+        target_sample=prod(axis.targets for axis in axes),
+        rows=t.rows,
+        row_count=len(t.rows),
+        entries=t.entries,
+        segments=t.segments,
+        segment_count=len(t.segments),
+        progressions=t.progressions,
+        block_count=block_count,
+        block=block,
+        channels=spec.channels,
+        source_step=axes[-1].source_step,
+        tap_step=axes[-1].tap_step,
+        **given,
+    )
+    work.steps.append(step)
 
 
-def _recipe(
-    spec: PoolSpec, kind: str, lines: Sequence[Line], t: Tables, items: int, machine: Machine
-) -> tuple[Recipe, int, int]:
+def _kernel(
+    spec: PoolSpec, kind: str, axes: Sequence[AxisReads], t: Tables, items: int, machine: Machine
+) -> tuple[WalkKernel, int, int]:
     """The kernel for these tables, how many blocks of channels, and channels in each."""
     lanes = machine.lanes(spec.dtype)
-    wanted = -(-max(FEW_ITEMS, ITEMS * machine.cores) // max(1, items))
-    blocks = min(spec.channels // lanes // BLOCK, wanted)
-    by_columns = columns(kind, spec.dtype, lines[-1], t, spec.channels, lanes)
+    wanted = -(-max(MIN_ITEMS, MIN_ITEMS_PER_CORE * machine.cores) // max(1, items))
+    blocks = min(spec.channels // lanes // MIN_BLOCK_VECTORS, wanted)
+    by_columns = columns_kernel(kind, spec.dtype, axes[-1], t, spec.channels, lanes)
     if by_columns:
         return by_columns, *_blocks(spec.channels, lanes, blocks, by_columns.room)
-    pool = _by_taps(spec, kind, lines, t, spec.channels < lanes)
-    return pool, *_blocks(spec.channels, lanes, blocks)
+    by_taps = _taps_kernel(spec, kind, axes, t, spec.channels < lanes)
+    return by_taps, *_blocks(spec.channels, lanes, blocks)
 
 
-def _by_taps(spec: PoolSpec, kind: str, lines: Sequence[Line], t: Tables, narrow: bool) -> Pool:
+def _taps_kernel(
+    spec: PoolSpec, kind: str, axes: Sequence[AxisReads], t: Tables, narrow: bool
+) -> TapsKernel:
     """The kernel that goes from tap to tap, with windows written out where they are small."""
-    fixed = not any(line.tap_step for line in lines)
+    fixed = not any(axis.tap_step for axis in axes)
     rows = int((t.rows[:, 4] - t.rows[:, 3]).max(initial=0))
-    taps = max((run.taps for run in lines[-1].runs), default=0)
-    if kind == "mean" or narrow or not 0 < rows <= WRITTEN_OUT >= taps > 0:
+    taps = max((p.taps for p in axes[-1].progressions), default=0)
+    if kind == "mean" or narrow or not 0 < rows <= MAX_WRITTEN_OUT >= taps > 0:
         rows = taps = 1
-    return Pool(spec.dtype, kind, narrow, rows, taps, fixed and kind == "chosen")
+    return TapsKernel(spec.dtype, kind, narrow, rows, taps, fixed and kind == "chosen")
 
 
 def _blocks(channels: int, lanes: int, blocks: int, room: int | None = None) -> tuple[int, int]:

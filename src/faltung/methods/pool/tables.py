@@ -1,32 +1,35 @@
-"""What each pooled position reads, as tables: of a pooling, and of its gradient.
+"""What each pooled position reads, as tables, and how kernels walk over them.
 
-Along one axis, a target reads an arithmetic progression of sources: output `o` reads at the taps
-that lie inside, and input `i` gets a gradient from the windows that cover it. Targets whose
-progressions are alike, and whose beginnings advance in step, are one run, so that an axis is a few
-runs whatever its size. All axes but the last are multiplied out into rows; the last one is cut
-into pieces, the items of work. Everything counts positions: pitches are for the kernel.
+Along one axis, a target reads an arithmetic progression of sources: output ``o`` reads at the taps
+that lie inside, and input ``i`` gets a gradient from the windows that cover it. Targets whose
+progressions are alike, and whose beginnings advance in step, are kept as one, so that an axis has
+few of them whatever its size. All axes but the last are multiplied out into rows; the last one is
+cut into segments, the items of work. Everything counts positions: pitches are for the kernel.
 """
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 
 import numpy as np
 
+from faltung.codegen.vectors import Vectors
 from faltung.geometry.adjoint import input_grad
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
 from faltung.methods.base.addresses import offsets
+from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Table, table
 
-# Pieces that the last axis is cut into at the most.
-PIECES = 4096
+# Segments that the last axis is cut into at the most.
+MAX_SEGMENTS = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class Progression:
     """``count`` targets, ``step`` apart from ``target`` on, that read ``taps`` sources each.
 
     The first one begins with ``source`` and the tap ``tap``, each other ``advance`` and
@@ -45,15 +48,15 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One axis: its sizes, and its runs. From tap to tap sources are ``source_step`` apart and the
-    numbers of taps, of which there are ``kernel``, ``tap_step``, in every run.
+class AxisReads:
+    """One axis: its sizes, and its progressions. From tap to tap sources are ``source_step`` apart
+    and the numbers of taps, of which there are ``kernel``, ``tap_step``, in every progression.
     """
 
     sources: int
     targets: int
     kernel: int
-    runs: tuple[Run, ...]
+    progressions: tuple[Progression, ...]
     source_step: int = 1
     tap_step: int = 1
 
@@ -61,64 +64,90 @@ class Line:
 # One axis -----------------------------------------------------------------------------------------
 
 
-def forward(spec: PoolSpec, dim: int) -> Line:
-    """Targets are the outputs, sources the inputs."""
-    axis = _plain(spec.axes[dim])
-    runs = _runs(axis, range(axis.kernel), 0, 1, lambda o: spec.counted(dim, o))
-    return Line(axis.size, axis.output, axis.kernel, tuple(runs), axis.dilation)
+def forward(spec: PoolSpec, *, positions: bool = False) -> list[AxisReads]:
+    """For each axis: targets are the outputs, sources the inputs.
+
+    ``positions``: taps are numbered by where they are in the plane and not in the window.
+    """
+    made = []
+    for dim, axis in enumerate(map(_plain, spec.axes)):
+        found = _progressions(axis, range(axis.kernel), 0, 1, partial(spec.counted, dim))
+        if positions:
+            found = (replace(p, tap=p.source, tap_advance=p.advance) for p in found)
+        kernel, tap_step = (axis.size, axis.dilation) if positions else (axis.kernel, 1)
+        reads = tuple(found)
+        made.append(AxisReads(axis.size, axis.output, kernel, reads, axis.dilation, tap_step))
+    return made
 
 
-def backward(spec: PoolSpec, dim: int) -> Line:
-    """Targets are the inputs, sources the outputs."""
-    axis = _plain(spec.axes[dim])
-    # Windows apart are a run each, if these are fewer than the phases of the stride.
+def backward(spec: PoolSpec, *, positions: bool = False) -> list[AxisReads]:
+    """For each axis: targets are the inputs, sources the outputs.
+
+    ``positions``: all taps of a target have its own number, so that it finds itself among the
+    indices.
+    """
+    axes = [_backward(_plain(axis)) for axis in spec.axes]
+    if not positions:
+        return axes
+    return [
+        replace(
+            axis,
+            kernel=axis.targets,
+            progressions=tuple(
+                replace(p, tap=p.target, tap_advance=p.step) for p in axis.progressions
+            ),
+            tap_step=0,
+        )
+        for axis in axes
+    ]
+
+
+def _backward(axis: Axis) -> AxisReads:
+    # Windows apart are a progression each, if these are fewer than the phases of the stride.
     few = axis.output == 1 or axis.extent <= axis.stride > axis.output
     if few and axis.dilation == 1:
-        return Line(axis.output, axis.size, axis.kernel, tuple(_covers(axis)))
-    runs: list[Run] = []
+        return AxisReads(axis.output, axis.size, axis.kernel, tuple(_covers(axis)))
+    made: list[Progression] = []
     source_step, tap_step = 1, 1
     for phase in input_grad(ConvSpec((axis,), 1, 1)):
         (part,) = phase.axes
         if part.axis is None:
-            runs.append(Run(part.start, part.step, part.count))
+            made.append(Progression(part.start, part.step, part.count))
             continue
-        runs += _runs(part.axis, part.taps, part.start, part.step, lambda _: 1)
+        made += _progressions(part.axis, part.taps, part.start, part.step, lambda _: 1)
         if len(part.taps) > 1:
             source_step, tap_step = part.axis.dilation, part.taps[1] - part.taps[0]
-    return Line(axis.output, axis.size, axis.kernel, tuple(runs), source_step, tap_step)
+    return AxisReads(axis.output, axis.size, axis.kernel, tuple(made), source_step, tap_step)
 
 
-def counting(spec: PoolSpec, dim: int) -> Line:
-    """Targets and sources are the outputs, one to one, divided by what each window counts."""
-    line = forward(spec, dim)
-    alone = (
-        replace(run, source=run.target, advance=run.step, tap=0, tap_advance=0, taps=1)
-        for run in line.runs
-    )
-    return Line(line.targets, line.targets, 1, tuple(alone))
-
-
-def numbered(line: Line, targets: bool = False) -> Line:
-    """The same line, its taps numbered by where they are in the plane and not in the window: by
-    the sources, or all alike by the target (so that a target finds itself among the indices).
+def counting(spec: PoolSpec) -> list[AxisReads]:
+    """For each axis: targets and sources are the outputs, one to one, divided by what each window
+    counts.
     """
-    if targets:
-        runs = (replace(run, tap=run.target, tap_advance=run.step) for run in line.runs)
-        return replace(line, kernel=line.targets, runs=tuple(runs), tap_step=0)
-    runs = (replace(run, tap=run.source, tap_advance=run.advance) for run in line.runs)
-    return replace(line, kernel=line.sources, runs=tuple(runs), tap_step=line.source_step)
+    return [
+        AxisReads(
+            axis.targets,
+            axis.targets,
+            1,
+            tuple(
+                replace(p, source=p.target, advance=p.step, tap=0, tap_advance=0, taps=1)
+                for p in axis.progressions
+            ),
+        )
+        for axis in forward(spec)
+    ]
 
 
 def _plain(axis: Axis) -> Axis:
-    """The same axis where numbers that say nothing are small: they would not fit a word."""
+    """The same axis where numbers that say nothing are small: they would not fit 64 bits."""
     if axis.kernel == 1:
         axis = replace(axis, dilation=1)
     return replace(axis, stride=1, hi=axis.hi - axis.unread) if axis.output == 1 else axis
 
 
-def _runs(
+def _progressions(
     axis: Axis, taps: Sequence[int], start: int, step: int, counted: Callable[[int], int]
-) -> Iterator[Run]:
+) -> Iterator[Progression]:
     """What ``axis`` reads: its output t is the target start + t * step, its tap j ``taps[j]``."""
 
     def alike(o: int) -> tuple[int, int, int]:
@@ -131,18 +160,18 @@ def _runs(
         end = bisect_right(range(axis.output), alike(o), lo=o, key=alike)
         (first, stop), count, divisor = axis.valid_taps(o), end - o, counted(o)
         if first == stop:
-            yield Run(start + o * step, step, count, divisor=divisor)
+            yield Progression(start + o * step, step, count, divisor=divisor)
         else:
             source = o * axis.stride - axis.lo + first * axis.dilation
             taken = stop - first
-            yield Run(
+            yield Progression(
                 *(start + o * step, step, count),
                 *(source, axis.stride, taps[first], 0, taken, divisor),
             )
         o = end
 
 
-def _covers(axis: Axis) -> Iterator[Run]:
+def _covers(axis: Axis) -> Iterator[Progression]:
     """Windows that do not overlap, each with the inputs that it covers: few, where they are large.
 
     Its inputs are taps one after the other.
@@ -154,11 +183,11 @@ def _covers(axis: Axis) -> Iterator[Run]:
         if first >= stop:  # all of it lies in the padding
             continue
         if first > done:
-            yield Run(done, 1, first - done)
-        yield Run(first, 1, stop - first, o, 0, first - start, 1, 1)
+            yield Progression(done, 1, first - done)
+        yield Progression(first, 1, stop - first, o, 0, first - start, 1, 1)
         done = stop
     if done < axis.size:
-        yield Run(done, 1, axis.size - done)
+        yield Progression(done, 1, axis.size - done)
 
 
 # All axes -----------------------------------------------------------------------------------------
@@ -168,61 +197,44 @@ def _covers(axis: Axis) -> Iterator[Run]:
 class Tables:
     """What a kernel walks over.
 
-    rows:      source, target, tap, first entry, last entry + 1, divisor
-    entries:   source and tap, from the row's on: one for each combination of taps of these axes
-    pieces:    first segment, last segment + 1
-    segments:  the fields of a ``Run``, in their order: the runs of the last axis, cut
+    rows: source, target, tap, first entry, last entry + 1, divisor
+    entries: source and tap, from the row's on: one for each combination of taps of these axes
+    segments: of the last axis: first progression, last progression + 1
+    progressions: the fields of a ``Progression``, in their order: those of the last axis, cut
     """
 
     rows: Table
     entries: Table
-    pieces: Table
     segments: Table
-    sources: int
-    targets: int
-    source_step: int
-    tap_step: int
+    progressions: Table
 
 
-def tables(lines: Sequence[Line], most: int, divisor: int = 1) -> Tables:
-    """The tables over ``lines`` (the first one slowest), in pieces of at most ``most`` targets.
+def tables(axes: Sequence[AxisReads], most: int, divisor: int = 1) -> Tables:
+    """The tables over ``axes`` (the first one slowest), in segments of at most ``most`` targets.
 
-    ``divisor`` counts beside those of the runs.
+    ``divisor`` counts beside those of the progressions.
     """
-    *outer, last = lines
-    rows, entries = _rows(outer, last, divisor)
-    pieces, segments = _pieces(last, most)
-    return Tables(
-        rows,
-        entries,
-        pieces,
-        segments,
-        prod(line.sources for line in lines),
-        prod(line.targets for line in lines),
-        last.source_step,
-        last.tap_step,
-    )
+    *outer, last = axes
+    return Tables(*_rows(outer, last, divisor), *_segments(last, most))
 
 
-def _rows(outer: Sequence[Line], last: Line, divisor: int) -> tuple[Table, Table]:
+def _rows(outer: Sequence[AxisReads], last: AxisReads, divisor: int) -> tuple[Table, Table]:
     """All combinations of targets of the outer axes; those with as many taps share entries."""
     one = np.zeros(1, dtype=np.int64)
     source, target, tap, code, divisors = one, one, one, one, one + divisor
-    for line in outer:
-        at = _expanded(line)
-        source = (source[:, None] * line.sources + at["source"]).ravel()
-        target = (target[:, None] * line.targets + at["target"]).ravel()
-        tap = (tap[:, None] * line.kernel + at["tap"]).ravel()
-        code = (code[:, None] * (line.sources + 1) + at["taps"]).ravel()
+    for axis in outer:
+        at = _expanded(axis)
+        source = (source[:, None] * axis.sources + at["source"]).ravel()
+        target = (target[:, None] * axis.targets + at["target"]).ravel()
+        tap = (tap[:, None] * axis.kernel + at["tap"]).ravel()
+        code = (code[:, None] * (axis.sources + 1) + at["taps"]).ravel()
         divisors = (divisors[:, None] * at["divisor"]).ravel()
     codes, which = np.unique(code, return_inverse=True)
-    steps: list[int] = []
-    tap_steps: list[int] = []
-    places, kernels = last.sources, last.kernel
-    for line in reversed(outer):
-        steps.insert(0, line.source_step * places)
-        tap_steps.insert(0, line.tap_step * kernels)
-        places, kernels = places * line.sources, kernels * line.kernel
+    steps, tap_steps = [], []
+    for dim, axis in enumerate(outer):
+        inner = (*outer[dim + 1 :], last)
+        steps.append(axis.source_step * prod(a.sources for a in inner))
+        tap_steps.append(axis.tap_step * prod(a.kernel for a in inner))
     entries, starts = [], [0]
     for number in codes:
         shape = _decoded(int(number), outer)
@@ -234,52 +246,117 @@ def _rows(outer: Sequence[Line], last: Line, divisor: int) -> tuple[Table, Table
     return table(rows, 6), table(np.concatenate(entries), 2)
 
 
-def _decoded(code: int, outer: Sequence[Line]) -> list[int]:
+def _decoded(code: int, outer: Sequence[AxisReads]) -> list[int]:
     """The number of taps of each axis: distinct sources, so never more than there are."""
     shape: list[int] = []
-    for line in reversed(outer):
-        code, taps = divmod(code, line.sources + 1)
+    for axis in reversed(outer):
+        code, taps = divmod(code, axis.sources + 1)
         shape.insert(0, taps)
     return shape
 
 
-def _expanded(line: Line) -> dict[str, Table]:
-    """The runs target by target, in their order."""
-    runs = _fields(line.runs)
-    which = np.repeat(np.arange(len(line.runs)), runs["count"])
-    start = np.cumsum(runs["count"]) - runs["count"]
-    each = {name: column[which] for name, column in runs.items()}
-    t = np.arange(len(which), dtype=np.int64) - start[which]
-    each["target"] += t * each["step"]
-    each["source"] += t * each["advance"]
-    each["tap"] += t * each["tap_advance"]
+def _expanded(axis: AxisReads) -> dict[str, Table]:
+    """The progressions target by target, in their order."""
+    counts = np.array([p.count for p in axis.progressions], dtype=np.int64)
+    which = np.repeat(np.arange(len(counts)), counts)
+    skipped = np.arange(len(which)) - (np.cumsum(counts) - counts)[which]
+    each = _picked(axis, which, skipped)
     order = np.argsort(each["target"])
     return {name: column[order] for name, column in each.items()}
 
 
-def _pieces(line: Line, most: int) -> tuple[Table, Table]:
-    """The runs cut at the bounds of even pieces, piece after piece."""
-    runs = _fields(line.runs)
-    count = min(PIECES, -(-line.targets // most))
-    bounds = line.targets * np.arange(count + 1, dtype=np.int64) // count
-    # How many targets of each run lie before each bound.
-    before = -((runs["target"] - bounds[:, None]) // runs["step"])
-    before = np.clip(before, 0, runs["count"])
-    piece, which = np.nonzero(before[1:] > before[:-1])
-    skipped = before[piece, which]
-    cut = {name: column[which] for name, column in runs.items()}
-    cut["count"] = before[piece + 1, which] - skipped
-    cut["target"] += skipped * cut["step"]
-    cut["source"] += skipped * cut["advance"]
-    cut["tap"] += skipped * cut["tap_advance"]
-    ends = np.searchsorted(piece, np.arange(count + 1))
-    segments = np.stack(list(cut.values()), axis=1)
-    return table(np.stack([ends[:-1], ends[1:]], axis=1), 2), table(segments, len(cut))
+def _segments(axis: AxisReads, most: int) -> tuple[Table, Table]:
+    """The progressions cut at the bounds of even segments, segment after segment."""
+    count = min(MAX_SEGMENTS, -(-axis.targets // most))
+    bounds = axis.targets * np.arange(count + 1, dtype=np.int64) // count
+    # How many targets of each progression lie before each bound.
+    each = [(p.target, p.step, p.count) for p in axis.progressions]
+    target, step, counts = np.array(each, dtype=np.int64).T
+    before = np.clip(-((target - bounds[:, None]) // step), 0, counts)
+    segment, which = np.nonzero(before[1:] > before[:-1])
+    skipped = before[segment, which]
+    cut = _picked(axis, which, skipped)
+    cut["count"] = before[segment + 1, which] - skipped
+    ends = np.searchsorted(segment, np.arange(count + 1))
+    progressions = np.stack(list(cut.values()), axis=1)
+    return table(np.stack([ends[:-1], ends[1:]], axis=1), 2), table(progressions, len(cut))
 
 
-def _fields(runs: Sequence[Run]) -> dict[str, Table]:
-    """Each field of the runs as a column."""
-    return {
-        name: np.array([getattr(run, name) for run in runs], dtype=np.int64)
-        for name in Run.__dataclass_fields__
+def _picked(axis: AxisReads, which: Table, skipped: Table) -> dict[str, Table]:
+    """Each field of the progressions numbered ``which`` as a column, without the first ``skipped``
+    targets of each.
+    """
+    found = {
+        name: np.array([getattr(p, name) for p in axis.progressions], dtype=np.int64)[which]
+        for name in Progression.__dataclass_fields__
     }
+    steps = (("target", "step"), ("source", "advance"), ("tap", "tap_advance"))
+    return found | {name: found[name] + skipped * found[step] for name, step in steps}
+
+
+# The walk -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """A progression in the code of a kernel, for the channels of a block: pairs of where its first
+    target is, and what the next one adds.
+    """
+
+    count: str
+    target: tuple[str, str]
+    source: tuple[str, str]
+    tap: tuple[str, str]
+    taps: str
+    entries: tuple[str, str]
+    divisor: str
+    channel: str
+    width: str
+
+
+class WalkKernel(Kernel):
+    """A kernel over the tables, with vectors along the channels."""
+
+    pointers = ("source", "target", "rows", "entries", "segments", "progressions")
+    numbers = (
+        *("row_count", "segment_count", "block_count", "block", "channels"),
+        *("source_sample", "target_sample", "source_pitch", "target_pitch"),
+        *("source_step", "tap_step"),
+    )
+
+    def writer(self, v: Vectors, given: Arguments) -> Callable[[Targets], None]:
+        """What writes the code of a progression."""
+        raise NotImplementedError
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        """Items -> (sample, row, segment of the last axis, block of channels) -> progressions."""
+        f, write = v.function, self.writer(v, given)
+        with f.loop("%begin", "%end") as item:
+            rest, block = f.divmod(item.index, given["block_count"])
+            rest, segment = f.divmod(rest, given["segment_count"])
+            sample, row = f.divmod(rest, given["row_count"])
+            row_at = f.at(given["rows"], f.mul(row, 6), "i64")
+            source, target, tap, first, stop, divisor = (f.word(row_at, i) for i in range(6))
+            source = f.add(f.mul(sample, given["source_sample"]), source)
+            target = f.add(f.mul(sample, given["target_sample"]), target)
+            channel = f.mul(block, given["block"])
+            last = f.value(f"icmp eq i64 {f.add(block, 1)}, {given['block_count']}")
+            left = f.sub(given["channels"], channel)
+            width = f.value(f"select i1 {last}, i64 {left}, i64 {given['block']}")
+            segment_at = f.at(given["segments"], f.mul(segment, 2), "i64")
+            with f.loop(f.word(segment_at, 0), f.word(segment_at, 1)) as number:
+                at = f.at(given["progressions"], f.mul(number.index, 9), "i64")
+                fields = [f.word(at, i) for i in range(9)]
+                write(
+                    Targets(
+                        count=fields[2],
+                        target=(f.add(target, fields[0]), fields[1]),
+                        source=(f.add(source, fields[3]), fields[4]),
+                        tap=(f.add(tap, fields[5]), fields[6]),
+                        taps=fields[7],
+                        entries=(first, stop),
+                        divisor=f.mul(divisor, fields[8]),
+                        channel=channel,
+                        width=width,
+                    )
+                )

@@ -24,30 +24,30 @@ MAXIMUM_VECTORS = 4
 
 @dataclass(frozen=True)
 class SoftmaxKernel(Kernel):
-    """``kind``: "softmax", "log_softmax" or "cross_entropy". ``channels``: those of short rows; 0
-    for rows one by one, of any length.
+    """``channels``: those of short rows; 0 for rows one by one, of any length. ``loss``: the loss
+    and its gradient instead of probabilities.
     """
 
     pointers = ("x", "out")
     numbers = ("x_pitch", "out_pitch", "rows", "channels")
 
     dtype: str
-    kind: str
     channels: int
+    loss: bool
 
     @property
     def symbol(self) -> str:
-        return f"{self.kind}_{self.dtype}"
+        return f"{'cross_entropy' if self.loss else 'softmax'}_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         more = ("labels", "scale", "smoothing", "losses", "correct")
-        return (*self.pointers, *more * (self.kind == "cross_entropy")), self.numbers
+        return (*self.pointers, *more * self.loss), self.numbers
 
     def body(self, v: Vectors, given: Arguments) -> None:
         if self.channels:
-            _narrow(v, given, self.kind, self.channels)
+            _narrow(v, given, self)
         else:
-            _wide(v, given, self.kind)
+            _wide(v, given, self)
 
 
 # The loss ----------------------------------------------------------------------------------------
@@ -86,12 +86,12 @@ def _loss(v: Vectors, targets: _Targets, total: str, chosen: str, away: str) -> 
 # Short rows --------------------------------------------------------------------------------------
 
 
-def _narrow(v: Vectors, given: Arguments, kind: str, channels: int) -> None:
+def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
     """Items are groups of as many rows as there are lanes."""
-    f, rows = v.function, given["rows"]
+    f, rows, channels = v.function, given["rows"], kernel.channels
     last = f.sub(rows, 1)
     targets, absent = None, ""
-    if kind == "cross_entropy":
+    if kernel.loss:
         targets = _Targets(v, given, v.constant(channels))
         absent = v.spread(f.word(given["labels"], last), "i64")
     with f.loop("%begin", "%end") as item:
@@ -107,12 +107,9 @@ def _narrow(v: Vectors, given: Arguments, kind: str, channels: int) -> None:
             label = _labels(v, given, first, f.sub(rows, first), absent, channels)
             losses, correct, made = _narrow_losses(v, targets, label, columns, away, powers, total)
             _store_per_row(v, given, (losses, correct), first, f.sub(rows, first))
-        elif kind == "softmax":
+        else:
             inverse = v.div(v.constant(1.0), total)
             made = [v.mul(power, inverse) for power in powers]
-        else:
-            log_total = math.log(v, total)
-            made = [v.sub(a, log_total) for a in away]
         _store_columns(v, made, [v.at(given["out"], f.mul(r, given["out_pitch"])) for r in row])
 
 
@@ -217,26 +214,21 @@ def _store_per_row(
 # Long rows ---------------------------------------------------------------------------------------
 
 
-def _wide(v: Vectors, given: Arguments, kind: str) -> None:
+def _wide(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
     """Items are rows."""
     f = v.function
     row = _Row(v, given["channels"])
     count = v.spread(f.value(f"sitofp i64 {row.channels} to {v.element}"))
-    targets = _Targets(v, given, count) if kind == "cross_entropy" else None
+    targets = _Targets(v, given, count) if kernel.loss else None
     with f.loop("%begin", "%end") as item:
         src = v.at(given["x"], f.mul(item.index, given["x_pitch"]))
         dst = v.at(given["out"], f.mul(item.index, given["out_pitch"]))
         if targets is not None:
             _wide_loss(v, given, row, targets, src, dst, item.index)
-        elif kind == "softmax":
+        else:
             total, _ = row.powers(src, dst, row.largest(src, row.channels))
             inverse = v.div(v.constant(1.0), total)
             row.each(dst, dst, lambda power: v.mul(power, inverse))
-        else:
-            top = row.largest(src, row.channels)
-            total, _ = row.powers(src, None, top)
-            log_total = math.log(v, total)
-            row.each(src, dst, lambda entry: v.sub(v.sub(entry, top), log_total))
 
 
 class _Row:
@@ -276,15 +268,14 @@ class _Row:
             half //= 2
         return best
 
-    def powers(self, src: str, dst: str | None, top: str) -> tuple[str, str]:
+    def powers(self, src: str, dst: str, top: str) -> tuple[str, str]:
         """``e**(x - top)`` to ``dst``; their sum and that of ``x - top``, in every lane."""
         v = self.v
 
         def add(at: str, mask: str | None, sums: Sequence[str]) -> list[str]:
             away = v.sub(v.load(v.at(src, at), mask), top)
             power = math.exp(v, away)
-            if dst is not None:
-                v.store(power, v.at(dst, at), mask)
+            v.store(power, v.at(dst, at), mask)
             if mask is not None:
                 away, power = (v.select(mask, term, v.zero) for term in (away, power))
             return [v.add(total, term) for total, term in zip(sums, (power, away), strict=True)]

@@ -1,7 +1,7 @@
-"""Which tiles Winograd's minimal filtering takes for a problem, and what they cost."""
+"""Winograd's minimal filtering: which tiles it takes for a problem, and what they cost."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache
 from math import inf, prod
 
@@ -41,27 +41,117 @@ L2_BYTES_PER_CYCLE, L3_BYTES_PER_CYCLE, MEMORY_BYTES_PER_CYCLE = 16.0, 12.0, 4.0
 L3_BYTES = 20 << 20
 
 
-# What is asked, and what is decided ---------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WinogradChoice:
     """``sizes``: (m, r) of each axis; ``vectors`` of output channels by ``rows`` tiles are in
-    registers; ``most``: tiles of a range.
+    registers. Equal ones give the same bits, whatever the cores of ``machine``.
     """
 
+    dtype: str
+    channels_in: int
+    channels_out: int
     sizes: Sizes
     vectors: int
     rows: int
-    most: int
+    machine: Machine = field(compare=False)
+
+    def __str__(self) -> str:
+        m, r = ("x".join(map(str, numbers)) for numbers in zip(*self.sizes, strict=True))
+        return f"F({m},{r})"
+
+    @property
+    def lanes(self) -> int:
+        return self.machine.lanes(self.dtype)
+
+    @property
+    def item_bytes(self) -> int:
+        return ELEMENTS[self.dtype][1]
 
     @property
     def points(self) -> int:
         return prod(m + r - 1 for m, r in self.sizes)
 
-    def __str__(self) -> str:
-        m, r = ("x".join(map(str, part)) for part in zip(*self.sizes, strict=True))
-        return f"F({m},{r})"
+    @property
+    def width(self) -> int:
+        """Output channels of a block."""
+        return self.vectors * self.lanes
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of output channels."""
+        return -(-self.channels_out // self.width)
+
+    @property
+    def sums_bytes(self) -> int:
+        """Of the sums of a tile for a block: no power of two, which would cause set conflicts."""
+        return (self.points * self.vectors + 1) * self.machine.vector_bytes
+
+    @property
+    def range_tiles(self) -> int:
+        """Tiles of a range."""
+        return max(1, RANGE_BYTES // self.sums_bytes // self.rows) * self.rows
+
+    @property
+    def most_summed(self) -> int:
+        """Tiles whose sums for a block are in memory at a time, at the most."""
+        return STACK_BYTES // self.sums_bytes
+
+    def outgrow_cache(self, weights: int) -> bool:
+        """Whether ``weights`` bytes of transformed weights are many second-level caches."""
+        return weights > LARGE_WEIGHTS_L2 * self.machine.l2
+
+    def pass_tiles(self, weights: int) -> int:
+        """Tiles of a pass for each core: transformed they stay in its second-level cache, but where
+        the weights do not, they are many enough to be worth the way of the weights.
+        """
+        tile = self.points * self.channels_in * self.item_bytes
+        least = self.rows * (4 if self.outgrow_cache(weights) else 2)
+        return max(least, self.machine.l2 // PASS_L2_DIVISOR // tile // self.rows * self.rows)
+
+    def fused_blocks(self, tiles: int) -> int:
+        """How many blocks an item does whose weights are transformed on the way into the products;
+        0 where that is not done: the sums of all tiles do not fit, or there are fewer blocks than
+        cores.
+        """
+        most, cores = self.most_summed // tiles, self.machine.cores
+        if not most or self.blocks < cores:
+            return 0
+        # Every thread gets as much as the others.
+        items = -(-self.blocks // most)
+        items = min(self.blocks, -(-items // cores) * cores)
+        return -(-self.blocks // items)
+
+    @property
+    def input_block(self) -> int:
+        """Input channels whose transformed weights are in the cache at a time."""
+        channel = self.points * self.vectors * self.machine.vector_bytes
+        most = max(1, self.machine.l2 // FUSED_WEIGHTS_L2_DIVISOR // channel)
+        return -(-self.channels_in // -(-self.channels_in // most))
+
+    def cycles(self, tiles: int) -> float:
+        """Cycles of one core for ``tiles`` tiles, weights transformed."""
+        channels = self.channels_in
+        # Of an input channel: the weights of a point stay in the first-level cache where several
+        # register tiles follow each other.
+        width = self.vectors * self.machine.vector_bytes
+        near = self.range_tiles > self.rows and channels * width <= self.machine.l1 // 2
+        loading = max(self.vectors / 2 if near else width / L2_BYTES_PER_CYCLE, 4)
+        sums = sum(
+            count * (channels * max(rows * self.vectors / 2, loading) + REGISTER_TILE_CYCLES)
+            for rows, count in split(tiles, self.rows)
+        )
+        transforms = tiles * (
+            -(-channels // self.lanes) * moved_vectors(matrices_of(self.sizes, "bt"))
+            # Priced from the first axis on.
+            + -(-self.channels_out // self.lanes)
+            * moved_vectors(matrices_of(self.sizes, "at")[::-1])
+        )
+        weights = self.points * channels * self.blocks * self.width * self.item_bytes
+        further = L3_BYTES_PER_CYCLE if weights <= L3_BYTES else MEMORY_BYTES_PER_CYCLE
+        speed = inf if weights <= self.machine.l2 else further
+        passes = -(-tiles // (PRICED_CORES * self.pass_tiles(weights)))
+        products = max(self.blocks * self.points * sums, weights * passes / speed)
+        return products + transforms * TRANSFORM_CYCLES + tiles * TILE_CYCLES
 
 
 def why_not(c: Correlation) -> str | None:
@@ -82,15 +172,13 @@ def choose(c: Correlation, machine: Machine) -> WinogradChoice | None:
     """The cheapest sizes for one sample, so that no batch changes the bits."""
     if why_not(c) is not None or not c.outputs:
         return None
-    windows = tuple((w.axis.kernel, _counted(c, i)) for i, w in enumerate(c.windows))
+    # For each axis: ((m, r), tiles) for every m.
+    windows = tuple(
+        tuple(((m, r), tiles_along(w, transform(m, r))) for m in TILE_OUTPUTS[r])
+        for w in c.windows
+        for r in [w.axis.kernel]
+    )
     return _cheapest(c.dtype, c.channels_in, c.channels_out, windows, machine)
-
-
-def _counted(c: Correlation, i: int) -> tuple[tuple[int, int], ...]:
-    """(m, tiles) of an axis for every m."""
-    window = c.windows[i]
-    taps = window.axis.kernel
-    return tuple((m, tiles_along(window, transform(m, taps))) for m in TILE_OUTPUTS[taps])
 
 
 @cache
@@ -98,110 +186,19 @@ def _cheapest(
     dtype: str,
     channels_in: int,
     channels_out: int,
-    windows: tuple[tuple[int, tuple[tuple[int, int], ...]], ...],
+    windows: tuple[tuple[tuple[tuple[int, int], int], ...], ...],
     machine: Machine,
 ) -> WinogradChoice | None:
-    best: tuple[float, WinogradChoice] | None = None
-    for parts in itertools.product(*(counted for _, counted in windows)):
-        sizes = tuple((m, taps) for (m, _), (taps, _) in zip(parts, windows, strict=True))
-        tiles = prod(tiles for _, tiles in parts)
+    best: WinogradChoice | None = None
+    least = inf
+    for along in itertools.product(*windows):
+        sizes, tiles = zip(*along, strict=True)
         for vectors in (1, 2, 3, 4):
-            made = _choice(dtype, sizes, vectors, machine)
-            if made is None:
-                continue
-            cycles = price(dtype, channels_in, channels_out, tiles, made, machine)
-            if best is None or cycles < best[0]:
-                best = cycles, made
-    return best and best[1]
-
-
-def _choice(dtype: str, sizes: Sizes, vectors: int, machine: Machine) -> WinogradChoice | None:
-    points = prod(m + r - 1 for m, r in sizes)
-    tile = (points * vectors + 1) * machine.vector_bytes
-    # The sums, the vectors of weights that meet them, and one value of an input are in registers.
-    rows = min(budget(machine), machine.registers - vectors - 1) // vectors
-    rows = min(rows, STACK_BYTES // tile)
-    if rows < 2:
-        return None
-    return WinogradChoice(sizes, vectors, rows, max(1, RANGE_BYTES // tile // rows) * rows)
-
-
-def price(
-    dtype: str,
-    channels_in: int,
-    channels_out: int,
-    tiles: int,
-    chosen: WinogradChoice,
-    machine: Machine,
-) -> float:
-    """Cycles of one core for ``tiles`` tiles, weights transformed."""
-    lanes, item = machine.lanes(dtype), ELEMENTS[dtype][1]
-    blocks = -(-channels_out // (chosen.vectors * lanes))
-    loading = max(_loading_cycles(dtype, channels_in, chosen, machine), 4)
-    sums = sum(
-        count * (channels_in * max(rows * chosen.vectors / 2, loading) + REGISTER_TILE_CYCLES)
-        for rows, count in split(tiles, chosen.rows)
-    )
-    transforms = tiles * (
-        -(-channels_in // lanes) * moved_vectors(matrices_of(chosen.sizes, "bt"))
-        + -(-channels_out // lanes) * moved_vectors(matrices_of(chosen.sizes, "at")[::-1])
-    )
-    weights = chosen.points * channels_in * blocks * chosen.vectors * lanes * item
-    further = L3_BYTES_PER_CYCLE if weights <= L3_BYTES else MEMORY_BYTES_PER_CYCLE
-    speed = inf if weights <= machine.l2 else further
-    most = PRICED_CORES * tiles_per_pass(dtype, channels_in, weights, chosen, machine)
-    products = max(blocks * chosen.points * sums, weights * -(-tiles // most) / speed)
-    return products + transforms * TRANSFORM_CYCLES + tiles * TILE_CYCLES
-
-
-def _loading_cycles(
-    dtype: str, channels_in: int, chosen: WinogradChoice, machine: Machine
-) -> float:
-    """Cycles to load the vectors of weights of one input channel: the weights of a point stay in
-    the first-level cache where several register tiles follow each other.
-    """
-    width = chosen.vectors * machine.vector_bytes
-    again = chosen.most > chosen.rows and channels_in * width <= machine.l1 // 2
-    return chosen.vectors / 2 if again else width / L2_BYTES_PER_CYCLE
-
-
-def outgrow_cache(weights: int, machine: Machine) -> bool:
-    """Whether threads divide the output channels, for ``weights`` bytes transformed, or tiles."""
-    return weights > LARGE_WEIGHTS_L2 * machine.l2
-
-
-def tiles_per_pass(
-    dtype: str, channels_in: int, weights: int, chosen: WinogradChoice, machine: Machine
-) -> int:
-    """Tiles of a pass for each core: transformed they stay in its second-level cache, but where the
-    weights do not, they are many enough to be worth the way of the weights.
-    """
-    tile = chosen.points * channels_in * ELEMENTS[dtype][1]
-    least = chosen.rows * (4 if outgrow_cache(weights, machine) else 2)
-    return max(least, machine.l2 // PASS_L2_DIVISOR // tile // chosen.rows * chosen.rows)
-
-
-def most_summed(chosen: WinogradChoice, machine: Machine) -> int:
-    """Tiles whose sums for a block of output channels are in memory at a time."""
-    return STACK_BYTES // ((chosen.points * chosen.vectors + 1) * machine.vector_bytes)
-
-
-def fused_blocks(tiles: int, blocks: int, chosen: WinogradChoice, machine: Machine) -> int:
-    """How many blocks of output channels an item does whose weights are transformed on the way into
-    the products; 0 where that is not done: the sums of all tiles do not fit, or there are fewer
-    blocks than cores.
-    """
-    most = most_summed(chosen, machine) // tiles
-    if not most or blocks < machine.cores:
-        return 0
-    # Every thread gets as much as the others.
-    items = -(-blocks // most)
-    items = min(blocks, -(-items // machine.cores) * machine.cores)
-    return -(-blocks // items)
-
-
-def input_block(channels_in: int, chosen: WinogradChoice, machine: Machine) -> int:
-    """Input channels whose transformed weights are in the cache at a time."""
-    channel = chosen.points * chosen.vectors * machine.vector_bytes
-    blocks = -(-channels_in // max(1, machine.l2 // FUSED_WEIGHTS_L2_DIVISOR // channel))
-    return -(-channels_in // blocks)
+            # The sums, the vectors of weights that meet them, and one value of an input are in
+            # registers; the sums of all points are on the stack.
+            rows = min(budget(machine), machine.registers - vectors - 1) // vectors
+            made = WinogradChoice(dtype, channels_in, channels_out, sizes, vectors, rows, machine)
+            made = replace(made, rows=min(rows, made.most_summed))
+            if made.rows >= 2 and made.cycles(prod(tiles)) < least:
+                best, least = made, made.cycles(prod(tiles))
+    return best

@@ -1,4 +1,4 @@
-"""The weights, transformed, as code: once for a `Conv`, once for each step of training.
+"""The code that transforms the weights: once for a `Conv`, once for each step of training.
 
 In the order (block of output channels, point, input channel, output channel of the block), as the
 products read them.

@@ -1,4 +1,4 @@
-"""Tiles of the input, transformed: the first stage of minimal filtering, as code.
+"""The code that transforms tiles of the input: the first stage of minimal filtering.
 
 The channels of each point of a tile are contiguous, and its points follow each other: a thread that
 multiplies them later reads them in order.

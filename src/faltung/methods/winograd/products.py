@@ -1,4 +1,4 @@
-"""The products of minimal filtering, and their way back to outputs, as code.
+"""The code of the products of minimal filtering, and of their way back to outputs.
 
 One item is a block of output channels for a range of tiles. For each point the input channels of
 the tiles meet the point's weights in the outer product that all methods share; the sums of all
@@ -24,6 +24,7 @@ from typing import ClassVar
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
@@ -118,7 +119,7 @@ class Products(EpilogueKernel):
 
     def sums_memory(self, v: Vectors) -> str:
         """Memory on the stack for the sums of a range of tiles."""
-        size, align = self.most * self.sums_length(v), max(64, v.machine.vector_bytes)
+        size, align = self.most * self.sums_length(v), max(LINE_BYTES, v.machine.vector_bytes)
         return v.function.value(f"alloca [{size} x {v.element}], align {align}")
 
     def output_memory(self, v: Vectors) -> tuple[str, str]:
@@ -185,7 +186,7 @@ class Products(EpilogueKernel):
                 lambda q: v.load(v.at(w, q * v.lanes)),
             )
             ahead = PREFETCH_DISTANCE_CHANNELS * self.width(v)
-            for q in range(0, columns, max(1, 64 // machine.vector_bytes)):
+            for q in range(0, columns, max(1, LINE_BYTES // machine.vector_bytes)):
                 f.prefetch(v.at(w, ahead + q * v.lanes))
             onward = [v.at(x, 1), v.at(w, self.width(v))]
             channel.carry([*onward, *(value for row in acc for value in row)])

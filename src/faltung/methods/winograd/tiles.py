@@ -1,4 +1,4 @@
-"""Where the tiles of minimal filtering read and write: a table for each axis, and its code.
+"""Where tiles read and write: a table for each axis, and the code that reads it.
 
 A tile of an axis is ``m`` outputs that lie a dilation apart, and the ``alpha`` inputs that they
 read. Borders, dilation and what is left over at the end of a row are entries of the table, so that

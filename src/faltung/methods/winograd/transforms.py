@@ -1,5 +1,6 @@
-"""Minimal filtering F(m, r): the matrices by which m outputs of r taps cost m + r - 1 products.
+"""The matrices of minimal filtering F(m, r), and the code that applies them.
 
+With them m outputs of r taps cost m + r - 1 products:
 ``y = A^T [(G w) * (B^T x)]``, exact for every x and w. The matrices follow from interpolation:
 ``G`` and ``A`` evaluate polynomials at the points, ``B^T`` holds the coefficients of the products
 of ``x - p`` over all points but one (A. Toom, 1963; S. Cook, 1966; S. Winograd, *Arithmetic

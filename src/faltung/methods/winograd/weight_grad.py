@@ -35,7 +35,7 @@ from faltung.methods.copies.copy import spread
 from faltung.methods.winograd.tiles import axis_tiles, tiles_along
 from faltung.methods.winograd.transforms import Transform, moved_vectors, transform
 from faltung.methods.winograd.weight_grad_sums import WeightGradSums
-from faltung.methods.winograd.weight_grad_tiles import Tiles, View, tiles_of
+from faltung.methods.winograd.weight_grad_tiles import Tiles
 
 # Outputs of a tile along an axis.
 TILE_OUTPUTS = 4
@@ -88,22 +88,18 @@ class WinogradWeightGrad(WeightGradMethod):
     ) -> None:
         shape = _Shape.of(c, machine)
         passes = shape.passes
-        x, grad = _tiles(shape, work, arrays)
-        sums = _sums(shape, work, arrays.w, len(passes) == 1)
+        tiles = shape.tiles_of("x", work, arrays), shape.tiles_of("grad", work, arrays)
+        kernel, items, given, copied = _sums(shape, work, arrays.w, len(passes) == 1)
+        given |= tiles[0].arguments("x") | tiles[1].arguments("grad")
+        title = "winograd_weight_grad sums"
         for first, stop in passes:
-            work.steps.append(x.step(first, stop, barrier))
-            work.steps.append(grad.step(first, stop, False))
-            given: dict[str, Argument] = {
-                **{"x": x.target, "x_block": x.block, "x_point": x.point},
-                **{"grad": grad.target, "grad_block": grad.block, "grad_point": grad.point},
-                **{"tiles": stop - first, "before": first, "last": int(stop == shape.tiles)},
-            }
-            title = "winograd_weight_grad sums"
-            step = sums.kernel.step(sums.items, title, barrier=True, **sums.given, **given)
-            work.steps.append(step)
+            work.steps.append(tiles[0].step(first, stop, barrier))
+            work.steps.append(tiles[1].step(first, stop, False))
+            given |= {"tiles": stop - first, "before": first, "last": int(stop == shape.tiles)}
+            work.steps.append(kernel.step(items, title, barrier=True, **given))
             barrier = True
-        if sums.copied is not None:
-            work.steps.append(_unpack(shape, sums.copied, arrays.w))
+        if copied is not None:
+            work.steps.append(_unpack(shape, copied, arrays.w))
 
 
 WINOGRAD_WEIGHT_GRAD = WinogradWeightGrad()
@@ -177,6 +173,21 @@ class _Shape:
         count = max(1, -(-tiles // max(1, most)))
         return [(tiles * i // count, tiles * (i + 1) // count) for i in range(count)]
 
+    def tiles_of(self, name: str, work: Work, arrays: Arrays) -> Tiles:
+        """The transformed tiles of the input, "x", or of the output gradient, "grad"."""
+        c, windows, found = self.c, self.c.windows, self.transforms
+        cut = [axis_tiles(w, t) for w, t in zip(windows, self.forward, strict=True)]
+        axes = list(zip(windows, cut, found, strict=True))
+        longest = max(stop - first for first, stop in self.passes)
+        if name == "x":
+            array, strides, channels = shifted(arrays.x, c.x_base, c.dtype), c.x, c.channels_in
+            along = [(w.x, tiles.inputs, t.bt) for w, tiles, t in axes]
+        else:
+            array = shifted(arrays.out, c.out_base, c.dtype)
+            strides, channels = c.out, c.channels_out
+            along = [(w.out, tiles.outputs, t.g) for w, tiles, t in axes]
+        return Tiles(c, work, name, array, strides, channels, along, longest, self.lanes)
+
     @property
     def cycles(self) -> float:
         """Of one core."""
@@ -204,47 +215,12 @@ class _Shape:
 # Steps --------------------------------------------------------------------------------------------
 
 
-def _tiles(shape: _Shape, work: Work, arrays: Arrays) -> tuple[Tiles, Tiles]:
-    """The transformed tiles of the input and of the output gradient."""
-    c, windows = shape.c, shape.c.windows
-    cut = [axis_tiles(w, t) for w, t in zip(windows, shape.forward, strict=True)]
-    longest = max(stop - first for first, stop in shape.passes)
-    x, grad = (
-        View(
-            "input",
-            shifted(arrays.x, c.x_base, c.dtype),
-            c.x,
-            c.channels_in,
-            tuple(w.x for w in windows),
-            tuple(axis.inputs for axis in cut),
-            tuple(t.bt for t in shape.transforms),
-        ),
-        View(
-            "gradient",
-            shifted(arrays.out, c.out_base, c.dtype),
-            c.out,
-            c.channels_out,
-            tuple(w.out for w in windows),
-            tuple(axis.outputs for axis in cut),
-            tuple(t.g for t in shape.transforms),
-        ),
-    )
-    return tiles_of(c, work, x, longest, shape.lanes), tiles_of(c, work, grad, longest, shape.lanes)
-
-
-@dataclass(frozen=True, slots=True)
-class _Sums:
-    """The step of the sums, but for the arguments that change from pass to pass. ``copied``: where
+def _sums(
+    shape: _Shape, work: Work, w: Operand, whole: bool
+) -> tuple[WeightGradSums, int, dict[str, Argument], Operand | None]:
+    """The kernel of the sums, its items, the arguments that are the same in every pass, and where
     it writes, where the weight has an order that it cannot write.
     """
-
-    kernel: WeightGradSums
-    items: int
-    given: dict[str, Argument]
-    copied: Operand | None
-
-
-def _sums(shape: _Shape, work: Work, w: Operand, whole: bool) -> _Sums:
     c, size, places = shape.c, ELEMENTS[shape.c.dtype][1], shape.places
     kinds, blocks = _blocks(shape)
     tile = shape.points * shape.rows * shape.columns * shape.lanes
@@ -266,11 +242,10 @@ def _sums(shape: _Shape, work: Work, w: Operand, whole: bool) -> _Sums:
         **{"blocks": blocks, "places": np.array(places, np.int64)},
         **{"block_count": len(blocks), "channel_groups": channel_groups},
         **{"register_tiles": shape.register_tiles, "channels_in": c.channels_in},
-        **{"x_blocks": shape.x_blocks, "grad_blocks": shape.grad_blocks},
     }
     inverse = tuple(t.at for t in shape.transforms)
     kernel = WeightGradSums(c.dtype, inverse, shape.rows, tiles, kinds, whole, transposed)
-    return _Sums(kernel, items, given, copied)
+    return kernel, items, given, copied
 
 
 def _blocks(shape: _Shape) -> tuple[tuple[tuple[int, int], ...], Table]:

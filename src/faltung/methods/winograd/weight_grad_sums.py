@@ -1,4 +1,4 @@
-"""Sums over tiles at every point and their way back to taps: the code of the weight gradient.
+"""The code of the weight gradient: sums over tiles at every point, and their way back to taps.
 
 An item is a block of output channels by a group of input channels. At each point a register tile,
 ``rows`` input channels by some vectors of output channels, takes the products of all tiles; the
@@ -15,6 +15,7 @@ from math import prod
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.winograd.transforms import Matrix, nested, scratch, stacked
@@ -106,13 +107,13 @@ class WeightGradSums(Kernel):
         sums, added = "%sums", ""
         if self.whole:
             room = self.tiles * self.points * each
-            sums = f.value(f"alloca [{room} x {v.element}], align 64")
+            sums = f.value(f"alloca [{room} x {v.element}], align {LINE_BYTES}")
         else:
             added = f.value(f"icmp ne i64 {given['before']}, 0")
         channels = self.rows * self.tiles if self.transposed else 1
         # Vectors that are transposed may begin in the last row.
         room = (channels * self.taps + v.lanes) * columns * v.lanes
-        taps = f.value(f"alloca [{room} x {v.element}], align 64")
+        taps = f.value(f"alloca [{room} x {v.element}], align {LINE_BYTES}")
         end = f.mul(given["tiles"], v.lanes)
         with f.loop(0, self.points) as point:
             x = v.at("%x", f.mul(point.index, given["x_point"]))

@@ -1,4 +1,4 @@
-"""Transforms the tiles of one array for the weight gradient: code and steps.
+"""The code and steps that transform the tiles of one array for the weight gradient.
 
 Each axis is a loop over the other axes of a tile: little code, shared by all sizes. A row of a tile
 that lies in zeros is not read; where single entries of a row do, they are loaded from another place
@@ -16,6 +16,7 @@ import numpy as np
 
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import Correlation, Strides
@@ -25,7 +26,6 @@ from faltung.methods.winograd.transforms import Matrix, nested, product, reader,
 
 # Tiles of a block of channels in one item.
 ITEM_TILES = 16
-LINE_BYTES = 64
 
 _TILE = [*(("ptr", name) for name in ("source", "target", "rows", "column")), ("i64", "point")]
 
@@ -161,68 +161,54 @@ def _kept(v: Vectors, value: str, bits: str) -> str:
 # The steps ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class View:
-    """One of the two arrays: its strides (batch, group, channel), its channels in a group, and of
-    each axis the step, the positions of all tiles' entries, -1 for zeros, and the matrix.
-    """
-
-    title: str
-    array: Operand
-    strides: Strides
-    channels: int
-    steps: tuple[int, ...]
-    positions: tuple[Table, ...]
-    matrices: tuple[Matrix, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class Tiles:
-    """Transformed tiles in the making. ``block``, ``point``: elements between these in ``target``;
-    ``blocks``: of all groups; ``given``: the arguments that are the same in every pass.
+    """The transformed tiles of one of the two arrays in the making, at the most ``longest`` of them
+    in a pass.
+
+    strides: of batch, group and channel. channels: of a group. axes: of each the step, the
+    positions of all tiles' entries, -1 for zeros, and the matrix.
     """
 
-    title: str
-    kernel: WeightGradTiles
-    blocks: int
-    given: dict[str, Argument]
-    target: Operand
-    block: int
-    point: int
+    def __init__(
+        self,
+        c: Correlation,
+        work: Work,
+        title: str,
+        array: Operand,
+        strides: Strides,
+        channels: int,
+        axes: Sequence[tuple[int, Table, Matrix]],
+        longest: int,
+        lanes: int,
+    ) -> None:
+        size, matrices = ELEMENTS[c.dtype][1], tuple(matrix for _, _, matrix in axes)
+        points, blocks = prod(map(len, matrices)), -(-channels // lanes)
+        block = longest * lanes
+        # An odd number of cache lines, so that the points of a tile cause no set conflicts.
+        point = (-(-block * blocks * c.groups * size // LINE_BYTES) | 1) * LINE_BYTES
+        rows, columns = _rows(axes[:-1]), _columns(*axes[-1][:2])
+        self._kernel = WeightGradTiles(c.dtype, matrices, channels - (blocks - 1) * lanes)
+        self._title = f"winograd_weight_grad {title} tiles"
+        self._blocks = c.groups * blocks
+        self._given: dict[str, Argument] = {
+            **{"source": array, "rows": rows, "columns": columns},
+            "target": Operand(work.borrow(f"{title} tiles", points * point)),
+            "tiles": _tiles(c.batch, strides[0], len(rows), len(columns)),
+            **{"blocks": blocks, "range": ITEM_TILES, "group": strides[1]},
+            **{"block": block, "point": point // size},
+        }
 
     def step(self, first: int, stop: int, barrier: bool) -> Step:
         """Tiles ``first`` to ``stop``."""
-        ranges = -(-(stop - first) // ITEM_TILES)
-        return self.kernel.step(
-            self.blocks * ranges,
-            self.title,
-            barrier=barrier,
-            ranges=ranges,
-            first=first,
-            count=stop - first,
-            **self.given,
-        )
+        count, ranges = stop - first, -(-(stop - first) // ITEM_TILES)
+        given = {**self._given, "ranges": ranges, "first": first, "count": count}
+        return self._kernel.step(self._blocks * ranges, self._title, barrier=barrier, **given)
 
-
-def tiles_of(c: Correlation, work: Work, view: View, longest: int, lanes: int) -> Tiles:
-    """The tiles of an array, at the most ``longest`` of them in a pass."""
-    size, points = ELEMENTS[c.dtype][1], prod(len(matrix) for matrix in view.matrices)
-    blocks = -(-view.channels // lanes)
-    block = longest * lanes
-    # An odd number of cache lines, so that a tile's points do not meet in a few sets of the cache.
-    point = (-(-block * blocks * c.groups * size // LINE_BYTES) | 1) * LINE_BYTES
-    target = Operand(work.borrow(f"{view.title} tiles", points * point))
-    rows = _rows(view.positions[:-1], view.steps[:-1])
-    columns = _columns(view.positions[-1], view.steps[-1])
-    given: dict[str, Argument] = {
-        **{"source": view.array, "target": target, "rows": rows, "columns": columns},
-        **{"tiles": _tiles(c.batch, view.strides[0], len(rows), len(columns))},
-        **{"blocks": blocks, "range": ITEM_TILES, "group": view.strides[1]},
-        **{"block": block, "point": point // size},
-    }
-    kernel = WeightGradTiles(c.dtype, view.matrices, view.channels - (blocks - 1) * lanes)
-    title = f"winograd_weight_grad {view.title} tiles"
-    return Tiles(title, kernel, c.groups * blocks, given, target, block, point // size)
+    def arguments(self, name: str) -> dict[str, Argument]:
+        """Where the tiles lie, for the kernel of the sums, which calls them ``name``."""
+        given = self._given
+        blocks = {f"{name}_{of}": given[of] for of in ("blocks", "block", "point")}
+        return {name: given["target"], **blocks}
 
 
 def _tiles(batch: int, sample: int, outer: int, inner: int) -> Table:
@@ -235,17 +221,17 @@ def _tiles(batch: int, sample: int, outer: int, inner: int) -> Table:
     return table(np.stack(rows, axis=1), 3)
 
 
-def _rows(positions: Sequence[Table], steps: Sequence[int]) -> Table:
+def _rows(axes: Sequence[tuple[int, Table, Matrix]]) -> Table:
     """All axes but the last: for each tile the offsets of its rows, MISSING where it is zeros."""
     total, there = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
-    for axis, step in zip(positions, steps, strict=True):
-        shape = len(total) * len(axis), total.shape[1] * axis.shape[1]
-        total = (total[:, None, :, None] + axis[None, :, None, :] * step).reshape(shape)
-        there = (there[:, None, :, None] & (axis >= 0)[None, :, None, :]).reshape(shape)
+    for step, positions, _ in axes:
+        shape = len(total) * len(positions), total.shape[1] * positions.shape[1]
+        total = (total[:, None, :, None] + positions[None, :, None, :] * step).reshape(shape)
+        there = (there[:, None, :, None] & (positions >= 0)[None, :, None, :]).reshape(shape)
     return table(np.where(there, total, MISSING), total.shape[1])
 
 
-def _columns(positions: Table, step: int) -> Table:
+def _columns(step: int, positions: Table) -> Table:
     """The last axis: for each tile whether an entry is missing, offsets, and bits to keep.
 
     What is missing is read somewhere else.

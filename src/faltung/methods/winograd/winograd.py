@@ -38,17 +38,7 @@ from faltung.methods.base.step import (
 )
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import rearrange
-from faltung.methods.winograd.choice import (
-    WinogradChoice,
-    choose,
-    fused_blocks,
-    input_block,
-    most_summed,
-    outgrow_cache,
-    price,
-    tiles_per_pass,
-    why_not,
-)
+from faltung.methods.winograd.choice import WinogradChoice, choose, why_not
 from faltung.methods.winograd.filter_transform import TransformFilters
 from faltung.methods.winograd.input_transform import TransformInput
 from faltung.methods.winograd.products import FusedProducts, Products
@@ -82,7 +72,7 @@ class Winograd(ForwardMethod):
             return inf
         sizes = zip(c.windows, chosen.sizes, strict=True)
         tiles = c.batch * prod(tiles_along(window, transform(*size)) for window, size in sizes)
-        return c.groups * price(c.dtype, c.channels_in, c.channels_out, tiles, chosen, machine)
+        return c.groups * chosen.cycles(tiles)
 
     def packing(self, c: Correlation, machine: Machine) -> float:
         """Cycles of one core for the transform of the weights."""
@@ -114,7 +104,7 @@ class Winograd(ForwardMethod):
             c, base = replace(c, windows=tuple(windows), out=out, out_base=0), c.out_base
         for group in range(c.groups):
             one, given = _group(c, there, group)
-            _Plan(one, machine, work, given, chosen).add_steps(barrier)
+            _Group(one, work, given, chosen).add_steps(barrier)
         if staged:
             last = shifted(arrays.out, base, c.dtype)
             title = "channels first"
@@ -152,55 +142,34 @@ def _apart(length: int, lanes: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class _Group:
     """One group in the making, whose channels are contiguous in input and output."""
 
     c: Correlation
-    machine: Machine
     work: Work
     arrays: Arrays
     chosen: WinogradChoice
 
     @property
-    def lanes(self) -> int:
-        return self.machine.lanes(self.c.dtype)
-
-    @property
-    def item_bytes(self) -> int:
-        return ELEMENTS[self.c.dtype][1]
-
-    @property
-    def width(self) -> int:
-        """Output channels of a block."""
-        return self.chosen.vectors * self.lanes
-
-    @property
-    def blocks(self) -> int:
-        """Blocks of output channels."""
-        return -(-self.c.channels_out // self.width)
-
-    @property
     def u_point(self) -> int:
         """Elements from one point of the transformed weights of a block to the next."""
-        return _apart(self.c.channels_in * self.width, self.lanes)
+        return _apart(self.c.channels_in * self.chosen.width, self.chosen.lanes)
 
     def add_steps(self, barrier: bool) -> None:
         """Add the steps of the group, the first after a barrier where one is asked for."""
-        c, machine, work, chosen = self.c, self.machine, self.work, self.chosen
+        c, work, chosen = self.c, self.work, self.chosen
         sizes = zip(c.windows, chosen.sizes, strict=True)
         axes = [axis_tiles(window, transform(*size)) for window, size in sizes]
         tiles = c.batch * prod(axis.count for axis in axes)
-        together = fused_blocks(tiles, self.blocks, chosen, machine) if work.packs else 0
-        weights = self.blocks * chosen.points * self.u_point * self.item_bytes
-        most = tiles_per_pass(c.dtype, c.channels_in, weights, chosen, machine) * machine.cores
-        passes = [(0, tiles)] if together else _passes(tiles, chosen, most)
+        together = chosen.fused_blocks(tiles) if work.packs else 0
+        weights = chosen.blocks * chosen.points * self.u_point * chosen.item_bytes
+        passes = [(0, tiles)] if together else _passes(tiles, chosen, weights)
         products = self._products(passes, weights, bool(together))
-        recipe = TransformInput(
-            c.dtype, chosen.sizes, c.channels_in, products.point_pitch, products.tile_pitch
-        )
+        pitches = products.point_pitch, products.tile_pitch
+        inputs = TransformInput(c.dtype, chosen.sizes, c.channels_in, *pitches)
         # Another group, or another phase of a gradient, has the same memory after this one.
         names = [f"inputs{i}" for i in range(len(passes[:2]))]
-        size = max(count for _, count in passes) * products.tile_pitch * self.item_bytes
+        size = max(count for _, count in passes) * products.tile_pitch * chosen.item_bytes
         used = [work.again(name, size) for name in names]
         memory, barrier = [Operand(name) for name in names], barrier or any(used)
         reads = self._reads(axes)
@@ -218,22 +187,23 @@ class _Plan:
             # During the products of one pass the inputs of the next are transformed: into the other
             # of two arrays.
             here: dict[str, Argument] = {"first": first}
-            to = memory[number % len(memory)]
-            begins = barrier and not number
-            name = f"transform {count} tiles"
-            work.steps.append(recipe.step(count, name, barrier=begins, to=to, **reads, **here))
+            to, begins = memory[number % len(memory)], barrier and not number
+            step = inputs.step(
+                count, f"transform {count} tiles", barrier=begins, to=to, **reads, **here
+            )
+            work.steps.append(step)
             ranges, register_tiles = self._ranges(count, products)
             here |= {"ranges": ranges, "register_tiles": register_tiles}
             here |= {"range_count": len(ranges), "v": to}
-            items = -(-self.blocks // together) if together else self.blocks * len(ranges)
+            items = -(-chosen.blocks // together) if together else chosen.blocks * len(ranges)
             work.steps.append(products.step(items, title, barrier=True, **writes, **here))
 
     def _products(self, passes: list[tuple[int, int]], weights: int, fused: bool) -> Products:
         """The kernel of the products, for ``weights`` bytes of transformed weights."""
-        c, machine, chosen = self.c, self.machine, self.chosen
-        point_pitch = _apart(-(-c.channels_in // self.lanes) * self.lanes, self.lanes)
+        c, chosen, lanes = self.c, self.chosen, self.chosen.lanes
+        point_pitch = _apart(-(-c.channels_in // lanes) * lanes, lanes)
         rows = {rows for _, tiles in passes for rows, _ in split(tiles, chosen.rows)}
-        large = outgrow_cache(weights, machine) and self.blocks >= machine.cores
+        large = chosen.outgrow_cache(weights) and chosen.blocks >= chosen.machine.cores
         return Products(
             dtype=c.dtype,
             sizes=chosen.sizes,
@@ -241,9 +211,9 @@ class _Plan:
             rows=tuple(sorted(rows, reverse=True)),
             channels=c.channels_in,
             point_pitch=point_pitch,
-            tile_pitch=_apart(chosen.points * point_pitch, self.lanes),
-            last=c.channels_out - (self.blocks - 1) * self.width,
-            most=most_summed(chosen, machine) if fused else chosen.most,
+            tile_pitch=_apart(chosen.points * point_pitch, lanes),
+            last=c.channels_out - (chosen.blocks - 1) * chosen.width,
+            most=chosen.most_summed if fused else chosen.range_tiles,
             block_major=fused or large,
             epilogue=c.epilogue,
             aux_contiguous=c.aux_contiguous("channel"),
@@ -255,25 +225,20 @@ class _Plan:
         """The products of all tiles in one pass, with weights that are transformed on the way;
         ``together``: blocks of an item.
         """
-        channels = input_block(self.c.channels_in, self.chosen, self.machine)
-        point = _apart(channels * self.width, self.lanes)
-        filters, reads, _ = self._filters()
-        size = self.chosen.points * point
-        self.work.again("filters", -(-self.blocks // together) * size * self.item_bytes)
+        chosen, (filters, reads, _) = self.chosen, self._filters()
+        point = _apart(chosen.input_block * chosen.width, chosen.lanes)
+        size = chosen.points * point
+        self.work.again("filters", -(-chosen.blocks // together) * size * chosen.item_bytes)
         given = {field.name: getattr(products, field.name) for field in fields(products)}
-        return FusedProducts(**given, filters=filters, input_block=channels), {
+        return FusedProducts(**given, filters=filters, input_block=chosen.input_block), {
             **reads,
-            "u": Operand("filters"),
-            "u_point": point,
-            "u_block": 0,
-            "u_item": size,
-            "channels_out": self.c.channels_out,
-            "blocks_per_item": together,
+            **{"u": Operand("filters"), "u_point": point, "u_block": 0, "u_item": size},
+            **{"channels_out": self.c.channels_out, "blocks_per_item": together},
         }
 
     def _ranges(self, tiles: int, products: Products) -> tuple[Table, Table]:
         """The tables ``ranges`` and ``register_tiles`` of a pass."""
-        cores, rows = self.machine.cores, self.chosen.rows
+        cores, rows = self.chosen.machine.cores, self.chosen.rows
         made, first = [], 0
         for size, count in split(tiles, rows):
             for _ in range(count):
@@ -295,11 +260,8 @@ class _Plan:
 
     def _reads(self, axes: list[AxisTiles]) -> dict[str, Argument]:
         """Where inputs lie."""
-        c, windows = self.c, self.c.windows
-        zeros = Operand(self.work.keep("zeros", c.channels_in * self.item_bytes))
-        run = [(MISSING, 0, c.channels_in)]
-        step = copy(c.dtype, self.arrays.w, zeros, [(0, 0)], run, title="zeros")
-        self.work.prepare.append(step)
+        c, windows, count = self.c, self.c.windows, self.c.channels_in
+        zeros = self._kept("zeros", count, self.arrays.w, [(MISSING, 0, count)], "zeros")
         return {
             "x": shifted(self.arrays.x, c.x_base, c.dtype),
             "zeros": zeros,
@@ -317,17 +279,17 @@ class _Plan:
         return {
             "out": shifted(self.arrays.out, c.out_base, c.dtype),
             "out_batch": c.out[0],
-            "out_block": self.width,
+            "out_block": self.chosen.width,
             "out_table": joined([offsets(o, s) for o, s in zip(outputs, strides, strict=True)]),
             "bias": self._bias(),
-            "blocks": self.blocks,
+            "blocks": self.chosen.blocks,
             **tile_counts(axes),
             **aux_arguments(
                 c,
                 self.arrays,
                 lambda aux: {
                     "batch": aux.batch,
-                    "block": self.width * aux.channel,
+                    "block": self.chosen.width * aux.channel,
                     "channel": aux.channel,
                     "table": joined([t * s for t, s in zip(there, aux.along, strict=True)]),
                 },
@@ -336,34 +298,41 @@ class _Plan:
 
     def _bias(self) -> Operand:
         """The bias, or zeros, as long as all blocks."""
-        c, width, given = self.c, self.width, self.arrays.bias
-        bias = Operand(self.work.keep("bias", self.blocks * width * self.item_bytes))
+        c, width, given = self.c, self.chosen.width, self.arrays.bias
+        size, source = self.chosen.blocks * width, given or self.arrays.w
         runs = [
             (first if given else MISSING, first, min(width, c.channels_out - first))
-            for first in range(0, self.blocks * width, width)
+            for first in range(0, size, width)
         ]
-        source = given or self.arrays.w
-        step = copy(c.dtype, source, bias, [(0, 0)], runs, fill=width, title="pack bias")
+        return self._kept("bias", size, source, runs, "pack bias", fill=width)
+
+    def _kept(
+        self,
+        hint: str,
+        size: int,
+        source: Operand,
+        runs: list[tuple[int, int, int]],
+        title: str,
+        *,
+        stride: int = 1,
+        fill: int = 0,
+    ) -> Operand:
+        """A copy of ``size`` elements that is prepared once."""
+        made = Operand(self.work.keep(hint, size * self.chosen.item_bytes))
+        whole = [(0, 0)]
+        step = copy(self.c.dtype, source, made, whole, runs, stride=stride, fill=fill, title=title)
         self.work.prepare.append(step)
-        return bias
+        return made
 
     def _weights(self) -> Operand:
         """The transformed weights, in blocks of output channels."""
-        c, block = self.c, self.chosen.points * self.u_point
-        recipe, reads, barrier = self._filters()
-        made = Operand(self.work.keep("weights", self.blocks * block * self.item_bytes))
-        step = recipe.step(
-            recipe.items(self.blocks, c.channels_in),
-            f"transform weights {self.chosen}",
-            barrier=barrier,
-            **reads,
-            to=made,
-            channels_in=c.channels_in,
-            channels_out=c.channels_out,
-            point=self.u_point,
-            block=block,
-        )
-        self.work.prepare.append(step)
+        c, chosen, block = self.c, self.chosen, self.chosen.points * self.u_point
+        kernel, given, barrier = self._filters()
+        made = Operand(self.work.keep("weights", chosen.blocks * block * chosen.item_bytes))
+        given |= {"to": made, "point": self.u_point, "block": block}
+        given |= {"channels_in": c.channels_in, "channels_out": c.channels_out}
+        items, title = kernel.items(chosen.blocks, c.channels_in), f"transform weights {chosen}"
+        self.work.prepare.append(kernel.step(items, title, barrier=barrier, **given))
         return made
 
     def _filters(self) -> tuple[TransformFilters, dict[str, Argument], bool]:
@@ -382,37 +351,29 @@ class _Plan:
                 copied = True
                 source, taps = self._transposed(taps)
                 lane, channel = 1, c.channels_out
-        recipe = TransformFilters(c.dtype, self.chosen.sizes, self.chosen.vectors, order)
-        return (
-            recipe,
-            {
-                "w": source,
-                "taps": np.array(taps, np.int64),
-                "w_block": self.width * lane,
-                "w_channel": channel,
-                "w_lane": lane,
-            },
-            copied,
-        )
+        given: dict[str, Argument] = {
+            **{"w": source, "taps": np.array(taps, np.int64)},
+            **{"w_block": self.chosen.width * lane, "w_channel": channel, "w_lane": lane},
+        }
+        kernel = TransformFilters(c.dtype, self.chosen.sizes, self.chosen.vectors, order)
+        return kernel, given, copied
 
     def _transposed(self, taps: list[int]) -> tuple[Operand, list[int]]:
         """A copy of the weights with output channels contiguous, and where its taps begin."""
-        c, work = self.c, self.work
-        size = c.channels_in * c.channels_out
-        made = Operand(work.keep("transposed", c.taps * size * self.item_bytes))
+        c, size = self.c, self.c.channels_in * self.c.channels_out
         runs = [
             (tap + ci * c.w[2], (k * c.channels_in + ci) * c.channels_out, c.channels_out)
             for k, tap in enumerate(taps)
             for ci in range(c.channels_in)
         ]
-        title = "transpose weights"
-        step = copy(c.dtype, self.arrays.w, made, [(0, 0)], runs, stride=c.w[1], title=title)
-        work.prepare.append(step)
+        title, stride = "transpose weights", c.w[1]
+        made = self._kept("transposed", c.taps * size, self.arrays.w, runs, title, stride=stride)
         return made, [k * size for k in range(c.taps)]
 
 
-def _passes(total: int, chosen: WinogradChoice, most: int) -> list[tuple[int, int]]:
+def _passes(total: int, chosen: WinogradChoice, weights: int) -> list[tuple[int, int]]:
     """(first tile, tiles) of each pass: alike, and whole register tiles but in the last."""
+    most = chosen.pass_tiles(weights) * chosen.machine.cores
     size = -(-total // -(-total // most))
     size = -(-size // chosen.rows) * chosen.rows
     return [(first, min(size, total - first)) for first in range(0, total, size)]

@@ -1,24 +1,23 @@
 """The kernel of every pooling: positions from tables, taps in two loops, vectors along channels."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
-from faltung.methods.pool.kinds import KINDS, every, integers, store_below
-from faltung.methods.pool.walk import Segment, walk, words_of
+from faltung.methods.base.kernel import Arguments
+from faltung.methods.pool.reductions import KINDS, every, integers, store_below
+from faltung.methods.pool.tables import Targets, WalkKernel
 
-# Vectors side by side where windows are written out: few, for each is many instructions.
-WRITTEN = (2, 1)
+# Vectors at once where windows are written out: few, for each is many instructions.
+WRITTEN_OUT_VECTORS = (2, 1)
 
 State = list[tuple[str, str]]  # (type, value) pairs, as loops carry them
 
 
 @dataclass(frozen=True)
-class Pool:
+class TapsKernel(WalkKernel):
     """``kind``: a row of ``KINDS``. ``narrow``: fewer channels than lanes, so that lanes are
     masked. Windows of ``rows`` times ``taps``, and those that lack one of either, are written out,
     others are loops. ``fixed``: all taps of a target have one number.
@@ -35,14 +34,11 @@ class Pool:
     def symbol(self) -> str:
         return f"pool_{self.kind}_{self.dtype}"
 
-    def emit(self, machine: Machine) -> str:
-        module = Module()
-        f = module.function(
-            self.symbol, [("ptr", "words"), ("i64", "begin"), ("i64", "end")], public=True
-        )
-        word = words_of(f)
-        walk(f, word, _Body(Vectors(f, machine, self.dtype), word, self))
-        return str(module)
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return (*self.pointers, *["index"] * bool(KINDS[self.kind].index)), self.numbers
+
+    def writer(self, v: Vectors, given: Arguments) -> Callable[[Targets], None]:
+        return _Writer(v, given, self).targets
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -53,14 +49,14 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """One target of a run: addresses of its first channels in the arrays read and written.
+    """One target: addresses of its first channels in the arrays read and written.
 
     ``tap``: the first one, ``number``: that in every lane. ``counted``: what a mean is divided by,
     in every lane. ``windows``: where each tap reads, and its number in every lane, where they are
     written out.
     """
 
-    run: Segment
+    targets: Targets
     reads: Sequence[str]
     writes: Sequence[str]
     tap: str
@@ -69,100 +65,100 @@ class Position:
     windows: Sequence[tuple[Sequence[str], str]]
 
 
-class _Body:
-    """What is done along a run, for the channels of a block."""
+class _Writer:
+    """Writes what is done along a progression, for the channels of a block."""
 
-    def __init__(self, v: Vectors, word: dict[str, str], recipe: Pool) -> None:
-        kind = KINDS[recipe.kind]
-        self.v, self.f, self.word, self.kind, self.recipe = v, v.function, word, kind, recipe
-        self.mask = v.below(word["channels"]) if recipe.narrow else None
+    def __init__(self, v: Vectors, given: Arguments, kernel: TapsKernel) -> None:
+        kind = KINDS[kernel.kind]
+        self.v, self.f, self.given, self.kind, self.kernel = v, v.function, given, kind, kernel
+        self.mask = v.below(given["channels"]) if kernel.narrow else None
         self.integers = integers(v)
-        self.tap_step = every(v, word["tap_step"]) if kind.index else ""
+        self.tap_step = every(v, given["tap_step"]) if kind.index else ""
         # The arrays that are read at every tap, with their pitches.
         self.read = [("source", "source_pitch")]
         self.read += [("index", "channels")] * (kind.index == "source")
         self.written = [("target", "target_pitch")]
         self.written += [("index", "channels")] * (kind.index == "target")
 
-    def segment(self, run: Segment) -> None:
-        """All positions of a run, by the shape of their windows."""
-        f, shapes = self.f, self.recipe.shapes
-        count, case = f.sub(run.entries[1], run.entries[0]), str(len(shapes))
+    def targets(self, targets: Targets) -> None:
+        """All targets, by the shape of their windows."""
+        f, shapes = self.f, self.kernel.shapes
+        count, case = f.sub(targets.entries[1], targets.entries[0]), str(len(shapes))
         for number, (rows, taps) in enumerate(shapes):
             high = f.value(f"icmp eq i64 {count}, {rows}")
-            wide = f.value(f"icmp eq i64 {run.taps}, {taps}")
+            wide = f.value(f"icmp eq i64 {targets.taps}, {taps}")
             both = f.value(f"and i1 {high}, {wide}")
             case = f.value(f"select i1 {both}, i64 {number}, i64 {case}")
-        f.switch(case, [partial(self.positions, run, *shape) for shape in (*shapes, (0, 0))])
+        f.switch(case, [partial(self.positions, targets, *shape) for shape in (*shapes, (0, 0))])
 
-    def positions(self, run: Segment, rows: int, taps: int) -> None:
+    def positions(self, targets: Targets, rows: int, taps: int) -> None:
         """Targets one by one; windows of ``rows`` times ``taps`` are written out, of 0 loops."""
         f = self.f
-        reads = [self.begin(*names, run.channel, run.source) for names in self.read]
-        writes = [self.begin(*names, run.channel, run.target) for names in self.written]
+        reads = [self.begin(*names, targets.channel, targets.source) for names in self.read]
+        writes = [self.begin(*names, targets.channel, targets.target) for names in self.written]
         pointers = [("ptr", pointer) for pointer, _ in (*reads, *writes)]
         steps = [step for _, step in (*reads, *writes)]
         counted = ""
         if self.kind.mean:
-            counted = self.v.spread(f.value(f"sitofp i64 {run.divisor} to {self.v.element}"))
-        with f.loop(0, run.count, [*pointers, ("i64", run.tap[0])]) as turn:
-            *at, tap = turn.values
+            counted = self.v.spread(f.value(f"sitofp i64 {targets.divisor} to {self.v.element}"))
+        with f.loop(0, targets.count, [*pointers, ("i64", targets.tap[0])]) as loop:
+            *at, tap = loop.values
             number = every(self.v, tap) if self.kind.index else ""
             sources = at[: len(reads)]
-            windows = self.windows(run, sources, tap, number, rows, taps)
-            here = Position(run, sources, at[len(reads) :], tap, number, counted, windows)
+            windows = self.windows(targets, sources, tap, number, rows, taps)
+            here = Position(targets, sources, at[len(reads) :], tap, number, counted, windows)
             self.position(here)
             moved = [self.v.at(pointer, step) for pointer, step in zip(at, steps, strict=True)]
-            turn.carry([*moved, f.add(tap, run.tap[1])])
+            loop.carry([*moved, f.add(tap, targets.tap[1])])
 
     def windows(
-        self, run: Segment, reads: Sequence[str], tap: str, number: str, rows: int, taps: int
+        self, targets: Targets, reads: Sequence[str], tap: str, number: str, rows: int, taps: int
     ) -> list[tuple[Sequence[str], str]]:
         """Where the taps of a window read, and their numbers."""
-        f, v, word = self.f, self.v, self.word
+        f, v, given = self.f, self.v, self.given
         found: list[tuple[Sequence[str], str]] = []
-        steps = [f.mul(word["source_step"], word[pitch]) for _, pitch in self.read]
+        steps = [f.mul(given["source_step"], given[pitch]) for _, pitch in self.read]
         for r in range(rows):
-            row, first = self.entry(reads, f.add(run.entries[0], r))
+            row, first = self.entry(reads, f.add(targets.entries[0], r))
             first = f.add(tap, first)
             for t in range(taps):
                 if t:
                     row = [v.at(place, step) for place, step in zip(row, steps, strict=True)]
-                    first = f.add(first, word["tap_step"])
-                if self.kind.index and not self.recipe.fixed:
+                    first = f.add(first, given["tap_step"])
+                if self.kind.index and not self.kernel.fixed:
                     number = every(v, first)
                 found.append((row, number))
         return found
 
     def begin(self, name: str, pitch: str, channel: str, where: tuple[str, str]) -> tuple[str, str]:
-        """Where a run begins in an array, and how far its next position is."""
+        """Where the first target lies in an array, and how far from it the next one."""
         f = self.f
-        at = f.add(f.mul(where[0], self.word[pitch]), channel)
-        return self.v.at(self.word[name], at), f.mul(where[1], self.word[pitch])
+        at = f.add(f.mul(where[0], self.given[pitch]), channel)
+        return self.v.at(self.given[name], at), f.mul(where[1], self.given[pitch])
 
     def position(self, here: Position) -> None:
         """Groups of vectors; the last vector is moved back to end with the block, so that what it
         shares with the one before is written twice, with the same numbers.
         """
-        f, lanes, width = self.f, self.v.lanes, here.run.width
+        f, lanes, width = self.f, self.v.lanes, here.targets.width
         if self.mask:
-            self.columns(here, "0", 1)
+            self.vectors(here, "0", 1)
             return
         done = "0"
-        for count in self.kind.columns if len(here.windows) < 2 else WRITTEN:
+        for count in self.kind.vectors if len(here.windows) < 2 else WRITTEN_OUT_VECTORS:
             with f.loop(done, f.sub(width, count * lanes - 1), step=count * lanes) as group:
-                self.columns(here, group.index, count)
+                self.vectors(here, group.index, count)
             done = group.index
         with f.when(f.value(f"icmp slt i64 {done}, {width}")):
-            self.columns(here, f.sub(width, lanes), 1)
+            self.vectors(here, f.sub(width, lanes), 1)
 
-    def columns(self, here: Position, channel: str, count: int) -> None:
-        """``count`` vectors side by side, from ``channel`` on."""
+    def vectors(self, here: Position, channel: str, count: int) -> None:
+        """``count`` vectors at once, from ``channel`` on."""
         v, f, kind = self.v, self.f, self.kind
         reads = [v.at(pointer, channel) for pointer in here.reads]
         begin = [(v.type, v.constant(kind.first))] * count
         begin += [(self.integers, here.number)] * count * (kind.index == "target")
-        entry, stop = here.run.entries
+        entry, stop = here.targets.entries
         if here.windows:
             state = begin
             for places, number in here.windows:
@@ -173,7 +169,7 @@ class _Body:
         with f.loop(entry, stop, begin) as row:
             read, tap = self.entry(reads, row.index)
             state = begin if kind.mean else _typed(begin, row.values)
-            made = self.taps(here.run.taps, state, read, f.add(here.tap, tap))
+            made = self.taps(here.targets.taps, state, read, f.add(here.tap, tap))
             if kind.mean:
                 made = [v.add(a, b) for a, b in zip(row.values, made, strict=True)]
             row.carry(made)
@@ -182,10 +178,10 @@ class _Body:
     def entry(self, reads: Sequence[str], number: str) -> tuple[list[str], str]:
         """Where an entry of the table begins in the arrays that are read, and its tap."""
         f = self.f
-        at = f.at(self.word["entries"], f.mul(number, 2), "i64")
+        at = f.at(self.given["entries"], f.mul(number, 2), "i64")
         offset = f.word(at, 0)
         moved = [
-            self.v.at(read, f.mul(offset, self.word[pitch]))
+            self.v.at(read, f.mul(offset, self.given[pitch]))
             for read, (_, pitch) in zip(reads, self.read, strict=True)
         ]
         return moved, f.word(at, 1)
@@ -196,19 +192,19 @@ class _Body:
         carried = [*begin, *(("ptr", read) for read in reads)]
         if self.kind.index:
             carried.append((self.integers, every(v, tap)))
-        with f.loop(0, count, carried) as turn:
-            places = turn.values[len(begin) : len(begin) + len(reads)]
-            number = turn.values[-1]
-            made = self.tap(_typed(begin, turn.values), places, number)
+        with f.loop(0, count, carried) as loop:
+            places = loop.values[len(begin) : len(begin) + len(reads)]
+            number = loop.values[-1]
+            made = self.tap(_typed(begin, loop.values), places, number)
             for place, (_, pitch) in zip(places, self.read, strict=True):
-                made.append(v.at(place, f.mul(self.word["source_step"], self.word[pitch])))
+                made.append(v.at(place, f.mul(self.given["source_step"], self.given[pitch])))
             if self.kind.index:
                 made.append(f.value(f"add {self.integers} {number}, {self.tap_step}"))
-            turn.carry(made)
-        return turn.results[: len(begin)]
+            loop.carry(made)
+        return loop.results[: len(begin)]
 
     def tap(self, state: State, reads: Sequence[str], number: str) -> list[str]:
-        """One tap of all columns."""
+        """One tap of all vectors."""
         v, count = self.v, len(state) // (1 + (self.kind.index == "target"))
         rows = [
             [v.load(v.at(read, q * v.lanes), self.mask) for q in range(count)] for read in reads
@@ -225,7 +221,7 @@ class _Body:
         for i, vector in enumerate(values):
             to = v.at(v.at(here.writes[i // count], channel), i % count * v.lanes)
             if self.mask and not v.machine.masks:
-                store_below(v, vector, to, self.word["channels"])
+                store_below(v, vector, to, self.given["channels"])
             else:
                 v.store(vector, to, self.mask)
 

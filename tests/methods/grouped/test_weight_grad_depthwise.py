@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from grid import MACHINES, grid
+from hypothesis import given
 from hypothesis import strategies as st
 from laws.layouts import real
 from methods.fused import ORDERS, Array, elements, laid, ordered, plain
@@ -16,7 +17,7 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import Machine, row
 from faltung.methods.base.correlation import contiguous
-from faltung.methods.grouped import weight_grad as depthwise_grad
+from faltung.methods.grouped import weight_grad
 from faltung.plan import plan_forward, plan_input_grad, plan_weight_grad
 from faltung.plan.binding import layout
 from faltung.plan.build import build_weight_grad
@@ -85,8 +86,7 @@ def check(
         np.testing.assert_array_equal(w, want)
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", TEXTS)
+@grid(text=TEXTS, order=ORDERS, machine=MACHINES)
 def test_exact(text: str, order: str, machine: Machine) -> None:
     check(spec_of(text), machine, order)
     check(spec_of(f"{text} f64"), machine, order, room=3)
@@ -96,16 +96,18 @@ def applies_to_planes(spec: ConvSpec) -> bool:
     return spec.axes[-1].stride == 1 and spec.axes[-1].output >= 4
 
 
-@pytest.mark.parametrize("order", ORDERS)
-@pytest.mark.parametrize("text", [t for t in TEXTS if applies_to_planes(spec_of(t))])
+@grid(text=[t for t in TEXTS if applies_to_planes(spec_of(t))], order=ORDERS, machine=MACHINES)
 def test_channels_first(text: str, order: str, machine: Machine) -> None:
     """Lanes are positions; what lies between rows, or behind the last, is not read."""
     check(spec_of(text), machine, order, last=False)
     check(spec_of(f"{text} f64"), machine, order, room=3, last=False)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-@pytest.mark.parametrize("text", ["n2 c3 9x21 k3 p1", "n1 c2 40 k7 p2", "n1 c9 20x20 k5x12"])
+@grid(
+    text=["n2 c3 9x21 k3 p1", "n1 c2 40 k7 p2", "n1 c9 20x20 k5x12"],
+    value=[np.nan, np.inf],
+    machine=MACHINES,
+)
 def test_what_is_not_read_is_not_multiplied(value: float, text: str, machine: Machine) -> None:
     """An infinity at the end of a row reaches the taps that meet it, and no others."""
     spec = spec_of(text)
@@ -128,13 +130,12 @@ def test_what_is_not_read_is_not_multiplied(value: float, text: str, machine: Ma
             array[..., place] = kept
 
 
-@pytest.mark.parametrize("spec", DEPTHWISE, ids=str)
+@grid(spec=DEPTHWISE, machine=MACHINES)
 def test_table(spec: ConvSpec, machine: Machine) -> None:
     check(spec, machine, "taps first", room=5)
 
 
 def test_random_problems(machine: Machine) -> None:
-    @settings(max_examples=40, deadline=None)
     @given(st.data())
     def walk(data: st.DataObject) -> None:
         rank = data.draw(st.integers(1, 3))
@@ -146,10 +147,10 @@ def test_random_problems(machine: Machine) -> None:
     walk()
 
 
-def test_bands_and_chunks(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short bands cut rows in pieces, long ones take several rows; the bits depend on no thread."""
+def test_bands_and_segments(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short bands cut rows into segments, long ones take several rows; threads change no bit."""
     for longest in (8, 40, 100_000):
-        monkeypatch.setattr(depthwise_grad, "_band", lambda c, machine, n=longest: n)
+        monkeypatch.setattr(weight_grad, "_band", lambda c, machine, n=longest: n)
         for text in ("n3 c19 7x61 k3 p1", "n2 c8 300 k9 p4", "n1 c8 5x6x7 k3 s2 p1"):
             check(spec_of(text), machine)
             check(spec_of(text), machine, last="s2" in text)
@@ -166,13 +167,16 @@ def test_bands_and_chunks(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> 
             assert len(found) == 1
 
 
-@pytest.mark.parametrize("collides", [False, True])
-@pytest.mark.parametrize("caches", [(0, 0), (4 << 10, 8 << 10), (1 << 20, 1 << 20)])
+@grid(
+    caches=[(0, 0), (4 << 10, 8 << 10), (1 << 20, 1 << 20)],
+    conflicts=[False, True],
+    machine=MACHINES,
+)
 def test_copies(
-    caches: tuple[int, int], collides: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
+    caches: tuple[int, int], conflicts: bool, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rows of the input are copied or not, and keep their places for a long time or a short one."""
-    monkeypatch.setattr(depthwise_grad, "_collides", lambda c, machine: collides)
+    monkeypatch.setattr(weight_grad, "_set_conflicts", lambda c, machine: conflicts)
     small = replace(machine, l1=caches[0], l2=caches[1])
     for text in (*TEXTS[:2], *TEXTS[7:10], "n3 c83 9x7 k3 p1", "n1 c8 9x5 k7x2 p3x1"):
         check(spec_of(text), small, room=1)
@@ -236,6 +240,6 @@ def test_sums_stay_in_registers() -> None:
     x, g = (contiguous(shape, True) for shape in (spec.input_shape, spec.output_shape))
     plan = build_weight_grad(spec, x, g, contiguous(spec.weight_shape, False), machine=current())
     text = plan.region("all").kernels[0].assembly()
-    body = text[text.index("span0:") : text.index("copy_x:")]
+    body = text[text.index("sums0:") : text.index("copy_x:")]
     stores = [line for line in body.splitlines() if "(%rsp)" in line and "mm" in line]
     assert len(stores) < 8, stores
