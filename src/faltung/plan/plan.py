@@ -30,7 +30,7 @@ def array_shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
 
 @dataclass(slots=True)
 class Plan:
-    """How one convolution, or one of its gradients, is computed on one machine; ``print`` shows it.
+    """How one convolution, or one of its gradients, is computed on one machine.
 
     Attributes
     ----------
