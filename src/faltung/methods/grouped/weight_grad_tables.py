@@ -14,7 +14,7 @@ import numpy as np
 from faltung.codegen.tile import budget, split
 from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
-from faltung.methods.base.addresses import offsets, sources
+from faltung.methods.base.addresses import offsets, pitches, reads_of
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Argument, Table, table
 from faltung.methods.base.tiles import Run, tiles_of
@@ -223,7 +223,9 @@ class _Passes:
 
     def __init__(self, c: Correlation, tap_rows: Sequence[TapRows], memory: Memory) -> None:
         outer = c.windows[:-1]
-        self.reads = _reads(c)
+        # For each row of the output, at each tap, the number of a row of the input, or MISSING.
+        steps = pitches([w.axis.size for w in outer])
+        self.reads = reads_of([replace(w, x=n) for w, n in zip(outer, steps, strict=True)])
         self.x = offsets([w.axis.size for w in outer], [w.x for w in outer])
         self.g = offsets([w.axis.output for w in outer], [w.out for w in outer])
         self.tap_rows, self.memory = tap_rows, memory
@@ -295,22 +297,6 @@ class _Passes:
             else:
                 self.entries += [self.places[read] * memory.x for read in reads]
             self.entries.append(int(self.g[rows[i]]) if memory.g is None else i * memory.g)
-
-
-def _reads(c: Correlation) -> Table:
-    """For each row of the output and tap of all axes but the last the row of the input, -1 for
-    zeros.
-    """
-    axes = [sources(w.axis) for w in c.windows[:-1]]
-    columns = []
-    for taps in itertools.product(*(range(axis.shape[1]) for axis in axes)):
-        row = np.zeros(1, np.int64)
-        for w, axis, k in zip(c.windows, axes, taps, strict=False):
-            read = axis[:, k]
-            below = row[:, None] * w.axis.size + read
-            row = np.where((row[:, None] < 0) | (read < 0), -1, below).ravel()
-        columns.append(row)
-    return np.stack(columns, axis=1)
 
 
 def band_size(c: Correlation, positions: int) -> tuple[int, int]:
