@@ -174,7 +174,7 @@ class Fft(FftMethod, ForwardMethod):
             "out": shifted(arrays.out, c.out_base, c.dtype),
             "bias": arrays.bias or 0,
             "spectra": spectra,
-            "scratch": Operand(work.borrow("fft", items * scratch * size)),
+            "scratch": work.borrow("fft", items * scratch * size),
             **{"item_count": items, "all_pairs": pairs, "groups": c.groups},
             **{"item_scratch": scratch, "result": scratch - t.buffer},
             **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
@@ -265,7 +265,7 @@ def filter_arguments(c: Correlation, taps: Table, t: Transform) -> dict[str, Arg
 def _spectra(c: Correlation, made: Cut, t: Transform, work: Work, w: Operand) -> Operand:
     """Add the step that transforms the filters; where their spectra are kept."""
     count = c.groups * c.channels_out * c.channels_in
-    spectra = Operand(work.keep("spectra", count * t.buffer * ELEMENTS[c.dtype][1]))
+    spectra = work.keep("spectra", count * t.buffer * ELEMENTS[c.dtype][1])
     given = filter_arguments(c, tap_segments(c, made), t)
     given |= {"w": w, "spectra": spectra}
     step = FftFilters(c.dtype).step(count, "transform weights", barrier=False, **given)

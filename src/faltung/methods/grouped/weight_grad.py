@@ -284,16 +284,14 @@ def _steps(
     bands, walk = bands_of(c, band, tap_rows, memory, row_tables)
     width = channels.blocks * channels.vectors * machine.lanes(c.dtype)
     total = c.taps * c.channels_in * width
-    sums = Operand(work.borrow("sums", bands * total * bytes_))
+    sums = work.borrow("sums", bands * total * bytes_)
     partials = bands * channels.blocks
     items = min(MAX_ITEMS, partials)
     x_step, g_step = channels.groups * c.x[1], channels.groups * c.out[1]
     x_vector = (memory.x or 0) * memory.places or x_step
     g_vector = (memory.g or 0) * memory.rows or g_step
     copies = [
-        Operand(
-            work.borrow(f"{name} rows", items * channels.vectors * size * bytes_ * layout.copied)
-        )
+        work.borrow(f"{name} rows", items * channels.vectors * size * bytes_ * layout.copied)
         for name, size, layout in (("x", x_vector, kernel.x), ("g", g_vector, kernel.g))
     ]
     step = kernel.step(

@@ -154,7 +154,7 @@ def plan(
     row_tables = {"segments": np.zeros(SEGMENT * len(runs), np.int64), "runs": runs}
     bands, walk = bands_of(c, size, tap_rows, memory, row_tables)
     group = -(-c.taps // lanes) * lanes * lanes
-    sums = Operand(work.borrow("sums", max(1, bands) * c.groups * group * bytes_))
+    sums = work.borrow("sums", max(1, bands) * c.groups * group * bytes_)
     partials = bands * c.groups
     # Nothing is copied: an item is one partial sum, and needs no memory of its own.
     uncopied = ("x_rows", "g_rows", "x_vector", "g_vector", "x_item", "g_item")

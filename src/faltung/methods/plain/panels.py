@@ -119,7 +119,7 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
     wanted = CORE_ITEMS * machine.cores // (c.groups * len(row_blocks))
     ranges = _cut(blocks, max(1, min(blocks, wanted)))
     items = c.groups * len(row_blocks) * len(ranges)
-    panels = Operand(work.borrow("panels", items * panels_size * ELEMENTS[c.dtype][1]))
+    panels = work.borrow("panels", items * panels_size * ELEMENTS[c.dtype][1])
     sizes, sources = tuple(rows for rows, _ in heights), (a.source, b.source)
     step = PanelsKernel(c.dtype, sizes, VECTORS, rest, sources, pitch).step(
         items,

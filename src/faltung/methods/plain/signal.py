@@ -22,7 +22,7 @@ from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.moves import put_arguments, write_fill, write_put
-from faltung.methods.base.step import Arrays, Operand, Work, shifted
+from faltung.methods.base.step import Arrays, Work, shifted
 
 DTYPES = ("float32", "float64")
 # Taps that one loaded vector serves.
@@ -241,7 +241,7 @@ class Signal(ForwardMethod):
             w=shifted(arrays.w, last.taps[0], c.dtype),
             out=shifted(arrays.out, c.out_base, c.dtype),
             bias=arrays.bias or 0,
-            scratch=Operand(work.borrow("signal", items * item_scratch * ELEMENTS[c.dtype][1])),
+            scratch=work.borrow("signal", items * item_scratch * ELEMENTS[c.dtype][1]),
             **{"item_count": items, "segments": segments, "row_segments": row_segments},
             **{"item_scratch": item_scratch, "length": length, "vectors": vectors},
             **{"groups": c.groups, "channels_out": c.channels_out},

@@ -233,8 +233,8 @@ def _pack(
     likewise; zeros up to the width of a block.
     """
     tap, size = c.channels_in * blocks.width, ELEMENTS[c.dtype][1]
-    packed = Operand(work.keep("weights", c.groups * blocks.count * c.taps * tap * size))
-    bias = Operand(work.keep("bias", c.groups * blocks.count * blocks.width * size))
+    packed = work.keep("weights", c.groups * blocks.count * c.taps * tap * size)
+    bias = work.keep("bias", c.groups * blocks.count * blocks.width * size)
     outer, biases = [], []
     for number, (g, b) in enumerate(itertools.product(range(c.groups), range(blocks.count))):
         channel = blocks.start + b * blocks.channels

@@ -26,7 +26,7 @@ import numpy as np
 
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
-from faltung.methods.base.step import Matrix, Operand, Step, Table, Work
+from faltung.methods.base.step import Matrix, Step, Table, Work
 from faltung.methods.pool.columns import BUFFER_BYTES
 from faltung.methods.pool.planes_kernel import PlanesKernel, ScatterKernel
 from faltung.methods.pool.tables import AxisReads, backward, counting, forward, tables
@@ -94,7 +94,7 @@ def planes_mean_grad(
     divisor, barrier = spec.divisor, False
     title = "average pool gradient of planes"
     if divisor is None:
-        divided = Operand(work.borrow("divided", prod(spec.output_shape) * spec.itemsize))
+        divided = work.borrow("divided", prod(spec.output_shape) * spec.itemsize)
         quotients = Matrix(divided, prod(spec.output))
         size, dim = spec.output[-1], spec.rank - 1
         counts = [spec.counted(dim, o) for o in range(size)]

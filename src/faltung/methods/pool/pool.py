@@ -118,7 +118,7 @@ def average_pool_grad(
     """
     divisor, title = spec.divisor, "average pool gradient"
     if divisor is None:
-        divided = Operand(work.borrow("divided", prod(spec.output_shape) * spec.itemsize))
+        divided = work.borrow("divided", prod(spec.output_shape) * spec.itemsize)
         quotients = Matrix(divided, spec.channels)
         _add(spec, work, machine, barrier, title, "mean", counting(spec), grad, quotients)
         grad, divisor, barrier = quotients, 1, True

@@ -235,13 +235,13 @@ def _sums(
     target, (w_group, w_out, w_in) = w, c.w
     if c.w[1] != 1 and not transposed and c.channels_out > 1:
         pairs = c.channels_in * c.channels_out
-        copied = Operand(work.borrow("weight", c.groups * c.taps * pairs * size))
+        copied = work.borrow("weight", c.groups * c.taps * pairs * size)
         target, w_group, w_out, w_in = copied, c.taps * pairs, 1, c.channels_out
         places = [k * pairs for k in range(c.taps)]
     memory = 0 if whole else items * tiles * tile * size
     given: dict[str, Argument] = {
         **{"w": target, "w_group": w_group, "w_out": w_out, "w_in": w_in},
-        **{"sums": Operand(work.borrow("sums", memory)), "item_sums": tiles * tile},
+        **{"sums": work.borrow("sums", memory), "item_sums": tiles * tile},
         **{"blocks": blocks, "places": np.array(places, np.int64)},
         **{"block_count": len(blocks), "channel_groups": channel_groups},
         **{"register_tiles": shape.register_tiles, "channels_in": c.channels_in},
