@@ -94,7 +94,7 @@ def _repeated(
     places = {}
     for name, size in numbers.items():
         own = work.keep if name in (kept, "bias") else work.borrow
-        places[name] = Operand(own(f"planes {name}", count * size * itemsize))
+        places[name] = own(f"planes {name}", count * size * itemsize)
     for i in range(count):
         names = {name: Operand(name) for name in work.scratch}
         names |= {name: work.keep(name, size) for name, size in holds.items()}

@@ -15,6 +15,7 @@ from math import inf
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue
@@ -31,10 +32,10 @@ TAPS = 4
 LENGTHS = (32, 512)
 # Items, each with scratch of its own.
 MAX_ITEMS = 16
-# Multiply-adds in a cycle that are reached; cycles to move a vector, of an output vector and of a
-# transposed one beside that, and of a segment.
-PRODUCTS_A_CYCLE, MOVE_CYCLES = 1.5, 4.0
-OUTPUT_CYCLES, INPUT_CYCLES, SEGMENT_CYCLES = 4, 3, 400
+# Multiply-adds in a cycle that are reached; cycles of an output vector and of a transposed one
+# beside those to move it, and of a segment.
+PRODUCTS_A_CYCLE = 1.5
+SIGNAL_OUTPUT_CYCLES, SIGNAL_INPUT_CYCLES, SIGNAL_SEGMENT_CYCLES = 4, 3, 400
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -271,11 +272,12 @@ def _vectors(c: Correlation, machine: Machine, length: int) -> int:
 def _choose(c: Correlation, machine: Machine) -> tuple[float, int]:
     """Cycles of a sample and group, and the length of lanes that takes least."""
     lanes, axis = machine.lanes(c.dtype), c.windows[-1].axis
-    sums = axis.kernel / PRODUCTS_A_CYCLE + OUTPUT_CYCLES + MOVE_CYCLES
+    sums = axis.kernel / PRODUCTS_A_CYCLE + SIGNAL_OUTPUT_CYCLES + SIGNAL_VECTOR_CYCLES
     offers, length = [], LENGTHS[0]
     while length <= LENGTHS[1]:
         segments = -(-axis.output // (length * lanes))
-        inputs = SEGMENT_CYCLES + _vectors(c, machine, length) * (INPUT_CYCLES + MOVE_CYCLES)
+        inputs = _vectors(c, machine, length) * (SIGNAL_INPUT_CYCLES + SIGNAL_VECTOR_CYCLES)
+        inputs += SIGNAL_SEGMENT_CYCLES
         offers.append((segments * (inputs + c.channels_out * (length * sums)), length))
         length *= 2
     return min(offers)

@@ -32,7 +32,7 @@ from faltung.methods.pool.planes_kernel import PlanesKernel, ScatterKernel
 from faltung.methods.pool.tables import AxisReads, backward, counting, forward, tables
 
 # Bytes of output in an item of work.
-ITEM_BYTES = 8192
+PLANES_ITEM_BYTES = 8192
 # Taps of the last axis that are written out; more are a loop.
 MAX_UNROLLED_TAPS = 4
 
@@ -140,7 +140,7 @@ def _step(
 ) -> Step:
     """``counts``: what each output of a row is divided by, with ``divisor`` and its row's."""
     t = tables(axes, last.outputs, divisor)
-    group = max(1, ITEM_BYTES // (last.outputs * spec.itemsize))
+    group = max(1, PLANES_ITEM_BYTES // (last.outputs * spec.itemsize))
     groups = -(-len(t.rows) // group)
     kernel = PlanesKernel(
         spec.dtype,
