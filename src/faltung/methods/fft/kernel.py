@@ -6,6 +6,7 @@ from functools import partial
 
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.moves import write_fill
@@ -19,8 +20,6 @@ BLOCK, IN, OUT = 5, 4, 4
 AS_IS = 2
 # Of taps: source, its step, place, its step, entries.
 TAPS = 5
-# Rows are prefetched so many rows before they are copied.
-PREFETCH_DISTANCE_ROWS = 8
 
 
 class FftKernel(Kernel):
@@ -98,7 +97,7 @@ class Code:
         def each(segment: str) -> None:
             source, place = v.at(x, f.word(segment, 0)), v.at(to, f.word(segment, 1))
             count, times = f.word(segment, 2), f.word(segment, 3)
-            ahead = f.mul(given["x_row"], PREFETCH_DISTANCE_ROWS)
+            ahead = f.mul(given["x_row"], PREFETCH_DISTANCE_COPIED_ROWS)
             with f.loop(0, times, [("ptr", source), ("ptr", place)]) as row:
                 source, place = row.values
                 self.call("fill", [place, source], [count, given["x_position"], ahead])
