@@ -23,6 +23,10 @@ import numpy as np
 import pytest
 from grid import EVERY, MACHINES, grid
 
+import faltung.ops.functional
+import faltung.ops.layer
+import faltung.ops.local
+import faltung.ops.pool  # noqa: F401
 from faltung.plan import binding
 from faltung.program import arena
 from faltung.runtime import buffers, team
@@ -157,15 +161,15 @@ class Fences(AbstractContextManager["Fences"]):
     def __enter__(self) -> "Fences":
         after, layout = self.after, binding.layout
 
-        def placed(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
+        def split(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
             # What comes from outside is cleared and filled as one piece.
             if sys._getframe(1).f_code.co_name == "_feed":
                 return layout(arrays)
             return apart_each(arrays, after)
 
-        self._everywhere(layout, placed)
+        self._everywhere(layout, split)
         self._everywhere(
-            arena.arranged, lambda spans: apart_each({n: s.size for n, s in spans.items()}, after)
+            arena.placed, lambda spans: apart_each({n: s.size for n, s in spans.items()}, after)
         )
         self._everywhere(buffers.aligned, lambda n_bytes: fenced(n_bytes, after, 64))
         self._everywhere(buffers.workspace, Pool(after))
@@ -206,7 +210,7 @@ class Fences(AbstractContextManager["Fences"]):
             numbers = self._template.copy()
             head = numbers[: binding.HEADER * self._steps].reshape(-1, binding.HEADER)
             starts = binding.HEADER * self._steps + head[:, 1]
-            ends = [*starts[1:], len(numbers)]
+            ends = [*starts[1:], len(numbers)][: len(starts)]
             made = [
                 (int(at), beside(numbers[at:end], after))
                 for at, end in zip(starts, ends, strict=True)
