@@ -1,6 +1,4 @@
-"""``python -m benchmarks``: see ``run.py``; with the word "choices", "accuracy" or "denormals": see
-the file of that name.
-"""
+"""``python -m benchmarks``: runs ``run.py``, or the file that the first argument names."""
 
 import sys
 

@@ -1,8 +1,7 @@
-"""``python -m benchmarks accuracy``: how far every method is from the exact result, as the tables
-of ``docs/accuracy.md``; ``--write`` puts them there.
+"""``python -m benchmarks accuracy``: the error of every method, as tables of ``docs/accuracy.md``.
 
-Errors are relative, root of mean squares, against sums in long double; all numbers are normally
-distributed. They depend on the machine only in that some have no fused multiply-add.
+``--write`` updates that page. Errors are relative root mean squares against sums in long double;
+all numbers are normally distributed. The machine matters only because some lack fused multiply-add.
 """
 
 import argparse
@@ -25,7 +24,7 @@ OPEN, CLOSE = "<!-- {} -->\n", "<!-- /{} -->"
 METHODS = ("sum", "winograd", "fft")
 DTYPES = ("float32", "float64")
 
-# Forwards: all are small in memory, and have the sums of the layers after which they are called.
+# Forward. All are small in memory, but have sums as long as those of the layers in their names.
 FORWARD = {
     "depthwise 3x3": "c64>64 20x20 k3 p1 g64",
     "3x3, 8 channels": "c8>16 14x14 k3 p1",
@@ -56,11 +55,11 @@ NARROW = {
 }
 
 
-# One result, and what it should be ----------------------------------------------------------------
+# One result, and the exact one --------------------------------------------------------------------
 
 
 def drawn(spec: ConvSpec, dtype: str, seed: int = 0) -> tuple[Array, Array, Array]:
-    """Input, weight and output gradient."""
+    """Draw an input, a weight and an output gradient."""
     rng = np.random.default_rng(seed)
     shapes = spec.input_shape, spec.weight_shape, spec.output_shape
     x, w, g = (rng.standard_normal(shape) for shape in shapes)
@@ -74,7 +73,7 @@ def drawn(spec: ConvSpec, dtype: str, seed: int = 0) -> tuple[Array, Array, Arra
 
 
 def windows(spec: ConvSpec, x: Array) -> Iterable[tuple[tuple[int, ...], Array]]:
-    """For each tap what all outputs read at it; stride 1, zeros around."""
+    """For each tap, what all outputs read there; stride 1, padding with zeros."""
     kind = np.clongdouble if np.iscomplexobj(x) else np.longdouble
     padded = np.pad(x.astype(kind), ((0, 0), (0, 0), *spec.padding))
     for tap in np.ndindex(*spec.kernel):
@@ -109,7 +108,7 @@ def error(got: Array, want: Array) -> float:
 
 
 def asked(name: str) -> dict[str, str]:
-    """The options that ask for a method, or for a sum."""
+    """The options that select a method, or a plain sum."""
     return {"precision": "strict"} if name == "sum" else {"method": name}
 
 
@@ -122,7 +121,7 @@ def tried(call: Callable[..., Array], want: Array, name: str) -> float | None:
 
 
 def errors(direction: str, text: str, dtype: str) -> list[float | None]:
-    """Of all methods on one problem."""
+    """The errors of all methods on one problem."""
     spec = replace(parse(text), dtype=dtype)
     x, w, g = drawn(spec, dtype)
     given = {"padding": spec.padding, "groups": spec.groups}
@@ -152,7 +151,7 @@ def head(*names: str) -> list[str]:
 
 
 def table(direction: str, rows: dict[str, str]) -> list[str]:
-    """Errors by number of products, which is the length of a sum."""
+    """Errors, ordered by the number of products in a sum."""
     made = []
     for name, text in rows.items():
         spec = parse(text)
@@ -188,7 +187,7 @@ TABLES: dict[str, Callable[[], list[str]]] = {
 
 
 def written(page: str, name: str, lines: Sequence[str]) -> str:
-    """The page with these lines between its marks. ValueError: it has no such marks."""
+    """The page with these lines between its marks. ValueError: the marks are missing."""
     before, opened, rest = page.partition(OPEN.format(name))
     _, closed, after = rest.partition(CLOSE.format(name))
     if not opened or not closed:

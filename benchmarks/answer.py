@@ -1,7 +1,7 @@
-"""The float64 answer that every peer is compared with.
+"""The float64 result that every peer is compared with.
 
-``faltung.reference`` says the same more plainly, and the tests hold both together; this form gives
-each tap to a matrix product, so that a row of 10^10 multiply-adds takes a second and not a minute.
+``faltung.reference`` computes the same more simply, and a test compares the two; here each tap is a
+matrix product, so that a row of 10^10 multiply-adds takes a second instead of a minute.
 """
 
 from collections.abc import Iterator
@@ -16,17 +16,17 @@ from benchmarks.protocol import FORWARD, INPUT_GRAD, WEIGHT_GRAD
 
 Window = tuple[Any, ...]
 
-# Multiply-adds beyond which a signal of one channel is transformed: it would take minutes. NumPy's
-# transform errs by 1e-15.
-MOST = 10**10
+# Beyond this, signals of one channel are computed by Fourier transform: sums would take minutes.
+# The error of NumPy's transform is 1e-15.
+MAX_SUM_MACS = 10**10
 
 
 def answer(problem: Problem) -> Array:
-    """The result in the problem's direction, float64, channels-first. Zero padding alone."""
+    """The result in the direction of the problem: float64, channels first; zero padding only."""
     if any(axis.mode != "zeros" for axis in problem.spec.axes):
         raise ValueError(f"problem={problem.text!r}: must pad with zeros")
     if (
-        problem.spec.macs > MOST
+        problem.spec.macs > MAX_SUM_MACS
         and problem.spec.rank == 1
         and problem.spec.channels_in == problem.spec.channels_out == 1
     ):
@@ -49,7 +49,7 @@ def _forward(problem: Problem) -> Array:
 
 
 def _long(problem: Problem) -> Array:
-    """A signal of one channel, in any direction, by transforms of its whole length."""
+    """A signal of one channel, in any direction, by transforms over its whole length."""
     (axis,), turn = problem.spec.axes, slice(None, None, -1 if problem.spec.flip else 1)
     size, rfft, irfft = axis.padded, np.fft.rfft, np.fft.irfft
     padded = np.pad(problem.x.astype(np.float64), [(0, 0), (0, 0), *problem.pads])
@@ -88,18 +88,18 @@ def _weight_grad(problem: Problem) -> Array:
 
 
 def _grouped_weight(problem: Problem) -> Array:
-    """(groups, channels out, channels in, *kernel), the channels those of one group."""
+    """The weight as (groups, C_out // groups, C_in // groups, *kernel)."""
     weight, groups = problem.weight.astype(np.float64), problem.spec.groups
     return weight.reshape(groups, -1, *weight.shape[1:])
 
 
 def _flat(array: Array, groups: int) -> Array:
-    """(batch, channels, *space) -> (batch, groups, channels of one group, positions)."""
+    """From (N, C, *space) to (N, groups, C // groups, positions)."""
     return array.reshape(array.shape[0], groups, array.shape[1] // groups, -1)
 
 
 def _windows(problem: Problem) -> Iterator[tuple[Window, Window]]:
-    """For each tap its index in the weight, and the padded input that all outputs read at it."""
+    """For each tap, the index of its weight and that of what all outputs read there."""
     spec = problem.spec
     for tap in product(*(range(size) for size in spec.kernel)):
         where = tuple(s - 1 - k for k, s in zip(tap, spec.kernel, strict=True))

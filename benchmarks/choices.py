@@ -1,8 +1,8 @@
-"""``python -m benchmarks choices``: what the policy chooses on the table of layers, and what the
-best of our own methods takes.
+"""``python -m benchmarks choices``: compares the choice of the policy with our fastest method.
 
-For each row every method that applies is planned by name and measured, in turns, on this machine.
-``behind``: how much longer the choice takes than the fastest; the goal is never more than 10%.
+For each row of the table of layers, every method that applies is planned by name and measured on
+this machine, in alternation. ``behind``: how much longer the choice takes than the fastest method;
+the goal is never more than 10%.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from faltung.plan.plan import duration
 from faltung.plan.tune import measured
 
 GOAL = 0.10
-# Plans that are priced so many times the best are measured only where they take no time.
-HOPELESS, SHORT_NS = 10.0, 20e6
+# Plans with a price this many times that of the choice are measured only if they are short.
+MAX_PRICE_RATIO, SHORT_NS = 10.0, 20e6
 
 DIRECTIONS: dict[str, tuple[Callable[..., Plan], Sequence[str]]] = {
     "forward": (plan_forward, tuple(FORWARD)),
@@ -31,7 +31,7 @@ DIRECTIONS: dict[str, tuple[Callable[..., Plan], Sequence[str]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One row: the method chosen, and for each method what it is said to take and what it takes."""
+    """One row: the chosen method, and the predicted and measured time of each method."""
 
     layer: Layer
     direction: str
@@ -56,12 +56,12 @@ class Choice:
 
 
 def price(plan: Plan) -> float:
-    """Nanoseconds of one core that the policy says of all parts of a plan."""
+    """Nanoseconds of one core that the policy predicts for all parts of a plan."""
     return sum(candidates[0].ns for _, candidates in plan.reasons)
 
 
 def layouts(spec: ConvSpec, direction: str, last: bool) -> tuple[tuple[int, ...], ...]:
-    """Strides of the arrays that a plan calls x, w and out."""
+    """Strides of the arrays that a plan calls "x", "w" and "out"."""
     x, out = (contiguous(shape, last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
     return (out, w, x) if direction == "input_grad" else (x, w, out)
@@ -78,13 +78,13 @@ def choice(layer: Layer, direction: str, last: bool = True, precision: str = "fa
             plan = planner(layer.spec, method=name, **options)
         except ValueError:  # it does not apply
             continue
-        if price(plan) < max(HOPELESS * price(auto), SHORT_NS):
+        if price(plan) < max(MAX_PRICE_RATIO * price(auto), SHORT_NS):
             plans[name] = plan
     said = {name: price(plan) for name, plan in plans.items()}
     seconds = measured(plans, layouts(layer.spec, direction, last))
     names = dict.fromkeys(candidates[0].name for _, candidates in auto.reasons)
     took = {name: 1e9 * taken for name, taken in seconds.items()}
-    if len(names) == 1:  # the same plan twice
+    if len(names) == 1:  # it is the same plan twice
         one = next(iter(names))
         took["auto"] = took[one] = min(took["auto"], took.get(one, took["auto"]))
     return Choice(layer, direction, "+".join(names), said, took)

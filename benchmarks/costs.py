@@ -1,6 +1,6 @@
-"""What is not measured in turns: compile times, memory, the right answers of networks.
+"""Measurements outside the rounds: compile times, memory, and the correct results of networks.
 
-Each is asked of a process of its own, while the peers are stopped.
+Each is made in a process of its own, while the peers are stopped.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from benchmarks.processes import WorkerProcess
 from benchmarks.protocol import TRAINING, Message
 from benchmarks.results import TIMED, Cost, Row
 
-LIMIT = 180.0  # seconds for an answer
+LIMIT_SECONDS = 180.0  # for one answer
 ORACLE = "torch"
 CACHE = "FALTUNG_CACHE"
 Environment = Mapping[str, str]
@@ -22,8 +22,10 @@ NOTHING: Environment = {}
 
 
 class Answers:
-    """The right answers, by PyTorch in float64, in a process that does nothing else. Where PyTorch
-    is missing there are none, and this is said once."""
+    """The correct results, by PyTorch in float64, in a separate process.
+
+    Without PyTorch there are none, and this is reported once.
+    """
 
     def __init__(self, subject: str, threads: int, environment: Environment = NOTHING) -> None:
         self._oracle: WorkerProcess | None = WorkerProcess(
@@ -34,7 +36,7 @@ class Answers:
         if self._oracle is None:
             return False
         request = {"op": "answer", "text": text, "direction": direction, "path": path}
-        reply = self._oracle.ask(request, LIMIT)
+        reply = self._oracle.ask(request, LIMIT_SECONDS)
         if not reply:
             return True
         print(f"no right answer for {text}: {reply}", flush=True)
@@ -49,8 +51,7 @@ class Answers:
 
 
 class Costs:
-    """Adds to a row of a network its facts and, if we ``ask``, the costs of the peers that were
-    timed on it."""
+    """Adds facts to a row of a network and, if ``ask``, the costs of the peers timed on it."""
 
     def __init__(
         self,
@@ -89,11 +90,11 @@ class Costs:
         return Cost(cold, warm, peak)
 
     def _ask(self, name: str, request: Message, environment: Environment) -> Message:
-        """One answer of a new process."""
+        """The answer of a new process."""
         environment = {**self.environment, **environment}
         worker = WorkerProcess(name, self.threads, subject=self.subject, environment=environment)
         try:
-            return worker.ask(request, LIMIT)
+            return worker.ask(request, LIMIT_SECONDS)
         finally:
             worker.close()
 

@@ -1,9 +1,9 @@
-"""``python -m benchmarks denormals``: how much longer every method takes where its numbers are
-denormal, below 1.2e-38 in float32.
+"""``python -m benchmarks denormals``: how much denormal numbers slow down every method.
 
-Three calls in turns, the least of many of each: ordinary numbers; an input (for gradients an output
-gradient) of denormals alone; ordinary numbers whose products are denormal. Processors that handle
-denormals in microcode take hundreds of cycles for each; the goal is twice the time at the most.
+Denormals are below 1.2e-38 in float32. Three calls alternate, and the least time of each counts:
+ordinary numbers; an input (for gradients, an output gradient) of denormals; ordinary numbers with
+denormal products. Processors that handle denormals in microcode take hundreds of cycles for each;
+the goal is at most twice the time.
 """
 
 import argparse
@@ -17,8 +17,8 @@ from benchmarks.accuracy import Array, drawn, head, line
 from faltung.geometry.text import parse
 from faltung.plan.choose import FORWARD, WEIGHT_GRAD
 
-GOAL = 2.0
-# A problem for each method, and whether channels are last: half a millisecond or so.
+MAX_SLOWDOWN = 2.0
+# A problem of about half a millisecond for each method, and whether channels are last.
 ROWS = {
     "direct": ("c64>64 28x28 k3 p1", True),
     "spatial": ("c16>2 96x96 k3 p1", False),
@@ -29,12 +29,12 @@ ROWS = {
     "fft": ("c1>1 200000 k1001 p500", False),
 }
 DIRECTIONS = {"forward": FORWARD, "input_grad": FORWARD, "weight_grad": WEIGHT_GRAD}
-# What the operands are multiplied with: one that changes with the direction, and the other.
+# Scales of the two operands; the first is the output gradient where there is one.
 KINDS = {"ordinary": (1.0, 1.0), "input": (1e-40, 1.0), "products": (1e-20, 1e-20)}
 
 
 def call_of(direction: str, method: str, scales: tuple[float, float]) -> Callable[[], object]:
-    """A call of the problem of a method. ValueError: it does not apply."""
+    """A call of the problem of a method. ValueError: the method does not apply."""
     text, last = ROWS[method]
     spec = parse(text)
     given = {"padding": spec.padding, "groups": spec.groups, "channels_last": last}
@@ -62,7 +62,7 @@ def call_of(direction: str, method: str, scales: tuple[float, float]) -> Callabl
 
 
 def least(calls: Sequence[Callable[[], object]], rounds: int, seconds: float) -> list[float]:
-    """Seconds of each call, in turns."""
+    """Seconds of each call: the least of several, in alternation."""
     found = [float("inf")] * len(calls)
     for _ in range(rounds):
         for i, call in enumerate(calls):
@@ -74,7 +74,7 @@ def least(calls: Sequence[Callable[[], object]], rounds: int, seconds: float) ->
 
 
 def rows(rounds: int, seconds: float, only: str | None = None) -> Iterator[tuple[str, list[float]]]:
-    """Of each method and direction the times of all kinds."""
+    """The times of all kinds of numbers, for each method and direction."""
     for direction, table in DIRECTIONS.items():
         for method in table:
             if only not in (None, method):
@@ -97,10 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         lines = head("method", "ordinary, us", "denormal input", "denormal products")
         print(*lines, sep="\n")
         for name, (plain, *others) in rows(options.rounds, options.seconds, options.only):
-            late += max(others) > GOAL * plain
+            late += max(others) > MAX_SLOWDOWN * plain
             times = (f"{other / plain:.2f}" for other in others)
             print(line(name, f"{1e6 * plain:,.0f}", *times), flush=True)
     finally:
         faltung.set_threads(before)
-    print(f"\n{late} more than {GOAL:.0f} times as long")
+    print(f"\n{late} more than {MAX_SLOWDOWN:.0f} times as long")
     return 0

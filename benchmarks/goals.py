@@ -1,4 +1,4 @@
-"""The numbers that the project wants to reach, as a table; each run judges those it can."""
+"""The goals of the project, as a table; each run checks those that it can."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,10 +24,12 @@ TIME, PEAK, MEMORY = "time", "peak", "memory"
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """On the rows that ``applies`` picks in one direction, ``ours`` against the best of ``peers``:
-    every ratio at least ``worst``, their geometric mean at least ``mean``. ``peers`` None: all that
-    are not ours. ``measure``: the ratio of the times, or of the memory, or instead of a ratio the
-    fraction of the FMA peak."""
+    """A goal for ``ours`` against the best of ``peers``, on rows of one direction.
+
+    ``applies`` selects the rows. Every ratio must be at least ``worst``, and their geometric mean
+    at least ``mean``. ``peers`` None: all others. ``measure``: the ratio of times, of memory, or
+    the fraction of the FMA peak.
+    """
 
     text: str
     applies: Callable[[Row], bool]
@@ -67,7 +69,7 @@ def _signal(row: Row, taps: tuple[int, ...]) -> bool:
 def _layer(
     kernel: tuple[int, ...], sizes: tuple[int, ...] = (), kind: Callable[[ConvSpec], bool] = dense
 ) -> Callable[[Row], bool]:
-    """Layers of one kernel with stride and dilation 1, of some ``sizes`` of the last axis."""
+    """Layers of one kernel, with stride and dilation 1, and some ``sizes`` of the last axis."""
 
     def applies(row: Row) -> bool:
         spec = row.spec
@@ -83,14 +85,14 @@ def _wide(spec: ConvSpec) -> bool:
 
 
 def _grouped(outputs: int) -> Callable[[ConvSpec], bool]:
-    """Layers with so many output channels a group, and several groups."""
+    """Layers with several groups of this many output channels."""
     return lambda spec: spec.groups > 1 and spec.channels_out // spec.groups == outputs
 
 
 def _against_all(
     what: str, worst: float, applies: Callable[[Row], bool], direction: str = FORWARD
 ) -> Goal:
-    """A goal against the best of everybody."""
+    """A goal against the best of all peers."""
     words = "" if direction == FORWARD else f", {direction.replace('_', ' ')}"
     return Goal(f"{what}{words}, against the best of all", applies, worst, 0, direction, peers=None)
 
@@ -100,7 +102,7 @@ def _any_of(*applies: Callable[[Row], bool]) -> Callable[[Row], bool]:
 
 
 def _is(row: Row, *names: str) -> bool:
-    """Whether a row is one of these networks, and core."""
+    """Whether a row is one of these networks, and a core row."""
     return row.core and row.text.split()[0] in names
 
 
@@ -117,7 +119,7 @@ def _step(what: str, worst: float, *names: str) -> Goal:
 
 _SMALL_DEPTHWISE = _any_of(*(_layer((k, k), kind=depthwise) for k in (3, 5, 7)))
 
-# Where a transform or a kernel of its own does better than the sum as it is written.
+# Where a transform or a special kernel beats the plain sum.
 METHODS: tuple[Goal, ...] = (
     _against_all("3x3 at 56 and 28", 2.2, _layer((3, 3), (56, 28), _wide)),
     _against_all("3x3 at 14", 1.8, _layer((3, 3), (14, 13), _wide)),
@@ -208,8 +210,10 @@ GOALS: tuple[Goal, ...] = (
 
 
 def judge(run: Run, goals: Sequence[Goal] = GOALS) -> list[Verdict]:
-    """Verdicts of the goals on which this run has at least one value. The fraction of the peak is
-    judged on one thread alone: with more, it is the memory that is measured."""
+    """Verdicts on the goals for which this run has a value.
+
+    The fraction of the peak is only checked on one thread: with more, memory is the limit.
+    """
     verdicts = []
     for goal in goals:
         if goal.measure == PEAK and run.threads != 1:

@@ -1,7 +1,7 @@
 """The table of layers: one line is one problem, in the text form of ``faltung.geometry.text``.
 
-``core`` marks the rows by which the project judges itself (``goals.py``); the rest widen the view.
-A row 1>1 is a signal or a grey image and has no bias; every other layer has one.
+``core`` marks the rows that the goals are about (``goals.py``); the rest broaden the view. A row
+1>1 is a signal or a grey image and has no bias; every other layer has one.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from faltung.geometry.text import parse
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A named problem. ``name`` says which network it comes from and what it is."""
+    """A named problem; ``name`` says which network it comes from and what it is."""
 
     name: str
     text: str

@@ -1,4 +1,4 @@
-"""Seconds and accuracies that the project wants, as a table; ``goals.py`` has the ratios."""
+"""Limits in seconds, and accuracies, as a table; ``goals.py`` has the ratios."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,10 @@ DIGITS, INCEPTION = "faltung train digits", "faltung train digits --net inceptio
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A number that shall be at most, or with ``least`` at least, ``wanted``. ``find`` returns None
-    where a run did not measure it."""
+    """A number that should be at most (with ``least``, at least) ``wanted``.
+
+    ``find`` returns it, or None if a run did not measure it.
+    """
 
     text: str
     find: Callable[[Run], float | None]
@@ -26,7 +28,7 @@ class Limit:
 
 
 def _compiled(run: Run) -> Cost:
-    """The costs of a step of Inception (small)."""
+    """The costs of a training step of Inception (small)."""
     rows = [row for row in run.rows if row.direction == STEP and row.text.startswith(SMALL)]
     return rows[0].costs.get("faltung", Cost()) if rows else Cost()
 
@@ -56,6 +58,6 @@ LIMITS: tuple[Limit, ...] = (
 
 
 def judged(run: Run, limits: Sequence[Limit] = LIMITS) -> list[tuple[Limit, float]]:
-    """The limits of which this run knows the number, and the number."""
+    """The limits that this run measured, with the numbers."""
     found = ((limit, limit.find(run)) for limit in limits)
     return [(limit, value) for limit, value in found if value is not None]

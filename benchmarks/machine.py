@@ -1,4 +1,4 @@
-"""The machine that a run was made on, in words. Linux tells most; elsewhere less is known."""
+"""Describes the machine of a run in words. Linux tells most; elsewhere less is known."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ FEATURES = ("sse4_2", "avx2", "fma", "avx512f", "avx512_bf16", "avx512_fp16", "a
 
 
 def describe() -> dict[str, str]:
-    """Name -> value, in the order of the page."""
+    """Facts about the machine (name -> value), in the order of the page."""
     first = _cpuinfo()
     flags = set(first.get("flags", first.get("Features", "")).split())
     found = {
@@ -31,15 +31,19 @@ def describe() -> dict[str, str]:
 
 
 class Others:
-    """Watches how much processor time other programs take while we measure: if it is more than a
-    few per cent, the run says little about small differences."""
+    """Watches how much processor time other programs use during a run.
+
+    If it is more than a few per cent, the run says little about small differences.
+    """
 
     def __init__(self) -> None:
         self._start = self._busy(), self._ours(), time.monotonic()
 
     def share(self) -> float | None:
-        """Part of all processors, 0 to 1, since the start; None where it is not known. Call it
-        when our own processes have ended: only then does the system count their time as ours."""
+        """Their share of all processors since the start, 0 to 1; None where it is unknown.
+
+        Call it after our own processes have ended: only then does the system count them as ours.
+        """
         busy, ours, began = self._start
         if not busy:
             return None
@@ -48,7 +52,7 @@ class Others:
 
     @staticmethod
     def _busy() -> float:
-        """Seconds of work of all processors, stolen time of a virtual machine among it."""
+        """Seconds that all processors have worked, including time stolen from a virtual machine."""
         words = _read("/proc/stat").split("\n", 1)[0].split()[1:9]
         if len(words) < 8:
             return 0.0
@@ -69,7 +73,7 @@ def _read(path: str) -> str:
 
 
 def _cpuinfo() -> dict[str, str]:
-    """The first processor's lines."""
+    """The lines about the first processor."""
     block = _read("/proc/cpuinfo").split("\n\n")[0]
     pairs = (line.partition(":") for line in block.splitlines())
     return {key.strip(): value.strip() for key, _, value in pairs}
@@ -80,7 +84,7 @@ def _processor(first: dict[str, str]) -> str:
     numbers = [first.get(key) for key in ("cpu family", "model", "stepping")]
     if None in numbers:
         return name
-    # Hypervisors often hide the name; the numbers still tell the generation.
+    # Hypervisors often hide the name; the numbers still identify the generation.
     return f"{name} (family {numbers[0]}, model {numbers[1]}, stepping {numbers[2]})"
 
 

@@ -1,7 +1,7 @@
 """The arrays of one network, the same in every process; see ``problem.py`` for those of a layer.
 
-Drawing the weights of VGG-16 takes seconds, and ten processes want them. So the first one leaves
-them in the folder that the environment names, if it names one.
+Drawing the weights of VGG-16 takes seconds, and ten processes need them. So the first one stores
+them in the folder that an environment variable names, if it is set.
 """
 
 import os
@@ -19,17 +19,17 @@ from faltung.graph.initial import generator, parameters
 from faltung.graph.value import Graph
 
 FOLDER = "FALTUNG_BENCH_ARRAYS"
-MOMENTUM = 0.9  # of the steps
-STEPS = 3  # that are compared
+MOMENTUM = 0.9  # of the training steps
+STEPS = 3  # training steps that are compared
 
-# Outputs: relative RMS, as for layers. Losses: the largest relative difference of the first steps;
-# float32 costs about 1e-6, a wrong gradient or a momentum of another meaning 1e-2.
+# Outputs: relative RMS error, as for layers. Losses: the largest relative difference in the first
+# steps; float32 causes about 1e-6, a wrong gradient or another definition of momentum 1e-2.
 LIMITS = {INFERENCE: 1e-4, STEP: 1e-3}
 
 
 @dataclass(frozen=True)
 class NetworkProblem:
-    """A network to be run or trained; arrays are float32 and drawn from fixed seeds.
+    """A network to run or to train; arrays are float32 and drawn with fixed seeds.
 
     parameters: by name, in the order of the layers. x: (N, C, *space). labels: (N,) int64.
     """
@@ -51,7 +51,7 @@ class NetworkProblem:
         return LIMITS[self.direction]
 
     def error(self, got: Array, want: Array) -> float:
-        """How far an answer is from the right one; ValueError for another shape."""
+        """The error of a result against the correct one. ValueError: another shape."""
         if self.direction == INFERENCE:
             return relative_error(got, want)
         if got.shape != want.shape:
@@ -73,8 +73,10 @@ def draw(text: str, direction: str) -> NetworkProblem:
 
 
 def _values(graph: Graph, direction: str) -> dict[str, Array]:
-    """All parameters. A network that is run has biases and statistics as if it had been trained:
-    with means 0 and variances 1 normalisation does nothing, and hides any mistake."""
+    """All parameters. For inference, biases and statistics are as if the network were trained.
+
+    With means 0 and variances 1, normalisation would do nothing and hide any mistake.
+    """
     values: dict[str, Array] = dict(parameters(graph))
     if direction == INFERENCE:
         for p in graph.parameters:
@@ -85,7 +87,7 @@ def _values(graph: Graph, direction: str) -> dict[str, Array]:
 
 
 def _kept(key: str, make: Callable[[], dict[str, Array]]) -> dict[str, Array]:
-    """What ``make`` gives, from the file that an earlier process left."""
+    """What ``make`` returns, or the file that an earlier process stored."""
     if not os.environ.get(FOLDER):
         return make()
     path = Path(os.environ[FOLDER]) / f"{sha256(key.encode()).hexdigest()}.npz"

@@ -3,9 +3,9 @@
 ``resnet18 3x32x32 n32 lr0.001 classes=10`` is a network of ``faltung.nets`` (or one of ``OWN``
 below), the shape of a sample, the batch, of a step the learning rate, and options of the network.
 
-Whatever is random in training (dropout) is off, so that all peers compute the same numbers. The
-rates are such that three steps change the loss by per cents, so that it tells a wrong gradient, and
-not wildly: at 0.01 GoogLeNet makes 1e-2 of the rounding errors of float32, of PyTorch's as well.
+Everything random in training (dropout) is off, so that all peers compute the same numbers. With
+these learning rates, three steps change the loss by a few per cent, which reveals a wrong gradient,
+but not wildly: at 0.01, GoogLeNet amplifies the rounding errors of float32 to 1e-2, in PyTorch too.
 """
 
 import ast
@@ -22,7 +22,7 @@ from faltung.graph.value import Graph
 
 @dataclass(frozen=True)
 class Network:
-    """A named network. ``name`` says what it is, ``core`` whether a goal is about it."""
+    """A named network; ``core``: whether a goal is about it."""
 
     name: str
     text: str
@@ -48,8 +48,10 @@ class NetworkSpec:
 
 @cache
 def facts(text: str, direction: str) -> tuple[int, int]:
-    """(parameters, operations of a call: 2 for a multiply-add of convolutions and linear layers;
-    backward counts twice forward)."""
+    """The number of parameters, and of operations per call.
+
+    A multiply-add of a convolution or a linear layer counts as 2; backward counts as twice forward.
+    """
     spec = parse(text)
     graph = spec.graph()
     macs = sum(node.op.spec.macs for node in graph.nodes if isinstance(node.op, Convolve))
@@ -57,12 +59,14 @@ def facts(text: str, direction: str) -> tuple[int, int]:
     return sum(p.size for p in graph.parameters if p.trained), times * macs * spec.batch
 
 
-# --- networks that are not of a paper ---
+# --- networks that are from no paper ---
 
 
 def volumes(classes: int, input_shape: Sequence[int]) -> nn.Layer:
-    """Three convolutions 3x3x3 of 16, 32 and 64 channels, each with BN and ReLU, a maximum over
-    2x2x2 after the first two, a mean over what is left, a linear layer."""
+    """Three convolutions 3x3x3 of 16, 32 and 64 channels, each with BN and ReLU.
+
+    Max pooling 2x2x2 after the first two, then global average pooling and a linear layer.
+    """
     layers: list[nn.Layer] = []
     for channels in (16, 32, 64):
         layers += [nn.MaxPool(2)] * bool(layers)
@@ -71,8 +75,11 @@ def volumes(classes: int, input_shape: Sequence[int]) -> nn.Layer:
 
 
 def series(classes: int, input_shape: Sequence[int]) -> nn.Layer:
-    """Six convolutions of 64 channels and 3 steps, dilation 1, 2, 4 to 32, padded on both sides,
-    each with BN and ReLU; a mean over time, a linear layer. The last one sees 127 steps."""
+    """Six convolutions of 64 channels, kernel 3, dilation 1, 2, 4 to 32, each with BN and ReLU.
+
+    They are padded on both sides, and the last one sees 127 steps. Then global average pooling and
+    a linear layer.
+    """
     layers: list[nn.Layer] = []
     for dilation in (1, 2, 4, 8, 16, 32):
         conv = nn.Conv(64, 3, padding=dilation, dilation=dilation, bias=False)
@@ -115,7 +122,7 @@ STEPS: tuple[Network, ...] = (
 
 
 def parse(text: str) -> NetworkSpec:
-    """The network that a line means. ValueError: a line that means none."""
+    """The network that a line describes. ValueError: it describes none."""
     words = text.split()
     if len(words) < 3 or not words[2].startswith("n"):
         raise ValueError(f"text={text!r}: must be NAME CxHxW nBATCH [lrRATE] [OPTION=VALUE ...]")

@@ -1,4 +1,4 @@
-"""A run as a Markdown page: where, goals, means, losses, every row, what was not measured."""
+"""A run as a Markdown page: machine, goals, means, losses, all rows, what was not measured."""
 
 from benchmarks import limits, page_layers, page_networks, page_windows
 from benchmarks.goals import Verdict, judge
@@ -116,7 +116,7 @@ def _limits(run: Run) -> str:
 
 
 def _losses(run: Run) -> str:
-    """Every row on which somebody is faster than us; it says so when there is none."""
+    """All rows on which a peer is faster than us, or a sentence that there are none."""
     if all(row.ns(OURS[0]) is None for row in run.rows):
         return f"## Losses\n\n`{OURS[0]}` was not timed in this run."
     lost = losses(run.rows)
@@ -139,11 +139,11 @@ def _losses(run: Run) -> str:
     return f"## Losses ({len(lost)} of {len(run.rows)} rows)\n\n" + table(head, lines, 3)
 
 
-# --- what there is to know ---
+# --- what else there is to know ---
 
 
 def _not_measured(run: Run) -> str:
-    """Who could not do what, and why: one line a reason."""
+    """Which peers could not do what, and why: one line per reason."""
     why: dict[tuple[str, str, str], list[str]] = {}
     for row in run.rows:
         for peer, outcome in row.outcomes.items():
@@ -160,7 +160,7 @@ def _not_measured(run: Run) -> str:
 
 
 def _errors(run: Run) -> str:
-    """The largest error of each peer against float64, float32 rows alone."""
+    """The largest error of each peer against float64, for float32 rows only."""
     worst: dict[str, tuple[float, str]] = {}
     for row in run.rows:
         for peer, outcome in row.outcomes.items():

@@ -1,4 +1,4 @@
-"""The sections of the page that layers alone have: means by group, every row by direction."""
+"""The sections of the page that only layers have: means by group, rows by direction."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ ERROR = "relative RMS error"
 
 
 def how(run: Run) -> str:
-    """What is particular to layers in how they are measured."""
+    """What is special about measuring layers."""
     return (
         "Arrays are in the peer's layout before the clock starts; weights are packed before where "
         "the peer can. Every peer's answer was compared with float64 first. Cells are the least "
@@ -23,12 +23,12 @@ def how(run: Run) -> str:
 
 
 def tables(run: Run) -> list[str]:
-    """Every row, a section for each direction."""
+    """All rows, with a section for each direction."""
     return [_tables(run, direction) for direction in DIRECTIONS]
 
 
 def means(run: Run) -> str:
-    """Geometric means by group: ours over each peer."""
+    """Geometric means by group, of us against each peer."""
     parts = []
     for direction in DIRECTIONS:
         rows = [row for row in run.rows if row.direction == direction]
@@ -57,7 +57,7 @@ def _mean(rows: Sequence[Row], peers: Sequence[str] | None) -> str:
 
 
 def _tables(run: Run, direction: str) -> str:
-    """Layers first, then signals and grey images: these have peers of their own."""
+    """Layers first, then signals and grey images, which have other peers."""
     rows = [row for row in run.rows if row.direction == direction]
     layers = [row for row in rows if not signal(row.spec)]
     signals = [row for row in rows if signal(row.spec)]
@@ -66,7 +66,7 @@ def _tables(run: Run, direction: str) -> str:
 
 
 def _table(run: Run, rows: Sequence[Row]) -> str:
-    """A column for each peer that was timed on one of the rows at least."""
+    """A table with a column for each peer that was timed on at least one of the rows."""
     names = [name for name in run.versions if any(tells(row.outcomes.get(name)) for row in rows)]
     head = ["layer", "MFLOP", "GFLOP/s", "of peak", "best other", "ratio", *names]
     lines = []

@@ -1,4 +1,4 @@
-"""The sections of the page that networks and steps of training alone have."""
+"""The sections of the page that only networks and training steps have."""
 
 from benchmarks.peers import OURS
 from benchmarks.protocol import NETWORKS
@@ -11,7 +11,7 @@ ERROR = "relative RMS error of the outputs, or relative difference of the first 
 
 
 def how(run: Run) -> str:
-    """What is particular to networks in how they are measured."""
+    """What is special about measuring networks."""
     compared = any(o.error is not None for row in run.rows for o in row.outcomes.values())
     checked = (
         "compared with PyTorch's float64 first" if compared else "**not compared** with any other"
@@ -35,7 +35,7 @@ def how(run: Run) -> str:
 
 
 def means(run: Run) -> str:
-    """Geometric means: ours over each peer."""
+    """Geometric means, of us against each peer."""
     others = [n for n in run.versions if n not in OURS and any(row.ns(n) for row in run.rows)]
     wanted = [None, TORCH, *((other,) for other in others)]
     found = [mean(ratios(run.rows, OURS[0], peers)) for peers in wanted]
@@ -47,7 +47,7 @@ def means(run: Run) -> str:
 
 
 def tables(run: Run) -> list[str]:
-    """Every row, and what it takes beside the time of a call."""
+    """All rows, and what they cost besides the time of a call."""
     return [_rows(run), _ready(run), _memory(run), _sessions(run)] if run.rows else [_sessions(run)]
 
 

@@ -1,4 +1,4 @@
-"""The sections of the page that poolings and local layers have."""
+"""The sections of the page that only pooling and locally connected layers have."""
 
 from benchmarks.peers import OURS
 from benchmarks.protocol import WINDOW_DIRECTIONS
@@ -12,7 +12,7 @@ ERROR = "relative RMS error"
 
 
 def how(run: Run) -> str:
-    """What is particular to them in how they are measured."""
+    """What is special about measuring them."""
     return (
         "Arrays are in the peer's layout before the clock starts, weights of local layers in its "
         "order. Every answer was compared with float64 first. Cells are the least and the median "
@@ -22,7 +22,7 @@ def how(run: Run) -> str:
 
 
 def means(run: Run) -> str:
-    """Geometric means: ours over each peer."""
+    """Geometric means, of us against each peer."""
     others = [n for n in run.versions if n not in OURS and any(row.ns(n) for row in run.rows)]
     lines = []
     for direction in WINDOW_DIRECTIONS:
@@ -37,7 +37,7 @@ def means(run: Run) -> str:
 
 
 def tables(run: Run) -> list[str]:
-    """Every row, a section for each direction."""
+    """All rows, with a section for each direction."""
     parts = []
     for direction in WINDOW_DIRECTIONS:
         rows = [row for row in run.rows if row.direction == direction]

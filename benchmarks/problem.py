@@ -13,15 +13,15 @@ from faltung.geometry.text import parse
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-# Relative RMS against float64. A few 1e-6 is what Winograd costs and 4e-5 a naive float32 sum of
-# 10^6 terms; bfloat16 or TF32 in silence would be 1e-3, and ONE output wrong by its own size
-# among 10^7 is 3e-4. So the limit parts honest float32 from both.
+# Relative RMS error against float64. Winograd has a few 1e-6, and a naive float32 sum of 10^6 terms
+# 4e-5; silent bfloat16 or TF32 would have 1e-3, and a single output among 10^7 that is wrong by its
+# own size 3e-4. So the limit separates honest float32 from both.
 LIMITS = {"float32": 1e-4, "float64": 1e-11}
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One convolution and a direction; arrays are channels-first and drawn from a fixed seed.
+    """One convolution and a direction; arrays are channels first and drawn with a fixed seed.
 
     x: (N, C_in, *space); weight: (C_out, C_in // groups, *kernel); bias: (C_out,) or None for a
     signal (1>1); grad: (N, C_out, *out).
@@ -39,7 +39,7 @@ class Problem:
         return LIMITS[self.spec.dtype]
 
     def error(self, got: Array, want: Array) -> float:
-        """How far an answer is from the right one; ValueError for another shape."""
+        """The error of a result against the correct one. ValueError: another shape."""
         return relative_error(got, want)
 
     def _draw(self, seed: int, shape: tuple[int, ...], scale: float = 1.0) -> Array:
@@ -77,7 +77,7 @@ class Problem:
 
 
 def relative_error(got: Array, want: Array) -> float:
-    """Root mean square of the difference over that of ``want``; ValueError for another shape."""
+    """RMS of the difference, divided by the RMS of ``want``. ValueError: another shape."""
     if got.shape != want.shape:
         raise ValueError(f"shape={got.shape}: the right answer has shape {want.shape}")
     difference = np.subtract(got, want, dtype=np.float64)

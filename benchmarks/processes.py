@@ -1,4 +1,4 @@
-"""Worker processes: started with the right environment, asked one at a time, asleep in between."""
+"""Worker processes: started with the right environment, used one at a time, else stopped."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ STOPPABLE = hasattr(signal, "SIGSTOP")
 
 
 def cores() -> list[int]:
-    """Processors that this process may use, one of each core first, then its siblings."""
+    """Processors that this process may use: first one per core, then their siblings."""
     if not hasattr(os, "sched_getaffinity"):
         return list(range(os.cpu_count() or 1))
     allowed = sorted(os.sched_getaffinity(0))
@@ -34,9 +34,11 @@ def cores() -> list[int]:
 
 
 class WorkerProcess:
-    """One peer's process. Between two questions it is stopped (SIGSTOP): thread pools that spin
-    after the work is done (ONNX Runtime's for more than a second) would slow the next peer.
-    environment: variables beside those of the peer."""
+    """The process of one peer. Between requests it is stopped (SIGSTOP).
+
+    Thread pools that spin after their work (that of ONNX Runtime for more than a second) would slow
+    down the next peer. ``environment``: variables besides those of the peer.
+    """
 
     def __init__(
         self,
@@ -56,7 +58,7 @@ class WorkerProcess:
         self.pending = b""
 
     def start(self) -> Message:
-        """Start the process; its answer to "hello"."""
+        """Start the process, and return its answer to "hello"."""
         environment = dict(os.environ)
         environment["PYTHONPATH"] = os.pathsep.join(
             [str(ROOT), str(ROOT / "src"), environment.get("PYTHONPATH", "")]
@@ -65,7 +67,7 @@ class WorkerProcess:
         environment |= self.environment
         command = [sys.executable, "-m", "benchmarks.worker", self.subject, self.name]
         self.pending = b""
-        with affinity(cores()[: self.threads]):  # inherited: the same cores for every peer
+        with affinity(cores()[: self.threads]):  # inherited, so every peer has the same cores
             self.process = subprocess.Popen(
                 [*command, "--threads", str(self.threads)],
                 cwd=ROOT,
@@ -132,7 +134,7 @@ class WorkerProcess:
 
 @contextlib.contextmanager
 def affinity(cpus: Sequence[int]) -> Iterator[None]:
-    """Processes that are started in the block run on these processors."""
+    """Make processes that are started in the block run on these processors."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return

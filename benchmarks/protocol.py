@@ -1,4 +1,4 @@
-"""What the driver and a worker say to each other: one JSON object on a line, each way.
+"""The messages between driver and worker: one JSON object per line, in both directions.
 
 A worker is one peer in a process of its own, for one subject of ``SUBJECTS`` (``python -m
 benchmarks.worker SUBJECT NAME --threads T``).
@@ -41,13 +41,13 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
 
 
 def send(stream: IO[bytes], message: Message) -> None:
-    """One line of JSON, at once."""
+    """Write one line of JSON and flush it."""
     stream.write(json.dumps(message).encode() + b"\n")
     stream.flush()
 
 
 def receive(line: bytes) -> Message:
-    """The object on one line; ValueError if it is none."""
+    """The object on one line. ValueError: it is not one object."""
     message = json.loads(line)
     if not isinstance(message, dict):
         raise ValueError(f"line={line!r}: must hold one JSON object")

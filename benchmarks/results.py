@@ -1,4 +1,4 @@
-"""What a run found, as data: written to JSON as it is, and read back."""
+"""The results of a run as data, written to JSON and read back."""
 
 import json
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ TIMED, UNABLE, WRONG, FAILED = "timed", "unable", "wrong", "failed"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one peer on one row.
+    """The outcome of one peer on one row.
 
-    ``min_ns`` and ``median_ns`` are over all calls of all rounds; ``rounds_ns`` is the least of
-    each round, which shows the drift. ``error`` is the error against float64 (``LIMITS``).
-    ``ready_ns`` is what it took to the first answer, with whatever the peer keeps on disk.
+    ``min_ns`` and ``median_ns``: over all calls of all rounds. ``rounds_ns``: the least of each
+    round, which shows drift. ``error``: against float64 (``LIMITS``). ``ready_ns``: time to the
+    first result, with whatever the peer keeps on disk.
     """
 
     kind: str
@@ -46,9 +46,11 @@ def timed(rounds: Sequence[Sequence[int]], error: float | None, ready_ns: int = 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What a peer takes beside its time, each measured in a process of its own; None where nobody
-    looked. ``cold_s``, ``warm_s``: to the first answer with nothing on disk, and with what the
-    first process left there. ``peak_bytes``: memory, above that before the problem was built."""
+    """Costs of a peer besides its time, each from a separate process; None if not measured.
+
+    ``cold_s``, ``warm_s``: seconds to the first result with nothing on disk, and with what the
+    first process stored there. ``peak_bytes``: memory beyond that before the problem was built.
+    """
 
     cold_s: float | None = None
     warm_s: float | None = None
@@ -57,10 +59,10 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One layer in one direction, or one network, and every peer's outcome.
+    """One layer in one direction, or one network, with the outcome of every peer.
 
-    Of networks also: ``parameters``; ``operations`` of a call, 2 for each multiply-add, the
-    backward pass counted as two forward ones; ``costs`` by peer.
+    For networks also: ``parameters``; ``operations`` per call, 2 for each multiply-add, where the
+    backward pass counts as two forward passes; ``costs`` by peer.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Row:
 
     @property
     def spec(self) -> ConvSpec:
-        """Of a layer alone."""
+        """The problem; only layers have one."""
         return parse(self.text)
 
     @property
@@ -82,20 +84,22 @@ class Row:
         return self.spec.flops if self.direction in DIRECTIONS else self.operations
 
     def ns(self, peer: str) -> int | None:
-        """The least time of a peer, or None if it was not timed."""
+        """The least time of a peer; None if it was not timed."""
         outcome = self.outcomes.get(peer)
         return outcome.min_ns if outcome is not None and outcome.kind == TIMED else None
 
     def gflops(self, peer: str) -> float | None:
-        """10^9 operations a second, 2 for each multiply-add; all taps count, whatever is saved."""
+        """10^9 operations per second: 2 per multiply-add of the definition, whatever the method."""
         ns = self.ns(peer)
         return None if ns is None else self.flops / ns
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A command of faltung, from its start to its end: with no kernels on disk, and then again.
-    ``accuracy`` is what it says at the end, 0 to 1; ``reason``: why it failed."""
+    """A whole ``faltung`` command: with no kernels on disk, and then again.
+
+    ``accuracy``: what it reports at the end, 0 to 1. ``reason``: why it failed.
+    """
 
     command: str
     cold_s: float | None = None
@@ -108,8 +112,8 @@ class Session:
 class Run:
     """One run: where, when, with what, and the rows.
 
-    ``versions`` holds the peers that were there, ``missing`` the reason for those that were not.
-    ``peak`` is the FMA peak in float32 GFLOP/s for that number of threads, None if unmeasured.
+    ``versions``: of the peers that took part. ``missing``: why others did not. ``peak``: FMA peak
+    in float32 GFLOP/s for this number of threads, None if not measured.
     """
 
     date: str
@@ -132,7 +136,7 @@ def write(run: Run, path: Path) -> None:
 
 
 def read(path: Path) -> Run:
-    """A run from its JSON; ValueError for another schema."""
+    """A run from its JSON file. ValueError: another schema."""
     data: dict[str, Any] = json.loads(path.read_text())
     schema = data.pop("schema", None)
     if schema != SCHEMA:

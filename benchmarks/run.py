@@ -1,5 +1,4 @@
-"""``python -m benchmarks [layers|networks|training|windows]``: measure a table against every peer,
-and write the page."""
+"""``python -m benchmarks [SUBJECT]``: measures a table against all peers and writes its page."""
 
 import argparse
 import time
@@ -66,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def chosen_peers(text: str, subject: str = LAYERS) -> list[str]:
-    """The names in ``text``; ValueError names one that is unknown."""
+    """The names in ``text``. ValueError: one is unknown."""
     known = TABLES[subject]
     if text == "all":
         return list(known)
@@ -122,10 +121,10 @@ def _list(subject: str) -> None:
 def _measure(
     options: argparse.Namespace, names: Sequence[str], rows: Sequence[Entry]
 ) -> results.Run:
-    """Start the workers, measure, end them: whatever happens."""
+    """Start the workers, measure, and end the workers whatever happens."""
     machine, others, began = describe(), Others(), time.monotonic()
     with TemporaryDirectory(prefix="faltung-bench-") as room:
-        # Weights are drawn once, and inductor compiles as for the first time.
+        # Weights are drawn once, and inductor compiles as if for the first time.
         environment = {ARRAYS: room, "TORCHINDUCTOR_CACHE_DIR": f"{room}/inductor"}
         workers, left_out = _workers(options, names, environment)
         try:
@@ -133,7 +132,7 @@ def _measure(
             here = {name: workers[name] for name in versions}
             peak = options.peak or _peak(here)
             found = _rows(options, here, rows, environment)
-            if not options.peak:  # clocks move: the better of both ends of the run
+            if not options.peak:  # clocks vary: the better of the start and the end of the run
                 peak = max(peak or 0.0, _peak(here) or 0.0) or None
         finally:
             for worker in workers.values():
@@ -155,7 +154,7 @@ def _measure(
 def _workers(
     options: argparse.Namespace, names: Sequence[str], environment: Mapping[str, str]
 ) -> tuple[dict[str, WorkerProcess], dict[str, str]]:
-    """The peers that take part, not started yet, and the reason for each that does not."""
+    """The peers that take part, not yet started, and why others do not."""
     peers = TABLES[options.subject]
     slow = {name for name in names if peers[name].slow and not options.slow_peers}
     made = {
@@ -196,7 +195,7 @@ def _rows(
 
 
 def _hello(workers: dict[str, WorkerProcess]) -> tuple[dict[str, str], dict[str, str]]:
-    """Versions of the peers that answer, and the reason for each that does not."""
+    """The versions of the peers that answer, and why others do not."""
     versions, missing = {}, {}
     for name, worker in workers.items():
         answer = worker.start()
@@ -210,7 +209,7 @@ def _hello(workers: dict[str, WorkerProcess]) -> tuple[dict[str, str], dict[str,
 
 
 def _peak(workers: dict[str, WorkerProcess]) -> float | None:
-    """GFLOP/s of plain FMAs, from faltung's own loop; None where it has none."""
+    """GFLOP/s of plain FMAs, from the loop of Faltung; None where it has none."""
     for name in OURS:
         if name in workers:
             answer = workers[name].ask({"op": "peak"}, 60)

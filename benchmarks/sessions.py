@@ -1,4 +1,4 @@
-"""Whole commands of faltung, from start to end, as a user runs them."""
+"""Times whole ``faltung`` commands, as a user runs them."""
 
 import os
 import re
@@ -14,14 +14,13 @@ from benchmarks.limits import DIGITS, INCEPTION
 from benchmarks.processes import ROOT, affinity, cores
 from benchmarks.results import Session
 
-COMMANDS = {DIGITS: 2, INCEPTION: 1}  # how often: the first time is cold, the second warm
-LIMIT = 180.0  # seconds for a command
+COMMANDS = {DIGITS: 2, INCEPTION: 1}  # how often: the first run is cold, the second warm
+LIMIT_SECONDS = 180.0  # for one command
 ACCURACY = re.compile(r"accuracy ([0-9.]+)%")
 
 
 def measure(threads: int, report: Callable[[Session], None]) -> list[Session]:
-    """All commands, each in an empty folder: with no kernels on disk, and then with those that the
-    first time left."""
+    """Run all commands, each in an empty folder: with no kernels on disk, then with them."""
     found = []
     for command, times in COMMANDS.items():
         with TemporaryDirectory(prefix="faltung-bench-") as folder:
@@ -38,7 +37,7 @@ def _session(command: str, times: int, folder: Path, threads: int) -> Session:
             taken, said = _run(command, folder, threads)
             seconds.append(taken)
     except subprocess.TimeoutExpired:
-        reason = f"no end within {LIMIT:.0f} s"
+        reason = f"no end within {LIMIT_SECONDS:.0f} s"
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
     cold, warm = (*seconds, None, None)[:2]
@@ -47,7 +46,7 @@ def _session(command: str, times: int, folder: Path, threads: int) -> Session:
 
 
 def _run(command: str, folder: Path, threads: int) -> tuple[float, str]:
-    """Seconds of a command, and what it said. ValueError: it failed."""
+    """The seconds that a command took, and its output. ValueError: it failed."""
     words = [sys.executable, "-m", *command.split()]
     environment = dict(os.environ)
     environment |= {CACHE: str(folder / "kernels"), "FALTUNG_NUM_THREADS": str(threads)}
@@ -57,7 +56,12 @@ def _run(command: str, folder: Path, threads: int) -> tuple[float, str]:
     began = time.monotonic()
     with affinity(cores()[:threads]):
         done = subprocess.run(
-            words, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT
+            words,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=LIMIT_SECONDS,
         )
     seconds = time.monotonic() - began
     if done.returncode:

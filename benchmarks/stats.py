@@ -1,4 +1,4 @@
-"""Ratios, means and groups over rows. A ratio above 1 says that we are faster."""
+"""Ratios, means and groups over rows. A ratio above 1 means that we are faster."""
 
 from collections.abc import Callable, Iterable, Sequence
 from math import exp, log
@@ -13,30 +13,30 @@ TORCH_ALL = (*TORCH, "torch-compile")
 
 
 def geometric_mean(values: Iterable[float]) -> float | None:
-    """exp of the mean logarithm; None of nothing."""
+    """The geometric mean; None without values."""
     logs = [log(value) for value in values]
     return exp(sum(logs) / len(logs)) if logs else None
 
 
 def best(row: Row, peers: Iterable[str]) -> tuple[str, int] | None:
-    """The fastest of ``peers`` on a row and its nanoseconds, or None if none was timed."""
+    """The fastest of ``peers`` on a row and its nanoseconds; None if none was timed."""
     times = [(ns, peer) for peer in peers if (ns := row.ns(peer)) is not None]
     return (min(times)[1], min(times)[0]) if times else None
 
 
 def rivals(row: Row) -> list[str]:
-    """Every peer of a row that is not ours."""
+    """All peers of a row that are not ours."""
     return [peer for peer in row.outcomes if peer not in OURS]
 
 
 def ratio(row: Row, ours: str, peers: Iterable[str]) -> float | None:
-    """Time of the fastest of ``peers`` over our time; None if one of both is missing."""
+    """The time of the fastest of ``peers`` divided by ours; None if either is missing."""
     mine, other = row.ns(ours), best(row, peers)
     return None if mine is None or other is None else other[1] / mine
 
 
 def memory_ratio(row: Row, ours: str, peers: Iterable[str]) -> float | None:
-    """Memory of the most frugal of ``peers`` over ours; None if one of both is missing."""
+    """The least memory of ``peers`` divided by ours; None if either is missing."""
     found = {name: cost.peak_bytes for name, cost in row.costs.items() if cost.peak_bytes}
     others = [found[peer] for peer in peers if peer in found]
     return min(others) / found[ours] if others and ours in found else None
@@ -49,8 +49,10 @@ def ratios(rows: Sequence[Row], ours: str, peers: Sequence[str] | None = None) -
 
 
 def round_spread(rows: Sequence[Row]) -> float | None:
-    """How far the rounds of one peer lie apart, slowest over fastest less 1: the median of all
-    rows and peers with two rounds or more; None without any."""
+    """The spread of rounds, slowest over fastest minus 1: the median over rows and peers.
+
+    Only peers with at least two rounds count; None without any.
+    """
     found = [
         max(outcome.rounds_ns) / min(outcome.rounds_ns) - 1
         for row in rows
@@ -61,7 +63,7 @@ def round_spread(rows: Sequence[Row]) -> float | None:
 
 
 def losses(rows: Sequence[Row], ours: str = OURS[0]) -> list[tuple[Row, str, float]]:
-    """Rows on which some rival is faster: (row, the fastest rival, ratio), the worst first."""
+    """Rows on which a rival is faster, as (row, fastest rival, ratio), worst first."""
     lost = []
     for row in rows:
         rival, value = best(row, rivals(row)), ratio(row, ours, rivals(row))
@@ -82,7 +84,7 @@ def signal(spec: ConvSpec) -> bool:
 
 
 def dense(spec: ConvSpec, channels: int = 32) -> bool:
-    """One group, and at least so many channels on both sides."""
+    """Whether there is one group, with at least ``channels`` channels in and out."""
     return spec.groups == 1 and min(spec.channels_in, spec.channels_out) >= channels
 
 

@@ -1,4 +1,4 @@
-"""What a run can be about: its rows, how long is looked, and what is asked beside the turns."""
+"""The subjects of a run: which rows, how long to measure, and which peers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from benchmarks.windows import WINDOWS as WINDOW_ROWS
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A row of ``SUBJECTS``. seconds: of a round. row_cap, build_limit: as in ``turns.Settings``.
-    slow_peers: whether those that compile for long take part unasked."""
+    """One subject. ``slow_peers``: whether peers that take long to compile take part by default.
+
+    ``seconds``: of a round. ``row_cap``, ``build_limit``: as in ``turns.Settings``.
+    """
 
     rows: Sequence[Entry]
     seconds: float
@@ -32,7 +34,7 @@ SUBJECTS: dict[str, Subject] = {
 
 
 def select(subject: str, only: str | None = None, core: bool = False) -> tuple[Entry, ...]:
-    """Rows whose name or text contains ``only`` (any case); with ``core``, the core rows alone."""
+    """Rows whose name or text contains ``only`` (in any case); with ``core``, only core rows."""
     wanted = (only or "").lower()
     return tuple(
         row

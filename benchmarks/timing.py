@@ -1,10 +1,10 @@
-"""Timing of one call, inside a worker."""
+"""Times one call, inside a worker."""
 
 from collections.abc import Callable
 from time import perf_counter_ns
 
-CAP_SECONDS = 1.5  # a call above this is not made twice in a round; a first call is a cold one
-WARM_SECONDS = 0.02  # brings clocks, caches and a parked thread team back after a peer's pause
+CAP_SECONDS = 1.5  # a longer call is not repeated within a round; the first call is cold
+WARM_SECONDS = 0.02  # restores clocks, caches and parked threads after a pause
 
 
 def timed(call: Callable[[], object]) -> int:
@@ -20,11 +20,10 @@ def samples(
     warm: float = WARM_SECONDS,
     cap: float = CAP_SECONDS,
 ) -> list[int]:
-    """Nanoseconds of each call: warm up for ``warm`` seconds (one call at least), then fill
-    ``seconds`` (one call at least).
+    """Nanoseconds of each call in ``seconds``, after ``warm`` seconds of warm-up.
 
-    A call that takes longer than ``cap`` is its own warm-up: what it loses by a cold start is
-    small beside its length.
+    Each takes at least one call. A call longer than ``cap`` is its own warm-up: the cold start
+    hardly matters.
     """
     spent = first = timed(call)
     if first > cap * 1e9:

@@ -1,4 +1,4 @@
-"""The measurement: peers take turns on every row, so that drift of the machine hits all alike."""
+"""The measurement: peers take turns on every row, so that drift affects all of them alike."""
 
 import tempfile
 import time
@@ -16,14 +16,14 @@ from benchmarks.protocol import Message
 from benchmarks.results import FAILED, UNABLE, WRONG, Outcome, Row, timed
 from benchmarks.timing import CAP_SECONDS
 
-ROUND_LIMIT = 60.0
+ROUND_LIMIT_SECONDS = 60.0
 
-# (text, direction, path): the right answer is in the file; False where nobody knows it.
+# (text, direction, path): store the correct result in the file; False where it is unknown.
 Answers = Callable[[str, str, str], bool]
 
 
 class Entry(Protocol):
-    """A row to be measured."""
+    """A row to measure."""
 
     @property
     def name(self) -> str: ...
@@ -35,9 +35,12 @@ class Entry(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long to look: ``seconds`` a round, and no further round once a row took ``row_cap``
-    seconds, or for a peer that makes one call a round only (``timing.CAP_SECONDS``). build_limit:
-    seconds for copies, compilation and the first call."""
+    """How long to measure: ``seconds`` per round.
+
+    There is no further round once a row took ``row_cap`` seconds, or for a peer that makes only one
+    call per round (``timing.CAP_SECONDS``). ``build_limit``: seconds for copies, compilation and
+    the first call.
+    """
 
     rounds: int = 3
     seconds: float = 0.15
@@ -47,7 +50,7 @@ class Settings:
 
 
 def by_definition(text: str, direction: str, path: str) -> bool:
-    """The answers of layers."""
+    """The correct results of layers."""
     np.save(path, answer(Problem(text, direction)))
     return True
 
@@ -61,8 +64,11 @@ def measure(
     answers: Answers = by_definition,
     more: Callable[[Row], Row] = lambda row: row,
 ) -> list[Row]:
-    """All rows in all directions. ``more`` adds to a row, once its turns are over, what is not
-    measured in turns; ``report`` is called after each."""
+    """Measure all rows in all directions.
+
+    ``more`` adds to a row, after its rounds, what is measured separately; ``report`` is called
+    after each row.
+    """
     rows = []
     with tempfile.TemporaryDirectory(prefix="faltung-bench-") as folder:
         path = str(Path(folder) / "answer.npy")
@@ -80,7 +86,7 @@ def measure(
 def one_row(
     request: Message, workers: dict[str, WorkerProcess], settings: Settings
 ) -> dict[str, Outcome]:
-    """Build in every worker, then rounds in turns, every second round in the other order."""
+    """Build in every worker, then run rounds in turns, every other round in reverse order."""
     began = time.monotonic()
     outcomes: dict[str, Outcome] = {}
     built: dict[str, Message] = {}
@@ -98,20 +104,22 @@ def one_row(
         for name in order:
             if name in outcomes or _slow(times[name]):
                 continue
-            reply = workers[name].ask({"op": "round", "seconds": settings.seconds}, ROUND_LIMIT)
+            reply = workers[name].ask(
+                {"op": "round", "seconds": settings.seconds}, ROUND_LIMIT_SECONDS
+            )
             if "ns" in reply:
                 times[name].append(reply["ns"])
             else:
                 outcomes[name] = _refusal(reply)
     for name, reply in built.items():
-        workers[name].ask({"op": "drop"}, ROUND_LIMIT)
+        workers[name].ask({"op": "drop"}, ROUND_LIMIT_SECONDS)
         if name not in outcomes:
             outcomes[name] = timed(times[name], reply["error"], reply["ready_ns"])
     return {name: outcomes[name] for name in workers}
 
 
 def _slow(rounds: list[list[int]]) -> bool:
-    """True once another call of this peer would cost more than it can tell us."""
+    """Whether another call of this peer would cost more than it can tell us."""
     return bool(rounds) and min(rounds[-1]) > CAP_SECONDS * 1e9
 
 

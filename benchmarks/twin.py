@@ -1,6 +1,6 @@
-"""A network of ``faltung.nn`` as a module of PyTorch, written as PyTorch's users write it.
+"""Builds a network of ``faltung.nn`` as a PyTorch module, the way users of PyTorch write it.
 
-Parameters are taken in the order in which a graph has them, which is that of the layers.
+Parameters are in the order of the graph, which is that of the layers.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -17,8 +17,10 @@ Module = Any
 
 
 def twin(net: nn.Layer, rank: int, parameters: Mapping[str, Array]) -> Module:
-    """The module, with copies of ``parameters``, for inputs (N, C, *space) of this rank. Unable: a
-    layer that is not in the table."""
+    """The module, with copies of ``parameters``, for inputs (N, C, *space) of this rank.
+
+    Unable: a layer is not in the table.
+    """
     made = Twin(iter(parameters.values()), rank)
     module = made(net)
     if next(made.parameters, None) is not None:
@@ -27,7 +29,7 @@ def twin(net: nn.Layer, rank: int, parameters: Mapping[str, Array]) -> Module:
 
 
 class Twin:
-    """One pass over a network. ``rank`` is that of its maps."""
+    """One pass over a network; ``rank``: number of spatial axes."""
 
     def __init__(self, parameters: Iterator[Array], rank: int) -> None:
         self.torch = library("torch")
@@ -41,7 +43,7 @@ class Twin:
         return RULES[type(layer)](self, layer)
 
     def ranked(self, name: str) -> Any:
-        """A class of this rank: Conv2d."""
+        """A class of this rank, such as Conv2d."""
         return getattr(self.nn, f"{name}{self.rank}d")
 
     def coming(self) -> tuple[int, ...]:
@@ -55,7 +57,7 @@ class Twin:
         return self.torch.from_numpy(next(self.parameters).copy())
 
     def filled(self, module: Module, bias: bool) -> Module:
-        """A layer with weights, with the next parameters."""
+        """A layer with weights, filled with the next parameters."""
         module.weight = self.nn.Parameter(self.tensor())
         if bias:
             module.bias = self.nn.Parameter(self.tensor())
@@ -69,7 +71,7 @@ def _conv(made: Twin, layer: nn.Conv) -> Module:
     dilation = per_axis("dilation", layer.dilation, made.rank, 1)
     if layer.flip or layer.padding_mode != "zeros":
         raise Unable("zeros around and no flip alone")
-    # Names of padding that depend on the size are not among those of our networks.
+    # Our networks do not use names of padding that depend on the size.
     pairs = pads(
         layer.padding, sizes=(0,) * made.rank, kernel=kernel, stride=stride, dilation=dilation
     )
@@ -83,7 +85,7 @@ def _conv(made: Twin, layer: nn.Conv) -> Module:
         dilation,
         layer.groups,
         layer.bias,
-        device="meta",  # without numbers of its own: drawing them takes long
+        device="meta",  # without values: drawing them takes long
     )
     module = made.filled(module, layer.bias)
     if even:
@@ -127,7 +129,7 @@ def _parallel(made: Twin, layer: nn.Parallel) -> Module:
     torch = made.torch
 
     class Beside(torch.nn.Module):  # type: ignore[misc,name-defined]
-        """Branches beside each other, their channels one after the other."""
+        """Parallel branches, their channels concatenated."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -143,7 +145,7 @@ def _residual(made: Twin, layer: nn.Residual) -> Module:
     torch = made.torch
 
     class Around(torch.nn.Module):  # type: ignore[misc,name-defined]
-        """A body, and what is added to it."""
+        """A body with a shortcut that is added to it."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -161,7 +163,7 @@ def _dropout(made: Twin, layer: nn.Dropout) -> Module:
 
 
 def _plain(name: str, **options: Any) -> Callable[[Twin, Any], Module]:
-    """A layer without parameters."""
+    """A rule for a layer without parameters."""
     return lambda made, layer: getattr(made.nn, name)(**options)
 
 
@@ -178,7 +180,7 @@ RULES: dict[type, Callable[[Twin, Any], Module]] = {
     nn.Dropout: _dropout,
     nn.Flatten: _plain("Flatten"),
     nn.Identity: _plain("Identity"),
-    nn.Auxiliary: _plain("Identity"),  # takes part in training alone, where we leave it out
+    nn.Auxiliary: _plain("Identity"),  # only used in training, where we leave it out
     nn.ReLU: _plain("ReLU", inplace=True),
     nn.ReLU6: _plain("ReLU6", inplace=True),
     nn.Tanh: _plain("Tanh"),

@@ -1,4 +1,4 @@
-"""The arrays of one pooling or local layer, the same in every process."""
+"""The arrays of one pooling or locally connected layer, the same in every process."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +18,7 @@ MAX, AVERAGE, LOCAL = "max", "avg", "local"
 
 @dataclass(frozen=True)
 class WindowProblem:
-    """One line of ``windows.WINDOWS``, forward or its gradient for the input; channels first.
+    """One line of ``windows.WINDOWS``, forward or input gradient; channels first.
 
     x: (N, C_in, *space); weight of a local layer: (*out, C_out, C_in, *kernel); grad: as the
     output.
@@ -37,7 +37,7 @@ class WindowProblem:
 
     @cached_property
     def spec(self) -> ConvSpec:
-        """The windows, as those of a convolution."""
+        """The windows, as a convolution."""
         return parse(self.text.split(maxsplit=1)[1])
 
     @cached_property
@@ -51,7 +51,7 @@ class WindowProblem:
         return LIMITS[self.spec.dtype]
 
     def error(self, got: Array, want: Array) -> float:
-        """How far an answer is from the right one; ValueError for another shape."""
+        """The error of a result against the correct one. ValueError: another shape."""
         return relative_error(got, want)
 
     def _draw(self, seed: int, shape: tuple[int, ...]) -> Array:
@@ -72,12 +72,12 @@ class WindowProblem:
 
     @property
     def pads(self) -> tuple[int, ...]:
-        """Padding on either side of each axis, the same on both."""
+        """Padding on each side of each axis; both sides are equal."""
         return tuple(axis.lo for axis in self.spec.axes)
 
 
 def answer(text: str, direction: str, path: str) -> bool:
-    """The result by the references, in float64, into a file."""
+    """Store the result of the reference, in float64, in a file."""
     problem = WindowProblem(text, direction)
     np.save(path, _answer(problem))
     return True

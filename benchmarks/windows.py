@@ -1,7 +1,8 @@
-"""The table of poolings and local layers: what slides a window, and is no convolution.
+"""The table of pooling and locally connected layers.
 
-A line is the text form of the problem after a word for its kind: ``max``, ``avg`` (PyTorch's
-defaults: padding counts) or ``local``; a pooling is written as a convolution of C channels to C.
+A line is a word for the kind of layer, ``max``, ``avg`` (with the defaults of PyTorch: padding
+counts) or ``local``, then the text form of the problem; pooling is written as a convolution of C
+channels to C.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Words, numbers and tables of the page."""
+"""Titles, numbers and tables of the page as text."""
 
 from collections.abc import Iterable, Sequence
 
@@ -27,13 +27,13 @@ NOTHING = "-"
 
 
 def table(head: Sequence[str], lines: Iterable[Sequence[str]], words: int = 1) -> str:
-    """A Markdown table; the first ``words`` columns to the left, the others to the right."""
+    """A Markdown table; the first ``words`` columns are left-aligned, the others right-aligned."""
     marks = [":--"] * words + ["--:"] * (len(head) - words)
     return "\n".join("| " + " | ".join(line) + " |" for line in (head, marks, *lines))
 
 
 def microseconds(ns: float) -> str:
-    """Three significant digits, in microseconds."""
+    """Microseconds with three significant digits."""
     us = ns / 1000
     if us >= 100:
         return f"{us:,.0f}"
@@ -41,19 +41,19 @@ def microseconds(ns: float) -> str:
 
 
 def milliseconds(ns: float) -> str:
-    """Three significant digits, in milliseconds."""
+    """Milliseconds with three significant digits."""
     ms = ns / 1e6
     digits = sum(ms < bound for bound in (100, 10, 1, 0.1))
     return f"{ms:,.{digits}f}"
 
 
 def unit(direction: str) -> str:
-    """The unit of time: of layers, or of whole networks."""
+    """The unit of time for a direction: of layers, or of whole networks."""
     return "ms" if direction in (INFERENCE, STEP) else "us"
 
 
 def duration(ns: float, direction: str) -> str:
-    """A time in that unit."""
+    """A time in the unit of its direction."""
     return milliseconds(ns) if unit(direction) == "ms" else microseconds(ns)
 
 
@@ -62,17 +62,17 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def mean(values: Iterable[float]) -> str:
-    """The geometric mean."""
+    """The geometric mean as text."""
     return number(geometric_mean(values))
 
 
 def tells(outcome: Outcome | None) -> bool:
-    """Whether there is more to say than that the peer cannot do it."""
+    """Whether there is anything to report but that the peer cannot do it."""
     return outcome is not None and outcome.kind != UNABLE
 
 
 def cell(outcome: Outcome | None, direction: str) -> str:
-    """The least and the median time, or what became of it."""
+    """The least and the median time, or why there are none."""
     if outcome is None or outcome.kind == UNABLE:
         return NOTHING
     if outcome.kind != TIMED:

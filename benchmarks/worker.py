@@ -1,7 +1,7 @@
-"""One peer in a process of its own: ``python -m benchmarks.worker SUBJECT NAME --threads T``.
+"""Runs one peer in its own process: ``python -m benchmarks.worker SUBJECT NAME --threads T``.
 
-Reads requests on stdin and answers on stdout (``protocol.py``). The peer's library is imported
-here, after the driver has set its environment.
+Reads requests on stdin and answers on stdout (``protocol.py``). The library of the peer is imported
+here, after the driver has set the environment.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from benchmarks.window_problem import WindowProblem
 
 
 class Worker:
-    """The state of a worker: the peer, and the task that was built last."""
+    """The state of a worker: the peer, and the problem that was built last."""
 
     def __init__(self, subject: str, name: str, threads: int) -> None:
         self.peer = TABLES[subject][name]
@@ -61,7 +61,7 @@ class Worker:
             return {"missing": str(error)}
         except Unable as error:
             return {"unable": str(error)}
-        except Exception as error:  # a peer may raise anything; the row says what it was
+        except Exception as error:  # a peer may raise anything; the row reports it
             self.task = None
             return {"failed": _one_line(error)}
 
@@ -76,14 +76,14 @@ class Worker:
         error = None
         if request["reference"]:
             error = problem.error(got, np.load(request["reference"], mmap_mode="r"))
-            if not error <= problem.limit:  # a NaN is wrong as well
+            if not error <= problem.limit:  # NaN is wrong, too
                 reason = f"relative error {error:.1e} is above {problem.limit:.0e}"
                 return {"wrong": reason, "error": error}
         self.task = task
         return {"ready_ns": ready, "error": error}
 
     def save_answer(self, request: Message) -> Message:
-        """The right answer by this peer itself, in float64; networks alone."""
+        """Store the correct result, by this peer, in float64; only for networks."""
         np.save(request["path"], self.module.answer(made(request)))  # type: ignore[attr-defined]
         return {}
 
@@ -94,7 +94,7 @@ class Worker:
 
 
 def made(request: Message) -> Problem | WindowProblem | network_problem.NetworkProblem:
-    """The problem that a request names."""
+    """The problem that a request describes."""
     if request["direction"] in DIRECTIONS:
         return Problem(request["text"], request["direction"])
     if request["direction"] in WINDOW_DIRECTIONS:
@@ -108,14 +108,14 @@ def _one_line(error: Exception) -> str:
 
 
 def _private_stdout() -> IO[bytes]:
-    """The answers' own stream; whatever a library prints goes to stderr from here on."""
+    """A stream for answers; from now on, whatever a library prints goes to stderr."""
     stream = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return stream
 
 
 def _die_with_parent() -> None:
-    """On Linux, end when the driver ends, even if stopped at that moment."""
+    """On Linux, end when the driver ends, even while stopped."""
     if sys.platform == "linux":
         import ctypes
 

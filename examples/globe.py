@@ -1,11 +1,11 @@
-"""A field on the globe: circular in longitude alone, so that the map has no seam.
+"""A field on the globe: padding is circular along longitude, so the map has no seam.
 
     python examples/globe.py
 
-A tracer is blown along by an east wind that differs from place to place; the network is shown both
-and says where the tracer is an hour later. Two networks, equal but for one word: one continues the
-map around the globe (``padding_mode=("zeros", "circular")``), the other with zeros. The truth is
-known exactly, so the error at each longitude is, too. Needs nothing but Faltung and NumPy.
+A wind that varies from place to place carries a tracer east or west; from both, a network predicts
+the tracer an hour later. Two networks differ in one word: one continues the map around the globe
+(``padding_mode=("zeros", "circular")``), the other with zeros. The exact solution is known, and so
+is the error at each longitude. Needs only Faltung and NumPy.
 """
 
 import argparse
@@ -15,9 +15,9 @@ import numpy as np
 from faltung import Model, nn
 
 LATITUDES, LONGITUDES = 24, 48
-WAVES = 4  # the shortest wave of a field goes so many times around the globe
+WAVES = 4  # the highest wave number: how often the shortest wave fits around the globe
 MODES = {"zeros": ("zeros", "zeros"), "circular": ("zeros", "circular")}
-SEAM = 4  # columns that count as the seam, half of them on either side
+SEAM = 4  # columns that count as the seam, half of them on each side
 
 
 def waves(count: int, rng: np.random.Generator) -> np.ndarray:
@@ -37,20 +37,21 @@ def at(amplitudes: np.ndarray, longitude: np.ndarray) -> np.ndarray:
 
 
 def make(count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Tracer and wind (count, 2, latitude, longitude), and the tracer an hour later (count, 1,
-    latitude, longitude). The wind is in columns of the map, about -3 to 3.
+    """Tracer and wind, (count, 2, LATITUDES, LONGITUDES), and the tracer an hour later.
+
+    The wind is in columns of the map per hour, about -3 to 3.
     """
     step = 2 * np.pi / LONGITUDES
     longitude = np.broadcast_to(np.arange(LONGITUDES) * step, (LATITUDES, LONGITUDES))
     tracer, wind = waves(count, rng), at(waves(count, rng), longitude)
-    # What is here an hour later was upwind before.
+    # What is here an hour later is upwind now.
     later = at(tracer, longitude - step * wind)
     now = np.stack([at(tracer, longitude), wind], 1)
     return now.astype(np.float32), later[:, np.newaxis].astype(np.float32)
 
 
 def network(mode: tuple[str, str]) -> nn.Layer:
-    """(2, latitude, longitude) -> (1, latitude, longitude), whatever the size of the map."""
+    """From (2, latitude, longitude) to (1, latitude, longitude), for maps of any size."""
     same = dict(padding="same", padding_mode=mode)
     return nn.Sequential(
         *(nn.Conv(16, 5, **same), nn.SiLU()),
@@ -60,7 +61,7 @@ def network(mode: tuple[str, str]) -> nn.Layer:
 
 
 def letters(error: np.ndarray, most: float) -> str:
-    """A row of bars, one a longitude."""
+    """A row of bars, one per longitude."""
     shades = " ▁▂▃▄▅▆▇█"
     level = np.minimum(error / most, 1) * (len(shades) - 1)
     return "".join(shades[i] for i in level.round().astype(int))
@@ -76,14 +77,16 @@ def main() -> None:
     asked, truth = make(128, rng)
     seam = np.arange(LONGITUDES // 2 - SEAM // 2, LONGITUDES // 2 + SEAM // 2)
     moved = np.sqrt(((asked[:, :1] - truth) ** 2).mean())
-    print(f"{len(x)} maps of {LATITUDES} x {LONGITUDES}; in an hour they change by {moved:.3f}\n")
+    print(
+        f"{len(x)} maps of {LATITUDES} x {LONGITUDES}; within an hour they change by {moved:.3f}\n"
+    )
     models, errors = {}, {}
     for name, mode in MODES.items():
-        # Plain sums: transforms work in tiles, whose borders would not turn with the globe.
+        # Plain sums: transforms work in tiles, whose borders would not rotate with the globe.
         model = models[name] = Model(network(mode), x.shape[1:], precision="strict")
         history = model.fit(x, y, loss="mse", epochs=given.epochs, batch=8, lr=0.01, show=False)
         away = (model.predict(asked) - truth) ** 2
-        # The map is cut at longitude 0; shown from -180 to 180 degrees, the cut is in the middle.
+        # The map is cut at longitude 0, which is in the middle from -180 to 180 degrees.
         errors[name] = np.roll(np.sqrt(away.mean((0, 1, 2))), LONGITUDES // 2)
         print(f"{name:9} {len(history)} epochs in {sum(row.seconds for row in history):.1f} s")
 
@@ -97,7 +100,7 @@ def main() -> None:
     model = models["circular"]
     turned = model.predict(np.roll(asked, 17, 3))
     same = np.array_equal(turned, np.roll(model.predict(asked), 17, 3))
-    print(f"\nthe globe turned by 17 columns, the answer turns with it, bit for bit: {same}")
+    print(f"\nif the globe is rotated by 17 columns, so is the prediction, bit for bit: {same}")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""Pictures (two axes): handwritten digits, and those that the network gets wrong.
+"""Pictures (two axes): classifies handwritten digits, and shows those it gets wrong.
 
     python examples/pictures.py
 
 What ``faltung train digits`` does, as ten lines of Python: 1,797 real digits of 8 x 8 pixels, a
-fifth of them held out, a small network written on the spot. Needs nothing but Faltung and NumPy.
+fifth of them held out, and a small network. Needs only Faltung and NumPy.
 """
 
 import argparse
@@ -19,14 +19,14 @@ SHOWN = 4
 
 
 def letters(picture: np.ndarray) -> list[str]:
-    """The rows of a picture (height, width) of values 0 to 1, two letters a pixel."""
+    """The rows of a picture (height, width) of values 0 to 1, as text, two letters per pixel."""
     shades = " .:-=+*#%@"
     level = (picture * (len(shades) - 1)).round().astype(int)
     return ["".join(2 * shades[i] for i in row) for row in level]
 
 
 def network() -> nn.Layer:
-    """Two convolutions, a pooling, a linear layer: (1, 8, 8) -> (10,)."""
+    """Two convolutions, max pooling and a linear layer, from (1, 8, 8) to (10,)."""
     return nn.Sequential(
         *(nn.Conv(32, 3, padding="same"), nn.BatchNorm(), nn.ReLU()),
         *(nn.Conv(64, 3, padding="same"), nn.BatchNorm(), nn.ReLU(), nn.MaxPool(2)),
@@ -44,13 +44,13 @@ def main() -> None:
     digits = open_source("digits")
     train, held = split(digits, 0.2, seed=0)
     model = Model(network(), digits.shape, classes=digits.classes)
-    print(f"{len(train)} digits to learn from, {len(held)} held out\n{model}")
+    print(f"{len(train)} digits to train on, {len(held)} held out\n{model}")
     history = model.fit(train, epochs=given.epochs, augment=Augment(shift=1), show=False)
     print(f"{len(history)} epochs in {sum(row.seconds for row in history):.1f} s")
 
     said = model.predict(held)
     wrong = np.flatnonzero(said.argmax(1) != held.targets)
-    print(f"{1 - len(wrong) / len(held):.1%} of those held out right, {len(wrong)} wrong\n")
+    print(f"{1 - len(wrong) / len(held):.1%} of those held out are right, {len(wrong)} wrong\n")
     worst = wrong[np.argsort(-said[wrong].max(1))][:SHOWN]
     pictures = [letters(picture) for picture in held.read(worst)[:, 0]]
     for row in zip(*pictures, strict=True):
@@ -63,7 +63,9 @@ def main() -> None:
         model.save(path)
         again = Model.load(path)
         same = np.array_equal(again.predict(held), said)
-        print(f"\nsaved in {path.stat().st_size:,} bytes; loaded, it says the same: {same}")
+        print(
+            f"\nsaved in {path.stat().st_size:,} bytes; loaded again, it predicts the same: {same}"
+        )
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Text (one axis): which language is a sentence in? Learnt from half a page of five old books.
+"""Text (one axis): which language is a sentence in? Learnt from half a page of five books each.
 
     python examples/text.py ["A sentence of your own." ...]
 
-A text is a row of bytes, a byte a token, so that there is no dictionary and no word that it does
-not know. The network is Kim's of 2014: windows of 3, 4 and 5 letters slide over the text, and of
-each of their maps the maximum counts. Needs nothing but Faltung and NumPy.
+A text is a row of bytes, and each byte is a token, so there is no dictionary and no unknown word.
+The network is that of Y. Kim, "Convolutional Neural Networks for Sentence Classification", EMNLP
+2014: kernels of 3, 4 and 5 letters slide over the text, and the maximum of each feature map counts.
+Needs only Faltung and NumPy.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import numpy as np
 
 from faltung import Model, nets
 
-# Openings of books whose authors are long dead.
+# The openings of books in the public domain.
 BOOKS = {
     "English": (
         "Melville, Moby-Dick",
@@ -85,7 +86,7 @@ BOOKS = {
     ),
 }
 LANGUAGES = tuple(BOOKS)
-LENGTH = 60  # bytes that are read at once
+LENGTH = 60  # bytes that the network reads at once
 STRANGERS = (  # Dickens, Goethe, Proust, Bécquer, Virgil
     "It was the best of times, it was the worst of times.",
     "Habe nun, ach! Philosophie, Juristerei und Medizin durchaus studiert.",
@@ -96,18 +97,18 @@ STRANGERS = (  # Dickens, Goethe, Proust, Bécquer, Virgil
 
 
 def tokens(text: str) -> np.ndarray:
-    """The bytes of a text in small letters; blanks and line ends are one blank."""
+    """The bytes of a text in lower case, with any white space as one blank."""
     return np.frombuffer(" ".join(text.lower().split()).encode(), np.uint8)
 
 
 def windows(row: np.ndarray, step: int) -> np.ndarray:
-    """(n, LENGTH): every ``step`` bytes a piece of a row; what is too short is filled with 0."""
+    """Pieces of a row, one every ``step`` bytes: (n, LENGTH); a short row is padded with 0."""
     row = np.concatenate([row, np.zeros(max(0, LENGTH - len(row)), np.uint8)])
     return np.lib.stride_tricks.sliding_window_view(row, LENGTH)[::step]
 
 
 def pieces(parts: dict[str, np.ndarray], step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pieces (n, LENGTH) of all languages and their labels (n,)."""
+    """Pieces (n, LENGTH) of all languages, and their labels (n,)."""
     cut = [windows(parts[name], step) for name in LANGUAGES]
     labels = np.repeat(np.arange(len(cut)), list(map(len, cut)))
     return np.concatenate(cut), labels
@@ -115,7 +116,7 @@ def pieces(parts: dict[str, np.ndarray], step: int) -> tuple[np.ndarray, np.ndar
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("sentences", nargs="*", help="what to say the language of")
+    parser.add_argument("sentences", nargs="*", help="sentences to classify")
     parser.add_argument("--epochs", type=int, default=12)
     given = parser.parse_args()
 
@@ -126,7 +127,7 @@ def main() -> None:
     options = dict(vocabulary=256, features=16, maps=64)
     net = nets.get("textcnn", classes=len(LANGUAGES), input_shape=(LENGTH,), **options)
     model = Model(net, (LENGTH,), tokens=True, classes=LANGUAGES)
-    print(f"{len(x)} pieces of {LENGTH} bytes to learn from, {len(held[0])} of later ones to judge")
+    print(f"{len(x)} pieces of {LENGTH} bytes to train on, {len(held[0])} later ones to test on")
     print(model)
     history = model.fit(x, y, epochs=given.epochs, lr=0.002, show=False)
     seconds = sum(row.seconds for row in history)
@@ -134,7 +135,7 @@ def main() -> None:
     print(f"{len(history)} epochs in {seconds:.1f} s: {score:.1%} of the pieces right\n")
 
     for sentence in given.sentences or STRANGERS:
-        # A longer sentence is several pieces; their probabilities are averaged.
+        # A long sentence has several pieces; average their probabilities.
         said = model.predict(windows(tokens(sentence), 5)).mean(0)
         first, second = np.argsort(-said)[:2]
         print(textwrap.shorten(sentence, 50, placeholder="...").ljust(52), end="")

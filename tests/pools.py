@@ -120,7 +120,7 @@ def ones(n_bytes: int) -> np.ndarray:
 
 
 class Map:
-    """Memory of a map: `view` is (batch, channels, *space); between positions nothing is touched.
+    """Memory of a map: ``view`` is (batch, channels, *space); between positions nothing is touched.
 
     It begins with the first channel of the first position and ends with the last of the last.
     """
@@ -157,14 +157,14 @@ def filled(values: np.ndarray, pitch: int, memory: Memory = ones) -> Map:
 
 
 def indices(spec: PoolSpec, memory: Memory = ones) -> Map:
-    """An index array of `spec`."""
+    """An index array of ``spec``."""
     return Map(spec.output_shape, spec.channels, index_dtype(spec), memory)
 
 
 def run(
     work: Work, machine: Machine, threads: int = 2, memory: Memory = ones, **maps: Map | None
 ) -> None:
-    """Run the steps of `work` on maps by the names of their operands; scratch begins as NaN."""
+    """Run the steps of ``work`` on maps by the names of their operands; scratch begins as NaN."""
     scratch = memory(layout(work.scratch)[1])
     where = [0 if (made := maps.get(name)) is None else made.address for name in "x w out".split()]
     Region(work.steps, places(work), machine).run([*where, 0, 0, int(scratch.ctypes.data)], threads)

@@ -70,7 +70,7 @@ def test_pictures(tmp_path: Path) -> None:
     printed = run("pictures", tmp_path)
     (right,) = numbers(r"([\d.]+)% of those held out", printed)
     assert right > 93
-    assert "it says the same: True" in printed
+    assert "it predicts the same: True" in printed
 
 
 def test_volumes(tmp_path: Path) -> None:

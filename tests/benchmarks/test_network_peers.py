@@ -96,7 +96,7 @@ def test_commands_are_timed_and_their_failures_told(monkeypatch: pytest.MonkeyPa
     assert seen == [done, broken]
     assert done.cold_s and done.warm_s and done.accuracy is None and not done.reason
     assert broken.cold_s is None and "ended with code 2" in broken.reason
-    monkeypatch.setattr(sessions, "LIMIT", 0.01)
+    monkeypatch.setattr(sessions, "LIMIT_SECONDS", 0.01)
     late = sessions.measure(1, seen.append)[0]
     assert late.cold_s is None and late.reason == "no end within 0 s"
 

@@ -93,7 +93,7 @@ def test_data_that_do_not_fit(trained: Trained, capsys: Captured, tmp_path: Path
     )
     x, y = shapes(12)
     np.savez(tmp_path / "a.npz", x=x, y=y + 9)
-    assert "has the label '10', which is none of the classes" in refused(
+    assert "has the label '10', which is not one of the classes" in refused(
         capsys, "evaluate", run, tmp_path / "a.npz"
     )
     np.savez(tmp_path / "a.npz", x=x, y=y * 0.5)
@@ -114,7 +114,7 @@ def test_data_that_have_changed(trained: Trained, capsys: Captured, tmp_path: Pa
     (tmp_path / "config.toml").write_text(re.sub('digest = ".*"', 'digest = "0"', text))
     for name in ("best.safetensors", "last.safetensors"):
         (tmp_path / name).write_bytes((run / name).read_bytes())
-    assert "its data have changed; name data" in refused(capsys, "evaluate", tmp_path)
+    assert "its data have changed; give the data" in refused(capsys, "evaluate", tmp_path)
     assert evaluated(capsys, tmp_path, "digits")["samples"] == 1797
 
 

@@ -96,12 +96,12 @@ def test_files_that_are_no_sample(
 ) -> None:
     run, _ = sample("digits")
     np.save(tmp_path / "two.npy", np.ones((2, 1, 8, 8)))
-    assert "holds 2 samples; look takes one" in refused(capsys, run, tmp_path / "two.npy")
+    assert "holds 2 samples; look draws one" in refused(capsys, run, tmp_path / "two.npy")
     np.save(tmp_path / "large.npy", np.ones((9, 9)))
     assert "(9, 9)" in refused(capsys, run, tmp_path / "large.npy")
     assert "no such file" in refused(capsys, run, tmp_path / "none.png")
     text, file = sample("text")
-    assert "is of text, which has no picture" in refused(capsys, text, file)
+    assert "was trained on text" in refused(capsys, text, file)
     assert "config.toml" in refused(capsys, tmp_path, file)
 
 

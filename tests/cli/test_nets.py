@@ -105,7 +105,7 @@ def test_words_become_options() -> None:
     for text in ("a", "=3", "1a=3", ""):
         with pytest.raises(ValueError, match=r"must be OPTION=VALUE$"):
             options([text])
-    with pytest.raises(ValueError, match=r"^set='a=2': a is given a second time$"):
+    with pytest.raises(ValueError, match=r"^set='a=2': a is given twice$"):
         options(["a=1", "a=2"])
     for text in ("", "x3", "3x-1", "3.0", "²"):
         with pytest.raises(ValueError, match=r"must be sizes as 3x224x224$"):

@@ -29,7 +29,7 @@ def test_what_is_no_option(text: str) -> None:
 
 
 def test_an_option_is_given_once() -> None:
-    with pytest.raises(ValueError, match="width is given a second time"):
+    with pytest.raises(ValueError, match="width is given twice"):
         options(["width=1", "width=2"])
 
 

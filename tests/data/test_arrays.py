@@ -78,7 +78,7 @@ def test_classes_of_a_run(tmp_path: Path) -> None:
     source = open_source(path, classes=["a", "b", "c", "d"])
     assert source.classes == ("a", "b", "c", "d")
     assert source.targets.tolist() == (2 - Y).tolist()
-    with pytest.raises(ValueError, match="sample 0 has the label 'c', which is none of"):
+    with pytest.raises(ValueError, match="sample 0 has the label 'c', which is not one of"):
         open_source(path, classes=["a", "b"])
 
 
@@ -109,13 +109,13 @@ def test_labels_of_positions(tmp_path: Path) -> None:
         ({"x": PICTURES}, "a.npz: has no array called 'y'"),
         ({"y": Y}, "a.npz: has no array called 'x'"),
         ({"x": PICTURES, "y": Y[:5]}, "a.npz: 6 samples have 5 targets"),
-        ({"x": PICTURES[:0], "y": Y[:0]}, "a.npz: holds no sample"),
-        ({"x": PICTURES[:, :0], "y": Y}, "holds no sample"),
+        ({"x": PICTURES[:0], "y": Y[:0]}, "a.npz: contains no samples"),
+        ({"x": PICTURES[:, :0], "y": Y}, "contains no samples"),
         ({"x": PICTURES, "y": Y, "classes": ["a", "b"]}, "a.npz: y[2]=2: must be a label of the 2"),
         ({"x": PICTURES, "y": Y - 1, "classes": ["a", "b"]}, "a.npz: y[0]=-1: must be a label"),
         ({"x": PICTURES, "y": Y, "classes": list("abcd")}, "a.npz: y: no sample of class d"),
         ({"x": PICTURES, "y": Y, "classes": list("aab")}, "'a' is named 2 times"),
-        ({"x": PICTURES * np.nan, "y": Y}, "a.npz: x: sample 0 holds NaN"),
+        ({"x": PICTURES * np.nan, "y": Y}, "a.npz: x: sample 0 contains NaN"),
         ({"x": np.ones(6), "y": Y}, "a.npz: x.shape=(6,): must have 2 to 5 axes"),
         ({"x": PICTURES, "y": np.ones((6, 2), int)}, "is neither labels nor numbers"),
         ({"x": PICTURES, "y": Y, "kind": "film"}, "kind='film'"),

@@ -140,7 +140,7 @@ def test_values(more: dict[str, Any], message: str) -> None:
         ({"flip": True}, "series", (1, 9), "flip=True: is for pictures and volumes, not series"),
         ({"shift": 1}, "text", (9,), "shift=1: is for pictures"),
         ({"series_shift": 1}, "picture", (1, 9, 9), "series_shift=1: is for series, not picture"),
-        ({"jitter": 0.1}, "text", (9,), "jitter=0.1: words take no noise"),
+        ({"jitter": 0.1}, "text", (9,), "jitter=0.1: text takes no noise"),
         ({"crop": 8}, "picture", (1, 9, 8), "crop=8: must be less than the shortest axis, 8"),
         ({"series_shift": 9}, "series", (3, 9), "series_shift=9: must be less than"),
     ],

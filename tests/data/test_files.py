@@ -117,9 +117,9 @@ def refused(folder: Path) -> list[tuple[str, Like, str]]:
     (folder / "a.csv").write_text("a,1,2\n")
     return [
         ("a.npy", PICTURE, "has shape (7, 7), must be (1, 6, 5)"),
-        ("nan.npy", PICTURE, "holds NaN"),
-        ("huge.npy", PICTURE, "holds an infinite value"),
-        ("none.npy", PICTURE, "holds no sample"),
+        ("nan.npy", PICTURE, "contains NaN"),
+        ("huge.npy", PICTURE, "contains an infinite value"),
+        ("none.npy", PICTURE, "contains no samples"),
         ("words.npy", PICTURE, "is not of real numbers"),
         ("y.npz", PICTURE, "has no array called 'x'"),
         ("bad.png", PICTURE, "cannot be read"),

@@ -31,7 +31,9 @@ def test_classes_of_a_run(two_classes: Path) -> None:
     source = open_source(two_classes, classes=["dog", "fish", "cat"])
     assert source.classes == ("dog", "fish", "cat")
     assert source.targets.tolist() == [2, 2, 2, 0, 0, 0]
-    with pytest.raises(ValueError, match="has the label 'dog', which is none of the classes cat"):
+    with pytest.raises(
+        ValueError, match="has the label 'dog', which is not one of the classes cat"
+    ):
         open_source(two_classes, classes=["cat"])
 
 

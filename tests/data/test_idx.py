@@ -124,7 +124,7 @@ def test_a_bomb_behind_a_small_claim(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(idx(X) + bytes(1 << 27)))
     tracemalloc.start()
-    with pytest.raises(ValueError, match=r"a: goes on after the \(12, 5, 7\)"):
+    with pytest.raises(ValueError, match=r"a: is longer than the \(12, 5, 7\)"):
         read_idx(path, "a")
     assert tracemalloc.get_traced_memory()[1] < 1 << 25
     tracemalloc.stop()

@@ -154,7 +154,7 @@ def test_a_file_that_breaks_in_the_middle(
         (SOURCE, {"batch": 24, "drop_last": True}, "batch=24: more than the 23 samples"),
         (SOURCE, {"augment": Augment(series_shift=1)}, "series_shift=1: is for series"),
         (SOURCE, {"standard": Standard((0.0,), (1.0,))}, "standard: has 1 channels, the source 2"),
-        (Subset(SOURCE, []), {}, "source: holds no sample"),
+        (Subset(SOURCE, []), {}, "source: contains no samples"),
     ],
 )
 def test_refusals(source: Any, more: dict[str, Any], message: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from faltung.data.names import (
-    LONGEST,
+    LONGEST_NAME,
     as_word,
     class_list,
     in_order,
@@ -36,7 +36,7 @@ def test_what_does_not_print_is_escaped(name: str, shown: str) -> None:
 
 
 def test_long_names_are_cut() -> None:
-    assert len(printable("x" * 5000)) == LONGEST
+    assert len(printable("x" * 5000)) == LONGEST_NAME
 
 
 def test_paths() -> None:
@@ -54,7 +54,7 @@ def test_classes_are_numbered() -> None:
     assert labels.tolist() == [1, 0, 1] and classes == ("a", "b")
     labels, classes = number_classes(["b"], "f.csv", ["c", "b"])
     assert labels.tolist() == [1] and classes == ("c", "b")
-    with pytest.raises(ValueError, match=r"f.csv: sample 1 has the label 'x\\n', which is none of"):
+    with pytest.raises(ValueError, match=r"has the label 'x\\n', which is not one of"):
         number_classes(["b", "x\n"], "f.csv", ["a", "b"])
 
 

@@ -75,7 +75,7 @@ def test_a_label_for_each_position() -> None:
         ([[[0, 3]]], {"classes": ["a", "b"]}, "y[0, 0, 1]=3: must be a label below 2"),
         ([[[0, -2]]], {}, "y[0, 0, 1]=-2: a label must be at least -1"),
         ([[[-1, -1]]], {}, "y: has no label"),
-        ([[[0, 9]]], {}, "y[0, 0, 1]=9: labels must be 0, 1, ... without gap"),
+        ([[[0, 9]]], {}, "y[0, 0, 1]=9: labels must be 0, 1, ... without gaps"),
         ([[[0, 0, 2]]], {}, "y: no sample of class 1"),
         ([[[0]], [[0]]], {}, "y.shape=(2, 1, 1): must be (1, *space), as x"),
     ],
@@ -90,21 +90,21 @@ def test_a_sample_that_is_no_number_is_named(value: float) -> None:
     x = np.zeros((40, 1, 3, 3), np.float32)
     x[17, 0, 2, 1] = value
     what = "NaN" if np.isnan(value) else "an infinite value"
-    with pytest.raises(ValueError, match=f"^x: sample 17 holds {what}$"):
+    with pytest.raises(ValueError, match=f"^x: sample 17 contains {what}$"):
         ArraySource(x)
-    with pytest.raises(ValueError, match=r"sample cat/9.png holds"):
+    with pytest.raises(ValueError, match=r"sample cat/9.png contains"):
         check_finite(x[17:18], "x", ["cat/9.png"])
 
 
 def test_finite_is_found_in_every_block() -> None:
     x = np.zeros((5, 1 << 22), np.float32)  # a sample is a block
     x[4, -1] = np.nan
-    with pytest.raises(ValueError, match="sample 4 holds NaN"):
+    with pytest.raises(ValueError, match="sample 4 contains NaN"):
         check_finite(x, "x")
 
 
 def test_what_float32_cannot_hold() -> None:
-    with pytest.raises(ValueError, match="x as float32: sample 1 holds an infinite value"):
+    with pytest.raises(ValueError, match="x as float32: sample 1 contains an infinite value"):
         ArraySource(np.array([[0.0], [1e300]]))
 
 
@@ -122,10 +122,10 @@ X = np.ones((4, 1, 3))
         (X, [0, 0, 1, 1], {"classes": ["a", "b", "c"]}, "y: no sample of class c"),
         (X, [0, 0, 1, 1], {"classes": ["a", "a"]}, "'a' is named 2 times"),
         (X, [0, 0, 1, 1], {"classes": []}, "must name at least one"),
-        (X, [0.5, np.nan, 0, 0], {}, "y: sample 1 holds NaN"),
+        (X, [0.5, np.nan, 0, 0], {}, "y: sample 1 contains NaN"),
         (X, [[0, 1]] * 4, {}, "numbers must be floats"),
-        (X[:0], [], {}, "x.shape=(0, 1, 3): holds no sample"),
-        (X[:, :0], [0] * 4, {}, "holds no sample"),
+        (X[:0], [], {}, "x.shape=(0, 1, 3): contains no samples"),
+        (X[:, :0], [0] * 4, {}, "contains no samples"),
         (np.ones((4,)), None, {}, "must be (samples, channels, *space)"),
         (X, None, {"kind": "picture"}, "must have 4 axes for kind='picture'"),
         (X, None, {"kind": "film"}, "kind='film': must be one of"),

@@ -64,5 +64,5 @@ def test_settings_that_are_none(found: dict[str, object]) -> None:
 def test_channels_must_fit() -> None:
     with pytest.raises(ValueError, match=r"must be \(n, 2, ...\)"):
         Standard((0.0, 0.0), (1.0, 1.0))(np.ones((2, 3, 4), np.float32))
-    with pytest.raises(ValueError, match="words have no mean"):
+    with pytest.raises(ValueError, match="text has no mean"):
         standardise(ArraySource(np.array([[1, 2]]), kind="text"))

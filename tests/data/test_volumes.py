@@ -91,7 +91,7 @@ def test_nan_is_found_when_it_is_read(scans: Path) -> None:
     bad[1, 1, 1] = np.nan
     save(scans / "ill/z.nii", bad)
     source = open_source(scans)
-    with pytest.raises(ValueError, match=r"ill/z.nii: .*holds NaN"):
+    with pytest.raises(ValueError, match=r"ill/z.nii: .*contains NaN"):
         source.read([source.names.index("ill/z.nii")])
 
 

@@ -295,7 +295,7 @@ def test_what_training_alone_has_is_refused() -> None:
             y = b.node(op, (b.input,), (4, 3))
         kind = type(op).__name__
         with pytest.raises(
-            ValueError, match=f"^graph: {kind} of layer 'odd' has no place in ONNX$"
+            ValueError, match=f"^graph: {kind} of layer 'odd' cannot be expressed in ONNX$"
         ):
             export_onnx(b.graph(y), {})
 

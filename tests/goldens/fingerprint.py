@@ -1,9 +1,9 @@
-"""What a plan or a program would do, as short hashes that survive a change of names.
+"""What a plan or a program does, as short hashes that do not depend on names.
 
-Registers, labels, functions of a module, scratch arrays and titles may be renamed: they are counted
-in the order in which they first appear. Parameters may change places in their block, and be loaded
-earlier or later. All else counts: every instruction of every kernel, every number, table and
-address of every step, items, barriers, and where each array lies.
+Registers, labels, functions of a module, scratch arrays and titles may be renamed: they are
+numbered in the order in which they first appear. Parameters may be reordered in their block, and
+loaded earlier or later. Everything else counts: each instruction of each kernel, each number, table
+and address of each step, items, barriers, and the position of each array.
 """
 
 import re
@@ -31,14 +31,16 @@ _texts: dict[tuple[str, Machine], tuple[str, list[int]]] = {}
 
 
 def digest(*parts: object) -> str:
-    """Eight hexadecimal digits."""
+    """A hash of eight hexadecimal digits."""
     return blake2b("\0".join(map(str, parts)).encode(), digest_size=4).hexdigest()
 
 
 def canonical(text: str) -> tuple[str, list[int]]:
-    """A kernel's text with every local name replaced by a number, and without the loads of its
-    parameters; and which parameters it reads, by their position in the block, as the text needs
-    them. So it does not matter where in the block a parameter lies, nor when it is loaded.
+    """The text of a kernel with numbers for local names, and the parameters that it reads.
+
+    The loads of parameters are left out, and their positions in the block returned in the order in
+    which the text needs them. So neither the position of a parameter nor the moment when it is
+    loaded matters.
     """
     head, *functions = re.split(r"^(?=define )", text, flags=re.MULTILINE)
     heads = [_HEAD.match(function) for function in functions]
@@ -61,7 +63,7 @@ def canonical(text: str) -> tuple[str, list[int]]:
 def _blocks(
     functions: Sequence[str], names: Sequence[str], arguments: Sequence[Sequence[str]]
 ) -> dict[str, dict[str, int]]:
-    """For each function the names that point into the parameter block, and the position there."""
+    """For each function, the names that point into the parameter block, and where they point."""
     public = next(i for i, f in enumerate(functions) if not f.startswith("define internal"))
     found = {names[public]: {arguments[public][0]: 0}}
     waiting = [public]
@@ -83,7 +85,7 @@ def _blocks(
 
 
 def _numbered(function: str, places: dict[str, int], order: dict[int, int]) -> str:
-    """One function; ``order``: the number of each parameter, by first use."""
+    """The text of one function; ``order``: the number of each parameter, by first use."""
     reads: dict[str, int] = {}
     kept = []
     for line in function.splitlines(keepends=True):
@@ -106,7 +108,7 @@ def _numbered(function: str, places: dict[str, int], order: dict[int, int]) -> s
 
 
 def kernel_text(recipe: Recipe, machine: Machine) -> tuple[str, list[int]]:
-    """The hash of a kernel's text, and the positions of the parameters that it reads."""
+    """The hash of the text of a kernel, and the positions of the parameters that it reads."""
     key = identity(recipe), machine
     if key not in _texts:
         text, order = canonical(str(recipe.emit(machine)))
@@ -115,7 +117,7 @@ def kernel_text(recipe: Recipe, machine: Machine) -> tuple[str, list[int]]:
 
 
 def steps_hash(steps: Iterable[Step], where: Places, machine: Machine) -> str:
-    """The hash of all that steps hand to their kernels."""
+    """The hash of everything that steps pass to their kernels."""
     return digest(*(_step(step, where, machine) for step in steps if step.items))
 
 
@@ -139,12 +141,12 @@ def _shared(texts: tuple[str, ...]) -> str:
 
 
 def kernels_hash(steps: Sequence[Step], machine: Machine) -> str:
-    """The hash of the text of all kernels that have work, in the order of their steps."""
+    """The hash of the text of all kernels that have items, in the order of their steps."""
     return _shared(tuple(kernel_text(step.recipe, machine)[0] for step in steps if step.items))
 
 
 def plan_hash(plan: Plan) -> str:
-    """The methods chosen, then a hash of the steps and one of the kernels."""
+    """The chosen methods, then a hash of the steps and one of the kernels."""
     steps = [*plan.work.prepare, *plan.work.steps]
     chosen = dict.fromkeys(candidates[0].name for _, candidates in plan.reasons)
     order = [[(o.name, o.stage) for o in candidates] for _, candidates in plan.reasons]

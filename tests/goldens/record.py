@@ -1,7 +1,7 @@
-"""Every question whose answer is kept, as pages of lines: the question, and a fingerprint for each
-way to ask it. A line is computed when it is called.
+"""The questions of the golden pages: one per line, with a fingerprint for each way to ask it.
 
-Nothing is compiled, so the pages say the same on every computer, of processors too that it has not.
+A line is computed when it is called. Nothing is compiled, so the pages are the same on every
+computer, also for processors that it does not have.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -36,15 +36,14 @@ from faltung.program.optimizer import AdamW
 from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep
 
-# ``generic`` lacks a triple here: it is filled in from the computer, which kernels do not depend
-# on.
+# ``generic`` has no triple here: it comes from the computer, and kernels do not depend on it.
 MACHINES = {row.name: row for row in ROWS}
 
 Lines = Iterator[tuple[str, Callable[[], list[str]]]]
 
 
 def pages() -> dict[str, Lines]:
-    """What every page holds, by its name."""
+    """The lines of each page, by its name."""
     return {
         "chosen": _chosen(),
         "layouts": _layouts(),
@@ -74,8 +73,10 @@ def _row(plans: Callable[..., Iterator[Plan | None]], *given: Any) -> Callable[[
 
 
 def _chosen() -> Lines:
-    """What the policy takes for each case on every machine: by turns in a layer with channels last,
-    and as a function with channels first, which packs the weights at every call.
+    """The choice of the policy for each case on every machine.
+
+    Alternately as a layer with channels last, and as a function with channels first, which packs
+    the weights at every call.
     """
 
     def plans(number: int, spec: ConvSpec, direction: str) -> Iterator[Plan]:
@@ -89,7 +90,7 @@ def _chosen() -> Lines:
 
 
 def _layouts() -> Lines:
-    """The same the other way about."""
+    """The same with the other layout, and with precision "strict"."""
 
     def plans(number: int, spec: ConvSpec, direction: str) -> Iterator[Plan]:
         for turn, machine in enumerate(MACHINES.values(), number):
@@ -117,7 +118,7 @@ def _methods() -> Lines:
 def _possible(
     direction: str, spec: ConvSpec, last: bool, machine: Machine, policy: Policy
 ) -> Plan | None:
-    """None: the method does not apply."""
+    """A plan; None where the method does not apply."""
     try:
         return _plan(direction, spec, last, machine, policy, bias=last)
     except ValueError as refusal:
@@ -127,7 +128,7 @@ def _possible(
 
 
 def _dtypes() -> Lines:
-    """Numbers that vectors do not hold, or hold as others."""
+    """The other dtypes: 16-bit floats, integers and complex numbers."""
 
     def plans(spec: ConvSpec, direction: str) -> Iterator[Plan]:
         for machine, last in product(MACHINES.values(), (False, True)):
@@ -139,11 +140,11 @@ def _dtypes() -> Lines:
         yield f"{text} {dtype} {direction}", _row(plans, parse(f"{text} {dtype}"), direction)
 
 
-# Poolings and local layers ------------------------------------------------------------------------
+# Pooling and local layers -------------------------------------------------------------------------
 
 
 def _pools() -> Lines:
-    """Poolings, with indices and without, and their gradients."""
+    """Pooling with and without indices, and its gradients."""
 
     def plans(make: Callable[..., Plan], spec: PoolSpec, index: bool) -> Iterator[Plan]:
         for machine, last in product(MACHINES.values(), (False, True)):
@@ -153,7 +154,7 @@ def _pools() -> Lines:
 
     for spec in pools():
         for make, index in product((build_pool, build_pool_grad), (False, True)):
-            # The gradient of maxima needs their indices, means have none.
+            # The gradient of max pooling needs the indices; average pooling has none.
             if index <= (spec.kind == "max") and (
                 index or spec.kind != "max" or make is build_pool
             ):
@@ -162,7 +163,7 @@ def _pools() -> Lines:
 
 
 def _local() -> Lines:
-    """A kernel for every position, and the gradients."""
+    """Locally connected layers and their gradients."""
 
     def plans(make: Callable[..., Plan], spec: ConvSpec) -> Iterator[Plan]:
         weight = contiguous((*spec.output, *spec.weight_shape), False)
@@ -196,8 +197,9 @@ KINDS = ("inference", "training")
 
 
 def _networks() -> Lines:
-    """Networks of the field, and small ones of every layer, as programs: inference, and a step of
-    training.
+    """Well-known networks, and small ones with every layer, as programs.
+
+    Each for inference, and for a training step.
     """
     for name, kind in product(FIELD, KINDS):
         make = partial(nets.graph, name, classes=4, input_shape=FIELD[name])
@@ -213,7 +215,7 @@ def _programs(make: Callable[..., Graph], kind: str) -> list[str]:
 
 
 class _Recorded:
-    """In the place of a region: what its steps are, and nothing compiled."""
+    """Replaces a region: records its steps and compiles nothing."""
 
     steps: ClassVar[list[tuple[list[Step], Places]]] = []
 
@@ -237,7 +239,7 @@ def _recording() -> Iterator[list[tuple[list[Step], Places]]]:
 
 
 def _program(graph: Graph, machine: Machine) -> str:
-    """The steps and the kernels of a program."""
+    """Hashes of the steps and the kernels of a program."""
     state = State(graph.parameters, graph.dtype)
     with _recording() as recorded:
         if graph.training:

@@ -1,14 +1,14 @@
-"""The oracle of a refactoring: plans, programs and the text of kernels are what they were.
+"""The oracle for refactoring: plans, programs and the text of kernels are unchanged.
 
-A page of ``pages/`` has a line for each question and a column for each way to ask it
-(``record.py``): the methods chosen, a hash of the steps, a hash of the kernels' text. A change that
-leaves every hash changes no bit and no speed. One that means to change some writes them anew and
+A page in ``pages/`` has a line for each question and a column for each way to ask it
+(``record.py``): the chosen methods, a hash of the steps and a hash of the kernels. A change that
+keeps all hashes changes no bit and no speed. One that intends to change some records them again and
 says why:
 
     python -m pytest tests/goldens --update
 
-A run looks at some of the questions, others every day; ``--exhaustive`` at all of them, and with
-``--questions REGEX`` at all whose text it finds.
+A run checks a sample of the questions, another one every day. ``--exhaustive`` checks all of them,
+and ``--questions REGEX`` all that match.
 """
 
 import re
@@ -19,7 +19,7 @@ from goldens.fingerprint import digest
 from goldens.record import pages
 
 FOLDER = Path(__file__).parent / "pages"
-# One question of so many is asked, where not all are.
+# A sample contains one of this many questions.
 SHARE = {"chosen": 8, "layouts": 32, "methods": 48, "dtypes": 8, "pools": 8, "local": 8}
 
 
@@ -52,4 +52,4 @@ def test_every_kernel_and_every_step_is_what_it_was(
             got = answer()
             want = known.get(question, ["-"] * len(got))
             changed += [f"{question}: {w} -> {g}" for w, g in zip(want, got, strict=True) if w != g]
-    assert not changed, f"{len(changed)} answers are others:\n" + "\n".join(changed[:20])
+    assert not changed, f"{len(changed)} answers have changed:\n" + "\n".join(changed[:20])

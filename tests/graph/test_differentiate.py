@@ -254,4 +254,4 @@ def test_parameters_on_which_nothing_depends_are_refused() -> None:
     graph = Graph(x, y, (Node(Elementwise((2,), (A,)), (x,), (y,)),), (unused,), training=True)
     with pytest.raises(ValueError) as error:
         differentiate(graph)
-    assert str(error.value) == "net: nothing of the output depends on w"
+    assert str(error.value) == "net: the output does not depend on w"

@@ -23,10 +23,7 @@ import numpy as np
 import pytest
 from grid import EVERY, MACHINES, grid
 
-import faltung.ops.functional
-import faltung.ops.layer
-import faltung.ops.local
-import faltung.ops.pool  # noqa: F401
+from faltung.ops import arguments, functional, layer, local, pool  # noqa: F401 (make arrays)
 from faltung.plan import binding
 from faltung.program import arena
 from faltung.runtime import buffers, team
@@ -169,7 +166,7 @@ class Fences(AbstractContextManager["Fences"]):
 
         self._everywhere(layout, split)
         self._everywhere(
-            arena.placed, lambda spans: apart_each({n: s.size for n, s in spans.items()}, after)
+            arena.placed, lambda lives: apart_each({n: a.size for n, a in lives.items()}, after)
         )
         self._everywhere(buffers.aligned, lambda n_bytes: fenced(n_bytes, after, 64))
         self._everywhere(buffers.workspace, Pool(after))

@@ -65,7 +65,7 @@ def pitch(array: np.ndarray) -> int:
 
 @dataclass
 class Total:
-    """A sum that is asked for; as `Sum`, with arrays."""
+    """A sum that is asked for; as ``Sum``, with arrays."""
 
     expr: Expr
     kind: str
@@ -119,7 +119,7 @@ class Problem:
         return arrays.run(work, machine, threads, place)
 
     def want(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """The outputs, and the sums before they are finished, in float64. Call it before `run`."""
+        """The outputs, and the sums before they are finished, in float64, before ``run``."""
         shape = self.samples, self.positions, self.channels
         views = {
             "full": lambda a: a.reshape(shape),

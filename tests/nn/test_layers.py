@@ -196,11 +196,10 @@ REFUSED: list[tuple[nn.Layer, tuple[int, ...], str]] = [
     (
         nn.Sequential(nn.ReLU(name="a"), nn.ReLU(name="a")),
         (3,),
-        "name='a': the name of a layer must be new among its neighbours, not empty and without a "
-        "dot",
+        "name='a': the name of a layer must be unique in its scope, not empty and without a dot",
     ),
-    (nn.ReLU(name="a.b"), (3,), "name='a.b': the name of a layer must be new"),
-    (nn.ReLU(name=5), (3,), "name=5: the name of a layer must be new"),  # type: ignore[arg-type]
+    (nn.ReLU(name="a.b"), (3,), "name='a.b': the name of a layer must be unique"),
+    (nn.ReLU(name=5), (3,), "name=5: the name of a layer must be unique"),  # type: ignore[arg-type]
 ]
 
 

@@ -1,4 +1,4 @@
-"""Regions: arrays in any number of memories, addresses that change at each call or never."""
+"""Regions: arrays in any number of memories, with addresses for each call or fixed ones."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def forward(text: str) -> Plan:
 
 
 def named(steps: list[Step], own: str, **operands: Operand) -> list[Step]:
-    """The steps of one layer, its own arrays named after it."""
+    """The steps of one layer, with its own arrays named after it."""
     words = (word for step in steps for word in step.arguments)
     names = {word.name for word in words if isinstance(word, Operand)} - set(SLOTS)
     mine = {name: Operand(f"{own}.{name}") for name in names}

@@ -1,4 +1,4 @@
-"""The FMA peak: the loop is what it says, and the figure is plausible."""
+"""The FMA peak: its loop stays in registers, and the figure is plausible."""
 
 import pytest
 from grid import MACHINES, grid

@@ -1,4 +1,4 @@
-"""Plans: what they choose and why, what they print, what they cost before anything is compiled."""
+"""Plans: choices and reasons, what they print, and their cost before anything is compiled."""
 
 from collections.abc import Callable
 from math import prod
@@ -25,7 +25,7 @@ def method(plan: Plan) -> str:
 
 
 def strict(planner: Callable[..., Plan], spec: ConvSpec, **options: bool) -> str:
-    """The plain sum that is chosen, whatever transforms there are."""
+    """The method that is chosen without transforms."""
     return method(planner(spec, precision="strict", **options))
 
 
@@ -35,7 +35,7 @@ def test_one_channel_runs_along_space() -> None:
     assert strict(plan_forward, parse("c64>64 56x56 k3 p1"), channels_last=True) == "direct"
 
 
-def test_groups_side_by_side_are_lanes() -> None:
+def test_contiguous_groups_are_lanes() -> None:
     depthwise = parse("c96>96 56x56 k7 p3 g96")
     assert strict(plan_forward, depthwise, channels_last=True) == "depthwise"
     assert strict(plan_input_grad, depthwise, channels_last=True) == "depthwise"
@@ -57,7 +57,7 @@ def test_scratch_is_no_more_than_the_padded_input(case: Case) -> None:
     padded = spec.batch * spec.channels_in * prod(axis.padded for axis in spec.axes)
     for channels_last in (False, True):
         plan = plan_forward(spec, channels_last=channels_last, precision="strict")
-        # Signals are computed in a few stretches, each with vectors of its own as scratch.
+        # Signals are computed in a few segments, each with its own scratch.
         own = 2048 * plan.machine.vector_bytes if plan.reasons and method(plan) == "signal" else 64
         assert layout(plan.work.scratch)[1] <= padded * spec.itemsize + own
 
@@ -100,7 +100,7 @@ def test_neon_code_is_accepted(planner: object, text: str) -> None:
 
 @pytest.mark.parametrize("last", [False, True])
 def test_a_gradient_is_planned_as_the_function_computes_it(last: bool) -> None:
-    """With the transform of weights, which the function does at every call, in its price."""
+    """Its price includes transforming the weights, which the function does at every call."""
     spec = parse("c512>512 7x7 k3 p1")
     grad = np.ones(spec.output_shape, np.float32)
     w = np.ones(spec.weight_shape, np.float32)

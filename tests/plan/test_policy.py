@@ -1,4 +1,4 @@
-"""The policy: which method, and that nothing decides about bits but what may."""
+"""The policy: which method it chooses, and that only what may affects the bits of a result."""
 
 import math
 from collections.abc import Iterator
@@ -133,7 +133,7 @@ def test_strict_reaches_programs_and_models(cheap: str) -> None:
 
 @pytest.mark.parametrize("text", ["n2 c5>7 9x8 k3 p1", "n2 c6>6 9x8 k3 s2 p1 g6"])
 def test_every_method_by_name(text: str) -> None:
-    """Sums are exact on whole numbers, whichever is named; what does not apply says why."""
+    """All plain sums are exact on small integers, or say why they do not apply."""
     spec = parse(text)
     rng = np.random.default_rng(0)
     x, w, g = (
@@ -198,7 +198,7 @@ def test_prices_are_nanoseconds_of_the_row() -> None:
     one = plan_forward(spec, machine=machine)
     two = plan_forward(spec, machine=replace(machine, speed=slow))
     assert two.reasons[0][1][0].ns == pytest.approx(2 * one.reasons[0][1][0].ns)
-    # A map that is only moved waits for memory, whatever the clock.
+    # A map that is only copied waits for memory, whatever the clock rate.
     moved = parse("n1 c1>1 4000x4000 k1")
     by_memory = plan_forward(moved, machine=replace(machine, speed=replace(slow, ghz=1e6)))
     assert by_memory.reasons[0][1][0].ns >= 2 * 4 * 16e6 / machine.speed.rates[3]

@@ -1,4 +1,4 @@
-"""Choices by measurement: made once, kept whole, believed only where they must be."""
+"""Choices by measurement: made once, stored completely, and checked when read."""
 
 import json
 import os
@@ -20,7 +20,7 @@ X, W = np.ones((2, 8, 12, 12), np.float32), np.ones((16, 8, 3, 3), np.float32)
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of its own, nothing remembered, and plans made anew."""
+    """A separate cache, with nothing remembered and no plans kept."""
     place = tmp_path / "kept"
     monkeypatch.setenv("FALTUNG_CACHE", str(place))
     monkeypatch.setattr(cache, "fingerprint", lambda *_: "0" * 64)
@@ -29,14 +29,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def forget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a new process."""
+    """Forget everything, as in a new process."""
     monkeypatch.setattr(tune, "_known", {})
     monkeypatch.setattr("faltung.ops.run.plans._found", {})
     monkeypatch.setattr("faltung.ops.functional._calls", Calls())
 
 
 def times(monkeypatch: pytest.MonkeyPatch, fastest: str) -> list[set[str]]:
-    """Measurements say ``fastest``; what was measured, in order."""
+    """Make measurements favour ``fastest``; returns what was measured, in order."""
     asked: list[set[str]] = []
 
     def measured(plans: dict[str, Plan], layouts: object) -> dict[str, float]:
@@ -48,7 +48,7 @@ def times(monkeypatch: pytest.MonkeyPatch, fastest: str) -> list[set[str]]:
 
 
 def used(call: Callable[[], object]) -> str:
-    """The method of the convolution that is run."""
+    """The method of the convolution that a call runs."""
     from faltung.ops import run
 
     found: list[str] = []
@@ -72,7 +72,7 @@ def test_what_is_measured_is_taken_and_remembered(
     want = faltung.conv(X, W, precision="strict")
     assert used(lambda: faltung.conv(X, W, tune=True, precision="strict")) == "spatial"
     assert len(asked) == 1 and asked[0] >= {"auto", "spatial"}
-    # Another batch, another process: the same choice, without a measurement.
+    # Another batch, another process: the same choice, without measuring.
     forget(monkeypatch)
     times(monkeypatch, "direct")
     assert used(lambda: faltung.conv(X[:1], W, tune=True, precision="strict")) == "spatial"
@@ -97,7 +97,7 @@ def test_a_better_method_must_be_better_by_something(monkeypatch: pytest.MonkeyP
 
 
 def test_every_direction_is_measured_on_arrays_of_its_own(folder: Path) -> None:
-    """Nothing patched: real plans, views with odd strides among them, and right results."""
+    """Without patches: real plans, also for views with odd strides, and correct results."""
     x = np.moveaxis(np.ones((2, 9, 8, 5), np.float32), -1, 1)[:, ::-1]
     w = np.ones((6, 5, 3, 3), np.float32)
     g = faltung.conv(x, w, tune=True)
@@ -155,7 +155,7 @@ def test_a_choice_that_others_can_write_is_not_believed(
     forget(monkeypatch)
     faltung.conv(X, W, tune=True)
     assert len(asked) == 2
-    # It was written anew, whole, with the rights that it should have.
+    # It was written again, completely, with the right permissions.
     assert os.stat(place).st_mode & 0o077 == 0 and len(tune.remembered()) == 1
 
 

@@ -188,10 +188,10 @@ def test_slots_are_read_and_written_by_name() -> None:
     normed = step_of(problem("norm twice"), AdamW())
     with pytest.raises(ValueError) as error:
         normed.slots.update({"mean/batchnorm1.running_mean": np.zeros(3)})
-    words = "slot='mean/batchnorm1.running_mean': this optimizer has none of this name"
+    words = "slot='mean/batchnorm1.running_mean': the optimizer has no slot of this name"
     assert str(error.value) == words
     for wrong in ("median/conv1.weight", "mean/conv9.weight", "mean"):
-        with pytest.raises(ValueError, match="this optimizer has none of this name"):
+        with pytest.raises(ValueError, match="the optimizer has no slot of this name"):
             other.slots.update({wrong: anything(given.graph)["conv1.weight"]})
     with pytest.raises(ValueError, match=r"conv1.bias.shape=\(2,\): must be \(4,\)"):
         other.slots.update({"mean/conv1.bias": np.zeros(2)})

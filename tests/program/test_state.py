@@ -70,7 +70,7 @@ def test_updates_are_whole_or_not_at_all() -> None:
     state = State(graph.parameters, "float64")
     given = anything(graph)
     for wrong, words in (
-        ({"conv9.weight": np.zeros(3)}, "parameters='conv9.weight': the network has none of"),
+        ({"conv9.weight": np.zeros(3)}, "parameters='conv9.weight': the network has no parameter"),
         ({"linear2.bias": np.zeros(4)}, "linear2.bias.shape=(4,): must be (5,)"),
         ({"conv1.weight": np.zeros((4, 5, 5))}, "conv1.weight.shape=(4, 5, 5): must be (4, 1, 5,"),
     ):

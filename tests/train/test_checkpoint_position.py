@@ -54,7 +54,7 @@ def test_the_best(
         ({"more": 1}, "position.more: is not known"),
         ({"step": 26}, "step 26, epoch 2, batch 5: does not fit 10 batches"),
         ({"batch": 11, "step": 31}, "does not fit 10 batches"),
-        ({"best_epoch": 2}, "position.best_epoch=2: is no epoch of the run"),
+        ({"best_epoch": 2}, "position.best_epoch=2: is not an epoch of the run"),
         ({"best_epoch": -1}, "position.best_epoch=-1"),
         ({"best": None}, "position.best_epoch=1"),
     ],

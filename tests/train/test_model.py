@@ -318,7 +318,7 @@ GOOD = {**fresh().about()}
         ({"dtype": "object"}, "dtype"),
         ({"tokens": True}, ""),
         ({"tokens": 1}, "tokens=1: must be bool"),
-        ({"classes": ["a"]}, "classes: there are 1, the network has 2"),
+        ({"classes": ["a"]}, "classes: must be 2 names"),
         ({"classes": [1, 2]}, "must be a list of text"),
         ({"loss": "l1"}, "loss='l1'"),
         ({"standard": {"mean": [0.0, 0.0], "std": [1.0, 1.0]}}, "standard: has 2 channels"),
@@ -402,7 +402,7 @@ LONG: Array = np.ones((2, 1, 8, 8))
     ("arguments", "message"),
     [
         ((X,), "y: must be given with x"),
-        ((source(), Y), "y: must be left out where x is a source"),
+        ((source(), Y), "y: must be left out if x is a source"),
         ((X, Y[:5]), "y.shape=(5,): must be (60,)"),
         ((X[:, 0], Y), "x.shape=(60, 8, 8): must be (n, 1, 8, 8)"),
         ((X, Y * 0.5), "y.dtype=float64: labels must be whole numbers"),
@@ -410,8 +410,8 @@ LONG: Array = np.ones((2, 1, 8, 8))
         ((X, 2 * Y), "y[1]=2: must be a label below 2"),
         ((X, -Y), "y[1]=-1: a label must be at least 0"),
         ((X, np.eye(2, dtype=int)[Y]), "labels must be (60,)"),
-        ((X * np.nan, Y), "sample 0 holds NaN"),
-        ((X[:0], Y[:0]), "holds no sample"),
+        ((X * np.nan, Y), "sample 0 contains NaN"),
+        ((X[:0], Y[:0]), "contains no samples"),
         ((LONG.astype(str), [0, 1]), "must be real numbers"),
     ],
 )
@@ -444,7 +444,7 @@ def test_settings_that_do_not_fit(settings: dict[str, Any], message: str) -> Non
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"classes": ["a"]}, "classes: there are 1, the network has 2 outputs"),
+        ({"classes": ["a"]}, "classes: must be 2 names, one for each output, got 1"),
         (
             {"standard": Standard((0.0, 0.0), (1.0, 1.0))},
             "standard: has 2 channels, samples have 1",

@@ -186,7 +186,9 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: RunFolder) -> None:
     with pytest.raises(ValueError, match=r"last\.safetensors: format='3', written by faltung"):
         RunFolder.resume(run.path)
     last.write_bytes(whole.replace(b'\\"step\\":20', b'\\"step\\":-2'))
-    with pytest.raises(ValueError, match=r"last\.safetensors: no position of a run, position\.st"):
+    with pytest.raises(
+        ValueError, match=r"last\.safetensors: not a position of a run, position\.st"
+    ):
         RunFolder.resume(run.path)
     last.write_bytes(whole)
     (run.path / "metrics.csv").write_bytes(b"\xff")

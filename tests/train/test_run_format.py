@@ -49,7 +49,7 @@ def test_settings_there_and_back(tmp_path: Path) -> None:
         ({"a": [1, None]}, TypeError, r"config\.a=.*: must not hold None"),
         ({1: 2}, TypeError, "config: 1: must be text"),
         ({"a": "\udcff"}, ValueError, r"config\.a=.*UTF-8"),
-        ({"format": 1}, ValueError, r"config\.format: must be another name"),
+        ({"format": 1}, ValueError, r"config\.format: is a name that"),
     ],
 )
 def test_settings_that_cannot_be_kept(config: dict, error: type[Exception], says: str) -> None:
@@ -124,5 +124,5 @@ def test_positions_that_are_none(change: dict, says: str) -> None:
     ],
 )
 def test_positions_of_others(text: str) -> None:
-    with pytest.raises(ValueError, match=r"^last: no position of a run, "):
+    with pytest.raises(ValueError, match=r"^last: not a position of a run, "):
         read_position("last", text)

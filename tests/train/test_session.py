@@ -264,7 +264,7 @@ def test_nothing_is_made_of_what_cannot_be(
 def test_numbers_want_another_loss(tmp_path: Path) -> None:
     x, y = shapes(20)
     np.savez(tmp_path / "n.npz", x=x, y=y * 0.5)
-    with pytest.raises(ValueError, match="has numbers and no classes; train with --loss mse"):
+    with pytest.raises(ValueError, match="has numbers, not classes; train with --loss mse"):
         made(tmp_path / "n.npz", tmp_path / "run")
     ready = made(tmp_path / "n.npz", tmp_path / "run", settings={"loss": "mse"})
     assert ready.model.graph.output.shape == (1,) and ready.model.classes is None
@@ -308,8 +308,8 @@ def changed(path: Path, old: str, new: str) -> None:
         ("held_out = 0.2", "held_out = true", "data.held_out=True: must be float"),
         ("strict = false", "strict = 0", "data.strict=0"),
         ("epochs = 2", "epochs = 0", "epochs=0: must be at least 1"),
-        ("epochs = 2", "epochs = 2\nboom = 1", "boom: is no setting"),
-        ("batch = 32", "batch = 7", "does not fit 5 batches an epoch"),
+        ("epochs = 2", "epochs = 2\nboom = 1", "boom: is not a setting"),
+        ("batch = 32", "batch = 7", "does not fit 5 batches per epoch"),
         ('optimizer = "adamw"', 'optimizer = "sgd"', "does not fit; missing: 'momentum/"),
         ("Linear(2)", "Linear(3)", "classes: there are 2, the network has 3 outputs"),
         ("Linear(120)", "Linear(121)", "last.safetensors: does not fit; other shape"),

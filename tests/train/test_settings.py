@@ -72,10 +72,10 @@ def test_each_optimizer_has_its_rate() -> None:
         ({"nesterov": 1}, "nesterov=1: must be True or False"),
         ({"augment": {"shift": 1}}, "augment={'shift': 1}: must be an Augment"),
         # What would do nothing is not passed over in silence.
-        ({"momentum": 0.9}, "momentum=0.9: is of sgd, not of adamw"),
-        ({"nesterov": True}, "nesterov=True: is of sgd, not of adamw"),
+        ({"momentum": 0.9}, "momentum=0.9: applies to sgd, not to adamw"),
+        ({"nesterov": True}, "nesterov=True: applies to sgd, not to adamw"),
         ({"optimizer": "sgd", "momentum": 0, "nesterov": True}, "needs a momentum above 0"),
-        ({"loss": "mse", "smoothing": 0.1}, "smoothing=0.1: is of labels, not of loss='mse'"),
+        ({"loss": "mse", "smoothing": 0.1}, "smoothing=0.1: applies to labels, not to loss='mse'"),
     ],
 )
 def test_refusals(given: dict[str, Any], message: str) -> None:
@@ -86,11 +86,11 @@ def test_refusals(given: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("found", "message"),
     [
-        ({"epoch": 3}, "epoch: is no setting"),
-        ({"augment": {"rotate": 3}}, "augment.rotate: is no setting"),
+        ({"epoch": 3}, "epoch: is not a setting"),
+        ({"augment": {"rotate": 3}}, "augment.rotate: is not a setting"),
         ({"augment": 3}, "augment=3: must be a table"),
         ({"augment": {"shift": "far"}}, "shift='far'"),
-        ({"__class__": 3}, "__class__: is no setting"),
+        ({"__class__": 3}, "__class__: is not a setting"),
         ({"lr": [1.0]}, "lr=[1.0]: must be a number"),
     ],
 )

@@ -1,4 +1,4 @@
-"""``good.py`` passes type checks, and of ``bad.py`` exactly the marked lines are refused."""
+"""``good.py`` passes type checks; of ``bad.py`` exactly the marked lines are refused."""
 
 import importlib.util
 import json
@@ -7,8 +7,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
+
+from faltung.geometry import padding
+from faltung.plan import choose
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -61,7 +65,11 @@ def test_pyright() -> None:
 def test_every_mistake_is_marked() -> None:
     """A line of ``bad.py`` that only calls something is there to be refused."""
     lines = (HERE / "bad.py").read_text("utf-8").splitlines()
-    calls = [
-        line for line in lines if re.match(r"((faltung|nn|nets|model)\.|Model\(|print\()", line)
-    ]
+    calls = filter(re.compile(r"(faltung|nn|nets|model)\.|Model\(|print\(").match, lines)
     assert [line for line in calls if not MARK.search(line)] == []
+
+
+def test_words_are_those_of_the_tables() -> None:
+    """A method, a name of padding or a mode that is added is a word for type checkers, too."""
+    assert set(get_args(choose.MethodName)) == {"auto", *choose.FORWARD, *choose.WEIGHT_GRAD}
+    assert set(get_args(padding.PaddingName)) == set(padding.NAMES)

@@ -21,7 +21,7 @@ def options(texts: Sequence[str]) -> dict[str, Any]:
         if not sign or not name.isidentifier():
             raise ValueError(f"set={text!r}: must be OPTION=VALUE")
         if name in made:
-            raise ValueError(f"set={text!r}: {name} is given a second time")
+            raise ValueError(f"set={text!r}: {name} is given twice")
         try:
             read = {"true": "True", "false": "False", "none": "None"}.get(value.lower(), value)
             made[name] = ast.literal_eval(read)

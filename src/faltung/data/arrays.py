@@ -64,7 +64,7 @@ def labelled(
     if len(x) != len(y):
         raise ValueError(f"{where}: {len(x)} samples have {len(y)} targets")
     if not len(x):
-        raise ValueError(f"{where}: holds no sample")
+        raise ValueError(f"{where}: contains no samples")
     has = x.shape[1:] if kind in ("text", "table") else x.shape[2:]
     if options.space(len(has)) not in (None, has):
         raise ValueError(f"size={show(options.size)}: {where} has {has}; arrays are not resized")

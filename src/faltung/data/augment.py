@@ -139,7 +139,7 @@ class Augment:
         if self.series_shift and kind != "series":
             raise ValueError(f"series_shift={self.series_shift}: is for series, not {kind}")
         if self.jitter and kind == "text":
-            raise ValueError(f"jitter={self.jitter}: words take no noise")
+            raise ValueError(f"jitter={self.jitter}: text takes no noise")
         for name in ("shift", "crop", "cutout", "series_shift"):
             value = getattr(self, name)
             if value and value >= min(shape[1:]):

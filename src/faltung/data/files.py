@@ -135,7 +135,7 @@ def _arrays(path: Path, where: str, like: Like) -> Array:
         x = read_idx(path, where)
     many = _as_batch(x, like, where)
     if not len(many):
-        raise ValueError(f"{where}: holds no sample")
+        raise ValueError(f"{where}: contains no samples")
     if like.kind == "text":
         if x.dtype.kind not in "iu" or many.min() < 0:
             raise ValueError(f"{where}: text must be whole numbers, at least 0")

@@ -57,7 +57,7 @@ def read_idx(path: Path, where: str) -> npt.NDArray[Any]:
     with complaints(where), _opened(path) as (file, packed):
         head = file.read(4)
         if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
-            raise ValueError(f"{where}: begins with {head.hex(' ')}, which is no IDX file")
+            raise ValueError(f"{where}: begins with {head.hex(' ')}, so it is not an IDX file")
         if not 1 <= head[3] <= MOST_AXES:
             raise ValueError(f"{where}: claims {head[3]} axes; 1 to {MOST_AXES} are read")
         sizes = file.read(4 * head[3])
@@ -74,7 +74,7 @@ def read_idx(path: Path, where: str) -> npt.NDArray[Any]:
         if claimed:
             fill(file, flat, where)
         if file.read(1):
-            raise ValueError(f"{where}: goes on after the {shape} that it claims")
+            raise ValueError(f"{where}: is longer than the {shape} that it claims")
     return flat.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 

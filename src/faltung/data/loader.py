@@ -56,7 +56,7 @@ class Loader:
         self.shuffle, self.drop_last = shuffle, drop_last
         self.prefetch = whole("prefetch", prefetch, 0)
         if not len(source):
-            raise ValueError("source: holds no sample")
+            raise ValueError("source: contains no samples")
         if drop_last and len(source) < self.batch:
             raise ValueError(
                 f"batch={batch}: more than the {len(source)} samples, and drop_last leaves out "
@@ -69,7 +69,7 @@ class Loader:
         if augment is not None:
             augment.check(source.kind, source.shape)
         if source.kind == "text" and standard is not None:
-            raise ValueError("standard: words have no mean")
+            raise ValueError("standard: text has no mean")
         self.augment, self.standard = augment or None, standard
         large = 4 * self.batch * prod(source.shape) >= MIN_PREFETCH_BYTES
         self.threaded = self.prefetch > 0 and (source.lazy or large)

@@ -69,7 +69,7 @@ def number_classes(
         if word not in number:
             raise ValueError(
                 f"{where}: sample {names[i] if names else i} has the label '{printable(word)}', "
-                f"which is none of the classes {listing(known)}"
+                f"which is not one of the classes {listing(known)}"
             )
     return np.array([number[word] for word in words], np.int64), known
 

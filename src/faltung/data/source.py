@@ -130,7 +130,7 @@ class ArraySource:
         array = np.asarray(x)
         self.kind = _kind(array, kind, f"{where}x")
         if not array.size:
-            raise ValueError(f"{where}x.shape={array.shape}: holds no sample")
+            raise ValueError(f"{where}x.shape={array.shape}: contains no samples")
         if names is not None and len(names) != len(array):
             raise ValueError(f"names: there are {len(names)} for {len(array)} samples")
         standard = WHITE.get(array.dtype, 1.0) if self.kind == "picture" else 1.0
@@ -249,7 +249,7 @@ def _groups(source: Source) -> list[tuple[npt.NDArray[np.bool_], str]]:
 
 
 def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -> None:
-    """ValueError names the first sample (along axis 0) that holds NaN or an infinite value."""
+    """ValueError names the first sample (along axis 0) that contains NaN or an infinite value."""
     if array.dtype.kind != "f":
         return
     step = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
@@ -259,7 +259,9 @@ def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -
         if bad.size:
             what = "NaN" if np.isnan(rows[bad[0]]).any() else "an infinite value"
             number = start + int(bad[0])
-            raise ValueError(f"{where}: sample {names[number] if names else number} holds {what}")
+            raise ValueError(
+                f"{where}: sample {names[number] if names else number} contains {what}"
+            )
 
 
 def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
@@ -358,7 +360,7 @@ def _names(
     if low < least:
         raise ValueError(f"{where}{_place(labels, low)}: a label must be at least {least}")
     if names is None and most >= labels.size:
-        raise ValueError(f"{where}{_place(labels, most)}: labels must be 0, 1, ... without gap")
+        raise ValueError(f"{where}{_place(labels, most)}: labels must be 0, 1, ... without gaps")
     if most < 0:
         raise ValueError(f"{where}: has no label")
     names = names or tuple(map(str, range(most + 1)))

@@ -118,7 +118,7 @@ def standardise(source: Source) -> Standard:
     (0.30526...,)
     """
     if source.kind == "text":
-        raise ValueError("kind='text': words have no mean")
+        raise ValueError("kind='text': text has no mean")
     count = len(source)
     taken = np.arange(count)
     if source.lazy and count > ENOUGH_SAMPLES:

@@ -84,7 +84,7 @@ def read_rows(
             words.append(label)
             rows.append(_values(cells, f"{where}: line {line}"))
     if not rows:
-        raise ValueError(f"{where}: holds no sample")
+        raise ValueError(f"{where}: contains no samples")
     return lines, words, rows
 
 
@@ -149,11 +149,11 @@ def _values(cells: Sequence[str], where: str) -> Values:
     missing = np.isnan(values)
     length = len(values) - int(np.argmin(missing[::-1])) if not missing.all() else 0
     if not length:
-        raise ValueError(f"{where} holds no value")
+        raise ValueError(f"{where} contains no value")
     if missing[:length].any():
         raise ValueError(f"{where}: value {int(np.argmax(missing)) + 1} is NaN; fill gaps first")
     if np.isinf(values[:length]).any():
-        raise ValueError(f"{where} holds an infinite value")
+        raise ValueError(f"{where} contains an infinite value")
     return values[:length]
 
 

@@ -131,7 +131,7 @@ def _quiet() -> Iterator[None]:
 def _loaded(path: Path, where: str) -> Any:
     """A file whose header has been read and fits its length. Broken; ValueError: a bomb."""
     if not is_volume(path):
-        raise Broken("is no NIfTI file (.nii, .nii.gz)")
+        raise Broken("is not a NIfTI file (.nii, .nii.gz)")
     length = regular(path, where)
     with _quiet():
         image = _nibabel().load(path)

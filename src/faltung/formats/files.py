@@ -146,12 +146,12 @@ def read_checked(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> b
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise ValueError(f"{_shown(path)}: must be an ordinary file")
+                raise ValueError(f"{_shown(path)}: must be a regular file")
             if status.st_size > limit:
                 raise ValueError(f"{_shown(path)}: {status.st_size} bytes: must be at most {limit}")
             data = file.read(status.st_size + 1)
     except OSError as error:
         raise problem(path, error, "not read") from error
     if len(data) != status.st_size:
-        raise ValueError(f"{_shown(path)}: changed its size while it was read")
+        raise ValueError(f"{_shown(path)}: changed size while it was read")
     return data

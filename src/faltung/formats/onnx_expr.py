@@ -48,7 +48,9 @@ def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
         if part.op == "max" and part.terms[0].op == "operand" and part.terms[1].value == 0:
             return writer.node("Relu", name(part.terms[0]))
         if part.op not in OPERATIONS:
-            raise ValueError(f"graph: {part.op!r} in layer {writer.layer!r} has no place in ONNX")
+            raise ValueError(
+                f"graph: {part.op!r} in layer {writer.layer!r} cannot be expressed in ONNX"
+            )
         return writer.node(OPERATIONS[part.op], *map(name, part.terms))
 
     found = name(expr)

@@ -27,7 +27,7 @@ def emit(writer: Writer, node: Node) -> None:
     found = EMIT.get(type(node.op))
     if found is None or (isinstance(node.op, ops.Normalise) and node.op.training):
         raise ValueError(
-            f"graph: {type(node.op).__name__} of layer {node.layer!r} has no place in ONNX"
+            f"graph: {type(node.op).__name__} of layer {node.layer!r} cannot be expressed in ONNX"
         )
     writer.made(node.output, found(writer, node))
 
@@ -110,7 +110,7 @@ def _convolve_input(writer: Writer, node: Node) -> str:
     if any(axis.mode != "zeros" for axis in spec.axes):
         raise ValueError(
             f"graph: padding_mode={spec.padding_mode} of layer {node.layer!r}: a transposed "
-            "convolution in ONNX has none but zeros"
+            "convolution in ONNX supports zeros only"
         )
     # Output padding is what the forward convolution does not read, and negative padding adds to it.
     extra = [axis.unread - min(axis.hi, 0) for axis in spec.axes]
@@ -184,12 +184,12 @@ def _elementwise(writer: Writer, node: Node) -> str:
         return writer.node("LRN", writer.name(node.inputs[0]), **found)
     operands = [_operand(writer, value, op.shape) for value in node.inputs]
     if len(op.outputs) + len(op.reductions) != 1 or not op.batched:
-        raise ValueError(f"graph: the formulas of layer {node.layer!r} have no place in ONNX")
+        raise ValueError(f"graph: the formulas of layer {node.layer!r} cannot be expressed in ONNX")
     if op.outputs:
         return formula(writer, op.outputs[0], operands)
     (total,) = op.reductions
     if total.kind != "sample" or not total.mean:
-        raise ValueError(f"graph: the sum of layer {node.layer!r} has no place in ONNX")
+        raise ValueError(f"graph: the sum of layer {node.layer!r} cannot be expressed in ONNX")
     read = operands[0] if total.expr == operand(0) else formula(writer, total.expr, operands)
     return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
 

@@ -62,7 +62,9 @@ class Writer:
     def array(self, value: Value) -> Array:
         """The numbers of a parameter. ValueError: a value that exists only in training."""
         if value.name not in self._arrays:
-            raise ValueError(f"graph: {value.name!r} is no parameter; ONNX has no place for it")
+            raise ValueError(
+                f"graph: {value.name!r} is not a parameter, and cannot be expressed in ONNX"
+            )
         return self._arrays[value.name]
 
     def made(self, value: Value, name: str) -> None:
@@ -122,7 +124,9 @@ class Writer:
             text = json.dumps([str(name) for name in classes], ensure_ascii=False)
             helper.set_model_props(model, {"classes": text})
         if model.ByteSize() > MAX_MODEL_BYTES:
-            raise ValueError(f"parameters: {model.ByteSize():,} bytes are more than ONNX holds")
+            raise ValueError(
+                f"parameters: {model.ByteSize():,} bytes are more than an ONNX file can hold"
+            )
         data: bytes = model.SerializeToString(deterministic=True)
         return data
 

@@ -73,7 +73,7 @@ def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -
     entries: dict[str, Any] = {}
     for key, value in metadata.items():
         if not (isinstance(key, str) and isinstance(value, str)):
-            raise TypeError(f"metadata: {show(key)}={show(value)}: must be text to text")
+            raise TypeError(f"metadata: {show(key)}={show(value)}: names and values must be text")
     if metadata:
         entries[_METADATA] = dict(sorted(metadata.items()))
     at = 0
@@ -82,7 +82,7 @@ def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -
         if word is None:
             raise TypeError(f"tensors: {show(name)}.dtype={tensor.dtype}: not in safetensors")
         if name == _METADATA:
-            raise ValueError(f"tensors: {name!r}: must be another name; the format keeps this one")
+            raise ValueError(f"tensors: {name!r}: is a name that the format reserves")
         place = [at, at + tensor.nbytes]
         entries[name] = {"dtype": word, "shape": list(tensor.shape), "data_offsets": place}
         at = place[1]
@@ -136,7 +136,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{show(twice)} stands in it twice")
+        raise ValueError(f"{show(twice)} occurs twice")
     return made
 
 

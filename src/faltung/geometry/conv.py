@@ -1,5 +1,7 @@
 """ConvSpec: one convolution as a question, in integers only; and its cost in closed form."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod

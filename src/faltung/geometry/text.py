@@ -108,7 +108,7 @@ def _sort(text: str) -> dict[str, str]:
         for name, pattern in _WORDS.items():
             if match := pattern.fullmatch(word):
                 if name in found:
-                    raise ValueError(f"text={text!r}: {word!r} gives the {name} a second time")
+                    raise ValueError(f"text={text!r}: {word!r} gives the {name} twice")
                 found[name] = match[1]
                 break
         else:

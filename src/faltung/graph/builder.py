@@ -68,7 +68,7 @@ class Builder:
         if name is None:
             name = self._numbered(kind.lower())
         elif not isinstance(name, str) or not name or "." in name or name in names:
-            rule = "must be new among its neighbours, not empty and without a dot"
+            rule = "must be unique in its scope, not empty and without a dot"
             raise ValueError(f"name={show(name)}: the name of a layer {rule}")
         names.add(name)
         before = self._layer, self._kind

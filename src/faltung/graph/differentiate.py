@@ -78,7 +78,7 @@ def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
     found = {p.name: backward.gradient(p.value) for p in graph.parameters if p.trained}
     unused = [name for name, value in found.items() if value is None]
     if unused:
-        raise ValueError(f"net: nothing of the output depends on {', '.join(unused)}")
+        raise ValueError(f"net: the output does not depend on {', '.join(unused)}")
     gradients = {name: value for name, value in found.items() if value is not None}
     return Training(
         plain,
@@ -106,7 +106,7 @@ def sensitivity(graph: Graph, of: Value, to: Value) -> tuple[tuple[Node, ...], V
     _run(backward)
     grad = backward.gradient(to)
     if grad is None:
-        raise ValueError(f"to={to.name!r}: nothing of {of.name!r} depends on it")
+        raise ValueError(f"to={to.name!r}: {of.name!r} does not depend on it")
     return (*graph.nodes, *backward.nodes.made), weights, grad
 
 

@@ -75,7 +75,7 @@ class Layer:
         return f"{type(self).__name__}({', '.join(words)})"
 
     def _words(self) -> Iterator[str]:
-        """The arguments that make this layer again, without what is left at its default."""
+        """The arguments that make an equal layer, without those at their defaults."""
         for each in fields(self):
             value = getattr(self, each.name)
             if each.default is MISSING:

@@ -1,4 +1,4 @@
-"""Layers made of layers: one after the other, beside each other, around."""
+"""Layers made of layers: in sequence, in parallel, around others."""
 
 from __future__ import annotations
 

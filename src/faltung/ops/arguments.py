@@ -17,7 +17,7 @@ from faltung.methods.base.correlation import Strides
 
 Array = npt.NDArray[Any]
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-# What convolutions take beside those; bfloat16 is a dtype of ml_dtypes, known by its name.
+# What convolutions take besides those; bfloat16 is a dtype of ml_dtypes, known by its name.
 OTHERS = ("float16", "bfloat16", "int32", "int64", "complex64", "complex128")
 # Steps that NumPy may take to find out whether two arrays share memory, before it counts as shared.
 OVERLAP_WORK = 100_000
@@ -30,7 +30,7 @@ def array(
     others: Sequence[str] = (),
 ) -> Array:
     """A NumPy array of a supported dtype (the given one), readable by kernels; copied only where it
-    must be. ``others``: dtypes that are supported beside float32 and float64.
+    must be. ``others``: dtypes that are supported besides float32 and float64.
 
     TypeError for other dtypes: nothing is converted in silence.
     """

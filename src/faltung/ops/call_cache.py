@@ -22,7 +22,7 @@ from faltung.runtime.buffers import Bytes, workspace
 from faltung.runtime.threads import get_threads
 
 Key = tuple[Hashable, ...]
-Inputs = tuple[Any, ...]  # arrays as they are given, None for those that may lack
+Inputs = tuple[Any, ...]  # arrays as they are given, None for one that is missing
 
 R = TypeVar("R")
 
@@ -33,9 +33,9 @@ KEPT = 256
 class Prepared(NamedTuple):
     """A call that is checked and planned.
 
-    ``operands``: arrays in the places of input, weight, output and bias. ``inputs``: what kernels
-    read of the arrays that were given. ``indices``: a second result. ``packed``: the weights of a
-    layer, packed before.
+    ``operands``: the arrays in the places of input, weight, output and bias. ``inputs``: the given
+    arrays as kernels read them, themselves or copies. ``indices``: a second result. ``packed``: the
+    weight of a layer, packed before.
     """
 
     plan: Plan
@@ -53,8 +53,8 @@ class Prepared(NamedTuple):
 
 
 def key_of(what: str, inputs: Inputs, options: Hashable, out: Array | None) -> Key | None:
-    """All of a call except where its arrays lie; None where that does not say everything: not plain
-    arrays, unaligned ones, or an ``out`` that cannot be written or perhaps overlaps with others.
+    """All of a call except where its arrays lie; None where that does not say everything: for
+    other things than plain arrays, unaligned ones, and an ``out`` that is read-only or may overlap.
     """
     key: Key = what, options
     for one in inputs if out is None else (*inputs, out):
@@ -82,17 +82,17 @@ def same(a: Sequence[Any], b: Sequence[Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a plan runs, and the shapes and dtypes of its results.
+    """A plan, and the shapes and dtypes of its results.
 
-    ``weight_grad``: the result is in the weight's place. ``alone``: one thread does it. ``held``:
-    bytes of packed weights, among those that are ``borrowed``. ``indices``: the dtype of a second
-    result, in the weight's place. ``options``: as given. ``layer``: addresses of weight and bias,
-    where a layer has packed them, and ``kept`` that of the packed weight; ``alive``: these arrays.
+    ``weight_grad``: the result is in the weight's place. ``held``: bytes of packed weights, the
+    first of those that are ``borrowed``. ``indices``: the dtype of a second result, in the weight's
+    place. ``options``: as given. ``layer``: the addresses of a layer's weight and bias, and
+    ``kept`` that of its packed weight; ``alive``: these arrays.
     """
 
+    plan: Plan
     region: Region
     weight_grad: bool
-    alone: bool
     held: int
     borrowed: int
     shape: tuple[int, ...]
@@ -119,7 +119,7 @@ class Call:
             if self.weight_grad:
                 second, third = third, second
             operands = address(x), second, third, address(bias)
-        threads = 1 if self.alone else get_threads()
+        threads = self.plan.threads(get_threads())
         if not self.borrowed:
             self.region.run((*operands, self.kept, 0), threads)
         else:
@@ -146,8 +146,8 @@ class Calls(Generic[R]):
         options: tuple[Any, ...],
         out: Array | None,
     ) -> R:
-        """The result of ``prepare(inputs, options, out)``, which is asked where no such call, with
-        arrays of the same layout, came before.
+        """The result of a call. ``prepare(inputs, options, out)`` is asked unless there was such a
+        call before, with arrays of the same layout.
         """
         key = key_of(what, inputs, options, out)
         try:
@@ -163,7 +163,7 @@ class Calls(Generic[R]):
             return again
         made = prepare(inputs, options, out)
         found: R = made.run()
-        # Not where a copy of an array was used: the next one would have to be copied, too.
+        # Not where a copy of an array was read: the next one would have to be copied, too.
         if key is not None and all(map(is_, inputs, made.inputs)):
             self._keep(key, made, options)
         return found
@@ -174,9 +174,9 @@ class Calls(Generic[R]):
         held, scratch = scratch_bytes(plan.work, kept=packed is not None)
         _, weight, _, bias = made.operands
         self._found[key] = Call(
+            plan=plan,
             region=plan.region("all" if packed is None else "run"),
             weight_grad=plan.direction == "weight_grad",
-            alone=plan.threads(2) == 1,
             held=held,
             borrowed=held + scratch,
             shape=made.result.shape,

@@ -1,6 +1,6 @@
 """The four directions of a convolution, one body each, for shared and for local weights.
 
-A body checks its arrays, finds the plan, and says what is to be run. ``last``: the channels are.
+A body checks its arrays and finds the plan. ``last``: the channels are the last axis.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -36,8 +36,9 @@ Operands = tuple[Array, Array, Array]
 
 
 class Weights(NamedTuple):
-    """What depends on whether all positions share a kernel. ``local``: each has one of its own, and
-    its own bias. ``dtypes``: beside float32 and float64. ``plan``: by one of ``build``.
+    """What differs between weights that all positions share and those of a local layer, where each
+    position has a kernel and a bias of its own. ``dtypes``: supported besides float32 and float64.
+    ``plan``: finds or makes the plan, with the function of ``build`` for the direction.
     """
 
     local: bool
@@ -58,7 +59,7 @@ class Weights(NamedTuple):
     ) -> tuple[Plan, tuple[Array, Array, Array, Array | None]]:
         """The plan, and the arrays that it runs on."""
         x, weight, out = operands
-        if self.local and spec.flip:  # the weight a view with its taps in the other order
+        if self.local and spec.flip:  # the weight as a view, its taps reversed
             backwards: Any = (..., *[slice(None, None, -1)] * spec.rank)
             weight = weight[backwards]
             spec = replace(spec, flip=False)
@@ -132,7 +133,7 @@ def weight_grad(
     made, _ = result(out, stored, x.dtype, True, False, x=x, grad=grad)
     if order is not None:
         made = made.transpose(np.argsort(order))
-    # The result stands in the weight's place, the output gradient in that of the output.
+    # The result is in the weight's place, the output gradient in that of the output.
     plan = weights.prepared("weight_grad", spec, (view, made, grads), policy)
     return Prepared(*plan, (x, grad), made)
 
@@ -157,7 +158,7 @@ def transpose(
     made, target = result(out, spec.input_shape, x.dtype, has_batch, last, **read)
     if weight.dtype.kind == "c":  # the gradient takes the conjugate
         weight = weight.conj()
-    # Local layers take none; and borders that are folded back would fold the bias too.
+    # Local gradients take no bias, and borders that are folded back would fold it too.
     later = bias is not None and (weights.local or set(spec.padding_mode) != {"zeros"})
     fused = None if later else bias
     plan = weights.prepared("input_grad", spec, (view, weight, target), policy, fused)
@@ -177,7 +178,7 @@ def memory_order(ndim: int, rank: int) -> list[int]:
 def _shared_plan(
     build: Callable[..., Plan], spec: ConvSpec, operands: Operands, policy: Policy, bias: bool
 ) -> Plan:
-    if build is build_weight_grad:  # it is asked with the output gradient before its result
+    if build is build_weight_grad:  # it takes the output gradient before its result
         x, weight, grad = operands
         return planned(build, spec, (x, grad, weight), policy)
     return planned(build, spec, operands, policy, bias=bias)

@@ -354,7 +354,7 @@ def _spec(
 
 
 def _geometry(given: Mapping[str, Any]) -> Geometry:
-    """What was said beside the arrays. TypeError: another name."""
+    """The geometry of these arguments. TypeError: another name."""
     for name, value in given.items():
         if name not in Geometry._fields:
             raise TypeError(f"{name}={show(value)}: must be one of {', '.join(Geometry._fields)}")
@@ -415,7 +415,7 @@ def _twice(spec: ConvSpec) -> Reads:
 
 
 def _check_zeros(entries: Array, seen: npt.NDArray[np.bool_], spec: ConvSpec) -> None:
-    """ValueError: an entry of the matrix beside what the layer can say."""
+    """ValueError: an entry of the matrix that the layer cannot express."""
     wrong = entries != 0
     for g in range(spec.groups):
         wrong[g, :, :, g] &= ~seen[:, None, :]

@@ -26,7 +26,7 @@ _calls: Calls[Array] = Calls()
 
 
 def _shared(body: Callable[..., Prepared]) -> Callable[..., Prepared]:
-    """One of the directions, for options in one flat tuple, which is fast to make and compare."""
+    """A direction with its options in one flat tuple, which is fast to make and to compare."""
 
     def prepare(inputs: Inputs, options: tuple[Any, ...], out: Array | None) -> Prepared:
         geometry, policy = Geometry(*options[:6]), policy_of(*options[7:10])

@@ -29,7 +29,7 @@ _calls: Calls[Any] = Calls()
 
 
 class Options(NamedTuple):
-    """All that is said beside the arrays. ``shape``: that of the input of a gradient."""
+    """All arguments but the arrays. ``shape``: that of the input, for a gradient."""
 
     kind: str
     kernel: PerAxis

@@ -12,7 +12,7 @@ from faltung.methods.base.correlation import Strides
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.copies.stage import rearrange
 from faltung.methods.local.local import local_forward, local_input_grad, local_weight_grad
-from faltung.plan.maps import Array
+from faltung.plan.maps import CallArray
 from faltung.plan.plan import Plan
 
 # ``layouts``: strides in elements of what stands in the places of input, weight and output; the
@@ -22,8 +22,8 @@ from faltung.plan.plan import Plan
 def build_local(spec: ConvSpec, layouts: tuple[Strides, ...], bias: bool, machine: Machine) -> Plan:
     """The layer itself; ``bias``: there is one, (*output, C_out)."""
     work = Work()
-    result = Array("out", spec.output_shape, layouts[2], spec.dtype)
-    x = Array("x", spec.input_shape, layouts[0], spec.dtype).read(work)
+    result = CallArray("out", spec.output_shape, layouts[2], spec.dtype)
+    x = CallArray("x", spec.input_shape, layouts[0], spec.dtype).read(work)
     w, out = _packed(work, spec, layouts[1]), result.target(work)
     given = Operand("bias") if bias else None
     local_forward(spec, work, x, w, given, out, machine=machine, barrier=True)
@@ -36,8 +36,8 @@ def build_local_input_grad(
 ) -> Plan:
     """The gradient for the input; the output gradient stands in the input's place."""
     work = Work()
-    result = Array("out", spec.input_shape, layouts[2], spec.dtype)
-    grad = Array("x", spec.output_shape, layouts[0], spec.dtype).read(work)
+    result = CallArray("out", spec.input_shape, layouts[2], spec.dtype)
+    grad = CallArray("x", spec.output_shape, layouts[0], spec.dtype).read(work)
     w, out = _packed(work, spec, layouts[1]), result.target(work)
     local_input_grad(spec, work, grad, w, out, machine=machine, barrier=True)
     result.write(work, out)
@@ -49,8 +49,8 @@ def build_local_weight_grad(
 ) -> Plan:
     """The gradient for the weight, over the weight; the output's place has its gradient."""
     work = Work()
-    x = Array("x", spec.input_shape, layouts[0], spec.dtype).read(work)
-    grad = Array("out", spec.output_shape, layouts[2], spec.dtype).read(work)
+    x = CallArray("x", spec.input_shape, layouts[0], spec.dtype).read(work)
+    grad = CallArray("out", spec.output_shape, layouts[2], spec.dtype).read(work)
     shape, inner = _weights(spec)
     out, strides = Operand("w"), layouts[1]
     packed = _same(shape, strides, inner)

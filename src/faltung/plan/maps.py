@@ -16,7 +16,7 @@ from faltung.methods.copies.stage import rearrange
 
 
 @dataclass(frozen=True, slots=True)
-class Array:
+class CallArray:
     """An array of a call, (N, C, *space): the name of its place, and its strides in elements."""
 
     name: str

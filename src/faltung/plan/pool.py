@@ -19,7 +19,7 @@ from faltung.methods.pool.planes import (
     planes_mean_grad,
     planes_pool,
 )
-from faltung.plan.maps import Array
+from faltung.plan.maps import CallArray
 from faltung.plan.plan import Plan
 
 # A tap of a vector takes about this many cycles, and these are the bytes that come from the second
@@ -36,10 +36,10 @@ def build_pool(
     """The maxima or means of the windows; index: where the places of the maxima are asked for."""
     work, shape = Work(), spec.output_shape
     source, result = (
-        Array("x", spec.input_shape, x, spec.dtype),
-        Array("out", shape, out, spec.dtype),
+        CallArray("x", spec.input_shape, x, spec.dtype),
+        CallArray("out", shape, out, spec.dtype),
     )
-    places = None if index is None else Array("w", shape, index, spec.dtype)
+    places = None if index is None else CallArray("w", shape, index, spec.dtype)
     planes = _planes(source, result, places)
     if planes and forward_axis(spec).segment(machine, spec.dtype):
         work.steps.append(planes_pool(spec, *planes, machine=machine))
@@ -68,10 +68,10 @@ def build_pool_grad(
     """The gradient for the input; the output gradient stands in the place of the input."""
     work, shape = Work(), spec.output_shape
     source, result = (
-        Array("x", shape, grad, spec.dtype),
-        Array("out", spec.input_shape, out, spec.dtype),
+        CallArray("x", shape, grad, spec.dtype),
+        CallArray("out", spec.input_shape, out, spec.dtype),
     )
-    places = None if index is None else Array("w", shape, index, spec.dtype)
+    places = None if index is None else CallArray("w", shape, index, spec.dtype)
     planes = _planes(source, result, places)
     if planes and places:
         work.steps.append(planes_max_grad(spec, planes[0], planes[2], planes[1]))
@@ -94,7 +94,7 @@ def build_pool_grad(
     return _made(spec, f"{spec.kind} pool gradient", machine, work)
 
 
-def _planes(*arrays: Array | None) -> list[Matrix] | None:
+def _planes(*arrays: CallArray | None) -> list[Matrix] | None:
     """The arrays (those that are there) as planes; None where one of them has none, or where the
     first is a map.
     """

@@ -89,7 +89,7 @@ class State:
         for name, value in values.items():
             p = self.parameters.get(name)
             if p is None:
-                raise ValueError(f"parameters={name!r}: the network has none of this name")
+                raise ValueError(f"parameters={name!r}: the network has no parameter of this name")
             if np.shape(value) != p.shape:
                 raise ValueError(f"{name}.shape={np.shape(value)}: must be {p.shape}")
         for name, value in values.items():

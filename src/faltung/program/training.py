@@ -51,7 +51,7 @@ class Slots:
             slot, _, name = key.partition("/")
             p = self.state.parameters.get(name)
             if slot not in self.arrays or p is None or not p.trained:
-                raise ValueError(f"slot={key!r}: this optimizer has none of this name")
+                raise ValueError(f"slot={key!r}: the optimizer has no slot of this name")
             self.state.set(name, value, self.arrays[slot])
 
 

@@ -65,7 +65,7 @@ def waiting(pause: str) -> str:
     """Functions that wait.
 
     give_way: let another thread use the core. until: wait until a word is ``value``. spin, for
-    calibration: look at a word ``turns`` times and pause after each.
+    calibration: look at a word ``pauses`` times and pause after each.
     """
     return f"""
 define internal void @give_way(ptr %team) nounwind {{
@@ -101,11 +101,11 @@ end:
   ret void
 }}
 
-define void @faltung_team_spin(ptr %word, i64 %turns) nounwind {{
+define void @faltung_team_spin(ptr %word, i64 %pauses) nounwind {{
 entry:
   br label %look
 look:
-  %left = phi i64 [ %turns, %entry ], [ %less, %look ]
+  %left = phi i64 [ %pauses, %entry ], [ %less, %look ]
   %seen = load atomic i64, ptr %word acquire, align 8
   {pause}
   %less = sub i64 %left, 1

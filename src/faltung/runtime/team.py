@@ -247,9 +247,9 @@ def _address_of_yield() -> int:
 
 def _seconds_of_pause(spin: Any, word: int) -> float:
     """Seconds per pause: the least of a few measurements, as some are preempted."""
-    turns, best = 2000, 1.0
+    pauses, best = 2000, 1.0
     for _ in range(5):
         begin = time.perf_counter()
-        spin(word, turns)
+        spin(word, pauses)
         best = min(best, time.perf_counter() - begin)
-    return best / turns
+    return best / pauses

@@ -16,16 +16,15 @@ _chosen: int | None = None
 
 
 def set_threads(n: SupportsIndex) -> None:
-    """Set the number of threads that convolutions use, in every Python thread.
+    """Set the number of threads that convolutions use, in every Python thread, from now on.
 
-    Results have the same bits for every number of threads. A convolution that is already running
-    finishes with the number it began with.
+    A convolution that is running ends with the number that it began with. Results have the same
+    bits for every number of threads.
 
     Parameters
     ----------
-    n
-        Number of threads, including the calling one, from 1 to 1024. More threads than cores are
-        allowed, but slower.
+    n : int from 1 to 1024
+        The calling thread is one of them. More than there are cores is allowed, and slower.
 
     Raises
     ------
@@ -50,14 +49,12 @@ def set_threads(n: SupportsIndex) -> None:
 def get_threads() -> int:
     """Return the number of threads that convolutions use.
 
-    It is what ``set_threads`` was last called with; otherwise the value of FALTUNG_NUM_THREADS or
-    else of OMP_NUM_THREADS, both read at the first call; otherwise the number of cores that this
-    process may use (its CPU affinity).
-
     Returns
     -------
     int
-        Number of threads, including the calling one.
+        What ``set_threads`` was last given; else FALTUNG_NUM_THREADS, else OMP_NUM_THREADS, both
+        read at the first call; else the number of cores that this process may use (its CPU
+        affinity).
 
     Examples
     --------

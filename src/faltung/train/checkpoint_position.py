@@ -62,10 +62,10 @@ class Position:
         if made.batch > batches or made.step != made.epoch * batches + made.batch:
             raise ValueError(
                 f"position: step {made.step}, epoch {made.epoch}, batch {made.batch}: does not "
-                f"fit {batches} batches an epoch"
+                f"fit {batches} batches per epoch"
             )
         if not -1 <= made.best_epoch < made.epoch or (made.best is None) != (made.best_epoch < 0):
-            raise ValueError(f"position.best_epoch={made.best_epoch}: is no epoch of the run")
+            raise ValueError(f"position.best_epoch={made.best_epoch}: is not an epoch of the run")
         return made
 
 

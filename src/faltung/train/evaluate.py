@@ -89,7 +89,7 @@ def check_targets(model: Network, source: Source, loss: str) -> None:
     """ValueError, TypeError: a source that this network cannot be trained or evaluated on."""
     targets, output = np.asarray(source.targets), model.graph.output
     if not len(source):
-        raise ValueError("x: holds no sample")
+        raise ValueError("x: contains no samples")
     if source.shape != model.input_shape:
         raise ValueError(f"x: samples of shape {source.shape}: must be {model.input_shape}")
     if loss == "mse":

@@ -55,10 +55,10 @@ def explain(
     """
     model, folder = load_model(run)
     if model.tokens:
-        raise ValueError(f"{folder.path}: is of text, which has no picture to look at")
+        raise ValueError(f"{folder.path}: was trained on text, which cannot be drawn")
     samples, _ = read_files([file], like(model, folder))
     if len(samples) != 1:
-        raise ValueError(f"{printable(file)}: holds {len(samples)} samples; look takes one")
+        raise ValueError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
     outputs = model.predict(samples)[0].reshape(model.graph.output.channels, -1).mean(1)
     names = model.classes or tuple(map(str, range(len(outputs))))
     chosen = int(outputs.argmax()) if label is None else _number(label, names)
@@ -140,5 +140,5 @@ def _layer(values: list[Value], name: str | None) -> Value:
         )
     wide = [value for value in values if value.positions > 1]
     if not wide:
-        raise ValueError("RUN: the network has no maps to look at")
+        raise ValueError("RUN: the network has no maps to draw")
     return wide[-1]

@@ -80,10 +80,10 @@ class Network:
         channels, outputs = self.input_shape[0], self.graph.output.channels
         if self.classes is not None and len(self.classes) != outputs:
             raise ValueError(
-                f"classes: there are {len(self.classes)}, the network has {outputs} outputs"
+                f"classes: must be {outputs} names, one for each output, got {len(self.classes)}"
             )
         if self.standard is not None and self.tokens:
-            raise ValueError("standard: words have no mean")
+            raise ValueError("standard: text has no mean")
         if self.standard is not None and len(self.standard.mean) != channels:
             raise ValueError(
                 f"standard: has {len(self.standard.mean)} channels, samples have {channels}"

@@ -75,7 +75,7 @@ def settings(config: Mapping[str, Any]) -> Plain:
     made = plain("config", config)
     for key in _OWN:
         if key in made:
-            raise ValueError(f"config.{key}: must be another name; config.toml keeps this one")
+            raise ValueError(f"config.{key}: is a name that config.toml reserves")
     return _without_none("config", made)
 
 
@@ -136,7 +136,7 @@ def read_position(source: object, text: str) -> Plain:
         found = json.loads(text, parse_constant=_no_constant)
         _check_position("position", found)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: no position of a run, {error}") from error
+        raise ValueError(f"{source}: not a position of a run, {error}") from error
     return dict(found)
 
 

@@ -22,7 +22,7 @@ def as_source(
     """
     if is_source(x):
         if y is not None:
-            raise TypeError("y: must be left out where x is a source, which has its targets")
+            raise TypeError("y: must be left out if x is a source, which has its own targets")
         return x
     if y is None:
         raise TypeError("y: must be given with x")

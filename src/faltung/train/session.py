@@ -170,7 +170,7 @@ def _net_name(source: Source, net: str | None) -> str:
         return ALIASES.get(net, net)
     kind = "maps" if _dense(source) else source.kind
     if kind not in USUAL:
-        raise ValueError(f"net: must be named, as no network is usual for a {source.kind}")
+        raise ValueError(f"net: must be given, since there is no default for a {source.kind}")
     return USUAL[kind]
 
 
@@ -194,11 +194,11 @@ def _outputs(source: Source, loss: str, data: str) -> int:
     """How many outputs the network must have. ValueError: targets that the loss cannot take."""
     where = f"data={show(data)}"
     if not source.targets.size:
-        raise ValueError(f"{where}: has no targets to learn")
+        raise ValueError(f"{where}: has no targets to train on")
     if loss == "cross_entropy" and source.classes is None:
-        raise ValueError(f"{where}: has numbers and no classes; train with --loss mse")
+        raise ValueError(f"{where}: has numbers, not classes; train with --loss mse")
     if loss == "mse" and source.classes is not None:
-        raise ValueError(f"{where}: has classes and no numbers; --loss {loss} takes floats")
+        raise ValueError(f"{where}: has classes, not numbers; --loss {loss} takes floats")
     return len(source.classes) if source.classes else source.targets.shape[1]
 
 

@@ -73,12 +73,14 @@ class Settings:
             for name in ("momentum", "nesterov"):
                 if getattr(self, name):
                     raise ValueError(
-                        f"{name}={getattr(self, name)}: is of sgd, not of {self.optimizer}"
+                        f"{name}={getattr(self, name)}: applies to sgd, not to {self.optimizer}"
                     )
         if self.nesterov and self.momentum == 0:
             raise ValueError("nesterov=True: needs a momentum above 0")
         if self.smoothing and self.loss != "cross_entropy":
-            raise ValueError(f"smoothing={self.smoothing}: is of labels, not of loss={self.loss!r}")
+            raise ValueError(
+                f"smoothing={self.smoothing}: applies to labels, not to loss={self.loss!r}"
+            )
 
     def lr_schedule(self, steps: int) -> Schedule:
         """The learning rate of each step in a run of this many."""
@@ -109,7 +111,7 @@ class Settings:
             names = {f.name for f in fields(known)}
             for name in table:
                 if name not in names:
-                    raise ValueError(f"{where}{name}: is no setting")
+                    raise ValueError(f"{where}{name}: is not a setting")
         return Settings(**given, augment=Augment(**augment))
 
 

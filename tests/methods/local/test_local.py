@@ -71,7 +71,7 @@ def results(
     bias: bool = True,
     allocate: Allocate = anywhere,
 ) -> list[np.ndarray]:
-    """Forward, the gradients for input, weight and bias; maps `extra` wider than their channels."""
+    """Forward, the gradients for input, weight and bias; maps ``extra`` wider."""
     x, w, b, g = arrays
     pitches = spec.channels_in + extra, spec.channels_out + 2 * extra
     x_map, g_map = (as_map(a, p, allocate) for a, p in zip((x, g), pitches, strict=True))

@@ -20,7 +20,7 @@ from faltung.methods.pool.pool import (
     max_pool,
     max_pool_grad,
 )
-from faltung.methods.pool.reductions import KINDS
+from faltung.methods.pool.reductions import REDUCTIONS
 from faltung.methods.pool.taps import TapsKernel
 from faltung.reference import pool as reference
 
@@ -214,7 +214,7 @@ def test_one_kernel_serves_every_shape(machine: Machine) -> None:
         recipes |= {step.recipe for step in pooling.steps if isinstance(step.recipe, TapsKernel)}
     assert all(max(made.rows, made.taps) <= MAX_WRITTEN_OUT for made in recipes)
     plain = {replace(made, rows=1, taps=1, fixed=False) for made in recipes}
-    assert plain == {TapsKernel("float32", kind, False) for kind in KINDS}
+    assert plain == {TapsKernel("float32", kind, False) for kind in REDUCTIONS}
 
 
 def test_a_single_sample_is_shared_out(machine: Machine) -> None:
@@ -235,7 +235,7 @@ def test_a_mean_of_many_loses_little(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", ["avx512", "avx2", "sse", "neon"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", REDUCTIONS)
 def test_code_for_every_machine(kind: str, name: str) -> None:
     for dtype in ("float32", "float64"):
         for narrow in (False, True):

@@ -17,16 +17,13 @@ from faltung.methods.base.step import Operand, Step, table
 class BandSums(Kernel):
     """``channels``: lanes in use in a vector; ``contiguous``: whether they are, in the weight."""
 
+    name = "band_sums"
     pointers = ("sums", "w", "taps")
     numbers = ("blocks", "bands", "band", "width", "w_block", "w_channel")
 
     dtype: str
     channels: int
     contiguous: bool
-
-    @property
-    def symbol(self) -> str:
-        return f"band_sums_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, mask = v.function, v.first(self.channels)

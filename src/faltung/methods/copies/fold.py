@@ -1,5 +1,4 @@
-"""Folding: the gradient of padding. What a border was copied from receives what the border
-received.
+"""Folding, the gradient of padding: borders are added to what they were copied from.
 
 The gradient for the input of a convolution with reflected, replicated, ... borders is taken on the
 padded array; then every border entry is added to the entry that it mirrors, one axis after the

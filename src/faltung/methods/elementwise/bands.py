@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 # threads get equal shares.
 ITEM_CYCLES = 12_000
 # The longest sum in one accumulator, in iterations: sums in two levels keep rounding small.
-MOST_ITERATIONS = 1024
+MAX_ITERATIONS = 1024
 # Vectors of channels in the narrowest block.
 MIN_BLOCK_VECTORS = 16
 # Cycles that a row takes beside its vectors.
@@ -53,7 +53,7 @@ def flat_cut(length: int, load: Load) -> Cut:
     """One long row, as blocks of whole iterations."""
     size = load.lanes * load.unroll
     iterations = up(length, size)
-    each = min(up(iterations, items_for(length / load.lanes * load.cycles)), MOST_ITERATIONS)
+    each = min(up(iterations, items_for(length / load.lanes * load.cycles)), MAX_ITERATIONS)
     return Cut(1, 1, 1, 1, up(iterations, each or 1), (each or 1) * size)
 
 
@@ -88,7 +88,7 @@ def _by_sample(samples: int, positions: int, row: float, load: Load) -> Cut:
 
 def _by_rows(rows: int, wanted: int, load: Load) -> Cut:
     """About ``wanted`` bands of equal length, in whole iterations."""
-    iterations = min(up(up(rows, wanted), load.unroll), MOST_ITERATIONS)
+    iterations = min(up(up(rows, wanted), load.unroll), MAX_ITERATIONS)
     band = min(rows, iterations * load.unroll)
     return Cut(1, 1, up(rows, band), band, 1, 1)
 

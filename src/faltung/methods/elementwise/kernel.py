@@ -20,9 +20,9 @@ from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.elementwise.totals import TotalsKernel, call_finish, paired
 
 # Instructions of formulas in one iteration: for registers, and for short compilation.
-MOST_INSTRUCTIONS = 48
+MAX_INSTRUCTIONS = 48
 # Arrays that go by in one iteration: processors follow about sixteen.
-MOST_STREAMS = 16
+MAX_STREAMS = 16
 # Partial sums of two bands share no cache lines, which are fetched in pairs.
 PARTIAL_BYTES = 128
 # Which lanes exist: all, so many, or those of a mask.
@@ -65,7 +65,7 @@ class ElementwiseKernel(Kernel):
         fit = [
             n
             for n in (2, 4)
-            if n * self.work <= MOST_INSTRUCTIONS and n * self.streams <= MOST_STREAMS
+            if n * self.work <= MAX_INSTRUCTIONS and n * self.streams <= MAX_STREAMS
         ]
         return max(fit, default=1)
 

@@ -130,14 +130,11 @@ class FftFilters(FftKernel):
     by the length of the transform.
     """
 
+    name = "fft_filters"
     pointers = ("w", "spectra", "taps", "scale")
     numbers = ("channels_in", "channels_out", "w_group", "w_out", "w_in", "segments")
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"fft_filters_{self.dtype}"
 
     def functions(self, module: Module, machine: Machine) -> None:
         write_fill(module, machine, self.dtype, True)

@@ -37,6 +37,7 @@ class FftSums(FftKernel, EpilogueKernel):
     0.
     """
 
+    name = "fft"
     pointers = ("x", "out", "bias", "spectra", "scratch", "blocks", "ins", "outs")
     numbers = (
         *("item_count", "all_pairs", "pairs", "groups", "channels_in", "channels_out"),
@@ -55,10 +56,6 @@ class FftSums(FftKernel, EpilogueKernel):
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
     radix: int = 0
-
-    @property
-    def symbol(self) -> str:
-        return f"fft_{self.dtype}"
 
     def functions(self, module: Module, machine: Machine) -> None:
         write_fill(module, machine, self.dtype, self.x_contiguous, prefetch=self.radix > 0)

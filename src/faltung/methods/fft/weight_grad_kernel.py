@@ -29,6 +29,7 @@ class FftBands(FftKernel):
     up. ``x_contiguous``: inputs are contiguous; ``stride``: entries between outputs.
     """
 
+    name = "fft_bands"
     pointers = ("x", "grad", "sums", "scratch", "blocks", "ins", "outs")
     numbers = (
         *("bands", "all_pairs", "pairs", "channels_in", "channels_out", "item_scratch", "kernels"),
@@ -39,10 +40,6 @@ class FftBands(FftKernel):
     dtype: str
     x_contiguous: bool
     stride: int
-
-    @property
-    def symbol(self) -> str:
-        return f"fft_bands_{self.dtype}"
 
     def functions(self, module: Module, machine: Machine) -> None:
         write_fill(module, machine, self.dtype, self.x_contiguous)
@@ -124,6 +121,7 @@ class FftBandSums(FftKernel):
     transformed back, and their taps written.
     """
 
+    name = "fft_band_sums"
     pointers = ("sums", "w", "taps", "scale")
     numbers = (
         *("bands", "band", "channels_in", "channels_out"),
@@ -131,10 +129,6 @@ class FftBandSums(FftKernel):
     )
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"fft_band_sums_{self.dtype}"
 
     def functions(self, module: Module, machine: Machine) -> None:
         write_passes(module, machine, self.dtype, inverse=True)

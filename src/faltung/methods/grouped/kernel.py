@@ -51,6 +51,7 @@ class GroupedKernel(EpilogueKernel):
     that an item copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
     """
 
+    name = "grouped"
     pointers = ("x", "w", "out", "bias", "rows", "runs", "ranges", "entries")
     numbers = (
         # Items that share the rows, the last axis, and the blocks of channels of a sample.
@@ -74,10 +75,6 @@ class GroupedKernel(EpilogueKernel):
     aux_contiguous: tuple[bool, ...] = ()
     patch_elements: int = 0
     patch_blocks: int = 1
-
-    @property
-    def symbol(self) -> str:
-        return f"grouped_{self.dtype}"
 
     @property
     def width(self) -> int:

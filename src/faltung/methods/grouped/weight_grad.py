@@ -32,7 +32,7 @@ from faltung.methods.base.tiles import Run
 from faltung.methods.grouped import weight_grad_planes as planes
 from faltung.methods.grouped.choice import groups_per_vector
 from faltung.methods.grouped.kernel import lanes_of
-from faltung.methods.grouped.weight_grad_kernel import Source, WeightGradKernel
+from faltung.methods.grouped.weight_grad_kernel import GroupedWeightGradKernel, RowLayout
 from faltung.methods.grouped.weight_grad_tables import (
     LATENCY_CYCLES,
     ROW_CYCLES,
@@ -218,9 +218,9 @@ def _plane_band(c: Correlation, machine: Machine) -> int:
 # The plan -----------------------------------------------------------------------------------------
 
 
-def _sources(
+def _layouts(
     c: Correlation, machine: Machine, shape: Shape, channels: _ChannelBlocks
-) -> tuple[Source, Source]:
+) -> tuple[RowLayout, RowLayout]:
     """How the input and the output gradient are read."""
     last, lanes = c.windows[-1], machine.lanes(c.dtype)
     # Gradients that are read once need no copy.
@@ -228,8 +228,8 @@ def _sources(
     again = len(shape.taps) * len(shape.inputs) * -(-outer // shape.rows) > 1
     inputs = -(-channels.groups * c.channels_in // lanes) * lanes
     conflicts = _set_conflicts(c, machine)
-    x = Source(last.x, inputs if conflicts else last.x, conflicts)
-    return x, Source(last.out, lanes if again else last.out, again)
+    x = RowLayout(last.x, inputs if conflicts else last.x, conflicts)
+    return x, RowLayout(last.out, lanes if again else last.out, again)
 
 
 def _set_conflicts(c: Correlation, machine: Machine) -> bool:
@@ -245,7 +245,7 @@ def _set_conflicts(c: Correlation, machine: Machine) -> bool:
 def _memory(
     c: Correlation,
     machine: Machine,
-    kernel: WeightGradKernel,
+    kernel: GroupedWeightGradKernel,
     segments: Table,
     band_rows: int,
 ) -> Memory:
@@ -292,9 +292,9 @@ def _steps(
     g_vector = (memory.g or 0) * memory.rows or g_step
     copies = [
         Operand(
-            work.borrow(f"{name} rows", items * channels.vectors * size * bytes_ * source.copied)
+            work.borrow(f"{name} rows", items * channels.vectors * size * bytes_ * layout.copied)
         )
-        for name, size, source in (("x", x_vector, kernel.x), ("g", g_vector, kernel.g))
+        for name, size, layout in (("x", x_vector, kernel.x), ("g", g_vector, kernel.g))
     ]
     step = kernel.step(
         items,
@@ -325,11 +325,11 @@ def _steps(
 
 def _kernel(
     c: Correlation, machine: Machine, channels: _ChannelBlocks, shape: Shape, found: list[list[Run]]
-) -> tuple[WeightGradKernel, list[TapRows]]:
+) -> tuple[GroupedWeightGradKernel, list[TapRows]]:
     """The kernel, and how a pass goes over its tiles of taps."""
-    axis, (x, g) = c.windows[-1].axis, _sources(c, machine, shape, channels)
+    axis, (x, g) = c.windows[-1].axis, _layouts(c, machine, shape, channels)
     every, tap_rows = tap_tiles(c, shape, found, axis.dilation * x.pitch)
-    kernel = WeightGradKernel(
+    kernel = GroupedWeightGradKernel(
         dtype=c.dtype,
         lanes=lanes_of(channels.groups, c.channels_in, c.channels_out),
         vectors=channels.vectors,

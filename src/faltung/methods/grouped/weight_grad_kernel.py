@@ -1,10 +1,10 @@
 """The code of grouped gradients for the weight: the sums of a tile of taps stay in registers.
 
-A partial sum is that of one block of channels (a few vectors, so that memory is read in stretches)
-over one band of positions; an item makes some of them. It goes by passes, which tables list: rows
-of both arrays are copied to where positions are contiguous, or are read as they lie; then every
-vector and every tile of taps goes over them. Between two passes the sums are in memory, so that
-there may be any number of taps.
+A partial sum is that of one block of channels (a few vectors, so that memory is read in long
+pieces) over one band of positions; an item makes some of them. It is made in passes, which tables
+list: rows of both arrays are copied so that positions are contiguous, or are read in place; then
+every tile of taps is computed over them, for one vector after the other. Between two passes the
+sums are in memory, so that there may be any number of taps.
 """
 
 from collections.abc import Sequence
@@ -54,9 +54,9 @@ class TapTile:
 
 
 @dataclass(frozen=True)
-class Source:
+class RowLayout:
     """Elements between neighbouring positions of an array, and of its rows as they are read: the
-    same where these are not ``copied``.
+    same unless these are ``copied``.
     """
 
     position: int
@@ -65,12 +65,13 @@ class Source:
 
 
 @dataclass(frozen=True)
-class WeightGradKernel(Kernel):
+class GroupedWeightGradKernel(Kernel):
     """``lanes``: for each input channel of a group the place that each lane reads, counted from its
     vector's first input; ``vectors``: of a block; ``taps``: sums of a row of taps and their input
     channels; ``runs``: of tiles in a segment; ``x``, ``g``: the input, and the output gradient.
     """
 
+    name = "grouped_weight_grad"
     pointers = (
         *("x", "g", "sums", "x_rows", "g_rows"),
         *("band_rows", "passes", "x_copies", "g_copies", "calls", "entries", "segments", "runs"),
@@ -98,12 +99,8 @@ class WeightGradKernel(Kernel):
     taps: int
     runs: int
     stride: int
-    x: Source
-    g: Source
-
-    @property
-    def symbol(self) -> str:
-        return f"grouped_weight_grad_{self.dtype}"
+    x: RowLayout
+    g: RowLayout
 
     def functions(self, module: Module, machine: Machine) -> None:
         for number, tile in enumerate(self.tap_tiles):
@@ -113,7 +110,7 @@ class WeightGradKernel(Kernel):
         _partial(module, machine, self)
 
     def body(self, v: Vectors, given: Arguments) -> None:
-        """All items of one call write the copies of the first: what is still in the second-level
+        """All items of one call share the copies of the first, which are still in the second-level
         cache.
         """
         f = v.function
@@ -128,7 +125,7 @@ class WeightGradKernel(Kernel):
 # Partial sums -------------------------------------------------------------------------------------
 
 
-def _partial(module: Module, machine: Machine, kernel: WeightGradKernel) -> None:
+def _partial(module: Module, machine: Machine, kernel: GroupedWeightGradKernel) -> None:
     f = module.function("partial", [("ptr", BLOCK[1:]), ("i64", "item"), ("i64", "number")])
     v, given = Vectors(f, machine, kernel.dtype), Arguments(f, kernel)
     band, block = f.divmod("%number", given["block_count"])
@@ -164,12 +161,12 @@ def _partial(module: Module, machine: Machine, kernel: WeightGradKernel) -> None
 
 
 def _copies(
-    v: Vectors, kernel: WeightGradKernel, given: Arguments, here: dict[str, str], entry: str
+    v: Vectors, kernel: GroupedWeightGradKernel, given: Arguments, here: dict[str, str], entry: str
 ) -> None:
     """The rows that a pass finds in no place yet."""
     f = v.function
-    for i, (name, source) in enumerate((("x", kernel.x), ("g", kernel.g))):
-        if not source.copied:
+    for i, (name, layout) in enumerate((("x", kernel.x), ("g", kernel.g))):
+        if not layout.copied:
             continue
         start = v.at(here[name], f.word(here["segment"], 2 * i))
         count = f.word(here["segment"], 2 * i + 1)
@@ -182,7 +179,7 @@ def _copies(
 
 
 def _calls(
-    v: Vectors, kernel: WeightGradKernel, given: Arguments, here: dict[str, str], entry: str
+    v: Vectors, kernel: GroupedWeightGradKernel, given: Arguments, here: dict[str, str], entry: str
 ) -> None:
     """The tiles of taps of a pass, for one vector after the other."""
     f = v.function
@@ -210,10 +207,10 @@ def _calls(
 
 
 def _copy(
-    module: Module, machine: Machine, kernel: WeightGradKernel, name: str, channels: int
+    module: Module, machine: Machine, kernel: GroupedWeightGradKernel, name: str, channels: int
 ) -> None:
     """Copies positions of a row, each vector of a block to rows of its own."""
-    source = kernel.x if name == "x" else kernel.g
+    layout = kernel.x if name == "x" else kernel.g
     pointers = [("ptr", "from"), ("ptr", "to")]
     f = module.function(f"copy_{name}", [*pointers, ("i64", "count"), ("i64", "vector")])
     v = Vectors(f, machine, kernel.dtype)
@@ -224,14 +221,14 @@ def _copy(
             for first in range(0, channels, v.lanes):
                 at = v.at(from_, number * channels + first)
                 v.store(v.load(at, v.first(channels - first)), v.at(here, first))
-        position.carry([v.at(from_, source.position), v.at(to, source.pitch)])
+        position.carry([v.at(from_, layout.position), v.at(to, layout.pitch)])
 
 
 # Sums of a tile of taps ---------------------------------------------------------------------------
 
 
 def _sums(
-    module: Module, machine: Machine, kernel: WeightGradKernel, taps: TapTile, name: str
+    module: Module, machine: Machine, kernel: GroupedWeightGradKernel, taps: TapTile, name: str
 ) -> None:
     """The sums of a tile of taps over some rows."""
     pointers = [("ptr", at) for at in ("x", "g", "sums", "entries", "runs")]
@@ -275,7 +272,7 @@ def _sums(
 
 
 def _lanes_are_channels(
-    v: Vectors, kernel: WeightGradKernel, taps: TapTile, tile: Kind, values: Sequence[str]
+    v: Vectors, kernel: GroupedWeightGradKernel, taps: TapTile, tile: Kind, values: Sequence[str]
 ) -> list[str]:
     """The sums after one tile, from rows of the input, the gradient and the sums before: every
     column of the input meets the gradients of all positions that read it.

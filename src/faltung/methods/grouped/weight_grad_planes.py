@@ -22,7 +22,12 @@ from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Arrays, Operand, Step, Work, shifted, table
-from faltung.methods.grouped.weight_grad_kernel import SEGMENT, Masked, Source, WeightGradKernel
+from faltung.methods.grouped.weight_grad_kernel import (
+    SEGMENT,
+    GroupedWeightGradKernel,
+    Masked,
+    RowLayout,
+)
 from faltung.methods.grouped.weight_grad_tables import (
     ACCUMULATORS,
     LATENCY_CYCLES,
@@ -130,7 +135,7 @@ def plan(
     most = -(-band // (lanes * shape.positions)) * lanes * shape.positions
     runs = runs_of(c, shape, found, np.arange(0, along, most, dtype=np.int64), lanes=lanes)
     every, tap_rows = tap_tiles(c, shape, found, last.axis.dilation)
-    kernel = WeightGradKernel(
+    kernel = GroupedWeightGradKernel(
         dtype=c.dtype,
         lanes=(tuple(range(lanes)),),
         vectors=1,
@@ -138,8 +143,8 @@ def plan(
         taps=last.axis.kernel,
         runs=sum(map(len, found)),
         stride=1,
-        x=Source(1, lanes, False),
-        g=Source(1, lanes, False),
+        x=RowLayout(1, lanes, False),
+        g=RowLayout(1, lanes, False),
     )
     size = band_size(c, band)
     # Rows that stay in the first-level cache for all tiles of taps.
@@ -182,15 +187,12 @@ def plan(
 class LaneSums(Kernel):
     """Items are (group, ``lanes`` taps): bands added in order, then lanes."""
 
+    name = "lane_sums"
     pointers = ("sums", "w", "offsets")
     # Items of a group; elements of all sums of a band, of those of a group, and of its weights.
     numbers = ("taps", "group_items", "bands", "band", "group", "w_group")
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"lane_sums_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

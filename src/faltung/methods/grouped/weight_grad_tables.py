@@ -24,7 +24,7 @@ from faltung.methods.grouped.weight_grad_kernel import (
     PASS,
     RUN,
     SEGMENT,
-    Source,
+    RowLayout,
     TapTile,
     Tile,
 )
@@ -157,8 +157,8 @@ def segments_of(
     shape: Shape,
     runs: Sequence[Sequence[Run]],
     most: int,
-    x: Source,
-    g: Source,
+    x: RowLayout,
+    g: RowLayout,
 ) -> dict[str, Table]:
     """A row in segments of ``most`` tiles. For each what is copied of it: input from, positions,
     gradient from, positions. And the runs of tiles in it.

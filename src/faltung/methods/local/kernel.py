@@ -29,6 +29,7 @@ class LocalKernel(Kernel):
     for a whole one); otherwise ``a`` is broadcast and the output elements are the lanes.
     """
 
+    name = "local"
     pointers = ("a", "b", "bias", "out", "places", "patterns", "blocks", "segments")
     numbers = (
         *("block_count", "segment_count", "b_block", "bias_place", "inner"),
@@ -41,10 +42,6 @@ class LocalKernel(Kernel):
     dots: bool
     tail: int
     bias: bool
-
-    @property
-    def symbol(self) -> str:
-        return f"local_{self.dtype}"
 
     def emit(self, machine: Machine) -> str:
         """A function for each kind of tile, and the one that calls them."""

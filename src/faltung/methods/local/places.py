@@ -30,7 +30,7 @@ def _rows(spec: ConvSpec, x_pitch: int, out_pitch: int) -> tuple[Table, Table]:
     """The tables of ``addresses`` over all axes; weights of a tap are one matrix."""
     steps = zip(_strides(spec.size, x_pitch), _strides(spec.output, out_pitch), strict=True)
     windows = [
-        # A stride beyond the array only says "one output"; it must fit a word.
+        # A stride beyond the array only says "one output"; it must fit 64 bits.
         Window(replace(axis, stride=min(axis.stride, axis.padded)), *step, ())
         for axis, step in zip(spec.axes, steps, strict=True)
     ]

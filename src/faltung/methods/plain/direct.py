@@ -39,6 +39,7 @@ from faltung.methods.plain.tiled import (
     TiledKernel,
     add_tiles,
     channel_blocks,
+    product_cycles,
 )
 
 # Sums side by side that hide the latency of a multiply-add: four or five cycles, two in each.
@@ -277,7 +278,7 @@ class Direct(ForwardMethod):
         for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
             vectors = blocks.width // lanes
             for positions, count in split(output, rows_for(machine, vectors)):
-                step = max(positions * vectors / 2, (positions + vectors) / 2, 4)
+                step = product_cycles(positions * vectors, positions + vectors)
                 cycles += blocks.count * count * (sums * (step + overhead) + rows * TILE_CYCLES)
         return cycles
 

@@ -25,12 +25,14 @@ from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Arrays, Operand, Table, Work, shifted, table
 from faltung.methods.plain.panels_kernel import BAND, RANGE, ROWS, SEGMENT, PanelsKernel, Source
-from faltung.methods.plain.tiled import channel_blocks
+from faltung.methods.plain.tiled import channel_blocks, product_cycles
 
 # Vectors of a tile.
 VECTORS = 2
-# Of the first cache, what the panels of a tile may fill; and the fewest positions of a band.
-L1_SHARE, MIN_BAND_POSITIONS = 0.75, 128
+# Of the first cache, what the panels of a tile may fill.
+L1_SHARE = 0.75
+# The shortest band: below it sums are loaded and stored too often.
+MIN_BAND_POSITIONS = 128
 # Rows whose panel stays in the second cache.
 BLOCK_ROWS = 256
 # Items for each core, about: each has room for panels.
@@ -87,7 +89,7 @@ def cost(c: Correlation, machine: Machine) -> float:
     cycles = PANEL_COPY_CYCLES * positions * (rows + columns * -(-rows // BLOCK_ROWS))
     for blocks in channel_blocks(columns, VECTORS * lanes, lanes):
         for height, count in split(rows, budget(machine) // VECTORS):
-            step = max(height * (blocks.width // lanes) / 2, 4)
+            step = product_cycles(height * (blocks.width // lanes))
             cycles += blocks.count * count * (positions * step + bands * TILE_CYCLES)
     return c.groups * cycles
 

@@ -30,7 +30,7 @@ TAPS = 4
 # Entries of a segment in one lane, at the least and at the most.
 LENGTHS = (32, 512)
 # Items, each with scratch of its own.
-MOST_ITEMS = 16
+MAX_ITEMS = 16
 # Multiply-adds in a cycle that are reached; cycles to move a vector, of an output vector and of a
 # transposed one beside that, and of a segment.
 PRODUCTS_A_CYCLE, MOVE_CYCLES = 1.5, 4.0
@@ -222,7 +222,7 @@ class Signal(ForwardMethod):
         vectors = _vectors(c, machine, length)
         row_segments = -(-axis.output // (length * lanes))
         segments = c.batch * c.groups * row_segments
-        items = max(1, min(segments, MOST_ITEMS))
+        items = max(1, min(segments, MAX_ITEMS))
         item_scratch = (lanes - 1) * length + vectors + vectors * lanes
         kernel = SignalKernel(
             dtype=c.dtype,

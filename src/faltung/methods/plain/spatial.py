@@ -27,10 +27,11 @@ from faltung.methods.plain.tiled import (
     TiledKernel,
     add_tiles,
     channel_blocks,
+    product_cycles,
 )
 
 # Vectors of positions in one tile: more than this hide no more latency.
-MOST_VECTORS = 8
+MAX_VECTORS = 8
 # Cycles to store one result alone, in the second-level cache and beyond it.
 SCATTER_CYCLES = 2, 4
 # Bytes of a copy that stay in a cache of any level, and cycles to read a byte of a longer one.
@@ -127,7 +128,7 @@ def choose(c: Correlation, machine: Machine) -> SpatialChoice:
     channels = c.channels_out if c.channels_out <= most // 2 else even[0] if even else most // 2
     axis = c.windows[-1].axis
     fits = max(v for v in range(1, most + 1) if v == 1 or _in_registers(channels, v, machine))
-    vectors = max(1, min(fits, MOST_VECTORS, -(-axis.output // machine.lanes(c.dtype))))
+    vectors = max(1, min(fits, MAX_VECTORS, -(-axis.output // machine.lanes(c.dtype))))
     products = 0
     if axis.kernel * channels * vectors <= limit:
         kinds = kinds_of(_tiles(c, machine, vectors, True))
@@ -181,7 +182,7 @@ class Spatial(ForwardMethod):
         for blocks in channel_blocks(c.channels_out, chosen.channels):
             channels = blocks.channels
             for count, vectors in ((tiles, chosen.vectors), (int(rest > 0), rest)):
-                step = max(channels * vectors / 2, (channels + load * vectors) / 2, 4)
+                step = product_cycles(channels * vectors, channels + load * vectors)
                 cycles += count * blocks.count * (sums * (step + overhead) + rows * TILE_CYCLES)
         return cycles + self._uncached_cycles(c) + _scatter_cycles(c, machine)
 

@@ -27,6 +27,8 @@ from faltung.methods.copies.copy import copy
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
 TAP_CYCLES, TILE_CYCLES = 6, 30
+# Cycles between two multiply-adds of one accumulator.
+LATENCY_CYCLES = 4
 # Products of a tile take about so many cycles at each tap and channel: 12 sums, two in a cycle.
 PRODUCT_CYCLES = 6
 # What an item is made of, as numbers of each.
@@ -143,6 +145,11 @@ class TiledKernel(EpilogueKernel):
 
 
 # The plan -----------------------------------------------------------------------------------------
+
+
+def product_cycles(products: int, loads: int = 0) -> float:
+    """Of one update of a tile: multiply-adds or loads, two in a cycle, or latency."""
+    return max(products / 2, loads / 2, LATENCY_CYCLES)
 
 
 @dataclass(frozen=True, slots=True)

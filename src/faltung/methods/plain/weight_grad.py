@@ -29,19 +29,18 @@ from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted, table
 from faltung.methods.copies.copy import spread
 from faltung.methods.plain import panels
-from faltung.methods.plain.tiled import ChannelBlocks, channel_blocks
+from faltung.methods.plain.panels import MIN_BAND_POSITIONS
+from faltung.methods.plain.tiled import ChannelBlocks, channel_blocks, product_cycles
 from faltung.methods.plain.weight_grad_kernel import SEGMENT, TILE, WeightGradKernel
 
-# The longest sum in one accumulator, in positions; the shortest band: below it the sums are loaded
-# and stored too often.
-MOST_BAND_POSITIONS, MIN_BAND_POSITIONS = 4096, 128
+# The longest sum in one accumulator, in positions.
+MAX_BAND_POSITIONS = 4096
 # Entries of the table of taps and segments of a row.
-MOST_ENTRIES = 1 << 20
+MAX_ENTRIES = 1 << 20
 # Fewer input channels of a group make too small a tile alone.
 MIN_ROWS = 8
-# Cycles between two multiply-adds of one accumulator; to add a vector of sums to those of the bands
-# before; to put one sum in its place.
-LATENCY_CYCLES, STORE_CYCLES, UNPACK_CYCLES = 4, 8, 6
+# Cycles to add a vector of sums to those of the bands before, and to put one sum in its place.
+STORE_CYCLES, UNPACK_CYCLES = 8, 6
 
 
 # The choice ---------------------------------------------------------------------------------------
@@ -86,9 +85,9 @@ def band(c: Correlation, machine: Machine) -> tuple[int, int]:
     """Positions of a row, and rows, in one band: the first cache full, if that is enough."""
     last = c.windows[-1]
     each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * ELEMENTS[c.dtype][1]
-    fit = min(MOST_BAND_POSITIONS, max(MIN_BAND_POSITIONS, machine.l1 // each))
+    fit = min(MAX_BAND_POSITIONS, max(MIN_BAND_POSITIONS, machine.l1 // each))
     # A kernel of a million taps has a table of its own length for every segment: then fewer.
-    fit = max(fit, last.axis.output * last.axis.kernel // MOST_ENTRIES)
+    fit = max(fit, last.axis.output * last.axis.kernel // MAX_ENTRIES)
     positions = min(last.axis.output, fit)
     return positions, -(-fit // positions)
 
@@ -138,7 +137,7 @@ class DirectWeightGrad(WeightGradMethod):
         for blocks in channel_blocks(channels, chosen.channels, chosen.lanes):
             vectors = blocks.width // chosen.lanes
             for height, count in split(rows, budget(machine) // vectors):
-                step = max(height * vectors / 2, (height + vectors) / 2, LATENCY_CYCLES)
+                step = product_cycles(height * vectors, height + vectors)
                 cycles += blocks.count * count * positions * step
         return cycles + _store_cycles(c, machine, chosen)
 
@@ -206,17 +205,15 @@ def _problem(c: Correlation, chosen: WeightGradChoice, arrays: Arrays) -> _Probl
     return _Problem(c, chosen, arrays.w, x, g, c.w[1], c.w[2])
 
 
-def _add_blocks(
-    problem: _Problem, machine: Machine, work: Work, blocks: ChannelBlocks, barrier: bool
-) -> None:
-    """The steps for some channels of the vector operand."""
+def _kernel(
+    problem: _Problem, machine: Machine, blocks: ChannelBlocks
+) -> tuple[WeightGradKernel, int, Table]:
+    """The kernel, how many rows its tiles have in all, and the tiles."""
     c, chosen, a, b = problem.c, problem.chosen, problem.a, problem.b
     last, vectors = c.windows[-1], blocks.width // chosen.lanes
-    taps = range(last.axis.kernel)
-    row_taps, inner = (taps, range(1)) if chosen.merged else (range(1), taps)
     rows = [
         k * last.axis.dilation * last.x + channel * a.channel
-        for k in row_taps
+        for k in range(last.axis.kernel if chosen.merged else 1)
         for channel in range(a.channels)
     ]
     kinds, tiles = _tiles(rows, budget(machine) // vectors)
@@ -229,14 +226,26 @@ def _add_blocks(
         b_pitch=b.pitch,
         space=chosen.space,
     )
+    return kernel, len(rows), tiles
+
+
+def _add_blocks(
+    problem: _Problem, machine: Machine, work: Work, blocks: ChannelBlocks, barrier: bool
+) -> None:
+    """The steps for some channels of the vector operand."""
+    c, chosen, a, b = problem.c, problem.chosen, problem.a, problem.b
+    last = c.windows[-1]
+    kernel, rows, tiles = _kernel(problem, machine, blocks)
     positions, band_rows = band(c, machine)
+    inner = range(1 if chosen.merged else last.axis.kernel)
     row_segments, segments = _segments(last, inner, chosen, positions)
     ranges, pairs = row_pairs(c, band_rows)
     row_bands = len(ranges) // (c.taps // last.axis.kernel)
-    target = _in_place(problem, blocks) or _aside(problem, work, len(rows), blocks)
+    target = _in_place(problem, blocks) or _aside(problem, work, rows, blocks)
+    shape = f"{len(kernel.columns)}x{len(kernel.kinds[0])}"
     step = kernel.step(
         c.groups * blocks.count * len(target.taps) * len(tiles),
-        f"weight_grad {vectors}x{len(kinds[0])}{' along space' if chosen.space else ''}",
+        f"weight_grad {shape}{' along space' if chosen.space else ''}",
         barrier=barrier,
         a=a.array,
         b=shifted(b.array, blocks.start * b.channel, c.dtype),

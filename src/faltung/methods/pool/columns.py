@@ -18,7 +18,7 @@ from math import inf
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.pool.reductions import larger
-from faltung.methods.pool.tables import AxisReads, Tables, Targets, WalkKernel
+from faltung.methods.pool.tables import AxisReads, PoolTables, Targets, WalkKernel
 
 # Taps along the last axis, and rows of a window, that are written out.
 MAX_TAPS = 5
@@ -48,7 +48,7 @@ class ColumnsKernel(WalkKernel):
         return f"pool_columns_{self.kind}_{self.dtype}"
 
     def writer(self, v: Vectors, given: Arguments) -> Callable[[Targets], None]:
-        return _Writer(v, given, self).targets
+        return _ColumnWriter(v, given, self).targets
 
     @property
     def kept(self) -> int:
@@ -62,7 +62,7 @@ class ColumnsKernel(WalkKernel):
 
 
 def columns_kernel(
-    kind: str, dtype: str, last: AxisReads, tables: Tables, channels: int, lanes: int
+    kind: str, dtype: str, last: AxisReads, tables: PoolTables, channels: int, lanes: int
 ) -> ColumnsKernel | None:
     """The kernel for these tables, ``last`` being their last axis; None where it does not apply."""
     reads = [p for p in last.progressions if p.taps]
@@ -99,7 +99,7 @@ class _Column:
     rows: Sequence[str]
 
 
-class _Writer:
+class _ColumnWriter:
     """Writes a progression of targets, for the channels of a block."""
 
     def __init__(self, v: Vectors, given: Arguments, kernel: ColumnsKernel) -> None:
@@ -146,16 +146,16 @@ class _Writer:
         source, target = self.begin(targets)
         for j, buffer in enumerate(self.buffers):
             column = self.rows(v.at(source, f.mul(pitch, j)), offsets)
-            for place in self.places(targets):
-                for q, value in enumerate(self.down(column, place, targets)):
-                    v.store(value, self.vector(buffer, place.waiting, q))
+            for channels in self.channels(targets):
+                for q, value in enumerate(self.down(column, channels, targets)):
+                    v.store(value, self.vector(buffer, channels.waiting, q))
         begin = [v.at(source, f.mul(pitch, kernel.kept)), target, *self.buffers]
         with f.loop(0, targets.count, [("ptr", pointer) for pointer in begin]) as loop:
             at, to, *waiting = loop.values
             fresh = [v.at(at, f.mul(pitch, j)) for j in range(kernel.taps - kernel.kept)]
-            columns = [self.rows(place, offsets) for place in fresh]
-            for place in self.places(targets):
-                self.windows(targets, scale, columns, waiting, place, to)
+            columns = [self.rows(start, offsets) for start in fresh]
+            for channels in self.channels(targets):
+                self.windows(targets, scale, columns, waiting, channels, to)
             moved = [v.at(at, f.mul(pitch, kernel.stride)), v.at(to, self.step(targets))]
             first = min(len(fresh), kernel.kept)
             loop.carry([*moved, *waiting[first:], *waiting[:first]])
@@ -166,17 +166,17 @@ class _Writer:
         scale: str,
         columns: Sequence[_Column],
         waiting: Sequence[str],
-        place: _Channels,
+        channels: _Channels,
         to: str,
     ) -> None:
         """The window of some channels; the newest columns wait where the oldest have waited."""
-        new = [self.down(column, place, targets) for column in columns]
-        for q in range(place.count):
-            old = [self.v.load(self.vector(buffer, place.waiting, q)) for buffer in waiting]
-            self.store([*old, *(column[q] for column in new)], scale, to, place, q)
+        new = [self.down(column, channels, targets) for column in columns]
+        for q in range(channels.count):
+            old = [self.v.load(self.vector(buffer, channels.waiting, q)) for buffer in waiting]
+            self.store([*old, *(column[q] for column in new)], scale, to, channels, q)
             kept = min(len(waiting), len(new))
             for buffer, column in zip(waiting, new[len(new) - kept :], strict=False):
-                self.v.store(column[q], self.vector(buffer, place.waiting, q))
+                self.v.store(column[q], self.vector(buffer, channels.waiting, q))
 
     # Windows at the ends of an axis --------------------------------------------------------------
 
@@ -188,15 +188,15 @@ class _Writer:
         begin = [("ptr", pointer) for pointer in self.begin(targets)]
         with f.loop(0, targets.count, begin) as loop:
             at, to = loop.values
-            for place in self.places(targets):
-                state = [("ptr", at), *[(v.type, self.first)] * place.count]
+            for channels in self.channels(targets):
+                state = [("ptr", at), *[(v.type, self.first)] * channels.count]
                 with f.loop(0, targets.taps, state) as tap:
                     column, *made = tap.values
-                    new = self.down(self.rows(column, offsets), place, targets)
+                    new = self.down(self.rows(column, offsets), channels, targets)
                     made = [self.both(a, b) for a, b in zip(made, new, strict=True)]
                     tap.carry([v.at(column, pitch), *made])
                 for q, value in enumerate(tap.results[1:]):
-                    self.store([value], scale, to, place, q)
+                    self.store([value], scale, to, channels, q)
             loop.carry([v.at(at, step), v.at(to, self.step(targets))])
 
     # Where things are ----------------------------------------------------------------------------
@@ -221,10 +221,10 @@ class _Writer:
         offset = f.word(f.at(self.given["entries"], f.mul(entry, 2), "i64"), 0)
         return f.mul(offset, self.given["source_pitch"])
 
-    def rows(self, place: str, offsets: Sequence[str]) -> _Column:
-        return _Column(place, [self.v.at(place, offset) for offset in offsets])
+    def rows(self, start: str, offsets: Sequence[str]) -> _Column:
+        return _Column(start, [self.v.at(start, offset) for offset in offsets])
 
-    def places(self, targets: Targets) -> Iterator[_Channels]:
+    def channels(self, targets: Targets) -> Iterator[_Channels]:
         """All channels of the block, in loops. The last vector is moved back to end with it: what
         it shares with the one before is written twice, with the same numbers.
         """
@@ -239,16 +239,16 @@ class _Writer:
 
     # What is done there --------------------------------------------------------------------------
 
-    def down(self, column: _Column, place: _Channels, targets: Targets) -> list[str]:
+    def down(self, column: _Column, channels: _Channels, targets: Targets) -> list[str]:
         """A column of some channels: vector by vector, or row by row in a loop."""
-        f, v, numbers = self.f, self.v, range(place.count)
+        f, v, numbers = self.f, self.v, range(channels.count)
         if column.rows:
-            each = [[self.vector(row, place.channel, q) for row in column.rows] for q in numbers]
+            each = [[self.vector(row, channels.channel, q) for row in column.rows] for q in numbers]
             return [self.over(addresses) for addresses in each]
-        begin = [(v.type, self.first)] * place.count
+        begin = [(v.type, self.first)] * channels.count
         with f.loop(*targets.entries, begin) as loop:
             row = v.at(column.begin, self.row(loop.index))
-            reads = [v.load(self.vector(row, place.channel, q)) for q in numbers]
+            reads = [v.load(self.vector(row, channels.channel, q)) for q in numbers]
             loop.carry([self.both(a, b) for a, b in zip(loop.values, reads, strict=True)])
         return loop.results
 
@@ -261,7 +261,9 @@ class _Writer:
     def both(self, a: str, b: str) -> str:
         return self.v.add(a, b) if self.mean else larger(self.v, a, b)
 
-    def store(self, columns: Sequence[str], scale: str, to: str, place: _Channels, q: int) -> None:
+    def store(
+        self, columns: Sequence[str], scale: str, to: str, channels: _Channels, q: int
+    ) -> None:
         """A target out of its columns, one after the other."""
         v = self.v
         value, *others = columns
@@ -271,4 +273,4 @@ class _Writer:
             value = self.both(value, column)
         if self.mean:
             value = v.div(value, scale) if self.kernel.divide else v.mul(value, scale)
-        v.store(value, self.vector(to, place.channel, q))
+        v.store(value, self.vector(to, channels.channel, q))

@@ -83,9 +83,8 @@ def planes_pool(
     if spec.kind == "average":
         dim = spec.rank - 1
         counts = [spec.counted(dim, o) for o in range(spec.output[dim])]
-    title = f"{spec.kind} pool of planes"
-    axes, last = forward(spec), forward_axis(spec)
-    return _step(spec, kind, axes, last, counts, x, out, index, machine=machine, title=title)
+    title, axes, last = f"{spec.kind} pool of planes", forward(spec), forward_axis(spec)
+    return _step(spec, machine, title, kind, axes, last, counts, x, out, index)
 
 
 def planes_mean_grad(
@@ -100,20 +99,11 @@ def planes_mean_grad(
         size, dim = spec.output[-1], spec.rank - 1
         counts = [spec.counted(dim, o) for o in range(size)]
         last = LastAxis(size, size, 1, 1, 1, 0)
-        step = _step(
-            *(spec, "mean", counting(spec), last, counts, grad, quotients),
-            machine=machine,
-            title=title,
-        )
-        work.steps.append(step)
+        given = (counting(spec), last, counts, grad, quotients)
+        work.steps.append(_step(spec, machine, title, "mean", *given))
         grad, divisor, barrier = quotients, 1, True
-    step = _step(
-        *(spec, "mean", backward(spec), backward_axis(spec), [1] * spec.size[-1], grad, out),
-        machine=machine,
-        title=title,
-        divisor=divisor,
-        barrier=barrier,
-    )
+    given = (backward(spec), backward_axis(spec), [1] * spec.size[-1], grad, out)
+    step = _step(spec, machine, title, "mean", *given, divisor=divisor, barrier=barrier)
     work.steps.append(step)
 
 
@@ -135,6 +125,8 @@ def planes_max_grad(spec: PoolSpec, grad: Matrix, index: Matrix, out: Matrix) ->
 
 def _step(
     spec: PoolSpec,
+    machine: Machine,
+    title: str,
     kind: str,
     axes: Sequence[AxisReads],
     last: LastAxis,
@@ -143,12 +135,10 @@ def _step(
     target: Matrix,
     index: Matrix | None = None,
     *,
-    machine: Machine,
-    title: str,
     divisor: int = 1,
     barrier: bool = False,
 ) -> Step:
-    """``counts``: what each output of a row is divided by, beside ``divisor`` and its row's."""
+    """``counts``: what each output of a row is divided by, with ``divisor`` and its row's."""
     t = tables(axes, last.outputs, divisor)
     group = max(1, ITEM_BYTES // (last.outputs * spec.itemsize))
     groups = -(-len(t.rows) // group)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.pool.columns import BUFFER_BYTES
-from faltung.methods.pool.reductions import Rule, State, store_below
+from faltung.methods.pool.reductions import PlaneReduction, State, store_below
 
 # Vectors of columns, or of outputs, that are computed at once.
 VECTORS = 4
@@ -41,7 +41,7 @@ class PlanesKernel(Kernel):
 
     def body(self, v: Vectors, given: Arguments) -> None:
         """Items -> (plane, group of rows) -> rows -> segments."""
-        f, writer = v.function, _Writer(v, given, self)
+        f, writer = v.function, _PlaneWriter(v, given, self)
         with f.loop("%begin", "%end") as item:
             plane, group = f.divmod(item.index, given["groups"])
             first = f.mul(group, given["group"])
@@ -72,7 +72,7 @@ class _Outputs:
     divisor: str
 
 
-class _Writer:
+class _PlaneWriter:
     """Writes a segment of a row of outputs; ``buffers``: one for each vector of a state."""
 
     def __init__(self, v: Vectors, given: Arguments, kernel: PlanesKernel) -> None:
@@ -81,7 +81,7 @@ class _Writer:
             self.f.value(f"alloca [{BUFFER_BYTES // v.bytes} x {v.element}], align 64")
             for _ in range(1 + (kernel.kind == "max_index"))
         ]
-        self.rule = Rule(v, kernel.kind)
+        self.reduction = PlaneReduction(v, kernel.kind)
 
     def segment(self, row: _Outputs, first: str) -> None:
         """Outputs from ``first`` on: columns into the buffer, taps out of it."""
@@ -116,7 +116,7 @@ class _Writer:
     def border(self, start: str, stop: str) -> None:
         """Elements of the buffer that never count, in whole vectors: too many at the end."""
         with self.f.loop(start, stop, step=self.v.lanes) as at:
-            for buffer, value in zip(self.buffers, self.rule.outside, strict=True):
+            for buffer, value in zip(self.buffers, self.reduction.outside, strict=True):
                 self.v.store(value, self.v.at(buffer, at.index))
 
     def columns(self, row: _Outputs, low: str, skipped: str, inside: str) -> None:
@@ -144,18 +144,18 @@ class _Writer:
             made = []
             for q in range(count):
                 values = v.load(v.at(v.at(row.plane, where), q * v.lanes), mask)
-                made.append(self.rule.state(values, f.add(where, q * v.lanes)))
+                made.append(self.reduction.state(values, f.add(where, q * v.lanes)))
             return made
 
         # A row of means may see nothing but padding, a maximum never does.
-        empty = self.rule.mean
+        empty = self.reduction.mean
         start = [[v.zero]] * count if empty else read(row.entries[0])
         first = f.add(row.entries[0], 0 if empty else 1)
         with f.loop(first, row.entries[1], self.carried(start)) as entry:
-            old, new = self.rule.grouped(entry.values), read(entry.index)
-            entry.carry(_flat([self.rule.both(a, b) for a, b in zip(old, new, strict=True)]))
+            old, new = self.reduction.grouped(entry.values), read(entry.index)
+            entry.carry(_flat([self.reduction.both(a, b) for a, b in zip(old, new, strict=True)]))
         to = f.add(skipped, f.mul(self.given["spread"], at) if spread != 1 else at)
-        for q, state in enumerate(self.rule.grouped(entry.results)):
+        for q, state in enumerate(self.reduction.grouped(entry.results)):
             if spread != 1:
                 where = f.add(to, f.mul(self.given["spread"], q * v.lanes))
                 self.spread(state[0], v.at(self.buffers[0], where))
@@ -182,7 +182,7 @@ class _Writer:
         """Vectors of outputs; the last one is moved back to end with them, or stored in part."""
         f, v = self.f, self.v
         done = "0"
-        for vectors in dict.fromkeys((1 if self.rule.size > 1 else VECTORS, 1)):
+        for vectors in dict.fromkeys((1 if self.reduction.size > 1 else VECTORS, 1)):
             with f.loop(done, f.sub(count, vectors * v.lanes - 1), step=vectors * v.lanes) as at:
                 self.output(row, first, at.index, vectors, None)
             done = at.index
@@ -198,24 +198,24 @@ class _Writer:
 
     def output(self, row: _Outputs, first: str, at: str, vectors: int, below: str | None) -> None:
         """``vectors`` vectors of outputs; of one, those ``below`` a number where that is given."""
-        f, v, given, rule = self.f, self.v, self.given, self.rule
+        f, v, given, reduction = self.f, self.v, self.given, self.reduction
         start = f.mul(at, given["stride"])
         states = [self.read(start, q) for q in range(vectors)]
 
         def tap(number: str | int, states: Sequence[State]) -> list[State]:
             here = f.add(start, f.mul(given["dilation"], number))
-            return [rule.both(state, self.read(here, q)) for q, state in enumerate(states)]
+            return [reduction.both(state, self.read(here, q)) for q, state in enumerate(states)]
 
         if self.kernel.taps:
             for number in range(1, self.kernel.taps):
                 states = tap(number, states)
         else:
             with f.loop(1, given["taps"], self.carried(states)) as loop:
-                loop.carry(_flat(tap(loop.index, rule.grouped(loop.values))))
-            states = rule.grouped(loop.results)
+                loop.carry(_flat(tap(loop.index, reduction.grouped(loop.values))))
+            states = reduction.grouped(loop.results)
         where = f.add(first, at)
         for q, state in enumerate(states):
-            if rule.mean:
+            if reduction.mean:
                 down = v.spread(f.value(f"sitofp i64 {row.divisor} to {v.element}"))
                 across = v.load(v.at(v.at(given["divisors"], where), q * v.lanes))
                 state = [v.div(state[0], v.mul(down, across))]
@@ -252,14 +252,11 @@ def _flat(states: Sequence[State]) -> list[str]:
 class ScatterKernel(Kernel):
     """The gradient of maxima: items are planes; indices are whole numbers as wide as the dtype."""
 
+    name = "pool_scatter"
     pointers = ("grad", "index", "target")
     numbers = ("grad_plane", "index_plane", "target_plane", "outputs", "size")
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"pool_scatter_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

@@ -23,7 +23,7 @@ from faltung.methods.base.step import Argument, Matrix, Operand, Work
 from faltung.methods.pool.columns import columns_kernel
 from faltung.methods.pool.tables import (
     AxisReads,
-    Tables,
+    PoolTables,
     WalkKernel,
     backward,
     counting,
@@ -73,7 +73,7 @@ def max_pool(
     """
     axes = forward(spec, positions=positions)
     kind = "max" if index is None else "max_index"
-    _add(spec, work, kind, axes, x, out, index, machine=machine, title="max pool", barrier=barrier)
+    _add(spec, work, machine, barrier, "max pool", kind, axes, x, out, index)
 
 
 def max_pool_grad(
@@ -92,18 +92,15 @@ def max_pool_grad(
     ``grad``: shaped as the output; ``out``: as the input, and every element of it is written.
     ``positions``: as that of ``max_pool`` with which ``index`` was made.
     """
-    axes, title = backward(spec, positions=positions), "max pool gradient"
-    _add(
-        spec, work, "chosen", axes, grad, out, index, machine=machine, title=title, barrier=barrier
-    )
+    axes = backward(spec, positions=positions)
+    _add(spec, work, machine, barrier, "max pool gradient", "chosen", axes, grad, out, index)
 
 
 def average_pool(
     spec: PoolSpec, work: Work, x: Matrix, out: Matrix, *, machine: Machine, barrier: bool = False
 ) -> None:
     """Add the means of the windows of ``x``; arguments as ``max_pool``."""
-    axes, title = forward(spec), "average pool"
-    _add(spec, work, "mean", axes, x, out, machine=machine, title=title, barrier=barrier)
+    _add(spec, work, machine, barrier, "average pool", "mean", forward(spec), x, out)
 
 
 def average_pool_grad(
@@ -123,33 +120,24 @@ def average_pool_grad(
     if divisor is None:
         divided = Operand(work.borrow("divided", prod(spec.output_shape) * spec.itemsize))
         quotients = Matrix(divided, spec.channels)
-        axes = counting(spec)
-        _add(
-            spec, work, "mean", axes, grad, quotients, machine=machine, title=title, barrier=barrier
-        )
+        _add(spec, work, machine, barrier, title, "mean", counting(spec), grad, quotients)
         grad, divisor, barrier = quotients, 1, True
     axes = backward(spec)
-    _add(
-        *(spec, work, "mean", axes, grad, out),
-        machine=machine,
-        title=title,
-        divisor=divisor,
-        barrier=barrier,
-    )
+    _add(spec, work, machine, barrier, title, "mean", axes, grad, out, divisor=divisor)
 
 
 def _add(
     spec: PoolSpec,
     work: Work,
+    machine: Machine,
+    barrier: bool,
+    title: str,
     kind: str,
     axes: Sequence[AxisReads],
     source: Matrix,
     target: Matrix,
     index: Operand | None = None,
     *,
-    machine: Machine,
-    title: str,
-    barrier: bool,
     divisor: int = 1,
 ) -> None:
     most = max(MIN_ITEM_TARGETS, ITEM_BYTES // (spec.channels * spec.itemsize))
@@ -184,7 +172,12 @@ def _add(
 
 
 def _kernel(
-    spec: PoolSpec, kind: str, axes: Sequence[AxisReads], t: Tables, items: int, machine: Machine
+    spec: PoolSpec,
+    kind: str,
+    axes: Sequence[AxisReads],
+    t: PoolTables,
+    items: int,
+    machine: Machine,
 ) -> tuple[WalkKernel, int, int]:
     """The kernel for these tables, how many blocks of channels, and channels in each."""
     lanes = machine.lanes(spec.dtype)
@@ -198,7 +191,7 @@ def _kernel(
 
 
 def _taps_kernel(
-    spec: PoolSpec, kind: str, axes: Sequence[AxisReads], t: Tables, narrow: bool
+    spec: PoolSpec, kind: str, axes: Sequence[AxisReads], t: PoolTables, narrow: bool
 ) -> TapsKernel:
     """The kernel that goes from tap to tap, with windows written out where they are small."""
     fixed = not any(axis.tap_step for axis in axes)

@@ -1,11 +1,11 @@
 """How values are combined at a tap: maxima, maxima with their taps, sums, and what was chosen.
 
-With channels last (``KINDS``) taps come in their order. A step takes the state (the results so
-far), what was read (the values, and beside them the taps that were chosen, where these are read)
+With channels last (``REDUCTIONS``) taps come in their order. A step takes the state (the results so
+far), what was read (the values, and the taps that were chosen, where these are read)
 and the number of the tap in every lane, and gives the next state, several vectors at once.
 
-With channels first (``Rule``) columns come before taps, so that the order is another. A state is a
-vector of numbers, and beside it, where places are asked for, one of their places in the plane, as
+With channels first (``PlaneReduction``) columns come before taps, so that the order is another. A
+state is a vector of numbers and, where places are asked for, one of their places in the plane, as
 bits.
 """
 
@@ -103,9 +103,9 @@ def _sum(v: Vectors, state: Sequence[str], rows: Rows, number: str) -> list[str]
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class Reduction:
     """``vectors``: so many are combined at once, the most first. ``first``: where a reduction
-    begins. ``index``: whether the array of taps is read beside the "source", written beside the
+    begins. ``index``: whether the array of taps is read with the "source", written with the
     "target", or not there. ``mean``: each entry of the table is summed for itself (sums of sums
     lose less), and the whole divided.
     """
@@ -117,18 +117,18 @@ class Kind:
     mean: bool = False
 
 
-KINDS = {
-    "max": Kind(_max, first=-inf),
-    "max_index": Kind(_max_index, first=-inf, index="target"),
-    "chosen": Kind(_chosen, index="source"),
-    "mean": Kind(_sum, (8, 4, 2, 1), mean=True),
+REDUCTIONS = {
+    "max": Reduction(_max, first=-inf),
+    "max_index": Reduction(_max_index, first=-inf, index="target"),
+    "chosen": Reduction(_chosen, index="source"),
+    "mean": Reduction(_sum, (8, 4, 2, 1), mean=True),
 }
 
 
 # Channels first -----------------------------------------------------------------------------------
 
 
-class Rule:
+class PlaneReduction:
     """``kind``: max, max_index or mean. ``outside``: a state that never counts."""
 
     def __init__(self, v: Vectors, kind: str) -> None:

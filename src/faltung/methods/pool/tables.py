@@ -194,7 +194,7 @@ def _covers(axis: Axis) -> Iterator[Progression]:
 
 
 @dataclass(frozen=True, slots=True)
-class Tables:
+class PoolTables:
     """What a kernel walks over.
 
     rows: source, target, tap, first entry, last entry + 1, divisor
@@ -209,13 +209,13 @@ class Tables:
     progressions: Table
 
 
-def tables(axes: Sequence[AxisReads], most: int, divisor: int = 1) -> Tables:
+def tables(axes: Sequence[AxisReads], most: int, divisor: int = 1) -> PoolTables:
     """The tables over ``axes`` (the first one slowest), in segments of at most ``most`` targets.
 
     ``divisor`` counts beside those of the progressions.
     """
     *outer, last = axes
-    return Tables(*_rows(outer, last, divisor), *_segments(last, most))
+    return PoolTables(*_rows(outer, last, divisor), *_segments(last, most))
 
 
 def _rows(outer: Sequence[AxisReads], last: AxisReads, divisor: int) -> tuple[Table, Table]:

@@ -7,7 +7,7 @@ from itertools import product
 
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.pool.reductions import KINDS, every, integers, store_below
+from faltung.methods.pool.reductions import REDUCTIONS, every, integers, store_below
 from faltung.methods.pool.tables import Targets, WalkKernel
 
 # Vectors at once where windows are written out: few, for each is many instructions.
@@ -18,7 +18,7 @@ State = list[tuple[str, str]]  # (type, value) pairs, as loops carry them
 
 @dataclass(frozen=True)
 class TapsKernel(WalkKernel):
-    """``kind``: a row of ``KINDS``. ``narrow``: fewer channels than lanes, so that lanes are
+    """``kind``: a row of ``REDUCTIONS``. ``narrow``: fewer channels than lanes, so that lanes are
     masked. Windows of ``rows`` times ``taps``, and those that lack one of either, are written out,
     others are loops. ``fixed``: all taps of a target have one number.
     """
@@ -35,10 +35,10 @@ class TapsKernel(WalkKernel):
         return f"pool_{self.kind}_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        return (*self.pointers, *["index"] * bool(KINDS[self.kind].index)), self.numbers
+        return (*self.pointers, *["index"] * bool(REDUCTIONS[self.kind].index)), self.numbers
 
     def writer(self, v: Vectors, given: Arguments) -> Callable[[Targets], None]:
-        return _Writer(v, given, self).targets
+        return _TapWriter(v, given, self).targets
 
     @property
     def shapes(self) -> list[tuple[int, int]]:
@@ -48,7 +48,7 @@ class TapsKernel(WalkKernel):
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class _Target:
     """One target: addresses of its first channels in the arrays read and written.
 
     ``tap``: the first one, ``number``: that in every lane. ``counted``: what a mean is divided by,
@@ -65,20 +65,20 @@ class Position:
     windows: Sequence[tuple[Sequence[str], str]]
 
 
-class _Writer:
+class _TapWriter:
     """Writes what is done along a progression, for the channels of a block."""
 
     def __init__(self, v: Vectors, given: Arguments, kernel: TapsKernel) -> None:
-        kind = KINDS[kernel.kind]
-        self.v, self.f, self.given, self.kind, self.kernel = v, v.function, given, kind, kernel
+        self.reduction = reduction = REDUCTIONS[kernel.kind]
+        self.v, self.f, self.given, self.kernel = v, v.function, given, kernel
         self.mask = v.below(given["channels"]) if kernel.narrow else None
         self.integers = integers(v)
-        self.tap_step = every(v, given["tap_step"]) if kind.index else ""
+        self.tap_step = every(v, given["tap_step"]) if reduction.index else ""
         # The arrays that are read at every tap, with their pitches.
         self.read = [("source", "source_pitch")]
-        self.read += [("index", "channels")] * (kind.index == "source")
+        self.read += [("index", "channels")] * (reduction.index == "source")
         self.written = [("target", "target_pitch")]
-        self.written += [("index", "channels")] * (kind.index == "target")
+        self.written += [("index", "channels")] * (reduction.index == "target")
 
     def targets(self, targets: Targets) -> None:
         """All targets, by the shape of their windows."""
@@ -99,14 +99,14 @@ class _Writer:
         pointers = [("ptr", pointer) for pointer, _ in (*reads, *writes)]
         steps = [step for _, step in (*reads, *writes)]
         counted = ""
-        if self.kind.mean:
+        if self.reduction.mean:
             counted = self.v.spread(f.value(f"sitofp i64 {targets.divisor} to {self.v.element}"))
         with f.loop(0, targets.count, [*pointers, ("i64", targets.tap[0])]) as loop:
             *at, tap = loop.values
-            number = every(self.v, tap) if self.kind.index else ""
+            number = every(self.v, tap) if self.reduction.index else ""
             sources = at[: len(reads)]
             windows = self.windows(targets, sources, tap, number, rows, taps)
-            here = Position(targets, sources, at[len(reads) :], tap, number, counted, windows)
+            here = _Target(targets, sources, at[len(reads) :], tap, number, counted, windows)
             self.position(here)
             moved = [self.v.at(pointer, step) for pointer, step in zip(at, steps, strict=True)]
             loop.carry([*moved, f.add(tap, targets.tap[1])])
@@ -125,7 +125,7 @@ class _Writer:
                 if t:
                     row = [v.at(place, step) for place, step in zip(row, steps, strict=True)]
                     first = f.add(first, given["tap_step"])
-                if self.kind.index and not self.kernel.fixed:
+                if self.reduction.index and not self.kernel.fixed:
                     number = every(v, first)
                 found.append((row, number))
         return found
@@ -136,7 +136,7 @@ class _Writer:
         at = f.add(f.mul(where[0], self.given[pitch]), channel)
         return self.v.at(self.given[name], at), f.mul(where[1], self.given[pitch])
 
-    def position(self, here: Position) -> None:
+    def position(self, here: _Target) -> None:
         """Groups of vectors; the last vector is moved back to end with the block, so that what it
         shares with the one before is written twice, with the same numbers.
         """
@@ -145,19 +145,19 @@ class _Writer:
             self.vectors(here, "0", 1)
             return
         done = "0"
-        for count in self.kind.vectors if len(here.windows) < 2 else WRITTEN_OUT_VECTORS:
+        for count in self.reduction.vectors if len(here.windows) < 2 else WRITTEN_OUT_VECTORS:
             with f.loop(done, f.sub(width, count * lanes - 1), step=count * lanes) as group:
                 self.vectors(here, group.index, count)
             done = group.index
         with f.when(f.value(f"icmp slt i64 {done}, {width}")):
             self.vectors(here, f.sub(width, lanes), 1)
 
-    def vectors(self, here: Position, channel: str, count: int) -> None:
+    def vectors(self, here: _Target, channel: str, count: int) -> None:
         """``count`` vectors at once, from ``channel`` on."""
-        v, f, kind = self.v, self.f, self.kind
+        v, f, reduction = self.v, self.f, self.reduction
         reads = [v.at(pointer, channel) for pointer in here.reads]
-        begin = [(v.type, v.constant(kind.first))] * count
-        begin += [(self.integers, here.number)] * count * (kind.index == "target")
+        begin = [(v.type, v.constant(reduction.first))] * count
+        begin += [(self.integers, here.number)] * count * (reduction.index == "target")
         entry, stop = here.targets.entries
         if here.windows:
             state = begin
@@ -168,9 +168,9 @@ class _Writer:
             return
         with f.loop(entry, stop, begin) as row:
             read, tap = self.entry(reads, row.index)
-            state = begin if kind.mean else _typed(begin, row.values)
+            state = begin if reduction.mean else _typed(begin, row.values)
             made = self.taps(here.targets.taps, state, read, f.add(here.tap, tap))
-            if kind.mean:
+            if reduction.mean:
                 made = [v.add(a, b) for a, b in zip(row.values, made, strict=True)]
             row.carry(made)
         self.store(here, channel, row.results)
@@ -190,7 +190,7 @@ class _Writer:
         """``count`` taps along the last axis."""
         v, f = self.v, self.f
         carried = [*begin, *(("ptr", read) for read in reads)]
-        if self.kind.index:
+        if self.reduction.index:
             carried.append((self.integers, every(v, tap)))
         with f.loop(0, count, carried) as loop:
             places = loop.values[len(begin) : len(begin) + len(reads)]
@@ -198,24 +198,24 @@ class _Writer:
             made = self.tap(_typed(begin, loop.values), places, number)
             for place, (_, pitch) in zip(places, self.read, strict=True):
                 made.append(v.at(place, f.mul(self.given["source_step"], self.given[pitch])))
-            if self.kind.index:
+            if self.reduction.index:
                 made.append(f.value(f"add {self.integers} {number}, {self.tap_step}"))
             loop.carry(made)
         return loop.results[: len(begin)]
 
     def tap(self, state: State, reads: Sequence[str], number: str) -> list[str]:
         """One tap of all vectors."""
-        v, count = self.v, len(state) // (1 + (self.kind.index == "target"))
+        v, count = self.v, len(state) // (1 + (self.reduction.index == "target"))
         rows = [
             [v.load(v.at(read, q * v.lanes), self.mask) for q in range(count)] for read in reads
         ]
-        return self.kind.step(v, [value for _, value in state], rows, number)
+        return self.reduction.step(v, [value for _, value in state], rows, number)
 
-    def store(self, here: Position, channel: str, results: Sequence[str]) -> None:
-        v, f, kind = self.v, self.f, self.kind
+    def store(self, here: _Target, channel: str, results: Sequence[str]) -> None:
+        v, f, reduction = self.v, self.f, self.reduction
         count = len(results) // len(here.writes)
         values, taps = list(results[:count]), results[count:]
-        if kind.mean:
+        if reduction.mean:
             values = [v.div(value, here.counted) for value in values]
         values += [f.value(f"bitcast {self.integers} {tap} to {v.type}") for tap in taps]
         for i, vector in enumerate(values):

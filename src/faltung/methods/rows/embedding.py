@@ -32,17 +32,14 @@ NO_ROW = 1 << 62
 
 
 @dataclass(frozen=True)
-class Embed(Kernel):
+class EmbedKernel(Kernel):
     """Items are tokens. ``last``: the last row of the table."""
 
+    name = "embed"
     pointers = ("tokens", "table", "out")
     numbers = ("features", "pitch", "last")
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"embed_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, features = v.function, given["features"]
@@ -63,17 +60,14 @@ class Embed(Kernel):
 
 
 @dataclass(frozen=True)
-class Zero(Kernel):
+class ZeroKernel(Kernel):
     """Items are ``ZERO_ELEMENTS`` elements of an array."""
 
+    name = "zero"
     pointers = ("array",)
     numbers = ("elements",)
 
     dtype: str
-
-    @property
-    def symbol(self) -> str:
-        return f"zero_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
@@ -88,18 +82,15 @@ class Zero(Kernel):
 
 
 @dataclass(frozen=True)
-class EmbedGrad(Kernel):
+class EmbedGradKernel(Kernel):
     """Items are blocks of ``vectors`` vectors of columns. ``padding``: a row that gets nothing."""
 
+    name = "embed_grad"
     pointers = ("tokens", "grad", "out")
     numbers = ("features", "pitch", "rows", "vocabulary", "padding")
 
     dtype: str
     vectors: int
-
-    @property
-    def symbol(self) -> str:
-        return f"embed_grad_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, width = v.function, self.vectors * v.lanes
@@ -168,7 +159,7 @@ def embed(
     tokens: (rows,) of int64; table: (vocabulary, features), contiguous; out: (rows, features). With
     ``vocabulary`` a token that is no row reads the last one.
     """
-    step = Embed(dtype).step(
+    step = EmbedKernel(dtype).step(
         rows,
         "embed",
         tokens=tokens,
@@ -201,10 +192,10 @@ def embed_grad(
     """
     vectors = max(1, LINE_BYTES // machine.vector_bytes)
     size = vocabulary * features
-    zero = Zero(dtype).step(
+    zero = ZeroKernel(dtype).step(
         -(-size // ZERO_ELEMENTS), "embed gradient: zeros", array=out, elements=size
     )
-    add = EmbedGrad(dtype, vectors).step(
+    add = EmbedGradKernel(dtype, vectors).step(
         -(-features // (vectors * machine.lanes(dtype))),
         "embed gradient",
         barrier=True,

@@ -53,7 +53,7 @@ class SoftmaxKernel(Kernel):
 # The loss ----------------------------------------------------------------------------------------
 
 
-class _Targets:
+class _TargetWeights:
     """The numbers of a call in every lane; ``channels`` is their number, as a vector.
 
     scale: of the gradient. keep and rest: what the target gives the label beyond the others, and
@@ -69,7 +69,7 @@ class _Targets:
         self.minus_label = v.sub(self.minus_rest, self.keep)
 
 
-def _loss(v: Vectors, targets: _Targets, total: str, chosen: str, away: str) -> str:
+def _loss(v: Vectors, targets: _TargetWeights, total: str, chosen: str, away: str) -> str:
     """``- sum t log p``; ``chosen``: the logit of the label less the largest, ``away``: the sum of
     all, each less the largest.
 
@@ -92,7 +92,7 @@ def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
     last = f.sub(rows, 1)
     targets, absent = None, ""
     if kernel.loss:
-        targets = _Targets(v, given, v.constant(channels))
+        targets = _TargetWeights(v, given, v.constant(channels))
         absent = v.spread(f.word(given["labels"], last), "i64")
     with f.loop("%begin", "%end") as item:
         first = f.mul(item.index, v.lanes)
@@ -163,7 +163,7 @@ def _labels(
 
 def _narrow_losses(
     v: Vectors,
-    targets: _Targets,
+    targets: _TargetWeights,
     label: str,
     columns: list[str],
     away: list[str],
@@ -219,7 +219,7 @@ def _wide(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
     f = v.function
     row = _Row(v, given["channels"])
     count = v.spread(f.value(f"sitofp i64 {row.channels} to {v.element}"))
-    targets = _Targets(v, given, count) if kernel.loss else None
+    targets = _TargetWeights(v, given, count) if kernel.loss else None
     with f.loop("%begin", "%end") as item:
         src = v.at(given["x"], f.mul(item.index, given["x_pitch"]))
         dst = v.at(given["out"], f.mul(item.index, given["out_pitch"]))
@@ -314,7 +314,7 @@ def _wide_loss(
     v: Vectors,
     given: Arguments,
     row: _Row,
-    targets: _Targets,
+    targets: _TargetWeights,
     src: str,
     dst: str,
     index: str,

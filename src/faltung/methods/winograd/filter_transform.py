@@ -52,6 +52,7 @@ class TransformFilters(Kernel):
     channels are contiguous.
     """
 
+    name = "winograd_weight"
     pointers = ("w", "to", "taps")
     numbers = (
         *("w_block", "w_channel", "w_lane"),
@@ -62,10 +63,6 @@ class TransformFilters(Kernel):
     sizes: Sizes
     vectors: int
     order: tuple[int, ...] = ()
-
-    @property
-    def symbol(self) -> str:
-        return f"winograd_weight_{self.dtype}"
 
     def items(self, blocks: int, channels: int) -> int:
         """Items for ``blocks`` blocks of output channels and ``channels`` input channels."""

@@ -31,6 +31,7 @@ class TransformInput(Kernel):
     ``first``: the number of the first tile; ``tiles0``, ...: tiles of each axis.
     """
 
+    name = "winograd_input"
     pointers = ("x", "to", "zeros", "table")
     numbers = ("first", "batch")
 
@@ -39,10 +40,6 @@ class TransformInput(Kernel):
     channels: int
     point_pitch: int
     tile_pitch: int
-
-    @property
-    def symbol(self) -> str:
-        return f"winograd_input_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         tiles = tuple(f"tiles{i}" for i in range(len(self.sizes)))

@@ -58,6 +58,7 @@ class Products(EpilogueKernel):
     ``register_tiles``: (number in ``rows``, first tile); ``out_table``: where outputs lie.
     """
 
+    name = "winograd"
     pointers: ClassVar[tuple[str, ...]] = ("v", "u", "out", "bias", "ranges", "register_tiles")
     numbers: ClassVar[tuple[str, ...]] = (
         *("blocks", "range_count", "first"),
@@ -77,10 +78,6 @@ class Products(EpilogueKernel):
     block_major: bool
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
-
-    @property
-    def symbol(self) -> str:
-        return f"winograd_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         pointers, numbers = super().declared()
@@ -290,6 +287,7 @@ class FusedProducts(Products):
     ``u_item``: elements of what an item makes of its weights.
     """
 
+    name = "winograd_fused"
     pointers = (*Products.pointers, "w", "taps")
     numbers = (
         *Products.numbers,
@@ -298,10 +296,6 @@ class FusedProducts(Products):
 
     filters: TransformFilters
     input_block: int
-
-    @property
-    def symbol(self) -> str:
-        return f"winograd_fused_{self.dtype}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

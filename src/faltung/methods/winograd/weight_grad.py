@@ -28,11 +28,11 @@ import numpy as np
 from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted, table
 from faltung.methods.copies.copy import spread
-from faltung.methods.winograd.tiles import axis_tiles, tiles_along
+from faltung.methods.winograd.tiles import AxisTiles, axis_tiles, tiles_along
 from faltung.methods.winograd.transforms import Transform, moved_vectors, transform
 from faltung.methods.winograd.weight_grad_sums import WeightGradSums
 from faltung.methods.winograd.weight_grad_tiles import Tiles
@@ -88,13 +88,13 @@ class WinogradWeightGrad(WeightGradMethod):
     ) -> None:
         shape = _Shape.of(c, machine)
         passes = shape.passes
-        tiles = shape.tiles_of("x", work, arrays), shape.tiles_of("grad", work, arrays)
+        x, grad = (shape.tiles_of(name, work, arrays) for name in ("input", "gradient"))
         kernel, items, given, copied = _sums(shape, work, arrays.w, len(passes) == 1)
-        given |= tiles[0].arguments("x") | tiles[1].arguments("grad")
+        given |= x.arguments("x") | grad.arguments("grad")
         title = "winograd_weight_grad sums"
         for first, stop in passes:
-            work.steps.append(tiles[0].step(first, stop, barrier))
-            work.steps.append(tiles[1].step(first, stop, False))
+            work.steps.append(x.step(first, stop, barrier))
+            work.steps.append(grad.step(first, stop, False))
             given |= {"tiles": stop - first, "before": first, "last": int(stop == shape.tiles)}
             work.steps.append(kernel.step(items, title, barrier=True, **given))
             barrier = True
@@ -173,20 +173,23 @@ class _Shape:
         count = max(1, -(-tiles // max(1, most)))
         return [(tiles * i // count, tiles * (i + 1) // count) for i in range(count)]
 
+    @cached_property
+    def axes(self) -> list[tuple[Window, AxisTiles, Transform]]:
+        """Each axis with its tiles and its transform."""
+        cut = [axis_tiles(w, t) for w, t in zip(self.c.windows, self.forward, strict=True)]
+        return list(zip(self.c.windows, cut, self.transforms, strict=True))
+
     def tiles_of(self, name: str, work: Work, arrays: Arrays) -> Tiles:
-        """The transformed tiles of the input, "x", or of the output gradient, "grad"."""
-        c, windows, found = self.c, self.c.windows, self.transforms
-        cut = [axis_tiles(w, t) for w, t in zip(windows, self.forward, strict=True)]
-        axes = list(zip(windows, cut, found, strict=True))
-        longest = max(stop - first for first, stop in self.passes)
-        if name == "x":
+        """The transformed tiles of the "input" or of the output "gradient"."""
+        c, longest = self.c, max(stop - first for first, stop in self.passes)
+        if name == "input":
             array, strides, channels = shifted(arrays.x, c.x_base, c.dtype), c.x, c.channels_in
-            along = [(w.x, tiles.inputs, t.bt) for w, tiles, t in axes]
+            axes = [(w.x, tiles.inputs, t.bt) for w, tiles, t in self.axes]
         else:
             array = shifted(arrays.out, c.out_base, c.dtype)
             strides, channels = c.out, c.channels_out
-            along = [(w.out, tiles.outputs, t.g) for w, tiles, t in axes]
-        return Tiles(c, work, name, array, strides, channels, along, longest, self.lanes)
+            axes = [(w.out, tiles.outputs, t.g) for w, tiles, t in self.axes]
+        return Tiles(c, work, name, array, strides, channels, axes, longest, self.lanes)
 
     @property
     def cycles(self) -> float:

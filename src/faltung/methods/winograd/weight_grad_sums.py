@@ -41,6 +41,7 @@ class WeightGradSums(Kernel):
     an item; ``before``: tiles that the sums have already; ``last``: whether these are the last.
     """
 
+    name = "winograd_weight_grad_sums"
     pointers = ("x", "grad", "w", "sums", "blocks", "places")
     numbers = (
         *("block_count", "channel_groups", "tiles", "register_tiles", "channels_in"),
@@ -55,10 +56,6 @@ class WeightGradSums(Kernel):
     kinds: tuple[tuple[int, int], ...]
     whole: bool
     transposed: bool
-
-    @property
-    def symbol(self) -> str:
-        return f"winograd_weight_grad_sums_{self.dtype}"
 
     @property
     def points(self) -> int:

@@ -41,16 +41,13 @@ class WeightGradTiles(Kernel):
     blocks and points.
     """
 
+    name = "winograd_weight_grad_tiles"
     pointers = ("source", "target", "tiles", "rows", "columns")
     numbers = ("blocks", "ranges", "range", "first", "count", "group", "block", "point")
 
     dtype: str
     matrices: tuple[Matrix, ...]
     lanes: int
-
-    @property
-    def symbol(self) -> str:
-        return f"winograd_weight_grad_tiles_{self.dtype}"
 
     def _kinds(self, lanes: int) -> list[tuple[bool, bool]]:
         """Of tiles: single entries of rows are missing, the block is the last one, which is not
