@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from faltung.geometry.conv import ConvSpec
-from faltung.jit.compile import Kernel
+from faltung.jit.compile import CompiledKernel
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Step, Work
@@ -88,7 +88,7 @@ class Plan:
         first = [replace(step, barrier=True) for step in self.work.steps[:1]]
         return [*self.work.prepare, *first, *self.work.steps[1:]]
 
-    def kernels(self) -> list[Kernel]:
+    def kernels(self) -> list[CompiledKernel]:
         """The machine code of the plan, in the order of its steps, each kernel once."""
         return list(dict.fromkeys(self.region("all").kernels))
 

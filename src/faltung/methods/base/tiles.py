@@ -17,7 +17,7 @@ from faltung.methods.base.step import (
 # The most tiles in one item, and the cycles that suffice for one: long rows are cut into segments
 # so that threads can share them.
 MAX_SEGMENT_TILES = 16
-ITEM_CYCLES = 6000
+SEGMENT_ITEM_CYCLES = 6000
 # The most items per row.
 MAX_ROW_SEGMENTS = 4096
 

@@ -191,7 +191,7 @@ class Tiles:
         self._blocks = c.groups * blocks
         self._given: dict[str, Argument] = {
             **{"source": array, "rows": rows, "columns": columns},
-            "target": Operand(work.borrow(f"{title} tiles", points * point)),
+            "target": work.borrow(f"{title} tiles", points * point),
             "tiles": _tiles(c.batch, strides[0], len(rows), len(columns)),
             **{"blocks": blocks, "range": ITEM_TILES, "group": strides[1]},
             **{"block": block, "point": point // size},

@@ -97,7 +97,7 @@ class Winograd(ForwardMethod):
         there, staged = arrays, c.out[2] != 1 and c.channels_out > 1
         if staged:
             strides = contiguous(shape, True)
-            made = Operand(work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1]))
+            made = work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1])
             there = replace(arrays, out=made)
             windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
             out = (strides[0], c.channels_out, 1)
@@ -318,7 +318,7 @@ class _Group:
         fill: int = 0,
     ) -> Operand:
         """A copy of ``size`` elements that is prepared once."""
-        made = Operand(self.work.keep(hint, size * self.chosen.item_bytes))
+        made = self.work.keep(hint, size * self.chosen.item_bytes)
         whole = [(0, 0)]
         step = copy(self.c.dtype, source, made, whole, runs, stride=stride, fill=fill, title=title)
         self.work.prepare.append(step)
@@ -328,7 +328,7 @@ class _Group:
         """The transformed weights, in blocks of output channels."""
         c, chosen, block = self.c, self.chosen, self.chosen.points * self.u_point
         kernel, given, barrier = self._filters()
-        made = Operand(self.work.keep("weights", chosen.blocks * block * chosen.item_bytes))
+        made = self.work.keep("weights", chosen.blocks * block * chosen.item_bytes)
         given |= {"to": made, "point": self.u_point, "block": block}
         given |= {"channels_in": c.channels_in, "channels_out": c.channels_out}
         items, title = kernel.items(chosen.blocks, c.channels_in), f"transform weights {chosen}"
