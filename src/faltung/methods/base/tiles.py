@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faltung.codegen.tile import split
+from faltung.codegen.tile import parts
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import interior, sources_at
 from faltung.methods.base.correlation import Window
@@ -95,13 +95,11 @@ def segments(
     size, so that items take equally long.
     """
     most = max(tiles, sum(count for _, _, count in runs) // MAX_ROW_SEGMENTS)
-    parts = []
+    rows: list[tuple[int, ...]] = []
     for kind, first, count in runs:
-        sizes = [size for size, times in split(count, most) for _ in range(times)]
-        done = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
-        at = first + done * kind.positions
-        position = (at * last.axis.stride - last.axis.lo) * last.x
-        number = np.full_like(done, kinds.index(kind))
-        places = [at * stride for stride in (last.out, *last.aux)]
-        parts.append(np.stack([number, np.array(sizes, np.int64), position, *places], axis=1))
-    return table(np.concatenate(parts), 4 + len(last.aux))
+        number = kinds.index(kind)
+        for done, size in parts(count, most):
+            at = first + done * kind.positions
+            position = (at * last.axis.stride - last.axis.lo) * last.x
+            rows.append((number, size, position, *(at * step for step in (last.out, *last.aux))))
+    return table(rows, 4 + len(last.aux))

@@ -5,13 +5,12 @@ first-level cache together with the rows of the input that they read; a copied r
 keeps its place until another one needs it, so that most rows are copied only once.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from faltung.codegen.tile import budget, split
+from faltung.codegen.tile import budget, parts, split
 from faltung.geometry.axis import Axis
 from faltung.machine.costs import FMA_LATENCY_SUMS
 from faltung.machine.table import Machine
@@ -59,10 +58,10 @@ class Shape:
 def shape_of(c: Correlation, machine: Machine) -> Shape:
     """What the registers hold."""
     kernel = c.windows[-1].axis.kernel
-    inputs = cut(c.channels_in, TILE_INPUTS)
+    inputs = parts(c.channels_in, TILE_INPUTS)
     # A column and a gradient are in registers too.
     most = budget(machine) - 1 if c.channels_in == 1 else budget(machine)
-    taps = cut(kernel, max(1, most // inputs[0][1]))
+    taps = parts(kernel, max(1, most // inputs[0][1]))
     rows = 1
     if len(taps) == 1 and c.channels_in == 1:
         rows = rows_of_taps(c, most)
@@ -79,12 +78,6 @@ def rows_of_taps(c: Correlation, most: int) -> int:
     """Rows of taps in one tile of at most ``most`` sums."""
     kernel = c.windows[-1].axis.kernel
     return split(c.taps // kernel, max(1, min(TILE_ROWS, most // kernel)))[0][0]
-
-
-def cut(length: int, most: int) -> list[tuple[int, int]]:
-    """Nearly equal parts: (first, how many)."""
-    sizes = [size for size, n in split(length, most) for _ in range(n)]
-    return list(zip(itertools.accumulate(sizes, initial=0), sizes, strict=False))
 
 
 def tiles(c: Correlation, shape: Shape) -> list[list[Run]]:
@@ -140,7 +133,7 @@ def tap_tiles(
                 kinds=tuple(kind for kind, _, _ in here),
                 run=run,
             )
-            for begin, rows in cut(c.taps // kernel, shape.rows):
+            for begin, rows in parts(c.taps // kernel, shape.rows):
                 whole = numbers.setdefault(replace(one, rows=rows), len(numbers))
                 single = numbers.setdefault(one, len(numbers))
                 place = kernel * inputs, first * inputs + start
@@ -164,7 +157,7 @@ def segments_of(
     gradient from, positions. And the runs of tiles in it.
     """
     last, a = c.windows[-1], c.windows[-1].axis
-    firsts = [first for first, _ in cut(a.output, shape.positions)]
+    firsts = [first for first, _ in parts(a.output, shape.positions)]
     low = np.array(firsts[::most], np.int64)
     high = np.append(low[1:], a.output)
     x_low = np.clip(low * a.stride - a.lo, 0, a.size)

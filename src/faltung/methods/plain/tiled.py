@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
 
-import numpy as np
-
 from faltung.codegen.ir import Function, Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.costs import FMA_LATENCY_CYCLES
@@ -30,7 +28,7 @@ from faltung.methods.base.tiles import (
     segments,
     taps_of,
 )
-from faltung.methods.copies.copy import copy
+from faltung.methods.copies.copy import copy, weight_runs
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
@@ -247,14 +245,8 @@ def _pack(
         channel = blocks.start + b * blocks.channels
         outer.append((g * c.w[0] + channel * c.w[1], number * c.taps * tap))
         biases.append((g * c.channels_out + channel if arrays.bias else 0, number * blocks.width))
-    offsets = np.zeros(1, np.int64)
-    for window in c.windows:
-        offsets = (offsets[:, None] + np.array(window.taps, np.int64)).ravel()
-    runs = np.empty((c.taps, c.channels_in, 3), np.int64)
-    within = np.arange(c.channels_in)
-    runs[..., 0] = offsets[:, None] + within * c.w[2]
-    runs[..., 1] = np.arange(c.taps)[:, None] * tap + within * blocks.width
-    runs[..., 2] = blocks.channels
+    channels, each = (c.channels_in, c.w[2]), (tap, blocks.width)
+    runs = weight_runs(c.tap_offsets, channels, each, blocks.channels)
     title = "pack weights"
     pack_weights = copy(
         c.dtype, arrays.w, packed, outer, runs, stride=c.w[1], fill=blocks.width, title=title
