@@ -11,7 +11,7 @@ import numpy as np
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
-from faltung.methods.base.addresses import offsets
+from faltung.methods.base.addresses import offset_columns
 from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
 from faltung.methods.base.step import MISSING, Operand, Step, Work, shifted
 from faltung.methods.copies.copy import copy
@@ -123,13 +123,7 @@ def _copy(
     if not ends:
         return
     inner = np.array([(MISSING if s is None else s * last.x, d) for s, d in ends])
-    places = np.stack(
-        [
-            offsets(shape[:1] + shape[2:-1], source[:1] + source[2:-1]),
-            offsets(shape[:1] + shape[2:-1], strides[:1] + strides[2:-1]),
-        ],
-        axis=1,
-    )
+    places = offset_columns(*(along[:1] + along[2:-1] for along in (shape, source, strides)))
     if strides[1] == 1:
         runs = [(s, d, channels) for s, d in inner]
         stride = c.x[2]
@@ -178,15 +172,10 @@ def rearrange(
     across = max(rest, key=lambda i: (sources[i] == 1 and sizes[i] > 1, sizes[i]))
     outer = [i for i in rest if i != across]
     count, stride = (1, 1) if long is None else (sizes[long], sources[long])
-    places = [
-        offsets([sizes[i] for i in outer], [strides[i] for i in outer])
-        for strides in (sources, targets)
-    ]
+    places = offset_columns(*([along[i] for i in outer] for along in (sizes, sources, targets)))
     j = np.arange(sizes[across], dtype=np.int64)
     runs = np.stack([j * sources[across], j * targets[across], np.full_like(j, count)], axis=1)
-    return copy(
-        dtype, src, dst, np.stack(places, axis=1), runs, stride=stride, title=title, barrier=barrier
-    )
+    return copy(dtype, src, dst, places, runs, stride=stride, title=title, barrier=barrier)
 
 
 def merged(

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from faltung.codegen.tile import split
+from faltung.codegen.tile import parts
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import interior, pitches, sources_at, sums
 from faltung.methods.base.correlation import Window
@@ -204,29 +204,25 @@ def _segments(last: Window, most: int, runs: Sequence[Run], position: int) -> tu
     patch, output, those of ``aux``).
     """
     axis, kinds = last.axis, kinds_of(runs)
-    tiles = sum(count for _, _, count in runs)
-    rest = list(runs)
-    segments: list[tuple[int, ...]] = []
-    made: list[tuple[int, ...]] = []
-    for size in [size for size, times in split(tiles, most) for _ in range(times)]:
-        taken: list[Run] = []
-        while size:
-            kind, first, count = rest.pop(0)
-            here = min(size, count)
-            taken.append((kind, first, here))
-            size -= here
-            if here < count:
-                rest.insert(0, (kind, first + here * kind.positions, count - here))
-        kind, first, count = taken[-1]
-        start = taken[0][1] * axis.stride - axis.lo
-        stop = (first + count * kind.positions - 1) * axis.stride - axis.lo + axis.extent
-        begin, end = (min(max(place, 0), axis.size) for place in (start, stop))
-        before = min(max(-start, 0), stop - start)
-        loaded = max(0, end - begin)
-        behind = stop - start - before - loaded
-        segments.append((begin * last.x, before, loaded, behind, len(made), len(taken)))
-        for kind, first, count in taken:
-            place = (first * axis.stride - axis.lo - start) * position
-            outs = (first * stride for stride in (last.out, *last.aux))
-            made.append((kinds.index(kind), count, place, *outs))
+    counts = [count for *_, count in runs]
+    tiles = np.cumsum([0, *counts], dtype=np.int64)
+    cuts = np.array([first for first, _ in parts(sum(counts), most)], np.int64)
+    # What is left of runs where they are cut at the beginnings of segments: from which tile on.
+    begins = np.union1d(tiles[:-1], cuts)
+    run = np.searchsorted(tiles, begins, side="right") - 1
+    of_runs = [(kinds.index(kind), first, kind.positions) for kind, first, _ in runs]
+    number, first, positions = table(of_runs, 3)[run].T
+    output = first + (begins - tiles[run]) * positions
+    head = np.searchsorted(begins, cuts)
+    lengths = np.diff(head, append=len(begins))
+    start = output[head] * axis.stride - axis.lo
+    stop = np.append(start[1:], axis.output * axis.stride - axis.lo) - axis.stride + axis.extent
+    begin, end = np.clip(start, 0, axis.size), np.clip(stop, 0, axis.size)
+    before = np.clip(-start, 0, stop - start)
+    loaded = np.maximum(end - begin, 0)
+    behind = stop - start - before - loaded
+    segments = np.stack([begin * last.x, before, loaded, behind, head, lengths], axis=1)
+    place = (output * axis.stride - axis.lo - np.repeat(start, lengths)) * position
+    outs = np.outer(output, [last.out, *last.aux])
+    made = np.column_stack([number, np.diff(begins, append=tiles[-1]), place, outs])
     return table(segments, 6), table(made, 4 + len(last.aux))

@@ -191,13 +191,13 @@ def add_tiles(
     packed, bias = _pack(c, work, arrays, blocks)
     tap, offsets = c.channels_in * blocks.width, taps_of(last)
     in_code = len(kernel.taps) == len(offsets)
-    rows = rows_of(
+    rows, patterns = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
     tile_cycles = TILE_PRODUCT_CYCLES * c.channels_in * c.taps
     most = min(MAX_SEGMENT_TILES, max(1, SEGMENT_ITEM_CYCLES // tile_cycles))
     cut = segments(runs, kernel.kinds, last, most)
-    counts = (c.batch, c.groups, blocks.count, len(rows.rows), len(cut))
+    counts = (c.batch, c.groups, blocks.count, len(rows), len(cut))
     aux = aux_arguments(
         c,
         arrays,
@@ -215,9 +215,9 @@ def add_tiles(
         w=packed,
         out=shifted(arrays.out, c.out_base + blocks.start * c.out[2], c.dtype),
         bias=bias,
-        rows=rows.rows,
+        rows=rows,
         segments=cut,
-        patterns=rows.patterns,
+        patterns=patterns,
         **dict(zip(INDICES, counts, strict=True)),
         **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
         **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
