@@ -222,7 +222,8 @@ class _Passes:
         self.x = offsets([w.axis.size for w in outer], [w.x for w in outer])
         self.g = offsets([w.axis.output for w in outer], [w.out for w in outer])
         self.tap_rows, self.memory = tap_rows, memory
-        # Where rows of the input lie in the copies.
+        # Where rows of the input are read, and their places in the copies.
+        self.x_read = self.x.copy()
         self.places: dict[int, int] = {}
         self.passes: list[tuple[int, ...]] = []
         self.x_copies: list[tuple[int, int]] = []
@@ -251,45 +252,39 @@ class _Passes:
     def _pass(self, rows: list[int], used: set[int]) -> None:
         heads = self._lengths()
         memory, places = self.memory, self.places
+        g = self.g[rows]
         if memory.x is not None:
             free = sorted(set(range(memory.places)) - set(places.values()))
             # What was copied first is given up first.
             old = [read for read in places if read not in used]
             for read in sorted(used - places.keys()):
                 places[read] = free.pop(0) if free else places.pop(old.pop(0))
+                self.x_read[read] = places[read] * memory.x
                 self.x_copies.append((int(self.x[read]), places[read] * memory.x))
         if memory.g is not None:
-            self.g_copies += [(int(self.g[row]), i * memory.g) for i, row in enumerate(rows)]
+            copied = np.arange(len(rows), dtype=np.int64) * memory.g
+            self.g_copies += zip(g.tolist(), copied.tolist(), strict=True)
+            g = copied
         for tile in self.tap_rows:
-            taps = range(tile.first, tile.first + tile.rows)
-            present = self.reads[rows][:, taps.start : taps.stop] >= 0
+            reads = self.reads[rows, tile.first : tile.first + tile.rows]
+            present = reads >= 0
             every = present.all(axis=1)
-            self._call(tile, tile.whole, taps, rows, np.flatnonzero(every))
-            for tap in taps if tile.rows > 1 else ():
-                some = np.flatnonzero(present[:, tap - tile.first] & ~every)
-                self._call(tile, tile.single, range(tap, tap + 1), rows, some)
+            self._call(tile, tile.whole, 0, reads[every], g[every])
+            for tap in range(tile.rows):
+                some = present[:, tap] & ~every
+                self._call(tile, tile.single, tap, reads[some, tap : tap + 1], g[some])
         pairs = zip(heads, self._lengths(), strict=True)
         self.passes.append(tuple(n for head, end in pairs for n in (head, end - head)))
 
     def _lengths(self) -> tuple[int, int, int]:
         return len(self.x_copies), len(self.g_copies), len(self.calls)
 
-    def _call(
-        self, tile: TapRows, function: int, taps: range, rows: list[int], chosen: Table
-    ) -> None:
-        """One function for the rows of the pass numbered ``chosen``."""
-        if not len(chosen):
-            return
-        place = taps.start * tile.step + tile.start
-        self.calls.append((function, len(self.entries), len(chosen), place))
-        memory = self.memory
-        for i in chosen.tolist():
-            reads = self.reads[rows[i], taps.start : taps.stop].tolist()
-            if memory.x is None:
-                self.entries += self.x[reads].tolist()
-            else:
-                self.entries += [self.places[read] * memory.x for read in reads]
-            self.entries.append(int(self.g[rows[i]]) if memory.g is None else i * memory.g)
+    def _call(self, tile: TapRows, function: int, tap: int, reads: Table, g: Table) -> None:
+        """One function, from row ``tap`` of the tile on: the rows it reads, and their gradients."""
+        if len(g):
+            place = (tile.first + tap) * tile.step + tile.start
+            self.calls.append((function, len(self.entries), len(g), place))
+            self.entries += np.column_stack([self.x_read[reads], g]).ravel().tolist()
 
 
 def band_size(c: Correlation, positions: int) -> tuple[int, int]:
@@ -319,7 +314,7 @@ def bands_of(
         "x_copies": table(made.x_copies, COPY),
         "g_copies": table(made.g_copies, COPY),
         "calls": table(made.calls, CALL),
-        "entries": table([[entry] for entry in made.entries], 1),
+        "entries": table(np.array(made.entries, np.int64), 1),
         **row_tables,
         "segment_count": segments,
         "rows_count": len(band_rows),

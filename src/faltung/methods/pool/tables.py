@@ -59,6 +59,10 @@ class AxisReads:
     source_step: int = 1
     tap_step: int = 1
 
+    def changed(self, change: Callable[[Progression], Progression]) -> "AxisReads":
+        """The same axis with other progressions."""
+        return replace(self, progressions=tuple(map(change, self.progressions)))
+
 
 # One axis -----------------------------------------------------------------------------------------
 
@@ -71,11 +75,11 @@ def forward(spec: PoolSpec, *, positions: bool = False) -> list[AxisReads]:
     made = []
     for dim, axis in enumerate(map(_plain, spec.axes)):
         found = _progressions(axis, range(axis.kernel), 0, 1, partial(spec.counted, dim))
+        reads = AxisReads(axis.size, axis.output, axis.kernel, tuple(found), axis.dilation)
         if positions:
-            found = (replace(p, tap=p.source, tap_advance=p.advance) for p in found)
-        kernel, tap_step = (axis.size, axis.dilation) if positions else (axis.kernel, 1)
-        reads = tuple(found)
-        made.append(AxisReads(axis.size, axis.output, kernel, reads, axis.dilation, tap_step))
+            reads = reads.changed(lambda p: replace(p, tap=p.source, tap_advance=p.advance))
+            reads = replace(reads, kernel=axis.size, tap_step=axis.dilation)
+        made.append(reads)
     return made
 
 
@@ -88,17 +92,8 @@ def backward(spec: PoolSpec, *, positions: bool = False) -> list[AxisReads]:
     axes = [_backward(_plain(axis)) for axis in spec.axes]
     if not positions:
         return axes
-    return [
-        replace(
-            axis,
-            kernel=axis.targets,
-            progressions=tuple(
-                replace(p, tap=p.target, tap_advance=p.step) for p in axis.progressions
-            ),
-            tap_step=0,
-        )
-        for axis in axes
-    ]
+    own = [axis.changed(lambda p: replace(p, tap=p.target, tap_advance=p.step)) for axis in axes]
+    return [replace(axis, kernel=axis.targets, tap_step=0) for axis in own]
 
 
 def _backward(axis: Axis) -> AxisReads:
@@ -123,18 +118,12 @@ def counting(spec: PoolSpec) -> list[AxisReads]:
     """For each axis: targets and sources are the outputs, one to one, divided by what each window
     counts.
     """
-    return [
-        AxisReads(
-            axis.targets,
-            axis.targets,
-            1,
-            tuple(
-                replace(p, source=p.target, advance=p.step, tap=0, tap_advance=0, taps=1)
-                for p in axis.progressions
-            ),
-        )
-        for axis in forward(spec)
-    ]
+
+    def own(p: Progression) -> Progression:
+        return replace(p, source=p.target, advance=p.step, tap=0, tap_advance=0, taps=1)
+
+    axes = [axis.changed(own) for axis in forward(spec)]
+    return [replace(axis, sources=axis.targets, kernel=1, source_step=1) for axis in axes]
 
 
 def _plain(axis: Axis) -> Axis:
