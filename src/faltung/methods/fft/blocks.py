@@ -99,8 +99,8 @@ def _repeated(
     """
     block = np.repeat(np.arange(len(counts)), counts)
     same = (np.diff(segments, axis=0) == np.array(steps)).all(axis=1) & (np.diff(block) == 0)
-    heads = np.flatnonzero(np.concatenate([np.ones(min(1, len(segments)), bool), ~same]))
-    times = np.diff(np.concatenate([heads, [len(segments)]]))
+    heads = np.flatnonzero(np.append(True, ~same)[: len(segments)])
+    times = np.diff(heads, append=len(segments))
     left = np.bincount(block[heads], minlength=len(counts)).astype(np.int64)
     return np.insert(segments[heads], at, times, axis=1), left
 
@@ -127,9 +127,8 @@ def _inputs(box: Box, starts: Numbers, length: int) -> tuple[Numbers, Numbers]:
     source = places[numbers] + (last.first + first - axis.lo) * step
     if step == 1 and width == stop - first and len(numbers):  # rows without gaps join
         joins = (np.diff(source) == width) & (np.diff(begin) == width)
-        heads = np.flatnonzero(np.concatenate([[True], ~joins]))
-        tails = np.concatenate([heads[1:], [len(numbers)]]) - 1
-        begin, end, source = begin[heads], end[tails], source[heads]
+        heads = np.flatnonzero(np.append(True, ~joins))
+        begin, end, source = begin[heads], np.append(end[heads[1:] - 1], end[-1]), source[heads]
     return _cut_segments(begin, end, starts, length, source, step)
 
 
