@@ -156,10 +156,12 @@ def sources(axis: Axis) -> Table:
 
 def sources_at(axis: Axis, positions: Table) -> Table:
     """What ``positions`` repeat; -1 for a zero, and for what lies beyond the padding."""
-    found, stop = positions.copy(), axis.size + axis.hi
+    stop = axis.size + axis.hi
     outside = (positions < 0) | (positions >= min(axis.size, stop))
-    read = [axis.source(i) if i < stop else None for i in positions[outside].tolist()]
-    found[outside] = [-1 if i is None else i for i in read]
+    found = np.where(outside, -1, positions)
+    if axis.mode != "zeros":
+        read = [axis.source(i) if i < stop else None for i in positions[outside].tolist()]
+        found[outside] = [-1 if i is None else i for i in read]
     return found
 
 

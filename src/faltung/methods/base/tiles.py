@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -72,8 +73,8 @@ def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> li
 def _kind(axis: Axis, start: int, size: int) -> Kind:
     """The kind of a tile from output ``start`` on."""
     positions = (start + np.arange(size, dtype=np.int64)) * axis.stride - axis.lo
-    read = sources_at(axis, positions + np.arange(axis.kernel)[:, None] * axis.dilation)
-    return Kind(size, tuple(tuple(np.flatnonzero(tap < 0).tolist()) for tap in read))
+    zeros = sources_at(axis, positions + np.arange(axis.kernel)[:, None] * axis.dilation) < 0
+    return Kind(size, tuple(tuple(compress(range(size), tap)) for tap in zeros.tolist()))
 
 
 def segments(
@@ -85,11 +86,12 @@ def segments(
     size, so that items take equally long.
     """
     most = max(tiles, sum(count for _, _, count in runs) // MAX_ROW_SEGMENTS)
-    rows: list[tuple[int, ...]] = []
+    rows = []
     for kind, first, count in runs:
-        number = kinds.index(kind)
-        for done, size in parts(count, most):
-            at = first + done * kind.positions
-            position = (at * last.axis.stride - last.axis.lo) * last.x
-            rows.append((number, size, position, *(at * step for step in (last.out, *last.aux))))
-    return table(rows, 4 + len(last.aux))
+        done, sizes = np.array(parts(count, most), np.int64).T
+        at = first + done * kind.positions
+        position = (at * last.axis.stride - last.axis.lo) * last.x
+        outs = np.outer(at, [last.out, *last.aux])
+        number = np.full_like(at, kinds.index(kind))
+        rows.append(np.column_stack([number, sizes, position, outs]))
+    return table(np.concatenate(rows), 4 + len(last.aux))

@@ -270,7 +270,7 @@ class _Passes:
             present = reads >= 0
             every = present.all(axis=1)
             self._call(tile, tile.whole, 0, reads[every], g[every])
-            for tap in range(tile.rows):
+            for tap in () if every.all() else range(tile.rows):
                 some = present[:, tap] & ~every
                 self._call(tile, tile.single, tap, reads[some, tap : tap + 1], g[some])
         pairs = zip(heads, self._lengths(), strict=True)
@@ -284,7 +284,8 @@ class _Passes:
         if len(g):
             place = (tile.first + tap) * tile.step + tile.start
             self.calls.append((function, len(self.entries), len(g), place))
-            self.entries += np.column_stack([self.x_read[reads], g]).ravel().tolist()
+            entries = np.concatenate([self.x_read[reads], g[:, None]], axis=1)
+            self.entries += entries.ravel().tolist()
 
 
 def band_size(c: Correlation, positions: int) -> tuple[int, int]:
