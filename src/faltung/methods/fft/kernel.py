@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
+from faltung.codegen.copies import write_fill
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.moves import write_fill
 from faltung.methods.fft.passes import write_lanes, write_passes
 
 # Columns of the tables: of blocks (first segment in, how many, whether they fill it, first segment
@@ -53,8 +52,7 @@ class Code:
         f, given = self.v.function, self.given
         arguments = [("ptr", x), ("i64", given["plane"]), ("i64", given["size"])]
         arguments.append(("ptr", given["passes"]))
-        names = name, f"{name}_twice"
-        f.switch(given["twice"], [partial(f.call, each, arguments) for each in names])
+        f.call_one(given["twice"], [name, f"{name}_twice"], arguments)
 
     def lanes(self, x: str) -> None:
         """The last part of the way forward."""

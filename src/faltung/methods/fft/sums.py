@@ -7,13 +7,14 @@ the two go through one complex transform and do not mix.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Module
+from faltung.codegen.copies import write_fill
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.moves import put_arguments, write_fill, write_put
+from faltung.methods.base.moves import put_arguments, write_put
 from faltung.methods.fft.kernel import AS_IS, IN, OUT, PREFETCH_DISTANCE_ROWS, Code, FftKernel
 from faltung.methods.fft.passes import (
     Complex,
@@ -204,8 +205,7 @@ class FftSums(FftKernel, EpilogueKernel):
         f, given = code.v.function, code.given
         here = {**given, **dict(zip(("from", *self.outputs), places, strict=True))}
         here |= {"count": count, "bias": bias, "ahead": f.mul(given["out_row"], distance)}
-        names = put_arguments(len(self.aux_contiguous))
-        f.call("put", [(kind, here[name]) for kind, name in names])
+        f.call_with("put", put_arguments(len(self.aux_contiguous)), here)
 
 
 # The product --------------------------------------------------------------------------------------
@@ -215,9 +215,8 @@ def _write_product(module: Module, machine: Machine, dtype: str, single: bool) -
     """``product``: spectra of all input channels times those of their filters, added up, and the
     first part of the way back.
     """
-    arrays = [("ptr", name) for name in ("z", "h", "to", "twiddles")]
-    numbers = [("i64", name) for name in ("plane", "lane_groups", "channels", "buffer")]
-    f = module.function("product", [*arrays, *numbers])
+    numbers = "plane", "lane_groups", "channels", "buffer"
+    f = module.function("product", parameters(["z", "h", "to", "twiddles"], numbers))
     v = Vectors(f, machine, dtype)
     step = v.lanes * v.lanes
 

@@ -6,11 +6,11 @@ conjugate of ``(G1 + i G2)`` the real part, transformed back, is the sum of both
 
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Module
+from faltung.codegen.copies import write_fill, write_spread
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.moves import write_fill, write_spread
 from faltung.methods.fft.kernel import OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
     add,
@@ -104,8 +104,7 @@ def _load_grad(code: Code, grad: str, to: str, block: str) -> None:
 
 def _write_add_products(module: Module, machine: Machine, dtype: str) -> None:
     """``add_products`` (z, y, to, plane, size): ``to += z * conj(y)``."""
-    arrays = [("ptr", name) for name in ("z", "y", "to")]
-    f = module.function("add_products", [*arrays, ("i64", "plane"), ("i64", "size")])
+    f = module.function("add_products", parameters(["z", "y", "to"], ["plane", "size"]))
     v = Vectors(f, machine, dtype)
     carried = [("ptr", f"%{name}") for name in ("z", "y", "to")]
     with f.loop(0, "%size", carried, runs=True) as vector:
@@ -155,9 +154,8 @@ def _write_add_bands(module: Module, machine: Machine, dtype: str) -> None:
     """``add_bands``: the sums of all bands, added into the first, and the first part of the way
     back.
     """
-    arrays = [("ptr", "sums"), ("ptr", "twiddles")]
-    numbers = [("i64", name) for name in ("plane", "lane_groups", "bands", "band")]
-    f = module.function("add_bands", [*arrays, *numbers])
+    numbers = "plane", "lane_groups", "bands", "band"
+    f = module.function("add_bands", parameters(["sums", "twiddles"], numbers))
     v = Vectors(f, machine, dtype)
     step = v.lanes * v.lanes
     carried = [("ptr", "%sums"), ("ptr", "%twiddles")]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue, Finish
@@ -33,10 +33,7 @@ from faltung.methods.base.tiles import Kind
 ROW, RANGE, ENTRY, RUN = 3, 4, 3, 3
 PATCH, COPY, SEGMENT = 4, 2, 6
 # What copies one row of a patch.
-COPIED = (
-    *(("ptr", name) for name in ("x", "to")),
-    *(("i64", name) for name in ("before", "loaded", "behind", "x_position", "x_block", "patch")),
-)
+COPIED = parameters(["x", "to"], ["before", "loaded", "behind", "x_position", "x_block", "patch"])
 # The most input channels of a group in one iteration of the loop over them.
 CHANNELS_PER_ITERATION = 8
 Accumulators = list[list[str]]
@@ -198,8 +195,7 @@ class _Item:
                 place = f.add(begin, f.word(row, ROW + 2 * i + r))
                 call[f"{name}_{r}"] = v.at(given[name], place)
         taken = [(kind, call[name]) for kind, name in kernel.tile_arguments]
-        cases = [lambda n=n: f.call(f"tiles{n}", taken) for n in range(len(kernel.kinds))]
-        f.switch(f.word(run, 0), cases)
+        f.call_one(f.word(run, 0), [f"tiles{n}" for n in range(len(kernel.kinds))], taken)
 
     def _staged(self, rows: str, segment: str, patch: str) -> None:
         v, f = self.v, self.v.function

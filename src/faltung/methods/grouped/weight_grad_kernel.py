@@ -10,7 +10,7 @@ sums are in memory, so that there may be any number of taps.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Module
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
@@ -126,7 +126,7 @@ class GroupedWeightGradKernel(Kernel):
 
 
 def _partial(module: Module, machine: Machine, kernel: GroupedWeightGradKernel) -> None:
-    f = module.function("partial", [("ptr", BLOCK[1:]), ("i64", "item"), ("i64", "number")])
+    f = module.function("partial", parameters([BLOCK[1:]], ["item", "number"]))
     v, given = Vectors(f, machine, kernel.dtype), Arguments(f, kernel)
     band, block = f.divmod("%number", given["block_count"])
     outer, segment = f.divmod(band, given["segment_count"])
@@ -200,8 +200,8 @@ def _calls(
                 ("i64", f.word(call, 2)),
                 ("i64", given["width"]),
             ]
-            cases = [lambda n=n: f.call(f"sums{n}", taken) for n in range(len(kernel.tap_tiles))]
-            f.switch(f.word(call, 0), cases)
+            names = [f"sums{n}" for n in range(len(kernel.tap_tiles))]
+            f.call_one(f.word(call, 0), names, taken)
         steps = (given["x_vector"], given["g_vector"], str(v.lanes))
         vector.carry([v.at(at, step) for at, step in zip(vector.values, steps, strict=True)])
 
@@ -211,8 +211,7 @@ def _copy(
 ) -> None:
     """Copies positions of a row, each vector of a block to rows of its own."""
     layout = kernel.x if name == "x" else kernel.g
-    pointers = [("ptr", "from"), ("ptr", "to")]
-    f = module.function(f"copy_{name}", [*pointers, ("i64", "count"), ("i64", "vector")])
+    f = module.function(f"copy_{name}", parameters(["from", "to"], ["count", "vector"]))
     v = Vectors(f, machine, kernel.dtype)
     with f.loop(0, "%count", [("ptr", "%from"), ("ptr", "%to")]) as position:
         from_, to = position.values
@@ -231,8 +230,8 @@ def _sums(
     module: Module, machine: Machine, kernel: GroupedWeightGradKernel, taps: TapTile, name: str
 ) -> None:
     """The sums of a tile of taps over some rows."""
-    pointers = [("ptr", at) for at in ("x", "g", "sums", "entries", "runs")]
-    f = module.function(name, [*pointers, ("i64", "count"), ("i64", "width")])
+    pointers = "x", "g", "sums", "entries", "runs"
+    f = module.function(name, parameters(pointers, ["count", "width"]))
     v = Vectors(f, machine, kernel.dtype)
     places = [
         v.at("%sums", f.mul("%width", r * kernel.taps + k * len(kernel.lanes) + number))

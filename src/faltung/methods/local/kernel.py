@@ -8,17 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
-from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
+from faltung.methods.base.kernel import Arguments, Kernel
 
 # What a tile is given: its operands, the entries of its pattern and its strides.
-TILE = [
-    *(("ptr", name) for name in ("a", "b", "bias", "out", "pattern")),
-    *(("i64", name) for name in ("entries", "inner", "a_row", "a_inner", "b_inner", "out_row")),
-]
+TILE = parameters(
+    ["a", "b", "bias", "out", "pattern"],
+    ["entries", "inner", "a_row", "a_inner", "b_inner", "out_row"],
+)
 
 
 @dataclass(frozen=True)
@@ -43,16 +43,10 @@ class LocalKernel(Kernel):
     tail: int
     bias: bool
 
-    def emit(self, machine: Machine) -> str:
-        """A function for each kind of tile, and the one that calls them."""
-        module = Module()
+    def functions(self, module: Module, machine: Machine) -> None:
         for number, (block, rows) in enumerate(product(self.blocks, self.rows)):
             v = Vectors(module.function(f"tile{number}", TILE), machine, self.dtype)
             (_dots if self.dots else _outer)(v, self, rows, block)
-        arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
-        f = module.function(self.symbol, arguments, public=True)
-        self.body(Vectors(f, machine, self.dtype), Arguments(f, self))
-        return str(module)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         """Items -> (place of the output, block of its elements, segment of rows) -> tiles."""
@@ -84,7 +78,7 @@ class LocalKernel(Kernel):
         def tiles(number: int, rows: int) -> None:
             with f.loop(0, count, [("ptr", at["a"]), ("ptr", at["out"])], runs=True) as tile:
                 here = {**given, **at, "a": tile.values[0], "out": tile.values[1]}
-                f.call(f"tile{number}", [(type_, here[name]) for type_, name in TILE])
+                f.call_with(f"tile{number}", TILE, here)
                 onward = (f.mul(given[name], rows) for name in ("a_row", "out_row"))
                 tile.carry([v.at(p, by) for p, by in zip(tile.values, onward, strict=True)])
 

@@ -170,8 +170,7 @@ def _store_positions(
     """Positions are contiguous: transpose the tile, then store a channel at a time."""
     for start in range(0, len(column), v.lanes):
         rows = column[start : start + v.lanes]
-        # Zeros, not poison: LLVM 22 aborts on some shuffles of equal rows with poison ones.
-        transposed = v.transpose(rows + [v.zero] * (v.lanes - len(rows)))
+        transposed = v.transpose(rows)
         out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
         here, mask = end.moved("position", start), v.first(len(rows))
         for lane in range(channels):

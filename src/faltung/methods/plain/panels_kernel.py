@@ -5,11 +5,12 @@ panel of broadcasts has a row of positions for each channel, rows ``pitch`` apar
 have channels or positions contiguous; what does not lie as the panel is transposed in registers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.copies import RowMask, transpose_square
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
@@ -19,13 +20,10 @@ from faltung.methods.base.kernel import Arguments, Kernel
 # arrays, first position in the band, positions); of blocks of rows (first row, rows, tiles of each
 # height); of ranges of blocks of columns (the first, the one behind the last).
 BAND, SEGMENT, ROWS, RANGE = 3, 4, 4, 2
-TILE_FUNCTION = [
-    *(("ptr", name) for name in ("a", "b", "sums")),
-    *(("i64", name) for name in ("length", "row", "band")),
-]
+TILE_FUNCTION = parameters(["a", "b", "sums"], ["length", "row", "band"])
 # Functions that lay out a segment. ``step``: elements from position to position where channels are
 # contiguous, else from channel to channel.
-VECTORS_FUNCTION = [("ptr", "array"), ("ptr", "panel"), ("i64", "count"), ("i64", "step")]
+VECTORS_FUNCTION = parameters(["array", "panel"], ["count", "step"])
 BROADCASTS_FUNCTION = [*VECTORS_FUNCTION, ("i64", "channels")]
 
 
@@ -227,10 +225,12 @@ def _vectors(v: Vectors, source: Source, channels: int) -> None:
             left = f.sub("%count", at.index)
             first = v.at(corner, f.mul(at.index, source.apart))
             target = v.at(panel, f.mul(at.index, width))
-            for whole in _either(f, left, v.lanes):
-                mask = None if whole else v.below(left)
-                made = v.transpose(_rows_of_channels(v, first, source.apart, here, mask))
-                _store_rows(v, made, target, width, None if whole else left)
+            _transpose(
+                v,
+                (left, left, ""),
+                (first, here, partial(_read, v, source.apart)),
+                (target, width),
+            )
 
 
 def _broadcasts(v: Vectors, source: Source, pitch: int) -> None:
@@ -247,58 +247,43 @@ def _broadcasts(v: Vectors, source: Source, pitch: int) -> None:
         column, panel = v.at("%array", row.index), v.at("%panel", f.mul(row.index, pitch))
         with f.loop(0, "%count", [("ptr", column)], step=v.lanes) as at:
             positions, target = f.sub("%count", at.index), v.at(panel, at.index)
-            for whole in _either(f, f.minimum(left, positions), v.lanes):
-                rows = _rows_of_positions(v, at.values[0], None if whole else (left, positions))
-                _store_rows(v, v.transpose(rows), target, pitch, None if whole else left)
+            _transpose(
+                v,
+                (f.minimum(left, positions), left, positions),
+                (at.values[0], v.lanes, v.load),
+                (target, pitch),
+            )
             at.carry([v.at(at.values[0], f.mul("%step", v.lanes))])
 
 
-def _either(f: Function, left: str, lanes: int) -> Iterator[bool]:
-    """True inside of a branch for whole squares, False inside of one for all others."""
-    full = f.value(f"icmp sge i64 {left}, {lanes}")
-    with f.when(full):
-        yield True
-    with f.when(f.value(f"xor i1 {full}, true")):
-        yield False
-
-
-def _rows_of_channels(
-    v: Vectors, line: str, apart: int, channels: int, mask: str | None
-) -> list[str]:
-    """Positions of ``channels`` channels, a vector each, and zeros up to a square."""
-    rows = []
-    for _ in range(channels):
-        rows.append(v.load(line, mask) if apart == 1 else v.gather(line, apart, mask))
-        line = v.at(line, "%step")
-    return rows + [v.zero] * (v.lanes - channels)
-
-
-def _rows_of_positions(v: Vectors, line: str, left: tuple[str, str] | None) -> list[str]:
-    """Channels of as many positions as a vector has lanes; ``left``: how many channels and
-    positions there are, where one is less.
+def _transpose(
+    v: Vectors,
+    counts: tuple[str, str, str],
+    source: tuple[str, int, Callable[[str, str | None], str]],
+    target: tuple[str, int],
+) -> None:
+    """Transpose a square. ``counts``: the smaller one of, columns and rows, "" for all of them.
+    ``source``: where its rows begin, how many are read, and how. ``target``: where it goes, and
+    from one row to the next.
     """
-    f, rows = v.function, []
-    some = None if left is None else v.below(left[0])
-    for i in range(v.lanes):
-        mask = some
-        if left is not None:
-            # Past the last position the mask is empty: the load touches nothing.
-            inside = f.value(f"icmp sgt i64 {left[1]}, {i}")
-            mask = f.value(f"select i1 {inside}, {v.flags} {some}, {v.flags} zeroinitializer")
-        rows.append(v.load(line, mask))
-        line = v.at(line, "%step")
-    return rows
+
+    def read(mask: RowMask) -> list[str]:
+        rows, at = [], source[0]
+        for i in range(source[1]):
+            rows.append(source[2](at, mask(i)))
+            at = v.at(at, "%step")
+        return rows
+
+    def store(i: int, row: str, mask: str | None) -> None:
+        v.store(row, v.at(target[0], i * target[1]))
+
+    least, columns, rows = counts
+    transpose_square(v, least, columns, read, store, rows=rows)
 
 
-def _store_rows(v: Vectors, rows: list[str], target: str, pitch: int, count: str | None) -> None:
-    """The first ``count`` of the rows of a square, all by default."""
-    f = v.function
-    for i, row in enumerate(rows):
-        if count is None:
-            v.store(row, v.at(target, i * pitch))
-            continue
-        with f.when(f.value(f"icmp sgt i64 {count}, {i}")):
-            v.store(row, v.at(target, i * pitch))
+def _read(v: Vectors, apart: int, at: str, mask: str | None) -> str:
+    """Positions of a channel."""
+    return v.load(at, mask) if apart == 1 else v.gather(at, apart, mask)
 
 
 def _copy_channels(v: Vectors, channels: int, width: int) -> None:
@@ -328,8 +313,7 @@ def _copy_positions(v: Vectors, apart: int, pitch: int) -> None:
         array, panel = row.values
 
         def read(at: str, mask: str | None) -> str:
-            line = v.at(array, f.mul(at, apart))
-            return v.load(line, mask) if apart == 1 else v.gather(line, apart, mask)
+            return _read(v, apart, v.at(array, f.mul(at, apart)), mask)
 
         with f.loop(0, whole, step=v.lanes) as at:
             v.store(read(at.index, None), v.at(panel, at.index))

@@ -12,7 +12,7 @@ from math import prod
 
 import numpy as np
 
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import rows_of
@@ -36,10 +36,9 @@ INDICES = ("batch", "group", "block", "row", "segment")
 # Columns of the tables of rows and segments; behind them one for each array of the epilogue.
 COLUMNS = 4
 # What a tile function takes; ``entries`` of ``pattern``, ``channels`` of the input.
-TILE = (
-    *(("ptr", name) for name in ("x", "w", "out", "bias", "pattern")),
-    *(("i64", name) for name in ("entries", "channels", "x_channel")),
-    *(("i64", name) for name in ("out_position", "out_channel")),
+TILE = parameters(
+    ["x", "w", "out", "bias", "pattern"],
+    ["entries", "channels", "x_channel", "out_position", "out_channel"],
 )
 
 
@@ -140,7 +139,7 @@ class TiledKernel(EpilogueKernel):
         moving = ("x", *self.outputs)
         with f.loop(0, count, [("ptr", here[name]) for name in moving], runs=True) as tile:
             now = {**here, **dict(zip(moving, tile.values, strict=True))}
-            f.call(f"tile{number}", [(kind, now[name]) for kind, name in self.tile_function])
+            f.call_with(f"tile{number}", self.tile_function, now)
             tile.carry(list(map(v.at, tile.values, steps)))
 
 

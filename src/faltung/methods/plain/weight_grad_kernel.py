@@ -5,9 +5,8 @@ lanes are positions both are vectors, and the lanes are summed at the end.
 """
 
 from dataclasses import dataclass
-from functools import partial
 
-from faltung.codegen.ir import Module
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
@@ -17,10 +16,7 @@ from faltung.methods.base.kernel import Arguments, Kernel
 # last axis (offsets in both arrays, positions); of ranges of pairs (first, how many); of pairs
 # (offsets in both arrays).
 TILE, SEGMENT, RANGE, PAIR = 3, 3, 2, 2
-TILE_FUNCTION = [
-    *(("ptr", name) for name in ("a", "b", "sums", "pairs")),
-    *(("i64", name) for name in ("first", "count", "length", "band", "row")),
-]
+TILE_FUNCTION = parameters(["a", "b", "sums", "pairs"], ["first", "count", "length", "band", "row"])
 
 
 @dataclass(frozen=True)
@@ -88,8 +84,7 @@ class WeightGradKernel(Kernel):
                 "row": given["row"],
             }
             call = [(kind, here[name]) for kind, name in TILE_FUNCTION]
-            tiles = [partial(f.call, f"tile{number}", call) for number in range(len(self.kinds))]
-            f.switch(f.word(rows, 0), tiles)
+            f.call_one(f.word(rows, 0), [f"tile{n}" for n in range(len(self.kinds))], call)
 
     def _tile(self, v: Vectors, rows: tuple[int, ...]) -> None:
         f, columns = v.function, len(self.columns)

@@ -17,11 +17,10 @@ time: the bits are the same.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import ClassVar
 
-from faltung.codegen.ir import Index, Module
+from faltung.codegen.ir import Index, Module, parameters
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import LINE_BYTES
@@ -155,8 +154,8 @@ class Products(EpilogueKernel):
                     ("ptr", v.at(to, f.mul(f.sub(tile, first), self.sums_length(v)))),
                     *more,
                 ]
-                calls = [partial(f.call, f"sums{n}", arguments) for n in range(len(self.rows))]
-                f.switch(f.word(entry, 0), calls)
+                names = [f"sums{n}" for n in range(len(self.rows))]
+                f.call_one(f.word(entry, 0), names, arguments)
 
     def write_sums(
         self, module: Module, machine: Machine, name: str, rows: int, *, some: bool = False
@@ -165,8 +164,7 @@ class Products(EpilogueKernel):
 
         ``some``: of some ``channels``, an argument, added to the sums that are there.
         """
-        more = [("i64", "channels")] * some
-        f = module.function(name, [("ptr", "v"), ("ptr", "u"), ("ptr", "to"), *more])
+        f = module.function(name, parameters(["v", "u", "to"], ["channels"] * some))
         v, columns = Vectors(f, machine, self.dtype), self.vectors
         pitch = self.sums_length(v)
         places = [[p * pitch + q * v.lanes for q in range(columns)] for p in range(rows)]
@@ -212,8 +210,7 @@ class Products(EpilogueKernel):
             arguments += [("i64", given[f"{name}_channel"]) for name in self.outputs[1:]]
             last = f.value(f"icmp eq i64 {f.add(block, 1)}, {given['blocks']}")
             which = f.value(f"zext i1 {last} to i64")
-            calls = [partial(f.call, name, arguments) for name in self._inverses(v.lanes)]
-            f.switch(which, calls)
+            f.call_one(which, list(self._inverses(v.lanes)), arguments)
             tile.carry([v.at(tile.values[0], self.sums_length(v))])
 
     def _addresses(
@@ -239,8 +236,8 @@ class Products(EpilogueKernel):
 
     def write_inverses(self, module: Module, machine: Machine) -> None:
         """The functions that make outputs of the sums of all points of a tile."""
-        more = [("i64", f"{name}_channel") for name in self.outputs[1:]]
-        arguments = [("ptr", "sums"), ("ptr", "bias"), ("ptr", "places"), *more]
+        steps = (f"{name}_channel" for name in self.outputs[1:])
+        arguments = parameters(["sums", "bias", "places"], steps)
         for name, channels in self._inverses(machine.lanes(self.dtype)).items():
             f = module.function(name, arguments)
             self._inverse(Vectors(f, machine, self.dtype), channels)

@@ -9,10 +9,9 @@ cache. After the last pass the sums of all points become taps.
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 
-from faltung.codegen.ir import Index, Module
+from faltung.codegen.ir import Index, Module, parameters
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import LINE_BYTES
@@ -20,11 +19,8 @@ from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.winograd.transforms import Matrix, nested, scratch, stacked
 
-_ITEM = [
-    *(("ptr", name) for name in (BLOCK[1:], "x", "grad", "w", "sums")),
-    *(("i64", name) for name in ("start", "count")),
-]
-_BACK = [("ptr", "sums"), ("ptr", "taps"), ("ptr", "places"), ("i64", "point"), ("i64", "width")]
+_ITEM = parameters([BLOCK[1:], "x", "grad", "w", "sums"], ["start", "count"])
+_BACK = parameters(["sums", "taps", "places"], ["point", "width"])
 
 
 @dataclass(frozen=True)
@@ -92,8 +88,8 @@ class WeightGradSums(Kernel):
                 ("i64", start),
                 ("i64", count),
             ]
-            calls = [partial(f.call, f"item{n}", arguments) for n in range(len(self.kinds))]
-            f.switch(f.word(entry, 0), calls)
+            names = [f"item{n}" for n in range(len(self.kinds))]
+            f.call_one(f.word(entry, 0), names, arguments)
 
     # Sums
 
