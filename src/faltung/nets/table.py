@@ -45,6 +45,12 @@ class Row:
         Options of ``function`` that the published number belongs to.
     any_rank : bool
         Whether it can be built for inputs of another rank.
+
+    Examples
+    --------
+    >>> from faltung import nets
+    >>> nets.row("resnet18").year, nets.row("resnet18").input_shape
+    (2015, (3, 224, 224))
     """
 
     function: Callable[..., Layer]

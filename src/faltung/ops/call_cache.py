@@ -82,17 +82,17 @@ def same(a: Sequence[Any], b: Sequence[Any]) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a plan runs, and the shapes and dtypes of its results.
+    """A plan, and the shapes and dtypes of its results.
 
-    ``weight_grad``: the result is in the weight's place. ``alone``: one thread is enough. ``held``:
-    bytes of packed weights, the first of those that are ``borrowed``. ``indices``: the dtype of a
-    second result, in the weight's place. ``options``: as given. ``layer``: the addresses of a
-    layer's weight and bias, and ``kept`` that of its packed weight; ``alive``: these arrays.
+    ``weight_grad``: the result is in the weight's place. ``held``: bytes of packed weights, the
+    first of those that are ``borrowed``. ``indices``: the dtype of a second result, in the weight's
+    place. ``options``: as given. ``layer``: the addresses of a layer's weight and bias, and
+    ``kept`` that of its packed weight; ``alive``: these arrays.
     """
 
+    plan: Plan
     region: Region
     weight_grad: bool
-    alone: bool
     held: int
     borrowed: int
     shape: tuple[int, ...]
@@ -119,7 +119,7 @@ class Call:
             if self.weight_grad:
                 second, third = third, second
             operands = address(x), second, third, address(bias)
-        threads = 1 if self.alone else get_threads()
+        threads = self.plan.threads(get_threads())
         if not self.borrowed:
             self.region.run((*operands, self.kept, 0), threads)
         else:
@@ -174,9 +174,9 @@ class Calls(Generic[R]):
         held, scratch = scratch_bytes(plan.work, kept=packed is not None)
         _, weight, _, bias = made.operands
         self._found[key] = Call(
+            plan=plan,
             region=plan.region("all" if packed is None else "run"),
             weight_grad=plan.direction == "weight_grad",
-            alone=plan.threads(2) == 1,
             held=held,
             borrowed=held + scratch,
             shape=made.result.shape,

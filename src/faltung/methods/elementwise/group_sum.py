@@ -14,11 +14,11 @@ from faltung.geometry.expr import Expr, operand
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Matrix, Work
-from faltung.methods.elementwise.bands import ITEM_CYCLES, up
+from faltung.methods.elementwise.bands import MAP_ITEM_CYCLES, up
 from faltung.methods.elementwise.totals import CHAINS, paired, scale_bits
 
 # Cycles for a vector of a group, and for a group beside its vectors.
-VECTOR_CYCLES, GROUP_CYCLES = 1.5, 30
+GROUP_VECTOR_CYCLES, GROUP_CYCLES = 1.5, 30
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,8 @@ def group_sum(
     (operand 0). The target may be the source.
     """
     length, total = channels // groups, rows * groups
-    cycles = GROUP_CYCLES + up(length, machine.lanes(dtype)) * VECTOR_CYCLES
-    item_groups = max(1, int(ITEM_CYCLES / cycles))
+    cycles = GROUP_CYCLES + up(length, machine.lanes(dtype)) * GROUP_VECTOR_CYCLES
+    item_groups = max(1, int(MAP_ITEM_CYCLES / cycles))
     step = GroupSumKernel(dtype, operand(0) if finish is None else finish).step(
         up(total, item_groups),
         title,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from faltung.codegen.copies import write_fill
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.fft.passes import write_lanes, write_passes
@@ -18,8 +19,6 @@ BLOCK, IN, OUT = 5, 4, 4
 AS_IS = 2
 # Of taps: source, its step, place, its step, entries.
 TAPS = 5
-# Rows are prefetched so many rows before they are copied.
-PREFETCH_DISTANCE_ROWS = 8
 
 
 class FftKernel(Kernel):
@@ -96,7 +95,7 @@ class Code:
         def each(segment: str) -> None:
             source, place = v.at(x, f.word(segment, 0)), v.at(to, f.word(segment, 1))
             count, times = f.word(segment, 2), f.word(segment, 3)
-            ahead = f.mul(given["x_row"], PREFETCH_DISTANCE_ROWS)
+            ahead = f.mul(given["x_row"], PREFETCH_DISTANCE_COPIED_ROWS)
             with f.loop(0, times, [("ptr", source), ("ptr", place)]) as row:
                 source, place = row.values
                 self.call("fill", [place, source], [count, given["x_position"], ahead])

@@ -16,12 +16,11 @@ import numpy.typing as npt
 
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.check import show
+from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Matrix, Operand, Work
 
-# Bytes of a row that one item of the gradient adds.
-LINE_BYTES = 64
 # Elements that one item sets to zero.
 ZERO_ELEMENTS = 1 << 14
 # No table has as many rows: a padding row that no token names.
