@@ -96,10 +96,10 @@ class Code:
             source, place = v.at(x, f.word(segment, 0)), v.at(to, f.word(segment, 1))
             count, times = f.word(segment, 2), f.word(segment, 3)
             ahead = f.mul(given["x_row"], PREFETCH_DISTANCE_COPIED_ROWS)
-            with f.loop(0, times, [("ptr", source), ("ptr", place)]) as row:
+            moving = [(source, given["x_row"]), (place, given["row_in"])]
+            with v.walk(0, times, moving) as row:
                 source, place = row.values
                 self.call("fill", [place, source], [count, given["x_position"], ahead])
-                row.carry([v.at(source, given["x_row"]), v.at(place, given["row_in"])])
 
         self.segments("ins", IN, f.word(block, 0), f.word(block, 1), each)
 

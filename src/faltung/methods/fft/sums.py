@@ -157,12 +157,11 @@ class FftSums(FftKernel, EpilogueKernel):
 
             def each(segment: str, plane: str = plane) -> None:
                 places = [v.at(plane, f.word(segment, 0)), *self._places(code, segment, to)]
-                steps = ["row_out", *(f"{name}_row" for name in self.outputs)]
-                with f.loop(0, f.word(segment, 2), [("ptr", place) for place in places]) as row:
+                steps = [given["row_out"], *(given[f"{name}_row"] for name in self.outputs)]
+                moving = list(zip(places, steps, strict=True))
+                with v.walk(0, f.word(segment, 2), moving) as row:
                     count = f.word(segment, 1)
                     self._put(code, count, to["bias"], row.values, PREFETCH_DISTANCE_COPIED_ROWS)
-                    pairs = zip(row.values, steps, strict=True)
-                    row.carry([v.at(here, given[step]) for here, step in pairs])
 
             columns = OUT + len(self.aux_contiguous)
             code.segments("outs", columns, f.word(block, 3), f.word(block, 4), each)
@@ -236,9 +235,8 @@ def _write_product(module: Module, machine: Machine, dtype: str, single: bool) -
             ci.carry([z, h, *sums])
         return ci.results[2], ci.results[3]
 
-    carried = [("ptr", f"%{name}") for name in ("z", "h", "to", "twiddles")]
-    with f.loop(0, "%lane_groups", carried, runs=True) as group:
+    moving = [*((f"%{name}", step) for name in ("z", "h", "to")), ("%twiddles", 2 * step)]
+    with v.walk(0, "%lane_groups", moving, runs=True) as group:
         z, h, to, w = group.values
         rows = [row(v.at(z, i * v.lanes), v.at(h, i * v.lanes)) for i in range(v.lanes)]
         lanes_back(v, rows, to, "%plane", w)
-        group.carry([*(v.at(at, step) for at in (z, h, to)), v.at(w, 2 * step)])

@@ -94,10 +94,9 @@ def _load_grad(code: Code, grad: str, to: str, block: str) -> None:
     def each(segment: str) -> None:
         place, source = v.at(to, f.word(segment, 0)), v.at(grad, f.word(segment, 3))
         numbers = f.word(segment, 1), given["grad_position"]
-        with f.loop(0, f.word(segment, 2), [("ptr", place), ("ptr", source)]) as row:
+        moving = [(place, given["row_out"]), (source, given["grad_row"])]
+        with v.walk(0, f.word(segment, 2), moving) as row:
             code.call("spread", row.values, numbers)
-            steps = zip(row.values, ("row_out", "grad_row"), strict=True)
-            row.carry([v.at(at, given[step]) for at, step in steps])
 
     code.segments("outs", OUT, f.word(block, 3), f.word(block, 4), each)
 
@@ -106,12 +105,11 @@ def _write_add_products(module: Module, machine: Machine, dtype: str) -> None:
     """``add_products`` (z, y, to, plane, size): ``to += z * conj(y)``."""
     f = module.function("add_products", parameters(["z", "y", "to"], ["plane", "size"]))
     v = Vectors(f, machine, dtype)
-    carried = [("ptr", f"%{name}") for name in ("z", "y", "to")]
-    with f.loop(0, "%size", carried, runs=True) as vector:
+    moving = [(f"%{name}", v.lanes) for name in ("z", "y", "to")]
+    with v.walk(0, "%size", moving, runs=True) as vector:
         z, y, to = vector.values
         made = times(v, load(v, z, "%plane"), load(v, y, "%plane"), conjugate=True)
         store(v, add(v, load(v, to, "%plane"), made), to, "%plane")
-        vector.carry([v.at(at, v.lanes) for at in vector.values])
 
 
 @dataclass(frozen=True)

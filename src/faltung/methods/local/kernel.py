@@ -9,7 +9,15 @@ from functools import partial
 from itertools import product
 
 from faltung.codegen.ir import Module, parameters
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.tile import (
+    Accumulators,
+    accumulate,
+    broadcast_product,
+    flat,
+    outer_product,
+    shaped,
+    zeros,
+)
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -96,23 +104,17 @@ def _outer(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
     columns = -(-block // v.lanes)
     masks = [v.first(block - q * v.lanes) for q in range(columns)]
     down = _multiples(v, "%a_row", rows)
-    acc = zeros(v, rows, columns)
-    with f.loop(0, "%entries", flat(v, acc)) as tap:
-        entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
-        start = [("ptr", v.at(base, f.word(entry, i))) for i, base in enumerate(("%a", "%b"))]
-        carried = [*start, *((v.type, value) for value in tap.values)]
-        with f.loop(0, "%inner", carried) as term:
-            a, b = term.values[:2]
-            acc = outer_product(
-                v,
-                shaped(term.values[2:], columns),
-                lambda p: v.broadcast(v.at(a, down[p])),
-                lambda q: v.load(v.at(b, q * v.lanes), masks[q]),
-            )
-            sums = (value for row in acc for value in row)
-            term.carry([v.at(a, "%a_inner"), v.at(b, "%b_inner"), *sums])
-        tap.carry(term.results[2:])
-    acc = shaped(tap.results, columns)
+
+    def add(acc: Accumulators, tap: str) -> Accumulators:
+        entry = f.at("%pattern", f.mul(tap, 2), "i64")
+        a, b = (v.at(base, f.word(entry, i)) for i, base in enumerate(("%a", "%b")))
+
+        def term(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
+            return broadcast_product(v, acc, a, down, b, masks)
+
+        return accumulate(v, acc, (0, "%inner"), [(a, "%a_inner"), (b, "%b_inner")], term)[1]
+
+    _, acc = accumulate(v, zeros(v, rows, columns), (0, "%entries"), [], add)
     if kernel.bias:
         bias = [v.load(v.at("%bias", q * v.lanes), masks[q]) for q in range(columns)]
         acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]

@@ -11,7 +11,7 @@ from functools import partial
 
 from faltung.codegen.copies import RowMask, transpose_square
 from faltung.codegen.ir import Module, parameters
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -104,18 +104,14 @@ class PanelsKernel(Kernel):
 
     def _tile(self, v: Vectors, rows: int, channels: int) -> None:
         f, vectors = v.function, -(-channels // v.lanes)
-        carried = [("ptr", "%a"), ("ptr", "%b"), *flat(v, zeros(v, rows, vectors))]
-        with f.loop(0, "%length", carried, runs=True) as position:
-            a, b, *values = position.values
-            acc = outer_product(
-                v,
-                shaped(values, vectors),
-                lambda p: v.broadcast(v.at(a, p * self.pitch)),
-                lambda q: v.load(v.at(b, q * v.lanes)),
-            )
-            onward = [v.at(a, 1), v.at(b, vectors * v.lanes)]
-            position.carry([*onward, *(value for row in acc for value in row)])
-        acc = shaped(position.results[2:], vectors)
+        moving = [("%a", 1), ("%b", vectors * v.lanes)]
+        offsets = [p * self.pitch for p in range(rows)]
+
+        def add(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
+            return broadcast_product(v, acc, a, offsets, b)
+
+        start = zeros(v, rows, vectors)
+        _, acc = accumulate(v, start, (0, "%length"), moving, add, runs=True)
         # The first band stores, later ones add.
         for later in f.branches(f.value("icmp ne i64 %band, 0")):
             _store_sums(v, acc, channels, add=later)
@@ -290,8 +286,7 @@ def _copy_channels(v: Vectors, channels: int, width: int) -> None:
     """Contiguous on both sides: in pieces of a power of two, as masks are slow where the machine
     has none.
     """
-    f = v.function
-    with f.loop(0, "%count", [("ptr", "%array"), ("ptr", "%panel")]) as position:
+    with v.walk(0, "%count", [("%array", "%step"), ("%panel", width)]) as position:
         array, panel = position.values
         if channels < width:
             v.store(v.zero, v.at(panel, width - v.lanes))
@@ -302,14 +297,13 @@ def _copy_channels(v: Vectors, channels: int, width: int) -> None:
             got = v.load_short(v.at(array, start), size)
             v.store_short(got, v.at(panel, start), size)
             start += size
-        position.carry([v.at(array, "%step"), v.at(panel, width)])
 
 
 def _copy_positions(v: Vectors, apart: int, pitch: int) -> None:
     """Contiguous in the panel, and ``apart`` in the array."""
     f = v.function
     whole = v.whole("%count")
-    with f.loop(0, "%channels", [("ptr", "%array"), ("ptr", "%panel")]) as row:
+    with v.walk(0, "%channels", [("%array", "%step"), ("%panel", pitch)]) as row:
         array, panel = row.values
 
         def read(at: str, mask: str | None) -> str:
@@ -319,4 +313,3 @@ def _copy_positions(v: Vectors, apart: int, pitch: int) -> None:
             v.store(read(at.index, None), v.at(panel, at.index))
         with f.loop(whole, "%count", step=v.lanes) as at:
             v.store(read(at.index, v.below(f.sub("%count", whole))), v.at(panel, at.index))
-        row.carry([v.at(array, "%step"), v.at(panel, pitch)])

@@ -142,11 +142,11 @@ class TiledKernel(EpilogueKernel):
         f, positions = v.function, self.kinds[number].positions
         steps = [str(positions * self.pitch)]
         steps += [f.mul(here[f"{name}_position"], positions) for name in self.outputs]
-        moving = ("x", *self.outputs)
-        with f.loop(0, count, [("ptr", here[name]) for name in moving], runs=True) as tile:
-            now = {**here, **dict(zip(moving, tile.values, strict=True))}
+        names = ("x", *self.outputs)
+        moving = [(here[name], step) for name, step in zip(names, steps, strict=True)]
+        with v.walk(0, count, moving, runs=True) as tile:
+            now = {**here, **dict(zip(names, tile.values, strict=True))}
             f.call_with(f"tile{number}", self.tile_function, now)
-            tile.carry(list(map(v.at, tile.values, steps)))
 
 
 # The plan -----------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from math import prod
 from typing import ClassVar
 
 from faltung.codegen.ir import Index, Module, parameters
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import LINE_BYTES, PREFETCH_DISTANCE_ITERATIONS
 from faltung.machine.table import Machine
@@ -168,21 +168,18 @@ class Products(EpilogueKernel):
         begin = zeros(v, rows, columns)
         if some:
             begin = [[v.load(v.at("%to", place)) for place in row] for row in places]
-        carried = [("ptr", "%v"), ("ptr", "%u"), *flat(v, begin)]
-        with f.loop(0, "%channels" if some else self.channels, carried, runs=True) as channel:
-            x, w = channel.values[:2]
-            acc = outer_product(
-                v,
-                shaped(channel.values[2:], columns),
-                lambda p: v.broadcast(v.at(x, p * self.tile_pitch)),
-                lambda q: v.load(v.at(w, q * v.lanes)),
-            )
+        offsets = [p * self.tile_pitch for p in range(rows)]
+
+        def add(acc: Accumulators, _: str, x: str, w: str) -> Accumulators:
+            acc = broadcast_product(v, acc, x, offsets, w)
             ahead = PREFETCH_DISTANCE_ITERATIONS * self.width(v)
             for q in range(0, columns, max(1, LINE_BYTES // machine.vector_bytes)):
                 f.prefetch(v.at(w, ahead + q * v.lanes))
-            onward = [v.at(x, 1), v.at(w, self.width(v))]
-            channel.carry([*onward, *(value for row in acc for value in row)])
-        for row, values in zip(places, shaped(channel.results[2:], columns), strict=True):
+            return acc
+
+        bounds = 0, "%channels" if some else self.channels
+        _, acc = accumulate(v, begin, bounds, [("%v", 1), ("%u", self.width(v))], add, runs=True)
+        for row, values in zip(places, acc, strict=True):
             for place, value in zip(row, values, strict=True):
                 v.store(value, v.at("%to", place))
 
@@ -200,7 +197,7 @@ class Products(EpilogueKernel):
         """The sums of a range of tiles -> their outputs."""
         f, (trash, places) = v.function, memory
         bias = v.at(given["bias"], f.mul(block, self.width(v)))
-        with f.loop(*tiles, [("ptr", sums)]) as tile:
+        with v.walk(*tiles, [(sums, self.sums_length(v))]) as tile:
             number = f.add(tile.index, given["first"])
             self._addresses(v, given, number, block, trash, places)
             arguments = [("ptr", value) for value in (tile.values[0], bias, places)]
@@ -208,7 +205,6 @@ class Products(EpilogueKernel):
             last = f.value(f"icmp eq i64 {f.add(block, 1)}, {given['blocks']}")
             which = f.value(f"zext i1 {last} to i64")
             f.call_one(which, list(self._inverses(v.lanes)), arguments)
-            tile.carry([v.at(tile.values[0], self.sums_length(v))])
 
     def _addresses(
         self, v: Vectors, given: Arguments, number: str, block: str, trash: str, places: str
@@ -306,14 +302,12 @@ class FusedProducts(Products):
                 v.store(v.zero, v.at(memory, place.index))
             with f.loop(0, self.channels, step=self.input_block, runs=True) as start:
                 channels = f.minimum(self.input_block, f.sub(self.channels, start.index))
-                with f.loop(first, stop, [("ptr", memory)]) as block:
+                with v.walk(first, stop, [(memory, pitch)]) as block:
                     where = block.index, start.index, channels
                     self._add_products(v, given, where, u, block.values[0])
-                    block.carry([v.at(block.values[0], pitch)])
-            with f.loop(first, stop, [("ptr", memory)]) as block:
+            with v.walk(first, stop, [(memory, pitch)]) as block:
                 sums = block.values[0]
                 self.write_outputs(v, given, (0, tiles), block.index, sums, places)
-                block.carry([v.at(sums, pitch)])
         self.filters.write(f.module, v.machine)
         for i, rows in enumerate(self.rows):
             self.write_sums(f.module, v.machine, f"sums{i}", rows, some=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from math import prod
 
 from faltung.codegen.ir import Index, Module, parameters
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
@@ -175,18 +175,19 @@ class WeightGradSums(Kernel):
 
 def _products(v: Vectors, rows: int, x: str, vectors: list[str], end: str) -> list[str]:
     """The sums over all tiles, ``rows`` by as many vectors as there are, in row order."""
-    columns = len(vectors)
-    start = flat(v, zeros(v, rows, columns))
-    with v.function.loop(0, end, start, step=v.lanes, runs=True) as tile:
-        here = v.at(x, tile.index)
-        acc = outer_product(
+
+    def add(acc: Accumulators, tile: str) -> Accumulators:
+        here = v.at(x, tile)
+        return outer_product(
             v,
-            shaped(tile.values, columns),
+            acc,
             lambda p: v.broadcast(v.at(here, p)),
-            lambda q: v.load(v.at(vectors[q], tile.index)),
+            lambda q: v.load(v.at(vectors[q], tile)),
         )
-        tile.carry([value for row in acc for value in row])
-    return tile.results
+
+    start = zeros(v, rows, len(vectors))
+    _, acc = accumulate(v, start, (0, end), [], add, step=v.lanes, runs=True)
+    return [value for row in acc for value in row]
 
 
 def _store_taps(
