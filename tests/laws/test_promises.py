@@ -28,7 +28,7 @@ WALK = grid(
 @pytest.fixture
 def every_thread(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Also the smallest problem goes to the whole team."""
-    monkeypatch.setattr(planning, "ALONE", 0.0)
+    monkeypatch.setattr(planning, "MIN_PARALLEL_CYCLES", 0.0)
     before = faltung.get_threads()
     yield
     faltung.set_threads(before)

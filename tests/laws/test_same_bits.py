@@ -76,7 +76,7 @@ def test_every_method(
     direction: str, method: str, machine: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Forced by name, on its own problem and some of the table; the whole team takes part."""
-    monkeypatch.setattr(planning, "ALONE", 0.0)
+    monkeypatch.setattr(planning, "MIN_PARALLEL_CYCLES", 0.0)
     tried = 0
     for spec, last in [row(method), *some(direction, method)]:
         spec = replace(spec, batch=3)

@@ -162,7 +162,7 @@ def test_the_same_bits_in_any_order(
     x, w, bias, g = real(spec)
     found = set()
     before = faltung.get_threads()
-    monkeypatch.setattr(planning, "ALONE", 0.0)
+    monkeypatch.setattr(planning, "MIN_PARALLEL_CYCLES", 0.0)
     for threads in (1, 3):
         faltung.set_threads(threads)
         for last in (False, True):
