@@ -16,7 +16,7 @@ from jit.recipes import EMITTED, Fill, Own, Text
 from jit.test_cache import DAMAGE, damage
 
 from faltung.jit import cache, compile, llvm
-from faltung.jit.compile import Kernel, counts, kernel, object_code, raw
+from faltung.jit.compile import CompiledKernel, counts, kernel, object_code, raw
 from faltung.jit.target import host, named, runs, use
 from faltung.machine.table import NEON, ROWS, SSE
 
@@ -39,13 +39,13 @@ def forget() -> None:
     compile._modules.clear()
 
 
-def fill(made: Kernel, begin: int, end: int, size: int = 8) -> list[float]:
+def fill(made: CompiledKernel, begin: int, end: int, size: int = 8) -> list[float]:
     data = (ctypes.c_double * size)()
     made(ctypes.addressof(data), begin, end)
     return list(data)
 
 
-def own(made: Kernel) -> int:
+def own(made: CompiledKernel) -> int:
     number = ctypes.c_int64()
     made(ctypes.addressof(number), 0, 1)
     return number.value
@@ -65,7 +65,7 @@ def test_a_kernel_runs_its_items(fresh, name):
     assert (made.machine, made.origin, made.recipe) == (machine, "compiled", Fill(2.5))
     assert "store double" in made.llvm()
     assert "fill" in made.assembly()
-    assert repr(made) == f"<Kernel Fill(value=2.5) on {name}, compiled>"
+    assert repr(made) == f"<CompiledKernel Fill(value=2.5) on {name}, compiled>"
 
 
 def test_memory_then_disk_then_the_compiler(fresh):
@@ -192,7 +192,7 @@ def test_code_outlives_its_kernel(fresh):
     del made
     forget()
     gc.collect()
-    assert own(Kernel(Own(5), host(), address, "disk")) == 5
+    assert own(CompiledKernel(Own(5), host(), address, "disk")) == 5
 
 
 # Hand-written modules
@@ -293,7 +293,7 @@ def test_without_a_disk(monkeypatch):
 
 def test_threads_compile_a_kernel_once(fresh):
     before = counts()["compiled"]
-    made: list[Kernel] = []
+    made: list[CompiledKernel] = []
     start = threading.Barrier(8)
 
     def work():

@@ -94,7 +94,7 @@ def threads(number: int) -> Iterator[None]:
     """So many threads, however small the program."""
     before = faltung.get_threads()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(program_threads, "MIN_PARALLEL_CYCLES", 0.0)
+        patch.setattr(program_threads, "MIN_PARALLEL_PROGRAM_CYCLES", 0.0)
         faltung.set_threads(number)
         yield
         faltung.set_threads(before)

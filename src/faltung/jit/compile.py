@@ -9,7 +9,7 @@ from faltung.jit import cache, llvm
 from faltung.jit.target import check, current
 from faltung.machine.table import Machine
 
-__all__ = ["Kernel", "Recipe", "counts", "kernel", "object_code", "raw"]
+__all__ = ["CompiledKernel", "Recipe", "counts", "kernel", "object_code", "raw"]
 
 Origin = Literal["compiled", "disk"]
 
@@ -31,7 +31,7 @@ class Recipe(Protocol):
         """LLVM IR of a module with `void symbol(ptr params, i64 begin, i64 end)`."""
 
 
-class Kernel:
+class CompiledKernel:
     """Machine code in this process: `kernel(params, begin, end)` runs items begin..end.
 
     address: of the function.  origin: "compiled" here, or loaded from "disk".
@@ -62,10 +62,10 @@ class Kernel:
         return llvm.assembly(self.llvm(), self.machine)
 
     def __repr__(self) -> str:
-        return f"<Kernel {self.recipe!r} on {self.machine.name}, {self.origin}>"
+        return f"<CompiledKernel {self.recipe!r} on {self.machine.name}, {self.origin}>"
 
 
-_kernels: dict[tuple[str, Machine], Kernel] = {}
+_kernels: dict[tuple[str, Machine], CompiledKernel] = {}
 _modules: dict[tuple[str, str, tuple[str, ...], Machine], dict[str, int]] = {}
 _counts: Counter[str] = Counter()
 
@@ -88,7 +88,7 @@ def identity(recipe: Recipe) -> str:
     return text
 
 
-def kernel(recipe: Recipe, machine: Machine | None = None) -> Kernel:
+def kernel(recipe: Recipe, machine: Machine | None = None) -> CompiledKernel:
     """The kernel of `recipe` on `machine` (default: the current one), compiled at most once.
 
     Looked for in memory, then on disk.  Safe from several threads.  ValueError where this
@@ -103,7 +103,7 @@ def kernel(recipe: Recipe, machine: Machine | None = None) -> Kernel:
         found = _kernels.get(key)
         if found is None:
             address, origin = _build(recipe, check(machine), key[0])
-            found = _kernels[key] = Kernel(recipe, machine, address, origin)
+            found = _kernels[key] = CompiledKernel(recipe, machine, address, origin)
         return found
 
 

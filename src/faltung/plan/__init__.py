@@ -21,36 +21,37 @@ def plan_forward(
     precision: Precision = "fast",
     method: MethodName = "auto",
 ) -> Plan:
-    """How a convolution would run on contiguous arrays.
+    """Plan a convolution of contiguous arrays.
 
     Parameters
     ----------
-    spec : ConvSpec
-        The convolution, as ``conv_spec`` and ``parse`` make it.
-    channels_last : bool
-        Input and output are ``(N, *space, C)`` instead of ``(N, C, *space)``.
-    machine : Machine, optional
-        The processor; by default this one.
-    precision : {"fast", "strict"}
-        "strict" computes plain sums of products only, no transforms.
-    method : "auto" or the name of a method
-        "auto" takes the cheapest.
+    spec
+        The convolution.
+    channels_last
+        Whether the channels of the feature maps are their last axis in memory: (N, *space, C)
+        instead of (N, C, *space).
+    machine
+        The processor to plan for; by default the one that kernels are compiled for.
+    precision
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
+    method
+        "auto", or the name of the method to use.
 
     Returns
     -------
     Plan
+        Print it to see the methods, their prices and the steps.
 
     Raises
     ------
     ValueError
-        Another precision; a method that does not exist or does not apply.
+        The method does not exist or does not apply.
 
     Examples
     --------
     >>> import faltung
-    >>> plan = faltung.plan_forward(faltung.parse("c16>32 28x28 k3 p1"))
-    >>> print(plan)
-    n1 c16>32 28x28 k3 p1  forward  on ...
+    >>> faltung.plan_forward(faltung.parse("n1 c64>64 56x56 k3 p1")).direction
+    'forward'
     """
     x, out = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
@@ -74,39 +75,40 @@ def plan_input_grad(
     method: MethodName = "auto",
     packs: bool = True,
 ) -> Plan:
-    """How the gradient for the input would run on contiguous arrays.
+    """Plan the input gradient of a convolution of contiguous arrays.
 
     Parameters
     ----------
-    spec : ConvSpec
-        The convolution, as ``conv_spec`` and ``parse`` make it.
-    channels_last : bool
-        Input and output are ``(N, *space, C)`` instead of ``(N, C, *space)``.
-    machine : Machine, optional
-        The processor; by default this one.
-    precision : {"fast", "strict"}
-        "strict" computes plain sums of products only, no transforms.
-    method : "auto" or the name of a method
-        "auto" takes the cheapest.
-    packs : bool
-        The weight is packed at every call, as by ``conv_input_grad``; otherwise once, as in a
+    spec
+        The convolution whose gradient is computed.
+    channels_last
+        Whether the channels of the feature maps are their last axis in memory: (N, *space, C)
+        instead of (N, C, *space).
+    machine
+        The processor to plan for; by default the one that kernels are compiled for.
+    precision
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
+    method
+        "auto", or the name of the method to use.
+    packs
+        Whether the weights are packed at every call, as in ``conv_input_grad``, or once, as in a
         network.
 
     Returns
     -------
     Plan
+        Print it to see the methods, their prices and the steps.
 
     Raises
     ------
     ValueError
-        Another precision; a method that does not exist or does not apply.
+        The method does not exist or does not apply.
 
     Examples
     --------
     >>> import faltung
-    >>> plan = faltung.plan_input_grad(faltung.parse("c16>32 28x28 k3 p1"))
-    >>> print(plan)
-    n1 c16>32 28x28 k3 p1  input_grad  on ...
+    >>> faltung.plan_input_grad(faltung.parse("n1 c64>64 56x56 k3 p1")).direction
+    'input_grad'
     """
     grad, out = (
         contiguous(shape, channels_last) for shape in (spec.output_shape, spec.input_shape)
@@ -131,36 +133,37 @@ def plan_weight_grad(
     precision: Precision = "fast",
     method: MethodName = "auto",
 ) -> Plan:
-    """How the gradient for the weight would run on contiguous arrays.
+    """Plan the weight gradient of a convolution of contiguous arrays.
 
     Parameters
     ----------
-    spec : ConvSpec
-        The convolution, as ``conv_spec`` and ``parse`` make it.
-    channels_last : bool
-        Input and output are ``(N, *space, C)`` instead of ``(N, C, *space)``.
-    machine : Machine, optional
-        The processor; by default this one.
-    precision : {"fast", "strict"}
-        "strict" computes plain sums of products only, no transforms.
-    method : "auto" or the name of a method
-        "auto" takes the cheapest.
+    spec
+        The convolution whose gradient is computed.
+    channels_last
+        Whether the channels of the feature maps are their last axis in memory: (N, *space, C)
+        instead of (N, C, *space).
+    machine
+        The processor to plan for; by default the one that kernels are compiled for.
+    precision
+        "fast", or "strict" for plain sums of products, without Winograd or Fourier transforms.
+    method
+        "auto", or the name of the method to use.
 
     Returns
     -------
     Plan
+        Print it to see the methods, their prices and the steps.
 
     Raises
     ------
     ValueError
-        Another precision; a method that does not exist or does not apply.
+        The method does not exist or does not apply.
 
     Examples
     --------
     >>> import faltung
-    >>> plan = faltung.plan_weight_grad(faltung.parse("c16>32 28x28 k3 p1"))
-    >>> print(plan)
-    n1 c16>32 28x28 k3 p1  weight_grad  on ...
+    >>> faltung.plan_weight_grad(faltung.parse("n1 c64>64 56x56 k3 p1")).direction
+    'weight_grad'
     """
     x, grad = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from faltung.jit.compile import Kernel, kernel
+from faltung.jit.compile import CompiledKernel, kernel
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Step, Work, waiting
 from faltung.runtime import team
@@ -143,9 +143,9 @@ class Bound:
         self._tables = tuple(tables)
 
 
-def _kernels(steps: Sequence[Step], machine: Machine) -> list[Kernel]:
+def _kernels(steps: Sequence[Step], machine: Machine) -> list[CompiledKernel]:
     """The kernel of each step; steps share recipes, whose long text is generated once."""
-    found: dict[int, Kernel] = {}
+    found: dict[int, CompiledKernel] = {}
     for step in steps:
         if id(step.recipe) not in found:
             found[id(step.recipe)] = kernel(step.recipe, machine)

@@ -153,7 +153,7 @@ def build_input_grad(
     if folds:
         shape = whole.input_shape
         target = contiguous(shape, channels_last=out[1] == 1)
-        result = Operand(plan.work.borrow("padded", prod(shape) * spec.itemsize))
+        result = plan.work.borrow("padded", prod(shape) * spec.itemsize)
     given = Operand("bias") if bias and not folds else None
     arrays = Arrays(Operand("x"), Operand("w"), result, given, _aux(plan))
     phases = input_grad(whole) if spec.batch else ()

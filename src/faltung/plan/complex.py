@@ -94,10 +94,10 @@ def _repeated(
     places = {}
     for name, size in numbers.items():
         own = work.keep if name in (kept, "bias") else work.borrow
-        places[name] = Operand(own(f"planes {name}", count * size * itemsize))
+        places[name] = own(f"planes {name}", count * size * itemsize)
     for i in range(count):
         names = {name: Operand(name) for name in work.scratch}
-        names |= {name: Operand(work.keep(name, size)) for name, size in holds.items()}
+        names |= {name: work.keep(name, size) for name, size in holds.items()}
         for name, size in numbers.items():
             names[name] = Operand(places[name].name, i * size * itemsize)
         for steps, again in zip((work.prepare, work.steps), once, strict=True):

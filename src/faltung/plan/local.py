@@ -54,7 +54,7 @@ def build_local_weight_grad(
     shape, inner = _weights(spec)
     out, strides = Operand("w"), layouts[1]
     packed = _same(shape, strides, inner)
-    sums = out if packed else Operand(work.borrow("sums", prod(shape) * spec.itemsize))
+    sums = out if packed else work.borrow("sums", prod(shape) * spec.itemsize)
     local_weight_grad(spec, work, x, grad, sums, machine=machine, barrier=True)
     if not packed:
         step = rearrange(
@@ -89,7 +89,7 @@ def _packed(work: Work, spec: ConvSpec, strides: Strides) -> Operand:
     shape, inner = _weights(spec)
     if _same(shape, strides, inner):
         return Operand("w")
-    packed = Operand(work.borrow("weights", prod(shape) * spec.itemsize))
+    packed = work.borrow("weights", prod(shape) * spec.itemsize)
     step = rearrange(spec.dtype, shape, Operand("w"), strides, packed, inner, "pack weights")
     work.steps.append(step)
     return packed

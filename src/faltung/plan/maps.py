@@ -76,7 +76,7 @@ class CallArray:
 
     def _borrowed(self, work: Work, hint: str) -> Matrix:
         size = prod(self.shape) * np.dtype(self.dtype).itemsize
-        return Matrix(Operand(work.borrow(hint, size)), self.shape[1])
+        return Matrix(work.borrow(hint, size), self.shape[1])
 
 
 def _pitch(sizes: Sequence[int], strides: Sequence[int], single: int) -> int | None:

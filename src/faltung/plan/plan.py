@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from faltung.geometry.conv import ConvSpec
-from faltung.jit.compile import Kernel
+from faltung.jit.compile import CompiledKernel
 from faltung.machine.costs import MIN_PARALLEL_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Step, Work
@@ -32,26 +32,31 @@ def array_shapes(spec: ConvSpec, direction: str) -> dict[str, tuple[int, ...]]:
 class Plan:
     """How one convolution, or one of its gradients, is computed on one machine.
 
+    ``print(plan)`` shows the methods that were considered, their prices and the steps.
+
     Attributes
     ----------
-    spec : ConvSpec
-    direction : {"forward", "input_grad", "weight_grad"}
-    machine : Machine
-    work : Work
-        The steps, and the memory that they need.
-    reasons : list
-        For each part its candidates, the chosen one first.
-    cycles : float
-        What the chosen methods ask for, of one core.
-    aux : int
-        Arrays of the epilogue, whose addresses come after those of ``SLOTS``.
+    spec
+        The convolution.
+    direction
+        "forward", "input_grad" or "weight_grad".
+    machine
+        The processor that the kernels are for.
+    work
+        The steps, and the bytes of the arrays that they need.
+    reasons
+        For each part of the problem its candidates, the chosen one first.
+    cycles
+        Estimated cycles of one core.
+    aux
+        Number of arrays of the epilogue; their addresses come after those of ``SLOTS``.
 
     Examples
     --------
     >>> import faltung
-    >>> plan = faltung.plan_forward(faltung.parse("c16>32 28x28 k3 p1"))
-    >>> plan.direction, plan.spec.output_shape
-    ('forward', (1, 32, 28, 28))
+    >>> plan = faltung.plan_forward(faltung.parse("n1 c64>64 56x56 k3 p1"))
+    >>> plan.spec.output_shape
+    (1, 64, 56, 56)
     """
 
     spec: ConvSpec
@@ -83,7 +88,7 @@ class Plan:
         first = [replace(step, barrier=True) for step in self.work.steps[:1]]
         return [*self.work.prepare, *first, *self.work.steps[1:]]
 
-    def kernels(self) -> list[Kernel]:
+    def kernels(self) -> list[CompiledKernel]:
         """The machine code of the plan, in the order of its steps, each kernel once."""
         return list(dict.fromkeys(self.region("all").kernels))
 

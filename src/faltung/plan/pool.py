@@ -23,7 +23,7 @@ from faltung.plan.maps import CallArray
 from faltung.plan.plan import Plan
 
 # A tap of a vector takes about this many cycles, and these are the bytes that come from the second
-# cache in one: what is below ``ALONE`` is not worth a hand-over.
+# cache in one: what is below ``MIN_PARALLEL_CYCLES`` is not worth a hand-over.
 TAP_CYCLES = 0.5
 BYTES_PER_CYCLE = 16
 

@@ -56,7 +56,7 @@ def _converted(plan: Plan, spec: ConvSpec, layouts: Layouts, wide: Layouts, resu
     for name in wide:
         size = 4 * prod(shapes[name])
         own = work.keep if name == "w" != result else work.borrow
-        places[name] = Operand(own(f"wide {name}", size))
+        places[name] = own(f"wide {name}", size)
     for part in (work.prepare, work.steps):
         part[:] = [_moved(step, layouts, places, spec.dtype) for step in part]
     for name, strides in wide.items():

@@ -21,7 +21,6 @@ from faltung.methods.base.step import Work
 from faltung.methods.local import local
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.plan import Plan
-from faltung.program.lower_map import matrix
 from faltung.program.lowering import Lowering
 
 # Convolutions ------------------------------------------------------------------------------------
@@ -97,10 +96,10 @@ def local_layer(low: Lowering, node: Node, work: Work) -> None:
     local.local_forward(
         replace(op.spec, batch=low.batch),
         work,
-        matrix(low, x),
+        low.matrix(x),
         low.where(w),
         low.where(bias[0]) if bias else None,
-        matrix(low, node.output),
+        low.matrix(node.output),
         machine=low.machine,
     )
 
@@ -112,9 +111,9 @@ def local_input(low: Lowering, node: Node, work: Work) -> None:
     local.local_input_grad(
         replace(op.spec, batch=low.batch),
         work,
-        matrix(low, grad),
+        low.matrix(grad),
         low.where(w),
-        matrix(low, node.output),
+        low.matrix(node.output),
         machine=low.machine,
     )
 
@@ -126,8 +125,8 @@ def local_weight(low: Lowering, node: Node, work: Work) -> None:
     local.local_weight_grad(
         replace(op.spec, batch=low.batch),
         work,
-        matrix(low, x),
-        matrix(low, grad),
+        low.matrix(x),
+        low.matrix(grad),
         low.where(node.output),
         machine=low.machine,
     )
@@ -139,7 +138,7 @@ def local_bias(low: Lowering, node: Node, work: Work) -> None:
     local.local_bias_grad(
         replace(op.spec, batch=low.batch),
         work,
-        matrix(low, grad),
+        low.matrix(grad),
         low.where(node.output),
         machine=low.machine,
     )

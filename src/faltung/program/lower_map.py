@@ -13,19 +13,13 @@ from faltung.graph.ops import (
     Reduction,
 )
 from faltung.graph.value import Node, Value
-from faltung.methods.base.step import Matrix, Operand, Work
+from faltung.methods.base.step import Operand, Work
 from faltung.methods.copies.stage import rearrange
 from faltung.methods.elementwise import elementwise
 from faltung.methods.elementwise.group_sum import group_sum
 from faltung.methods.pool import pool
 from faltung.methods.rows import embedding, softmax
 from faltung.program.lowering import Lowering
-
-
-def matrix(low: Lowering, value: Value) -> Matrix:
-    """Where the rows of a value lie."""
-    return Matrix(low.where(value), low.pitch(value))
-
 
 # Formulas ----------------------------------------------------------------------------------------
 
@@ -95,8 +89,8 @@ def group_mean(low: Lowering, node: Node, work: Work) -> None:
         rows=low.batch * x.positions,
         channels=x.channels,
         groups=op.groups,
-        source=matrix(low, x),
-        target=matrix(low, node.output),
+        source=low.matrix(x),
+        target=low.matrix(node.output),
         scale=op.groups / x.channels,
         title="group means",
     )
@@ -106,8 +100,8 @@ def softmax_map(low: Lowering, node: Node, work: Work) -> None:
     x = node.inputs[0]
     softmax.softmax(
         work,
-        matrix(low, x),
-        matrix(low, node.output),
+        low.matrix(x),
+        low.matrix(node.output),
         rows=low.batch * x.positions,
         channels=x.channels,
         dtype=low.dtype,
@@ -120,13 +114,13 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
     losses, correct, grad = node.outputs
     softmax.cross_entropy(
         work,
-        matrix(low, logits),
+        low.matrix(logits),
         low.where(labels),
         low.where(scale),
         low.where(smoothing),
         low.where(losses),
         low.where(correct),
-        matrix(low, grad),
+        low.matrix(grad),
         rows=low.batch * logits.positions,
         channels=logits.channels,
         dtype=low.dtype,
@@ -138,9 +132,9 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
 
 
 def pool_map(low: Lowering, node: Node, work: Work) -> None:
-    op, x = node.op, matrix(low, node.inputs[0])
+    op, x = node.op, low.matrix(node.inputs[0])
     assert isinstance(op, Pool)
-    spec, out = replace(op.spec, batch=low.batch), matrix(low, node.output)
+    spec, out = replace(op.spec, batch=low.batch), low.matrix(node.output)
     if spec.kind == "max":
         index = low.where(node.outputs[1]) if op.indexed else None
         pool.max_pool(spec, work, x, out, index, machine=low.machine)
@@ -153,7 +147,7 @@ def pool_grad(low: Lowering, node: Node, work: Work) -> None:
     assert isinstance(op, PoolGrad)
     spec = replace(op.spec, batch=low.batch)
     grad, *index = node.inputs
-    source, target = matrix(low, grad), matrix(low, node.output)
+    source, target = low.matrix(grad), low.matrix(node.output)
     if spec.kind == "max":
         pool.max_pool_grad(spec, work, source, low.where(index[0]), target, machine=low.machine)
     else:
@@ -166,7 +160,7 @@ def embed(low: Lowering, node: Node, work: Work) -> None:
         work,
         low.where(tokens),
         low.where(weight),
-        matrix(low, node.output),
+        low.matrix(node.output),
         rows=low.batch * tokens.size,
         features=node.output.channels,
         vocabulary=weight.shape[0],
@@ -181,7 +175,7 @@ def embed_grad(low: Lowering, node: Node, work: Work) -> None:
     embedding.embed_grad(
         work,
         low.where(tokens),
-        matrix(low, grad),
+        low.matrix(grad),
         low.where(node.output),
         rows=low.batch * tokens.size,
         vocabulary=op.vocabulary,

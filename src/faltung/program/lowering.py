@@ -15,7 +15,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
-from faltung.methods.base.step import Operand, Step, relocated
+from faltung.methods.base.step import Matrix, Operand, Step, relocated
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
 from faltung.program.places import Places
@@ -69,6 +69,10 @@ class Lowering:
 
     def pitch(self, value: Value) -> int:
         return self.places.place(value).pitch
+
+    def matrix(self, value: Value) -> Matrix:
+        """Where the rows of a value lie."""
+        return Matrix(self.where(value), self.pitch(value))
 
     def constant(self, values: Sequence[float]) -> Operand:
         """A buffer with these numbers."""

@@ -59,7 +59,7 @@ class Kernel:
         self.body(Vectors(f, machine, self.dtype), Arguments(f, self))
         return str(module)
 
-    def step(self, items: int, title: str, *, barrier: bool = False, **given: Argument) -> Step:
+    def step(self, items: int, title: str, /, *, barrier: bool = False, **given: Argument) -> Step:
         """The step that runs ``items`` items with these arguments.
 
         TypeError: a declared argument is missing, or one is given that is not declared.

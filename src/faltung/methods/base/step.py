@@ -112,8 +112,8 @@ class Work:
     scratch: dict[str, int] = field(default_factory=dict)
     packs: bool = False
 
-    def keep(self, hint: str, size: int) -> str:
-        """Reserve an array of ``size`` bytes that outlives the call, and return its name."""
+    def keep(self, hint: str, size: int) -> Operand:
+        """Reserve an array of ``size`` bytes that outlives the call."""
         return _reserve(self.kept, hint, size)
 
     def again(self, name: str, size: int) -> bool:
@@ -122,15 +122,15 @@ class Work:
         self.scratch[name] = max(size, self.scratch.get(name, 0))
         return used
 
-    def borrow(self, hint: str, size: int) -> str:
-        """Reserve an array of ``size`` bytes for the duration of a call, and return its name."""
+    def borrow(self, hint: str, size: int) -> Operand:
+        """Reserve an array of ``size`` bytes for the duration of a call."""
         return _reserve(self.scratch, hint, size)
 
 
-def _reserve(arrays: dict[str, int], hint: str, size: int) -> str:
+def _reserve(arrays: dict[str, int], hint: str, size: int) -> Operand:
     name = f"{hint}.{len(arrays)}"
     arrays[name] = size
-    return name
+    return Operand(name)
 
 
 def table(rows: Sequence[Sequence[int]] | Table, columns: int) -> Table:

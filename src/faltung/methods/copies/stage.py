@@ -81,7 +81,7 @@ def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, 
     *outer, last = windows
     sizes = [w.axis.size for w in outer]
     strides = contiguous((c.batch, c.groups * c.channels_out, *sizes, last.axis.size), True)
-    copied = Operand(work.borrow("grad", _bytes(flipped, c.outputs)))
+    copied = work.borrow("grad", _bytes(flipped, c.outputs))
     _copy(flipped, work, grad, copied, outer, last, strides)
     made = tuple(replace(w, out=strides[2 + i]) for i, w in enumerate(c.windows))
     return replace(c, windows=made, out=_grouped(strides, c.channels_out), out_base=0), copied

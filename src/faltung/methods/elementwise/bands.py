@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 # Cycles of work in one item: about five microseconds, so that handing out costs little and a few
 # threads get equal shares.
-ITEM_CYCLES = 12_000
+MAP_ITEM_CYCLES = 12_000
 # The longest sum in one accumulator, in iterations: sums in two levels keep rounding small.
 MAX_ITERATIONS = 1024
 # Vectors of channels in the narrowest block.
 MIN_BLOCK_VECTORS = 16
 # Cycles that a row takes beside its vectors.
-ROW_CYCLES = 4
+MAP_ROW_CYCLES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ def rows_cut(
     if not samples * positions * channels:
         return Cut(0, 1, 0, 1, 1, 1)
     vectors = up(channels, load.lanes)
-    row = vectors * load.cycles + ROW_CYCLES
+    row = vectors * load.cycles + MAP_ROW_CYCLES
     wanted, narrowest = items_for(samples * positions * row), up(vectors, MIN_BLOCK_VECTORS)
     if "sample" in kinds:
         cut = _by_sample(samples, positions, row, load)
@@ -81,7 +81,7 @@ def _by_sample(samples: int, positions: int, row: float, load: Load) -> Cut:
     cut = _by_rows(positions, items_for(positions * row), load)
     if cut.bands > 1:
         return replace(cut, groups=samples)
-    groups = up(samples, max(1, int(ITEM_CYCLES / (positions * row))))
+    groups = up(samples, max(1, int(MAP_ITEM_CYCLES / (positions * row))))
     step = up(samples, groups)
     return replace(cut, groups=up(samples, step), step=step)
 
@@ -95,7 +95,7 @@ def _by_rows(rows: int, wanted: int, load: Load) -> Cut:
 
 def items_for(cycles: float) -> int:
     """How many items so much work is; at least one."""
-    return max(1, round(cycles / ITEM_CYCLES))
+    return max(1, round(cycles / MAP_ITEM_CYCLES))
 
 
 def up(a: int, b: int) -> int:

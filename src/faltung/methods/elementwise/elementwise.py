@@ -207,7 +207,7 @@ def _partial(
     of: dict[PartialSum, Operand] = {}
     for kind, expr in kernel.sums:
         size = counts.get(kind, cut.items) * pitch[kind] * ELEMENTS[kernel.dtype][1]
-        of[kind, repr(expr)] = Operand(work.borrow("partial", size))
+        of[kind, repr(expr)] = work.borrow("partial", size)
     return _Partial(of, pitch)
 
 

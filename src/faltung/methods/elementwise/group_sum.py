@@ -14,11 +14,11 @@ from faltung.geometry.expr import Expr, operand
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Matrix, Work
-from faltung.methods.elementwise.bands import ITEM_CYCLES, up
+from faltung.methods.elementwise.bands import MAP_ITEM_CYCLES, up
 from faltung.methods.elementwise.totals import CHAINS, paired, scale_bits
 
 # Cycles for a vector of a group, and for a group beside its vectors.
-VECTOR_CYCLES, GROUP_CYCLES = 1.5, 30
+GROUP_VECTOR_CYCLES, GROUP_CYCLES = 1.5, 30
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,8 @@ class GroupSumKernel(Kernel):
 def _sum(v: Vectors, base: str, length: str) -> str:
     """The vectors of a group, added in chains; lanes beyond its end are zero."""
     f = v.function
-    size = CHAINS * v.lanes
-    whole = f.opaque(f.mul(f.value(f"sdiv i64 {length}, {size}"), size))
-    with f.loop(0, whole, [(v.type, v.zero)] * CHAINS, step=size) as c:
+    whole = f.opaque(v.whole(length, CHAINS))
+    with f.loop(0, whole, [(v.type, v.zero)] * CHAINS, step=CHAINS * v.lanes) as c:
         read = [v.load(v.at(base, f.add(c.index, i * v.lanes))) for i in range(CHAINS)]
         c.carry([v.add(a, b) for a, b in zip(c.values, read, strict=True)])
     with f.loop(whole, length, [(v.type, paired(v, c.results))], step=v.lanes) as c:
@@ -62,7 +61,7 @@ def _sum(v: Vectors, base: str, length: str) -> str:
 
 def _fill(v: Vectors, value: str, base: str, length: str) -> None:
     f = v.function
-    whole = f.opaque(f.mul(f.value(f"sdiv i64 {length}, {v.lanes}"), v.lanes))
+    whole = f.opaque(v.whole(length))
     with f.loop(0, whole, step=v.lanes) as c:
         v.store(value, v.at(base, c.index))
     with f.when(f.value(f"icmp slt i64 {whole}, {length}")):
@@ -90,8 +89,8 @@ def group_sum(
     (operand 0). The target may be the source.
     """
     length, total = channels // groups, rows * groups
-    cycles = GROUP_CYCLES + up(length, machine.lanes(dtype)) * VECTOR_CYCLES
-    item_groups = max(1, int(ITEM_CYCLES / cycles))
+    cycles = GROUP_CYCLES + up(length, machine.lanes(dtype)) * GROUP_VECTOR_CYCLES
+    item_groups = max(1, int(MAP_ITEM_CYCLES / cycles))
     step = GroupSumKernel(dtype, operand(0) if finish is None else finish).step(
         up(total, item_groups),
         title,

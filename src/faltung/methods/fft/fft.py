@@ -20,6 +20,7 @@ from math import inf, log2
 import numpy as np
 
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import BLOCK_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue_arrays import aux_arguments
@@ -42,9 +43,9 @@ MOST_ITEMS = 16
 PASS_CYCLES, NUMBER_CYCLES, L2_SLOWDOWN, L3_SLOWDOWN = 0.3, 0.3, 1.15, 1.5
 # The same for a product of spectra, where there is one, where there are several, where these have
 # outgrown the second-level cache.
-PRODUCT_CYCLES, PRODUCTS_CYCLES, L3_PRODUCTS_CYCLES = 0.4, 0.8, 1.6
-# Cycles to read or write an element; and for a segment of them.
-MOVE_CYCLES, SEGMENT_CYCLES = 0.25, 20
+SPECTRUM_CYCLES, SPECTRA_CYCLES, L3_SPECTRA_CYCLES = 0.4, 0.8, 1.6
+# Cycles for a segment of elements that are read or written.
+BLOCK_SEGMENT_CYCLES = 20
 # What the code asks of rows.
 ROWS = ("x_row", "out_row", "row_in", "row_out", "rows", "width")
 DTYPES = ("float32", "float64")
@@ -118,10 +119,10 @@ def transform_cycles(length: int, machine: Machine, dtype: str) -> float:
 def pair_cycles(length: int, machine: Machine, dtype: str, ci: int, co: int) -> float:
     """Of a pair of blocks of a sample and group."""
     spectra = 2 * length * ELEMENTS[dtype][1] * ci * co
-    several = L3_PRODUCTS_CYCLES if spectra > machine.l2 else PRODUCTS_CYCLES
-    cycles = PRODUCT_CYCLES if ci == 1 else several
+    several = L3_SPECTRA_CYCLES if spectra > machine.l2 else SPECTRA_CYCLES
+    cycles = SPECTRUM_CYCLES if ci == 1 else several
     products = length * 8 / machine.lanes(dtype) * ci * co * cycles
-    block = transform_cycles(length, machine, dtype) + 2 * length * MOVE_CYCLES
+    block = transform_cycles(length, machine, dtype) + 2 * length * BLOCK_COPY_CYCLES
     return (ci + co) * block + products
 
 
@@ -129,7 +130,7 @@ def sample_cycles(made: Cut, machine: Machine, dtype: str, ci: int, co: int) -> 
     """Of a sample and group, with where its rows begin and end."""
     rows = made.blocks * made.rows if len(made.widths) > 1 else 0
     pairs = made.pairs * pair_cycles(made.length, machine, dtype, ci, co)
-    return pairs + rows * SEGMENT_CYCLES * (ci + co)
+    return pairs + rows * BLOCK_SEGMENT_CYCLES * (ci + co)
 
 
 # Forward ------------------------------------------------------------------------------------------
@@ -174,7 +175,7 @@ class Fft(FftMethod, ForwardMethod):
             "out": shifted(arrays.out, c.out_base, c.dtype),
             "bias": arrays.bias or 0,
             "spectra": spectra,
-            "scratch": Operand(work.borrow("fft", items * scratch * size)),
+            "scratch": work.borrow("fft", items * scratch * size),
             **{"item_count": items, "all_pairs": pairs, "groups": c.groups},
             **{"item_scratch": scratch, "result": scratch - t.buffer},
             **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
@@ -265,7 +266,7 @@ def filter_arguments(c: Correlation, taps: Table, t: Transform) -> dict[str, Arg
 def _spectra(c: Correlation, made: Cut, t: Transform, work: Work, w: Operand) -> Operand:
     """Add the step that transforms the filters; where their spectra are kept."""
     count = c.groups * c.channels_out * c.channels_in
-    spectra = Operand(work.keep("spectra", count * t.buffer * ELEMENTS[c.dtype][1]))
+    spectra = work.keep("spectra", count * t.buffer * ELEMENTS[c.dtype][1])
     given = filter_arguments(c, tap_segments(c, made), t)
     given |= {"w": w, "spectra": spectra}
     step = FftFilters(c.dtype).step(count, "transform weights", barrier=False, **given)

@@ -6,6 +6,7 @@ from functools import partial
 
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.moves import write_fill
@@ -19,8 +20,6 @@ BLOCK, IN, OUT = 5, 4, 4
 AS_IS = 2
 # Of taps: source, its step, place, its step, entries.
 TAPS = 5
-# Rows are prefetched so many rows before they are copied.
-PREFETCH_DISTANCE_ROWS = 8
 
 
 class FftKernel(Kernel):
@@ -98,7 +97,7 @@ class Code:
         def each(segment: str) -> None:
             source, place = v.at(x, f.word(segment, 0)), v.at(to, f.word(segment, 1))
             count, times = f.word(segment, 2), f.word(segment, 3)
-            ahead = f.mul(given["x_row"], PREFETCH_DISTANCE_ROWS)
+            ahead = f.mul(given["x_row"], PREFETCH_DISTANCE_COPIED_ROWS)
             with f.loop(0, times, [("ptr", source), ("ptr", place)]) as row:
                 source, place = row.values
                 self.call("fill", [place, source], [count, given["x_position"], ahead])
@@ -117,9 +116,8 @@ class Code:
                     v.at(base, f.mul(tap.index, f.word(taps, step)))
                     for base, step in (reversed(ends) if back else ends)
                 )
-                one = f.value(f"load {v.element}, ptr {source}, align {v.bytes}")
-                scaled = f.value(f"fmul {v.element} {one}, {scale}")
-                f.emit(f"store {v.element} {scaled}, ptr {target}, align {v.bytes}")
+                scaled = f.value(f"fmul {v.element} {v.load_one(source)}, {scale}")
+                v.store_one(scaled, target)
 
         self.segments("taps", TAPS, "0", self.given["segments"], each)
 
@@ -143,7 +141,7 @@ class FftFilters(FftKernel):
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
-        scale = f.value(f"load {v.element}, ptr {given['scale']}, align {v.bytes}")
+        scale = v.load_one(given["scale"])
         with f.loop("%begin", "%end") as item:
             rest, ci = f.divmod(item.index, given["channels_in"])
             g, co = f.divmod(rest, given["channels_out"])

@@ -18,15 +18,13 @@ from math import cos, pi, sin, sqrt
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
-from faltung.machine.costs import LINE_BYTES
+from faltung.machine.costs import LINE_BYTES, PREFETCH_DISTANCE_PASS_ROWS
 from faltung.machine.table import Machine
 
 Complex = tuple[str, str]
 
 # Vectors of the smallest transform over vectors: two passes written out.
 LEAF = 16
-# Rows are prefetched so many rows before they are used.
-PREFETCH_DISTANCE_ROWS = 2
 ARGUMENTS = [("ptr", "x"), ("i64", "plane"), ("i64", "size"), ("ptr", "twiddles")]
 
 
@@ -138,8 +136,7 @@ def write_passes(module: Module, machine: Machine, dtype: str, *, inverse: bool)
     v = Vectors(module.function(name, ARGUMENTS), machine, dtype)
     f = v.function
     small = f.value(f"icmp eq i64 %size, {LEAF}")
-    leaf = f.value(f"zext i1 {small} to i64")
-    f.switch(leaf, [lambda: _pass(v, name, inverse), lambda: _leaf(v, inverse)])
+    f.choose(small, lambda: _leaf(v, inverse), lambda: _pass(v, name, inverse))
     _write_twice(module, machine, dtype, name, inverse)
 
 
@@ -241,7 +238,7 @@ def write_first(module: Module, machine: Machine, dtype: str, radix: int) -> Non
     part = f.mul(count, "%width")
     parts = [v.at("%x", f.mul(part, p)) for p in range(radix)]
     steps = ["%real_row", "%imag_row"]
-    ahead = [f.mul(step, PREFETCH_DISTANCE_ROWS) for step in steps]
+    ahead = [f.mul(step, PREFETCH_DISTANCE_PASS_ROWS) for step in steps]
     carried = [("ptr", at) for at in ("%twiddles", *parts, "%real", "%imag")]
     with f.loop(0, count, carried, runs=True) as row:
         w, *to, real, imag = row.values

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.moves import put_arguments, write_fill, write_put
-from faltung.methods.fft.kernel import AS_IS, IN, OUT, PREFETCH_DISTANCE_ROWS, Code, FftKernel
+from faltung.methods.fft.kernel import AS_IS, IN, OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
     Complex,
     lanes_back,
@@ -158,7 +159,7 @@ class FftSums(FftKernel, EpilogueKernel):
                 steps = ["row_out", *(f"{name}_row" for name in self.outputs)]
                 with f.loop(0, f.word(segment, 2), [("ptr", place) for place in places]) as row:
                     count = f.word(segment, 1)
-                    self._put(code, count, to["bias"], row.values, PREFETCH_DISTANCE_ROWS)
+                    self._put(code, count, to["bias"], row.values, PREFETCH_DISTANCE_COPIED_ROWS)
                     pairs = zip(row.values, steps, strict=True)
                     row.carry([v.at(here, given[step]) for here, step in pairs])
 

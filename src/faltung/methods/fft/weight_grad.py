@@ -16,7 +16,7 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.method import WeightGradMethod
-from faltung.methods.base.step import Argument, Arrays, Operand, Work, shifted
+from faltung.methods.base.step import Argument, Arrays, Work, shifted
 from faltung.methods.fft.blocks import tap_places
 from faltung.methods.fft.cut import Cut, Sizes, cuts, sizes
 from faltung.methods.fft.fft import (
@@ -63,11 +63,11 @@ class FftWeightGrad(FftMethod, WeightGradMethod):
         bands, size = min(MOST_BANDS, pairs), ELEMENTS[c.dtype][1]
         band, scratch = kernels * t.buffer, (c.channels_in + 1) * t.buffer
         items, last = c.groups * bands, c.windows[-1]
-        sums = Operand(work.borrow("sums", items * band * size))
+        sums = work.borrow("sums", items * band * size)
         rows = row_arguments(c, made)
         given: dict[str, Argument] = {
             "grad": shifted(arrays.out, c.out_base, c.dtype),
-            "scratch": Operand(work.borrow("fft", items * scratch * size)),
+            "scratch": work.borrow("fft", items * scratch * size),
             **{"all_pairs": pairs, "item_scratch": scratch, "kernels": kernels},
             **dict(zip(("grad_batch", "grad_group", "grad_channel"), c.out, strict=True)),
             "grad_position": last.out,

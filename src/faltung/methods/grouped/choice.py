@@ -15,7 +15,7 @@ from math import gcd, prod
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
-from faltung.machine.costs import LINE_BYTES
+from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
@@ -23,23 +23,21 @@ from faltung.methods.base.tiles import Run, kinds_of, tiles_of
 # Bytes of weights that stay in the first-level cache from tile to tile.
 WEIGHT_BYTES = 12 << 10
 # Cycles of a tile of one block, of each of its outputs, and of a row of taps, apart from its sums.
-TILE_CYCLES, OUTPUT_CYCLES, TAP_ROW_CYCLES = 12, 1.5, 4
-# The least cycles between two products of one sum.
-SUM_CYCLES = 2.5
+GROUPED_TILE_CYCLES, OUTPUT_CYCLES, TAP_ROW_CYCLES = 12, 1.5, 4
 # Rows with at least so many taps are faster in tiles of six columns than of four, conflicts or not.
 LONG_ROW_TAPS = 7
 # Positions this part of the first-level cache apart map to few of its lines, if it has eight ways.
 CONFLICT_PARTS = 32
 # With at least so many products for each output, a copy costs less than lines that are evicted.
 MIN_PATCH_PRODUCTS = 24
-# Parts of the first- and the second-level cache that a patch may fill, and bytes of the stack.
-L1_PATCH_PART, L2_PATCH_PART, STACK_BYTES = 5 / 8, 1 / 4, 128 << 10
+# Parts of the first- and the second-level cache that a patch may fill.
+L1_PATCH_PART, L2_PATCH_PART = 5 / 8, 1 / 4
 # The fewest items that there should be, so that many threads have work.
 MIN_ITEMS = 16
 # If patches in the first-level cache copy each input more often, one in the second-level is better.
 MAX_L1_COPIES = 2.5
-# Cycles to copy a vector, and cycles for each row of a patch in addition.
-COPY_VECTOR_CYCLES, COPY_ROW_CYCLES = 2.0, 30
+# Cycles to copy a row of a patch beside its vectors.
+PATCH_ROW_CYCLES = 30
 # How many segments the last axis may be cut into.
 SEGMENTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
@@ -167,7 +165,7 @@ def _patch(
         span = _pair_extent(pair_distance(axis), counts[i]) if two else counts[i]
         extents.insert(0, (span - 1) * axis.stride + axis.extent)
         outputs *= min(axis.output, (1 + two) * counts[i])
-    copied = prod(extents[:-1]) * (extents[-1] * COPY_VECTOR_CYCLES + COPY_ROW_CYCLES)
+    copied = prod(extents[:-1]) * (extents[-1] * costs.PATCH_VECTOR_CYCLES + PATCH_ROW_CYCLES)
     return Patch(counts, tiles, tuple(extents), outputs, copied / outputs)
 
 
@@ -282,10 +280,11 @@ class Blocks:
                 products = rows * n / 2
                 reads = (rows + n) / 2 + (n / 4 if shuffled else 0)
                 # A few sums have to wait for each other, though the next tile begins meanwhile.
-                return taps * c.channels_in * max(products, reads, SUM_CYCLES) + TAP_ROW_CYCLES
+                longest = max(products, reads, costs.OVERLAPPED_LATENCY_CYCLES)
+                return taps * c.channels_in * longest + TAP_ROW_CYCLES
 
             sums = both * row(2) + tile.rows * alone * row(1)
-            made += count * (sums + TILE_CYCLES + OUTPUT_CYCLES * tile.rows * positions)
+            made += count * (sums + GROUPED_TILE_CYCLES + OUTPUT_CYCLES * tile.rows * positions)
         copied = 0.0 if tile.patch is None else tile.patch.cycles * c.outputs
         return outer * made + copied
 
@@ -335,13 +334,13 @@ class Blocks:
         tile = min(fitting, key=self.cycles)
         position = self.inputs * ELEMENTS[c.dtype][1]
         # Whole cache lines, so that each is loaded once.
-        blocks = max(1, min(self.weights_that_fit, LINE_BYTES // position, c.groups))
+        blocks = max(1, min(self.weights_that_fit, costs.LINE_BYTES // position, c.groups))
         axes = tuple(window.axis for window in c.windows)
         most = max(1, c.outputs * c.batch * c.groups // (blocks * MIN_ITEMS))
         positions = int(machine.l1 * L1_PATCH_PART) // (position * blocks)
         patch = best_patch(axes, tile.rows, tile.columns, positions, most)
-        if patch is None or patch.cycles > MAX_L1_COPIES * COPY_VECTOR_CYCLES:
-            positions = min(int(machine.l2 * L2_PATCH_PART), STACK_BYTES) // position
+        if patch is None or patch.cycles > MAX_L1_COPIES * costs.PATCH_VECTOR_CYCLES:
+            positions = min(int(machine.l2 * L2_PATCH_PART), costs.PATCH_STACK_BYTES) // position
             larger = best_patch(axes, tile.rows, tile.columns, positions, most)
             if larger is not None:
                 patch, blocks = larger, 1

@@ -214,8 +214,8 @@ def _pack(b: Blocks, work: Work, arrays: Arrays) -> tuple[Operand, Operand]:
     """Weights as (block, tap, input channel, lane), and the bias as (block, lane of the block)."""
     c, count, width, item = b.c, b.count, b.width, ELEMENTS[b.c.dtype][1]
     tap, lanes = b.tap_weights, b.machine.lanes(c.dtype)
-    packed = Operand(work.keep("weights", c.groups * c.taps * tap * item))
-    bias = Operand(work.keep("bias", (c.groups * width + lanes) * item))
+    packed = work.keep("weights", c.groups * c.taps * tap * item)
+    bias = work.keep("bias", (c.groups * width + lanes) * item)
     outer = [(block * count * c.w[0], block * c.taps * tap) for block in range(c.groups)]
     step = c.w[0] if c.channels_out == 1 else c.w[1]
     groups = [(g * c.w[0], g * c.channels_out, c.channels_out) for g in range(count)]

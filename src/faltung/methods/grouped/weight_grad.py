@@ -22,7 +22,7 @@ from math import gcd, inf, prod
 
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
-from faltung.machine.costs import LINE_BYTES
+from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.band_sums import band_sums
 from faltung.methods.base.correlation import Correlation
@@ -34,8 +34,7 @@ from faltung.methods.grouped.choice import groups_per_vector
 from faltung.methods.grouped.kernel import lanes_of
 from faltung.methods.grouped.weight_grad_kernel import GroupedWeightGradKernel, RowLayout
 from faltung.methods.grouped.weight_grad_tables import (
-    LATENCY_CYCLES,
-    ROW_CYCLES,
+    TAP_TILE_ROW_CYCLES,
     Memory,
     Shape,
     TapRows,
@@ -53,15 +52,11 @@ MAX_BAND_POSITIONS, MIN_BAND_POSITIONS = 4096, 128
 BAND_POSITIONS_PER_TAP = 16
 # Bytes of a block of channels: enough to read memory in long contiguous pieces.
 BLOCK_BYTES = 256
-# The distance in bytes at which addresses map to the same cache lines again.
-CACHE_WAY_BYTES = 4096
 # Rows of the output in a pass that copies nothing.
 UNCOPIED_ROWS = 4
 # The fewest partial sums, given enough positions; and the most items that make them, each of which
 # has memory of its own.
 MIN_PARTIALS, MAX_ITEMS = 8, 32
-# Cycles to copy a vector.
-COPY_VECTOR_CYCLES = 4.0
 
 
 # When it applies, what it costs -------------------------------------------------------------------
@@ -98,11 +93,12 @@ class GroupedWeightGrad(WeightGradMethod):
                 products = positions * taps * c.channels_in
                 reads = columns * (1 if shuffled else c.channels_in) + positions / tall
                 work = (products + columns * c.channels_in) / 3 if shuffled else 0.0
-                made += rows * count * max(products / 2, reads / 2, work, LATENCY_CYCLES / tall)
-            made += rows / tall * ROW_CYCLES
+                waits = costs.FMA_LATENCY_CYCLES / tall
+                made += rows * count * max(products / 2, reads / 2, work, waits)
+            made += rows / tall * TAP_TILE_ROW_CYCLES
         lanes = machine.lanes(c.dtype)
         inputs = prod(w.axis.size for w in c.windows) * -(-groups * c.channels_in // lanes)
-        return blocks * (made + COPY_VECTOR_CYCLES * (inputs + c.outputs))
+        return blocks * (made + costs.ROW_VECTOR_CYCLES * (inputs + c.outputs))
 
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:
         """Where borders are not zeros, or too many tiles have taps in them."""
@@ -238,7 +234,8 @@ def _set_conflicts(c: Correlation, machine: Machine) -> bool:
     """
     last = c.windows[-1]
     step = last.x * ELEMENTS[c.dtype][1]
-    lines = machine.l1 // LINE_BYTES * min(1.0, LINE_BYTES / gcd(step, CACHE_WAY_BYTES))
+    used = min(1.0, costs.LINE_BYTES / gcd(step, costs.CACHE_WAY_BYTES))
+    lines = machine.l1 // costs.LINE_BYTES * used
     return c.taps // last.axis.kernel * last.axis.size > 1.5 * lines
 
 
@@ -284,16 +281,14 @@ def _steps(
     bands, walk = bands_of(c, band, tap_rows, memory, row_tables)
     width = channels.blocks * channels.vectors * machine.lanes(c.dtype)
     total = c.taps * c.channels_in * width
-    sums = Operand(work.borrow("sums", bands * total * bytes_))
+    sums = work.borrow("sums", bands * total * bytes_)
     partials = bands * channels.blocks
     items = min(MAX_ITEMS, partials)
     x_step, g_step = channels.groups * c.x[1], channels.groups * c.out[1]
     x_vector = (memory.x or 0) * memory.places or x_step
     g_vector = (memory.g or 0) * memory.rows or g_step
     copies = [
-        Operand(
-            work.borrow(f"{name} rows", items * channels.vectors * size * bytes_ * layout.copied)
-        )
+        work.borrow(f"{name} rows", items * channels.vectors * size * bytes_ * layout.copied)
         for name, size, layout in (("x", x_vector, kernel.x), ("g", g_vector, kernel.g))
     ]
     step = kernel.step(

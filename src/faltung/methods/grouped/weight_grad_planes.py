@@ -18,6 +18,7 @@ import numpy as np
 
 from faltung.codegen.tile import budget
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -29,9 +30,7 @@ from faltung.methods.grouped.weight_grad_kernel import (
     RowLayout,
 )
 from faltung.methods.grouped.weight_grad_tables import (
-    ACCUMULATORS,
-    LATENCY_CYCLES,
-    ROW_CYCLES,
+    TAP_TILE_ROW_CYCLES,
     Memory,
     Shape,
     band_size,
@@ -44,8 +43,6 @@ from faltung.methods.grouped.weight_grad_tables import (
 
 # One kind of tile: first position, how many.
 Run = tuple[Masked, int, int]
-# Cycles of a load under a mask.
-MASKED_CYCLES = 1.5
 
 
 # When it applies, what it costs -------------------------------------------------------------------
@@ -64,10 +61,12 @@ def cycles(c: Correlation, machine: Machine) -> float:
         for tile, _, count in runs:
             whole = sum(mask is None for mask in tile.masks)
             reads = tile.positions * (whole + 1 / shape.rows)
-            reads += MASKED_CYCLES * 2 * sum(1 for mask in tile.masks if mask and any(mask))
-            waits = LATENCY_CYCLES * tile.positions / shape.accumulators / shape.rows / taps
+            masked = sum(1 for mask in tile.masks if mask and any(mask))
+            reads += costs.MASKED_LOAD_CYCLES * 2 * masked
+            waits = costs.FMA_LATENCY_CYCLES * tile.positions / shape.accumulators
+            waits = waits / shape.rows / taps
             made += count * max(reads / 2, waits)
-        made += ROW_CYCLES / shape.rows
+        made += TAP_TILE_ROW_CYCLES / shape.rows
     rows = c.batch * c.groups * c.outputs / c.windows[-1].axis.output * c.row_taps
     return rows * made + c.groups * c.taps * (2 + 4 * lanes / 8)
 
@@ -88,7 +87,7 @@ def _shape_of(c: Correlation, machine: Machine) -> Shape:
     """What the registers hold."""
     taps = cut(c.windows[-1].axis.kernel, budget(machine))
     rows = rows_of_taps(c, budget(machine)) if len(taps) == 1 else 1
-    accumulators = max(1, ACCUMULATORS // (rows * taps[0][1]))
+    accumulators = max(1, costs.FMA_LATENCY_SUMS // (rows * taps[0][1]))
     return Shape(taps, [(0, 1)], rows, accumulators, accumulators)
 
 
@@ -154,7 +153,7 @@ def plan(
     row_tables = {"segments": np.zeros(SEGMENT * len(runs), np.int64), "runs": runs}
     bands, walk = bands_of(c, size, tap_rows, memory, row_tables)
     group = -(-c.taps // lanes) * lanes * lanes
-    sums = Operand(work.borrow("sums", max(1, bands) * c.groups * group * bytes_))
+    sums = work.borrow("sums", max(1, bands) * c.groups * group * bytes_)
     partials = bands * c.groups
     # Nothing is copied: an item is one partial sum, and needs no memory of its own.
     uncopied = ("x_rows", "g_rows", "x_vector", "g_vector", "x_item", "g_item")
@@ -214,9 +213,9 @@ class LaneSums(Kernel):
             to = v.at(given["w"], f.mul(group, given["w_group"]))
             with f.loop(0, f.minimum(v.lanes, f.sub(given["taps"], first))) as tap:
                 at = v.at(start, tap.index)
-                one = f.value(f"load {v.element}, ptr {at}, align {v.bytes}")
+                one = v.load_one(at)
                 place = v.at(to, f.word(given["offsets"], f.add(first, tap.index)))
-                f.emit(f"store {v.element} {one}, ptr {place}, align {v.bytes}")
+                v.store_one(one, place)
 
 
 def _adding(

@@ -13,6 +13,7 @@ import numpy as np
 
 from faltung.codegen.tile import budget, split
 from faltung.geometry.axis import Axis
+from faltung.machine.costs import FMA_LATENCY_SUMS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets, sources
 from faltung.methods.base.correlation import Correlation
@@ -29,9 +30,8 @@ from faltung.methods.grouped.weight_grad_kernel import (
     Tile,
 )
 
-# Cycles between two multiply-adds of one accumulator, and accumulators that hide them: more sums of
-# one tap gain nothing. Cycles of a row of a tile of taps.
-LATENCY_CYCLES, ACCUMULATORS, ROW_CYCLES = 4, 8, 12
+# Cycles of a row of a tile of taps.
+TAP_TILE_ROW_CYCLES = 12
 # The most neighbouring positions of a tile, and rows of taps in one tile of taps.
 TILE_POSITIONS, TILE_ROWS = 4, 4
 # The most input channels of a group in one tile of taps, and the fewest positions of a tile where
@@ -67,7 +67,7 @@ def shape_of(c: Correlation, machine: Machine) -> Shape:
     if len(taps) == 1 and c.channels_in == 1:
         rows = rows_of_taps(c, most)
     sums = rows * taps[0][1] * inputs[0][1]
-    accumulators = max(1, min(ACCUMULATORS, budget(machine) - 2) // sums)
+    accumulators = max(1, min(FMA_LATENCY_SUMS, budget(machine) - 2) // sums)
     most = budget(machine) + 1 - sums * accumulators
     positions = max(1, min(max(TILE_POSITIONS, accumulators), most))
     if c.channels_in > 1:

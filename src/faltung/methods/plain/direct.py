@@ -25,7 +25,7 @@ from faltung.codegen.tile import (
     zeros,
 )
 from faltung.codegen.vectors import ELEMENTS, Vectors
-from faltung.machine.costs import LINE_BYTES
+from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Finish, finish
@@ -33,8 +33,8 @@ from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import Arrays, Work
 from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
+    PLAIN_TILE_CYCLES,
     TAP_CYCLES,
-    TILE_CYCLES,
     ChannelBlocks,
     TiledKernel,
     add_tiles,
@@ -42,13 +42,8 @@ from faltung.methods.plain.tiled import (
     product_cycles,
 )
 
-# Sums side by side that hide the latency of a multiply-add: four or five cycles, two in each.
-LATENCY_SUMS = 8
 # Products in the code of the innermost loops, where an iteration takes several channels.
 UNROLLED_PRODUCTS = 200
-# Iterations of the innermost loop between the prefetch of weights and their use. They are more than
-# the first-level cache holds; 12 iterations are about 170 cycles, more than the second level takes.
-PREFETCH_ITERATIONS = 12
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -95,7 +90,7 @@ class DirectKernel(TiledKernel):
     def _prefetch_output(self, v: Vectors, kind: Kind) -> None:
         """Before the sums begin: the lines arrive while those run."""
         out = "%out"
-        line = LINE_BYTES // v.bytes
+        line = costs.LINE_BYTES // v.bytes
         for _ in range(kind.positions):
             for q in range(0, self.vectors, max(1, line // v.lanes)):
                 v.function.prefetch(v.at(out, q * v.lanes), write=True)
@@ -109,7 +104,7 @@ class DirectKernel(TiledKernel):
         sums = [acc[p] for p in present]
         next_tile = v.at(x, len(acc) * self.pitch)
         carried = [("ptr", x), ("ptr", w), *flat(v, sums)]
-        count, line = self.channels_per_iteration, LINE_BYTES // v.bytes
+        count, line = self.channels_per_iteration, costs.LINE_BYTES // v.bytes
         once = f.once(carried)
         with once if self.single else f.loop(0, "%channels", carried, step=count, runs=True) as ci:
             x, w = ci.values[:2]
@@ -121,7 +116,7 @@ class DirectKernel(TiledKernel):
                     f.prefetch(v.at(onward, i * line))
             if self.prefetch_weights:
                 for i in range(-(-count * block // line)):
-                    f.prefetch(v.at(w, PREFETCH_ITERATIONS * block + i * line))
+                    f.prefetch(v.at(w, costs.PREFETCH_DISTANCE_ITERATIONS * block + i * line))
             for _ in range(count):
                 sums = self._product(v, sums, x, w, present)
                 x, w = v.at(x, 1 if self.x_contiguous else "%x_channel"), v.at(w, block)
@@ -211,7 +206,7 @@ def _vectors(every: int, positions: int) -> int:
     """
     if every == 3:
         return 3
-    most = max(2, LATENCY_SUMS // positions)
+    most = max(2, costs.FMA_LATENCY_SUMS // positions)
     return -(-every // -(-every // most))
 
 
@@ -279,7 +274,8 @@ class Direct(ForwardMethod):
             vectors = blocks.width // lanes
             for positions, count in split(output, rows_for(machine, vectors)):
                 step = product_cycles(positions * vectors, positions + vectors)
-                cycles += blocks.count * count * (sums * (step + overhead) + rows * TILE_CYCLES)
+                step = sums * (step + overhead) + rows * PLAIN_TILE_CYCLES
+                cycles += blocks.count * count * step
         return cycles
 
     def plan(

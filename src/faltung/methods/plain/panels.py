@@ -20,6 +20,7 @@ import numpy as np
 
 from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import PANEL_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import Correlation
@@ -41,8 +42,8 @@ CORE_ITEMS = 8
 SHARED_ROWS = 2
 # Positions between the rows of a panel beyond those of a band.
 PAD = 16
-# Cycles to lay an element into a panel, and of a tile beside its sums.
-PANEL_COPY_CYCLES, TILE_CYCLES = 1.0, 40
+# Cycles of a tile beside its sums.
+PANEL_TILE_CYCLES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def cost(c: Correlation, machine: Machine) -> float:
     for blocks in channel_blocks(columns, VECTORS * lanes, lanes):
         for height, count in split(rows, budget(machine) // VECTORS):
             step = product_cycles(height * (blocks.width // lanes))
-            cycles += blocks.count * count * (positions * step + bands * TILE_CYCLES)
+            cycles += blocks.count * count * (positions * step + bands * PANEL_TILE_CYCLES)
     return c.groups * cycles
 
 
@@ -119,7 +120,7 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
     wanted = CORE_ITEMS * machine.cores // (c.groups * len(row_blocks))
     ranges = _cut(blocks, max(1, min(blocks, wanted)))
     items = c.groups * len(row_blocks) * len(ranges)
-    panels = Operand(work.borrow("panels", items * panels_size * ELEMENTS[c.dtype][1]))
+    panels = work.borrow("panels", items * panels_size * ELEMENTS[c.dtype][1])
     sizes, sources = tuple(rows for rows, _ in heights), (a.source, b.source)
     step = PanelsKernel(c.dtype, sizes, VECTORS, rest, sources, pitch).step(
         items,

@@ -15,6 +15,7 @@ from math import inf
 
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue
@@ -22,7 +23,7 @@ from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.moves import put_arguments, write_fill, write_put
-from faltung.methods.base.step import Arrays, Operand, Work, shifted
+from faltung.methods.base.step import Arrays, Work, shifted
 
 DTYPES = ("float32", "float64")
 # Taps that one loaded vector serves.
@@ -31,10 +32,10 @@ TAPS = 4
 LENGTHS = (32, 512)
 # Items, each with scratch of its own.
 MAX_ITEMS = 16
-# Multiply-adds in a cycle that are reached; cycles to move a vector, of an output vector and of a
-# transposed one beside that, and of a segment.
-PRODUCTS_A_CYCLE, MOVE_CYCLES = 1.5, 4.0
-OUTPUT_CYCLES, INPUT_CYCLES, SEGMENT_CYCLES = 4, 3, 400
+# Multiply-adds in a cycle that are reached; cycles of an output vector and of a transposed one
+# beside those to move it, and of a segment.
+PRODUCTS_A_CYCLE = 1.5
+SIGNAL_OUTPUT_CYCLES, SIGNAL_INPUT_CYCLES, SIGNAL_SEGMENT_CYCLES = 4, 3, 400
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -241,7 +242,7 @@ class Signal(ForwardMethod):
             w=shifted(arrays.w, last.taps[0], c.dtype),
             out=shifted(arrays.out, c.out_base, c.dtype),
             bias=arrays.bias or 0,
-            scratch=Operand(work.borrow("signal", items * item_scratch * ELEMENTS[c.dtype][1])),
+            scratch=work.borrow("signal", items * item_scratch * ELEMENTS[c.dtype][1]),
             **{"item_count": items, "segments": segments, "row_segments": row_segments},
             **{"item_scratch": item_scratch, "length": length, "vectors": vectors},
             **{"groups": c.groups, "channels_out": c.channels_out},
@@ -271,11 +272,12 @@ def _vectors(c: Correlation, machine: Machine, length: int) -> int:
 def _choose(c: Correlation, machine: Machine) -> tuple[float, int]:
     """Cycles of a sample and group, and the length of lanes that takes least."""
     lanes, axis = machine.lanes(c.dtype), c.windows[-1].axis
-    sums = axis.kernel / PRODUCTS_A_CYCLE + OUTPUT_CYCLES + MOVE_CYCLES
+    sums = axis.kernel / PRODUCTS_A_CYCLE + SIGNAL_OUTPUT_CYCLES + SIGNAL_VECTOR_CYCLES
     offers, length = [], LENGTHS[0]
     while length <= LENGTHS[1]:
         segments = -(-axis.output // (length * lanes))
-        inputs = SEGMENT_CYCLES + _vectors(c, machine, length) * (INPUT_CYCLES + MOVE_CYCLES)
+        inputs = _vectors(c, machine, length) * (SIGNAL_INPUT_CYCLES + SIGNAL_VECTOR_CYCLES)
+        inputs += SIGNAL_SEGMENT_CYCLES
         offers.append((segments * (inputs + c.channels_out * (length * sums)), length))
         length *= 2
     return min(offers)

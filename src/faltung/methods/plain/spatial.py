@@ -15,6 +15,7 @@ from math import prod
 
 from faltung.codegen.tile import budget, flat, outer_product, shaped, unrolled, zeros
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import finish
@@ -22,8 +23,8 @@ from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import Arrays, Work
 from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
+    PLAIN_TILE_CYCLES,
     TAP_CYCLES,
-    TILE_CYCLES,
     TiledKernel,
     add_tiles,
     channel_blocks,
@@ -32,11 +33,6 @@ from faltung.methods.plain.tiled import (
 
 # Vectors of positions in one tile: more than this hide no more latency.
 MAX_VECTORS = 8
-# Cycles to store one result alone, in the second-level cache and beyond it.
-SCATTER_CYCLES = 2, 4
-# Bytes of a copy that stay in a cache of any level, and cycles to read a byte of a longer one.
-CACHED_BYTES = 4 << 20
-UNCACHED_BYTE_CYCLES = 0.5
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -183,7 +179,8 @@ class Spatial(ForwardMethod):
             channels = blocks.channels
             for count, vectors in ((tiles, chosen.vectors), (int(rest > 0), rest)):
                 step = product_cycles(channels * vectors, channels + load * vectors)
-                cycles += count * blocks.count * (sums * (step + overhead) + rows * TILE_CYCLES)
+                step = sums * (step + overhead) + rows * PLAIN_TILE_CYCLES
+                cycles += count * blocks.count * step
         return cycles + self._uncached_cycles(c) + _scatter_cycles(c, machine)
 
     def _uncached_cycles(self, c: Correlation) -> float:
@@ -194,7 +191,7 @@ class Spatial(ForwardMethod):
             return 0.0
         size = c.batch * c.groups * c.channels_in * prod(w.axis.size for w in c.windows)
         bytes_ = size * ELEMENTS[c.dtype][1]
-        return UNCACHED_BYTE_CYCLES * bytes_ if bytes_ > CACHED_BYTES else 0.0
+        return costs.UNCACHED_BYTE_CYCLES * bytes_ if bytes_ > costs.CACHED_COPY_BYTES else 0.0
 
     def plan(
         self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
@@ -223,7 +220,7 @@ def _scatter_cycles(c: Correlation, machine: Machine) -> float:
         return 0.0
     results = c.batch * c.groups * c.channels_out * c.outputs
     cached = results * ELEMENTS[c.dtype][1] <= machine.l2
-    return results * SCATTER_CYCLES[0 if cached else 1]
+    return results * costs.SCATTER_CYCLES[0 if cached else 1]
 
 
 SPATIAL = Spatial()

@@ -14,6 +14,7 @@ import numpy as np
 
 from faltung.codegen.ir import Function, Module
 from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.costs import FMA_LATENCY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import rows_of
 from faltung.methods.base.correlation import Correlation
@@ -21,16 +22,21 @@ from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.step import MISSING, Arrays, Operand, Work, shifted
-from faltung.methods.base.tiles import ITEM_CYCLES, MAX_SEGMENT_TILES, Kind, Run, segments, taps_of
+from faltung.methods.base.tiles import (
+    MAX_SEGMENT_TILES,
+    SEGMENT_ITEM_CYCLES,
+    Kind,
+    Run,
+    segments,
+    taps_of,
+)
 from faltung.methods.copies.copy import copy
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
-TAP_CYCLES, TILE_CYCLES = 6, 30
-# Cycles between two multiply-adds of one accumulator.
-LATENCY_CYCLES = 4
+TAP_CYCLES, PLAIN_TILE_CYCLES = 6, 30
 # Products of a tile take about so many cycles at each tap and channel: 12 sums, two in a cycle.
-PRODUCT_CYCLES = 6
+TILE_PRODUCT_CYCLES = 6
 # What an item is made of, as numbers of each.
 INDICES = ("batch", "group", "block", "row", "segment")
 # Columns of the tables of rows and segments; behind them one for each array of the epilogue.
@@ -149,7 +155,7 @@ class TiledKernel(EpilogueKernel):
 
 def product_cycles(products: int, loads: int = 0) -> float:
     """Of one update of a tile: multiply-adds or loads, two in a cycle, or latency."""
-    return max(products / 2, loads / 2, LATENCY_CYCLES)
+    return max(products / 2, loads / 2, FMA_LATENCY_CYCLES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +196,8 @@ def add_tiles(
     rows = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
-    most = min(MAX_SEGMENT_TILES, max(1, ITEM_CYCLES // (PRODUCT_CYCLES * c.channels_in * c.taps)))
+    tile_cycles = TILE_PRODUCT_CYCLES * c.channels_in * c.taps
+    most = min(MAX_SEGMENT_TILES, max(1, SEGMENT_ITEM_CYCLES // tile_cycles))
     cut = segments(runs, kernel.kinds, last, most)
     counts = (c.batch, c.groups, blocks.count, len(rows.rows), len(cut))
     aux = aux_arguments(
@@ -233,8 +240,8 @@ def _pack(
     likewise; zeros up to the width of a block.
     """
     tap, size = c.channels_in * blocks.width, ELEMENTS[c.dtype][1]
-    packed = Operand(work.keep("weights", c.groups * blocks.count * c.taps * tap * size))
-    bias = Operand(work.keep("bias", c.groups * blocks.count * blocks.width * size))
+    packed = work.keep("weights", c.groups * blocks.count * c.taps * tap * size)
+    bias = work.keep("bias", c.groups * blocks.count * blocks.width * size)
     outer, biases = [], []
     for number, (g, b) in enumerate(itertools.product(range(c.groups), range(blocks.count))):
         channel = blocks.start + b * blocks.channels

@@ -302,7 +302,7 @@ def _aside(problem: _Problem, work: Work, rows: int, blocks: ChannelBlocks) -> _
     c, tap = problem.c, rows * blocks.width
     taps = c.taps // (c.windows[-1].axis.kernel if problem.chosen.merged else 1)
     size = c.groups * blocks.count * taps * tap * ELEMENTS[c.dtype][1]
-    sums = Operand(work.borrow("sums", size))
+    sums = work.borrow("sums", size)
     places = np.arange(taps, dtype=np.int64) * tap
     return _Target(sums, blocks.count * taps * tap, taps * tap, blocks.width, places)
 

@@ -26,13 +26,13 @@ import numpy as np
 
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
-from faltung.methods.base.step import Matrix, Operand, Step, Table, Work
+from faltung.methods.base.step import Matrix, Step, Table, Work
 from faltung.methods.pool.columns import BUFFER_BYTES
 from faltung.methods.pool.planes_kernel import PlanesKernel, ScatterKernel
 from faltung.methods.pool.tables import AxisReads, backward, counting, forward, tables
 
 # Bytes of output in an item of work.
-ITEM_BYTES = 8192
+PLANES_ITEM_BYTES = 8192
 # Taps of the last axis that are written out; more are a loop.
 MAX_UNROLLED_TAPS = 4
 
@@ -94,7 +94,7 @@ def planes_mean_grad(
     divisor, barrier = spec.divisor, False
     title = "average pool gradient of planes"
     if divisor is None:
-        divided = Operand(work.borrow("divided", prod(spec.output_shape) * spec.itemsize))
+        divided = work.borrow("divided", prod(spec.output_shape) * spec.itemsize)
         quotients = Matrix(divided, prod(spec.output))
         size, dim = spec.output[-1], spec.rank - 1
         counts = [spec.counted(dim, o) for o in range(size)]
@@ -140,7 +140,7 @@ def _step(
 ) -> Step:
     """``counts``: what each output of a row is divided by, with ``divisor`` and its row's."""
     t = tables(axes, last.outputs, divisor)
-    group = max(1, ITEM_BYTES // (last.outputs * spec.itemsize))
+    group = max(1, PLANES_ITEM_BYTES // (last.outputs * spec.itemsize))
     groups = -(-len(t.rows) // group)
     kernel = PlanesKernel(
         spec.dtype,

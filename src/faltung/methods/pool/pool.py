@@ -33,7 +33,7 @@ from faltung.methods.pool.tables import (
 from faltung.methods.pool.taps import TapsKernel
 
 # Bytes that an item writes, about: a near cache holds them while the phases of a stride interleave.
-ITEM_BYTES = 16384
+CHANNELS_ITEM_BYTES = 16384
 # Targets of an item at least.
 MIN_ITEM_TARGETS = 32
 # Items below which the channels are cut into blocks too, for threads to have some each: in all, and
@@ -118,7 +118,7 @@ def average_pool_grad(
     """
     divisor, title = spec.divisor, "average pool gradient"
     if divisor is None:
-        divided = Operand(work.borrow("divided", prod(spec.output_shape) * spec.itemsize))
+        divided = work.borrow("divided", prod(spec.output_shape) * spec.itemsize)
         quotients = Matrix(divided, spec.channels)
         _add(spec, work, machine, barrier, title, "mean", counting(spec), grad, quotients)
         grad, divisor, barrier = quotients, 1, True
@@ -140,7 +140,7 @@ def _add(
     *,
     divisor: int = 1,
 ) -> None:
-    most = max(MIN_ITEM_TARGETS, ITEM_BYTES // (spec.channels * spec.itemsize))
+    most = max(MIN_ITEM_TARGETS, CHANNELS_ITEM_BYTES // (spec.channels * spec.itemsize))
     t = tables(axes, most, divisor)
     items = spec.batch * len(t.rows) * len(t.segments)
     kernel, block_count, block = _kernel(spec, kind, axes, t, items, machine)

@@ -7,6 +7,7 @@ from math import inf, prod
 
 from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.winograd.tiles import tiles_along
@@ -16,8 +17,6 @@ from faltung.methods.winograd.transforms import Sizes, matrices_of, moved_vector
 TILE_OUTPUTS = {1: (1,), 3: (2, 4), 5: (2, 4)}
 # Groups that are done one after the other.
 MOST_GROUPS = 8
-# Bytes on the stack for the sums of a range of tiles.
-STACK_BYTES = 96 * 1024
 # The part of the second-level cache that the transformed inputs of a pass take: two are in it.
 PASS_L2_DIVISOR = 4
 # Cores that a price assumes. How many there are may decide how tiles are cut, but not which: a
@@ -32,13 +31,9 @@ RANGE_BYTES = 32 * 1024
 # Cycles of one element of a transform: loaded, combined, stored.
 TRANSFORM_CYCLES = 1.6
 # Cycles of a tile beside its channels: its tables of addresses.
-TILE_CYCLES = 300
+WINOGRAD_TILE_CYCLES = 300
 # Cycles of a register tile beside its products.
 REGISTER_TILE_CYCLES = 24
-# Bytes a cycle that weights come from the second-level cache, the third-level cache, and memory.
-L2_BYTES_PER_CYCLE, L3_BYTES_PER_CYCLE, MEMORY_BYTES_PER_CYCLE = 16.0, 12.0, 4.0
-# Bytes of weights that the third-level cache holds.
-L3_BYTES = 20 << 20
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ class WinogradChoice:
     @property
     def most_summed(self) -> int:
         """Tiles whose sums for a block are in memory at a time, at the most."""
-        return STACK_BYTES // self.sums_bytes
+        return costs.SUMS_STACK_BYTES // self.sums_bytes
 
     def outgrow_cache(self, weights: int) -> bool:
         """Whether ``weights`` bytes of transformed weights are many second-level caches."""
@@ -135,7 +130,7 @@ class WinogradChoice:
         # register tiles follow each other.
         width = self.vectors * self.machine.vector_bytes
         near = self.range_tiles > self.rows and channels * width <= self.machine.l1 // 2
-        loading = max(self.vectors / 2 if near else width / L2_BYTES_PER_CYCLE, 4)
+        loading = max(self.vectors / 2 if near else width / costs.L2_BYTES_PER_CYCLE, 4)
         sums = sum(
             count * (channels * max(rows * self.vectors / 2, loading) + REGISTER_TILE_CYCLES)
             for rows, count in split(tiles, self.rows)
@@ -147,11 +142,12 @@ class WinogradChoice:
             * moved_vectors(matrices_of(self.sizes, "at")[::-1])
         )
         weights = self.points * channels * self.blocks * self.width * self.item_bytes
-        further = L3_BYTES_PER_CYCLE if weights <= L3_BYTES else MEMORY_BYTES_PER_CYCLE
+        in_l3 = weights <= costs.L3_WEIGHT_BYTES
+        further = costs.L3_BYTES_PER_CYCLE if in_l3 else costs.MEMORY_BYTES_PER_CYCLE
         speed = inf if weights <= self.machine.l2 else further
         passes = -(-tiles // (PRICED_CORES * self.pass_tiles(weights)))
         products = max(self.blocks * self.points * sums, weights * passes / speed)
-        return products + transforms * TRANSFORM_CYCLES + tiles * TILE_CYCLES
+        return products + transforms * TRANSFORM_CYCLES + tiles * WINOGRAD_TILE_CYCLES
 
 
 def why_not(c: Correlation) -> str | None:

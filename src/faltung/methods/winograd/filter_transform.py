@@ -14,6 +14,7 @@ from math import prod
 
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import Vectors
+from faltung.machine.costs import PREFETCH_DISTANCE_FILTER_CHANNELS
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.winograd.tiles import inputs_of
@@ -37,8 +38,6 @@ _PARAMETERS = (
 ITEM_CHANNELS = 32
 # Input channels of which all vectors are written before the next ones: whole cache lines.
 LINE_CHANNELS = 8
-# Filters are prefetched so many input channels ahead: where they lie far apart, no hardware does.
-PREFETCH_DISTANCE_CHANNELS = 8
 # Points that are computed without loops.
 MOST_UNROLLED_POINTS = 64
 
@@ -154,7 +153,7 @@ class TransformFilters(Kernel):
 
         def read(channel: str) -> list[str]:
             offset = f.mul(channel, "%w_channel")
-            ahead = f.add(offset, f.mul("%w_channel", PREFETCH_DISTANCE_CHANNELS))
+            ahead = f.add(offset, f.mul("%w_channel", PREFETCH_DISTANCE_FILTER_CHANNELS))
             for row in here:
                 f.prefetch(v.at(row, ahead))
             values = _transposed(v, [v.at(row, offset) for row in here], len(self.order))

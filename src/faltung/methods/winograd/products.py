@@ -24,7 +24,7 @@ from typing import ClassVar
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.tile import flat, outer_product, shaped, zeros
 from faltung.codegen.vectors import Vectors
-from faltung.machine.costs import LINE_BYTES
+from faltung.machine.costs import LINE_BYTES, PREFETCH_DISTANCE_ITERATIONS
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
@@ -40,9 +40,6 @@ from faltung.methods.winograd.transforms import (
     scratch,
     stacked,
 )
-
-# Weights are prefetched so many input channels before they are used.
-PREFETCH_DISTANCE_CHANNELS = 12
 
 
 @dataclass(frozen=True)
@@ -182,7 +179,7 @@ class Products(EpilogueKernel):
                 lambda p: v.broadcast(v.at(x, p * self.tile_pitch)),
                 lambda q: v.load(v.at(w, q * v.lanes)),
             )
-            ahead = PREFETCH_DISTANCE_CHANNELS * self.width(v)
+            ahead = PREFETCH_DISTANCE_ITERATIONS * self.width(v)
             for q in range(0, columns, max(1, LINE_BYTES // machine.vector_bytes)):
                 f.prefetch(v.at(w, ahead + q * v.lanes))
             onward = [v.at(x, 1), v.at(w, self.width(v))]

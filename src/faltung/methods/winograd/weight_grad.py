@@ -27,6 +27,7 @@ import numpy as np
 
 from faltung.codegen.tile import budget, split
 from faltung.codegen.vectors import ELEMENTS
+from faltung.machine.costs import WEIGHT_GRAD_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.method import WeightGradMethod
@@ -46,11 +47,9 @@ PASS_BYTES = 2 << 20
 SINGLE_PASS_BYTES, SINGLE_PASS_SUMS = 4 << 20, 2
 # Tiles of one pass at the least: sums are loaded and stored once in each.
 MIN_PASS_TILES = 32
-# Bytes of sums on the stack of a thread.
-STACK_BYTES = 56 << 10
 # Cycles for each vector that a transform reads or writes, and more for one that waits in a cache
 # for the products; of a register tile beside its products.
-VECTOR_CYCLES, CACHED_VECTOR_CYCLES, REGISTER_TILE_CYCLES = 1.0, 1.5, 30.0
+TRANSFORM_VECTOR_CYCLES, CACHED_VECTOR_CYCLES, WEIGHT_GRAD_REGISTER_TILE_CYCLES = 1.0, 1.5, 30.0
 # Products take so many times what registers and FMA would let them take.
 PRODUCTS_SLOWDOWN = 1.15
 
@@ -197,11 +196,11 @@ class _Shape:
         rows, points = self.rows, self.points
         blocks = sum(n for _, n in split(self.grad_blocks, self.columns))
         step = max(rows * self.grad_blocks / 2, blocks * (rows + self.columns) / 2)
-        begins = len(self.passes) * blocks * REGISTER_TILE_CYCLES
+        begins = len(self.passes) * blocks * WEIGHT_GRAD_REGISTER_TILE_CYCLES
         products = self.tiles * step * PRODUCTS_SLOWDOWN + begins
         products *= self.register_tiles * points
         bt, g, at = (
-            VECTOR_CYCLES * moved_vectors([getattr(t, name) for t in self.transforms])
+            TRANSFORM_VECTOR_CYCLES * moved_vectors([getattr(t, name) for t in self.transforms])
             for name in ("bt", "g", "at")
         )
         made = self.x_blocks * (bt + CACHED_VECTOR_CYCLES * points)
@@ -227,7 +226,7 @@ def _sums(
     c, size, places = shape.c, ELEMENTS[shape.c.dtype][1], shape.places
     kinds, blocks = _blocks(shape)
     tile = shape.points * shape.rows * shape.columns * shape.lanes
-    channel_groups = -(-shape.register_tiles // max(1, STACK_BYTES // (tile * size)))
+    channel_groups = -(-shape.register_tiles // max(1, WEIGHT_GRAD_STACK_BYTES // (tile * size)))
     tiles = -(-shape.register_tiles // channel_groups)
     items = c.groups * len(blocks) * channel_groups
     transposed = c.w[1] != 1 and c.w[2] == c.taps and sorted(places) == list(range(c.taps))
@@ -235,13 +234,13 @@ def _sums(
     target, (w_group, w_out, w_in) = w, c.w
     if c.w[1] != 1 and not transposed and c.channels_out > 1:
         pairs = c.channels_in * c.channels_out
-        copied = Operand(work.borrow("weight", c.groups * c.taps * pairs * size))
+        copied = work.borrow("weight", c.groups * c.taps * pairs * size)
         target, w_group, w_out, w_in = copied, c.taps * pairs, 1, c.channels_out
         places = [k * pairs for k in range(c.taps)]
     memory = 0 if whole else items * tiles * tile * size
     given: dict[str, Argument] = {
         **{"w": target, "w_group": w_group, "w_out": w_out, "w_in": w_in},
-        **{"sums": Operand(work.borrow("sums", memory)), "item_sums": tiles * tile},
+        **{"sums": work.borrow("sums", memory), "item_sums": tiles * tile},
         **{"blocks": blocks, "places": np.array(places, np.int64)},
         **{"block_count": len(blocks), "channel_groups": channel_groups},
         **{"register_tiles": shape.register_tiles, "channels_in": c.channels_in},

@@ -23,6 +23,7 @@ import numpy as np
 from faltung.codegen.tile import split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
+from faltung.methods.base.addresses import scaled
 from faltung.methods.base.correlation import Correlation, contiguous
 from faltung.methods.base.epilogue_arrays import aux_arguments
 from faltung.methods.base.method import ForwardMethod
@@ -46,7 +47,6 @@ from faltung.methods.winograd.tiles import (
     AxisTiles,
     axis_tiles,
     joined,
-    offsets,
     tile_counts,
     tiles_along,
 )
@@ -97,7 +97,7 @@ class Winograd(ForwardMethod):
         there, staged = arrays, c.out[2] != 1 and c.channels_out > 1
         if staged:
             strides = contiguous(shape, True)
-            made = Operand(work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1]))
+            made = work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1])
             there = replace(arrays, out=made)
             windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
             out = (strides[0], c.channels_out, 1)
@@ -265,7 +265,7 @@ class _Group:
         return {
             "x": shifted(self.arrays.x, c.x_base, c.dtype),
             "zeros": zeros,
-            "table": joined([offsets(a.inputs, w.x) for a, w in zip(axes, windows, strict=True)]),
+            "table": joined([scaled(a.inputs, w.x) for a, w in zip(axes, windows, strict=True)]),
             "batch": c.x[0],
             **tile_counts(axes),
         }
@@ -280,7 +280,7 @@ class _Group:
             "out": shifted(self.arrays.out, c.out_base, c.dtype),
             "out_batch": c.out[0],
             "out_block": self.chosen.width,
-            "out_table": joined([offsets(o, s) for o, s in zip(outputs, strides, strict=True)]),
+            "out_table": joined([scaled(o, s) for o, s in zip(outputs, strides, strict=True)]),
             "bias": self._bias(),
             "blocks": self.chosen.blocks,
             **tile_counts(axes),
@@ -318,7 +318,7 @@ class _Group:
         fill: int = 0,
     ) -> Operand:
         """A copy of ``size`` elements that is prepared once."""
-        made = Operand(self.work.keep(hint, size * self.chosen.item_bytes))
+        made = self.work.keep(hint, size * self.chosen.item_bytes)
         whole = [(0, 0)]
         step = copy(self.c.dtype, source, made, whole, runs, stride=stride, fill=fill, title=title)
         self.work.prepare.append(step)
@@ -328,7 +328,7 @@ class _Group:
         """The transformed weights, in blocks of output channels."""
         c, chosen, block = self.c, self.chosen, self.chosen.points * self.u_point
         kernel, given, barrier = self._filters()
-        made = Operand(self.work.keep("weights", chosen.blocks * block * chosen.item_bytes))
+        made = self.work.keep("weights", chosen.blocks * block * chosen.item_bytes)
         given |= {"to": made, "point": self.u_point, "block": block}
         given |= {"channels_in": c.channels_in, "channels_out": c.channels_out}
         items, title = kernel.items(chosen.blocks, c.channels_in), f"transform weights {chosen}"
