@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
 
-import numpy as np
-
 from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.costs import FMA_LATENCY_CYCLES
