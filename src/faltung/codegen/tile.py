@@ -5,9 +5,9 @@
 write the products.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from itertools import accumulate
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
@@ -58,7 +58,7 @@ def split(length: int, most: int) -> list[tuple[int, int]]:
 def parts(length: int, most: int) -> list[tuple[int, int]]:
     """The parts of ``split`` one by one, as (first, size) pairs."""
     sizes = [size for size, count in split(length, most) for _ in range(count)]
-    return list(zip(accumulate(sizes, initial=0), sizes, strict=False))
+    return list(zip(itertools.accumulate(sizes, initial=0), sizes, strict=False))
 
 
 def zeros(vectors: Vectors, rows: int, columns: int) -> Accumulators:
