@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
 
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.costs import FMA_LATENCY_CYCLES
 from faltung.machine.table import Machine
@@ -40,10 +40,9 @@ INDICES = ("batch", "group", "block", "row", "segment")
 # Columns of the tables of rows and segments; behind them one for each array of the epilogue.
 COLUMNS = 4
 # What a tile function takes; ``entries`` of ``pattern``, ``channels`` of the input.
-TILE = (
-    *(("ptr", name) for name in ("x", "w", "out", "bias", "pattern")),
-    *(("i64", name) for name in ("entries", "channels", "x_channel")),
-    *(("i64", name) for name in ("out_position", "out_channel")),
+TILE = parameters(
+    ["x", "w", "out", "bias", "pattern"],
+    ["entries", "channels", "x_channel", "out_position", "out_channel"],
 )
 
 
@@ -141,11 +140,11 @@ class TiledKernel(EpilogueKernel):
         f, positions = v.function, self.kinds[number].positions
         steps = [str(positions * self.pitch)]
         steps += [f.mul(here[f"{name}_position"], positions) for name in self.outputs]
-        moving = ("x", *self.outputs)
-        with f.loop(0, count, [("ptr", here[name]) for name in moving], runs=True) as tile:
-            now = {**here, **dict(zip(moving, tile.values, strict=True))}
-            f.call(f"tile{number}", [(kind, now[name]) for kind, name in self.tile_function])
-            tile.carry(list(map(v.at, tile.values, steps)))
+        names = ("x", *self.outputs)
+        moving = [(here[name], step) for name, step in zip(names, steps, strict=True)]
+        with v.walk(0, count, moving, runs=True) as tile:
+            now = {**here, **dict(zip(names, tile.values, strict=True))}
+            f.call_with(f"tile{number}", self.tile_function, now)
 
 
 # The plan -----------------------------------------------------------------------------------------
