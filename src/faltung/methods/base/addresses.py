@@ -165,6 +165,13 @@ def sources_at(axis: Axis, positions: Table) -> Table:
     return found
 
 
+def borders(axis: Axis) -> tuple[Table, Table]:
+    """The positions in the padding, and what they repeat."""
+    outside = (*range(-axis.lo, 0), *range(axis.size, axis.size + axis.hi))
+    positions = np.array(outside, np.int64)
+    return positions, sources_at(axis, positions)
+
+
 def numbered(reads: Iterable[Reads]) -> tuple[Table, Table, list[Reads]]:
     """Where each of ``reads`` begins, and the number of its pattern; and the patterns: the same,
     counted from where it begins. What reads nothing begins at 0.

@@ -14,6 +14,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -125,6 +126,12 @@ class Correlation:
         maps = self.batch * self.groups * (inputs + self.channels_out * self.outputs)
         weights = self.groups * self.channels_in * self.channels_out * self.taps
         return (maps + weights) * ELEMENTS[self.dtype][1]
+
+
+def step_of(taps: Sequence[int]) -> int | None:
+    """The stride of taps in the weight; None where it varies, or there is one tap."""
+    steps = {b - a for a, b in pairwise(taps)}
+    return steps.pop() if len(steps) == 1 else None
 
 
 def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from math import prod
 
 from faltung.geometry.axis import Axis
-from faltung.methods.base.correlation import Correlation, Window
+from faltung.methods.base.correlation import Correlation, Window, step_of
 
 
 def simplified(c: Correlation, *, bias: bool = False, every_tap: bool = False) -> Correlation:
@@ -89,7 +89,7 @@ def _taps_as_channels(c: Correlation) -> Correlation:
                 break
             continue
         if a.kernel > 1:
-            along, step = a.dilation * window.x, _step(window.taps)
+            along, step = a.dilation * window.x, step_of(window.taps)
             if step is None or (channels > 1 and (along, step) != (x * channels, w * channels)):
                 break
             if channels == 1:
@@ -150,7 +150,7 @@ def _chained(c: Correlation, windows: Sequence[Window]) -> tuple[int, ...] | Non
     axes = [(c.channels_out, (c.w[1], c.out[2], *(a[2] for a in c.aux)))]
     for window in windows:
         a = window.axis
-        step = _step(window.taps[a.lo - a.output + 1 : a.lo + 1])
+        step = step_of(window.taps[a.lo - a.output + 1 : a.lo + 1])
         if step is None:
             return None
         axes.append((a.output, (-step, window.out, *window.aux)))
@@ -160,12 +160,6 @@ def _chained(c: Correlation, windows: Sequence[Window]) -> tuple[int, ...] | Non
         if following != tuple(stride * size for stride in strides):
             return None
     return prod(size for size, _ in axes), *axes[0][1]
-
-
-def _step(taps: Sequence[int]) -> int | None:
-    """The stride of the taps in the weight; None where it varies."""
-    steps = {b - a for a, b in pairwise(taps)}
-    return steps.pop() if len(steps) == 1 else None
 
 
 # Axes and samples ---------------------------------------------------------------------------------

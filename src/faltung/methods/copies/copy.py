@@ -74,7 +74,8 @@ def spread(
         outer_table, run_table = transposed
     else:
         # Each run by itself: one column of a block, with all other columns masked.
-        outer_table, run_table = _alone(outer_table, run_table)
+        outer_table = sums([outer_table, run_table[:, :2]], 2)
+        run_table = run_table[:1] * (0, 0, 1)
     return _step(dtype, mode, src, dst, outer_table, run_table, stride, 0, title, barrier)
 
 
@@ -133,11 +134,5 @@ def _contiguous(outer: Table, runs: Table, column: int) -> tuple[Table, Table] |
     inside = groups - starts[:, None, :]
     if (inside != inside[0]).any():
         return None
-    wide = (outer[:, None, :] + starts[None, :, :]).reshape(-1, 2)
     first = np.concatenate([inside[0], runs[:length, 2:]], axis=1)
-    return table(wide, 2), table(first, 3)
-
-
-def _alone(outer: Table, runs: Table) -> tuple[Table, Table]:
-    wide = (outer[:, None, :] + runs[None, :, :2]).reshape(-1, 2)
-    return table(wide, 2), table([(0, 0, int(runs[0, 2]))], 3)
+    return sums([outer, starts], 2), table(first, 3)

@@ -7,8 +7,11 @@ other, in place.
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.axis import Axis
+from faltung.methods.base.addresses import borders
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Operand, Step, table
 
@@ -44,14 +47,11 @@ class FoldKernel(Kernel):
 
 def fold(dtype: str, array: Operand, axis: Axis, outer: int, inner: int) -> Step:
     """Fold one axis of a contiguous array seen as (outer, axis.padded, inner)."""
-    pairs = []
-    for i in (*range(-axis.lo, 0), *range(axis.size, axis.size + axis.hi)):
-        source = axis.source(i)
-        if source is not None:
-            pairs.append(((i + axis.lo) * inner, (source + axis.lo) * inner))
+    positions, read = borders(axis)
+    pairs = (np.stack([positions, read], axis=1)[read >= 0] + axis.lo) * inner
     inner_items = -(-inner // ITEM_ELEMENTS)
     return FoldKernel(dtype).step(
-        outer * inner_items if pairs else 0,
+        outer * inner_items if len(pairs) else 0,
         "fold borders",
         barrier=True,
         array=array,

@@ -11,7 +11,7 @@ import numpy as np
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
-from faltung.methods.base.addresses import offset_columns
+from faltung.methods.base.addresses import borders, offset_columns, scaled
 from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
 from faltung.methods.base.step import MISSING, Operand, Step, Work, shifted
 from faltung.methods.copies.copy import copy
@@ -123,23 +123,19 @@ def _copy(
     work.steps.append(
         rearrange(c.dtype, shape, middle[0], source, middle[1], strides, "stage input")
     )
-    border = [*range(-axis.lo, first), *range(stop, axis.size + axis.hi)]
-    ends = [(axis.source(i), (i + axis.lo) * strides[-1]) for i in border]
-    if not ends:
+    positions, read = borders(axis)
+    if not len(positions):
         return
-    inner = np.array([(MISSING if s is None else s * last.x, d) for s, d in ends])
+    border = np.stack([scaled(read, last.x), (positions + axis.lo) * strides[-1]], axis=1)
     places = offset_columns(*(along[:1] + along[2:-1] for along in (shape, source, strides)))
-    if strides[1] == 1:
-        runs = [(s, d, channels) for s, d in inner]
-        stride = c.x[2]
-    else:
-        runs = [
-            (s if s == MISSING else s + ch * c.x[2], d + ch * strides[1], 1)
-            for ch in range(channels)
-            for s, d in inner
+    each, stride = (channels, c.x[2]) if strides[1] == 1 else (1, 1)
+    runs = _joined(
+        [
+            (s if s == MISSING else s + channel * c.x[2], d + channel * strides[1], each)
+            for channel in range(0, channels, each)
+            for s, d in border.tolist()
         ]
-        stride = 1
-    runs = _joined(runs)
+    )
     work.steps.append(copy(c.dtype, src, dst, places, runs, stride=stride, title="stage borders"))
 
 

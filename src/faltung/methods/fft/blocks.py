@@ -4,18 +4,14 @@ All axes are one here: entry ``i`` of a padded box, its rows one after another.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from faltung.methods.base.addresses import crossed, pitches, scaled, sources_at, sums
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import Correlation, step_of
 from faltung.methods.base.step import MISSING, Table, table
 from faltung.methods.fft.cut import Box, BoxAxis, Cut, boxes
 from faltung.methods.fft.kernel import AS_IS
-
-Numbers = npt.NDArray[np.int64]
 
 
 def tap_segments(c: Correlation, made: Cut) -> Table:
@@ -36,17 +32,12 @@ def tap_places(c: Correlation, made: Cut) -> Table:
     for w, pitch in zip(outer, pitches(made.widths), strict=False):
         step = w.axis.dilation * pitch
         found.append(table([(offset, 0, k * step, 0, 0) for k, offset in enumerate(w.taps)], 5))
-    step = last.axis.dilation
-    even = [(last.taps[k], along, k * step, step, n) for k, along, n in _even(last.taps)]
-    return sums([*found, table(even, 5)], 5)
-
-
-def _even(taps: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(first, step, count): the taps as segments of one step."""
-    steps = {b - a for a, b in pairwise(taps)}
-    if len(steps) <= 1:
-        return [(0, steps.pop() if steps else 0, len(taps))]
-    return [(i, 0, 1) for i in range(len(taps))]
+    along, even = last.axis.dilation, step_of(last.taps)
+    # One segment where the taps lie at even distances, else one for each tap.
+    segments = [(last.taps[0], even or 0, 0, along, len(last.taps))]
+    if even is None:
+        segments = [(offset, 0, k * along, along, 1) for k, offset in enumerate(last.taps)]
+    return sums([*found, table(segments, 5)], 5)
 
 
 def block_segments(c: Correlation, made: Cut) -> tuple[Table, Table, Table]:
@@ -68,44 +59,37 @@ def block_segments(c: Correlation, made: Cut) -> tuple[Table, Table, Table]:
     return table(rows, 5), table(i, i.shape[1]), table(o, o.shape[1])
 
 
-def _box_segments(c: Correlation, box: Box, made: Cut) -> tuple[Numbers, Numbers, Numbers]:
+def _box_segments(c: Correlation, box: Box, made: Cut) -> tuple[Table, Table, Table]:
     starts = np.arange(made.each, dtype=np.int64) * made.valid
-    ins, count_in = _inputs(box, starts, made.length)
-    outs, count_out = _outputs(c, box, starts, made.valid)
-    filled = np.zeros(made.each, np.int64)
-    np.add.at(filled, np.repeat(np.arange(made.each), count_in), ins[:, 2])
-    whole = (filled == made.length).astype(np.int64)
-    if len(box) > 1:
-        *_, above, last = box
-        width, window = last.width, above.window
-        ins, count_in = _repeated(ins, 3, count_in, [window.x, width, 0])
-        steps = [width * window.axis.stride, 0, window.out, *window.aux]
-        outs, count_out = _repeated(outs, 2, count_out, steps)
-    else:
-        ins, outs = (np.insert(segments, at, 1, axis=1) for segments, at in ((ins, 3), (outs, 2)))
-    firsts = [np.cumsum(count) - count for count in (count_in, count_out)]
+    in_block, ins = _inputs(box, starts, made.length)
+    out_block, outs = _outputs(c, box, starts, made.valid)
+    whole = (np.bincount(in_block, ins[:, 2], made.each) == made.length).astype(np.int64)
+    # Segments of one row follow those of the row above. An only axis is one row: nothing follows.
+    *_, above, last = box * 2
+    width, window = last.width, above.window
+    in_block, ins = _repeated(in_block, ins, 3, [window.x, width, 0])
+    steps = [width * window.axis.stride, 0, window.out, *window.aux]
+    out_block, outs = _repeated(out_block, outs, 2, steps)
+    count_in, count_out = (np.bincount(b, minlength=made.each) for b in (in_block, out_block))
+    first_in, first_out = (np.cumsum(count) - count for count in (count_in, count_out))
     if len(ins):
-        segment = ins[np.minimum(firsts[0], len(ins) - 1)]
-        as_is = (segment[:, 2] == box[-1].width) & (segment[:, 2] * segment[:, 3] == made.length)
+        segment = ins[np.minimum(first_in, len(ins) - 1)]
+        as_is = (segment[:, 2] == last.width) & (segment[:, 2] * segment[:, 3] == made.length)
         whole[as_is & (count_in == 1)] = AS_IS
-    return np.stack([firsts[0], count_in, whole, firsts[1], count_out], axis=1), ins, outs
+    return np.stack([first_in, count_in, whole, first_out, count_out], axis=1), ins, outs
 
 
-def _repeated(
-    segments: Numbers, at: int, counts: Numbers, steps: Sequence[int]
-) -> tuple[Numbers, Numbers]:
+def _repeated(block: Table, segments: Table, at: int, steps: Sequence[int]) -> tuple[Table, Table]:
     """Segments that follow each other at these steps, and in one block, as one of several times,
-    whose number is in column ``at``; how many there are of each block.
+    whose number is in column ``at``.
     """
-    block = np.repeat(np.arange(len(counts)), counts)
-    same = (np.diff(segments, axis=0) == np.array(steps)).all(axis=1) & (np.diff(block) == 0)
+    same = (np.diff(segments, axis=0) == steps).all(axis=1) & (np.diff(block) == 0)
     heads = np.flatnonzero(np.append(True, ~same)[: len(segments)])
     times = np.diff(heads, append=len(segments))
-    left = np.bincount(block[heads], minlength=len(counts)).astype(np.int64)
-    return np.insert(segments[heads], at, times, axis=1), left
+    return block[heads], np.insert(segments[heads], at, times, axis=1)
 
 
-def _rows(along: Sequence[BoxAxis]) -> Numbers:
+def _rows(along: Sequence[BoxAxis]) -> Table:
     """Offsets into the input of the rows of a box, or MISSING."""
     found = []
     for part in along:
@@ -114,8 +98,8 @@ def _rows(along: Sequence[BoxAxis]) -> Numbers:
     return crossed(found)[:, 0]
 
 
-def _inputs(box: Box, starts: Numbers, length: int) -> tuple[Numbers, Numbers]:
-    """Segments (source, place in the block, entries), and how many there are of each block."""
+def _inputs(box: Box, starts: Table, length: int) -> tuple[Table, Table]:
+    """The blocks of segments, and these: (source, place in the block, entries)."""
     *outer, last = box
     axis, width, step = last.window.axis, last.width, last.window.x
     places = _rows(outer)
@@ -129,37 +113,25 @@ def _inputs(box: Box, starts: Numbers, length: int) -> tuple[Numbers, Numbers]:
         joins = (np.diff(source) == width) & (np.diff(begin) == width)
         heads = np.flatnonzero(np.append(True, ~joins))
         begin, end, source = begin[heads], np.append(end[heads[1:] - 1], end[-1]), source[heads]
-    return _cut_segments(begin, end, starts, length, source, step)
-
-
-def _cut_segments(
-    begin: Numbers, end: Numbers, starts: Numbers, length: int, source: Numbers, step: int
-) -> tuple[Numbers, Numbers]:
-    """Those parts of the segments ``begin`` to ``end`` that lie in each block, block by block."""
-    block, i, counts = _meeting(begin, end, starts, length)
+    # Those parts of the segments that lie in each block.
+    block, i = _meeting(begin, end, starts, length)
     start = starts[block]
     from_, to = np.maximum(begin[i], start), np.minimum(end[i], start + length)
     rows = [source[i] + (from_ - begin[i]) * step, from_ - start, to - from_]
-    return np.stack(rows, axis=1), counts
+    return block, np.stack(rows, axis=1)
 
 
-def _meeting(
-    begin: Numbers, end: Numbers, starts: Numbers, length: int
-) -> tuple[Numbers, Numbers, Numbers]:
-    """Which segments ``begin`` to ``end`` meet which blocks: the numbers of both, block by block,
-    and how many segments meet each block.
-    """
+def _meeting(begin: Table, end: Table, starts: Table, length: int) -> tuple[Table, Table]:
+    """Which blocks meet which segments ``begin`` to ``end``: the numbers of both, in order."""
     low = np.searchsorted(end, starts, side="right")
     high = np.searchsorted(begin, starts + length, side="left")
     counts = np.maximum(0, high - low)
     block = np.repeat(np.arange(len(starts)), counts)
-    return block, low[block] + np.arange(len(block)) - (np.cumsum(counts) - counts)[block], counts
+    return block, low[block] + np.arange(len(block)) - (np.cumsum(counts) - counts)[block]
 
 
-def _outputs(c: Correlation, box: Box, starts: Numbers, valid: int) -> tuple[Numbers, Numbers]:
-    """Segments (place in the block, entries, target, those of aux), and how many there are of each
-    block.
-    """
+def _outputs(c: Correlation, box: Box, starts: Table, valid: int) -> tuple[Table, Table]:
+    """The blocks of segments, and these: (place in the block, entries, target, those of aux)."""
     *outer, last = box
     window, step = last.window, last.window.axis.stride
     found = []
@@ -171,7 +143,7 @@ def _outputs(c: Correlation, box: Box, starts: Numbers, valid: int) -> tuple[Num
     begin, *targets = sums(found, 2 + len(c.aux)).T
     # Outputs from `lo` up to `hi` of row `r` lie in block `b`.
     end = begin + (last.count - 1) * step + 1
-    block, row, _ = _meeting(begin, end, starts, valid)
+    block, row = _meeting(begin, end, starts, valid)
     lo = np.maximum(0, -((begin[row] - starts[block]) // step))
     hi = np.minimum(last.count, -((begin[row] - starts[block] - valid) // step))
     some = hi > lo
@@ -179,5 +151,4 @@ def _outputs(c: Correlation, box: Box, starts: Numbers, valid: int) -> tuple[Num
     along = (window.out, *window.aux)
     at = [t[row] + (last.start + lo) * a for t, a in zip(targets, along, strict=True)]
     rows = np.stack([begin[row] + lo * step - starts[block], hi - lo, *at], axis=1)
-    counts = np.bincount(block, minlength=len(starts)).astype(np.int64)
-    return rows.astype(np.int64), counts
+    return block, rows

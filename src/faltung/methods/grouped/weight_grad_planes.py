@@ -11,7 +11,7 @@ What it costs.  A load for each multiply-add, and half a vector at the end of ea
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -20,9 +20,10 @@ from faltung.codegen.tile import budget, parts
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
+from faltung.methods.base.addresses import sources
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Arrays, Operand, Step, Work, shifted
+from faltung.methods.base.step import Arrays, Operand, Step, Work, shifted, table
 from faltung.methods.grouped.weight_grad_kernel import (
     SEGMENT,
     GroupedWeightGradKernel,
@@ -95,9 +96,9 @@ def _tiles(c: Correlation, machine: Machine, shape: Shape) -> list[list[Run]]:
     lanes read the array, else of one; without those that only read zeros.
     """
     a, lanes = c.windows[-1].axis, machine.lanes(c.dtype)
-    o = np.arange(-(-a.output // lanes) * lanes, dtype=np.int64)
-    read = o[:, None] - a.lo + np.arange(a.kernel, dtype=np.int64) * a.dilation
-    inside = (o[:, None] < a.output) & (read >= 0) & (read < a.size)
+    # Borders, if it had any, are in a copy by now.
+    inside = sources(replace(a, mode="zeros")) >= 0
+    inside = np.pad(inside, ((0, -a.output % lanes), (0, 0)))
     # (vector, tap, lane)
     inside = inside.reshape(-1, lanes, a.kernel).transpose(0, 2, 1)
 
@@ -227,7 +228,7 @@ def _adding(
         barrier=True,
         sums=sums,
         w=arrays.w,
-        offsets=np.array(c.tap_offsets, np.int64),
+        offsets=table([[offset] for offset in c.tap_offsets], 1),
         taps=c.taps,
         group_items=items,
         bands=bands,

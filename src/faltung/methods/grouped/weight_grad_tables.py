@@ -5,7 +5,7 @@ first-level cache together with the rows of the input that they read; a copied r
 keeps its place until another one needs it, so that most rows are copied only once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -250,7 +250,8 @@ class _Passes:
         return first, len(self.passes) - first
 
     def _pass(self, rows: list[int], used: set[int]) -> None:
-        heads = self._lengths()
+        made: list[Sized] = [self.x_copies, self.g_copies, self.calls]
+        heads = list(map(len, made))
         memory, places = self.memory, self.places
         g = self.g[rows]
         if memory.x is not None:
@@ -273,11 +274,8 @@ class _Passes:
             for tap in () if every.all() else range(tile.rows):
                 some = present[:, tap] & ~every
                 self._call(tile, tile.single, tap, reads[some, tap : tap + 1], g[some])
-        pairs = zip(heads, self._lengths(), strict=True)
+        pairs = zip(heads, map(len, made), strict=True)
         self.passes.append(tuple(n for head, end in pairs for n in (head, end - head)))
-
-    def _lengths(self) -> tuple[int, int, int]:
-        return len(self.x_copies), len(self.g_copies), len(self.calls)
 
     def _call(self, tile: TapRows, function: int, tap: int, reads: Table, g: Table) -> None:
         """One function, from row ``tap`` of the tile on: the rows it reads, and their gradients."""

@@ -10,7 +10,6 @@ What it costs.  Near the peak of multiply-adds, and a transposition on the way i
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from math import inf
 
 from faltung.codegen.copies import write_fill
@@ -18,7 +17,7 @@ from faltung.codegen.ir import Module, parameters
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import Correlation, step_of
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
 from faltung.methods.base.kernel import Arguments
@@ -201,7 +200,7 @@ class Signal(ForwardMethod):
             return "more than one axis or input channel"
         if axis.stride > 1 or axis.dilation > 1 or axis.kernel < TAPS:
             return f"a stride, a dilation, or fewer than {TAPS} taps"
-        if len({b - a for a, b in pairwise(c.windows[-1].taps)}) != 1:
+        if step_of(c.windows[-1].taps) is None:
             return "its taps lie at uneven distances"
         return None
 

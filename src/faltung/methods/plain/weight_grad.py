@@ -16,7 +16,6 @@ What it costs.  As the forward pass. Bands of positions short enough for the fir
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -24,7 +23,7 @@ from faltung.codegen.tile import budget, parts, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import row_pairs
-from faltung.methods.base.correlation import Correlation, Window
+from faltung.methods.base.correlation import Correlation, Window, step_of
 from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted, table
 from faltung.methods.copies.copy import spread, weight_runs
@@ -285,9 +284,8 @@ def _in_place(problem: _Problem, blocks: ChannelBlocks) -> _Target | None:
     *outer, last = c.windows
     inner: Sequence[int] = last.taps
     if problem.chosen.merged:
-        steps = {b - a for a, b in pairwise(last.taps)}
-        step = steps.pop()
-        if steps or (count > 1 and step != across * count):
+        step = step_of(last.taps)
+        if step is None or (count > 1 and step != across * count):
             return None
         across, inner = (across if count > 1 else step), last.taps[:1]
     if along != 1 and blocks.count * blocks.channels > 1:

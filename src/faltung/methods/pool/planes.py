@@ -79,10 +79,7 @@ def planes_pool(
 ) -> Step:
     """The step for maxima or means of planes; ``index`` receives the places of the maxima."""
     kind = {"max": "max", "average": "mean"}[spec.kind] + "_index" * (index is not None)
-    counts = [1]
-    if spec.kind == "average":
-        dim = spec.rank - 1
-        counts = [spec.counted(dim, o) for o in range(spec.output[dim])]
+    counts = _counts(spec) if spec.kind == "average" else [1]
     title, axes, last = f"{spec.kind} pool of planes", forward(spec), forward_axis(spec)
     return _step(spec, machine, title, kind, axes, last, counts, x, out, index)
 
@@ -96,10 +93,8 @@ def planes_mean_grad(
     if divisor is None:
         divided = work.borrow("divided", prod(spec.output_shape) * spec.itemsize)
         quotients = Matrix(divided, prod(spec.output))
-        size, dim = spec.output[-1], spec.rank - 1
-        counts = [spec.counted(dim, o) for o in range(size)]
-        last = LastAxis(size, size, 1, 1, 1, 0)
-        given = (counting(spec), last, counts, grad, quotients)
+        last = LastAxis(spec.output[-1], spec.output[-1], 1, 1, 1, 0)
+        given = (counting(spec), last, _counts(spec), grad, quotients)
         work.steps.append(_step(spec, machine, title, "mean", *given))
         grad, divisor, barrier = quotients, 1, True
     given = (backward(spec), backward_axis(spec), [1] * spec.size[-1], grad, out)
@@ -121,6 +116,11 @@ def planes_max_grad(spec: PoolSpec, grad: Matrix, index: Matrix, out: Matrix) ->
         outputs=prod(spec.output),
         size=prod(spec.size),
     )
+
+
+def _counts(spec: PoolSpec) -> list[int]:
+    """What the window of each output counts along the last axis."""
+    return [spec.counted(spec.rank - 1, o) for o in range(spec.output[-1])]
 
 
 def _step(

@@ -9,7 +9,7 @@ cut into segments, the items of work. Everything counts positions: pitches are f
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -44,6 +44,10 @@ class Progression:
     tap_advance: int = 0
     taps: int = 0
     divisor: int = 1
+
+
+# The columns of a table of progressions: their fields.
+TARGET, STEP, COUNT, SOURCE, ADVANCE, TAP, TAP_ADVANCE, TAPS, DIVISOR = range(9)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,26 +216,24 @@ def _rows(outer: Sequence[AxisReads], last: AxisReads, divisor: int) -> tuple[Ta
     steps = np.stack([pitches(along) for along in zip(*sizes, strict=True)], axis=1)
     axes, divisors = [], np.full(1, divisor, np.int64)
     for axis, step in zip(outer, steps[:-1], strict=True):
-        at = _expanded(axis)
-        places = np.stack([at["source"], at["target"], at["tap"]], axis=1)
-        counts, numbers = np.unique(at["taps"], return_inverse=True)
+        targets = _expanded(axis)
+        counts, numbers = np.unique(targets[:, TAPS], return_inverse=True)
         entry = np.array([axis.source_step, axis.tap_step]) * step[[0, 2]]
         patterns = [np.outer(np.arange(count), entry) for count in counts]
-        axes.append(AxisRows(places * step, numbers, patterns))
-        divisors = np.multiply.outer(divisors, at["divisor"]).ravel()
+        axes.append(AxisRows(targets[:, [SOURCE, TARGET, TAP]] * step, numbers, patterns))
+        divisors = np.multiply.outer(divisors, targets[:, DIVISOR]).ravel()
     columns, spans, entries = combined(axes, 3)
     rows = np.column_stack([columns, spans[:, 0], spans.sum(axis=1), divisors])
     return table(rows, 6), table(entries, 2)
 
 
-def _expanded(axis: AxisReads) -> dict[str, Table]:
+def _expanded(axis: AxisReads) -> Table:
     """The progressions target by target, in their order."""
-    counts = np.array([p.count for p in axis.progressions], dtype=np.int64)
+    counts = _fields(axis)[:, COUNT]
     which = np.repeat(np.arange(len(counts)), counts)
     skipped = np.arange(len(which)) - (np.cumsum(counts) - counts)[which]
     each = _picked(axis, which, skipped)
-    order = np.argsort(each["target"])
-    return {name: column[order] for name, column in each.items()}
+    return each[np.argsort(each[:, TARGET])]
 
 
 def _segments(axis: AxisReads, most: int) -> tuple[Table, Table]:
@@ -239,28 +241,25 @@ def _segments(axis: AxisReads, most: int) -> tuple[Table, Table]:
     count = min(MAX_SEGMENTS, -(-axis.targets // most))
     bounds = axis.targets * np.arange(count + 1, dtype=np.int64) // count
     # How many targets of each progression lie before each bound.
-    each = [(p.target, p.step, p.count) for p in axis.progressions]
-    target, step, counts = np.array(each, dtype=np.int64).T
+    target, step, counts = _fields(axis)[:, [TARGET, STEP, COUNT]].T
     before = np.clip(-((target - bounds[:, None]) // step), 0, counts)
     segment, which = np.nonzero(before[1:] > before[:-1])
     skipped = before[segment, which]
     cut = _picked(axis, which, skipped)
-    cut["count"] = before[segment + 1, which] - skipped
+    cut[:, COUNT] = before[segment + 1, which] - skipped
     ends = np.searchsorted(segment, np.arange(count + 1))
-    progressions = np.stack(list(cut.values()), axis=1)
-    return table(np.stack([ends[:-1], ends[1:]], axis=1), 2), table(progressions, len(cut))
+    return table(np.stack([ends[:-1], ends[1:]], axis=1), 2), cut
 
 
-def _picked(axis: AxisReads, which: Table, skipped: Table) -> dict[str, Table]:
-    """Each field of the progressions numbered ``which`` as a column, without the first ``skipped``
-    targets of each.
-    """
-    found = {
-        name: np.array([getattr(p, name) for p in axis.progressions], dtype=np.int64)[which]
-        for name in Progression.__dataclass_fields__
-    }
-    steps = (("target", "step"), ("source", "advance"), ("tap", "tap_advance"))
-    return found | {name: found[name] + skipped * found[step] for name, step in steps}
+def _fields(axis: AxisReads) -> Table:
+    return table([astuple(p) for p in axis.progressions], 9)
+
+
+def _picked(axis: AxisReads, which: Table, skipped: Table) -> Table:
+    """The progressions numbered ``which``, without the first ``skipped`` targets of each."""
+    found = _fields(axis)[which]
+    found[:, [TARGET, SOURCE, TAP]] += skipped[:, None] * found[:, [STEP, ADVANCE, TAP_ADVANCE]]
+    return found
 
 
 # The walk -----------------------------------------------------------------------------------------
@@ -318,13 +317,13 @@ class WalkKernel(Kernel):
                 fields = [f.word(at, i) for i in range(9)]
                 write(
                     Targets(
-                        count=fields[2],
-                        target=(f.add(target, fields[0]), fields[1]),
-                        source=(f.add(source, fields[3]), fields[4]),
-                        tap=(f.add(tap, fields[5]), fields[6]),
-                        taps=fields[7],
+                        count=fields[COUNT],
+                        target=(f.add(target, fields[TARGET]), fields[STEP]),
+                        source=(f.add(source, fields[SOURCE]), fields[ADVANCE]),
+                        tap=(f.add(tap, fields[TAP]), fields[TAP_ADVANCE]),
+                        taps=fields[TAPS],
                         entries=(first, stop),
-                        divisor=f.mul(divisor, fields[8]),
+                        divisor=f.mul(divisor, fields[DIVISOR]),
                         channel=channel,
                         width=width,
                     )

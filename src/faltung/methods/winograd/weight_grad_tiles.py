@@ -186,13 +186,16 @@ class Tiles:
         # Of all axes but the last, for each tile the offsets of its rows.
         rows = crossed(scaled(positions, step) for step, positions, _ in axes[:-1])
         columns = _columns(*axes[-1][:2])
+        # Of each tile the offset of its sample, its number among rows, and among columns.
+        numbers = np.indices((c.batch, len(rows), len(columns))).reshape(3, -1).T
+        tiles = numbers * (strides[0], 1, 1)
         self._kernel = WeightGradTiles(c.dtype, matrices, channels - (blocks - 1) * lanes)
         self._title = f"winograd_weight_grad {title} tiles"
         self._blocks = c.groups * blocks
         self._given: dict[str, Argument] = {
             **{"source": array, "rows": rows, "columns": columns},
             "target": work.borrow(f"{title} tiles", points * point),
-            "tiles": _tiles(c.batch, strides[0], len(rows), len(columns)),
+            "tiles": table(tiles, 3),
             **{"blocks": blocks, "range": ITEM_TILES, "group": strides[1]},
             **{"block": block, "point": point // size},
         }
@@ -208,11 +211,6 @@ class Tiles:
         given = self._given
         blocks = {f"{name}_{of}": given[of] for of in ("blocks", "block", "point")}
         return {name: given["target"], **blocks}
-
-
-def _tiles(batch: int, sample: int, outer: int, inner: int) -> Table:
-    """For each tile the offset of its sample, its number among rows, and among columns."""
-    return table(np.indices((batch, outer, inner)).reshape(3, -1).T * (sample, 1, 1), 3)
 
 
 def _columns(step: int, positions: Table) -> Table:
