@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
@@ -88,7 +87,7 @@ def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, 
 
 
 def _bytes(c: Correlation, positions: int) -> int:
-    return c.batch * c.groups * c.channels_in * positions * ELEMENTS[c.dtype][1]
+    return c.batch * c.groups * c.channels_in * positions * c.item_bytes
 
 
 def _grouped(strides: Strides, channels: int) -> Strides:

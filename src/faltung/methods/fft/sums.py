@@ -39,14 +39,13 @@ class FftSums(FftKernel, EpilogueKernel):
     """
 
     name = "fft"
-    pointers = ("x", "out", "bias", "spectra", "scratch", "blocks", "ins", "outs")
+    pointers = ("x", "bias", "spectra", "scratch", "blocks", "ins", "outs")
     numbers = (
         *("item_count", "all_pairs", "pairs", "groups", "channels_in", "channels_out"),
         *("item_scratch", "result", "rows", "width"),
         *("x_batch", "x_group", "x_channel", "x_position", "x_row", "row_in", "row_out"),
-        *("out_batch", "out_group", "out_channel", "out_position", "out_row"),
     )
-    aux_numbers = ("batch", "group", "channel", "position", "row")
+    output_numbers = ("batch", "group", "channel", "position", "row")
 
     dtype: str
     x_contiguous: bool

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from math import gcd, inf, prod
 
 from faltung.codegen.tile import budget, split, unrolled
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.band_sums import band_sums
@@ -199,7 +198,7 @@ def _channel_blocks(c: Correlation, machine: Machine) -> list[_ChannelBlocks]:
 
 def _band(c: Correlation, machine: Machine) -> int:
     """Positions of a band."""
-    blocks = max(1, -(-c.groups * c.channels_out * ELEMENTS[c.dtype][1] // BLOCK_BYTES))
+    blocks = max(1, -(-c.groups * c.channels_out * c.item_bytes // BLOCK_BYTES))
     shared = -(-c.batch * c.outputs // -(-MIN_PARTIALS // blocks))
     least = max(MIN_BAND_POSITIONS, BAND_POSITIONS_PER_TAP * c.taps)
     return min(MAX_BAND_POSITIONS, max(least, shared))
@@ -233,7 +232,7 @@ def _set_conflicts(c: Correlation, machine: Machine) -> bool:
     positions fall into.
     """
     last = c.windows[-1]
-    step = last.x * ELEMENTS[c.dtype][1]
+    step = last.x * c.item_bytes
     used = min(1.0, costs.LINE_BYTES / gcd(step, costs.CACHE_WAY_BYTES))
     lines = machine.l1 // costs.LINE_BYTES * used
     return c.taps // last.axis.kernel * last.axis.size > 1.5 * lines
@@ -251,7 +250,7 @@ def _memory(
     """
     x, g, outer = kernel.x, kernel.g, c.taps // c.windows[-1].axis.kernel
     x_row, g_row = (int(segments[:, i].max()) * p for i, p in ((1, x.pitch), (3, g.pitch)))
-    bytes_ = ELEMENTS[c.dtype][1]
+    bytes_ = c.item_bytes
     fit = machine.l1 // 2 // (max(x_row, g_row, 1) * bytes_)
     most, places = UNCOPIED_ROWS, outer * UNCOPIED_ROWS
     if x.copied:
@@ -272,7 +271,7 @@ def _steps(
     barrier: bool,
 ) -> tuple[Step, Step]:
     """The step for the channels of ``channels``, and the one that adds its bands."""
-    shape, bytes_, positions = shape_of(c, machine), ELEMENTS[c.dtype][1], _band(c, machine)
+    shape, bytes_, positions = shape_of(c, machine), c.item_bytes, _band(c, machine)
     found, band = tiles(c, shape), band_size(c, positions)
     kernel, tap_rows = _kernel(c, machine, channels, shape, found)
     most = max(1, positions // shape.positions)

@@ -17,7 +17,7 @@ from itertools import groupby
 import numpy as np
 
 from faltung.codegen.tile import budget
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
@@ -128,7 +128,7 @@ def plan(
     c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool, band: int
 ) -> None:
     """Add the steps; ``band``: positions of a band."""
-    last, lanes, bytes_ = c.windows[-1], machine.lanes(c.dtype), ELEMENTS[c.dtype][1]
+    last, lanes, bytes_ = c.windows[-1], machine.lanes(c.dtype), c.item_bytes
     shape, along = _shape_of(c, machine), last.axis.output
     found = _tiles(c, machine, shape)
     most = -(-band // (lanes * shape.positions)) * lanes * shape.positions

@@ -24,9 +24,10 @@ from faltung.codegen.tile import (
     unrolled,
     zeros,
 )
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
+from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Finish, finish
 from faltung.methods.base.method import ForwardMethod
@@ -35,10 +36,8 @@ from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
     PLAIN_TILE_CYCLES,
     TAP_CYCLES,
-    ChannelBlocks,
     TiledKernel,
     add_tiles,
-    channel_blocks,
     product_cycles,
 )
 
@@ -215,7 +214,7 @@ def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:
 
     Weights stay while samples pass when they are larger than a sample.
     """
-    item = ELEMENTS[c.dtype][1]
+    item = c.item_bytes
     weights = c.channels_out * c.channels_in * c.taps * item
     sample = c.channels_in * prod(w.axis.size for w in c.windows) * item
     if weights <= machine.l2 // 2:
@@ -246,7 +245,7 @@ def _channels_per_iteration(c: Correlation, kernel_products: int) -> int:
 def _map_bytes(c: Correlation) -> int:
     """Bytes of input and output."""
     inputs = c.channels_in * prod(w.axis.size for w in c.windows)
-    return (inputs + c.channels_out * c.outputs) * c.batch * c.groups * ELEMENTS[c.dtype][1]
+    return (inputs + c.channels_out * c.outputs) * c.batch * c.groups * c.item_bytes
 
 
 class Direct(ForwardMethod):
@@ -255,8 +254,7 @@ class Direct(ForwardMethod):
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:
         """Where borders along the last axis are not zeros, or its taps too many for the code."""
         last = c.windows[-1]
-        pads = last.axis.lo > 0 or last.axis.hi > 0
-        return last.borders or (pads and not choose(c, machine).unrolled)
+        return last.borders or (last.pads and not choose(c, machine).unrolled)
 
     def cost(self, c: Correlation, machine: Machine) -> float:
         """Cycles of one core: multiply-adds, loads or latency, whichever is longest, and the ends
@@ -295,7 +293,7 @@ def _kernel(
     last, vectors = c.windows[-1], blocks.width // machine.lanes(c.dtype)
     taps, kinds = taps_of(last) if chosen.unrolled else (0,), kinds_of(runs)
     store = "channels" if c.out[2] == 1 else "positions" if last.out == 1 else "scattered"
-    weight_bytes = c.channels_in * c.taps * blocks.width * ELEMENTS[c.dtype][1]
+    weight_bytes = c.channels_in * c.taps * blocks.width * c.item_bytes
     products = sum(kind.positions for kind in kinds) * vectors * len(taps)
     # Pointwise layers touch every line once, so that nothing else hides the way to memory.
     touched_once = c.taps == 1 and last.axis.stride == 1 and c.x[2] == 1 and c.out[2] == 1

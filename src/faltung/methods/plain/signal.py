@@ -14,12 +14,12 @@ from itertools import pairwise
 from math import inf
 
 from faltung.codegen.ir import Module
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue
-from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
+from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.moves import put_arguments, write_fill, write_put
@@ -50,15 +50,14 @@ class SignalKernel(EpilogueKernel):
     """
 
     name = "signal"
-    pointers = ("x", "w", "out", "bias", "scratch")
+    pointers = ("x", "w", "bias", "scratch")
     numbers = (
         # Of the scratch of an item; of a segment, its outputs in one lane and its vectors.
         *("item_count", "segments", "row_segments", "item_scratch", "length", "vectors"),
         *("groups", "channels_out", "lo", "size", "outputs", "taps", "w_group", "w_out", "w_tap"),
         *("x_batch", "x_group", "x_position"),
-        *("out_batch", "out_group", "out_channel", "out_position"),
     )
-    aux_numbers = ("batch", "group", "channel", "position")
+    output_numbers = ("batch", "group", "channel", "position")
 
     dtype: str
     x_contiguous: bool
@@ -233,32 +232,20 @@ class Signal(ForwardMethod):
             epilogue=c.epilogue,
             aux_contiguous=c.aux_contiguous("position"),
         )
-        title = f"signal in lanes of {length}"
         step = kernel.step(
             items,
-            title if c.epilogue is None else f"{title}, {c.epilogue}",
+            f"signal in lanes of {length}",
             barrier=barrier,
-            x=shifted(arrays.x, c.x_base, c.dtype),
             w=shifted(arrays.w, last.taps[0], c.dtype),
-            out=shifted(arrays.out, c.out_base, c.dtype),
             bias=arrays.bias or 0,
-            scratch=work.borrow("signal", items * item_scratch * ELEMENTS[c.dtype][1]),
+            scratch=work.borrow("signal", items * item_scratch * c.item_bytes),
             **{"item_count": items, "segments": segments, "row_segments": row_segments},
             **{"item_scratch": item_scratch, "length": length, "vectors": vectors},
             **{"groups": c.groups, "channels_out": c.channels_out},
             **{"lo": axis.lo, "size": axis.size, "outputs": axis.output, "taps": axis.kernel},
             **{"w_group": c.w[0], "w_out": c.w[1], "w_tap": last.taps[1] - last.taps[0]},
-            **{"x_batch": c.x[0], "x_group": c.x[1], "x_position": last.x},
-            **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
-            out_position=last.out,
-            **aux_arguments(
-                c,
-                arrays,
-                lambda aux: {
-                    **{"batch": aux.batch, "group": aux.group},
-                    **{"channel": aux.channel, "position": aux.along[-1]},
-                },
-            ),
+            **input_of(c, arrays).arguments("x", ("batch", "group", "position")),
+            **kernel.output_arguments(c, arrays),
         )
         work.steps.append(step)
 

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from math import prod
 
 from faltung.codegen.tile import budget, flat, outer_product, shaped, unrolled, zeros
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
+from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import finish
 from faltung.methods.base.method import ForwardMethod
@@ -27,7 +28,6 @@ from faltung.methods.plain.tiled import (
     TAP_CYCLES,
     TiledKernel,
     add_tiles,
-    channel_blocks,
     product_cycles,
 )
 
@@ -154,8 +154,7 @@ class Spatial(ForwardMethod):
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:
         """Where borders along the last axis are not zeros, or its taps too many for the code."""
         last = c.windows[-1]
-        pads = last.axis.lo > 0 or last.axis.hi > 0
-        return last.borders or (pads and not choose(c, machine).unrolled)
+        return last.borders or (last.pads and not choose(c, machine).unrolled)
 
     def needs_channels_first(self, c: Correlation) -> bool:
         """Positions that are not contiguous are worth a copy; a stride is gathered."""
@@ -190,7 +189,7 @@ class Spatial(ForwardMethod):
         if not self.needs_channels_first(c) or c.channels_in == 1:
             return 0.0
         size = c.batch * c.groups * c.channels_in * prod(w.axis.size for w in c.windows)
-        bytes_ = size * ELEMENTS[c.dtype][1]
+        bytes_ = size * c.item_bytes
         return costs.UNCACHED_BYTE_CYCLES * bytes_ if bytes_ > costs.CACHED_COPY_BYTES else 0.0
 
     def plan(
@@ -219,7 +218,7 @@ def _scatter_cycles(c: Correlation, machine: Machine) -> float:
     if c.windows[-1].out == 1 or c.windows[-1].axis.output == 1:
         return 0.0
     results = c.batch * c.groups * c.channels_out * c.outputs
-    cached = results * ELEMENTS[c.dtype][1] <= machine.l2
+    cached = results * c.item_bytes <= machine.l2
     return results * costs.SCATTER_CYCLES[0 if cached else 1]
 
 

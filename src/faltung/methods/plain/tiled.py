@@ -5,7 +5,7 @@ what lies in zeros, and go over (sample, group, block of output channels, row, s
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
@@ -13,15 +13,16 @@ from math import prod
 import numpy as np
 
 from faltung.codegen.ir import Function, Module
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import FMA_LATENCY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import rows_of
+from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
-from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
+from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.step import MISSING, Arrays, Operand, Work, shifted
+from faltung.methods.base.step import MISSING, Arrays, Operand, Work
 from faltung.methods.base.tiles import (
     MAX_SEGMENT_TILES,
     SEGMENT_ITEM_CYCLES,
@@ -31,6 +32,7 @@ from faltung.methods.base.tiles import (
     taps_of,
 )
 from faltung.methods.copies.copy import copy
+from faltung.methods.copies.weights import weight_blocks
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
@@ -61,14 +63,9 @@ class TiledKernel(EpilogueKernel):
     vector.
     """
 
-    pointers = ("x", "w", "out", "bias", "rows", "segments", "patterns")
-    numbers = (
-        *INDICES,
-        *("x_batch", "x_group", "x_channel"),
-        *("out_batch", "out_group", "out_block", "out_position", "out_channel"),
-        *("w_block", "channels", "bias_block"),
-    )
-    aux_numbers = ("batch", "group", "block", "position", "channel")
+    pointers = ("x", "w", "bias", "rows", "segments", "patterns")
+    numbers = (*INDICES, "x_batch", "x_group", "x_channel", "w_block", "channels", "bias_block")
+    output_numbers = ("batch", "group", "block", "position", "channel")
 
     dtype: str
     kinds: tuple[Kind, ...]
@@ -158,26 +155,6 @@ def product_cycles(products: int, loads: int = 0) -> float:
     return max(products / 2, loads / 2, FMA_LATENCY_CYCLES)
 
 
-@dataclass(frozen=True, slots=True)
-class ChannelBlocks:
-    """Channels of every group from ``start`` on, in ``count`` blocks of ``channels``; ``width``:
-    those of the vectors that hold a block.
-    """
-
-    start: int
-    count: int
-    channels: int
-    width: int
-
-
-def channel_blocks(channels: int, most: int, lanes: int = 1) -> Iterator[ChannelBlocks]:
-    """Whole blocks of ``most`` channels, then one with what is left; ``lanes`` in a vector."""
-    whole, rest = divmod(channels, most)
-    for start, count, size in ((0, whole, most), (whole * most, 1, rest)):
-        if count and size:
-            yield ChannelBlocks(start, count, size, -(-size // lanes) * lanes)
-
-
 def add_tiles(
     c: Correlation,
     work: Work,
@@ -200,35 +177,24 @@ def add_tiles(
     most = min(MAX_SEGMENT_TILES, max(1, SEGMENT_ITEM_CYCLES // tile_cycles))
     cut = segments(runs, kernel.kinds, last, most)
     counts = (c.batch, c.groups, blocks.count, len(rows.rows), len(cut))
-    aux = aux_arguments(
-        c,
-        arrays,
-        lambda aux: {
-            **{"batch": aux.batch, "group": aux.group, "block": blocks.channels * aux.channel},
-            **{"position": aux.along[-1], "channel": aux.channel},
-        },
-        blocks.start,
+    outputs = kernel.output_arguments(
+        c, arrays, blocks.start, block=lambda out: blocks.channels * out.channel
     )
     step = kernel.step(
         prod(counts),
-        title if c.epilogue is None else f"{title}, {c.epilogue}",
+        title,
         barrier=barrier,
-        x=shifted(arrays.x, c.x_base, c.dtype),
         w=packed,
-        out=shifted(arrays.out, c.out_base + blocks.start * c.out[2], c.dtype),
         bias=bias,
         rows=rows.rows,
         segments=cut,
         patterns=rows.patterns,
         **dict(zip(INDICES, counts, strict=True)),
-        **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
-        **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
-        out_block=blocks.channels * c.out[2],
-        out_position=last.out,
+        **input_of(c, arrays).arguments("x", ("batch", "group", "channel")),
+        **outputs,
         w_block=tap * c.taps,
         channels=c.channels_in,
         bias_block=blocks.width,
-        **aux,
     )
     work.steps.append(step)
 
@@ -239,22 +205,12 @@ def _pack(
     """Weights as (group, block, tap, input channel, output channel of the block), and the bias
     likewise; zeros up to the width of a block.
     """
-    tap, size = c.channels_in * blocks.width, ELEMENTS[c.dtype][1]
+    tap, size = c.channels_in * blocks.width, c.item_bytes
     packed = work.keep("weights", c.groups * blocks.count * c.taps * tap * size)
     bias = work.keep("bias", c.groups * blocks.count * blocks.width * size)
-    outer, biases = [], []
-    for number, (g, b) in enumerate(itertools.product(range(c.groups), range(blocks.count))):
-        channel = blocks.start + b * blocks.channels
-        outer.append((g * c.w[0] + channel * c.w[1], number * c.taps * tap))
-        biases.append((g * c.channels_out + channel if arrays.bias else 0, number * blocks.width))
-    offsets = np.zeros(1, np.int64)
-    for window in c.windows:
-        offsets = (offsets[:, None] + np.array(window.taps, np.int64)).ravel()
-    runs = np.empty((c.taps, c.channels_in, 3), np.int64)
-    within = np.arange(c.channels_in)
-    runs[..., 0] = offsets[:, None] + within * c.w[2]
-    runs[..., 1] = np.arange(c.taps)[:, None] * tap + within * blocks.width
-    runs[..., 2] = blocks.channels
+    outer, runs = weight_blocks(c, blocks, c.w[1], c.w[2], c.channels_in)
+    begin = blocks.places(c.groups, c.channels_out, 1) if arrays.bias else 0 * outer[:, 0]
+    biases = np.stack([begin, np.arange(len(begin)) * blocks.width], axis=1)
     title = "pack weights"
     pack_weights = copy(
         c.dtype, arrays.w, packed, outer, runs, stride=c.w[1], fill=blocks.width, title=title

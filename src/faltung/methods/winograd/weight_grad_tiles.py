@@ -15,7 +15,7 @@ from math import prod
 import numpy as np
 
 from faltung.codegen.ir import Index, Module
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
@@ -178,7 +178,7 @@ class Tiles:
         longest: int,
         lanes: int,
     ) -> None:
-        size, matrices = ELEMENTS[c.dtype][1], tuple(matrix for _, _, matrix in axes)
+        size, matrices = c.item_bytes, tuple(matrix for _, _, matrix in axes)
         points, blocks = prod(map(len, matrices)), -(-channels // lanes)
         block = longest * lanes
         # An odd number of cache lines, so that the points of a tile cause no set conflicts.

@@ -1,0 +1,43 @@
+"""Copies between the weight and its order in blocks: (group, block, tap, row, channel of a block).
+
+The channels of a block are those along vectors, rows are the channels on the other side.
+"""
+
+import numpy as np
+
+from faltung.methods.base.blocks import ChannelBlocks
+from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.step import Operand, Step, Table
+from faltung.methods.copies.copy import spread
+
+
+def weight_blocks(
+    c: Correlation, blocks: ChannelBlocks, along: int, across: int, rows: int
+) -> tuple[Table, Table]:
+    """The tables of a copy from the weight to that order; along, across: elements of the weight
+    between channels of a block, and between rows.
+    """
+    row, tap = np.arange(rows, dtype=np.int64), rows * blocks.width
+    begin = blocks.places(c.groups, c.w[0], along)
+    outer = np.stack([begin, np.arange(len(begin)) * c.taps * tap], axis=1)
+    runs = np.empty((c.taps, rows, 3), np.int64)
+    runs[..., 0] = np.array(c.tap_offsets, np.int64)[:, None] + row * across
+    runs[..., 1] = np.arange(c.taps)[:, None] * tap + row * blocks.width
+    runs[..., 2] = blocks.channels
+    return outer, runs.reshape(-1, 3)
+
+
+def unpack_weight_grad(
+    c: Correlation,
+    sums: Operand,
+    w: Operand,
+    blocks: ChannelBlocks,
+    along: int,
+    across: int,
+    rows: int,
+) -> Step:
+    """The step from sums in that order to the weight's own."""
+    outer, runs = weight_blocks(c, blocks, along, across, rows)
+    title = "unpack weight gradient"
+    outer, runs = outer[:, ::-1], runs[:, [1, 0, 2]]
+    return spread(c.dtype, sums, w, outer, runs, stride=along, title=title, barrier=True)
