@@ -207,7 +207,6 @@ def _apart(run: Callable[[int], None], count: int) -> list[tuple[int, Exception]
 
 def _raise(failed: list[tuple[str, Exception]]) -> None:
     """Raise the first of the errors, if any; it names all points."""
-    __tracebackhide__ = True
     if not failed:
         return
     name, first = failed[0]
@@ -220,5 +219,7 @@ def _raise(failed: list[tuple[str, Exception]]) -> None:
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:120]}"
+    """What can be said on one line; of a traceback, its end."""
+    lines = str(error).strip().splitlines() or [""]
+    text = lines[-1] if lines[0].startswith("Traceback") else " ".join(lines)
+    return f"{type(error).__name__}: {text}"[:200]

@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 from grid import EVERY, MACHINES, grid
 
-from faltung.ops import arguments, functional  # noqa: F401 (arrays are made there)
+from faltung.ops import arguments, functional, layer, local, pool  # noqa: F401 (make arrays)
 from faltung.plan import binding
 from faltung.program import arena
 from faltung.runtime import buffers, team
@@ -158,13 +158,13 @@ class Fences(AbstractContextManager["Fences"]):
     def __enter__(self) -> "Fences":
         after, layout = self.after, binding.layout
 
-        def placed(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
+        def split(arrays: Mapping[str, int]) -> tuple[dict[str, int], int]:
             # What comes from outside is cleared and filled as one piece.
             if sys._getframe(1).f_code.co_name == "_feed":
                 return layout(arrays)
             return apart_each(arrays, after)
 
-        self._everywhere(layout, placed)
+        self._everywhere(layout, split)
         self._everywhere(
             arena.placed, lambda lives: apart_each({n: a.size for n, a in lives.items()}, after)
         )
@@ -207,7 +207,7 @@ class Fences(AbstractContextManager["Fences"]):
             numbers = self._template.copy()
             head = numbers[: binding.HEADER * self._steps].reshape(-1, binding.HEADER)
             starts = binding.HEADER * self._steps + head[:, 1]
-            ends = [*starts[1:], len(numbers)]
+            ends = [*starts[1:], len(numbers)][: len(starts)]
             made = [
                 (int(at), beside(numbers[at:end], after))
                 for at, end in zip(starts, ends, strict=True)

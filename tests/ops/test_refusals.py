@@ -309,7 +309,9 @@ def test_one_dtype_for_all() -> None:
         refused(call, TypeError, message)
 
 
-@pytest.mark.parametrize("nothing", [None, [], {}, "x", 3, object()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "nothing", [None, [], {}, "x", 3, object()], ids=lambda value: type(value).__name__
+)
 def test_what_is_no_array(nothing: object) -> None:
     for call in (
         lambda: faltung.conv(nothing, W),

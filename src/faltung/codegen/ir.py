@@ -111,6 +111,10 @@ class Function:
         less = self.value(f"icmp slt i64 {a}, {b}")
         return self.value(f"select i1 {less}, i64 {a}, i64 {b}")
 
+    def maximum(self, a: Index, b: Index) -> str:
+        callee = self.module.declare("llvm.smax.i64", "i64", "i64", "i64")
+        return self.value(f"call i64 {callee}(i64 {a}, i64 {b})")
+
     def opaque(self, a: Index) -> str:
         """The same integer, but unknown to LLVM: for the start of a loop.
 
@@ -213,6 +217,17 @@ class Function:
         yield
         self.emit(f"br label %{after}")
         self._open(after)
+
+    def branches(self, condition: str) -> Iterator[bool]:
+        """True, for the instructions that run if ``condition`` holds, then False for the others."""
+        with self.when(condition):
+            yield True
+        with self.when(self.value(f"xor i1 {condition}, true")):
+            yield False
+
+    def choose(self, condition: str, yes: Callable[[], None], no: Callable[[], None]) -> None:
+        """Run ``yes`` if ``condition`` holds, otherwise ``no``."""
+        self.switch(self.value(f"zext i1 {condition} to i64"), [no, yes])
 
     def either(
         self, condition: str, kind: str, yes: Callable[[], str], no: Callable[[], str]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from struct import pack
 
 import numpy as np
@@ -79,6 +80,11 @@ class Vectors:
         numbers = ", ".join(f"i32 {i}" for i in range(self.lanes))
         return self.function.value(f"icmp sgt <{self.lanes} x i32> {every}, <{numbers}>")
 
+    def kept(self, inside: str, mask: str) -> str:
+        """``mask`` where ``inside`` (an ``i1``) holds, otherwise the mask of no lanes."""
+        kind = self.flags
+        return self.function.value(f"select i1 {inside}, {kind} {mask}, {kind} zeroinitializer")
+
     # Memory --------------------------------------------------------------------------------------
 
     def at(self, base: str, offset: Index) -> str:
@@ -126,12 +132,56 @@ class Vectors:
                     f"shufflevector {self.type} {vector}, {self.type} poison, "
                     f"<{size} x i32> <{numbers}>"
                 )
-                self.function.emit(
-                    f"store <{size} x {self.element}> {part}, "
-                    f"ptr {self.at(address, start)}, align {self.bytes}"
-                )
+                self.store_short(part, self.at(address, start), size)
                 start += size
             size //= 2
+
+    def store_below(self, vector: str, address: str, count: str) -> None:
+        """As ``store_first``, but ``count`` is known only at run time, and is less than ``lanes``.
+
+        Where there are no masks, a masked store takes as long as ten of these.
+        """
+        if self.machine.masks:
+            self.store(vector, address, self.below(count))
+            return
+
+        def some(number: int) -> None:
+            for size in (1 << bit for bit in reversed(range(number.bit_length()))):
+                if number & size:
+                    done = number & -2 * size
+                    lanes = ", ".join(f"i32 {done + lane}" for lane in range(size))
+                    values = self.function.value(
+                        f"shufflevector {self.type} {vector}, {self.type} {vector}, "
+                        f"<{size} x i32> <{lanes}>"
+                    )
+                    self.store_short(values, self.at(address, done), size)
+
+        cases = [partial(some, number) for number in range(1, self.lanes)]
+        self.function.switch(self.function.sub(count, 1), cases)
+
+    def short(self, count: int) -> str:
+        """The type of ``count`` elements; the processor has those of a power of two."""
+        return f"<{count} x {self.element}>"
+
+    def load_short(self, address: str, count: int) -> str:
+        """``count`` contiguous elements, a power of two, as a vector of their number."""
+        return self.function.value(f"load {self.short(count)}, ptr {address}, align {self.bytes}")
+
+    def store_short(self, vector: str, address: str, count: int) -> None:
+        """Store a vector of ``count`` elements, a power of two."""
+        kind = self.short(count)
+        self.function.emit(f"store {kind} {vector}, ptr {address}, align {self.bytes}")
+
+    def load_one(self, address: str) -> str:
+        return self.function.value(f"load {self.element}, ptr {address}, align {self.bytes}")
+
+    def store_one(self, scalar: str, address: str) -> None:
+        self.function.emit(f"store {self.element} {scalar}, ptr {address}, align {self.bytes}")
+
+    def whole(self, count: Index, vectors: int = 1) -> str:
+        """How many of ``count`` elements fill iterations of so many ``vectors``."""
+        f, size = self.function, vectors * self.lanes
+        return f.mul(f.value(f"sdiv i64 {count}, {size}"), size)
 
     def _strided(self, address: str, stride: Index) -> str:
         """The addresses of ``lanes`` elements, ``stride`` elements apart."""
@@ -174,6 +224,31 @@ class Vectors:
             f"i32 {self.bytes}, {self.flags} {mask or self.mask([True] * self.lanes)})"
         )
 
+    # Integers as wide as the elements -------------------------------------------------------------
+
+    @property
+    def integer(self) -> str:
+        return f"i{8 * self.bytes}"
+
+    @property
+    def integers(self) -> str:
+        return f"<{self.lanes} x {self.integer}>"
+
+    def bits(self, vector: str) -> str:
+        """The bits of a vector as integers."""
+        return self.function.value(f"bitcast {self.type} {vector} to {self.integers}")
+
+    def every(self, number: str) -> str:
+        """An ``i64``, known only at run time, in every lane."""
+        if self.bytes < 8:
+            number = self.function.value(f"trunc i64 {number} to {self.integer}")
+        kind = f"bitcast {self.integer} {number} to {self.element}"
+        return self.bits(self.spread(self.function.value(kind)))
+
+    def splat(self, number: int) -> str:
+        """A constant integer in every lane."""
+        return f"splat ({self.integer} {number})"
+
     # Arithmetic ----------------------------------------------------------------------------------
 
     def spread(self, scalar: str, kind: str = "") -> str:
@@ -189,8 +264,7 @@ class Vectors:
 
     def broadcast(self, address: str) -> str:
         """One element of memory in every lane."""
-        scalar = self.function.value(f"load {self.element}, ptr {address}, align {self.bytes}")
-        return self.spread(scalar)
+        return self.spread(self.load_one(address))
 
     def constant(self, value: float) -> str:
         """A number, rounded to the dtype, in every lane."""
@@ -280,14 +354,15 @@ class Vectors:
         )
 
     def transpose(self, rows: Sequence[str]) -> list[str]:
-        """Transpose ``lanes`` vectors, with ``lanes * log2(lanes)`` shuffles.
+        """Transpose ``lanes`` vectors, with ``lanes * log2(lanes)`` shuffles; fewer are padded.
 
         Each stage swaps off-diagonal blocks, of half the size of those of the stage before
         (J. O. Eklundh, "A Fast Computer Method for Matrix Transposing", IEEE Trans. Computers
         C-21, 1972).
         """
         n = self.lanes
-        rows = list(rows)
+        # Zeros, not poison: LLVM 22 aborts on some shuffles of equal rows with poison ones.
+        rows = [*rows, *[self.zero] * (n - len(rows))]
         half = n // 2
         while half:
             low = [i if not i & half else i - half + n for i in range(n)]

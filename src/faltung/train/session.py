@@ -198,7 +198,7 @@ def _outputs(source: Source, loss: str, data: str) -> int:
     if loss == "cross_entropy" and source.classes is None:
         raise ValueError(f"{where}: has numbers, not classes; train with --loss mse")
     if loss == "mse" and source.classes is not None:
-        raise ValueError(f"{where}: has classes, not numbers; --loss {loss} takes floats")
+        raise ValueError(f"{where}: has classes, not numbers; --loss {loss} needs floats")
     return len(source.classes) if source.classes else source.targets.shape[1]
 
 

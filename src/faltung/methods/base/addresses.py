@@ -6,17 +6,86 @@ border is an entry that points to the row it mirrors. Rows with the same pattern
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from faltung.geometry.axis import Axis
 from faltung.methods.base.correlation import Correlation, Window
-from faltung.methods.base.step import Table, table
+from faltung.methods.base.step import MISSING, Table, table
 
-# The taps of one output along one axis: (tap, input offset relative to the first listed tap).
-Pattern = tuple[tuple[int, int], ...]
+# What an output reads along one axis: pairs (input, tap), or of a gradient (output, tap).
+Reads = Sequence[tuple[int, int]]
+
+
+# All axes -----------------------------------------------------------------------------------------
+
+
+def pitches(sizes: Sequence[int], unit: int = 1) -> list[int]:
+    """Elements from one position of each axis to the next, in an array of these sizes in C order,
+    whose entries are ``unit`` elements.
+    """
+    return [prod(sizes[i + 1 :]) * unit for i in range(len(sizes))]
+
+
+def sums(tables: Iterable[Table], columns: int) -> Table:
+    """All sums of a row of each table, in C order."""
+    total = np.zeros((1, columns), np.int64)
+    for rows in tables:
+        total = (total[:, None] + rows).reshape(-1, columns)
+    return total
+
+
+def offsets(shape: Sequence[int], strides: Sequence[int]) -> Table:
+    """The offset of every entry of an array, in C order."""
+    axes = zip(shape, strides, strict=True)
+    return sums([np.arange(size)[:, None] * stride for size, stride in axes], 1)[:, 0]
+
+
+def scaled(positions: Table, stride: int) -> Table:
+    """Positions, or -1, as offsets in elements, or MISSING."""
+    return np.where(positions < 0, MISSING, positions * stride)
+
+
+def crossed(tables: Iterable[Table]) -> Table:
+    """Offsets (output, tap) along each axis -> along all of them; MISSING where one of them is."""
+    total = np.zeros((1, 1), np.int64)
+    for rows in tables:
+        shape = len(total) * len(rows), total.shape[1] * rows.shape[1]
+        a, b = total[:, None, :, None], rows[:, None]
+        total = np.where((a == MISSING) | (b == MISSING), MISSING, a + b).reshape(shape)
+    return total
+
+
+def reads_of(windows: Sequence[Window]) -> Table:
+    """The input offset, or MISSING, of each output and tap of some axes."""
+    return crossed(scaled(sources(w.axis), w.x) for w in windows)
+
+
+@dataclass(frozen=True, slots=True)
+class AxisRows:
+    """One axis: what each row adds to the columns of the whole, and the number of its pattern.
+
+    ``patterns``: for each the entries, pairs of offsets.
+    """
+
+    columns: Table
+    numbers: Table
+    patterns: Sequence[Table]
+
+
+def combined(axes: Sequence[AxisRows], columns: int) -> tuple[Table, Table, Table]:
+    """All combinations of the rows of the axes, the first one slowest: the sums of their columns;
+    the range (first, how many) of entries of each; and the entries.
+    """
+    counts = pitches([len(axis.patterns) for axis in axes])
+    numbers = sums([a.numbers[:, None] * n for a, n in zip(axes, counts, strict=True)], 1)[:, 0]
+    tables = [sums(entries, 2) for entries in itertools.product(*(a.patterns for a in axes))]
+    lengths = np.array([len(entries) for entries in tables], np.int64)
+    spans = np.stack([np.cumsum(lengths) - lengths, lengths], axis=1)
+    return sums([a.columns for a in axes], columns), spans[numbers], np.concatenate(tables)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,29 +109,41 @@ def rows_of(
     the kernel unrolls them). The weights of tap ``i`` of all taps begin at ``i * weight_step``.
     ``aux``: how many arrays the epilogue reads.
     """
-    per_axis = [_axis(window) for window in windows]
-    bases = np.zeros(1, dtype=np.int64)
-    outs = np.zeros((1, 1 + aux), dtype=np.int64)
-    kinds = np.zeros(1, dtype=np.int64)
-    for window, (origin, number, patterns) in zip(windows, per_axis, strict=True):
-        steps = np.array([window.out, *window.aux], dtype=np.int64)
-        positions = np.arange(window.axis.output, dtype=np.int64)[:, None] * steps
-        bases = (bases[:, None] + origin).ravel()
-        outs = (outs[:, None] + positions).reshape(-1, 1 + aux)
-        kinds = (kinds[:, None] * len(patterns) + number).ravel()
-    spans, entries = _combined(
-        windows, [patterns for _, _, patterns in per_axis], inner, weight_step
-    )
-    rows = np.column_stack([bases, outs[:, 0], spans[kinds], outs[:, 1:]])
+    axes = []
+    taps = pitches([w.axis.kernel for w in windows], weight_step * len(inner))
+    for w, tap in zip(windows, taps, strict=True):
+        origin, numbers, found = _axis(w.axis)
+        outs = np.outer(np.arange(w.axis.output), [w.out, *w.aux])
+        patterns = [table(pattern, 2) * (w.x, tap) for pattern in found]
+        axes.append(AxisRows(np.column_stack([origin * w.x, outs]), numbers, patterns))
+    # The taps of the last axis are the same for all rows.
+    along = table([(offset, k * weight_step) for k, offset in enumerate(inner)], 2)
+    axes.append(AxisRows(np.zeros((1, 2 + aux), np.int64), np.zeros(1, np.int64), [along]))
+    columns, spans, entries = combined(axes, 2 + aux)
+    rows = np.column_stack([columns[:, :2], spans, columns[:, 2:]])
     return Rows(table(rows, 4 + aux), table(entries, 2))
 
 
-def offsets(shape: Sequence[int], strides: Sequence[int]) -> Table:
-    """The offset of every entry of an array, in C order."""
-    total = np.zeros(1, dtype=np.int64)
-    for size, stride in zip(shape, strides, strict=True):
-        total = (total[:, None] + np.arange(size, dtype=np.int64) * stride).ravel()
-    return total
+def row_pairs(c: Correlation, rows_a_band: int) -> tuple[Table, Table]:
+    """The pairs of input and output rows at each tap of all axes but the last.
+
+    The rows of all samples, in bands of ``rows_a_band`` output rows. Returns the range of each band
+    and tap (first pair, how many), and the pairs (input offset, output offset). A tap that reads
+    zeros has no pair.
+    """
+    outer = c.windows[:-1]
+    outs = offsets((c.batch, *(w.axis.output for w in outer)), (c.out[0], *(w.out for w in outer)))
+    reads = crossed([offsets((c.batch,), (c.x[0],))[:, None], reads_of(outer)]).T
+    taps, rows = np.nonzero(reads != MISSING)
+    bands = max(1, -(-len(outs) // rows_a_band))
+    cuts = np.minimum(np.arange(bands + 1, dtype=np.int64) * rows_a_band, len(outs))
+    cuts = np.arange(len(reads), dtype=np.int64) * len(outs) + cuts[:, None]
+    ends = np.searchsorted(taps * len(outs) + rows, cuts)
+    spans = np.stack([ends[:-1], np.diff(ends, axis=0)], axis=-1)
+    return table(spans, 2), table(np.stack([reads[taps, rows], outs[rows]], axis=1), 2)
+
+
+# One axis -----------------------------------------------------------------------------------------
 
 
 def interior(axis: Axis) -> range:
@@ -75,80 +156,42 @@ def interior(axis: Axis) -> range:
 def sources(axis: Axis) -> Table:
     """The input that each output reads at each tap, (output, kernel); -1 for a zero."""
     o = np.arange(axis.output, dtype=np.int64)[:, None] * axis.stride - axis.lo
-    found = o + np.arange(axis.kernel, dtype=np.int64) * axis.dilation
-    inside = interior(axis)
-    for i in (*range(inside.start), *range(inside.stop, axis.output)):
-        row = [axis.source(int(where)) for where in found[i]]
-        found[i] = [-1 if where is None else where for where in row]
+    return sources_at(axis, o + np.arange(axis.kernel, dtype=np.int64) * axis.dilation)
+
+
+def sources_at(axis: Axis, positions: Table) -> Table:
+    """What ``positions`` repeat; -1 for a zero, and for what lies beyond the padding."""
+    found, stop = positions.copy(), axis.size + axis.hi
+    outside = (positions < 0) | (positions >= min(axis.size, stop))
+    read = [axis.source(i) if i < stop else None for i in positions[outside].tolist()]
+    found[outside] = [-1 if i is None else i for i in read]
     return found
 
 
-def row_pairs(c: Correlation, rows_a_band: int) -> tuple[Table, Table]:
-    """The pairs of input and output rows at each tap of all axes but the last.
-
-    The rows of all samples, in bands of ``rows_a_band`` output rows. Returns the range of each band
-    and tap (first pair, how many), and the pairs (input offset, output offset). A tap that reads
-    zeros has no pair.
+def numbered(reads: Iterable[Reads]) -> tuple[Table, Table, list[Reads]]:
+    """Where each of ``reads`` begins, and the number of its pattern; and the patterns: the same,
+    counted from where it begins. What reads nothing begins at 0.
     """
-    outer = c.windows[:-1]
-    shape = (c.batch, *(w.axis.output for w in outer))
-    samples = np.arange(c.batch, dtype=np.int64)
-    outs = offsets(shape, (c.out[0], *(w.out for w in outer)))
-    reads = [sources(w.axis) for w in outer]
-    bands = max(1, -(-len(outs) // rows_a_band))
-    cuts = np.arange(bands + 1, dtype=np.int64) * rows_a_band
-    spans = np.empty((bands, c.taps // c.windows[-1].axis.kernel, 2), dtype=np.int64)
-    parts: list[Table] = []
-    done = 0
-    for number, taps in enumerate(itertools.product(*(range(w.axis.kernel) for w in outer))):
-        x = samples * c.x[0]
-        present = np.ones(len(x), dtype=bool)
-        for w, read, k in zip(outer, reads, taps, strict=True):
-            x = (x[:, None] + read[:, k] * w.x).ravel()
-            present = (present[:, None] & (read[:, k] >= 0)).ravel()
-        (rows,) = np.nonzero(present)
-        ends = np.searchsorted(rows, cuts)
-        spans[:, number, 0] = done + ends[:-1]
-        spans[:, number, 1] = np.diff(ends)
-        parts.append(np.stack([x[rows], outs[rows]], axis=1))
-        done += len(rows)
-    return table(spans.reshape(-1, 2), 2), table(np.concatenate(parts), 2)
+    firsts, numbers = [], []
+    seen: dict[Reads, int] = {}
+    for found in reads:
+        first = found[0][0] if found else 0
+        pattern = tuple((place - first, tap) for place, tap in found)
+        firsts.append(first)
+        numbers.append(seen.setdefault(pattern, len(seen)))
+    return np.array(firsts, np.int64), np.array(numbers, np.int64), list(seen)
 
 
-def _axis(window: Window) -> tuple[Table, Table, list[Pattern]]:
-    """The input offset and the pattern number of each output of one axis; and the patterns."""
-    axis = window.axis
+def _axis(axis: Axis) -> tuple[Table, Table, list[Reads]]:
+    """``numbered``, for the outputs of an axis."""
     inside = interior(axis)
     # Where no tap leaves the array all outputs are alike; only the others are handled one by one.
-    origin = (np.arange(axis.output, dtype=np.int64) * axis.stride - axis.lo) * window.x
-    number = np.zeros(axis.output, dtype=np.int64)
-    seen: dict[Pattern, int] = {}
-    if inside:
-        seen[tuple((k, k * axis.dilation * window.x) for k in range(axis.kernel))] = 0
-    for o in (*range(inside.start), *range(inside.stop, axis.output)):
-        first = o * axis.stride - axis.lo
-        present = [(k, axis.source(first + k * axis.dilation)) for k in range(axis.kernel)]
-        taps = [(k, where * window.x) for k, where in present if where is not None]
-        origin[o] = taps[0][1] if taps else 0
-        pattern = tuple((k, where - int(origin[o])) for k, where in taps)
-        number[o] = seen.setdefault(pattern, len(seen))
-    return origin, number, list(seen)
-
-
-def _combined(
-    windows: Sequence[Window], patterns: list[list[Pattern]], inner: Sequence[int], weight_step: int
-) -> tuple[Table, list[tuple[int, int]]]:
-    """Combine the patterns of all axes: (first entry, how many) of each, and the entries."""
-    spans: list[tuple[int, int]] = []
-    entries: list[tuple[int, int]] = []
-    for combination in itertools.product(*patterns):
-        start = len(entries)
-        for taps in itertools.product(*combination):
-            number = 0
-            for window, (k, _) in zip(windows, taps, strict=True):
-                number = number * window.axis.kernel + k
-            offset = sum(where for _, where in taps)
-            for k, where in enumerate(inner):
-                entries.append((offset + where, (number * len(inner) + k) * weight_step))
-        spans.append((start, len(entries) - start))
-    return table(spans, 2), entries
+    alone = [*inside[:1], *range(inside.start), *range(inside.stop, axis.output)]
+    firsts = np.arange(axis.output, dtype=np.int64) * axis.stride - axis.lo
+    numbers = np.zeros(axis.output, np.int64)
+    taps = np.arange(axis.kernel, dtype=np.int64) * axis.dilation
+    rows = sources_at(axis, firsts[alone][:, None] + taps).tolist()
+    firsts[alone], numbers[alone], patterns = numbered(
+        [(read, k) for k, read in enumerate(row) if read >= 0] for row in rows
+    )
+    return firsts, numbers, patterns

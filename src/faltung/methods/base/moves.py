@@ -48,7 +48,7 @@ def write_fill(
         def whole() -> None:
             v.store(v.load(v.at("%from", last)), v.at("%to", last))
 
-        f.switch(f.value(f"zext i1 {some} to i64"), [lambda: _fill_singly(v, start), whole])
+        f.choose(some, whole, lambda: _fill_singly(v, start))
 
 
 def write_spread(module: Module, machine: Machine, dtype: str, stride: int) -> None:
@@ -61,9 +61,7 @@ def _fill_singly(v: Vectors, start: str, stride: int = 1) -> None:
     f = v.function
     with f.loop(start, "%count") as i:
         source = v.at("%from", f.mul(i.index, "%step"))
-        one = f.value(f"load {v.element}, ptr {source}, align {v.bytes}")
-        target = v.at("%to", f.mul(i.index, stride))
-        f.emit(f"store {v.element} {one}, ptr {target}, align {v.bytes}")
+        v.store_one(v.load_one(source), v.at("%to", f.mul(i.index, stride)))
 
 
 def put_arguments(aux: int) -> list[tuple[str, str]]:
@@ -119,4 +117,4 @@ def write_put(
         else:
             several = f.value(f"icmp sgt i64 {whole}, 0")
             again = f.sub("%count", v.lanes)
-            f.switch(f.value(f"zext i1 {several} to i64"), [tail, lambda: vector(again, None)])
+            f.choose(several, lambda: vector(again, None), tail)

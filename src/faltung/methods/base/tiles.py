@@ -7,7 +7,7 @@ import numpy as np
 
 from faltung.codegen.tile import split
 from faltung.geometry.axis import Axis
-from faltung.methods.base.addresses import interior
+from faltung.methods.base.addresses import interior, sources_at
 from faltung.methods.base.correlation import Window
 from faltung.methods.base.step import (
     Table,
@@ -81,16 +81,9 @@ def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> li
 
 def _edge(axis: Axis, start: int, size: int) -> Kind:
     """A tile with taps that may be in the padding."""
-    first = start * axis.stride - axis.lo
-    outside = tuple(
-        tuple(
-            p
-            for p in range(size)
-            if axis.source(first + p * axis.stride + k * axis.dilation) is None
-        )
-        for k in range(axis.kernel)
-    )
-    return Kind(size, outside)
+    positions = (start + np.arange(size, dtype=np.int64)) * axis.stride - axis.lo
+    read = sources_at(axis, positions + np.arange(axis.kernel)[:, None] * axis.dilation)
+    return Kind(size, tuple(tuple(np.flatnonzero(tap < 0).tolist()) for tap in read))
 
 
 def segments(

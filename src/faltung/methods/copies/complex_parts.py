@@ -84,7 +84,7 @@ class ComplexPartsKernel(Kernel):
             row = f.at(given["rows"], f.mul(item.index, 3), "i64")
             pairs = v.at(given["complex"], f.mul(f.word(row, 0), 2))
             parts, count = v.at(given["parts"], f.word(row, 1)), f.word(row, 2)
-            whole = f.mul(f.value(f"sdiv i64 {count}, {v.lanes}"), v.lanes)
+            whole = v.whole(count)
             with f.loop(0, whole, step=v.lanes) as i:
                 vector(v, v.at(pairs, f.mul(i.index, 2)), v.at(parts, i.index), part, None)
             left = f.sub(count, whole)

@@ -80,7 +80,7 @@ def _runs(
         available = f.value(f"select i1 {missing}, i64 0, i64 {count}")
         offset = f.value(f"select i1 {missing}, i64 0, i64 {run_src}")
         read, write = source.at(src, offset), target.at(dst, run_dst)
-        whole = f.mul(f.value(f"sdiv i64 {available}, {v.lanes}"), v.lanes)
+        whole = v.whole(available)
 
         def fetch(a: str, mask: str | None, read: str = read) -> str:
             if mode == "runs":
@@ -89,10 +89,7 @@ def _runs(
 
         with f.loop(0, whole, step=v.lanes) as a:
             target.store(fetch(a.index, None), target.at(write, a.index))
-        length = f.value(
-            f"call i64 {f.module.declare('llvm.smax.i64', 'i64', 'i64', 'i64')}"
-            f"(i64 {count}, i64 {given['fill']})"
-        )
+        length = f.maximum(count, given["fill"])
         with f.loop(whole, length, step=v.lanes) as a:
             got = fetch(a.index, v.below(f.sub(available, a.index)))
             target.store(got, target.at(write, a.index), v.below(f.sub(length, a.index)))
@@ -119,10 +116,7 @@ def _transpose(
     v = sides.v
     f, n = v.function, v.lanes
     origin, _, count = _entry(f, given, first)
-    filled = f.value(
-        f"call i64 {f.module.declare('llvm.smax.i64', 'i64', 'i64', 'i64')}"
-        f"(i64 {count}, i64 {given['fill']})"
-    )
+    filled = f.maximum(count, given["fill"])
     with f.loop(0, count, step=n) as a, f.loop(first, last, step=n) as j:
         left, rows_left = f.sub(last, j.index), f.sub(count, a.index)
         along = f.add(origin, f.sub(j.index, first))

@@ -49,9 +49,8 @@ class GroupSumKernel(Kernel):
 def _sum(v: Vectors, base: str, length: str) -> str:
     """The vectors of a group, added in chains; lanes beyond its end are zero."""
     f = v.function
-    size = CHAINS * v.lanes
-    whole = f.opaque(f.mul(f.value(f"sdiv i64 {length}, {size}"), size))
-    with f.loop(0, whole, [(v.type, v.zero)] * CHAINS, step=size) as c:
+    whole = f.opaque(v.whole(length, CHAINS))
+    with f.loop(0, whole, [(v.type, v.zero)] * CHAINS, step=CHAINS * v.lanes) as c:
         read = [v.load(v.at(base, f.add(c.index, i * v.lanes))) for i in range(CHAINS)]
         c.carry([v.add(a, b) for a, b in zip(c.values, read, strict=True)])
     with f.loop(whole, length, [(v.type, paired(v, c.results))], step=v.lanes) as c:
@@ -62,7 +61,7 @@ def _sum(v: Vectors, base: str, length: str) -> str:
 
 def _fill(v: Vectors, value: str, base: str, length: str) -> None:
     f = v.function
-    whole = f.opaque(f.mul(f.value(f"sdiv i64 {length}, {v.lanes}"), v.lanes))
+    whole = f.opaque(v.whole(length))
     with f.loop(0, whole, step=v.lanes) as c:
         v.store(value, v.at(base, c.index))
     with f.when(f.value(f"icmp slt i64 {whole}, {length}")):

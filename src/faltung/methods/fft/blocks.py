@@ -9,9 +9,10 @@ from itertools import pairwise, product
 import numpy as np
 import numpy.typing as npt
 
+from faltung.methods.base.addresses import crossed, pitches, scaled, sources_at, sums
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.step import Table, table
-from faltung.methods.fft.cut import Box, BoxAxis, Cut, boxes, pitches
+from faltung.methods.base.step import MISSING, Table, table
+from faltung.methods.fft.cut import Box, BoxAxis, Cut, boxes
 from faltung.methods.fft.kernel import AS_IS
 
 Numbers = npt.NDArray[np.int64]
@@ -32,7 +33,7 @@ def tap_places(c: Correlation, made: Cut) -> Table:
     choices = [list(enumerate(w.taps)) for w in outer]
     for chosen in product(*choices):
         source = sum(offset for _, offset in chosen)
-        steps = zip(chosen, outer, made.pitches, strict=False)
+        steps = zip(chosen, outer, pitches(made.widths), strict=False)
         place = sum(k * w.axis.dilation * pitch for (k, _), w, pitch in steps)
         for first, step, count in _even(last.taps):
             at, along = place + first * last.axis.dilation, last.axis.dilation
@@ -116,29 +117,24 @@ def _repeated(
     return np.insert(segments[heads], at, times, axis=1), left
 
 
-def _rows(along: Sequence[BoxAxis]) -> tuple[Numbers, npt.NDArray[np.bool_]]:
-    """Offsets into the input of the rows of a box, and which of them there are."""
-    places, there = np.zeros(1, np.int64), np.ones(1, bool)
+def _rows(along: Sequence[BoxAxis]) -> Numbers:
+    """Offsets into the input of the rows of a box, or MISSING."""
+    found = []
     for part in along:
-        axis = part.window.axis
-        at = range(part.first, part.first + part.width)
-        sources = [axis.source(i - axis.lo) if i < axis.padded else None for i in at]
-        offsets = np.array([0 if s is None else s * part.window.x for s in sources], np.int64)
-        exist = np.array([s is not None for s in sources])
-        places = np.add.outer(places, offsets).ravel()
-        there = np.logical_and.outer(there, exist).ravel()
-    return places, there
+        at = np.arange(part.first, part.first + part.width, dtype=np.int64)[:, None]
+        found.append(scaled(sources_at(part.window.axis, at - part.window.axis.lo), part.window.x))
+    return crossed(found)[:, 0]
 
 
 def _inputs(box: Box, starts: Numbers, length: int) -> tuple[Numbers, Numbers]:
     """Segments (source, place in the block, entries), and how many there are of each block."""
     *outer, last = box
     axis, width, step = last.window.axis, last.width, last.window.x
-    places, there = _rows(outer)
+    places = _rows(outer)
     # Where the data of each row begin and end: in the row, in the one axis, in memory.
     first = max(0, axis.lo - last.first)
     stop = min(width, axis.lo + axis.size + min(0, axis.hi) - last.first)
-    numbers = np.flatnonzero(there) if stop > first else np.zeros(0, np.int64)
+    numbers = np.flatnonzero(places != MISSING) if stop > first else np.zeros(0, np.int64)
     begin, end = numbers * width + first, numbers * width + stop
     source = places[numbers] + (last.first + first - axis.lo) * step
     if step == 1 and width == stop - first and len(numbers):  # rows without gaps join
@@ -179,16 +175,13 @@ def _outputs(c: Correlation, box: Box, starts: Numbers, valid: int) -> tuple[Num
     """
     *outer, last = box
     window, step = last.window, last.window.axis.stride
-    begin = np.zeros(1, np.int64)
-    targets = [np.zeros(1, np.int64) for _ in range(1 + len(c.aux))]
+    found = []
     for part, pitch in zip(outer, pitches([p.width for p in box]), strict=False):
         numbers = np.arange(part.count, dtype=np.int64)
-        begin = np.add.outer(begin, numbers * part.window.axis.stride * pitch).ravel()
-        along = (part.window.out, *part.window.aux)
-        targets = [
-            np.add.outer(t, (part.start + numbers) * a).ravel()
-            for t, a in zip(targets, along, strict=True)
-        ]
+        steps = (part.window.axis.stride * pitch, part.window.out, *part.window.aux)
+        first = (0, *(part.start * step for step in steps[1:]))
+        found.append(first + np.outer(numbers, steps))
+    begin, *targets = sums(found, 2 + len(c.aux)).T
     # Outputs from `lo` up to `hi` of row `r` lie in block `b`.
     end = begin + (last.count - 1) * step + 1
     block, row, _ = _meeting(begin, end, starts, valid)

@@ -13,6 +13,7 @@ from itertools import product
 from math import prod
 
 from faltung.machine.table import Machine
+from faltung.methods.base.addresses import pitches
 from faltung.methods.base.correlation import Window
 from faltung.methods.fft.tables import shortest
 
@@ -46,10 +47,6 @@ class Cut:
         return -(-self.blocks // 2)
 
     @property
-    def pitches(self) -> tuple[int, ...]:
-        return pitches(self.widths)
-
-    @property
     def rows(self) -> float:
         """Rows of a block."""
         return self.length / self.widths[-1]
@@ -77,11 +74,6 @@ class BoxAxis:
 Box = tuple[BoxAxis, ...]
 # What a cut depends on, for each axis: entries with the padding, extent, stride, outputs.
 Sizes = tuple[tuple[int, int, int, int], ...]
-
-
-def pitches(widths: Sequence[int]) -> tuple[int, ...]:
-    """Entries from one position of each axis to the next, in the one axis that all become."""
-    return tuple(prod(widths[i + 1 :]) for i in range(len(widths)))
 
 
 def sizes(windows: Sequence[Window]) -> Sizes:

@@ -116,9 +116,8 @@ class Code:
                     v.at(base, f.mul(tap.index, f.word(taps, step)))
                     for base, step in (reversed(ends) if back else ends)
                 )
-                one = f.value(f"load {v.element}, ptr {source}, align {v.bytes}")
-                scaled = f.value(f"fmul {v.element} {one}, {scale}")
-                f.emit(f"store {v.element} {scaled}, ptr {target}, align {v.bytes}")
+                scaled = f.value(f"fmul {v.element} {v.load_one(source)}, {scale}")
+                v.store_one(scaled, target)
 
         self.segments("taps", TAPS, "0", self.given["segments"], each)
 
@@ -142,7 +141,7 @@ class FftFilters(FftKernel):
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
-        scale = f.value(f"load {v.element}, ptr {given['scale']}, align {v.bytes}")
+        scale = v.load_one(given["scale"])
         with f.loop("%begin", "%end") as item:
             rest, ci = f.divmod(item.index, given["channels_in"])
             g, co = f.divmod(rest, given["channels_out"])

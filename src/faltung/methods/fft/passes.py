@@ -136,8 +136,7 @@ def write_passes(module: Module, machine: Machine, dtype: str, *, inverse: bool)
     v = Vectors(module.function(name, ARGUMENTS), machine, dtype)
     f = v.function
     small = f.value(f"icmp eq i64 %size, {LEAF}")
-    leaf = f.value(f"zext i1 {small} to i64")
-    f.switch(leaf, [lambda: _pass(v, name, inverse), lambda: _leaf(v, inverse)])
+    f.choose(small, lambda: _leaf(v, inverse), lambda: _pass(v, name, inverse))
     _write_twice(module, machine, dtype, name, inverse)
 
 

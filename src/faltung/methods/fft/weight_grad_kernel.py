@@ -136,7 +136,7 @@ class FftBandSums(FftKernel):
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
-        scale = f.value(f"load {v.element}, ptr {given['scale']}, align {v.bytes}")
+        scale = v.load_one(given["scale"])
         kernels = f.mul(given["channels_in"], given["channels_out"])
         with f.loop("%begin", "%end") as item:
             group, kernel = f.divmod(item.index, kernels)

@@ -13,6 +13,7 @@ positions contiguous.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 from faltung.codegen.ir import Module
@@ -234,8 +235,7 @@ class _Item:
                     block.carry([v.at(a, s) for a, s in zip(block.values, steps, strict=True)])
 
             less = f.value(f"icmp slt i64 {self.here}, {blocks}")
-            every = [lambda ends=ends: call(blocks, ends), one_by_one]
-            f.switch(f.value(f"zext i1 {less} to i64"), every)
+            f.choose(less, one_by_one, partial(call, blocks, ends))
 
 
 def _copy(module: Module, machine: Machine, kernel: GroupedKernel, blocks: int) -> None:
@@ -266,24 +266,17 @@ def _copy(module: Module, machine: Machine, kernel: GroupedKernel, blocks: int) 
         to = position.results[0]
 
 
-def _short(v: Vectors, count: int) -> str | None:
-    """The type of a vector of ``count`` elements, where that is one of the processor's."""
-    return f"<{count} x {v.element}>" if count & (count - 1) == 0 else None
-
-
 def _load(v: Vectors, at: str, count: int) -> str:
-    short = _short(v, count)
-    if short is None:
+    if count & (count - 1):
         return v.load(at, v.first(count))
-    return v.function.value(f"load {short}, ptr {at}, align {v.bytes}")
+    return v.load_short(at, count)
 
 
 def _store(v: Vectors, vector: str, at: str, count: int) -> None:
-    short = _short(v, count)
-    if short is None:
+    if count & (count - 1):
         v.store_first(vector, at, count)
     else:
-        v.function.emit(f"store {short} {vector}, ptr {at}, align {v.bytes}")
+        v.store_short(vector, at, count)
 
 
 # Tiles --------------------------------------------------------------------------------------------
@@ -437,9 +430,8 @@ def load_column(v: Vectors, every: Sequence[tuple[int, ...]], at: str, number: i
     if len(set(lanes)) == 1:
         return v.broadcast(v.at(at, lanes[0]))
     inputs = max(map(max, every)) + 1
-    short = _short(v, inputs) if inputs < v.lanes else None
-    if short is not None:
-        return _shuffled(v, short, _load(v, at, inputs), "poison", lanes)
+    if inputs < v.lanes and not inputs & (inputs - 1):
+        return _shuffled(v, v.short(inputs), v.load_short(at, inputs), "poison", lanes)
     low = v.load(at, v.first(inputs))
     if lanes == tuple(range(len(lanes))):
         return low

@@ -213,9 +213,9 @@ class LaneSums(Kernel):
             to = v.at(given["w"], f.mul(group, given["w_group"]))
             with f.loop(0, f.minimum(v.lanes, f.sub(given["taps"], first))) as tap:
                 at = v.at(start, tap.index)
-                one = f.value(f"load {v.element}, ptr {at}, align {v.bytes}")
+                one = v.load_one(at)
                 place = v.at(to, f.word(given["offsets"], f.add(first, tap.index)))
-                f.emit(f"store {v.element} {one}, ptr {place}, align {v.bytes}")
+                v.store_one(one, place)
 
 
 def _adding(

@@ -155,5 +155,5 @@ def _dots(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
     out = "%out"
     for row in shaped(tap.results, block):
         for q, value in enumerate(row):
-            f.emit(f"store {v.element} {v.total(value)}, ptr {v.at(out, q)}, align {v.bytes}")
+            v.store_one(v.total(value), v.at(out, q))
         out = v.at(out, "%out_row")

@@ -119,11 +119,8 @@ class PanelsKernel(Kernel):
             position.carry([*onward, *(value for row in acc for value in row)])
         acc = shaped(position.results[2:], vectors)
         # The first band stores, later ones add.
-        later = f.value("icmp ne i64 %band, 0")
-        with f.when(later):
-            _store_sums(v, acc, channels, add=True)
-        with f.when(f.value(f"xor i1 {later}, true")):
-            _store_sums(v, acc, channels, add=False)
+        for later in f.branches(f.value("icmp ne i64 %band, 0")):
+            _store_sums(v, acc, channels, add=later)
 
 
 def _store_sums(v: Vectors, acc: list[list[str]], channels: int, *, add: bool) -> None:
@@ -317,9 +314,8 @@ def _copy_channels(v: Vectors, channels: int, width: int) -> None:
         while start < channels:
             while size > channels - start:
                 size //= 2
-            kind = f"<{size} x {v.element}>"
-            got = f.value(f"load {kind}, ptr {v.at(array, start)}, align {v.bytes}")
-            f.emit(f"store {kind} {got}, ptr {v.at(panel, start)}, align {v.bytes}")
+            got = v.load_short(v.at(array, start), size)
+            v.store_short(got, v.at(panel, start), size)
             start += size
         position.carry([v.at(array, "%step"), v.at(panel, width)])
 
@@ -327,7 +323,7 @@ def _copy_channels(v: Vectors, channels: int, width: int) -> None:
 def _copy_positions(v: Vectors, apart: int, pitch: int) -> None:
     """Contiguous in the panel, and ``apart`` in the array."""
     f = v.function
-    whole = f.mul(f.value(f"sdiv i64 %count, {v.lanes}"), v.lanes)
+    whole = v.whole("%count")
     with f.loop(0, "%channels", [("ptr", "%array"), ("ptr", "%panel")]) as row:
         array, panel = row.values
 

@@ -99,7 +99,7 @@ class WeightGradKernel(Kernel):
             a, b = v.at("%a", f.word(entry, 0)), v.at("%b", f.word(entry, 1))
             state = [a, b, *pair.values]
             if self.space:
-                whole = f.mul(f.value(f"sdiv i64 %length, {v.lanes}"), v.lanes)
+                whole = v.whole("%length")
                 state = self._positions(v, rows, state, "0", whole, None)
                 some = f.value(f"icmp slt i64 {whole}, %length")
                 stop = f.value(f"select i1 {some}, i64 {f.add(whole, 1)}, i64 {whole}")
@@ -149,11 +149,11 @@ class WeightGradKernel(Kernel):
             for q, value in enumerate(row):
                 if self.space:
                     at = v.at(line, q)
-                    before = f.value(f"load {v.element}, ptr {at}, align {v.bytes}")
+                    before = v.load_one(at)
                     total = v.total(value)
                     summed = f.value(f"{v.prefix}add {v.element} {before}, {total}")
                     chosen = f.value(f"{later}, {v.element} {summed}, {v.element} {total}")
-                    f.emit(f"store {v.element} {chosen}, ptr {at}, align {v.bytes}")
+                    v.store_one(chosen, at)
                 else:
                     mask = v.first(self.lanes) if q == len(row) - 1 else None
                     at = v.at(line, q * v.lanes)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.pool.columns import BUFFER_BYTES
-from faltung.methods.pool.reductions import PlaneReduction, State, store_below
+from faltung.methods.pool.reductions import PlaneReduction, State
 
 # Vectors of columns, or of outputs, that are computed at once.
 VECTORS = 4
@@ -90,10 +90,8 @@ class _PlaneWriter:
         begin = f.sub(f.mul(first, given["stride"]), given["lo"])
         reach = f.mul(f.sub(given["taps"], 1), given["dilation"])
         length = f.add(f.add(f.mul(f.sub(count, 1), given["stride"]), reach), 1)
-        smax = f.module.declare("llvm.smax.i64", "i64", "i64", "i64")
-        low = f.value(f"call i64 {smax}(i64 {begin}, i64 0)")
-        high = f.minimum(f.add(begin, length), given["size"])
-        high = f.value(f"call i64 {smax}(i64 {high}, i64 {low})")
+        low = f.maximum(begin, 0)
+        high = f.maximum(f.minimum(f.add(begin, length), given["size"]), low)
         # Where all of it is border, the array begins behind the buffer.
         skipped = f.minimum(f.sub(low, begin), length)
         if self.kernel.spread == 1:
@@ -173,8 +171,7 @@ class _PlaneWriter:
             return
         for lane in range(v.lanes):
             one = f.value(f"extractelement {v.type} {vector}, i64 {lane}")
-            to = v.at(address, f.mul(self.given["spread"], lane))
-            f.emit(f"store {v.element} {one}, ptr {to}, align {v.bytes}")
+            v.store_one(one, v.at(address, f.mul(self.given["spread"], lane)))
 
     # Taps of the last axis combined out of the buffer ---------------------------------------------
 
@@ -188,12 +185,10 @@ class _PlaneWriter:
             done = at.index
         with f.when(f.value(f"icmp slt i64 {done}, {count}")):
             enough = f.value(f"icmp sge i64 {count}, {v.lanes}")
-            f.switch(
-                f.value(f"zext i1 {enough} to i64"),
-                [
-                    lambda: self.output(row, first, "0", 1, count),
-                    lambda: self.output(row, first, f.sub(count, v.lanes), 1, None),
-                ],
+            f.choose(
+                enough,
+                lambda: self.output(row, first, f.sub(count, v.lanes), 1, None),
+                lambda: self.output(row, first, "0", 1, count),
             )
 
     def output(self, row: _Outputs, first: str, at: str, vectors: int, below: str | None) -> None:
@@ -224,7 +219,7 @@ class _PlaneWriter:
                 if below is None:
                     v.store(value, to)
                 else:
-                    store_below(v, value, to, below)
+                    v.store_below(value, to, below)
 
     def read(self, start: str, q: int) -> State:
         """What a tap reads for vector ``q`` of outputs."""
@@ -268,8 +263,7 @@ class ScatterKernel(Kernel):
             with f.loop(0, f.sub(given["size"], v.lanes - 1), step=v.lanes) as zero:
                 v.store(v.zero, v.at(target, zero.index))
             with f.loop(zero.index, given["size"]) as zero:
-                to = v.at(target, zero.index)
-                f.emit(f"store {v.element} 0.0, ptr {to}, align {v.bytes}")
+                v.store_one("0.0", v.at(target, zero.index))
             with f.loop(0, given["outputs"]) as o:
                 place = f.at(indices, o.index, v.element)
                 number = f.value(f"load i{8 * v.bytes}, ptr {place}, align {v.bytes}")
@@ -278,8 +272,5 @@ class ScatterKernel(Kernel):
                 # Indices come from people: what points outside the plane goes nowhere.
                 with f.when(f.value(f"icmp ult i64 {number}, {given['size']}")):
                     to = v.at(target, number)
-                    old = f.value(f"load {v.element}, ptr {to}, align {v.bytes}")
-                    grad = v.at(grads, o.index)
-                    more = f.value(f"load {v.element}, ptr {grad}, align {v.bytes}")
-                    total = f.value(f"fadd {v.element} {old}, {more}")
-                    f.emit(f"store {v.element} {total}, ptr {to}, align {v.bytes}")
+                    old, more = v.load_one(to), v.load_one(v.at(grads, o.index))
+                    v.store_one(f.value(f"fadd {v.element} {old}, {more}"), to)

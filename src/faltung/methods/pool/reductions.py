@@ -22,49 +22,6 @@ State = list[str]
 LAST_PLACE = {4: 2**31 - 1, 8: 2**63 - 1}
 
 
-def integers(v: Vectors) -> str:
-    """The type of a vector of taps: whole numbers as wide as the values."""
-    return f"<{v.lanes} x i{8 * v.bytes}>"
-
-
-def every(v: Vectors, number: str) -> str:
-    """A whole number (an ``i64``) in every lane."""
-    bits = 8 * v.bytes
-    if bits < 64:
-        number = v.function.value(f"trunc i64 {number} to i{bits}")
-    return bits_of(v, v.spread(v.function.value(f"bitcast i{bits} {number} to {v.element}")))
-
-
-def bits_of(v: Vectors, vector: str) -> str:
-    """The bits of a vector as whole numbers."""
-    return v.function.value(f"bitcast {v.type} {vector} to {integers(v)}")
-
-
-def store_below(v: Vectors, vector: str, address: str, count: str) -> None:
-    """Store the first ``count`` lanes, fewer than all, in powers of two: without hardware lane
-    masks a masked store takes as long as ten of these.
-    """
-    if v.machine.masks:
-        v.store(vector, address, v.below(count))
-        return
-
-    def some(number: int) -> None:
-        for size in (1 << bit for bit in reversed(range(number.bit_length()))):
-            if number & size:
-                done = number & -2 * size
-                lanes = ", ".join(f"i32 {done + lane}" for lane in range(size))
-                values = v.function.value(
-                    f"shufflevector {v.type} {vector}, {v.type} {vector}, <{size} x i32> <{lanes}>"
-                )
-                kind = f"<{size} x {v.element}>"
-                v.function.emit(
-                    f"store {kind} {values}, ptr {v.at(address, done)}, align {v.bytes}"
-                )
-
-    cases = [lambda number=number: some(number) for number in range(1, v.lanes)]
-    v.function.switch(v.function.sub(count, 1), cases)
-
-
 # Channels last ------------------------------------------------------------------------------------
 
 
@@ -79,7 +36,7 @@ def _max(v: Vectors, state: Sequence[str], rows: Rows, number: str) -> list[str]
 
 def _max_index(v: Vectors, state: Sequence[str], rows: Rows, number: str) -> list[str]:
     """As ``_max``, and the number of the tap that it came from."""
-    f, whole, count = v.function, integers(v), len(rows[0])
+    f, whole, count = v.function, v.integers, len(rows[0])
     values, taps = [], []
     for read, best, tap in zip(rows[0], state[:count], state[count:], strict=True):
         larger, nan = v.compare("ogt", read, best), v.compare("uno", read, read)
@@ -93,7 +50,7 @@ def _chosen(v: Vectors, state: Sequence[str], rows: Rows, number: str) -> list[s
     """The sum of what was chosen at this tap."""
     made = []
     for total, grad, index in zip(state, *rows, strict=True):
-        same = v.function.value(f"icmp eq {integers(v)} {bits_of(v, index)}, {number}")
+        same = v.function.value(f"icmp eq {v.integers} {v.bits(index)}, {number}")
         made.append(v.add(total, v.select(same, grad, v.zero)))
     return made
 
@@ -133,7 +90,7 @@ class PlaneReduction:
 
     def __init__(self, v: Vectors, kind: str) -> None:
         self.v, self.f, self.kind = v, v.function, kind
-        self.whole = integers(v)
+        self.whole = v.integers
         self.mean = kind == "mean"
         rules: dict[str, Callable[[State, State], State]] = {
             "max": lambda a, b: [larger(v, a[0], b[0])],
@@ -143,8 +100,8 @@ class PlaneReduction:
         self.both = rules[kind]
         self.outside = [v.constant(0.0 if self.mean else -inf)]
         if kind == "max_index":
-            every = f"splat (i{8 * v.bytes} {LAST_PLACE[v.bytes]})"
-            self.outside.append(self.f.value(f"bitcast {self.whole} {every} to {v.type}"))
+            last = v.splat(LAST_PLACE[v.bytes])
+            self.outside.append(self.f.value(f"bitcast {self.whole} {last} to {v.type}"))
 
     @property
     def size(self) -> int:
@@ -163,7 +120,7 @@ class PlaneReduction:
         """The larger one, of equals that with the smaller place, of NaNs that with the larger."""
         v, f = self.v, self.f
         before, behind = (
-            f.value(f"icmp {sign} {self.whole} {bits_of(v, b[1])}, {bits_of(v, a[1])}")
+            f.value(f"icmp {sign} {self.whole} {v.bits(b[1])}, {v.bits(a[1])}")
             for sign in ("slt", "sgt")
         )
         same = f.value(f"and {v.flags} {v.compare('oeq', b[0], a[0])}, {before}")

@@ -7,7 +7,7 @@ from itertools import product
 
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.pool.reductions import REDUCTIONS, every, integers, store_below
+from faltung.methods.pool.reductions import REDUCTIONS
 from faltung.methods.pool.tables import Targets, WalkKernel
 
 # Vectors at once where windows are written out: few, for each is many instructions.
@@ -72,8 +72,7 @@ class _TapWriter:
         self.reduction = reduction = REDUCTIONS[kernel.kind]
         self.v, self.f, self.given, self.kernel = v, v.function, given, kernel
         self.mask = v.below(given["channels"]) if kernel.narrow else None
-        self.integers = integers(v)
-        self.tap_step = every(v, given["tap_step"]) if reduction.index else ""
+        self.tap_step = v.every(given["tap_step"]) if reduction.index else ""
         # The arrays that are read at every tap, with their pitches.
         self.read = [("source", "source_pitch")]
         self.read += [("index", "channels")] * (reduction.index == "source")
@@ -103,7 +102,7 @@ class _TapWriter:
             counted = self.v.spread(f.value(f"sitofp i64 {targets.divisor} to {self.v.element}"))
         with f.loop(0, targets.count, [*pointers, ("i64", targets.tap[0])]) as loop:
             *at, tap = loop.values
-            number = every(self.v, tap) if self.reduction.index else ""
+            number = self.v.every(tap) if self.reduction.index else ""
             sources = at[: len(reads)]
             windows = self.windows(targets, sources, tap, number, rows, taps)
             here = _Target(targets, sources, at[len(reads) :], tap, number, counted, windows)
@@ -126,7 +125,7 @@ class _TapWriter:
                     row = [v.at(place, step) for place, step in zip(row, steps, strict=True)]
                     first = f.add(first, given["tap_step"])
                 if self.reduction.index and not self.kernel.fixed:
-                    number = every(v, first)
+                    number = v.every(first)
                 found.append((row, number))
         return found
 
@@ -157,7 +156,7 @@ class _TapWriter:
         v, f, reduction = self.v, self.f, self.reduction
         reads = [v.at(pointer, channel) for pointer in here.reads]
         begin = [(v.type, v.constant(reduction.first))] * count
-        begin += [(self.integers, here.number)] * count * (reduction.index == "target")
+        begin += [(v.integers, here.number)] * count * (reduction.index == "target")
         entry, stop = here.targets.entries
         if here.windows:
             state = begin
@@ -191,7 +190,7 @@ class _TapWriter:
         v, f = self.v, self.f
         carried = [*begin, *(("ptr", read) for read in reads)]
         if self.reduction.index:
-            carried.append((self.integers, every(v, tap)))
+            carried.append((v.integers, v.every(tap)))
         with f.loop(0, count, carried) as loop:
             places = loop.values[len(begin) : len(begin) + len(reads)]
             number = loop.values[-1]
@@ -199,7 +198,7 @@ class _TapWriter:
             for place, (_, pitch) in zip(places, self.read, strict=True):
                 made.append(v.at(place, f.mul(self.given["source_step"], self.given[pitch])))
             if self.reduction.index:
-                made.append(f.value(f"add {self.integers} {number}, {self.tap_step}"))
+                made.append(f.value(f"add {v.integers} {number}, {self.tap_step}"))
             loop.carry(made)
         return loop.results[: len(begin)]
 
@@ -217,11 +216,11 @@ class _TapWriter:
         values, taps = list(results[:count]), results[count:]
         if reduction.mean:
             values = [v.div(value, here.counted) for value in values]
-        values += [f.value(f"bitcast {self.integers} {tap} to {v.type}") for tap in taps]
+        values += [f.value(f"bitcast {v.integers} {tap} to {v.type}") for tap in taps]
         for i, vector in enumerate(values):
             to = v.at(v.at(here.writes[i // count], channel), i % count * v.lanes)
             if self.mask and not v.machine.masks:
-                store_below(v, vector, to, self.given["channels"])
+                v.store_below(vector, to, self.given["channels"])
             else:
                 v.store(vector, to, self.mask)
 

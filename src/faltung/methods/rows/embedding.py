@@ -42,7 +42,7 @@ class EmbedKernel(Kernel):
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, features = v.function, given["features"]
-        whole = _whole(v, features)
+        whole = v.whole(features)
         rest = f.sub(features, whole)
         mask = v.below(rest)
         with f.loop("%begin", "%end") as item:
@@ -74,7 +74,7 @@ class ZeroKernel(Kernel):
             first = f.mul(item.index, ZERO_ELEMENTS)
             length = f.minimum(f.sub(given["elements"], first), ZERO_ELEMENTS)
             here = v.at(given["array"], first)
-            whole = _whole(v, length)
+            whole = v.whole(length)
             with f.loop(0, whole, step=v.lanes) as i:
                 v.store(v.zero, v.at(here, i.index))
             v.store(v.zero, v.at(here, whole), v.below(f.sub(length, whole)))
@@ -112,15 +112,10 @@ class EmbedGradKernel(Kernel):
             first = f.mul(item.index, width)
             left = f.sub(given["features"], first)
             masks = [v.below(f.sub(left, q * v.lanes)) for q in range(self.vectors)]
-            short = f.value(f"zext i1 {f.value(f'icmp slt i64 {left}, {width}')} to i64")
-            f.switch(
-                short, [lambda: walk(first, [None] * self.vectors), lambda: walk(first, [*masks])]
+            short = f.value(f"icmp slt i64 {left}, {width}")
+            f.choose(
+                short, lambda: walk(first, [*masks]), lambda: walk(first, [None] * self.vectors)
             )
-
-
-def _whole(v: Vectors, count: str) -> str:
-    """The elements of ``count`` that fill whole vectors."""
-    return v.function.mul(v.function.value(f"sdiv i64 {count}, {v.lanes}"), v.lanes)
 
 
 # The plan -----------------------------------------------------------------------------------------

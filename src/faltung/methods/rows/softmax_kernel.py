@@ -131,14 +131,6 @@ def _store_columns(v: Vectors, columns: list[str], rows: list[str]) -> None:
             v.store_first(value, v.at(row, start), len(block))
 
 
-def _integers(v: Vectors) -> str:
-    return f"<{v.lanes} x i{8 * v.bytes}>"
-
-
-def _every(v: Vectors, number: int) -> str:
-    return f"splat (i{8 * v.bytes} {number})"
-
-
 def _labels(
     v: Vectors, given: Arguments, first: str, count: str, absent: str, channels: int
 ) -> str:
@@ -158,7 +150,7 @@ def _labels(
     inside = f.value(f"icmp ult {wide} {found}, splat (i64 {channels})")
     none = f"{wide} splat (i64 -1)"
     found = f.value(f"select {v.flags} {inside}, {wide} {found}, {none}")
-    return found if v.bytes == 8 else f.value(f"trunc {wide} {found} to {_integers(v)}")
+    return found if v.bytes == 8 else f.value(f"trunc {wide} {found} to {v.integers}")
 
 
 def _narrow_losses(
@@ -171,9 +163,9 @@ def _narrow_losses(
     total: str,
 ) -> tuple[str, str, list[str]]:
     """Losses, whether each row is right, and the gradient by channel."""
-    f, kind = v.function, _integers(v)
-    here = [f.value(f"icmp eq {kind} {label}, {_every(v, c)}") for c in range(len(columns))]
-    counts = f.value(f"icmp ne {kind} {label}, {_every(v, -1)}")
+    f, kind = v.function, v.integers
+    here = [f.value(f"icmp eq {kind} {label}, {v.splat(c)}") for c in range(len(columns))]
+    counts = f.value(f"icmp ne {kind} {label}, {v.splat(-1)}")
     chosen, best, first_best = v.zero, columns[0], here[0]
     for c, column in enumerate(columns):
         chosen = v.select(here[c], away[c], chosen)
@@ -207,8 +199,8 @@ def _store_per_row(
         for number, place in zip(numbers, places, strict=True):
             v.store(number, place, mask)
 
-    short = f.value(f"zext i1 {f.value(f'icmp slt i64 {count}, {v.lanes}')} to i64")
-    f.switch(short, [lambda: store(None), lambda: store(v.below(count))])
+    short = f.value(f"icmp slt i64 {count}, {v.lanes}")
+    f.choose(short, lambda: store(v.below(count)), lambda: store(None))
 
 
 # Long rows ---------------------------------------------------------------------------------------
@@ -237,18 +229,14 @@ class _Row:
     def __init__(self, v: Vectors, channels: str) -> None:
         self.v = v
         self.channels = channels
-        self.whole = self._whole(channels)
+        self.whole = v.whole(channels)
         self.mask = v.below(v.function.sub(channels, self.whole))
-
-    def _whole(self, count: str, vectors: int = 1) -> str:
-        f, size = self.v.function, vectors * self.v.lanes
-        return f.mul(f.value(f"sdiv i64 {count}, {size}"), size)
 
     def largest(self, src: str, count: str) -> str:
         """The largest of the first ``count`` entries in every lane, NaN left out; -inf for none."""
         v, f, lanes = self.v, self.v.function, self.v.lanes
         low = v.constant(-inf)
-        many, whole = self._whole(count, MAXIMUM_VECTORS), self._whole(count)
+        many, whole = v.whole(count, MAXIMUM_VECTORS), v.whole(count)
         begin = [(v.type, low)] * MAXIMUM_VECTORS
         with f.loop(0, many, begin, step=MAXIMUM_VECTORS * lanes) as loop:
             places = [v.at(src, f.add(loop.index, k * lanes)) for k in range(MAXIMUM_VECTORS)]
@@ -351,4 +339,4 @@ def _wide_loss(
         v.store_first(right, correct, 1)
 
     inside = f.value(f"icmp ult i64 {label}, {row.channels}")
-    f.switch(f.value(f"zext i1 {inside} to i64"), [ignored, counts])
+    f.choose(inside, counts, ignored)

@@ -12,9 +12,10 @@ import numpy as np
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.methods.base.addresses import sources_at
 from faltung.methods.base.correlation import Window
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.step import MISSING, Argument, Table, table
+from faltung.methods.base.step import MISSING, Argument, Table
 from faltung.methods.winograd.transforms import Sizes, Transform
 
 
@@ -43,27 +44,18 @@ def axis_tiles(window: Window, t: Transform) -> AxisTiles:
     Strides are for axes of one tap only (``t`` is F(1,1) there).
     """
     axis = window.axis
-    inputs: list[list[int]] = []
-    outputs: list[list[int]] = []
     step = axis.dilation if t.r > 1 else 1
-    for phase in range(min(step, axis.output)):
-        for first in range(phase, axis.output, step * t.m):
-            where = [first * axis.stride - axis.lo + i * step for i in range(t.alpha)]
-            found = [axis.source(i) if i < axis.size + axis.hi else None for i in where]
-            inputs.append([-1 if i is None else i for i in found])
-            places = [first + i * step for i in range(t.m)]
-            outputs.append([o if o < axis.output else -1 for o in places])
-    return AxisTiles(table(inputs, t.alpha), table(outputs, t.m))
+    phases = range(min(step, axis.output))
+    firsts = [range(phase, axis.output, step * t.m) for phase in phases]
+    first = np.concatenate(firsts, dtype=np.int64)[:, None]
+    inputs = sources_at(axis, first * axis.stride - axis.lo + np.arange(t.alpha) * step)
+    outputs = first + np.arange(t.m) * step
+    return AxisTiles(inputs, np.where(outputs < axis.output, outputs, -1))
 
 
 def tile_counts(axes: Sequence[AxisTiles]) -> dict[str, Argument]:
     """The arguments ``tiles0``, ...: tiles of each axis."""
     return {f"tiles{i}": axis.count for i, axis in enumerate(axes)}
-
-
-def offsets(positions: Table, stride: int) -> Table:
-    """Positions as offsets in elements; MISSING stays."""
-    return np.where(positions < 0, MISSING, positions * stride)
 
 
 def joined(tables: Sequence[Table]) -> Table:

@@ -211,7 +211,7 @@ def _store_transposed(v: Vectors, memory: str, rows: str, step: str, kind: tuple
     """Each output channel gets ``rows`` contiguous elements, transposed in registers."""
     f = v.function
     columns, exist = kind
-    whole = f.mul(f.value(f"sdiv i64 {rows}, {v.lanes}"), v.lanes)
+    whole = v.whole(rows)
     for q in range(columns):
         lanes = exist if q == columns - 1 else v.lanes
         for masked in (False, True):

@@ -18,7 +18,7 @@ from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
-from faltung.methods.base.addresses import offsets
+from faltung.methods.base.addresses import crossed, scaled
 from faltung.methods.base.correlation import Correlation, Strides
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import MISSING, Argument, Operand, Step, Table, Work, table
@@ -183,7 +183,9 @@ class Tiles:
         block = longest * lanes
         # An odd number of cache lines, so that the points of a tile cause no set conflicts.
         point = (-(-block * blocks * c.groups * size // LINE_BYTES) | 1) * LINE_BYTES
-        rows, columns = _rows(axes[:-1]), _columns(*axes[-1][:2])
+        # Of all axes but the last, for each tile the offsets of its rows.
+        rows = crossed(scaled(positions, step) for step, positions, _ in axes[:-1])
+        columns = _columns(*axes[-1][:2])
         self._kernel = WeightGradTiles(c.dtype, matrices, channels - (blocks - 1) * lanes)
         self._title = f"winograd_weight_grad {title} tiles"
         self._blocks = c.groups * blocks
@@ -210,22 +212,7 @@ class Tiles:
 
 def _tiles(batch: int, sample: int, outer: int, inner: int) -> Table:
     """For each tile the offset of its sample, its number among rows, and among columns."""
-    rows = [
-        np.repeat(offsets((batch,), (sample,)), outer * inner),
-        np.tile(np.repeat(np.arange(outer), inner), batch),
-        np.tile(np.arange(inner), batch * outer),
-    ]
-    return table(np.stack(rows, axis=1), 3)
-
-
-def _rows(axes: Sequence[tuple[int, Table, Matrix]]) -> Table:
-    """All axes but the last: for each tile the offsets of its rows, MISSING where it is zeros."""
-    total, there = np.zeros((1, 1), np.int64), np.ones((1, 1), bool)
-    for step, positions, _ in axes:
-        shape = len(total) * len(positions), total.shape[1] * positions.shape[1]
-        total = (total[:, None, :, None] + positions[None, :, None, :] * step).reshape(shape)
-        there = (there[:, None, :, None] & (positions >= 0)[None, :, None, :]).reshape(shape)
-    return table(np.where(there, total, MISSING), total.shape[1])
+    return table(np.indices((batch, outer, inner)).reshape(3, -1).T * (sample, 1, 1), 3)
 
 
 def _columns(step: int, positions: Table) -> Table:

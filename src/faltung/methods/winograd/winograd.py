@@ -22,6 +22,7 @@ import numpy as np
 
 from faltung.codegen.tile import split
 from faltung.machine.table import Machine
+from faltung.methods.base.addresses import scaled
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, contiguous, of_groups
 from faltung.methods.base.method import ForwardMethod
@@ -46,7 +47,6 @@ from faltung.methods.winograd.tiles import (
     AxisTiles,
     axis_tiles,
     joined,
-    offsets,
     tile_counts,
     tiles_along,
 )
@@ -249,7 +249,7 @@ class _Group:
         return {
             "x": shifted(self.arrays.x, c.x_base, c.dtype),
             "zeros": zeros,
-            "table": joined([offsets(a.inputs, w.x) for a, w in zip(axes, windows, strict=True)]),
+            "table": joined([scaled(a.inputs, w.x) for a, w in zip(axes, windows, strict=True)]),
             "batch": c.x[0],
             **tile_counts(axes),
         }
@@ -268,7 +268,7 @@ class _Group:
                 table=lambda out: joined([t * s for t, s in zip(there, out.along, strict=True)]),
             ),
             "out_block": self.chosen.width,
-            "out_table": joined([offsets(o, s) for o, s in zip(outputs, strides, strict=True)]),
+            "out_table": joined([scaled(o, s) for o, s in zip(outputs, strides, strict=True)]),
             "bias": self._bias(),
             "blocks": self.chosen.blocks,
             **tile_counts(axes),
