@@ -4,11 +4,10 @@ Bands depend on spec and machine alone, and one item adds them in order, so that
 depend on the number of threads.
 """
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.vectors import Vectors
+from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Operand, Step, table
 
@@ -42,33 +41,26 @@ class BandSums(Kernel):
 
 
 def band_sums(
-    dtype: str,
-    sums: Operand,
-    w: Operand,
-    bands: int,
-    taps: Sequence[Sequence[int]],
-    channels: tuple[int, int, int],
-    stride: int,
+    c: Correlation, sums: Operand, w: Operand, bands: int, blocks: int, channels: int, width: int
 ) -> Step:
-    """Add ``bands`` bands of (tap, channel) and store them with channels ``stride`` apart.
+    """Add ``bands`` bands of (tap, input channel, output channel), and store them in the weight.
 
-    ``taps``: for each axis, the offsets of its taps in ``w``. ``channels``: number of blocks,
-    channels per block, and elements per tap in ``sums``, where each block fills a vector.
+    Blocks of ``channels`` output channels of all groups fill a vector each; ``width``: elements per
+    input channel in ``sums``.
     """
-    blocks, count, width = channels
-    offsets = [sum(tap) for tap in itertools.product(*taps)]
-    where = table([[offset] for offset in offsets], 1)
-    return BandSums(dtype, count, stride == 1).step(
+    stride = c.w[0] if c.channels_out == 1 else c.w[1]
+    offsets = [[tap + ci * c.w[2]] for tap in c.tap_offsets for ci in range(c.channels_in)]
+    return BandSums(c.dtype, channels, stride == 1).step(
         len(offsets) * blocks,
         "add bands",
         barrier=True,
         sums=sums,
         w=w,
-        taps=where,
+        taps=table(offsets, 1),
         blocks=blocks,
         bands=bands,
         band=len(offsets) * width,
         width=width,
-        w_block=count * stride,
+        w_block=channels * stride,
         w_channel=stride,
     )

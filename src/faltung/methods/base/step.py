@@ -39,6 +39,10 @@ class Matrix:
     array: Operand
     pitch: int
 
+    def arguments(self, name: str) -> "dict[str, Argument]":
+        """The matrix as arguments of a kernel."""
+        return {name: self.array, f"{name}_pitch": self.pitch}
+
 
 @dataclass(frozen=True, slots=True)
 class Arrays:

@@ -13,7 +13,7 @@ from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.base.moves import put_arguments, write_fill, write_put
 from faltung.methods.fft.kernel import AS_IS, IN, OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
@@ -79,7 +79,7 @@ class FftSums(FftKernel, EpilogueKernel):
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
         with f.loop("%begin", "%end") as item:
-            first, stop = code.part(item.index, given["all_pairs"], given["item_count"])
+            first, stop = part(f, given["all_pairs"], given["item_count"], item.index)
             scratch = v.at(given["scratch"], f.mul(item.index, given["item_scratch"]))
             with f.loop(first, stop) as pair:
                 self._pair(code, scratch, pair.index)

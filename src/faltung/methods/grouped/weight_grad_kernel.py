@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
-from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
+from faltung.methods.base.kernel import BLOCK, Arguments, Kernel, part
 from faltung.methods.base.tiles import Kind
 from faltung.methods.grouped.kernel import load_column
 
@@ -77,15 +77,8 @@ class GroupedWeightGradKernel(Kernel):
         *("band_rows", "passes", "x_copies", "g_copies", "calls", "entries", "segments", "runs"),
     )
     numbers = (
-        *(
-            "item_count",
-            "partials",
-            "segment_count",
-            "block_count",
-            "rows_count",
-            "samples",
-            "batch",
-        ),
+        *("item_count", "partials", "segment_count", "block_count", "rows_count"),
+        *("samples", "batch"),
         *("x_batch", "x_block", "x_vector", "g_batch", "g_block", "g_vector"),
         # Elements of the copies of an item; of all sums of a band, between those of two blocks, to
         # the end of those of one, and between two of them.
@@ -114,11 +107,8 @@ class GroupedWeightGradKernel(Kernel):
         cache.
         """
         f = v.function
-        first, stop = (
-            f.divmod(f.mul(at, given["partials"]), given["item_count"])[0]
-            for at in ("%begin", "%end")
-        )
-        with f.loop(first, stop) as partial:
+        share = part(f, given["partials"], given["item_count"], "%begin", "%end")
+        with f.loop(*share) as partial:
             f.call("partial", [("ptr", BLOCK), ("i64", "%begin"), ("i64", partial.index)])
 
 

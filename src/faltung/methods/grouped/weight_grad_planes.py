@@ -21,8 +21,9 @@ from faltung.codegen.vectors import Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.epilogue_arrays import input_of, output_of
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Arrays, Operand, Step, Work, shifted, table
+from faltung.methods.base.step import Arrays, Operand, Step, Work, table
 from faltung.methods.grouped.weight_grad_kernel import (
     SEGMENT,
     GroupedWeightGradKernel,
@@ -161,8 +162,8 @@ def plan(
         partials,
         f"depthwise_weight_grad {shape.rows}x{shape.taps[0][1]} along space",
         barrier=barrier,
-        x=shifted(arrays.x, c.x_base, c.dtype),
-        g=shifted(arrays.out, c.out_base, c.dtype),
+        x=input_of(c, arrays).array,
+        g=output_of(c, arrays).array,
         sums=sums,
         item_count=partials,
         partials=partials,
@@ -221,9 +222,6 @@ class LaneSums(Kernel):
 def _adding(
     c: Correlation, lanes: int, arrays: Arrays, sums: Operand, bands: int, group: int
 ) -> Step:
-    taps = np.zeros(1, np.int64)
-    for w in c.windows:
-        taps = np.add.outer(taps, np.array(w.taps, np.int64)).ravel()
     items = -(-c.taps // lanes)
     return LaneSums(c.dtype).step(
         c.groups * items,
@@ -231,7 +229,7 @@ def _adding(
         barrier=True,
         sums=sums,
         w=arrays.w,
-        offsets=table(taps, 1),
+        offsets=table([[tap] for tap in c.tap_offsets], 1),
         taps=c.taps,
         group_items=items,
         bands=bands,

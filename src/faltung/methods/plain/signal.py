@@ -20,7 +20,7 @@ from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.moves import put_arguments, write_fill, write_put
 from faltung.methods.base.step import Arrays, Work, shifted
@@ -75,10 +75,7 @@ class SignalKernel(EpilogueKernel):
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
         with f.loop("%begin", "%end") as item:
-            first, stop = (
-                f.divmod(f.mul(at, given["segments"]), given["item_count"])[0]
-                for at in (item.index, f.add(item.index, 1))
-            )
+            first, stop = part(f, given["segments"], given["item_count"], item.index)
             scratch = v.at(given["scratch"], f.mul(item.index, given["item_scratch"]))
             with f.loop(first, stop) as segment:
                 self._segment(v, given, scratch, segment.index)
@@ -97,10 +94,10 @@ class SignalKernel(EpilogueKernel):
         count = f.minimum(size, f.sub(given["outputs"], start))
         places = {}
         for name in self.outputs:
-            at = f.add(f.mul(batch, given[f"{name}_batch"]), f.mul(group, given[f"{name}_group"]))
+            at = given.offset(name, batch=batch, group=group)
             places[name] = v.at(given[name], f.add(at, f.mul(start, given[f"{name}_position"])))
         with f.loop(0, given["channels_out"]) as co:
-            at = f.add(f.mul(group, given["w_group"]), f.mul(co.index, given["w_out"]))
+            at = given.offset("w", group=group, out=co.index)
             arrays = [("ptr", transposed), ("ptr", v.at(given["w"], at)), ("ptr", line)]
             numbers = [("i64", given[name]) for name in ("w_tap", "taps", "length")]
             f.call("sums", [*arrays, *numbers])
@@ -122,7 +119,7 @@ class SignalKernel(EpilogueKernel):
         first = f.sub(start, given["lo"])
         before = f.sub(0, f.minimum(0, first))
         count = f.sub(f.minimum(inputs, f.sub(given["size"], first)), before)
-        at = f.add(f.mul(where[0], given["x_batch"]), f.mul(where[1], given["x_group"]))
+        at = given.offset("x", batch=where[0], group=where[1])
         at = f.add(at, f.mul(f.add(first, before), given["x_position"]))
         arrays = [("ptr", v.at(line, before)), ("ptr", v.at(given["x"], at))]
         with f.when(f.value(f"icmp sgt i64 {count}, 0")):
