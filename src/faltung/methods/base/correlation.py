@@ -81,6 +81,11 @@ class Correlation:
     aux_base: tuple[int, ...] = ()
 
     @property
+    def inputs(self) -> int:
+        """Number of input positions per sample and channel."""
+        return math.prod(window.axis.size for window in self.windows)
+
+    @property
     def outputs(self) -> int:
         """Number of output positions per sample and channel."""
         return math.prod(window.axis.output for window in self.windows)
@@ -130,12 +135,16 @@ class Correlation:
         )
 
     @property
+    def map_bytes(self) -> int:
+        """Bytes of input and output."""
+        sample = self.channels_in * self.inputs + self.channels_out * self.outputs
+        return self.batch * self.groups * sample * self.item_bytes
+
+    @property
     def array_bytes(self) -> int:
         """Bytes of input, output and weight."""
-        inputs = self.channels_in * math.prod(window.axis.size for window in self.windows)
-        maps = self.batch * self.groups * (inputs + self.channels_out * self.outputs)
         weights = self.groups * self.channels_in * self.channels_out * self.taps
-        return (maps + weights) * self.item_bytes
+        return self.map_bytes + weights * self.item_bytes
 
 
 def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:
@@ -256,6 +265,11 @@ def _reading(axis: Axis) -> float:
     first = np.maximum(0, -(at // axis.stride))
     stop = np.minimum(axis.output, (axis.size - 1 - at) // axis.stride + 1)
     return float(np.maximum(0, stop - first).sum() / axis.output)
+
+
+def over_padding(axis: Axis) -> Axis:
+    """The same axis over an array that holds its padding."""
+    return Axis(axis.padded, axis.kernel, axis.stride, axis.dilation)
 
 
 def _near(axis: Axis) -> Axis:

@@ -76,7 +76,7 @@ class EpilogueKernel(Kernel):
     @property
     def outputs(self) -> tuple[str, ...]:
         """The arrays of the output's shape: the output, then those of the epilogue."""
-        return ("out", *aux_names(len(self.aux_contiguous))[0])
+        return ("out", *aux_names(len(self.aux_contiguous)))
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         numbers = (f"{name}_{number}" for name in self.outputs for number in self.output_numbers)

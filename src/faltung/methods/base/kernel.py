@@ -103,7 +103,7 @@ class Arguments(dict[str, str]):
     def offset(self, name: str, **indices: str) -> str:
         """The offset in an array: each index times the stride ``name_...`` of the same name."""
         f = self._f
-        return reduce(f.add, [f.mul(at, self[f"{name}_{of}"]) for of, at in indices.items()])
+        return reduce(f.add, (f.mul(at, self[f"{name}_{of}"]) for of, at in indices.items()))
 
     def address(self, name: str) -> str:
         """The address of the argument itself."""

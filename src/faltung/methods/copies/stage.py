@@ -11,7 +11,13 @@ import numpy as np
 
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import offsets
-from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
+from faltung.methods.base.correlation import (
+    Correlation,
+    Strides,
+    Window,
+    contiguous,
+    over_padding,
+)
 from faltung.methods.base.step import MISSING, Operand, Step, Work, shifted
 from faltung.methods.copies.copy import copy
 
@@ -21,9 +27,7 @@ def stage_input(
 ) -> tuple[Correlation, Operand]:
     """Copy the input with its last axis padded (or cropped), and read the copy instead."""
     *outer, last = c.windows
-    axis = last.axis
-    sizes = [w.axis.size for w in outer]
-    padded = axis.padded
+    sizes, padded = [w.axis.size for w in outer], last.axis.padded
     channels = c.groups * c.channels_in
     if channels_last:
         strides = contiguous((c.batch, channels, *sizes, padded), True)
@@ -33,16 +37,9 @@ def stage_input(
         batch, *outermost, channel, one = contiguous((c.batch, *sizes, channels, padded), False)
         strides = (batch, channel, *outermost, one)
     # Phases of a gradient use the same memory one after another: each waits for the one before.
-    used = work.again("input", _bytes(c, padded * math.prod(sizes)))
-    copied = Operand("input")
-    first = len(work.steps)
-    _copy(c, work, x, copied, outer, last, strides)
-    work.steps[first] = replace(work.steps[first], barrier=used)
-    windows = tuple(replace(w, x=strides[2 + i]) for i, w in enumerate(outer))
-    plain = Axis(padded, axis.kernel, axis.stride, axis.dilation)
-    window = replace(last, axis=plain, x=strides[-1])
-    made = replace(c, windows=(*windows, window), x=_grouped(strides, c.channels_in), x_base=0)
-    return made, copied
+    used, copied = work.again("input", _bytes(c, padded * math.prod(sizes))), Operand("input")
+    _copy(c, work, x, copied, outer, last, strides, used)
+    return _reading(c, strides[2:], _grouped(strides, c.channels_in)), copied
 
 
 def stage_blocks(
@@ -61,16 +58,17 @@ def stage_blocks(
     to = (batch, channel, group, *space)
     flat = replace(c, groups=1, x=(c.x[0], 0, c.x[2]))
     along = Window(Axis(c.groups, 1), c.x[1], 0, (0,))
-    name = f"blocks of {c.channels_in}"
-    used = work.again(name, _bytes(c, last.axis.padded * math.prod(sizes)))
-    first = len(work.steps)
-    _copy(flat, work, x, Operand(name), [along, *outer], last, to)
-    work.steps[first] = replace(work.steps[first], barrier=used or barrier)
-    windows = tuple(replace(w, x=space[i]) for i, w in enumerate(outer))
-    axis = Axis(last.axis.padded, last.axis.kernel, last.axis.stride, last.axis.dilation)
-    window = replace(last, axis=axis, x=space[-1])
-    made = replace(c, windows=(*windows, window), x=(batch, group, channel), x_base=0)
-    return made, Operand(name)
+    copied = Operand(f"blocks of {c.channels_in}")
+    used = work.again(copied.name, _bytes(c, last.axis.padded * math.prod(sizes)))
+    _copy(flat, work, x, copied, [along, *outer], last, to, used or barrier)
+    return _reading(c, space, (batch, group, channel)), copied
+
+
+def _reading(c: Correlation, space: Sequence[int], strides: Strides) -> Correlation:
+    """The same problem over the copy: its strides along the axes, and of batch, group, channel."""
+    *outer, last = (replace(w, x=x) for w, x in zip(c.windows, space, strict=True))
+    windows = (*outer, replace(last, axis=over_padding(last.axis)))
+    return replace(c, windows=windows, x=strides, x_base=0)
 
 
 def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, Operand]:
@@ -102,6 +100,7 @@ def _copy(
     outer: list[Window],
     last: Window,
     strides: Strides,
+    barrier: bool = False,
 ) -> None:
     """Copy the array itself, then the borders of its last axis."""
     axis, channels = last.axis, c.groups * c.channels_in
@@ -110,13 +109,10 @@ def _copy(
     sizes = [w.axis.size for w in outer]
     source = (c.x[0], c.x[2], *(w.x for w in outer), last.x)
     shape = (c.batch, channels, *sizes, stop - first)
-    middle = (
-        shifted(src, first * last.x, c.dtype),
-        shifted(dst, (first + axis.lo) * strides[-1], c.dtype),
-    )
-    work.steps.append(
-        rearrange(c.dtype, shape, middle[0], source, middle[1], strides, "stage input")
-    )
+    begin = shifted(src, first * last.x, c.dtype)
+    to = shifted(dst, (first + axis.lo) * strides[-1], c.dtype)
+    step = rearrange(c.dtype, shape, begin, source, to, strides, "stage input", barrier)
+    work.steps.append(step)
     border = [*range(-axis.lo, first), *range(stop, axis.size + axis.hi)]
     ends = [(axis.source(i), (i + axis.lo) * strides[-1]) for i in border]
     if not ends:

@@ -16,7 +16,7 @@ from faltung.codegen.tile import budget, split, unrolled
 from faltung.geometry.axis import Axis
 from faltung.machine import costs
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import Correlation, over_padding
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
 
 # Bytes of weights that stay in the first-level cache from tile to tile.
@@ -190,13 +190,8 @@ class Tile:
 
 def runs_of(axis: Axis, tile: Tile) -> list[Run]:
     """The tiles along the last axis."""
-    axis = _padded(axis) if tile.zeros else axis
+    axis = over_padding(axis) if tile.zeros else axis
     return tiles_of(axis, split(axis.output, tile.columns), tile.unrolled)
-
-
-def _padded(axis: Axis) -> Axis:
-    """The same axis with its padding in the array."""
-    return Axis(axis.padded, axis.kernel, axis.stride, axis.dilation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +237,7 @@ class Blocks:
     def over_padded(self) -> "Blocks":
         """The same sums over an input whose last axis holds its padding."""
         *outer, last = self.c.windows
-        windows = (*outer, replace(last, axis=_padded(last.axis)))
+        windows = (*outer, replace(last, axis=over_padding(last.axis)))
         return replace(self, c=replace(self.c, windows=windows))
 
     def choose(self) -> Tile:
@@ -308,7 +303,7 @@ class Blocks:
     def _fitting(self, shapes: Sequence[Tile]) -> list[Tile]:
         """Those whose products fit the code; without padding there is always one."""
         found = [tile for tile in shapes if self._fits(tile)]
-        if not found and self.axis.lo <= 0 and self.axis.hi <= 0:
+        if not found and not self.c.windows[-1].pads:
             found = [replace(tile, unrolled=False) for tile in shapes]
         return found
 

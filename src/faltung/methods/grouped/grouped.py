@@ -16,7 +16,7 @@ from math import inf, prod
 
 from faltung.machine.costs import COPY_CYCLES, STEP_CYCLES
 from faltung.machine.table import Machine
-from faltung.methods.base.blocks import channel_blocks
+from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation, of_groups
 from faltung.methods.base.epilogue_arrays import input_of
 from faltung.methods.base.method import ForwardMethod
@@ -24,6 +24,7 @@ from faltung.methods.base.step import MISSING, Arrays, Operand, Table, Work
 from faltung.methods.base.tiles import Run, kinds_of, segments
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import stage_blocks
+from faltung.methods.copies.weights import weight_blocks
 from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, runs_of
 from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
 from faltung.methods.grouped.tables import patch_tables_of, tables_of
@@ -186,20 +187,16 @@ def _pack(b: Blocks, work: Work, arrays: Arrays) -> tuple[Operand, Operand]:
     tap, lanes = b.tap_weights, b.machine.lanes(c.dtype)
     packed = work.keep("weights", c.groups * c.taps * tap * item)
     bias = work.keep("bias", (c.groups * width + lanes) * item)
-    outer = [(block * count * c.w[0], block * c.taps * tap) for block in range(c.groups)]
     step = c.w[0] if c.channels_out == 1 else c.w[1]
     groups = [(g * c.w[0], g * c.channels_out, c.channels_out) for g in range(count)]
     if c.channels_out == 1 or count == 1 or c.w[0] == c.channels_out * c.w[1]:
         groups = [(0, 0, width)]
     fill = lanes if len(groups) == 1 else 0
-    at = [
-        (place + ci * c.w[2], k * tap + ci * lanes)
-        for k, place in enumerate(c.tap_offsets)
-        for ci in range(c.channels_in)
-    ]
-    runs = [(src + first, dst + to, size) for src, dst in at for first, to, size in groups]
+    whole, blocks = ChannelBlocks(0, 1, width, lanes), replace(c, w=(count * c.w[0], *c.w[1:]))
+    outer, at = weight_blocks(blocks, whole, step, c.w[2], c.channels_in)
+    runs = [(src + first, dst + to, size) for src, dst, _ in at for first, to, size in groups]
     if width < lanes and not fill:
-        runs += [(MISSING, dst + width, lanes - width) for _, dst in at]
+        runs += [(MISSING, dst + width, lanes - width) for _, dst, _ in at]
     work.prepare.append(
         copy(c.dtype, arrays.w, packed, outer, runs, stride=step, fill=fill, title="pack weights")
     )

@@ -18,7 +18,7 @@ What it costs.  ``r ((p - 1) s + d (k - 1) + 1) + p`` loads for ``r p k`` multip
 """
 
 from dataclasses import dataclass, replace
-from math import gcd, inf, prod
+from math import gcd, inf
 
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.machine import costs
@@ -95,7 +95,7 @@ class GroupedWeightGrad(WeightGradMethod):
                 made += rows * count * max(products / 2, reads / 2, work, waits)
             made += rows / tall * TAP_TILE_ROW_CYCLES
         lanes = machine.lanes(c.dtype)
-        inputs = prod(w.axis.size for w in c.windows) * -(-groups * c.channels_in // lanes)
+        inputs = c.inputs * -(-groups * c.channels_in // lanes)
         return blocks * (made + costs.ROW_VECTOR_CYCLES * (inputs + c.outputs))
 
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:

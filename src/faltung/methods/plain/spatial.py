@@ -11,7 +11,6 @@ What it costs.  One load a multiply-add with one output channel, else as ``direc
 """
 
 from dataclasses import dataclass
-from math import prod
 
 from faltung.codegen.tile import budget, flat, outer_product, shaped, unrolled, zeros
 from faltung.codegen.vectors import Vectors
@@ -24,11 +23,10 @@ from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import Arrays, Work
 from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
-    PLAIN_TILE_CYCLES,
-    TAP_CYCLES,
     TiledKernel,
     add_tiles,
     product_cycles,
+    tile_cycles,
 )
 
 # Vectors of positions in one tile: more than this hide no more latency.
@@ -165,21 +163,15 @@ class Spatial(ForwardMethod):
         """Cycles of one core; a vector load that crosses cache lines counts twice, a gather once a
         lane.
         """
-        chosen = choose(c, machine)
-        lanes = machine.lanes(c.dtype)
-        output = c.windows[-1].axis.output
-        rows = c.batch * c.groups * c.outputs / output
-        sums = rows * c.channels_in * c.row_taps * c.windows[-1].axis.kernel
-        load = 2 if c.windows[-1].axis.stride == 1 else 2 * lanes
-        cycles = 0.0
-        overhead = 0 if c.channels_in == 1 else TAP_CYCLES / c.channels_in
-        tiles, rest = divmod(-(-output // lanes), chosen.vectors)
+        chosen, last, lanes = choose(c, machine), c.windows[-1].axis, machine.lanes(c.dtype)
+        load = 2 if last.stride == 1 else 2 * lanes
+        tiles = []
         for blocks in channel_blocks(c.channels_out, chosen.channels):
-            channels = blocks.channels
-            for count, vectors in ((tiles, chosen.vectors), (int(rest > 0), rest)):
+            for row in channel_blocks(-(-last.output // lanes), chosen.vectors):
+                channels, vectors = blocks.channels, row.channels
                 step = product_cycles(channels * vectors, channels + load * vectors)
-                step = sums * (step + overhead) + rows * PLAIN_TILE_CYCLES
-                cycles += count * blocks.count * step
+                tiles.append((row.count * blocks.count, step))
+        cycles = tile_cycles(c, last.kernel, tiles)
         return cycles + self._uncached_cycles(c) + _scatter_cycles(c, machine)
 
     def _uncached_cycles(self, c: Correlation) -> float:
@@ -188,7 +180,7 @@ class Spatial(ForwardMethod):
         """
         if not self.needs_channels_first(c) or c.channels_in == 1:
             return 0.0
-        size = c.batch * c.groups * c.channels_in * prod(w.axis.size for w in c.windows)
+        size = c.batch * c.groups * c.channels_in * c.inputs
         bytes_ = size * c.item_bytes
         return costs.UNCACHED_BYTE_CYCLES * bytes_ if bytes_ > costs.CACHED_COPY_BYTES else 0.0
 

@@ -4,7 +4,6 @@ The two differ in what one tile does. Both cut the outputs of the last axis into
 what lies in zeros, and go over (sample, group, block of output channels, row, segment of a row).
 """
 
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -36,7 +35,7 @@ from faltung.methods.copies.weights import weight_blocks
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
-TAP_CYCLES, PLAIN_TILE_CYCLES = 6, 30
+TAP_CYCLES, TILE_CYCLES = 6, 30
 # Products of a tile take about so many cycles at each tap and channel: 12 sums, two in a cycle.
 TILE_PRODUCT_CYCLES = 6
 # What an item is made of, as numbers of each.
@@ -117,8 +116,7 @@ class TiledKernel(EpilogueKernel):
         f = v.function
 
         def offset(name: str, indices: Sequence[str], along: Iterable[str]) -> str:
-            steps = (f.mul(where[index], given[f"{name}_{index}"]) for index in indices)
-            return reduce(f.add, itertools.chain(steps, along))
+            return reduce(f.add, along, given.offset(name, **{i: where[i] for i in indices}))
 
         block = f.add(f.mul(where["group"], given["block"]), where["block"])
         read = f.word(row, 0), f.word(segment, 2)
@@ -148,6 +146,18 @@ class TiledKernel(EpilogueKernel):
 
 
 # The plan -----------------------------------------------------------------------------------------
+
+
+def tile_cycles(c: Correlation, taps: float, tiles: Iterable[tuple[int, float]]) -> float:
+    """Cycles of one core for ``taps`` taps of the last axis. ``tiles``: how many of a kind there
+    are in a row of all blocks of channels, and the cycles of one update.
+    """
+    rows = c.batch * c.groups * c.outputs / c.windows[-1].axis.output
+    sums, cycles = rows * c.channels_in * c.row_taps * taps, 0.0
+    overhead = 0 if c.channels_in == 1 else TAP_CYCLES / c.channels_in
+    for count, step in tiles:
+        cycles += count * (sums * (step + overhead) + rows * TILE_CYCLES)
+    return cycles
 
 
 def product_cycles(products: int, loads: int = 0) -> float:
