@@ -267,11 +267,6 @@ def _reading(axis: Axis) -> float:
     return float(np.maximum(0, stop - first).sum() / axis.output)
 
 
-def over_padding(axis: Axis) -> Axis:
-    """The same axis over an array that holds its padding."""
-    return Axis(axis.padded, axis.kernel, axis.stride, axis.dilation)
-
-
 def _near(axis: Axis) -> Axis:
     """The same axis with a stride that fits in 64 bits; a larger one just means one output."""
     return replace(axis, stride=min(axis.stride, axis.padded))

@@ -3,21 +3,15 @@
 The other axes are never padded: methods use tables for them (``addresses``).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from faltung.geometry.axis import Axis
-from faltung.methods.base.addresses import offsets
-from faltung.methods.base.correlation import (
-    Correlation,
-    Strides,
-    Window,
-    contiguous,
-    over_padding,
-)
+from faltung.methods.base.addresses import offset_columns
+from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
 from faltung.methods.base.step import MISSING, Operand, Step, Work, shifted
 from faltung.methods.copies.copy import copy
 
@@ -27,19 +21,18 @@ def stage_input(
 ) -> tuple[Correlation, Operand]:
     """Copy the input with its last axis padded (or cropped), and read the copy instead."""
     *outer, last = c.windows
-    sizes, padded = [w.axis.size for w in outer], last.axis.padded
+    sizes = [w.axis.size for w in outer]
     channels = c.groups * c.channels_in
     if channels_last:
-        strides = contiguous((c.batch, channels, *sizes, padded), True)
+        strides = contiguous((c.batch, channels, *sizes, last.axis.padded), True)
     else:
         # All channels of a row together: whole maps would often be a power of two apart, and a
         # transposing copy that writes one element to each would use few sets of the cache.
-        batch, *outermost, channel, one = contiguous((c.batch, *sizes, channels, padded), False)
+        order = (c.batch, *sizes, channels, last.axis.padded)
+        batch, *outermost, channel, one = contiguous(order, False)
         strides = (batch, channel, *outermost, one)
-    # Phases of a gradient use the same memory one after another: each waits for the one before.
-    used, copied = work.again("input", _bytes(c, padded * math.prod(sizes))), Operand("input")
-    _copy(c, work, x, copied, outer, last, strides, used)
-    return _reading(c, strides[2:], _grouped(strides, c.channels_in)), copied
+    made = replace(c, x=_grouped(strides, c.channels_in))
+    return _stage(made, work, x, "input", c, outer, strides)
 
 
 def stage_blocks(
@@ -51,24 +44,36 @@ def stage_blocks(
     """
     *outer, last = c.windows
     sizes = [w.axis.size for w in outer]
-    block = contiguous((1, c.channels_in, *sizes, last.axis.padded), True)
-    group, channel, *space = block
+    group, channel, *space = contiguous((1, c.channels_in, *sizes, last.axis.padded), True)
     # To the copy, the group is another axis.
     batch = group * c.groups
     to = (batch, channel, group, *space)
     flat = replace(c, groups=1, x=(c.x[0], 0, c.x[2]))
     along = Window(Axis(c.groups, 1), c.x[1], 0, (0,))
-    copied = Operand(f"blocks of {c.channels_in}")
-    used = work.again(copied.name, _bytes(c, last.axis.padded * math.prod(sizes)))
-    _copy(flat, work, x, copied, [along, *outer], last, to, used or barrier)
-    return _reading(c, space, (batch, group, channel)), copied
+    made = replace(c, x=(batch, group, channel))
+    name = f"blocks of {c.channels_in}"
+    return _stage(made, work, x, name, flat, [along, *outer], to, barrier)
 
 
-def _reading(c: Correlation, space: Sequence[int], strides: Strides) -> Correlation:
-    """The same problem over the copy: its strides along the axes, and of batch, group, channel."""
-    *outer, last = (replace(w, x=x) for w, x in zip(c.windows, space, strict=True))
-    windows = (*outer, replace(last, axis=over_padding(last.axis)))
-    return replace(c, windows=windows, x=strides, x_base=0)
+def _stage(
+    made: Correlation,
+    work: Work,
+    x: Operand,
+    name: str,
+    c: Correlation,
+    outer: list[Window],
+    strides: Strides,
+    barrier: bool = False,
+) -> tuple[Correlation, Operand]:
+    """Copy the input of ``c`` to the array ``name`` with these strides, and read it in ``made``."""
+    *others, last = made.windows
+    # Phases of a gradient use the same memory one after another: each waits for the one before.
+    used = work.again(name, _bytes(made, last.axis.padded * prod(w.axis.size for w in others)))
+    _copy(c, work, x, Operand(name), outer, last, strides, used or barrier)
+    space = strides[-len(made.windows) :]
+    windows = [replace(w, x=step) for w, step in zip(made.windows, space, strict=True)]
+    windows[-1] = replace(windows[-1], axis=last.axis.with_padding)
+    return replace(made, windows=tuple(windows), x_base=0), Operand(name)
 
 
 def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, Operand]:
@@ -118,13 +123,7 @@ def _copy(
     if not ends:
         return
     inner = np.array([(MISSING if s is None else s * last.x, d) for s, d in ends])
-    places = np.stack(
-        [
-            offsets(shape[:1] + shape[2:-1], source[:1] + source[2:-1]),
-            offsets(shape[:1] + shape[2:-1], strides[:1] + strides[2:-1]),
-        ],
-        axis=1,
-    )
+    places = offset_columns(*(along[:1] + along[2:-1] for along in (shape, source, strides)))
     if strides[1] == 1:
         runs = [(s, d, channels) for s, d in inner]
         stride = c.x[2]
@@ -173,15 +172,10 @@ def rearrange(
     across = max(rest, key=lambda i: (sources[i] == 1 and sizes[i] > 1, sizes[i]))
     outer = [i for i in rest if i != across]
     count, stride = (1, 1) if long is None else (sizes[long], sources[long])
-    places = [
-        offsets([sizes[i] for i in outer], [strides[i] for i in outer])
-        for strides in (sources, targets)
-    ]
+    places = offset_columns(*([along[i] for i in outer] for along in (sizes, sources, targets)))
     j = np.arange(sizes[across], dtype=np.int64)
     runs = np.stack([j * sources[across], j * targets[across], np.full_like(j, count)], axis=1)
-    return copy(
-        dtype, src, dst, np.stack(places, axis=1), runs, stride=stride, title=title, barrier=barrier
-    )
+    return copy(dtype, src, dst, places, runs, stride=stride, title=title, barrier=barrier)
 
 
 def merged(

@@ -8,7 +8,7 @@ import numpy as np
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Operand, Step, Table
-from faltung.methods.copies.copy import spread
+from faltung.methods.copies.copy import spread, weight_runs
 
 
 def weight_blocks(
@@ -17,14 +17,10 @@ def weight_blocks(
     """The tables of a copy from the weight to that order; along, across: elements of the weight
     between channels of a block, and between rows.
     """
-    row, tap = np.arange(rows, dtype=np.int64), rows * blocks.width
-    begin = blocks.places(c.groups, c.w[0], along)
+    tap, begin = rows * blocks.width, blocks.places(c.groups, c.w[0], along)
     outer = np.stack([begin, np.arange(len(begin)) * c.taps * tap], axis=1)
-    runs = np.empty((c.taps, rows, 3), np.int64)
-    runs[..., 0] = np.array(c.tap_offsets, np.int64)[:, None] + row * across
-    runs[..., 1] = np.arange(c.taps)[:, None] * tap + row * blocks.width
-    runs[..., 2] = blocks.channels
-    return outer, runs.reshape(-1, 3)
+    packed = tap, blocks.width
+    return outer, weight_runs(c.tap_offsets, (rows, across), packed, blocks.channels)
 
 
 def unpack_weight_grad(

@@ -16,7 +16,7 @@ from faltung.codegen.tile import budget, split, unrolled
 from faltung.geometry.axis import Axis
 from faltung.machine import costs
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation, over_padding
+from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
 
 # Bytes of weights that stay in the first-level cache from tile to tile.
@@ -190,7 +190,7 @@ class Tile:
 
 def runs_of(axis: Axis, tile: Tile) -> list[Run]:
     """The tiles along the last axis."""
-    axis = over_padding(axis) if tile.zeros else axis
+    axis = axis.with_padding if tile.zeros else axis
     return tiles_of(axis, split(axis.output, tile.columns), tile.unrolled)
 
 
@@ -237,7 +237,7 @@ class Blocks:
     def over_padded(self) -> "Blocks":
         """The same sums over an input whose last axis holds its padding."""
         *outer, last = self.c.windows
-        windows = (*outer, replace(last, axis=over_padding(last.axis)))
+        windows = (*outer, replace(last, axis=last.axis.with_padding))
         return replace(self, c=replace(self.c, windows=windows))
 
     def choose(self) -> Tile:

@@ -16,14 +16,14 @@ from itertools import groupby
 
 import numpy as np
 
-from faltung.codegen.tile import budget
+from faltung.codegen.tile import budget, parts
 from faltung.codegen.vectors import Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue_arrays import input_of, output_of
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Arrays, Operand, Step, Work, table
+from faltung.methods.base.step import Arrays, Operand, Step, Work
 from faltung.methods.grouped.weight_grad_kernel import (
     SEGMENT,
     GroupedWeightGradKernel,
@@ -36,7 +36,6 @@ from faltung.methods.grouped.weight_grad_tables import (
     Shape,
     band_size,
     bands_of,
-    cut,
     rows_of_taps,
     runs_of,
     tap_tiles,
@@ -86,7 +85,7 @@ def products(c: Correlation, machine: Machine) -> int:
 
 def _shape_of(c: Correlation, machine: Machine) -> Shape:
     """What the registers hold."""
-    taps = cut(c.windows[-1].axis.kernel, budget(machine))
+    taps = parts(c.windows[-1].axis.kernel, budget(machine))
     rows = rows_of_taps(c, budget(machine)) if len(taps) == 1 else 1
     accumulators = max(1, costs.FMA_LATENCY_SUMS // (rows * taps[0][1]))
     return Shape(taps, [(0, 1)], rows, accumulators, accumulators)
@@ -229,7 +228,7 @@ def _adding(
         barrier=True,
         sums=sums,
         w=arrays.w,
-        offsets=table([[tap] for tap in c.tap_offsets], 1),
+        offsets=np.array(c.tap_offsets, np.int64),
         taps=c.taps,
         group_items=items,
         bands=bands,

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import FMA_LATENCY_CYCLES
 from faltung.machine.table import Machine
@@ -43,10 +43,9 @@ INDICES = ("batch", "group", "block", "row", "segment")
 # Columns of the tables of rows and segments; behind them one for each array of the epilogue.
 COLUMNS = 4
 # What a tile function takes; ``entries`` of ``pattern``, ``channels`` of the input.
-TILE = (
-    *(("ptr", name) for name in ("x", "w", "out", "bias", "pattern")),
-    *(("i64", name) for name in ("entries", "channels", "x_channel")),
-    *(("i64", name) for name in ("out_position", "out_channel")),
+TILE = parameters(
+    ["x", "w", "out", "bias", "pattern"],
+    ["entries", "channels", "x_channel", "out_position", "out_channel"],
 )
 
 
@@ -138,11 +137,11 @@ class TiledKernel(EpilogueKernel):
         f, positions = v.function, self.kinds[number].positions
         steps = [str(positions * self.pitch)]
         steps += [f.mul(here[f"{name}_position"], positions) for name in self.outputs]
-        moving = ("x", *self.outputs)
-        with f.loop(0, count, [("ptr", here[name]) for name in moving], runs=True) as tile:
-            now = {**here, **dict(zip(moving, tile.values, strict=True))}
-            f.call(f"tile{number}", [(kind, now[name]) for kind, name in self.tile_function])
-            tile.carry(list(map(v.at, tile.values, steps)))
+        names = ("x", *self.outputs)
+        moving = [(here[name], step) for name, step in zip(names, steps, strict=True)]
+        with v.walk(0, count, moving, runs=True) as tile:
+            now = {**here, **dict(zip(names, tile.values, strict=True))}
+            f.call_with(f"tile{number}", self.tile_function, now)
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -180,13 +179,13 @@ def add_tiles(
     packed, bias = _pack(c, work, arrays, blocks)
     tap, offsets = c.channels_in * blocks.width, taps_of(last)
     in_code = len(kernel.taps) == len(offsets)
-    rows = rows_of(
+    rows, patterns = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
     tile_cycles = TILE_PRODUCT_CYCLES * c.channels_in * c.taps
     most = min(MAX_SEGMENT_TILES, max(1, SEGMENT_ITEM_CYCLES // tile_cycles))
     cut = segments(runs, kernel.kinds, last, most)
-    counts = (c.batch, c.groups, blocks.count, len(rows.rows), len(cut))
+    counts = (c.batch, c.groups, blocks.count, len(rows), len(cut))
     outputs = kernel.output_arguments(
         c, arrays, blocks.start, block=lambda out: blocks.channels * out.channel
     )
@@ -196,9 +195,9 @@ def add_tiles(
         barrier=barrier,
         w=packed,
         bias=bias,
-        rows=rows.rows,
+        rows=rows,
         segments=cut,
-        patterns=rows.patterns,
+        patterns=patterns,
         **dict(zip(INDICES, counts, strict=True)),
         **input_of(c, arrays).arguments("x", ("batch", "group", "channel")),
         **outputs,

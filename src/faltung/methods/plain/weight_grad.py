@@ -20,7 +20,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from faltung.codegen.tile import budget, split
+from faltung.codegen.tile import budget, parts, split
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import row_pairs
 from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
@@ -312,12 +312,10 @@ def _tiles(rows: list[int], most: int) -> tuple[tuple[tuple[int, ...], ...], Tab
     """
     kinds: dict[tuple[int, ...], int] = {}
     tiles = []
-    first = 0
-    for size in (size for size, count in split(len(rows), most) for _ in range(count)):
+    for first, size in parts(len(rows), most):
         start = rows[first]
         kind = tuple(offset - start for offset in rows[first : first + size])
         tiles.append((kinds.setdefault(kind, len(kinds)), start, first))
-        first += size
     return tuple(kinds), table(tiles, TILE)
 
 

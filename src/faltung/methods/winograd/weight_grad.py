@@ -24,7 +24,7 @@ from math import inf, prod
 
 import numpy as np
 
-from faltung.codegen.tile import budget, split
+from faltung.codegen.tile import budget, parts, split
 from faltung.machine.costs import WEIGHT_GRAD_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks
@@ -250,14 +250,10 @@ def _blocks(shape: _Shape) -> tuple[tuple[tuple[int, int], ...], Table]:
     """Blocks of output channels: kinds (vectors, lanes of the last one), and for each block its
     kind and first vector.
     """
-    kinds: list[tuple[int, int]] = []
-    blocks, vector = [], 0
-    for vectors, times in split(shape.grad_blocks, shape.columns):
-        for _ in range(times):
-            last = vector + vectors - 1
-            kind = (vectors, min(shape.lanes, shape.c.channels_out - last * shape.lanes))
-            if kind not in kinds:
-                kinds.append(kind)
-            blocks.append((kinds.index(kind), vector))
-            vector += vectors
+    kinds: dict[tuple[int, int], int] = {}
+    blocks = []
+    for vector, vectors in parts(shape.grad_blocks, shape.columns):
+        last = vector + vectors - 1
+        kind = (vectors, min(shape.lanes, shape.c.channels_out - last * shape.lanes))
+        blocks.append((kinds.setdefault(kind, len(kinds)), vector))
     return tuple(kinds), table(blocks, 2)

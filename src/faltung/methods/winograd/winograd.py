@@ -20,10 +20,9 @@ from math import inf, prod
 
 import numpy as np
 
-from faltung.codegen.tile import split
+from faltung.codegen.tile import parts, split
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import scaled
-from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, contiguous, of_groups
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import (
@@ -36,9 +35,8 @@ from faltung.methods.base.step import (
     shifted,
     table,
 )
-from faltung.methods.copies.copy import copy
+from faltung.methods.copies.copy import copy, weight_runs
 from faltung.methods.copies.stage import rearrange
-from faltung.methods.copies.weights import weight_blocks
 from faltung.methods.winograd.choice import WinogradChoice, choose, why_not
 from faltung.methods.winograd.filter_transform import TransformFilters
 from faltung.methods.winograd.input_transform import TransformInput
@@ -223,21 +221,16 @@ class _Group:
     def _ranges(self, tiles: int, products: Products) -> tuple[Table, Table]:
         """The tables ``ranges`` and ``register_tiles`` of a pass."""
         cores, rows = self.chosen.machine.cores, self.chosen.rows
-        made, first = [], 0
-        for size, count in split(tiles, rows):
-            for _ in range(count):
-                made.append((products.rows.index(size), first))
-                first += size
+        made = [(products.rows.index(size), first) for first, size in parts(tiles, rows)]
         ends = [*(start for _, start in made), tiles]
         count = max(1, -(-len(made) // -(-products.most // rows)))
         if not products.block_major:
             # Every thread gets as much as the others.
             count = min(len(made), -(-count // cores) * cores)
-        ranges, lo = [], 0
-        for size, times in split(len(made), -(-len(made) // count)):
-            for _ in range(times):
-                ranges.append((lo, lo + size, ends[lo], ends[lo + size]))
-                lo += size
+        ranges = [
+            (lo, lo + size, ends[lo], ends[lo + size])
+            for lo, size in parts(len(made), -(-len(made) // count))
+        ]
         return table(ranges, 4), table(made, 2)
 
     # Arguments
@@ -289,7 +282,7 @@ class _Group:
         hint: str,
         size: int,
         source: Operand,
-        runs: Sequence[tuple[int, int, int]] | Table,
+        runs: Sequence[Sequence[int]] | Table,
         title: str,
         *,
         stride: int = 1,
@@ -339,8 +332,8 @@ class _Group:
     def _transposed(self) -> tuple[Operand, list[int]]:
         """A copy of the weights with output channels contiguous, and where its taps begin."""
         c, size = self.c, self.c.channels_in * self.c.channels_out
-        whole = ChannelBlocks(0, 1, c.channels_out, c.channels_out)
-        _, runs = weight_blocks(c, whole, c.w[1], c.w[2], c.channels_in)
+        packed = size, c.channels_out
+        runs = weight_runs(c.tap_offsets, (c.channels_in, c.w[2]), packed, c.channels_out)
         title, stride = "transpose weights", c.w[1]
         made = self._kept("transposed", c.taps * size, self.arrays.w, runs, title, stride=stride)
         return made, [k * size for k in range(c.taps)]
