@@ -5,10 +5,11 @@ The channels of a block are those along vectors, rows are the channels on the ot
 
 import numpy as np
 
+from faltung.methods.base.addresses import sums
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Operand, Step, Table
-from faltung.methods.copies.copy import spread, weight_runs
+from faltung.methods.copies.copy import copy
 
 
 def weight_blocks(
@@ -19,13 +20,14 @@ def weight_blocks(
     """
     tap, begin = rows * blocks.width, blocks.places(c.groups, c.w[0], along)
     outer = np.stack([begin, np.arange(len(begin)) * c.taps * tap], axis=1)
-    packed = tap, blocks.width
-    return outer, weight_runs(c.tap_offsets, (rows, across), packed, blocks.channels)
+    taps = np.stack([c.tap_offsets, np.arange(c.taps) * tap], axis=1)
+    inner = np.outer(np.arange(rows), (across, blocks.width))
+    return outer, np.insert(sums([taps, inner], 2), 2, blocks.channels, axis=1)
 
 
 def unpack_weight_grad(
     c: Correlation,
-    sums: Operand,
+    packed: Operand,
     w: Operand,
     blocks: ChannelBlocks,
     along: int,
@@ -36,4 +38,4 @@ def unpack_weight_grad(
     outer, runs = weight_blocks(c, blocks, along, across, rows)
     title = "unpack weight gradient"
     outer, runs = outer[:, ::-1], runs[:, [1, 0, 2]]
-    return spread(c.dtype, sums, w, outer, runs, stride=along, title=title, barrier=True)
+    return copy(c.dtype, packed, w, outer, runs, stride=along, title=title, barrier=True, back=True)

@@ -23,6 +23,7 @@ import numpy as np
 from faltung.codegen.tile import parts, split
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import scaled
+from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, contiguous, of_groups
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import (
@@ -35,8 +36,9 @@ from faltung.methods.base.step import (
     shifted,
     table,
 )
-from faltung.methods.copies.copy import copy, weight_runs
+from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import rearrange
+from faltung.methods.copies.weights import weight_blocks
 from faltung.methods.winograd.choice import WinogradChoice, choose, why_not
 from faltung.methods.winograd.filter_transform import TransformFilters
 from faltung.methods.winograd.input_transform import TransformInput
@@ -332,8 +334,8 @@ class _Group:
     def _transposed(self) -> tuple[Operand, list[int]]:
         """A copy of the weights with output channels contiguous, and where its taps begin."""
         c, size = self.c, self.c.channels_in * self.c.channels_out
-        packed = size, c.channels_out
-        runs = weight_runs(c.tap_offsets, (c.channels_in, c.w[2]), packed, c.channels_out)
+        whole = ChannelBlocks(0, 1, c.channels_out, c.channels_out)
+        _, runs = weight_blocks(c, whole, c.w[1], c.w[2], c.channels_in)
         title, stride = "transpose weights", c.w[1]
         made = self._kept("transposed", c.taps * size, self.arrays.w, runs, title, stride=stride)
         return made, [k * size for k in range(c.taps)]
