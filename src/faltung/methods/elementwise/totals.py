@@ -141,12 +141,12 @@ def _added(v: Vectors, bases: Sequence[str], bands: str, pitch: str) -> list[str
         offset = f.mul(f.add(band, i), pitch)
         return [v.load(v.at(base, offset)) for base in bases]
 
-    whole = f.opaque(f.mul(f.value(f"sdiv i64 {bands}, {CHAINS}"), CHAINS))
+    whole = f.opaque(f.multiple(bands, CHAINS))
     with f.loop(0, whole, zeros, step=CHAINS) as band:
         got = [one for i in range(CHAINS) for one in read(band.index, i)]
         band.carry([v.add(a, b) for a, b in zip(band.values, got, strict=True)])
     sums = [paired(v, band.results[i :: len(bases)]) for i in range(len(bases))]
-    with f.loop(whole, bands, [(v.type, value) for value in sums]) as rest:
+    with f.loop(whole, bands, v.carried(sums)) as rest:
         got = read(rest.index, 0)
         rest.carry([v.add(a, b) for a, b in zip(rest.values, got, strict=True)])
     return rest.results

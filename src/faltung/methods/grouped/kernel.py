@@ -251,28 +251,15 @@ def _copy(module: Module, machine: Machine, kernel: GroupedKernel, blocks: int) 
         with f.loop(0, f"%{name}", carried) as position:
             to, *x = position.values
             read = [
-                _load(v, v.at(v.at(at, x_block[b]), i), count)
+                v.load_exact(v.at(v.at(at, x_block[b]), i), count)
                 for at in x
                 for b, i, count in vectors
             ]
             values = read or [v.zero] * len(vectors)
             for (b, first, count), value in zip(vectors, values, strict=True):
-                _store(v, value, v.at(v.at(to, to_block[b]), first), count)
+                v.store_exact(value, v.at(v.at(to, to_block[b]), first), count)
             position.carry([v.at(to, kernel.inputs), *(v.at(at, "%x_position") for at in x)])
         to = position.results[0]
-
-
-def _load(v: Vectors, at: str, count: int) -> str:
-    if count & (count - 1):
-        return v.load(at, v.first(count))
-    return v.load_short(at, count)
-
-
-def _store(v: Vectors, vector: str, at: str, count: int) -> None:
-    if count & (count - 1):
-        v.store_first(vector, at, count)
-    else:
-        v.store_short(vector, at, count)
 
 
 # Tiles --------------------------------------------------------------------------------------------
@@ -309,7 +296,7 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
         first: str, count: str, values: Sequence[str], rows: tuple[int, ...]
     ) -> tuple[str, list[str]]:
         stop = f.add(first, count)
-        with f.loop(first, stop, [(v.type, value) for value in values]) as tap:
+        with f.loop(first, stop, v.carried(values)) as tap:
             entry = f.at("%entries", f.mul(tap.index, ENTRY), "i64")
             weights = [v.at(w, f.word(entry, 1 + r)) for r in rows]
             # The distance of two taps is not a constant: if it were, LLVM would keep all columns

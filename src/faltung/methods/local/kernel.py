@@ -100,14 +100,12 @@ def _multiples(v: Vectors, step: str, count: int) -> list[str]:
 
 def _outer(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
     """``out[p][q] = bias[q] + sum of a[p] * b[q]``, q along the lanes."""
-    f = v.function
     columns = -(-block // v.lanes)
     masks = [v.first(block - q * v.lanes) for q in range(columns)]
     down = _multiples(v, "%a_row", rows)
 
     def add(acc: Accumulators, tap: str) -> Accumulators:
-        entry = f.at("%pattern", f.mul(tap, 2), "i64")
-        a, b = (v.at(base, f.word(entry, i)) for i, base in enumerate(("%a", "%b")))
+        a, b = v.pair("%pattern", tap, "%a", "%b")
 
         def term(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
             return broadcast_product(v, acc, a, down, b, masks)
@@ -140,9 +138,8 @@ def _dots(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
         return [value for row in acc for value in row]
 
     with f.loop(0, "%entries", flat(v, zeros(v, rows, block))) as tap:
-        entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
-        start = [("ptr", v.at(base, f.word(entry, i))) for i, base in enumerate(("%a", "%b"))]
-        carried = [*start, *((v.type, value) for value in tap.values)]
+        start = [("ptr", at) for at in v.pair("%pattern", tap.index, "%a", "%b")]
+        carried = [*start, *v.carried(tap.values)]
         with f.loop(0, "%inner", carried) as term:
             a, b, *values = term.values
             term.carry([v.at(a, v.lanes), v.at(b, v.lanes), *products(a, b, values, None)])

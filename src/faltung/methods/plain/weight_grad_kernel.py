@@ -16,7 +16,7 @@ from faltung.methods.base.kernel import Arguments, Kernel
 # Columns of the tables: of tiles (kind, offset in ``a``, first row); of segments at each tap of the
 # last axis (offsets in both arrays, positions); of ranges of pairs (first, how many); of pairs
 # (offsets in both arrays).
-TILE, SEGMENT, RANGE, PAIR = 3, 3, 2, 2
+TILE, SEGMENT, RANGE = 3, 3, 2
 TILE_FUNCTION = parameters(["a", "b", "sums", "pairs"], ["first", "count", "length", "band", "row"])
 
 
@@ -91,8 +91,7 @@ class WeightGradKernel(Kernel):
         f = v.function
 
         def add(acc: Accumulators, pair: str) -> Accumulators:
-            entry = f.at("%pairs", f.mul(pair, PAIR), "i64")
-            at = [v.at("%a", f.word(entry, 0)), v.at("%b", f.word(entry, 1))]
+            at = list(v.pair("%pairs", pair, "%a", "%b"))
             if not self.space:
                 return self._positions(v, rows, at, acc, ("0", "%length"), None)[1]
             whole = v.whole("%length")
