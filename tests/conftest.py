@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from grid import CHOSEN, EXHAUSTIVE, MACHINES, QUICK, SAMPLE
@@ -15,7 +16,10 @@ from faltung.jit import cache
 from faltung.jit.target import host, use
 from faltung.machine.table import Machine
 
-# How much is run -----------------------------------------------------------------------------
+# Folders, files and tests that take more than a tenth of a second: `pytest --durations=50` tells.
+SLOW = Path(__file__).with_name("slow.txt")
+
+# How much is run ---------------------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,17 +71,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """All that is not slow is quick; and where points are named, nothing else is run."""
+    """What is not slow is quick; and where points are named, nothing else is run."""
+    slow = tuple(SLOW.read_text("utf-8").split())
     for item in items:
-        if item.get_closest_marker("slow") is None:
-            item.add_marker(pytest.mark.quick)
+        item.add_marker(pytest.mark.slow if item.nodeid.startswith(slow) else pytest.mark.quick)
     if CHOSEN.words is not None:
         found = [item for item in items if getattr(getattr(item, "obj", None), "points", 0)]
         config.hook.pytest_deselected(items=[item for item in items if item not in found])
         items[:] = found
 
 
-# What all of them need -----------------------------------------------------------------------
+# What all of them need ---------------------------------------------------------------------------
 
 
 class _LocalSocket(socket.socket):

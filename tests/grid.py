@@ -186,7 +186,7 @@ def _run(test: Callable[..., None], point: Point, fixtures: dict[str, Any]) -> N
 def _here(run: Callable[[int], None], count: int) -> list[tuple[int, Exception]]:
     __tracebackhide__ = True
     failed: list[tuple[int, Exception]] = []
-    skipped: list[pytest.skip.Exception] = []
+    skipped: list[BaseException] = []
     for number in range(count):
         try:
             run(number)

@@ -28,6 +28,7 @@ def _known(page: Path) -> dict[str, list[str]]:
     return {question: answers.split() for question, answers in lines}
 
 
+@pytest.mark.goldens
 @pytest.mark.parametrize("name", pages())
 def test_every_kernel_and_every_step_is_what_it_was(
     name: str, request: pytest.FixtureRequest

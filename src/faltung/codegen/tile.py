@@ -7,6 +7,7 @@ write the products.
 
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
+from itertools import accumulate
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
@@ -52,6 +53,12 @@ def split(length: int, most: int) -> list[tuple[int, int]]:
         return []
     small, larger = divmod(length, parts)
     return [pair for pair in ((small + 1, larger), (small, parts - larger)) if all(pair)]
+
+
+def parts(length: int, most: int) -> list[tuple[int, int]]:
+    """The parts of ``split`` one by one, as (first, size) pairs."""
+    sizes = [size for size, count in split(length, most) for _ in range(count)]
+    return list(zip(accumulate(sizes, initial=0), sizes, strict=False))
 
 
 def zeros(vectors: Vectors, rows: int, columns: int) -> Accumulators:

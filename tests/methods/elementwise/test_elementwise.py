@@ -260,7 +260,9 @@ def test_dropout_is_the_reference_in_any_layout(dtype: str, machine: Machine) ->
 
 
 def recipe(size: tuple[int, int, int], **options: int) -> RowsKernel | FlatKernel:
-    return everything(*size, **options).run(current())[0].recipe
+    made = everything(*size, **options).run(current())[0].recipe
+    assert isinstance(made, RowsKernel | FlatKernel)
+    return made
 
 
 def test_sizes_are_no_part_of_a_kernel() -> None:
