@@ -1,13 +1,13 @@
 """The tile: an outer product held in registers, the inner loop of nearly every method.
 
 ``acc[p][q] += a[p] * b[q]`` for rows ``p`` and vectors ``q``. Methods differ in where ``a`` and
-``b`` come from; this file knows only how many accumulators a machine can hold and in which order to
-write the products.
+``b`` come from; this file knows only how many accumulators a machine can hold, in which order to
+write the products, and how a loop carries them.
 """
 
+import itertools
 from collections.abc import Callable, Collection, Sequence
 from functools import cache
-from itertools import accumulate
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
@@ -58,7 +58,7 @@ def split(length: int, most: int) -> list[tuple[int, int]]:
 def parts(length: int, most: int) -> list[tuple[int, int]]:
     """The parts of ``split`` one by one, as (first, size) pairs."""
     sizes = [size for size, count in split(length, most) for _ in range(count)]
-    return list(zip(accumulate(sizes, initial=0), sizes, strict=False))
+    return list(zip(itertools.accumulate(sizes, initial=0), sizes, strict=False))
 
 
 def zeros(vectors: Vectors, rows: int, columns: int) -> Accumulators:

@@ -8,7 +8,7 @@ from struct import pack
 
 import numpy as np
 
-from faltung.codegen.ir import Function, Index, Loop
+from faltung.codegen.ir import Function, Index, Loop, Module
 from faltung.machine.table import Machine
 
 ELEMENTS = {
@@ -22,12 +22,33 @@ INTEGERS = ("int32", "int64")
 
 
 @dataclass(frozen=True)
+class Functions:
+    """The functions of one module, whose vectors are those of one machine and one dtype."""
+
+    module: Module
+    machine: Machine
+    dtype: str
+
+    def open(
+        self, name: str, parameters: Sequence[tuple[str, str]], *, public: bool = False
+    ) -> "Vectors":
+        """The vectors of a new function."""
+        function = self.module.function(name, parameters, public=public)
+        return Vectors(function, self.machine, self.dtype)
+
+
+@dataclass(frozen=True)
 class Vectors:
     """The vector operations of one function: a value holds ``lanes`` elements of ``element``."""
 
     function: Function
     machine: Machine
     dtype: str
+
+    @property
+    def functions(self) -> Functions:
+        """Those of the same module."""
+        return Functions(self.function.module, self.machine, self.dtype)
 
     @property
     def lanes(self) -> int:

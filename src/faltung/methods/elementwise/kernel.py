@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.expr import Formulas, instructions, mixed
-from faltung.codegen.ir import Function, Module
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.ir import Function
+from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
 from faltung.geometry.expr import Expr
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
@@ -74,9 +74,9 @@ class ElementwiseKernel(Kernel):
         arrays = (f"{name}{i}" for name, count in counts.items() for i in range(count))
         return tuple(arrays), self.numbers
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for kind, totals in self.totals:
-            totals.write_finish(module, machine, f"finish_{kind}", alone=True)
+            totals.write_finish(code, f"finish_{kind}", alone=True)
 
 
 def partial_pitch(machine: Machine, dtype: str) -> int:

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module, parameters
+from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate
-from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
@@ -107,12 +106,12 @@ class GroupedKernel(EpilogueKernel):
         further = ("x_position", "patch_block")
         return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
-            _tiles(module, machine, self, kind, f"tiles{number}")
+            _tiles(code, self, kind, f"tiles{number}")
         if self.patch_elements:
             for blocks in {1, self.patch_blocks}:
-                _copy(module, machine, self, blocks)
+                _copy(code, self, blocks)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, patch = v.function, ""
@@ -234,10 +233,10 @@ class _Item:
             f.choose(less, one_by_one, partial(call, blocks, ends))
 
 
-def _copy(module: Module, machine: Machine, kernel: GroupedKernel, blocks: int) -> None:
+def _copy(code: Functions, kernel: GroupedKernel, blocks: int) -> None:
     """The function that copies one row of a patch for ``blocks`` blocks, with its zeros."""
-    f = module.function(f"copy{blocks}", COPIED)
-    v = Vectors(f, machine, kernel.dtype)
+    v = code.open(f"copy{blocks}", COPIED)
+    f = v.function
     to_block = [f.mul("%patch", b) if b else "0" for b in range(blocks)]
     x_block = [f.mul("%x_block", b) if b else "0" for b in range(blocks)]
     vectors = [
@@ -265,10 +264,10 @@ def _copy(module: Module, machine: Machine, kernel: GroupedKernel, blocks: int) 
 # Tiles --------------------------------------------------------------------------------------------
 
 
-def _tiles(module: Module, machine: Machine, kernel: GroupedKernel, kind: Kind, name: str) -> None:
+def _tiles(code: Functions, kernel: GroupedKernel, kind: Kind, name: str) -> None:
     """The function of a run of tiles, each for all blocks of the item."""
-    f = module.function(name, kernel.tile_arguments)
-    v = Vectors(f, machine, kernel.dtype)
+    v = code.open(name, kernel.tile_arguments)
+    f = v.function
     places = [f"{name}_{r}" for name in kernel.outputs for r in range(kernel.rows)]
     onward = [str(kind.positions * kernel.pitch)]
     across = ["%x_block", "%w_block", str(kernel.width)]

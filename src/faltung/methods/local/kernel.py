@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module, parameters
+from faltung.codegen.ir import parameters
 from faltung.codegen.tile import (
     Accumulators,
     accumulate,
@@ -18,8 +18,7 @@ from faltung.codegen.tile import (
     shaped,
     zeros,
 )
-from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 
 # What a tile is given: its operands, the entries of its pattern and its strides.
@@ -51,10 +50,10 @@ class LocalKernel(Kernel):
     tail: int
     bias: bool
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for number, (block, rows) in enumerate(product(self.blocks, self.rows)):
-            v = Vectors(module.function(f"tile{number}", TILE), machine, self.dtype)
-            (_dots if self.dots else _outer)(v, self, rows, block)
+            tile = _dots if self.dots else _outer
+            tile(code.open(f"tile{number}", TILE), self, rows, block)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         """Items -> (place of the output, block of its elements, segment of rows) -> tiles."""

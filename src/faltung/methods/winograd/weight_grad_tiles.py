@@ -13,10 +13,9 @@ from math import prod
 
 import numpy as np
 
-from faltung.codegen.ir import Index, Module, parameters
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.ir import Index, parameters
+from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
 from faltung.machine.costs import LINE_BYTES
-from faltung.machine.table import Machine
 from faltung.methods.base.addresses import crossed, scaled
 from faltung.methods.base.correlation import Correlation, Strides
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -55,10 +54,9 @@ class WeightGradTiles(Kernel):
         kinds = [(False, False), (True, False)]
         return kinds + [(False, True), (True, True)] * (self.lanes < lanes)
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        for border, last in self._kinds(machine.lanes(self.dtype)):
-            f = module.function(_name(border, last), _TILE)
-            self._tile(Vectors(f, machine, self.dtype), border, last)
+    def functions(self, code: Functions) -> None:
+        for border, last in self._kinds(code.machine.lanes(self.dtype)):
+            self._tile(code.open(_name(border, last), _TILE), border, last)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, kinds = v.function, self._kinds(v.lanes)
