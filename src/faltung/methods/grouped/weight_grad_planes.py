@@ -22,7 +22,7 @@ from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Arrays, Operand, Step, Work, shifted
+from faltung.methods.base.step import Arrays, Operand, Step, Work, shifted, table
 from faltung.methods.grouped.weight_grad_kernel import (
     SEGMENT,
     GroupedWeightGradKernel,
@@ -227,7 +227,7 @@ def _adding(
         barrier=True,
         sums=sums,
         w=arrays.w,
-        offsets=np.array(c.tap_offsets, np.int64),
+        offsets=table(np.array(c.tap_offsets, np.int64), 1),
         taps=c.taps,
         group_items=items,
         bands=bands,
