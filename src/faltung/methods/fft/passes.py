@@ -176,14 +176,13 @@ def _parts(v: Vectors, name: str, parts: Iterable[str], size: str, twiddles: str
 
 def _butterflies(v: Vectors, size: str, offsets: Sequence[str], inverse: bool) -> None:
     """One vector of each part with those of the others, for all ``size`` vectors of a part."""
-    f = v.function
-    with f.loop(0, size, [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as vector:
+    moving = [("%x", v.lanes), ("%twiddles", 2 * len(offsets) - 2)]
+    with v.walk(0, size, moving, runs=True) as vector:
         x, w = vector.values
         at = [v.at(x, offset) for offset in offsets]
         made = butterfly(v, [load(v, place, "%plane") for place in at], w, inverse=inverse)
         for z, place in zip(made, at, strict=True):
             store(v, z, place, "%plane")
-        vector.carry([v.at(x, v.lanes), v.at(w, 2 * len(offsets) - 2)])
 
 
 def _leaf(v: Vectors, inverse: bool) -> None:

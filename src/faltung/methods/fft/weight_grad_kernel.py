@@ -154,8 +154,7 @@ def _write_add_bands(code: Functions) -> None:
     v = code.open("add_bands", parameters(["sums", "twiddles"], numbers))
     f = v.function
     step = v.lanes * v.lanes
-    carried = [("ptr", "%sums"), ("ptr", "%twiddles")]
-    with f.loop(0, "%lane_groups", carried, runs=True) as group:
+    with v.walk(0, "%lane_groups", [("%sums", step), ("%twiddles", 2 * step)], runs=True) as group:
         at, w = group.values
         rows = []
         for i in range(v.lanes):
@@ -168,4 +167,3 @@ def _write_add_bands(code: Functions) -> None:
                 band.carry([here, *add(v, (band.values[1], band.values[2]), z)])
             rows.append((band.results[1], band.results[2]))
         lanes_back(v, rows, at, "%plane", w)
-        group.carry([v.at(at, step), v.at(w, 2 * step)])

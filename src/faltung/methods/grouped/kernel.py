@@ -246,18 +246,16 @@ def _copy(code: Functions, kernel: GroupedKernel, blocks: int) -> None:
     ]
     to = "%to"
     for name in ("before", "loaded", "behind"):
-        carried = [("ptr", to), ("ptr", "%x")] if name == "loaded" else [("ptr", to)]
-        with f.loop(0, f"%{name}", carried) as position:
+        moving = [(to, str(kernel.inputs)), ("%x", "%x_position")][: 1 + (name == "loaded")]
+        with v.walk(0, f"%{name}", moving) as position:
             to, *x = position.values
-            read = [
+            values = [
                 v.load_exact(v.at(v.at(at, x_block[b]), i), count)
                 for at in x
                 for b, i, count in vectors
-            ]
-            values = read or [v.zero] * len(vectors)
+            ] or [v.zero] * len(vectors)
             for (b, first, count), value in zip(vectors, values, strict=True):
                 v.store_exact(value, v.at(v.at(to, to_block[b]), first), count)
-            position.carry([v.at(to, kernel.inputs), *(v.at(at, "%x_position") for at in x)])
         to = position.results[0]
 
 
@@ -274,15 +272,14 @@ def _tiles(code: Functions, kernel: GroupedKernel, kind: Kind, name: str) -> Non
     for name in kernel.outputs:
         onward += [f.mul(f"%{name}_position", kind.positions)] * kernel.rows
         across += [f"%{name}_block"] * kernel.rows
-    with f.loop(0, "%tiles", [("ptr", f"%{at}") for at in ("x", *places)], runs=True) as tile:
+    begin = [f"%{at}" for at in ("x", *places)]
+    with v.walk(0, "%tiles", list(zip(begin, onward, strict=True)), runs=True) as tile:
         x, *rest = tile.values
-        carried = [("ptr", at) for at in (x, "%w", "%bias", *rest)]
-        with f.loop(0, "%blocks", carried, runs=True) as block:
+        moving = list(zip((x, "%w", "%bias", *rest), across, strict=True))
+        with v.walk(0, "%blocks", moving, runs=True) as block:
             x_now, w, bias, *at = block.values
             acc = _sums(v, kernel, kind, x_now, w)
             _finish(v, kernel, acc, bias, at)
-            block.carry([v.at(a, s) for a, s in zip(block.values, across, strict=True)])
-        tile.carry([v.at(a, s) for a, s in zip(tile.values, onward, strict=True)])
 
 
 def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accumulators:

@@ -77,15 +77,8 @@ class GroupedWeightGradKernel(Kernel):
         *("band_rows", "passes", "x_copies", "g_copies", "calls", "entries", "segments", "runs"),
     )
     numbers = (
-        *(
-            "item_count",
-            "partials",
-            "segment_count",
-            "block_count",
-            "rows_count",
-            "samples",
-            "batch",
-        ),
+        *("item_count", "partials", "segment_count", "block_count", "rows_count"),
+        *("samples", "batch"),
         *("x_batch", "x_block", "x_vector", "g_batch", "g_block", "g_vector"),
         # Elements of the copies of an item; of all sums of a band, between those of two blocks, to
         # the end of those of one, and between two of them.
