@@ -9,11 +9,17 @@ Offsets are in elements and go through ``getelementptr``: LLVM may miscompile ad
 computed as integers.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 Index = str | int
+
+
+def parameters(pointers: Iterable[str], numbers: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """The (type, name) pairs of a function that takes addresses, then integers."""
+    return [*(("ptr", name) for name in pointers), *(("i64", name) for name in numbers)]
 
 
 class Module:
@@ -90,6 +96,18 @@ class Function:
         self.emit(
             f"call void @{callee}({', '.join(f'{kind} {value}' for kind, value in arguments)})"
         )
+
+    def call_with(
+        self, callee: str, parameters: Sequence[tuple[str, str]], given: Mapping[str, Index]
+    ) -> None:
+        """Call a function with the values that ``given`` has for the names of its parameters."""
+        self.call(callee, [(kind, given[name]) for kind, name in parameters])
+
+    def call_one(
+        self, selector: str, callees: Sequence[str], arguments: Sequence[tuple[str, Index]]
+    ) -> None:
+        """Call the function numbered ``selector``."""
+        self.switch(selector, [partial(self.call, callee, arguments) for callee in callees])
 
     # Integers ------------------------------------------------------------------------------------
 

@@ -5,9 +5,11 @@
 write the products.
 """
 
-from collections.abc import Callable, Collection
+import itertools
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 
+from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 
@@ -53,6 +55,12 @@ def split(length: int, most: int) -> list[tuple[int, int]]:
     return [pair for pair in ((small + 1, larger), (small, parts - larger)) if all(pair)]
 
 
+def parts(length: int, most: int) -> list[tuple[int, int]]:
+    """The parts of ``split`` one by one, as (first, size) pairs."""
+    sizes = [size for size, count in split(length, most) for _ in range(count)]
+    return list(zip(itertools.accumulate(sizes, initial=0), sizes, strict=False))
+
+
 def zeros(vectors: Vectors, rows: int, columns: int) -> Accumulators:
     return [[vectors.zero] * columns for _ in range(rows)]
 
@@ -85,6 +93,52 @@ def outer_product(
         for q in range(columns):
             made[p][q] = vectors.multiply_add(value, held[q], made[p][q])
     return made
+
+
+def broadcast_product(
+    vectors: Vectors,
+    acc: Accumulators,
+    a: str,
+    offsets: Sequence[Index],
+    b: str,
+    masks: Sequence[str | None] | None = None,
+) -> Accumulators:
+    """The update by the elements at ``offsets`` from ``a``, each in every lane, and the contiguous
+    vectors from ``b`` on.
+    """
+    masks = masks or [None] * len(acc[0])
+    return outer_product(
+        vectors,
+        acc,
+        lambda p: vectors.broadcast(vectors.at(a, offsets[p])),
+        lambda q: vectors.load(vectors.at(b, q * vectors.lanes), masks[q]),
+    )
+
+
+def accumulate(
+    vectors: Vectors,
+    acc: Accumulators,
+    bounds: tuple[Index, Index] | None,
+    moving: Sequence[tuple[str, Index]],
+    update: Callable[..., Accumulators],
+    *,
+    step: Index = 1,
+    runs: bool = False,
+) -> tuple[list[str], Accumulators]:
+    """The addresses and the tile after a loop over ``bounds``, or one iteration where that is None.
+
+    ``moving``: pairs of an address and its elements to the next iteration. ``update`` (tile, index,
+    addresses): the tile after an iteration.
+    """
+    f, columns, count = vectors.function, len(acc[0]), len(moving)
+    carried = [*(("ptr", address) for address, _ in moving), *flat(vectors, acc)]
+    once = f.once(carried)
+    with once if bounds is None else f.loop(*bounds, carried, step=step, runs=runs) as loop:
+        addresses, values = loop.values[:count], loop.values[count:]
+        acc = update(shaped(values, columns), loop.index, *addresses)
+        onward = [vectors.at(at, by) for at, (_, by) in zip(addresses, moving, strict=True)]
+        loop.carry([*onward, *(value for row in acc for value in row)])
+    return loop.results[:count], shaped(loop.results[count:], columns)
 
 
 def flat(vectors: Vectors, acc: Accumulators) -> list[tuple[str, str]]:

@@ -1,13 +1,14 @@
 """Vectors of one machine and one dtype: loads, stores, masks, arithmetic, transposition."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from struct import pack
 
 import numpy as np
 
-from faltung.codegen.ir import Function, Index
+from faltung.codegen.ir import Function, Index, Loop
 from faltung.machine.table import Machine
 
 ELEMENTS = {
@@ -177,6 +178,23 @@ class Vectors:
 
     def store_one(self, scalar: str, address: str) -> None:
         self.function.emit(f"store {self.element} {scalar}, ptr {address}, align {self.bytes}")
+
+    @contextmanager
+    def walk(
+        self,
+        start: Index,
+        stop: Index,
+        moving: Sequence[tuple[str, Index]],
+        *,
+        step: Index = 1,
+        runs: bool = False,
+    ) -> Iterator[Loop]:
+        """A loop; ``moving``: the addresses it carries, with the elements to the next iteration."""
+        carried = [("ptr", address) for address, _ in moving]
+        with self.function.loop(start, stop, carried, step=step, runs=runs) as loop:
+            yield loop
+            steps = (onward for _, onward in moving)
+            loop.carry(list(map(self.at, loop.values, steps)))
 
     def whole(self, count: Index, vectors: int = 1) -> str:
         """How many of ``count`` elements fill iterations of so many ``vectors``."""

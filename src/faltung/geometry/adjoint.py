@@ -69,10 +69,7 @@ class Phase:
 
 def unpadded(spec: ConvSpec) -> ConvSpec:
     """The same convolution, of the array already padded along axes whose mode is not zeros."""
-    axes = (
-        axis if axis.mode == "zeros" else replace(axis, size=axis.padded, lo=0, hi=0, mode="zeros")
-        for axis in spec.axes
-    )
+    axes = (axis if axis.mode == "zeros" else axis.with_padding for axis in spec.axes)
     return replace(spec, axes=tuple(axes))
 
 

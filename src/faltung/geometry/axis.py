@@ -98,6 +98,11 @@ class Axis:
         return self.lo + self.size + self.hi
 
     @property
+    def with_padding(self) -> "Axis":
+        """The same axis of an array that holds its padding."""
+        return Axis(self.padded, self.kernel, self.stride, self.dilation)
+
+    @property
     def output(self) -> int:
         """Output size, floor((H - d(h-1) - 1 + lo + hi) / s) + 1: the home of this formula."""
         return (self.padded - self.extent) // self.stride + 1

@@ -44,13 +44,13 @@ def test_a_huge_axis_is_no_work() -> None:
 def test_rows_share_patterns() -> None:
     height = Window(Axis(100, 3, 1, 1, 1, 1), 50, 40, (0, 3, 6))
     depth = Window(Axis(10, 3, 1, 1, 1, 1, "circular"), 5000, 4000, (0, 9, 18))
-    rows = rows_of([depth, height], [0], 7)
-    assert len(rows.rows) == 1000
-    assert len(rows.patterns) < 150
-    _, out, first, count = rows.rows[3 * 100 + 50].tolist()
+    rows, patterns = rows_of([depth, height], [0], 7)
+    assert len(rows) == 1000
+    assert len(patterns) < 150
+    _, out, first, count = rows[3 * 100 + 50].tolist()
     assert out == 3 * 4000 + 50 * 40
     assert count == 9
-    base = rows.rows[3 * 100 + 50, 0]
-    assert base + rows.patterns[first : first + count, 0].max() == 4 * 5000 + 51 * 50
-    assert rows.rows[50, 3] == 9  # the first plane has all its taps: the axis is a circle
-    assert rows.rows[3 * 100, 3] == 6  # the first row has not
+    base = rows[3 * 100 + 50, 0]
+    assert base + patterns[first : first + count, 0].max() == 4 * 5000 + 51 * 50
+    assert rows[50, 3] == 9  # the first plane has all its taps: the axis is a circle
+    assert rows[3 * 100, 3] == 6  # the first row has not

@@ -40,8 +40,13 @@ def sums(tables: Iterable[Table], columns: int) -> Table:
 
 def offsets(shape: Sequence[int], strides: Sequence[int]) -> Table:
     """The offset of every entry of an array, in C order."""
-    axes = zip(shape, strides, strict=True)
-    return sums([np.arange(size)[:, None] * stride for size, stride in axes], 1)[:, 0]
+    return offset_columns(shape, strides)[:, 0]
+
+
+def offset_columns(shape: Sequence[int], *strides: Sequence[int]) -> Table:
+    """A column of ``offsets`` for each array of the same shape."""
+    axes = zip(shape, *strides, strict=True)
+    return sums([np.outer(np.arange(size), steps) for size, *steps in axes], len(strides))
 
 
 def scaled(positions: Table, stride: int) -> Table:
@@ -88,22 +93,12 @@ def combined(axes: Sequence[AxisRows], columns: int) -> tuple[Table, Table, Tabl
     return sums([a.columns for a in axes], columns), spans[numbers], np.concatenate(tables)
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Tables of output rows and of the patterns of their taps.
-
-    ``rows``: (input base, output offset, first entry of its pattern, number of entries, offsets in
-    the arrays of an epilogue). ``patterns``: (input, weight) offsets.
-    """
-
-    rows: Table
-    patterns: Table
-
-
 def rows_of(
     windows: Sequence[Window], inner: Sequence[int], weight_step: int, aux: int = 0
-) -> Rows:
-    """The rows along ``windows`` (all axes but the last, the first one slowest).
+) -> tuple[Table, Table]:
+    """The rows along ``windows`` (all axes but the last, the first one slowest): (input base,
+    output offset, first entry of its pattern, number of entries, offsets in the arrays of an
+    epilogue); and the patterns of their taps: (input, weight) offsets.
 
     ``inner``: input offsets of the taps of the last axis that go through the table (``[0]`` where
     the kernel unrolls them). The weights of tap ``i`` of all taps begin at ``i * weight_step``.
@@ -121,7 +116,7 @@ def rows_of(
     axes.append(AxisRows(np.zeros((1, 2 + aux), np.int64), np.zeros(1, np.int64), [along]))
     columns, spans, entries = combined(axes, 2 + aux)
     rows = np.column_stack([columns[:, :2], spans, columns[:, 2:]])
-    return Rows(table(rows, 4 + aux), table(entries, 2))
+    return table(rows, 4 + aux), table(entries, 2)
 
 
 def row_pairs(c: Correlation, rows_a_band: int) -> tuple[Table, Table]:

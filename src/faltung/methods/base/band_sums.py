@@ -4,13 +4,11 @@ Bands depend on spec and machine alone, and one item adds them in order, so that
 depend on the number of threads.
 """
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Operand, Step, table
+from faltung.methods.base.step import Operand, Step, Table, table
 
 
 @dataclass(frozen=True)
@@ -46,25 +44,23 @@ def band_sums(
     sums: Operand,
     w: Operand,
     bands: int,
-    taps: Sequence[Sequence[int]],
+    offsets: Table,
     channels: tuple[int, int, int],
     stride: int,
 ) -> Step:
     """Add ``bands`` bands of (tap, channel) and store them with channels ``stride`` apart.
 
-    ``taps``: for each axis, the offsets of its taps in ``w``. ``channels``: number of blocks,
+    ``offsets``: of the taps in ``w``. ``channels``: number of blocks,
     channels per block, and elements per tap in ``sums``, where each block fills a vector.
     """
     blocks, count, width = channels
-    offsets = [sum(tap) for tap in itertools.product(*taps)]
-    where = table([[offset] for offset in offsets], 1)
     return BandSums(dtype, count, stride == 1).step(
         len(offsets) * blocks,
         "add bands",
         barrier=True,
         sums=sums,
         w=w,
-        taps=where,
+        taps=table(offsets, 1),
         blocks=blocks,
         bands=bands,
         band=len(offsets) * width,

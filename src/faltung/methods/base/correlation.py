@@ -9,6 +9,7 @@ of a phase are no special cases), and arrays by strides (so layouts are none eit
         x[n, g, ci, o * stride - lo + k * dilation] * w[g, co, ci, k]
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -81,6 +82,11 @@ class Correlation:
     @property
     def taps(self) -> int:
         return math.prod(window.axis.kernel for window in self.windows)
+
+    @property
+    def tap_offsets(self) -> list[int]:
+        """The offset of each tap in the weight, the last axis fastest."""
+        return [sum(taps) for taps in itertools.product(*(w.taps for w in self.windows))]
 
     @property
     def row_taps(self) -> float:

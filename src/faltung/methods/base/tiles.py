@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faltung.codegen.tile import split
+from faltung.codegen.tile import parts
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import interior, sources_at
 from faltung.methods.base.correlation import Window
@@ -51,36 +51,26 @@ def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> li
 
     Only tiles that reach into the padding are handled one by one.
     """
-    taps = axis.kernel if unrolled else 1
-    inside = interior(axis)
-    # Outputs before ``left``, and from ``right`` on, read only padding.
-    left = max(0, -(-(axis.lo - axis.extent + 1) // axis.stride))
+    # In each of these ranges tiles are alike; in the second and the third they read only padding.
+    left = -(-(axis.lo - axis.extent + 1) // axis.stride)
     right = -(-(axis.size + axis.lo) // axis.stride)
+    alike = [interior(axis), range(left), range(right, axis.output)]
+    if not unrolled:
+        alike = [range(axis.output)]
     runs: list[Run] = []
     start = 0
     for size, count in sizes:
-        plain = Kind(size, ((),) * taps)
-        blank = Kind(size, (tuple(range(size)),) * taps)
         while count:
-            if not unrolled:
-                kind, done = plain, count
-            elif start in inside and start + size <= inside.stop:
-                kind, done = plain, (inside.stop - start) // size
-            elif start + size <= left:
-                kind, done = blank, (left - start) // size
-            elif start >= right:
-                kind, done = blank, count
-            else:
-                kind, done = _edge(axis, start, size), 1
-            done = min(done, count)
-            runs.append((kind, start, done))
+            stops = (where.stop for where in alike if start in where and start + size <= where.stop)
+            done = min(count, (next(stops, start + size) - start) // size)
+            runs.append((_kind(axis, start, size) if unrolled else Kind(size, ((),)), start, done))
             start += size * done
             count -= done
     return runs
 
 
-def _edge(axis: Axis, start: int, size: int) -> Kind:
-    """A tile with taps that may be in the padding."""
+def _kind(axis: Axis, start: int, size: int) -> Kind:
+    """The kind of a tile from output ``start`` on."""
     positions = (start + np.arange(size, dtype=np.int64)) * axis.stride - axis.lo
     read = sources_at(axis, positions + np.arange(axis.kernel)[:, None] * axis.dilation)
     return Kind(size, tuple(tuple(np.flatnonzero(tap < 0).tolist()) for tap in read))
@@ -95,13 +85,11 @@ def segments(
     size, so that items take equally long.
     """
     most = max(tiles, sum(count for _, _, count in runs) // MAX_ROW_SEGMENTS)
-    parts = []
+    rows: list[tuple[int, ...]] = []
     for kind, first, count in runs:
-        sizes = [size for size, times in split(count, most) for _ in range(times)]
-        done = np.cumsum([0, *sizes[:-1]], dtype=np.int64)
-        at = first + done * kind.positions
-        position = (at * last.axis.stride - last.axis.lo) * last.x
-        number = np.full_like(done, kinds.index(kind))
-        places = [at * stride for stride in (last.out, *last.aux)]
-        parts.append(np.stack([number, np.array(sizes, np.int64), position, *places], axis=1))
-    return table(np.concatenate(parts), 4 + len(last.aux))
+        number = kinds.index(kind)
+        for done, size in parts(count, most):
+            at = first + done * kind.positions
+            position = (at * last.axis.stride - last.axis.lo) * last.x
+            rows.append((number, size, position, *(at * step for step in (last.out, *last.aux))))
+    return table(rows, 4 + len(last.aux))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faltung.codegen.vectors import Vectors
-from faltung.methods.base.addresses import offsets
+from faltung.methods.base.addresses import offset_columns, sums
 from faltung.methods.base.correlation import Strides
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Operand, Step, table
@@ -147,12 +147,8 @@ def complex_parts(
     rest = [i for i in range(len(sizes)) if i != long]
     count = 1 if long is None else sizes[long]
     starts = np.arange(0, count, ITEM_ELEMENTS, dtype=np.int64)
-    columns = [
-        (offsets([sizes[i] for i in rest], [strides[i] for i in rest])[:, None] + starts).ravel()
-        for strides in (sources, targets)
-    ]
-    length = np.minimum(ITEM_ELEMENTS, count - starts)
-    columns.append(np.tile(length, len(columns[0]) // len(length)))
-    rows = table(np.stack(columns, axis=1), 3)
+    outer = offset_columns(*([along[i] for i in rest] for along in (sizes, sources, targets)))
+    segments = np.stack([starts, starts, np.minimum(ITEM_ELEMENTS, count - starts)], axis=1)
+    rows = table(sums([np.insert(outer, 2, 0, axis=1), segments], 3), 3)
     given = {"complex": numbers[0], "parts": parts[0]}
     return kernel.step(len(rows), title, barrier=barrier, rows=rows, part=part, **given)

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from faltung.methods.base.addresses import sums
 from faltung.methods.base.step import MISSING, Operand, Step, Table, table
 from faltung.methods.copies.kernel import Copy
 
@@ -75,6 +76,19 @@ def spread(
         # Each run by itself: one column of a block, with all other columns masked.
         outer_table, run_table = _alone(outer_table, run_table)
     return _step(dtype, mode, src, dst, outer_table, run_table, stride, 0, title, barrier)
+
+
+def weight_runs(
+    taps: Sequence[int], channels: tuple[int, int], packed: tuple[int, int], count: int
+) -> Table:
+    """For each tap and channel the run of ``count`` elements from the weight to where it is packed.
+
+    ``taps``: their offsets in the weight; ``channels``: how many, and the elements of the weight
+    between them; ``packed``: elements between taps, and between channels, where they are packed.
+    """
+    along = np.stack([taps, np.arange(len(taps)) * packed[0]], axis=1)
+    across = np.outer(np.arange(channels[0]), (channels[1], packed[1]))
+    return np.insert(sums([along, across], 2), 2, count, axis=1)
 
 
 def _step(

@@ -3,15 +3,15 @@
 The other axes are never padded: methods use tables for them (``addresses``).
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
-from faltung.methods.base.addresses import offsets
+from faltung.methods.base.addresses import offset_columns
 from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
 from faltung.methods.base.step import MISSING, Operand, Step, Work, shifted
 from faltung.methods.copies.copy import copy
@@ -22,28 +22,18 @@ def stage_input(
 ) -> tuple[Correlation, Operand]:
     """Copy the input with its last axis padded (or cropped), and read the copy instead."""
     *outer, last = c.windows
-    axis = last.axis
     sizes = [w.axis.size for w in outer]
-    padded = axis.padded
     channels = c.groups * c.channels_in
     if channels_last:
-        strides = contiguous((c.batch, channels, *sizes, padded), True)
+        strides = contiguous((c.batch, channels, *sizes, last.axis.padded), True)
     else:
         # All channels of a row together: whole maps would often be a power of two apart, and a
         # transposing copy that writes one element to each would use few sets of the cache.
-        batch, *outermost, channel, one = contiguous((c.batch, *sizes, channels, padded), False)
+        order = (c.batch, *sizes, channels, last.axis.padded)
+        batch, *outermost, channel, one = contiguous(order, False)
         strides = (batch, channel, *outermost, one)
-    # Phases of a gradient use the same memory one after another: each waits for the one before.
-    used = work.again("input", _bytes(c, padded * math.prod(sizes)))
-    copied = Operand("input")
-    first = len(work.steps)
-    _copy(c, work, x, copied, outer, last, strides)
-    work.steps[first] = replace(work.steps[first], barrier=used)
-    windows = tuple(replace(w, x=strides[2 + i]) for i, w in enumerate(outer))
-    plain = Axis(padded, axis.kernel, axis.stride, axis.dilation)
-    window = replace(last, axis=plain, x=strides[-1])
-    made = replace(c, windows=(*windows, window), x=_grouped(strides, c.channels_in), x_base=0)
-    return made, copied
+    made = replace(c, x=_grouped(strides, c.channels_in))
+    return _stage(made, work, x, "input", c, outer, strides)
 
 
 def stage_blocks(
@@ -55,23 +45,38 @@ def stage_blocks(
     """
     *outer, last = c.windows
     sizes = [w.axis.size for w in outer]
-    block = contiguous((1, c.channels_in, *sizes, last.axis.padded), True)
-    group, channel, *space = block
+    group, channel, *space = contiguous((1, c.channels_in, *sizes, last.axis.padded), True)
     # To the copy, the group is another axis.
     batch = group * c.groups
     to = (batch, channel, group, *space)
     flat = replace(c, groups=1, x=(c.x[0], 0, c.x[2]))
     along = Window(Axis(c.groups, 1), c.x[1], 0, (0,))
+    made = replace(c, x=(batch, group, channel))
     name = f"blocks of {c.channels_in}"
-    used = work.again(name, _bytes(c, last.axis.padded * math.prod(sizes)))
+    return _stage(made, work, x, name, flat, [along, *outer], to, barrier)
+
+
+def _stage(
+    made: Correlation,
+    work: Work,
+    x: Operand,
+    name: str,
+    c: Correlation,
+    outer: list[Window],
+    strides: Strides,
+    barrier: bool = False,
+) -> tuple[Correlation, Operand]:
+    """Copy the input of ``c`` to the array ``name`` with these strides, and read it in ``made``."""
+    *others, last = made.windows
+    # Phases of a gradient use the same memory one after another: each waits for the one before.
+    used = work.again(name, _bytes(made, last.axis.padded * prod(w.axis.size for w in others)))
     first = len(work.steps)
-    _copy(flat, work, x, Operand(name), [along, *outer], last, to)
+    _copy(c, work, x, Operand(name), outer, last, strides)
     work.steps[first] = replace(work.steps[first], barrier=used or barrier)
-    windows = tuple(replace(w, x=space[i]) for i, w in enumerate(outer))
-    axis = Axis(last.axis.padded, last.axis.kernel, last.axis.stride, last.axis.dilation)
-    window = replace(last, axis=axis, x=space[-1])
-    made = replace(c, windows=(*windows, window), x=(batch, group, channel), x_base=0)
-    return made, Operand(name)
+    space = strides[-len(made.windows) :]
+    windows = [replace(w, x=step) for w, step in zip(made.windows, space, strict=True)]
+    windows[-1] = replace(windows[-1], axis=last.axis.with_padding)
+    return replace(made, windows=tuple(windows), x_base=0), Operand(name)
 
 
 def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, Operand]:
@@ -123,13 +128,7 @@ def _copy(
     if not ends:
         return
     inner = np.array([(MISSING if s is None else s * last.x, d) for s, d in ends])
-    places = np.stack(
-        [
-            offsets(shape[:1] + shape[2:-1], source[:1] + source[2:-1]),
-            offsets(shape[:1] + shape[2:-1], strides[:1] + strides[2:-1]),
-        ],
-        axis=1,
-    )
+    places = offset_columns(*(along[:1] + along[2:-1] for along in (shape, source, strides)))
     if strides[1] == 1:
         runs = [(s, d, channels) for s, d in inner]
         stride = c.x[2]
@@ -178,15 +177,10 @@ def rearrange(
     across = max(rest, key=lambda i: (sources[i] == 1 and sizes[i] > 1, sizes[i]))
     outer = [i for i in rest if i != across]
     count, stride = (1, 1) if long is None else (sizes[long], sources[long])
-    places = [
-        offsets([sizes[i] for i in outer], [strides[i] for i in outer])
-        for strides in (sources, targets)
-    ]
+    places = offset_columns(*([along[i] for i in outer] for along in (sizes, sources, targets)))
     j = np.arange(sizes[across], dtype=np.int64)
     runs = np.stack([j * sources[across], j * targets[across], np.full_like(j, count)], axis=1)
-    return copy(
-        dtype, src, dst, np.stack(places, axis=1), runs, stride=stride, title=title, barrier=barrier
-    )
+    return copy(dtype, src, dst, places, runs, stride=stride, title=title, barrier=barrier)
 
 
 def merged(

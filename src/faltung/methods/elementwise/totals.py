@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faltung.codegen.expr import Formulas
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
 from faltung.machine.table import Machine
@@ -80,9 +80,7 @@ class TotalsKernel(Kernel):
         """A function that adds, finishes and stores columns ``first`` to ``last`` of a group of
         bands; ``alone``: a group is a single band.
         """
-        f = module.function(
-            name, [("ptr", BLOCK[1:]), ("i64", "group"), ("i64", "first"), ("i64", "last")]
-        )
+        f = module.function(name, parameters([BLOCK[1:]], ["group", "first", "last"]))
         v, given = Vectors(f, machine, self.dtype), Arguments(f, self)
         bands, pitch = given["bands"], given["pitch"]
         start = f.opaque(f.mul(f.mul("%group", bands), pitch))

@@ -4,7 +4,7 @@ All axes are one here: entry ``i`` of a padded box, its rows one after another.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise, product
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -22,23 +22,23 @@ def tap_segments(c: Correlation, made: Cut) -> Table:
     """Taps as segments (source, its step, place, its step, entries): tap ``t`` is at ``-t`` in the
     circle, so that the circular convolution is the correlation.
     """
-    found = [segment for row in tap_places(c, made) for segment in _circular(row, made.length)]
-    return table(found, 5)
+    rows = tap_places(c, made) * (1, 1, -1, -1, 1) + (0, 0, made.length, 0, 0)
+    # The first tap is at 0, where the circle begins, the others of its segment at the end.
+    source, step, length, along, count = rows[0].tolist()
+    first = [(source, step, 0, 0, 1), (source + step, step, length + along, along, count - 1)]
+    return table([*first[: min(count, 2)], *rows[1:]], 5)
 
 
 def tap_places(c: Correlation, made: Cut) -> Table:
     """Taps as segments, each where it lies in the one axis."""
     *outer, last = c.windows
-    rows = []
-    choices = [list(enumerate(w.taps)) for w in outer]
-    for chosen in product(*choices):
-        source = sum(offset for _, offset in chosen)
-        steps = zip(chosen, outer, pitches(made.widths), strict=False)
-        place = sum(k * w.axis.dilation * pitch for (k, _), w, pitch in steps)
-        for first, step, count in _even(last.taps):
-            at, along = place + first * last.axis.dilation, last.axis.dilation
-            rows.append((source + last.taps[first], step, at, along, count))
-    return table(rows, 5)
+    found = []
+    for w, pitch in zip(outer, pitches(made.widths), strict=False):
+        step = w.axis.dilation * pitch
+        found.append(table([(offset, 0, k * step, 0, 0) for k, offset in enumerate(w.taps)], 5))
+    step = last.axis.dilation
+    even = [(last.taps[k], along, k * step, step, n) for k, along, n in _even(last.taps)]
+    return sums([*found, table(even, 5)], 5)
 
 
 def _even(taps: Sequence[int]) -> list[tuple[int, int, int]]:
@@ -49,25 +49,13 @@ def _even(taps: Sequence[int]) -> list[tuple[int, int, int]]:
     return [(i, 0, 1) for i in range(len(taps))]
 
 
-def _circular(segment: Sequence[int], length: int) -> list[tuple[int, int, int, int, int]]:
-    """A segment at ``-(place + i * along)`` in the circle; place 0 is its beginning."""
-    source, step, place, along, count = (int(n) for n in segment)
-    if place:
-        return [(source, step, length - place, -along, count)]
-    rest = (source + step, step, length - along, -along, count - 1)
-    return [(source, step, 0, 0, 1), *([rest] if count > 1 else [])]
-
-
 def block_segments(c: Correlation, made: Cut) -> tuple[Table, Table, Table]:
     """The tables of blocks, of segments in and out, as ``kernel`` names their columns."""
     parts = [_box_segments(c, box, made) for box in boxes(c.windows, made)]
-    blocks, ins, outs = [], [], []
-    first_in = first_out = 0
-    for rows, i, o in parts:
-        blocks.append(rows + np.array([first_in, 0, 0, first_out, 0]))
-        ins.append(i)
-        outs.append(o)
-        first_in, first_out = first_in + len(i), first_out + len(o)
+    blocks, ins, outs = map(list, zip(*parts, strict=True))
+    firsts = [np.cumsum([0, *map(len, segments)]) for segments in (ins, outs)]
+    for rows, first_in, first_out in zip(blocks, *firsts, strict=False):
+        rows += (first_in, 0, 0, first_out, 0)
     # The first block of every box before the second: what they share is still in a cache.
     rows = np.stack(blocks, axis=1).reshape(-1, 5)
     if made.blocks % 2:  # a last block that has no partner gets one without segments
@@ -111,8 +99,8 @@ def _repeated(
     """
     block = np.repeat(np.arange(len(counts)), counts)
     same = (np.diff(segments, axis=0) == np.array(steps)).all(axis=1) & (np.diff(block) == 0)
-    heads = np.flatnonzero(np.concatenate([np.ones(min(1, len(segments)), bool), ~same]))
-    times = np.diff(np.concatenate([heads, [len(segments)]]))
+    heads = np.flatnonzero(np.append(True, ~same)[: len(segments)])
+    times = np.diff(heads, append=len(segments))
     left = np.bincount(block[heads], minlength=len(counts)).astype(np.int64)
     return np.insert(segments[heads], at, times, axis=1), left
 
@@ -139,9 +127,8 @@ def _inputs(box: Box, starts: Numbers, length: int) -> tuple[Numbers, Numbers]:
     source = places[numbers] + (last.first + first - axis.lo) * step
     if step == 1 and width == stop - first and len(numbers):  # rows without gaps join
         joins = (np.diff(source) == width) & (np.diff(begin) == width)
-        heads = np.flatnonzero(np.concatenate([[True], ~joins]))
-        tails = np.concatenate([heads[1:], [len(numbers)]]) - 1
-        begin, end, source = begin[heads], end[tails], source[heads]
+        heads = np.flatnonzero(np.append(True, ~joins))
+        begin, end, source = begin[heads], np.append(end[heads[1:] - 1], end[-1]), source[heads]
     return _cut_segments(begin, end, starts, length, source, step)
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
+from faltung.codegen.copies import write_fill
 from faltung.codegen.ir import Index, Module
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.moves import write_fill
 from faltung.methods.fft.passes import write_lanes, write_passes
 
 # Columns of the tables: of blocks (first segment in, how many, whether they fill it, first segment
@@ -52,8 +51,7 @@ class Code:
         f, given = self.v.function, self.given
         arguments = [("ptr", x), ("i64", given["plane"]), ("i64", given["size"])]
         arguments.append(("ptr", given["passes"]))
-        names = name, f"{name}_twice"
-        f.switch(given["twice"], [partial(f.call, each, arguments) for each in names])
+        f.call_one(given["twice"], [name, f"{name}_twice"], arguments)
 
     def lanes(self, x: str) -> None:
         """The last part of the way forward."""
@@ -98,10 +96,10 @@ class Code:
             source, place = v.at(x, f.word(segment, 0)), v.at(to, f.word(segment, 1))
             count, times = f.word(segment, 2), f.word(segment, 3)
             ahead = f.mul(given["x_row"], PREFETCH_DISTANCE_COPIED_ROWS)
-            with f.loop(0, times, [("ptr", source), ("ptr", place)]) as row:
+            moving = [(source, given["x_row"]), (place, given["row_in"])]
+            with v.walk(0, times, moving) as row:
                 source, place = row.values
                 self.call("fill", [place, source], [count, given["x_position"], ahead])
-                row.carry([v.at(source, given["x_row"]), v.at(place, given["row_in"])])
 
         self.segments("ins", IN, f.word(block, 0), f.word(block, 1), each)
 

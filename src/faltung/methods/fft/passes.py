@@ -273,13 +273,13 @@ def write_last(module: Module, machine: Machine, dtype: str, radix: int) -> None
     f = module.function("last", [("ptr", "x"), ("i64", "plane"), *sizes])
     v = Vectors(f, machine, dtype)
     offsets = [f.mul("%part", p) for p in range(radix)]
-    with f.loop(0, "%width", [("ptr", "%twiddles")], step=v.lanes, runs=True) as vector:
+    moving = [("%twiddles", 2 * (radix - 1))]
+    with v.walk(0, "%width", moving, step=v.lanes, runs=True) as vector:
         (w,) = vector.values
         at = [v.at("%x", f.add(vector.index, offset)) for offset in offsets]
         a = [(v.load(place), v.load(v.at(place, "%plane"))) for place in at]
         for z, place in zip(butterfly(v, a, w, inverse=True), at, strict=True):
             store(v, z, place, "%plane")
-        vector.carry([v.at(w, 2 * (radix - 1))])
 
 
 # Across the lanes ---------------------------------------------------------------------------------
@@ -292,12 +292,11 @@ def write_lanes(module: Module, machine: Machine, dtype: str) -> None:
     )
     v = Vectors(f, machine, dtype)
     n = v.lanes
-    with f.loop(0, "%lane_groups", [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as group:
+    with v.walk(0, "%lane_groups", [("%x", n * n), ("%twiddles", 2 * n * n)], runs=True) as group:
         x, w = group.values
         rows = [times(v, load(v, v.at(x, i * n), "%plane"), _vector(v, w, i)) for i in range(n)]
         for i, z in enumerate(dif(v, _transposed(v, rows))):
             store(v, z, v.at(x, i * n), "%plane")
-        group.carry([v.at(x, n * n), v.at(w, 2 * n * n)])
 
 
 def lanes_back(v: Vectors, rows: Sequence[Complex], x: str, plane: str, w: str) -> None:

@@ -7,14 +7,15 @@ the two go through one complex transform and do not mix.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Module
+from faltung.codegen.copies import write_fill
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.moves import put_arguments, write_fill, write_put
+from faltung.methods.base.moves import put_arguments, write_put
 from faltung.methods.fft.kernel import AS_IS, IN, OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
     Complex,
@@ -156,12 +157,11 @@ class FftSums(FftKernel, EpilogueKernel):
 
             def each(segment: str, plane: str = plane) -> None:
                 places = [v.at(plane, f.word(segment, 0)), *self._places(code, segment, to)]
-                steps = ["row_out", *(f"{name}_row" for name in self.outputs)]
-                with f.loop(0, f.word(segment, 2), [("ptr", place) for place in places]) as row:
+                steps = [given["row_out"], *(given[f"{name}_row"] for name in self.outputs)]
+                moving = list(zip(places, steps, strict=True))
+                with v.walk(0, f.word(segment, 2), moving) as row:
                     count = f.word(segment, 1)
                     self._put(code, count, to["bias"], row.values, PREFETCH_DISTANCE_COPIED_ROWS)
-                    pairs = zip(row.values, steps, strict=True)
-                    row.carry([v.at(here, given[step]) for here, step in pairs])
 
             columns = OUT + len(self.aux_contiguous)
             code.segments("outs", columns, f.word(block, 3), f.word(block, 4), each)
@@ -205,8 +205,7 @@ class FftSums(FftKernel, EpilogueKernel):
         f, given = code.v.function, code.given
         here = {**given, **dict(zip(("from", *self.outputs), places, strict=True))}
         here |= {"count": count, "bias": bias, "ahead": f.mul(given["out_row"], distance)}
-        names = put_arguments(len(self.aux_contiguous))
-        f.call("put", [(kind, here[name]) for kind, name in names])
+        f.call_with("put", put_arguments(len(self.aux_contiguous)), here)
 
 
 # The product --------------------------------------------------------------------------------------
@@ -216,9 +215,8 @@ def _write_product(module: Module, machine: Machine, dtype: str, single: bool) -
     """``product``: spectra of all input channels times those of their filters, added up, and the
     first part of the way back.
     """
-    arrays = [("ptr", name) for name in ("z", "h", "to", "twiddles")]
-    numbers = [("i64", name) for name in ("plane", "lane_groups", "channels", "buffer")]
-    f = module.function("product", [*arrays, *numbers])
+    numbers = "plane", "lane_groups", "channels", "buffer"
+    f = module.function("product", parameters(["z", "h", "to", "twiddles"], numbers))
     v = Vectors(f, machine, dtype)
     step = v.lanes * v.lanes
 
@@ -237,9 +235,8 @@ def _write_product(module: Module, machine: Machine, dtype: str, single: bool) -
             ci.carry([z, h, *sums])
         return ci.results[2], ci.results[3]
 
-    carried = [("ptr", f"%{name}") for name in ("z", "h", "to", "twiddles")]
-    with f.loop(0, "%lane_groups", carried, runs=True) as group:
+    moving = [*((f"%{name}", step) for name in ("z", "h", "to")), ("%twiddles", 2 * step)]
+    with v.walk(0, "%lane_groups", moving, runs=True) as group:
         z, h, to, w = group.values
         rows = [row(v.at(z, i * v.lanes), v.at(h, i * v.lanes)) for i in range(v.lanes)]
         lanes_back(v, rows, to, "%plane", w)
-        group.carry([*(v.at(at, step) for at in (z, h, to)), v.at(w, 2 * step)])

@@ -6,11 +6,11 @@ conjugate of ``(G1 + i G2)`` the real part, transformed back, is the sum of both
 
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Module
+from faltung.codegen.copies import write_fill, write_spread
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.moves import write_fill, write_spread
 from faltung.methods.fft.kernel import OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
     add,
@@ -94,25 +94,22 @@ def _load_grad(code: Code, grad: str, to: str, block: str) -> None:
     def each(segment: str) -> None:
         place, source = v.at(to, f.word(segment, 0)), v.at(grad, f.word(segment, 3))
         numbers = f.word(segment, 1), given["grad_position"]
-        with f.loop(0, f.word(segment, 2), [("ptr", place), ("ptr", source)]) as row:
+        moving = [(place, given["row_out"]), (source, given["grad_row"])]
+        with v.walk(0, f.word(segment, 2), moving) as row:
             code.call("spread", row.values, numbers)
-            steps = zip(row.values, ("row_out", "grad_row"), strict=True)
-            row.carry([v.at(at, given[step]) for at, step in steps])
 
     code.segments("outs", OUT, f.word(block, 3), f.word(block, 4), each)
 
 
 def _write_add_products(module: Module, machine: Machine, dtype: str) -> None:
     """``add_products`` (z, y, to, plane, size): ``to += z * conj(y)``."""
-    arrays = [("ptr", name) for name in ("z", "y", "to")]
-    f = module.function("add_products", [*arrays, ("i64", "plane"), ("i64", "size")])
+    f = module.function("add_products", parameters(["z", "y", "to"], ["plane", "size"]))
     v = Vectors(f, machine, dtype)
-    carried = [("ptr", f"%{name}") for name in ("z", "y", "to")]
-    with f.loop(0, "%size", carried, runs=True) as vector:
+    moving = [(f"%{name}", v.lanes) for name in ("z", "y", "to")]
+    with v.walk(0, "%size", moving, runs=True) as vector:
         z, y, to = vector.values
         made = times(v, load(v, z, "%plane"), load(v, y, "%plane"), conjugate=True)
         store(v, add(v, load(v, to, "%plane"), made), to, "%plane")
-        vector.carry([v.at(at, v.lanes) for at in vector.values])
 
 
 @dataclass(frozen=True)
@@ -155,9 +152,8 @@ def _write_add_bands(module: Module, machine: Machine, dtype: str) -> None:
     """``add_bands``: the sums of all bands, added into the first, and the first part of the way
     back.
     """
-    arrays = [("ptr", "sums"), ("ptr", "twiddles")]
-    numbers = [("i64", name) for name in ("plane", "lane_groups", "bands", "band")]
-    f = module.function("add_bands", [*arrays, *numbers])
+    numbers = "plane", "lane_groups", "bands", "band"
+    f = module.function("add_bands", parameters(["sums", "twiddles"], numbers))
     v = Vectors(f, machine, dtype)
     step = v.lanes * v.lanes
     carried = [("ptr", "%sums"), ("ptr", "%twiddles")]

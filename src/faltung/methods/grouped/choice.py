@@ -191,13 +191,8 @@ class Tile:
 
 def runs_of(axis: Axis, tile: Tile) -> list[Run]:
     """The tiles along the last axis."""
-    axis = _padded(axis) if tile.zeros else axis
+    axis = axis.with_padding if tile.zeros else axis
     return tiles_of(axis, split(axis.output, tile.columns), tile.unrolled)
-
-
-def _padded(axis: Axis) -> Axis:
-    """The same axis with its padding in the array."""
-    return Axis(axis.padded, axis.kernel, axis.stride, axis.dilation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +238,7 @@ class Blocks:
     def over_padded(self) -> "Blocks":
         """The same sums over an input whose last axis holds its padding."""
         *outer, last = self.c.windows
-        windows = (*outer, replace(last, axis=_padded(last.axis)))
+        windows = (*outer, replace(last, axis=last.axis.with_padding))
         return replace(self, c=replace(self.c, windows=windows))
 
     def choose(self) -> Tile:

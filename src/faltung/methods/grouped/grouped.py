@@ -11,19 +11,19 @@ What it costs.  A load, or a shuffle, for each column and tap, which in tiles of
   first, one block of channels after the other, so that positions are contiguous.
 """
 
-import itertools
 from dataclasses import replace
 from math import inf, prod
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.costs import COPY_CYCLES, STEP_CYCLES
 from faltung.machine.table import Machine
+from faltung.methods.base.addresses import sums
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue_arrays import aux_arguments
 from faltung.methods.base.method import ForwardMethod
-from faltung.methods.base.step import MISSING, Arrays, Operand, Table, Work, shifted
+from faltung.methods.base.step import MISSING, Arrays, Operand, Table, Work, shifted, table
 from faltung.methods.base.tiles import Run, kinds_of, segments
-from faltung.methods.copies.copy import copy
+from faltung.methods.copies.copy import copy, weight_runs
 from faltung.methods.copies.stage import stage_blocks
 from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, runs_of
 from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
@@ -222,15 +222,11 @@ def _pack(b: Blocks, work: Work, arrays: Arrays) -> tuple[Operand, Operand]:
     if c.channels_out == 1 or count == 1 or c.w[0] == c.channels_out * c.w[1]:
         groups = [(0, 0, width)]
     fill = lanes if len(groups) == 1 else 0
-    taps = [sum(offsets) for offsets in itertools.product(*(w.taps for w in c.windows))]
-    at = [
-        (place + ci * c.w[2], k * tap + ci * lanes)
-        for k, place in enumerate(taps)
-        for ci in range(c.channels_in)
-    ]
-    runs = [(src + first, dst + to, size) for src, dst in at for first, to, size in groups]
+    at = weight_runs(c.tap_offsets, (c.channels_in, c.w[2]), (tap, lanes), 0)
+    runs = sums([at, table(groups, 3)], 3)
     if width < lanes and not fill:
-        runs += [(MISSING, dst + width, lanes - width) for _, dst in at]
+        zeros = [(MISSING, dst + width, lanes - width) for _, dst, _ in at.tolist()]
+        runs = table([*runs, *zeros], 3)
     work.prepare.append(
         copy(c.dtype, arrays.w, packed, outer, runs, stride=step, fill=fill, title="pack weights")
     )

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module
+from faltung.codegen.ir import Module, parameters
+from faltung.codegen.tile import Accumulators, accumulate
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue, Finish
@@ -33,13 +34,9 @@ from faltung.methods.base.tiles import Kind
 ROW, RANGE, ENTRY, RUN = 3, 4, 3, 3
 PATCH, COPY, SEGMENT = 4, 2, 6
 # What copies one row of a patch.
-COPIED = (
-    *(("ptr", name) for name in ("x", "to")),
-    *(("i64", name) for name in ("before", "loaded", "behind", "x_position", "x_block", "patch")),
-)
+COPIED = parameters(["x", "to"], ["before", "loaded", "behind", "x_position", "x_block", "patch"])
 # The most input channels of a group in one iteration of the loop over them.
 CHANNELS_PER_ITERATION = 8
-Accumulators = list[list[str]]
 
 
 @dataclass(frozen=True)
@@ -198,8 +195,7 @@ class _Item:
                 place = f.add(begin, f.word(row, ROW + 2 * i + r))
                 call[f"{name}_{r}"] = v.at(given[name], place)
         taken = [(kind, call[name]) for kind, name in kernel.tile_arguments]
-        cases = [lambda n=n: f.call(f"tiles{n}", taken) for n in range(len(kernel.kinds))]
-        f.switch(f.word(run, 0), cases)
+        f.call_one(f.word(run, 0), [f"tiles{n}" for n in range(len(kernel.kinds))], taken)
 
     def _staged(self, rows: str, segment: str, patch: str) -> None:
         v, f = self.v, self.v.function
@@ -231,9 +227,8 @@ class _Item:
                 f.call(f"copy{blocks}", [(kind, value) for (kind, _), value in taken])
 
             def one_by_one(ends: Sequence[str] = ends) -> None:
-                with f.loop(0, self.here, [("ptr", at) for at in ends]) as block:
+                with v.walk(0, self.here, list(zip(ends, steps, strict=True))) as block:
                     call(1, block.values)
-                    block.carry([v.at(a, s) for a, s in zip(block.values, steps, strict=True)])
 
             less = f.value(f"icmp slt i64 {self.here}, {blocks}")
             f.choose(less, one_by_one, partial(call, blocks, ends))
@@ -349,7 +344,7 @@ def _tap(
     present = [p for p in range(kind.positions) if p not in kind.outside[k]]
     if not present:
         return
-    f, count = v.function, len(kernel.lanes)
+    count = len(kernel.lanes)
     starts = [v.at(w, k * count * v.lanes) for w in weights]
     flat = [row[p] for row in rows for p in present]
 
@@ -369,17 +364,16 @@ def _tap(
         whole = len(rows) == kernel.rows and not any(kind.outside)
         most = min(count, CHANNELS_PER_ITERATION) if whole else 1
         unroll = next(n for n in range(most, 0, -1) if count % n == 0)
-        carried = [("ptr", x), *(("ptr", s) for s in starts), *((v.type, a) for a in flat)]
-        loop = (
-            f.once(carried) if unroll == count else f.loop(0, count // unroll, carried, runs=True)
-        )
-        with loop as ci:
-            now, *values = ci.values
-            begin, made = values[: len(starts)], values[len(starts) :]
+        moving = [(x, unroll), *((start, unroll * v.lanes) for start in starts)]
+
+        def add(acc: Accumulators, _: str, now: str, *begin: str) -> Accumulators:
+            (made,) = acc
             for n in range(unroll):
                 made = multiplied(v.at(now, n), [v.at(s, n * v.lanes) for s in begin], 0, made)
-            ci.carry([v.at(now, unroll), *(v.at(s, unroll * v.lanes) for s in begin), *made])
-        flat = ci.results[1 + len(starts) :]
+            return [made]
+
+        bounds = None if unroll == count else (0, count // unroll)
+        _, (flat,) = accumulate(v, [flat], bounds, moving, add, runs=True)
     else:
         for number in range(count):
             flat = multiplied(x, [v.at(s, number * v.lanes) for s in starts], number, flat)

@@ -8,13 +8,12 @@ order.
 import itertools
 from collections.abc import Sequence
 from dataclasses import replace
-from math import prod
 
 import numpy as np
 
-from faltung.codegen.tile import split
+from faltung.codegen.tile import parts
 from faltung.geometry.axis import Axis
-from faltung.methods.base.addresses import interior
+from faltung.methods.base.addresses import interior, pitches, sources_at, sums
 from faltung.methods.base.correlation import Window
 from faltung.methods.base.step import Table, table
 from faltung.methods.base.tiles import Run, kinds_of
@@ -58,19 +57,17 @@ def tables_of(windows: Sequence[Window], tile: Tile, position: int, tap: int) ->
     inner = [k * last.axis.dilation * position for k in range(1 if tile.unrolled else kernel)]
     weights = tap * kernel // len(inner)
     outer = outer or [Window(Axis(1, 1), 0, 0, (0,), (0,) * aux)]
-    begins, kinds = np.zeros(1, np.int64), np.zeros(1, np.int64)
-    outs = np.zeros((1, 1 + aux, 2), np.int64)
-    patterns: list[list[tuple[Taps, Taps]]] = []
-    for window, pairs in zip(outer, _pairs(outer, tile.rows), strict=True):
-        origin, number, found = _patterns(window, pairs, tile.patch is not None)
-        patterns.append(found)
-        begins = np.add.outer(begins, origin).ravel()
-        kinds = np.add.outer(kinds * len(found), number).ravel()
-        steps = np.array([window.out, *window.aux], np.int64)
-        to = np.array(pairs, np.int64).reshape(-1, 1, 2) * steps[:, None]
-        outs = (outs[:, None] + to).reshape(-1, 1 + aux, 2)
+    along = list(zip(outer, _pairs(outer, tile.rows), strict=True))
+    found = [_patterns(window, pairs, tile.patch is not None) for window, pairs in along]
+    patterns = [kinds for *_, kinds in found]
+    counts = pitches([len(kinds) for kinds in patterns])
+    rows = []
+    for (w, pairs), (begins, numbers, _), count in zip(along, found, counts, strict=True):
+        outs = np.kron([[w.out, *w.aux]], np.array(pairs))
+        rows.append(np.column_stack([begins, numbers * count, outs]))
+    made = sums(rows, 4 + 2 * aux)
     ranges, entries, first = _ranges(outer, patterns, tile.rows, inner, weights)
-    made = np.column_stack([begins, first[kinds], outs.reshape(len(begins), -1)])
+    made = np.column_stack([made[:, 0], first[made[:, 1]], made[:, 2:]])
     return {"rows": table(made, 5 + 2 * aux), "ranges": ranges, "entries": entries}
 
 
@@ -79,35 +76,29 @@ def _patterns(
 ) -> tuple[Table, Table, list[tuple[Taps, Taps]]]:
     """For each pair where it begins and the number of its pattern; and the patterns."""
     axis, inside = window.axis, interior(window.axis)
-    seen: dict[tuple[Taps, Taps], int] = {}
     # Pairs whose taps all lie in the array are alike where they are equally far apart.
-    whole: dict[int, int] = {}
-    numbers: list[int] = []
-    for first, second in pairs:
-        known = first in inside and second in inside
-        number = whole.get(second - first) if known else None
-        if number is None:
-            begin = first * axis.stride - axis.lo
-            found = _taps(window, first, begin, padded), _taps(window, second, begin, padded)
-            number = seen.setdefault(found, len(seen))
-            if known:
-                whole[second - first] = number
-        numbers.append(number)
+    alike = [
+        (inside.start, inside.start + b - a) if a in inside and b in inside else (a, b)
+        for a, b in pairs
+    ]
+    found = {
+        (a, b): (_taps(window, a, a, padded), _taps(window, b, a, padded))
+        for a, b in dict.fromkeys(alike)
+    }
+    kinds = {pattern: number for number, pattern in enumerate(dict.fromkeys(found.values()))}
     firsts = np.array([first for first, _ in pairs], np.int64)
     begins = (firsts * axis.stride - (0 if padded else axis.lo)) * window.x
-    return begins, np.array(numbers, np.int64), list(seen)
+    return begins, np.array([kinds[found[pair]] for pair in alike], np.int64), list(kinds)
 
 
-def _taps(window: Window, output: int, begin: int, padded: bool) -> Taps:
+def _taps(window: Window, output: int, first: int, padded: bool) -> Taps:
+    """The taps of one output, relative to where tap 0 of the output ``first`` would be."""
     axis = window.axis
-    start = output * axis.stride - axis.lo
-    places = [start + k * axis.dilation for k in range(axis.kernel)]
-    found = [(k, place, axis.source(place)) for k, place in enumerate(places)]
-    return tuple(
-        (k, ((place if padded else where) - begin) * window.x)
-        for k, place, where in found
-        if where is not None
-    )
+    places = (output - first) * axis.stride + np.arange(axis.kernel, dtype=np.int64) * axis.dilation
+    begin = first * axis.stride - axis.lo
+    read = sources_at(axis, begin + places)
+    offsets = (places if padded else read - begin) * window.x
+    return tuple((k, int(offsets[k])) for k in np.flatnonzero(read >= 0).tolist())
 
 
 def _ranges(
@@ -118,32 +109,29 @@ def _ranges(
     weights: int,
 ) -> tuple[Table, Table, Table]:
     """Ranges and entries of all patterns, and of each pattern its first range and how many."""
-    ranges: list[tuple[int, int, int, int]] = []
-    entries: list[tuple[int, ...]] = []
+    ranges: list[tuple[int, ...]] = []
+    entries: list[Table] = []
     pattern_ranges: list[tuple[int, int]] = []
-    leading = itertools.product(*([first for first, _ in found] for found in patterns[:-1]))
-    kernels = [w.axis.kernel for w in windows]
-    for combination, (one, two) in itertools.product(leading, patterns[-1]):
-        start = len(ranges)
+    steps = pitches([w.axis.kernel for w in windows], weights * len(inner))
+    # Each entry: input, tap of the first row, tap of the second.
+    leading = [
+        [table([(x, k * step, k * step) for k, x in first], 3) for first, _ in found]
+        for found, step in zip(patterns[:-1], steps, strict=False)
+    ]
+    along = table([(x, i * weights, i * weights) for i, x in enumerate(inner)], 3)
+    done = 0
+    for outer, (one, two) in itertools.product(itertools.product(*leading), patterns[-1]):
         shared = _shared(one, two) if rows > 1 else 0
         alone = len(one) - shared
-        # (input, tap of the first row, tap of the second)
-        found = [(x, k, two[i - alone][0] if i >= alone else k) for i, (k, x) in enumerate(one)]
-        rest = [(x, k, k) for k, x in two[shared:]] if rows > 1 else []
-        for taps in itertools.product(*combination):
-            number = 0
-            for kernel, (k, _) in zip(kernels, taps, strict=False):
-                number = number * kernel + k
-            offset, number = sum(x for _, x in taps), number * kernels[-1]
-            counts = (alone * len(inner), shared * len(inner), len(rest) * len(inner))
-            ranges.append((len(entries), *counts))
-            entries += [
-                (offset + x + along, *(((number + k) * len(inner) + i) * weights for k in numbers))
-                for x, *numbers in found + rest
-                for i, along in enumerate(inner)
-            ]
-        pattern_ranges.append((start, len(ranges) - start))
-    return table(ranges, 4), table(entries, 3), table(pattern_ranges, 2)
+        made = [(x, k, two[i - alone][0] if i >= alone else k) for i, (k, x) in enumerate(one)]
+        made += [(x, k, k) for k, x in two[shared:]] if rows > 1 else []
+        before = sums(outer, 3)
+        lengths = [count * len(inner) for count in (alone, shared, len(made) - len(one))]
+        pattern_ranges.append((len(ranges), len(before)))
+        ranges += [(done + i * sum(lengths), *lengths) for i in range(len(before))]
+        entries.append(sums([before, table(made, 3) * (1, steps[-1], steps[-1]), along], 3))
+        done += len(entries[-1])
+    return table(ranges, 4), np.concatenate(entries), table(pattern_ranges, 2)
 
 
 def _shared(one: Taps, two: Taps) -> int:
@@ -165,30 +153,28 @@ def patch_tables_of(
 ) -> dict[str, Table]:
     """All tables where items copy patches; ``position``, ``tap``: as for ``tables_of``."""
     *outer, last = windows
-    pitches = [position * prod(patch.extents[i + 1 :]) for i in range(len(outer))]
-    staged = [replace(w, x=pitch) for w, pitch in zip(outer, pitches, strict=True)]
+    steps = pitches(patch.extents, position)[: len(outer)]
+    staged = [replace(w, x=step) for w, step in zip(outer, steps, strict=True)]
     tables = tables_of([*staged, last], tile, position, tap)
     pairs = _pairs(outer, tile.rows)
     # For each axis, cut into parts of nearly one size: which pairs are in one, and what is copied.
     parts = []
-    for w, along, count, pitch in zip(outer, pairs, patch.counts, pitches, strict=True):
-        cuts = np.array_split(np.arange(len(along)), -(-len(along) // count))
-        parts.append([(cut, *_copied(w, [along[i] for i in cut], pitch)) for cut in cuts])
+    counts = pitches([len(along) for along in pairs])
+    for w, along, most, step, count in zip(outer, pairs, patch.counts, steps, counts, strict=True):
+        cuts = np.array_split(np.arange(len(along))[:, None], -(-len(along) // most))
+        parts.append(
+            [(cut * count, *_copied(w, [along[i] for i in cut[:, 0]], step)) for cut in cuts]
+        )
     patches, copies, picked = [], [], []
     done = [0, 0]
     for where in itertools.product(*parts):
-        numbers, source, target, begin = (np.zeros(1, np.int64) for _ in range(4))
-        for along, (cut, from_, to, first) in zip(pairs, where, strict=True):
-            numbers = np.add.outer(numbers * len(along), cut).ravel()
-            source = np.add.outer(source, from_).ravel()
-            target = np.add.outer(target, to).ravel()
-            begin += first
-        taken = tables["rows"][numbers]
-        taken[:, 0] -= begin
-        patches.append((done[0], len(source), done[1], len(taken)))
-        copies.append(np.stack([source, target], axis=1))
+        numbers, copied, begins = zip(*where, strict=True)
+        copies.append(sums(copied, 2))
+        taken = tables["rows"][sums(numbers, 1)[:, 0]]
+        taken[:, 0] -= sum(begins)
         picked.append(taken)
-        done = [done[0] + len(source), done[1] + len(taken)]
+        patches.append((done[0], len(copies[-1]), done[1], len(taken)))
+        done = [done[0] + len(copies[-1]), done[1] + len(taken)]
     segments, run_table = _segments(last, patch.tiles, runs, position)
     return tables | {
         "patches": table(patches, 4),
@@ -199,17 +185,17 @@ def patch_tables_of(
     }
 
 
-def _copied(window: Window, pairs: Pairs, pitch: int) -> tuple[Table, Table, int]:
+def _copied(window: Window, pairs: Pairs, pitch: int) -> tuple[Table, int]:
     """Along one axis: where what ``pairs`` read lies in the input and in the patch, and how far the
     patch begins from the first row of the padded input.
     """
     axis = window.axis
     first = pairs[0][0] * axis.stride
-    taps = [k * axis.dilation for k in range(axis.kernel)]
-    used = sorted({o * axis.stride + tap for pair in pairs for o in pair for tap in taps})
-    found = [(axis.source(p - axis.lo), p) for p in used]
-    both = table([(s * window.x, (p - first) * pitch) for s, p in found if s is not None], 2)
-    return both[:, 0], both[:, 1], first * pitch
+    outputs = np.unique(pairs)[:, None] * axis.stride
+    used = np.unique(outputs + np.arange(axis.kernel, dtype=np.int64) * axis.dilation)
+    read = sources_at(axis, used - axis.lo)
+    both = np.stack([read * window.x, (used - first) * pitch], axis=1)
+    return both[read >= 0], first * pitch
 
 
 def _segments(last: Window, most: int, runs: Sequence[Run], position: int) -> tuple[Table, Table]:
@@ -218,29 +204,25 @@ def _segments(last: Window, most: int, runs: Sequence[Run], position: int) -> tu
     patch, output, those of ``aux``).
     """
     axis, kinds = last.axis, kinds_of(runs)
-    tiles = sum(count for _, _, count in runs)
-    rest = list(runs)
-    segments: list[tuple[int, ...]] = []
-    made: list[tuple[int, ...]] = []
-    for size in [size for size, times in split(tiles, most) for _ in range(times)]:
-        taken: list[Run] = []
-        while size:
-            kind, first, count = rest.pop(0)
-            here = min(size, count)
-            taken.append((kind, first, here))
-            size -= here
-            if here < count:
-                rest.insert(0, (kind, first + here * kind.positions, count - here))
-        kind, first, count = taken[-1]
-        start = taken[0][1] * axis.stride - axis.lo
-        stop = (first + count * kind.positions - 1) * axis.stride - axis.lo + axis.extent
-        begin, end = (min(max(place, 0), axis.size) for place in (start, stop))
-        before = min(max(-start, 0), stop - start)
-        loaded = max(0, end - begin)
-        behind = stop - start - before - loaded
-        segments.append((begin * last.x, before, loaded, behind, len(made), len(taken)))
-        for kind, first, count in taken:
-            place = (first * axis.stride - axis.lo - start) * position
-            outs = (first * stride for stride in (last.out, *last.aux))
-            made.append((kinds.index(kind), count, place, *outs))
+    counts = [count for *_, count in runs]
+    tiles = np.cumsum([0, *counts], dtype=np.int64)
+    cuts = np.array([first for first, _ in parts(sum(counts), most)], np.int64)
+    # What is left of runs where they are cut at the beginnings of segments: from which tile on.
+    begins = np.union1d(tiles[:-1], cuts)
+    run = np.searchsorted(tiles, begins, side="right") - 1
+    of_runs = [(kinds.index(kind), first, kind.positions) for kind, first, _ in runs]
+    number, first, positions = table(of_runs, 3)[run].T
+    output = first + (begins - tiles[run]) * positions
+    head = np.searchsorted(begins, cuts)
+    lengths = np.diff(head, append=len(begins))
+    start = output[head] * axis.stride - axis.lo
+    stop = np.append(start[1:], axis.output * axis.stride - axis.lo) - axis.stride + axis.extent
+    begin, end = np.clip(start, 0, axis.size), np.clip(stop, 0, axis.size)
+    before = np.clip(-start, 0, stop - start)
+    loaded = np.maximum(end - begin, 0)
+    behind = stop - start - before - loaded
+    segments = np.stack([begin * last.x, before, loaded, behind, head, lengths], axis=1)
+    place = (output * axis.stride - axis.lo - np.repeat(start, lengths)) * position
+    outs = np.outer(output, [last.out, *last.aux])
+    made = np.column_stack([number, np.diff(begins, append=tiles[-1]), place, outs])
     return table(segments, 6), table(made, 4 + len(last.aux))

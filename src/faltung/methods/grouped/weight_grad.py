@@ -20,6 +20,8 @@ What it costs.  ``r ((p - 1) s + d (k - 1) + 1) + p`` loads for ``r p k`` multip
 from dataclasses import dataclass, replace
 from math import gcd, inf, prod
 
+import numpy as np
+
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine import costs
@@ -346,13 +348,13 @@ def _title(c: Correlation, shape: Shape) -> str:
 def _adding(
     c: Correlation, arrays: Arrays, channels: _ChannelBlocks, sums: Operand, bands: int, width: int
 ) -> Step:
-    inputs = [ci * c.w[2] for ci in range(c.channels_in)]
+    inputs = np.arange(c.channels_in, dtype=np.int64) * c.w[2]
     return band_sums(
         c.dtype,
         sums,
         shifted(arrays.w, channels.start * c.w[0], c.dtype),
         bands,
-        [*(w.taps for w in c.windows), inputs],
+        np.add.outer(c.tap_offsets, inputs).ravel(),
         (channels.blocks * channels.vectors, channels.groups * c.channels_out, width),
         c.w[0] if c.channels_out == 1 else c.w[1],
     )

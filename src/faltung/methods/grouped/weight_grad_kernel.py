@@ -7,10 +7,11 @@ every tile of taps is computed over them, for one vector after the other. Betwee
 sums are in memory, so that there may be any number of taps.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from faltung.codegen.ir import Module
+from faltung.codegen.ir import Module, parameters
+from faltung.codegen.tile import Accumulators, accumulate
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
@@ -126,7 +127,7 @@ class GroupedWeightGradKernel(Kernel):
 
 
 def _partial(module: Module, machine: Machine, kernel: GroupedWeightGradKernel) -> None:
-    f = module.function("partial", [("ptr", BLOCK[1:]), ("i64", "item"), ("i64", "number")])
+    f = module.function("partial", parameters([BLOCK[1:]], ["item", "number"]))
     v, given = Vectors(f, machine, kernel.dtype), Arguments(f, kernel)
     band, block = f.divmod("%number", given["block_count"])
     outer, segment = f.divmod(band, given["segment_count"])
@@ -187,8 +188,8 @@ def _calls(
     g = here["g_rows" if kernel.g.copied else "g"]
     first = f.word(entry, 4)
     stop = f.add(first, f.word(entry, 5))
-    carried = [("ptr", at) for at in (x, g, here["sums"])]
-    with f.loop(0, kernel.vectors, carried, runs=True) as vector:
+    moving = [(x, given["x_vector"]), (g, given["g_vector"]), (here["sums"], str(v.lanes))]
+    with v.walk(0, kernel.vectors, moving, runs=True) as vector:
         x_now, g_now, sums_now = vector.values
         with f.loop(first, stop) as number:
             call = f.at(given["calls"], f.mul(number.index, CALL), "i64")
@@ -200,10 +201,8 @@ def _calls(
                 ("i64", f.word(call, 2)),
                 ("i64", given["width"]),
             ]
-            cases = [lambda n=n: f.call(f"sums{n}", taken) for n in range(len(kernel.tap_tiles))]
-            f.switch(f.word(call, 0), cases)
-        steps = (given["x_vector"], given["g_vector"], str(v.lanes))
-        vector.carry([v.at(at, step) for at, step in zip(vector.values, steps, strict=True)])
+            names = [f"sums{n}" for n in range(len(kernel.tap_tiles))]
+            f.call_one(f.word(call, 0), names, taken)
 
 
 def _copy(
@@ -211,17 +210,15 @@ def _copy(
 ) -> None:
     """Copies positions of a row, each vector of a block to rows of its own."""
     layout = kernel.x if name == "x" else kernel.g
-    pointers = [("ptr", "from"), ("ptr", "to")]
-    f = module.function(f"copy_{name}", [*pointers, ("i64", "count"), ("i64", "vector")])
+    f = module.function(f"copy_{name}", parameters(["from", "to"], ["count", "vector"]))
     v = Vectors(f, machine, kernel.dtype)
-    with f.loop(0, "%count", [("ptr", "%from"), ("ptr", "%to")]) as position:
+    with v.walk(0, "%count", [("%from", layout.position), ("%to", layout.pitch)]) as position:
         from_, to = position.values
         for number in range(kernel.vectors):
             here = v.at(to, f.mul("%vector", number)) if number else to
             for first in range(0, channels, v.lanes):
                 at = v.at(from_, number * channels + first)
                 v.store(v.load(at, v.first(channels - first)), v.at(here, first))
-        position.carry([v.at(from_, layout.position), v.at(to, layout.pitch)])
 
 
 # Sums of a tile of taps ---------------------------------------------------------------------------
@@ -231,8 +228,8 @@ def _sums(
     module: Module, machine: Machine, kernel: GroupedWeightGradKernel, taps: TapTile, name: str
 ) -> None:
     """The sums of a tile of taps over some rows."""
-    pointers = [("ptr", at) for at in ("x", "g", "sums", "entries", "runs")]
-    f = module.function(name, [*pointers, ("i64", "count"), ("i64", "width")])
+    pointers = "x", "g", "sums", "entries", "runs"
+    f = module.function(name, parameters(pointers, ["count", "width"]))
     v = Vectors(f, machine, kernel.dtype)
     places = [
         v.at("%sums", f.mul("%width", r * kernel.taps + k * len(kernel.lanes) + number))
@@ -249,19 +246,15 @@ def _sums(
         g = v.at("%g", f.word(entry, taps.rows))
         for number, kind in enumerate(taps.kinds):
             run = f.at("%runs", RUN * (taps.run + number), "i64")
-            at = [v.at(x, f.word(run, 1)) for x in xs]
-            carried = [*(("ptr", x) for x in at), ("ptr", v.at(g, f.word(run, 2)))]
-            carried += [(v.type, value) for value in acc]
-            with f.loop(0, f.word(run, 0), carried) as tile:
-                now, g_now = tile.values[: taps.rows], tile.values[taps.rows]
-                if isinstance(kind, Masked):
-                    made = _lanes_are_positions(v, taps, kind, tile.values)
-                else:
-                    made = _lanes_are_channels(v, kernel, taps, kind, tile.values)
-                step = kind.positions * kernel.stride * kernel.x.pitch
-                onward = [v.at(x, step) for x in now]
-                tile.carry([*onward, v.at(g_now, kind.positions * kernel.g.pitch), *made])
-            acc = tile.results[taps.rows + 1 :]
+            step = kind.positions * kernel.stride * kernel.x.pitch
+            moving = [(v.at(x, f.word(run, 1)), step) for x in xs]
+            moving.append((v.at(g, f.word(run, 2)), kind.positions * kernel.g.pitch))
+            tile = (
+                partial(_lanes_are_positions, v, taps, kind)
+                if isinstance(kind, Masked)
+                else partial(_lanes_are_channels, v, kernel, taps, kind)
+            )
+            _, (acc,) = accumulate(v, [acc], (0, f.word(run, 0)), moving, tile)
         row.carry([f.at(entry, taps.rows + 1, "i64"), *acc])
     acc = row.results[1:]
     for i, place in enumerate(places):
@@ -272,12 +265,18 @@ def _sums(
 
 
 def _lanes_are_channels(
-    v: Vectors, kernel: GroupedWeightGradKernel, taps: TapTile, tile: Kind, values: Sequence[str]
-) -> list[str]:
-    """The sums after one tile, from rows of the input, the gradient and the sums before: every
+    v: Vectors,
+    kernel: GroupedWeightGradKernel,
+    taps: TapTile,
+    tile: Kind,
+    acc: Accumulators,
+    _index: str,
+    *rows: str,
+) -> Accumulators:
+    """The sums after one tile, from the sums before and rows of the input and the gradient: every
     column of the input meets the gradients of all positions that read it.
     """
-    xs, g, made = values[: taps.rows], values[taps.rows], list(values[taps.rows + 1 :])
+    (*xs, g), made = rows, list(acc[0])
     mask = None if kernel.g.copied else v.first(len(kernel.lanes[0]))
     columns: dict[int, list[tuple[int, int]]] = {}
     for p in range(tile.positions):
@@ -297,14 +296,14 @@ def _lanes_are_channels(
                     here = (r * len(taps.offsets) + k) * len(taps.inputs) + i
                     here = here * taps.accumulators + p % taps.accumulators
                     made[here] = v.multiply_add(read, grads[p], made[here])
-    return made
+    return [made]
 
 
 def _lanes_are_positions(
-    v: Vectors, taps: TapTile, tile: Masked, values: Sequence[str]
-) -> list[str]:
+    v: Vectors, taps: TapTile, tile: Masked, acc: Accumulators, _index: str, *rows: str
+) -> Accumulators:
     """The same: a lane outside a mask is zero in both arrays, whatever lies there."""
-    xs, g, made = values[: taps.rows], values[taps.rows], list(values[taps.rows + 1 :])
+    (*xs, g), made = rows, list(acc[0])
     for p in range(tile.positions):
         grads: dict[tuple[bool, ...] | None, str] = {}
         for k, (offset, lanes) in enumerate(zip(taps.offsets, tile.masks, strict=True)):
@@ -317,4 +316,4 @@ def _lanes_are_positions(
                 here = (r * len(taps.offsets) + k) * taps.accumulators + p % taps.accumulators
                 read = v.load(v.at(x, p * v.lanes + offset), mask)
                 made[here] = v.multiply_add(read, grads[lanes], made[here])
-    return made
+    return [made]

@@ -16,7 +16,7 @@ from itertools import groupby
 
 import numpy as np
 
-from faltung.codegen.tile import budget
+from faltung.codegen.tile import budget, parts
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
@@ -35,7 +35,6 @@ from faltung.methods.grouped.weight_grad_tables import (
     Shape,
     band_size,
     bands_of,
-    cut,
     rows_of_taps,
     runs_of,
     tap_tiles,
@@ -85,7 +84,7 @@ def products(c: Correlation, machine: Machine) -> int:
 
 def _shape_of(c: Correlation, machine: Machine) -> Shape:
     """What the registers hold."""
-    taps = cut(c.windows[-1].axis.kernel, budget(machine))
+    taps = parts(c.windows[-1].axis.kernel, budget(machine))
     rows = rows_of_taps(c, budget(machine)) if len(taps) == 1 else 1
     accumulators = max(1, costs.FMA_LATENCY_SUMS // (rows * taps[0][1]))
     return Shape(taps, [(0, 1)], rows, accumulators, accumulators)
@@ -221,9 +220,6 @@ class LaneSums(Kernel):
 def _adding(
     c: Correlation, lanes: int, arrays: Arrays, sums: Operand, bands: int, group: int
 ) -> Step:
-    taps = np.zeros(1, np.int64)
-    for w in c.windows:
-        taps = np.add.outer(taps, np.array(w.taps, np.int64)).ravel()
     items = -(-c.taps // lanes)
     return LaneSums(c.dtype).step(
         c.groups * items,
@@ -231,7 +227,7 @@ def _adding(
         barrier=True,
         sums=sums,
         w=arrays.w,
-        offsets=table(taps, 1),
+        offsets=table(np.array(c.tap_offsets, np.int64), 1),
         taps=c.taps,
         group_items=items,
         bands=bands,

@@ -5,17 +5,16 @@ first-level cache together with the rows of the input that they read; a copied r
 keeps its place until another one needs it, so that most rows are copied only once.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from faltung.codegen.tile import budget, split
+from faltung.codegen.tile import budget, parts, split
 from faltung.geometry.axis import Axis
 from faltung.machine.costs import FMA_LATENCY_SUMS
 from faltung.machine.table import Machine
-from faltung.methods.base.addresses import offsets, sources
+from faltung.methods.base.addresses import offsets, pitches, reads_of
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Argument, Table, table
 from faltung.methods.base.tiles import Run, tiles_of
@@ -59,10 +58,10 @@ class Shape:
 def shape_of(c: Correlation, machine: Machine) -> Shape:
     """What the registers hold."""
     kernel = c.windows[-1].axis.kernel
-    inputs = cut(c.channels_in, TILE_INPUTS)
+    inputs = parts(c.channels_in, TILE_INPUTS)
     # A column and a gradient are in registers too.
     most = budget(machine) - 1 if c.channels_in == 1 else budget(machine)
-    taps = cut(kernel, max(1, most // inputs[0][1]))
+    taps = parts(kernel, max(1, most // inputs[0][1]))
     rows = 1
     if len(taps) == 1 and c.channels_in == 1:
         rows = rows_of_taps(c, most)
@@ -79,12 +78,6 @@ def rows_of_taps(c: Correlation, most: int) -> int:
     """Rows of taps in one tile of at most ``most`` sums."""
     kernel = c.windows[-1].axis.kernel
     return split(c.taps // kernel, max(1, min(TILE_ROWS, most // kernel)))[0][0]
-
-
-def cut(length: int, most: int) -> list[tuple[int, int]]:
-    """Nearly equal parts: (first, how many)."""
-    sizes = [size for size, n in split(length, most) for _ in range(n)]
-    return list(zip(itertools.accumulate(sizes, initial=0), sizes, strict=False))
 
 
 def tiles(c: Correlation, shape: Shape) -> list[list[Run]]:
@@ -140,7 +133,7 @@ def tap_tiles(
                 kinds=tuple(kind for kind, _, _ in here),
                 run=run,
             )
-            for begin, rows in cut(c.taps // kernel, shape.rows):
+            for begin, rows in parts(c.taps // kernel, shape.rows):
                 whole = numbers.setdefault(replace(one, rows=rows), len(numbers))
                 single = numbers.setdefault(one, len(numbers))
                 place = kernel * inputs, first * inputs + start
@@ -164,7 +157,7 @@ def segments_of(
     gradient from, positions. And the runs of tiles in it.
     """
     last, a = c.windows[-1], c.windows[-1].axis
-    firsts = [first for first, _ in cut(a.output, shape.positions)]
+    firsts = [first for first, _ in parts(a.output, shape.positions)]
     low = np.array(firsts[::most], np.int64)
     high = np.append(low[1:], a.output)
     x_low = np.clip(low * a.stride - a.lo, 0, a.size)
@@ -223,11 +216,14 @@ class _Passes:
 
     def __init__(self, c: Correlation, tap_rows: Sequence[TapRows], memory: Memory) -> None:
         outer = c.windows[:-1]
-        self.reads = _reads(c)
+        # For each row of the output, at each tap, the number of a row of the input, or MISSING.
+        steps = pitches([w.axis.size for w in outer])
+        self.reads = reads_of([replace(w, x=n) for w, n in zip(outer, steps, strict=True)])
         self.x = offsets([w.axis.size for w in outer], [w.x for w in outer])
         self.g = offsets([w.axis.output for w in outer], [w.out for w in outer])
         self.tap_rows, self.memory = tap_rows, memory
-        # Where rows of the input lie in the copies.
+        # Where rows of the input are read, and their places in the copies.
+        self.x_read = self.x.copy()
         self.places: dict[int, int] = {}
         self.passes: list[tuple[int, ...]] = []
         self.x_copies: list[tuple[int, int]] = []
@@ -256,61 +252,39 @@ class _Passes:
     def _pass(self, rows: list[int], used: set[int]) -> None:
         heads = self._lengths()
         memory, places = self.memory, self.places
+        g = self.g[rows]
         if memory.x is not None:
             free = sorted(set(range(memory.places)) - set(places.values()))
             # What was copied first is given up first.
             old = [read for read in places if read not in used]
             for read in sorted(used - places.keys()):
                 places[read] = free.pop(0) if free else places.pop(old.pop(0))
+                self.x_read[read] = places[read] * memory.x
                 self.x_copies.append((int(self.x[read]), places[read] * memory.x))
         if memory.g is not None:
-            self.g_copies += [(int(self.g[row]), i * memory.g) for i, row in enumerate(rows)]
+            copied = np.arange(len(rows), dtype=np.int64) * memory.g
+            self.g_copies += zip(g.tolist(), copied.tolist(), strict=True)
+            g = copied
         for tile in self.tap_rows:
-            taps = range(tile.first, tile.first + tile.rows)
-            present = self.reads[rows][:, taps.start : taps.stop] >= 0
+            reads = self.reads[rows, tile.first : tile.first + tile.rows]
+            present = reads >= 0
             every = present.all(axis=1)
-            self._call(tile, tile.whole, taps, rows, np.flatnonzero(every))
-            for tap in taps if tile.rows > 1 else ():
-                some = np.flatnonzero(present[:, tap - tile.first] & ~every)
-                self._call(tile, tile.single, range(tap, tap + 1), rows, some)
+            self._call(tile, tile.whole, 0, reads[every], g[every])
+            for tap in range(tile.rows):
+                some = present[:, tap] & ~every
+                self._call(tile, tile.single, tap, reads[some, tap : tap + 1], g[some])
         pairs = zip(heads, self._lengths(), strict=True)
         self.passes.append(tuple(n for head, end in pairs for n in (head, end - head)))
 
     def _lengths(self) -> tuple[int, int, int]:
         return len(self.x_copies), len(self.g_copies), len(self.calls)
 
-    def _call(
-        self, tile: TapRows, function: int, taps: range, rows: list[int], chosen: Table
-    ) -> None:
-        """One function for the rows of the pass numbered ``chosen``."""
-        if not len(chosen):
-            return
-        place = taps.start * tile.step + tile.start
-        self.calls.append((function, len(self.entries), len(chosen), place))
-        memory = self.memory
-        for i in chosen.tolist():
-            reads = self.reads[rows[i], taps.start : taps.stop].tolist()
-            if memory.x is None:
-                self.entries += self.x[reads].tolist()
-            else:
-                self.entries += [self.places[read] * memory.x for read in reads]
-            self.entries.append(int(self.g[rows[i]]) if memory.g is None else i * memory.g)
-
-
-def _reads(c: Correlation) -> Table:
-    """For each row of the output and tap of all axes but the last the row of the input, -1 for
-    zeros.
-    """
-    axes = [sources(w.axis) for w in c.windows[:-1]]
-    columns = []
-    for taps in itertools.product(*(range(axis.shape[1]) for axis in axes)):
-        row = np.zeros(1, np.int64)
-        for w, axis, k in zip(c.windows, axes, taps, strict=False):
-            read = axis[:, k]
-            below = row[:, None] * w.axis.size + read
-            row = np.where((row[:, None] < 0) | (read < 0), -1, below).ravel()
-        columns.append(row)
-    return np.stack(columns, axis=1)
+    def _call(self, tile: TapRows, function: int, tap: int, reads: Table, g: Table) -> None:
+        """One function, from row ``tap`` of the tile on: the rows it reads, and their gradients."""
+        if len(g):
+            place = (tile.first + tap) * tile.step + tile.start
+            self.calls.append((function, len(self.entries), len(g), place))
+            self.entries += np.column_stack([self.x_read[reads], g]).ravel().tolist()
 
 
 def band_size(c: Correlation, positions: int) -> tuple[int, int]:
@@ -340,7 +314,7 @@ def bands_of(
         "x_copies": table(made.x_copies, COPY),
         "g_copies": table(made.g_copies, COPY),
         "calls": table(made.calls, CALL),
-        "entries": table([[entry] for entry in made.entries], 1),
+        "entries": table(np.array(made.entries, np.int64), 1),
         **row_tables,
         "segment_count": segments,
         "rows_count": len(band_rows),

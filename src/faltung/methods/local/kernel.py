@@ -8,17 +8,25 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.ir import Module, parameters
+from faltung.codegen.tile import (
+    Accumulators,
+    accumulate,
+    broadcast_product,
+    flat,
+    outer_product,
+    shaped,
+    zeros,
+)
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
-from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
+from faltung.methods.base.kernel import Arguments, Kernel
 
 # What a tile is given: its operands, the entries of its pattern and its strides.
-TILE = [
-    *(("ptr", name) for name in ("a", "b", "bias", "out", "pattern")),
-    *(("i64", name) for name in ("entries", "inner", "a_row", "a_inner", "b_inner", "out_row")),
-]
+TILE = parameters(
+    ["a", "b", "bias", "out", "pattern"],
+    ["entries", "inner", "a_row", "a_inner", "b_inner", "out_row"],
+)
 
 
 @dataclass(frozen=True)
@@ -43,16 +51,10 @@ class LocalKernel(Kernel):
     tail: int
     bias: bool
 
-    def emit(self, machine: Machine) -> str:
-        """A function for each kind of tile, and the one that calls them."""
-        module = Module()
+    def functions(self, module: Module, machine: Machine) -> None:
         for number, (block, rows) in enumerate(product(self.blocks, self.rows)):
             v = Vectors(module.function(f"tile{number}", TILE), machine, self.dtype)
             (_dots if self.dots else _outer)(v, self, rows, block)
-        arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
-        f = module.function(self.symbol, arguments, public=True)
-        self.body(Vectors(f, machine, self.dtype), Arguments(f, self))
-        return str(module)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         """Items -> (place of the output, block of its elements, segment of rows) -> tiles."""
@@ -84,7 +86,7 @@ class LocalKernel(Kernel):
         def tiles(number: int, rows: int) -> None:
             with f.loop(0, count, [("ptr", at["a"]), ("ptr", at["out"])], runs=True) as tile:
                 here = {**given, **at, "a": tile.values[0], "out": tile.values[1]}
-                f.call(f"tile{number}", [(type_, here[name]) for type_, name in TILE])
+                f.call_with(f"tile{number}", TILE, here)
                 onward = (f.mul(given[name], rows) for name in ("a_row", "out_row"))
                 tile.carry([v.at(p, by) for p, by in zip(tile.values, onward, strict=True)])
 
@@ -102,23 +104,17 @@ def _outer(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
     columns = -(-block // v.lanes)
     masks = [v.first(block - q * v.lanes) for q in range(columns)]
     down = _multiples(v, "%a_row", rows)
-    acc = zeros(v, rows, columns)
-    with f.loop(0, "%entries", flat(v, acc)) as tap:
-        entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
-        start = [("ptr", v.at(base, f.word(entry, i))) for i, base in enumerate(("%a", "%b"))]
-        carried = [*start, *((v.type, value) for value in tap.values)]
-        with f.loop(0, "%inner", carried) as term:
-            a, b = term.values[:2]
-            acc = outer_product(
-                v,
-                shaped(term.values[2:], columns),
-                lambda p: v.broadcast(v.at(a, down[p])),
-                lambda q: v.load(v.at(b, q * v.lanes), masks[q]),
-            )
-            sums = (value for row in acc for value in row)
-            term.carry([v.at(a, "%a_inner"), v.at(b, "%b_inner"), *sums])
-        tap.carry(term.results[2:])
-    acc = shaped(tap.results, columns)
+
+    def add(acc: Accumulators, tap: str) -> Accumulators:
+        entry = f.at("%pattern", f.mul(tap, 2), "i64")
+        a, b = (v.at(base, f.word(entry, i)) for i, base in enumerate(("%a", "%b")))
+
+        def term(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
+            return broadcast_product(v, acc, a, down, b, masks)
+
+        return accumulate(v, acc, (0, "%inner"), [(a, "%a_inner"), (b, "%b_inner")], term)[1]
+
+    _, acc = accumulate(v, zeros(v, rows, columns), (0, "%entries"), [], add)
     if kernel.bias:
         bias = [v.load(v.at("%bias", q * v.lanes), masks[q]) for q in range(columns)]
         acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]

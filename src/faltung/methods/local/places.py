@@ -41,9 +41,9 @@ def _windows(spec: ConvSpec, x_pitch: int, out_pitch: int) -> list[Window]:
 
 def forward_places(spec: ConvSpec, x_pitch: int, out_pitch: int) -> tuple[Table, Table]:
     """Of each output position: a is the input, b the weight."""
-    found = rows_of(_windows(spec, x_pitch, out_pitch), [0], _matrix(spec))
-    weights = np.arange(len(found.rows), dtype=np.int64) * spec.weight_parameters
-    return table(np.insert(found.rows, 1, weights, axis=1), 5), found.patterns
+    rows, patterns = rows_of(_windows(spec, x_pitch, out_pitch), [0], _matrix(spec))
+    weights = np.arange(len(rows), dtype=np.int64) * spec.weight_parameters
+    return table(np.insert(rows, 1, weights, axis=1), 5), patterns
 
 
 def weight_places(spec: ConvSpec, x_pitch: int, grad_pitch: int) -> tuple[Table, Table]:

@@ -16,8 +16,9 @@ from math import prod
 
 from faltung.codegen.tile import (
     Accumulators,
+    accumulate,
+    broadcast_product,
     flat,
-    outer_product,
     rows_for,
     shaped,
     split,
@@ -71,21 +72,22 @@ class DirectKernel(TiledKernel):
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         f = v.function
-        acc = zeros(v, kind.positions, self.vectors)
         tap_size = f.mul("%channels", self.vectors * v.lanes)
         if self.prefetch_maps:
             self._prefetch_output(v, kind)
-        with f.loop(0, "%entries", flat(v, acc)) as tap:
-            entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
+
+        def add(acc: Accumulators, tap: str) -> Accumulators:
+            entry = f.at("%pattern", f.mul(tap, 2), "i64")
             x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
-            acc = shaped(tap.values, self.vectors)
             for k, offset in enumerate(self.taps):
                 present = [p for p in range(kind.positions) if p not in kind.outside[k]]
                 if present:
                     here = v.at(x, offset), v.at(w, f.mul(tap_size, k))
                     acc = self._channels(v, acc, *here, present)
-            tap.carry([value for row in acc for value in row])
-        self._store(v, shaped(tap.results, self.vectors))
+            return acc
+
+        start = zeros(v, kind.positions, self.vectors)
+        self._store(v, accumulate(v, start, (0, "%entries"), [], add)[1])
 
     def _prefetch_output(self, v: Vectors, kind: Kind) -> None:
         """Before the sums begin: the lines arrive while those run."""
@@ -118,24 +120,13 @@ class DirectKernel(TiledKernel):
                 for i in range(-(-count * block // line)):
                     f.prefetch(v.at(w, costs.PREFETCH_DISTANCE_ITERATIONS * block + i * line))
             for _ in range(count):
-                sums = self._product(v, sums, x, w, present)
+                sums = broadcast_product(v, sums, x, [p * self.pitch for p in present], w)
                 x, w = v.at(x, 1 if self.x_contiguous else "%x_channel"), v.at(w, block)
             ci.carry([x, w, *(value for row in sums for value in row)])
         made = list(acc)
         for p, row in zip(present, shaped(ci.results[2:], self.vectors), strict=True):
             made[p] = row
         return made
-
-    def _product(
-        self, v: Vectors, acc: Accumulators, x: str, w: str, present: list[int]
-    ) -> Accumulators:
-        """One input channel of one tap."""
-        return outer_product(
-            v,
-            acc,
-            lambda i: v.broadcast(v.at(x, present[i] * self.pitch)),
-            lambda q: v.load(v.at(w, q * v.lanes)),
-        )
 
     def _store(self, v: Vectors, acc: Accumulators) -> None:
         """Add the bias, finish, and write the tile the way the output lies in memory."""
@@ -165,8 +156,7 @@ def _store_positions(
     """Positions are contiguous: transpose the tile, then store a channel at a time."""
     for start in range(0, len(column), v.lanes):
         rows = column[start : start + v.lanes]
-        # Zeros, not poison: LLVM 22 aborts on some shuffles of equal rows with poison ones.
-        transposed = v.transpose(rows + [v.zero] * (v.lanes - len(rows)))
+        transposed = v.transpose(rows)
         out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
         here, mask = end.moved("position", start), v.first(len(rows))
         for lane in range(channels):

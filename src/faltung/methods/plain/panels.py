@@ -190,16 +190,12 @@ def _cut(count: int, parts: int) -> list[tuple[int, int]]:
 def _bands(c: Correlation, a: _Side, b: _Side, size: int) -> tuple[Table, Table]:
     """Bands of ``size`` positions, and their segments along the last axis."""
     length, every = c.windows[-1].axis.output, c.batch * c.outputs
-    bands: list[tuple[int, int, int]] = []
-    segments: list[Table] = []
-    done = 0
-    for start in range(0, every, size):
-        stop = min(start + size, every)
-        rows = np.arange(start // length, (stop - 1) // length + 1)
-        first = np.maximum(rows * length, start)
-        count = np.minimum((rows + 1) * length, stop) - first
-        at = [side.rows[rows] + (first - rows * length) * side.pitch for side in (a, b)]
-        segments.append(np.stack([*at, first - start, count], axis=1))
-        bands.append((done, len(rows), stop - start))
-        done += len(rows)
-    return table(bands, BAND), table(np.concatenate(segments), SEGMENT)
+    band = np.arange(0, every, size, dtype=np.int64)
+    begins = np.union1d(band, np.arange(0, every, length, dtype=np.int64))
+    row, along = np.divmod(begins, length)
+    at = [side.rows[row] + along * side.pitch for side in (a, b)]
+    segments = np.stack([*at, begins % size, np.diff(begins, append=every)], axis=1)
+    first = np.searchsorted(begins, band)
+    counts = np.diff(first, append=len(begins))
+    bands = np.stack([first, counts, np.minimum(size, every - band)], axis=1)
+    return table(bands, BAND), table(segments, SEGMENT)

@@ -5,12 +5,13 @@ panel of broadcasts has a row of positions for each channel, rows ``pitch`` apar
 have channels or positions contiguous; what does not lie as the panel is transposed in registers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from faltung.codegen.ir import Function, Module
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.copies import RowMask, transpose_square
+from faltung.codegen.ir import Module, parameters
+from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -19,13 +20,10 @@ from faltung.methods.base.kernel import Arguments, Kernel
 # arrays, first position in the band, positions); of blocks of rows (first row, rows, tiles of each
 # height); of ranges of blocks of columns (the first, the one behind the last).
 BAND, SEGMENT, ROWS, RANGE = 3, 4, 4, 2
-TILE_FUNCTION = [
-    *(("ptr", name) for name in ("a", "b", "sums")),
-    *(("i64", name) for name in ("length", "row", "band")),
-]
+TILE_FUNCTION = parameters(["a", "b", "sums"], ["length", "row", "band"])
 # Functions that lay out a segment. ``step``: elements from position to position where channels are
 # contiguous, else from channel to channel.
-VECTORS_FUNCTION = [("ptr", "array"), ("ptr", "panel"), ("i64", "count"), ("i64", "step")]
+VECTORS_FUNCTION = parameters(["array", "panel"], ["count", "step"])
 BROADCASTS_FUNCTION = [*VECTORS_FUNCTION, ("i64", "channels")]
 
 
@@ -106,18 +104,14 @@ class PanelsKernel(Kernel):
 
     def _tile(self, v: Vectors, rows: int, channels: int) -> None:
         f, vectors = v.function, -(-channels // v.lanes)
-        carried = [("ptr", "%a"), ("ptr", "%b"), *flat(v, zeros(v, rows, vectors))]
-        with f.loop(0, "%length", carried, runs=True) as position:
-            a, b, *values = position.values
-            acc = outer_product(
-                v,
-                shaped(values, vectors),
-                lambda p: v.broadcast(v.at(a, p * self.pitch)),
-                lambda q: v.load(v.at(b, q * v.lanes)),
-            )
-            onward = [v.at(a, 1), v.at(b, vectors * v.lanes)]
-            position.carry([*onward, *(value for row in acc for value in row)])
-        acc = shaped(position.results[2:], vectors)
+        moving = [("%a", 1), ("%b", vectors * v.lanes)]
+        offsets = [p * self.pitch for p in range(rows)]
+
+        def add(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
+            return broadcast_product(v, acc, a, offsets, b)
+
+        start = zeros(v, rows, vectors)
+        _, acc = accumulate(v, start, (0, "%length"), moving, add, runs=True)
         # The first band stores, later ones add.
         for later in f.branches(f.value("icmp ne i64 %band, 0")):
             _store_sums(v, acc, channels, add=later)
@@ -227,10 +221,12 @@ def _vectors(v: Vectors, source: Source, channels: int) -> None:
             left = f.sub("%count", at.index)
             first = v.at(corner, f.mul(at.index, source.apart))
             target = v.at(panel, f.mul(at.index, width))
-            for whole in _either(f, left, v.lanes):
-                mask = None if whole else v.below(left)
-                made = v.transpose(_rows_of_channels(v, first, source.apart, here, mask))
-                _store_rows(v, made, target, width, None if whole else left)
+            _transpose(
+                v,
+                (left, left, ""),
+                (first, here, partial(_read, v, source.apart)),
+                (target, width),
+            )
 
 
 def _broadcasts(v: Vectors, source: Source, pitch: int) -> None:
@@ -247,66 +243,50 @@ def _broadcasts(v: Vectors, source: Source, pitch: int) -> None:
         column, panel = v.at("%array", row.index), v.at("%panel", f.mul(row.index, pitch))
         with f.loop(0, "%count", [("ptr", column)], step=v.lanes) as at:
             positions, target = f.sub("%count", at.index), v.at(panel, at.index)
-            for whole in _either(f, f.minimum(left, positions), v.lanes):
-                rows = _rows_of_positions(v, at.values[0], None if whole else (left, positions))
-                _store_rows(v, v.transpose(rows), target, pitch, None if whole else left)
+            _transpose(
+                v,
+                (f.minimum(left, positions), left, positions),
+                (at.values[0], v.lanes, v.load),
+                (target, pitch),
+            )
             at.carry([v.at(at.values[0], f.mul("%step", v.lanes))])
 
 
-def _either(f: Function, left: str, lanes: int) -> Iterator[bool]:
-    """True inside of a branch for whole squares, False inside of one for all others."""
-    full = f.value(f"icmp sge i64 {left}, {lanes}")
-    with f.when(full):
-        yield True
-    with f.when(f.value(f"xor i1 {full}, true")):
-        yield False
-
-
-def _rows_of_channels(
-    v: Vectors, line: str, apart: int, channels: int, mask: str | None
-) -> list[str]:
-    """Positions of ``channels`` channels, a vector each, and zeros up to a square."""
-    rows = []
-    for _ in range(channels):
-        rows.append(v.load(line, mask) if apart == 1 else v.gather(line, apart, mask))
-        line = v.at(line, "%step")
-    return rows + [v.zero] * (v.lanes - channels)
-
-
-def _rows_of_positions(v: Vectors, line: str, left: tuple[str, str] | None) -> list[str]:
-    """Channels of as many positions as a vector has lanes; ``left``: how many channels and
-    positions there are, where one is less.
+def _transpose(
+    v: Vectors,
+    counts: tuple[str, str, str],
+    source: tuple[str, int, Callable[[str, str | None], str]],
+    target: tuple[str, int],
+) -> None:
+    """Transpose a square. ``counts``: the smaller one of, columns and rows, "" for all of them.
+    ``source``: where its rows begin, how many are read, and how. ``target``: where it goes, and
+    from one row to the next.
     """
-    f, rows = v.function, []
-    some = None if left is None else v.below(left[0])
-    for i in range(v.lanes):
-        mask = some
-        if left is not None:
-            # Past the last position the mask is empty: the load touches nothing.
-            inside = f.value(f"icmp sgt i64 {left[1]}, {i}")
-            mask = f.value(f"select i1 {inside}, {v.flags} {some}, {v.flags} zeroinitializer")
-        rows.append(v.load(line, mask))
-        line = v.at(line, "%step")
-    return rows
+
+    def read(mask: RowMask) -> list[str]:
+        rows, at = [], source[0]
+        for i in range(source[1]):
+            rows.append(source[2](at, mask(i)))
+            at = v.at(at, "%step")
+        return rows
+
+    def store(i: int, row: str, mask: str | None) -> None:
+        v.store(row, v.at(target[0], i * target[1]))
+
+    least, columns, rows = counts
+    transpose_square(v, least, columns, read, store, rows=rows)
 
 
-def _store_rows(v: Vectors, rows: list[str], target: str, pitch: int, count: str | None) -> None:
-    """The first ``count`` of the rows of a square, all by default."""
-    f = v.function
-    for i, row in enumerate(rows):
-        if count is None:
-            v.store(row, v.at(target, i * pitch))
-            continue
-        with f.when(f.value(f"icmp sgt i64 {count}, {i}")):
-            v.store(row, v.at(target, i * pitch))
+def _read(v: Vectors, apart: int, at: str, mask: str | None) -> str:
+    """Positions of a channel."""
+    return v.load(at, mask) if apart == 1 else v.gather(at, apart, mask)
 
 
 def _copy_channels(v: Vectors, channels: int, width: int) -> None:
     """Contiguous on both sides: in pieces of a power of two, as masks are slow where the machine
     has none.
     """
-    f = v.function
-    with f.loop(0, "%count", [("ptr", "%array"), ("ptr", "%panel")]) as position:
+    with v.walk(0, "%count", [("%array", "%step"), ("%panel", width)]) as position:
         array, panel = position.values
         if channels < width:
             v.store(v.zero, v.at(panel, width - v.lanes))
@@ -317,22 +297,19 @@ def _copy_channels(v: Vectors, channels: int, width: int) -> None:
             got = v.load_short(v.at(array, start), size)
             v.store_short(got, v.at(panel, start), size)
             start += size
-        position.carry([v.at(array, "%step"), v.at(panel, width)])
 
 
 def _copy_positions(v: Vectors, apart: int, pitch: int) -> None:
     """Contiguous in the panel, and ``apart`` in the array."""
     f = v.function
     whole = v.whole("%count")
-    with f.loop(0, "%channels", [("ptr", "%array"), ("ptr", "%panel")]) as row:
+    with v.walk(0, "%channels", [("%array", "%step"), ("%panel", pitch)]) as row:
         array, panel = row.values
 
         def read(at: str, mask: str | None) -> str:
-            line = v.at(array, f.mul(at, apart))
-            return v.load(line, mask) if apart == 1 else v.gather(line, apart, mask)
+            return _read(v, apart, v.at(array, f.mul(at, apart)), mask)
 
         with f.loop(0, whole, step=v.lanes) as at:
             v.store(read(at.index, None), v.at(panel, at.index))
         with f.loop(whole, "%count", step=v.lanes) as at:
             v.store(read(at.index, v.below(f.sub("%count", whole))), v.at(panel, at.index))
-        row.carry([v.at(array, "%step"), v.at(panel, pitch)])

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from math import inf
 
-from faltung.codegen.ir import Module
+from faltung.codegen.copies import write_fill
+from faltung.codegen.ir import Module, parameters
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
@@ -22,7 +23,7 @@ from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.base.method import ForwardMethod
-from faltung.methods.base.moves import put_arguments, write_fill, write_put
+from faltung.methods.base.moves import put_arguments, write_put
 from faltung.methods.base.step import Arrays, Work, shifted
 
 DTYPES = ("float32", "float64")
@@ -110,8 +111,7 @@ class SignalKernel(EpilogueKernel):
             here = {**given, "from": line, "count": count, "ahead": "0", "bias": bias}
             for name in self.outputs:
                 here[name] = v.at(places[name], f.mul(co.index, given[f"{name}_channel"]))
-            names = put_arguments(len(self.aux_contiguous))
-            f.call("put", [(kind, here[name]) for kind, name in names])
+            f.call_with("put", put_arguments(len(self.aux_contiguous)), here)
 
     def _load(
         self, v: Vectors, given: Arguments, line: str, start: str, where: tuple[str, str]
@@ -138,8 +138,7 @@ def _inputs(v: Vectors, given: Arguments) -> str:
 
 def _write_transpose(module: Module, machine: Machine, dtype: str) -> None:
     """``transpose`` (from, to, length, vectors): entries ``length`` apart become vectors."""
-    numbers = [("i64", "length"), ("i64", "vectors")]
-    f = module.function("transpose", [("ptr", "from"), ("ptr", "to"), *numbers])
+    f = module.function("transpose", parameters(["from", "to"], ["length", "vectors"]))
     v = Vectors(f, machine, dtype)
     with f.loop(0, "%vectors", step=v.lanes) as first:
         here = v.at("%from", first.index)
@@ -151,8 +150,8 @@ def _write_transpose(module: Module, machine: Machine, dtype: str) -> None:
 
 def _write_sums(module: Module, machine: Machine, dtype: str) -> None:
     """``sums`` (transposed, w, to, step, taps, length): all outputs of a segment, in order."""
-    arrays = [("ptr", name) for name in ("transposed", "w", "to")]
-    f = module.function("sums", [*arrays, *(("i64", n) for n in ("step", "taps", "length"))])
+    names = parameters(["transposed", "w", "to"], ["step", "taps", "length"])
+    f = module.function("sums", names)
     v = Vectors(f, machine, dtype)
     # Vectors of outputs in registers.
     width = max(8, v.lanes)

@@ -11,9 +11,10 @@ What it costs.  One load a multiply-add with one output channel, else as ``direc
 """
 
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 
-from faltung.codegen.tile import budget, flat, outer_product, shaped, unrolled, zeros
+from faltung.codegen.tile import Accumulators, accumulate, budget, outer_product, unrolled, zeros
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
@@ -49,27 +50,27 @@ class SpatialKernel(TiledKernel):
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         f = v.function
-        columns = -(-kind.positions // v.lanes)
         tap_size = f.mul("%channels", self.channels)
-        with f.loop(0, "%entries", flat(v, zeros(v, self.channels, columns))) as tap:
-            entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
+
+        def add(acc: Accumulators, tap: str) -> Accumulators:
+            entry = f.at("%pattern", f.mul(tap, 2), "i64")
             x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
-            values = tap.values
             for k, offset in enumerate(self.taps):
                 present = set(range(kind.positions)).difference(kind.outside[k])
                 if present:
                     start = v.at(x, offset), v.at(w, f.mul(tap_size, k))
-                    values = self._channels(v, values, *start, present)
-            tap.carry(values)
-        self._store(v, kind, shaped(tap.results, columns))
+                    acc = self._channels(v, acc, *start, present)
+            return acc
+
+        start = zeros(v, self.channels, -(-kind.positions // v.lanes))
+        self._store(v, kind, accumulate(v, start, (0, "%entries"), [], add)[1])
 
     def _channels(
-        self, v: Vectors, values: list[str], x: str, w: str, present: set[int]
-    ) -> list[str]:
+        self, v: Vectors, acc: Accumulators, x: str, w: str, present: set[int]
+    ) -> Accumulators:
         """All input channels of one tap."""
-        f, columns = v.function, len(values) // self.channels
 
-        def load(q: int) -> str:
+        def load(x: str, q: int) -> str:
             lanes = [q * v.lanes + lane in present for lane in range(v.lanes)]
             mask = None if all(lanes) else v.mask(lanes)
             at = v.at(x, q * v.lanes * self.pitch)
@@ -77,16 +78,12 @@ class SpatialKernel(TiledKernel):
                 return v.zero
             return v.load(at, mask) if self.pitch == 1 else v.gather(at, self.pitch, mask)
 
-        carried = [("ptr", x), ("ptr", w), *((v.type, a) for a in values)]
-        once = f.once(carried)
-        with once if self.single else f.loop(0, "%channels", carried, runs=True) as ci:
-            x, w = ci.values[:2]
-            acc = outer_product(
-                v, shaped(ci.values[2:], columns), lambda p: v.broadcast(v.at(w, p)), load
-            )
-            onward = [v.at(x, "%x_channel"), v.at(w, self.channels)]
-            ci.carry([*onward, *(value for row in acc for value in row)])
-        return ci.results[2:]
+        def add(acc: Accumulators, _: str, x: str, w: str) -> Accumulators:
+            return outer_product(v, acc, lambda p: v.broadcast(v.at(w, p)), partial(load, x))
+
+        moving = [(x, "%x_channel"), (w, str(self.channels))]
+        bounds = None if self.single else (0, "%channels")
+        return accumulate(v, acc, bounds, moving, add, runs=True)[1]
 
     def _store(self, v: Vectors, kind: Kind, acc: list[list[str]]) -> None:
         """Add the bias, finish, and write a channel at a time."""

@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
 
-import numpy as np
-
-from faltung.codegen.ir import Function, Module
+from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import ELEMENTS, Vectors
 from faltung.machine.costs import FMA_LATENCY_CYCLES
 from faltung.machine.table import Machine
@@ -30,7 +28,7 @@ from faltung.methods.base.tiles import (
     segments,
     taps_of,
 )
-from faltung.methods.copies.copy import copy
+from faltung.methods.copies.copy import copy, weight_runs
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
@@ -42,10 +40,9 @@ INDICES = ("batch", "group", "block", "row", "segment")
 # Columns of the tables of rows and segments; behind them one for each array of the epilogue.
 COLUMNS = 4
 # What a tile function takes; ``entries`` of ``pattern``, ``channels`` of the input.
-TILE = (
-    *(("ptr", name) for name in ("x", "w", "out", "bias", "pattern")),
-    *(("i64", name) for name in ("entries", "channels", "x_channel")),
-    *(("i64", name) for name in ("out_position", "out_channel")),
+TILE = parameters(
+    ["x", "w", "out", "bias", "pattern"],
+    ["entries", "channels", "x_channel", "out_position", "out_channel"],
 )
 
 
@@ -143,11 +140,11 @@ class TiledKernel(EpilogueKernel):
         f, positions = v.function, self.kinds[number].positions
         steps = [str(positions * self.pitch)]
         steps += [f.mul(here[f"{name}_position"], positions) for name in self.outputs]
-        moving = ("x", *self.outputs)
-        with f.loop(0, count, [("ptr", here[name]) for name in moving], runs=True) as tile:
-            now = {**here, **dict(zip(moving, tile.values, strict=True))}
-            f.call(f"tile{number}", [(kind, now[name]) for kind, name in self.tile_function])
-            tile.carry(list(map(v.at, tile.values, steps)))
+        names = ("x", *self.outputs)
+        moving = [(here[name], step) for name, step in zip(names, steps, strict=True)]
+        with v.walk(0, count, moving, runs=True) as tile:
+            now = {**here, **dict(zip(names, tile.values, strict=True))}
+            f.call_with(f"tile{number}", self.tile_function, now)
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -193,13 +190,13 @@ def add_tiles(
     packed, bias = _pack(c, work, arrays, blocks)
     tap, offsets = c.channels_in * blocks.width, taps_of(last)
     in_code = len(kernel.taps) == len(offsets)
-    rows = rows_of(
+    rows, patterns = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
     tile_cycles = TILE_PRODUCT_CYCLES * c.channels_in * c.taps
     most = min(MAX_SEGMENT_TILES, max(1, SEGMENT_ITEM_CYCLES // tile_cycles))
     cut = segments(runs, kernel.kinds, last, most)
-    counts = (c.batch, c.groups, blocks.count, len(rows.rows), len(cut))
+    counts = (c.batch, c.groups, blocks.count, len(rows), len(cut))
     aux = aux_arguments(
         c,
         arrays,
@@ -217,9 +214,9 @@ def add_tiles(
         w=packed,
         out=shifted(arrays.out, c.out_base + blocks.start * c.out[2], c.dtype),
         bias=bias,
-        rows=rows.rows,
+        rows=rows,
         segments=cut,
-        patterns=rows.patterns,
+        patterns=patterns,
         **dict(zip(INDICES, counts, strict=True)),
         **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
         **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
@@ -247,14 +244,8 @@ def _pack(
         channel = blocks.start + b * blocks.channels
         outer.append((g * c.w[0] + channel * c.w[1], number * c.taps * tap))
         biases.append((g * c.channels_out + channel if arrays.bias else 0, number * blocks.width))
-    offsets = np.zeros(1, np.int64)
-    for window in c.windows:
-        offsets = (offsets[:, None] + np.array(window.taps, np.int64)).ravel()
-    runs = np.empty((c.taps, c.channels_in, 3), np.int64)
-    within = np.arange(c.channels_in)
-    runs[..., 0] = offsets[:, None] + within * c.w[2]
-    runs[..., 1] = np.arange(c.taps)[:, None] * tap + within * blocks.width
-    runs[..., 2] = blocks.channels
+    channels, each = (c.channels_in, c.w[2]), (tap, blocks.width)
+    runs = weight_runs(c.tap_offsets, channels, each, blocks.channels)
     title = "pack weights"
     pack_weights = copy(
         c.dtype, arrays.w, packed, outer, runs, stride=c.w[1], fill=blocks.width, title=title

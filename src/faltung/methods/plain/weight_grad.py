@@ -20,14 +20,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from faltung.codegen.tile import budget, split
+from faltung.codegen.tile import budget, parts, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import row_pairs
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted, table
-from faltung.methods.copies.copy import spread
+from faltung.methods.copies.copy import spread, weight_runs
 from faltung.methods.plain import panels
 from faltung.methods.plain.panels import MIN_BAND_POSITIONS
 from faltung.methods.plain.tiled import ChannelBlocks, channel_blocks, product_cycles
@@ -313,12 +313,10 @@ def _tiles(rows: list[int], most: int) -> tuple[tuple[tuple[int, ...], ...], Tab
     """
     kinds: dict[tuple[int, ...], int] = {}
     tiles = []
-    first = 0
-    for size in (size for size, count in split(len(rows), most) for _ in range(count)):
+    for first, size in parts(len(rows), most):
         start = rows[first]
         kind = tuple(offset - start for offset in rows[first : first + size])
         tiles.append((kinds.setdefault(kind, len(kinds)), start, first))
-        first += size
     return tuple(kinds), table(tiles, TILE)
 
 
@@ -342,8 +340,7 @@ def _segments(
 def _unpack(problem: _Problem, sums: Operand, blocks: ChannelBlocks) -> Step:
     """Sums as (group, block, tap, row, channel of the block) -> the weight's own order."""
     c, count, along = problem.c, problem.a.channels, problem.along
-    taps = [sum(offsets) for offsets in itertools.product(*(w.taps for w in c.windows))]
-    block_sums = len(taps) * count * blocks.width
+    block_sums = c.taps * count * blocks.width
     outer = [
         (
             (g * blocks.count + b) * block_sums,
@@ -352,11 +349,9 @@ def _unpack(problem: _Problem, sums: Operand, blocks: ChannelBlocks) -> Step:
         for g in range(c.groups)
         for b in range(blocks.count)
     ]
-    runs = [
-        ((k * count + channel) * blocks.width, tap + channel * problem.across, blocks.channels)
-        for k, tap in enumerate(taps)
-        for channel in range(count)
-    ]
+    packed = (count * blocks.width, blocks.width)
+    runs = weight_runs(c.tap_offsets, (count, problem.across), packed, blocks.channels)
+    runs = runs[:, [1, 0, 2]]
     title = "unpack weight gradient"
     return spread(
         c.dtype, sums, problem.weight, outer, runs, stride=along, title=title, barrier=True

@@ -7,8 +7,8 @@ lanes are positions both are vectors, and the lanes are summed at the end.
 from dataclasses import dataclass
 from functools import partial
 
-from faltung.codegen.ir import Module
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.ir import Module, parameters
+from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -17,10 +17,7 @@ from faltung.methods.base.kernel import Arguments, Kernel
 # last axis (offsets in both arrays, positions); of ranges of pairs (first, how many); of pairs
 # (offsets in both arrays).
 TILE, SEGMENT, RANGE, PAIR = 3, 3, 2, 2
-TILE_FUNCTION = [
-    *(("ptr", name) for name in ("a", "b", "sums", "pairs")),
-    *(("i64", name) for name in ("first", "count", "length", "band", "row")),
-]
+TILE_FUNCTION = parameters(["a", "b", "sums", "pairs"], ["first", "count", "length", "band", "row"])
 
 
 @dataclass(frozen=True)
@@ -88,58 +85,56 @@ class WeightGradKernel(Kernel):
                 "row": given["row"],
             }
             call = [(kind, here[name]) for kind, name in TILE_FUNCTION]
-            tiles = [partial(f.call, f"tile{number}", call) for number in range(len(self.kinds))]
-            f.switch(f.word(rows, 0), tiles)
+            f.call_one(f.word(rows, 0), [f"tile{n}" for n in range(len(self.kinds))], call)
 
     def _tile(self, v: Vectors, rows: tuple[int, ...]) -> None:
-        f, columns = v.function, len(self.columns)
+        f = v.function
+
+        def add(acc: Accumulators, pair: str) -> Accumulators:
+            entry = f.at("%pairs", f.mul(pair, PAIR), "i64")
+            at = [v.at("%a", f.word(entry, 0)), v.at("%b", f.word(entry, 1))]
+            if not self.space:
+                return self._positions(v, rows, at, acc, ("0", "%length"), None)[1]
+            whole = v.whole("%length")
+            at, acc = self._positions(v, rows, at, acc, ("0", whole), None)
+            some = f.value(f"icmp slt i64 {whole}, %length")
+            stop = f.value(f"select i1 {some}, i64 {f.add(whole, 1)}, i64 {whole}")
+            mask = v.below(f.sub("%length", whole))
+            return self._positions(v, rows, at, acc, (whole, stop), mask)[1]
+
         last = f.add("%first", "%count")
-        with f.loop("%first", last, flat(v, zeros(v, len(rows), columns))) as pair:
-            entry = f.at("%pairs", f.mul(pair.index, PAIR), "i64")
-            a, b = v.at("%a", f.word(entry, 0)), v.at("%b", f.word(entry, 1))
-            state = [a, b, *pair.values]
-            if self.space:
-                whole = v.whole("%length")
-                state = self._positions(v, rows, state, "0", whole, None)
-                some = f.value(f"icmp slt i64 {whole}, %length")
-                stop = f.value(f"select i1 {some}, i64 {f.add(whole, 1)}, i64 {whole}")
-                mask = v.below(f.sub("%length", whole))
-                state = self._positions(v, rows, state, whole, stop, mask)
-            else:
-                state = self._positions(v, rows, state, "0", "%length", None)
-            pair.carry(state[2:])
-        self._store(v, shaped(pair.results, columns))
+        start = zeros(v, len(rows), len(self.columns))
+        self._store(v, accumulate(v, start, ("%first", last), [], add)[1])
 
     def _positions(
         self,
         v: Vectors,
         rows: tuple[int, ...],
-        state: list[str],
-        start: str,
-        stop: str,
+        addresses: list[str],
+        acc: Accumulators,
+        bounds: tuple[str, str],
         mask: str | None,
-    ) -> list[str]:
-        """Positions ``start`` to ``stop`` of one pair of rows; a vector of them an iteration where
-        lanes are positions. state: addresses in ``a`` and ``b``, and the sums.
+    ) -> tuple[list[str], Accumulators]:
+        """Positions within ``bounds`` of one pair of rows; a vector of them an iteration where
+        lanes are positions. addresses: in ``a`` and ``b``.
         """
-        columns, step = len(self.columns), v.lanes if self.space else 1
+        step = v.lanes if self.space else 1
 
-        def load_a(p: int) -> str:
+        def load_a(a: str, p: int) -> str:
             at = v.at(a, rows[p])
             return v.load(at, mask) if self.space else v.broadcast(at)
 
-        def load_b(q: int) -> str:
-            lanes = mask if self.space else v.first(self.lanes) if q == columns - 1 else None
+        def load_b(b: str, q: int) -> str:
+            last = q == len(self.columns) - 1
+            lanes = mask if self.space else v.first(self.lanes) if last else None
             return v.load(v.at(b, self.columns[q]), lanes)
 
-        types = ("ptr", "ptr", *(v.type for _ in state[2:]))
-        carried = list(zip(types, state, strict=True))
-        with v.function.loop(start, stop, carried, step=step) as position:
-            a, b, *values = position.values
-            acc = outer_product(v, shaped(values, columns), load_a, load_b)
-            onward = [v.at(a, step * self.a_pitch), v.at(b, step * self.b_pitch)]
-            position.carry([*onward, *(value for row in acc for value in row)])
-        return position.results
+        def add(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
+            return outer_product(v, acc, partial(load_a, a), partial(load_b, b))
+
+        steps = (step * self.a_pitch, step * self.b_pitch)
+        moving = list(zip(addresses, steps, strict=True))
+        return accumulate(v, acc, bounds, moving, add, step=step)
 
     def _store(self, v: Vectors, acc: list[list[str]]) -> None:
         """The first band stores, later ones add."""

@@ -6,6 +6,7 @@ And that of the gradient of maxima, which adds each output gradient where its in
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from faltung.codegen.copies import each_group
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.pool.columns import BUFFER_BYTES
@@ -121,11 +122,11 @@ class _PlaneWriter:
         """``inside`` columns from ``low`` on: whole vectors, then what is left with a mask."""
         f, v = self.f, self.v
         source = f.add(row.origin, low)
-        done = "0"
-        for count in (VECTORS, 1):
-            with f.loop(done, f.sub(inside, count * v.lanes - 1), step=count * v.lanes) as at:
-                self.column(row, f.add(source, at.index), at.index, skipped, count, None)
-            done = at.index
+
+        def column(at: str, count: int) -> None:
+            self.column(row, f.add(source, at), at, skipped, count, None)
+
+        done = each_group(v, inside, (VECTORS, 1), column)
         with f.when(f.value(f"icmp slt i64 {done}, {inside}")):
             mask = v.below(f.sub(inside, done))
             self.column(row, f.add(source, done), done, skipped, 1, mask)
@@ -178,11 +179,8 @@ class _PlaneWriter:
     def outputs(self, row: _Outputs, first: str, count: str) -> None:
         """Vectors of outputs; the last one is moved back to end with them, or stored in part."""
         f, v = self.f, self.v
-        done = "0"
-        for vectors in dict.fromkeys((1 if self.reduction.size > 1 else VECTORS, 1)):
-            with f.loop(done, f.sub(count, vectors * v.lanes - 1), step=vectors * v.lanes) as at:
-                self.output(row, first, at.index, vectors, None)
-            done = at.index
+        groups = (1,) if self.reduction.size > 1 else (VECTORS, 1)
+        done = each_group(v, count, groups, lambda at, n: self.output(row, first, at, n, None))
         with f.when(f.value(f"icmp slt i64 {done}, {count}")):
             enough = f.value(f"icmp sge i64 {count}, {v.lanes}")
             f.choose(

@@ -11,7 +11,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from math import prod
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from faltung.geometry.adjoint import input_grad
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.pool import PoolSpec
-from faltung.methods.base.addresses import offsets
+from faltung.methods.base.addresses import AxisRows, combined, pitches
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Table, table
 
@@ -60,6 +59,10 @@ class AxisReads:
     source_step: int = 1
     tap_step: int = 1
 
+    def changed(self, change: Callable[[Progression], Progression]) -> "AxisReads":
+        """The same axis with other progressions."""
+        return replace(self, progressions=tuple(map(change, self.progressions)))
+
 
 # One axis -----------------------------------------------------------------------------------------
 
@@ -72,11 +75,11 @@ def forward(spec: PoolSpec, *, positions: bool = False) -> list[AxisReads]:
     made = []
     for dim, axis in enumerate(map(_plain, spec.axes)):
         found = _progressions(axis, range(axis.kernel), 0, 1, partial(spec.counted, dim))
+        reads = AxisReads(axis.size, axis.output, axis.kernel, tuple(found), axis.dilation)
         if positions:
-            found = (replace(p, tap=p.source, tap_advance=p.advance) for p in found)
-        kernel, tap_step = (axis.size, axis.dilation) if positions else (axis.kernel, 1)
-        reads = tuple(found)
-        made.append(AxisReads(axis.size, axis.output, kernel, reads, axis.dilation, tap_step))
+            reads = reads.changed(lambda p: replace(p, tap=p.source, tap_advance=p.advance))
+            reads = replace(reads, kernel=axis.size, tap_step=axis.dilation)
+        made.append(reads)
     return made
 
 
@@ -89,17 +92,8 @@ def backward(spec: PoolSpec, *, positions: bool = False) -> list[AxisReads]:
     axes = [_backward(_plain(axis)) for axis in spec.axes]
     if not positions:
         return axes
-    return [
-        replace(
-            axis,
-            kernel=axis.targets,
-            progressions=tuple(
-                replace(p, tap=p.target, tap_advance=p.step) for p in axis.progressions
-            ),
-            tap_step=0,
-        )
-        for axis in axes
-    ]
+    own = [axis.changed(lambda p: replace(p, tap=p.target, tap_advance=p.step)) for axis in axes]
+    return [replace(axis, kernel=axis.targets, tap_step=0) for axis in own]
 
 
 def _backward(axis: Axis) -> AxisReads:
@@ -124,18 +118,12 @@ def counting(spec: PoolSpec) -> list[AxisReads]:
     """For each axis: targets and sources are the outputs, one to one, divided by what each window
     counts.
     """
-    return [
-        AxisReads(
-            axis.targets,
-            axis.targets,
-            1,
-            tuple(
-                replace(p, source=p.target, advance=p.step, tap=0, tap_advance=0, taps=1)
-                for p in axis.progressions
-            ),
-        )
-        for axis in forward(spec)
-    ]
+
+    def own(p: Progression) -> Progression:
+        return replace(p, source=p.target, advance=p.step, tap=0, tap_advance=0, taps=1)
+
+    axes = [axis.changed(own) for axis in forward(spec)]
+    return [replace(axis, sources=axis.targets, kernel=1, source_step=1) for axis in axes]
 
 
 def _plain(axis: Axis) -> Axis:
@@ -220,39 +208,20 @@ def tables(axes: Sequence[AxisReads], most: int, divisor: int = 1) -> PoolTables
 
 def _rows(outer: Sequence[AxisReads], last: AxisReads, divisor: int) -> tuple[Table, Table]:
     """All combinations of targets of the outer axes; those with as many taps share entries."""
-    one = np.zeros(1, dtype=np.int64)
-    source, target, tap, code, divisors = one, one, one, one, one + divisor
-    for axis in outer:
+    sizes = [(axis.sources, axis.targets, axis.kernel) for axis in (*outer, last)]
+    steps = np.stack([pitches(along) for along in zip(*sizes, strict=True)], axis=1)
+    axes, divisors = [], np.full(1, divisor, np.int64)
+    for axis, step in zip(outer, steps[:-1], strict=True):
         at = _expanded(axis)
-        source = (source[:, None] * axis.sources + at["source"]).ravel()
-        target = (target[:, None] * axis.targets + at["target"]).ravel()
-        tap = (tap[:, None] * axis.kernel + at["tap"]).ravel()
-        code = (code[:, None] * (axis.sources + 1) + at["taps"]).ravel()
-        divisors = (divisors[:, None] * at["divisor"]).ravel()
-    codes, which = np.unique(code, return_inverse=True)
-    steps, tap_steps = [], []
-    for dim, axis in enumerate(outer):
-        inner = (*outer[dim + 1 :], last)
-        steps.append(axis.source_step * prod(a.sources for a in inner))
-        tap_steps.append(axis.tap_step * prod(a.kernel for a in inner))
-    entries, starts = [], [0]
-    for number in codes:
-        shape = _decoded(int(number), outer)
-        entries.append(np.stack([offsets(shape, steps), offsets(shape, tap_steps)], axis=1))
-        starts.append(starts[-1] + len(entries[-1]))
-    first, stop = np.array(starts[:-1])[which], np.array(starts[1:])[which]
-    scaled = source * last.sources, target * last.targets, tap * last.kernel
-    rows = np.stack([*scaled, first, stop, divisors], axis=1)
-    return table(rows, 6), table(np.concatenate(entries), 2)
-
-
-def _decoded(code: int, outer: Sequence[AxisReads]) -> list[int]:
-    """The number of taps of each axis: distinct sources, so never more than there are."""
-    shape: list[int] = []
-    for axis in reversed(outer):
-        code, taps = divmod(code, axis.sources + 1)
-        shape.insert(0, taps)
-    return shape
+        places = np.stack([at["source"], at["target"], at["tap"]], axis=1)
+        counts, numbers = np.unique(at["taps"], return_inverse=True)
+        entry = np.array([axis.source_step, axis.tap_step]) * step[[0, 2]]
+        patterns = [np.outer(np.arange(count), entry) for count in counts]
+        axes.append(AxisRows(places * step, numbers, patterns))
+        divisors = np.multiply.outer(divisors, at["divisor"]).ravel()
+    columns, spans, entries = combined(axes, 3)
+    rows = np.column_stack([columns, spans[:, 0], spans.sum(axis=1), divisors])
+    return table(rows, 6), table(entries, 2)
 
 
 def _expanded(axis: AxisReads) -> dict[str, Table]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
+from faltung.codegen.copies import each_group
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.pool.reductions import REDUCTIONS
@@ -143,11 +144,8 @@ class _TapWriter:
         if self.mask:
             self.vectors(here, "0", 1)
             return
-        done = "0"
-        for count in self.reduction.vectors if len(here.windows) < 2 else WRITTEN_OUT_VECTORS:
-            with f.loop(done, f.sub(width, count * lanes - 1), step=count * lanes) as group:
-                self.vectors(here, group.index, count)
-            done = group.index
+        counts = self.reduction.vectors if len(here.windows) < 2 else WRITTEN_OUT_VECTORS
+        done = each_group(self.v, width, counts, partial(self.vectors, here))
         with f.when(f.value(f"icmp slt i64 {done}, {width}")):
             self.vectors(here, f.sub(width, lanes), 1)
 

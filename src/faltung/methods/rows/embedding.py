@@ -96,7 +96,7 @@ class EmbedGradKernel(Kernel):
 
         def walk(first: str, masks: list[str | None]) -> None:
             source, target = v.at(given["grad"], first), v.at(given["out"], first)
-            with f.loop(0, given["rows"], [("ptr", source)]) as row:
+            with v.walk(0, given["rows"], [(source, given["pitch"])]) as row:
                 token = f.word(given["tokens"], row.index)
                 inside = f.value(f"icmp ult i64 {token}, {given['vocabulary']}")
                 counts = f.value(f"icmp ne i64 {token}, {given['padding']}")
@@ -106,7 +106,6 @@ class EmbedGradKernel(Kernel):
                         here = v.at(to, q * v.lanes)
                         more = v.load(v.at(row.values[0], q * v.lanes), mask)
                         v.store(v.add(v.load(here, mask), more), here, mask)
-                row.carry([v.at(row.values[0], given["pitch"])])
 
         with f.loop("%begin", "%end") as item:
             first = f.mul(item.index, width)

@@ -15,6 +15,7 @@ from functools import reduce
 from math import inf
 
 from faltung.codegen import math
+from faltung.codegen.copies import load_columns
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 
@@ -98,7 +99,7 @@ def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
         first = f.mul(item.index, v.lanes)
         row = [f.minimum(f.add(first, i), last) for i in range(v.lanes)]
         sources = [v.at(given["x"], f.mul(r, given["x_pitch"])) for r in row]
-        columns = _load_columns(v, sources, channels)
+        columns = load_columns(v, sources, channels)
         top = reduce(v.max, columns[1:], columns[0])
         away = [v.sub(column, top) for column in columns]
         powers = [math.exp(v, a) for a in away]
@@ -113,21 +114,10 @@ def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
         _store_columns(v, made, [v.at(given["out"], f.mul(r, given["out_pitch"])) for r in row])
 
 
-def _load_columns(v: Vectors, rows: list[str], channels: int) -> list[str]:
-    """A vector for each channel."""
-    columns: list[str] = []
-    for start in range(0, channels, v.lanes):
-        mask = v.first(channels - start)
-        block = v.transpose([v.load(v.at(row, start), mask) for row in rows])
-        columns += block[: channels - start]
-    return columns
-
-
 def _store_columns(v: Vectors, columns: list[str], rows: list[str]) -> None:
     for start in range(0, len(columns), v.lanes):
         block = columns[start : start + v.lanes]
-        transposed = v.transpose(block + [v.zero] * (v.lanes - len(block)))
-        for row, value in zip(rows, transposed, strict=True):
+        for row, value in zip(rows, v.transpose(block), strict=True):
             v.store_first(value, v.at(row, start), len(block))
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from faltung.codegen.ir import Index, Module
+from faltung.codegen.copies import load_columns
+from faltung.codegen.ir import Index, Module, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import PREFETCH_DISTANCE_FILTER_CHANNELS
 from faltung.machine.table import Machine
@@ -30,10 +31,7 @@ from faltung.methods.winograd.transforms import (
 )
 
 # Of the inner function that transforms.
-_PARAMETERS = (
-    *(("ptr", name) for name in ("w", "to", "taps")),
-    *(("i64", name) for name in ("left", "channels", "w_channel", "w_lane", "point")),
-)
+_PARAMETERS = parameters(["w", "to", "taps"], ["left", "channels", "w_channel", "w_lane", "point"])
 # Input channels of an item: enough to hide its bookkeeping, few enough to balance the threads.
 ITEM_CHANNELS = 32
 # Input channels of which all vectors are written before the next ones: whole cache lines.
@@ -86,7 +84,7 @@ class TransformFilters(Kernel):
 
     def call(self, v: Vectors, given: Mapping[str, Index]) -> None:
         """Call what ``write`` writes."""
-        v.function.call("filters", [(kind, given[name]) for kind, name in _PARAMETERS])
+        v.function.call_with("filters", _PARAMETERS, given)
 
     def write(self, module: Module, machine: Machine) -> None:
         """Write the function "filters": some input channels of a block.
@@ -94,7 +92,7 @@ class TransformFilters(Kernel):
         ``left``: output channels from the first of the block on; ``point``: elements from one point
         to the next at ``to``, where a channel is as wide as the block.
         """
-        f = module.function("filters", list(_PARAMETERS))
+        f = module.function("filters", _PARAMETERS)
         v = Vectors(f, machine, self.dtype)
         rows = f.value(f"alloca [{self.vectors * v.lanes} x ptr], align 8")
         if self.order:
@@ -156,7 +154,9 @@ class TransformFilters(Kernel):
             ahead = f.add(offset, f.mul("%w_channel", PREFETCH_DISTANCE_FILTER_CHANNELS))
             for row in here:
                 f.prefetch(v.at(row, ahead))
-            values = _transposed(v, [v.at(row, offset) for row in here], len(self.order))
+            values = load_columns(
+                v, [v.at(row, offset) for row in here], len(self.order), overlapping=True
+            )
             return [values[place] for place in self.order]
 
         return read
@@ -170,16 +170,3 @@ class TransformFilters(Kernel):
         with f.loop(0, self.vectors * v.lanes, runs=True) as lane:
             row = v.at("%w", f.mul(f.minimum(lane.index, last), "%w_lane"))
             f.emit(f"store ptr {row}, ptr {f.at(to, lane.index, 'ptr')}, align 8")
-
-
-def _transposed(v: Vectors, rows: Sequence[str], taps: int) -> list[str]:
-    """``taps`` contiguous elements at each of ``lanes`` addresses -> a vector for each tap.
-
-    No element beyond them is read: the last vectors overlap those before them, or are masked.
-    """
-    found: list[str] = []
-    for start in range(0, taps, v.lanes):
-        at = max(0, min(start, taps - v.lanes))
-        loaded = [v.load(v.at(row, at), v.first(taps - at)) for row in rows]
-        found += v.transpose(loaded)[start - at :]
-    return found[:taps]

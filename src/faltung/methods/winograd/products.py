@@ -17,12 +17,11 @@ time: the bits are the same.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 from typing import ClassVar
 
-from faltung.codegen.ir import Index, Module
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.ir import Index, Module, parameters
+from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import LINE_BYTES, PREFETCH_DISTANCE_ITERATIONS
 from faltung.machine.table import Machine
@@ -152,8 +151,8 @@ class Products(EpilogueKernel):
                     ("ptr", v.at(to, f.mul(f.sub(tile, first), self.sums_length(v)))),
                     *more,
                 ]
-                calls = [partial(f.call, f"sums{n}", arguments) for n in range(len(self.rows))]
-                f.switch(f.word(entry, 0), calls)
+                names = [f"sums{n}" for n in range(len(self.rows))]
+                f.call_one(f.word(entry, 0), names, arguments)
 
     def write_sums(
         self, module: Module, machine: Machine, name: str, rows: int, *, some: bool = False
@@ -162,29 +161,25 @@ class Products(EpilogueKernel):
 
         ``some``: of some ``channels``, an argument, added to the sums that are there.
         """
-        more = [("i64", "channels")] * some
-        f = module.function(name, [("ptr", "v"), ("ptr", "u"), ("ptr", "to"), *more])
+        f = module.function(name, parameters(["v", "u", "to"], ["channels"] * some))
         v, columns = Vectors(f, machine, self.dtype), self.vectors
         pitch = self.sums_length(v)
         places = [[p * pitch + q * v.lanes for q in range(columns)] for p in range(rows)]
         begin = zeros(v, rows, columns)
         if some:
             begin = [[v.load(v.at("%to", place)) for place in row] for row in places]
-        carried = [("ptr", "%v"), ("ptr", "%u"), *flat(v, begin)]
-        with f.loop(0, "%channels" if some else self.channels, carried, runs=True) as channel:
-            x, w = channel.values[:2]
-            acc = outer_product(
-                v,
-                shaped(channel.values[2:], columns),
-                lambda p: v.broadcast(v.at(x, p * self.tile_pitch)),
-                lambda q: v.load(v.at(w, q * v.lanes)),
-            )
+        offsets = [p * self.tile_pitch for p in range(rows)]
+
+        def add(acc: Accumulators, _: str, x: str, w: str) -> Accumulators:
+            acc = broadcast_product(v, acc, x, offsets, w)
             ahead = PREFETCH_DISTANCE_ITERATIONS * self.width(v)
             for q in range(0, columns, max(1, LINE_BYTES // machine.vector_bytes)):
                 f.prefetch(v.at(w, ahead + q * v.lanes))
-            onward = [v.at(x, 1), v.at(w, self.width(v))]
-            channel.carry([*onward, *(value for row in acc for value in row)])
-        for row, values in zip(places, shaped(channel.results[2:], columns), strict=True):
+            return acc
+
+        bounds = 0, "%channels" if some else self.channels
+        _, acc = accumulate(v, begin, bounds, [("%v", 1), ("%u", self.width(v))], add, runs=True)
+        for row, values in zip(places, acc, strict=True):
             for place, value in zip(row, values, strict=True):
                 v.store(value, v.at("%to", place))
 
@@ -202,16 +197,14 @@ class Products(EpilogueKernel):
         """The sums of a range of tiles -> their outputs."""
         f, (trash, places) = v.function, memory
         bias = v.at(given["bias"], f.mul(block, self.width(v)))
-        with f.loop(*tiles, [("ptr", sums)]) as tile:
+        with v.walk(*tiles, [(sums, self.sums_length(v))]) as tile:
             number = f.add(tile.index, given["first"])
             self._addresses(v, given, number, block, trash, places)
             arguments = [("ptr", value) for value in (tile.values[0], bias, places)]
             arguments += [("i64", given[f"{name}_channel"]) for name in self.outputs[1:]]
             last = f.value(f"icmp eq i64 {f.add(block, 1)}, {given['blocks']}")
             which = f.value(f"zext i1 {last} to i64")
-            calls = [partial(f.call, name, arguments) for name in self._inverses(v.lanes)]
-            f.switch(which, calls)
-            tile.carry([v.at(tile.values[0], self.sums_length(v))])
+            f.call_one(which, list(self._inverses(v.lanes)), arguments)
 
     def _addresses(
         self, v: Vectors, given: Arguments, number: str, block: str, trash: str, places: str
@@ -236,8 +229,8 @@ class Products(EpilogueKernel):
 
     def write_inverses(self, module: Module, machine: Machine) -> None:
         """The functions that make outputs of the sums of all points of a tile."""
-        more = [("i64", f"{name}_channel") for name in self.outputs[1:]]
-        arguments = [("ptr", "sums"), ("ptr", "bias"), ("ptr", "places"), *more]
+        steps = (f"{name}_channel" for name in self.outputs[1:])
+        arguments = parameters(["sums", "bias", "places"], steps)
         for name, channels in self._inverses(machine.lanes(self.dtype)).items():
             f = module.function(name, arguments)
             self._inverse(Vectors(f, machine, self.dtype), channels)
@@ -309,14 +302,12 @@ class FusedProducts(Products):
                 v.store(v.zero, v.at(memory, place.index))
             with f.loop(0, self.channels, step=self.input_block, runs=True) as start:
                 channels = f.minimum(self.input_block, f.sub(self.channels, start.index))
-                with f.loop(first, stop, [("ptr", memory)]) as block:
+                with v.walk(first, stop, [(memory, pitch)]) as block:
                     where = block.index, start.index, channels
                     self._add_products(v, given, where, u, block.values[0])
-                    block.carry([v.at(block.values[0], pitch)])
-            with f.loop(first, stop, [("ptr", memory)]) as block:
+            with v.walk(first, stop, [(memory, pitch)]) as block:
                 sums = block.values[0]
                 self.write_outputs(v, given, (0, tiles), block.index, sums, places)
-                block.carry([v.at(sums, pitch)])
         self.filters.write(f.module, v.machine)
         for i, rows in enumerate(self.rows):
             self.write_sums(f.module, v.machine, f"sums{i}", rows, some=True)

@@ -18,21 +18,20 @@ Accuracy.  Four to six times the error of a plain sum: 1e-6 to 2e-6 of the whole
   length. What is not finite spreads over all taps of its pairs of channels.
 """
 
-import itertools
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, prod
 
 import numpy as np
 
-from faltung.codegen.tile import budget, split
+from faltung.codegen.tile import budget, parts, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.costs import WEIGHT_GRAD_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted, table
-from faltung.methods.copies.copy import spread
+from faltung.methods.copies.copy import spread, weight_runs
 from faltung.methods.winograd.tiles import AxisTiles, axis_tiles, tiles_along
 from faltung.methods.winograd.transforms import Transform, moved_vectors, transform
 from faltung.methods.winograd.weight_grad_sums import WeightGradSums
@@ -208,11 +207,6 @@ class _Shape:
         back = self.c.channels_in * self.grad_blocks * at
         return self.c.groups * (products + self.tiles * made + back)
 
-    @property
-    def places(self) -> list[int]:
-        """The offset of each tap in the weight."""
-        return [sum(tap) for tap in itertools.product(*(w.taps for w in self.c.windows))]
-
 
 # Steps --------------------------------------------------------------------------------------------
 
@@ -223,7 +217,7 @@ def _sums(
     """The kernel of the sums, its items, the arguments that are the same in every pass, and where
     it writes, where the weight has an order that it cannot write.
     """
-    c, size, places = shape.c, ELEMENTS[shape.c.dtype][1], shape.places
+    c, size, places = shape.c, ELEMENTS[shape.c.dtype][1], shape.c.tap_offsets
     kinds, blocks = _blocks(shape)
     tile = shape.points * shape.rows * shape.columns * shape.lanes
     channel_groups = -(-shape.register_tiles // max(1, WEIGHT_GRAD_STACK_BYTES // (tile * size)))
@@ -254,16 +248,12 @@ def _blocks(shape: _Shape) -> tuple[tuple[tuple[int, int], ...], Table]:
     """Blocks of output channels: kinds (vectors, lanes of the last one), and for each block its
     kind and first vector.
     """
-    kinds: list[tuple[int, int]] = []
-    blocks, vector = [], 0
-    for vectors, times in split(shape.grad_blocks, shape.columns):
-        for _ in range(times):
-            last = vector + vectors - 1
-            kind = (vectors, min(shape.lanes, shape.c.channels_out - last * shape.lanes))
-            if kind not in kinds:
-                kinds.append(kind)
-            blocks.append((kinds.index(kind), vector))
-            vector += vectors
+    kinds: dict[tuple[int, int], int] = {}
+    blocks = []
+    for vector, vectors in parts(shape.grad_blocks, shape.columns):
+        last = vector + vectors - 1
+        kind = (vectors, min(shape.lanes, shape.c.channels_out - last * shape.lanes))
+        blocks.append((kinds.setdefault(kind, len(kinds)), vector))
     return tuple(kinds), table(blocks, 2)
 
 
@@ -272,10 +262,8 @@ def _unpack(shape: _Shape, copied: Operand, w: Operand) -> Step:
     c = shape.c
     pairs = c.channels_in * c.channels_out
     outer = [(g * c.taps * pairs, g * c.w[0]) for g in range(c.groups)]
-    runs = [
-        (k * pairs + i * c.channels_out, tap + i * c.w[2], c.channels_out)
-        for k, tap in enumerate(shape.places)
-        for i in range(c.channels_in)
-    ]
+    packed = (pairs, c.channels_out)
+    runs = weight_runs(c.tap_offsets, (c.channels_in, c.w[2]), packed, c.channels_out)
     title = "unpack weight gradient"
+    runs = runs[:, [1, 0, 2]]
     return spread(c.dtype, copied, w, outer, runs, stride=c.w[1], title=title, barrier=True)

@@ -9,22 +9,18 @@ cache. After the last pass the sums of all points become taps.
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 
-from faltung.codegen.ir import Index, Module
-from faltung.codegen.tile import flat, outer_product, shaped, zeros
+from faltung.codegen.ir import Index, Module, parameters
+from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
 from faltung.codegen.vectors import Vectors
 from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.winograd.transforms import Matrix, nested, scratch, stacked
 
-_ITEM = [
-    *(("ptr", name) for name in (BLOCK[1:], "x", "grad", "w", "sums")),
-    *(("i64", name) for name in ("start", "count")),
-]
-_BACK = [("ptr", "sums"), ("ptr", "taps"), ("ptr", "places"), ("i64", "point"), ("i64", "width")]
+_ITEM = parameters([BLOCK[1:], "x", "grad", "w", "sums"], ["start", "count"])
+_BACK = parameters(["sums", "taps", "places"], ["point", "width"])
 
 
 @dataclass(frozen=True)
@@ -92,8 +88,8 @@ class WeightGradSums(Kernel):
                 ("i64", start),
                 ("i64", count),
             ]
-            calls = [partial(f.call, f"item{n}", arguments) for n in range(len(self.kinds))]
-            f.switch(f.word(entry, 0), calls)
+            names = [f"item{n}" for n in range(len(self.kinds))]
+            f.call_one(f.word(entry, 0), names, arguments)
 
     # Sums
 
@@ -179,18 +175,19 @@ class WeightGradSums(Kernel):
 
 def _products(v: Vectors, rows: int, x: str, vectors: list[str], end: str) -> list[str]:
     """The sums over all tiles, ``rows`` by as many vectors as there are, in row order."""
-    columns = len(vectors)
-    start = flat(v, zeros(v, rows, columns))
-    with v.function.loop(0, end, start, step=v.lanes, runs=True) as tile:
-        here = v.at(x, tile.index)
-        acc = outer_product(
+
+    def add(acc: Accumulators, tile: str) -> Accumulators:
+        here = v.at(x, tile)
+        return outer_product(
             v,
-            shaped(tile.values, columns),
+            acc,
             lambda p: v.broadcast(v.at(here, p)),
-            lambda q: v.load(v.at(vectors[q], tile.index)),
+            lambda q: v.load(v.at(vectors[q], tile)),
         )
-        tile.carry([value for row in acc for value in row])
-    return tile.results
+
+    start = zeros(v, rows, len(vectors))
+    _, acc = accumulate(v, start, (0, end), [], add, step=v.lanes, runs=True)
+    return [value for row in acc for value in row]
 
 
 def _store_taps(

@@ -14,13 +14,13 @@ What it costs.  ``macs * points / (outputs * taps)`` multiply-adds, the transfor
   the transformed weights, which are larger, through the caches.
 """
 
-import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from math import inf, prod
 
 import numpy as np
 
-from faltung.codegen.tile import split
+from faltung.codegen.tile import parts, split
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import scaled
@@ -37,7 +37,7 @@ from faltung.methods.base.step import (
     shifted,
     table,
 )
-from faltung.methods.copies.copy import copy
+from faltung.methods.copies.copy import copy, weight_runs
 from faltung.methods.copies.stage import rearrange
 from faltung.methods.winograd.choice import WinogradChoice, choose, why_not
 from faltung.methods.winograd.filter_transform import TransformFilters
@@ -239,21 +239,16 @@ class _Group:
     def _ranges(self, tiles: int, products: Products) -> tuple[Table, Table]:
         """The tables ``ranges`` and ``register_tiles`` of a pass."""
         cores, rows = self.chosen.machine.cores, self.chosen.rows
-        made, first = [], 0
-        for size, count in split(tiles, rows):
-            for _ in range(count):
-                made.append((products.rows.index(size), first))
-                first += size
+        made = [(products.rows.index(size), first) for first, size in parts(tiles, rows)]
         ends = [*(start for _, start in made), tiles]
         count = max(1, -(-len(made) // -(-products.most // rows)))
         if not products.block_major:
             # Every thread gets as much as the others.
             count = min(len(made), -(-count // cores) * cores)
-        ranges, lo = [], 0
-        for size, times in split(len(made), -(-len(made) // count)):
-            for _ in range(times):
-                ranges.append((lo, lo + size, ends[lo], ends[lo + size]))
-                lo += size
+        ranges = [
+            (lo, lo + size, ends[lo], ends[lo + size])
+            for lo, size in parts(len(made), -(-len(made) // count))
+        ]
         return table(ranges, 4), table(made, 2)
 
     # Arguments
@@ -311,7 +306,7 @@ class _Group:
         hint: str,
         size: int,
         source: Operand,
-        runs: list[tuple[int, int, int]],
+        runs: Sequence[Sequence[int]] | Table,
         title: str,
         *,
         stride: int = 1,
@@ -340,7 +335,7 @@ class _Group:
         is made first.
         """
         c, source, (_, lane, channel) = self.c, self.arrays.w, self.c.w
-        taps = [sum(offsets) for offsets in itertools.product(*(w.taps for w in c.windows))]
+        taps = c.tap_offsets
         order: tuple[int, ...] = ()
         least, copied = min(taps), False
         if lane != 1 and c.channels_out > 1:
@@ -361,11 +356,7 @@ class _Group:
     def _transposed(self, taps: list[int]) -> tuple[Operand, list[int]]:
         """A copy of the weights with output channels contiguous, and where its taps begin."""
         c, size = self.c, self.c.channels_in * self.c.channels_out
-        runs = [
-            (tap + ci * c.w[2], (k * c.channels_in + ci) * c.channels_out, c.channels_out)
-            for k, tap in enumerate(taps)
-            for ci in range(c.channels_in)
-        ]
+        runs = weight_runs(taps, (c.channels_in, c.w[2]), (size, c.channels_out), c.channels_out)
         title, stride = "transpose weights", c.w[1]
         made = self._kept("transposed", c.taps * size, self.arrays.w, runs, title, stride=stride)
         return made, [k * size for k in range(c.taps)]
