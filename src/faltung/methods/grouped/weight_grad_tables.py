@@ -245,8 +245,7 @@ class _Passes:
                 taken, used = [], set()
             taken.append(row)
             used |= needed
-        if taken:
-            self._pass(taken, used)
+        self._pass(taken, used)
         return first, len(self.passes) - first
 
     def _pass(self, rows: list[int], used: set[int]) -> None:

@@ -52,9 +52,8 @@ def weight_places(spec: ConvSpec, x_pitch: int, grad_pitch: int) -> tuple[Table,
     present = a != MISSING
     grads = np.repeat(np.arange(len(a) // spec.taps, dtype=np.int64) * grad_pitch, spec.taps)
     out = np.arange(len(a), dtype=np.int64) * _matrix(spec)
-    return table(np.stack([a * present, grads, out, 0 * out, present], axis=1), 5), table(
-        [(0, 0)], 2
-    )
+    places = np.stack([a * present, grads, out, 0 * out, present], axis=1)
+    return table(places, 5), table([(0, 0)], 2)
 
 
 def input_places(spec: ConvSpec, grad_pitch: int, out_pitch: int) -> tuple[Table, Table]:
