@@ -5,6 +5,7 @@ declared once, in the class of the kernel: the code gets the values by name and 
 by name, so the two cannot disagree about the position of an argument in the block.
 """
 
+from functools import reduce
 from typing import ClassVar
 
 from faltung.codegen.ir import Function, Module, parameters
@@ -75,6 +76,17 @@ class Kernel:
         return Step(self, items, tuple(given[name] for name in names), title, barrier)
 
 
+def part(
+    f: Function, total: str, parts: str, begin: str, end: str | None = None
+) -> tuple[str, str]:
+    """First and stop of part ``begin`` of ``total``, divided into ``parts``; or of those up to
+    ``end``.
+    """
+    ends = begin, end or f.add(begin, 1)
+    first, stop = (f.divmod(f.mul(at, total), parts)[0] for at in ends)
+    return first, stop
+
+
 class Arguments(dict[str, str]):
     """The arguments of a kernel as values in its code, by name; all are loaded at once.
 
@@ -87,6 +99,11 @@ class Arguments(dict[str, str]):
         self._places = {name: start + i for i, name in enumerate(kernel.names)}
         super().__init__({name: f.pointer(block, self._places[name]) for name in pointers})
         self.update({name: f.word(block, self._places[name]) for name in numbers})
+
+    def offset(self, name: str, **indices: str) -> str:
+        """The offset in an array: each index times the stride ``name_...`` of the same name."""
+        f = self._f
+        return reduce(f.add, (f.mul(at, self[f"{name}_{of}"]) for of, at in indices.items()))
 
     def address(self, name: str) -> str:
         """The address of the argument itself."""

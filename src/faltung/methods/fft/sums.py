@@ -13,7 +13,7 @@ from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.base.moves import put_arguments, write_put
 from faltung.methods.fft.kernel import AS_IS, IN, OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
@@ -39,14 +39,13 @@ class FftSums(FftKernel, EpilogueKernel):
     """
 
     name = "fft"
-    pointers = ("x", "out", "bias", "spectra", "scratch", "blocks", "ins", "outs")
+    pointers = ("x", "bias", "spectra", "scratch", "blocks", "ins", "outs")
     numbers = (
         *("item_count", "all_pairs", "pairs", "groups", "channels_in", "channels_out"),
         *("item_scratch", "result", "rows", "width"),
         *("x_batch", "x_group", "x_channel", "x_position", "x_row", "row_in", "row_out"),
-        *("out_batch", "out_group", "out_channel", "out_position", "out_row"),
     )
-    aux_numbers = ("batch", "group", "channel", "position", "row")
+    output_numbers = ("batch", "group", "channel", "position", "row")
 
     dtype: str
     x_contiguous: bool
@@ -79,7 +78,7 @@ class FftSums(FftKernel, EpilogueKernel):
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
         with f.loop("%begin", "%end") as item:
-            first, stop = code.part(item.index, given["all_pairs"], given["item_count"])
+            first, stop = part(f, given["all_pairs"], given["item_count"], item.index)
             scratch = v.at(given["scratch"], f.mul(item.index, given["item_scratch"]))
             with f.loop(first, stop) as pair:
                 self._pair(code, scratch, pair.index)

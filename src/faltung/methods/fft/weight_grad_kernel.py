@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from faltung.codegen.copies import write_fill, write_spread
 from faltung.codegen.ir import parameters
 from faltung.codegen.vectors import Functions, Vectors
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.fft.kernel import OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
     add,
@@ -55,7 +55,7 @@ class FftBands(FftKernel):
             size = f.mul(given["kernels"], given["buffer"])
             sums = v.at(given["sums"], f.mul(item.index, size))
             code.call("blank", [sums], [size])
-            first, stop = code.part(band, given["all_pairs"], given["bands"])
+            first, stop = part(f, given["all_pairs"], given["bands"], band)
             with f.loop(first, stop) as pair:
                 self._pair(code, scratch, sums, group, pair.index)
 

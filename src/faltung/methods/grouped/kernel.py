@@ -49,16 +49,15 @@ class GroupedKernel(EpilogueKernel):
     """
 
     name = "grouped"
-    pointers = ("x", "w", "out", "bias", "rows", "runs", "ranges", "entries")
+    pointers = ("x", "w", "bias", "rows", "runs", "ranges", "entries")
     numbers = (
         # Items that share the rows, the last axis, and the blocks of channels of a sample.
         *("row_items", "last_items", "block_items"),
         # Blocks of channels in all, and in one item.
         *("blocks", "item_blocks"),
-        *("x_batch", "x_block", "out_batch", "out_block", "w_block"),
-        *("out_position", "out_channel", "tap"),
+        *("x_batch", "x_block", "w_block", "tap"),
     )
-    aux_numbers = ("batch", "block", "position", "channel")
+    output_numbers = ("batch", "block", "position", "channel")
 
     dtype: str
     rows: int
@@ -95,7 +94,7 @@ class GroupedKernel(EpilogueKernel):
             *(("ptr", name) for name in ("x", "w", "bias", "ranges", "entries")),
             *(("ptr", f"{name}_{row}") for name, row in product(self.outputs, range(self.rows))),
             *(("i64", name) for name in ("tiles", "last", "blocks", "x_block", "w_block", "tap")),
-            *(("i64", f"{name}_{step}") for name in self.outputs for step in self.aux_numbers[1:]),
+            *(("i64", f"{n}_{step}") for n in self.outputs for step in self.output_numbers[1:]),
         ]
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -13,7 +13,7 @@ from functools import partial
 from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate
 from faltung.codegen.vectors import Functions, Vectors
-from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
+from faltung.methods.base.kernel import BLOCK, Arguments, Kernel, part
 from faltung.methods.base.tiles import Kind
 from faltung.methods.grouped.kernel import load_column
 
@@ -107,11 +107,8 @@ class GroupedWeightGradKernel(Kernel):
         cache.
         """
         f = v.function
-        first, stop = (
-            f.divmod(f.mul(at, given["partials"]), given["item_count"])[0]
-            for at in ("%begin", "%end")
-        )
-        with f.loop(first, stop) as partial:
+        share = part(f, given["partials"], given["item_count"], "%begin", "%end")
+        with f.loop(*share) as partial:
             f.call("partial", [("ptr", BLOCK), ("i64", "%begin"), ("i64", partial.index)])
 
 

@@ -15,13 +15,13 @@ from math import inf
 
 from faltung.codegen.copies import write_fill
 from faltung.codegen.ir import parameters
-from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue
-from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.moves import put_arguments, write_put
 from faltung.methods.base.step import Arrays, Work, shifted
@@ -51,15 +51,14 @@ class SignalKernel(EpilogueKernel):
     """
 
     name = "signal"
-    pointers = ("x", "w", "out", "bias", "scratch")
+    pointers = ("x", "w", "bias", "scratch")
     numbers = (
         # Of the scratch of an item; of a segment, its outputs in one lane and its vectors.
         *("item_count", "segments", "row_segments", "item_scratch", "length", "vectors"),
         *("groups", "channels_out", "lo", "size", "outputs", "taps", "w_group", "w_out", "w_tap"),
         *("x_batch", "x_group", "x_position"),
-        *("out_batch", "out_group", "out_channel", "out_position"),
     )
-    aux_numbers = ("batch", "group", "channel", "position")
+    output_numbers = ("batch", "group", "channel", "position")
 
     dtype: str
     x_contiguous: bool
@@ -77,10 +76,7 @@ class SignalKernel(EpilogueKernel):
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
         with f.loop("%begin", "%end") as item:
-            first, stop = (
-                f.divmod(f.mul(at, given["segments"]), given["item_count"])[0]
-                for at in (item.index, f.add(item.index, 1))
-            )
+            first, stop = part(f, given["segments"], given["item_count"], item.index)
             scratch = v.at(given["scratch"], f.mul(item.index, given["item_scratch"]))
             with f.loop(first, stop) as segment:
                 self._segment(v, given, scratch, segment.index)
@@ -99,10 +95,10 @@ class SignalKernel(EpilogueKernel):
         count = f.minimum(size, f.sub(given["outputs"], start))
         places = {}
         for name in self.outputs:
-            at = f.add(f.mul(batch, given[f"{name}_batch"]), f.mul(group, given[f"{name}_group"]))
+            at = given.offset(name, batch=batch, group=group)
             places[name] = v.at(given[name], f.add(at, f.mul(start, given[f"{name}_position"])))
         with f.loop(0, given["channels_out"]) as co:
-            at = f.add(f.mul(group, given["w_group"]), f.mul(co.index, given["w_out"]))
+            at = given.offset("w", group=group, out=co.index)
             arrays = [("ptr", transposed), ("ptr", v.at(given["w"], at)), ("ptr", line)]
             numbers = [("i64", given[name]) for name in ("w_tap", "taps", "length")]
             f.call("sums", [*arrays, *numbers])
@@ -123,7 +119,7 @@ class SignalKernel(EpilogueKernel):
         first = f.sub(start, given["lo"])
         before = f.sub(0, f.minimum(0, first))
         count = f.sub(f.minimum(inputs, f.sub(given["size"], first)), before)
-        at = f.add(f.mul(where[0], given["x_batch"]), f.mul(where[1], given["x_group"]))
+        at = given.offset("x", batch=where[0], group=where[1])
         at = f.add(at, f.mul(f.add(first, before), given["x_position"]))
         arrays = [("ptr", v.at(line, before)), ("ptr", v.at(given["x"], at))]
         with f.when(f.value(f"icmp sgt i64 {count}, 0")):
@@ -232,32 +228,20 @@ class Signal(ForwardMethod):
             epilogue=c.epilogue,
             aux_contiguous=c.aux_contiguous("position"),
         )
-        title = f"signal in lanes of {length}"
         step = kernel.step(
             items,
-            title if c.epilogue is None else f"{title}, {c.epilogue}",
+            f"signal in lanes of {length}",
             barrier=barrier,
-            x=shifted(arrays.x, c.x_base, c.dtype),
             w=shifted(arrays.w, last.taps[0], c.dtype),
-            out=shifted(arrays.out, c.out_base, c.dtype),
             bias=arrays.bias or 0,
-            scratch=work.borrow("signal", items * item_scratch * ELEMENTS[c.dtype][1]),
+            scratch=work.borrow("signal", items * item_scratch * c.item_bytes),
             **{"item_count": items, "segments": segments, "row_segments": row_segments},
             **{"item_scratch": item_scratch, "length": length, "vectors": vectors},
             **{"groups": c.groups, "channels_out": c.channels_out},
             **{"lo": axis.lo, "size": axis.size, "outputs": axis.output, "taps": axis.kernel},
             **{"w_group": c.w[0], "w_out": c.w[1], "w_tap": last.taps[1] - last.taps[0]},
-            **{"x_batch": c.x[0], "x_group": c.x[1], "x_position": last.x},
-            **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
-            out_position=last.out,
-            **aux_arguments(
-                c,
-                arrays,
-                lambda aux: {
-                    **{"batch": aux.batch, "group": aux.group},
-                    **{"channel": aux.channel, "position": aux.along[-1]},
-                },
-            ),
+            **input_of(c, arrays).arguments("x", ("batch", "group", "position")),
+            **kernel.output_arguments(c, arrays),
         )
         work.steps.append(step)
 

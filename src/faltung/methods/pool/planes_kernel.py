@@ -26,7 +26,7 @@ class PlanesKernel(Kernel):
 
     pointers = ("source", "target", "index", "rows", "entries", "divisors")
     numbers = (
-        *("row_count", "group", "groups", "source_plane", "target_plane", "index_plane"),
+        *("row_count", "group", "groups", "source_pitch", "target_pitch", "index_pitch"),
         *("size", "outputs", "taps", "stride", "dilation", "lo", "segment", "spread"),
     )
 
@@ -48,7 +48,7 @@ class PlanesKernel(Kernel):
             first = f.mul(group, given["group"])
             last = f.minimum(f.add(first, given["group"]), given["row_count"])
             source, *targets = (
-                v.at(given[name], f.mul(plane, given[f"{name}_plane"]))
+                v.at(given[name], f.mul(plane, given[f"{name}_pitch"]))
                 for name in ("source", "target", "index")
             )
             with f.loop(first, last) as row:
@@ -244,7 +244,7 @@ class ScatterKernel(Kernel):
 
     name = "pool_scatter"
     pointers = ("grad", "index", "target")
-    numbers = ("grad_plane", "index_plane", "target_plane", "outputs", "size")
+    numbers = ("grad_pitch", "index_pitch", "target_pitch", "outputs", "size")
 
     dtype: str
 
@@ -252,7 +252,7 @@ class ScatterKernel(Kernel):
         f = v.function
         with f.loop("%begin", "%end") as item:
             grads, indices, target = (
-                v.at(given[name], f.mul(item.index, given[f"{name}_plane"]))
+                v.at(given[name], f.mul(item.index, given[f"{name}_pitch"]))
                 for name in self.pointers
             )
             with f.loop(0, f.sub(given["size"], v.lanes - 1), step=v.lanes) as zero:

@@ -54,12 +54,9 @@ class Products(EpilogueKernel):
     """
 
     name = "winograd"
-    pointers: ClassVar[tuple[str, ...]] = ("v", "u", "out", "bias", "ranges", "register_tiles")
-    numbers: ClassVar[tuple[str, ...]] = (
-        *("blocks", "range_count", "first"),
-        *("out_batch", "out_block", "u_block", "u_point"),
-    )
-    aux_numbers = ("batch", "block", "channel")
+    pointers: ClassVar[tuple[str, ...]] = ("v", "u", "bias", "ranges", "register_tiles")
+    numbers: ClassVar[tuple[str, ...]] = ("blocks", "range_count", "first", "u_block", "u_point")
+    output_numbers = ("batch", "block", "channel")
 
     dtype: str
     sizes: Sizes

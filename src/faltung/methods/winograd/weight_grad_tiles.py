@@ -14,7 +14,7 @@ from math import prod
 import numpy as np
 
 from faltung.codegen.ir import Index, parameters
-from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES
 from faltung.methods.base.addresses import crossed, scaled
 from faltung.methods.base.correlation import Correlation, Strides
@@ -168,7 +168,7 @@ class Tiles:
         longest: int,
         lanes: int,
     ) -> None:
-        size, matrices = ELEMENTS[c.dtype][1], tuple(matrix for _, _, matrix in axes)
+        size, matrices = c.item_bytes, tuple(matrix for _, _, matrix in axes)
         points, blocks = prod(map(len, matrices)), -(-channels // lanes)
         block = longest * lanes
         # An odd number of cache lines, so that the points of a tile cause no set conflicts.
