@@ -365,6 +365,34 @@ def test_a_read_only_disk_is_read(file: Path, monkeypatch):
     assert not cache.store(OTHER, PAYLOAD)
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE])
+def test_a_disk_that_cannot_be_read(file: Path, monkeypatch, number: int):
+    def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "read", fails)
+    assert cache.load(NAME) is None
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read(file: Path, monkeypatch):
+    monkeypatch.setattr(os, "read", lambda handle, count: b"")
+    assert cache.load(NAME) is None
+
+
+def test_short_reads_are_continued(file: Path, monkeypatch):
+    real = os.read
+    monkeypatch.setattr(os, "read", lambda handle, count: real(handle, min(count, 7)))
+    assert cache.load(NAME) == PAYLOAD
+
+
+def test_where_files_have_no_owner_all_are_ours(file: Path, monkeypatch):
+    status = file.stat()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "name", "nt")
+        patch.delattr(os, "geteuid", raising=False)
+        assert cache._mine(status)
+
+
 # Where it is
 
 
@@ -375,6 +403,7 @@ def test_off(monkeypatch):
         assert cache.key("x") is None
         assert cache.load(NAME) is None
         assert not cache.store(NAME, PAYLOAD)
+        assert cache.trim() == cache.clear() == 0
         assert cache.status() == "off: FALTUNG_CACHE=off"
 
 

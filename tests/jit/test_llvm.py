@@ -179,3 +179,13 @@ def test_each_row_uses_its_own_registers(machine, has, lacks):
 def test_generic_is_narrow():
     assert "ymm" not in llvm.assembly(WIDE, named("generic"))
     assert GENERIC.features == ""
+
+
+def test_a_processor_that_tells_no_features(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown() -> None:
+        raise RuntimeError("not for this processor")
+
+    triple, cpu, features = llvm.probe()
+    assert features
+    monkeypatch.setattr(llvm._binding(), "get_host_cpu_features", unknown)
+    assert llvm.probe() == (triple, cpu, "")

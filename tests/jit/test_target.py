@@ -133,3 +133,10 @@ def test_the_environment_chooses():
 def test_target_machines_are_kept():
     assert target.target_machine(host()) is target.target_machine(host())
     assert target.target_machine(NEON).triple.startswith("aarch64")
+
+
+@pytest.mark.parametrize("name", ["nonsense", FOREIGN.name])
+def test_a_wrong_name_in_the_environment(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FALTUNG_MACHINE", name)
+    with pytest.raises(ValueError, match=r"^FALTUNG_MACHINE: machine='"):
+        target._default.__wrapped__()

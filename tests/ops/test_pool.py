@@ -1,17 +1,23 @@
 """Pooling functions on NumPy arrays of both layouts, and what they refuse."""
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from grid import MACHINES, grid
+from laws.fences import beside, between_fences
 from laws.layouts import back, to
 from pools import MAXIMA, MEANS, whole
 
 import faltung
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.reference import pool as oracle
+
+Place = Callable[[Any], Any]
+# Means as arguments can say them.
+SAID = [s for s in MEANS if not any(s.overhang) and set(s.dilation) == {1}]
 
 
 def options(spec: PoolSpec) -> dict[str, Any]:
@@ -33,39 +39,57 @@ def places(index: np.ndarray, spec: PoolSpec) -> np.ndarray:
     return np.ravel_multi_index(where, spec.size) if index.size else index
 
 
-@grid(spec=MAXIMA, channels_last=[False, True], machine=MACHINES, every=4)
-def test_maxima_exact(spec: PoolSpec, channels_last: bool, machine: object) -> None:
+def check_maxima(spec: PoolSpec, channels_last: bool, place: Place = np.asarray) -> None:
     x, g = whole(spec)
     given = {**options(spec), "channels_last": channels_last}
     want, taps = oracle.max_pool(x, spec)
-    x_in = to(x, channels_last)
+    x_in = place(to(x, channels_last))
     got = faltung.max_pool(x_in, spec.kernel, **given)
     np.testing.assert_array_equal(back(got, channels_last), want)
     got, chosen = faltung.max_pool(x_in, spec.kernel, indices=True, **given)
     np.testing.assert_array_equal(back(got, channels_last), want)
     np.testing.assert_array_equal(back(chosen, channels_last), places(taps, spec))
     assert chosen.dtype == (np.int32 if spec.dtype == "float32" else np.int64)
-    got = faltung.max_pool_grad(to(g, channels_last), chosen, x_in.shape, spec.kernel, **given)
+    g_in, chosen = place(to(g, channels_last)), place(chosen)
+    got = faltung.max_pool_grad(g_in, chosen, x_in.shape, spec.kernel, **given)
     np.testing.assert_array_equal(back(got, channels_last), oracle.max_pool_grad(g, taps, spec))
 
 
-@grid(
-    spec=[s for s in MEANS if not any(s.overhang) and set(s.dilation) == {1}],
-    channels_last=[False, True],
-    machine=MACHINES,
-    every=4,
-)
-def test_means(spec: PoolSpec, channels_last: bool, machine: object) -> None:
+@grid(spec=MAXIMA, channels_last=[False, True], machine=MACHINES, every=4)
+def test_maxima_exact(spec: PoolSpec, channels_last: bool, machine: object) -> None:
+    check_maxima(spec, channels_last)
+
+
+@between_fences(spec=MAXIMA, channels_last=[False, True], every=24)
+def test_maxima_between_fences(
+    spec: PoolSpec, channels_last: bool, side: str, machine: object
+) -> None:
+    check_maxima(spec, channels_last, lambda array: beside(array, side == "after", write=False))
+
+
+def check_means(spec: PoolSpec, channels_last: bool, place: Place = np.asarray) -> None:
     x, g = whole(spec)
     given = {**options(spec), "channels_last": channels_last}
     eps = 4 * np.finfo(spec.dtype).eps
-    x_in = to(x, channels_last)
+    x_in = place(to(x, channels_last))
     got = faltung.avg_pool(x_in, spec.kernel, **given)
     want = oracle.average_pool(x, spec)
     np.testing.assert_allclose(back(got, channels_last), want, rtol=eps, atol=4 * eps)
-    got = faltung.avg_pool_grad(to(g, channels_last), x_in.shape, spec.kernel, **given)
+    got = faltung.avg_pool_grad(place(to(g, channels_last)), x_in.shape, spec.kernel, **given)
     want = oracle.average_pool_grad(g, spec)
     np.testing.assert_allclose(back(got, channels_last), want, rtol=eps, atol=4 * eps)
+
+
+@grid(spec=SAID, channels_last=[False, True], machine=MACHINES, every=4)
+def test_means(spec: PoolSpec, channels_last: bool, machine: object) -> None:
+    check_means(spec, channels_last)
+
+
+@between_fences(spec=SAID, channels_last=[False, True], every=24)
+def test_means_between_fences(
+    spec: PoolSpec, channels_last: bool, side: str, machine: object
+) -> None:
+    check_means(spec, channels_last, lambda array: beside(array, side == "after", write=False))
 
 
 def test_windows_that_see_nothing_but_padding() -> None:

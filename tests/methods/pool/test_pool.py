@@ -104,12 +104,11 @@ def test_table(spec: PoolSpec, gap: int, machine: Machine) -> None:
     check(spec, machine, gap)
 
 
-@pytest.mark.parametrize("masks", [False, True])
-def test_vectors_of_another_width(masks: bool, machine: Machine) -> None:
+@grid(spec=POOLS, masks=[False, True], machine=MACHINES)
+def test_vectors_of_another_width(spec: PoolSpec, masks: bool, machine: Machine) -> None:
     """Twice as wide as the processor's, which LLVM splits: more channels are narrow."""
     wide = replace(machine, vector_bytes=2 * machine.vector_bytes, masks=masks)
-    for spec in POOLS:
-        check(spec, wide)
+    check(spec, wide)
 
 
 def test_random_problems(machine: Machine) -> None:

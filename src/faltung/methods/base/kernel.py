@@ -8,8 +8,8 @@ by name, so the two cannot disagree about the position of an argument in the blo
 from functools import reduce
 from typing import ClassVar
 
-from faltung.codegen.ir import Function, Module
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import Function, Module, parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Step
 
@@ -44,7 +44,7 @@ class Kernel:
         pointers, numbers = self.declared()
         return (*numbers, *pointers)
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         """Write the inner functions that ``body`` calls."""
 
     def body(self, v: Vectors, given: "Arguments") -> None:
@@ -53,12 +53,12 @@ class Kernel:
 
     def emit(self, machine: Machine) -> str:
         """LLVM IR of the module, as ``jit.compile.Recipe`` requires."""
-        module = Module()
-        self.functions(module, machine)
-        arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
-        f = module.function(self.symbol, arguments, public=True)
-        self.body(Vectors(f, machine, self.dtype), Arguments(f, self))
-        return str(module)
+        code = Functions(Module(), machine, self.dtype)
+        self.functions(code)
+        arguments = parameters([BLOCK[1:]], ["begin", "end"])
+        v = code.open(self.symbol, arguments, public=True)
+        self.body(v, Arguments(v.function, self))
+        return str(code.module)
 
     def step(self, items: int, title: str, /, *, barrier: bool = False, **given: Argument) -> Step:
         """The step that runs ``items`` items with these arguments.

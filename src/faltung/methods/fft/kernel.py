@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.copies import write_fill
-from faltung.codegen.ir import Index, Module
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import Index
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
-from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.fft.passes import write_lanes, write_passes
 
@@ -124,10 +123,10 @@ class FftFilters(FftKernel):
 
     dtype: str
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        write_fill(module, machine, self.dtype, True)
-        write_passes(module, machine, self.dtype, inverse=False)
-        write_lanes(module, machine, self.dtype)
+    def functions(self, code: Functions) -> None:
+        write_fill(code, True)
+        write_passes(code, inverse=False)
+        write_lanes(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)

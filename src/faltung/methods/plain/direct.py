@@ -74,8 +74,7 @@ class DirectKernel(TiledKernel):
             self._prefetch_output(v, kind)
 
         def add(acc: Accumulators, tap: str) -> Accumulators:
-            entry = f.at("%pattern", f.mul(tap, 2), "i64")
-            x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
+            x, w = v.pair("%pattern", tap, "%x", "%w")
             for k, offset in enumerate(self.taps):
                 present = [p for p in range(kind.positions) if p not in kind.outside[k]]
                 if present:

@@ -14,8 +14,8 @@ from itertools import pairwise
 from math import inf
 
 from faltung.codegen.copies import write_fill
-from faltung.codegen.ir import Module, parameters
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
@@ -67,11 +67,11 @@ class SignalKernel(EpilogueKernel):
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        write_fill(module, machine, self.dtype, self.x_contiguous)
-        write_put(module, machine, self, contiguous=self.out_contiguous, bias=self.bias)
-        _write_transpose(module, machine, self.dtype)
-        _write_sums(module, machine, self.dtype)
+    def functions(self, code: Functions) -> None:
+        write_fill(code, self.x_contiguous)
+        write_put(code, self, contiguous=self.out_contiguous, bias=self.bias)
+        _write_transpose(code)
+        _write_sums(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
@@ -132,10 +132,10 @@ def _inputs(v: Vectors, given: Arguments) -> str:
     return f.add(f.mul(given["length"], v.lanes - 1), given["vectors"])
 
 
-def _write_transpose(module: Module, machine: Machine, dtype: str) -> None:
+def _write_transpose(code: Functions) -> None:
     """``transpose`` (from, to, length, vectors): entries ``length`` apart become vectors."""
-    f = module.function("transpose", parameters(["from", "to"], ["length", "vectors"]))
-    v = Vectors(f, machine, dtype)
+    v = code.open("transpose", parameters(["from", "to"], ["length", "vectors"]))
+    f = v.function
     with f.loop(0, "%vectors", step=v.lanes) as first:
         here = v.at("%from", first.index)
         lanes = [v.load(v.at(here, f.mul("%length", lane))) for lane in range(v.lanes)]
@@ -144,11 +144,11 @@ def _write_transpose(module: Module, machine: Machine, dtype: str) -> None:
             v.store(row, v.at(to, i * v.lanes))
 
 
-def _write_sums(module: Module, machine: Machine, dtype: str) -> None:
+def _write_sums(code: Functions) -> None:
     """``sums`` (transposed, w, to, step, taps, length): all outputs of a segment, in order."""
     names = parameters(["transposed", "w", "to"], ["step", "taps", "length"])
-    f = module.function("sums", names)
-    v = Vectors(f, machine, dtype)
+    v = code.open("sums", names)
+    f = v.function
     # Vectors of outputs in registers.
     width = max(8, v.lanes)
     fours, ones = f.divmod("%taps", TAPS)

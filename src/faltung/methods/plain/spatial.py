@@ -58,8 +58,7 @@ class SpatialKernel(TiledKernel):
         tap_size = f.mul("%channels", self.channels)
 
         def add(acc: Accumulators, tap: str) -> Accumulators:
-            entry = f.at("%pattern", f.mul(tap, 2), "i64")
-            x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
+            x, w = v.pair("%pattern", tap, "%x", "%w")
             for k, offset in enumerate(self.taps):
                 present = set(range(kind.positions)).difference(kind.outside[k])
                 if present:

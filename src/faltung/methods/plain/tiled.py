@@ -11,10 +11,9 @@ from math import prod
 
 import numpy as np
 
-from faltung.codegen.ir import Function, Module, parameters
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import Function, parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import FMA_LATENCY_CYCLES
-from faltung.machine.table import Machine
 from faltung.methods.base.addresses import rows_of
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation
@@ -83,10 +82,9 @@ class TiledKernel(EpilogueKernel):
         """The arguments of a tile function."""
         return [*TILE, *tile_arguments(len(self.aux_contiguous))]
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
-            function = module.function(f"tile{number}", self.tile_function)
-            self.tile(Vectors(function, machine, self.dtype), kind)
+            self.tile(code.open(f"tile{number}", self.tile_function), kind)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

@@ -150,7 +150,7 @@ class _PlaneWriter:
         empty = self.reduction.mean
         start = [[v.zero]] * count if empty else read(row.entries[0])
         first = f.add(row.entries[0], 0 if empty else 1)
-        with f.loop(first, row.entries[1], self.carried(start)) as entry:
+        with f.loop(first, row.entries[1], v.carried(_flat(start))) as entry:
             old, new = self.reduction.grouped(entry.values), read(entry.index)
             entry.carry(_flat([self.reduction.both(a, b) for a, b in zip(old, new, strict=True)]))
         to = f.add(skipped, f.mul(self.given["spread"], at) if spread != 1 else at)
@@ -203,7 +203,7 @@ class _PlaneWriter:
             for number in range(1, self.kernel.taps):
                 states = tap(number, states)
         else:
-            with f.loop(1, given["taps"], self.carried(states)) as loop:
+            with f.loop(1, given["taps"], v.carried(_flat(states))) as loop:
                 loop.carry(_flat(tap(loop.index, reduction.grouped(loop.values))))
             states = reduction.grouped(loop.results)
         where = f.add(first, at)
@@ -232,9 +232,6 @@ class _PlaneWriter:
             one, two = v.load(address), v.load(v.at(address, v.lanes))
             return v.shuffle(one, two, [2 * i for i in range(v.lanes)])
         return v.gather(address, self.given["stride"])
-
-    def carried(self, states: Sequence[State]) -> list[tuple[str, str]]:
-        return [(self.v.type, value) for value in _flat(states)]
 
 
 def _flat(states: Sequence[State]) -> list[str]:
