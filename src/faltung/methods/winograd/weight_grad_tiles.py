@@ -17,9 +17,10 @@ from faltung.codegen.ir import Index, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES
 from faltung.methods.base.addresses import crossed, scaled
-from faltung.methods.base.correlation import Correlation, Strides
+from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.epilogue_arrays import Strided
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import MISSING, Argument, Operand, Step, Table, Work, table
+from faltung.methods.base.step import MISSING, Argument, Step, Table, Work, table
 from faltung.methods.winograd.transforms import Matrix, nested, product, reader, scratch, stacked
 
 # Tiles of a block of channels in one item.
@@ -152,8 +153,7 @@ class Tiles:
     """The transformed tiles of one of the two arrays in the making, at the most ``longest`` of them
     in a pass.
 
-    strides: of batch, group and channel. channels: of a group. axes: of each the step, the
-    positions of all tiles' entries, -1 for zeros, and the matrix.
+    axes: of each the step, the positions of all tiles' entries, -1 for zeros, and the matrix.
     """
 
     def __init__(
@@ -161,29 +161,27 @@ class Tiles:
         c: Correlation,
         work: Work,
         title: str,
-        array: Operand,
-        strides: Strides,
-        channels: int,
+        array: Strided,
         axes: Sequence[tuple[int, Table, Matrix]],
         longest: int,
         lanes: int,
     ) -> None:
         size, matrices = c.item_bytes, tuple(matrix for _, _, matrix in axes)
-        points, blocks = prod(map(len, matrices)), -(-channels // lanes)
+        points, blocks = prod(map(len, matrices)), -(-array.channels // lanes)
         block = longest * lanes
         # An odd number of cache lines, so that the points of a tile cause no set conflicts.
         point = (-(-block * blocks * c.groups * size // LINE_BYTES) | 1) * LINE_BYTES
         # Of all axes but the last, for each tile the offsets of its rows.
         rows = crossed(scaled(positions, step) for step, positions, _ in axes[:-1])
         columns = _columns(*axes[-1][:2])
-        self._kernel = WeightGradTiles(c.dtype, matrices, channels - (blocks - 1) * lanes)
+        self._kernel = WeightGradTiles(c.dtype, matrices, array.channels - (blocks - 1) * lanes)
         self._title = f"winograd_weight_grad {title} tiles"
         self._blocks = c.groups * blocks
         self._given: dict[str, Argument] = {
-            **{"source": array, "rows": rows, "columns": columns},
+            **{"source": array.array, "rows": rows, "columns": columns},
             "target": work.borrow(f"{title} tiles", points * point),
-            "tiles": _tiles(c.batch, strides[0], len(rows), len(columns)),
-            **{"blocks": blocks, "range": ITEM_TILES, "group": strides[1]},
+            "tiles": _tiles(c.batch, array.batch, len(rows), len(columns)),
+            **{"blocks": blocks, "range": ITEM_TILES, "group": array.group},
             **{"block": block, "point": point // size},
         }
 
