@@ -3,28 +3,25 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 
-from faltung.codegen.ir import Module, parameters
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES
-from faltung.machine.table import Machine
 
 # Vectors that one iteration copies.
 UNROLLED_VECTORS = 4
 
 
-def write_fill(
-    module: Module, machine: Machine, dtype: str, contiguous: bool, *, prefetch: bool = False
-) -> None:
+def write_fill(code: Functions, contiguous: bool, *, prefetch: bool = False) -> None:
     """``blank`` (to, count): zeros, a whole number of vectors. ``fill`` (to, from, count, step,
     ahead): elements of memory; ``contiguous``: the step is 1; ``prefetch``: what lies ``ahead``
     elements further on.
     """
-    f = module.function("blank", parameters(["to"], ["count"]))
-    v = Vectors(f, machine, dtype)
+    v = code.open("blank", parameters(["to"], ["count"]))
+    f = v.function
     with f.loop(0, "%count", step=v.lanes) as place:
         v.store(v.zero, v.at("%to", place.index))
-    f = module.function("fill", parameters(["to", "from"], ["count", "step", "ahead"]))
-    v = Vectors(f, machine, dtype)
+    v = code.open("fill", parameters(["to", "from"], ["count", "step", "ahead"]))
+    f = v.function
     if not contiguous:
         _fill_singly(v, "0")
         return
@@ -51,10 +48,10 @@ def write_fill(
         f.choose(some, whole, lambda: _fill_singly(v, start))
 
 
-def write_spread(module: Module, machine: Machine, dtype: str, stride: int) -> None:
+def write_spread(code: Functions, stride: int) -> None:
     """``spread`` (to, from, count, step): from a step to ``stride`` elements apart."""
     arguments = parameters(["to", "from"], ["count", "step"])
-    _fill_singly(Vectors(module.function("spread", arguments), machine, dtype), "0", stride)
+    _fill_singly(code.open("spread", arguments), "0", stride)
 
 
 def _fill_singly(v: Vectors, start: str, stride: int = 1) -> None:

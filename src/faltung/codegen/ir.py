@@ -125,6 +125,10 @@ class Function:
         quotient = self.value(f"udiv i64 {a}, {b}")
         return quotient, self.sub(a, self.mul(quotient, b))
 
+    def multiple(self, a: Index, b: int) -> str:
+        """The largest multiple of ``b`` up to ``a``, which is not negative."""
+        return self.mul(self.value(f"sdiv i64 {a}, {b}"), b)
+
     def minimum(self, a: Index, b: Index) -> str:
         less = self.value(f"icmp slt i64 {a}, {b}")
         return self.value(f"select i1 {less}, i64 {a}, i64 {b}")

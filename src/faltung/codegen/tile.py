@@ -1,8 +1,8 @@
 """The tile: an outer product held in registers, the inner loop of nearly every method.
 
 ``acc[p][q] += a[p] * b[q]`` for rows ``p`` and vectors ``q``. Methods differ in where ``a`` and
-``b`` come from; this file knows only how many accumulators a machine can hold and in which order to
-write the products.
+``b`` come from; this file knows only how many accumulators a machine can hold, in which order to
+write the products, and how a loop carries them.
 """
 
 import itertools

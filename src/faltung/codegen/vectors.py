@@ -8,7 +8,7 @@ from struct import pack
 
 import numpy as np
 
-from faltung.codegen.ir import Function, Index, Loop
+from faltung.codegen.ir import Function, Index, Loop, Module
 from faltung.machine.table import Machine
 
 ELEMENTS = {
@@ -22,12 +22,33 @@ INTEGERS = ("int32", "int64")
 
 
 @dataclass(frozen=True)
+class Functions:
+    """The functions of one module, whose vectors are those of one machine and one dtype."""
+
+    module: Module
+    machine: Machine
+    dtype: str
+
+    def open(
+        self, name: str, parameters: Sequence[tuple[str, str]], *, public: bool = False
+    ) -> "Vectors":
+        """The vectors of a new function."""
+        function = self.module.function(name, parameters, public=public)
+        return Vectors(function, self.machine, self.dtype)
+
+
+@dataclass(frozen=True)
 class Vectors:
     """The vector operations of one function: a value holds ``lanes`` elements of ``element``."""
 
     function: Function
     machine: Machine
     dtype: str
+
+    @property
+    def functions(self) -> Functions:
+        """Those of the same module."""
+        return Functions(self.function.module, self.machine, self.dtype)
 
     @property
     def lanes(self) -> int:
@@ -173,6 +194,21 @@ class Vectors:
         kind = self.short(count)
         self.function.emit(f"store {kind} {vector}, ptr {address}, align {self.bytes}")
 
+    def load_exact(self, address: str, count: int) -> str:
+        """``count`` contiguous elements, at most ``lanes``, for ``store_exact``: a short vector, or
+        masked where the processor has none of that size.
+        """
+        if count & (count - 1):
+            return self.load(address, self.first(count))
+        return self.load_short(address, count)
+
+    def store_exact(self, vector: str, address: str, count: int) -> None:
+        """Store what ``load_exact`` loaded."""
+        if count & (count - 1):
+            self.store_first(vector, address, count)
+        else:
+            self.store_short(vector, address, count)
+
     def load_one(self, address: str) -> str:
         return self.function.value(f"load {self.element}, ptr {address}, align {self.bytes}")
 
@@ -196,10 +232,19 @@ class Vectors:
             steps = (onward for _, onward in moving)
             loop.carry(list(map(self.at, loop.values, steps)))
 
+    def carried(self, values: Sequence[str]) -> list[tuple[str, str]]:
+        """Vectors as a loop carries them."""
+        return [(self.type, value) for value in values]
+
+    def pair(self, table: str, number: Index, a: str, b: str) -> tuple[str, str]:
+        """Two addresses, moved on by the two numbers of an entry of ``table``."""
+        f = self.function
+        entry = f.at(table, f.mul(number, 2), "i64")
+        return self.at(a, f.word(entry, 0)), self.at(b, f.word(entry, 1))
+
     def whole(self, count: Index, vectors: int = 1) -> str:
         """How many of ``count`` elements fill iterations of so many ``vectors``."""
-        f, size = self.function, vectors * self.lanes
-        return f.mul(f.value(f"sdiv i64 {count}, {size}"), size)
+        return self.function.multiple(count, vectors * self.lanes)
 
     def _strided(self, address: str, stride: Index) -> str:
         """The addresses of ``lanes`` elements, ``stride`` elements apart."""

@@ -9,7 +9,7 @@ from grid import MACHINES, grid
 from faltung.geometry.axis import Axis
 from faltung.machine.table import Machine
 from faltung.methods.base.step import MISSING, Operand, Step, Work
-from faltung.methods.copies.copy import copy, spread
+from faltung.methods.copies.copy import copy
 from faltung.methods.copies.fold import fold
 from faltung.methods.copies.kernel import Copy
 from faltung.methods.copies.stage import rearrange
@@ -42,7 +42,7 @@ def test_transposing_both_ways(shape: tuple[int, int], dtype: str, machine: Mach
     run(step, machine, src, dst)
     np.testing.assert_array_equal(dst, src.T)
     runs = [(i * columns, i, columns) for i in range(rows)]
-    step = spread(dtype, SRC, DST, [(0, 0)], runs, stride=rows, title="")
+    step = copy(dtype, SRC, DST, [(0, 0)], runs, stride=rows, title="", back=True)
     dst[:] = np.nan
     run(step, machine, src, dst)
     np.testing.assert_array_equal(dst, src.T)

@@ -7,8 +7,9 @@ depend on the number of threads.
 from dataclasses import dataclass
 
 from faltung.codegen.vectors import Vectors
+from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Operand, Step, Table, table
+from faltung.methods.base.step import Operand, Step, table
 
 
 @dataclass(frozen=True)
@@ -40,21 +41,16 @@ class BandSums(Kernel):
 
 
 def band_sums(
-    dtype: str,
-    sums: Operand,
-    w: Operand,
-    bands: int,
-    offsets: Table,
-    channels: tuple[int, int, int],
-    stride: int,
+    c: Correlation, sums: Operand, w: Operand, bands: int, blocks: int, channels: int, width: int
 ) -> Step:
-    """Add ``bands`` bands of (tap, channel) and store them with channels ``stride`` apart.
+    """Add ``bands`` bands of (tap, input channel, output channel), and store them in the weight.
 
-    ``offsets``: of the taps in ``w``. ``channels``: number of blocks,
-    channels per block, and elements per tap in ``sums``, where each block fills a vector.
+    Blocks of ``channels`` output channels of all groups fill a vector each; ``width``: elements per
+    input channel in ``sums``.
     """
-    blocks, count, width = channels
-    return BandSums(dtype, count, stride == 1).step(
+    stride = c.w[0] if c.channels_out == 1 else c.w[1]
+    offsets = [[tap + ci * c.w[2]] for tap in c.tap_offsets for ci in range(c.channels_in)]
+    return BandSums(c.dtype, channels, stride == 1).step(
         len(offsets) * blocks,
         "add bands",
         barrier=True,
@@ -65,6 +61,6 @@ def band_sums(
         bands=bands,
         band=len(offsets) * width,
         width=width,
-        w_block=count * stride,
+        w_block=channels * stride,
         w_channel=stride,
     )

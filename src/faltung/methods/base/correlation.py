@@ -22,6 +22,7 @@ from faltung.geometry.adjoint import Phase
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.methods.base.epilogue import Epilogue
+from faltung.methods.base.step import Arrays, shifted
 
 Strides = tuple[int, ...]
 
@@ -47,9 +48,14 @@ class Window:
         return a.kernel == 1 and a.stride == 1 and a.lo == 0 and a.hi == 0
 
     @property
+    def pads(self) -> bool:
+        """Whether some tap reads padding."""
+        return max(self.axis.lo, self.axis.hi) > 0
+
+    @property
     def borders(self) -> bool:
         """Whether some tap reads padding that is not zero."""
-        return self.axis.mode != "zeros" and (self.axis.lo > 0 or self.axis.hi > 0)
+        return self.axis.mode != "zeros" and self.pads
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,11 @@ class Correlation:
     aux_base: tuple[int, ...] = ()
 
     @property
+    def inputs(self) -> int:
+        """Number of input positions per sample and channel."""
+        return math.prod(window.axis.size for window in self.windows)
+
+    @property
     def outputs(self) -> int:
         """Number of output positions per sample and channel."""
         return math.prod(window.axis.output for window in self.windows)
@@ -85,8 +96,13 @@ class Correlation:
 
     @property
     def tap_offsets(self) -> list[int]:
-        """The offset of each tap in the weight, the last axis fastest."""
+        """The offset of each tap in the weight, the taps of the last axis fastest."""
         return [sum(taps) for taps in itertools.product(*(w.taps for w in self.windows))]
+
+    @property
+    def item_bytes(self) -> int:
+        """Bytes of an element."""
+        return ELEMENTS[self.dtype][1]
 
     @property
     def row_taps(self) -> float:
@@ -119,12 +135,16 @@ class Correlation:
         )
 
     @property
+    def map_bytes(self) -> int:
+        """Bytes of input and output."""
+        sample = self.channels_in * self.inputs + self.channels_out * self.outputs
+        return self.batch * self.groups * sample * self.item_bytes
+
+    @property
     def array_bytes(self) -> int:
         """Bytes of input, output and weight."""
-        inputs = self.channels_in * math.prod(window.axis.size for window in self.windows)
-        maps = self.batch * self.groups * (inputs + self.channels_out * self.outputs)
         weights = self.groups * self.channels_in * self.channels_out * self.taps
-        return (maps + weights) * ELEMENTS[self.dtype][1]
+        return self.map_bytes + weights * self.item_bytes
 
 
 def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:
@@ -221,6 +241,19 @@ def input_grad_phase(
         aux=tuple(split_groups(strides[:2], inputs) for strides in aux),
         aux_base=tuple(bases[1:]),
     )
+
+
+def of_groups(c: Correlation, arrays: Arrays, first: int, count: int) -> tuple[Correlation, Arrays]:
+    """The problem of ``count`` groups from group ``first`` on, and its arrays."""
+    made = replace(
+        c,
+        groups=count,
+        x_base=c.x_base + first * c.x[1],
+        out_base=c.out_base + first * c.out[1],
+        aux_base=tuple(b + first * a[1] for a, b in zip(c.aux, c.aux_base, strict=True)),
+    )
+    bias = arrays.bias and shifted(arrays.bias, first * c.channels_out, c.dtype)
+    return made, replace(arrays, w=shifted(arrays.w, first * c.w[0], c.dtype), bias=bias)
 
 
 @lru_cache(4096)

@@ -8,7 +8,6 @@ read only by the item that writes the output at the same position, and before it
 them may be the output itself, with the same strides.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from faltung.codegen.expr import emit
@@ -37,17 +36,16 @@ class Epilogue:
         return f"then {self.expr}"
 
 
-def aux_names(count: int, strides: Sequence[str] = ()) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names in code of the ``count`` arrays that an epilogue reads, and of their strides."""
-    arrays = tuple(f"aux{i}" for i in range(count))
-    return arrays, tuple(f"{name}_{stride}" for name in arrays for stride in strides)
+def aux_names(count: int) -> tuple[str, ...]:
+    """Names in code of the ``count`` arrays that an epilogue reads."""
+    return tuple(f"aux{i}" for i in range(count))
 
 
 def tile_arguments(aux: int) -> list[tuple[str, str]]:
     """The arguments of a tile function for the arrays: their addresses and strides."""
     return [
         (kind, f"{name}{number}")
-        for name in aux_names(aux)[0]
+        for name in aux_names(aux)
         for kind, number in (("ptr", ""), ("i64", "_position"), ("i64", "_channel"))
     ]
 
@@ -88,6 +86,5 @@ class Finish:
 
 def finish(v: Vectors, epilogue: Epilogue | None, contiguous: tuple[bool, ...]) -> Finish:
     """The epilogue at the first position and channel of a tile (see ``tile_arguments``)."""
-    return Finish(
-        v, epilogue, contiguous, tuple(f"%{name}" for name in aux_names(len(contiguous))[0])
-    )
+    at = tuple(f"%{name}" for name in aux_names(len(contiguous)))
+    return Finish(v, epilogue, contiguous, at)

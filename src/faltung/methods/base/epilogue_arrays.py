@@ -1,23 +1,74 @@
-"""The arrays that an epilogue reads, as arguments of a kernel: names and values."""
+"""The arrays of a correlation as arguments of a kernel, and the kernels that have an epilogue."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import Correlation, Strides
 from faltung.methods.base.epilogue import Epilogue, aux_names
 from faltung.methods.base.kernel import Kernel
-from faltung.methods.base.step import Argument, Arrays, Operand, shifted
+from faltung.methods.base.step import Argument, Arrays, Operand, Step, shifted
+
+
+@dataclass(frozen=True, slots=True)
+class Strided:
+    """Where a correlation begins in one of its arrays, and the array's strides, in elements;
+    ``along``: of the spatial axes.
+    """
+
+    array: Operand
+    batch: int
+    group: int
+    channel: int
+    along: Strides
+
+    @property
+    def position(self) -> int:
+        return self.along[-1]
+
+    @property
+    def row(self) -> int:
+        return self.along[-2] if len(self.along) > 1 else 0
+
+    def arguments(self, name: str, strides: Sequence[str]) -> dict[str, Argument]:
+        """The array as the argument ``name``, and those of its strides that are asked for."""
+        return {name: self.array, **{f"{name}_{of}": getattr(self, of) for of in strides}}
+
+
+def input_of(c: Correlation, arrays: Arrays) -> Strided:
+    """The input."""
+    return _strided(c, arrays.x, c.x_base, c.x, tuple(w.x for w in c.windows))
+
+
+def output_of(c: Correlation, arrays: Arrays) -> Strided:
+    """The output, or for a gradient for the weight the output gradient."""
+    return next(_outputs(c, arrays, 0))
+
+
+def _outputs(c: Correlation, arrays: Arrays, channel: int) -> Iterator[Strided]:
+    """The output, then the arrays of the epilogue, from output ``channel`` on."""
+    given = zip((arrays.out, *arrays.aux), (c.out_base, *c.aux_base), (c.out, *c.aux), strict=True)
+    along = zip(*((w.out, *w.aux) for w in c.windows), strict=True)
+    for (array, base, strides), steps in zip(given, along, strict=True):
+        yield _strided(c, array, base + channel * strides[2], strides, steps)
+
+
+def _strided(
+    c: Correlation, array: Operand, base: int, strides: Strides, along: Strides
+) -> Strided:
+    batch, group, channel = strides
+    return Strided(shifted(array, base, c.dtype), batch, group, channel, along)
 
 
 class EpilogueKernel(Kernel):
     """A kernel whose sums are stored through an epilogue.
 
-    ``aux_numbers``: the arguments for each array besides its address. ``epilogue``: None stores
-    plain sums. ``aux_contiguous``: for each array, whether it is contiguous along a stored vector.
+    ``output_numbers``: the arguments for the output, and for each array of the epilogue, besides
+    its address. ``epilogue``: None stores plain sums. ``aux_contiguous``: for each array, whether
+    it is contiguous along a stored vector.
     """
 
-    aux_numbers: ClassVar[tuple[str, ...]] = ()
+    output_numbers: ClassVar[tuple[str, ...]] = ()
 
     epilogue: Epilogue | None
     aux_contiguous: tuple[bool, ...]
@@ -25,39 +76,31 @@ class EpilogueKernel(Kernel):
     @property
     def outputs(self) -> tuple[str, ...]:
         """The arrays of the output's shape: the output, then those of the epilogue."""
-        return ("out", *aux_names(len(self.aux_contiguous))[0])
+        return ("out", *aux_names(len(self.aux_contiguous)))
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        arrays, numbers = aux_names(len(self.aux_contiguous), self.aux_numbers)
-        return (*self.pointers, *arrays), (*self.numbers, *numbers)
+        numbers = (f"{name}_{number}" for name in self.outputs for number in self.output_numbers)
+        return (*self.pointers, *self.outputs), (*self.numbers, *numbers)
 
+    def step(self, items: int, title: str, /, *, barrier: bool = False, **given: Argument) -> Step:
+        if self.epilogue is not None:
+            title = f"{title}, {self.epilogue}"
+        return super().step(items, title, barrier=barrier, **given)
 
-@dataclass(frozen=True, slots=True)
-class Aux:
-    """One array of an epilogue: its strides, in elements; ``along``: of the spatial axes."""
+    def output_arguments(
+        self,
+        c: Correlation,
+        arrays: Arrays,
+        channel: int = 0,
+        /,
+        **numbers: Callable[[Strided], Argument],
+    ) -> dict[str, Argument]:
+        """The arguments for ``outputs``, from output ``channel`` on.
 
-    array: Operand
-    batch: int
-    group: int
-    channel: int
-    along: tuple[int, ...]
-
-
-def aux_arguments(
-    c: Correlation,
-    arrays: Arrays,
-    numbers: Callable[[Aux], Mapping[str, Argument]],
-    channel: int = 0,
-) -> dict[str, Argument]:
-    """The arguments for the arrays of the epilogue of ``c``, from output ``channel`` on.
-
-    ``numbers``: computes the ``aux_numbers`` of one array, by name.
-    """
-    given: dict[str, Argument] = {}
-    for i, (array, base, strides) in enumerate(zip(arrays.aux, c.aux_base, c.aux, strict=True)):
-        batch, group, step = strides
-        begin = shifted(array, base + channel * step, c.dtype)
-        aux = Aux(begin, batch, group, step, tuple(window.aux[i] for window in c.windows))
-        given[f"aux{i}"] = aux.array
-        given |= {f"aux{i}_{name}": number for name, number in numbers(aux).items()}
-    return given
+        ``numbers``: computes those of ``output_numbers`` that are not strides of an array.
+        """
+        given: dict[str, Argument] = {}
+        for name, array in zip(self.outputs, _outputs(c, arrays, channel), strict=True):
+            given |= array.arguments(name, [of for of in self.output_numbers if of not in numbers])
+            given |= {f"{name}_{of}": number(array) for of, number in numbers.items()}
+        return given

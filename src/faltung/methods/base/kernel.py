@@ -5,10 +5,11 @@ declared once, in the class of the kernel: the code gets the values by name and 
 by name, so the two cannot disagree about the position of an argument in the block.
 """
 
+from functools import reduce
 from typing import ClassVar
 
-from faltung.codegen.ir import Function, Module
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import Function, Module, parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Step
 
@@ -43,7 +44,7 @@ class Kernel:
         pointers, numbers = self.declared()
         return (*numbers, *pointers)
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         """Write the inner functions that ``body`` calls."""
 
     def body(self, v: Vectors, given: "Arguments") -> None:
@@ -52,12 +53,12 @@ class Kernel:
 
     def emit(self, machine: Machine) -> str:
         """LLVM IR of the module, as ``jit.compile.Recipe`` requires."""
-        module = Module()
-        self.functions(module, machine)
-        arguments = [("ptr", BLOCK[1:]), ("i64", "begin"), ("i64", "end")]
-        f = module.function(self.symbol, arguments, public=True)
-        self.body(Vectors(f, machine, self.dtype), Arguments(f, self))
-        return str(module)
+        code = Functions(Module(), machine, self.dtype)
+        self.functions(code)
+        arguments = parameters([BLOCK[1:]], ["begin", "end"])
+        v = code.open(self.symbol, arguments, public=True)
+        self.body(v, Arguments(v.function, self))
+        return str(code.module)
 
     def step(self, items: int, title: str, /, *, barrier: bool = False, **given: Argument) -> Step:
         """The step that runs ``items`` items with these arguments.
@@ -75,6 +76,17 @@ class Kernel:
         return Step(self, items, tuple(given[name] for name in names), title, barrier)
 
 
+def part(
+    f: Function, total: str, parts: str, begin: str, end: str | None = None
+) -> tuple[str, str]:
+    """First and stop of part ``begin`` of ``total``, divided into ``parts``; or of those up to
+    ``end``.
+    """
+    ends = begin, end or f.add(begin, 1)
+    first, stop = (f.divmod(f.mul(at, total), parts)[0] for at in ends)
+    return first, stop
+
+
 class Arguments(dict[str, str]):
     """The arguments of a kernel as values in its code, by name; all are loaded at once.
 
@@ -87,6 +99,11 @@ class Arguments(dict[str, str]):
         self._places = {name: start + i for i, name in enumerate(kernel.names)}
         super().__init__({name: f.pointer(block, self._places[name]) for name in pointers})
         self.update({name: f.word(block, self._places[name]) for name in numbers})
+
+    def offset(self, name: str, **indices: str) -> str:
+        """The offset in an array: each index times the stride ``name_...`` of the same name."""
+        f = self._f
+        return reduce(f.add, (f.mul(at, self[f"{name}_{of}"]) for of, at in indices.items()))
 
     def address(self, name: str) -> str:
         """The address of the argument itself."""

@@ -1,8 +1,7 @@
 """Code that stores segments of outputs from a buffer, for ``fft`` and ``signal``."""
 
-from faltung.codegen.ir import Module, parameters
-from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
+from faltung.codegen.ir import parameters
+from faltung.codegen.vectors import Functions
 from faltung.methods.base.epilogue import finish, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 
@@ -14,8 +13,7 @@ def put_arguments(aux: int) -> list[tuple[str, str]]:
 
 
 def write_put(
-    module: Module,
-    machine: Machine,
+    code: Functions,
     kernel: EpilogueKernel,
     *,
     contiguous: bool,
@@ -26,8 +24,8 @@ def write_put(
     """``put``: a segment of outputs, ``pitch`` elements apart in the buffer, with bias and epilogue
     of ``kernel``. ``contiguous``: outputs are; ``prefetch`` as in ``write_fill``.
     """
-    f = module.function("put", put_arguments(len(kernel.aux_contiguous)))
-    v = Vectors(f, machine, kernel.dtype)
+    v = code.open("put", put_arguments(len(kernel.aux_contiguous)))
+    f = v.function
     added = v.broadcast("%bias") if bias else ""
     whole, rest = f.divmod("%count", v.lanes)
 

@@ -6,7 +6,7 @@ same element, so the bits do not depend on how items are split between threads.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +38,10 @@ class Matrix:
 
     array: Operand
     pitch: int
+
+    def arguments(self, name: str) -> "dict[str, Argument]":
+        """The matrix as arguments of a kernel."""
+        return {name: self.array, f"{name}_pitch": self.pitch}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,17 +89,12 @@ def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
             raise ValueError(f"names={known}: must have {argument.name!r}, for {step.title}")
         return Operand(base.name, base.offset + argument.offset)
 
-    arguments = tuple(map(moved, step.arguments))
-    return Step(step.recipe, step.items, arguments, step.title, step.barrier)
+    return replace(step, arguments=tuple(map(moved, step.arguments)))
 
 
 def waiting(step: Step, barrier: bool) -> Step:
     """The same step, with or without a barrier before it."""
-    return (
-        step
-        if step.barrier == barrier
-        else Step(step.recipe, step.items, step.arguments, step.title, barrier)
-    )
+    return step if step.barrier == barrier else replace(step, barrier=barrier)
 
 
 @dataclass(slots=True)

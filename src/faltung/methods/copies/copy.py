@@ -19,7 +19,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faltung.methods.base.addresses import sums
 from faltung.methods.base.step import MISSING, Operand, Step, Table, table
 from faltung.methods.copies.kernel import Copy
 
@@ -38,81 +37,31 @@ def copy(
     fill: int = 0,
     title: str,
     barrier: bool = False,
+    back: bool = False,
 ) -> Step:
-    """A step that copies elements ``stride`` apart to contiguous ones.
+    """A step that copies elements ``stride`` apart to contiguous ones; ``back``: the reverse.
 
-    It transposes in registers where that reads each cache line once. ``outer``: (src, dst) offsets;
-    ``runs``: (src or MISSING, dst, count); all in elements.
+    It transposes in registers where that reads, or writes, each cache line once. ``outer``: (src,
+    dst) offsets; ``runs``: (src or MISSING, dst, count); all in elements.
     """
     outer_table, run_table = table(outer, 2), table(runs, 3)
-    mode = "runs" if stride == 1 else "gather"
-    if mode == "gather":
-        transposed = _contiguous(outer_table, run_table, 0)
-        if transposed:
-            mode, (outer_table, run_table) = "transpose", transposed
-    return _step(dtype, mode, src, dst, outer_table, run_table, stride, fill, title, barrier)
-
-
-def spread(
-    dtype: str,
-    src: Operand,
-    dst: Operand,
-    outer: Sequence[Sequence[int]] | Table,
-    runs: Sequence[Sequence[int]] | Table,
-    *,
-    stride: int,
-    title: str,
-    barrier: bool = False,
-) -> Step:
-    """The reverse of ``copy``: contiguous elements are stored ``stride`` apart in ``dst``."""
-    outer_table, run_table = table(outer, 2), table(runs, 3)
-    transposed = _contiguous(outer_table, run_table, 1)
-    mode = "untranspose"
-    if stride == 1:
-        mode = "runs"
-    elif transposed:
-        outer_table, run_table = transposed
-    else:
+    mode = "runs" if stride == 1 else "untranspose" if back else "gather"
+    transposed = None if stride == 1 else _contiguous(outer_table, run_table, int(back))
+    if transposed:
+        mode, (outer_table, run_table) = "untranspose" if back else "transpose", transposed
+    elif mode == "untranspose":
         # Each run by itself: one column of a block, with all other columns masked.
         outer_table, run_table = _alone(outer_table, run_table)
-    return _step(dtype, mode, src, dst, outer_table, run_table, stride, 0, title, barrier)
-
-
-def weight_runs(
-    taps: Sequence[int], channels: tuple[int, int], packed: tuple[int, int], count: int
-) -> Table:
-    """For each tap and channel the run of ``count`` elements from the weight to where it is packed.
-
-    ``taps``: their offsets in the weight; ``channels``: how many, and the elements of the weight
-    between them; ``packed``: elements between taps, and between channels, where they are packed.
-    """
-    along = np.stack([taps, np.arange(len(taps)) * packed[0]], axis=1)
-    across = np.outer(np.arange(channels[0]), (channels[1], packed[1]))
-    return np.insert(sums([along, across], 2), 2, count, axis=1)
-
-
-def _step(
-    dtype: str,
-    mode: str,
-    src: Operand,
-    dst: Operand,
-    outer: Table,
-    runs: Table,
-    stride: int,
-    fill: int,
-    title: str,
-    barrier: bool,
-) -> Step:
-    chunks = -(-len(runs) // ITEM_RUNS)
+    chunks = -(-len(run_table) // ITEM_RUNS)
     return Copy(dtype, mode).step(
-        len(outer) * chunks,
+        len(outer_table) * chunks,
         title,
         barrier=barrier,
         src=src,
         dst=dst,
-        outer_table=outer,
-        run_table=runs,
-        runs=len(runs),
+        outer_table=outer_table,
+        run_table=run_table,
+        runs=len(run_table),
         stride=stride,
         fill=fill,
         chunk=ITEM_RUNS,

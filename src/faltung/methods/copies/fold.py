@@ -34,8 +34,7 @@ class FoldKernel(Kernel):
             first = f.mul(number, ITEM_ELEMENTS)
             last = f.minimum(f.add(first, ITEM_ELEMENTS), given["inner"])
             with f.loop(0, given["pair_count"]) as pair:
-                entry = f.at(given["pairs"], f.mul(pair.index, 2), "i64")
-                src, dst = v.at(base, f.word(entry, 0)), v.at(base, f.word(entry, 1))
+                src, dst = v.pair(given["pairs"], pair.index, base, base)
                 with f.loop(first, last, step=v.lanes) as i:
                     mask = v.below(f.sub(last, i.index))
                     here = v.at(dst, i.index)

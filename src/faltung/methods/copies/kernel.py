@@ -71,10 +71,8 @@ class _Runs:
 
     def copy(self, *, contiguous: bool) -> None:
         """Run by run; their elements are ``contiguous`` in the source, or gathered."""
-        v, f, source, target, stride = (
-            *(self.v, self.v.function),
-            *(self.read, self.write, self.given["stride"]),
-        )
+        v, f, stride = self.v, self.v.function, self.given["stride"]
+        source, target = self.read, self.write
         with f.loop(self.first, self.last) as j:
             run_src, run_dst, count = self.entry(j.index)
             missing = f.value(f"icmp eq i64 {run_src}, {MISSING}")

@@ -9,7 +9,6 @@ from math import prod
 
 import numpy as np
 
-from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import offset_columns
 from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
@@ -70,9 +69,7 @@ def _stage(
     *others, last = made.windows
     # Phases of a gradient use the same memory one after another: each waits for the one before.
     used = work.again(name, _bytes(made, last.axis.padded * prod(w.axis.size for w in others)))
-    first = len(work.steps)
-    _copy(c, work, x, Operand(name), outer, last, strides)
-    work.steps[first] = replace(work.steps[first], barrier=used or barrier)
+    _copy(c, work, x, Operand(name), outer, last, strides, used or barrier)
     space = strides[-len(made.windows) :]
     windows = [replace(w, x=step) for w, step in zip(made.windows, space, strict=True)]
     windows[-1] = replace(windows[-1], axis=last.axis.with_padding)
@@ -93,7 +90,7 @@ def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, 
 
 
 def _bytes(c: Correlation, positions: int) -> int:
-    return c.batch * c.groups * c.channels_in * positions * ELEMENTS[c.dtype][1]
+    return c.batch * c.groups * c.channels_in * positions * c.item_bytes
 
 
 def _grouped(strides: Strides, channels: int) -> Strides:
@@ -108,6 +105,7 @@ def _copy(
     outer: list[Window],
     last: Window,
     strides: Strides,
+    barrier: bool = False,
 ) -> None:
     """Copy the array itself, then the borders of its last axis."""
     axis, channels = last.axis, c.groups * c.channels_in
@@ -116,13 +114,10 @@ def _copy(
     sizes = [w.axis.size for w in outer]
     source = (c.x[0], c.x[2], *(w.x for w in outer), last.x)
     shape = (c.batch, channels, *sizes, stop - first)
-    middle = (
-        shifted(src, first * last.x, c.dtype),
-        shifted(dst, (first + axis.lo) * strides[-1], c.dtype),
-    )
-    work.steps.append(
-        rearrange(c.dtype, shape, middle[0], source, middle[1], strides, "stage input")
-    )
+    begin = shifted(src, first * last.x, c.dtype)
+    to = shifted(dst, (first + axis.lo) * strides[-1], c.dtype)
+    step = rearrange(c.dtype, shape, begin, source, to, strides, "stage input", barrier)
+    work.steps.append(step)
     border = [*range(-axis.lo, first), *range(stop, axis.size + axis.hi)]
     ends = [(axis.source(i), (i + axis.lo) * strides[-1]) for i in border]
     if not ends:

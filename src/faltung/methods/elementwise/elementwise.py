@@ -13,7 +13,7 @@ of a sum over the positions of a sample not on how many samples there are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.expr import Expr, operand
@@ -219,11 +219,7 @@ def _arguments(call: _Call, cut: Cut, partial: _Partial) -> dict[str, Argument]:
         "samples": call.samples,
         "positions": call.positions,
         "channels": call.channels,
-        "step": cut.step,
-        "bands": cut.bands,
-        "band": cut.band,
-        "blocks": cut.blocks,
-        "block": cut.block,
+        **asdict(cut),
         "pitch": partial.pitch["channel"],
     }
     for i, given in enumerate(call.inputs):

@@ -27,7 +27,7 @@ class GroupSumKernel(Kernel):
 
     name = "group_sum"
     pointers = ("x", "out")
-    numbers = ("pitch", "out_pitch", "groups", "length", "total", "item_groups", "scale")
+    numbers = ("x_pitch", "out_pitch", "groups", "length", "total", "item_groups", "scale")
 
     dtype: str
     finish: Expr
@@ -39,7 +39,7 @@ class GroupSumKernel(Kernel):
         with f.loop(f.mul("%begin", size), stop) as each:
             row, group = f.divmod(each.index, given["groups"])
             start = f.mul(group, length)
-            found = _sum(v, v.at(given["x"], f.add(f.mul(row, given["pitch"]), start)), length)
+            found = _sum(v, v.at(given["x"], f.add(f.mul(row, given["x_pitch"]), start)), length)
             found = v.spread(v.total(found))
             made = emit(v, self.finish, [v.mul(found, scale)])
             out = v.at(given["out"], f.add(f.mul(row, given["out_pitch"]), start))
@@ -95,10 +95,8 @@ def group_sum(
         up(total, item_groups),
         title,
         barrier=barrier,
-        x=source.array,
-        out=target.array,
-        pitch=source.pitch,
-        out_pitch=target.pitch,
+        **source.arguments("x"),
+        **target.arguments("out"),
         groups=groups,
         length=length,
         total=total,

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.expr import Formulas, instructions, mixed
-from faltung.codegen.ir import Function, Module
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.ir import Function
+from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
 from faltung.geometry.expr import Expr
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
@@ -74,9 +74,9 @@ class ElementwiseKernel(Kernel):
         arrays = (f"{name}{i}" for name, count in counts.items() for i in range(count))
         return tuple(arrays), self.numbers
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for kind, totals in self.totals:
-            totals.write_finish(module, machine, f"finish_{kind}", alone=True)
+            totals.write_finish(code, f"finish_{kind}", alone=True)
 
 
 def partial_pitch(machine: Machine, dtype: str) -> int:
@@ -154,8 +154,7 @@ class _Iterations:
 
 def _whole(f: Function, first: str, last: str, size: int) -> str:
     """The end of the whole iterations of ``size`` from ``first`` on."""
-    count = f.value(f"sdiv i64 {f.sub(last, first)}, {size}")
-    return f.add(first, f.mul(count, size))
+    return f.add(first, f.multiple(f.sub(last, first), size))
 
 
 # One row ------------------------------------------------------------------------------------------
@@ -187,8 +186,7 @@ class FlatKernel(ElementwiseKernel):
                 places = [place(f.add(i.index, n * v.lanes)) for n in range(self.unroll)]
                 found = code.write(places, {}, None)
                 i.carry([v.add(a, b) for a, b in zip(i.values, found, strict=True)])
-            carried = [(v.type, value) for value in i.results]
-            with f.loop(whole, last, carried, step=v.lanes) as i:
+            with f.loop(whole, last, v.carried(i.results), step=v.lanes) as i:
                 mask = v.below(f.sub(last, i.index))
                 found = [code.alone(x, mask) for x in code.write([place(i.index)], {}, mask)]
                 i.carry([v.add(a, b) for a, b in zip(i.values, found, strict=True)])

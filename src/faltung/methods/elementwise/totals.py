@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from faltung.codegen.expr import Formulas
-from faltung.codegen.ir import Function, Module, parameters
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import Function, parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.expr import Expr
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
@@ -62,8 +62,8 @@ class TotalsKernel(Kernel):
             numbers += [f"scale{i}", *(f"{name}_pitch" for name in arrays)]
         return tuple(pointers), tuple(numbers)
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        self.write_finish(module, machine, "finish")
+    def functions(self, code: Functions) -> None:
+        self.write_finish(code, "finish")
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, columns, size = v.function, given["columns"], given["item_columns"]
@@ -74,14 +74,12 @@ class TotalsKernel(Kernel):
             last = f.minimum(f.add(first, size), columns)
             call_finish(f, "finish", BLOCK, group, first, last)
 
-    def write_finish(
-        self, module: Module, machine: Machine, name: str, *, alone: bool = False
-    ) -> None:
+    def write_finish(self, code: Functions, name: str, *, alone: bool = False) -> None:
         """A function that adds, finishes and stores columns ``first`` to ``last`` of a group of
         bands; ``alone``: a group is a single band.
         """
-        f = module.function(name, parameters([BLOCK[1:]], ["group", "first", "last"]))
-        v, given = Vectors(f, machine, self.dtype), Arguments(f, self)
+        v = code.open(name, parameters([BLOCK[1:]], ["group", "first", "last"]))
+        f, given = v.function, Arguments(v.function, self)
         bands, pitch = given["bands"], given["pitch"]
         start = f.opaque(f.mul(f.mul("%group", bands), pitch))
         sums = [v.at(given[f"sum{i}"], start) for i in range(self.sums)]
@@ -141,12 +139,12 @@ def _added(v: Vectors, bases: Sequence[str], bands: str, pitch: str) -> list[str
         offset = f.mul(f.add(band, i), pitch)
         return [v.load(v.at(base, offset)) for base in bases]
 
-    whole = f.opaque(f.mul(f.value(f"sdiv i64 {bands}, {CHAINS}"), CHAINS))
+    whole = f.opaque(f.multiple(bands, CHAINS))
     with f.loop(0, whole, zeros, step=CHAINS) as band:
         got = [one for i in range(CHAINS) for one in read(band.index, i)]
         band.carry([v.add(a, b) for a, b in zip(band.values, got, strict=True)])
     sums = [paired(v, band.results[i :: len(bases)]) for i in range(len(bases))]
-    with f.loop(whole, bands, [(v.type, value) for value in sums]) as rest:
+    with f.loop(whole, bands, v.carried(sums)) as rest:
         got = read(rest.index, 0)
         rest.carry([v.add(a, b) for a, b in zip(rest.values, got, strict=True)])
     return rest.results

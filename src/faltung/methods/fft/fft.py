@@ -23,9 +23,9 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.costs import BLOCK_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.epilogue_arrays import aux_arguments
+from faltung.methods.base.epilogue_arrays import input_of
 from faltung.methods.base.method import ForwardMethod, Method
-from faltung.methods.base.step import Argument, Arrays, Operand, Table, Work, shifted
+from faltung.methods.base.step import Argument, Arrays, Operand, Table, Work
 from faltung.methods.fft.blocks import block_segments, tap_segments
 from faltung.methods.fft.cut import LINE_ELEMENTS, Cut, Sizes, cuts, sizes
 from faltung.methods.fft.kernel import FftFilters
@@ -46,8 +46,6 @@ PASS_CYCLES, NUMBER_CYCLES, L2_SLOWDOWN, L3_SLOWDOWN = 0.3, 0.3, 1.15, 1.5
 SPECTRUM_CYCLES, SPECTRA_CYCLES, L3_SPECTRA_CYCLES = 0.4, 0.8, 1.6
 # Cycles for a segment of elements that are read or written.
 BLOCK_SEGMENT_CYCLES = 20
-# What the code asks of rows.
-ROWS = ("x_row", "out_row", "row_in", "row_out", "rows", "width")
 DTYPES = ("float32", "float64")
 
 
@@ -157,9 +155,9 @@ class Fft(FftMethod, ForwardMethod):
         spectra = _spectra(c, made, t, work, arrays.w)
         pairs = c.batch * c.groups * made.pairs
         scratch = (c.channels_in + (c.channels_out > 1 or c.channels_in > 1)) * t.buffer
-        size = ELEMENTS[c.dtype][1]
+        size = c.item_bytes
         items = max(1, min(pairs, MOST_ITEMS, max(2, MOST_BYTES // (scratch * size))))
-        last = c.windows[-1]
+        last, width = c.windows[-1], _width(c, made)
         kernel = FftSums(
             dtype=c.dtype,
             x_contiguous=last.x == 1,
@@ -172,35 +170,21 @@ class Fft(FftMethod, ForwardMethod):
             radix=t.radix if _in_rows(c, made, t) else 0,
         )
         given: dict[str, Argument] = {
-            "out": shifted(arrays.out, c.out_base, c.dtype),
             "bias": arrays.bias or 0,
             "spectra": spectra,
             "scratch": work.borrow("fft", items * scratch * size),
             **{"item_count": items, "all_pairs": pairs, "groups": c.groups},
             **{"item_scratch": scratch, "result": scratch - t.buffer},
-            **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
-            "out_position": last.out,
-            **row_arguments(c, made),
+            **{"rows": made.length // width if width else 0, "width": width},
         }
-        title = f"fft of {made.length:,}"
-        if c.epilogue is not None:
-            title = f"{title}, {c.epilogue}"
         step = kernel.step(
             items,
-            title,
+            f"fft of {made.length:,}",
             barrier=barrier,
             **input_arguments(c, made, arrays),
             **given,
             **t.arguments,
-            **aux_arguments(
-                c,
-                arrays,
-                lambda aux: {
-                    **{"batch": aux.batch, "group": aux.group, "channel": aux.channel},
-                    "position": aux.along[-1],
-                    "row": aux.along[-2] if len(aux.along) > 1 else 0,
-                },
-            ),
+            **kernel.output_arguments(c, arrays),
         )
         work.steps.append(step)
 
@@ -233,22 +217,20 @@ def _in_rows(c: Correlation, made: Cut, t: Transform) -> bool:
 def input_arguments(c: Correlation, made: Cut, arrays: Arrays) -> dict[str, Argument]:
     """The input, and the tables of its blocks."""
     blocks, ins, outs = block_segments(c, made)
+    width = _width(c, made)
+    strides = "batch", "group", "channel", "position", "row"
     return {
-        "x": shifted(arrays.x, c.x_base, c.dtype),
-        **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
-        "x_position": c.windows[-1].x,
+        **input_of(c, arrays).arguments("x", strides),
+        # From one row to the next in a block of inputs, and of outputs.
+        **{"row_in": width, "row_out": width and width * c.windows[-2].axis.stride},
         **{"blocks": blocks, "ins": ins, "outs": outs, "pairs": made.pairs},
         **{"channels_in": c.channels_in, "channels_out": c.channels_out},
     }
 
 
-def row_arguments(c: Correlation, made: Cut) -> dict[str, Argument]:
-    """From one row to the next: in memory, and in a block for inputs and for outputs."""
-    if len(c.windows) == 1:
-        return dict.fromkeys(ROWS, 0)
-    before, width = c.windows[-2], made.widths[-1]
-    given = before.x, before.out, width, width * before.axis.stride, made.length // width, width
-    return dict(zip(ROWS, given, strict=True))
+def _width(c: Correlation, made: Cut) -> int:
+    """Entries of a row of a block; 0 where there is one axis, and no rows."""
+    return made.widths[-1] if len(c.windows) > 1 else 0
 
 
 def filter_arguments(c: Correlation, taps: Table, t: Transform) -> dict[str, Argument]:
@@ -258,7 +240,7 @@ def filter_arguments(c: Correlation, taps: Table, t: Transform) -> dict[str, Arg
         "segments": len(taps),
         "scale": as_words(np.array([1.0 / t.length]), c.dtype),
         **{"channels_in": c.channels_in, "channels_out": c.channels_out},
-        **dict(zip(("w_group", "w_out", "w_in"), c.w, strict=True)),
+        **{"w_group": c.w[0], "w_out": c.w[1], "w_in": c.w[2]},
         **t.arguments,
     }
 
@@ -266,7 +248,7 @@ def filter_arguments(c: Correlation, taps: Table, t: Transform) -> dict[str, Arg
 def _spectra(c: Correlation, made: Cut, t: Transform, work: Work, w: Operand) -> Operand:
     """Add the step that transforms the filters; where their spectra are kept."""
     count = c.groups * c.channels_out * c.channels_in
-    spectra = work.keep("spectra", count * t.buffer * ELEMENTS[c.dtype][1])
+    spectra = work.keep("spectra", count * t.buffer * c.item_bytes)
     given = filter_arguments(c, tap_segments(c, made), t)
     given |= {"w": w, "spectra": spectra}
     step = FftFilters(c.dtype).step(count, "transform weights", barrier=False, **given)

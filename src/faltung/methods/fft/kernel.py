@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.copies import write_fill
-from faltung.codegen.ir import Index, Module
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import Index
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
-from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.fft.passes import write_lanes, write_passes
 
@@ -59,12 +58,6 @@ class Code:
         numbers = [("i64", given["plane"]), ("i64", given["lane_groups"])]
         self.v.function.call("lanes", [("ptr", x), *numbers, ("ptr", given["lanes"])])
 
-    def part(self, number: str, total: str, parts: str) -> tuple[str, str]:
-        """First and stop of part ``number`` when ``total`` is divided into ``parts``."""
-        f = self.v.function
-        first, stop = (f.divmod(f.mul(at, total), parts)[0] for at in (number, f.add(number, 1)))
-        return first, stop
-
     def blocks(self, pair: str) -> list[str]:
         """The table entries of a pair of blocks."""
         f = self.v.function
@@ -73,9 +66,7 @@ class Code:
 
     def array(self, name: str, batch: str, group: str) -> str:
         """Where a group of a sample begins in an array."""
-        f, given = self.v.function, self.given
-        at = f.add(f.mul(batch, given[f"{name}_batch"]), f.mul(group, given[f"{name}_group"]))
-        return self.v.at(given[name], at)
+        return self.v.at(self.given[name], self.given.offset(name, batch=batch, group=group))
 
     def segments(
         self, name: str, columns: int, first: str, count: str, each: Callable[[str], None]
@@ -132,10 +123,10 @@ class FftFilters(FftKernel):
 
     dtype: str
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        write_fill(module, machine, self.dtype, True)
-        write_passes(module, machine, self.dtype, inverse=False)
-        write_lanes(module, machine, self.dtype)
+    def functions(self, code: Functions) -> None:
+        write_fill(code, True)
+        write_passes(code, inverse=False)
+        write_lanes(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)

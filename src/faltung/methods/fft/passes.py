@@ -16,10 +16,8 @@ so that parts that fit into a cache are finished there (R. C. Singleton, 1967).
 from collections.abc import Iterable, Sequence
 from math import cos, pi, sin, sqrt
 
-from faltung.codegen.ir import Module
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES, PREFETCH_DISTANCE_PASS_ROWS
-from faltung.machine.table import Machine
 
 Complex = tuple[str, str]
 
@@ -127,17 +125,17 @@ def store(v: Vectors, z: Complex, at: str, plane: str) -> None:
 # Passes over vectors ------------------------------------------------------------------------------
 
 
-def write_passes(module: Module, machine: Machine, dtype: str, *, inverse: bool) -> None:
+def write_passes(code: Functions, *, inverse: bool) -> None:
     """Functions ``forward`` or ``inverse`` of (x, plane, size, twiddles): every lane transformed
     over ``size`` vectors, a power of four from ``LEAF`` on; and ``..._twice``: of twice a power of
     four.
     """
     name = "inverse" if inverse else "forward"
-    v = Vectors(module.function(name, ARGUMENTS), machine, dtype)
+    v = code.open(name, ARGUMENTS)
     f = v.function
     small = f.value(f"icmp eq i64 %size, {LEAF}")
     f.choose(small, lambda: _leaf(v, inverse), lambda: _pass(v, name, inverse))
-    _write_twice(module, machine, dtype, name, inverse)
+    _write_twice(code, name, inverse)
 
 
 def _pass(v: Vectors, name: str, inverse: bool) -> None:
@@ -154,10 +152,10 @@ def _pass(v: Vectors, name: str, inverse: bool) -> None:
         _parts(v, name, (v.at("%x", offset) for offset in offsets), quarter, following)
 
 
-def _write_twice(module: Module, machine: Machine, dtype: str, name: str, inverse: bool) -> None:
+def _write_twice(code: Functions, name: str, inverse: bool) -> None:
     """The same over two parts."""
-    f = module.function(f"{name}_twice", ARGUMENTS)
-    v = Vectors(f, machine, dtype)
+    v = code.open(f"{name}_twice", ARGUMENTS)
+    f = v.function
     half = f.value("lshr i64 %size, 1")
     step = f.mul(half, v.lanes)
     following = v.at("%twiddles", f.mul(half, 2))
@@ -178,14 +176,13 @@ def _parts(v: Vectors, name: str, parts: Iterable[str], size: str, twiddles: str
 
 def _butterflies(v: Vectors, size: str, offsets: Sequence[str], inverse: bool) -> None:
     """One vector of each part with those of the others, for all ``size`` vectors of a part."""
-    f = v.function
-    with f.loop(0, size, [("ptr", "%x"), ("ptr", "%twiddles")], runs=True) as vector:
+    moving = [("%x", v.lanes), ("%twiddles", 2 * len(offsets) - 2)]
+    with v.walk(0, size, moving, runs=True) as vector:
         x, w = vector.values
         at = [v.at(x, offset) for offset in offsets]
         made = butterfly(v, [load(v, place, "%plane") for place in at], w, inverse=inverse)
         for z, place in zip(made, at, strict=True):
             store(v, z, place, "%plane")
-        vector.carry([v.at(x, v.lanes), v.at(w, 2 * len(offsets) - 2)])
 
 
 def _leaf(v: Vectors, inverse: bool) -> None:
@@ -225,15 +222,15 @@ def _leaf(v: Vectors, inverse: bool) -> None:
 # each iteration, which are stored while they are in the first-level cache.
 
 
-def write_first(module: Module, machine: Machine, dtype: str, radix: int) -> None:
+def write_first(code: Functions, radix: int) -> None:
     """``first`` (x, plane, rows, width, twiddles, real, imag, real_row, imag_row): the first pass
     of the way forward. ``real``, ``imag``: where the rows of both planes are, ``real_row``,
     ``imag_row``: elements from one to the next.
     """
     sizes = [("i64", "rows"), ("i64", "width"), ("ptr", "twiddles")]
     sources = [("ptr", "real"), ("ptr", "imag"), ("i64", "real_row"), ("i64", "imag_row")]
-    f = module.function("first", [("ptr", "x"), ("i64", "plane"), *sizes, *sources])
-    v = Vectors(f, machine, dtype)
+    v = code.open("first", [("ptr", "x"), ("i64", "plane"), *sizes, *sources])
+    f = v.function
     count = f.divmod("%rows", radix)[0]
     part = f.mul(count, "%width")
     parts = [v.at("%x", f.mul(part, p)) for p in range(radix)]
@@ -246,7 +243,7 @@ def write_first(module: Module, machine: Machine, dtype: str, radix: int) -> Non
             [v.at(base, f.mul(f.mul(count, step), p)) for p in range(radix)]
             for base, step in zip((real, imag), steps, strict=True)
         ]
-        per_line = max(1, LINE_BYTES // machine.vector_bytes)
+        per_line = max(1, LINE_BYTES // v.machine.vector_bytes)
         with f.loop(0, "%width", [("ptr", w)], step=v.lanes * per_line, runs=True) as vector:
             (w,) = vector.values
             for i in range(per_line):
@@ -265,13 +262,13 @@ def write_first(module: Module, machine: Machine, dtype: str, radix: int) -> Non
         row.carry([vector.results[0], *onward, v.at(imag, "%imag_row")])
 
 
-def write_last(module: Module, machine: Machine, dtype: str, radix: int) -> None:
+def write_last(code: Functions, radix: int) -> None:
     """``last`` (x, plane, part, width, twiddles): the last pass of the way back, of the rows at
     ``x`` and at every ``part`` elements from there.
     """
     sizes = [("i64", "part"), ("i64", "width"), ("ptr", "twiddles")]
-    f = module.function("last", [("ptr", "x"), ("i64", "plane"), *sizes])
-    v = Vectors(f, machine, dtype)
+    v = code.open("last", [("ptr", "x"), ("i64", "plane"), *sizes])
+    f = v.function
     offsets = [f.mul("%part", p) for p in range(radix)]
     moving = [("%twiddles", 2 * (radix - 1))]
     with v.walk(0, "%width", moving, step=v.lanes, runs=True) as vector:
@@ -285,12 +282,11 @@ def write_last(module: Module, machine: Machine, dtype: str, radix: int) -> None
 # Across the lanes ---------------------------------------------------------------------------------
 
 
-def write_lanes(module: Module, machine: Machine, dtype: str) -> None:
+def write_lanes(code: Functions) -> None:
     """``lanes`` (x, plane, lane_groups, twiddles): the last part of the way forward, in place."""
-    f = module.function(
+    v = code.open(
         "lanes", [("ptr", "x"), ("i64", "plane"), ("i64", "lane_groups"), ("ptr", "twiddles")]
     )
-    v = Vectors(f, machine, dtype)
     n = v.lanes
     with v.walk(0, "%lane_groups", [("%x", n * n), ("%twiddles", 2 * n * n)], runs=True) as group:
         x, w = group.values

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.copies import write_fill
-from faltung.codegen.ir import Module, parameters
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import PREFETCH_DISTANCE_COPIED_ROWS
-from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.base.moves import put_arguments, write_put
 from faltung.methods.fft.kernel import AS_IS, IN, OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
@@ -40,14 +39,13 @@ class FftSums(FftKernel, EpilogueKernel):
     """
 
     name = "fft"
-    pointers = ("x", "out", "bias", "spectra", "scratch", "blocks", "ins", "outs")
+    pointers = ("x", "bias", "spectra", "scratch", "blocks", "ins", "outs")
     numbers = (
         *("item_count", "all_pairs", "pairs", "groups", "channels_in", "channels_out"),
         *("item_scratch", "result", "rows", "width"),
         *("x_batch", "x_group", "x_channel", "x_position", "x_row", "row_in", "row_out"),
-        *("out_batch", "out_group", "out_channel", "out_position", "out_row"),
     )
-    aux_numbers = ("batch", "group", "channel", "position", "row")
+    output_numbers = ("batch", "group", "channel", "position", "row")
 
     dtype: str
     x_contiguous: bool
@@ -59,18 +57,17 @@ class FftSums(FftKernel, EpilogueKernel):
     aux_contiguous: tuple[bool, ...] = ()
     radix: int = 0
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        write_fill(module, machine, self.dtype, self.x_contiguous, prefetch=self.radix > 0)
-        write_passes(module, machine, self.dtype, inverse=False)
-        write_passes(module, machine, self.dtype, inverse=True)
-        write_lanes(module, machine, self.dtype)
+    def functions(self, code: Functions) -> None:
+        write_fill(code, self.x_contiguous, prefetch=self.radix > 0)
+        write_passes(code, inverse=False)
+        write_passes(code, inverse=True)
+        write_lanes(code)
         if self.radix:
-            write_first(module, machine, self.dtype, self.radix)
-            write_last(module, machine, self.dtype, self.radix)
-        _write_product(module, machine, self.dtype, self.single)
+            write_first(code, self.radix)
+            write_last(code, self.radix)
+        _write_product(code, self.single)
         write_put(
-            module,
-            machine,
+            code,
             self,
             contiguous=self.out_contiguous,
             bias=self.bias,
@@ -81,7 +78,7 @@ class FftSums(FftKernel, EpilogueKernel):
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
         with f.loop("%begin", "%end") as item:
-            first, stop = code.part(item.index, given["all_pairs"], given["item_count"])
+            first, stop = part(f, given["all_pairs"], given["item_count"], item.index)
             scratch = v.at(given["scratch"], f.mul(item.index, given["item_scratch"]))
             with f.loop(first, stop) as pair:
                 self._pair(code, scratch, pair.index)
@@ -211,13 +208,13 @@ class FftSums(FftKernel, EpilogueKernel):
 # The product --------------------------------------------------------------------------------------
 
 
-def _write_product(module: Module, machine: Machine, dtype: str, single: bool) -> None:
+def _write_product(code: Functions, single: bool) -> None:
     """``product``: spectra of all input channels times those of their filters, added up, and the
     first part of the way back.
     """
     numbers = "plane", "lane_groups", "channels", "buffer"
-    f = module.function("product", parameters(["z", "h", "to", "twiddles"], numbers))
-    v = Vectors(f, machine, dtype)
+    v = code.open("product", parameters(["z", "h", "to", "twiddles"], numbers))
+    f = v.function
     step = v.lanes * v.lanes
 
     def one(z: str, h: str) -> Complex:

@@ -15,8 +15,9 @@ from functools import lru_cache
 from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.epilogue_arrays import output_of
 from faltung.methods.base.method import WeightGradMethod
-from faltung.methods.base.step import Argument, Arrays, Work, shifted
+from faltung.methods.base.step import Argument, Arrays, Work
 from faltung.methods.fft.blocks import tap_places
 from faltung.methods.fft.cut import Cut, Sizes, cuts, sizes
 from faltung.methods.fft.fft import (
@@ -24,7 +25,6 @@ from faltung.methods.fft.fft import (
     cheapest,
     filter_arguments,
     input_arguments,
-    row_arguments,
     sample_cycles,
     transform_cycles,
     unsuited,
@@ -60,19 +60,15 @@ class FftWeightGrad(FftMethod, WeightGradMethod):
         t = Transform(c.dtype, machine.lanes(c.dtype), made.length)
         c = replace(c, aux=(), windows=tuple(replace(w, aux=()) for w in c.windows))
         pairs, kernels = c.batch * made.pairs, c.channels_in * c.channels_out
-        bands, size = min(MOST_BANDS, pairs), ELEMENTS[c.dtype][1]
+        bands, size = min(MOST_BANDS, pairs), c.item_bytes
         band, scratch = kernels * t.buffer, (c.channels_in + 1) * t.buffer
         items, last = c.groups * bands, c.windows[-1]
         sums = work.borrow("sums", items * band * size)
-        rows = row_arguments(c, made)
+        strides = "batch", "group", "channel", "position", "row"
         given: dict[str, Argument] = {
-            "grad": shifted(arrays.out, c.out_base, c.dtype),
+            **output_of(c, arrays).arguments("grad", strides),
             "scratch": work.borrow("fft", items * scratch * size),
             **{"all_pairs": pairs, "item_scratch": scratch, "kernels": kernels},
-            **dict(zip(("grad_batch", "grad_group", "grad_channel"), c.out, strict=True)),
-            "grad_position": last.out,
-            **{name: rows[name] for name in ("x_row", "row_in", "row_out")},
-            "grad_row": rows["out_row"],
             **t.arguments,
             **input_arguments(c, made, arrays),
         }

@@ -7,10 +7,9 @@ conjugate of ``(G1 + i G2)`` the real part, transformed back, is the sum of both
 from dataclasses import dataclass
 
 from faltung.codegen.copies import write_fill, write_spread
-from faltung.codegen.ir import Module, parameters
-from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
-from faltung.methods.base.kernel import Arguments
+from faltung.codegen.ir import parameters
+from faltung.codegen.vectors import Functions, Vectors
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.fft.kernel import OUT, Code, FftKernel
 from faltung.methods.fft.passes import (
     add,
@@ -41,12 +40,12 @@ class FftBands(FftKernel):
     x_contiguous: bool
     stride: int
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        write_fill(module, machine, self.dtype, self.x_contiguous)
-        write_passes(module, machine, self.dtype, inverse=False)
-        write_lanes(module, machine, self.dtype)
-        write_spread(module, machine, self.dtype, self.stride)
-        _write_add_products(module, machine, self.dtype)
+    def functions(self, code: Functions) -> None:
+        write_fill(code, self.x_contiguous)
+        write_passes(code, inverse=False)
+        write_lanes(code)
+        write_spread(code, self.stride)
+        _write_add_products(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
@@ -56,7 +55,7 @@ class FftBands(FftKernel):
             size = f.mul(given["kernels"], given["buffer"])
             sums = v.at(given["sums"], f.mul(item.index, size))
             code.call("blank", [sums], [size])
-            first, stop = code.part(band, given["all_pairs"], given["bands"])
+            first, stop = part(f, given["all_pairs"], given["bands"], band)
             with f.loop(first, stop) as pair:
                 self._pair(code, scratch, sums, group, pair.index)
 
@@ -101,10 +100,9 @@ def _load_grad(code: Code, grad: str, to: str, block: str) -> None:
     code.segments("outs", OUT, f.word(block, 3), f.word(block, 4), each)
 
 
-def _write_add_products(module: Module, machine: Machine, dtype: str) -> None:
+def _write_add_products(code: Functions) -> None:
     """``add_products`` (z, y, to, plane, size): ``to += z * conj(y)``."""
-    f = module.function("add_products", parameters(["z", "y", "to"], ["plane", "size"]))
-    v = Vectors(f, machine, dtype)
+    v = code.open("add_products", parameters(["z", "y", "to"], ["plane", "size"]))
     moving = [(f"%{name}", v.lanes) for name in ("z", "y", "to")]
     with v.walk(0, "%size", moving, runs=True) as vector:
         z, y, to = vector.values
@@ -127,9 +125,9 @@ class FftBandSums(FftKernel):
 
     dtype: str
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        write_passes(module, machine, self.dtype, inverse=True)
-        _write_add_bands(module, machine, self.dtype)
+    def functions(self, code: Functions) -> None:
+        write_passes(code, inverse=True)
+        _write_add_bands(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, code = v.function, Code(v, given)
@@ -148,16 +146,15 @@ class FftBandSums(FftKernel):
             code.scale_taps(w, sums, scale, back=True)
 
 
-def _write_add_bands(module: Module, machine: Machine, dtype: str) -> None:
+def _write_add_bands(code: Functions) -> None:
     """``add_bands``: the sums of all bands, added into the first, and the first part of the way
     back.
     """
     numbers = "plane", "lane_groups", "bands", "band"
-    f = module.function("add_bands", parameters(["sums", "twiddles"], numbers))
-    v = Vectors(f, machine, dtype)
+    v = code.open("add_bands", parameters(["sums", "twiddles"], numbers))
+    f = v.function
     step = v.lanes * v.lanes
-    carried = [("ptr", "%sums"), ("ptr", "%twiddles")]
-    with f.loop(0, "%lane_groups", carried, runs=True) as group:
+    with v.walk(0, "%lane_groups", [("%sums", step), ("%twiddles", 2 * step)], runs=True) as group:
         at, w = group.values
         rows = []
         for i in range(v.lanes):
@@ -170,4 +167,3 @@ def _write_add_bands(module: Module, machine: Machine, dtype: str) -> None:
                 band.carry([here, *add(v, (band.values[1], band.values[2]), z)])
             rows.append((band.results[1], band.results[2]))
         lanes_back(v, rows, at, "%plane", w)
-        group.carry([v.at(at, step), v.at(w, 2 * step)])

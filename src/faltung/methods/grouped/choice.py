@@ -13,7 +13,6 @@ from functools import cache, lru_cache
 from math import gcd, prod
 
 from faltung.codegen.tile import budget, split, unrolled
-from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.machine import costs
 from faltung.machine.table import Machine
@@ -228,7 +227,7 @@ class Blocks:
     @property
     def weights_that_fit(self) -> int:
         """Blocks of channels whose weights stay in the first-level cache."""
-        block = self.c.taps * self.tap_weights * ELEMENTS[self.c.dtype][1]
+        block = self.c.taps * self.tap_weights * self.c.item_bytes
         return max(1, WEIGHT_BYTES // block)
 
     def position(self, tile: Tile) -> int:
@@ -286,7 +285,7 @@ class Blocks:
     @property
     def _set_conflicts(self) -> bool:
         """Whether neighbouring positions fall into few lines of the first-level cache."""
-        pitch = abs(self.c.windows[-1].x) * ELEMENTS[self.c.dtype][1]
+        pitch = abs(self.c.windows[-1].x) * self.c.item_bytes
         return pitch > 0 and pitch % (self.machine.l1 // CONFLICT_PARTS) == 0
 
     def _shapes(self, *, staged: bool = False) -> list[Tile]:
@@ -304,7 +303,7 @@ class Blocks:
     def _fitting(self, shapes: Sequence[Tile]) -> list[Tile]:
         """Those whose products fit the code; without padding there is always one."""
         found = [tile for tile in shapes if self._fits(tile)]
-        if not found and self.axis.lo <= 0 and self.axis.hi <= 0:
+        if not found and not self.c.windows[-1].pads:
             found = [replace(tile, unrolled=False) for tile in shapes]
         return found
 
@@ -327,7 +326,7 @@ class Blocks:
         if zeros:
             fitting = self.over_padded()._fitting(shapes)
         tile = min(fitting, key=self.cycles)
-        position = self.inputs * ELEMENTS[c.dtype][1]
+        position = self.inputs * c.item_bytes
         # Whole cache lines, so that each is loaded once.
         blocks = max(1, min(self.weights_that_fit, costs.LINE_BYTES // position, c.groups))
         axes = tuple(window.axis for window in c.windows)

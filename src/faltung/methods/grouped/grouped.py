@@ -14,17 +14,17 @@ What it costs.  A load, or a shuffle, for each column and tap, which in tiles of
 from dataclasses import replace
 from math import inf, prod
 
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.costs import COPY_CYCLES, STEP_CYCLES
 from faltung.machine.table import Machine
-from faltung.methods.base.addresses import sums
-from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.epilogue_arrays import aux_arguments
+from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
+from faltung.methods.base.correlation import Correlation, of_groups
+from faltung.methods.base.epilogue_arrays import input_of
 from faltung.methods.base.method import ForwardMethod
-from faltung.methods.base.step import MISSING, Arrays, Operand, Table, Work, shifted, table
+from faltung.methods.base.step import MISSING, Arrays, Operand, Table, Work
 from faltung.methods.base.tiles import Run, kinds_of, segments
-from faltung.methods.copies.copy import copy, weight_runs
+from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import stage_blocks
+from faltung.methods.copies.weights import weight_blocks
 from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, runs_of
 from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
 from faltung.methods.grouped.tables import patch_tables_of, tables_of
@@ -64,12 +64,9 @@ class Grouped(ForwardMethod):
         self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
     ) -> None:
         groups = groups_per_vector(c, machine)
-        whole, rest = divmod(c.groups, groups)
-        for first, blocks, count in ((0, whole, groups), (whole * groups, 1, rest)):
-            if blocks and count:
-                here, moved = _from_group(c, arrays, first)
-                part = Blocks(replace(here, groups=blocks), machine, count)
-                _add(part, work, moved, barrier)
+        for blocks in channel_blocks(c.groups, groups):
+            here, there = of_groups(c, arrays, blocks.start, blocks.count)
+            _add(Blocks(here, machine, blocks.channels), work, there, barrier)
 
 
 class Depthwise(Grouped):
@@ -86,29 +83,13 @@ def _copies(b: Blocks) -> bool:
     that fit neither the code nor a patch.
     """
     last = b.c.windows[-1]
-    if last.borders or (last.axis.lo <= 0 and last.axis.hi <= 0):
+    if last.borders or not last.pads:
         return last.borders
     tile = b.choose()
     return not tile.unrolled and tile.patch is None
 
 
 # The plan -----------------------------------------------------------------------------------------
-
-
-def _from_group(c: Correlation, arrays: Arrays, first: int) -> tuple[Correlation, Arrays]:
-    """The problem from group ``first`` on."""
-    moved = replace(
-        c,
-        x_base=c.x_base + first * c.x[1],
-        out_base=c.out_base + first * c.out[1],
-        aux_base=tuple(b + first * a[1] for a, b in zip(c.aux, c.aux_base, strict=True)),
-    )
-    here = replace(
-        arrays,
-        w=shifted(arrays.w, first * c.w[0], c.dtype),
-        bias=arrays.bias and shifted(arrays.bias, first * c.channels_out, c.dtype),
-    )
-    return moved, here
 
 
 def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
@@ -132,40 +113,30 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
         patched = {"x_position": last.x, "patch_block": patch.positions * b.inputs}
     block_items = -(-c.groups // item_blocks)
     weights, bias = _pack(b, work, arrays)
-    aux = aux_arguments(
+    outputs = kernel.output_arguments(
         c,
         arrays,
-        lambda aux: {
-            "batch": aux.batch,
-            "block": b.count * aux.group,
-            "position": aux.along[-1],
-            "channel": aux.group if c.channels_out == 1 else aux.channel,
-        },
+        block=lambda out: b.count * out.group,
+        channel=lambda out: out.group if c.channels_out == 1 else out.channel,
     )
     step = kernel.step(
         c.batch * len(rows) * len(along) * block_items,
         _title(c, tile, kernel),
         barrier=barrier,
-        x=shifted(arrays.x, c.x_base, c.dtype),
         w=weights,
-        out=shifted(arrays.out, c.out_base, c.dtype),
         bias=bias,
         row_items=len(rows),
         last_items=len(along),
         block_items=block_items,
         blocks=c.groups,
         item_blocks=item_blocks,
-        x_batch=c.x[0],
+        **input_of(c, arrays).arguments("x", ("batch",)),
         x_block=x_block,
-        out_batch=c.out[0],
-        out_block=b.count * c.out[1],
         w_block=c.taps * b.tap_weights,
-        out_position=last.out,
-        out_channel=c.out[1] if c.channels_out == 1 else c.out[2],
         tap=last.axis.dilation * b.position(tile),
         **patched,
         **tables,
-        **aux,
+        **outputs,
     )
     work.steps.append(step)
 
@@ -176,7 +147,7 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
     contiguous = [step == 1 or b.width == 1 for step in steps]
     # What follows each other shares the weights where these are large, else rows of the input: so
     # they stay in the second-level cache.
-    weights = c.groups * c.taps * b.tap_weights * ELEMENTS[c.dtype][1]
+    weights = c.groups * c.taps * b.tap_weights * c.item_bytes
     return GroupedKernel(
         dtype=c.dtype,
         rows=tile.rows,
@@ -198,7 +169,7 @@ def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:
     title = f"{name} {tile.rows}x{kernel.kinds[0].positions}"
     if tile.patch is not None:
         title = f"{title} of patches {'x'.join(map(str, tile.patch.extents))}"
-    return title if c.epilogue is None else f"{title}, {c.epilogue}"
+    return title
 
 
 def _tables(b: Blocks, tile: Tile, runs: list[Run]) -> dict[str, Table]:
@@ -212,21 +183,20 @@ def _tables(b: Blocks, tile: Tile, runs: list[Run]) -> dict[str, Table]:
 
 def _pack(b: Blocks, work: Work, arrays: Arrays) -> tuple[Operand, Operand]:
     """Weights as (block, tap, input channel, lane), and the bias as (block, lane of the block)."""
-    c, count, width, item = b.c, b.count, b.width, ELEMENTS[b.c.dtype][1]
+    c, count, width, item = b.c, b.count, b.width, b.c.item_bytes
     tap, lanes = b.tap_weights, b.machine.lanes(c.dtype)
     packed = work.keep("weights", c.groups * c.taps * tap * item)
     bias = work.keep("bias", (c.groups * width + lanes) * item)
-    outer = [(block * count * c.w[0], block * c.taps * tap) for block in range(c.groups)]
     step = c.w[0] if c.channels_out == 1 else c.w[1]
     groups = [(g * c.w[0], g * c.channels_out, c.channels_out) for g in range(count)]
     if c.channels_out == 1 or count == 1 or c.w[0] == c.channels_out * c.w[1]:
         groups = [(0, 0, width)]
     fill = lanes if len(groups) == 1 else 0
-    at = weight_runs(c.tap_offsets, (c.channels_in, c.w[2]), (tap, lanes), 0)
-    runs = sums([at, table(groups, 3)], 3)
+    whole, blocks = ChannelBlocks(0, 1, width, lanes), replace(c, w=(count * c.w[0], *c.w[1:]))
+    outer, at = weight_blocks(blocks, whole, step, c.w[2], c.channels_in)
+    runs = [(src + first, dst + to, size) for src, dst, _ in at for first, to, size in groups]
     if width < lanes and not fill:
-        zeros = [(MISSING, dst + width, lanes - width) for _, dst, _ in at.tolist()]
-        runs = table([*runs, *zeros], 3)
+        runs += [(MISSING, dst + width, lanes - width) for _, dst, _ in at]
     work.prepare.append(
         copy(c.dtype, arrays.w, packed, outer, runs, stride=step, fill=fill, title="pack weights")
     )

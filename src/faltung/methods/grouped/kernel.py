@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module, parameters
+from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate
-from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
@@ -50,16 +49,15 @@ class GroupedKernel(EpilogueKernel):
     """
 
     name = "grouped"
-    pointers = ("x", "w", "out", "bias", "rows", "runs", "ranges", "entries")
+    pointers = ("x", "w", "bias", "rows", "runs", "ranges", "entries")
     numbers = (
         # Items that share the rows, the last axis, and the blocks of channels of a sample.
         *("row_items", "last_items", "block_items"),
         # Blocks of channels in all, and in one item.
         *("blocks", "item_blocks"),
-        *("x_batch", "x_block", "out_batch", "out_block", "w_block"),
-        *("out_position", "out_channel", "tap"),
+        *("x_batch", "x_block", "w_block", "tap"),
     )
-    aux_numbers = ("batch", "block", "position", "channel")
+    output_numbers = ("batch", "block", "position", "channel")
 
     dtype: str
     rows: int
@@ -96,7 +94,7 @@ class GroupedKernel(EpilogueKernel):
             *(("ptr", name) for name in ("x", "w", "bias", "ranges", "entries")),
             *(("ptr", f"{name}_{row}") for name, row in product(self.outputs, range(self.rows))),
             *(("i64", name) for name in ("tiles", "last", "blocks", "x_block", "w_block", "tap")),
-            *(("i64", f"{name}_{step}") for name in self.outputs for step in self.aux_numbers[1:]),
+            *(("i64", f"{n}_{step}") for n in self.outputs for step in self.output_numbers[1:]),
         ]
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -107,12 +105,12 @@ class GroupedKernel(EpilogueKernel):
         further = ("x_position", "patch_block")
         return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
-            _tiles(module, machine, self, kind, f"tiles{number}")
+            _tiles(code, self, kind, f"tiles{number}")
         if self.patch_elements:
             for blocks in {1, self.patch_blocks}:
-                _copy(module, machine, self, blocks)
+                _copy(code, self, blocks)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, patch = v.function, ""
@@ -234,10 +232,10 @@ class _Item:
             f.choose(less, one_by_one, partial(call, blocks, ends))
 
 
-def _copy(module: Module, machine: Machine, kernel: GroupedKernel, blocks: int) -> None:
+def _copy(code: Functions, kernel: GroupedKernel, blocks: int) -> None:
     """The function that copies one row of a patch for ``blocks`` blocks, with its zeros."""
-    f = module.function(f"copy{blocks}", COPIED)
-    v = Vectors(f, machine, kernel.dtype)
+    v = code.open(f"copy{blocks}", COPIED)
+    f = v.function
     to_block = [f.mul("%patch", b) if b else "0" for b in range(blocks)]
     x_block = [f.mul("%x_block", b) if b else "0" for b in range(blocks)]
     vectors = [
@@ -247,56 +245,40 @@ def _copy(module: Module, machine: Machine, kernel: GroupedKernel, blocks: int) 
     ]
     to = "%to"
     for name in ("before", "loaded", "behind"):
-        carried = [("ptr", to), ("ptr", "%x")] if name == "loaded" else [("ptr", to)]
-        with f.loop(0, f"%{name}", carried) as position:
+        moving = [(to, str(kernel.inputs)), ("%x", "%x_position")][: 1 + (name == "loaded")]
+        with v.walk(0, f"%{name}", moving) as position:
             to, *x = position.values
-            read = [
-                _load(v, v.at(v.at(at, x_block[b]), i), count)
+            values = [
+                v.load_exact(v.at(v.at(at, x_block[b]), i), count)
                 for at in x
                 for b, i, count in vectors
-            ]
-            values = read or [v.zero] * len(vectors)
+            ] or [v.zero] * len(vectors)
             for (b, first, count), value in zip(vectors, values, strict=True):
-                _store(v, value, v.at(v.at(to, to_block[b]), first), count)
-            position.carry([v.at(to, kernel.inputs), *(v.at(at, "%x_position") for at in x)])
+                v.store_exact(value, v.at(v.at(to, to_block[b]), first), count)
         to = position.results[0]
-
-
-def _load(v: Vectors, at: str, count: int) -> str:
-    if count & (count - 1):
-        return v.load(at, v.first(count))
-    return v.load_short(at, count)
-
-
-def _store(v: Vectors, vector: str, at: str, count: int) -> None:
-    if count & (count - 1):
-        v.store_first(vector, at, count)
-    else:
-        v.store_short(vector, at, count)
 
 
 # Tiles --------------------------------------------------------------------------------------------
 
 
-def _tiles(module: Module, machine: Machine, kernel: GroupedKernel, kind: Kind, name: str) -> None:
+def _tiles(code: Functions, kernel: GroupedKernel, kind: Kind, name: str) -> None:
     """The function of a run of tiles, each for all blocks of the item."""
-    f = module.function(name, kernel.tile_arguments)
-    v = Vectors(f, machine, kernel.dtype)
+    v = code.open(name, kernel.tile_arguments)
+    f = v.function
     places = [f"{name}_{r}" for name in kernel.outputs for r in range(kernel.rows)]
     onward = [str(kind.positions * kernel.pitch)]
     across = ["%x_block", "%w_block", str(kernel.width)]
     for name in kernel.outputs:
         onward += [f.mul(f"%{name}_position", kind.positions)] * kernel.rows
         across += [f"%{name}_block"] * kernel.rows
-    with f.loop(0, "%tiles", [("ptr", f"%{at}") for at in ("x", *places)], runs=True) as tile:
+    begin = [f"%{at}" for at in ("x", *places)]
+    with v.walk(0, "%tiles", list(zip(begin, onward, strict=True)), runs=True) as tile:
         x, *rest = tile.values
-        carried = [("ptr", at) for at in (x, "%w", "%bias", *rest)]
-        with f.loop(0, "%blocks", carried, runs=True) as block:
+        moving = list(zip((x, "%w", "%bias", *rest), across, strict=True))
+        with v.walk(0, "%blocks", moving, runs=True) as block:
             x_now, w, bias, *at = block.values
             acc = _sums(v, kernel, kind, x_now, w)
             _finish(v, kernel, acc, bias, at)
-            block.carry([v.at(a, s) for a, s in zip(block.values, across, strict=True)])
-        tile.carry([v.at(a, s) for a, s in zip(tile.values, onward, strict=True)])
 
 
 def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accumulators:
@@ -309,7 +291,7 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
         first: str, count: str, values: Sequence[str], rows: tuple[int, ...]
     ) -> tuple[str, list[str]]:
         stop = f.add(first, count)
-        with f.loop(first, stop, [(v.type, value) for value in values]) as tap:
+        with f.loop(first, stop, v.carried(values)) as tap:
             entry = f.at("%entries", f.mul(tap.index, ENTRY), "i64")
             weights = [v.at(w, f.word(entry, 1 + r)) for r in rows]
             # The distance of two taps is not a constant: if it were, LLVM would keep all columns

@@ -18,18 +18,17 @@ What it costs.  ``r ((p - 1) s + d (k - 1) + 1) + p`` loads for ``r p k`` multip
 """
 
 from dataclasses import dataclass, replace
-from math import gcd, inf, prod
-
-import numpy as np
+from math import gcd, inf
 
 from faltung.codegen.tile import budget, split, unrolled
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.band_sums import band_sums
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.blocks import channel_blocks
+from faltung.methods.base.correlation import Correlation, of_groups
+from faltung.methods.base.epilogue_arrays import input_of, output_of
 from faltung.methods.base.method import WeightGradMethod
-from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted
+from faltung.methods.base.step import Arrays, Step, Table, Work
 from faltung.methods.base.tiles import Run
 from faltung.methods.grouped import weight_grad_planes as planes
 from faltung.methods.grouped.choice import groups_per_vector
@@ -80,11 +79,8 @@ class GroupedWeightGrad(WeightGradMethod):
         """
         if self.why_not(c, machine) is not None:
             return inf
-        axis, groups, shape = (
-            c.windows[-1].axis,
-            groups_per_vector(c, machine),
-            shape_of(c, machine),
-        )
+        groups, axis = groups_per_vector(c, machine), c.windows[-1].axis
+        shape = shape_of(c, machine)
         shuffled = groups > 1 and c.channels_in * c.channels_out > 1
         blocks = c.batch * -(-c.groups // groups)
         rows = c.outputs / axis.output * c.row_taps
@@ -99,14 +95,13 @@ class GroupedWeightGrad(WeightGradMethod):
                 made += rows * count * max(products / 2, reads / 2, work, waits)
             made += rows / tall * TAP_TILE_ROW_CYCLES
         lanes = machine.lanes(c.dtype)
-        inputs = prod(w.axis.size for w in c.windows) * -(-groups * c.channels_in // lanes)
+        inputs = c.inputs * -(-groups * c.channels_in // lanes)
         return blocks * (made + costs.ROW_VECTOR_CYCLES * (inputs + c.outputs))
 
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:
         """Where borders are not zeros, or too many tiles have taps in them."""
         last = c.windows[-1]
-        pads = last.axis.lo > 0 or last.axis.hi > 0
-        if not pads or last.borders:
+        if not last.pads or last.borders:
             return last.borders
         return self._products(c, machine) > unrolled(machine)
 
@@ -123,7 +118,8 @@ class GroupedWeightGrad(WeightGradMethod):
     ) -> None:
         sums: list[Step] = []
         for channels in _channel_blocks(c, machine):
-            step, adding = _steps(c, machine, work, arrays, channels, barrier and not sums)
+            here, there = of_groups(c, arrays, channels.start, c.groups)
+            step, adding = _steps(here, machine, work, there, channels, barrier and not sums)
             work.steps.append(step)
             sums.append(replace(adding, barrier=not sums))
         work.steps += sums
@@ -193,15 +189,16 @@ def _channel_blocks(c: Correlation, machine: Machine) -> list[_ChannelBlocks]:
     most = max(1, BLOCK_BYTES // machine.vector_bytes) if contiguous else 1
     # All blocks alike, where that is possible.
     vectors = next((n for n in range(most, most // 2, -1) if whole % n == 0), most)
-    blocks, some = divmod(whole, vectors)
-    found = [_ChannelBlocks(0, blocks, vectors, groups)] if blocks else []
-    found += [_ChannelBlocks(blocks * vectors * groups, 1, some, groups)] if some else []
+    found = [
+        _ChannelBlocks(b.start * groups, b.count, b.channels, groups)
+        for b in channel_blocks(whole, vectors)
+    ]
     return found + ([_ChannelBlocks(whole * groups, 1, 1, rest)] if rest else [])
 
 
 def _band(c: Correlation, machine: Machine) -> int:
     """Positions of a band."""
-    blocks = max(1, -(-c.groups * c.channels_out * ELEMENTS[c.dtype][1] // BLOCK_BYTES))
+    blocks = max(1, -(-c.groups * c.channels_out * c.item_bytes // BLOCK_BYTES))
     shared = -(-c.batch * c.outputs // -(-MIN_PARTIALS // blocks))
     least = max(MIN_BAND_POSITIONS, BAND_POSITIONS_PER_TAP * c.taps)
     return min(MAX_BAND_POSITIONS, max(least, shared))
@@ -235,7 +232,7 @@ def _set_conflicts(c: Correlation, machine: Machine) -> bool:
     positions fall into.
     """
     last = c.windows[-1]
-    step = last.x * ELEMENTS[c.dtype][1]
+    step = last.x * c.item_bytes
     used = min(1.0, costs.LINE_BYTES / gcd(step, costs.CACHE_WAY_BYTES))
     lines = machine.l1 // costs.LINE_BYTES * used
     return c.taps // last.axis.kernel * last.axis.size > 1.5 * lines
@@ -253,7 +250,7 @@ def _memory(
     """
     x, g, outer = kernel.x, kernel.g, c.taps // c.windows[-1].axis.kernel
     x_row, g_row = (int(segments[:, i].max()) * p for i, p in ((1, x.pitch), (3, g.pitch)))
-    bytes_ = ELEMENTS[c.dtype][1]
+    bytes_ = c.item_bytes
     fit = machine.l1 // 2 // (max(x_row, g_row, 1) * bytes_)
     most, places = UNCOPIED_ROWS, outer * UNCOPIED_ROWS
     if x.copied:
@@ -274,7 +271,7 @@ def _steps(
     barrier: bool,
 ) -> tuple[Step, Step]:
     """The step for the channels of ``channels``, and the one that adds its bands."""
-    shape, bytes_, positions = shape_of(c, machine), ELEMENTS[c.dtype][1], _band(c, machine)
+    shape, bytes_, positions = shape_of(c, machine), c.item_bytes, _band(c, machine)
     found, band = tiles(c, shape), band_size(c, positions)
     kernel, tap_rows = _kernel(c, machine, channels, shape, found)
     most = max(1, positions // shape.positions)
@@ -297,8 +294,8 @@ def _steps(
         items,
         _title(c, shape),
         barrier=barrier,
-        x=shifted(arrays.x, c.x_base + channels.start * c.x[1], c.dtype),
-        g=shifted(arrays.out, c.out_base + channels.start * c.out[1], c.dtype),
+        x=input_of(c, arrays).array,
+        g=output_of(c, arrays).array,
         sums=sums,
         x_rows=copies[0],
         g_rows=copies[1],
@@ -317,7 +314,8 @@ def _steps(
         width=width,
         **walk,
     )
-    return step, _adding(c, arrays, channels, sums, bands, width)
+    blocks = channels.blocks * channels.vectors, channels.groups * c.channels_out, width
+    return step, band_sums(c, sums, arrays.w, bands, *blocks)
 
 
 def _kernel(
@@ -343,21 +341,6 @@ def _kernel(
 def _title(c: Correlation, shape: Shape) -> str:
     name = "depthwise" if c.channels_in == 1 == c.channels_out else "grouped"
     return f"{name}_weight_grad {shape.rows}x{shape.taps[0][1]}, {shape.positions} positions"
-
-
-def _adding(
-    c: Correlation, arrays: Arrays, channels: _ChannelBlocks, sums: Operand, bands: int, width: int
-) -> Step:
-    inputs = np.arange(c.channels_in, dtype=np.int64) * c.w[2]
-    return band_sums(
-        c.dtype,
-        sums,
-        shifted(arrays.w, channels.start * c.w[0], c.dtype),
-        bands,
-        np.add.outer(c.tap_offsets, inputs).ravel(),
-        (channels.blocks * channels.vectors, channels.groups * c.channels_out, width),
-        c.w[0] if c.channels_out == 1 else c.w[1],
-    )
 
 
 GROUPED_WEIGHT_GRAD, DEPTHWISE_WEIGHT_GRAD = GroupedWeightGrad(), DepthwiseWeightGrad()

@@ -10,11 +10,10 @@ sums are in memory, so that there may be any number of taps.
 from dataclasses import dataclass
 from functools import partial
 
-from faltung.codegen.ir import Module, parameters
+from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate
-from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
-from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
+from faltung.codegen.vectors import Functions, Vectors
+from faltung.methods.base.kernel import BLOCK, Arguments, Kernel, part
 from faltung.methods.base.tiles import Kind
 from faltung.methods.grouped.kernel import load_column
 
@@ -78,15 +77,8 @@ class GroupedWeightGradKernel(Kernel):
         *("band_rows", "passes", "x_copies", "g_copies", "calls", "entries", "segments", "runs"),
     )
     numbers = (
-        *(
-            "item_count",
-            "partials",
-            "segment_count",
-            "block_count",
-            "rows_count",
-            "samples",
-            "batch",
-        ),
+        *("item_count", "partials", "segment_count", "block_count", "rows_count"),
+        *("samples", "batch"),
         *("x_batch", "x_block", "x_vector", "g_batch", "g_block", "g_vector"),
         # Elements of the copies of an item; of all sums of a band, between those of two blocks, to
         # the end of those of one, and between two of them.
@@ -103,32 +95,29 @@ class GroupedWeightGradKernel(Kernel):
     x: RowLayout
     g: RowLayout
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for number, tile in enumerate(self.tap_tiles):
-            _sums(module, machine, self, tile, f"sums{number}")
-        _copy(module, machine, self, "x", max(map(max, self.lanes)) + 1)
-        _copy(module, machine, self, "g", len(self.lanes[0]))
-        _partial(module, machine, self)
+            _sums(code, self, tile, f"sums{number}")
+        _copy(code, self, "x", max(map(max, self.lanes)) + 1)
+        _copy(code, self, "g", len(self.lanes[0]))
+        _partial(code, self)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         """All items of one call share the copies of the first, which are still in the second-level
         cache.
         """
         f = v.function
-        first, stop = (
-            f.divmod(f.mul(at, given["partials"]), given["item_count"])[0]
-            for at in ("%begin", "%end")
-        )
-        with f.loop(first, stop) as partial:
+        share = part(f, given["partials"], given["item_count"], "%begin", "%end")
+        with f.loop(*share) as partial:
             f.call("partial", [("ptr", BLOCK), ("i64", "%begin"), ("i64", partial.index)])
 
 
 # Partial sums -------------------------------------------------------------------------------------
 
 
-def _partial(module: Module, machine: Machine, kernel: GroupedWeightGradKernel) -> None:
-    f = module.function("partial", parameters([BLOCK[1:]], ["item", "number"]))
-    v, given = Vectors(f, machine, kernel.dtype), Arguments(f, kernel)
+def _partial(code: Functions, kernel: GroupedWeightGradKernel) -> None:
+    v = code.open("partial", parameters([BLOCK[1:]], ["item", "number"]))
+    f, given = v.function, Arguments(v.function, kernel)
     band, block = f.divmod("%number", given["block_count"])
     outer, segment = f.divmod(band, given["segment_count"])
     samples, rows = f.divmod(outer, given["rows_count"])
@@ -205,13 +194,11 @@ def _calls(
             f.call_one(f.word(call, 0), names, taken)
 
 
-def _copy(
-    module: Module, machine: Machine, kernel: GroupedWeightGradKernel, name: str, channels: int
-) -> None:
+def _copy(code: Functions, kernel: GroupedWeightGradKernel, name: str, channels: int) -> None:
     """Copies positions of a row, each vector of a block to rows of its own."""
     layout = kernel.x if name == "x" else kernel.g
-    f = module.function(f"copy_{name}", parameters(["from", "to"], ["count", "vector"]))
-    v = Vectors(f, machine, kernel.dtype)
+    v = code.open(f"copy_{name}", parameters(["from", "to"], ["count", "vector"]))
+    f = v.function
     with v.walk(0, "%count", [("%from", layout.position), ("%to", layout.pitch)]) as position:
         from_, to = position.values
         for number in range(kernel.vectors):
@@ -224,13 +211,11 @@ def _copy(
 # Sums of a tile of taps ---------------------------------------------------------------------------
 
 
-def _sums(
-    module: Module, machine: Machine, kernel: GroupedWeightGradKernel, taps: TapTile, name: str
-) -> None:
+def _sums(code: Functions, kernel: GroupedWeightGradKernel, taps: TapTile, name: str) -> None:
     """The sums of a tile of taps over some rows."""
     pointers = "x", "g", "sums", "entries", "runs"
-    f = module.function(name, parameters(pointers, ["count", "width"]))
-    v = Vectors(f, machine, kernel.dtype)
+    v = code.open(name, parameters(pointers, ["count", "width"]))
+    f = v.function
     places = [
         v.at("%sums", f.mul("%width", r * kernel.taps + k * len(kernel.lanes) + number))
         for r in range(taps.rows)

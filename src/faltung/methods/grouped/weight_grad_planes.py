@@ -17,12 +17,13 @@ from itertools import groupby
 import numpy as np
 
 from faltung.codegen.tile import budget, parts
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.epilogue_arrays import input_of, output_of
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import Arrays, Operand, Step, Work, shifted, table
+from faltung.methods.base.step import Arrays, Operand, Step, Work, table
 from faltung.methods.grouped.weight_grad_kernel import (
     SEGMENT,
     GroupedWeightGradKernel,
@@ -127,7 +128,7 @@ def plan(
     c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool, band: int
 ) -> None:
     """Add the steps; ``band``: positions of a band."""
-    last, lanes, bytes_ = c.windows[-1], machine.lanes(c.dtype), ELEMENTS[c.dtype][1]
+    last, lanes, bytes_ = c.windows[-1], machine.lanes(c.dtype), c.item_bytes
     shape, along = _shape_of(c, machine), last.axis.output
     found = _tiles(c, machine, shape)
     most = -(-band // (lanes * shape.positions)) * lanes * shape.positions
@@ -160,8 +161,8 @@ def plan(
         partials,
         f"depthwise_weight_grad {shape.rows}x{shape.taps[0][1]} along space",
         barrier=barrier,
-        x=shifted(arrays.x, c.x_base, c.dtype),
-        g=shifted(arrays.out, c.out_base, c.dtype),
+        x=input_of(c, arrays).array,
+        g=output_of(c, arrays).array,
         sums=sums,
         item_count=partials,
         partials=partials,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Module, parameters
+from faltung.codegen.ir import parameters
 from faltung.codegen.tile import (
     Accumulators,
     accumulate,
@@ -18,8 +18,7 @@ from faltung.codegen.tile import (
     shaped,
     zeros,
 )
-from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 
 # What a tile is given: its operands, the entries of its pattern and its strides.
@@ -51,10 +50,10 @@ class LocalKernel(Kernel):
     tail: int
     bias: bool
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for number, (block, rows) in enumerate(product(self.blocks, self.rows)):
-            v = Vectors(module.function(f"tile{number}", TILE), machine, self.dtype)
-            (_dots if self.dots else _outer)(v, self, rows, block)
+            tile = _dots if self.dots else _outer
+            tile(code.open(f"tile{number}", TILE), self, rows, block)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         """Items -> (place of the output, block of its elements, segment of rows) -> tiles."""
@@ -100,14 +99,12 @@ def _multiples(v: Vectors, step: str, count: int) -> list[str]:
 
 def _outer(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
     """``out[p][q] = bias[q] + sum of a[p] * b[q]``, q along the lanes."""
-    f = v.function
     columns = -(-block // v.lanes)
     masks = [v.first(block - q * v.lanes) for q in range(columns)]
     down = _multiples(v, "%a_row", rows)
 
     def add(acc: Accumulators, tap: str) -> Accumulators:
-        entry = f.at("%pattern", f.mul(tap, 2), "i64")
-        a, b = (v.at(base, f.word(entry, i)) for i, base in enumerate(("%a", "%b")))
+        a, b = v.pair("%pattern", tap, "%a", "%b")
 
         def term(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
             return broadcast_product(v, acc, a, down, b, masks)
@@ -140,9 +137,8 @@ def _dots(v: Vectors, kernel: LocalKernel, rows: int, block: int) -> None:
         return [value for row in acc for value in row]
 
     with f.loop(0, "%entries", flat(v, zeros(v, rows, block))) as tap:
-        entry = f.at("%pattern", f.mul(tap.index, 2), "i64")
-        start = [("ptr", v.at(base, f.word(entry, i))) for i, base in enumerate(("%a", "%b"))]
-        carried = [*start, *((v.type, value) for value in tap.values)]
+        start = [("ptr", at) for at in v.pair("%pattern", tap.index, "%a", "%b")]
+        carried = [*start, *v.carried(tap.values)]
         with f.loop(0, "%inner", carried) as term:
             a, b, *values = term.values
             term.carry([v.at(a, v.lanes), v.at(b, v.lanes), *products(a, b, values, None)])

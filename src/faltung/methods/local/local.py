@@ -22,6 +22,7 @@ import numpy as np
 from faltung.codegen.tile import budget, rows_for, split
 from faltung.geometry.conv import ConvSpec
 from faltung.machine.table import Machine
+from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.step import Argument, Matrix, Operand, Step, Table, Work, shifted, table
 from faltung.methods.local.kernel import LocalKernel
 from faltung.methods.local.places import forward_places, input_places, weight_places
@@ -243,8 +244,7 @@ def _outer(dtype: str, machine: Machine, rows: int, elements: int, bias: bool = 
     """Tiles whose lanes are output elements: ``rows`` rows of ``elements`` each."""
     lanes = machine.lanes(dtype)
     vectors = _vectors(machine, rows, -(-elements // lanes))
-    whole, rest = divmod(elements, vectors * lanes)
-    blocks = [pair for pair in ((vectors * lanes, whole), (rest, 1)) if all(pair)]
+    blocks = [(b.channels, b.count) for b in channel_blocks(elements, vectors * lanes)]
     most = min(MAX_TILE_ROWS, rows_for(machine, vectors))
     return _Tiles(dtype, split(rows, most), blocks, bias=bias)
 

@@ -12,7 +12,6 @@ What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill t
 """
 
 from dataclasses import dataclass
-from math import prod
 
 from faltung.codegen.tile import (
     Accumulators,
@@ -25,22 +24,20 @@ from faltung.codegen.tile import (
     unrolled,
     zeros,
 )
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
+from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Finish, finish
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import Arrays, Work
 from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
-    PLAIN_TILE_CYCLES,
-    TAP_CYCLES,
-    ChannelBlocks,
     TiledKernel,
     add_tiles,
-    channel_blocks,
     product_cycles,
+    tile_cycles,
 )
 
 # Products in the code of the innermost loops, where an iteration takes several channels.
@@ -77,8 +74,7 @@ class DirectKernel(TiledKernel):
             self._prefetch_output(v, kind)
 
         def add(acc: Accumulators, tap: str) -> Accumulators:
-            entry = f.at("%pattern", f.mul(tap, 2), "i64")
-            x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
+            x, w = v.pair("%pattern", tap, "%x", "%w")
             for k, offset in enumerate(self.taps):
                 present = [p for p in range(kind.positions) if p not in kind.outside[k]]
                 if present:
@@ -205,9 +201,9 @@ def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:
 
     Weights stay while samples pass when they are larger than a sample.
     """
-    item = ELEMENTS[c.dtype][1]
+    item = c.item_bytes
     weights = c.channels_out * c.channels_in * c.taps * item
-    sample = c.channels_in * prod(w.axis.size for w in c.windows) * item
+    sample = c.channels_in * c.inputs * item
     if weights <= machine.l2 // 2:
         # All weights stay: the input is read once, and the output written once.
         return ("batch", "group", "row", "segment", "block")
@@ -233,40 +229,26 @@ def _channels_per_iteration(c: Correlation, kernel_products: int) -> int:
     return next(fits, 1)
 
 
-def _map_bytes(c: Correlation) -> int:
-    """Bytes of input and output."""
-    inputs = c.channels_in * prod(w.axis.size for w in c.windows)
-    return (inputs + c.channels_out * c.outputs) * c.batch * c.groups * ELEMENTS[c.dtype][1]
-
-
 class Direct(ForwardMethod):
     """Vectors along the output channels."""
 
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:
         """Where borders along the last axis are not zeros, or its taps too many for the code."""
         last = c.windows[-1]
-        pads = last.axis.lo > 0 or last.axis.hi > 0
-        return last.borders or (pads and not choose(c, machine).unrolled)
+        return last.borders or (last.pads and not choose(c, machine).unrolled)
 
     def cost(self, c: Correlation, machine: Machine) -> float:
         """Cycles of one core: multiply-adds, loads or latency, whichever is longest, and the ends
         of tiles.
         """
-        chosen = choose(c, machine)
-        lanes = machine.lanes(c.dtype)
-        output = c.windows[-1].axis.output
-        rows = c.batch * c.groups * c.outputs / output
-        taps = c.last_taps if chosen.unrolled else c.windows[-1].axis.kernel
-        sums = rows * c.channels_in * c.row_taps * taps
-        cycles = 0.0
-        overhead = 0 if c.channels_in == 1 else TAP_CYCLES / c.channels_in
+        chosen, last, lanes = choose(c, machine), c.windows[-1].axis, machine.lanes(c.dtype)
+        tiles = []
         for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
             vectors = blocks.width // lanes
-            for positions, count in split(output, rows_for(machine, vectors)):
+            for positions, count in split(last.output, rows_for(machine, vectors)):
                 step = product_cycles(positions * vectors, positions + vectors)
-                step = sums * (step + overhead) + rows * PLAIN_TILE_CYCLES
-                cycles += blocks.count * count * step
-        return cycles
+                tiles.append((blocks.count * count, step))
+        return tile_cycles(c, c.last_taps if chosen.unrolled else last.kernel, tiles)
 
     def plan(
         self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
@@ -285,7 +267,7 @@ def _kernel(
     last, vectors = c.windows[-1], blocks.width // machine.lanes(c.dtype)
     taps, kinds = taps_of(last) if chosen.unrolled else (0,), kinds_of(runs)
     store = "channels" if c.out[2] == 1 else "positions" if last.out == 1 else "scattered"
-    weight_bytes = c.channels_in * c.taps * blocks.width * ELEMENTS[c.dtype][1]
+    weight_bytes = c.channels_in * c.taps * blocks.width * c.item_bytes
     products = sum(kind.positions for kind in kinds) * vectors * len(taps)
     # Pointwise layers touch every line once, so that nothing else hides the way to memory.
     touched_once = c.taps == 1 and last.axis.stride == 1 and c.x[2] == 1 and c.out[2] == 1
@@ -302,7 +284,7 @@ def _kernel(
         channels=blocks.channels,
         x_contiguous=c.x[2] == 1 or c.channels_in == 1,
         store=store,
-        prefetch_maps=touched_once and _map_bytes(c) > machine.l2 // 2,
+        prefetch_maps=touched_once and c.map_bytes > machine.l2 // 2,
         prefetch_weights=c.channels_in > 1 and weight_bytes > machine.l1 // 2,
         channels_per_iteration=_channels_per_iteration(c, products),
     )

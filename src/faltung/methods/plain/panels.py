@@ -19,14 +19,14 @@ from itertools import pairwise
 import numpy as np
 
 from faltung.codegen.tile import budget, split
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.costs import PANEL_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
+from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.step import Arrays, Operand, Table, Work, shifted, table
 from faltung.methods.plain.panels_kernel import BAND, RANGE, ROWS, SEGMENT, PanelsKernel, Source
-from faltung.methods.plain.tiled import channel_blocks, product_cycles
+from faltung.methods.plain.tiled import product_cycles
 
 # Vectors of a tile.
 VECTORS = 2
@@ -64,7 +64,7 @@ class _Side:
 
 def applies(c: Correlation, machine: Machine) -> bool:
     """Whether all sums are of whole positions, fill tiles, and can be stored at once."""
-    plain = all(w.axis.kernel == 1 and max(w.axis.lo, w.axis.hi) <= 0 for w in c.windows)
+    plain = all(w.axis.kernel == 1 and not w.pads for w in c.windows)
     rows, columns = _sizes(c)
     most = budget(machine) // VECTORS
     fits = columns >= VECTORS * machine.lanes(c.dtype) and rows >= most
@@ -98,7 +98,7 @@ def cost(c: Correlation, machine: Machine) -> float:
 def _most(c: Correlation, machine: Machine) -> int:
     """Positions of a band: a tile's panels leave room in the first cache."""
     tile = VECTORS * machine.lanes(c.dtype) + budget(machine) // VECTORS
-    return max(MIN_BAND_POSITIONS, int(machine.l1 * L1_SHARE) // (tile * ELEMENTS[c.dtype][1]))
+    return max(MIN_BAND_POSITIONS, int(machine.l1 * L1_SHARE) // (tile * c.item_bytes))
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
     wanted = CORE_ITEMS * machine.cores // (c.groups * len(row_blocks))
     ranges = _cut(blocks, max(1, min(blocks, wanted)))
     items = c.groups * len(row_blocks) * len(ranges)
-    panels = work.borrow("panels", items * panels_size * ELEMENTS[c.dtype][1])
+    panels = work.borrow("panels", items * panels_size * c.item_bytes)
     sizes, sources = tuple(rows for rows, _ in heights), (a.source, b.source)
     step = PanelsKernel(c.dtype, sizes, VECTORS, rest, sources, pitch).step(
         items,

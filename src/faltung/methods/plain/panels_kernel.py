@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.copies import RowMask, transpose_square
-from faltung.codegen.ir import Module, parameters
+from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 
@@ -71,15 +71,12 @@ class PanelsKernel(Kernel):
         whole = self.vectors * machine.lanes(self.dtype)
         return [whole, self.rest] if self.rest else [whole]
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        def opened(name: str, arguments: list[tuple[str, str]]) -> Vectors:
-            return Vectors(module.function(name, arguments), machine, self.dtype)
-
-        _broadcasts(opened("broadcasts", BROADCASTS_FUNCTION), self.sources[0], self.pitch)
-        for number, channels in enumerate(self.widths(machine)):
-            _vectors(opened(f"vectors{number}", VECTORS_FUNCTION), self.sources[1], channels)
+    def functions(self, code: Functions) -> None:
+        _broadcasts(code.open("broadcasts", BROADCASTS_FUNCTION), self.sources[0], self.pitch)
+        for number, channels in enumerate(self.widths(code.machine)):
+            _vectors(code.open(f"vectors{number}", VECTORS_FUNCTION), self.sources[1], channels)
             for kind, rows in enumerate(self.heights):
-                self._tile(opened(f"tile{kind}{number}", TILE_FUNCTION), rows, channels)
+                self._tile(code.open(f"tile{kind}{number}", TILE_FUNCTION), rows, channels)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

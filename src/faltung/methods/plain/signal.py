@@ -14,14 +14,14 @@ from itertools import pairwise
 from math import inf
 
 from faltung.codegen.copies import write_fill
-from faltung.codegen.ir import Module, parameters
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.ir import parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import SIGNAL_VECTOR_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue
-from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.moves import put_arguments, write_put
 from faltung.methods.base.step import Arrays, Work, shifted
@@ -51,15 +51,14 @@ class SignalKernel(EpilogueKernel):
     """
 
     name = "signal"
-    pointers = ("x", "w", "out", "bias", "scratch")
+    pointers = ("x", "w", "bias", "scratch")
     numbers = (
         # Of the scratch of an item; of a segment, its outputs in one lane and its vectors.
         *("item_count", "segments", "row_segments", "item_scratch", "length", "vectors"),
         *("groups", "channels_out", "lo", "size", "outputs", "taps", "w_group", "w_out", "w_tap"),
         *("x_batch", "x_group", "x_position"),
-        *("out_batch", "out_group", "out_channel", "out_position"),
     )
-    aux_numbers = ("batch", "group", "channel", "position")
+    output_numbers = ("batch", "group", "channel", "position")
 
     dtype: str
     x_contiguous: bool
@@ -68,19 +67,16 @@ class SignalKernel(EpilogueKernel):
     epilogue: Epilogue | None = None
     aux_contiguous: tuple[bool, ...] = ()
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        write_fill(module, machine, self.dtype, self.x_contiguous)
-        write_put(module, machine, self, contiguous=self.out_contiguous, bias=self.bias)
-        _write_transpose(module, machine, self.dtype)
-        _write_sums(module, machine, self.dtype)
+    def functions(self, code: Functions) -> None:
+        write_fill(code, self.x_contiguous)
+        write_put(code, self, contiguous=self.out_contiguous, bias=self.bias)
+        _write_transpose(code)
+        _write_sums(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
         with f.loop("%begin", "%end") as item:
-            first, stop = (
-                f.divmod(f.mul(at, given["segments"]), given["item_count"])[0]
-                for at in (item.index, f.add(item.index, 1))
-            )
+            first, stop = part(f, given["segments"], given["item_count"], item.index)
             scratch = v.at(given["scratch"], f.mul(item.index, given["item_scratch"]))
             with f.loop(first, stop) as segment:
                 self._segment(v, given, scratch, segment.index)
@@ -99,10 +95,10 @@ class SignalKernel(EpilogueKernel):
         count = f.minimum(size, f.sub(given["outputs"], start))
         places = {}
         for name in self.outputs:
-            at = f.add(f.mul(batch, given[f"{name}_batch"]), f.mul(group, given[f"{name}_group"]))
+            at = given.offset(name, batch=batch, group=group)
             places[name] = v.at(given[name], f.add(at, f.mul(start, given[f"{name}_position"])))
         with f.loop(0, given["channels_out"]) as co:
-            at = f.add(f.mul(group, given["w_group"]), f.mul(co.index, given["w_out"]))
+            at = given.offset("w", group=group, out=co.index)
             arrays = [("ptr", transposed), ("ptr", v.at(given["w"], at)), ("ptr", line)]
             numbers = [("i64", given[name]) for name in ("w_tap", "taps", "length")]
             f.call("sums", [*arrays, *numbers])
@@ -123,7 +119,7 @@ class SignalKernel(EpilogueKernel):
         first = f.sub(start, given["lo"])
         before = f.sub(0, f.minimum(0, first))
         count = f.sub(f.minimum(inputs, f.sub(given["size"], first)), before)
-        at = f.add(f.mul(where[0], given["x_batch"]), f.mul(where[1], given["x_group"]))
+        at = given.offset("x", batch=where[0], group=where[1])
         at = f.add(at, f.mul(f.add(first, before), given["x_position"]))
         arrays = [("ptr", v.at(line, before)), ("ptr", v.at(given["x"], at))]
         with f.when(f.value(f"icmp sgt i64 {count}, 0")):
@@ -136,10 +132,10 @@ def _inputs(v: Vectors, given: Arguments) -> str:
     return f.add(f.mul(given["length"], v.lanes - 1), given["vectors"])
 
 
-def _write_transpose(module: Module, machine: Machine, dtype: str) -> None:
+def _write_transpose(code: Functions) -> None:
     """``transpose`` (from, to, length, vectors): entries ``length`` apart become vectors."""
-    f = module.function("transpose", parameters(["from", "to"], ["length", "vectors"]))
-    v = Vectors(f, machine, dtype)
+    v = code.open("transpose", parameters(["from", "to"], ["length", "vectors"]))
+    f = v.function
     with f.loop(0, "%vectors", step=v.lanes) as first:
         here = v.at("%from", first.index)
         lanes = [v.load(v.at(here, f.mul("%length", lane))) for lane in range(v.lanes)]
@@ -148,11 +144,11 @@ def _write_transpose(module: Module, machine: Machine, dtype: str) -> None:
             v.store(row, v.at(to, i * v.lanes))
 
 
-def _write_sums(module: Module, machine: Machine, dtype: str) -> None:
+def _write_sums(code: Functions) -> None:
     """``sums`` (transposed, w, to, step, taps, length): all outputs of a segment, in order."""
     names = parameters(["transposed", "w", "to"], ["step", "taps", "length"])
-    f = module.function("sums", names)
-    v = Vectors(f, machine, dtype)
+    v = code.open("sums", names)
+    f = v.function
     # Vectors of outputs in registers.
     width = max(8, v.lanes)
     fours, ones = f.divmod("%taps", TAPS)
@@ -232,32 +228,20 @@ class Signal(ForwardMethod):
             epilogue=c.epilogue,
             aux_contiguous=c.aux_contiguous("position"),
         )
-        title = f"signal in lanes of {length}"
         step = kernel.step(
             items,
-            title if c.epilogue is None else f"{title}, {c.epilogue}",
+            f"signal in lanes of {length}",
             barrier=barrier,
-            x=shifted(arrays.x, c.x_base, c.dtype),
             w=shifted(arrays.w, last.taps[0], c.dtype),
-            out=shifted(arrays.out, c.out_base, c.dtype),
             bias=arrays.bias or 0,
-            scratch=work.borrow("signal", items * item_scratch * ELEMENTS[c.dtype][1]),
+            scratch=work.borrow("signal", items * item_scratch * c.item_bytes),
             **{"item_count": items, "segments": segments, "row_segments": row_segments},
             **{"item_scratch": item_scratch, "length": length, "vectors": vectors},
             **{"groups": c.groups, "channels_out": c.channels_out},
             **{"lo": axis.lo, "size": axis.size, "outputs": axis.output, "taps": axis.kernel},
             **{"w_group": c.w[0], "w_out": c.w[1], "w_tap": last.taps[1] - last.taps[0]},
-            **{"x_batch": c.x[0], "x_group": c.x[1], "x_position": last.x},
-            **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
-            out_position=last.out,
-            **aux_arguments(
-                c,
-                arrays,
-                lambda aux: {
-                    **{"batch": aux.batch, "group": aux.group},
-                    **{"channel": aux.channel, "position": aux.along[-1]},
-                },
-            ),
+            **input_of(c, arrays).arguments("x", ("batch", "group", "position")),
+            **kernel.output_arguments(c, arrays),
         )
         work.steps.append(step)
 

@@ -12,24 +12,29 @@ What it costs.  One load a multiply-add with one output channel, else as ``direc
 
 from dataclasses import dataclass
 from functools import partial
-from math import prod
 
-from faltung.codegen.tile import Accumulators, accumulate, budget, outer_product, unrolled, zeros
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.tile import (
+    Accumulators,
+    accumulate,
+    budget,
+    outer_product,
+    unrolled,
+    zeros,
+)
+from faltung.codegen.vectors import Vectors
 from faltung.machine import costs
 from faltung.machine.table import Machine
+from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import finish
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import Arrays, Work
 from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
-    PLAIN_TILE_CYCLES,
-    TAP_CYCLES,
     TiledKernel,
     add_tiles,
-    channel_blocks,
     product_cycles,
+    tile_cycles,
 )
 
 # Vectors of positions in one tile: more than this hide no more latency.
@@ -53,8 +58,7 @@ class SpatialKernel(TiledKernel):
         tap_size = f.mul("%channels", self.channels)
 
         def add(acc: Accumulators, tap: str) -> Accumulators:
-            entry = f.at("%pattern", f.mul(tap, 2), "i64")
-            x, w = v.at("%x", f.word(entry, 0)), v.at("%w", f.word(entry, 1))
+            x, w = v.pair("%pattern", tap, "%x", "%w")
             for k, offset in enumerate(self.taps):
                 present = set(range(kind.positions)).difference(kind.outside[k])
                 if present:
@@ -151,8 +155,7 @@ class Spatial(ForwardMethod):
     def needs_padded(self, c: Correlation, machine: Machine) -> bool:
         """Where borders along the last axis are not zeros, or its taps too many for the code."""
         last = c.windows[-1]
-        pads = last.axis.lo > 0 or last.axis.hi > 0
-        return last.borders or (pads and not choose(c, machine).unrolled)
+        return last.borders or (last.pads and not choose(c, machine).unrolled)
 
     def needs_channels_first(self, c: Correlation) -> bool:
         """Positions that are not contiguous are worth a copy; a stride is gathered."""
@@ -163,21 +166,15 @@ class Spatial(ForwardMethod):
         """Cycles of one core; a vector load that crosses cache lines counts twice, a gather once a
         lane.
         """
-        chosen = choose(c, machine)
-        lanes = machine.lanes(c.dtype)
-        output = c.windows[-1].axis.output
-        rows = c.batch * c.groups * c.outputs / output
-        sums = rows * c.channels_in * c.row_taps * c.windows[-1].axis.kernel
-        load = 2 if c.windows[-1].axis.stride == 1 else 2 * lanes
-        cycles = 0.0
-        overhead = 0 if c.channels_in == 1 else TAP_CYCLES / c.channels_in
-        tiles, rest = divmod(-(-output // lanes), chosen.vectors)
+        chosen, last, lanes = choose(c, machine), c.windows[-1].axis, machine.lanes(c.dtype)
+        load = 2 if last.stride == 1 else 2 * lanes
+        tiles = []
         for blocks in channel_blocks(c.channels_out, chosen.channels):
-            channels = blocks.channels
-            for count, vectors in ((tiles, chosen.vectors), (int(rest > 0), rest)):
+            for row in channel_blocks(-(-last.output // lanes), chosen.vectors):
+                channels, vectors = blocks.channels, row.channels
                 step = product_cycles(channels * vectors, channels + load * vectors)
-                step = sums * (step + overhead) + rows * PLAIN_TILE_CYCLES
-                cycles += count * blocks.count * step
+                tiles.append((row.count * blocks.count, step))
+        cycles = tile_cycles(c, last.kernel, tiles)
         return cycles + self._uncached_cycles(c) + _scatter_cycles(c, machine)
 
     def _uncached_cycles(self, c: Correlation) -> float:
@@ -186,8 +183,8 @@ class Spatial(ForwardMethod):
         """
         if not self.needs_channels_first(c) or c.channels_in == 1:
             return 0.0
-        size = c.batch * c.groups * c.channels_in * prod(w.axis.size for w in c.windows)
-        bytes_ = size * ELEMENTS[c.dtype][1]
+        size = c.batch * c.groups * c.channels_in * c.inputs
+        bytes_ = size * c.item_bytes
         return costs.UNCACHED_BYTE_CYCLES * bytes_ if bytes_ > costs.CACHED_COPY_BYTES else 0.0
 
     def plan(
@@ -216,7 +213,7 @@ def _scatter_cycles(c: Correlation, machine: Machine) -> float:
     if c.windows[-1].out == 1 or c.windows[-1].axis.output == 1:
         return 0.0
     results = c.batch * c.groups * c.channels_out * c.outputs
-    cached = results * ELEMENTS[c.dtype][1] <= machine.l2
+    cached = results * c.item_bytes <= machine.l2
     return results * costs.SCATTER_CYCLES[0 if cached else 1]
 
 

@@ -4,22 +4,23 @@ The two differ in what one tile does. Both cut the outputs of the last axis into
 what lies in zeros, and go over (sample, group, block of output channels, row, segment of a row).
 """
 
-import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
 from math import prod
 
-from faltung.codegen.ir import Function, Module, parameters
-from faltung.codegen.vectors import ELEMENTS, Vectors
+import numpy as np
+
+from faltung.codegen.ir import Function, parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import FMA_LATENCY_CYCLES
-from faltung.machine.table import Machine
 from faltung.methods.base.addresses import rows_of
+from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
-from faltung.methods.base.epilogue_arrays import EpilogueKernel, aux_arguments
+from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.step import MISSING, Arrays, Operand, Work, shifted
+from faltung.methods.base.step import MISSING, Arrays, Operand, Work
 from faltung.methods.base.tiles import (
     MAX_SEGMENT_TILES,
     SEGMENT_ITEM_CYCLES,
@@ -28,11 +29,12 @@ from faltung.methods.base.tiles import (
     segments,
     taps_of,
 )
-from faltung.methods.copies.copy import copy, weight_runs
+from faltung.methods.copies.copy import copy
+from faltung.methods.copies.weights import weight_blocks
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
-TAP_CYCLES, PLAIN_TILE_CYCLES = 6, 30
+TAP_CYCLES, TILE_CYCLES = 6, 30
 # Products of a tile take about so many cycles at each tap and channel: 12 sums, two in a cycle.
 TILE_PRODUCT_CYCLES = 6
 # What an item is made of, as numbers of each.
@@ -58,14 +60,9 @@ class TiledKernel(EpilogueKernel):
     vector.
     """
 
-    pointers = ("x", "w", "out", "bias", "rows", "segments", "patterns")
-    numbers = (
-        *INDICES,
-        *("x_batch", "x_group", "x_channel"),
-        *("out_batch", "out_group", "out_block", "out_position", "out_channel"),
-        *("w_block", "channels", "bias_block"),
-    )
-    aux_numbers = ("batch", "group", "block", "position", "channel")
+    pointers = ("x", "w", "bias", "rows", "segments", "patterns")
+    numbers = (*INDICES, "x_batch", "x_group", "x_channel", "w_block", "channels", "bias_block")
+    output_numbers = ("batch", "group", "block", "position", "channel")
 
     dtype: str
     kinds: tuple[Kind, ...]
@@ -85,10 +82,9 @@ class TiledKernel(EpilogueKernel):
         """The arguments of a tile function."""
         return [*TILE, *tile_arguments(len(self.aux_contiguous))]
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
-            function = module.function(f"tile{number}", self.tile_function)
-            self.tile(Vectors(function, machine, self.dtype), kind)
+            self.tile(code.open(f"tile{number}", self.tile_function), kind)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
@@ -117,8 +113,7 @@ class TiledKernel(EpilogueKernel):
         f = v.function
 
         def offset(name: str, indices: Sequence[str], along: Iterable[str]) -> str:
-            steps = (f.mul(where[index], given[f"{name}_{index}"]) for index in indices)
-            return reduce(f.add, itertools.chain(steps, along))
+            return reduce(f.add, along, given.offset(name, **{i: where[i] for i in indices}))
 
         block = f.add(f.mul(where["group"], given["block"]), where["block"])
         read = f.word(row, 0), f.word(segment, 2)
@@ -150,29 +145,21 @@ class TiledKernel(EpilogueKernel):
 # The plan -----------------------------------------------------------------------------------------
 
 
+def tile_cycles(c: Correlation, taps: float, tiles: Iterable[tuple[int, float]]) -> float:
+    """Cycles of one core for ``taps`` taps of the last axis. ``tiles``: how many of a kind there
+    are in a row of all blocks of channels, and the cycles of one update.
+    """
+    rows = c.batch * c.groups * c.outputs / c.windows[-1].axis.output
+    sums, cycles = rows * c.channels_in * c.row_taps * taps, 0.0
+    overhead = 0 if c.channels_in == 1 else TAP_CYCLES / c.channels_in
+    for count, step in tiles:
+        cycles += count * (sums * (step + overhead) + rows * TILE_CYCLES)
+    return cycles
+
+
 def product_cycles(products: int, loads: int = 0) -> float:
     """Of one update of a tile: multiply-adds or loads, two in a cycle, or latency."""
     return max(products / 2, loads / 2, FMA_LATENCY_CYCLES)
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelBlocks:
-    """Channels of every group from ``start`` on, in ``count`` blocks of ``channels``; ``width``:
-    those of the vectors that hold a block.
-    """
-
-    start: int
-    count: int
-    channels: int
-    width: int
-
-
-def channel_blocks(channels: int, most: int, lanes: int = 1) -> Iterator[ChannelBlocks]:
-    """Whole blocks of ``most`` channels, then one with what is left; ``lanes`` in a vector."""
-    whole, rest = divmod(channels, most)
-    for start, count, size in ((0, whole, most), (whole * most, 1, rest)):
-        if count and size:
-            yield ChannelBlocks(start, count, size, -(-size // lanes) * lanes)
 
 
 def add_tiles(
@@ -197,35 +184,24 @@ def add_tiles(
     most = min(MAX_SEGMENT_TILES, max(1, SEGMENT_ITEM_CYCLES // tile_cycles))
     cut = segments(runs, kernel.kinds, last, most)
     counts = (c.batch, c.groups, blocks.count, len(rows), len(cut))
-    aux = aux_arguments(
-        c,
-        arrays,
-        lambda aux: {
-            **{"batch": aux.batch, "group": aux.group, "block": blocks.channels * aux.channel},
-            **{"position": aux.along[-1], "channel": aux.channel},
-        },
-        blocks.start,
+    outputs = kernel.output_arguments(
+        c, arrays, blocks.start, block=lambda out: blocks.channels * out.channel
     )
     step = kernel.step(
         prod(counts),
-        title if c.epilogue is None else f"{title}, {c.epilogue}",
+        title,
         barrier=barrier,
-        x=shifted(arrays.x, c.x_base, c.dtype),
         w=packed,
-        out=shifted(arrays.out, c.out_base + blocks.start * c.out[2], c.dtype),
         bias=bias,
         rows=rows,
         segments=cut,
         patterns=patterns,
         **dict(zip(INDICES, counts, strict=True)),
-        **dict(zip(("x_batch", "x_group", "x_channel"), c.x, strict=True)),
-        **dict(zip(("out_batch", "out_group", "out_channel"), c.out, strict=True)),
-        out_block=blocks.channels * c.out[2],
-        out_position=last.out,
+        **input_of(c, arrays).arguments("x", ("batch", "group", "channel")),
+        **outputs,
         w_block=tap * c.taps,
         channels=c.channels_in,
         bias_block=blocks.width,
-        **aux,
     )
     work.steps.append(step)
 
@@ -236,16 +212,12 @@ def _pack(
     """Weights as (group, block, tap, input channel, output channel of the block), and the bias
     likewise; zeros up to the width of a block.
     """
-    tap, size = c.channels_in * blocks.width, ELEMENTS[c.dtype][1]
+    tap, size = c.channels_in * blocks.width, c.item_bytes
     packed = work.keep("weights", c.groups * blocks.count * c.taps * tap * size)
     bias = work.keep("bias", c.groups * blocks.count * blocks.width * size)
-    outer, biases = [], []
-    for number, (g, b) in enumerate(itertools.product(range(c.groups), range(blocks.count))):
-        channel = blocks.start + b * blocks.channels
-        outer.append((g * c.w[0] + channel * c.w[1], number * c.taps * tap))
-        biases.append((g * c.channels_out + channel if arrays.bias else 0, number * blocks.width))
-    channels, each = (c.channels_in, c.w[2]), (tap, blocks.width)
-    runs = weight_runs(c.tap_offsets, channels, each, blocks.channels)
+    outer, runs = weight_blocks(c, blocks, c.w[1], c.w[2], c.channels_in)
+    begin = blocks.places(c.groups, c.channels_out, 1) if arrays.bias else 0 * outer[:, 0]
+    biases = np.stack([begin, np.arange(len(begin)) * blocks.width], axis=1)
     title = "pack weights"
     pack_weights = copy(
         c.dtype, arrays.w, packed, outer, runs, stride=c.w[1], fill=blocks.width, title=title

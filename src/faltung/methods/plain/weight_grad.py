@@ -21,16 +21,17 @@ from itertools import pairwise
 import numpy as np
 
 from faltung.codegen.tile import budget, parts, split
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import row_pairs
+from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation, Window
+from faltung.methods.base.epilogue_arrays import input_of, output_of
 from faltung.methods.base.method import WeightGradMethod
-from faltung.methods.base.step import Arrays, Operand, Step, Table, Work, shifted, table
-from faltung.methods.copies.copy import spread, weight_runs
+from faltung.methods.base.step import Arrays, Operand, Table, Work, shifted, table
+from faltung.methods.copies.weights import unpack_weight_grad
 from faltung.methods.plain import panels
 from faltung.methods.plain.panels import MIN_BAND_POSITIONS
-from faltung.methods.plain.tiled import ChannelBlocks, channel_blocks, product_cycles
+from faltung.methods.plain.tiled import product_cycles
 from faltung.methods.plain.weight_grad_kernel import SEGMENT, TILE, WeightGradKernel
 
 # The longest sum in one accumulator, in positions.
@@ -77,14 +78,14 @@ def choose(c: Correlation, machine: Machine) -> WeightGradChoice:
     fill = {size: size / (-(-size // lanes) * lanes) for size in (outputs, inputs) if size}
     swapped = bool(inputs) and fill[inputs] > 2 * fill.get(outputs, 0)
     mergeable = not swapped and c.channels_in < MIN_ROWS and last.axis.kernel > 1
-    merged = mergeable and last.axis.lo <= 0 and last.axis.hi <= 0
+    merged = mergeable and not last.pads
     return WeightGradChoice(lanes, False, swapped, mergeable, merged)
 
 
 def band(c: Correlation, machine: Machine) -> tuple[int, int]:
     """Positions of a row, and rows, in one band: the first cache full, if that is enough."""
     last = c.windows[-1]
-    each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * ELEMENTS[c.dtype][1]
+    each = (c.channels_in * last.axis.stride + c.channels_out) * c.groups * c.item_bytes
     fit = min(MAX_BAND_POSITIONS, max(MIN_BAND_POSITIONS, machine.l1 // each))
     # A kernel of a million taps has a table of its own length for every segment: then fewer.
     fit = max(fit, last.axis.output * last.axis.kernel // MAX_ENTRIES)
@@ -115,8 +116,7 @@ class DirectWeightGrad(WeightGradMethod):
         then fill the tile beside them.
         """
         last = c.windows[-1]
-        pads = last.axis.lo > 0 or last.axis.hi > 0
-        return last.borders or (pads and choose(c, machine).mergeable)
+        return last.borders or (last.pads and choose(c, machine).mergeable)
 
     def cost(self, c: Correlation, machine: Machine) -> float:
         """Cycles of one core: multiply-adds, loads or latency of tiles, whichever is longest."""
@@ -196,10 +196,8 @@ class _Problem:
 
 def _problem(c: Correlation, chosen: WeightGradChoice, arrays: Arrays) -> _Problem:
     last = c.windows[-1]
-    array, pitch = shifted(arrays.x, c.x_base, c.dtype), last.axis.stride * last.x
-    x = _Side(array, c.channels_in, c.x[1], c.x[2], pitch)
-    array = shifted(arrays.out, c.out_base, c.dtype)
-    g = _Side(array, c.channels_out, c.out[1], c.out[2], last.out)
+    x = _Side(input_of(c, arrays).array, c.channels_in, c.x[1], c.x[2], last.axis.stride * last.x)
+    g = _Side(output_of(c, arrays).array, c.channels_out, c.out[1], c.out[2], last.out)
     if chosen.swapped:
         return _Problem(c, chosen, arrays.w, g, x, c.w[2], c.w[1])
     return _Problem(c, chosen, arrays.w, x, g, c.w[1], c.w[2])
@@ -263,7 +261,8 @@ def _add_blocks(
     )
     work.steps.append(step)
     if target.array.name != problem.weight.name:
-        work.steps.append(_unpack(problem, target.array, blocks))
+        order = blocks, problem.along, problem.across, a.channels
+        work.steps.append(unpack_weight_grad(c, target.array, problem.weight, *order))
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,7 +300,7 @@ def _aside(problem: _Problem, work: Work, rows: int, blocks: ChannelBlocks) -> _
     """Memory in the order (group, block, tap, row, channel of the block)."""
     c, tap = problem.c, rows * blocks.width
     taps = c.taps // (c.windows[-1].axis.kernel if problem.chosen.merged else 1)
-    size = c.groups * blocks.count * taps * tap * ELEMENTS[c.dtype][1]
+    size = c.groups * blocks.count * taps * tap * c.item_bytes
     sums = work.borrow("sums", size)
     places = np.arange(taps, dtype=np.int64) * tap
     return _Target(sums, blocks.count * taps * tap, taps * tap, blocks.width, places)
@@ -335,27 +334,6 @@ def _segments(
     x, g = (first * axis.stride + shift) * last.x, first * last.out
     a, b = (g, x) if chosen.swapped else (x, g)
     return len(start), table(np.stack([a, b, count], axis=-1).reshape(-1, SEGMENT), SEGMENT)
-
-
-def _unpack(problem: _Problem, sums: Operand, blocks: ChannelBlocks) -> Step:
-    """Sums as (group, block, tap, row, channel of the block) -> the weight's own order."""
-    c, count, along = problem.c, problem.a.channels, problem.along
-    block_sums = c.taps * count * blocks.width
-    outer = [
-        (
-            (g * blocks.count + b) * block_sums,
-            g * c.w[0] + (blocks.start + b * blocks.channels) * along,
-        )
-        for g in range(c.groups)
-        for b in range(blocks.count)
-    ]
-    packed = (count * blocks.width, blocks.width)
-    runs = weight_runs(c.tap_offsets, (count, problem.across), packed, blocks.channels)
-    runs = runs[:, [1, 0, 2]]
-    title = "unpack weight gradient"
-    return spread(
-        c.dtype, sums, problem.weight, outer, runs, stride=along, title=title, barrier=True
-    )
 
 
 DIRECT_WEIGHT_GRAD = DirectWeightGrad()

@@ -7,16 +7,15 @@ lanes are positions both are vectors, and the lanes are summed at the end.
 from dataclasses import dataclass
 from functools import partial
 
-from faltung.codegen.ir import Module, parameters
+from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
-from faltung.codegen.vectors import Vectors
-from faltung.machine.table import Machine
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 
 # Columns of the tables: of tiles (kind, offset in ``a``, first row); of segments at each tap of the
 # last axis (offsets in both arrays, positions); of ranges of pairs (first, how many); of pairs
 # (offsets in both arrays).
-TILE, SEGMENT, RANGE, PAIR = 3, 3, 2, 2
+TILE, SEGMENT, RANGE = 3, 3, 2
 TILE_FUNCTION = parameters(["a", "b", "sums", "pairs"], ["first", "count", "length", "band", "row"])
 
 
@@ -47,10 +46,9 @@ class WeightGradKernel(Kernel):
     b_pitch: int
     space: bool
 
-    def functions(self, module: Module, machine: Machine) -> None:
+    def functions(self, code: Functions) -> None:
         for number, rows in enumerate(self.kinds):
-            f = module.function(f"tile{number}", TILE_FUNCTION)
-            self._tile(Vectors(f, machine, self.dtype), rows)
+            self._tile(code.open(f"tile{number}", TILE_FUNCTION), rows)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
@@ -91,8 +89,7 @@ class WeightGradKernel(Kernel):
         f = v.function
 
         def add(acc: Accumulators, pair: str) -> Accumulators:
-            entry = f.at("%pairs", f.mul(pair, PAIR), "i64")
-            at = [v.at("%a", f.word(entry, 0)), v.at("%b", f.word(entry, 1))]
+            at = list(v.pair("%pairs", pair, "%a", "%b"))
             if not self.space:
                 return self._positions(v, rows, at, acc, ("0", "%length"), None)[1]
             whole = v.whole("%length")

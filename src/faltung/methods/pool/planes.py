@@ -19,7 +19,7 @@ the other.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from math import prod
 
 import numpy as np
@@ -112,12 +112,10 @@ def planes_max_grad(spec: PoolSpec, grad: Matrix, index: Matrix, out: Matrix) ->
     return ScatterKernel(spec.dtype).step(
         spec.batch * spec.channels,
         "max pool gradient of planes",
-        grad=grad.array,
-        index=index.array,
-        target=out.array,
-        grad_plane=grad.pitch,
-        index_plane=index.pitch,
-        target_plane=out.pitch,
+        barrier=False,
+        **grad.arguments("grad"),
+        **index.arguments("index"),
+        **out.arguments("target"),
         outputs=prod(spec.output),
         size=prod(spec.size),
     )
@@ -149,31 +147,21 @@ def _step(
         last.taps if last.taps <= MAX_UNROLLED_TAPS else 0,
         last.spread if last.spread < 3 else 0,
     )
-    index = index or target
     return kernel.step(
         spec.batch * spec.channels * groups,
         title,
         barrier=barrier,
-        source=source.array,
-        source_plane=source.pitch,
-        target=target.array,
-        target_plane=target.pitch,
-        index=index.array,
-        index_plane=index.pitch,
+        **source.arguments("source"),
+        **target.arguments("target"),
+        **(index or target).arguments("index"),
         rows=t.rows,
         row_count=len(t.rows),
         entries=t.entries,
         divisors=_numbers(counts, spec.dtype, machine),
         group=group,
         groups=groups,
-        size=last.size,
-        outputs=last.outputs,
-        taps=last.taps,
-        stride=last.stride,
-        dilation=last.dilation,
-        lo=last.lo,
         segment=last.segment(machine, spec.dtype),
-        spread=last.spread,
+        **asdict(last),
     )
 
 

@@ -26,7 +26,7 @@ class PlanesKernel(Kernel):
 
     pointers = ("source", "target", "index", "rows", "entries", "divisors")
     numbers = (
-        *("row_count", "group", "groups", "source_plane", "target_plane", "index_plane"),
+        *("row_count", "group", "groups", "source_pitch", "target_pitch", "index_pitch"),
         *("size", "outputs", "taps", "stride", "dilation", "lo", "segment", "spread"),
     )
 
@@ -48,7 +48,7 @@ class PlanesKernel(Kernel):
             first = f.mul(group, given["group"])
             last = f.minimum(f.add(first, given["group"]), given["row_count"])
             source, *targets = (
-                v.at(given[name], f.mul(plane, given[f"{name}_plane"]))
+                v.at(given[name], f.mul(plane, given[f"{name}_pitch"]))
                 for name in ("source", "target", "index")
             )
             with f.loop(first, last) as row:
@@ -150,7 +150,7 @@ class _PlaneWriter:
         empty = self.reduction.mean
         start = [[v.zero]] * count if empty else read(row.entries[0])
         first = f.add(row.entries[0], 0 if empty else 1)
-        with f.loop(first, row.entries[1], self.carried(start)) as entry:
+        with f.loop(first, row.entries[1], v.carried(_flat(start))) as entry:
             old, new = self.reduction.grouped(entry.values), read(entry.index)
             entry.carry(_flat([self.reduction.both(a, b) for a, b in zip(old, new, strict=True)]))
         to = f.add(skipped, f.mul(self.given["spread"], at) if spread != 1 else at)
@@ -203,7 +203,7 @@ class _PlaneWriter:
             for number in range(1, self.kernel.taps):
                 states = tap(number, states)
         else:
-            with f.loop(1, given["taps"], self.carried(states)) as loop:
+            with f.loop(1, given["taps"], v.carried(_flat(states))) as loop:
                 loop.carry(_flat(tap(loop.index, reduction.grouped(loop.values))))
             states = reduction.grouped(loop.results)
         where = f.add(first, at)
@@ -233,9 +233,6 @@ class _PlaneWriter:
             return v.shuffle(one, two, [2 * i for i in range(v.lanes)])
         return v.gather(address, self.given["stride"])
 
-    def carried(self, states: Sequence[State]) -> list[tuple[str, str]]:
-        return [(self.v.type, value) for value in _flat(states)]
-
 
 def _flat(states: Sequence[State]) -> list[str]:
     return [value for state in states for value in state]
@@ -247,7 +244,7 @@ class ScatterKernel(Kernel):
 
     name = "pool_scatter"
     pointers = ("grad", "index", "target")
-    numbers = ("grad_plane", "index_plane", "target_plane", "outputs", "size")
+    numbers = ("grad_pitch", "index_pitch", "target_pitch", "outputs", "size")
 
     dtype: str
 
@@ -255,7 +252,7 @@ class ScatterKernel(Kernel):
         f = v.function
         with f.loop("%begin", "%end") as item:
             grads, indices, target = (
-                v.at(given[name], f.mul(item.index, given[f"{name}_plane"]))
+                v.at(given[name], f.mul(item.index, given[f"{name}_pitch"]))
                 for name in self.pointers
             )
             with f.loop(0, f.sub(given["size"], v.lanes - 1), step=v.lanes) as zero:

@@ -36,7 +36,7 @@ class EmbedKernel(Kernel):
 
     name = "embed"
     pointers = ("tokens", "table", "out")
-    numbers = ("features", "pitch", "last")
+    numbers = ("features", "out_pitch", "last")
 
     dtype: str
 
@@ -51,7 +51,7 @@ class EmbedKernel(Kernel):
             inside = f.value(f"icmp ule i64 {token}, {given['last']}")
             row = f.value(f"select i1 {inside}, i64 {token}, i64 {given['last']}")
             src = v.at(given["table"], f.mul(row, features))
-            dst = v.at(given["out"], f.mul(item.index, given["pitch"]))
+            dst = v.at(given["out"], f.mul(item.index, given["out_pitch"]))
             with f.loop(0, whole, step=v.lanes) as i:
                 v.store(v.load(v.at(src, i.index)), v.at(dst, i.index))
             with f.when(f.value(f"icmp ne i64 {rest}, 0")):
@@ -86,7 +86,7 @@ class EmbedGradKernel(Kernel):
 
     name = "embed_grad"
     pointers = ("tokens", "grad", "out")
-    numbers = ("features", "pitch", "rows", "vocabulary", "padding")
+    numbers = ("features", "grad_pitch", "rows", "vocabulary", "padding")
 
     dtype: str
     vectors: int
@@ -96,7 +96,7 @@ class EmbedGradKernel(Kernel):
 
         def walk(first: str, masks: list[str | None]) -> None:
             source, target = v.at(given["grad"], first), v.at(given["out"], first)
-            with v.walk(0, given["rows"], [(source, given["pitch"])]) as row:
+            with v.walk(0, given["rows"], [(source, given["grad_pitch"])]) as row:
                 token = f.word(given["tokens"], row.index)
                 inside = f.value(f"icmp ult i64 {token}, {given['vocabulary']}")
                 counts = f.value(f"icmp ne i64 {token}, {given['padding']}")
@@ -155,11 +155,11 @@ def embed(
     step = EmbedKernel(dtype).step(
         rows,
         "embed",
+        barrier=False,
         tokens=tokens,
         table=table,
-        out=out.array,
+        **out.arguments("out"),
         features=features,
-        pitch=out.pitch,
         last=vocabulary - 1,
     )
     work.steps.append(step)
@@ -193,10 +193,9 @@ def embed_grad(
         "embed gradient",
         barrier=True,
         tokens=tokens,
-        grad=grad.array,
+        **grad.arguments("grad"),
         out=out,
         features=features,
-        pitch=grad.pitch,
         rows=rows,
         vocabulary=vocabulary,
         padding=NO_ROW if padding_index is None else padding_index,

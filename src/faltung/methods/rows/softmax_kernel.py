@@ -236,7 +236,7 @@ class _Row:
         best = reduce(v.max, loop.results)
         with f.loop(many, whole, [(v.type, best)], step=lanes) as loop:
             loop.carry([v.max(loop.values[0], v.load(v.at(src, loop.index)))])
-        with f.loop(whole, count, _carried(v, loop.results), step=lanes) as loop:
+        with f.loop(whole, count, v.carried(loop.results), step=lanes) as loop:
             mask = v.below(f.sub(count, loop.index))
             entry = v.select(mask, v.load(v.at(src, loop.index), mask), low)
             loop.carry([v.max(loop.values[0], entry)])
@@ -277,15 +277,10 @@ class _Row:
         v, f = self.v, self.v.function
         # The rest is no iteration, or one: a mask of no lanes would cost as much as another.
         for start, stop, mask in (("0", self.whole, None), (self.whole, self.channels, self.mask)):
-            with f.loop(start, stop, _carried(v, carried), step=v.lanes) as loop:
+            with f.loop(start, stop, v.carried(carried), step=v.lanes) as loop:
                 loop.carry(body(loop.index, mask, loop.values))
             carried = loop.results
         return carried
-
-
-def _carried(v: Vectors, values: Sequence[str]) -> list[tuple[str, str]]:
-    """Vectors as a loop carries them."""
-    return [(v.type, value) for value in values]
 
 
 def _wide_loss(

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from math import prod
 
 from faltung.codegen.copies import load_columns
-from faltung.codegen.ir import Index, Module, parameters
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.ir import Index, parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import PREFETCH_DISTANCE_FILTER_CHANNELS
-from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.winograd.tiles import inputs_of
 from faltung.methods.winograd.transforms import (
@@ -80,20 +79,20 @@ class TransformFilters(Kernel):
                 "channels": f.minimum(f.sub(channels, first), ITEM_CHANNELS),
             }
             self.call(v, given | here)
-        self.write(f.module, v.machine)
+        self.write(v.functions)
 
     def call(self, v: Vectors, given: Mapping[str, Index]) -> None:
         """Call what ``write`` writes."""
         v.function.call_with("filters", _PARAMETERS, given)
 
-    def write(self, module: Module, machine: Machine) -> None:
+    def write(self, code: Functions) -> None:
         """Write the function "filters": some input channels of a block.
 
         ``left``: output channels from the first of the block on; ``point``: elements from one point
         to the next at ``to``, where a channel is as wide as the block.
         """
-        f = module.function("filters", _PARAMETERS)
-        v = Vectors(f, machine, self.dtype)
+        v = code.open("filters", _PARAMETERS)
+        f = v.function
         rows = f.value(f"alloca [{self.vectors * v.lanes} x ptr], align 8")
         if self.order:
             self._rows(v, rows)

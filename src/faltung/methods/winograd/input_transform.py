@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from faltung.codegen.ir import Index
+from faltung.codegen.ir import Index, parameters
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.winograd.tiles import fill_addresses, inputs_of, tile_tables
@@ -55,8 +55,7 @@ class TransformInput(Kernel):
             fill_addresses(v, base, given["zeros"], tables, inputs, addresses)
             tile = v.at(given["to"], f.mul(item.index, self.tile_pitch))
             f.call("tile", [("ptr", addresses), ("ptr", tile)])
-        inner = f.module.function("tile", [("ptr", "addresses"), ("ptr", "to")])
-        self._tile(Vectors(inner, v.machine, self.dtype))
+        self._tile(v.functions.open("tile", parameters(["addresses", "to"])))
 
     def _tile(self, v: Vectors) -> None:
         """The function "tile": all channels of a tile."""

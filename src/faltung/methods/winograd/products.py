@@ -20,11 +20,10 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from faltung.codegen.ir import Index, Module, parameters
+from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES, PREFETCH_DISTANCE_ITERATIONS
-from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
@@ -55,12 +54,9 @@ class Products(EpilogueKernel):
     """
 
     name = "winograd"
-    pointers: ClassVar[tuple[str, ...]] = ("v", "u", "out", "bias", "ranges", "register_tiles")
-    numbers: ClassVar[tuple[str, ...]] = (
-        *("blocks", "range_count", "first"),
-        *("out_batch", "out_block", "u_block", "u_point"),
-    )
-    aux_numbers = ("batch", "block", "channel")
+    pointers: ClassVar[tuple[str, ...]] = ("v", "u", "bias", "ranges", "register_tiles")
+    numbers: ClassVar[tuple[str, ...]] = ("blocks", "range_count", "first", "u_block", "u_point")
+    output_numbers = ("batch", "block", "channel")
 
     dtype: str
     sizes: Sizes
@@ -97,8 +93,8 @@ class Products(EpilogueKernel):
             self.write_products(v, given, taken, first, u, given["v"], sums)
             self.write_outputs(v, given, (first, f.word(entry, 3)), block, sums, places)
         for i, rows in enumerate(self.rows):
-            self.write_sums(f.module, v.machine, f"sums{i}", rows)
-        self.write_inverses(f.module, v.machine)
+            self.write_sums(v.functions, f"sums{i}", rows)
+        self.write_inverses(v.functions)
 
     # Sizes
 
@@ -154,15 +150,13 @@ class Products(EpilogueKernel):
                 names = [f"sums{n}" for n in range(len(self.rows))]
                 f.call_one(f.word(entry, 0), names, arguments)
 
-    def write_sums(
-        self, module: Module, machine: Machine, name: str, rows: int, *, some: bool = False
-    ) -> None:
+    def write_sums(self, code: Functions, name: str, rows: int, *, some: bool = False) -> None:
         """The sums of one point: ``rows`` tiles by ``vectors`` vectors of output channels.
 
         ``some``: of some ``channels``, an argument, added to the sums that are there.
         """
-        f = module.function(name, parameters(["v", "u", "to"], ["channels"] * some))
-        v, columns = Vectors(f, machine, self.dtype), self.vectors
+        v = code.open(name, parameters(["v", "u", "to"], ["channels"] * some))
+        f, columns = v.function, self.vectors
         pitch = self.sums_length(v)
         places = [[p * pitch + q * v.lanes for q in range(columns)] for p in range(rows)]
         begin = zeros(v, rows, columns)
@@ -173,7 +167,7 @@ class Products(EpilogueKernel):
         def add(acc: Accumulators, _: str, x: str, w: str) -> Accumulators:
             acc = broadcast_product(v, acc, x, offsets, w)
             ahead = PREFETCH_DISTANCE_ITERATIONS * self.width(v)
-            for q in range(0, columns, max(1, LINE_BYTES // machine.vector_bytes)):
+            for q in range(0, columns, max(1, LINE_BYTES // v.machine.vector_bytes)):
                 f.prefetch(v.at(w, ahead + q * v.lanes))
             return acc
 
@@ -227,13 +221,12 @@ class Products(EpilogueKernel):
         width = self.vectors * lanes
         return {"inverse": width} | ({"inverse_last": self.last} if self.last != width else {})
 
-    def write_inverses(self, module: Module, machine: Machine) -> None:
+    def write_inverses(self, code: Functions) -> None:
         """The functions that make outputs of the sums of all points of a tile."""
         steps = (f"{name}_channel" for name in self.outputs[1:])
         arguments = parameters(["sums", "bias", "places"], steps)
-        for name, channels in self._inverses(machine.lanes(self.dtype)).items():
-            f = module.function(name, arguments)
-            self._inverse(Vectors(f, machine, self.dtype), channels)
+        for name, channels in self._inverses(code.machine.lanes(self.dtype)).items():
+            self._inverse(code.open(name, arguments), channels)
 
     def _inverse(self, v: Vectors, channels: int) -> None:
         """One of them, for ``channels`` channels of a block."""
@@ -308,10 +301,10 @@ class FusedProducts(Products):
             with v.walk(first, stop, [(memory, pitch)]) as block:
                 sums = block.values[0]
                 self.write_outputs(v, given, (0, tiles), block.index, sums, places)
-        self.filters.write(f.module, v.machine)
+        self.filters.write(v.functions)
         for i, rows in enumerate(self.rows):
-            self.write_sums(f.module, v.machine, f"sums{i}", rows, some=True)
-        self.write_inverses(f.module, v.machine)
+            self.write_sums(v.functions, f"sums{i}", rows, some=True)
+        self.write_inverses(v.functions)
 
     def _add_products(
         self, v: Vectors, given: Arguments, where: tuple[str, str, str], u: str, to: str

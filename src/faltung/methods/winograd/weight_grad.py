@@ -25,13 +25,13 @@ from math import inf, prod
 import numpy as np
 
 from faltung.codegen.tile import budget, parts, split
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.costs import WEIGHT_GRAD_STACK_BYTES
 from faltung.machine.table import Machine
+from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.method import WeightGradMethod
-from faltung.methods.base.step import Argument, Arrays, Operand, Step, Table, Work, shifted, table
-from faltung.methods.copies.copy import spread, weight_runs
+from faltung.methods.base.step import Argument, Arrays, Operand, Table, Work, shifted, table
+from faltung.methods.copies.weights import unpack_weight_grad
 from faltung.methods.winograd.tiles import AxisTiles, axis_tiles, tiles_along
 from faltung.methods.winograd.transforms import Transform, moved_vectors, transform
 from faltung.methods.winograd.weight_grad_sums import WeightGradSums
@@ -97,7 +97,9 @@ class WinogradWeightGrad(WeightGradMethod):
             work.steps.append(kernel.step(items, title, barrier=True, **given))
             barrier = True
         if copied is not None:
-            work.steps.append(_unpack(shape, copied, arrays.w))
+            whole = ChannelBlocks(0, 1, c.channels_out, c.channels_out)
+            weight = arrays.w, whole, c.w[1], c.w[2], c.channels_in
+            work.steps.append(unpack_weight_grad(c, copied, *weight))
 
 
 WINOGRAD_WEIGHT_GRAD = WinogradWeightGrad()
@@ -163,7 +165,7 @@ class _Shape:
     @property
     def passes(self) -> list[tuple[int, int]]:
         """Tiles first to stop of each pass: by spec and machine, not by threads."""
-        c, tiles, size = self.c, self.tiles, ELEMENTS[self.c.dtype][1]
+        c, tiles, size = self.c, self.tiles, self.c.item_bytes
         each = self.points * c.groups * (self.x_blocks + self.grad_blocks) * self.lanes * size
         sums = self.points * c.groups * c.channels_in * c.channels_out * size
         whole = each * tiles <= max(SINGLE_PASS_BYTES, SINGLE_PASS_SUMS * sums)
@@ -217,7 +219,7 @@ def _sums(
     """The kernel of the sums, its items, the arguments that are the same in every pass, and where
     it writes, where the weight has an order that it cannot write.
     """
-    c, size, places = shape.c, ELEMENTS[shape.c.dtype][1], shape.c.tap_offsets
+    c, size, places = shape.c, shape.c.item_bytes, shape.c.tap_offsets
     kinds, blocks = _blocks(shape)
     tile = shape.points * shape.rows * shape.columns * shape.lanes
     channel_groups = -(-shape.register_tiles // max(1, WEIGHT_GRAD_STACK_BYTES // (tile * size)))
@@ -255,15 +257,3 @@ def _blocks(shape: _Shape) -> tuple[tuple[tuple[int, int], ...], Table]:
         kind = (vectors, min(shape.lanes, shape.c.channels_out - last * shape.lanes))
         blocks.append((kinds.setdefault(kind, len(kinds)), vector))
     return tuple(kinds), table(blocks, 2)
-
-
-def _unpack(shape: _Shape, copied: Operand, w: Operand) -> Step:
-    """(group, tap, input channel, output channel) -> the weight's own order."""
-    c = shape.c
-    pairs = c.channels_in * c.channels_out
-    outer = [(g * c.taps * pairs, g * c.w[0]) for g in range(c.groups)]
-    packed = (pairs, c.channels_out)
-    runs = weight_runs(c.tap_offsets, (c.channels_in, c.w[2]), packed, c.channels_out)
-    title = "unpack weight gradient"
-    runs = runs[:, [1, 0, 2]]
-    return spread(c.dtype, copied, w, outer, runs, stride=c.w[1], title=title, barrier=True)

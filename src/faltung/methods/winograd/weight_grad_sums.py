@@ -11,11 +11,10 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from math import prod
 
-from faltung.codegen.ir import Index, Module, parameters
+from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
-from faltung.codegen.vectors import Vectors
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES
-from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.winograd.transforms import Matrix, nested, scratch, stacked
 
@@ -61,11 +60,11 @@ class WeightGradSums(Kernel):
     def taps(self) -> int:
         return prod(len(matrix) for matrix in self.inverse)
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        self._back(Vectors(module.function("back", _BACK), machine, self.dtype))
+    def functions(self, code: Functions) -> None:
+        self._back(code.open("back", _BACK))
         for number, kind in enumerate(self.kinds):
-            f = module.function(f"item{number}", _ITEM)
-            self._item(Vectors(f, machine, self.dtype), Arguments(f, self), kind)
+            v = code.open(f"item{number}", _ITEM)
+            self._item(v, Arguments(v.function, self), kind)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function

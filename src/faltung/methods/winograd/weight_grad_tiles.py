@@ -9,15 +9,13 @@ stays away.
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from math import prod
 
 import numpy as np
 
-from faltung.codegen.ir import Index, Module
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.ir import Index, parameters
+from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES
-from faltung.machine.table import Machine
 from faltung.methods.base.addresses import crossed, scaled
 from faltung.methods.base.correlation import Correlation, Strides
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -27,7 +25,7 @@ from faltung.methods.winograd.transforms import Matrix, nested, product, reader,
 # Tiles of a block of channels in one item.
 ITEM_TILES = 16
 
-_TILE = [*(("ptr", name) for name in ("source", "target", "rows", "column")), ("i64", "point")]
+_TILE = parameters(["source", "target", "rows", "column"], ["point"])
 
 
 @dataclass(frozen=True)
@@ -56,10 +54,9 @@ class WeightGradTiles(Kernel):
         kinds = [(False, False), (True, False)]
         return kinds + [(False, True), (True, True)] * (self.lanes < lanes)
 
-    def functions(self, module: Module, machine: Machine) -> None:
-        for border, last in self._kinds(machine.lanes(self.dtype)):
-            f = module.function(_name(border, last), _TILE)
-            self._tile(Vectors(f, machine, self.dtype), border, last)
+    def functions(self, code: Functions) -> None:
+        for border, last in self._kinds(code.machine.lanes(self.dtype)):
+            self._tile(code.open(_name(border, last), _TILE), border, last)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, kinds = v.function, self._kinds(v.lanes)
@@ -89,7 +86,7 @@ class WeightGradTiles(Kernel):
                 kind = f.word(column, 0)
                 if len(kinds) > 2:
                     kind = f.add(kind, after)
-                f.switch(kind, [partial(f.call, _name(*k), arguments) for k in kinds])
+                f.call_one(kind, [_name(*k) for k in kinds], arguments)
 
     def _tile(self, v: Vectors, border: bool, last_block: bool) -> None:
         """One tile of one block of channels. ``border``: single entries of rows are missing."""
@@ -137,22 +134,15 @@ def _columns_width(entries: int) -> int:
     return 1 + 2 * entries
 
 
-def _integers(v: Vectors) -> str:
-    return f"<{v.lanes} x i{8 * v.bytes}>"
-
-
 def _bits(v: Vectors, word: str) -> str:
     """A word of zeros or ones in every lane."""
-    kind = f"i{8 * v.bytes}"
-    narrow = word if kind == "i64" else v.function.value(f"trunc i64 {word} to {kind}")
-    return v.spread(narrow, kind)
+    narrow = word if v.bytes == 8 else v.function.value(f"trunc i64 {word} to {v.integer}")
+    return v.spread(narrow, v.integer)
 
 
 def _kept(v: Vectors, value: str, bits: str) -> str:
-    f = v.function
-    number = f.value(f"bitcast {v.type} {value} to {_integers(v)}")
-    kept = f.value(f"and {_integers(v)} {number}, {bits}")
-    return f.value(f"bitcast {_integers(v)} {kept} to {v.type}")
+    kept = v.function.value(f"and {v.integers} {v.bits(value)}, {bits}")
+    return v.function.value(f"bitcast {v.integers} {kept} to {v.type}")
 
 
 # The steps ----------------------------------------------------------------------------------------
@@ -178,7 +168,7 @@ class Tiles:
         longest: int,
         lanes: int,
     ) -> None:
-        size, matrices = ELEMENTS[c.dtype][1], tuple(matrix for _, _, matrix in axes)
+        size, matrices = c.item_bytes, tuple(matrix for _, _, matrix in axes)
         points, blocks = prod(map(len, matrices)), -(-channels // lanes)
         block = longest * lanes
         # An odd number of cache lines, so that the points of a tile cause no set conflicts.

@@ -21,11 +21,10 @@ from math import inf, prod
 import numpy as np
 
 from faltung.codegen.tile import parts, split
-from faltung.codegen.vectors import ELEMENTS
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import scaled
-from faltung.methods.base.correlation import Correlation, contiguous
-from faltung.methods.base.epilogue_arrays import aux_arguments
+from faltung.methods.base.blocks import ChannelBlocks
+from faltung.methods.base.correlation import Correlation, contiguous, of_groups
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import (
     MISSING,
@@ -37,8 +36,9 @@ from faltung.methods.base.step import (
     shifted,
     table,
 )
-from faltung.methods.copies.copy import copy, weight_runs
+from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import rearrange
+from faltung.methods.copies.weights import weight_blocks
 from faltung.methods.winograd.choice import WinogradChoice, choose, why_not
 from faltung.methods.winograd.filter_transform import TransformFilters
 from faltung.methods.winograd.input_transform import TransformInput
@@ -97,13 +97,13 @@ class Winograd(ForwardMethod):
         there, staged = arrays, c.out[2] != 1 and c.channels_out > 1
         if staged:
             strides = contiguous(shape, True)
-            made = work.borrow("output", prod(shape) * ELEMENTS[c.dtype][1])
+            made = work.borrow("output", prod(shape) * c.item_bytes)
             there = replace(arrays, out=made)
             windows = (replace(w, out=s) for w, s in zip(c.windows, strides[2:], strict=True))
             out = (strides[0], c.channels_out, 1)
             c, base = replace(c, windows=tuple(windows), out=out, out_base=0), c.out_base
         for group in range(c.groups):
-            one, given = _group(c, there, group)
+            one, given = of_groups(c, there, group, 1)
             _Group(one, work, given, chosen).add_steps(barrier)
         if staged:
             last = shifted(arrays.out, base, c.dtype)
@@ -114,21 +114,6 @@ class Winograd(ForwardMethod):
 
 
 WINOGRAD = Winograd()
-
-
-def _group(c: Correlation, arrays: Arrays, group: int) -> tuple[Correlation, Arrays]:
-    """One group as a problem of its own."""
-    bases = zip(c.aux_base, c.aux, strict=True)
-    one = replace(
-        c,
-        groups=1,
-        x_base=c.x_base + group * c.x[1],
-        out_base=c.out_base + group * c.out[1],
-        aux_base=tuple(base + group * strides[1] for base, strides in bases),
-    )
-    weight = shifted(arrays.w, group * c.w[0], c.dtype)
-    bias = arrays.bias and shifted(arrays.bias, group * c.channels_out, c.dtype)
-    return one, replace(arrays, w=weight, bias=bias)
 
 
 def _apart(length: int, lanes: int) -> int:
@@ -173,9 +158,8 @@ class _Group:
         used = [work.again(name, size) for name in names]
         memory, barrier = [Operand(name) for name in names], barrier or any(used)
         reads = self._reads(axes)
-        writes = self._writes(axes)
+        writes = self._writes(axes, products)
         title = f"winograd {chosen} {chosen.vectors}x{chosen.rows}"
-        title += f", {c.epilogue}" * (c.epilogue is not None)
         if together:
             products, given = self._fused(products, together)
             writes |= given | {"tiles": tiles}
@@ -265,30 +249,24 @@ class _Group:
             **tile_counts(axes),
         }
 
-    def _writes(self, axes: list[AxisTiles]) -> dict[str, Argument]:
+    def _writes(self, axes: list[AxisTiles], products: Products) -> dict[str, Argument]:
         """Where the bias, outputs and what the epilogue reads lie."""
         c, outputs = self.c, [a.outputs for a in axes]
         # What does not exist is read where its tile begins.
         there = [np.where(o < 0, o[:, :1], o) for o in outputs]
         strides = [w.out for w in c.windows]
         return {
-            "out": shifted(self.arrays.out, c.out_base, c.dtype),
-            "out_batch": c.out[0],
+            **products.output_arguments(
+                c,
+                self.arrays,
+                block=lambda out: self.chosen.width * out.channel,
+                table=lambda out: joined([t * s for t, s in zip(there, out.along, strict=True)]),
+            ),
             "out_block": self.chosen.width,
             "out_table": joined([scaled(o, s) for o, s in zip(outputs, strides, strict=True)]),
             "bias": self._bias(),
             "blocks": self.chosen.blocks,
             **tile_counts(axes),
-            **aux_arguments(
-                c,
-                self.arrays,
-                lambda aux: {
-                    "batch": aux.batch,
-                    "block": self.chosen.width * aux.channel,
-                    "channel": aux.channel,
-                    "table": joined([t * s for t, s in zip(there, aux.along, strict=True)]),
-                },
-            ),
         }
 
     def _bias(self) -> Operand:
@@ -344,7 +322,7 @@ class _Group:
                 order = tuple(tap - least for tap in taps)
             else:
                 copied = True
-                source, taps = self._transposed(taps)
+                source, taps = self._transposed()
                 lane, channel = 1, c.channels_out
         given: dict[str, Argument] = {
             **{"w": source, "taps": np.array(taps, np.int64)},
@@ -353,10 +331,11 @@ class _Group:
         kernel = TransformFilters(c.dtype, self.chosen.sizes, self.chosen.vectors, order)
         return kernel, given, copied
 
-    def _transposed(self, taps: list[int]) -> tuple[Operand, list[int]]:
+    def _transposed(self) -> tuple[Operand, list[int]]:
         """A copy of the weights with output channels contiguous, and where its taps begin."""
         c, size = self.c, self.c.channels_in * self.c.channels_out
-        runs = weight_runs(taps, (c.channels_in, c.w[2]), (size, c.channels_out), c.channels_out)
+        whole = ChannelBlocks(0, 1, c.channels_out, c.channels_out)
+        _, runs = weight_blocks(c, whole, c.w[1], c.w[2], c.channels_in)
         title, stride = "transpose weights", c.w[1]
         made = self._kept("transposed", c.taps * size, self.arrays.w, runs, title, stride=stride)
         return made, [k * size for k in range(c.taps)]
