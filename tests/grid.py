@@ -33,7 +33,7 @@ from faltung.machine.table import AVX2, AVX512, NEON, SSE
 MACHINES = tuple(row.name for row in (AVX512, AVX2, SSE, NEON) if runs(row))
 
 PART = 50  # points of one test
-EVERY = 16
+EVERY = 20
 
 
 @dataclass(frozen=True)

@@ -95,3 +95,37 @@ def test_compiles_for(row: Machine, stored: str) -> None:
         assert object_code(recipe, row)
         # No call of the C library: there may be none with conversions in it.
         assert "hf2" not in llvm.assembly(recipe.emit(row), row)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One vector of every second number to every third place, and one number to a whole vector."""
+
+    stored: str
+
+    @property
+    def symbol(self) -> str:
+        return f"spread_{self.stored}"
+
+    def emit(self, machine: Machine) -> str:
+        module = Module()
+        arguments = [("ptr", "words"), ("i64", "begin"), ("i64", "end")]
+        f = module.function(self.symbol, arguments, public=True)
+        v = memory(Vectors(f, machine, "float32"), self.stored)
+        src, dst = f.pointer("%words", 0), f.pointer("%words", 1)
+        v.scatter(v.gather(src, 2), dst, 3)
+        v.store(v.broadcast(v.at(src, 1)), v.at(dst, 3 * v.lanes))
+        return str(module)
+
+
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+def test_numbers_at_a_stride(stored: str, machine: Machine) -> None:
+    lanes = machine.lanes("float32")
+    given = EVERY[0x3C00 : 0x3C00 + 2 * lanes].copy()  # ordinary numbers in both
+    made = np.full(4 * lanes + 1, 0x5A5A, np.uint16)
+    words = np.array([given.ctypes.data, made.ctypes.data], np.int64)
+    kernel(Spread(stored), machine)(words.ctypes.data, 0, 1)
+    np.testing.assert_array_equal(made[: 3 * lanes : 3], given[::2])
+    np.testing.assert_array_equal(made[3 * lanes : 4 * lanes], given[1])
+    untouched = np.delete(made, [*range(0, 3 * lanes, 3), *range(3 * lanes, 4 * lanes)])
+    assert (untouched == 0x5A5A).all()

@@ -2,12 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from itertools import product
 
 import numpy as np
 import pytest
 
+from faltung.codegen.copies import each_group, load_columns, transpose_square
 from faltung.codegen.ir import Module
-from faltung.codegen.tile import budget, split
+from faltung.codegen.tile import (
+    Accumulators,
+    accumulate,
+    broadcast_product,
+    budget,
+    split,
+    zeros,
+)
 from faltung.codegen.vectors import Vectors
 from faltung.jit.compile import kernel
 from faltung.machine.table import Machine
@@ -58,6 +68,89 @@ def test_transpose(dtype: str, machine: Machine) -> None:
 
     src, dst = run("transpose", dtype, body)
     np.testing.assert_array_equal(dst[: n * n], src[: n * n].reshape(n, n).T.ravel())
+
+
+@DTYPES
+def test_squares_at_the_edges_of_an_array(dtype: str, machine: Machine) -> None:
+    n = machine.lanes(dtype)
+
+    def body(rows: int, v: Vectors, src: str, dst: str) -> None:
+        def store(i: int, column: str, mask: str | None) -> None:
+            v.store(column, v.at(dst, i * n), mask)
+
+        transpose_square(
+            v,
+            v.function.minimum("%end", rows),
+            "%end",
+            lambda mask: [v.load(v.at(src, i * n), mask(i)) for i in range(n)],
+            store,
+            rows=str(rows),
+            stored=str(rows),
+        )
+
+    for rows, columns in product((1, n - 1, n), repeat=2):
+        src, dst = run(f"square{rows}", dtype, partial(body, rows), columns)
+        want = np.full((n, n), -1, dtype)
+        want[:columns, :rows] = src[: n * n].reshape(n, n).T[:columns, :rows]
+        np.testing.assert_array_equal(dst[: n * n], want.ravel())
+
+
+@DTYPES
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_columns_of_rows_apart(dtype: str, overlapping: bool, machine: Machine) -> None:
+    n = machine.lanes(dtype)
+
+    def body(count: int, v: Vectors, src: str, dst: str) -> None:
+        rows = [v.at(src, i * 100) for i in range(n)]
+        for k, column in enumerate(load_columns(v, rows, count, overlapping=overlapping)):
+            v.store(column, v.at(dst, k * n))
+
+    for count in (1, n, n + 1, 2 * n + 1):
+        src, dst = run(f"columns{count}{overlapping}", dtype, partial(body, count))
+        want = src[: n * 100].reshape(n, 100)[:, :count].T
+        np.testing.assert_array_equal(dst[: n * count], want.ravel())
+
+
+@DTYPES
+def test_groups_of_vectors_leave_less_than_one(dtype: str, machine: Machine) -> None:
+    n = machine.lanes(dtype)
+
+    def body(v: Vectors, src: str, dst: str) -> None:
+        def copy(at: str, count: int) -> None:
+            for q in range(count):
+                v.store(v.load(v.at(v.at(src, at), q * n)), v.at(v.at(dst, at), q * n))
+
+        done = each_group(v, "%end", (4, 1), copy)
+        with v.function.loop(done, "%end") as i:
+            v.store_one(v.load_one(v.at(src, i.index)), v.at(dst, i.index))
+
+    for count in (0, n - 1, n, 5 * n + 1, 13 * n):
+        src, dst = run("groups", dtype, body, count)
+        np.testing.assert_array_equal(dst[:count], src[:count])
+        np.testing.assert_array_equal(dst[count:], -1)
+
+
+@DTYPES
+def test_a_loop_carries_a_tile(dtype: str, machine: Machine) -> None:
+    """``dst = a.T @ b``, the rows of both one after another in ``src``."""
+    n, rows = machine.lanes(dtype), 3
+    pitch = rows + 2 * n
+
+    def body(v: Vectors, src: str, dst: str) -> None:
+        def add(acc: Accumulators, _: str, at: str) -> Accumulators:
+            return broadcast_product(v, acc, at, range(rows), v.at(at, rows))
+
+        ends, acc = accumulate(v, zeros(v, rows, 2), (0, "%end"), [(src, pitch)], add)
+        for i, value in enumerate(value for row in acc for value in row):
+            v.store(value, v.at(dst, i * n))
+        v.store_one(v.load_one(ends[0]), v.at(dst, rows * 2 * n))
+
+    for count in (0, 1, 5):
+        src, dst = run("tile", dtype, body, count)
+        terms = src[: count * pitch].reshape(count, pitch)
+        want = terms[:, :rows].T @ terms[:, rows:]
+        np.testing.assert_array_equal(dst[: rows * 2 * n], want.ravel())
+        assert dst[rows * 2 * n] == src[count * pitch]
 
 
 @DTYPES

@@ -40,6 +40,13 @@ class BandSums(Kernel):
                 v.scatter(band.results[1], v.at(given["w"], offset), given["w_channel"], mask)
 
 
+def store_sum(v: Vectors, later: str, value: str, at: str, mask: str | None = None) -> None:
+    """Store the sum of a band, added to what is there if this is a ``later`` band."""
+    total = v.add(v.load(at, mask), value)
+    chosen = f"select i1 {later}, {v.type} {total}, {v.type} {value}"
+    v.store(v.function.value(chosen), at, mask)
+
+
 def band_sums(
     c: Correlation, sums: Operand, w: Operand, bands: int, blocks: int, channels: int, width: int
 ) -> Step:

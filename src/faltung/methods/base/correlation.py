@@ -26,6 +26,8 @@ from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Arrays, shifted
 
 Strides = tuple[int, ...]
+# Of batch, group and channel; of the weight: group, output channel, input channel.
+GroupStrides = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,13 @@ class Correlation:
     channels_in: int
     channels_out: int
     windows: tuple[Window, ...]
-    x: Strides  # batch, group, channel
-    out: Strides  # batch, group, channel
-    w: Strides  # group, output channel, input channel
+    x: GroupStrides
+    out: GroupStrides
+    w: GroupStrides
     x_base: int = 0
     out_base: int = 0
     epilogue: Epilogue | None = None
-    aux: tuple[Strides, ...] = ()  # batch, group, channel
+    aux: tuple[GroupStrides, ...] = ()
     aux_base: tuple[int, ...] = ()
 
     @property
@@ -161,7 +163,7 @@ def contiguous(shape: Sequence[int], channels_last: bool) -> Strides:
     return (steps[0], steps[-1], *steps[1:-1]) if channels_last else tuple(steps)
 
 
-def split_groups(strides: Sequence[int], channels_per_group: int) -> Strides:
+def split_groups(strides: Sequence[int], channels_per_group: int) -> GroupStrides:
     """Strides (batch, group, channel) from strides (batch, channel)."""
     batch, channel = strides
     return batch, channel * channels_per_group, channel

@@ -1,7 +1,7 @@
 """The arrays of a correlation as arguments of a kernel, and the kernels that have an epilogue."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from faltung.methods.base.correlation import Correlation, Strides
@@ -12,11 +12,12 @@ from faltung.methods.base.step import Argument, Arrays, Operand, Step, shifted
 
 @dataclass(frozen=True, slots=True)
 class Strided:
-    """Where a correlation begins in one of its arrays, and the array's strides, in elements;
-    ``along``: of the spatial axes.
+    """Where a correlation begins in one of its arrays, channels of a group, and the array's
+    strides, in elements; ``along``: of the spatial axes.
     """
 
     array: Operand
+    channels: int
     batch: int
     group: int
     channel: int
@@ -37,7 +38,15 @@ class Strided:
 
 def input_of(c: Correlation, arrays: Arrays) -> Strided:
     """The input."""
-    return _strided(c, arrays.x, c.x_base, c.x, tuple(w.x for w in c.windows))
+    along = tuple(w.x for w in c.windows)
+    return Strided(shifted(arrays.x, c.x_base, c.dtype), c.channels_in, *c.x, along)
+
+
+def stepped_input_of(c: Correlation, arrays: Arrays) -> Strided:
+    """The same, ``along`` the outputs: from what one of them reads to what the next one reads."""
+    found = input_of(c, arrays)
+    steps = zip(found.along, c.windows, strict=True)
+    return replace(found, along=tuple(stride * w.axis.stride for stride, w in steps))
 
 
 def output_of(c: Correlation, arrays: Arrays) -> Strided:
@@ -50,14 +59,8 @@ def _outputs(c: Correlation, arrays: Arrays, channel: int) -> Iterator[Strided]:
     given = zip((arrays.out, *arrays.aux), (c.out_base, *c.aux_base), (c.out, *c.aux), strict=True)
     along = zip(*((w.out, *w.aux) for w in c.windows), strict=True)
     for (array, base, strides), steps in zip(given, along, strict=True):
-        yield _strided(c, array, base + channel * strides[2], strides, steps)
-
-
-def _strided(
-    c: Correlation, array: Operand, base: int, strides: Strides, along: Strides
-) -> Strided:
-    batch, group, channel = strides
-    return Strided(shifted(array, base, c.dtype), batch, group, channel, along)
+        begin = shifted(array, base + channel * strides[2], c.dtype)
+        yield Strided(begin, c.channels_out, *strides, steps)
 
 
 class EpilogueKernel(Kernel):

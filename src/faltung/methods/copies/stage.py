@@ -11,7 +11,7 @@ import numpy as np
 
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import borders, offset_columns, scaled
-from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous
+from faltung.methods.base.correlation import Correlation, Strides, Window, contiguous, split_groups
 from faltung.methods.base.step import MISSING, Operand, Step, Work, shifted
 from faltung.methods.copies.copy import copy
 
@@ -31,7 +31,7 @@ def stage_input(
         order = (c.batch, *sizes, channels, last.axis.padded)
         batch, *outermost, channel, one = contiguous(order, False)
         strides = (batch, channel, *outermost, one)
-    made = replace(c, x=_grouped(strides, c.channels_in))
+    made = replace(c, x=split_groups(strides[:2], c.channels_in))
     return _stage(made, work, x, "input", c, outer, strides)
 
 
@@ -86,15 +86,12 @@ def stage_grad(c: Correlation, work: Work, grad: Operand) -> tuple[Correlation, 
     copied = work.borrow("grad", _bytes(flipped, c.outputs))
     _copy(flipped, work, grad, copied, outer, last, strides)
     made = tuple(replace(w, out=strides[2 + i]) for i, w in enumerate(c.windows))
-    return replace(c, windows=made, out=_grouped(strides, c.channels_out), out_base=0), copied
+    out = split_groups(strides[:2], c.channels_out)
+    return replace(c, windows=made, out=out, out_base=0), copied
 
 
 def _bytes(c: Correlation, positions: int) -> int:
     return c.batch * c.groups * c.channels_in * positions * c.item_bytes
-
-
-def _grouped(strides: Strides, channels: int) -> Strides:
-    return strides[0], strides[1] * channels, strides[1]
 
 
 def _copy(

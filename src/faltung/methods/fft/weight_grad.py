@@ -58,7 +58,6 @@ class FftWeightGrad(FftMethod, WeightGradMethod):
     ) -> None:
         made = self.needed_cut(c, machine)
         t = Transform(c.dtype, machine.lanes(c.dtype), made.length)
-        c = replace(c, aux=(), windows=tuple(replace(w, aux=()) for w in c.windows))
         pairs, kernels = c.batch * made.pairs, c.channels_in * c.channels_out
         bands, size = min(MOST_BANDS, pairs), c.item_bytes
         band, scratch = kernels * t.buffer, (c.channels_in + 1) * t.buffer

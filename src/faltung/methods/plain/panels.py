@@ -13,7 +13,7 @@ What it costs.  The multiply-adds, and copies. Each thread has panels of its own
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +24,8 @@ from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.step import Arrays, Operand, Table, Work, shifted, table
+from faltung.methods.base.epilogue_arrays import Strided, output_of, stepped_input_of
+from faltung.methods.base.step import Arrays, Table, Work, shifted, table
 from faltung.methods.plain.panels_kernel import BAND, RANGE, ROWS, SEGMENT, PanelsKernel, Source
 from faltung.methods.plain.tiled import product_cycles
 
@@ -48,18 +49,20 @@ PANEL_TILE_CYCLES = 40
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """One array: ``channels`` of a group, elements between groups, and the ``step`` of its copies.
+    """One array; ``rows``: where each row of the last axis begins."""
 
-    ``rows``: where each row of the last axis begins; ``pitch``: elements between its positions.
-    """
-
-    array: Operand
-    channels: int
-    group: int
-    step: int
-    source: Source
+    of: Strided
     rows: Table
-    pitch: int
+
+    @property
+    def source(self) -> Source:
+        channels_first = self.of.channel != 1
+        return Source(channels_first, self.of.position if channels_first else 1)
+
+    @property
+    def step(self) -> int:
+        """Of its copies."""
+        return self.of.channel if self.source.channels_first else self.of.position
 
 
 def applies(c: Correlation, machine: Machine) -> bool:
@@ -109,9 +112,9 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
     a, b = _sides(c, arrays)
     most, every = _most(c, machine), c.batch * c.outputs
     block = VECTORS * machine.lanes(c.dtype)
-    blocks, rest = -(-b.channels // block), b.channels % block
-    heights = split(a.channels, budget(machine) // VECTORS)
-    row_blocks = _row_blocks(heights, b.channels)
+    blocks, rest = -(-b.of.channels // block), b.of.channels % block
+    heights = split(a.of.channels, budget(machine) // VECTORS)
+    row_blocks = _row_blocks(heights, b.of.channels)
     bands, segments = _bands(c, a, b, -(-every // -(-every // most)))
     # The pitch is in the code, and the same for all sizes.
     pitch = most + PAD
@@ -126,8 +129,8 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
         items,
         f"weight_grad {VECTORS}x{sizes[0]}, panels",
         barrier=barrier,
-        a=a.array,
-        b=b.array,
+        a=a.of.array,
+        b=b.of.array,
         sums=shifted(arrays.w, sum(w.taps[0] for w in c.windows), c.dtype),
         panels=panels,
         bands=bands,
@@ -136,7 +139,7 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
         ranges=table(ranges, RANGE),
         **{"band_count": len(bands), "row_block_count": len(row_blocks)},
         **{"range_count": len(ranges), "blocks": blocks},
-        **{"a_group": a.group, "a_step": a.step, "b_group": b.group, "b_step": b.step},
+        **{"a_group": a.of.group, "a_step": a.step, "b_group": b.of.group, "b_step": b.step},
         **{"sums_group": c.w[0], "row": c.w[1] if swapped(c) else c.w[2]},
         **{"panels_size": panels_size, "a_size": a_size},
     )
@@ -145,22 +148,12 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
 
 def _sides(c: Correlation, arrays: Arrays) -> tuple[_Side, _Side]:
     """What is broadcast, and what lies in vectors."""
-    base = c.x_base - sum(w.axis.lo * w.x for w in c.windows)
-    x = _side(c, shifted(arrays.x, base, c.dtype), c.channels_in, c.x, True)
-    g = _side(c, shifted(arrays.out, c.out_base, c.dtype), c.channels_out, c.out, False)
-    return (g, x) if swapped(c) else (x, g)
-
-
-def _side(
-    c: Correlation, array: Operand, channels: int, strides: tuple[int, ...], inputs: bool
-) -> _Side:
-    batch, group, channel = strides
-    steps = [w.axis.stride * w.x if inputs else w.out for w in c.windows]
-    rows = offsets([c.batch, *(w.axis.output for w in c.windows[:-1])], [batch, *steps[:-1]])
-    channels_first = channel != 1
-    source = Source(channels_first, steps[-1] if channels_first else 1)
-    step = channel if channels_first else steps[-1]
-    return _Side(array, channels, group, step, source, rows, steps[-1])
+    x, g = stepped_input_of(c, arrays), output_of(c, arrays)
+    before = sum(w.axis.lo * w.x for w in c.windows)
+    x = replace(x, array=shifted(x.array, -before, c.dtype))
+    shape = [c.batch, *(w.axis.output for w in c.windows[:-1])]
+    sides = [_Side(of, offsets(shape, [of.batch, *of.along[:-1]])) for of in (x, g)]
+    return (sides[1], sides[0]) if swapped(c) else (sides[0], sides[1])
 
 
 def _row_blocks(
@@ -193,7 +186,7 @@ def _bands(c: Correlation, a: _Side, b: _Side, size: int) -> tuple[Table, Table]
     band = np.arange(0, every, size, dtype=np.int64)
     begins = np.union1d(band, np.arange(0, every, length, dtype=np.int64))
     row, along = np.divmod(begins, length)
-    at = [side.rows[row] + along * side.pitch for side in (a, b)]
+    at = [side.rows[row] + along * side.of.position for side in (a, b)]
     segments = np.stack([*at, begins % size, np.diff(begins, append=every)], axis=1)
     first = np.searchsorted(begins, band)
     counts = np.diff(first, append=len(begins))

@@ -24,7 +24,7 @@ from faltung.machine.table import Machine
 from faltung.methods.base.addresses import row_pairs
 from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation, Window, step_of
-from faltung.methods.base.epilogue_arrays import input_of, output_of
+from faltung.methods.base.epilogue_arrays import Strided, output_of, stepped_input_of
 from faltung.methods.base.method import WeightGradMethod
 from faltung.methods.base.step import Arrays, Operand, Table, Work, shifted, table
 from faltung.methods.copies.weights import unpack_weight_grad
@@ -166,19 +166,6 @@ def _store_cycles(c: Correlation, machine: Machine, chosen: WeightGradChoice) ->
 
 
 @dataclass(frozen=True, slots=True)
-class _Side:
-    """One array as the kernel sees it: channels of a group, strides, the elements between
-    positions.
-    """
-
-    array: Operand
-    channels: int
-    group: int
-    channel: int
-    pitch: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Problem:
     """``a``: what is broadcast; ``b``: what lies in vectors. along, across: elements of the weight
     between channels of ``b``, and between those of ``a``.
@@ -187,16 +174,14 @@ class _Problem:
     c: Correlation
     chosen: WeightGradChoice
     weight: Operand
-    a: _Side
-    b: _Side
+    a: Strided
+    b: Strided
     along: int
     across: int
 
 
 def _problem(c: Correlation, chosen: WeightGradChoice, arrays: Arrays) -> _Problem:
-    last = c.windows[-1]
-    x = _Side(input_of(c, arrays).array, c.channels_in, c.x[1], c.x[2], last.axis.stride * last.x)
-    g = _Side(output_of(c, arrays).array, c.channels_out, c.out[1], c.out[2], last.out)
+    x, g = stepped_input_of(c, arrays), output_of(c, arrays)
     if chosen.swapped:
         return _Problem(c, chosen, arrays.w, g, x, c.w[2], c.w[1])
     return _Problem(c, chosen, arrays.w, x, g, c.w[1], c.w[2])
@@ -219,8 +204,8 @@ def _kernel(
         kinds=kinds,
         columns=tuple(q * chosen.lanes * b.channel for q in range(vectors)),
         lanes=blocks.channels - (vectors - 1) * chosen.lanes,
-        a_pitch=a.pitch,
-        b_pitch=b.pitch,
+        a_pitch=a.position,
+        b_pitch=b.position,
         space=chosen.space,
     )
     return kernel, len(rows), tiles
@@ -298,8 +283,7 @@ def _aside(problem: _Problem, work: Work, rows: int, blocks: ChannelBlocks) -> _
     """Memory in the order (group, block, tap, row, channel of the block)."""
     c, tap = problem.c, rows * blocks.width
     taps = c.taps // (c.windows[-1].axis.kernel if problem.chosen.merged else 1)
-    size = c.groups * blocks.count * taps * tap * c.item_bytes
-    sums = work.borrow("sums", size)
+    sums = work.borrow("sums", c.groups * blocks.count * taps * tap * c.item_bytes)
     places = np.arange(taps, dtype=np.int64) * tap
     return _Target(sums, blocks.count * taps * tap, taps * tap, blocks.width, places)
 

@@ -10,6 +10,7 @@ from functools import partial
 from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.methods.base.band_sums import store_sum
 from faltung.methods.base.kernel import Arguments, Kernel
 
 # Columns of the tables: of tiles (kind, offset in ``a``, first row); of segments at each tap of the
@@ -136,7 +137,7 @@ class WeightGradKernel(Kernel):
     def _store(self, v: Vectors, acc: list[list[str]]) -> None:
         """The first band stores, later ones add."""
         f = v.function
-        later, line = f"select i1 {f.value('icmp ne i64 %band, 0')}", "%sums"
+        later, line = f.value("icmp ne i64 %band, 0"), "%sums"
         for row in acc:
             for q, value in enumerate(row):
                 if self.space:
@@ -144,12 +145,9 @@ class WeightGradKernel(Kernel):
                     before = v.load_one(at)
                     total = v.total(value)
                     summed = f.value(f"{v.prefix}add {v.element} {before}, {total}")
-                    chosen = f.value(f"{later}, {v.element} {summed}, {v.element} {total}")
-                    v.store_one(chosen, at)
+                    chosen = f"select i1 {later}, {v.element} {summed}, {v.element} {total}"
+                    v.store_one(f.value(chosen), at)
                 else:
                     mask = v.first(self.lanes) if q == len(row) - 1 else None
-                    at = v.at(line, q * v.lanes)
-                    summed = v.add(v.load(at, mask), value)
-                    total = f.value(f"{later}, {v.type} {summed}, {v.type} {value}")
-                    v.store(total, at, mask)
+                    store_sum(v, later, value, v.at(line, q * v.lanes), mask)
             line = v.at(line, "%row")

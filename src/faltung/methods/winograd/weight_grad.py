@@ -29,8 +29,9 @@ from faltung.machine.costs import WEIGHT_GRAD_STACK_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, Window
+from faltung.methods.base.epilogue_arrays import input_of, output_of
 from faltung.methods.base.method import WeightGradMethod
-from faltung.methods.base.step import Argument, Arrays, Operand, Table, Work, shifted, table
+from faltung.methods.base.step import Argument, Arrays, Operand, Table, Work, table
 from faltung.methods.copies.weights import unpack_weight_grad
 from faltung.methods.winograd.tiles import AxisTiles, axis_tiles, tiles_along
 from faltung.methods.winograd.transforms import Transform, moved_vectors, transform
@@ -183,13 +184,12 @@ class _Shape:
         """The transformed tiles of the "input" or of the output "gradient"."""
         c, longest = self.c, max(stop - first for first, stop in self.passes)
         if name == "input":
-            array, strides, channels = shifted(arrays.x, c.x_base, c.dtype), c.x, c.channels_in
+            array = input_of(c, arrays)
             axes = [(w.x, tiles.inputs, t.bt) for w, tiles, t in self.axes]
         else:
-            array = shifted(arrays.out, c.out_base, c.dtype)
-            strides, channels = c.out, c.channels_out
+            array = output_of(c, arrays)
             axes = [(w.out, tiles.outputs, t.g) for w, tiles, t in self.axes]
-        return Tiles(c, work, name, array, strides, channels, axes, longest, self.lanes)
+        return Tiles(c, work, name, array, axes, longest, self.lanes)
 
     @property
     def cycles(self) -> float:

@@ -15,6 +15,7 @@ from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, outer_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES
+from faltung.methods.base.band_sums import store_sum
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.winograd.transforms import Matrix, nested, scratch, stacked
 
@@ -118,10 +119,10 @@ class WeightGradSums(Kernel):
                 target = v.at(to, f.mul(tile.index, self.points * each))
                 for i, value in enumerate(_products(v, self.rows, start, vectors, end)):
                     at = v.at(target, i * v.lanes)
-                    if added:
-                        total = v.add(v.load(at), value)
-                        value = f.value(f"select i1 {added}, {v.type} {total}, {v.type} {value}")
-                    v.store(value, at)
+                    if self.whole:
+                        v.store(value, at)
+                    else:
+                        store_sum(v, added, value, at)
         last = "" if self.whole else f.value(f"icmp ne i64 {given['last']}, 0")
         with f.when(last) if last else nullcontext():
             self._taps(v, given, sums, taps, kind)

@@ -17,9 +17,10 @@ from faltung.codegen.ir import Index, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.costs import LINE_BYTES
 from faltung.methods.base.addresses import crossed, scaled
-from faltung.methods.base.correlation import Correlation, Strides
+from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.epilogue_arrays import Strided
 from faltung.methods.base.kernel import Arguments, Kernel
-from faltung.methods.base.step import MISSING, Argument, Operand, Step, Table, Work, table
+from faltung.methods.base.step import MISSING, Argument, Step, Table, Work, table
 from faltung.methods.winograd.transforms import Matrix, nested, product, reader, scratch, stacked
 
 # Tiles of a block of channels in one item.
@@ -152,8 +153,7 @@ class Tiles:
     """The transformed tiles of one of the two arrays in the making, at the most ``longest`` of them
     in a pass.
 
-    strides: of batch, group and channel. channels: of a group. axes: of each the step, the
-    positions of all tiles' entries, -1 for zeros, and the matrix.
+    axes: of each the step, the positions of all tiles' entries, -1 for zeros, and the matrix.
     """
 
     def __init__(
@@ -161,15 +161,13 @@ class Tiles:
         c: Correlation,
         work: Work,
         title: str,
-        array: Operand,
-        strides: Strides,
-        channels: int,
+        array: Strided,
         axes: Sequence[tuple[int, Table, Matrix]],
         longest: int,
         lanes: int,
     ) -> None:
         size, matrices = c.item_bytes, tuple(matrix for _, _, matrix in axes)
-        points, blocks = prod(map(len, matrices)), -(-channels // lanes)
+        points, blocks = prod(map(len, matrices)), -(-array.channels // lanes)
         block = longest * lanes
         # An odd number of cache lines, so that the points of a tile cause no set conflicts.
         point = (-(-block * blocks * c.groups * size // LINE_BYTES) | 1) * LINE_BYTES
@@ -178,15 +176,15 @@ class Tiles:
         columns = _columns(*axes[-1][:2])
         # Of each tile the offset of its sample, its number among rows, and among columns.
         numbers = np.indices((c.batch, len(rows), len(columns))).reshape(3, -1).T
-        tiles = numbers * (strides[0], 1, 1)
-        self._kernel = WeightGradTiles(c.dtype, matrices, channels - (blocks - 1) * lanes)
+        tiles = numbers * (array.batch, 1, 1)
+        self._kernel = WeightGradTiles(c.dtype, matrices, array.channels - (blocks - 1) * lanes)
         self._title = f"winograd_weight_grad {title} tiles"
         self._blocks = c.groups * blocks
         self._given: dict[str, Argument] = {
-            **{"source": array, "rows": rows, "columns": columns},
+            **{"source": array.array, "rows": rows, "columns": columns},
             "target": work.borrow(f"{title} tiles", points * point),
             "tiles": table(tiles, 3),
-            **{"blocks": blocks, "range": ITEM_TILES, "group": strides[1]},
+            **{"blocks": blocks, "range": ITEM_TILES, "group": array.group},
             **{"block": block, "point": point // size},
         }
 
