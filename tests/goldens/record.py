@@ -16,6 +16,7 @@ from graph.networks import TABLE, build
 from laws.methods import DIRECTIONS
 from pools import pools
 
+from benchmarks.layers import LAYERS
 from cases import CASES
 from faltung import nets
 from faltung.geometry import ConvSpec, parse
@@ -48,6 +49,7 @@ def pages() -> dict[str, Lines]:
         "chosen": _chosen(),
         "layouts": _layouts(),
         "methods": _methods(),
+        "layers": _layers(),
         "dtypes": _dtypes(),
         "pools": _pools(),
         "local": _local(),
@@ -113,6 +115,30 @@ def _methods() -> Lines:
         for name in WEIGHT_GRAD if direction == "weight_grad" else FORWARD:
             policy = Policy(method=name, packs=bool(number % 2))
             yield f"{case} {direction} {name}", _row(plans, number, case.spec, direction, policy)
+
+
+# Problems too large for the table of cases, whose tables and patches are cut into many parts.
+LARGE = (
+    "n1 c20>20 300 k222 p111 g20",
+    "n2 c256>256 1024 k7 p3 g64",
+    "n1 c512>512 256x16 k7 p3 g512 f64",
+    "n1 c96>96 2048 k3 p1 d4 g96",
+    "n1 c128>128 20x4x256 k3 p1 g128",
+    "n8 c64>64 500x30 k1x11 p0x5",
+    "n3 c1>1 1000000 k1001 p500",
+)
+
+
+def _layers() -> Lines:
+    """Layers of networks in their real size, and large problems: by the policy, in both layouts."""
+
+    def plans(spec: ConvSpec, direction: str) -> Iterator[Plan]:
+        for row, last in product(("avx512", "avx2", "neon"), (True, False)):
+            policy = Policy(packs=not last, priced=not last and direction == "input_grad")
+            yield _plan(direction, spec, last, MACHINES[row], policy)
+
+    for text, direction in product((*(layer.text for layer in LAYERS), *LARGE), DIRECTIONS):
+        yield f"{text} {direction}", _row(plans, parse(text), direction)
 
 
 def _possible(

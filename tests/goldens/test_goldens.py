@@ -20,7 +20,15 @@ from goldens.record import pages
 
 FOLDER = Path(__file__).parent / "pages"
 # A sample contains one of this many questions.
-SHARE = {"chosen": 8, "layouts": 32, "methods": 48, "dtypes": 8, "pools": 8, "local": 8}
+SHARE = {
+    "layers": 12,
+    "chosen": 8,
+    "layouts": 32,
+    "methods": 48,
+    "dtypes": 8,
+    "pools": 8,
+    "local": 8,
+}
 
 
 def _known(page: Path) -> dict[str, list[str]]:

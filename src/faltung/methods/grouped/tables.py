@@ -168,7 +168,8 @@ def patch_tables_of(
     patches, copies, picked = [], [], []
     done = [0, 0]
     for where in itertools.product(*parts):
-        numbers, copied, begins = zip(*where, strict=True)
+        # Without outer axes there is one patch, of one row.
+        numbers, copied, begins = zip(*where, strict=True) if where else ((), (), ())
         copies.append(sums(copied, 2))
         taken = tables["rows"][sums(numbers, 1)[:, 0]]
         taken[:, 0] -= sum(begins)
