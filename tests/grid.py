@@ -33,7 +33,7 @@ from faltung.machine.table import AVX2, AVX512, NEON, SSE
 MACHINES = tuple(row.name for row in (AVX512, AVX2, SSE, NEON) if runs(row))
 
 PART = 50  # points of one test
-EVERY = 20
+EVERY = 48
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Tier:
 
 
 QUICK = Tier("quick", 40, 1, 3)
-SAMPLE = Tier("sample", 1, 8, 20)
+SAMPLE = Tier("sample", 1, 4, 10)
 EXHAUSTIVE = Tier("exhaustive", 0, 1, 100)
 
 

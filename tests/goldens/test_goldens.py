@@ -21,13 +21,14 @@ from goldens.record import pages
 FOLDER = Path(__file__).parent / "pages"
 # A sample contains one of this many questions.
 SHARE = {
-    "layers": 12,
-    "chosen": 8,
-    "layouts": 32,
-    "methods": 48,
-    "dtypes": 8,
-    "pools": 8,
-    "local": 8,
+    "chosen": 16,
+    "layouts": 48,
+    "methods": 64,
+    "layers": 24,
+    "dtypes": 12,
+    "pools": 16,
+    "local": 16,
+    "networks": 12,
 }
 
 
@@ -53,7 +54,7 @@ def test_every_kernel_and_every_step_is_what_it_was(
     assert not missing, f"no longer asked: {sorted(missing)}; see --update"
     wanted = request.config.getoption("--questions")
     whole = wanted or request.config.getoption("--exhaustive")
-    share = 1 if whole else SHARE.get(name, 6)
+    share = 1 if whole else SHARE[name]
     seed = request.config.getoption("--seed")
     changed = []
     for question, answer in pages()[name]:
