@@ -24,11 +24,11 @@ from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.method import ForwardMethod, Method, WeightGradMethod
 from faltung.methods.fft import fft
-from faltung.methods.fft import weight_grad as fft_grad
+from faltung.methods.fft import weight_grad as fft_weight_grad
 from faltung.methods.grouped import grouped
-from faltung.methods.grouped import weight_grad as grouped_grad
+from faltung.methods.grouped import weight_grad as grouped_weight_grad
 from faltung.methods.plain import direct, signal, spatial, weight_grad
-from faltung.methods.winograd import weight_grad as winograd_grad
+from faltung.methods.winograd import weight_grad as winograd_weight_grad
 from faltung.methods.winograd import winograd
 from faltung.plan.offer import Candidate, offers, packing, price
 from faltung.plan.question import Question
@@ -63,11 +63,11 @@ FORWARD: dict[str, ForwardMethod] = {
 }
 
 WEIGHT_GRAD: dict[str, WeightGradMethod] = {
-    "depthwise": grouped_grad.DEPTHWISE_WEIGHT_GRAD,
-    "grouped": grouped_grad.GROUPED_WEIGHT_GRAD,
+    "depthwise": grouped_weight_grad.DEPTHWISE_WEIGHT_GRAD,
+    "grouped": grouped_weight_grad.GROUPED_WEIGHT_GRAD,
     "direct": weight_grad.DIRECT_WEIGHT_GRAD,
-    "winograd": winograd_grad.WINOGRAD_WEIGHT_GRAD,
-    "fft": fft_grad.FFT_WEIGHT_GRAD,
+    "winograd": winograd_weight_grad.WINOGRAD_WEIGHT_GRAD,
+    "fft": fft_weight_grad.FFT_WEIGHT_GRAD,
 }
 
 
