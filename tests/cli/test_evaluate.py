@@ -88,7 +88,7 @@ def test_data_that_do_not_fit(trained: Trained, capsys: Captured, tmp_path: Path
     run, _ = trained("digits")
     x, y = shapes(12, (9, 9))
     np.savez(tmp_path / "a.npz", x=x, y=y)
-    assert "samples of shape (1, 9, 9): must be (1, 8, 8)" in refused(
+    assert "x: has shape (12, 1, 9, 9), must be (1, 8, 8)" in refused(
         capsys, "evaluate", run, tmp_path / "a.npz"
     )
     x, y = shapes(12)
