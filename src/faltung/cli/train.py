@@ -145,11 +145,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _trained(session: "Session") -> int:
     """Train a run that is ready, and print the result."""
+    from faltung.data.words import in_words
     from faltung.train.interrupts import Stopped
 
     again = f"faltung train --resume {_quoted(session.folder.path)}"
     try:
         _print_skipped(session.source.skipped)
+        print(in_words(session.source))
         session.run()
         metrics = session.finish()
     except (Stopped, KeyboardInterrupt):

@@ -134,6 +134,11 @@ def _partner(pictures: Path) -> Path:
     for candidate in (base, f"{base}.gz"):
         if (pictures.parent / candidate).is_file():
             return pictures.parent / candidate
+    # The last word of a name is the type of the values: labels may be of another.
+    stem = re.compile(re.escape(re.sub(r"\w+$", "", base)) + r"\w+(\.gz)?")
+    others = sorted(p for p in pictures.parent.iterdir() if stem.fullmatch(p.name) and p.is_file())
+    if len(others) == 1:
+        return others[0]
     raise FaltungError(
         f"{printable(pictures.name)}: its labels, {printable(base)}[.gz], are missing"
     )

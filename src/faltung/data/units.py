@@ -75,9 +75,9 @@ class Units:
         """What numbers stored in other units are divided by for a network trained in these.
 
         Files whose format says what white is are converted by it. Of other numbers it is believed
-        that they are what the network was trained on, unless they cannot be: fractions up to 1 for
-        a network that was trained on whole numbers, or whole numbers above 1 for one that was
-        trained on fractions. ValueError: levels of a picture for a network that was trained on
+        that they are what the network was trained on, unless they cannot be: nothing above 1 for a
+        network that was trained on whole numbers up to 255, or whole numbers that are brighter than
+        white. ValueError: levels of a picture for a network that was trained on
         numbers of another kind.
         """
         if other.fixed and other.white is not None:
@@ -90,9 +90,9 @@ class Units:
         low, high = other.low, other.high
         if self.white is None or low is None or high is None or low < 0:
             return self.scale
-        if self.white == 1 and other.whole and high > 1:
-            return self.scale * (white_of(low, high, True) or 1.0)
-        if self.white > 1 and self.whole and not other.whole and high <= 1:
+        if other.whole and high > self.white:
+            return self.scale * (white_of(low, high, True) or self.white) / self.white
+        if self.white > 1 and self.whole and 0 < high <= 1:
             return self.scale / self.white
         return self.scale
 
@@ -104,10 +104,8 @@ class Units:
         if not (isfinite(low) and isfinite(high)):
             return self.scale
         # Whether all are whole numbers is looked at only where it matters.
-        matters = high > 1 if self.white == 1 else self.whole and high <= 1
-        if low < 0 or not matters:
-            return self.scale
-        return self.divisor(Units(low=low, high=high, whole=is_whole(x)))
+        whole = low >= 0 and high > self.white and is_whole(x)
+        return self.divisor(Units(low=low, high=high, whole=whole))
 
     def note(self, other: "Units") -> str | None:
         """What is worth saying about numbers in other units, if anything: that they are converted,

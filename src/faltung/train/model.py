@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from faltung.data.augment import Augment
 from faltung.data.source import Source, in_units, is_source, is_stored, split
-from faltung.data.standard import standardise
+from faltung.data.standard import learned
 from faltung.graph.differentiate import Loss
 from faltung.plan.choose import Precision
 from faltung.program.optimizer import OptimizerName
@@ -249,10 +249,9 @@ class Model(Network):
         """Train; what was taken from the samples is dropped again if training cannot begin."""
         with self._lock:
             before = self.standard, self.units
-            if self.standard is None and not self.tokens:
-                self.standard = standardise(train)
-            if self.units is None and is_stored(train):
-                self.units = train.units
+            if not self.tokens and (self.standard is None or self.units is None):
+                standard, units = learned(train)
+                self.standard, self.units = self.standard or standard, self.units or units
             try:
                 loop = Loop(self, settings, train, held, show=show)
             except BaseException:

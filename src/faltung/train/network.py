@@ -203,10 +203,10 @@ class Network:
         Notes
         -----
         A model that was trained on pictures with values from 0 to 255 divides such values by 255,
-        be they bytes, floats or whole numbers of 64 bits. Fractions from 0 to 1 cannot be such
-        values, and are taken as they are. In the same way whole numbers above 1 are divided by 255,
-        or 65535, if training had fractions from 0 to 1. A source of pictures in files is converted
-        by what its format says.
+        be they bytes, floats or whole numbers of 64 bits. An array with nothing above 1 is taken to
+        be such pictures divided already, and one of whole numbers above 255 to have 16 bits. If it
+        was trained on fractions from 0 to 1, whole numbers above 1 are divided by 255, or 65535. A
+        source of pictures in files is converted by what its format says.
         """
         if is_source(x):
             source = in_units(x, self.units)

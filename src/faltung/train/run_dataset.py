@@ -60,8 +60,8 @@ def like(model: Model, folder: RunFolder) -> Like:
     about = data_table(folder)
     if model.units is None and not model.tokens:
         raise FaltungError(
-            f"{folder.path / CONFIG}: model.units: is missing, as in runs of an older faltung; train "
-            "it again"
+            f"{folder.path / CONFIG}: model.units: is missing, as in runs of an older faltung; "
+            "train it again"
         )
     columns = about.get("columns")
     return Like(

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from faltung.data.augment import Augment
 from faltung.data.names import printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source, is_stored
-from faltung.data.standard import standardise
+from faltung.data.source import Source
+from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -148,14 +148,15 @@ def create(
         name, classes=_outputs(source, wanted.loss, data), input_shape=source.shape, **options
     )
     train, _ = parts(source, about["held_out"], wanted.seed)
+    standard, units = learned(train)
     model = Model(
         layers,
         source.shape,
         tokens=source.kind == "text",
         seed=wanted.seed,
         classes=source.classes,
-        standard=None if source.kind == "text" else standardise(train),
-        units=source.units if is_stored(source) and source.kind != "text" else None,
+        standard=standard,
+        units=units,
         precision=wanted.precision,
     )
     model.loss = wanted.loss
