@@ -24,6 +24,13 @@ SampleKind = Literal["picture", "series", "volume", "text", "table"]
 AXES: dict[SampleKind, int] = {"picture": 3, "series": 2, "volume": 4, "text": 1, "table": 1}
 
 
+def kind_of_sample(axes: int) -> SampleKind | None:
+    """The kind of samples with this many axes, channels and space; None: there is none. Text, which
+    has as many as a row of a table, must be said.
+    """
+    return next((kind for kind, n in AXES.items() if n == axes and kind != "text"), None)
+
+
 class Source(Protocol):
     """Samples in memory or in files, numbered from 0, each with its target.
 
@@ -326,7 +333,7 @@ def _groups(source: Source) -> list[tuple[npt.NDArray[np.bool_], str]]:
 
 def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
     if kind is None:
-        kind = next((k for k, n in AXES.items() if n + 1 == array.ndim and k != "text"), None)
+        kind = kind_of_sample(array.ndim - 1)
         if kind is None:
             raise FaltungError(f"{where}.shape={array.shape}: must be (samples, channels, *space)")
     if kind not in AXES:
