@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from faltung.cli.errors import MISTAKES, line, refuse
 from faltung.cli.options import options
+from faltung.geometry.errors import FaltungError
 from faltung.train import defaults
 
 if TYPE_CHECKING:
@@ -166,9 +167,9 @@ def _check(arguments: argparse.Namespace) -> None:
         if value is not None and name not in ("command", "resume", "threads")
     ]
     if arguments.resume is None and arguments.data is None:
-        raise ValueError("give DATA or --resume RUN")
+        raise FaltungError("give DATA or --resume RUN")
     if arguments.resume is not None and given:
-        raise ValueError(
+        raise FaltungError(
             f"--resume continues a run unchanged: leave out {', '.join(given)} (only --threads may "
             "be given)"
         )
@@ -200,7 +201,7 @@ def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any
 def _size(text: str) -> int | list[int]:
     parts = text.split("x")
     if not all(part.isascii() and part.isdigit() and len(part) < 10 for part in parts):
-        raise ValueError(f"size={text!r}: must be a number or one for each axis, as 64x64")
+        raise FaltungError(f"size={text!r}: must be a number or one for each axis, as 64x64")
     numbers = [int(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else numbers
 

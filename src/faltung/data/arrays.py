@@ -13,6 +13,7 @@ from faltung.data.npy import read_npz
 from faltung.data.options import Options
 from faltung.data.source import ArraySource, SampleKind, is_dense
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +32,7 @@ def open_npz(path: Path, options: Options) -> ArraySource:
     found = read_npz(path, where, ("x", "y", "classes", "names", "kind"))
     for name in ("x", "y"):
         if name not in found:
-            raise ValueError(f"{where}: has no array called {name!r}")
+            raise FaltungError(f"{where}: has no array called {name!r}")
     x, kind = found["x"], options.kind
     if kind is None and _one(found.get("kind")):
         kind = cast(SampleKind, str(found["kind"].item()))  # ``channels_first`` checks it
@@ -62,19 +63,21 @@ def labelled(
     if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
         y = y[:, 0]
     if len(x) != len(y):
-        raise ValueError(f"{where}: {len(x)} samples have {len(y)} targets")
+        raise FaltungError(f"{where}: {len(x)} samples have {len(y)} targets")
     if not len(x):
-        raise ValueError(f"{where}: contains no samples")
+        raise FaltungError(f"{where}: contains no samples")
     has = x.shape[1:] if kind in ("text", "table") else x.shape[2:]
     if options.space(len(has)) not in (None, has):
-        raise ValueError(f"size={show(options.size)}: {where} has {has}; arrays are not resized")
+        raise FaltungError(f"size={show(options.size)}: {where} has {has}; arrays are not resized")
     if y.dtype.kind == "f":
         if options.classes is not None:
-            raise ValueError(f"{where}: has numbers as targets where labels are wanted")
+            raise FaltungError(f"{where}: has numbers as targets where labels are wanted")
         return ArraySource(x, y, kind=kind, names=names, where=f"{where}: ")
     dense = is_dense(y, x)
     if not (dense or (y.ndim == 1 and y.dtype.kind in "buiU")):
-        raise ValueError(f"{where}: y of shape {y.shape}, {y.dtype} is neither labels nor numbers")
+        raise FaltungError(
+            f"{where}: y of shape {y.shape}, {y.dtype} is neither labels nor numbers"
+        )
     numbers, classes = _labels(y, where, options.classes, own, dense)
     return ArraySource(
         x,
@@ -98,7 +101,7 @@ def _labels(
         outside = values[(values < 0) | (values >= len(own))]
         if outside.size:
             at = ", ".join(map(str, np.argwhere(y == outside[0])[0]))
-            raise ValueError(
+            raise FaltungError(
                 f"{where}: y[{at}]={outside[0]}: must be a label of the {len(own)} classes"
             )
         words = [own[int(value)] for value in values]

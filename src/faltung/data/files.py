@@ -16,6 +16,7 @@ from faltung.data.names import printable
 from faltung.data.npy import read_npy, read_npz
 from faltung.data.source import AXES, WHITE, SampleKind, check_finite
 from faltung.geometry.check import integers, show, whole
+from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 
@@ -49,10 +50,10 @@ class Like:
 
     def __post_init__(self) -> None:
         if self.kind not in AXES:
-            raise ValueError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
+            raise FaltungError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
         shape = integers("shape", self.shape)
         if len(shape) != AXES[self.kind]:
-            raise ValueError(f"shape={shape}: must have {AXES[self.kind]} axes")
+            raise FaltungError(f"shape={shape}: must have {AXES[self.kind]} axes")
         for length in shape:
             whole("shape", length, 1)
         object.__setattr__(self, "shape", shape)
@@ -107,7 +108,7 @@ def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[st
         single = len(part) == 1
         names += [where] if single else [f"{where}[{i}]" for i in range(len(part))]
     if not parts:
-        raise ValueError("paths: name at least one file")
+        raise FaltungError("paths: name at least one file")
     return np.concatenate(parts), tuple(names)
 
 
@@ -129,19 +130,19 @@ def _arrays(path: Path, where: str, like: Like) -> Array:
     elif path.suffix.lower() == ".npz":
         found = read_npz(path, where, ("x",))
         if "x" not in found:
-            raise ValueError(f"{where}: has no array called 'x'")
+            raise FaltungError(f"{where}: has no array called 'x'")
         x = found["x"]
     else:
         x = read_idx(path, where)
     many = _as_batch(x, like, where)
     if not len(many):
-        raise ValueError(f"{where}: contains no samples")
+        raise FaltungError(f"{where}: contains no samples")
     if like.kind == "text":
         if x.dtype.kind not in "iu" or many.min() < 0:
-            raise ValueError(f"{where}: text must be whole numbers, at least 0")
+            raise FaltungError(f"{where}: text must be whole numbers, at least 0")
         return np.ascontiguousarray(many, np.int64)
     if x.dtype.kind not in "buif":
-        raise ValueError(f"{where}: dtype {x.dtype} is not of real numbers")
+        raise FaltungError(f"{where}: dtype {x.dtype} is not of real numbers")
     check_finite(many, where)
     scale = WHITE.get(x.dtype, 1.0) if like.kind == "picture" else 1.0
     if like.scale is not None and x.dtype.kind != "f":
@@ -167,7 +168,7 @@ def _as_batch(x: Array, like: Like, where: str) -> Array:
             return np.moveaxis(x, -1, 0)[np.newaxis]
         if x.shape[1:] == (*space, channels):
             return np.moveaxis(x, -1, 1)
-    raise ValueError(f"{where}: has shape {x.shape}, must be {like.shape} or (n, *{like.shape})")
+    raise FaltungError(f"{where}: has shape {x.shape}, must be {like.shape} or (n, *{like.shape})")
 
 
 def _lines(path: Path, where: str, like: Like) -> Array:
@@ -175,7 +176,7 @@ def _lines(path: Path, where: str, like: Like) -> Array:
     label is where ``open_table`` looks for it, and is dropped.
     """
     if like.kind not in ("series", "table") or (like.kind == "series" and like.shape[0] != 1):
-        raise ValueError(f"{where}: a text file holds series of one channel, not {like.kind}s")
+        raise FaltungError(f"{where}: a text file holds series of one channel, not {like.kind}s")
     lines, _, rows = tables.read_rows(path, where, unlabelled=like.shape[-1])
     space = like.shape[1:] if like.fit else None
     many = tables.stack(lines, rows, where, like.kind, space)
@@ -184,12 +185,12 @@ def _lines(path: Path, where: str, like: Like) -> Array:
 
 def _volume(path: Path, where: str, like: Like) -> Array:
     if like.kind != "volume":
-        raise ValueError(f"{where}: is a volume, must be a {like.kind}")
+        raise FaltungError(f"{where}: is a volume, must be a {like.kind}")
     return volumes.decode(path, where, shape=like.shape, fit=like.fit)[np.newaxis]
 
 
 def _picture(path: Path, where: str, like: Like) -> Array:
     if like.kind != "picture" or like.shape[0] not in pictures.MODES:
-        raise ValueError(f"{where}: cannot be read as a {like.kind} of {like.shape[0]} channels")
+        raise FaltungError(f"{where}: cannot be read as a {like.kind} of {like.shape[0]} channels")
     one = pictures.decode(path, where, shape=like.shape, fit=like.fit, deep=True)
     return np.asarray(one[np.newaxis], np.float32)

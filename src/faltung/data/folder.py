@@ -12,6 +12,7 @@ from faltung.data.limits import regular
 from faltung.data.names import class_list, in_order, inside, listing, number_classes, printable
 from faltung.data.options import Options
 from faltung.data.source import WHITE, Indices
+from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
@@ -32,7 +33,7 @@ class Listing:
         """Skip a file and note why; with ``strict`` that is an error."""
         line = f"{inside(path, self.root)}: {why}"
         if self.strict:
-            raise ValueError(line)
+            raise FaltungError(line)
         self.skipped.append(line)
 
     def keep_only(self, good: Sequence[int]) -> None:
@@ -55,7 +56,7 @@ def walk(root: Path, options: Options) -> Listing:
     folders = class_folders(root)
     least = 1 if options.classes is not None else 2
     if len(folders) < least:
-        raise ValueError(
+        raise FaltungError(
             f"{where}: has {len(folders)} folders; it needs one folder of files for each class, "
             f"at least {least}"
         )
@@ -77,11 +78,11 @@ def walk(root: Path, options: Options) -> Listing:
                 inner.append(path)
         if len(found.files) == before:
             if inner:
-                raise ValueError(
+                raise FaltungError(
                     f"{where}: '{printable(folder.name)}' holds folders, not files; if it is one "
                     "of several parts, give that part"
                 )
-            raise ValueError(f"{where}: class '{printable(folder.name)}' is empty")
+            raise FaltungError(f"{where}: class '{printable(folder.name)}' is empty")
     return found
 
 
@@ -98,7 +99,7 @@ def _hidden(path: Path) -> bool:
 def _stay_inside(path: Path, root: Path, real: Path) -> None:
     """ValueError for a link that leads out of the given folder."""
     if path.is_symlink() and not path.resolve().is_relative_to(real):
-        raise ValueError(
+        raise FaltungError(
             f"{inside(path, root)}: is a link that leads out of {printable(root.name)}; "
             "put the file there instead"
         )
@@ -139,7 +140,7 @@ def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) 
     found.keep_only(good)
     lost = in_order(before - set(found.words))
     if lost:
-        raise ValueError(
+        raise FaltungError(
             f"{printable(found.root.name)}: class {listing(lost)} has no {what} that can be read; "
             f"{listing(found.skipped, 3)}"
         )

@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from faltung.data.source import AXES, SampleKind
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 MOST_CHANNELS = 4  # grey, with alpha, colour, colour with alpha
@@ -35,7 +36,7 @@ def guess_kind(x: Array, where: str) -> SampleKind:
     kinds: dict[int, SampleKind] = {2: "series", 4: "picture", 5: "volume"}
     kind = kinds.get(x.ndim)
     if kind is None:
-        raise ValueError(f"{where}.shape={x.shape}: must have 2 to 5 axes, the samples first")
+        raise FaltungError(f"{where}.shape={x.shape}: must have 2 to 5 axes, the samples first")
     return kind
 
 
@@ -45,11 +46,11 @@ def channels_first(x: Array, kind: SampleKind, channels: int | None, where: str)
     ValueError if the axes do not fit the kind, or no axis is as long as ``channels``.
     """
     if kind not in AXES:
-        raise ValueError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")
+        raise FaltungError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")
     axes = AXES[kind] + 1
     if kind in ("text", "table"):
         if x.ndim != 2:
-            raise ValueError(f"{where}.shape={x.shape}: must have 2 axes for kind={kind!r}")
+            raise FaltungError(f"{where}.shape={x.shape}: must have 2 axes for kind={kind!r}")
         return x
     if x.ndim == axes - 1:
         x = x[:, np.newaxis]
@@ -57,13 +58,13 @@ def channels_first(x: Array, kind: SampleKind, channels: int | None, where: str)
     elif x.ndim == axes:
         last = _last(x.shape, kind, channels)
     else:
-        raise ValueError(
+        raise FaltungError(
             f"{where}.shape={x.shape}: must have {axes} axes for kind={kind!r}, or {axes - 1} "
             "without channels"
         )
     x = np.moveaxis(x, -1, 1) if last else x
     if channels is not None and x.shape[1] != channels:
-        raise ValueError(f"{where}.shape={x.shape}: must have {channels} channels")
+        raise FaltungError(f"{where}.shape={x.shape}: must have {channels} channels")
     return x
 
 

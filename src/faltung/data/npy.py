@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.limits import check_unpacked, complaints, empty, fill, regular
+from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 MAX_HEADER_BYTES = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
@@ -35,7 +36,7 @@ def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]
         wanted = {name: listed[name] for name in names if name in listed}
         for name, info in wanted.items():
             if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f"{where}: {name} is packed in a way that NumPy does not write")
+                raise FaltungError(f"{where}: {name} is packed in a way that NumPy does not write")
         # Members may overlap: their sum is compared with the whole file.
         check_unpacked(sum(info.file_size for info in wanted.values()), length, where)
         found = {}
@@ -49,10 +50,10 @@ def _array(file: IO[bytes], length: int, where: str) -> Array:
     """One array of a stream that claims to hold ``length`` bytes."""
     shape, by_columns, dtype = _header(file)
     if dtype.kind not in "buifU" or not dtype.itemsize:
-        raise ValueError(f"{where}: dtype {dtype} is neither numbers nor text")
+        raise FaltungError(f"{where}: dtype {dtype} is neither numbers nor text")
     claimed = prod(shape) * dtype.itemsize
     if not 0 <= claimed <= length:
-        raise ValueError(f"{where}: claims {shape} of {dtype}, but has {length:,} bytes")
+        raise FaltungError(f"{where}: claims {shape} of {dtype}, but has {length:,} bytes")
     flat = empty((prod(shape),), dtype, where)
     if claimed:
         fill(file, flat, where)
@@ -69,10 +70,10 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         (2, 0): (4, np.lib.format.read_array_header_2_0),
     }
     if version not in readers:
-        raise ValueError(f"version {version} of NumPy's format is for structures")
+        raise FaltungError(f"version {version} of NumPy's format is for structures")
     width, read = readers[version]
     size = file.read(width)
     length = int.from_bytes(size, "little")
     if length > MAX_HEADER_BYTES:
-        raise ValueError(f"its header claims {length:,} bytes")
+        raise FaltungError(f"its header claims {length:,} bytes")
     return read(io.BytesIO(size + file.read(length)), max_header_size=MAX_HEADER_BYTES)

@@ -10,6 +10,7 @@ from faltung.data.limits import exists, regular
 from faltung.data.names import printable
 from faltung.data.options import Options
 from faltung.data.source import SampleKind, Source
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def open_source(
     if isinstance(data, str) and data in NAMED:
         return _named(data, options)
     if not isinstance(data, str | Path):
-        raise TypeError(f"data={type(data).__name__}: must be a name or a path")
+        raise FaltungTypeError(f"data={type(data).__name__}: must be a name or a path")
     path = Path(data)
     where = printable(data)
     if not exists(path):
@@ -99,7 +100,7 @@ def open_source(
     reader = next((reader for reader in READERS if reader.matches(path)), None)
     if reader is None:
         known = "; ".join(reader.what for reader in READERS)
-        raise ValueError(f"data={where}: is none of: {known}")
+        raise FaltungError(f"data={where}: is none of: {known}")
     # A folder is called by its own name, also if it is given as "." or "..".
     return reader.open(path if path.name else path.resolve(), options)
 
@@ -113,5 +114,5 @@ def _named(name: str, options: Options) -> Source:
         (options.classes, found.classes),
     ):
         if asked not in (None, has):
-            raise ValueError(f"data={name}: has {has}, not {asked}")
+            raise FaltungError(f"data={name}: has {has}, not {asked}")
     return found

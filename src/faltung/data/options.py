@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from faltung.data.names import class_list
 from faltung.data.source import AXES, SampleKind
 from faltung.geometry.check import integer, integers, show, whole
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 
 @dataclass(frozen=True)
@@ -19,14 +20,14 @@ class Options:
 
     def __post_init__(self) -> None:
         if not isinstance(self.strict, bool):
-            raise TypeError(f"strict={show(self.strict)}: must be True or False")
+            raise FaltungTypeError(f"strict={show(self.strict)}: must be True or False")
         if self.kind is not None and self.kind not in AXES:
-            raise ValueError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
+            raise FaltungError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
         if self.size is not None:
             one = integer(self.size)
             size = one if one is not None else integers("size", self.size)
             if min((size,) if isinstance(size, int) else size, default=0) < 1:
-                raise ValueError(f"size={show(self.size)}: must be at least 1 along every axis")
+                raise FaltungError(f"size={show(self.size)}: must be at least 1 along every axis")
             object.__setattr__(self, "size", size)
         if self.channels is not None:
             object.__setattr__(self, "channels", whole("channels", self.channels, 1))
@@ -39,5 +40,5 @@ class Options:
             return None
         space = (self.size,) * rank if isinstance(self.size, int) else self.size
         if len(space) != rank:
-            raise ValueError(f"size={space}: must be one number or {rank}")
+            raise FaltungError(f"size={space}: must be one number or {rank}")
         return space

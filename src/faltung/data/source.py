@@ -10,6 +10,7 @@ from faltung.data.limits import BLOCK_BYTES
 from faltung.data.names import class_list, listing, printable
 from faltung.data.seeds import SPLIT, permutation
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 Array = npt.NDArray[Any]
 Indices = Sequence[int] | npt.NDArray[np.int64]
@@ -130,9 +131,9 @@ class ArraySource:
         array = np.asarray(x)
         self.kind = _kind(array, kind, f"{where}x")
         if not array.size:
-            raise ValueError(f"{where}x.shape={array.shape}: contains no samples")
+            raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")
         if names is not None and len(names) != len(array):
-            raise ValueError(f"names: there are {len(names)} for {len(array)} samples")
+            raise FaltungError(f"names: there are {len(names)} for {len(array)} samples")
         standard = WHITE.get(array.dtype, 1.0) if self.kind == "picture" else 1.0
         self.scale = _scale(standard if scale is None else scale, self.kind)
         self._x = _stored(array, self.kind, f"{where}x", names)
@@ -168,10 +169,10 @@ class Subset:
     def __init__(self, source: Source, indices: Indices) -> None:
         chosen = np.asarray(indices)
         if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
-            raise TypeError(f"indices={show(indices)}: must be a sequence of ints")
+            raise FaltungTypeError(f"indices={show(indices)}: must be a sequence of ints")
         outside = chosen[(chosen < 0) | (chosen >= len(source))]
         if outside.size:
-            raise ValueError(f"indices: {outside[0]} is not in 0..{len(source) - 1}")
+            raise FaltungError(f"indices: {outside[0]} is not in 0..{len(source) - 1}")
         self.source, self.indices = source, chosen.astype(np.int64)
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
@@ -226,15 +227,15 @@ def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset,
     (1347, 450)
     """
     if isinstance(fraction, bool) or not isinstance(fraction, int | float):
-        raise TypeError(f"fraction={show(fraction)}: must be a number")
+        raise FaltungTypeError(f"fraction={show(fraction)}: must be a number")
     if not 0 < fraction < 1:
-        raise ValueError(f"fraction={fraction}: must lie between 0 and 1")
+        raise FaltungError(f"fraction={fraction}: must lie between 0 and 1")
     order = permutation(len(source), seed, SPLIT)
     held = np.zeros(len(source), bool)
     for group, name in _groups(source):
         count = int(group.sum())
         if count == 1:
-            raise ValueError(f"{name} has one sample: a split needs at least two")
+            raise FaltungError(f"{name} has one sample: a split needs at least two")
         some = min(max(round(fraction * count), 1), count - 1)
         held[order[group[order]][:some]] = True
     return Subset(source, np.flatnonzero(~held)), Subset(source, np.flatnonzero(held))
@@ -259,7 +260,7 @@ def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -
         if bad.size:
             what = "NaN" if np.isnan(rows[bad[0]]).any() else "an infinite value"
             number = start + int(bad[0])
-            raise ValueError(
+            raise FaltungError(
                 f"{where}: sample {names[number] if names else number} contains {what}"
             )
 
@@ -268,11 +269,11 @@ def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
     if kind is None:
         kind = next((k for k, n in AXES.items() if n + 1 == array.ndim and k != "text"), None)
         if kind is None:
-            raise ValueError(f"{where}.shape={array.shape}: must be (samples, channels, *space)")
+            raise FaltungError(f"{where}.shape={array.shape}: must be (samples, channels, *space)")
     if kind not in AXES:
-        raise ValueError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")
+        raise FaltungError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")
     if array.ndim != AXES[kind] + 1:
-        raise ValueError(
+        raise FaltungError(
             f"{where}.shape={array.shape}: must have {AXES[kind] + 1} axes for kind={kind!r}"
         )
     return kind
@@ -280,9 +281,9 @@ def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
 
 def _scale(value: float, kind: str) -> np.float32:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
-        raise ValueError(f"scale={show(value)}: must be a number above 0")
+        raise FaltungError(f"scale={show(value)}: must be a number above 0")
     if kind == "text" and value != 1:
-        raise ValueError(f"scale={value}: text is not scaled")
+        raise FaltungError(f"scale={value}: text is not scaled")
     return np.float32(value)
 
 
@@ -292,12 +293,14 @@ def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) ->
     """
     if kind == "text":
         if array.dtype.kind not in "iu":
-            raise TypeError(f"{where}.dtype={array.dtype}: text must be whole numbers of its words")
+            raise FaltungTypeError(
+                f"{where}.dtype={array.dtype}: text must be whole numbers of its words"
+            )
         if array.min() < 0:
-            raise ValueError(f"{where}: the number of a word must be at least 0")
+            raise FaltungError(f"{where}: the number of a word must be at least 0")
         return np.ascontiguousarray(array, np.int64)
     if array.dtype.kind not in "buif":
-        raise TypeError(f"{where}.dtype={array.dtype}: must be real numbers")
+        raise FaltungTypeError(f"{where}.dtype={array.dtype}: must be real numbers")
     if array.dtype in WHITE:
         return np.ascontiguousarray(array)
     check_finite(array, where, names)
@@ -313,17 +316,17 @@ def _targets(
 ) -> tuple[Array, tuple[str, ...] | None]:
     """Labels int64 (n,) and the names of the classes, or numbers float32 (n, k) and None."""
     if y.shape[:1] != (count,) or y.ndim > 2:
-        raise ValueError(f"{where}.shape={y.shape}: must be ({count},) or ({count}, k), as x")
+        raise FaltungError(f"{where}.shape={y.shape}: must be ({count},) or ({count}, k), as x")
     if y.dtype.kind not in "buif":
-        raise TypeError(f"{where}.dtype={y.dtype}: must be labels (ints) or numbers")
+        raise FaltungTypeError(f"{where}.dtype={y.dtype}: must be labels (ints) or numbers")
     if y.dtype.kind == "f":
         if classes is not None:
-            raise TypeError(f"{where}.dtype={y.dtype}: labels of classes must be ints")
+            raise FaltungTypeError(f"{where}.dtype={y.dtype}: labels of classes must be ints")
         numbers = y.reshape(count, -1).astype(np.float32)
         check_finite(numbers, where)
         return numbers, None
     if y.ndim == 2 and y.shape[1] != 1:
-        raise ValueError(
+        raise FaltungError(
             f"{where}.shape={y.shape}: labels must be ({count},); numbers must be floats"
         )
     labels = y.reshape(count).astype(np.int64)
@@ -344,7 +347,7 @@ def _maps(
 ) -> tuple[Array, tuple[str, ...]]:
     """Labels int64 (n, *space), one for each position, and the names of the classes."""
     if len(y) != count or not y.size:
-        raise ValueError(f"{where}.shape={y.shape}: must be ({count}, *space), as x")
+        raise FaltungError(f"{where}.shape={y.shape}: must be ({count}, *space), as x")
     labels = np.ascontiguousarray(y, np.int64)
     return labels, _names(labels, classes, partial, where, -1)
 
@@ -356,19 +359,19 @@ def _names(
     most, low = int(labels.max()), int(labels.min())
     names = class_list(classes) if classes is not None else None
     if names is not None and most >= len(names):
-        raise ValueError(f"{where}{_place(labels, most)}: must be a label below {len(names)}")
+        raise FaltungError(f"{where}{_place(labels, most)}: must be a label below {len(names)}")
     if low < least:
-        raise ValueError(f"{where}{_place(labels, low)}: a label must be at least {least}")
+        raise FaltungError(f"{where}{_place(labels, low)}: a label must be at least {least}")
     if names is None and most >= labels.size:
-        raise ValueError(f"{where}{_place(labels, most)}: labels must be 0, 1, ... without gaps")
+        raise FaltungError(f"{where}{_place(labels, most)}: labels must be 0, 1, ... without gaps")
     if most < 0:
-        raise ValueError(f"{where}: has no label")
+        raise FaltungError(f"{where}: has no label")
     names = names or tuple(map(str, range(most + 1)))
     there = np.zeros(len(names), bool)
     there[labels[labels >= 0]] = True
     if not there.all() and not partial:
         missing = np.flatnonzero(~there)
-        raise ValueError(f"{where}: no sample of class {listing([names[i] for i in missing])}")
+        raise FaltungError(f"{where}: no sample of class {listing([names[i] for i in missing])}")
     return names
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from faltung.data.source import Source
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 # Samples that suffice for the mean and deviation of a channel if reading them means decoding.
 ENOUGH_SAMPLES = 4096
@@ -45,14 +46,14 @@ class Standard:
 
     def __post_init__(self) -> None:
         if not self.mean or len(self.mean) != len(self.std):
-            raise ValueError(f"mean, std: have {len(self.mean)} and {len(self.std)} channels")
+            raise FaltungError(f"mean, std: have {len(self.mean)} and {len(self.std)} channels")
         if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
-            raise ValueError(f"std={show(self.std)}: must be finite and above 0, as mean finite")
+            raise FaltungError(f"std={show(self.std)}: must be finite and above 0, as mean finite")
 
     def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """A new array; each value depends on its own sample alone."""
         if x.ndim < 2 or x.shape[1] != len(self.mean):
-            raise ValueError(f"x.shape={x.shape}: must be (n, {len(self.mean)}, ...)")
+            raise FaltungError(f"x.shape={x.shape}: must be (n, {len(self.mean)}, ...)")
         mean, std = self._columns(x.ndim)
         out = np.subtract(x, mean, dtype=np.float32)
         return np.asarray(np.divide(out, std, out=out))
@@ -78,9 +79,9 @@ class Standard:
         for key in ("mean", "std"):
             value = found.get(key)
             if not isinstance(value, Sequence) or isinstance(value, str):
-                raise TypeError(f"{key}={show(value)}: must be a list of numbers")
+                raise FaltungTypeError(f"{key}={show(value)}: must be a list of numbers")
             if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in value):
-                raise TypeError(f"{key}={show(value)}: must be a list of numbers")
+                raise FaltungTypeError(f"{key}={show(value)}: must be a list of numbers")
             lists.append(tuple(float(v) for v in value))
         return Standard(*lists)
 
@@ -118,7 +119,7 @@ def standardise(source: Source) -> Standard:
     (0.30526...,)
     """
     if source.kind == "text":
-        raise ValueError("kind='text': text has no mean")
+        raise FaltungError("kind='text': text has no mean")
     count = len(source)
     taken = np.arange(count)
     if source.lazy and count > ENOUGH_SAMPLES:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from faltung.formats.files import write_whole
 from faltung.formats.onnx_nodes import emit
 from faltung.formats.onnx_writer import Writer
+from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Graph
 
 
@@ -57,7 +58,7 @@ def export_onnx(
         The file cannot be written.
     """
     if graph.training:
-        raise ValueError("graph: must be for inference; build the network with training=False")
+        raise FaltungError("graph: must be for inference; build the network with training=False")
     writer = Writer(graph, parameters)
     for node in graph.nodes:
         emit(writer, node)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from faltung.formats.onnx_writer import Writer
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr
 
 OPERATIONS = {
@@ -48,7 +49,7 @@ def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
         if part.op == "max" and part.terms[0].op == "operand" and part.terms[1].value == 0:
             return writer.node("Relu", name(part.terms[0]))
         if part.op not in OPERATIONS:
-            raise ValueError(
+            raise FaltungError(
                 f"graph: {part.op!r} in layer {writer.layer!r} cannot be expressed in ONNX"
             )
         return writer.node(OPERATIONS[part.op], *map(name, part.terms))

@@ -14,6 +14,7 @@ from faltung.data.standard import Standard
 from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
 from faltung.geometry.check import whole
 from faltung.geometry.conv import Float
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
 from faltung.graph.initial import parameters
 from faltung.graph.ops import Embed
@@ -79,13 +80,13 @@ class Network:
         """ValueError: classes or a standard that do not fit the network."""
         channels, outputs = self.input_shape[0], self.graph.output.channels
         if self.classes is not None and len(self.classes) != outputs:
-            raise ValueError(
+            raise FaltungError(
                 f"classes: must be {outputs} names, one for each output, got {len(self.classes)}"
             )
         if self.standard is not None and self.tokens:
-            raise ValueError("standard: text has no mean")
+            raise FaltungError("standard: text has no mean")
         if self.standard is not None and len(self.standard.mean) != channels:
-            raise ValueError(
+            raise FaltungError(
                 f"standard: has {len(self.standard.mean)} channels, samples have {channels}"
             )
 
@@ -199,7 +200,7 @@ class Network:
         given = np.asarray(x)
         single = given.shape == self.input_shape
         if not single and given.shape[1:] != self.input_shape:
-            raise ValueError(
+            raise FaltungError(
                 f"x.shape={given.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
             )
         many = given[np.newaxis] if single else given
@@ -211,7 +212,7 @@ class Network:
         if self.tokens:
             return self.checked_tokens(x)
         if x.dtype.kind not in "fiub":
-            raise TypeError(f"x.dtype={x.dtype}: must be real numbers")
+            raise FaltungTypeError(f"x.dtype={x.dtype}: must be real numbers")
         if self.standard is not None:
             x = self.standard(np.asarray(x, np.float32))
         return np.asarray(x, self.dtype)
@@ -304,11 +305,11 @@ class Network:
         """
         tensors, metadata = load_tensors(path)
         if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
-            raise ValueError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
+            raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
         try:
             about = json.loads(metadata.get("about", ""))
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{path}: not a model, {error}") from None
+            raise FaltungError(f"{path}: not a model, {error}") from None
         made = cls.from_about(about, str(path))
         made.take(tensors, str(path))
         return made
@@ -330,7 +331,7 @@ class Network:
                 seed=seed,
             )
         except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
-            raise ValueError(f"{where}: not a model, {error}") from error
+            raise FaltungError(f"{where}: not a model, {error}") from error
         made.loss = loss
         return made
 

@@ -10,6 +10,7 @@ from faltung.data.files import Like
 from faltung.data.open import NAMED, open_source
 from faltung.data.source import ArraySource, Source, split
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.train.model import Model
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import table
@@ -40,7 +41,9 @@ def data_table(folder: RunFolder) -> dict[str, Any]:
             continue
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             names = " or ".join(k.__name__ for k in (kind if isinstance(kind, tuple) else (kind,)))
-            raise ValueError(f"{folder.path / CONFIG}: data.{name}={show(value)}: must be {names}")
+            raise FaltungError(
+                f"{folder.path / CONFIG}: data.{name}={show(value)}: must be {names}"
+            )
     return found
 
 
@@ -64,7 +67,7 @@ def open_like(
     if wanted.scale is not None and isinstance(source, ArraySource) and source.scale != 1:
         source.scale = np.float32(wanted.scale)  # whole numbers are scaled as in the run
     if source.shape != wanted.shape:
-        raise ValueError(
+        raise FaltungError(
             f"data={show(data)}: samples of shape {source.shape}: must be {wanted.shape}"
         )
     return source
@@ -75,7 +78,7 @@ def held_out(folder: RunFolder) -> Source:
     about = data_table(folder)
     source = opened(about)
     if described(source)["digest"] != about["digest"]:
-        raise ValueError(f"{folder.path}: its data have changed; give the data to evaluate on")
+        raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
     return split(source, about["held_out"], settings.seed)[1]
 

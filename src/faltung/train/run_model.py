@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import Convolve
 from faltung.graph.value import Graph
 from faltung.nn import BatchNorm, Sequential, build
@@ -25,7 +26,7 @@ def load_model(path: str | os.PathLike[str]) -> tuple[Model, RunFolder]:
         if found is not None:
             model.take(found.weights, str(folder.path / f"{name}.safetensors"))
             return model, folder
-    raise ValueError(
+    raise FaltungError(
         f"{folder.path}: has no weights yet: it was stopped before its first checkpoint"
     )
 
@@ -34,7 +35,7 @@ def table(folder: RunFolder, name: str) -> dict[str, Any]:
     """A table of a run's config. ValueError: it is missing."""
     found = folder.config.get(name)
     if not isinstance(found, dict):
-        raise ValueError(f"{folder.path / CONFIG}: [{name}]: is missing")
+        raise FaltungError(f"{folder.path / CONFIG}: [{name}]: is missing")
     return found
 
 

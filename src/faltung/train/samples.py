@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.source import ArraySource, SampleKind, Source, is_source
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.train.network import Network
 
 # The kind of samples by the axes of an array, except for text. It decides how they are augmented.
@@ -22,20 +23,22 @@ def as_source(
     """
     if is_source(x):
         if y is not None:
-            raise TypeError("y: must be left out if x is a source, which has its own targets")
+            raise FaltungTypeError(
+                "y: must be left out if x is a source, which has its own targets"
+            )
         return x
     if y is None:
-        raise TypeError("y: must be given with x")
+        raise FaltungTypeError("y: must be given with x")
     samples, targets = np.asarray(x), np.asarray(y)
     if samples.shape[1:] != model.input_shape:
-        raise ValueError(
+        raise FaltungError(
             f"x.shape={samples.shape}: must be (n, {', '.join(map(str, model.input_shape))})"
         )
     kind = "text" if model.tokens else KINDS.get(samples.ndim)
     if loss == "mse":
         return ArraySource(samples, _numbers(targets, len(samples), model), kind=kind, scale=1.0)
     if targets.dtype.kind not in "bui":
-        raise TypeError(f"y.dtype={targets.dtype}: labels must be whole numbers")
+        raise FaltungTypeError(f"y.dtype={targets.dtype}: labels must be whole numbers")
     # Not every class needs to occur.
     names = model.classes or tuple(map(str, range(model.graph.output.channels)))
     return ArraySource(samples, targets, kind=kind, scale=1.0, classes=names, partial=True)
@@ -45,7 +48,7 @@ def _numbers(y: npt.NDArray[Any], count: int, model: Network) -> npt.NDArray[np.
     """y as (n, outputs)."""
     wanted = (count, *model.graph.output.shape)
     if y.dtype.kind not in "buif":
-        raise TypeError(f"y.dtype={y.dtype}: must be real numbers")
+        raise FaltungTypeError(f"y.dtype={y.dtype}: must be real numbers")
     if y.shape != wanted and not (y.shape == (count,) and model.graph.output.size == 1):
-        raise ValueError(f"y.shape={y.shape}: must be {wanted}")
+        raise FaltungError(f"y.shape={y.shape}: must be {wanted}")
     return y.reshape(count, -1).astype(np.float32)

@@ -21,6 +21,7 @@ from faltung.data.source import Source, split
 from faltung.data.standard import standardise
 from faltung.formats.extras import missing
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.graph.summary import summary
 from faltung.jit.target import current
 from faltung.nets.table import ALIASES, row
@@ -170,7 +171,7 @@ def _net_name(source: Source, net: str | None) -> str:
         return ALIASES.get(net, net)
     kind = "maps" if _dense(source) else source.kind
     if kind not in USUAL:
-        raise ValueError(f"net: must be given, since there is no default for a {source.kind}")
+        raise FaltungError(f"net: must be given, since there is no default for a {source.kind}")
     return USUAL[kind]
 
 
@@ -194,11 +195,11 @@ def _outputs(source: Source, loss: str, data: str) -> int:
     """How many outputs the network must have. ValueError: targets that the loss cannot take."""
     where = f"data={show(data)}"
     if not source.targets.size:
-        raise ValueError(f"{where}: has no targets to train on")
+        raise FaltungError(f"{where}: has no targets to train on")
     if loss == "cross_entropy" and source.classes is None:
-        raise ValueError(f"{where}: has numbers, not classes; train with --loss mse")
+        raise FaltungError(f"{where}: has numbers, not classes; train with --loss mse")
     if loss == "mse" and source.classes is not None:
-        raise ValueError(f"{where}: has classes, not numbers; --loss {loss} needs floats")
+        raise FaltungError(f"{where}: has classes, not numbers; --loss {loss} needs floats")
     return len(source.classes) if source.classes else source.targets.shape[1]
 
 
@@ -226,16 +227,16 @@ def resume(path: str | os.PathLike[str]) -> Session:
         source = opened(about)
         for name, value in described(source).items():
             if about.get(name) != value:
-                raise ValueError(
+                raise FaltungError(
                     f"{folder.path}: its data have changed: {name} was {show(about.get(name))}, is "
                     f"{show(value)}; a run can only be resumed with the same data"
                 )
         try:
             seed = Settings.from_dict(trained).seed
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{where}: {error}") from error
+            raise FaltungError(f"{where}: {error}") from error
         if not isinstance(table(folder, "net").get("name"), str):
-            raise ValueError(f"{where}: net.name: is missing")
+            raise FaltungError(f"{where}: net.name: is missing")
         model = Model.from_about(table(folder, "model"), str(where), seed)
         session = Session(folder.config, source, model)
         session.loop.folder = folder
