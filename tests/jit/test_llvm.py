@@ -9,9 +9,9 @@ import pytest
 
 from faltung.jit import llvm
 from faltung.jit.target import host, named, runs
-from faltung.machine.table import AVX2, AVX512, GENERIC, NEON, SSE, row
+from faltung.machine.table import AVX2, AVX512, GENERIC, NEON, ROWS, SSE
 
-MACHINES = [name for name in ("avx512", "avx2", "sse", "generic") if runs(row(name))]
+MACHINES = [row.name for row in ROWS if runs(row)]
 
 
 def entry(text: str, machine_name: str, symbol: str, *types):
