@@ -1,4 +1,4 @@
-"""What macOS tells about its processor, asked by name. Standard library only; nothing here fails."""
+"""What macOS tells about its processor, asked by name; standard library, and nothing here fails."""
 
 import ctypes
 import sys

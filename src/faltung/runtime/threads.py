@@ -81,7 +81,7 @@ def threads_to_use() -> int:
 
 
 def crowded(threads: int, most: int) -> str:
-    """What follows from more threads than ``most`` cores, and what to do; "" if they are not more."""
+    """What more threads than ``most`` cores mean, and what to do; "" if they are not more."""
     if threads <= most:
         return ""
     return (
