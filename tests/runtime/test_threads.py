@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from runtime.work import Held
 
-from faltung.machine.detect import affinity, cores
+from faltung.machine.detect import affinity, cores, processors
 from faltung.runtime import threads
 from faltung.runtime.threads import (
     default_threads,
@@ -154,4 +154,4 @@ for _ in range(300):
     assert work.check(2) == 2  # two threads on one core: slow, and right
 """
     script(text, FALTUNG_NUM_THREADS="", OMP_NUM_THREADS="")
-    assert len(os.sched_getaffinity(0)) == cores()
+    assert len(os.sched_getaffinity(0)) == processors()

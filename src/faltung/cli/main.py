@@ -67,7 +67,7 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
 def _warnings_on_one_line(command: str) -> Iterator[None]:
     """Print warnings as "faltung train: warning: ...", without the place in the source."""
 
-    def show(message: Warning | str, *_: object) -> None:
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         from faltung.cli.errors import line
 
         print(f"faltung {command}: warning: {line(message)}", file=sys.stderr)

@@ -31,7 +31,7 @@ def _bytes(name: str) -> bytes:
 
 def _function() -> Any:
     """``sysctlbyname`` of the C library; None where it is missing, or not that of macOS."""
-    if sys.platform != "darwin":
+    if "darwin" not in sys.platform:  # so written, what follows is type-checked everywhere
         return None
     try:
         return ctypes.CDLL(None).sysctlbyname
