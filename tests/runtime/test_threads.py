@@ -129,11 +129,12 @@ with warnings.catch_warnings(record=True) as seen:
     warnings.simplefilter("always")
     for _ in range(3):
         faltung.conv(x, w)
-        faltung.set_threads(63)
+        faltung.set_threads(faltung.get_threads() + 1)
 print(*(one.message for one in seen), sep="\\n")
 """
-    said = script(text, FALTUNG_NUM_THREADS="1024").splitlines()
-    assert len(said) == 1 and said[0].startswith("FALTUNG_NUM_THREADS=1024: 1024 threads on ")
+    n = cores() + 1
+    said = script(text, FALTUNG_NUM_THREADS=str(n)).splitlines()
+    assert len(said) == 1 and said[0].startswith(f"FALTUNG_NUM_THREADS={n}: {n} threads on ")
 
 
 def test_environment_of_a_process(script):
