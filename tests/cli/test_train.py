@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import limit
 from runs import EAGER, command, environment, rows, run, shapes, tensors
 
 from faltung.cli import train
@@ -205,7 +206,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     words = [data, "--epochs", "2", "--batch", "8"]
     child = started(*words, "--out", "a b", seconds=0.5)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=limit(60))
     assert child.returncode == 130
     assert err == "\nstopped. To resume: faltung train --resume 'a b'\n" and "Traceback" not in out
     assert run("train", "--resume", "a b").returncode == 0
@@ -218,13 +219,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
 
 @POSIX
 def test_ctrl_c_twice_is_at_once(data: Path, tmp_path: Path) -> None:
-    child = started(data, "--out", "run", seconds=60)
+    child = started(data, "--out", "run", seconds=limit(60))
     start = time.monotonic()
     child.send_signal(signal.SIGINT)
     time.sleep(0.3)
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=30)
-    assert child.returncode == 130 and time.monotonic() - start < 30
+    _, err = child.communicate(timeout=limit(30))
+    assert child.returncode == 130 and time.monotonic() - start < limit(30)
     assert err == "\nstopped. To resume: faltung train --resume run\n"
 
 
@@ -242,7 +243,7 @@ def test_a_reader_that_goes_away(data: Path) -> None:
     child.stdout.close()
     assert child.stderr.read() == ""
     child.stderr.close()
-    assert child.wait(60) == 141
+    assert child.wait(limit(60)) == 141
 
 
 @POSIX
@@ -277,7 +278,7 @@ def test_on_a_terminal_a_table_and_a_bar(tmp_path: Path) -> None:
         assert max(map(len, lines), default=0) <= 80
         bars |= {line for line in lines if "━" in line}
     os.close(master)
-    assert child.wait(60) == 0
+    assert child.wait(limit(60)) == 0
     lines = [line.rstrip() for line in screen.display if line.strip()]
     assert lines[0] == "lenet5 on digits"
     assert lines[1].split()[:3] == ["epoch", "loss", "accuracy"]

@@ -12,7 +12,9 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol, cast
 
 COMMANDS = {
@@ -61,6 +63,20 @@ def _parser(chosen: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+@contextmanager
+def _warnings_on_one_line(command: str) -> Iterator[None]:
+    """Print warnings as "faltung train: warning: ...", without the place in the source."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        from faltung.cli.errors import line
+
+        print(f"faltung {command}: warning: {line(message)}", file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
 def _quiet_end() -> None:
     """Let the interpreter flush to nowhere at exit, since nobody reads the output any more."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -79,7 +95,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A terminal that cannot show a character shows a question mark, not a traceback.
         reconfigure(errors="replace")
     try:
-        status = _load(arguments.command).run(arguments)
+        with _warnings_on_one_line(arguments.command):
+            status = _load(arguments.command).run(arguments)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
