@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from faltung.data.names import class_list, in_order, inside, listing, number_cla
 from faltung.data.options import Options
 from faltung.data.source import WHITE, Indices
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
@@ -176,7 +178,9 @@ class FileSource:
         self.targets, self.classes = number_classes(found.words, where, options.classes)
         self._files, self._decode, self._dtype = found.files, decode, dtype
         self.names = tuple(inside(path, found.root) for path in found.files)
-        small = len(self) * int(np.prod(shape)) * dtype.itemsize <= MAX_KEPT_BYTES
+        sample = prod(shape) * dtype.itemsize  # not NumPy's product, which wraps
+        require(2 * sample, f"{where}: one sample of {shape}", "choose a smaller --size")
+        small = len(self) * sample <= MAX_KEPT_BYTES
         self._kept = np.empty((len(self), *shape), dtype) if small else None
         self._have = np.zeros(len(self), bool)
 

@@ -26,6 +26,8 @@ from faltung.graph.summary import summary
 from faltung.jit.target import current
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
+from faltung.nn import build
+from faltung.program.memory import require_training
 from faltung.runtime.threads import get_threads
 from faltung.train.defaults import HELD_OUT, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
@@ -36,6 +38,7 @@ from faltung.train.run_dataset import data_table, described, opened
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import filters, table
 from faltung.train.settings import Settings
+from faltung.train.vocabulary import vocabulary
 
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
@@ -71,7 +74,7 @@ class Session:
         """Write the report; returns the metrics of the best weights on held-out samples."""
         self.loop.restore_best()
         found = evaluate(self.model, self.held, self.settings.loss, keep=True)
-        write_report(self.folder.report, self._report(found))
+        write_report(self.folder.report, self._report(found), own=True)
         return found.metrics()
 
     def _report(self, found: Evaluation) -> ReportData:
@@ -137,19 +140,26 @@ def create(
     name = _net_name(source, net)
     wanted = _settings(data, name, settings or {})
     options = dict(options or {})
+    words = None
     if source.kind == "text" and "vocabulary" in row(name).arguments():
-        options = {"vocabulary": _vocabulary(source), **options}
+        words = vocabulary(source, printable(data), options.get("vocabulary"))
+        options = {"vocabulary": words.words, **options}
     layers = get_net(
         name, classes=_outputs(source, wanted.loss, data), input_shape=source.shape, **options
     )
+    tokens = source.kind == "text"
+    graph = build(layers, source.shape, tokens=tokens, training=True)
+    what = words.said if words and words.makes_most_of(graph) else f"net={name}"
+    batch = min(wanted.batch, len(source))
+    require_training(graph, len(wanted.rule().slots), batch, what=what)
     train, _ = split(source, held_out, wanted.seed)
     model = Model(
         layers,
         source.shape,
-        tokens=source.kind == "text",
+        tokens=tokens,
         seed=wanted.seed,
         classes=source.classes,
-        standard=None if source.kind == "text" else standardise(train),
+        standard=None if tokens else standardise(train),
         precision=wanted.precision,
     )
     model.loss = wanted.loss
@@ -201,15 +211,6 @@ def _outputs(source: Source, loss: str, data: str) -> int:
     if loss == "mse" and source.classes is not None:
         raise FaltungError(f"{where}: has classes, not numbers; --loss {loss} needs floats")
     return len(source.classes) if source.classes else source.targets.shape[1]
-
-
-def _vocabulary(source: Source) -> int:
-    """One more than the largest token of all samples."""
-    most = 0
-    for start in range(0, len(source), 4096):
-        part = source.read(np.arange(start, min(start + 4096, len(source))))
-        most = max(most, int(part.max(initial=0)))
-    return most + 1
 
 
 # An old run ---------------------------------------------------------------------------------------
