@@ -17,6 +17,7 @@ from faltung.data.npy import read_npy, read_npz
 from faltung.data.source import AXES, WHITE, SampleKind, check_finite
 from faltung.geometry.check import integers, show, whole
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 
@@ -140,7 +141,7 @@ def _arrays(path: Path, where: str, like: Like) -> Array:
     if like.kind == "text":
         if x.dtype.kind not in "iu" or many.min() < 0:
             raise FaltungError(f"{where}: text must be whole numbers, at least 0")
-        return np.ascontiguousarray(many, np.int64)
+        return narrowed(where, many, np.int64)
     if x.dtype.kind not in "buif":
         raise FaltungError(f"{where}: dtype {x.dtype} is not of real numbers")
     check_finite(many, where)

@@ -11,6 +11,7 @@ from faltung.data.names import class_list, listing, printable
 from faltung.data.seeds import SPLIT, permutation
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 Indices = Sequence[int] | npt.NDArray[np.int64]
@@ -173,7 +174,7 @@ class Subset:
         outside = chosen[(chosen < 0) | (chosen >= len(source))]
         if outside.size:
             raise FaltungError(f"indices: {outside[0]} is not in 0..{len(source) - 1}")
-        self.source, self.indices = source, chosen.astype(np.int64)
+        self.source, self.indices = source, chosen.astype(np.int64)  # checked above
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
@@ -298,7 +299,7 @@ def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) ->
             )
         if array.min() < 0:
             raise FaltungError(f"{where}: the number of a word must be at least 0")
-        return np.ascontiguousarray(array, np.int64)
+        return narrowed(where, array, np.int64)
     if array.dtype.kind not in "buif":
         raise FaltungTypeError(f"{where}.dtype={array.dtype}: must be real numbers")
     if array.dtype in WHITE:
@@ -329,7 +330,7 @@ def _targets(
         raise FaltungError(
             f"{where}.shape={y.shape}: labels must be ({count},); numbers must be floats"
         )
-    labels = y.reshape(count).astype(np.int64)
+    labels = narrowed(where, y.reshape(count), np.int64)
     return labels, _names(labels, classes, partial, where, 0)
 
 
@@ -348,7 +349,7 @@ def _maps(
     """Labels int64 (n, *space), one for each position, and the names of the classes."""
     if len(y) != count or not y.size:
         raise FaltungError(f"{where}.shape={y.shape}: must be ({count}, *space), as x")
-    labels = np.ascontiguousarray(y, np.int64)
+    labels = narrowed(where, y, np.int64)
     return labels, _names(labels, classes, partial, where, -1)
 
 

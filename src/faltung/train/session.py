@@ -42,6 +42,8 @@ from faltung.train.vocabulary import vocabulary
 
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
+# Classes whose confusions are counted: the table grows with their square.
+COUNTED_CLASSES = 4096
 # Packages that a run needs at its end; checked before it begins.
 NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 
@@ -84,8 +86,9 @@ class Session:
         if found.right is not None and found.outputs is not None and classes:
             said = found.outputs.argmax(1)
             counted = found.targets >= 0
-            confusion = np.zeros((len(classes), len(classes)), np.int64)
-            np.add.at(confusion, (found.targets[counted], said[counted]), 1)
+            if len(classes) <= COUNTED_CLASSES:
+                confusion = np.zeros((len(classes), len(classes)), np.int64)
+                np.add.at(confusion, (found.targets[counted], said[counted]), 1)
             if said.ndim == 1:
                 mistakes = _mistakes(self.held, found.targets, found.outputs)
         return ReportData(
