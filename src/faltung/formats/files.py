@@ -146,6 +146,25 @@ def sweep(folder: str | os.PathLike[str]) -> int:
     return removed
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, so that a power cut does not take it away
+    again with all that is written into it. OSError, naming it; FileExistsError: it is there.
+    """
+    missing = []
+    above = path.parent
+    while not above.exists() and above != above.parent:
+        missing.append(above)
+        above = above.parent
+    try:
+        for folder in reversed(missing):
+            folder.mkdir(exist_ok=True)
+        path.mkdir()
+        for folder in (path, *missing):
+            _sync_folder(folder.parent)
+    except OSError as error:
+        raise problem(path, error, "not created") from error
+
+
 def own_folder(path: Path) -> None:
     """Make a folder whose name Faltung chose, in one that is there. A link of that name is
     replaced; a folder stays. OSError, naming the folder.

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from faltung.formats.files import problem, read_checked, shown, sweep, write_whole
+from faltung.formats.files import make_folder, problem, read_checked, shown, sweep, write_whole
 from faltung.formats.tensors import Array, Tensors, load_tensors, save_tensors
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -94,11 +94,9 @@ class RunFolder:
         kept = settings(config)
         text = settings_text(kept)
         place = _next_folder(Path("runs"), name) if path is None else Path(path)
-        made = path is None or not place.exists()
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise problem(place, error, "not created") from error
+        made = path is None or not place.is_dir()
+        if path is not None and made:
+            make_folder(place)
         lock = _lock(place)
         try:
             _refuse_held(place)
@@ -269,16 +267,21 @@ def _next_folder(above: Path, name: str) -> Path:
             f"{shown(above)}: must be a folder, is a link; name the folder of the run with --out"
         )
     try:
-        above.mkdir(parents=True, exist_ok=True)
-        while True:
-            found = (pattern.fullmatch(entry) for entry in os.listdir(above))
-            number = max((int(match[1]) for match in found if match), default=0) + 1
-            place = above / f"{stem}-{number:03d}"
-            with suppress(FileExistsError):  # another run was faster
-                place.mkdir()
-                return place
+        with suppress(FileExistsError):
+            make_folder(above)
+        names = os.listdir(above)
     except OSError as error:
         raise problem(above, error, "no folder made in it") from error
+    found = (pattern.fullmatch(name) for name in names)
+    number = max((int(match[1]) for match in found if match), default=0) + 1
+    while True:
+        place = above / f"{stem}-{number:03d}"
+        try:
+            make_folder(place)
+        except FileExistsError:  # another run was faster
+            number += 1
+        else:
+            return place
 
 
 def _lock(place: Path) -> int:
