@@ -17,8 +17,8 @@ import numpy.typing as npt
 from faltung.data.augment import Augment
 from faltung.data.names import printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source, split
-from faltung.data.standard import standardise
+from faltung.data.source import Source
+from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -29,12 +29,12 @@ from faltung.nets.table import get as get_net
 from faltung.nn import build
 from faltung.program.memory import require_training
 from faltung.runtime.threads import get_threads
-from faltung.train.defaults import HELD_OUT, PRESETS, USUAL
+from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
 from faltung.train.report import ReportData, write_report
-from faltung.train.run_dataset import data_table, described, opened
+from faltung.train.run_dataset import OWN, data_table, described, opened, parts
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import filters, table
 from faltung.train.settings import Settings
@@ -44,6 +44,8 @@ from faltung.train.vocabulary import vocabulary
 SHOWN_MISTAKES = 24
 # Classes whose confusions are counted: the table grows with their square.
 COUNTED_CLASSES = 4096
+# What targets are read as for a loss.
+TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
 # Packages that a run needs at its end; checked before it begins.
 NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 
@@ -59,7 +61,7 @@ class Session:
         about = config["data"]
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
-        self.train, self.held = split(source, about["held_out"], self.settings.seed)
+        self.train, self.held = parts(source, about["held_out"], self.settings.seed)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
 
     @property
@@ -126,7 +128,7 @@ def create(
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
-    held_out: float = HELD_OUT,
+    held_out: float | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Session:
     """A new run; its folder is created after everything else has been checked. ValueError,
@@ -138,8 +140,11 @@ def create(
     """
     _check_needed()
     about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}
-    about |= {"strict": False, **(reading or {}), "held_out": float(held_out)}
+    loss = (settings or {}).get("loss", LOSS)
+    about |= {"strict": False, **(reading or {}), "targets": TARGETS.get(loss, "labels")}
     source = opened(about)
+    own = held_out is None and getattr(source, "held", None) is not None
+    about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
     name = _net_name(source, net)
     wanted = _settings(data, name, settings or {})
     options = dict(options or {})
@@ -155,14 +160,16 @@ def create(
     what = words.said if words and words.makes_most_of(graph) else f"net={name}"
     batch = min(wanted.batch, len(source))
     require_training(graph, len(wanted.rule().slots), batch, what=what)
-    train, _ = split(source, held_out, wanted.seed)
+    train, _ = parts(source, about["held_out"], wanted.seed)
+    standard, units = learned(train)
     model = Model(
         layers,
         source.shape,
         tokens=tokens,
         seed=wanted.seed,
         classes=source.classes,
-        standard=None if tokens else standardise(train),
+        standard=standard,
+        units=units,
         precision=wanted.precision,
     )
     model.loss = wanted.loss
