@@ -31,11 +31,10 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         from faltung.train.explain import explain
 
-        usual = Path(arguments.run_folder) / f"look-{Path(arguments.file).stem}"
         found = explain(
             arguments.run_folder,
             arguments.file,
-            usual if arguments.out is None else Path(arguments.out),
+            None if arguments.out is None else Path(arguments.out),
             arguments.label,
             layer=arguments.layer,
         )

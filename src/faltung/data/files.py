@@ -19,6 +19,7 @@ from faltung.data.npy import npz_headers, read_npy, read_npz
 from faltung.data.source import scaled
 from faltung.data.units import Units, units_of
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 # What is said about a file, such as that its values are converted.
@@ -109,7 +110,7 @@ def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | N
     if like.kind == "text":
         if x.dtype.kind not in "iu" or many.min() < 0:
             raise FaltungError(f"{where}: text must be whole numbers, at least 0")
-        return np.ascontiguousarray(many, np.int64)
+        return narrowed(where, many, np.int64)
     if x.dtype.kind not in "buif":
         raise FaltungError(f"{where}: dtype {x.dtype} is not of real numbers")
     check_finite(many, where)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from faltung.data.options import Options
 from faltung.data.source import Indices, scaled
 from faltung.data.units import Units
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
@@ -179,7 +181,9 @@ class FileSource:
         white = {"uint8": 255.0}.get(dtype.name, 1.0) if kind == "picture" else None
         self.units = Units(white or 1.0, white, fixed=white is not None, whole=dtype.kind == "u")
         self.names = tuple(inside(path, found.root) for path in found.files)
-        small = len(self) * int(np.prod(shape)) * dtype.itemsize <= MAX_KEPT_BYTES
+        sample = prod(shape) * dtype.itemsize  # not NumPy's product, which wraps
+        require(2 * sample, f"{where}: one sample of {shape}", "choose a smaller --size")
+        small = len(self) * sample <= MAX_KEPT_BYTES
         self._kept = np.empty((len(self), *shape), dtype) if small else None
         self._have = np.zeros(len(self), bool)
 

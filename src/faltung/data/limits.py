@@ -8,6 +8,7 @@ import errno
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,6 +17,7 @@ import numpy.typing as npt
 
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError, FaltungImportError
+from faltung.runtime.memory import require
 
 # A packed file may unpack to this many bytes, or MAX_UNPACKED_RATIO times its length if that is
 # more. Pictures compress 2 to 20 times, masks and zeros up to the limit of DEFLATE.
@@ -65,6 +67,7 @@ def check_unpacked(claimed: int, packed: int, where: str) -> None:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
     """An array to read into. ValueError: it does not fit into memory."""
+    require(prod(shape) * dtype.itemsize, f"{where}: {shape} of {dtype}")
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError, OverflowError):

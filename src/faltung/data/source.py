@@ -13,6 +13,7 @@ from faltung.data.targets import is_dense, make_maps, make_targets, understood
 from faltung.data.units import Units, units_of
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 Indices = Sequence[int] | npt.NDArray[np.int64]
@@ -249,7 +250,7 @@ class Subset:
         outside = chosen[(chosen < 0) | (chosen >= len(source))]
         if outside.size:
             raise FaltungError(f"indices: {outside[0]} is not in 0..{len(source) - 1}")
-        self.source, self.indices = source, chosen.astype(np.int64)
+        self.source, self.indices = source, chosen.astype(np.int64)  # checked above
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
@@ -364,7 +365,7 @@ def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) ->
             )
         if array.min() < 0:
             raise FaltungError(f"{where}: the number of a word must be at least 0")
-        return np.ascontiguousarray(array, np.int64)
+        return narrowed(where, array, np.int64)
     if array.dtype.kind not in "buif":
         raise FaltungTypeError(f"{where}.dtype={array.dtype}: must be real numbers")
     if array.dtype in KEPT:

@@ -8,6 +8,7 @@ import csv
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import TextIO
 
@@ -20,6 +21,7 @@ from faltung.data.options import Options
 from faltung.data.resize import resize
 from faltung.data.source import ArraySource
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.memory import require
 
 LABELS = ("label", "class", "target", "y")
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -108,6 +110,7 @@ def stack(
         with np.errstate(over="ignore"):  # the caller finds what is too large
             many = np.stack(rows).astype(np.float32)
     else:
+        require(8 * prod(space) * len(rows), f"{where}: {len(rows):,} samples of size={space}")
         many = np.concatenate([resize(values[np.newaxis], space) for values in rows])
     return many if kind == "table" else many[:, np.newaxis]
 

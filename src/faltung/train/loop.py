@@ -19,6 +19,7 @@ from faltung.formats.tensors import check_tensors
 from faltung.geometry.errors import FaltungArithmeticError, FaltungError
 from faltung.graph.differentiate import differentiate
 from faltung.plan.choose import Precision
+from faltung.program.memory import require_training
 from faltung.program.training import Slots, TrainingStep
 from faltung.train.checkpoint_position import Position
 from faltung.train.evaluate import check_run, evaluate
@@ -68,7 +69,10 @@ class Loop:
             standard=model.standard,
         )
         self._training = differentiate(model.training_graph, settings.loss)
-        self.slots = Slots(model.state, settings.rule())
+        rule = settings.rule()
+        batch = min(settings.batch, len(train))
+        require_training(model.training_graph, len(rule.slots), batch, taken=True)
+        self.slots = Slots(model.state, rule)
         self._steps: dict[int, TrainingStep] = {}
         batches = len(self.loader) * settings.epochs
         self.schedule = settings.lr_schedule(batches)

@@ -26,6 +26,8 @@ from faltung.graph.summary import summary
 from faltung.jit.target import current
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
+from faltung.nn import build
+from faltung.program.memory import require_training
 from faltung.runtime.threads import get_threads
 from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
@@ -36,9 +38,12 @@ from faltung.train.run_dataset import OWN, data_table, described, opened, parts
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import filters, table
 from faltung.train.settings import Settings
+from faltung.train.vocabulary import vocabulary
 
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
+# Classes whose confusions are counted: the table grows with their square.
+COUNTED_CLASSES = 4096
 # What targets are read as for a loss.
 TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
 # Packages that a run needs at its end; checked before it begins.
@@ -73,7 +78,7 @@ class Session:
         """Write the report; returns the metrics of the best weights on held-out samples."""
         self.loop.restore_best()
         found = evaluate(self.model, self.held, self.settings.loss, keep=True)
-        write_report(self.folder.report, self._report(found))
+        write_report(self.folder.report, self._report(found), own=True)
         return found.metrics()
 
     def _report(self, found: Evaluation) -> ReportData:
@@ -83,8 +88,9 @@ class Session:
         if found.right is not None and found.outputs is not None and classes:
             said = found.outputs.argmax(1)
             counted = found.targets >= 0
-            confusion = np.zeros((len(classes), len(classes)), np.int64)
-            np.add.at(confusion, (found.targets[counted], said[counted]), 1)
+            if len(classes) <= COUNTED_CLASSES:
+                confusion = np.zeros((len(classes), len(classes)), np.int64)
+                np.add.at(confusion, (found.targets[counted], said[counted]), 1)
             if said.ndim == 1:
                 mistakes = _mistakes(self.held, found.targets, found.outputs)
         return ReportData(
@@ -142,17 +148,24 @@ def create(
     name = _net_name(source, net)
     wanted = _settings(data, name, settings or {})
     options = dict(options or {})
+    words = None
     if source.kind == "text" and "vocabulary" in row(name).arguments():
-        options = {"vocabulary": _vocabulary(source), **options}
+        words = vocabulary(source, printable(data), options.get("vocabulary"))
+        options = {"vocabulary": words.words, **options}
     layers = get_net(
         name, classes=_outputs(source, wanted.loss, data), input_shape=source.shape, **options
     )
+    tokens = source.kind == "text"
+    graph = build(layers, source.shape, tokens=tokens, training=True)
+    what = words.said if words and words.makes_most_of(graph) else f"net={name}"
+    batch = min(wanted.batch, len(source))
+    require_training(graph, len(wanted.rule().slots), batch, what=what)
     train, _ = parts(source, about["held_out"], wanted.seed)
     standard, units = learned(train)
     model = Model(
         layers,
         source.shape,
-        tokens=source.kind == "text",
+        tokens=tokens,
         seed=wanted.seed,
         classes=source.classes,
         standard=standard,
@@ -208,15 +221,6 @@ def _outputs(source: Source, loss: str, data: str) -> int:
     if loss == "mse" and source.classes is not None:
         raise FaltungError(f"{where}: has classes, not numbers; --loss {loss} needs floats")
     return len(source.classes) if source.classes else source.targets.shape[1]
-
-
-def _vocabulary(source: Source) -> int:
-    """One more than the largest token of all samples."""
-    most = 0
-    for start in range(0, len(source), 4096):
-        part = source.read(np.arange(start, min(start + 4096, len(source))))
-        most = max(most, int(part.max(initial=0)))
-    return most + 1
 
 
 # An old run ---------------------------------------------------------------------------------------
