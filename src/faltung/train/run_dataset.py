@@ -35,6 +35,9 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
 def data_table(folder: RunFolder) -> dict[str, Any]:
     """The data table of a run. ValueError: an entry that is missing or of another type."""
     found = table(folder, "data")
+    for name in found:
+        if name not in _DATA:
+            raise FaltungError(f"{folder.path / CONFIG}: data.{show(name)}: is not known")
     for name, (kind, must) in _DATA.items():
         value = found.get(name)
         if value is None and not must:
@@ -76,6 +79,10 @@ def open_like(
 def held_out(folder: RunFolder) -> Source:
     """The samples that a run has held out of its data."""
     about = data_table(folder)
+    if about["held_out"] == 0:
+        raise FaltungError(
+            f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
+        )
     source = opened(about)
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
