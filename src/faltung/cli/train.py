@@ -29,14 +29,14 @@ the run had never been interrupted, so nothing but --threads may be changed.
 With --epochs N a run, finished or not, goes on to another length, along its
 schedule as it is for N epochs.
 
---from RUN starts from the best weights of another run, or of a model.safetensors
-that `faltung export` wrote. The network is that of RUN, for the classes of DATA;
-data are read and standardised as those of RUN were. Layers that do not fit,
-such as the last one for other classes, are initialised anew and named.
+--from RUN starts from the best weights of another run, or of a file that
+`faltung export RUN model.safetensors` wrote. The network is that of RUN, for
+the classes of DATA; data are read and standardised as those of RUN were. Layers
+that do not fit, such as the last for other classes, are initialised anew.
 
---freeze LAYER keeps a layer as it is: a name of `faltung summary`, with * if you
-like, and with all layers inside it; a number of layers, counted from the first;
-or all-but-last.
+--freeze LAYER keeps a layer as it is: a name of `faltung summary`, with * if
+you like, and with all layers inside it; a number of layers, counted from the
+first; or all-but-last.
 
 --metric is one of
 {metrics}
@@ -274,7 +274,8 @@ def _summary(session: "Session", metrics: dict[str, float]) -> str:
     parts = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in shown.items()] + parts
     if session.held is None:
         epoch = session.loop.history[-1].epoch
-        return f"weights of the last epoch, {epoch} (nothing held out); in training: {', '.join(parts)}"
+        what = f"weights of epoch {epoch}, the last (nothing held out)"
+        return f"{what}; in training: {', '.join(parts)}"
     return f"best weights on {len(session.held):,} held-out samples: {', '.join(parts)}"
 
 

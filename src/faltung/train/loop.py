@@ -44,9 +44,9 @@ class Loop:
     """One training run.
 
     ``folder``: where it is kept; it may be set until ``run``. ``show``: whether progress is
-    printed, below ``title`` and ``notes``. After ``run``, ``history`` has the metrics of each epoch, ``position`` is where the run
-    ended, ``compiled`` the seconds spent compiling. ValueError, TypeError: settings that do not fit
-    the samples.
+    printed, below ``title`` and ``notes``. After ``run``, ``history`` has the metrics of each
+    epoch, ``position`` is where the run ended, ``compiled`` the seconds spent compiling.
+    ValueError, TypeError: settings that do not fit the samples.
     """
 
     def __init__(

@@ -49,6 +49,8 @@ def notes(loop: Loop, config: Mapping[str, Any], samples: int) -> tuple[str, ...
         names = list(dict.fromkeys(map(layer_of, loop.frozen)))
         every = sum(p.size for p in parameters)
         made.append(f"frozen: {listing(names, SHOWN_LAYERS)} ({fixed:,} of {every:,} parameters)")
+    for epochs, step in loop.settings.lengthened:
+        made.append(f"until step {step:,} a run of {epochs} epochs, then of more or fewer")
     if loop.class_weights is not None:
         pairs = zip(class_names(loop.model), loop.class_weights, strict=True)
         made.append(f"class weights: {listing([f'{name} {w:.4g}' for name, w in pairs], 10)}")
@@ -66,8 +68,8 @@ def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
     return (
         f"epochs {old.epochs} -> {settings.epochs}: {old.schedule} over all {steps:,} steps, from "
         f"step {step:,} on; {rates}",
-        f"the weights will be neither those of {old.epochs} epochs nor of {settings.epochs} from the "
-        "start; --resume still repeats them bit for bit",
+        f"the weights will be neither those of {old.epochs} epochs nor of {settings.epochs} from "
+        "the start; --resume still repeats them bit for bit",
     )
 
 
