@@ -25,11 +25,13 @@ ENTRIES: dict[str, type] = {"path": str, "digest": str, "standard": bool, "anew"
 
 @dataclass(frozen=True)
 class Origin:
-    """``path``: absolute. ``model``: with its best weights. ``net``, ``options``: what its layers
-    are called. ``reading``: how the data were read, as options of ``open_source``.
+    """``path``: absolute; ``said``: as it was given. ``model``: with its best weights. ``net``,
+    ``options``: what its layers are called. ``reading``: how the data were read, as options of
+    ``open_source``.
     """
 
     path: str
+    said: str
     model: Model
     net: str
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -40,13 +42,13 @@ class Origin:
         """The folder of a run, or a file that ``Model.save`` or `faltung export` wrote. ValueError,
         OSError: neither.
         """
-        place = Path(os.path.abspath(path))
+        place, said = Path(os.path.abspath(path)), printable(path)
         if not place.is_dir():
             if place.name in (BEST, LAST) and (place.parent / CONFIG).exists():
                 raise FaltungError(
-                    f"--from {path}: is a checkpoint without its network; give the run's folder"
+                    f"--from {said}: is a checkpoint without its network; give the run's folder"
                 )
-            return cls(str(place), Model.load(path), printable(place.stem))
+            return cls(str(place), said, Model.load(path), printable(place.stem))
         model, folder = load_model(path)
         net = dict(table(folder, "net"))
         name, about = net.pop("name", None), data_table(folder)
@@ -55,7 +57,7 @@ class Origin:
         kept = {"kind": about["kind"]}
         if about["kind"] in ("picture", "volume"):
             kept |= {"channels": model.input_shape[0], "size": list(model.input_shape[1:])}
-        return cls(str(place), model, name, net, kept)
+        return cls(str(place), said, model, name, net, kept)
 
     @classmethod
     def again(cls, found: Mapping[str, Any], where: str) -> "Origin":
@@ -87,7 +89,7 @@ class Origin:
                 break
         if source.shape != self.model.input_shape:
             raise FaltungError(
-                f"--from {self.path}: was trained on samples of shape {self.model.input_shape}, "
+                f"--from {self.said}: was trained on samples of shape {self.model.input_shape}, "
                 f"{printable(Path(about['path']).name)} has {source.shape}: must be the same"
             )
         return source, each
@@ -98,7 +100,7 @@ class Origin:
         """
         if options:
             raise FaltungError(
-                f"--set {next(iter(options))}: the layers are those of {self.path}; options go "
+                f"--set {next(iter(options))}: the layers are those of {self.said}; options go "
                 "with --net NAME"
             )
         output = self.model.graph.output
@@ -107,7 +109,7 @@ class Origin:
             changed = with_outputs(made, outputs)
             if changed is None:
                 raise FaltungError(
-                    f"--from {self.path}: has {output.channels} outputs, the data need "
+                    f"--from {self.said}: has {output.channels} outputs, the data need "
                     f"{outputs}, and its last layer is none whose outputs can be changed; give "
                     "--net NAME"
                 )
@@ -118,7 +120,7 @@ class Origin:
         """Give a model the weights; the table [from] of the run. ValueError: a layer that is both
         frozen and initialised anew.
         """
-        anew = take_matching(model, self.model, f"--from {self.path}")
+        anew = take_matching(model, self.model, f"--from {self.said}")
         fixed = set(frozen(model.training_graph, model.graph, freeze))
         own = {layer_of(p.name) for p in model.graph.parameters if p.name in fixed}
         for name in anew:

@@ -92,7 +92,8 @@ class Session:
             return
         if epochs < max(done, 1):
             raise FaltungError(
-                f"--epochs {epochs}: {path} has begun epoch {done}: must be at least {done}"
+                f"--epochs {epochs}: {path} has {'begun' if loop.position.batch else 'finished'} "
+                f"epoch {done}: must be at least {done}"
             )
         if loop.out_of_patience():
             raise FaltungError(
@@ -207,7 +208,7 @@ def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
     most = _vocabulary(source) - 1
     if rows and most >= min(rows):
         raise FaltungError(
-            f"--from {origin.path}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
+            f"--from {origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
             f"data have a token {most}: must be numbered by the same vocabulary"
         )
 

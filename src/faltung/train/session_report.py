@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,7 +43,10 @@ def notes(loop: Loop, config: Mapping[str, Any], samples: int) -> tuple[str, ...
         began = config["from"]
         count = len(layers(loop.model.training_graph)) - len(began["anew"])
         anew = listing(began["anew"], SHOWN_LAYERS) or "no layer"
-        made.append(f"from {printable(began['path'])}: {count} layers; initialised anew: {anew}")
+        path = Path(began["path"])
+        if path.is_relative_to(Path.cwd()):
+            path = path.relative_to(Path.cwd())
+        made.append(f"from {printable(path)}: {count} layers; initialised anew: {anew}")
     if loop.frozen:
         parameters = [p for p in loop.model.training_graph.parameters if p.trained]
         fixed = sum(p.size for p in parameters if p.name in set(loop.frozen))
