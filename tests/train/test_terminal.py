@@ -90,7 +90,7 @@ def test_the_chosen_metric_is_shown_by_its_name() -> None:
         row, 20, None, False
     )
     columns = shown(row, 20, 80)
-    assert "val_metric" in columns and shown(row, 20, 45) == ("loss", "val_metric")
+    assert "val_metric" in columns and shown(row, 20, 40) == ("loss", "val_metric")
     top, line = header(columns, 20, row.metric), table_line(columns, row, 20, best=False)
     assert len(top) == len(line) < 80
     assert top[: line.index("0.4321") + 6].endswith(" val bal acc")
