@@ -24,7 +24,7 @@ from faltung.cli.main import main
 from faltung.data.augment import Augment
 from faltung.data.open import open_source
 from faltung.train import defaults
-from faltung.train.settings import Settings
+from faltung.train.settings import NOTHING, Settings
 
 Captured = pytest.CaptureFixture[str]
 
@@ -54,10 +54,11 @@ def options() -> argparse.ArgumentParser:
 def test_every_setting_is_an_option_and_its_default_is_told() -> None:
     said = {**train.SETTINGS, **train.AUGMENT}
     usual = {**Settings().as_dict(), **Augment().as_dict()}
-    usual.pop("augment")
-    assert set(said) == set(usual) | {"lr", "momentum", "clip", "patience"}
+    for name in ("augment", "freeze", "lengthened"):  # has options, is one, is none
+        usual.pop(name)
+    assert set(said) == set(usual)
     for name, value in usual.items():
-        if value:  # nothing, or off, needs no words
+        if value and value != NOTHING.get(name):  # nothing, or off, needs no words
             assert str(value) in said[name][1], name
     for name, lr in defaults.LR.items():
         assert f"{name} {lr:g}" in said["lr"][1]
@@ -159,7 +160,7 @@ def test_resumed_it_takes_other_threads_and_nothing_else(
     assert main(["train", str(data), "--epochs", "2", "--out", "run"]) == 0
     before = tensors(tmp_path / "run/last.safetensors")
     capsys.readouterr()
-    for more in (["--epochs", "9"], ["--set", "width=1"], ["--flip"], ["--strict"], [str(data)]):
+    for more in (["--batch", "9"], ["--set", "width=1"], ["--flip"], ["--strict"], [str(data)]):
         assert main(["train", "--resume", "run", *more]) == 2
         said = capsys.readouterr().err
         assert "continues a run unchanged: leave out" in said and said.count("\n") == 1
@@ -334,7 +335,31 @@ X, Y = shapes(12)
         ({}, ["--epochs=0"], "epochs=0: must be at least 1"),
         ({}, ["--lr=nan"], "lr=nan: must be above 0"),
         ({}, ["--nesterov"], "nesterov=True: applies to sgd"),
-        ({}, ["--held-out=1"], "must lie between 0 and 1"),
+        ({}, ["--held-out=1"], "--held-out 1: must be at least 0 and below 1"),
+        (
+            {},
+            ["--held-out=0", "--patience=3"],
+            "--patience 3: with --held-out 0 there is nothing to",
+        ),
+        ({}, ["--held-out=0", "--metric=f1"], "--metric f1: with --held-out 0 there is nothing to"),
+        ({}, ["--class-weights=1,2,3"], "must be 2 numbers, one for each class: 0, 1"),
+        ({}, ["--class-weights=1;2"], "--class-weights 1;2: must be balanced, or a number for"),
+        ({}, ["--sampler=weighted"], "sampler='weighted': must be one of shuffled, balanced"),
+        ({}, ["--metric=f2"], "metric='f2': must be one of loss, accuracy"),
+        ({}, ["--metric=mae"], "metric='mae': does not apply to labels"),
+        (
+            {},
+            ["--freeze=conv9"],
+            "freeze='conv9': no layer with parameters has this name; there are",
+        ),
+        ({}, ["--freeze=5"], "freeze=5: must be from 1 to 4, one less than the layers"),
+        ({}, ["--freeze=*"], "freeze='*': leaves nothing to train"),
+        (
+            {"y": 0 * Y},
+            [],
+            "all 12 labels are of class '0': training needs samples of at least two",
+        ),
+        ({"y": 0 * Y, "classes": ["cat"]}, [], "all 12 labels are of class 'cat'"),
         ({}, ["--flip", "--kind=series"], "kind"),
         ({}, ["--shift=9"], "shift=9: must be less than the shortest axis, 8"),
         ({"x": X[:, :, :1, :1]}, [], "MaxPool 'pool1' needs at least 2x2, got 1x1 after"),
@@ -456,7 +481,7 @@ def test_what_is_no_run_is_not_resumed(data: Path, tmp_path: Path, capsys: Captu
     assert "data.npz" in refused(capsys, "--resume", data)
     assert main(["train", str(data), "--epochs=1", "--out=run"]) == 0
     config = tmp_path / "run/config.toml"
-    config.write_text(config.read_text().replace("format = 1", "format = 7", 1))
+    config.write_text(config.read_text().replace("format = 2", "format = 7", 1))
     assert "format=7, written by faltung" in refused(capsys, "--resume", "run")
 
 
