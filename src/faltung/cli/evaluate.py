@@ -4,8 +4,6 @@ import argparse
 import json
 import sys
 
-from faltung.cli.errors import MISTAKES, refuse
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``evaluate``."""
@@ -21,21 +19,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print loss and accuracy; 2, and one line on stderr, if something is wrong."""
-    try:
-        from faltung.train.evaluate import evaluate
-        from faltung.train.run_dataset import held_out, like, open_like
-        from faltung.train.run_model import load_model
+    """Print loss and accuracy."""
+    from faltung.train.evaluate import evaluate
+    from faltung.train.run_dataset import held_out, like, open_like
+    from faltung.train.run_model import load_model
 
-        model, folder = load_model(arguments.run_folder)
-        if arguments.data is None:
-            source = held_out(folder)
-        else:
-            wanted = like(model, folder)
-            source = open_like(arguments.data, wanted, model.classes, strict=arguments.strict)
-        metrics = evaluate(model, source, model.loss or "cross_entropy").metrics()
-    except MISTAKES as error:
-        return refuse("evaluate", error)
+    model, folder = load_model(arguments.run_folder)
+    if arguments.data is None:
+        source = held_out(folder)
+    else:
+        wanted = like(model, folder)
+        source = open_like(arguments.data, wanted, model.classes, strict=arguments.strict)
+    metrics = evaluate(model, source, model.loss or "cross_entropy").metrics()
     for each in source.skipped:
         print(f"skipped {each}", file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:

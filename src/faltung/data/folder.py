@@ -9,7 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.limits import regular
-from faltung.data.names import class_list, in_order, inside, listing, number_classes, printable
+from faltung.data.names import (
+    class_list,
+    class_name,
+    in_order,
+    inside,
+    listing,
+    number_classes,
+    printable,
+)
 from faltung.data.options import Options
 from faltung.data.source import WHITE, Indices
 from faltung.geometry.errors import FaltungError
@@ -73,7 +81,7 @@ def walk(root: Path, options: Options) -> Listing:
                 continue
             if _can_be_read(path, found, real):
                 found.files.append(path)
-                found.words.append(printable(folder.name))
+                found.words.append(class_name(folder.name))
             elif path.is_dir():
                 inner.append(path)
         if len(found.files) == before:
@@ -87,7 +95,7 @@ def walk(root: Path, options: Options) -> Listing:
 
 
 def _check_names(folders: Sequence[Path], where: str, options: Options) -> None:
-    names = class_list([printable(folder.name) for folder in folders])
+    names = class_list([folder.name for folder in folders], f"{where}: folders")
     if options.classes is not None:
         number_classes(names, f"{where}: folders", options.classes)
 

@@ -144,7 +144,7 @@ class ArraySource:
         made = _maps if is_dense(y, array) else _targets
         self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
         self.skipped = tuple(skipped)
-        self._names = names
+        self._names = None if names is None else tuple(map(printable, names))
 
     @property
     def names(self) -> Sequence[str]:

@@ -9,6 +9,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.names import class_list
 from faltung.data.source import Source, is_source
 from faltung.data.standard import Standard
 from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
@@ -65,7 +66,7 @@ class Network:
         self.training_graph: Graph = build(
             net, input_shape, dtype=dtype, tokens=tokens, training=True
         )
-        self.classes = None if classes is None else tuple(map(str, classes))
+        self.classes = None if classes is None else class_list(list(map(str, classes)))
         self.standard = standard
         self._check()
         # What it was trained on; None before that is known.
