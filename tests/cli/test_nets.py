@@ -76,7 +76,7 @@ def test_summary_as_json(capsys: pytest.CaptureFixture[str]) -> None:
         (["summary", "lenet5", "--set", "a=1"], "faltung summary: --set a=1: lenet5 takes paper"),
         (
             ["summary", "vgg16", "--set", "width=x"],
-            "faltung summary: --set width=x: must be a number",
+            "faltung summary: --set width=x: must be a num",
         ),
         (["summary", "lenet5", "--depth", "0"], "faltung summary: --depth 0: must be at least 1"),
         (

@@ -11,11 +11,12 @@ import os
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from faltung.cli.errors import INTERRUPTED
+from faltung.cli.errors import INTERRUPTED, line
 
 
 @contextmanager
@@ -32,6 +33,8 @@ def interruptible(ours: bool) -> Iterator[None]:
     # all handlers, except that what is ignored stays ignored.
     atexit.register(_ignore)
     before = sys.unraisablehook
+    # A warning is a line, as all else that a command says.
+    warnings.formatwarning = lambda message, *_: f"faltung: warning: {line(message)}\n"
 
     def again(lost: Any) -> None:
         """A Ctrl-C where nothing can be raised (``__del__``, a callback) comes again."""

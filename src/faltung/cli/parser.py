@@ -14,21 +14,27 @@ from typing import Any, NamedTuple, NoReturn
 
 from faltung.cli.errors import REFUSED, line
 
+LONGEST_TEXT = 100  # characters of a typed text in a message
 LONGEST_WHOLE = 30  # digits of a whole number; no argument takes as many
 FILES = ("DATA", "RUN", "FILE", None)  # arguments without a name: their text says what they are
 
 
 class Typed(NamedTuple):
     """An argument as it was typed: ``--held-out``, ``0`` and the ``sign`` between them. ``name``
-    is empty for a file, which is called by its own name.
+    is empty for a file, which is called by its own name; ``text`` is None for a switch.
     """
 
     name: str
-    text: str
+    text: str | None = None
     sign: str = " "
 
     def __str__(self) -> str:
-        return f"{self.name}{self.sign}{self.text}".strip()
+        if self.text is None:
+            return self.name
+        said = line(self.text) if self.text.strip() else repr(self.text)
+        if len(said) > LONGEST_TEXT:
+            said = said[: LONGEST_TEXT - 3] + "..."
+        return f"{self.name}{self.sign}{said}" if self.name else said
 
 
 def whole_number(text: str) -> int:
@@ -123,7 +129,7 @@ class _Switch(argparse.Action):
     def __call__(
         self, parser: Any, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
-        parser.typed.setdefault(self.dest, []).append(Typed(option or "", ""))
+        parser.typed.setdefault(self.dest, []).append(Typed(option or ""))
         setattr(namespace, self.dest, True)
 
 

@@ -129,7 +129,8 @@ def _answer(model: "Model", group: list[Part], write: Write, failed: Failed) -> 
 
     try:
         x = group[0].x if len(group) == 1 else np.concatenate([part.x for part in group])
-        outputs = model.predict(x)
+        with np.errstate(all="ignore"):  # what is not finite is found below
+            outputs = model.predict(x)
     except MISTAKES as error:
         if len(group) == len(group[0]) == 1:
             failed(group[0].file, group[0].names[0], error)

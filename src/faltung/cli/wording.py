@@ -12,7 +12,6 @@ from pathlib import PurePath
 from faltung.cli.errors import line
 from faltung.cli.parser import Typed
 
-LONGEST_TEXT = 100  # characters of a typed text in a message
 _PAIRS = {"(": ")", "[": "]", "{": "}"}
 
 
@@ -51,16 +50,14 @@ def _called(
     """What was typed for an argument of a function; None if it is no argument of the command."""
     argument = names.get(name, name)
     if argument == "set":
-        return next((_short(t) for t in typed.get("set", ()) if repr(t.text) == value), None)
-    set_here = [t for t in typed.get("set", ()) if t.text.partition("=")[0].strip() == name]
+        return next((str(t) for t in typed.get("set", ()) if repr(t.text) == value), None)
+    set_here = [t for t in typed.get("set", ()) if (t.text or "").partition("=")[0].strip() == name]
     given = typed.get(argument, ())
     if set_here and not any(_same(t.text, value) for t in given):
-        return _short(set_here[-1])
+        return str(set_here[-1])
     if given:
         fits = [t for t in given if _same(t.text, value)]
-        if not given[0].text:  # a switch
-            return given[0].name
-        return _short((fits or given)[-1])
+        return str((fits or given)[-1])
     if argument in options:
         return f"{options[argument]} {value}".strip()
     return None
@@ -81,20 +78,15 @@ def _in_rule(
         if not value:
             return options[argument]
         fits = [t for t in typed.get(argument, ()) if _same(t.text, value)]
-        return _short(fits[-1]) if fits else match[0]
+        return str(fits[-1]) if fits else match[0]
 
     return re.sub(r"(?<![\w.'\"/-])([a-z_]+)=('[^']*'|[\w.+-]*)(?![\w(\[/])", change, rule)
 
 
-def _short(typed: Typed) -> str:
-    said = line(typed.text) if typed.text.strip() else repr(typed.text)
-    if len(said) > LONGEST_TEXT:
-        said = said[: LONGEST_TEXT - 3] + "..."
-    return str(typed._replace(text=said))
-
-
-def _same(text: str, value: str) -> bool:
+def _same(text: str | None, value: str) -> bool:
     """Whether a value in a message is what was typed."""
+    if text is None:
+        return False
     if text == value or repr(text) == value:
         return True
     try:
@@ -106,7 +98,7 @@ def _same(text: str, value: str) -> bool:
 def _names_a_file(message: str, typed: Mapping[str, Sequence[Typed]]) -> bool:
     """Whether the message begins with a file that was typed, which may be called "lr=3.csv"."""
     for given in (given for each in typed.values() for given in each):
-        said = line(given.text)
+        said = line(given.text or "-")
         for name in (said, PurePath(said).name):
             may = not given.name or ("=" in name and given.name != "--set")
             if may and name and message.startswith(f"{name}:"):

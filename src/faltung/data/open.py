@@ -10,6 +10,7 @@ from faltung.data.limits import exists, regular
 from faltung.data.names import printable
 from faltung.data.options import Options
 from faltung.data.source import SampleKind, Source
+from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 
@@ -107,12 +108,12 @@ def open_source(
 
 def _named(name: str, options: Options) -> Source:
     found = NAMED[name]()
-    for asked, has in (
-        (options.kind, found.kind),
-        (options.channels, found.shape[0]),
-        (options.space(len(found.shape) - 1), found.shape[1:]),
-        (options.classes, found.classes),
+    for option, asked, has in (
+        ("kind", options.kind, found.kind),
+        ("channels", options.channels, found.shape[0]),
+        ("size", options.space(len(found.shape) - 1), found.shape[1:]),
+        ("classes", options.classes, found.classes),
     ):
         if asked not in (None, has):
-            raise FaltungError(f"data={name}: has {has}, not {asked}")
+            raise FaltungError(f"{option}={show(asked)}: data={name}: has {has}, not {asked}")
     return found
