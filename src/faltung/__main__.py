@@ -9,7 +9,7 @@ def start() -> int:
         from faltung.cli.main import main
 
         return main()
-    except KeyboardInterrupt:  # before there was a command that could be stopped
+    except KeyboardInterrupt:  # before main could notice it
         print("\nstopped", file=sys.stderr)
         return 130
 

@@ -13,7 +13,7 @@ from faltung.geometry.errors import FaltungError
 
 MISTAKES = (FaltungError, OSError, MemoryError)
 # Exit statuses.
-DONE, IN_PART, REFUSED, INTERRUPTED, NO_READER = 0, 1, 2, 130, 141
+DONE, IN_PART, REFUSED, NO_READER = 0, 1, 2, 141
 
 
 def complain(command: str, error: BaseException, message: str | None = None) -> None:

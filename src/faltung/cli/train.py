@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from faltung.cli.ending import stopped
+from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.errors import line
 from faltung.cli.options import options
 from faltung.geometry.errors import FaltungError
@@ -138,13 +138,13 @@ def _trained(session: "Session") -> int:
     """Train a run that is ready, and print the result."""
     from faltung.train.interrupts import Stopped
 
+    when_stopped(lambda: _stopped(session))
     try:
         _print_skipped(session.source.skipped)
         session.run()
         metrics = session.finish()
     except (Stopped, KeyboardInterrupt):
-        again = _resume(session)
-        return stopped(f"stopped. To resume: {again}" if again else "stopped before a checkpoint")
+        return stopped()
     except (OSError, MemoryError) as error:
         if again := _resume(session):
             error.add_note(f"To resume from the last checkpoint: {again}")
@@ -152,6 +152,12 @@ def _trained(session: "Session") -> int:
     print(_summary(metrics, len(session.held)))
     print(f"report: {_quoted(session.folder.report)}")
     return 0
+
+
+def _stopped(session: "Session") -> str:
+    """What Ctrl-C says."""
+    again = _resume(session)
+    return f"stopped. To resume: {again}" if again else "stopped before the first checkpoint"
 
 
 def _resume(session: "Session") -> str | None:
