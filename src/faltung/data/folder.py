@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import it_is
 from faltung.data.limits import regular
 from faltung.data.names import (
     class_list,
@@ -143,7 +144,7 @@ def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) 
             facts.append(examine(path, name))
             good.append(i)
         except Broken as error:
-            found.skip(path, str(error))
+            found.skip(path, f"{error}{it_is(path)}")
     before = set(found.words)
     found.keep_only(good)
     lost = in_order(before - set(found.words))

@@ -23,14 +23,14 @@ MAX_HEADER_BYTES = 1 << 12  # bytes that the header of a plain array may take; N
 def read_npy(path: Path, where: str) -> Array:
     """The array in a ``.npy`` file. ValueError."""
     length = regular(path, where)
-    with complaints(where), path.open("rb") as file:
+    with complaints(where, path), path.open("rb") as file:
         return _array(file, length, where)
 
 
 def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]:
     """The arrays with these names in a ``.npz`` file. ValueError."""
     length = regular(path, where)
-    with complaints(where), zipfile.ZipFile(path) as archive:
+    with complaints(where, path), zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         listed = {info.filename.removesuffix(".npy"): info for info in members}
         wanted = {name: listed[name] for name in names if name in listed}

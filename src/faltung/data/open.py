@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faltung.data import arrays, idx, pictures, tables, volumes
+from faltung.data.contents import it_is
 from faltung.data.digits import digits
 from faltung.data.limits import exists, regular
 from faltung.data.names import printable
@@ -101,7 +102,7 @@ def open_source(
     reader = next((reader for reader in READERS if reader.matches(path)), None)
     if reader is None:
         known = "; ".join(reader.what for reader in READERS)
-        raise FaltungError(f"data={where}: is none of: {known}")
+        raise FaltungError(f"data={where}: is none of: {known}{it_is(path)}")
     # A folder is called by its own name, also if it is given as "." or "..".
     return reader.open(path if path.name else path.resolve(), options)
 
