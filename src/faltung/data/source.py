@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from faltung.data.limits import BLOCK_BYTES
 from faltung.data.names import class_list, listing, printable
+from faltung.data.native import native
 from faltung.data.seeds import SPLIT, permutation
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -128,7 +129,7 @@ class ArraySource:
         partial: bool = False,
         where: str = "",
     ) -> None:
-        array = np.asarray(x)
+        array = native(np.asarray(x))
         self.kind = _kind(array, kind, f"{where}x")
         if not array.size:
             raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")
@@ -140,7 +141,7 @@ class ArraySource:
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
-        y = np.asarray(y)
+        y = native(np.asarray(y))
         made = _maps if is_dense(y, array) else _targets
         self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
         self.skipped = tuple(skipped)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.names import class_list
+from faltung.data.native import native
 from faltung.data.source import Source, is_source
 from faltung.data.standard import Standard
 from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
@@ -198,7 +199,7 @@ class Network:
         wanted = self.loss == "cross_entropy" if softmax is None else softmax
         if is_source(x):
             return self._outputs(x.read, len(x), wanted)
-        given = np.asarray(x)
+        given = native(np.asarray(x))
         single = given.shape == self.input_shape
         if not single and given.shape[1:] != self.input_shape:
             raise FaltungError(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.native import native
 from faltung.data.source import ArraySource, SampleKind, Source, is_source
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.train.network import Network
@@ -29,7 +30,7 @@ def as_source(
         return x
     if y is None:
         raise FaltungTypeError("y: must be given with x")
-    samples, targets = np.asarray(x), np.asarray(y)
+    samples, targets = native(np.asarray(x)), native(np.asarray(y))
     if samples.shape[1:] != model.input_shape:
         raise FaltungError(
             f"x.shape={samples.shape}: must be (n, {', '.join(map(str, model.input_shape))})"
