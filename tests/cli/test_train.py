@@ -127,7 +127,8 @@ def test_a_run_says_how_it_goes(data: Path, tmp_path: Path, capsys: Captured) ->
     assert main(["train", str(data), "--epochs", "3"]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert said.err == "" and lines[0] == "lenet5 on data.npz"
+    assert said.err == "" and lines.pop(0).startswith("40 samples, 1 channel, 8x8, values -1.13")
+    assert lines[0] == "lenet5 on data.npz"
     assert [line[:9] for line in lines[1:4]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert re.fullmatch(
         r"best weights on 8 held-out samples: accuracy \d+\.\d\d%, loss \d\.\d{4}", lines[4]
@@ -281,6 +282,7 @@ def test_on_a_terminal_a_table_and_a_bar(tmp_path: Path) -> None:
     os.close(master)
     assert child.wait(limit(60)) == 0
     lines = [line.rstrip() for line in screen.display if line.strip()]
+    assert lines.pop(0) == "1,797 samples, 1 channel, 8x8, values 0..16 -> /16; 10 classes"
     assert lines[0] == "lenet5 on digits"
     assert lines[1].split()[:3] == ["epoch", "loss", "accuracy"]
     assert [line.split()[0] for line in lines[2:6]] == ["1/4", "2/4", "3/4", "4/4"]
@@ -325,35 +327,35 @@ X, Y = shapes(12)
         ({"y": Y * np.nan}, ["--loss=mse"], "y: sample 0 contains NaN"),
         ({"y": Y.astype(str)}, ["--loss=mse"], "y: has words; numbers are wanted"),
         ({}, ["--net=lenet"], ""),
-        ({}, ["--net=nothing"], "net='nothing': must be one of lenet5"),
+        ({}, ["--net=nothing"], "--net=nothing: must be one of lenet5"),
         ({}, ["--net=tcn"], "must be (C, *space) of rank 1 for tcn"),
         ({}, ["--set=width=2"], "width=2: lenet5 takes paper"),
-        ({}, ["--set=width"], "set='width': must be OPTION=VALUE"),
-        ({}, ["--size=8xx8"], "size='8xx8'"),
+        ({}, ["--set=width"], "--set=width: must be OPTION=VALUE"),
+        ({}, ["--size=8xx8"], "--size=8xx8"),
         ({}, ["--size=9"], "arrays are not resized"),
         ({}, ["--threads=0"], "must be from 1 to"),
         ({}, ["--epochs=0"], "epochs=0: must be at least 1"),
         ({}, ["--lr=nan"], "lr=nan: must be above 0"),
-        ({}, ["--nesterov"], "nesterov=True: applies to sgd"),
+        ({}, ["--nesterov"], "--nesterov: applies to sgd"),
         ({}, ["--held-out=1"], "--held-out 1: must be at least 0 and below 1"),
         (
             {},
             ["--held-out=0", "--patience=3"],
-            "--patience 3: with --held-out 0 there is nothing to",
+            "--patience=3: with --held-out 0 there is nothing to",
         ),
-        ({}, ["--held-out=0", "--metric=f1"], "--metric f1: with --held-out 0 there is nothing to"),
+        ({}, ["--held-out=0", "--metric=f1"], "--metric=f1: with --held-out 0 there is nothing to"),
         ({}, ["--class-weights=1,2,3"], "must be 2 numbers, one for each class: 0, 1"),
-        ({}, ["--class-weights=1;2"], "--class-weights 1;2: must be balanced, or a number for"),
-        ({}, ["--sampler=weighted"], "sampler='weighted': must be one of shuffled, balanced"),
-        ({}, ["--metric=f2"], "metric='f2': must be one of loss, accuracy"),
-        ({}, ["--metric=mae"], "metric='mae': does not apply to labels"),
+        ({}, ["--class-weights=1;2"], "--class-weights=1;2: must be balanced, or a number for"),
+        ({}, ["--sampler=weighted"], "--sampler=weighted: must be one of shuffled, balanced"),
+        ({}, ["--metric=f2"], "--metric=f2: must be one of loss, accuracy"),
+        ({}, ["--metric=mae"], "--metric=mae: does not apply to labels"),
         (
             {},
             ["--freeze=conv9"],
-            "freeze='conv9': no layer with parameters has this name; there are",
+            "--freeze=conv9: no layer with parameters has this name; there are",
         ),
-        ({}, ["--freeze=5"], "freeze=5: must be from 1 to 4, one less than the layers"),
-        ({}, ["--freeze=*"], "freeze='*': leaves nothing to train"),
+        ({}, ["--freeze=5"], "--freeze=5: must be from 1 to 4, one less than the layers"),
+        ({}, ["--freeze=*"], "--freeze=*: leaves nothing to train"),
         (
             {"y": 0 * Y},
             [],

@@ -9,8 +9,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import it_is
 from faltung.data.limits import regular
-from faltung.data.names import class_list, in_order, inside, listing, number_classes, printable
+from faltung.data.names import (
+    class_list,
+    class_name,
+    in_order,
+    inside,
+    listing,
+    number_classes,
+    printable,
+)
 from faltung.data.options import Options
 from faltung.data.source import Indices, scaled
 from faltung.data.units import Units
@@ -76,7 +85,7 @@ def walk(root: Path, options: Options) -> Listing:
                 continue
             if _can_be_read(path, found, real):
                 found.files.append(path)
-                found.words.append(printable(folder.name))
+                found.words.append(class_name(folder.name))
             elif path.is_dir():
                 inner.append(path)
         if len(found.files) == before:
@@ -90,7 +99,7 @@ def walk(root: Path, options: Options) -> Listing:
 
 
 def _check_names(folders: Sequence[Path], where: str, options: Options) -> None:
-    names = class_list([printable(folder.name) for folder in folders])
+    names = class_list([folder.name for folder in folders], f"{where}: folders")
     if options.classes is not None:
         number_classes(names, f"{where}: folders", options.classes)
 
@@ -138,7 +147,7 @@ def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) 
             facts.append(examine(path, name))
             good.append(i)
         except Broken as error:
-            found.skip(path, str(error))
+            found.skip(path, f"{error}{it_is(path)}")
     before = set(found.words)
     found.keep_only(good)
     lost = in_order(before - set(found.words))

@@ -24,7 +24,7 @@ MAX_MEMBERS = 1000  # arrays of a file that are looked at
 def read_npy(path: Path, where: str) -> Array:
     """The array in a ``.npy`` file. ValueError."""
     length = regular(path, where)
-    with complaints(where), path.open("rb") as file:
+    with complaints(where, path), path.open("rb") as file:
         return _array(file, length, where)
 
 
@@ -49,7 +49,7 @@ def _is_plain(info: zipfile.ZipInfo) -> bool:
 def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]:
     """The arrays with these names in a ``.npz`` file. ValueError."""
     length = regular(path, where)
-    with complaints(where), zipfile.ZipFile(path) as archive:
+    with complaints(where, path), zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         listed = {info.filename.removesuffix(".npy"): info for info in members}
         wanted = {name: listed[name] for name in names if name in listed}

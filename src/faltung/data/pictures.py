@@ -118,7 +118,7 @@ def decode(
     from PIL import ImageOps
 
     channels, height, width = shape
-    with complaints(where), path.open("rb") as file, _opened(file, where) as image:
+    with complaints(where, path), path.open("rb") as file, _opened(file, where) as image:
         turn = _orientation(image)
         if fit:  # a JPEG may be decoded at 1/2, 1/4 or 1/8, to twice the size at least
             image.draft(None, (2 * max(height, width),) * 2)

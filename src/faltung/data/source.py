@@ -8,6 +8,7 @@ import numpy.typing as npt
 
 from faltung.data.limits import check_finite
 from faltung.data.names import printable
+from faltung.data.native import native
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.targets import is_dense, make_maps, make_targets, understood
 from faltung.data.units import Units, units_of
@@ -153,7 +154,7 @@ class ArraySource:
         partial: bool = False,
         where: str = "",
     ) -> None:
-        array = np.asarray(x)
+        array = native(np.asarray(x))
         self.kind = _kind(array, kind, f"{where}x")
         if not array.size:
             raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")
@@ -166,7 +167,7 @@ class ArraySource:
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
-        y = np.asarray(y)
+        y = native(np.asarray(y))
         y = understood(y, None, f"{where}y", maps=is_dense(y, array))
         made = make_maps if is_dense(y, array) else make_targets
         self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
@@ -174,7 +175,7 @@ class ArraySource:
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
         self.held: Source | None = None
-        self._names = names
+        self._names = None if names is None else tuple(map(printable, names))
 
     @property
     def names(self) -> Sequence[str]:

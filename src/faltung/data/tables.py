@@ -72,7 +72,7 @@ def read_rows(
     """
     regular(path, where)
     lines, words, rows = [], [], []
-    with complaints(where), path.open(encoding="utf-8-sig", newline="") as file:
+    with complaints(where, path), path.open(encoding="utf-8-sig", newline="") as file:
         found = _records(file, path.suffix.lower())
         head = next(found, None)
         column = _label_column(head[1], where) if head else None

@@ -90,7 +90,7 @@ def examine(path: Path, where: str) -> tuple[int, ...]:
 def decode(path: Path, where: str, *, shape: tuple[int, ...], fit: bool) -> npt.NDArray[np.float32]:
     """A volume (channels, x, y, z), float32. ValueError: it is broken or contains NaN."""
     nibabel = _nibabel()
-    with complaints(where):
+    with complaints(where, path):
         try:
             image = _loaded(path, where)
         except Broken as error:

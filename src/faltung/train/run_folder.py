@@ -163,6 +163,10 @@ class RunFolder:
         """Where ``write_report`` writes."""
         return self.path / REPORT
 
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to resume from."""
+        return (self.path / LAST).is_file()
+
     # Checkpoints ----------------------------------------------------------------------------------
 
     def save_last(
