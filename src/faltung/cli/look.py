@@ -23,6 +23,11 @@ files written to FOLDER (by default look-FILE in the folder of the run):
     parser.add_argument(
         "--layer", metavar="NAME", help="layer for Grad-CAM (default: the last with maps)"
     )
+    parser.add_argument(
+        "--labels",
+        choices=("first", "none"),
+        help="where the labels are in text files without a header: first, or none",
+    )
     parser.add_argument("--out", metavar="FOLDER", help="where to write the pictures")
 
 
@@ -38,6 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             usual if arguments.out is None else Path(arguments.out),
             arguments.label,
             layer=arguments.layer,
+            labels=arguments.labels,
         )
     except MISTAKES as error:
         return refuse("look", error)

@@ -11,6 +11,7 @@ from faltung.cli.errors import MISTAKES, refuse
 
 if TYPE_CHECKING:
     from faltung.data.files import Like
+    from faltung.data.tables import Labels
     from faltung.train.model import Model
 
 # Classes, or numbers, shown of each sample.
@@ -34,6 +35,11 @@ class of every position.
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
+    parser.add_argument(
+        "--labels",
+        choices=("first", "none"),
+        help="where the labels are in text files without a header: first, or none",
+    )
     parser.add_argument("--csv", action="store_true", help="print a table, one line per sample")
 
 
@@ -49,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         return refuse("predict", error)
     failed: list[str] = []
     table = _table(model) if arguments.csv else None
-    for x, names in _samples(arguments.files, wanted, failed):
+    for x, names in _samples(arguments.files, wanted, failed, arguments.labels):
         outputs = model.predict(x)
         if table is not None:
             table(names, outputs)
@@ -61,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _samples(
-    files: Sequence[str], wanted: "Like", failed: list[str]
+    files: Sequence[str], wanted: "Like", failed: list[str], labels: "Labels | None"
 ) -> Iterator[tuple[Any, list[str]]]:
     """Samples and their names, a few files at a time; unreadable ones are added to ``failed``."""
     import numpy as np
@@ -72,7 +78,7 @@ def _samples(
     names: list[str] = []
     for file in files:
         try:
-            x, found = read_files([file], wanted)
+            x, found = read_files([file], wanted, labels=labels)
         except MISTAKES as error:
             refuse("predict", error)
             failed.append(file)

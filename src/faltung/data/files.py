@@ -36,6 +36,10 @@ class Like:
     scale : float, optional
         What arrays of whole numbers are divided by; by default 255 or 65535 for pictures of 8 or
         16 bits, else 1.
+    columns : tuple of str, optional
+        The names of the features, if training had a text file with a header.
+    label : str, optional
+        The name of the column of its labels.
 
     Raises
     ------
@@ -47,6 +51,8 @@ class Like:
     shape: tuple[int, ...]
     fit: bool = False
     scale: float | None = None
+    columns: tuple[str, ...] | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in AXES:
@@ -59,7 +65,9 @@ class Like:
         object.__setattr__(self, "shape", shape)
 
 
-def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[str, ...]]:
+def read_files(
+    paths: Sequence[str | Path], like: Like, *, labels: tables.Labels | None = None
+) -> tuple[Array, tuple[str, ...]]:
     """Read files to predict from, all into memory.
 
     Parameters
@@ -69,6 +77,9 @@ def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[st
         IDX files and text files, one sample or many.
     like : Like
         What a sample must be.
+    labels : {"first", "none"}, optional
+        Where the label is in the lines of a text file without a header. By default lines with as
+        many cells as a sample has values have none, and those with one more have it first.
 
     Returns
     -------
@@ -102,7 +113,10 @@ def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[st
         if not exists(path):
             raise FileNotFoundError(f"{where}: no such file")
         regular(path, where)
-        part = _reader(path)(path, where, like)
+        if tables.is_text(path):
+            part = _lines(path, where, like, labels)
+        else:
+            part = _reader(path)(path, where, like)
         check_finite(part, where)
         parts.append(part)
         single = len(part) == 1
@@ -116,8 +130,6 @@ def _reader(path: Path) -> Callable[[Path, str, Like], Array]:
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return _arrays
-    if suffix in tables.SUFFIXES:
-        return _lines
     if volumes.is_volume(path):
         return _volume
     return _arrays if is_idx(path) else _picture
@@ -171,16 +183,17 @@ def _as_batch(x: Array, like: Like, where: str) -> Array:
     raise FaltungError(f"{where}: has shape {x.shape}, must be {like.shape} or (n, *{like.shape})")
 
 
-def _lines(path: Path, where: str, like: Like) -> Array:
-    """Lines of text. A line with as many cells as a sample has values has no label; in others the
-    label is where ``open_table`` looks for it, and is dropped.
-    """
-    if like.kind not in ("series", "table") or (like.kind == "series" and like.shape[0] != 1):
-        raise FaltungError(f"{where}: a text file holds series of one channel, not {like.kind}s")
-    lines, _, rows = tables.read_rows(path, where, unlabelled=like.shape[-1])
-    space = like.shape[1:] if like.fit else None
-    many = tables.stack(lines, rows, where, like.kind, space)
-    return _as_batch(many, like, where)
+def _lines(path: Path, where: str, like: Like, labels: tables.Labels | None) -> Array:
+    return tables.read_lines(
+        path,
+        where,
+        kind=like.kind,
+        shape=like.shape,
+        fit=like.fit,
+        columns=like.columns,
+        label=like.label,
+        labels=labels,
+    )
 
 
 def _volume(path: Path, where: str, like: Like) -> Array:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from faltung.data import arrays, idx, pictures, tables, volumes
 from faltung.data.digits import digits
@@ -26,7 +27,7 @@ class Reader:
 READERS = (
     Reader("an .npz file with x and y", arrays.matches, arrays.open_npz),
     Reader("IDX files, as MNIST has them", idx.matches, idx.open_idx),
-    Reader("a .csv or .tsv file, a series a line", tables.matches, tables.open_table),
+    Reader("a .csv, .tsv, .ts or .arff file, a series a line", tables.matches, tables.open_table),
     Reader("a folder of NIfTI volumes, a class a folder", volumes.matches, volumes.open_volumes),
     Reader("a folder of pictures, a class a folder", pictures.matches, pictures.open_pictures),
 )
@@ -42,6 +43,9 @@ def open_source(
     size: int | Sequence[int] | None = None,
     channels: int | None = None,
     classes: Sequence[str] | None = None,
+    targets: str | None = None,
+    like: Any = None,
+    label: str | None = None,
 ) -> Source:
     """Open data of any kind that Faltung reads.
 
@@ -50,7 +54,8 @@ def open_source(
     data : str or Path
         "digits", which comes with Faltung, or the path of a folder of pictures or NIfTI volumes
         with one subfolder per class, of an ``.npz`` file with ``x`` and ``y``, of IDX files, or of
-        a ``.csv`` or ``.tsv`` file with one series per line. ``./digits`` is a path.
+        a ``.csv``, ``.tsv``, ``.ts`` or ``.arff`` file with one series per line.
+        ``./digits`` is a path.
     strict : bool
         Whether a file that cannot be read is an error, instead of being skipped.
     kind : {"picture", "series", "volume", "text", "table"}, optional
@@ -62,6 +67,8 @@ def open_source(
         How many channels the samples get, or have; by default it is found out.
     classes : sequence of str, optional
         The only classes that may occur, in their order. By default those that occur.
+    label : str, optional
+        The column of a text file that holds the labels. By default it is recognised by its name.
 
     Returns
     -------
@@ -85,7 +92,7 @@ def open_source(
     >>> len(digits), digits.shape, digits.classes[:3]
     (1797, (1, 8, 8), ('0', '1', '2'))
     """
-    options = Options(strict, kind, size, channels, classes)  # type: ignore[arg-type]
+    options = Options(strict, kind, size, channels, classes, targets, like, label=label)  # type: ignore[arg-type]
     if isinstance(data, str) and data in NAMED:
         return _named(data, options)
     if not isinstance(data, str | Path):

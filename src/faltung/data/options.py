@@ -1,6 +1,7 @@
 """The options for opening data, the same for every reader."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from faltung.data.names import class_list
 from faltung.data.source import AXES, SampleKind
@@ -17,6 +18,9 @@ class Options:
     size: int | tuple[int, ...] | None = None
     channels: int | None = None
     classes: tuple[str, ...] | None = None
+    targets: str | None = None
+    like: Any = None  # a ``Like``
+    label: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.strict, bool):
@@ -33,6 +37,8 @@ class Options:
             object.__setattr__(self, "channels", whole("channels", self.channels, 1))
         if self.classes is not None:
             object.__setattr__(self, "classes", class_list(self.classes))
+        if not isinstance(self.label, str | None):
+            raise FaltungTypeError(f"label={show(self.label)}: must be the name of a column")
 
     def space(self, rank: int) -> tuple[int, ...] | None:
         """``size`` as one number for each of ``rank`` axes. ValueError."""

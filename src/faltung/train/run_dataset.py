@@ -17,7 +17,7 @@ from faltung.train.run_model import table
 from faltung.train.settings import Settings
 
 # Options of ``open_source`` that a run keeps.
-READING = ("strict", "kind", "size", "channels")
+READING = ("strict", "kind", "size", "channels", "label")
 # The data table of a config: entry -> its type, and whether it is required.
 _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "path": (str, True),
@@ -29,6 +29,8 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "strict": (bool, True),
     "size": ((int, list), False),
     "channels": (int, False),
+    "columns": (list, False),
+    "label": (str, False),
 }
 
 
@@ -51,7 +53,15 @@ def like(model: Model, folder: RunFolder) -> Like:
     """What files must contain to be samples of a run."""
     about = data_table(folder)
     fit = about.get("size") is not None
-    return Like(about["kind"], model.input_shape, fit=fit, scale=about.get("scale"))
+    columns = about.get("columns")
+    return Like(
+        about["kind"],
+        model.input_shape,
+        fit=fit,
+        scale=about.get("scale"),
+        columns=None if columns is None else tuple(columns),
+        label=about.get("label"),
+    )
 
 
 def open_like(
@@ -63,7 +73,7 @@ def open_like(
         given["channels"] = wanted.shape[0]
     if wanted.fit:
         given["size"] = wanted.shape[1:]
-    source = open_source(data, **given)
+    source = open_source(data, like=wanted, **given)
     if wanted.scale is not None and isinstance(source, ArraySource) and source.scale != 1:
         source.scale = np.float32(wanted.scale)  # whole numbers are scaled as in the run
     if source.shape != wanted.shape:
@@ -95,4 +105,9 @@ def described(source: Source) -> dict[str, Any]:
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
     found = {"kind": source.kind, "samples": len(source), "digest": digest.hexdigest()[:16]}
     scale = getattr(source, "scale", None)
-    return found if scale is None or scale == 1 else {**found, "scale": float(scale)}
+    if scale is not None and scale != 1:
+        found["scale"] = float(scale)
+    columns, label = getattr(source, "columns", None), getattr(source, "label", None)
+    if columns is not None:
+        found["columns"] = list(columns)
+    return found if label is None else {**found, "label": label}
