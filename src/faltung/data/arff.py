@@ -149,7 +149,7 @@ def _cells(text: str, attributes: Sequence[_Attribute], here: str) -> list[str] 
     if len(cells) != len(attributes):
         raise FaltungError(
             f"{here} has {len(cells)} values for {len(attributes)} attributes: quote values with "
-            "blanks or commas; weights of samples are not read"
+            "blanks or commas"
         )
     return cells
 
@@ -189,7 +189,10 @@ def _split(text: str, here: str) -> list[str]:
         else:
             match = _TOKEN.match(text, at)
             if match is None:
-                raise FaltungError(f"{here}: cannot be read from '{printable(text[at : at + 20])}'")
+                what = "weights of samples are not read" if text[at] == "{" else "a quote is open"
+                raise FaltungError(
+                    f"{here}: cannot be read from '{printable(text[at : at + 20])}': {what}"
+                )
             values.append(_value(match))
             at, due = match.end(), False
     if due and values:

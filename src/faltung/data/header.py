@@ -27,11 +27,11 @@ from faltung.data.text_lines import DECIMAL_COMMA, POINT, Line, is_missing, is_n
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 
-# Names of the column of labels, whatever their case: the first that is there. The last is a
-# feature, a coordinate, beside one of the others.
-LABELS = ("label", "class", "target", "y")
+# Names of the column of labels, whatever their case; and one that is a coordinate where any other
+# column can be the label.
+LABELS, WEAK_LABEL = ("label", "class", "target"), "y"
 # Of these, words that could be the name of a class.
-CLASS_WORDS = ("target", "y")
+CLASS_WORDS = ("target", WEAK_LABEL)
 # What columns of row numbers are called; they are refused where they count the lines.
 ROW_NUMBERS = tuple("id index idx row rowid row_id rownames row_names row_number nr no #".split())
 MIN_COUNTED = 3  # lines, or columns, that a run of 0, 1, 2, ... must have to be told from values
@@ -75,7 +75,7 @@ def is_header(
         return len(cells) >= MIN_COUNTED and _counts(cells, 0)
     if len(words) + cells.count("") == len(cells) > 1:
         return True
-    known = LABELS if asked is None else (*LABELS, asked.lower())
+    known = (*LABELS, WEAK_LABEL, *(() if asked is None else (asked.lower(),)))
     named = any(cells[i].lower() in known for i in words)
     if len(words) > 1:
         if not named:
@@ -149,31 +149,41 @@ def label_column(
     features: Collection[str] = (),
 ) -> int | None:
     """The column of the label: the one called ``asked``; else by a name of ``LABELS``; else what
-    the format tells; else the only column that holds words, if it is the first or the last. None:
-    there is none. ``features`` are no labels, whatever they are called. ValueError: several.
+    the format tells; else the only column that holds words, if it is the first or the last; else
+    ``WEAK_LABEL``. None: there is none. ``features`` are no labels, whatever they are called.
+    ValueError: several.
     """
     names = header.names
     if asked is not None and asked in names:
         return names.index(asked)
     lower = [name.lower() if name not in features else "" for name in names]
-    for name in (asked.lower(),) if asked is not None and asked.lower() in lower else LABELS:
-        found = [i for i, other in enumerate(lower) if other == name]
+    if asked is not None and asked.lower() in lower:
+        return _only(lower, asked.lower(), where)
+    rivals = [i for i, name in enumerate(lower) if name in LABELS]
+    if rivals:
+        found = [_only(lower, lower[i], where) for i in rivals]
         if len(found) > 1:
             raise FaltungError(
-                f"{where}: {len(found)} columns are called {name!r}: give each its own name"
-            )
-        if not found:
-            continue
-        rivals = [names[i] for i, other in enumerate(lower) if other in LABELS[:-1]]
-        if len(rivals) > 1 and asked is None:
-            raise FaltungError(
-                f"{where}: {len(rivals)} columns could be the label, {listing(rivals)}: choose one "
-                "with label (--label NAME), or remove the others"
+                f"{where}: {len(found)} columns could be the label, "
+                f"{listing([names[i] for i in found])}: choose one with label (--label NAME), or "
+                "remove the others"
             )
         return found[0]
     if header.label is not None and names[header.label] not in features:
         return header.label
-    return _of_words(len(names), lines)
+    worded = _of_words(len(names), lines)
+    if worded is not None:
+        return worded
+    return _only(lower, WEAK_LABEL, where) if WEAK_LABEL in lower else None
+
+
+def _only(names: Sequence[str], name: str, where: str) -> int:
+    """The place of a name. ValueError: there are several."""
+    if names.count(name) > 1:
+        raise FaltungError(
+            f"{where}: {names.count(name)} columns are called {name!r}: give each its own name"
+        )
+    return names.index(name)
 
 
 def _of_words(count: int, lines: Sequence[Line]) -> int | None:

@@ -143,9 +143,10 @@ def read_lines(
         raise FaltungError(
             f"{where}: series have {many.shape[1]} channels, must have {shape[0]}, as in training"
         )
+    taken = f"; column {found.label!r} is taken for the label" if found.label else ""
     raise FaltungError(
         f"{where}: line {found.lines[0]} has {many.shape[-1]} values, must have {shape[-1]}, as in "
-        "training"
+        f"training{taken}"
     )
 
 
@@ -299,6 +300,12 @@ def _labelled(
     if min(widths) > length and full == length + 1 and not had_header:
         return True
     number, cells = next((line.number, len(line)) for line in lines if len(line) != length)
+    other = next((line for line in lines if len(line) != cells), None)
+    if other is not None and full in (length, length + 1):
+        raise FaltungError(
+            f"{where}: line {number} has {cells} cells and line {other.number} has {len(other)}, "
+            f"for {length} values, so a label may be among them: {ask}"
+        )
     if full in (length, length + 1):
         raise FaltungError(
             f"{where}: line {number} has {cells} cells for {length} values, so a label may be "
@@ -388,10 +395,17 @@ def _source(
         y = np.array(labels, np.float64)
         return ArraySource(x, y, kind=kind, names=names, where=f"{where}: ", **told)
     words = [printable(as_word(label)) for label in labels]
-    y, classes = number_classes(words, where, options.classes, names)
+    numbered, classes = number_classes(words, where, options.classes, names)
     partial = options.classes is not None
     return ArraySource(
-        x, y, classes=classes, kind=kind, names=names, partial=partial, where=f"{where}: ", **told
+        x,
+        numbered,
+        classes=classes,
+        kind=kind,
+        names=names,
+        partial=partial,
+        where=f"{where}: ",
+        **told,
     )
 
 

@@ -144,10 +144,12 @@ def records(file: TextIO, suffix: str) -> Iterator[tuple[int, list[str]]]:
     begun = [file.readline()]
     told = re.fullmatch(r'"?sep=([,;\t])"?\s*', begun[0])
     first = 2 if told else 1
-    while begun[-1].startswith("#"):
+    while begun[-1].startswith("#") or begun[-1].isspace():
         begun.append(file.readline())
     bare = re.sub(r'"[^"]*"', "", begun[-1])
     delimiter = "\t" if suffix == ".tsv" else max(";,\t", key=bare.count)
+    if any(DECIMAL_COMMA.fullmatch(part.strip()) for part in bare.split(";")[1:]):
+        delimiter = ";"  # 1,5;2,5: refused in the right words
     lines = iter(file) if told else chain(begun, file)
     if told is None and delimiter not in bare:
         for number, line in enumerate(lines, first):
