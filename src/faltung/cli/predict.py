@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli.errors import MISTAKES, refuse
 
 if TYPE_CHECKING:
-    from faltung.data.files import Like
+    from faltung.data.like import Like
     from faltung.data.tables import Labels
     from faltung.train.model import Model
 
@@ -35,6 +35,7 @@ class of every position.
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
+    parser.add_argument("--x", metavar="NAME", help="the array of samples in .npz files")
     parser.add_argument(
         "--labels",
         choices=("first", "none"),
@@ -55,8 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
         return refuse("predict", error)
     failed: list[str] = []
     table = _table(model) if arguments.csv else None
-    for x, names in _samples(arguments.files, wanted, failed, arguments.labels):
-        outputs = model.predict(x)
+    for x, names in _samples(arguments.files, wanted, failed, arguments.x, arguments.labels):
+        outputs = model.outputs(x)
         if table is not None:
             table(names, outputs)
             continue
@@ -67,7 +68,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _samples(
-    files: Sequence[str], wanted: "Like", failed: list[str], labels: "Labels | None"
+    files: Sequence[str],
+    wanted: "Like",
+    failed: list[str],
+    array: str | None,
+    labels: "Labels | None",
 ) -> Iterator[tuple[Any, list[str]]]:
     """Samples and their names, a few files at a time; unreadable ones are added to ``failed``."""
     import numpy as np
@@ -78,7 +83,7 @@ def _samples(
     names: list[str] = []
     for file in files:
         try:
-            x, found = read_files([file], wanted, labels=labels)
+            x, found = read_files([file], wanted, x=array, labels=labels, note=_note)
         except MISTAKES as error:
             refuse("predict", error)
             failed.append(file)
@@ -90,6 +95,10 @@ def _samples(
             parts, names = [], []
     if names:
         yield np.concatenate(parts), names
+
+
+def _note(said: str) -> None:
+    print(f"note: {said}", file=sys.stderr)
 
 
 # CSV ----------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ def matches(path: Path) -> bool:
 def _asked(options: Options) -> str | None:
     """The name of the column of labels, if the user gave it or the run knows it."""
     if options.label is None and options.like is not None:
-        return options.like.label  # type: ignore[no-any-return]
+        return options.like.label
     return options.label
 
 
