@@ -26,6 +26,11 @@ files written to FOLDER (by default look-FILE in the folder of the run):
     parser.add_argument(
         "--layer", metavar="NAME", help="layer for Grad-CAM (default: the last with maps)"
     )
+    parser.add_argument(
+        "--labels",
+        choices=("first", "none"),
+        help="where the labels are in text files without a header: first, or none",
+    )
     parser.add_argument("--out", metavar="FOLDER", help="where to write the pictures")
 
 
@@ -39,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         None if arguments.out is None else Path(arguments.out),
         arguments.label,
         layer=arguments.layer,
+        labels=arguments.labels,
     )
     value = f"{found.label} {found.value:.1%}" if found.is_class else f"{found.value:.6g}"
     print(f"{line(arguments.file)}: {value}")

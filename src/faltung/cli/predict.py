@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,6 @@ from faltung.cli.errors import DONE, IN_PART, MISTAKES, about, complain, line
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
-    from faltung.data.like import Like
     from faltung.train.model import Model
 
 # Classes, or numbers, shown of each sample.
@@ -43,23 +43,37 @@ begins with = + - @ and is no number) gets an apostrophe in front.
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
     parser.add_argument("--x", metavar="NAME", help="the array of samples in .npz files")
+    parser.add_argument(
+        "--labels",
+        choices=("first", "none"),
+        help="where the labels are in text files without a header: first, or none",
+    )
     parser.add_argument("--csv", action="store_true", help="print a table, one line per sample")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line per sample, and one on stderr for each file that cannot be answered."""
+    from faltung.data.files import read_files
     from faltung.train.run_dataset import like
     from faltung.train.run_model import load_model
 
     model, folder = load_model(arguments.run_folder)
     failed = Failed()
     write = _table(model) if arguments.csv else _lines(model)
-    for group in _groups(arguments.files, like(model, folder), failed, arguments.x):
+    read = partial(
+        read_files,
+        like=like(model, folder),
+        x=arguments.x,
+        labels=arguments.labels,
+        note=_note,
+    )
+    for group in _groups(arguments.files, read, failed):
         _answer(model, group, write, failed)
     return failed.end()
 
 
 Write = Callable[[Sequence[str], Any], None]
+Read = Callable[[Sequence[str]], tuple[Any, Sequence[str]]]
 
 
 @dataclass
@@ -100,16 +114,12 @@ class Failed:
 # Answering ----------------------------------------------------------------------------------------
 
 
-def _groups(
-    files: Sequence[str], wanted: "Like", failed: Failed, array: str | None
-) -> Iterator[list[Part]]:
+def _groups(files: Sequence[str], read: Read, failed: Failed) -> Iterator[list[Part]]:
     """Samples that are predicted together: small files together, a large one in several parts."""
-    from faltung.data.files import read_files
-
     group: list[Part] = []
     for file in files:
         try:
-            part = Part(file, *read_files([file], wanted, x=array, note=_note))
+            part = Part(file, *read([file]))
         except MISTAKES as error:
             failed(file, file, error)
             continue

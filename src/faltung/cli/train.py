@@ -19,7 +19,8 @@ DATA is one of
   a folder            of pictures or NIfTI volumes, one subfolder per class
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
-  a .csv, .tsv file   one series per line, its label first
+  a text file         .csv, .tsv, .txt, .ts or .arff: a series per line, its label
+                      in the column that the header calls label, else first
 
 Some data have settings of their own; options override them:
 {presets}
@@ -147,6 +148,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"
     )
     group.add_argument(
+        "--label",
+        metavar="NAME",
+        help="column of a text file that holds the labels (default: label, class, target or y)",
+    )
+    group.add_argument(
         "--strict",
         action="store_true",
         default=None,
@@ -230,7 +236,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
 
     if arguments.resume is not None:
         return session.resume(arguments.resume, arguments.epochs)
-    reading = _given(arguments, ["channels", "kind", "strict", "x", "y"])
+    reading = _given(arguments, ["channels", "kind", "label", "strict", "x", "y"])
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
     settings = _given(arguments, [*SETTINGS, *AUGMENT, "freeze"])

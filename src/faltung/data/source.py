@@ -124,6 +124,8 @@ class ArraySource:
         Whether classes may have no sample.
     where : str
         What messages say before "x" and "y".
+    columns, label : optional
+        What a text file calls the features (a tuple of str), and the column of labels.
 
     Raises
     ------
@@ -153,8 +155,11 @@ class ArraySource:
         scale: float | None = None,
         partial: bool = False,
         where: str = "",
+        columns: tuple[str, ...] | None = None,
+        label: str | None = None,
     ) -> None:
         array = native(np.asarray(x))
+        self.columns, self.label = columns, label
         self.kind = _kind(array, kind, f"{where}x")
         if not array.size:
             raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")

@@ -18,7 +18,7 @@ from faltung.train.run_model import table
 from faltung.train.settings import Settings
 
 # Options of ``open_source`` that a run keeps.
-READING = ("strict", "kind", "size", "channels", "x", "y")
+READING = ("strict", "kind", "size", "channels", "x", "y", "label")
 # What a config says of data that come with samples to hold out.
 OWN = "own"
 # The data table of a config: entry -> its type, and whether it is required.
