@@ -190,7 +190,7 @@ def _volume(path: Path, where: str, like: Like) -> Array:
 
 
 def _picture(path: Path, where: str, like: Like) -> Array:
-    if like.kind != "picture" or like.shape[0] not in pictures.MODES:
+    if like.kind not in ("picture", "volume"):
         raise FaltungError(f"{where}: cannot be read as a {like.kind} of {like.shape[0]} channels")
-    one = pictures.decode(path, where, shape=like.shape, fit=like.fit, deep=True)
+    one = pictures.decode(path, where, shape=like.shape, fit=like.fit, white=1.0)
     return np.asarray(one[np.newaxis], np.float32)

@@ -5,7 +5,9 @@ allocates memory.
 """
 
 import errno
+import logging
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,3 +108,30 @@ def complaints(where: str) -> Iterator[None]:
         if str(error).startswith(where):  # ours
             raise
         raise FaltungError(f"{where}: cannot be read, {described(error)}") from error
+
+
+class _Silence(logging.Filter):
+    """Drops what is logged in threads that asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.here, "on", False)
+
+
+_SILENCE = _Silence()
+
+
+@contextmanager
+def quiet(logger: str) -> Iterator[None]:
+    """Silence a library's messages on odd headers, which would come for every file in every epoch,
+    in this thread alone.
+    """
+    logging.getLogger(logger).addFilter(_SILENCE)  # once, however often it is added
+    _SILENCE.here.on = True
+    try:
+        yield
+    finally:
+        _SILENCE.here.on = False
