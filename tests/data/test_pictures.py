@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faltung.data import folder, pillow, pictures
-from faltung.data.folder import Broken, FileSource, Kept
+from faltung.data import folder, pictures, pillow
+from faltung.data.folder import FileSource
 from faltung.data.open import open_source
 from faltung.data.options import Options
 from faltung.data.pictures import Facts, decode

@@ -7,6 +7,8 @@ Sources: ImageJ's ``TiffEncoder.java`` for its description, the OME-TIFF specifi
 import json
 import re
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 from xml.etree import ElementTree
 
 from faltung.data.folder import Broken
@@ -27,10 +29,18 @@ class Axes:
     order: tuple[int, ...] | None = None
 
 
-def claimed_pages(text: bytes) -> int:
-    """How many pages ImageJ says there are; it may write them all into a single strip."""
-    found = re.search(rb"^images=(\d{1,9})\s*$", text, re.MULTILINE)
-    return int(found.group(1)) if found and text.startswith(b"ImageJ=") else 1
+def claimed_pages(text: bytes, page: int) -> int:
+    """How many pages of ``page`` numbers there are if all of them lie in a single strip, as ImageJ
+    and tifffile may write them.
+    """
+    if text.startswith(b"ImageJ="):
+        found = re.search(rb"^images=(\d{1,9})\s*$", text, re.MULTILINE)
+        return int(found.group(1)) if found else 1
+    said = _json(text)
+    shape = said.get("shape") if said.get("truncated") else None
+    if not isinstance(shape, list) or not all(type(size) is int and size > 0 for size in shape):
+        return 1
+    return max(prod(shape) // max(page, 1), 1)
 
 
 def page_axes(text: bytes, pages: int) -> Axes:
@@ -39,45 +49,46 @@ def page_axes(text: bytes, pages: int) -> Axes:
     if len(text) <= MAX_TEXT_BYTES:
         if text.startswith(b"ImageJ="):
             found = _imagej(text)
-        elif text.startswith(b"{"):
-            found = _shaped(text)
         elif b"<OME" in text[:4096] and text.endswith(b"OME>"):
             found = _ome(text, pages)
-    if found is None or _count(found.sizes) != pages:
+        else:
+            found = _shaped(text)
+    if found is None or prod(found.sizes) != pages:
         found = Axes(PAGES, (pages,))
     kept = [i for i, size in enumerate(found.sizes) if size > 1]
     names, sizes = "".join(found.names[i] for i in kept), tuple(found.sizes[i] for i in kept)
     return Axes(names, sizes, found.order)
 
 
-def _count(sizes: tuple[int, ...]) -> int:
-    total = 1
-    for size in sizes:
-        total *= max(size, 0)
-    return total
-
-
 def _imagej(text: bytes) -> Axes | None:
     """``frames``, ``slices`` and ``channels`` of a hyperstack; of a plain stack, its slices."""
     pairs = dict(re.findall(rb"^(\w+)=(\d{1,9})\s*$", text, re.MULTILINE))
-    sizes = tuple(int(pairs.get(key, 1)) for key in (b"frames", b"slices", b"channels"))
+    sizes = tuple(max(int(pairs.get(key, 1)), 1) for key in (b"frames", b"slices", b"channels"))
     return Axes("TZC", sizes)
 
 
 def _shaped(text: bytes) -> Axes | None:
     """tifffile's ``{"shape": [...], "axes": "..."}``: the axes before the page's own two."""
-    try:
-        said = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+    said = _json(text)
     axes, shape = said.get("axes"), said.get("shape")
     if not isinstance(axes, str) or not isinstance(shape, list) or len(axes) != len(shape):
         return None
-    if not all(isinstance(size, int) for size in shape):
+    if not all(type(size) is int and size > 0 for size in shape):
         return None
     place = axes.find("YX")
     names = "".join(name if name in "CZT" else PAGES for name in axes[: max(place, 0)])
     return Axes(names, tuple(shape[: max(place, 0)]))
+
+
+def _json(text: bytes) -> dict[str, Any]:
+    """A description that is JSON, or nothing."""
+    if not text.startswith(b"{") or len(text) > MAX_TEXT_BYTES:
+        return {}
+    try:
+        said = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _ome(text: bytes, pages: int) -> Axes | None:
@@ -96,7 +107,7 @@ def _ome(text: bytes, pages: int) -> Axes | None:
         sizes = [int(pixels[0].attrib[f"Size{name}"]) for name in names]
     except (KeyError, ValueError):
         return None
-    if sorted(names) != ["C", "T", "Z"]:
+    if sorted(names) != ["C", "T", "Z"] or min(sizes) < 1:
         return None
     spread = _samples(pixels[0])
     channels = names.index("C")
@@ -122,21 +133,25 @@ def _order(
     files = {part.text for one in blocks for part in one if part.tag.endswith("UUID")}
     if len(files) > 1:
         raise Broken("is one of several files of an OME image, which are not joined")
-    if _count(tuple(sizes)) != pages:
-        raise Broken(f"has OME metadata of {_count(tuple(sizes))} pages, but {pages}")
+    if prod(sizes) != pages:
+        raise Broken(f"has OME metadata of {prod(sizes)} pages, but {pages}")
     if not any(one.attrib for one in blocks):
         return None
-    order = [-1] * pages
+    order, left = [-1] * pages, pages
+    known = {"IFD", "PlaneCount", *(f"First{name}" for name in names)}
     for one in blocks:
-        said = {key: int(value) for key, value in one.attrib.items()}
+        said = {key: int(value) for key, value in one.attrib.items() if key in known}
         plane = 0
         for name, size in zip(names, sizes, strict=True):
             plane = plane * size + said.get(f"First{name}", 0)
         first = said.get("IFD", 0)
         count = said.get("PlaneCount", 1 if "IFD" in said else pages)
-        if not (0 <= plane <= plane + count <= pages and 0 <= first <= first + count <= pages):
+        if min(plane, first, count) < 0 or max(plane, first) + count > pages:
             raise Broken("has OME metadata of pages that are not there")
+        left -= count
+        if left < 0:
+            break
         order[plane : plane + count] = range(first, first + count)
-    if sorted(order) != list(range(pages)):
+    if left or sorted(order) != list(range(pages)):
         raise Broken("has OME metadata that do not name each page once")
-    return tuple(order)
+    return None if order == list(range(pages)) else tuple(order)

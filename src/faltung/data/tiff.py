@@ -28,6 +28,7 @@ MIN_IS_WHITE, MIN_IS_BLACK, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 PLAIN, JPEG = 1, 7
 ASSOCIATED, STRAIGHT = 1, 2
+FLAT = "is a picture, not a volume: it has no pages along its depth"
 # Ways of packing that Pillow unpacks, and how many samples of 8 bits it reads of each kind, with
 # which samples beyond the colours. Corel Draw writes 999 for alpha.
 BY_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34676, 34677, 34925, 50000, 50001)
@@ -69,7 +70,7 @@ def load(
     count = max(times, len(stack))
     if count == 1 and _is_plain(stack[0]):
         if kind == "volume":
-            raise Broken("is a picture of one page, not a volume")
+            raise Broken(FLAT)
         return pillow.load(path, where, near)
     for page in stack:
         pillow.check_pixels(page.space, where)
@@ -89,8 +90,11 @@ def _stack(pages: Sequence[Page]) -> tuple[list[Page], int]:
     aside = ifd.THUMBNAIL | ifd.MASK
     own = [page for page in pages if not page.one(ifd.SUBFILE, 0) & aside] or list(pages)
     stack = [page for page in own if page.layout == own[0].layout]
-    times = claimed_pages(stack[0].texts.get(ifd.DESCRIPTION, b"")) if len(stack) == 1 else 1
-    if times > 1 and (stack[0].one(ifd.COMPRESSION, PLAIN) != PLAIN or stack[0].pieces != 1):
+    times, first = 1, stack[0]
+    if len(stack) == 1:
+        page = prod(first.space) * first.samples
+        times = claimed_pages(first.texts.get(ifd.DESCRIPTION, b""), page)
+    if times > 1 and (first.one(ifd.COMPRESSION, PLAIN) != PLAIN or first.pieces != 1):
         raise Broken(f"claims {times:,} pages, but has one")
     return stack, times
 
@@ -121,7 +125,7 @@ def _decided(axes: Axes, kind: str | None, channels: int | None, samples: int) -
         said = ", ".join(f"{name} {size}" for name, size in zip(names, axes.sizes, strict=True))
         raise Broken(f"has pages along {said}; a volume has one axis beside its channels")
     if kind == "volume" and names in ("", "C"):
-        raise Broken("is a picture, not a volume: it has no pages along its depth")
+        raise Broken(FLAT)
     names = "".join("C" if name == "C" else "Z" for name in names)
     return Axes(names, axes.sizes, axes.order)
 
