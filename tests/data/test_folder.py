@@ -2,14 +2,16 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from faltung.data import folder
-from faltung.data.folder import FileSource
+from faltung.data.folder import Broken, FileSource
 from faltung.data.open import open_source
+from faltung.data.options import Options
 
 GREY = np.zeros((6, 5), np.uint8)
 
@@ -168,3 +170,37 @@ def test_files_are_decoded_anew_if_they_are_many(
     first = source.read([3, 5, 0])
     np.testing.assert_array_equal(source.read([0, 3]), first[[2, 0]])
     assert first[:, 0, 2, 2].tolist() == [np.float32(v) / np.float32(255) for v in (30, 200, 0)]
+
+
+def test_threads_change_nothing(two_classes: Path) -> None:
+    """What is skipped, what is raised and the order do not depend on who is first."""
+    for name in ("cat/0.png", "cat/x.png", "dog/x.png"):
+        (two_classes / name).write_bytes(b"bad")
+
+    def look(path: Path, name: str) -> str:
+        time.sleep(0.01 * (hash(name) % 3))
+        if path.read_bytes() == b"bad":
+            raise Broken("is bad")
+        return name
+
+    listings = [folder.walk(two_classes, Options()) for _ in range(2)]
+    one, three = (
+        folder.examine_all(found, look, "picture", threads)
+        for found, threads in zip(listings, (1, 3), strict=True)
+    )
+    assert one == three == [f"{path.parent.name}/{path.name}" for path in listings[0].files]
+    assert listings[0].skipped == listings[1].skipped and len(listings[0].skipped) == 3
+    with pytest.raises(ValueError, match=r"^cat/0.png: is bad$"):
+        folder.examine_all(folder.walk(two_classes, Options(strict=True)), look, "picture", 3)
+
+
+def test_what_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = folder.Kept()
+    for name in "ab":
+        kept.put(Path(name), np.zeros(10, np.uint8))
+    assert len(list(kept.taken([Path("a"), Path("b")]))) == 2
+    monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 19)
+    kept = folder.Kept()
+    for name in "ab":
+        kept.put(Path(name), np.zeros(10, np.uint8))
+    assert list(kept.taken([Path("a"), Path("b")])) == []

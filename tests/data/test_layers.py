@@ -1,6 +1,7 @@
 """Channels, transparency, turning and units of decoded arrays, against exact fractions."""
 
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_turned(turn: int, shape: tuple[int, ...]) -> None:
     sides = "top left, top right, bottom right, bottom left, left top, right top, right bottom, "
     row, column = (sides + "left bottom").split(", ")[turn - 1].split()
     seen = turned(values, turn)
-    at = {"top": np.s_[..., 0, :], "bottom": np.s_[..., -1, :]}
+    at: dict[str, Any] = {"top": np.s_[..., 0, :], "bottom": np.s_[..., -1, :]}
     at |= {"left": np.s_[..., 0], "right": np.s_[..., -1]}
     first_row, first_column = seen[at[row]], seen[at[column]]
     assert (np.sort(first_row) == values[..., 0, :]).all()

@@ -302,9 +302,12 @@ def test_every_file_is_decoded_once(
     save("dog/x.png", GREY.astype(np.uint16) * 200)
     decoded: list[str] = []
     load = pillow.load
-    monkeypatch.setattr(
-        pillow, "load", lambda path, *more: decoded.append(path.name) or load(path, *more)
-    )
+
+    def counted(path: Path, *more: Any) -> Any:
+        decoded.append(path.name)
+        return load(path, *more)
+
+    monkeypatch.setattr(pillow, "load", counted)
     source = open_source(two_classes, channels=3)
     got = open_source(two_classes).read(range(8))
     assert len(decoded) == 16

@@ -27,11 +27,11 @@ ASCII = 2
 SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 DESCRIPTION, OFFSETS, ORIENTATION, SAMPLES, COUNTS = 270, 273, 274, 277, 279
 ROWS, PLANAR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 278, 284, 322, 323, 324, 325
-EXTRA, FORMAT, DEPTH, STACK, NODATA = 338, 339, 32997, 33629, 42113
+PARTS, EXTRA, FORMAT, DEPTH, STACK, NODATA = 330, 338, 339, 32997, 33629, 42113
 NUMBERS = (
     *(SUBFILE, WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, OFFSETS, ORIENTATION, SAMPLES),
     *(ROWS, COUNTS, PLANAR, TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS, EXTRA, FORMAT),
-    DEPTH,
+    *(PARTS, DEPTH),
 )
 TEXTS = (DESCRIPTION, NODATA)
 # Kinds of subfiles (a bit each) that are not pictures of their own: thumbnails and masks.
@@ -102,7 +102,8 @@ def read_pages(file: IO[bytes], length: int) -> list[Page]:
     order, big = "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
     try:
         (offset,) = struct.unpack_from(f"{order}{'Q' if big else 'I'}", head, 8 if big else 4)
-        pages, seen, total = [], set(), 0
+        pages: list[Page] = []
+        seen, total = set(), 0
         while offset:
             if offset in seen or len(pages) == MAX_PAGES:
                 raise Broken(f"has a circle of pages, or more than {MAX_PAGES:,}")

@@ -5,7 +5,6 @@ None where numbers have units of their own (floats and signed numbers: heights, 
 """
 
 from dataclasses import dataclass
-from math import prod
 from typing import Any, Literal
 
 import numpy as np
@@ -169,7 +168,3 @@ def in_units(values: Array, own: float | None, white: float | None) -> Array:
     if (own, white) == (65535.0, 255.0):
         return np.divide(values, np.float32(257), dtype=np.float32)
     return (values.astype(np.float64) * white / own).astype(np.float32)
-
-
-def nbytes(shape: tuple[int, ...], dtype: Any) -> int:
-    return prod(shape) * np.dtype(dtype).itemsize

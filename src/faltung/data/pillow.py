@@ -2,8 +2,8 @@
 
 A picture of 8 bits stays a picture of Pillow's until its channels and size are known. In a PNG of
 16-bit colour Pillow unpacks all bytes but keeps the upper of every two: it is asked twice, the
-second time as if their order were the other way round. Netpbm files are numbers in a row. JPEG 2000
-and AVIF of more than 8 bits need imagecodecs.
+second time as if their order were the other way round. Other formats of more than 8 bits are left
+to ``netpbm.py`` and ``deep.py``.
 """
 
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data import netpbm
+from faltung.data import deep, netpbm
 from faltung.data.folder import Broken
-from faltung.data.layers import DEEP, Layers, same_bits, turned
+from faltung.data.layers import DEEP, Layers, turned
 from faltung.data.limits import needs
 from faltung.geometry.errors import FaltungError
 
@@ -33,8 +33,6 @@ CLEAR = ("RGBA", "LA", "PA")
 ORIENTATION = 0x0112  # EXIF
 # Raw modes of PNG with 16 bits: the mode that gives the bytes which the first leaves out.
 LOWER_BYTES = {"RGB;16B": "RGB;16L", "RGBA;16B": "RGBA;16L"}
-# The bytes in which the headers of JPEG 2000 and AVIF are looked for.
-HEADER_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -76,19 +74,20 @@ def load(path: Path, where: str, near: tuple[int, ...] | None) -> EightBits | La
     from PIL import ImageOps
 
     with path.open("rb") as file:
-        found = netpbm.read_header(file)
-        if found is not None:
-            check_pixels(found.space, where)
-            return netpbm.read(file, found)
+        numbers = netpbm.read_header(file)
+        if numbers is not None:
+            check_pixels(numbers.space, where)
+            return netpbm.read(file, numbers)
+        packed = deep.read_header(file)
+        if packed is not None:
+            check_pixels(packed.space, where)
+            return deep.read(file, packed, _turn_of(file, packed, where))
         with opened(file, where) as image:
-            deep = _bits(file, image)
             if image.format == "PNG":
                 image.verify()  # the check sums; after that it must be opened again
-        if deep > 8 and image.format in ("AVIF", "JPEG2000"):
-            return _by_imagecodecs(file, image, deep, where)
         with opened(file, where) as image:
             turn = _orientation(image)
-            if image.format == "PNG" and deep > 8:
+            if image.format == "PNG" and "16B" in _raw_mode(image):
                 return _deep_png(file, image, where, turn)
             if near is not None:  # a JPEG may be decoded at 1/2, 1/4 or 1/8, to twice the size
                 image.draft(None, (2 * max(near),) * 2)
@@ -105,6 +104,7 @@ def pillow() -> Any:
         from PIL import Image
     except ImportError:
         raise needs("train", "Pillow", "a folder of pictures") from None
+    Image.init()  # all formats, not only the five most common
     return Image
 
 
@@ -112,7 +112,6 @@ def pillow() -> Any:
 def opened(file: IO[bytes], where: str) -> "Iterator[Image.Image]":
     """A picture, with only its header read. ValueError: larger than Pillow's limit."""
     image_module = pillow()
-    image_module.init()
     most = image_module.MAX_IMAGE_PIXELS
     file.seek(0)
     try:
@@ -145,6 +144,20 @@ def _orientation(image: "Image.Image") -> int:
     try:
         turn = image.getexif().get(ORIENTATION, 1)
     except Exception:  # the picture may be fine even if its EXIF is not
+        return 1
+    return turn if turn in range(1, 9) else 1
+
+
+def _turn_of(file: IO[bytes], packed: deep.Header, where: str) -> int:
+    """The orientation of a picture that Pillow does not decode, and of a JPEG not even opens."""
+    if packed.kind != "jpeg":
+        with opened(file, where) as image:
+            return _orientation(image)
+    exif = pillow().Exif()
+    try:
+        exif.load(packed.exif)
+        turn = exif.get(ORIENTATION, 1)
+    except Exception:
         return 1
     return turn if turn in range(1, 9) else 1
 
@@ -190,27 +203,7 @@ def _eight(image: "Image.Image", channels: int) -> "Image.Image":
 # More than 8 bits ---------------------------------------------------------------------------------
 
 
-def _bits(file: IO[bytes], image: "Image.Image") -> int:
-    """Bits of a value in the file, of which Pillow would keep 8 in many."""
-    if image.format == "PNG":
-        return 16 if "16B" in _raw_mode(image) else 8
-    if image.format not in ("AVIF", "JPEG2000"):
-        return 8
-    file.seek(0)
-    head = file.read(HEADER_BYTES)
-    if image.format == "JPEG2000":
-        place = head.find(b"\xff\x4f\xff\x51") + 4  # SIZ: Csiz is 36 bytes after its length
-        count = int.from_bytes(head[place + 36 : place + 38], "big")
-        sizes = head[place + 38 : place + 38 + 3 * count : 3]
-        return max(((size & 127) + 1 for size in sizes), default=8)
-    bits = 8
-    for part in head.split(b"av1C")[1:]:  # AV1 Codec ISO Media File Format, 2.3.3
-        flags = part[2] if len(part) > 2 else 0
-        bits = max(bits, 8 + 2 * (flags >> 6 & 1) + 2 * (flags >> 6 & flags >> 5 & 1))
-    return bits
-
-
-def _raw_mode(image: "Image.Image") -> str:
+def _raw_mode(image: Any) -> str:
     args = image.tile[0][3] if getattr(image, "tile", None) else ""
     return str(args[0] if isinstance(args, tuple) else args)
 
@@ -218,6 +211,7 @@ def _raw_mode(image: "Image.Image") -> str:
 def _deep_png(file: IO[bytes], image: "Image.Image", where: str, turn: int) -> Layers:
     """A PNG of 16 bits a value, whole."""
     raw, key = _raw_mode(image), image.info.get("transparency")
+    values: npt.NDArray[Any]
     if raw == "I;16B":
         values = np.asarray(image).astype(np.uint16)[np.newaxis]
     elif raw == "LA;16B":  # four bytes a pixel, as they are
@@ -240,31 +234,9 @@ def _deep_png(file: IO[bytes], image: "Image.Image", where: str, turn: int) -> L
     return Layers(turned(values, turn), DEEP, meaning, "straight" if clear else None)
 
 
-def _unpacked(image: "Image.Image", raw: str) -> npt.NDArray[np.uint8]:
+def _unpacked(image: Any, raw: str) -> npt.NDArray[np.uint8]:
     """The bytes of a picture, read as if they were stored in this raw mode."""
     if len(image.tile) != 1:
         raise Broken("has 16 bits a value and no pixels")
-    image.tile = [(*image.tile[0][:3], raw)]  # type: ignore[list-item]
+    image.tile = [(*image.tile[0][:3], raw)]
     return np.asarray(image)
-
-
-def _by_imagecodecs(file: IO[bytes], image: "Image.Image", bits: int, where: str) -> Layers:
-    """A JPEG 2000 or AVIF of more than 8 bits a value."""
-    try:
-        import imagecodecs
-    except ImportError:
-        raise Broken(
-            f"has {bits} bits a value, of which Pillow reads 8; to read all: "
-            'pip install "faltung[pictures]"'
-        ) from None
-    turn = _orientation(image)
-    file.seek(0)
-    read = imagecodecs.avif_decode if image.format == "AVIF" else imagecodecs.jpeg2k_decode
-    values = np.asarray(read(file.read()))
-    values = values[np.newaxis] if values.ndim == 2 else np.moveaxis(values, -1, 0)
-    if values.dtype != np.uint16 or values.ndim != 3 or len(values) > 4:
-        raise Broken(f"decodes to {values.shape} of {values.dtype}, which is not read")
-    clear = len(values) in (2, 4)
-    meaning: Any = "grey" if len(values) < 3 else "colour"
-    whole = turned(same_bits(values, bits), turn)
-    return Layers(whole, DEEP, meaning, "straight" if clear else None)

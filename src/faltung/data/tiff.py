@@ -89,6 +89,8 @@ def _stack(pages: Sequence[Page]) -> tuple[list[Page], int]:
         raise Broken("is a stack of MetaMorph; save it as an ImageJ or OME TIFF")
     aside = ifd.THUMBNAIL | ifd.MASK
     own = [page for page in pages if not page.one(ifd.SUBFILE, 0) & aside] or list(pages)
+    if own[0].one(ifd.SUBFILE, 0) & aside and ifd.PARTS in own[0].numbers:
+        raise Broken("has only a thumbnail of a picture, perhaps a camera's raw one")
     stack = [page for page in own if page.layout == own[0].layout]
     times, first = 1, stack[0]
     if len(stack) == 1:

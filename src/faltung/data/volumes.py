@@ -134,15 +134,14 @@ def _decoded(path: Path, where: str) -> tuple[npt.NDArray[Any], float | None]:
     """A volume (channels, x, y, z) of its own size, and the number that is white, or None."""
     image, nibabel = _loaded(path, where), _nibabel()
     colours = image.get_data_dtype().names
-    with quiet(LOGGER):
+    with quiet(LOGGER), np.errstate(all="ignore"):  # what is not finite is refused below
         if colours:
             stored = np.asarray(image.dataobj.get_unscaled())
             values = np.stack([stored[name] for name in colours], -1).reshape(
                 *image.shape[:3], len(colours)
             )
         else:
-            with np.errstate(over="ignore"):
-                values = np.asarray(image.dataobj, np.float32).reshape(*image.shape[:3], -1)
+            values = np.asarray(image.dataobj, np.float32).reshape(*image.shape[:3], -1)
         axes = nibabel.orientations.io_orientation(image.affine)
         if not np.isnan(axes).any():
             values = nibabel.orientations.apply_orientation(values, axes)
