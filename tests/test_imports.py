@@ -36,10 +36,12 @@ FRAMEWORKS = {"torch": "torch", "sklearn": "sklearn", "dask": "dask", "onnx": "f
 # who does not ask for what it does.
 EXTRAS = {
     "PIL": ("data", "train", "cli"),
+    "imagecodecs": ("data",),
     "jinja2": ("train",),
     "nibabel": ("data",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
+    "tifffile": ("data",),
     "tomli_w": ("train",),
 }
 DEPENDENCIES = {"numpy", "llvmlite"}

@@ -151,7 +151,7 @@ def _answer(model: "Model", group: list[Part], write: Write, failed: Failed) -> 
         for half in _halves(group):
             _answer(model, half, write, failed)
         return
-    finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(1)
+    finite = np.asarray(np.isfinite(outputs.reshape(len(outputs), -1)).all(1))
     start = 0
     for part in group:
         end = start + len(part)

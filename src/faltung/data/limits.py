@@ -5,7 +5,9 @@ allocates memory.
 """
 
 import errno
+import logging
 import stat
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from math import prod
@@ -132,3 +134,30 @@ def check_finite(array: npt.NDArray[Any], where: str, names: Sequence[str] | Non
             raise FaltungError(
                 f"{where}: sample {names[number] if names else number} contains {what}"
             )
+
+
+class _Silence(logging.Filter):
+    """Drops what is logged in threads that asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.here, "on", False)
+
+
+_SILENCE = _Silence()
+
+
+@contextmanager
+def quiet(logger: str) -> Iterator[None]:
+    """Silence a library's messages on odd headers, which would come for every file in every epoch,
+    in this thread alone.
+    """
+    logging.getLogger(logger).addFilter(_SILENCE)  # once, however often it is added
+    _SILENCE.here.on = True
+    try:
+        yield
+    finally:
+        _SILENCE.here.on = False

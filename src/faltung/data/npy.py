@@ -31,7 +31,7 @@ def read_npy(path: Path, where: str) -> Array:
 def npz_headers(path: Path, where: str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """The claimed shape and dtype of each array in a ``.npz`` file, by name. ValueError."""
     regular(path, where)
-    with complaints(where), zipfile.ZipFile(path) as archive:
+    with complaints(where, path), zipfile.ZipFile(path) as archive:
         found = {}
         for info in archive.infolist()[:MAX_MEMBERS]:
             if info.filename.endswith(".npy") and _is_plain(info):
