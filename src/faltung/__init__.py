@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from faltung import data, nets, nn
     from faltung.geometry.conv import ConvSpec, conv_spec
+    from faltung.geometry.errors import FaltungError
     from faltung.geometry.text import parse
     from faltung.ops.forms import (
         conv_to_dense,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
 # Loaded when first asked for: `import faltung` and `faltung --help` stay fast.
 _HOME = {
     "faltung.geometry.conv": "ConvSpec conv_spec",
+    "faltung.geometry.errors": "FaltungError",
     "faltung.geometry.text": "parse",
     "faltung.ops.forms": "conv_to_dense conv_to_local dense_to_conv dense_to_local local_to_conv "
     "local_to_dense",
@@ -75,6 +77,7 @@ _MODULE = {name: module for module, names in _HOME.items() for name in names.spl
 __all__ = [
     "Conv",
     "ConvSpec",
+    "FaltungError",
     "Model",
     "Plan",
     "avg_pool",

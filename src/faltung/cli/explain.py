@@ -8,6 +8,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from faltung.cli import conv_facts
+from faltung.cli.errors import MISTAKES
 
 if TYPE_CHECKING:
     from faltung.geometry import ConvSpec
@@ -88,7 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             for line in _report(spec, plan, arguments):
                 print(line)
-    except (OverflowError, TypeError, ValueError) as error:
+    except MISTAKES as error:
         hint = _shell_hint(arguments.spec)
         print(f"faltung explain: {error}{hint}", file=sys.stderr)
         return 2

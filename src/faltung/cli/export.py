@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from faltung.cli.errors import MISTAKES, line, refuse
+from faltung.geometry.errors import FaltungError
 
 SUFFIXES = (".onnx", ".safetensors")
 
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
 
         path = Path(arguments.file)
         if path.suffix.lower() not in SUFFIXES:
-            raise ValueError(f"file={arguments.file!r}: must end in {' or '.join(SUFFIXES)}")
+            raise FaltungError(f"file={arguments.file!r}: must end in {' or '.join(SUFFIXES)}")
         if path.exists() and not arguments.force:
             raise FileExistsError(f"{path}: already exists; --force overwrites it")
         model, _ = load_model(arguments.run_folder)

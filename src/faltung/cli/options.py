@@ -4,12 +4,14 @@ import ast
 from collections.abc import Sequence
 from typing import Any
 
+from faltung.geometry.errors import FaltungError
+
 
 def shape(name: str, text: str) -> tuple[int, ...]:
     """3x224x224 as numbers. ValueError: anything else."""
     parts = text.lower().split("x")
     if not all(part.isascii() and part.isdigit() for part in parts):
-        raise ValueError(f"{name}={text!r}: must be sizes as 3x224x224")
+        raise FaltungError(f"{name}={text!r}: must be sizes as 3x224x224")
     return tuple(map(int, parts))
 
 
@@ -19,9 +21,9 @@ def options(texts: Sequence[str]) -> dict[str, Any]:
     for text in texts:
         name, sign, value = text.partition("=")
         if not sign or not name.isidentifier():
-            raise ValueError(f"set={text!r}: must be OPTION=VALUE")
+            raise FaltungError(f"set={text!r}: must be OPTION=VALUE")
         if name in made:
-            raise ValueError(f"set={text!r}: {name} is given twice")
+            raise FaltungError(f"set={text!r}: {name} is given twice")
         try:
             read = {"true": "True", "false": "False", "none": "None"}.get(value.lower(), value)
             made[name] = ast.literal_eval(read)

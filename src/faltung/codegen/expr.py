@@ -12,6 +12,7 @@ from functools import cache
 from faltung.codegen import math
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import CONDITIONS, Expr
 
 # Two applications of the finaliser of MurmurHash3 (A. Appleby, 2011) turn the index of an element
@@ -90,7 +91,7 @@ class Formulas:
     def value(self, expr: Expr) -> str:
         """Write the code that is not there yet, and return the vector of the values."""
         if expr.op in CONDITIONS:
-            raise ValueError(f"expr={expr}: a condition is not a number")
+            raise FaltungError(f"expr={expr}: a condition is not a number")
         return self._value(expr)
 
     def _value(self, expr: Expr) -> str:
@@ -116,7 +117,7 @@ class Formulas:
     def _random(self, key: str) -> str:
         """A random number of 24 bits, from the index of the element (64 bits) and the mixed key."""
         if self.element is None:
-            raise ValueError(
+            raise FaltungError(
                 "element=None: a formula with random numbers needs the index of its element"
             )
         v, f = self.v, self.v.function

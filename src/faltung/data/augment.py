@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import show, whole
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 Batch = npt.NDArray[np.float32]
 Random = np.random.Generator
@@ -116,13 +117,13 @@ class Augment:
         for name in ("shift", "crop", "cutout", "series_shift"):
             object.__setattr__(self, name, whole(name, getattr(self, name), 0))
         if not isinstance(self.flip, bool):
-            raise TypeError(f"flip={show(self.flip)}: must be True or False")
+            raise FaltungTypeError(f"flip={show(self.flip)}: must be True or False")
         if isinstance(self.jitter, bool) or not isinstance(self.jitter, int | float):
-            raise TypeError(f"jitter={show(self.jitter)}: must be a number")
+            raise FaltungTypeError(f"jitter={show(self.jitter)}: must be a number")
         if not 0 <= self.jitter < np.inf:
-            raise ValueError(f"jitter={self.jitter}: must be at least 0 and finite")
+            raise FaltungError(f"jitter={self.jitter}: must be at least 0 and finite")
         if self.fill not in FILLS:
-            raise ValueError(f"fill={show(self.fill)}: must be one of {', '.join(FILLS)}")
+            raise FaltungError(f"fill={show(self.fill)}: must be one of {', '.join(FILLS)}")
 
     def __bool__(self) -> bool:
         """Whether anything is changed."""
@@ -135,16 +136,16 @@ class Augment:
         asked = {name: getattr(self, name) for name in ("shift", "flip", "crop", "cutout")}
         for name, value in asked.items():
             if value and kind not in PICTORIAL:
-                raise ValueError(f"{name}={value}: is for pictures and volumes, not {kind}")
+                raise FaltungError(f"{name}={value}: is for pictures and volumes, not {kind}")
         if self.series_shift and kind != "series":
-            raise ValueError(f"series_shift={self.series_shift}: is for series, not {kind}")
+            raise FaltungError(f"series_shift={self.series_shift}: is for series, not {kind}")
         if self.jitter and kind == "text":
-            raise ValueError(f"jitter={self.jitter}: text takes no noise")
+            raise FaltungError(f"jitter={self.jitter}: text takes no noise")
         for name in ("shift", "crop", "cutout", "series_shift"):
             value = getattr(self, name)
             if value and value >= min(shape[1:]):
                 least = min(shape[1:])
-                raise ValueError(f"{name}={value}: must be less than the shortest axis, {least}")
+                raise FaltungError(f"{name}={value}: must be less than the shortest axis, {least}")
 
     def __call__(self, x: Batch, random: Random, unit: npt.ArrayLike = 1.0) -> Batch:
         """A new batch; x itself if nothing is changed. ``unit``: of ``jitter``."""

@@ -11,7 +11,9 @@ import numpy.typing as npt
 from faltung.data.limits import regular
 from faltung.data.names import class_list, in_order, inside, listing, number_classes, printable
 from faltung.data.options import Options
-from faltung.data.source import WHITE, Indices
+from faltung.data.source import Indices, scaled
+from faltung.data.units import Units
+from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
@@ -32,7 +34,7 @@ class Listing:
         """Skip a file and note why; with ``strict`` that is an error."""
         line = f"{inside(path, self.root)}: {why}"
         if self.strict:
-            raise ValueError(line)
+            raise FaltungError(line)
         self.skipped.append(line)
 
     def keep_only(self, good: Sequence[int]) -> None:
@@ -55,7 +57,7 @@ def walk(root: Path, options: Options) -> Listing:
     folders = class_folders(root)
     least = 1 if options.classes is not None else 2
     if len(folders) < least:
-        raise ValueError(
+        raise FaltungError(
             f"{where}: has {len(folders)} folders; it needs one folder of files for each class, "
             f"at least {least}"
         )
@@ -77,11 +79,11 @@ def walk(root: Path, options: Options) -> Listing:
                 inner.append(path)
         if len(found.files) == before:
             if inner:
-                raise ValueError(
+                raise FaltungError(
                     f"{where}: '{printable(folder.name)}' holds folders, not files; if it is one "
                     "of several parts, give that part"
                 )
-            raise ValueError(f"{where}: class '{printable(folder.name)}' is empty")
+            raise FaltungError(f"{where}: class '{printable(folder.name)}' is empty")
     return found
 
 
@@ -98,7 +100,7 @@ def _hidden(path: Path) -> bool:
 def _stay_inside(path: Path, root: Path, real: Path) -> None:
     """ValueError for a link that leads out of the given folder."""
     if path.is_symlink() and not path.resolve().is_relative_to(real):
-        raise ValueError(
+        raise FaltungError(
             f"{inside(path, root)}: is a link that leads out of {printable(root.name)}; "
             "put the file there instead"
         )
@@ -139,7 +141,7 @@ def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) 
     found.keep_only(good)
     lost = in_order(before - set(found.words))
     if lost:
-        raise ValueError(
+        raise FaltungError(
             f"{printable(found.root.name)}: class {listing(lost)} has no {what} that can be read; "
             f"{listing(found.skipped, 3)}"
         )
@@ -174,6 +176,8 @@ class FileSource:
         self.targets: Array
         self.targets, self.classes = number_classes(found.words, where, options.classes)
         self._files, self._decode, self._dtype = found.files, decode, dtype
+        white = {"uint8": 255.0}.get(dtype.name, 1.0) if kind == "picture" else None
+        self.units = Units(white or 1.0, white, fixed=white is not None, whole=dtype.kind == "u")
         self.names = tuple(inside(path, found.root) for path in found.files)
         small = len(self) * int(np.prod(shape)) * dtype.itemsize <= MAX_KEPT_BYTES
         self._kept = np.empty((len(self), *shape), dtype) if small else None
@@ -183,6 +187,10 @@ class FileSource:
         return len(self._files)
 
     def read(self, indices: Indices) -> Array:
+        return scaled(self.stored(indices), self.units.scale)
+
+    def stored(self, indices: Indices) -> Array:
+        """Samples as they are stored: an array that the caller may change."""
         wanted = np.asarray(indices, np.int64)
         if self._kept is not None and self._have[wanted].all():
             out: Array = np.take(self._kept, wanted, axis=0)
@@ -190,9 +198,7 @@ class FileSource:
             out = np.empty((len(wanted), *self.shape), self._dtype)
             for row, i in zip(out, wanted, strict=True):
                 row[...] = self._one(int(i))
-        if self._dtype == np.float32:
-            return out
-        return np.asarray(np.divide(out, np.float32(WHITE[self._dtype]), dtype=np.float32))
+        return out
 
     def _one(self, i: int) -> Array:
         if self._kept is None:

@@ -18,11 +18,12 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.arrays import labelled
-from faltung.data.layout import channels_first, guess_kind
+from faltung.data.layout import guess_kind
 from faltung.data.limits import check_unpacked, complaints, empty, fill, regular
 from faltung.data.names import listing, printable
 from faltung.data.options import Options
 from faltung.data.source import ArraySource
+from faltung.geometry.errors import FaltungError
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 MOST_AXES = 5
@@ -48,7 +49,7 @@ def open_idx(path: Path, options: Options) -> ArraySource:
     labels = _partner(pictures)
     x, y = read_idx(pictures, where), read_idx(labels, printable(labels.name))
     kind = options.kind or guess_kind(x, where)
-    return labelled(channels_first(x, kind, options.channels, where), y, where, options, kind=kind)
+    return labelled(x, y, where, options, kind=kind)
 
 
 def read_idx(path: Path, where: str) -> npt.NDArray[Any]:
@@ -57,24 +58,24 @@ def read_idx(path: Path, where: str) -> npt.NDArray[Any]:
     with complaints(where), _opened(path) as (file, packed):
         head = file.read(4)
         if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
-            raise ValueError(f"{where}: begins with {head.hex(' ')}, so it is not an IDX file")
+            raise FaltungError(f"{where}: begins with {head.hex(' ')}, so it is not an IDX file")
         if not 1 <= head[3] <= MOST_AXES:
-            raise ValueError(f"{where}: claims {head[3]} axes; 1 to {MOST_AXES} are read")
+            raise FaltungError(f"{where}: claims {head[3]} axes; 1 to {MOST_AXES} are read")
         sizes = file.read(4 * head[3])
         if len(sizes) < 4 * head[3]:
-            raise ValueError(f"{where}: ends within its header")
+            raise FaltungError(f"{where}: ends within its header")
         shape = struct.unpack(f">{head[3]}I", sizes)
         dtype = np.dtype(TYPES[head[2]])
         claimed, rest = prod(shape) * dtype.itemsize, length - 4 - len(sizes)
         if packed:
             check_unpacked(claimed, length, where)
         elif claimed != rest:
-            raise ValueError(f"{where}: claims {shape} of {dtype.name}, but has {rest:,} bytes")
+            raise FaltungError(f"{where}: claims {shape} of {dtype.name}, but has {rest:,} bytes")
         flat = empty((prod(shape),), dtype, where)
         if claimed:
             fill(file, flat, where)
         if file.read(1):
-            raise ValueError(f"{where}: is longer than the {shape} that it claims")
+            raise FaltungError(f"{where}: is longer than the {shape} that it claims")
     return flat.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
@@ -113,7 +114,7 @@ def _choose(folder: Path) -> Path:
     train = [path for name, path in names.items() if "train" in name.lower()]
     few = train if train else list(names.values())
     if len(few) != 1:
-        raise ValueError(
+        raise FaltungError(
             f"{printable(folder.name)}: has several files of pictures, "
             f"{listing([path.name for path in found])}; name the one you want"
         )
@@ -126,11 +127,18 @@ def _partner(pictures: Path) -> Path:
     base = re.sub(r"idx[345]", "idx1", re.sub(r"images", "labels", name))
     base = re.sub(r"image(?=[-.])", "label", base)
     if base == name:
-        raise ValueError(
+        raise FaltungError(
             f"{printable(pictures.name)}: its name should say 'images', so that the file of labels "
             "('labels' in its place) can be found"
         )
     for candidate in (base, f"{base}.gz"):
         if (pictures.parent / candidate).is_file():
             return pictures.parent / candidate
-    raise ValueError(f"{printable(pictures.name)}: its labels, {printable(base)}[.gz], are missing")
+    # The last word of a name is the type of the values: labels may be of another.
+    stem = re.compile(re.escape(re.sub(r"\w+$", "", base)) + r"\w+(\.gz)?")
+    others = sorted(p for p in pictures.parent.iterdir() if stem.fullmatch(p.name) and p.is_file())
+    if len(others) == 1:
+        return others[0]
+    raise FaltungError(
+        f"{printable(pictures.name)}: its labels, {printable(base)}[.gz], are missing"
+    )

@@ -6,7 +6,7 @@ allocates memory.
 
 import errno
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.names import printable
+from faltung.geometry.errors import FaltungError, FaltungImportError
 
 # A packed file may unpack to this many bytes, or MAX_UNPACKED_RATIO times its length if that is
 # more. Pictures compress 2 to 20 times, masks and zeros up to the limit of DEFLATE.
@@ -43,20 +44,20 @@ def regular(path: Path, where: str) -> int:
     """
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
-        raise ValueError(f"{where}: must be a file, not a pipe, device or folder")
+        raise FaltungError(f"{where}: must be a file, not a pipe, device or folder")
     if not found.st_size:
-        raise ValueError(f"{where}: the file is empty")
+        raise FaltungError(f"{where}: the file is empty")
     return found.st_size
 
 
 def check_unpacked(claimed: int, packed: int, where: str) -> None:
     """ValueError if ``packed`` bytes claim to unpack to as many as only a bomb would."""
     if claimed > packed * DEFLATE_RATIO + BLOCK_BYTES:
-        raise ValueError(
+        raise FaltungError(
             f"{where}: claims to unpack to {claimed:,} bytes, more than its {packed:,} can hold"
         )
     if claimed > max(FREE_UNPACKED_BYTES, MAX_UNPACKED_RATIO * packed):
-        raise ValueError(
+        raise FaltungError(
             f"{where}: would unpack to {claimed:,} bytes from {packed:,}; refused as a "
             "decompression bomb (if it is yours, save it uncompressed)"
         )
@@ -67,7 +68,7 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> npt.NDArr
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError, OverflowError):
-        raise ValueError(f"{where}: {shape} of {dtype} does not fit into memory") from None
+        raise FaltungError(f"{where}: {shape} of {dtype} does not fit into memory") from None
 
 
 def fill(file: IO[bytes], array: npt.NDArray[Any], where: str) -> None:
@@ -77,14 +78,14 @@ def fill(file: IO[bytes], array: npt.NDArray[Any], where: str) -> None:
     while done < len(view):
         part = file.read(min(BLOCK_BYTES, len(view) - done))
         if not part:
-            raise ValueError(f"{where}: ends after {done:,} of {len(view):,} bytes of data")
+            raise FaltungError(f"{where}: ends after {done:,} of {len(view):,} bytes of data")
         view[done : done + len(part)] = part
         done += len(part)
 
 
 def needs(extra: str, package: str, what: str) -> ImportError:
     """The error for a reader whose package is not installed."""
-    return ImportError(f'{what} needs {package}: pip install "faltung[{extra}]"')
+    return FaltungImportError(f'{what} needs {package}: pip install "faltung[{extra}]"')
 
 
 def described(error: BaseException) -> str:
@@ -104,4 +105,20 @@ def complaints(where: str) -> Iterator[None]:
     except Exception as error:
         if str(error).startswith(where):  # ours
             raise
-        raise ValueError(f"{where}: cannot be read, {described(error)}") from error
+        raise FaltungError(f"{where}: cannot be read, {described(error)}") from error
+
+
+def check_finite(array: npt.NDArray[Any], where: str, names: Sequence[str] | None = None) -> None:
+    """ValueError names the first sample (along axis 0) that contains NaN or an infinite value."""
+    if array.dtype.kind != "f":
+        return
+    step = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
+    for start in range(0, len(array), step):
+        rows = array[start : start + step].reshape(len(array[start : start + step]), -1)
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
+        if bad.size:
+            what = "NaN" if np.isnan(rows[bad[0]]).any() else "an infinite value"
+            number = start + int(bad[0])
+            raise FaltungError(
+                f"{where}: sample {names[number] if names else number} contains {what}"
+            )

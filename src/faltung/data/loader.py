@@ -13,6 +13,7 @@ from faltung.data.seeds import AUGMENT, ORDER, generator, permutation
 from faltung.data.source import Source
 from faltung.data.standard import Standard
 from faltung.geometry.check import show, whole
+from faltung.geometry.errors import FaltungError
 
 # Bytes of a float32 batch above which prefetching pays off.
 MIN_PREFETCH_BYTES = 1 << 20
@@ -56,20 +57,20 @@ class Loader:
         self.shuffle, self.drop_last = shuffle, drop_last
         self.prefetch = whole("prefetch", prefetch, 0)
         if not len(source):
-            raise ValueError("source: contains no samples")
+            raise FaltungError("source: contains no samples")
         if drop_last and len(source) < self.batch:
-            raise ValueError(
+            raise FaltungError(
                 f"batch={batch}: more than the {len(source)} samples, and drop_last leaves out "
                 "what is smaller"
             )
         if standard is not None and len(standard.mean) != source.shape[0]:
-            raise ValueError(
+            raise FaltungError(
                 f"standard: has {len(standard.mean)} channels, the source {source.shape[0]}"
             )
         if augment is not None:
             augment.check(source.kind, source.shape)
         if source.kind == "text" and standard is not None:
-            raise ValueError("standard: text has no mean")
+            raise FaltungError("standard: text has no mean")
         self.augment, self.standard = augment or None, standard
         large = 4 * self.batch * prod(source.shape) >= MIN_PREFETCH_BYTES
         self.threaded = self.prefetch > 0 and (source.lazy or large)
@@ -83,7 +84,7 @@ class Loader:
         """The batches of epoch ``number`` from batch ``start`` on. Close it to stop early."""
         number, start = whole("number", number, 0), whole("start", start, 0)
         if start > len(self):
-            raise ValueError(f"start={show(start)}: an epoch has {len(self)} batches")
+            raise FaltungError(f"start={show(start)}: an epoch has {len(self)} batches")
         if self.threaded:
             return prefetch(lambda: self._batches(number, start), self.prefetch)
         return self._batches(number, start)

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError, FaltungTypeError
+
 LONGEST_NAME = 200  # characters of a name in a message
 
 
@@ -42,13 +44,13 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
 def class_list(classes: Sequence[str]) -> tuple[str, ...]:
     """The argument ``classes`` as a tuple without duplicates. TypeError, ValueError."""
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
-        raise TypeError("classes: must be a sequence of str")
+        raise FaltungTypeError("classes: must be a sequence of str")
     listed = tuple(classes)
     if not listed:
-        raise ValueError("classes=(): must name at least one class")
+        raise FaltungError("classes=(): must name at least one class")
     name, times = Counter(listed).most_common(1)[0]
     if times > 1:
-        raise ValueError(f"classes: '{printable(name)}' is named {times} times")
+        raise FaltungError(f"classes: '{printable(name)}' is named {times} times")
     return listed
 
 
@@ -67,7 +69,7 @@ def number_classes(
     number = {name: i for i, name in enumerate(known)}
     for i, word in enumerate(words):
         if word not in number:
-            raise ValueError(
+            raise FaltungError(
                 f"{where}: sample {names[i] if names else i} has the label '{printable(word)}', "
                 f"which is not one of the classes {listing(known)}"
             )

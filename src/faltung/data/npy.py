@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.limits import check_unpacked, complaints, empty, fill, regular
+from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 MAX_HEADER_BYTES = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
+MAX_MEMBERS = 1000  # arrays of a file that are looked at
 
 
 def read_npy(path: Path, where: str) -> Array:
@@ -24,6 +26,24 @@ def read_npy(path: Path, where: str) -> Array:
     length = regular(path, where)
     with complaints(where), path.open("rb") as file:
         return _array(file, length, where)
+
+
+def npz_headers(path: Path, where: str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """The claimed shape and dtype of each array in a ``.npz`` file, by name. ValueError."""
+    regular(path, where)
+    with complaints(where), zipfile.ZipFile(path) as archive:
+        found = {}
+        for info in archive.infolist()[:MAX_MEMBERS]:
+            if info.filename.endswith(".npy") and _is_plain(info):
+                with archive.open(info) as file:
+                    shape, _, dtype = _header(file)
+                found[info.filename.removesuffix(".npy")] = shape, dtype
+        return found
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is packed in a way that NumPy writes."""
+    return info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]:
@@ -34,8 +54,8 @@ def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]
         listed = {info.filename.removesuffix(".npy"): info for info in members}
         wanted = {name: listed[name] for name in names if name in listed}
         for name, info in wanted.items():
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise ValueError(f"{where}: {name} is packed in a way that NumPy does not write")
+            if not _is_plain(info):
+                raise FaltungError(f"{where}: {name} is packed in a way that NumPy does not write")
         # Members may overlap: their sum is compared with the whole file.
         check_unpacked(sum(info.file_size for info in wanted.values()), length, where)
         found = {}
@@ -49,10 +69,10 @@ def _array(file: IO[bytes], length: int, where: str) -> Array:
     """One array of a stream that claims to hold ``length`` bytes."""
     shape, by_columns, dtype = _header(file)
     if dtype.kind not in "buifU" or not dtype.itemsize:
-        raise ValueError(f"{where}: dtype {dtype} is neither numbers nor text")
+        raise FaltungError(f"{where}: dtype {dtype} is neither numbers nor text")
     claimed = prod(shape) * dtype.itemsize
     if not 0 <= claimed <= length:
-        raise ValueError(f"{where}: claims {shape} of {dtype}, but has {length:,} bytes")
+        raise FaltungError(f"{where}: claims {shape} of {dtype}, but has {length:,} bytes")
     flat = empty((prod(shape),), dtype, where)
     if claimed:
         fill(file, flat, where)
@@ -69,10 +89,10 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
         (2, 0): (4, np.lib.format.read_array_header_2_0),
     }
     if version not in readers:
-        raise ValueError(f"version {version} of NumPy's format is for structures")
+        raise FaltungError(f"version {version} of NumPy's format is for structures")
     width, read = readers[version]
     size = file.read(width)
     length = int.from_bytes(size, "little")
     if length > MAX_HEADER_BYTES:
-        raise ValueError(f"its header claims {length:,} bytes")
+        raise FaltungError(f"its header claims {length:,} bytes")
     return read(io.BytesIO(size + file.read(length)), max_header_size=MAX_HEADER_BYTES)

@@ -21,6 +21,7 @@ from faltung.data.folder import Broken, FileSource, Listing, examine_all, walk
 from faltung.data.limits import complaints, described, needs
 from faltung.data.names import inside
 from faltung.data.options import Options
+from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -57,9 +58,9 @@ def open_pictures(root: Path, options: Options) -> FileSource:
     """
     _pillow()
     if options.kind not in (None, "picture"):
-        raise ValueError(f"kind={options.kind!r}: a folder holds pictures or volumes")
+        raise FaltungError(f"kind={options.kind!r}: a folder holds pictures or volumes")
     if options.channels not in (None, *MODES):
-        raise ValueError(f"channels={options.channels}: pictures have 1, 3 or 4")
+        raise FaltungError(f"channels={options.channels}: pictures have 1, 3 or 4")
     found = walk(root, options)
     with warnings.catch_warnings():  # of Pillow; bombs are refused here
         warnings.simplefilter("ignore")
@@ -127,7 +128,7 @@ def decode(
         if fit and flat.size != (width, height):
             flat = ImageOps.fit(flat, (width, height), _bilinear())
         if flat.size != (width, height):
-            raise ValueError(f"{where}: is {flat.height}x{flat.width}, must be {height}x{width}")
+            raise FaltungError(f"{where}: is {flat.height}x{flat.width}, must be {height}x{width}")
         values = np.asarray(flat)
     if flat.mode == "F":
         grey = np.divide(values, np.float32(DEEP), dtype=np.float32)
@@ -156,10 +157,10 @@ def _opened(file: IO[bytes], where: str) -> "Iterator[Image.Image]":
     try:
         image = image_module.open(file, formats=FORMATS)
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning):
-        raise ValueError(f"{where}: has over {most:,} pixels: a decompression bomb?") from None
+        raise FaltungError(f"{where}: has over {most:,} pixels: a decompression bomb?") from None
     with image:
         if most is not None and image.width * image.height > most:
-            raise ValueError(
+            raise FaltungError(
                 f"{where}: {image.height}x{image.width} is over {most:,} pixels: a decompression "
                 "bomb?"
             )
@@ -230,7 +231,7 @@ def _common(found: Listing, facts: Sequence[Facts]) -> tuple[int, int]:
     usual = sizes.most_common(1)[0][0]
     for path, fact in zip(found.files, facts, strict=True):
         if fact.space != usual:
-            raise ValueError(
+            raise FaltungError(
                 f"{inside(path, found.root)}: is {fact.space[0]}x{fact.space[1]}, most are "
                 f"{usual[0]}x{usual[1]} ({len(sizes)} sizes in all); pass size=, e.g. "
                 f"{usual[0]}x{usual[1]}, to scale every picture and cut out its centre"

@@ -19,6 +19,7 @@ from faltung.data.names import as_word, number_classes, printable
 from faltung.data.options import Options
 from faltung.data.resize import resize
 from faltung.data.source import ArraySource
+from faltung.geometry.errors import FaltungError
 
 LABELS = ("label", "class", "target", "y")
 SUFFIXES = (".csv", ".tsv", ".txt")
@@ -42,9 +43,9 @@ def open_table(path: Path, options: Options) -> ArraySource:
     where = printable(path.name)
     kind = options.kind or "series"
     if kind not in ("series", "table"):
-        raise ValueError(f"kind={kind!r}: a text file holds series or a table")
+        raise FaltungError(f"kind={kind!r}: a text file holds series or a table")
     if options.channels not in (None, 1):
-        raise ValueError(f"channels={options.channels}: a series in a text file has 1")
+        raise FaltungError(f"channels={options.channels}: a series in a text file has 1")
     lines, words, rows = read_rows(path, where)
     x = stack(lines, rows, where, kind, options.space(1))
     names = tuple(f"line {line}" for line in lines)
@@ -79,12 +80,12 @@ def read_rows(
             if len(cells) != unlabelled:
                 label = cells.pop(column or 0).strip() if len(cells) > (column or 0) else ""
                 if not label:
-                    raise ValueError(f"{where}: line {line} has no label")
+                    raise FaltungError(f"{where}: line {line} has no label")
             lines.append(line)
             words.append(label)
             rows.append(_values(cells, f"{where}: line {line}"))
     if not rows:
-        raise ValueError(f"{where}: contains no samples")
+        raise FaltungError(f"{where}: contains no samples")
     return lines, words, rows
 
 
@@ -100,7 +101,7 @@ def stack(
         for line, values in zip(lines, rows, strict=True):
             if len(values) != len(rows[0]):
                 remedy = "" if kind == "table" else "; pass size= to bring series to one length"
-                raise ValueError(
+                raise FaltungError(
                     f"{where}: line {line} has {len(values)} values and line {lines[0]} has "
                     f"{len(rows[0])}{remedy}"
                 )
@@ -132,7 +133,7 @@ def _label_column(head: Sequence[str], where: str) -> int | None:
     words = [cell.strip().lower() for cell in head]
     for name in LABELS:
         if words.count(name) > 1:
-            raise ValueError(f"{where}: {words.count(name)} columns are called {name!r}")
+            raise FaltungError(f"{where}: {words.count(name)} columns are called {name!r}")
         if name in words:
             return words.index(name)
     return None if any(NUMBER.fullmatch(word) for word in words) else 0
@@ -145,15 +146,15 @@ def _values(cells: Sequence[str], where: str) -> Values:
         try:
             values[i] = float(cell) if cell.strip() else np.nan
         except ValueError:
-            raise ValueError(f"{where}: '{printable(cell)}' is not a number") from None
+            raise FaltungError(f"{where}: '{printable(cell)}' is not a number") from None
     missing = np.isnan(values)
     length = len(values) - int(np.argmin(missing[::-1])) if not missing.all() else 0
     if not length:
-        raise ValueError(f"{where} contains no value")
+        raise FaltungError(f"{where} contains no value")
     if missing[:length].any():
-        raise ValueError(f"{where}: value {int(np.argmax(missing)) + 1} is NaN; fill gaps first")
+        raise FaltungError(f"{where}: value {int(np.argmax(missing)) + 1} is NaN; fill gaps first")
     if np.isinf(values[:length]).any():
-        raise ValueError(f"{where} contains an infinite value")
+        raise FaltungError(f"{where} contains an infinite value")
     return values[:length]
 
 

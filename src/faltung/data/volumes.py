@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.folder import Broken, FileSource, class_folders, examine_all, walk
-from faltung.data.limits import check_unpacked, complaints, described, needs, regular
+from faltung.data.limits import check_finite, check_unpacked, complaints, described, needs, regular
 from faltung.data.names import inside
 from faltung.data.options import Options
 from faltung.data.resize import resize
-from faltung.data.source import check_finite
+from faltung.geometry.errors import FaltungError
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -44,7 +44,7 @@ def open_volumes(root: Path, options: Options) -> FileSource:
     """
     _nibabel()
     if options.kind not in (None, "volume"):
-        raise ValueError(f"kind={options.kind!r}: a folder of NIfTI files holds volumes")
+        raise FaltungError(f"kind={options.kind!r}: a folder of NIfTI files holds volumes")
     found = walk(root, options)
     shapes: list[tuple[int, ...]] = examine_all(found, examine, "volume")
     space = options.space(3)
@@ -52,9 +52,9 @@ def open_volumes(root: Path, options: Options) -> FileSource:
         name = inside(path, root)
         if options.channels not in (None, shape[0]) or shape[0] != shapes[0][0]:
             wanted = options.channels or shapes[0][0]
-            raise ValueError(f"{name}: has {shape[0]} channels, must have {wanted}")
+            raise FaltungError(f"{name}: has {shape[0]} channels, must have {wanted}")
         if space is None and shape != shapes[0]:
-            raise ValueError(
+            raise FaltungError(
                 f"{name}: is {_by(shape[1:])}, the first is {_by(shapes[0][1:])}; pass size= to "
                 "bring all to one size"
             )
@@ -94,7 +94,7 @@ def decode(path: Path, where: str, *, shape: tuple[int, ...], fit: bool) -> npt.
         try:
             image = _loaded(path, where)
         except Broken as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise FaltungError(f"{where}: {error}") from None
         values = np.asarray(image.dataobj, np.float32)
         axes = nibabel.orientations.io_orientation(image.affine)
         if not np.isnan(axes).any():
@@ -104,7 +104,7 @@ def decode(path: Path, where: str, *, shape: tuple[int, ...], fit: bool) -> npt.
         if fit:
             values = resize(values, shape[1:])
         if values.shape != shape:
-            raise ValueError(f"{where}: is {_by(values.shape)}, must be {_by(shape)}")
+            raise FaltungError(f"{where}: is {_by(values.shape)}, must be {_by(shape)}")
     return np.ascontiguousarray(values, np.float32)
 
 

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
+from faltung.geometry.errors import FaltungError
+
 Writer = Callable[[IO[bytes]], object]
 
 MAX_FILE_BYTES = 1 << 34  # bytes that ``read_checked`` reads by default
@@ -81,7 +83,7 @@ def _mode(path: str | os.PathLike[str], target: Path) -> int | None:
         return None  # it does not exist yet, or writing will give the reason
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not an ordinary file"
-        raise ValueError(f"{_shown(path)}: must be a file, is {kind}")
+        raise FaltungError(f"{_shown(path)}: must be a file, is {kind}")
     if not os.access(target, os.W_OK):  # a rename would ignore that
         raise PermissionError(f"{_shown(path)}: not written, it is read-only")
     return stat.S_IMODE(mode)
@@ -146,12 +148,14 @@ def read_checked(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> b
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise ValueError(f"{_shown(path)}: must be a regular file")
+                raise FaltungError(f"{_shown(path)}: must be a regular file")
             if status.st_size > limit:
-                raise ValueError(f"{_shown(path)}: {status.st_size} bytes: must be at most {limit}")
+                raise FaltungError(
+                    f"{_shown(path)}: {status.st_size} bytes: must be at most {limit}"
+                )
             data = file.read(status.st_size + 1)
     except OSError as error:
         raise problem(path, error, "not read") from error
     if len(data) != status.st_size:
-        raise ValueError(f"{_shown(path)}: changed size while it was read")
+        raise FaltungError(f"{_shown(path)}: changed size while it was read")
     return data

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from faltung.formats.files import write_whole
 from faltung.formats.onnx_nodes import emit
 from faltung.formats.onnx_writer import Writer
+from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Graph
 
 
@@ -24,6 +25,7 @@ def export_onnx(
     *,
     batch: int | str = "N",
     classes: Sequence[str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """A network with its parameters as an ONNX model.
 
@@ -41,6 +43,9 @@ def export_onnx(
     classes : sequence of str, optional
         Names of the classes, kept as JSON under the key "classes" of the metadata.
 
+    metadata : mapping of str to str, optional
+        What else the metadata of the file say.
+
     Returns
     -------
     bytes
@@ -57,11 +62,11 @@ def export_onnx(
         The file cannot be written.
     """
     if graph.training:
-        raise ValueError("graph: must be for inference; build the network with training=False")
+        raise FaltungError("graph: must be for inference; build the network with training=False")
     writer = Writer(graph, parameters)
     for node in graph.nodes:
         emit(writer, node)
-    data = writer.finish(batch, classes)
+    data = writer.finish(batch, classes, metadata or {})
     if path is not None:
         write_whole(path, data)
     return data

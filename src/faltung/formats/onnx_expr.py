@@ -6,6 +6,7 @@ from math import sqrt
 import numpy as np
 
 from faltung.formats.onnx_writer import Writer
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, greater, maximum, operand, select, unary
 
 OPERATIONS = {
@@ -78,7 +79,7 @@ def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
         if part.op in COMPOSED:
             return name(COMPOSED[part.op].replaced(part.terms))
         if part.op not in OPERATIONS:
-            raise ValueError(
+            raise FaltungError(
                 f"graph: {part.op!r} in layer {writer.layer!r} cannot be expressed in ONNX"
             )
         return writer.node(OPERATIONS[part.op], *map(name, part.terms))

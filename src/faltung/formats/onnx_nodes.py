@@ -10,6 +10,7 @@ from faltung.formats.onnx_expr import formula
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
 from faltung.geometry.pool import PoolSpec
 from faltung.graph import ops
@@ -26,7 +27,7 @@ def emit(writer: Writer, node: Node) -> None:
     writer.layer = node.layer
     found = EMIT.get(type(node.op))
     if found is None or (isinstance(node.op, ops.Normalise) and node.op.training):
-        raise ValueError(
+        raise FaltungError(
             f"graph: {type(node.op).__name__} of layer {node.layer!r} cannot be expressed in ONNX"
         )
     writer.made(node.output, found(writer, node))
@@ -108,7 +109,7 @@ def _convolve_input(writer: Writer, node: Node) -> str:
     x, w = node.inputs[:2]
     bias = [writer.name(node.inputs[2])] if op.bias else []
     if any(axis.mode != "zeros" for axis in spec.axes):
-        raise ValueError(
+        raise FaltungError(
             f"graph: padding_mode={spec.padding_mode} of layer {node.layer!r}: a transposed "
             "convolution in ONNX supports zeros only"
         )
@@ -184,12 +185,14 @@ def _elementwise(writer: Writer, node: Node) -> str:
         return writer.node("LRN", writer.name(node.inputs[0]), **found)
     operands = [_operand(writer, value, op.shape) for value in node.inputs]
     if len(op.outputs) + len(op.reductions) != 1 or not op.batched:
-        raise ValueError(f"graph: the formulas of layer {node.layer!r} cannot be expressed in ONNX")
+        raise FaltungError(
+            f"graph: the formulas of layer {node.layer!r} cannot be expressed in ONNX"
+        )
     if op.outputs:
         return formula(writer, op.outputs[0], operands)
     (total,) = op.reductions
     if total.kind != "sample" or not total.mean:
-        raise ValueError(f"graph: the sum of layer {node.layer!r} cannot be expressed in ONNX")
+        raise FaltungError(f"graph: the sum of layer {node.layer!r} cannot be expressed in ONNX")
     read = operands[0] if total.expr == operand(0) else formula(writer, total.expr, operands)
     return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
 

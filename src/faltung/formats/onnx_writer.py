@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from faltung.formats.extras import missing
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Graph, Value
 
 Array = npt.NDArray[Any]
@@ -62,7 +63,7 @@ class Writer:
     def array(self, value: Value) -> Array:
         """The numbers of a parameter. ValueError: a value that exists only in training."""
         if value.name not in self._arrays:
-            raise ValueError(
+            raise FaltungError(
                 f"graph: {value.name!r} is not a parameter, and cannot be expressed in ONNX"
             )
         return self._arrays[value.name]
@@ -101,7 +102,12 @@ class Writer:
 
     # The end -------------------------------------------------------------------------------------
 
-    def finish(self, batch: int | str, classes: Sequence[str] | None) -> bytes:
+    def finish(
+        self,
+        batch: int | str,
+        classes: Sequence[str] | None,
+        metadata: Mapping[str, str],
+    ) -> bytes:
         helper = self.onnx.helper
         last = self._names[self.graph.output.name]
         self._nodes.append(helper.make_node("Identity", [last], ["output"], name="output"))
@@ -120,11 +126,13 @@ class Writer:
             producer_name="faltung",
             producer_version=str(sys.modules[__name__.partition(".")[0]].__version__),
         )
+        props = dict(metadata)
         if classes is not None:
-            text = json.dumps([str(name) for name in classes], ensure_ascii=False)
-            helper.set_model_props(model, {"classes": text})
+            props["classes"] = json.dumps([str(name) for name in classes], ensure_ascii=False)
+        if props:
+            helper.set_model_props(model, props)
         if model.ByteSize() > MAX_MODEL_BYTES:
-            raise ValueError(
+            raise FaltungError(
                 f"parameters: {model.ByteSize():,} bytes are more than an ONNX file can hold"
             )
         data: bytes = model.SerializeToString(deterministic=True)
@@ -162,10 +170,10 @@ def _checked(graph: Graph, parameters: Mapping[str, npt.ArrayLike]) -> dict[str,
     made = {}
     for p in graph.parameters:
         if p.name not in parameters:
-            raise ValueError(f"parameters: {show(p.name)} is missing")
+            raise FaltungError(f"parameters: {show(p.name)} is missing")
         array = np.asarray(parameters[p.name])
         if array.shape != p.shape:
-            raise ValueError(
+            raise FaltungError(
                 f"parameters: {show(p.name)} has shape {array.shape}, must have {p.shape}"
             )
         made[p.name] = array.astype(graph.dtype)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from faltung.formats.extras import missing
 from faltung.formats.files import read_checked, write_whole
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 Array = npt.NDArray[Any]
 Tensors = dict[str, Array]
@@ -73,23 +74,29 @@ def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -
     entries: dict[str, Any] = {}
     for key, value in metadata.items():
         if not (isinstance(key, str) and isinstance(value, str)):
-            raise TypeError(f"metadata: {show(key)}={show(value)}: names and values must be text")
+            raise FaltungTypeError(
+                f"metadata: {show(key)}={show(value)}: names and values must be text"
+            )
     if metadata:
         entries[_METADATA] = dict(sorted(metadata.items()))
     at = 0
     for name, tensor in tensors:
         word = _WORDS.get(tensor.dtype.newbyteorder("<"))
         if word is None:
-            raise TypeError(f"tensors: {show(name)}.dtype={tensor.dtype}: not in safetensors")
+            raise FaltungTypeError(
+                f"tensors: {show(name)}.dtype={tensor.dtype}: not in safetensors"
+            )
         if name == _METADATA:
-            raise ValueError(f"tensors: {name!r}: is a name that the format reserves")
+            raise FaltungError(f"tensors: {name!r}: is a name that the format reserves")
         place = [at, at + tensor.nbytes]
         entries[name] = {"dtype": word, "shape": list(tensor.shape), "data_offsets": place}
         at = place[1]
     try:
         text = json.dumps(entries, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError as error:
-        raise ValueError(f"tensors: {show(error.object[:60])}: names must be UTF-8 text") from None
+        raise FaltungError(
+            f"tensors: {show(error.object[:60])}: names must be UTF-8 text"
+        ) from None
     return text + b" " * (-len(text) % 8)
 
 
@@ -120,7 +127,7 @@ def load_tensors(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, str]]
         tensors = {name: _array(name, part) for name, part in parts}
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).removeprefix("Error while deserializing: ").split())
-        raise ValueError(f"{path}: not a whole safetensors file, {reason}") from error
+        raise FaltungError(f"{path}: not a whole safetensors file, {reason}") from error
     return tensors, header.get(_METADATA) or {}
 
 
@@ -136,14 +143,14 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"{show(twice)} occurs twice")
+        raise FaltungError(f"{show(twice)} occurs twice")
     return made
 
 
 def _array(name: str, part: Mapping[str, Any]) -> Array:
     word = part["dtype"]
     if word not in NAMES:
-        raise ValueError(f"{show(name)} is {show(word)}, which NumPy lacks")
+        raise FaltungError(f"{show(name)} is {show(word)}, which NumPy lacks")
     dtype = np.dtype(NAMES[word])
     return (
         np.frombuffer(part["data"], dtype)
@@ -175,7 +182,7 @@ def check_tensors(
         if names:
             problems.append(f"{what}: {_listed(names)}")
     if problems:
-        raise ValueError(f"{source}: does not fit; {'; '.join(problems)}")
+        raise FaltungError(f"{source}: does not fit; {'; '.join(problems)}")
 
 
 def _said(shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:

@@ -23,6 +23,7 @@ from faltung.geometry.axes import make_axes
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import per_axis, show
 from faltung.geometry.conv import ConvSpec, checked_shapes
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 
 
@@ -153,7 +154,7 @@ def weight_grad(spec: ConvSpec) -> ConvSpec:
     """
     _only_zeros(spec)
     if not spec.batch:
-        raise ValueError("batch=0: the weight gradient of an empty batch is zero")
+        raise FaltungError("batch=0: the weight gradient of an empty batch is zero")
     axes = tuple(
         # Crop what the stride left unread at the end, or outputs beyond the kernel appear.
         Axis(a.size, a.output, a.dilation, a.stride, a.lo, a.hi - a.unread)
@@ -217,13 +218,13 @@ def transposed(
     """
     x, w, groups = checked_shapes(input_shape, weight_shape, groups)
     if w[0] != x[1]:
-        raise ValueError(f"weight_shape={w}: its first entry must be the input channels, {x[1]}")
+        raise FaltungError(f"weight_shape={w}: its first entry must be the input channels, {x[1]}")
     rank = len(x) - 2
     strides = per_axis("stride", stride, rank, 1)
     dilations = per_axis("dilation", dilation, rank, 1)
     extra = per_axis("output_padding", output_padding, rank, 0)
     if any(p >= max(s, d) for p, s, d in zip(extra, strides, dilations, strict=True)):
-        raise ValueError(
+        raise FaltungError(
             f"output_padding={show(output_padding)}: must be below the stride {strides} or the "
             f"dilation {dilations}"
         )
@@ -234,7 +235,7 @@ def transposed(
         sizes.append((n - 1) * s - lo - hi + d * (h - 1) + p + 1)
         fitted.append((lo, hi - p // s * s))  # p >= s would give the forward spec more outputs
     if min(sizes) < 1:
-        raise ValueError(
+        raise FaltungError(
             f"padding={show(padding)}: leaves no output; its sizes would be {tuple(sizes)}"
         )
     names = modes(padding_mode, rank)
@@ -244,6 +245,6 @@ def transposed(
 
 def _only_zeros(spec: ConvSpec) -> None:
     if any(axis.mode != "zeros" for axis in spec.axes):
-        raise ValueError(
+        raise FaltungError(
             f"padding_mode={spec.padding_mode}: adjoints need the mode zeros; pass unpadded(spec)"
         )

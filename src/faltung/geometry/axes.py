@@ -5,6 +5,7 @@ from math import prod
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 
 class Axes:
@@ -16,18 +17,18 @@ class Axes:
     def check_axes(self, what: str) -> None:
         """Refuse ``axes`` that are not a tuple of Axis (TypeError) or empty (ValueError)."""
         if type(self.axes) is not tuple or not all(isinstance(axis, Axis) for axis in self.axes):
-            raise TypeError(f"axes={show(self.axes)}: must be a tuple of Axis")
+            raise FaltungTypeError(f"axes={show(self.axes)}: must be a tuple of Axis")
         if not self.axes:
-            raise ValueError(f"axes=(): {what} must have at least one spatial axis")
+            raise FaltungError(f"axes=(): {what} must have at least one spatial axis")
 
     def check_counts(self, **least: int) -> None:
         """Refuse fields that are not ints (TypeError) or less than their least (ValueError)."""
         for name, bound in least.items():
             value = getattr(self, name)
             if type(value) is not int:
-                raise TypeError(f"{name}={value!r}: must be an int")
+                raise FaltungTypeError(f"{name}={value!r}: must be an int")
             if value < bound:
-                raise ValueError(f"{name}={value}: must be at least {bound}")
+                raise FaltungError(f"{name}={value}: must be at least {bound}")
 
     @property
     def rank(self) -> int:
@@ -87,5 +88,5 @@ def make_axes(
             axes.append(Axis(size, h, s, d, lo, hi, mode))
         except ValueError as error:
             where = f" (spatial axis {len(axes)})" if len(sizes) > 1 else ""
-            raise ValueError(f"{error}{where}") from None
+            raise FaltungError(f"{error}{where}") from None
     return tuple(axes)

@@ -8,6 +8,8 @@ padding before it has negative positions and the padding after it begins at ``si
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from faltung.geometry.errors import FaltungError, FaltungTypeError
+
 Mode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 
@@ -58,12 +60,12 @@ class Axis:
         for name in ("size", "kernel", "stride", "dilation", "lo", "hi"):
             value = getattr(self, name)
             if type(value) is not int:  # NumPy's integers would change repr and hash
-                raise TypeError(f"{name}={value!r}: must be an int")
+                raise FaltungTypeError(f"{name}={value!r}: must be an int")
             if value < 1 and name not in ("lo", "hi"):
-                raise ValueError(f"{name}={value}: must be at least 1")
+                raise FaltungError(f"{name}={value}: must be at least 1")
         self._check_mode()
         if self.extent > self.padded:
-            raise ValueError(
+            raise FaltungError(
                 f"kernel={self.kernel}: must not be larger than the padded input; with dilation "
                 f"{self.dilation} it spans {self.extent}, the input {self.lo} + {self.size} + "
                 f"{self.hi} = {self.padded}"
@@ -71,18 +73,18 @@ class Axis:
 
     def _check_mode(self) -> None:
         if self.mode not in MODES:
-            raise ValueError(f"padding_mode={self.mode!r}: must be one of {', '.join(MODES)}")
+            raise FaltungError(f"padding_mode={self.mode!r}: must be one of {', '.join(MODES)}")
         if self.mode == "zeros":
             return
         if min(self.lo, self.hi) < 0:
-            raise ValueError(
+            raise FaltungError(
                 f"padding={self.lo, self.hi}: must be at least 0 unless the mode is zeros"
             )
         # What a mode can supply on each side. A reflection does not repeat the edge, so it has one
         # entry fewer than a symmetric or circular continuation; an edge can be repeated for ever.
         supply = {"reflect": self.size - 1, "symmetric": self.size, "circular": self.size}
         if max(self.lo, self.hi) > supply.get(self.mode, max(self.lo, self.hi)):
-            raise ValueError(
+            raise FaltungError(
                 f"padding={self.lo, self.hi}: {self.mode} padding must be at most "
                 f"{supply[self.mode]} on an axis of size {self.size}"
             )

@@ -4,6 +4,8 @@ import operator
 from collections.abc import Mapping, Sequence
 from math import isfinite
 
+from faltung.geometry.errors import FaltungError, FaltungTypeError
+
 # One number for all axes, or one per axis.
 PerAxis = int | Sequence[int]
 
@@ -37,26 +39,26 @@ def whole(name: str, value: object, least: int) -> int:
     """The argument ``name`` as an int of at least ``least``. TypeError, ValueError."""
     number = integer(value)
     if number is None:
-        raise TypeError(f"{name}={show(value)}: must be an int")
+        raise FaltungTypeError(f"{name}={show(value)}: must be an int")
     if number < least:
-        raise ValueError(f"{name}={show(value)}: must be at least {least}")
+        raise FaltungError(f"{name}={show(value)}: must be at least {least}")
     return number
 
 
 def truth(name: str, value: object) -> bool:
     """The argument ``name``, which must be True or False. TypeError."""
     if type(value) is not bool:
-        raise TypeError(f"{name}={show(value)}: must be True or False")
+        raise FaltungTypeError(f"{name}={show(value)}: must be True or False")
     return value
 
 
 def real(name: str, value: object) -> float:
     """The argument ``name`` as a finite float. TypeError, ValueError."""
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
-        raise TypeError(f"{name}={show(value)}: must be a number")
+        raise FaltungTypeError(f"{name}={show(value)}: must be a number")
     number = float(value)
     if not isfinite(number):
-        raise ValueError(f"{name}={show(value)}: must be finite")
+        raise FaltungError(f"{name}={show(value)}: must be finite")
     return number
 
 
@@ -65,7 +67,7 @@ def integers(name: str, value: object) -> tuple[int, ...]:
     items: list[object] = list(value) if is_sequence(value) else [None]  # type: ignore[call-overload]
     numbers = [integer(item) for item in items]
     if any(number is None for number in numbers):
-        raise TypeError(f"{name}={show(value)}: must be a sequence of ints")
+        raise FaltungTypeError(f"{name}={show(value)}: must be a sequence of ints")
     return tuple(number for number in numbers if number is not None)
 
 
@@ -73,10 +75,10 @@ def per_axis(name: str, value: object, rank: int, least: int) -> tuple[int, ...]
     """The argument ``name``, one int or one per axis, as ``rank`` ints. TypeError, ValueError."""
     one = integer(value)
     if one is None and not is_sequence(value):
-        raise TypeError(f"{name}={show(value)}: must be an int or a sequence of {rank} ints")
+        raise FaltungTypeError(f"{name}={show(value)}: must be an int or a sequence of {rank} ints")
     numbers = (one,) * rank if one is not None else integers(name, value)
     if len(numbers) != rank:
-        raise ValueError(f"{name}={show(value)}: must be one int or {rank}, one for each axis")
+        raise FaltungError(f"{name}={show(value)}: must be one int or {rank}, one for each axis")
     if any(number < least for number in numbers):
-        raise ValueError(f"{name}={show(value)}: every {name} must be at least {least}")
+        raise FaltungError(f"{name}={show(value)}: every {name} must be at least {least}")
     return numbers

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, per_axis, whole
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 
 # Bytes of one number.
@@ -106,14 +107,14 @@ class ConvSpec(Axes):
         self.check_axes("a convolution")
         self.check_counts(channels_in=1, channels_out=1, groups=1, batch=0)
         if self.channels_in % self.groups or self.channels_out % self.groups:
-            raise ValueError(
+            raise FaltungError(
                 f"groups={self.groups}: must divide the channels, {self.channels_in} in and "
                 f"{self.channels_out} out"
             )
         if self.dtype not in DTYPES:
-            raise ValueError(f"dtype={self.dtype!r}: must be one of {', '.join(DTYPES)}")
+            raise FaltungError(f"dtype={self.dtype!r}: must be one of {', '.join(DTYPES)}")
         if type(self.flip) is not bool:
-            raise TypeError(f"flip={self.flip!r}: must be True or False")
+            raise FaltungTypeError(f"flip={self.flip!r}: must be True or False")
 
     def __str__(self) -> str:
         """The canonical text: batch, then what is needed, then what is not the default.
@@ -257,11 +258,11 @@ def conv_spec(
     """
     x, w, groups = checked_shapes(input_shape, weight_shape, groups)
     if w[1] * groups != x[1]:
-        raise ValueError(
+        raise FaltungError(
             f"weight_shape={w}: its second entry must be channels_in // groups = {x[1]} // {groups}"
         )
     if w[0] % groups:
-        raise ValueError(f"groups={groups}: must divide the output channels, {w[0]}")
+        raise FaltungError(f"groups={groups}: must divide the output channels, {w[0]}")
     rank = len(x) - 2
     strides = per_axis("stride", stride, rank, 1)
     dilations = per_axis("dilation", dilation, rank, 1)
@@ -278,17 +279,17 @@ def checked_shapes(
     x, w = integers("input_shape", input_shape), integers("weight_shape", weight_shape)
     groups = whole("groups", groups, 1)
     if len(x) < 3:
-        raise ValueError(f"input_shape={x}: must be (batch, channels, *space)")
+        raise FaltungError(f"input_shape={x}: must be (batch, channels, *space)")
     if len(w) != len(x):
-        raise ValueError(f"weight_shape={w}: must have {len(x)} dimensions, as the input {x} has")
+        raise FaltungError(f"weight_shape={w}: must have {len(x)} dimensions, as the input {x} has")
     if x[0] < 0:
-        raise ValueError(f"input_shape={x}: the batch must be at least 0")
+        raise FaltungError(f"input_shape={x}: the batch must be at least 0")
     if min(x[1:]) < 1:
-        raise ValueError(f"input_shape={x}: channels and sizes must be at least 1")
+        raise FaltungError(f"input_shape={x}: channels and sizes must be at least 1")
     if min(w) < 1:
-        raise ValueError(f"weight_shape={w}: every entry must be at least 1")
+        raise FaltungError(f"weight_shape={w}: every entry must be at least 1")
     if x[1] % groups:
-        raise ValueError(f"groups={groups}: must divide the input channels, {x[1]}")
+        raise FaltungError(f"groups={groups}: must divide the input channels, {x[1]}")
     return x, w, groups
 
 

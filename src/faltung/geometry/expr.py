@@ -18,6 +18,8 @@ from math import pi, tanh
 from math import sqrt as _sqrt
 from typing import Union
 
+from faltung.geometry.errors import FaltungError
+
 # Operations and the number of their arguments. Comparisons give a condition, which only ``select``
 # accepts. ``expm1`` and ``log1p`` are exp(x) - 1 and log(1 + x) without the loss near zero,
 # ``gaussian`` is exp(-x**2 / 2), and ``ndtr`` the normal distribution function. ``random`` is a
@@ -228,7 +230,7 @@ def at_least(a: Term, b: Term) -> Expr:
 def select(condition: Expr, a: Term, b: Term) -> Expr:
     """``a`` where the condition holds, else ``b``."""
     if condition.op not in CONDITIONS:
-        raise ValueError(f"condition={condition}: must be a comparison, one of {CONDITIONS}")
+        raise FaltungError(f"condition={condition}: must be a comparison, one of {CONDITIONS}")
     a, b = lifted(a), lifted(b)
     return a if a == b else Expr("select", (condition, a, b))
 
@@ -236,7 +238,7 @@ def select(condition: Expr, a: Term, b: Term) -> Expr:
 def random(key: Expr) -> Expr:
     """A random number in [0, 1) per element, determined by the key in a scalar operand."""
     if key.op != "operand":
-        raise ValueError(f"key={key}: must be an operand")
+        raise FaltungError(f"key={key}: must be an operand")
     return Expr("random", (key,))
 
 
@@ -321,7 +323,7 @@ def derivative(expr: Expr, number: int) -> Expr:
         condition, a, b = expr.terms
         return select(condition, derivative(a, number), derivative(b, number))
     if expr.op not in _SLOPES:
-        raise ValueError(f"expr={expr}: has no derivative for operand {number}")
+        raise FaltungError(f"expr={expr}: has no derivative for operand {number}")
     slopes = _SLOPES[expr.op](expr, *expr.terms)
     total = constant(0)
     for slope, term in zip(slopes, expr.terms, strict=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from faltung.geometry.axis import Axis
+from faltung.geometry.errors import FaltungError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class Field:
         """
         jump, rest = divmod(self.jump, axis.stride)
         if rest:
-            raise ValueError(
+            raise FaltungError(
                 f"stride={axis.stride}: must divide the jump, {self.jump}, to be transposed"
             )
         # Output o reads the units i with o = i stride - lo + k dilation: measured in steps of o, at
@@ -78,7 +79,7 @@ def receptive_field(chain: Iterable[Axis], first: Field | None = None) -> Field:
     field, before = first or Field(), None
     for axis in chain:
         if before is not None and axis.size != before.output:
-            raise ValueError(
+            raise FaltungError(
                 f"chain: size={axis.size}: must be the output size of the layer before, "
                 f"{before.output}"
             )
@@ -94,7 +95,7 @@ def join(fields: Iterable[Field]) -> Field:
     branches = tuple(fields)
     jumps = sorted({field.jump for field in branches})
     if len(jumps) != 1:
-        raise ValueError(f"fields: jumps={jumps}: branches that meet must have the same jump")
+        raise FaltungError(f"fields: jumps={jumps}: branches that meet must have the same jump")
     starts, stops = zip(*(field.interval(0) for field in branches), strict=True)
     first, stop = min(starts), max(stops)
     return Field(size=stop - first, jump=jumps[0], start=(first + stop) / 2)

@@ -15,6 +15,7 @@ from typing import Literal
 
 from faltung.geometry.axis import MODES, Mode
 from faltung.geometry.check import integer, is_sequence, show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 PaddingName = Literal["valid", "same", "same_upper", "same_lower", "causal"]
 Padding = int | PaddingName | Sequence[int | PaddingName | Sequence[int]]
@@ -70,7 +71,7 @@ def pads(
     per_axis = is_sequence(padding)
     entries: Sequence[object] = list(padding) if per_axis else [padding] * rank  # type: ignore[arg-type]
     if len(entries) != rank:
-        raise ValueError(
+        raise FaltungError(
             f"padding={show(padding)}: must have one entry for each of the {rank} spatial axes"
         )
     found = []
@@ -85,18 +86,18 @@ def pads(
 def _numbers(entry: object, padding: object) -> tuple[int, int]:
     """An int or a (lo, hi) pair, as a pair; ``padding`` is the whole argument, for the message."""
     if isinstance(entry, str):
-        raise ValueError(f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}")
+        raise FaltungError(f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}")
     pair = [integer(item) for item in entry] if is_sequence(entry) else [integer(entry)] * 2  # type: ignore[attr-defined]
     if any(item is None for item in pair):
-        raise TypeError(
+        raise FaltungTypeError(
             f"padding={show(padding)}: must be an int, a name, or one int or (lo, hi) pair of "
             "ints for each axis"
         )
     numbers = [item for item in pair if item is not None]
     if len(numbers) != 2:
-        raise ValueError(f"padding={show(padding)}: the padding of an axis is an int or (lo, hi)")
+        raise FaltungError(f"padding={show(padding)}: the padding of an axis is an int or (lo, hi)")
     if min(numbers) < 0:
-        raise ValueError(f"padding={show(padding)}: every padding must be at least 0")
+        raise FaltungError(f"padding={show(padding)}: every padding must be at least 0")
     return numbers[0], numbers[1]
 
 
@@ -106,18 +107,18 @@ def modes(padding_mode: PaddingMode, rank: int) -> tuple[str, ...]:
     ValueError: an unknown name, or the wrong number of names. TypeError: not names at all.
     """
     if not isinstance(padding_mode, str) and not is_sequence(padding_mode):
-        raise TypeError(
+        raise FaltungTypeError(
             f"padding_mode={show(padding_mode)}: must be a name or a sequence of {rank} names"
         )
     names = (padding_mode,) * rank if isinstance(padding_mode, str) else tuple(padding_mode)
     if len(names) != rank:
-        raise ValueError(
+        raise FaltungError(
             f"padding_mode={show(padding_mode)}: must be one name, or {rank} names, "
             "one for each axis"
         )
     for name in names:
         if not isinstance(name, str) or name not in MODES:
-            raise ValueError(
+            raise FaltungError(
                 f"padding_mode={show(padding_mode)}: must be one of {', '.join(MODES)}"
             )
     return tuple(str(name) for name in names)

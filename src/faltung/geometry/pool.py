@@ -12,6 +12,7 @@ from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, per_axis, show
 from faltung.geometry.conv import FLOATS, ITEMSIZE
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, pads
 
 KINDS = ("max", "average")
@@ -65,11 +66,11 @@ class PoolSpec(Axes):
         self.check_axes("a pooling")
         self.check_counts(channels=1, batch=0)
         if self.kind not in KINDS:
-            raise ValueError(f"kind={self.kind!r}: must be one of {', '.join(KINDS)}")
+            raise FaltungError(f"kind={self.kind!r}: must be one of {', '.join(KINDS)}")
         if type(self.count_padding) is not bool:
-            raise TypeError(f"count_padding={self.count_padding!r}: must be True or False")
+            raise FaltungTypeError(f"count_padding={self.count_padding!r}: must be True or False")
         if self.dtype not in FLOATS:
-            raise ValueError(f"dtype={self.dtype!r}: must be one of {', '.join(FLOATS)}")
+            raise FaltungError(f"dtype={self.dtype!r}: must be one of {', '.join(FLOATS)}")
         self._check_overhang()
         for dim in range(self.rank):
             self._check_axis(dim)
@@ -77,13 +78,13 @@ class PoolSpec(Axes):
     def _check_overhang(self) -> None:
         beyond = self.overhang
         if type(beyond) is not tuple or not all(type(entry) is int for entry in beyond):
-            raise TypeError(f"overhang={show(beyond)}: must be a tuple of ints")
+            raise FaltungTypeError(f"overhang={show(beyond)}: must be a tuple of ints")
         if not beyond:
             object.__setattr__(self, "overhang", (0,) * self.rank)
         elif len(beyond) != self.rank or not all(
             0 <= entry <= max(0, axis.hi) for entry, axis in zip(beyond, self.axes, strict=True)
         ):
-            raise ValueError(
+            raise FaltungError(
                 f"overhang={show(beyond)}: must be from 0 to the padding after each axis"
             )
 
@@ -91,16 +92,16 @@ class PoolSpec(Axes):
         axis = self.axes[dim]
         where = f" (spatial axis {dim})" if self.rank > 1 else ""
         if axis.mode != "zeros":
-            raise ValueError(f"padding_mode={axis.mode!r}: must be zeros in a pooling{where}")
+            raise FaltungError(f"padding_mode={axis.mode!r}: must be zeros in a pooling{where}")
         if min(axis.lo, axis.hi) < 0:
-            raise ValueError(f"padding={axis.lo, axis.hi}: must be at least 0{where}")
+            raise FaltungError(f"padding={axis.lo, axis.hi}: must be at least 0{where}")
         mean = self.kind == "average"
         if mean and self.count_padding and not self.overhang[dim]:
             return
         for o in _at_the_ends(axis):
             first, stop = axis.valid_taps(o)
             if (self.counted(dim, o) if mean else stop - first) == 0:
-                raise ValueError(
+                raise FaltungError(
                     f"padding={axis.lo, axis.hi}: output {o} would see nothing but padding, with "
                     f"{axis.kernel} taps of dilation {axis.dilation} at stride {axis.stride} on "
                     f"{axis.size} entries{where}"
@@ -219,7 +220,7 @@ def pool_spec(
     """
     shape = integers("input_shape", input_shape)
     if len(shape) < 3:
-        raise ValueError(f"input_shape={shape}: must be (batch, channels, *space)")
+        raise FaltungError(f"input_shape={shape}: must be (batch, channels, *space)")
     axes, beyond = _axes(shape[2:], kernel, stride, padding, dilation, ceil)
     return PoolSpec(axes, shape[1], shape[0], kind, count_padding, str(dtype), beyond)
 
@@ -239,7 +240,7 @@ def _axes(
     strides = taps if stride is None else per_axis("stride", stride, rank, 1)
     dilations = per_axis("dilation", dilation, rank, 1)
     if type(ceil) is not bool:
-        raise TypeError(f"ceil={ceil!r}: must be True or False")
+        raise FaltungTypeError(f"ceil={ceil!r}: must be True or False")
     pairs = pads(padding, sizes=sizes, kernel=taps, stride=strides, dilation=dilations)
     beyond = [0] * rank
     if ceil:

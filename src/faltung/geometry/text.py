@@ -21,6 +21,7 @@ import re
 from typing import Any
 
 from faltung.geometry.conv import DTYPE_WORDS, ConvSpec, conv_spec
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import NAMES, Padding
 
 FORM = "n1 c3>64 224x224 k7 s2 p3"  # what the error messages show
@@ -72,20 +73,20 @@ def parse(text: str) -> ConvSpec:
     ((1, 64, 112, 112), 'n1 c3>64 224x224 k7 s2 p3')
     """
     if not isinstance(text, str):
-        raise TypeError(f"text={text!r}: must be a str such as {FORM!r}")
+        raise FaltungTypeError(f"text={text!r}: must be a str such as {FORM!r}")
     words = _sort(text)
     for need in ("size", "channels", "kernel"):
         if need not in words:
-            raise ValueError(f"text={text!r}: has no {need}; write it as in {FORM!r}")
+            raise FaltungError(f"text={text!r}: has no {need}; write it as in {FORM!r}")
     size = _numbers(words["size"])
     c_in, c_out = (int(number) for number in words["channels"].split(">"))
     kernel, groups = _numbers(words["kernel"]), int(words.get("groups", "1"))
     if len(kernel) not in (1, len(size)):
-        raise ValueError(f"kernel={kernel}: must be one int, or {len(size)}, one for each axis")
+        raise FaltungError(f"kernel={kernel}: must be one int, or {len(size)}, one for each axis")
     if len(kernel) == 1:
         kernel *= len(size)
     if groups < 1 or c_in % groups:
-        raise ValueError(f"groups={groups}: must divide the input channels, {c_in}")
+        raise FaltungError(f"groups={groups}: must divide the input channels, {c_in}")
     # conv_spec refuses a name that there is not.
     names: Any = words.get("padding_mode", "zeros").split(",")
     return conv_spec(
@@ -108,11 +109,11 @@ def _sort(text: str) -> dict[str, str]:
         for name, pattern in _WORDS.items():
             if match := pattern.fullmatch(word):
                 if name in found:
-                    raise ValueError(f"text={text!r}: {word!r} gives the {name} twice")
+                    raise FaltungError(f"text={text!r}: {word!r} gives the {name} twice")
                 found[name] = match[1]
                 break
         else:
-            raise ValueError(f"text={text!r}: {word!r} means nothing; write as in {FORM!r}")
+            raise FaltungError(f"text={text!r}: {word!r} means nothing; write as in {FORM!r}")
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, show
 from faltung.geometry.conv import FLOATS, Float
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
 from faltung.graph.ops import Elementwise, Op, Reshape
@@ -33,9 +34,9 @@ class Builder:
     ) -> None:
         shape = integers("input_shape", input_shape)
         if not shape or min(shape) < 1:
-            raise ValueError(f"input_shape={shape}: must be (C, *space), all at least 1")
+            raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
         if dtype not in FLOATS:
-            raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(FLOATS)}")
+            raise FaltungError(f"dtype={dtype!r}: must be one of {', '.join(FLOATS)}")
         self.dtype = dtype
         self.training = training
         self.input = Value("input", shape, kind="int" if tokens else "float")
@@ -69,7 +70,7 @@ class Builder:
             name = self._numbered(kind.lower())
         elif not isinstance(name, str) or not name or "." in name or name in names:
             rule = "must be unique in its scope, not empty and without a dot"
-            raise ValueError(f"name={show(name)}: the name of a layer {rule}")
+            raise FaltungError(f"name={show(name)}: the name of a layer {rule}")
         names.add(name)
         before = self._layer, self._kind
         self._scopes.append(name)
@@ -214,7 +215,7 @@ class Builder:
     def graph(self, output: Value) -> Graph:
         output = self.settled(output)
         if output.name == self.input.name:
-            raise ValueError("net: must have at least one layer that does something")
+            raise FaltungError("net: must have at least one layer that does something")
         return Graph(
             self.input,
             output,

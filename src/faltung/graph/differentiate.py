@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Nodes, expanded
@@ -49,9 +50,9 @@ def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
     graph for inference, parameters on which nothing depends.
     """
     if loss not in LOSSES:
-        raise ValueError(f"loss={show(loss)}: must be one of {', '.join(LOSSES)}")
+        raise FaltungError(f"loss={show(loss)}: must be one of {', '.join(LOSSES)}")
     if not graph.training:
-        raise ValueError("graph: must be built for training, not for inference")
+        raise FaltungError("graph: must be built for training, not for inference")
     plain, statistics = expanded(graph)
     backward = Backward(plain, statistics)
     heads = [(graph.output, 1.0), *((a.output, a.weight) for a in graph.auxiliaries)]
@@ -63,7 +64,7 @@ def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
     scales, losses, correct = [], [], None
     for number, (head, weight) in enumerate(heads):
         if head.shape != output.shape:
-            raise ValueError(
+            raise FaltungError(
                 f"auxiliary output of shape {head.shape}: must be that of the output, "
                 f"{output.shape}"
             )
@@ -78,7 +79,7 @@ def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
     found = {p.name: backward.gradient(p.value) for p in graph.parameters if p.trained}
     unused = [name for name, value in found.items() if value is None]
     if unused:
-        raise ValueError(f"net: the output does not depend on {', '.join(unused)}")
+        raise FaltungError(f"net: the output does not depend on {', '.join(unused)}")
     gradients = {name: value for name, value in found.items() if value is not None}
     return Training(
         plain,
@@ -106,7 +107,7 @@ def sensitivity(graph: Graph, of: Value, to: Value) -> tuple[tuple[Node, ...], V
     _run(backward)
     grad = backward.gradient(to)
     if grad is None:
-        raise ValueError(f"to={to.name!r}: {of.name!r} does not depend on it")
+        raise FaltungError(f"to={to.name!r}: {of.name!r} does not depend on it")
     return (*graph.nodes, *backward.nodes.made), weights, grad
 
 

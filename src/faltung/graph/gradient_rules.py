@@ -4,6 +4,7 @@ outputs. The gradients of convolutions are convolutions, those of formulas are f
 
 from collections.abc import Callable, Sequence
 
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
@@ -140,7 +141,7 @@ def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr
         if grad is None:
             continue
         if t.kind != "sample" and t.mean:
-            raise ValueError(f"total={t}: a mean over the batch has no rule of its own")
+            raise FaltungError(f"total={t}: a mean over the batch has no rule of its own")
         part = operand(count + len(extra)) * derivative(t.expr, number)
         total = total + (part * (1 / positions) if t.mean else part)
         extra.append(grad)

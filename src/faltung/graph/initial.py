@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import whole
+from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import Embed
 from faltung.graph.value import Graph, Parameter
 
@@ -34,7 +35,7 @@ def first(parameter: Parameter, seed: int, dtype: str) -> Array:
     """The initial value of one parameter."""
     if isinstance(parameter.initial, str):
         if parameter.initial != "normal":
-            raise ValueError(f"initial={parameter.initial!r}: must be 'normal' or a number")
+            raise FaltungError(f"initial={parameter.initial!r}: must be 'normal' or a number")
         deviation = sqrt(parameter.gain / parameter.fan_in)
         # In float64 for every dtype, so that both precisions start from the same network.
         drawn = generator(seed, parameter.name).standard_normal(parameter.shape)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import prod
 
 from faltung.geometry.conv import Float
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.field import Field
 from faltung.graph.ops import Op
 
@@ -131,7 +132,7 @@ class Graph:
         for found in self.parameters:
             if found.name == name:
                 return found
-        raise ValueError(f"name={name!r}: no parameter of this network has this name")
+        raise FaltungError(f"name={name!r}: no parameter of this network has this name")
 
     def layers(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
         """The nodes of each layer together, in the order of their first nodes."""

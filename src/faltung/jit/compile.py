@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Literal, Protocol
 
+from faltung.geometry.errors import FaltungTypeError
 from faltung.jit import cache, llvm
 from faltung.jit.target import check, current
 from faltung.machine.table import Machine
@@ -84,7 +85,7 @@ def identity(recipe: Recipe) -> str:
     kind = type(recipe)
     text = f"{kind.__module__}.{kind.__qualname__}: {recipe!r}"
     if " at 0x" in text:
-        raise TypeError(f"recipe={text}: its repr must say what it is, not where it is")
+        raise FaltungTypeError(f"recipe={text}: its repr must say what it is, not where it is")
     return text
 
 

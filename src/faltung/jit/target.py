@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import replace
 from functools import cache
 
+from faltung.geometry.errors import FaltungError
 from faltung.jit import llvm
 from faltung.jit.llvm import target_machine
 from faltung.machine.detect import describe, fits, here
@@ -38,11 +39,11 @@ def check(machine: Machine) -> Machine:
         return machine
     mine = host()
     if machine.arch != mine.arch:
-        raise ValueError(
+        raise FaltungError(
             f"machine={machine.name!r}: written for {machine.arch}, this processor is {mine.arch}"
         )
     missing = ", ".join(sorted(machine.enabled - mine.enabled))
-    raise ValueError(f"machine={machine.name!r}: this processor lacks {missing}")
+    raise FaltungError(f"machine={machine.name!r}: this processor lacks {missing}")
 
 
 @cache
@@ -65,7 +66,7 @@ def _default() -> Machine:
     try:
         return named(name) if name else host()
     except ValueError as error:
-        raise ValueError(f"FALTUNG_MACHINE: {error}") from None
+        raise FaltungError(f"FALTUNG_MACHINE: {error}") from None
 
 
 def current() -> Machine:

@@ -9,6 +9,7 @@ replaces them by what this computer reports.
 from dataclasses import dataclass, replace
 from functools import cache
 
+from faltung.geometry.errors import FaltungError
 from faltung.machine import speed
 from faltung.machine.speed import Speed
 
@@ -65,7 +66,7 @@ class Machine:
     def lanes(self, dtype: str) -> int:
         """Elements of ``dtype`` ("float32", "float64", "int32", "int64") in one vector."""
         if dtype not in _BYTES:
-            raise ValueError(f"dtype={dtype!r}: must be one of {', '.join(_BYTES)}")
+            raise FaltungError(f"dtype={dtype!r}: must be one of {', '.join(_BYTES)}")
         return self.vector_bytes // _BYTES[dtype]
 
     @property
@@ -166,4 +167,4 @@ def row(name: str) -> Machine:
     for machine in ROWS:
         if machine.name == name:
             return machine
-    raise ValueError(f"machine={name!r}: must be one of {', '.join(NAMES)}")
+    raise FaltungError(f"machine={name!r}: must be one of {', '.join(NAMES)}")

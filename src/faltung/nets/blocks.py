@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Conv
 from faltung.nn.layer import Layer
@@ -35,4 +36,4 @@ def convolved(
 def one_of(name: str, value: str, choices: Sequence[str]) -> None:
     """ValueError: an option has none of its choices."""
     if value not in choices:
-        raise ValueError(f"{name}={show(value)}: must be one of {', '.join(choices)}")
+        raise FaltungError(f"{name}={show(value)}: must be one of {', '.join(choices)}")

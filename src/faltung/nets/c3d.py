@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from faltung.geometry.errors import FaltungError
 from faltung.nets.blocks import convolved
 from faltung.nets.small_inputs import kept, scaled
 from faltung.nn.activation import ReLU
@@ -54,7 +55,7 @@ def c3d(
     3D convolutional networks", ICCV 2015, Figure 3.
     """
     if len(input_shape) != 4:
-        raise ValueError(f"input_shape={tuple(input_shape)}: must be (C, time, height, width)")
+        raise FaltungError(f"input_shape={tuple(input_shape)}: must be (C, time, height, width)")
     time, *space = input_shape[1:]
     halved = kept(space, 5, halvings)
     full = all(halved)

@@ -10,6 +10,7 @@ that of its paper.
 from collections.abc import Sequence
 
 from faltung.geometry.check import real, show, whole
+from faltung.geometry.errors import FaltungError
 
 
 def kept(space: Sequence[int], total: int, halvings: int | None = None) -> tuple[bool, ...]:
@@ -18,7 +19,7 @@ def kept(space: Sequence[int], total: int, halvings: int | None = None) -> tuple
     space: the sizes that are halved. halvings: how many happen, overriding the rule.
     """
     if not space:
-        raise ValueError("input_shape: must have at least one axis of space")
+        raise FaltungError("input_shape: must have at least one axis of space")
     if halvings is None:
         size = min(space)
         least = 4 if size >= 16 else 2
@@ -26,7 +27,7 @@ def kept(space: Sequence[int], total: int, halvings: int | None = None) -> tuple
     else:
         count = whole("halvings", halvings, 0)
         if count > total:
-            raise ValueError(f"halvings={count}: must be at most {total}")
+            raise FaltungError(f"halvings={count}: must be at most {total}")
     return (False,) * (total - count) + (True,) * count
 
 
@@ -41,4 +42,4 @@ def scaled(channels: int, width: float, divisor: int = 8) -> int:
 def check_width(width: float) -> None:
     """TypeError, ValueError: not a number above 0."""
     if not real("width", width) > 0:
-        raise ValueError(f"width={show(width)}: must be above 0")
+        raise FaltungError(f"width={show(width)}: must be above 0")

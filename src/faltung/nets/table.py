@@ -7,6 +7,7 @@ from typing import Any
 
 from faltung.geometry.check import integers, show, whole
 from faltung.geometry.conv import Float
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.value import Graph
 from faltung.nets.alexnet import alexnet
 from faltung.nets.c3d import c3d
@@ -240,7 +241,7 @@ def row(name: str) -> Row:
     """
     found = NETS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
     if found is None:
-        raise ValueError(f"net={show(name)}: must be one of {', '.join(NETS)}")
+        raise FaltungError(f"net={show(name)}: must be one of {', '.join(NETS)}")
     return found
 
 
@@ -286,15 +287,17 @@ def get(
     classes = whole("classes", found.classes if classes is None else classes, 1)
     shape = found.input_shape if input_shape is None else integers("input_shape", input_shape)
     if not shape or min(shape) < 1:
-        raise ValueError(f"input_shape={shape}: must be (C, *space), all at least 1")
+        raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
     same = len(shape) == len(found.input_shape)
     if not same and not (found.any_rank and len(shape) > 1):
         form = "(words,)" if found.kind == "text" else f"(C, *space) of rank {found.rank}"
-        raise ValueError(f"input_shape={shape}: must be {form} for {name}")
+        raise FaltungError(f"input_shape={shape}: must be {form} for {name}")
     known = found.arguments()
     for option in options:
         if option not in known:
-            raise TypeError(f"{option}={show(options[option])}: {name} takes {', '.join(known)}")
+            raise FaltungTypeError(
+                f"{option}={show(options[option])}: {name} takes {', '.join(known)}"
+            )
     return found.function(classes, shape, **options)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.nets.blocks import convolved, one_of
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Conv, Linear
@@ -57,7 +58,7 @@ def tcn(
     networks for sequence modeling", 2018.
     """
     if len(input_shape) != 2:
-        raise ValueError(f"input_shape={tuple(input_shape)}: must be (channels, steps)")
+        raise FaltungError(f"input_shape={tuple(input_shape)}: must be (channels, steps)")
     one_of("head", head, HEADS)
     before, steps = input_shape
     if levels is None:
@@ -65,7 +66,7 @@ def tcn(
         while 1 + 2 * (kernel - 1) * (2**levels - 1) < steps and kernel > 1:
             levels += 1
     if levels < 1:
-        raise ValueError(f"levels={show(levels)}: must be at least 1")
+        raise FaltungError(f"levels={show(levels)}: must be at least 1")
     layers: list[Layer] = []
     for level in range(levels):
         body: list[Layer] = []

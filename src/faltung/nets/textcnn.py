@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from faltung.geometry.errors import FaltungError
 from faltung.nn.activation import ReLU
 from faltung.nn.conv import Conv, Linear
 from faltung.nn.layer import Layer
@@ -50,7 +51,7 @@ def textcnn(
     Y. Kim, "Convolutional neural networks for sentence classification", EMNLP 2014.
     """
     if len(input_shape) != 1:
-        raise ValueError(f"input_shape={tuple(input_shape)}: must be (words,)")
+        raise FaltungError(f"input_shape={tuple(input_shape)}: must be (words,)")
     (words,) = input_shape
     windows = (
         Sequential(Conv(maps, h), ReLU(), MaxPool(max(1, words - h + 1)), name=f"window{h}")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from faltung.geometry.check import real, show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr
 from faltung.graph import activations
 from faltung.graph.builder import Builder
@@ -27,7 +28,7 @@ class Activation(Layer):
 
     def formula(self) -> Expr:
         """The activation of operand 0."""
-        raise TypeError(f"layer={type(self).__name__}: has no formula")
+        raise FaltungTypeError(f"layer={type(self).__name__}: has no formula")
 
     def build(self, b: Builder, x: Value) -> Value:
         numbers(b, x)
@@ -199,7 +200,7 @@ class GELU(Activation):
     def formula(self) -> Expr:
         found = {"none": activations.gelu, "tanh": activations.gelu_tanh}.get(self.approximate)
         if found is None:
-            raise ValueError(f"approximate={show(self.approximate)}: must be 'none' or 'tanh'")
+            raise FaltungError(f"approximate={show(self.approximate)}: must be 'none' or 'tanh'")
         return found()
 
 
@@ -282,5 +283,5 @@ class Softmax(Layer):
 def above_zero(name: str, value: float) -> float:
     number = real(name, value)
     if not number > 0:
-        raise ValueError(f"{name}={show(value)}: must be above 0")
+        raise FaltungError(f"{name}={show(value)}: must be above 0")
     return number

@@ -9,6 +9,7 @@ from math import prod
 from faltung.geometry.adjoint import transposed
 from faltung.geometry.check import PerAxis, per_axis, whole
 from faltung.geometry.conv import ConvSpec, conv_spec
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding, PaddingMode, pads
 from faltung.graph.builder import Builder, sizes
 from faltung.graph.ops import Convolve, ConvolveInput, LocallyConnected
@@ -67,7 +68,7 @@ class Conv(Layer):
         channels = whole("channels", self.channels, 1)
         groups = whole("groups", self.groups, 1)
         if x.channels % groups:
-            raise ValueError(
+            raise FaltungError(
                 f"groups={groups}: must divide the {x.channels} channels that Conv {b.current!r} "
                 f"gets {b.after(x)}"
             )
@@ -137,7 +138,7 @@ class ConvTranspose(Layer):
         x = spatial(b, x, "ConvTranspose")
         channels, groups = whole("channels", self.channels, 1), whole("groups", self.groups, 1)
         if channels % groups or x.channels % groups:
-            raise ValueError(
+            raise FaltungError(
                 f"groups={groups}: must divide the channels of ConvTranspose {b.current!r}, "
                 f"{x.channels} in and {channels} out"
             )
@@ -253,7 +254,7 @@ class Linear(Layer):
     def build(self, b: Builder, x: Value) -> Value:
         features = whole("features", self.features, 1)
         if (x.space and not b.flat(x)) or x.kind != "float":
-            raise ValueError(
+            raise FaltungError(
                 f"Linear {b.current!r} needs a vector, got {x.shape} {b.after(x)}: put Flatten() "
                 "before it"
             )
@@ -293,7 +294,7 @@ def spatial(b: Builder, x: Value, kind: str) -> Value:
     """``x`` as a map with at least one axis of space."""
     x = b.settled(x)
     if not x.space or x.kind != "float":
-        raise ValueError(
+        raise FaltungError(
             f"{kind} {b.current!r} needs (channels, *space), got {x.shape} {b.after(x)}"
         )
     return x
@@ -322,6 +323,6 @@ def fits(
         for k, s, d, (lo, hi) in zip(kernel, strides, dilations, pairs, strict=True)
     ]
     if any(n > have for n, have in zip(needs, x.space, strict=True)):
-        raise ValueError(
+        raise FaltungError(
             f"{kind} {b.current!r} needs at least {sizes(needs)}, got {sizes(x.space)} {b.after(x)}"
         )

@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.builder import Builder
 from faltung.graph.value import Value
 
 # Layers that may stand within each other: Python walks through them by calls within calls, and
 # reads no text of many more.
 DEEPEST = 100
+# Errors whose message gets the name of the layer: ours, and those of people's own layers.
+_REPHRASED = (FaltungError, FaltungTypeError, ValueError, TypeError)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -60,13 +63,13 @@ class Layer:
             try:
                 return self.build(b, x)
             except (TypeError, ValueError) as error:
-                if type(error) not in (TypeError, ValueError) or said(name, str(error)):
+                if type(error) not in _REPHRASED or said(name, str(error)):
                     raise
                 raise type(error)(f"{error} (in {kind} {name!r})") from error
 
     def build(self, b: Builder, x: Value) -> Value:
         """The nodes of the layer, within its name."""
-        raise TypeError(f"layer={type(self).__name__}: has no build")
+        raise FaltungTypeError(f"layer={type(self).__name__}: has no build")
 
     def __repr__(self) -> str:
         words = [*self._words()]
@@ -87,13 +90,13 @@ class Layer:
 def checked(net: Layer) -> Layer:
     """The network itself. TypeError, ValueError: no layer, or too many within each other."""
     if not isinstance(net, Layer):
-        raise TypeError(f"net={type(net).__name__}: must be a layer of faltung.nn")
+        raise FaltungTypeError(f"net={type(net).__name__}: must be a layer of faltung.nn")
     here = {id(net): net}
     for _ in range(DEEPEST):
         here = {id(part): part for layer in here.values() for part in _parts(layer)}
         if not here:
             return net
-    raise ValueError(f"net: layers must not stand more than {DEEPEST} deep within each other")
+    raise FaltungError(f"net: layers must not stand more than {DEEPEST} deep within each other")
 
 
 def _parts(layer: Layer) -> Iterator[Layer]:
@@ -108,7 +111,7 @@ def _parts(layer: Layer) -> Iterator[Layer]:
 def numbers(b: Builder, x: Value) -> None:
     """ValueError where ``x`` is tokens."""
     if x.kind != "float":
-        raise ValueError(f"{b.current!r} needs numbers, got tokens {b.after(x)}")
+        raise FaltungError(f"{b.current!r} needs numbers, got tokens {b.after(x)}")
 
 
 def said(name: str, message: str) -> bool:

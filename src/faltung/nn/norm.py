@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from faltung.geometry.check import real, show, whole
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand, power
 from faltung.graph.builder import Builder
 from faltung.graph.ops import ChannelConv, Normalise
@@ -53,7 +54,7 @@ class BatchNorm(Layer):
         ]
         eps, momentum = _positive("eps", self.eps), real("momentum", self.momentum)
         if not 0 <= momentum <= 1:
-            raise ValueError(f"momentum={show(self.momentum)}: must be between 0 and 1")
+            raise FaltungError(f"momentum={show(self.momentum)}: must be between 0 and 1")
         op = Normalise("batch", eps, momentum=momentum, training=b.training)
         operands = (x, gain, shift, *running)
         return b.node(op, operands, x.shape, fields=b.fields(x))
@@ -90,7 +91,7 @@ class GroupNorm(Layer):
         x = b.settled(x)
         groups = whole("groups", self.groups, 1)
         if x.channels % groups:
-            raise ValueError(
+            raise FaltungError(
                 f"groups={groups}: must divide the {x.channels} channels that GroupNorm gets "
                 f"{b.after(x)}"
             )
@@ -164,7 +165,7 @@ class LocalResponseNorm(Layer):
         x, size, k = b.settled(x), whole("size", self.size, 1), _positive("k", self.k)
         alpha, beta = real("alpha", self.alpha), real("beta", self.beta)
         if alpha < 0:
-            raise ValueError(f"alpha={show(self.alpha)}: must be at least 0")
+            raise FaltungError(f"alpha={show(self.alpha)}: must be at least 0")
         square = b.elementwise(operand(0) * operand(0), x)
         # Neighbours that no channel has are left out: the text of a network may say any size.
         before, after = min(size // 2, x.channels - 1), min((size - 1) // 2, x.channels - 1)
@@ -200,7 +201,7 @@ class Dropout(Layer):
     def build(self, b: Builder, x: Value) -> Value:
         rate = real("rate", self.rate)
         if not 0 <= rate < 1:
-            raise ValueError(f"rate={show(self.rate)}: must be at least 0 and below 1")
+            raise FaltungError(f"rate={show(self.rate)}: must be at least 0 and below 1")
         if not b.training or rate == 0:
             return x
         key = b.outside("key", kind="key")
@@ -218,5 +219,5 @@ def _affine(b: Builder, x: Value) -> tuple[Value, Value]:
 def _positive(name: str, value: float) -> float:
     number = real(name, value)
     if not number > 0:
-        raise ValueError(f"{name}={show(value)}: must be above 0")
+        raise FaltungError(f"{name}={show(value)}: must be above 0")
     return number

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from faltung.geometry.check import real, show, whole
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.builder import Builder, joined, sizes
 from faltung.graph.ops import Concat, Embed
 from faltung.graph.value import Value
@@ -84,7 +85,7 @@ class Parallel(Layer):
                 else f"none {b.after(value)}"
                 for value in made
             )
-            raise ValueError(f"Parallel {b.current!r}: branches must have one size, got {found}")
+            raise FaltungError(f"Parallel {b.current!r}: branches must have one size, got {found}")
         if len(made) == 1:
             return made[0]
         channels = sum(value.channels for value in made)
@@ -122,7 +123,7 @@ class Residual(Layer):
         body = b.settled(self.body(b, x))
         other = x if self.shortcut is None else b.settled(self.shortcut(b, x))
         if body.shape != other.shape:
-            raise ValueError(
+            raise FaltungError(
                 f"Residual {b.current!r}: body and shortcut must have one shape, got {body.shape} "
                 f"{b.after(body)} and {other.shape} {b.after(other)}"
             )
@@ -175,7 +176,7 @@ class Auxiliary(Layer):
     def build(self, b: Builder, x: Value) -> Value:
         weight = real("weight", self.weight)
         if not weight > 0:
-            raise ValueError(f"weight={show(self.weight)}: must be above 0")
+            raise FaltungError(f"weight={show(self.weight)}: must be above 0")
         if b.training:
             b.auxiliary(self.head(b, x), weight)
         return x
@@ -228,9 +229,11 @@ class Embedding(Layer):
             whole("features", self.features, 1),
         )
         if x.kind != "int" or len(x.shape) != 1:
-            raise ValueError(f"Embedding {b.current!r} needs tokens (length,), got {x.shape}")
+            raise FaltungError(f"Embedding {b.current!r} needs tokens (length,), got {x.shape}")
         if self.padding_index is not None and not 0 <= self.padding_index < rows:
-            raise ValueError(f"padding_index={self.padding_index}: must be a row, 0 to {rows - 1}")
+            raise FaltungError(
+                f"padding_index={self.padding_index}: must be a row, 0 to {rows - 1}"
+            )
         table = b.parameter("weight", (rows, features), fan_in=1, gain=1.0)
         return b.node(
             Embed(self.padding_index), (x, table), (features, *x.shape), fields=b.fields(x)
@@ -239,10 +242,10 @@ class Embedding(Layer):
 
 def _layers(name: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
     if not layers:
-        raise ValueError(f"{name}=(): must be at least one layer")
+        raise FaltungError(f"{name}=(): must be at least one layer")
     for layer in layers:
         if not isinstance(layer, Layer):
-            raise TypeError(f"{name}={show(layer)}: must be layers")
+            raise FaltungTypeError(f"{name}={show(layer)}: must be layers")
     return tuple(layers)
 
 

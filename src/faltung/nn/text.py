@@ -4,6 +4,7 @@ import ast
 import inspect
 
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.nn import activation, conv, norm, pool, structure
 from faltung.nn.layer import DEEPEST, Layer, checked
 
@@ -24,16 +25,16 @@ def parse(text: str) -> Layer:
     within each other.
     """
     if not isinstance(text, str) or len(text) > LONGEST:
-        raise ValueError(f"net={show(text)}: must be a text of at most {LONGEST} characters")
+        raise FaltungError(f"net={show(text)}: must be a text of at most {LONGEST} characters")
     try:
         made = _made(ast.parse(text.strip(), mode="eval").body)
     except (SyntaxError, RecursionError, MemoryError):  # the last two: too many parentheses
-        raise ValueError(
+        raise FaltungError(
             f"net={show(text)}: is not the text of a network, or one of layers more than {DEEPEST} "
             "deep within each other"
         ) from None
     if not isinstance(made, Layer):
-        raise ValueError(f"net={show(text)}: must be a layer")
+        raise FaltungError(f"net={show(text)}: must be a layer")
     return checked(made)
 
 
@@ -50,13 +51,13 @@ def _made(node: ast.expr) -> object:
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in LAYERS:
             named = {word.arg: _made(word.value) for word in keywords if word.arg}
             if len(named) < len(keywords):
-                raise ValueError(f"net={ast.unparse(node)[:80]!r}: must name its arguments")
+                raise FaltungError(f"net={ast.unparse(node)[:80]!r}: must name its arguments")
             return _layer(name, list(map(_made, args)), named)
-    raise ValueError(f"net={ast.unparse(node)[:80]!r}: is no layer, number or text")
+    raise FaltungError(f"net={ast.unparse(node)[:80]!r}: is no layer, number or text")
 
 
 def _layer(name: str, args: list[object], named: dict[str, object]) -> Layer:
     try:
         return LAYERS[name](*args, **named)  # type: ignore[arg-type]
     except TypeError as error:
-        raise ValueError(f"net={name}: {error}") from None
+        raise FaltungError(f"net={name}: {error}") from None

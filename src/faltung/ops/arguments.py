@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import integers, truth
+from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
 from faltung.methods.base.correlation import Strides
 
 Array = npt.NDArray[Any]
@@ -37,15 +38,19 @@ def array(
     try:
         made = value if isinstance(value, np.ndarray) else np.asarray(value)
     except ValueError as error:
-        raise ValueError(f"{name}: must be an array, {error}") from None
+        raise FaltungError(f"{name}: must be an array, {error}") from None
     if made.dtype not in DTYPES and made.dtype.name not in others:
-        raise TypeError(f"{name}.dtype={made.dtype}: must be {_listed(others)}")
+        raise FaltungTypeError(f"{name}.dtype={made.dtype}: must be {_listed(others)}")
     if dtype is not None and made.dtype != dtype:
-        raise TypeError(f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}")
+        raise FaltungTypeError(
+            f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}"
+        )
     if not made.dtype.isnative:
-        raise TypeError(f"{name}.dtype={made.dtype.str}: must have this machine's byte order")
+        raise FaltungTypeError(
+            f"{name}.dtype={made.dtype.str}: must have this machine's byte order"
+        )
     if _is_masked(made):
-        raise TypeError(f"{name}: must not be a masked array; fill it first")
+        raise FaltungTypeError(f"{name}: must not be a masked array; fill it first")
     size = made.itemsize
     usable = made.flags.aligned and not any([stride % size for stride in made.strides])
     return np.asarray(made if usable else made.copy())
@@ -84,7 +89,7 @@ def batched_shape(
     truth("channels_last", channels_last)
     sizes = integers(name, shape)
     if len(sizes) not in (rank + 1, rank + 2):
-        raise ValueError(
+        raise FaltungError(
             f"{name}={sizes}: must have {rank + 2} dimensions, or {rank + 1} without a batch"
         )
     full = sizes if len(sizes) == rank + 2 else (1, *sizes)
@@ -94,7 +99,7 @@ def batched_shape(
 def dimensions(name: str, value: Array, rank: int) -> None:
     """ValueError unless the array has ``rank`` spatial axes, channels, and perhaps a batch."""
     if value.ndim not in (rank + 1, rank + 2):
-        raise ValueError(
+        raise FaltungError(
             f"{name}.shape={value.shape}: must have {rank + 2} dimensions (batch, channels and "
             f"{rank} of space, as the weight says), or {rank + 1} without the batch"
         )
@@ -130,29 +135,29 @@ def result(
         try:
             out = np.empty(own, dtype)
         except (ValueError, OverflowError):  # more than an address can say
-            raise MemoryError(f"out: {own} of {dtype} cannot be allocated") from None
+            raise FaltungMemoryError(f"out: {own} of {dtype} cannot be allocated") from None
     else:
         _check_out(out, own, dtype)
         for name, other in inputs.items():
             if other is not None and _shares(out, other):
-                raise ValueError(f"out: must not overlap {name}")
+                raise FaltungError(f"out: must not overlap {name}")
     return out, batched(out, rank, channels_last)
 
 
 def _check_out(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     """TypeError, ValueError: an array that kernels cannot write this result into."""
     if not isinstance(out, np.ndarray) or _is_masked(out):
-        raise TypeError(f"out={type(out).__name__}: must be a plain NumPy array")
+        raise FaltungTypeError(f"out={type(out).__name__}: must be a plain NumPy array")
     if out.dtype != dtype:
-        raise TypeError(f"out.dtype={out.dtype}: must be {dtype}, as the inputs")
+        raise FaltungTypeError(f"out.dtype={out.dtype}: must be {dtype}, as the inputs")
     if out.shape != shape:
-        raise ValueError(f"out.shape={out.shape}: must be {shape}")
+        raise FaltungError(f"out.shape={out.shape}: must be {shape}")
     if not out.flags.writeable:
-        raise ValueError("out: must be writable")
+        raise FaltungError("out: must be writable")
     if not out.flags.aligned or any(stride % out.itemsize for stride in out.strides):
-        raise ValueError(f"out.strides={out.strides}: entries must be aligned to their size")
+        raise FaltungError(f"out.strides={out.strides}: entries must be aligned to their size")
     if _folds_on_itself(out):
-        raise ValueError(f"out.strides={out.strides}: two entries must not share memory")
+        raise FaltungError(f"out.strides={out.strides}: two entries must not share memory")
 
 
 def _shares(a: Array, b: Array) -> bool:

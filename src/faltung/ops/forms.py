@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from faltung.geometry.check import integers, show
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
 from faltung.methods.base.addresses import sources
 from faltung.ops.arguments import Array, array, batched_shape
 from faltung.ops.options import Geometry, GeometryOptions, local_rank, local_spec, spec_of
@@ -110,7 +111,7 @@ def local_to_dense(
     try:
         matrix = np.zeros((groups, parts[0], outs, groups, parts[1], ins), weight.dtype)
     except (ValueError, OverflowError):
-        raise MemoryError(f"matrix: {outs, ins} positions cannot be allocated") from None
+        raise FaltungMemoryError(f"matrix: {outs, ins} positions cannot be allocated") from None
     kernels = weight.reshape(outs, groups, *parts, *spec.kernel)
     for tap, made, read in _reads(spec):
         for g in range(groups):
@@ -274,7 +275,7 @@ def local_to_conv(
                 (*map(int, np.unravel_index(made[i], spec.output)), out, into, *map(int, tap))
                 for i in (at, 0)
             )
-            raise ValueError(
+            raise FaltungError(
                 f"weight[{_text(place)}]={here[at, out, into]}: must be {here[0, out, into]}, that "
                 f"of weight[{_text(first)}], as a convolution shares its kernel"
             )
@@ -331,7 +332,7 @@ def dense_to_conv(
     spec = _dense_spec(input_shape, channels_out, kernel, matrix, geometry)
     for _, made, _read in _twice(spec):
         if len(made):
-            raise ValueError(
+            raise FaltungError(
                 f"padding_mode={spec.padding_mode}: two taps of a window read the same input, so "
                 "the matrix holds the sum of their weights alone"
             )
@@ -357,7 +358,9 @@ def _geometry(given: Mapping[str, Any]) -> Geometry:
     """The geometry of these arguments. TypeError: another name."""
     for name, value in given.items():
         if name not in Geometry._fields:
-            raise TypeError(f"{name}={show(value)}: must be one of {', '.join(Geometry._fields)}")
+            raise FaltungTypeError(
+                f"{name}={show(value)}: must be one of {', '.join(Geometry._fields)}"
+            )
     return Geometry(**given)
 
 
@@ -382,7 +385,7 @@ def _dense_spec(
     spec = _spec(input_shape, (channels_out, inner, *taps), matrix, geometry, "weight shape")
     wanted = (spec.channels_out * prod(spec.output), spec.channels_in * prod(spec.size))
     if matrix.shape != wanted:
-        raise ValueError(
+        raise FaltungError(
             f"matrix.shape={matrix.shape}: must be {wanted}, (C_out * outputs, C_in * inputs)"
         )
     return spec
@@ -426,7 +429,7 @@ def _check_zeros(entries: Array, seen: npt.NDArray[np.bool_], spec: ConvSpec) ->
     row, column = out * seen.shape[0] + o, channel * seen.shape[1] + i
     to = _text(map(int, np.unravel_index(o, spec.output)))
     source = _text(map(int, np.unravel_index(i, spec.size)))
-    raise ValueError(
+    raise FaltungError(
         f"matrix[{row}, {column}]={entries[g, of, o, h, into, i]}: must be 0, the output at "
         f"({to}) of channel {out} does not see the input at ({source}) of channel {channel}"
     )

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, cast
 from numpy.typing import ArrayLike
 
 from faltung.geometry.check import PerAxis
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.ops.arguments import OTHERS, Array, array
 from faltung.ops.call_cache import Calls, Inputs, Prepared
@@ -137,7 +138,7 @@ def _of_rank(
         ) -> Array:
             checked = array("weight", weight, None, OTHERS)
             if checked.ndim != rank + 2:
-                raise ValueError(
+                raise FaltungError(
                     f"weight.ndim={checked.ndim}: conv{rank}d needs {rank + 2} dimensions; conv "
                     "takes any rank"
                 )

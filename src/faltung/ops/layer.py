@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from faltung.geometry.check import PerAxis, per_axis, truth, whole
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.padding import Padding, PaddingMode, modes
 from faltung.jit.target import current
 from faltung.methods.base.step import Step
@@ -207,14 +208,14 @@ def _check(
     """All that can be wrong before an input is known."""
     rank = weight.ndim - 2
     if rank < 1 or 0 in weight.shape:
-        raise ValueError(
+        raise FaltungError(
             f"weight.shape={weight.shape}: must be (C_out, C_in // groups, *kernel), all at least 1"
         )
     per_axis("stride", stride, rank, 1)
     per_axis("dilation", dilation, rank, 1)
     modes(padding_mode, rank)
     if weight.shape[0] % whole("groups", groups, 1):
-        raise ValueError(f"groups={groups}: must divide the output channels, {weight.shape[0]}")
+        raise FaltungError(f"groups={groups}: must divide the output channels, {weight.shape[0]}")
 
 
 def _rebuilt(

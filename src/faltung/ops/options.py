@@ -10,6 +10,7 @@ import numpy.typing as npt
 from faltung.geometry.adjoint import transposed
 from faltung.geometry.check import PerAxis
 from faltung.geometry.conv import NARROW, ConvSpec, conv_spec
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.ops.arguments import OTHERS, Array, array
 from faltung.ops.run import KEPT
@@ -43,7 +44,7 @@ def parameters(
     """Weight and bias, of the dtype of ``x``; the bias of numbers of 16 bits as float32."""
     weight = array("weight", weight, x.dtype, OTHERS)
     if weight.ndim < 3:
-        raise ValueError(f"weight.shape={weight.shape}: must be (C_out, C_in // groups, *kernel)")
+        raise FaltungError(f"weight.shape={weight.shape}: must be (C_out, C_in // groups, *kernel)")
     if bias is not None:
         bias = np.ascontiguousarray(_bias(x.dtype, bias))
     return weight, bias
@@ -55,7 +56,9 @@ def _bias(dtype: np.dtype[Any], bias: npt.ArrayLike) -> Array:
         return array("bias", bias, dtype, OTHERS)
     made = array("bias", bias, None, OTHERS)
     if made.dtype not in (dtype, np.float32):
-        raise TypeError(f"bias.dtype={made.dtype}: must be float32 or {dtype}, as the other arrays")
+        raise FaltungTypeError(
+            f"bias.dtype={made.dtype}: must be float32 or {dtype}, as the other arrays"
+        )
     return made.astype(np.float32, copy=False)
 
 
@@ -64,7 +67,7 @@ def bias_fits(bias: Array | None, channels: int, output: tuple[int, ...] = ()) -
     shape = (*output, channels)
     if bias is not None and bias.shape != shape:
         rule = "(*output, C_out)" if output else "one for each output channel"
-        raise ValueError(f"bias.shape={bias.shape}: must be {shape}, {rule}")
+        raise FaltungError(f"bias.shape={bias.shape}: must be {shape}, {rule}")
 
 
 def grad_fits(grad: Array, view: Array, spec: ConvSpec, batch: bool, other: str) -> None:
@@ -72,12 +75,12 @@ def grad_fits(grad: Array, view: Array, spec: ConvSpec, batch: bool, other: str)
     ``view``: it as (N, C, *space).
     """
     if view.shape != spec.output_shape:
-        raise ValueError(
+        raise FaltungError(
             f"grad.shape={view.shape} as (N, C, *space): must be that of the output, "
             f"{spec.output_shape}"
         )
     if (grad.ndim == spec.rank + 2) != batch:
-        raise ValueError(
+        raise FaltungError(
             f"grad.shape={grad.shape}: must have a batch where {other} has one, and only there"
         )
 
@@ -153,7 +156,7 @@ def transposed_spec(
 def rank_of(name: str, shape: tuple[int, ...]) -> int:
     """The rank of a convolution whose weight has this shape. ValueError: none has."""
     if len(shape) < 3:
-        raise ValueError(
+        raise FaltungError(
             f"{name}={shape}: must be (C_out, C_in // groups, *kernel), at least 3 numbers"
         )
     return len(shape) - 2
@@ -166,7 +169,7 @@ def local_rank(name: str, shape: tuple[int, ...]) -> int:
     """The rank of a local layer whose weight has this shape. ValueError: none has."""
     rank, odd = divmod(len(shape) - 2, 2)
     if rank < 1 or odd:
-        raise ValueError(
+        raise FaltungError(
             f"{name}={shape}: must be (*output, C_out, C_in // groups, *kernel), an even number of "
             "sizes, at least 4"
         )
@@ -185,7 +188,9 @@ def local_spec(
     rank = local_rank(weight_name, weight)
     spec = spec_of(x, weight[rank:], dtype, geometry, input_name, f"{weight_name}[{rank}:]")
     if weight[:rank] != spec.output:
-        raise ValueError(f"{weight_name}={weight}: must begin with the output sizes, {spec.output}")
+        raise FaltungError(
+            f"{weight_name}={weight}: must begin with the output sizes, {spec.output}"
+        )
     return spec
 
 
@@ -203,5 +208,5 @@ def local_transposed_spec(
     kernel, name = weight[rank:], f"weight.shape[{rank}:]"
     spec = transposed_spec(x, kernel, dtype, geometry, output_padding, name)
     if weight[:rank] != x[2:]:
-        raise ValueError(f"weight.shape={weight}: must begin with the sizes of x, {x[2:]}")
+        raise FaltungError(f"weight.shape={weight}: must begin with the sizes of x, {x[2:]}")
     return spec

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from faltung.geometry.check import PerAxis, integers, show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.jit.target import current
@@ -393,7 +394,7 @@ def _global_pool(inputs: Inputs, given: tuple[Any, ...], out: Array | None) -> P
 def _floating(name: str, value: ArrayLike) -> Array:
     made = array(name, value)
     if made.dtype not in (np.float32, np.float64):
-        raise TypeError(f"{name}.dtype={made.dtype}: must be float32 or float64")
+        raise FaltungTypeError(f"{name}.dtype={made.dtype}: must be float32 or float64")
     return made
 
 
@@ -401,13 +402,13 @@ def _rank(name: str, shape: tuple[int, ...], kernel: PerAxis) -> int:
     """Spatial axes: as many as the kernel has, or all but N and C."""
     if not isinstance(kernel, (Sequence, np.ndarray)):
         if len(shape) < 3:
-            raise ValueError(
+            raise FaltungError(
                 f"{name}={shape}: must be (N, C, *space); without N the kernel names every axis"
             )
         return len(shape) - 2
     rank = len(kernel)
     if not rank or len(shape) not in (rank + 1, rank + 2):
-        raise ValueError(
+        raise FaltungError(
             f"{name}={shape}: must have {rank + 2} dimensions (batch, channels and one for each "
             f"entry of kernel={show(kernel)}), or {rank + 1} without the batch"
         )
@@ -434,12 +435,12 @@ def _spec(shape: tuple[int, ...], like: Array, options: Options, name: str) -> P
 def _gradient(grad: Array, spec: PoolSpec, batch: bool, channels_last: bool) -> Array:
     """The output gradient as ``(N, C, *space)``."""
     if grad.ndim != spec.rank + 1 + batch:
-        raise ValueError(
+        raise FaltungError(
             f"grad.shape={grad.shape}: must have a batch where input_shape has one, and only there"
         )
     view = batched(grad, spec.rank, channels_last)
     if view.shape != spec.output_shape:
-        raise ValueError(
+        raise FaltungError(
             f"grad.shape={view.shape} as (N, C, *space): must be that of the output, "
             f"{spec.output_shape}"
         )
@@ -450,9 +451,11 @@ def _indices(value: ArrayLike, grad: Array, spec: PoolSpec) -> Array:
     """The indices as kernels read them; copied only from another dtype or an odd layout."""
     chosen = np.asarray(value)
     if chosen.dtype.kind not in "iu":
-        raise TypeError(f"indices.dtype={chosen.dtype}: must be whole numbers, as of max_pool")
+        raise FaltungTypeError(
+            f"indices.dtype={chosen.dtype}: must be whole numbers, as of max_pool"
+        )
     if chosen.shape != grad.shape:
-        raise ValueError(f"indices.shape={chosen.shape}: must be that of grad, {grad.shape}")
+        raise FaltungError(f"indices.shape={chosen.shape}: must be that of grad, {grad.shape}")
     return np.require(chosen, index_dtype(spec), ["C", "A"])
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError
 from faltung.jit.compile import CompiledKernel, kernel
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Step, Work, waiting
@@ -81,7 +82,7 @@ class Region:
         if isinstance(argument, Operand):
             slot, start = self._where.get(argument.name, (-1, 0))
             if not 0 <= slot < self._slots:
-                raise ValueError(
+                raise FaltungError(
                     f"places={sorted(self._where)}: must have {argument.name!r} in one of "
                     f"{self._slots} slots"
                 )
@@ -118,7 +119,7 @@ class Region:
         ValueError: not one address for each slot.
         """
         if len(addresses) != self._slots:
-            raise ValueError(f"addresses={addresses}: must be {self._slots}, one for each slot")
+            raise FaltungError(f"addresses={addresses}: must be {self._slots}, one for each slot")
         memory, region = self._image()
         self._fill(memory, addresses)
         return Bound(region, self._tables)

@@ -10,6 +10,7 @@ import numpy as np
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.adjoint import input_grad, unpadded
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offsets
 from faltung.methods.base.correlation import (
@@ -86,7 +87,7 @@ def _of_parts(
 def _checked(epilogue: Epilogue | None, aux: Sequence[Strides]) -> Sequence[Strides]:
     expected = 0 if epilogue is None else epilogue.aux
     if len(aux) != expected:
-        raise ValueError(
+        raise FaltungError(
             f"aux={aux}: must be the strides of {expected} arrays, as the epilogue reads"
         )
     return aux
@@ -141,7 +142,7 @@ def build_input_grad(
     ``fuses_input_grad`` is False.
     """
     if epilogue is not None and not fuses_input_grad(spec):
-        raise ValueError(f"epilogue={epilogue}: must be None where fuses_input_grad is False")
+        raise FaltungError(f"epilogue={epilogue}: must be None where fuses_input_grad is False")
     if spec.dtype not in ELEMENTS:
         layouts = {"x": grad, "w": w, "out": out}
         return _of_parts(build_input_grad, spec, layouts, bias=bias, machine=machine, policy=policy)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal, get_args
 
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.method import ForwardMethod, Method, WeightGradMethod
@@ -93,16 +94,16 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
-            raise ValueError(
+            raise FaltungError(
                 f"precision={self.precision!r}: must be one of {', '.join(PRECISIONS)}"
             )
         names = ("auto", *dict.fromkeys((*FORWARD, *WEIGHT_GRAD)))
         if self.method not in names:
-            raise ValueError(f"method={self.method!r}: must be one of {', '.join(names)}")
+            raise FaltungError(f"method={self.method!r}: must be one of {', '.join(names)}")
         tables: tuple[Mapping[str, Method], ...] = (FORWARD, WEIGHT_GRAD)
         named = [table[self.method] for table in tables if self.method in table]
         if self.precision == "strict" and named and all(method.transform for method in named):
-            raise ValueError(
+            raise FaltungError(
                 f"method={self.method!r}: must be a plain sum where precision='strict'"
             )
 
@@ -117,7 +118,7 @@ def policy_of(precision: str, method: str = "auto", tune: bool = False) -> Polic
     if precision == "fast" and method == "auto" and tune is False:
         return AUTO
     if not isinstance(tune, bool):
-        raise TypeError(f"tune={tune!r}: must be True, False or None")
+        raise FaltungTypeError(f"tune={tune!r}: must be True, False or None")
     return Policy(precision, method, tune and method == "auto")
 
 
@@ -236,7 +237,7 @@ def _named(table: Mapping[str, Method], every: Iterable[Candidate], policy: Poli
     can = [o.name for o in every if o.why_not is None and not (strict and table[o.name].transform)]
     reasons = {o.name: o.why_not for o in every}
     why = reasons.get(policy.method, "not a method of this direction")
-    raise ValueError(
+    raise FaltungError(
         f"method={policy.method!r}: must be one of {', '.join(can)} for this problem; "
         f"{policy.method}: {why}"
     )

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError
 from faltung.jit import cache as disk
 from faltung.jit import llvm
 from faltung.machine.table import Machine
@@ -44,7 +45,7 @@ def wanted() -> bool:
     """Whether FALTUNG_TUNE is 1; read once. ValueError: neither 0 nor 1."""
     text = os.environ.get("FALTUNG_TUNE", "").strip()
     if text not in ("", "0", "1"):
-        raise ValueError(f"FALTUNG_TUNE={text!r}: must be 0 or 1")
+        raise FaltungError(f"FALTUNG_TUNE={text!r}: must be 0 or 1")
     return text == "1"
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import whole
+from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
 from faltung.graph.fuse import fused, needed
@@ -46,7 +47,7 @@ class Inference:
     ) -> None:
         whole("batch", batch, 1)
         if graph.training:
-            raise ValueError("graph: must be built for inference, not for training")
+            raise FaltungError("graph: must be built for inference, not for training")
         state.check(graph)
         self.graph, self.state, self.batch = graph, state, batch
         plain, derived = folded(expanded(graph)[0])

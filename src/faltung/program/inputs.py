@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.ops import Convolve, ConvolveWeight, ToChannelsLast
 from faltung.graph.value import Node, Value
 
@@ -20,9 +21,9 @@ def copy_in(name: str, given: Array, shape: tuple[int, ...], into: Array, *, las
     channels are last. ValueError: another shape. TypeError: a dtype that cannot be converted.
     """
     if given.shape != shape:
-        raise ValueError(f"{name}.shape={given.shape}: must be {shape}")
+        raise FaltungError(f"{name}.shape={given.shape}: must be {shape}")
     if not np.can_cast(given.dtype, into.dtype, "same_kind"):
-        raise TypeError(f"{name}.dtype={given.dtype}: must be {into.dtype}, or a kind of it")
+        raise FaltungTypeError(f"{name}.dtype={given.dtype}: must be {into.dtype}, or a kind of it")
     np.copyto(into, np.moveaxis(given, 1, -1) if last else given.reshape(into.shape), "same_kind")
 
 

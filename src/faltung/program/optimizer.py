@@ -9,6 +9,7 @@ from math import sqrt
 from typing import ClassVar, Literal
 
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.expr import Expr, maximum, operand, unary
 
 # The operands of every update: parameter, gradient, slots, then the scalars.
@@ -29,13 +30,13 @@ class Optimizer:
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay < float("inf"):
-            raise ValueError(f"decay={show(self.decay)}: must be at least 0")
+            raise FaltungError(f"decay={show(self.decay)}: must be at least 0")
         if self.clip is not None and not 0 < self.clip < float("inf"):
-            raise ValueError(f"clip={show(self.clip)}: must be above 0, or None")
+            raise FaltungError(f"clip={show(self.clip)}: must be above 0, or None")
 
     def formulas(self) -> tuple[Expr, ...]:
         """The new parameter and the new slots, of (parameter, gradient, *slots, *scalars)."""
-        raise TypeError(f"optimizer={type(self).__name__}: has no formulas")
+        raise FaltungTypeError(f"optimizer={type(self).__name__}: has no formulas")
 
     def values(self, step: int, lr: float) -> dict[str, float]:
         """The scalars of step ``step``, counted from 0; ``clip`` is computed by the program."""
@@ -54,7 +55,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         Optimizer.__post_init__(self)
         if not 0 <= self.momentum < 1:
-            raise ValueError(f"momentum={show(self.momentum)}: must be at least 0 and below 1")
+            raise FaltungError(f"momentum={show(self.momentum)}: must be at least 0 and below 1")
 
     def formulas(self) -> tuple[Expr, ...]:
         v, lr, decay, clip = (operand(i) for i in range(2, 6))
@@ -79,9 +80,9 @@ class AdamW(Optimizer):
         Optimizer.__post_init__(self)
         for name in ("beta1", "beta2"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name}={show(getattr(self, name))}: must be in [0, 1)")
+                raise FaltungError(f"{name}={show(getattr(self, name))}: must be in [0, 1)")
         if not self.eps > 0:
-            raise ValueError(f"eps={show(self.eps)}: must be above 0")
+            raise FaltungError(f"eps={show(self.eps)}: must be above 0")
 
     def formulas(self) -> tuple[Expr, ...]:
         m, v, lr, decay, clip, step_size, root = (operand(i) for i in range(2, 9))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError
 from faltung.graph.differentiate import sensitivity
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
@@ -74,7 +75,7 @@ def probe(
     np.copyto(into, x.reshape(into.shape), casting="same_kind")
     if to is not None:
         if weights is None or weights.shape != (len(x), *plain.output.shape):
-            raise ValueError(f"weights: must have the shape {(len(x), *plain.output.shape)}")
+            raise FaltungError(f"weights: must have the shape {(len(x), *plain.output.shape)}")
         np.copyto(assembly.array(feeds[1]), np.moveaxis(weights, 1, -1))
     assembly.region.run(get_threads())
 

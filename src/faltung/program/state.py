@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Graph, Parameter
 from faltung.methods.base.correlation import Strides
 from faltung.runtime.buffers import ALIGNMENT, aligned
@@ -43,10 +44,12 @@ class State:
         of heads that exist only in training.
         """
         if self.dtype != np.dtype(graph.dtype):
-            raise ValueError(f"state.dtype={self.dtype}: must be that of the graph, {graph.dtype}")
+            raise FaltungError(
+                f"state.dtype={self.dtype}: must be that of the graph, {graph.dtype}"
+            )
         for p in graph.parameters:
             if self.parameters.get(p.name) != p:
-                raise ValueError(f"state: must have the graph's {p.name!r} of shape {p.shape}")
+                raise FaltungError(f"state: must have the graph's {p.name!r} of shape {p.shape}")
 
     def zeros(self, trained: bool = False) -> Array:
         """Zeros in the same layout: for gradients, momenta."""
@@ -75,7 +78,7 @@ class State:
         p = self.parameters[name]
         given = np.asarray(value, self.dtype)
         if given.shape != p.shape:
-            raise ValueError(f"{name}.shape={given.shape}: must be {p.shape}")
+            raise FaltungError(f"{name}.shape={given.shape}: must be {p.shape}")
         self.view(name, memory)[...] = given.reshape(p.inner)
 
     def all(self) -> dict[str, Array]:
@@ -89,9 +92,11 @@ class State:
         for name, value in values.items():
             p = self.parameters.get(name)
             if p is None:
-                raise ValueError(f"parameters={name!r}: the network has no parameter of this name")
+                raise FaltungError(
+                    f"parameters={name!r}: the network has no parameter of this name"
+                )
             if np.shape(value) != p.shape:
-                raise ValueError(f"{name}.shape={np.shape(value)}: must be {p.shape}")
+                raise FaltungError(f"{name}.shape={np.shape(value)}: must be {p.shape}")
         for name, value in values.items():
             self.set(name, value)
 

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import whole
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import minimum, operand, unary
 from faltung.graph.differentiate import Training
 from faltung.graph.fuse import fused
@@ -51,7 +52,7 @@ class Slots:
             slot, _, name = key.partition("/")
             p = self.state.parameters.get(name)
             if slot not in self.arrays or p is None or not p.trained:
-                raise ValueError(f"slot={key!r}: the optimizer has no slot of this name")
+                raise FaltungError(f"slot={key!r}: the optimizer has no slot of this name")
             self.state.set(name, value, self.arrays[slot])
 
 
@@ -76,7 +77,7 @@ class TrainingStep:
         whole("batch", batch, 1)
         state.check(training.graph)
         if slots.state is not state:
-            raise ValueError("slots: must be those of the state")
+            raise FaltungError("slots: must be those of the state")
         self.training, self.state, self.slots, self.batch = training, state, slots, batch
         graph = training.graph
         item = state.dtype.itemsize

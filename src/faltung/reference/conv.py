@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError
 
 Array = NDArray[np.float64]
 Index = tuple[Any, ...]  # what an array is indexed by
@@ -25,7 +26,7 @@ Index = tuple[Any, ...]  # what an array is indexed by
 def _array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     array = np.asarray(value, dtype=np.float64)
     if array.shape != shape:
-        raise ValueError(f"{name}: has shape {array.shape}, must have {shape}")
+        raise FaltungError(f"{name}: has shape {array.shape}, must have {shape}")
     return array
 
 

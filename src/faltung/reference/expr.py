@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import CONDITIONS, Expr
 
 Array = npt.NDArray[np.float64]
@@ -27,7 +28,7 @@ def evaluate(
     common shape, which for (rows, channels) is ``row * channels + channel``.
     """
     if expr.op in CONDITIONS:
-        raise ValueError(f"expr={expr}: a condition is not a number")
+        raise FaltungError(f"expr={expr}: a condition is not a number")
     given = [np.asarray(operand) for operand in operands]
     extra = [] if numbers is None else [np.shape(numbers)]
     shape = np.broadcast_shapes(*(operand.shape for operand in given), *extra)

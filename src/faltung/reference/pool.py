@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.pool import PoolSpec
 
 Array = NDArray[np.float64]
@@ -23,7 +24,7 @@ Taps = NDArray[np.int64]
 def _array(name: str, value: ArrayLike, shape: tuple[int, ...]) -> Array:
     array = np.asarray(value, dtype=np.float64)
     if array.shape != shape:
-        raise ValueError(f"{name}: has shape {array.shape}, must have {shape}")
+        raise FaltungError(f"{name}: has shape {array.shape}, must have {shape}")
     return array
 
 

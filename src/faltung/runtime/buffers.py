@@ -12,6 +12,8 @@ from typing import Any, SupportsIndex
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
+
 Bytes = npt.NDArray[np.uint8]
 
 ALIGNMENT = 64
@@ -28,17 +30,17 @@ def aligned(n_bytes: SupportsIndex) -> Bytes:
     than the system grants.
     """
     if isinstance(n_bytes, bool) or not hasattr(n_bytes, "__index__"):
-        raise TypeError(f"n_bytes={n_bytes!r}: must be an integer")
+        raise FaltungTypeError(f"n_bytes={n_bytes!r}: must be an integer")
     size = operator.index(n_bytes)
     if size < 0:
-        raise ValueError(f"n_bytes={size}: must not be negative")
+        raise FaltungError(f"n_bytes={size}: must not be negative")
     # Systems promise memory that they do not have, and kill the process that then writes to it.
     if size >= _CHECK_BYTES and size > _installed():
-        raise MemoryError(_refusal(size))
+        raise FaltungMemoryError(_refusal(size))
     try:
         raw = np.empty(size + ALIGNMENT, np.uint8)
     except (MemoryError, ValueError, OverflowError):  # the last two: more than an address can hold
-        raise MemoryError(_refusal(size)) from None
+        raise FaltungMemoryError(_refusal(size)) from None
     skip = -_address(raw) % ALIGNMENT
     return raw[skip:][:size]  # in two steps: an empty slice would stay where ``raw`` begins
 
@@ -108,7 +110,7 @@ class Workspace:
         ValueError: a negative number. MemoryError: as for ``aligned``.
         """
         if n_bytes < 0:
-            raise ValueError(f"n_bytes={n_bytes}: must not be negative")
+            raise FaltungError(f"n_bytes={n_bytes}: must not be negative")
         free = sorted(self._free(), key=_size)
         for block in free:
             if block.bytes.size >= n_bytes and self._take(block):

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
 from faltung.jit.compile import raw
 from faltung.jit.target import host
 from faltung.machine.detect import cores
@@ -62,9 +63,9 @@ class Region:
 
     def __init__(self, steps: Steps) -> None:
         if not isinstance(steps, np.ndarray) or steps.dtype != _INT64:
-            raise TypeError(f"steps={steps!r}: must be an array of int64")
+            raise FaltungTypeError(f"steps={steps!r}: must be an array of int64")
         if steps.ndim != 2 or steps.shape[1] != 4 or not steps.flags.c_contiguous:
-            raise ValueError(f"steps of shape {steps.shape}: must be (n, 4) and contiguous")
+            raise FaltungError(f"steps of shape {steps.shape}: must be (n, 4) and contiguous")
         self.steps = steps
         self._address = _address_of(steps)
         self._count = len(steps)
@@ -147,7 +148,7 @@ class _Team:
         if not self[mailbox + layout.LOCK]:
             lock = _python("PyThread_allocate_lock", ctypes.c_void_p)()
             if not lock:
-                raise MemoryError("a lock for the thread team cannot be allocated")
+                raise FaltungMemoryError("a lock for the thread team cannot be allocated")
             _python("PyThread_acquire_lock", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(lock, 1)
             self[mailbox + layout.LOCK] = lock
 
@@ -182,7 +183,7 @@ _lock = threading.RLock()
 def _grown(threads: int) -> _Team:
     global _team
     if threads < 1:
-        raise ValueError(f"threads={threads}: must be at least 1")
+        raise FaltungError(f"threads={threads}: must be at least 1")
     with _lock:
         if _team is None:
             made = _Team()
@@ -227,7 +228,7 @@ def _permanent_memory(size: int) -> int:
     allocate = _python("PyMem_RawCalloc", ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t)
     found = allocate(1, size + layout.LINE_BYTES)
     if not found:
-        raise MemoryError(f"{size} bytes for the thread team cannot be allocated")
+        raise FaltungMemoryError(f"{size} bytes for the thread team cannot be allocated")
     return int(-(-found // layout.LINE_BYTES) * layout.LINE_BYTES)
 
 

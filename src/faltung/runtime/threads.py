@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import SupportsIndex
 
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.machine.detect import cores
 from faltung.runtime.layout import MAX_THREADS
 
@@ -71,10 +72,10 @@ def get_threads() -> int:
 def checked(n: SupportsIndex) -> int:
     """``n`` as an int. TypeError, ValueError: as for ``set_threads``."""
     if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise TypeError(f"n={n!r}: the number of threads must be an integer")
+        raise FaltungTypeError(f"n={n!r}: the number of threads must be an integer")
     number = operator.index(n)
     if not 1 <= number <= MAX_THREADS:
-        raise ValueError(f"n={number}: the number of threads must be from 1 to {MAX_THREADS}")
+        raise FaltungError(f"n={number}: the number of threads must be from 1 to {MAX_THREADS}")
     return number
 
 

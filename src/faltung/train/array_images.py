@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.formats.extras import missing
+from faltung.geometry.errors import FaltungError
 from faltung.train.curves import unit
 
 Array = npt.NDArray[Any]
@@ -44,7 +45,7 @@ def picture(array: npt.ArrayLike, *, signed: bool = False) -> Pixels:
     """
     values = np.asarray(array)
     if values.ndim < 2 or not values.size:
-        raise ValueError(f"array.shape={values.shape}: must be (channels, *space), not empty")
+        raise FaltungError(f"array.shape={values.shape}: must be (channels, *space), not empty")
     if is_series(values):
         return plot(values)
     values = middle(values[np.newaxis] if values.ndim == 2 else values)
@@ -135,7 +136,7 @@ def tile_images(
     about this many pixels, by a whole factor, with sharp edges.
     """
     if not len(arrays):
-        raise ValueError("arrays=[]: must hold at least one")
+        raise FaltungError("arrays=[]: must hold at least one")
     tiles = [enlarged(picture(array, signed=signed), size) for array in arrays]
     return png(_grid(tiles, columns or math.ceil(math.sqrt(len(tiles))), 4))
 
@@ -181,7 +182,9 @@ def overlay(array: npt.ArrayLike, heat: npt.ArrayLike, *, size: int = 256) -> by
     """
     values, warm = np.asarray(array), np.asarray(heat, np.float64)
     if warm.ndim != values.ndim - 1 or not warm.size:
-        raise ValueError(f"heat.shape={warm.shape}: must have the axes of space of {values.shape}")
+        raise FaltungError(
+            f"heat.shape={warm.shape}: must have the axes of space of {values.shape}"
+        )
     if is_series(values):
         return png(enlarged(plot(values, warm), size))
     if values.ndim == 2:  # a row for each channel, all under the same heat

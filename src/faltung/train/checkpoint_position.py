@@ -5,6 +5,7 @@ from math import isfinite
 from typing import Any
 
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 
 # Entries that are floats; the others are counts.
 _NUMBERS = ("loss", "best", "best_loss")
@@ -58,14 +59,14 @@ class Position:
                 setattr(made, field.name, _checked(field.name, value))
         unknown = sorted(set(found) - set(vars(made)))
         if unknown:
-            raise ValueError(f"position.{unknown[0]}: is not known")
+            raise FaltungError(f"position.{unknown[0]}: is not known")
         if made.batch > batches or made.step != made.epoch * batches + made.batch:
-            raise ValueError(
+            raise FaltungError(
                 f"position: step {made.step}, epoch {made.epoch}, batch {made.batch}: does not "
                 f"fit {batches} batches per epoch"
             )
         if not -1 <= made.best_epoch < made.epoch or (made.best is None) != (made.best_epoch < 0):
-            raise ValueError(f"position.best_epoch={made.best_epoch}: is not an epoch of the run")
+            raise FaltungError(f"position.best_epoch={made.best_epoch}: is not an epoch of the run")
         return made
 
 
@@ -76,5 +77,5 @@ def _checked(name: str, value: object) -> int | float:
         return float(value)  # type: ignore[arg-type]
     least = -1 if name == "best_epoch" else 0
     if name in _NUMBERS or not number or not isinstance(value, int) or value < least:
-        raise ValueError(f"position.{name}={show(value)}: must be a number of a run")
+        raise FaltungError(f"position.{name}={show(value)}: must be a number of a run")
     return value

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError
+
 MOST_CLASSES = 20  # in a table
 SHADES = 10
 _PAIRS = 10  # most frequent mistakes in a list
@@ -56,11 +58,11 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
     """
     counts = np.asarray(matrix)
     if counts.shape != (len(classes), len(classes)) or not counts.size:
-        raise ValueError(
+        raise FaltungError(
             f"confusion.shape={counts.shape}: must be classes by classes, {len(classes)}"
         )
     if counts.dtype.kind not in "iu" or counts.min() < 0:
-        raise ValueError("confusion: must be counts, whole numbers from 0")
+        raise FaltungError("confusion: must be counts, whole numbers from 0")
     counts = counts.astype(np.int64)
     wrong = counts - np.diag(np.diag(counts))
     chosen = np.arange(len(counts))

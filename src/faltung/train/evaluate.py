@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.train.network import Network
 from faltung.train.settings import Settings
 
@@ -54,7 +55,7 @@ def evaluate(
     batches = cast("Generator[Batch, None, None]", epoch)
     with closing(batches):  # a thread may be prefetching
         for x, y, _ in batches:
-            made = model.predict(x, softmax=False)
+            made = model.outputs(x, softmax=False)
             each = squares if loss == "mse" else cross_entropy
             losses.append(each(made, y).reshape(len(made), -1).mean(1))
             if loss != "mse":
@@ -89,27 +90,27 @@ def check_targets(model: Network, source: Source, loss: str) -> None:
     """ValueError, TypeError: a source that this network cannot be trained or evaluated on."""
     targets, output = np.asarray(source.targets), model.graph.output
     if not len(source):
-        raise ValueError("x: contains no samples")
+        raise FaltungError("x: contains no samples")
     if source.shape != model.input_shape:
-        raise ValueError(f"x: samples of shape {source.shape}: must be {model.input_shape}")
+        raise FaltungError(f"x: samples of shape {source.shape}: must be {model.input_shape}")
     if loss == "mse":
         wanted = output.shape
         if targets.dtype.kind != "f":
-            raise TypeError(f"y.dtype={targets.dtype}: must be floats for loss='mse'")
+            raise FaltungTypeError(f"y.dtype={targets.dtype}: must be floats for loss='mse'")
         fits = targets.size == len(source) * output.size
     else:
         wanted = output.space
         if targets.dtype.kind not in "iu":
-            raise TypeError(f"y.dtype={targets.dtype}: labels must be whole numbers")
+            raise FaltungTypeError(f"y.dtype={targets.dtype}: labels must be whole numbers")
         fits = targets.shape[1:] == wanted
     if not fits:
         form = f"(n, {', '.join(map(str, wanted))})" if wanted else "(n,)"
-        raise ValueError(f"y.shape={targets.shape}: must be {form}")
+        raise FaltungError(f"y.shape={targets.shape}: must be {form}")
     if loss == "cross_entropy":
         least, most = int(targets.min()), int(targets.max())
         if least < -1 or most >= output.channels:
             worst = most if most >= output.channels else least
-            raise ValueError(f"y: label {worst}: must be from 0 to {output.channels - 1}")
+            raise FaltungError(f"y: label {worst}: must be from 0 to {output.channels - 1}")
 
 
 def check_run(model: Network, settings: Settings, train: Source, held: Source | None) -> None:
@@ -118,11 +119,11 @@ def check_run(model: Network, settings: Settings, train: Source, held: Source | 
     if held is not None:
         check_targets(model, held, settings.loss)
     elif settings.patience is not None:
-        raise ValueError(f"patience={settings.patience}: needs a validation")
+        raise FaltungError(f"patience={settings.patience}: needs a validation")
     if settings.loss == "cross_entropy" and np.asarray(train.targets).ndim > 1:
         for name in ("shift", "crop", "flip", "series_shift"):
             if getattr(settings.augment, name):
-                raise ValueError(
+                raise FaltungError(
                     f"{name}={getattr(settings.augment, name)}: moves samples away from their "
                     "labels, of which each position has one"
                 )

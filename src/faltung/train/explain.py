@@ -18,6 +18,7 @@ from faltung.data.files import read_files
 from faltung.data.names import listing, printable
 from faltung.formats.files import write_whole
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Value
 from faltung.program.probe import probe, watchable
 from faltung.train.array_images import overlay, tile_images
@@ -55,11 +56,11 @@ def explain(
     """
     model, folder = load_model(run)
     if model.tokens:
-        raise ValueError(f"{folder.path}: was trained on text, which cannot be drawn")
+        raise FaltungError(f"{folder.path}: was trained on text, which cannot be drawn")
     samples, _ = read_files([file], like(model, folder))
     if len(samples) != 1:
-        raise ValueError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
-    outputs = model.predict(samples)[0].reshape(model.graph.output.channels, -1).mean(1)
+        raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
+    outputs = model.outputs(samples)[0].reshape(model.graph.output.channels, -1).mean(1)
     names = model.classes or tuple(map(str, range(len(outputs))))
     chosen = int(outputs.argmax()) if label is None else _number(label, names)
     values = watchable(model.graph)
@@ -69,7 +70,7 @@ def explain(
     _, maps, grad = probe(
         model.graph,
         model.state,
-        model.prepared(samples),
+        model.standardised(samples),
         values,
         weights=weights,
         to=where,
@@ -116,7 +117,7 @@ def _written(out: Path, pictures: dict[str, bytes | None]) -> list[Path]:
 
 def _number(label: str, names: tuple[str, ...]) -> int:
     if label not in names:
-        raise ValueError(f"class={show(label)}: must be one of {listing(names)}")
+        raise FaltungError(f"class={show(label)}: must be one of {listing(names)}")
     return names.index(label)
 
 
@@ -135,10 +136,10 @@ def _layer(values: list[Value], name: str | None) -> Value:
         for value in values:
             if _layer_name(value) == name:
                 return value
-        raise ValueError(
+        raise FaltungError(
             f"layer={show(name)}: must be one of {', '.join(map(_layer_name, values))}"
         )
     wide = [value for value in values if value.positions > 1]
     if not wide:
-        raise ValueError("RUN: the network has no maps to draw")
+        raise FaltungError("RUN: the network has no maps to draw")
     return wide[-1]

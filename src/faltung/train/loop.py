@@ -16,6 +16,7 @@ import numpy.typing as npt
 from faltung.data.loader import Batch, Loader
 from faltung.data.source import Source
 from faltung.formats.tensors import check_tensors
+from faltung.geometry.errors import FaltungArithmeticError, FaltungError
 from faltung.graph.differentiate import differentiate
 from faltung.plan.choose import Precision
 from faltung.program.training import Slots, TrainingStep
@@ -178,7 +179,7 @@ class Loop:
 
     def _check_finite(self, name: str, loss: float, where: str = "") -> None:
         if not math.isfinite(loss):
-            raise FloatingPointError(
+            raise FaltungArithmeticError(
                 f"{name}={loss} in epoch {self.position.epoch + 1}{where}: must be finite; a lower "
                 f"lr than {self.schedule.lr:g} or clip may help"
             )
@@ -278,10 +279,10 @@ class Loop:
         try:
             self.position = Position.from_dict(last.position, len(self.loader))
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise FaltungError(f"{where}: {error}") from None
         self.history = list(folder.history)
         if len(self.history) != self.position.epoch:
-            raise ValueError(
+            raise FaltungError(
                 f"{folder.path / METRICS}: has {len(self.history)} epochs: must be "
                 f"{self.position.epoch}, as {LAST}"
             )

@@ -3,6 +3,7 @@
 from typing import Any
 
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.graph.differentiate import LOSSES
 from faltung.plan.choose import PRECISIONS
 
@@ -16,26 +17,27 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "precision": (str, type(None)),
     "classes": (list, tuple, type(None)),
     "standard": (dict, type(None)),
+    "units": (dict, type(None)),
 }
 
 
 def checked(about: Any) -> dict[str, Any]:
     """The entries of ``Model.about``, each of the right type. ValueError."""
     if not isinstance(about, dict):
-        raise ValueError(f"about={show(about)}: must be a table")
+        raise FaltungError(f"about={show(about)}: must be a table")
     for name in about:
         if name not in ENTRIES:
-            raise ValueError(f"{show(name)}: is not known")
+            raise FaltungError(f"{show(name)}: is not known")
     for name, kinds in ENTRIES.items():
         if not isinstance(about.get(name), kinds):
-            raise ValueError(f"{name}={show(about.get(name))}: must be {kinds[0].__name__}")
+            raise FaltungError(f"{name}={show(about.get(name))}: must be {kinds[0].__name__}")
     if about.get("loss") not in (None, *LOSSES):
-        raise ValueError(f"loss={show(about['loss'])}: must be one of {', '.join(LOSSES)}")
+        raise FaltungError(f"loss={show(about['loss'])}: must be one of {', '.join(LOSSES)}")
     precision = about.get("precision")
     if precision not in (None, *PRECISIONS):
         names = ", ".join(PRECISIONS)
-        raise ValueError(f"precision={show(precision)}: must be one of {names}")
+        raise FaltungError(f"precision={show(precision)}: must be one of {names}")
     classes = about.get("classes")
     if classes is not None and not all(isinstance(name, str) for name in classes):
-        raise ValueError(f"classes={show(classes)}: must be a list of text")
+        raise FaltungError(f"classes={show(classes)}: must be a list of text")
     return {name: about.get(name) for name in ENTRIES}

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
+from faltung.geometry.errors import FaltungError
+
 
 @dataclass(frozen=True)
 class EpochMetrics:
@@ -38,7 +40,7 @@ class EpochMetrics:
                 made = None
             if made is None or (whole and (made != value or made < 0)):
                 kind = "a whole number from 0" if whole else "a number"
-                raise ValueError(f"{field.name}={value!r:.40}: must be {kind}")
+                raise FaltungError(f"{field.name}={value!r:.40}: must be {kind}")
             object.__setattr__(self, field.name, made)
 
 
@@ -61,23 +63,23 @@ def from_csv(text: str, source: str) -> list[EpochMetrics]:
     try:
         lines = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:
-        raise ValueError(f"{source}: line 1 or later: {error}") from None
+        raise FaltungError(f"{source}: line 1 or later: {error}") from None
     if not lines or tuple(lines[0]) != COLUMNS:
-        raise ValueError(f"{source}: line 1: must be {','.join(COLUMNS)}")
+        raise FaltungError(f"{source}: line 1: must be {','.join(COLUMNS)}")
     rows: list[EpochMetrics] = []
     for number, line in enumerate(lines[1:], 2):
         try:
             rows.append(_row(line))
             if len(rows) > 1 and rows[-1].step < rows[-2].step:
-                raise ValueError(f"step={rows[-1].step}: must not be less than before")
+                raise FaltungError(f"step={rows[-1].step}: must not be less than before")
         except ValueError as error:
-            raise ValueError(f"{source}: line {number}: {error}") from None
+            raise FaltungError(f"{source}: line {number}: {error}") from None
     return rows
 
 
 def _row(line: list[str]) -> EpochMetrics:
     if len(line) != len(COLUMNS):
-        raise ValueError(f"{len(line)} columns: must be {len(COLUMNS)}")
+        raise FaltungError(f"{len(line)} columns: must be {len(COLUMNS)}")
     cells = dict(zip(COLUMNS, line, strict=True))
     whole = {name: _whole(name, cells.pop(name)) for name in ("epoch", "step")}
     return EpochMetrics(**whole, **{name: _number(name, cell) for name, cell in cells.items()})  # type: ignore[arg-type]
@@ -85,7 +87,7 @@ def _row(line: list[str]) -> EpochMetrics:
 
 def _whole(name: str, cell: str) -> int:
     if not (cell.isascii() and cell.isdigit() and len(cell) < 20):
-        raise ValueError(f"{name}={cell!r:.40}: must be a whole number from 0")
+        raise FaltungError(f"{name}={cell!r:.40}: must be a whole number from 0")
     return int(cell)
 
 
@@ -94,7 +96,7 @@ def _number(name: str, cell: str) -> float | None:
     try:
         return float(cell) if cell else None
     except ValueError:
-        raise ValueError(f"{name}={cell!r:.40}: must be a number or nothing") from None
+        raise FaltungError(f"{name}={cell!r:.40}: must be a number or nothing") from None
 
 
 def finite(value: float | None) -> float | None:

@@ -27,6 +27,7 @@ from typing import Any, Self
 from faltung.formats.files import problem, read_checked, sweep, write_whole
 from faltung.formats.tensors import Array, Tensors, load_tensors, save_tensors
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
 from faltung.train.metrics import EpochMetrics, from_csv, to_csv
 from faltung.train.run_format import (
     FORMAT,
@@ -168,7 +169,7 @@ class RunFolder:
         """
         clash = next((name for name in weights if name.startswith(_STATE)), None)
         if clash is not None:
-            raise ValueError(f"weights: {show(clash)}: must not begin with {_STATE}")
+            raise FaltungError(f"weights: {show(clash)}: must not begin with {_STATE}")
         tensors = {**weights, **{_STATE + name: tensor for name, tensor in (state or {}).items()}}
         self._save(LAST, tensors, position_text(position))
 
@@ -207,7 +208,7 @@ class RunFolder:
 
     def _check_writes(self) -> None:
         if not self._writes:
-            raise ValueError(f"{self.path}: must be open for writing (`create`, `resume`)")
+            raise FaltungError(f"{self.path}: must be open for writing (`create`, `resume`)")
 
     # Metrics --------------------------------------------------------------------------------------
 
@@ -222,7 +223,7 @@ class RunFolder:
         before, made = self._rows, list(self._rows)
         for row in rows:
             if made and row.step < made[-1].step:
-                raise ValueError(f"row.step={row.step}: must not be less than {made[-1].step}")
+                raise FaltungError(f"row.step={row.step}: must not be less than {made[-1].step}")
             made.append(row)
         self._rows = made
         try:

@@ -16,6 +16,7 @@ import numpy as np
 from faltung.formats.extras import missing
 from faltung.formats.files import read_checked
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 FORMAT = 1  # of the run folder; other numbers are refused
 POSITION = ("step", "epoch", "batch")  # whole numbers from 0 that every position has
@@ -36,7 +37,7 @@ def refuse_other_format(source: object, written: object, by: object) -> None:
     if isinstance(written, bool) or str(written) != str(FORMAT):
         which = "lacks its format" if written is None else f"format={show(written)}"
         author = f", written by faltung {by}" if isinstance(by, str) and len(by) < 40 else ""
-        raise ValueError(f"{source}: {which}{author}: must be {FORMAT} for faltung {version()}")
+        raise FaltungError(f"{source}: {which}{author}: must be {FORMAT} for faltung {version()}")
 
 
 def plain(name: str, value: object, depth: int = 0) -> Any:
@@ -44,7 +45,7 @@ def plain(name: str, value: object, depth: int = 0) -> Any:
     entry that cannot be converted.
     """
     if depth > _DEEPEST:
-        raise ValueError(f"{name}: must not be deeper than {_DEEPEST} tables")
+        raise FaltungError(f"{name}: must not be deeper than {_DEEPEST} tables")
     if isinstance(value, np.generic):
         value = value.item()
     if isinstance(value, Path):
@@ -55,16 +56,16 @@ def plain(name: str, value: object, depth: int = 0) -> Any:
         try:
             value.encode()
         except UnicodeEncodeError:
-            raise ValueError(f"{name}={show(value)}: must be UTF-8 text") from None
+            raise FaltungError(f"{name}={show(value)}: must be UTF-8 text") from None
         return value
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise TypeError(f"{name}: {show(key)}: must be text, as all names")
+                raise FaltungTypeError(f"{name}: {show(key)}: must be text, as all names")
         return {k: plain(f"{name}.{k}", v, depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [plain(f"{name}[{i}]", v, depth + 1) for i, v in enumerate(value)]
-    raise TypeError(f"{name}={show(value)}: must be text, a number, a list or a table")
+    raise FaltungTypeError(f"{name}={show(value)}: must be text, a number, a list or a table")
 
 
 # Settings -----------------------------------------------------------------------------------------
@@ -75,7 +76,7 @@ def settings(config: Mapping[str, Any]) -> Plain:
     made = plain("config", config)
     for key in _OWN:
         if key in made:
-            raise ValueError(f"config.{key}: is a name that config.toml reserves")
+            raise FaltungError(f"config.{key}: is a name that config.toml reserves")
     return _without_none("config", made)
 
 
@@ -85,7 +86,7 @@ def _without_none(name: str, table: Plain) -> Plain:
         if isinstance(value, dict):
             made[key] = _without_none(f"{name}.{key}", value)
         elif isinstance(value, list) and any(entry is None for entry in value):
-            raise TypeError(f"{name}.{key}={show(value)}: must not hold None")
+            raise FaltungTypeError(f"{name}.{key}={show(value)}: must not hold None")
         elif value is not None:
             made[key] = value
     return made
@@ -107,7 +108,9 @@ def read_settings(path: Path) -> Plain:
     try:
         found = plain("config", tomllib.loads(text))
     except (ValueError, TypeError, RecursionError) as error:  # TOMLDecodeError is a ValueError
-        raise ValueError(f"{path}: not a run's settings, {' '.join(str(error).split())}") from error
+        raise FaltungError(
+            f"{path}: not a run's settings, {' '.join(str(error).split())}"
+        ) from error
     refuse_other_format(path, found.get("format"), found.get("faltung"))
     return {key: value for key, value in found.items() if key not in _OWN}
 
@@ -117,7 +120,7 @@ def decoded(path: Path, data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not text, byte {error.start} is not UTF-8") from None
+        raise FaltungError(f"{path}: not text, byte {error.start} is not UTF-8") from None
 
 
 # Position -----------------------------------------------------------------------------------------
@@ -136,21 +139,21 @@ def read_position(source: object, text: str) -> Plain:
         found = json.loads(text, parse_constant=_no_constant)
         _check_position("position", found)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{source}: not a position of a run, {error}") from error
+        raise FaltungError(f"{source}: not a position of a run, {error}") from error
     return dict(found)
 
 
 def _no_constant(word: str) -> None:
-    raise ValueError(f"{word} is not a number")
+    raise FaltungError(f"{word} is not a number")
 
 
 def _check_position(name: str, position: object) -> None:
     if not isinstance(position, dict):
-        raise ValueError(f"{name}={show(position)}: must be a table")
+        raise FaltungError(f"{name}={show(position)}: must be a table")
     for key in POSITION:
         value = position.get(key)
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise ValueError(f"{name}.{key}={show(value)}: must be a whole number from 0")
+            raise FaltungError(f"{name}.{key}={show(value)}: must be a whole number from 0")
     _check_finite(name, position)
 
 
@@ -163,4 +166,4 @@ def _check_finite(name: str, value: object) -> None:
         for i, entry in enumerate(value):
             _check_finite(f"{name}[{i}]", entry)
     elif isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"{name}={value}: must be finite")
+        raise FaltungError(f"{name}={value}: must be finite")

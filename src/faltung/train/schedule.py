@@ -6,6 +6,7 @@ from math import cos, pi
 from typing import Literal
 
 from faltung.geometry.check import show, whole
+from faltung.geometry.errors import FaltungError
 
 # Where one-cycle begins and ends, as parts of its highest rate (Smith and Topin, 2017).
 _FIRST, _LAST = 1 / 25, 1 / 250_000
@@ -53,11 +54,11 @@ class Schedule:
     def __post_init__(self) -> None:
         whole("steps", self.steps, 1)
         if self.name not in SCHEDULES:
-            raise ValueError(f"schedule={show(self.name)}: must be one of {', '.join(SCHEDULES)}")
+            raise FaltungError(f"schedule={show(self.name)}: must be one of {', '.join(SCHEDULES)}")
         if not 0 < self.lr < float("inf"):
-            raise ValueError(f"lr={show(self.lr)}: must be above 0")
+            raise FaltungError(f"lr={show(self.lr)}: must be above 0")
         if not 0 <= self.warmup < 1:
-            raise ValueError(f"warmup={show(self.warmup)}: must be at least 0 and below 1")
+            raise FaltungError(f"warmup={show(self.warmup)}: must be at least 0 and below 1")
 
     def __call__(self, step: int) -> float:
         warm = self.warmup * self.steps

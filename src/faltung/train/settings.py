@@ -6,6 +6,7 @@ from typing import Any
 
 from faltung.data.augment import Augment
 from faltung.geometry.check import show, whole
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import LOSSES, Loss
 from faltung.plan.choose import PRECISIONS, Precision
 from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, OptimizerName
@@ -58,13 +59,13 @@ class Settings:
         for name, names in CHOICES.items():
             value = getattr(self, name)
             if not isinstance(value, str) or value not in names:
-                raise ValueError(f"{name}={show(value)}: must be one of {', '.join(names)}")
+                raise FaltungError(f"{name}={show(value)}: must be one of {', '.join(names)}")
         for name in _BOUNDS:
             _number(self, name)
         if not isinstance(self.nesterov, bool):
-            raise TypeError(f"nesterov={show(self.nesterov)}: must be True or False")
+            raise FaltungTypeError(f"nesterov={show(self.nesterov)}: must be True or False")
         if not isinstance(self.augment, Augment):
-            raise TypeError(f"augment={show(self.augment)}: must be an Augment")
+            raise FaltungTypeError(f"augment={show(self.augment)}: must be an Augment")
         self._check_effects()
 
     def _check_effects(self) -> None:
@@ -72,13 +73,13 @@ class Settings:
         if self.optimizer != "sgd":
             for name in ("momentum", "nesterov"):
                 if getattr(self, name):
-                    raise ValueError(
+                    raise FaltungError(
                         f"{name}={getattr(self, name)}: applies to sgd, not to {self.optimizer}"
                     )
         if self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov=True: needs a momentum above 0")
+            raise FaltungError("nesterov=True: needs a momentum above 0")
         if self.smoothing and self.loss != "cross_entropy":
-            raise ValueError(
+            raise FaltungError(
                 f"smoothing={self.smoothing}: applies to labels, not to loss={self.loss!r}"
             )
 
@@ -106,12 +107,12 @@ class Settings:
         given = dict(found)
         augment = given.pop("augment", {})
         if not isinstance(augment, dict):
-            raise TypeError(f"augment={show(augment)}: must be a table")
+            raise FaltungTypeError(f"augment={show(augment)}: must be a table")
         for where, table, known in (("", given, Settings), ("augment.", augment, Augment)):
             names = {f.name for f in fields(known)}
             for name in table:
                 if name not in names:
-                    raise ValueError(f"{where}{name}: is not a setting")
+                    raise FaltungError(f"{where}{name}: is not a setting")
         return Settings(**given, augment=Augment(**augment))
 
 
@@ -133,11 +134,11 @@ def _number(settings: Settings, name: str) -> None:
     if value is None and name in _OPTIONAL:
         return
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise TypeError(f"{name}={show(value)}: must be a number")
+        raise FaltungTypeError(f"{name}={show(value)}: must be a number")
     least, allowed, limit = _BOUNDS[name]
     made = float(value)
     if not (least < made < limit or (allowed and made == least)):
         words = f"{'at least' if allowed else 'above'} {least:g} and "
         words += "finite" if limit == float("inf") else f"below {limit:g}"
-        raise ValueError(f"{name}={show(value)}: must be {words}")
+        raise FaltungError(f"{name}={show(value)}: must be {words}")
     object.__setattr__(settings, name, made)

@@ -22,6 +22,7 @@ from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.adjoint import Phase
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Arrays, shifted
 
@@ -227,7 +228,7 @@ def input_grad_phase(
     bases = [0] * (1 + len(aux))
     for i, part in enumerate(phase.axes):
         if part.axis is None:
-            raise ValueError("phase: must have taps; without, its part of the gradient is zero")
+            raise FaltungError("phase: must have taps; without, its part of the gradient is zero")
         # The phase already reads a flipped kernel backwards.
         taps = tuple(k * w[2 + i] for k in part.taps)
         steps = [strides[2 + i] for strides in (out, *aux)]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from faltung.codegen.expr import emit
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr
 
 
@@ -28,9 +29,9 @@ class Epilogue:
 
     def __post_init__(self) -> None:
         if not self.expr.operands() <= set(range(self.aux + 1)):
-            raise ValueError(f"expr={self.expr}: must have operands 0 to {self.aux}")
+            raise FaltungError(f"expr={self.expr}: must have operands 0 to {self.aux}")
         if self.expr.uses("random"):
-            raise ValueError(f"expr={self.expr}: must have no random numbers")
+            raise FaltungError(f"expr={self.expr}: must have no random numbers")
 
     def __str__(self) -> str:
         return f"then {self.expr}"

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.errors import FaltungTypeError
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Step
 
@@ -69,7 +70,7 @@ class Kernel:
         if given.keys() != set(names):
             missing = [name for name in names if name not in given]
             unknown = [name for name in given if name not in names]
-            raise TypeError(
+            raise FaltungTypeError(
                 f"{type(self).__name__}.step: missing {missing}, unknown {unknown}; "
                 f"must be {', '.join(names)}"
             )

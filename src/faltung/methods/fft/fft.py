@@ -20,6 +20,7 @@ from math import inf, log2
 import numpy as np
 
 from faltung.codegen.vectors import ELEMENTS
+from faltung.geometry.errors import FaltungError
 from faltung.machine.costs import BLOCK_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
@@ -89,7 +90,7 @@ class FftMethod(Method):
         """The cut of a plan. ValueError: there is none."""
         made = self.cut(c, machine)
         if made is None:
-            raise ValueError(f"c={c}: {self.why_not(c, machine)}")
+            raise FaltungError(f"c={c}: {self.why_not(c, machine)}")
         return made
 
 

@@ -21,6 +21,7 @@ import numpy as np
 
 from faltung.codegen.tile import budget, rows_for, split
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.step import Argument, Matrix, Operand, Step, Table, Work, shifted, table
@@ -164,7 +165,7 @@ def local_bias_grad(
 
 def _checked(spec: ConvSpec) -> ConvSpec:
     if spec.flip:
-        raise ValueError("flip=True: a local layer has no kernel to flip, must be False")
+        raise FaltungError("flip=True: a local layer has no kernel to flip, must be False")
     return spec
 
 

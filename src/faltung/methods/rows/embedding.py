@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.machine.costs import LINE_BYTES
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -126,10 +127,10 @@ def check_tokens(tokens: npt.ArrayLike, vocabulary: int) -> npt.NDArray[np.int64
     """
     given: npt.NDArray[Any] = np.asarray(tokens)
     if given.dtype.kind not in "iu":
-        raise TypeError(f"tokens.dtype={given.dtype}: must be whole numbers")
+        raise FaltungTypeError(f"tokens.dtype={given.dtype}: must be whole numbers")
     if given.size and (given.min() < 0 or given.max() >= vocabulary):
         where = np.argwhere((given < 0) | (given >= vocabulary))[0].tolist()
-        raise ValueError(
+        raise FaltungError(
             f"tokens{where}={show(given[tuple(where)].item())}: must be a row of the table, "
             f"0 to {vocabulary - 1}"
         )

@@ -21,6 +21,7 @@ from math import prod
 
 from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.errors import FaltungError
 
 Row = tuple[float, ...]
 Matrix = tuple[Row, ...]
@@ -63,7 +64,9 @@ def transform(m: int, r: int) -> Transform:
         one = ((1.0,),)
         return Transform(1, 1, one, one, one)
     if alpha not in POINTS:
-        raise ValueError(f"m={m}, r={r}: m + r - 1 must be one of 1, {', '.join(map(str, POINTS))}")
+        raise FaltungError(
+            f"m={m}, r={r}: m + r - 1 must be one of 1, {', '.join(map(str, POINTS))}"
+        )
     points = POINTS[alpha]
     bt, g = [], []
     for point in points:

@@ -21,6 +21,7 @@ from math import inf, prod
 import numpy as np
 
 from faltung.codegen.tile import parts, split
+from faltung.geometry.errors import FaltungError
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import scaled
 from faltung.methods.base.blocks import ChannelBlocks
@@ -89,7 +90,7 @@ class Winograd(ForwardMethod):
     ) -> None:
         chosen = choose(c, machine)
         if chosen is None:
-            raise ValueError(f"c={c}: must be a problem that applies ({why_not(c)})")
+            raise FaltungError(f"c={c}: must be a problem that applies ({why_not(c)})")
         # Vectors of outputs run along channels: where these are not contiguous, into memory where
         # they are, and from there in one copy.
         shape = (c.batch, c.groups * c.channels_out, *(w.axis.output for w in c.windows))

@@ -1,0 +1,45 @@
+"""The errors that users cause and can mend: one class, so that ``except`` tells them from bugs.
+
+Every argument, option or file that Faltung refuses raises a ``FaltungError``, which is a
+``ValueError`` too. Where Python has a better word for the mistake, a subclass is both. The system's
+own errors (``OSError`` for a file, ``MemoryError``) stay what they are. Any other exception that
+leaves Faltung is a bug: please report it.
+"""
+
+
+class FaltungError(ValueError):
+    """A mistake in what was given: an argument, an option or a file.
+
+    Parameters
+    ----------
+    message : str
+        One line: what was given, its value, the rule, and what to do instead.
+
+    Examples
+    --------
+    >>> import numpy as np, faltung
+    >>> try:
+    ...     faltung.conv1d(np.ones((1, 1, 3)), np.ones((1, 1, 3)), stride=0)
+    ... except faltung.FaltungError as error:
+    ...     print(error)
+    stride=0: every stride must be at least 1
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+
+
+class FaltungTypeError(FaltungError, TypeError):
+    """A mistake in the type of what was given."""
+
+
+class FaltungMemoryError(FaltungError, MemoryError):
+    """What was asked for does not fit into memory."""
+
+
+class FaltungImportError(ImportError, FaltungError):
+    """A package that comes with an extra is not installed; the message says how to get it."""
+
+
+class FaltungArithmeticError(FaltungError, FloatingPointError):
+    """A number that is not finite where training needs a finite one."""
