@@ -342,13 +342,13 @@ def _samples(
 ) -> Samples:
     names = grid.header.names if grid.header else None
     padded = kind != "table"
-    taken = list(columns)
+    taken = np.array(columns, np.int64)
     rows = [numbers(line, taken, names, where, padded=padded) for line in grid.lines]
     return Samples(
         [line.number for line in grid.lines],
         labels,
         [row[np.newaxis] for row in rows],
-        None if names is None else tuple(names[i] for i in taken),
+        None if names is None else tuple(names[i] for i in columns),
         None if names is None or position is None else names[position],
     )
 

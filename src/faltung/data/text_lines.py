@@ -19,6 +19,7 @@ from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError
 
 Values = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.int64]
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.I | re.ASCII)
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.I | re.ASCII)
@@ -177,7 +178,7 @@ def as_line(number: int, cells: Sequence[str]) -> Line:
     """The numbers and the words of one line."""
     try:
         values = np.fromiter(map(float, cells), np.float64, len(cells))
-        if not any("_" in cell for cell in cells):  # 1_000 is a number for Python alone
+        if "_" not in "".join(cells):  # 1_000 is a number for Python alone
             return Line(number, values)
     except ValueError:
         pass
@@ -208,30 +209,29 @@ def not_a_number(line: Line, column: int, names: Sequence[str] | None, where: st
 
 
 def numbers(
-    line: Line, columns: Sequence[int], names: Sequence[str] | None, where: str, *, padded: bool
+    line: Line, columns: Columns, names: Sequence[str] | None, where: str, *, padded: bool
 ) -> Values:
     """The numbers of one line in some of its columns. ``padded``: without NaN at their end, which
     is padding; else nothing may be missing. ValueError: a word, a gap, an infinite value.
     """
     if line.words:
-        bad = next((i for i in columns if i in line.words), None)
+        bad = next((i for i in columns.tolist() if i in line.words), None)
         if bad is not None:
             raise not_a_number(line, bad, names, where)
-    values = line.values[[i for i in columns if i < len(line)]]
-    if padded:
+    whole = len(columns) and len(line) > columns.max()
+    values = line.values[columns if whole else columns[columns < len(line)]]
+    if whole and np.isfinite(values).all():
+        return values
+    if padded or not len(columns):
         return unpadded(values, f"{where}: line {line.number}")
     missing = np.flatnonzero(np.isnan(values))
-    if not columns:
-        raise FaltungError(f"{where}: line {line.number} contains no value")
-    if len(values) < len(columns) or missing.size:
-        column = columns[int(missing[0]) if missing.size else len(values)]
+    if missing.size or not whole:
+        column = int(columns[missing[0] if missing.size else len(values)])
         called = f"column {column + 1}" if names is None else f"column {names[column]!r}"
         raise FaltungError(
             f"{where}: line {line.number}: {called} is empty: fill gaps of a table first"
         )
-    if np.isinf(values).any():
-        raise FaltungError(f"{where}: line {line.number} contains an infinite value")
-    return values
+    raise FaltungError(f"{where}: line {line.number} contains an infinite value")
 
 
 def unpadded(values: Values, where: str) -> Values:
