@@ -6,15 +6,17 @@ import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from data.hostile import idx, nifti
+from data.ramp import FILES
 from grid import examples
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from faltung.data import pictures, volumes
+from faltung.data import pictures, pillow, volumes
 from faltung.data.folder import Broken
 from faltung.data.idx import read_idx
 from faltung.data.options import Options
@@ -32,18 +34,35 @@ def encoded(kind: str) -> bytes:
     return file.getvalue()
 
 
+def tiff(kind: str) -> bytes:
+    file, how = io.BytesIO(), {"photometric": "minisblack"}
+    if kind == "packed":
+        pytest.importorskip("imagecodecs")
+    more: dict[str, dict[str, Any]] = {
+        "colour": {"photometric": "rgb"},
+        "packed": {"compression": "lzw", "predictor": True},
+        "tiles": {"tile": (16, 16)},
+        "ImageJ": {"imagej": True, "metadata": {"axes": "ZYX"}},
+        "OME": {"ome": True, "metadata": {"axes": "CYX"}},
+    }
+    values = np.moveaxis(X, -1, 0) if kind in ("ImageJ", "OME") else X
+    stored = values.astype(np.uint16) * 200
+    pytest.importorskip("tifffile").imwrite(file, stored, **how | more[kind])
+    return file.getvalue()
+
+
 def look(path: Path) -> None:
-    """As opening a folder does, and then reading from it."""
+    """As opening a folder does, and then reading from it: what was examined can be decoded."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        facts = pictures.examine(path, "a")
-        shape = (3, *facts.space)
-        got = pictures.decode(path, "a", shape=shape, fit=False, deep=facts.deep)
+        facts = pictures.examine(path, "a", Options())
+        shape = (facts.channels, *facts.space)
+        got = pictures.decode(path, "a", shape=shape, fit=False, white=facts.white)
         assert got.shape == shape
 
 
 def scan(path: Path) -> None:
-    shape = volumes.examine(path, "a")
+    shape = volumes.examine(path, "a", Options()).shape
     assert volumes.decode(path, "a", shape=shape, fit=False).shape == shape
 
 
@@ -68,11 +87,20 @@ TABLE = b"label,a,b\ncat,1,2\ndog,3.5,-4e2\n"
 CASES: dict[str, tuple[Callable[[], bytes], str, Callable[[Path], object]]] = {
     **{
         kind: (lambda kind=kind: encoded(kind), "a", look)  # type: ignore[misc]
-        for kind in pictures.FORMATS
+        for kind in pillow.FORMATS
     },
+    **{
+        f"TIFF {kind}": (lambda kind=kind: tiff(kind), "a", look)  # type: ignore[misc]
+        for kind in ("colour", "packed", "tiles", "ImageJ", "OME")
+    },
+    "PPM, 16 bits": (lambda: b"P6 20 24 999\n" + X.astype(">u2").tobytes(), "a", look),
+    "PNG, 16 bits": (lambda: (FILES / "netpbm-alpha.png").read_bytes(), "a", look),
+    "JPEG 2000, 12 bits": (lambda: (FILES / "openjpeg-12-bits.jp2").read_bytes(), "a", look),
+    "AVIF, 12 bits": (lambda: (FILES / "libavif-12-bits.avif").read_bytes(), "a", look),
     "IDX": (lambda: idx(X), "a", lambda path: read_idx(path, "a")),
     "IDX packed": (lambda: gzip.compress(idx(X)), "a", lambda path: read_idx(path, "a")),
     "NIfTI": (lambda: nifti((5, 6, 4), bytes(480)), "a.nii", scan),
+    "NIfTI colours": (lambda: nifti((5, 6, 4), bytes(360), code=128), "a.nii", scan),
     "NIfTI packed": (lambda: gzip.compress(nifti((5, 6, 4), bytes(480))), "a.nii.gz", scan),
     "CSV": (lambda: TABLE, "a.csv", table),
     "CSV packed": (lambda: gzip.compress(TABLE), "a.csv.gz", table),

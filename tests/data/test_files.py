@@ -122,7 +122,7 @@ def refused(folder: Path) -> list[tuple[str, Like, str]]:
         ("none.npy", PICTURE, "contains no samples"),
         ("words.npy", PICTURE, "is not of real numbers"),
         ("y.npz", PICTURE, "has no array called 'x'"),
-        ("bad.png", PICTURE, "cannot be read"),
+        ("bad.png", PICTURE, "is no picture (PNG, JPEG, "),
         ("bad.png", Like("series", (1, 6)), "cannot be read as a series"),
         ("bad.nii", PICTURE, "is a volume, must be a picture"),
         ("bad.nii", Like("volume", (1, 6, 5, 4)), "cannot be read"),

@@ -17,8 +17,9 @@ from faltung.data.limits import check_finite, exists, regular
 from faltung.data.names import printable
 from faltung.data.npy import npz_headers, read_npy, read_npz
 from faltung.data.source import scaled
-from faltung.data.units import Units, units_of
+from faltung.data.units import units_of
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 # What is said about a file, such as that its values are converted.
@@ -117,7 +118,7 @@ def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | N
     if like.kind == "text":
         if x.dtype.kind not in "iu" or many.min() < 0:
             raise FaltungError(f"{where}: text must be whole numbers, at least 0")
-        return np.ascontiguousarray(many, np.int64)
+        return narrowed(where, many, np.int64)
     if x.dtype.kind not in "buif":
         raise FaltungError(f"{where}: dtype {x.dtype} is not of real numbers")
     check_finite(many, where)
@@ -145,13 +146,14 @@ def _lines(path: Path, where: str, like: Like, labels: tables.Labels | None) -> 
 def _volume(path: Path, where: str, like: Like) -> Array:
     if like.kind != "volume":
         raise FaltungError(f"{where}: is a volume, must be a {like.kind}")
-    one = volumes.decode(path, where, shape=like.shape, fit=like.fit)
-    return scaled(one[np.newaxis], like.meaning.scale)
+    mine = like.meaning
+    one = volumes.decode(path, where, shape=like.shape, fit=like.fit, white=mine.white)
+    return scaled(one[np.newaxis], mine.scale)
 
 
 def _picture(path: Path, where: str, like: Like) -> Array:
-    if like.kind != "picture" or like.shape[0] not in pictures.MODES:
+    if like.kind not in ("picture", "volume"):
         raise FaltungError(f"{where}: cannot be read as a {like.kind} of {like.shape[0]} channels")
-    one = pictures.decode(path, where, shape=like.shape, fit=like.fit, deep=True)
-    divisor = like.meaning.divisor(Units(white=1.0, fixed=True))
-    return scaled(np.asarray(one[np.newaxis], np.float32), divisor)
+    mine = like.meaning
+    one = pictures.decode(path, where, shape=like.shape, fit=like.fit, white=mine.white)
+    return scaled(one[np.newaxis], mine.scale)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from faltung.data import arrays, idx, pictures, tables, volumes
+from faltung.data.contents import it_is
 from faltung.data.digits import digits
 from faltung.data.layout import Layout
 from faltung.data.like import Like
@@ -130,7 +131,7 @@ def _opened(data: str | Path, options: Options) -> Source:
     reader = next((reader for reader in READERS if reader.matches(path)), None)
     if reader is None:
         known = "; ".join(reader.what for reader in READERS)
-        raise FaltungError(f"data={where}: is none of: {known}")
+        raise FaltungError(f"data={where}: is none of: {known}{it_is(path)}")
     if reader.open not in (arrays.open_npz, idx.open_idx):
         for name in ("channels", "x", "y"):
             value = getattr(options, name)
@@ -144,12 +145,12 @@ def _opened(data: str | Path, options: Options) -> Source:
 
 def _named(name: str, options: Options) -> Source:
     found = NAMED[name]()
-    for asked, has in (
-        (options.kind, found.kind),
-        (options.count, found.shape[0]),
-        (options.space(len(found.shape) - 1), found.shape[1:]),
-        (options.classes, found.classes),
+    for option, asked, has in (
+        ("kind", options.kind, found.kind),
+        ("channels", options.count, found.shape[0]),
+        ("size", options.space(len(found.shape) - 1), found.shape[1:]),
+        ("classes", options.classes, found.classes),
     ):
         if asked not in (None, has):
-            raise FaltungError(f"data={name}: has {has}, not {asked}")
+            raise FaltungError(f"{option}={show(asked)}: data={name}: has {has}, not {asked}")
     return found

@@ -8,6 +8,7 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
+from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,6 +43,7 @@ from faltung.data.text_lines import (
 from faltung.data.ucr import Series, read_ts
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.memory import require
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".ts", ".arff")
 # Where the label of a line without a header is.
@@ -385,6 +387,8 @@ def stack(
         with np.errstate(over="ignore"):  # the caller finds what is too large
             many = np.stack(found.rows).astype(np.float32)
     else:
+        needed = 8 * len(first) * prod(space) * len(found.rows)
+        require(needed, f"{where}: {len(found.rows):,} samples of size={space}")
         many = np.stack([resize(values, space) for values in found.rows])
     return many[:, 0] if kind == "table" else many
 
