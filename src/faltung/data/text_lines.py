@@ -26,6 +26,7 @@ DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.I | re.ASCII)
 POINT = "write numbers with a point, 1.5, not with a comma"  # the remedy
 # What programs write where there is no value (pandas and R, Weka and the UEA archive, Excel).
 MISSING = ("", "?", "nan", "na", "n/a", "#n/a")
+LONGEST_CELL = 100_000  # characters
 # Bytes in memory of a line that is read, beside those of its numbers; and of a number.
 LINE_BYTES, NUMBER_BYTES = 250, 8
 MAX_MEMORY_RATIO = 200  # bytes in memory for each byte of a file, beyond FREE_UNPACKED_BYTES
@@ -136,7 +137,7 @@ class Memory:
 # Cells --------------------------------------------------------------------------------------------
 
 
-def records(file: TextIO, suffix: str) -> Iterator[tuple[int, list[str]]]:
+def records(file: TextIO, suffix: str, where: str) -> Iterator[tuple[int, list[str]]]:
     """The number and the cells of every line that is not blank. Separated by tabs in a ``.tsv``; by
     semicolons, commas or tabs in other files, whichever the first line has most of; by blanks where
     it has none. Lines before it that begin with # are split in the same way. A first line such as
@@ -159,11 +160,21 @@ def records(file: TextIO, suffix: str) -> Iterator[tuple[int, list[str]]]:
         return
     reader = csv.reader(lines, delimiter=told[1] if told else delimiter, strict=True)
     number = first
-    for row in reader:
-        cells = [cell.strip() for cell in row]
-        if any(cells):
-            yield number, cells
-        number = reader.line_num + first  # of the next line; a quoted cell may hold several
+    try:
+        for row in reader:
+            # Not csv's own limit alone, which other packages raise for the whole process.
+            if max(map(len, row), default=0) > LONGEST_CELL:
+                raise csv.Error("field larger")
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield number, cells
+            number = reader.line_num + first  # of the next line; a quoted cell may hold several
+    except csv.Error as error:
+        what = f"cannot be read, {error}"
+        if "field larger" in str(error):
+            what = f"has a cell of more than {LONGEST_CELL:,} characters"
+        hint = 'a quote (") may be open, or one too many'
+        raise FaltungError(f"{where}: line {number} {what}: {hint}") from None
 
 
 def is_missing(cell: str) -> bool:
