@@ -1,5 +1,6 @@
 """Text files as lines: unpacked, decoded, split into cells, and cells read as numbers."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -14,6 +15,7 @@ from typing import IO, Any, TextIO, cast
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import looks_like
 from faltung.data.limits import FREE_UNPACKED_BYTES, check_unpacked, complaints, regular
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError
@@ -30,15 +32,7 @@ LONGEST_CELL = 100_000  # characters
 # Bytes in memory of a line that is read, beside those of its numbers; and of a number.
 LINE_BYTES, NUMBER_BYTES = 250, 8
 MAX_MEMORY_RATIO = 200  # bytes in memory for each byte of a file, beyond FREE_UNPACKED_BYTES
-# The first bytes of files that are not text, whatever they are called.
-OTHERS = {
-    b"\xff\xfe": "is UTF-16: save it as UTF-8",
-    b"\xfe\xff": "is UTF-16: save it as UTF-8",
-    b"PK\x03\x04": "is a ZIP archive or an Excel workbook, not text: unpack it, or save it as CSV",
-    b"\xd0\xcf\x11\xe0": "is an Excel workbook, not text: save it as CSV",
-    b"PAR1": "is a Parquet file, not text: save it as CSV",
-    b"%PDF": "is a PDF document, not text",
-}
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # what text does not contain
 
 
 @dataclass
@@ -77,7 +71,7 @@ def opened(path: Path, where: str) -> Iterator[TextIO]:
             )
         bytes_ = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
         with io.BufferedReader(_Guarded(bytes_, length, packed, where)) as guarded:
-            _refuse_others(guarded.peek(512)[:512], where)
+            _refuse_others(guarded.peek(512)[:512], path, where)
             text = io.TextIOWrapper(guarded, encoding="utf-8-sig", newline="")
             try:
                 yield text
@@ -108,12 +102,15 @@ class _Guarded(io.RawIOBase):
         return len(part)
 
 
-def _refuse_others(start: bytes, where: str) -> None:
-    for magic, what in OTHERS.items():
-        if start.startswith(magic):
-            raise FaltungError(f"{where}: {what}")
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise FaltungError(f"{where}: is an HTML page, not data: download the file itself")
+def _refuse_others(start: bytes, path: Path, where: str) -> None:
+    """ValueError: what begins so is no text, or UTF-16."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FaltungError(f"{where}: is UTF-16: save it as UTF-8")
+    what = looks_like(path) or ""
+    if what.startswith("an HTML page"):
+        raise FaltungError(f"{where}: is {what}: get the file itself")
+    if _BINARY.search(start) and what not in ("", "text", "packed by gzip"):
+        raise FaltungError(f"{where}: is {what}, not text: save it as CSV")
     if start.count(b"\0") > len(start) // 4:
         raise FaltungError(f"{where}: is UTF-16 or not text: save it as UTF-8")
 
