@@ -4,6 +4,7 @@ import gzip
 import io
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from faltung.data import pictures, pillow, volumes
 from faltung.data.folder import Broken
 from faltung.data.idx import read_idx
 from faltung.data.options import Options
-from faltung.data.tables import read_rows
+from faltung.data.tables import open_table, read_lines
+from faltung.geometry.errors import FaltungError
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.integers(0, 256, (24, 20, 3), np.uint8)
@@ -64,6 +66,23 @@ def scan(path: Path) -> None:
     assert volumes.decode(path, "a", shape=shape, fit=False).shape == shape
 
 
+def table(path: Path) -> None:
+    """To predict from, and to train on."""
+    like = {"kind": "series", "shape": (1, 2), "fit": False}
+    with suppress(FaltungError):
+        read_lines(path, "a", **like)  # type: ignore[arg-type]
+    open_table(path, Options())
+
+
+TS = b"#x\n@univariate false\n@dimensions 2\n@classLabel true a b\n@data\n1,2:3,?:a\n5:6:b\n"
+ARFF = (
+    b"%x\n@relation 'r s'\n@attribute \"a b\" real\n@attribute b numeric\n"
+    b"@attribute c {x,'y z'}\n@data\n1,2,x\n{0 3,2 'y z'}\n"
+)
+RELATION = (
+    b"@relation r\n@attribute a relational\n@attribute b real\n@attribute c real\n@end a\n"
+    b"@attribute d {x,y}\n@data\n'1,2\\n3,4',x\n\"5,6\\n7,?\",y\n"
+)
 TABLE = b"label,a,b\ncat,1,2\ndog,3.5,-4e2\n"
 CASES: dict[str, tuple[Callable[[], bytes], str, Callable[[Path], object]]] = {
     **{
@@ -83,7 +102,12 @@ CASES: dict[str, tuple[Callable[[], bytes], str, Callable[[Path], object]]] = {
     "NIfTI": (lambda: nifti((5, 6, 4), bytes(480)), "a.nii", scan),
     "NIfTI colours": (lambda: nifti((5, 6, 4), bytes(360), code=128), "a.nii", scan),
     "NIfTI packed": (lambda: gzip.compress(nifti((5, 6, 4), bytes(480))), "a.nii.gz", scan),
-    "CSV": (lambda: TABLE, "a.csv", lambda path: read_rows(path, "a")),
+    "CSV": (lambda: TABLE, "a.csv", table),
+    "CSV packed": (lambda: gzip.compress(TABLE), "a.csv.gz", table),
+    "lines": (lambda: b"cat\t1\t2\ndog\t3.5\t-4e2\n", "a.tsv", table),
+    "TS": (lambda: TS, "a.ts", table),
+    "ARFF": (lambda: ARFF, "a.arff", table),
+    "ARFF of a relation": (lambda: RELATION, "a.arff", table),
 }
 
 

@@ -126,8 +126,8 @@ def refused(folder: Path) -> list[tuple[str, Like, str]]:
         ("bad.png", Like("series", (1, 6)), "cannot be read as a series"),
         ("bad.nii", PICTURE, "is a volume, must be a picture"),
         ("bad.nii", Like("volume", (1, 6, 5, 4)), "cannot be read"),
-        ("a.csv", PICTURE, "a text file holds series of one channel"),
-        ("a.csv", Like("series", (1, 6)), "has shape (1, 1, 2), must be (1, 6)"),
+        ("a.csv", PICTURE, "a text file holds series or rows of a table, not pictures"),
+        ("a.csv", Like("series", (1, 6)), "line 1 has 2 values, must have 6, as in training"),
         ("a.npy", Like("text", (7,)), "text must be whole numbers"),
         (".", PICTURE, "must be a file"),
     ]

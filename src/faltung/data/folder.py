@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,12 +12,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import it_is
 from faltung.data.limits import regular
-from faltung.data.names import class_list, in_order, inside, listing, number_classes, printable
+from faltung.data.names import (
+    class_list,
+    class_name,
+    in_order,
+    inside,
+    listing,
+    number_classes,
+    printable,
+)
 from faltung.data.options import Options
 from faltung.data.source import Indices, scaled
 from faltung.data.units import Units, is_whole, white_of
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
@@ -77,7 +88,7 @@ def walk(root: Path, options: Options) -> Listing:
                 continue
             if _can_be_read(path, found, real):
                 found.files.append(path)
-                found.words.append(printable(folder.name))
+                found.words.append(class_name(folder.name))
             elif path.is_dir():
                 inner.append(path)
         if len(found.files) == before:
@@ -91,7 +102,7 @@ def walk(root: Path, options: Options) -> Listing:
 
 
 def _check_names(folders: Sequence[Path], where: str, options: Options) -> None:
-    names = class_list([printable(folder.name) for folder in folders])
+    names = class_list([folder.name for folder in folders], f"{where}: folders")
     if options.classes is not None:
         number_classes(names, f"{where}: folders", options.classes)
 
@@ -140,7 +151,7 @@ def examine_all(
     facts, good = [], []
     for i, fact in enumerate(_each(found, examine, threads)):
         if isinstance(fact, Broken):
-            found.skip(found.files[i], str(fact))
+            found.skip(found.files[i], f"{fact}{it_is(found.files[i])}")
         else:
             facts.append(fact)
             good.append(i)
@@ -272,7 +283,9 @@ class FileSource:
         self.targets, self.classes = number_classes(found.words, where, options.classes)
         self._files, self._decode = found.files, decode
         self.names = tuple(inside(path, found.root) for path in found.files)
-        small = len(self) * int(np.prod(shape)) * dtype.itemsize <= MAX_KEPT_BYTES
+        size = prod(shape) * dtype.itemsize  # not NumPy's product, which wraps
+        require(2 * size, f"{where}: one sample of {shape}", "choose a smaller --size")
+        small = len(self) * size <= MAX_KEPT_BYTES
         self._kept = np.empty((len(self), *shape), dtype) if small else None
         self._have = np.zeros(len(self), bool)
         if self._kept is not None:

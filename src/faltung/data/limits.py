@@ -10,14 +10,17 @@ import stat
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import it_is
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError, FaltungImportError
+from faltung.runtime.memory import require
 
 # A packed file may unpack to this many bytes, or MAX_UNPACKED_RATIO times its length if that is
 # more. Pictures compress 2 to 20 times, masks and zeros up to the limit of DEFLATE.
@@ -67,6 +70,7 @@ def check_unpacked(claimed: int, packed: int, where: str) -> None:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
     """An array to read into. ValueError: it does not fit into memory."""
+    require(prod(shape) * dtype.itemsize, f"{where}: {shape} of {dtype}")
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError, OverflowError):
@@ -96,8 +100,9 @@ def described(error: BaseException) -> str:
 
 
 @contextmanager
-def complaints(where: str) -> Iterator[None]:
-    """Turn any error inside into a ValueError that names the file.
+def complaints(where: str, path: Path | None = None) -> Iterator[None]:
+    """Turn any error inside into a ValueError that names the file, and says what it is instead if
+    the first bytes at ``path`` do.
 
     For a broken or hostile file a library raises nearly anything: struct.error, zlib.error,
     KeyError, RecursionError, MemoryError, a zip's RuntimeError for a password.
@@ -105,9 +110,14 @@ def complaints(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if str(error).startswith(where):  # ours
+        hint = "" if path is None else it_is(path)
+        if not str(error).startswith(where):
+            said = f"{where}: cannot be read, {described(error)}"
+        elif hint and type(error) is FaltungError:  # ours
+            said = str(error)
+        else:
             raise
-        raise FaltungError(f"{where}: cannot be read, {described(error)}") from error
+        raise FaltungError(f"{said}{hint}") from error
 
 
 def check_finite(array: npt.NDArray[Any], where: str, names: Sequence[str] | None = None) -> None:

@@ -138,7 +138,7 @@ def stored(
     path: Path, where: str, *, shape: tuple[int, ...], fit: bool
 ) -> tuple[npt.NDArray[Any], float | None]:
     """What ``decode`` gives without a white, and the number that is white, or None."""
-    with complaints(where):
+    with complaints(where, path):
         try:
             values, white = _decoded(path, where)
         except Broken as error:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.names import number_classes, printable
+from faltung.data.native import native
 from faltung.data.source import ArraySource, Source, in_units, is_source, kind_of_sample
 from faltung.data.targets import understood
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -39,7 +40,7 @@ def as_source(
         raise FaltungError(
             f"x.shape={np.shape(x)}: must be (n, {', '.join(map(str, model.input_shape))})"
         )
-    targets = np.asarray(y)
+    targets = native(np.asarray(y))
     if loss == "mse":
         made = ArraySource(samples, _numbers(targets, len(samples), model), kind=kind)
     else:
