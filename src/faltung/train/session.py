@@ -21,7 +21,7 @@ from faltung.data.source import Source
 from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, FaltungMemoryError
 from faltung.graph.summary import summary
 from faltung.jit.target import current
 from faltung.nets.table import ALIASES, row
@@ -249,7 +249,10 @@ def resume(path: str | os.PathLike[str]) -> Session:
         if not isinstance(table(folder, "net").get("name"), str):
             raise FaltungError(f"{where}: net.name: is missing")
         model = Model.from_about(table(folder, "model"), str(where), seed)
-        session = Session(folder.config, source, model)
+        try:
+            session = Session(folder.config, source, model)
+        except FaltungMemoryError as error:
+            raise FaltungMemoryError(f"{where}: {error}") from None
         session.loop.folder = folder
         session.loop.resume()
     except BaseException:
