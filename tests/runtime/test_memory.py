@@ -35,7 +35,7 @@ def test_what_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FaltungMemoryError) as error:
         require(18 * 10**9, "x.npz: sample 3", "choose less")
     assert str(error.value) == (
-        "x.npz: sample 3: needs 18.0 GB of memory, 3.0 GB are free; choose less"
+        "x.npz: sample 3 needs 18.0 GB of memory, 3.0 GB are free; choose less"
     )
     assert isinstance(error.value, MemoryError) and isinstance(error.value, ValueError)
     require(10**7, "too small to be compared")
@@ -128,4 +128,4 @@ except MemoryError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("this: needs 4.3 GB of memory, ")
+    assert done.stdout.startswith("this needs 4.3 GB of memory, ")

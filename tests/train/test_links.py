@@ -212,4 +212,4 @@ def test_a_sparse_checkpoint_is_not_read(
     os.truncate(run / LAST, 8 * 10**9)
     monkeypatch.setattr("faltung.runtime.memory.available", lambda: 10**10)
     assert main(["train", "--resume", str(run)]) == 2
-    assert "last.safetensors: needs 16.0 GB of memory, 10.0 GB are free" in capsys.readouterr().err
+    assert "last.safetensors needs 16.0 GB of memory, 10.0 GB are free" in capsys.readouterr().err

@@ -317,7 +317,7 @@ def changed(path: Path, old: str, new: str) -> None:
         (
             "Linear(120)",
             "Linear(100000000000)",
-            "most in linear2.weight (84, 100000000000): the network alone: needs ",
+            "most in linear2.weight (84, 100000000000): the network alone needs ",
         ),
         ("[net]", "[nut]", "[net]: is missing"),
         ('name = "lenet5"', "name = 5", "net.name: is missing"),
