@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -185,20 +186,17 @@ def test_the_config_repeats_the_run(data: Path, tmp_path: Path) -> None:
     settings = Settings.from_dict(config["train"])
     train, held = split(open_source(config["data"]["path"]), config["data"]["held_out"], 3)
     again = Model.from_about(config["model"], seed=settings.seed)
-    again.fit(
-        train,
-        validation=held,
-        show=False,
-        **{name: value for name, value in vars_of(settings).items() if value is not None},
-    )
+    again.fit(train, validation=held, show=False, **arguments_of(settings))
     assert tensors(tmp_path / "run/best.safetensors") == {
         name: value.tobytes() for name, value in again.parameters.items()
     }
     assert again.evaluate(held) == metrics
 
 
-def vars_of(settings: Settings) -> dict[str, Any]:
-    return {**settings.as_dict(), "augment": settings.augment}
+def arguments_of(settings: Settings) -> dict[str, Any]:
+    found = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    assert found.pop("lengthened") == ()
+    return found
 
 
 def test_a_notebook_has_the_bits_of_the_command_line(data: Path, tmp_path: Path) -> None:
@@ -246,7 +244,7 @@ def test_the_seed_is_that_of_the_first_weights_too(data: Path, tmp_path: Path) -
         ({"settings": {"shift": 8}}, "shift=8: must be less than the shortest axis"),
         ({"settings": {"series_shift": 1}}, "series_shift=1: is for series"),
         ({"settings": {"lr": -1}}, "lr=-1: must be above 0"),
-        ({"held_out": 1.0}, "fraction=1.0: must lie between 0 and 1"),
+        ({"held_out": 1.0}, "--held-out 1: must be at least 0 and below 1; 0 trains on everything"),
         ({"reading": {"size": 9}}, "size=9"),
         ({"reading": {"kind": "film"}}, "kind='film'"),
         ({"reading": {"kind": "table"}}, "kind"),
@@ -297,8 +295,8 @@ def changed(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("format = 1", "format = 2", "format=2, written by faltung"),
-        ("format = 1", "format = 1\nformat = 1", "not a run's settings"),
+        ("format = 2", "format = 3", "format=3, written by faltung"),
+        ("format = 2", "format = 2\nformat = 2", "not a run's settings"),
         ("[data]", "[date]", "config.toml: [data]: is missing"),
         ("samples = 40", "samples = '40'", "data.samples='40': must be int"),
         ("samples = 40", "samples = 41", "its data have changed: samples was 41, is 40"),
@@ -319,8 +317,19 @@ def changed(path: Path, old: str, new: str) -> None:
             "Linear(100000000000)",
             "most in linear2.weight (84, 100000000000): the network alone needs ",
         ),
-        ("[net]", "[nut]", "[net]: is missing"),
+        ("[net]", "[nut]", "config.toml: 'nut': is not known; must be of data, net, model, train"),
         ('name = "lenet5"', "name = 5", "net.name: is missing"),
+        ('name = "lenet5"', 'name = "lenet5"\nwidth = 2', "net.'width': is no option of lenet5"),
+        ("format = 2", 'format = 2\nnote = "mine"', "'note': is not known"),
+        ("samples = 40", "samples = 40\nsample = 4", "data.'sample': is not known"),
+        ("epochs = 2\n", "", "[train]: epochs: is missing; a run that goes on needs every setting"),
+        ('clip = "none"\n', "", "[train]: clip: is missing"),
+        ("lr = 0.003\n", "", "[train]: lr: is missing"),
+        ("flip = false\n", "", "[train]: augment.flip: is missing"),
+        ("[train.augment]", "[train.augments]", "[train]: augment=None: must be a table"),
+        ('loss = "cross_entropy"\n', "", "model.loss: is missing"),
+        ("[model.standard]", "[model.standart]", "model.standard: is missing"),
+        ("[train]", "[train]\nboom = 1", "[train]: boom: is not a setting"),
     ],
 )
 def test_configs_that_were_edited(

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from faltung.data.files import read_files
 from faltung.data.names import listing, printable
+from faltung.data.tables import Labels
 from faltung.formats.files import own_folder, problem, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -50,15 +51,16 @@ def explain(
     label: str | None = None,
     *,
     layer: str | None = None,
+    labels: Labels | None = None,
 ) -> Explanation:
     """Write images of what the model of a run sees in a file; earlier ones are overwritten.
-    ``out``: by default the folder look-FILE in that of the run. ValueError: an unknown class or
-    layer, a file that is not a sample, a network without maps.
+    ``out``: by default the folder look-FILE in that of the run. ``labels``: as for ``read_files``.
+    ValueError: an unknown class or layer, a file that is not a sample, a network without maps.
     """
     model, folder = load_model(run)
     if model.tokens:
         raise FaltungError(f"{folder.path}: was trained on text, which cannot be drawn")
-    samples, _ = read_files([file], like(model, folder))
+    samples, _ = read_files([file], like(model, folder), labels=labels)
     if len(samples) != 1:
         raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
     outputs = model.outputs(samples)[0].reshape(model.graph.output.channels, -1).mean(1)

@@ -136,6 +136,13 @@ class RunFolder:
             raise
         return run
 
+    def rewrite(self, config: Mapping[str, Any]) -> None:
+        """Replace config.toml, whole or not at all."""
+        self._check_writes()
+        kept = settings(config)
+        write_whole(self.path / CONFIG, settings_text(kept).encode(), own=True)
+        self.config = kept
+
     def close(self) -> None:
         """Release the lock, which also happens when the process ends or is killed."""
         if self._release is not None:
@@ -155,6 +162,10 @@ class RunFolder:
     def report(self) -> Path:
         """Where ``write_report`` writes."""
         return self.path / REPORT
+
+    def has_checkpoint(self) -> bool:
+        """Whether there is something to resume from."""
+        return (self.path / LAST).is_file()
 
     # Checkpoints ----------------------------------------------------------------------------------
 

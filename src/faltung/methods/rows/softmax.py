@@ -4,7 +4,9 @@ What it is.  For each row x (a position of a sample) the largest entry is subtra
   e**x_c / sum e**x``. Cross-entropy with label smoothing eps compares p with the target ``t_c = (1
   - eps) [c = label] + eps / C``: the loss is ``- sum t_c log p_c`` and its gradient for x is ``p -
   t`` (Szegedy et al., "Rethinking the Inception architecture", 2016, section 7). One visit to the
-  row gives the loss, the gradient, and whether the largest entry is that of the label.
+  row gives the loss, the gradient, and whether the largest entry is that of the label. With
+  weights w of the classes, ``t_c = w_c ((1 - eps) [c = label] + eps / C)``, as PyTorch has it, and
+  the gradient is ``p_c sum t - t_c``.
 When it applies.  Always. Short rows are computed several at once, one in each lane; longer ones one
   by one, vectors along the channels.
 What it costs.  An exponential for each entry, and for long rows a second pass in the cache.
@@ -48,14 +50,16 @@ def cross_entropy(
     channels: int,
     dtype: str,
     machine: Machine,
+    weights: Operand | None = None,
 ) -> None:
     """Add the step of the loss and its gradient for the logits.
 
     labels: (rows,) of int64; a label that is no channel, such as -1, gives a row of zeros.
     scale, smoothing: a number each, of the dtype. losses, correct: (rows,), the latter 1 where the
     first of the largest logits is that of the label. grad: the gradient of ``scale * sum(losses)``;
-    it may be ``logits``.
+    it may be ``logits``. weights: (channels,), of the classes.
     """
+    more = {} if weights is None else {"weights": weights}
     _add(
         *(work, "cross-entropy", logits, grad, rows, channels, dtype, machine),
         labels=labels,
@@ -63,6 +67,7 @@ def cross_entropy(
         smoothing=smoothing,
         losses=losses,
         correct=correct,
+        **more,
     )
 
 
@@ -78,7 +83,7 @@ def _add(
     **more: Operand,
 ) -> None:
     narrow = channels <= NARROW_CHANNELS
-    step = SoftmaxKernel(dtype, channels if narrow else 0, bool(more)).step(
+    step = SoftmaxKernel(dtype, channels if narrow else 0, bool(more), "weights" in more).step(
         -(-rows // machine.lanes(dtype)) if narrow else rows,
         title,
         barrier=False,
