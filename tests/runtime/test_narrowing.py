@@ -90,6 +90,11 @@ def test_labels_and_tokens_of_64_bits_without_sign(value: int) -> None:
 ALLOWED = {
     "data/arrays.py": (1, "numbers of classes, which are ours"),
     "data/digits.py": (1, "our own file"),
+    "data/layers.py": (6, "pixels, limited by white and computed in 32 bits"),
+    "data/loader.py": (2, "numbers of samples, below their count"),
+    "data/netpbm.py": (2, "words of digits, which NumPy checks; pixels, limited by white"),
+    "data/pillow.py": (4, "pixels that have 16 bits, and Python's integers"),
+    "data/tiff.py": (1, "pixels of 8 or 16 bits"),
     "data/names.py": (1, "Python's integers, which NumPy checks"),
     "data/resize.py": (1, "points, clipped to the axis"),
     "data/seeds.py": (1, "a permutation"),
@@ -100,6 +105,7 @@ ALLOWED = {
     "formats/onnx_writer.py": (1, "Python's integers, which NumPy checks"),
     "methods/rows/embedding.py": (1, "checked against the table before"),
     "train/array_images.py": (4, "colours, clipped to 0..255, and pixels within a picture"),
+    "train/scores.py": (1, "labels, which are below the number of classes"),
     "train/confusion.py": (1, "shades of a table"),
     "train/curves.py": (1, "places within a series"),
 }
