@@ -312,7 +312,11 @@ def changed(path: Path, old: str, new: str) -> None:
         ("Linear(120)", "Linear(121)", "last.safetensors: does not fit; other shape"),
         ("Linear(120)", "exec('1')", "is no layer, number or text"),
         ("Linear(120)", "Linear(10**11)", "is no layer, number or text"),
-        ("Linear(120)", "Linear(100000000000)", "cannot be allocated"),
+        (
+            "Linear(120)",
+            "Linear(100000000000)",
+            "most in linear2.weight (84, 100000000000): the network alone needs ",
+        ),
         ("[net]", "[nut]", "config.toml: 'nut': is not known; must be of data, net, model, train"),
         ('name = "lenet5"', "name = 5", "net.name: is missing"),
         ('name = "lenet5"', 'name = "lenet5"\nwidth = 2', "net.'width': is no option of lenet5"),

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
+# Classes whose confusions are counted: their table grows with the square.
+COUNTED_CLASSES = 4096
 SHOWN_LAYERS = 6  # in a note
 
 
@@ -87,7 +89,8 @@ def report_data(session: "Session", found: Evaluation | None) -> ReportData:
     classes = model.classes or ()
     if found is not None and found.right is not None and found.outputs is not None and classes:
         said = found.outputs.argmax(1)
-        confusion = confusion_matrix(found.targets, said, len(classes))
+        if len(classes) <= COUNTED_CLASSES:
+            confusion = confusion_matrix(found.targets, said, len(classes))
         if said.ndim == 1 and session.held is not None:
             mistakes = _mistakes(session.held, found.targets, found.outputs)
     tables = [name for name in ("data", "from", "net", "train") if name in config]
