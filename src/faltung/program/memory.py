@@ -61,7 +61,7 @@ def _kept(graph: Graph) -> list[tuple[int, ...]]:
     convolution read, which its gradient reads again. Parts of a joined map count once.
     """
     parts = {v.name for node in graph.nodes if isinstance(node.op, Concat) for v in node.inputs}
-    read = [graph.input] + [
+    read = [*graph.inputs] + [
         node.inputs[0] for node in graph.nodes if isinstance(node.op, Convolve | LocallyConnected)
     ]
     found = {v.name: v.shape for v in read if v.name not in parts and v.batched}
