@@ -72,8 +72,7 @@ class Axis:
             )
 
     def _check_mode(self) -> None:
-        if self.mode not in MODES:
-            raise FaltungError(f"padding_mode={self.mode!r}: must be one of {', '.join(MODES)}")
+        one_of("padding_mode", self.mode, MODES)
         if self.mode == "zeros":
             return
         if min(self.lo, self.hi) < 0:

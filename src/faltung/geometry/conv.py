@@ -111,8 +111,7 @@ class ConvSpec(Axes):
                 f"groups={self.groups}: must divide the channels, {self.channels_in} in and "
                 f"{self.channels_out} out"
             )
-        if self.dtype not in DTYPES:
-            raise FaltungError(f"dtype={self.dtype!r}: must be one of {', '.join(DTYPES)}")
+        one_of("dtype", self.dtype, DTYPES)
         if type(self.flip) is not bool:
             raise FaltungTypeError(f"flip={self.flip!r}: must be True or False")
 

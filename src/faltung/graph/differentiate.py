@@ -49,8 +49,7 @@ def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
     loss: "cross_entropy" (of softmax, over the channels) or "mse". ValueError: another loss, a
     graph for inference, parameters on which nothing depends.
     """
-    if loss not in LOSSES:
-        raise FaltungError(f"loss={show(loss)}: must be one of {', '.join(LOSSES)}")
+    one_of("loss", loss, LOSSES)
     if not graph.training:
         raise FaltungError("graph: must be built for training, not for inference")
     plain, statistics = expanded(graph)
