@@ -15,6 +15,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="data with targets, as for `faltung train` (default: what the run held out)",
     )
     parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
+    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -29,7 +31,15 @@ def run(arguments: argparse.Namespace) -> int:
         source = held_out(folder)
     else:
         wanted = like(model, folder)
-        source = open_like(arguments.data, wanted, model.classes, strict=arguments.strict)
+        source = open_like(
+            arguments.data,
+            wanted,
+            model.classes,
+            strict=arguments.strict,
+            x=arguments.x,
+            y=arguments.y,
+            targets="numbers" if model.loss == "mse" else "labels",
+        )
     metrics = evaluate(model, source, model.loss or "cross_entropy").metrics()
     for each in source.skipped:
         print(f"skipped {each}", file=sys.stderr if arguments.json else sys.stdout)

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from faltung.cli.errors import DONE, IN_PART, MISTAKES, about, complain, line
+from faltung.cli.errors import MISTAKES, about, complain
+from faltung.cli.line import DONE, IN_PART, line
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
-    from faltung.data.files import Like
+    from faltung.data.like import Like
     from faltung.train.model import Model
 
 # Classes, or numbers, shown of each sample.
@@ -42,6 +43,7 @@ begins with = + - @ and is no number) gets an apostrophe in front.
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
+    parser.add_argument("--x", metavar="NAME", help="the array of samples in .npz files")
     parser.add_argument("--csv", action="store_true", help="print a table, one line per sample")
 
 
@@ -53,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     model, folder = load_model(arguments.run_folder)
     failed = Failed()
     write = _table(model) if arguments.csv else _lines(model)
-    for group in _groups(arguments.files, like(model, folder), failed):
+    for group in _groups(arguments.files, like(model, folder), arguments.x, failed):
         _answer(model, group, write, failed)
     return failed.end()
 
@@ -99,14 +101,18 @@ class Failed:
 # Answering ----------------------------------------------------------------------------------------
 
 
-def _groups(files: Sequence[str], wanted: "Like", failed: Failed) -> Iterator[list[Part]]:
-    """Samples that are predicted together: small files together, a large one in several parts."""
+def _groups(
+    files: Sequence[str], wanted: "Like", array: str | None, failed: Failed
+) -> Iterator[list[Part]]:
+    """Samples that are predicted together: small files together, a large one in several parts.
+    ``array``: the name of the array in a file of several.
+    """
     from faltung.data.files import read_files
 
     group: list[Part] = []
     for file in files:
         try:
-            part = Part(file, *read_files([file], wanted))
+            part = Part(file, *read_files([file], wanted, x=array, note=_note))
         except MISTAKES as error:
             failed(file, file, error)
             continue
@@ -130,7 +136,7 @@ def _answer(model: "Model", group: list[Part], write: Write, failed: Failed) -> 
     try:
         x = group[0].x if len(group) == 1 else np.concatenate([part.x for part in group])
         with np.errstate(all="ignore"):  # what is not finite is found below
-            outputs = model.predict(x)
+            outputs = model.outputs(x)
     except MISTAKES as error:
         if len(group) == len(group[0]) == 1:
             failed(group[0].file, group[0].names[0], error)
@@ -158,6 +164,10 @@ def _halves(group: list[Part]) -> tuple[list[Part], list[Part]]:
         return group[: len(group) // 2], group[len(group) // 2 :]
     middle = len(group[0]) // 2
     return [group[0][:middle]], [group[0][middle:]]
+
+
+def _note(said: str) -> None:
+    print(f"note: {line(said)}", file=sys.stderr)
 
 
 # CSV ----------------------------------------------------------------------------------------------

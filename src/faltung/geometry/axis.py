@@ -8,6 +8,7 @@ padding before it has negative positions and the padding after it begins at ``si
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 Mode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]

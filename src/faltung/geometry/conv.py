@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, per_axis, whole
+from faltung.geometry.check import integers, one_of, per_axis, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 

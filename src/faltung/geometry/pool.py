@@ -10,7 +10,7 @@ from math import prod
 
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, per_axis, show
+from faltung.geometry.check import integers, one_of, per_axis, show
 from faltung.geometry.conv import FLOATS, ITEMSIZE
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, pads

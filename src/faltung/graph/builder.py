@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, show
+from faltung.geometry.check import integers, one_of, show, truth
 from faltung.geometry.conv import FLOATS, Float
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand

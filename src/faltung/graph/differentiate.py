@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from faltung.geometry.check import show
+from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
 from faltung.graph.backward import Backward

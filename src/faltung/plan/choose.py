@@ -111,9 +111,9 @@ def policy_of(precision: str, method: str = "auto", tune: bool = False) -> Polic
     """The policy of these arguments, most of the time the usual one. ValueError as `Policy`;
     TypeError: ``tune`` is neither True nor False.
     """
-    if type(precision) is type(method) is str and precision == "fast" and method == "auto":
-        if tune is False:
-            return AUTO
+    words = isinstance(precision, str) and isinstance(method, str)
+    if words and precision == "fast" and method == "auto" and tune is False:
+        return AUTO
     if not isinstance(tune, bool):
         raise FaltungTypeError(f"tune={tune!r}: must be True, False or None")
     return Policy(precision, method, tune and method == "auto")

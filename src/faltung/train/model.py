@@ -1,11 +1,11 @@
 """A network that can be trained. All on NumPy arrays."""
 
-import numpy as np
 import numpy.typing as npt
 
 from faltung.data.augment import Augment
-from faltung.data.source import Source, is_source, split
-from faltung.data.standard import standardise
+from faltung.data.native import as_array
+from faltung.data.source import Source, in_units, is_source, is_stored, split
+from faltung.data.standard import learned
 from faltung.graph.differentiate import Loss
 from faltung.plan.choose import Precision
 from faltung.program.optimizer import OptimizerName
@@ -39,6 +39,10 @@ class Model(Network):
     standard : Standard, optional
         Mean and standard deviation of each channel, subtracted and divided by before the network
         sees a sample. Where it is not given, ``fit`` takes that of its samples.
+    units : Units, optional
+        What stored numbers mean: what they are divided by before that, and what is white. Where
+        they are not given, ``fit`` finds them out: of a source those of the source; arrays are not
+        divided.
     precision : {"fast", "strict"}
         With "strict", convolutions are plain sums of products, in training too.
 
@@ -100,7 +104,7 @@ class Model(Network):
         """
         loss = self.loss
         if loss is None:
-            targets = x.targets if is_source(x) else np.asarray(y)
+            targets = x.targets if is_source(x) else as_array("y", y)
             loss = "mse" if targets.dtype.kind == "f" else "cross_entropy"
         return evaluate(self, as_source(x, y, self, loss), loss).metrics()
 
@@ -229,11 +233,12 @@ class Model(Network):
             augment=Augment() if augment is None else augment,
         )
         train = as_source(x, y, self, wanted.loss)
+        units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
         if isinstance(validation, tuple) and len(validation) == 2:
-            held = as_source(*validation, self, wanted.loss)
+            held = in_units(as_source(*validation, self, wanted.loss), units)
         elif is_source(validation):
-            held = validation
+            held = in_units(validation, units)
         elif validation is not None:
             train, held = split(train, validation, wanted.seed)  # type: ignore[arg-type]
         return self._trained(wanted, train, held, show)
@@ -241,15 +246,16 @@ class Model(Network):
     def _trained(
         self, settings: Settings, train: Source, held: Source | None, show: bool
     ) -> History:
-        """Train; a standard taken from the samples is dropped again if training cannot begin."""
+        """Train; what was taken from the samples is dropped again if training cannot begin."""
         with self._lock:
-            before = self.standard
-            if before is None and not self.tokens:
-                self.standard = standardise(train)
+            before = self.standard, self.units
+            if not self.tokens and (self.standard is None or self.units is None):
+                standard, units = learned(train)
+                self.standard, self.units = self.standard or standard, self.units or units
             try:
                 loop = Loop(self, settings, train, held, show=show)
             except BaseException:
-                self.standard = before
+                self.standard, self.units = before
                 raise
             self.loss = settings.loss
             history = loop.run()

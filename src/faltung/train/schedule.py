@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi
 from typing import Literal
 
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError
 
 # Where one-cycle begins and ends, as parts of its highest rate (Smith and Topin, 2017).

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from faltung.data.augment import Augment
 from faltung.data.names import printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source, split
-from faltung.data.standard import standardise
+from faltung.data.source import Source
+from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -27,18 +27,20 @@ from faltung.jit.target import current
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
 from faltung.runtime.threads import get_threads
-from faltung.train.defaults import HELD_OUT, PRESETS, USUAL
+from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
 from faltung.train.report import ReportData, write_report
-from faltung.train.run_dataset import data_table, described, opened
+from faltung.train.run_dataset import OWN, data_table, described, opened, parts
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import filters, table
 from faltung.train.settings import Settings
 
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
+# What targets are read as for a loss.
+TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
 # Packages that a run needs at its end; checked before it begins.
 NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 
@@ -54,7 +56,7 @@ class Session:
         about = config["data"]
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
-        self.train, self.held = split(source, about["held_out"], self.settings.seed)
+        self.train, self.held = parts(source, about["held_out"], self.settings.seed)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
 
     @property
@@ -120,7 +122,7 @@ def create(
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
-    held_out: float = HELD_OUT,
+    held_out: float | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Session:
     """A new run; its folder is created after everything else has been checked. ValueError,
@@ -132,8 +134,11 @@ def create(
     """
     _check_needed()
     about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}
-    about |= {"strict": False, **(reading or {}), "held_out": float(held_out)}
+    loss = (settings or {}).get("loss", LOSS)
+    about |= {"strict": False, **(reading or {}), "targets": TARGETS.get(loss, "labels")}
     source = opened(about)
+    own = held_out is None and getattr(source, "held", None) is not None
+    about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
     name = _net_name(source, net)
     wanted = _settings(data, name, settings or {})
     options = dict(options or {})
@@ -142,14 +147,16 @@ def create(
     layers = get_net(
         name, classes=_outputs(source, wanted.loss, data), input_shape=source.shape, **options
     )
-    train, _ = split(source, held_out, wanted.seed)
+    train, _ = parts(source, about["held_out"], wanted.seed)
+    standard, units = learned(train)
     model = Model(
         layers,
         source.shape,
         tokens=source.kind == "text",
         seed=wanted.seed,
         classes=source.classes,
-        standard=None if source.kind == "text" else standardise(train),
+        standard=standard,
+        units=units,
         precision=wanted.precision,
     )
     model.loss = wanted.loss
