@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from faltung.cli.ending import stopped, when_stopped
-from faltung.cli.errors import line
+from faltung.cli.line import line
 from faltung.cli.options import options
 from faltung.geometry.errors import FaltungError
 from faltung.train import defaults

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, show
+from faltung.geometry.check import integers, one_of, show, truth
 from faltung.geometry.conv import FLOATS, Float
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand
@@ -35,8 +35,9 @@ class Builder:
         shape = integers("input_shape", input_shape)
         if not shape or min(shape) < 1:
             raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
-        if dtype not in FLOATS:
-            raise FaltungError(f"dtype={dtype!r}: must be one of {', '.join(FLOATS)}")
+        one_of("dtype", dtype, FLOATS)
+        truth("tokens", tokens)
+        truth("training", training)
         self.dtype = dtype
         self.training = training
         self.input = Value("input", shape, kind="int" if tokens else "float")
