@@ -88,7 +88,7 @@ def test_data_that_do_not_fit(trained: Trained, capsys: Captured, tmp_path: Path
     run, _ = trained("digits")
     x, y = shapes(12, (9, 9))
     np.savez(tmp_path / "a.npz", x=x, y=y)
-    assert "samples of shape (1, 9, 9): must be (1, 8, 8)" in refused(
+    assert "x: has shape (12, 1, 9, 9), must be (1, 8, 8)" in refused(
         capsys, "evaluate", run, tmp_path / "a.npz"
     )
     x, y = shapes(12)
@@ -97,12 +97,12 @@ def test_data_that_do_not_fit(trained: Trained, capsys: Captured, tmp_path: Path
         capsys, "evaluate", run, tmp_path / "a.npz"
     )
     np.savez(tmp_path / "a.npz", x=x, y=y * 0.5)
-    assert "has numbers as targets where labels are wanted" in refused(
+    assert "y: 0.5 is a number, not the label of a class" in refused(
         capsys, "evaluate", run, tmp_path / "a.npz"
     )
     numbers, _ = trained("numbers")
-    np.savez(tmp_path / "a.npz", x=x, y=y)
-    assert "must be floats for loss='mse'" in refused(
+    np.savez(tmp_path / "a.npz", x=x, y=y.astype(str))
+    assert "y: has words; numbers are wanted" in refused(
         capsys, "evaluate", numbers, tmp_path / "a.npz"
     )
     assert "no such file" in refused(capsys, "evaluate", run, tmp_path / "none.npz")

@@ -123,7 +123,7 @@ X = np.ones((4, 1, 3))
         (X, [0, 0, 1, 1], {"classes": ["a", "a"]}, "'a' is named 2 times"),
         (X, [0, 0, 1, 1], {"classes": []}, "must name at least one"),
         (X, [0.5, np.nan, 0, 0], {}, "y: sample 1 contains NaN"),
-        (X, [[0, 1]] * 4, {}, "numbers must be floats"),
+        (X, [[1, 1]] * 4, {}, "numbers must be floats"),
         (X[:0], [], {}, "x.shape=(0, 1, 3): contains no samples"),
         (X[:, :0], [0] * 4, {}, "contains no samples"),
         (np.ones((4,)), None, {}, "must be (samples, channels, *space)"),

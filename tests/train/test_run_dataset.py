@@ -24,7 +24,7 @@ def test_names_are_data_too() -> None:
 def test_sizes_and_scales(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, x=np.full((2, 3, 6, 5), 7), y=[0, 1], kind="picture")
-    with pytest.raises(ValueError, match=r"samples of shape \(3, 6, 5\): must be \(3, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"x: has shape \(2, 3, 6, 5\), must be \(3, 4, 4\)"):
         open_like(str(path), Like("picture", (3, 4, 4)), None)
     np.savez(path, x=np.full((2, 1, 6, 5), 7, np.uint8), y=[0, 1])
     for scale, value in ((None, 7 / 255), (14.0, 0.5)):

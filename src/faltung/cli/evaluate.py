@@ -23,6 +23,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="print this metric too, as in `faltung train`; may be repeated",
     )
     parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
+    parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -39,7 +41,15 @@ def run(arguments: argparse.Namespace) -> int:
             source = held_out(folder)
         else:
             wanted = like(model, folder)
-            source = open_like(arguments.data, wanted, model.classes, strict=arguments.strict)
+            source = open_like(
+                arguments.data,
+                wanted,
+                model.classes,
+                strict=arguments.strict,
+                x=arguments.x,
+                y=arguments.y,
+                targets="numbers" if model.loss == "mse" else "labels",
+            )
         loss = model.loss or "cross_entropy"
         names = dict.fromkeys(arguments.metric or [])
         if not names:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli.errors import MISTAKES, refuse
 
 if TYPE_CHECKING:
-    from faltung.data.files import Like
+    from faltung.data.like import Like
     from faltung.train.model import Model
 
 # Classes, or numbers, shown of each sample.
@@ -34,6 +34,7 @@ class of every position.
     parser.add_argument(
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
+    parser.add_argument("--x", metavar="NAME", help="the array of samples in .npz files")
     parser.add_argument("--csv", action="store_true", help="print a table, one line per sample")
 
 
@@ -49,8 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         return refuse("predict", error)
     failed: list[str] = []
     table = _table(model) if arguments.csv else None
-    for x, names in _samples(arguments.files, wanted, failed):
-        outputs = model.predict(x)
+    for x, names in _samples(arguments.files, wanted, failed, arguments.x):
+        outputs = model.outputs(x)
         if table is not None:
             table(names, outputs)
             continue
@@ -61,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _samples(
-    files: Sequence[str], wanted: "Like", failed: list[str]
+    files: Sequence[str], wanted: "Like", failed: list[str], array: str | None
 ) -> Iterator[tuple[Any, list[str]]]:
     """Samples and their names, a few files at a time; unreadable ones are added to ``failed``."""
     import numpy as np
@@ -72,7 +73,7 @@ def _samples(
     names: list[str] = []
     for file in files:
         try:
-            x, found = read_files([file], wanted)
+            x, found = read_files([file], wanted, x=array, note=_note)
         except MISTAKES as error:
             refuse("predict", error)
             failed.append(file)
@@ -84,6 +85,10 @@ def _samples(
             parts, names = [], []
     if names:
         yield np.concatenate(parts), names
+
+
+def _note(said: str) -> None:
+    print(f"note: {said}", file=sys.stderr)
 
 
 # CSV ----------------------------------------------------------------------------------------------

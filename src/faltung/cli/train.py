@@ -133,7 +133,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         f"(default: {defaults.HELD_OUT})",
     )
     group.add_argument("--size", metavar="64x64", help="resize pictures or volumes to this size")
-    group.add_argument("--channels", type=int, metavar="N", help="1 for grey, 3 for colour")
+    group.add_argument(
+        "--channels",
+        type=_channels,
+        metavar="N",
+        help="1 for grey, 3 for colour; of arrays also first or last: where the channels lie",
+    )
+    group.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
+    group.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
     group.add_argument(
         "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"
     )
@@ -172,11 +179,13 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _trained(session: "Session") -> int:
     """Train a run that is ready, and print the result."""
+    from faltung.data.words import in_words
     from faltung.train.interrupts import Stopped
 
     again = f"faltung train --resume {_quoted(session.folder.path)}"
     try:
         _print_skipped(session.source.skipped)
+        print(in_words(session.source))
         session.run()
         metrics = session.finish()
     except (Stopped, KeyboardInterrupt):
@@ -214,7 +223,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
 
     if arguments.resume is not None:
         return session.resume(arguments.resume, arguments.epochs)
-    reading = _given(arguments, ["channels", "kind", "strict"])
+    reading = _given(arguments, ["channels", "kind", "strict", "x", "y"])
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
     settings = _given(arguments, [*SETTINGS, *AUGMENT, "freeze"])
@@ -226,7 +235,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
         options=options(arguments.set or []),
         settings=settings,
         reading=reading,
-        held_out=defaults.HELD_OUT if arguments.held_out is None else arguments.held_out,
+        held_out=arguments.held_out,
         start=arguments.start,
         out=arguments.out,
     )
@@ -234,6 +243,10 @@ def _session(arguments: argparse.Namespace) -> "Session":
 
 def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}
+
+
+def _channels(text: str) -> int | str:
+    return text if text in ("first", "last") else int(text)
 
 
 def _size(text: str) -> int | list[int]:

@@ -1,10 +1,12 @@
 """From files to arrays for training: sources, readers, augmentation, batches."""
 
 from faltung.data.augment import Augment
-from faltung.data.files import Like, read_files
+from faltung.data.files import read_files
+from faltung.data.like import Like
 from faltung.data.open import open_source
 from faltung.data.source import ArraySource, Source, split
 from faltung.data.standard import Standard, standardise
+from faltung.data.units import Units
 
 __all__ = [
     "ArraySource",
@@ -12,6 +14,7 @@ __all__ = [
     "Like",
     "Source",
     "Standard",
+    "Units",
     "open_source",
     "read_files",
     "split",

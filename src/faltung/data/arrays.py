@@ -1,21 +1,27 @@
 """``.npz`` files with x and y, and perhaps ``classes``, ``names`` and ``kind``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.layout import channels_first, guess_kind
+from faltung.data.array_names import ArrayNames, choose
+from faltung.data.layout import channels_first, guess_kind, layout_of, samples_of_file
+from faltung.data.limits import check_finite
 from faltung.data.names import as_word, number_classes, printable
-from faltung.data.npy import read_npz
+from faltung.data.npy import npz_headers, read_npz
 from faltung.data.options import Options
-from faltung.data.source import ArraySource, SampleKind, is_dense
+from faltung.data.source import ArraySource, SampleKind
+from faltung.data.targets import check_not_both, is_dense, understood
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
+# Arrays that say more about the samples.
+EXTRAS = ("classes", "names", "kind")
 
 
 def matches(path: Path) -> bool:
@@ -25,28 +31,35 @@ def matches(path: Path) -> bool:
 def open_npz(path: Path, options: Options) -> ArraySource:
     """x: (n, ...) numbers, see ``layout.py``. y: labels (ints, or words), or floats (n,) or (n, k).
 
-    The classes are all labels that occur, in order, unless the file has ``classes``: then labels
-    are their numbers. ValueError.
+    The arrays may have other names (``array_names.py``). A file with its own split is opened as its
+    training part, with ``held`` out what it holds out; or, for a network that is trained already,
+    as the part that training has not seen. The classes are all labels that occur, in order, unless
+    the file has ``classes``: then labels are their numbers. ValueError.
     """
     where = printable(path.name)
-    found = read_npz(path, where, ("x", "y", "classes", "names", "kind"))
-    for name in ("x", "y"):
-        if name not in found:
-            raise FaltungError(f"{where}: has no array called {name!r}")
-    x, kind = found["x"], options.kind
+    names = choose(npz_headers(path, where), options.x, options.y, where)
+    if options.like is not None:
+        names = ArrayNames(*names.last)
+    parts = [(names.x, names.y), *([names.held] if names.held else [])]
+    found = read_npz(path, where, (*(n for part in parts for n in part), *EXTRAS))
+    kind = options.kind
     if kind is None and _one(found.get("kind")):
         kind = cast(SampleKind, str(found["kind"].item()))  # ``channels_first`` checks it
-    kind = kind or guess_kind(x, f"{where}: x")
-    names = found.get("names")
-    return labelled(
-        channels_first(x, kind, options.channels, f"{where}: x"),
-        found["y"],
-        where,
-        options,
-        kind=kind,
-        own=tuple(map(printable, found["classes"].ravel())) if "classes" in found else None,
-        names=None if names is None else tuple(printable(name) for name in names.ravel()),
-    )
+    kind = kind or guess_kind(found[names.x], f"{where}: {names.x}")
+    own = tuple(map(printable, found["classes"].ravel())) if "classes" in found else None
+    own_names = found.get("names")
+    sample_names = None if own_names is None else tuple(map(printable, own_names.ravel()))
+    source = labelled(
+        found[names.x], found[names.y], where, options, kind=kind, own=own, names=sample_names,
+        called=(names.x, names.y),
+    )  # fmt: skip
+    if names.held is not None:
+        held_x, held_y = names.held
+        asked = replace(options, channels=source.layout, classes=source.classes or options.classes)
+        source.held = labelled(
+            found[held_x], found[held_y], where, asked, kind=kind, own=own, called=names.held
+        )
+    return source
 
 
 def labelled(
@@ -58,10 +71,22 @@ def labelled(
     kind: SampleKind,
     own: Sequence[str] | None = None,
     names: Sequence[str] | None = None,
+    called: tuple[str, str] = ("x", "y"),
 ) -> ArraySource:
-    """Samples and targets of a file as a source. ``own``: its names of the labels 0, 1, ..."""
-    if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
-        y = y[:, 0]
+    """Samples and targets of a file as a source. ``own``: its names of the labels 0, 1, ...;
+    ``called``: what the two arrays are called there.
+    """
+    at_x, at_y = (f"{where}: {name}" for name in called)
+    check_finite(x, at_x, names)
+    if options.like is None:
+        layout = layout_of(x.shape, kind, options.channels, at_x)
+        x = channels_first(x, kind, layout if options.count is None else options.count, at_x)
+    else:
+        like = options.like
+        x, single = samples_of_file(x, like.kind, like.shape, like.layout, at_x)
+        if single:
+            raise FaltungError(f"{at_x}.shape={x.shape[1:]}: is one sample; must be (n, ...)")
+        kind, layout = like.kind, like.layout
     if len(x) != len(y):
         raise FaltungError(f"{where}: {len(x)} samples have {len(y)} targets")
     if not len(x):
@@ -69,25 +94,32 @@ def labelled(
     has = x.shape[1:] if kind in ("text", "table") else x.shape[2:]
     if options.space(len(has)) not in (None, has):
         raise FaltungError(f"size={show(options.size)}: {where} has {has}; arrays are not resized")
-    if y.dtype.kind == "f":
-        if options.classes is not None:
-            raise FaltungError(f"{where}: has numbers as targets where labels are wanted")
-        return ArraySource(x, y, kind=kind, names=names, where=f"{where}: ")
+    if y.ndim == 2 and y.shape[1] == 1 and y.dtype.kind != "f":
+        y = y[:, 0]
     dense = is_dense(y, x)
-    if not (dense or (y.ndim == 1 and y.dtype.kind in "buiU")):
-        raise FaltungError(
-            f"{where}: y of shape {y.shape}, {y.dtype} is neither labels nor numbers"
+    if dense:
+        check_not_both(y, at_y)
+    y = understood(y, options.targets, at_y, maps=dense)
+    dense = is_dense(y, x)  # labels may have been floats
+    if y.dtype.kind == "f":
+        if options.classes is not None and options.targets is None:
+            raise FaltungError(f"{at_y}: has numbers as targets where labels are wanted")
+        made = ArraySource(x, y, kind=kind, names=names, where=f"{where}: ")
+    else:
+        if not (dense or (y.ndim == 1 and y.dtype.kind in "buiU")):
+            raise FaltungError(f"{at_y}.shape={y.shape}, {y.dtype}: is neither labels nor numbers")
+        numbers, classes = _labels(y, at_y, options.classes, own, dense)
+        made = ArraySource(
+            x,
+            numbers,
+            classes=classes,
+            kind=kind,
+            names=names,
+            partial=options.classes is not None,
+            where=f"{where}: ",
         )
-    numbers, classes = _labels(y, where, options.classes, own, dense)
-    return ArraySource(
-        x,
-        numbers,
-        classes=classes,
-        kind=kind,
-        names=names,
-        partial=options.classes is not None,
-        where=f"{where}: ",
-    )
+    made.layout = layout
+    return made
 
 
 def _labels(
@@ -102,15 +134,15 @@ def _labels(
         if outside.size:
             at = ", ".join(map(str, np.argwhere(y == outside[0])[0]))
             raise FaltungError(
-                f"{where}: y[{at}]={outside[0]}: must be a label of the {len(own)} classes"
+                f"{where}[{at}]={outside[0]}: must be a label of the {len(own)} classes"
             )
         words = [own[int(value)] for value in values]
     else:
         words = [as_word(value) for value in values]
     allowed = wanted if wanted is not None else own
     if not dense:
-        return number_classes([words[i] for i in place.reshape(-1)], f"{where}: y", allowed)
-    numbers, classes = number_classes(words, f"{where}: y", allowed)
+        return number_classes([words[i] for i in place.reshape(-1)], where, allowed)
+    numbers, classes = number_classes(words, where, allowed)
     return np.append([-1] * skip, numbers).astype(np.int64)[place.reshape(y.shape)], classes
 
 

@@ -1,7 +1,6 @@
 """``read_files``: files to predict from, read like the training data of a run."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,57 +8,26 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data import pictures, tables, volumes
+from faltung.data.array_names import choose_samples
 from faltung.data.idx import matches as is_idx
 from faltung.data.idx import read_idx
-from faltung.data.limits import exists, regular
+from faltung.data.layout import samples_of_file
+from faltung.data.like import Like
+from faltung.data.limits import check_finite, exists, regular
 from faltung.data.names import printable
-from faltung.data.npy import read_npy, read_npz
-from faltung.data.source import AXES, WHITE, SampleKind, check_finite
-from faltung.geometry.check import integers, show, whole
+from faltung.data.npy import npz_headers, read_npy, read_npz
+from faltung.data.source import scaled
+from faltung.data.units import Units, units_of
 from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
+# What is said about a file, such as that its values are converted.
+Note = Callable[[str], None]
 
 
-@dataclass(frozen=True)
-class Like:
-    """The kind of samples that a network was trained on, and that files are read as.
-
-    Parameters
-    ----------
-    kind : {"picture", "series", "volume", "text", "table"}
-        What a sample is.
-    shape : tuple of int
-        Of one sample, ``(channels, *space)``, ``(length,)`` of text, ``(features,)`` of a table.
-    fit : bool
-        Whether samples of another size are resized to this one; else they are an error.
-    scale : float, optional
-        What arrays of whole numbers are divided by; by default 255 or 65535 for pictures of 8 or
-        16 bits, else 1.
-
-    Raises
-    ------
-    ValueError, TypeError
-        An invalid kind or shape.
-    """
-
-    kind: SampleKind
-    shape: tuple[int, ...]
-    fit: bool = False
-    scale: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in AXES:
-            raise FaltungError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
-        shape = integers("shape", self.shape)
-        if len(shape) != AXES[self.kind]:
-            raise FaltungError(f"shape={shape}: must have {AXES[self.kind]} axes")
-        for length in shape:
-            whole("shape", length, 1)
-        object.__setattr__(self, "shape", shape)
-
-
-def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[str, ...]]:
+def read_files(
+    paths: Sequence[str | Path], like: Like, *, x: str | None = None, note: Note | None = None
+) -> tuple[Array, tuple[str, ...]]:
     """Read files to predict from, all into memory.
 
     Parameters
@@ -69,11 +37,16 @@ def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[st
         IDX files and text files, one sample or many.
     like : Like
         What a sample must be.
+    x : str, optional
+        The name of the array in ``.npz`` files; by default ``x``, or another known name.
+    note : callable, optional
+        Called with a line about a file whose values are converted, or are far from those of the
+        training.
 
     Returns
     -------
-    x : ndarray
-        Samples ``(n, *like.shape)``, float32, or int64 for text.
+    samples : ndarray
+        ``(n, *like.shape)``, float32, divided as ``like.units`` say; int64 for text.
     names : tuple of str
         What each is called: its file, with a number such as "file[3]" where a file holds several.
 
@@ -92,8 +65,8 @@ def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[st
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = pathlib.Path(folder) / "two.npy"
     ...     np.save(path, np.zeros((2, 1, 8, 8)))
-    ...     x, names = read_files([path], Like("picture", (1, 8, 8)))
-    >>> x.shape, names[1].endswith("two.npy[1]")
+    ...     samples, names = read_files([path], Like("picture", (1, 8, 8)))
+    >>> samples.shape, names[1].endswith("two.npy[1]")
     ((2, 1, 8, 8), True)
     """
     parts, names = [], []
@@ -102,7 +75,10 @@ def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[st
         if not exists(path):
             raise FileNotFoundError(f"{where}: no such file")
         regular(path, where)
-        part = _reader(path)(path, where, like)
+        if path.suffix.lower() in (".npy", ".npz") or is_idx(path):
+            part = _arrays(path, where, like, x, note)
+        else:
+            part = _reader(path)(path, where, like)
         check_finite(part, where)
         parts.append(part)
         single = len(part) == 1
@@ -113,28 +89,21 @@ def read_files(paths: Sequence[str | Path], like: Like) -> tuple[Array, tuple[st
 
 
 def _reader(path: Path) -> Callable[[Path, str, Like], Array]:
-    suffix = path.suffix.lower()
-    if suffix in (".npy", ".npz"):
-        return _arrays
-    if suffix in tables.SUFFIXES:
+    if path.suffix.lower() in tables.SUFFIXES:
         return _lines
-    if volumes.is_volume(path):
-        return _volume
-    return _arrays if is_idx(path) else _picture
+    return _volume if volumes.is_volume(path) else _picture
 
 
-def _arrays(path: Path, where: str, like: Like) -> Array:
+def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | None) -> Array:
     """One sample or many, channels first or last, or without an axis for a single channel."""
     if path.suffix.lower() == ".npy":
         x = read_npy(path, where)
     elif path.suffix.lower() == ".npz":
-        found = read_npz(path, where, ("x",))
-        if "x" not in found:
-            raise FaltungError(f"{where}: has no array called 'x'")
-        x = found["x"]
+        name = choose_samples(npz_headers(path, where), name, where)
+        x = read_npz(path, where, (name,))[name]
     else:
         x = read_idx(path, where)
-    many = _as_batch(x, like, where)
+    many, _ = samples_of_file(x, like.kind, like.shape, like.layout, where)
     if not len(many):
         raise FaltungError(f"{where}: contains no samples")
     if like.kind == "text":
@@ -144,31 +113,12 @@ def _arrays(path: Path, where: str, like: Like) -> Array:
     if x.dtype.kind not in "buif":
         raise FaltungError(f"{where}: dtype {x.dtype} is not of real numbers")
     check_finite(many, where)
-    scale = WHITE.get(x.dtype, 1.0) if like.kind == "picture" else 1.0
-    if like.scale is not None and x.dtype.kind != "f":
-        scale = like.scale
+    mine, theirs = like.meaning, units_of(many, picture=like.kind == "picture")
+    said = mine.note(theirs)
+    if said and note is not None:
+        note(f"{where}: {said}")
     with np.errstate(over="ignore"):
-        values = np.divide(np.ascontiguousarray(many), np.float32(scale), dtype=np.float32)
-    return np.asarray(values)
-
-
-def _as_batch(x: Array, like: Like, where: str) -> Array:
-    """(n, *shape) from an array without n or without a single channel, or with channels last."""
-    channels, space = like.shape[0], like.shape[1:]
-    if x.shape == like.shape:
-        return x[np.newaxis]
-    if x.shape[1:] == like.shape:
-        return x
-    if like.kind not in ("text", "table"):
-        if channels == 1 and x.shape == space:
-            return x[np.newaxis, np.newaxis]
-        if channels == 1 and x.shape[1:] == space:
-            return x[:, np.newaxis]
-        if x.shape == (*space, channels):
-            return np.moveaxis(x, -1, 0)[np.newaxis]
-        if x.shape[1:] == (*space, channels):
-            return np.moveaxis(x, -1, 1)
-    raise FaltungError(f"{where}: has shape {x.shape}, must be {like.shape} or (n, *{like.shape})")
+        return scaled(np.ascontiguousarray(many, np.float32), mine.divisor(theirs))
 
 
 def _lines(path: Path, where: str, like: Like) -> Array:
@@ -180,17 +130,19 @@ def _lines(path: Path, where: str, like: Like) -> Array:
     lines, _, rows = tables.read_rows(path, where, unlabelled=like.shape[-1])
     space = like.shape[1:] if like.fit else None
     many = tables.stack(lines, rows, where, like.kind, space)
-    return _as_batch(many, like, where)
+    return samples_of_file(many, like.kind, like.shape, "first", where)[0]
 
 
 def _volume(path: Path, where: str, like: Like) -> Array:
     if like.kind != "volume":
         raise FaltungError(f"{where}: is a volume, must be a {like.kind}")
-    return volumes.decode(path, where, shape=like.shape, fit=like.fit)[np.newaxis]
+    one = volumes.decode(path, where, shape=like.shape, fit=like.fit)
+    return scaled(one[np.newaxis], like.meaning.scale)
 
 
 def _picture(path: Path, where: str, like: Like) -> Array:
     if like.kind != "picture" or like.shape[0] not in pictures.MODES:
         raise FaltungError(f"{where}: cannot be read as a {like.kind} of {like.shape[0]} channels")
     one = pictures.decode(path, where, shape=like.shape, fit=like.fit, deep=True)
-    return np.asarray(one[np.newaxis], np.float32)
+    divisor = like.meaning.divisor(Units(white=1.0, fixed=True))
+    return scaled(np.asarray(one[np.newaxis], np.float32), divisor)

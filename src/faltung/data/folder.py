@@ -11,7 +11,8 @@ import numpy.typing as npt
 from faltung.data.limits import regular
 from faltung.data.names import class_list, in_order, inside, listing, number_classes, printable
 from faltung.data.options import Options
-from faltung.data.source import WHITE, Indices
+from faltung.data.source import Indices, scaled
+from faltung.data.units import Units
 from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
@@ -175,6 +176,8 @@ class FileSource:
         self.targets: Array
         self.targets, self.classes = number_classes(found.words, where, options.classes)
         self._files, self._decode, self._dtype = found.files, decode, dtype
+        white = {"uint8": 255.0}.get(dtype.name, 1.0) if kind == "picture" else None
+        self.units = Units(white or 1.0, white, fixed=white is not None, whole=dtype.kind == "u")
         self.names = tuple(inside(path, found.root) for path in found.files)
         small = len(self) * int(np.prod(shape)) * dtype.itemsize <= MAX_KEPT_BYTES
         self._kept = np.empty((len(self), *shape), dtype) if small else None
@@ -184,6 +187,10 @@ class FileSource:
         return len(self._files)
 
     def read(self, indices: Indices) -> Array:
+        return scaled(self.stored(indices), self.units.scale)
+
+    def stored(self, indices: Indices) -> Array:
+        """Samples as they are stored: an array that the caller may change."""
         wanted = np.asarray(indices, np.int64)
         if self._kept is not None and self._have[wanted].all():
             out: Array = np.take(self._kept, wanted, axis=0)
@@ -191,9 +198,7 @@ class FileSource:
             out = np.empty((len(wanted), *self.shape), self._dtype)
             for row, i in zip(out, wanted, strict=True):
                 row[...] = self._one(int(i))
-        if self._dtype == np.float32:
-            return out
-        return np.asarray(np.divide(out, np.float32(WHITE[self._dtype]), dtype=np.float32))
+        return out
 
     def _one(self, i: int) -> Array:
         if self._kept is None:

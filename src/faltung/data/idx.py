@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.arrays import labelled
-from faltung.data.layout import channels_first, guess_kind
+from faltung.data.layout import guess_kind
 from faltung.data.limits import check_unpacked, complaints, empty, fill, regular
 from faltung.data.names import listing, printable
 from faltung.data.options import Options
@@ -49,7 +49,7 @@ def open_idx(path: Path, options: Options) -> ArraySource:
     labels = _partner(pictures)
     x, y = read_idx(pictures, where), read_idx(labels, printable(labels.name))
     kind = options.kind or guess_kind(x, where)
-    return labelled(channels_first(x, kind, options.channels, where), y, where, options, kind=kind)
+    return labelled(x, y, where, options, kind=kind)
 
 
 def read_idx(path: Path, where: str) -> npt.NDArray[Any]:
@@ -134,6 +134,11 @@ def _partner(pictures: Path) -> Path:
     for candidate in (base, f"{base}.gz"):
         if (pictures.parent / candidate).is_file():
             return pictures.parent / candidate
+    # The last word of a name is the type of the values: labels may be of another.
+    stem = re.compile(re.escape(re.sub(r"\w+$", "", base)) + r"\w+(\.gz)?")
+    others = sorted(p for p in pictures.parent.iterdir() if stem.fullmatch(p.name) and p.is_file())
+    if len(others) == 1:
+        return others[0]
     raise FaltungError(
         f"{printable(pictures.name)}: its labels, {printable(base)}[.gz], are missing"
     )

@@ -6,7 +6,7 @@ allocates memory.
 
 import errno
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -106,3 +106,19 @@ def complaints(where: str) -> Iterator[None]:
         if str(error).startswith(where):  # ours
             raise
         raise FaltungError(f"{where}: cannot be read, {described(error)}") from error
+
+
+def check_finite(array: npt.NDArray[Any], where: str, names: Sequence[str] | None = None) -> None:
+    """ValueError names the first sample (along axis 0) that contains NaN or an infinite value."""
+    if array.dtype.kind != "f":
+        return
+    step = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
+    for start in range(0, len(array), step):
+        rows = array[start : start + step].reshape(len(array[start : start + step]), -1)
+        bad = np.flatnonzero(~np.isfinite(rows).all(1))
+        if bad.size:
+            what = "NaN" if np.isnan(rows[bad[0]]).any() else "an infinite value"
+            number = start + int(bad[0])
+            raise FaltungError(
+                f"{where}: sample {names[number] if names else number} contains {what}"
+            )

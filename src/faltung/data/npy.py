@@ -18,6 +18,7 @@ from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 MAX_HEADER_BYTES = 1 << 12  # bytes that the header of a plain array may take; NumPy writes 128
+MAX_MEMBERS = 1000  # arrays of a file that are looked at
 
 
 def read_npy(path: Path, where: str) -> Array:
@@ -25,6 +26,24 @@ def read_npy(path: Path, where: str) -> Array:
     length = regular(path, where)
     with complaints(where), path.open("rb") as file:
         return _array(file, length, where)
+
+
+def npz_headers(path: Path, where: str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """The claimed shape and dtype of each array in a ``.npz`` file, by name. ValueError."""
+    regular(path, where)
+    with complaints(where), zipfile.ZipFile(path) as archive:
+        found = {}
+        for info in archive.infolist()[:MAX_MEMBERS]:
+            if info.filename.endswith(".npy") and _is_plain(info):
+                with archive.open(info) as file:
+                    shape, _, dtype = _header(file)
+                found[info.filename.removesuffix(".npy")] = shape, dtype
+        return found
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    """Whether a member is packed in a way that NumPy writes."""
+    return info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 
 
 def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]:
@@ -35,7 +54,7 @@ def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]
         listed = {info.filename.removesuffix(".npy"): info for info in members}
         wanted = {name: listed[name] for name in names if name in listed}
         for name, info in wanted.items():
-            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            if not _is_plain(info):
                 raise FaltungError(f"{where}: {name} is packed in a way that NumPy does not write")
         # Members may overlap: their sum is compared with the whole file.
         check_unpacked(sum(info.file_size for info in wanted.values()), length, where)

@@ -6,10 +6,14 @@ from pathlib import Path
 
 from faltung.data import arrays, idx, pictures, tables, volumes
 from faltung.data.digits import digits
+from faltung.data.layout import Layout
+from faltung.data.like import Like
 from faltung.data.limits import exists, regular
 from faltung.data.names import printable
 from faltung.data.options import Options
-from faltung.data.source import SampleKind, Source
+from faltung.data.source import SampleKind, Source, in_units
+from faltung.data.targets import TargetKind
+from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 
@@ -40,8 +44,12 @@ def open_source(
     strict: bool = False,
     kind: SampleKind | None = None,
     size: int | Sequence[int] | None = None,
-    channels: int | None = None,
+    channels: int | Layout | None = None,
     classes: Sequence[str] | None = None,
+    x: str | None = None,
+    y: str | None = None,
+    targets: TargetKind | None = None,
+    like: Like | None = None,
 ) -> Source:
     """Open data of any kind that Faltung reads.
 
@@ -58,10 +66,20 @@ def open_source(
     size : int or sequence of int, optional
         What the axes of space are resized to, in pixels or steps: one number for all of them, or
         one for each. By default samples keep their size.
-    channels : int, optional
-        How many channels the samples get, or have; by default it is found out.
+    channels : int, "first" or "last", optional
+        How many channels the samples get, or have; of arrays also where they lie. By default it is
+        found out.
     classes : sequence of str, optional
         The only classes that may occur, in their order. By default those that occur.
+    x, y : str, optional
+        The names of the arrays of samples and targets in an ``.npz`` file. By default ``x`` and
+        ``y``, or what they are called in well-known data.
+    targets : {"labels", "numbers"}, optional
+        What targets are: whole floats may be labels, and whole numbers may be numbers. By default
+        ints and words are labels, floats are numbers.
+    like : Like, optional
+        What a network was trained on: samples are then read in the same way, and of a file that
+        comes with its own split the part that training has not seen.
 
     Returns
     -------
@@ -85,7 +103,15 @@ def open_source(
     >>> len(digits), digits.shape, digits.classes[:3]
     (1797, (1, 8, 8), ('0', '1', '2'))
     """
-    options = Options(strict, kind, size, channels, classes)  # type: ignore[arg-type]
+    if like is not None:
+        kind, size = like.kind, like.shape[1:] if like.fit else None
+        channels = like.shape[0] if kind in ("picture", "volume") else None
+    options = Options(strict, kind, size, channels, classes, x, y, targets, like)  # type: ignore[arg-type]
+    found = _opened(data, options)
+    return found if like is None else in_units(found, like.meaning, printable(data))
+
+
+def _opened(data: str | Path, options: Options) -> Source:
     if isinstance(data, str) and data in NAMED:
         return _named(data, options)
     if not isinstance(data, str | Path):
@@ -101,6 +127,11 @@ def open_source(
     if reader is None:
         known = "; ".join(reader.what for reader in READERS)
         raise FaltungError(f"data={where}: is none of: {known}")
+    if reader.open not in (arrays.open_npz, idx.open_idx):
+        for name in ("channels", "x", "y"):
+            value = getattr(options, name)
+            if isinstance(value, str):
+                raise FaltungError(f"{name}={show(value)}: applies to arrays, not to {reader.what}")
     # A folder is called by its own name, also if it is given as "." or "..".
     return reader.open(path if path.name else path.resolve(), options)
 
@@ -109,7 +140,7 @@ def _named(name: str, options: Options) -> Source:
     found = NAMED[name]()
     for asked, has in (
         (options.kind, found.kind),
-        (options.channels, found.shape[0]),
+        (options.count, found.shape[0]),
         (options.space(len(found.shape) - 1), found.shape[1:]),
         (options.classes, found.classes),
     ):

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass
 
+from faltung.data.layout import LAYOUTS, Layout
+from faltung.data.like import Like
 from faltung.data.names import class_list
 from faltung.data.source import AXES, SampleKind
+from faltung.data.targets import TARGET_KINDS, TargetKind
 from faltung.geometry.check import integer, integers, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
@@ -15,8 +18,12 @@ class Options:
     strict: bool = False
     kind: SampleKind | None = None
     size: int | tuple[int, ...] | None = None
-    channels: int | None = None
+    channels: int | Layout | None = None
     classes: tuple[str, ...] | None = None
+    x: str | None = None
+    y: str | None = None
+    targets: TargetKind | None = None
+    like: Like | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.strict, bool):
@@ -29,10 +36,27 @@ class Options:
             if min((size,) if isinstance(size, int) else size, default=0) < 1:
                 raise FaltungError(f"size={show(self.size)}: must be at least 1 along every axis")
             object.__setattr__(self, "size", size)
-        if self.channels is not None:
+        if isinstance(self.channels, str):
+            if self.channels not in LAYOUTS:
+                raise FaltungError(
+                    f"channels={show(self.channels)}: must be a number, first or last"
+                )
+        elif self.channels is not None:
             object.__setattr__(self, "channels", whole("channels", self.channels, 1))
+        for name in ("x", "y"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise FaltungTypeError(f"{name}={show(value)}: must be the name of an array")
+        if self.targets not in (None, *TARGET_KINDS):
+            names = ", ".join(TARGET_KINDS)
+            raise FaltungError(f"targets={show(self.targets)}: must be one of {names}")
         if self.classes is not None:
             object.__setattr__(self, "classes", class_list(self.classes))
+
+    @property
+    def count(self) -> int | None:
+        """How many channels are wanted, if that was said."""
+        return self.channels if isinstance(self.channels, int) else None
 
     def space(self, rank: int) -> tuple[int, ...] | None:
         """``size`` as one number for each of ``rank`` axes. ValueError."""

@@ -6,20 +6,22 @@ from typing import Any, Literal, Protocol, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.limits import BLOCK_BYTES
-from faltung.data.names import class_list, listing, printable
+from faltung.data.limits import check_finite
+from faltung.data.names import printable
 from faltung.data.seeds import SPLIT, permutation
+from faltung.data.targets import is_dense, make_maps, make_targets, understood
+from faltung.data.units import Units, units_of
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 Array = npt.NDArray[Any]
 Indices = Sequence[int] | npt.NDArray[np.int64]
 
+# Dtypes that are kept as they are: a half or a quarter of the memory of float32.
+KEPT = tuple(map(np.dtype, (np.uint8, np.uint16)))
 # What a sample can be, and how many axes it has: channels and space, or one axis alone.
 SampleKind = Literal["picture", "series", "volume", "text", "table"]
 AXES: dict[SampleKind, int] = {"picture": 3, "series": 2, "volume": 4, "text": 1, "table": 1}
-# Dtypes of pictures whose whole numbers stand for 0..1, and the number that stands for 1.
-WHITE = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0}
 
 
 class Source(Protocol):
@@ -65,6 +67,21 @@ class Source(Protocol):
     def read(self, indices: Indices) -> Array:
         """float32 (k, *shape), int64 for text: an array that the caller may change."""
         ...
+
+
+class StoredSource(Source, Protocol):
+    """A source that knows how its numbers are stored, and what they mean."""
+
+    @property
+    def units(self) -> Units: ...
+    def stored(self, indices: Indices) -> Array:
+        """Samples as they are stored: an array that the caller may change."""
+        ...
+
+
+def is_stored(x: object) -> TypeGuard[StoredSource]:
+    """Whether a source knows its units. A ``Subset`` does if its source does."""
+    return getattr(x, "units", None) is not None and hasattr(x, "stored")
 
 
 def is_source(x: object) -> TypeGuard[Source]:
@@ -134,16 +151,21 @@ class ArraySource:
             raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")
         if names is not None and len(names) != len(array):
             raise FaltungError(f"names: there are {len(names)} for {len(array)} samples")
-        standard = WHITE.get(array.dtype, 1.0) if self.kind == "picture" else 1.0
-        self.scale = _scale(standard if scale is None else scale, self.kind)
+        if scale is not None:
+            _check_scale(scale, self.kind)
         self._x = _stored(array, self.kind, f"{where}x", names)
+        self.units = units_of(self._x, picture=self.kind == "picture", scale=scale)
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
         y = np.asarray(y)
-        made = _maps if is_dense(y, array) else _targets
+        y = understood(y, None, f"{where}y", maps=is_dense(y, array))
+        made = make_maps if is_dense(y, array) else make_targets
         self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
         self.skipped = tuple(skipped)
+        # Where channels lay in the array of a file, and the part of the file to hold out.
+        self.layout: Literal["first", "last"] = "first"
+        self.held: Source | None = None
         self._names = names
 
     @property
@@ -156,11 +178,58 @@ class ArraySource:
     def __len__(self) -> int:
         return len(self._x)
 
-    def read(self, indices: Indices) -> Array:
+    @property
+    def scale(self) -> float:
+        """What stored numbers are divided by when they are read."""
+        return self.units.scale
+
+    def stored(self, indices: Indices) -> Array:
+        """Samples as they are stored: an array that the caller may change."""
         taken: Array = np.take(self._x, np.asarray(indices, np.int64), axis=0)
-        if taken.dtype in (np.float32, np.int64) and self.scale == 1:
-            return taken
-        return np.asarray(np.divide(taken, self.scale, dtype=np.float32))
+        return taken
+
+    def read(self, indices: Indices) -> Array:
+        return scaled(self.stored(indices), self.units.scale)
+
+
+def scaled(stored: Array, divisor: float) -> Array:
+    """Stored numbers as float32, divided; tokens as they are."""
+    if stored.dtype in (np.float32, np.int64) and divisor == 1:
+        return stored
+    return np.asarray(np.divide(stored, np.float32(divisor), dtype=np.float32))
+
+
+class Rescaled:
+    """A source whose stored numbers are divided by another number than it would itself."""
+
+    def __init__(self, source: "StoredSource", divisor: float) -> None:
+        self.source, self.divisor = source, divisor
+        self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
+        self.targets, self.skipped, self.lazy = source.targets, source.skipped, source.lazy
+
+    @property
+    def names(self) -> Sequence[str]:
+        """What the samples are called."""
+        return self.source.names
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def read(self, indices: Indices) -> Array:
+        return scaled(self.source.stored(indices), self.divisor)
+
+
+def in_units(source: Source, units: Units | None, where: str = "") -> Source:
+    """A source as a network sees it that was trained in these units; as it is if it does not tell
+    its own. ValueError: a source that cannot be converted.
+    """
+    if units is None or not is_stored(source):
+        return source
+    try:
+        divisor = units.divisor(source.units)
+    except FaltungError as error:
+        raise FaltungError(f"{where or 'x'}: {error}") from None
+    return source if divisor == source.units.scale else Rescaled(source, divisor)
 
 
 class Subset:
@@ -177,6 +246,7 @@ class Subset:
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
+        self.units: Units | None = getattr(source, "units", None)
         self._names: tuple[str, ...] | None = None
 
     @property
@@ -189,6 +259,11 @@ class Subset:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+    def stored(self, indices: Indices) -> Array:
+        """Samples as the source stores them, if it knows how (``units``)."""
+        assert is_stored(self.source)
+        return self.source.stored(self.indices[np.asarray(indices, np.int64)])
 
     def read(self, indices: Indices) -> Array:
         return self.source.read(self.indices[np.asarray(indices, np.int64)])
@@ -249,22 +324,6 @@ def _groups(source: Source) -> list[tuple[npt.NDArray[np.bool_], str]]:
     return [(labels == i, f"class {printable(source.classes[i])}") for i in np.unique(labels)]
 
 
-def check_finite(array: Array, where: str, names: Sequence[str] | None = None) -> None:
-    """ValueError names the first sample (along axis 0) that contains NaN or an infinite value."""
-    if array.dtype.kind != "f":
-        return
-    step = max(1, BLOCK_BYTES // max(array[:1].nbytes, 1))
-    for start in range(0, len(array), step):
-        rows = array[start : start + step].reshape(len(array[start : start + step]), -1)
-        bad = np.flatnonzero(~np.isfinite(rows).all(1))
-        if bad.size:
-            what = "NaN" if np.isnan(rows[bad[0]]).any() else "an infinite value"
-            number = start + int(bad[0])
-            raise FaltungError(
-                f"{where}: sample {names[number] if names else number} contains {what}"
-            )
-
-
 def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
     if kind is None:
         kind = next((k for k, n in AXES.items() if n + 1 == array.ndim and k != "text"), None)
@@ -279,17 +338,17 @@ def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
     return kind
 
 
-def _scale(value: float, kind: str) -> np.float32:
+def _check_scale(value: float, kind: str) -> None:
+    """ValueError: a scale that is not a number above 0, or one for text."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < np.inf:
         raise FaltungError(f"scale={show(value)}: must be a number above 0")
     if kind == "text" and value != 1:
         raise FaltungError(f"scale={value}: text is not scaled")
-    return np.float32(value)
 
 
 def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) -> Array:
-    """x as it is kept: float32, int64 for text, or 8 or 16 bits to be converted on reading; all
-    finite.
+    """x as it is kept: int64 for text, whole numbers of at most 16 bits as they are, else float32;
+    all finite.
     """
     if kind == "text":
         if array.dtype.kind not in "iu":
@@ -301,81 +360,11 @@ def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) ->
         return np.ascontiguousarray(array, np.int64)
     if array.dtype.kind not in "buif":
         raise FaltungTypeError(f"{where}.dtype={array.dtype}: must be real numbers")
-    if array.dtype in WHITE:
-        return np.ascontiguousarray(array)
+    if array.dtype in KEPT:
+        return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
     check_finite(array, where, names)
     with np.errstate(over="ignore"):
         stored = np.ascontiguousarray(array, np.float32)
     if array.dtype != np.float32:
         check_finite(stored, f"{where} as float32", names)
     return stored
-
-
-def _targets(
-    y: Array, count: int, classes: Sequence[str] | None, partial: bool, where: str
-) -> tuple[Array, tuple[str, ...] | None]:
-    """Labels int64 (n,) and the names of the classes, or numbers float32 (n, k) and None."""
-    if y.shape[:1] != (count,) or y.ndim > 2:
-        raise FaltungError(f"{where}.shape={y.shape}: must be ({count},) or ({count}, k), as x")
-    if y.dtype.kind not in "buif":
-        raise FaltungTypeError(f"{where}.dtype={y.dtype}: must be labels (ints) or numbers")
-    if y.dtype.kind == "f":
-        if classes is not None:
-            raise FaltungTypeError(f"{where}.dtype={y.dtype}: labels of classes must be ints")
-        numbers = y.reshape(count, -1).astype(np.float32)
-        check_finite(numbers, where)
-        return numbers, None
-    if y.ndim == 2 and y.shape[1] != 1:
-        raise FaltungError(
-            f"{where}.shape={y.shape}: labels must be ({count},); numbers must be floats"
-        )
-    labels = y.reshape(count).astype(np.int64)
-    return labels, _names(labels, classes, partial, where, 0)
-
-
-def is_dense(y: Array, x: Array) -> bool:
-    """Whether y has a label for each position of x (n, C, *space). Maps may be smaller than x, as
-    after valid convolutions, but not series: their y would look like columns.
-    """
-    if y.dtype.kind not in "bui" or y.ndim != x.ndim - 1:
-        return False
-    return y.ndim > 2 or (y.ndim == 2 and y.shape[1] == x.shape[2] > 1)
-
-
-def _maps(
-    y: Array, count: int, classes: Sequence[str] | None, partial: bool, where: str
-) -> tuple[Array, tuple[str, ...]]:
-    """Labels int64 (n, *space), one for each position, and the names of the classes."""
-    if len(y) != count or not y.size:
-        raise FaltungError(f"{where}.shape={y.shape}: must be ({count}, *space), as x")
-    labels = np.ascontiguousarray(y, np.int64)
-    return labels, _names(labels, classes, partial, where, -1)
-
-
-def _names(
-    labels: Array, classes: Sequence[str] | None, partial: bool, where: str, least: int
-) -> tuple[str, ...]:
-    """The names of the classes of labels from ``least``; labels below 0 are ignored."""
-    most, low = int(labels.max()), int(labels.min())
-    names = class_list(classes) if classes is not None else None
-    if names is not None and most >= len(names):
-        raise FaltungError(f"{where}{_place(labels, most)}: must be a label below {len(names)}")
-    if low < least:
-        raise FaltungError(f"{where}{_place(labels, low)}: a label must be at least {least}")
-    if names is None and most >= labels.size:
-        raise FaltungError(f"{where}{_place(labels, most)}: labels must be 0, 1, ... without gaps")
-    if most < 0:
-        raise FaltungError(f"{where}: has no label")
-    names = names or tuple(map(str, range(most + 1)))
-    there = np.zeros(len(names), bool)
-    there[labels[labels >= 0]] = True
-    if not there.all() and not partial:
-        missing = np.flatnonzero(~there)
-        raise FaltungError(f"{where}: no sample of class {listing([names[i] for i in missing])}")
-    return names
-
-
-def _place(labels: Array, value: int) -> str:
-    """Index and value of the first label of that value, as text."""
-    place = np.unravel_index(int(np.argmax(labels == value)), labels.shape)
-    return f"[{', '.join(map(str, place))}]={value}"

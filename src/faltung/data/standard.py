@@ -4,13 +4,14 @@ Prediction must subtract and divide by exactly the same numbers as training, so 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import Source
+from faltung.data.source import Source, is_stored
+from faltung.data.units import Units
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
@@ -120,14 +121,36 @@ def standardise(source: Source) -> Standard:
     """
     if source.kind == "text":
         raise FaltungError("kind='text': text has no mean")
+    return _measured(source)[0]
+
+
+def learned(source: Source) -> tuple[Standard | None, Units | None]:
+    """What a network that is trained on a source must know of any sample: mean and deviation, and
+    what stored numbers mean. None: text has no mean, and not every source knows its units.
+    """
+    if source.kind == "text":
+        return None, None
+    standard, low, high = _measured(source)
+    if not is_stored(source):
+        return standard, None
+    units = source.units
+    if units.low is None:
+        units = replace(units, low=low * units.scale, high=high * units.scale)
+    return standard, units
+
+
+def _measured(source: Source) -> tuple[Standard, float, float]:
+    """Mean and deviation of each channel, and the least and the largest number."""
     count = len(source)
     taken = np.arange(count)
     if source.lazy and count > ENOUGH_SAMPLES:
         taken = np.linspace(0, count - 1, ENOUGH_SAMPLES).astype(np.int64)
     axes = (0, *range(2, len(source.shape) + 1))
+    low, high = np.inf, -np.inf
     total, mean, moment = 0, np.zeros(source.shape[0]), np.zeros(source.shape[0])
     for start in range(0, len(taken), BATCH_SAMPLES):
         x = source.read(taken[start : start + BATCH_SAMPLES])
+        low, high = min(low, float(x.min())), max(high, float(x.max()))
         size = x.size // x.shape[1]
         # Combine the moments of two parts (Chan, Golub and LeVeque, 1979).
         part = x.mean(axes, np.float64)
@@ -140,4 +163,5 @@ def standardise(source: Source) -> Standard:
     # Below float32's resolution there is nothing but rounding.
     std[std <= np.abs(mean) * 1e-6] = 1
     # Rounded to float32, so that a settings file reproduces them exactly.
-    return Standard(tuple(mean.astype("f").tolist()), tuple(std.astype("f").tolist()))
+    standard = Standard(tuple(mean.astype("f").tolist()), tuple(std.astype("f").tolist()))
+    return standard, low, high

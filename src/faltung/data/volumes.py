@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.folder import Broken, FileSource, class_folders, examine_all, walk
-from faltung.data.limits import check_unpacked, complaints, described, needs, regular
+from faltung.data.limits import check_finite, check_unpacked, complaints, described, needs, regular
 from faltung.data.names import inside
 from faltung.data.options import Options
 from faltung.data.resize import resize
-from faltung.data.source import check_finite
 from faltung.geometry.errors import FaltungError
 
 SUFFIXES = (".nii", ".nii.gz")

@@ -25,6 +25,7 @@ def export_onnx(
     *,
     batch: int | str = "N",
     classes: Sequence[str] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """A network with its parameters as an ONNX model.
 
@@ -41,6 +42,9 @@ def export_onnx(
         The size of the batch, or a name for a size that is left open.
     classes : sequence of str, optional
         Names of the classes, kept as JSON under the key "classes" of the metadata.
+
+    metadata : mapping of str to str, optional
+        What else the metadata of the file say.
 
     Returns
     -------
@@ -62,7 +66,7 @@ def export_onnx(
     writer = Writer(graph, parameters)
     for node in graph.nodes:
         emit(writer, node)
-    data = writer.finish(batch, classes)
+    data = writer.finish(batch, classes, metadata or {})
     if path is not None:
         write_whole(path, data)
     return data

@@ -102,7 +102,12 @@ class Writer:
 
     # The end -------------------------------------------------------------------------------------
 
-    def finish(self, batch: int | str, classes: Sequence[str] | None) -> bytes:
+    def finish(
+        self,
+        batch: int | str,
+        classes: Sequence[str] | None,
+        metadata: Mapping[str, str],
+    ) -> bytes:
         helper = self.onnx.helper
         last = self._names[self.graph.output.name]
         self._nodes.append(helper.make_node("Identity", [last], ["output"], name="output"))
@@ -121,9 +126,11 @@ class Writer:
             producer_name="faltung",
             producer_version=str(sys.modules[__name__.partition(".")[0]].__version__),
         )
+        props = dict(metadata)
         if classes is not None:
-            text = json.dumps([str(name) for name in classes], ensure_ascii=False)
-            helper.set_model_props(model, {"classes": text})
+            props["classes"] = json.dumps([str(name) for name in classes], ensure_ascii=False)
+        if props:
+            helper.set_model_props(model, props)
         if model.ByteSize() > MAX_MODEL_BYTES:
             raise FaltungError(
                 f"parameters: {model.ByteSize():,} bytes are more than an ONNX file can hold"

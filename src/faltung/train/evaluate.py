@@ -70,7 +70,7 @@ def evaluate(
     batches = cast("Generator[Batch, None, None]", epoch)
     with closing(batches):  # a thread may be prefetching
         for x, y, _ in batches:
-            made = model.predict(x, softmax=False)
+            made = model.outputs(x, softmax=False)
             each = squares if loss == "mse" else cross_entropy
             losses.append(each(made, y).reshape(len(made), -1).mean(1))
             if loss != "mse":

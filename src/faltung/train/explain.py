@@ -60,7 +60,7 @@ def explain(
     samples, _ = read_files([file], like(model, folder))
     if len(samples) != 1:
         raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
-    outputs = model.predict(samples)[0].reshape(model.graph.output.channels, -1).mean(1)
+    outputs = model.outputs(samples)[0].reshape(model.graph.output.channels, -1).mean(1)
     names = model.classes or tuple(map(str, range(len(outputs))))
     chosen = int(outputs.argmax()) if label is None else _number(label, names)
     values = watchable(model.graph)
@@ -70,7 +70,7 @@ def explain(
     _, maps, grad = probe(
         model.graph,
         model.state,
-        model.prepared(samples),
+        model.standardised(samples),
         values,
         weights=weights,
         to=where,

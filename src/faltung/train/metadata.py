@@ -17,6 +17,7 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "precision": (str, type(None)),
     "classes": (list, tuple, type(None)),
     "standard": (dict, type(None)),
+    "units": (dict, type(None)),
 }
 
 

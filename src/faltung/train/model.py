@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from faltung.data.augment import Augment
 from faltung.data.loader import Sampler
-from faltung.data.source import Source, is_source, split
-from faltung.data.standard import standardise
+from faltung.data.source import Source, in_units, is_source, is_stored, split
+from faltung.data.standard import learned
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
@@ -45,6 +45,10 @@ class Model(Network):
     standard : Standard, optional
         Mean and standard deviation of each channel, subtracted and divided by before the network
         sees a sample. Where it is not given, ``fit`` takes that of its samples.
+    units : Units, optional
+        What stored numbers mean: what they are divided by before that, and what is white. Where
+        they are not given, ``fit`` finds them out: of a source those of the source; arrays are not
+        divided.
     precision : {"fast", "strict"}
         With "strict", convolutions are plain sums of products, in training too.
 
@@ -264,11 +268,12 @@ class Model(Network):
             augment=Augment() if augment is None else augment,
         )
         train = as_source(x, y, self, wanted.loss)
+        units = self.units or (train.units if is_stored(train) else None)
         held: Source | None = None
         if isinstance(validation, tuple) and len(validation) == 2:
-            held = as_source(*validation, self, wanted.loss)
+            held = in_units(as_source(*validation, self, wanted.loss), units)
         elif is_source(validation):
-            held = validation
+            held = in_units(validation, units)
         elif validation is not None:
             part = _part(validation)
             train, held = split(train, part, wanted.seed)
@@ -278,8 +283,8 @@ class Model(Network):
         """Take over the parameters of another network where names and shapes are the same.
 
         For transfer learning: a network of the same layers for other classes, of which all but the
-        last layer begin where another training ended. A model without a ``standard`` takes that of
-        the other, because its parameters were trained on such inputs.
+        last layer begin where another training ended. A model that was never trained also takes
+        the ``standard`` and the ``units`` of the other, whose parameters expect such inputs.
 
         Parameters
         ----------
@@ -315,15 +320,16 @@ class Model(Network):
     def _trained(
         self, settings: Settings, train: Source, held: Source | None, show: bool
     ) -> History:
-        """Train; a standard taken from the samples is dropped again if training cannot begin."""
+        """Train; what was taken from the samples is dropped again if training cannot begin."""
         with self._lock:
-            before = self.standard
-            if before is None and not self.tokens:
-                self.standard = standardise(train)
+            before = self.standard, self.units
+            if not self.tokens and (self.standard is None or self.units is None):
+                standard, units = learned(train)
+                self.standard, self.units = self.standard or standard, self.units or units
             try:
                 loop = Loop(self, settings, train, held, show=show)
             except BaseException:
-                self.standard = before
+                self.standard, self.units = before
                 raise
             self.loss = settings.loss
             history = loop.run()

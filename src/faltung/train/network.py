@@ -9,8 +9,10 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import Source, is_source
+from faltung.data.layout import as_samples
+from faltung.data.source import Source, in_units, is_source, scaled
 from faltung.data.standard import Standard
+from faltung.data.units import Units
 from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
 from faltung.geometry.check import whole
 from faltung.geometry.conv import Float
@@ -54,6 +56,7 @@ class Network:
         seed: int = 0,
         classes: Sequence[str] | None = None,
         standard: Standard | None = None,
+        units: Units | None = None,
         precision: Precision = "fast",
     ) -> None:
         policy_of(precision)  # refuses unknown names
@@ -67,6 +70,8 @@ class Network:
         )
         self.classes = None if classes is None else tuple(map(str, classes))
         self.standard = standard
+        # What stored numbers mean; None before it was trained on any.
+        self.units = units
         self._check()
         # What it was trained on; None before that is known.
         self.loss: Loss | None = None if classes is None else "cross_entropy"
@@ -177,8 +182,9 @@ class Network:
         Parameters
         ----------
         x : array_like or Source
-            Samples ``(n, *input_shape)``, or a single one without the leading axis; whole numbers
-            for a network with ``tokens``.
+            Samples ``(n, *input_shape)``, or a single one without the leading axis; channels may
+            be last, or left out if there is one. Numbers mean what they meant in training, whatever
+            their dtype (see Notes). Whole numbers for a network with ``tokens``.
         softmax : bool, optional
             Whether the outputs become probabilities along the channels. By default they do if the
             model has classes or was trained on labels.
@@ -193,22 +199,54 @@ class Network:
         ------
         ValueError, TypeError
             Samples of another shape or kind.
+
+        Notes
+        -----
+        A model that was trained on pictures with values from 0 to 255 divides such values by 255,
+        be they bytes, floats or whole numbers of 64 bits. An array with nothing above 1 is taken to
+        be such pictures divided already, and one of whole numbers above 255 to have 16 bits. If it
+        was trained on fractions from 0 to 1, whole numbers above 1 are divided by 255, or 65535. A
+        source of pictures in files is converted by what its format says.
         """
-        wanted = self.loss == "cross_entropy" if softmax is None else softmax
         if is_source(x):
-            return self._outputs(x.read, len(x), wanted)
-        given = np.asarray(x)
-        single = given.shape == self.input_shape
-        if not single and given.shape[1:] != self.input_shape:
-            raise FaltungError(
-                f"x.shape={given.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
-            )
-        many = given[np.newaxis] if single else given
-        result = self._outputs(lambda i: many[i[0] : i[-1] + 1], len(many), wanted)
+            source = in_units(x, self.units)
+            return self._outputs(source.read, len(source), self._softmax(softmax))
+        many, single = self.samples(np.asarray(x))
+        result = self.outputs(self._divided(many), softmax=softmax)
         return result[0] if single else result
 
+    def outputs(self, x: Array, *, softmax: bool | None = None) -> Array:
+        """The outputs for samples (n, *input_shape) as a source reads them: already divided."""
+        return self._outputs(lambda i: x[i[0] : i[-1] + 1], len(x), self._softmax(softmax))
+
+    def _softmax(self, asked: bool | None) -> bool:
+        return self.loss == "cross_entropy" if asked is None else asked
+
+    def samples(self, x: Array) -> tuple[Array, bool]:
+        """An array as a view (n, *input_shape), and whether it was a single sample. ValueError."""
+        kind = "text" if self.tokens else "picture"  # any kind with channels
+        found = as_samples(x, kind, self.input_shape, "first")  # type: ignore[arg-type]
+        if found is None:
+            raise FaltungError(
+                f"x.shape={x.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
+            )
+        return found
+
+    def _divided(self, x: Array) -> Array:
+        """Stored numbers as the network was trained to see them."""
+        if self.units is None or self.tokens:
+            return x
+        divisor = self.units.divisor_of(x)
+        return x if divisor == 1 else scaled(x, divisor)
+
     def prepared(self, x: Array) -> Array:
-        """Samples as the network takes them: standardised, of its dtype, or tokens in range."""
+        """Samples as ``program`` takes them: divided and standardised as in training, of the dtype
+        of the network; or tokens in range.
+        """
+        return self.standardised(self._divided(x))
+
+    def standardised(self, x: Array) -> Array:
+        """Samples as a source reads them, standardised, of the network's dtype; tokens in range."""
         if self.tokens:
             return self.checked_tokens(x)
         if x.dtype.kind not in "fiub":
@@ -234,7 +272,7 @@ class Network:
         batch = min(most, 1 << max(0, count - 1).bit_length())
         with self._lock:
             for start in range(0, count, batch):
-                part = self.prepared(read(np.arange(start, min(start + batch, count))))
+                part = self.standardised(read(np.arange(start, min(start + batch, count))))
                 rest = batch - len(part)
                 if rest:
                     part = np.concatenate([part, np.zeros((rest, *part.shape[1:]), part.dtype)])
@@ -279,6 +317,7 @@ class Network:
             "loss": self.loss,
             "classes": None if self.classes is None else list(self.classes),
             "standard": None if self.standard is None else self.standard.as_dict(),
+            **({} if self.units is None else {"units": self.units.as_dict()}),
         }
 
     @classmethod
@@ -321,13 +360,14 @@ class Network:
         """
         try:
             given = checked(about)
-            standard = given.pop("standard")
+            standard, units = given.pop("standard"), given.pop("units")
             loss, net = given.pop("loss"), parse(given.pop("net"))
             given["precision"] = given["precision"] or "fast"
             made = cls(
                 net,
                 **given,
                 standard=None if standard is None else Standard.from_dict(standard),
+                units=None if units is None else Units.from_dict(units),
                 seed=seed,
             )
         except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from faltung.data.files import Like
-from faltung.data.open import NAMED, open_source
-from faltung.data.source import ArraySource, Source, split
+from faltung.data.like import Like
+from faltung.data.open import open_source
+from faltung.data.source import Source, in_units, split
+from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.train.model import Model
@@ -17,18 +18,25 @@ from faltung.train.run_model import table
 from faltung.train.settings import Settings
 
 # Options of ``open_source`` that a run keeps.
-READING = ("strict", "kind", "size", "channels")
+READING = ("strict", "kind", "size", "channels", "x", "y")
+# What a config says of data that come with samples to hold out.
+OWN = "own"
 # The data table of a config: entry -> its type, and whether it is required.
 _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "path": (str, True),
     "kind": (str, True),
     "samples": (int, True),
     "digest": (str, True),
-    "held_out": (float, True),
-    "scale": (float, False),
+    "held_out": ((float, str), True),
+    "layout": (str, True),
     "strict": (bool, True),
     "size": ((int, list), False),
-    "channels": (int, False),
+    "channels": ((int, str), False),
+    "targets": (str, True),
+    "x": (str, False),
+    "y": (str, False),
+    "columns": (list, False),
+    "label": (str, False),
 }
 
 
@@ -51,24 +59,39 @@ def data_table(folder: RunFolder) -> dict[str, Any]:
 
 
 def like(model: Model, folder: RunFolder) -> Like:
-    """What files must contain to be samples of a run."""
+    """What files must contain to be samples of a run. ValueError: a run that does not say."""
     about = data_table(folder)
-    fit = about.get("size") is not None
-    return Like(about["kind"], model.input_shape, fit=fit, scale=about.get("scale"))
+    if model.units is None and not model.tokens:
+        raise FaltungError(
+            f"{folder.path / CONFIG}: model.units: is missing, as in runs of an older faltung; "
+            "train it again"
+        )
+    columns = about.get("columns")
+    return Like(
+        about["kind"],
+        model.input_shape,
+        fit=about.get("size") is not None,
+        units=model.units,
+        layout=about["layout"],
+        columns=None if columns is None else tuple(map(str, columns)),
+        label=about.get("label"),
+    )
 
 
 def open_like(
-    data: str, wanted: Like, classes: Sequence[str] | None, *, strict: bool = False
+    data: str,
+    wanted: Like,
+    classes: Sequence[str] | None,
+    *,
+    strict: bool = False,
+    x: str | None = None,
+    y: str | None = None,
+    targets: TargetKind | None = None,
 ) -> Source:
     """Data with targets, read like those of a run, with the same classes."""
-    given: dict[str, Any] = {"kind": wanted.kind, "strict": strict, "classes": classes}
-    if data not in NAMED and wanted.kind in ("picture", "volume"):
-        given["channels"] = wanted.shape[0]
-    if wanted.fit:
-        given["size"] = wanted.shape[1:]
-    source = open_source(data, **given)
-    if wanted.scale is not None and isinstance(source, ArraySource) and source.scale != 1:
-        source.scale = np.float32(wanted.scale)  # whole numbers are scaled as in the run
+    source = open_source(
+        data, like=wanted, classes=classes, strict=strict, x=x, y=y, targets=targets
+    )
     if source.shape != wanted.shape:
         raise FaltungError(
             f"data={show(data)}: samples of shape {source.shape}: must be {wanted.shape}"
@@ -79,27 +102,55 @@ def open_like(
 def held_out(folder: RunFolder) -> Source:
     """The samples that a run has held out of its data."""
     about = data_table(folder)
-    if about["held_out"] == 0:
-        raise FaltungError(
-            f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
-        )
     source = opened(about)
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
-    return split(source, about["held_out"], settings.seed)[1]
+    found = parts(source, about["held_out"], settings.seed)[1]
+    if found is None:
+        raise FaltungError(
+            f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
+        )
+    if "from" in folder.config:
+        found = in_units(found, Model.from_about(table(folder, "model")).units)
+    return found
+
+
+def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:
+    """The samples to train on, and those that are held out: a part of all, ``OWN``, those that the
+    data come with, or None for 0.
+    """
+    if held_out == 0:
+        return source, None
+    if held_out != OWN:
+        return split(source, held_out, seed)  # type: ignore[arg-type]
+    own = getattr(source, "held", None)
+    if own is None:
+        raise FaltungError("held_out: the data have changed; they hold nothing out of their own")
+    return source, own
 
 
 def opened(about: Mapping[str, Any]) -> Source:
     given = {name: about[name] for name in READING if about.get(name) is not None}
-    return open_source(about["path"], **given)
+    return open_source(about["path"], targets=about.get("targets"), **given)
 
 
 def described(source: Source) -> dict[str, Any]:
     """A description of data, by which similar data are read, and the same data recognised."""
     digest = hashlib.sha256(np.ascontiguousarray(source.targets).tobytes())
+    own = getattr(source, "held", None)
+    if own is not None:
+        digest.update(np.ascontiguousarray(own.targets).tobytes())
     for part in (source.shape, source.classes, *source.names):
         digest.update(repr(part).encode("utf-8", "surrogatepass") + b"\0")
-    found = {"kind": source.kind, "samples": len(source), "digest": digest.hexdigest()[:16]}
-    scale = getattr(source, "scale", None)
-    return found if scale is None or scale == 1 else {**found, "scale": float(scale)}
+    found = {
+        "kind": source.kind,
+        "samples": len(source),
+        "digest": digest.hexdigest()[:16],
+        "layout": getattr(source, "layout", "first"),
+    }
+    for name in ("columns", "label"):
+        value = getattr(source, name, None)
+        if value is not None:
+            found[name] = list(value) if name == "columns" else value
+    return found

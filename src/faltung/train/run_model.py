@@ -1,5 +1,6 @@
 """Trained networks: loaded from the folder of a run, and exported."""
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.standard import Standard
 from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import Convolve
 from faltung.graph.value import Graph
@@ -52,7 +54,8 @@ def filters(model: Network) -> npt.NDArray[Any] | None:
 
 def export(model: Model, path: Path) -> None:
     """Write a model as ONNX or for ``Model.load``, by the suffix of the path. In ONNX the
-    standardisation becomes the first layer, so that it takes samples as ``predict`` does.
+    standardisation becomes the first layer, so that it takes samples as they are read: pictures
+    from 0 to 1, in whatever units they were stored for training, and other numbers as stored.
     """
     if path.suffix.lower() != ".onnx":
         model.save(path)
@@ -60,15 +63,20 @@ def export(model: Model, path: Path) -> None:
     from faltung.formats.onnx_export import export_onnx
 
     graph, parameters = with_standard(model)
-    export_onnx(graph, parameters, path, classes=model.classes)
+    said = {} if model.units is None else {"units": json.dumps(model.units.as_dict())}
+    export_onnx(graph, parameters, path, classes=model.classes, metadata=said)
 
 
 def with_standard(model: Model) -> tuple[Graph, dict[str, npt.NDArray[Any]]]:
     """The graph and the parameters of a model, with its standardisation as a first layer."""
-    parameters = model.parameters
-    if model.standard is None:
+    parameters, units = model.parameters, model.units
+    # How much larger the numbers are that the network was trained on than a picture from 0 to 1.
+    times = 1.0 if units is None or units.white is None else units.white / units.scale
+    if model.standard is None and times == 1:
         return model.graph, parameters
-    mean, std = np.array([model.standard.mean, model.standard.std])
+    channels = model.input_shape[0]
+    standard = model.standard or Standard((0.0,) * channels, (1.0,) * channels)
+    mean, std = np.array([standard.mean, standard.std]) / times
     # (x - mean) / sqrt(std^2 + eps), with an eps that is negligible.
     layer = BatchNorm(eps=float(std.min() ** 2) * 1e-9, name="standard")
     graph = build(Sequential(layer, model.net), model.input_shape, dtype=model.dtype)

@@ -1,47 +1,72 @@
 """Arrays and sources as samples to train or evaluate a model on."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import ArraySource, SampleKind, Source, is_source
+from faltung.data.names import number_classes, printable
+from faltung.data.source import ArraySource, SampleKind, Source, in_units, is_source
+from faltung.data.targets import understood
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.train.network import Network
 
-# The kind of samples by the axes of an array, except for text. It decides how they are augmented.
-KINDS: dict[int, SampleKind] = {2: "table", 3: "series", 4: "picture", 5: "volume"}
+# The kind of samples by the axes of one, except for text. It decides how they are augmented.
+KINDS: dict[int, SampleKind] = {1: "table", 2: "series", 3: "picture", 4: "volume"}
 
 
 def as_source(
     x: npt.ArrayLike | Source, y: npt.ArrayLike | None, model: Network, loss: str
 ) -> Source:
-    """x (n, *input_shape) and y as a source of samples; a source is returned as it is.
+    """Samples and their targets as a source, in the units of the model.
 
-    x is not scaled, even if it holds whole numbers. y: labels (n,) or (n, *space), or for "mse"
-    numbers of the network's output shape, (n,) for a single number. TypeError, ValueError.
+    x: a source, or an array (n, *input_shape), with channels last instead of first, or without a
+    single channel. The array is not scaled, unless the model was trained on other units. y: labels
+    (n,) or (n, *space), which may be whole floats, words of the model's classes, or rows (n,
+    classes) with a single 1; for "mse" numbers of the network's output shape, (n,) for a single
+    number. TypeError, ValueError.
     """
     if is_source(x):
         if y is not None:
             raise FaltungTypeError(
                 "y: must be left out if x is a source, which has its own targets"
             )
-        return x
+        return in_units(x, model.units)
     if y is None:
         raise FaltungTypeError("y: must be given with x")
-    samples, targets = np.asarray(x), np.asarray(y)
-    if samples.shape[1:] != model.input_shape:
+    kind: SampleKind = "text" if model.tokens else KINDS[len(model.input_shape)]
+    samples, single = model.samples(np.asarray(x))
+    if single:
         raise FaltungError(
-            f"x.shape={samples.shape}: must be (n, {', '.join(map(str, model.input_shape))})"
+            f"x.shape={np.shape(x)}: must be (n, {', '.join(map(str, model.input_shape))})"
         )
-    kind = "text" if model.tokens else KINDS.get(samples.ndim)
+    targets = np.asarray(y)
     if loss == "mse":
-        return ArraySource(samples, _numbers(targets, len(samples), model), kind=kind, scale=1.0)
-    if targets.dtype.kind not in "bui":
-        raise FaltungTypeError(f"y.dtype={targets.dtype}: labels must be whole numbers")
-    # Not every class needs to occur.
-    names = model.classes or tuple(map(str, range(model.graph.output.channels)))
-    return ArraySource(samples, targets, kind=kind, scale=1.0, classes=names, partial=True)
+        made = ArraySource(samples, _numbers(targets, len(samples), model), kind=kind)
+    else:
+        # Not every class needs to occur.
+        names = model.classes or tuple(map(str, range(model.graph.output.channels)))
+        made = ArraySource(
+            samples, _labels(targets, names, model), kind=kind, classes=names, partial=True
+        )
+    if model.units is None:
+        made.units = replace(made.units, scale=1.0)
+    return in_units(made, model.units)
+
+
+def _labels(y: npt.NDArray[Any], names: Sequence[str], model: Network) -> npt.NDArray[Any]:
+    """y as whole numbers."""
+    if y.dtype.kind == "U" and y.ndim == 1:
+        return number_classes([printable(word) for word in y], "y", names)[0]
+    if y.dtype.kind not in "buif":
+        raise FaltungTypeError(f"y.dtype={y.dtype}: labels must be whole numbers, or names")
+    maps = bool(model.graph.output.space)
+    made = understood(y, "labels", "y", maps=maps)
+    if not maps and y.ndim == 2 and made.ndim == 1 and 1 < y.shape[1] != len(names):
+        raise FaltungError(f"y.shape={y.shape}: must have {len(names)} columns, one for each class")
+    return made
 
 
 def _numbers(y: npt.NDArray[Any], count: int, model: Network) -> npt.NDArray[np.float32]:

@@ -16,8 +16,8 @@ import numpy as np
 from faltung.data.augment import Augment
 from faltung.data.names import printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source, split
-from faltung.data.standard import standardise
+from faltung.data.source import Source, in_units
+from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show, whole
 from faltung.geometry.errors import FaltungError
@@ -25,19 +25,21 @@ from faltung.graph.ops import Embed
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
 from faltung.train.checks import check_two_classes
-from faltung.train.defaults import HELD_OUT, PRESETS, USUAL
+from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
 from faltung.train.origin import Origin
 from faltung.train.report import write_report
-from faltung.train.run_dataset import data_table, described, opened
+from faltung.train.run_dataset import OWN, data_table, described, opened, parts
 from faltung.train.run_folder import CONFIG, RunFolder
 from faltung.train.run_model import table
 from faltung.train.run_tables import check_tables
 from faltung.train.session_report import length_note, notes, report_data
 from faltung.train.settings import Settings
 
+# What targets are read as for a loss.
+TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
 # Packages that a run needs at its end; checked before it begins.
 NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 
@@ -53,7 +55,12 @@ class Session:
     def __init__(self, config: Mapping[str, Any], source: Source, model: Model) -> None:
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
-        self.train, self.held = parts(source, config["data"]["held_out"], self.settings)
+        found = parts(source, config["data"]["held_out"], self.settings.seed)
+        # Numbers mean what they meant to the network that a run starts from.
+        units = model.units if "from" in config else None
+        where = printable(Path(config["data"]["path"]).name)
+        self.train = in_units(found[0], units, where)
+        self.held = None if found[1] is None else in_units(found[1], units, where)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
         self.loop.notes = notes(self.loop, config, len(source))
 
@@ -121,7 +128,7 @@ def create(
     options: Mapping[str, Any] | None = None,
     settings: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
-    held_out: float = HELD_OUT,
+    held_out: float | None = None,
     start: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Session:
@@ -136,7 +143,9 @@ def create(
     _check_needed()
     _check_held_out(held_out, settings or {})
     path = data if data in NAMED else os.path.abspath(data)
-    about = {"path": path, "strict": False, **(reading or {}), "held_out": float(held_out)}
+    loss = (settings or {}).get("loss", LOSS)
+    about = {"path": path, "strict": False, **(reading or {})}
+    about["targets"] = TARGETS.get(loss, "labels")
     options = dict(options or {})
     origin = None if start is None else Origin.open(start)
     if origin is None:
@@ -145,6 +154,8 @@ def create(
     else:
         source, about = origin.like(about)
         name = _net_name(source, net) if net is not None else origin.net
+    own = held_out is None and getattr(source, "held", None) is not None
+    about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
     wanted = _settings(data, name, settings or {}).resolved()
     outputs = _outputs(source, wanted.loss, data)
     if origin is None or net is not None:
@@ -154,15 +165,18 @@ def create(
     else:
         layers = origin.layers(outputs, options)
         options = dict(origin.options)
-    train, _ = parts(source, held_out, wanted)
-    own_standard = source.kind != "text" and origin is None
+    train, _ = parts(source, about["held_out"], wanted.seed)
+    standard, units = learned(train)
+    if origin is not None:
+        standard, units = origin.model.standard, origin.model.units or units
     model = Model(
         layers,
         source.shape,
         tokens=source.kind == "text",
         seed=wanted.seed,
         classes=source.classes,
-        standard=standardise(train) if own_standard else None,
+        standard=standard,
+        units=units,
         precision=wanted.precision,
     )
     model.loss = wanted.loss
@@ -183,8 +197,10 @@ def create(
     return session
 
 
-def _check_held_out(held_out: float, settings: Mapping[str, Any]) -> None:
+def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None:
     """ValueError: no part of the samples, or settings that need a part when there is none."""
+    if held_out is None:
+        return
     if not 0 <= held_out < 1:
         raise FaltungError(
             f"--held-out {held_out:g}: must be at least 0 and below 1; 0 trains on everything"
@@ -195,11 +211,6 @@ def _check_held_out(held_out: float, settings: Mapping[str, Any]) -> None:
                 f"--{name} {settings[name]}: with --held-out 0 there is nothing to judge an epoch "
                 "by; leave one of the two out"
             )
-
-
-def parts(source: Source, held_out: float, settings: Settings) -> tuple[Source, Source | None]:
-    """What a run is trained on, and what it holds out, if anything."""
-    return (source, None) if held_out == 0 else split(source, held_out, settings.seed)
 
 
 def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
