@@ -156,8 +156,8 @@ def create(
         name = _net_name(source, net) if net is not None else origin.net
     own = held_out is None and getattr(source, "held", None) is not None
     about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
+    outputs = _outputs(source, loss, data)
     wanted = _settings(data, name, settings or {}).resolved()
-    outputs = _outputs(source, wanted.loss, data)
     if origin is None or net is not None:
         if source.kind == "text" and "vocabulary" in row(name).arguments():
             options = {"vocabulary": _vocabulary(source), **options}
