@@ -44,7 +44,9 @@ def test_weights_standard_and_network_are_those_of_the_other(old: Path, tmp_path
     before, _ = load_model(old / "run")
     assert made.model.standard == before.standard and made.model.units == before.units
     assert made.config["net"] == {"name": "lenet5"}
-    assert made.loop.notes == (f"from {old / 'run'}: 4 layers; initialised anew: linear3",)
+    assert made.loop.notes == (
+        f"from {old / 'run'}: weights of 4 layers; initialised anew: linear3",
+    )
     own, theirs = made.model.parameters, before.parameters
     same = {name for name in own if np.array_equal(own[name], theirs.get(name))}
     assert {name.partition(".")[0] for name in set(own) - same} == {"linear3"}
@@ -148,6 +150,14 @@ def test_numbers_mean_what_they_meant(old: Path, tmp_path: Path) -> None:
         found.append(tensors(tmp_path / name / "last.safetensors"))
         session.resume(tmp_path / name).folder.close()
     assert found[0] == found[1]
+
+
+def test_another_unit_is_said(old: Path, tmp_path: Path) -> None:
+    """The digits are 0 to 16; the network has seen numbers that nothing was divided by."""
+    made = started(old, tmp_path / "run", data="digits")
+    assert made.loop.notes[1] == "values are divided by 1, as there, not by 16"
+    assert made.train.read([0]).max() > 1
+    made.folder.close()
 
 
 # Killed -------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ class Session:
         self.train = in_units(found[0], units, where)
         self.held = None if found[1] is None else in_units(found[1], units, where)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
-        self.loop.notes = notes(self.loop, config, len(source))
+        self.loop.notes = notes(self.loop, config, source)
 
     @property
     def folder(self) -> RunFolder:
