@@ -199,7 +199,7 @@ def _plain(value: Any) -> Any:
 
 def _class_weights(value: object) -> str | tuple[float, ...] | None:
     """None, "balanced", or numbers from 0, not all 0. ValueError, TypeError."""
-    if value is None or value == BALANCED:
+    if value is None or (isinstance(value, str) and value == BALANCED):
         return value
     if not is_sequence(value):
         raise FaltungTypeError(
