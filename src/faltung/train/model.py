@@ -283,8 +283,8 @@ class Model(Network):
         """Take over the parameters of another network where names and shapes are the same.
 
         For transfer learning: a network of the same layers for other classes, of which all but the
-        last layer begin where another training ended. A model without a ``standard`` takes that of
-        the other, because its parameters were trained on such inputs.
+        last layer begin where another training ended. A model that was never trained also takes
+        the ``standard`` and the ``units`` of the other, whose parameters expect such inputs.
 
         Parameters
         ----------

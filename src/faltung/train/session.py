@@ -56,13 +56,13 @@ class Session:
     def __init__(self, config: Mapping[str, Any], source: Source, model: Model) -> None:
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
-        held_out = config["data"]["held_out"]
-        train, held = parts(source, held_out, self.settings.seed)
+        found = parts(source, config["data"]["held_out"], self.settings.seed)
         # A run that started from another sees numbers as that one did.
-        self.train = in_units(train, model.units)
-        self.held = None if held is None else in_units(held, model.units)
+        where = printable(Path(config["data"]["path"]).name)
+        self.train = in_units(found[0], model.units, where)
+        self.held = None if found[1] is None else in_units(found[1], model.units, where)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
-        self.loop.notes = notes(self.loop, config, len(source))
+        self.loop.notes = notes(self.loop, config, source)
 
     @property
     def folder(self) -> RunFolder:
@@ -156,8 +156,8 @@ def create(
         name = _net_name(source, net) if net is not None else origin.net
     own = held_out is None and getattr(source, "held", None) is not None
     about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
+    outputs = _outputs(source, loss, data)
     wanted = _settings(data, name, settings or {}).resolved()
-    outputs = _outputs(source, wanted.loss, data)
     words = None
     if origin is None or net is not None:
         if source.kind == "text" and "vocabulary" in row(name).arguments():
@@ -173,7 +173,9 @@ def create(
     batch = min(wanted.batch, len(source))
     require_training(graph, len(wanted.rule().slots), batch, what=what)
     train, _ = parts(source, about["held_out"], wanted.seed)
-    standard, units = learned(train) if origin is None else (None, None)
+    standard, units = learned(train)
+    if origin is not None:
+        standard, units = origin.model.standard, origin.model.units or units
     model = Model(
         layers,
         source.shape,

@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.names import listing, printable
-from faltung.data.source import Source
+from faltung.data.source import Source, is_stored
 from faltung.graph.summary import summary
 from faltung.jit.target import current
 from faltung.runtime.threads import get_threads
 from faltung.train.evaluate import Evaluation, class_names
 from faltung.train.freezing import layer_of, layers
 from faltung.train.loop import Loop
+from faltung.train.network import Network
 from faltung.train.report import ReportData
 from faltung.train.run_model import filters
 from faltung.train.scores import confusion_matrix
@@ -34,33 +35,52 @@ SHOWN_LAYERS = 6  # in a note
 # Before it begins ---------------------------------------------------------------------------------
 
 
-def notes(loop: Loop, config: Mapping[str, Any], samples: int) -> tuple[str, ...]:
+def notes(loop: Loop, config: Mapping[str, Any], source: Source) -> tuple[str, ...]:
     """What settings mean for this run, a line each."""
     made = []
     if loop.held is None:
         made.append(
-            f"trained on all {samples:,} samples, nothing held out: the last weights are kept"
+            f"trained on all {len(source):,} samples, nothing held out: the last weights are kept"
         )
     if "from" in config:
         began = config["from"]
         count = len(layers(loop.model.training_graph)) - len(began["anew"])
-        anew = listing(began["anew"], SHOWN_LAYERS) or "no layer"
+        anew = listing(began["anew"], SHOWN_LAYERS) or "none"
         path = Path(began["path"])
         if path.is_relative_to(Path.cwd()):
             path = path.relative_to(Path.cwd())
-        made.append(f"from {printable(path)}: {count} layers; initialised anew: {anew}")
+        made.append(
+            f"from {printable(path)}: weights of {_layers(count)}; initialised anew: {anew}"
+        )
+        made += _units(loop.model, source)
     if loop.frozen:
         parameters = [p for p in loop.model.training_graph.parameters if p.trained]
         fixed = sum(p.size for p in parameters if p.name in set(loop.frozen))
         names = list(dict.fromkeys(map(layer_of, loop.frozen)))
         every = sum(p.size for p in parameters)
         made.append(f"frozen: {listing(names, SHOWN_LAYERS)} ({fixed:,} of {every:,} parameters)")
-    for epochs, step in loop.settings.lengthened:
-        made.append(f"until step {step:,} a run of {epochs} epochs, then of more or fewer")
+    before = [f"{epochs} until step {step:,}" for epochs, step in loop.settings.lengthened]
+    if before:
+        made.append(f"epochs: {', '.join(before)}, then {loop.settings.epochs}")
     if loop.class_weights is not None:
         pairs = zip(class_names(loop.model), loop.class_weights, strict=True)
         made.append(f"class weights: {listing([f'{name} {w:.4g}' for name, w in pairs], 10)}")
     return tuple(made)
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'s'[: count != 1]}"
+
+
+def _units(model: Network, source: Source) -> list[str]:
+    """What is worth saying about numbers that mean what they meant to another network."""
+    if model.units is None or not is_stored(source):
+        return []
+    said = model.units.note(source.units)
+    divisor, own = model.units.divisor(source.units), source.units.scale
+    if said is None and divisor != own:
+        said = f"values are divided by {divisor:g}, as there, not by {own:g}"
+    return [] if said is None else [said]
 
 
 def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
