@@ -54,6 +54,8 @@ def take_matching(model: Network, other: Network, where: str = "other") -> tuple
             "kind"
         )
     model.set_parameters(taken)
+    if model.standard is None and model.units is None:
+        model.layout = other.layout
     model.standard = model.standard or other.standard
     model.units = model.units or other.units
     return in_order(model, anew)
