@@ -204,3 +204,12 @@ def test_what_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         kept.put(Path(name), np.zeros(10, np.uint8))
     assert list(kept.taken([Path("a"), Path("b")])) == []
+
+
+@pytest.mark.parametrize("size", [10**6, (10**6, 10**6), 10**9])
+def test_a_size_that_no_memory_holds_is_not_tried(size: object, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(b"no picture, and never opened")
+    with pytest.raises(MemoryError, match=r"^size=.*: one sample needs .* of memory"):
+        open_source(tmp_path, size=size)

@@ -26,12 +26,14 @@ from faltung.data.names import (
 from faltung.data.options import Options
 from faltung.data.source import Indices, scaled
 from faltung.data.units import Units, is_whole, white_of
+from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
 MAX_KEPT_BYTES = 1 << 29
+_SAMPLE_BYTES = 8  # of one value while a sample is brought to its size: twice in float32
 
 
 @dataclass
@@ -64,9 +66,13 @@ def class_folders(root: Path) -> list[Path]:
 
 def walk(root: Path, options: Options) -> Listing:
     """The files in the class folders of ``root``. ValueError: too few class folders, an empty or
-    unknown class, or a link that leads out of ``root``.
+    unknown class, or a link that leads out of ``root``. MemoryError: samples of this size do not
+    fit into memory, which is said before any is decoded.
     """
     where = printable(root.name)
+    if options.size is not None:  # two axes at least
+        values = options.size**2 if isinstance(options.size, int) else prod(options.size)
+        require(_SAMPLE_BYTES * values, f"size={show(options.size)}: one sample")
     found = Listing(root, options.strict)
     folders = class_folders(root)
     least = 1 if options.classes is not None else 2
