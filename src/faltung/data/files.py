@@ -18,7 +18,9 @@ from faltung.data.names import printable
 from faltung.data.npy import npz_headers, read_npy, read_npz
 from faltung.data.source import scaled
 from faltung.data.units import Units, units_of
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.check import path as check_path
+from faltung.geometry.check import sequence, show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
@@ -79,7 +81,10 @@ def read_files(
     ((2, 1, 8, 8), True)
     """
     parts, names = [], []
-    for given in paths:
+    if not isinstance(like, Like):
+        raise FaltungTypeError(f"like={show(like)}: must be a Like")
+    for given in sequence("paths", paths):
+        check_path("paths", given)
         path, where = Path(given), printable(given)
         if not exists(path):
             raise FileNotFoundError(f"{where}: no such file")
