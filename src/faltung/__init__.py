@@ -6,7 +6,8 @@
 [3.0, 6.0, 9.0, 12.0, 15.0, 18.0, 21.0, 24.0]
 """
 
-from typing import TYPE_CHECKING, Any
+# That of typing, which takes a while to load, as type checkers know.
+TYPE_CHECKING = False
 
 __version__ = "0.1.0"
 
@@ -119,7 +120,7 @@ __all__ = [
 
 if not TYPE_CHECKING:  # for type checkers there are the names above, and no other
 
-    def __getattr__(name: str) -> Any:
+    def __getattr__(name: str) -> object:
         from importlib import import_module
 
         if name in _PACKAGES:

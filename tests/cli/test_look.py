@@ -74,8 +74,8 @@ def test_another_class_and_another_layer(sample: Sample, capsys: Captured, tmp_p
 @pytest.mark.parametrize(
     ("more", "part"),
     [
-        (["--class", "ten"], "class='ten': must be one of 0, 1, 2"),
-        (["--layer", "conv9"], "layer='conv9': must be one of conv1, relu1"),
+        (["--class", "ten"], "--class ten: must be one of 0, 1, 2"),
+        (["--layer", "conv9"], "--layer conv9: must be one of conv1, relu1"),
     ],
 )
 def test_refusals(more: list[str], part: str, sample: Sample, capsys: Captured) -> None:

@@ -67,15 +67,18 @@ def test_summary_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nets", "resnet19"], "faltung nets: net='resnet19': must be one of lenet5, alexnet,"),
-        (["summary", "resnet19"], "faltung summary: net='resnet19': must be one of lenet5,"),
-        (["summary", "lenet5", "--input", "3x"], "faltung summary: input='3x': must be sizes as"),
-        (["summary", "lenet5", "--input", "0x8"], "faltung summary: input_shape=(0, 8): must be"),
-        (["summary", "c3d", "--input", "3x8x8"], "faltung summary: input_shape=(3, 8, 8): must"),
-        (["summary", "lenet5", "--set", "width"], "faltung summary: set='width': must be OPTION="),
-        (["summary", "lenet5", "--set", "a=1"], "faltung summary: a=1: lenet5 takes paper"),
-        (["summary", "vgg16", "--set", "width=x"], "faltung summary: width='x': must be a number"),
-        (["summary", "lenet5", "--depth", "0"], "faltung summary: depth=0: must be at least 1"),
+        (["nets", "resnet19"], "faltung nets: NET resnet19: must be one of lenet5, alexnet,"),
+        (["summary", "resnet19"], "faltung summary: NET resnet19: must be one of lenet5,"),
+        (["summary", "lenet5", "--input", "3x"], "faltung summary: --input 3x: must be sizes as"),
+        (["summary", "lenet5", "--input", "0x8"], "faltung summary: --input 0x8: must be"),
+        (["summary", "c3d", "--input", "3x8x8"], "faltung summary: --input 3x8x8: must"),
+        (["summary", "lenet5", "--set", "width"], "faltung summary: --set width: must be OPTION="),
+        (["summary", "lenet5", "--set", "a=1"], "faltung summary: --set a=1: lenet5 takes paper"),
+        (
+            ["summary", "vgg16", "--set", "width=x"],
+            "faltung summary: --set width=x: must be a num",
+        ),
+        (["summary", "lenet5", "--depth", "0"], "faltung summary: --depth 0: must be at least 1"),
         (
             ["summary", "textcnn", "--input", "4"],
             "faltung summary: Conv 'windows.window5.conv1' needs at least 5, got 4 after 'embed",

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import limit
 from runs import EAGER, command, environment, rows, run, shapes, tensors
 
 from faltung.cli import train
@@ -126,7 +127,8 @@ def test_a_run_says_how_it_goes(data: Path, tmp_path: Path, capsys: Captured) ->
     assert main(["train", str(data), "--epochs", "3"]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert said.err == "" and lines[0] == "lenet5 on data.npz"
+    assert said.err == "" and lines.pop(0).startswith("40 samples, 1 channel, 8x8, values -1.13")
+    assert lines[0] == "lenet5 on data.npz"
     assert [line[:9] for line in lines[1:4]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert re.fullmatch(
         r"best weights on 8 held-out samples: accuracy \d+\.\d\d%, loss \d\.\d{4}", lines[4]
@@ -180,7 +182,7 @@ def test_another_length_is_said(data: Path, tmp_path: Path, capsys: Captured) ->
     ) in lines
     assert main(["train", "--resume", "run"]) == 0
     assert "epochs: 2 until step 2, then 4" in capsys.readouterr().out.splitlines()
-    assert "--epochs 3: run has finished epoch 4: must be at least 4" in refused(
+    assert "--epochs=3: run has finished epoch 4: must be at least 4" in refused(
         capsys, "--resume", "run", "--epochs", 3
     )
 
@@ -232,7 +234,7 @@ def test_a_metric_of_its_own(data: Path, capsys: Captured) -> None:
         *("samples", "loss", "accuracy", "auc", "mcc")
     ]
     assert main(["evaluate", "run", "--metric=r2"]) == 2
-    assert "metric='r2': does not apply to labels" in capsys.readouterr().err
+    assert "--metric=r2: does not apply to labels" in capsys.readouterr().err
 
 
 # Stopped ------------------------------------------------------------------------------------------
@@ -274,7 +276,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     words = [data, "--epochs", "2", "--batch", "8"]
     child = started(*words, "--out", "a b", seconds=0.5)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=limit(60))
     assert child.returncode == 130
     assert err == "\nstopped. To resume: faltung train --resume 'a b'\n" and "Traceback" not in out
     assert run("train", "--resume", "a b").returncode == 0
@@ -287,13 +289,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
 
 @POSIX
 def test_ctrl_c_twice_is_at_once(data: Path, tmp_path: Path) -> None:
-    child = started(data, "--out", "run", seconds=60)
+    child = started(data, "--out", "run", seconds=limit(60))
     start = time.monotonic()
     child.send_signal(signal.SIGINT)
     time.sleep(0.3)
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=30)
-    assert child.returncode == 130 and time.monotonic() - start < 30
+    _, err = child.communicate(timeout=limit(30))
+    assert child.returncode == 130 and time.monotonic() - start < limit(30)
     assert err == "\nstopped. To resume: faltung train --resume run\n"
 
 
@@ -311,7 +313,7 @@ def test_a_reader_that_goes_away(data: Path) -> None:
     child.stdout.close()
     assert child.stderr.read() == ""
     child.stderr.close()
-    assert child.wait(60) == 141
+    assert child.wait(limit(60)) == 141
 
 
 @POSIX
@@ -346,8 +348,9 @@ def test_on_a_terminal_a_table_and_a_bar(tmp_path: Path) -> None:
         assert max(map(len, lines), default=0) <= 80
         bars |= {line for line in lines if "━" in line}
     os.close(master)
-    assert child.wait(60) == 0
+    assert child.wait(limit(60)) == 0
     lines = [line.rstrip() for line in screen.display if line.strip()]
+    assert lines.pop(0) == "1,797 samples, 1 channel, 8x8, values 0..16 -> /16; 10 classes"
     assert lines[0] == "lenet5 on digits"
     assert lines[1].split()[:3] == ["epoch", "loss", "accuracy"]
     assert [line.split()[0] for line in lines[2:6]] == ["1/4", "2/4", "3/4", "4/4"]
@@ -392,35 +395,35 @@ X, Y = shapes(12)
         ({"y": Y * np.nan}, ["--loss=mse"], "y: sample 0 contains NaN"),
         ({"y": Y.astype(str)}, ["--loss=mse"], "y: has words; numbers are wanted"),
         ({}, ["--net=lenet"], ""),
-        ({}, ["--net=nothing"], "net='nothing': must be one of lenet5"),
+        ({}, ["--net=nothing"], "--net=nothing: must be one of lenet5"),
         ({}, ["--net=tcn"], "must be (C, *space) of rank 1 for tcn"),
         ({}, ["--set=width=2"], "width=2: lenet5 takes paper"),
-        ({}, ["--set=width"], "set='width': must be OPTION=VALUE"),
-        ({}, ["--size=8xx8"], "size='8xx8'"),
+        ({}, ["--set=width"], "--set=width: must be OPTION=VALUE"),
+        ({}, ["--size=8xx8"], "--size=8xx8"),
         ({}, ["--size=9"], "arrays are not resized"),
         ({}, ["--threads=0"], "must be from 1 to"),
         ({}, ["--epochs=0"], "epochs=0: must be at least 1"),
         ({}, ["--lr=nan"], "lr=nan: must be above 0"),
-        ({}, ["--nesterov"], "nesterov=True: applies to sgd"),
-        ({}, ["--held-out=1"], "--held-out 1: must be at least 0 and below 1"),
+        ({}, ["--nesterov"], "--nesterov: applies to sgd"),
+        ({}, ["--held-out=1"], "--held-out=1: must be at least 0 and below 1"),
         (
             {},
             ["--held-out=0", "--patience=3"],
-            "--patience 3: with --held-out 0 there is nothing to",
+            "--patience=3: with --held-out 0 there is nothing to",
         ),
-        ({}, ["--held-out=0", "--metric=f1"], "--metric f1: with --held-out 0 there is nothing to"),
+        ({}, ["--held-out=0", "--metric=f1"], "--metric=f1: with --held-out 0 there is nothing to"),
         ({}, ["--class-weights=1,2,3"], "must be 2 numbers, one for each class: 0, 1"),
-        ({}, ["--class-weights=1;2"], "--class-weights 1;2: must be balanced, or a number for"),
-        ({}, ["--sampler=weighted"], "sampler='weighted': must be one of shuffled, balanced"),
-        ({}, ["--metric=f2"], "metric='f2': must be one of loss, accuracy"),
-        ({}, ["--metric=mae"], "metric='mae': does not apply to labels"),
+        ({}, ["--class-weights=1;2"], "--class-weights=1;2: must be balanced, or a number for"),
+        ({}, ["--sampler=weighted"], "--sampler=weighted: must be one of shuffled, balanced"),
+        ({}, ["--metric=f2"], "--metric=f2: must be one of loss, accuracy"),
+        ({}, ["--metric=mae"], "--metric=mae: does not apply to labels"),
         (
             {},
             ["--freeze=conv9"],
-            "freeze='conv9': no layer with parameters has this name; there are",
+            "--freeze=conv9: no layer with parameters has this name; there are",
         ),
-        ({}, ["--freeze=5"], "freeze=5: must be from 1 to 4, one less than the layers"),
-        ({}, ["--freeze=*"], "freeze='*': leaves nothing to train"),
+        ({}, ["--freeze=5"], "--freeze=5: must be from 1 to 4, one less than the layers"),
+        ({}, ["--freeze=*"], "--freeze=*: leaves nothing to train"),
         (
             {"y": 0 * Y},
             [],

@@ -72,7 +72,10 @@ def test_classes_of_a_run(tmp_path: Path) -> None:
 
 def test_padding_at_the_end_is_not_data(tmp_path: Path) -> None:
     path = saved(tmp_path, "a\t0\t1\t2\t3\nb\t0\t2\tNaN\tNaN\nb\t0\t1\t2\t\n", "a.tsv")
-    with pytest.raises(ValueError, match=r"line 2 has 2 values and line 1 has 4; pass size="):
+    with pytest.raises(
+        ValueError,
+        match=r"line 2 has 2 values and line 1 has 4; bring series to one length with size",
+    ):
         open_source(path)
     source = open_source(path, size=2)
     np.testing.assert_allclose(source.read([1]), [[[0, 2]]])
@@ -102,8 +105,8 @@ def test_padding_of_all_series(tmp_path: Path) -> None:
         (b"a,1\nb,\xff\xfe\n", "a.csv: cannot be read"),
         ("a,1\nb,2\n".encode("utf-16"), "a.csv"),
         (b"a,1\nb,\0\n", "a.csv: line 2: '\\x00' is not a number"),
-        ("a," + "1" * 200_000 + "\n", "a.csv: cannot be read, field larger"),
-        ("1.5,1,2\nnan,1,2\n", "a.csv: y: sample 1 contains NaN"),
+        ("a," + "1" * 200_000 + "\n", "a.csv: line 1 contains an infinite value"),
+        ("1.5,1,2\nnan,1,2\n", "a.csv: line 2 has no label: add it"),
     ],
 )
 def test_refusals(text: str | bytes, message: str, tmp_path: Path) -> None:

@@ -263,7 +263,6 @@ STRANGE = {
     "uint16": np.ones((2, 4, 8, 9), np.uint16),
     "bool": np.ones((2, 4, 8, 9), bool),
     "object": X.astype(object),
-    ">f4": X.astype(">f4"),
     "<U1": np.full((2, 4, 8, 9), "a"),
     "datetime64[s]": X.astype("M8[s]"),
 }
@@ -291,6 +290,24 @@ def test_dtypes(dtype: str) -> None:
     refused(lambda: faltung.conv_transpose(odd, T), TypeError, f"x.dtype={dtype}: {rule}")
     with pytest.raises(TypeError, match=r"^out\.dtype="):
         faltung.conv(X, W, out=np.ones((2, 6, 6, 7), odd.dtype))
+
+
+def test_the_other_byte_order() -> None:
+    odd, remedy = X.astype(">f4"), "must have this machine's byte order; pass {0}.astype({0}.dtype."
+    w, g = odd[:, :, :3, :3], odd[:, :, :6, :7]
+    for call, name in [
+        (lambda: faltung.conv(odd, W), "x"),
+        (lambda: faltung.conv(X, w), "weight"),
+        (lambda: faltung.conv(X, W, odd.ravel()[:6]), "bias"),
+        (lambda: faltung.Conv(w), "weight"),
+        (lambda: faltung.Conv(W)(odd), "x"),
+        (lambda: faltung.conv_input_grad(g, W, X.shape), "grad"),
+        (lambda: faltung.conv_weight_grad(X, g, W.shape), "grad"),
+        (lambda: faltung.conv_transpose(odd, T), "x"),
+        (lambda: faltung.max_pool(odd, 2), "x"),
+    ]:
+        message = f"{name}.dtype=>f4: {remedy.format(name)}newbyteorder('='))"
+        refused(call, TypeError, message)
 
 
 def test_one_dtype_for_all() -> None:

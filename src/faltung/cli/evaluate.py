@@ -4,8 +4,6 @@ import argparse
 import json
 import sys
 
-from faltung.cli.errors import MISTAKES, refuse
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``evaluate``."""
@@ -29,34 +27,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print loss, accuracy and other metrics; 2, and one line on stderr, if something is wrong."""
-    try:
-        from faltung.train.evaluate import evaluate
-        from faltung.train.run_dataset import held_out, like, open_like
-        from faltung.train.run_model import load_model, table
-        from faltung.train.settings import Settings
+    """Print loss, accuracy and other metrics."""
+    from faltung.data.source import in_units
+    from faltung.train.evaluate import evaluate
+    from faltung.train.run_dataset import held_out, like, open_like
+    from faltung.train.run_model import load_model, table
+    from faltung.train.settings import Settings
 
-        model, folder = load_model(arguments.run_folder)
-        if arguments.data is None:
-            source = held_out(folder)
-        else:
-            wanted = like(model, folder)
-            source = open_like(
-                arguments.data,
-                wanted,
-                model.classes,
-                strict=arguments.strict,
-                x=arguments.x,
-                y=arguments.y,
-                targets="numbers" if model.loss == "mse" else "labels",
-            )
-        loss = model.loss or "cross_entropy"
-        names = dict.fromkeys(arguments.metric or [])
-        if not names:
-            names = {Settings.from_dict(table(folder, "train")).chosen_by: None}
-        metrics = evaluate(model, source, loss, metrics=list(names)).metrics()
-    except MISTAKES as error:
-        return refuse("evaluate", error)
+    model, folder = load_model(arguments.run_folder)
+    if arguments.data is None:
+        source = in_units(held_out(folder), model.units)
+    else:
+        source = open_like(
+            arguments.data,
+            like(model, folder),
+            model.classes,
+            strict=arguments.strict,
+            x=arguments.x,
+            y=arguments.y,
+            targets="numbers" if model.loss == "mse" else "labels",
+        )
+    loss = model.loss or "cross_entropy"
+    names = dict.fromkeys(arguments.metric or [])
+    if not names:
+        names = {Settings.from_dict(table(folder, "train")).chosen_by: None}
+    metrics = evaluate(model, source, loss, metrics=list(names)).metrics()
     for each in source.skipped:
         print(f"skipped {each}", file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:

@@ -2,13 +2,12 @@
 
 import argparse
 import json
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 from faltung.cli import conv_facts
-from faltung.cli.errors import MISTAKES
+from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
     from faltung.geometry import ConvSpec
@@ -74,32 +73,36 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Explain the convolution; 2, and one line on stderr, if it is invalid."""
-    from faltung.geometry.text import parse
-
-    try:
-        spec = parse(" ".join(arguments.spec))
-        with _machine(arguments.machine):
-            plan = make_plan(
-                spec,
-                arguments.direction,
-                not arguments.channels_first,
-                precision=arguments.precision,
-                method=arguments.method,
-            )
-            for line in _report(spec, plan, arguments):
-                print(line)
-    except MISTAKES as error:
-        hint = _shell_hint(arguments.spec)
-        print(f"faltung explain: {error}{hint}", file=sys.stderr)
-        return 2
+    """Explain the convolution."""
+    spec = _parsed(arguments.spec)
+    with _machine(arguments.machine):
+        plan = make_plan(
+            spec,
+            arguments.direction,
+            not arguments.channels_first,
+            precision=arguments.precision,
+            method=arguments.method,
+        )
+        for line in _report(spec, plan, arguments):
+            print(line)
     return 0
 
 
-def _shell_hint(words: list[str]) -> str:
-    """A hint if the shell has taken the '>' out of a spec without quotes."""
-    broken = len(words) > 1 and ">" not in "".join(words)
-    return " (put the convolution in quotes: '>' sends the output to a file)" if broken else ""
+def _parsed(words: Sequence[str]) -> "ConvSpec":
+    """The convolution. FaltungError: none, with the word that is to blame: "s0: stride=0: ..."."""
+    from faltung.geometry.text import parse
+    from faltung.geometry.text import words as meanings
+
+    text = " ".join(words)
+    try:
+        return parse(text)
+    except FaltungError as error:
+        said = str(error).removeprefix("text=")
+        word = meanings(text).get(said.partition("=")[0])
+        # The shell may have taken the '>' out of words without quotes.
+        broken = len(words) > 1 and ">" not in text
+        hint = " (put the convolution in quotes: '>' sends the output to a file)" if broken else ""
+        raise FaltungError(f"{word}: {said}{hint}" if word else f"{said}{hint}") from None
 
 
 def _machine(name: str | None) -> Any:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from faltung.cli.errors import MISTAKES, line, refuse
+from faltung.cli.errors import line
 from faltung.geometry.errors import FaltungError
 
 SUFFIXES = (".onnx", ".safetensors")
@@ -24,19 +24,15 @@ the last layer, before any softmax.
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write the file; 2, and one line on stderr, if something is wrong."""
-    try:
-        from faltung.train.run_model import export, load_model
+    """Write the file."""
+    from faltung.train.run_model import export, load_model
 
-        path = Path(arguments.file)
-        if path.suffix.lower() not in SUFFIXES:
-            raise FaltungError(f"file={arguments.file!r}: must end in {' or '.join(SUFFIXES)}")
-        if path.exists() and not arguments.force:
-            raise FileExistsError(f"{path}: already exists; --force overwrites it")
-        model, _ = load_model(arguments.run_folder)
-        export(model, path)
-        size = path.stat().st_size
-    except MISTAKES as error:
-        return refuse("export", error)
-    print(f"{line(path)}: {size:,} bytes")
+    path = Path(arguments.file)
+    if path.suffix.lower() not in SUFFIXES:
+        raise FaltungError(f"file={arguments.file!r}: must end in {' or '.join(SUFFIXES)}")
+    if path.exists() and not arguments.force:
+        raise FileExistsError(f"{path}: already exists; --force overwrites it")
+    model, _ = load_model(arguments.run_folder)
+    export(model, path)
+    print(f"{line(path)}: {path.stat().st_size:,} bytes")
     return 0

@@ -1,19 +1,17 @@
-"""``faltung COMMAND ...``: the table of commands and what all of them share.
+"""``faltung COMMAND ...``: the table of commands, and the program, which Ctrl-C may stop anywhere.
 
-A command is a row of ``COMMANDS`` and a file of its name here, with ``configure(parser)`` and
-``run(arguments) -> exit status``. The file is loaded only when its command is asked for, and it
-loads NumPy and llvmlite only when it runs, so that help is immediate.
-
-Exit status: 0 done, 1 something is wrong (``doctor``), 2 bad arguments, 130 interrupted, 141 nobody
-reads our output any more.
+Exit status: 0 done; 1 done in part (``predict``: some files could not be answered) or something is
+wrong (``doctor``); 2 refused; 130 interrupted; 141 nobody reads our output any more.
 """
 
-import argparse
-import importlib
-import os
 import sys
-from collections.abc import Sequence
-from typing import Protocol, cast
+
+from faltung.cli import ending
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 COMMANDS = {
     "train": "train a network, show its progress, and keep the run in a folder",
@@ -29,64 +27,18 @@ COMMANDS = {
 }
 
 
-class Command(Protocol):
-    """What the file of a command provides."""
-
-    def configure(self, parser: argparse.ArgumentParser) -> None: ...
-    def run(self, arguments: argparse.Namespace) -> int: ...
-
-
-def _load(name: str) -> Command:
-    return cast(Command, importlib.import_module(f"faltung.cli.{name}"))
-
-
-def _parser(chosen: str | None) -> argparse.ArgumentParser:
-    from faltung import __version__
-
-    parser = argparse.ArgumentParser(
-        prog="faltung",
-        description="A convolution compiler. Each command has its own --help.",
-    )
-    parser.add_argument("--version", action="version", version=f"faltung {__version__}")
-    rows = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, summary in COMMANDS.items():
-        row = rows.add_parser(
-            name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        if name == chosen:
-            _load(name).configure(row)
-    return parser
-
-
-def _quiet_end() -> None:
-    """Let the interpreter flush to nowhere at exit, since nobody reads the output any more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: "Sequence[str] | None" = None) -> int:
     """Run one command and return its exit status; ``argv`` is by default what the user typed."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    parser = _parser(next((word for word in words if not word.startswith("-")), None))
-    arguments = parser.parse_args(words)
-    if arguments.command is None:
-        parser.print_help()
-        return 2
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None:
-        # A terminal that cannot show a character shows a question mark, not a traceback.
-        reconfigure(errors="replace")
     try:
-        status = _load(arguments.command).run(arguments)
-        sys.stdout.flush()
-        return status
-    except BrokenPipeError:
-        _quiet_end()
-        return 141
+        words = list(sys.argv[1:] if argv is None else argv)
+        ending.begin(argv is None or words == sys.argv[1:])
+        from faltung.cli.commands import run
+
+        return run(words, COMMANDS)
     except KeyboardInterrupt:
-        return 130
+        return ending.stopped()
+    finally:
+        ending.finish()
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ import textwrap
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from faltung.cli.errors import MISTAKES, refuse
-
 if TYPE_CHECKING:
     from faltung.nets.table import Row
 
@@ -31,13 +29,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the table, or one row of it; 2, and one line on stderr, for an unknown network."""
+    """Print the table, or one row of it."""
     from faltung.nets.table import NETS, row
 
-    try:
-        chosen = NETS if arguments.net is None else {arguments.net: row(arguments.net)}
-    except MISTAKES as error:
-        return refuse("nets", error)
+    chosen = NETS if arguments.net is None else {arguments.net: row(arguments.net)}
     if arguments.json:
         print(json.dumps({name: _facts(row) for name, row in chosen.items()}, indent=2))
     elif arguments.net is None:

@@ -3,7 +3,8 @@
 import argparse
 import json
 
-from faltung.cli.errors import MISTAKES, refuse
+# Arguments of functions that have another name here.
+ARGUMENTS = {"input_shape": "input", "name": "net"}
 
 HELP = """\
 Each line is a layer with the normalisation and activation that follow it:
@@ -48,27 +49,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print the summary; 2, and one line on stderr, if the arguments make no network."""
-    try:
-        from faltung import nets
-        from faltung.cli.options import options, shape
-        from faltung.geometry.check import whole
-        from faltung.graph.summary import summary
+    """Print the summary."""
+    from faltung import nets
+    from faltung.cli.options import options, shape
+    from faltung.geometry.check import whole
+    from faltung.graph.summary import summary
 
-        depth = None if arguments.depth is None else whole("depth", arguments.depth, 1)
-        graph = nets.graph(
-            arguments.net,
-            classes=arguments.classes,
-            input_shape=None if arguments.input is None else shape("input", arguments.input),
-            training=arguments.training,
-            dtype="float64" if arguments.double else "float32",
-            **options(arguments.set),
-        )
-        found = summary(graph)
-        if arguments.json:
-            print(json.dumps({"net": arguments.net} | found.as_dict(), indent=2))
-        else:
-            print(found.table(depth))
-    except MISTAKES as error:
-        return refuse("summary", error)
+    depth = None if arguments.depth is None else whole("depth", arguments.depth, 1)
+    graph = nets.graph(
+        arguments.net,
+        classes=arguments.classes,
+        input_shape=None if arguments.input is None else shape("input", arguments.input),
+        training=arguments.training,
+        dtype="float64" if arguments.double else "float32",
+        **options(arguments.set),
+    )
+    found = summary(graph)
+    if arguments.json:
+        print(json.dumps({"net": arguments.net} | found.as_dict(), indent=2))
+    else:
+        print(found.table(depth))
     return 0

@@ -1,11 +1,11 @@
 """``faltung train DATA --net NAME``: train a network, and keep the run in a folder."""
 
 import argparse
-import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from faltung.cli.errors import MISTAKES, line, refuse
+from faltung.cli.ending import stopped, when_stopped
+from faltung.cli.errors import line
 from faltung.cli.options import options
 from faltung.geometry.errors import FaltungError
 from faltung.train import defaults
@@ -19,7 +19,8 @@ DATA is one of
   a folder            of pictures or NIfTI volumes, one subfolder per class
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
-  a .csv, .tsv file   one series per line, its label first
+  a text file         .csv, .tsv, .txt, .ts or .arff: a series per line, its label
+                      in the column that the header calls label, else first
 
 Some data have settings of their own; options override them:
 {presets}
@@ -91,6 +92,8 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "series_shift": (int, "shift series by up to this many steps"),
     "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
 }
+# Arguments of functions that have another name here.
+ARGUMENTS = {"fraction": "held_out", "n": "threads", "input_shape": "size"}
 SHOWN_SKIPPED = 20  # skipped files that are listed
 
 
@@ -145,6 +148,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"
     )
     group.add_argument(
+        "--label",
+        metavar="NAME",
+        help="column of a text file that holds the labels (default: label, class, target or y)",
+    )
+    group.add_argument(
         "--strict",
         action="store_true",
         default=None,
@@ -164,17 +172,13 @@ def _add(group: Any, options: dict[str, tuple[type, str]]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Train; 2, and one line on stderr, if something is wrong; 130 after Ctrl-C."""
-    try:
-        _check(arguments)
-        if arguments.threads is not None:
-            from faltung.runtime.threads import set_threads
+    """Train; 130 after Ctrl-C."""
+    _check(arguments)
+    if arguments.threads is not None:
+        from faltung.runtime.threads import set_threads
 
-            set_threads(arguments.threads)
-        session = _session(arguments)
-    except MISTAKES as error:
-        return refuse("train", error)
-    return _trained(session)
+        set_threads(arguments.threads)
+    return _trained(_session(arguments))
 
 
 def _trained(session: "Session") -> int:
@@ -182,24 +186,33 @@ def _trained(session: "Session") -> int:
     from faltung.data.words import in_words
     from faltung.train.interrupts import Stopped
 
-    again = f"faltung train --resume {_quoted(session.folder.path)}"
+    when_stopped(lambda: _stopped(session))
     try:
         _print_skipped(session.source.skipped)
         print(in_words(session.source))
         session.run()
         metrics = session.finish()
     except (Stopped, KeyboardInterrupt):
-        print(f"\nstopped. To resume: {again}", file=sys.stderr)
-        return 130
+        return stopped()
     except (OSError, MemoryError) as error:
-        status = refuse("train", error)
-        print(f"To resume from the last checkpoint: {again}", file=sys.stderr)
-        return status
-    except MISTAKES as error:
-        return refuse("train", error)
+        if again := _resume(session):
+            error.add_note(f"To resume from the last checkpoint: {again}")
+        raise
     print(_summary(session, metrics))
     print(f"report: {_quoted(session.folder.report)}")
     return 0
+
+
+def _stopped(session: "Session") -> str:
+    """What Ctrl-C says."""
+    again = _resume(session)
+    return f"stopped. To resume: {again}" if again else "stopped before the first checkpoint"
+
+
+def _resume(session: "Session") -> str | None:
+    """How to go on from the last checkpoint; None before there is one."""
+    folder = session.folder
+    return f"faltung train --resume {_quoted(folder.path)}" if folder.has_checkpoint() else None
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -223,7 +236,7 @@ def _session(arguments: argparse.Namespace) -> "Session":
 
     if arguments.resume is not None:
         return session.resume(arguments.resume, arguments.epochs)
-    reading = _given(arguments, ["channels", "kind", "strict", "x", "y"])
+    reading = _given(arguments, ["channels", "kind", "label", "strict", "x", "y"])
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
     settings = _given(arguments, [*SETTINGS, *AUGMENT, "freeze"])
@@ -265,7 +278,7 @@ def _class_weights(text: str) -> str | list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise FaltungError(
-            f"--class-weights {text}: must be balanced, or a number for each class, as 1,2.5,1"
+            f"--class-weights={text}: must be balanced, or a number for each class, as 1,2.5,1"
         ) from None
 
 

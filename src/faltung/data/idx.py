@@ -55,7 +55,7 @@ def open_idx(path: Path, options: Options) -> ArraySource:
 def read_idx(path: Path, where: str) -> npt.NDArray[Any]:
     """The array of one file, in this machine's byte order: ValueError."""
     length = regular(path, where)
-    with complaints(where), _opened(path) as (file, packed):
+    with complaints(where, path), _opened(path) as (file, packed):
         head = file.read(4)
         if len(head) < 4 or head[:2] != b"\0\0" or head[2] not in TYPES:
             raise FaltungError(f"{where}: begins with {head.hex(' ')}, so it is not an IDX file")

@@ -5,17 +5,22 @@ allocates memory.
 """
 
 import errno
+import logging
 import stat
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import it_is
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError, FaltungImportError
+from faltung.runtime.memory import require
 
 # A packed file may unpack to this many bytes, or MAX_UNPACKED_RATIO times its length if that is
 # more. Pictures compress 2 to 20 times, masks and zeros up to the limit of DEFLATE.
@@ -65,6 +70,7 @@ def check_unpacked(claimed: int, packed: int, where: str) -> None:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
     """An array to read into. ValueError: it does not fit into memory."""
+    require(prod(shape) * dtype.itemsize, f"{where}: {shape} of {dtype}")
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError, OverflowError):
@@ -94,8 +100,9 @@ def described(error: BaseException) -> str:
 
 
 @contextmanager
-def complaints(where: str) -> Iterator[None]:
-    """Turn any error inside into a ValueError that names the file.
+def complaints(where: str, path: Path | None = None) -> Iterator[None]:
+    """Turn any error inside into a ValueError that names the file, and says what it is instead if
+    the first bytes at ``path`` do.
 
     For a broken or hostile file a library raises nearly anything: struct.error, zlib.error,
     KeyError, RecursionError, MemoryError, a zip's RuntimeError for a password.
@@ -103,9 +110,14 @@ def complaints(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if str(error).startswith(where):  # ours
+        hint = "" if path is None else it_is(path)
+        if not str(error).startswith(where):
+            said = f"{where}: cannot be read, {described(error)}"
+        elif hint and type(error) is FaltungError:  # ours
+            said = str(error)
+        else:
             raise
-        raise FaltungError(f"{where}: cannot be read, {described(error)}") from error
+        raise FaltungError(f"{said}{hint}") from error
 
 
 def check_finite(array: npt.NDArray[Any], where: str, names: Sequence[str] | None = None) -> None:
@@ -122,3 +134,30 @@ def check_finite(array: npt.NDArray[Any], where: str, names: Sequence[str] | Non
             raise FaltungError(
                 f"{where}: sample {names[number] if names else number} contains {what}"
             )
+
+
+class _Silence(logging.Filter):
+    """Drops what is logged in threads that asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.here, "on", False)
+
+
+_SILENCE = _Silence()
+
+
+@contextmanager
+def quiet(logger: str) -> Iterator[None]:
+    """Silence a library's messages on odd headers, which would come for every file in every epoch,
+    in this thread alone.
+    """
+    logging.getLogger(logger).addFilter(_SILENCE)  # once, however often it is added
+    _SILENCE.here.on = True
+    try:
+        yield
+    finally:
+        _SILENCE.here.on = False

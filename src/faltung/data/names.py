@@ -1,6 +1,11 @@
-"""Names of samples and classes, and how names from a disk are written in messages."""
+"""Names of samples and classes, and how names from a disk are written in messages.
 
-from collections import Counter
+Names are made fit to be shown where they enter, and nowhere else: ``printable`` for samples and
+files, ``class_name`` for classes.
+"""
+
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import Any
@@ -8,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.check import is_sequence
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 LONGEST_NAME = 200  # characters of a name in a message
@@ -27,6 +33,28 @@ def printable(name: object) -> str:
     return text if len(text) <= LONGEST_NAME else text[: LONGEST_NAME - 3] + "..."
 
 
+def class_name(name: object) -> str:
+    """The name of a class as it is kept: ``printable``, and in Unicode's composed form (NFC).
+
+    "Käfer" is the same class with its "ä" written as one character or as two (NFD), as macOS
+    writes names of files.
+    """
+    return printable(unicodedata.normalize("NFC", str(name)))
+
+
+# A name with one of these in front is a formula for a spreadsheet (OWASP, "CSV injection"), also
+# with the wide forms of the first four, which some spreadsheets read alike.
+_FORMULA = re.compile(r"[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
+def spreadsheet_text(name: str) -> str:
+    """A name as a cell of a CSV file: an apostrophe in front of what would be a formula. Numbers
+    stay as they are: -1 may be the name of a class.
+    """
+    return f"'{name}" if _FORMULA.match(name) and not _NUMBER.fullmatch(name) else name
+
+
 def inside(path: PurePath, root: PurePath) -> str:
     """The path of a file relative to the folder that the user gave."""
     return printable(path.relative_to(root).as_posix())
@@ -41,17 +69,27 @@ def in_order(names: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(listed))
 
 
-def class_list(classes: Sequence[str]) -> tuple[str, ...]:
-    """The argument ``classes`` as a tuple without duplicates. TypeError, ValueError."""
-    if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
-        raise FaltungTypeError("classes: must be a sequence of str")
-    listed = tuple(classes)
-    if not listed:
-        raise FaltungError("classes=(): must name at least one class")
-    name, times = Counter(listed).most_common(1)[0]
-    if times > 1:
-        raise FaltungError(f"classes: '{printable(name)}' is named {times} times")
-    return listed
+def class_list(classes: Sequence[str], where: str = "classes") -> tuple[str, ...]:
+    """The argument ``classes``, as they are kept, as a tuple without duplicates. ``where``: what
+    they are, for messages. TypeError, ValueError.
+    """
+    if not is_sequence(classes) or not all(isinstance(name, str) for name in classes):
+        raise FaltungTypeError(f"{where}: must be a sequence of str")
+    if not len(classes):
+        raise FaltungError(f"{where}=(): must name at least one class")
+    seen: dict[str, str] = {}
+    for given in classes:
+        name = class_name(given)
+        if name in seen:
+            if seen[name] == given:
+                times = list(classes).count(given)
+                raise FaltungError(f"{where}: '{name}' is named {times} times")
+            raise FaltungError(
+                f"{where}: '{name}' is one class with two spellings, {seen[name]!a} and {given!a}; "
+                "keep one"
+            )
+        seen[name] = given
+    return tuple(seen)
 
 
 def number_classes(
@@ -65,22 +103,26 @@ def number_classes(
     ``classes``: those that are allowed, in order; by default all that occur. ``where``: the file.
     ``names``: of the samples. ValueError names the first sample of another class.
     """
-    known = in_order(set(words)) if classes is None else class_list(classes)
+    kept = {word: class_name(word) for word in set(words)}
+    if classes is None:
+        known = in_order(set(kept.values()))
+    else:
+        known = class_list(classes, f"{where}: classes")
     number = {name: i for i, name in enumerate(known)}
     for i, word in enumerate(words):
-        if word not in number:
+        if kept[word] not in number:
             raise FaltungError(
-                f"{where}: sample {names[i] if names else i} has the label '{printable(word)}', "
+                f"{where}: sample {names[i] if names else i} has the label '{kept[word]}', "
                 f"which is not one of the classes {listing(known)}"
             )
-    return np.array([number[word] for word in words], np.int64), known
+    return np.array([number[kept[word]] for word in words], np.int64), known
 
 
 def as_word(label: Any) -> str:
     """The name of the class of a label; 3, "3" and 3.0 are the same class."""
     if isinstance(label, float | np.floating):
         return str(int(label)) if float(label).is_integer() else repr(float(label))
-    return str(label)
+    return class_name(label)
 
 
 def listing(names: Sequence[str], most: int = 8) -> str:

@@ -24,14 +24,14 @@ MAX_MEMBERS = 1000  # arrays of a file that are looked at
 def read_npy(path: Path, where: str) -> Array:
     """The array in a ``.npy`` file. ValueError."""
     length = regular(path, where)
-    with complaints(where), path.open("rb") as file:
+    with complaints(where, path), path.open("rb") as file:
         return _array(file, length, where)
 
 
 def npz_headers(path: Path, where: str) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
     """The claimed shape and dtype of each array in a ``.npz`` file, by name. ValueError."""
     regular(path, where)
-    with complaints(where), zipfile.ZipFile(path) as archive:
+    with complaints(where, path), zipfile.ZipFile(path) as archive:
         found = {}
         for info in archive.infolist()[:MAX_MEMBERS]:
             if info.filename.endswith(".npy") and _is_plain(info):
@@ -49,7 +49,7 @@ def _is_plain(info: zipfile.ZipInfo) -> bool:
 def read_npz(path: Path, where: str, names: tuple[str, ...]) -> dict[str, Array]:
     """The arrays with these names in a ``.npz`` file. ValueError."""
     length = regular(path, where)
-    with complaints(where), zipfile.ZipFile(path) as archive:
+    with complaints(where, path), zipfile.ZipFile(path) as archive:
         members = [info for info in archive.infolist() if info.filename.endswith(".npy")]
         listed = {info.filename.removesuffix(".npy"): info for info in members}
         wanted = {name: listed[name] for name in names if name in listed}

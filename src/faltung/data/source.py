@@ -8,11 +8,13 @@ import numpy.typing as npt
 
 from faltung.data.limits import check_finite
 from faltung.data.names import printable
+from faltung.data.native import native
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.targets import is_dense, make_maps, make_targets, understood
 from faltung.data.units import Units, units_of
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 Indices = Sequence[int] | npt.NDArray[np.int64]
@@ -22,6 +24,13 @@ KEPT = tuple(map(np.dtype, (np.uint8, np.uint16)))
 # What a sample can be, and how many axes it has: channels and space, or one axis alone.
 SampleKind = Literal["picture", "series", "volume", "text", "table"]
 AXES: dict[SampleKind, int] = {"picture": 3, "series": 2, "volume": 4, "text": 1, "table": 1}
+
+
+def kind_of_sample(axes: int) -> SampleKind | None:
+    """The kind of samples with this many axes, channels and space; None: there is none. Text, which
+    has as many as a row of a table, must be said.
+    """
+    return next((kind for kind, n in AXES.items() if n == axes and kind != "text"), None)
 
 
 class Source(Protocol):
@@ -115,6 +124,8 @@ class ArraySource:
         Whether classes may have no sample.
     where : str
         What messages say before "x" and "y".
+    columns, label : optional
+        What a text file calls the features (a tuple of str), and the column of labels.
 
     Raises
     ------
@@ -144,8 +155,11 @@ class ArraySource:
         scale: float | None = None,
         partial: bool = False,
         where: str = "",
+        columns: tuple[str, ...] | None = None,
+        label: str | None = None,
     ) -> None:
-        array = np.asarray(x)
+        array = native(np.asarray(x))
+        self.columns, self.label = columns, label
         self.kind = _kind(array, kind, f"{where}x")
         if not array.size:
             raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")
@@ -158,7 +172,7 @@ class ArraySource:
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
-        y = np.asarray(y)
+        y = native(np.asarray(y))
         y = understood(y, None, f"{where}y", maps=is_dense(y, array))
         made = make_maps if is_dense(y, array) else make_targets
         self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
@@ -166,7 +180,7 @@ class ArraySource:
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
         self.held: Source | None = None
-        self._names = names
+        self._names = None if names is None else tuple(map(printable, names))
 
     @property
     def names(self) -> Sequence[str]:
@@ -242,7 +256,7 @@ class Subset:
         outside = chosen[(chosen < 0) | (chosen >= len(source))]
         if outside.size:
             raise FaltungError(f"indices: {outside[0]} is not in 0..{len(source) - 1}")
-        self.source, self.indices = source, chosen.astype(np.int64)
+        self.source, self.indices = source, chosen.astype(np.int64)  # checked above
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
@@ -326,7 +340,7 @@ def _groups(source: Source) -> list[tuple[npt.NDArray[np.bool_], str]]:
 
 def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
     if kind is None:
-        kind = next((k for k, n in AXES.items() if n + 1 == array.ndim and k != "text"), None)
+        kind = kind_of_sample(array.ndim - 1)
         if kind is None:
             raise FaltungError(f"{where}.shape={array.shape}: must be (samples, channels, *space)")
     if kind not in AXES:
@@ -357,7 +371,7 @@ def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) ->
             )
         if array.min() < 0:
             raise FaltungError(f"{where}: the number of a word must be at least 0")
-        return np.ascontiguousarray(array, np.int64)
+        return narrowed(where, array, np.int64)
     if array.dtype.kind not in "buif":
         raise FaltungTypeError(f"{where}.dtype={array.dtype}: must be real numbers")
     if array.dtype in KEPT:

@@ -74,13 +74,13 @@ def parse(text: str) -> ConvSpec:
     """
     if not isinstance(text, str):
         raise FaltungTypeError(f"text={text!r}: must be a str such as {FORM!r}")
-    words = _sort(text)
+    found = _sort(text)
     for need in ("size", "channels", "kernel"):
-        if need not in words:
+        if need not in found:
             raise FaltungError(f"text={text!r}: has no {need}; write it as in {FORM!r}")
-    size = _numbers(words["size"])
-    c_in, c_out = (int(number) for number in words["channels"].split(">"))
-    kernel, groups = _numbers(words["kernel"]), int(words.get("groups", "1"))
+    size = _numbers(found["size"])
+    c_in, c_out = (int(number) for number in found["channels"].split(">"))
+    kernel, groups = _numbers(found["kernel"]), int(found.get("groups", "1"))
     if len(kernel) not in (1, len(size)):
         raise FaltungError(f"kernel={kernel}: must be one int, or {len(size)}, one for each axis")
     if len(kernel) == 1:
@@ -88,18 +88,30 @@ def parse(text: str) -> ConvSpec:
     if groups < 1 or c_in % groups:
         raise FaltungError(f"groups={groups}: must divide the input channels, {c_in}")
     # conv_spec refuses a name that there is not.
-    names: Any = words.get("padding_mode", "zeros").split(",")
+    names: Any = found.get("padding_mode", "zeros").split(",")
     return conv_spec(
-        (int(words.get("batch", "1")), c_in, *size),
+        (int(found.get("batch", "1")), c_in, *size),
         (c_out, c_in // groups, *kernel),
-        stride=_one_or_all(words.get("stride", "1")),
-        padding=_padding(words.get("padding", "0")),
-        dilation=_one_or_all(words.get("dilation", "1")),
+        stride=_one_or_all(found.get("stride", "1")),
+        padding=_padding(found.get("padding", "0")),
+        dilation=_one_or_all(found.get("dilation", "1")),
         groups=groups,
         padding_mode=names[0] if len(names) == 1 else names,
-        flip="flip" in words,
-        dtype=_DTYPES[words.get("dtype", "f32")],
+        flip="flip" in found,
+        dtype=_DTYPES[found.get("dtype", "f32")],
     )
+
+
+def words(text: str) -> dict[str, str]:
+    """Every word of a text by what it says, as it was written: the stride of "c1>1 8 k3 s2" is
+    "s2". Words that mean nothing are left out.
+    """
+    return {
+        name: word
+        for word in text.split()
+        for name, pattern in _WORDS.items()
+        if pattern.fullmatch(word)
+    }
 
 
 def _sort(text: str) -> dict[str, str]:

@@ -39,21 +39,26 @@ def array(
         made = value if isinstance(value, np.ndarray) else np.asarray(value)
     except ValueError as error:
         raise FaltungError(f"{name}: must be an array, {error}") from None
+    if not made.dtype.isnative:
+        raise FaltungTypeError(f"{name}.dtype={made.dtype.str}: {_foreign(name)}")
     if made.dtype not in DTYPES and made.dtype.name not in others:
         raise FaltungTypeError(f"{name}.dtype={made.dtype}: must be {_listed(others)}")
     if dtype is not None and made.dtype != dtype:
         raise FaltungTypeError(
             f"{name}.dtype={made.dtype}: must be that of the other arrays, {dtype}"
         )
-    if not made.dtype.isnative:
-        raise FaltungTypeError(
-            f"{name}.dtype={made.dtype.str}: must have this machine's byte order"
-        )
     if _is_masked(made):
         raise FaltungTypeError(f"{name}: must not be a masked array; fill it first")
     size = made.itemsize
     usable = made.flags.aligned and not any([stride % size for stride in made.strides])
     return np.asarray(made if usable else made.copy())
+
+
+def _foreign(name: str) -> str:
+    """What to do about an array of the other byte order, as every FITS file has."""
+    return (
+        f"must have this machine's byte order; pass {name}.astype({name}.dtype.newbyteorder('='))"
+    )
 
 
 def _is_masked(value: Array) -> bool:
@@ -148,6 +153,8 @@ def _check_out(out: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None
     """TypeError, ValueError: an array that kernels cannot write this result into."""
     if not isinstance(out, np.ndarray) or _is_masked(out):
         raise FaltungTypeError(f"out={type(out).__name__}: must be a plain NumPy array")
+    if not out.dtype.isnative:
+        raise FaltungTypeError(f"out.dtype={out.dtype.str}: must have this machine's byte order")
     if out.dtype != dtype:
         raise FaltungTypeError(f"out.dtype={out.dtype}: must be {dtype}, as the inputs")
     if out.shape != shape:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.ops import Convolve, ConvolveWeight, ToChannelsLast
 from faltung.graph.value import Node, Value
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 
@@ -22,6 +23,8 @@ def copy_in(name: str, given: Array, shape: tuple[int, ...], into: Array, *, las
     """
     if given.shape != shape:
         raise FaltungError(f"{name}.shape={given.shape}: must be {shape}")
+    if into.dtype.kind == "i" and given.dtype.kind == "u":
+        given = narrowed(name, given, into.dtype)
     if not np.can_cast(given.dtype, into.dtype, "same_kind"):
         raise FaltungTypeError(f"{name}.dtype={given.dtype}: must be {into.dtype}, or a kind of it")
     np.copyto(into, np.moveaxis(given, 1, -1) if last else given.reshape(into.shape), "same_kind")

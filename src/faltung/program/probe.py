@@ -21,7 +21,7 @@ from faltung.program.inputs import input_layout
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
-from faltung.runtime.threads import get_threads
+from faltung.runtime.threads import threads_to_use
 
 Array = npt.NDArray[Any]
 
@@ -77,7 +77,7 @@ def probe(
         if weights is None or weights.shape != (len(x), *plain.output.shape):
             raise FaltungError(f"weights: must have the shape {(len(x), *plain.output.shape)}")
         np.copyto(assembly.array(feeds[1]), np.moveaxis(weights, 1, -1))
-    assembly.region.run(get_threads())
+    assembly.region.run(threads_to_use())
 
     def found(value: Value) -> Array:
         return np.ascontiguousarray(np.moveaxis(assembly.array(value), -1, 1))

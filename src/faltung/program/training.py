@@ -189,12 +189,19 @@ class TrainingStep:
         last = self._numeric and bool(wanted.space)
         copy_in("target", target, (self.batch, *wanted.shape), self._target, last=last)
         if not self._numeric:
+            self._check_labels()
             counted = self._target >= 0
             total: float | None = None
             if self._class_weights is not None:
                 each = np.bincount(self._target[counted], minlength=len(self._class_weights))
                 total = float(each @ self._class_weights.astype(np.float64))
             self._weigh(int(np.count_nonzero(counted)), total)
+
+    def _check_labels(self) -> None:
+        """ValueError: a label without an output. Kernels read labels modulo the width of a lane."""
+        most, outputs = int(self._target.max()), self.training.graph.output.channels
+        if most >= outputs:
+            raise FaltungError(f"target: label {most}: must be below {outputs}")
 
     def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
         """One step on the batch that was fed."""

@@ -19,6 +19,7 @@ from faltung.formats.tensors import check_tensors
 from faltung.geometry.errors import FaltungArithmeticError, FaltungError
 from faltung.graph.differentiate import differentiate
 from faltung.plan.choose import Precision
+from faltung.program.memory import require_training
 from faltung.program.training import Slots, TrainingStep
 from faltung.train import scores
 from faltung.train.checkpoint_position import Position
@@ -72,6 +73,9 @@ class Loop:
             augment=settings.augment or None,
             standard=model.standard,
         )
+        rule = settings.rule()
+        batch = min(settings.batch, len(train))
+        require_training(model.training_graph, len(rule.slots), batch, taken=True)
         self.class_weights = weights_of(settings, np.asarray(train.targets), model)
         self.frozen = frozen(model.training_graph, model.graph, settings.freeze)
         self._training = differentiate(
@@ -80,7 +84,7 @@ class Loop:
             frozen=self.frozen,
             weighted=self.class_weights is not None,
         )
-        self.slots = Slots(model.state, settings.rule(), self.frozen)
+        self.slots = Slots(model.state, rule, self.frozen)
         self._steps: dict[int, TrainingStep] = {}
         self.schedule = settings.lr_schedules(len(self.loader))
         self.position = Position()

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.layout import as_samples
+from faltung.data.names import class_list
+from faltung.data.native import native
 from faltung.data.source import Source, in_units, is_source, scaled
 from faltung.data.standard import Standard
 from faltung.data.units import Units
@@ -26,6 +28,7 @@ from faltung.nn import Layer, build
 from faltung.nn.text import parse
 from faltung.plan.choose import Precision, policy_of
 from faltung.program.inference import Inference
+from faltung.program.memory import require_network
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
 from faltung.train.metadata import checked
@@ -68,13 +71,14 @@ class Network:
         self.training_graph: Graph = build(
             net, input_shape, dtype=dtype, tokens=tokens, training=True
         )
-        self.classes = None if classes is None else tuple(map(str, classes))
+        self.classes = None if classes is None else class_list(list(map(str, classes)))
         self.standard = standard
         # What stored numbers mean; None before it was trained on any.
         self.units = units
         self._check()
         # What it was trained on; None before that is known.
         self.loss: Loss | None = None if classes is None else "cross_entropy"
+        require_network(self.training_graph)
         self.state = State(self.training_graph.parameters, dtype)
         self.state.update(parameters(self.training_graph, whole("seed", seed, 0)))
         self._programs: dict[tuple[int, bool], Inference] = {}
@@ -224,6 +228,7 @@ class Network:
 
     def samples(self, x: Array) -> tuple[Array, bool]:
         """An array as a view (n, *input_shape), and whether it was a single sample. ValueError."""
+        x = native(x)
         kind = "text" if self.tokens else "picture"  # any kind with channels
         found = as_samples(x, kind, self.input_shape, "first")  # type: ignore[arg-type]
         if found is None:

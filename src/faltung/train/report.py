@@ -64,10 +64,12 @@ class ReportData:
     note: str = ""
 
 
-def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
-    """Write the page atomically; the same data gives the same bytes."""
+def write_report(path: str | os.PathLike[str], data: ReportData, *, own: bool = False) -> None:
+    """Write the page atomically; the same data gives the same bytes. ``own``: as in
+    ``write_whole``.
+    """
     # File names may hold bytes that are not text: each becomes a question mark.
-    write_whole(path, render(data).encode("utf-8", "replace"))
+    write_whole(path, render(data).encode("utf-8", "replace"), own=own)
 
 
 def render(data: ReportData) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from faltung.formats.extras import missing
-from faltung.formats.files import read_checked
+from faltung.formats.files import read_checked, shown
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
@@ -110,14 +110,14 @@ def settings_text(config: Plain) -> str:
 
 def read_settings(path: Path) -> Plain:
     """The settings in a config.toml. ValueError or OSError in one line with its name."""
-    text = decoded(path, read_checked(path, MAX_TEXT_BYTES))
+    text = decoded(path, read_checked(path, MAX_TEXT_BYTES, own=True))
     try:
         found = plain("config", tomllib.loads(text))
     except (ValueError, TypeError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise FaltungError(
-            f"{path}: not a run's settings, {' '.join(str(error).split())}"
+            f"{shown(path)}: not a run's settings, {' '.join(str(error).split())}"
         ) from error
-    refuse_other_format(path, found.get("format"), found.get("faltung"))
+    refuse_other_format(shown(path), found.get("format"), found.get("faltung"))
     return {key: value for key, value in found.items() if key not in _OWN}
 
 
@@ -126,7 +126,7 @@ def decoded(path: Path, data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise FaltungError(f"{path}: not text, byte {error.start} is not UTF-8") from None
+        raise FaltungError(f"{shown(path)}: not text, byte {error.start} is not UTF-8") from None
 
 
 # Position -----------------------------------------------------------------------------------------

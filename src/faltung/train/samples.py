@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.names import number_classes, printable
-from faltung.data.source import ArraySource, SampleKind, Source, in_units, is_source
+from faltung.data.native import native
+from faltung.data.source import ArraySource, Source, in_units, is_source, kind_of_sample
 from faltung.data.targets import understood
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.train.network import Network
-
-# The kind of samples by the axes of one, except for text. It decides how they are augmented.
-KINDS: dict[int, SampleKind] = {1: "table", 2: "series", 3: "picture", 4: "volume"}
 
 
 def as_source(
@@ -36,13 +34,13 @@ def as_source(
         return in_units(x, model.units)
     if y is None:
         raise FaltungTypeError("y: must be given with x")
-    kind: SampleKind = "text" if model.tokens else KINDS[len(model.input_shape)]
+    kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
     samples, single = model.samples(np.asarray(x))
     if single:
         raise FaltungError(
             f"x.shape={np.shape(x)}: must be (n, {', '.join(map(str, model.input_shape))})"
         )
-    targets = np.asarray(y)
+    targets = native(np.asarray(y))
     if loss == "mse":
         made = ArraySource(samples, _numbers(targets, len(samples), model), kind=kind)
     else:

@@ -11,8 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from faltung.data.augment import Augment
 from faltung.data.names import printable
 from faltung.data.open import NAMED
@@ -24,6 +22,8 @@ from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import Embed
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
+from faltung.nn import build
+from faltung.program.memory import require_training
 from faltung.train.checks import check_two_classes
 from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
@@ -37,6 +37,7 @@ from faltung.train.run_model import table
 from faltung.train.run_tables import check_tables
 from faltung.train.session_report import length_note, notes, report_data
 from faltung.train.settings import Settings
+from faltung.train.vocabulary import vocabulary
 
 # What targets are read as for a loss.
 TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
@@ -57,8 +58,7 @@ class Session:
         self.settings = Settings.from_dict(config["train"])
         found = parts(source, config["data"]["held_out"], self.settings.seed)
         # Numbers mean what they meant to the network that a run starts from.
-        units = model.units if "from" in config else None
-        where = printable(Path(config["data"]["path"]).name)
+        units, where = model.units, printable(Path(config["data"]["path"]).name)
         self.train = in_units(found[0], units, where)
         self.held = None if found[1] is None else in_units(found[1], units, where)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
@@ -99,12 +99,12 @@ class Session:
             return
         if epochs < max(done, 1):
             raise FaltungError(
-                f"--epochs {epochs}: {path} has {'begun' if loop.position.batch else 'finished'} "
+                f"--epochs={epochs}: {path} has {'begun' if loop.position.batch else 'finished'} "
                 f"epoch {done}: must be at least {done}"
             )
         if loop.out_of_patience():
             raise FaltungError(
-                f"--epochs {epochs}: {path} ended after epoch {done}, because --patience "
+                f"--epochs={epochs}: {path} ended after epoch {done}, because --patience "
                 f"{before.patience} had run out; to train further, start another run --from it"
             )
         step = loop.position.step
@@ -158,13 +158,20 @@ def create(
     about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
     outputs = _outputs(source, loss, data)
     wanted = _settings(data, name, settings or {}).resolved()
+    words = None
     if origin is None or net is not None:
         if source.kind == "text" and "vocabulary" in row(name).arguments():
-            options = {"vocabulary": _vocabulary(source), **options}
+            words = vocabulary(source, printable(data), options.get("vocabulary"))
+            options = {"vocabulary": words.words, **options}
         layers = get_net(name, classes=outputs, input_shape=source.shape, **options)
     else:
         layers = origin.layers(outputs, options)
         options = dict(origin.options)
+    tokens = source.kind == "text"
+    graph = build(layers, source.shape, tokens=tokens, training=True)
+    what = words.said if words and words.makes_most_of(graph) else f"net={name}"
+    batch = min(wanted.batch, len(source))
+    require_training(graph, len(wanted.rule().slots), batch, what=what)
     train, _ = parts(source, about["held_out"], wanted.seed)
     standard, units = learned(train)
     if origin is not None:
@@ -172,7 +179,7 @@ def create(
     model = Model(
         layers,
         source.shape,
-        tokens=source.kind == "text",
+        tokens=tokens,
         seed=wanted.seed,
         classes=source.classes,
         standard=standard,
@@ -203,12 +210,12 @@ def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None
         return
     if not 0 <= held_out < 1:
         raise FaltungError(
-            f"--held-out {held_out:g}: must be at least 0 and below 1; 0 trains on everything"
+            f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
         )
     for name in ("patience", "metric"):
         if held_out == 0 and settings.get(name) is not None:
             raise FaltungError(
-                f"--{name} {settings[name]}: with --held-out 0 there is nothing to judge an epoch "
+                f"--{name}={settings[name]}: with --held-out 0 there is nothing to judge an epoch "
                 "by; leave one of the two out"
             )
 
@@ -216,10 +223,10 @@ def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None
 def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
     """ValueError: tokens that a network that was trained on other texts has no row for."""
     rows = [node.inputs[1].shape[0] for node in model.graph.nodes if isinstance(node.op, Embed)]
-    most = _vocabulary(source) - 1
+    most = vocabulary(source, origin.said).words - 1
     if rows and most >= min(rows):
         raise FaltungError(
-            f"--from {origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
+            f"--from={origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
             f"data have a token {most}: must be numbered by the same vocabulary"
         )
 
@@ -263,15 +270,6 @@ def _outputs(source: Source, loss: str, data: str) -> int:
     if source.classes:
         check_two_classes(source.targets, source.classes, where)
     return len(source.classes) if source.classes else source.targets.shape[1]
-
-
-def _vocabulary(source: Source) -> int:
-    """One more than the largest token of all samples."""
-    most = 0
-    for start in range(0, len(source), 4096):
-        part = source.read(np.arange(start, min(start + 4096, len(source))))
-        most = max(most, int(part.max(initial=0)))
-    return most + 1
 
 
 # An old run ---------------------------------------------------------------------------------------
