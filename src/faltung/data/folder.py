@@ -64,6 +64,11 @@ def class_folders(root: Path) -> list[Path]:
     return [found[name] for name in in_order(found)]
 
 
+def _counted(folders: list[Path]) -> str:
+    """How many folders there are, by name if there is one."""
+    return f"the folder '{printable(folders[0].name)}' alone" if folders else "no folders"
+
+
 def walk(root: Path, options: Options) -> Listing:
     """The files in the class folders of ``root``. ValueError: too few class folders, an empty or
     unknown class, or a link that leads out of ``root``. MemoryError: samples of this size do not
@@ -78,7 +83,7 @@ def walk(root: Path, options: Options) -> Listing:
     least = 1 if options.classes is not None else 2
     if len(folders) < least:
         raise FaltungError(
-            f"{where}: has {len(folders)} folders; it needs one folder of files for each class, "
+            f"{where}: has {_counted(folders)}; it needs one folder of files for each class, "
             f"at least {least}"
         )
     _check_names(folders, where, options)
