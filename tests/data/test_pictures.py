@@ -158,7 +158,7 @@ def test_channels_are_decided_by_all_files(save, two_classes: Path) -> None:
     save("cat/x.png", COLOUR)
     assert open_source(two_classes).shape == (3, 6, 5)
     assert open_source(two_classes, channels=1).shape == (1, 6, 5)
-    with pytest.raises(ValueError, match=r"^cat/a.png: has 1 channels, must have 2$"):
+    with pytest.raises(ValueError, match=r"^cat/a.png: has 1 channel, must have 2$"):
         open_source(two_classes, channels=2)
     with pytest.raises(ValueError, match=r"no volume that can be read; cat/a.png: is not a volume"):
         open_source(two_classes, kind="volume")

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from faltung.data import deep, netpbm
 from faltung.data.folder import Broken
-from faltung.data.layers import DEEP, Layers, turned
+from faltung.data.layers import DEEP, Layers, other_channels, turned
 from faltung.data.limits import needs
 from faltung.geometry.errors import FaltungError
 
@@ -57,7 +57,7 @@ class EightBits:
         from PIL import Image, ImageOps
 
         if channels not in MODES:
-            raise FaltungError(f"has {self.channels} channels, must have {channels}")
+            raise other_channels(self.channels, channels)
         flat = _eight(self.image, channels)
         if space is not None and space != self.space:
             height, width = space
