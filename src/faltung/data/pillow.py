@@ -114,13 +114,13 @@ def opened(file: IO[bytes], where: str) -> "Iterator[Image.Image]":
     image_module = pillow()
     most = image_module.MAX_IMAGE_PIXELS
     file.seek(0)
+    known = [name for name in FORMATS if name in image_module.OPEN]
     try:
-        known = [name for name in FORMATS if name in image_module.OPEN]
         image = image_module.open(file, formats=known)
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning):
         raise FaltungError(f"{where}: has over {most:,} pixels: a decompression bomb?") from None
     except image_module.UnidentifiedImageError:
-        raise Broken(f"is no picture ({', '.join(FORMATS)})") from None
+        raise Broken(f"is no picture ({', '.join(known)})") from None
     with image:  # the file stays open, it is ours
         check_pixels(image.size[::-1], where)
         yield image
