@@ -245,6 +245,18 @@ def units_of_files(
     )
 
 
+def check_white(units: Units, wanted: Units | None, where: str) -> None:
+    """ValueError: numbers that no picture has, for a network trained on files that say what is
+    white.
+    """
+    if wanted is None or not wanted.fixed or units.white is not None:
+        return
+    raise FaltungError(
+        f"{where}: holds numbers {units.low:g}..{units.high:g}, of which none is white; the "
+        f"network was trained on levels from 0 to {wanted.white:g}"
+    )
+
+
 def range_of(values: Array) -> tuple[float, float, bool]:
     """Least and largest of some numbers, and whether all are whole."""
     return float(values.min()), float(values.max()), is_whole(values)
