@@ -182,7 +182,7 @@ def test_another_length_is_said(data: Path, tmp_path: Path, capsys: Captured) ->
     ) in lines
     assert main(["train", "--resume", "run"]) == 0
     assert "epochs: 2 until step 2, then 4" in capsys.readouterr().out.splitlines()
-    assert "--epochs 3: run has finished epoch 4: must be at least 4" in refused(
+    assert "--epochs=3: run has finished epoch 4: must be at least 4" in refused(
         capsys, "--resume", "run", "--epochs", 3
     )
 
@@ -234,7 +234,7 @@ def test_a_metric_of_its_own(data: Path, capsys: Captured) -> None:
         *("samples", "loss", "accuracy", "auc", "mcc")
     ]
     assert main(["evaluate", "run", "--metric=r2"]) == 2
-    assert "metric='r2': does not apply to labels" in capsys.readouterr().err
+    assert "--metric=r2: does not apply to labels" in capsys.readouterr().err
 
 
 # Stopped ------------------------------------------------------------------------------------------
@@ -405,7 +405,7 @@ X, Y = shapes(12)
         ({}, ["--epochs=0"], "epochs=0: must be at least 1"),
         ({}, ["--lr=nan"], "lr=nan: must be above 0"),
         ({}, ["--nesterov"], "--nesterov: applies to sgd"),
-        ({}, ["--held-out=1"], "--held-out 1: must be at least 0 and below 1"),
+        ({}, ["--held-out=1"], "--held-out=1: must be at least 0 and below 1"),
         (
             {},
             ["--held-out=0", "--patience=3"],

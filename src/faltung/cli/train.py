@@ -278,7 +278,7 @@ def _class_weights(text: str) -> str | list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise FaltungError(
-            f"--class-weights {text}: must be balanced, or a number for each class, as 1,2.5,1"
+            f"--class-weights={text}: must be balanced, or a number for each class, as 1,2.5,1"
         ) from None
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from faltung.data.layout import Layout, as_layout
 from faltung.data.source import AXES, SampleKind
 from faltung.data.units import Units
-from faltung.geometry.check import integers, show, whole
+from faltung.geometry.check import integers, one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 
@@ -48,8 +48,7 @@ class Like:
     label: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in AXES:
-            raise FaltungError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
+        one_of("kind", self.kind, AXES)
         shape = integers("shape", self.shape)
         if len(shape) != AXES[self.kind]:
             raise FaltungError(f"shape={shape}: must have {AXES[self.kind]} axes")

@@ -27,6 +27,7 @@ from faltung.data.folder import (
     FileSource,
     Kept,
     Listing,
+    check_white,
     examine_all,
     range_of,
     units_of_files,
@@ -34,7 +35,7 @@ from faltung.data.folder import (
 )
 from faltung.data.layers import DEEP, Layers, with_white
 from faltung.data.limits import described
-from faltung.data.names import inside
+from faltung.data.names import inside, printable
 from faltung.data.options import Options
 from faltung.geometry.errors import FaltungError
 
@@ -85,6 +86,7 @@ def open_pictures(root: Path, options: Options) -> FileSource:
     white, channels = _common_white(found, facts), _common_channels(found, facts, options)
     shape, fit = (channels, *space), options.size is not None
     units = units_of_files(white, [fact.range for fact in facts], picture=rank == 2)
+    check_white(units, options.like.meaning if options.like else None, printable(root.name))
     floats = white is None or (fit and (white == DEEP or rank == 3))
     dtype = np.dtype(np.float32 if floats else np.uint16 if white == DEEP else np.uint8)
     first = (

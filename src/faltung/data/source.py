@@ -13,7 +13,7 @@ from faltung.data.native import as_array
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.targets import is_dense, make_maps, make_targets, understood
 from faltung.data.units import Units, units_of
-from faltung.geometry.check import show
+from faltung.geometry.check import one_of, sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.runtime.narrowing import narrowed
 
@@ -104,6 +104,17 @@ def is_source(x: object) -> TypeGuard[Source]:
     return hasattr(x, "read") and hasattr(x, "targets")
 
 
+def checked_indices(indices: Indices, count: int) -> npt.NDArray[np.int64]:
+    """Numbers of samples of a source of ``count``. TypeError, ValueError."""
+    chosen = as_array("indices", indices)
+    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+        raise FaltungTypeError(f"indices={show(indices)}: must be a sequence of ints")
+    outside = chosen[(chosen < 0) | (chosen >= count)]
+    if outside.size:
+        raise FaltungError(f"indices: {outside[0]} is not in 0..{count - 1}")
+    return chosen.astype(np.int64)
+
+
 class ArraySource:
     """Arrays as a source. They are kept, not copied, where their dtype allows it.
 
@@ -129,7 +140,9 @@ class ArraySource:
     partial : bool
         Whether classes may have no sample.
     where : str
-        What messages say before "x" and "y".
+        What messages say before the names of the arrays.
+    called : tuple of str
+        What messages call the two arrays.
     columns, label : optional
         What a text file calls the features (a tuple of str), and the column of labels.
 
@@ -161,30 +174,32 @@ class ArraySource:
         scale: float | None = None,
         partial: bool = False,
         where: str = "",
+        called: tuple[str, str] = ("x", "y"),
         columns: tuple[str, ...] | None = None,
         label: str | None = None,
     ) -> None:
-        array = as_array(f"{where}x", x)
+        at_x, at_y = (f"{where}{name}" for name in called)
+        array = as_array(at_x, x)
         self.columns, self.label = columns, label
-        self.kind = _kind(array, kind, f"{where}x")
+        self.kind = _kind(array, kind, at_x)
         if not array.size:
-            raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")
-        if names is not None and len(names) != len(array):
+            raise FaltungError(f"{at_x}.shape={array.shape}: contains no samples")
+        if names is not None and len(sequence("names", names)) != len(array):
             raise FaltungError(f"names: there are {len(names)} for {len(array)} samples")
         if scale is not None:
             _check_scale(scale, self.kind)
-        self._x = _stored(array, self.kind, f"{where}x", names)
+        self._x = _stored(array, self.kind, at_x, names)
         self.units = units_of(self._x, picture=self.kind == "picture", scale=scale)
         if array.dtype == bool:  # which is kept as float32
             self.units = replace(self.units, whole=False)
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
-        y = as_array(f"{where}y", y)
-        y = understood(y, None, f"{where}y", maps=is_dense(y, array))
+        y = as_array(at_y, y)
+        y = understood(y, None, at_y, maps=is_dense(y, array))
         made = make_maps if is_dense(y, array) else make_targets
-        self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
-        self.skipped = tuple(skipped)
+        self.targets, self.classes = made(y, len(array), classes, partial, at_y)
+        self.skipped = tuple(map(str, sequence("skipped", skipped)))
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
         self.held: Source | None = None
@@ -207,7 +222,7 @@ class ArraySource:
 
     def stored(self, indices: Indices) -> Array:
         """Samples as they are stored: an array that the caller may change."""
-        taken: Array = np.take(self._x, np.asarray(indices, np.int64), axis=0)
+        taken: Array = np.take(self._x, checked_indices(indices, len(self)), axis=0)
         return taken
 
     def read(self, indices: Indices) -> Array:
@@ -259,13 +274,9 @@ class Subset:
     """Some samples of a source, in a given order, under their own names."""
 
     def __init__(self, source: Source, indices: Indices) -> None:
-        chosen = np.asarray(indices)
-        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
-            raise FaltungTypeError(f"indices={show(indices)}: must be a sequence of ints")
-        outside = chosen[(chosen < 0) | (chosen >= len(source))]
-        if outside.size:
-            raise FaltungError(f"indices: {outside[0]} is not in 0..{len(source) - 1}")
-        self.source, self.indices = source, chosen.astype(np.int64)  # checked above
+        if not is_source(source):
+            raise FaltungTypeError(f"source={show(source)}: must be a source of samples")
+        self.source, self.indices = source, checked_indices(indices, len(source))
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
@@ -325,6 +336,8 @@ def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset,
     >>> len(train), len(held)
     (1347, 450)
     """
+    if not is_source(source):
+        raise FaltungTypeError(f"source={show(source)}: must be a source of samples")
     if isinstance(fraction, bool) or not isinstance(fraction, int | float):
         raise FaltungTypeError(f"fraction={show(fraction)}: must be a number")
     if not 0 < fraction < 1:
@@ -353,8 +366,7 @@ def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
         kind = kind_of_sample(array.ndim - 1)
         if kind is None:
             raise FaltungError(f"{where}.shape={array.shape}: must be (samples, channels, *space)")
-    if kind not in AXES:
-        raise FaltungError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")
+    one_of("kind", kind, AXES)
     if array.ndim != AXES[kind] + 1:
         raise FaltungError(
             f"{where}.shape={array.shape}: must have {AXES[kind] + 1} axes for kind={kind!r}"

@@ -1,8 +1,10 @@
 """Integers as users pass them, one for all axes or one per axis; the wording of errors."""
 
 import operator
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
+from typing import Any, cast
 
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
@@ -71,6 +73,20 @@ def real(name: str, value: object) -> float:
     if not isfinite(number):
         raise FaltungError(f"{name}={show(value)}: must be finite")
     return number
+
+
+def path(name: str, value: object) -> str:
+    """The argument ``name``, a path, as text. TypeError."""
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise FaltungTypeError(f"{name}={show(value)}: must be a path")
+    return os.fsdecode(value)
+
+
+def sequence(name: str, value: object) -> Sequence[Any]:
+    """The argument ``name``, which must be a tuple, list or array. TypeError."""
+    if not is_sequence(value):
+        raise FaltungTypeError(f"{name}={show(value)}: must be a sequence")
+    return cast(Sequence[Any], value)
 
 
 def integers(name: str, value: object) -> tuple[int, ...]:

@@ -16,7 +16,8 @@ from faltung.data.source import Source, in_units, is_source, scaled
 from faltung.data.standard import Standard
 from faltung.data.units import Units
 from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import path as check_path
+from faltung.geometry.check import show, truth, whole
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
@@ -168,7 +169,7 @@ class Network:
             time.
         """
         with self._lock:
-            key = whole("batch", batch, 1), softmax
+            key = whole("batch", batch, 1), truth("softmax", softmax)
             found = self._programs.pop(key, None)
             if found is None:
                 found = Inference(
@@ -230,7 +231,7 @@ class Network:
         return self._outputs(lambda i: x[i[0] : i[-1] + 1], len(x), self._softmax(softmax))
 
     def _softmax(self, asked: bool | None) -> bool:
-        return self.loss == "cross_entropy" if asked is None else asked
+        return self.loss == "cross_entropy" if asked is None else truth("softmax", asked)
 
     def samples(self, x: Array) -> tuple[Array, bool]:
         """An array as a view (n, *input_shape), and whether it was a single sample. ValueError."""
@@ -313,7 +314,7 @@ class Network:
             "format": str(FORMAT),
             "about": json.dumps(self.about(), sort_keys=True),
         }
-        save_tensors(path, self.state.all(), about)
+        save_tensors(check_path("path", path), self.state.all(), about)
 
     def about(self) -> dict[str, Any]:
         """Everything but the parameters, ready for JSON."""
@@ -353,7 +354,7 @@ class Network:
         OSError
             The file cannot be read.
         """
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = load_tensors(check_path("path", path))
         if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
             raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
         try:

@@ -47,7 +47,7 @@ class Origin:
         if not place.is_dir():
             if place.name in (BEST, LAST) and (place.parent / CONFIG).exists():
                 raise FaltungError(
-                    f"--from {said}: is a checkpoint without its network; give the run's folder"
+                    f"--from={said}: is a checkpoint without its network; give the run's folder"
                 )
             model = Model.load(path)
             kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
@@ -94,13 +94,13 @@ class Origin:
                 break
         if source.shape != self.model.input_shape:
             raise FaltungError(
-                f"--from {self.said}: was trained on samples of shape {self.model.input_shape}, "
+                f"--from={self.said}: was trained on samples of shape {self.model.input_shape}, "
                 f"{printable(Path(about['path']).name)} has {source.shape}: must be the same"
             )
         columns = getattr(source, "columns", None)
         if columns is not None and self.columns is not None and list(columns) != [*self.columns]:
             raise FaltungError(
-                f"--from {self.said}: was trained on the columns {listing(self.columns)}, "
+                f"--from={self.said}: was trained on the columns {listing(self.columns)}, "
                 f"{printable(Path(about['path']).name)} has {listing(list(columns))}: must be the "
                 "same, in the same order"
             )
@@ -112,7 +112,7 @@ class Origin:
         """
         if options:
             raise FaltungError(
-                f"--set {next(iter(options))}: the layers are those of {self.said}; options go "
+                f"--set={next(iter(options))}: the layers are those of {self.said}; options go "
                 "with --net NAME"
             )
         output = self.model.graph.output
@@ -121,7 +121,7 @@ class Origin:
             changed = with_outputs(made, outputs)
             if changed is None:
                 raise FaltungError(
-                    f"--from {self.said}: has {output.channels} outputs, the data need "
+                    f"--from={self.said}: has {output.channels} outputs, the data need "
                     f"{outputs}, and its last layer is none whose outputs can be changed; give "
                     "--net NAME"
                 )
@@ -132,13 +132,13 @@ class Origin:
         """Give a model the weights; the table [from] of the run. ValueError: a layer that is both
         frozen and initialised anew.
         """
-        anew = take_matching(model, self.model, f"--from {self.said}")
+        anew = take_matching(model, self.model, f"--from={self.said}")
         fixed = set(frozen(model.training_graph, model.graph, freeze))
         own = {layer_of(p.name) for p in model.graph.parameters if p.name in fixed}
         for name in anew:
             if name in own:
                 raise FaltungError(
-                    f"--freeze {' '.join(freeze)}: would freeze {name!r}, which is initialised "
+                    f"--freeze={' '.join(freeze)}: would freeze {name!r}, which is initialised "
                     "anew, untrained; freeze fewer layers"
                 )
         return {

@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, in_units, layout_in, split
+from faltung.data.source import Source, layout_in, split
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -106,14 +106,12 @@ def held_out(folder: RunFolder) -> Source:
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
-    found = parts(source, about["held_out"], settings.seed)[1]
-    if found is None:
+    held = parts(source, about["held_out"], settings.seed)[1]
+    if held is None:
         raise FaltungError(
             f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
         )
-    if "from" in folder.config:
-        found = in_units(found, Model.from_about(table(folder, "model")).units)
-    return found
+    return held
 
 
 def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:

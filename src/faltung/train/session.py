@@ -57,10 +57,10 @@ class Session:
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
         found = parts(source, config["data"]["held_out"], self.settings.seed)
-        # A run that started from another sees numbers as that one did.
-        where = printable(Path(config["data"]["path"]).name)
-        self.train = in_units(found[0], model.units, where)
-        self.held = None if found[1] is None else in_units(found[1], model.units, where)
+        # Numbers mean what they meant to the network that a run starts from.
+        units, where = model.units, printable(Path(config["data"]["path"]).name)
+        self.train = in_units(found[0], units, where)
+        self.held = None if found[1] is None else in_units(found[1], units, where)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
         self.loop.notes = notes(self.loop, config, source)
 
@@ -99,12 +99,12 @@ class Session:
             return
         if epochs < max(done, 1):
             raise FaltungError(
-                f"--epochs {epochs}: {path} has {'begun' if loop.position.batch else 'finished'} "
+                f"--epochs={epochs}: {path} has {'begun' if loop.position.batch else 'finished'} "
                 f"epoch {done}: must be at least {done}"
             )
         if loop.out_of_patience():
             raise FaltungError(
-                f"--epochs {epochs}: {path} ended after epoch {done}, because --patience "
+                f"--epochs={epochs}: {path} ended after epoch {done}, because --patience "
                 f"{before.patience} had run out; to train further, start another run --from it"
             )
         step = loop.position.step
@@ -211,12 +211,12 @@ def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None
         return
     if not 0 <= held_out < 1:
         raise FaltungError(
-            f"--held-out {held_out:g}: must be at least 0 and below 1; 0 trains on everything"
+            f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
         )
     for name in ("patience", "metric"):
         if held_out == 0 and settings.get(name) is not None:
             raise FaltungError(
-                f"--{name} {settings[name]}: with --held-out 0 there is nothing to judge an epoch "
+                f"--{name}={settings[name]}: with --held-out 0 there is nothing to judge an epoch "
                 "by; leave one of the two out"
             )
 
@@ -227,7 +227,7 @@ def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
     most = largest_token(source)[0]
     if rows and most >= min(rows):
         raise FaltungError(
-            f"--from {origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
+            f"--from={origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
             f"data have a token {most}: must be numbered by the same vocabulary"
         )
 
