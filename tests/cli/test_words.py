@@ -193,6 +193,9 @@ def test_the_rule_names_options_too() -> None:
         "size=(1: 2): wrong": "--size (1: 2): wrong",
         "size='a: b': wrong": "--size 'a: b': wrong",
         "y[1]=2: must be a label": "y[1]=2: must be a label",
+        "f.csv: use loss mse (--loss mse), or b (--size N)": "f.csv: use loss mse (--loss mse), or "
+        "b (--size N)",
+        "f.csv: name it with label (--label NAME)": "f.csv: name it with label",
         "nothing to see": "nothing to see",
     }.items():
         assert wording.in_typed_words(message, typed, options, {}) == wanted

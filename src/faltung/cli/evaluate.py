@@ -23,6 +23,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
     parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
     parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="column of a text file that holds the labels (default: as in the run)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -44,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             strict=arguments.strict,
             x=arguments.x,
             y=arguments.y,
+            label=arguments.label,
             targets="numbers" if model.loss == "mse" else "labels",
         )
     loss = model.loss or "cross_entropy"

@@ -26,6 +26,7 @@ def in_typed_words(
     ``typed``: the argument of the parser -> what was typed. ``options``: -> its option. ``names``:
     the argument of a function -> that of the parser, where they differ.
     """
+    message = _without_others(message, options)
     if _names_a_file(message, typed):
         return message
     match = re.match(r"(\w+)(?:=|\[[^\]]*\]=?|(?=: ))", message)
@@ -38,6 +39,16 @@ def in_typed_words(
     if called is None:
         return _in_rule(message, typed, options, names)
     return called + _in_rule(rule, typed, options, names)
+
+
+def _without_others(message: str, options: Mapping[str, str]) -> str:
+    """Without the remedies in brackets that are options of other commands."""
+
+    def change(match: re.Match[str]) -> str:
+        named = re.findall(r"--[a-z-]+", match[0])
+        return match[0] if set(named) <= set(options.values()) else ""
+
+    return re.sub(r" \(--[a-z][^()]*\)", change, message)
 
 
 def _called(

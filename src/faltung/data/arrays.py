@@ -15,7 +15,7 @@ from faltung.data.names import as_word, number_classes, printable
 from faltung.data.npy import npz_headers, read_npz
 from faltung.data.options import Options
 from faltung.data.source import ArraySource, SampleKind
-from faltung.data.targets import check_not_both, is_dense, understood
+from faltung.data.targets import check_not_both, is_dense, labels_must, understood
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 
@@ -87,6 +87,8 @@ def labelled(
         if single:
             raise FaltungError(f"{at_x}.shape={x.shape[1:]}: is one sample; must be (n, ...)")
         kind, layout = like.kind, like.layout
+    if y.ndim == 0:
+        raise FaltungError(f"{at_y}.shape=(): must have a target for each of {len(x)} samples")
     if len(x) != len(y):
         raise FaltungError(f"{where}: {len(x)} samples have {len(y)} targets")
     if not len(x):
@@ -107,7 +109,7 @@ def labelled(
         made = ArraySource(x, y, kind=kind, names=names, where=f"{where}: ", called=called)
     else:
         if not (dense or (y.ndim == 1 and y.dtype.kind in "buiU")):
-            raise FaltungError(f"{at_y}.shape={y.shape}, {y.dtype}: is neither labels nor numbers")
+            raise FaltungError(f"{at_y}.shape={y.shape}: {labels_must(y, len(y))}")
         numbers, classes = _labels(y, at_y, options.classes, own, dense)
         made = ArraySource(
             x,

@@ -87,10 +87,11 @@ def open_like(
     x: str | None = None,
     y: str | None = None,
     targets: TargetKind | None = None,
+    label: str | None = None,
 ) -> Source:
     """Data with targets, read like those of a run, with the same classes."""
     source = open_source(
-        data, like=wanted, classes=classes, strict=strict, x=x, y=y, targets=targets
+        data, like=wanted, classes=classes, strict=strict, x=x, y=y, targets=targets, label=label
     )
     if source.shape != wanted.shape:
         raise FaltungError(
