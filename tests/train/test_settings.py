@@ -41,6 +41,12 @@ def test_scalars_of_numpy_are_numbers() -> None:
     )
 
 
+def test_weights_and_layers_of_any_sequence() -> None:
+    assert Settings(class_weights=np.array([1, 2.5])).class_weights == (1.0, 2.5)  # type: ignore[arg-type]
+    assert Settings(freeze=["conv1", 3]).freeze == ("conv1", "3")  # type: ignore[arg-type]
+    assert Settings(freeze=2).freeze == ("2",)  # type: ignore[arg-type]
+
+
 def test_each_optimizer_has_its_rate() -> None:
     assert Settings().rule() == AdamW(decay=1e-4)
     assert Settings(optimizer="sgd").rule() == SGD(0.9, False, decay=1e-4)

@@ -115,7 +115,7 @@ class Loader:
             sizes = np.array([len(members) for members in self._classes])
             starts = np.cumsum(sizes) - sizes
             places = starts[chosen] + (second * sizes[chosen]).astype(np.int64)
-            return np.concatenate(self._classes)[places]
+            return np.asarray(np.concatenate(self._classes)[places], np.int64)
         if self.shuffle:
             return permutation(count, self.seed, ORDER, number)
         return np.arange(count)

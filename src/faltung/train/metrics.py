@@ -95,7 +95,7 @@ def _row(line: list[str], header: Sequence[str]) -> EpochMetrics:
     if len(line) != len(header):
         raise FaltungError(f"{len(line)} columns: must be {len(header)}")
     cells = dict(zip(header, line, strict=True))
-    whole = {name: _whole(name, cells.pop(name)) for name in ("epoch", "step")}
+    whole: dict[str, Any] = {name: _whole(name, cells.pop(name)) for name in ("epoch", "step")}
     found: dict[str, Any] = {name: _number(name, cell) for name, cell in cells.items()}
     if len(header) > len(COLUMNS):
         value = found.pop(header[-1])

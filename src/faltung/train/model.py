@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 
 from faltung.data.augment import Augment
 from faltung.data.loader import Sampler
+from faltung.data.native import as_array
 from faltung.data.source import Source, in_units, is_source, is_stored, split
 from faltung.data.standard import learned
 from faltung.geometry.check import show
@@ -116,7 +116,7 @@ class Model(Network):
         """
         loss = self.loss
         if loss is None:
-            targets = x.targets if is_source(x) else np.asarray(y)
+            targets = x.targets if is_source(x) else as_array("y", y)
             loss = "mse" if targets.dtype.kind == "f" else "cross_entropy"
         metrics = [metric] if isinstance(metric, str) else list(metric)
         return evaluate(self, as_source(x, y, self, loss), loss, metrics=metrics).metrics()
@@ -283,8 +283,8 @@ class Model(Network):
         """Take over the parameters of another network where names and shapes are the same.
 
         For transfer learning: a network of the same layers for other classes, of which all but the
-        last layer begin where another training ended. A model without a ``standard`` takes that of
-        the other, because its parameters were trained on such inputs.
+        last layer begin where another training ended. A model that was never trained also takes
+        the ``standard`` and the ``units`` of the other, whose parameters expect such inputs.
 
         Parameters
         ----------

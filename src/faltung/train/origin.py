@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faltung.data.names import printable
+from faltung.data.names import listing, printable
 from faltung.data.open import NAMED
 from faltung.data.source import Source
 from faltung.geometry.check import show
@@ -27,7 +27,7 @@ ENTRIES: dict[str, type] = {"path": str, "digest": str, "standard": bool, "anew"
 class Origin:
     """``path``: absolute; ``said``: as it was given. ``model``: with its best weights. ``net``,
     ``options``: what its layers are called. ``reading``: how the data were read, as options of
-    ``open_source``.
+    ``open_source``; ``columns``: those of a table.
     """
 
     path: str
@@ -36,6 +36,7 @@ class Origin:
     net: str
     options: Mapping[str, Any] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
+    columns: Sequence[str] | None = None
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> "Origin":
@@ -52,12 +53,13 @@ class Origin:
         model, folder = load_model(path)
         net = dict(table(folder, "net"))
         name, about = net.pop("name", None), data_table(folder)
+        columns = about.get("columns")
         if not isinstance(name, str):
             raise FaltungError(f"{folder.path / CONFIG}: net.name: is missing")
         kept = {"kind": about["kind"]}
         if about["kind"] in ("picture", "volume"):
             kept |= {"channels": model.input_shape[0], "size": list(model.input_shape[1:])}
-        return cls(str(place), said, model, name, net, kept)
+        return cls(str(place), said, model, name, net, kept, columns)
 
     @classmethod
     def again(cls, found: Mapping[str, Any], where: str) -> "Origin":
@@ -91,6 +93,13 @@ class Origin:
             raise FaltungError(
                 f"--from {self.said}: was trained on samples of shape {self.model.input_shape}, "
                 f"{printable(Path(about['path']).name)} has {source.shape}: must be the same"
+            )
+        columns = getattr(source, "columns", None)
+        if columns is not None and self.columns is not None and list(columns) != [*self.columns]:
+            raise FaltungError(
+                f"--from {self.said}: was trained on the columns {listing(self.columns)}, "
+                f"{printable(Path(about['path']).name)} has {listing(list(columns))}: must be the "
+                "same, in the same order"
             )
         return source, each
 

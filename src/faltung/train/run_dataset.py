@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, split
+from faltung.data.source import Source, in_units, split
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -32,7 +32,7 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "strict": (bool, True),
     "size": ((int, list), False),
     "channels": ((int, str), False),
-    "targets": (str, False),
+    "targets": (str, True),
     "x": (str, False),
     "y": (str, False),
     "columns": (list, False),
@@ -102,22 +102,23 @@ def open_like(
 def held_out(folder: RunFolder) -> Source:
     """The samples that a run has held out of its data."""
     about = data_table(folder)
-    if about["held_out"] == 0:
-        raise FaltungError(
-            f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
-        )
     source = opened(about)
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
-    held = parts(source, about["held_out"], settings.seed)[1]
-    assert held is not None
-    return held
+    found = parts(source, about["held_out"], settings.seed)[1]
+    if found is None:
+        raise FaltungError(
+            f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
+        )
+    if "from" in folder.config:
+        found = in_units(found, Model.from_about(table(folder, "model")).units)
+    return found
 
 
 def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:
-    """The samples to train on, and those that are held out, if any: a part of all, or ``OWN``,
-    those that the data come with.
+    """The samples to train on, and those that are held out: a part of all, ``OWN``, those that the
+    data come with, or None for 0.
     """
     if held_out == 0:
         return source, None

@@ -53,6 +53,7 @@ def _check_model(model: Mapping[str, Any], config: Mapping[str, Any], where: str
     wanted = {"loss": True, "classes": labels, "standard": data.get("kind") != "text"}
     if "from" in config:  # as the other network had it
         wanted["standard"] = bool(config["from"]["standard"])
+    wanted["units"] = data.get("kind") != "text"
     wanted["precision"] = trained.get("precision") != "fast"
     for name, must in wanted.items():
         if must and name not in model:

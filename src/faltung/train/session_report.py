@@ -3,62 +3,81 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.data.names import listing, printable
-from faltung.data.source import Source
+from faltung.data.source import Source, is_stored
 from faltung.graph.summary import summary
 from faltung.jit.target import current
 from faltung.runtime.threads import get_threads
 from faltung.train.evaluate import Evaluation, class_names
 from faltung.train.freezing import layer_of, layers
 from faltung.train.loop import Loop
+from faltung.train.network import Network
 from faltung.train.report import ReportData
 from faltung.train.run_model import filters
 from faltung.train.scores import confusion_matrix
 from faltung.train.settings import Settings
 
-if TYPE_CHECKING:
-    from faltung.train.session import Session
-
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
+# Classes whose confusions are counted: their table grows with the square.
+COUNTED_CLASSES = 4096
 SHOWN_LAYERS = 6  # in a note
 
 
 # Before it begins ---------------------------------------------------------------------------------
 
 
-def notes(loop: Loop, config: Mapping[str, Any], samples: int) -> tuple[str, ...]:
+def notes(loop: Loop, config: Mapping[str, Any], source: Source) -> tuple[str, ...]:
     """What settings mean for this run, a line each."""
     made = []
     if loop.held is None:
         made.append(
-            f"trained on all {samples:,} samples, nothing held out: the last weights are kept"
+            f"trained on all {len(source):,} samples, nothing held out: the last weights are kept"
         )
     if "from" in config:
         began = config["from"]
         count = len(layers(loop.model.training_graph)) - len(began["anew"])
-        anew = listing(began["anew"], SHOWN_LAYERS) or "no layer"
+        anew = listing(began["anew"], SHOWN_LAYERS) or "none"
         path = Path(began["path"])
         if path.is_relative_to(Path.cwd()):
             path = path.relative_to(Path.cwd())
-        made.append(f"from {printable(path)}: {count} layers; initialised anew: {anew}")
+        made.append(
+            f"from {printable(path)}: weights of {_layers(count)}; initialised anew: {anew}"
+        )
+        made += _units(loop.model, source)
     if loop.frozen:
         parameters = [p for p in loop.model.training_graph.parameters if p.trained]
         fixed = sum(p.size for p in parameters if p.name in set(loop.frozen))
         names = list(dict.fromkeys(map(layer_of, loop.frozen)))
         every = sum(p.size for p in parameters)
         made.append(f"frozen: {listing(names, SHOWN_LAYERS)} ({fixed:,} of {every:,} parameters)")
-    for epochs, step in loop.settings.lengthened:
-        made.append(f"until step {step:,} a run of {epochs} epochs, then of more or fewer")
+    before = [f"{epochs} until step {step:,}" for epochs, step in loop.settings.lengthened]
+    if before:
+        made.append(f"epochs: {', '.join(before)}, then {loop.settings.epochs}")
     if loop.class_weights is not None:
         pairs = zip(class_names(loop.model), loop.class_weights, strict=True)
         made.append(f"class weights: {listing([f'{name} {w:.4g}' for name, w in pairs], 10)}")
     return tuple(made)
+
+
+def _layers(count: int) -> str:
+    return f"{count} layer{'s'[: count != 1]}"
+
+
+def _units(model: Network, source: Source) -> list[str]:
+    """What is worth saying about numbers that mean what they meant to another network."""
+    if model.units is None or not is_stored(source):
+        return []
+    said = model.units.note(source.units)
+    divisor, own = model.units.divisor(source.units), source.units.scale
+    if said is None and divisor != own:
+        said = f"values are divided by {divisor:g}, as there, not by {own:g}"
+    return [] if said is None else [said]
 
 
 def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
@@ -80,16 +99,17 @@ def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
 # The report ---------------------------------------------------------------------------------------
 
 
-def report_data(session: "Session", found: Evaluation | None) -> ReportData:
+def report_data(loop: Loop, config: Mapping[str, Any], found: Evaluation | None) -> ReportData:
     """The report of a run; ``found``: of its best weights, if anything was held out."""
-    model, config, loop = session.model, session.config, session.loop
+    model = loop.model
     confusion, mistakes = None, []
     classes = model.classes or ()
     if found is not None and found.right is not None and found.outputs is not None and classes:
         said = found.outputs.argmax(1)
-        confusion = confusion_matrix(found.targets, said, len(classes))
-        if said.ndim == 1 and session.held is not None:
-            mistakes = _mistakes(session.held, found.targets, found.outputs)
+        if len(classes) <= COUNTED_CLASSES:
+            confusion = confusion_matrix(found.targets, said, len(classes))
+        if said.ndim == 1 and loop.held is not None:
+            mistakes = _mistakes(loop.held, found.targets, found.outputs)
     tables = [name for name in ("data", "from", "net", "train") if name in config]
     return ReportData(
         title=loop.title,

@@ -199,8 +199,8 @@ def _plain(value: Any) -> Any:
 
 def _class_weights(value: object) -> str | tuple[float, ...] | None:
     """None, "balanced", or numbers from 0, not all 0. ValueError, TypeError."""
-    if value is None or value == BALANCED:
-        return value  # type: ignore[return-value]
+    if value is None or (isinstance(value, str) and value == BALANCED):
+        return value
     if not is_sequence(value):
         raise FaltungTypeError(
             f"class_weights={show(value)}: must be {BALANCED!r} or one number for each class"

@@ -14,6 +14,8 @@ What it costs.  An exponential for each entry, and for long rows a second pass i
 A row with a NaN, or with nothing but -inf, gives NaN.
 """
 
+from collections.abc import Mapping
+
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Matrix, Operand, Work
 from faltung.methods.rows.softmax_kernel import SoftmaxKernel
@@ -33,7 +35,7 @@ def softmax(
     machine: Machine,
 ) -> None:
     """Add the step that turns each row into probabilities. ``out`` may be ``x``."""
-    _add(work, "softmax", x, out, rows, channels, dtype, machine)
+    _add(work, "softmax", x, out, rows, channels, dtype, machine, {})
 
 
 def cross_entropy(
@@ -59,16 +61,10 @@ def cross_entropy(
     first of the largest logits is that of the label. grad: the gradient of ``scale * sum(losses)``;
     it may be ``logits``. weights: (channels,), of the classes.
     """
-    more = {} if weights is None else {"weights": weights}
-    _add(
-        *(work, "cross-entropy", logits, grad, rows, channels, dtype, machine),
-        labels=labels,
-        scale=scale,
-        smoothing=smoothing,
-        losses=losses,
-        correct=correct,
-        **more,
-    )
+    found = {"labels": labels, "scale": scale, "smoothing": smoothing}
+    found |= {"losses": losses, "correct": correct}
+    found |= {} if weights is None else {"weights": weights}
+    _add(work, "cross-entropy", logits, grad, rows, channels, dtype, machine, found)
 
 
 def _add(
@@ -80,7 +76,7 @@ def _add(
     channels: int,
     dtype: str,
     machine: Machine,
-    **more: Operand,
+    more: Mapping[str, Operand],
 ) -> None:
     narrow = channels <= NARROW_CHANNELS
     step = SoftmaxKernel(dtype, channels if narrow else 0, bool(more), "weights" in more).step(
