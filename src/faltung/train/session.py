@@ -83,7 +83,7 @@ class Session:
         if self.held is not None:
             metrics = [self.settings.chosen_by]
             found = evaluate(self.model, self.held, self.settings.loss, keep=True, metrics=metrics)
-        write_report(self.folder.report, report_data(self, found))
+        write_report(self.folder.report, report_data(self.loop, self.config, self.held, found))
         if found is not None:
             return found.metrics()
         last = self.loop.history[-1]

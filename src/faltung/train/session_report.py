@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +21,6 @@ from faltung.train.report import ReportData
 from faltung.train.run_model import filters
 from faltung.train.scores import confusion_matrix
 from faltung.train.settings import Settings
-
-if TYPE_CHECKING:
-    from faltung.train.session import Session
 
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
@@ -100,16 +97,18 @@ def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
 # The report ---------------------------------------------------------------------------------------
 
 
-def report_data(session: "Session", found: Evaluation | None) -> ReportData:
+def report_data(
+    loop: Loop, config: Mapping[str, Any], held: Source | None, found: Evaluation | None
+) -> ReportData:
     """The report of a run; ``found``: of its best weights, if anything was held out."""
-    model, config, loop = session.model, session.config, session.loop
+    model = loop.model
     confusion, mistakes = None, []
     classes = model.classes or ()
     if found is not None and found.right is not None and found.outputs is not None and classes:
         said = found.outputs.argmax(1)
         confusion = confusion_matrix(found.targets, said, len(classes))
-        if said.ndim == 1 and session.held is not None:
-            mistakes = _mistakes(session.held, found.targets, found.outputs)
+        if said.ndim == 1 and held is not None:
+            mistakes = _mistakes(held, found.targets, found.outputs)
     tables = [name for name in ("data", "from", "net", "train") if name in config]
     return ReportData(
         title=loop.title,
@@ -172,6 +171,6 @@ def _flat(given: Mapping[str, Any]) -> dict[str, object]:
     for name, value in given.items():
         if isinstance(value, Mapping):
             found |= {f"{name}.{key}": entry for key, entry in value.items()}
-        elif not (isinstance(value, Sequence) and len(value) > 50):
+        elif value != [] and not (isinstance(value, Sequence) and len(value) > 50):
             found[name] = value
     return found
