@@ -88,6 +88,7 @@ def disk(root: Path, at: int = 0, **more: Any) -> Iterator[Disk]:
     made = Disk(root.resolve(), at, **more)
     real = {name: getattr(os, name) for name in ("open", "fdopen", "close", "fsync", "replace")}
     real |= {name: getattr(os, name) for name in ("unlink", "mkdir", "scandir", "listdir")}
+    real |= {"write": os.write, "read": os.read}
     opened = io.open
 
     def open_(path: Any, flags: int, *rest: Any, **named: Any) -> int:
@@ -108,6 +109,19 @@ def disk(root: Path, at: int = 0, **more: Any) -> Iterator[Disk]:
     def close(handle: int) -> None:
         made.handles.pop(handle, None)
         real["close"](handle)
+
+    def write(handle: int, data: Any) -> int:
+        if handle in made.handles:
+            made.call("write")
+            # Systems may write less than they were asked to.
+            data = bytes(data)[: max(1, len(data) // 2)]
+            made.events.append(("write", made.handles[handle], data))
+        return int(real["write"](handle, data))
+
+    def read_(handle: int, size: int) -> bytes:
+        if handle in made.handles:
+            made.call("read")
+        return bytes(real["read"](handle, size))
 
     def fsync(handle: int) -> None:
         name = made.handles.get(handle)
@@ -147,6 +161,8 @@ def disk(root: Path, at: int = 0, **more: Any) -> Iterator[Disk]:
         for name, own in (("open", open_), ("fdopen", fdopen), ("close", close), ("fsync", fsync)):
             patch.setattr(os, name, own)
         patch.setattr(os, "replace", replace)
+        patch.setattr(os, "write", write)
+        patch.setattr(os, "read", read_)
         for name, event in (("unlink", "unlink"), ("mkdir", "mkdir"), ("scandir", "")):
             patch.setattr(os, name, about_path(name, event))
         patch.setattr(os, "listdir", about_path("listdir", ""))

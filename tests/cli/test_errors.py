@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from faltung.cli.errors import MISTAKES, line, refuse
+from faltung.cli.errors import MISTAKES, refuse
+from faltung.cli.line import line
 from faltung.formats.extras import missing
 from faltung.geometry.check import whole
 from faltung.train.settings import Settings

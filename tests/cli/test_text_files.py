@@ -210,3 +210,27 @@ def test_the_row_numbers_of_pandas_are_no_series(capsys: Captured, tmp_path: Pat
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and name in error
     assert "write numbers with a point" in error and not out.exists()
+
+
+def test_a_table_is_matched_by_the_names_of_its_columns(capsys: Captured, tmp_path: Path) -> None:
+    x, y = shapes(24, (4,))
+    head, out = ["a", "b", "label", "c", "d"], tmp_path / "run"
+    rows = [[*row[:2], WORDS[w], *row[2:]] for row, w in zip(x[:, 0], y, strict=True)]
+    path, other = tmp_path / "a.csv", tmp_path / "b.tsv"
+    path.write_text(lines(head, rows))
+    assert main(["train", str(path), "--kind=table", "--epochs=2", f"--out={out}"]) == 0
+    assert "4 columns (a, b, c, d)" in capsys.readouterr().out
+    want = told(capsys, "predict", out, path, "--csv")
+    for order in ([4, 2, 0, 3, 1], [3, 1, 0, 4]):
+        text = lines([head[i] for i in order], [[row[i] for i in order] for row in rows], "\t")
+        other.write_text(text)
+        assert told(capsys, "predict", out, other, "--csv") == want
+    for names, message in (
+        ("a b label c", "b.tsv: lacks the columns d: must have those of training, a, b, c, d"),
+        ("a b label c e", "b.tsv: lacks the columns d and has further columns e"),
+        ("a b c d e", "b.tsv: has further columns e"),
+    ):
+        row: list[object] = [1, 2, 3, 4, 5]
+        other.write_text(lines(names.split(), [row[: len(names.split())]], "\t"))
+        assert main(["predict", str(out), str(other)]) != 0
+        assert message in capsys.readouterr().err

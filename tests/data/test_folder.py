@@ -165,7 +165,7 @@ def test_files_are_decoded_anew_if_they_are_many(
     monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 0)
     source = open_source(two_classes)
     assert isinstance(source, FileSource) and source._kept is None
-    assert source.dtype == np.uint8 and source.white == source.scale == 255
+    assert source.dtype == np.uint8 and source.units.white == source.units.scale == 255
     np.testing.assert_array_equal(source.stored([3])[0], np.full((1, 6, 5), 30, np.uint8))
     first = source.read([3, 5, 0])
     np.testing.assert_array_equal(source.read([0, 3]), first[[2, 0]])

@@ -7,6 +7,7 @@ import pytest
 
 from faltung.data.files import Like, read_files
 from faltung.data.open import open_source
+from faltung.data.words import in_words
 
 NO_NAME = "column 1 has no name, as the row numbers that pandas and R write: save without them"
 EITHER = "may be a header or a sample"
@@ -112,6 +113,7 @@ def test_refusals(text: str, message: str, tmp_path: Path) -> None:
 
 def test_an_id_that_does_not_count_is_a_feature(tmp_path: Path) -> None:
     source = open_source(saved(tmp_path, "id,a,label\n7,2,x\n1,2,z\n4,3,x\n"))
+    assert in_words(source).endswith("; 2 classes (column label)")
     assert source.columns == ("id", "a")  # type: ignore[attr-defined]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faltung.data.layers import DEEP, Layers, in_units, same_bits, turned
+from faltung.data.layers import DEEP, Layers, same_bits, turned, with_white
 from faltung.geometry.errors import FaltungError
 
 RANDOM = np.random.default_rng(0)
@@ -94,19 +94,19 @@ def test_white_stays_white_and_no_two_numbers_become_one(bits: int) -> None:
 
 def test_units() -> None:
     eight, deep = RANDOM.integers(0, 256, (1, H, W)).astype(np.uint8), u16(1, H, W)
-    assert in_units(eight, 255.0, 255.0) is eight and in_units(deep, DEEP, None) is deep
-    wide = in_units(eight, 255.0, DEEP)
+    assert with_white(eight, 255.0, 255.0) is eight and with_white(deep, DEEP, None) is deep
+    wide = with_white(eight, 255.0, DEEP)
     assert wide.dtype == np.uint16
     np.testing.assert_array_equal(wide, eight.astype(int) * 257)
-    np.testing.assert_array_equal(in_units(deep, DEEP, 255.0), deep / np.float32(257))
-    np.testing.assert_array_equal(in_units(deep, DEEP, 1.0), deep / np.float32(65535))
+    np.testing.assert_array_equal(with_white(deep, DEEP, 255.0), deep / np.float32(257))
+    np.testing.assert_array_equal(with_white(deep, DEEP, 1.0), deep / np.float32(65535))
     # the same quotients, to the last bit, however white is written
-    np.testing.assert_array_equal(in_units(eight, 255.0, 1.0), wide / np.float32(65535))
+    np.testing.assert_array_equal(with_white(eight, 255.0, 1.0), wide / np.float32(65535))
     np.testing.assert_array_equal(
-        in_units(eight, 255.0, 16.0), (eight.astype(float) * 16 / 255).astype(np.float32)
+        with_white(eight, 255.0, 16.0), (eight.astype(float) * 16 / 255).astype(np.float32)
     )
     with pytest.raises(FaltungError, match="has floats or signed numbers, of which none is white"):
-        in_units(deep.astype(np.float32), None, 1.0)
+        with_white(deep.astype(np.float32), None, 1.0)
 
 
 @pytest.mark.parametrize("shape", [(2, H, W), (2, 5, H, W)])

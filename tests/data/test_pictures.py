@@ -110,7 +110,7 @@ def test_thirty_two_bits_stay_as_they_are(mode: str, save, tmp_path: Path) -> No
     for name in ("cat", "dog"):
         save(f"{name}/x.tiff", Image.fromarray(GREY).convert(mode))
     source = open_source(tmp_path)
-    assert isinstance(source, FileSource) and source.white is None and source.scale == 1
+    assert isinstance(source, FileSource) and source.units.white == 255 and source.units.scale == 1
     np.testing.assert_array_equal(source.read([1])[0, 0], GREY)
     message = "cat/x.tiff: holds floats or signed numbers, dog/y.png a picture of 8 bits"
     save("dog/y.png", GREY)

@@ -329,7 +329,7 @@ def test_a_folder_of_many_channels(tmp_path: Path) -> None:
     bands = {name: u16(5, 12, 10) for name in ("a1", "a2", "b1")}
     source = open_source(folder(tmp_path, **bands))
     assert isinstance(source, FileSource) and source.shape == (5, 12, 10)
-    assert (source.white, source.scale, source.dtype) == (65535, 65535, np.uint16)
+    assert (source.units.white, source.units.scale, source.dtype) == (65535, 65535, np.uint16)
     np.testing.assert_array_equal(source.stored([1])[0], bands["a2"])
     np.testing.assert_array_equal(source.read([2])[0], bands["b1"] / np.float32(65535))
     small = open_source(tmp_path, size=6)

@@ -113,7 +113,7 @@ def test_colours_are_channels(names: str, code: int, tmp_path: Path) -> None:
     again = nibabel.load(tmp_path / "a/a.nii")
     assert again.get_data_dtype() == dtype
     source = open_source(tmp_path)
-    assert isinstance(source, FileSource) and source.white == 255
+    assert isinstance(source, FileSource) and source.units.white == 255
     # without an affine nibabel lets x run from right to left
     np.testing.assert_array_equal(source.stored([0])[0], want[:, ::-1])
     small = open_source(tmp_path, size=3).read([1])

@@ -103,6 +103,7 @@ def test_padding_modes(mode: str) -> None:
 
 SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
     ("lenet5", (1, 28, 28), {"paper": True}),
+    ("mlp", (9,), {"hidden": (7, 5)}),
     ("alexnet", (3, 16, 16), {"width": 0.1, "paper": True}),
     ("vgg16", (1, 8, 8), {"width": 0.1}),
     ("googlenet", (1, 8, 8), {"width": 0.25}),

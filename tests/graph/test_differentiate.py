@@ -89,7 +89,7 @@ def formula(
     )
     nodes = (Node(node, tuple(operands.values()), made, "formula"), *rest)
     x = next(v for v in operands.values() if v.batched)
-    return differentiate(Graph(x, output, nodes, trained, "float64", True), "mse")
+    return differentiate(Graph((x,), (output,), nodes, trained, "float64", True), "mse")
 
 
 def slopes(training: Training, samples: int = 2) -> None:
@@ -251,7 +251,9 @@ def test_heads_of_another_shape_are_refused() -> None:
 def test_parameters_on_which_nothing_depends_are_refused() -> None:
     x, y = Value("x", (2,)), Value("y", (2,))
     unused = Parameter(Value("w", (2,), batched=False), (2,), (2,), (0,))
-    graph = Graph(x, y, (Node(Elementwise((2,), (A,)), (x,), (y,)),), (unused,), training=True)
+    graph = Graph(
+        (x,), (y,), (Node(Elementwise((2,), (A,)), (x,), (y,)),), (unused,), training=True
+    )
     with pytest.raises(ValueError) as error:
         differentiate(graph)
     assert str(error.value) == "net: the output does not depend on w"

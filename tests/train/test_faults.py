@@ -109,7 +109,7 @@ def one_line(text: str, command: str = "train") -> str:
     return lines[0]
 
 
-@grid(at=CALLS, code=[errno.EIO, errno.ENOSPC, errno.EROFS], forever=[False, True], every=48)
+@grid(at=CALLS, code=[errno.EIO, errno.ENOSPC, errno.EROFS], forever=[False, True], every=96)
 def test_the_disk_fails_in_training(
     at: int, code: int, forever: bool, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -132,7 +132,7 @@ def test_the_disk_fails_in_training(
     place.check(run)
 
 
-@grid(at=range(1, 80), forever=[False, True], every=12)
+@grid(at=range(1, 80), forever=[False, True], every=24)
 def test_the_disk_fails_in_resuming(
     at: int, forever: bool, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +154,7 @@ def test_the_disk_fails_in_resuming(
 def test_the_disk_fails_in_predicting(
     at: int, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    capsys.readouterr()
     assert place.predict(place.whole) == 0
     right = capsys.readouterr().out
     with faults.disk(place.folder, at) as disk:
@@ -188,6 +189,7 @@ def test_memory_fails_in_training(
 def test_memory_fails_in_predicting(
     at: int, place: Place, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    capsys.readouterr()
     assert place.predict(place.whole) == 0
     right = capsys.readouterr().out
     with faults.memory(at) as memory:

@@ -103,7 +103,7 @@ def test_nothing_is_left_of_a_run_that_could_not_begin(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match=r"config\.toml: not written, no space left"):
+        with pytest.raises(OSError, match=r"run: not created, no space left"):
             RunFolder.create(tmp_path / "run", CONFIG)
     with pytest.raises(TypeError):
         RunFolder.create(tmp_path / "run", {"x": object()})

@@ -129,6 +129,53 @@ def test_pictures(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
 
+def tiff(path: Path, x: Array, **more: object) -> None:
+    pytest.importorskip("tifffile").imwrite(path, x, **{"photometric": "minisblack", **more})
+
+
+def colour(x: Array) -> Array:
+    return np.repeat(x[..., np.newaxis], 3, axis=-1)
+
+
+# How a picture of 8 bits is written in other formats, by other libraries, without loss.
+FORMATS: dict[str, Callable[[Path, Array], object]] = {
+    "a.tif": lambda path, x: tiff(path, x.astype("u1")),
+    "min-is-white.tif": lambda path, x: tiff(path, (255 - x).astype("u1"), photometric=0),
+    "deep.tif": lambda path, x: tiff(path, (x * 257).astype("u2")),
+    "deep-min-is-white.tif": lambda path, x: tiff(
+        path, (65535 - x * 257).astype(">u2"), photometric=0, byteorder=">"
+    ),
+    "deep-colour.tif": lambda path, x: tiff(
+        path, colour(x * 257).transpose(2, 0, 1).astype("u2"), photometric=2, planarconfig=2
+    ),
+    "fractions.tif": lambda path, x: tiff(path, (x / 255).astype("f4")),
+    "deep.pgm": lambda path, x: path.write_bytes(
+        b"P5 8 8 65535\n" + (x * 257).astype(">u2").tobytes()
+    ),
+    "white-is-4080.ppm": lambda path, x: path.write_bytes(
+        b"P6 8 8 4080\n" + colour(x * 16).astype(">u2").tobytes()
+    ),
+    "a.jp2": lambda path, x: Image.fromarray(x.astype("u1")).save(path, irreversible=False),
+    "a.webp": lambda path, x: Image.fromarray(colour(x.astype("u1"))).save(path, lossless=True),
+    "deep-colour.png": lambda path, x: path.write_bytes(
+        pytest.importorskip("imagecodecs").png_encode(colour(x * 257).astype("u2"))
+    ),
+}
+
+
+def test_every_format_of_pictures(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sorted((png(tmp_path / "8", X)).rglob("*.png"), key=lambda path: path.stem)[:3]
+    wanted = predicted(run, files, capsys)
+    for name, write in FORMATS.items():
+        written = [tmp_path / f"{i}-{name}" for i in range(3)]
+        for path, x in zip(written, X, strict=False):
+            write(path, x)
+        got = predicted(run, written, capsys)
+        np.testing.assert_allclose(got, wanted, atol=2e-6, err_msg=name)
+
+
 def test_evaluation_and_python_agree(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -148,3 +148,10 @@ def test_a_model_tells_what_scikit_learn_does() -> None:
         ValueError, match="metric='auc': needs samples of every class, there are no"
     ):
         model.evaluate(x, np.minimum(y, 1), metric="auc")
+
+
+def test_a_table_of_confusions_that_no_memory_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million classes are few numbers in a file, and 24 TB of pairs."""
+    monkeypatch.setattr("faltung.runtime.memory.available", lambda: 10**10)
+    with pytest.raises(MemoryError, match=r"confusions of 1,000,000 classes needs 24\.0 TB"):
+        scores.no_confusion(10**6)

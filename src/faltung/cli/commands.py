@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol, cast
 
 from faltung.cli import ending
-from faltung.cli.errors import MISTAKES, NO_READER, REFUSED, complain, line, told
+from faltung.cli.line import NO_READER, REFUSED, line
 from faltung.cli.parser import Parser
 from faltung.cli.wording import in_typed_words
 
@@ -78,6 +78,8 @@ def run(words: Sequence[str], table: Mapping[str, str]) -> int:
         # A terminal that cannot show a character shows a question mark, not a traceback.
         reconfigure(errors="replace")
     command = _load(arguments.command)
+    from faltung.cli.errors import MISTAKES, complain, told
+
     try:
         try:
             status = command.run(arguments)

@@ -9,11 +9,10 @@ With FALTUNG_TRACEBACK=1 all of them show a traceback.
 import os
 import sys
 
+from faltung.cli.line import REFUSED, line
 from faltung.geometry.errors import FaltungError
 
 MISTAKES = (FaltungError, OSError, MemoryError)
-# Exit statuses.
-DONE, IN_PART, REFUSED, NO_READER = 0, 1, 2, 141
 
 
 def complain(command: str, error: BaseException, message: str | None = None) -> None:
@@ -51,9 +50,3 @@ def about(file: object, error: BaseException) -> str:
 
     said, name = told(error), printable(file)
     return said if said.startswith(name) else f"{name}: {said}"
-
-
-def line(said: object) -> str:
-    """A text, or the message of an error, on one line of printable characters."""
-    text = " ".join(str(said).split()) or type(said).__name__
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -28,7 +28,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print loss, accuracy and other metrics."""
-    from faltung.data.source import in_units
     from faltung.train.evaluate import evaluate
     from faltung.train.run_dataset import held_out, like, open_like
     from faltung.train.run_model import load_model, table
@@ -36,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     model, folder = load_model(arguments.run_folder)
     if arguments.data is None:
-        source = in_units(held_out(folder), model.units)
+        source = held_out(folder)
     else:
         source = open_like(
             arguments.data,

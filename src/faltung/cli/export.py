@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from faltung.cli.errors import line
+from faltung.cli.line import line
 from faltung.geometry.errors import FaltungError
 
 SUFFIXES = (".onnx", ".safetensors")

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from faltung.cli.errors import line
+from faltung.cli.line import line
 
 # Arguments of functions that have another name here.
 ARGUMENTS = {"class": "label"}

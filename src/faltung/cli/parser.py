@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from faltung.cli.errors import REFUSED, line
+from faltung.cli.line import REFUSED, line
 
 LONGEST_TEXT = 100  # characters of a typed text in a message
 LONGEST_WHOLE = 30  # digits of a whole number; no argument takes as many

@@ -10,7 +10,8 @@ from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
-from faltung.cli.errors import DONE, IN_PART, MISTAKES, about, complain, line
+from faltung.cli.errors import MISTAKES, about, complain
+from faltung.cli.line import DONE, IN_PART, line
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
@@ -174,7 +175,7 @@ def _halves(group: list[Part]) -> tuple[list[Part], list[Part]]:
 
 
 def _note(said: str) -> None:
-    print(f"note: {said}", file=sys.stderr)
+    print(f"note: {line(said)}", file=sys.stderr)
 
 
 # CSV ----------------------------------------------------------------------------------------------

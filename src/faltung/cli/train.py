@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from faltung.cli.ending import stopped, when_stopped
-from faltung.cli.errors import line
+from faltung.cli.line import line
 from faltung.cli.options import options
 from faltung.geometry.errors import FaltungError
 from faltung.train import defaults
@@ -48,7 +48,7 @@ examples:
   faltung train pictures/ --size 64 --net resnet18 --batch 64 --flip --crop 4
   faltung train fields.npz --loss mse --net resnet18 --patience 5
   faltung train scans/ --metric f1 --class-weights balanced
-  faltung train other/ --from runs/pictures-resnet18-001 --freeze all-but-last
+  faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
   faltung train --resume runs/digits-lenet5-001
 """
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())

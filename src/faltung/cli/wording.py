@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 
-from faltung.cli.errors import line
+from faltung.cli.line import line
 from faltung.cli.parser import Typed
 
 _PAIRS = {"(": ")", "[": "]", "{": "}"}

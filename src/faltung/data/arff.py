@@ -4,9 +4,7 @@ Format (I. H. Witten, E. Frank, "Data Mining", 2005; weka.sourceforge.net, "ARFF
 attributes are values; the label is a nominal one. A relational attribute, as in the UEA archive,
 holds a series of several channels, each on a line of its own within the quotes.
 
-Why this is not done by a library: scipy.io.arff reads no sparse lines, liac-arff no relational
-attributes and has had no release since 2020, aeon takes a header on trust and needs numba; none
-names the line that is wrong. Tests compare with scipy.
+docs/decisions/text-files.md says why no library reads it. Tests compare with scipy.
 """
 
 import re

@@ -17,7 +17,7 @@ from faltung.data.limits import check_finite, exists, regular
 from faltung.data.names import printable
 from faltung.data.npy import npz_headers, read_npy, read_npz
 from faltung.data.source import scaled
-from faltung.data.units import units_of
+from faltung.data.units import Units, units_of
 from faltung.geometry.errors import FaltungError
 from faltung.runtime.narrowing import narrowed
 
@@ -89,7 +89,7 @@ def read_files(
         elif path.suffix.lower() in (".npy", ".npz") or is_idx(path):
             part = _arrays(path, where, like, x, note)
         else:
-            part = _reader(path)(path, where, like)
+            part = (_volume if volumes.is_volume(path) else _picture)(path, where, like, note)
         check_finite(part, where)
         parts.append(part)
         single = len(part) == 1
@@ -97,10 +97,6 @@ def read_files(
     if not parts:
         raise FaltungError("paths: name at least one file")
     return np.concatenate(parts), tuple(names)
-
-
-def _reader(path: Path) -> Callable[[Path, str, Like], Array]:
-    return _volume if volumes.is_volume(path) else _picture
 
 
 def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | None) -> Array:
@@ -143,17 +139,33 @@ def _lines(path: Path, where: str, like: Like, labels: tables.Labels | None) -> 
     )
 
 
-def _volume(path: Path, where: str, like: Like) -> Array:
+def _volume(path: Path, where: str, like: Like, note: Note | None) -> Array:
     if like.kind != "volume":
         raise FaltungError(f"{where}: is a volume, must be a {like.kind}")
-    mine = like.meaning
-    one = volumes.decode(path, where, shape=like.shape, fit=like.fit, white=mine.white)
-    return scaled(one[np.newaxis], mine.scale)
+    values, white = volumes.stored(path, where, shape=like.shape, fit=like.fit)
+    return _seen(values, white, where, like, note)
 
 
-def _picture(path: Path, where: str, like: Like) -> Array:
+def _picture(path: Path, where: str, like: Like, note: Note | None) -> Array:
     if like.kind not in ("picture", "volume"):
         raise FaltungError(f"{where}: cannot be read as a {like.kind} of {like.shape[0]} channels")
-    mine = like.meaning
-    one = pictures.decode(path, where, shape=like.shape, fit=like.fit, white=mine.white)
-    return scaled(one[np.newaxis], mine.scale)
+    values, white = pictures.stored(path, where, shape=like.shape, fit=like.fit)
+    return _seen(values, white, where, like, note)
+
+
+def _seen(values: Array, white: float | None, where: str, like: Like, note: Note | None) -> Array:
+    """The sample of a file as the network sees it. ``white``: what its format says is white; if it
+    says nothing, its numbers are taken as those of an array are.
+    """
+    mine, picture = like.meaning, like.kind == "picture"
+    theirs = units_of(values, picture=picture)
+    if white is not None:
+        theirs = Units(white, white, fixed=True, whole=True)
+    said = mine.note(theirs)
+    if said and note is not None:
+        note(f"{where}: {said}")
+    try:
+        divisor = mine.divisor(theirs)
+    except FaltungError as error:
+        raise FaltungError(f"{where}: {error}") from None
+    return scaled(np.asarray(values[np.newaxis], np.float32), divisor)

@@ -25,7 +25,7 @@ from faltung.data.names import (
 )
 from faltung.data.options import Options
 from faltung.data.source import Indices, scaled
-from faltung.data.units import Units
+from faltung.data.units import Units, is_whole, white_of
 from faltung.geometry.errors import FaltungError
 from faltung.runtime.memory import require
 
@@ -224,6 +224,26 @@ class Broken(Exception):
     """What is wrong with a file that is skipped, in a few words."""
 
 
+def units_of_files(
+    white: float | None, ranges: Sequence[tuple[float, float, bool]], *, picture: bool
+) -> Units:
+    """What the numbers of files mean. ``white``: what their format says is white. If it says
+    nothing, their ``ranges`` (least, largest, whether all are whole) decide, as those of arrays do.
+    """
+    if white is not None:
+        return Units(white, white, fixed=True, whole=True)
+    low, high = min(one[0] for one in ranges), max(one[1] for one in ranges)
+    whole = all(one[2] for one in ranges)
+    return Units(
+        1.0, white_of(low, high, whole) if picture else None, low=low, high=high, whole=whole
+    )
+
+
+def range_of(values: Array) -> tuple[float, float, bool]:
+    """Least and largest of some numbers, and whether all are whole."""
+    return float(values.min()), float(values.max()), is_whole(values)
+
+
 class FileSource:
     """Samples in files, decoded when they are read, and kept in memory if they are small.
 
@@ -239,18 +259,12 @@ class FileSource:
         Of a sample.
     dtype : dtype
         In which samples are kept: uint8 and uint16 as they are stored, or float32.
+    units : Units
+        What stored numbers mean.
     decode : callable
         From a file and its name to stored numbers of ``shape``, of this dtype or exact in it.
-    white : float or None
-        The stored number that is white, by which ``read`` divides; None if numbers have units of
-        their own and are not divided.
     first : iterable of ndarray
         All samples, in order, if opening the files has decoded them already; otherwise empty.
-
-    Attributes
-    ----------
-    scale : float
-        What ``read`` divides stored numbers by: ``white``, or 1.
     """
 
     lazy = True
@@ -263,16 +277,15 @@ class FileSource:
         kind: str,
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
+        units: Units,
         decode: Callable[[Path, str], Array],
-        white: float | None = None,
         first: Iterable[Array] = (),
     ) -> None:
         self.kind, self.shape, self.skipped = kind, shape, tuple(found.skipped)
-        self.white, self.scale, self.dtype = white, 1.0 if white is None else white, dtype
+        self.units, self.dtype = units, dtype
         where = printable(found.root.name)
         self.targets: Array
         self.targets, self.classes = number_classes(found.words, where, options.classes)
-        self.units = Units(white or 1.0, white, fixed=white is not None, whole=dtype.kind == "u")
         self._files, self._decode = found.files, decode
         self.names = tuple(inside(path, found.root) for path in found.files)
         size = prod(shape) * dtype.itemsize  # not NumPy's product, which wraps
@@ -288,13 +301,11 @@ class FileSource:
         return len(self._files)
 
     def read(self, indices: Indices) -> Array:
-        """float32 (k, *shape), divided by ``scale``: an array that the caller may change."""
+        """float32 (k, *shape), divided as ``units`` say: an array that the caller may change."""
         return scaled(self.stored(indices), self.units.scale)
 
     def stored(self, indices: Indices) -> Array:
-        """Numbers (k, *shape) as they are stored, of which ``white`` is white: an array of
-        ``dtype`` that the caller may change.
-        """
+        """Samples as they are stored, of ``dtype``: an array that the caller may change."""
         wanted = np.asarray(indices, np.int64)
         if self._kept is not None and self._have[wanted].all():
             return np.asarray(np.take(self._kept, wanted, axis=0))

@@ -148,7 +148,7 @@ def same_bits(values: Array, bits: int) -> Array:
     return (exact // np.uint32(2 * own)).astype(np.uint8 if bits <= 8 else np.uint16)
 
 
-def in_units(values: Array, own: float | None, white: float | None) -> Array:
+def with_white(values: Array, own: float | None, white: float | None) -> Array:
     """Stored numbers of which ``own`` is white, as numbers of which ``white`` is.
 
     With ``white=None`` they stay as they are. ValueError: numbers without a white cannot be

@@ -5,6 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungTypeError
+
 
 def native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The same numbers in this machine's byte order; a copy only if they have the other one.
@@ -14,3 +16,13 @@ def native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     if array.dtype.isnative:
         return array
     return np.asarray(array.astype(array.dtype.newbyteorder("=")))
+
+
+def as_array(name: str, value: object) -> npt.NDArray[Any]:
+    """The argument ``name`` as an array, in this machine's byte order. TypeError: it is none."""
+    try:
+        return native(np.asarray(value))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FaltungTypeError(
+            f"{name}: must be an array, {' '.join(str(error).split())}"
+        ) from None

@@ -13,7 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,17 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data import pillow, tiff
-from faltung.data.folder import Broken, FileSource, Kept, Listing, examine_all, walk
-from faltung.data.layers import DEEP, Layers, in_units
+from faltung.data.folder import (
+    Broken,
+    FileSource,
+    Kept,
+    Listing,
+    examine_all,
+    range_of,
+    units_of_files,
+    walk,
+)
+from faltung.data.layers import DEEP, Layers, with_white
 from faltung.data.limits import described
 from faltung.data.names import inside
 from faltung.data.options import Options
@@ -38,13 +47,15 @@ THREADS = 4
 class Facts:
     """What a decoded file is. ``space``: (height, width), with its orientation applied, of a volume
     (pages, height, width); ``white``: the number that is white, or None; ``convertible``: whether
-    it is grey or colour, so that one can become the other.
+    it is grey or colour, so that one can become the other; ``range``: where no number is white, the
+    least and the largest, and whether all are whole.
     """
 
     space: tuple[int, ...]
     channels: int
     white: float | None = 255.0
     convertible: bool = True
+    range: tuple[float, float, bool] = field(default=(0, 0, True), compare=False)
 
 
 def matches(path: Path) -> bool:
@@ -73,10 +84,11 @@ def open_pictures(root: Path, options: Options) -> FileSource:
     space = options.space(rank) or _common(found, facts)
     white, channels = _common_white(found, facts), _common_channels(found, facts, options)
     shape, fit = (channels, *space), options.size is not None
+    units = units_of_files(white, [fact.range for fact in facts], picture=rank == 2)
     floats = white is None or (fit and (white == DEEP or rank == 3))
     dtype = np.dtype(np.float32 if floats else np.uint16 if white == DEEP else np.uint8)
     first = (
-        in_units(_widened(values, channels), fact.white, white)
+        with_white(_widened(values, channels), fact.white, white)
         for fact, values in zip(facts, kept.taken(found.files), strict=False)
     )
     return FileSource(
@@ -85,7 +97,7 @@ def open_pictures(root: Path, options: Options) -> FileSource:
         kind="picture" if rank == 2 else "volume",
         shape=shape,
         dtype=dtype,
-        white=white,
+        units=units,
         decode=partial(decode, shape=shape, fit=fit, white=white),
         first=first,
     )
@@ -107,7 +119,8 @@ def examine(path: Path, where: str, options: Options, kept: Kept | None = None) 
         values = picture.arranged(asked or picture.channels, space)
         if kept is not None:
             kept.put(path, values)
-        return Facts(picture.space, picture.channels, picture.white, picture.convertible)
+        facts = Facts(picture.space, picture.channels, picture.white, picture.convertible)
+        return facts if facts.white else replace(facts, range=range_of(values))
 
 
 def decode(
@@ -139,19 +152,22 @@ def decode(
     ValueError
         A file that cannot be read as such a picture; floats or signed numbers if there is a white.
     """
+    values, own = stored(path, where, shape=shape, fit=fit)
+    with _named(where):
+        return with_white(values, own, white)
+
+
+def stored(
+    path: Path, where: str, *, shape: tuple[int, ...], fit: bool
+) -> tuple[Array, float | None]:
+    """What ``decode`` gives without a white, and the number that is white by the file's format."""
     with _named(where):
         kind = "volume" if len(shape) == 4 else "picture"
         near = shape[1:] if fit and kind == "picture" else None
         picture = _load(path, where, near, kind, shape[0])
         if not fit and picture.space != shape[1:]:
             raise FaltungError(f"is {_by(picture.space)}, must be {_by(shape[1:])}")
-        if white is None and picture.white is not None:
-            raise FaltungError(
-                f"has levels from 0 to {picture.white:g}, and the others are numbers of their own "
-                "unit; save it as an array in that unit"
-            )
-        values = picture.arranged(shape[0], shape[1:] if fit else None)
-        return in_units(values, picture.white, white)
+        return picture.arranged(shape[0], shape[1:] if fit else None), picture.white
 
 
 def _load(

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from faltung.data.limits import check_finite
 from faltung.data.names import printable
-from faltung.data.native import native
+from faltung.data.native import as_array
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.targets import is_dense, make_maps, make_targets, understood
 from faltung.data.units import Units, units_of
@@ -158,7 +158,7 @@ class ArraySource:
         columns: tuple[str, ...] | None = None,
         label: str | None = None,
     ) -> None:
-        array = native(np.asarray(x))
+        array = as_array(f"{where}x", x)
         self.columns, self.label = columns, label
         self.kind = _kind(array, kind, f"{where}x")
         if not array.size:
@@ -172,7 +172,7 @@ class ArraySource:
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
-        y = native(np.asarray(y))
+        y = as_array(f"{where}y", y)
         y = understood(y, None, f"{where}y", maps=is_dense(y, array))
         made = make_maps if is_dense(y, array) else make_targets
         self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")

@@ -4,7 +4,6 @@ A line is a sample. Without a header the label comes first, and shorter series a
 at the end, as in the UCR archive (H. A. Dau et al., "The UCR time series archive", 2019).
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -176,16 +175,12 @@ def read_grid(
         if suffix == ".arff":
             made = read_arff(file, where, memory)
             return made if isinstance(made, Series) else Grid(*made)
-        try:
-            found = _without_comments(records(file, suffix))
-            number, cells = next(found, (0, [""]))
-            lines = []
-            for each, row in found:
-                memory.add(len(row))
-                lines.append(as_line(each, row))
-        except csv.Error as error:
-            hint = "" if "larger" in str(error) else ': a quote (") may be open, or one too many'
-            raise FaltungError(f"{where}: cannot be read, {error}{hint}") from None
+        found = _without_comments(records(file, suffix, where))
+        number, cells = next(found, (0, [""]))
+        lines = []
+        for each, row in found:
+            memory.add(len(row))
+            lines.append(as_line(each, row))
     if not number:
         raise FaltungError(f"{where}: contains no samples")
     # A .tsv is the UCR archive's, which has no header, where nothing else tells.
@@ -344,13 +339,13 @@ def _samples(
 ) -> Samples:
     names = grid.header.names if grid.header else None
     padded = kind != "table"
-    taken = list(columns)
+    taken = np.array(columns, np.int64)
     rows = [numbers(line, taken, names, where, padded=padded) for line in grid.lines]
     return Samples(
         [line.number for line in grid.lines],
         labels,
         [row[np.newaxis] for row in rows],
-        None if names is None else tuple(names[i] for i in taken),
+        None if names is None else tuple(names[i] for i in columns),
         None if names is None or position is None else names[position],
     )
 

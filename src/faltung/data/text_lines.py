@@ -1,5 +1,6 @@
 """Text files as lines: unpacked, decoded, split into cells, and cells read as numbers."""
 
+import codecs
 import csv
 import gzip
 import io
@@ -14,29 +15,24 @@ from typing import IO, Any, TextIO, cast
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import looks_like
 from faltung.data.limits import FREE_UNPACKED_BYTES, check_unpacked, complaints, regular
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError
 
 Values = npt.NDArray[np.float64]
+Columns = npt.NDArray[np.int64]
 
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|[-+]?(nan|inf(inity)?)", re.I | re.ASCII)
 DECIMAL_COMMA = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.I | re.ASCII)
 POINT = "write numbers with a point, 1.5, not with a comma"  # the remedy
 # What programs write where there is no value (pandas and R, Weka and the UEA archive, Excel).
 MISSING = ("", "?", "nan", "na", "n/a", "#n/a")
+LONGEST_CELL = 100_000  # characters
 # Bytes in memory of a line that is read, beside those of its numbers; and of a number.
 LINE_BYTES, NUMBER_BYTES = 250, 8
 MAX_MEMORY_RATIO = 200  # bytes in memory for each byte of a file, beyond FREE_UNPACKED_BYTES
-# The first bytes of files that are not text, whatever they are called.
-OTHERS = {
-    b"\xff\xfe": "is UTF-16: save it as UTF-8",
-    b"\xfe\xff": "is UTF-16: save it as UTF-8",
-    b"PK\x03\x04": "is a ZIP archive or an Excel workbook, not text: unpack it, or save it as CSV",
-    b"\xd0\xcf\x11\xe0": "is an Excel workbook, not text: save it as CSV",
-    b"PAR1": "is a Parquet file, not text: save it as CSV",
-    b"%PDF": "is a PDF document, not text",
-}
+_BINARY = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # what text does not contain
 
 
 @dataclass
@@ -75,7 +71,7 @@ def opened(path: Path, where: str) -> Iterator[TextIO]:
             )
         bytes_ = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if packed else file
         with io.BufferedReader(_Guarded(bytes_, length, packed, where)) as guarded:
-            _refuse_others(guarded.peek(512)[:512], where)
+            _refuse_others(guarded.peek(512)[:512], path, where)
             text = io.TextIOWrapper(guarded, encoding="utf-8-sig", newline="")
             try:
                 yield text
@@ -106,12 +102,15 @@ class _Guarded(io.RawIOBase):
         return len(part)
 
 
-def _refuse_others(start: bytes, where: str) -> None:
-    for magic, what in OTHERS.items():
-        if start.startswith(magic):
-            raise FaltungError(f"{where}: {what}")
-    if start.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype", b"<html")):
-        raise FaltungError(f"{where}: is an HTML page, not data: download the file itself")
+def _refuse_others(start: bytes, path: Path, where: str) -> None:
+    """ValueError: what begins so is no text, or UTF-16."""
+    if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise FaltungError(f"{where}: is UTF-16: save it as UTF-8")
+    what = looks_like(path) or ""
+    if what.startswith("an HTML page"):
+        raise FaltungError(f"{where}: is {what}: get the file itself")
+    if _BINARY.search(start) and what not in ("", "text", "packed by gzip"):
+        raise FaltungError(f"{where}: is {what}, not text: save it as CSV")
     if start.count(b"\0") > len(start) // 4:
         raise FaltungError(f"{where}: is UTF-16 or not text: save it as UTF-8")
 
@@ -135,7 +134,7 @@ class Memory:
 # Cells --------------------------------------------------------------------------------------------
 
 
-def records(file: TextIO, suffix: str) -> Iterator[tuple[int, list[str]]]:
+def records(file: TextIO, suffix: str, where: str) -> Iterator[tuple[int, list[str]]]:
     """The number and the cells of every line that is not blank. Separated by tabs in a ``.tsv``; by
     semicolons, commas or tabs in other files, whichever the first line has most of; by blanks where
     it has none. Lines before it that begin with # are split in the same way. A first line such as
@@ -158,11 +157,21 @@ def records(file: TextIO, suffix: str) -> Iterator[tuple[int, list[str]]]:
         return
     reader = csv.reader(lines, delimiter=told[1] if told else delimiter, strict=True)
     number = first
-    for row in reader:
-        cells = [cell.strip() for cell in row]
-        if any(cells):
-            yield number, cells
-        number = reader.line_num + first  # of the next line; a quoted cell may hold several
+    try:
+        for row in reader:
+            # Not csv's own limit alone, which other packages raise for the whole process.
+            if max(map(len, row), default=0) > LONGEST_CELL:
+                raise csv.Error("field larger")
+            cells = [cell.strip() for cell in row]
+            if any(cells):
+                yield number, cells
+            number = reader.line_num + first  # of the next line; a quoted cell may hold several
+    except csv.Error as error:
+        what = f"cannot be read, {error}"
+        if "field larger" in str(error):
+            what = f"has a cell of more than {LONGEST_CELL:,} characters"
+        hint = 'a quote (") may be open, or one too many'
+        raise FaltungError(f"{where}: line {number} {what}: {hint}") from None
 
 
 def is_missing(cell: str) -> bool:
@@ -177,7 +186,7 @@ def as_line(number: int, cells: Sequence[str]) -> Line:
     """The numbers and the words of one line."""
     try:
         values = np.fromiter(map(float, cells), np.float64, len(cells))
-        if not any("_" in cell for cell in cells):  # 1_000 is a number for Python alone
+        if "_" not in "".join(cells):  # 1_000 is a number for Python alone
             return Line(number, values)
     except ValueError:
         pass
@@ -208,30 +217,29 @@ def not_a_number(line: Line, column: int, names: Sequence[str] | None, where: st
 
 
 def numbers(
-    line: Line, columns: Sequence[int], names: Sequence[str] | None, where: str, *, padded: bool
+    line: Line, columns: Columns, names: Sequence[str] | None, where: str, *, padded: bool
 ) -> Values:
     """The numbers of one line in some of its columns. ``padded``: without NaN at their end, which
     is padding; else nothing may be missing. ValueError: a word, a gap, an infinite value.
     """
     if line.words:
-        bad = next((i for i in columns if i in line.words), None)
+        bad = next((i for i in columns.tolist() if i in line.words), None)
         if bad is not None:
             raise not_a_number(line, bad, names, where)
-    values = line.values[[i for i in columns if i < len(line)]]
-    if padded:
+    whole = len(columns) and len(line) > columns.max()
+    values = line.values[columns if whole else columns[columns < len(line)]]
+    if whole and np.isfinite(values).all():
+        return values
+    if padded or not len(columns):
         return unpadded(values, f"{where}: line {line.number}")
     missing = np.flatnonzero(np.isnan(values))
-    if not columns:
-        raise FaltungError(f"{where}: line {line.number} contains no value")
-    if len(values) < len(columns) or missing.size:
-        column = columns[int(missing[0]) if missing.size else len(values)]
+    if missing.size or not whole:
+        column = int(columns[missing[0] if missing.size else len(values)])
         called = f"column {column + 1}" if names is None else f"column {names[column]!r}"
         raise FaltungError(
             f"{where}: line {line.number}: {called} is empty: fill gaps of a table first"
         )
-    if np.isinf(values).any():
-        raise FaltungError(f"{where}: line {line.number} contains an infinite value")
-    return values
+    raise FaltungError(f"{where}: line {line.number} contains an infinite value")
 
 
 def unpadded(values: Values, where: str) -> Values:

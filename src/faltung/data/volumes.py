@@ -8,7 +8,7 @@ colours, where it is 255. Every file is decoded once when it is opened (see ``pi
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -17,16 +17,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.folder import Broken, FileSource, Kept, class_folders, examine_all, walk
-from faltung.data.layers import in_units
-from faltung.data.limits import (
-    check_unpacked,
-    complaints,
-    described,
-    needs,
-    quiet,
-    regular,
+from faltung.data.folder import (
+    Broken,
+    FileSource,
+    Kept,
+    class_folders,
+    examine_all,
+    range_of,
+    units_of_files,
+    walk,
 )
+from faltung.data.layers import with_white
+from faltung.data.limits import check_unpacked, complaints, described, needs, quiet, regular
 from faltung.data.names import inside
 from faltung.data.options import Options
 from faltung.data.resize import resize
@@ -62,8 +64,8 @@ def open_volumes(root: Path, options: Options) -> FileSource:
     white = Counter(fact.white for fact in facts).most_common(1)[0][0]
     for path, fact in zip(found.files, facts, strict=True):
         name, channels = inside(path, root), fact.shape[0]
-        if options.channels not in (None, channels) or channels != first.shape[0]:
-            wanted = options.channels or first.shape[0]
+        if options.count not in (None, channels) or channels != first.shape[0]:
+            wanted = options.count or first.shape[0]
             raise FaltungError(f"{name}: has {channels} channels, must have {wanted}")
         if space is None and fact.shape != first.shape:
             raise FaltungError(
@@ -82,7 +84,7 @@ def open_volumes(root: Path, options: Options) -> FileSource:
         kind="volume",
         shape=shape,
         dtype=np.dtype(np.uint8 if white and space is None else np.float32),
-        white=white,
+        units=units_of_files(white, [fact.range for fact in facts], picture=False),
         decode=partial(decode, shape=shape, fit=space is not None, white=white),
         first=kept.taken(found.files),
     )
@@ -90,10 +92,13 @@ def open_volumes(root: Path, options: Options) -> FileSource:
 
 @dataclass(frozen=True)
 class Facts:
-    """The shape (channels, x, y, z) of a decoded file, and the number that is white, or None."""
+    """The shape (channels, x, y, z) of a decoded file, and the number that is white, or None;
+    ``range``: least and largest number, and whether all are whole.
+    """
 
     shape: tuple[int, ...]
     white: float | None = None
+    range: tuple[float, float, bool] = field(default=(0, 0, True), compare=False)
 
 
 def examine(path: Path, where: str, options: Options, kept: Kept | None = None) -> Facts:
@@ -106,7 +111,7 @@ def examine(path: Path, where: str, options: Options, kept: Kept | None = None) 
         if kept is not None:
             space = options.space(3)
             kept.put(path, values if space is None else resize(values, space))
-        return Facts(values.shape, white)
+        return Facts(values.shape, white, range_of(values))
     except Broken:
         raise
     except Exception as error:  # see ``complaints``
@@ -123,18 +128,26 @@ def decode(
     ``white``: the number that is white in the result, see ``pictures.decode``. ValueError: it is
     broken, contains NaN, or has another shape.
     """
+    values, own = stored(path, where, shape=shape, fit=fit)
+    if white is not None and own is None:
+        raise FaltungError(f"{where}: holds {_kind(own)}, must hold {_kind(white)}")
+    return with_white(values, own, white)
+
+
+def stored(
+    path: Path, where: str, *, shape: tuple[int, ...], fit: bool
+) -> tuple[npt.NDArray[Any], float | None]:
+    """What ``decode`` gives without a white, and the number that is white, or None."""
     with complaints(where, path):
         try:
-            values, own = _decoded(path, where)
+            values, white = _decoded(path, where)
         except Broken as error:
             raise FaltungError(f"{where}: {error}") from None
         if fit:
             values = resize(values, shape[1:])
         if values.shape != shape:
             raise FaltungError(f"{where}: is {_by(values.shape)}, must be {_by(shape)}")
-        if white is not None and own is None:
-            raise FaltungError(f"{where}: holds {_kind(own)}, must hold {_kind(white)}")
-        return in_units(values, own, white)
+        return values, white
 
 
 def _decoded(path: Path, where: str) -> tuple[npt.NDArray[Any], float | None]:
@@ -174,7 +187,7 @@ def _loaded(path: Path, where: str) -> Any:
     with quiet(LOGGER):
         image = _nibabel().load(path)
     dtype, shape = image.get_data_dtype(), image.shape
-    if (dtype.names and set(dtype.names) > set("RGBA")) or dtype.kind not in "biufV":
+    if dtype.kind not in "biuf" and dtype.names not in (tuple("RGB"), tuple("RGBA")):
         raise Broken(f"holds {dtype}; real numbers and colours (RGB24, RGBA32) are read")
     if len(shape) < 3 or not prod(shape) or sum(length > 1 for length in shape[3:]) > 1:
         raise Broken(

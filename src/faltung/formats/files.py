@@ -150,18 +150,23 @@ def make_folder(path: Path) -> None:
     """Make a folder, and those above it that are missing, so that a power cut does not take it away
     again with all that is written into it. OSError, naming it; FileExistsError: it is there.
     """
-    missing = []
-    above = path.parent
-    while not above.exists() and above != above.parent:
+    missing: list[Path] = []
+    while not (above := (missing or [path])[-1].parent).exists() and above != above.parent:
         missing.append(above)
-        above = above.parent
+    made: list[Path] = []
     try:
         for folder in reversed(missing):
-            folder.mkdir(exist_ok=True)
+            with suppress(FileExistsError):
+                folder.mkdir()
+                made.append(folder)
         path.mkdir()
+        made.append(path)
         for folder in (path, *missing):
             _sync_folder(folder.parent)
     except OSError as error:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
         raise problem(path, error, "not created") from error
 
 

@@ -8,6 +8,7 @@ padding before it has negative positions and the padding after it begins at ``si
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
 
 Mode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
@@ -81,8 +82,7 @@ class Axis:
             )
 
     def _check_mode(self) -> None:
-        if self.mode not in MODES:
-            raise FaltungError(f"padding_mode={self.mode!r}: must be one of {', '.join(MODES)}")
+        one_of("padding_mode", self.mode, MODES)
         if self.mode == "zeros":
             return
         if min(self.lo, self.hi) < 0:

@@ -1,7 +1,7 @@
 """Integers as users pass them, one for all axes or one per axis; the wording of errors."""
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -17,12 +17,23 @@ def show(value: object) -> str:
 
 
 def is_sequence(value: object) -> bool:
-    """Whether this is a tuple, list or array: sized and ordered, but no text or mapping."""
+    """Whether this is a tuple, list or array: sized and ordered, but no text or mapping, and no
+    array without axes, which is a number.
+    """
     return (
         hasattr(value, "__len__")
         and hasattr(value, "__getitem__")
-        and not isinstance(value, str | bytes | Mapping)
+        and not isinstance(value, str | bytes | Mapping | type)
+        and getattr(value, "shape", None) != ()
     )
+
+
+def one_of(name: str, value: object, choices: Iterable[str]) -> str:
+    """The argument ``name``, which must be one of these words. ValueError."""
+    listed = tuple(choices)
+    if not isinstance(value, str) or value not in listed:
+        raise FaltungError(f"{name}={show(value)}: must be one of {', '.join(listed)}")
+    return value
 
 
 def integer(value: object) -> int | None:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, per_axis, whole
+from faltung.geometry.check import integers, one_of, per_axis, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode, modes, pads
 
@@ -111,8 +111,7 @@ class ConvSpec(Axes):
                 f"groups={self.groups}: must divide the channels, {self.channels_in} in and "
                 f"{self.channels_out} out"
             )
-        if self.dtype not in DTYPES:
-            raise FaltungError(f"dtype={self.dtype!r}: must be one of {', '.join(DTYPES)}")
+        one_of("dtype", self.dtype, DTYPES)
         if type(self.flip) is not bool:
             raise FaltungTypeError(f"flip={self.flip!r}: must be True or False")
 

@@ -10,7 +10,7 @@ from math import prod
 
 from faltung.geometry.axes import Axes, make_axes
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, per_axis, show
+from faltung.geometry.check import integers, one_of, per_axis, show
 from faltung.geometry.conv import FLOATS, ITEMSIZE
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, pads
@@ -65,12 +65,10 @@ class PoolSpec(Axes):
     def __post_init__(self) -> None:
         self.check_axes("a pooling")
         self.check_counts(channels=1, batch=0)
-        if self.kind not in KINDS:
-            raise FaltungError(f"kind={self.kind!r}: must be one of {', '.join(KINDS)}")
+        one_of("kind", self.kind, KINDS)
         if type(self.count_padding) is not bool:
             raise FaltungTypeError(f"count_padding={self.count_padding!r}: must be True or False")
-        if self.dtype not in FLOATS:
-            raise FaltungError(f"dtype={self.dtype!r}: must be one of {', '.join(FLOATS)}")
+        one_of("dtype", self.dtype, FLOATS)
         self._check_overhang()
         for dim in range(self.rank):
             self._check_axis(dim)

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integers, show
+from faltung.geometry.check import integers, one_of, show, truth
 from faltung.geometry.conv import FLOATS, Float
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand
@@ -35,11 +35,13 @@ class Builder:
         shape = integers("input_shape", input_shape)
         if not shape or min(shape) < 1:
             raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
-        if dtype not in FLOATS:
-            raise FaltungError(f"dtype={dtype!r}: must be one of {', '.join(FLOATS)}")
+        one_of("dtype", dtype, FLOATS)
+        truth("tokens", tokens)
+        truth("training", training)
         self.dtype = dtype
         self.training = training
         self.input = Value("input", shape, kind="int" if tokens else "float")
+        self._inputs = [self.input]
         self._nodes: list[Node] = []
         self._parameters: list[Parameter] = []
         self._auxiliaries: list[Auxiliary] = []
@@ -212,13 +214,20 @@ class Builder:
         """``x`` as any layer can read it: a flattened map becomes a vector, channels first."""
         return self.node(Reshape(), (x,), (x.size,), kind="Flatten") if self.flat(x) else x
 
-    def graph(self, output: Value) -> Graph:
-        output = self.settled(output)
-        if output.name == self.input.name:
+    def add_input(self, name: str, shape: tuple[int, ...], kind: str = "float") -> Value:
+        """A further input of the network, (C, *space) without the batch."""
+        made = Value(name, shape, kind=kind)
+        self._inputs.append(made)
+        self._fields[name] = tuple(Field() for _ in shape[1:])
+        return made
+
+    def graph(self, *outputs: Value) -> Graph:
+        settled = tuple(map(self.settled, outputs))
+        if settled[0].name == self.input.name:
             raise FaltungError("net: must have at least one layer that does something")
         return Graph(
-            self.input,
-            output,
+            tuple(self._inputs),
+            settled,
             tuple(self._nodes),
             tuple(self._parameters),
             self.dtype,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from faltung.geometry.check import show
+from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
 from faltung.graph.backward import Backward
@@ -61,8 +61,7 @@ def differentiate(
     whether classes have weights. ValueError: another loss, a graph for inference, parameters on
     which nothing depends, or none that is trained.
     """
-    if loss not in LOSSES:
-        raise FaltungError(f"loss={show(loss)}: must be one of {', '.join(LOSSES)}")
+    one_of("loss", loss, LOSSES)
     if not graph.training:
         raise FaltungError("graph: must be built for training, not for inference")
     plain, statistics = expanded(graph, frozen)

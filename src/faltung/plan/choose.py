@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from math import inf
 from typing import Literal, get_args
 
+from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
@@ -93,13 +94,8 @@ class Policy:
     priced: bool = False
 
     def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise FaltungError(
-                f"precision={self.precision!r}: must be one of {', '.join(PRECISIONS)}"
-            )
-        names = ("auto", *dict.fromkeys((*FORWARD, *WEIGHT_GRAD)))
-        if self.method not in names:
-            raise FaltungError(f"method={self.method!r}: must be one of {', '.join(names)}")
+        one_of("precision", self.precision, PRECISIONS)
+        one_of("method", self.method, ("auto", *dict.fromkeys((*FORWARD, *WEIGHT_GRAD))))
         tables: tuple[Mapping[str, Method], ...] = (FORWARD, WEIGHT_GRAD)
         named = [table[self.method] for table in tables if self.method in table]
         if self.precision == "strict" and named and all(method.transform for method in named):
@@ -115,7 +111,8 @@ def policy_of(precision: str, method: str = "auto", tune: bool = False) -> Polic
     """The policy of these arguments, most of the time the usual one. ValueError as `Policy`;
     TypeError: ``tune`` is neither True nor False.
     """
-    if precision == "fast" and method == "auto" and tune is False:
+    words = isinstance(precision, str) and isinstance(method, str)
+    if words and precision == "fast" and method == "auto" and tune is False:
         return AUTO
     if not isinstance(tune, bool):
         raise FaltungTypeError(f"tune={tune!r}: must be True, False or None")

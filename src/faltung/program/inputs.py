@@ -30,8 +30,20 @@ def copy_in(name: str, given: Array, shape: tuple[int, ...], into: Array, *, las
     np.copyto(into, np.moveaxis(given, 1, -1) if last else given.reshape(into.shape), "same_kind")
 
 
-def input_layout(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]:
-    """The nodes, and the name of the input if it is stored channels first.
+def input_layouts(
+    values: Sequence[Value], nodes: Sequence[Node]
+) -> tuple[tuple[Node, ...], frozenset[str]]:
+    """The nodes, and the names of the inputs that are stored channels first."""
+    first: set[str] = set()
+    made = tuple(nodes)
+    for value in values:
+        made, name = _input_layout(value, made)
+        first |= {name} - {""}
+    return made, frozenset(first)
+
+
+def _input_layout(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]:
+    """The nodes, and the name of the input if it is stored channels first, otherwise "".
 
     Convolutions read any order; for other nodes a first node moves the channels to the end.
     """

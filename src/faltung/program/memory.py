@@ -25,11 +25,16 @@ def state_bytes(parameters: Iterable[Parameter], dtype: str) -> int:
 
 
 def require_network(graph: Graph, what: str = "net") -> None:
-    """MemoryError: the parameters do not fit into memory, with those that are drawn for them."""
+    """MemoryError: the parameters do not fit into memory, with those that are drawn for them, or
+    one sample does not, with the largest value that it becomes.
+    """
     most = largest(graph)
     drawn = 0 if most is None else _DRAWN_BYTES * prod(most.shape)
     need = 2 * state_bytes(graph.parameters, graph.dtype) + drawn
     require(need, f"{what}: {_largest(graph)}: the network alone", _SMALLER)
+    values = max((prod(v.shape) for n in graph.nodes for v in n.outputs if v.batched), default=0)
+    need = (prod(graph.input.shape) + values) * np.dtype(graph.dtype).itemsize
+    require(need, f"{what}: one sample of {graph.input.shape}", "choose smaller samples")
 
 
 def require_training(
@@ -56,7 +61,7 @@ def _kept(graph: Graph) -> list[tuple[int, ...]]:
     convolution read, which its gradient reads again. Parts of a joined map count once.
     """
     parts = {v.name for node in graph.nodes if isinstance(node.op, Concat) for v in node.inputs}
-    read = [graph.input] + [
+    read = [*graph.inputs] + [
         node.inputs[0] for node in graph.nodes if isinstance(node.op, Convolve | LocallyConnected)
     ]
     found = {v.name: v.shape for v in read if v.name not in parts and v.batched}

@@ -17,7 +17,7 @@ from faltung.jit.target import current
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.derived_weights import Weights
-from faltung.program.inputs import input_layout
+from faltung.program.inputs import input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
@@ -56,7 +56,7 @@ def probe(
         nodes, seed, grad = sensitivity(able, plain.output, to)
         kept, feeds = [*kept, grad], [*feeds, seed]
     names = {value.name for value in kept}
-    nodes, first = input_layout(graph.input, fused(nodes, names))
+    nodes, first = input_layouts(graph.inputs, fused(nodes, names))
     numbers = Weights(state, derived)
     numbers.refresh()
     places = Places(nodes, [value.name for value in feeds], first)

@@ -18,7 +18,7 @@ from faltung.methods.base.step import Operand, Work
 from faltung.methods.elementwise import elementwise
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
-from faltung.program.inputs import copy_in, input_layout
+from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.optimizer import Optimizer
 from faltung.program.places import Places
@@ -95,7 +95,7 @@ class TrainingStep:
         updates = {value.name: parameter.name for parameter, value in graph.updates}
         results = [v for v in (*training.losses, training.correct) if v is not None]
         kept = {*grads, *updates, *(value.name for value in results)}
-        nodes, first = input_layout(graph.input, fused(training.nodes, kept))
+        nodes, first = input_layouts(graph.inputs, fused(training.nodes, kept))
         self.nodes = nodes
         outside = [graph.input.name, *grads, *updates]
         places = Places(nodes, outside, first)

@@ -92,7 +92,7 @@ def _sigmoid(x: Array) -> Array:
 
 def _halves(x: Array) -> tuple[Array, Array]:
     """Two numbers whose sum is x; the first has so few digits that its square is exact."""
-    head = np.asarray(x, np.float64).astype(np.float32).astype(np.float64)
+    head = x.astype(np.float32).astype(np.float64)
     return head, x - head
 
 
@@ -106,7 +106,7 @@ def _gaussian(x: Array) -> Array:
 def _ndtr(x: Array) -> Array:
     """erfc(-x / sqrt 2) / 2, to first order in the rounding error of the quotient."""
     x = np.clip(x, -40, 40)  # 0 and 1 from there on
-    (a, b), (c, d) = _halves(x), _halves(np.float64(sqrt(0.5)))
+    (a, b), (c, d) = _halves(x), _halves(np.asarray(sqrt(0.5)))
     d = d + SQRT_HALF_REST
     z = x * sqrt(0.5)
     error = ((a * c - z) + a * d + b * c) + b * d

@@ -26,7 +26,7 @@ def require(n_bytes: int, what: str, remedy: str = "") -> None:
     if free is not None and n_bytes > free:
         rest = f"; {remedy}" if remedy else ""
         raise FaltungMemoryError(
-            f"{what}: needs {said(n_bytes)} of memory, {said(free)} are free{rest}"
+            f"{what} needs {said(n_bytes)} of memory, {said(free)} are free{rest}"
         )
 
 

@@ -46,6 +46,7 @@ USUAL = {
     "series": "tcn",
     "volume": "resnet3d18",
     "text": "textcnn",
+    "table": "mlp",
 }
 # (data, network) -> settings that work well there, found by experiment. Explicit settings win.
 #

@@ -63,7 +63,9 @@ def evaluate(
     targets = np.asarray(source.targets)
     outputs, losses, right = [], [], []
     count = model.graph.output.channels
-    matrix, kept = np.zeros((count, count), np.int64), keep or scores.needs_outputs(wanted)
+    confused = any(scores.SCORES[name].kind == "confusion" for name in wanted)
+    matrix = scores.no_confusion(count if confused else 0)
+    kept = keep or scores.needs_outputs(wanted)
     for name in wanted:
         check_classes(model, name, targets)
     epoch = Loader(source, BATCH_SAMPLES, seed=0, shuffle=False).epoch(0)
@@ -76,7 +78,7 @@ def evaluate(
             if loss != "mse":
                 said = made.argmax(1)
                 right.append(said == y)
-                if wanted:
+                if confused:
                     matrix += scores.confusion_matrix(y, said, count)
             if kept:
                 outputs.append(made)

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import numpy.typing as npt
 
 from faltung.data.augment import Augment
 from faltung.data.loader import Sampler
+from faltung.data.native import as_array
 from faltung.data.source import Source, in_units, is_source, is_stored, split
 from faltung.data.standard import learned
 from faltung.geometry.check import show
@@ -116,7 +116,7 @@ class Model(Network):
         """
         loss = self.loss
         if loss is None:
-            targets = x.targets if is_source(x) else np.asarray(y)
+            targets = x.targets if is_source(x) else as_array("y", y)
             loss = "mse" if targets.dtype.kind == "f" else "cross_entropy"
         metrics = [metric] if isinstance(metric, str) else list(metric)
         return evaluate(self, as_source(x, y, self, loss), loss, metrics=metrics).metrics()

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from faltung.data.layout import as_samples
 from faltung.data.names import class_list
-from faltung.data.native import native
+from faltung.data.native import as_array
 from faltung.data.source import Source, in_units, is_source, scaled
 from faltung.data.standard import Standard
 from faltung.data.units import Units
 from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
-from faltung.geometry.check import whole
+from faltung.geometry.check import show, whole
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
@@ -71,7 +71,7 @@ class Network:
         self.training_graph: Graph = build(
             net, input_shape, dtype=dtype, tokens=tokens, training=True
         )
-        self.classes = None if classes is None else class_list(list(map(str, classes)))
+        self.classes = None if classes is None else class_list(classes)
         self.standard = standard
         # What stored numbers mean; None before it was trained on any.
         self.units = units
@@ -92,6 +92,8 @@ class Network:
             raise FaltungError(
                 f"classes: must be {outputs} names, one for each output, got {len(self.classes)}"
             )
+        if not isinstance(self.standard, Standard | None):
+            raise FaltungTypeError(f"standard={show(self.standard)}: must be a Standard")
         if self.standard is not None and self.tokens:
             raise FaltungError("standard: text has no mean")
         if self.standard is not None and len(self.standard.mean) != channels:
@@ -215,7 +217,7 @@ class Network:
         if is_source(x):
             source = in_units(x, self.units)
             return self._outputs(source.read, len(source), self._softmax(softmax))
-        many, single = self.samples(np.asarray(x))
+        many, single = self.samples(as_array("x", x))
         result = self.outputs(self._divided(many), softmax=softmax)
         return result[0] if single else result
 
@@ -228,7 +230,6 @@ class Network:
 
     def samples(self, x: Array) -> tuple[Array, bool]:
         """An array as a view (n, *input_shape), and whether it was a single sample. ValueError."""
-        x = native(x)
         kind = "text" if self.tokens else "picture"  # any kind with channels
         found = as_samples(x, kind, self.input_shape, "first")  # type: ignore[arg-type]
         if found is None:

@@ -106,12 +106,12 @@ def held_out(folder: RunFolder) -> Source:
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
-    held = parts(source, about["held_out"], settings.seed)[1]
-    if held is None:
+    found = parts(source, about["held_out"], settings.seed)[1]
+    if found is None:
         raise FaltungError(
             f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
         )
-    return held
+    return found
 
 
 def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:

@@ -140,7 +140,7 @@ class RunFolder:
         """Replace config.toml, whole or not at all."""
         self._check_writes()
         kept = settings(config)
-        write_whole(self.path / CONFIG, settings_text(kept).encode())
+        write_whole(self.path / CONFIG, settings_text(kept).encode(), own=True)
         self.config = kept
 
     def close(self) -> None:

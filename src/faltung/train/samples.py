@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.names import number_classes, printable
-from faltung.data.native import native
+from faltung.data.names import number_classes
+from faltung.data.native import as_array
 from faltung.data.source import ArraySource, Source, in_units, is_source, kind_of_sample
 from faltung.data.targets import understood
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -35,12 +35,12 @@ def as_source(
     if y is None:
         raise FaltungTypeError("y: must be given with x")
     kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
-    samples, single = model.samples(np.asarray(x))
+    given, targets = as_array("x", x), as_array("y", y)
+    samples, single = model.samples(given)
     if single:
         raise FaltungError(
-            f"x.shape={np.shape(x)}: must be (n, {', '.join(map(str, model.input_shape))})"
+            f"x.shape={given.shape}: must be (n, {', '.join(map(str, model.input_shape))})"
         )
-    targets = native(np.asarray(y))
     if loss == "mse":
         made = ArraySource(samples, _numbers(targets, len(samples), model), kind=kind)
     else:
@@ -57,7 +57,7 @@ def as_source(
 def _labels(y: npt.NDArray[Any], names: Sequence[str], model: Network) -> npt.NDArray[Any]:
     """y as whole numbers."""
     if y.dtype.kind == "U" and y.ndim == 1:
-        return number_classes([printable(word) for word in y], "y", names)[0]
+        return number_classes([str(word) for word in y], "y", names)[0]
     if y.dtype.kind not in "buif":
         raise FaltungTypeError(f"y.dtype={y.dtype}: labels must be whole numbers, or names")
     maps = bool(model.graph.output.space)

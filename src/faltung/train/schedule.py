@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import cos, pi
 from typing import Literal
 
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError
 
 # Where one-cycle begins and ends, as parts of its highest rate (Smith and Topin, 2017).
@@ -53,8 +53,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         whole("steps", self.steps, 1)
-        if self.name not in SCHEDULES:
-            raise FaltungError(f"schedule={show(self.name)}: must be one of {', '.join(SCHEDULES)}")
+        one_of("schedule", self.name, SCHEDULES)
         if not 0 < self.lr < float("inf"):
             raise FaltungError(f"lr={show(self.lr)}: must be above 0")
         if not 0 <= self.warmup < 1:

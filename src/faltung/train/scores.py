@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 
@@ -215,6 +216,12 @@ def needs_outputs(names: Iterable[str]) -> bool:
 def better(name: str, value: float) -> float:
     """A number that is higher the better the score."""
     return value if SCORES[name].higher else -value
+
+
+def no_confusion(count: int) -> Array:
+    """Counts of nothing yet. MemoryError: more classes than a table of their pairs can have."""
+    require(3 * 8 * count**2, f"metric: counting confusions of {count:,} classes")
+    return np.zeros((count, count), np.int64)
 
 
 def confusion_matrix(labels: Array, said: Array, count: int) -> Array:

@@ -18,7 +18,7 @@ from faltung.data.source import Source, in_units
 from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show, whole
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, FaltungMemoryError
 from faltung.graph.ops import Embed
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
@@ -37,7 +37,7 @@ from faltung.train.run_model import table
 from faltung.train.run_tables import check_tables
 from faltung.train.session_report import length_note, notes, report_data
 from faltung.train.settings import Settings
-from faltung.train.vocabulary import vocabulary
+from faltung.train.vocabulary import largest_token, vocabulary
 
 # What targets are read as for a loss.
 TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
@@ -57,10 +57,10 @@ class Session:
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
         found = parts(source, config["data"]["held_out"], self.settings.seed)
-        # Numbers mean what they meant to the network that a run starts from.
-        units, where = model.units, printable(Path(config["data"]["path"]).name)
-        self.train = in_units(found[0], units, where)
-        self.held = None if found[1] is None else in_units(found[1], units, where)
+        # A run that started from another sees numbers as that one did.
+        where = printable(Path(config["data"]["path"]).name)
+        self.train = in_units(found[0], model.units, where)
+        self.held = None if found[1] is None else in_units(found[1], model.units, where)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
         self.loop.notes = notes(self.loop, config, source)
 
@@ -83,7 +83,7 @@ class Session:
         if self.held is not None:
             metrics = [self.settings.chosen_by]
             found = evaluate(self.model, self.held, self.settings.loss, keep=True, metrics=metrics)
-        write_report(self.folder.report, report_data(self.loop, self.config, self.held, found))
+        write_report(self.folder.report, report_data(self.loop, self.config, found), own=True)
         if found is not None:
             return found.metrics()
         last = self.loop.history[-1]
@@ -223,7 +223,7 @@ def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None
 def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
     """ValueError: tokens that a network that was trained on other texts has no row for."""
     rows = [node.inputs[1].shape[0] for node in model.graph.nodes if isinstance(node.op, Embed)]
-    most = vocabulary(source, origin.said).words - 1
+    most = largest_token(source)[0]
     if rows and most >= min(rows):
         raise FaltungError(
             f"--from={origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
@@ -300,7 +300,10 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
         model = Model.from_about(table(folder, "model"), str(where), seed)
         if folder.load_last() is None and "from" in folder.config:
             Origin.again(table(folder, "from"), str(where)).give(model)
-        session = Session(folder.config, source, model)
+        try:
+            session = Session(folder.config, source, model)
+        except FaltungMemoryError as error:
+            raise FaltungMemoryError(f"{where}: {error}") from None
         session.loop.folder = folder
         session.loop.resume()
         if epochs is not None:

@@ -24,6 +24,8 @@ from faltung.train.settings import Settings
 
 # Mistakes in the report.
 SHOWN_MISTAKES = 24
+# Classes whose confusions are counted: their table grows with the square.
+COUNTED_CLASSES = 4096
 SHOWN_LAYERS = 6  # in a note
 
 
@@ -97,18 +99,17 @@ def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
 # The report ---------------------------------------------------------------------------------------
 
 
-def report_data(
-    loop: Loop, config: Mapping[str, Any], held: Source | None, found: Evaluation | None
-) -> ReportData:
+def report_data(loop: Loop, config: Mapping[str, Any], found: Evaluation | None) -> ReportData:
     """The report of a run; ``found``: of its best weights, if anything was held out."""
     model = loop.model
     confusion, mistakes = None, []
     classes = model.classes or ()
     if found is not None and found.right is not None and found.outputs is not None and classes:
         said = found.outputs.argmax(1)
-        confusion = confusion_matrix(found.targets, said, len(classes))
-        if said.ndim == 1 and held is not None:
-            mistakes = _mistakes(held, found.targets, found.outputs)
+        if len(classes) <= COUNTED_CLASSES:
+            confusion = confusion_matrix(found.targets, said, len(classes))
+        if said.ndim == 1 and loop.held is not None:
+            mistakes = _mistakes(loop.held, found.targets, found.outputs)
     tables = [name for name in ("data", "from", "net", "train") if name in config]
     return ReportData(
         title=loop.title,

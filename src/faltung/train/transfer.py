@@ -54,10 +54,8 @@ def take_matching(model: Network, other: Network, where: str = "other") -> tuple
             "kind"
         )
     model.set_parameters(taken)
-    if model.standard is None:
-        model.standard = other.standard
-    if model.units is None:
-        model.units = other.units
+    model.standard = model.standard or other.standard
+    model.units = model.units or other.units
     return in_order(model, anew)
 
 

@@ -28,11 +28,8 @@ class Vocabulary:
         return most is not None and most.shape[0] == self.words
 
 
-def vocabulary(source: Source, where: str, given: object = None) -> Vocabulary:
-    """The vocabulary that samples need, or the one ``given``. ValueError names ``where``, the
-    sample and the token: a number so large that most rows of a table would have no word, or beyond
-    what was given.
-    """
+def largest_token(source: Source) -> tuple[int, int, int]:
+    """The largest token, the first sample that has it, and how many tokens there are in all."""
     most, at, tokens = -1, 0, 0
     for start in range(0, len(source), _AT_ONCE):
         part = source.read(np.arange(start, min(start + _AT_ONCE, len(source))))
@@ -40,6 +37,15 @@ def vocabulary(source: Source, where: str, given: object = None) -> Vocabulary:
         each = part.reshape(len(part), -1).max(axis=1, initial=-1)
         if each.max() > most:
             most, at = int(each.max()), start + int(each.argmax())
+    return most, at, tokens
+
+
+def vocabulary(source: Source, where: str, given: object = None) -> Vocabulary:
+    """The vocabulary that samples need, or the one ``given``. ValueError names ``where``, the
+    sample and the token: a number so large that most rows of a table would have no word, or beyond
+    what was given.
+    """
+    most, at, tokens = largest_token(source)
     said = f"{where}: sample {source.names[at]} has the token {most:,}"
     if given is not None:
         words = whole("vocabulary", given, 1)
