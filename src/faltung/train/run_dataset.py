@@ -111,7 +111,7 @@ def held_out(folder: RunFolder) -> Source:
         raise FaltungError(
             f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
         )
-    return found
+    return held
 
 
 def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:
