@@ -220,6 +220,8 @@ def test_fit_on_a_source_or_on_an_array(dtype: str) -> None:
     np.testing.assert_array_equal(other.predict(source), other.predict(X))
     assert other.evaluate(source) == other.evaluate(X, Y)
     np.testing.assert_allclose(other.predict(source), one.predict(source), atol=1e-5)
+    with pytest.warns(RuntimeWarning, match=r"^x: values 0\.\.1, but the network was trained on 0"):
+        one.predict((x > 200).astype(dtype))
     # A sample alone is what it is among others, also if nothing in it is bright.
     dark = np.zeros((1, 8, 8), dtype)
     together = one.predict(np.concatenate([x, dark[np.newaxis]]))

@@ -48,9 +48,10 @@ class Options:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise FaltungTypeError(f"{name}={show(value)}: must be the name of {what}")
-        if self.targets not in (None, *TARGET_KINDS):
-            names = ", ".join(TARGET_KINDS)
-            raise FaltungError(f"targets={show(self.targets)}: must be one of {names}")
+        if not isinstance(self.like, Like | None):
+            raise FaltungTypeError(f"like={show(self.like)}: must be a Like")
+        if self.targets is not None:
+            one_of("targets", self.targets, TARGET_KINDS)
         if self.classes is not None:
             object.__setattr__(self, "classes", class_list(self.classes))
 

@@ -98,15 +98,20 @@ class Units:
 
     def divisor_of(self, x: Array) -> float:
         """``divisor`` for an array of which nothing else is known, and which may not be finite."""
+        other = self.seen(x)
+        return self.scale if other is None else self.divisor(other)
+
+    def seen(self, x: Array) -> "Units | None":
+        """What an array says of its units, as far as they matter beside these; None: nothing."""
         if self.white is None or not x.size or x.dtype.kind not in "buif":
-            return self.scale
+            return None
         low, high = float(x.min()), float(x.max())
         if not (isfinite(low) and isfinite(high)):
-            return self.scale
+            return None
         # Whether all are whole numbers is looked at only where it matters.
         matters = low >= 0 and (high > self.white or high <= 1)
         whole = matters and x.dtype != bool and is_whole(x)
-        return self.divisor(Units(low=low, high=high, whole=whole))
+        return Units(low=low, high=high, whole=whole)
 
     def note(self, other: "Units") -> str | None:
         """What is worth saying about numbers in other units, if anything: that they are converted,

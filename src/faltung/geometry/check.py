@@ -2,8 +2,9 @@
 
 import operator
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any, cast
 
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -69,10 +70,40 @@ def real(name: str, value: object) -> float:
     """The argument ``name`` as a finite float. TypeError, ValueError."""
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise FaltungTypeError(f"{name}={show(value)}: must be a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):  # an array of several numbers
+        raise FaltungTypeError(f"{name}={show(value)}: must be a number") from None
+    except OverflowError:
+        number = inf
     if not isfinite(number):
         raise FaltungError(f"{name}={show(value)}: must be finite")
     return number
+
+
+def typed(name: str, annotation: object, value: object) -> None:
+    """The argument ``name`` against what its parameter is annotated with: a word, a truth, a
+    number, or one of these and None; other annotations say nothing. TypeError, ValueError.
+    """
+    words = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    if not words or "[" in str(annotation):
+        words = str(annotation)
+    if words.endswith("| None"):
+        if value is None:
+            return
+        words = words.removesuffix("| None").strip()
+    if words.startswith("Literal["):
+        one_of(name, value, re.findall(r"'([^']*)'", words))
+    elif words == "bool":
+        truth(name, value)
+    elif words == "float":
+        real(name, value)
+    elif words == "int" and integer(value) is None:
+        raise FaltungTypeError(f"{name}={show(value)}: must be an int")
+    elif words.endswith("Sequence[int]"):
+        integers(name, value)
+    elif words == "str" and not isinstance(value, str):
+        raise FaltungTypeError(f"{name}={show(value)}: must be a str")
 
 
 def path(name: str, value: object) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
-from faltung.geometry.check import integers, show, whole
+from faltung.geometry.check import integers, show, typed, whole
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.value import Graph
@@ -308,6 +308,10 @@ def get(
     <Model (3, 32, 32) -> (10,), 701,466 parameters>
     """
     found = row(name)
+    parameters = signature(found.function).parameters
+    for option, value in options.items():
+        if option in parameters:
+            typed(option, parameters[option].annotation, value)
     classes = whole("classes", found.classes if classes is None else classes, 1)
     shape = found.input_shape if input_shape is None else integers("input_shape", input_shape)
     if not shape or min(shape) < 1:

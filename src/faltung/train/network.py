@@ -3,6 +3,7 @@
 import json
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -247,7 +248,12 @@ class Network:
         """Stored numbers as the network was trained to see them."""
         if self.units is None or self.tokens:
             return x
-        divisor = self.units.divisor_of(x)
+        seen, divisor = self.units.seen(x), self.units.scale
+        if seen is not None:
+            divisor = self.units.divisor(seen)
+            said = self.units.note(seen)
+            if said and divisor == self.units.scale:  # not converted, and far from the training
+                warnings.warn(f"x: {said}", RuntimeWarning, stacklevel=3)
         return x if divisor == 1 else scaled(x, divisor)
 
     def prepared(self, x: Array) -> Array:
