@@ -4,6 +4,8 @@ import argparse
 import json
 import sys
 
+from faltung.geometry.errors import FaltungError
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``evaluate``."""
@@ -40,6 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
 
     model, folder = load_model(arguments.run_folder)
     if arguments.data is None:
+        for name in ("x", "y", "label"):
+            if getattr(arguments, name) is not None:
+                raise FaltungError(
+                    f"{name}={getattr(arguments, name)}: applies to DATA, which is not given; what "
+                    "the run held out is read as in training"
+                )
         source = held_out(folder)
     else:
         source = open_like(
