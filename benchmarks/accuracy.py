@@ -2,6 +2,7 @@
 
 ``--write`` updates that page. Errors are relative root mean squares against sums in long double;
 all numbers are normally distributed. The machine matters only because some lack fused multiply-add.
+The errors of elementary functions come from ``elementary.py``.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import faltung
+from benchmarks import elementary
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.text import parse
 
@@ -183,6 +185,8 @@ TABLES: dict[str, Callable[[], list[str]]] = {
     "forward": lambda: table("forward", FORWARD),
     "weight gradient": lambda: table("weight_grad", WEIGHT_GRAD),
     "dtypes": dtypes,
+    "elementary functions": elementary.functions,
+    "activations": elementary.activations_table,
 }
 
 

@@ -9,7 +9,9 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
-LIMIT = 300  # seconds for one point
+from limits import limit
+
+LIMIT = limit(300)  # seconds for one point
 CRASHES = 5  # after which no further process is started
 
 Failures = list[tuple[int, str]]  # number of a point, and what happened
@@ -50,7 +52,7 @@ def _work(run: Callable[[int], None], numbers: Sequence[int], writer: int) -> No
     try:
         for number in numbers:
             say(number, "")
-            signal.alarm(LIMIT)
+            signal.alarm(int(LIMIT))
             try:
                 run(number)
             except Exception:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from limits import limit
 
 import faltung
 from faltung import nn
@@ -79,7 +80,7 @@ def run(*words: object, code: str = EAGER, **more: Any) -> subprocess.CompletedP
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=limit(120),
         **more,
     )
 

@@ -1,6 +1,7 @@
 """`faltung doctor`: what it tells, and that it says when something is wrong."""
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -102,12 +103,45 @@ def test_more_threads_than_cores_is_a_fault(
     from faltung.machine.detect import cores
 
     before = faltung.get_threads()
-    faltung.set_threads(cores() + 1)
+    with warnings.catch_warnings(action="ignore"):  # of set_threads
+        faltung.set_threads(cores() + 1)
     try:
         assert main(["doctor", "--quick"]) == 1
     finally:
         faltung.set_threads(before)
-    assert f"PROBLEM: {cores() + 1} threads" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert f"PROBLEM: {cores() + 1} threads" in shown.out
+    assert shown.err == "", "said once"
+
+
+def test_a_container_that_allows_less_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    clean_environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from faltung.machine import detect, quota
+    from faltung.runtime import threads
+
+    monkeypatch.setattr(detect, "affinity", lambda: tuple(range(64)))
+    monkeypatch.setattr(detect, "quota", lambda: 1.5)
+    monkeypatch.setattr(quota, "quota", lambda: 1.5)
+    monkeypatch.setattr(threads, "_chosen", None)
+    assert main(["doctor", "--quick"]) == 0
+    shown = capsys.readouterr().out
+    assert "count  2, from the processor time this process may use" in shown
+    assert "cores  2 of 64: a container or control group allows the time of 1.5" in shown
+
+
+def test_a_mac_has_its_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    from faltung.jit import target
+    from faltung.machine.detect import describe
+
+    mac = describe("arm64-apple-darwin23.1.0", "apple-m1", "")
+    monkeypatch.setattr(target, "host", lambda: mac)
+    rows = doctor._processor_rows(doctor.processor(mac))
+    assert rows["machine"] == "neon, fma"
+    assert rows["vectors"] == "32 of 16 bytes: 4 float32, 2 float64"
+    assert (rows["target"], rows["features"]) == ("arm64-apple-darwin23.1.0 apple-m1", "neon")
 
 
 def test_a_number_of_threads_that_is_none_is_a_fault(

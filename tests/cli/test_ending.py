@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from limits import limit
 from runs import EAGER, command, environment, shapes
 
 from faltung.cli import ending
@@ -16,7 +17,9 @@ from faltung.cli.main import main
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 # Says where it is, and waits there; the place is a function that the command calls.
-PAUSE = """
+PAUSE = (
+    f"SECONDS = {limit(20)}"
+    + """
 import time, importlib
 def pause(module, name):
     module = importlib.import_module(module)
@@ -26,13 +29,14 @@ def pause(module, name):
     def waiting(*words, **more):
         setattr(home, last, plain)
         print("here", flush=True)
-        end = time.monotonic() + 20
+        end = time.monotonic() + SECONDS
         while time.monotonic() < end:
             time.sleep(0.001)
         return plain(*words, **more)
     setattr(home, last, waiting)
 pause(*sys.argv.pop().split(":"))
 """
+)
 
 
 def interrupted(words: list[object], place: str, times: int, gap: float) -> tuple[int, str]:
@@ -50,7 +54,7 @@ def interrupted(words: list[object], place: str, times: int, gap: float) -> tupl
     for _ in range(times):
         child.send_signal(signal.SIGINT)
         time.sleep(gap)
-    _, err = child.communicate(timeout=60)
+    _, err = child.communicate(timeout=limit(60))
     return child.returncode, err
 
 

@@ -123,7 +123,7 @@ def test_what_is_no_run(trained: Trained, capsys: Captured, tmp_path: Path) -> N
     assert "config.toml" in refused(capsys, "evaluate", tmp_path / "none", "digits")
     run, _ = trained("digits")
     (tmp_path / "config.toml").write_text(
-        (run / "config.toml").read_text().replace("format = 1", "format = 9", 1)
+        (run / "config.toml").read_text().replace("format = 2", "format = 9", 1)
     )
     assert "format=9" in refused(capsys, "evaluate", tmp_path, "digits")
     (tmp_path / "config.toml").write_bytes((run / "config.toml").read_bytes())

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import limit
 from runs import EAGER, command, environment, rows, run, shapes, tensors
 
 from faltung.cli import train
@@ -23,7 +24,7 @@ from faltung.cli.main import main
 from faltung.data.augment import Augment
 from faltung.data.open import open_source
 from faltung.train import defaults
-from faltung.train.settings import Settings
+from faltung.train.settings import NOTHING, Settings
 
 Captured = pytest.CaptureFixture[str]
 
@@ -53,10 +54,11 @@ def options() -> argparse.ArgumentParser:
 def test_every_setting_is_an_option_and_its_default_is_told() -> None:
     said = {**train.SETTINGS, **train.AUGMENT}
     usual = {**Settings().as_dict(), **Augment().as_dict()}
-    usual.pop("augment")
-    assert set(said) == set(usual) | {"lr", "momentum", "clip", "patience"}
+    for name in ("augment", "freeze", "lengthened"):  # has options, is one, is none
+        usual.pop(name)
+    assert set(said) == set(usual)
     for name, value in usual.items():
-        if value:  # nothing, or off, needs no words
+        if value and value != NOTHING.get(name):  # nothing, or off, needs no words
             assert str(value) in said[name][1], name
     for name, lr in defaults.LR.items():
         assert f"{name} {lr:g}" in said["lr"][1]
@@ -125,7 +127,8 @@ def test_a_run_says_how_it_goes(data: Path, tmp_path: Path, capsys: Captured) ->
     assert main(["train", str(data), "--epochs", "3"]) == 0
     said = capsys.readouterr()
     lines = said.out.splitlines()
-    assert said.err == "" and lines[0] == "lenet5 on data.npz"
+    assert said.err == "" and lines.pop(0).startswith("40 samples, 1 channel, 8x8, values -1.13")
+    assert lines[0] == "lenet5 on data.npz"
     assert [line[:9] for line in lines[1:4]] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
     assert re.fullmatch(
         r"best weights on 8 held-out samples: accuracy \d+\.\d\d%, loss \d\.\d{4}", lines[4]
@@ -158,12 +161,80 @@ def test_resumed_it_takes_other_threads_and_nothing_else(
     assert main(["train", str(data), "--epochs", "2", "--out", "run"]) == 0
     before = tensors(tmp_path / "run/last.safetensors")
     capsys.readouterr()
-    for more in (["--epochs", "9"], ["--set", "width=1"], ["--flip"], ["--strict"], [str(data)]):
+    for more in (["--batch", "9"], ["--set", "width=1"], ["--flip"], ["--strict"], [str(data)]):
         assert main(["train", "--resume", "run", *more]) == 2
         said = capsys.readouterr().err
         assert "continues a run unchanged: leave out" in said and said.count("\n") == 1
     assert main(["train", "--resume", "run", "--threads", "1"]) == 0
     assert tensors(tmp_path / "run/last.safetensors") == before
+
+
+def test_another_length_is_said(data: Path, tmp_path: Path, capsys: Captured) -> None:
+    assert main(["train", str(data), "--epochs", "2", "--net=lenet5", "--out", "run"]) == 0
+    capsys.readouterr()
+    assert main(["train", "--resume", "run", "--epochs", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    said = "epochs 2 -> 4: one_cycle over all 4 steps, from step 2 on; lr 0.00244 -> 0.00244"
+    assert said in lines
+    assert (
+        "the weights will be neither those of 2 epochs nor of 4 from the start; --resume still "
+        "repeats them bit for bit"
+    ) in lines
+    assert main(["train", "--resume", "run"]) == 0
+    assert "epochs: 2 until step 2, then 4" in capsys.readouterr().out.splitlines()
+    assert "--epochs=3: run has finished epoch 4: must be at least 4" in refused(
+        capsys, "--resume", "run", "--epochs", 3
+    )
+
+
+def test_nothing_held_out(data: Path, capsys: Captured) -> None:
+    assert main(["train", str(data), "--held-out=0", "--epochs=2", "--out=run"]) == 0
+    out = capsys.readouterr().out
+    assert "trained on all 40 samples, nothing held out: the last weights are kept\n" in out
+    assert "best" not in out and "val " not in out
+    assert re.search(
+        r"weights of epoch 2, the last \(nothing held out\); in training: accuracy .*%, loss ", out
+    )
+    assert main(["evaluate", "run"]) == 2
+    said = capsys.readouterr().err
+    assert said == (
+        "faltung evaluate: run: has held nothing out (--held-out 0): give the data to evaluate on\n"
+    )
+    assert main(["evaluate", "run", str(data)]) == 0
+
+
+def test_transfer(data: Path, capsys: Captured) -> None:
+    x, _ = shapes(60, seed=3)
+    np.savez("three.npz", x=x, y=np.arange(60) % 3)
+    assert main(["train", str(data), "--epochs=1", "--out=old"]) == 0
+    words = ["three.npz", "--from", "old", "--freeze=conv1", "--freeze=conv2", "--epochs=1"]
+    assert main(["train", *words, "--out=new"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "from old: weights of 4 layers; initialised anew: linear3" in lines
+    assert "frozen: conv1, conv2 (2,572 of 20,791 parameters)" in lines
+    old, new = (tensors(Path(name) / "best.safetensors") for name in ("old", "new"))
+    assert old["conv2.weight"] == new["conv2.weight"] and old["conv1.bias"] == new["conv1.bias"]
+    assert old["linear1.weight"] != new["linear1.weight"]
+    assert "is a checkpoint without its network; give the run's folder" in refused(
+        capsys, "three.npz", "--from", "new/best.safetensors"
+    )
+
+
+def test_a_metric_of_its_own(data: Path, capsys: Captured) -> None:
+    words = ["--metric=f1", "--class-weights=balanced", "--sampler=balanced", "--epochs=2"]
+    assert main(["train", str(data), *words, "--out=run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "class weights: 0 1, 1 1" in lines
+    found = re.search(r"best weights on 8 held-out samples: f1 (0\.\d{4}), accuracy", lines[-2])
+    assert found is not None and all("  val f1 0." in line for line in lines if "epoch " in line)
+    assert main(["evaluate", "run"]) == 0
+    assert f"f1        {found[1]}" in capsys.readouterr().out
+    assert main(["evaluate", "run", "--metric=auc", "--metric=mcc"]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        *("samples", "loss", "accuracy", "auc", "mcc")
+    ]
+    assert main(["evaluate", "run", "--metric=r2"]) == 2
+    assert "--metric=r2: does not apply to labels" in capsys.readouterr().err
 
 
 # Stopped ------------------------------------------------------------------------------------------
@@ -205,7 +276,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
     words = [data, "--epochs", "2", "--batch", "8"]
     child = started(*words, "--out", "a b", seconds=0.5)
     child.send_signal(signal.SIGINT)
-    out, err = child.communicate(timeout=60)
+    out, err = child.communicate(timeout=limit(60))
     assert child.returncode == 130
     assert err == "\nstopped. To resume: faltung train --resume 'a b'\n" and "Traceback" not in out
     assert run("train", "--resume", "a b").returncode == 0
@@ -218,13 +289,13 @@ def test_ctrl_c_saves_and_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
 
 @POSIX
 def test_ctrl_c_twice_is_at_once(data: Path, tmp_path: Path) -> None:
-    child = started(data, "--out", "run", seconds=60)
+    child = started(data, "--out", "run", seconds=limit(60))
     start = time.monotonic()
     child.send_signal(signal.SIGINT)
     time.sleep(0.3)
     child.send_signal(signal.SIGINT)
-    _, err = child.communicate(timeout=30)
-    assert child.returncode == 130 and time.monotonic() - start < 30
+    _, err = child.communicate(timeout=limit(30))
+    assert child.returncode == 130 and time.monotonic() - start < limit(30)
     assert err == "\nstopped. To resume: faltung train --resume run\n"
 
 
@@ -242,7 +313,7 @@ def test_a_reader_that_goes_away(data: Path) -> None:
     child.stdout.close()
     assert child.stderr.read() == ""
     child.stderr.close()
-    assert child.wait(60) == 141
+    assert child.wait(limit(60)) == 141
 
 
 @POSIX
@@ -277,8 +348,9 @@ def test_on_a_terminal_a_table_and_a_bar(tmp_path: Path) -> None:
         assert max(map(len, lines), default=0) <= 80
         bars |= {line for line in lines if "━" in line}
     os.close(master)
-    assert child.wait(60) == 0
+    assert child.wait(limit(60)) == 0
     lines = [line.rstrip() for line in screen.display if line.strip()]
+    assert lines.pop(0) == "1,797 samples, 1 channel, 8x8, values 0..16 -> /16; 10 classes"
     assert lines[0] == "lenet5 on digits"
     assert lines[1].split()[:3] == ["epoch", "loss", "accuracy"]
     assert [line.split()[0] for line in lines[2:6]] == ["1/4", "2/4", "3/4", "4/4"]
@@ -333,7 +405,31 @@ X, Y = shapes(12)
         ({}, ["--epochs=0"], "epochs=0: must be at least 1"),
         ({}, ["--lr=nan"], "lr=nan: must be above 0"),
         ({}, ["--nesterov"], "--nesterov: applies to sgd"),
-        ({}, ["--held-out=1"], "must lie between 0 and 1"),
+        ({}, ["--held-out=1"], "--held-out=1: must be at least 0 and below 1"),
+        (
+            {},
+            ["--held-out=0", "--patience=3"],
+            "--patience=3: with --held-out 0 there is nothing to",
+        ),
+        ({}, ["--held-out=0", "--metric=f1"], "--metric=f1: with --held-out 0 there is nothing to"),
+        ({}, ["--class-weights=1,2,3"], "must be 2 numbers, one for each class: 0, 1"),
+        ({}, ["--class-weights=1;2"], "--class-weights=1;2: must be balanced, or a number for"),
+        ({}, ["--sampler=weighted"], "--sampler=weighted: must be one of shuffled, balanced"),
+        ({}, ["--metric=f2"], "--metric=f2: must be one of loss, accuracy"),
+        ({}, ["--metric=mae"], "--metric=mae: does not apply to labels"),
+        (
+            {},
+            ["--freeze=conv9"],
+            "--freeze=conv9: no layer with parameters has this name; there are",
+        ),
+        ({}, ["--freeze=5"], "--freeze=5: must be from 1 to 4, one less than the layers"),
+        ({}, ["--freeze=*"], "--freeze=*: leaves nothing to train"),
+        (
+            {"y": 0 * Y},
+            [],
+            "all 12 labels are of class '0': training needs samples of at least two",
+        ),
+        ({"y": 0 * Y, "classes": ["cat"]}, [], "all 12 labels are of class 'cat'"),
         ({}, ["--flip", "--kind=series"], "kind"),
         ({}, ["--shift=9"], "shift=9: must be less than the shortest axis, 8"),
         ({"x": X[:, :, :1, :1]}, [], "MaxPool 'pool1' needs at least 2x2, got 1x1 after"),
@@ -455,7 +551,7 @@ def test_what_is_no_run_is_not_resumed(data: Path, tmp_path: Path, capsys: Captu
     assert "data.npz" in refused(capsys, "--resume", data)
     assert main(["train", str(data), "--epochs=1", "--out=run"]) == 0
     config = tmp_path / "run/config.toml"
-    config.write_text(config.read_text().replace("format = 1", "format = 7", 1))
+    config.write_text(config.read_text().replace("format = 2", "format = 7", 1))
     assert "format=7, written by faltung" in refused(capsys, "--resume", "run")
 
 

@@ -120,7 +120,7 @@ def test_operations_to_the_last_bit(expr: Expr, want, dtype: str, machine: Machi
 
 
 @grid(
-    name=["exp", "log", "tanh", "sigmoid", "erf"],
+    name=["exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "gaussian", "ndtr"],
     dtype=["float32", "float64"],
     machine=MACHINES,
     every=4,

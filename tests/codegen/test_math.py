@@ -1,4 +1,4 @@
-"""exp, log, tanh, sigmoid and erf of vectors against NumPy in a wider format, over all numbers."""
+"""Elementary functions of vectors against NumPy in a wider format, over all numbers."""
 
 import math
 from collections.abc import Callable
@@ -15,10 +15,14 @@ from faltung.codegen.vectors import Vectors
 from faltung.jit.compile import kernel, object_code
 from faltung.machine.table import AVX512, NEON, Machine
 
-FUNCTIONS = ("exp", "log", "tanh", "sigmoid", "erf")
+FUNCTIONS = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "gaussian", "ndtr")
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 # Units of the last place.
-LIMIT = {"exp": 1.5, "log": 1.0, "tanh": 3.0, "sigmoid": 2.5, "erf": 1.5}
+LIMIT = {
+    **{"exp": 1.5, "expm1": 3.0, "log": 1.0, "log1p": 2.5, "tanh": 3.0, "sigmoid": 2.5},
+    # The complement of erf in the C library may be off by one itself.
+    **{"erf": 1.5, "gaussian": 1.5, "ndtr": 5.0},
+}
 
 
 @dataclass(frozen=True)
@@ -61,12 +65,26 @@ def _erf(x: np.ndarray) -> np.ndarray:
     return np.array([math.erf(value) for value in x.astype(np.float64)])
 
 
+def _ndtr(x: np.ndarray) -> np.ndarray:
+    """In long double from float64, by the first term of the series where it was rounded."""
+    root = np.sqrt(np.longdouble(0.5))
+    near = -(np.clip(x, -40, 40) * root).astype(np.float64)
+    tail = np.array([math.erfc(value) for value in near])
+    lost = -np.clip(x, -40, 40) * root - near
+    slope = np.exp(-(near.astype(np.longdouble) ** 2)) * (2 / np.sqrt(np.longdouble(np.pi)))
+    return np.asarray((tail - slope * lost) / 2)
+
+
 WANT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "exp": np.exp,
+    "expm1": np.expm1,
     "log": np.log,
+    "log1p": np.log1p,
     "tanh": np.tanh,
     "sigmoid": _sigmoid,
     "erf": _erf,
+    "gaussian": lambda x: np.exp(-x * x / 2),
+    "ndtr": _ndtr,
 }
 
 
@@ -111,14 +129,18 @@ def test_exact_at_the_edges(name: str, dtype: str, machine: Machine) -> None:
     inf, nan = np.inf, np.nan
     edges = {
         "exp": {0.0: 1, inf: inf, -inf: 0, nan: nan, 1e30: inf, -1e30: 0},
+        "expm1": {0.0: 0.0, inf: inf, -inf: -1, nan: nan, 1e30: inf, -1e30: -1, 1e-44: 1e-44},
         "log": {0.0: -inf, 1.0: 0, inf: inf, -inf: nan, -1.0: nan, nan: nan},
+        "log1p": {0.0: 0.0, inf: inf, -inf: nan, -1.0: -inf, -2.0: nan, nan: nan, -1e-44: -1e-44},
+        "gaussian": {0.0: 1, inf: 0, -inf: 0, nan: nan, 1e30: 0, -1e30: 0},
+        "ndtr": {0.0: 0.5, inf: 1, -inf: 0, nan: nan, 1e30: 1, -1e30: 0},
         "tanh": {0.0: 0.0, inf: 1, -inf: -1, nan: nan, 1e30: 1, -1e30: -1},
         "sigmoid": {0.0: 0.5, inf: 1, -inf: 0, nan: nan, 1e30: 1, -1e30: 0},
         "erf": {0.0: 0.0, inf: 1, -inf: -1, nan: nan, 1e30: 1, -1e30: -1},
     }[name]
     x = np.array([0.0, -0.0, *(key for key in edges if key != 0)], dtype)
     zero = edges[0.0]
-    minus = -zero if name in ("tanh", "erf") else zero
+    minus = -zero if name in ("tanh", "erf", "expm1", "log1p") else zero
     want = np.array([zero, minus, *(value for key, value in edges.items() if key != 0)], dtype)
     got = apply(name, x)
     np.testing.assert_array_equal(got, want)
@@ -134,6 +156,11 @@ def test_largest_and_smallest(dtype: str, machine: Machine) -> None:
     small = np.array([info.smallest_subnormal, info.smallest_normal, info.max], dtype)
     want = np.log(small.astype(np.longdouble))
     assert (units(apply("log", small), want) <= 2).all()
+    largest = apply("expm1", np.array([last], dtype))
+    assert (units(largest, np.expm1(np.array([last], np.longdouble))) <= 2).all()
+    for name in ("expm1", "log1p"):
+        np.testing.assert_array_equal(apply(name, small[:2]), small[:2])
+        np.testing.assert_array_equal(apply(name, -small[:2]), -small[:2])
     for name in ("tanh", "erf"):
         tiny = apply(name, small[:1])
         assert 0 < tiny[0] <= 2 * small[0]

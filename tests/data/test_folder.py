@@ -2,14 +2,16 @@
 
 import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from faltung.data import folder
-from faltung.data.folder import FileSource
+from faltung.data.folder import Broken, FileSource
 from faltung.data.open import open_source
+from faltung.data.options import Options
 
 GREY = np.zeros((6, 5), np.uint8)
 
@@ -44,10 +46,10 @@ def test_a_class_is_missing(two_classes: Path) -> None:
 
 
 def test_one_class_or_none(save, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has 0 folders; it needs one folder of files for each"):
+    with pytest.raises(ValueError, match="has no folders; it needs one folder of files for each"):
         open_source(tmp_path)
     save("cat/a.png", GREY)
-    with pytest.raises(ValueError, match="has 1 folders"):
+    with pytest.raises(ValueError, match=r"has the folder '.*' alone; it needs one folder"):
         open_source(tmp_path)
     assert len(open_source(tmp_path, classes=["cat", "dog"])) == 1
 
@@ -155,8 +157,6 @@ def test_files_are_decoded_once_if_they_are_few(two_classes: Path) -> None:
     np.testing.assert_array_equal(source.read([4, 0, 4]), first)
     first[:] = 9
     assert source.read([4])[0, 0, 0, 0] == np.float32(40) / np.float32(255)
-    with pytest.raises(ValueError, match=r"cat/b.png: cannot be read"):
-        source.read([0, 1])
 
 
 def test_files_are_decoded_anew_if_they_are_many(
@@ -165,6 +165,51 @@ def test_files_are_decoded_anew_if_they_are_many(
     monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 0)
     source = open_source(two_classes)
     assert isinstance(source, FileSource) and source._kept is None
+    assert source.dtype == np.uint8 and source.units.white == source.units.scale == 255
+    np.testing.assert_array_equal(source.stored([3])[0], np.full((1, 6, 5), 30, np.uint8))
     first = source.read([3, 5, 0])
     np.testing.assert_array_equal(source.read([0, 3]), first[[2, 0]])
     assert first[:, 0, 2, 2].tolist() == [np.float32(v) / np.float32(255) for v in (30, 200, 0)]
+
+
+def test_threads_change_nothing(two_classes: Path) -> None:
+    """What is skipped, what is raised and the order do not depend on who is first."""
+    for name in ("cat/0.png", "cat/x.png", "dog/x.png"):
+        (two_classes / name).write_bytes(b"bad")
+
+    def look(path: Path, name: str) -> str:
+        time.sleep(0.01 * (hash(name) % 3))
+        if path.read_bytes() == b"bad":
+            raise Broken("is bad")
+        return name
+
+    listings = [folder.walk(two_classes, Options()) for _ in range(2)]
+    one, three = (
+        folder.examine_all(found, look, "picture", threads)
+        for found, threads in zip(listings, (1, 3), strict=True)
+    )
+    assert one == three == [f"{path.parent.name}/{path.name}" for path in listings[0].files]
+    assert listings[0].skipped == listings[1].skipped and len(listings[0].skipped) == 3
+    with pytest.raises(ValueError, match=r"^cat/0.png: is bad"):
+        folder.examine_all(folder.walk(two_classes, Options(strict=True)), look, "picture", 3)
+
+
+def test_what_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = folder.Kept()
+    for name in "ab":
+        kept.put(Path(name), np.zeros(10, np.uint8))
+    assert len(list(kept.taken([Path("a"), Path("b")]))) == 2
+    monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 19)
+    kept = folder.Kept()
+    for name in "ab":
+        kept.put(Path(name), np.zeros(10, np.uint8))
+    assert list(kept.taken([Path("a"), Path("b")])) == []
+
+
+@pytest.mark.parametrize("size", [10**6, (10**6, 10**6), 10**9])
+def test_a_size_that_no_memory_holds_is_not_tried(size: object, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(b"no picture, and never opened")
+    with pytest.raises(MemoryError, match=r"^size=.*: one sample needs .* of memory"):
+        open_source(tmp_path, size=size)

@@ -137,7 +137,7 @@ def test_a_file_that_breaks_in_the_middle(
     made = Loader(open_source(two_classes), 2, seed=0, shuffle=False)
     (two_classes / "dog" / "d.png").write_bytes(b"overwritten")
     taken = []
-    with pytest.raises(ValueError, match=r"^dog/d\.png: cannot be read"):
+    with pytest.raises(ValueError, match=r"^dog/d\.png: is no picture"):
         for batch in made.epoch(0):
             taken.append(batch)
     assert len(taken) == 1
@@ -168,3 +168,50 @@ def test_places_that_are_none() -> None:
         made.epoch(0, 7)
     with pytest.raises(ValueError, match="number=-1"):
         made.epoch(-1)
+
+
+# Drawn --------------------------------------------------------------------------------------------
+
+UNEQUAL = ArraySource(np.arange(1000.0).reshape(1000, 1, 1), np.repeat([0, 1, 2], [900, 90, 10]))
+
+
+def drawn(epoch: int = 0, batch: int = 1000, seed: int = 0, start: int = 0) -> np.ndarray:
+    made = Loader(UNEQUAL, batch, seed=seed, sampler="balanced")
+    return np.concatenate([b.indices for b in made.epoch(epoch, start)])
+
+
+def test_every_class_is_drawn_as_often() -> None:
+    """As by PyTorch's ``WeightedRandomSampler``: with replacement, 1 / 3 of each class."""
+    counts = np.bincount(np.concatenate([UNEQUAL.targets[drawn(e)] for e in range(20)]))
+    assert np.abs(counts / 20_000 - 1 / 3).max() < 0.015
+    within = np.bincount(np.concatenate([drawn(e) for e in range(20)]), minlength=1000)[990:]
+    assert within.min() > 500 and within.max() < 840  # 667 of each, with deviation 26
+    assert len(drawn()) == 1000
+
+
+def test_a_draw_is_a_function_of_seed_and_position() -> None:
+    whole = drawn(3, batch=1000)
+    for batch in (1, 7, 64):
+        np.testing.assert_array_equal(drawn(3, batch=batch), whole)
+        np.testing.assert_array_equal(drawn(3, batch, start=2), whole[2 * batch :])
+    assert len({drawn(e, seed=s).tobytes() for e in range(3) for s in range(3)}) == 9
+
+
+def test_samples_without_a_class_are_not_drawn() -> None:
+    source = ArraySource(X, Y)
+    source.targets = np.where(Y == 1, -1, Y)
+    (only,) = Loader(source, 23, seed=0, sampler="balanced").epoch(0)
+    assert set(source.targets[only.indices]) == {0, 2}
+
+
+@pytest.mark.parametrize(
+    ("source", "sampler", "message"),
+    [
+        (ArraySource(X, np.ones((23, 2))), "balanced", "targets are numbers; it needs a class of"),
+        (ArraySource(X, np.ones((23, 6, 5), int) * 0), "balanced", "every position has a class"),
+        (SOURCE, "fair", "sampler='fair': must be one of shuffled, balanced"),
+    ],
+)
+def test_what_cannot_be_drawn(source: ArraySource, sampler: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Loader(source, 4, seed=0, sampler=sampler)

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faltung.data import pictures
+from faltung.data import folder, pictures, pillow
 from faltung.data.folder import FileSource
 from faltung.data.open import open_source
-from faltung.data.pictures import Facts, decode, examine
+from faltung.data.options import Options
+from faltung.data.pictures import Facts, decode
 
 Image = pytest.importorskip("PIL.Image")
 RANDOM = np.random.default_rng(0)
@@ -24,8 +25,12 @@ COLOUR = RANDOM.integers(0, 256, (6, 5, 3), np.uint8)
 
 
 def read(path: Path, channels: int, space: tuple[int, int] = (6, 5), **more: Any) -> np.ndarray:
-    more = {"fit": False, "deep": False} | more
+    more = {"fit": False, "white": 255.0} | more
     return decode(path, "a", shape=(channels, *space), **more)
+
+
+def examine(path: Path, **options: Any) -> Facts:
+    return pictures.examine(path, "a", Options(**options))
 
 
 @pytest.mark.parametrize("suffix", ["png", "bmp", "tiff", "ppm", "webp", "gif"])
@@ -33,7 +38,7 @@ def test_every_format(suffix: str, save) -> None:
     values = GREY if suffix == "gif" else COLOUR
     more = {"lossless": True} if suffix == "webp" else {}
     path = save(f"a.{suffix}", values, **more)
-    assert examine(path, "a") == Facts((6, 5), suffix == "gif", False)
+    assert examine(path) == Facts((6, 5), 1 if suffix == "gif" else 3)
     got = read(path, 1 if suffix == "gif" else 3)
     np.testing.assert_array_equal(got.transpose(1, 2, 0).squeeze(), values)
 
@@ -41,7 +46,7 @@ def test_every_format(suffix: str, save) -> None:
 def test_jpeg_is_close(save) -> None:
     smooth = np.add.outer(np.arange(40), np.arange(30)).astype(np.uint8)
     path = save("a.jpg", smooth, quality=95)
-    assert examine(path, "a") == Facts((40, 30), True, False)
+    assert examine(path) == Facts((40, 30), 1)
     assert np.abs(read(path, 1, (40, 30))[0].astype(int) - smooth).max() <= 4
 
 
@@ -50,7 +55,7 @@ def test_jpeg_is_close(save) -> None:
 )
 def test_modes(mode: str, grey: bool, save) -> None:
     image = Image.fromarray(COLOUR).convert(mode)
-    assert examine(save("a.png", image), "a").grey is grey
+    assert examine(save("a.png", image)).channels == (1 if grey else 3)
     for channels in (1, 3, 4):
         assert read(save("a.png", image), channels).shape == (channels, 6, 5)
 
@@ -59,7 +64,7 @@ def test_modes(mode: str, grey: bool, save) -> None:
 def test_a_palette_of_greys_is_grey(suffix: str, save) -> None:
     for values, grey in ((GREY, True), (COLOUR, False)):
         path = save(f"a.{suffix}", Image.fromarray(values).quantize(16))
-        assert examine(path, "a").grey is grey
+        assert examine(path).channels == (1 if grey else 3)
 
 
 def test_cmyk(save) -> None:
@@ -84,11 +89,13 @@ def test_what_is_transparent_is_white(save) -> None:
 def test_sixteen_bits(suffix: str, save) -> None:
     values = RANDOM.integers(0, 65536, (6, 5)).astype(np.uint16)
     path = save(f"a.{suffix}", values)
-    assert examine(path, "a") == Facts((6, 5), True, True)
+    assert examine(path) == Facts((6, 5), 1, 65535.0)
     want = values.astype(np.float32) / np.float32(65535)
-    np.testing.assert_array_equal(read(path, 1, deep=True)[0], want)
-    np.testing.assert_array_equal(read(path, 3, deep=True)[2], want)
-    assert (read(path, 4, deep=True)[3] == 1).all()
+    np.testing.assert_array_equal(read(path, 1, white=1.0)[0], want)
+    np.testing.assert_array_equal(read(path, 3, white=1.0)[2], want)
+    np.testing.assert_array_equal(read(path, 1, white=65535.0)[0], values)
+    np.testing.assert_array_equal(read(path, 1)[0], values.astype(np.float32) / np.float32(257))
+    assert (read(path, 4, white=1.0)[3] == 1).all()
 
 
 def test_sixteen_and_eight_bits_together(save, tmp_path: Path) -> None:
@@ -99,10 +106,18 @@ def test_sixteen_and_eight_bits_together(save, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["F", "I"])
-def test_thirty_two_bits_are_refused(mode: str, save, two_classes: Path) -> None:
-    save("cat/x.tiff", Image.fromarray(GREY).convert(mode))
-    (line,) = open_source(two_classes).skipped
-    assert line == "cat/x.tiff: has 32 bits a value; save such data as .npz"
+def test_thirty_two_bits_stay_as_they_are(mode: str, save, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        save(f"{name}/x.tiff", Image.fromarray(GREY).convert(mode))
+    source = open_source(tmp_path)
+    assert isinstance(source, FileSource) and source.units.white == 255 and source.units.scale == 1
+    np.testing.assert_array_equal(source.read([1])[0, 0], GREY)
+    message = "cat/x.tiff: holds floats or signed numbers, dog/y.png a picture of 8 bits"
+    save("dog/y.png", GREY)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        open_source(tmp_path)
+    with pytest.raises(ValueError, match=r"^a: has floats or signed numbers, of which none is"):
+        read(tmp_path / "cat/x.tiff", 1)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
@@ -112,7 +127,7 @@ def test_turning(turn: int, suffix: str, save) -> None:
     values = np.full((24, 40), 255, np.uint8)
     values[:8, :20] = 0
     exif = Image.Exif()
-    exif[pictures.ORIENTATION] = turn
+    exif[pillow.ORIENTATION] = turn
     path = save(f"a.{suffix}", values, exif=exif)
     seen = {
         1: values,
@@ -124,7 +139,7 @@ def test_turning(turn: int, suffix: str, save) -> None:
         7: values[::-1, ::-1].T,
         8: values[:, ::-1].T,
     }[turn]
-    assert examine(path, "a").space == seen.shape
+    assert examine(path).space == seen.shape
     got = read(path, 1, seen.shape)[0]
     assert ((got > 127) == (seen > 127)).mean() > 0.97
     fitted = read(path, 1, (seen.shape[0] // 4, seen.shape[1] // 4), fit=True)[0]
@@ -134,7 +149,7 @@ def test_turning(turn: int, suffix: str, save) -> None:
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF")
 def test_exif_that_is_nonsense(save) -> None:
     path = save("a.jpg", GREY, exif=b"Exif\0\0II*\0\xff\xff\xff\xff")
-    assert examine(path, "a").space == (6, 5)
+    assert examine(path).space == (6, 5)
     assert read(path, 1).shape == (1, 6, 5)
 
 
@@ -143,10 +158,12 @@ def test_channels_are_decided_by_all_files(save, two_classes: Path) -> None:
     save("cat/x.png", COLOUR)
     assert open_source(two_classes).shape == (3, 6, 5)
     assert open_source(two_classes, channels=1).shape == (1, 6, 5)
-    with pytest.raises(ValueError, match="channels=2: pictures have 1, 3 or 4"):
+    with pytest.raises(ValueError, match=r"^cat/a.png: has 1 channel, must have 2$"):
         open_source(two_classes, channels=2)
-    with pytest.raises(ValueError, match="kind='volume'"):
+    with pytest.raises(ValueError, match=r"no volume that can be read; cat/a.png: is not a volume"):
         open_source(two_classes, kind="volume")
+    with pytest.raises(ValueError, match="kind='series': a folder holds pictures or volumes"):
+        open_source(two_classes, kind="series")
 
 
 def test_different_sizes(save, two_classes: Path) -> None:
@@ -201,6 +218,8 @@ def encoded(suffix: str) -> bytes:
     return file.getvalue()
 
 
+Image.init()
+WRITTEN = [name for name in pillow.FORMATS if name in Image.SAVE]
 BROKEN = {
     "no picture": b"hello, world",
     "only the magic": b"\x89PNG\r\n\x1a\n",
@@ -212,7 +231,7 @@ BROKEN = {
     + png(6, 5)[-16:],
     "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n",
     "a program": b"\x7fELF" + b"\0" * 200,
-    **{f"half a {name}": encoded(name)[: len(encoded(name)) // 2] for name in pictures.FORMATS},
+    **{f"half a {name}": encoded(name)[: len(encoded(name)) // 2] for name in WRITTEN},
 }
 
 
@@ -240,7 +259,7 @@ def test_bombs_where_warnings_are_errors(two_classes: Path) -> None:
     path = two_classes / "cat" / "x.png"
     path.write_bytes(png(9_999, 9_999))
     with pytest.raises(ValueError, match=r"^a: .*a decompression bomb"):
-        examine(path, "a")
+        examine(path)
 
 
 def test_opening_leaves_warnings_alone(two_classes: Path) -> None:
@@ -252,14 +271,22 @@ def test_opening_leaves_warnings_alone(two_classes: Path) -> None:
 
 
 def test_a_claim_that_check_sums_do_not_show(two_classes: Path) -> None:
-    """A whole PNG of 6x5, but its pixels are not packed: found when it is read, and named."""
+    """A whole PNG of 6x5 whose pixels are not packed, or are too few: found before training."""
     (two_classes / "cat" / "x.png").write_bytes(png(5, 6, b"not packed at all"))
+    (two_classes / "cat" / "y.png").write_bytes(png(5, 6, zlib.compress(b"\0" * 20)))
     source = open_source(two_classes)
+    assert [line.split(", ")[0] for line in source.skipped] == [
+        "cat/x.png: cannot be read",
+        "cat/y.png: cannot be read",
+    ]
     with pytest.raises(ValueError, match=r"^cat/x.png: cannot be read, "):
-        source.read([3])
+        open_source(two_classes, strict=True)
 
 
-def test_a_file_that_changes_after_opening(save, two_classes: Path) -> None:
+def test_a_file_that_changes_after_opening(
+    save, two_classes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 0)
     source = open_source(two_classes)
     save("cat/a.png", np.zeros((5, 6), np.uint8))
     with pytest.raises(ValueError, match=r"^cat/a.png: is 5x6, must be 6x5"):
@@ -267,6 +294,32 @@ def test_a_file_that_changes_after_opening(save, two_classes: Path) -> None:
     (two_classes / "cat" / "b.png").write_bytes(png(20_000, 20_000))
     with pytest.raises(ValueError, match=r"^cat/b.png: .*a decompression bomb"):
         source.read([1])
+
+
+def test_every_file_is_decoded_once(
+    save, two_classes: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though grey pictures become colour and 8 bits 16; what is not kept is decoded again."""
+    save("cat/x.png", COLOUR)
+    save("dog/x.png", GREY.astype(np.uint16) * 200)
+    decoded: list[str] = []
+    load = pillow.load
+
+    def counted(path: Path, *more: Any) -> Any:
+        decoded.append(path.name)
+        return load(path, *more)
+
+    monkeypatch.setattr(pillow, "load", counted)
+    source = open_source(two_classes, channels=3)
+    got = open_source(two_classes).read(range(8))
+    assert len(decoded) == 16
+    np.testing.assert_array_equal(source.read(range(8)), got)
+    assert len(decoded) == 16
+    monkeypatch.setattr(folder, "MAX_KEPT_BYTES", 0)
+    again = open_source(two_classes)
+    assert len(decoded) == 24
+    np.testing.assert_array_equal(again.read(range(8)), got)
+    assert len(decoded) == 32
 
 
 def test_files_may_end_with_a_little_more(save, two_classes: Path) -> None:

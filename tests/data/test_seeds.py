@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from faltung.data.seeds import AUGMENT, ORDER, SPLIT, generator, permutation
+from faltung.data.seeds import AUGMENT, DRAW, ORDER, SPLIT, generator, permutation, uniform
 
 
 def test_a_permutation_of_each_place() -> None:
@@ -34,3 +34,15 @@ def test_generators() -> None:
 def test_seeds_are_whole(seed: object) -> None:
     with pytest.raises((TypeError, ValueError), match="seed="):
         generator(seed)  # type: ignore[arg-type]
+
+
+def test_uniform_numbers() -> None:
+    found = uniform(4000, 3, DRAW, 1)
+    assert found.min() >= 0 and found.max() < 1 and abs(found.mean() - 0.5) < 0.02
+    assert ((found * 2.0**53) % 1 == 0).all()
+    assert uniform(3, 42, DRAW, 0).tolist() == [
+        0.2942101723065611,
+        0.9722928961750463,
+        0.663458652745392,
+    ]
+    assert uniform(4, 3, DRAW, 1).tolist() == found[:4].tolist() != uniform(4, 3, DRAW, 2).tolist()

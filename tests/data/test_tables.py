@@ -72,7 +72,10 @@ def test_classes_of_a_run(tmp_path: Path) -> None:
 
 def test_padding_at_the_end_is_not_data(tmp_path: Path) -> None:
     path = saved(tmp_path, "a\t0\t1\t2\t3\nb\t0\t2\tNaN\tNaN\nb\t0\t1\t2\t\n", "a.tsv")
-    with pytest.raises(ValueError, match=r"line 2 has 2 values and line 1 has 4; pass size="):
+    with pytest.raises(
+        ValueError,
+        match=r"line 2 has 2 values and line 1 has 4; bring series to one length with size",
+    ):
         open_source(path)
     source = open_source(path, size=2)
     np.testing.assert_allclose(source.read([1]), [[[0, 2]]])
@@ -98,12 +101,12 @@ def test_padding_of_all_series(tmp_path: Path) -> None:
         ("a,1,2\nb,inf,1\n", "a.csv: line 2 contains an infinite value"),
         ("a,1,2\nb,1e300,1\n", "a.csv: x: sample line 2 contains an infinite value"),
         ("label,Label\n1,2\n", "a.csv: 2 columns are called 'label'"),
-        ('a,1,2\nb,"1,2\n', "a.csv: cannot be read"),
+        ('a,1,2\nb,"1,2\n', "a.csv: line 2 cannot be read, unexpected end of data: a quote"),
         (b"a,1\nb,\xff\xfe\n", "a.csv: cannot be read"),
         ("a,1\nb,2\n".encode("utf-16"), "a.csv"),
         (b"a,1\nb,\0\n", "a.csv: line 2: '\\x00' is not a number"),
-        ("a," + "1" * 200_000 + "\n", "a.csv: cannot be read, field larger"),
-        ("1.5,1,2\nnan,1,2\n", "a.csv: y: sample 1 contains NaN"),
+        ("a," + "1" * 200_000 + "\n", "a.csv: line 1 has a cell of more than 100,000"),
+        ("1.5,1,2\nnan,1,2\n", "a.csv: line 2 has no label: add it"),
     ],
 )
 def test_refusals(text: str | bytes, message: str, tmp_path: Path) -> None:
@@ -122,3 +125,40 @@ def test_options_that_do_not_suit(tmp_path: Path) -> None:
         open_source(path, kind="picture")
     with pytest.raises(ValueError, match="channels=3"):
         open_source(path, channels=3)
+
+
+def test_what_targets_are_wanted(tmp_path: Path) -> None:
+    """Whole numbers may be numbers to estimate; what cannot be what is wanted is named."""
+    whole, words = saved(tmp_path, "1,5,6\n2,7,8\n"), saved(tmp_path, "a,5,6\nb,7,8\n", "b.csv")
+    parts = saved(tmp_path, "1,5,6\n2.5,7,8\n", "c.csv")
+    assert open_source(whole, targets="numbers").targets.tolist() == [[1], [2]]
+    assert open_source(whole, targets="labels").classes == ("1", "2")
+    assert open_source(parts).targets.tolist() == [[1], [2.5]]
+    with pytest.raises(
+        ValueError, match=r"^b\.csv: line 1: the label 'a' is not a number; loss mse"
+    ):
+        open_source(words, targets="numbers")
+    with pytest.raises(ValueError, match=r"^c\.csv: line 2: 2\.5 is a number, not the label of a"):
+        open_source(parts, targets="labels")
+    with pytest.raises(ValueError, match=r"sample line 2 has the label '2.5', which is not one of"):
+        open_source(parts, classes=["1", "2"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,1,2\ny,3\n", "line 2: column 3 is empty: fill gaps of a table first"),
+        ("x,1,2\ny,?,4\n", "line 2: column 2 is empty"),
+        ("x,1,2\ny,3,inf\n", "line 2 contains an infinite value"),
+        ("x\ny\n", "line 1 contains no value"),
+        ("a,b,label\n1,2,x\n1,,y\n", "line 3: column 'b' is empty"),
+    ],
+)
+def test_a_table_has_no_padding(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^" + re.escape(f"a.csv: {message}")):
+        open_source(saved(tmp_path, text), kind="table")
+
+
+def test_the_same_class_in_other_forms(tmp_path: Path) -> None:
+    source = open_source(saved(tmp_path, "1,5\n1.0,6\n 1 ,7\n1e0,8\n2,9\n"))
+    assert source.classes == ("1", "2") and source.targets.tolist() == [0, 0, 0, 0, 1]

@@ -13,6 +13,7 @@ from data.hostile import nifti
 from optional import optional
 
 from faltung.data import limits
+from faltung.data.folder import FileSource
 from faltung.data.open import open_source
 from faltung.data.source import ArraySource
 from faltung.data.volumes import decode
@@ -86,13 +87,64 @@ def test_types_and_slope(dtype: str, kind: str, tmp_path: Path) -> None:
     np.testing.assert_allclose(got[0], want, rtol=1e-6)
 
 
-def test_nan_is_found_when_it_is_read(scans: Path) -> None:
+@pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (np.inf, "an infinite value")])
+def test_nan_is_the_fault_of_its_file(value: float, what: str, scans: Path) -> None:
     bad = X.copy()
-    bad[1, 1, 1] = np.nan
-    save(scans / "ill/z.nii", bad)
+    bad[1, 1, 1] = value
+    path = save(scans / "ill/z.nii", bad)
     source = open_source(scans)
-    with pytest.raises(ValueError, match=r"ill/z.nii: .*contains NaN"):
-        source.read([source.names.index("ill/z.nii")])
+    assert source.skipped == (f"ill/z.nii: contains {what}",) and len(source) == 4
+    with pytest.raises(ValueError, match=f"^ill/z.nii: contains {what}$"):
+        open_source(scans, strict=True)
+    with pytest.raises(ValueError, match=f"^z: contains {what}$"):
+        decode(path, "z", shape=(1, 5, 6, 7), fit=False)
+
+
+@pytest.mark.parametrize(("names", "code"), [("RGB", 128), ("RGBA", 2304)])
+def test_colours_are_channels(names: str, code: int, tmp_path: Path) -> None:
+    """NIfTI-1's DT_RGB24 and DT_RGBA32: a byte each, and x runs fastest."""
+    values = RANDOM.integers(0, 256, (5, 6, 7, len(names)), np.uint8)
+    data = values.transpose(2, 1, 0, 3).tobytes()
+    for name in ("a/a.nii", "b/b.nii"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(nifti((5, 6, 7), data, code=code))
+    want = np.moveaxis(values, -1, 0)
+    dtype = np.dtype([(letter, "u1") for letter in names])
+    again = nibabel.load(tmp_path / "a/a.nii")
+    assert again.get_data_dtype() == dtype
+    source = open_source(tmp_path)
+    assert isinstance(source, FileSource) and source.units.white == 255
+    # without an affine nibabel lets x run from right to left
+    np.testing.assert_array_equal(source.stored([0])[0], want[:, ::-1])
+    small = open_source(tmp_path, size=3).read([1])
+    assert small.shape == (1, len(names), 3, 3, 3) and 0 < small.mean() < 1
+    save(tmp_path / "a/z.nii", X)
+    with pytest.raises(ValueError, match=r"a/z.nii: has 1 channels"):
+        open_source(tmp_path)
+
+
+def test_a_fifth_axis_is_channels_if_the_fourth_is_one_long(tmp_path: Path) -> None:
+    five = RANDOM.standard_normal((5, 6, 7, 1, 3)).astype(np.float32)
+    path = save(tmp_path / "a.nii", five)
+    got = decode(path, "a", shape=(3, 5, 6, 7), fit=False)
+    np.testing.assert_array_equal(got, np.moveaxis(five[:, :, :, 0], -1, 0))
+    path = save(tmp_path / "b.nii", RANDOM.standard_normal((5, 6, 7, 2, 3)).astype(np.float32))
+    message = "b: has the shape 5x6x7x2x3; volumes are x, y, z and perhaps channels, as a fourth"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        decode(path, "b", shape=(6, 5, 6, 7), fit=False)
+
+
+def test_what_is_neither_a_number_nor_a_colour(scans: Path) -> None:
+    save(scans / "ill/z.nii", X.astype(np.complex64))
+    (line,) = open_source(scans).skipped
+    assert line == "ill/z.nii: holds complex64; real numbers and colours (RGB24, RGBA32) are read"
+
+
+def test_every_file_is_decoded_once(scans: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = open_source(scans)
+    for path in scans.glob("*/*"):
+        path.unlink()
+    np.testing.assert_array_equal(source.read([0])[0, 0], X)
 
 
 BROKEN = {
@@ -104,7 +156,8 @@ BROKEN = {
     "negative": nifti((-5, 6, 7), X.tobytes()),
     "no length": nifti((0, 6, 7), X.tobytes()),
     "two axes": nifti((5, 6), X.tobytes()),
-    "five axes": nifti((5, 6, 7, 1, 1), X.tobytes()),
+    "five axes": nifti((5, 3, 7, 2, 1, 1), X.tobytes()[:-1]),
+    "times and channels": nifti((5, 6, 1, 7, 2), X.tobytes() * 2),
     "complex": nifti((5, 6, 7), X.tobytes() * 2, code=32),
     "colours": nifti((5, 6, 7), X.tobytes(), code=128),
     "no type": nifti((5, 6, 7), X.tobytes(), code=77),

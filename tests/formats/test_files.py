@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import IO
 
 import pytest
+from limits import limit
 
 import faltung
 from faltung.formats.files import read_checked, sweep, write_whole
@@ -53,7 +54,7 @@ def fresh(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=limit(60),
     )
 
 

@@ -1,6 +1,6 @@
 """Formulas as data: how they are built, what they print, and their derivatives."""
 
-from math import inf, pi
+from math import exp, inf, pi
 
 import numpy as np
 import pytest
@@ -57,6 +57,10 @@ def test_constants_are_folded_and_neutral_elements_left_out() -> None:
     assert constant(0) == A * 0
     assert constant(0) == 0 / A
     assert unary("sqrt", 4) == constant(2)
+    assert unary("expm1", 1e-20) == unary("log1p", 1e-20) == constant(1e-20)
+    assert unary("sigmoid", -40).value == pytest.approx(exp(-40), rel=1e-15)
+    assert unary("ndtr", -9).value == pytest.approx(1.1285884059538406e-19, rel=1e-14)
+    assert unary("gaussian", 2) == constant(exp(-2))
     assert select(greater(A, 0), B, B) == B
     # What has no value stays for the processor: infinity.
     assert constant(1) / 0 == Expr("div", (constant(1), constant(0)))
@@ -112,7 +116,7 @@ def slope(expr: Expr, number: int, at: list[float]) -> tuple[float, float]:
 @grid(at=[0.4, 1.3, 2.7], op=UNARY, every=1)
 def test_derivatives_of_functions(op: str, at: float) -> None:
     for x in (at, -at):
-        if x < 0 and op in ("sqrt", "log"):
+        if x < 0 and (op in ("sqrt", "log") or (op == "log1p" and x < -1)):
             continue
         expr = unary(op, A)
         want, off = slope(expr, 0, [x])
@@ -148,6 +152,10 @@ def test_known_derivatives() -> None:
     y = unary("tanh", A)
     assert derivative(y, 0) == 1 - y * y
     assert value(derivative(unary("erf", A), 0), 0.0) == pytest.approx(2 / pi**0.5)
+    assert value(derivative(unary("ndtr", A), 0), 0.0) == pytest.approx((2 * pi) ** -0.5)
+    # Not y + 1, which is 0 here.
+    assert value(derivative(unary("expm1", A), 0), -50.0) == pytest.approx(exp(-50), rel=1e-15)
+    assert derivative(unary("log1p", A), 0) == 1 / (1 + A)
     # At a kink the branch that is taken: that of a rectifier is 0 at 0.
     assert value(derivative(maximum(A, 0), 0), 0.0) == 0
     assert value(derivative(unary("abs", A), 0), 0.0) == 0
@@ -167,6 +175,9 @@ SMOOTH = st.recursive(
         st.builds(lambda x: unary("sigmoid", x), inner),
         st.builds(lambda x: unary("erf", x), inner),
         st.builds(lambda x: unary("exp", unary("sigmoid", x)), inner),
+        st.builds(lambda x: unary("expm1", unary("tanh", x)), inner),
+        st.builds(lambda x: unary("log1p", unary("abs", x)), inner),
+        st.builds(lambda x: unary("ndtr", unary("gaussian", x)), inner),
         st.builds(lambda x: unary("log", x * x + 1), inner),
         st.builds(lambda x: unary("sqrt", unary("abs", x) + 1), inner),
         st.builds(lambda x, y, z: select(greater(x, y), y, z), inner, inner, inner),

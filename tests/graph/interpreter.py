@@ -291,13 +291,15 @@ def _softmax(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 
 def _cross_entropy(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    logits, labels, scale, smoothing = arrays
+    logits, labels, scale, smoothing, *weights = arrays
     channels = logits.shape[1]
     labels = labels.reshape(batch, 1, *logits.shape[2:])
     chosen = np.arange(channels).reshape(1, channels, *(1,) * (logits.ndim - 2)) == labels
     counts = labels != -1
     target = np.where(chosen, 1 - smoothing, 0.0) + smoothing / channels
-    probability = softmax(logits)
+    if weights:
+        target = target * weights[0].reshape(1, channels, *(1,) * (logits.ndim - 2))
+    probability = softmax(logits) * target.sum(axis=1, keepdims=True)
     top = logits.max(axis=1, keepdims=True)
     log = logits - top - np.log(np.exp(logits - top).sum(axis=1, keepdims=True))
     losses = np.where(counts, -(target * log).sum(axis=1, keepdims=True), 0.0)

@@ -89,7 +89,7 @@ def formula(
     )
     nodes = (Node(node, tuple(operands.values()), made, "formula"), *rest)
     x = next(v for v in operands.values() if v.batched)
-    return differentiate(Graph(x, output, nodes, trained, "float64", True), "mse")
+    return differentiate(Graph((x,), (output,), nodes, trained, "float64", True), "mse")
 
 
 def slopes(training: Training, samples: int = 2) -> None:
@@ -251,7 +251,47 @@ def test_heads_of_another_shape_are_refused() -> None:
 def test_parameters_on_which_nothing_depends_are_refused() -> None:
     x, y = Value("x", (2,)), Value("y", (2,))
     unused = Parameter(Value("w", (2,), batched=False), (2,), (2,), (0,))
-    graph = Graph(x, y, (Node(Elementwise((2,), (A,)), (x,), (y,)),), (unused,), training=True)
+    graph = Graph(
+        (x,), (y,), (Node(Elementwise((2,), (A,)), (x,), (y,)),), (unused,), training=True
+    )
     with pytest.raises(ValueError) as error:
         differentiate(graph)
     assert str(error.value) == "net: the output does not depend on w"
+
+
+# Frozen -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["resnet", "googlenet", "text"])
+def test_what_is_frozen_changes_no_other_gradient(name: str) -> None:
+    """Without normalisation by the batch, which uses other statistics when it is frozen."""
+    given = problem(name)
+    names = [p.name for p in given.graph.parameters if p.trained and "norm" not in p.name]
+    frozen = set(names[::2])
+    made = differentiate(
+        given.graph, "mse" if given.training.correct is None else "cross_entropy", frozen=frozen
+    )
+    assert set(made.gradients) == set(given.training.gradients) - frozen
+    some = replace(given, training=made)
+    found, every = some.values(), given.values()
+    for parameter, value in made.gradients.items():
+        whole = every[given.training.gradients[parameter].name]
+        np.testing.assert_array_equal(found[value.name], whole)
+
+
+def test_normalisation_that_is_frozen_is_that_of_inference() -> None:
+    net = nn.Sequential(nn.BatchNorm(name="norm"), nn.Linear(3))
+    graph = nn.build(net, (4,), training=True, dtype="float64")
+    names = [p.name for p in graph.parameters if p.name.startswith("norm.")]
+    made = differentiate(graph, frozen=names)
+    assert list(made.gradients) == ["linear1.weight", "linear1.bias"] and not made.graph.updates
+    assert not any(
+        isinstance(node.op, Elementwise) and node.op.reductions and node.layer == "norm"
+        for node in made.nodes
+    )
+
+
+def test_nothing_left_to_train() -> None:
+    graph = nn.build(nn.Linear(3), (4,), training=True)
+    with pytest.raises(ValueError, match="freeze: leaves nothing to train"):
+        differentiate(graph, frozen=[p.name for p in graph.parameters])

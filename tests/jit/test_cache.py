@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from limits import limit
 
 from faltung.jit import cache
 
@@ -190,7 +191,7 @@ def test_a_bad_file_is_ignored_and_replaced(file: Path, kind: str):
     damage(file, kind)
     start = time.perf_counter()
     assert cache.load(NAME) is None
-    assert time.perf_counter() - start < 1, "neither read whole nor waited for"
+    assert time.perf_counter() - start < limit(1), "neither read whole nor waited for"
     assert cache.store(NAME, PAYLOAD)
     assert cache.load(NAME) == PAYLOAD
     assert file.is_file() and not file.is_symlink()

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from jit.recipes import EMITTED, Fill, Own, Text
 from jit.test_cache import DAMAGE, damage
+from limits import limit
 
 from faltung.jit import cache, compile, llvm
 from faltung.jit.compile import CompiledKernel, counts, kernel, object_code, raw
@@ -319,7 +320,7 @@ def child(script: str, **environment: str) -> str:
         env=os.environ | {"PYTHONPATH": path} | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit(120),
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -327,6 +328,8 @@ def child(script: str, **environment: str) -> str:
 
 FORKS = """
 import ctypes, itertools, os, signal, threading
+from limits import limit
+from limits import limit
 from jit.recipes import Own
 from faltung.jit.compile import kernel
 
@@ -349,7 +352,7 @@ for thread in threads:
 for fork in range(30):
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)
+        signal.alarm(int(limit(20)))
         check(0)
         check(5 * 10**6 + fork)
         os._exit(0)
@@ -423,8 +426,8 @@ def test_how_long_it_takes(fresh):
         return sorted(times)[len(times) // 2]
 
     kernel(Own(-1))
-    assert median(range(15)) < 0.1
+    assert median(range(15)) < limit(0.1)
     forget()
     before = counts()["disk"]
-    assert median(range(15)) < 0.005
+    assert median(range(15)) < limit(0.005)
     assert counts()["disk"] - before == 15

@@ -4,14 +4,16 @@ import ctypes
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from faltung.jit import llvm
 from faltung.jit.target import host, named, runs
-from faltung.machine.table import AVX2, AVX512, GENERIC, NEON, SSE, row
+from faltung.machine.detect import describe
+from faltung.machine.table import AVX2, AVX512, GENERIC, NEON, ROWS, SSE
 
-MACHINES = [name for name in ("avx512", "avx2", "sse", "generic") if runs(row(name))]
+MACHINES = [row.name for row in ROWS if runs(row)]
 
 
 def entry(text: str, machine_name: str, symbol: str, *types):
@@ -174,6 +176,45 @@ def test_each_row_uses_its_own_registers(machine, has, lacks):
     magic = llvm.object_code(WIDE, machine)[:20]
     assert magic[:4] == b"\x7fELF"
     assert int.from_bytes(magic[18:20], "little") == (183 if machine is NEON else 62)
+
+
+MACHO, COFF, ELF = b"\xcf\xfa\xed\xfe", b"\x64\xaa", b"\x7fELF"
+
+
+@pytest.mark.parametrize("cpu", ["apple-m1", "generic"])
+@pytest.mark.parametrize(
+    ("triple", "magic"),
+    [
+        ("arm64-apple-darwin23.1.0", MACHO),
+        ("arm64-apple-macosx14.0.0", MACHO),
+        ("aarch64-pc-windows-msvc", COFF),
+        ("aarch64-unknown-linux-gnu", ELF),
+    ],
+)
+def test_an_aarch64_that_reports_no_features(triple: str, magic: bytes, cpu: str, capfd) -> None:
+    """Fused multiply-adds of 16 bytes, in the object format of the system."""
+    machine = describe(triple, cpu, "")
+    text = WIDE.replace("%y = fmul <16 x float> %x, %x", FUSED)
+    assert llvm.assembly(text, machine).count("fmla") == 4
+    assert llvm.object_code(text, machine).startswith(magic)
+    assert capfd.readouterr().err == "", "LLVM knows the processor and its features"
+
+
+FUSED = """%y = call <16 x float> @llvm.fma.v16f32(<16 x float> %x, <16 x float> %x,
+                                            <16 x float> %x)"""
+
+
+@pytest.mark.parametrize("triple", ["x86_64-apple-darwin21.6.0", "x86_64-pc-windows-msvc"])
+def test_an_x86_that_reports_no_features(triple: str, capfd) -> None:
+    """The name of the processor alone switches nothing on: neither AVX nor single instructions."""
+    count = "declare i32 @llvm.ctpop.i32(i32)\ndefine i32 @g(i32 %i) {\n"
+    count += "  %n = call i32 @llvm.ctpop.i32(i32 %i)\n  ret i32 %n\n}"
+    haswell = replace(describe(triple, "haswell", ""), features="")
+    assert "popcnt" in llvm.assembly(count, haswell) and "ymm" in llvm.assembly(WIDE, haswell)
+    machine = describe(triple, "haswell", "")
+    assert "popcnt" not in llvm.assembly(count, machine)
+    assert "ymm" not in llvm.assembly(WIDE, machine)
+    assert capfd.readouterr().err == ""
 
 
 def test_generic_is_narrow():

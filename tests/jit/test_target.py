@@ -10,7 +10,7 @@ import pytest
 
 from faltung.jit import target
 from faltung.jit.target import check, current, host, named, runs, use
-from faltung.machine.table import NAMES, NEON, ROWS, Machine
+from faltung.machine.table import BASELINES, GENERIC, NAMES, NEON, ROWS, Machine
 
 RUNNABLE = [row.name for row in ROWS if runs(row)]
 FOREIGN = next(row for row in ROWS if row.arch and row.arch != host().arch)
@@ -88,16 +88,17 @@ def test_rows_that_this_processor_cannot_run():
 
 
 def forget() -> None:
-    for cached in (host, named, target._default):
+    for cached in (host, named, runs, target._default):
         cached.cache_clear()
 
 
-def test_when_llvm_knows_nothing_the_host_is_generic(monkeypatch):
-    triple = host().triple
+def test_when_llvm_knows_nothing_the_host_has_what_its_architecture_has(monkeypatch):
+    triple, base = host().triple, BASELINES.get(host().arch, GENERIC)
     monkeypatch.setattr(target.llvm, "probe", lambda: (triple, "", ""))
     forget()
     try:
-        assert (host().name, host().triple) == ("generic", triple)
+        assert (host().name, host().triple, host().cpu) == (base.name, triple, "generic")
+        assert host().enabled == base.enabled and runs(base)
     finally:
         monkeypatch.undo()
         forget()

@@ -26,10 +26,10 @@ def to(array: np.ndarray, channels_last: bool) -> np.ndarray:
 
 
 def one_if_narrow(case: Case, last: bool, machine: str) -> bool:
-    """Whether a case is walked in this layout: on SSE in one, half of them in either, since its
-    code differs from that of others by width alone.
+    """Whether a case is walked in this layout: on the narrowest rows in one, half of them in
+    either, since their code differs from that of others by width alone.
     """
-    return machine != "sse" or last == (len(case.name) % 2 == 0)
+    return machine not in ("sse", "generic") or last == (len(case.name) % 2 == 0)
 
 
 def back(array: np.ndarray, channels_last: bool) -> np.ndarray:

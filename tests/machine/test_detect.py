@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faltung.machine import detect
-from faltung.machine.detect import cache_bytes, cores, describe, fits, here
+from faltung.machine.detect import cache_bytes, completed, cores, describe, fits, here
 from faltung.machine.table import AVX2, AVX512, GENERIC, NEON, SSE
 
 LINUX = "x86_64-unknown-linux-gnu"
@@ -36,8 +36,55 @@ def test_arm():
     assert (found.name, found.triple) == ("neon", "arm64-apple-darwin23.0")
 
 
+ARM64 = [
+    "arm64-apple-darwin23.1.0",
+    "arm64-apple-macosx14.0.0",
+    "arm64e-apple-darwin23.1.0",
+    "aarch64-apple-darwin",
+    "aarch64-unknown-linux-gnu",
+    "aarch64-unknown-linux-musl",
+    "aarch64-linux-android",
+    "aarch64-pc-windows-msvc",
+    "arm64-pc-windows-msvc",
+]
+
+
+@pytest.mark.parametrize("cpu", ["apple-m1", "apple-m4", "neoverse-n1", "generic", ""])
+@pytest.mark.parametrize("text", ["", "+", ",,", "+neon", "+aes,+crc", "-aes,-sha2,-sve", "-neon"])
+@pytest.mark.parametrize("triple", ARM64)
+def test_every_aarch64_has_neon_and_fma(triple: str, text: str, cpu: str):
+    """They are part of it: macOS reports no features, an emulator those of another processor."""
+    found = describe(triple, cpu, text)
+    assert (found.name, found.triple, found.cpu) == ("neon", triple, cpu or "generic")
+    assert (found.fma, found.masks, found.registers, found.vector_bytes) == (True, False, 32, 16)
+    assert found.arch == "aarch64" and "neon" in found.enabled
+    assert "-neon" not in found.features.split(",")
+    assert fits(NEON, found.arch, found.enabled)
+    assert {"aes", "crc"} <= found.enabled or "aes" not in text.replace("-aes", "")
+
+
+@pytest.mark.parametrize("triple", [LINUX, "x86_64-apple-darwin21.6.0", "amd64-pc-windows-msvc"])
+@pytest.mark.parametrize("text", ["", "+", ",,", "nonsense", "-avx", "-sse2"])
+def test_every_x86_64_has_sse2(triple: str, text: str):
+    found = describe(triple, "haswell", text)
+    assert (found.name, found.triple, found.cpu) == ("sse", triple, "haswell")
+    assert found.enabled == SSE.enabled
+    # The name alone would switch on all that this processor usually has.
+    assert all(f"-{name}" in found.features.split(",") for name in AVX512.enabled - SSE.enabled)
+
+
+def test_what_is_reported_stays_as_it_is():
+    for text in ("+neon", "+aes,+fp-armv8,+neon,-sve", "-sve,+neon"):
+        assert completed("aarch64", text) == text
+    assert completed("x86_64", features(AVX2)) == features(AVX2)
+    assert completed("riscv64", "+m,+a") == "+m,+a"
+    assert completed("aarch64", "+aes,-neon,,-sve,x") == "+aes,-sve,+neon"
+
+
 @pytest.mark.parametrize("text", ["", "-avx", "+", ",,", "nonsense", "+neon"])
-@pytest.mark.parametrize("triple", [LINUX, "riscv64-unknown-linux-gnu", "wasm32", ""])
+@pytest.mark.parametrize(
+    "triple", ["riscv64-unknown-linux-gnu", "wasm32", "", "armv7l-linux-gnueabihf", "i686-pc"]
+)
 def test_anything_else_is_generic(triple, text):
     found = describe(triple, "strange", text)
     assert (found.name, found.triple, found.cpu) == ("generic", triple, "generic")
@@ -89,7 +136,8 @@ def test_defaults_remain_where_nothing_is_known(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no affinity")
-def test_cores_follow_the_affinity():
+def test_cores_follow_the_affinity(monkeypatch):
+    monkeypatch.setattr(detect, "quota", lambda: None)
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})

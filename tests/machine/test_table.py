@@ -5,7 +5,18 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 
 from faltung.machine.speed import Speed
-from faltung.machine.table import AVX2, AVX512, GENERIC, NAMES, NEON, ROWS, SSE, Machine, row
+from faltung.machine.table import (
+    AVX2,
+    AVX512,
+    BASELINES,
+    GENERIC,
+    NAMES,
+    NEON,
+    ROWS,
+    SSE,
+    Machine,
+    row,
+)
 
 
 def test_names_are_the_rows_and_differ():
@@ -50,6 +61,20 @@ def test_each_x86_row_has_what_the_narrower_one_has():
 def test_arch_has_one_spelling():
     assert NEON.arch == replace(NEON, triple="arm64-apple-darwin23.0").arch == "aarch64"
     assert AVX2.arch == replace(AVX2, triple="amd64-pc-windows-msvc").arch == "x86_64"
+    for triple in ("arm64e-apple-macosx14", "ARM64-pc-windows-msvc", "aarch64-linux-android"):
+        assert replace(NEON, triple=triple).arch == "aarch64"
+    for triple in ("arm64_32-apple-watchos", "aarch64_be-unknown-linux-gnu", "armv7l-linux-gnu"):
+        assert replace(NEON, triple=triple).arch == triple.split("-")[0]
+    assert replace(AVX2, triple="x86_64h-apple-macosx10.15").arch == "x86_64"
+
+
+def test_baselines_are_the_narrowest_rows():
+    assert {arch: row.name for arch, row in BASELINES.items()} == {
+        "x86_64": "sse",
+        "aarch64": "neon",
+    }
+    for arch, base in BASELINES.items():
+        assert all(base.enabled <= row.enabled for row in ROWS if row.arch == arch)
 
 
 def test_code_key_holds_everything_but_the_cores():

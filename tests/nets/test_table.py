@@ -133,6 +133,8 @@ SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
     ("lenet5", (1, 8, 8), {}),
     ("lenet5", (1, 28, 28), {"paper": True}),
     ("lenet5", (2, 20), {}),
+    ("mlp", (9,), {"hidden": (7, 5)}),
+    ("mlp", (2, 3, 4), {"hidden": (6,), "paper": True}),
     ("alexnet", (1, 8, 8), {"width": 0.1}),
     ("alexnet", (3, 32, 32), {"width": 0.1, "paper": True}),
     ("vgg16", (1, 8, 8), {"width": 0.1}),

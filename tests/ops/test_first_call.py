@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from limits import limit
+
 import faltung
 
 CODE = """
@@ -45,7 +47,7 @@ def test_a_first_call_imports_little() -> None:
         [sys.executable, "-c", CODE],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=limit(120),
         check=False,
         env={**os.environ, "PYTHONPATH": paths},
     )

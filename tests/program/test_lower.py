@@ -25,7 +25,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand
 from faltung.plan.build import build_forward
-from faltung.program.inputs import input_layout
+from faltung.program.inputs import input_layouts
 from faltung.program.lower import _LOWER, lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.program.places import Places
@@ -40,7 +40,7 @@ def lowering_of(
     graph = training.graph
     grads = {value.name: p for p, value in training.gradients.items()}
     kept = {*grads, *(value.name for value in training.losses)}
-    nodes, first = input_layout(graph.input, fused(training.nodes, kept))
+    nodes, first = input_layouts(graph.inputs, fused(training.nodes, kept))
     weights = {p.name: strides(p) for p in graph.parameters}
     weights |= {grad: weights[name] for grad, name in grads.items()}
     places = Places(nodes, [graph.input.name, *grads], first)
@@ -98,7 +98,7 @@ def test_views_have_no_steps() -> None:
 
 def plain(graph: Graph, batch: int = 2) -> Lowering:
     weights = {p.name: strides(p) for p in graph.parameters}
-    nodes, first = input_layout(graph.input, graph.nodes)
+    nodes, first = input_layouts(graph.inputs, graph.nodes)
     places = Places(nodes, [graph.input.name], first)
     return Lowering(places, weights, batch, graph.dtype, current())
 

@@ -9,14 +9,14 @@ from faltung import nn
 from faltung.graph.fuse import fused, needed
 from faltung.graph.ops import Concat, FirstPosition, Pool, Reshape, Slice
 from faltung.graph.value import Graph, Node, Value
-from faltung.program.inputs import input_layout
+from faltung.program.inputs import input_layouts
 from faltung.program.places import Place, Places
 
 Nodes = tuple[Node, ...]
 
 
 def placed(graph: Graph, nodes: Nodes, outside: list[str]) -> tuple[Nodes, Places]:
-    nodes, first = input_layout(graph.input, nodes)
+    nodes, first = input_layouts(graph.inputs, nodes)
     return nodes, Places(nodes, [graph.input.name, *outside], first)
 
 
@@ -114,7 +114,7 @@ def test_the_input_is_copied() -> None:
 
 def test_the_input_may_lie_channels_first() -> None:
     x = Value("x", (3, 4, 5))
-    places = Places([], ["x"], "x")
+    places = Places([], ["x"], {"x"})
     assert places.place(x) == Place("x", 0, 1, first=True)
     assert places.strides(x, x.space) == (60, 20, 5, 1)
 

@@ -118,3 +118,42 @@ def test_losses_over_a_hundred_steps(name: str) -> None:
         if not p.trained:
             want = tensors[p.name].numpy()
             assert np.abs(state.get(p.name) - want).max() < 1e-3 * np.abs(want).max()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_weights_of_classes_over_twenty_steps(smoothing: float) -> None:
+    """The weighted mean of each batch, auxiliary classifiers too, as ``CrossEntropyLoss``."""
+    from nn import twin
+
+    graph = nn.build(INCEPTION, SHAPE, training=True, dtype="float64")
+    state, weights = State(graph.parameters, "float64"), np.linspace(0, 2, 10)
+    first = parameters(graph, 1)
+    state.update(first)
+    step = TrainingStep(
+        differentiate(graph, weighted=True),
+        state,
+        Slots(state, SGD(momentum=MOMENTUM)),
+        BATCH,
+        smoothing=smoothing,
+        class_weights=weights,
+    )
+    tensors = {
+        p.name: torch.tensor(first[p.name], requires_grad=p.trained) for p in graph.parameters
+    }
+    trained = [tensors[p.name] for p in graph.parameters if p.trained]
+    optimizer = torch.optim.SGD(trained, lr=RATE, momentum=MOMENTUM)
+    loss = torch.nn.CrossEntropyLoss(torch.tensor(weights), label_smoothing=smoothing)
+    for number, (x, y) in enumerate(zip(*batches(), strict=True)):
+        if number == 20:
+            break
+        ours, _ = step(x.astype(np.float64), y, lr=RATE, step=number)
+        walk = twin.Walk(iter(tensors.values()), training=True)
+        labels = torch.tensor(y)
+        theirs = loss(walk(INCEPTION, torch.tensor(x.astype(np.float64))), labels)
+        total = theirs
+        for head, auxiliary in zip(walk.heads, graph.auxiliaries, strict=True):
+            total = total + auxiliary.weight * loss(head, labels)
+        optimizer.zero_grad()
+        total.backward()
+        optimizer.step()
+        assert ours == pytest.approx(theirs.item(), rel=1e-9)

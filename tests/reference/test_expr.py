@@ -1,6 +1,6 @@
 """The meaning of formulas, by definitions; random numbers that look like some."""
 
-from math import erf, exp, nan
+from math import erf, exp, expm1, log1p, nan
 
 import numpy as np
 import pytest
@@ -45,6 +45,25 @@ def test_operations_one_by_one() -> None:
     np.testing.assert_allclose(evaluate(unary("tanh", A), [a]), np.tanh(a))
     np.testing.assert_allclose(evaluate(unary("exp", A), [a]), [exp(1.5), exp(-2), 1])
     np.testing.assert_allclose(evaluate(unary("log", A), [a]), [np.log(1.5), nan, -np.inf])
+    same(unary("expm1", A), [expm1(1.5), expm1(-2), 0])
+    same(unary("log1p", A), [log1p(1.5), nan, 0])
+
+
+@pytest.mark.parametrize(("op", "x", "want"), [
+    # By mpmath, with 40 digits.
+    ("sigmoid", -40.0, 4.248354255291589e-18),
+    ("sigmoid", -720.0, 2.0322308e-313),
+    ("gaussian", 30.1, 1.8299036584778077e-197),
+    ("ndtr", -9.3, 7.022284240441626e-21),
+    ("ndtr", -37.5, 4.6053530095819548e-308),
+    ("ndtr", 0.0, 0.5),
+    ("ndtr", 40.0, 1.0),
+    ("expm1", -1e-18, -1e-18),
+    ("log1p", 1e-18, 1e-18),
+])  # fmt: skip
+def test_small_results_keep_their_digits(op: str, x: float, want: float) -> None:
+    (got,) = evaluate(unary(op, A), [[x]])
+    assert got == pytest.approx(want, rel=3e-15 if want > 1e-300 else 1e-8, abs=0)
 
 
 def test_operands_broadcast() -> None:

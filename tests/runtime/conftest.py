@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from limits import limit
 
 TESTS = Path(__file__).parents[1]
 
@@ -15,7 +16,7 @@ TESTS = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def no_hanging() -> Iterator[None]:
     """A lost wake-up would wait for ever: end the process, with the tracebacks, instead."""
-    faulthandler.dump_traceback_later(120, exit=True)
+    faulthandler.dump_traceback_later(limit(120), exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
 
@@ -24,14 +25,14 @@ def no_hanging() -> Iterator[None]:
 def script():
     """Run a Python script, after a preamble, in a process of its own; its output."""
 
-    def run(text: str, timeout: float = 60, **environ: str) -> str:
+    def run(text: str, seconds: float = 60, **environ: str) -> str:
         paths = [str(TESTS), *(p for p in sys.path if p)]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environ}
         done = subprocess.run(
             [sys.executable, "-c", "from runtime.work import *\n" + text],
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=limit(seconds),
             env=env,
             check=False,
         )

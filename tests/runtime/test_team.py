@@ -9,7 +9,8 @@ import time
 
 import numpy as np
 import pytest
-from runtime.work import Held, Mix, Slow, code, step, words
+from limits import limit
+from runtime.work import CONTROL, FLAGS, SETTINGS, Held, Mix, Slow, code, step, words
 
 from faltung.jit.target import host
 from faltung.runtime import layout, team
@@ -138,7 +139,7 @@ def test_a_parked_worker_wakes():
 
 def parked_by(mailbox: int, seconds: float = 30) -> None:
     """Wait until a worker has parked: a millisecond, unless other work has the cores."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + limit(seconds)
     while ready_word(mailbox) != layout.PARKED:
         assert time.monotonic() < deadline, "never parked"
         time.sleep(0.001)
@@ -160,7 +161,7 @@ def idle_seconds() -> float:
 
 def test_no_processor_time_between_calls():
     ready(2)
-    assert min(idle_seconds() for _ in range(3)) < 1e-3
+    assert min(idle_seconds() for _ in range(3)) < limit(1e-3)
 
 
 def test_and_spinning_would_be_seen(tuned):
@@ -276,7 +277,7 @@ def test_calls_from_signal_handlers():
     old = signal.signal(signal.SIGALRM, handler)
     signal.setitimer(signal.ITIMER_REAL, 1e-3, 1e-3)
     try:
-        deadline = time.monotonic() + 0.5
+        deadline = time.monotonic() + limit(0.5)
         while time.monotonic() < deadline:
             outer.check(3)
     finally:
@@ -358,7 +359,7 @@ assert work.check(2) == 2
 """)
 
 
-@pytest.mark.skipif(host().arch != "x86_64", reason="reads the control register of x86")
+@pytest.mark.skipif(host().arch not in CONTROL, reason="which register is unknown")
 def test_workers_follow_the_control_register():
     # Flush-to-zero in the caller, set after the workers were born: the same bits on every thread.
     seen = np.zeros(5, np.int64)
@@ -367,11 +368,12 @@ def test_workers_follow_the_control_register():
     read.run(1)
     before = int(seen[0])
     try:
-        for flags in (0x8040, 0x2000, 0):
+        for flags in FLAGS[host().arch]:
             control = words(before | flags)
             run(np.array([step(code()["set_control"], control, 1)]), 1)
             read.run(5)
-            assert (seen & 0xFFC0 == (before | flags) & 0xFFC0).all()
+            settings = SETTINGS[host().arch]
+            assert (seen & settings == (before | flags) & settings).all()
     finally:
         run(np.array([step(code()["set_control"], words(before), 1)]), 1)
     assert p.size == 1
@@ -383,11 +385,13 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 CHILD = """
 import os, signal, sys, time, warnings
+from limits import limit
+from limits import limit
 warnings.simplefilter("ignore")  # newer Pythons warn about every fork beside threads
 def child(task):
     pid = os.fork()
     if pid == 0:
-        signal.alarm(20)
+        signal.alarm(int(limit(20)))
         try:
             task()
         except BaseException as error:
@@ -448,7 +452,7 @@ def handler(*_):
         if pid:
             children.append(pid)
         else:
-            signal.alarm(20)
+            signal.alarm(int(limit(20)))
 signal.signal(signal.SIGUSR1, handler)
 import threading
 def shoot():
@@ -501,7 +505,7 @@ ENDINGS = {
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_exit(ending, script):
     for _ in range(3):
-        script(ENDINGS[ending], timeout=30)
+        script(ENDINGS[ending], seconds=30)
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="counts threads by /proc")
@@ -530,4 +534,4 @@ atexit.register(late)
 Mix(37).check(5)
 begin = time.perf_counter()
 """
-    assert min(float(script(text)) for _ in range(3)) < 0.05
+    assert min(float(script(text)) for _ in range(3)) < limit(0.05)

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from faltung.jit import llvm
+from faltung.machine.detect import describe
 from faltung.machine.table import GENERIC, NEON, SSE, Machine
 from faltung.runtime import layout
 from faltung.runtime.team_ir import SYMBOLS, module
@@ -12,10 +13,17 @@ from faltung.runtime.team_ir import SYMBOLS, module
 RISCV = replace(GENERIC, triple="riscv64-unknown-linux-gnu", features="+m,+a")
 
 
-@pytest.mark.parametrize("machine", [SSE, NEON, RISCV], ids=lambda machine: machine.arch)
+MAC = describe("arm64-apple-darwin23.1.0", "apple-m1", "")
+WINDOWS = describe("aarch64-pc-windows-msvc", "generic", "")
+
+
+@pytest.mark.parametrize(
+    "machine", [SSE, NEON, MAC, WINDOWS, RISCV], ids=lambda machine: machine.triple
+)
 def test_compiles(machine: Machine):
     code = llvm.assembly(module(machine.arch), machine)
     assert all(f"{symbol}:" in code for symbol in SYMBOLS)
+    assert (machine.arch == "aarch64") == ("fpcr" in code.lower())
 
 
 def function(code: str, name: str) -> str:

@@ -124,8 +124,8 @@ done:
 }
 """
 
-# x86 alone: read and write the register with flush-to-zero and rounding.
-CONTROL = """
+# Read and write the register with flush-to-zero and rounding.
+_X86_CONTROL = """
 declare void @llvm.x86.sse.stmxcsr(ptr)
 declare void @llvm.x86.sse.ldmxcsr(ptr)
 define void @get_control(ptr %p, i64 %begin, i64 %end) {
@@ -147,14 +147,43 @@ define void @set_control(ptr %p, i64 %begin, i64 %end) {
   ret void
 }
 """
+_ARM_CONTROL = """
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+define void @get_control(ptr %p, i64 %begin, i64 %end) {
+entry:
+  %to = load ptr, ptr %p
+  br label %loop
+loop:
+  %i = phi i64 [ %begin, %entry ], [ %next, %loop ]
+  %at = getelementptr i64, ptr %to, i64 %i
+  %all = call i64 @llvm.aarch64.get.fpcr()
+  store i64 %all, ptr %at
+  %next = add i64 %i, 1
+  %more = icmp slt i64 %next, %end
+  br i1 %more, label %loop, label %done
+done:
+  ret void
+}
+define void @set_control(ptr %p, i64 %begin, i64 %end) {
+  %all = load i64, ptr %p
+  call void @llvm.aarch64.set.fpcr(i64 %all)
+  ret void
+}
+"""
+CONTROL = {"x86_64": _X86_CONTROL, "aarch64": _ARM_CONTROL}
+# Flush-to-zero, rounding towards zero, and neither; and all bits that say what to do.
+FLAGS = {"x86_64": (0x8040, 0x6000, 0), "aarch64": (1 << 24, 3 << 22, 0)}
+SETTINGS = {"x86_64": 0xFFC0, "aarch64": -1}
 
 
 @cache
 def code() -> dict[str, int]:
     """Addresses of the kernels above."""
     found = raw("test kernels", KERNELS, ("touch", "share", "mix", "slow", "hold"), host())
-    if host().arch == "x86_64":
-        found |= raw("test control", CONTROL, ("get_control", "set_control"), host())
+    if host().arch in CONTROL:
+        text = CONTROL[host().arch]
+        found |= raw("test control", text, ("get_control", "set_control"), host())
     return found
 
 

@@ -9,7 +9,7 @@ import pytest
 from faltung.train.checkpoint_position import Position
 
 BATCHES = 10
-GOOD = Position(25, 2, 5, 1.5, 30, 40, 40, 0.75, 0.5, 1)
+GOOD = Position(25, 2, 5, 1.5, 40.0, 30, 40, 40, 0.75, 0.5, 1)
 
 
 def test_json_gives_it_back() -> None:
@@ -21,7 +21,7 @@ def test_json_gives_it_back() -> None:
 def test_the_next_epoch_begins_with_nothing() -> None:
     position = Position(**vars(GOOD))
     position.next_epoch()
-    assert position == Position(25, 3, 0, 0.0, 0, 0, 0, 0.75, 0.5, 1)
+    assert position == Position(25, 3, 0, 0.0, 0.0, 0, 0, 0, 0.75, 0.5, 1)
 
 
 @pytest.mark.parametrize(

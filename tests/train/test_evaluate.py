@@ -11,7 +11,8 @@ from faltung import Model, nn
 from faltung.data.augment import Augment
 from faltung.data.source import ArraySource
 from faltung.reference.softmax import softmax
-from faltung.train.evaluate import check_run, cross_entropy, evaluate
+from faltung.train.checks import check_run
+from faltung.train.evaluate import cross_entropy, evaluate
 from faltung.train.settings import Settings
 
 DENSE = nn.Conv(3, 3, padding="same")

@@ -68,3 +68,33 @@ def test_a_file_that_is_none_is_told_by_its_line(change: tuple[str, str], says: 
 
 def test_what_a_spreadsheet_leaves_is_read() -> None:
     assert from_csv(to_csv([ROW]).replace("\n", "\r\n"), "x") == [ROW]
+
+
+def test_a_chosen_metric_has_a_column_of_its_name() -> None:
+    row = replace(ROW, metric="balanced_accuracy", val_metric=0.1 + 0.2)
+    text = to_csv([row, replace(row, epoch=9, val_metric=0.5)])
+    assert text.splitlines()[0].endswith(",samples_per_second,val_balanced_accuracy")
+    assert text.splitlines()[1].endswith(",0.30000000000000004")
+    assert from_csv(text, "x") == [row, replace(row, epoch=9, val_metric=0.5)]
+
+
+def test_files_of_before_there_were_metrics_are_read() -> None:
+    text = (
+        "epoch,step,lr,loss,accuracy,val_loss,val_accuracy,seconds,samples_per_second\n"
+        "1,45,0.01,1.5,0.5,1.25,0.75,2.0,1000.0\n"
+    )
+    assert from_csv(text, "x") == [EpochMetrics(1, 45, 0.01, 1.5, 0.5, 1.25, 0.75, 2.0, 1000.0)]
+    assert to_csv(from_csv(text, "x")) == text
+
+
+@pytest.mark.parametrize("name", ["val_f2", "val_loss", "f1", "val_f1,val_auc"])
+def test_columns_of_no_metric(name: str) -> None:
+    text = to_csv([replace(ROW, metric="f1", val_metric=0.5)]).replace("val_f1", name)
+    with pytest.raises(ValueError, match="x: line 1: must be epoch,step"):
+        from_csv(text, "x")
+
+
+def test_a_metric_has_a_name_and_a_value() -> None:
+    for change in ({"metric": "f1"}, {"val_metric": 0.5}):
+        with pytest.raises(ValueError, match="val_metric: must be given with the name"):
+            replace(ROW, **change)  # type: ignore[arg-type]

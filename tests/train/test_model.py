@@ -369,7 +369,9 @@ def test_fit_takes_every_setting_and_its_default() -> None:
     usual = Settings()
     taken = inspect.signature(Model.fit).parameters
     named = {name for name, p in taken.items() if p.kind is p.KEYWORD_ONLY}
-    assert named - {"validation", "show"} == {field.name for field in fields(usual)}
+    assert named - {"validation", "show"} == {
+        field.name for field in fields(usual) if field.name != "lengthened"
+    }
     for name in named - {"validation", "show", "augment"}:
         assert taken[name].default == getattr(usual, name)
     assert taken["augment"].default is None and usual.augment == Augment()
@@ -430,8 +432,8 @@ def test_what_cannot_be_learned(arguments: tuple[Any, ...], message: str) -> Non
         ({"epoch": 3}, "epoch"),
         ({"augment": Augment(shift=8)}, "shift=8: must be less than the shortest axis"),
         ({"augment": Augment(series_shift=1)}, "series_shift=1: is for series"),
-        ({"validation": 1.5}, "fraction=1.5"),
-        ({"validation": "half"}, "fraction='half'"),
+        ({"validation": 1.5}, "validation=1.5: must lie between 0 and 1; None holds nothing out"),
+        ({"validation": "half"}, "validation='half': must be a number"),
         ({"loss": "mse"}, "y.shape=(60,): must be (60, 2)"),
         ({"validation": (X, 2 * Y)}, "must be a label below 2"),
     ],

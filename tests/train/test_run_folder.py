@@ -103,7 +103,7 @@ def test_nothing_is_left_of_a_run_that_could_not_begin(
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(OSError, match=r"config\.toml: not written, no space left"):
+        with pytest.raises(OSError, match=r"run: not created, no space left"):
             RunFolder.create(tmp_path / "run", CONFIG)
     with pytest.raises(TypeError):
         RunFolder.create(tmp_path / "run", {"x": object()})
@@ -182,7 +182,7 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: RunFolder) -> None:
     last.write_bytes(whole[:-1])
     with pytest.raises(ValueError, match=r"last\.safetensors: not a whole safetensors file"):
         RunFolder.resume(run.path)
-    last.write_bytes(whole.replace(b'"format":"1"', b'"format":"3"'))
+    last.write_bytes(whole.replace(b'"format":"2"', b'"format":"3"'))
     with pytest.raises(ValueError, match=r"last\.safetensors: format='3', written by faltung"):
         RunFolder.resume(run.path)
     last.write_bytes(whole.replace(b'\\"step\\":20', b'\\"step\\":-2'))
@@ -195,9 +195,9 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: RunFolder) -> None:
     with pytest.raises(ValueError, match=r"metrics\.csv: not text"):
         RunFolder.resume(run.path)
     (run.path / "metrics.csv").unlink()
-    config.write_text(config.read_text().replace("format = 1", "format = 2"))
+    config.write_text(config.read_text().replace("format = 2", "format = 3"))
     for opener in (RunFolder.open, RunFolder.resume):
-        with pytest.raises(ValueError, match=r"config\.toml: format=2, written by faltung"):
+        with pytest.raises(ValueError, match=r"config\.toml: format=3, written by faltung"):
             opener(run.path)
 
 

@@ -39,7 +39,7 @@ def test_settings_there_and_back(tmp_path: Path) -> None:
     path.write_text(settings_text(kept), "utf-8", newline="")
     assert read_settings(path) == kept
     whole = tomllib.loads(path.read_text("utf-8"))
-    assert (whole["format"], whole["faltung"]) == (1, version())
+    assert (whole["format"], whole["faltung"]) == (2, version())
 
 
 @pytest.mark.parametrize(
@@ -67,15 +67,15 @@ def test_a_loop_of_tables_ends() -> None:
 @pytest.mark.parametrize(
     ("data", "says"),
     [
-        (b"", "lacks its format: must be 1"),
-        (b"format = 2\nfaltung = '9.0'", "format=2, written by faltung 9.0: must be 1 for faltung"),
-        (b"format = true", "format=True: must be 1"),
+        (b"", "lacks its format: must be 2"),
+        (b"format = 3\nfaltung = '9.0'", "format=3, written by faltung 9.0: must be 2 for faltung"),
+        (b"format = true", "format=True: must be 2"),
         (b"format = [", "not a run's settings"),
-        (b"format = 1\nformat = 1", "not a run's settings"),
-        (b"format = 1\nwhen = 2020-01-01", "not a run's settings, config.when="),
-        (b"format = 1\na = " + b"[" * 50_000, "not a run's settings"),
-        (b"format = 1\na = " + b"[" * 50 + b"]" * 50, "must not be deeper"),
-        (b"format = 1 # \xff", "not text, byte 13"),
+        (b"format = 2\nformat = 2", "not a run's settings"),
+        (b"format = 2\nwhen = 2020-01-01", "not a run's settings, config.when="),
+        (b"format = 2\na = " + b"[" * 50_000, "not a run's settings"),
+        (b"format = 2\na = " + b"[" * 50 + b"]" * 50, "must not be deeper"),
+        (b"format = 2 # \xff", "not text, byte 13"),
     ],
 )
 def test_settings_of_others(tmp_path: Path, data: bytes, says: str) -> None:

@@ -129,6 +129,53 @@ def test_pictures(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         np.testing.assert_allclose(got, wanted, atol=2e-6)
 
 
+def tiff(path: Path, x: Array, **more: object) -> None:
+    pytest.importorskip("tifffile").imwrite(path, x, **{"photometric": "minisblack", **more})
+
+
+def colour(x: Array) -> Array:
+    return np.repeat(x[..., np.newaxis], 3, axis=-1)
+
+
+# How a picture of 8 bits is written in other formats, by other libraries, without loss.
+FORMATS: dict[str, Callable[[Path, Array], object]] = {
+    "a.tif": lambda path, x: tiff(path, x.astype("u1")),
+    "min-is-white.tif": lambda path, x: tiff(path, (255 - x).astype("u1"), photometric=0),
+    "deep.tif": lambda path, x: tiff(path, (x * 257).astype("u2")),
+    "deep-min-is-white.tif": lambda path, x: tiff(
+        path, (65535 - x * 257).astype(">u2"), photometric=0, byteorder=">"
+    ),
+    "deep-colour.tif": lambda path, x: tiff(
+        path, colour(x * 257).transpose(2, 0, 1).astype("u2"), photometric=2, planarconfig=2
+    ),
+    "fractions.tif": lambda path, x: tiff(path, (x / 255).astype("f4")),
+    "deep.pgm": lambda path, x: path.write_bytes(
+        b"P5 8 8 65535\n" + (x * 257).astype(">u2").tobytes()
+    ),
+    "white-is-4080.ppm": lambda path, x: path.write_bytes(
+        b"P6 8 8 4080\n" + colour(x * 16).astype(">u2").tobytes()
+    ),
+    "a.jp2": lambda path, x: Image.fromarray(x.astype("u1")).save(path, irreversible=False),
+    "a.webp": lambda path, x: Image.fromarray(colour(x.astype("u1"))).save(path, lossless=True),
+    "deep-colour.png": lambda path, x: path.write_bytes(
+        pytest.importorskip("imagecodecs").png_encode(colour(x * 257).astype("u2"))
+    ),
+}
+
+
+def test_every_format_of_pictures(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sorted((png(tmp_path / "8", X)).rglob("*.png"), key=lambda path: path.stem)[:3]
+    wanted = predicted(run, files, capsys)
+    for name, write in FORMATS.items():
+        written = [tmp_path / f"{i}-{name}" for i in range(3)]
+        for path, x in zip(written, X, strict=False):
+            write(path, x)
+        got = predicted(run, written, capsys)
+        np.testing.assert_allclose(got, wanted, atol=2e-6, err_msg=name)
+
+
 def test_evaluation_and_python_agree(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -176,3 +223,65 @@ def test_fit_on_a_source_or_on_an_array(dtype: str) -> None:
     dark = np.zeros((1, 8, 8), dtype)
     together = one.predict(np.concatenate([x, dark[np.newaxis]]))
     np.testing.assert_array_equal(one.predict(dark), together[-1])
+
+
+# Other kinds --------------------------------------------------------------------------------------
+
+
+def trained(at: Path, data: Path, *words: str) -> Path:
+    assert main(["train", str(data), "--epochs=1", *words, f"--out={at / 'run'}"]) == 0
+    return at / "run"
+
+
+def nifti(path: Path, x: Array, slope: float = 1.0, inter: float = 0.0) -> Path:
+    """A volume (x, y, z) as it was before ``x = stored * slope + inter``, by nibabel."""
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(x, np.eye(4))
+    image.header.set_slope_inter(slope, inter)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+    return path
+
+
+def test_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers of their own unit: as they are, in every dtype and order of axes."""
+    x = np.rint(np.random.default_rng(0).standard_normal((COUNT, 3, 40)) * 100).astype(np.int64)
+    run = trained(tmp_path, npz(tmp_path / "a.npz", x.swapaxes(1, 2).astype("f8")))
+    wanted = predicted(run, [npz(tmp_path / "w.npz", x)], capsys)
+    for dtype in ("i2", ">i2", "i4", "i8", "f4", ">f4", "f8"):
+        for array in (x, x.swapaxes(1, 2), np.asfortranarray(x)):
+            np.save(tmp_path / "a.npy", array.astype(dtype))
+            np.testing.assert_array_equal(predicted(run, [tmp_path / "a.npy"], capsys), wanted)
+    model, _ = load_model(run)
+    np.testing.assert_array_equal(model.predict(x.astype("f4")), model.predict(x.swapaxes(1, 2)))
+
+
+def test_volumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NIfTI files of every type and scaling, and arrays of the same numbers."""
+    x = np.random.default_rng(0).integers(0, 200, (COUNT, 6, 5, 7))
+    for name, volume, label in zip(NAMES, x, Y, strict=True):
+        nifti(tmp_path / "data" / str(label) / f"{name}.nii.gz", volume.astype("i2"))
+    run = trained(tmp_path, tmp_path / "data", "--net=resnet3d18", "--set=width=0.0625")
+    wanted = predicted(run, [npz(tmp_path / "w.npz", x[:, np.newaxis])], capsys)
+    for dtype in ("u1", "i2", "i4", "f4", "f8"):
+        files = [
+            nifti(tmp_path / f"{n}.nii", v.astype(dtype)) for n, v in zip(NAMES, x, strict=True)
+        ]
+        np.testing.assert_array_equal(predicted(run, files, capsys), wanted, dtype)
+    halves = [
+        nifti(tmp_path / f"{n}.nii", (2 * v - 6).astype("i2"), 0.5, 3)
+        for n, v in zip(NAMES, x, strict=True)
+    ]
+    np.testing.assert_array_equal(predicted(run, halves, capsys), wanted)
+
+
+def test_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a token means is its number: in every dtype of whole numbers."""
+    x = np.random.default_rng(0).integers(0, 20, (COUNT, 12))
+    run = trained(tmp_path, npz(tmp_path / "a.npz", x.astype("u1"), kind=np.array("text")))
+    wanted = predicted(run, [npz(tmp_path / "w.npz", x)], capsys)
+    for dtype in ("i1", "u2", ">i4", "i8", "u8"):
+        np.save(tmp_path / "a.npy", x.astype(dtype))
+        np.testing.assert_array_equal(predicted(run, [tmp_path / "a.npy"], capsys), wanted, dtype)
+    model, _ = load_model(run)
+    np.testing.assert_array_equal(model.predict(x.astype("u1")), model.predict(x))

@@ -12,6 +12,8 @@ from faltung.program.optimizer import SGD, AdamW
 from faltung.train import defaults
 from faltung.train.settings import Settings
 
+USUAL = Settings().as_dict()
+
 
 @pytest.mark.parametrize(
     "settings",
@@ -20,6 +22,8 @@ from faltung.train.settings import Settings
         Settings(optimizer="sgd", momentum=0.5, nesterov=True, clip=1, decay=0, patience=3),
         Settings(lr=1, loss="mse", schedule="cosine", warmup=0.25, seed=2**40),
         Settings(augment=Augment(shift=1, flip=True, jitter=0.5, fill="edge"), smoothing=0.1),
+        Settings(metric="f1", class_weights=(1, 2.5), freeze=("conv1", "3"), sampler="balanced"),
+        Settings(class_weights="balanced", lengthened=((6, 138), (9, 200))),
     ],
 )
 def test_a_file_gives_them_back(settings: Settings) -> None:
@@ -33,8 +37,14 @@ def test_scalars_of_numpy_are_numbers() -> None:
     settings = Settings(epochs=np.int64(3), lr=np.float32(0.5), seed=np.uint8(7))  # type: ignore[arg-type]
     assert settings == Settings(epochs=3, lr=0.5, seed=7)
     assert all(
-        type(value) in (int, float, str, bool, dict) for value in settings.as_dict().values()
+        type(value) in (int, float, str, bool, dict, list) for value in settings.as_dict().values()
     )
+
+
+def test_weights_and_layers_of_any_sequence() -> None:
+    assert Settings(class_weights=np.array([1, 2.5])).class_weights == (1.0, 2.5)  # type: ignore[arg-type]
+    assert Settings(freeze=["conv1", 3]).freeze == ("conv1", "3")  # type: ignore[arg-type]
+    assert Settings(freeze=2).freeze == ("2",)  # type: ignore[arg-type]
 
 
 def test_each_optimizer_has_its_rate() -> None:
@@ -76,6 +86,23 @@ def test_each_optimizer_has_its_rate() -> None:
         ({"nesterov": True}, "nesterov=True: applies to sgd, not to adamw"),
         ({"optimizer": "sgd", "momentum": 0, "nesterov": True}, "needs a momentum above 0"),
         ({"loss": "mse", "smoothing": 0.1}, "smoothing=0.1: applies to labels, not to loss='mse'"),
+        (
+            {"loss": "mse", "class_weights": "balanced"},
+            "class_weights='balanced': applies to labels",
+        ),
+        ({"loss": "mse", "sampler": "balanced"}, "sampler='balanced': applies to labels, not to"),
+        ({"sampler": "random"}, "sampler='random': must be one of shuffled, balanced"),
+        ({"metric": "f2"}, "metric='f2': must be one of loss, accuracy, balanced_accuracy, f1"),
+        ({"metric": "r2"}, "metric='r2': does not apply to labels; these do: loss, accuracy"),
+        ({"loss": "mse", "metric": "f1"}, "metric='f1': does not apply to numbers; these do: loss"),
+        ({"class_weights": [1, -1]}, "class_weights: -1: must be at least 0 and finite"),
+        ({"class_weights": [0, 0]}, "class_weights=[0, 0]: must not all be 0"),
+        ({"class_weights": ["a"]}, "class_weights: 'a': must be a number"),
+        ({"class_weights": "even"}, "class_weights='even': must be 'balanced' or one number"),
+        ({"freeze": 1.5}, "freeze=1.5: must be 'all-but-last', a number of layers or their names"),
+        ({"freeze": ""}, "freeze='': must not be empty"),
+        ({"lengthened": [[3]]}, "lengthened: [3]: must be epochs and step"),
+        ({"lengthened": [[3, 9], [4, 8]]}, "steps must be in order"),
     ],
 )
 def test_refusals(given: dict[str, Any], message: str) -> None:
@@ -87,13 +114,37 @@ def test_refusals(given: dict[str, Any], message: str) -> None:
     ("found", "message"),
     [
         ({"epoch": 3}, "epoch: is not a setting"),
-        ({"augment": {"rotate": 3}}, "augment.rotate: is not a setting"),
+        ({"augment": USUAL["augment"] | {"rotate": 3}}, "augment.rotate: is not a setting"),
         ({"augment": 3}, "augment=3: must be a table"),
-        ({"augment": {"shift": "far"}}, "shift='far'"),
+        ({"augment": USUAL["augment"] | {"shift": "far"}}, "shift='far'"),
+        ({"augment": {"shift": 1}}, "augment.flip: is missing"),
+        ({"clip": "nothing"}, "clip='nothing': must be a number"),
         ({"__class__": 3}, "__class__: is not a setting"),
         ({"lr": [1.0]}, "lr=[1.0]: must be a number"),
     ],
 )
 def test_files_that_hold_something_else(found: dict[str, Any], message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        Settings.from_dict({**USUAL, **found})
+
+
+@pytest.mark.parametrize("name", USUAL)
+def test_a_file_says_everything(name: str) -> None:
+    found = {key: value for key, value in USUAL.items() if key != name}
+    with pytest.raises((TypeError, ValueError), match=name):
         Settings.from_dict(found)
+
+
+def test_what_a_file_says_depends_on_no_default() -> None:
+    assert Settings().resolved().as_dict()["lr"] == 0.003
+    found = Settings(optimizer="sgd").resolved().as_dict()
+    assert (found["lr"], found["momentum"]) == (0.05, 0.9)
+
+
+def test_a_run_that_got_another_length() -> None:
+    """The rate of each step is that of the length that the run had at the time."""
+    settings = Settings(epochs=9, lengthened=((2, 20), (4, 40)))
+    found = settings.lr_schedules(10)
+    for step in (0, 19, 20, 39, 40, 89):
+        epochs = 2 if step < 20 else 4 if step < 40 else 9
+        assert found(step) == Settings(epochs=epochs).lr_schedule(10 * epochs)(step)

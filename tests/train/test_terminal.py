@@ -1,6 +1,7 @@
 """Numbers on a line, a table and a bar that fit any terminal."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -81,3 +82,15 @@ def test_the_bar() -> None:
     assert text == wanted and len(text) == 79
     assert "validating" in "".join(t for t, _ in bar_line(Now(1, 2, 9, 9, *[None] * 4), 79, True))
     assert clean(text) == text
+
+
+def test_the_chosen_metric_is_shown_by_its_name() -> None:
+    row = replace(ROW, metric="balanced_accuracy", val_metric=0.4321)
+    assert "  val accuracy 50.00%  val balanced accuracy 0.4321  lr 0.05" in epoch_line(
+        row, 20, None, False
+    )
+    columns = shown(row, 20, 80)
+    assert "val_metric" in columns and shown(row, 20, 40) == ("loss", "val_metric")
+    top, line = header(columns, 20, row.metric), table_line(columns, row, 20, best=False)
+    assert len(top) == len(line) < 80
+    assert top[: line.index("0.4321") + 6].endswith(" val bal acc")

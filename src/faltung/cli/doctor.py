@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace) -> int:
     except ValueError as error:  # FALTUNG_MACHINE names a machine that this is not
         print(f"faltung doctor: {error}", file=sys.stderr)
         return 1
-    found = examine(machine, measure=not arguments.quick)
+    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # they are problems
+        found = examine(machine, measure=not arguments.quick)
     print(json.dumps(found, indent=2) if arguments.json else "\n".join(page(found)))
     return 1 if found["problems"] else 0
 
@@ -101,36 +102,40 @@ def processor(machine: "Machine") -> dict[str, Any]:
 
 
 def _processor_name() -> str:
+    from faltung.machine import sysctl
+
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     except OSError:
         pass
-    return platform.processor() or platform.machine()
+    return sysctl.text("machdep.cpu.brand_string") or platform.processor() or platform.machine()
 
 
 def threads() -> dict[str, Any]:
     """How many threads run a convolution, where that number is from, and what was ignored."""
-    from faltung.machine.detect import affinity, cores
-    from faltung.runtime.threads import VARIABLES, default_threads, get_threads
+    from faltung.machine.detect import affinity, cores, processors
+    from faltung.machine.quota import quota
+    from faltung.runtime.threads import VARIABLES, default_threads, get_threads, source
 
-    said, ignored = [], []
+    ignored = []
     for name in VARIABLES:
-        text = os.environ.get(name, "").strip()
         with warnings.catch_warnings(record=True) as complaints:
             warnings.simplefilter("always")
-            default_threads({name: text})
+            default_threads({name: os.environ.get(name, "")})
         ignored += [str(complaint.message) for complaint in complaints]
-        if text and not complaints:
-            said.append(f"{name}={text}")
     otherwise = "the processors this process may use" if affinity() else "the processors there are"
+    if cores() < processors():
+        otherwise = "the processor time this process may use"
     with warnings.catch_warnings(action="ignore"):  # listed above
         count = get_threads()
     return {
         "count": count,
-        "from": said[0] if said else otherwise,
+        "from": source(os.environ) or otherwise,
         "cores": cores(),
+        "processors": processors(),
+        "quota": quota(),
         "ignored": ignored,
     }
 
@@ -163,15 +168,14 @@ def self_test() -> str:
 
 def problems(found: dict[str, Any]) -> Iterator[str]:
     """What is wrong, and what to do about it."""
+    from faltung.runtime.threads import crowded
+
     if found["self_test"]:
         yield f"a small convolution fails: {found['self_test']}"
     yield from found["threads"]["ignored"]
     count, cores = found["threads"]["count"], found["threads"]["cores"]
     if count > cores:
-        yield (
-            f"{count} threads ({found['threads']['from']}) on {cores} cores: they take turns; "
-            f"use at most {cores}"
-        )
+        yield f"{crowded(count, cores)} (set by {found['threads']['from']})"
     kept = found["cache"]
     if kept.startswith("off") and "FALTUNG_CACHE=off" not in kept:
         yield f"compiled code is not kept on disk: {kept.removeprefix('off: ')}"
@@ -204,7 +208,7 @@ def page(found: dict[str, Any]) -> Iterator[str]:
     yield from _rows(_processor_rows(chip))
     yield ""
     yield "Threads"
-    yield from _rows({"count": f"{team['count']}, from {team['from']}", "cores": team["cores"]})
+    yield from _rows({"count": f"{team['count']}, from {team['from']}", "cores": _cores(team)})
     if found["peak"]:
         yield ""
         yield "FMA peak, measured (GFLOP/s, two operations per multiply-add)"
@@ -231,6 +235,15 @@ def _processor_rows(chip: dict[str, Any]) -> dict[str, str]:
         "target": chip["target"],
         "caches": f"L1 {chip['l1'] // 1024} KiB, L2 {chip['l2'] // 1024} KiB per core",
     }
+
+
+def _cores(team: dict[str, Any]) -> str:
+    if team["cores"] == team["processors"]:
+        return str(team["cores"])
+    return (
+        f"{team['cores']} of {team['processors']}: a container or control group allows the time "
+        f"of {team['quota']:.3g}"
+    )
 
 
 def _rates(rates: dict[str, float]) -> str:

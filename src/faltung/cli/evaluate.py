@@ -14,6 +14,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DATA",
         help="data with targets, as for `faltung train` (default: what the run held out)",
     )
+    parser.add_argument(
+        "--metric",
+        action="append",
+        metavar="NAME",
+        help="print this metric too, as in `faltung train`; may be repeated",
+    )
     parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
     parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
     parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
@@ -21,34 +27,40 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print loss and accuracy."""
+    """Print loss, accuracy and other metrics."""
     from faltung.train.evaluate import evaluate
     from faltung.train.run_dataset import held_out, like, open_like
-    from faltung.train.run_model import load_model
+    from faltung.train.run_model import load_model, table
+    from faltung.train.settings import Settings
 
     model, folder = load_model(arguments.run_folder)
     if arguments.data is None:
         source = held_out(folder)
     else:
-        wanted = like(model, folder)
         source = open_like(
             arguments.data,
-            wanted,
+            like(model, folder),
             model.classes,
             strict=arguments.strict,
             x=arguments.x,
             y=arguments.y,
             targets="numbers" if model.loss == "mse" else "labels",
         )
-    metrics = evaluate(model, source, model.loss or "cross_entropy").metrics()
+    loss = model.loss or "cross_entropy"
+    names = dict.fromkeys(arguments.metric or [])
+    if not names:
+        names = {Settings.from_dict(table(folder, "train")).chosen_by: None}
+    metrics = evaluate(model, source, loss, metrics=list(names)).metrics()
     for each in source.skipped:
         print(f"skipped {each}", file=sys.stderr if arguments.json else sys.stdout)
     if arguments.json:
         found = {"samples": len(source), "skipped": len(source.skipped), **metrics}
         print(json.dumps(found, indent=2))
         return 0
-    print(f"samples   {len(source):,}")
-    print(f"loss      {metrics['loss']:.4f}")
+    shown = {"samples": f"{len(source):,}", **{name: f"{v:.4f}" for name, v in metrics.items()}}
     if "accuracy" in metrics:
-        print(f"accuracy  {metrics['accuracy']:.2%}")
+        shown["accuracy"] = f"{metrics['accuracy']:.2%}"
+    width = max(map(len, shown))
+    for name, value in shown.items():
+        print(f"{name.replace('_', ' '):<{width}}  {value}")
     return 0

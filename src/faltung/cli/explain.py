@@ -4,6 +4,7 @@ import argparse
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 from faltung.cli import conv_facts
@@ -114,9 +115,15 @@ def _machine(name: str | None) -> Any:
 
 
 def make_plan(spec: "ConvSpec", direction: str, channels_last: bool, **policy: str) -> "Plan":
-    """The plan of one direction of ``DIRECTIONS``; ``policy``: precision, method."""
+    """The plan of one direction of ``DIRECTIONS``; ``policy``: precision, method. MemoryError:
+    arrays that this computer cannot hold, whose plan would have tables as long.
+    """
     import faltung.plan
+    from faltung.geometry.conv import ITEMSIZE
+    from faltung.runtime.memory import require
 
+    shapes = spec.input_shape, spec.weight_shape, spec.output_shape
+    require(sum(map(prod, shapes)) * ITEMSIZE[spec.dtype], f"{spec}: this problem alone")
     make = getattr(faltung.plan, DIRECTIONS[direction])
     plan: Plan = make(spec, channels_last=channels_last, **policy)
     return plan

@@ -26,6 +26,11 @@ files written to FOLDER (by default look-FILE in the folder of the run):
     parser.add_argument(
         "--layer", metavar="NAME", help="layer for Grad-CAM (default: the last with maps)"
     )
+    parser.add_argument(
+        "--labels",
+        choices=("first", "none"),
+        help="where the labels are in text files without a header: first, or none",
+    )
     parser.add_argument("--out", metavar="FOLDER", help="where to write the pictures")
 
 
@@ -33,13 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the pictures."""
     from faltung.train.explain import explain
 
-    usual = Path(arguments.run_folder) / f"look-{Path(arguments.file).stem}"
     found = explain(
         arguments.run_folder,
         arguments.file,
-        usual if arguments.out is None else Path(arguments.out),
+        None if arguments.out is None else Path(arguments.out),
         arguments.label,
         layer=arguments.layer,
+        labels=arguments.labels,
     )
     value = f"{found.label} {found.value:.1%}" if found.is_class else f"{found.value:.6g}"
     print(f"{line(arguments.file)}: {value}")

@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,6 @@ from faltung.cli.line import DONE, IN_PART, line
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
-    from faltung.data.like import Like
     from faltung.train.model import Model
 
 # Classes, or numbers, shown of each sample.
@@ -44,23 +44,37 @@ begins with = + - @ and is no number) gets an apostrophe in front.
         "files", nargs="+", metavar="FILE", help="pictures, .npy, .npz, IDX, series or volumes"
     )
     parser.add_argument("--x", metavar="NAME", help="the array of samples in .npz files")
+    parser.add_argument(
+        "--labels",
+        choices=("first", "none"),
+        help="where the labels are in text files without a header: first, or none",
+    )
     parser.add_argument("--csv", action="store_true", help="print a table, one line per sample")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print one line per sample, and one on stderr for each file that cannot be answered."""
+    from faltung.data.files import read_files
     from faltung.train.run_dataset import like
     from faltung.train.run_model import load_model
 
     model, folder = load_model(arguments.run_folder)
     failed = Failed()
     write = _table(model) if arguments.csv else _lines(model)
-    for group in _groups(arguments.files, like(model, folder), arguments.x, failed):
+    read = partial(
+        read_files,
+        like=like(model, folder),
+        x=arguments.x,
+        labels=arguments.labels,
+        note=_note,
+    )
+    for group in _groups(arguments.files, read, failed):
         _answer(model, group, write, failed)
     return failed.end()
 
 
 Write = Callable[[Sequence[str], Any], None]
+Read = Callable[[Sequence[str]], tuple[Any, Sequence[str]]]
 
 
 @dataclass
@@ -101,18 +115,12 @@ class Failed:
 # Answering ----------------------------------------------------------------------------------------
 
 
-def _groups(
-    files: Sequence[str], wanted: "Like", array: str | None, failed: Failed
-) -> Iterator[list[Part]]:
-    """Samples that are predicted together: small files together, a large one in several parts.
-    ``array``: the name of the array in a file of several.
-    """
-    from faltung.data.files import read_files
-
+def _groups(files: Sequence[str], read: Read, failed: Failed) -> Iterator[list[Part]]:
+    """Samples that are predicted together: small files together, a large one in several parts."""
     group: list[Part] = []
     for file in files:
         try:
-            part = Part(file, *read_files([file], wanted, x=array, note=_note))
+            part = Part(file, *read([file]))
         except MISTAKES as error:
             failed(file, file, error)
             continue
@@ -144,7 +152,7 @@ def _answer(model: "Model", group: list[Part], write: Write, failed: Failed) -> 
         for half in _halves(group):
             _answer(model, half, write, failed)
         return
-    finite = np.isfinite(outputs.reshape(len(outputs), -1)).all(1)
+    finite = np.asarray(np.isfinite(outputs.reshape(len(outputs), -1)).all(1))
     start = 0
     for part in group:
         end = start + len(part)

@@ -19,19 +19,36 @@ DATA is one of
   a folder            of pictures or NIfTI volumes, one subfolder per class
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
-  a .csv, .tsv file   one series per line, its label first
+  a text file         .csv, .tsv, .txt, .ts or .arff: a series per line, its label
+                      in the column that the header calls label, else first
 
 Some data have settings of their own; options override them:
 {presets}
 
 --resume continues a run where it stopped. The result has the same bits as if
 the run had never been interrupted, so nothing but --threads may be changed.
+With --epochs N a run, finished or not, goes on to another length, along its
+schedule as it is for N epochs.
+
+--from RUN starts from the best weights of another run, or of a file that
+`faltung export RUN model.safetensors` wrote. The network is that of RUN, for
+the classes of DATA; data are read and standardised as those of RUN were. Layers
+that do not fit, such as the last for other classes, are initialised anew.
+
+--freeze LAYER keeps a layer as it is: a name of `faltung summary`, with * if
+you like, and with all layers inside it; a number of layers, counted from the
+first; or all-but-last.
+
+--metric is one of
+{metrics}
 
 examples:
   faltung train digits
   faltung train digits --net inception --set width=0.25 --threads 2
   faltung train pictures/ --size 64 --net resnet18 --batch 64 --flip --crop 4
   faltung train fields.npz --loss mse --net resnet18 --patience 5
+  faltung train scans/ --metric f1 --class-weights balanced
+  faltung train other/ --from runs/pictures-resnet18-001 --freeze 4
   faltung train --resume runs/digits-lenet5-001
 """
 _LR = ", ".join(f"{name} {lr}" for name, lr in defaults.LR.items())
@@ -52,7 +69,14 @@ SETTINGS: dict[str, tuple[type, str]] = {
     ),
     "loss": (str, f"cross_entropy or mse (default: {defaults.LOSS})"),
     "smoothing": (float, f"label smoothing, from 0 to 1 (default: {defaults.SMOOTHING:g})"),
+    "metric": (str, "what the best epoch is best in; see below (default: accuracy, or loss)"),
     "patience": (int, "stop after this many epochs without a better validation"),
+    "class_weights": (str, "balanced, or the weight of each class in the loss: 1,2.5,1"),
+    "sampler": (
+        str,
+        "shuffled, or balanced: draw each class as often as any other "
+        f"(default: {defaults.SAMPLER})",
+    ),
     "precision": (
         str,
         f"fast, or strict: convolutions as plain sums (default: {defaults.PRECISION})",
@@ -76,7 +100,8 @@ SHOWN_SKIPPED = 20  # skipped files that are listed
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``train``."""
     rows = [f"  {data}, {net}:\n    {defaults.words(data, net)}" for data, net in defaults.PRESETS]
-    parser.epilog = HELP.format(presets="\n".join(rows))
+    metrics = "\n".join(f"  {name:<18}  {says}" for name, says in defaults.METRICS.items())
+    parser.epilog = HELP.format(presets="\n".join(rows), metrics=metrics)
     parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on; see below")
     parser.add_argument("--net", metavar="NAME", help="the network; `faltung nets` lists them")
     parser.add_argument(
@@ -90,6 +115,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--resume", metavar="RUN", help="resume this run; needs no other argument")
     parser.add_argument(
+        "--from", dest="start", metavar="RUN", help="start from the weights of this run or model"
+    )
+    parser.add_argument(
+        "--freeze",
+        action="append",
+        metavar="LAYER",
+        help="do not train this layer; may be repeated",
+    )
+    parser.add_argument(
         "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
     )
     _add(parser.add_argument_group("training"), SETTINGS)
@@ -98,7 +132,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--held-out",
         type=float,
         metavar="PART",
-        help=f"part of the samples held out for validation (default: {defaults.HELD_OUT})",
+        help="part of the samples held out for validation, 0 to train on everything "
+        f"(default: {defaults.HELD_OUT})",
     )
     group.add_argument("--size", metavar="64x64", help="resize pictures or volumes to this size")
     group.add_argument(
@@ -111,6 +146,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
     group.add_argument(
         "--kind", metavar="NAME", help="kind of the samples: picture, series, volume, text, table"
+    )
+    group.add_argument(
+        "--label",
+        metavar="NAME",
+        help="column of a text file that holds the labels (default: label, class, target or y)",
     )
     group.add_argument(
         "--strict",
@@ -158,7 +198,7 @@ def _trained(session: "Session") -> int:
         if again := _resume(session):
             error.add_note(f"To resume from the last checkpoint: {again}")
         raise
-    print(_summary(metrics, len(session.held)))
+    print(_summary(session, metrics))
     print(f"report: {_quoted(session.folder.report)}")
     return 0
 
@@ -180,14 +220,14 @@ def _check(arguments: argparse.Namespace) -> None:
     given = [
         name.replace("_", "-")
         for name, value in vars(arguments).items()
-        if value is not None and name not in ("command", "resume", "threads")
+        if value is not None and name not in ("command", "resume", "threads", "epochs")
     ]
     if arguments.resume is None and arguments.data is None:
         raise FaltungError("give DATA or --resume RUN")
     if arguments.resume is not None and given:
         raise FaltungError(
-            f"--resume continues a run unchanged: leave out {', '.join(given)} (only --threads may "
-            "be given)"
+            f"--resume continues a run unchanged: leave out {', '.join(given)} (only --epochs and "
+            "--threads may be given)"
         )
 
 
@@ -195,17 +235,21 @@ def _session(arguments: argparse.Namespace) -> "Session":
     from faltung.train import session
 
     if arguments.resume is not None:
-        return session.resume(arguments.resume)
-    reading = _given(arguments, ["channels", "kind", "strict", "x", "y"])
+        return session.resume(arguments.resume, arguments.epochs)
+    reading = _given(arguments, ["channels", "kind", "label", "strict", "x", "y"])
     if arguments.size is not None:
         reading["size"] = _size(arguments.size)
+    settings = _given(arguments, [*SETTINGS, *AUGMENT, "freeze"])
+    if arguments.class_weights is not None:
+        settings["class_weights"] = _class_weights(arguments.class_weights)
     return session.create(
         arguments.data,
         net=arguments.net,
         options=options(arguments.set or []),
-        settings=_given(arguments, [*SETTINGS, *AUGMENT]),
+        settings=settings,
         reading=reading,
         held_out=arguments.held_out,
+        start=arguments.start,
         out=arguments.out,
     )
 
@@ -226,6 +270,18 @@ def _size(text: str) -> int | list[int]:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
+def _class_weights(text: str) -> str | list[float]:
+    """ "balanced", or numbers. ValueError: neither."""
+    if text == "balanced":
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise FaltungError(
+            f"--class-weights={text}: must be balanced, or a number for each class, as 1,2.5,1"
+        ) from None
+
+
 def _print_skipped(lines: tuple[str, ...]) -> None:
     for each in lines[:SHOWN_SKIPPED]:
         print(f"skipped {each}")
@@ -235,12 +291,18 @@ def _print_skipped(lines: tuple[str, ...]) -> None:
         print(f"{len(lines)} skipped")
 
 
-def _summary(metrics: dict[str, float], count: int) -> str:
+def _summary(session: "Session", metrics: dict[str, float]) -> str:
     """The result on one line."""
-    parts = [f"loss {metrics['loss']:.4f}"]
-    if "accuracy" in metrics:
-        parts.insert(0, f"accuracy {metrics['accuracy']:.2%}")
-    return f"best weights on {count:,} held-out samples: {', '.join(parts)}"
+    shown = dict(metrics)
+    loss = shown.pop("loss")
+    parts = [f"{shown.pop('accuracy'):.2%}"] if "accuracy" in shown else []
+    parts = [f"accuracy {part}" for part in parts] + [f"loss {loss:.4f}"]
+    parts = [f"{name.replace('_', ' ')} {value:.4f}" for name, value in shown.items()] + parts
+    if session.held is None:
+        epoch = session.loop.history[-1].epoch
+        what = f"weights of epoch {epoch}, the last (nothing held out)"
+        return f"{what}; in training: {', '.join(parts)}"
+    return f"best weights on {len(session.held):,} held-out samples: {', '.join(parts)}"
 
 
 def _quoted(path: object) -> str:

@@ -104,7 +104,7 @@ def labelled(
     if y.dtype.kind == "f":
         if options.classes is not None and options.targets is None:
             raise FaltungError(f"{at_y}: has numbers as targets where labels are wanted")
-        made = ArraySource(x, y, kind=kind, names=names, where=f"{where}: ")
+        made = ArraySource(x, y, kind=kind, names=names, where=f"{where}: ", called=called)
     else:
         if not (dense or (y.ndim == 1 and y.dtype.kind in "buiU")):
             raise FaltungError(f"{at_y}.shape={y.shape}, {y.dtype}: is neither labels nor numbers")
@@ -117,6 +117,7 @@ def labelled(
             names=names,
             partial=options.classes is not None,
             where=f"{where}: ",
+            called=called,
         )
     made.layout = layout
     return made

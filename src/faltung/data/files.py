@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from faltung.data import pictures, tables, volumes
 from faltung.data.array_names import choose_samples
+from faltung.data.folder import check_white
 from faltung.data.idx import matches as is_idx
 from faltung.data.idx import read_idx
 from faltung.data.layout import samples_of_file
@@ -21,6 +22,7 @@ from faltung.data.units import Units, units_of
 from faltung.geometry.check import path as check_path
 from faltung.geometry.check import sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 # What is said about a file, such as that its values are converted.
@@ -28,7 +30,12 @@ Note = Callable[[str], None]
 
 
 def read_files(
-    paths: Sequence[str | Path], like: Like, *, x: str | None = None, note: Note | None = None
+    paths: Sequence[str | Path],
+    like: Like,
+    *,
+    x: str | None = None,
+    labels: tables.Labels | None = None,
+    note: Note | None = None,
 ) -> tuple[Array, tuple[str, ...]]:
     """Read files to predict from, all into memory.
 
@@ -41,6 +48,9 @@ def read_files(
         What a sample must be.
     x : str, optional
         The name of the array in ``.npz`` files; by default ``x``, or another known name.
+    labels : {"first", "none"}, optional
+        Where the label is in the lines of a text file without a header. By default lines with as
+        many cells as a sample has values have none, and those with one more have it first.
     note : callable, optional
         Called with a line about a file whose values are converted, or are far from those of the
         training.
@@ -80,10 +90,12 @@ def read_files(
         if not exists(path):
             raise FileNotFoundError(f"{where}: no such file")
         regular(path, where)
-        if path.suffix.lower() in (".npy", ".npz") or is_idx(path):
+        if tables.is_text(path):
+            part = _lines(path, where, like, labels)
+        elif path.suffix.lower() in (".npy", ".npz") or is_idx(path):
             part = _arrays(path, where, like, x, note)
         else:
-            part = _reader(path)(path, where, like)
+            part = (_volume if volumes.is_volume(path) else _picture)(path, where, like, note)
         check_finite(part, where)
         parts.append(part)
         single = len(part) == 1
@@ -91,12 +103,6 @@ def read_files(
     if not parts:
         raise FaltungError("paths: name at least one file")
     return np.concatenate(parts), tuple(names)
-
-
-def _reader(path: Path) -> Callable[[Path, str, Like], Array]:
-    if path.suffix.lower() in tables.SUFFIXES:
-        return _lines
-    return _volume if volumes.is_volume(path) else _picture
 
 
 def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | None) -> Array:
@@ -114,7 +120,7 @@ def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | N
     if like.kind == "text":
         if x.dtype.kind not in "iu" or many.min() < 0:
             raise FaltungError(f"{where}: text must be whole numbers, at least 0")
-        return np.ascontiguousarray(many, np.int64)
+        return narrowed(where, many, np.int64)
     if x.dtype.kind not in "buif":
         raise FaltungError(f"{where}: dtype {x.dtype} is not of real numbers")
     check_finite(many, where)
@@ -126,28 +132,47 @@ def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | N
         return scaled(np.ascontiguousarray(many, np.float32), mine.divisor(theirs))
 
 
-def _lines(path: Path, where: str, like: Like) -> Array:
-    """Lines of text. A line with as many cells as a sample has values has no label; in others the
-    label is where ``open_table`` looks for it, and is dropped.
-    """
-    if like.kind not in ("series", "table") or (like.kind == "series" and like.shape[0] != 1):
-        raise FaltungError(f"{where}: a text file holds series of one channel, not {like.kind}s")
-    lines, _, rows = tables.read_rows(path, where, unlabelled=like.shape[-1])
-    space = like.shape[1:] if like.fit else None
-    many = tables.stack(lines, rows, where, like.kind, space)
-    return samples_of_file(many, like.kind, like.shape, "first", where)[0]
+def _lines(path: Path, where: str, like: Like, labels: tables.Labels | None) -> Array:
+    return tables.read_lines(
+        path,
+        where,
+        kind=like.kind,
+        shape=like.shape,
+        fit=like.fit,
+        columns=like.columns,
+        label=like.label,
+        labels=labels,
+    )
 
 
-def _volume(path: Path, where: str, like: Like) -> Array:
+def _volume(path: Path, where: str, like: Like, note: Note | None) -> Array:
     if like.kind != "volume":
         raise FaltungError(f"{where}: is a volume, must be a {like.kind}")
-    one = volumes.decode(path, where, shape=like.shape, fit=like.fit)
-    return scaled(one[np.newaxis], like.meaning.scale)
+    values, white = volumes.stored(path, where, shape=like.shape, fit=like.fit)
+    return _seen(values, white, where, like, note)
 
 
-def _picture(path: Path, where: str, like: Like) -> Array:
-    if like.kind != "picture" or like.shape[0] not in pictures.MODES:
+def _picture(path: Path, where: str, like: Like, note: Note | None) -> Array:
+    if like.kind not in ("picture", "volume"):
         raise FaltungError(f"{where}: cannot be read as a {like.kind} of {like.shape[0]} channels")
-    one = pictures.decode(path, where, shape=like.shape, fit=like.fit, deep=True)
-    divisor = like.meaning.divisor(Units(white=1.0, fixed=True))
-    return scaled(np.asarray(one[np.newaxis], np.float32), divisor)
+    values, white = pictures.stored(path, where, shape=like.shape, fit=like.fit)
+    return _seen(values, white, where, like, note)
+
+
+def _seen(values: Array, white: float | None, where: str, like: Like, note: Note | None) -> Array:
+    """The sample of a file as the network sees it. ``white``: what its format says is white; if it
+    says nothing, its numbers are taken as those of an array are.
+    """
+    mine = like.meaning
+    theirs = units_of(values, picture=like.kind == "picture")
+    if white is not None:
+        theirs = Units(white, white, fixed=True, whole=True)
+    check_white(theirs, mine, where)
+    said = mine.note(theirs)
+    if said and note is not None:
+        note(f"{where}: {said}")
+    try:
+        divisor = mine.divisor(theirs)
+    except FaltungError as error:
+        raise FaltungError(f"{where}: {error}") from None
+    return scaled(np.asarray(values[np.newaxis], np.float32), divisor)

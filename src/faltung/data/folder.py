@@ -1,8 +1,12 @@
 """Folders with one subfolder per class: what they contain, and their files as a lazy source."""
 
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,12 +25,15 @@ from faltung.data.names import (
 )
 from faltung.data.options import Options
 from faltung.data.source import Indices, scaled
-from faltung.data.units import Units
+from faltung.data.units import Units, is_whole, white_of
+from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
 MAX_KEPT_BYTES = 1 << 29
+_SAMPLE_BYTES = 8  # of one value while a sample is brought to its size: twice in float32
 
 
 @dataclass
@@ -57,17 +64,26 @@ def class_folders(root: Path) -> list[Path]:
     return [found[name] for name in in_order(found)]
 
 
+def _counted(folders: list[Path]) -> str:
+    """How many folders there are, by name if there is one."""
+    return f"the folder '{printable(folders[0].name)}' alone" if folders else "no folders"
+
+
 def walk(root: Path, options: Options) -> Listing:
     """The files in the class folders of ``root``. ValueError: too few class folders, an empty or
-    unknown class, or a link that leads out of ``root``.
+    unknown class, or a link that leads out of ``root``. MemoryError: samples of this size do not
+    fit into memory, which is said before any is decoded.
     """
     where = printable(root.name)
+    if options.size is not None:  # two axes at least
+        values = options.size**2 if isinstance(options.size, int) else prod(options.size)
+        require(_SAMPLE_BYTES * values, f"size={show(options.size)}: one sample")
     found = Listing(root, options.strict)
     folders = class_folders(root)
     least = 1 if options.classes is not None else 2
     if len(folders) < least:
         raise FaltungError(
-            f"{where}: has {len(folders)} folders; it needs one folder of files for each class, "
+            f"{where}: has {_counted(folders)}; it needs one folder of files for each class, "
             f"at least {least}"
         )
     _check_names(folders, where, options)
@@ -134,18 +150,22 @@ def _can_be_read(path: Path, found: Listing, real: Path) -> bool:
     return True
 
 
-def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) -> list[Any]:
+def examine_all(
+    found: Listing, examine: Callable[[Path, str], Any], what: str, threads: int = 1
+) -> list[Any]:
     """The results of ``examine(path, name)`` for each file; those that it rejects are skipped.
     ValueError if a class loses all of its files.
+
+    With several ``threads`` files are examined side by side, but what is skipped, what is raised
+    and the order of the results are the same.
     """
     facts, good = [], []
-    for i, path in enumerate(found.files):
-        name = inside(path, found.root)
-        try:
-            facts.append(examine(path, name))
+    for i, fact in enumerate(_each(found, examine, threads)):
+        if isinstance(fact, Broken):
+            found.skip(found.files[i], f"{fact}{it_is(found.files[i])}")
+        else:
+            facts.append(fact)
             good.append(i)
-        except Broken as error:
-            found.skip(path, f"{error}{it_is(path)}")
     before = set(found.words)
     found.keep_only(good)
     lost = in_order(before - set(found.words))
@@ -157,15 +177,112 @@ def examine_all(found: Listing, examine: Callable[[Path, str], Any], what: str) 
     return facts
 
 
+def _each(found: Listing, examine: Callable[[Path, str], Any], threads: int) -> Iterator[Any]:
+    """What examining each file gives, or why it is Broken, in order."""
+
+    def one(path: Path) -> Any:
+        try:
+            return examine(path, inside(path, found.root))
+        except Broken as error:
+            return error
+
+    if threads == 1:
+        yield from map(one, found.files)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        ahead: deque[Future[Any]] = deque()
+        try:
+            for path in found.files:
+                ahead.append(pool.submit(one, path))
+                if len(ahead) > 4 * threads:  # so that an error ends the work soon
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            for late in ahead:
+                late.cancel()
+
+
+class Kept:
+    """Samples that were decoded to examine their files, unless they are too large to be kept."""
+
+    def __init__(self) -> None:
+        self._samples: dict[Path, Array] | None = {}
+        self._bytes = 0
+        self._lock = Lock()
+
+    def put(self, path: Path, sample: Array) -> None:
+        with self._lock:
+            self._bytes += sample.nbytes
+            if self._bytes > MAX_KEPT_BYTES:
+                self._samples = None
+            if self._samples is not None:
+                self._samples[path] = np.ascontiguousarray(sample)
+
+    def taken(self, paths: Sequence[Path]) -> Iterator[Array]:
+        """The sample of each of these files, which is then forgotten; none if not all are kept."""
+        if self._samples is not None:
+            for path in paths:
+                yield self._samples.pop(path)
+
+
 class Broken(Exception):
     """What is wrong with a file that is skipped, in a few words."""
+
+
+def units_of_files(
+    white: float | None, ranges: Sequence[tuple[float, float, bool]], *, picture: bool
+) -> Units:
+    """What the numbers of files mean. ``white``: what their format says is white. If it says
+    nothing, their ``ranges`` (least, largest, whether all are whole) decide, as those of arrays do.
+    """
+    if white is not None:
+        return Units(white, white, fixed=True, whole=True)
+    low, high = min(one[0] for one in ranges), max(one[1] for one in ranges)
+    whole = all(one[2] for one in ranges)
+    return Units(
+        1.0, white_of(low, high, whole) if picture else None, low=low, high=high, whole=whole
+    )
+
+
+def check_white(units: Units, wanted: Units | None, where: str) -> None:
+    """ValueError: numbers that no picture has, for a network trained on files that say what is
+    white.
+    """
+    if wanted is None or not wanted.fixed or units.white is not None:
+        return
+    raise FaltungError(
+        f"{where}: holds numbers {units.low:g}..{units.high:g}, of which none is white; the "
+        f"network was trained on levels from 0 to {wanted.white:g}"
+    )
+
+
+def range_of(values: Array) -> tuple[float, float, bool]:
+    """Least and largest of some numbers, and whether all are whole."""
+    return float(values.min()), float(values.max()), is_whole(values)
 
 
 class FileSource:
     """Samples in files, decoded when they are read, and kept in memory if they are small.
 
-    ``decode``: from a file and its name to an array of ``shape`` and ``dtype``; 8 and 16 bits stand
-    for 0..1.
+    Parameters
+    ----------
+    found : Listing
+        The files, and the class of each.
+    options : Options
+        Of these, the classes that may occur.
+    kind : str
+        What a sample is.
+    shape : tuple of int
+        Of a sample.
+    dtype : dtype
+        In which samples are kept: uint8 and uint16 as they are stored, or float32.
+    units : Units
+        What stored numbers mean.
+    decode : callable
+        From a file and its name to stored numbers of ``shape``, of this dtype or exact in it.
+    first : iterable of ndarray
+        All samples, in order, if opening the files has decoded them already; otherwise empty.
     """
 
     lazy = True
@@ -178,35 +295,41 @@ class FileSource:
         kind: str,
         shape: tuple[int, ...],
         dtype: np.dtype[Any],
+        units: Units,
         decode: Callable[[Path, str], Array],
+        first: Iterable[Array] = (),
     ) -> None:
         self.kind, self.shape, self.skipped = kind, shape, tuple(found.skipped)
+        self.units, self.dtype = units, dtype
         where = printable(found.root.name)
         self.targets: Array
         self.targets, self.classes = number_classes(found.words, where, options.classes)
-        self._files, self._decode, self._dtype = found.files, decode, dtype
-        white = {"uint8": 255.0}.get(dtype.name, 1.0) if kind == "picture" else None
-        self.units = Units(white or 1.0, white, fixed=white is not None, whole=dtype.kind == "u")
+        self._files, self._decode = found.files, decode
         self.names = tuple(inside(path, found.root) for path in found.files)
-        small = len(self) * int(np.prod(shape)) * dtype.itemsize <= MAX_KEPT_BYTES
+        size = prod(shape) * dtype.itemsize  # not NumPy's product, which wraps
+        require(2 * size, f"{where}: one sample of {shape}", "choose a smaller --size")
+        small = len(self) * size <= MAX_KEPT_BYTES
         self._kept = np.empty((len(self), *shape), dtype) if small else None
         self._have = np.zeros(len(self), bool)
+        if self._kept is not None:
+            for i, sample in enumerate(first):
+                self._kept[i], self._have[i] = sample, True
 
     def __len__(self) -> int:
         return len(self._files)
 
     def read(self, indices: Indices) -> Array:
+        """float32 (k, *shape), divided as ``units`` say: an array that the caller may change."""
         return scaled(self.stored(indices), self.units.scale)
 
     def stored(self, indices: Indices) -> Array:
-        """Samples as they are stored: an array that the caller may change."""
+        """Samples as they are stored, of ``dtype``: an array that the caller may change."""
         wanted = np.asarray(indices, np.int64)
         if self._kept is not None and self._have[wanted].all():
-            out: Array = np.take(self._kept, wanted, axis=0)
-        else:
-            out = np.empty((len(wanted), *self.shape), self._dtype)
-            for row, i in zip(out, wanted, strict=True):
-                row[...] = self._one(int(i))
+            return np.asarray(np.take(self._kept, wanted, axis=0))
+        out = np.empty((len(wanted), *self.shape), self.dtype)
+        for row, i in zip(out, wanted, strict=True):
+            row[...] = self._one(int(i))
         return out
 
     def _one(self, i: int) -> Array:

@@ -5,9 +5,12 @@ allocates memory.
 """
 
 import errno
+import logging
 import stat
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -17,6 +20,7 @@ import numpy.typing as npt
 from faltung.data.contents import it_is
 from faltung.data.names import printable
 from faltung.geometry.errors import FaltungError, FaltungImportError
+from faltung.runtime.memory import require
 
 # A packed file may unpack to this many bytes, or MAX_UNPACKED_RATIO times its length if that is
 # more. Pictures compress 2 to 20 times, masks and zeros up to the limit of DEFLATE.
@@ -66,6 +70,7 @@ def check_unpacked(claimed: int, packed: int, where: str) -> None:
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any], where: str) -> npt.NDArray[Any]:
     """An array to read into. ValueError: it does not fit into memory."""
+    require(prod(shape) * dtype.itemsize, f"{where}: {shape} of {dtype}")
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError, OverflowError):
@@ -129,3 +134,30 @@ def check_finite(array: npt.NDArray[Any], where: str, names: Sequence[str] | Non
             raise FaltungError(
                 f"{where}: sample {names[number] if names else number} contains {what}"
             )
+
+
+class _Silence(logging.Filter):
+    """Drops what is logged in threads that asked for it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here = threading.local()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not getattr(self.here, "on", False)
+
+
+_SILENCE = _Silence()
+
+
+@contextmanager
+def quiet(logger: str) -> Iterator[None]:
+    """Silence a library's messages on odd headers, which would come for every file in every epoch,
+    in this thread alone.
+    """
+    logging.getLogger(logger).addFilter(_SILENCE)  # once, however often it is added
+    _SILENCE.here.on = True
+    try:
+        yield
+    finally:
+        _SILENCE.here.on = False

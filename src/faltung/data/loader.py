@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.data.augment import Augment
 from faltung.data.prefetch import prefetch
-from faltung.data.seeds import AUGMENT, ORDER, generator, permutation
+from faltung.data.seeds import AUGMENT, DRAW, ORDER, generator, permutation, uniform
 from faltung.data.source import Source
 from faltung.data.standard import Standard
 from faltung.geometry.check import show, whole
@@ -17,6 +17,9 @@ from faltung.geometry.errors import FaltungError
 
 # Bytes of a float32 batch above which prefetching pays off.
 MIN_PREFETCH_BYTES = 1 << 20
+# How samples come into an epoch: each once, or drawn so that classes are equally likely.
+Sampler = Literal["shuffled", "balanced"]
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 
 class Batch(NamedTuple):
@@ -35,7 +38,10 @@ class Loader:
 
     Order and augmentation depend only on the seed, the epoch and the number of the batch: a run
     that resumes in the middle of an epoch gets the same batches. Samples are augmented, then
-    standardised. If samples are in files or batches are large, a thread prefetches up to
+    standardised. With ``sampler="balanced"`` an epoch has as many samples as the source, each drawn
+    by itself and put back: a class first, all that occur being equally likely, then one of its
+    samples (PyTorch's ``WeightedRandomSampler`` with weights 1 / samples of the class). If samples
+    are in files or batches are large, a thread prefetches up to
     ``prefetch`` batches; with 0 none does.
     """
 
@@ -46,6 +52,7 @@ class Loader:
         *,
         seed: int,
         shuffle: bool = True,
+        sampler: Sampler = "shuffled",
         augment: Augment | None = None,
         standard: Standard | None = None,
         drop_last: bool = False,
@@ -71,6 +78,10 @@ class Loader:
             augment.check(source.kind, source.shape)
         if source.kind == "text" and standard is not None:
             raise FaltungError("standard: text has no mean")
+        if sampler not in SAMPLERS:
+            raise FaltungError(f"sampler={show(sampler)}: must be one of {', '.join(SAMPLERS)}")
+        self.sampler = sampler
+        self._classes = _by_class(source) if sampler == "balanced" else []
         self.augment, self.standard = augment or None, standard
         large = 4 * self.batch * prod(source.shape) >= MIN_PREFETCH_BYTES
         self.threaded = self.prefetch > 0 and (source.lazy or large)
@@ -90,11 +101,24 @@ class Loader:
         return self._batches(number, start)
 
     def _batches(self, number: int, start: int) -> Iterator[Batch]:
-        count = len(self.source)
-        order = permutation(count, self.seed, ORDER, number) if self.shuffle else np.arange(count)
+        order = self._order(number)
         for i in range(start, len(self)):
             chosen = order[i * self.batch : (i + 1) * self.batch]
             yield self._make(chosen, number, i)
+
+    def _order(self, number: int) -> npt.NDArray[np.int64]:
+        """The samples of epoch ``number``."""
+        count = len(self.source)
+        if self.sampler == "balanced":
+            first, second = uniform(2 * count, self.seed, DRAW, number).reshape(2, count)
+            chosen = (first * len(self._classes)).astype(np.int64)
+            sizes = np.array([len(members) for members in self._classes])
+            starts = np.cumsum(sizes) - sizes
+            places = starts[chosen] + (second * sizes[chosen]).astype(np.int64)
+            return np.asarray(np.concatenate(self._classes)[places], np.int64)
+        if self.shuffle:
+            return permutation(count, self.seed, ORDER, number)
+        return np.arange(count)
 
     def _make(self, chosen: npt.NDArray[np.int64], epoch: int, number: int) -> Batch:
         x = self.source.read(chosen)
@@ -105,3 +129,17 @@ class Loader:
         if self.standard is not None:
             x = self.standard(x)
         return Batch(x, self.source.targets[chosen], chosen)
+
+
+def _by_class(source: Source) -> list[npt.NDArray[np.int64]]:
+    """The samples of each class that occurs. ValueError: samples that have no class."""
+    labels = np.asarray(source.targets)
+    if labels.dtype.kind not in "iu":
+        raise FaltungError(
+            "sampler='balanced': targets are numbers; it needs a class of each sample"
+        )
+    if labels.ndim > 1:
+        raise FaltungError(
+            "sampler='balanced': every position has a class; class weights balance those"
+        )
+    return [np.flatnonzero(labels == label) for label in np.unique(labels[labels >= 0])]

@@ -18,7 +18,7 @@ def native(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.asarray(array.astype(array.dtype.newbyteorder("=")))
 
 
-def as_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+def as_array(name: str, value: object) -> npt.NDArray[Any]:
     """The argument ``name`` as an array, in this machine's byte order. TypeError: it is none."""
     try:
         return native(np.asarray(value))

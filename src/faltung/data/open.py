@@ -31,7 +31,7 @@ class Reader:
 READERS = (
     Reader("an .npz file with x and y", arrays.matches, arrays.open_npz),
     Reader("IDX files, as MNIST has them", idx.matches, idx.open_idx),
-    Reader("a .csv or .tsv file, a series a line", tables.matches, tables.open_table),
+    Reader("a .csv, .tsv, .ts or .arff file, a series a line", tables.matches, tables.open_table),
     Reader("a folder of NIfTI volumes, a class a folder", volumes.matches, volumes.open_volumes),
     Reader("a folder of pictures, a class a folder", pictures.matches, pictures.open_pictures),
 )
@@ -51,6 +51,7 @@ def open_source(
     y: str | None = None,
     targets: TargetKind | None = None,
     like: Like | None = None,
+    label: str | None = None,
 ) -> Source:
     """Open data of any kind that Faltung reads.
 
@@ -59,7 +60,8 @@ def open_source(
     data : str or Path
         "digits", which comes with Faltung, or the path of a folder of pictures or NIfTI volumes
         with one subfolder per class, of an ``.npz`` file with ``x`` and ``y``, of IDX files, or of
-        a ``.csv`` or ``.tsv`` file with one series per line. ``./digits`` is a path.
+        a ``.csv``, ``.tsv``, ``.ts`` or ``.arff`` file with one series per line.
+        ``./digits`` is a path.
     strict : bool
         Whether a file that cannot be read is an error, instead of being skipped.
     kind : {"picture", "series", "volume", "text", "table"}, optional
@@ -81,6 +83,8 @@ def open_source(
     like : Like, optional
         What a network was trained on: samples are then read in the same way, and of a file that
         comes with its own split the part that training has not seen.
+    label : str, optional
+        The column of a text file that holds the labels. By default it is recognised by its name.
 
     Returns
     -------
@@ -109,7 +113,7 @@ def open_source(
     if like is not None:
         kind, size = like.kind, like.shape[1:] if like.fit else None
         channels = like.shape[0] if kind in ("picture", "volume") else None
-    options = Options(strict, kind, size, channels, classes, x, y, targets, like)  # type: ignore[arg-type]
+    options = Options(strict, kind, size, channels, classes, x, y, targets, like, label)  # type: ignore[arg-type]
     found = _opened(data, options)
     return found if like is None else in_units(found, like.meaning, printable(data))
 
@@ -135,6 +139,8 @@ def _opened(data: str | Path, options: Options) -> Source:
             value = getattr(options, name)
             if isinstance(value, str):
                 raise FaltungError(f"{name}={show(value)}: applies to arrays, not to {reader.what}")
+    if options.label is not None and reader.open is not tables.open_table:
+        raise FaltungError(f"label={show(options.label)}: applies to text, not to {reader.what}")
     # A folder is called by its own name, also if it is given as "." or "..".
     return reader.open(path if path.name else path.resolve(), options)
 

@@ -24,6 +24,7 @@ class Options:
     y: str | None = None
     targets: TargetKind | None = None
     like: Like | None = None
+    label: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.strict, bool):
@@ -43,10 +44,10 @@ class Options:
                 )
         elif self.channels is not None:
             object.__setattr__(self, "channels", whole("channels", self.channels, 1))
-        for name in ("x", "y"):
+        for name, what in (("x", "an array"), ("y", "an array"), ("label", "a column")):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
-                raise FaltungTypeError(f"{name}={show(value)}: must be the name of an array")
+                raise FaltungTypeError(f"{name}={show(value)}: must be the name of {what}")
         if self.targets is not None:
             one_of("targets", self.targets, TARGET_KINDS)
         if self.classes is not None:

@@ -1,49 +1,62 @@
-"""Pictures in files, by Pillow: headers are checked when a folder is opened, the rest when read.
+"""Folders of pictures, and of volumes in TIFF files: each file is decoded once when it is opened.
 
-Values are 0 (black) to 1 (white), from 8 or 16 bits. One channel if every file is grey, else three;
-with ``channels=4`` also alpha. Otherwise transparent pixels are blended with white. The orientation
-in EXIF is applied. Of an animation the first picture is read.
+A file that cannot be decoded is thus found before training begins. What decoding gives is kept if
+it is small, otherwise files are decoded again when they are needed. Numbers stay as they are
+stored, and ``white`` says which of them is white. Grey pictures have one channel, colours three;
+if some are in colour all get three, with ``channels=4`` also transparency, which is otherwise
+blended with white. Other channels (satellites, microscopes) stay as they are. The orientation in
+EXIF is applied. Of an animation the first picture is read.
 """
 
+import os
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.folder import Broken, FileSource, Listing, examine_all, walk
-from faltung.data.limits import complaints, described, needs
-from faltung.data.names import inside
+from faltung.data import pillow, tiff
+from faltung.data.folder import (
+    Broken,
+    FileSource,
+    Kept,
+    Listing,
+    check_white,
+    examine_all,
+    range_of,
+    units_of_files,
+    walk,
+)
+from faltung.data.layers import DEEP, Layers, with_white
+from faltung.data.limits import described
+from faltung.data.names import inside, printable
 from faltung.data.options import Options
 from faltung.geometry.errors import FaltungError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from PIL import Image
-
-# Pillow knows other formats, some of which start other programs (EPS) or are not pictures.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM", "WEBP")
-MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-GREY = ("1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N")
-ORIENTATION = 0x0112  # EXIF
-DEEP = 65535.0  # white in 16 bits
-JPEG_END, TAIL = b"\xff\xd9", 64
+Array = npt.NDArray[Any]
+# Threads that decode when a folder is opened; each may hold a large picture.
+THREADS = 4
 
 
 @dataclass(frozen=True)
 class Facts:
-    """The header of a picture. ``space``: (height, width), with its orientation applied."""
+    """What a decoded file is. ``space``: (height, width), with its orientation applied, of a volume
+    (pages, height, width); ``white``: the number that is white, or None; ``convertible``: whether
+    it is grey or colour, so that one can become the other; ``range``: where no number is white, the
+    least and the largest, and whether all are whole.
+    """
 
-    space: tuple[int, int]
-    grey: bool
-    deep: bool
+    space: tuple[int, ...]
+    channels: int
+    white: float | None = 255.0
+    convertible: bool = True
+    range: tuple[float, float, bool] = field(default=(0, 0, True), compare=False)
 
 
 def matches(path: Path) -> bool:
@@ -51,189 +64,208 @@ def matches(path: Path) -> bool:
 
 
 def open_pictures(root: Path, options: Options) -> FileSource:
-    """A folder of pictures (channels, height, width) with one subfolder per class.
+    """A folder of pictures (channels, height, width) or volumes (channels, pages, height, width)
+    with one subfolder per class.
 
-    With ``size`` each is scaled until it covers that size, and its centre is cut out. ValueError:
-    pictures of different sizes without ``size``, a class without a picture, a decompression bomb.
+    With ``size`` each picture is scaled until it covers that size, and its centre is cut out; a
+    volume is interpolated. ValueError: files of different sizes without ``size``, or of different
+    channels, pages or units; a class without a picture; a decompression bomb.
     """
-    _pillow()
-    if options.kind not in (None, "picture"):
+    pillow.pillow()
+    if options.kind not in (None, "picture", "volume"):
         raise FaltungError(f"kind={options.kind!r}: a folder holds pictures or volumes")
-    if options.channels not in (None, *MODES):
-        raise FaltungError(f"channels={options.channels}: pictures have 1, 3 or 4")
-    found = walk(root, options)
+    found, kept = walk(root, options), Kept()
     with warnings.catch_warnings():  # of Pillow; bombs are refused here
         warnings.simplefilter("ignore")
-        facts: list[Facts] = examine_all(found, examine, "picture")
-    space = options.space(2) or _common(found, facts)
-    channels = options.channels or (1 if all(fact.grey for fact in facts) else 3)
-    deep = any(fact.deep for fact in facts)
-    shape = (channels, *space)
+        look = partial(examine, options=options, kept=kept)
+        threads = min(THREADS, os.cpu_count() or 1)
+        facts: list[Facts] = examine_all(found, look, options.kind or "picture", threads)
+    _check_pages(found, facts)
+    rank = len(facts[0].space)
+    space = options.space(rank) or _common(found, facts)
+    white, channels = _common_white(found, facts), _common_channels(found, facts, options)
+    shape, fit = (channels, *space), options.size is not None
+    units = units_of_files(white, [fact.range for fact in facts], picture=rank == 2)
+    check_white(units, options.like.meaning if options.like else None, printable(root.name))
+    floats = white is None or (fit and (white == DEEP or rank == 3))
+    dtype = np.dtype(np.float32 if floats else np.uint16 if white == DEEP else np.uint8)
+    first = (
+        with_white(_widened(values, channels), fact.white, white)
+        for fact, values in zip(facts, kept.taken(found.files), strict=False)
+    )
     return FileSource(
         found,
         options,
-        kind="picture",
+        kind="picture" if rank == 2 else "volume",
         shape=shape,
-        dtype=np.dtype(np.float32 if deep else np.uint8),
-        decode=partial(decode, shape=shape, fit=options.size is not None, deep=deep),
+        dtype=dtype,
+        units=units,
+        decode=partial(decode, shape=shape, fit=fit, white=white),
+        first=first,
     )
 
 
-def examine(path: Path, where: str) -> Facts:
-    """The header of a file, after a quick check that the file is complete.
+def examine(path: Path, where: str, options: Options, kept: Kept | None = None) -> Facts:
+    """Decode a file, and say what it is; what it becomes under these options goes to ``kept``.
 
-    Broken: not a complete picture. ValueError: a decompression bomb.
+    Broken: it cannot be read. ValueError: a decompression bomb, or an option that it cannot follow.
     """
-    try:
-        with path.open("rb") as file, _opened(file, where) as image:
-            turned = _orientation(image) >= 5
-            if image.mode == "F" or (image.mode == "I" and image.format not in ("PNG", "PPM")):
-                raise Broken("has 32 bits a value; save such data as .npz")
-            grey = image.mode in GREY or _grey_palette(image)
-            if image.format in ("JPEG", "MPO"):
-                file.seek(-min(TAIL, path.stat().st_size), 2)
-                if JPEG_END not in file.read():
-                    file.seek(0)
-                    image.load()
-            elif image.format == "PNG":
-                image.verify()  # checks the checksums without unpacking
-            else:
-                image.load()
-            width, height = image.size
-            deep = image.mode.startswith("I")
-            space = (width, height) if turned else (height, width)
-            return Facts(space, grey, deep)
-    except Broken:
-        raise
-    except Exception as error:  # see ``complaints``
-        if str(error).startswith(where):
-            raise
-        raise Broken(_in_words(error)) from error
+    asked = options.count
+    with _named(where, skip=True):
+        flat = options.kind != "volume" and (
+            isinstance(options.size, int) or (options.size is not None and len(options.size) == 2)
+        )
+        near = options.space(2) if flat else None
+        picture = _load(path, where, near, options.kind, asked)
+        space = options.space(len(picture.space))
+        values = picture.arranged(asked or picture.channels, space)
+        if kept is not None:
+            kept.put(path, values)
+        facts = Facts(picture.space, picture.channels, picture.white, picture.convertible)
+        return facts if facts.white else replace(facts, range=range_of(values))
 
 
 def decode(
-    path: Path, where: str, *, shape: tuple[int, ...], fit: bool, deep: bool
-) -> npt.NDArray[Any]:
-    """A picture (channels, height, width): uint8, or float32 in 0..1 if ``deep``. ValueError."""
-    from PIL import ImageOps
+    path: Path, where: str, *, shape: tuple[int, ...], fit: bool, white: float | None
+) -> Array:
+    """A picture (channels, height, width) or a volume (channels, pages, height, width).
 
-    channels, height, width = shape
-    with complaints(where, path), path.open("rb") as file, _opened(file, where) as image:
-        turn = _orientation(image)
-        if fit:  # a JPEG may be decoded at 1/2, 1/4 or 1/8, to twice the size at least
-            image.draft(None, (2 * max(height, width),) * 2)
-        image.load()
-        seen = ImageOps.exif_transpose(image) if turn != 1 else image
-        flat = _sixteen(seen) if seen.mode.startswith("I") else _eight(seen, channels)
-        if fit and flat.size != (width, height):
-            flat = ImageOps.fit(flat, (width, height), _bilinear())
-        if flat.size != (width, height):
-            raise FaltungError(f"{where}: is {flat.height}x{flat.width}, must be {height}x{width}")
-        values = np.asarray(flat)
-    if flat.mode == "F":
-        grey = np.divide(values, np.float32(DEEP), dtype=np.float32)
-        values = np.stack([grey] * min(channels, 3) + [np.ones_like(grey)] * (channels == 4), -1)
-    elif deep:
-        values = np.divide(values, np.float32(255), dtype=np.float32)
-    return values.reshape(height, width, channels).transpose(2, 0, 1)
+    Parameters
+    ----------
+    path, where : Path, str
+        The file, and what messages call it.
+    shape : tuple of int
+        What it must be. Grey and colour become each other; other channels must be as many.
+    fit : bool
+        Whether another size is scaled to this one (a picture until it covers it, and the centre cut
+        out), instead of being an error.
+    white : float or None
+        The number that is white in the result. 255: 8 bits as they are stored, 16 bits divided by
+        257; 65535: 16 bits as they are stored, 8 bits times 257; 1: all divided by their white;
+        None: all numbers as they are stored.
+
+    Returns
+    -------
+    ndarray
+        uint8 or uint16 where that is what is stored and nothing was scaled, otherwise float32.
+
+    Raises
+    ------
+    ValueError
+        A file that cannot be read as such a picture; floats or signed numbers if there is a white.
+    """
+    values, own = stored(path, where, shape=shape, fit=fit)
+    with _named(where):
+        return with_white(values, own, white)
 
 
-# Pillow -------------------------------------------------------------------------------------------
+def stored(
+    path: Path, where: str, *, shape: tuple[int, ...], fit: bool
+) -> tuple[Array, float | None]:
+    """What ``decode`` gives without a white, and the number that is white by the file's format."""
+    with _named(where):
+        kind = "volume" if len(shape) == 4 else "picture"
+        near = shape[1:] if fit and kind == "picture" else None
+        picture = _load(path, where, near, kind, shape[0])
+        if not fit and picture.space != shape[1:]:
+            raise FaltungError(f"is {_by(picture.space)}, must be {_by(shape[1:])}")
+        return picture.arranged(shape[0], shape[1:] if fit else None), picture.white
 
 
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise needs("train", "Pillow", "a folder of pictures") from None
-    return Image
+def _load(
+    path: Path, where: str, near: tuple[int, ...] | None, kind: str | None, channels: int | None
+) -> pillow.EightBits | Layers:
+    if tiff.matches(path):
+        return tiff.load(path, where, near, kind, channels)
+    if kind == "volume":
+        raise Broken("is not a volume: TIFF files of several pages and NIfTI files are")
+    return pillow.load(path, where, near)
 
 
 @contextmanager
-def _opened(file: IO[bytes], where: str) -> "Iterator[Image.Image]":
-    """A picture, with only its header read. ValueError: larger than Pillow's limit."""
-    image_module = _pillow()
-    most = image_module.MAX_IMAGE_PIXELS
-    try:
-        image = image_module.open(file, formats=FORMATS)
-    except (image_module.DecompressionBombError, image_module.DecompressionBombWarning):
-        raise FaltungError(f"{where}: has over {most:,} pixels: a decompression bomb?") from None
-    with image:
-        if most is not None and image.width * image.height > most:
-            raise FaltungError(
-                f"{where}: {image.height}x{image.width} is over {most:,} pixels: a decompression "
-                "bomb?"
-            )
-        yield image
+def _named(where: str, skip: bool = False) -> Iterator[None]:
+    """Turn any error inside into a ValueError that begins with the name of the file. With ``skip``
+    what is wrong with the file itself stays or becomes Broken.
 
-
-def _orientation(image: "Image.Image") -> int:
-    """The EXIF orientation of a picture, 1 to 8. Pillow applies that of a TIFF itself; a PNG that
-    has it after its pixels is read as it is.
+    For a broken or hostile file a library raises nearly anything.
     """
-    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
-        return 1
     try:
-        turn = image.getexif().get(ORIENTATION, 1)
-    except Exception:  # the picture may be fine even if its EXIF is not
-        return 1
-    return turn if turn in range(1, 9) else 1
+        yield
+    except FaltungError as error:
+        raise error if str(error).startswith(where) else FaltungError(f"{where}: {error}") from None
+    except Exception as error:
+        broken = isinstance(error, Broken)
+        why = str(error) if broken else f"cannot be read, {described(error)}"
+        raise (Broken(why) if skip else FaltungError(f"{where}: {why}")) from error
 
 
-def _grey_palette(image: "Image.Image") -> bool:
-    """Whether a palette has only greys in it, as in most GIFs of grey pictures."""
-    if image.mode != "P" or image.palette is None:
-        return False
-    order, colours = image.palette.getdata()
-    if order == "RGB;L":  # in a TIFF, all reds first
-        third = len(colours) // 3
-        return colours[:third] == colours[third : 2 * third] == colours[2 * third :]
-    if order not in ("RGB", "BGR", "RGBX", "BGRX", "RGBA"):
-        return False
-    red, green, blue = (colours[i :: len(order)] for i in range(3))
-    return red == green == blue
+# What the files of a folder have in common --------------------------------------------------------
 
 
-def _eight(image: "Image.Image", channels: int) -> "Image.Image":
-    """8-bit values in this many channels."""
-    from PIL import Image
-
-    clear = "transparency" in image.info or image.mode in ("RGBA", "LA", "La", "PA", "RGBa")
-    if clear and channels != 4:
-        ground = Image.new("RGBA", image.size, "white")
-        ground.alpha_composite(image.convert("RGBA"))
-        image = ground
-    return image if image.mode == MODES[channels] else image.convert(MODES[channels])
-
-
-def _sixteen(image: "Image.Image") -> "Image.Image":
-    """16-bit grey as floats, which Pillow scales without loss."""
-    from PIL import Image
-
-    return Image.fromarray(np.asarray(image).astype(np.float32))
+def _check_pages(found: Listing, facts: Sequence[Facts]) -> None:
+    """ValueError: some are pictures and some are volumes."""
+    ranks = [len(fact.space) for fact in facts]
+    if len(set(ranks)) > 1:
+        volume, picture = ranks.index(3), ranks.index(2)
+        names = [inside(found.files[i], found.root) for i in (volume, picture)]
+        raise FaltungError(
+            f"{names[0]}: has {facts[volume].space[0]} pages, {names[1]} has one; pass "
+            "kind='picture' if pages are channels, kind='volume' to skip single pictures, or keep "
+            "volumes and pictures apart"
+        )
 
 
-def _bilinear() -> Any:
-    from PIL import Image
-
-    return Image.Resampling.BILINEAR
-
-
-def _in_words(error: Exception) -> str:
-    if type(error).__name__ == "UnidentifiedImageError":
-        return f"is no picture ({', '.join(FORMATS)})"
-    return f"cannot be read, {described(error)}"
-
-
-def _common(found: Listing, facts: Sequence[Facts]) -> tuple[int, int]:
+def _common(found: Listing, facts: Sequence[Facts]) -> tuple[int, ...]:
     """The size of all pictures. ValueError: they have several."""
     sizes = Counter(fact.space for fact in facts)
     usual = sizes.most_common(1)[0][0]
     for path, fact in zip(found.files, facts, strict=True):
         if fact.space != usual:
+            what = "scale every picture and cut out its centre"
+            if len(usual) == 3:
+                what = "bring all volumes to one size"
             raise FaltungError(
-                f"{inside(path, found.root)}: is {fact.space[0]}x{fact.space[1]}, most are "
-                f"{usual[0]}x{usual[1]} ({len(sizes)} sizes in all); pass size=, e.g. "
-                f"{usual[0]}x{usual[1]}, to scale every picture and cut out its centre"
+                f"{inside(path, found.root)}: is {_by(fact.space)}, most are {_by(usual)} "
+                f"({len(sizes)} sizes in all); pass size=, e.g. {_by(usual)}, to {what}"
             )
     return usual
+
+
+def _common_white(found: Listing, facts: Sequence[Facts]) -> float | None:
+    """What is white in all of them: 16 bits if any has 16. ValueError: in some nothing is."""
+    whites = [fact.white for fact in facts]
+    known = [white for white in whites if white is not None]
+    if known and len(known) < len(whites):
+        floats, other = whites.index(None), whites.index(known[0])
+        names = [inside(found.files[i], found.root) for i in (floats, other)]
+        raise FaltungError(
+            f"{names[0]}: holds floats or signed numbers, {names[1]} a picture of "
+            f"{8 if known[0] == 255 else 16} bits, in which a number is white; save all files of a "
+            "data set in the same units"
+        )
+    return max(known, default=None)
+
+
+def _common_channels(found: Listing, facts: Sequence[Facts], options: Options) -> int:
+    """Three if any is in colour. ValueError: they have different channels of other kinds."""
+    if options.count is not None:
+        return options.count
+    if all(fact.convertible for fact in facts):
+        return max(fact.channels for fact in facts)
+    usual = Counter(fact.channels for fact in facts).most_common(1)[0][0]
+    for path, fact in zip(found.files, facts, strict=True):
+        if fact.channels != usual:
+            raise FaltungError(
+                f"{inside(path, found.root)}: has {fact.channels} channels, most files have "
+                f"{usual}; pass channels=, or save all with the same channels"
+            )
+    return usual
+
+
+def _widened(values: Array, channels: int) -> Array:
+    """Grey as colour, where other pictures are in colour."""
+    return np.repeat(values, channels, axis=0) if len(values) < channels else values
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -6,6 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.runtime.memory import require
+
+_TAP_BYTES = 40  # of one point and its share while they are computed
+
 
 @lru_cache(64)
 def _taps(old: int, new: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
@@ -29,6 +33,9 @@ def resize(array: npt.NDArray[Any], space: tuple[int, ...]) -> npt.NDArray[np.fl
     out = array
     for axis, new in enumerate(space, array.ndim - len(space)):
         if out.shape[axis] != new:
+            taps = int(2 * max(out.shape[axis] / new, 1.0)) + 1  # points that each depends on
+            values = out.size // out.shape[axis] * new
+            require(taps * (_TAP_BYTES * new + out.itemsize * values), f"size={space}: a sample")
             points, shares = _taps(out.shape[axis], new)
             near = np.moveaxis(out, axis, -1)[..., points]
             out = np.moveaxis(np.einsum("...nk,nk->...n", near, shares), -1, axis)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from faltung.geometry.check import whole
 
 # The purpose of a draw, the first number of its place.
-SPLIT, ORDER, AUGMENT = range(3)
+SPLIT, ORDER, AUGMENT, DRAW = range(4)
 
 
 def _bits(seed: int, place: tuple[int, ...]) -> np.random.Philox:
@@ -28,3 +28,9 @@ def permutation(count: int, seed: int, *place: int) -> npt.NDArray[np.int64]:
     ``Generator.permutation`` (NEP 19), and old runs should be repeatable.
     """
     return np.argsort(_bits(seed, place).random_raw(count), kind="stable").astype(np.int64)
+
+
+def uniform(count: int, seed: int, *place: int) -> npt.NDArray[np.float64]:
+    """Numbers from 0 up to but not 1, multiples of 2**-53, from random words as above."""
+    words = _bits(seed, place).random_raw(count)
+    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53

@@ -14,6 +14,7 @@ from faltung.data.targets import is_dense, make_maps, make_targets, understood
 from faltung.data.units import Units, units_of
 from faltung.geometry.check import one_of, sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 Indices = Sequence[int] | npt.NDArray[np.int64]
@@ -133,7 +134,11 @@ class ArraySource:
     partial : bool
         Whether classes may have no sample.
     where : str
-        What messages say before "x" and "y".
+        What messages say before the names of the arrays.
+    called : tuple of str
+        What messages call the two arrays.
+    columns, label : optional
+        What a text file calls the features (a tuple of str), and the column of labels.
 
     Raises
     ------
@@ -163,24 +168,29 @@ class ArraySource:
         scale: float | None = None,
         partial: bool = False,
         where: str = "",
+        called: tuple[str, str] = ("x", "y"),
+        columns: tuple[str, ...] | None = None,
+        label: str | None = None,
     ) -> None:
-        array = as_array(f"{where}x", x)
-        self.kind = _kind(array, kind, f"{where}x")
+        at_x, at_y = (f"{where}{name}" for name in called)
+        array = as_array(at_x, x)
+        self.columns, self.label = columns, label
+        self.kind = _kind(array, kind, at_x)
         if not array.size:
-            raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")
+            raise FaltungError(f"{at_x}.shape={array.shape}: contains no samples")
         if names is not None and len(sequence("names", names)) != len(array):
             raise FaltungError(f"names: there are {len(names)} for {len(array)} samples")
         if scale is not None:
             _check_scale(scale, self.kind)
-        self._x = _stored(array, self.kind, f"{where}x", names)
+        self._x = _stored(array, self.kind, at_x, names)
         self.units = units_of(self._x, picture=self.kind == "picture", scale=scale)
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
-        y = as_array(f"{where}y", y)
-        y = understood(y, None, f"{where}y", maps=is_dense(y, array))
+        y = as_array(at_y, y)
+        y = understood(y, None, at_y, maps=is_dense(y, array))
         made = make_maps if is_dense(y, array) else make_targets
-        self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
+        self.targets, self.classes = made(y, len(array), classes, partial, at_y)
         self.skipped = tuple(map(str, sequence("skipped", skipped)))
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
@@ -373,7 +383,7 @@ def _stored(array: Array, kind: str, where: str, names: Sequence[str] | None) ->
             )
         if array.min() < 0:
             raise FaltungError(f"{where}: the number of a word must be at least 0")
-        return np.ascontiguousarray(array, np.int64)
+        return narrowed(where, array, np.int64)
     if array.dtype.kind not in "buif":
         raise FaltungTypeError(f"{where}.dtype={array.dtype}: must be real numbers")
     if array.dtype in KEPT:

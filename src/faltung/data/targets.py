@@ -9,6 +9,7 @@ import numpy.typing as npt
 from faltung.data.limits import check_finite
 from faltung.data.names import class_list, listing
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 # What targets can be, where their dtype alone does not say.
@@ -88,7 +89,7 @@ def make_targets(
             f"{where}.shape={y.shape}: labels must be ({count},), or have a single 1 in each row; "
             "numbers must be floats"
         )
-    labels = y.reshape(count).astype(np.int64)
+    labels = narrowed(where, y.reshape(count), np.int64)
     return labels, _class_names(labels, classes, partial, where, 0)
 
 
@@ -107,7 +108,7 @@ def make_maps(
     """Labels int64 (n, *space), one for each position, and the names of the classes."""
     if len(y) != count or not y.size:
         raise FaltungError(f"{where}.shape={y.shape}: must be ({count}, *space), as x")
-    labels = np.ascontiguousarray(y, np.int64)
+    labels = narrowed(where, y, np.int64)
     return labels, _class_names(labels, classes, partial, where, -1)
 
 

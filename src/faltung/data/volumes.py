@@ -1,13 +1,14 @@
 """Volumes in NIfTI files, ``.nii`` and ``.nii.gz``, by nibabel: one subfolder per class, lazy.
 
 Format: R. Cox et al., "A (sort of) new image data format standard: NIfTI-1", 2004. Axes are
-reordered to right, anterior, superior (as nearly as possible without interpolation); a fourth axis
-becomes the channels. The slope and intercept of the file are applied.
+reordered to right, anterior, superior (as nearly as possible without interpolation); a fourth axis,
+or a fifth if the fourth is 1 long, becomes the channels, as do red, green and blue. The slope and
+intercept of the file are applied, so numbers have units of their own and none is white, except in
+colours, where it is 255. Every file is decoded once when it is opened (see ``pictures.py``).
 """
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter
+from dataclasses import dataclass, field
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -16,14 +17,26 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.folder import Broken, FileSource, class_folders, examine_all, walk
-from faltung.data.limits import check_finite, check_unpacked, complaints, described, needs, regular
-from faltung.data.names import inside
+from faltung.data.folder import (
+    Broken,
+    FileSource,
+    Kept,
+    check_white,
+    class_folders,
+    examine_all,
+    range_of,
+    units_of_files,
+    walk,
+)
+from faltung.data.layers import with_white
+from faltung.data.limits import check_unpacked, complaints, described, needs, quiet, regular
+from faltung.data.names import inside, printable
 from faltung.data.options import Options
 from faltung.data.resize import resize
 from faltung.geometry.errors import FaltungError
 
 SUFFIXES = (".nii", ".nii.gz")
+LOGGER = "nibabel.global"
 
 
 def is_volume(path: Path) -> bool:
@@ -45,67 +58,120 @@ def open_volumes(root: Path, options: Options) -> FileSource:
     _nibabel()
     if options.kind not in (None, "volume"):
         raise FaltungError(f"kind={options.kind!r}: a folder of NIfTI files holds volumes")
-    found = walk(root, options)
-    shapes: list[tuple[int, ...]] = examine_all(found, examine, "volume")
-    space = options.space(3)
-    for path, shape in zip(found.files, shapes, strict=True):
-        name = inside(path, root)
-        if options.channels not in (None, shape[0]) or shape[0] != shapes[0][0]:
-            wanted = options.channels or shapes[0][0]
-            raise FaltungError(f"{name}: has {shape[0]} channels, must have {wanted}")
-        if space is None and shape != shapes[0]:
+    found, kept = walk(root, options), Kept()
+    look = partial(examine, options=options, kept=kept)
+    facts: list[Facts] = examine_all(found, look, "volume")
+    space, first = options.space(3), facts[0]
+    white = Counter(fact.white for fact in facts).most_common(1)[0][0]
+    for path, fact in zip(found.files, facts, strict=True):
+        name, channels = inside(path, root), fact.shape[0]
+        if options.count not in (None, channels) or channels != first.shape[0]:
+            wanted = options.count or first.shape[0]
+            raise FaltungError(f"{name}: has {channels} channels, must have {wanted}")
+        if space is None and fact.shape != first.shape:
             raise FaltungError(
-                f"{name}: is {_by(shape[1:])}, the first is {_by(shapes[0][1:])}; pass size= to "
-                "bring all to one size"
+                f"{name}: is {_by(fact.shape[1:])}, the first is {_by(first.shape[1:])}; pass "
+                "size= to bring all to one size"
             )
-    shape = (shapes[0][0], *(space or shapes[0][1:]))
+        if fact.white != white:
+            raise FaltungError(
+                f"{name}: holds {_kind(fact.white)}, most files hold {_kind(white)}; save all "
+                "files of a data set in the same units"
+            )
+    units = units_of_files(white, [fact.range for fact in facts], picture=False)
+    check_white(units, options.like.meaning if options.like else None, printable(root.name))
+    shape = (first.shape[0], *(space or first.shape[1:]))
     return FileSource(
         found,
         options,
         kind="volume",
         shape=shape,
-        dtype=np.dtype(np.float32),
-        decode=partial(decode, shape=shape, fit=space is not None),
+        dtype=np.dtype(np.uint8 if white and space is None else np.float32),
+        units=units,
+        decode=partial(decode, shape=shape, fit=space is not None, white=white),
+        first=kept.taken(found.files),
     )
 
 
-def examine(path: Path, where: str) -> tuple[int, ...]:
-    """The shape (channels, x, y, z) of a decoded file, from its header.
+@dataclass(frozen=True)
+class Facts:
+    """The shape (channels, x, y, z) of a decoded file, and the number that is white, or None;
+    ``range``: least and largest number, and whether all are whole.
+    """
 
-    Broken: not a complete volume. ValueError: a decompression bomb.
+    shape: tuple[int, ...]
+    white: float | None = None
+    range: tuple[float, float, bool] = field(default=(0, 0, True), compare=False)
+
+
+def examine(path: Path, where: str, options: Options, kept: Kept | None = None) -> Facts:
+    """Decode a file, and say what it is; what it becomes under these options goes to ``kept``.
+
+    Broken: not a complete volume, or one with NaN. ValueError: a decompression bomb.
     """
     try:
-        image = _loaded(path, where)
-        shape, order = image.shape, _order(image)
-        reordered = tuple(shape[order.index(i)] for i in range(3))
-        return (shape[3] if len(shape) == 4 else 1, *reordered)
+        values, white = _decoded(path, where)
+        if kept is not None:
+            space = options.space(3)
+            kept.put(path, values if space is None else resize(values, space))
+        return Facts(values.shape, white, range_of(values))
     except Broken:
         raise
     except Exception as error:  # see ``complaints``
-        if str(error).startswith(where):
+        if isinstance(error, FaltungError):
             raise
         raise Broken(f"cannot be read, {described(error)}") from error
 
 
-def decode(path: Path, where: str, *, shape: tuple[int, ...], fit: bool) -> npt.NDArray[np.float32]:
-    """A volume (channels, x, y, z), float32. ValueError: it is broken or contains NaN."""
-    nibabel = _nibabel()
+def decode(
+    path: Path, where: str, *, shape: tuple[int, ...], fit: bool, white: float | None = None
+) -> npt.NDArray[Any]:
+    """A volume (channels, x, y, z) as it is stored: uint8 of colours, otherwise float32.
+
+    ``white``: the number that is white in the result, see ``pictures.decode``. ValueError: it is
+    broken, contains NaN, or has another shape.
+    """
+    values, own = stored(path, where, shape=shape, fit=fit)
+    if white is not None and own is None:
+        raise FaltungError(f"{where}: holds {_kind(own)}, must hold {_kind(white)}")
+    return with_white(values, own, white)
+
+
+def stored(
+    path: Path, where: str, *, shape: tuple[int, ...], fit: bool
+) -> tuple[npt.NDArray[Any], float | None]:
+    """What ``decode`` gives without a white, and the number that is white, or None."""
     with complaints(where, path):
         try:
-            image = _loaded(path, where)
+            values, white = _decoded(path, where)
         except Broken as error:
             raise FaltungError(f"{where}: {error}") from None
-        values = np.asarray(image.dataobj, np.float32)
-        axes = nibabel.orientations.io_orientation(image.affine)
-        if not np.isnan(axes).any():
-            values = nibabel.orientations.apply_orientation(values, axes)
-        values = np.moveaxis(values, 3, 0) if values.ndim == 4 else values[np.newaxis]
-        check_finite(values[np.newaxis], where, [""])
         if fit:
             values = resize(values, shape[1:])
         if values.shape != shape:
             raise FaltungError(f"{where}: is {_by(values.shape)}, must be {_by(shape)}")
-    return np.ascontiguousarray(values, np.float32)
+        return values, white
+
+
+def _decoded(path: Path, where: str) -> tuple[npt.NDArray[Any], float | None]:
+    """A volume (channels, x, y, z) of its own size, and the number that is white, or None."""
+    image, nibabel = _loaded(path, where), _nibabel()
+    colours = image.get_data_dtype().names
+    with quiet(LOGGER), np.errstate(all="ignore"):  # what is not finite is refused below
+        if colours:
+            stored = np.asarray(image.dataobj.get_unscaled())
+            values = np.stack([stored[name] for name in colours], -1).reshape(
+                *image.shape[:3], len(colours)
+            )
+        else:
+            values = np.asarray(image.dataobj, np.float32).reshape(*image.shape[:3], -1)
+        axes = nibabel.orientations.io_orientation(image.affine)
+        if not np.isnan(axes).any():
+            values = nibabel.orientations.apply_orientation(values, axes)
+    values = np.ascontiguousarray(np.moveaxis(values, 3, 0))
+    if values.dtype.kind == "f" and not np.isfinite(values).all():
+        raise Broken(f"contains {'NaN' if np.isnan(values).any() else 'an infinite value'}")
+    return values, 255.0 if colours else None
 
 
 def _nibabel() -> Any:
@@ -116,28 +182,23 @@ def _nibabel() -> Any:
     return nibabel
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Silence nibabel's messages on odd headers, one for every file in every epoch."""
-    notes = _nibabel().imageglobals.logger
-    level = notes.level
-    notes.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        notes.setLevel(level)
-
-
 def _loaded(path: Path, where: str) -> Any:
     """A file whose header has been read and fits its length. Broken; ValueError: a bomb."""
     if not is_volume(path):
         raise Broken("is not a NIfTI file (.nii, .nii.gz)")
     length = regular(path, where)
-    with _quiet():
+    with quiet(LOGGER):
         image = _nibabel().load(path)
     dtype, shape = image.get_data_dtype(), image.shape
-    if dtype.kind not in "biuf" or len(shape) not in (3, 4) or not prod(shape):
-        raise Broken(f"holds {_by(shape)} of {dtype}; volumes of real numbers are read")
+    if dtype.kind not in "biuf" and dtype.names not in (tuple("RGB"), tuple("RGBA")):
+        raise Broken(f"holds {dtype}; real numbers and colours (RGB24, RGBA32) are read")
+    if len(shape) < 3 or not prod(shape) or sum(length > 1 for length in shape[3:]) > 1:
+        raise Broken(
+            f"has the shape {_by(shape)}; volumes are x, y, z and perhaps channels, as a fourth "
+            "axis, or a fifth if the fourth is 1 long"
+        )
+    if dtype.names and prod(shape[3:]) > 1:
+        raise Broken(f"has the shape {_by(shape)} of colours; these are the channels")
     claimed = prod(map(int, shape)) * dtype.itemsize + int(image.dataobj.offset)
     if path.name.lower().endswith(".gz"):
         check_unpacked(claimed, length, where)
@@ -146,10 +207,8 @@ def _loaded(path: Path, where: str) -> Any:
     return image
 
 
-def _order(image: Any) -> list[int]:
-    """The new position of each of the first three axes; unchanged if the file is nonsensical."""
-    axes = _nibabel().orientations.io_orientation(image.affine)[:, 0]
-    return [0, 1, 2] if np.isnan(axes).any() else [int(axis) for axis in axes]
+def _kind(white: float | None) -> str:
+    return "colours (0 to 255)" if white else "numbers of which none is white"
 
 
 def _by(shape: tuple[int, ...]) -> str:

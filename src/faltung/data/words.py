@@ -51,9 +51,11 @@ def _shape(source: Source) -> list[str]:
 
 
 def _targets(source: Source) -> str:
+    label = getattr(source, "label", None)
+    column = f" (column {label})" if label is not None else ""
     if source.classes is not None:
         each = " at every position" if source.targets.ndim > 1 else ""
-        return _count(len(source.classes), "class", "classes") + each
+        return _count(len(source.classes), "class", "classes") + each + column
     if not source.targets.size:
         return "no targets"
-    return _count(source.targets.shape[1], "number", "numbers") + " to estimate"
+    return _count(source.targets.shape[1], "number", "numbers") + " to estimate" + column

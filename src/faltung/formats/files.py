@@ -3,6 +3,10 @@
 A file is written under a temporary name in the same folder, fsynced and renamed, and the folder is
 fsynced. Even after ``kill -9`` or a power cut there are the old contents or the new, never a part.
 Every error is one line that begins with the name of the file.
+
+Links are followed only in what the user typed. Where Faltung chose the name (``own``), as that of a
+report in the folder of a run, somebody else may have put a link there: writing replaces the link
+and leaves alone what it points to, reading refuses it.
 """
 
 import errno
@@ -15,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.memory import require
 
 Writer = Callable[[IO[bytes]], object]
 
@@ -22,7 +27,8 @@ MAX_FILE_BYTES = 1 << 34  # bytes that ``read_checked`` reads by default
 
 _UNFINISHED = re.compile(r"\.faltung-[0-9a-f]{16}\.part")
 _BINARY = getattr(os, "O_BINARY", 0)
-_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | _BINARY
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK | _BINARY
 # O_NONBLOCK: opening a FIFO must not wait for a writer.
 _READ = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | _BINARY
 # Errors of file systems that cannot sync a folder, or of folders that may be written but not read.
@@ -35,26 +41,26 @@ def problem(path: str | os.PathLike[str], error: OSError, what: str) -> OSError:
     """
     reason = (error.strerror or str(error)).lower()
     kind = type(OSError(error.errno, "")) if error.errno else OSError
-    made = kind(f"{_shown(path)}: {what}, {reason}")
+    made = kind(f"{shown(path)}: {what}, {reason}")
     made.errno = error.errno
     return made
 
 
-def _shown(path: str | os.PathLike[str]) -> str:
+def shown(path: str | os.PathLike[str]) -> str:
     """The name, printable on one line whatever bytes it has."""
     text = os.fspath(path)
     return text if text.isprintable() else repr(text)
 
 
-def write_whole(path: str | os.PathLike[str], data: bytes | Writer) -> None:
+def write_whole(path: str | os.PathLike[str], data: bytes | Writer, *, own: bool = False) -> None:
     """Write a file atomically: these bytes, or what the function ``data`` writes to an open file.
 
     If anything fails, also in ``data``, the file stays as it was and no other file is left; only
-    ``kill -9`` and power cuts leave the temporary file (see ``sweep``). A link is followed.
-    OSError, naming the file: disk full, folder missing or not writable. ValueError: ``path`` is not
-    a file.
+    ``kill -9`` and power cuts leave the temporary file (see ``sweep``). A link is followed, or with
+    ``own`` replaced. OSError, naming the file: disk full, folder missing or not writable.
+    ValueError: ``path`` is not a file.
     """
-    target = Path(os.path.realpath(path))
+    target = Path(path) if own else Path(os.path.realpath(path))
     mode = _mode(path, target)
     part = target.with_name(f".faltung-{os.urandom(8).hex()}.part")
     try:
@@ -78,14 +84,16 @@ def _mode(path: str | os.PathLike[str], target: Path) -> int | None:
     A rename replaces anything of that name: devices (/dev/null), FIFOs and folders are refused.
     """
     try:
-        mode = target.stat().st_mode
+        mode = target.lstat().st_mode
     except OSError:
         return None  # it does not exist yet, or writing will give the reason
+    if stat.S_ISLNK(mode):
+        return None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "not an ordinary file"
-        raise FaltungError(f"{_shown(path)}: must be a file, is {kind}")
+        raise FaltungError(f"{shown(path)}: must be a file, is {kind}")
     if not os.access(target, os.W_OK):  # a rename would ignore that
-        raise PermissionError(f"{_shown(path)}: not written, it is read-only")
+        raise PermissionError(f"{shown(path)}: not written, it is read-only")
     return stat.S_IMODE(mode)
 
 
@@ -138,24 +146,71 @@ def sweep(folder: str | os.PathLike[str]) -> int:
     return removed
 
 
-def read_checked(path: str | os.PathLike[str], limit: int = MAX_FILE_BYTES) -> bytes:
-    """The contents of a regular file of at most ``limit`` bytes.
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, so that a power cut does not take it away
+    again with all that is written into it. OSError, naming it; FileExistsError: it is there.
+    """
+    missing: list[Path] = []
+    while not (above := (missing or [path])[-1].parent).exists() and above != above.parent:
+        missing.append(above)
+    made: list[Path] = []
+    try:
+        for folder in reversed(missing):
+            with suppress(FileExistsError):
+                folder.mkdir()
+                made.append(folder)
+        path.mkdir()
+        made.append(path)
+        for folder in (path, *missing):
+            _sync_folder(folder.parent)
+    except OSError as error:
+        for folder in reversed(made):
+            with suppress(OSError):
+                folder.rmdir()
+        raise problem(path, error, "not created") from error
 
-    OSError (FileNotFoundError, PermissionError, ...) or ValueError, in one line with its name.
+
+def own_folder(path: Path) -> None:
+    """Make a folder whose name Faltung chose, in one that is there. A link of that name is
+    replaced; a folder stays. OSError, naming the folder.
     """
     try:
-        handle = os.open(path, _READ)
+        if path.is_symlink():
+            path.unlink()
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise problem(path, error, "not created") from error
+
+
+def read_checked(
+    path: str | os.PathLike[str],
+    limit: int = MAX_FILE_BYTES,
+    *,
+    own: bool = False,
+    copies: int = 1,
+) -> bytes:
+    """The contents of a regular file of at most ``limit`` bytes; with ``own`` not of a link.
+    ``copies``: how often the caller will have them in memory.
+
+    OSError (FileNotFoundError, PermissionError, ...) or ValueError, in one line with its name.
+    MemoryError: more than the computer has free.
+    """
+    if own and os.path.islink(path):
+        raise FaltungError(f"{shown(path)}: must be a file, is a link; put the file itself there")
+    try:
+        handle = os.open(path, _READ | (_NO_LINK if own else 0))
         with os.fdopen(handle, "rb") as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
-                raise FaltungError(f"{_shown(path)}: must be a regular file")
+                raise FaltungError(f"{shown(path)}: must be a regular file")
             if status.st_size > limit:
                 raise FaltungError(
-                    f"{_shown(path)}: {status.st_size} bytes: must be at most {limit}"
+                    f"{shown(path)}: {status.st_size} bytes: must be at most {limit}"
                 )
+            require(copies * status.st_size, shown(path))
             data = file.read(status.st_size + 1)
     except OSError as error:
         raise problem(path, error, "not read") from error
     if len(data) != status.st_size:
-        raise FaltungError(f"{_shown(path)}: changed size while it was read")
+        raise FaltungError(f"{shown(path)}: changed size while it was read")
     return data

@@ -1,12 +1,13 @@
-"""Formulas as ONNX nodes, one for each operation."""
+"""Formulas as ONNX nodes, one for each operation, or a few where ONNX has no such node."""
 
 from collections.abc import Sequence
+from math import sqrt
 
 import numpy as np
 
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import Expr
+from faltung.geometry.expr import Expr, greater, maximum, operand, select, unary
 
 OPERATIONS = {
     "add": "Add",
@@ -26,6 +27,33 @@ OPERATIONS = {
     "gt": "Greater",
     "ge": "GreaterOrEqual",
     "select": "Where",
+}
+X = operand(0)
+# From here on log(1 + x) is log x in every dtype.
+LARGE = 2.0**60
+
+
+def _log1p() -> Expr:
+    """x log(1 + x) / ((1 + x) - 1): both factors have the rounding error of the sum (W. Kahan)."""
+    total = 1 + X
+    rounded = total - 1
+    near = select(greater(unary("abs", rounded), 0), X * (unary("log", total) / rounded), X)
+    return select(greater(X, LARGE), unary("log", X), near)
+
+
+def _expm1() -> Expr:
+    """By t = tanh(x / 2): 2t / (1 - t) below zero; above, e**x times what it is of -x."""
+    t = unary("tanh", X * 0.5)
+    return unary("exp", maximum(X, 0)) * ((t + t) / (1 + unary("abs", t)))
+
+
+# What ONNX has no node for, as formulas of what it has. Only ``ndtr`` loses accuracy, below zero:
+# readers have an error function, but not its complement.
+COMPOSED = {
+    "log1p": _log1p(),
+    "expm1": _expm1(),
+    "gaussian": unary("exp", -0.5 * (X * X)),
+    "ndtr": 0.5 * (1 + unary("erf", X * (1 / sqrt(2)))),
 }
 
 
@@ -48,6 +76,8 @@ def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
             return writer.tensor(np.float64(part.value))
         if part.op == "max" and part.terms[0].op == "operand" and part.terms[1].value == 0:
             return writer.node("Relu", name(part.terms[0]))
+        if part.op in COMPOSED:
+            return name(COMPOSED[part.op].replaced(part.terms))
         if part.op not in OPERATIONS:
             raise FaltungError(
                 f"graph: {part.op!r} in layer {writer.layer!r} cannot be expressed in ONNX"

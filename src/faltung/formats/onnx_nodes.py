@@ -178,7 +178,7 @@ def _elementwise(writer: Writer, node: Node) -> str:
     op: Any = node.op
     # By the exact class: a subclass may compute something else.
     layer = None if node.kind is None else node.kind.layer
-    if type(layer) in ACTIVATIONS:
+    if type(layer) in ACTIVATIONS and writer.dtype == np.float32:
         name, attributes = ACTIVATIONS[type(layer)](layer)
         return writer.node(name, writer.name(node.inputs[0]), **attributes)
     if type(layer) is LocalResponseNorm and (found := _response_norm(writer, node, layer)):
@@ -197,11 +197,12 @@ def _elementwise(writer: Writer, node: Node) -> str:
     return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
 
 
-# Activations that are one node in ONNX: by the layer, the node and its attributes.
+# Activations that are one node in ONNX: by the layer, the node and its attributes. In float64 they
+# are formulas, because readers have these nodes in float32 only. Elu is a formula always, because
+# readers subtract 1 from an exponential, which leaves nothing of small numbers.
 ACTIVATIONS: dict[type, Callable[[Any], tuple[str, dict[str, float]]]] = {
     activation.ReLU: lambda layer: ("Relu", {}),
     activation.LeakyReLU: lambda layer: ("LeakyRelu", {"alpha": float(layer.slope)}),
-    activation.ELU: lambda layer: ("Elu", {"alpha": float(layer.alpha)}),
     activation.Softplus: lambda layer: ("Softplus", {}),
     activation.HardSigmoid: lambda layer: ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
     activation.HardSwish: lambda layer: ("HardSwish", {}),

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.formats.extras import missing
-from faltung.formats.files import read_checked, write_whole
+from faltung.formats.files import read_checked, shown, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
@@ -52,10 +52,13 @@ def save_tensors(
     path: str | os.PathLike[str],
     tensors: Mapping[str, Array],
     metadata: Mapping[str, str] | None = None,
+    *,
+    own: bool = False,
 ) -> None:
     """Write the file atomically. The same tensors and metadata give the same bytes, in any order.
 
-    TypeError for a dtype that the format lacks; errors of the disk as in ``files.write_whole``.
+    TypeError for a dtype that the format lacks; ``own`` and errors of the disk as in
+    ``files.write_whole``.
     """
     # The widest first: then every tensor starts at a multiple of its own size.
     order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))
@@ -67,7 +70,7 @@ def save_tensors(
         for name in order:
             file.write(_bytes(tensors[name]))
 
-    write_whole(path, write)
+    write_whole(path, write, own=own)
 
 
 def _header(tensors: Iterable[tuple[str, Array]], metadata: Mapping[str, str]) -> bytes:
@@ -109,25 +112,27 @@ def _bytes(tensor: Array) -> Any:
 # Reading ------------------------------------------------------------------------------------------
 
 
-def load_tensors(path: str | os.PathLike[str]) -> tuple[Tensors, dict[str, str]]:
+def load_tensors(
+    path: str | os.PathLike[str], *, own: bool = False
+) -> tuple[Tensors, dict[str, str]]:
     """(tensors, metadata) of a file; the arrays are writable and belong to the caller.
 
     ValueError, naming the file: it is truncated or inconsistent, has a name twice or a dtype that
-    NumPy lacks, or is not a safetensors file at all.
+    NumPy lacks, or is not a safetensors file at all; with ``own`` a link.
     """
     try:
         import safetensors
     except ImportError as error:
         raise missing("safetensors", "train") from error
     deserialize: Any = safetensors.deserialize
-    data = read_checked(path)
+    data = read_checked(path, own=own, copies=2)  # the library copies every tensor
     try:
         parts = deserialize(data)
         header = _read_header(data)
         tensors = {name: _array(name, part) for name, part in parts}
     except (safetensors.SafetensorError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).removeprefix("Error while deserializing: ").split())
-        raise FaltungError(f"{path}: not a whole safetensors file, {reason}") from error
+        raise FaltungError(f"{shown(path)}: not a whole safetensors file, {reason}") from error
     return tensors, header.get(_METADATA) or {}
 
 
@@ -182,7 +187,7 @@ def check_tensors(
         if names:
             problems.append(f"{what}: {_listed(names)}")
     if problems:
-        raise FaltungError(f"{source}: does not fit; {'; '.join(problems)}")
+        raise FaltungError(f"{shown(source)}: does not fit; {'; '.join(problems)}")
 
 
 def _said(shape: tuple[int, ...], dtype: npt.DTypeLike) -> str:

@@ -86,7 +86,7 @@ def make_axes(
     ):
         try:
             axes.append(Axis(size, h, s, d, lo, hi, mode))
-        except ValueError as error:
+        except FaltungError as error:
             where = f" (spatial axis {len(axes)})" if len(sizes) > 1 else ""
-            raise FaltungError(f"{error}{where}") from None
+            raise type(error)(f"{error}{where}") from None
     return tuple(axes)

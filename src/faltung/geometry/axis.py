@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from faltung.geometry.check import one_of
-from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
 
 Mode = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
+# Entries of an axis with its padding: positions, and what is computed from them, fit 64 bits.
+LONGEST = 1 << 62
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
@@ -40,6 +42,8 @@ class Axis:
     ValueError
         A size, kernel, stride or dilation below 1, an unknown mode, padding that its mode cannot
         fill, or a kernel larger than the padded input.
+    MemoryError
+        An axis of 2**62 entries or more with its padding.
     TypeError
         A length that is not an int.
 
@@ -65,6 +69,11 @@ class Axis:
             if value < 1 and name not in ("lo", "hi"):
                 raise FaltungError(f"{name}={value}: must be at least 1")
         self._check_mode()
+        if self.padded >= LONGEST:
+            raise FaltungMemoryError(
+                f"padding={self.lo, self.hi}: an axis must be shorter than 2**62 with its padding, "
+                f"which no memory holds; it would be {self.padded}"
+            )
         if self.extent > self.padded:
             raise FaltungError(
                 f"kernel={self.kernel}: must not be larger than the padded input; with dilation "

@@ -9,8 +9,11 @@ of it, so it can be part of the key of a kernel.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import erf as _erf
+from math import erfc as _erfc
 from math import exp as _exp
+from math import expm1 as _expm1
 from math import log as _log
+from math import log1p as _log1p
 from math import pi, tanh
 from math import sqrt as _sqrt
 from typing import Union
@@ -18,8 +21,10 @@ from typing import Union
 from faltung.geometry.errors import FaltungError
 
 # Operations and the number of their arguments. Comparisons give a condition, which only ``select``
-# accepts. ``random`` is a number in [0, 1) derived from a key (the bits of a scalar operand) and
-# the index of the element, so it is the same whenever and wherever it is computed.
+# accepts. ``expm1`` and ``log1p`` are exp(x) - 1 and log(1 + x) without the loss near zero,
+# ``gaussian`` is exp(-x**2 / 2), and ``ndtr`` the normal distribution function. ``random`` is a
+# number in [0, 1) derived from a key (the bits of a scalar operand) and the index of the element,
+# so it is the same whenever and wherever it is computed.
 ARITY = {
     "add": 2,
     "sub": 2,
@@ -31,10 +36,14 @@ ARITY = {
     "abs": 1,
     "sqrt": 1,
     "exp": 1,
+    "expm1": 1,
     "log": 1,
+    "log1p": 1,
     "tanh": 1,
     "sigmoid": 1,
     "erf": 1,
+    "gaussian": 1,
+    "ndtr": 1,
     "gt": 2,
     "ge": 2,
     "select": 3,
@@ -191,7 +200,7 @@ def div(a: Term, b: Term) -> Expr:
 
 
 def unary(op: str, a: Term) -> Expr:
-    """An operation on one formula: neg, abs, sqrt, exp, log, tanh, sigmoid, erf."""
+    """An operation on one formula: neg, abs, sqrt, or an elementary function of ``ARITY``."""
     a = lifted(a)
     if op == "neg" and a.op == "neg":
         return a.terms[0]
@@ -259,9 +268,13 @@ _FOLD: dict[str, Callable[..., float]] = {
     "abs": abs,
     "sqrt": _sqrt,
     "exp": _exp,
+    "expm1": _expm1,
     "log": _log,
+    "log1p": _log1p,
     "tanh": tanh,
     "erf": _erf,
+    "gaussian": lambda a: _exp(-0.5 * a * a),
+    "ndtr": lambda a: 0.5 * _erfc(-a * _sqrt(0.5)),
     "sigmoid": lambda a: 1 / (1 + _exp(-a)),
 }
 
@@ -331,8 +344,12 @@ _SLOPES: dict[str, _Slope] = {
     "abs": lambda y, a: (select(greater(a, 0), 1, select(greater(0, a), -1, 0)),),
     "sqrt": lambda y, a: (0.5 / y,),
     "exp": lambda y, a: (y,),
+    "expm1": lambda y, a: (unary("exp", a),),  # y + 1 would lose the small ones
     "log": lambda y, a: (1 / a,),
+    "log1p": lambda y, a: (1 / (1 + a),),
     "tanh": lambda y, a: (1 - y * y,),
     "sigmoid": lambda y, a: (y * (1 - y),),
     "erf": lambda y, a: (unary("exp", -(a * a)) * (2 / _sqrt(pi)),),
+    "gaussian": lambda y, a: (-(a * y),),
+    "ndtr": lambda y, a: (unary("gaussian", a) * (1 / _sqrt(2 * pi)),),
 }

@@ -2,6 +2,9 @@
 
 Where the slope follows from the result, a backward pass keeps only the result: the sum before the
 activation is never stored.
+
+No formula loses a small result as the difference of two large numbers: ``expm1``, ``log1p`` and
+``ndtr`` are as accurate near zero and far below it as elsewhere.
 """
 
 from math import pi, sqrt
@@ -38,8 +41,7 @@ def leaky_relu(slope: float = 0.01) -> Expr:
 
 def elu(alpha: float = 1.0) -> Expr:
     """x where x > 0, else alpha (exp x - 1); Clevert et al., 2015. 0 < alpha."""
-    # Above 0 the exponential is not used; without the minimum it could overflow.
-    return select(greater(X, 0), X, alpha * (unary("exp", minimum(X, 0)) - 1))
+    return select(greater(X, 0), X, alpha * unary("expm1", X))
 
 
 def sigmoid() -> Expr:
@@ -59,17 +61,23 @@ def silu() -> Expr:
 
 def gelu() -> Expr:
     """x times the normal distribution's (1 + erf(x / sqrt 2)) / 2; Hendrycks and Gimpel, 2016."""
-    return X * (0.5 * (1 + unary("erf", X * (1 / sqrt(2)))))
+    return X * unary("ndtr", X)
 
 
 def gelu_tanh() -> Expr:
-    """``gelu`` by a hyperbolic tangent, as in the same paper."""
-    return X * (0.5 * (1 + unary("tanh", sqrt(2 / pi) * (X + 0.044715 * (X * X * X)))))
+    """``gelu`` by a hyperbolic tangent, as in the same paper: x (1 + tanh u) / 2 with
+    u = sqrt(2 / pi) (x + 0.044715 x^3), written as x sigmoid(2u), which does not cancel.
+    """
+    slope = 2 * sqrt(2 / pi)
+    # From |x| = 100 on the sigmoid is 0 or 1 anyway; an infinite square would make its slope NaN.
+    x = minimum(maximum(X, -100), 100)
+    return X * unary("sigmoid", x * (slope + (0.044715 * slope) * (x * x)))
 
 
 def softplus() -> Expr:
     """log(1 + exp x), written so that nothing overflows."""
-    return maximum(X, 0) + unary("log", 1 + unary("exp", -unary("abs", X)))
+    # At 0 the minimum and the maximum take the sides whose slopes add up to 1/2.
+    return maximum(X, 0) + unary("log1p", unary("exp", minimum(-X, X)))
 
 
 def hard_sigmoid() -> Expr:
@@ -83,24 +91,31 @@ def hard_swish() -> Expr:
 
 
 def slope_by_output(expr: Expr) -> Expr | None:
-    """d y / d x as a formula of y (operand 0), where y = expr(x) and that is possible."""
+    """d y / d x as a formula of y (operand 0), where y = expr(x) and that is possible.
+
+    It is not where y is the same number for many x whose slopes differ: that of ``elu`` is lost
+    once y rounds to -alpha. Of sigmoid and tanh, whose y rounds to 1, it is accepted, as in
+    PyTorch: their slopes have the absolute error of y, not its relative one.
+    """
     y = X
     if expr == relu():
         return select(greater(y, 0), 1, 0)
     if expr == relu6():
         return select(greater(y, 0), select(greater(6, y), 1, 0), 0)
-    if expr.op in ("sigmoid", "tanh", "exp", "sqrt") and expr.terms == (X,):
-        return y * (1 - y) if expr.op == "sigmoid" else _root(expr.op, y)
+    if expr == softplus():
+        return -unary("expm1", -y)
+    if expr.op in _BY_OUTPUT and expr.terms == (X,):
+        return _BY_OUTPUT[expr.op]
     if expr.op == "select" and expr.terms[:2] == (greater(X, 0), X):
-        below = expr.terms[2]
-        slope = derivative(below, 0).value
+        slope = derivative(expr.terms[2], 0).value
         if slope is not None and slope > 0:
             return select(greater(y, 0), 1, slope)
-        alpha = below.terms[0].value if below.op == "mul" else 1.0
-        if alpha is not None and alpha > 0 and expr == elu(alpha):
-            return select(greater(y, 0), 1, y + alpha)
     return None
 
 
-def _root(op: str, y: Expr) -> Expr:
-    return {"tanh": 1 - y * y, "exp": y, "sqrt": constant(0.5) / y}[op]
+_BY_OUTPUT: dict[str, Expr] = {
+    "sigmoid": X * (1 - X),
+    "tanh": 1 - X * X,
+    "exp": X,
+    "sqrt": constant(0.5) / X,
+}

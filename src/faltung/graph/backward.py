@@ -1,5 +1,7 @@
 """Accumulation of gradients: what the readers of each value contribute, and the nodes for it."""
 
+from collections.abc import Collection
+
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.expand import Nodes, Statistics
 from faltung.graph.ops import ConvolveWeight, Elementwise, Reduction
@@ -9,9 +11,14 @@ A = operand(0)
 
 
 class Backward:
-    """Gradients while they accumulate: for each value the contributions of its readers."""
+    """Gradients while they accumulate: for each value the contributions of its readers.
 
-    def __init__(self, graph: Graph, statistics: dict[str, Statistics]) -> None:
+    ``frozen``: names of parameters that need none.
+    """
+
+    def __init__(
+        self, graph: Graph, statistics: dict[str, Statistics], frozen: Collection[str] = ()
+    ) -> None:
         self.nodes = Nodes("'")
         self.graph = graph
         self.statistics = statistics
@@ -19,7 +26,7 @@ class Backward:
         self.makers = {value.name: node for node in graph.nodes for value in node.outputs}
         self._given: dict[str, list[Value]] = {}
         self._needed: set[str] = set()
-        self.require(*(p.value for p in graph.parameters if p.trained))
+        self.require(*(p.value for p in graph.parameters if p.trained and p.name not in frozen))
 
     def require(self, *values: Value) -> None:
         """Compute gradients for these values, all that depends on them, and nothing else."""

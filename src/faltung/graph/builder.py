@@ -41,6 +41,7 @@ class Builder:
         self.dtype = dtype
         self.training = training
         self.input = Value("input", shape, kind="int" if tokens else "float")
+        self._inputs = [self.input]
         self._nodes: list[Node] = []
         self._parameters: list[Parameter] = []
         self._auxiliaries: list[Auxiliary] = []
@@ -213,13 +214,20 @@ class Builder:
         """``x`` as any layer can read it: a flattened map becomes a vector, channels first."""
         return self.node(Reshape(), (x,), (x.size,), kind="Flatten") if self.flat(x) else x
 
-    def graph(self, output: Value) -> Graph:
-        output = self.settled(output)
-        if output.name == self.input.name:
+    def add_input(self, name: str, shape: tuple[int, ...], kind: str = "float") -> Value:
+        """A further input of the network, (C, *space) without the batch."""
+        made = Value(name, shape, kind=kind)
+        self._inputs.append(made)
+        self._fields[name] = tuple(Field() for _ in shape[1:])
+        return made
+
+    def graph(self, *outputs: Value) -> Graph:
+        settled = tuple(map(self.settled, outputs))
+        if settled[0].name == self.input.name:
             raise FaltungError("net: must have at least one layer that does something")
         return Graph(
-            self.input,
-            output,
+            tuple(self._inputs),
+            settled,
             tuple(self._nodes),
             tuple(self._parameters),
             self.dtype,

@@ -4,7 +4,7 @@ Reverse accumulation (Linnainmaa, 1970): nodes are visited from the last to the 
 to the gradients of what it reads, by the rule of its operation (``gradient_rules.py``).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -13,6 +13,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Nodes, expanded
+from faltung.graph.fuse import needed
 from faltung.graph.gradient_rules import RULES, normalise
 from faltung.graph.ops import CrossEntropy, Elementwise, Reduction
 from faltung.graph.value import Graph, Node, Value
@@ -29,8 +30,9 @@ class Training:
 
     target: labels (*space), or numbers of the output's shape. scales: (value, weight) of the
     numbers that the losses are multiplied with: weight / rows (mse: / rows / channels). smoothing:
-    a number, for cross-entropy. losses: their sums over the batch, the main one first. correct:
-    rows whose largest output is the label; None for mse. gradients: by the name of the parameter.
+    a number, for cross-entropy; class_weights: one for each class, or None. losses: their sums over
+    the batch, the main one first. correct: rows whose largest output is the label; None for mse.
+    gradients: by the name of the parameter, without those that are frozen.
     """
 
     graph: Graph
@@ -41,25 +43,38 @@ class Training:
     losses: tuple[Value, ...]
     correct: Value | None
     gradients: dict[str, Value]
+    class_weights: Value | None = None
 
 
-def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
+def differentiate(
+    graph: Graph,
+    loss: str = "cross_entropy",
+    *,
+    frozen: Collection[str] = (),
+    weighted: bool = False,
+) -> Training:
     """The training step of a graph that was built with ``training``.
 
-    loss: "cross_entropy" (of softmax, over the channels) or "mse". ValueError: another loss, a
-    graph for inference, parameters on which nothing depends.
+    loss: "cross_entropy" (of softmax, over the channels) or "mse". frozen: names of parameters that
+    stay as they are; no gradient is computed for them, nor for what only they depend on, and batch
+    normalisation with such a parameter uses its running statistics, which stay too. weighted:
+    whether classes have weights. ValueError: another loss, a graph for inference, parameters on
+    which nothing depends, or none that is trained.
     """
     one_of("loss", loss, LOSSES)
     if not graph.training:
         raise FaltungError("graph: must be built for training, not for inference")
-    plain, statistics = expanded(graph)
-    backward = Backward(plain, statistics)
+    plain, statistics = expanded(graph, frozen)
+    backward = Backward(plain, statistics, frozen)
     heads = [(graph.output, 1.0), *((a.output, a.weight) for a in graph.auxiliaries)]
     output = graph.output
     labels = loss == "cross_entropy"
     shape = output.space if labels else output.shape
     target = Value("target", shape, kind="int" if labels else "float")
     smoothing = Value("smoothing", (), batched=False)
+    classes = (output.channels,)
+    weights = Value("class weights", classes, batched=False) if weighted and labels else None
+    more = (smoothing,) if weights is None else (smoothing, weights)
     scales, losses, correct = [], [], None
     for number, (head, weight) in enumerate(heads):
         if head.shape != output.shape:
@@ -69,26 +84,37 @@ def differentiate(graph: Graph, loss: str = "cross_entropy") -> Training:
             )
         backward.nodes.layer = f"loss{number or ''}"
         scale = Value(f"loss{number or ''}.scale", (), batched=False)
-        total, right, grad = _LOSS[loss](backward.nodes, head, target, scale, smoothing)
+        total, right, grad = _LOSS[loss](backward.nodes, head, target, scale, *more)
         backward.give(head, grad)
         scales.append((scale, weight))
         losses.append(total)
         correct = correct or right
     _run(backward)
-    found = {p.name: backward.gradient(p.value) for p in graph.parameters if p.trained}
+    found = {
+        p.name: backward.gradient(p.value)
+        for p in graph.parameters
+        if p.trained and p.name not in frozen
+    }
     unused = [name for name, value in found.items() if value is None]
     if unused:
         raise FaltungError(f"net: the output does not depend on {', '.join(unused)}")
     gradients = {name: value for name, value in found.items() if value is not None}
+    if not gradients:
+        raise FaltungError("freeze: leaves nothing to train; freeze fewer layers")
+    nodes: tuple[Node, ...] = (*plain.nodes, *backward.nodes.made)
+    if frozen:  # rules may compute the gradient of a weight that nobody asks for
+        results = (*losses, *gradients.values(), *(value for _, value in plain.updates))
+        nodes = needed(nodes, {v.name for v in (*results, correct) if v is not None})
     return Training(
         plain,
-        (*plain.nodes, *backward.nodes.made),
+        nodes,
         target,
         tuple(scales),
         smoothing,
         tuple(losses),
         correct,
         gradients,
+        weights,
     )
 
 
@@ -131,11 +157,11 @@ Made = tuple[Value, Value | None, Value]
 
 
 def _cross_entropy(
-    nodes: Nodes, head: Value, target: Value, scale: Value, smoothing: Value
+    nodes: Nodes, head: Value, target: Value, scale: Value, smoothing: Value, *weights: Value
 ) -> Made:
     rows = (1, *head.space)
     losses, correct, grad = nodes.add(
-        CrossEntropy(), (head, target, scale, smoothing), rows, rows, head.shape
+        CrossEntropy(), (head, target, scale, smoothing, *weights), rows, rows, head.shape
     )
     total, right = nodes.reduce(
         rows, (losses, correct), Reduction(A, "scalar"), Reduction(B, "scalar")

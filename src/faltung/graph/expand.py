@@ -3,7 +3,7 @@
 What a backward pass needs of a normalisation is kept as ``Statistics``.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
@@ -74,10 +74,11 @@ class Nodes:
         return self.add(op, inputs, *(shape for _ in formulas), batched=False)
 
 
-def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
+def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[str, Statistics]]:
     """The graph in simpler operations, and the statistics by the name of the normalised value.
 
-    Batch normalisation at inference stays: it is folded into the convolution before it.
+    Batch normalisation at inference stays: it is folded into the convolution before it. In training
+    it uses its running statistics where one of its parameters is frozen.
     """
     nodes = Nodes("~")
     found: dict[str, Statistics] = {}
@@ -85,7 +86,9 @@ def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
     for node in graph.nodes:
         nodes.layer = node.layer
         op = node.op
-        if isinstance(op, Normalise) and not (op.over == "batch" and not op.training):
+        if graph.training and is_frozen(node, frozen):
+            _frozen(nodes, node)
+        elif isinstance(op, Normalise) and not (op.over == "batch" and not op.training):
             found[node.output.name] = _NORMALISE[op.over](nodes, node, op, updates)
         elif isinstance(op, Dropout):
             keep = at_least(random(B), op.rate)
@@ -98,6 +101,24 @@ def expanded(graph: Graph) -> tuple[Graph, dict[str, Statistics]]:
         else:
             nodes.made.append(node)
     return replace(graph, nodes=tuple(nodes.made), updates=tuple(updates)), found
+
+
+def is_frozen(node: Node, frozen: Collection[str]) -> bool:
+    """Whether a node is a batch normalisation with a parameter among these names."""
+    op = node.op
+    if not isinstance(op, Normalise) or op.over != "batch":
+        return False
+    return any(value.name in frozen for value in node.inputs[1:])
+
+
+def _frozen(nodes: Nodes, node: Node) -> None:
+    """Batch normalisation as at inference: a scale and a shift of each channel."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Normalise)
+    scale = A / unary("sqrt", D + op.eps)
+    factors = nodes.vectors(node.inputs[1:], scale, B - C * scale)
+    formula = Elementwise(x.shape, (A * B + C,))
+    nodes.made.append(replace(node, op=formula, inputs=(x, *factors)))
 
 
 def _batch(

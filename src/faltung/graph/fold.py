@@ -79,7 +79,7 @@ def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:
         here = nodes.index(node)
         x = node.inputs[0]
         before = next((i for i, n in enumerate(nodes) if n.output == x), None)
-        alone = len(readers[x.name]) == 1 and x != graph.output
+        alone = len(readers[x.name]) == 1 and x not in graph.outputs
         # Only once: folded weights are not a parameter, so nothing more can be folded into them.
         if (
             before is not None

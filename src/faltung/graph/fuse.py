@@ -12,6 +12,7 @@ depend neither on threads nor, for a sample, on the batch.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
+from faltung.codegen.expr import instructions
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.ops import Convolve, ConvolveInput, Elementwise
 from faltung.graph.value import Node, Value, consumers
@@ -21,6 +22,8 @@ from faltung.plan.build import fuses_input_grad
 MOST_OPERANDS = 8
 # Operations of a formula that is cheaper to recompute than to store and load.
 CHEAP_OPERATIONS = 3
+# Instructions of such a formula for a vector: an exponential is cheap, an error function is not.
+CHEAP_INSTRUCTIONS = 48
 # Operations of one formula, with repetitions: each of several activations in a row may read the one
 # before it more than once, so the length of the formula could double with each.
 MOST_OPERATIONS = 256
@@ -97,7 +100,9 @@ def _cheap(node: Node) -> bool:
     assert isinstance(op, Elementwise)
     maps = [value for value in node.inputs if value.shape == op.shape and value.batched]
     (expr,) = op.outputs
-    return expr.size() <= CHEAP_OPERATIONS and len(maps) <= 2 and not expr.uses("random")
+    if expr.size() > CHEAP_OPERATIONS or instructions(expr) > CHEAP_INSTRUCTIONS:
+        return False
+    return len(maps) <= 2 and not expr.uses("random")
 
 
 def _joins(producer: Node, reader: Node) -> bool:

@@ -202,8 +202,9 @@ class EmbedGrad:
 
 @dataclass(frozen=True, slots=True)
 class CrossEntropy:
-    """logits (C, *space), labels (*space), scale, smoothing -> losses (1, *space), correct (1,
-    *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 are ignored.
+    """logits (C, *space), labels (*space), scale, smoothing, [weights (C,)] -> losses (1, *space),
+    correct (1, *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 are
+    ignored. weights: of the classes; they multiply the targets.
     """
 
 

@@ -166,9 +166,9 @@ def _live(graph: Graph) -> int:
     """
     readers = consumers(graph.nodes)
     last = {name: nodes[-1] for name, nodes in readers.items()}
-    ends = [graph.output, *(auxiliary.output for auxiliary in graph.auxiliaries)]
+    ends = [*graph.outputs, *(auxiliary.output for auxiliary in graph.auxiliaries)]
     stays = {value.name for value in ends}
-    alive: dict[str, Value] = {graph.input.name: graph.input}
+    alive: dict[str, Value] = {value.name: value for value in graph.inputs}
     most = 0
     for node in graph.nodes:
         alive.update((value.name, value) for value in node.outputs)

@@ -2,9 +2,11 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from math import prod
 from typing import Any
 
-from faltung.geometry.conv import ConvSpec
+from faltung.geometry.conv import ITEMSIZE, ConvSpec
+from faltung.geometry.errors import FaltungMemoryError
 from faltung.geometry.pool import PoolSpec
 
 Spec = ConvSpec | PoolSpec
@@ -62,12 +64,22 @@ class LayerRow:
         return made
 
 
+def _elements(spec: ConvSpec) -> int:
+    """Numbers of the input, the weight and the output of a convolution."""
+    return prod(spec.input_shape) + prod(spec.weight_shape) + prod(spec.output_shape)
+
+
 @lru_cache(maxsize=4096)
 def method(spec: ConvSpec, transposed: bool = False) -> str:
     """The method that the policy chooses, for arrays with channels last, as in a program."""
     # Planning loads the compiler: it is imported only when somebody asks for the method.
     from faltung.plan import plan_forward, plan_input_grad
+    from faltung.runtime.memory import require
 
+    try:  # a plan has tables of its own, so none is made where the layer alone is too large
+        require(_elements(spec) * ITEMSIZE[spec.dtype], "layer")
+    except FaltungMemoryError:
+        return "too large"
     plan = (
         plan_input_grad(spec, channels_last=True, packs=False)
         if transposed

@@ -114,12 +114,13 @@ class Auxiliary:
 class Graph:
     """A network: nodes in an order in which they can be computed.
 
-    updates: (parameter, value) pairs: the new running statistics after a step. fields: for the
-    outputs of layers what a unit sees of each axis of the input; None once positions are gone.
+    Layers make one input and one output; imported networks may have several of both. updates:
+    (parameter, value) pairs: the new running statistics after a step. fields: for the outputs of
+    layers what a unit sees of each axis of the input; None once positions are gone.
     """
 
-    input: Value
-    output: Value
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
     nodes: tuple[Node, ...]
     parameters: tuple[Parameter, ...]
     dtype: Float = "float32"
@@ -127,6 +128,16 @@ class Graph:
     auxiliaries: tuple[Auxiliary, ...] = ()
     updates: tuple[tuple[Value, Value], ...] = ()
     fields: dict[str, tuple[Field, ...] | None] = field(default_factory=dict, compare=False)
+
+    @property
+    def input(self) -> Value:
+        """The first input, and of a network of layers the only one."""
+        return self.inputs[0]
+
+    @property
+    def output(self) -> Value:
+        """The first output, and of a network of layers the only one."""
+        return self.outputs[0]
 
     def parameter(self, name: str) -> Parameter:
         for found in self.parameters:

@@ -17,6 +17,8 @@ from faltung.machine.speed import Speed
 _BYTES = {"float32": 4, "float64": 8, "int32": 4, "int64": 8}
 _X86 = "x86_64-unknown-linux-gnu"
 _ARM = "aarch64-unknown-linux-gnu"
+# Linux, macOS and Windows name the same architectures differently; so do their variants on macOS.
+_SPELLINGS = {"amd64": "x86_64", "x86_64h": "x86_64", "arm64": "aarch64", "arm64e": "aarch64"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,8 @@ class Machine:
     @property
     def arch(self) -> str:
         """The architecture: the first word of the triple, in one spelling."""
-        word = self.triple.split("-", 1)[0]
-        return {"amd64": "x86_64", "arm64": "aarch64"}.get(word, word)
+        word = self.triple.split("-", 1)[0].lower()
+        return _SPELLINGS.get(word, word)
 
     @property
     def enabled(self) -> frozenset[str]:
@@ -156,6 +158,9 @@ NEON = Machine(
 )
 # ``detect.describe`` fills in the triple of ``generic``.
 GENERIC = Machine("generic", "", "generic", "", 16, 16, False, False, 32 * _KIB, 256 * _KIB, 1)
+
+# What every processor of an architecture has, whatever it reports: both are part of the ABI.
+BASELINES: dict[str, Machine] = {SSE.arch: SSE, NEON.arch: NEON}
 
 # Widest first: a computer is described by the first row whose features it has.
 ROWS: tuple[Machine, ...] = (AVX512, AVX2, SSE, NEON, GENERIC)

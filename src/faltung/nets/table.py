@@ -13,6 +13,7 @@ from faltung.nets.alexnet import alexnet
 from faltung.nets.c3d import c3d
 from faltung.nets.googlenet import googlenet
 from faltung.nets.lenet5 import lenet5
+from faltung.nets.mlp import mlp
 from faltung.nets.mobilenetv2 import mobilenetv2
 from faltung.nets.resnet import resnet3d18, resnet18, resnet50
 from faltung.nets.tcn import tcn
@@ -23,7 +24,7 @@ from faltung.nn import build
 from faltung.nn.layer import Layer
 
 # What a network reads; "maps": a picture, of which it classifies every position.
-KINDS = ("pictures", "text", "series", "volumes", "maps")
+KINDS = ("pictures", "text", "series", "volumes", "maps", "tables")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Row:
         ``(classes, input_shape, **options) -> Layer``.
     title, authors, year : str, str, int
         Its paper.
-    kind : {"pictures", "text", "series", "volumes", "maps"}
+    kind : {"pictures", "text", "series", "volumes", "maps", "tables"}
         What it reads; with "maps" pictures, of which every position gets a class.
     input_shape, classes : tuple of int, int
         Of the experiment in the paper.
@@ -207,6 +208,17 @@ NETS: dict[str, Row] = {
         (1, 572, 572),
         2,
         31_030_658,
+        any_rank=True,
+    ),
+    "mlp": Row(
+        mlp,
+        "Gradient-based learning applied to document recognition",
+        "LeCun, Bottou, Bengio, Haffner",
+        1998,
+        "tables",
+        (784,),
+        10,
+        266_610,
         any_rank=True,
     ),
 }

@@ -19,7 +19,7 @@ from faltung.ops.run import forget, run, scratch_bytes
 from faltung.plan.binding import Region
 from faltung.plan.plan import Plan
 from faltung.runtime.buffers import Bytes, workspace
-from faltung.runtime.threads import get_threads
+from faltung.runtime.threads import threads_to_use
 
 Key = tuple[Hashable, ...]
 Inputs = tuple[Any, ...]  # arrays as they are given, None for one that is missing
@@ -119,7 +119,7 @@ class Call:
             if self.weight_grad:
                 second, third = third, second
             operands = address(x), second, third, address(bias)
-        threads = self.plan.threads(get_threads())
+        threads = self.plan.threads(threads_to_use())
         if not self.borrowed:
             self.region.run((*operands, self.kept, 0), threads)
         else:

@@ -23,7 +23,7 @@ from faltung.plan.build import build_forward
 from faltung.plan.choose import AUTO, MethodName, Policy, Precision
 from faltung.plan.plan import Plan
 from faltung.runtime.buffers import Bytes, aligned
-from faltung.runtime.threads import get_threads
+from faltung.runtime.threads import threads_to_use
 
 # Layouts of the input for which one layer keeps a plan.
 KEPT = 64
@@ -179,7 +179,7 @@ class Conv:
             packed = aligned(layout(plan.work.kept)[1])
             region = plan.region("prepare")
             operands = 0, address(self._weight), 0, address(self._bias), address(packed), 0
-            region.run(operands, get_threads())
+            region.run(operands, threads_to_use())
             packed = self._packed.setdefault(key, packed)
         return packed
 

@@ -25,6 +25,7 @@ from faltung.ops.call_cache import Calls, Inputs, Prepared
 from faltung.ops.run import plans
 from faltung.plan.plan import Plan
 from faltung.plan.pool import build_pool, build_pool_grad
+from faltung.runtime.narrowing import clipped
 
 _calls: Calls[Any] = Calls()
 
@@ -460,7 +461,8 @@ def _indices(value: ArrayLike, grad: Array, spec: PoolSpec) -> Array:
         )
     if chosen.shape != grad.shape:
         raise FaltungError(f"indices.shape={chosen.shape}: must be that of grad, {grad.shape}")
-    return np.require(chosen, index_dtype(spec), ["C", "A"])
+    # Clipped, so that an index that is too large stays outside its window, and adds nothing.
+    return clipped("indices", chosen, index_dtype(spec))
 
 
 def _planned(

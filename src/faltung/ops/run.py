@@ -16,7 +16,7 @@ from faltung.plan.choose import MethodName, Policy, Precision
 from faltung.plan.plan import Plan
 from faltung.plan.tune import tuned, wanted
 from faltung.runtime.buffers import workspace
-from faltung.runtime.threads import get_threads
+from faltung.runtime.threads import threads_to_use
 
 # Plans that are remembered; each holds its tables and a few addresses, not the code.
 KEPT = 512
@@ -105,7 +105,7 @@ def run(
     """Run ``plan``; ``kept``: the address of weights packed before, else they are packed first."""
     region = plan.region("all" if kept is None else "run")
     held, borrowed = scratch_bytes(plan.work, kept=kept is not None)
-    threads = plan.threads(get_threads())
+    threads = plan.threads(threads_to_use())
     operands = address(x), address(w), address(out), address(bias)
     if not held + borrowed:
         region.run((*operands, kept or 0, 0), threads)

@@ -27,7 +27,7 @@ from faltung.plan.binding import layout
 from faltung.plan.choose import FORWARD, WEIGHT_GRAD, Policy
 from faltung.plan.plan import Plan, array_shapes
 from faltung.runtime.buffers import Bytes, aligned
-from faltung.runtime.threads import get_threads
+from faltung.runtime.threads import threads_to_use
 
 # A method other than that of the policy must take less than this part of its time.
 MAX_TIME_RATIO = 0.97
@@ -132,7 +132,10 @@ def _call(plan: Plan, layouts: Sequence[Strides]) -> Callable[[], None]:
     kept, scratch = (aligned(layout(part)[1]) for part in (plan.work.kept, plan.work.scratch))
     own = bias.ctypes.data, kept.ctypes.data, scratch.ctypes.data
     addresses = *(address for _, address in arrays), *own
-    threads, region = plan.threads(get_threads()), plan.region("all" if plan.work.packs else "run")
+    threads, region = (
+        plan.threads(threads_to_use()),
+        plan.region("all" if plan.work.packs else "run"),
+    )
     plan.region("prepare").run(addresses, threads)
 
     def call(alive: Any = (arrays, bias, kept, scratch)) -> None:

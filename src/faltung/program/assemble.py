@@ -19,6 +19,7 @@ from faltung.program.arena import Lifetime, placed
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
 from faltung.runtime.buffers import aligned
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 
@@ -101,6 +102,11 @@ class Assembly:
         arena, arena_size = placed(lifetimes)
         self._fixed |= {name: ("arena", at) for name, at in arena.items()}
         self._sizes = {name: life.size for name, life in lifetimes.items()} | self._packed
+        require(
+            arena_size + size,
+            f"batch={lowering.batch}: the program of this network",
+            "choose a smaller batch" if lowering.batch > 1 else "choose a smaller network",
+        )
         self.memories: dict[str, Array] = {
             "arena": aligned(arena_size),
             "feed": self._feed_memory,

@@ -10,6 +10,7 @@ from faltung.graph.fold import Derived
 from faltung.methods.base.correlation import Strides
 from faltung.program.state import State, strides
 from faltung.runtime.buffers import ALIGNMENT
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 
@@ -31,6 +32,7 @@ class Weights:
         for d in self._derived:
             self._offsets[d.value.name] = total
             total += -(-d.value.size // line) * line
+        require(2 * total * item, "the folded weights of this network")  # with what is computed
         self._memory: Array = np.zeros(max(1, total), state.dtype)
         self.memories = {"state": state.memory, "derived": self._memory}
         self.fixed = {name: ("state", state.offset(name) * item) for name in state.parameters}

@@ -17,7 +17,7 @@ from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.derived_weights import Weights
-from faltung.program.inputs import copy_in, input_layout
+from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
@@ -27,7 +27,8 @@ Array = npt.NDArray[Any]
 
 
 class Inference:
-    """``program(x) -> y`` for a fixed batch, over the parameters of ``state``.
+    """``program(*x) -> y`` for a fixed batch, over the parameters of ``state``. Of several outputs
+    it gives a tuple.
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
     last layer gives. precision: "fast", or "strict" for plain sums of products only. Parameters
@@ -51,17 +52,15 @@ class Inference:
         state.check(graph)
         self.graph, self.state, self.batch = graph, state, batch
         plain, derived = folded(expanded(graph)[0])
-        nodes, output = plain.nodes, plain.output
+        nodes, outputs = plain.nodes, plain.outputs
         if softmax:
-            nodes = (
-                *nodes,
-                Node(Softmax(), (output,), (Value("softmax", output.shape),), "softmax"),
-            )
-            output = nodes[-1].output
-        self.output = output
-        nodes, first = input_layout(graph.input, fused(needed(nodes, {output.name}), {output.name}))
-        self.nodes = nodes
-        places = Places(nodes, [graph.input.name], first)
+            likely = Value("softmax", plain.output.shape)
+            nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
+            outputs = (likely, *outputs[1:])
+        kept = {value.name for value in outputs}
+        nodes, first = input_layouts(graph.inputs, fused(needed(nodes, kept), kept))
+        self.nodes, self.outputs = nodes, outputs
+        places = Places(nodes, [value.name for value in graph.inputs], first)
         self._weights = Weights(state, derived)
         policy = policy_of(precision)
         where = places, self._weights.strides, batch, graph.dtype
@@ -71,12 +70,12 @@ class Inference:
             lowering,
             outside=self._weights.memories,
             fixed=self._weights.fixed,
-            feeds=[graph.input],
-            kept=[output],
+            feeds=list(graph.inputs),
+            kept=list(outputs),
             packs=False,
         )
-        self._input = self.assembly.array(graph.input)
-        self._result = self.assembly.array(output)
+        self._inputs = [self.assembly.array(value) for value in graph.inputs]
+        self._results = [self.assembly.array(value) for value in outputs]
         self._run = self.assembly.region.run
         self.refresh()
 
@@ -85,20 +84,36 @@ class Inference:
         self._weights.refresh()
         self.assembly.prepare.run(threads_for(self.assembly.cycles))
 
-    def __call__(self, x: Array) -> Array:
-        """x: (batch, C, *space), or (batch, length) tokens. Returns (batch, C', *space')."""
-        self.feed(x)
-        self.run()
-        return self.result()
+    @property
+    def output(self) -> Value:
+        """The first output."""
+        return self.outputs[0]
 
-    def feed(self, x: Array) -> None:
-        """Copy an input into the program's memory. ValueError, TypeError: as ``copy_in``."""
-        copy_in("x", x, (self.batch, *self.graph.input.shape), self._input, last=False)
+    def __call__(self, *inputs: Array) -> Any:
+        """inputs: (batch, C, *space), or (batch, length) tokens. Returns (batch, C', *space'), or a
+        tuple of these.
+        """
+        self.feed(*inputs)
+        self.run()
+        return self.result() if len(self.outputs) == 1 else tuple(self.results())
+
+    def feed(self, *inputs: Array) -> None:
+        """Copy the inputs into the program's memory. ValueError, TypeError: as ``copy_in``."""
+        values = self.graph.inputs
+        if len(inputs) != len(values):
+            raise FaltungError(f"inputs: there are {len(values)}, got {len(inputs)}")
+        for value, given, into in zip(values, inputs, self._inputs, strict=True):
+            name = "x" if len(values) == 1 else value.name
+            copy_in(name, given, (self.batch, *value.shape), into, last=False)
 
     def run(self) -> None:
         """Run on the input that was fed."""
         self._run(threads_for(self.assembly.cycles))
 
     def result(self) -> Array:
-        """A copy of the output, channels first."""
-        return np.array(np.moveaxis(self._result, -1, 1), order="C")
+        """A copy of the first output, channels first."""
+        return np.array(np.moveaxis(self._results[0], -1, 1), order="C")
+
+    def results(self) -> list[Array]:
+        """Copies of all outputs, channels first."""
+        return [np.array(np.moveaxis(result, -1, 1), order="C") for result in self._results]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.ops import Convolve, ConvolveWeight, ToChannelsLast
 from faltung.graph.value import Node, Value
+from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
 
@@ -22,13 +23,27 @@ def copy_in(name: str, given: Array, shape: tuple[int, ...], into: Array, *, las
     """
     if given.shape != shape:
         raise FaltungError(f"{name}.shape={given.shape}: must be {shape}")
+    if into.dtype.kind == "i" and given.dtype.kind == "u":
+        given = narrowed(name, given, into.dtype)
     if not np.can_cast(given.dtype, into.dtype, "same_kind"):
         raise FaltungTypeError(f"{name}.dtype={given.dtype}: must be {into.dtype}, or a kind of it")
     np.copyto(into, np.moveaxis(given, 1, -1) if last else given.reshape(into.shape), "same_kind")
 
 
-def input_layout(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]:
-    """The nodes, and the name of the input if it is stored channels first.
+def input_layouts(
+    values: Sequence[Value], nodes: Sequence[Node]
+) -> tuple[tuple[Node, ...], frozenset[str]]:
+    """The nodes, and the names of the inputs that are stored channels first."""
+    first: set[str] = set()
+    made = tuple(nodes)
+    for value in values:
+        made, name = _input_layout(value, made)
+        first |= {name} - {""}
+    return made, frozenset(first)
+
+
+def _input_layout(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...], str]:
+    """The nodes, and the name of the input if it is stored channels first, otherwise "".
 
     Convolutions read any order; for other nodes a first node moves the channels to the end.
     """

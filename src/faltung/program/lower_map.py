@@ -110,7 +110,7 @@ def softmax_map(low: Lowering, node: Node, work: Work) -> None:
 
 
 def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
-    logits, labels, scale, smoothing = node.inputs
+    logits, labels, scale, smoothing, *weights = node.inputs
     losses, correct, grad = node.outputs
     softmax.cross_entropy(
         work,
@@ -125,6 +125,7 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
         channels=logits.channels,
         dtype=low.dtype,
         machine=low.machine,
+        weights=low.where(weights[0]) if weights else None,
     )
 
 

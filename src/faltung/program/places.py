@@ -4,7 +4,7 @@ A map is a matrix of positions by channels, with the channels contiguous. Operan
 concatenation are written into the result, and a slice is read from the whole: neither is copied.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from faltung.graph.ops import Concat, FirstPosition, Reshape, Slice
@@ -27,10 +27,13 @@ class Place:
 
 class Places:
     """The places of all values of a list of nodes. ``outside``: values that have buffers of their
-    own and cannot be written into a concatenation.
+    own and cannot be written into a concatenation. ``first``: inputs that are stored channels
+    first.
     """
 
-    def __init__(self, nodes: Sequence[Node], outside: Sequence[str], first: str = "") -> None:
+    def __init__(
+        self, nodes: Sequence[Node], outside: Sequence[str], first: Collection[str] = ()
+    ) -> None:
         self._within: dict[str, tuple[Value, int]] = {}
         self._first = first
         self._found: dict[Value, Place] = {}
@@ -74,7 +77,7 @@ class Places:
 
     def _place(self, value: Value) -> Place:
         root, channel = self._root(value)
-        if root.name == self._first and root.positions > 1 and root.channels > 1:
+        if root.name in self._first and root.positions > 1 and root.channels > 1:
             return Place(root.name, 0, 1, first=True)
         return Place(root.name, channel, root.channels)
 

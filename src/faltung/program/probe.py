@@ -17,11 +17,11 @@ from faltung.jit.target import current
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
 from faltung.program.derived_weights import Weights
-from faltung.program.inputs import input_layout
+from faltung.program.inputs import input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.places import Places
 from faltung.program.state import State
-from faltung.runtime.threads import get_threads
+from faltung.runtime.threads import threads_to_use
 
 Array = npt.NDArray[Any]
 
@@ -56,7 +56,7 @@ def probe(
         nodes, seed, grad = sensitivity(able, plain.output, to)
         kept, feeds = [*kept, grad], [*feeds, seed]
     names = {value.name for value in kept}
-    nodes, first = input_layout(graph.input, fused(nodes, names))
+    nodes, first = input_layouts(graph.inputs, fused(nodes, names))
     numbers = Weights(state, derived)
     numbers.refresh()
     places = Places(nodes, [value.name for value in feeds], first)
@@ -77,7 +77,7 @@ def probe(
         if weights is None or weights.shape != (len(x), *plain.output.shape):
             raise FaltungError(f"weights: must have the shape {(len(x), *plain.output.shape)}")
         np.copyto(assembly.array(feeds[1]), np.moveaxis(weights, 1, -1))
-    assembly.region.run(get_threads())
+    assembly.region.run(threads_to_use())
 
     def found(value: Value) -> Array:
         return np.ascontiguousarray(np.moveaxis(assembly.array(value), -1, 1))

@@ -1,6 +1,6 @@
 """A training step as one program: forward, backward, optimizer, in one parallel region."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from faltung.methods.base.step import Operand, Work
 from faltung.methods.elementwise import elementwise
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
-from faltung.program.inputs import copy_in, input_layout
+from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
 from faltung.program.optimizer import Optimizer
 from faltung.program.places import Places
@@ -30,10 +30,17 @@ _MASK = (1 << 64) - 1
 
 
 class Slots:
-    """The state of an optimizer and the gradients, in the layout of the parameters."""
+    """The state of an optimizer and the gradients, in the layout of the parameters.
 
-    def __init__(self, state: State, optimizer: Optimizer) -> None:
+    ``frozen``: names of parameters that are not trained.
+    """
+
+    def __init__(self, state: State, optimizer: Optimizer, frozen: Iterable[str] = ()) -> None:
         self.state, self.optimizer = state, optimizer
+        left_out = set(frozen)
+        self.trained = tuple(
+            name for name, p in state.parameters.items() if p.trained and name not in left_out
+        )
         self.gradients = state.zeros(trained=True)
         self.arrays = {name: state.zeros(trained=True) for name in optimizer.slots}
 
@@ -42,16 +49,14 @@ class Slots:
         return {
             f"{slot}/{name}": self.state.get(name, memory)
             for slot, memory in self.arrays.items()
-            for name, p in self.state.parameters.items()
-            if p.trained
+            for name in self.trained
         }
 
     def update(self, values: Mapping[str, npt.ArrayLike]) -> None:
         """Write slots. ValueError: an unknown name, another shape."""
         for key, value in values.items():
             slot, _, name = key.partition("/")
-            p = self.state.parameters.get(name)
-            if slot not in self.arrays or p is None or not p.trained:
+            if slot not in self.arrays or name not in self.trained:
                 raise FaltungError(f"slot={key!r}: the optimizer has no slot of this name")
             self.state.set(name, value, self.arrays[slot])
 
@@ -71,6 +76,7 @@ class TrainingStep:
         batch: int,
         *,
         smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
         precision: str = "fast",
         machine: Machine | None = None,
     ) -> None:
@@ -78,6 +84,10 @@ class TrainingStep:
         state.check(training.graph)
         if slots.state is not state:
             raise FaltungError("slots: must be those of the state")
+        if set(slots.trained) != set(training.gradients):
+            raise FaltungError("slots: must be of the parameters that have a gradient")
+        if (class_weights is None) != (training.class_weights is None):
+            raise FaltungError("class_weights: must be given if the graph has them, and only then")
         self.training, self.state, self.slots, self.batch = training, state, slots, batch
         graph = training.graph
         item = state.dtype.itemsize
@@ -85,7 +95,7 @@ class TrainingStep:
         updates = {value.name: parameter.name for parameter, value in graph.updates}
         results = [v for v in (*training.losses, training.correct) if v is not None]
         kept = {*grads, *updates, *(value.name for value in results)}
-        nodes, first = input_layout(graph.input, fused(training.nodes, kept))
+        nodes, first = input_layouts(graph.inputs, fused(training.nodes, kept))
         self.nodes = nodes
         outside = [graph.input.name, *grads, *updates]
         places = Places(nodes, outside, first)
@@ -107,6 +117,7 @@ class TrainingStep:
         }
         scales = [value for value, _ in training.scales]
         feeds = [graph.input, training.target, training.smoothing, *scales]
+        feeds += [] if training.class_weights is None else [training.class_weights]
         feeds += [*self._keys, *self._rows, *self._scalars.values()]
         self.assembly = Assembly(
             nodes,
@@ -126,13 +137,17 @@ class TrainingStep:
         self._key_arrays = list(map(array, self._keys))
         for value in self._rows:
             array(value)[...] = batch * value.shape[0]
-        self._constants(smoothing)
+        self._constants(smoothing, class_weights)
         self._run = self.assembly.region.run
 
-    def _constants(self, smoothing: float) -> None:
+    def _constants(self, smoothing: float, class_weights: Sequence[float] | None) -> None:
         training, array = self.training, self.assembly.array
         self._scales = [(array(value), weight) for value, weight in training.scales]
         output = training.graph.output
+        self._class_weights: Array | None = None
+        if training.class_weights is not None:
+            self._class_weights = array(training.class_weights)
+            self._class_weights[...] = class_weights
         self._weigh(self.batch * (output.size if self._numeric else output.positions))
         array(training.smoothing)[...] = smoothing
         clip = self.slots.optimizer.clip
@@ -144,11 +159,15 @@ class TrainingStep:
         """Whether targets are numbers instead of labels."""
         return self.training.target.kind == "float"
 
-    def _weigh(self, rows: int) -> None:
-        """Make the loss a mean over this many rows: labels other than -1, or numbers."""
+    def _weigh(self, rows: int, total: float | None = None) -> None:
+        """Make the loss a mean over this many rows: labels other than -1, or numbers; or over the
+        sum of their weights.
+        """
         self.rows = max(1, rows)
+        self.weight = float(self.rows) if total is None else total
         for scale, weight in self._scales:
-            scale[...] = weight / self.rows
+            # Without any weight there is nothing to learn.
+            scale[...] = weight / self.weight if self.weight else 0.0
 
     def __call__(
         self, x: Array, target: Array, *, lr: float, step: int = 0, seed: int = 0
@@ -170,7 +189,19 @@ class TrainingStep:
         last = self._numeric and bool(wanted.space)
         copy_in("target", target, (self.batch, *wanted.shape), self._target, last=last)
         if not self._numeric:
-            self._weigh(int(np.count_nonzero(self._target >= 0)))
+            self._check_labels()
+            counted = self._target >= 0
+            total: float | None = None
+            if self._class_weights is not None:
+                each = np.bincount(self._target[counted], minlength=len(self._class_weights))
+                total = float(each @ self._class_weights.astype(np.float64))
+            self._weigh(int(np.count_nonzero(counted)), total)
+
+    def _check_labels(self) -> None:
+        """ValueError: a label without an output. Kernels read labels modulo the width of a lane."""
+        most, outputs = int(self._target.max()), self.training.graph.output.channels
+        if most >= outputs:
+            raise FaltungError(f"target: label {most}: must be below {outputs}")
 
     def run(self, *, lr: float, step: int = 0, seed: int = 0) -> None:
         """One step on the batch that was fed."""
@@ -187,10 +218,10 @@ class TrainingStep:
 
     @property
     def loss(self) -> float:
-        """The loss of the last batch, the mean over rows whose label is not -1, without auxiliary
-        heads.
+        """The loss of the last batch, the mean over rows whose label is not -1, weighted where
+        classes have weights, without auxiliary heads.
         """
-        return float(self._losses[0]) / self.rows
+        return float(self._losses[0]) / self.weight if self.weight else 0.0
 
     @property
     def correct(self) -> int:
@@ -199,19 +230,14 @@ class TrainingStep:
 
 
 def _update(lowering: Lowering, slots: Slots) -> Work:
-    """The optimizer: the norm of all gradients where they are clipped, then two ranges of the
-    parameters, of which weight decay shrinks the first.
+    """The optimizer: the norm of all gradients where they are clipped, then ranges of the
+    parameters: those that weight decay shrinks, then the others; what is frozen lies between them.
     """
     work, state, optimizer = Work(), slots.state, slots.optimizer
     waits = optimizer.clip is not None
     if waits:
         _clip(work, lowering, state.trained)
-    for decay, start, end in (
-        ("decay", 0, state.decayed),
-        ("none", state.decayed, state.trained),
-    ):
-        if start == end:
-            continue
+    for decay, start, end in _ranges(slots):
         arrays = [
             Operand(name, start * state.dtype.itemsize)
             for name in ("parameters", "gradients", *optimizer.slots)
@@ -237,8 +263,27 @@ def _update(lowering: Lowering, slots: Slots) -> Work:
             title="optimizer",
             barrier=waits,
         )
-        waits = False  # the two ranges are independent
+        waits = False  # the ranges are independent
     return work
+
+
+def _ranges(slots: Slots) -> Iterator[tuple[str, int, int]]:
+    """(decay or none, first element, end) of each run of parameters that are trained. The gradients
+    of the others are never written and stay zero, so that clipping may add up all of them.
+    """
+    state, trained = slots.state, set(slots.trained)
+    for decay, start, end in (("decay", 0, state.decayed), ("none", state.decayed, state.trained)):
+        names = [name for name in state.parameters if start <= state.offset(name) < end]
+        begin: int | None = None
+        for name in names:
+            at = state.offset(name)
+            if name in trained:
+                begin = at if begin is None else begin
+            elif begin is not None:
+                yield decay, begin, at
+                begin = None
+        if begin is not None:
+            yield decay, begin, end
 
 
 def _clip(work: Work, lowering: Lowering, size: int) -> None:

@@ -1,7 +1,7 @@
 """The definition of formulas: one operation at a time, in float64; ``random`` bit by bit."""
 
 from collections.abc import Callable, Sequence
-from math import erf
+from math import erf, erfc, pi, sqrt
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ Array = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.uint64]
 
 LOW = np.uint64(0xFFFFFFFF)
+# What the float64 nearest to sqrt(1/2) lacks.
+SQRT_HALF_REST = -4.833646656726457e-17
 
 
 def evaluate(
@@ -82,6 +84,38 @@ def _murmur(x: Bits) -> Bits:
     return x ^ (x >> np.uint64(16))
 
 
+def _sigmoid(x: Array) -> Array:
+    """From e**-|x|, which never overflows, so that small values keep their digits."""
+    e = np.exp(-np.abs(x))
+    return np.asarray(np.where(x >= 0, 1.0, e) / (1 + e))
+
+
+def _halves(x: Array) -> tuple[Array, Array]:
+    """Two numbers whose sum is x; the first has so few digits that its square is exact."""
+    head = x.astype(np.float32).astype(np.float64)
+    return head, x - head
+
+
+def _gaussian(x: Array) -> Array:
+    """exp(-x**2 / 2), without the rounding of the square, which the exponential would magnify."""
+    x = np.clip(x, -40, 40)  # zero from there on
+    head, rest = _halves(x)
+    return np.asarray(np.exp(-0.5 * head * head) * np.exp(-0.5 * rest * (x + head)))
+
+
+def _ndtr(x: Array) -> Array:
+    """erfc(-x / sqrt 2) / 2, to first order in the rounding error of the quotient."""
+    x = np.clip(x, -40, 40)  # 0 and 1 from there on
+    (a, b), (c, d) = _halves(x), _halves(np.asarray(sqrt(0.5)))
+    d = d + SQRT_HALF_REST
+    z = x * sqrt(0.5)
+    error = ((a * c - z) + a * d + b * c) + b * d
+    slope = np.exp(-z * z) * (2 / sqrt(pi))
+    return np.asarray(0.5 * (_erfc(-z) + slope * error))
+
+
+_erfc = np.vectorize(erfc, otypes=[np.float64])
+
 _MEANING: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
@@ -93,10 +127,14 @@ _MEANING: dict[str, Callable[..., Any]] = {
     "abs": np.abs,
     "sqrt": np.sqrt,
     "exp": np.exp,
+    "expm1": np.expm1,
     "log": np.log,
+    "log1p": np.log1p,
     "tanh": np.tanh,
-    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
+    "sigmoid": _sigmoid,
     "erf": np.vectorize(erf, otypes=[np.float64]),
+    "gaussian": _gaussian,
+    "ndtr": _ndtr,
     "gt": np.greater,
     "ge": np.greater_equal,
     "select": np.where,

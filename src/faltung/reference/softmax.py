@@ -39,18 +39,26 @@ def softmax(logits: ArrayLike) -> Array:
 
 
 def cross_entropy(
-    logits: ArrayLike, labels: ArrayLike, *, smoothing: float = 0.0, scale: float = 1.0
+    logits: ArrayLike,
+    labels: ArrayLike,
+    *,
+    smoothing: float = 0.0,
+    scale: float = 1.0,
+    weights: ArrayLike | None = None,
 ) -> CrossEntropy:
     """The losses of all rows, and the gradient of ``scale * losses.sum()`` with respect to logits.
 
     labels: ints (batch, *space); a row with the label ``IGNORED`` has loss and gradient zero. The
-    target is ``smoothing / channels`` for every channel, plus ``1 - smoothing`` for the label. A
+    target is ``smoothing / channels`` for every channel, plus ``1 - smoothing`` for the label, each
+    times the channel's weight. A
     row is correct if the first of its largest entries is that of the label and no entry is NaN.
     """
     x, chosen = np.asarray(logits, dtype=np.float64), np.expand_dims(np.asarray(labels), 1)
     channels = x.shape[1]
     number = np.arange(channels).reshape(-1, *(1,) * (x.ndim - 2))
     target = np.where(number == chosen, 1 - smoothing, 0.0) + smoothing / channels
+    if weights is not None:
+        target = target * np.reshape(np.asarray(weights, dtype=np.float64), number.shape)
     logs, counts = log_softmax(x), chosen != IGNORED
     with np.errstate(invalid="ignore"):
         terms = np.where(target == 0, np.where(np.isnan(logs), np.nan, 0.0), target * logs)
@@ -58,5 +66,6 @@ def cross_entropy(
     best = np.argmax(np.where(np.isnan(x), -np.inf, x), axis=1)
     right = counts[:, 0] & (best == chosen[:, 0]) & ~np.isnan(logs).any(axis=1)
     with np.errstate(under="ignore"):
-        grad = np.where(counts, scale * (softmax(x) - target), 0.0)
+        whole = 1.0 if weights is None else target.sum(axis=1, keepdims=True)
+        grad = np.where(counts, scale * (softmax(x) * whole - target), 0.0)
     return CrossEntropy(losses, right.astype(np.float64), grad)

@@ -4,7 +4,6 @@ It is aligned because a vector of 64 bytes that straddles two lines costs two ac
 """
 
 import operator
-import os
 import threading
 from types import TracebackType
 from typing import Any, SupportsIndex
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError, FaltungMemoryError, FaltungTypeError
+from faltung.runtime.memory import require, said
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -20,23 +20,20 @@ ALIGNMENT = 64
 KEEP_BYTES = 256 << 20  # the most free scratch memory that a thread keeps
 _KEEP_BLOCKS = 4  # the most free blocks that a thread keeps
 _PAGE_BYTES = 4096
-_CHECK_BYTES = 1 << 30  # from this size on, the memory of the computer is checked first
 
 
 def aligned(n_bytes: SupportsIndex) -> Bytes:
     """``n_bytes`` of uninitialised memory: a uint8 array whose address is a multiple of 64.
 
-    TypeError: not an integer. ValueError: negative. MemoryError: more than the computer has, or
-    than the system grants.
+    TypeError: not an integer. ValueError: negative. MemoryError: more than is free, or than the
+    system grants.
     """
     if isinstance(n_bytes, bool) or not hasattr(n_bytes, "__index__"):
         raise FaltungTypeError(f"n_bytes={n_bytes!r}: must be an integer")
     size = operator.index(n_bytes)
     if size < 0:
         raise FaltungError(f"n_bytes={size}: must not be negative")
-    # Systems promise memory that they do not have, and kill the process that then writes to it.
-    if size >= _CHECK_BYTES and size > _installed():
-        raise FaltungMemoryError(_refusal(size))
+    require(size, f"n_bytes={size}")
     try:
         raw = np.empty(size + ALIGNMENT, np.uint8)
     except (MemoryError, ValueError, OverflowError):  # the last two: more than an address can hold
@@ -165,18 +162,4 @@ def _address(memory: npt.NDArray[Any]) -> int:
 
 
 def _refusal(size: int) -> str:
-    return f"n_bytes={size}: {size / 2**30:,.1f} GiB cannot be allocated"
-
-
-def _installed() -> int:
-    """Bytes of memory and swap of this computer; unlimited where the system does not say."""
-    try:
-        with open("/proc/meminfo") as lines:
-            rows = dict(line.split(":", 1) for line in lines)
-        return sum(int(rows[name].split()[0]) * 1024 for name in ("MemTotal", "SwapTotal"))
-    except (OSError, ValueError, KeyError, IndexError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") or 2**63
-    except (AttributeError, OSError, ValueError):
-        return 2**63
+    return f"n_bytes={size}: {said(size)} cannot be allocated"

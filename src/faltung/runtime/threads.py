@@ -14,6 +14,8 @@ from faltung.runtime.layout import MAX_THREADS
 VARIABLES = ("FALTUNG_NUM_THREADS", "OMP_NUM_THREADS")
 
 _chosen: int | None = None
+_weighed = False  # whether this number has been compared with that of the cores
+_warned = False  # that there are more threads than cores: once in a process is enough
 
 
 def set_threads(n: SupportsIndex) -> None:
@@ -25,7 +27,8 @@ def set_threads(n: SupportsIndex) -> None:
     Parameters
     ----------
     n : int from 1 to 1024
-        The calling thread is one of them. More than there are cores is allowed, and slower.
+        The calling thread is one of them. More than there are cores is allowed, and slower: the
+        first time, a RuntimeWarning says so.
 
     Raises
     ------
@@ -45,6 +48,7 @@ def set_threads(n: SupportsIndex) -> None:
     """
     global _chosen
     _chosen = checked(n)
+    _weigh()
 
 
 def get_threads() -> int:
@@ -55,7 +59,7 @@ def get_threads() -> int:
     int
         What ``set_threads`` was last given; else FALTUNG_NUM_THREADS, else OMP_NUM_THREADS, both
         read at the first call; else the number of cores that this process may use (its CPU
-        affinity).
+        affinity, or what its container allows).
 
     Examples
     --------
@@ -67,6 +71,32 @@ def get_threads() -> int:
     if _chosen is None:
         _chosen = default_threads(os.environ)
     return _chosen
+
+
+def threads_to_use() -> int:
+    """``get_threads()``, for work that begins now. Warns once if they are more than the cores."""
+    if not _weighed:
+        _weigh(source(os.environ))
+    return get_threads()
+
+
+def crowded(threads: int, most: int) -> str:
+    """What more threads than ``most`` cores mean, and what to do; "" if they are not more."""
+    if threads <= most:
+        return ""
+    return (
+        f"{threads} threads on {most} core{'s' * (most > 1)} take turns, which can take many times "
+        f"as long; use at most {most}"
+    )
+
+
+def _weigh(said: str = "") -> None:
+    global _weighed, _warned
+    _weighed = True
+    wrong = "" if _warned else crowded(get_threads(), cores())
+    if wrong:
+        _warned = True
+        warnings.warn(f"{said}: {wrong}" if said else wrong, RuntimeWarning, stacklevel=3)
 
 
 def checked(n: SupportsIndex) -> int:
@@ -88,20 +118,30 @@ def default_threads(environ: Mapping[str, str]) -> int:
     """
     for name in VARIABLES:
         text = environ.get(name, "").strip()
-        if not text:
-            continue
-        first = text.split(",", 1)[0].strip()
-        # isdecimal would accept digits of other scripts, and int() also "1_0" and "+4".
-        if (
-            first.isascii()
-            and first.isdigit()
-            and len(first) < 9
-            and 1 <= int(first) <= MAX_THREADS
-        ):
-            return int(first)
-        warnings.warn(
-            f"{name}={text!r}: ignored, the number of threads must be from 1 to {MAX_THREADS}",
-            RuntimeWarning,
-            stacklevel=3,
-        )
+        number = _number(text)
+        if number is not None:
+            return number
+        if text:
+            warnings.warn(
+                f"{name}={text!r}: ignored, the number of threads must be from 1 to {MAX_THREADS}",
+                RuntimeWarning,
+                stacklevel=3,
+            )
     return min(cores(), MAX_THREADS)
+
+
+def source(environ: Mapping[str, str]) -> str:
+    """The variable that decides, as "OMP_NUM_THREADS=4"; "" if none does."""
+    for name in VARIABLES:
+        text = environ.get(name, "").strip()
+        if _number(text) is not None:
+            return f"{name}={text}"
+    return ""
+
+
+def _number(text: str) -> int | None:
+    """The number of threads that a variable asks for; None if it holds none."""
+    first = text.split(",", 1)[0].strip()
+    # isdecimal would accept digits of other scripts, and int() also "1_0" and "+4".
+    plain = first.isascii() and first.isdigit() and len(first) < 9
+    return int(first) if plain and 1 <= int(first) <= MAX_THREADS else None

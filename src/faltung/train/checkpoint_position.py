@@ -8,15 +8,16 @@ from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 
 # Entries that are floats; the others are counts.
-_NUMBERS = ("loss", "best", "best_loss")
+_NUMBERS = ("loss", "weight", "best", "best_loss")
 
 
 @dataclass
 class Position:
     """How far a run has come.
 
-    step: batches in total. epoch, batch: those that come next. loss, right, rows, samples: sums
-    over this epoch so far, of losses and right labels over rows (labels or numbers). best,
+    step: batches in total. epoch, batch: those that come next. loss, weight, right, rows, samples:
+    sums over this epoch so far, of losses and their weights (1 without weights of classes), and of
+    right labels, over rows (labels or numbers). best,
     best_loss, best_epoch: the merit of the best epoch, its validation loss, and its number from 0
     (-1: none yet).
     """
@@ -25,6 +26,7 @@ class Position:
     epoch: int = 0
     batch: int = 0
     loss: float = 0.0
+    weight: float = 0.0
     right: int = 0
     rows: int = 0
     samples: int = 0
@@ -35,7 +37,7 @@ class Position:
     def next_epoch(self) -> None:
         """Begin the next epoch, with empty sums."""
         self.epoch, self.batch = self.epoch + 1, 0
-        self.loss, self.right, self.rows, self.samples = 0.0, 0, 0, 0
+        self.loss, self.weight, self.right, self.rows, self.samples = 0.0, 0.0, 0, 0, 0
 
     def improves(self, merit: float, loss: float | None) -> bool:
         """Whether this epoch is the best so far: higher merit, or the same and a lower loss."""

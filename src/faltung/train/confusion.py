@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
+from faltung.runtime.narrowing import narrowed
 
 MOST_CLASSES = 20  # in a table
 SHADES = 10
@@ -63,7 +64,7 @@ def confusion(matrix: npt.ArrayLike, classes: Sequence[str]) -> Confusion:
         )
     if counts.dtype.kind not in "iu" or counts.min() < 0:
         raise FaltungError("confusion: must be counts, whole numbers from 0")
-    counts = counts.astype(np.int64)
+    counts = narrowed("confusion", counts, np.int64)
     wrong = counts - np.diag(np.diag(counts))
     chosen = np.arange(len(counts))
     if len(counts) > MOST_CLASSES:

@@ -15,9 +15,29 @@ SCHEDULE: Final = "one_cycle"
 WARMUP: Final = 0.0
 LOSS: Final = "cross_entropy"
 SMOOTHING: Final = 0.0
+SAMPLER: Final = "shuffled"
 SEED: Final = 0
 PRECISION: Final = "fast"
 HELD_OUT: Final = 0.2  # of the samples, by the command line
+
+# What the best epoch can be chosen by (``scores.py``), and what help says of it.
+METRICS: Final = {
+    "loss": "the loss, without smoothing and weights",
+    "accuracy": "the share of right ones",
+    "balanced_accuracy": "mean recall of the classes",
+    "f1": "F1, macro: the mean over classes",
+    "precision": "precision, macro",
+    "recall": "recall, macro",
+    "jaccard": "intersection over union, macro",
+    "kappa": "Cohen's kappa",
+    "mcc": "Matthews correlation",
+    "auc": "area under ROC, one-vs-rest",
+    "average_precision": "by recall, one-vs-rest",
+    "mse": "mean squared error",
+    "rmse": "root mean squared error",
+    "mae": "mean absolute error",
+    "r2": "explained share of the variance",
+}
 
 # The network for each kind of data; "maps" have a label for each position.
 USUAL = {
@@ -26,6 +46,7 @@ USUAL = {
     "series": "tcn",
     "volume": "resnet3d18",
     "text": "textcnn",
+    "table": "mlp",
 }
 # (data, network) -> settings that work well there, found by experiment. Explicit settings win.
 #

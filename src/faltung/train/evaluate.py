@@ -1,18 +1,19 @@
-"""Evaluation of a model on samples: outputs, losses, and which labels were right."""
+"""Evaluation of a model on samples: outputs, losses, which labels were right, and scores."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.data.loader import Batch, Loader
-from faltung.data.source import Source
+from faltung.data.names import listing
+from faltung.data.source import Source, in_units
 from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.train import scores
 from faltung.train.network import Network
-from faltung.train.settings import Settings
 
 Array = npt.NDArray[Any]
 BATCH_SAMPLES = 256  # samples that are read at once
@@ -22,35 +23,52 @@ BATCH_SAMPLES = 256  # samples that are read at once
 class Evaluation:
     """The results of a model on samples: outputs (n, ...) before softmax, if they were kept;
     targets; losses (n,), each a mean over positions; which labels (n, ...) were right, None where
-    targets are numbers.
+    targets are numbers; further scores by name.
     """
 
     outputs: Array | None
     targets: Array
     losses: Array
     right: Array | None
+    scores: dict[str, float] = field(default_factory=dict)
 
     def metrics(self) -> dict[str, float]:
-        """The mean "loss" and, for labels, the "accuracy", 0 to 1. Labels of -1 do not count."""
+        """The mean "loss" and, for labels, the "accuracy", 0 to 1, then the scores. Labels of -1 do
+        not count.
+        """
         if self.right is None:
-            return {"loss": float(self.losses.mean())}
+            return {"loss": float(self.losses.mean()), **self.scores}
         counted = self.targets >= 0
         if not counted.any():
-            return {"loss": 0.0, "accuracy": 0.0}
+            return {"loss": 0.0, "accuracy": 0.0, **self.scores}
         # Each loss is a mean over all positions, where those that do not count contributed 0.
         loss = float(self.losses.mean() / counted.mean())
-        return {"loss": loss, "accuracy": float(self.right[counted].mean())}
+        return {"loss": loss, "accuracy": float(self.right[counted].mean()), **self.scores}
 
 
 def evaluate(
-    model: Network, source: Source, loss: str = "cross_entropy", *, keep: bool = False
+    model: Network,
+    source: Source,
+    loss: str = "cross_entropy",
+    *,
+    keep: bool = False,
+    metrics: Sequence[str] = (),
 ) -> Evaluation:
     """Evaluate the outputs for every sample of a source by a loss. ``keep``: keep the outputs.
-    ValueError, TypeError: samples or targets that do not fit this network.
+    ``metrics``: further ones, rows of ``SCORES``. ValueError, TypeError: samples or targets that do
+    not fit this network, or a metric that does not fit them.
     """
+    source = in_units(source, model.units)
     check_targets(model, source, loss)
+    wanted = [name for name in metrics if scores.SCORES[scores.check_score(name, loss)].of]
     targets = np.asarray(source.targets)
     outputs, losses, right = [], [], []
+    count = model.graph.output.channels
+    confused = any(scores.SCORES[name].kind == "confusion" for name in wanted)
+    matrix = scores.no_confusion(count if confused else 0)
+    kept = keep or scores.needs_outputs(wanted)
+    for name in wanted:
+        check_classes(model, name, targets)
     epoch = Loader(source, BATCH_SAMPLES, seed=0, shuffle=False).epoch(0)
     batches = cast("Generator[Batch, None, None]", epoch)
     with closing(batches):  # a thread may be prefetching
@@ -59,14 +77,26 @@ def evaluate(
             each = squares if loss == "mse" else cross_entropy
             losses.append(each(made, y).reshape(len(made), -1).mean(1))
             if loss != "mse":
-                right.append(made.argmax(1) == y)
-            if keep:
+                said = made.argmax(1)
+                right.append(said == y)
+                if confused:
+                    matrix += scores.confusion_matrix(y, said, count)
+            if kept:
                 outputs.append(made)
+    every = np.concatenate(outputs) if kept else None
+    found = {}
+    for name in wanted:
+        if loss == "mse":
+            assert every is not None
+            found[name] = scores.of_numbers(name, targets, every)
+        else:
+            found[name] = scores.of_labels(name, matrix, targets, every)
     return Evaluation(
-        np.concatenate(outputs) if keep else None,
+        every if keep else None,
         targets,
         np.concatenate(losses),
         np.concatenate(right) if right else None,
+        found,
     )
 
 
@@ -113,17 +143,20 @@ def check_targets(model: Network, source: Source, loss: str) -> None:
             raise FaltungError(f"y: label {worst}: must be from 0 to {output.channels - 1}")
 
 
-def check_run(model: Network, settings: Settings, train: Source, held: Source | None) -> None:
-    """ValueError, TypeError: samples, targets or settings that do not go together."""
-    check_targets(model, train, settings.loss)
-    if held is not None:
-        check_targets(model, held, settings.loss)
-    elif settings.patience is not None:
-        raise FaltungError(f"patience={settings.patience}: needs a validation")
-    if settings.loss == "cross_entropy" and np.asarray(train.targets).ndim > 1:
-        for name in ("shift", "crop", "flip", "series_shift"):
-            if getattr(settings.augment, name):
-                raise FaltungError(
-                    f"{name}={getattr(settings.augment, name)}: moves samples away from their "
-                    "labels, of which each position has one"
-                )
+def check_classes(model: Network, metric: str, targets: Array) -> None:
+    """ValueError: a class without samples, where a metric is not defined without."""
+    if scores.SCORES[metric].kind != "probabilities":
+        return
+    count = model.graph.output.channels
+    absent = np.flatnonzero(np.bincount(targets[targets >= 0], minlength=count)[:count] == 0)
+    if absent.size:
+        names = class_names(model)
+        raise FaltungError(
+            f"metric={metric!r}: needs samples of every class, there are none of "
+            f"{listing([names[i] for i in absent])}; take another metric, such as 'f1'"
+        )
+
+
+def class_names(model: Network) -> tuple[str, ...]:
+    """What the outputs are called, at least their numbers."""
+    return model.classes or tuple(map(str, range(model.graph.output.channels)))

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from faltung.data.files import read_files
 from faltung.data.names import listing, printable
-from faltung.formats.files import write_whole
+from faltung.data.tables import Labels
+from faltung.formats.files import own_folder, problem, write_whole
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.graph.value import Value
@@ -46,18 +47,20 @@ class Explanation:
 def explain(
     run: str | os.PathLike[str],
     file: str,
-    out: Path,
+    out: Path | None = None,
     label: str | None = None,
     *,
     layer: str | None = None,
+    labels: Labels | None = None,
 ) -> Explanation:
     """Write images of what the model of a run sees in a file; earlier ones are overwritten.
+    ``out``: by default the folder look-FILE in that of the run. ``labels``: as for ``read_files``.
     ValueError: an unknown class or layer, a file that is not a sample, a network without maps.
     """
     model, folder = load_model(run)
     if model.tokens:
         raise FaltungError(f"{folder.path}: was trained on text, which cannot be drawn")
-    samples, _ = read_files([file], like(model, folder))
+    samples, _ = read_files([file], like(model, folder), labels=labels)
     if len(samples) != 1:
         raise FaltungError(f"{printable(file)}: holds {len(samples)} samples; look draws one")
     outputs = model.outputs(samples)[0].reshape(model.graph.output.channels, -1).mean(1)
@@ -87,7 +90,7 @@ def explain(
         names[chosen],
         float(outputs[chosen]),
         model.loss == "cross_entropy",
-        tuple(_written(out, pictures)),
+        tuple(_written(_folder(folder.path, file, out), pictures)),
     )
 
 
@@ -104,13 +107,25 @@ def _filters(model: Network) -> bytes | None:
     return None if found is None else tile_images(list(found[:MOST_MAPS]), signed=True)
 
 
+def _folder(run: Path, file: str, out: Path | None) -> Path:
+    """The folder for the images, made where it is missing. What the user typed may be a link."""
+    if out is None:
+        usual = run / f"look-{Path(file).stem}"
+        own_folder(usual)
+        return usual
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise problem(out, error, "not created") from error
+    return out
+
+
 def _written(out: Path, pictures: dict[str, bytes | None]) -> list[Path]:
     """Write the images to a folder."""
-    out.mkdir(parents=True, exist_ok=True)
     written = []
     for name, data in pictures.items():
         if data is not None:
-            write_whole(out / name, data)
+            write_whole(out / name, data, own=True)
             written.append(out / name)
     return written
 

@@ -15,4 +15,4 @@ class History(list[EpochMetrics]):
         epochs = self[-1].epoch
         columns = shown(self[0], epochs, TABLE_WIDTH)
         lines = [table_line(columns, row, epochs, best=False) for row in self]
-        return "\n".join([header(columns, epochs), *lines])
+        return "\n".join([header(columns, epochs, self[0].metric), *lines])

@@ -19,9 +19,13 @@ from faltung.formats.tensors import check_tensors
 from faltung.geometry.errors import FaltungArithmeticError, FaltungError
 from faltung.graph.differentiate import differentiate
 from faltung.plan.choose import Precision
+from faltung.program.memory import require_training
 from faltung.program.training import Slots, TrainingStep
+from faltung.train import scores
 from faltung.train.checkpoint_position import Position
-from faltung.train.evaluate import check_run, evaluate
+from faltung.train.checks import check_run, weights_of
+from faltung.train.evaluate import evaluate
+from faltung.train.freezing import frozen
 from faltung.train.interrupts import Stopped, interrupts
 from faltung.train.metrics import EpochMetrics
 from faltung.train.network import Network
@@ -41,9 +45,9 @@ class Loop:
     """One training run.
 
     ``folder``: where it is kept; it may be set until ``run``. ``show``: whether progress is
-    printed. After ``run``, ``history`` has the metrics of each epoch, ``position`` is where the run
-    ended, ``compiled`` the seconds spent compiling. ValueError, TypeError: settings that do not fit
-    the samples.
+    printed, below ``title`` and ``notes``. After ``run``, ``history`` has the metrics of each
+    epoch, ``position`` is where the run ended, ``compiled`` the seconds spent compiling.
+    ValueError, TypeError: settings that do not fit the samples.
     """
 
     def __init__(
@@ -58,20 +62,31 @@ class Loop:
         title: str = "",
     ) -> None:
         self.model, self.settings, self.held, self.folder = model, settings, held, folder
-        self._show, self._title = show, title
+        self._show, self.title = show, title
+        self.notes: tuple[str, ...] = ()
         check_run(model, settings, train, held)
         self.loader = Loader(
             train,
             settings.batch,
             seed=settings.seed,
+            sampler=settings.sampler,
             augment=settings.augment or None,
             standard=model.standard,
         )
-        self._training = differentiate(model.training_graph, settings.loss)
-        self.slots = Slots(model.state, settings.rule())
+        rule = settings.rule()
+        batch = min(settings.batch, len(train))
+        require_training(model.training_graph, len(rule.slots), batch, taken=True)
+        self.class_weights = weights_of(settings, np.asarray(train.targets), model)
+        self.frozen = frozen(model.training_graph, model.graph, settings.freeze)
+        self._training = differentiate(
+            model.training_graph,
+            settings.loss,
+            frozen=self.frozen,
+            weighted=self.class_weights is not None,
+        )
+        self.slots = Slots(model.state, rule, self.frozen)
         self._steps: dict[int, TrainingStep] = {}
-        batches = len(self.loader) * settings.epochs
-        self.schedule = settings.lr_schedule(batches)
+        self.schedule = settings.lr_schedules(len(self.loader))
         self.position = Position()
         self.history: list[EpochMetrics] = []
         self.compiled = 0.0
@@ -90,6 +105,7 @@ class Loop:
                 self.slots,
                 batch,
                 smoothing=self.settings.smoothing,
+                class_weights=self.class_weights,
                 precision=self._precision,
             )
             self.compiled += time.perf_counter() - start
@@ -119,8 +135,10 @@ class Loop:
 
     def _run(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
         position = self.position
+        for note in self.notes if show is not None else ():
+            show.note(note)  # type: ignore[union-attr]
         try:
-            while position.epoch < self.settings.epochs and not self._out_of_patience():
+            while position.epoch < self.settings.epochs and not self.out_of_patience():
                 self._epoch(show, interrupted)
         except Stopped:
             self._save()
@@ -133,9 +151,7 @@ class Loop:
     def _progress(self) -> Progress | None:
         if not self._show:
             return None
-        return progress(
-            self.settings.epochs, len(self.loader), self._title, done=self.position.step
-        )
+        return progress(self.settings.epochs, len(self.loader), self.title, done=self.position.step)
 
     def _epoch(self, show: Progress | None, interrupted: Callable[[], bool]) -> None:
         position, start = self.position, time.perf_counter()
@@ -171,7 +187,8 @@ class Loop:
         position.step += 1
         position.batch += 1
         position.samples += len(x)
-        position.loss += loss * step.rows
+        position.loss += loss * step.weight
+        position.weight += step.weight
         position.right += right
         position.rows += step.rows
         if show is not None:
@@ -193,20 +210,24 @@ class Loop:
         position = self.position
         held: dict[str, float] = {}
         if self.held is not None:
-            held = evaluate(self.model, self.held, self.settings.loss).metrics()
+            loss, chosen = self.settings.loss, self.settings.chosen_by
+            held = evaluate(self.model, self.held, loss, metrics=[chosen]).metrics()
             self._check_finite("val loss", held["loss"])
+            self._check_finite(f"val {chosen}", held[chosen])
         row = EpochMetrics(
             epoch=position.epoch + 1,
             step=position.step,
             lr=self.schedule(max(0, position.step - 1)),
-            loss=position.loss / max(1, position.rows),
+            loss=position.loss / (position.weight or 1.0),
             accuracy=position.right / max(1, position.rows) if self._labels else None,
             val_loss=held.get("loss"),
             val_accuracy=held.get("accuracy"),
             seconds=time.perf_counter() - start,
             samples_per_second=pace,
+            metric=self._metric if held else None,
+            val_metric=held[self._metric] if held and self._metric else None,
         )
-        best = self._note_best(row)
+        best = self._note_best(row, held)
         position.next_epoch()
         if best and (self.folder is not None or self.held is not None):
             self._best = self.model.parameters, position.as_dict()
@@ -214,30 +235,44 @@ class Loop:
         self._unsaved.append(row)
         self._save_after(EPOCH_SAVE_SECONDS)
         if show is not None:
-            show.epoch(row, best)
+            show.epoch(row, best and self.held is not None)
 
-    def _note_best(self, row: EpochMetrics) -> bool:
-        """Whether an epoch is the best so far: by the accuracy of the validation, else by its loss;
-        without a validation the last epoch is.
+    @property
+    def _metric(self) -> str | None:
+        """The metric that has a column of its own, if one was chosen."""
+        chosen = self.settings.chosen_by
+        return chosen if scores.SCORES[chosen].of is not None else None
+
+    def _note_best(self, row: EpochMetrics, held: dict[str, float]) -> bool:
+        """Whether an epoch is the best so far, by the metric of the validation; without a
+        validation the last epoch is.
         """
-        position = self.position
-        if row.val_loss is None:
-            merit = float(row.epoch)
-        else:
-            merit = -row.val_loss if row.val_accuracy is None else row.val_accuracy
+        position, chosen = self.position, self.settings.chosen_by
+        merit = scores.better(chosen, held[chosen]) if held else float(row.epoch)
         if not position.improves(merit, row.val_loss):
             return False
         position.best, position.best_loss = merit, row.val_loss
         position.best_epoch = position.epoch
         return True
 
-    def _out_of_patience(self) -> bool:
+    def out_of_patience(self) -> bool:
+        """Whether the run ends before its last epoch."""
         patience, position = self.settings.patience, self.position
         if patience is None or position.best is None:
             return False
         return position.epoch - position.best_epoch > patience
 
+    def lengthen(self, settings: Settings) -> None:
+        """Go on with settings that differ in the length of the run."""
+        self.settings, self.schedule = settings, settings.lr_schedules(len(self.loader))
+
     # Keeping -------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        """Write a checkpoint of a run that has not begun, which then no longer needs what its first
+        weights came from.
+        """
+        self._save()
 
     def _save_after(self, seconds: float) -> None:
         if time.monotonic() - self._saved > max(seconds, SAVE_TIME_RATIO * self._saving):
@@ -271,8 +306,8 @@ class Loop:
         wanted = {
             f"{slot}/{name}": (p.shape, np.dtype(self.model.dtype))
             for slot in self.slots.arrays
-            for name, p in self.model.state.parameters.items()
-            if p.trained
+            for name in self.slots.trained
+            if (p := self.model.state.parameters[name])
         }
         check_tensors(last.state, wanted, where)
         self.slots.update(last.state)
@@ -280,6 +315,12 @@ class Loop:
             self.position = Position.from_dict(last.position, len(self.loader))
         except ValueError as error:
             raise FaltungError(f"{where}: {error}") from None
+        lengthened = self.settings.lengthened
+        if lengthened and lengthened[-1][1] > self.position.step:
+            raise FaltungError(
+                f"{where}: step {self.position.step}: must be at least {lengthened[-1][1]}, where "
+                "the run got another length"
+            )
         self.history = list(folder.history)
         if len(self.history) != self.position.epoch:
             raise FaltungError(

@@ -3,10 +3,12 @@
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 from faltung.geometry.errors import FaltungError
+from faltung.train.scores import SCORES
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,8 @@ class EpochMetrics:
     """One epoch. Losses and accuracies (0 to 1) are means over samples, ``seconds`` include the
     validation, ``step`` counts the batches of the whole run.
 
-    None: not measured, such as the accuracy of a regression.
+    metric, val_metric: the name and the value of the metric by which the best epoch is chosen,
+    where one was. None: not measured, such as the accuracy of a regression.
     """
 
     epoch: int
@@ -26,9 +29,15 @@ class EpochMetrics:
     val_accuracy: float | None = None
     seconds: float | None = None
     samples_per_second: float | None = None
+    metric: str | None = None
+    val_metric: float | None = None
 
     def __post_init__(self) -> None:
+        if (self.metric is None) != (self.val_metric is None):
+            raise FaltungError("val_metric: must be given with the name of its metric")
         for field in fields(self):
+            if field.name == "metric":
+                continue
             value = getattr(self, field.name)
             optional = field.default is None
             if value is None and optional:
@@ -44,16 +53,20 @@ class EpochMetrics:
             object.__setattr__(self, field.name, made)
 
 
-COLUMNS = tuple(field.name for field in fields(EpochMetrics))
+# The metric has a column of its name, "val_f1", if there is one.
+COLUMNS = tuple(f.name for f in fields(EpochMetrics) if f.name not in ("metric", "val_metric"))
+_CHOSEN = tuple(f"val_{name}" for name, score in SCORES.items() if score.of is not None)
 
 
 def to_csv(rows: Iterable[EpochMetrics]) -> str:
     """A header and a line per epoch; numbers in the shortest form that reads back exactly."""
-    made = io.StringIO()
+    made, listed = io.StringIO(), list(rows)
+    metric = next((row.metric for row in listed if row.metric is not None), None)
     writer = csv.writer(made, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        values = (getattr(row, name) for name in COLUMNS)
+    writer.writerow(COLUMNS if metric is None else (*COLUMNS, f"val_{metric}"))
+    for row in listed:
+        values = [getattr(row, name) for name in COLUMNS]
+        values += [] if metric is None else [row.val_metric]
         writer.writerow(["" if value is None else repr(value) for value in values])
     return made.getvalue()
 
@@ -64,12 +77,13 @@ def from_csv(text: str, source: str) -> list[EpochMetrics]:
         lines = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:
         raise FaltungError(f"{source}: line 1 or later: {error}") from None
-    if not lines or tuple(lines[0]) != COLUMNS:
+    header = tuple(lines[0]) if lines else ()
+    if header != COLUMNS and not (header[:-1] == COLUMNS and header[-1] in _CHOSEN):
         raise FaltungError(f"{source}: line 1: must be {','.join(COLUMNS)}")
     rows: list[EpochMetrics] = []
     for number, line in enumerate(lines[1:], 2):
         try:
-            rows.append(_row(line))
+            rows.append(_row(line, header))
             if len(rows) > 1 and rows[-1].step < rows[-2].step:
                 raise FaltungError(f"step={rows[-1].step}: must not be less than before")
         except ValueError as error:
@@ -77,12 +91,17 @@ def from_csv(text: str, source: str) -> list[EpochMetrics]:
     return rows
 
 
-def _row(line: list[str]) -> EpochMetrics:
-    if len(line) != len(COLUMNS):
-        raise FaltungError(f"{len(line)} columns: must be {len(COLUMNS)}")
-    cells = dict(zip(COLUMNS, line, strict=True))
-    whole = {name: _whole(name, cells.pop(name)) for name in ("epoch", "step")}
-    return EpochMetrics(**whole, **{name: _number(name, cell) for name, cell in cells.items()})  # type: ignore[arg-type]
+def _row(line: list[str], header: Sequence[str]) -> EpochMetrics:
+    if len(line) != len(header):
+        raise FaltungError(f"{len(line)} columns: must be {len(header)}")
+    cells = dict(zip(header, line, strict=True))
+    whole: dict[str, Any] = {name: _whole(name, cells.pop(name)) for name in ("epoch", "step")}
+    found: dict[str, Any] = {name: _number(name, cell) for name, cell in cells.items()}
+    if len(header) > len(COLUMNS):
+        value = found.pop(header[-1])
+        name = None if value is None else header[-1].removeprefix("val_")
+        found |= {"metric": name, "val_metric": value}
+    return EpochMetrics(**whole, **found)
 
 
 def _whole(name: str, cell: str) -> int:

@@ -1,11 +1,16 @@
 """A network that can be trained. All on NumPy arrays."""
 
+from collections.abc import Sequence
+
 import numpy.typing as npt
 
 from faltung.data.augment import Augment
+from faltung.data.loader import Sampler
 from faltung.data.native import as_array
 from faltung.data.source import Source, in_units, is_source, is_stored, split
 from faltung.data.standard import learned
+from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
 from faltung.plan.choose import Precision
 from faltung.program.optimizer import OptimizerName
@@ -17,6 +22,7 @@ from faltung.train.network import Network
 from faltung.train.samples import as_source
 from faltung.train.schedule import ScheduleName
 from faltung.train.settings import Settings
+from faltung.train.transfer import take_matching
 
 
 class Model(Network):
@@ -71,7 +77,11 @@ class Model(Network):
     """
 
     def evaluate(
-        self, x: npt.ArrayLike | Source, y: npt.ArrayLike | None = None
+        self,
+        x: npt.ArrayLike | Source,
+        y: npt.ArrayLike | None = None,
+        *,
+        metric: str | Sequence[str] = (),
     ) -> dict[str, float]:
         """The loss, and for labels the accuracy, over samples and their targets.
 
@@ -82,31 +92,34 @@ class Model(Network):
         y : array_like, optional
             Labels ``(n,)`` or ``(n, *space)``, of which -1 does not count; for a model that was
             trained on numbers, numbers ``(n, *output shape)``.
+        metric : str or sequence of str
+            Further metrics, by the definitions of scikit-learn: "f1", "auc", ... as in ``fit``.
 
         Returns
         -------
         dict
-            "loss", the mean over samples, and for labels "accuracy", from 0 to 1. A model that was
-            never trained counts as a classifier if the targets are labels.
+            "loss", the mean over samples, for labels "accuracy", from 0 to 1, and the metrics. A
+            model that was never trained counts as a classifier if the targets are labels.
 
         Raises
         ------
         ValueError, TypeError
-            Samples or targets that do not fit the network.
+            Samples or targets that do not fit the network, or a metric that does not fit them.
 
         Examples
         --------
         >>> import numpy as np
         >>> from faltung import Model, nn
         >>> model = Model(nn.Linear(2), (3,))
-        >>> sorted(model.evaluate(np.ones((4, 3)), [0, 1, 1, 0]))
-        ['accuracy', 'loss']
+        >>> sorted(model.evaluate(np.ones((4, 3)), [0, 1, 1, 0], metric="auc"))
+        ['accuracy', 'auc', 'loss']
         """
         loss = self.loss
         if loss is None:
             targets = x.targets if is_source(x) else as_array("y", y)
             loss = "mse" if targets.dtype.kind == "f" else "cross_entropy"
-        return evaluate(self, as_source(x, y, self, loss), loss).metrics()
+        metrics = [metric] if isinstance(metric, str) else list(metric)
+        return evaluate(self, as_source(x, y, self, loss), loss, metrics=metrics).metrics()
 
     def fit(
         self,
@@ -127,7 +140,11 @@ class Model(Network):
         warmup: float = defaults.WARMUP,
         loss: Loss = defaults.LOSS,
         smoothing: float = defaults.SMOOTHING,
+        metric: str | None = None,
         patience: int | None = None,
+        class_weights: str | Sequence[float] | None = None,
+        sampler: Sampler = defaults.SAMPLER,
+        freeze: str | int | Sequence[str] = (),
         seed: int = defaults.SEED,
         precision: Precision = defaults.PRECISION,
         augment: Augment | None = None,
@@ -170,8 +187,22 @@ class Model(Network):
             For labels, or for numbers.
         smoothing : float
             Of the labels, at least 0 and below 1.
+        metric : str, optional
+            By which the best epoch is chosen: "loss", for labels "accuracy" (the usual one),
+            "balanced_accuracy", "f1", "precision", "recall", "jaccard", "kappa", "mcc", "auc" or
+            "average_precision", means over classes, for numbers "mse", "rmse", "mae" or "r2"; all
+            by the definitions of scikit-learn. The usual one for numbers is the loss.
         patience : int, optional
             Epochs without a better validation after which training ends.
+        class_weights : "balanced" or sequence of float, optional
+            One number for each class: the loss is the weighted mean, as in PyTorch. "balanced":
+            samples / (classes * samples of the class). The validation is not weighted.
+        sampler : {"shuffled", "balanced"}
+            Each sample once in an epoch, or as many draws, each class as likely as any other.
+        freeze : str, int or sequence of str
+            Layers that stay as they are: "all-but-last", a number of layers with parameters from
+            the first on, or names as in ``parameters``; a name stands for the layers inside it too,
+            and may have ``*``. Their batch normalisation uses its running statistics.
         seed : int
             Of the order of the samples, augmentation, dropout and what is held out.
         precision : {"fast", "strict"}
@@ -227,7 +258,11 @@ class Model(Network):
             warmup=warmup,
             loss=loss,
             smoothing=smoothing,
+            metric=metric,
             patience=patience,
+            class_weights=class_weights,  # type: ignore[arg-type]
+            sampler=sampler,
+            freeze=freeze,  # type: ignore[arg-type]
             seed=seed,
             precision=precision,
             augment=Augment() if augment is None else augment,
@@ -240,8 +275,47 @@ class Model(Network):
         elif is_source(validation):
             held = in_units(validation, units)
         elif validation is not None:
-            train, held = split(train, validation, wanted.seed)  # type: ignore[arg-type]
+            part = _part(validation)
+            train, held = split(train, part, wanted.seed)
         return self._trained(wanted, train, held, show)
+
+    def start_from(self, other: "Network") -> tuple[str, ...]:
+        """Take over the parameters of another network where names and shapes are the same.
+
+        For transfer learning: a network of the same layers for other classes, of which all but the
+        last layer begin where another training ended. A model that was never trained also takes
+        the ``standard`` and the ``units`` of the other, whose parameters expect such inputs.
+
+        Parameters
+        ----------
+        other : Model
+            What to start from. It is not changed.
+
+        Returns
+        -------
+        tuple of str
+            The layers that keep the parameters they have, because the other network lacks them or
+            has them in another shape.
+
+        Raises
+        ------
+        ValueError, TypeError
+            No layer is the same, or samples have another shape.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from faltung import Model, nets
+        >>> old = Model(nets.get("lenet5", classes=10, input_shape=(1, 28, 28)), (1, 28, 28))
+        >>> new = Model(nets.get("lenet5", classes=3, input_shape=(1, 28, 28)), (1, 28, 28))
+        >>> new.start_from(old)
+        ('linear3',)
+        """
+        if not isinstance(other, Network):
+            raise FaltungTypeError(
+                f"other={show(other)}: must be a Model; Model.load reads one from a file"
+            )
+        return take_matching(self, other)
 
     def _trained(
         self, settings: Settings, train: Source, held: Source | None, show: bool
@@ -261,3 +335,16 @@ class Model(Network):
             history = loop.run()
             loop.restore_best()
         return History(history)
+
+
+def _part(validation: object) -> float:
+    """A part of the samples to hold out. ValueError, TypeError."""
+    if isinstance(validation, bool) or not isinstance(validation, int | float):
+        raise FaltungTypeError(
+            f"validation={show(validation)}: must be a number, (x, y), a source or None"
+        )
+    if not 0 < validation < 1:
+        raise FaltungError(
+            f"validation={show(validation)}: must lie between 0 and 1; None holds nothing out"
+        )
+    return float(validation)

@@ -29,6 +29,7 @@ from faltung.nn import Layer, build
 from faltung.nn.text import parse
 from faltung.plan.choose import Precision, policy_of
 from faltung.program.inference import Inference
+from faltung.program.memory import require_network
 from faltung.program.state import State
 from faltung.runtime.buffers import empty
 from faltung.train.metadata import checked
@@ -78,6 +79,7 @@ class Network:
         self._check()
         # What it was trained on; None before that is known.
         self.loss: Loss | None = None if classes is None else "cross_entropy"
+        require_network(self.training_graph)
         self.state = State(self.training_graph.parameters, dtype)
         self.state.update(parameters(self.training_graph, whole("seed", seed, 0)))
         self._programs: dict[tuple[int, bool], Inference] = {}

@@ -48,7 +48,7 @@ class ReportData:
     samples; ``mistakes``: worst first; ``filters``: of the first layer, (out, in, *kernel);
     ``layers``: rows of the network's table, by column; ``cost``: by name (``seconds``,
     ``peak_memory`` in bytes, ``samples_per_second``, ``machine``, ``threads``, ...); ``config``:
-    tables of settings.
+    tables of settings; ``metric``: what chose the best epoch; ``note``: a sentence below the title.
     """
 
     title: str
@@ -60,12 +60,16 @@ class ReportData:
     layers: Sequence[Mapping[str, object]] = ()
     cost: Mapping[str, object] = field(default_factory=dict)
     config: Mapping[str, object] = field(default_factory=dict)
+    metric: str | None = None
+    note: str = ""
 
 
-def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
-    """Write the page atomically; the same data gives the same bytes."""
+def write_report(path: str | os.PathLike[str], data: ReportData, *, own: bool = False) -> None:
+    """Write the page atomically; the same data gives the same bytes. ``own``: as in
+    ``write_whole``.
+    """
     # File names may hold bytes that are not text: each becomes a question mark.
-    write_whole(path, render(data).encode("utf-8", "replace"))
+    write_whole(path, render(data).encode("utf-8", "replace"), own=own)
 
 
 def render(data: ReportData) -> str:
@@ -78,8 +82,10 @@ def render(data: ReportData) -> str:
         version=version(),
         style=style,
         style_hash=digest,
-        figures=list(figures(data.history, matrix, data.layers, data.cost)),
-        charts=charts(data.history),
+        note=text(data.note),
+        figures=list(figures(data.history, matrix, data.layers, data.cost, data.metric)),
+        charts=charts(data.history, data.metric),
+        ringed=any(row.val_loss is not None for row in data.history),
         confusion=matrix,
         mistakes=mistakes(data.mistakes, data.classes),
         filters=None if data.filters is None else filters(data.filters),

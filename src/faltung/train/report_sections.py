@@ -13,6 +13,7 @@ from faltung.train.array_images import enlarged, is_series, middle, picture, png
 from faltung.train.confusion import Confusion
 from faltung.train.curves import Line, chart, sparkline
 from faltung.train.metrics import EpochMetrics, finite
+from faltung.train.scores import better
 
 Array = npt.NDArray[Any]
 
@@ -102,11 +103,15 @@ def figures(
     matrix: Confusion | None,
     layers: Sequence[Mapping[str, object]],
     cost: Mapping[str, object],
+    metric: str | None = None,
 ) -> Iterator[tuple[str, str, str]]:
-    """(label, value, remark): the most important numbers."""
+    """(label, value, remark): the most important numbers; ``metric``: what chose the best epoch."""
     if matrix is not None and matrix.samples:
         share = terminal.percent(matrix.right / matrix.samples)
         yield "accuracy", share, f"{matrix.right:,} of {matrix.samples:,} held-out samples"
+    best = best_epoch(history, metric)
+    if best is not None and best.metric is not None and best.val_metric is not None:
+        yield text(_label(best.metric)), terminal.number(best.val_metric), f"epoch {best.epoch}"
     losses = [loss for row in history if (loss := finite(row.val_loss)) is not None]
     if losses:
         yield "validation loss", terminal.number(min(losses)), "least of all epochs"
@@ -131,15 +136,9 @@ def _total(layers: Sequence[Mapping[str, object]], key: str) -> int | None:
     return sum(counts) if counts else None
 
 
-def charts(history: Sequence[EpochMetrics]) -> list[str]:
+def charts(history: Sequence[EpochMetrics], metric: str | None = None) -> list[str]:
     """Loss and accuracy, in training and in validation; a ring at the best epoch."""
-    rated = [row for row in history if row.val_accuracy is not None]
-    checked = [row for row in history if row.val_loss is not None]
-    best: EpochMetrics | None = None
-    if rated:
-        best = max(rated, key=lambda row: (_least(row.val_accuracy), -row.epoch))
-    elif checked:
-        best = min(checked, key=lambda row: (-_least(-(row.val_loss or 0.0)), row.epoch))
+    best = best_epoch(history, metric)
     epochs = [float(row.epoch) for row in history]
     made = []
     for name, number, top in (("loss", _loss, None), ("accuracy", _share, 1.0)):
@@ -149,7 +148,27 @@ def charts(history: Sequence[EpochMetrics]) -> list[str]:
             if any(getattr(row, prefix + name) is not None for row in history)
         ]
         made.append(chart(name, curves, number, top=top, mark=best.epoch if best else None))
+    own = next((row.metric for row in history if row.metric is not None), None)
+    if own is not None:
+        line = Line("validation", epochs, [row.val_metric for row in history])
+        made.append(chart(_label(own), [line], _loss, mark=best.epoch if best else None))
     return [svg for svg in made if svg]
+
+
+def best_epoch(history: Sequence[EpochMetrics], metric: str | None = None) -> EpochMetrics | None:
+    """The epoch whose weights were kept, as the loop decides; None without a validation."""
+    checked = [row for row in history if row.val_loss is not None]
+
+    def merit(row: EpochMetrics) -> tuple[float, float, int]:
+        """The metric, else accuracy or loss; then the loss; then the earlier."""
+        less_loss = -math.inf if row.val_loss is None else _least(-row.val_loss)
+        if row.metric is not None and row.val_metric is not None:
+            return _least(better(row.metric, row.val_metric)), less_loss, -row.epoch
+        if row.val_accuracy is not None and metric != "loss":
+            return _least(row.val_accuracy), less_loss, -row.epoch
+        return less_loss, 0.0, -row.epoch
+
+    return max(checked, key=merit) if checked else None
 
 
 def _least(value: float | None) -> float:

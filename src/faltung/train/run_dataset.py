@@ -18,7 +18,7 @@ from faltung.train.run_model import table
 from faltung.train.settings import Settings
 
 # Options of ``open_source`` that a run keeps.
-READING = ("strict", "kind", "size", "channels", "x", "y")
+READING = ("strict", "kind", "size", "channels", "x", "y", "label")
 # What a config says of data that come with samples to hold out.
 OWN = "own"
 # The data table of a config: entry -> its type, and whether it is required.
@@ -32,7 +32,7 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
     "strict": (bool, True),
     "size": ((int, list), False),
     "channels": ((int, str), False),
-    "targets": (str, False),
+    "targets": (str, True),
     "x": (str, False),
     "y": (str, False),
     "columns": (list, False),
@@ -43,6 +43,9 @@ _DATA: dict[str, tuple[type | tuple[type, ...], bool]] = {
 def data_table(folder: RunFolder) -> dict[str, Any]:
     """The data table of a run. ValueError: an entry that is missing or of another type."""
     found = table(folder, "data")
+    for name in found:
+        if name not in _DATA:
+            raise FaltungError(f"{folder.path / CONFIG}: data.{show(name)}: is not known")
     for name, (kind, must) in _DATA.items():
         value = found.get(name)
         if value is None and not must:
@@ -103,13 +106,20 @@ def held_out(folder: RunFolder) -> Source:
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
-    return parts(source, about["held_out"], settings.seed)[1]
+    held = parts(source, about["held_out"], settings.seed)[1]
+    if held is None:
+        raise FaltungError(
+            f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
+        )
+    return held
 
 
-def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source]:
-    """The samples to train on, and those that are held out: a part of all, or ``OWN``, those that
-    the data come with.
+def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:
+    """The samples to train on, and those that are held out: a part of all, ``OWN``, those that the
+    data come with, or None for 0.
     """
+    if held_out == 0:
+        return source, None
     if held_out != OWN:
         return split(source, held_out, seed)  # type: ignore[arg-type]
     own = getattr(source, "held", None)

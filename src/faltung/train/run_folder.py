@@ -12,6 +12,9 @@ after. Between two files it can leave the one written later from an older step; 
 written in the order ``append_metrics``, ``save_best``, ``save_last``, and ``resume`` removes
 metrics that are newer than the checkpoint. A newer best file will be written again, with the same
 contents.
+
+Nothing in the folder is trusted to be what its name says: a link is replaced where the run writes,
+and refused where it reads, so that a run never reaches outside its folder.
 """
 
 import errno
@@ -24,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from faltung.formats.files import problem, read_checked, sweep, write_whole
+from faltung.formats.files import make_folder, problem, read_checked, shown, sweep, write_whole
 from faltung.formats.tensors import Array, Tensors, load_tensors, save_tensors
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -91,15 +94,13 @@ class RunFolder:
         kept = settings(config)
         text = settings_text(kept)
         place = _next_folder(Path("runs"), name) if path is None else Path(path)
-        made = path is None or not place.exists()
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise problem(place, error, "not created") from error
+        made = path is None or not place.is_dir()
+        if path is not None and made:
+            make_folder(place)
         lock = _lock(place)
         try:
             _refuse_held(place)
-            write_whole(place / CONFIG, text.encode())
+            write_whole(place / CONFIG, text.encode(), own=True)
         except BaseException:
             os.close(lock)
             if made:
@@ -134,6 +135,13 @@ class RunFolder:
             run.close()
             raise
         return run
+
+    def rewrite(self, config: Mapping[str, Any]) -> None:
+        """Replace config.toml, whole or not at all."""
+        self._check_writes()
+        kept = settings(config)
+        write_whole(self.path / CONFIG, settings_text(kept).encode(), own=True)
+        self.config = kept
 
     def close(self) -> None:
         """Release the lock, which also happens when the process ends or is killed."""
@@ -199,20 +207,20 @@ class RunFolder:
     def _save(self, name: str, tensors: Mapping[str, Array], position: str) -> None:
         self._check_writes()
         metadata = {"faltung": version(), "format": str(FORMAT), "position": position}
-        save_tensors(self.path / name, tensors, metadata)
+        save_tensors(self.path / name, tensors, metadata, own=True)
 
     def _load(self, name: str) -> tuple[Tensors, dict[str, Any]] | None:
         place = self.path / name
         try:
-            tensors, metadata = load_tensors(place)
+            tensors, metadata = load_tensors(place, own=True)
         except FileNotFoundError:
             return None
-        refuse_other_format(place, metadata.get("format"), metadata.get("faltung"))
-        return tensors, read_position(place, metadata.get("position", ""))
+        refuse_other_format(shown(place), metadata.get("format"), metadata.get("faltung"))
+        return tensors, read_position(shown(place), metadata.get("position", ""))
 
     def _check_writes(self) -> None:
         if not self._writes:
-            raise FaltungError(f"{self.path}: must be open for writing (`create`, `resume`)")
+            raise FaltungError(f"{shown(self.path)}: must be open for writing (`create`, `resume`)")
 
     # Metrics --------------------------------------------------------------------------------------
 
@@ -240,13 +248,13 @@ class RunFolder:
         """The metrics in metrics.csv; none if it does not exist yet."""
         place = self.path / METRICS
         try:
-            data = read_checked(place, MAX_TEXT_BYTES)
+            data = read_checked(place, MAX_TEXT_BYTES, own=True)
         except FileNotFoundError:
             return []
-        return from_csv(decoded(place, data), str(place))
+        return from_csv(decoded(place, data), shown(place))
 
     def _write_metrics(self) -> None:
-        write_whole(self.path / METRICS, to_csv(self._rows).encode())
+        write_whole(self.path / METRICS, to_csv(self._rows).encode(), own=True)
 
 
 # The folder itself --------------------------------------------------------------------------------
@@ -256,7 +264,8 @@ def _refuse_held(place: Path) -> None:
     held = next((name for name in (CONFIG, METRICS, BEST, LAST) if (place / name).exists()), None)
     if held is not None:
         raise FileExistsError(
-            f"{place}: must not hold a run, has {held}; resume that one, or name another folder"
+            f"{shown(place)}: must not hold a run, has {held}; resume that one, or name "
+            "another folder"
         )
 
 
@@ -264,17 +273,26 @@ def _next_folder(above: Path, name: str) -> Path:
     """Create <above>/<name>-NNN, one more than the highest that exists."""
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:100] or "run"
     pattern = re.compile(re.escape(stem) + r"-([0-9]{3,9})")
+    if above.is_symlink():  # nobody typed this name
+        raise FaltungError(
+            f"{shown(above)}: must be a folder, is a link; name the folder of the run with --out"
+        )
     try:
-        above.mkdir(parents=True, exist_ok=True)
-        while True:
-            found = (pattern.fullmatch(entry) for entry in os.listdir(above))
-            number = max((int(match[1]) for match in found if match), default=0) + 1
-            place = above / f"{stem}-{number:03d}"
-            with suppress(FileExistsError):  # another run was faster
-                place.mkdir()
-                return place
+        with suppress(FileExistsError):
+            make_folder(above)
+        names = os.listdir(above)
     except OSError as error:
         raise problem(above, error, "no folder made in it") from error
+    found = (pattern.fullmatch(name) for name in names)
+    number = max((int(match[1]) for match in found if match), default=0) + 1
+    while True:
+        place = above / f"{stem}-{number:03d}"
+        try:
+            make_folder(place)
+        except FileExistsError:  # another run was faster
+            number += 1
+        else:
+            return place
 
 
 def _lock(place: Path) -> int:
@@ -296,5 +314,5 @@ def _lock(place: Path) -> int:
     except OSError as error:
         if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             os.close(handle)
-            raise BlockingIOError(f"{place}: another process is writing this run") from None
+            raise BlockingIOError(f"{shown(place)}: another process is writing this run") from None
     return handle

@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from faltung.formats.extras import missing
-from faltung.formats.files import read_checked
+from faltung.formats.files import read_checked, shown
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
-FORMAT = 1  # of the run folder; other numbers are refused
+FORMAT = 2  # of the run folder; other numbers are refused
+# What older formats lack, so that nothing in them can be relied on.
+OLDER = {"1": "does not say all that it was trained with, so it cannot be repeated: train again"}
 POSITION = ("step", "epoch", "batch")  # whole numbers from 0 that every position has
 MAX_TEXT_BYTES = 1 << 24  # bytes of a run's text file
 _OWN = ("format", "faltung")  # keys of config.toml that are not settings
@@ -37,7 +39,11 @@ def refuse_other_format(source: object, written: object, by: object) -> None:
     if isinstance(written, bool) or str(written) != str(FORMAT):
         which = "lacks its format" if written is None else f"format={show(written)}"
         author = f", written by faltung {by}" if isinstance(by, str) and len(by) < 40 else ""
-        raise FaltungError(f"{source}: {which}{author}: must be {FORMAT} for faltung {version()}")
+        why = OLDER.get(str(written))
+        more = "" if why is None or isinstance(written, bool) else f"; format {written} {why}"
+        raise FaltungError(
+            f"{source}: {which}{author}: must be {FORMAT} for faltung {version()}{more}"
+        )
 
 
 def plain(name: str, value: object, depth: int = 0) -> Any:
@@ -104,14 +110,14 @@ def settings_text(config: Plain) -> str:
 
 def read_settings(path: Path) -> Plain:
     """The settings in a config.toml. ValueError or OSError in one line with its name."""
-    text = decoded(path, read_checked(path, MAX_TEXT_BYTES))
+    text = decoded(path, read_checked(path, MAX_TEXT_BYTES, own=True))
     try:
         found = plain("config", tomllib.loads(text))
     except (ValueError, TypeError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise FaltungError(
-            f"{path}: not a run's settings, {' '.join(str(error).split())}"
+            f"{shown(path)}: not a run's settings, {' '.join(str(error).split())}"
         ) from error
-    refuse_other_format(path, found.get("format"), found.get("faltung"))
+    refuse_other_format(shown(path), found.get("format"), found.get("faltung"))
     return {key: value for key, value in found.items() if key not in _OWN}
 
 
@@ -120,7 +126,7 @@ def decoded(path: Path, data: bytes) -> str:
     try:
         return data.decode()
     except UnicodeDecodeError as error:
-        raise FaltungError(f"{path}: not text, byte {error.start} is not UTF-8") from None
+        raise FaltungError(f"{shown(path)}: not text, byte {error.start} is not UTF-8") from None
 
 
 # Position -----------------------------------------------------------------------------------------

@@ -65,3 +65,22 @@ class Schedule:
             return self.lr * (step + 1) / (warm + 1)
         part = (step - warm) / max(1.0, self.steps - warm)
         return self.lr * SCHEDULES[self.name](min(part, 1.0))
+
+
+@dataclass(frozen=True, slots=True)
+class Schedules:
+    """The schedule of a run that may have got another length on its way.
+
+    last: of the length that it has now. before: (until which step, a schedule), in order.
+    """
+
+    last: Schedule
+    before: tuple[tuple[int, Schedule], ...] = ()
+
+    @property
+    def lr(self) -> float:
+        """The highest rate."""
+        return self.last.lr
+
+    def __call__(self, step: int) -> float:
+        return next((each for until, each in self.before if step < until), self.last)(step)

@@ -5,40 +5,40 @@ network with its classes and its standardisation, and the settings.
 """
 
 import os
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from faltung.data.augment import Augment
 from faltung.data.names import printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source
+from faltung.data.source import Source, in_units
 from faltung.data.standard import learned
 from faltung.formats.extras import missing
-from faltung.geometry.check import show
-from faltung.geometry.errors import FaltungError
-from faltung.graph.summary import summary
-from faltung.jit.target import current
+from faltung.geometry.check import show, whole
+from faltung.geometry.errors import FaltungError, FaltungMemoryError
+from faltung.graph.ops import Embed
 from faltung.nets.table import ALIASES, row
 from faltung.nets.table import get as get_net
-from faltung.runtime.threads import get_threads
+from faltung.nn import build
+from faltung.program.memory import require_training
+from faltung.train.checks import check_two_classes
 from faltung.train.defaults import HELD_OUT, LOSS, PRESETS, USUAL
 from faltung.train.evaluate import Evaluation, evaluate
 from faltung.train.loop import Loop
 from faltung.train.model import Model
-from faltung.train.report import ReportData, write_report
+from faltung.train.origin import Origin
+from faltung.train.report import write_report
 from faltung.train.run_dataset import OWN, data_table, described, opened, parts
 from faltung.train.run_folder import CONFIG, RunFolder
-from faltung.train.run_model import filters, table
+from faltung.train.run_model import table
+from faltung.train.run_tables import check_tables
+from faltung.train.session_report import length_note, notes, report_data
 from faltung.train.settings import Settings
+from faltung.train.vocabulary import largest_token, vocabulary
 
-# Mistakes in the report.
-SHOWN_MISTAKES = 24
 # What targets are read as for a loss.
 TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
 # Packages that a run needs at its end; checked before it begins.
@@ -48,16 +48,21 @@ NEEDED = ("PIL", "jinja2", "safetensors", "tomli_w")
 class Session:
     """One run: ``run()`` trains, ``finish()`` evaluates the best weights and writes the report.
 
-    ``source``: all samples; ``train`` and ``held``: its parts. ``folder``: the run on disk. All
-    that can be checked before the first step has been checked.
+    ``source``: all samples; ``train`` and ``held``: its parts, ``held`` None if nothing is held
+    out. ``folder``: the run on disk. All that can be checked before the first step has been
+    checked.
     """
 
     def __init__(self, config: Mapping[str, Any], source: Source, model: Model) -> None:
-        about = config["data"]
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
-        self.train, self.held = parts(source, about["held_out"], self.settings.seed)
+        found = parts(source, config["data"]["held_out"], self.settings.seed)
+        # Numbers mean what they meant to the network that a run starts from.
+        units, where = model.units, printable(Path(config["data"]["path"]).name)
+        self.train = in_units(found[0], units, where)
+        self.held = None if found[1] is None else in_units(found[1], units, where)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
+        self.loop.notes = notes(self.loop, config, source)
 
     @property
     def folder(self) -> RunFolder:
@@ -70,46 +75,47 @@ class Session:
         self.loop.run()
 
     def finish(self) -> dict[str, float]:
-        """Write the report; returns the metrics of the best weights on held-out samples."""
+        """Write the report; returns the metrics of the best weights on held-out samples, or where
+        nothing is held out those of the last epoch of training.
+        """
         self.loop.restore_best()
-        found = evaluate(self.model, self.held, self.settings.loss, keep=True)
-        write_report(self.folder.report, self._report(found))
-        return found.metrics()
+        found: Evaluation | None = None
+        if self.held is not None:
+            metrics = [self.settings.chosen_by]
+            found = evaluate(self.model, self.held, self.settings.loss, keep=True, metrics=metrics)
+        write_report(self.folder.report, report_data(self.loop, self.config, found), own=True)
+        if found is not None:
+            return found.metrics()
+        last = self.loop.history[-1]
+        return {"loss": last.loss} | ({} if last.accuracy is None else {"accuracy": last.accuracy})
 
-    def _report(self, found: Evaluation) -> ReportData:
-        model, config = self.model, self.config
-        confusion, mistakes = None, []
-        classes = model.classes or ()
-        if found.right is not None and found.outputs is not None and classes:
-            said = found.outputs.argmax(1)
-            counted = found.targets >= 0
-            confusion = np.zeros((len(classes), len(classes)), np.int64)
-            np.add.at(confusion, (found.targets[counted], said[counted]), 1)
-            if said.ndim == 1:
-                mistakes = _mistakes(self.held, found.targets, found.outputs)
-        return ReportData(
-            title=_title(config),
-            history=self.loop.history,
-            confusion=confusion,
-            classes=classes,
-            mistakes=mistakes,
-            filters=filters(model),
-            layers=summary(model.graph).as_dict()["layers"],
-            cost=self._cost(),
-            config={name: _flat(config[name]) for name in ("data", "net", "train")},
-        )
-
-    def _cost(self) -> dict[str, object]:
-        rates = [row.samples_per_second for row in self.loop.history if row.samples_per_second]
-        seconds = [row.seconds for row in self.loop.history if row.seconds]
-        return {
-            "seconds": sum(seconds),
-            "samples_per_second": max(rates, default=0.0),
-            "compile_seconds": self.loop.compiled,
-            **_peak_memory(),
-            "machine": str(current()),
-            "threads": get_threads(),
-        }
+    def lengthen(self, epochs: int) -> None:
+        """Give the run another number of epochs; config.toml says so before anything else happens,
+        so that a run that is killed now goes on in the same way. ValueError: fewer than are done.
+        """
+        loop, before, path = self.loop, self.settings, self.folder.path
+        done = loop.position.epoch + (loop.position.batch > 0)
+        if epochs == before.epochs:
+            return
+        if epochs < max(done, 1):
+            raise FaltungError(
+                f"--epochs={epochs}: {path} has {'begun' if loop.position.batch else 'finished'} "
+                f"epoch {done}: must be at least {done}"
+            )
+        if loop.out_of_patience():
+            raise FaltungError(
+                f"--epochs={epochs}: {path} ended after epoch {done}, because --patience "
+                f"{before.patience} had run out; to train further, start another run --from it"
+            )
+        step = loop.position.step
+        changes = before.lengthened if not step else (*before.lengthened, (before.epochs, step))
+        settings = replace(before, epochs=epochs, lengthened=changes)
+        note = length_note(loop, settings)
+        self.config = {**self.config, "train": settings.as_dict()}
+        self.folder.rewrite(self.config)
+        loop.lengthen(settings)
+        self.settings = settings
+        loop.notes = (*loop.notes, *note)
 
 
 # A new run ----------------------------------------------------------------------------------------
@@ -123,6 +129,7 @@ def create(
     settings: Mapping[str, Any] | None = None,
     reading: Mapping[str, Any] | None = None,
     held_out: float | None = None,
+    start: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Session:
     """A new run; its folder is created after everything else has been checked. ValueError,
@@ -130,29 +137,49 @@ def create(
 
     data: a name or a path. net: a name; by default the usual one for the data. options: of the
     network. settings: fields of ``Settings`` and ``Augment``, by default as in ``PRESETS``.
-    reading: options of ``open_source``. held_out: the part of the samples to hold out.
+    reading: options of ``open_source``. held_out: the part of the samples to hold out, 0 for none.
+    start: another run, or a model, whose weights this one starts from.
     """
     _check_needed()
-    about: dict[str, Any] = {"path": data if data in NAMED else os.path.abspath(data)}
+    _check_held_out(held_out, settings or {})
+    path = data if data in NAMED else os.path.abspath(data)
     loss = (settings or {}).get("loss", LOSS)
-    about |= {"strict": False, **(reading or {}), "targets": TARGETS.get(loss, "labels")}
-    source = opened(about)
+    about = {"path": path, "strict": False, **(reading or {})}
+    about["targets"] = TARGETS.get(loss, "labels")
+    options = dict(options or {})
+    origin = None if start is None else Origin.open(start)
+    if origin is None:
+        source = opened(about)
+        name = _net_name(source, net)
+    else:
+        source, about = origin.like(about)
+        name = _net_name(source, net) if net is not None else origin.net
     own = held_out is None and getattr(source, "held", None) is not None
     about["held_out"] = OWN if own else float(HELD_OUT if held_out is None else held_out)
-    name = _net_name(source, net)
-    wanted = _settings(data, name, settings or {})
-    options = dict(options or {})
-    if source.kind == "text" and "vocabulary" in row(name).arguments():
-        options = {"vocabulary": _vocabulary(source), **options}
-    layers = get_net(
-        name, classes=_outputs(source, wanted.loss, data), input_shape=source.shape, **options
-    )
+    outputs = _outputs(source, loss, data)
+    wanted = _settings(data, name, settings or {}).resolved()
+    words = None
+    if origin is None or net is not None:
+        if source.kind == "text" and "vocabulary" in row(name).arguments():
+            words = vocabulary(source, printable(data), options.get("vocabulary"))
+            options = {"vocabulary": words.words, **options}
+        layers = get_net(name, classes=outputs, input_shape=source.shape, **options)
+    else:
+        layers = origin.layers(outputs, options)
+        options = dict(origin.options)
+    tokens = source.kind == "text"
+    graph = build(layers, source.shape, tokens=tokens, training=True)
+    what = words.said if words and words.makes_most_of(graph) else f"net={name}"
+    batch = min(wanted.batch, len(source))
+    require_training(graph, len(wanted.rule().slots), batch, what=what)
     train, _ = parts(source, about["held_out"], wanted.seed)
     standard, units = learned(train)
+    if origin is not None:
+        standard, units = origin.model.standard, origin.model.units or units
     model = Model(
         layers,
         source.shape,
-        tokens=source.kind == "text",
+        tokens=tokens,
         seed=wanted.seed,
         classes=source.classes,
         standard=standard,
@@ -160,15 +187,48 @@ def create(
         precision=wanted.precision,
     )
     model.loss = wanted.loss
+    began = {} if origin is None else {"from": origin.give(model, wanted.freeze)}
+    if origin is not None and source.kind == "text":
+        _check_vocabulary(model, source, origin)
     config = {
         "data": {**about, **described(source)},
         "net": {"name": name, **options},
         "model": {name: value for name, value in model.about().items() if value is not None},
         "train": wanted.as_dict(),
+        **began,
     }
     session = Session(config, source, model)
     session.loop.folder = RunFolder.create(out, config, f"{Path(data).stem}-{name}")
+    if origin is not None:
+        session.loop.save()
     return session
+
+
+def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None:
+    """ValueError: no part of the samples, or settings that need a part when there is none."""
+    if held_out is None:
+        return
+    if not 0 <= held_out < 1:
+        raise FaltungError(
+            f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
+        )
+    for name in ("patience", "metric"):
+        if held_out == 0 and settings.get(name) is not None:
+            raise FaltungError(
+                f"--{name}={settings[name]}: with --held-out 0 there is nothing to judge an epoch "
+                "by; leave one of the two out"
+            )
+
+
+def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
+    """ValueError: tokens that a network that was trained on other texts has no row for."""
+    rows = [node.inputs[1].shape[0] for node in model.graph.nodes if isinstance(node.op, Embed)]
+    most = largest_token(source)[0]
+    if rows and most >= min(rows):
+        raise FaltungError(
+            f"--from={origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
+            f"data have a token {most}: must be numbered by the same vocabulary"
+        )
 
 
 def _net_name(source: Source, net: str | None) -> str:
@@ -207,30 +267,25 @@ def _outputs(source: Source, loss: str, data: str) -> int:
         raise FaltungError(f"{where}: has numbers, not classes; train with --loss mse")
     if loss == "mse" and source.classes is not None:
         raise FaltungError(f"{where}: has classes, not numbers; --loss {loss} needs floats")
+    if source.classes:
+        check_two_classes(source.targets, source.classes, where)
     return len(source.classes) if source.classes else source.targets.shape[1]
-
-
-def _vocabulary(source: Source) -> int:
-    """One more than the largest token of all samples."""
-    most = 0
-    for start in range(0, len(source), 4096):
-        part = source.read(np.arange(start, min(start + 4096, len(source))))
-        most = max(most, int(part.max(initial=0)))
-    return most + 1
 
 
 # An old run ---------------------------------------------------------------------------------------
 
 
-def resume(path: str | os.PathLike[str]) -> Session:
-    """Continue a run that was stopped or killed. ValueError, OSError: a folder that is not a run,
-    or whose files or data are inconsistent.
+def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
+    """Continue a run that was stopped or killed; with ``epochs`` one that has ended too, to another
+    length. ValueError, OSError: a folder that is not a run, or whose files or data are
+    inconsistent; fewer epochs than are done.
     """
     _check_needed()
     folder = RunFolder.resume(path)
     try:
         where = folder.path / CONFIG
         about, trained = data_table(folder), table(folder, "train")
+        check_tables(folder)
         source = opened(about)
         for name, value in described(source).items():
             if about.get(name) != value:
@@ -241,13 +296,18 @@ def resume(path: str | os.PathLike[str]) -> Session:
         try:
             seed = Settings.from_dict(trained).seed
         except (TypeError, ValueError) as error:
-            raise FaltungError(f"{where}: {error}") from error
-        if not isinstance(table(folder, "net").get("name"), str):
-            raise FaltungError(f"{where}: net.name: is missing")
+            raise FaltungError(f"{where}: [train]: {error}") from error
         model = Model.from_about(table(folder, "model"), str(where), seed)
-        session = Session(folder.config, source, model)
+        if folder.load_last() is None and "from" in folder.config:
+            Origin.again(table(folder, "from"), str(where)).give(model)
+        try:
+            session = Session(folder.config, source, model)
+        except FaltungMemoryError as error:
+            raise FaltungMemoryError(f"{where}: {error}") from None
         session.loop.folder = folder
         session.loop.resume()
+        if epochs is not None:
+            session.lengthen(whole("--epochs", epochs, 1))
     except BaseException:
         folder.close()
         raise
@@ -261,46 +321,5 @@ def _check_needed() -> None:
             raise missing(module, "train")
 
 
-# The report ---------------------------------------------------------------------------------------
-
-
 def _title(config: Mapping[str, Any]) -> str:
     return printable(f"{config['net']['name']} on {Path(config['data']['path']).name}")
-
-
-def _mistakes(
-    held: Source, targets: npt.NDArray[Any], outputs: npt.NDArray[Any]
-) -> list[tuple[Any, ...]]:
-    """(sample, true, predicted, confidence, name), most confident first."""
-    said = outputs.argmax(1)
-    wrong = np.flatnonzero(said != targets)
-    logits = outputs[wrong].astype(np.float64)
-    logits -= logits.max(1, keepdims=True)
-    sure = 1 / np.exp(logits).sum(1)
-    order = np.argsort(-sure, kind="stable")[:SHOWN_MISTAKES]
-    samples = held.read(wrong[order]) if len(order) else ()
-    return [
-        (sample, int(targets[i]), int(said[i]), float(p), str(held.names[i]))
-        for sample, i, p in zip(samples, wrong[order], sure[order], strict=True)
-    ]
-
-
-def _peak_memory() -> dict[str, int]:
-    """The most bytes that this process has used, where the system tells."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return {}
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return {"peak_memory": most if sys.platform == "darwin" else most * 1024}
-
-
-def _flat(given: Mapping[str, Any]) -> dict[str, object]:
-    """A table of settings, with inner tables flattened: augment.shift."""
-    found: dict[str, object] = {}
-    for name, value in given.items():
-        if isinstance(value, Mapping):
-            found |= {f"{name}.{key}": entry for key, entry in value.items()}
-        elif not (isinstance(value, Sequence) and len(value) > 50):
-            found[name] = value
-    return found

@@ -1,17 +1,19 @@
 """The settings of a training run, plain data, so that a run can be repeated from a file."""
 
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from numbers import Real
 from typing import Any
 
 from faltung.data.augment import Augment
-from faltung.geometry.check import show, whole
+from faltung.data.loader import SAMPLERS, Sampler
+from faltung.geometry.check import is_sequence, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import LOSSES, Loss
 from faltung.plan.choose import PRECISIONS, Precision
 from faltung.program.optimizer import OPTIMIZERS, SGD, AdamW, Optimizer, OptimizerName
-from faltung.train import defaults
-from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName
+from faltung.train import defaults, scores
+from faltung.train.schedule import SCHEDULES, Schedule, ScheduleName, Schedules
 
 # Settings that take one of a few names.
 CHOICES = {
@@ -19,7 +21,18 @@ CHOICES = {
     "schedule": tuple(SCHEDULES),
     "loss": tuple(LOSSES),
     "precision": PRECISIONS,
+    "sampler": tuple(SAMPLERS),
 }
+# What a file says where there is no number: TOML has no None, and a file says everything.
+NOTHING = {
+    "lr": "usual",
+    "momentum": "none",
+    "metric": "usual",
+    "clip": "none",
+    "patience": "none",
+    "class_weights": "none",
+}
+BALANCED = "balanced"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +42,14 @@ class Settings:
     epochs, batch, seed: whole numbers. optimizer: "adamw", or "sgd" with ``momentum`` and perhaps
     ``nesterov``. loss: "cross_entropy" or "mse". smoothing: of the labels, 0 to 1. clip: the
     largest norm of all gradients together. schedule: "constant", "cosine" or "one_cycle", after
-    ``warmup``, a part of the run. patience: epochs without a better validation after which the run
-    ends. precision: "fast", or "strict" for convolutions that are plain sums of products.
-    ValueError, TypeError: an invalid number or name, or a setting that would have no effect.
+    ``warmup``, a part of the run. metric: a row of ``SCORES``, by which the best validation is
+    chosen; None is the usual one of the loss. patience: epochs without a better validation after
+    which the run ends. class_weights: "balanced", or one number for each class. sampler:
+    "shuffled", or "balanced": each class as often as any other. freeze: layers that are not
+    trained, as ``freezing.py`` reads them. precision: "fast", or "strict" for convolutions that are
+    plain sums of products. lengthened: for each time that the run got another length, how many
+    epochs it had before, and until which step. ValueError, TypeError: an invalid number or name, or
+    a setting that would have no effect.
     """
 
     epochs: int = defaults.EPOCHS
@@ -46,10 +64,15 @@ class Settings:
     warmup: float = defaults.WARMUP
     loss: Loss = defaults.LOSS
     smoothing: float = defaults.SMOOTHING
+    metric: str | None = None
     patience: int | None = None
+    class_weights: str | tuple[float, ...] | None = None
+    sampler: Sampler = defaults.SAMPLER
+    freeze: tuple[str, ...] = ()
     seed: int = defaults.SEED
     precision: Precision = defaults.PRECISION
     augment: Augment = field(default_factory=Augment)
+    lengthened: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("patience", 1)):
@@ -66,6 +89,11 @@ class Settings:
             raise FaltungTypeError(f"nesterov={show(self.nesterov)}: must be True or False")
         if not isinstance(self.augment, Augment):
             raise FaltungTypeError(f"augment={show(self.augment)}: must be an Augment")
+        if self.metric is not None:
+            scores.check_score(self.metric, self.loss)
+        object.__setattr__(self, "class_weights", _class_weights(self.class_weights))
+        object.__setattr__(self, "freeze", _freeze(self.freeze))
+        object.__setattr__(self, "lengthened", _lengthened(self.lengthened))
         self._check_effects()
 
     def _check_effects(self) -> None:
@@ -82,11 +110,40 @@ class Settings:
             raise FaltungError(
                 f"smoothing={self.smoothing}: applies to labels, not to loss={self.loss!r}"
             )
+        if self.class_weights is not None and self.loss != "cross_entropy":
+            raise FaltungError(
+                f"class_weights={show(self.class_weights)}: applies to labels, not to "
+                f"loss={self.loss!r}"
+            )
+        if self.sampler == BALANCED and self.loss != "cross_entropy":
+            raise FaltungError(
+                f"sampler={self.sampler!r}: applies to labels, not to loss={self.loss!r}"
+            )
+
+    @property
+    def chosen_by(self) -> str:
+        """The metric by which the best validation is chosen."""
+        return scores.usual(self.loss) if self.metric is None else self.metric
+
+    def resolved(self) -> "Settings":
+        """The same with the usual numbers in place of None, as a file should say them."""
+        lr = defaults.LR[self.optimizer] if self.lr is None else self.lr
+        momentum = self.momentum
+        if momentum is None and self.optimizer == "sgd":
+            momentum = defaults.MOMENTUM
+        return replace(self, lr=lr, momentum=momentum)
 
     def lr_schedule(self, steps: int) -> Schedule:
         """The learning rate of each step in a run of this many."""
         lr = defaults.LR[self.optimizer] if self.lr is None else self.lr
         return Schedule(self.schedule, lr, steps, self.warmup)
+
+    def lr_schedules(self, batches: int) -> "Schedules":
+        """The learning rate of each step of a run with so many batches in an epoch."""
+        before = tuple(
+            (until, self.lr_schedule(batches * epochs)) for epochs, until in self.lengthened
+        )
+        return Schedules(self.lr_schedule(batches * self.epochs), before)
 
     def rule(self) -> Optimizer:
         """The optimizer with its settings."""
@@ -96,23 +153,30 @@ class Settings:
         return AdamW(decay=self.decay, clip=self.clip)
 
     def as_dict(self) -> dict[str, Any]:
-        """For a settings file; ``from_dict`` gives the same object back."""
-        found = {f.name: getattr(self, f.name) for f in fields(self)}
+        """For a settings file, with every setting; ``from_dict`` gives the same object back."""
+        found = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
         found["augment"] = asdict(self.augment)
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: NOTHING[name] if v is None else v for name, v in found.items()}
 
     @staticmethod
-    def from_dict(found: dict[str, Any]) -> "Settings":
-        """ValueError, TypeError: an entry that is unknown or wrong."""
+    def from_dict(found: Mapping[str, Any]) -> "Settings":
+        """ValueError, TypeError: an entry that is unknown, missing or wrong."""
         given = dict(found)
-        augment = given.pop("augment", {})
+        augment = given.pop("augment", None)
         if not isinstance(augment, dict):
             raise FaltungTypeError(f"augment={show(augment)}: must be a table")
-        for where, table, known in (("", given, Settings), ("augment.", augment, Augment)):
-            names = {f.name for f in fields(known)}
+        for where, table, known in (("", found, Settings), ("augment.", augment, Augment)):
+            names = [f.name for f in fields(known)]
             for name in table:
                 if name not in names:
                     raise FaltungError(f"{where}{name}: is not a setting")
+            for name in names:
+                if name not in table:
+                    raise FaltungError(
+                        f"{where}{name}: is missing; a run that goes on needs every setting"
+                    )
+        for name, word in NOTHING.items():
+            given[name] = None if given[name] == word else given[name]
         return Settings(**given, augment=Augment(**augment))
 
 
@@ -126,6 +190,60 @@ _BOUNDS = {
     "smoothing": (0.0, True, 1.0),
 }
 _OPTIONAL = ("lr", "momentum", "clip", "patience")
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists."""
+    return [_plain(each) for each in value] if isinstance(value, tuple) else value
+
+
+def _class_weights(value: object) -> str | tuple[float, ...] | None:
+    """None, "balanced", or numbers from 0, not all 0. ValueError, TypeError."""
+    if value is None or (isinstance(value, str) and value == BALANCED):
+        return value
+    if not is_sequence(value):
+        raise FaltungTypeError(
+            f"class_weights={show(value)}: must be {BALANCED!r} or one number for each class"
+        )
+    made = []
+    for weight in value:  # type: ignore[attr-defined]
+        if isinstance(weight, bool) or not isinstance(weight, Real):
+            raise FaltungTypeError(f"class_weights: {show(weight)}: must be a number")
+        made.append(float(weight))
+        if not 0 <= made[-1] < float("inf"):
+            raise FaltungError(f"class_weights: {show(weight)}: must be at least 0 and finite")
+    if not any(made):
+        raise FaltungError(f"class_weights={show(value)}: must not all be 0")
+    return tuple(made)
+
+
+def _freeze(value: object) -> tuple[str, ...]:
+    """One word or number, or several, as text. TypeError, ValueError."""
+    words = value if is_sequence(value) else (value,)
+    made = []
+    for word in words:  # type: ignore[attr-defined]
+        if isinstance(word, bool) or not isinstance(word, str | int):
+            raise FaltungTypeError(
+                f"freeze={show(word)}: must be 'all-but-last', a number of layers or their names"
+            )
+        made.append(str(word))
+        if not made[-1]:
+            raise FaltungError("freeze='': must not be empty")
+    return tuple(made)
+
+
+def _lengthened(value: object) -> tuple[tuple[int, int], ...]:
+    """(epochs, step) pairs, steps in order. TypeError, ValueError."""
+    if not is_sequence(value):
+        raise FaltungTypeError(f"lengthened={show(value)}: must be pairs of epochs and step")
+    made: list[tuple[int, int]] = []
+    for pair in value:  # type: ignore[attr-defined]
+        if not is_sequence(pair) or len(pair) != 2:
+            raise FaltungTypeError(f"lengthened: {show(pair)}: must be epochs and step")
+        made.append((whole("lengthened", pair[0], 1), whole("lengthened", pair[1], 0)))
+        if len(made) > 1 and made[-1][1] < made[-2][1]:
+            raise FaltungError(f"lengthened={show(value)}: steps must be in order")
+    return tuple(made)
 
 
 def _number(settings: Settings, name: str) -> None:

@@ -78,11 +78,16 @@ _COLUMNS: dict[str, tuple[str, Say, int]] = {
     "accuracy": ("accuracy", percent, 8),
     "val_loss": ("val loss", number, 9),
     "val_accuracy": ("val acc", percent, 7),
+    "val_metric": ("val metric", number, 9),
     "lr": ("lr", "{:.3g}".format, 8),
     "samples_per_second": ("samples/s", rate, 9),
     "seconds": ("time", seconds, 8),
 }
-_LOST = ("lr", "samples_per_second", "seconds", "val_loss", "accuracy", "val_accuracy", "loss")
+_LOST = (
+    *("lr", "samples_per_second", "seconds", "val_loss", "accuracy", "val_accuracy", "val_metric"),
+    "loss",
+)
+_SHORT = {"balanced_accuracy": "bal acc", "average_precision": "avg prec"}  # in a heading
 _BEST = "  best"
 
 
@@ -90,8 +95,15 @@ def _count(epoch: int, epochs: int) -> str:
     return f"{epoch:>{len(str(epochs))}}/{epochs}"
 
 
-def _widths(columns: tuple[str, ...], epochs: int) -> list[int]:
-    return [max(2 * len(str(epochs)) + 1, 5), *(_COLUMNS[name][2] for name in columns)]
+def _widths(columns: tuple[str, ...], epochs: int, metric: str | None = None) -> list[int]:
+    headings = (max(_COLUMNS[name][2], len(_heading(name, metric))) for name in columns)
+    return [max(2 * len(str(epochs)) + 1, 5), *headings]
+
+
+def _heading(name: str, metric: str | None) -> str:
+    if name != "val_metric" or metric is None:
+        return _COLUMNS[name][0]
+    return f"val {_SHORT.get(metric, metric)}"
 
 
 def shown(row: EpochMetrics, epochs: int, width: int) -> tuple[str, ...]:
@@ -100,15 +112,16 @@ def shown(row: EpochMetrics, epochs: int, width: int) -> tuple[str, ...]:
     """
     columns = tuple(name for name in _COLUMNS if getattr(row, name) is not None)
     for lost in _LOST:
-        if sum(2 + w for w in _widths(columns, epochs)) - 2 + len(_BEST) < width:
+        if sum(2 + w for w in _widths(columns, epochs, row.metric)) - 2 + len(_BEST) < width:
             break
         columns = tuple(name for name in columns if name != lost)
     return columns
 
 
-def header(columns: tuple[str, ...], epochs: int) -> str:
-    """The headings above ``table_line``."""
-    return _aligned(["epoch", *(_COLUMNS[name][0] for name in columns)], _widths(columns, epochs))
+def header(columns: tuple[str, ...], epochs: int, metric: str | None = None) -> str:
+    """The headings above ``table_line``; ``metric``: that of the rows."""
+    headings = ["epoch", *(_heading(name, metric) for name in columns)]
+    return _aligned(headings, _widths(columns, epochs, metric))
 
 
 def table_line(columns: tuple[str, ...], row: EpochMetrics, epochs: int, best: bool) -> str:
@@ -117,7 +130,7 @@ def table_line(columns: tuple[str, ...], row: EpochMetrics, epochs: int, best: b
     for name in columns:
         value = getattr(row, name)
         cells.append("-" if value is None else _COLUMNS[name][1](value))
-    return _aligned(cells, _widths(columns, epochs)) + (_BEST if best else "")
+    return _aligned(cells, _widths(columns, epochs, row.metric)) + (_BEST if best else "")
 
 
 def _aligned(cells: list[str], widths: list[int]) -> str:
@@ -133,6 +146,8 @@ def epoch_line(row: EpochMetrics, epochs: int, left: float | None, best: bool) -
             parts.append(f"{name}loss {number(loss)}")
         if value is not None:
             parts.append(f"{name}accuracy {percent(value)}")
+    if row.metric is not None and row.val_metric is not None:
+        parts.append(f"val {row.metric.replace('_', ' ')} {number(row.val_metric)}")
     parts.append(f"lr {row.lr:.3g}")
     if row.samples_per_second is not None:
         parts.append(f"{rate(row.samples_per_second)} samples/s")

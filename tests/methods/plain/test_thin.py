@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-from grid import grid
+from grid import MACHINES, grid
 
 import faltung
 from faltung import reference
 from faltung.codegen.tile import split
 from faltung.geometry import parse
 from faltung.geometry.axis import Axis
-from faltung.jit.target import named, runs, use
 from faltung.machine.table import AVX2, AVX512, SSE, Machine, row
 from faltung.methods.base.correlation import Window, contiguous, forward
 from faltung.methods.base.step import Operand, Work
@@ -56,22 +55,19 @@ def conv(text: str, x: np.ndarray, w: np.ndarray, b: np.ndarray, method: str) ->
     return faltung.conv(x, w, b, stride=spec.stride, padding=pads, method=method)
 
 
-@grid(text=THIN, dtype=["float32", "float64"], name=["avx2", "sse"])
+@grid(text=THIN, dtype=["float32", "float64"], machine=MACHINES)
 def test_whole_numbers_are_exact_and_all_bits_are_the_same(
-    text: str, dtype: str, name: str
+    text: str, dtype: str, machine: Machine
 ) -> None:
-    if not runs(row(name)):
-        pytest.skip(f"this processor cannot run {name}")
-    with use(name):
-        x, w, b = arrays(text, dtype, whole=True)
-        want = reference.conv(x, w, b, parse(text))
-        x2, w2, b2 = arrays(text, dtype, whole=False)
-        bits = conv(text, x2, w2, b2, "direct")
-        for method in ("direct", "spatial"):
-            np.testing.assert_array_equal(conv(text, x, w, b, method), want)
-            np.testing.assert_array_equal(conv(text, x2, w2, b2, method), bits)
-            one = conv(text, x2[:1], w2, b2, method)
-            np.testing.assert_array_equal(one, bits[:1])
+    x, w, b = arrays(text, dtype, whole=True)
+    want = reference.conv(x, w, b, parse(text))
+    x2, w2, b2 = arrays(text, dtype, whole=False)
+    bits = conv(text, x2, w2, b2, "direct")
+    for method in ("direct", "spatial"):
+        np.testing.assert_array_equal(conv(text, x, w, b, method), want)
+        np.testing.assert_array_equal(conv(text, x2, w2, b2, method), bits)
+        one = conv(text, x2[:1], w2, b2, method)
+        np.testing.assert_array_equal(one, bits[:1])
 
 
 @pytest.mark.parametrize("count", [1, 7, 16, 17, 33, 131])
@@ -98,4 +94,4 @@ def test_three_vectors_are_one_block() -> None:
     spec = parse("c64>21 56x56 k1")
     layouts = (contiguous(spec.input_shape, True), contiguous(spec.weight_shape, False))
     c = forward(spec, *layouts, contiguous(spec.output_shape, True))
-    assert direct.choose(c, named("avx2")).vectors == 3
+    assert direct.choose(c, row("avx2")).vectors == 3

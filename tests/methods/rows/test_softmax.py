@@ -61,6 +61,7 @@ def entropy(
     threads: int = 2,
     in_place: bool = False,
     allocate: Allocate = anywhere,
+    weights: np.ndarray | None = None,
 ) -> reference.CrossEntropy:
     dtype, channels, pitch = x.dtype, x.shape[1], x.shape[1] + extra
     logits = as_map(x, pitch, allocate)
@@ -74,6 +75,8 @@ def entropy(
         "correct": beside(np.full(labels.shape, np.nan, dtype), allocate),
         "grad": blank(rows, channels, pitch, dtype, allocate),
     }
+    if weights is not None:
+        arrays["weights"] = beside(weights.astype(dtype), allocate)
     o = {name: Operand(name) for name in arrays}
     grad = "logits" if in_place else "grad"
     work = Work()
@@ -85,6 +88,7 @@ def entropy(
         channels=channels,
         dtype=str(dtype),
         machine=machine,
+        weights=None if weights is None else o["weights"],
     )
     run(work, machine, arrays, threads, allocate)
     assert np.isnan(between(arrays[grad])).all(), "written between the rows"
@@ -118,6 +122,38 @@ def compare(
     np.testing.assert_allclose(got.grad, want.grad, rtol=0, atol=bound)
     made = probabilities(x, machine, **how)  # type: ignore[arg-type]
     np.testing.assert_allclose(made, reference.softmax(x), rtol=0, atol=bound)
+
+
+@grid(channels=CHANNELS, dtype=["float32", "float64"], machine=MACHINES)
+def test_weights_of_classes(channels: int, dtype: str, machine: Machine) -> None:
+    """As PyTorch has them: they multiply the target, of which smoothing gives each class a part."""
+    x, labels = data(channels, dtype)
+    weights = np.random.default_rng(channels).random(channels) * 2
+    weights[labels[0]] = 0  # counts for nothing
+    bound = 3 * TOLERANCE[dtype] * (1 + channels / 5000)
+    for smoothing in (0.0, 0.1):
+        exact = {"smoothing": float(x.dtype.type(smoothing)), "scale": 0.25}
+        given = weights.astype(dtype)
+        got = entropy(x, labels, machine, weights=given, extra=3, **exact)  # type: ignore[arg-type]
+        want = reference.cross_entropy(x, labels, weights=given, **exact)
+        np.testing.assert_allclose(got.losses, want.losses, rtol=3 * bound, atol=3 * bound)
+        np.testing.assert_array_equal(got.correct, want.correct)
+        np.testing.assert_allclose(got.grad, want.grad, rtol=0, atol=2 * bound)
+
+
+def test_the_reference_has_the_weights_of_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((9, 4, 3)), rng.integers(-1, 4, (9, 3))
+    weights = np.array([0.5, 2.0, 1.0, 3.0])
+    logits = torch.tensor(x, requires_grad=True)
+    words = {"weight": torch.tensor(weights), "ignore_index": -1, "label_smoothing": 0.1}
+    theirs = torch.nn.functional.cross_entropy(logits, torch.tensor(labels), **words)
+    theirs.backward()
+    total = weights[labels[labels >= 0]].sum()
+    ours = reference.cross_entropy(x, labels, smoothing=0.1, weights=weights, scale=1 / total)
+    assert ours.losses.sum() / total == pytest.approx(theirs.item(), rel=1e-14)
+    np.testing.assert_allclose(ours.grad, logits.grad.numpy(), atol=1e-16)
 
 
 @grid(channels=CHANNELS, dtype=["float32", "float64"], machine=MACHINES)

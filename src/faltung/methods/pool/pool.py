@@ -17,10 +17,13 @@ Which sources a target reads is in tables (``tables``), so that one kernel for e
 from collections.abc import Sequence
 from math import prod
 
+from faltung.geometry.conv import ITEMSIZE
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.pool import PoolSpec
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Matrix, Operand, Work
 from faltung.methods.pool.columns import columns_kernel
+from faltung.methods.pool.reductions import LAST_PLACE
 from faltung.methods.pool.tables import (
     AxisReads,
     PoolTables,
@@ -47,7 +50,15 @@ MAX_WRITTEN_OUT = 3
 
 
 def index_dtype(spec: PoolSpec) -> str:
-    """The dtype of an index array: as wide as the values, so that their lanes correspond."""
+    """The dtype of an index array: as wide as the values, so that their lanes correspond.
+    ValueError: a plane with more positions than it can number.
+    """
+    most = LAST_PLACE[ITEMSIZE[spec.dtype]]
+    if prod(axis.size for axis in spec.axes) > most:
+        raise FaltungError(
+            f"x.shape={spec.input_shape}: indices of {spec.dtype} number at most {most} positions "
+            "of a plane; use float64"
+        )
     return {"float32": "int32", "float64": "int64"}[spec.dtype]
 
 

@@ -4,13 +4,17 @@ What it is.  For each row x (a position of a sample) the largest entry is subtra
   e**x_c / sum e**x``. Cross-entropy with label smoothing eps compares p with the target ``t_c = (1
   - eps) [c = label] + eps / C``: the loss is ``- sum t_c log p_c`` and its gradient for x is ``p -
   t`` (Szegedy et al., "Rethinking the Inception architecture", 2016, section 7). One visit to the
-  row gives the loss, the gradient, and whether the largest entry is that of the label.
+  row gives the loss, the gradient, and whether the largest entry is that of the label. With
+  weights w of the classes, ``t_c = w_c ((1 - eps) [c = label] + eps / C)``, as PyTorch has it, and
+  the gradient is ``p_c sum t - t_c``.
 When it applies.  Always. Short rows are computed several at once, one in each lane; longer ones one
   by one, vectors along the channels.
 What it costs.  An exponential for each entry, and for long rows a second pass in the cache.
 
 A row with a NaN, or with nothing but -inf, gives NaN.
 """
+
+from collections.abc import Mapping
 
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Matrix, Operand, Work
@@ -31,7 +35,7 @@ def softmax(
     machine: Machine,
 ) -> None:
     """Add the step that turns each row into probabilities. ``out`` may be ``x``."""
-    _add(work, "softmax", x, out, rows, channels, dtype, machine)
+    _add(work, "softmax", x, out, rows, channels, dtype, machine, {})
 
 
 def cross_entropy(
@@ -48,22 +52,19 @@ def cross_entropy(
     channels: int,
     dtype: str,
     machine: Machine,
+    weights: Operand | None = None,
 ) -> None:
     """Add the step of the loss and its gradient for the logits.
 
     labels: (rows,) of int64; a label that is no channel, such as -1, gives a row of zeros.
     scale, smoothing: a number each, of the dtype. losses, correct: (rows,), the latter 1 where the
     first of the largest logits is that of the label. grad: the gradient of ``scale * sum(losses)``;
-    it may be ``logits``.
+    it may be ``logits``. weights: (channels,), of the classes.
     """
-    _add(
-        *(work, "cross-entropy", logits, grad, rows, channels, dtype, machine),
-        labels=labels,
-        scale=scale,
-        smoothing=smoothing,
-        losses=losses,
-        correct=correct,
-    )
+    found = {"labels": labels, "scale": scale, "smoothing": smoothing}
+    found |= {"losses": losses, "correct": correct}
+    found |= {} if weights is None else {"weights": weights}
+    _add(work, "cross-entropy", logits, grad, rows, channels, dtype, machine, found)
 
 
 def _add(
@@ -75,10 +76,10 @@ def _add(
     channels: int,
     dtype: str,
     machine: Machine,
-    **more: Operand,
+    more: Mapping[str, Operand],
 ) -> None:
     narrow = channels <= NARROW_CHANNELS
-    step = SoftmaxKernel(dtype, channels if narrow else 0, bool(more)).step(
+    step = SoftmaxKernel(dtype, channels if narrow else 0, bool(more), "weights" in more).step(
         -(-rows // machine.lanes(dtype)) if narrow else rows,
         title,
         barrier=False,

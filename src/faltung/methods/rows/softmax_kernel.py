@@ -26,7 +26,7 @@ MAXIMUM_VECTORS = 4
 @dataclass(frozen=True)
 class SoftmaxKernel(Kernel):
     """``channels``: those of short rows; 0 for rows one by one, of any length. ``loss``: the loss
-    and its gradient instead of probabilities.
+    and its gradient instead of probabilities; ``weighted``: with a weight for each channel.
     """
 
     pointers = ("x", "out")
@@ -35,14 +35,16 @@ class SoftmaxKernel(Kernel):
     dtype: str
     channels: int
     loss: bool
+    weighted: bool = False
 
     @property
     def symbol(self) -> str:
-        return f"{'cross_entropy' if self.loss else 'softmax'}_{self.dtype}"
+        kind = "weighted_" * self.weighted + ("cross_entropy" if self.loss else "softmax")
+        return f"{kind}_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         more = ("labels", "scale", "smoothing", "losses", "correct")
-        return (*self.pointers, *more * self.loss), self.numbers
+        return (*self.pointers, *more * self.loss, *("weights",) * self.weighted), self.numbers
 
     def body(self, v: Vectors, given: Arguments) -> None:
         if self.channels:
@@ -70,14 +72,26 @@ class _TargetWeights:
         self.minus_label = v.sub(self.minus_rest, self.keep)
 
 
-def _loss(v: Vectors, targets: _TargetWeights, total: str, chosen: str, away: str) -> str:
+def _loss(
+    v: Vectors,
+    targets: _TargetWeights,
+    total: str,
+    chosen: str,
+    away: str,
+    keep: str | None = None,
+    whole: str | None = None,
+) -> str:
     """``- sum t log p``; ``chosen``: the logit of the label less the largest, ``away``: the sum of
     all, each less the largest.
 
-    ``log p_c = away_c - log total``, and the targets add up to 1.
+    ``log p_c = away_c - log total``, and the targets add up to 1. With weights of the channels
+    ``away`` is weighted, ``keep`` what the target gives the label, and ``whole`` the sum of all.
     """
     value = math.log(v, total)
-    for weight, distance in ((targets.keep, chosen), (targets.rest, away)):
+    if whole is not None:
+        # What has no weight does not count, be it infinite.
+        value = v.select(v.compare("oeq", whole, v.zero), v.zero, v.mul(whole, value))
+    for weight, distance in ((keep or targets.keep, chosen), (targets.rest, away)):
         # What has no weight does not count, be it infinite.
         term = v.select(v.compare("oeq", weight, v.zero), v.zero, v.mul(weight, distance))
         value = v.sub(value, term)
@@ -87,11 +101,20 @@ def _loss(v: Vectors, targets: _TargetWeights, total: str, chosen: str, away: st
 # Short rows --------------------------------------------------------------------------------------
 
 
+class _ChannelWeights:
+    """The weights of the channels, each in every lane, and their sum."""
+
+    def __init__(self, v: Vectors, given: Arguments, channels: int) -> None:
+        self.each = [v.broadcast(v.at(given["weights"], c)) for c in range(channels)]
+        self.total = reduce(v.add, self.each)
+
+
 def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
     """Items are groups of as many rows as there are lanes."""
     f, rows, channels = v.function, given["rows"], kernel.channels
     last = f.sub(rows, 1)
     targets, absent = None, ""
+    weights = _ChannelWeights(v, given, channels) if kernel.weighted else None
     if kernel.loss:
         targets = _TargetWeights(v, given, v.constant(channels))
         absent = v.spread(f.word(given["labels"], last), "i64")
@@ -106,7 +129,9 @@ def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
         total = reduce(v.add, powers)
         if targets is not None:
             label = _labels(v, given, first, f.sub(rows, first), absent, channels)
-            losses, correct, made = _narrow_losses(v, targets, label, columns, away, powers, total)
+            losses, correct, made = _narrow_losses(
+                v, targets, label, columns, away, powers, total, weights
+            )
             _store_per_row(v, given, (losses, correct), first, f.sub(rows, first))
         else:
             inverse = v.div(v.constant(1.0), total)
@@ -151,6 +176,7 @@ def _narrow_losses(
     away: list[str],
     powers: list[str],
     total: str,
+    weights: "_ChannelWeights | None",
 ) -> tuple[str, str, list[str]]:
     """Losses, whether each row is right, and the gradient by channel."""
     f, kind = v.function, v.integers
@@ -168,10 +194,24 @@ def _narrow_losses(
             )
     inverse = v.div(v.constant(1.0), total)
     gradient = []
-    for c, power in enumerate(powers):
-        minus_target = v.select(here[c], targets.minus_label, targets.minus_rest)
-        gradient.append(v.mul(targets.scale, v.multiply_add(power, inverse, minus_target)))
-    value = _loss(v, targets, total, chosen, reduce(v.add, away))
+    if weights is None:
+        for c, power in enumerate(powers):
+            minus_target = v.select(here[c], targets.minus_label, targets.minus_rest)
+            gradient.append(v.mul(targets.scale, v.multiply_add(power, inverse, minus_target)))
+        value = _loss(v, targets, total, chosen, reduce(v.add, away))
+    else:
+        own = v.zero
+        for c, weight in enumerate(weights.each):
+            own = v.select(here[c], weight, own)
+        keep = v.mul(targets.keep, own)
+        whole = v.multiply_add(targets.rest, weights.total, keep)
+        inverse = v.mul(inverse, whole)
+        for c, (power, weight) in enumerate(zip(powers, weights.each, strict=True)):
+            share = v.select(here[c], targets.minus_label, targets.minus_rest)
+            minus_target = v.mul(share, weight)
+            gradient.append(v.mul(targets.scale, v.multiply_add(power, inverse, minus_target)))
+        weighted = [v.mul(a, weight) for a, weight in zip(away, weights.each, strict=True)]
+        value = _loss(v, targets, total, chosen, reduce(v.add, weighted), keep, whole)
     right = f.value(f"and {v.flags} {first_best}, {v.compare('ord', total, total)}")
     correct = v.select(right, v.constant(1.0), v.zero)
     value, *gradient = (v.select(counts, one, v.zero) for one in (value, *gradient))
@@ -202,11 +242,12 @@ def _wide(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
     row = _Row(v, given["channels"])
     count = v.spread(f.value(f"sitofp i64 {row.channels} to {v.element}"))
     targets = _TargetWeights(v, given, count) if kernel.loss else None
+    every = row.total(given["weights"]) if kernel.weighted else None
     with f.loop("%begin", "%end") as item:
         src = v.at(given["x"], f.mul(item.index, given["x_pitch"]))
         dst = v.at(given["out"], f.mul(item.index, given["out_pitch"]))
         if targets is not None:
-            _wide_loss(v, given, row, targets, src, dst, item.index)
+            _wide_loss(v, given, row, targets, src, dst, item.index, every)
         else:
             total, _ = row.powers(src, dst, row.largest(src, row.channels))
             inverse = v.div(v.constant(1.0), total)
@@ -246,14 +287,18 @@ class _Row:
             half //= 2
         return best
 
-    def powers(self, src: str, dst: str, top: str) -> tuple[str, str]:
-        """``e**(x - top)`` to ``dst``; their sum and that of ``x - top``, in every lane."""
+    def powers(self, src: str, dst: str, top: str, weights: str | None = None) -> tuple[str, str]:
+        """``e**(x - top)`` to ``dst``; their sum and that of ``x - top``, in every lane, the latter
+        weighted.
+        """
         v = self.v
 
         def add(at: str, mask: str | None, sums: Sequence[str]) -> list[str]:
             away = v.sub(v.load(v.at(src, at), mask), top)
             power = math.exp(v, away)
             v.store(power, v.at(dst, at), mask)
+            if weights is not None:
+                away = v.mul(away, v.load(v.at(weights, at), mask))
             if mask is not None:
                 away, power = (v.select(mask, term, v.zero) for term in (away, power))
             return [v.add(total, term) for total, term in zip(sums, (power, away), strict=True)]
@@ -270,6 +315,30 @@ class _Row:
             return []
 
         self._over(one, [])
+
+    def each_weighted(self, dst: str, weights: str, formula: Callable[[str, str], str]) -> None:
+        """``dst = formula(dst, weight)``."""
+        v = self.v
+
+        def one(at: str, mask: str | None, sums: Sequence[str]) -> list[str]:
+            entry, weight = (v.load(v.at(place, at), mask) for place in (dst, weights))
+            v.store(formula(entry, weight), v.at(dst, at), mask)
+            return []
+
+        self._over(one, [])
+
+    def total(self, src: str) -> str:
+        """The sum of all entries, in every lane."""
+        v = self.v
+
+        def add(at: str, mask: str | None, sums: Sequence[str]) -> list[str]:
+            entry = v.load(v.at(src, at), mask)
+            if mask is not None:
+                entry = v.select(mask, entry, v.zero)
+            return [v.add(sums[0], entry)]
+
+        (found,) = self._over(add, [v.zero])
+        return v.spread(v.total(found))
 
     def _over(
         self, body: Callable[[str, str | None, Sequence[str]], list[str]], carried: list[str]
@@ -291,7 +360,9 @@ def _wide_loss(
     src: str,
     dst: str,
     index: str,
+    every: str | None,
 ) -> None:
+    """``every``: the sum of the weights of the channels, where they have any."""
     f = v.function
     label = f.word(given["labels"], index)
     losses, correct = (v.at(given[name], index) for name in ("losses", "correct"))
@@ -308,15 +379,21 @@ def _wide_loss(
         # Right, unless another entry before it is as large: looked for only where it may matter.
         found = f.value(f"extractelement {v.flags} {likely}, i64 0")
         earlier = row.largest(src, f.value(f"select i1 {found}, i64 {label}, i64 0"))
-        total, away = row.powers(src, dst, top)
-        value = _loss(v, targets, total, v.sub(chosen, top), away)
-        inverse, own = v.div(v.constant(1.0), total), v.broadcast(v.at(dst, label))
+        weights = None if every is None else given["weights"]
+        total, away = row.powers(src, dst, top, weights)
+        if every is None or weights is None:
+            value = _loss(v, targets, total, v.sub(chosen, top), away)
+            inverse, own = v.div(v.constant(1.0), total), v.broadcast(v.at(dst, label))
 
-        def gradient(power: str, minus_target: str = targets.minus_rest) -> str:
-            return v.mul(targets.scale, v.multiply_add(power, inverse, minus_target))
+            def gradient(power: str, minus_target: str = targets.minus_rest) -> str:
+                return v.mul(targets.scale, v.multiply_add(power, inverse, minus_target))
 
-        row.each(dst, dst, gradient)
-        v.store_first(gradient(own, targets.minus_label), v.at(dst, label), 1)
+            row.each(dst, dst, gradient)
+            v.store_first(gradient(own, targets.minus_label), v.at(dst, label), 1)
+        else:
+            value = _weighted_row(
+                v, targets, row, dst, label, weights, every, total, away, v.sub(chosen, top)
+            )
         right = v.select(v.compare("olt", earlier, top), v.constant(1.0), v.zero)
         for condition in (likely, v.compare("ord", total, total)):
             right = v.select(condition, right, v.zero)
@@ -325,3 +402,30 @@ def _wide_loss(
 
     inside = f.value(f"icmp ult i64 {label}, {row.channels}")
     f.choose(inside, counts, ignored)
+
+
+def _weighted_row(
+    v: Vectors,
+    targets: _TargetWeights,
+    row: _Row,
+    dst: str,
+    label: str,
+    weights: str,
+    every: str,
+    total: str,
+    away: str,
+    chosen: str,
+) -> str:
+    """The loss of a row of powers, which become its gradient."""
+    weight, own = (v.broadcast(v.at(place, label)) for place in (weights, dst))
+    keep = v.mul(targets.keep, weight)
+    whole = v.multiply_add(targets.rest, every, keep)
+    inverse = v.div(whole, total)
+
+    def gradient(power: str, weight: str, minus_share: str = targets.minus_rest) -> str:
+        minus_target = v.mul(minus_share, weight)
+        return v.mul(targets.scale, v.multiply_add(power, inverse, minus_target))
+
+    row.each_weighted(dst, weights, gradient)
+    v.store_first(gradient(own, weight, targets.minus_label), v.at(dst, label), 1)
+    return _loss(v, targets, total, chosen, away, keep, whole)

@@ -1,0 +1,158 @@
+"""What a run starts from: another run, or a model in a file, with its layers, data and weights."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faltung.data.names import listing, printable
+from faltung.data.open import NAMED
+from faltung.data.source import Source
+from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError
+from faltung.nn import Layer
+from faltung.train.freezing import frozen, layer_of
+from faltung.train.model import Model
+from faltung.train.run_dataset import data_table, opened
+from faltung.train.run_folder import BEST, CONFIG, LAST
+from faltung.train.run_model import load_model, table
+from faltung.train.transfer import digest, take_matching, with_outputs
+
+# Entries of the table [from] of a config, and their types.
+ENTRIES: dict[str, type] = {"path": str, "digest": str, "standard": bool, "anew": list}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """``path``: absolute; ``said``: as it was given. ``model``: with its best weights. ``net``,
+    ``options``: what its layers are called. ``reading``: how the data were read, as options of
+    ``open_source``; ``columns``: those of a table.
+    """
+
+    path: str
+    said: str
+    model: Model
+    net: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    columns: Sequence[str] | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> "Origin":
+        """The folder of a run, or a file that ``Model.save`` or `faltung export` wrote. ValueError,
+        OSError: neither.
+        """
+        place, said = Path(os.path.abspath(path)), printable(path)
+        if not place.is_dir():
+            if place.name in (BEST, LAST) and (place.parent / CONFIG).exists():
+                raise FaltungError(
+                    f"--from={said}: is a checkpoint without its network; give the run's folder"
+                )
+            return cls(str(place), said, Model.load(path), printable(place.stem))
+        model, folder = load_model(path)
+        net = dict(table(folder, "net"))
+        name, about = net.pop("name", None), data_table(folder)
+        columns = about.get("columns")
+        if not isinstance(name, str):
+            raise FaltungError(f"{folder.path / CONFIG}: net.name: is missing")
+        kept = {"kind": about["kind"]}
+        if about["kind"] in ("picture", "volume"):
+            kept |= {"channels": model.input_shape[0], "size": list(model.input_shape[1:])}
+        return cls(str(place), said, model, name, net, kept, columns)
+
+    @classmethod
+    def again(cls, found: Mapping[str, Any], where: str) -> "Origin":
+        """What a run started from, which must not have changed. ValueError naming ``where``."""
+        check_table(found, where)
+        origin = cls.open(found["path"])
+        if digest(origin.model) != found["digest"]:
+            raise FaltungError(
+                f"{where}: {printable(found['path'])}, which this run starts from, has changed "
+                "since: start the run anew"
+            )
+        return origin
+
+    def like(self, about: Mapping[str, Any]) -> tuple[Source, dict[str, Any]]:
+        """The data that ``about`` describes, read as the origin's were, and what describes them
+        then. ValueError: samples of another shape.
+        """
+        tried = [dict(about)]
+        if about["path"] not in NAMED:
+            tried.insert(0, {**self.reading, **about})
+        for number, each in enumerate(tried):
+            try:
+                source = opened(each)
+            except FaltungError:  # arrays are not resized
+                if number == len(tried) - 1:
+                    raise
+                continue
+            if source.shape == self.model.input_shape or number == len(tried) - 1:
+                break
+        if source.shape != self.model.input_shape:
+            raise FaltungError(
+                f"--from={self.said}: was trained on samples of shape {self.model.input_shape}, "
+                f"{printable(Path(about['path']).name)} has {source.shape}: must be the same"
+            )
+        columns = getattr(source, "columns", None)
+        if columns is not None and self.columns is not None and list(columns) != [*self.columns]:
+            raise FaltungError(
+                f"--from={self.said}: was trained on the columns {listing(self.columns)}, "
+                f"{printable(Path(about['path']).name)} has {listing(list(columns))}: must be the "
+                "same, in the same order"
+            )
+        return source, each
+
+    def layers(self, outputs: int, options: Mapping[str, Any]) -> Layer:
+        """The layers of the origin, for so many outputs. ValueError: options of another network, or
+        layers whose end is not known.
+        """
+        if options:
+            raise FaltungError(
+                f"--set={next(iter(options))}: the layers are those of {self.said}; options go "
+                "with --net NAME"
+            )
+        output = self.model.graph.output
+        made = self.model.net
+        if output.channels != outputs:
+            changed = with_outputs(made, outputs)
+            if changed is None:
+                raise FaltungError(
+                    f"--from={self.said}: has {output.channels} outputs, the data need "
+                    f"{outputs}, and its last layer is none whose outputs can be changed; give "
+                    "--net NAME"
+                )
+            made = changed
+        return made
+
+    def give(self, model: Model, freeze: Sequence[str] = ()) -> dict[str, Any]:
+        """Give a model the weights; the table [from] of the run. ValueError: a layer that is both
+        frozen and initialised anew.
+        """
+        anew = take_matching(model, self.model, f"--from={self.said}")
+        fixed = set(frozen(model.training_graph, model.graph, freeze))
+        own = {layer_of(p.name) for p in model.graph.parameters if p.name in fixed}
+        for name in anew:
+            if name in own:
+                raise FaltungError(
+                    f"--freeze={' '.join(freeze)}: would freeze {name!r}, which is initialised "
+                    "anew, untrained; freeze fewer layers"
+                )
+        return {
+            "path": self.path,
+            "digest": digest(self.model),
+            "standard": model.standard is not None,
+            "anew": list(anew),
+        }
+
+
+def check_table(found: Mapping[str, Any], where: str) -> None:
+    """ValueError naming ``where``: an entry of [from] that is missing, unknown or misshapen."""
+    for name, kind in ENTRIES.items():
+        if not isinstance(found.get(name), kind):
+            raise FaltungError(
+                f"{where}: from.{name}={show(found.get(name))}: must be {kind.__name__}"
+            )
+    for name in found:
+        if name not in ENTRIES:
+            raise FaltungError(f"{where}: from.{show(name)}: is not known")
