@@ -31,10 +31,12 @@ def in_typed_words(
     data = typed.get("data")
     if data and re.match(r"[xy](\.|\[|: )", message):  # an array of the data
         return f"{data[-1]}: {message}"
-    match = re.match(r"(\w+)(?:=|\[[^\]]*\]=?|(?=: ))", message)
+    match = re.match(r"(--[\w-]+|\w+)(?:=|\[[^\]]*\]=?|(?=: ))", message)
     if not match:
         return _in_rule(message, typed, options, names)
     name, end = match[1], match.end()
+    if name.startswith("--"):  # an option already, though not as it was typed
+        name = next((dest for dest, option in options.items() if option == name), name)
     value = message[end : _end_of_value(message, end)]
     rule = message[end + len(value) :]
     called = _called(name, value, typed, options, names)

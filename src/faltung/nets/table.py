@@ -296,10 +296,10 @@ def get(
     <Model (3, 32, 32) -> (10,), 701,466 parameters>
     """
     found = row(name)
-    known = signature(found.function).parameters
+    parameters = signature(found.function).parameters
     for option, value in options.items():
-        if option in known:
-            typed(option, known[option].annotation, value)
+        if option in parameters:
+            typed(option, parameters[option].annotation, value)
     classes = whole("classes", found.classes if classes is None else classes, 1)
     shape = found.input_shape if input_shape is None else integers("input_shape", input_shape)
     if not shape or min(shape) < 1:
