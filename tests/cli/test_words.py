@@ -113,10 +113,6 @@ def test_every_option(
         ("train digits --threads 0", "train: --threads 0: the number of threads must"),
         ("train digits --set width=2", "train: --set width=2: lenet5 takes paper"),
         ("train digits --nesterov", "train: --nesterov: applies to sgd, not to adamw"),
-        (
-            "train digits --loss mse",
-            "train: --smoothing 0.05: applies to labels, not to --loss mse",
-        ),
         ("train digits --channels 3", "train: --channels 3: data=digits: has 1, not 3"),
         ("train nothing", "train: nothing: no such file or folder"),
         ("summary nothing", "summary: NET nothing: must be one of lenet5"),
