@@ -132,3 +132,8 @@ def test_claims_are_checked_first(tmp_path: Path) -> None:
     (tmp_path / "a.jp2").write_bytes(data)
     with pytest.raises(ValueError, match=r"^a: .* a decompression bomb\?$"):
         pictures.examine(tmp_path / "a.jp2", "a", Options())
+    data[place : place + 8] = (5).to_bytes(4, "big") + (6).to_bytes(4, "big")
+    data[place + 32 : place + 34] = b"\x40\0"
+    (tmp_path / "a.jp2").write_bytes(data)
+    with pytest.raises(Broken, match=r"^has 16,384 channels; JPEG and JPEG 2000 of up to 4"):
+        pictures.examine(tmp_path / "a.jp2", "a", Options())

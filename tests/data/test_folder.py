@@ -49,7 +49,7 @@ def test_one_class_or_none(save, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no folders; it needs one folder of files for each"):
         open_source(tmp_path)
     save("cat/a.png", GREY)
-    with pytest.raises(ValueError, match=r"has the folder '.*' alone; it needs one folder"):
+    with pytest.raises(ValueError, match="has the folder 'cat' alone; it needs one folder"):
         open_source(tmp_path)
     assert len(open_source(tmp_path, classes=["cat", "dog"])) == 1
 

@@ -6,6 +6,7 @@ the predictions have the same bits; where the range differs, they agree to round
 """
 
 import gzip
+import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -219,10 +220,45 @@ def test_fit_on_a_source_or_on_an_array(dtype: str) -> None:
     np.testing.assert_array_equal(other.predict(source), other.predict(X))
     assert other.evaluate(source) == other.evaluate(X, Y)
     np.testing.assert_allclose(other.predict(source), one.predict(source), atol=1e-5)
+    with pytest.warns(RuntimeWarning, match=r"^x: values 0\.\.1, but the network was trained on 0"):
+        one.predict((x > 200).astype(dtype))
     # A sample alone is what it is among others, also if nothing in it is bright.
     dark = np.zeros((1, 8, 8), dtype)
     together = one.predict(np.concatenate([x, dark[np.newaxis]]))
     np.testing.assert_array_equal(one.predict(dark), together[-1])
+
+
+@pytest.mark.parametrize("kind", ["series", "picture"])
+def test_channels_that_may_lie_anywhere(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where first and last both fit, channels lie where they lay in training: also for a model that
+    is loaded from a file, and for a run that starts from this one.
+    """
+    x = np.random.default_rng(0).standard_normal((12, *(8,) * (2 if kind == "series" else 3)))
+    data, run = npz(tmp_path / "d.npz", x), tmp_path / "run"
+    words = ["train", str(data), "--epochs=1"]
+    net = ["--net=tcn", "--set=channels=2"] if kind == "series" else ["--net=lenet5"]
+    assert main([*words, f"--kind={kind}", "--channels=last", *net, f"--out={run}"]) == 0
+    wanted = predicted(run, [data], capsys).astype("f4")
+    assert main(["export", str(run), str(tmp_path / "m.safetensors")]) == 0
+    model = Model.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(model.predict(x), wanted)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(x), wanted)
+    like = load_model(run)[0]
+    like.layout = "first"
+    assert not np.array_equal(like.predict(x), wanted)
+    for number, start in enumerate((run, tmp_path / "m.safetensors")):
+        out = tmp_path / f"on{number}"
+        assert main([*words, f"--from={start}", f"--out={out}"]) == 0
+        assert load_model(out)[0].layout == "last"
+    assert (predicted(tmp_path / "on0", [data], capsys) != wanted).any()
+    np.testing.assert_array_equal(
+        predicted(tmp_path / "on0", [data], capsys), predicted(tmp_path / "on1", [data], capsys)
+    )
+    fitted = Model(like.net, x.shape[:0:-1])
+    fitted.fit(open_source(data, kind=kind, channels="last"), epochs=1, show=False)  # type: ignore[arg-type]
+    assert fitted.layout == "last"
 
 
 # Other kinds --------------------------------------------------------------------------------------

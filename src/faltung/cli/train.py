@@ -93,7 +93,7 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
 }
 # Arguments of functions that have another name here.
-ARGUMENTS = {"fraction": "held_out", "n": "threads", "input_shape": "size"}
+ARGUMENTS = {"fraction": "held_out", "n": "threads"}
 SHOWN_SKIPPED = 20  # skipped files that are listed
 
 

@@ -1,6 +1,7 @@
 """``Source``: samples and their targets, wherever they are stored; arrays as one; parts of one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
@@ -91,6 +92,11 @@ class StoredSource(Source, Protocol):
 def is_stored(x: object) -> TypeGuard[StoredSource]:
     """Whether a source knows its units. A ``Subset`` does if its source does."""
     return getattr(x, "units", None) is not None and hasattr(x, "stored")
+
+
+def layout_in(source: object) -> Literal["first", "last"]:
+    """Where the channels lay in the arrays that a source was made of."""
+    return "last" if getattr(source, "layout", "first") == "last" else "first"
 
 
 def is_source(x: object) -> TypeGuard[Source]:
@@ -186,6 +192,8 @@ class ArraySource:
             _check_scale(scale, self.kind)
         self._x = _stored(array, self.kind, at_x, names)
         self.units = units_of(self._x, picture=self.kind == "picture", scale=scale)
+        if array.dtype == bool:  # which is kept as float32
+            self.units = replace(self.units, whole=False)
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
@@ -237,6 +245,7 @@ class Rescaled:
         self.source, self.divisor = source, divisor
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets, self.skipped, self.lazy = source.targets, source.skipped, source.lazy
+        self.layout = layout_in(source)
 
     @property
     def names(self) -> Sequence[str]:
@@ -274,6 +283,7 @@ class Subset:
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
         self.units: Units | None = getattr(source, "units", None)
+        self.layout = layout_in(source)
         self._names: tuple[str, ...] | None = None
 
     @property

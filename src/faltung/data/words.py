@@ -1,7 +1,7 @@
 """What was understood of data, in one line: the first of every run."""
 
 from faltung.data.names import listing
-from faltung.data.source import Source, is_stored
+from faltung.data.source import Source, is_stored, layout_in
 
 NAMES = {
     "picture": ("sample", "samples"),
@@ -45,7 +45,7 @@ def _shape(source: Source) -> list[str]:
         named = f" ({listing(columns, MAX_COLUMNS)})" if columns else ""
         return [_count(source.shape[0], "column", "columns") + named]
     channels, space = source.shape[0], source.shape[1:]
-    last = " (last in the file)" if getattr(source, "layout", "first") == "last" else ""
+    last = " (last in the file)" if layout_in(source) == "last" else ""
     length = f"length {space[0]}" if len(space) == 1 else "x".join(map(str, space))
     return [_count(channels, "channel", "channels") + last, length]
 

@@ -257,6 +257,18 @@ def row(name: str) -> Row:
     return found
 
 
+def check_rank(name: str, shape: Sequence[int], said: str) -> None:
+    """ValueError, which begins with ``said``: samples of this shape are not what a network takes.
+
+    shape: (C, *space), or (words,) of text.
+    """
+    found = row(name)
+    if len(shape) == len(found.input_shape) or (found.any_rank and len(shape) > 1):
+        return
+    form = "(words,)" if found.kind == "text" else f"(C, *space) of rank {found.rank}"
+    raise FaltungError(f"{said}: must be {form} for {name}")
+
+
 def get(
     name: str,
     *,
@@ -304,10 +316,7 @@ def get(
     shape = found.input_shape if input_shape is None else integers("input_shape", input_shape)
     if not shape or min(shape) < 1:
         raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
-    same = len(shape) == len(found.input_shape)
-    if not same and not (found.any_rank and len(shape) > 1):
-        form = "(words,)" if found.kind == "text" else f"(C, *space) of rank {found.rank}"
-        raise FaltungError(f"input_shape={shape}: must be {form} for {name}")
+    check_rank(name, shape, f"input_shape={shape}")
     known = found.arguments()
     for option in options:
         if option not in known:

@@ -8,7 +8,7 @@ from typing import Any
 
 from faltung.data.names import listing, printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source
+from faltung.data.source import Source, kind_of_sample
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.nn import Layer
@@ -49,17 +49,18 @@ class Origin:
                 raise FaltungError(
                     f"--from={said}: is a checkpoint without its network; give the run's folder"
                 )
-            return cls(str(place), said, Model.load(path), printable(place.stem))
+            model = Model.load(path)
+            kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
+            return cls(
+                str(place), said, model, printable(place.stem), reading=_read_as(model, kind)
+            )
         model, folder = load_model(path)
         net = dict(table(folder, "net"))
         name, about = net.pop("name", None), data_table(folder)
         columns = about.get("columns")
         if not isinstance(name, str):
             raise FaltungError(f"{folder.path / CONFIG}: net.name: is missing")
-        kept = {"kind": about["kind"]}
-        if about["kind"] in ("picture", "volume"):
-            kept |= {"channels": model.input_shape[0], "size": list(model.input_shape[1:])}
-        return cls(str(place), said, model, name, net, kept, columns)
+        return cls(str(place), said, model, name, net, _read_as(model, about["kind"]), columns)
 
     @classmethod
     def again(cls, found: Mapping[str, Any], where: str) -> "Origin":
@@ -79,11 +80,13 @@ class Origin:
         """
         tried = [dict(about)]
         if about["path"] not in NAMED:
-            tried.insert(0, {**self.reading, **about})
+            # Arrays are not resized; where their channels lie may be known from the other's alone.
+            arrays = {"kind": self.reading.get("kind"), "channels": self.model.layout}
+            tried = [{**self.reading, **about}, {**arrays, **about}, *tried]
         for number, each in enumerate(tried):
             try:
                 source = opened(each)
-            except FaltungError:  # arrays are not resized
+            except FaltungError:
                 if number == len(tried) - 1:
                     raise
                 continue
@@ -144,6 +147,14 @@ class Origin:
             "standard": model.standard is not None,
             "anew": list(anew),
         }
+
+
+def _read_as(model: Model, kind: str | None) -> dict[str, Any]:
+    """How data are read as samples of a model, as options of ``open_source``."""
+    found: dict[str, Any] = {} if kind is None else {"kind": kind}
+    if kind in ("picture", "volume"):
+        found |= {"channels": model.input_shape[0], "size": list(model.input_shape[1:])}
+    return found
 
 
 def check_table(found: Mapping[str, Any], where: str) -> None:

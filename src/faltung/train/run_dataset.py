@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, split
+from faltung.data.source import Source, layout_in, split
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -145,7 +145,7 @@ def described(source: Source) -> dict[str, Any]:
         "kind": source.kind,
         "samples": len(source),
         "digest": digest.hexdigest()[:16],
-        "layout": getattr(source, "layout", "first"),
+        "layout": layout_in(source),
     }
     for name in ("columns", "label"):
         value = getattr(source, name, None)

@@ -14,13 +14,13 @@ from typing import Any
 from faltung.data.augment import Augment
 from faltung.data.names import printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source, in_units
+from faltung.data.source import Source, in_units, layout_in
 from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show, whole
 from faltung.geometry.errors import FaltungError, FaltungMemoryError
 from faltung.graph.ops import Embed
-from faltung.nets.table import ALIASES, row
+from faltung.nets.table import ALIASES, check_rank, row
 from faltung.nets.table import get as get_net
 from faltung.nn import build
 from faltung.program.memory import require_training
@@ -163,6 +163,7 @@ def create(
         if source.kind == "text" and "vocabulary" in row(name).arguments():
             words = vocabulary(source, printable(data), options.get("vocabulary"))
             options = {"vocabulary": words.words, **options}
+        check_rank(name, source.shape, f"{printable(data)}: has samples of shape {source.shape}")
         layers = get_net(name, classes=outputs, input_shape=source.shape, **options)
     else:
         layers = origin.layers(outputs, options)
@@ -186,7 +187,7 @@ def create(
         units=units,
         precision=wanted.precision,
     )
-    model.loss = wanted.loss
+    model.loss, model.layout = wanted.loss, layout_in(source)
     began = {} if origin is None else {"from": origin.give(model, wanted.freeze)}
     if origin is not None and source.kind == "text":
         _check_vocabulary(model, source, origin)

@@ -172,6 +172,6 @@ def _flat(given: Mapping[str, Any]) -> dict[str, object]:
     for name, value in given.items():
         if isinstance(value, Mapping):
             found |= {f"{name}.{key}": entry for key, entry in value.items()}
-        elif not (isinstance(value, Sequence) and len(value) > 50):
+        elif value != [] and not (isinstance(value, Sequence) and len(value) > 50):
             found[name] = value
     return found

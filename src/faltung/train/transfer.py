@@ -54,6 +54,8 @@ def take_matching(model: Network, other: Network, where: str = "other") -> tuple
             "kind"
         )
     model.set_parameters(taken)
+    if model.standard is None and model.units is None:
+        model.layout = other.layout
     if model.standard is None:
         model.standard = other.standard
     if model.units is None:
