@@ -47,7 +47,7 @@ def test_another_length_is_said(data: Path, tmp_path: Path, capsys: Captured) ->
     ) in lines
     assert main(["train", "--resume", "run"]) == 0
     assert "epochs: 2 until step 2, then 4" in capsys.readouterr().out.splitlines()
-    assert "--epochs=3: run has finished epoch 4: must be at least 4" in refused(
+    assert "--epochs 3: run has finished epoch 4: must be at least 4" in refused(
         capsys, "--resume", "run", "--epochs", 3
     )
 

@@ -241,7 +241,7 @@ def test_the_seed_is_that_of_the_first_weights_too(data: Path, tmp_path: Path) -
     ("more", "message"),
     [
         ({"net": "lenet6"}, "net='lenet6': must be one of lenet5"),
-        ({"net": "tcn"}, "input_shape=(1, 8, 8): must be"),
+        ({"net": "tcn"}, "has samples of shape (1, 8, 8): must be (C, *space) of rank 1"),
         ({"options": {"width": 2}}, "width=2: lenet5 takes paper"),
         ({"settings": {"shift": 8}}, "shift=8: must be less than the shortest axis"),
         ({"settings": {"series_shift": 1}}, "series_shift=1: is for series"),

@@ -20,7 +20,7 @@ DATA is one of
   a folder            of pictures or NIfTI volumes, one subfolder per class
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
-  a text file         .csv, .tsv, .txt, .ts or .arff: a series per line, its label
+  a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
                       in the column that the header calls label, else first
 
 Some data have settings of their own; options override them:

@@ -108,6 +108,8 @@ def open_source(
     >>> len(digits), digits.shape, digits.classes[:3]
     (1797, (1, 8, 8), ('0', '1', '2'))
     """
+    if not isinstance(like, Like | None):
+        raise FaltungTypeError(f"like={show(like)}: must be a Like")
     if like is not None:
         kind, size = like.kind, like.shape[1:] if like.fit else None
         channels = like.shape[0] if kind in ("picture", "volume") else None

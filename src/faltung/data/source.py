@@ -178,6 +178,8 @@ class ArraySource:
         columns: tuple[str, ...] | None = None,
         label: str | None = None,
     ) -> None:
+        if len(sequence("called", called)) != 2:
+            raise FaltungError(f"called={show(called)}: must be two names")
         at_x, at_y = (f"{where}{name}" for name in called)
         array = as_array(at_x, x)
         self.columns, self.label = columns, label

@@ -5,6 +5,7 @@ Prediction must subtract and divide by exactly the same numbers as training, so 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from faltung.data.source import Source, is_source, is_stored
 from faltung.data.units import Units
-from faltung.geometry.check import real, sequence, show
+from faltung.geometry.check import sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 # Samples that suffice for the mean and deviation of a channel if reading them means decoding.
@@ -48,7 +49,8 @@ class Standard:
     def __post_init__(self) -> None:
         for name, values in (("mean", self.mean), ("std", self.std)):
             for value in sequence(name, values):
-                real(name, value)
+                if isinstance(value, bool) or not isinstance(value, Real):
+                    raise FaltungTypeError(f"{name}={show(value)}: must be numbers")
         if not len(self.mean) or len(self.mean) != len(self.std):
             raise FaltungError(f"mean, std: have {len(self.mean)} and {len(self.std)} channels")
         if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:

@@ -93,7 +93,8 @@ def typed(name: str, annotation: object, value: object) -> None:
             return
         words = words.removesuffix("| None").strip()
     if words.startswith("Literal["):
-        one_of(name, value, re.findall(r"'([^']*)'", words))
+        if not isinstance(value, str):  # which words there are, each says in its own way
+            one_of(name, value, re.findall(r"'([^']*)'", words))
     elif words == "bool":
         truth(name, value)
     elif words == "float":
