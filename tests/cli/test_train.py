@@ -161,10 +161,17 @@ def test_resumed_it_takes_other_threads_and_nothing_else(
     assert main(["train", str(data), "--epochs", "2", "--out", "run"]) == 0
     before = tensors(tmp_path / "run/last.safetensors")
     capsys.readouterr()
-    for more in (["--batch", "9"], ["--set", "width=1"], ["--flip"], ["--strict"], [str(data)]):
+    for more, name in (
+        (["--batch", "9"], "--batch"),
+        (["--set", "width=1"], "--set"),
+        (["--flip"], "--flip"),
+        (["--strict"], "--strict"),
+        (["--from", "run", "--class-weights=1,1"], "--from, --class-weights"),
+        ([str(data)], "DATA"),
+    ):
         assert main(["train", "--resume", "run", *more]) == 2
         said = capsys.readouterr().err
-        assert "continues a run unchanged: leave out" in said and said.count("\n") == 1
+        assert f"continues a run unchanged: leave out {name} (" in said and said.count("\n") == 1
     assert main(["train", "--resume", "run", "--threads", "1"]) == 0
     assert tensors(tmp_path / "run/last.safetensors") == before
 

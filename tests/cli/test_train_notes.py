@@ -42,7 +42,7 @@ def test_another_length_is_said(data: Path, tmp_path: Path, capsys: Captured) ->
     said = "epochs 2 -> 4: one_cycle over all 4 steps, from step 2 on; lr 0.00244 -> 0.00244"
     assert said in lines
     assert (
-        "the weights will be neither those of 2 epochs nor of 4 from the start; --resume still "
+        "the weights will be those neither of a run of 2 from the start nor of 4; --resume still "
         "repeats them bit for bit"
     ) in lines
     assert main(["train", "--resume", "run"]) == 0
@@ -62,7 +62,10 @@ def test_nothing_held_out(data: Path, capsys: Captured) -> None:
     )
     assert main(["evaluate", "run"]) == 2
     said = capsys.readouterr().err
-    assert said == ("faltung evaluate: run: has held nothing out: give the data to evaluate on\n")
+    assert said == (
+        "faltung evaluate: run: has held nothing out, by --held-out 0: give the data to evaluate "
+        "on\n"
+    )
     assert main(["evaluate", "run", str(data)]) == 0
 
 

@@ -187,6 +187,7 @@ def test_the_rule_names_options_too() -> None:
         "smoothing=0.1: not to loss='mse'": "--smoothing 0.1: not to --loss mse",
         "smoothing=0.1: not to loss='other'": "--smoothing 0.1: not to loss='other'",
         "f.csv: line 3; pass size= to fit": "f.csv: line 3; pass --size to fit",
+        'a.npz: say loss="mse"': 'a.npz: say loss="mse"',
         "size: must be given": "--size: must be given",
         "size=(1: 2): wrong": "--size (1: 2): wrong",
         "size='a: b': wrong": "--size 'a: b': wrong",
@@ -197,3 +198,8 @@ def test_the_rule_names_options_too() -> None:
         "nothing to see": "nothing to see",
     }.items():
         assert wording.in_typed_words(message, typed, options, {}) == wanted
+
+
+def test_a_number_of_channels_that_is_none(capsys: Captured) -> None:
+    status, err = said(capsys, ["train", "digits", "--channels", "x"])
+    assert status == 2 and "--channels x: must be a whole number, first or last" in err

@@ -142,6 +142,6 @@ def test_trained_on_everything(data: Path, tmp_path: Path) -> None:
     first.folder.close()
     session.resume(tmp_path / "run").folder.close()
     with pytest.raises(
-        ValueError, match=r"has held nothing out \(--held-out 0\): give the data to"
+        ValueError, match=r"has held nothing out, by --held-out 0: give the data to"
     ):
         held_out(load_model(tmp_path / "run")[1])

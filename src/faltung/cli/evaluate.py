@@ -35,10 +35,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print loss, accuracy and other metrics."""
+    from faltung.data.names import printable
     from faltung.train.evaluate import evaluate
     from faltung.train.run_dataset import held_out, like, open_like
     from faltung.train.run_model import load_model, table
     from faltung.train.settings import Settings
+    from faltung.train.vocabulary import check_tokens_known
 
     model, folder = load_model(arguments.run_folder)
     if arguments.data is None:
@@ -60,6 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
             label=arguments.label,
             targets="numbers" if model.loss == "mse" else "labels",
         )
+        if model.tokens:
+            check_tokens_known(source, model.graph, printable(arguments.data))
     loss = model.loss or "cross_entropy"
     names = dict.fromkeys(arguments.metric or [])
     if not names:

@@ -96,7 +96,9 @@ def _in_rule(
         fits = [t for t in typed.get(argument, ()) if _same(t.text, value)]
         return str(fits[-1]) if fits else match[0]
 
-    return re.sub(r"(?<![\w.'\"/-])([a-z_]+)=('[^']*'|[\w.+-]*)(?![\w(\[/])", change, rule)
+    return re.sub(
+        r"(?<![\w.'\"/-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.+-]*)(?![\w(\[/])", change, rule
+    )
 
 
 def _same(text: str | None, value: str) -> bool:

@@ -37,8 +37,17 @@ def open_npz(path: Path, options: Options) -> ArraySource:
     the file has ``classes``: then labels are their numbers. ValueError.
     """
     where = printable(path.name)
-    names = choose(npz_headers(path, where), options.x, options.y, where)
-    if options.like is not None:
+    headers, like = npz_headers(path, where), options.like
+    if (
+        like is not None
+        and like.x in headers
+        and like.y in headers
+        and not (options.x or options.y)
+    ):
+        names = ArrayNames(like.x, like.y)  # those that the user chose for training
+    else:
+        names = choose(headers, options.x, options.y, where)
+    if like is not None:
         names = ArrayNames(*names.last)
     parts = [(names.x, names.y), *([names.held] if names.held else [])]
     found = read_npz(path, where, (*(n for part in parts for n in part), *EXTRAS))

@@ -110,7 +110,10 @@ def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | N
     if path.suffix.lower() == ".npy":
         x = read_npy(path, where)
     elif path.suffix.lower() == ".npz":
-        name = choose_samples(npz_headers(path, where), name, where)
+        headers = npz_headers(path, where)
+        if name is None and like.x in headers:
+            name = like.x  # which the user chose for training
+        name = choose_samples(headers, name, where)
         x = read_npz(path, where, (name,))[name]
     else:
         x = read_idx(path, where)

@@ -31,6 +31,8 @@ class Like:
         The names of the features in a table with a header.
     label : str, optional
         The name of the column of labels in text files.
+    x, y : str, optional
+        The names of the arrays of samples and targets in ``.npz`` files, if they were chosen.
 
     Raises
     ------
@@ -46,6 +48,8 @@ class Like:
     layout: Layout = "first"
     columns: tuple[str, ...] | None = None
     label: str | None = None
+    x: str | None = None
+    y: str | None = None
 
     def __post_init__(self) -> None:
         one_of("kind", self.kind, AXES)

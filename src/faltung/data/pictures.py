@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data import pillow, tiff
+from faltung.data.contents import it_is
 from faltung.data.folder import (
     Broken,
     FileSource,
@@ -166,7 +167,10 @@ def stored(
     with _named(where):
         kind = "volume" if len(shape) == 4 else "picture"
         near = shape[1:] if fit and kind == "picture" else None
-        picture = _load(path, where, near, kind, shape[0])
+        try:
+            picture = _load(path, where, near, kind, shape[0])
+        except Broken as error:
+            raise Broken(f"{error}{it_is(path)}") from error
         if not fit and picture.space != shape[1:]:
             raise FaltungError(f"is {_by(picture.space)}, must be {_by(shape[1:])}")
         return picture.arranged(shape[0], shape[1:] if fit else None), picture.white

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import it_is
 from faltung.data.folder import (
     Broken,
     FileSource,
@@ -145,7 +146,7 @@ def stored(
         try:
             values, white = _decoded(path, where)
         except Broken as error:
-            raise FaltungError(f"{where}: {error}") from None
+            raise FaltungError(f"{where}: {error}{it_is(path)}") from None
         if fit:
             values = resize(values, shape[1:])
         if values.shape != shape:

@@ -13,8 +13,8 @@ NAMES = {
 MAX_COLUMNS = 6  # names of columns that are shown
 
 
-def in_words(source: Source) -> str:
-    """Data in one line.
+def in_words(source: Source, *, own: bool = True) -> str:
+    """Data in one line. ``own``: whether the part is held out that the data say.
 
     >>> from faltung.data import open_source
     >>> in_words(open_source("digits"))
@@ -26,7 +26,7 @@ def in_words(source: Source) -> str:
         parts.append(units)
     rest = [_targets(source)]
     held = getattr(source, "held", None)
-    if held is not None:
+    if held is not None and own:
         rest.append(f"{len(held):,} held out as the data say")
     if source.skipped:
         rest.append(f"{len(source.skipped):,} skipped")

@@ -67,15 +67,20 @@ def like(model: Model, folder: RunFolder) -> Like:
             "train it again"
         )
     columns = about.get("columns")
-    return Like(
-        about["kind"],
-        model.input_shape,
-        fit=about.get("size") is not None,
-        units=model.units,
-        layout=about["layout"],
-        columns=None if columns is None else tuple(map(str, columns)),
-        label=about.get("label"),
-    )
+    try:
+        return Like(
+            about["kind"],
+            model.input_shape,
+            fit=about.get("size") is not None,
+            units=model.units,
+            layout=about["layout"],
+            columns=None if columns is None else tuple(map(str, columns)),
+            label=about.get("label"),
+            x=about.get("x"),
+            y=about.get("y"),
+        )
+    except FaltungError as error:
+        raise FaltungError(f"{folder.path / CONFIG}: data: {error}") from None
 
 
 def open_like(
@@ -110,7 +115,7 @@ def held_out(folder: RunFolder) -> Source:
     held = parts(source, about["held_out"], settings.seed)[1]
     if held is None:
         raise FaltungError(
-            f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
+            f"{folder.path}: has held nothing out, by --held-out 0: give the data to evaluate on"
         )
     return held
 

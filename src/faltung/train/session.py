@@ -19,7 +19,6 @@ from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show, whole
 from faltung.geometry.errors import FaltungError, FaltungMemoryError
-from faltung.graph.ops import Embed
 from faltung.nets.table import ALIASES, check_rank, row
 from faltung.nets.table import get as get_net
 from faltung.nn import build
@@ -37,7 +36,7 @@ from faltung.train.run_model import table
 from faltung.train.run_tables import check_tables
 from faltung.train.session_report import length_note, notes, report_data
 from faltung.train.settings import Settings
-from faltung.train.vocabulary import largest_token, vocabulary
+from faltung.train.vocabulary import largest_token, rows, vocabulary
 
 # What targets are read as for a loss.
 TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
@@ -69,6 +68,11 @@ class Session:
         """The folder of the run."""
         assert self.loop.folder is not None
         return self.loop.folder
+
+    @property
+    def own(self) -> bool:
+        """Whether the samples are held out that the data come with."""
+        return bool(self.config["data"]["held_out"] == OWN)
 
     def run(self) -> None:
         """Train to the end. Stopped: after Ctrl-C, with everything saved."""
@@ -223,11 +227,10 @@ def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None
 
 def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
     """ValueError: tokens that a network that was trained on other texts has no row for."""
-    rows = [node.inputs[1].shape[0] for node in model.graph.nodes if isinstance(node.op, Embed)]
-    most = largest_token(source)[0]
-    if rows and most >= min(rows):
+    known, most = rows(model.graph), largest_token(source)[0]
+    if known is not None and most >= known:
         raise FaltungError(
-            f"--from={origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
+            f"--from={origin.said}: its network has rows for the tokens 0 to {known - 1}, the "
             f"data have a token {most}: must be numbered by the same vocabulary"
         )
 
