@@ -155,34 +155,6 @@ def test_what_is_no_run(capsys: Captured, tmp_path: Path) -> None:
     assert said.out == "" and said.err.count("\n") == 1 and "config.toml" in said.err
 
 
-def test_the_arrays_that_were_chosen_for_training(tmp_path: Path, capsys: Captured) -> None:
-    """They are in the run: nobody has to name them again, nor are others taken for them."""
-    x, y = shapes(12)
-    chosen, run = tmp_path / "a.npz", tmp_path / "run"
-    np.savez(chosen, pics=x, labs=y, x=x[:6] * 0, y=y[:6])
-    words = ["train", str(chosen), "--x=pics", "--y=labs", "--epochs=1", f"--out={run}"]
-    assert main([*words, "--net=lenet5"]) == 0
-    capsys.readouterr()
-    assert main(["predict", str(run), str(chosen)]) == 0
-    assert capsys.readouterr().out.count("\n") == 12
-    assert main(["predict", str(run), str(chosen), "--x=x"]) == 0
-    assert capsys.readouterr().out.count("\n") == 6
-    for more, count in (([], 12), (["--x=x", "--y=y"], 6)):
-        assert main(["evaluate", str(run), str(chosen), *more]) == 0
-        assert f"samples   {count}\n" in capsys.readouterr().out
-
-
-def test_what_a_file_is_instead(tmp_path: Path, capsys: Captured) -> None:
-    x, y = shapes(12)
-    np.savez(tmp_path / "a.npz", x=x, y=y)
-    run = tmp_path / "run"
-    assert main(["train", str(tmp_path / "a.npz"), "--epochs=1", f"--out={run}"]) == 0
-    capsys.readouterr()
-    (tmp_path / "a.png").write_text("<!DOCTYPE html><html><body>404</body></html>")
-    assert main(["predict", str(run), str(tmp_path / "a.png")]) == 1
-    assert "; it is an HTML page, so the download failed\n" in capsys.readouterr().err
-
-
 # Mistakes that show themselves after reading ------------------------------------------------------
 
 
@@ -294,3 +266,31 @@ def test_a_large_file_is_predicted_in_parts(
     np.testing.assert_array_equal(
         np.array([row[2:] for row in rows], np.float32), model.predict(x[:20])
     )
+
+
+def test_the_arrays_that_were_chosen_for_training(tmp_path: Path, capsys: Captured) -> None:
+    """They are in the run: nobody has to name them again, nor are others taken for them."""
+    x, y = shapes(12)
+    chosen, run = tmp_path / "a.npz", tmp_path / "run"
+    np.savez(chosen, pics=x, labs=y, x=x[:6] * 0, y=y[:6])
+    words = ["train", str(chosen), "--x=pics", "--y=labs", "--epochs=1", f"--out={run}"]
+    assert main([*words, "--net=lenet5"]) == 0
+    capsys.readouterr()
+    assert main(["predict", str(run), str(chosen)]) == 0
+    assert capsys.readouterr().out.count("\n") == 12
+    assert main(["predict", str(run), str(chosen), "--x=x"]) == 0
+    assert capsys.readouterr().out.count("\n") == 6
+    for more, count in (([], 12), (["--x=x", "--y=y"], 6)):
+        assert main(["evaluate", str(run), str(chosen), *more]) == 0
+        assert f"samples   {count}\n" in capsys.readouterr().out
+
+
+def test_what_a_file_is_instead(tmp_path: Path, capsys: Captured) -> None:
+    x, y = shapes(12)
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    run = tmp_path / "run"
+    assert main(["train", str(tmp_path / "a.npz"), "--epochs=1", f"--out={run}"]) == 0
+    capsys.readouterr()
+    (tmp_path / "a.png").write_text("<!DOCTYPE html><html><body>404</body></html>")
+    assert main(["predict", str(run), str(tmp_path / "a.png")]) == 1
+    assert "; it is an HTML page, so the download failed\n" in capsys.readouterr().err
