@@ -16,7 +16,7 @@ def of(x: Tensor, shape: tuple[int, ...]) -> np.ndarray:
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
 def test_reshapes_after_transposes(order: tuple[int, ...]) -> None:
-    """Any reshape of any transpose: right, or said to be none yet."""
+    """Any reshape of any transpose, where that needs no copy."""
     f = Foreign(1, "float32")
     shape = (4, 2, 6)
     x = f.input(shape, "float32").transposed(order)
@@ -24,11 +24,10 @@ def test_reshapes_after_transposes(order: tuple[int, ...]) -> None:
     assert np.array_equal(of(x, shape), plain)
     done = 0
     for wanted in [(48,), (8, 6), (4, 12), (2, 2, 2, 6), (6, 8), (1, 4, 1, 12), (2, 24), (24, 2)]:
-        try:
-            got = f.reshaped(x, wanted)
-        except Unsaid:
-            continue
+        got = f.reshaped(x, wanted)
         assert got.shape == wanted
+        if got.value != x.value:  # a copy, which test_foreign_maps.py runs
+            continue
         assert np.array_equal(of(got, shape), plain.reshape(wanted))
         done += 1
     assert done >= (8 if order == (0, 1, 2) else 0)

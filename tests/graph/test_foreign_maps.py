@@ -1,5 +1,6 @@
 """Broadcasts, reductions, parts and joins of foreign tensors, as programs, against NumPy."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -75,3 +76,39 @@ def test_softmax(axis: int) -> None:
     want = e / e.sum(axis, keepdims=True)
     got = run(X, lambda f, x: maps.softmax(f, x, axis))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations((1, 2, 3))))
+def test_transposes_are_exact(order: tuple[int, ...]) -> None:
+    """Also after a reshape that splits an axis, and before one that merges others."""
+
+    def turned(f: Foreign, x: Tensor) -> Tensor:
+        plain = maps.formula(f, lambda a: a + 0, maps.padded(f, x, [(0, 0)] * 3 + [(1, 0)]))
+        return f.straightened(maps.sliced(f, plain, 3, 1, 5, 1).transposed((0, *order)))
+
+    want = X.transpose(0, *order)
+    assert np.array_equal(run(X, turned), want)
+    merged = (2, want.shape[1] * want.shape[2], want.shape[3])
+    assert np.array_equal(
+        run(X, lambda f, x: f.straightened(f.reshaped(turned(f, x), merged))), want.reshape(merged)
+    )
+
+    def shuffled(f: Foreign, x: Tensor) -> Tensor:
+        split = f.reshaped(x, (2, 3, 2, 2, 5)).transposed((0, 3, 1, 2, 4))
+        return f.straightened(f.reshaped(split, (2, 6, 2, 5)))
+
+    want = X.reshape(2, 3, 2, 2, 5).transpose(0, 3, 1, 2, 4).reshape(2, 6, 2, 5)
+    assert np.array_equal(run(X, shuffled), want)
+
+
+def test_our_export_of_a_transpose() -> None:
+    pytest.importorskip("onnxruntime")
+    from onnx_models import runtime
+
+    from faltung.formats.onnx_export import export_onnx
+
+    f = Foreign(2, "float32")
+    y = f.straightened(f.input(X.shape, "float32").transposed((0, 2, 3, 1)))
+    data = export_onnx(f.graph([y.value]), {})
+    (made,) = runtime(data, {"input": X})
+    assert np.array_equal(made, X.transpose(0, 2, 3, 1))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Op, Reshape
+from faltung.graph.ops import Op, Permute, Reshape
 from faltung.graph.value import Graph, Value
 from faltung.runtime.memory import require
 
@@ -208,7 +208,9 @@ class Foreign:
                     new.append(wide[j - 1])
             steps = [k for k in range(old[0], old[-1] + 1) if x.dims[k] > 1]
             if old != steps:
-                raise Unsaid("a reshape that merges axes after a transpose (needs View)")
+                return self.reshaped(self.straightened(x), shape)
+            if self.batch > 1 and 0 in old and (old, new) != ([0], [self.batch]):
+                raise Unsaid("the batch merged with another axis")
             groups.append((old, new))
         dims: list[int] = []
         places: dict[int, int] = {}  # of the numbers in `wide`
@@ -240,23 +242,42 @@ class Foreign:
         """The tensor as a value of this shape without the batch, in the owner's order."""
         if x.value.kind != "float":
             raise Unsaid("whole numbers as data (needs whole numbers in formulas)")
-        if self.batch > 1 and x.shape[:1] != (self.batch,):
+        if self.batch > 1 and x.order[:1] != (0,):
             raise Unsaid("an axis before the batch (needs View)")
-        if not x.straight:
-            raise Unsaid("a transpose that moves numbers (needs View)")
-        value = x.value
-        if value.shape == shape:
-            return value
-        if prod(shape) != value.size:
+        if prod(shape) != x.value.size:
             raise Unsaid("an axis that is not the batch before the channels")
-        if value.channels != shape[0] and value.space:
-            value = self._as(value, (value.size,))
-        return self._as(value, shape)
+        return self._as(x.value if x.straight else self._permuted(x, shape[0]), shape)
+
+    def _permuted(self, x: Tensor, channels: int) -> Value:
+        """A copy in the owner's order: with these channels, or as a vector."""
+        first = 1 if self.batch > 1 else 0
+        dims = [n for n in x.dims[first:] if n > 1] or [1]
+        wide = [axis for axis in x.order if axis >= first and x.dims[axis] > 1]
+        rank = sorted(wide)
+        axes = tuple(rank.index(axis) for axis in wide)
+        value = x.value if _leads(dims, x.value.channels) else self._as(x.value, (x.value.size,))
+        moved = [dims[axis] for axis in axes]
+        shape = (channels, x.value.size // channels) if _leads(moved, channels) else (x.value.size,)
+        shape = shape if shape[1:] != (1,) else shape[:1]
+        key = value.name, (-1, *dims, *axes, *shape)
+        if key not in self._forms:
+            self._forms[key] = self.node(Permute(tuple(dims), axes), (value,), shape)
+        return self._forms[key]
+
+    def straightened(self, x: Tensor) -> Tensor:
+        """The tensor with its numbers in the owner's order."""
+        if x.straight:
+            return x
+        space = x.shape[1:] if self.batch > 1 or x.shape[:1] == (1,) else x.shape
+        value = self.form(x, space or (1,))
+        return self.result(value, x.shape, x.dtype)
 
     def _as(self, value: Value, shape: Shape) -> Value:
-        """A reshape, made once."""
+        """A reshape, made once; of two maps by way of a vector."""
         if value.shape == shape:
             return value
+        if value.channels != shape[0] and value.space and len(shape) > 1:
+            value = self._as(value, (value.size,))
         key = value.name, shape
         if key not in self._forms:
             self._forms[key] = self.b.node(Reshape(), (value,), shape)
@@ -269,3 +290,8 @@ class Foreign:
         if self.batch > 1 or x.shape[:1] == (1,):
             return x.shape[1:]
         return x.shape
+
+
+def _leads(dims: Sequence[int], channels: int) -> bool:
+    """Whether some of the first sizes are these channels."""
+    return channels in {prod(dims[:i]) for i in range(len(dims) + 1)}

@@ -17,7 +17,7 @@ from faltung.geometry.adjoint import transposed
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import Expr, constant, operand, unary
+from faltung.geometry.expr import Expr, constant, operand
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
 from faltung.graph.ops import (
@@ -309,21 +309,20 @@ def pooled(f: Foreign, value: Value, spec: PoolSpec) -> Value:
 
 
 def softmax(f: Foreign, x: Tensor, axis: int) -> Tensor:
-    """Along one axis, by an operation of its own where the axis can be the channels."""
+    """Along one axis."""
     if f.batch > 1 and x.order[axis] == 0:
         raise Unsaid("softmax over the batch (needs Reduce)")
-    there = 1 if f.batch > 1 or x.dims[:1] == (1,) else 0
-    if x.shape[:1] == (f.batch,) and axis > 0 and (f.batch > 1 or x.shape[0] == 1):
-        moved = x.moved(axis, there) if there else x.moved(axis, 0)
-        if moved.straight:
-            sizes = moved.shape[there:]
-            value = f.form(moved, (sizes[0], *_merged(sizes[1:])))
-            made = f.node(Softmax(), (value,), value.shape)
-            done = f.result(made, moved.shape, x.dtype)
-            return done.moved(there, axis)
-    top = reduced(f, x, [axis], "max", True)
-    e = formula(f, lambda a, b: unary("exp", a - b), x, top)
-    return formula(f, lambda a, b: a / b, e, reduced(f, e, [axis], "sum", True))
+    there = leading(f, x, axis)
+    moved = x.moved(axis, there)
+    sizes = moved.shape[there:]
+    value = f.form(moved, (sizes[0], *_merged(sizes[1:])))
+    made = f.node(Softmax(), (value,), value.shape)
+    return f.result(made, moved.shape, x.dtype).moved(there, axis)
+
+
+def leading(f: Foreign, x: Tensor, axis: int) -> int:
+    """Where an axis goes that is to be the channels: behind the batch, if there is one."""
+    return 1 if f.batch > 1 or (axis > 0 and x.shape[0] == 1) else 0
 
 
 def _merged(sizes: Shape) -> Shape:
@@ -441,38 +440,20 @@ def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
     first = parts[0]
     if f.batch > 1 and first.order[axis] == 0:
         raise Unsaid("samples joined to a batch (needs View)")
-    there = 1 if f.batch > 1 or (axis > 0 and first.shape[:1] == (1,)) else 0
+    there = leading(f, first, axis)
     moved = [part.moved(axis, there) for part in parts]
     shapes = {(*m.shape[:there], *m.shape[there + 1 :]) for m in moved}
     if len(shapes) > 1:
         raise FaltungError(f"axis={axis}: shapes {', '.join(str(p.shape) for p in parts)} differ")
-    if all(m.straight for m in moved):
-        shape = moved[0].shape
-        space = moved[0].value.space
-        if moved[0].value.channels != shape[there] or prod(space) != prod(shape[there + 1 :]):
-            space = _merged(shape[there + 1 :])
-        values = [f.form(m, (m.shape[there], *space)) for m in moved]
-        total = sum(m.shape[there] for m in moved)
-        made = f.node(Concat(), values, (total, *space))
-        dims = (*shape[:there], total, *shape[there + 1 :])
-        return f.result(made, dims, first.dtype).moved(there, axis)
-    return _summed(f, parts, axis)
-
-
-def _summed(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
-    """Joined along positions: each part with zeros where the others are, all added."""
-    total = sum(part.shape[axis] for part in parts)
-    made: Tensor | None = None
-    start = 0
-    for part in parts:
-        size = part.shape[axis]
-        pairs = [(0, 0)] * part.rank
-        pairs[axis] = (start, total - start - size)
-        wide = padded(f, part, pairs)
-        made = wide if made is None else formula(f, lambda a, b: a + b, made, wide)
-        start += size
-    assert made is not None
-    return made
+    shape = moved[0].shape
+    space = moved[0].value.space
+    if moved[0].value.channels != shape[there] or prod(space) != prod(shape[there + 1 :]):
+        space = _merged(shape[there + 1 :])
+    values = [f.form(m, (m.shape[there], *space)) for m in moved]
+    total = sum(m.shape[there] for m in moved)
+    made = f.node(Concat(), values, (total, *space))
+    dims = (*shape[:there], total, *shape[there + 1 :])
+    return f.result(made, dims, first.dtype).moved(there, axis)
 
 
 def picked(f: Foreign, x: Tensor, axis: int, indices: Sequence[int]) -> Tensor:

@@ -11,7 +11,7 @@ from faltung.geometry.conv import conv_spec
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
-from faltung.graph.foreign_maps import MOST_PADDING, formula
+from faltung.graph.foreign_maps import MOST_PADDING, formula, leading
 from faltung.graph.ops import Convolve, ConvolveInput
 from faltung.onnx.arguments import Arguments, numbers
 
@@ -198,18 +198,12 @@ def linear(f: Foreign, x: Tensor, w: Array, bias: Array | None) -> Tensor:
         shape = (x.value.channels, *space)
         made = _product(f, f.form(x, (x.value.channels, *x.value.space)), w, bias, shape, shape[1:])
         return f.result(made, (f.batch, features), x.dtype)
-    there = 1 if f.batch > 1 or (x.rank > 1 and x.shape[0] == 1) else 0
-    rest = x.shape[there:-1]
-    lead = x.shape[:there]
+    there = leading(f, x, x.rank - 1)
     front = x.moved(x.rank - 1, there)
-    if front.straight:
-        space = (prod(rest),) if rest else ()
-        value = f.form(front, (inputs, *space))
-        made = _product(f, value, w, bias, (inputs, *(space or (1,))), (1,))
-        done = f.result(made, (*lead, features, *rest), x.dtype)
-        return done.moved(there, x.rank - 1)
-    value = f.form(x, (1, prod(rest), inputs))
-    made = _product(f, value, w, bias, (1, prod(rest), inputs), (1, inputs))
+    lead, rest = front.shape[:there], front.shape[there + 1 :]
+    space = (prod(rest),) if rest else ()
+    value = f.form(front, (inputs, *space))
+    made = _product(f, value, w, bias, (inputs, *(space or (1,))), (1,))
     return f.result(made, (*lead, features, *rest), x.dtype).moved(there, x.rank - 1)
 
 

@@ -28,6 +28,10 @@ Array = npt.NDArray[Any]
 Known = Tensor | Array
 
 
+# Operators that could be computed ahead, but whose input is hardly ever a constant.
+MISSED = ("Ceil", "Cos", "Floor", "Round", "Sin", "Tan")
+
+
 class _Lost:
     """The result of a node that could not be said."""
 
@@ -256,8 +260,8 @@ class _Importer:
         if not call.domain and call.op == "If":
             return self.branch(call, inputs, env, opset, bound, depth)
         if any(isinstance(x, _Lost) for x in inputs):
-            here = call.op in TABLE or call.op in INHERENT
-            if call.domain or not here:
+            here = call.op in TABLE or call.op in INHERENT or foldable(call)
+            if call.domain or not here or call.op in MISSED:
                 raise Unsaid("no such operator here")
             return [LOST] * len(call.outputs)
         given = [x for x in inputs if not isinstance(x, _Lost)]

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, maximum, power, unary
 from faltung.graph.foreign import Tensor, Unsaid
-from faltung.graph.foreign_maps import formula, reduced
+from faltung.graph.foreign_maps import formula, leading, reduced
 from faltung.graph.foreign_maps import softmax as softmax_of
 from faltung.graph.ops import ChannelConv, Normalise
 from faltung.onnx.arguments import Arguments, counted
@@ -90,10 +90,10 @@ def layer_norm(a: Arguments) -> Tensor:
     axis = a.axis(x.rank, -1)
     eps = a.number("epsilon", 1e-5)
     gain, shift = a[1], a[2] if a.has(2) else np.zeros(1, np.float32)
-    there = 1 if a.f.batch > 1 or x.shape[0] == 1 else 0
+    there = leading(a.f, x, x.rank - 1)
     front = x.moved(x.rank - 1, there)
     known = isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray)
-    if axis == x.rank - 1 and axis >= there and known and front.straight:
+    if axis == x.rank - 1 and axis >= there and known:
         f, count = a.f, x.shape[-1]
         inputs = [
             f.parameter(name, _spread(array, count), decay=False)  # type: ignore[arg-type]
