@@ -132,3 +132,25 @@ def test_what_is_no_run(trained: Trained, capsys: Captured, tmp_path: Path) -> N
     assert "best.safetensors: not a whole safetensors file" in refused(
         capsys, "evaluate", tmp_path, "digits"
     )
+
+
+def test_the_column_of_labels(capsys: Captured, tmp_path: Path) -> None:
+    """A file may call it otherwise than the training; what is said names options that there are."""
+    lines = [f"{i % 2},{i % 2 + i / 20},{-i}" for i in range(12)]
+    for name, header in (("a", "label,a,b"), ("b", "kind,a,b")):
+        (tmp_path / f"{name}.csv").write_text("\n".join([header, *lines]))
+    run = tmp_path / "run"
+    words = ["train", str(tmp_path / "a.csv"), "--kind=table", "--epochs=1", f"--out={run}"]
+    assert main(words) == 0
+    capsys.readouterr()
+    wanted = evaluated(capsys, run, tmp_path / "a.csv")
+    assert "choose it with label (--label NAME)" in refused(
+        capsys, "evaluate", run, tmp_path / "b.csv"
+    )
+    assert evaluated(capsys, run, tmp_path / "b.csv", "--label=kind") == wanted
+    assert "--label=other: b.csv has no such column; it has kind, a, b" in refused(
+        capsys, "evaluate", run, tmp_path / "b.csv", "--label=other"
+    )
+    (tmp_path / "c.csv").write_text("label,a,b\n0.5,1,2\n")
+    said = refused(capsys, "evaluate", run, tmp_path / "c.csv")
+    assert "0.5 is a number, not the label of a class" in said and "--loss" not in said

@@ -53,7 +53,7 @@ def test_the_file_may_say_what_it_is(tmp_path: Path) -> None:
 def test_labels_of_any_integer(dtype: str, tmp_path: Path) -> None:
     y = (Y % 2).astype(dtype)
     source = open_source(saved(tmp_path, x=PICTURES, y=y[:, None]))
-    assert source.targets.tolist() == (Y % 2).tolist()
+    assert source.targets.tolist() == (Y % 2).tolist() and source.classes == ("0", "1")
 
 
 def test_labels_need_not_begin_at_zero(tmp_path: Path) -> None:
@@ -117,7 +117,11 @@ def test_labels_of_positions(tmp_path: Path) -> None:
         ({"x": PICTURES, "y": Y, "classes": list("aab")}, "'a' is named 2 times"),
         ({"x": PICTURES * np.nan, "y": Y}, "a.npz: x: sample 0 contains NaN"),
         ({"x": np.ones(6), "y": Y}, "a.npz: x.shape=(6,): must have 2 to 5 axes"),
-        ({"x": PICTURES, "y": np.ones((6, 2), int)}, "is neither labels nor numbers"),
+        ({"x": PICTURES, "y": np.ones((6, 2), int)}, "labels must be (6,), or have a single 1 in"),
+        ({"x": PICTURES, "y": np.int64(1)}, "y.shape=(): must have a target for each of 6"),
+        ({"x": PICTURES, "y": np.eye(2, dtype=int)[np.zeros((6, 5, 5), int)]}, "pass y.argmax(-1)"),
+        ({"x": PICTURES, "y": np.eye(2)[np.zeros((6, 5, 5), int)]}, "pass y.argmax(-1)"),
+        ({"x": PICTURES, "y": np.array([b"a", b"b"] * 3)}, "save it as text, array.astype(str)"),
         ({"x": PICTURES, "y": Y, "kind": "film"}, "kind='film'"),
         ({"x": PICTURES, "y": Y, "names": ["a"]}, "names: there are 1 for 6"),
         ({"x": np.full((6, 2), "a"), "y": Y}, "must be real numbers"),

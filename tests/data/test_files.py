@@ -10,6 +10,7 @@ from data.hostile import idx
 
 from faltung.data.files import Like, read_files
 from faltung.data.open import open_source
+from faltung.data.units import Units
 
 RANDOM = np.random.default_rng(0)
 PICTURE = Like("picture", (1, 6, 5))
@@ -139,6 +140,36 @@ def test_refusals(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"^" + re.escape(str(path))) as error:
             read_files([path], like)
         assert message in str(error.value)
+
+
+def test_pictures_whose_format_says_nothing_of_white(tmp_path: Path) -> None:
+    """Floats and signed numbers in a TIFF are taken as those of an array are, or refused."""
+    tifffile = pytest.importorskip("tifffile")
+    x = RANDOM.integers(0, 256, (6, 5))
+    x[0, :2] = 255, 0
+    deep = Units(65535, 65535, fixed=True, whole=True)
+    for name, units, stored in (
+        ("fractions of 16 bits", deep, (x / 255).astype("f4")),
+        ("fractions", Units(1, 1, low=0, high=1), (x / 255).astype("f4")),
+        ("int16", Units(255, 255, low=0, high=255, whole=True), x.astype("i2")),
+    ):
+        tifffile.imwrite(tmp_path / "a.tif", stored)
+        got, _ = read_files([tmp_path / "a.tif"], Like("picture", (1, 6, 5), units=units))
+        np.testing.assert_allclose(got[0, 0], x / 255, atol=1e-6, err_msg=name)
+    heights = Units(low=-100, high=3000)
+    tifffile.imwrite(tmp_path / "a.tif", (x - 300.5).astype("f4"))
+    got, _ = read_files([tmp_path / "a.tif"], Like("picture", (1, 6, 5), units=heights))
+    np.testing.assert_array_equal(got[0, 0], x - 300.5)
+    with pytest.raises(ValueError, match=r"a.tif: holds numbers -300.5..-45.5, of which none is"):
+        read_files([tmp_path / "a.tif"], Like("picture", (1, 6, 5), units=deep))
+    for name in ("data/a", "data/b"):
+        (tmp_path / name).mkdir(parents=True)
+        tifffile.imwrite(tmp_path / name / "a.tif", (x - 300.5).astype("f4"))
+    with pytest.raises(ValueError, match=r"^data: holds numbers -300.5..-45.5, of which none is"):
+        open_source(tmp_path / "data", like=Like("picture", (1, 6, 5), units=deep))
+    tifffile.imwrite(tmp_path / "a.tif", x.astype("u1"))
+    with pytest.raises(ValueError, match=r"a.tif: has levels from 0 to 255, and the network was"):
+        read_files([tmp_path / "a.tif"], Like("picture", (1, 6, 5), units=heights))
 
 
 def test_missing_files() -> None:

@@ -46,10 +46,10 @@ def test_a_class_is_missing(two_classes: Path) -> None:
 
 
 def test_one_class_or_none(save, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="has 0 folders; it needs one folder of files for each"):
+    with pytest.raises(ValueError, match="has no folders; it needs one folder of files for each"):
         open_source(tmp_path)
     save("cat/a.png", GREY)
-    with pytest.raises(ValueError, match="has 1 folders"):
+    with pytest.raises(ValueError, match="has the folder 'cat' alone; it needs one folder"):
         open_source(tmp_path)
     assert len(open_source(tmp_path, classes=["cat", "dog"])) == 1
 
@@ -204,3 +204,12 @@ def test_what_is_too_large_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in "ab":
         kept.put(Path(name), np.zeros(10, np.uint8))
     assert list(kept.taken([Path("a"), Path("b")])) == []
+
+
+@pytest.mark.parametrize("size", [10**6, (10**6, 10**6), 10**9])
+def test_a_size_that_no_memory_holds_is_not_tried(size: object, tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.png").write_bytes(b"no picture, and never opened")
+    with pytest.raises(MemoryError, match=r"^size=.*: one sample needs .* of memory"):
+        open_source(tmp_path, size=size)

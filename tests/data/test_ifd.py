@@ -86,6 +86,7 @@ BROKEN: dict[str, bytes] = {
     "a packing that is unknown": tiff({ifd.COMPRESSION: (3, 4711)}),
     "several layers": tiff({ifd.DEPTH: (4, 3)}),
     "a stack of MetaMorph": tiff({ifd.STACK: (5, 3, 8)}),
+    "a thumbnail alone": tiff({ifd.SUBFILE: (4, 1), ifd.PARTS: (4, 8)}),
     "a camera's raw picture": tiff({ifd.PHOTOMETRIC: (3, 32803)}),
     "Lab of 16 bits": tiff({ifd.PHOTOMETRIC: (3, 8)}),
     "a palette that is not there": tiff({ifd.PHOTOMETRIC: (3, 3)}),

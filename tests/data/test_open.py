@@ -16,9 +16,9 @@ def test_names_and_files_of_that_name(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     (tmp_path / "digits").mkdir()
     assert len(open_source("digits")) == 1797
-    with pytest.raises(ValueError, match="digits: has 0 folders"):
+    with pytest.raises(ValueError, match="digits: has no folders"):
         open_source("./digits")
-    with pytest.raises(ValueError, match="digits: has 0 folders"):
+    with pytest.raises(ValueError, match="digits: has no folders"):
         open_source(Path("digits"))
 
 

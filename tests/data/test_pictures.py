@@ -158,7 +158,7 @@ def test_channels_are_decided_by_all_files(save, two_classes: Path) -> None:
     save("cat/x.png", COLOUR)
     assert open_source(two_classes).shape == (3, 6, 5)
     assert open_source(two_classes, channels=1).shape == (1, 6, 5)
-    with pytest.raises(ValueError, match=r"^cat/a.png: has 1 channels, must have 2$"):
+    with pytest.raises(ValueError, match=r"^cat/a.png: has 1 channel, must have 2$"):
         open_source(two_classes, channels=2)
     with pytest.raises(ValueError, match=r"no volume that can be read; cat/a.png: is not a volume"):
         open_source(two_classes, kind="volume")
@@ -218,6 +218,8 @@ def encoded(suffix: str) -> bytes:
     return file.getvalue()
 
 
+Image.init()
+WRITTEN = [name for name in pillow.FORMATS if name in Image.SAVE]
 BROKEN = {
     "no picture": b"hello, world",
     "only the magic": b"\x89PNG\r\n\x1a\n",
@@ -229,7 +231,7 @@ BROKEN = {
     + png(6, 5)[-16:],
     "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 6 5\n",
     "a program": b"\x7fELF" + b"\0" * 200,
-    **{f"half a {name}": encoded(name)[: len(encoded(name)) // 2] for name in pillow.FORMATS},
+    **{f"half a {name}": encoded(name)[: len(encoded(name)) // 2] for name in WRITTEN},
 }
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from faltung.data import open_source
-from faltung.data.targets import TargetKind, is_one_hot, understood
+from faltung.data.targets import TargetKind, as_float32, is_one_hot, understood
 from faltung.geometry.errors import FaltungError
 
 LABELS = np.array([2, 0, 1, 0, 1, 2])
@@ -41,6 +41,8 @@ def test_numbers() -> None:
         assert made.dtype.kind == "f"
         np.testing.assert_array_equal(made, y)
     np.testing.assert_array_equal(understood(np.eye(3)[LABELS], None, "y"), np.eye(3)[LABELS])
+    for dtype in ("f2", "f4", "f8"):  # float16 holds no number above 65504
+        assert understood(LABELS.astype(dtype), "labels", "y").tolist() == LABELS.tolist()
     words = np.array(["a", "b"])
     assert understood(words, "labels", "y") is words
 
@@ -72,3 +74,10 @@ def test_maps_are_no_rows_of_classes(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.ones((4, 1, 6, 6)), y=np.tile([0.0, 1.0], (4, 6, 3)))
     source = open_source(tmp_path / "a.npz", targets="labels")
     assert source.targets.shape == (4, 6, 6) and source.targets.dtype == np.int64
+
+
+def test_numbers_too_large_for_float32(recwarn: pytest.WarningsRecorder) -> None:
+    y = np.array([[0.0], [1e39]])
+    with pytest.raises(FaltungError, match=r"^y as float32: sample 1 contains an infinite value"):
+        as_float32(y, "y")
+    assert not recwarn.list

@@ -50,6 +50,8 @@ def test_white(low: float, high: float, whole: bool, white: float | None) -> Non
         (BYTES, Units(low=0, high=2, whole=True), 255),
         (BYTES, Units(low=-5, high=0.5), 255),
         (BYTES, Units(low=0, high=0, whole=True), 255),
+        (BYTES, Units(low=0, high=1, whole=True), 255),  # a dark picture
+        (RAW, Units(low=0, high=1, whole=True), 1),
         (RAW, Units(low=0, high=200, whole=True), 1),
         (DEEP, Units(low=0, high=255, whole=True), 65535),
         (FRACTIONS, Units(low=0, high=1, whole=True), 1),
@@ -102,6 +104,11 @@ def test_an_array() -> None:
         assert BYTES.divisor_of(array) == 255 and RAW.divisor_of(array) == 1
         assert BYTES.divisor_of(array * 0) == 255 and OWN.divisor_of(array) == 1
     assert BYTES.divisor_of(x / 16) == 1
+    dark = np.array([[0, 1], [1, 0]])
+    for dtype in ("u1", "i8", "f4"):  # as in a brighter picture
+        assert BYTES.divisor_of(dark.astype(dtype)) == 255
+    assert BYTES.divisor_of(dark.astype(bool)) == 1
+    assert BYTES.divisor(ArraySource(dark.astype(bool)[:, None, None], [0, 1]).units) == 1
     assert BYTES.divisor_of(np.array([np.nan, 1])) == 255
     assert BYTES.divisor_of(np.empty((0, 2))) == 255
     assert is_whole(np.array([1.0, 2.0])) and not is_whole(np.array([1.0, 2.5]))

@@ -1,5 +1,7 @@
 """What was understood of data, in one line."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -40,3 +42,11 @@ LABELS = [0, 1, 1, 0]
 )
 def test_words(source: Source, words: str) -> None:
     assert in_words(source) == words
+
+
+def test_a_split_that_is_not_used(tmp_path: Path) -> None:
+    x, y = np.ones((4, 1, 8, 8), "u1"), np.array([0, 1, 0, 1])
+    np.savez(tmp_path / "a.npz", x_train=x, y_train=y, x_test=x[:2], y_test=y[:2])
+    source = open_source(tmp_path / "a.npz")
+    assert in_words(source).endswith("; 2 classes; 2 held out as the data say")
+    assert in_words(source, own=False).endswith("; 2 classes")

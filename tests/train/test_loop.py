@@ -61,7 +61,17 @@ def timeless(rows: list[EpochMetrics]) -> list[tuple[Any, ...]]:
 # The same bits ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", [{}, {"optimizer": "sgd", "nesterov": True, "clip": 0.5}])
+UNEQUAL = {
+    "class_weights": (1.0, 3.0),
+    "sampler": "balanced",
+    "freeze": ("conv1",),
+    "metric": "auc",
+    "smoothing": 0.1,
+    "clip": 0.5,
+}
+
+
+@pytest.mark.parametrize("how", [{}, {"optimizer": "sgd", "nesterov": True, "clip": 0.5}, UNEQUAL])
 def test_the_same_bits_for_any_number_of_threads(how: dict[str, Any]) -> None:
     found = []
     for count in (1, 2, 3):
@@ -77,7 +87,7 @@ def test_another_seed_is_another_run() -> None:
     assert timeless(one.run()) != timeless(two.run())
 
 
-@pytest.mark.parametrize("how", [{}, {"optimizer": "sgd"}])
+@pytest.mark.parametrize("how", [{}, {"optimizer": "sgd"}, UNEQUAL])
 @pytest.mark.parametrize("step", [1, 4, 5, 11, 12])
 def test_stopped_anywhere_it_goes_on_to_the_same_bits(
     how: dict[str, Any], step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -55,7 +55,7 @@ def test_rows_that_are_none(change: dict) -> None:
         (("2.5", ""), "line 2: loss=None: must be a number"),
         (("2,200", "2,50"), "line 3: step=50: must not be less"),
         (("1,100,", '"1,100,'), "line 2"),
-        (("2.5", "2" * 200_000), "line 1 or later: field larger"),
+        (("2.5", "2" * 200_000), "line 2: has 200,0"),
         ((to_csv([ROW, replace(ROW, epoch=2, step=200)]), ""), "line 1"),
     ],
 )

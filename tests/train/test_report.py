@@ -2,11 +2,13 @@
 
 import base64
 import hashlib
+import math
 import os
 import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from limits import limit
 import faltung
 from faltung.train.metrics import EpochMetrics
 from faltung.train.report import Mistake, ReportData, render, write_report
+from faltung.train.report_sections import best_epoch
 
 pytest.importorskip("jinja2")
 pytest.importorskip("PIL")
@@ -241,3 +244,27 @@ def test_a_browser_has_nothing_to_complain_of(tmp_path: Path, names: list[str]) 
     )
     assert "Settings" in done.stdout
     assert "CONSOLE" not in done.stderr
+
+
+def test_the_best_epoch_is_that_of_the_metric() -> None:
+    rows = [
+        EpochMetrics(1, 1, 0.1, 1.0, 0.5, 0.9, 0.9, metric="f1", val_metric=0.1),
+        EpochMetrics(2, 2, 0.1, 1.0, 0.5, 0.8, 0.5, metric="f1", val_metric=0.7),
+        EpochMetrics(3, 3, 0.1, 1.0, 0.5, 0.7, 0.6, metric="f1", val_metric=0.7),
+        EpochMetrics(4, 4, 0.1, 1.0, 0.5, 0.1, 0.6, metric="f1", val_metric=math.nan),
+    ]
+    assert best_epoch(rows, "f1") is rows[2]  # at a tie the lower loss
+    plain = [replace(row, metric=None, val_metric=None) for row in rows]
+    assert best_epoch(plain) is plain[0] and best_epoch(plain, "loss") is plain[3]
+    numbers = [replace(row, metric="mae") for row in rows[:3]]
+    assert best_epoch(numbers, "mae") is numbers[0]
+    assert best_epoch([EpochMetrics(1, 1, 0.1, 1.0)]) is None
+    page = render(ReportData("run", rows, metric="f1"))
+    assert '<dt>f1</dt><dd class="value">0.7000</dd><dd class="more">epoch 3</dd>' in page
+
+
+def test_nothing_held_out_is_said() -> None:
+    note = "trained on all 40 samples, nothing held out"
+    page = render(ReportData("run", [EpochMetrics(1, 1, 0.1, 1.0, 0.5)], note=note))
+    assert f"<p>{note}</p>" in page and "a ring" not in page
+    assert '<dd class="value">50.00%</dd><dd class="more">last epoch, training</dd>' in page

@@ -4,9 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from runs import shapes
 
+from faltung.cli.main import main
 from faltung.data.files import Like
-from faltung.train.run_dataset import open_like
+from faltung.geometry.errors import FaltungError
+from faltung.train.run_dataset import like, open_like
+from faltung.train.run_model import load_model
 
 
 def test_lines_of_text(tmp_path: Path) -> None:
@@ -30,3 +34,22 @@ def test_sizes_and_scales(tmp_path: Path) -> None:
     for scale, value in ((None, 7 / 255), (14.0, 0.5)):
         source = open_like(str(path), Like("picture", (1, 6, 5), scale=scale), None)
         np.testing.assert_allclose(source.read([0]), value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('layout = "first"', 'layout = "side"', r"config\.toml: data: layout='side': must be "),
+        ('kind = "picture"', 'kind = "film"', r"config\.toml: data: kind='film': must be one of"),
+        ('kind = "picture"', 'kind = "series"', r"config\.toml: data: shape=.* must have 2 axes"),
+    ],
+)
+def test_a_table_that_means_nothing(old: str, new: str, message: str, tmp_path: Path) -> None:
+    x, y = shapes(12)
+    np.savez(tmp_path / "a.npz", x=x, y=y)
+    words = ["train", str(tmp_path / "a.npz"), "--net=lenet5", "--epochs=1"]
+    assert main([*words, f"--out={tmp_path / 'run'}"]) == 0
+    config = tmp_path / "run/config.toml"
+    config.write_text(config.read_text().replace(old, new, 1))
+    with pytest.raises(FaltungError, match=message):
+        like(*load_model(tmp_path / "run"))

@@ -69,6 +69,10 @@ def test_a_loop_of_tables_ends() -> None:
     [
         (b"", "lacks its format: must be 2"),
         (b"format = 3\nfaltung = '9.0'", "format=3, written by faltung 9.0: must be 2 for faltung"),
+        (
+            b"format = 1\nfaltung = '0.1.0'",
+            "; format 1 does not say all that it was trained with, so",
+        ),
         (b"format = true", "format=True: must be 2"),
         (b"format = [", "not a run's settings"),
         (b"format = 2\nformat = 2", "not a run's settings"),

@@ -6,6 +6,7 @@ the predictions have the same bits; where the range differs, they agree to round
 """
 
 import gzip
+import pickle
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -219,7 +220,104 @@ def test_fit_on_a_source_or_on_an_array(dtype: str) -> None:
     np.testing.assert_array_equal(other.predict(source), other.predict(X))
     assert other.evaluate(source) == other.evaluate(X, Y)
     np.testing.assert_allclose(other.predict(source), one.predict(source), atol=1e-5)
+    with pytest.warns(RuntimeWarning, match=r"^x: values 0\.\.1, but the network was trained on 0"):
+        one.predict((x > 200).astype(dtype))
     # A sample alone is what it is among others, also if nothing in it is bright.
     dark = np.zeros((1, 8, 8), dtype)
     together = one.predict(np.concatenate([x, dark[np.newaxis]]))
     np.testing.assert_array_equal(one.predict(dark), together[-1])
+
+
+@pytest.mark.parametrize("kind", ["series", "picture"])
+def test_channels_that_may_lie_anywhere(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where first and last both fit, channels lie where they lay in training: also for a model that
+    is loaded from a file, and for a run that starts from this one.
+    """
+    x = np.random.default_rng(0).standard_normal((12, *(8,) * (2 if kind == "series" else 3)))
+    data, run = npz(tmp_path / "d.npz", x), tmp_path / "run"
+    words = ["train", str(data), "--epochs=1"]
+    net = ["--net=tcn", "--set=channels=2"] if kind == "series" else ["--net=lenet5"]
+    assert main([*words, f"--kind={kind}", "--channels=last", *net, f"--out={run}"]) == 0
+    wanted = predicted(run, [data], capsys).astype("f4")
+    assert main(["export", str(run), str(tmp_path / "m.safetensors")]) == 0
+    model = Model.load(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(model.predict(x), wanted)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(x), wanted)
+    like = load_model(run)[0]
+    like.layout = "first"
+    assert not np.array_equal(like.predict(x), wanted)
+    for number, start in enumerate((run, tmp_path / "m.safetensors")):
+        out = tmp_path / f"on{number}"
+        assert main([*words, f"--from={start}", f"--out={out}"]) == 0
+        assert load_model(out)[0].layout == "last"
+    assert (predicted(tmp_path / "on0", [data], capsys) != wanted).any()
+    np.testing.assert_array_equal(
+        predicted(tmp_path / "on0", [data], capsys), predicted(tmp_path / "on1", [data], capsys)
+    )
+    fitted = Model(like.net, x.shape[:0:-1])
+    fitted.fit(open_source(data, kind=kind, channels="last"), epochs=1, show=False)  # type: ignore[arg-type]
+    assert fitted.layout == "last"
+
+
+# Other kinds --------------------------------------------------------------------------------------
+
+
+def trained(at: Path, data: Path, *words: str) -> Path:
+    assert main(["train", str(data), "--epochs=1", *words, f"--out={at / 'run'}"]) == 0
+    return at / "run"
+
+
+def nifti(path: Path, x: Array, slope: float = 1.0, inter: float = 0.0) -> Path:
+    """A volume (x, y, z) as it was before ``x = stored * slope + inter``, by nibabel."""
+    nibabel = pytest.importorskip("nibabel")
+    image = nibabel.Nifti1Image(x, np.eye(4))
+    image.header.set_slope_inter(slope, inter)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(image, path)
+    return path
+
+
+def test_series(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Numbers of their own unit: as they are, in every dtype and order of axes."""
+    x = np.rint(np.random.default_rng(0).standard_normal((COUNT, 3, 40)) * 100).astype(np.int64)
+    run = trained(tmp_path, npz(tmp_path / "a.npz", x.swapaxes(1, 2).astype("f8")))
+    wanted = predicted(run, [npz(tmp_path / "w.npz", x)], capsys)
+    for dtype in ("i2", ">i2", "i4", "i8", "f4", ">f4", "f8"):
+        for array in (x, x.swapaxes(1, 2), np.asfortranarray(x)):
+            np.save(tmp_path / "a.npy", array.astype(dtype))
+            np.testing.assert_array_equal(predicted(run, [tmp_path / "a.npy"], capsys), wanted)
+    model, _ = load_model(run)
+    np.testing.assert_array_equal(model.predict(x.astype("f4")), model.predict(x.swapaxes(1, 2)))
+
+
+def test_volumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """NIfTI files of every type and scaling, and arrays of the same numbers."""
+    x = np.random.default_rng(0).integers(0, 200, (COUNT, 6, 5, 7))
+    for name, volume, label in zip(NAMES, x, Y, strict=True):
+        nifti(tmp_path / "data" / str(label) / f"{name}.nii.gz", volume.astype("i2"))
+    run = trained(tmp_path, tmp_path / "data", "--net=resnet3d18", "--set=width=0.0625")
+    wanted = predicted(run, [npz(tmp_path / "w.npz", x[:, np.newaxis])], capsys)
+    for dtype in ("u1", "i2", "i4", "f4", "f8"):
+        files = [
+            nifti(tmp_path / f"{n}.nii", v.astype(dtype)) for n, v in zip(NAMES, x, strict=True)
+        ]
+        np.testing.assert_array_equal(predicted(run, files, capsys), wanted, dtype)
+    halves = [
+        nifti(tmp_path / f"{n}.nii", (2 * v - 6).astype("i2"), 0.5, 3)
+        for n, v in zip(NAMES, x, strict=True)
+    ]
+    np.testing.assert_array_equal(predicted(run, halves, capsys), wanted)
+
+
+def test_tokens(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a token means is its number: in every dtype of whole numbers."""
+    x = np.random.default_rng(0).integers(0, 20, (COUNT, 12))
+    run = trained(tmp_path, npz(tmp_path / "a.npz", x.astype("u1"), kind=np.array("text")))
+    wanted = predicted(run, [npz(tmp_path / "w.npz", x)], capsys)
+    for dtype in ("i1", "u2", ">i4", "i8", "u8"):
+        np.save(tmp_path / "a.npy", x.astype(dtype))
+        np.testing.assert_array_equal(predicted(run, [tmp_path / "a.npy"], capsys), wanted, dtype)
+    model, _ = load_model(run)
+    np.testing.assert_array_equal(model.predict(x.astype("u1")), model.predict(x))

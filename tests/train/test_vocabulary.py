@@ -76,3 +76,27 @@ def test_one_token_of_a_small_file_takes_no_memory(
     err = capsys.readouterr().err
     assert len(err.splitlines()) == 1 and said in err
     assert not (tmp_path / "runs").exists()
+
+
+def test_tokens_that_a_network_does_not_know(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    x = np.arange(96).reshape(12, 8)
+    for name, tokens in (("a", x), ("b", x + 1)):
+        np.savez(tmp_path / f"{name}.npz", x=tokens, y=np.arange(12) % 2, kind="text")
+    data, run = str(tmp_path / "a.npz"), str(tmp_path / "run")
+    words = [
+        "train",
+        data,
+        "--net=textcnn",
+        "--set=maps=2",
+        "--set=features=8",
+        "--epochs=1",
+        f"--out={run}",
+    ]
+    assert main([*words, f"--out={run}"]) == 0
+    assert main(["evaluate", run, data]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", run, str(tmp_path / "b.npz")]) == 2
+    said = "b.npz: sample 11 has the token 96: must be below 96, as the network knows no other"
+    assert said in capsys.readouterr().err

@@ -8,7 +8,7 @@ comes while the command ends, ends the process at once.
 This file is loaded before anything else, so it needs nothing but built-in modules.
 """
 
-import _signal
+import _signal  # type: ignore[import-not-found]
 import _thread
 import atexit
 import os

@@ -4,6 +4,8 @@ import argparse
 import json
 import sys
 
+from faltung.geometry.errors import FaltungError
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``evaluate``."""
@@ -23,18 +25,31 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="fail on a file that cannot be read")
     parser.add_argument("--x", metavar="NAME", help="the array of samples in an .npz file")
     parser.add_argument("--y", metavar="NAME", help="the array of targets in an .npz file")
+    parser.add_argument(
+        "--label",
+        metavar="NAME",
+        help="column of a text file that holds the labels (default: as in the run)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print loss, accuracy and other metrics."""
+    from faltung.data.names import printable
     from faltung.train.evaluate import evaluate
     from faltung.train.run_dataset import held_out, like, open_like
     from faltung.train.run_model import load_model, table
     from faltung.train.settings import Settings
+    from faltung.train.vocabulary import check_tokens_known
 
     model, folder = load_model(arguments.run_folder)
     if arguments.data is None:
+        for name in ("x", "y", "label"):
+            if getattr(arguments, name) is not None:
+                raise FaltungError(
+                    f"{name}={getattr(arguments, name)}: applies to DATA, which is not given; what "
+                    "the run held out is read as in training"
+                )
         source = held_out(folder)
     else:
         source = open_like(
@@ -44,8 +59,11 @@ def run(arguments: argparse.Namespace) -> int:
             strict=arguments.strict,
             x=arguments.x,
             y=arguments.y,
+            label=arguments.label,
             targets="numbers" if model.loss == "mse" else "labels",
         )
+        if model.tokens:
+            check_tokens_known(source, model.graph, printable(arguments.data))
     loss = model.loss or "cross_entropy"
     names = dict.fromkeys(arguments.metric or [])
     if not names:

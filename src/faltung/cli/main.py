@@ -32,7 +32,7 @@ def main(argv: "Sequence[str] | None" = None) -> int:
     """Run one command and return its exit status; ``argv`` is by default what the user typed."""
     try:
         words = list(sys.argv[1:] if argv is None else argv)
-        ending.begin(argv is None or words == sys.argv[1:])
+        ending.begin(argv is None or (bool(words) and words == sys.argv[1:]))
         from faltung.cli.commands import run
 
         return run(words, COMMANDS)

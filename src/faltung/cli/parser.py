@@ -53,6 +53,8 @@ def whole_number(text: str) -> int:
 def real_number(text: str, rule: str = "must be a number") -> float:
     """0.003, 3e-3 or .003. ValueError: the rule."""
     try:
+        if "_" in text:
+            raise ValueError
         return float(text)
     except ValueError:
         if re.fullmatch(r"\s*[-+]?[0-9]*,[0-9]+\s*", text):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from faltung.cli.ending import stopped, when_stopped
 from faltung.cli.line import line
 from faltung.cli.options import options
+from faltung.cli.parser import whole_number
 from faltung.geometry.errors import FaltungError
 from faltung.train import defaults
 
@@ -19,7 +20,7 @@ DATA is one of
   a folder            of pictures or NIfTI volumes, one subfolder per class
   a .npz file         with x, and y: labels, numbers, or maps of labels
   IDX files           as MNIST has them (a folder, or the file of images)
-  a text file         .csv, .tsv, .txt, .ts or .arff: a series per line, its label
+  a text file         .csv, .tsv, .txt, .ts, .arff: a series per line, its label
                       in the column that the header calls label, else first
 
 Some data have settings of their own; options override them:
@@ -93,7 +94,7 @@ AUGMENT: dict[str, tuple[type, str]] = {
     "fill": (str, "what a shift brings in: zero or edge (default: zero)"),
 }
 # Arguments of functions that have another name here.
-ARGUMENTS = {"fraction": "held_out", "n": "threads", "input_shape": "size"}
+ARGUMENTS = {"fraction": "held_out", "n": "threads"}
 SHOWN_SKIPPED = 20  # skipped files that are listed
 
 
@@ -189,7 +190,7 @@ def _trained(session: "Session") -> int:
     when_stopped(lambda: _stopped(session))
     try:
         _print_skipped(session.source.skipped)
-        print(in_words(session.source))
+        print(in_words(session.source, own=session.own))
         session.run()
         metrics = session.finish()
     except (Stopped, KeyboardInterrupt):
@@ -217,8 +218,9 @@ def _resume(session: "Session") -> str | None:
 
 def _check(arguments: argparse.Namespace) -> None:
     """ValueError: neither data nor a run, or a run with options that may not be changed."""
+    called = {"data": "DATA", "start": "--from"}
     given = [
-        name.replace("_", "-")
+        called.get(name, f"--{name.replace('_', '-')}")
         for name, value in vars(arguments).items()
         if value is not None and name not in ("command", "resume", "threads", "epochs")
     ]
@@ -259,7 +261,12 @@ def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any
 
 
 def _channels(text: str) -> int | str:
-    return text if text in ("first", "last") else int(text)
+    if text in ("first", "last"):
+        return text
+    try:
+        return whole_number(text)
+    except ValueError:
+        raise ValueError("must be a whole number, first or last") from None
 
 
 def _size(text: str) -> int | list[int]:
@@ -278,7 +285,7 @@ def _class_weights(text: str) -> str | list[float]:
         return [float(part) for part in text.split(",")]
     except ValueError:
         raise FaltungError(
-            f"--class-weights {text}: must be balanced, or a number for each class, as 1,2.5,1"
+            f"--class-weights={text}: must be balanced, or a number for each class, as 1,2.5,1"
         ) from None
 
 

@@ -26,18 +26,34 @@ def in_typed_words(
     ``typed``: the argument of the parser -> what was typed. ``options``: -> its option. ``names``:
     the argument of a function -> that of the parser, where they differ.
     """
-    if _names_a_file(message, typed):
-        return message
-    match = re.match(r"(\w+)(?:=|\[[^\]]*\]=?|(?=: ))", message)
+    message = _without_others(message, options)
+    if name := _named_file(message, typed):
+        return name + _in_rule(message[len(name) :], typed, options, names)
+    data = typed.get("data")
+    if data and re.match(r"[xy](\.|\[|: )", message):  # an array of the data
+        return f"{data[-1]}: {message}"
+    match = re.match(r"(--[\w-]+|\w+)(?:=|\[[^\]]*\]=?|(?=: ))", message)
     if not match:
         return _in_rule(message, typed, options, names)
     name, end = match[1], match.end()
+    if name.startswith("--"):  # an option already, though not as it was typed
+        name = next((dest for dest, option in options.items() if option == name), name)
     value = message[end : _end_of_value(message, end)]
     rule = message[end + len(value) :]
     called = _called(name, value, typed, options, names)
     if called is None:
         return _in_rule(message, typed, options, names)
     return called + _in_rule(rule, typed, options, names)
+
+
+def _without_others(message: str, options: Mapping[str, str]) -> str:
+    """Without the remedies in brackets that are options of other commands."""
+
+    def change(match: re.Match[str]) -> str:
+        named = re.findall(r"--[a-z-]+", match[0])
+        return match[0] if set(named) <= set(options.values()) else ""
+
+    return re.sub(r" \(--[a-z][^()]*\)", change, message)
 
 
 def _called(
@@ -80,7 +96,9 @@ def _in_rule(
         fits = [t for t in typed.get(argument, ()) if _same(t.text, value)]
         return str(fits[-1]) if fits else match[0]
 
-    return re.sub(r"(?<![\w.'\"/-])([a-z_]+)=('[^']*'|[\w.+-]*)(?![\w(\[/])", change, rule)
+    return re.sub(
+        r"(?<![\w.'\"/-])([a-z_]+)=('[^']*'|\"[^\"]*\"|[\w.+-]*)(?![\w(\[/])", change, rule
+    )
 
 
 def _same(text: str | None, value: str) -> bool:
@@ -95,15 +113,15 @@ def _same(text: str | None, value: str) -> bool:
         return False
 
 
-def _names_a_file(message: str, typed: Mapping[str, Sequence[Typed]]) -> bool:
-    """Whether the message begins with a file that was typed, which may be called "lr=3.csv"."""
+def _named_file(message: str, typed: Mapping[str, Sequence[Typed]]) -> str | None:
+    """The typed file that the message begins with, if it does; it may be called "lr=3.csv"."""
     for given in (given for each in typed.values() for given in each):
         said = line(given.text or "-")
         for name in (said, PurePath(said).name):
             may = not given.name or ("=" in name and given.name != "--set")
             if may and name and message.startswith(f"{name}:"):
-                return True
-    return False
+                return name
+    return None
 
 
 def _end_of_value(text: str, start: int) -> int:

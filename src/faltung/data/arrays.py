@@ -15,7 +15,7 @@ from faltung.data.names import as_word, number_classes, printable
 from faltung.data.npy import npz_headers, read_npz
 from faltung.data.options import Options
 from faltung.data.source import ArraySource, SampleKind
-from faltung.data.targets import check_not_both, is_dense, understood
+from faltung.data.targets import check_not_both, is_dense, labels_must, understood
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 
@@ -37,8 +37,17 @@ def open_npz(path: Path, options: Options) -> ArraySource:
     the file has ``classes``: then labels are their numbers. ValueError.
     """
     where = printable(path.name)
-    names = choose(npz_headers(path, where), options.x, options.y, where)
-    if options.like is not None:
+    headers, like = npz_headers(path, where), options.like
+    if (
+        like is not None
+        and like.x in headers
+        and like.y in headers
+        and not (options.x or options.y)
+    ):
+        names = ArrayNames(like.x, like.y)  # those that the user chose for training
+    else:
+        names = choose(headers, options.x, options.y, where)
+    if like is not None:
         names = ArrayNames(*names.last)
     parts = [(names.x, names.y), *([names.held] if names.held else [])]
     found = read_npz(path, where, (*(n for part in parts for n in part), *EXTRAS))
@@ -87,6 +96,8 @@ def labelled(
         if single:
             raise FaltungError(f"{at_x}.shape={x.shape[1:]}: is one sample; must be (n, ...)")
         kind, layout = like.kind, like.layout
+    if y.ndim == 0:
+        raise FaltungError(f"{at_y}.shape=(): must have a target for each of {len(x)} samples")
     if len(x) != len(y):
         raise FaltungError(f"{where}: {len(x)} samples have {len(y)} targets")
     if not len(x):
@@ -104,10 +115,10 @@ def labelled(
     if y.dtype.kind == "f":
         if options.classes is not None and options.targets is None:
             raise FaltungError(f"{at_y}: has numbers as targets where labels are wanted")
-        made = ArraySource(x, y, kind=kind, names=names, where=f"{where}: ")
+        made = ArraySource(x, y, kind=kind, names=names, where=f"{where}: ", called=called)
     else:
         if not (dense or (y.ndim == 1 and y.dtype.kind in "buiU")):
-            raise FaltungError(f"{at_y}.shape={y.shape}, {y.dtype}: is neither labels nor numbers")
+            raise FaltungError(f"{at_y}.shape={y.shape}: {labels_must(y, len(y))}")
         numbers, classes = _labels(y, at_y, options.classes, own, dense)
         made = ArraySource(
             x,
@@ -117,6 +128,7 @@ def labelled(
             names=names,
             partial=options.classes is not None,
             where=f"{where}: ",
+            called=called,
         )
     made.layout = layout
     return made

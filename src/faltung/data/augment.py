@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 Batch = npt.NDArray[np.float32]
@@ -122,8 +122,7 @@ class Augment:
             raise FaltungTypeError(f"jitter={show(self.jitter)}: must be a number")
         if not 0 <= self.jitter < np.inf:
             raise FaltungError(f"jitter={self.jitter}: must be at least 0 and finite")
-        if self.fill not in FILLS:
-            raise FaltungError(f"fill={show(self.fill)}: must be one of {', '.join(FILLS)}")
+        one_of("fill", self.fill, FILLS)
 
     def __bool__(self) -> bool:
         """Whether anything is changed."""

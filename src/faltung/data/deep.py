@@ -17,6 +17,7 @@ HEADER_BYTES = 1 << 20
 # Markers of frames of JPEG; those without Huffman tables or arithmetic coding of their own.
 FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 LOSSLESS = 0xC3
+MAX_COMPONENTS = 4
 BAND = b"\xff\x4f\xff\x51"  # SOC and SIZ
 
 
@@ -79,6 +80,7 @@ def _jpeg(head: bytes) -> Header | None:
         if marker in FRAMES and len(body) > 5:
             space = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             deep = body[0] > 8 or marker == LOSSLESS
+            _few(body[5])
             return Header("jpeg", min(body[0], 16), space, exif) if deep else None
         place += 1 if marker == 0xFF else 2 + length
     return None
@@ -92,10 +94,17 @@ def _jpeg2k(head: bytes) -> Header | None:
     width, height = numbers[0] - numbers[2], numbers[1] - numbers[3]
     count = int.from_bytes(head[place + 40 : place + 42], "big")
     sizes = head[place + 42 : place + 42 + 3 * count : 3]
+    _few(count)
     if any(size & 128 for size in sizes):
         raise Broken("is a JPEG 2000 of signed numbers, which is not read")
     bits = max(((size & 127) + 1 for size in sizes), default=8)
     return Header("jpeg2k", bits, (height, width)) if bits > 8 else None
+
+
+def _few(components: int) -> None:
+    """Broken: more channels than grey or colour with transparency, each a claim on memory."""
+    if components > MAX_COMPONENTS:
+        raise Broken(f"has {components:,} channels; JPEG and JPEG 2000 of up to 4 are read")
 
 
 def _avif(head: bytes) -> Header | None:

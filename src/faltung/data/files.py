@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from faltung.data import pictures, tables, volumes
 from faltung.data.array_names import choose_samples
+from faltung.data.folder import check_white
 from faltung.data.idx import matches as is_idx
 from faltung.data.idx import read_idx
 from faltung.data.layout import samples_of_file
@@ -18,7 +19,9 @@ from faltung.data.names import printable
 from faltung.data.npy import npz_headers, read_npy, read_npz
 from faltung.data.source import scaled
 from faltung.data.units import Units, units_of
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.check import path as check_path
+from faltung.geometry.check import sequence, show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.runtime.narrowing import narrowed
 
 Array = npt.NDArray[Any]
@@ -79,7 +82,10 @@ def read_files(
     ((2, 1, 8, 8), True)
     """
     parts, names = [], []
-    for given in paths:
+    if not isinstance(like, Like):
+        raise FaltungTypeError(f"like={show(like)}: must be a Like")
+    for given in sequence("paths", paths):
+        check_path("paths", given)
         path, where = Path(given), printable(given)
         if not exists(path):
             raise FileNotFoundError(f"{where}: no such file")
@@ -104,7 +110,10 @@ def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | N
     if path.suffix.lower() == ".npy":
         x = read_npy(path, where)
     elif path.suffix.lower() == ".npz":
-        name = choose_samples(npz_headers(path, where), name, where)
+        headers = npz_headers(path, where)
+        if name is None and like.x in headers:
+            name = like.x  # which the user chose for training
+        name = choose_samples(headers, name, where)
         x = read_npz(path, where, (name,))[name]
     else:
         x = read_idx(path, where)
@@ -157,10 +166,11 @@ def _seen(values: Array, white: float | None, where: str, like: Like, note: Note
     """The sample of a file as the network sees it. ``white``: what its format says is white; if it
     says nothing, its numbers are taken as those of an array are.
     """
-    mine, picture = like.meaning, like.kind == "picture"
-    theirs = units_of(values, picture=picture)
+    mine = like.meaning
+    theirs = units_of(values, picture=like.kind == "picture")
     if white is not None:
         theirs = Units(white, white, fixed=True, whole=True)
+    check_white(theirs, mine, where)
     said = mine.note(theirs)
     if said and note is not None:
         note(f"{where}: {said}")

@@ -26,12 +26,14 @@ from faltung.data.names import (
 from faltung.data.options import Options
 from faltung.data.source import Indices, scaled
 from faltung.data.units import Units, is_whole, white_of
+from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 # Bytes of decoded samples that are kept: small data are decoded once, not in every epoch.
 MAX_KEPT_BYTES = 1 << 29
+_SAMPLE_BYTES = 8  # of one value while a sample is brought to its size: twice in float32
 
 
 @dataclass
@@ -62,17 +64,26 @@ def class_folders(root: Path) -> list[Path]:
     return [found[name] for name in in_order(found)]
 
 
+def _counted(folders: list[Path]) -> str:
+    """How many folders there are, by name if there is one."""
+    return f"the folder '{printable(folders[0].name)}' alone" if folders else "no folders"
+
+
 def walk(root: Path, options: Options) -> Listing:
     """The files in the class folders of ``root``. ValueError: too few class folders, an empty or
-    unknown class, or a link that leads out of ``root``.
+    unknown class, or a link that leads out of ``root``. MemoryError: samples of this size do not
+    fit into memory, which is said before any is decoded.
     """
     where = printable(root.name)
+    if options.size is not None:  # two axes at least
+        values = options.size**2 if isinstance(options.size, int) else prod(options.size)
+        require(_SAMPLE_BYTES * values, f"size={show(options.size)}: one sample")
     found = Listing(root, options.strict)
     folders = class_folders(root)
     least = 1 if options.classes is not None else 2
     if len(folders) < least:
         raise FaltungError(
-            f"{where}: has {len(folders)} folders; it needs one folder of files for each class, "
+            f"{where}: has {_counted(folders)}; it needs one folder of files for each class, "
             f"at least {least}"
         )
     _check_names(folders, where, options)
@@ -231,6 +242,18 @@ def units_of_files(
     whole = all(one[2] for one in ranges)
     return Units(
         1.0, white_of(low, high, whole) if picture else None, low=low, high=high, whole=whole
+    )
+
+
+def check_white(units: Units, wanted: Units | None, where: str) -> None:
+    """ValueError: numbers that no picture has, for a network trained on files that say what is
+    white.
+    """
+    if wanted is None or not wanted.fixed or units.white is not None:
+        return
+    raise FaltungError(
+        f"{where}: holds numbers {units.low:g}..{units.high:g}, of which none is white; the "
+        f"network was trained on levels from 0 to {wanted.white:g}"
     )
 
 

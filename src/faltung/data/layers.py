@@ -57,7 +57,7 @@ class Layers:
         if channels == self.channels and not self.convertible:
             return self.values
         if self.meaning == "data" or channels not in (1, 3, 4):
-            raise FaltungError(f"has {self.channels} channels, must have {channels}")
+            raise other_channels(self.channels, channels)
         if channels == 4:
             colours, alpha = self._apart()
             return np.concatenate([_three(colours), alpha])
@@ -87,6 +87,11 @@ class Layers:
             colours = (colours * alpha + white // 2) // white
         flat = np.minimum(colours + (white - alpha), white)
         return flat.astype(self.values.dtype)
+
+
+def other_channels(there: int, wanted: int) -> FaltungError:
+    """The error for a file that cannot have as many channels as are wanted."""
+    return FaltungError(f"has {there} channel{'s' if there != 1 else ''}, must have {wanted}")
 
 
 def _three(colours: Array) -> Array:

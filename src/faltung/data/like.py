@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from faltung.data.layout import Layout, as_layout
 from faltung.data.source import AXES, SampleKind
 from faltung.data.units import Units
-from faltung.geometry.check import integers, show, whole
+from faltung.geometry.check import integers, one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 
@@ -31,6 +31,8 @@ class Like:
         The names of the features in a table with a header.
     label : str, optional
         The name of the column of labels in text files.
+    x, y : str, optional
+        The names of the arrays of samples and targets in ``.npz`` files, if they were chosen.
 
     Raises
     ------
@@ -46,10 +48,11 @@ class Like:
     layout: Layout = "first"
     columns: tuple[str, ...] | None = None
     label: str | None = None
+    x: str | None = None
+    y: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in AXES:
-            raise FaltungError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
+        one_of("kind", self.kind, AXES)
         shape = integers("shape", self.shape)
         if len(shape) != AXES[self.kind]:
             raise FaltungError(f"shape={shape}: must have {AXES[self.kind]} axes")

@@ -119,7 +119,9 @@ def number_classes(
 
 
 def as_word(label: Any) -> str:
-    """The name of the class of a label; 3, "3" and 3.0 are the same class."""
+    """The name of the class of a label; 3, "3" and 3.0 are the same class, as are 1 and True."""
+    if isinstance(label, bool | np.bool_):
+        return str(int(label))
     if isinstance(label, float | np.floating):
         return str(int(label)) if float(label).is_integer() else repr(float(label))
     return class_name(label)

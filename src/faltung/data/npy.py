@@ -41,6 +41,14 @@ def npz_headers(path: Path, where: str) -> dict[str, tuple[tuple[int, ...], np.d
         return found
 
 
+# What to do about arrays of other kinds.
+_REMEDIES = {
+    "O": ": save it as numbers or text, array.astype(float), or array.astype(str)",
+    "S": ": save it as text, array.astype(str)",
+    "c": ": save it as real numbers",
+}
+
+
 def _is_plain(info: zipfile.ZipInfo) -> bool:
     """Whether a member is packed in a way that NumPy writes."""
     return info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -69,7 +77,8 @@ def _array(file: IO[bytes], length: int, where: str) -> Array:
     """One array of a stream that claims to hold ``length`` bytes."""
     shape, by_columns, dtype = _header(file)
     if dtype.kind not in "buifU" or not dtype.itemsize:
-        raise FaltungError(f"{where}: dtype {dtype} is neither numbers nor text")
+        remedy = _REMEDIES.get(dtype.kind, "")
+        raise FaltungError(f"{where}: dtype {dtype} is neither numbers nor text{remedy}")
     claimed = prod(shape) * dtype.itemsize
     if not 0 <= claimed <= length:
         raise FaltungError(f"{where}: claims {shape} of {dtype}, but has {length:,} bytes")

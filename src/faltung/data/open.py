@@ -108,6 +108,8 @@ def open_source(
     >>> len(digits), digits.shape, digits.classes[:3]
     (1797, (1, 8, 8), ('0', '1', '2'))
     """
+    if not isinstance(like, Like | None):
+        raise FaltungTypeError(f"like={show(like)}: must be a Like")
     if like is not None:
         kind, size = like.kind, like.shape[1:] if like.fit else None
         channels = like.shape[0] if kind in ("picture", "volume") else None
@@ -132,18 +134,26 @@ def _opened(data: str | Path, options: Options) -> Source:
     if reader is None:
         known = "; ".join(reader.what for reader in READERS)
         raise FaltungError(f"data={where}: is none of: {known}{it_is(path)}")
-    if reader.open not in (arrays.open_npz, idx.open_idx):
-        for name in ("channels", "x", "y"):
-            value = getattr(options, name)
-            if isinstance(value, str):
-                raise FaltungError(f"{name}={show(value)}: applies to arrays, not to {reader.what}")
-    if options.label is not None and reader.open is not tables.open_table:
-        raise FaltungError(f"label={show(options.label)}: applies to text, not to {reader.what}")
+    _check_words(options, reader.what, reader.open)
     # A folder is called by its own name, also if it is given as "." or "..".
     return reader.open(path if path.name else path.resolve(), options)
 
 
+def _check_words(options: Options, what: str, reader: object) -> None:
+    """ValueError: an option that says something of arrays, or of text, for data that are none."""
+    for name, of, readers in (
+        ("channels", "arrays", (arrays.open_npz, idx.open_idx)),
+        ("x", "arrays in .npz files", (arrays.open_npz,)),
+        ("y", "arrays in .npz files", (arrays.open_npz,)),
+        ("label", "text", (tables.open_table,)),
+    ):
+        value = getattr(options, name)
+        if isinstance(value, str) and reader not in readers:
+            raise FaltungError(f"{name}={show(value)}: applies to {of}, not to {what}")
+
+
 def _named(name: str, options: Options) -> Source:
+    _check_words(options, name, None)
     found = NAMED[name]()
     for option, asked, has in (
         ("kind", options.kind, found.kind),

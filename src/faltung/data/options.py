@@ -7,7 +7,7 @@ from faltung.data.like import Like
 from faltung.data.names import class_list
 from faltung.data.source import AXES, SampleKind
 from faltung.data.targets import TARGET_KINDS, TargetKind
-from faltung.geometry.check import integer, integers, show, whole
+from faltung.geometry.check import integer, integers, one_of, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 
@@ -29,8 +29,8 @@ class Options:
     def __post_init__(self) -> None:
         if not isinstance(self.strict, bool):
             raise FaltungTypeError(f"strict={show(self.strict)}: must be True or False")
-        if self.kind is not None and self.kind not in AXES:
-            raise FaltungError(f"kind={show(self.kind)}: must be one of {', '.join(AXES)}")
+        if self.kind is not None:
+            one_of("kind", self.kind, AXES)
         if self.size is not None:
             one = integer(self.size)
             size = one if one is not None else integers("size", self.size)
@@ -48,9 +48,8 @@ class Options:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise FaltungTypeError(f"{name}={show(value)}: must be the name of {what}")
-        if self.targets not in (None, *TARGET_KINDS):
-            names = ", ".join(TARGET_KINDS)
-            raise FaltungError(f"targets={show(self.targets)}: must be one of {names}")
+        if self.targets is not None:
+            one_of("targets", self.targets, TARGET_KINDS)
         if self.classes is not None:
             object.__setattr__(self, "classes", class_list(self.classes))
 

@@ -22,11 +22,13 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data import pillow, tiff
+from faltung.data.contents import it_is
 from faltung.data.folder import (
     Broken,
     FileSource,
     Kept,
     Listing,
+    check_white,
     examine_all,
     range_of,
     units_of_files,
@@ -34,7 +36,7 @@ from faltung.data.folder import (
 )
 from faltung.data.layers import DEEP, Layers, with_white
 from faltung.data.limits import described
-from faltung.data.names import inside
+from faltung.data.names import inside, printable
 from faltung.data.options import Options
 from faltung.geometry.errors import FaltungError
 
@@ -85,6 +87,7 @@ def open_pictures(root: Path, options: Options) -> FileSource:
     white, channels = _common_white(found, facts), _common_channels(found, facts, options)
     shape, fit = (channels, *space), options.size is not None
     units = units_of_files(white, [fact.range for fact in facts], picture=rank == 2)
+    check_white(units, options.like.meaning if options.like else None, printable(root.name))
     floats = white is None or (fit and (white == DEEP or rank == 3))
     dtype = np.dtype(np.float32 if floats else np.uint16 if white == DEEP else np.uint8)
     first = (
@@ -164,7 +167,10 @@ def stored(
     with _named(where):
         kind = "volume" if len(shape) == 4 else "picture"
         near = shape[1:] if fit and kind == "picture" else None
-        picture = _load(path, where, near, kind, shape[0])
+        try:
+            picture = _load(path, where, near, kind, shape[0])
+        except Broken as error:
+            raise Broken(f"{error}{it_is(path)}") from error
         if not fit and picture.space != shape[1:]:
             raise FaltungError(f"is {_by(picture.space)}, must be {_by(shape[1:])}")
         return picture.arranged(shape[0], shape[1:] if fit else None), picture.white

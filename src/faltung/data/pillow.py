@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from faltung.data import deep, netpbm
 from faltung.data.folder import Broken
-from faltung.data.layers import DEEP, Layers, turned
+from faltung.data.layers import DEEP, Layers, other_channels, turned
 from faltung.data.limits import needs
 from faltung.geometry.errors import FaltungError
 
@@ -57,7 +57,7 @@ class EightBits:
         from PIL import Image, ImageOps
 
         if channels not in MODES:
-            raise FaltungError(f"has {self.channels} channels, must have {channels}")
+            raise other_channels(self.channels, channels)
         flat = _eight(self.image, channels)
         if space is not None and space != self.space:
             height, width = space
@@ -114,13 +114,13 @@ def opened(file: IO[bytes], where: str) -> "Iterator[Image.Image]":
     image_module = pillow()
     most = image_module.MAX_IMAGE_PIXELS
     file.seek(0)
+    known = [name for name in FORMATS if name in image_module.OPEN]
     try:
-        known = [name for name in FORMATS if name in image_module.OPEN]
         image = image_module.open(file, formats=known)
     except (image_module.DecompressionBombError, image_module.DecompressionBombWarning):
         raise FaltungError(f"{where}: has over {most:,} pixels: a decompression bomb?") from None
     except image_module.UnidentifiedImageError:
-        raise Broken(f"is no picture ({', '.join(FORMATS)})") from None
+        raise Broken(f"is no picture ({', '.join(known)})") from None
     with image:  # the file stays open, it is ours
         check_pixels(image.size[::-1], where)
         yield image

@@ -1,6 +1,7 @@
 """``Source``: samples and their targets, wherever they are stored; arrays as one; parts of one."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeGuard
 
 import numpy as np
@@ -12,7 +13,7 @@ from faltung.data.native import as_array
 from faltung.data.seeds import SPLIT, permutation
 from faltung.data.targets import is_dense, make_maps, make_targets, understood
 from faltung.data.units import Units, units_of
-from faltung.geometry.check import show
+from faltung.geometry.check import one_of, sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.runtime.narrowing import narrowed
 
@@ -93,9 +94,25 @@ def is_stored(x: object) -> TypeGuard[StoredSource]:
     return getattr(x, "units", None) is not None and hasattr(x, "stored")
 
 
+def layout_in(source: object) -> Literal["first", "last"]:
+    """Where the channels lay in the arrays that a source was made of."""
+    return "last" if getattr(source, "layout", "first") == "last" else "first"
+
+
 def is_source(x: object) -> TypeGuard[Source]:
     """Whether x has samples to read, and targets."""
     return hasattr(x, "read") and hasattr(x, "targets")
+
+
+def checked_indices(indices: Indices, count: int) -> npt.NDArray[np.int64]:
+    """Numbers of samples of a source of ``count``. TypeError, ValueError."""
+    chosen = as_array("indices", indices)
+    if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
+        raise FaltungTypeError(f"indices={show(indices)}: must be a sequence of ints")
+    outside = chosen[(chosen < 0) | (chosen >= count)]
+    if outside.size:
+        raise FaltungError(f"indices: {outside[0]} is not in 0..{count - 1}")
+    return chosen.astype(np.int64)
 
 
 class ArraySource:
@@ -123,7 +140,9 @@ class ArraySource:
     partial : bool
         Whether classes may have no sample.
     where : str
-        What messages say before "x" and "y".
+        What messages say before the names of the arrays.
+    called : tuple of str
+        What messages call the two arrays.
     columns, label : optional
         What a text file calls the features (a tuple of str), and the column of labels.
 
@@ -155,28 +174,34 @@ class ArraySource:
         scale: float | None = None,
         partial: bool = False,
         where: str = "",
+        called: tuple[str, str] = ("x", "y"),
         columns: tuple[str, ...] | None = None,
         label: str | None = None,
     ) -> None:
-        array = as_array(f"{where}x", x)
+        if len(sequence("called", called)) != 2:
+            raise FaltungError(f"called={show(called)}: must be two names")
+        at_x, at_y = (f"{where}{name}" for name in called)
+        array = as_array(at_x, x)
         self.columns, self.label = columns, label
-        self.kind = _kind(array, kind, f"{where}x")
+        self.kind = _kind(array, kind, at_x)
         if not array.size:
-            raise FaltungError(f"{where}x.shape={array.shape}: contains no samples")
-        if names is not None and len(names) != len(array):
+            raise FaltungError(f"{at_x}.shape={array.shape}: contains no samples")
+        if names is not None and len(sequence("names", names)) != len(array):
             raise FaltungError(f"names: there are {len(names)} for {len(array)} samples")
         if scale is not None:
             _check_scale(scale, self.kind)
-        self._x = _stored(array, self.kind, f"{where}x", names)
+        self._x = _stored(array, self.kind, at_x, names)
         self.units = units_of(self._x, picture=self.kind == "picture", scale=scale)
+        if array.dtype == bool:  # which is kept as float32
+            self.units = replace(self.units, whole=False)
         self.shape = self._x.shape[1:]
         if y is None:
             y = np.empty((len(array), 0), np.float32)
-        y = as_array(f"{where}y", y)
-        y = understood(y, None, f"{where}y", maps=is_dense(y, array))
+        y = as_array(at_y, y)
+        y = understood(y, None, at_y, maps=is_dense(y, array))
         made = make_maps if is_dense(y, array) else make_targets
-        self.targets, self.classes = made(y, len(array), classes, partial, f"{where}y")
-        self.skipped = tuple(skipped)
+        self.targets, self.classes = made(y, len(array), classes, partial, at_y)
+        self.skipped = tuple(map(str, sequence("skipped", skipped)))
         # Where channels lay in the array of a file, and the part of the file to hold out.
         self.layout: Literal["first", "last"] = "first"
         self.held: Source | None = None
@@ -199,7 +224,7 @@ class ArraySource:
 
     def stored(self, indices: Indices) -> Array:
         """Samples as they are stored: an array that the caller may change."""
-        taken: Array = np.take(self._x, np.asarray(indices, np.int64), axis=0)
+        taken: Array = np.take(self._x, checked_indices(indices, len(self)), axis=0)
         return taken
 
     def read(self, indices: Indices) -> Array:
@@ -220,6 +245,7 @@ class Rescaled:
         self.source, self.divisor = source, divisor
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets, self.skipped, self.lazy = source.targets, source.skipped, source.lazy
+        self.layout = layout_in(source)
 
     @property
     def names(self) -> Sequence[str]:
@@ -250,17 +276,14 @@ class Subset:
     """Some samples of a source, in a given order, under their own names."""
 
     def __init__(self, source: Source, indices: Indices) -> None:
-        chosen = np.asarray(indices)
-        if chosen.ndim != 1 or (chosen.size and chosen.dtype.kind not in "iu"):
-            raise FaltungTypeError(f"indices={show(indices)}: must be a sequence of ints")
-        outside = chosen[(chosen < 0) | (chosen >= len(source))]
-        if outside.size:
-            raise FaltungError(f"indices: {outside[0]} is not in 0..{len(source) - 1}")
-        self.source, self.indices = source, chosen.astype(np.int64)  # checked above
+        if not is_source(source):
+            raise FaltungTypeError(f"source={show(source)}: must be a source of samples")
+        self.source, self.indices = source, checked_indices(indices, len(source))
         self.kind, self.shape, self.classes = source.kind, source.shape, source.classes
         self.targets: Array = source.targets[self.indices]
         self.skipped, self.lazy = source.skipped, source.lazy
         self.units: Units | None = getattr(source, "units", None)
+        self.layout = layout_in(source)
         self._names: tuple[str, ...] | None = None
 
     @property
@@ -315,6 +338,8 @@ def split(source: Source, fraction: float = 0.2, seed: int = 0) -> tuple[Subset,
     >>> len(train), len(held)
     (1347, 450)
     """
+    if not is_source(source):
+        raise FaltungTypeError(f"source={show(source)}: must be a source of samples")
     if isinstance(fraction, bool) or not isinstance(fraction, int | float):
         raise FaltungTypeError(f"fraction={show(fraction)}: must be a number")
     if not 0 < fraction < 1:
@@ -343,8 +368,7 @@ def _kind(array: Array, kind: SampleKind | None, where: str) -> SampleKind:
         kind = kind_of_sample(array.ndim - 1)
         if kind is None:
             raise FaltungError(f"{where}.shape={array.shape}: must be (samples, channels, *space)")
-    if kind not in AXES:
-        raise FaltungError(f"kind={show(kind)}: must be one of {', '.join(AXES)}")
+    one_of("kind", kind, AXES)
     if array.ndim != AXES[kind] + 1:
         raise FaltungError(
             f"{where}.shape={array.shape}: must have {AXES[kind] + 1} axes for kind={kind!r}"

@@ -5,14 +5,15 @@ Prediction must subtract and divide by exactly the same numbers as training, so 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.source import Source, is_stored
+from faltung.data.source import Source, is_source, is_stored
 from faltung.data.units import Units
-from faltung.geometry.check import show
+from faltung.geometry.check import sequence, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
 # Samples that suffice for the mean and deviation of a channel if reading them means decoding.
@@ -46,13 +47,19 @@ class Standard:
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        if not self.mean or len(self.mean) != len(self.std):
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            for value in sequence(name, values):
+                if isinstance(value, bool) or not isinstance(value, Real):
+                    raise FaltungTypeError(f"{name}={show(value)}: must be numbers")
+        if not len(self.mean) or len(self.mean) != len(self.std):
             raise FaltungError(f"mean, std: have {len(self.mean)} and {len(self.std)} channels")
         if not np.isfinite([*self.mean, *self.std]).all() or min(self.std) <= 0:
             raise FaltungError(f"std={show(self.std)}: must be finite and above 0, as mean finite")
 
     def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """A new array; each value depends on its own sample alone."""
+        if not isinstance(x, np.ndarray):
+            raise FaltungTypeError(f"x={show(x)}: must be an array")
         if x.ndim < 2 or x.shape[1] != len(self.mean):
             raise FaltungError(f"x.shape={x.shape}: must be (n, {len(self.mean)}, ...)")
         mean, std = self._columns(x.ndim)
@@ -119,6 +126,8 @@ def standardise(source: Source) -> Standard:
     >>> standardise(open_source("digits")).mean
     (0.30526...,)
     """
+    if not is_source(source):
+        raise FaltungTypeError(f"source={show(source)}: must be a source of samples")
     if source.kind == "text":
         raise FaltungError("kind='text': text has no mean")
     return _measured(source)[0]

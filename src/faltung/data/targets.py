@@ -60,7 +60,8 @@ def _whole_labels(y: Array, where: str) -> Array:
     """Labels that were stored as floats. ValueError: numbers that are none."""
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
-    odd = np.flatnonzero(~(np.isfinite(y) & (np.abs(y) < 2**53) & (np.rint(y) == y)).reshape(-1))
+    wide = y.astype(np.float64)  # float16 holds no 2**53
+    odd = np.flatnonzero(~((np.abs(wide) < 2**53) & (np.rint(wide) == wide)).reshape(-1))
     if odd.size:
         value = y.reshape(-1)[odd[0]]
         raise FaltungError(
@@ -75,22 +76,45 @@ def make_targets(
 ) -> tuple[Array, tuple[str, ...] | None]:
     """Labels int64 (n,) and the names of the classes, or numbers float32 (n, k) and None."""
     if y.shape[:1] != (count,) or y.ndim > 2:
-        raise FaltungError(f"{where}.shape={y.shape}: must be ({count},) or ({count}, k), as x")
+        must = f"must be ({count},) or ({count}, k), as x{_one_hot_maps(y)}"
+        raise FaltungError(f"{where}.shape={y.shape}: {must}")
     if y.dtype.kind not in "buif":
         raise FaltungTypeError(f"{where}.dtype={y.dtype}: must be labels (ints) or numbers")
     if y.dtype.kind == "f":
         if classes is not None:
             raise FaltungTypeError(f"{where}.dtype={y.dtype}: labels of classes must be ints")
-        numbers = y.reshape(count, -1).astype(np.float32)
-        check_finite(numbers, where)
-        return numbers, None
+        return as_float32(y.reshape(count, -1), where), None
     if y.ndim == 2 and y.shape[1] != 1:
-        raise FaltungError(
-            f"{where}.shape={y.shape}: labels must be ({count},), or have a single 1 in each row; "
-            "numbers must be floats"
-        )
+        raise FaltungError(f"{where}.shape={y.shape}: {labels_must(y, count)}")
     labels = narrowed(where, y.reshape(count), np.int64)
     return labels, _class_names(labels, classes, partial, where, 0)
+
+
+def labels_must(y: Array, count: int) -> str:
+    """The rule for labels, where y is none."""
+    return (
+        f"labels must be ({count},), or have a single 1 in each row; numbers must be floats (loss "
+        f"mse takes whole ones too){_one_hot_maps(y)}"
+    )
+
+
+def _one_hot_maps(y: Array) -> str:
+    """What to do about labels of every position that have a single 1 among zeros, on some axis."""
+    if y.ndim > 2 and y.dtype.kind in "buif":
+        for axis in (-1, 1):
+            places = np.moveaxis(y, axis, -1)
+            if places.shape[-1] > 1 and is_one_hot(places.reshape(-1, places.shape[-1])):
+                return f"; they are one-hot at every position: pass y.argmax({axis})"
+    return ""
+
+
+def as_float32(y: Array, where: str) -> npt.NDArray[np.float32]:
+    """Numbers as float32. ValueError: some are not finite, or too large for it."""
+    check_finite(y, where)
+    with np.errstate(over="ignore"):  # found below
+        numbers = y.astype(np.float32)
+    check_finite(numbers, f"{where} as float32")
+    return numbers
 
 
 def is_dense(y: Array, x: Array) -> bool:

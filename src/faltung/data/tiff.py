@@ -20,6 +20,7 @@ from faltung.data.folder import Broken
 from faltung.data.ifd import Page
 from faltung.data.layers import DEEP, Layers, same_bits, turned
 from faltung.data.limits import quiet
+from faltung.geometry.errors import FaltungError
 
 Array = npt.NDArray[Any]
 Meaning = Literal["grey", "colour", "data"]
@@ -32,10 +33,11 @@ FLAT = "is a picture, not a volume: it has no pages along its depth"
 # Ways of packing that Pillow unpacks, and how many samples of 8 bits it reads of each kind, with
 # which samples beyond the colours. Corel Draw writes 999 for alpha.
 BY_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34676, 34677, 34925, 50000, 50001)
+BY_SOME_PILLOWS = (34925, 50000, 50001)  # LZMA, Zstandard, WebP: as libtiff was built
 EIGHT_BITS = {
     (MIN_IS_WHITE, 1): ((),),
     (MIN_IS_BLACK, 1): ((),),
-    (MIN_IS_BLACK, 2): ((ASSOCIATED,), (STRAIGHT,)),
+    (MIN_IS_BLACK, 2): ((STRAIGHT,),),
     (RGB, 3): ((),),
     (RGB, 4): ((), (ASSOCIATED,), (STRAIGHT,), (999,)),
     (PALETTE, 1): ((),),
@@ -71,7 +73,13 @@ def load(
     if count == 1 and _is_plain(stack[0]):
         if kind == "volume":
             raise Broken(FLAT)
-        return pillow.load(path, where, near)
+        try:
+            return pillow.load(path, where, near)
+        except FaltungError:
+            raise
+        except Exception:
+            if stack[0].one(ifd.COMPRESSION, PLAIN) not in BY_SOME_PILLOWS:
+                raise
     for page in stack:
         pillow.check_pixels(page.space, where)
         ifd.check_page(page, length, times)

@@ -75,10 +75,10 @@ class Units:
         """What numbers stored in other units are divided by for a network trained in these.
 
         Files whose format says what white is are converted by it. Of other numbers it is believed
-        that they are what the network was trained on, unless they cannot be: nothing above 1 for a
-        network that was trained on whole numbers up to 255, or whole numbers that are brighter than
-        white. ValueError: levels of a picture for a network that was trained on
-        numbers of another kind.
+        that they are what the network was trained on, unless they cannot be: fractions up to 1 for
+        a network that was trained on whole numbers up to 255, or whole numbers that are brighter
+        than white. Levels 0 and 1 alone are what they are in a brighter picture, a dark one.
+        ValueError: levels of a picture for a network that was trained on numbers of another kind.
         """
         if other.fixed and other.white is not None:
             if self.white is None:
@@ -92,20 +92,26 @@ class Units:
             return self.scale
         if other.whole and high > self.white:
             return self.scale * (white_of(low, high, True) or self.white) / self.white
-        if self.white > 1 and self.whole and 0 < high <= 1:
+        if self.white > 1 and self.whole and 0 < high <= 1 and not other.whole:
             return self.scale / self.white
         return self.scale
 
     def divisor_of(self, x: Array) -> float:
         """``divisor`` for an array of which nothing else is known, and which may not be finite."""
+        other = self.seen(x)
+        return self.scale if other is None else self.divisor(other)
+
+    def seen(self, x: Array) -> "Units | None":
+        """What an array says of its units, as far as they matter beside these; None: nothing."""
         if self.white is None or not x.size or x.dtype.kind not in "buif":
-            return self.scale
+            return None
         low, high = float(x.min()), float(x.max())
         if not (isfinite(low) and isfinite(high)):
-            return self.scale
+            return None
         # Whether all are whole numbers is looked at only where it matters.
-        whole = low >= 0 and high > self.white and is_whole(x)
-        return self.divisor(Units(low=low, high=high, whole=whole))
+        matters = low >= 0 and (high > self.white or high <= 1)
+        whole = matters and x.dtype != bool and is_whole(x)
+        return Units(low=low, high=high, whole=whole)
 
     def note(self, other: "Units") -> str | None:
         """What is worth saying about numbers in other units, if anything: that they are converted,
@@ -144,7 +150,7 @@ def units_of(x: Array, *, picture: bool, scale: float | None = None) -> Units:
     divided by, and white; by default pictures of 8 or 16 bits become 0 to 1, other numbers stay.
     """
     low, high = float(x.min()), float(x.max())
-    whole = x.dtype.kind in "bui" or bool(is_whole(x))
+    whole = x.dtype != bool and is_whole(x)  # bool has a white of its own, and no levels
     if scale is not None:
         return Units(scale, scale if picture else None, low=low, high=high, whole=whole)
     white = white_of(low, high, whole) if picture else None

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.data.contents import it_is
 from faltung.data.folder import (
     Broken,
     FileSource,
     Kept,
+    check_white,
     class_folders,
     examine_all,
     range_of,
@@ -29,7 +31,7 @@ from faltung.data.folder import (
 )
 from faltung.data.layers import with_white
 from faltung.data.limits import check_unpacked, complaints, described, needs, quiet, regular
-from faltung.data.names import inside
+from faltung.data.names import inside, printable
 from faltung.data.options import Options
 from faltung.data.resize import resize
 from faltung.geometry.errors import FaltungError
@@ -77,6 +79,8 @@ def open_volumes(root: Path, options: Options) -> FileSource:
                 f"{name}: holds {_kind(fact.white)}, most files hold {_kind(white)}; save all "
                 "files of a data set in the same units"
             )
+    units = units_of_files(white, [fact.range for fact in facts], picture=False)
+    check_white(units, options.like.meaning if options.like else None, printable(root.name))
     shape = (first.shape[0], *(space or first.shape[1:]))
     return FileSource(
         found,
@@ -84,7 +88,7 @@ def open_volumes(root: Path, options: Options) -> FileSource:
         kind="volume",
         shape=shape,
         dtype=np.dtype(np.uint8 if white and space is None else np.float32),
-        units=units_of_files(white, [fact.range for fact in facts], picture=False),
+        units=units,
         decode=partial(decode, shape=shape, fit=space is not None, white=white),
         first=kept.taken(found.files),
     )
@@ -142,7 +146,7 @@ def stored(
         try:
             values, white = _decoded(path, where)
         except Broken as error:
-            raise FaltungError(f"{where}: {error}") from None
+            raise FaltungError(f"{where}: {error}{it_is(path)}") from None
         if fit:
             values = resize(values, shape[1:])
         if values.shape != shape:

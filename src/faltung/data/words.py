@@ -1,7 +1,7 @@
 """What was understood of data, in one line: the first of every run."""
 
 from faltung.data.names import listing
-from faltung.data.source import Source, is_stored
+from faltung.data.source import Source, is_stored, layout_in
 
 NAMES = {
     "picture": ("sample", "samples"),
@@ -13,8 +13,8 @@ NAMES = {
 MAX_COLUMNS = 6  # names of columns that are shown
 
 
-def in_words(source: Source) -> str:
-    """Data in one line.
+def in_words(source: Source, *, own: bool = True) -> str:
+    """Data in one line. ``own``: whether the part is held out that the data say.
 
     >>> from faltung.data import open_source
     >>> in_words(open_source("digits"))
@@ -26,7 +26,7 @@ def in_words(source: Source) -> str:
         parts.append(units)
     rest = [_targets(source)]
     held = getattr(source, "held", None)
-    if held is not None:
+    if held is not None and own:
         rest.append(f"{len(held):,} held out as the data say")
     if source.skipped:
         rest.append(f"{len(source.skipped):,} skipped")
@@ -45,7 +45,7 @@ def _shape(source: Source) -> list[str]:
         named = f" ({listing(columns, MAX_COLUMNS)})" if columns else ""
         return [_count(source.shape[0], "column", "columns") + named]
     channels, space = source.shape[0], source.shape[1:]
-    last = " (last in the file)" if getattr(source, "layout", "first") == "last" else ""
+    last = " (last in the file)" if layout_in(source) == "last" else ""
     length = f"length {space[0]}" if len(space) == 1 else "x".join(map(str, space))
     return [_count(channels, "channel", "channels") + last, length]
 

@@ -1,8 +1,11 @@
 """Integers as users pass them, one for all axes or one per axis; the wording of errors."""
 
 import operator
+import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
+from typing import Any, cast
 
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 
@@ -67,10 +70,55 @@ def real(name: str, value: object) -> float:
     """The argument ``name`` as a finite float. TypeError, ValueError."""
     if isinstance(value, bool | str) or not hasattr(value, "__float__"):
         raise FaltungTypeError(f"{name}={show(value)}: must be a number")
-    number = float(value)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):  # an array of several numbers
+        raise FaltungTypeError(f"{name}={show(value)}: must be a number") from None
+    except OverflowError:
+        number = inf
     if not isfinite(number):
         raise FaltungError(f"{name}={show(value)}: must be finite")
     return number
+
+
+def typed(name: str, annotation: object, value: object) -> None:
+    """The argument ``name`` against what its parameter is annotated with: a word, a truth, a
+    number, or one of these and None; other annotations say nothing. TypeError, ValueError.
+    """
+    words = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+    if not words or "[" in str(annotation):
+        words = str(annotation)
+    if words.endswith("| None"):
+        if value is None:
+            return
+        words = words.removesuffix("| None").strip()
+    if words.startswith("Literal["):
+        if not isinstance(value, str):  # which words there are, each says in its own way
+            one_of(name, value, re.findall(r"'([^']*)'", words))
+    elif words == "bool":
+        truth(name, value)
+    elif words == "float":
+        real(name, value)
+    elif words == "int" and integer(value) is None:
+        raise FaltungTypeError(f"{name}={show(value)}: must be an int")
+    elif words.endswith("Sequence[int]"):
+        integers(name, value)
+    elif words == "str" and not isinstance(value, str):
+        raise FaltungTypeError(f"{name}={show(value)}: must be a str")
+
+
+def path(name: str, value: object) -> str:
+    """The argument ``name``, a path, as text. TypeError."""
+    if not isinstance(value, str | bytes | os.PathLike):
+        raise FaltungTypeError(f"{name}={show(value)}: must be a path")
+    return os.fsdecode(value)
+
+
+def sequence(name: str, value: object) -> Sequence[Any]:
+    """The argument ``name``, which must be a tuple, list or array. TypeError."""
+    if not is_sequence(value):
+        raise FaltungTypeError(f"{name}={show(value)}: must be a sequence")
+    return cast(Sequence[Any], value)
 
 
 def integers(name: str, value: object) -> tuple[int, ...]:

@@ -26,7 +26,12 @@ class FaltungError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
+        super().__init__(message if message.isprintable() else _one_line(message))
+
+
+def _one_line(text: str) -> str:
+    """On one line of printable characters, whatever a value or a name of a file holds."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
 class FaltungTypeError(FaltungError, TypeError):

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
 
-from faltung.geometry.check import integers, show, whole
+from faltung.geometry.check import integers, show, typed, whole
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.value import Graph
@@ -257,6 +257,18 @@ def row(name: str) -> Row:
     return found
 
 
+def check_rank(name: str, shape: Sequence[int], said: str) -> None:
+    """ValueError, which begins with ``said``: samples of this shape are not what a network takes.
+
+    shape: (C, *space), or (words,) of text.
+    """
+    found = row(name)
+    if len(shape) == len(found.input_shape) or (found.any_rank and len(shape) > 1):
+        return
+    form = "(words,)" if found.kind == "text" else f"(C, *space) of rank {found.rank}"
+    raise FaltungError(f"{said}: must be {form} for {name}")
+
+
 def get(
     name: str,
     *,
@@ -296,14 +308,15 @@ def get(
     <Model (3, 32, 32) -> (10,), 701,466 parameters>
     """
     found = row(name)
+    parameters = signature(found.function).parameters
+    for option, value in options.items():
+        if option in parameters:
+            typed(option, parameters[option].annotation, value)
     classes = whole("classes", found.classes if classes is None else classes, 1)
     shape = found.input_shape if input_shape is None else integers("input_shape", input_shape)
     if not shape or min(shape) < 1:
         raise FaltungError(f"input_shape={shape}: must be (C, *space), all at least 1")
-    same = len(shape) == len(found.input_shape)
-    if not same and not (found.any_rank and len(shape) > 1):
-        form = "(words,)" if found.kind == "text" else f"(C, *space) of rank {found.rank}"
-        raise FaltungError(f"input_shape={shape}: must be {form} for {name}")
+    check_rank(name, shape, f"input_shape={shape}")
     known = found.arguments()
     for option in options:
         if option not in known:

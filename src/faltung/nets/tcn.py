@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from faltung.geometry.check import show
+from faltung.geometry.check import show, whole
 from faltung.geometry.errors import FaltungError
 from faltung.nets.blocks import convolved, one_of
 from faltung.nn.activation import ReLU
@@ -12,6 +12,7 @@ from faltung.nn.norm import Dropout
 from faltung.nn.pool import GlobalAvgPool
 from faltung.nn.structure import Residual, Sequential
 
+MOST_LEVELS = 30  # the last then sees a thousand million steps back
 HEADS = ("mean", "every")
 
 
@@ -65,8 +66,9 @@ def tcn(
         levels = 1
         while 1 + 2 * (kernel - 1) * (2**levels - 1) < steps and kernel > 1:
             levels += 1
-    if levels < 1:
-        raise FaltungError(f"levels={show(levels)}: must be at least 1")
+    whole("levels", levels, 1)
+    if levels > MOST_LEVELS:
+        raise FaltungError(f"levels={show(levels)}: must be at most {MOST_LEVELS}")
     layers: list[Layer] = []
     for level in range(levels):
         body: list[Layer] = []

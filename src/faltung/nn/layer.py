@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
 
+from faltung.geometry.check import show, typed
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.builder import Builder
 from faltung.graph.value import Value
@@ -61,11 +62,21 @@ class Layer:
         kind = type(self).__name__
         with b.layer(kind, self.name, self) as name:
             try:
+                self._check_fields()
                 return self.build(b, x)
             except (TypeError, ValueError) as error:
                 if type(error) not in _REPHRASED or said(name, str(error)):
                     raise
                 raise type(error)(f"{error} (in {kind} {name!r})") from error
+
+    def _check_fields(self) -> None:
+        """TypeError, ValueError: a field of another type than its annotation."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            typed(each.name, each.type, value)
+            wanted = each.type == "Layer" or (each.type == "Layer | None" and value is not None)
+            if wanted and not isinstance(value, Layer):
+                raise FaltungTypeError(f"{each.name}={show(value)}: must be a layer")
 
     def build(self, b: Builder, x: Value) -> Value:
         """The nodes of the layer, within its name."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, overload
 import numpy as np
 from numpy.typing import ArrayLike
 
-from faltung.geometry.check import PerAxis, integers, show
+from faltung.geometry.check import PerAxis, integers, is_sequence, sequence, show, truth
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
@@ -350,6 +350,7 @@ def global_avg_pool(x: ArrayLike, *, channels_last: bool = False) -> Array:
 def _pool(inputs: Inputs, given: tuple[Any, ...], out: Array | None) -> Prepared:
     options = Options(*given)
     last = options.channels_last
+    truth("indices", options.indices)
     x = _floating("x", inputs[0])
     rank = _rank("x.shape", x.shape, options.kernel)
     view, has_batch = batched(x, rank, last), x.ndim == rank + 2
@@ -401,13 +402,13 @@ def _floating(name: str, value: ArrayLike) -> Array:
 
 def _rank(name: str, shape: tuple[int, ...], kernel: PerAxis) -> int:
     """Spatial axes: as many as the kernel has, or all but N and C."""
-    if not isinstance(kernel, (Sequence, np.ndarray)):
+    if not is_sequence(kernel):
         if len(shape) < 3:
             raise FaltungError(
                 f"{name}={shape}: must be (N, C, *space); without N the kernel names every axis"
             )
         return len(shape) - 2
-    rank = len(kernel)
+    rank = len(sequence("kernel", kernel))
     if not rank or len(shape) not in (rank + 1, rank + 2):
         raise FaltungError(
             f"{name}={shape}: must have {rank + 2} dimensions (batch, channels and one for each "
@@ -450,7 +451,10 @@ def _gradient(grad: Array, spec: PoolSpec, batch: bool, channels_last: bool) -> 
 
 def _indices(value: ArrayLike, grad: Array, spec: PoolSpec) -> Array:
     """The indices as kernels read them; copied only from another dtype or an odd layout."""
-    chosen = np.asarray(value)
+    try:
+        chosen = np.asarray(value)
+    except ValueError as error:
+        raise FaltungTypeError(f"indices: must be an array, {error}") from None
     if chosen.dtype.kind not in "iu":
         raise FaltungTypeError(
             f"indices.dtype={chosen.dtype}: must be whole numbers, as of max_pool"

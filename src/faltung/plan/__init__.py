@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from faltung.geometry.check import show, truth
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungTypeError
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import contiguous
@@ -53,6 +55,7 @@ def plan_forward(
     >>> faltung.plan_forward(faltung.parse("n1 c64>64 56x56 k3 p1")).direction
     'forward'
     """
+    _check(spec, channels_last, machine)
     x, out = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
     return build_forward(
@@ -110,6 +113,7 @@ def plan_input_grad(
     >>> faltung.plan_input_grad(faltung.parse("n1 c64>64 56x56 k3 p1")).direction
     'input_grad'
     """
+    _check(spec, channels_last, machine, packs)
     grad, out = (
         contiguous(shape, channels_last) for shape in (spec.output_shape, spec.input_shape)
     )
@@ -165,8 +169,21 @@ def plan_weight_grad(
     >>> faltung.plan_weight_grad(faltung.parse("n1 c64>64 56x56 k3 p1")).direction
     'weight_grad'
     """
+    _check(spec, channels_last, machine)
     x, grad = (contiguous(shape, channels_last) for shape in (spec.input_shape, spec.output_shape))
     w = contiguous(spec.weight_shape, False)
     return build_weight_grad(
         spec, x, grad, w, machine=machine or current(), policy=policy_of(precision, method)
     )
+
+
+def _check(
+    spec: ConvSpec, channels_last: bool, machine: Machine | None, packs: bool = False
+) -> None:
+    """TypeError: no convolution, no machine."""
+    if not isinstance(machine, Machine | None):
+        raise FaltungTypeError(f"machine={show(machine)}: must be a Machine")
+    if not isinstance(spec, ConvSpec):
+        raise FaltungTypeError(f"spec={show(spec)}: must be a ConvSpec, as parse makes of a text")
+    truth("channels_last", channels_last)
+    truth("packs", packs)

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.check import show
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.value import Graph, Parameter
 from faltung.methods.base.correlation import Strides
 from faltung.runtime.buffers import ALIGNMENT, aligned
@@ -89,6 +90,8 @@ class State:
         """Write the parameters named. ValueError, before anything is written: an unknown name, a
         wrong shape.
         """
+        if not isinstance(values, Mapping):
+            raise FaltungTypeError(f"values={show(values)}: must be a mapping of names to arrays")
         for name, value in values.items():
             p = self.parameters.get(name)
             if p is None:

@@ -1,6 +1,5 @@
 """The number of threads: as set, from the environment, or one per core."""
 
-import operator
 import os
 import threading
 import warnings
@@ -8,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import SupportsIndex
 
+from faltung.geometry.check import integer, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.machine.detect import cores
 from faltung.runtime.layout import MAX_THREADS
@@ -120,9 +120,9 @@ def _weigh(said: str = "") -> None:
 
 def checked(n: SupportsIndex) -> int:
     """``n`` as an int. TypeError, ValueError: as for ``set_threads``."""
-    if isinstance(n, bool) or not hasattr(n, "__index__"):
-        raise FaltungTypeError(f"n={n!r}: the number of threads must be an integer")
-    number = operator.index(n)
+    number = integer(n)
+    if number is None:
+        raise FaltungTypeError(f"n={show(n)}: the number of threads must be an integer")
     if not 1 <= number <= MAX_THREADS:
         raise FaltungError(f"n={number}: the number of threads must be from 1 to {MAX_THREADS}")
     return number

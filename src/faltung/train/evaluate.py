@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from faltung.data.loader import Batch, Loader
 from faltung.data.names import listing
-from faltung.data.source import Source
+from faltung.data.source import Source, in_units
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.train import scores
 from faltung.train.network import Network
@@ -58,6 +58,7 @@ def evaluate(
     ``metrics``: further ones, rows of ``SCORES``. ValueError, TypeError: samples or targets that do
     not fit this network, or a metric that does not fit them.
     """
+    source = in_units(source, model.units)
     check_targets(model, source, loss)
     wanted = [name for name in metrics if scores.SCORES[scores.check_score(name, loss)].of]
     targets = np.asarray(source.targets)

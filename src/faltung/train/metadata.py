@@ -18,6 +18,7 @@ ENTRIES: dict[str, tuple[type, ...]] = {
     "classes": (list, tuple, type(None)),
     "standard": (dict, type(None)),
     "units": (dict, type(None)),
+    "layout": (str, type(None)),
 }
 
 

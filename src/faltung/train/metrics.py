@@ -10,6 +10,9 @@ from typing import Any
 from faltung.geometry.errors import FaltungError
 from faltung.train.scores import SCORES
 
+# Characters of a line: ours have 200. The limit of Python's csv belongs to the whole process.
+MAX_LINE_CHARACTERS = 10_000
+
 
 @dataclass(frozen=True)
 class EpochMetrics:
@@ -73,6 +76,9 @@ def to_csv(rows: Iterable[EpochMetrics]) -> str:
 
 def from_csv(text: str, source: str) -> list[EpochMetrics]:
     """The epochs in a text. ValueError naming ``source`` and the invalid line."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if len(line) > MAX_LINE_CHARACTERS:
+            raise FaltungError(f"{source}: line {number}: has {len(line):,} characters")
     try:
         lines = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from faltung.data.augment import Augment
 from faltung.data.loader import Sampler
 from faltung.data.native import as_array
-from faltung.data.source import Source, in_units, is_source, is_stored, split
+from faltung.data.source import Source, in_units, is_source, is_stored, layout_in, split
 from faltung.data.standard import learned
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -322,14 +322,16 @@ class Model(Network):
     ) -> History:
         """Train; what was taken from the samples is dropped again if training cannot begin."""
         with self._lock:
-            before = self.standard, self.units
+            before = self.standard, self.units, self.layout
+            if self.units is None and self.standard is None:
+                self.layout = layout_in(train)
             if not self.tokens and (self.standard is None or self.units is None):
                 standard, units = learned(train)
                 self.standard, self.units = self.standard or standard, self.units or units
             try:
                 loop = Loop(self, settings, train, held, show=show)
             except BaseException:
-                self.standard, self.units = before
+                self.standard, self.units, self.layout = before
                 raise
             self.loss = settings.loss
             history = loop.run()

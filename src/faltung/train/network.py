@@ -3,20 +3,22 @@
 import json
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.data.layout import as_samples
+from faltung.data.layout import Layout, as_layout, as_samples
 from faltung.data.names import class_list
 from faltung.data.native import as_array
 from faltung.data.source import Source, in_units, is_source, scaled
 from faltung.data.standard import Standard
 from faltung.data.units import Units
 from faltung.formats.tensors import check_tensors, load_tensors, save_tensors
-from faltung.geometry.check import show, whole
+from faltung.geometry.check import path as check_path
+from faltung.geometry.check import show, truth, whole
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
@@ -75,6 +77,8 @@ class Network:
         self.standard = standard
         # What stored numbers mean; None before it was trained on any.
         self.units = units
+        # Where the channels lay in the arrays it was trained on; it decides where both would fit.
+        self.layout: Layout = "first"
         self._check()
         # What it was trained on; None before that is known.
         self.loss: Loss | None = None if classes is None else "cross_entropy"
@@ -166,7 +170,7 @@ class Network:
             time.
         """
         with self._lock:
-            key = whole("batch", batch, 1), softmax
+            key = whole("batch", batch, 1), truth("softmax", softmax)
             found = self._programs.pop(key, None)
             if found is None:
                 found = Inference(
@@ -189,7 +193,8 @@ class Network:
         ----------
         x : array_like or Source
             Samples ``(n, *input_shape)``, or a single one without the leading axis; channels may
-            be last, or left out if there is one. Numbers mean what they meant in training, whatever
+            be last, or left out if there is one. Where both fit, they lie as in the arrays of the
+            training. Numbers mean what they meant in training, whatever
             their dtype (see Notes). Whole numbers for a network with ``tokens``.
         softmax : bool, optional
             Whether the outputs become probabilities along the channels. By default they do if the
@@ -209,10 +214,11 @@ class Network:
         Notes
         -----
         A model that was trained on pictures with values from 0 to 255 divides such values by 255,
-        be they bytes, floats or whole numbers of 64 bits. An array with nothing above 1 is taken to
-        be such pictures divided already, and one of whole numbers above 255 to have 16 bits. If it
-        was trained on fractions from 0 to 1, whole numbers above 1 are divided by 255, or 65535. A
-        source of pictures in files is converted by what its format says.
+        be they bytes, floats or whole numbers of 64 bits. An array of fractions with nothing above
+        1, or of bools, is taken to be such pictures divided already, and one of whole numbers above
+        255 to have 16 bits. If it was trained on fractions from 0 to 1, whole numbers above 1 are
+        divided by 255, or 65535. A source of pictures in files is converted by what its format
+        says.
         """
         if is_source(x):
             source = in_units(x, self.units)
@@ -226,12 +232,12 @@ class Network:
         return self._outputs(lambda i: x[i[0] : i[-1] + 1], len(x), self._softmax(softmax))
 
     def _softmax(self, asked: bool | None) -> bool:
-        return self.loss == "cross_entropy" if asked is None else asked
+        return self.loss == "cross_entropy" if asked is None else truth("softmax", asked)
 
     def samples(self, x: Array) -> tuple[Array, bool]:
         """An array as a view (n, *input_shape), and whether it was a single sample. ValueError."""
         kind = "text" if self.tokens else "picture"  # any kind with channels
-        found = as_samples(x, kind, self.input_shape, "first")  # type: ignore[arg-type]
+        found = as_samples(x, kind, self.input_shape, self.layout)  # type: ignore[arg-type]
         if found is None:
             raise FaltungError(
                 f"x.shape={x.shape}: must be (n, {', '.join(map(str, self.input_shape))})"
@@ -242,7 +248,12 @@ class Network:
         """Stored numbers as the network was trained to see them."""
         if self.units is None or self.tokens:
             return x
-        divisor = self.units.divisor_of(x)
+        seen, divisor = self.units.seen(x), self.units.scale
+        if seen is not None:
+            divisor = self.units.divisor(seen)
+            said = self.units.note(seen)
+            if said and divisor == self.units.scale:  # not converted, and far from the training
+                warnings.warn(f"x: {said}", RuntimeWarning, stacklevel=3)
         return x if divisor == 1 else scaled(x, divisor)
 
     def prepared(self, x: Array) -> Array:
@@ -309,7 +320,7 @@ class Network:
             "format": str(FORMAT),
             "about": json.dumps(self.about(), sort_keys=True),
         }
-        save_tensors(path, self.state.all(), about)
+        save_tensors(check_path("path", path), self.state.all(), about)
 
     def about(self) -> dict[str, Any]:
         """Everything but the parameters, ready for JSON."""
@@ -324,6 +335,7 @@ class Network:
             "classes": None if self.classes is None else list(self.classes),
             "standard": None if self.standard is None else self.standard.as_dict(),
             **({} if self.units is None else {"units": self.units.as_dict()}),
+            **({} if self.layout == "first" else {"layout": self.layout}),
         }
 
     @classmethod
@@ -348,7 +360,7 @@ class Network:
         OSError
             The file cannot be read.
         """
-        tensors, metadata = load_tensors(path)
+        tensors, metadata = load_tensors(check_path("path", path))
         if metadata.get("faltung") != "model" or metadata.get("format") != str(FORMAT):
             raise FaltungError(f"{path}: must be a model of format {FORMAT}, written by Model.save")
         try:
@@ -368,6 +380,7 @@ class Network:
             given = checked(about)
             standard, units = given.pop("standard"), given.pop("units")
             loss, net = given.pop("loss"), parse(given.pop("net"))
+            layout = as_layout("layout", given.pop("layout") or "first")
             given["precision"] = given["precision"] or "fast"
             made = cls(
                 net,
@@ -378,7 +391,7 @@ class Network:
             )
         except (TypeError, ValueError, ArithmeticError, MemoryError, RecursionError) as error:
             raise FaltungError(f"{where}: not a model, {error}") from error
-        made.loss = loss
+        made.loss, made.layout = loss, layout
         return made
 
     def take(self, tensors: Mapping[str, Array], where: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from faltung.data.names import listing, printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source
+from faltung.data.source import Source, kind_of_sample
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
 from faltung.nn import Layer
@@ -47,19 +47,20 @@ class Origin:
         if not place.is_dir():
             if place.name in (BEST, LAST) and (place.parent / CONFIG).exists():
                 raise FaltungError(
-                    f"--from {said}: is a checkpoint without its network; give the run's folder"
+                    f"--from={said}: is a checkpoint without its network; give the run's folder"
                 )
-            return cls(str(place), said, Model.load(path), printable(place.stem))
+            model = Model.load(path)
+            kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
+            return cls(
+                str(place), said, model, printable(place.stem), reading=_read_as(model, kind)
+            )
         model, folder = load_model(path)
         net = dict(table(folder, "net"))
         name, about = net.pop("name", None), data_table(folder)
         columns = about.get("columns")
         if not isinstance(name, str):
             raise FaltungError(f"{folder.path / CONFIG}: net.name: is missing")
-        kept = {"kind": about["kind"]}
-        if about["kind"] in ("picture", "volume"):
-            kept |= {"channels": model.input_shape[0], "size": list(model.input_shape[1:])}
-        return cls(str(place), said, model, name, net, kept, columns)
+        return cls(str(place), said, model, name, net, _read_as(model, about["kind"]), columns)
 
     @classmethod
     def again(cls, found: Mapping[str, Any], where: str) -> "Origin":
@@ -79,11 +80,13 @@ class Origin:
         """
         tried = [dict(about)]
         if about["path"] not in NAMED:
-            tried.insert(0, {**self.reading, **about})
+            # Arrays are not resized; where their channels lie may be known from the other's alone.
+            arrays = {"kind": self.reading.get("kind"), "channels": self.model.layout}
+            tried = [{**self.reading, **about}, {**arrays, **about}, *tried]
         for number, each in enumerate(tried):
             try:
                 source = opened(each)
-            except FaltungError:  # arrays are not resized
+            except FaltungError:
                 if number == len(tried) - 1:
                     raise
                 continue
@@ -91,13 +94,13 @@ class Origin:
                 break
         if source.shape != self.model.input_shape:
             raise FaltungError(
-                f"--from {self.said}: was trained on samples of shape {self.model.input_shape}, "
+                f"--from={self.said}: was trained on samples of shape {self.model.input_shape}, "
                 f"{printable(Path(about['path']).name)} has {source.shape}: must be the same"
             )
         columns = getattr(source, "columns", None)
         if columns is not None and self.columns is not None and list(columns) != [*self.columns]:
             raise FaltungError(
-                f"--from {self.said}: was trained on the columns {listing(self.columns)}, "
+                f"--from={self.said}: was trained on the columns {listing(self.columns)}, "
                 f"{printable(Path(about['path']).name)} has {listing(list(columns))}: must be the "
                 "same, in the same order"
             )
@@ -109,7 +112,7 @@ class Origin:
         """
         if options:
             raise FaltungError(
-                f"--set {next(iter(options))}: the layers are those of {self.said}; options go "
+                f"--set={next(iter(options))}: the layers are those of {self.said}; options go "
                 "with --net NAME"
             )
         output = self.model.graph.output
@@ -118,7 +121,7 @@ class Origin:
             changed = with_outputs(made, outputs)
             if changed is None:
                 raise FaltungError(
-                    f"--from {self.said}: has {output.channels} outputs, the data need "
+                    f"--from={self.said}: has {output.channels} outputs, the data need "
                     f"{outputs}, and its last layer is none whose outputs can be changed; give "
                     "--net NAME"
                 )
@@ -129,13 +132,13 @@ class Origin:
         """Give a model the weights; the table [from] of the run. ValueError: a layer that is both
         frozen and initialised anew.
         """
-        anew = take_matching(model, self.model, f"--from {self.said}")
+        anew = take_matching(model, self.model, f"--from={self.said}")
         fixed = set(frozen(model.training_graph, model.graph, freeze))
         own = {layer_of(p.name) for p in model.graph.parameters if p.name in fixed}
         for name in anew:
             if name in own:
                 raise FaltungError(
-                    f"--freeze {' '.join(freeze)}: would freeze {name!r}, which is initialised "
+                    f"--freeze={' '.join(freeze)}: would freeze {name!r}, which is initialised "
                     "anew, untrained; freeze fewer layers"
                 )
         return {
@@ -144,6 +147,14 @@ class Origin:
             "standard": model.standard is not None,
             "anew": list(anew),
         }
+
+
+def _read_as(model: Model, kind: str | None) -> dict[str, Any]:
+    """How data are read as samples of a model, as options of ``open_source``."""
+    found: dict[str, Any] = {} if kind is None else {"kind": kind}
+    if kind in ("picture", "volume"):
+        found |= {"channels": model.input_shape[0], "size": list(model.input_shape[1:])}
+    return found
 
 
 def check_table(found: Mapping[str, Any], where: str) -> None:

@@ -109,6 +109,9 @@ def figures(
     if matrix is not None and matrix.samples:
         share = terminal.percent(matrix.right / matrix.samples)
         yield "accuracy", share, f"{matrix.right:,} of {matrix.samples:,} held-out samples"
+    last = history[-1] if history else None
+    if last is not None and last.val_loss is None and last.accuracy is not None:
+        yield "accuracy", terminal.percent(last.accuracy), "last epoch, training"
     best = best_epoch(history, metric)
     if best is not None and best.metric is not None and best.val_metric is not None:
         yield text(_label(best.metric)), terminal.number(best.val_metric), f"epoch {best.epoch}"

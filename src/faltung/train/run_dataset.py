@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.data.like import Like
 from faltung.data.open import open_source
-from faltung.data.source import Source, in_units, split
+from faltung.data.source import Source, layout_in, split
 from faltung.data.targets import TargetKind
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
@@ -67,15 +67,20 @@ def like(model: Model, folder: RunFolder) -> Like:
             "train it again"
         )
     columns = about.get("columns")
-    return Like(
-        about["kind"],
-        model.input_shape,
-        fit=about.get("size") is not None,
-        units=model.units,
-        layout=about["layout"],
-        columns=None if columns is None else tuple(map(str, columns)),
-        label=about.get("label"),
-    )
+    try:
+        return Like(
+            about["kind"],
+            model.input_shape,
+            fit=about.get("size") is not None,
+            units=model.units,
+            layout=about["layout"],
+            columns=None if columns is None else tuple(map(str, columns)),
+            label=about.get("label"),
+            x=about.get("x"),
+            y=about.get("y"),
+        )
+    except FaltungError as error:
+        raise FaltungError(f"{folder.path / CONFIG}: data: {error}") from None
 
 
 def open_like(
@@ -87,10 +92,11 @@ def open_like(
     x: str | None = None,
     y: str | None = None,
     targets: TargetKind | None = None,
+    label: str | None = None,
 ) -> Source:
     """Data with targets, read like those of a run, with the same classes."""
     source = open_source(
-        data, like=wanted, classes=classes, strict=strict, x=x, y=y, targets=targets
+        data, like=wanted, classes=classes, strict=strict, x=x, y=y, targets=targets, label=label
     )
     if source.shape != wanted.shape:
         raise FaltungError(
@@ -106,14 +112,12 @@ def held_out(folder: RunFolder) -> Source:
     if described(source)["digest"] != about["digest"]:
         raise FaltungError(f"{folder.path}: its data have changed; give the data to evaluate on")
     settings = Settings.from_dict(table(folder, "train"))
-    found = parts(source, about["held_out"], settings.seed)[1]
-    if found is None:
+    held = parts(source, about["held_out"], settings.seed)[1]
+    if held is None:
         raise FaltungError(
-            f"{folder.path}: has held nothing out (--held-out 0): give the data to evaluate on"
+            f"{folder.path}: has held nothing out, by --held-out 0: give the data to evaluate on"
         )
-    if "from" in folder.config:
-        found = in_units(found, Model.from_about(table(folder, "model")).units)
-    return found
+    return held
 
 
 def parts(source: Source, held_out: float | str, seed: int) -> tuple[Source, Source | None]:
@@ -147,7 +151,7 @@ def described(source: Source) -> dict[str, Any]:
         "kind": source.kind,
         "samples": len(source),
         "digest": digest.hexdigest()[:16],
-        "layout": getattr(source, "layout", "first"),
+        "layout": layout_in(source),
     }
     for name in ("columns", "label"):
         value = getattr(source, name, None)

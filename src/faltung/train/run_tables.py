@@ -54,6 +54,7 @@ def _check_model(model: Mapping[str, Any], config: Mapping[str, Any], where: str
     if "from" in config:  # as the other network had it
         wanted["standard"] = bool(config["from"]["standard"])
     wanted["units"] = data.get("kind") != "text"
+    wanted["layout"] = data.get("layout") == "last"
     wanted["precision"] = trained.get("precision") != "fast"
     for name, must in wanted.items():
         if must and name not in model:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from faltung.data.names import number_classes
 from faltung.data.native import as_array
 from faltung.data.source import ArraySource, Source, in_units, is_source, kind_of_sample
-from faltung.data.targets import understood
+from faltung.data.targets import as_float32, understood
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.train.network import Network
 
@@ -74,4 +74,4 @@ def _numbers(y: npt.NDArray[Any], count: int, model: Network) -> npt.NDArray[np.
         raise FaltungTypeError(f"y.dtype={y.dtype}: must be real numbers")
     if y.shape != wanted and not (y.shape == (count,) and model.graph.output.size == 1):
         raise FaltungError(f"y.shape={y.shape}: must be {wanted}")
-    return y.reshape(count, -1).astype(np.float32)
+    return as_float32(y.reshape(count, -1), "y")

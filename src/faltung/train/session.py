@@ -14,13 +14,12 @@ from typing import Any
 from faltung.data.augment import Augment
 from faltung.data.names import printable
 from faltung.data.open import NAMED
-from faltung.data.source import Source, in_units
+from faltung.data.source import Source, in_units, layout_in
 from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show, whole
 from faltung.geometry.errors import FaltungError, FaltungMemoryError
-from faltung.graph.ops import Embed
-from faltung.nets.table import ALIASES, row
+from faltung.nets.table import ALIASES, check_rank, row
 from faltung.nets.table import get as get_net
 from faltung.nn import build
 from faltung.program.memory import require_training
@@ -37,7 +36,7 @@ from faltung.train.run_model import table
 from faltung.train.run_tables import check_tables
 from faltung.train.session_report import length_note, notes, report_data
 from faltung.train.settings import Settings
-from faltung.train.vocabulary import largest_token, vocabulary
+from faltung.train.vocabulary import largest_token, rows, vocabulary
 
 # What targets are read as for a loss.
 TARGETS = {"cross_entropy": "labels", "mse": "numbers"}
@@ -57,10 +56,10 @@ class Session:
         self.config, self.source, self.model = config, source, model
         self.settings = Settings.from_dict(config["train"])
         found = parts(source, config["data"]["held_out"], self.settings.seed)
-        # A run that started from another sees numbers as that one did.
-        where = printable(Path(config["data"]["path"]).name)
-        self.train = in_units(found[0], model.units, where)
-        self.held = None if found[1] is None else in_units(found[1], model.units, where)
+        # Numbers mean what they meant to the network that a run starts from.
+        units, where = model.units, printable(Path(config["data"]["path"]).name)
+        self.train = in_units(found[0], units, where)
+        self.held = None if found[1] is None else in_units(found[1], units, where)
         self.loop = Loop(model, self.settings, self.train, self.held, title=_title(config))
         self.loop.notes = notes(self.loop, config, source)
 
@@ -69,6 +68,11 @@ class Session:
         """The folder of the run."""
         assert self.loop.folder is not None
         return self.loop.folder
+
+    @property
+    def own(self) -> bool:
+        """Whether the samples are held out that the data come with."""
+        return bool(self.config["data"]["held_out"] == OWN)
 
     def run(self) -> None:
         """Train to the end. Stopped: after Ctrl-C, with everything saved."""
@@ -99,12 +103,12 @@ class Session:
             return
         if epochs < max(done, 1):
             raise FaltungError(
-                f"--epochs {epochs}: {path} has {'begun' if loop.position.batch else 'finished'} "
+                f"--epochs={epochs}: {path} has {'begun' if loop.position.batch else 'finished'} "
                 f"epoch {done}: must be at least {done}"
             )
         if loop.out_of_patience():
             raise FaltungError(
-                f"--epochs {epochs}: {path} ended after epoch {done}, because --patience "
+                f"--epochs={epochs}: {path} ended after epoch {done}, because --patience "
                 f"{before.patience} had run out; to train further, start another run --from it"
             )
         step = loop.position.step
@@ -163,6 +167,7 @@ def create(
         if source.kind == "text" and "vocabulary" in row(name).arguments():
             words = vocabulary(source, printable(data), options.get("vocabulary"))
             options = {"vocabulary": words.words, **options}
+        check_rank(name, source.shape, f"{printable(data)}: has samples of shape {source.shape}")
         layers = get_net(name, classes=outputs, input_shape=source.shape, **options)
     else:
         layers = origin.layers(outputs, options)
@@ -186,7 +191,7 @@ def create(
         units=units,
         precision=wanted.precision,
     )
-    model.loss = wanted.loss
+    model.loss, model.layout = wanted.loss, layout_in(source)
     began = {} if origin is None else {"from": origin.give(model, wanted.freeze)}
     if origin is not None and source.kind == "text":
         _check_vocabulary(model, source, origin)
@@ -210,23 +215,22 @@ def _check_held_out(held_out: float | None, settings: Mapping[str, Any]) -> None
         return
     if not 0 <= held_out < 1:
         raise FaltungError(
-            f"--held-out {held_out:g}: must be at least 0 and below 1; 0 trains on everything"
+            f"--held-out={held_out:g}: must be at least 0 and below 1; 0 trains on everything"
         )
     for name in ("patience", "metric"):
         if held_out == 0 and settings.get(name) is not None:
             raise FaltungError(
-                f"--{name} {settings[name]}: with --held-out 0 there is nothing to judge an epoch "
+                f"--{name}={settings[name]}: with --held-out 0 there is nothing to judge an epoch "
                 "by; leave one of the two out"
             )
 
 
 def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
     """ValueError: tokens that a network that was trained on other texts has no row for."""
-    rows = [node.inputs[1].shape[0] for node in model.graph.nodes if isinstance(node.op, Embed)]
-    most = largest_token(source)[0]
-    if rows and most >= min(rows):
+    known, most = rows(model.graph), largest_token(source)[0]
+    if known is not None and most >= known:
         raise FaltungError(
-            f"--from {origin.said}: its network has rows for the tokens 0 to {min(rows) - 1}, the "
+            f"--from={origin.said}: its network has rows for the tokens 0 to {known - 1}, the "
             f"data have a token {most}: must be numbered by the same vocabulary"
         )
 

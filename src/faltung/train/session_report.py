@@ -91,8 +91,8 @@ def length_note(loop: Loop, settings: Settings) -> tuple[str, ...]:
     return (
         f"epochs {old.epochs} -> {settings.epochs}: {old.schedule} over all {steps:,} steps, from "
         f"step {step:,} on; {rates}",
-        f"the weights will be neither those of {old.epochs} epochs nor of {settings.epochs} from "
-        "the start; --resume still repeats them bit for bit",
+        f"the weights will be those neither of a run of {old.epochs} from the start nor of "
+        f"{settings.epochs}; --resume still repeats them bit for bit",
     )
 
 
@@ -172,6 +172,6 @@ def _flat(given: Mapping[str, Any]) -> dict[str, object]:
     for name, value in given.items():
         if isinstance(value, Mapping):
             found |= {f"{name}.{key}": entry for key, entry in value.items()}
-        elif not (isinstance(value, Sequence) and len(value) > 50):
+        elif value != [] and not (isinstance(value, Sequence) and len(value) > 50):
             found[name] = value
     return found

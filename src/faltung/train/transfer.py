@@ -54,8 +54,12 @@ def take_matching(model: Network, other: Network, where: str = "other") -> tuple
             "kind"
         )
     model.set_parameters(taken)
-    model.standard = model.standard or other.standard
-    model.units = model.units or other.units
+    if model.standard is None and model.units is None:
+        model.layout = other.layout
+    if model.standard is None:
+        model.standard = other.standard
+    if model.units is None:
+        model.units = other.units
     return in_order(model, anew)
 
 

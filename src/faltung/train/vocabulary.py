@@ -7,6 +7,7 @@ import numpy as np
 from faltung.data.source import Source
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
+from faltung.graph.ops import Embed
 from faltung.graph.value import Graph
 from faltung.program.memory import largest
 
@@ -38,6 +39,25 @@ def largest_token(source: Source) -> tuple[int, int, int]:
         if each.max() > most:
             most, at = int(each.max()), start + int(each.argmax())
     return most, at, tokens
+
+
+def rows(graph: Graph) -> int | None:
+    """How many tokens a network has a row for; None if it takes none."""
+    each = [node.inputs[1].shape[0] for node in graph.nodes if isinstance(node.op, Embed)]
+    return min(each, default=None)
+
+
+def check_tokens_known(source: Source, graph: Graph, where: str) -> None:
+    """ValueError names ``where``, the sample and the token that a network has no row for."""
+    known = rows(graph)
+    if known is None:
+        return
+    most, at, _ = largest_token(source)
+    if most >= known:
+        raise FaltungError(
+            f"{where}: sample {source.names[at]} has the token {most:,}: must be below {known:,}, "
+            "as the network knows no other words"
+        )
 
 
 def vocabulary(source: Source, where: str, given: object = None) -> Vocabulary:
