@@ -23,7 +23,7 @@ SOURCE = Path(next(iter(_SPEC.submodule_search_locations)))
 # The order in which a question becomes an answer.
 STAGES = """
     geometry reference machine codegen jit methods runtime plan ops
-    graph nn program nets formats data train torch sklearn dask compress explore cli
+    graph nn program nets formats data train onnx torch sklearn dask compress explore cli
 """.split()
 
 # Imports upwards that are meant: (file, imported module). Keep this list tiny, and say why.
@@ -31,7 +31,12 @@ EXCEPTIONS: set[tuple[str, str]] = set()
 
 NUMPY_FROM = "reference"
 LLVMLITE_IN = ("codegen", "jit")
-FRAMEWORKS = {"torch": "torch", "sklearn": "sklearn", "dask": "dask", "onnx": "formats"}
+FRAMEWORKS = {
+    "torch": ("torch",),
+    "sklearn": ("sklearn",),
+    "dask": ("dask",),
+    "onnx": ("formats", "onnx"),
+}
 # What comes with an extra: where it may be used. Inside functions alone, so that nobody needs it
 # who does not ask for what it does.
 EXTRAS = {
@@ -102,8 +107,8 @@ def violations(path: Path) -> Iterator[str]:
             yield f"{where} imports {name}: NumPy begins at {NUMPY_FROM}"
         elif top == "llvmlite" and folder not in LLVMLITE_IN:
             yield f"{where} imports {name}: llvmlite is for {' and '.join(LLVMLITE_IN)}"
-        elif top in FRAMEWORKS and folder != FRAMEWORKS[top]:
-            yield f"{where} imports {name}: that is for {FRAMEWORKS[top]}/"
+        elif top in FRAMEWORKS and folder not in FRAMEWORKS[top]:
+            yield f"{where} imports {name}: that is for {'/, '.join(FRAMEWORKS[top])}/"
         elif top in EXTRAS and folder not in EXTRAS[top]:
             yield f"{where} imports {name}: that is for {', '.join(EXTRAS[top])}"
         elif top not in DEPENDENCIES | FRAMEWORKS.keys() | EXTRAS.keys():

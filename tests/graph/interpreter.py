@@ -262,6 +262,12 @@ def _reshape(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [arrays[0]]  # `compute` gives every array the shape of its value
 
 
+def _permute(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Permute = node.op
+    axes = [0, *(axis + 1 for axis in op.axes)]
+    return [arrays[0].reshape(batch, *op.dims).transpose(axes)]
+
+
 def _embed(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     tokens, table = arrays
     return [np.moveaxis(table[tokens], -1, 1)]
@@ -328,6 +334,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.FirstPosition: _first,
     ops.ToChannelsLast: _reshape,  # here all maps are channels first
     ops.Reshape: _reshape,
+    ops.Permute: _permute,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
     ops.CrossEntropy: _cross_entropy,

@@ -11,9 +11,10 @@ from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
+from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
 from faltung.graph.gradient_rules import trimmed
-from faltung.graph.ops import ConvolveInput, ConvolveWeight, Elementwise, Embed, Reduction
+from faltung.graph.ops import ConvolveInput, ConvolveWeight, Elementwise, Embed, Permute, Reduction
 from faltung.graph.value import Graph, Node, Parameter, Value
 
 STEP = 1e-6
@@ -295,3 +296,19 @@ def test_nothing_left_to_train() -> None:
     graph = nn.build(nn.Linear(3), (4,), training=True)
     with pytest.raises(ValueError, match="freeze: leaves nothing to train"):
         differentiate(graph, frozen=[p.name for p in graph.parameters])
+
+
+# Copies that no layer makes -----------------------------------------------------------------------
+
+
+class Turned(nn.Layer):
+    """Channels that become positions, and a part of the positions that become channels."""
+
+    def build(self, b: Builder, x: Value) -> Value:
+        return b.node(Permute((2, 2, 3, 2), (2, 0, 3, 1)), (x,), (6, 2, 2))
+
+
+def test_gradient_of_a_permutation() -> None:
+    net = nn.Sequential(nn.Conv(4, 1), Turned(), nn.Conv(2, 1))
+    graph = nn.build(net, (3, 3, 2), training=True, dtype="float64")
+    slopes(differentiate(graph, "mse"))

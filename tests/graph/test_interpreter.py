@@ -238,6 +238,14 @@ def test_parts_of_maps() -> None:
     np.testing.assert_array_equal(flat, x.reshape(2, 24))
 
 
+def test_axes_in_another_order() -> None:
+    xv, x = given("x", 6, 2, 2)
+    op = ops.Permute((2, 3, 4), (2, 0, 1))
+    (made,) = one(op, (xv, x), out=[value("y", (8, 3))])
+    want = x.reshape(2, 2, 3, 4).transpose(0, 3, 1, 2).reshape(2, 8, 3)
+    np.testing.assert_array_equal(made, want)
+
+
 def test_means_of_groups() -> None:
     for shape in ((6,), (6, 2)):
         xv, x = given("x", *shape)

@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "predict the classes of files with a trained network",
     "look": "draw what a trained network sees in a file",
     "export": "export a trained network for other programs: ONNX, safetensors",
+    "run": "run an ONNX model on an array or a picture",
     "nets": "list the networks that come with faltung, and their papers",
     "summary": "show a network layer by layer: shapes, parameters, cost",
     "explain": "explain a convolution: what it costs, and how it would run",

@@ -2,6 +2,12 @@
 
 import argparse
 import json
+from typing import TYPE_CHECKING
+
+from faltung.geometry.errors import FaltungError
+
+if TYPE_CHECKING:
+    from faltung.graph.value import Graph
 
 # Arguments of functions that have another name here.
 ARGUMENTS = {"input_shape": "input", "name": "net"}
@@ -18,13 +24,14 @@ examples:
   faltung summary googlenet
   faltung summary resnet18 --input 3x32x32 --classes 10
   faltung summary googlenet --input 1x8x8 --set width=0.5 --training
+  faltung summary model.onnx
 """
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``summary``."""
     parser.epilog = HELP
-    parser.add_argument("net", metavar="NET", help="the network; `faltung nets` lists them")
+    parser.add_argument("net", metavar="NET", help="of `faltung nets`, or a file model.onnx")
     parser.add_argument(
         "--input", metavar="3x224x224", help="shape of a sample (default: the paper's)"
     )
@@ -56,17 +63,32 @@ def run(arguments: argparse.Namespace) -> int:
     from faltung.graph.summary import summary
 
     depth = None if arguments.depth is None else whole("depth", arguments.depth, 1)
-    graph = nets.graph(
-        arguments.net,
-        classes=arguments.classes,
-        input_shape=None if arguments.input is None else shape("input", arguments.input),
-        training=arguments.training,
-        dtype="float64" if arguments.double else "float32",
-        **options(arguments.set),
-    )
+    given = None if arguments.input is None else shape("input", arguments.input)
+    if arguments.net.lower().endswith(".onnx"):
+        graph = _imported(arguments, given)
+    else:
+        graph = nets.graph(
+            arguments.net,
+            classes=arguments.classes,
+            input_shape=given,
+            training=arguments.training,
+            dtype="float64" if arguments.double else "float32",
+            **options(arguments.set),
+        )
     found = summary(graph)
     if arguments.json:
         print(json.dumps({"net": arguments.net} | found.as_dict(), indent=2))
     else:
         print(found.table(depth))
     return 0
+
+
+def _imported(arguments: argparse.Namespace, sample: tuple[int, ...] | None) -> "Graph":
+    """The network of an ONNX file, for one sample."""
+    from faltung.onnx.model import load
+
+    for name, option in (("classes", None), ("set", []), ("training", False), ("double", False)):
+        if getattr(arguments, name) != option:
+            raise FaltungError(f"{name}: is for the networks of faltung, not for a file")
+    model = load(arguments.net)
+    return model.graph() if sample is None else model.graph((1, *sample))

@@ -270,6 +270,13 @@ def _normalise(writer: Writer, node: Node) -> str:
     return writer.node("Add", made, _operand(writer, shift, x.shape))
 
 
+def _permute(writer: Writer, node: Node) -> str:
+    op: Any = node.op
+    split = writer.node("Reshape", writer.name(node.inputs[0]), writer.whole(0, *op.dims))
+    moved = writer.node("Transpose", split, perm=[0, *(axis + 1 for axis in op.axes)])
+    return writer.node("Reshape", moved, writer.whole(0, *node.output.shape))
+
+
 def _softmax(writer: Writer, node: Node) -> str:
     return writer.node("Softmax", writer.name(node.inputs[0]), axis=1)
 
@@ -335,5 +342,6 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Concat: _concat,
     ops.Slice: _slice,
     ops.Reshape: _reshape,
+    ops.Permute: _permute,
     ops.Embed: _embed,
 }

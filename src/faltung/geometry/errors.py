@@ -48,3 +48,7 @@ class FaltungImportError(ImportError, FaltungError):
 
 class FaltungArithmeticError(FaltungError, FloatingPointError):
     """A number that is not finite where training needs a finite one."""
+
+
+class UnsupportedError(FaltungError):
+    """What a model from elsewhere needs and Faltung does not have; the message names all of it."""

@@ -23,6 +23,7 @@ from faltung.graph.ops import (
     LocallyConnectedBias,
     LocallyConnectedInput,
     LocallyConnectedWeight,
+    Permute,
     Pool,
     PoolGrad,
     Reduction,
@@ -228,6 +229,16 @@ def _reshape(b: Backward, node: Node, grads: Grads) -> None:
     b.give(node.inputs[0], *b.nodes.add(Reshape(), (_only(grads),), node.inputs[0].shape))
 
 
+def _permute(b: Backward, node: Node, grads: Grads) -> None:
+    op = node.op
+    assert isinstance(op, Permute)
+    back = Permute(
+        tuple(op.dims[axis] for axis in op.axes),
+        tuple(op.axes.index(axis) for axis in range(len(op.axes))),
+    )
+    b.give(node.inputs[0], *b.nodes.add(back, (_only(grads),), node.inputs[0].shape))
+
+
 def _embed(b: Backward, node: Node, grads: Grads) -> None:
     op, (tokens, table) = node.op, node.inputs
     assert isinstance(op, Embed)
@@ -253,6 +264,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Pool: _pool,
     Concat: _concat,
     Reshape: _reshape,
+    Permute: _permute,
     Embed: _embed,
     Softmax: _softmax,
 }

@@ -186,6 +186,19 @@ class Reshape:
 
 
 @dataclass(frozen=True, slots=True)
+class Permute:
+    """A map -> its numbers with the axes ``dims`` in another order: output axis i is axis
+    ``axes[i]``.
+
+    dims: the numbers of a sample split otherwise, in the order of users. Some of them in front are
+    the channels of the input; in the order of the output some in front are its channels.
+    """
+
+    dims: tuple[int, ...]
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Embed:
     """tokens (L,), table (V, E) -> (E, L)."""
 
@@ -233,6 +246,7 @@ Op = (
     | FirstPosition
     | ToChannelsLast
     | Reshape
+    | Permute
     | Embed
     | EmbedGrad
     | CrossEntropy

@@ -1,5 +1,6 @@
 """All other operations as steps: formulas, losses, poolings, embeddings, copies."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
@@ -8,11 +9,13 @@ from faltung.graph.ops import (
     Elementwise,
     EmbedGrad,
     GroupMean,
+    Permute,
     Pool,
     PoolGrad,
     Reduction,
 )
 from faltung.graph.value import Node, Value
+from faltung.methods.base.correlation import Strides
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.copies.stage import rearrange
 from faltung.methods.elementwise import elementwise
@@ -203,6 +206,32 @@ def reshape(low: Lowering, node: Node, work: Work) -> None:
     work.steps.append(
         rearrange(low.dtype, shape, low.where(a), source, low.where(b), target, "reshape")
     )
+
+
+def permute(low: Lowering, node: Node, work: Work) -> None:
+    """The same numbers with axes in another order."""
+    op, a, b = node.op, node.inputs[0], node.output
+    assert isinstance(op, Permute)
+    moved = _split(low, b, [op.dims[axis] for axis in op.axes])
+    target = [moved[0], *(moved[1 + op.axes.index(axis)] for axis in range(len(op.dims)))]
+    shape = (low.batch, *op.dims)
+    source = _split(low, a, op.dims)
+    work.steps.append(
+        rearrange(low.dtype, shape, low.where(a), source, low.where(b), tuple(target), "permute")
+    )
+
+
+def _split(low: Lowering, value: Value, dims: Sequence[int]) -> Strides:
+    """Strides of the batch and of axes that split the channels, then the positions."""
+    pitch = low.pitch(value)
+    count, channels = 0, 1
+    while channels < value.channels:
+        channels *= dims[count]
+        count += 1
+    assert channels == value.channels
+    inside = [prod(dims[i + 1 : count]) for i in range(count)]
+    positions = [pitch * prod(dims[i + 1 :]) for i in range(count, len(dims))]
+    return (pitch * value.positions, *inside, *positions)
 
 
 def to_channels_last(low: Lowering, node: Node, work: Work) -> None:

@@ -1,8 +1,10 @@
 """The number of threads: as set, from the environment, or one per core."""
 
 import os
+import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import SupportsIndex
 
 from faltung.geometry.check import integer, show
@@ -15,6 +17,7 @@ VARIABLES = ("FALTUNG_NUM_THREADS", "OMP_NUM_THREADS")
 
 _chosen: int | None = None
 _weighed = False  # whether this number has been compared with that of the cores
+_here = threading.local()  # ``number``: what ``threads`` says in this Python thread
 _warned = False  # that there are more threads than cores: once in a process is enough
 
 
@@ -74,10 +77,26 @@ def get_threads() -> int:
 
 
 def threads_to_use() -> int:
-    """``get_threads()``, for work that begins now. Warns once if they are more than the cores."""
+    """``get_threads()``, for work that begins now, or what ``threads`` says. Warns once if they are
+    more than the cores.
+    """
+    here: int = getattr(_here, "number", 0)
+    if here:
+        return here
     if not _weighed:
         _weigh(source(os.environ))
     return get_threads()
+
+
+@contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Another number of threads for what this Python thread does in the block."""
+    before = getattr(_here, "number", 0)
+    _here.number = checked(n)
+    try:
+        yield
+    finally:
+        _here.number = before
 
 
 def crowded(threads: int, most: int) -> str:
