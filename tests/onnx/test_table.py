@@ -235,6 +235,15 @@ def test_products() -> None:
     agree(left, {"x": numbers(2, 5, 3)})
 
 
+def test_constants_beside_tensors() -> None:
+    """A class token, as a vision transformer has it: the same for each sample."""
+    runtime.InferenceSession  # noqa: B018
+    token = np.broadcast_to(numbers(1, 1, 4), (2, 1, 4)).copy()
+    for constant, sizes in ((token, (2, 5, 4)), (token[:1], (1, 5, 4))):
+        data = made([node("Concat", "c x", "y", axis=1)], {"x": sizes}, ["y"], {"c": constant})
+        agree(data, {"x": numbers(*sizes)})
+
+
 def test_conditions() -> None:
     nodes = [
         node("Greater", "x z", "a"),

@@ -11,12 +11,13 @@ from faltung.graph.foreign_maps import broadcast as broadcast_of
 from faltung.graph.foreign_maps import (
     concatenated,
     expanded,
+    known,
     padded,
     picked,
     sliced,
 )
 from faltung.graph.ops import Embed
-from faltung.onnx.arguments import Arguments, counted
+from faltung.onnx.arguments import Arguments, counted, numbers
 from faltung.onnx.resize import TABLE as RESIZE
 
 Array = npt.NDArray[Any]
@@ -189,12 +190,13 @@ def _embedded(a: Arguments, table: Array) -> Tensor:
 
 def concat(a: Arguments) -> Tensor:
     given = [a[i] for i in range(len(a.inputs))]
-    if not all(isinstance(x, Tensor) for x in given):
-        empty = [x for x in given if isinstance(x, Tensor) or x.size]
-        if not all(isinstance(x, Tensor) for x in empty):
-            raise Unsaid("a constant joined to a tensor (needs View)")
-        given = empty
-    tensors = [x for x in given if isinstance(x, Tensor)]
+    first = next(x for x in given if isinstance(x, Tensor))
+    numbers(first)
+    tensors = [
+        x if isinstance(x, Tensor) else known(a.f, x, first.dtype)
+        for x in given
+        if isinstance(x, Tensor) or x.size
+    ]
     if len({x.rank for x in tensors}) > 1:
         raise FaltungError(f"inputs of shapes {', '.join(str(x.shape) for x in tensors)}: differ")
     return concatenated(a.f, tensors, a.axis(tensors[0].rank, 1))
