@@ -83,10 +83,27 @@ def test_by_name_and_in_order() -> None:
         assert str(error.value).startswith(message)
 
 
-def test_a_name_is_one_size() -> None:
-    data = made([node("Add", "a b", "y")], {"a": ("N", 2), "b": ("N", 2)}, ["y"])
-    with pytest.raises(FaltungError, match="b: N is 3, but 2 in a; must be the same"):
-        load(data)(numbers(2, 2), numbers(3, 2))
+def test_names_of_sizes_are_not_compared() -> None:
+    """Exporters call unrelated sizes "?"; ONNX Runtime does not compare them either."""
+    nodes = [node("GlobalMaxPool", "x", "y")]
+    data = made(nodes, {"x": ("?", 3, "?", "?")}, ["y"])
+    agree(data, {"x": numbers(2, 3, 4, 5)})
+
+
+def test_whole_numbers_that_steer_are_settings() -> None:
+    """As the sampling rate of a detector of speech: there is a program for each value."""
+
+    def branch(op: str) -> Any:
+        info = onnx.helper.make_tensor_value_info("b", 1, None)
+        return onnx.helper.make_graph([node(op, "x", "b")], op, [], [info])
+
+    choice = node("If", "c", "y", then_branch=branch("Relu"), else_branch=branch("Neg"))
+    shapes = {"x": (2, 3), "rate": ()}
+    constants = {"k": np.array(16000)}
+    nodes = [node("Equal", "rate k", "c"), choice]
+    data = made(nodes, shapes, ["y"], constants, types={"rate": "int64"})
+    for rate in (8000, 16000):
+        agree(data, {"x": numbers(2, 3), "rate": np.array(rate)})
 
 
 def test_precisions_are_converted_where_that_is_asked_for() -> None:

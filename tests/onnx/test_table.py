@@ -104,6 +104,7 @@ def test_normalisation(space: tuple[int, ...]) -> None:
     one("BatchNormalization", shape, affine | statistics, epsilon=1e-3, opset=15)
     one("LayerNormalization", shape, {"g": numbers(*shape[-1:])}, axis=-1)
     one("LayerNormalization", shape, {"g": numbers(*shape[1:])}, axis=1)
+    one("LayerNormalization", shape, {"g": numbers(*shape[1:])}, axis=1, outputs="y m r")
     if space:
         one("InstanceNormalization", shape, affine)
         groups = {"g": numbers(6), "b": numbers(6)}
@@ -233,6 +234,26 @@ def test_products() -> None:
     runtime.InferenceSession  # noqa: B018
     left = made([node("MatMul", "w x", "y")], {"x": (2, 5, 3)}, ["y"], w(4, 5))
     agree(left, {"x": numbers(2, 5, 3)})
+
+
+def test_a_pad_with_a_number() -> None:
+    pads = {"p": np.array([0, 1, 0, 2, 0, 0, 3, -1], np.int64), "v": np.array(2.5, np.float32)}
+    one("Pad", (2, 3, 4, 5), pads)
+
+
+@pytest.mark.parametrize("mode", ["DCR", "CRD"])
+def test_blocks_of_positions(mode: str) -> None:
+    one("DepthToSpace", (2, 12, 3, 4), blocksize=2, mode=mode)
+    one("SpaceToDepth", (2, 3, 4, 6), blocksize=2)
+
+
+def test_constants_beside_tensors() -> None:
+    """A class token, as a vision transformer has it: the same for each sample."""
+    runtime.InferenceSession  # noqa: B018
+    token = np.broadcast_to(numbers(1, 1, 4), (2, 1, 4)).copy()
+    for constant, sizes in ((token, (2, 5, 4)), (token[:1], (1, 5, 4))):
+        data = made([node("Concat", "c x", "y", axis=1)], {"x": sizes}, ["y"], {"c": constant})
+        agree(data, {"x": numbers(*sizes)})
 
 
 def test_conditions() -> None:

@@ -456,6 +456,18 @@ def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
     return f.result(made, dims, first.dtype).moved(there, axis)
 
 
+def known(f: Foreign, array: Array, dtype: str) -> Tensor:
+    """A constant as a tensor, the same for each sample."""
+    if f.batch > 1 and (array.shape[:1] != (f.batch,) or not (array == array[:1]).all()):
+        raise Unsaid("a constant that differs between the samples of a batch")
+    sample = np.ascontiguousarray(array[:1] if f.batch > 1 else array).reshape(-1)
+    if not 0 < sample.size <= MOST_SPREAD:
+        raise Unsaid("a large constant, or one without elements")
+    vector = f.parameter("constant", sample, decay=False)
+    value = f.node(Elementwise(sample.shape, (operand(0),)), (vector,), sample.shape)
+    return f.result(value, array.shape, dtype)
+
+
 def picked(f: Foreign, x: Tensor, axis: int, indices: Sequence[int]) -> Tensor:
     """These entries of an axis, in this order."""
     steps = {b - a for a, b in pairwise(indices)}

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.graph.foreign import Unsaid
+from faltung.graph.foreign import Tensor, Unsaid
 from faltung.onnx.read import Call, constant_of
+from faltung.onnx.tensors import TYPES
 
 Array = npt.NDArray[Any]
 
@@ -162,6 +163,45 @@ def _run(call: Call, inputs: Inputs, opset: int) -> list[Array]:
         raise FaltungError(f"{call.op}: {_line(error)}") from None
     given = iter(made)
     return [np.asarray(next(given)) if o else np.zeros(0) for o in outputs]
+
+
+def inferred(
+    call: Call, inputs: Sequence[Tensor | Array | None], opset: int
+) -> list[tuple[tuple[int, ...] | None, str]]:
+    """Shape and type of each result by the operator's definition; None where that is not known."""
+    from onnx import defs, helper, numpy_helper, shape_inference
+
+    nothing: list[tuple[tuple[int, ...] | None, str]] = [(None, "float32")] * len(call.outputs)
+    names = [f"i{n}" if x is not None else "" for n, x in enumerate(inputs)]
+    types, data = {}, {}
+    try:
+        for name, x in zip(names, inputs, strict=True):
+            if x is None:
+                continue
+            dtype = "float32" if str(x.dtype) == "bfloat16" else str(x.dtype)
+            kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+            types[name] = helper.make_tensor_type_proto(kind, x.shape)
+            if not isinstance(x, Tensor) and x.size <= 64:
+                data[name] = numpy_helper.from_array(x, name)
+        attributes = {name: _given(value) for name, value in call.attributes.items()}
+        outputs = [f"o{n}" for n in range(len(call.outputs))]
+        node = helper.make_node(call.op, names, outputs, **attributes)
+        found = shape_inference.infer_node_outputs(
+            defs.get_schema(call.op, opset, ""), node, types, data
+        )
+    except Exception:  # of onnx, whatever its class: then it is not known
+        return nothing
+    made = []
+    for name in outputs:
+        shape, dtype = None, "float32"
+        if name in found and found[name].HasField("tensor_type"):
+            tensor = found[name].tensor_type
+            dtype = TYPES.get(tensor.elem_type, ("", "float32"))[1]
+            dims = [dim.dim_value for dim in tensor.shape.dim]
+            known = tensor.HasField("shape") and all(n > 0 for n in dims)
+            shape = tuple(dims) if known else None
+        made.append((shape, dtype))
+    return made
 
 
 def _given(value: Any) -> Any:

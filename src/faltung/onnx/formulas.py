@@ -338,15 +338,17 @@ def _same(a: Arguments) -> Tensor:
     return a.tensor(0)
 
 
-def _dropout(a: Arguments) -> Tensor:
-    if any(a.call.outputs[1:]):
-        raise Unsaid("the mask of dropout as an output")
+def _dropout(a: Arguments) -> list[Tensor | Array]:
     if a.has(2) and bool(a.array(2).any()) and not (a.has(1) and not a.array(1).any()):
         raise Unsaid("dropout in training")
-    return a.tensor(0)
+    x = a.tensor(0)
+    if not any(a.call.outputs[1:]):
+        return [x]
+    a.f.require(x.size)
+    return [x, np.ones(x.shape, bool)]  # nothing is dropped
 
 
-TABLE: dict[str, Handler] = {
+TABLE: dict[str, Callable[[Arguments], Any]] = {
     "Relu": one(lambda x: maximum(x, 0)),
     "Sigmoid": named("sigmoid"),
     "Tanh": named("tanh"),

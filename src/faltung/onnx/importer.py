@@ -20,7 +20,7 @@ from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.fuse import needed
 from faltung.graph.value import Graph, Value
 from faltung.onnx.arguments import Arguments, Notes, Unknown
-from faltung.onnx.fold import evaluate, foldable
+from faltung.onnx.fold import evaluate, foldable, inferred
 from faltung.onnx.read import DEEPEST, MOST_NODES, Body, Call, File
 from faltung.onnx.table import INHERENT, TABLE
 
@@ -30,6 +30,10 @@ Known = Tensor | Array
 
 # Operators that could be computed ahead, but whose input is hardly ever a constant.
 MISSED = ("Ceil", "Cos", "Floor", "Round", "Sin", "Tan")
+
+
+# Whole numbers that an input has at most for there to be a program for each value.
+MOST_SETTINGS = 4
 
 
 class _Lost:
@@ -110,6 +114,8 @@ class _Importer:
         self.notes = Notes()
         self.gaps: list[Gap] = []
         self.steps = 0
+        # How many whole numbers or conditions an input of the model has.
+        self.sizes: dict[str, int] = {}
         # For each value the inputs of the model that it was made of.
         self.origin: dict[str, frozenset[str]] = {}
 
@@ -136,6 +142,8 @@ class _Importer:
                 env[port.name] = LOST
                 continue
             self.notes.inputs[x.value.name] = port.name
+            if not port.dtype.startswith("float"):
+                self.sizes[port.name] = x.size
             self.origin[x.value.name] = frozenset([port.name])
             env[port.name] = x
             inputs.append((port.name, x))
@@ -207,8 +215,9 @@ class _Importer:
         try:
             made = self.results(call, inputs, env, opset, bound, depth)
         except Unsaid as error:
+            self.settings(inputs)
             self.gaps.append(Gap(_title(call), _node(call), _attributes(call), str(error)))
-            made = [LOST] * len(call.outputs)
+            made = self.instead(call, inputs, opset)
         except Unknown as error:
             made = self.unknown(call, inputs[error.number])
         except Needed:
@@ -243,6 +252,33 @@ class _Importer:
         reason = "an input that must be constant is computed"
         self.gaps.append(Gap(_title(call), _node(call), _attributes(call), reason))
         return [LOST] * len(call.outputs)
+
+    def settings(self, inputs: Sequence[Entry | None]) -> None:
+        """Needed: a node failed because of whole numbers that follow from inputs of a few alone,
+        such as a sampling rate. They are settings: there is a program for each.
+        """
+        for x in inputs:
+            if not isinstance(x, Tensor) or not x.dtype.startswith(("int", "uint", "bool")):
+                continue
+            names = self.origin.get(x.value.name, frozenset())
+            if names and all(self.sizes.get(n, MOST_SETTINGS + 1) <= MOST_SETTINGS for n in names):
+                raise Needed(names)
+
+    def instead(self, call: Call, inputs: Sequence[Entry | None], opset: int) -> list[Entry]:
+        """After a gap: inputs of the shapes that the results have, so that what else is missing
+        behind it is found too. The graph is of no further use.
+        """
+        lost: list[Entry] = [LOST] * len(call.outputs)
+        if call.domain or any(isinstance(x, _Lost) for x in inputs):
+            return lost
+        given = [x for x in inputs if not isinstance(x, _Lost)]
+        shapes = inferred(call, given, opset)
+        try:
+            return [
+                LOST if shape is None else self.f.input(shape, dtype) for shape, dtype in shapes
+            ]
+        except (Unsaid, MemoryError):
+            return lost
 
     def results(
         self,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import show
-from faltung.geometry.errors import FaltungError, FaltungTypeError
+from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
 from faltung.graph.foreign import Tensor
 from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens
@@ -185,7 +185,6 @@ class OnnxModel:
             if port.name not in inputs:
                 raise FaltungError(f"inputs: {port.name!r} is missing; it is {_words(port)}")
             made[port.name] = _converted(port, inputs[port.name], exact)
-        _same_names(self.inputs, made)
         return made
 
     def _run(self, program: _Program, arrays: Mapping[str, Array]) -> list[Array]:
@@ -354,26 +353,15 @@ def _converted(port: Port, given: npt.ArrayLike, exact: bool) -> Array:
     ):
         raise FaltungError(f"{port.name}: has shape {array.shape}, must be {_sizes(port)}")
     if not array.size:
-        raise FaltungError(f"{port.name}: has shape {array.shape}, must not be empty")
+        raise UnsupportedError(
+            f"{port.name}: has shape {array.shape}; tensors without elements are not supported yet"
+        )
     return array.astype(wanted, copy=False)
 
 
 def _may_become(array: Array, wanted: np.dtype[Any], typed: bool) -> bool:
     kinds = array.dtype.kind + wanted.kind
     return kinds == "ff" or (not typed and kinds in ("if", "ii", "bb"))
-
-
-def _same_names(ports: Sequence[Port], arrays: Mapping[str, Array]) -> None:
-    """FaltungError: a size with a name that is not the same everywhere."""
-    found: dict[str, tuple[int, str]] = {}
-    for port in ports:
-        for name, size in zip(port.shape or (), arrays[port.name].shape, strict=False):
-            if isinstance(name, str):
-                other, where = found.setdefault(name, (size, port.name))
-                if other != size:
-                    raise FaltungError(
-                        f"{port.name}: {name} is {size}, but {other} in {where}; must be the same"
-                    )
 
 
 def _laid_out(x: Tensor, array: Array) -> Array:

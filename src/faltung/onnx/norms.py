@@ -83,9 +83,7 @@ def group_norm(a: Arguments) -> Tensor:
     return _grouped(a, x, groups, gain, shift)
 
 
-def layer_norm(a: Arguments) -> Tensor:
-    if any(a.call.outputs[1:]):
-        raise Unsaid("mean and deviation as outputs")
+def layer_norm(a: Arguments) -> Tensor | list[Tensor]:
     x = a.floats(0)
     axis = a.axis(x.rank, -1)
     eps = a.number("epsilon", 1e-5)
@@ -93,7 +91,8 @@ def layer_norm(a: Arguments) -> Tensor:
     there = leading(a.f, x, x.rank - 1)
     front = x.moved(x.rank - 1, there)
     known = isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray)
-    if axis == x.rank - 1 and axis >= there and known:
+    more = any(a.call.outputs[1:])  # mean and 1 / deviation
+    if axis == x.rank - 1 and axis >= there and known and not more:
         f, count = a.f, x.shape[-1]
         inputs = [
             f.parameter(name, _spread(array, count), decay=False)  # type: ignore[arg-type]
@@ -102,8 +101,9 @@ def layer_norm(a: Arguments) -> Tensor:
         value = f.form(front, front.shape[there:])
         made = f.node(Normalise("position", eps), (value, *inputs), value.shape)
         return f.result(made, front.shape, x.dtype).moved(there, x.rank - 1)
-    y = standardised(a, x, range(axis, x.rank), eps)
-    return formula(a.f, lambda y, g, s: y * g + s, y, gain, shift)
+    y, mean, rstd = standardised(a, x, range(axis, x.rank), eps)
+    scaled = formula(a.f, lambda y, g, s: y * g + s, y, gain, shift)
+    return [scaled, mean, rstd][: len(a.call.outputs)]
 
 
 def _spread(array: Array, count: int) -> Array:
@@ -112,13 +112,16 @@ def _spread(array: Array, count: int) -> Array:
     return np.ascontiguousarray(np.broadcast_to(array.ravel(), (count,)))
 
 
-def standardised(a: Arguments, x: Tensor, axes: Sequence[int], eps: float) -> Tensor:
-    """Mean 0 and variance 1 over the axes."""
+def standardised(
+    a: Arguments, x: Tensor, axes: Sequence[int], eps: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean 0 and variance 1 over the axes; the mean, and 1 / deviation."""
     axes = list(axes)
     mean = reduced(a.f, x, axes, "mean", True)
     away = formula(a.f, lambda x, m: x - m, x, mean)
     var = reduced(a.f, formula(a.f, lambda d: d * d, away), axes, "mean", True)
-    return formula(a.f, lambda d, v: d / unary("sqrt", v + eps), away, var)
+    rstd = formula(a.f, lambda v: 1 / unary("sqrt", v + eps), var)
+    return formula(a.f, lambda d, r: d * r, away, rstd), mean, rstd
 
 
 def rms_norm(a: Arguments) -> Tensor:

@@ -3,20 +3,23 @@
 from math import prod
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Shape, Tensor, Unsaid
-from faltung.graph.foreign_maps import broadcast as broadcast_of
 from faltung.graph.foreign_maps import (
+    MOST_PADDING,
     concatenated,
     expanded,
+    known,
     padded,
     picked,
     sliced,
 )
+from faltung.graph.foreign_maps import broadcast as broadcast_of
 from faltung.graph.ops import Embed
-from faltung.onnx.arguments import Arguments, counted
+from faltung.onnx.arguments import Arguments, counted, numbers
 from faltung.onnx.resize import TABLE as RESIZE
 
 Array = npt.NDArray[Any]
@@ -189,12 +192,13 @@ def _embedded(a: Arguments, table: Array) -> Tensor:
 
 def concat(a: Arguments) -> Tensor:
     given = [a[i] for i in range(len(a.inputs))]
-    if not all(isinstance(x, Tensor) for x in given):
-        empty = [x for x in given if isinstance(x, Tensor) or x.size]
-        if not all(isinstance(x, Tensor) for x in empty):
-            raise Unsaid("a constant joined to a tensor (needs View)")
-        given = empty
-    tensors = [x for x in given if isinstance(x, Tensor)]
+    first = next(x for x in given if isinstance(x, Tensor))
+    numbers(first)
+    tensors = [
+        x if isinstance(x, Tensor) else known(a.f, x, first.dtype)
+        for x in given
+        if isinstance(x, Tensor) or x.size
+    ]
     if len({x.rank for x in tensors}) > 1:
         raise FaltungError(f"inputs of shapes {', '.join(str(x.shape) for x in tensors)}: differ")
     return concatenated(a.f, tensors, a.axis(tensors[0].rank, 1))
@@ -223,15 +227,15 @@ def pad_of(a: Arguments) -> tuple[list[tuple[int, int]], str]:
     mode = a.word("mode", "constant")
     if mode not in _MODES:
         raise FaltungError(f"mode={mode!r}: must be one of {', '.join(_MODES)}")
-    value = a.scalar("value", 2, 0.0)
-    if mode == "constant" and value:
-        raise Unsaid(f"a pad with {value:g} (needs Resample)")
     return pairs, _MODES[mode]
 
 
 def pad(a: Arguments) -> Tensor:
     pairs, mode = pad_of(a)
+    value = a.scalar("value", 2, 0.0)
     x = a.floats(0)
+    if mode == "zeros" and value:
+        return _padded_with(a, x, pairs, value)
     if mode != "zeros" and min(map(min, pairs), default=0) < 0:
         raise Unsaid("a crop together with a pad")
     for (lo, hi), size in zip(pairs, x.shape, strict=True):
@@ -242,6 +246,54 @@ def pad(a: Arguments) -> Tensor:
     if x.rank > 2 and not any(map(any, pairs[:2])) and min(map(min, pairs)) >= 0:
         a.notes.pads[made.value.name] = x, tuple(pairs[2:]), mode
     return made
+
+
+def _padded_with(a: Arguments, x: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:
+    """With a number around it, which is joined to the tensor."""
+    for axis, (lo, hi) in enumerate(pairs):
+        if max(lo, hi) > MOST_PADDING:
+            raise Unsaid(f"padding of {max(lo, hi)} entries")
+        cut = max(0, -lo), max(0, -hi)
+        x = sliced(a.f, x, axis, cut[0], x.shape[axis] - sum(cut), 1)
+        before, after = (_filled(a, x, axis, size, value) for size in (lo, hi))
+        parts = [*before, x, *after]
+        x = concatenated(a.f, parts, axis) if len(parts) > 1 else x
+    return x
+
+
+def _filled(a: Arguments, x: Tensor, axis: int, size: int, value: float) -> list[Tensor]:
+    """A number, as many times as it stands on one side of an axis; nothing for no entries."""
+    if size <= 0:
+        return []
+    shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+    a.f.require(prod(shape))
+    return [known(a.f, np.full(shape, value, a.f.dtype), x.dtype)]
+
+
+def depth_to_space(a: Arguments) -> Tensor:
+    """Channels become blocks of positions."""
+    x = a.floats(0)
+    b = a.whole("blocksize", 0)
+    if x.rank != 4 or b < 1 or x.shape[1] % (b * b):
+        raise FaltungError(f"blocksize={b}: does not fit an input of shape {x.shape}")
+    n, c, h, w = x.shape
+    if a.word("mode", "DCR") == "CRD":
+        split, order = (n, c // (b * b), b, b, h, w), (0, 1, 4, 2, 5, 3)
+    else:
+        split, order = (n, b, b, c // (b * b), h, w), (0, 3, 4, 1, 5, 2)
+    moved = a.f.reshaped(x, split).transposed(order)
+    return a.f.reshaped(moved, (n, c // (b * b), h * b, w * b))
+
+
+def space_to_depth(a: Arguments) -> Tensor:
+    """Blocks of positions become channels."""
+    x = a.floats(0)
+    b = a.whole("blocksize", 0)
+    if x.rank != 4 or b < 1 or x.shape[2] % b or x.shape[3] % b:
+        raise FaltungError(f"blocksize={b}: does not fit an input of shape {x.shape}")
+    n, c, h, w = x.shape
+    split = a.f.reshaped(x, (n, c, h // b, b, w // b, b)).transposed((0, 3, 5, 1, 2, 4))
+    return a.f.reshaped(split, (n, c * b * b, h // b, w // b))
 
 
 TABLE: dict[str, Any] = {
@@ -257,5 +309,7 @@ TABLE: dict[str, Any] = {
     "Gather": gather,
     "Concat": concat,
     "Pad": pad,
+    "DepthToSpace": depth_to_space,
+    "SpaceToDepth": space_to_depth,
     **RESIZE,
 }
