@@ -131,6 +131,8 @@ def as_samples(
     Where several of these fit, it is as ``layout`` says. None: none fits.
     """
     channels, space = shape[0], shape[1:]
+    if layout == "first" and x.shape in (shape, x.shape[:1] + shape):  # nearly always
+        return (x[np.newaxis], True) if x.shape == shape else (x, False)
     # What a sample may look like, and how many become (n, *shape).
     forms: list[tuple[tuple[int, ...], Callable[[Array], Array]]] = [(shape, lambda many: many)]
     if kind not in ("text", "table") and space:

@@ -106,12 +106,20 @@ class Units:
         if self.white is None or not x.size or x.dtype.kind not in "buif":
             return None
         low, high = float(x.min()), float(x.max())
-        if not (isfinite(low) and isfinite(high)):
+        if self._usual(low, high) or not (isfinite(low) and isfinite(high)):
             return None
         # Whether all are whole numbers is looked at only where it matters.
         matters = low >= 0 and (high > self.white or high <= 1)
         whole = matters and x.dtype != bool and is_whole(x)
         return Units(low=low, high=high, whole=whole)
+
+    def _usual(self, low: float, high: float) -> bool:
+        """Whether a range says that numbers are in these units, as nearly always: neither brighter
+        than white nor much darker than in the training, and above what a fraction can be.
+        """
+        if self.white is None or self.high is None or low < 0 or high > self.white:
+            return False
+        return high * MAX_RATIO >= self.high and (high > 1 or not self.whole or self.white <= 1)
 
     def note(self, other: "Units") -> str | None:
         """What is worth saying about numbers in other units, if anything: that they are converted,

@@ -18,6 +18,7 @@ VARIABLES = ("FALTUNG_NUM_THREADS", "OMP_NUM_THREADS")
 _chosen: int | None = None
 _weighed = False  # whether this number has been compared with that of the cores
 _here = threading.local()  # ``number``: what ``threads`` says in this Python thread
+_blocks: list[None] = []  # one for each block of ``threads`` that any Python thread is in
 _warned = False  # that there are more threads than cores: once in a process is enough
 
 
@@ -80,9 +81,12 @@ def threads_to_use() -> int:
     """``get_threads()``, for work that begins now, or what ``threads`` says. Warns once if they are
     more than the cores.
     """
-    here: int = getattr(_here, "number", 0)
-    if here:
-        return here
+    if _blocks:
+        here: int = getattr(_here, "number", 0)
+        if here:
+            return here
+    if _weighed and _chosen is not None:  # nearly always
+        return _chosen
     if not _weighed:
         _weigh(source(os.environ))
     return get_threads()
@@ -93,9 +97,11 @@ def threads(n: int) -> Iterator[None]:
     """Another number of threads for what this Python thread does in the block."""
     before = getattr(_here, "number", 0)
     _here.number = checked(n)
+    _blocks.append(None)
     try:
         yield
     finally:
+        _blocks.pop()
         _here.number = before
 
 

@@ -85,6 +85,9 @@ class Network:
         require_network(self.training_graph)
         self.state = State(self.training_graph.parameters, dtype)
         self.state.update(parameters(self.training_graph, whole("seed", seed, 0)))
+        size = 4 * max((v.size for n in self.graph.nodes for v in n.outputs), default=1)
+        # How many samples are predicted at once at most.
+        self._at_once = min(MAX_SAMPLES, max(1, MAX_ACTIVATION_BYTES // (8 * max(size, 1))))
         self._programs: dict[tuple[int, bool], Inference] = {}
         self._fresh: set[tuple[int, bool]] = set()
         self._lock = threading.RLock()
@@ -283,8 +286,7 @@ class Network:
         """The outputs of samples that are read by their numbers, some at once; the last batch is
         filled up with zeros.
         """
-        size = max(1, max(v.size for n in self.graph.nodes for v in n.outputs)) * 4
-        most = int(min(MAX_SAMPLES, max(1, MAX_ACTIVATION_BYTES // (8 * size))))
+        most = self._at_once
         made = empty((count, *self.graph.output.shape), self.dtype)
         batch = min(most, 1 << max(0, count - 1).bit_length())
         with self._lock:
