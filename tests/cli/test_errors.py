@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from faltung.cli.errors import MISTAKES, refuse
+from faltung.cli.errors import MISTAKES, refuse, told
 from faltung.cli.line import line
 from faltung.formats.extras import missing
 from faltung.geometry.check import whole
@@ -81,3 +81,9 @@ def test_it_costs_no_numpy() -> None:
     code = "import sys, faltung.cli.errors; print('numpy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_an_error_of_the_system_without_a_file() -> None:
+    """As when the disk is full that standard output goes to."""
+    assert told(OSError(28, "No space left on device")) == "no space left on device"
+    assert told(OSError("ours")) == "ours"

@@ -39,6 +39,8 @@ def told(error: BaseException) -> str:
     """What an error says; one of the system's begins with its file, as ours do."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror.lower()}"
+    if isinstance(error, OSError) and error.errno is not None and error.strerror:
+        return error.strerror.lower()  # of what has no name: the output, say
     if isinstance(error, MemoryError):
         return str(error) or "there is not enough memory"
     return str(error)

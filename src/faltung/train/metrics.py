@@ -76,9 +76,9 @@ def to_csv(rows: Iterable[EpochMetrics]) -> str:
 
 def from_csv(text: str, source: str) -> list[EpochMetrics]:
     """The epochs in a text. ValueError naming ``source`` and the invalid line."""
-    for number, line in enumerate(text.splitlines(), 1):
-        if len(line) > MAX_LINE_CHARACTERS:
-            raise FaltungError(f"{source}: line {number}: has {len(line):,} characters")
+    for number, written in enumerate(text.splitlines(), 1):
+        if len(written) > MAX_LINE_CHARACTERS:
+            raise FaltungError(f"{source}: line {number}: has {len(written):,} characters")
     try:
         lines = list(csv.reader(io.StringIO(text, newline="")))
     except csv.Error as error:
