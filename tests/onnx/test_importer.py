@@ -124,3 +124,11 @@ def test_a_node_that_contradicts_its_operator() -> None:
         data = made([words], {"x": (1, 2, 3)}, ["y"])
         with pytest.raises(FaltungError, match=rf"model: node of y \({words.op_type}\): {message}"):
             load(data)
+
+
+def test_an_attribute_that_nobody_reads_is_not_passed_over() -> None:
+    """Operators get attributes with time: an unknown one may change the result."""
+    data = made([node("Relu", "x", "y", odd=2)], {"x": (1, 2)}, ["y"])
+    with pytest.raises(UnsupportedError, match=r"Relu, 1 time .*: the attribute odd"):
+        load(data)
+    agree(made([node("Flatten", "x", "y", axis=1)], {"x": (1, 2)}, ["y"]), {"x": numbers(1, 2)})

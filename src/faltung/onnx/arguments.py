@@ -18,6 +18,16 @@ Array = npt.NDArray[Any]
 Given = Tensor | Array | None
 
 
+# Attributes that change no result at inference: of training, of memory, of other modes than those
+# that are there, and what the tensors say themselves.
+WITHOUT_EFFECT = frozenset(
+    """
+    consumed_inputs cubic_coeff_a exclude_outside extrapolation_value is_test kernel_shape momentum
+    num_outputs ratio seed stash_type
+    """.split()
+)
+
+
 class Unknown(Exception):
     """An input must be known when the program is made. number: which one."""
 
@@ -46,6 +56,20 @@ class Arguments:
     ) -> None:
         self.f, self.notes, self.call = f, notes, call
         self.inputs, self.opset = inputs, opset
+        self._read: set[str] = set()
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """An attribute as the file has it; noted as read."""
+        self._read.add(name)
+        return self.call.attributes.get(name, default)
+
+    def unread(self) -> list[str]:
+        """Attributes of the node that nobody has asked for, and that are not without effect."""
+        return [
+            name
+            for name in self.call.attributes
+            if name not in self._read and name not in WITHOUT_EFFECT
+        ]
 
     def is_input(self, number: int) -> bool:
         """Whether an input of the node is an input of the model."""
@@ -101,26 +125,26 @@ class Arguments:
     # Settings ------------------------------------------------------------------------------------
 
     def number(self, name: str, default: float) -> float:
-        found = self.call.attributes.get(name, default)
+        found = self.attribute(name, default)
         if isinstance(found, bool) or not isinstance(found, int | float):
             raise FaltungError(f"{name}={found!r}: must be a number")
         return float(found)
 
     def whole(self, name: str, default: int) -> int:
-        found = self.call.attributes.get(name, default)
+        found = self.attribute(name, default)
         if not isinstance(found, int):
             raise FaltungError(f"{name}={found!r}: must be a whole number")
         return found
 
     def word(self, name: str, default: str) -> str:
-        found = self.call.attributes.get(name, default)
+        found = self.attribute(name, default)
         if not isinstance(found, str):
             raise FaltungError(f"{name}={found!r}: must be a word")
         return found
 
     def wholes(self, name: str, number: int | None = None) -> tuple[int, ...] | None:
         """Whole numbers: an attribute, or the input of this number; None where neither is given."""
-        found = self.call.attributes.get(name)
+        found = self.attribute(name)
         if found is None and number is not None and self.has(number):
             array = self.array(number)
             if array.dtype.kind not in "iu" or array.ndim > 1:
@@ -136,7 +160,7 @@ class Arguments:
 
     def scalar(self, name: str, number: int, default: float | None = None) -> float | None:
         """A number: an attribute, or the input of this number."""
-        found = self.call.attributes.get(name)
+        found = self.attribute(name)
         if found is not None:
             return self.number(name, 0)
         if self.has(number):
@@ -148,7 +172,7 @@ class Arguments:
 
     def numbers_of(self, name: str) -> Array | None:
         """Real numbers of an attribute."""
-        found = self.call.attributes.get(name)
+        found = self.attribute(name)
         if found is None:
             return None
         if not isinstance(found, tuple) or not all(isinstance(n, float | int) for n in found):

@@ -221,6 +221,7 @@ def _product(
 
 def gemm(a: Arguments) -> Tensor:
     alpha, beta = a.number("alpha", 1), a.number("beta", 1)
+    a.whole("broadcast", 1)  # of opset 6, and always so since
     first, second = a[0], a[1]
     ta, tb = bool(a.whole("transA", 0)), bool(a.whole("transB", 0))
     if isinstance(first, Tensor) and isinstance(second, Tensor):

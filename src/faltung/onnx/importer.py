@@ -310,7 +310,11 @@ class _Importer:
         if handler is None:
             raise Unsaid("no such operator here")
         with self.f.b.layer(call.op, self.f.name(call.name or f"{call.op}{self.steps}")):
-            made = handler(Arguments(self.f, self.notes, call, given, opset))
+            arguments = Arguments(self.f, self.notes, call, given, opset)
+            made = handler(arguments)
+        for name in arguments.unread():
+            if call.attributes[name] != default_of(call, opset, name):
+                raise Unsaid(f"the attribute {shown(name)}")
         return list(made) if isinstance(made, list) else [made]
 
     def function(
@@ -455,6 +459,17 @@ def check(call: Call, opset: int) -> None:
     for name, wanted in schema.attributes.items():
         if wanted.required and name not in call.attributes:
             raise FaltungError(f"attribute {name} is missing")
+
+
+def default_of(call: Call, opset: int, name: str) -> Any:
+    """What an attribute is where the file does not say it; None where it has no such value."""
+    from onnx import defs, helper
+
+    wanted = defs.get_schema(call.op, opset, "").attributes.get(name)
+    if wanted is None or not wanted.default_value.type:
+        return None
+    found = helper.get_attribute_value(wanted.default_value)
+    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
 
 
 def float_of(file: File) -> Float:

@@ -292,7 +292,8 @@ def space_to_depth(a: Arguments) -> Tensor:
     if x.rank != 4 or b < 1 or x.shape[2] % b or x.shape[3] % b:
         raise FaltungError(f"blocksize={b}: does not fit an input of shape {x.shape}")
     n, c, h, w = x.shape
-    split = a.f.reshaped(x, (n, c, h // b, b, w // b, b)).transposed((0, 3, 5, 1, 2, 4))
+    order = (0, 1, 3, 5, 2, 4) if a.word("mode", "DCR") == "CRD" else (0, 3, 5, 1, 2, 4)
+    split = a.f.reshaped(x, (n, c, h // b, b, w // b, b)).transposed(order)
     return a.f.reshaped(split, (n, c * b * b, h // b, w // b))
 
 
