@@ -111,7 +111,7 @@ FUNCTIONS: dict[str, Call] = {
     "standardise": Call(data.standardise, (data.ArraySource(SAMPLES, Y),)),
 }
 # No functions, or made by others.
-OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", "data", "nets", "nn"}
+OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", "data", "nets", "nn", "onnx"}
 
 LAYERS: dict[str, tuple[Any, ...]] = {
     "Auxiliary": (nn.Sequential(nn.Flatten(), nn.Linear(2)),),
@@ -224,6 +224,40 @@ def test_networks(name: str) -> None:
             )
             if wrong is not None:
                 bad.append(f"{option}={what}: {wrong}")
+    assert bad == []
+
+
+def test_models_from_elsewhere() -> None:
+    pytest.importorskip("onnx")
+    from faltung import onnx
+    from faltung.formats.onnx_export import export_onnx
+
+    net = model()
+    file = export_onnx(net.graph, net.parameters)
+    loaded, session = onnx.load(file), onnx.InferenceSession(file)
+    rows: list[tuple[Callable[..., object], dict[str, Any]]] = [
+        (onnx.load, {"model": file, "precision": "fast"}),
+        (onnx.OnnxModel, {"model": file, "precision": "fast"}),
+        (lambda x: loaded(x), {"x": SAMPLES}),
+        (loaded.run, {"inputs": {"input": SAMPLES}}),
+        (lambda x: loaded.run({"input": x}), {"x": SAMPLES}),
+        (lambda shape: loaded.graph(shape), {"shape": SAMPLES.shape}),
+        (lambda shape: loaded.summary(shape), {"shape": SAMPLES.shape}),
+        (onnx.InferenceSession, {"path_or_bytes": file, "sess_options": onnx.SessionOptions()}),
+        (
+            lambda n: onnx.InferenceSession(file, onnx.SessionOptions(intra_op_num_threads=n)),
+            {"n": 1},
+        ),
+        (session.run, {"output_names": None, "input_feed": {"input": SAMPLES}}),
+    ]
+    bad = []
+    for function, usual in rows:
+        function(**usual)
+        for argument in usual:
+            for what, value in WRONG.items():
+                wrong = judge(lambda f=function, u=usual, a=argument, v=value: f(**{**u, a: v}))  # type: ignore[misc]
+                if wrong is not None:
+                    bad.append(f"{function} {argument}={what}: {wrong}")
     assert bad == []
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.check import show
+from faltung.geometry.check import integers, show
 from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
 from faltung.graph.foreign import Tensor
 from faltung.graph.value import Graph
@@ -171,6 +171,8 @@ class OnnxModel:
             return self._run(program, arrays)
 
     def _checked(self, inputs: Mapping[str, npt.ArrayLike], exact: bool) -> dict[str, Array]:
+        if not isinstance(inputs, Mapping):
+            raise FaltungTypeError(f"inputs={show(inputs)}: must be a dict of arrays by name")
         names = {port.name for port in self.inputs}
         for name in inputs:
             if name not in names:
@@ -280,7 +282,12 @@ class OnnxModel:
         FaltungError
             A size that is free and was not given, or a model that computes nothing.
         """
-        given = [tuple(shape) for shape in shapes] or [_default(port) for port in self.inputs]
+        given = [integers("shape", shape) for shape in shapes]
+        given = given or [_default(port) for port in self.inputs]
+        if len(given) != len(self.inputs):
+            raise FaltungError(f"shapes: there are {len(self.inputs)} inputs, got {len(given)}")
+        if any(min(shape, default=1) < 1 for shape in given):
+            raise FaltungError(f"shapes={show(given)}: all sizes must be at least 1")
         arrays = {
             port.name: _zeros(port, shape) for port, shape in zip(self.inputs, given, strict=True)
         }

@@ -136,6 +136,8 @@ class InferenceSession:
         if not isinstance(input_feed, Mapping):
             raise FaltungTypeError(f"input_feed={show(input_feed)}: must be a dict of arrays")
         names = [port.name for port in self._model.outputs]
+        if output_names is not None and not isinstance(output_names, list | tuple):
+            raise FaltungTypeError(f"output_names={show(output_names)}: must be a list of names")
         wanted = names if output_names is None else list(output_names)
         for name in wanted:
             if name not in names:
