@@ -50,7 +50,7 @@ def test_a_picture_and_random_numbers(model: Path, capsys: pytest.CaptureFixture
 def test_mistakes(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in [
         (["nowhere.onnx"], "nowhere.onnx: not read"),
-        (["m.onnx", "--shape", "2x3x9x8"], "x: has shape (2, 3, 9, 8), must be (N, 3, 8, 8)"),
+        (["m.onnx", "--shape", "2x3x9x8"], "--shape 2x3x9x8: must be Nx3x8x8 for x"),
         (["m.onnx", "--shape", "q=2x3"], "must be one of x"),
         (["m.onnx", "--output", "o.txt"], "must end in .npz"),
         (["m.onnx", "--input", "missing.npy"], "missing.npy"),

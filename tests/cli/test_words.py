@@ -25,7 +25,8 @@ BASE = {
     "evaluate": ["run"],
     "predict": ["run", "x.npy"],
     "look": ["run", "x.npy"],
-    "export": ["run", "model.onnx"],
+    "export": ["run", "other.onnx"],
+    "run": ["model.onnx"],
     "nets": [],
     "summary": ["lenet5"],
     "explain": ["c1>1 8 k3"],
@@ -51,6 +52,7 @@ ROWS = [
     for command in COMMANDS
     for action in options(command)
     if action.option_strings[-1] not in (*PATHS, *OF_FILES)
+    and (command != "run" or action.option_strings[-1] == "--shape")  # the others are files
 ]
 
 
@@ -66,6 +68,7 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "data.npz", x=x, y=y)
     np.save(folder / "x.npy", x[0])
     assert main(["train", str(folder / "data.npz"), "--epochs=1", f"--out={folder / 'run'}"]) == 0
+    assert main(["export", str(folder / "run"), str(folder / "model.onnx")]) == 0
     return folder
 
 

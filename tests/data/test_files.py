@@ -185,3 +185,16 @@ def test_missing_files() -> None:
 def test_like(kind: str, shape: Any) -> None:
     with pytest.raises(ValueError):
         Like(kind, shape)
+
+
+def test_notes_on_text(tmp_path: Path) -> None:
+    """Columns that nobody named, and values far from those of the training."""
+    (tmp_path / "a.csv").write_text("1,2\n3,4\n")
+    (tmp_path / "b.csv").write_text("a,b\n100,200\n")
+    like = Like("table", (2,), units=Units(low=0, high=5, whole=True), columns=("a", "b"))
+    notes: list[str] = []
+    read_files([tmp_path / "a.csv", tmp_path / "b.csv"], like, note=notes.append)
+    assert [note.split(": ", 1)[1] for note in notes] == [
+        "has no header, so its columns are taken in the order of training",
+        "values 100..200, but the network was trained on 0..5: is their unit the same?",
+    ]

@@ -104,6 +104,8 @@ ALLOWED = {
     "data/tables.py": (1, "numbers of columns"),
     "data/targets.py": (1, "whole floats, checked to be below 2**53"),
     "formats/onnx_writer.py": (1, "Python's integers, which NumPy checks"),
+    "onnx/importer.py": (2, "shapes, in Python's integers"),
+    "onnx/tensors.py": (3, "the bits of 16-bit floats"),
     "methods/rows/embedding.py": (1, "checked against the table before"),
     "train/array_images.py": (4, "colours, clipped to 0..255, and pixels within a picture"),
     "train/scores.py": (1, "labels, which are below the number of classes"),

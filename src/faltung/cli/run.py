@@ -47,7 +47,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the model once, and say what comes out."""
-    from faltung.cli.options import shape
     from faltung.onnx.model import load
 
     target = None if arguments.output is None else Path(arguments.output)
@@ -58,8 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     model = load(arguments.model)
     names = [port.name for port in model.inputs]
     files = _by_name("input", arguments.input, names)
+    ports = {port.name: port for port in model.inputs}
     sizes = {
-        name: shape("shape", text)
+        name: _shape(ports[name], text)
         for name, text in _by_name("shape", arguments.shape, names).items()
     }
     given = {
@@ -97,6 +97,23 @@ def _input(port: "Port", file: str, sizes: tuple[int, ...] | None) -> Any:
         return read_npy(Path(file), file)
     shape = sizes if sizes is not None else _known(port)
     return _random(port, shape) if file == "random" else _picture(file, shape)
+
+
+def _shape(port: "Port", text: str) -> tuple[int, ...]:
+    """The sizes that were given for an input. FaltungError: not those of the file."""
+    from faltung.cli.options import shape
+
+    made = shape("shape", text)
+    wanted = port.shape
+    if wanted is not None:
+        free = [n if isinstance(n, int) else None for n in wanted]
+        fits = len(made) == len(free) and all(
+            n in (None, m) for n, m in zip(free, made, strict=True)
+        )
+        if not fits or min(made, default=1) < 1:
+            inner = "x".join("N" if n is None else str(n) for n in free)
+            raise FaltungError(f"shape={text!r}: must be {inner} for {port.name}, all at least 1")
+    return made
 
 
 def _known(port: "Port") -> tuple[int, ...]:

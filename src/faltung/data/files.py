@@ -91,7 +91,7 @@ def read_files(
             raise FileNotFoundError(f"{where}: no such file")
         regular(path, where)
         if tables.is_text(path):
-            part = _lines(path, where, like, labels)
+            part = _lines(path, where, like, labels, note)
         elif path.suffix.lower() in (".npy", ".npz") or is_idx(path):
             part = _arrays(path, where, like, x, note)
         else:
@@ -135,8 +135,10 @@ def _arrays(path: Path, where: str, like: Like, name: str | None, note: Note | N
         return scaled(np.ascontiguousarray(many, np.float32), mine.divisor(theirs))
 
 
-def _lines(path: Path, where: str, like: Like, labels: tables.Labels | None) -> Array:
-    return tables.read_lines(
+def _lines(
+    path: Path, where: str, like: Like, labels: tables.Labels | None, note: Note | None
+) -> Array:
+    many = tables.read_lines(
         path,
         where,
         kind=like.kind,
@@ -145,7 +147,12 @@ def _lines(path: Path, where: str, like: Like, labels: tables.Labels | None) -> 
         columns=like.columns,
         label=like.label,
         labels=labels,
+        note=note,
     )
+    said = like.meaning.note(units_of(many, picture=False)) if np.isfinite(many).all() else None
+    if said and note is not None:
+        note(f"{where}: {said}")
+    return many
 
 
 def _volume(path: Path, where: str, like: Like, note: Note | None) -> Array:

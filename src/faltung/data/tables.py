@@ -4,7 +4,7 @@ A line is a sample. Without a header the label comes first, and shorter series a
 at the end, as in the UCR archive (H. A. Dau et al., "The UCR time series archive", 2019).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from math import prod
@@ -119,6 +119,7 @@ def read_lines(
     columns: Sequence[str] | None = None,
     label: str | None = None,
     labels: Labels | None = None,
+    note: Callable[[str], None] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Samples (n, *shape) to predict from, without their labels.
 
@@ -126,7 +127,7 @@ def read_lines(
     any. With a header the label is recognised by its name, and the features of a table are matched
     by theirs. ``labels``: where the label is in lines without a header, "first" or "none"; without
     it a line with as many cells as a sample has values has none, and one with one more has it
-    first. Where that says nothing, ValueError.
+    first. Where that says nothing, ValueError. ``note``: is told what is believed without a name.
     """
     if labels not in (None, *LABELS):
         raise FaltungError(f"labels={show(labels)}: must be first or none")
@@ -136,6 +137,8 @@ def read_lines(
     if isinstance(grid, Series):
         found = _of_series(grid, where, kind)
     else:
+        if note is not None and columns is not None and kind == "table" and grid.header is None:
+            note(f"{where}: has no header, so its columns are taken in the order of training")
         length = None if fit and kind == "series" else shape[-1]
         found = _to_predict(grid, where, kind, length, columns, label, labels)
     many = stack(found, where, kind, shape[1:] if fit and kind == "series" else None, size=False)
