@@ -124,8 +124,8 @@ class ArraySource:
         Samples ``(n, channels, *space)``; ``(n, length)`` whole numbers with ``kind="text"``;
         ``(n, features)`` of a table.
     y : array_like, optional
-        Labels from 0, ``(n,)`` or ``(n, *space)``, of which -1 does not count; or numbers, ``(n,)``
-        or ``(n, k)``.
+        Labels from 0, ``(n,)``, or one-hot rows; or ``(n, *space)``, of which -1 does not count; or
+        numbers, ``(n,)`` or ``(n, k)``.
     classes : sequence of str, optional
         Names of the labels; by default their numbers.
     kind : {"picture", "series", "volume", "text", "table"}, optional

@@ -90,8 +90,9 @@ class Model(Network):
         x : array_like or Source
             Samples ``(n, *input_shape)``, or a source, which has its own targets.
         y : array_like, optional
-            Labels ``(n,)`` or ``(n, *space)``, of which -1 does not count; for a model that was
-            trained on numbers, numbers ``(n, *output shape)``.
+            Labels ``(n,)``, whole numbers, one-hot rows or names of classes; or ``(n, *space)``, of
+            which -1 does not count. For a model that was trained on numbers, numbers ``(n, *output
+            shape)``.
         metric : str or sequence of str
             Further metrics, by the definitions of scikit-learn: "f1", "auc", ... as in ``fit``.
 
@@ -156,8 +157,8 @@ class Model(Network):
         x : array_like or Source
             Samples ``(n, *input_shape)``, or a source, which has its own targets.
         y : array_like, optional
-            Labels ``(n,)`` or ``(n, *space)``, of which -1 does not count; with ``loss="mse"``
-            numbers ``(n, *output shape)``.
+            Labels ``(n,)``, whole numbers, one-hot rows or names of classes; or ``(n, *space)``, of
+            which -1 does not count. With ``loss="mse"`` numbers ``(n, *output shape)``.
         validation : float, (x, y) or Source, optional
             The part of the samples to hold out (0.2, say), or other samples. With a validation the
             best weights are kept, without one those of the last epoch.
