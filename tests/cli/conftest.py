@@ -53,3 +53,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[P
         return found[kind]
 
     return get
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs without --out go to a folder of the test."""
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(name="data")
+def forty_samples(tmp_path: Path) -> Path:
+    x, y = shapes(40)
+    np.savez(tmp_path / "data.npz", x=x, y=y)
+    return tmp_path / "data.npz"

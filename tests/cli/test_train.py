@@ -29,17 +29,7 @@ from faltung.train.settings import NOTHING, Settings
 Captured = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs without --out go to a folder of the test."""
-    monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture
-def data(tmp_path: Path) -> Path:
-    x, y = shapes(40)
-    np.savez(tmp_path / "data.npz", x=x, y=y)
-    return tmp_path / "data.npz"
+pytestmark = pytest.mark.usefixtures("elsewhere")
 
 
 def options() -> argparse.ArgumentParser:

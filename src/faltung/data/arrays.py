@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.data.array_names import ArrayNames, choose
-from faltung.data.layout import channels_first, guess_kind, layout_of, samples_of_file
+from faltung.data.layout import Layout, channels_first, guess_kind, layout_of, samples_of_file
 from faltung.data.limits import check_finite
 from faltung.data.names import as_word, number_classes, printable
 from faltung.data.npy import npz_headers, read_npz
@@ -87,15 +87,7 @@ def labelled(
     """
     at_x, at_y = (f"{where}: {name}" for name in called)
     check_finite(x, at_x, names)
-    if options.like is None:
-        layout = layout_of(x.shape, kind, options.channels, at_x)
-        x = channels_first(x, kind, layout if options.count is None else options.count, at_x)
-    else:
-        like = options.like
-        x, single = samples_of_file(x, like.kind, like.shape, like.layout, at_x)
-        if single:
-            raise FaltungError(f"{at_x}.shape={x.shape[1:]}: is one sample; must be (n, ...)")
-        kind, layout = like.kind, like.layout
+    x, kind, layout = _arranged(x, kind, options, at_x)
     if y.ndim == 0:
         raise FaltungError(f"{at_y}.shape=(): must have a target for each of {len(x)} samples")
     if len(x) != len(y):
@@ -132,6 +124,23 @@ def labelled(
         )
     made.layout = layout
     return made
+
+
+def _arranged(
+    x: Array, kind: SampleKind, options: Options, where: str
+) -> tuple[Array, SampleKind, Layout]:
+    """Samples with channels first, their kind, and where the channels lay: as was asked for, or as
+    in the training of ``options.like``.
+    """
+    like = options.like
+    if like is None:
+        layout = layout_of(x.shape, kind, options.channels, where)
+        wanted = layout if options.count is None else options.count
+        return channels_first(x, kind, wanted, where), kind, layout
+    x, single = samples_of_file(x, like.kind, like.shape, like.layout, where)
+    if single:
+        raise FaltungError(f"{where}.shape={x.shape[1:]}: is one sample; must be (n, ...)")
+    return x, like.kind, like.layout
 
 
 def _labels(
