@@ -19,12 +19,16 @@ class Value:
     kind: "float"; "int" for tokens and labels; "index" for where maxima came from; "key" for the
     key of random numbers; "rows" for the number of samples times ``shape[0]``, which is known when
     the batch is.
+    samples: how many of this shape there are for each sample of the batch, or without ``batched``
+    in all: where an axis counts as samples, such as the windows of a picture. In memory a map is
+    (batch, samples, *space, C).
     """
 
     name: str
     shape: tuple[int, ...]
     batched: bool = True
     kind: str = "float"
+    samples: int = 1
 
     @property
     def channels(self) -> int:
@@ -41,8 +45,8 @@ class Value:
 
     @property
     def size(self) -> int:
-        """Numbers in one sample, or in all of a value without a batch."""
-        return prod(self.shape)
+        """Numbers for one sample of the batch, or in all of a value without a batch."""
+        return self.samples * prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,10 @@ class Lowering:
     def pitch(self, value: Value) -> int:
         return self.places.place(value).pitch
 
+    def samples(self, value: Value) -> int:
+        """How many maps, or vectors, of its shape a value has in all."""
+        return value.samples * (self.batch if value.batched else 1)
+
     def matrix(self, value: Value) -> Matrix:
         """Where the rows of a value lie."""
         return Matrix(self.where(value), self.pitch(value))
