@@ -43,7 +43,7 @@ def values(
         assert known[parameter.name].shape == parameter.shape, parameter.name
     known |= {name: np.asarray(array) for name, array in (outside or {}).items()}
     known[graph.input.name] = given(graph.input, x)
-    compute(graph.nodes, known, len(known[graph.input.name]))
+    compute(graph.nodes, known, len(known[graph.input.name]) // graph.input.samples)
     return known
 
 
@@ -54,10 +54,11 @@ def compute(nodes: Sequence[Node], known: dict[str, Array], batch: int) -> None:
             if value.kind == "rows":
                 known[value.name] = np.asarray(float(batch * value.shape[0]))
         arrays = [known[value.name] for value in node.inputs]
-        made = MEANING[type(node.op)](node, arrays, batch)
+        samples = max(value.samples for value in (*node.inputs, *node.outputs))
+        made = MEANING[type(node.op)](node, arrays, batch * samples)
         assert len(made) == len(node.outputs), node
         for value, array in zip(node.outputs, made, strict=True):
-            shape = (batch, *value.shape) if value.batched else value.shape
+            shape = (batch * value.samples, *value.shape) if value.batched else value.shape
             assert np.size(array) == prod(shape), (value, np.shape(array))
             known[value.name] = np.asarray(array).reshape(shape)
 
@@ -265,7 +266,17 @@ def _reshape(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 def _permute(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Permute = node.op
     axes = [0, *(axis + 1 for axis in op.axes)]
-    return [arrays[0].reshape(batch, *op.dims).transpose(axes)]
+    memory = np.moveaxis(arrays[0], 1, -1).reshape(-1, *op.dims).transpose(axes)
+    return [_from_memory(memory, node.output)]
+
+
+def _view(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [_from_memory(np.moveaxis(arrays[0], 1, -1), node.output)]
+
+
+def _from_memory(array: Array, value: Value) -> Array:
+    """Numbers in the order of memory, (samples, *space, C), as (samples, C, *space)."""
+    return np.moveaxis(array.reshape(-1, *value.space, value.channels), -1, 1)
 
 
 def _embed(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -334,6 +345,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.FirstPosition: _first,
     ops.ToChannelsLast: _reshape,  # here all maps are channels first
     ops.Reshape: _reshape,
+    ops.View: _view,
     ops.Permute: _permute,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,

@@ -17,7 +17,7 @@ from faltung.graph.ops import (
     Pool,
     Reduction,
 )
-from faltung.graph.value import Graph, Node, Value
+from faltung.graph.value import Graph, Node, Value, samples_of
 
 A, B, C, D, E, F, G, H = map(operand, range(8))
 
@@ -40,12 +40,18 @@ class Nodes:
         self._stem = stem
 
     def add(
-        self, op: Op, inputs: Sequence[Value], *shapes: tuple[int, ...], batched: bool = True
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        *shapes: tuple[int, ...],
+        batched: bool = True,
+        samples: int | None = None,
     ) -> tuple[Value, ...]:
-        """A new node; a value for each shape."""
+        """A new node; a value for each shape. samples: where they are not those of the inputs."""
         number = len(self.made)
+        count = samples_of(inputs, batched) if samples is None else samples
         values = tuple(
-            Value(f"{self.layer}{self._stem}{number}{'_' * i}", shape, batched)
+            Value(f"{self.layer}{self._stem}{number}{'_' * i}", shape, batched, samples=count)
             for i, shape in enumerate(shapes)
         )
         self.made.append(Node(op, tuple(inputs), values, self.layer))
@@ -61,7 +67,7 @@ class Nodes:
             Elementwise(shape, (), reductions), inputs, *(shapes[each.kind] for each in reductions)
         )
         made = [
-            replace(value, batched=each.kind == "sample")
+            value if each.kind == "sample" else replace(value, batched=False, samples=1)
             for value, each in zip(names, reductions, strict=True)
         ]
         self.made[-1] = replace(self.made[-1], outputs=tuple(made))
@@ -95,7 +101,7 @@ def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[st
             formula = select(keep, A * (1 / (1 - op.rate)), 0)
             nodes.made.append(replace(node, op=Elementwise(node.output.shape, (formula,))))
         elif isinstance(op, Pool) and op.spec.kind == "max" and graph.training:
-            index = Value(f"{node.output.name}.index", node.output.shape, kind="index")
+            index = replace(node.output, name=f"{node.output.name}.index", kind="index")
             indexed = replace(op, indexed=True)
             nodes.made.append(replace(node, op=indexed, outputs=(node.output, index)))
         else:
@@ -136,7 +142,7 @@ def _batch(
         Reduction(away, "channel", mean=True),
         Reduction(away * away, "channel", mean=True),
     )
-    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    rows = rows_of(x)
     variance = maximum(B - A * A, 0)
     rstd = 1 / unary("sqrt", variance + op.eps)
     mean = A + C
@@ -155,6 +161,12 @@ def _batch(
     )
     updates += [(running_mean, values[4]), (running_var, values[5])]
     return Statistics(values[0], values[1], values[2])
+
+
+def rows_of(x: Value) -> Value:
+    """The number of positions of all samples of a map."""
+    count = x.samples * x.positions
+    return Value(f"rows*{count}", (count,), batched=False, kind="rows")
 
 
 def _group(

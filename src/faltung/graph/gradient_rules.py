@@ -8,7 +8,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
-from faltung.graph.expand import Statistics
+from faltung.graph.expand import Statistics, rows_of
 from faltung.graph.ops import (
     ChannelConv,
     Concat,
@@ -30,6 +30,7 @@ from faltung.graph.ops import (
     Reshape,
     Slice,
     Softmax,
+    View,
 )
 from faltung.graph.value import Node, Value
 
@@ -201,7 +202,7 @@ def _normalise_batch(b: Backward, node: Node, g: Value, found: Statistics, scale
     b.give(gain, gain_grad)
     if not b.needs(x):
         return
-    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    rows = rows_of(x)
     along, constant_part = b.nodes.vectors(
         (scale, found.rstd, gain_grad, shift_grad, rows), -(A * B * C / E), -(A * D / E)
     )
@@ -229,6 +230,11 @@ def _reshape(b: Backward, node: Node, grads: Grads) -> None:
     b.give(node.inputs[0], *b.nodes.add(Reshape(), (_only(grads),), node.inputs[0].shape))
 
 
+def _view(b: Backward, node: Node, grads: Grads) -> None:
+    x = node.inputs[0]
+    b.give(x, *b.nodes.add(View(), (_only(grads),), x.shape, samples=x.samples))
+
+
 def _permute(b: Backward, node: Node, grads: Grads) -> None:
     op = node.op
     assert isinstance(op, Permute)
@@ -236,7 +242,8 @@ def _permute(b: Backward, node: Node, grads: Grads) -> None:
         tuple(op.dims[axis] for axis in op.axes),
         tuple(op.axes.index(axis) for axis in range(len(op.axes))),
     )
-    b.give(node.inputs[0], *b.nodes.add(back, (_only(grads),), node.inputs[0].shape))
+    x = node.inputs[0]
+    b.give(x, *b.nodes.add(back, (_only(grads),), x.shape, samples=x.samples))
 
 
 def _embed(b: Backward, node: Node, grads: Grads) -> None:
@@ -264,6 +271,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Pool: _pool,
     Concat: _concat,
     Reshape: _reshape,
+    View: _view,
     Permute: _permute,
     Embed: _embed,
     Softmax: _softmax,

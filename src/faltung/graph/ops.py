@@ -186,12 +186,17 @@ class Reshape:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A map -> the same numbers in the order of memory, (samples, *space, C), split otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Permute:
-    """A map -> its numbers with the axes ``dims`` in another order: output axis i is axis
+    """A map -> its numbers with the axes of memory in another order: output axis i is axis
     ``axes[i]``.
 
-    dims: the numbers of a sample split otherwise, in the order of users. Some of them in front are
-    the channels of the input; in the order of the output some in front are its channels.
+    dims: the sizes of (samples, *space, C), split further; so they are in the new order for the
+    output.
     """
 
     dims: tuple[int, ...]
@@ -246,6 +251,7 @@ Op = (
     | FirstPosition
     | ToChannelsLast
     | Reshape
+    | View
     | Permute
     | Embed
     | EmbedGrad

@@ -29,6 +29,7 @@ from faltung.graph.ops import (
     Slice,
     Softmax,
     ToChannelsLast,
+    View,
 )
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
@@ -67,8 +68,9 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     EmbedGrad: lower_map.embed_grad,
     ToChannelsLast: lower_map.to_channels_last,
     Reshape: lower_map.reshape,
+    View: lower_map.view,
     Permute: lower_map.permute,
     Concat: lower_map.concat,
-    Slice: lower_map.view,
-    FirstPosition: lower_map.view,
+    Slice: lower_map.nothing,
+    FirstPosition: lower_map.nothing,
 }
