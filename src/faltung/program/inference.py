@@ -111,6 +111,11 @@ class Inference:
         """Run on the input that was fed."""
         self._run(threads_for(self.assembly.cycles))
 
+    @property
+    def outputs_in_memory(self) -> list[Array]:
+        """All outputs where they lie, (samples, *space, C), until the next run."""
+        return self._results
+
     def result(self) -> Array:
         """A copy of the first output, channels first."""
         return np.array(np.moveaxis(self._results[0], -1, 1), order="C")
