@@ -79,10 +79,8 @@ class _NarrowLoops(RowLoops):
         v, channels = self.v, self.kernel.channels
         (at,) = self._along(segment, i, row, 1)
         mask = None if left is None else v.below(left)
-        if i in self.kernel.gathered:
-            each = v.gather(at, self.onward(i), mask)
-        else:
-            each = v.load(at, mask)
+        apart = i in self.kernel.gathered
+        each = v.gather(at, self.onward(i), mask) if apart else v.load(at, mask)
         return [
             v.shuffle(each, each, [(m * v.lanes + j) // channels for j in range(v.lanes)])
             for m in range(channels)
