@@ -19,6 +19,7 @@ from faltung.graph.value import Graph, Node, Value
 from faltung.reference.expr import evaluate, uniform
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
+from faltung.reference.reduce import arg, cumulative, reduced, top_k
 
 Array = NDArray[Any]
 
@@ -168,6 +169,37 @@ def _total(total: ops.Reduction, array: Array) -> Array:
     space = tuple(range(2, array.ndim))
     over = {"channel": (0, *space), "sample": space, "scalar": tuple(range(array.ndim))}[total.kind]
     return array.mean(over) if total.mean else array.sum(over)
+
+
+def _reduce(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Reduce = node.op
+    rank = max(len(value.shape) for value in node.inputs)
+    operands = [_by_sample(v, a, rank) for v, a in zip(node.inputs, arrays, strict=True)]
+    axes = [2 + axis for axis in op.axes if axis != ops.SAMPLES]
+    axes += [0, 1] if op.batch else [1] * (ops.SAMPLES in op.axes)
+    made = (reduced(evaluate(expr, operands), axes, op.kind) for expr in op.exprs)
+    return [evaluate(op.finish, [array]) for array in made]
+
+
+def _by_sample(value: Value, array: Array, rank: int) -> Array:
+    """An operand as (batch or 1, samples, *rank axes): vectors stand at the channels."""
+    shape = (1,) if value.kind == "rows" else value.shape
+    return array.reshape(-1, value.samples, *shape, *(1,) * (rank - len(shape)))
+
+
+def _arg(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Arg = node.op
+    return [arg(arrays[0], op.axis + 1, op.kind, op.last)]
+
+
+def _cumulative(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Cumulative = node.op
+    return [cumulative(arrays[0], op.axis + 1, op.kind, op.exclusive, op.reverse)]
+
+
+def _top_k(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.TopK = node.op
+    return list(top_k(arrays[0], op.axis + 1, op.k, op.largest))[: len(node.outputs)]
 
 
 def _dropout(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -335,6 +367,10 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.LocallyConnectedBias: _local_bias,
     ops.ChannelConv: _channel_conv,
     ops.Elementwise: _elementwise,
+    ops.Reduce: _reduce,
+    ops.Arg: _arg,
+    ops.Cumulative: _cumulative,
+    ops.TopK: _top_k,
     ops.GroupMean: _group_mean,
     ops.Normalise: _normalise,
     ops.Dropout: _dropout,

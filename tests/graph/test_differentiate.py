@@ -13,7 +13,7 @@ from faltung import nn
 from faltung.geometry.expr import operand, unary
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
-from faltung.graph.gradient_rules import trimmed
+from faltung.graph.gradient_reduce import trimmed
 from faltung.graph.ops import (
     ConvolveInput,
     ConvolveWeight,

@@ -3,18 +3,21 @@ outputs. The gradients of convolutions are convolutions, those of formulas are f
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics, rows_of
+from faltung.graph.gradient_reduce import cumulative, give, reduce, trimmed
 from faltung.graph.ops import (
     ChannelConv,
     Concat,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
+    Cumulative,
     Elementwise,
     Embed,
     EmbedGrad,
@@ -26,6 +29,7 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Reduce,
     Reduction,
     Reshape,
     Slice,
@@ -114,18 +118,13 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
             made = Elementwise(op.shape, (formula,), batched=op.batched)
             b.give(value, *b.nodes.add(made, operands, op.shape, batched=op.batched))
             continue
+        if value.shape not in ((), op.shape[:1]):
+            whole = replace(node.output, shape=op.shape, batched=op.batched)
+            give(b, value, whole, formula, operands)
+            continue
         kind = "sample" if value.batched else "channel" if value.shape else "scalar"
         (total,) = b.nodes.reduce(op.shape, operands, Reduction(formula, kind))
         b.give(value, total)
-
-
-def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
-    """The same formula over the operands that it reads, each listed once."""
-    names = [value.name for value in operands]
-    first = [names.index(name) for name in names]
-    read = sorted({first[i] for i in formula.operands()})
-    places = [operand(read.index(i)) if i in read else A for i in first]
-    return formula.replaced(places), [operands[i] for i in read]
 
 
 def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr, list[Value]]:
@@ -268,6 +267,8 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     LocallyConnected: _local,
     ChannelConv: _channel_conv,
     Elementwise: _elementwise,
+    Reduce: reduce,
+    Cumulative: cumulative,
     Pool: _pool,
     Concat: _concat,
     Reshape: _reshape,

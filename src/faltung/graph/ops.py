@@ -7,7 +7,7 @@ are (C_out, C_in // groups, *kernel), biases (C_out,).
 from dataclasses import dataclass
 
 from faltung.geometry.conv import ConvSpec
-from faltung.geometry.expr import Expr
+from faltung.geometry.expr import Expr, operand
 from faltung.geometry.pool import PoolSpec
 
 
@@ -98,14 +98,81 @@ class Reduction:
 class Elementwise:
     """*operands -> *outputs, *reductions: formulas at every element of a map of ``shape``.
 
-    Operands are maps of that shape, vectors for each sample or for each channel, or numbers. With
-    ``batched`` False there is no batch: the map is a vector of channels, or a weight.
+    An operand is a map of that shape, or one of the same rank that is broadcast along axes of which
+    it has 1, a vector of channels (C,), or a number (). It is there for each sample, or as a value
+    without a batch once for all of them; where the map has ``samples``, it has as many or 1. With
+    ``batched`` False there is no batch: the map is a constant, a vector of channels, or a weight.
     """
 
     shape: tuple[int, ...]
     outputs: tuple[Expr, ...]
     reductions: tuple[Reduction, ...] = ()
     batched: bool = True
+
+
+# The formula that leaves its operand as it is.
+ITSELF = operand(0)
+# In ``Reduce.axes``: over the maps of a sample of the batch.
+SAMPLES = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """*operands -> for each formula of ``exprs`` its "sum", "mean", "max", "min" or "product" over
+    ``axes`` of the map that the operands make together: 0 is the channels, 1 and so on the space.
+    These axes become 1.
+
+    Operands are maps of one rank, which are broadcast along axes of size 1, vectors of channels for
+    each sample or for all, or numbers. ``SAMPLES`` among the axes: over ``Value.samples`` as well.
+    batch: over samples and batch; the result then has none. finish: what is stored, a formula of
+    each result (operand 0). "max" and "min" of what contains a NaN are NaN.
+    """
+
+    axes: tuple[int, ...]
+    kind: str
+    exprs: tuple[Expr, ...] = (ITSELF,)
+    batch: bool = False
+    finish: Expr = ITSELF
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """A map -> where along an axis (0: channels) the largest or smallest (``kind`` "max", "min")
+    entry is, as whole numbers in the dtype of the map; the axis becomes 1.
+
+    Among equal ones the first, or the ``last``; NaN counts as larger and as smaller than all.
+    """
+
+    axis: int
+    kind: str
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cumulative:
+    """A map -> at every entry the "sum" or "product" of those up to it along an axis.
+
+    exclusive: without the entry itself, so that the first is 0 or 1. reverse: from the end.
+    """
+
+    axis: int
+    kind: str = "sum"
+    exclusive: bool = False
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """A map -> its ``k`` largest or smallest entries along an axis, in order, and where they are,
+    as whole numbers in the dtype of the map.
+
+    Of equal ones the first comes first; NaN is larger than everything. With ``k`` as long as the
+    axis this sorts.
+    """
+
+    axis: int
+    k: int
+    largest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,6 +308,10 @@ Op = (
     | LocallyConnectedBias
     | ChannelConv
     | Elementwise
+    | Reduce
+    | Arg
+    | Cumulative
+    | TopK
     | GroupMean
     | Normalise
     | Dropout

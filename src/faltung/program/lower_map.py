@@ -14,7 +14,7 @@ from faltung.graph.ops import (
     PoolGrad,
     Reduction,
 )
-from faltung.graph.value import Node, Value, samples_of
+from faltung.graph.value import Node, Value
 from faltung.methods.base.correlation import Strides
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.copies.stage import rearrange
@@ -31,13 +31,14 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
     assert isinstance(op, Elementwise)
     channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
-    samples = samples_of((*node.inputs, *node.outputs), op.batched)
-    samples *= low.batch if op.batched else 1
-    inputs = [
-        elementwise.Input(kind_of(value, op), low.where(value), low.pitch(value))
-        for value in node.inputs
-    ]
     maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
+    axes = (low.batch if op.batched else 1, max(v.samples for v in (*node.inputs, *maps)))
+    samples = prod(axes)
+    inputs = []
+    for value in node.inputs:
+        kind = kind_of(value, op, axes[1])
+        strides = _along(low, value, op.shape) if kind == "spread" else ()
+        inputs.append(elementwise.Input(kind, low.where(value), low.pitch(value), strides))
     elementwise.formulas(
         work,
         low.dtype,
@@ -61,18 +62,42 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
             for total, value in zip(op.reductions, sums, strict=True)
         ],
         title="formula" if op.outputs else "sums",
+        sample_axes=axes,
+        axes=op.shape[1:],
     )
 
 
-def kind_of(value: Value, op: Elementwise) -> str:
-    """How an operand is broadcast over the map of a formula."""
+def kind_of(value: Value, op: Elementwise, samples: int) -> str:
+    """How an operand is broadcast over the map of a formula; ``samples``: those of the map."""
     if value.kind == "key":
         return "key"
-    if value.kind == "rows" or not value.shape:
+    if value.kind == "rows" or (value.size == 1 and not value.batched):
         return "scalar"
-    if value.shape == op.shape and value.batched == op.batched:
-        return "full"
-    return "sample" if value.batched else "channel"
+    if value.batched == op.batched and value.samples == samples:
+        if value.shape == op.shape:
+            return "full"
+        if value.shape[:1] == op.shape[:1] and value.positions == 1:
+            return "sample"
+    if value.shape[:1] == op.shape[:1] and value.size == value.channels and not value.batched:
+        return "channel"
+    return "spread"
+
+
+def _along(low: Lowering, value: Value, shape: tuple[int, ...]) -> Strides:
+    """Strides of an operand along the axes of memory of a map of ``shape``: the batch, samples,
+    space and channels; 0 where it is the same.
+    """
+    pitch, space = low.pitch(value), [1] * (len(shape) - 1)
+    if len(value.shape) == len(shape):
+        space = list(value.shape[1:])
+    steps = [0 if n == 1 else pitch * prod(space[i + 1 :]) for i, n in enumerate(space)]
+    one = pitch * value.positions
+    return (
+        one * value.samples if value.batched else 0,
+        one if value.samples > 1 else 0,
+        *steps,
+        int(value.channels > 1),
+    )
 
 
 def _scale(total: Reduction, samples: int, positions: int, channels: int) -> float:
