@@ -127,7 +127,7 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
 
 
 def _sum_kind(value: Value, whole: Value) -> str | None:
-    """The kind of sum that an operand like ``value`` gets of a map like ``whole``; None: of none."""
+    """Which sum of a map like ``whole`` an operand like ``value`` gets; None: one of no kind."""
     if value.batched:
         same = value.shape == whole.shape[:1] and value.samples == whole.samples
         return "sample" if same else None

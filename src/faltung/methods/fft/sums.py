@@ -33,9 +33,9 @@ class FftSums(FftKernel, EpilogueKernel):
     """Items are some of the pairs of blocks (sample, group, pair), with scratch of their own.
 
     ``x_contiguous``, ``out_contiguous``: inputs are contiguous, outputs; ``aux_steps``: what
-    arrays of the epilogue are along positions; ``pitch``: entries of a block between outputs; ``single``: there is one input
-    channel. ``radix``: of the first pass where blocks are rows of an array (see ``passes``), else
-    0.
+    arrays of the epilogue are along positions; ``pitch``: entries of a block between outputs;
+    ``single``: there is one input channel. ``radix``: of the first pass where blocks are rows of an
+    array (see ``passes``), else 0.
     """
 
     name = "fft"
