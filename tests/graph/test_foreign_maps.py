@@ -97,7 +97,7 @@ def test_two_that_grow() -> None:
     np.testing.assert_allclose(got, a.astype(np.float64) * b)
     got = run([b], lambda f, b: expanded(f, b, (2, 3, 4, 5)))
     assert np.array_equal(got, np.broadcast_to(b, X.shape))
-    with pytest.raises(FaltungError, match="does not broadcast"):
+    with pytest.raises(FaltungError, match="not broadcast"):
         meant([b], lambda f, b: expanded(f, b, (2, 2, 4, 5)))
 
 

@@ -22,7 +22,7 @@ from faltung.methods.elementwise import elementwise
 from faltung.methods.elementwise.group_sum import group_sum
 from faltung.methods.pool import pool
 from faltung.methods.rows import embedding, softmax
-from faltung.program.lowering import Lowering
+from faltung.program.lowering import Lowering, broadcast_strides
 
 # Formulas ----------------------------------------------------------------------------------------
 
@@ -37,7 +37,7 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
     inputs = []
     for value in node.inputs:
         kind = kind_of(value, op, axes[1])
-        strides = _along(low, value, op.shape) if kind == "spread" else ()
+        strides = broadcast_strides(low, value, op.shape) if kind == "spread" else ()
         inputs.append(elementwise.Input(kind, low.where(value), low.pitch(value), strides))
     elementwise.formulas(
         work,
@@ -81,23 +81,6 @@ def kind_of(value: Value, op: Elementwise, samples: int) -> str:
     if value.shape[:1] == op.shape[:1] and value.size == value.channels and not value.batched:
         return "channel"
     return "spread"
-
-
-def _along(low: Lowering, value: Value, shape: tuple[int, ...]) -> Strides:
-    """Strides of an operand along the axes of memory of a map of ``shape``: the batch, samples,
-    space and channels; 0 where it is the same.
-    """
-    pitch, space = low.pitch(value), [1] * (len(shape) - 1)
-    if len(value.shape) == len(shape):
-        space = list(value.shape[1:])
-    steps = [0 if n == 1 else pitch * prod(space[i + 1 :]) for i, n in enumerate(space)]
-    one = pitch * value.positions
-    return (
-        one * value.samples if value.batched else 0,
-        one if value.samples > 1 else 0,
-        *steps,
-        int(value.channels > 1),
-    )
 
 
 def _scale(total: Reduction, samples: int, positions: int, channels: int) -> float:

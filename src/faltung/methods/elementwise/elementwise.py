@@ -2,8 +2,9 @@
 
 What it is.  A map is a matrix of rows (samples * positions) by channels, ``pitch`` elements from
   row to row. Operands are maps, or stay the same along any axes of one; results are maps, and sums
-  over rows or over everything. Nothing that is broadcast is ever stored as a map. Sums are made in two steps: each band of rows adds up
-  its own, then the bands are added in order (``totals``); where one band is all, at once.
+  over rows or over everything. Nothing that is broadcast is ever stored as a map. Sums are made in
+  two steps: each band of rows adds up its own, then the bands are added in order (``totals``);
+  where one band is all, at once.
 When it applies.  Always. Where all arrays are contiguous and nothing depends on row or channel, the
   map is taken as one row, so that few channels cost nothing (``spread`` makes axes one where all
   arrays allow it). Rows of few channels are taken several at a time (``narrow``).
