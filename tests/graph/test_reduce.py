@@ -10,8 +10,8 @@ from graph.test_interpreter import given, one, value
 
 from faltung.geometry.expr import operand, unary
 from faltung.graph import ops
+from faltung.graph.broadcast import joint, spread_over
 from faltung.graph.differentiate import Training, differentiate
-from faltung.graph.gradient_reduce import joint, spread_over
 from faltung.graph.ops import Cumulative, Elementwise, Op, Reduce
 from faltung.graph.value import Graph, Node, Parameter, Value
 

@@ -25,6 +25,7 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Reduce,
     Reshape,
     Slice,
     Softmax,
@@ -33,7 +34,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_conv, lower_map
+from faltung.program import lower_conv, lower_map, lower_reduce
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -58,6 +59,7 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     LocallyConnectedWeight: lower_conv.local_weight,
     LocallyConnectedBias: lower_conv.local_bias,
     Elementwise: lower_map.elementwise_map,
+    Reduce: lower_reduce.reduce_map,
     GroupMean: lower_map.group_mean,
     Softmax: lower_map.softmax_map,
     CrossEntropy: lower_map.cross_entropy,
