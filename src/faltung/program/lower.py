@@ -7,12 +7,14 @@ distinct plan of a convolution is made once.
 from collections.abc import Callable
 
 from faltung.graph.ops import (
+    Arg,
     ChannelConv,
     Concat,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
     CrossEntropy,
+    Cumulative,
     Elementwise,
     Embed,
     EmbedGrad,
@@ -30,6 +32,7 @@ from faltung.graph.ops import (
     Slice,
     Softmax,
     ToChannelsLast,
+    TopK,
 )
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
@@ -59,6 +62,9 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     LocallyConnectedWeight: lower_conv.local_weight,
     LocallyConnectedBias: lower_conv.local_bias,
     Elementwise: lower_map.elementwise_map,
+    Arg: lower_reduce.arg_map,
+    Cumulative: lower_reduce.cumulative_map,
+    TopK: lower_reduce.top_k_map,
     Reduce: lower_reduce.reduce_map,
     GroupMean: lower_map.group_mean,
     Softmax: lower_map.softmax_map,

@@ -1,11 +1,17 @@
-"""Reductions over any axes as steps."""
+"""Reductions over any axes, extremes, running sums and sorting as steps."""
 
+from typing import Any
+
+from faltung.geometry.errors import FaltungError
 from faltung.graph.broadcast import joint
-from faltung.graph.ops import SAMPLES, Reduce
+from faltung.graph.ops import SAMPLES, Arg, Cumulative, Reduce, TopK
 from faltung.graph.value import Node, Value
 from faltung.methods.base.step import Work
+from faltung.methods.reduce.arg import arg
 from faltung.methods.reduce.axes import Strided
+from faltung.methods.reduce.cumulative import cumulative
 from faltung.methods.reduce.reduce import reduction
+from faltung.methods.reduce.top_k import top_k
 from faltung.program.lowering import Lowering
 
 
@@ -30,6 +36,79 @@ def reduce_map(low: Lowering, node: Node, work: Work) -> None:
         samples=1 if op.batch else batch,
         title=op.kind,
     )
+
+
+def arg_map(low: Lowering, node: Node, work: Work) -> None:
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Arg)
+    countable(low, x, op.axis)
+    arg(
+        work,
+        low.dtype,
+        low.machine,
+        **_along(low, x, op.axis),
+        x=_strided(low, x),
+        out=_strided(low, node.output),
+        kind=op.kind,
+        last=op.last,
+        title=f"arg-{op.kind}",
+    )
+
+
+def cumulative_map(low: Lowering, node: Node, work: Work) -> None:
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Cumulative)
+    cumulative(
+        work,
+        low.dtype,
+        low.machine,
+        **_along(low, x, op.axis),
+        x=_strided(low, x),
+        out=_strided(low, node.output),
+        kind=op.kind,
+        exclusive=op.exclusive,
+        reverse=op.reverse,
+        title=f"running {op.kind}",
+    )
+
+
+def top_k_map(low: Lowering, node: Node, work: Work) -> None:
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, TopK)
+    countable(low, x, op.axis)
+    values, numbers = (_strided(low, value) for value in node.outputs)
+    top_k(
+        work,
+        low.dtype,
+        low.machine,
+        **_along(low, x, op.axis),
+        k=op.k,
+        x=_strided(low, x),
+        values=values,
+        numbers=numbers,
+        largest=op.largest,
+        title=f"top {op.k}",
+    )
+
+
+def countable(low: Lowering, x: Value, axis: int) -> None:
+    """FaltungError: an axis so long that the dtype has no number for each of its entries."""
+    most = {"float32": 1 << 24, "float64": 1 << 53}[low.dtype]
+    if x.shape[axis] > most:
+        raise FaltungError(
+            f"axis={axis}: of {x.shape[axis]:,} entries; in {low.dtype} at most {most:,} can be "
+            "numbered"
+        )
+
+
+def _along(low: Lowering, x: Value, axis: int) -> dict[str, Any]:
+    """The sizes of a value's axes in memory, and which of them an axis of its shape is."""
+    sizes = (low.batch if x.batched else 1, x.samples, *x.space, x.channels)
+    return {"sizes": sizes, "axis": axis + 1 if axis else len(sizes) - 1}
+
+
+def _strided(low: Lowering, value: Value) -> Strided:
+    return strided(low, value, len(value.space))
 
 
 def strided(low: Lowering, value: Value, rank: int) -> Strided:

@@ -84,3 +84,25 @@ def _joins(axis: Axis, size: int, reduced: bool, strides: tuple[int, ...]) -> bo
 def _contiguous(axis: Axis) -> bool:
     inputs, out = axis.strides[:-1], axis.strides[-1]
     return set(inputs) <= {0, 1} and (axis.reduced or out == 1)
+
+
+def kept_strides(axes: Sequence[Axis], names: Sequence[str]) -> dict[str, int]:
+    """Sizes and strides of kept axes as arguments of a kernel; names: of the arrays."""
+    found = {f"kept{j}": axis.size for j, axis in enumerate(axes)}
+    for j, axis in enumerate(axes):
+        pairs = zip(names, axis.strides, strict=True)
+        found |= {f"{name}_kept{j}": stride for name, stride in pairs}
+    return found
+
+
+def merged(lines: Sequence[tuple[int, int, int]]) -> tuple[Axis, ...]:
+    """Kept axes, each with its size and the strides of two arrays, in as few as possible."""
+    found: list[Axis] = []
+    for size, *strides in lines:
+        if size == 1:
+            continue
+        if found and _joins(found[-1], size, False, tuple(strides)):
+            found[-1] = Axis(found[-1].size * size, False, tuple(strides))
+        else:
+            found.append(Axis(size, False, tuple(strides)))
+    return tuple(found)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from math import inf
 
 from faltung.codegen.expr import Formulas, instructions
+from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -76,8 +77,7 @@ class ReduceKernel(Kernel):
         outputs = [f"out{i}" for i in range(len(self.exprs))]
         numbers = ["outer", "item_outer", "bands", "band", "last", "blocks", "block", "inner"]
         numbers += ["rows", "part", "count"]
-        numbers += [f"kept{i}" for i in range(self.kept)]
-        numbers += [f"{name}_kept{i}" for name in [*inputs, "out"] for i in range(self.kept)]
+        numbers += kept_numbers([*inputs, "out"], self.kept)
         numbers += [f"rows{i}" for i in range(self.reduced - 1)]
         walked = [name for name, one in zip(inputs, self.inputs, strict=True) if one.rows]
         numbers += [f"{name}_rows{i}" for name in walked for i in range(self.reduced)]
@@ -91,6 +91,29 @@ def chains(exprs: Sequence[Expr], vectors: int) -> int:
     """How many accumulators take turns."""
     work = vectors * (instructions(*exprs) + 2 * len(exprs))
     return next(n for n in (CHAINS, 2, 1) if n * work <= MAX_INSTRUCTIONS or n == 1)
+
+
+def outer_offsets(
+    f: Function, given: Arguments, names: Sequence[str], kept: int, index: str
+) -> dict[str, str]:
+    """The offset in each array of an index over ``kept`` axes, whose sizes and strides are the
+    arguments ``kept0``, ... and ``name_kept0``, ...
+    """
+    offsets = dict.fromkeys(names, "0")
+    for axis in reversed(range(kept)):
+        place = index
+        if axis:
+            index, place = f.divmod(index, given[f"kept{axis}"])
+        for name, offset in offsets.items():
+            step = f.mul(place, given[f"{name}_kept{axis}"])
+            offsets[name] = step if offset == "0" else f.add(offset, step)
+    return offsets
+
+
+def kept_numbers(names: Sequence[str], kept: int) -> list[str]:
+    """The names of the arguments that ``outer_offsets`` reads."""
+    strides = [f"{name}_kept{i}" for name in names for i in range(kept)]
+    return [f"kept{i}" for i in range(kept)] + strides
 
 
 class _Loops:
@@ -125,19 +148,13 @@ class _Loops:
 
     def _bases(self, index: str) -> tuple[list[str], list[str]]:
         """Where the operands and results of an outer index begin."""
-        f, given, kept = self.f, self.given, self.kernel.kept
         names = [f"in{i}" for i in self.numbers]
+        found = outer_offsets(self.f, self.given, [*names, "out"], self.kernel.kept, index)
         outputs = [f"out{i}" for i in range(len(self.kernel.exprs))]
-        offsets: dict[str, str] = {name: "0" for name in [*names, "out"]}
-        for axis in reversed(range(kept)):
-            place = index
-            if axis:
-                index, place = f.divmod(index, given[f"kept{axis}"])
-            for name, offset in offsets.items():
-                step = f.mul(place, given[f"{name}_kept{axis}"])
-                offsets[name] = step if offset == "0" else f.add(offset, step)
-        inputs = [self.v.at(given[name], offsets[name]) for name in names]
-        return inputs, [self.v.at(given[name], offsets["out"]) for name in outputs]
+        return (
+            [self.v.at(self.given[name], found[name]) for name in names],
+            [self.v.at(self.given[name], found["out"]) for name in outputs],
+        )
 
     # Rows -----------------------------------------------------------------------------------------
 

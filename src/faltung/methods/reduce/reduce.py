@@ -22,7 +22,7 @@ from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Step, Work
 from faltung.methods.elementwise.bands import MAP_ITEM_CYCLES, MAX_ITERATIONS, items_for, up
 from faltung.methods.elementwise.totals import scale_bits
-from faltung.methods.reduce.axes import Axes, Axis, Strided, axes_of
+from faltung.methods.reduce.axes import Axes, Axis, Strided, axes_of, kept_strides
 from faltung.methods.reduce.kernel import CHAINS, Given, ReduceKernel, chains
 
 # Cycles for a result, and for a row of one, beside their vectors.
@@ -227,9 +227,7 @@ def _step(call: _Call, kernel: ReduceKernel, cut: Cut, barrier: bool, part: int 
     given |= {f"out{i}": array for i, array in enumerate(call.outputs)}
     given |= {f"rows{i}": axis.size for i, axis in enumerate(reduced[:-1])}
     names = [*(f"in{i}" for i in range(len(call.inputs))), "out"]
-    for j, axis in enumerate(axes.kept):
-        given[f"kept{j}"] = axis.size
-        given |= {f"{name}_kept{j}": axis.strides[i] for i, name in enumerate(names)}
+    given |= kept_strides(axes.kept, names)
     for j, axis in enumerate(reduced):
         walked = (i for i, one in enumerate(kernel.inputs) if one.rows)
         given |= {f"in{i}_rows{j}": axis.strides[i] for i in walked}
