@@ -14,7 +14,15 @@ from faltung.geometry.expr import operand, unary
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
 from faltung.graph.gradient_reduce import trimmed
-from faltung.graph.ops import ConvolveInput, ConvolveWeight, Elementwise, Embed, Permute, Reduction
+from faltung.graph.ops import (
+    ConvolveInput,
+    ConvolveWeight,
+    Elementwise,
+    Embed,
+    Permute,
+    Reduce,
+    Reduction,
+)
 from faltung.graph.value import Graph, Node, Parameter, Value
 
 STEP = 1e-6
@@ -118,6 +126,32 @@ def test_operands_that_are_spread_get_sums() -> None:
     operands = {"x": Value("x", MAP), "v": vector("v"), "s": number("s")}
     y = Value("y", MAP)
     slopes(formula(Elementwise(MAP, (A * B * B + unary("exp", A * C) / B,)), operands, (y,), y))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2), (2, 1, 2), (2, 3, 1), (1, 1, 2), (1, 1, 1), MAP])
+def test_operands_that_are_broadcast_get_sums_over_those_axes(shape: tuple[int, ...]) -> None:
+    """And over the batch, where they have none."""
+    operands = {"x": Value("x", MAP), "v": Value("v", shape, batched=False)}
+    y = Value("y", MAP)
+    slopes(formula(Elementwise(MAP, (A * B * B + unary("exp", A) / B,)), operands, (y,), y))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2), (2, 1, 2), (2, 3, 1), (1, 1, 2), (1, 1, 1)])
+def test_gates_get_sums_for_each_sample(shape: tuple[int, ...]) -> None:
+    x, v = Value("x", MAP), Value("v", MAP, batched=False)
+    y, mean, gate, end = (
+        Value("y", MAP),
+        Value("mean", shape),
+        Value("gate", shape),
+        Value("z", MAP),
+    )
+    axes = tuple(axis for axis in range(3) if shape[axis] == 1)
+    rest = (
+        Node(Reduce(axes, "sum"), (y,), (mean,), "mean"),
+        Node(Elementwise(shape, (unary("sigmoid", A),)), (mean,), (gate,), "gate"),
+        Node(Elementwise(MAP, (A * B,)), (y, gate), (end,), "end"),
+    )
+    slopes(formula(Elementwise(MAP, (A * B,)), {"x": x, "v": v}, (y,), end, *rest))
 
 
 def test_formulas_with_many_results_and_sums() -> None:

@@ -112,10 +112,19 @@ def _joins(producer: Node, reader: Node) -> bool:
     names = {value.name for value in (*producer.inputs, *reader.inputs)}
     if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST_OPERANDS:
         return False
+    if producer.output.samples != _samples(reader):
+        return False
     own = _extent(p.outputs[0])
     extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
     formulas = (*r.outputs, *(each.expr for each in r.reductions))
     return all(_fits(expr, extents) for expr in formulas)
+
+
+def _samples(node: Node) -> int:
+    """Those of the map that a formula is computed over."""
+    op = node.op
+    assert isinstance(op, Elementwise)
+    return max(value.samples for value in (*node.inputs, *node.outputs[: len(op.outputs)]))
 
 
 def _fits(expr: Expr, operands: Sequence[tuple[int, int]]) -> bool:
@@ -164,7 +173,9 @@ def _inline(producer: Node, reader: Node) -> Node:
 
 
 def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
-    """A formula whose operands are maps becomes the epilogue of the last convolution among them."""
+    """A formula becomes the epilogue of the last convolution among its operands, if that makes a
+    map of the formula's shape. The other operands may be broadcast.
+    """
     made: dict[int, Node] = dict(enumerate(nodes))
     readers = consumers(nodes)
     places = {node.output.name: number for number, node in made.items()}
@@ -173,13 +184,14 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             continue
         op = node.op
         assert isinstance(op, Elementwise)
-        if op.outputs[0].uses("random") or not all(_is_map(v, op.shape) for v in node.inputs):
+        if op.outputs[0].uses("random") or not all(_reaches(v, node.output) for v in node.inputs):
             continue
         able = [
             places[value.name]
             for value in node.inputs
             if value.name in places
             and value.name not in kept
+            and _is_like(value, node.output)
             and len(readers[value.name]) == 1
             and _takes_epilogue(made[places[value.name]])
         ]
@@ -188,8 +200,18 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
     return tuple(made.values())
 
 
-def _is_map(value: Value, shape: tuple[int, ...]) -> bool:
-    return value.batched and value.shape == shape and value.kind == "float"
+def _reaches(value: Value, out: Value) -> bool:
+    """Whether an epilogue that makes ``out`` can read a value: all maps of it, or one for all."""
+    return value.kind == "float" and value.samples == (out.samples if value.batched else 1)
+
+
+def _is_like(value: Value, other: Value) -> bool:
+    """Whether two values have as many numbers in the same order."""
+    return (value.shape, value.batched, value.samples) == (
+        other.shape,
+        other.batched,
+        other.samples,
+    )
 
 
 def _takes_epilogue(node: Node) -> bool:

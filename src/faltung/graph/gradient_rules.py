@@ -3,7 +3,6 @@ outputs. The gradients of convolutions are convolutions, those of formulas are f
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
@@ -103,6 +102,8 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
         outputs = b.nodes.add(made, (g, node.output), op.shape, batched=op.batched)
         b.give(inputs[0], *outputs)
         return
+    made_of = (*inputs, *node.outputs[: len(op.outputs)])
+    whole = Value("", op.shape, op.batched, samples=max(value.samples for value in made_of))
     for number, value in enumerate(inputs):
         if not b.needs(value):
             continue
@@ -110,20 +111,29 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
         if formula.value == 0:
             continue  # the formula does not read it
         formula, operands = trimmed(formula, [*inputs, *extra])
-        if value.shape == op.shape and value.batched == op.batched:
+        if (value.shape, value.batched, value.samples) == (op.shape, op.batched, whole.samples):
             if formula.op == "operand":
                 b.give(value, operands[0])
                 continue
             made = Elementwise(op.shape, (formula,), batched=op.batched)
             b.give(value, *b.nodes.add(made, operands, op.shape, batched=op.batched))
             continue
-        if value.shape not in ((), op.shape[:1]):
-            whole = replace(node.output, shape=op.shape, batched=op.batched)
+        kind = _sum_kind(value, whole)
+        if kind is None:
             give(b, value, whole, formula, operands)
             continue
-        kind = "sample" if value.batched else "channel" if value.shape else "scalar"
         (total,) = b.nodes.reduce(op.shape, operands, Reduction(formula, kind))
         b.give(value, total)
+
+
+def _sum_kind(value: Value, whole: Value) -> str | None:
+    """Which sum of a map like ``whole`` an operand like ``value`` gets; None: one of no kind."""
+    if value.batched:
+        same = value.shape == whole.shape[:1] and value.samples == whole.samples
+        return "sample" if same else None
+    if value.samples > 1 or value.shape not in ((), whole.shape[:1]):
+        return None
+    return "channel" if value.shape else "scalar"
 
 
 def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr, list[Value]]:

@@ -98,8 +98,10 @@ class Reduction:
 class Elementwise:
     """*operands -> *outputs, *reductions: formulas at every element of a map of ``shape``.
 
-    Operands are maps of that shape, vectors for each sample or for each channel, or numbers. With
-    ``batched`` False there is no batch: the map is a vector of channels, or a weight.
+    An operand is a map of that shape, or one of the same rank that is broadcast along axes of which
+    it has 1, a vector of channels (C,), or a number (). It is there for each sample, or as a value
+    without a batch once for all of them; where the map has ``samples``, it has as many or 1. With
+    ``batched`` False there is no batch: the map is a constant, a vector of channels, or a weight.
     """
 
     shape: tuple[int, ...]

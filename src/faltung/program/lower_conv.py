@@ -15,13 +15,14 @@ from faltung.graph.ops import (
     LocallyConnectedInput,
     LocallyConnectedWeight,
 )
-from faltung.graph.value import Node
+from faltung.graph.value import Node, Value
+from faltung.methods.base.correlation import Strides
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Work
 from faltung.methods.local import local
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.plan import Plan
-from faltung.program.lowering import Lowering
+from faltung.program.lowering import Lowering, broadcast_strides
 
 # Convolutions ------------------------------------------------------------------------------------
 
@@ -57,8 +58,21 @@ def _planned(
         low.strides(node.output, writes),
         bias=op.bias,
         epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
-        aux=tuple(low.strides(value, writes) for value in aux),
+        aux=tuple(_aux_strides(low, value, node.output, writes) for value in aux),
     )
+
+
+def _aux_strides(low: Lowering, value: Value, out: Value, space: Sequence[int]) -> Strides:
+    """Strides of (N, C, *space) of what an epilogue reads beside the sum: 0 where it is broadcast.
+
+    space: that of the output as its convolution has it, which may have more axes of size 1.
+    """
+    if value.shape == out.shape and value.batched == out.batched and value.samples == out.samples:
+        return low.strides(value, space)
+    batch, samples, *along, channel = broadcast_strides(low, value, out.shape)
+    if len(along) != len(space):
+        along = [0] * len(space)  # a vector
+    return (samples if value.samples > 1 else batch, channel, *along)
 
 
 def convolve_weight(low: Lowering, node: Node, work: Work) -> Plan:

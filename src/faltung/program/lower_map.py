@@ -22,7 +22,7 @@ from faltung.methods.elementwise import elementwise
 from faltung.methods.elementwise.group_sum import group_sum
 from faltung.methods.pool import pool
 from faltung.methods.rows import embedding, softmax
-from faltung.program.lowering import Lowering
+from faltung.program.lowering import Lowering, broadcast_strides
 
 # Formulas ----------------------------------------------------------------------------------------
 
@@ -31,12 +31,14 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
     assert isinstance(op, Elementwise)
     channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
-    samples = low.batch if op.batched else 1
-    inputs = [
-        elementwise.Input(kind_of(value, op), low.where(value), low.pitch(value))
-        for value in node.inputs
-    ]
     maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
+    axes = (low.batch if op.batched else 1, max(v.samples for v in (*node.inputs, *maps)))
+    samples = prod(axes)
+    inputs = []
+    for value in node.inputs:
+        kind = kind_of(value, op, axes[1])
+        strides = broadcast_strides(low, value, op.shape) if kind == "spread" else ()
+        inputs.append(elementwise.Input(kind, low.where(value), low.pitch(value), strides))
     elementwise.formulas(
         work,
         low.dtype,
@@ -60,18 +62,25 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
             for total, value in zip(op.reductions, sums, strict=True)
         ],
         title="formula" if op.outputs else "sums",
+        sample_axes=axes,
+        axes=op.shape[1:],
     )
 
 
-def kind_of(value: Value, op: Elementwise) -> str:
-    """How an operand is broadcast over the map of a formula."""
+def kind_of(value: Value, op: Elementwise, samples: int) -> str:
+    """How an operand is broadcast over the map of a formula; ``samples``: those of the map."""
     if value.kind == "key":
         return "key"
-    if value.kind == "rows" or not value.shape:
+    if value.kind == "rows" or (value.size == 1 and not value.batched):
         return "scalar"
-    if value.shape == op.shape and value.batched == op.batched:
-        return "full"
-    return "sample" if value.batched else "channel"
+    if value.batched == op.batched and value.samples == samples:
+        if value.shape == op.shape:
+            return "full"
+        if value.shape[:1] == op.shape[:1] and value.positions == 1:
+            return "sample"
+    if value.shape[:1] == op.shape[:1] and value.size == value.channels and not value.batched:
+        return "channel"
+    return "spread"
 
 
 def _scale(total: Reduction, samples: int, positions: int, channels: int) -> float:
