@@ -164,7 +164,7 @@ class Cumulative:
 @dataclass(frozen=True, slots=True)
 class TopK:
     """A map -> its ``k`` largest or smallest entries along an axis, in order, and where they are,
-    as whole numbers in the dtype of the map.
+    as whole numbers in the dtype of the map: two maps in which the axis has ``k`` entries.
 
     Of equal ones the first comes first; NaN is larger than everything. With ``k`` as long as the
     axis this sorts.

@@ -7,12 +7,14 @@ distinct plan of a convolution is made once.
 from collections.abc import Callable
 
 from faltung.graph.ops import (
+    Arg,
     ChannelConv,
     Concat,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
     CrossEntropy,
+    Cumulative,
     Elementwise,
     Embed,
     EmbedGrad,
@@ -25,16 +27,18 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Reduce,
     Reshape,
     Slice,
     Softmax,
     ToChannelsLast,
+    TopK,
     View,
 )
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_conv, lower_map
+from faltung.program import lower_conv, lower_map, lower_reduce
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -59,6 +63,10 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     LocallyConnectedWeight: lower_conv.local_weight,
     LocallyConnectedBias: lower_conv.local_bias,
     Elementwise: lower_map.elementwise_map,
+    Arg: lower_reduce.arg_map,
+    Cumulative: lower_reduce.cumulative_map,
+    TopK: lower_reduce.top_k_map,
+    Reduce: lower_reduce.reduce_map,
     GroupMean: lower_map.group_mean,
     Softmax: lower_map.softmax_map,
     CrossEntropy: lower_map.cross_entropy,
