@@ -19,6 +19,7 @@ from faltung.graph.value import Graph, Node, Value
 from faltung.reference.expr import evaluate, uniform
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
+from faltung.reference.resample import resample
 
 Array = NDArray[Any]
 
@@ -268,6 +269,12 @@ def _permute(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [arrays[0].reshape(batch, *op.dims).transpose(axes)]
 
 
+def _resample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Resample = node.op
+    x = arrays[0].reshape(-1, *node.inputs[0].shape)
+    return [resample(x, op.tables, op.fill)]
+
+
 def _embed(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     tokens, table = arrays
     return [np.moveaxis(table[tokens], -1, 1)]
@@ -335,6 +342,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.ToChannelsLast: _reshape,  # here all maps are channels first
     ops.Reshape: _reshape,
     ops.Permute: _permute,
+    ops.Resample: _resample,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
     ops.CrossEntropy: _cross_entropy,

@@ -9,6 +9,7 @@ from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics
+from faltung.graph.gradient_resample import resample
 from faltung.graph.ops import (
     ChannelConv,
     Concat,
@@ -27,6 +28,7 @@ from faltung.graph.ops import (
     Pool,
     PoolGrad,
     Reduction,
+    Resample,
     Reshape,
     Slice,
     Softmax,
@@ -265,6 +267,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Concat: _concat,
     Reshape: _reshape,
     Permute: _permute,
+    Resample: resample,
     Embed: _embed,
     Softmax: _softmax,
 }

@@ -25,6 +25,7 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Resample,
     Reshape,
     Slice,
     Softmax,
@@ -33,7 +34,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_conv, lower_map
+from faltung.program import lower_conv, lower_map, lower_resample
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -68,6 +69,7 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     ToChannelsLast: lower_map.to_channels_last,
     Reshape: lower_map.reshape,
     Permute: lower_map.permute,
+    Resample: lower_resample.resample_map,
     Concat: lower_map.concat,
     Slice: lower_map.view,
     FirstPosition: lower_map.view,
