@@ -20,6 +20,7 @@ from faltung.reference.expr import evaluate, uniform
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
 from faltung.reference.reduce import arg, cumulative, reduced, top_k
+from faltung.reference.resample import resample
 
 Array = NDArray[Any]
 
@@ -311,6 +312,12 @@ def _from_memory(array: Array, value: Value) -> Array:
     return np.moveaxis(array.reshape(-1, *value.space, value.channels), -1, 1)
 
 
+def _resample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Resample = node.op
+    x = arrays[0].reshape(-1, *node.inputs[0].shape)
+    return [resample(x, op.tables, op.fill)]
+
+
 def _embed(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     tokens, table = arrays
     return [np.moveaxis(table[tokens], -1, 1)]
@@ -383,6 +390,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.Reshape: _reshape,
     ops.View: _view,
     ops.Permute: _permute,
+    ops.Resample: _resample,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
     ops.CrossEntropy: _cross_entropy,

@@ -108,6 +108,53 @@ NETWORKS: dict[str, Row] = {
     "average pool ceil": (nn.AvgPool(3, 2, padding=1, ceil=True), (2, 6, 8)),
     "average pool ceil inside": (nn.AvgPool(3, 2, ceil=True, count_padding=False), (2, 6, 8)),
     "global average": (nn.GlobalAvgPool(), (4, 3, 5)),
+    "upsample nearest": (nn.Upsample(2), (3, 4, 5)),
+    "upsample nearest to a size": (nn.Upsample(size=(7, 3)), (3, 4, 5)),
+    "upsample nearest exactly": (nn.Upsample(1.5, mode="nearest-exact"), (2, 5)),
+    "upsample linear": (nn.Upsample(1.7, mode="linear"), (3, 6)),
+    "upsample bilinear": (nn.Upsample(2, mode="bilinear"), (3, 4, 5)),
+    "upsample bilinear, aligned": (
+        nn.Upsample((2, 1.5), mode="bilinear", align_corners=True),
+        (1, 4, 5),
+    ),
+    "upsample trilinear": (nn.Upsample(size=(3, 5, 2), mode="trilinear"), (2, 2, 3, 4)),
+    "upsample bicubic": (nn.Upsample(size=(9, 4), mode="bicubic"), (3, 4, 5)),
+    "upsample antialiased": (
+        nn.Upsample(0.3, mode="bicubic", antialias=True),
+        (2, 17, 15),
+    ),
+    "upsample by areas": (nn.Upsample(size=(3, 2), mode="area"), (3, 4, 5)),
+    "pad": (nn.Pad(((1, 2), (0, -1))), (3, 4, 5)),
+    "pad with a number": (nn.Pad((1, (2, 0)), value=-1.5), (3, 4, 5)),
+    **{
+        f"pad {mode}": (nn.Pad(((2, 1), (0, 3)), mode), (2, 4, 5))
+        for mode in ("reflect", "replicate", "circular")
+    },
+    "pad twice": (
+        nn.Sequential(nn.Pad(2), nn.Pad(1, "replicate"), nn.Conv(3, 3), nn.ReLU()),
+        (2, 3, 4),
+    ),
+    "adaptive average": (nn.AdaptiveAvgPool((3, 4)), (3, 7, 8)),
+    "adaptive average that divides": (nn.AdaptiveAvgPool(2), (3, 4, 8)),
+    "adaptive maximum": (nn.AdaptiveMaxPool((3, 2)), (3, 7, 8)),
+    "adaptive maximum 1-D": (nn.AdaptiveMaxPool(9), (2, 4)),
+    "blur": (nn.Blur(), (3, 5, 6)),
+    "blur of four taps": (nn.Blur(4, (1, 3), "circular"), (2, 5, 6)),
+    "pixel shuffle": (nn.PixelShuffle(2), (8, 3, 4)),
+    "pixel shuffle 1-D": (nn.PixelShuffle(3), (6, 4)),
+    "pixel unshuffle": (nn.PixelUnshuffle(2), (3, 4, 6)),
+    "pixel unshuffle 3-D": (nn.PixelUnshuffle(2), (1, 2, 4, 2)),
+    "upsampled beside": (
+        nn.Sequential(
+            nn.Parallel(
+                nn.Conv(2, 3, padding=1),
+                nn.Sequential(nn.MaxPool(2), nn.Conv(3, 1), nn.Upsample(2, mode="bilinear")),
+            ),
+            nn.ReLU(),
+            nn.Conv(2, 3),
+        ),
+        (2, 6, 4),
+    ),
     "dropout": (nn.Sequential(nn.Dropout(0.0), nn.ReLU()), (3, 2)),
     "embedding": (nn.Sequential(nn.Embedding(11, 4), nn.Conv(3, 2), nn.ReLU()), (8,)),
     "embedding padded": (nn.Embedding(11, 4, padding_index=2), (8,)),

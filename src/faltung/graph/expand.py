@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
+from faltung.graph.absorb import absorbed
 from faltung.graph.ops import (
     Dropout,
     Elementwise,
@@ -82,10 +83,12 @@ class Nodes:
 
 def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[str, Statistics]]:
     """The graph in simpler operations, and the statistics by the name of the normalised value.
+    Paddings are absorbed first.
 
     Batch normalisation at inference stays: it is folded into the convolution before it. In training
     it uses its running statistics where one of its parameters is frozen.
     """
+    graph = absorbed(graph)
     nodes = Nodes("~")
     found: dict[str, Statistics] = {}
     updates: list[tuple[Value, Value]] = list(graph.updates)

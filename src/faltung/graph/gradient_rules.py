@@ -10,6 +10,7 @@ from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics, rows_of
 from faltung.graph.gradient_reduce import cumulative, give, reduce, trimmed
+from faltung.graph.gradient_resample import resample
 from faltung.graph.ops import (
     ChannelConv,
     Concat,
@@ -30,6 +31,7 @@ from faltung.graph.ops import (
     PoolGrad,
     Reduce,
     Reduction,
+    Resample,
     Reshape,
     Slice,
     Softmax,
@@ -284,6 +286,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Reshape: _reshape,
     View: _view,
     Permute: _permute,
+    Resample: resample,
     Embed: _embed,
     Softmax: _softmax,
 }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.resample import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +272,26 @@ class Permute:
 
 
 @dataclass(frozen=True, slots=True)
+class Resample:
+    """x -> y: along each axis that has a table, output i is the sum of weight * x[index] over the
+    taps of row i (``geometry/resample.py``): other sizes, crops, flips, gathers, paddings.
+
+    tables: for each axis of the shape, the channels first. fill: what an element is for which the
+    row of one of the tables is empty.
+    """
+
+    tables: tuple[Table | None, ...]
+    fill: float = 0.0
+
+    def made(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the result."""
+        return tuple(
+            size if table is None else table.output
+            for size, table in zip(shape, self.tables, strict=True)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Embed:
     """tokens (L,), table (V, E) -> (E, L)."""
 
@@ -324,6 +345,7 @@ Op = (
     | Reshape
     | View
     | Permute
+    | Resample
     | Embed
     | EmbedGrad
     | CrossEntropy

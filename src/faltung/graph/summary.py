@@ -155,7 +155,8 @@ def _follows(nodes: Sequence[Node]) -> bool:
     for node in nodes:
         outside = [value for value in node.inputs if value.batched and value not in made]
         sums = isinstance(node.op, ops.Elementwise) and node.op.reductions
-        if outside not in ([], [first]) or hasattr(node.op, "spec") or sums:
+        combines = hasattr(node.op, "spec") or isinstance(node.op, ops.Resample | ops.Permute)
+        if outside not in ([], [first]) or combines or sums:
             return False
     return first.kind == "float" and first.size == nodes[-1].output.size
 

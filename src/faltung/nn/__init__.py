@@ -35,6 +35,15 @@ from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
+from faltung.nn.resize import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    Blur,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+)
 from faltung.nn.structure import (
     Auxiliary,
     Embedding,
@@ -49,9 +58,12 @@ __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
     "Auxiliary",
     "AvgPool",
     "BatchNorm",
+    "Blur",
     "Conv",
     "ConvTranspose",
     "Dropout",
@@ -69,7 +81,10 @@ __all__ = [
     "Local",
     "LocalResponseNorm",
     "MaxPool",
+    "Pad",
     "Parallel",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
     "Residual",
@@ -79,6 +94,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "Tanh",
+    "Upsample",
     "build",
 ]
 

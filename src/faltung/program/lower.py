@@ -28,6 +28,7 @@ from faltung.graph.ops import (
     Pool,
     PoolGrad,
     Reduce,
+    Resample,
     Reshape,
     Slice,
     Softmax,
@@ -38,7 +39,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_conv, lower_map, lower_reduce
+from faltung.program import lower_conv, lower_map, lower_reduce, lower_resample
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -78,6 +79,7 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Reshape: lower_map.reshape,
     View: lower_map.view,
     Permute: lower_map.permute,
+    Resample: lower_resample.resample_map,
     Concat: lower_map.concat,
     Slice: lower_map.nothing,
     FirstPosition: lower_map.nothing,
