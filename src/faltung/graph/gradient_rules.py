@@ -9,9 +9,11 @@ from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics
+from faltung.graph.gradient_contract import contract
 from faltung.graph.ops import (
     ChannelConv,
     Concat,
+    Contract,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
@@ -260,6 +262,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     ConvolveInput: _convolve_input,
     LocallyConnected: _local,
     ChannelConv: _channel_conv,
+    Contract: contract,
     Elementwise: _elementwise,
     Pool: _pool,
     Concat: _concat,

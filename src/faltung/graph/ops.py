@@ -74,6 +74,28 @@ class LocallyConnectedBias:
 
 
 @dataclass(frozen=True, slots=True)
+class Contract:
+    """a, b, *aux -> out: an einsum of two values. Each of the strings has a letter for each axis.
+
+    The axes are those of memory, (samples, *space, C), or with ``sizes``, pairs of a letter and its
+    size, any axes of the same numbers in that order. What ``out`` lacks is summed, in the order of
+    ``a``, then of ``b``; a letter that an operand has twice is a diagonal. The batch has no letter:
+    it stands in front of every value that has one, and is summed where ``out`` has none.
+
+    Queries (S, L, H, D) times keys (S, M, H, D): a="slhd", b="smhd", out="shlm".
+
+    epilogue: a formula of the sum (operand 0) and of ``aux``: values of the shape of out, or
+    vectors for each channel of it.
+    """
+
+    a: str
+    b: str
+    out: str
+    sizes: tuple[tuple[str, int], ...] = ()
+    epilogue: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelConv:
     """x -> y, a cross-correlation along the channels, at each position separately: y[c] = sum_k
     weight[k] x[c + k - lo], with zeros outside. Local response normalisation uses it.
@@ -234,6 +256,7 @@ Op = (
     | LocallyConnectedInput
     | LocallyConnectedWeight
     | LocallyConnectedBias
+    | Contract
     | ChannelConv
     | Elementwise
     | GroupMean

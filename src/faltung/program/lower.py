@@ -9,6 +9,7 @@ from collections.abc import Callable
 from faltung.graph.ops import (
     ChannelConv,
     Concat,
+    Contract,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
@@ -33,7 +34,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_conv, lower_map
+from faltung.program import lower_contract, lower_conv, lower_map
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -45,7 +46,7 @@ def lower(low: Lowering, node: Node) -> Lowered | None:
         return low.planned(node, made)
     if not work.steps:
         return None
-    return low.named(Lowered(node, work.steps, scratch=dict(work.scratch)))
+    return low.named(Lowered(node, work.steps, scratch=dict(work.scratch), cycles=work.cycles))
 
 
 _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
@@ -57,6 +58,7 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     LocallyConnectedInput: lower_conv.local_input,
     LocallyConnectedWeight: lower_conv.local_weight,
     LocallyConnectedBias: lower_conv.local_bias,
+    Contract: lower_contract.contract_values,
     Elementwise: lower_map.elementwise_map,
     GroupMean: lower_map.group_mean,
     Softmax: lower_map.softmax_map,
