@@ -15,8 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from faltung import reference
 from faltung.geometry.conv import ConvSpec
 from faltung.graph import ops
+from faltung.graph.attended import attended
 from faltung.graph.contracted import BATCH, labelled
 from faltung.graph.value import Graph, Node, Value
+from faltung.reference.attention import attention, weights
 from faltung.reference.contract import contract
 from faltung.reference.expr import evaluate, uniform
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
@@ -176,6 +178,23 @@ def _contract(node: Node, arrays: list[Array], batch: int) -> list[Array]:
             others.append(np.asarray(array).reshape(*own, *wide))
         out = evaluate(op.epilogue, [out, *others], np.arange(out.size).reshape(out.shape))
     return [out]
+
+
+def _attention(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Attention = node.op
+    sizes = attended(op, node.inputs)
+    heads = [op.heads] + [op.kv_heads] * (1 if op.weights else 2)
+    found = []
+    for value, array, count in zip(node.inputs, arrays, heads, strict=False):
+        own = in_memory(value, array, batch)
+        lead = own.shape[: 1 + value.batched]
+        found.append(own.reshape(*lead, value.positions, count, -1))
+    given = {name: getattr(op, name) for name in ("scale", "causal", "offset", "softcap")}
+    for value, array in zip(node.inputs[len(heads) :], arrays[len(heads) :], strict=True):
+        given["mask"] = in_memory(value, array, batch)
+    made = weights(*found, **given) if op.weights else attention(*found, **given)
+    shape = *(batch,) * node.output.batched, sizes.samples, *made.shape[-3:]
+    return [from_memory(node.output, np.broadcast_to(made, shape), batch)]
 
 
 # Formulas -----------------------------------------------------------------------------------------
@@ -365,6 +384,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.LocallyConnectedWeight: _local_weight,
     ops.LocallyConnectedBias: _local_bias,
     ops.Contract: _contract,
+    ops.Attention: _attention,
     ops.ChannelConv: _channel_conv,
     ops.Elementwise: _elementwise,
     ops.GroupMean: _group_mean,

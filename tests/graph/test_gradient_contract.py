@@ -1,7 +1,7 @@
 """The gradients of products, by differences of the loss."""
 
 import pytest
-from graph.products import TABLE, one_input
+from graph.products import ATTENTION, TABLE, one_input
 from graph.test_differentiate import slopes
 
 from faltung.geometry.errors import FaltungError
@@ -10,9 +10,9 @@ from faltung.graph.ops import Contract
 from faltung.graph.value import Graph, Node, Parameter, Value
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", TABLE | ATTENTION)
 def test_gradients_are_slopes(name: str) -> None:
-    slopes(differentiate(one_input(TABLE[name]), "mse"))
+    slopes(differentiate(one_input((TABLE | ATTENTION)[name]), "mse"))
 
 
 def test_what_one_operand_sums_alone_has_no_gradient() -> None:

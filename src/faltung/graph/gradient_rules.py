@@ -9,8 +9,9 @@ from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics
-from faltung.graph.gradient_contract import contract
+from faltung.graph.gradient_contract import attention, contract
 from faltung.graph.ops import (
+    Attention,
     ChannelConv,
     Concat,
     Contract,
@@ -262,6 +263,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     ConvolveInput: _convolve_input,
     LocallyConnected: _local,
     ChannelConv: _channel_conv,
+    Attention: attention,
     Contract: contract,
     Elementwise: _elementwise,
     Pool: _pool,

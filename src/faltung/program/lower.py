@@ -7,6 +7,7 @@ distinct plan of a convolution is made once.
 from collections.abc import Callable
 
 from faltung.graph.ops import (
+    Attention,
     ChannelConv,
     Concat,
     Contract,
@@ -59,6 +60,7 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     LocallyConnectedWeight: lower_conv.local_weight,
     LocallyConnectedBias: lower_conv.local_bias,
     Contract: lower_contract.contract_values,
+    Attention: lower_contract.attention_values,
     Elementwise: lower_map.elementwise_map,
     GroupMean: lower_map.group_mean,
     Softmax: lower_map.softmax_map,

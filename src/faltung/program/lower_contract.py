@@ -1,15 +1,17 @@
-"""Products of two values as steps."""
+"""Products of two values, and attention, as steps."""
 
 from collections.abc import Sequence
 from math import prod
 
 from faltung.geometry.errors import FaltungError
+from faltung.graph.attended import attended
 from faltung.graph.contracted import BATCH, labelled
-from faltung.graph.ops import Contract
+from faltung.graph.ops import Attention, Contract
 from faltung.graph.value import Node, Value
 from faltung.methods.base.correlation import Strides
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Work
+from faltung.methods.contract.attention import Mask, Rows, Sizes, attention
 from faltung.methods.contract.axes import product, split
 from faltung.methods.contract.contract import Operands, contract
 from faltung.program.lowering import Lowering
@@ -37,6 +39,58 @@ def contract_values(low: Lowering, node: Node, work: Work) -> None:
         machine=low.machine,
         epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
     )
+
+
+def attention_values(low: Lowering, node: Node, work: Work) -> None:
+    op = node.op
+    assert isinstance(op, Attention)
+    found = attended(op, node.inputs)
+    q, k, *rest = node.inputs
+    v = None if op.weights else rest.pop(0)
+    sizes = Sizes(
+        *(low.batch if node.output.batched else 1, found.samples),
+        *(op.heads, op.kv_heads, found.queries, found.keys),
+        *(found.length, found.channels),
+    )
+    if op.weights:
+        pitch = low.pitch(node.output)
+        across = found.queries * pitch
+        sample = op.heads * across
+        out = Rows(low.where(node.output), found.samples * sample, sample, across, pitch)
+    else:
+        out = _rows(low, node.output, found.channels)
+    work.cycles = attention(
+        work,
+        sizes,
+        _rows(low, q, found.length),
+        _rows(low, k, found.length),
+        None if v is None else _rows(low, v, found.channels),
+        out,
+        scale=op.scale,
+        dtype=low.dtype,
+        machine=low.machine,
+        mask=_mask(low, rest[0], found.samples) if rest else None,
+        causal=op.causal,
+        offset=op.offset,
+        softcap=op.softcap,
+    )
+
+
+def _rows(low: Lowering, value: Value, channels: int) -> Rows:
+    """The rows of heads of so many channels."""
+    pitch = low.pitch(value)
+    sample = pitch * value.positions
+    return Rows(low.where(value), _batch(low, value), sample, channels, pitch)
+
+
+def _mask(low: Lowering, value: Value, samples: int) -> Mask:
+    """A mask with 0 for the steps along which it is the same."""
+    (several, heads, queries, keys), steps = memory(low, value)
+    sample, head, query, key = (
+        step if size > 1 else 0
+        for size, step in zip((several, heads, queries, keys), steps, strict=True)
+    )
+    return Mask(low.where(value), _batch(low, value), sample, head, query, key)
 
 
 def memory(low: Lowering, value: Value) -> tuple[tuple[int, ...], Strides]:
@@ -71,7 +125,12 @@ def _strides(low: Lowering, value: Value, dims: Sequence[int]) -> Strides:
         )
     if not value.batched:
         return found
-    return (low.pitch(value) * value.samples * value.positions, *found)
+    return (_batch(low, value), *found)
+
+
+def _batch(low: Lowering, value: Value) -> int:
+    """Elements from one sample of the batch to the next."""
+    return low.pitch(value) * value.samples * value.positions if value.batched else 0
 
 
 def _spread(low: Lowering, value: Value, out: Value, dims: Sequence[int]) -> Strides:

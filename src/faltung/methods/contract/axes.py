@@ -20,7 +20,7 @@ class Dim:
     steps: Strides
 
     def within(self, outer: "Dim") -> bool:
-        """Whether the two are one axis: in every array this one repeats at the steps of the other."""
+        """Whether the two are one axis: every array has the other at the end of this one."""
         pairs = zip(outer.steps, self.steps, strict=True)
         return all(big == small * self.size for big, small in pairs)
 
