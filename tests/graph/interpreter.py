@@ -15,7 +15,11 @@ from numpy.typing import ArrayLike, NDArray
 from faltung import reference
 from faltung.geometry.conv import ConvSpec
 from faltung.graph import ops
+from faltung.graph.attended import attended
+from faltung.graph.contracted import BATCH, labelled
 from faltung.graph.value import Graph, Node, Value
+from faltung.reference.attention import attention, weights
+from faltung.reference.contract import contract
 from faltung.reference.expr import evaluate, uniform
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
@@ -57,10 +61,13 @@ def compute(nodes: Sequence[Node], known: dict[str, Array], batch: int) -> None:
                 known[value.name] = np.asarray(float(batch * value.shape[0]))
         arrays = [known[value.name] for value in node.inputs]
         samples = max(value.samples for value in (*node.inputs, *node.outputs))
-        made = MEANING[type(node.op)](node, arrays, batch * samples)
+        count = batch if isinstance(node.op, ops.Contract | ops.Attention) else batch * samples
+        made = MEANING[type(node.op)](node, arrays, count)
         assert len(made) == len(node.outputs), node
         for value, array in zip(node.outputs, made, strict=True):
-            shape = (batch * value.samples, *value.shape) if value.batched else value.shape
+            several = (value.samples,) if value.samples > 1 else ()
+            lead = (batch * value.samples,) if value.batched else several
+            shape = (*lead, *value.shape)
             assert np.size(array) == prod(shape), (value, np.shape(array))
             known[value.name] = np.asarray(array).reshape(shape)
 
@@ -137,6 +144,62 @@ def _channel_conv(node: Node, arrays: list[Array], batch: int) -> list[Array]:
         if first < stop:
             made[:, first:stop] += weight * x[:, first + shift : stop + shift]
     return [made]
+
+
+# Products -----------------------------------------------------------------------------------------
+
+
+def in_memory(value: Value, array: Array, batch: int) -> Array:
+    """(batch, samples, *space, C), as programs keep a value; without a batch where it has none."""
+    lead = (batch, value.samples) if value.batched else (value.samples,)
+    found = np.asarray(array).reshape(*lead, *value.shape)
+    return np.moveaxis(found, len(lead), -1) if value.shape else found
+
+
+def from_memory(value: Value, array: Array, batch: int) -> Array:
+    lead = (batch, value.samples) if value.batched else (value.samples,)
+    found = array.reshape(*lead, *value.space, *value.shape[:1])
+    return np.moveaxis(found, -1, len(lead)) if value.shape else found
+
+
+def _contract(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Contract = node.op
+    a, b, *aux = node.inputs
+    found = labelled(op, (a, b), node.output)
+    labels = [
+        BATCH * value.batched + own
+        for value, own in zip((a, b, node.output), found.labels, strict=True)
+    ]
+    x, y = (in_memory(v, array, batch) for v, array in zip((a, b), arrays, strict=False))
+    made = contract(tuple(labels), x, y, dict(found.sizes) | {BATCH: batch})
+    out = from_memory(node.output, made, batch)
+    if op.epilogue is not None:
+        lead = (batch if node.output.batched else 1, node.output.samples)
+        out = out.reshape(*lead, *node.output.shape)
+        others = []
+        for value, array in zip(aux, arrays[2:], strict=True):
+            own = (batch if value.batched else 1, value.samples)
+            wide = value.shape + (1,) * (len(node.output.shape) - len(value.shape))
+            others.append(np.asarray(array).reshape(*own, *wide))
+        out = evaluate(op.epilogue, [out, *others], np.arange(out.size).reshape(out.shape))
+    return [out]
+
+
+def _attention(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Attention = node.op
+    sizes = attended(op, node.inputs)
+    heads = [op.heads] + [op.kv_heads] * (1 if op.weights else 2)
+    found = []
+    for value, array, count in zip(node.inputs, arrays, heads, strict=False):
+        own = in_memory(value, array, batch)
+        lead = own.shape[: 1 + value.batched]
+        found.append(own.reshape(*lead, value.positions, count, -1))
+    given = {name: getattr(op, name) for name in ("scale", "causal", "offset", "softcap")}
+    for value, array in zip(node.inputs[len(heads) :], arrays[len(heads) :], strict=True):
+        given["mask"] = in_memory(value, array, batch)
+    made = weights(*found, **given) if op.weights else attention(*found, **given)
+    shape = *(batch,) * node.output.batched, sizes.samples, *made.shape[-3:]
+    return [from_memory(node.output, np.broadcast_to(made, shape), batch)]
 
 
 # Formulas -----------------------------------------------------------------------------------------
@@ -372,6 +435,8 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.LocallyConnectedInput: _local_input,
     ops.LocallyConnectedWeight: _local_weight,
     ops.LocallyConnectedBias: _local_bias,
+    ops.Contract: _contract,
+    ops.Attention: _attention,
     ops.ChannelConv: _channel_conv,
     ops.Elementwise: _elementwise,
     ops.Reduce: _reduce,

@@ -8,7 +8,10 @@ from dataclasses import dataclass, replace
 
 from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
 from faltung.graph.absorb import absorbed
+from faltung.graph.attended import attended
 from faltung.graph.ops import (
+    Attention,
+    Contract,
     Dropout,
     Elementwise,
     FirstPosition,
@@ -103,6 +106,8 @@ def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[st
             keep = at_least(random(B), op.rate)
             formula = select(keep, A * (1 / (1 - op.rate)), 0)
             nodes.made.append(replace(node, op=Elementwise(node.output.shape, (formula,))))
+        elif isinstance(op, Attention) and not op.weights and graph.training:
+            _attention(nodes, node, op)
         elif isinstance(op, Pool) and op.spec.kind == "max" and graph.training:
             index = replace(node.output, name=f"{node.output.name}.index", kind="index")
             indexed = replace(op, indexed=True)
@@ -205,6 +210,24 @@ def _apply(
         replace(node, op=Elementwise(x.shape, (formula,)), inputs=(x, mean, rstd, gain, shift))
     )
     return Statistics(mean, rstd)
+
+
+def _attention(nodes: Nodes, node: Node, op: Attention) -> None:
+    """The weights of the keys, which the backward pass reads, and their product with the values."""
+    q, k, v, *mask = node.inputs
+    found = attended(op, node.inputs)
+    shape = (found.keys, op.heads, found.queries)
+    (made,) = nodes.add(
+        replace(op, weights=True), (q, k, *mask), shape, batched=node.output.batched
+    )
+    made = replace(made, samples=found.samples)
+    nodes.made[-1] = replace(nodes.made[-1], outputs=(made,))
+    sizes = (
+        *(("s", found.samples), ("g", op.kv_heads), ("r", op.heads // op.kv_heads)),
+        *(("l", found.queries), ("m", found.keys), ("e", found.channels)),
+    )
+    product = Contract("sgrlm", "smge", "slgre", sizes)
+    nodes.made.append(replace(node, op=product, inputs=(made, v)))
 
 
 _NORMALISE: dict[str, Callable[..., Statistics]] = {

@@ -9,11 +9,14 @@ from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics, rows_of
+from faltung.graph.gradient_contract import attention, contract
 from faltung.graph.gradient_reduce import cumulative, give, reduce, trimmed
 from faltung.graph.gradient_resample import resample
 from faltung.graph.ops import (
+    Attention,
     ChannelConv,
     Concat,
+    Contract,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
@@ -278,6 +281,8 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     ConvolveInput: _convolve_input,
     LocallyConnected: _local,
     ChannelConv: _channel_conv,
+    Attention: attention,
+    Contract: contract,
     Elementwise: _elementwise,
     Reduce: reduce,
     Cumulative: cumulative,

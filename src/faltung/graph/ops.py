@@ -75,6 +75,52 @@ class LocallyConnectedBias:
 
 
 @dataclass(frozen=True, slots=True)
+class Contract:
+    """a, b, *aux -> out: an einsum of two values. Each of the strings has a letter for each axis.
+
+    The axes are those of memory, (samples, *space, C), or with ``sizes``, pairs of a letter and its
+    size, any axes of the same numbers in that order. What ``out`` lacks is summed, in the order of
+    ``a``, then of ``b``; a letter that an operand has twice is a diagonal. The batch has no letter:
+    it stands in front of every value that has one, and is summed where ``out`` has none.
+
+    Queries (S, L, H, D) times keys (S, M, H, D): a="slhd", b="smhd", out="shlm".
+
+    epilogue: a formula of the sum (operand 0) and of ``aux``: values of the shape of out, or
+    vectors for each channel of it.
+    """
+
+    a: str
+    b: str
+    out: str
+    sizes: tuple[tuple[str, int], ...] = ()
+    epilogue: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """q, k, v, [mask] -> softmax(scale * q k^T + mask) v, for each of ``heads`` heads of its own.
+
+    In memory q is (samples, *space, heads * D): queries are the positions of a sample, and the
+    channels of a head lie together. k, v: the same with keys for positions and ``kv_heads`` heads,
+    of which head h reads number h * kv_heads // heads; v may have another D. out: like q, with the
+    D of v. mask: of the shape (keys, heads, queries), in memory (samples, heads, queries, keys), or
+    with 1 in the place of any of these.
+
+    causal: query i sees keys 0 to i + ``offset``. softcap c: unless it is 0, scores s become c
+    tanh(s / c) before the mask is added. A query that sees no key has weights of zero. weights: q,
+    k, [mask] -> the softmax itself, of the shape (keys, heads, queries).
+    """
+
+    heads: int
+    kv_heads: int
+    scale: float
+    causal: bool = False
+    offset: int = 0
+    softcap: float = 0.0
+    weights: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelConv:
     """x -> y, a cross-correlation along the channels, at each position separately: y[c] = sum_k
     weight[k] x[c + k - lo], with zeros outside. Local response normalisation uses it.
@@ -327,6 +373,8 @@ Op = (
     | LocallyConnectedInput
     | LocallyConnectedWeight
     | LocallyConnectedBias
+    | Contract
+    | Attention
     | ChannelConv
     | Elementwise
     | Reduce

@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 from faltung.graph.ops import (
     Arg,
+    Attention,
     ChannelConv,
     Concat,
+    Contract,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
@@ -39,7 +41,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_conv, lower_map, lower_reduce, lower_resample
+from faltung.program import lower_contract, lower_conv, lower_map, lower_reduce, lower_resample
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -51,7 +53,7 @@ def lower(low: Lowering, node: Node) -> Lowered | None:
         return low.planned(node, made)
     if not work.steps:
         return None
-    return low.named(Lowered(node, work.steps, scratch=dict(work.scratch)))
+    return low.named(Lowered(node, work.steps, scratch=dict(work.scratch), cycles=work.cycles))
 
 
 _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
@@ -63,6 +65,8 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     LocallyConnectedInput: lower_conv.local_input,
     LocallyConnectedWeight: lower_conv.local_weight,
     LocallyConnectedBias: lower_conv.local_bias,
+    Contract: lower_contract.contract_values,
+    Attention: lower_contract.attention_values,
     Elementwise: lower_map.elementwise_map,
     Arg: lower_reduce.arg_map,
     Cumulative: lower_reduce.cumulative_map,
