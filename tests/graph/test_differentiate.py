@@ -11,9 +11,9 @@ from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
+from faltung.graph.backward import trimmed
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
-from faltung.graph.gradient_rules import trimmed
 from faltung.graph.ops import ConvolveInput, ConvolveWeight, Elementwise, Embed, Permute, Reduction
 from faltung.graph.value import Graph, Node, Parameter, Value
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.formats.onnx_expr import formula
+from faltung.formats.onnx_recurrent import recurrent
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -344,4 +345,5 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Reshape: _reshape,
     ops.Permute: _permute,
     ops.Embed: _embed,
+    ops.Recurrent: recurrent,
 }

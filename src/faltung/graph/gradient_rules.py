@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
-from faltung.graph.backward import Backward
+from faltung.graph.backward import Backward, trimmed
 from faltung.graph.expand import Statistics
+from faltung.graph.gradient_recurrent import recurrence
 from faltung.graph.ops import (
     ChannelConv,
     Concat,
@@ -26,6 +27,7 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Recurrence,
     Reduction,
     Reshape,
     Slice,
@@ -116,15 +118,6 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
         kind = "sample" if value.batched else "channel" if value.shape else "scalar"
         (total,) = b.nodes.reduce(op.shape, operands, Reduction(formula, kind))
         b.give(value, total)
-
-
-def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
-    """The same formula over the operands that it reads, each listed once."""
-    names = [value.name for value in operands]
-    first = [names.index(name) for name in names]
-    read = sorted({first[i] for i in formula.operands()})
-    places = [operand(read.index(i)) if i in read else A for i in first]
-    return formula.replaced(places), [operands[i] for i in read]
 
 
 def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr, list[Value]]:
@@ -267,4 +260,5 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Permute: _permute,
     Embed: _embed,
     Softmax: _softmax,
+    Recurrence: recurrence,
 }

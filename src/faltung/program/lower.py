@@ -25,6 +25,8 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Recurrence,
+    RecurrenceGrad,
     Reshape,
     Slice,
     Softmax,
@@ -33,7 +35,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_conv, lower_map
+from faltung.program import lower_conv, lower_map, lower_recurrent
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -45,7 +47,8 @@ def lower(low: Lowering, node: Node) -> Lowered | None:
         return low.planned(node, made)
     if not work.steps:
         return None
-    return low.named(Lowered(node, work.steps, scratch=dict(work.scratch)))
+    own = work.steps, work.prepare, dict(work.kept), dict(work.scratch)
+    return low.named(Lowered(node, *own, cycles=work.cycles))
 
 
 _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
@@ -71,4 +74,6 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Concat: lower_map.concat,
     Slice: lower_map.view,
     FirstPosition: lower_map.view,
+    Recurrence: lower_recurrent.walk,
+    RecurrenceGrad: lower_recurrent.walk_back,
 }
