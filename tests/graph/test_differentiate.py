@@ -11,6 +11,7 @@ from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
+from faltung.graph.backward import trimmed
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
 from faltung.graph.gradient_reduce import trimmed

@@ -244,6 +244,29 @@ def embedding(walk: Walk, layer: nn.Embedding, x: Tensor) -> Tensor:
     return F.embedding(x, table, layer.padding_index).movedim(-1, 1)
 
 
+def recurrent(walk: Walk, layer: Any, x: Tensor) -> Tensor:
+    """PyTorch's own layers, called as functions of the parameters."""
+    more = {"nonlinearity": layer.nonlinearity} if isinstance(layer, nn.RNN) else {}
+    kind = getattr(torch.nn, type(layer).__name__)
+    module = kind(
+        x.shape[1],
+        layer.hidden,
+        layer.layers,
+        bias=layer.bias,
+        batch_first=True,
+        bidirectional=layer.bidirectional,
+        **more,
+    ).double()
+    names = [name for name, _ in module.named_parameters()]
+    given = dict(zip(names, walk.take(len(names)), strict=True))
+    y, state = torch.func.functional_call(module, given, (x.movedim(1, -1),))
+    if not layer.last:
+        return y.movedim(-1, 1)
+    h = state[0] if isinstance(layer, nn.LSTM) else state
+    ends = h[-1 - layer.bidirectional :]
+    return ends.movedim(0, 1).flatten(1)
+
+
 def sequential(walk: Walk, layer: nn.Sequential, x: Tensor) -> Tensor:
     for part in layer.layers:
         x = walk(part, x)
@@ -298,6 +321,9 @@ STEPS: dict[type, Step] = {
     nn.LocalResponseNorm: response_norm,
     nn.Dropout: dropout,
     nn.Embedding: embedding,
+    nn.LSTM: recurrent,
+    nn.GRU: recurrent,
+    nn.RNN: recurrent,
     nn.Sequential: sequential,
     nn.Parallel: parallel,
     nn.Residual: residual,

@@ -1,4 +1,5 @@
-"""Composite operations taken apart into simpler ones: normalisation, dropout, max pooling.
+"""Composite operations taken apart into simpler ones: normalisation, dropout, max pooling,
+recurrent layers.
 
 What a backward pass needs of a normalisation is kept as ``Statistics``.
 """
@@ -6,12 +7,15 @@ What a backward pass needs of a normalisation is kept as ``Statistics``.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from faltung.geometry.conv import Float, conv_spec
 from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
 from faltung.graph.absorb import absorbed
 from faltung.graph.attended import attended
 from faltung.graph.ops import (
     Attention,
+    Concat,
     Contract,
+    Convolve,
     Dropout,
     Elementwise,
     FirstPosition,
@@ -19,8 +23,12 @@ from faltung.graph.ops import (
     Normalise,
     Op,
     Pool,
+    Recurrence,
+    Recurrent,
     Reduction,
+    Slice,
 )
+from faltung.graph.recurrent import Part, alike, inputs_of, only, shapes
 from faltung.graph.value import Graph, Node, Value, samples_of
 
 A, B, C, D, E, F, G, H = map(operand, range(8))
@@ -112,6 +120,8 @@ def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[st
             index = replace(node.output, name=f"{node.output.name}.index", kind="index")
             indexed = replace(op, indexed=True)
             nodes.made.append(replace(node, op=indexed, outputs=(node.output, index)))
+        elif isinstance(op, Recurrent):
+            _recurrent(nodes, node, op, graph.dtype, graph.training)
         else:
             nodes.made.append(node)
     return replace(graph, nodes=tuple(nodes.made), updates=tuple(updates)), found
@@ -228,6 +238,58 @@ def _attention(nodes: Nodes, node: Node, op: Attention) -> None:
     )
     product = Contract("sgrlm", "smge", "slgre", sizes)
     nodes.made.append(replace(node, op=product, inputs=(made, v)))
+
+
+def _recurrent(nodes: Nodes, node: Node, op: Recurrent, dtype: Float, kept: bool) -> None:
+    """The products of the inputs are convolutions; directions with the same formulas walk together,
+    and what they make lies side by side.
+    """
+    spec, count = op.layer, len(node.outputs)
+    parts, shared = inputs_of(op, node.inputs)
+    found: dict[int, tuple[Value, ...]] = {}
+    for numbers in alike(spec.activations):
+        inputs: list[Value] = []
+        for d in numbers:
+            inputs += _direction(nodes, op, parts[d], shared, d, dtype)
+        inputs += [shared[name] for name in ("lengths",) if name in shared]
+        made = Recurrence(replace(only(spec, numbers), bias=False), kept)
+        each = shapes(made)
+        values = nodes.add(made, inputs, *each * len(numbers))
+        values = tuple(replace(value, samples=shared["x"].samples) for value in values)
+        for place, d in enumerate(numbers):
+            found[d] = values[place * len(each) : (place + 1) * len(each)]
+        if spec.directions == 1:
+            values = found[0] = (*node.outputs, *values[count:])
+        nodes.made[-1] = replace(nodes.made[-1], outputs=values)
+    if spec.directions > 1:
+        for number, output in enumerate(node.outputs):
+            whole = tuple(found[d][number] for d in range(spec.directions))
+            nodes.made.append(replace(node, op=Concat(), inputs=whole, outputs=(output,)))
+
+
+def _direction(
+    nodes: Nodes, op: Recurrent, part: Part, shared: dict[str, Value], d: int, dtype: Float
+) -> list[Value]:
+    """What the recurrence reads for direction ``d``."""
+    spec, x = op.layer, shared["x"]
+    rows = len(spec.gates) * spec.hidden
+    conv = conv_spec((1, x.channels, spec.steps), (rows, x.channels, 1), dtype=dtype)
+    read = (x, part["w"], *part.some("bias"))
+    (gates,) = nodes.add(Convolve(conv, spec.bias), read, (rows, spec.steps))
+    gates = replace(gates, samples=x.samples)
+    nodes.made[-1] = replace(nodes.made[-1], outputs=(gates,))
+    made = [gates, *part.recurrent, *part.some("recurrent bias", "peepholes")]
+    for name in ("h", "c"):
+        if name in shared and spec.directions == 1:
+            made.append(shared[name])
+        elif name in shared:
+            value = shared[name]
+            (own,) = nodes.add(
+                Slice(d * spec.hidden), (value,), (spec.hidden,), batched=value.batched
+            )
+            made.append(replace(own, samples=value.samples))
+            nodes.made[-1] = replace(nodes.made[-1], outputs=(made[-1],))
+    return made
 
 
 _NORMALISE: dict[str, Callable[..., Statistics]] = {

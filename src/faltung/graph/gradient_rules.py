@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
-from faltung.graph.backward import Backward
+from faltung.graph.backward import Backward, trimmed
 from faltung.graph.expand import Statistics, rows_of
 from faltung.graph.gradient_contract import attention, contract
+from faltung.graph.gradient_recurrent import recurrence
 from faltung.graph.gradient_reduce import cumulative, give, reduce, trimmed
 from faltung.graph.gradient_resample import resample
 from faltung.graph.ops import (
@@ -32,6 +33,7 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Recurrence,
     Reduce,
     Reduction,
     Resample,
@@ -294,4 +296,5 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Resample: resample,
     Embed: _embed,
     Softmax: _softmax,
+    Recurrence: recurrence,
 }

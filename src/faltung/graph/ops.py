@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.recurrent import RecurrentSpec
 from faltung.geometry.resample import Table
 
 
@@ -365,6 +366,48 @@ class Softmax:
     """logits -> probabilities along the channels."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recurrent:
+    """A map whose only axis is time -> y, last state, [last cell]: a recurrent layer.
+
+    inputs: x (C, steps); for each direction the input weight (gates * H, C), the recurrent weight
+    (gates * H, H) or its two parts (``RecurrentSpec.weights``), [bias], [recurrent bias] (gates *
+    H,), [peepholes] (3 * H,); [lengths (1,)], [first state], [first cell], vectors of all
+    directions. Outputs: y (directions * H, steps), the states (directions * H,).
+    ``reference/recurrent.py`` has the equations.
+    """
+
+    layer: RecurrentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """The gates' inputs of each direction -> y, last state, [last cell] of each: what ``Recurrent``
+    is after the products of the inputs.
+
+    inputs: for each direction a map (gates * H, steps), the recurrent weight or its two parts,
+    [recurrent bias], [peepholes], [first state], [first cell]; then [lengths]. kept: each direction
+    has more outputs, which the gradient reads: what the activations read, with a product that stays
+    apart after it, and the states that each step found, [and cells].
+    """
+
+    layer: RecurrentSpec
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrenceGrad:
+    """The gradients of ``Recurrence``, for each direction: for the gates' inputs, [for the products
+    that its recurrent weight makes, where these differ], for the first state, [first cell].
+
+    given: which gradients there are, of "y", "h", "c". inputs: for each direction these, what the
+    recurrence kept, the recurrent weight or its parts, [peepholes]; then [lengths].
+    """
+
+    layer: RecurrentSpec
+    given: tuple[str, ...]
+
+
 Op = (
     Convolve
     | ConvolveInput
@@ -398,4 +441,7 @@ Op = (
     | EmbedGrad
     | CrossEntropy
     | Softmax
+    | Recurrent
+    | Recurrence
+    | RecurrenceGrad
 )

@@ -56,8 +56,8 @@ class Parameter:
     shape: what users see, (channels_out, channels_in // groups, *kernel) for a convolution.
     inner: the same with a flattened axis unfolded, (out, C, *space) for a layer that reads a map.
     order: axes of ``inner`` from the slowest to the fastest in memory. fan_in: numbers that one
-    output reads. initial: "normal" (variance gain / fan_in) or a constant. decay: takes part in
-    weight decay.
+    output reads. initial: "normal" (variance gain / fan_in), "uniform" (up to the root of it) or a
+    constant. decay: takes part in weight decay.
     """
 
     value: Value

@@ -35,6 +35,7 @@ from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
+from faltung.nn.recurrent import GRU, LSTM, RNN
 from faltung.nn.resize import (
     AdaptiveAvgPool,
     AdaptiveMaxPool,
@@ -57,6 +58,9 @@ from faltung.nn.structure import (
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",

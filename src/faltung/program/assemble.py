@@ -214,9 +214,7 @@ class Assembly:
             if packs and made.prepare:
                 packed = [self._whole(name) for name in made.kept]
                 unit.reads += packed
-                # Weight and bias; what an epilogue reads may not be computed yet.
-                given = made.node.inputs[1 : 3 if getattr(made.node.op, "bias", False) else 2]
-                pack = Unit(made.prepare, [self._range(v) for v in given], packed)
+                pack = Unit(made.prepare, [self._range(v) for v in made.packed], packed)
                 units.insert(max(0, len(units) - 1), pack)
             units.append(unit)
         return units

@@ -29,6 +29,8 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Recurrence,
+    RecurrenceGrad,
     Reduce,
     Resample,
     Reshape,
@@ -41,7 +43,14 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_contract, lower_conv, lower_map, lower_reduce, lower_resample
+from faltung.program import (
+    lower_contract,
+    lower_conv,
+    lower_map,
+    lower_recurrent,
+    lower_reduce,
+    lower_resample,
+)
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -54,6 +63,8 @@ def lower(low: Lowering, node: Node) -> Lowered | None:
     if not work.steps:
         return None
     return low.named(Lowered(node, work.steps, scratch=dict(work.scratch), cycles=work.cycles))
+    own = work.steps, work.prepare, dict(work.kept), dict(work.scratch)
+    return low.named(Lowered(node, *own, cycles=work.cycles))
 
 
 _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
@@ -87,4 +98,8 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Concat: lower_map.concat,
     Slice: lower_map.nothing,
     FirstPosition: lower_map.nothing,
+    Slice: lower_map.view,
+    FirstPosition: lower_map.view,
+    Recurrence: lower_recurrent.walk,
+    RecurrenceGrad: lower_recurrent.walk_back,
 }
