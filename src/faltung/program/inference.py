@@ -17,6 +17,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
+from faltung.program.constants import Constants
 from faltung.program.derived_weights import Weights
 from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
@@ -28,8 +29,8 @@ Array = npt.NDArray[Any]
 
 
 class Inference:
-    """``program(*x) -> y`` for a fixed batch, over the parameters of ``state``. Of several outputs
-    it gives a tuple.
+    """``program(*x) -> y`` for a fixed batch, over the parameters of ``state``: a ``State``, or
+    ``Constants``, which several programs share. Of several outputs it gives a tuple.
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
     last layer gives. precision: "fast", or "strict" for plain sums of products only. Parameters
@@ -40,7 +41,7 @@ class Inference:
     def __init__(
         self,
         graph: Graph,
-        state: State,
+        state: State | Constants,
         batch: int,
         *,
         softmax: bool = False,
@@ -62,18 +63,16 @@ class Inference:
         nodes, first = input_layouts(graph.inputs, fused(needed(nodes, kept), kept))
         self.nodes, self.outputs = nodes, outputs
         places = Places(nodes, [value.name for value in graph.inputs], first)
-        self._weights = Weights(state, derived)
+        weights = Weights(state, derived, nodes)
         policy = policy_of(precision)
-        where = places, self._weights.strides, batch, graph.dtype
+        where = places, weights.strides, batch, graph.dtype
         lowering = Lowering(*where, machine or current(), policy)
         self.assembly = Assembly(
             nodes,
             lowering,
-            outside=self._weights.memories,
-            fixed=self._weights.fixed,
+            weights=weights,
             feeds=list(graph.inputs),
             kept=list(outputs),
-            packs=False,
         )
         self._inputs = [self.assembly.array(value) for value in graph.inputs]
         self._results = [self.assembly.array(value) for value in outputs]
@@ -82,8 +81,7 @@ class Inference:
 
     def refresh(self) -> None:
         """Fold and pack the parameters again, as they are now."""
-        self._weights.refresh()
-        self.assembly.prepare.run(threads_for(self.assembly.cycles))
+        self.assembly.prepare(threads_for(self.assembly.cycles))
 
     @property
     def output(self) -> Value:

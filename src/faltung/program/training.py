@@ -126,7 +126,6 @@ class TrainingStep:
             fixed=fixed,
             feeds=feeds,
             kept=results,
-            packs=True,
             ends=_update(lowering, slots),
         )
         array = self.assembly.array
