@@ -31,6 +31,7 @@ from faltung.nn.activation import (
     Softplus,
     Tanh,
 )
+from faltung.nn.channels import Channels, ChannelShuffle, LayerScale, SqueezeExcite
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
@@ -52,6 +53,8 @@ __all__ = [
     "Auxiliary",
     "AvgPool",
     "BatchNorm",
+    "ChannelShuffle",
+    "Channels",
     "Conv",
     "ConvTranspose",
     "Dropout",
@@ -64,6 +67,7 @@ __all__ = [
     "Identity",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "LeakyReLU",
     "Linear",
     "Local",
@@ -78,6 +82,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "SqueezeExcite",
     "Tanh",
     "build",
 ]
