@@ -56,7 +56,7 @@ def inverted(
     """
     before, inside, after = channels
     given: dict[str, Any] = {"activation": activation, "batch_norm": batch_norm}
-    space = {"stride": stride, "padding": kernel // 2, "groups": inside}
+    space: dict[str, Any] = {"stride": stride, "padding": kernel // 2, "groups": inside}
     return [
         *(convolved(inside, 1, "batch", name="expand", **given) if inside != before else ()),
         *convolved(inside, kernel, "batch", name="depthwise", **space, **given),

@@ -84,8 +84,8 @@ def efficientnet(
     ICML 2019, Table 1.
     """
     one_of("size", size, tuple(SIZES))
-    given = (width, depth, dropout)
-    wide, deep, rate = (a if b is None else b for a, b in zip(SIZES[size], given, strict=True))
+    own = (width, depth, dropout)
+    wide, deep, rate = (a if b is None else b for a, b in zip(SIZES[size], own, strict=True))
     check_width(wide)
     check_width(deep, "depth")
     if deep > MOST_DEPTH:
