@@ -187,6 +187,48 @@ NETWORKS: dict[str, Row] = {
         ),
         (2, 6, 6),
     ),
+    "squeeze": (nn.SqueezeExcite(2), (6, 4, 3)),
+    "squeeze 1-D": (nn.SqueezeExcite(3, nn.SiLU(), nn.HardSigmoid()), (5, 7)),
+    "squeeze inside": (
+        nn.Sequential(
+            nn.Conv(6, 3, groups=3, padding=1), nn.HardSwish(), nn.SqueezeExcite(4), nn.Conv(2, 1)
+        ),
+        (3, 5, 4),
+    ),
+    "layer scale": (nn.Residual(nn.Sequential(nn.Conv(3, 1), nn.LayerScale(0.1))), (3, 4, 5)),
+    "layer scale of vectors": (nn.LayerScale(), (7,)),
+    "channels": (nn.Channels(2, 3), (7, 4, 3)),
+    "channels, the rest": (nn.Sequential(nn.Conv(6, 1), nn.Channels(4), nn.ReLU()), (3, 5)),
+    "channels overlapping": (
+        nn.Parallel(nn.Channels(0, 4), nn.Sequential(nn.Channels(1, 5), nn.Tanh()), nn.Channels(6)),
+        (8, 3, 2),
+    ),
+    "channels of vectors": (nn.Parallel(nn.Channels(3), nn.Channels(0, 2)), (5,)),
+    "shuffle": (nn.ChannelShuffle(3), (12, 3, 2)),
+    "shuffle of vectors": (nn.Sequential(nn.Linear(8), nn.ChannelShuffle(2)), (3,)),
+    "shuffle unit": (
+        nn.Sequential(
+            nn.Conv(6, 1),
+            nn.Parallel(
+                nn.Channels(0, 3),
+                nn.Sequential(nn.Channels(3), nn.Conv(3, 3, padding=1), nn.ReLU()),
+            ),
+            nn.ChannelShuffle(2),
+        ),
+        (2, 5, 4),
+    ),
+    "dense": (
+        nn.Sequential(
+            *(
+                nn.Parallel(
+                    nn.Identity(),
+                    nn.Sequential(nn.BatchNorm(), nn.ReLU(), nn.Conv(2, 3, padding=1)),
+                )
+                for _ in range(3)
+            )
+        ),
+        (3, 4, 5),
+    ),
     "unet": (UNET, (2, 6, 4)),
     **{f"activation {layer!r}": (layer, (3, 4)) for layer in ACTIVATIONS},
 }

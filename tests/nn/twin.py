@@ -282,6 +282,25 @@ def residual(walk: Walk, layer: nn.Residual, x: Tensor) -> Tensor:
     return body + (x if layer.shortcut is None else walk(layer.shortcut, x))
 
 
+def squeeze_excite(walk: Walk, layer: nn.SqueezeExcite, x: Tensor) -> Tensor:
+    gate = F.linear(x.flatten(2).mean(2), *walk.take(2))
+    gate = F.linear(walk(layer.activation, gate), *walk.take(2))
+    return x * walk(layer.gate, gate).reshape(*x.shape[:2], *(1,) * rank_of(x))
+
+
+def layer_scale(walk: Walk, layer: nn.LayerScale, x: Tensor) -> Tensor:
+    (scale,) = walk.take(1)
+    return x * scale.reshape(-1, *(1,) * rank_of(x))
+
+
+def picked(walk: Walk, layer: nn.Channels, x: Tensor) -> Tensor:
+    return x[:, layer.start : None if layer.count is None else layer.start + layer.count]
+
+
+def shuffle(walk: Walk, layer: nn.ChannelShuffle, x: Tensor) -> Tensor:
+    return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
+
+
 def auxiliary(walk: Walk, layer: nn.Auxiliary, x: Tensor) -> Tensor:
     if walk.training:
         walk.heads.append(walk(layer.head, x))
@@ -329,6 +348,10 @@ STEPS: dict[type, Step] = {
     nn.Residual: residual,
     nn.Identity: lambda walk, layer, x: x,
     nn.Auxiliary: auxiliary,
+    nn.SqueezeExcite: squeeze_excite,
+    nn.LayerScale: layer_scale,
+    nn.Channels: picked,
+    nn.ChannelShuffle: shuffle,
     nn.Flatten: flatten,
     nn.ReLU: plain("relu"),
     nn.ReLU6: plain("relu6"),

@@ -148,7 +148,8 @@ class Builder:
         self, expr: Expr, first: Value, *others: Value, kind: str | None = None
     ) -> Value:
         """A formula at every element of the map ``first``, which is operand 0."""
-        fields = [self.fields(value) for value in (first, *others) if value.shape == first.shape]
+        maps = [x for x in (first, *others) if x.shape == first.shape and x.batched]
+        fields = list(map(self.fields, maps))
         op = Elementwise(first.shape, (expr,))
         made = self.node(op, (first, *others), first.shape, fields=joined(fields), kind=kind)
         return self.flatten(made) if self.flat(first) else made

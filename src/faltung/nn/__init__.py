@@ -31,6 +31,7 @@ from faltung.nn.activation import (
     Softplus,
     Tanh,
 )
+from faltung.nn.channels import Channels, ChannelShuffle, LayerScale, SqueezeExcite
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
@@ -68,6 +69,8 @@ __all__ = [
     "AvgPool",
     "BatchNorm",
     "Blur",
+    "ChannelShuffle",
+    "Channels",
     "Conv",
     "ConvTranspose",
     "Dropout",
@@ -80,6 +83,7 @@ __all__ = [
     "Identity",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "LeakyReLU",
     "Linear",
     "Local",
@@ -97,6 +101,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "SqueezeExcite",
     "Tanh",
     "Upsample",
     "build",
