@@ -14,7 +14,6 @@ from faltung.geometry.expr import operand, unary
 from faltung.graph.backward import trimmed
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
-from faltung.graph.gradient_reduce import trimmed
 from faltung.graph.ops import (
     ConvolveInput,
     ConvolveWeight,

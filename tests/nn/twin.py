@@ -297,7 +297,7 @@ def picked(walk: Walk, layer: nn.Channels, x: Tensor) -> Tensor:
     return x[:, layer.start : None if layer.count is None else layer.start + layer.count]
 
 
-def shuffle(walk: Walk, layer: nn.ChannelShuffle, x: Tensor) -> Tensor:
+def shuffle_channels(walk: Walk, layer: nn.ChannelShuffle, x: Tensor) -> Tensor:
     return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
@@ -351,7 +351,7 @@ STEPS: dict[type, Step] = {
     nn.SqueezeExcite: squeeze_excite,
     nn.LayerScale: layer_scale,
     nn.Channels: picked,
-    nn.ChannelShuffle: shuffle,
+    nn.ChannelShuffle: shuffle_channels,
     nn.Flatten: flatten,
     nn.ReLU: plain("relu"),
     nn.ReLU6: plain("relu6"),

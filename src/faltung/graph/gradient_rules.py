@@ -11,7 +11,7 @@ from faltung.graph.backward import Backward, trimmed
 from faltung.graph.expand import Statistics, rows_of
 from faltung.graph.gradient_contract import attention, contract
 from faltung.graph.gradient_recurrent import recurrence
-from faltung.graph.gradient_reduce import cumulative, give, reduce, trimmed
+from faltung.graph.gradient_reduce import cumulative, give, reduce
 from faltung.graph.gradient_resample import resample
 from faltung.graph.ops import (
     Attention,

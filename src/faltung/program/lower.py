@@ -98,8 +98,6 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Concat: lower_map.concat,
     Slice: lower_map.nothing,
     FirstPosition: lower_map.nothing,
-    Slice: lower_map.view,
-    FirstPosition: lower_map.view,
     Recurrence: lower_recurrent.walk,
     RecurrenceGrad: lower_recurrent.walk_back,
 }
