@@ -4,14 +4,16 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from graph.interpreter import compute
 from graph.networks import Problem
 from graph.test_differentiate import slopes
 from graph.test_interpreter import given, one, value
 
 from faltung.geometry.expr import operand, unary
 from faltung.graph import ops
+from faltung.graph.broadcast import joint, spread_over
 from faltung.graph.differentiate import Training, differentiate
-from faltung.graph.gradient_reduce import joint, spread_over
+from faltung.graph.fuse import fused
 from faltung.graph.ops import Cumulative, Elementwise, Op, Reduce
 from faltung.graph.value import Graph, Node, Parameter, Value
 
@@ -139,3 +141,58 @@ def test_gradients_of_products_with_zeros(zeros: int) -> None:
 @pytest.mark.parametrize("reverse", [False, True])
 def test_gradients_of_running_sums(axis: int, exclusive: bool, reverse: bool) -> None:
     slopes(training(Cumulative(axis, "sum", exclusive, reverse), (), MAP))
+
+
+# Fusion -------------------------------------------------------------------------------------------
+
+
+def fused_ops(nodes: tuple[Node, ...], out: Value, x: Value) -> list[Op]:
+    """What is left of the nodes, after it is clear that it means the same."""
+    array = np.random.default_rng(2).normal(size=(2 * x.samples, *x.shape))
+    found = []
+    for these in (nodes, made := fused(nodes, {out.name})):
+        known = {x.name: array}
+        compute(these, known, 2)
+        found.append(known[out.name])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-12)
+    return [node.op for node in made]
+
+
+def test_variances_read_their_operand_once() -> None:
+    """Formulas before and after a reduction are part of it."""
+    x, mean, away, square = (Value(n, MAP) for n in "xmas")
+    mean, var, rstd = (Value(n, (1, 2, 1)) for n in "mvr")
+    nodes = (
+        Node(Reduce((0, 2), "mean"), (x,), (mean,)),
+        Node(Elementwise(MAP, (A - B,)), (x, mean), (away,)),
+        Node(Elementwise(MAP, (A * A,)), (away,), (square,)),
+        Node(Reduce((0, 2), "mean"), (square,), (var,)),
+        Node(Elementwise(rstd.shape, (1 / unary("sqrt", A + 1e-5),)), (var,), (rstd,)),
+    )
+    made = fused_ops(nodes, rstd, x)
+    assert [type(op) for op in made] == [Reduce, Reduce]
+    assert made[1].exprs == ((A - B) * (A - B),)
+    assert made[1].finish == 1 / unary("sqrt", A + 1e-5)
+
+
+def test_a_formula_that_says_how_large_the_map_is_stays() -> None:
+    """What is added up is its five copies of a row."""
+    x, wide, y = Value("x", (3, 1, 4)), Value("w", (3, 5, 4)), Value("y", (3, 1, 4))
+    nodes = (
+        Node(Elementwise(wide.shape, (A * 2,)), (x,), (wide,)),
+        Node(Reduce((1,), "sum"), (wide,), (y,)),
+    )
+    assert [type(op) for op in fused_ops(nodes, y, x)] == [Elementwise, Reduce]
+
+
+def test_means_of_maps_are_taken_with_the_formula_that_makes_them() -> None:
+    """As in squeeze and excite; a mean over some of the positions is not."""
+    for axes, count in (((1, 2), 2), ((0, 2), 3)):
+        x, y, mean = Value("x", MAP), Value("y", MAP), Value("m", kept(axes))
+        out = Value("o", MAP)
+        nodes = (
+            Node(Elementwise(MAP, (unary("erf", A),)), (x,), (y,)),
+            Node(Reduce(axes, "mean"), (y,), (mean,)),
+            Node(Elementwise(MAP, (A * unary("exp", B),)), (y, mean), (out,)),
+        )
+        assert len(fused_ops(nodes, out, x)) == count

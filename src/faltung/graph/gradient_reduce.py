@@ -6,48 +6,13 @@ from math import prod
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, at_least, constant, derivative, operand, select
-from faltung.graph.backward import Backward
+from faltung.graph.backward import Backward, trimmed
+from faltung.graph.broadcast import joint, spread_over
 from faltung.graph.ops import SAMPLES, Cumulative, Elementwise, Op, Reduce
 from faltung.graph.value import Node, Value
 
 A, B, C = map(operand, range(3))
 Grads = Sequence[Value | None]
-
-
-def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
-    """The same formula over the operands that it reads, each listed once."""
-    names = [value.name for value in operands]
-    first = [names.index(name) for name in names]
-    read = sorted({first[i] for i in formula.operands()})
-    places = [operand(read.index(i)) if i in read else A for i in first]
-    return formula.replaced(places), [operands[i] for i in read]
-
-
-def joint(values: Sequence[Value]) -> Value:
-    """What operands make together, as a value without a name: a vector stands at the channels."""
-    rank = max(len(value.shape) for value in values)
-    wide = [value.shape + (1,) * (rank - len(value.shape)) for value in values if _numbers(value)]
-    shape = tuple(max(sizes) for sizes in zip(*wide, strict=True))
-    batched = any(value.batched for value in values)
-    return Value("", shape, batched, samples=max(value.samples for value in values))
-
-
-def _numbers(value: Value) -> bool:
-    """Whether the shape of a value is that of its numbers."""
-    return value.kind not in ("key", "rows")
-
-
-def spread_over(value: Value, whole: Value) -> Reduce | None:
-    """What adds up an array like ``whole`` where ``value`` was broadcast to it; None where it was
-    not.
-    """
-    shape = value.shape + (1,) * (len(whole.shape) - len(value.shape))
-    pairs = zip(shape, whole.shape, strict=True)
-    axes = tuple(axis for axis, (own, size) in enumerate(pairs) if own != size)
-    if value.samples != whole.samples:
-        axes = (SAMPLES, *axes)
-    batch = whole.batched and not value.batched
-    return Reduce(axes, "sum", batch=batch) if axes or batch else None
 
 
 def give(b: Backward, value: Value, whole: Value, formula: Expr, operands: Sequence[Value]) -> None:

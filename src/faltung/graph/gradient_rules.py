@@ -7,12 +7,17 @@ from collections.abc import Callable, Sequence
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
-from faltung.graph.backward import Backward
-from faltung.graph.expand import Statistics
-from faltung.graph.gradient_reduce import cumulative, give, reduce, trimmed
+from faltung.graph.backward import Backward, trimmed
+from faltung.graph.expand import Statistics, rows_of
+from faltung.graph.gradient_contract import attention, contract
+from faltung.graph.gradient_recurrent import recurrence
+from faltung.graph.gradient_reduce import cumulative, give, reduce
+from faltung.graph.gradient_resample import resample
 from faltung.graph.ops import (
+    Attention,
     ChannelConv,
     Concat,
+    Contract,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
@@ -28,11 +33,14 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Recurrence,
     Reduce,
     Reduction,
+    Resample,
     Reshape,
     Slice,
     Softmax,
+    View,
 )
 from faltung.graph.value import Node, Value
 
@@ -210,7 +218,7 @@ def _normalise_batch(b: Backward, node: Node, g: Value, found: Statistics, scale
     b.give(gain, gain_grad)
     if not b.needs(x):
         return
-    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    rows = rows_of(x)
     along, constant_part = b.nodes.vectors(
         (scale, found.rstd, gain_grad, shift_grad, rows), -(A * B * C / E), -(A * D / E)
     )
@@ -234,8 +242,19 @@ def _concat(b: Backward, node: Node, grads: Grads) -> None:
         start += value.channels
 
 
+def _slice(b: Backward, node: Node, grads: Grads) -> None:
+    op = node.op
+    assert isinstance(op, Slice)
+    b.give_part(node.inputs[0], op.start, _only(grads))
+
+
 def _reshape(b: Backward, node: Node, grads: Grads) -> None:
     b.give(node.inputs[0], *b.nodes.add(Reshape(), (_only(grads),), node.inputs[0].shape))
+
+
+def _view(b: Backward, node: Node, grads: Grads) -> None:
+    x = node.inputs[0]
+    b.give(x, *b.nodes.add(View(), (_only(grads),), x.shape, samples=x.samples))
 
 
 def _permute(b: Backward, node: Node, grads: Grads) -> None:
@@ -245,7 +264,8 @@ def _permute(b: Backward, node: Node, grads: Grads) -> None:
         tuple(op.dims[axis] for axis in op.axes),
         tuple(op.axes.index(axis) for axis in range(len(op.axes))),
     )
-    b.give(node.inputs[0], *b.nodes.add(back, (_only(grads),), node.inputs[0].shape))
+    x = node.inputs[0]
+    b.give(x, *b.nodes.add(back, (_only(grads),), x.shape, samples=x.samples))
 
 
 def _embed(b: Backward, node: Node, grads: Grads) -> None:
@@ -269,13 +289,19 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     ConvolveInput: _convolve_input,
     LocallyConnected: _local,
     ChannelConv: _channel_conv,
+    Attention: attention,
+    Contract: contract,
     Elementwise: _elementwise,
     Reduce: reduce,
     Cumulative: cumulative,
     Pool: _pool,
     Concat: _concat,
+    Slice: _slice,
     Reshape: _reshape,
+    View: _view,
     Permute: _permute,
+    Resample: resample,
     Embed: _embed,
     Softmax: _softmax,
+    Recurrence: recurrence,
 }
