@@ -15,7 +15,6 @@ from faltung.graph.ops import (
     Convolve,
     Dropout,
     FirstPosition,
-    Normalise,
     Op,
     Reshape,
     Slice,
@@ -50,7 +49,7 @@ def lowering_of(
 
 def test_every_operation_is_lowered() -> None:
     """But for those that `expand` takes apart."""
-    assert set(get_args(Op)) - set(_LOWER) == {Normalise, Dropout}
+    assert set(get_args(Op)) - set(_LOWER) == {Dropout}
 
 
 @grid(name=networks.TABLE, every=4)
