@@ -8,6 +8,7 @@ import numpy as np
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, greater, maximum, operand, select, unary
+from faltung.graph.value import Value
 
 OPERATIONS = {
     "add": "Add",
@@ -55,6 +56,17 @@ COMPOSED = {
     "gaussian": unary("exp", -0.5 * (X * X)),
     "ndtr": 0.5 * (1 + unary("erf", X * (1 / sqrt(2)))),
 }
+
+
+def spread(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
+    """An operand that broadcasts to a map of ``shape``: vectors along the channels."""
+    ones = (1,) * (len(shape) - len(value.shape))
+    if writer.is_parameter(value):
+        wide = value.shape + ones if value.shape else ()
+        return writer.tensor(writer.array(value).reshape(wide), value.name)
+    if not ones or not value.shape:
+        return writer.name(value)
+    return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
 
 
 def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:

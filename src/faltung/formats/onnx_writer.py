@@ -76,11 +76,15 @@ class Writer:
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """A new node; the name of its output."""
-        output = self.unused(f"{self.layer or 'net'}/{kind}")
+        return self.nodes(kind, *inputs, outputs=1, **attributes)[0]
+
+    def nodes(self, kind: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        """A new node with so many outputs; their names."""
+        made = [self.unused(f"{self.layer or 'net'}/{kind}") for _ in range(outputs)]
         self._nodes.append(
-            self.onnx.helper.make_node(kind, list(inputs), [output], name=output, **attributes)
+            self.onnx.helper.make_node(kind, list(inputs), made, name=made[0], **attributes)
         )
-        return output
+        return made
 
     def tensor(self, array: npt.ArrayLike, name: str = "") -> str:
         """Constant numbers, floats in the network's dtype. Equal ones are stored once."""
@@ -151,7 +155,7 @@ def _without_identity(nodes: list[Any], last: str) -> list[Any]:
     makers = [node for node in others if last in node.output]
     if not makers or any(last in node.input for node in others):
         return nodes
-    makers[0].output[:] = identity.output
+    makers[0].output[:] = [identity.output[0] if o == last else o for o in makers[0].output]
     return others
 
 
