@@ -99,6 +99,8 @@ class TopKKernel(Kernel):
             below = f.value(f"icmp ult {kind} {key}, {bound}")
             count = f.add(count, f.value(f"zext i1 {below} to i64"))
             full = f.value(f"icmp eq i64 {count}, {given['capacity']}")
+            more = f.value(f"icmp slt i64 {entry.index}, {f.sub(given['length'], 1)}")
+            full = f.value(f"and i1 {full}, {more}")
 
             def cut(count: str = count) -> str:
                 f.call(SORT, [("ptr", memory), ("ptr", half), ("i64", count)])
