@@ -1,6 +1,6 @@
 """The gradient of every operation, by differences of the loss in float64."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -11,9 +11,9 @@ from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
+from faltung.graph.backward import trimmed
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
-from faltung.graph.gradient_reduce import trimmed
 from faltung.graph.ops import (
     ConvolveInput,
     ConvolveWeight,
@@ -22,6 +22,7 @@ from faltung.graph.ops import (
     Permute,
     Reduce,
     Reduction,
+    View,
 )
 from faltung.graph.value import Graph, Node, Parameter, Value
 
@@ -339,10 +340,30 @@ class Turned(nn.Layer):
     """Channels that become positions, and a part of the positions that become channels."""
 
     def build(self, b: Builder, x: Value) -> Value:
-        return b.node(Permute((2, 2, 3, 2), (2, 0, 3, 1)), (x,), (6, 2, 2))
+        return b.node(Permute((3, 2, 2, 2), (2, 0, 3, 1)), (x,), (2, 2, 6))
+
+
+@dataclass(frozen=True)
+class Windows(nn.Layer):
+    """Rows of a picture as samples of their own; and back."""
+
+    back: bool = False
+
+    def build(self, b: Builder, x: Value) -> Value:
+        if self.back:
+            return b.node(View(), (x,), (x.channels, x.samples, *x.space), samples=1)
+        rows, *rest = x.space
+        return b.node(View(), (x,), (x.channels, *rest), samples=rows)
 
 
 def test_gradient_of_a_permutation() -> None:
     net = nn.Sequential(nn.Conv(4, 1), Turned(), nn.Conv(2, 1))
     graph = nn.build(net, (3, 3, 2), training=True, dtype="float64")
+    slopes(differentiate(graph, "mse"))
+
+
+@pytest.mark.parametrize("inside", [nn.Conv(4, 2), nn.GroupNorm(2), nn.BatchNorm(), nn.GELU()])
+def test_gradient_of_an_axis_that_is_folded_into_the_batch(inside: nn.Layer) -> None:
+    net = nn.Sequential(nn.Conv(4, 1), Windows(), inside, Windows(back=True), nn.Conv(2, 1))
+    graph = nn.build(net, (3, 3, 4), training=True, dtype="float64")
     slopes(differentiate(graph, "mse"))

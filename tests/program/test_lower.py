@@ -16,6 +16,7 @@ from faltung.graph.ops import (
     Dropout,
     FirstPosition,
     Op,
+    Recurrent,
     Reshape,
     Slice,
 )
@@ -49,7 +50,7 @@ def lowering_of(
 
 def test_every_operation_is_lowered() -> None:
     """But for those that `expand` takes apart."""
-    assert set(get_args(Op)) - set(_LOWER) == {Dropout}
+    assert set(get_args(Op)) - set(_LOWER) == {Dropout, Recurrent}
 
 
 @grid(name=networks.TABLE, every=4)

@@ -70,7 +70,7 @@ def top_k(writer: Writer, node: Node) -> str:
     op: Any = node.op
     given = {"axis": op.axis + 1, "largest": int(op.largest)}
     name, count = writer.name(node.inputs[0]), writer.whole(op.k)
-    values, numbers = writer.nodes("TopK", name, count, outputs=2, **given)
+    values, numbers = writer.nodes("TopK", name, count, count=2, **given)
     for value in node.outputs[1:]:
         writer.made(value, _float(writer, numbers))
     return values

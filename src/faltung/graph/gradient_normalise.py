@@ -1,10 +1,10 @@
 """The gradients of normalisations, each by one rule for all of it."""
 
 from faltung.geometry.expr import Expr, operand
-from faltung.graph.backward import Backward
+from faltung.graph.backward import Backward, trimmed
 from faltung.graph.broadcast import joint
-from faltung.graph.expand import Statistics, over_axes
-from faltung.graph.gradient_reduce import give, trimmed
+from faltung.graph.expand import Statistics, over_axes, rows_of
+from faltung.graph.gradient_reduce import give
 from faltung.graph.ops import Elementwise, GroupMean, Normalise, Reduce, Reduction
 from faltung.graph.value import Value
 
@@ -102,7 +102,7 @@ def _normalise_batch(b: Backward, g: Value, found: Statistics, scale: Value) -> 
     )
     if not b.needs(x):
         return
-    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    rows = rows_of(x)
     along, constant_part = b.nodes.vectors(
         (scale, found.rstd, gain_grad, shift_grad, rows), -(A * B * C / E), -(A * D / E)
     )

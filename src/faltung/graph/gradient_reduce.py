@@ -6,22 +6,13 @@ from math import prod
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, at_least, constant, derivative, operand, select, unary
-from faltung.graph.backward import Backward
+from faltung.graph.backward import Backward, trimmed
 from faltung.graph.broadcast import joint, spread_over
 from faltung.graph.ops import SAMPLES, Cumulative, Elementwise, Op, Reduce, Softmax
 from faltung.graph.value import Node, Value
 
 A, B, C = map(operand, range(3))
 Grads = Sequence[Value | None]
-
-
-def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
-    """The same formula over the operands that it reads, each listed once."""
-    names = [value.name for value in operands]
-    first = [names.index(name) for name in names]
-    read = sorted({first[i] for i in formula.operands()})
-    places = [operand(read.index(i)) if i in read else A for i in first]
-    return formula.replaced(places), [operands[i] for i in read]
 
 
 def give(b: Backward, value: Value, whole: Value, formula: Expr, operands: Sequence[Value]) -> None:

@@ -7,11 +7,16 @@ from collections.abc import Callable, Sequence
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
-from faltung.graph.backward import Backward
-from faltung.graph.gradient_reduce import cumulative, give, reduce, softmax, trimmed
+from faltung.graph.backward import Backward, trimmed
+from faltung.graph.gradient_contract import attention, contract
+from faltung.graph.gradient_recurrent import recurrence
+from faltung.graph.gradient_reduce import cumulative, give, reduce, softmax
+from faltung.graph.gradient_resample import resample
 from faltung.graph.ops import (
+    Attention,
     ChannelConv,
     Concat,
+    Contract,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
@@ -26,11 +31,14 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Recurrence,
     Reduce,
     Reduction,
+    Resample,
     Reshape,
     Slice,
     Softmax,
+    View,
 )
 from faltung.graph.value import Node, Value
 
@@ -171,8 +179,19 @@ def _concat(b: Backward, node: Node, grads: Grads) -> None:
         start += value.channels
 
 
+def _slice(b: Backward, node: Node, grads: Grads) -> None:
+    op = node.op
+    assert isinstance(op, Slice)
+    b.give_part(node.inputs[0], op.start, _only(grads))
+
+
 def _reshape(b: Backward, node: Node, grads: Grads) -> None:
     b.give(node.inputs[0], *b.nodes.add(Reshape(), (_only(grads),), node.inputs[0].shape))
+
+
+def _view(b: Backward, node: Node, grads: Grads) -> None:
+    x = node.inputs[0]
+    b.give(x, *b.nodes.add(View(), (_only(grads),), x.shape, samples=x.samples))
 
 
 def _permute(b: Backward, node: Node, grads: Grads) -> None:
@@ -182,7 +201,8 @@ def _permute(b: Backward, node: Node, grads: Grads) -> None:
         tuple(op.dims[axis] for axis in op.axes),
         tuple(op.axes.index(axis) for axis in range(len(op.axes))),
     )
-    b.give(node.inputs[0], *b.nodes.add(back, (_only(grads),), node.inputs[0].shape))
+    x = node.inputs[0]
+    b.give(x, *b.nodes.add(back, (_only(grads),), x.shape, samples=x.samples))
 
 
 def _embed(b: Backward, node: Node, grads: Grads) -> None:
@@ -197,13 +217,19 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     ConvolveInput: _convolve_input,
     LocallyConnected: _local,
     ChannelConv: _channel_conv,
+    Attention: attention,
+    Contract: contract,
     Elementwise: _elementwise,
     Reduce: reduce,
     Cumulative: cumulative,
     Pool: _pool,
     Concat: _concat,
+    Slice: _slice,
     Reshape: _reshape,
+    View: _view,
     Permute: _permute,
+    Resample: resample,
     Embed: _embed,
     Softmax: softmax,
+    Recurrence: recurrence,
 }

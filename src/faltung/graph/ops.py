@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.recurrent import RecurrentSpec
+from faltung.geometry.resample import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,52 @@ class LocallyConnectedBias:
     """grad -> the gradient for the bias, the sum over the batch."""
 
     spec: ConvSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """a, b, *aux -> out: an einsum of two values. Each of the strings has a letter for each axis.
+
+    The axes are those of memory, (samples, *space, C), or with ``sizes``, pairs of a letter and its
+    size, any axes of the same numbers in that order. What ``out`` lacks is summed, in the order of
+    ``a``, then of ``b``; a letter that an operand has twice is a diagonal. The batch has no letter:
+    it stands in front of every value that has one, and is summed where ``out`` has none.
+
+    Queries (S, L, H, D) times keys (S, M, H, D): a="slhd", b="smhd", out="shlm".
+
+    epilogue: a formula of the sum (operand 0) and of ``aux``: values of the shape of out, or
+    vectors for each channel of it.
+    """
+
+    a: str
+    b: str
+    out: str
+    sizes: tuple[tuple[str, int], ...] = ()
+    epilogue: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """q, k, v, [mask] -> softmax(scale * q k^T + mask) v, for each of ``heads`` heads of its own.
+
+    In memory q is (samples, *space, heads * D): queries are the positions of a sample, and the
+    channels of a head lie together. k, v: the same with keys for positions and ``kv_heads`` heads,
+    of which head h reads number h * kv_heads // heads; v may have another D. out: like q, with the
+    D of v. mask: of the shape (keys, heads, queries), in memory (samples, heads, queries, keys), or
+    with 1 in the place of any of these.
+
+    causal: query i sees keys 0 to i + ``offset``. softcap c: unless it is 0, scores s become c
+    tanh(s / c) before the mask is added. A query that sees no key has weights of zero. weights: q,
+    k, [mask] -> the softmax itself, of the shape (keys, heads, queries).
+    """
+
+    heads: int
+    kv_heads: int
+    scale: float
+    causal: bool = False
+    offset: int = 0
+    softcap: float = 0.0
+    weights: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,16 +305,41 @@ class Reshape:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A map -> the same numbers in the order of memory, (samples, *space, C), split otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Permute:
-    """A map -> its numbers with the axes ``dims`` in another order: output axis i is axis
+    """A map -> its numbers with the axes of memory in another order: output axis i is axis
     ``axes[i]``.
 
-    dims: the numbers of a sample split otherwise, in the order of users. Some of them in front are
-    the channels of the input; in the order of the output some in front are its channels.
+    dims: the sizes of (samples, *space, C), split further; so they are in the new order for the
+    output.
     """
 
     dims: tuple[int, ...]
     axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resample:
+    """x -> y: along each axis that has a table, output i is the sum of weight * x[index] over the
+    taps of row i (``geometry/resample.py``): other sizes, crops, flips, gathers, paddings.
+
+    tables: for each axis of the shape, the channels first. fill: what an element is for which the
+    row of one of the tables is empty.
+    """
+
+    tables: tuple[Table | None, ...]
+    fill: float = 0.0
+
+    def made(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the result."""
+        return tuple(
+            size if table is None else table.output
+            for size, table in zip(shape, self.tables, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,6 +373,48 @@ class Softmax:
     log: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Recurrent:
+    """A map whose only axis is time -> y, last state, [last cell]: a recurrent layer.
+
+    inputs: x (C, steps); for each direction the input weight (gates * H, C), the recurrent weight
+    (gates * H, H) or its two parts (``RecurrentSpec.weights``), [bias], [recurrent bias] (gates *
+    H,), [peepholes] (3 * H,); [lengths (1,)], [first state], [first cell], vectors of all
+    directions. Outputs: y (directions * H, steps), the states (directions * H,).
+    ``reference/recurrent.py`` has the equations.
+    """
+
+    layer: RecurrentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """The gates' inputs of each direction -> y, last state, [last cell] of each: what ``Recurrent``
+    is after the products of the inputs.
+
+    inputs: for each direction a map (gates * H, steps), the recurrent weight or its two parts,
+    [recurrent bias], [peepholes], [first state], [first cell]; then [lengths]. kept: each direction
+    has more outputs, which the gradient reads: what the activations read, with a product that stays
+    apart after it, and the states that each step found, [and cells].
+    """
+
+    layer: RecurrentSpec
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrenceGrad:
+    """The gradients of ``Recurrence``, for each direction: for the gates' inputs, [for the products
+    that its recurrent weight makes, where these differ], for the first state, [first cell].
+
+    given: which gradients there are, of "y", "h", "c". inputs: for each direction these, what the
+    recurrence kept, the recurrent weight or its parts, [peepholes]; then [lengths].
+    """
+
+    layer: RecurrentSpec
+    given: tuple[str, ...]
+
+
 Op = (
     Convolve
     | ConvolveInput
@@ -308,6 +423,8 @@ Op = (
     | LocallyConnectedInput
     | LocallyConnectedWeight
     | LocallyConnectedBias
+    | Contract
+    | Attention
     | ChannelConv
     | Elementwise
     | Reduce
@@ -324,9 +441,14 @@ Op = (
     | FirstPosition
     | ToChannelsLast
     | Reshape
+    | View
     | Permute
+    | Resample
     | Embed
     | EmbedGrad
     | CrossEntropy
     | Softmax
+    | Recurrent
+    | Recurrence
+    | RecurrenceGrad
 )

@@ -13,7 +13,10 @@ from faltung.graph.ops import (
     Convolve,
     ConvolveInput,
     ConvolveWeight,
+    Recurrence,
+    RecurrenceGrad,
 )
+from faltung.graph.recurrent import inputs_of
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
@@ -36,6 +39,16 @@ class Lowered:
     scratch: dict[str, int] = field(default_factory=dict)
     cycles: float = 0.0
     plan: Plan | None = None
+
+    @property
+    def packed(self) -> list[Value]:
+        """What ``prepare`` may read: weights and biases; what an epilogue reads may not be there
+        yet.
+        """
+        op, inputs = self.node.op, self.node.inputs
+        if isinstance(op, Recurrence | RecurrenceGrad):
+            return [value for part in inputs_of(op, inputs)[0] for value in part.recurrent]
+        return list(inputs[1 : 3 if getattr(op, "bias", False) else 2])
 
 
 class Lowering:
@@ -134,6 +147,7 @@ class Lowering:
         own = {name: Operand(f"{self._count} {name}") for name in (*made.kept, *made.scratch)}
         if names is None:
             made.steps = [renamed(step, own) for step in made.steps]
+            made.prepare = [renamed(step, own) for step in made.prepare]
         else:
             every = names | own
             made.steps = [relocated(step, every) for step in made.steps]
