@@ -286,16 +286,20 @@ def _group_mean(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 def _normalise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Normalise = node.op
-    x, gain, shift, *running = arrays
+    x, *affine = arrays
+    running = affine[2:]
     rank = len(node.inputs[0].shape)
     if op.over == "batch" and not op.training:
         mean, variance = (spread(node.inputs[3], array, rank) for array in running)
     else:
         mean, variance = _moments(op, x)
     rstd = 1 / np.sqrt(variance + op.eps)
-    y = (x - mean) * rstd * spread(node.inputs[1], gain, rank)
-    y = y + spread(node.inputs[2], shift, rank)
-    kept = zip((mean, rstd), node.outputs[1:], strict=False)
+    y = (x - mean) * rstd
+    if affine:
+        y = y * spread(node.inputs[1], affine[0], rank)
+    if len(affine) > 1:
+        y = y + spread(node.inputs[2], affine[1], rank)
+    kept = zip((mean, rstd)[not op.centred :], node.outputs[1:], strict=False)
     return [y, *(_kept(array, node, value) for array, value in kept)]
 
 
@@ -306,6 +310,8 @@ def _moments(op: ops.Normalise, x: Array) -> tuple[Array, Array]:
         over: tuple[int, ...] = (0, *space)
     elif op.over == "position":
         over = (1,)
+    elif op.over == "axes":
+        over = tuple(axis + 1 for axis in op.axes)
     else:
         grouped = x.reshape(len(x), op.groups, -1)
         shape = (len(x), x.shape[1], *(1,) * len(space))
@@ -315,6 +321,8 @@ def _moments(op: ops.Normalise, x: Array) -> tuple[Array, Array]:
             for made in (grouped.mean(axis=2), grouped.var(axis=2))
         )
         return mean, variance
+    if not op.centred:
+        return np.zeros(()), (x * x).mean(over, keepdims=True)
     return x.mean(over, keepdims=True), x.var(over, keepdims=True)
 
 
@@ -401,14 +409,15 @@ def _embed_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 # Classes ------------------------------------------------------------------------------------------
 
 
-def softmax(logits: Array) -> Array:
-    """Along axis 1."""
-    made = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return made / made.sum(axis=1, keepdims=True)
+def softmax(logits: Array, axes: tuple[int, ...] = (1,)) -> Array:
+    made = np.exp(logits - logits.max(axis=axes, keepdims=True))
+    return made / made.sum(axis=axes, keepdims=True)
 
 
 def _softmax(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [softmax(arrays[0])]
+    op, (x,) = node.op, arrays
+    axes = tuple(axis + 1 for axis in op.axes)
+    return [x - reduced(x, axes, "log_sum_exp") if op.log else softmax(x, axes)]
 
 
 def _cross_entropy(node: Node, arrays: list[Array], batch: int) -> list[Array]:

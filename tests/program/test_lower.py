@@ -15,7 +15,6 @@ from faltung.graph.ops import (
     Convolve,
     Dropout,
     FirstPosition,
-    Normalise,
     Op,
     Recurrent,
     Reshape,
@@ -51,7 +50,7 @@ def lowering_of(
 
 def test_every_operation_is_lowered() -> None:
     """But for those that `expand` takes apart."""
-    assert set(get_args(Op)) - set(_LOWER) == {Normalise, Dropout, Recurrent}
+    assert set(get_args(Op)) - set(_LOWER) == {Dropout, Recurrent}
 
 
 @grid(name=networks.TABLE, every=4)

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from faltung.formats.onnx_expr import formula
+from faltung.formats import onnx_reduce
+from faltung.formats.onnx_expr import formula, spread
 from faltung.formats.onnx_products import contract
 from faltung.formats.onnx_recurrent import recurrent
 from faltung.formats.onnx_resample import resample
@@ -138,7 +139,7 @@ def _epilogue(writer: Writer, node: Node, made: str) -> str:
     if op.epilogue is None:
         return made
     rest = node.inputs[3 if op.bias else 2 :]
-    others = [_operand(writer, value, node.output.shape) for value in rest]
+    others = [spread(writer, value, node.output.shape) for value in rest]
     return formula(writer, op.epilogue, [made, *others])
 
 
@@ -186,7 +187,7 @@ def _elementwise(writer: Writer, node: Node) -> str:
         return writer.node(name, writer.name(node.inputs[0]), **attributes)
     if type(layer) is LocalResponseNorm and (found := _response_norm(writer, node, layer)):
         return writer.node("LRN", writer.name(node.inputs[0]), **found)
-    operands = [_operand(writer, value, op.shape) for value in node.inputs]
+    operands = [spread(writer, value, op.shape) for value in node.inputs]
     if len(op.outputs) + len(op.reductions) != 1 or not op.batched:
         raise FaltungError(
             f"graph: the formulas of layer {node.layer!r} cannot be expressed in ONNX"
@@ -226,17 +227,6 @@ def _response_norm(writer: Writer, node: Node, layer: LocalResponseNorm) -> dict
     return {"size": size, "alpha": alpha, "beta": float(layer.beta), "bias": float(layer.k)}
 
 
-def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
-    """An operand that broadcasts to a map of ``shape``: vectors along the channels."""
-    ones = (1,) * (len(shape) - len(value.shape))
-    if writer.is_parameter(value):
-        wide = value.shape + ones if value.shape else ()
-        return writer.tensor(writer.array(value).reshape(wide), value.name)
-    if not ones or not value.shape:
-        return writer.name(value)
-    return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
-
-
 def _channel_conv(writer: Writer, node: Node) -> str:
     """A convolution along the channels, which become an axis of space."""
     op: Any = node.op
@@ -251,6 +241,8 @@ def _channel_conv(writer: Writer, node: Node) -> str:
 
 def _normalise(writer: Writer, node: Node) -> str:
     op: Any = node.op
+    if op.over == "axes":
+        return onnx_reduce.normalise(writer, node)
     x, gain, shift, *running = node.inputs
     name = writer.name(x)
     affine = [writer.name(gain), writer.name(shift)]
@@ -269,8 +261,8 @@ def _normalise(writer: Writer, node: Node) -> str:
     plain = writer.tensor(np.ones(op.groups)), writer.tensor(np.zeros(op.groups))
     made = writer.node("InstanceNormalization", groups, *plain, epsilon=op.eps)
     made = writer.node("Reshape", made, writer.whole(0, *x.shape))
-    made = writer.node("Mul", made, _operand(writer, gain, x.shape))
-    return writer.node("Add", made, _operand(writer, shift, x.shape))
+    made = writer.node("Mul", made, spread(writer, gain, x.shape))
+    return writer.node("Add", made, spread(writer, shift, x.shape))
 
 
 def _permute(writer: Writer, node: Node) -> str:
@@ -297,10 +289,6 @@ def _from_memory(writer: Writer, name: str, value: Value) -> str:
     if rank == 1:
         return made
     return writer.node("Transpose", made, perm=[0, rank, *range(1, rank)])
-
-
-def _softmax(writer: Writer, node: Node) -> str:
-    return writer.node("Softmax", writer.name(node.inputs[0]), axis=1)
 
 
 # Pooling, copies, embedding -----------------------------------------------------------------------
@@ -360,7 +348,6 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Elementwise: _elementwise,
     ops.ChannelConv: _channel_conv,
     ops.Normalise: _normalise,
-    ops.Softmax: _softmax,
     ops.Pool: _pool,
     ops.Concat: _concat,
     ops.Slice: _slice,
@@ -370,4 +357,5 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Resample: resample,
     ops.Embed: _embed,
     ops.Recurrent: recurrent,
+    **onnx_reduce.EMIT,
 }

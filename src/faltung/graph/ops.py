@@ -166,9 +166,9 @@ SAMPLES = -1
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """*operands -> for each formula of ``exprs`` its "sum", "mean", "max", "min" or "product" over
-    ``axes`` of the map that the operands make together: 0 is the channels, 1 and so on the space.
-    These axes become 1.
+    """*operands -> for each formula of ``exprs`` its "sum", "mean", "max", "min", "product" or
+    "log_sum_exp" over ``axes`` of the map that the operands make together: 0 is the channels, 1 and
+    so on the space. These axes become 1.
 
     Operands are maps of one rank, which are broadcast along axes of size 1, vectors of channels for
     each sample or for all, or numbers. ``SAMPLES`` among the axes: over ``Value.samples`` as well.
@@ -237,8 +237,10 @@ class Normalise:
 
     over: "batch" (Ioffe and Szegedy 2015: statistics of a channel; with ``training`` those of this
     batch, and the running ones follow with ``momentum``), "group" (Wu and He 2018: of a sample and
-    one of ``groups`` groups of channels) or "position" (Ba et al. 2016: of the channels at each
-    position).
+    one of ``groups`` groups of channels), "position" (Ba et al. 2016: of the channels at each
+    position) or "axes" (over these ``axes`` of the map, as in ``Reduce``; gain and shift are spread
+    over the map, and the shift, or both, may be missing). centred: False for x * rstd * gain +
+    shift with the mean square instead of the variance (Zhang and Sennrich 2019), and no mean.
     """
 
     over: str
@@ -246,6 +248,8 @@ class Normalise:
     groups: int = 1
     momentum: float = 0.1
     training: bool = False
+    axes: tuple[int, ...] = ()
+    centred: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,7 +367,10 @@ class CrossEntropy:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """logits -> probabilities along the channels."""
+    """logits -> probabilities over ``axes`` (0: channels), or with ``log`` their logarithms."""
+
+    axes: tuple[int, ...] = (0,)
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
