@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.formats.onnx_expr import formula
-from faltung.formats.onnx_resample import resample
+from faltung.formats.onnx_resample import grid_sample, resample
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -345,5 +345,6 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Reshape: _reshape,
     ops.Permute: _permute,
     ops.Resample: resample,
+    ops.GridSample: grid_sample,
     ops.Embed: _embed,
 }

@@ -9,7 +9,7 @@ from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward
 from faltung.graph.expand import Statistics
-from faltung.graph.gradient_resample import resample
+from faltung.graph.gradient_resample import grid_sample, resample
 from faltung.graph.ops import (
     ChannelConv,
     Concat,
@@ -19,6 +19,7 @@ from faltung.graph.ops import (
     Elementwise,
     Embed,
     EmbedGrad,
+    GridSample,
     GroupMean,
     LocallyConnected,
     LocallyConnectedBias,
@@ -268,6 +269,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Reshape: _reshape,
     Permute: _permute,
     Resample: resample,
+    GridSample: grid_sample,
     Embed: _embed,
     Softmax: _softmax,
 }
