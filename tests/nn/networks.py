@@ -158,6 +158,14 @@ NETWORKS: dict[str, Row] = {
     "dropout": (nn.Sequential(nn.Dropout(0.0), nn.ReLU()), (3, 2)),
     "embedding": (nn.Sequential(nn.Embedding(11, 4), nn.Conv(3, 2), nn.ReLU()), (8,)),
     "embedding padded": (nn.Embedding(11, 4, padding_index=2), (8,)),
+    "lstm": (nn.LSTM(5), (3, 7)),
+    "lstm in both directions": (nn.LSTM(17, 2, bidirectional=True, bias=False), (3, 5)),
+    "lstm of one step": (nn.LSTM(1, last=True), (2, 1)),
+    "gru": (nn.GRU(6), (3, 5)),
+    "gru in both directions": (nn.GRU(33, bidirectional=True, last=True), (2, 4)),
+    "gru without bias": (nn.GRU(4, 2, bias=False), (3, 4)),
+    "rnn": (nn.RNN(9, 2, True), (3, 6)),
+    "rnn rectified": (nn.RNN(4, nonlinearity="relu", last=True), (3, 6)),
     "inception": (INCEPTION, (3, 6, 6)),
     "parallel of vectors": (nn.Parallel(nn.Linear(2), nn.Identity(), nn.Tanh()), (3,)),
     "residual": (
@@ -178,6 +186,48 @@ NETWORKS: dict[str, Row] = {
             nn.GlobalAvgPool(),
         ),
         (2, 6, 6),
+    ),
+    "squeeze": (nn.SqueezeExcite(2), (6, 4, 3)),
+    "squeeze 1-D": (nn.SqueezeExcite(3, nn.SiLU(), nn.HardSigmoid()), (5, 7)),
+    "squeeze inside": (
+        nn.Sequential(
+            nn.Conv(6, 3, groups=3, padding=1), nn.HardSwish(), nn.SqueezeExcite(4), nn.Conv(2, 1)
+        ),
+        (3, 5, 4),
+    ),
+    "layer scale": (nn.Residual(nn.Sequential(nn.Conv(3, 1), nn.LayerScale(0.1))), (3, 4, 5)),
+    "layer scale of vectors": (nn.LayerScale(), (7,)),
+    "channels": (nn.Channels(2, 3), (7, 4, 3)),
+    "channels, the rest": (nn.Sequential(nn.Conv(6, 1), nn.Channels(4), nn.ReLU()), (3, 5)),
+    "channels overlapping": (
+        nn.Parallel(nn.Channels(0, 4), nn.Sequential(nn.Channels(1, 5), nn.Tanh()), nn.Channels(6)),
+        (8, 3, 2),
+    ),
+    "channels of vectors": (nn.Parallel(nn.Channels(3), nn.Channels(0, 2)), (5,)),
+    "shuffle": (nn.ChannelShuffle(3), (12, 3, 2)),
+    "shuffle of vectors": (nn.Sequential(nn.Linear(8), nn.ChannelShuffle(2)), (3,)),
+    "shuffle unit": (
+        nn.Sequential(
+            nn.Conv(6, 1),
+            nn.Parallel(
+                nn.Channels(0, 3),
+                nn.Sequential(nn.Channels(3), nn.Conv(3, 3, padding=1), nn.ReLU()),
+            ),
+            nn.ChannelShuffle(2),
+        ),
+        (2, 5, 4),
+    ),
+    "dense": (
+        nn.Sequential(
+            *(
+                nn.Parallel(
+                    nn.Identity(),
+                    nn.Sequential(nn.BatchNorm(), nn.ReLU(), nn.Conv(2, 3, padding=1)),
+                )
+                for _ in range(3)
+            )
+        ),
+        (3, 4, 5),
     ),
     "unet": (UNET, (2, 6, 4)),
     **{f"activation {layer!r}": (layer, (3, 4)) for layer in ACTIVATIONS},

@@ -244,6 +244,29 @@ def embedding(walk: Walk, layer: nn.Embedding, x: Tensor) -> Tensor:
     return F.embedding(x, table, layer.padding_index).movedim(-1, 1)
 
 
+def recurrent(walk: Walk, layer: Any, x: Tensor) -> Tensor:
+    """PyTorch's own layers, called as functions of the parameters."""
+    more = {"nonlinearity": layer.nonlinearity} if isinstance(layer, nn.RNN) else {}
+    kind = getattr(torch.nn, type(layer).__name__)
+    module = kind(
+        x.shape[1],
+        layer.hidden,
+        layer.layers,
+        bias=layer.bias,
+        batch_first=True,
+        bidirectional=layer.bidirectional,
+        **more,
+    ).double()
+    names = [name for name, _ in module.named_parameters()]
+    given = dict(zip(names, walk.take(len(names)), strict=True))
+    y, state = torch.func.functional_call(module, given, (x.movedim(1, -1),))
+    if not layer.last:
+        return y.movedim(-1, 1)
+    h = state[0] if isinstance(layer, nn.LSTM) else state
+    ends = h[-1 - layer.bidirectional :]
+    return ends.movedim(0, 1).flatten(1)
+
+
 def sequential(walk: Walk, layer: nn.Sequential, x: Tensor) -> Tensor:
     for part in layer.layers:
         x = walk(part, x)
@@ -257,6 +280,25 @@ def parallel(walk: Walk, layer: nn.Parallel, x: Tensor) -> Tensor:
 def residual(walk: Walk, layer: nn.Residual, x: Tensor) -> Tensor:
     body = walk(layer.body, x)
     return body + (x if layer.shortcut is None else walk(layer.shortcut, x))
+
+
+def squeeze_excite(walk: Walk, layer: nn.SqueezeExcite, x: Tensor) -> Tensor:
+    gate = F.linear(x.flatten(2).mean(2), *walk.take(2))
+    gate = F.linear(walk(layer.activation, gate), *walk.take(2))
+    return x * walk(layer.gate, gate).reshape(*x.shape[:2], *(1,) * rank_of(x))
+
+
+def layer_scale(walk: Walk, layer: nn.LayerScale, x: Tensor) -> Tensor:
+    (scale,) = walk.take(1)
+    return x * scale.reshape(-1, *(1,) * rank_of(x))
+
+
+def picked(walk: Walk, layer: nn.Channels, x: Tensor) -> Tensor:
+    return x[:, layer.start : None if layer.count is None else layer.start + layer.count]
+
+
+def shuffle_channels(walk: Walk, layer: nn.ChannelShuffle, x: Tensor) -> Tensor:
+    return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def auxiliary(walk: Walk, layer: nn.Auxiliary, x: Tensor) -> Tensor:
@@ -298,11 +340,18 @@ STEPS: dict[type, Step] = {
     nn.LocalResponseNorm: response_norm,
     nn.Dropout: dropout,
     nn.Embedding: embedding,
+    nn.LSTM: recurrent,
+    nn.GRU: recurrent,
+    nn.RNN: recurrent,
     nn.Sequential: sequential,
     nn.Parallel: parallel,
     nn.Residual: residual,
     nn.Identity: lambda walk, layer, x: x,
     nn.Auxiliary: auxiliary,
+    nn.SqueezeExcite: squeeze_excite,
+    nn.LayerScale: layer_scale,
+    nn.Channels: picked,
+    nn.ChannelShuffle: shuffle_channels,
     nn.Flatten: flatten,
     nn.ReLU: plain("relu"),
     nn.ReLU6: plain("relu6"),

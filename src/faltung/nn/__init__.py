@@ -31,10 +31,12 @@ from faltung.nn.activation import (
     Softplus,
     Tanh,
 )
+from faltung.nn.channels import Channels, ChannelShuffle, LayerScale, SqueezeExcite
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
+from faltung.nn.recurrent import GRU, LSTM, RNN
 from faltung.nn.resize import (
     AdaptiveAvgPool,
     AdaptiveMaxPool,
@@ -57,6 +59,9 @@ from faltung.nn.structure import (
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
@@ -64,6 +69,8 @@ __all__ = [
     "AvgPool",
     "BatchNorm",
     "Blur",
+    "ChannelShuffle",
+    "Channels",
     "Conv",
     "ConvTranspose",
     "Dropout",
@@ -76,6 +83,7 @@ __all__ = [
     "Identity",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "LeakyReLU",
     "Linear",
     "Local",
@@ -93,6 +101,7 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "SqueezeExcite",
     "Tanh",
     "Upsample",
     "build",
