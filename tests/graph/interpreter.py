@@ -22,6 +22,7 @@ from faltung.graph.value import Graph, Node, Value
 from faltung.reference.attention import attention, weights
 from faltung.reference.contract import contract
 from faltung.reference.expr import evaluate, uniform
+from faltung.reference.grid import grid_sample, grid_sample_grid_grad, grid_sample_input_grad
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
 from faltung.reference.recurrent import Walked, recurrence, recurrence_grad
@@ -391,6 +392,28 @@ def _resample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [resample(x, op.tables, op.fill)]
 
 
+def _grid_sample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    x, grid = _each_its_own(node, arrays)
+    return [grid_sample(x, grid, node.op.how)]
+
+
+def _grid_sample_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    g, grid = _each_its_own(node, arrays)
+    return [grid_sample_input_grad(g, grid, node.op.how, node.output.space)]
+
+
+def _grid_sample_grid(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    x, grid, g = _each_its_own(node, arrays)
+    return [grid_sample_grid_grad(x, grid, g, node.op.how)]
+
+
+def _each_its_own(node: Node, arrays: list[Array]) -> list[Array]:
+    """(samples, *shape) each: what there is once is there for all."""
+    made = [a.reshape(-1, *v.shape) for v, a in zip(node.inputs, arrays, strict=True)]
+    most = max(map(len, made))
+    return [np.broadcast_to(a, (most, *a.shape[1:])) for a in made]
+
+
 def _embed(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     tokens, table = arrays
     return [np.moveaxis(table[tokens], -1, 1)]
@@ -537,6 +560,9 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.View: _view,
     ops.Permute: _permute,
     ops.Resample: _resample,
+    ops.GridSample: _grid_sample,
+    ops.GridSampleInput: _grid_sample_input,
+    ops.GridSampleGrid: _grid_sample_grid,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
     ops.CrossEntropy: _cross_entropy,

@@ -10,7 +10,7 @@ from faltung.formats import onnx_reduce
 from faltung.formats.onnx_expr import formula, spread
 from faltung.formats.onnx_products import contract
 from faltung.formats.onnx_recurrent import recurrent
-from faltung.formats.onnx_resample import resample
+from faltung.formats.onnx_resample import grid_sample, resample
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -355,6 +355,7 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.View: _view,
     ops.Permute: _permute,
     ops.Resample: resample,
+    ops.GridSample: grid_sample,
     ops.Embed: _embed,
     ops.Recurrent: recurrent,
     **onnx_reduce.EMIT,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import Expr, operand
+from faltung.geometry.grid import Sampling
 from faltung.geometry.pool import PoolSpec
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.geometry.resample import Table
@@ -343,6 +344,30 @@ class Resample:
 
 
 @dataclass(frozen=True, slots=True)
+class GridSample:
+    """x (C, *space), grid (rank, *output) -> y (C, *output): the map at the places of the grid, by
+    its neighbours (``geometry/grid.py``). Channel 0 of the grid is the coordinate along the last
+    axis of space. One of the two may be without a batch: there is one for all samples.
+    """
+
+    how: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class GridSampleInput:
+    """grad, grid -> the gradient for the map."""
+
+    how: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class GridSampleGrid:
+    """x, grid, grad -> the gradient for the grid."""
+
+    how: Sampling
+
+
+@dataclass(frozen=True, slots=True)
 class Embed:
     """tokens (L,), table (V, E) -> (E, L)."""
 
@@ -444,6 +469,9 @@ Op = (
     | View
     | Permute
     | Resample
+    | GridSample
+    | GridSampleInput
+    | GridSampleGrid
     | Embed
     | EmbedGrad
     | CrossEntropy
