@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.formats.onnx_expr import formula
-from faltung.formats.onnx_products import contract
+from faltung.formats.onnx_products import attention, contract
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -335,6 +335,7 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
     ops.LocallyConnected: _local,
+    ops.Attention: attention,
     ops.Contract: contract,
     ops.Elementwise: _elementwise,
     ops.ChannelConv: _channel_conv,

@@ -228,6 +228,12 @@ def _concat(b: Backward, node: Node, grads: Grads) -> None:
         start += value.channels
 
 
+def _slice(b: Backward, node: Node, grads: Grads) -> None:
+    op = node.op
+    assert isinstance(op, Slice)
+    b.give_part(node.inputs[0], op.start, _only(grads))
+
+
 def _reshape(b: Backward, node: Node, grads: Grads) -> None:
     b.give(node.inputs[0], *b.nodes.add(Reshape(), (_only(grads),), node.inputs[0].shape))
 
@@ -268,6 +274,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Elementwise: _elementwise,
     Pool: _pool,
     Concat: _concat,
+    Slice: _slice,
     Reshape: _reshape,
     Permute: _permute,
     Embed: _embed,

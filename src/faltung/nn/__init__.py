@@ -31,6 +31,7 @@ from faltung.nn.activation import (
     Softplus,
     Tanh,
 )
+from faltung.nn.attention import Attention
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
@@ -49,6 +50,7 @@ __all__ = [
     "ELU",
     "GELU",
     "Activation",
+    "Attention",
     "Auxiliary",
     "AvgPool",
     "BatchNorm",
