@@ -1,4 +1,4 @@
-"""Graphs of one product of two values, or one attention, for all that is done to them."""
+"""Graphs of one product of two values, or of one attention, for all that is done to them."""
 
 from dataclasses import dataclass
 

@@ -23,6 +23,7 @@ from faltung.codegen.tile import split as parts_of
 from faltung.machine.costs import FMA_LATENCY_SUMS, PANEL_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offset_columns
+from faltung.methods.base.correlation import step_kind
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Argument, Operand, Table, Work, table
 from faltung.methods.contract.axes import Dim, Product
@@ -85,7 +86,7 @@ def contract(
         _panel(p, len(tiles)),
         p.columns.steps[2] == 1 or p.columns.size == 1,
         epilogue,
-        tuple(step == 1 for step in p.columns.steps[3:]),
+        tuple(map(step_kind, p.columns.steps[3:])),
     )
     panel = p.length * whole if kernel.panel else 0
     given: dict[str, Argument] = {"a": arrays.a, "b": arrays.b}

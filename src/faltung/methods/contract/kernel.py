@@ -51,12 +51,12 @@ class ContractKernel(EpilogueKernel):
     panel: str
     contiguous: bool
     epilogue: Epilogue | None = None
-    aux_contiguous: tuple[bool, ...] = ()
+    aux_steps: tuple[int, ...] = ()
 
     @property
     def tile_function(self) -> list[tuple[str, str]]:
         out = parameters([], ["out_position", "out_channel"])
-        return [*TILE, *out, *tile_arguments(len(self.aux_contiguous))]
+        return [*TILE, *out, *tile_arguments(len(self.aux_steps))]
 
     def functions(self, code: Functions) -> None:
         for number, columns in enumerate(self.widths):
@@ -67,7 +67,7 @@ class ContractKernel(EpilogueKernel):
 
     def _tile(self, v: Vectors, rows: int, columns: int) -> None:
         acc = sums(v, rows, columns, self.row, packed=bool(self.panel))
-        end, out = finish(v, self.epilogue, self.aux_contiguous), "%out"
+        end, out = finish(v, self.epilogue, self.aux_steps), "%out"
         f = v.function
         for row in acc:
             for q, total in enumerate(row):
