@@ -199,7 +199,10 @@ def _attention(node: Node, arrays: list[Array], batch: int) -> list[Array]:
         found.append(own.reshape(*lead, value.positions, count, -1))
     given = {name: getattr(op, name) for name in ("scale", "causal", "offset", "softcap")}
     for value, array in zip(node.inputs[len(heads) :], arrays[len(heads) :], strict=True):
-        given["mask"] = in_memory(value, array, batch)
+        mask = in_memory(value, array, batch)
+        repeats = [1] * mask.ndim
+        repeats[value.batched] = sizes.samples // value.samples
+        given["mask"] = given.get("mask", 0) + np.tile(mask, repeats)
     made = weights(*found, **given) if op.weights else attention(*found, **given)
     shape = *(batch,) * node.output.batched, sizes.samples, *made.shape[-3:]
     return [from_memory(node.output, np.broadcast_to(made, shape), batch)]
@@ -378,7 +381,8 @@ def _permute(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 
 def _view(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [_from_memory(np.moveaxis(arrays[0], 1, -1), node.output)]
+    made = in_memory(node.inputs[0], arrays[0], batch)
+    return [from_memory(node.output, made, batch)]
 
 
 def _from_memory(array: Array, value: Value) -> Array:

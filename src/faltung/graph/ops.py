@@ -100,17 +100,18 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """q, k, v, [mask] -> softmax(scale * q k^T + mask) v, for each of ``heads`` heads of its own.
+    """q, k, v, *masks -> softmax(scale * q k^T + masks) v, for each of ``heads`` heads of its own.
 
     In memory q is (samples, *space, heads * D): queries are the positions of a sample, and the
     channels of a head lie together. k, v: the same with keys for positions and ``kv_heads`` heads,
     of which head h reads number h * kv_heads // heads; v may have another D. out: like q, with the
-    D of v. mask: of the shape (keys, heads, queries), in memory (samples, heads, queries, keys), or
-    with 1 in the place of any of these.
+    D of v. masks: of the shape (keys, heads, queries), in memory (samples, heads, queries, keys),
+    or with 1 in the place of any of these; where one has fewer samples, which divide the others, it
+    begins again.
 
     causal: query i sees keys 0 to i + ``offset``. softcap c: unless it is 0, scores s become c
     tanh(s / c) before the mask is added. A query that sees no key has weights of zero. weights: q,
-    k, [mask] -> the softmax itself, of the shape (keys, heads, queries).
+    k, *masks -> the softmax itself, of the shape (keys, heads, queries).
     """
 
     heads: int

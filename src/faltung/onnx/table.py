@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import convolve, formulas, norms, pools, views
+from faltung.onnx import convolve, formulas, norms, pools, products, views
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
     **convolve.TABLE,
+    **products.TABLE,
     **pools.TABLE,
     **norms.TABLE,
     **formulas.TABLE,
