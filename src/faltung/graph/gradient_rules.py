@@ -218,6 +218,22 @@ def _concat(b: Backward, node: Node, grads: Grads) -> None:
         start += value.channels
 
 
+def _slice(b: Backward, node: Node, grads: Grads) -> None:
+    """Zeros beside the gradient, for the channels that are not read."""
+    op, g, x = node.op, _only(grads), node.inputs[0]
+    assert isinstance(op, Slice)
+    if not b.needs(x):
+        return
+    parts: list[Value] = []
+    for count in (op.start, x.channels - op.start - node.output.channels):
+        if count:
+            shape = (count, *x.space)
+            zeros = Elementwise(shape, (constant(0),), batched=x.batched)
+            parts += b.nodes.add(zeros, (), shape, batched=x.batched)
+    parts.insert(1 if op.start else 0, g)
+    b.give(x, *b.nodes.add(Concat(), parts, x.shape, batched=x.batched))
+
+
 def _reshape(b: Backward, node: Node, grads: Grads) -> None:
     b.give(node.inputs[0], *b.nodes.add(Reshape(), (_only(grads),), node.inputs[0].shape))
 
@@ -256,6 +272,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Elementwise: _elementwise,
     Pool: _pool,
     Concat: _concat,
+    Slice: _slice,
     Reshape: _reshape,
     Permute: _permute,
     Embed: _embed,
