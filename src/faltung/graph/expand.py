@@ -9,8 +9,12 @@ from dataclasses import dataclass, replace
 
 from faltung.geometry.conv import Float, conv_spec
 from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
+from faltung.graph.absorb import absorbed
+from faltung.graph.attended import attended
 from faltung.graph.ops import (
+    Attention,
     Concat,
+    Contract,
     Convolve,
     Dropout,
     Elementwise,
@@ -25,7 +29,7 @@ from faltung.graph.ops import (
     Slice,
 )
 from faltung.graph.recurrent import Part, alike, inputs_of, only, shapes
-from faltung.graph.value import Graph, Node, Value
+from faltung.graph.value import Graph, Node, Value, samples_of
 
 A, B, C, D, E, F, G, H = map(operand, range(8))
 
@@ -48,12 +52,18 @@ class Nodes:
         self._stem = stem
 
     def add(
-        self, op: Op, inputs: Sequence[Value], *shapes: tuple[int, ...], batched: bool = True
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        *shapes: tuple[int, ...],
+        batched: bool = True,
+        samples: int | None = None,
     ) -> tuple[Value, ...]:
-        """A new node; a value for each shape."""
+        """A new node; a value for each shape. samples: where they are not those of the inputs."""
         number = len(self.made)
+        count = samples_of(inputs, batched) if samples is None else samples
         values = tuple(
-            Value(f"{self.layer}{self._stem}{number}{'_' * i}", shape, batched)
+            Value(f"{self.layer}{self._stem}{number}{'_' * i}", shape, batched, samples=count)
             for i, shape in enumerate(shapes)
         )
         self.made.append(Node(op, tuple(inputs), values, self.layer))
@@ -69,7 +79,7 @@ class Nodes:
             Elementwise(shape, (), reductions), inputs, *(shapes[each.kind] for each in reductions)
         )
         made = [
-            replace(value, batched=each.kind == "sample")
+            value if each.kind == "sample" else replace(value, batched=False, samples=1)
             for value, each in zip(names, reductions, strict=True)
         ]
         self.made[-1] = replace(self.made[-1], outputs=tuple(made))
@@ -84,10 +94,12 @@ class Nodes:
 
 def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[str, Statistics]]:
     """The graph in simpler operations, and the statistics by the name of the normalised value.
+    Paddings are absorbed first.
 
     Batch normalisation at inference stays: it is folded into the convolution before it. In training
     it uses its running statistics where one of its parameters is frozen.
     """
+    graph = absorbed(graph)
     nodes = Nodes("~")
     found: dict[str, Statistics] = {}
     updates: list[tuple[Value, Value]] = list(graph.updates)
@@ -102,8 +114,10 @@ def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[st
             keep = at_least(random(B), op.rate)
             formula = select(keep, A * (1 / (1 - op.rate)), 0)
             nodes.made.append(replace(node, op=Elementwise(node.output.shape, (formula,))))
+        elif isinstance(op, Attention) and not op.weights and graph.training:
+            _attention(nodes, node, op)
         elif isinstance(op, Pool) and op.spec.kind == "max" and graph.training:
-            index = Value(f"{node.output.name}.index", node.output.shape, kind="index")
+            index = replace(node.output, name=f"{node.output.name}.index", kind="index")
             indexed = replace(op, indexed=True)
             nodes.made.append(replace(node, op=indexed, outputs=(node.output, index)))
         elif isinstance(op, Recurrent):
@@ -146,7 +160,7 @@ def _batch(
         Reduction(away, "channel", mean=True),
         Reduction(away * away, "channel", mean=True),
     )
-    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    rows = rows_of(x)
     variance = maximum(B - A * A, 0)
     rstd = 1 / unary("sqrt", variance + op.eps)
     mean = A + C
@@ -165,6 +179,12 @@ def _batch(
     )
     updates += [(running_mean, values[4]), (running_var, values[5])]
     return Statistics(values[0], values[1], values[2])
+
+
+def rows_of(x: Value) -> Value:
+    """The number of positions of all samples of a map."""
+    count = x.samples * x.positions
+    return Value(f"rows*{count}", (count,), batched=False, kind="rows")
 
 
 def _group(
@@ -200,6 +220,24 @@ def _apply(
         replace(node, op=Elementwise(x.shape, (formula,)), inputs=(x, mean, rstd, gain, shift))
     )
     return Statistics(mean, rstd)
+
+
+def _attention(nodes: Nodes, node: Node, op: Attention) -> None:
+    """The weights of the keys, which the backward pass reads, and their product with the values."""
+    q, k, v, *mask = node.inputs
+    found = attended(op, node.inputs)
+    shape = (found.keys, op.heads, found.queries)
+    (made,) = nodes.add(
+        replace(op, weights=True), (q, k, *mask), shape, batched=node.output.batched
+    )
+    made = replace(made, samples=found.samples)
+    nodes.made[-1] = replace(nodes.made[-1], outputs=(made,))
+    sizes = (
+        *(("s", found.samples), ("g", op.kv_heads), ("r", op.heads // op.kv_heads)),
+        *(("l", found.queries), ("m", found.keys), ("e", found.channels)),
+    )
+    product = Contract("sgrlm", "smge", "slgre", sizes)
+    nodes.made.append(replace(node, op=product, inputs=(made, v)))
 
 
 def _recurrent(nodes: Nodes, node: Node, op: Recurrent, dtype: Float, kept: bool) -> None:

@@ -136,7 +136,7 @@ def _spec(node: Node) -> Spec | None:
 
 
 def _macs(node: Node) -> int:
-    if isinstance(node.op, ops.Recurrent):
+    if isinstance(node.op, ops.Recurrent | ops.Resample | ops.Permute):
         return node.op.layer.macs(node.inputs[0].channels)
     spec = getattr(node.op, "spec", None)
     return spec.macs if isinstance(spec, ConvSpec) else 0
@@ -164,7 +164,9 @@ def _follows(nodes: Sequence[Node]) -> bool:
 
 def _mixes(node: Node) -> bool:
     """Whether a node combines positions."""
-    return hasattr(node.op, "spec") or isinstance(node.op, ops.Recurrent)
+    return hasattr(node.op, "spec") or isinstance(
+        node.op, ops.Recurrent | ops.Resample | ops.Permute
+    )
 
 
 def _live(graph: Graph) -> int:
