@@ -172,6 +172,5 @@ class ChannelShuffle(Layer):
             )
         if groups in (1, x.channels):
             return x
-        dims = (groups, x.channels // groups, *x.space)
-        op = Permute(dims, (1, 0, *range(2, len(dims))))
+        op = Permute((x.samples * x.positions, groups, x.channels // groups), (0, 2, 1))
         return b.node(op, (x,), x.shape, fields=b.fields(x))
