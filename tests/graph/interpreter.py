@@ -356,12 +356,14 @@ def _pool_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 
 def _concat(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [np.concatenate(arrays, axis=1)]
+    return [np.concatenate(arrays, axis=int(node.output.batched))]
 
 
 def _slice(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     start = node.op.start
-    return [arrays[0][:, start : start + node.output.channels]]
+    return [
+        np.take(arrays[0], range(start, start + node.output.channels), int(node.output.batched))
+    ]
 
 
 def _first(node: Node, arrays: list[Array], batch: int) -> list[Array]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import convolve, formulas, norms, pools, products, views
+from faltung.onnx import convolve, formulas, norms, pools, products, recurrent, views
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
@@ -11,6 +11,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **products.TABLE,
     **pools.TABLE,
     **norms.TABLE,
+    **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,
 }
