@@ -1,6 +1,6 @@
 """What the lowering of every node shares: places, plans, unique names of buffers."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
+from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Matrix, Operand, Step, relocated
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
@@ -58,7 +59,6 @@ class Lowering:
         self.policy = policy
         self.itemsize = np.dtype(dtype).itemsize
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
-        self._plans: dict[Hashable, Plan] = {}
         self._count = 0
 
     # Where things are ----------------------------------------------------------------------------
@@ -90,14 +90,10 @@ class Lowering:
     # Plans ---------------------------------------------------------------------------------------
 
     def plan(self, build: Callable[..., Plan], *arguments: Any, **named: Any) -> Plan:
-        """A plan of the engine; equal questions share one."""
-        key = build.__name__, arguments, tuple(sorted(named.items()))
-        found = self._plans.get(key)
-        if found is None:
-            found = self._plans[key] = build(
-                *arguments, **named, machine=self.machine, policy=self.policy
-            )
-        return found
+        """A plan of the engine; equal questions share one, also of other programs."""
+        # In words too: constants of formulas that are equal, 0.0 and -0.0, may make other code.
+        words = repr(named.get("epilogue"))
+        return _plan(build, arguments, tuple(named.items()), words, self.machine, self.policy)
 
     def planned(self, node: Node, plan: Plan) -> Lowered:
         op = node.op
@@ -139,6 +135,18 @@ class Lowering:
         made.kept = {own[name].name: size for name, size in made.kept.items()}
         made.scratch = {own[name].name: size for name, size in made.scratch.items()}
         return made
+
+
+@remembered(256)
+def _plan(
+    build: Callable[..., Plan],
+    arguments: tuple[Any, ...],
+    named: tuple[tuple[str, Any], ...],
+    words: str,
+    machine: Machine,
+    policy: Policy,
+) -> Plan:
+    return build(*arguments, **dict(named), machine=machine, policy=policy)
 
 
 def renamed(step: Step, own: dict[str, Operand]) -> Step:
