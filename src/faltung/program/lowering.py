@@ -1,6 +1,6 @@
 """What the lowering of every node shares: places, plans, unique names of buffers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,10 +15,10 @@ from faltung.graph.ops import (
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
-from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Matrix, Operand, Step, relocated
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
+from faltung.plan.shelf import Shelf
 from faltung.program.places import Places
 
 
@@ -39,7 +39,8 @@ class Lowered:
 
 class Lowering:
     """Nodes of one program to steps. ``weights``: strides of each parameter in its unfolded shape,
-    by name. ``policy``: the methods that its convolutions may use.
+    by name. ``policy``: the methods that its convolutions may use. ``about``: what the program is,
+    in words by which its plans are found on disk; nothing: they are not kept there.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Lowering:
         dtype: str,
         machine: Machine,
         policy: Policy = AUTO,
+        about: Iterable[str] = (),
     ) -> None:
         self.places = places
         self.weights = weights
@@ -57,6 +59,7 @@ class Lowering:
         self.dtype = dtype
         self.machine = machine
         self.policy = policy
+        self.shelf = Shelf(machine, policy, about)
         self.itemsize = np.dtype(dtype).itemsize
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self._count = 0
@@ -91,9 +94,7 @@ class Lowering:
 
     def plan(self, build: Callable[..., Plan], *arguments: Any, **named: Any) -> Plan:
         """A plan of the engine; equal questions share one, also of other programs."""
-        # In words too: constants of formulas that are equal, 0.0 and -0.0, may make other code.
-        words = repr(named.get("epilogue"))
-        return _plan(build, arguments, tuple(named.items()), words, self.machine, self.policy)
+        return self.shelf.plan(build, arguments, named)
 
     def planned(self, node: Node, plan: Plan) -> Lowered:
         op = node.op
@@ -135,18 +136,6 @@ class Lowering:
         made.kept = {own[name].name: size for name, size in made.kept.items()}
         made.scratch = {own[name].name: size for name, size in made.scratch.items()}
         return made
-
-
-@remembered(256)
-def _plan(
-    build: Callable[..., Plan],
-    arguments: tuple[Any, ...],
-    named: tuple[tuple[str, Any], ...],
-    words: str,
-    machine: Machine,
-    policy: Policy,
-) -> Plan:
-    return build(*arguments, **dict(named), machine=machine, policy=policy)
 
 
 def renamed(step: Step, own: dict[str, Operand]) -> Step:
