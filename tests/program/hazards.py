@@ -74,7 +74,9 @@ def parts(assembly: Assembly, packs: bool) -> list[Part]:
         words = {id(step.arguments) for step in made.steps}
         found.append(Part(title, words, reads + packed, writes))
         if packs and made.prepare:
-            weights = [touched(assembly, v) for v in made.node.inputs[1:3] if not v.batched]
+            inputs = made.node.inputs
+            given = inputs[1:3] if hasattr(made.node.op, "spec") else inputs
+            weights = [touched(assembly, v) for v in given if not v.batched]
             words = {id(step.arguments) for step in made.prepare}
             found.append(Part(f"pack {title}", words, weights, packed))
     return found

@@ -196,14 +196,16 @@ class OnnxModel:
         imported = program.imported
         for name, rows in imported.tokens.items():
             check_tokens(arrays[name], rows)
-        fed = {name: _laid_out(x, arrays[name]) for name, x in imported.inputs}
-        results = {x.value.name: fed[name] for name, x in imported.inputs}
+        fed = [x.laid_out(arrays[name]) for name, x in imported.inputs]
+        inputs = [x for _, x in imported.inputs]
+        results = {
+            x.value.name: np.moveaxis(array, 1, -1) for x, array in zip(inputs, fed, strict=True)
+        }
         if program.inference is not None:
-            shape = {name: (imported.batch, *x.value.shape) for name, x in imported.inputs}
-            given = [_fed(fed[name].reshape(shape[name]), x) for name, x in imported.inputs]
+            given = [_fed(array, x) for x, array in zip(inputs, fed, strict=True)]
             program.inference.feed(*given)
             program.inference.run()
-            made = program.inference.results()
+            made = program.inference.outputs_in_memory
             results |= {v.name: r for v, r in zip(imported.values, made, strict=True)}
         return [
             _told(found, results, port.dtype)
@@ -364,11 +366,6 @@ def _converted(port: Port, given: npt.ArrayLike, exact: bool) -> Array:
 def _may_become(array: Array, wanted: np.dtype[Any], typed: bool) -> bool:
     kinds = array.dtype.kind + wanted.kind
     return kinds == "ff" or (not typed and kinds in ("if", "ii", "bb"))
-
-
-def _laid_out(x: Tensor, array: Array) -> Array:
-    """An input in the order in which the graph takes it."""
-    return np.transpose(array, np.argsort(x.order)) if x.order else array
 
 
 def _fed(array: Array, x: Tensor) -> Array:

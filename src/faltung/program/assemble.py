@@ -6,10 +6,12 @@ branches of an Inception module have none between them.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
 
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
@@ -142,7 +144,7 @@ class Assembly:
         return sum(self.memories[name].nbytes for name in OWN)
 
     def array(self, value: Value) -> Array:
-        """The memory of a value: (batch, *space, C) for a map, else in the value's shape."""
+        """The memory of a value: (samples, *space, C) for a map, else in the value's shape."""
         place, root = self.lowering.places.place(value), self.lowering.places.root(value)
         memory, at = self._fixed[root.name]
         raw = self.memories[memory].view(np.uint8)[at : at + self._bytes(root)]
@@ -151,11 +153,13 @@ class Assembly:
             return numbers.reshape(root.shape if root.kind not in ("key", "rows") else ())
         if not value.batched:  # the first position of a map
             return numbers[place.channel : place.channel + value.size]
+        samples = self.lowering.samples(value)
         if place.first or root.kind != "float":
-            return numbers.reshape(self.lowering.batch, *root.shape)
-        whole = numbers.reshape(self.lowering.batch, *root.space, root.channels)
-        part = whole[..., place.channel : place.channel + value.channels]
-        return part.reshape(self.lowering.batch, *value.space, value.channels)
+            return numbers.reshape(samples, *root.shape)
+        rows = numbers[place.channel :]
+        steps = rows.itemsize * place.pitch, rows.itemsize
+        matrix = as_strided(rows, (samples * value.positions, value.channels), steps)
+        return _spread(matrix, (samples, *value.space))
 
     # Memory --------------------------------------------------------------------------------------
 
@@ -215,9 +219,7 @@ class Assembly:
             if packs and made.prepare:
                 packed = [self._whole(name) for name in made.kept]
                 unit.reads += packed
-                # Weight and bias; what an epilogue reads may not be computed yet.
-                given = made.node.inputs[1 : 3 if getattr(made.node.op, "bias", False) else 2]
-                pack = Unit(made.prepare, [self._range(v) for v in given], packed)
+                pack = Unit(made.prepare, [self._range(v) for v in made.packed], packed)
                 units.insert(max(0, len(units) - 1), pack)
             units.append(unit)
         return units
@@ -226,7 +228,7 @@ class Assembly:
         place = self.lowering.places.place(value)
         root = self.lowering.places.root(value)
         memory, at = self._fixed[root.name]
-        whole = not value.batched or place.first or value.kind != "float"
+        whole = not value.batched or place.first or place.whole or value.kind != "float"
         low, high = (0, 1 << 62) if whole else (place.channel, place.channel + value.channels)
         return Range(memory, at, at + self._bytes(root), root.name, low, high)
 
@@ -257,6 +259,12 @@ def _with_barriers(units: Iterable[Unit]) -> list[Step]:
 
 def _elements(node: Node, batch: int) -> int:
     return sum(v.size * (batch if v.batched else 1) for v in (*node.inputs, *node.outputs))
+
+
+def _spread(matrix: Array, sizes: tuple[int, ...]) -> Array:
+    """The rows of a matrix as several axes, without a copy."""
+    steps = [matrix.strides[0] * prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    return as_strided(matrix, (*sizes, matrix.shape[1]), (*steps, matrix.strides[1]))
 
 
 def _dtype(value: Value, dtype: str) -> str:

@@ -1,5 +1,6 @@
 """A network compiled for inference: normalisation folded, weights packed, one parallel region."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ class Inference:
         plain, derived = folded(expanded(graph)[0])
         nodes, outputs = plain.nodes, plain.outputs
         if softmax:
-            likely = Value("softmax", plain.output.shape)
+            likely = replace(plain.output, name="softmax")
             nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
             outputs = (likely, *outputs[1:])
         kept = {value.name for value in outputs}
@@ -104,11 +105,16 @@ class Inference:
             raise FaltungError(f"inputs: there are {len(values)}, got {len(inputs)}")
         for value, given, into in zip(values, inputs, self._inputs, strict=True):
             name = "x" if len(values) == 1 else value.name
-            copy_in(name, given, (self.batch, *value.shape), into, last=False)
+            copy_in(name, given, (self.batch * value.samples, *value.shape), into, last=False)
 
     def run(self) -> None:
         """Run on the input that was fed."""
         self._run(threads_for(self.assembly.cycles))
+
+    @property
+    def outputs_in_memory(self) -> list[Array]:
+        """All outputs where they lie, (samples, *space, C), until the next run."""
+        return self._results
 
     def result(self) -> Array:
         """A copy of the first output, channels first."""
