@@ -405,8 +405,8 @@ class Recurrent:
 
     inputs: x (C, steps); for each direction the input weight (gates * H, C), the recurrent weight
     (gates * H, H) or its two parts (``RecurrentSpec.weights``), [bias], [recurrent bias] (gates *
-    H,), [peepholes] (3 * H,); [lengths, one for each sample], [first state], [first cell], vectors of all
-    directions. Outputs: y (directions * H, steps), the states (directions * H,).
+    H,), [peepholes] (3 * H,); [lengths, one for each sample], [first state], [first cell], vectors
+    of all directions. Outputs: y (directions * H, steps), the states (directions * H,).
     ``reference/recurrent.py`` has the equations.
     """
 

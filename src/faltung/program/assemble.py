@@ -85,6 +85,7 @@ class Assembly:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
         lowered = [made for node in nodes if (made := lower(lowering, node)) is not None]
+        lowering.shelf.save()
         self.lowered = lowered
         self.cycles = sum(made.cycles for made in lowered) + 2.0 * sum(
             _elements(made.node, lowering.batch) for made in lowered if not made.cycles
