@@ -1,6 +1,6 @@
 """Accumulation of gradients: what the readers of each value contribute, and the nodes for it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from faltung.geometry.expr import Expr, constant, operand
 from faltung.graph.expand import Nodes, Statistics
@@ -97,3 +97,12 @@ class Backward:
         if self.needs(value):
             (made,) = self.nodes.add(op, (x, grad), value.shape, batched=False)
             self.give(value, made)
+
+
+def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
+    """The same formula over the operands that it reads, each listed once."""
+    names = [value.name for value in operands]
+    first = [names.index(name) for name in names]
+    read = sorted({first[i] for i in formula.operands()})
+    places = [operand(read.index(i)) if i in read else A for i in first]
+    return formula.replaced(places), [operands[i] for i in read]

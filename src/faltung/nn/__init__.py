@@ -36,6 +36,16 @@ from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
+from faltung.nn.recurrent import GRU, LSTM, RNN
+from faltung.nn.resize import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    Blur,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+)
 from faltung.nn.structure import (
     Auxiliary,
     Embedding,
@@ -49,10 +59,16 @@ from faltung.nn.structure import (
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
     "Auxiliary",
     "AvgPool",
     "BatchNorm",
+    "Blur",
     "ChannelShuffle",
     "Channels",
     "Conv",
@@ -73,7 +89,10 @@ __all__ = [
     "Local",
     "LocalResponseNorm",
     "MaxPool",
+    "Pad",
     "Parallel",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
     "Residual",
@@ -84,6 +103,7 @@ __all__ = [
     "Softplus",
     "SqueezeExcite",
     "Tanh",
+    "Upsample",
     "build",
 ]
 

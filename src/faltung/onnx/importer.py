@@ -110,7 +110,7 @@ def import_file(
 class _Importer:
     def __init__(self, file: File, batch: int, dtype: Float) -> None:
         self.file = file
-        self.f = Foreign(batch, dtype)
+        self.f = Foreign(dtype)
         self.notes = Notes()
         self.gaps: list[Gap] = []
         self.steps = 0
@@ -122,21 +122,19 @@ class _Importer:
     def run(self, shapes: Mapping[str, tuple[int, ...]], fixed: Mapping[str, Array]) -> Imported:
         env: dict[str, Entry] = dict(self.file.body.constants)
         inputs: list[tuple[str, Tensor]] = []
-        turned = _turned(self.file.body)
+        maps = _maps(self.file.body)
         for port in self.file.inputs:
             if port.name in fixed:
                 env[port.name] = fixed[port.name]
                 continue
-            axes = turned.get(port.name)
             shape = shapes[port.name]
-            if axes is not None and sorted(axes) != list(range(len(shape))):
-                axes = None
-            if self.f.batch > 1 and axes is not None and axes[:1] != (0,):
-                axes = None
+            memory = None
+            if port.name in maps and len(shape) > 2:
+                memory = (0, *range(2, len(shape)), 1)
             if port.dtype == "bfloat16":
                 self.gaps.append(Gap("input", shown(port.name), "", "bfloat16 inputs"))
             try:
-                x = self.f.input(shape, port.dtype, axes)
+                x = self.f.input(shape, port.dtype, memory)
             except Unsaid as error:
                 self.gaps.append(Gap("input", shown(port.name), "", str(error)))
                 env[port.name] = LOST
@@ -152,7 +150,7 @@ class _Importer:
         for port in self.file.outputs:
             if port.dtype == "bfloat16":
                 self.gaps.append(Gap("output", shown(port.name), "", "bfloat16 outputs"))
-        made = Imported(None, self.f.batch, {}, inputs, [], [], self.notes.tokens, self.gaps)
+        made = Imported(None, 1, {}, inputs, [], [], self.notes.tokens, self.gaps)
         if self.gaps:
             return made
         made.outputs = [found for found in outputs if not isinstance(found, _Lost)]
@@ -401,20 +399,33 @@ def _shape(call: Call, x: Tensor) -> Array:
     return np.array(x.shape[slice(start, end)], np.int64)
 
 
-def _turned(body: Body) -> dict[str, tuple[int, ...]]:
-    """Inputs that are read by transposes alone, all of one order: they are fed in that order."""
-    found: dict[str, set[tuple[int, ...]]] = {name: set() for name in body.inputs}
+# Operators that read (samples, C, *space), and those that leave the axes as they are.
+SPATIAL = frozenset(
+    """
+    Conv ConvTranspose MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool
+    BatchNormalization InstanceNormalization GroupNormalization LRN DepthToSpace SpaceToDepth
+    Resize Upsample PRelu GridSample DeformConv ConvInteger QLinearConv
+    """.split()
+)
+POINTWISE = frozenset(
+    """
+    Add Sub Mul Div Cast Identity Clip Relu LeakyRelu Sigmoid Tanh Pad Concat Dropout Neg Abs
+    QuantizeLinear DequantizeLinear Max Min Sqrt Exp Log Pow
+    """.split()
+)
+
+
+def _maps(body: Body) -> set[str]:
+    """Inputs that are read as (samples, C, *space), at once or after formulas."""
+    of = {name: name for name in body.inputs}
+    found: set[str] = set()
     for call in body.calls:
-        for name in call.inputs:
-            if name in found:
-                perm = call.attributes.get("perm")
-                plain = call.op == "Transpose" and isinstance(perm, tuple)
-                found[name].add(perm if plain else ())  # type: ignore[arg-type]
-    return {
-        name: next(iter(perms))
-        for name, perms in found.items()
-        if len(perms) == 1 and next(iter(perms))
-    }
+        read = [of[name] for name in call.inputs[:2] if name in of]
+        if call.op in SPATIAL and call.inputs and call.inputs[0] in of:
+            found.add(of[call.inputs[0]])
+        elif call.op in POINTWISE and read:
+            of |= dict.fromkeys(call.outputs, read[0])
+    return found
 
 
 # Schemas ------------------------------------------------------------------------------------------

@@ -80,8 +80,10 @@ def runtime_name(dtype: str) -> str:
     return f"tensor({_WORD.get(dtype, dtype)})"
 
 
-def array(tensor: Any, folder: Path | None) -> Array:
-    """The numbers of a TensorProto. folder: where files with external data are; None: nowhere."""
+def array(tensor: Any, folder: Path | None, apart: Array | None = None) -> Array:
+    """The numbers of a TensorProto. folder: where files with external data are; None: nowhere.
+    apart: its raw bytes, where they were not left in it.
+    """
     dims = tuple(tensor.dims)
     what = f"tensor {shown(tensor.name or '(no name)')}"
     if len(dims) > MOST_AXES or any(n < 0 for n in dims) or prod(dims) > MOST_ELEMENTS:
@@ -100,6 +102,8 @@ def array(tensor: Any, folder: Path | None) -> Array:
     stored = np.dtype("uint16" if dtype == "bfloat16" else dtype).newbyteorder("<")
     if tensor.data_location == _EXTERNAL:
         raw: Any = _external(tensor, folder, count * stored.itemsize, what)
+    elif apart is not None:
+        raw = apart
     elif tensor.HasField("raw_data"):
         raw = tensor.raw_data
     else:
