@@ -168,6 +168,9 @@ NETWORKS: dict[str, Row] = {
     "rnn rectified": (nn.RNN(4, nonlinearity="relu", last=True), (3, 6)),
     "inception": (INCEPTION, (3, 6, 6)),
     "parallel of vectors": (nn.Parallel(nn.Linear(2), nn.Identity(), nn.Tanh()), (3,)),
+    "attention": (nn.Attention(2), (6, 3, 4)),
+    "attention of a sequence": (nn.Attention(3, bias=False, causal=True), (6, 9)),
+    "attention with shared keys": (nn.Attention(4, 2), (8, 5)),
     "residual": (
         nn.Residual(nn.Sequential(nn.Conv(3, 3, padding="same"), nn.BatchNorm(), nn.ReLU())),
         (3, 5, 5),

@@ -229,6 +229,20 @@ def layer_norm(walk: Walk, layer: nn.LayerNorm, x: Tensor) -> Tensor:
     return F.layer_norm(x.movedim(1, -1), x.shape[1:2], gain, shift, layer.eps).movedim(-1, 1)
 
 
+def attention(walk: Walk, layer: nn.Attention, x: Tensor) -> Tensor:
+    """By ``scaled_dot_product_attention`` over heads (N, H, L, D)."""
+    weight, bias = walk.weights(layer.bias)
+    kept = (weight.shape[0] - weight.shape[1]) // 2
+    rows = F.linear(x.flatten(2).mT, weight.flatten(1), bias).split([x.shape[1], kept, kept], -1)
+    length = x.shape[1] // layer.heads
+    q, k, v = (part.unflatten(-1, (-1, length)).transpose(1, 2) for part in rows)
+    shared = {"enable_gqa": True} if layer.kv_heads not in (None, layer.heads) else {}
+    made = F.scaled_dot_product_attention(q, k, v, is_causal=layer.causal, **shared)
+    weight, bias = walk.weights(layer.bias)
+    made = F.linear(made.transpose(1, 2).flatten(2), weight.flatten(1), bias)
+    return made.mT.reshape(x.shape)
+
+
 def response_norm(walk: Walk, layer: nn.LocalResponseNorm, x: Tensor) -> Tensor:
     x3 = x if x.ndim > 2 else x[..., None]
     return F.local_response_norm(x3, layer.size, layer.alpha, layer.beta, layer.k).reshape(x.shape)
@@ -335,6 +349,7 @@ STEPS: dict[type, Step] = {
     nn.PixelShuffle: shuffle,
     nn.PixelUnshuffle: unshuffle,
     nn.BatchNorm: batch_norm,
+    nn.Attention: attention,
     nn.GroupNorm: group_norm,
     nn.LayerNorm: layer_norm,
     nn.LocalResponseNorm: response_norm,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.formats.onnx_expr import formula
-from faltung.formats.onnx_products import contract
+from faltung.formats.onnx_products import attention, contract
 from faltung.formats.onnx_recurrent import recurrent
 from faltung.formats.onnx_resample import resample
 from faltung.formats.onnx_writer import Writer
@@ -356,6 +356,7 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
     ops.LocallyConnected: _local,
+    ops.Attention: attention,
     ops.Contract: contract,
     ops.Elementwise: _elementwise,
     ops.ChannelConv: _channel_conv,

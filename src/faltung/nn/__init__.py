@@ -31,6 +31,7 @@ from faltung.nn.activation import (
     Softplus,
     Tanh,
 )
+from faltung.nn.attention import Attention
 from faltung.nn.channels import Channels, ChannelShuffle, LayerScale, SqueezeExcite
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
@@ -65,6 +66,7 @@ __all__ = [
     "Activation",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
+    "Attention",
     "Auxiliary",
     "AvgPool",
     "BatchNorm",

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.attended import attended
 from faltung.graph.contracted import BATCH, labelled
 from faltung.graph.ops import Attention, Contract
@@ -77,8 +77,17 @@ def attention_values(low: Lowering, node: Node, work: Work) -> None:
 
 
 def _rows(low: Lowering, value: Value, channels: int) -> Rows:
-    """The rows of heads of so many channels."""
+    """The rows of heads of so many channels. UnsupportedError: a parameter that is stored otherwise
+    than a map.
+    """
     pitch = low.pitch(value)
+    sizes, steps = memory(low, value)
+    rows = split(sizes[1:-1], steps[1:-1], (value.positions,))
+    if steps[-1] != 1 or rows not in ((pitch,), (0,)):
+        raise UnsupportedError(
+            f"{value.name}: attention reads parameters whose channels are stored last; "
+            "it must have an order that ends with axis 0"
+        )
     sample = pitch * value.positions
     return Rows(low.where(value), _batch(low, value), sample, channels, pitch)
 
