@@ -172,6 +172,7 @@ class ChannelShuffle(Layer):
             )
         if groups in (1, x.channels):
             return x
-        dims = (groups, x.channels // groups, *x.space)
-        op = Permute(dims, (1, 0, *range(2, len(dims))))
+        dims = (x.samples, *x.space, groups, x.channels // groups)
+        *before, first, second = range(len(dims))
+        op = Permute(dims, (*before, second, first))
         return b.node(op, (x,), x.shape, fields=b.fields(x))
