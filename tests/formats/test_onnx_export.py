@@ -14,7 +14,17 @@ from optional import optional
 
 from faltung import nets, nn
 from faltung.formats.onnx_export import export_onnx
-from faltung.geometry.expr import Expr, operand, power, unary
+from faltung.geometry.expr import (
+    Expr,
+    binary,
+    equal,
+    greater,
+    logic,
+    operand,
+    power,
+    select,
+    unary,
+)
 from faltung.graph.builder import Builder
 from faltung.graph.fuse import fused
 from faltung.graph.initial import parameters
@@ -314,6 +324,43 @@ def test_formulas_of_any_kind() -> None:
         y = b.elementwise(constant(2) * unary("erf", a) - unary("log", 1 + a * a), y)
     graph = b.graph(y)
     same(graph, anything(graph))
+
+
+NEW = (
+    *("floor", "ceil", "round", "trunc", "sign", "sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "asinh", "acosh", "atanh"),
+)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_each_function(name: str) -> None:
+    """Where they are defined, and where they are not."""
+    a = operand(0)
+    inside = {"asin": a * 0.3, "acos": a * 0.3, "atanh": a * 0.3, "acosh": 1 + a * a}
+    for expr in (unary(name, inside.get(name, a)), unary(name, a)):
+        b = Builder((4, 3))
+        with b.layer("Odd", None):
+            y = b.elementwise(expr, b.input)
+        with np.errstate(all="ignore"):
+            same(b.graph(y), {})
+
+
+def test_functions_of_two_numbers_and_logic() -> None:
+    a, c = operand(0), operand(1)
+    odd = logic("xor", greater(a, 0), logic("not", equal(unary("round", a), unary("floor", a))))
+    both = logic("or", logic("and", greater(a, c), greater(1, a)), odd)
+    for expr in (
+        binary("fmod", a, c),
+        binary("mod", a, c),
+        binary("pow", unary("abs", a), c),
+        select(both, a, c),
+    ):
+        b = Builder((4, 3))
+        with b.layer("Odd", None):
+            row = b.parameter("row", (1, 3), order=(1, 0))
+            gate = b.elementwise(unary("sin", operand(0) * 3 + operand(1)), b.input, row)
+            y = b.elementwise(expr, b.input, gate)
+        same(b.graph(y), anything(b.graph(y)))
 
 
 def _mean(x: Any) -> Any:

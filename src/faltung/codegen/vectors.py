@@ -378,16 +378,17 @@ class Vectors:
         return self.function.value(f"fneg {self.type} {a}")
 
     def abs(self, a: str) -> str:
-        return self._intrinsic("fabs", a)
+        return self.intrinsic("fabs", a)
 
     def sqrt(self, a: str) -> str:
-        return self._intrinsic("sqrt", a)
+        return self.intrinsic("sqrt", a)
 
     def copysign(self, size: str, sign: str) -> str:
         """The magnitude of one and the sign of the other."""
-        return self._intrinsic("copysign", size, sign)
+        return self.intrinsic("copysign", size, sign)
 
-    def _intrinsic(self, name: str, *arguments: str) -> str:
+    def intrinsic(self, name: str, *arguments: str) -> str:
+        """A function of LLVM that processors have an instruction for, of vectors."""
         types = [self.type] * len(arguments)
         callee = self.function.module.declare(f"llvm.{name}.{self._suffix}", self.type, *types)
         given = ", ".join(f"{self.type} {argument}" for argument in arguments)
@@ -414,7 +415,7 @@ class Vectors:
         if not self.machine.fma or self.dtype in INTEGERS:
             # llvm.fma would call the C library for every lane here.
             return self.add(self.mul(a, b), c)
-        return self._intrinsic("fma", a, b, c)
+        return self.intrinsic("fma", a, b, c)
 
     def total(self, vector: str) -> str:
         """The sum of the lanes, in a fixed order: halves are added first."""

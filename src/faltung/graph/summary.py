@@ -136,7 +136,7 @@ def _spec(node: Node) -> Spec | None:
 
 
 def _macs(node: Node) -> int:
-    if isinstance(node.op, ops.Recurrent | ops.Resample | ops.Permute):
+    if isinstance(node.op, ops.Recurrent):
         return node.op.layer.macs(node.inputs[0].channels)
     spec = getattr(node.op, "spec", None)
     return spec.macs if isinstance(spec, ConvSpec) else 0

@@ -172,7 +172,5 @@ class ChannelShuffle(Layer):
             )
         if groups in (1, x.channels):
             return x
-        dims = (x.samples, *x.space, groups, x.channels // groups)
-        *before, first, second = range(len(dims))
-        op = Permute(dims, (*before, second, first))
+        op = Permute((x.samples * x.positions, groups, x.channels // groups), (0, 2, 1))
         return b.node(op, (x,), x.shape, fields=b.fields(x))

@@ -336,8 +336,8 @@ class PixelShuffle(Layer):
         channels, rest = divmod(x.channels, r**rank)
         if rest:
             raise FaltungError(f"factor={r}: {r}**{rank} must divide the {x.channels} channels")
-        dims = (channels, *(r,) * rank, *x.space)
-        axes = [0, *(axis for i in range(rank) for axis in (1 + rank + i, 1 + i))]
+        dims = (x.samples, *x.space, channels, *(r,) * rank)
+        axes = [0, *(axis for i in range(rank) for axis in (1 + i, 2 + rank + i)), 1 + rank]
         shape = (channels, *(n * r for n in x.space))
         return b.node(Permute(dims, tuple(axes)), (x,), shape)
 
@@ -366,8 +366,9 @@ class PixelUnshuffle(Layer):
         if any(n % r for n in x.space):
             raise FaltungError(f"factor={r}: must divide the sizes {x.space}")
         space = tuple(n // r for n in x.space)
-        dims = (x.channels, *(size for n in space for size in (n, r)))
-        axes = [0, *(2 + 2 * i for i in range(rank)), *(1 + 2 * i for i in range(rank))]
+        dims = (x.samples, *(size for n in space for size in (n, r)), x.channels)
+        inside = [2 + 2 * i for i in range(rank)]
+        axes = [0, *(1 + 2 * i for i in range(rank)), 1 + 2 * rank, *inside]
         shape = (x.channels * prod([r] * rank), *space)
         return b.node(Permute(dims, tuple(axes)), (x,), shape)
 

@@ -96,7 +96,8 @@ class Weights:
         """Equal for values with equal numbers, in equal order."""
         d = self.derived.get(name)
         if d is None:
-            return self.numbers.token(name)
+            # A constant of a lowering: its name says its numbers.
+            return self.numbers.token(name) if name in self.numbers.parameters else name
         parts = (self.numbers.token(n) for n in (d.weight, d.bias, *d.sources) if n)
         return d.kind, d.eps, d.transposed, d.groups, bool(d.bias), *parts
 

@@ -62,7 +62,6 @@ def lower(low: Lowering, node: Node) -> Lowered | None:
         return low.planned(node, made)
     if not work.steps:
         return None
-    return low.named(Lowered(node, work.steps, scratch=dict(work.scratch), cycles=work.cycles))
     own = work.steps, work.prepare, dict(work.kept), dict(work.scratch)
     return low.named(Lowered(node, *own, cycles=work.cycles))
 
