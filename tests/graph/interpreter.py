@@ -383,8 +383,9 @@ def _permute(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 
 def _view(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    made = in_memory(node.inputs[0], arrays[0], batch)
-    return [from_memory(node.output, made, batch)]
+    if node.output.batched:  # ``batch`` counts all samples here
+        return [_from_memory(np.moveaxis(arrays[0], 1, -1), node.output)]
+    return [from_memory(node.output, in_memory(node.inputs[0], arrays[0], 1), 1)]
 
 
 def _from_memory(array: Array, value: Value) -> Array:
