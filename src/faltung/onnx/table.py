@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import convolve, formulas, norms, pools, views
+from faltung.onnx import convolve, formulas, norms, pools, reductions, views
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
     **convolve.TABLE,
     **pools.TABLE,
+    **reductions.TABLE,
     **norms.TABLE,
     **formulas.TABLE,
     **views.TABLE,
