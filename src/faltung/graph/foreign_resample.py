@@ -7,9 +7,8 @@ known beforehand, such as a triangle of matrices.
 from collections.abc import Mapping, Sequence
 from math import prod
 
-from faltung.geometry.resample import Table, padded, selected
+from faltung.geometry.resample import Table
 from faltung.graph.foreign import Foreign, Shape, Tensor, numbers
-from faltung.graph.foreign_maps import sliced
 from faltung.graph.ops import Resample
 
 
@@ -100,34 +99,6 @@ def _runs(x: Tensor, tables: Mapping[int, Table]) -> tuple[list[int], dict[int, 
             sizes.append(size)
         merged = axis not in tables
     return sizes, along
-
-
-# Entries ------------------------------------------------------------------------------------------
-
-
-def chosen(f: Foreign, x: Tensor, axis: int, indices: Sequence[int]) -> Tensor:
-    """These entries of an axis, in this order."""
-    numbers(x)
-    first, count = indices[0], len(indices)
-    if list(indices) == list(range(first, first + count)):
-        return sliced(f, x, axis, first, count)
-    f.require(x.size // x.shape[axis] * count)
-    return resampled(f, x, {axis: selected(x.shape[axis], indices)})
-
-
-def enlarged(
-    f: Foreign, x: Tensor, pairs: Sequence[tuple[int, int]], mode: str = "zeros", fill: float = 0.0
-) -> Tensor:
-    """The tensor with entries before and after each axis; negative numbers are a crop."""
-    sizes = [n + lo + hi for n, (lo, hi) in zip(x.shape, pairs, strict=True)]
-    f.require(prod(sizes))
-    tables = {}
-    for axis, (lo, hi) in enumerate(pairs):
-        if lo <= 0 and hi <= 0 and (lo or hi):
-            x = sliced(f, x, axis, -lo, x.shape[axis] + lo + hi)
-        elif lo or hi:
-            tables[axis] = padded(x.shape[axis], lo, hi, mode)
-    return resampled(f, x, tables, fill)
 
 
 def merged(f: Foreign, x: Tensor, axes: Sequence[int], table: Table, shape: Shape) -> Tensor:

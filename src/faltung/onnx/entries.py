@@ -15,8 +15,8 @@ from faltung.geometry.expr import at_least, select
 from faltung.geometry.resample import MOST_TAPS, Table, selected, table, tiled
 from faltung.graph.foreign import Shape, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
-from faltung.graph.foreign_maps import known, sliced
-from faltung.graph.foreign_resample import chosen, enlarged, merged, resampled
+from faltung.graph.foreign_maps import known, padded, picked, sliced
+from faltung.graph.foreign_resample import merged, resampled
 from faltung.graph.ops import Embed
 from faltung.onnx.arguments import Arguments, counted
 
@@ -105,7 +105,7 @@ def gather(a: Arguments) -> Tensor:
     x = a.floats(0)
     axis = a.axis(x.rank, 0)
     indices = _indices(a, 1, x.shape[axis])
-    made = chosen(a.f, x, axis, indices.ravel().tolist())
+    made = picked(a.f, x, axis, indices.ravel().tolist())
     return a.f.reshaped(made, (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]))
 
 
@@ -249,7 +249,7 @@ def compress(a: Arguments) -> Tensor:
     places = np.flatnonzero(condition[: x.shape[axis]])
     if not len(places):
         raise Unsaid("a tensor without elements")
-    return chosen(a.f, x, axis, places.tolist())
+    return picked(a.f, x, axis, places.tolist())
 
 
 def reverse_sequence(a: Arguments) -> Tensor:
@@ -305,7 +305,7 @@ def pad(a: Arguments) -> Tensor:
             raise Unsaid("a tensor without elements")
         if max(lo, hi) > MOST_TAPS:
             raise FaltungError(f"pads={max(lo, hi)}: must be at most {MOST_TAPS}")
-    made = enlarged(a.f, x, pairs, mode, value if mode == "zeros" else 0.0)
+    made = padded(a.f, x, pairs, mode, value if mode == "zeros" else 0.0)
     inside = all(
         max(pair) <= {"reflect": size - 1, "circular": size}.get(mode, max(pair))
         for pair, size in zip(pairs, x.shape, strict=True)
@@ -328,7 +328,7 @@ def center_crop_pad(a: Arguments) -> Tensor:
         more = size - x.shape[axis]
         lo = more // 2 if more > 0 else -(-more // 2)
         pairs[axis] = lo, more - lo
-    return enlarged(a.f, x, pairs)
+    return padded(a.f, x, pairs)
 
 
 def trilu(a: Arguments) -> Tensor:
