@@ -87,7 +87,7 @@ def _convolve(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Convolve = node.op
     spec = replace(op.spec, batch=batch)
     x, w = arrays[0].reshape(spec.input_shape), arrays[1].reshape(spec.weight_shape)
-    bias = arrays[2] if op.bias else None
+    bias = arrays[2].reshape(-1) if op.bias else None
     return [_stored(node, arrays, reference.conv(x, w, bias, spec))]
 
 
@@ -95,7 +95,7 @@ def _convolve_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.ConvolveInput = node.op
     spec = replace(op.spec, batch=batch)
     g, w = arrays[0].reshape(spec.output_shape), arrays[1].reshape(spec.weight_shape)
-    bias = arrays[2] if op.bias else None
+    bias = arrays[2].reshape(-1) if op.bias else None
     return [_stored(node, arrays, reference.conv_transpose(g, w, bias, spec))]
 
 
