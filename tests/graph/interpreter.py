@@ -63,7 +63,8 @@ def compute(nodes: Sequence[Node], known: dict[str, Array], batch: int) -> None:
                 known[value.name] = np.asarray(float(batch * value.shape[0]))
         arrays = [known[value.name] for value in node.inputs]
         samples = max(value.samples for value in (*node.inputs, *node.outputs))
-        count = batch if isinstance(node.op, ops.Contract | ops.Attention) else batch * samples
+        alone = isinstance(node.op, ops.Contract | ops.Attention | ops.View)
+        count = batch if alone else batch * samples
         made = MEANING[type(node.op)](node, arrays, count)
         assert len(made) == len(node.outputs), node
         for value, array in zip(node.outputs, made, strict=True):
