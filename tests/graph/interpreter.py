@@ -64,7 +64,8 @@ def compute(nodes: Sequence[Node], known: dict[str, Array], batch: int) -> None:
                 known[value.name] = np.asarray(float(batch * value.shape[0]))
         arrays = [known[value.name] for value in node.inputs]
         samples = max(value.samples for value in (*node.inputs, *node.outputs))
-        count = batch if isinstance(node.op, ops.Contract | ops.Attention) else batch * samples
+        alone = isinstance(node.op, ops.Contract | ops.Attention | ops.View)
+        count = batch if alone else batch * samples
         made = MEANING[type(node.op)](node, arrays, count)
         assert len(made) == len(node.outputs), node
         for value, array in zip(node.outputs, made, strict=True):
@@ -88,7 +89,7 @@ def _convolve(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Convolve = node.op
     spec = replace(op.spec, batch=batch)
     x, w = arrays[0].reshape(spec.input_shape), arrays[1].reshape(spec.weight_shape)
-    bias = arrays[2] if op.bias else None
+    bias = arrays[2].reshape(-1) if op.bias else None
     return [_stored(node, arrays, reference.conv(x, w, bias, spec))]
 
 
@@ -96,7 +97,7 @@ def _convolve_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.ConvolveInput = node.op
     spec = replace(op.spec, batch=batch)
     g, w = arrays[0].reshape(spec.output_shape), arrays[1].reshape(spec.weight_shape)
-    bias = arrays[2] if op.bias else None
+    bias = arrays[2].reshape(-1) if op.bias else None
     return [_stored(node, arrays, reference.conv_transpose(g, w, bias, spec))]
 
 

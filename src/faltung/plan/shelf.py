@@ -25,6 +25,7 @@ MOST = 512
 MOST_FILES = 8
 
 Build = Callable[..., Plan]
+_Used = tuple[Build, tuple[Any, ...], dict[str, Any], Policy, Plan]
 _known: dict[Hashable, Plan] = {}
 _files = 0
 
@@ -35,29 +36,38 @@ class Shelf:
     def __init__(self, machine: Machine, policy: Policy, about: Iterable[str] = ()) -> None:
         self._machine, self._policy = machine, policy
         self._about = tuple(about)
-        self._used: dict[Hashable, tuple[Build, tuple[Any, ...], dict[str, Any], Plan]] = {}
+        self._used: dict[Hashable, _Used] = {}
         self._made = 0
         self._file: Written | None = None
         self._key: str | None = None
         self._opened = False
 
-    def plan(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> Plan:
-        """What ``build`` makes of its arguments: from memory, from disk, or made now."""
+    def plan(
+        self,
+        build: Build,
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+        policy: Policy | None = None,
+    ) -> Plan:
+        """What ``build`` makes of its arguments: from memory, from disk, or made now. policy: by
+        default that of the program.
+        """
+        policy = policy or self._policy
         # In words too: constants of formulas that are equal, 0.0 and -0.0, make other code.
         words = repr(named.get("epilogue"))
-        own = self._machine, self._policy
+        own = self._machine, policy
         key = build.__name__, arguments, tuple(named.items()), words, *own
         found = _known.get(key)
         if found is None:
-            found = self._read(build, arguments, named)
+            found = self._read(build, arguments, named, policy)
             if found is None:
-                found = build(*arguments, **named, machine=self._machine, policy=self._policy)
+                found = build(*arguments, **named, machine=self._machine, policy=policy)
                 self._made += 1
             # Without a lock, which a fork could leave closed for ever.
             found = _known.setdefault(key, found)
             for old in list(_known)[: max(0, len(_known) - MOST)]:
                 _known.pop(old, None)
-        self._used[key] = build, arguments, named, found
+        self._used[key] = build, arguments, named, policy, found
         return found
 
     def save(self) -> None:
@@ -67,19 +77,23 @@ class Shelf:
             return
         self._made = 0
         plans = {
-            self._question(build, arguments, named): plan
-            for build, arguments, named, plan in self._used.values()
+            self._question(build, arguments, named, policy): plan
+            for build, arguments, named, policy, plan in self._used.values()
         }
         with suppress(FaltungError):
             _files += cache.store(self._key, written(plans), KIND)
 
-    def _question(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
-        return f"{build.__name__} {arguments!r} {named!r} {self._policy!r}"
+    def _question(
+        self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any], policy: Policy
+    ) -> str:
+        return f"{build.__name__} {arguments!r} {named!r} {policy!r}"
 
-    def _read(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> Plan | None:
+    def _read(
+        self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any], policy: Policy
+    ) -> Plan | None:
         """The plan from disk; None where it is not there, or is none."""
         self._open()
-        asked = self._question(build, arguments, named)
+        asked = self._question(build, arguments, named, policy)
         if self._file is None or asked not in self._file:
             return None
         try:
