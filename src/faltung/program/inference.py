@@ -67,7 +67,7 @@ class Inference:
         policy = policy_of(precision)
         where = places, weights.strides, batch, graph.dtype
         specs = (str(node.op.spec) for node in nodes if isinstance(node.op, Convolve))
-        about = "inference", str(batch), *specs
+        about = "inference", str(batch), *map(repr, graph.inputs), *specs
         lowering = Lowering(*where, machine or current(), policy, about)
         self.assembly = Assembly(
             nodes,
