@@ -133,6 +133,14 @@ class Assembly:
         assert self.packing is not None
         self.packing.run(self._region, self._addresses, threads)
 
+    def release(self) -> None:
+        """Let go of the memories of weights that no step of a run reads."""
+        assert self.packing is not None
+        words = (word for step in self.steps for word in step.arguments)
+        read = {self._fixed[word.name][0] for word in words if isinstance(word, Operand)}
+        for name in self.packing.release(read):
+            del self.memories[name]
+
     def _region(self, steps: Sequence[Step]) -> Region:
         region = Region(steps, self._slots, self.machine, len(self._addresses) + 1)
         self.kernels += len(set(region.kernels))

@@ -85,6 +85,12 @@ class Inference:
         """Fold and pack the parameters again, as they are now."""
         self.assembly.prepare(threads_for(self.assembly.cycles))
 
+    def release(self) -> None:
+        """Let go of constants that were packed, and are not read otherwise. There is no ``refresh``
+        after it.
+        """
+        self.assembly.release()
+
     @property
     def output(self) -> Value:
         """The first output."""
