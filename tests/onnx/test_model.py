@@ -63,6 +63,30 @@ def test_programs_are_kept_and_share_their_weights() -> None:
     assert list(model._programs.values()) == list(before.values())
 
 
+def test_a_model_of_fixed_sizes_lets_its_large_numbers_go() -> None:
+    """They are packed, and no other program will ask for them; small ones, and what a run reads
+    where it is, stay.
+    """
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((64, 64, 3, 3), dtype=np.float32)
+    table = rng.standard_normal((1, 64, 16, 16), dtype=np.float32)
+    nodes = [node("Conv", "x w", "h", pads=[1, 1, 1, 1]), node("Add", "h t", "y")]
+    for first in (1, "N"):
+        data = made(nodes, {"x": (first, 64, 16, 16)}, ["y"], {"w": w, "t": table})
+        model = load(data)
+        x = rng.standard_normal((1, 64, 16, 16), dtype=np.float32)
+        y = model(x)
+        want = load(made(nodes, {"x": ("N", 64, 16, 16)}, ["y"], {"w": w, "t": table}))(x)
+        assert y.tobytes() == want.tobytes() == model(x).tobytes()
+        (program,) = model._programs.values()
+        held = model.file.body.constants["w"]
+        assert held.shape == w.shape
+        assert (held.strides == (0,) * 4) == (first == 1)
+        taken = [m.nbytes for m in program.inference.assembly.memories.values()]
+        assert (w.nbytes in taken) == (first != 1)
+        assert "conv" in model.summary((1, 64, 16, 16)).lower()
+
+
 def test_by_name_and_in_order() -> None:
     data = made([node("Sub", "a b", "y")], {"a": (1, 2), "b": (1, 2)}, ["y"])
     model = load(data)

@@ -22,6 +22,7 @@ from faltung.graph.value import Graph, Value
 from faltung.onnx.arguments import Arguments, Notes, Unknown
 from faltung.onnx.fold import evaluate, foldable, inferred
 from faltung.onnx.read import DEEPEST, MOST_NODES, Body, Call, File
+from faltung.onnx.schemas import check, default_of
 from faltung.onnx.table import INHERENT, TABLE
 
 Array = npt.NDArray[Any]
@@ -426,61 +427,6 @@ def _maps(body: Body) -> set[str]:
         elif call.op in POINTWISE and read:
             of |= dict.fromkeys(call.outputs, read[0])
     return found
-
-
-# Schemas ------------------------------------------------------------------------------------------
-
-_KINDS: dict[str, type] = {
-    "FLOAT": float,
-    "INT": int,
-    "STRING": str,
-    "TENSOR": np.ndarray,
-    "GRAPH": Body,
-    "FLOATS": tuple,
-    "INTS": tuple,
-    "STRINGS": tuple,
-    "GRAPHS": tuple,
-}
-
-
-def check(call: Call, opset: int) -> None:
-    """FaltungError: a node that is none by the definition of its operator. Unsaid: no operator."""
-    if call.domain:
-        return
-    from onnx import defs
-
-    try:
-        schema = defs.get_schema(call.op, opset, "")
-    except Exception:  # onnx raises its own class, which has moved between versions
-        raise Unsaid(f"no operator of opset {opset}") from None
-    if not schema.min_input <= len(call.inputs) <= schema.max_input:
-        raise FaltungError(f"{len(call.inputs)} inputs: the operator takes others")
-    if not schema.min_output <= len(call.outputs) <= schema.max_output:
-        raise FaltungError(f"{len(call.outputs)} outputs: the operator gives others")
-    for name, formal in zip(call.inputs, schema.inputs, strict=False):
-        if not name and formal.option == defs.OpSchema.FormalParameterOption.Single:
-            raise FaltungError(f"input {formal.name} is missing")
-    for name, value in call.attributes.items():
-        wanted = schema.attributes.get(name)
-        if wanted is None:
-            continue
-        kind = _KINDS.get(str(wanted.type).rpartition(".")[2])
-        if kind is not None and not isinstance(value, kind):
-            raise FaltungError(f"attribute {shown(name)}: must be {kind.__name__}")
-    for name, wanted in schema.attributes.items():
-        if wanted.required and name not in call.attributes:
-            raise FaltungError(f"attribute {name} is missing")
-
-
-def default_of(call: Call, opset: int, name: str) -> Any:
-    """What an attribute is where the file does not say it; None where it has no such value."""
-    from onnx import defs, helper
-
-    wanted = defs.get_schema(call.op, opset, "").attributes.get(name)
-    if wanted is None or not wanted.default_value.type:
-        return None
-    found = helper.get_attribute_value(wanted.default_value)
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
 
 
 def float_of(file: File) -> Float:

@@ -260,6 +260,10 @@ class OnnxModel:
         weights = Constants(found.graph.parameters, found.graph.dtype, found.weights, known)
         made = Inference(found.graph, weights, found.batch, precision=self.precision)
         found.weights = {}
+        if not fixed and all(_settled(port) for port in self.inputs):
+            # There will be no other program: numbers that this one has packed are not needed again.
+            made.release()
+            self.file.release()
         return _Program(found, made, weights)
 
     def graph(self, *shapes: Sequence[int]) -> Graph:
@@ -380,6 +384,11 @@ def _told(found: Tensor | Array, results: Mapping[str, Array], dtype: str) -> Ar
     if wanted == np.bool_ and array.dtype != np.bool_:
         return np.asarray(array > 0.5)
     return np.array(array, wanted, order="C")
+
+
+def _settled(port: Port) -> bool:
+    """Whether the file says all sizes of an input."""
+    return port.shape is not None and all(isinstance(n, int) for n in port.shape)
 
 
 def _digest(array: Array) -> bytes:

@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 OLDEST_OPSET = 6
 MOST_NODES = 200_000
 DEEPEST = 16  # graphs within graphs
+KEPT_BYTES = 1 << 12  # of an initialiser, when large ones are let go
 DOMAINS = ("", "ai.onnx")
 _STANDARD = "standard operators"
 
@@ -78,6 +79,15 @@ class File:
     opset: int
     functions: Mapping[tuple[str, str], tuple[Body, int, Mapping[str, Any]]]
     about: Mapping[str, Any]
+
+    def release(self) -> None:
+        """Let go of the numbers of large initialisers: their shapes remain, and nothing else."""
+        constants = dict(self.body.constants)
+        for name, held in constants.items():
+            if held.nbytes > KEPT_BYTES:
+                nothing = np.zeros((), held.dtype)
+                constants[name] = np.broadcast_to(nothing, held.shape)
+        object.__setattr__(self.body, "constants", constants)
 
 
 def read(model: str | os.PathLike[str] | bytes) -> File:
