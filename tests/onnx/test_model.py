@@ -12,7 +12,7 @@ from optional import optional
 import faltung
 from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
 from faltung.onnx import load
-from faltung.onnx.model import MAX_PROGRAMS
+from faltung.onnx.parts import MAX_PROGRAMS
 
 onnx = optional("onnx")
 
@@ -55,11 +55,12 @@ def test_programs_are_kept_and_share_their_weights() -> None:
     model = load(small())
     for n in range(1, MAX_PROGRAMS + 3):
         model(numbers(1, 3, n, 4))
-    assert len(model._programs) == MAX_PROGRAMS
-    assert len(model._states) == 1
-    before = dict(model._programs)
+    ((_, stage),) = model._main.roots.values()
+    assert len(stage.programs) == MAX_PROGRAMS
+    assert len(model._main.engine.programs.weights) == 1
+    before = dict(stage.programs)
     model(numbers(1, 3, MAX_PROGRAMS + 2, 4))
-    assert list(model._programs.values()) == list(before.values())
+    assert list(stage.programs.values()) == list(before.values())
 
 
 def test_by_name_and_in_order() -> None:
