@@ -26,7 +26,9 @@ def _parts(routine: Routine, indent: str, depth: int) -> list[str]:
     records = routine.records
     if not any(record.host or record.part for record in records):
         return [f"{indent}nothing is computed"]
-    for number, record in enumerate(records, 1):
+    number = 0
+    for record in records:
+        number += record.part is not None and bool(record.part.graph or record.part.said)
         lines += _record(routine, record, number, indent, depth)
     return lines
 
@@ -42,7 +44,7 @@ def _record(routine: Routine, record: Record, number: int, indent: str, depth: i
                 lines.append(f"{indent}  body of {title(call)} {node(call)}, compiled once:")
                 lines += _parts(routine.engine.routine(body), indent + "    ", depth + 1)
     part = record.part
-    if part is not None:
+    if part is not None and (part.graph is not None or part.said):
         what = "compiled" if part.graph is not None else "settled by the sizes"
         counts = ", ".join(f"{n} {op}" for op, n in Counter(map(title, part.said)).most_common())
         lines.append(f"{indent}part {number}, {what}, {_nodes(len(part.said))}: {counts}")

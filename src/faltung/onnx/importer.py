@@ -305,6 +305,8 @@ class _Importer:
         """Numbers that are there when the part begins, as an input of the graph."""
         found = self.fed.get(name)
         if found is None:
+            if self.f.batch > 1 and x.shape[:1] != (self.f.batch,):
+                raise Unsaid("an input without the batch (needs broadcasting)")
             axes = self.turned.get(name)
             if axes is not None and sorted(axes) != list(range(len(x.shape))):
                 axes = None
@@ -338,7 +340,7 @@ class _Importer:
         """A node that the graph could not say: for the host, made of others, or a gap."""
         if any(isinstance(x, Later) for x in inputs):
             self.gap(call, reason)
-            return self.later(call, inputs, queue=False)
+            return self.later(call, inputs, queue=self.k.falls_back(call))
         dtypes = [None if x is None else str(x.dtype) for x in inputs]
         shapes = [None if x is None else x.shape for x in inputs]
         computed = [x is not None and not isinstance(x, np.ndarray) for x in inputs]
@@ -379,11 +381,15 @@ class _Importer:
         results = inferred(call, [_typed(x) for x in inputs])
         return [Later(shape, dtype) for shape, dtype in results]
 
-    def unknown(self, call: Call, inputs: Sequence[Entry | None], number: int) -> Sequence[Entry]:
+    def unknown(
+        self, call: Call, inputs: Sequence[Entry | None], number: int
+    ) -> Sequence[Entry] | None:
         """An input must be known when the part is made."""
         x = inputs[number]
         if number in host.SELECTIONS.get(call.op, ()):
-            return self.unsaid(call, inputs, "a selection by values") or []
+            return self.unsaid(call, inputs, "a selection by values")
+        if isinstance(x, np.ndarray):  # which was to be an input of the graph
+            return self.unsaid(call, inputs, "constants alone")
         if isinstance(x, Held) and x.array is not None:
             raise Needed(call.inputs[number])
         return self.later(call, inputs)

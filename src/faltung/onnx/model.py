@@ -144,6 +144,7 @@ class OnnxModel:
         """All outputs, from inputs by name. exact: refuses arrays of another precision."""
         arrays = self._checked(inputs, exact)
         with self._lock:
+            self._main.engine.ran = False
             made = self._main.run(arrays, {})
         return [_own(array, port, arrays) for array, port in zip(made, self.outputs, strict=True)]
 

@@ -33,7 +33,7 @@ from faltung.onnx.importer import (
 from faltung.onnx.knowledge import Knowledge
 from faltung.onnx.programs import Program, Programs
 from faltung.onnx.read import Body, Call
-from faltung.onnx.tensors import dtype_of
+from faltung.onnx.tensors import FLOATS, dtype_of
 
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
@@ -74,6 +74,7 @@ class Engine:
     def __init__(self, knowledge: Knowledge, dtype: Float, programs: Programs) -> None:
         self.knowledge, self.dtype, self.programs = knowledge, dtype, programs
         self.runtime = fallback.Runtime(knowledge)
+        self.ran = False  # whether a part has run since the model was called
         self._routines: dict[int, Routine] = {}
         self._stages: WeakSet[Stage] = WeakSet()
 
@@ -129,6 +130,7 @@ class Routine:
             program, after = self.program(stage, rest, values)
             record.part = program.part
             program.run(values, stage.known)
+            self.engine.ran = True
             stage = after
             for name in values.keys() - stage.names - self.wanted:
                 del values[name]
@@ -174,6 +176,7 @@ class Routine:
                 continue
             record.host.append((call, reason or ""))
             self.execute(stage, call, values)
+            self.engine.ran = True
         if group:
             return self.in_runtime(stage, group, values, record)
         return rest if len(rest) < len(stage.calls) else stage.calls
@@ -310,11 +313,12 @@ class Routine:
         }
         part = self.imported(rest, known, held)
         if part.gaps:
-            raise unsupported(self.knowledge.where, part.gaps, run=len(self.records) > 1)
+            raise unsupported(self.knowledge.where, part.gaps, run=self.engine.ran)
         self.engine.forget()
         before = [program for program, _ in stage.programs.values()]
         program = self.engine.programs.made(part, before, bool(settings))
-        if len(part.later) == len(rest) and not part.known and not part.forced:
+        new = part.known.keys() - known.keys()
+        if len(part.later) == len(rest) and not (new or part.forced or part.outputs):
             raise self.knowledge.error(f"node {node(rest[0])}: cannot be computed")
         return program, self.engine.stage(part.later, {**known, **part.known}, part.forced)
 
@@ -331,7 +335,7 @@ class Routine:
         empty = {n: np.zeros(x.shape, dtype_of(x.dtype)) for n, x in held.items() if _is_empty(x)}
         full = {name: x for name, x in held.items() if name not in empty}
         given = self.knowledge, rest, {**known, **empty}, full, self.wanted
-        batch = batch_of([x.shape for x in full.values() if x.shape is not None])
+        batch = batch_of(list(full.values()))
         part = import_part(*given, batch, self.engine.dtype)
         if part.gaps and batch > 1:
             other = import_part(*given, 1, self.engine.dtype)
@@ -343,10 +347,10 @@ def _is_empty(x: Held | Later) -> bool:
     return x.shape is not None and 0 in x.shape
 
 
-def batch_of(shapes: Sequence[tuple[int, ...]]) -> int:
-    """The batch that all inputs have in front, or 1."""
-    first = {shape[0] if shape else 1 for shape in shapes}
-    return max(1, first.pop()) if len(first) == 1 else 1
+def batch_of(given: Sequence[Held | Later]) -> int:
+    """The batch that all maps of real numbers have in front, or 1."""
+    first = {x.shape[0] for x in given if x.dtype in FLOATS and x.shape and len(x.shape) > 1}
+    return first.pop() if len(first) == 1 else 1
 
 
 def digest(array: Array) -> bytes:

@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Unsaid
+from faltung.onnx.arguments import counted
+from faltung.onnx.tensors import dtype_of, type_name
 
 Array = npt.NDArray[Any]
 Inputs = Sequence[Array | None]
@@ -175,14 +177,83 @@ def _scale(scale: Array, rank: int, axis: int) -> Array:
 
 def _requantised(made: Array, factor: Array, zero: Array) -> Array:
     """Scaled, rounded to even, moved and clipped to the type of the zero point."""
+    moved = np.rint(made * factor.astype(np.float64)) + zero.astype(np.float64).reshape(())
+    return _clipped(moved, zero.dtype)
+
+
+def _clipped(moved: Array, target: np.dtype[Any]) -> Array:
+    """Whole numbers as a type, the nearest that it has."""
     from ml_dtypes import iinfo
 
-    limits = iinfo(zero.dtype)
-    moved = np.rint(made * factor.astype(np.float64)) + zero.astype(np.float64).reshape(())
-    return np.clip(moved, int(limits.min), int(limits.max)).astype(zero.dtype)
+    limits = iinfo(target)
+    return np.clip(moved, int(limits.min), int(limits.max)).astype(target)
+
+
+# Between real numbers and quantised ones --------------------------------------------------------
+
+
+def quantize(attributes: Attributes, inputs: Inputs) -> list[Array]:
+    x, scale = _given(inputs, 0), _given(inputs, 1)
+    zero = inputs[2] if len(inputs) > 2 else None
+    told = attributes.get("output_dtype", 0)
+    target = zero.dtype if zero is not None else dtype_of(type_name(told) if told else "uint8")
+    precision = attributes.get("precision", 0)
+    inner = dtype_of(type_name(precision)) if precision else np.result_type(x.dtype, scale.dtype)
+    quotient = x.astype(inner) / _spread(attributes, scale.astype(inner), x.shape)
+    if target.name.startswith("float"):
+        return [_small(quotient, target, bool(attributes.get("saturate", 1)))]
+    moved = np.rint(quotient.astype(np.float64))
+    if zero is not None:
+        moved = moved + _spread(attributes, zero.astype(np.float64), x.shape)
+    return [_clipped(moved, target)]
+
+
+def _small(x: Array, target: np.dtype[Any], saturates: bool) -> Array:
+    """As numbers of 8 bits or fewer, of which some types have no infinity."""
+    if saturates:
+        from onnx import numpy_helper
+
+        if hasattr(numpy_helper, "saturate_cast"):
+            return np.asarray(numpy_helper.saturate_cast(x, dtype=target))
+    return x.astype(target)
+
+
+def dequantize(attributes: Attributes, inputs: Inputs) -> list[Array]:
+    x, scale = _given(inputs, 0), _given(inputs, 1)
+    zero = inputs[2] if len(inputs) > 2 else None
+    told = attributes.get("output_dtype", 0)
+    target = dtype_of(type_name(told)) if told else scale.dtype
+    moved = x.astype(np.float64 if x.dtype.itemsize > 2 else np.float32)
+    if zero is not None:
+        moved = moved - _spread(attributes, zero.astype(moved.dtype), x.shape)
+    factor = _spread(attributes, scale.astype(np.float32), x.shape)
+    return [(moved.astype(np.float32) * factor).astype(target)]
+
+
+def _spread(attributes: Attributes, values: Array, shape: tuple[int, ...]) -> Array:
+    """Scales or zero points for all, for each entry of an axis, or for each block along it."""
+    if values.size == 1:
+        return values.reshape(())
+    axis = counted(int(attributes.get("axis", 1)), len(shape))
+    block = int(attributes.get("block_size", 0))
+    if not block:
+        if values.shape != shape[axis : axis + 1]:
+            raise FaltungError(f"scale of shape {values.shape}: does not fit axis {axis}")
+        wide = [1] * len(shape)
+        wide[axis] = values.size
+        return values.reshape(wide)
+    fits = len(values.shape) == len(shape) and all(
+        n == m or (i == axis and n == -(-m // block))
+        for i, (n, m) in enumerate(zip(values.shape, shape, strict=True))
+    )
+    if block < 0 or not fits:
+        raise FaltungError(f"block_size={block}: scales of {values.shape} do not fit {shape}")
+    return np.take(values, np.arange(shape[axis]) // block, axis)
 
 
 OWN = {
+    "DequantizeLinear": dequantize,
+    "QuantizeLinear": quantize,
     "ConvInteger": conv_integer,
     "MatMulInteger": matmul_integer,
     "QLinearConv": qlinear_conv,
