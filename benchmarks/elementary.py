@@ -25,9 +25,9 @@ from faltung.machine.table import Machine
 Array = np.ndarray[Any, Any]
 
 X = operand(0)
-FUNCTIONS = tuple(
-    op for op, terms in ARITY.items() if terms == 1 and op not in {"neg", "abs", "random"}
-)
+# What is exact, or no function of a number.
+EXACT = {"neg", "abs", "random", "not", "floor", "ceil", "round", "trunc", "sign"}
+FUNCTIONS = tuple(op for op, terms in ARITY.items() if terms == 1 and op not in EXACT)
 # With fused multiply-adds, and without.
 MACHINES = ("avx2", "sse")
 # Between bit patterns of float32; a prime, so that all low bits occur.
@@ -87,6 +87,9 @@ class Float64:
 
         self.exp, self.expm1, self.log, self.log1p = np.exp, np.expm1, np.log, np.log1p
         self.sqrt, self.tanh, self.where, self.pi = np.sqrt, np.tanh, np.where, np.pi
+        self.sin, self.cos, self.tan, self.atan = np.sin, np.cos, np.tan, np.arctan
+        self.asin, self.acos, self.sinh, self.cosh = np.arcsin, np.arccos, np.sinh, np.cosh
+        self.asinh, self.acosh, self.atanh = np.arcsinh, np.arccosh, np.arctanh
         self.erf = np.vectorize(math.erf, otypes=[float])
         self.erfc = np.vectorize(math.erfc, otypes=[float])
 
@@ -101,6 +104,20 @@ class Exact:
         mp.dps = DIGITS
         self.exp, self.expm1, self.tanh, self.pi = mp.exp, mp.expm1, mp.tanh, mp.pi
         self.erf = mp.erf
+        self.sin, self.cos, self.tan, self.atan = mp.sin, mp.cos, mp.tan, mp.atan
+        self.sinh, self.cosh, self.asinh = mp.sinh, mp.cosh, mp.asinh
+
+    def asin(self, x: Any) -> Any:
+        return self.mp.asin(x) if abs(x) <= 1 else self.mp.nan
+
+    def acos(self, x: Any) -> Any:
+        return self.mp.acos(x) if abs(x) <= 1 else self.mp.nan
+
+    def acosh(self, x: Any) -> Any:
+        return self.mp.acosh(x) if x >= 1 else self.mp.nan
+
+    def atanh(self, x: Any) -> Any:
+        return self.mp.atanh(x) if abs(x) < 1 else x / 0 if abs(x) == 1 else self.mp.nan
 
     def erfc(self, x: Any) -> Any:
         return self.mp.erfc(x) if abs(x) < 1e4 else self.mp.mpf(2 * (x < 0))
@@ -156,6 +173,17 @@ DEFINITIONS: dict[str, Definition] = {
     "erf": lambda m, x: m.erf(x),
     "gaussian": lambda m, x: m.exp(-x * x / 2),
     "ndtr": ndtr,
+    "sin": lambda m, x: m.sin(x),
+    "cos": lambda m, x: m.cos(x),
+    "tan": lambda m, x: m.tan(x),
+    "asin": lambda m, x: m.asin(x),
+    "acos": lambda m, x: m.acos(x),
+    "atan": lambda m, x: m.atan(x),
+    "sinh": lambda m, x: m.sinh(x),
+    "cosh": lambda m, x: m.cosh(x),
+    "asinh": lambda m, x: m.asinh(x),
+    "acosh": lambda m, x: m.acosh(x),
+    "atanh": lambda m, x: m.atanh(x),
 }
 
 

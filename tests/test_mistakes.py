@@ -116,6 +116,8 @@ OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", "data", "nets", "nn
 LAYERS: dict[str, tuple[Any, ...]] = {
     "Auxiliary": (nn.Sequential(nn.Flatten(), nn.Linear(2)),),
     "AvgPool": (2,),
+    "ChannelShuffle": (2,),
+    "Channels": (1, 2),
     "Conv": (4, 3),
     "ConvTranspose": (4, 3),
     "Embedding": (9, 4),
@@ -126,6 +128,7 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Parallel": (nn.ReLU(), nn.ReLU()),
     "Residual": (nn.ReLU(),),
     "Sequential": (nn.ReLU(),),
+    "SqueezeExcite": (2,),
 }
 
 

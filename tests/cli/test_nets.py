@@ -22,8 +22,11 @@ def test_every_network_is_in_the_table(capsys: pytest.CaptureFixture[str]) -> No
     assert not any(line.endswith(" ") for line in lines)
     for name, row in nets.NETS.items():
         line = next(line for line in lines if line.startswith(f"{name} "))
-        assert f"{row.parameters:,}" in line and str(row.year) in line
-    assert "googlenet    pictures 3x224x224       1000    6,998,552  Szegedy et al. 2014" in text
+        assert f"{row.parameters:,}" in line
+        first = row.authors.split(", ")[0]
+        paper = next(each for each in lines[lines.index(line) :] if each.startswith("    "))
+        assert paper.startswith(f"    {first} ") and f" {row.year}: {row.title[:30]}" in paper
+    assert "googlenet        pictures 3x224x224       1000    6,998,552\n    Szegedy et al." in text
 
 
 @pytest.mark.parametrize("name", nets.NETS)

@@ -14,9 +14,13 @@ from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import (
     Expr,
     at_least,
+    binary,
     constant,
     derivative,
+    equal,
     greater,
+    is_nan,
+    logic,
     maximum,
     minimum,
     operand,
@@ -26,7 +30,7 @@ from faltung.geometry.expr import (
 )
 from faltung.jit.compile import kernel
 from faltung.jit.target import current
-from faltung.machine.table import NEON, Machine
+from faltung.machine.table import AVX512, NEON, SSE, Machine
 from faltung.reference.expr import evaluate
 
 A, B, C = operand(0), operand(1), operand(2)
@@ -107,6 +111,15 @@ def pairs(dtype: str) -> tuple[np.ndarray, np.ndarray]:
             (unary("sqrt", A), lambda a, b: np.sqrt(a)),
             (select(greater(A, B), A, 2), lambda a, b: np.where(a > b, a, a.dtype.type(2))),
             (select(at_least(A, B), 0.1, B), lambda a, b: np.where(a >= b, a.dtype.type(0.1), b)),
+            (select(equal(A, B), A, B), lambda a, b: np.where(a == b, a, b)),
+            (select(is_nan(A), B, A), lambda a, b: np.where(np.isnan(a), b, a)),
+            (unary("floor", A), lambda a, b: np.floor(a)),
+            (unary("ceil", A), lambda a, b: np.ceil(a)),
+            (unary("round", A), lambda a, b: np.rint(a)),
+            (unary("trunc", A), lambda a, b: np.trunc(a)),
+            (unary("sign", A), lambda a, b: np.where(a == 0, a, np.sign(a))),
+            (binary("fmod", A, B), np.fmod),
+            (binary("mod", A, B), np.mod),
         ],
     ),
     dtype=["float32", "float64"],
@@ -117,6 +130,73 @@ def test_operations_to_the_last_bit(expr: Expr, want, dtype: str, machine: Machi
     a, b = pairs(dtype)
     with np.errstate(all="ignore"):
         same(run(expr, [a, b]), want(a, b))
+
+
+@grid(dtype=["float32", "float64"], machine=MACHINES, every=4)
+def test_logic(dtype: str, machine: Machine) -> None:
+    """As NumPy says, also of NaN."""
+    a, b = pairs(dtype)
+    above, least = greater(A, B), at_least(A, 1)
+    for op, want in (("and", np.logical_and), ("or", np.logical_or), ("xor", np.logical_xor)):
+        same(run(select(logic(op, above, least), 1, 2), [a, b]), flags(want(a > b, a >= 1), dtype))
+    same(run(select(logic("not", above), 1, 2), [a, b]), flags(~(a > b), dtype))
+
+
+def flags(found: np.ndarray, dtype: str) -> np.ndarray:
+    return np.where(found, 1, 2).astype(dtype)
+
+
+@grid(dtype=["float32", "float64"], machine=MACHINES, every=2)
+def test_remainders_of_all_exponents(dtype: str, machine: Machine) -> None:
+    """Quotients of up to two thousand binary digits, and denormal numbers: exact."""
+    rng = np.random.default_rng(3)
+    kind = np.dtype(f"u{np.dtype(dtype).itemsize}")
+    bits = rng.integers(0, np.iinfo(kind).max, (2, 2000), dtype=kind, endpoint=True)
+    a, b = bits.view(dtype)
+    near = (rng.integers(-1000, 1000, (2, 500)) / 8).astype(dtype)
+    a, b = np.concatenate([a, near[0], a[:100]]), np.concatenate([b, near[1], near[0][:100]])
+    with np.errstate(all="ignore"):
+        same(run(binary("fmod", A, B), [a, b]), np.fmod(a, b))
+        same(run(binary("mod", A, B), [a, b]), np.mod(a, b))
+
+
+BASES = [0.0, -0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5, -1.5, 1e-45, 3e38, np.inf, -np.inf, np.nan]
+EXPONENTS = [*BASES, 3.0, -3.0, 4.0, -4.0, 16777215.0, 1e30, -1e30]
+
+
+@grid(dtype=["float32", "float64"], machine=MACHINES, every=4)
+def test_special_cases_of_powers(dtype: str, machine: Machine) -> None:
+    """Those of IEEE 754, as in C: zeros of both signs, infinities, whole and odd exponents."""
+    a, b = (x.ravel() for x in np.meshgrid(np.array(BASES, dtype), np.array(EXPONENTS, dtype)))
+    with np.errstate(all="ignore"):
+        want = np.power(a.astype(np.float64), b.astype(np.float64)).astype(dtype)
+    got = run(binary("pow", A, B), [a, b])
+    exact = ~np.isfinite(want) | (want == 0) | np.isin(np.abs(a), [0, 1])
+    same(got[exact], want[exact])
+    np.testing.assert_allclose(got, want, rtol=2 * np.finfo(dtype).eps)
+
+
+@grid(dtype=["float32", "float64"], machine=MACHINES, every=2)
+def test_powers_are_accurate(dtype: str, machine: Machine) -> None:
+    """Also where the result is nearly too large or too small, and near 1 to a large power."""
+    mpmath = pytest.importorskip("mpmath")
+    rng = np.random.default_rng(4)
+    info = np.finfo(dtype)
+    a = (2.0 ** rng.uniform(-120, 120, 400)).astype(dtype)
+    most = -np.log(float(info.smallest_normal)) / np.abs(np.log(a.astype(np.float64)))
+    b = (most * rng.uniform(-1, 1, 400)).astype(dtype)
+    near = (1 + rng.uniform(-1, 1, 200) * 2.0 ** rng.uniform(-20, -2, 200)).astype(dtype)
+    far = (rng.uniform(-1, 1, 200) * 50 / np.log(near.astype(np.float64))).astype(dtype)
+    small = (rng.uniform(0, 1, 50) * float(info.smallest_normal)).astype(dtype)
+    a, b = np.concatenate([a, near, small]), np.concatenate([b, far, np.full(50, -0.75, dtype)])
+    got = run(binary("pow", A, B), [a, b])
+    with mpmath.workdps(50):
+        wide = [tuple(map(mpmath.mpf, pair)) for pair in zip(a.tolist(), b.tolist(), strict=True)]
+        want = [mpmath.power(*pair) for pair in wide]
+        made = zip(map(mpmath.mpf, got.tolist()), want, strict=True)
+        off = [abs(y / w - 1) for y, w in made if mpmath.isfinite(y)]
+    assert len(off) > 600
+    assert max(off) <= (0.51 if dtype == "float32" else 1.5) * float(info.eps)
 
 
 @grid(
@@ -202,8 +282,13 @@ def test_compiles_where_it_cannot_run() -> None:
     from faltung.jit.compile import object_code
 
     expr = select(greater(random(B), 0.5), A * 2 - maximum(A, 0), unary("sqrt", A))
+    whole = select(equal(A, B), unary("floor", A), binary("mod", A, unary("round", B)))
     for dtype in ("float32", "float64"):
         assert object_code(Formula(dtype, expr, 2, key=1), NEON)
+        for machine in (NEON, AVX512, SSE):
+            code = object_code(Formula(dtype, whole + binary("pow", A, B), 2), machine)
+            for callee in (b"floor", b"fmod", b"powf", b"roundeven", b"nearbyint", b"fma\0"):
+                assert callee not in code
 
 
 def test_what_has_no_number() -> None:

@@ -9,19 +9,25 @@ import numpy as np
 import pytest
 from grid import MACHINES, grid
 
-from faltung.codegen import math as vector_math
+from faltung.codegen.expr import _WRITE
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.jit.compile import kernel, object_code
 from faltung.machine.table import AVX512, NEON, Machine
 
-FUNCTIONS = ("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "gaussian", "ndtr")
+FUNCTIONS = (
+    *("exp", "expm1", "log", "log1p", "tanh", "sigmoid", "erf", "gaussian", "ndtr"),
+    *("sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "asinh", "acosh", "atanh"),
+)
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
 # Units of the last place.
 LIMIT = {
     **{"exp": 1.5, "expm1": 3.0, "log": 1.0, "log1p": 2.5, "tanh": 3.0, "sigmoid": 2.5},
     # The complement of erf in the C library may be off by one itself.
     **{"erf": 1.5, "gaussian": 1.5, "ndtr": 5.0},
+    **{"sin": 2.0, "cos": 2.0, "tan": 3.5, "asin": 2.5, "acos": 1.5, "atan": 2.0},
+    **{"sinh": 2.0, "cosh": 2.0, "asinh": 3.0, "acosh": 3.0, "atanh": 3.0},
 }
 
 
@@ -43,7 +49,7 @@ class Elementwise:
         v = Vectors(f, machine, self.dtype)
         src, dst = f.pointer("%words", 0), f.pointer("%words", 1)
         with f.loop("%begin", "%end", step=v.lanes) as i:
-            value = getattr(vector_math, self.name)(v, v.load(v.at(src, i.index)))
+            value = _WRITE[self.name](v, v.load(v.at(src, i.index)))
             v.store(value, v.at(dst, i.index))
         return str(module)
 
@@ -85,6 +91,17 @@ WANT: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "erf": _erf,
     "gaussian": lambda x: np.exp(-x * x / 2),
     "ndtr": _ndtr,
+    "sin": np.sin,
+    "cos": np.cos,
+    "tan": np.tan,
+    "asin": np.arcsin,
+    "acos": np.arccos,
+    "atan": np.arctan,
+    "sinh": np.sinh,
+    "cosh": np.cosh,
+    "asinh": np.arcsinh,
+    "acosh": np.arccosh,
+    "atanh": np.arctanh,
 }
 
 
@@ -137,10 +154,21 @@ def test_exact_at_the_edges(name: str, dtype: str, machine: Machine) -> None:
         "tanh": {0.0: 0.0, inf: 1, -inf: -1, nan: nan, 1e30: 1, -1e30: -1},
         "sigmoid": {0.0: 0.5, inf: 1, -inf: 0, nan: nan, 1e30: 1, -1e30: 0},
         "erf": {0.0: 0.0, inf: 1, -inf: -1, nan: nan, 1e30: 1, -1e30: -1},
+        "sin": {0.0: 0.0, inf: nan, -inf: nan, nan: nan},
+        "cos": {0.0: 1, inf: nan, -inf: nan, nan: nan},
+        "tan": {0.0: 0.0, inf: nan, -inf: nan, nan: nan},
+        "asin": {0.0: 0.0, inf: nan, -inf: nan, nan: nan, 1.5: nan, -2.0: nan},
+        "acos": {0.0: np.pi / 2, 1.0: 0, inf: nan, -inf: nan, nan: nan, 1.5: nan, -1.0: np.pi},
+        "atan": {0.0: 0.0, inf: np.pi / 2, -inf: -np.pi / 2, nan: nan, 1e38: np.pi / 2},
+        "sinh": {0.0: 0.0, inf: inf, -inf: -inf, nan: nan, 1e30: inf, -1e30: -inf},
+        "cosh": {0.0: 1, inf: inf, -inf: inf, nan: nan, 1e30: inf, -1e30: inf},
+        "asinh": {0.0: 0.0, inf: inf, -inf: -inf, nan: nan},
+        "acosh": {0.0: nan, 1.0: 0, inf: inf, -inf: nan, nan: nan, 0.5: nan, -3.0: nan},
+        "atanh": {0.0: 0.0, 1.0: inf, -1.0: -inf, inf: nan, -inf: nan, nan: nan, 2.0: nan},
     }[name]
     x = np.array([0.0, -0.0, *(key for key in edges if key != 0)], dtype)
     zero = edges[0.0]
-    minus = -zero if name in ("tanh", "erf", "expm1", "log1p") else zero
+    minus = zero if zero else -zero
     want = np.array([zero, minus, *(value for key, value in edges.items() if key != 0)], dtype)
     got = apply(name, x)
     np.testing.assert_array_equal(got, want)
@@ -181,3 +209,14 @@ def test_compiles_elsewhere_without_a_library(row: Machine, name: str, dtype: st
     code = object_code(Elementwise(name, dtype), row)
     for callee in (b"expf", b"logf", b"fmaf", b"fma\0", b"fmax", b"tanhf", b"erff", b"rint"):
         assert callee not in code
+    for callee in (
+        b"sinf",
+        b"cosf",
+        b"floor",
+        b"roundeven",
+        b"trunc",
+        b"__mul",
+        b"__float",
+        b"pow",
+    ):
+        assert callee not in code.replace(b"two_over_pi", b"")

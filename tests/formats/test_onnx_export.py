@@ -14,7 +14,17 @@ from optional import optional
 
 from faltung import nets, nn
 from faltung.formats.onnx_export import export_onnx
-from faltung.geometry.expr import Expr, operand, power, unary
+from faltung.geometry.expr import (
+    Expr,
+    binary,
+    equal,
+    greater,
+    logic,
+    operand,
+    power,
+    select,
+    unary,
+)
 from faltung.graph.builder import Builder
 from faltung.graph.fuse import fused
 from faltung.graph.initial import parameters
@@ -111,6 +121,11 @@ SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
     ("resnet18", (1, 8, 8), {"width": 0.1}),
     ("resnet50", (3, 8, 8), {"width": 0.05}),
     ("mobilenetv2", (1, 8, 8), {"width": 0.25}),
+    ("densenet121", (1, 8, 8), {"growth": 4}),
+    ("shufflenetv2", (1, 8, 8), {"width": 0.1}),
+    ("mobilenetv3small", (1, 8, 8), {"width": 0.25}),
+    ("efficientnetb0", (1, 8, 8), {"width": 0.25, "depth": 0.3}),
+    ("convnexttiny", (1, 8, 8), {"width": 0.1}),
     ("textcnn", (9,), {"vocabulary": 12, "features": 6, "maps": 3}),
     ("tcn", (3, 30), {"channels": 5}),
     ("c3d", (1, 3, 9, 9), {"width": 0.05}),
@@ -120,7 +135,8 @@ SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
 
 
 def test_every_network_is_tried() -> None:
-    assert {name for name, _, _ in SMALL} == set(nets.NETS)
+    tried = {nets.NETS[name].function for name, _, _ in SMALL}
+    assert tried == {row.function for row in nets.NETS.values()}
 
 
 @pytest.mark.parametrize(
@@ -130,7 +146,9 @@ def test_every_network_computes_the_same(
     name: str, shape: tuple[int, ...], options: dict[str, Any]
 ) -> None:
     graph = nets.graph(name, classes=4, input_shape=shape, **options)
-    same(graph, parameters(graph), rtol=1e-3)
+    drawn = parameters(graph)
+    drawn |= {p.name: drawn[p.name] * 1e6 for p in graph.parameters if p.initial == 1e-6}
+    same(graph, drawn, rtol=1e-3)
 
 
 def test_nodes_are_those_that_people_expect() -> None:
@@ -306,6 +324,43 @@ def test_formulas_of_any_kind() -> None:
         y = b.elementwise(constant(2) * unary("erf", a) - unary("log", 1 + a * a), y)
     graph = b.graph(y)
     same(graph, anything(graph))
+
+
+NEW = (
+    *("floor", "ceil", "round", "trunc", "sign", "sin", "cos", "tan", "asin", "acos", "atan"),
+    *("sinh", "cosh", "asinh", "acosh", "atanh"),
+)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_each_function(name: str) -> None:
+    """Where they are defined, and where they are not."""
+    a = operand(0)
+    inside = {"asin": a * 0.3, "acos": a * 0.3, "atanh": a * 0.3, "acosh": 1 + a * a}
+    for expr in (unary(name, inside.get(name, a)), unary(name, a)):
+        b = Builder((4, 3))
+        with b.layer("Odd", None):
+            y = b.elementwise(expr, b.input)
+        with np.errstate(all="ignore"):
+            same(b.graph(y), {})
+
+
+def test_functions_of_two_numbers_and_logic() -> None:
+    a, c = operand(0), operand(1)
+    odd = logic("xor", greater(a, 0), logic("not", equal(unary("round", a), unary("floor", a))))
+    both = logic("or", logic("and", greater(a, c), greater(1, a)), odd)
+    for expr in (
+        binary("fmod", a, c),
+        binary("mod", a, c),
+        binary("pow", unary("abs", a), c),
+        select(both, a, c),
+    ):
+        b = Builder((4, 3))
+        with b.layer("Odd", None):
+            row = b.parameter("row", (1, 3), order=(1, 0))
+            gate = b.elementwise(unary("sin", operand(0) * 3 + operand(1)), b.input, row)
+            y = b.elementwise(expr, b.input, gate)
+        same(b.graph(y), anything(b.graph(y)))
 
 
 def _mean(x: Any) -> Any:

@@ -1,6 +1,6 @@
 """Formulas as data: how they are built, what they print, and their derivatives."""
 
-from math import exp, inf, pi
+from math import exp, inf, nan, pi
 
 import numpy as np
 import pytest
@@ -12,10 +12,14 @@ from faltung.geometry.expr import (
     ARITY,
     Expr,
     at_least,
+    binary,
     constant,
     derivative,
+    equal,
     greater,
+    is_nan,
     lifted,
+    logic,
     maximum,
     minimum,
     operand,
@@ -27,7 +31,14 @@ from faltung.geometry.expr import (
 from faltung.reference.expr import evaluate
 
 A, B, C = operand(0), operand(1), operand(2)
-UNARY = [op for op, terms in ARITY.items() if terms == 1 and op != "random"]
+UNARY = [op for op, terms in ARITY.items() if terms == 1 and op not in ("random", "not")]
+# Where they are smooth, if that is not everywhere.
+DOMAIN = {
+    **dict.fromkeys(("sqrt", "log"), (0, inf)),
+    **dict.fromkeys(("asin", "acos", "atanh"), (-1, 1)),
+    "log1p": (-1, inf),
+    "acosh": (1, inf),
+}
 
 
 def value(expr: Expr, *at: float) -> float:
@@ -116,7 +127,8 @@ def slope(expr: Expr, number: int, at: list[float]) -> tuple[float, float]:
 @grid(at=[0.4, 1.3, 2.7], op=UNARY, every=1)
 def test_derivatives_of_functions(op: str, at: float) -> None:
     for x in (at, -at):
-        if x < 0 and (op in ("sqrt", "log") or (op == "log1p" and x < -1)):
+        low, high = DOMAIN.get(op, (-inf, inf))
+        if not low < x < high:
             continue
         expr = unary(op, A)
         want, off = slope(expr, 0, [x])
@@ -134,6 +146,8 @@ def test_derivatives_of_functions(op: str, at: float) -> None:
         minimum(A, B),
         select(greater(A, B), A * B, A + 2 * B),
         select(at_least(A, B), A * A, 3 * B),
+        binary("fmod", A, B),
+        binary("mod", A, B),
     ],
     ids=str,
 )
@@ -142,6 +156,50 @@ def test_derivatives_for_both_operands(expr: Expr) -> None:
         for number in (0, 1):
             want, off = slope(expr, number, at)
             assert value(derivative(expr, number), *at) == pytest.approx(want, abs=off)
+
+
+@pytest.mark.parametrize("exponent", [2.5, -1.5, 0.5, 3.0])
+def test_derivatives_of_powers(exponent: float) -> None:
+    expr = binary("pow", A, B)
+    for number in (0, 1):
+        want, off = slope(expr, number, [1.7, exponent])
+        assert value(derivative(expr, number), 1.7, exponent) == pytest.approx(want, abs=off)
+    one = binary("pow", A, exponent)
+    want, off = slope(one, 0, [1.7])
+    assert value(derivative(one, 0), 1.7) == pytest.approx(want, abs=off)
+
+
+def test_derivatives_of_powers_of_zero() -> None:
+    """The limits, as in PyTorch."""
+    expr = binary("pow", A, B)
+    assert value(derivative(expr, 0), 0.0, 0.0) == value(derivative(expr, 1), 0.0, 0.0) == 0
+    assert (value(derivative(expr, 0), 0.0, 1.0), value(derivative(expr, 1), 0.0, 2.0)) == (1, 0)
+    assert value(derivative(expr, 0), -2.0, 3.0) == 12
+
+
+def test_powers_that_are_short() -> None:
+    assert binary("pow", A, 0) == constant(1)
+    assert (binary("pow", A, 1), binary("pow", A, 2), binary("pow", A, -1)) == (A, A * A, 1 / A)
+    assert binary("pow", 2, 10) == constant(1024)
+
+
+def test_logic() -> None:
+    above, same = greater(A, B), equal(A, B)
+    both = logic("and", above, logic("not", same))
+    assert repr(both) == "and(gt($0, $1), not(eq($0, $1)))"
+    assert value(select(both, 1, 2), 3, 1) == 1 and value(select(both, 1, 2), 1, 1) == 2
+    assert value(select(is_nan(A), 1, 2), nan) == 1 and value(select(is_nan(A), 1, 2), inf) == 2
+    assert both.replaced([B, A]) == logic("and", greater(B, A), logic("not", equal(B, A)))
+    with pytest.raises(ValueError, match="must be a comparison"):
+        logic("and", above, A)
+
+
+def test_whole_numbers_are_folded() -> None:
+    assert [unary(op, -2.5).value for op in ("floor", "ceil", "round", "trunc")] == [-3, -2, -2, -2]
+    assert str(unary("round", -0.25)) == str(unary("ceil", -0.25)) == "-0.0"
+    assert (binary("mod", -5, 3).value, binary("fmod", -5, 3).value) == (1, -2)
+    assert binary("mod", 5, 0).value is None and unary("floor", inf).value is None
+    assert unary("sign", -3).value == -1
 
 
 def test_known_derivatives() -> None:

@@ -273,6 +273,7 @@ def _program(graph: Graph, machine: Machine) -> str:
             TrainingStep(training, state, Slots(state, AdamW()), 4, machine=machine)
         else:
             Inference(graph, state, 2, machine=machine)
-    steps = [step for region, _ in recorded for step in region]
-    hashes = [steps_hash(region, where, machine) for region, where in recorded]
-    return f"{'+'.join(hashes)}:{kernels_hash(steps, machine)}"
+    (run, where), *packing = recorded
+    packs = [step for region, _ in packing for step in region]
+    hashes = [steps_hash(steps, where, machine) for steps in (run, packs)]
+    return f"{'+'.join(hashes)}:{kernels_hash([*run, *packs], machine)}"

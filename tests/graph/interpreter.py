@@ -15,10 +15,18 @@ from numpy.typing import ArrayLike, NDArray
 from faltung import reference
 from faltung.geometry.conv import ConvSpec
 from faltung.graph import ops
+from faltung.graph.attended import attended
+from faltung.graph.contracted import BATCH, labelled
+from faltung.graph.recurrent import Part, inputs_of, kept
 from faltung.graph.value import Graph, Node, Value
+from faltung.reference.attention import attention, weights
+from faltung.reference.contract import contract
 from faltung.reference.expr import evaluate, uniform
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
+from faltung.reference.recurrent import Walked, recurrence, recurrence_grad
+from faltung.reference.reduce import arg, cumulative, reduced, top_k
+from faltung.reference.resample import resample
 
 Array = NDArray[Any]
 
@@ -43,7 +51,7 @@ def values(
         assert known[parameter.name].shape == parameter.shape, parameter.name
     known |= {name: np.asarray(array) for name, array in (outside or {}).items()}
     known[graph.input.name] = given(graph.input, x)
-    compute(graph.nodes, known, len(known[graph.input.name]))
+    compute(graph.nodes, known, len(known[graph.input.name]) // graph.input.samples)
     return known
 
 
@@ -54,10 +62,14 @@ def compute(nodes: Sequence[Node], known: dict[str, Array], batch: int) -> None:
             if value.kind == "rows":
                 known[value.name] = np.asarray(float(batch * value.shape[0]))
         arrays = [known[value.name] for value in node.inputs]
-        made = MEANING[type(node.op)](node, arrays, batch)
+        samples = max(value.samples for value in (*node.inputs, *node.outputs))
+        count = batch if isinstance(node.op, ops.Contract | ops.Attention) else batch * samples
+        made = MEANING[type(node.op)](node, arrays, count)
         assert len(made) == len(node.outputs), node
         for value, array in zip(node.outputs, made, strict=True):
-            shape = (batch, *value.shape) if value.batched else value.shape
+            several = (value.samples,) if value.samples > 1 else ()
+            lead = (batch * value.samples,) if value.batched else several
+            shape = (*lead, *value.shape)
             assert np.size(array) == prod(shape), (value, np.shape(array))
             known[value.name] = np.asarray(array).reshape(shape)
 
@@ -136,6 +148,62 @@ def _channel_conv(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [made]
 
 
+# Products -----------------------------------------------------------------------------------------
+
+
+def in_memory(value: Value, array: Array, batch: int) -> Array:
+    """(batch, samples, *space, C), as programs keep a value; without a batch where it has none."""
+    lead = (batch, value.samples) if value.batched else (value.samples,)
+    found = np.asarray(array).reshape(*lead, *value.shape)
+    return np.moveaxis(found, len(lead), -1) if value.shape else found
+
+
+def from_memory(value: Value, array: Array, batch: int) -> Array:
+    lead = (batch, value.samples) if value.batched else (value.samples,)
+    found = array.reshape(*lead, *value.space, *value.shape[:1])
+    return np.moveaxis(found, -1, len(lead)) if value.shape else found
+
+
+def _contract(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Contract = node.op
+    a, b, *aux = node.inputs
+    found = labelled(op, (a, b), node.output)
+    labels = [
+        BATCH * value.batched + own
+        for value, own in zip((a, b, node.output), found.labels, strict=True)
+    ]
+    x, y = (in_memory(v, array, batch) for v, array in zip((a, b), arrays, strict=False))
+    made = contract(tuple(labels), x, y, dict(found.sizes) | {BATCH: batch})
+    out = from_memory(node.output, made, batch)
+    if op.epilogue is not None:
+        lead = (batch if node.output.batched else 1, node.output.samples)
+        out = out.reshape(*lead, *node.output.shape)
+        others = []
+        for value, array in zip(aux, arrays[2:], strict=True):
+            own = (batch if value.batched else 1, value.samples)
+            wide = value.shape + (1,) * (len(node.output.shape) - len(value.shape))
+            others.append(np.asarray(array).reshape(*own, *wide))
+        out = evaluate(op.epilogue, [out, *others], np.arange(out.size).reshape(out.shape))
+    return [out]
+
+
+def _attention(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Attention = node.op
+    sizes = attended(op, node.inputs)
+    heads = [op.heads] + [op.kv_heads] * (1 if op.weights else 2)
+    found = []
+    for value, array, count in zip(node.inputs, arrays, heads, strict=False):
+        own = in_memory(value, array, batch)
+        lead = own.shape[: 1 + value.batched]
+        found.append(own.reshape(*lead, value.positions, count, -1))
+    given = {name: getattr(op, name) for name in ("scale", "causal", "offset", "softcap")}
+    for value, array in zip(node.inputs[len(heads) :], arrays[len(heads) :], strict=True):
+        given["mask"] = in_memory(value, array, batch)
+    made = weights(*found, **given) if op.weights else attention(*found, **given)
+    shape = *(batch,) * node.output.batched, sizes.samples, *made.shape[-3:]
+    return [from_memory(node.output, np.broadcast_to(made, shape), batch)]
+
+
 # Formulas -----------------------------------------------------------------------------------------
 
 
@@ -167,6 +235,37 @@ def _total(total: ops.Reduction, array: Array) -> Array:
     space = tuple(range(2, array.ndim))
     over = {"channel": (0, *space), "sample": space, "scalar": tuple(range(array.ndim))}[total.kind]
     return array.mean(over) if total.mean else array.sum(over)
+
+
+def _reduce(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Reduce = node.op
+    rank = max(len(value.shape) for value in node.inputs)
+    operands = [_by_sample(v, a, rank) for v, a in zip(node.inputs, arrays, strict=True)]
+    axes = [2 + axis for axis in op.axes if axis != ops.SAMPLES]
+    axes += [0, 1] if op.batch else [1] * (ops.SAMPLES in op.axes)
+    made = (reduced(evaluate(expr, operands), axes, op.kind) for expr in op.exprs)
+    return [evaluate(op.finish, [array]) for array in made]
+
+
+def _by_sample(value: Value, array: Array, rank: int) -> Array:
+    """An operand as (batch or 1, samples, *rank axes): vectors stand at the channels."""
+    shape = (1,) if value.kind == "rows" else value.shape
+    return array.reshape(-1, value.samples, *shape, *(1,) * (rank - len(shape)))
+
+
+def _arg(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Arg = node.op
+    return [arg(arrays[0], op.axis + 1, op.kind, op.last)]
+
+
+def _cumulative(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Cumulative = node.op
+    return [cumulative(arrays[0], op.axis + 1, op.kind, op.exclusive, op.reverse)]
+
+
+def _top_k(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.TopK = node.op
+    return list(top_k(arrays[0], op.axis + 1, op.k, op.largest))[: len(node.outputs)]
 
 
 def _dropout(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -265,7 +364,23 @@ def _reshape(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 def _permute(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Permute = node.op
     axes = [0, *(axis + 1 for axis in op.axes)]
-    return [arrays[0].reshape(batch, *op.dims).transpose(axes)]
+    memory = np.moveaxis(arrays[0], 1, -1).reshape(-1, *op.dims).transpose(axes)
+    return [_from_memory(memory, node.output)]
+
+
+def _view(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [_from_memory(np.moveaxis(arrays[0], 1, -1), node.output)]
+
+
+def _from_memory(array: Array, value: Value) -> Array:
+    """Numbers in the order of memory, (samples, *space, C), as (samples, C, *space)."""
+    return np.moveaxis(array.reshape(-1, *value.space, value.channels), -1, 1)
+
+
+def _resample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Resample = node.op
+    x = arrays[0].reshape(-1, *node.inputs[0].shape)
+    return [resample(x, op.tables, op.fill)]
 
 
 def _embed(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -314,6 +429,76 @@ def _cross_entropy(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [losses, correct.astype(np.float64), gradient][: len(node.outputs)]
 
 
+# Recurrence ---------------------------------------------------------------------------------------
+
+
+def _parts(node: Node, arrays: list[Array]) -> tuple[list[Part], dict[str, Array]]:
+    """The inputs by direction, and all arrays by the names of their values."""
+    known = {value.name: array for value, array in zip(node.inputs, arrays, strict=True)}
+    parts, shared = inputs_of(node.op, node.inputs)
+    return parts, {**known, **{name: known[value.name] for name, value in shared.items()}}
+
+
+def _recurrent(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    spec = node.op.layer
+    parts, known = _parts(node, arrays)
+    x, size = known["x"], spec.hidden
+    found = []
+    for d, part in enumerate(parts):
+        gates = np.einsum("gc,nct->ngt", known[part["w"].name], x)
+        if spec.bias:
+            gates += known[part["bias"].name][:, None]
+        given = {
+            name: known[name].reshape(-1, spec.directions, size)[:, d]
+            for name in ("h", "c")
+            if name in known
+        }
+        found.append(_walk(spec, d, gates, part, known, given))
+    made = zip(*(each[: len(node.outputs)] for each in found), strict=True)
+    return [np.concatenate(each, axis=1) for each in made]
+
+
+def _walk(
+    spec: Any, d: int, gates: Array, part: Part, known: dict[str, Array], given: dict[str, Array]
+) -> Walked:
+    more = {"recurrent bias": "bias", "peepholes": "peepholes"}
+    given |= {to: known[part[name].name] for name, to in more.items() if name in part.named}
+    weights = [known[value.name] for value in part.recurrent]
+    return recurrence(spec, d, gates, weights, lengths=known.get("lengths"), **given)
+
+
+def _recurrence(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.Recurrence = node.op
+    parts, known = _parts(node, arrays)
+    made: list[Array] = []
+    for d, part in enumerate(parts):
+        given = {name: known[part[name].name] for name in ("h", "c") if name in part.named}
+        walked = _walk(op.layer, d, known[part["x"].name], part, known, given)
+        every = walked if op.kept else walked[:3]
+        made += [array for array in every if array is not None]
+    return made
+
+
+def _recurrence_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.RecurrenceGrad = node.op
+    parts, known = _parts(node, arrays)
+    made: list[Array] = []
+    for d, part in enumerate(parts):
+        saved = {name: known[part[name].name] for name in kept(op.layer)}
+        none = np.zeros(0)
+        walked = Walked(none, none, None, saved["sums"], saved["before"], saved.get("cells"))
+        given = {name: known[part[f"grad {name}"].name] for name in op.given}
+        if "peepholes" in part.named:
+            given["peepholes"] = known[part["peepholes"].name]
+        weights = [known[value.name] for value in part.recurrent]
+        lengths = known.get("lengths")
+        found = recurrence_grad(op.layer, d, walked, weights, lengths=lengths, **given)
+        apart = op.layer.cell(d).apart is not None
+        made += [found.x, *[found.products] * apart, found.h]
+        made += [found.c] if found.c is not None else []
+    return made
+
+
 MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
@@ -322,8 +507,14 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.LocallyConnectedInput: _local_input,
     ops.LocallyConnectedWeight: _local_weight,
     ops.LocallyConnectedBias: _local_bias,
+    ops.Contract: _contract,
+    ops.Attention: _attention,
     ops.ChannelConv: _channel_conv,
     ops.Elementwise: _elementwise,
+    ops.Reduce: _reduce,
+    ops.Arg: _arg,
+    ops.Cumulative: _cumulative,
+    ops.TopK: _top_k,
     ops.GroupMean: _group_mean,
     ops.Normalise: _normalise,
     ops.Dropout: _dropout,
@@ -334,9 +525,14 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.FirstPosition: _first,
     ops.ToChannelsLast: _reshape,  # here all maps are channels first
     ops.Reshape: _reshape,
+    ops.View: _view,
     ops.Permute: _permute,
+    ops.Resample: _resample,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
     ops.CrossEntropy: _cross_entropy,
     ops.Softmax: _softmax,
+    ops.Recurrent: _recurrent,
+    ops.Recurrence: _recurrence,
+    ops.RecurrenceGrad: _recurrence_grad,
 }

@@ -374,7 +374,7 @@ def anything(graph: Graph, seed: int = 5) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
     drawn: dict[str, Array] = dict(parameters(graph, seed))
     for p in graph.parameters:
-        if p.initial != "normal":
+        if not isinstance(p.initial, str):
             drawn[p.name] = rng.uniform(0.5, 1.5, p.shape)
     return {name: np.asarray(value, np.float64) for name, value in drawn.items()}
 

@@ -1,6 +1,6 @@
 """The gradient of every operation, by differences of the loss in float64."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -11,10 +11,19 @@ from grid import grid
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
+from faltung.graph.backward import trimmed
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
-from faltung.graph.gradient_rules import trimmed
-from faltung.graph.ops import ConvolveInput, ConvolveWeight, Elementwise, Embed, Permute, Reduction
+from faltung.graph.ops import (
+    ConvolveInput,
+    ConvolveWeight,
+    Elementwise,
+    Embed,
+    Permute,
+    Reduce,
+    Reduction,
+    View,
+)
 from faltung.graph.value import Graph, Node, Parameter, Value
 
 STEP = 1e-6
@@ -118,6 +127,32 @@ def test_operands_that_are_spread_get_sums() -> None:
     operands = {"x": Value("x", MAP), "v": vector("v"), "s": number("s")}
     y = Value("y", MAP)
     slopes(formula(Elementwise(MAP, (A * B * B + unary("exp", A * C) / B,)), operands, (y,), y))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2), (2, 1, 2), (2, 3, 1), (1, 1, 2), (1, 1, 1), MAP])
+def test_operands_that_are_broadcast_get_sums_over_those_axes(shape: tuple[int, ...]) -> None:
+    """And over the batch, where they have none."""
+    operands = {"x": Value("x", MAP), "v": Value("v", shape, batched=False)}
+    y = Value("y", MAP)
+    slopes(formula(Elementwise(MAP, (A * B * B + unary("exp", A) / B,)), operands, (y,), y))
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 2), (2, 1, 2), (2, 3, 1), (1, 1, 2), (1, 1, 1)])
+def test_gates_get_sums_for_each_sample(shape: tuple[int, ...]) -> None:
+    x, v = Value("x", MAP), Value("v", MAP, batched=False)
+    y, mean, gate, end = (
+        Value("y", MAP),
+        Value("mean", shape),
+        Value("gate", shape),
+        Value("z", MAP),
+    )
+    axes = tuple(axis for axis in range(3) if shape[axis] == 1)
+    rest = (
+        Node(Reduce(axes, "sum"), (y,), (mean,), "mean"),
+        Node(Elementwise(shape, (unary("sigmoid", A),)), (mean,), (gate,), "gate"),
+        Node(Elementwise(MAP, (A * B,)), (y, gate), (end,), "end"),
+    )
+    slopes(formula(Elementwise(MAP, (A * B,)), {"x": x, "v": v}, (y,), end, *rest))
 
 
 def test_formulas_with_many_results_and_sums() -> None:
@@ -305,10 +340,30 @@ class Turned(nn.Layer):
     """Channels that become positions, and a part of the positions that become channels."""
 
     def build(self, b: Builder, x: Value) -> Value:
-        return b.node(Permute((2, 2, 3, 2), (2, 0, 3, 1)), (x,), (6, 2, 2))
+        return b.node(Permute((3, 2, 2, 2), (2, 0, 3, 1)), (x,), (2, 2, 6))
+
+
+@dataclass(frozen=True)
+class Windows(nn.Layer):
+    """Rows of a picture as samples of their own; and back."""
+
+    back: bool = False
+
+    def build(self, b: Builder, x: Value) -> Value:
+        if self.back:
+            return b.node(View(), (x,), (x.channels, x.samples, *x.space), samples=1)
+        rows, *rest = x.space
+        return b.node(View(), (x,), (x.channels, *rest), samples=rows)
 
 
 def test_gradient_of_a_permutation() -> None:
     net = nn.Sequential(nn.Conv(4, 1), Turned(), nn.Conv(2, 1))
     graph = nn.build(net, (3, 3, 2), training=True, dtype="float64")
+    slopes(differentiate(graph, "mse"))
+
+
+@pytest.mark.parametrize("inside", [nn.Conv(4, 2), nn.GroupNorm(2), nn.BatchNorm(), nn.GELU()])
+def test_gradient_of_an_axis_that_is_folded_into_the_batch(inside: nn.Layer) -> None:
+    net = nn.Sequential(nn.Conv(4, 1), Windows(), inside, Windows(back=True), nn.Conv(2, 1))
+    graph = nn.build(net, (3, 3, 4), training=True, dtype="float64")
     slopes(differentiate(graph, "mse"))

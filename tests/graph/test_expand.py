@@ -17,6 +17,7 @@ from faltung.graph.ops import (
     Normalise,
     Pool,
     Reduction,
+    Resample,
 )
 from faltung.graph.value import Graph, Value
 
@@ -41,6 +42,8 @@ def test_the_same_values(name: str, training: bool) -> None:
     assert not [n for n in plain.nodes if isinstance(n.op, Dropout)]
     for node in graph.nodes:
         name = node.output.name
+        if isinstance(node.op, Resample) and name not in got:
+            continue  # absorbed by what reads it
         np.testing.assert_allclose(got[name], want[name], rtol=1e-9, atol=1e-11, err_msg=name)
 
 

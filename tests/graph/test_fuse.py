@@ -270,12 +270,34 @@ def test_a_convolution_that_others_read_stays_as_it_is() -> None:
     assert len(fused([node, relu, other], {"r", "p"})) == 3
 
 
-def test_vectors_are_no_operands_of_an_epilogue() -> None:
-    """What is the same at all positions would need strides of its own."""
+def test_operands_of_an_epilogue_may_be_broadcast() -> None:
+    """Layer scale, gates for samples or positions, constant maps; not maps that grow."""
     out = (40, 9, 8)
-    y, v = Value("y", out), Value("v", (40,), batched=False)
-    node = conv("a", Value("x", (17, 9, 8)), y)
-    assert len(fused([node, formula("r", A * B, y, v, shape=out)], {"r"})) == 2
+    y, x = Value("y", out), Value("x", (17, 9, 8))
+    for batched in (False, True):
+        for shape in ((40,), (40, 1, 1), (1, 9, 8), (1, 1, 8), (40, 9, 1), out, ()):
+            v = Value("v", shape, batched)
+            made = fused([conv("a", x, y), formula("r", A * B, y, v, shape=out)], {"r"})
+            assert kinds(made) == [Convolve] and made[0].inputs[-1] == v
+    large = formula("r", A * B, y, Value("v", (40, 9, 8)), shape=(40, 9, 8))
+    assert len(fused([conv("a", x, y), large], {"r"})) == 1
+    small = Value("y", (40, 9, 1))
+    grown = [conv("a", x, small), formula("r", A * B, small, Value("v", out), shape=out)]
+    assert len(fused(grown, {"r"})) == 2
+
+
+def test_maps_for_each_sample_of_a_batch_need_as_many_operands() -> None:
+    """The epilogue of a convolution has one stride for batch and samples."""
+    out = (40, 9, 8)
+    x, y = Value("x", (17, 9, 8), samples=4), Value("y", out, samples=4)
+    for v, count in (
+        (Value("v", (40,), samples=4), 1),
+        (Value("v", (40,), batched=False), 1),
+        (Value("v", (40,)), 2),
+        (Value("v", (40,), batched=False, samples=4), 2),
+    ):
+        node = Node(Elementwise(out, (A * B,)), (y, v), (Value("r", out, samples=4),))
+        assert len(fused([conv("a", x, y), node], {"r"})) == count
 
 
 def test_nodes_that_nobody_reads_go() -> None:

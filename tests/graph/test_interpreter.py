@@ -240,9 +240,17 @@ def test_parts_of_maps() -> None:
 
 def test_axes_in_another_order() -> None:
     xv, x = given("x", 6, 2, 2)
-    op = ops.Permute((2, 3, 4), (2, 0, 1))
+    memory = x.transpose(0, 2, 3, 1).reshape(2, 4, 2, 3)  # positions and two halves of channels
+    op = ops.Permute((4, 2, 3), (2, 0, 1))
     (made,) = one(op, (xv, x), out=[value("y", (8, 3))])
-    want = x.reshape(2, 2, 3, 4).transpose(0, 3, 1, 2).reshape(2, 8, 3)
+    want = memory.transpose(0, 3, 1, 2).reshape(2, 3, 8).transpose(0, 2, 1)
+    np.testing.assert_array_equal(made, want)
+
+
+def test_the_same_memory_seen_otherwise() -> None:
+    xv, x = given("x", 6, 2, 2)
+    (made,) = one(ops.View(), (xv, x), out=[Value("y", (3, 2), samples=4)])
+    want = x.transpose(0, 2, 3, 1).reshape(8, 2, 3).transpose(0, 2, 1)
     np.testing.assert_array_equal(made, want)
 
 

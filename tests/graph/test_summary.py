@@ -78,7 +78,7 @@ def test_kinds() -> None:
 # Layers that a table names on the line of the layer before them.
 FOLLOWERS = (
     "ReLU ReLU6 LeakyReLU ELU Sigmoid Tanh SiLU GELU Softplus HardSigmoid HardSwish "
-    "BatchNorm GroupNorm LayerNorm LocalResponseNorm Dropout Flatten Softmax"
+    "BatchNorm GroupNorm LayerNorm LocalResponseNorm Dropout Flatten Softmax LayerScale"
 ).split()
 
 

@@ -48,7 +48,17 @@ FORMULAS = {
     "without the sum": Formula(ONE * 2.0, 2, lambda y, a, b: a * 2),
 }  # fmt: skip
 # How the arrays of the epilogue lie, and the output.
-PLACES = ("alike", "inside another", "other order", "a vector", "in place")
+PLACES = (
+    *("alike", "inside another", "other order", "in place"),
+    *("a vector", "a number for each position", "a row of positions", "one number"),
+)
+# Along which axes of (N, C, *space) an array is the same.
+SAME = {
+    "a vector": lambda axis: axis != 1,
+    "a number for each position": lambda axis: axis == 1,
+    "a row of positions": lambda axis: axis != 2,
+    "one number": lambda axis: True,
+}
 
 
 def plain(n_bytes: int) -> Array:
@@ -88,8 +98,9 @@ def arrays(
     for i in range(formula.aux):
         if place == "in place" and i == 0:
             array = out
-        elif place == "a vector":
-            line = laid((1, shape[1], *(1 for _ in shape[2:])), dtype, last, 0, new)
+        elif place in SAME:
+            own = tuple(1 if SAME[place](axis) else n for axis, n in enumerate(shape))
+            line = laid(own, dtype, last, 0, new)
             array = np.broadcast_to(line, shape)
             line[...] = rng.integers(-4, 5, line.shape)
             found.append(array)

@@ -11,7 +11,7 @@ from grid import grid, rows
 from faltung import nets, nn
 from faltung.graph.initial import parameters
 from faltung.graph.ops import Concat, Convolve, Pool
-from faltung.graph.value import Graph
+from faltung.graph.value import Graph, Parameter
 from faltung.nets.table import ALIASES, KINDS
 
 NAMES = pytest.mark.parametrize("name", nets.NETS)
@@ -45,6 +45,9 @@ OTHERS: list[tuple[str, dict[str, Any], int]] = [
     ("resnet50", {"paper": True}, 25_557_032),
     ("mobilenetv2", {"width": 1.4}, 6_108_776),
     ("mobilenetv2", {"width": 0.5}, 1_968_680),
+    ("shufflenetv2", {"width": 0.5}, 1_366_792),
+    ("shufflenetv2", {"width": 1.5}, 3_503_624),
+    ("shufflenetv2", {"width": 2.0}, 7_393_996),
     ("c3d", {"classes": 101}, 78_409_573),
     ("lenet5", {"paper": True}, 61_706),
 ]
@@ -53,6 +56,11 @@ OTHERS: list[tuple[str, dict[str, Any], int]] = [
 @pytest.mark.parametrize(("name", "options", "number"), OTHERS)
 def test_other_forms(name: str, options: dict[str, Any], number: int) -> None:
     assert count(nets.graph(name, **options)) == number
+
+
+def scales(graph: Graph) -> list[Parameter]:
+    """Factors that start so small that what they scale would make no difference."""
+    return [p for p in graph.parameters if p.initial == 1e-6]
 
 
 def shapes(graph: Graph, kind: type, channels: int) -> list[tuple[int, ...]]:
@@ -95,8 +103,34 @@ TORCHVISION: dict[str, tuple[str, int, dict[str, Any]]] = {
     "resnet18": ("resnet18", 128, {}),
     "resnet50": ("resnet50", 128, {}),
     "mobilenetv2": ("mobilenet_v2", 128, {}),
+    "densenet121": ("densenet121", 64, {}),
+    "shufflenetv2": ("shufflenet_v2_x1_0", 64, {}),
+    "mobilenetv3large": ("mobilenet_v3_large", 64, {}),
+    "mobilenetv3small": ("mobilenet_v3_small", 64, {}),
+    "efficientnetb0": ("efficientnet_b0", 64, {}),
+    "efficientnetb5": ("efficientnet_b5", 64, {}),
+    "convnexttiny": ("convnext_tiny", 64, {}),
     "resnet3d18": ("video.r3d_18", 64, {}),
 }
+
+
+def pointless(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the ones at its end."""
+    while shape[1:] and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def scales_last(arrays: list[Any]) -> list[Any]:
+    """ConvNeXt's factors stand before the eight parameters of their block there, here after it."""
+    made = [*arrays]
+    for place, array in enumerate(arrays):
+        if array.ndim == 3:
+            made[place : place + 9] = [*arrays[place + 1 : place + 9], array]
+    return made
+
+
+ORDERS: dict[str, Callable[[list[Any]], list[Any]]] = {"convnexttiny": scales_last}
 
 
 @pytest.mark.parametrize("name", TORCHVISION)
@@ -112,15 +146,18 @@ def test_values_are_those_of_torchvision(name: str) -> None:
     model = make(weights=None, num_classes=7, **options).double().eval()
     made = {key: value for key, value in model.state_dict().items() if "aux" not in key}
     for key, value in made.items():
-        if "running" in key:
+        if "running" in key or "layer_scale" in key:
             value.uniform_(0.5, 1.5)
     arrays = [value.numpy() for key, value in made.items() if "batches" not in key]
+    arrays = ORDERS.get(name, lambda found: found)(arrays)
     shape = (3, 4, size, size) if name == "resnet3d18" else (3, size, size)
-    more: dict[str, Any] = {"halvings": 4} if name == "resnet3d18" else {}
+    more: dict[str, Any] = {"halvings": 4 if name == "resnet3d18" else 5}
+    more = {key: more[key] for key in more if key in nets.row(name).arguments()}
     net = nets.get(name, classes=7, input_shape=shape, **more)
     graph = nn.build(net, shape, dtype="float64")
-    given = {p.name: a for p, a in zip(graph.parameters, arrays, strict=True)}
-    assert [a.shape for a in arrays] == [p.shape for p in graph.parameters]
+    # 1x1 convolutions of vectors are linear layers here, and linear layers of maps convolutions.
+    assert [pointless(a.shape) for a in arrays] == [pointless(p.shape) for p in graph.parameters]
+    given = {p.name: a.reshape(p.shape) for p, a in zip(graph.parameters, arrays, strict=True)}
     x = np.random.default_rng(0).normal(size=(1, *shape))
     with torch.no_grad():
         want = model(torch.tensor(x)).numpy()
@@ -149,6 +186,18 @@ SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
     ("resnet50", (3, 32, 32), {"width": 0.05}),
     ("mobilenetv2", (1, 8, 8), {"width": 0.25}),
     ("mobilenetv2", (3, 32, 32), {"width": 0.25}),
+    ("densenet121", (1, 8, 8), {"growth": 4}),
+    ("densenet169", (2, 30), {"width": 0.1}),
+    ("densenet201", (3, 5, 4, 6), {"width": 0.1}),
+    ("shufflenetv2", (1, 8, 8), {"width": 0.1}),
+    ("shufflenetv2", (3, 32, 32), {"width": 0.5}),
+    ("mobilenetv3large", (1, 8, 8), {"width": 0.25}),
+    ("mobilenetv3small", (3, 32, 32), {"width": 0.25}),
+    ("efficientnetb0", (1, 8, 8), {"width": 0.25, "depth": 0.3}),
+    ("efficientnetb3", (3, 32, 32), {"width": 0.25, "depth": 1.0}),
+    ("efficientnetb5", (2, 30), {"width": 0.25, "depth": 0.5}),
+    ("convnexttiny", (1, 8, 8), {"width": 0.1}),
+    ("convnextsmall", (3, 32, 32), {"width": 0.1}),
     ("textcnn", (5,), {"vocabulary": 12, "features": 6, "maps": 3}),
     ("textcnn", (19,), {"vocabulary": 12, "features": 6, "maps": 3, "widths": (2, 7)}),
     ("tcn", (3, 30), {"channels": 5}),
@@ -165,7 +214,9 @@ IDS = [f"{name} {shape}" for name, shape, _ in SMALL]
 
 
 def test_every_network_is_tried_small() -> None:
-    assert {name for name, _, _ in SMALL} == set(nets.NETS)
+    """Of those that come in sizes, at least one."""
+    tried = {nets.NETS[name].function for name, _, _ in SMALL}
+    assert tried == {row.function for row in nets.NETS.values()}
 
 
 @grid(name_shape_options=rows("name shape options", SMALL), every=2)
@@ -183,7 +234,7 @@ def test_small_networks_compute_what_pytorch_says(
     rng = np.random.default_rng(1)
     tokens = row.kind == "text"
     x = rng.integers(0, 12, (2, *shape)) if tokens else rng.normal(size=(2, *shape))
-    drawn = parameters(graph)
+    drawn = parameters(graph) | {p.name: rng.uniform(0.5, 1, p.shape) for p in scales(graph)}
     got = interpreter.run(graph, drawn, x)
     assert np.ptp(got) > 1e-3
     np.testing.assert_allclose(got, twin.run(net, graph, drawn, x), rtol=1e-8, atol=1e-10)
@@ -219,6 +270,8 @@ def test_a_tcn_sees_the_whole_series_and_nothing_later() -> None:
 
 def test_other_names() -> None:
     assert nets.get("inception") == nets.get("googlenet")
+    assert nets.get("efficientnet_b1") == nets.get("EfficientNet-B1") == nets.get("efficientnetb1")
+    assert "size" not in nets.row("convnext_tiny").arguments()
     assert not ALIASES.keys() & nets.NETS.keys()
 
 

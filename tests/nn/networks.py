@@ -108,9 +108,64 @@ NETWORKS: dict[str, Row] = {
     "average pool ceil": (nn.AvgPool(3, 2, padding=1, ceil=True), (2, 6, 8)),
     "average pool ceil inside": (nn.AvgPool(3, 2, ceil=True, count_padding=False), (2, 6, 8)),
     "global average": (nn.GlobalAvgPool(), (4, 3, 5)),
+    "upsample nearest": (nn.Upsample(2), (3, 4, 5)),
+    "upsample nearest to a size": (nn.Upsample(size=(7, 3)), (3, 4, 5)),
+    "upsample nearest exactly": (nn.Upsample(1.5, mode="nearest-exact"), (2, 5)),
+    "upsample linear": (nn.Upsample(1.7, mode="linear"), (3, 6)),
+    "upsample bilinear": (nn.Upsample(2, mode="bilinear"), (3, 4, 5)),
+    "upsample bilinear, aligned": (
+        nn.Upsample((2, 1.5), mode="bilinear", align_corners=True),
+        (1, 4, 5),
+    ),
+    "upsample trilinear": (nn.Upsample(size=(3, 5, 2), mode="trilinear"), (2, 2, 3, 4)),
+    "upsample bicubic": (nn.Upsample(size=(9, 4), mode="bicubic"), (3, 4, 5)),
+    "upsample antialiased": (
+        nn.Upsample(0.3, mode="bicubic", antialias=True),
+        (2, 17, 15),
+    ),
+    "upsample by areas": (nn.Upsample(size=(3, 2), mode="area"), (3, 4, 5)),
+    "pad": (nn.Pad(((1, 2), (0, -1))), (3, 4, 5)),
+    "pad with a number": (nn.Pad((1, (2, 0)), value=-1.5), (3, 4, 5)),
+    **{
+        f"pad {mode}": (nn.Pad(((2, 1), (0, 3)), mode), (2, 4, 5))
+        for mode in ("reflect", "replicate", "circular")
+    },
+    "pad twice": (
+        nn.Sequential(nn.Pad(2), nn.Pad(1, "replicate"), nn.Conv(3, 3), nn.ReLU()),
+        (2, 3, 4),
+    ),
+    "adaptive average": (nn.AdaptiveAvgPool((3, 4)), (3, 7, 8)),
+    "adaptive average that divides": (nn.AdaptiveAvgPool(2), (3, 4, 8)),
+    "adaptive maximum": (nn.AdaptiveMaxPool((3, 2)), (3, 7, 8)),
+    "adaptive maximum 1-D": (nn.AdaptiveMaxPool(9), (2, 4)),
+    "blur": (nn.Blur(), (3, 5, 6)),
+    "blur of four taps": (nn.Blur(4, (1, 3), "circular"), (2, 5, 6)),
+    "pixel shuffle": (nn.PixelShuffle(2), (8, 3, 4)),
+    "pixel shuffle 1-D": (nn.PixelShuffle(3), (6, 4)),
+    "pixel unshuffle": (nn.PixelUnshuffle(2), (3, 4, 6)),
+    "pixel unshuffle 3-D": (nn.PixelUnshuffle(2), (1, 2, 4, 2)),
+    "upsampled beside": (
+        nn.Sequential(
+            nn.Parallel(
+                nn.Conv(2, 3, padding=1),
+                nn.Sequential(nn.MaxPool(2), nn.Conv(3, 1), nn.Upsample(2, mode="bilinear")),
+            ),
+            nn.ReLU(),
+            nn.Conv(2, 3),
+        ),
+        (2, 6, 4),
+    ),
     "dropout": (nn.Sequential(nn.Dropout(0.0), nn.ReLU()), (3, 2)),
     "embedding": (nn.Sequential(nn.Embedding(11, 4), nn.Conv(3, 2), nn.ReLU()), (8,)),
     "embedding padded": (nn.Embedding(11, 4, padding_index=2), (8,)),
+    "lstm": (nn.LSTM(5), (3, 7)),
+    "lstm in both directions": (nn.LSTM(17, 2, bidirectional=True, bias=False), (3, 5)),
+    "lstm of one step": (nn.LSTM(1, last=True), (2, 1)),
+    "gru": (nn.GRU(6), (3, 5)),
+    "gru in both directions": (nn.GRU(33, bidirectional=True, last=True), (2, 4)),
+    "gru without bias": (nn.GRU(4, 2, bias=False), (3, 4)),
+    "rnn": (nn.RNN(9, 2, True), (3, 6)),
+    "rnn rectified": (nn.RNN(4, nonlinearity="relu", last=True), (3, 6)),
     "inception": (INCEPTION, (3, 6, 6)),
     "parallel of vectors": (nn.Parallel(nn.Linear(2), nn.Identity(), nn.Tanh()), (3,)),
     "residual": (
@@ -131,6 +186,48 @@ NETWORKS: dict[str, Row] = {
             nn.GlobalAvgPool(),
         ),
         (2, 6, 6),
+    ),
+    "squeeze": (nn.SqueezeExcite(2), (6, 4, 3)),
+    "squeeze 1-D": (nn.SqueezeExcite(3, nn.SiLU(), nn.HardSigmoid()), (5, 7)),
+    "squeeze inside": (
+        nn.Sequential(
+            nn.Conv(6, 3, groups=3, padding=1), nn.HardSwish(), nn.SqueezeExcite(4), nn.Conv(2, 1)
+        ),
+        (3, 5, 4),
+    ),
+    "layer scale": (nn.Residual(nn.Sequential(nn.Conv(3, 1), nn.LayerScale(0.1))), (3, 4, 5)),
+    "layer scale of vectors": (nn.LayerScale(), (7,)),
+    "channels": (nn.Channels(2, 3), (7, 4, 3)),
+    "channels, the rest": (nn.Sequential(nn.Conv(6, 1), nn.Channels(4), nn.ReLU()), (3, 5)),
+    "channels overlapping": (
+        nn.Parallel(nn.Channels(0, 4), nn.Sequential(nn.Channels(1, 5), nn.Tanh()), nn.Channels(6)),
+        (8, 3, 2),
+    ),
+    "channels of vectors": (nn.Parallel(nn.Channels(3), nn.Channels(0, 2)), (5,)),
+    "shuffle": (nn.ChannelShuffle(3), (12, 3, 2)),
+    "shuffle of vectors": (nn.Sequential(nn.Linear(8), nn.ChannelShuffle(2)), (3,)),
+    "shuffle unit": (
+        nn.Sequential(
+            nn.Conv(6, 1),
+            nn.Parallel(
+                nn.Channels(0, 3),
+                nn.Sequential(nn.Channels(3), nn.Conv(3, 3, padding=1), nn.ReLU()),
+            ),
+            nn.ChannelShuffle(2),
+        ),
+        (2, 5, 4),
+    ),
+    "dense": (
+        nn.Sequential(
+            *(
+                nn.Parallel(
+                    nn.Identity(),
+                    nn.Sequential(nn.BatchNorm(), nn.ReLU(), nn.Conv(2, 3, padding=1)),
+                )
+                for _ in range(3)
+            )
+        ),
+        (3, 4, 5),
     ),
     "unet": (UNET, (2, 6, 4)),
     **{f"activation {layer!r}": (layer, (3, 4)) for layer in ACTIVATIONS},

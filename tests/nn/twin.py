@@ -158,6 +158,61 @@ def global_average(walk: Walk, layer: nn.GlobalAvgPool, x: Tensor) -> Tensor:
     return x.flatten(2).mean(2)
 
 
+def upsample(walk: Walk, layer: nn.Upsample, x: Tensor) -> Tensor:
+    rank = rank_of(x)
+    mode = ("linear", "bilinear", "trilinear")[rank - 1] if layer.mode == "linear" else layer.mode
+    linear = "linear" in mode or "cubic" in mode
+    size = None if layer.size is None else per_axis("size", layer.size, rank, 1)
+    corners = layer.align_corners if linear else None
+    how = {"align_corners": corners, "antialias": layer.antialias}
+    return F.interpolate(x, size, layer.scale, mode, **how)
+
+
+def pad(walk: Walk, layer: nn.Pad, x: Tensor) -> Tensor:
+    entries = layer.padding if isinstance(layer.padding, tuple) else (layer.padding,) * rank_of(x)
+    pairs = [each if isinstance(each, tuple) else (each, each) for each in entries]
+    numbers = [number for pair in reversed(pairs) for number in pair]
+    mode = TORCH_MODE[layer.mode]
+    return F.pad(x, numbers, mode, *([layer.value] if mode == "constant" else []))
+
+
+def adaptive_average(walk: Walk, layer: nn.AdaptiveAvgPool, x: Tensor) -> Tensor:
+    function = (F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d)[rank_of(x) - 1]
+    return function(x, layer.size)
+
+
+def adaptive_maximum(walk: Walk, layer: nn.AdaptiveMaxPool, x: Tensor) -> Tensor:
+    function = (F.adaptive_max_pool1d, F.adaptive_max_pool2d, F.adaptive_max_pool3d)[rank_of(x) - 1]
+    return function(x, layer.size)
+
+
+def blur(walk: Walk, layer: nn.Blur, x: Tensor) -> Tensor:
+    """Of two axes: a convolution of each channel."""
+    row = torch.tensor(np.poly([-1.0] * (layer.taps - 1))).double()
+    kernel = torch.outer(row, row) / row.sum() ** 2
+    lo, hi = (layer.taps - 1) // 2, layer.taps // 2
+    wide = F.pad(x, (lo, hi, lo, hi), layer.mode)
+    weight = kernel.expand(x.shape[1], 1, -1, -1)
+    return F.conv2d(wide, weight, stride=layer.stride, groups=x.shape[1])
+
+
+def shuffle(walk: Walk, layer: nn.PixelShuffle, x: Tensor) -> Tensor:
+    """Of one axis as of two, the first of which has one entry."""
+    if rank_of(x) == 2:
+        return F.pixel_shuffle(x, layer.factor)
+    n, channels, length = x.shape
+    r = layer.factor
+    return x.reshape(n, channels // r, r, length).transpose(2, 3).reshape(n, channels // r, -1)
+
+
+def unshuffle(walk: Walk, layer: nn.PixelUnshuffle, x: Tensor) -> Tensor:
+    if rank_of(x) == 2:
+        return F.pixel_unshuffle(x, layer.factor)
+    r, (n, channels, d, h, w) = layer.factor, x.shape
+    parts = x.reshape(n, channels, d // r, r, h // r, r, w // r, r)
+    return parts.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(n, -1, d // r, h // r, w // r)
+
+
 def batch_norm(walk: Walk, layer: nn.BatchNorm, x: Tensor) -> Tensor:
     gain, shift, mean, variance = walk.take(4)
     mean, variance = mean.detach(), variance.detach()
@@ -189,6 +244,29 @@ def embedding(walk: Walk, layer: nn.Embedding, x: Tensor) -> Tensor:
     return F.embedding(x, table, layer.padding_index).movedim(-1, 1)
 
 
+def recurrent(walk: Walk, layer: Any, x: Tensor) -> Tensor:
+    """PyTorch's own layers, called as functions of the parameters."""
+    more = {"nonlinearity": layer.nonlinearity} if isinstance(layer, nn.RNN) else {}
+    kind = getattr(torch.nn, type(layer).__name__)
+    module = kind(
+        x.shape[1],
+        layer.hidden,
+        layer.layers,
+        bias=layer.bias,
+        batch_first=True,
+        bidirectional=layer.bidirectional,
+        **more,
+    ).double()
+    names = [name for name, _ in module.named_parameters()]
+    given = dict(zip(names, walk.take(len(names)), strict=True))
+    y, state = torch.func.functional_call(module, given, (x.movedim(1, -1),))
+    if not layer.last:
+        return y.movedim(-1, 1)
+    h = state[0] if isinstance(layer, nn.LSTM) else state
+    ends = h[-1 - layer.bidirectional :]
+    return ends.movedim(0, 1).flatten(1)
+
+
 def sequential(walk: Walk, layer: nn.Sequential, x: Tensor) -> Tensor:
     for part in layer.layers:
         x = walk(part, x)
@@ -202,6 +280,25 @@ def parallel(walk: Walk, layer: nn.Parallel, x: Tensor) -> Tensor:
 def residual(walk: Walk, layer: nn.Residual, x: Tensor) -> Tensor:
     body = walk(layer.body, x)
     return body + (x if layer.shortcut is None else walk(layer.shortcut, x))
+
+
+def squeeze_excite(walk: Walk, layer: nn.SqueezeExcite, x: Tensor) -> Tensor:
+    gate = F.linear(x.flatten(2).mean(2), *walk.take(2))
+    gate = F.linear(walk(layer.activation, gate), *walk.take(2))
+    return x * walk(layer.gate, gate).reshape(*x.shape[:2], *(1,) * rank_of(x))
+
+
+def layer_scale(walk: Walk, layer: nn.LayerScale, x: Tensor) -> Tensor:
+    (scale,) = walk.take(1)
+    return x * scale.reshape(-1, *(1,) * rank_of(x))
+
+
+def picked(walk: Walk, layer: nn.Channels, x: Tensor) -> Tensor:
+    return x[:, layer.start : None if layer.count is None else layer.start + layer.count]
+
+
+def shuffle_channels(walk: Walk, layer: nn.ChannelShuffle, x: Tensor) -> Tensor:
+    return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
 def auxiliary(walk: Walk, layer: nn.Auxiliary, x: Tensor) -> Tensor:
@@ -230,17 +327,31 @@ STEPS: dict[type, Step] = {
     nn.MaxPool: max_pool,
     nn.AvgPool: average_pool,
     nn.GlobalAvgPool: global_average,
+    nn.Upsample: upsample,
+    nn.Pad: pad,
+    nn.AdaptiveAvgPool: adaptive_average,
+    nn.AdaptiveMaxPool: adaptive_maximum,
+    nn.Blur: blur,
+    nn.PixelShuffle: shuffle,
+    nn.PixelUnshuffle: unshuffle,
     nn.BatchNorm: batch_norm,
     nn.GroupNorm: group_norm,
     nn.LayerNorm: layer_norm,
     nn.LocalResponseNorm: response_norm,
     nn.Dropout: dropout,
     nn.Embedding: embedding,
+    nn.LSTM: recurrent,
+    nn.GRU: recurrent,
+    nn.RNN: recurrent,
     nn.Sequential: sequential,
     nn.Parallel: parallel,
     nn.Residual: residual,
     nn.Identity: lambda walk, layer, x: x,
     nn.Auxiliary: auxiliary,
+    nn.SqueezeExcite: squeeze_excite,
+    nn.LayerScale: layer_scale,
+    nn.Channels: picked,
+    nn.ChannelShuffle: shuffle_channels,
     nn.Flatten: flatten,
     nn.ReLU: plain("relu"),
     nn.ReLU6: plain("relu6"),

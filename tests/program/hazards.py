@@ -42,6 +42,10 @@ def touched(assembly: Assembly, value: Value) -> tuple[str, np.ndarray]:
     return memory, mask
 
 
+def _there(assembly: Assembly, value: Value) -> bool:
+    return any(_holds(assembly, memory, value) for memory in assembly.memories)
+
+
 def _holds(assembly: Assembly, memory: str, value: Value) -> bool:
     return assembly._fixed[assembly.lowering.places.root(value).name][0] == memory
 
@@ -61,7 +65,8 @@ def parts(assembly: Assembly, packs: bool) -> list[Part]:
     """What runs in a program's region, node by node."""
     found = []
     for made in assembly.lowered:
-        reads = [touched(assembly, v) for v in made.node.inputs]
+        # Folded weights are nowhere while a program runs: it reads what was packed of them.
+        reads = [touched(assembly, v) for v in made.node.inputs if _there(assembly, v)]
         writes = [touched(assembly, v) for v in made.node.outputs]
         writes += [whole(assembly, name, size) for name, size in made.scratch.items()]
         packed = [whole(assembly, name, size) for name, size in made.kept.items()]
@@ -69,7 +74,9 @@ def parts(assembly: Assembly, packs: bool) -> list[Part]:
         words = {id(step.arguments) for step in made.steps}
         found.append(Part(title, words, reads + packed, writes))
         if packs and made.prepare:
-            weights = [touched(assembly, v) for v in made.node.inputs[1:3] if not v.batched]
+            inputs = made.node.inputs
+            given = inputs[1:3] if hasattr(made.node.op, "spec") else inputs
+            weights = [touched(assembly, v) for v in given if not v.batched]
             words = {id(step.arguments) for step in made.prepare}
             found.append(Part(f"pack {title}", words, weights, packed))
     return found

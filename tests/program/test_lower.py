@@ -17,6 +17,7 @@ from faltung.graph.ops import (
     FirstPosition,
     Normalise,
     Op,
+    Recurrent,
     Reshape,
     Slice,
 )
@@ -50,7 +51,7 @@ def lowering_of(
 
 def test_every_operation_is_lowered() -> None:
     """But for those that `expand` takes apart."""
-    assert set(get_args(Op)) - set(_LOWER) == {Normalise, Dropout}
+    assert set(get_args(Op)) - set(_LOWER) == {Normalise, Dropout, Recurrent}
 
 
 @grid(name=networks.TABLE, every=4)

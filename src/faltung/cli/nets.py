@@ -6,6 +6,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -58,18 +59,18 @@ def _facts(row: "Row") -> dict[str, Any]:
 
 
 def _table(rows: dict[str, "Row"]) -> Iterator[str]:
-    """Two lines per network, of at most 80 columns."""
-    head = f"{'net':<12} {'kind':<8} {'input':<12} {'classes':>7} {'parameters':>12}  paper"
-    yield head
-    for name, row in rows.items():
-        size = "x".join(map(str, row.input_shape))
-        first, *others = row.authors.split(", ")
-        by = f"{first} et al." if others else first
-        yield (
-            f"{name:<12} {row.kind:<8} {size:<12} {row.classes:>7} {row.parameters:>12,}  "
-            f"{by} {row.year}"
-        )
-        yield textwrap.indent(textwrap.shorten(row.title, 76, placeholder="..."), "    ")
+    """A line for each network, and one for each paper, of at most 80 columns."""
+    yield f"{'net':<16} {'kind':<8} {'input':<12} {'classes':>7} {'parameters':>12}"
+    for _, group in groupby(rows.items(), lambda item: item[1].title):
+        papers = list(group)
+        for name, row in papers:
+            size = "x".join(map(str, row.input_shape))
+            yield f"{name:<16} {row.kind:<8} {size:<12} {row.classes:>7} {row.parameters:>12,}"
+        row = papers[0][1]
+        authors = row.authors.split(", ")
+        by = " and ".join(authors) if len(authors) <= 2 else f"{authors[0]} et al."
+        said = f"{by} {row.year}: {row.title}"
+        yield textwrap.indent(textwrap.shorten(said, 76, placeholder="..."), "    ")
     yield ""
     yield "Inputs and classes are those of the papers; every network takes others too."
 

@@ -9,7 +9,7 @@ of an array.
 from collections.abc import Callable, Sequence
 from functools import cache
 
-from faltung.codegen import math
+from faltung.codegen import hyperbolic, math, power, rounding, trigonometry
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.errors import FaltungError
@@ -38,6 +38,20 @@ INSTRUCTIONS = {
     "gaussian": 26,
     "ndtr": 60,
     "random": 24,
+    "mod": 40,
+    "fmod": 34,
+    "pow": 140,
+    "sin": 40,
+    "cos": 40,
+    "tan": 46,
+    "asin": 24,
+    "acos": 26,
+    "atan": 26,
+    "sinh": 36,
+    "cosh": 24,
+    "asinh": 40,
+    "acosh": 40,
+    "atanh": 40,
 }
 
 
@@ -193,8 +207,32 @@ _WRITE: dict[str, Callable[..., str]] = {
     "erf": math.erf,
     "gaussian": math.gaussian,
     "ndtr": math.ndtr,
+    "floor": rounding.floor,
+    "ceil": rounding.ceil,
+    "round": rounding.nearest,
+    "trunc": rounding.trunc,
+    "sign": rounding.sign,
+    "mod": rounding.mod,
+    "fmod": rounding.fmod,
+    "pow": power.pow,
+    "sin": trigonometry.sin,
+    "cos": trigonometry.cos,
+    "tan": trigonometry.tan,
+    "asin": trigonometry.asin,
+    "acos": trigonometry.acos,
+    "atan": trigonometry.atan,
+    "sinh": hyperbolic.sinh,
+    "cosh": hyperbolic.cosh,
+    "asinh": hyperbolic.asinh,
+    "acosh": hyperbolic.acosh,
+    "atanh": hyperbolic.atanh,
     "gt": lambda v, a, b: v.compare("ogt", a, b),
     "ge": lambda v, a, b: v.compare("oge", a, b),
+    "eq": lambda v, a, b: v.compare("oeq", a, b),
+    "and": lambda v, a, b: v.function.value(f"and {v.flags} {a}, {b}"),
+    "or": lambda v, a, b: v.function.value(f"or {v.flags} {a}, {b}"),
+    "xor": lambda v, a, b: v.function.value(f"xor {v.flags} {a}, {b}"),
+    "not": lambda v, a: v.function.value(f"xor {v.flags} {a}, {v.mask([True] * v.lanes)}"),
     "select": Vectors.select,
     # With a product as one term: a * b + c, a * b - c, c - a * b.
     "mul_add": Vectors.multiply_add,

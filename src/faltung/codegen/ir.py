@@ -34,6 +34,13 @@ class Module:
         self._declarations[name] = f"declare {result} @{name}({', '.join(arguments)})"
         return f"@{name}"
 
+    def words(self, name: str, words: Sequence[int]) -> str:
+        """The address of a constant table of 64-bit integers, which is there once."""
+        given = ", ".join(f"i64 {word}" for word in words)
+        kind = f"[{len(words)} x i64]"
+        self._declarations[name] = f"@{name} = internal constant {kind} [{given}]"
+        return f"@{name}"
+
     def function(
         self, name: str, arguments: Sequence[tuple[str, str]], *, public: bool = False
     ) -> "Function":

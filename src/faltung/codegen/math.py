@@ -19,7 +19,7 @@ from faltung.codegen.vectors import Vectors
 
 
 @dataclass(frozen=True)
-class _Format:
+class Format:
     """Constants for one dtype.
 
     digits: stored bits of the significand. bias: of the exponent. ln2: in two parts, the first
@@ -47,8 +47,8 @@ class _Format:
     mills: tuple[float, ...]
 
 
-_FORMATS = {
-    "float32": _Format(
+FORMATS = {
+    "float32": Format(
         digits=23,
         bias=127,
         ln2=(float.fromhex("0x1.62e3p-1"), float.fromhex("0x1.2fefa2p-17")),
@@ -77,7 +77,7 @@ _FORMATS = {
             *(-0.0104409708, 0.00698295981, 0.00090258586, -0.0010183811),
         ),
     ),
-    "float64": _Format(
+    "float64": Format(
         digits=52,
         bias=1023,
         ln2=(float.fromhex("0x1.62e42fefap-1"), float.fromhex("0x1.cf79abc9e3b3ap-40")),
@@ -143,65 +143,65 @@ def polynomial(v: Vectors, x: str, coefficients: Sequence[float]) -> str:
 
 def exp(v: Vectors, x: str) -> str:
     """e**x = 2**n (1 + p), where n is the integer nearest to x / ln 2."""
-    low, high = _FORMATS[v.dtype].exp_range
+    low, high = FORMATS[v.dtype].exp_range
     # The argument comes first, so that NaN is kept.
-    n, p = _reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
-    return _scaled(v, n, p)
+    n, p = reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
+    return scaled(v, n, p)
 
 
-def _reduced(v: Vectors, x: str, low: str | None = None) -> tuple[str, str]:
+def reduced(v: Vectors, x: str, low: str | None = None) -> tuple[str, str]:
     """The integer n, and p = e**(x - n ln 2) - 1, accurate also where it is small; ``low``: a small
     number to add to x, which is not rounded before.
     """
-    form = _FORMATS[v.dtype]
+    form = FORMATS[v.dtype]
     whole = x if low is None else v.add(x, low)
-    n = _rounded(v, v.mul(whole, v.constant(math.log2(math.e))))
+    n = rounded(v, v.mul(whole, v.constant(math.log2(math.e))))
     r = v.multiply_add(n, v.constant(-form.ln2[0]), x)
     r = v.multiply_add(n, v.constant(-form.ln2[1]), r)
     r = r if low is None else v.add(r, low)
     return n, v.multiply_add(v.mul(r, r), polynomial(v, r, form.exp), r)
 
 
-def _scaled(v: Vectors, n: str, p: str, factor: str | None = None) -> str:
+def scaled(v: Vectors, n: str, p: str, factor: str | None = None) -> str:
     """2**n (1 + p), times ``factor``; rounded to a denormal only once."""
     # 2**n may overflow where the result does not: two factors, the first product exact.
-    half = _rounded(v, v.mul(n, v.constant(0.5)))
+    half = rounded(v, v.mul(n, v.constant(0.5)))
     value = v.multiply_add(factor, p, factor) if factor else v.add(p, v.constant(1.0))
-    first = v.mul(value, _power(v, half))
-    return v.mul(first, _power(v, v.sub(n, half)))
+    first = v.mul(value, power_of_two(v, half))
+    return v.mul(first, power_of_two(v, v.sub(n, half)))
 
 
 def expm1(v: Vectors, x: str) -> str:
     """e**x - 1 = 2**n p + (2**n - 1), with the n and p of ``exp``."""
-    form = _FORMATS[v.dtype]
+    form = FORMATS[v.dtype]
     low, high = form.expm1_range
-    n, p = _reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
+    n, p = reduced(v, v.min(v.max(x, v.constant(low)), v.constant(high)))
     # Half of it, because 2**n may overflow where the result does not.
-    power = _power(v, v.sub(n, v.constant(1.0)))
+    power = power_of_two(v, v.sub(n, v.constant(1.0)))
     half = v.multiply_add(power, p, v.sub(power, v.constant(0.5)))
     # Halves lose a bit of denormals, and 0 - 0 the sign.
     tiny = v.compare("olt", v.abs(x), v.constant(2.0 ** -(form.digits + 2)))
     return v.select(tiny, x, v.add(half, half))
 
 
-def _magic(v: Vectors) -> float:
+def magic(v: Vectors) -> float:
     """Added to a small number it leaves no room for a fraction: the last bits of the sum are the
     nearest integer.
     """
-    return 1.5 * 2.0 ** _FORMATS[v.dtype].digits
+    return 1.5 * 2.0 ** FORMATS[v.dtype].digits
 
 
-def _rounded(v: Vectors, x: str) -> str:
-    """The nearest integer, for numbers far below ``_magic``."""
-    magic = v.constant(_magic(v))
-    return v.sub(v.add(x, magic), magic)
+def rounded(v: Vectors, x: str) -> str:
+    """The nearest integer, for numbers far below ``magic``."""
+    large = v.constant(magic(v))
+    return v.sub(v.add(x, large), large)
 
 
-def _power(v: Vectors, n: str) -> str:
+def power_of_two(v: Vectors, n: str) -> str:
     """2**n for integers in the range of exponents: their bits, moved to those of the exponent."""
-    form = _FORMATS[v.dtype]
-    bits = _bits(v, v.add(n, v.constant(_magic(v) + form.bias)))
-    return _number(v, _whole(v, "shl", bits, form.digits))
+    form = FORMATS[v.dtype]
+    bits = v.bits(v.add(n, v.constant(magic(v) + form.bias)))
+    return number_of(v, on_bits(v, "shl", bits, form.digits))
 
 
 def log(v: Vectors, x: str) -> str:
@@ -209,14 +209,14 @@ def log(v: Vectors, x: str) -> str:
 
     -inf for zeros, NaN for negative numbers.
     """
-    form = _FORMATS[v.dtype]
+    form = FORMATS[v.dtype]
     # Scale denormals up first.
     smallest = 2.0 ** (1 - form.bias)
     tiny = v.compare("olt", x, v.constant(smallest))
-    scaled = v.select(tiny, v.mul(x, v.constant(2.0 ** (form.digits + 2))), x)
-    e, m = _split(v, scaled)
+    lifted = v.select(tiny, v.mul(x, v.constant(2.0 ** (form.digits + 2))), x)
+    e, m = split(v, lifted)
     e = v.select(tiny, v.sub(e, v.constant(form.digits + 2.0)), e)
-    value = _log(v, e, v.sub(m, v.constant(1.0)))
+    value = log_of(v, e, v.sub(m, v.constant(1.0)))
     # Infinity and NaN are their own logarithms.
     value = v.select(v.compare("olt", x, v.constant(math.inf)), value, x)
     value = v.select(v.compare("olt", x, v.zero), v.constant(math.nan), value)
@@ -229,17 +229,17 @@ def log1p(v: Vectors, x: str) -> str:
     -inf for -1, NaN below. Where 1 + x is between sqrt(1/2) and sqrt(2), x itself is the f of
     ``log``; elsewhere the sum loses at most half a unit of its last place.
     """
-    e, m = _split(v, v.add(x, v.constant(1.0)))
+    e, m = split(v, v.add(x, v.constant(1.0)))
     f = v.select(v.compare("oeq", e, v.zero), x, v.sub(m, v.constant(1.0)))
-    value = v.copysign(_log(v, e, f), x)  # of -0 too
+    value = v.copysign(log_of(v, e, f), x)  # of -0 too
     value = v.select(v.compare("olt", x, v.constant(math.inf)), value, x)
     value = v.select(v.compare("olt", x, v.constant(-1.0)), v.constant(math.nan), value)
     return v.select(v.compare("oeq", x, v.constant(-1.0)), v.constant(-math.inf), value)
 
 
-def _log(v: Vectors, e: str, f: str) -> str:
+def log_of(v: Vectors, e: str, f: str) -> str:
     """The logarithm of 2**e (1 + f)."""
-    form = _FORMATS[v.dtype]
+    form = FORMATS[v.dtype]
     s = v.div(f, v.add(f, v.constant(2.0)))
     z = v.mul(s, s)
     half_square = v.mul(v.mul(f, v.constant(0.5)), f)
@@ -250,25 +250,25 @@ def _log(v: Vectors, e: str, f: str) -> str:
     return v.multiply_add(e, v.constant(form.ln2[0]), near)
 
 
-def _split(v: Vectors, x: str) -> tuple[str, str]:
+def split(v: Vectors, x: str) -> tuple[str, str]:
     """The exponent e, as a float, and m = x / 2**e between sqrt(1/2) and sqrt(2)."""
-    form = _FORMATS[v.dtype]
-    root = _pattern(v, math.sqrt(0.5))
+    form = FORMATS[v.dtype]
+    root = pattern(v, math.sqrt(0.5))
     # With sqrt(1/2) as origin, the exponent changes where m would reach sqrt(2).
-    raised = _whole(v, "add", _bits(v, x), (form.bias << form.digits) - root)
-    mantissa = _whole(v, "and", raised, (1 << form.digits) - 1)
-    m = _number(v, _whole(v, "add", mantissa, root))
+    raised = on_bits(v, "add", v.bits(x), (form.bias << form.digits) - root)
+    mantissa = on_bits(v, "and", raised, (1 << form.digits) - 1)
+    m = number_of(v, on_bits(v, "add", mantissa, root))
     # Convert the exponent: as the last bits of a number whose unit they count.
     unit = 2.0**form.digits
-    exponent = _whole(v, "or", _whole(v, "lshr", raised, form.digits), _pattern(v, unit))
-    return v.sub(_number(v, exponent), v.constant(unit + form.bias)), m
+    exponent = on_bits(v, "or", on_bits(v, "lshr", raised, form.digits), pattern(v, unit))
+    return v.sub(number_of(v, exponent), v.constant(unit + form.bias)), m
 
 
 def tanh(v: Vectors, x: str) -> str:
     """t / (t + 2) with t = e**(2 |x|) - 1, as accurate near zero as elsewhere."""
-    size = v.min(v.abs(x), v.constant(_FORMATS[v.dtype].one))
-    n, p = _reduced(v, v.add(size, size))
-    power = _power(v, n)
+    size = v.min(v.abs(x), v.constant(FORMATS[v.dtype].one))
+    n, p = reduced(v, v.add(size, size))
+    power = power_of_two(v, n)
     t = v.multiply_add(power, p, v.sub(power, v.constant(1.0)))
     return v.copysign(v.div(t, v.add(t, v.constant(2.0))), x)
 
@@ -287,19 +287,19 @@ def erf(v: Vectors, x: str) -> str:
     Math. Comp. 23, 1969; but with polynomials, and the logarithm of the complement, which avoids a
     division.
     """
-    form = _FORMATS[v.dtype]
+    form = FORMATS[v.dtype]
     near = v.multiply_add(x, polynomial(v, v.mul(x, x), form.erf), x)
     size = v.abs(x)
     capped = v.min(size, v.constant(form.erf_one))
-    n, p = _reduced(v, polynomial(v, capped, form.erfc))
-    power = _power(v, n)
+    n, p = reduced(v, polynomial(v, capped, form.erfc))
+    power = power_of_two(v, n)
     far = v.sub(v.constant(1.0), v.multiply_add(power, p, power))
     return v.select(v.compare("oge", size, v.constant(1.0)), v.copysign(far, x), near)
 
 
 def gaussian(v: Vectors, x: str) -> str:
     """e**(-x**2 / 2), the density of the normal distribution but for its factor."""
-    return _gaussian(v, v.min(v.abs(x), v.constant(_FORMATS[v.dtype].normal_zero)))
+    return _gaussian(v, v.min(v.abs(x), v.constant(FORMATS[v.dtype].normal_zero)))
 
 
 def _gaussian(v: Vectors, x: str, factor: str | None = None, more: str | None = None) -> str:
@@ -308,13 +308,13 @@ def _gaussian(v: Vectors, x: str, factor: str | None = None, more: str | None = 
     The square would be rounded, and the exponential magnifies that: so it is that of the leading
     half of the digits, which is exact, and the small rest.
     """
-    form = _FORMATS[v.dtype]
-    head = _number(v, _whole(v, "and", _bits(v, x), -(1 << (form.digits - form.head))))
+    form = FORMATS[v.dtype]
+    head = number_of(v, on_bits(v, "and", v.bits(x), -(1 << (form.digits - form.head))))
     minus_half = v.constant(-0.5)
     square = v.mul(v.mul(head, minus_half), head)
     rest = v.mul(v.mul(v.sub(x, head), minus_half), v.add(x, head))
     rest = rest if more is None else v.add(rest, more)
-    return _scaled(v, *_reduced(v, square, rest), factor)
+    return scaled(v, *reduced(v, square, rest), factor)
 
 
 def ndtr(v: Vectors, x: str) -> str:
@@ -324,7 +324,7 @@ def ndtr(v: Vectors, x: str) -> str:
     is smooth: a polynomial of (|x| - c) / (|x| + c), as in M. M. Shepherd and J. G. Laframboise,
     "Chebyshev Approximation of (1 + 2x) exp(x**2) erfc x in 0 <= x < inf", Math. Comp. 36, 1981.
     """
-    form = _FORMATS[v.dtype]
+    form = FORMATS[v.dtype]
     one = v.constant(1.0)
     near = v.multiply_add(x, polynomial(v, v.mul(x, x), form.ndtr), v.constant(0.5))
     size = v.abs(x)
@@ -343,26 +343,17 @@ def ndtr(v: Vectors, x: str) -> str:
 # Numbers as bits ----------------------------------------------------------------------------------
 
 
-def _integers(v: Vectors) -> str:
-    """The type of a vector of integers as wide as the elements."""
-    return f"<{v.lanes} x i{8 * v.bytes}>"
+def number_of(v: Vectors, bits: str) -> str:
+    return v.function.value(f"bitcast {v.integers} {bits} to {v.type}")
 
 
-def _bits(v: Vectors, x: str) -> str:
-    return v.function.value(f"bitcast {v.type} {x} to {_integers(v)}")
-
-
-def _number(v: Vectors, bits: str) -> str:
-    return v.function.value(f"bitcast {_integers(v)} {bits} to {v.type}")
-
-
-def _whole(v: Vectors, operation: str, bits: str, number: int) -> str:
+def on_bits(v: Vectors, operation: str, bits: str, number: int) -> str:
     """``operation`` of LLVM ("add", "shl", ...) with the same integer in all lanes."""
     every = ", ".join([f"i{8 * v.bytes} {number}"] * v.lanes)
-    return v.function.value(f"{operation} {_integers(v)} {bits}, <{every}>")
+    return v.function.value(f"{operation} {v.integers} {bits}, <{every}>")
 
 
-def _pattern(v: Vectors, number: float) -> int:
+def pattern(v: Vectors, number: float) -> int:
     """The bits of a number in this dtype, as an integer."""
     kinds = ("<f", "<i") if v.dtype == "float32" else ("<d", "<q")
     found: int = struct.unpack(kinds[1], struct.pack(kinds[0], number))[0]

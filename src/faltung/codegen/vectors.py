@@ -258,17 +258,43 @@ class Vectors:
     def gather(self, address: str, stride: Index, mask: str | None = None) -> str:
         """Elements ``stride`` apart; lanes outside ``mask`` are zero and not read."""
         where = self._strided(address, stride)
-        callee = self.function.module.declare(
+        callee = self._gather()
+        return self.function.value(
+            f"call {self.type} {callee}(<{self.lanes} x ptr> {where}, i32 {self.bytes}, "
+            f"{self.flags} {mask or self.mask([True] * self.lanes)}, {self.type} zeroinitializer)"
+        )
+
+    def gathered(self, address: str, table: str, mask: str | None = None) -> tuple[str, str]:
+        """Elements at offsets from a table of 32-bit numbers, one for each lane, and which lanes
+        have one: where it is below 0 nothing is read, and the lane is zero.
+        """
+        f, kind = self.function, f"<{self.lanes} x i32>"
+        if mask is None:
+            offsets = f.value(f"load {kind}, ptr {table}, align 4")
+        else:
+            callee = f.module.declare(
+                f"llvm.masked.load.v{self.lanes}i32.p0", kind, "ptr", "i32", self.flags, kind
+            )
+            none = f"{kind} splat (i32 -1)"
+            offsets = f.value(
+                f"call {kind} {callee}(ptr {table}, i32 4, {self.flags} {mask}, {none})"
+            )
+        here = f.value(f"icmp sge {kind} {offsets}, zeroinitializer")
+        where = f.value(f"getelementptr {self.element}, ptr {address}, {kind} {offsets}")
+        callee = self._gather()
+        return f.value(
+            f"call {self.type} {callee}(<{self.lanes} x ptr> {where}, i32 {self.bytes}, "
+            f"{self.flags} {here}, {self.type} zeroinitializer)"
+        ), here
+
+    def _gather(self) -> str:
+        return self.function.module.declare(
             f"llvm.masked.gather.{self._suffix}.v{self.lanes}p0",
             self.type,
             f"<{self.lanes} x ptr>",
             "i32",
             self.flags,
             self.type,
-        )
-        return self.function.value(
-            f"call {self.type} {callee}(<{self.lanes} x ptr> {where}, i32 {self.bytes}, "
-            f"{self.flags} {mask or self.mask([True] * self.lanes)}, {self.type} zeroinitializer)"
         )
 
     def scatter(self, vector: str, address: str, stride: Index, mask: str | None = None) -> None:
@@ -352,16 +378,17 @@ class Vectors:
         return self.function.value(f"fneg {self.type} {a}")
 
     def abs(self, a: str) -> str:
-        return self._intrinsic("fabs", a)
+        return self.intrinsic("fabs", a)
 
     def sqrt(self, a: str) -> str:
-        return self._intrinsic("sqrt", a)
+        return self.intrinsic("sqrt", a)
 
     def copysign(self, size: str, sign: str) -> str:
         """The magnitude of one and the sign of the other."""
-        return self._intrinsic("copysign", size, sign)
+        return self.intrinsic("copysign", size, sign)
 
-    def _intrinsic(self, name: str, *arguments: str) -> str:
+    def intrinsic(self, name: str, *arguments: str) -> str:
+        """A function of LLVM that processors have an instruction for, of vectors."""
         types = [self.type] * len(arguments)
         callee = self.function.module.declare(f"llvm.{name}.{self._suffix}", self.type, *types)
         given = ", ".join(f"{self.type} {argument}" for argument in arguments)
@@ -388,7 +415,7 @@ class Vectors:
         if not self.machine.fma or self.dtype in INTEGERS:
             # llvm.fma would call the C library for every lane here.
             return self.add(self.mul(a, b), c)
-        return self._intrinsic("fma", a, b, c)
+        return self.intrinsic("fma", a, b, c)
 
     def total(self, vector: str) -> str:
         """The sum of the lanes, in a fixed order: halves are added first."""

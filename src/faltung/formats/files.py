@@ -13,8 +13,8 @@ import errno
 import os
 import re
 import stat
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -195,11 +195,31 @@ def read_checked(
     OSError (FileNotFoundError, PermissionError, ...) or ValueError, in one line with its name.
     MemoryError: more than the computer has free.
     """
+    with opened_checked(path, limit, own=own, copies=copies) as (file, size):
+        data = file.read(size + 1)
+    if len(data) != size:
+        raise FaltungError(f"{shown(path)}: changed size while it was read")
+    return data
+
+
+@contextmanager
+def opened_checked(
+    path: str | os.PathLike[str],
+    limit: int = MAX_FILE_BYTES,
+    *,
+    own: bool = False,
+    copies: int = 1,
+    buffer: int = -1,
+) -> Iterator[tuple[IO[bytes], int]]:
+    """The same file open for reading, and its size; ``buffer``: bytes that are read ahead.
+
+    Errors as for ``read_checked``, also those of reading within the block.
+    """
     if own and os.path.islink(path):
         raise FaltungError(f"{shown(path)}: must be a file, is a link; put the file itself there")
     try:
         handle = os.open(path, _READ | (_NO_LINK if own else 0))
-        with os.fdopen(handle, "rb") as file:
+        with os.fdopen(handle, "rb", buffer) as file:
             status = os.fstat(handle)
             if not stat.S_ISREG(status.st_mode):
                 raise FaltungError(f"{shown(path)}: must be a regular file")
@@ -208,9 +228,6 @@ def read_checked(
                     f"{shown(path)}: {status.st_size} bytes: must be at most {limit}"
                 )
             require(copies * status.st_size, shown(path))
-            data = file.read(status.st_size + 1)
+            yield file, status.st_size
     except OSError as error:
         raise problem(path, error, "not read") from error
-    if len(data) != status.st_size:
-        raise FaltungError(f"{shown(path)}: changed size while it was read")
-    return data

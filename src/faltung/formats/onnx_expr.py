@@ -7,7 +7,18 @@ import numpy as np
 
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import Expr, greater, maximum, operand, select, unary
+from faltung.geometry.expr import (
+    Expr,
+    at_least,
+    binary,
+    equal,
+    greater,
+    logic,
+    maximum,
+    operand,
+    select,
+    unary,
+)
 
 OPERATIONS = {
     "add": "Add",
@@ -26,9 +37,30 @@ OPERATIONS = {
     "erf": "Erf",
     "gt": "Greater",
     "ge": "GreaterOrEqual",
+    "eq": "Equal",
+    "and": "And",
+    "or": "Or",
+    "xor": "Xor",
+    "not": "Not",
+    "floor": "Floor",
+    "ceil": "Ceil",
+    "round": "Round",
+    "sign": "Sign",
+    "sin": "Sin",
+    "cos": "Cos",
+    "tan": "Tan",
+    "asin": "Asin",
+    "acos": "Acos",
+    "atan": "Atan",
+    "sinh": "Sinh",
+    "cosh": "Cosh",
+    "asinh": "Asinh",
+    "acosh": "Acosh",
+    "atanh": "Atanh",
+    "pow": "Pow",
     "select": "Where",
 }
-X = operand(0)
+X, Y = operand(0), operand(1)
 # From here on log(1 + x) is log x in every dtype.
 LARGE = 2.0**60
 
@@ -47,6 +79,13 @@ def _expm1() -> Expr:
     return unary("exp", maximum(X, 0)) * ((t + t) / (1 + unary("abs", t)))
 
 
+def _mod() -> Expr:
+    """From the remainder with the sign of the dividend, the only one that ONNX has for numbers."""
+    rest = binary("fmod", X, Y)
+    differs = logic("xor", greater(0, rest), greater(0, Y))
+    return select(equal(rest, 0), rest, select(differs, rest + Y, rest))
+
+
 # What ONNX has no node for, as formulas of what it has. Only ``ndtr`` loses accuracy, below zero:
 # readers have an error function, but not its complement.
 COMPOSED = {
@@ -54,6 +93,8 @@ COMPOSED = {
     "expm1": _expm1(),
     "gaussian": unary("exp", -0.5 * (X * X)),
     "ndtr": 0.5 * (1 + unary("erf", X * (1 / sqrt(2)))),
+    "trunc": select(at_least(X, 0), unary("floor", X), unary("ceil", X)),
+    "mod": _mod(),
 }
 
 
@@ -78,6 +119,8 @@ def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
             return writer.node("Relu", name(part.terms[0]))
         if part.op in COMPOSED:
             return name(COMPOSED[part.op].replaced(part.terms))
+        if part.op == "fmod":
+            return writer.node("Mod", *map(name, part.terms), fmod=1)
         if part.op not in OPERATIONS:
             raise FaltungError(
                 f"graph: {part.op!r} in layer {writer.layer!r} cannot be expressed in ONNX"

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 
 from faltung.formats.onnx_expr import formula
+from faltung.formats.onnx_products import contract
+from faltung.formats.onnx_recurrent import recurrent
+from faltung.formats.onnx_resample import resample
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -272,9 +275,28 @@ def _normalise(writer: Writer, node: Node) -> str:
 
 def _permute(writer: Writer, node: Node) -> str:
     op: Any = node.op
-    split = writer.node("Reshape", writer.name(node.inputs[0]), writer.whole(0, *op.dims))
+    split = writer.node("Reshape", _to_memory(writer, node.inputs[0]), writer.whole(-1, *op.dims))
     moved = writer.node("Transpose", split, perm=[0, *(axis + 1 for axis in op.axes)])
-    return writer.node("Reshape", moved, writer.whole(0, *node.output.shape))
+    return _from_memory(writer, moved, node.output)
+
+
+def _view(writer: Writer, node: Node) -> str:
+    return _from_memory(writer, _to_memory(writer, node.inputs[0]), node.output)
+
+
+def _to_memory(writer: Writer, x: Value) -> str:
+    """A map with its channels last."""
+    name, rank = writer.name(x), len(x.shape)
+    return writer.node("Transpose", name, perm=[0, *range(2, rank + 1), 1]) if rank > 1 else name
+
+
+def _from_memory(writer: Writer, name: str, value: Value) -> str:
+    """Numbers in the order of memory as (samples, C, *space)."""
+    made = writer.node("Reshape", name, writer.whole(-1, *value.space, value.channels))
+    rank = len(value.shape)
+    if rank == 1:
+        return made
+    return writer.node("Transpose", made, perm=[0, rank, *range(1, rank)])
 
 
 def _softmax(writer: Writer, node: Node) -> str:
@@ -334,6 +356,7 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
     ops.LocallyConnected: _local,
+    ops.Contract: contract,
     ops.Elementwise: _elementwise,
     ops.ChannelConv: _channel_conv,
     ops.Normalise: _normalise,
@@ -342,6 +365,9 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Concat: _concat,
     ops.Slice: _slice,
     ops.Reshape: _reshape,
+    ops.View: _view,
     ops.Permute: _permute,
+    ops.Resample: resample,
     ops.Embed: _embed,
+    ops.Recurrent: recurrent,
 }

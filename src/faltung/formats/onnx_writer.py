@@ -76,11 +76,15 @@ class Writer:
 
     def node(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """A new node; the name of its output."""
-        output = self.unused(f"{self.layer or 'net'}/{kind}")
+        return self.nodes(kind, *inputs, count=1, **attributes)[0]
+
+    def nodes(self, kind: str, *inputs: str, count: int, **attributes: Any) -> list[str]:
+        """A new node with ``count`` outputs; their names."""
+        outputs = [self.unused(f"{self.layer or 'net'}/{kind}") for _ in range(count)]
         self._nodes.append(
-            self.onnx.helper.make_node(kind, list(inputs), [output], name=output, **attributes)
+            self.onnx.helper.make_node(kind, list(inputs), outputs, name=outputs[0], **attributes)
         )
-        return output
+        return outputs
 
     def tensor(self, array: npt.ArrayLike, name: str = "") -> str:
         """Constant numbers, floats in the network's dtype. Equal ones are stored once."""
@@ -151,7 +155,8 @@ def _without_identity(nodes: list[Any], last: str) -> list[Any]:
     makers = [node for node in others if last in node.output]
     if not makers or any(last in node.input for node in others):
         return nodes
-    makers[0].output[:] = identity.output
+    (output,) = identity.output
+    makers[0].output[:] = [output if name == last else name for name in makers[0].output]
     return others
 
 

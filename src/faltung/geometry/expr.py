@@ -6,25 +6,22 @@ derivatives are formulas again. Formulas with the same structure are equal, and 
 of it, so it can be part of the key of a kernel.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from math import erf as _erf
-from math import erfc as _erfc
-from math import exp as _exp
-from math import expm1 as _expm1
-from math import log as _log
-from math import log1p as _log1p
-from math import pi, tanh
-from math import sqrt as _sqrt
+from functools import partial
+from math import pi
 from typing import Union
 
 from faltung.geometry.errors import FaltungError
 
 # Operations and the number of their arguments. Comparisons give a condition, which only ``select``
-# accepts. ``expm1`` and ``log1p`` are exp(x) - 1 and log(1 + x) without the loss near zero,
-# ``gaussian`` is exp(-x**2 / 2), and ``ndtr`` the normal distribution function. ``random`` is a
-# number in [0, 1) derived from a key (the bits of a scalar operand) and the index of the element,
-# so it is the same whenever and wherever it is computed.
+# and the operations of logic accept. ``round`` goes to the nearest whole number, of two to the even
+# one; ``mod`` is a remainder with the sign of the divisor, ``fmod`` one with that of the dividend;
+# ``pow`` takes any exponent. ``expm1`` and ``log1p`` are exp(x) - 1 and log(1 + x) without the loss
+# near zero, ``gaussian`` is exp(-x**2 / 2), and ``ndtr`` the normal distribution function.
+# ``random`` is a number in [0, 1) derived from a key (the bits of a scalar operand) and the index
+# of the element, so it is the same whenever and wherever it is computed.
 ARITY = {
     "add": 2,
     "sub": 2,
@@ -44,12 +41,37 @@ ARITY = {
     "erf": 1,
     "gaussian": 1,
     "ndtr": 1,
+    "floor": 1,
+    "ceil": 1,
+    "round": 1,
+    "trunc": 1,
+    "sign": 1,
+    "sin": 1,
+    "cos": 1,
+    "tan": 1,
+    "asin": 1,
+    "acos": 1,
+    "atan": 1,
+    "sinh": 1,
+    "cosh": 1,
+    "asinh": 1,
+    "acosh": 1,
+    "atanh": 1,
+    "mod": 2,
+    "fmod": 2,
+    "pow": 2,
     "gt": 2,
     "ge": 2,
+    "eq": 2,
+    "and": 2,
+    "or": 2,
+    "xor": 2,
+    "not": 1,
     "select": 3,
     "random": 1,
 }
-CONDITIONS = ("gt", "ge")
+LOGIC = ("and", "or", "xor", "not")
+CONDITIONS = ("gt", "ge", "eq", *LOGIC)
 
 Term = Union["Expr", float]
 
@@ -227,10 +249,31 @@ def at_least(a: Term, b: Term) -> Expr:
     return Expr("ge", (lifted(a), lifted(b)))
 
 
+def equal(a: Term, b: Term) -> Expr:
+    """The condition a == b, which never holds for NaN."""
+    return Expr("eq", (lifted(a), lifted(b)))
+
+
+def logic(op: str, *conditions: Expr) -> Expr:
+    """A condition from others: "and", "or", "xor" of two, or "not" of one."""
+    for condition in conditions:
+        _condition(condition)
+    return Expr(op, conditions)
+
+
+def is_nan(a: Term) -> Expr:
+    """The condition that ``a`` is not a number."""
+    return logic("not", equal(a, a))
+
+
+def _condition(found: Expr) -> None:
+    if found.op not in CONDITIONS:
+        raise FaltungError(f"condition={found}: must be a comparison, one of {CONDITIONS}")
+
+
 def select(condition: Expr, a: Term, b: Term) -> Expr:
     """``a`` where the condition holds, else ``b``."""
-    if condition.op not in CONDITIONS:
-        raise FaltungError(f"condition={condition}: must be a comparison, one of {CONDITIONS}")
+    _condition(condition)
     a, b = lifted(a), lifted(b)
     return a if a == b else Expr("select", (condition, a, b))
 
@@ -240,6 +283,23 @@ def random(key: Expr) -> Expr:
     if key.op != "operand":
         raise FaltungError(f"key={key}: must be an operand")
     return Expr("random", (key,))
+
+
+def binary(op: str, a: Term, b: Term) -> Expr:
+    """A function of two formulas: mod, fmod or pow."""
+    a, b = lifted(a), lifted(b)
+    if op == "pow" and b.value in _SHORT_POWERS:
+        return _SHORT_POWERS[b.value](a)
+    return _folded(op, a, b)
+
+
+# These are as exact as the general function.
+_SHORT_POWERS: dict[float | None, Callable[[Expr], Expr]] = {
+    0.0: lambda a: constant(1),
+    1.0: lambda a: a,
+    2.0: lambda a: a * a,
+    -1.0: lambda a: 1 / a,
+}
 
 
 def power(base: Expr, exponent: float) -> Expr:
@@ -266,16 +326,35 @@ _FOLD: dict[str, Callable[..., float]] = {
     "min": min,
     "neg": lambda a: -a,
     "abs": abs,
-    "sqrt": _sqrt,
-    "exp": _exp,
-    "expm1": _expm1,
-    "log": _log,
-    "log1p": _log1p,
-    "tanh": tanh,
-    "erf": _erf,
-    "gaussian": lambda a: _exp(-0.5 * a * a),
-    "ndtr": lambda a: 0.5 * _erfc(-a * _sqrt(0.5)),
-    "sigmoid": lambda a: 1 / (1 + _exp(-a)),
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "expm1": math.expm1,
+    "log": math.log,
+    "log1p": math.log1p,
+    "tanh": math.tanh,
+    "erf": math.erf,
+    "gaussian": lambda a: math.exp(-0.5 * a * a),
+    "ndtr": lambda a: 0.5 * math.erfc(-a * math.sqrt(0.5)),
+    "sigmoid": lambda a: 1 / (1 + math.exp(-a)),
+    "floor": lambda a: math.copysign(math.floor(a), a),
+    "ceil": lambda a: math.copysign(math.ceil(a), a),
+    "round": lambda a: math.copysign(round(a), a),
+    "trunc": lambda a: math.copysign(math.trunc(a), a),
+    "sign": lambda a: math.copysign(1, a) if a else a,
+    "mod": lambda a, b: a % b,
+    "fmod": math.fmod,
+    "pow": math.pow,
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "asin": math.asin,
+    "acos": math.acos,
+    "atan": math.atan,
+    "sinh": math.sinh,
+    "cosh": math.cosh,
+    "asinh": math.asinh,
+    "acosh": math.acosh,
+    "atanh": math.atanh,
 }
 
 
@@ -298,6 +377,11 @@ _BUILD: dict[str, Callable[..., Expr]] = {
     "min": minimum,
     "gt": greater,
     "ge": at_least,
+    "eq": equal,
+    "mod": partial(binary, "mod"),
+    "fmod": partial(binary, "fmod"),
+    "pow": partial(binary, "pow"),
+    **{op: partial(logic, op) for op in LOGIC},
     "select": select,
     "random": random,
 }
@@ -331,6 +415,15 @@ def derivative(expr: Expr, number: int) -> Expr:
     return total
 
 
+def _power_slopes(y: Expr, a: Expr, b: Expr) -> tuple[Term, ...]:
+    """For a base of 0 with an exponent that is not negative the second one is 0, its limit."""
+    first = b * binary("pow", a, b - 1)
+    if b.value is None:
+        first = select(equal(b, 0), 0, first)
+    flat = logic("and", equal(a, 0), at_least(b, 0))
+    return first, select(flat, 0, y * unary("log", a))
+
+
 _Slope = Callable[..., tuple[Term, ...]]
 # The partial derivatives of each operation, from its result ``y`` and its terms.
 _SLOPES: dict[str, _Slope] = {
@@ -349,7 +442,22 @@ _SLOPES: dict[str, _Slope] = {
     "log1p": lambda y, a: (1 / (1 + a),),
     "tanh": lambda y, a: (1 - y * y,),
     "sigmoid": lambda y, a: (y * (1 - y),),
-    "erf": lambda y, a: (unary("exp", -(a * a)) * (2 / _sqrt(pi)),),
+    "erf": lambda y, a: (unary("exp", -(a * a)) * (2 / math.sqrt(pi)),),
     "gaussian": lambda y, a: (-(a * y),),
-    "ndtr": lambda y, a: (unary("gaussian", a) * (1 / _sqrt(2 * pi)),),
+    "ndtr": lambda y, a: (unary("gaussian", a) * (1 / math.sqrt(2 * pi)),),
+    **{op: lambda y, a: (0.0,) for op in ("floor", "ceil", "round", "trunc", "sign")},
+    "mod": lambda y, a, b: (1.0, -unary("floor", a / b)),
+    "fmod": lambda y, a, b: (1.0, -unary("trunc", a / b)),
+    "pow": _power_slopes,
+    "sin": lambda y, a: (unary("cos", a),),
+    "cos": lambda y, a: (-unary("sin", a),),
+    "tan": lambda y, a: (1 + y * y,),
+    "asin": lambda y, a: (1 / unary("sqrt", (1 - a) * (1 + a)),),
+    "acos": lambda y, a: (-1 / unary("sqrt", (1 - a) * (1 + a)),),
+    "atan": lambda y, a: (1 / (1 + a * a),),
+    "sinh": lambda y, a: (unary("cosh", a),),
+    "cosh": lambda y, a: (unary("sinh", a),),
+    "asinh": lambda y, a: (1 / unary("sqrt", 1 + a * a),),
+    "acosh": lambda y, a: (1 / unary("sqrt", (a - 1) * (a + 1)),),
+    "atanh": lambda y, a: (1 / ((1 - a) * (1 + a)),),
 }

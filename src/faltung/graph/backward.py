@@ -1,10 +1,10 @@
 """Accumulation of gradients: what the readers of each value contribute, and the nodes for it."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
-from faltung.geometry.expr import Expr, operand
+from faltung.geometry.expr import Expr, constant, operand
 from faltung.graph.expand import Nodes, Statistics
-from faltung.graph.ops import ConvolveWeight, Elementwise, Reduction
+from faltung.graph.ops import Concat, ConvolveWeight, Elementwise, Reduction
 from faltung.graph.value import Graph, Value
 
 A = operand(0)
@@ -25,6 +25,7 @@ class Backward:
         # The node that made a value, by the value's name.
         self.makers = {value.name: node for node in graph.nodes for value in node.outputs}
         self._given: dict[str, list[Value]] = {}
+        self._parts: dict[str, list[tuple[int, Value]]] = {}
         self._needed: set[str] = set()
         self.require(*(p.value for p in graph.parameters if p.trained and p.name not in frozen))
 
@@ -42,8 +43,38 @@ class Backward:
         """Add to the gradient of ``value``."""
         self._given.setdefault(value.name, []).append(grad)
 
+    def give_part(self, value: Value, start: int, grad: Value) -> None:
+        """Add to the gradient of the channels of ``value`` from ``start`` on."""
+        self._parts.setdefault(value.name, []).append((start, grad))
+
+    def _joined(self, value: Value) -> None:
+        """Gradients of parts as gradients of the whole: those that do not overlap become one, and
+        where there is none are zeros.
+        """
+        parts = sorted(self._parts.pop(value.name, []), key=lambda part: part[0])
+        while parts:
+            taken: list[Value] = []
+            rest: list[tuple[int, Value]] = []
+            end = 0
+            for start, grad in parts:
+                if start < end:
+                    rest.append((start, grad))
+                    continue
+                taken += [*self._zeros(value, start - end), grad]
+                end = start + grad.channels
+            taken += self._zeros(value, value.channels - end)
+            self.give(value, *self.nodes.add(Concat(), taken, value.shape))
+            parts = rest
+
+    def _zeros(self, value: Value, channels: int) -> tuple[Value, ...]:
+        """As many channels of zeros, none for 0."""
+        shape = (channels, *value.space)
+        op = Elementwise(shape, (constant(0),))
+        return self.nodes.add(op, (), shape) if channels else ()
+
     def gradient(self, value: Value) -> Value | None:
         """The gradient, the sum of all contributions; None if there are none."""
+        self._joined(value)
         given = self._given.get(value.name)
         if not given:
             return None
@@ -66,3 +97,12 @@ class Backward:
         if self.needs(value):
             (made,) = self.nodes.add(op, (x, grad), value.shape, batched=False)
             self.give(value, made)
+
+
+def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
+    """The same formula over the operands that it reads, each listed once."""
+    names = [value.name for value in operands]
+    first = [names.index(name) for name in names]
+    read = sorted({first[i] for i in formula.operands()})
+    places = [operand(read.index(i)) if i in read else A for i in first]
+    return formula.replaced(places), [operands[i] for i in read]

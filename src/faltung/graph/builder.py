@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.check import integers, one_of, show, truth
@@ -12,7 +13,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand
 from faltung.geometry.field import Field, join
 from faltung.graph.ops import Elementwise, Op, Reshape
-from faltung.graph.value import Auxiliary, Graph, Kind, Node, Parameter, Value
+from faltung.graph.value import Auxiliary, Graph, Kind, Node, Parameter, Value, samples_of
 
 Fields = tuple[Field, ...] | None
 
@@ -20,8 +21,8 @@ Fields = tuple[Field, ...] | None
 class Builder:
     """What layers build with. ``training``: batch statistics, dropout, auxiliary heads.
 
-    input_shape: (C, *space) without the batch, or (length,) with ``tokens``. ValueError, TypeError:
-    an invalid shape or dtype.
+    input_shape: (C, *space) without the batch, or (length,) with ``tokens``. samples: of the input,
+    for each sample of the batch. ValueError, TypeError: an invalid shape or dtype.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Builder:
         dtype: Float = "float32",
         training: bool = False,
         tokens: bool = False,
+        samples: int = 1,
     ) -> None:
         shape = integers("input_shape", input_shape)
         if not shape or min(shape) < 1:
@@ -40,7 +42,8 @@ class Builder:
         truth("training", training)
         self.dtype = dtype
         self.training = training
-        self.input = Value("input", shape, kind="int" if tokens else "float")
+        kind = "int" if tokens else "float"
+        self.input = Value("input", shape, kind=kind, samples=samples)
         self._inputs = [self.input]
         self._nodes: list[Node] = []
         self._parameters: list[Parameter] = []
@@ -113,12 +116,14 @@ class Builder:
         *shapes: tuple[int, ...],
         fields: Fields = None,
         kind: str | None = None,
+        samples: int | None = None,
     ) -> Value:
         """Add a node with one output for each shape; the first is returned.
 
         fields: of the output. kind: the name of the node's ``Kind``, where it is not the layer's.
+        samples: of the outputs, where they are not those of the inputs.
         """
-        return self.nodes(op, inputs, *shapes, fields=fields, kind=kind)[0]
+        return self.nodes(op, inputs, *shapes, fields=fields, kind=kind, samples=samples)[0]
 
     def nodes(
         self,
@@ -127,9 +132,13 @@ class Builder:
         *shapes: tuple[int, ...],
         fields: Fields = None,
         kind: str | None = None,
+        samples: int | None = None,
     ) -> tuple[Value, ...]:
         stem = f"{self._layer}:{len(self._nodes)}"
-        made = tuple(Value(stem + ("", *"bcdef")[i], shape) for i, shape in enumerate(shapes))
+        count = samples_of(inputs) if samples is None else samples
+        made = tuple(
+            Value(stem + ("", *"bcdef")[i], shape, samples=count) for i, shape in enumerate(shapes)
+        )
         maker = self._kind if kind is None else Kind(kind)
         self._nodes.append(Node(op, tuple(map(_plain, inputs)), made, self._layer, maker))
         for value in made:
@@ -141,7 +150,8 @@ class Builder:
         self, expr: Expr, first: Value, *others: Value, kind: str | None = None
     ) -> Value:
         """A formula at every element of the map ``first``, which is operand 0."""
-        fields = [self.fields(value) for value in (first, *others) if value.shape == first.shape]
+        maps = [x for x in (first, *others) if x.shape == first.shape and x.batched]
+        fields = list(map(self.fields, maps))
         op = Elementwise(first.shape, (expr,))
         made = self.node(op, (first, *others), first.shape, fields=joined(fields), kind=kind)
         return self.flatten(made) if self.flat(first) else made
@@ -207,18 +217,20 @@ class Builder:
 
     def flatten(self, x: Value) -> Value:
         """``x`` seen as a vector. Nothing is copied: layers that can read the map do so."""
-        return _Flat(x.name, x.shape, x.batched, x.kind) if x.space else x
+        return _Flat(x.name, x.shape, x.batched, x.kind, x.samples) if x.space else x
 
     def flat(self, x: Value) -> bool:
         return isinstance(x, _Flat)
 
     def settled(self, x: Value) -> Value:
         """``x`` as any layer can read it: a flattened map becomes a vector, channels first."""
-        return self.node(Reshape(), (x,), (x.size,), kind="Flatten") if self.flat(x) else x
+        return self.node(Reshape(), (x,), (prod(x.shape),), kind="Flatten") if self.flat(x) else x
 
-    def add_input(self, name: str, shape: tuple[int, ...], kind: str = "float") -> Value:
+    def add_input(
+        self, name: str, shape: tuple[int, ...], kind: str = "float", samples: int = 1
+    ) -> Value:
         """A further input of the network, (C, *space) without the batch."""
-        made = Value(name, shape, kind=kind)
+        made = Value(name, shape, kind=kind, samples=samples)
         self._inputs.append(made)
         self._fields[name] = tuple(Field() for _ in shape[1:])
         return made
@@ -246,7 +258,7 @@ class _Flat(Value):
 
 
 def _plain(x: Value) -> Value:
-    return Value(x.name, x.shape, x.batched, x.kind) if isinstance(x, _Flat) else x
+    return Value(x.name, x.shape, x.batched, x.kind, x.samples) if isinstance(x, _Flat) else x
 
 
 def joined(fields: Sequence[Fields]) -> Fields:

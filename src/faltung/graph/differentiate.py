@@ -70,14 +70,15 @@ def differentiate(
     output = graph.output
     labels = loss == "cross_entropy"
     shape = output.space if labels else output.shape
-    target = Value("target", shape, kind="int" if labels else "float")
+    kind = "int" if labels else "float"
+    target = Value("target", shape, kind=kind, samples=output.samples)
     smoothing = Value("smoothing", (), batched=False)
     classes = (output.channels,)
     weights = Value("class weights", classes, batched=False) if weighted and labels else None
     more = (smoothing,) if weights is None else (smoothing, weights)
     scales, losses, correct = [], [], None
     for number, (head, weight) in enumerate(heads):
-        if head.shape != output.shape:
+        if (head.shape, head.samples) != (output.shape, output.samples):
             raise FaltungError(
                 f"auxiliary output of shape {head.shape}: must be that of the output, "
                 f"{output.shape}"
@@ -127,7 +128,7 @@ def sensitivity(graph: Graph, of: Value, to: Value) -> tuple[tuple[Node, ...], V
     """
     backward = Backward(graph, {})
     backward.require(to)
-    weights = Value("weights of the sum", of.shape)
+    weights = Value("weights of the sum", of.shape, samples=of.samples)
     backward.give(of, weights)
     _run(backward)
     grad = backward.gradient(to)
@@ -173,7 +174,7 @@ def _mse(nodes: Nodes, head: Value, target: Value, scale: Value, smoothing: Valu
     away = A - B
     op = Elementwise(head.shape, (2 * C * away,), (Reduction(away * away, "scalar"),))
     grad, total = nodes.add(op, (head, target, scale), head.shape, ())
-    total = replace(total, batched=False)
+    total = replace(total, batched=False, samples=1)
     nodes.made[-1] = replace(nodes.made[-1], outputs=(grad, total))
     return total, None, grad
 

@@ -1,4 +1,5 @@
-"""Composite operations taken apart into simpler ones: normalisation, dropout, max pooling.
+"""Composite operations taken apart into simpler ones: normalisation, dropout, max pooling,
+recurrent layers.
 
 What a backward pass needs of a normalisation is kept as ``Statistics``.
 """
@@ -6,8 +7,15 @@ What a backward pass needs of a normalisation is kept as ``Statistics``.
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
+from faltung.geometry.conv import Float, conv_spec
 from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
+from faltung.graph.absorb import absorbed
+from faltung.graph.attended import attended
 from faltung.graph.ops import (
+    Attention,
+    Concat,
+    Contract,
+    Convolve,
     Dropout,
     Elementwise,
     FirstPosition,
@@ -15,9 +23,13 @@ from faltung.graph.ops import (
     Normalise,
     Op,
     Pool,
+    Recurrence,
+    Recurrent,
     Reduction,
+    Slice,
 )
-from faltung.graph.value import Graph, Node, Value
+from faltung.graph.recurrent import Part, alike, inputs_of, only, shapes
+from faltung.graph.value import Graph, Node, Value, samples_of
 
 A, B, C, D, E, F, G, H = map(operand, range(8))
 
@@ -40,12 +52,18 @@ class Nodes:
         self._stem = stem
 
     def add(
-        self, op: Op, inputs: Sequence[Value], *shapes: tuple[int, ...], batched: bool = True
+        self,
+        op: Op,
+        inputs: Sequence[Value],
+        *shapes: tuple[int, ...],
+        batched: bool = True,
+        samples: int | None = None,
     ) -> tuple[Value, ...]:
-        """A new node; a value for each shape."""
+        """A new node; a value for each shape. samples: where they are not those of the inputs."""
         number = len(self.made)
+        count = samples_of(inputs, batched) if samples is None else samples
         values = tuple(
-            Value(f"{self.layer}{self._stem}{number}{'_' * i}", shape, batched)
+            Value(f"{self.layer}{self._stem}{number}{'_' * i}", shape, batched, samples=count)
             for i, shape in enumerate(shapes)
         )
         self.made.append(Node(op, tuple(inputs), values, self.layer))
@@ -61,7 +79,7 @@ class Nodes:
             Elementwise(shape, (), reductions), inputs, *(shapes[each.kind] for each in reductions)
         )
         made = [
-            replace(value, batched=each.kind == "sample")
+            value if each.kind == "sample" else replace(value, batched=False, samples=1)
             for value, each in zip(names, reductions, strict=True)
         ]
         self.made[-1] = replace(self.made[-1], outputs=tuple(made))
@@ -76,10 +94,12 @@ class Nodes:
 
 def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[str, Statistics]]:
     """The graph in simpler operations, and the statistics by the name of the normalised value.
+    Paddings are absorbed first.
 
     Batch normalisation at inference stays: it is folded into the convolution before it. In training
     it uses its running statistics where one of its parameters is frozen.
     """
+    graph = absorbed(graph)
     nodes = Nodes("~")
     found: dict[str, Statistics] = {}
     updates: list[tuple[Value, Value]] = list(graph.updates)
@@ -94,10 +114,14 @@ def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[st
             keep = at_least(random(B), op.rate)
             formula = select(keep, A * (1 / (1 - op.rate)), 0)
             nodes.made.append(replace(node, op=Elementwise(node.output.shape, (formula,))))
+        elif isinstance(op, Attention) and not op.weights and graph.training:
+            _attention(nodes, node, op)
         elif isinstance(op, Pool) and op.spec.kind == "max" and graph.training:
-            index = Value(f"{node.output.name}.index", node.output.shape, kind="index")
+            index = replace(node.output, name=f"{node.output.name}.index", kind="index")
             indexed = replace(op, indexed=True)
             nodes.made.append(replace(node, op=indexed, outputs=(node.output, index)))
+        elif isinstance(op, Recurrent):
+            _recurrent(nodes, node, op, graph.dtype, graph.training)
         else:
             nodes.made.append(node)
     return replace(graph, nodes=tuple(nodes.made), updates=tuple(updates)), found
@@ -136,7 +160,7 @@ def _batch(
         Reduction(away, "channel", mean=True),
         Reduction(away * away, "channel", mean=True),
     )
-    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    rows = rows_of(x)
     variance = maximum(B - A * A, 0)
     rstd = 1 / unary("sqrt", variance + op.eps)
     mean = A + C
@@ -155,6 +179,12 @@ def _batch(
     )
     updates += [(running_mean, values[4]), (running_var, values[5])]
     return Statistics(values[0], values[1], values[2])
+
+
+def rows_of(x: Value) -> Value:
+    """The number of positions of all samples of a map."""
+    count = x.samples * x.positions
+    return Value(f"rows*{count}", (count,), batched=False, kind="rows")
 
 
 def _group(
@@ -190,6 +220,76 @@ def _apply(
         replace(node, op=Elementwise(x.shape, (formula,)), inputs=(x, mean, rstd, gain, shift))
     )
     return Statistics(mean, rstd)
+
+
+def _attention(nodes: Nodes, node: Node, op: Attention) -> None:
+    """The weights of the keys, which the backward pass reads, and their product with the values."""
+    q, k, v, *mask = node.inputs
+    found = attended(op, node.inputs)
+    shape = (found.keys, op.heads, found.queries)
+    (made,) = nodes.add(
+        replace(op, weights=True), (q, k, *mask), shape, batched=node.output.batched
+    )
+    made = replace(made, samples=found.samples)
+    nodes.made[-1] = replace(nodes.made[-1], outputs=(made,))
+    sizes = (
+        *(("s", found.samples), ("g", op.kv_heads), ("r", op.heads // op.kv_heads)),
+        *(("l", found.queries), ("m", found.keys), ("e", found.channels)),
+    )
+    product = Contract("sgrlm", "smge", "slgre", sizes)
+    nodes.made.append(replace(node, op=product, inputs=(made, v)))
+
+
+def _recurrent(nodes: Nodes, node: Node, op: Recurrent, dtype: Float, kept: bool) -> None:
+    """The products of the inputs are convolutions; directions with the same formulas walk together,
+    and what they make lies side by side.
+    """
+    spec, count = op.layer, len(node.outputs)
+    parts, shared = inputs_of(op, node.inputs)
+    found: dict[int, tuple[Value, ...]] = {}
+    for numbers in alike(spec.activations):
+        inputs: list[Value] = []
+        for d in numbers:
+            inputs += _direction(nodes, op, parts[d], shared, d, dtype)
+        inputs += [shared[name] for name in ("lengths",) if name in shared]
+        made = Recurrence(replace(only(spec, numbers), bias=False), kept)
+        each = shapes(made)
+        values = nodes.add(made, inputs, *each * len(numbers))
+        values = tuple(replace(value, samples=shared["x"].samples) for value in values)
+        for place, d in enumerate(numbers):
+            found[d] = values[place * len(each) : (place + 1) * len(each)]
+        if spec.directions == 1:
+            values = found[0] = (*node.outputs, *values[count:])
+        nodes.made[-1] = replace(nodes.made[-1], outputs=values)
+    if spec.directions > 1:
+        for number, output in enumerate(node.outputs):
+            whole = tuple(found[d][number] for d in range(spec.directions))
+            nodes.made.append(replace(node, op=Concat(), inputs=whole, outputs=(output,)))
+
+
+def _direction(
+    nodes: Nodes, op: Recurrent, part: Part, shared: dict[str, Value], d: int, dtype: Float
+) -> list[Value]:
+    """What the recurrence reads for direction ``d``."""
+    spec, x = op.layer, shared["x"]
+    rows = len(spec.gates) * spec.hidden
+    conv = conv_spec((1, x.channels, spec.steps), (rows, x.channels, 1), dtype=dtype)
+    read = (x, part["w"], *part.some("bias"))
+    (gates,) = nodes.add(Convolve(conv, spec.bias), read, (rows, spec.steps))
+    gates = replace(gates, samples=x.samples)
+    nodes.made[-1] = replace(nodes.made[-1], outputs=(gates,))
+    made = [gates, *part.recurrent, *part.some("recurrent bias", "peepholes")]
+    for name in ("h", "c"):
+        if name in shared and spec.directions == 1:
+            made.append(shared[name])
+        elif name in shared:
+            value = shared[name]
+            (own,) = nodes.add(
+                Slice(d * spec.hidden), (value,), (spec.hidden,), batched=value.batched
+            )
+            made.append(replace(own, samples=value.samples))
+            nodes.made[-1] = replace(nodes.made[-1], outputs=(made[-1],))
+    return made
 
 
 _NORMALISE: dict[str, Callable[..., Statistics]] = {

@@ -35,36 +35,40 @@ class Derived:
     groups: int = 1
 
     def compute(self, parameters: Mapping[str, Array]) -> Array:
-        """The numbers, in float64, in the shape that users see."""
-        gain, shift, mean, variance = (
-            np.asarray(parameters[name], np.float64) for name in self.sources
-        )
+        """The numbers, in float64, from parameters in the shape that users see."""
+        made = np.empty(self._shape(parameters), np.float64)
+        self.into(made, parameters.__getitem__)
+        return made
+
+    def _shape(self, parameters: Mapping[str, Array]) -> tuple[int, ...]:
+        return np.shape(parameters[self.weight if self.kind == "weight" else self.sources[0]])
+
+    def into(self, out: Array, view: Callable[[str], Array]) -> None:
+        """Write the numbers, computed in float64 and rounded once. view: a parameter by its name; a
+        weight in the shape of ``out``, in which output channels (``transposed``: input channels)
+        come first.
+        """
+        gain, shift, mean, variance = (np.asarray(view(name), np.float64) for name in self.sources)
         scale = gain / np.sqrt(variance + self.eps)
-        return _KINDS[self.kind](self, parameters, scale, shift - scale * mean)
+        if self.kind == "weight":
+            w = view(self.weight)
+            factor = _each(self, w.shape, scale)
+            np.multiply(w, factor, out=out, dtype=np.float64, casting="same_kind")
+            return
+        found = scale if self.kind == "scale" else shift - scale * mean
+        if self.kind == "bias" and self.bias:
+            found = np.asarray(view(self.bias), np.float64) * scale + found
+        out[...] = found
 
 
-def _weight(d: Derived, parameters: Mapping[str, Array], scale: Array, offset: Array) -> Array:
-    w = np.asarray(parameters[d.weight], np.float64)
+def _each(d: Derived, shape: tuple[int, ...], scale: Array) -> Array:
+    """The factors of the entries of a weight of this shape."""
     if not d.transposed:
-        return np.asarray(w * scale.reshape(-1, *(1,) * (w.ndim - 1)))
+        return scale.reshape(-1, *(1,) * (len(shape) - 1))
     # (C_in, C_out / groups, *kernel): rows of a group belong to the outputs of that group.
-    each = scale.reshape(d.groups, 1, w.shape[1])
-    each = np.broadcast_to(each, (d.groups, w.shape[0] // d.groups, w.shape[1]))
-    return np.asarray(w * each.reshape(*w.shape[:2], *(1,) * (w.ndim - 2)))
-
-
-def _bias(d: Derived, parameters: Mapping[str, Array], scale: Array, offset: Array) -> Array:
-    if not d.bias:
-        return offset
-    return np.asarray(np.asarray(parameters[d.bias], np.float64) * scale + offset)
-
-
-_KINDS: dict[str, Callable[[Derived, Mapping[str, Array], Array, Array], Array]] = {
-    "weight": _weight,
-    "bias": _bias,
-    "scale": lambda d, parameters, scale, offset: scale,
-    "shift": lambda d, parameters, scale, offset: offset,
-}
+    each = scale.reshape(d.groups, 1, shape[1])
+    each = np.broadcast_to(each, (d.groups, shape[0] // d.groups, shape[1]))
+    return each.reshape(*shape[:2], *(1,) * (len(shape) - 2))
 
 
 def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:

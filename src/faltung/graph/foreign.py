@@ -2,10 +2,10 @@
 
 Other programs number the axes of a tensor freely: a reshape splits and merges them, a transpose
 changes their order. Here both change only how the numbers of a ``Value`` are looked at, and a copy
-is made where an operation needs another order of channels and positions than there is.
+is made where an operation needs another order in memory than there is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
@@ -16,12 +16,13 @@ import numpy.typing as npt
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Op, Permute, Reshape
+from faltung.graph.ops import Op, Permute, View
 from faltung.graph.value import Graph, Value
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 Shape = tuple[int, ...]
+Axes = tuple[tuple[int, ...], ...]
 
 # Bytes of one tensor from which on the memory of the computer is asked first.
 ASK_FROM_BYTES = 1 << 26
@@ -33,38 +34,57 @@ class Unsaid(FaltungError):
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """A tensor of another program. dims: how its owner splits the numbers of ``value``, batch and
-    all, in their order. order: for each axis of the owner which of ``dims`` it is. dtype: the
-    owner's, "bool" for conditions, which are 0 and 1 here.
+    """A tensor of another program.
+
+    dims: the sizes of the numbers of ``value`` in the order of memory, (samples, *space, C), split
+    further where the owner splits them, without those of 1. axes: for each axis of the owner which
+    of ``dims`` it consists of, the slowest first. dtype: the owner's, "bool" for conditions, which
+    are 0 and 1 here.
     """
 
     value: Value
     dims: Shape
-    order: Shape
+    axes: Axes
     dtype: str = "float32"
 
     @property
     def shape(self) -> Shape:
         """As its owner sees it, with the batch."""
-        return tuple(self.dims[axis] for axis in self.order)
+        return tuple(prod(self.dims[i] for i in axis) for axis in self.axes)
 
     @property
     def rank(self) -> int:
-        return len(self.order)
+        return len(self.axes)
 
     @property
     def size(self) -> int:
         return prod(self.dims)
 
     @property
+    def order(self) -> Shape:
+        """The dims in the owner's order."""
+        return tuple(i for axis in self.axes for i in axis)
+
+    @property
     def straight(self) -> bool:
-        """Whether the owner's order is that of the numbers; axes of size 1 are anywhere."""
-        wide = [axis for axis in self.order if self.dims[axis] > 1]
-        return wide == sorted(wide)
+        """Whether the owner's order is that of the numbers in memory."""
+        return self.order == tuple(range(len(self.dims)))
+
+    @property
+    def memory(self) -> Shape:
+        """The axes of the owner in an order in which memory has them, as far as it has one: by
+        their slowest parts; an axis of size 1 stays before the one that follows it.
+        """
+        keys, after = [], len(self.dims)
+        for axis in reversed(self.axes):
+            after = axis[0] if axis else after
+            keys.append(after)
+        keys.reverse()
+        return tuple(sorted(range(self.rank), key=lambda i: (keys[i], i)))
 
     def transposed(self, axes: Sequence[int]) -> "Tensor":
         """The axes in another order; nothing is moved."""
-        return replace(self, order=tuple(self.order[axis] for axis in axes))
+        return replace(self, axes=tuple(self.axes[axis] for axis in axes))
 
     def moved(self, source: int, target: int) -> "Tensor":
         """One axis put in another place, the others as they were."""
@@ -72,18 +92,34 @@ class Tensor:
         axes.insert(target, source)
         return self.transposed(axes)
 
+    def split(self, parts: Sequence[Sequence[int]]) -> "Tensor":
+        """Each of ``dims`` split into these sizes."""
+        if all(len(part) == 1 for part in parts):
+            return self
+        starts = np.cumsum([0, *map(len, parts)])
+        new = [tuple(range(int(starts[i]), int(starts[i + 1]))) for i in range(len(parts))]
+        dims = tuple(size for part in parts for size in part)
+        axes = tuple(tuple(j for i in axis for j in new[i]) for axis in self.axes)
+        return replace(self, dims=dims, axes=axes)
+
     def told(self, array: Array) -> Array:
-        """The numbers of ``value``, (batch, *value.shape), as the owner sees them."""
-        return np.transpose(array.reshape(self.dims), self.order)
+        """The numbers of ``value`` in the order of memory, as the owner sees them."""
+        return np.transpose(array.reshape(self.dims), self.order).reshape(self.shape)
+
+    def laid_out(self, array: Array) -> Array:
+        """The other way: an array of the owner's as (samples, C, *space) of ``value``."""
+        split = array.reshape([self.dims[i] for i in self.order])
+        memory = np.transpose(split, np.argsort(self.order)) if self.order else split
+        value = self.value
+        return np.moveaxis(memory.reshape(-1, *value.space, value.channels), -1, 1)
 
 
 class Foreign:
-    """A graph that is made from another program's. batch: samples that are computed at once; the
-    first axis of every tensor, if it is above 1. weights: the numbers of all parameters, by name.
+    """A graph that is made from another program's, for given sizes: the batch of tensors is an axis
+    like others, and the samples of values. weights: the numbers of all parameters, by name.
     """
 
-    def __init__(self, batch: int, dtype: Float) -> None:
-        self.batch = batch
+    def __init__(self, dtype: Float) -> None:
         self.dtype: Float = dtype
         self.weights: dict[str, Array] = {}
         self._b: Builder | None = None
@@ -91,7 +127,7 @@ class Foreign:
         self._names: set[str] = set()
         self._shared: dict[tuple[int, str], Value] = {}
         self._kept: list[Array] = []
-        self._forms: dict[tuple[str, Shape], Value] = {}
+        self._forms: dict[tuple[str, object], Value] = {}
 
     @property
     def b(self) -> Builder:
@@ -99,25 +135,25 @@ class Foreign:
             raise Unsaid("a model that computes with constants alone")
         return self._b
 
-    def input(self, shape: Shape, dtype: str, axes: Sequence[int] | None = None) -> Tensor:
-        """A further input. axes: the order of its axes in memory, batch first; it is fed so."""
-        axes = tuple(range(len(shape)) if axes is None else axes)
-        dims = tuple(shape[axis] for axis in axes)
-        if not all(dims):
+    def input(self, shape: Shape, dtype: str, memory: Sequence[int] | None = None) -> Tensor:
+        """A further input. memory: its axes in the order of memory, if they are (samples, *space,
+        C); by default a vector of all of its numbers, in the owner's order.
+        """
+        if not all(shape):
             raise Unsaid("a tensor without elements")
-        inner = dims[1:] or (1,)
-        if self.batch == 1 and dims[:1] != (1,):
-            inner = dims or (1,)
-        self.require(prod(dims))
+        self.require(prod(shape))
         self._inputs += 1
         kind = "int" if dtype.startswith(("int", "uint")) else "float"
+        order = tuple(range(len(shape))) if memory is None else tuple(memory)
+        sizes = [shape[axis] for axis in order]
+        samples, inner = (sizes[0], (sizes[-1], *sizes[1:-1])) if memory else (1, (prod(shape),))
         if self._b is None:
-            self._b = Builder(inner, dtype=self.dtype, tokens=kind == "int")
+            tokens = kind == "int"
+            self._b = Builder(inner, dtype=self.dtype, tokens=tokens, samples=samples)
             value = self._b.input
         else:
-            value = self._b.add_input(f"input{self._inputs}", inner, kind)
-        order = tuple(int(place) for place in np.argsort(axes))
-        return Tensor(value, dims, order, dtype)
+            value = self._b.add_input(f"input{self._inputs}", inner, kind, samples)
+        return self.result(value, shape, dtype, order)
 
     def require(self, size: int) -> None:
         """MemoryError: a tensor that does not fit into memory."""
@@ -137,9 +173,13 @@ class Foreign:
         self._names.add(name)
         return name
 
-    def node(self, op: Op, inputs: Sequence[Value], shape: Shape) -> Value:
-        self.require(self.batch * prod(shape))
-        return self.b.node(op, inputs, shape)
+    def node(
+        self, op: Op, inputs: Sequence[Value], shape: Shape, samples: int | None = None
+    ) -> Value:
+        """The result of a node; samples: where they are not those of the inputs."""
+        made = self.b.node(op, inputs, shape, samples=samples)
+        self.require(made.size)
+        return made
 
     def parameter(
         self,
@@ -150,9 +190,13 @@ class Foreign:
         order: Sequence[int] | None = None,
         trained: bool = True,
         decay: bool = True,
+        of: Array | None = None,
     ) -> Value:
-        """A weight or a constant as a parameter. The same array in the same form is there once."""
-        key = (id(array), f"{array.shape} {inner} {order} {trained}")
+        """A weight or a constant as a parameter. The same array in the same form is there once;
+        of: the array that it was made from.
+        """
+        origin = array if of is None else of
+        key = (id(origin), f"{array.shape} {inner} {order} {trained}")
         found = self._shared.get(key)
         if found is None:
             plain = sum(p.startswith(f"{self.b.current}.{name}") for p in self.weights)
@@ -167,7 +211,7 @@ class Foreign:
             )
             self.weights[found.name] = made
             self._shared[key] = found
-            self._kept.append(array)  # ids stay taken
+            self._kept.append(origin)  # ids stay taken
         return found
 
     def graph(self, values: Sequence[Value]) -> Graph:
@@ -175,123 +219,122 @@ class Foreign:
 
     # Looking at tensors --------------------------------------------------------------------------
 
-    def result(self, value: Value, dims: Shape, dtype: str) -> Tensor:
-        """A new tensor whose axes are in order."""
-        return Tensor(value, dims, tuple(range(len(dims))), dtype)
+    def result(
+        self, value: Value, shape: Shape, dtype: str, memory: Sequence[int] | None = None
+    ) -> Tensor:
+        """A value as a tensor of this shape. memory: the axes of the owner in the order in which
+        memory has them; by default as they are numbered.
+        """
+        dims: list[int] = []
+        axes: list[tuple[int, ...]] = [()] * len(shape)
+        for axis in range(len(shape)) if memory is None else memory:
+            if shape[axis] > 1:
+                axes[axis] = (len(dims),)
+                dims.append(shape[axis])
+        return Tensor(value, tuple(dims), tuple(axes), dtype)
 
     def reshaped(self, x: Tensor, shape: Shape) -> Tensor:
         """The same numbers in the owner's order, split otherwise."""
         if prod(shape) != x.size:
             raise FaltungError(f"shape={shape}: must have the {x.size} elements of {x.shape}")
-        if self.batch > 1 and shape[:1] != (self.batch,):
-            raise Unsaid("the batch merged with another axis")
-        if x.straight:
-            return replace(x, dims=shape, order=tuple(range(len(shape))))
-        return self._regrouped(x, shape)
+        parts: list[list[int]] = [[] for _ in x.dims]
+        groups: list[list[tuple[int, int]]] = []  # of each new axis the dims and their parts
+        order = iter(x.order)
+        dim, left = -1, 1
+        for size in shape:
+            group: list[tuple[int, int]] = []
+            while size > 1:
+                if left == 1:
+                    dim = next(order)
+                    left = x.dims[dim]
+                part = min(size, left)
+                if size % part or left % part:
+                    return self._regrouped(x, shape)
+                group.append((dim, len(parts[dim])))
+                parts[dim].append(part)
+                size, left = size // part, left // part
+            groups.append(group)
+        starts = np.cumsum([0, *map(len, parts)])
+        axes = tuple(tuple(int(starts[dim]) + part for dim, part in group) for group in groups)
+        return replace(x, dims=tuple(n for part in parts for n in part), axes=axes)
 
     def _regrouped(self, x: Tensor, shape: Shape) -> Tensor:
-        """A reshape of transposed axes, where those that merge are neighbours in memory."""
-        axes = [axis for axis in x.order if x.dims[axis] > 1]
-        wide = [size for size in shape if size > 1]
-        groups: list[tuple[list[int], list[int]]] = []
-        i = j = 0
-        while i < len(axes):
-            old, new = [axes[i]], [wide[j]]
-            a, b = x.dims[axes[i]], wide[j]
-            i, j = i + 1, j + 1
-            while a != b:
-                if a < b:
-                    a, i = a * x.dims[axes[i]], i + 1
-                    old.append(axes[i - 1])
-                else:
-                    b, j = b * wide[j], j + 1
-                    new.append(wide[j - 1])
-            steps = [k for k in range(old[0], old[-1] + 1) if x.dims[k] > 1]
-            if old != steps:
-                return self.reshaped(self.straightened(x), shape)
-            if self.batch > 1 and 0 in old and (old, new) != ([0], [self.batch]):
-                raise Unsaid("the batch merged with another axis")
-            groups.append((old, new))
-        dims: list[int] = []
-        places: dict[int, int] = {}  # of the numbers in `wide`
-        starts = np.cumsum([0, *(len(new) for _, new in groups)])
-        for number in sorted(range(len(groups)), key=lambda n: groups[n][0][0]):
-            for k, size in enumerate(groups[number][1]):
-                places[int(starts[number]) + k] = len(dims)
-                dims.append(size)
-        order, at = [], 0
-        for size in shape:
-            if size > 1:
-                order.append(places[at])
-                at += 1
-            else:
-                order.append(len(dims))
-                dims.append(1)
-        return replace(x, dims=tuple(dims), order=tuple(order))
+        """The same where sizes do not divide each other: with the numbers in the owner's order."""
+        made = self.straightened(x)
+        return self.result(self.vector(made.value), shape, x.dtype)
 
     def padded_rank(self, x: Tensor, rank: int) -> Tensor:
         """With axes of size 1 in front, as broadcasting adds them."""
-        extra = rank - x.rank
-        if extra <= 0:
-            return x
-        dims = (*x.dims, *(1,) * extra)
-        order = (*range(len(x.dims), len(dims)), *x.order)
-        return replace(x, dims=dims, order=order)
+        return replace(x, axes=((),) * (rank - x.rank) + x.axes) if rank > x.rank else x
 
-    def form(self, x: Tensor, shape: Shape) -> Value:
-        """The tensor as a value of this shape without the batch, in the owner's order."""
-        if x.value.kind != "float":
-            raise Unsaid("whole numbers as data (needs whole numbers in formulas)")
-        if self.batch > 1 and x.order[:1] != (0,):
-            raise Unsaid("an axis before the batch (needs View)")
-        if prod(shape) != x.value.size:
-            raise Unsaid("an axis that is not the batch before the channels")
-        return self._as(x.value if x.straight else self._permuted(x, shape[0]), shape)
+    # Orders in memory ----------------------------------------------------------------------------
 
-    def _permuted(self, x: Tensor, channels: int) -> Value:
-        """A copy in the owner's order: with these channels, or as a vector."""
-        first = 1 if self.batch > 1 else 0
-        dims = [n for n in x.dims[first:] if n > 1] or [1]
-        wide = [axis for axis in x.order if axis >= first and x.dims[axis] > 1]
-        rank = sorted(wide)
-        axes = tuple(rank.index(axis) for axis in wide)
-        value = x.value if _leads(dims, x.value.channels) else self._as(x.value, (x.value.size,))
-        moved = [dims[axis] for axis in axes]
-        shape = (channels, x.value.size // channels) if _leads(moved, channels) else (x.value.size,)
-        shape = shape if shape[1:] != (1,) else shape[:1]
-        key = value.name, (-1, *dims, *axes, *shape)
+    def seen(self, value: Value, samples: int, shape: Shape) -> Value:
+        """The same memory as so many samples of this shape; made once."""
+        if (value.samples, value.shape) == (samples, shape):
+            return value
+        key = value.name, (samples, shape)
         if key not in self._forms:
-            self._forms[key] = self.node(Permute(tuple(dims), axes), (value,), shape)
+            self._forms[key] = self.b.node(View(), (value,), shape, samples=samples)
         return self._forms[key]
+
+    def vector(self, value: Value) -> Value:
+        """All numbers of a value, in the order of memory."""
+        return self.seen(value, 1, (value.size,))
+
+    def ordered(self, x: Tensor, order: Sequence[int]) -> Tensor:
+        """With the dims in another order in memory: a copy, unless they are in it."""
+        order = tuple(order)
+        if order == tuple(range(len(x.dims))):
+            return x
+        dims = tuple(x.dims[i] for i in order)
+        key = x.value.name, (x.dims, order)
+        if key not in self._forms:
+            shape = dims[-1], prod(dims[:-1])
+            value = x.value if _refines(x.dims, x.value.channels) else self.vector(x.value)
+            self._forms[key] = self.node(Permute(x.dims, order), (value,), shape, samples=1)
+        axes = tuple(tuple(order.index(i) for i in axis) for axis in x.axes)
+        return Tensor(self._forms[key], dims, axes, x.dtype)
+
+    def arranged(self, x: Tensor, memory: Sequence[int]) -> Tensor:
+        """With the owner's axes in this order in memory."""
+        return self.ordered(x, [i for axis in memory for i in x.axes[axis]])
 
     def straightened(self, x: Tensor) -> Tensor:
         """The tensor with its numbers in the owner's order."""
-        if x.straight:
-            return x
-        space = x.shape[1:] if self.batch > 1 or x.shape[:1] == (1,) else x.shape
-        value = self.form(x, space or (1,))
-        return self.result(value, x.shape, x.dtype)
+        return self.arranged(x, range(x.rank))
 
-    def _as(self, value: Value, shape: Shape) -> Value:
-        """A reshape, made once; of two maps by way of a vector."""
-        if value.shape == shape:
-            return value
-        if value.channels != shape[0] and value.space and len(shape) > 1:
-            value = self._as(value, (value.size,))
-        key = value.name, shape
-        if key not in self._forms:
-            self._forms[key] = self.b.node(Reshape(), (value,), shape)
-        return self._forms[key]
-
-    def samples(self, x: Tensor) -> Shape:
-        """The shape without the batch; with a single sample any axes of size 1 in front may be
-        missing.
+    def map(
+        self,
+        x: Tensor,
+        samples: Iterable[int] = (0,),
+        space: Iterable[int] | None = None,
+        channels: Iterable[int] = (1,),
+    ) -> Value:
+        """The tensor as a map: which of the owner's axes are samples, space and channels. By
+        default (samples, C, *space) in the owner's order.
         """
-        if self.batch > 1 or x.shape[:1] == (1,):
-            return x.shape[1:]
-        return x.shape
+        samples, channels = tuple(samples), tuple(channels)
+        places = tuple(range(2, x.rank)) if space is None else tuple(space)
+        numbers(x)
+        made = self.arranged(x, (*samples, *places, *channels))
+        sizes = x.shape
+        shape = prod(sizes[i] for i in channels), *(sizes[i] for i in places)
+        return self.seen(made.value, prod(sizes[i] for i in samples), shape)
+
+    def of_map(self, value: Value, dtype: str) -> Tensor:
+        """A map as (samples, C, *space)."""
+        rank = len(value.shape) + 1
+        shape = (value.samples, *value.shape)
+        return self.result(value, shape, dtype, (0, *range(2, rank), 1))
 
 
-def _leads(dims: Sequence[int], channels: int) -> bool:
-    """Whether some of the first sizes are these channels."""
-    return channels in {prod(dims[:i]) for i in range(len(dims) + 1)}
+def _refines(dims: Shape, channels: int) -> bool:
+    """Whether some of the last sizes are these channels."""
+    return channels in {prod(dims[i:]) for i in range(len(dims) + 1)}
+
+
+def numbers(x: Tensor) -> None:
+    """Unsaid: whole numbers, which formulas of real numbers would not keep."""
+    if x.value.kind != "float":
+        raise Unsaid("whole numbers as data (needs whole numbers in formulas)")

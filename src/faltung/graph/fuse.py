@@ -1,12 +1,12 @@
 """Fusion: formulas move to where their operands are in registers anyway.
 
-In this order, because the epilogue of a convolution saves most: a formula into its only reader; a
-formula into the convolution before it; a short formula into all of its readers, which then read its
-operands instead; sums into the formula whose result they add up. The order of operations within an
-element stays the same. Fusion may change roundings: a product that becomes a term of a sum is not
-rounded first (``codegen/expr.py``), and a sum that is taken along with a formula may be divided
-into other bands. Where a formula ends up depends on the graph alone, so the bits of a program
-depend neither on threads nor, for a sample, on the batch.
+In this order, because the epilogue of a convolution saves most: a formula into its only reader,
+which may be a reduction; a formula into the reduction or the convolution before it; a short formula
+into all of its readers, which then read its operands instead; sums into the formula whose result
+they add up. The order of operations within an element stays the same. Fusion may change roundings:
+a product that becomes a term of a sum is not rounded first (``codegen/expr.py``), and a sum that is
+taken along with a formula may be divided into other bands. Where a formula ends up depends on the
+graph alone, so the bits of a program depend neither on threads nor, for a sample, on the batch.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -14,7 +14,8 @@ from dataclasses import replace
 
 from faltung.codegen.expr import instructions
 from faltung.geometry.expr import Expr, operand
-from faltung.graph.ops import Convolve, ConvolveInput, Elementwise
+from faltung.graph.broadcast import joint
+from faltung.graph.ops import SAMPLES, Convolve, ConvolveInput, Elementwise, Reduce, Reduction
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
@@ -38,6 +39,7 @@ def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
     """
     made = tuple(nodes)
     made = _inlined(made, kept, lambda producer, readers: len(readers) == 1)
+    made = _finished(made, kept)
     made = _into_convolutions(made, kept)
     made = _inlined(made, kept, lambda producer, readers: _cheap(producer))
     made = _reductions_merged(made)
@@ -107,15 +109,43 @@ def _cheap(node: Node) -> bool:
 
 def _joins(producer: Node, reader: Node) -> bool:
     p, r = producer.op, reader.op
-    if not (isinstance(p, Elementwise) and isinstance(r, Elementwise)):
+    if not (isinstance(p, Elementwise) and isinstance(r, Elementwise | Reduce)):
         return False
     names = {value.name for value in (*producer.inputs, *reader.inputs)}
-    if p.shape != r.shape or p.batched != r.batched or len(names) - 1 > MOST_OPERANDS:
+    if len(names) - 1 > MOST_OPERANDS:
+        return False
+    if isinstance(r, Reduce):
+        # Nothing but its operands says what a reduction is over.
+        if not _same_map(producer, reader):
+            return False
+    elif (
+        p.shape != r.shape or p.batched != r.batched or producer.output.samples != _samples(reader)
+    ):
         return False
     own = _extent(p.outputs[0])
     extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
-    formulas = (*r.outputs, *(each.expr for each in r.reductions))
-    return all(_fits(expr, extents) for expr in formulas)
+    return all(_fits(expr, extents) for expr in _formulas(r))
+
+
+def _same_map(producer: Node, reader: Node) -> bool:
+    """Whether the operands of a reduction make the same map after the producer has joined it."""
+    if any(value.kind == "key" for value in producer.inputs):
+        return False
+    others = [value for value in reader.inputs if value.name != producer.output.name]
+    return joint(reader.inputs) == joint([*producer.inputs, *others])
+
+
+def _formulas(op: Elementwise | Reduce) -> tuple[Expr, ...]:
+    if isinstance(op, Reduce):
+        return op.exprs
+    return (*op.outputs, *(each.expr for each in op.reductions))
+
+
+def _samples(node: Node) -> int:
+    """Those of the map that a formula is computed over."""
+    op = node.op
+    assert isinstance(op, Elementwise)
+    return max(value.samples for value in (*node.inputs, *node.outputs[: len(op.outputs)]))
 
 
 def _fits(expr: Expr, operands: Sequence[tuple[int, int]]) -> bool:
@@ -138,7 +168,7 @@ def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, 
 def _inline(producer: Node, reader: Node) -> Node:
     """The reader with the producer's formula substituted for its result."""
     p, r = producer.op, reader.op
-    assert isinstance(p, Elementwise) and isinstance(r, Elementwise)
+    assert isinstance(p, Elementwise) and isinstance(r, Elementwise | Reduce)
     inputs: list[Value] = []
 
     def number(value: Value) -> Expr:
@@ -152,19 +182,54 @@ def _inline(producer: Node, reader: Node) -> Node:
             places.append(p.outputs[0].replaced([number(v) for v in producer.inputs]))
         else:
             places.append(number(value))
-    op = replace(
-        r,
-        outputs=tuple(expr.replaced(places) for expr in r.outputs),
-        reductions=tuple(replace(each, expr=each.expr.replaced(places)) for each in r.reductions),
-    )
+    made = [expr.replaced(places) for expr in _formulas(r)]
+    op: Elementwise | Reduce
+    if isinstance(r, Reduce):
+        op = replace(r, exprs=tuple(made))
+    else:
+        count = len(r.outputs)
+        pairs = zip(r.reductions, made[count:], strict=True)
+        reductions = tuple(replace(each, expr=expr) for each, expr in pairs)
+        op = replace(r, outputs=tuple(made[:count]), reductions=reductions)
     return replace(reader, op=op, inputs=tuple(inputs), kind=None)
+
+
+# Formulas after reductions ------------------------------------------------------------------------
+
+
+def _finished(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
+    """A formula of nothing but the result of a reduction is applied before that is stored."""
+    made: dict[int, Node] = dict(enumerate(nodes))
+    readers = consumers(nodes)
+    places = {node.output.name: number for number, node in made.items()}
+    for here, node in enumerate(nodes):
+        if not _plain(node) or len(node.inputs) != 1 or node.inputs[0].name not in places:
+            continue
+        (value,), there = node.inputs, places[node.inputs[0].name]
+        reduce, formula = made[there], node.op
+        assert isinstance(formula, Elementwise)
+        if (
+            not isinstance(reduce.op, Reduce)
+            or len(reduce.outputs) > 1
+            or value.name in kept
+            or len(readers[value.name]) > 1
+            or not _is_like(value, node.output)
+        ):
+            continue
+        expr = formula.outputs[0].replaced([reduce.op.finish])
+        if _fits(expr, []):
+            made[here] = replace(node, op=replace(reduce.op, finish=expr), inputs=reduce.inputs)
+            del made[there]
+    return tuple(made.values())
 
 
 # Formulas into convolutions ----------------------------------------------------------------------
 
 
 def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
-    """A formula whose operands are maps becomes the epilogue of the last convolution among them."""
+    """A formula becomes the epilogue of the last convolution among its operands, if that makes a
+    map of the formula's shape. The other operands may be broadcast.
+    """
     made: dict[int, Node] = dict(enumerate(nodes))
     readers = consumers(nodes)
     places = {node.output.name: number for number, node in made.items()}
@@ -173,13 +238,14 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             continue
         op = node.op
         assert isinstance(op, Elementwise)
-        if op.outputs[0].uses("random") or not all(_is_map(v, op.shape) for v in node.inputs):
+        if op.outputs[0].uses("random") or not all(_reaches(v, node.output) for v in node.inputs):
             continue
         able = [
             places[value.name]
             for value in node.inputs
             if value.name in places
             and value.name not in kept
+            and _is_like(value, node.output)
             and len(readers[value.name]) == 1
             and _takes_epilogue(made[places[value.name]])
         ]
@@ -188,8 +254,18 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
     return tuple(made.values())
 
 
-def _is_map(value: Value, shape: tuple[int, ...]) -> bool:
-    return value.batched and value.shape == shape and value.kind == "float"
+def _reaches(value: Value, out: Value) -> bool:
+    """Whether an epilogue that makes ``out`` can read a value: all maps of it, or one for all."""
+    return value.kind == "float" and value.samples == (out.samples if value.batched else 1)
+
+
+def _is_like(value: Value, other: Value) -> bool:
+    """Whether two values have as many numbers in the same order."""
+    return (value.shape, value.batched, value.samples) == (
+        other.shape,
+        other.batched,
+        other.samples,
+    )
 
 
 def _takes_epilogue(node: Node) -> bool:
@@ -218,6 +294,7 @@ def _reductions_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
     made: dict[int, Node] = dict(enumerate(nodes))
     places = {value.name: number for number, node in made.items() for value in node.outputs}
     for here, node in enumerate(nodes):
+        node = _as_sums(node)
         op = node.op
         if not isinstance(op, Elementwise) or op.outputs or not op.reductions:
             continue
@@ -236,6 +313,21 @@ def _reductions_merged(nodes: tuple[Node, ...]) -> tuple[Node, ...]:
             del made[here]
             places |= {value.name: target for value in node.outputs}
     return tuple(made.values())
+
+
+def _as_sums(node: Node) -> Node:
+    """A reduction over all positions of each map, as sums that can be taken beside formulas."""
+    op = node.op
+    if not isinstance(op, Reduce) or op.kind not in ("sum", "mean") or op.finish != operand(0):
+        return node
+    whole = joint(node.inputs)
+    axes = [axis for axis, size in enumerate(whole.shape) if size > 1]
+    if op.batch or [axis for axis in axes if axis] != [a for a in sorted(op.axes) if a in axes]:
+        return node
+    if not whole.batched or (SAMPLES in op.axes and whole.samples > 1):
+        return node
+    sums = tuple(Reduction(expr, "sample", mean=op.kind == "mean") for expr in op.exprs)
+    return replace(node, op=Elementwise(whole.shape, (), sums))
 
 
 def _with_reductions(producer: Node, node: Node) -> Node | None:

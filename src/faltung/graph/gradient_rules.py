@@ -7,14 +7,21 @@ from collections.abc import Callable, Sequence
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
-from faltung.graph.backward import Backward
-from faltung.graph.expand import Statistics
+from faltung.graph.backward import Backward, trimmed
+from faltung.graph.expand import Statistics, rows_of
+from faltung.graph.gradient_contract import attention, contract
+from faltung.graph.gradient_recurrent import recurrence
+from faltung.graph.gradient_reduce import cumulative, give, reduce
+from faltung.graph.gradient_resample import resample
 from faltung.graph.ops import (
+    Attention,
     ChannelConv,
     Concat,
+    Contract,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
+    Cumulative,
     Elementwise,
     Embed,
     EmbedGrad,
@@ -26,10 +33,14 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Recurrence,
+    Reduce,
     Reduction,
+    Resample,
     Reshape,
     Slice,
     Softmax,
+    View,
 )
 from faltung.graph.value import Node, Value
 
@@ -99,6 +110,8 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
         outputs = b.nodes.add(made, (g, node.output), op.shape, batched=op.batched)
         b.give(inputs[0], *outputs)
         return
+    made_of = (*inputs, *node.outputs[: len(op.outputs)])
+    whole = Value("", op.shape, op.batched, samples=max(value.samples for value in made_of))
     for number, value in enumerate(inputs):
         if not b.needs(value):
             continue
@@ -106,25 +119,29 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
         if formula.value == 0:
             continue  # the formula does not read it
         formula, operands = trimmed(formula, [*inputs, *extra])
-        if value.shape == op.shape and value.batched == op.batched:
+        if (value.shape, value.batched, value.samples) == (op.shape, op.batched, whole.samples):
             if formula.op == "operand":
                 b.give(value, operands[0])
                 continue
             made = Elementwise(op.shape, (formula,), batched=op.batched)
             b.give(value, *b.nodes.add(made, operands, op.shape, batched=op.batched))
             continue
-        kind = "sample" if value.batched else "channel" if value.shape else "scalar"
+        kind = _sum_kind(value, whole)
+        if kind is None:
+            give(b, value, whole, formula, operands)
+            continue
         (total,) = b.nodes.reduce(op.shape, operands, Reduction(formula, kind))
         b.give(value, total)
 
 
-def trimmed(formula: Expr, operands: Sequence[Value]) -> tuple[Expr, list[Value]]:
-    """The same formula over the operands that it reads, each listed once."""
-    names = [value.name for value in operands]
-    first = [names.index(name) for name in names]
-    read = sorted({first[i] for i in formula.operands()})
-    places = [operand(read.index(i)) if i in read else A for i in first]
-    return formula.replaced(places), [operands[i] for i in read]
+def _sum_kind(value: Value, whole: Value) -> str | None:
+    """Which sum of a map like ``whole`` an operand like ``value`` gets; None: one of no kind."""
+    if value.batched:
+        same = value.shape == whole.shape[:1] and value.samples == whole.samples
+        return "sample" if same else None
+    if value.samples > 1 or value.shape not in ((), whole.shape[:1]):
+        return None
+    return "channel" if value.shape else "scalar"
 
 
 def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr, list[Value]]:
@@ -201,7 +218,7 @@ def _normalise_batch(b: Backward, node: Node, g: Value, found: Statistics, scale
     b.give(gain, gain_grad)
     if not b.needs(x):
         return
-    rows = Value(f"rows*{x.positions}", (x.positions,), batched=False, kind="rows")
+    rows = rows_of(x)
     along, constant_part = b.nodes.vectors(
         (scale, found.rstd, gain_grad, shift_grad, rows), -(A * B * C / E), -(A * D / E)
     )
@@ -225,8 +242,19 @@ def _concat(b: Backward, node: Node, grads: Grads) -> None:
         start += value.channels
 
 
+def _slice(b: Backward, node: Node, grads: Grads) -> None:
+    op = node.op
+    assert isinstance(op, Slice)
+    b.give_part(node.inputs[0], op.start, _only(grads))
+
+
 def _reshape(b: Backward, node: Node, grads: Grads) -> None:
     b.give(node.inputs[0], *b.nodes.add(Reshape(), (_only(grads),), node.inputs[0].shape))
+
+
+def _view(b: Backward, node: Node, grads: Grads) -> None:
+    x = node.inputs[0]
+    b.give(x, *b.nodes.add(View(), (_only(grads),), x.shape, samples=x.samples))
 
 
 def _permute(b: Backward, node: Node, grads: Grads) -> None:
@@ -236,7 +264,8 @@ def _permute(b: Backward, node: Node, grads: Grads) -> None:
         tuple(op.dims[axis] for axis in op.axes),
         tuple(op.axes.index(axis) for axis in range(len(op.axes))),
     )
-    b.give(node.inputs[0], *b.nodes.add(back, (_only(grads),), node.inputs[0].shape))
+    x = node.inputs[0]
+    b.give(x, *b.nodes.add(back, (_only(grads),), x.shape, samples=x.samples))
 
 
 def _embed(b: Backward, node: Node, grads: Grads) -> None:
@@ -260,11 +289,19 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     ConvolveInput: _convolve_input,
     LocallyConnected: _local,
     ChannelConv: _channel_conv,
+    Attention: attention,
+    Contract: contract,
     Elementwise: _elementwise,
+    Reduce: reduce,
+    Cumulative: cumulative,
     Pool: _pool,
     Concat: _concat,
+    Slice: _slice,
     Reshape: _reshape,
+    View: _view,
     Permute: _permute,
+    Resample: resample,
     Embed: _embed,
     Softmax: _softmax,
+    Recurrence: recurrence,
 }

@@ -20,8 +20,9 @@ Array = npt.NDArray[np.floating]
 def parameters(graph: Graph, seed: int = 0) -> dict[str, Array]:
     """A value for every parameter, in the graph's dtype: name -> array of its shape.
 
-    "normal" is a normal distribution of variance gain / fan_in (He et al., 2015, with gain 2). The
-    rows of tables that stand for padding are zero. seed: a whole number from 0.
+    "normal" is a normal distribution of variance gain / fan_in (He et al., 2015, with gain 2),
+    "uniform" is uniform between plus and minus the root of gain / fan_in. The rows of tables that
+    stand for padding are zero. seed: a whole number from 0.
     """
     seed = whole("seed", seed, 0)
     made = {p.name: first(p, seed, graph.dtype) for p in graph.parameters}
@@ -34,12 +35,16 @@ def parameters(graph: Graph, seed: int = 0) -> dict[str, Array]:
 def first(parameter: Parameter, seed: int, dtype: str) -> Array:
     """The initial value of one parameter."""
     if isinstance(parameter.initial, str):
-        if parameter.initial != "normal":
-            raise FaltungError(f"initial={parameter.initial!r}: must be 'normal' or a number")
-        deviation = sqrt(parameter.gain / parameter.fan_in)
+        if parameter.initial not in ("normal", "uniform"):
+            raise FaltungError(
+                f"initial={parameter.initial!r}: must be 'normal', 'uniform' or a number"
+            )
+        size = sqrt(parameter.gain / parameter.fan_in)
+        numbers = generator(seed, parameter.name)
         # In float64 for every dtype, so that both precisions start from the same network.
-        drawn = generator(seed, parameter.name).standard_normal(parameter.shape)
-        return (drawn * deviation).astype(dtype)
+        if parameter.initial == "normal":
+            return (numbers.standard_normal(parameter.shape) * size).astype(dtype)
+        return numbers.uniform(-size, size, parameter.shape).astype(dtype)
     return np.full(parameter.shape, parameter.initial, dtype)
 
 

@@ -7,8 +7,10 @@ are (C_out, C_in // groups, *kernel), biases (C_out,).
 from dataclasses import dataclass
 
 from faltung.geometry.conv import ConvSpec
-from faltung.geometry.expr import Expr
+from faltung.geometry.expr import Expr, operand
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.recurrent import RecurrentSpec
+from faltung.geometry.resample import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,52 @@ class LocallyConnectedBias:
 
 
 @dataclass(frozen=True, slots=True)
+class Contract:
+    """a, b, *aux -> out: an einsum of two values. Each of the strings has a letter for each axis.
+
+    The axes are those of memory, (samples, *space, C), or with ``sizes``, pairs of a letter and its
+    size, any axes of the same numbers in that order. What ``out`` lacks is summed, in the order of
+    ``a``, then of ``b``; a letter that an operand has twice is a diagonal. The batch has no letter:
+    it stands in front of every value that has one, and is summed where ``out`` has none.
+
+    Queries (S, L, H, D) times keys (S, M, H, D): a="slhd", b="smhd", out="shlm".
+
+    epilogue: a formula of the sum (operand 0) and of ``aux``: values of the shape of out, or
+    vectors for each channel of it.
+    """
+
+    a: str
+    b: str
+    out: str
+    sizes: tuple[tuple[str, int], ...] = ()
+    epilogue: Expr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """q, k, v, [mask] -> softmax(scale * q k^T + mask) v, for each of ``heads`` heads of its own.
+
+    In memory q is (samples, *space, heads * D): queries are the positions of a sample, and the
+    channels of a head lie together. k, v: the same with keys for positions and ``kv_heads`` heads,
+    of which head h reads number h * kv_heads // heads; v may have another D. out: like q, with the
+    D of v. mask: of the shape (keys, heads, queries), in memory (samples, heads, queries, keys), or
+    with 1 in the place of any of these.
+
+    causal: query i sees keys 0 to i + ``offset``. softcap c: unless it is 0, scores s become c
+    tanh(s / c) before the mask is added. A query that sees no key has weights of zero. weights: q,
+    k, [mask] -> the softmax itself, of the shape (keys, heads, queries).
+    """
+
+    heads: int
+    kv_heads: int
+    scale: float
+    causal: bool = False
+    offset: int = 0
+    softcap: float = 0.0
+    weights: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelConv:
     """x -> y, a cross-correlation along the channels, at each position separately: y[c] = sum_k
     weight[k] x[c + k - lo], with zeros outside. Local response normalisation uses it.
@@ -98,14 +146,81 @@ class Reduction:
 class Elementwise:
     """*operands -> *outputs, *reductions: formulas at every element of a map of ``shape``.
 
-    Operands are maps of that shape, vectors for each sample or for each channel, or numbers. With
-    ``batched`` False there is no batch: the map is a vector of channels, or a weight.
+    An operand is a map of that shape, or one of the same rank that is broadcast along axes of which
+    it has 1, a vector of channels (C,), or a number (). It is there for each sample, or as a value
+    without a batch once for all of them; where the map has ``samples``, it has as many or 1. With
+    ``batched`` False there is no batch: the map is a constant, a vector of channels, or a weight.
     """
 
     shape: tuple[int, ...]
     outputs: tuple[Expr, ...]
     reductions: tuple[Reduction, ...] = ()
     batched: bool = True
+
+
+# The formula that leaves its operand as it is.
+ITSELF = operand(0)
+# In ``Reduce.axes``: over the maps of a sample of the batch.
+SAMPLES = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Reduce:
+    """*operands -> for each formula of ``exprs`` its "sum", "mean", "max", "min" or "product" over
+    ``axes`` of the map that the operands make together: 0 is the channels, 1 and so on the space.
+    These axes become 1.
+
+    Operands are maps of one rank, which are broadcast along axes of size 1, vectors of channels for
+    each sample or for all, or numbers. ``SAMPLES`` among the axes: over ``Value.samples`` as well.
+    batch: over samples and batch; the result then has none. finish: what is stored, a formula of
+    each result (operand 0). "max" and "min" of what contains a NaN are NaN.
+    """
+
+    axes: tuple[int, ...]
+    kind: str
+    exprs: tuple[Expr, ...] = (ITSELF,)
+    batch: bool = False
+    finish: Expr = ITSELF
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """A map -> where along an axis (0: channels) the largest or smallest (``kind`` "max", "min")
+    entry is, as whole numbers in the dtype of the map; the axis becomes 1.
+
+    Among equal ones the first, or the ``last``; NaN counts as larger and as smaller than all.
+    """
+
+    axis: int
+    kind: str
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Cumulative:
+    """A map -> at every entry the "sum" or "product" of those up to it along an axis.
+
+    exclusive: without the entry itself, so that the first is 0 or 1. reverse: from the end.
+    """
+
+    axis: int
+    kind: str = "sum"
+    exclusive: bool = False
+    reverse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TopK:
+    """A map -> its ``k`` largest or smallest entries along an axis, in order, and where they are,
+    as whole numbers in the dtype of the map: two maps in which the axis has ``k`` entries.
+
+    Of equal ones the first comes first; NaN is larger than everything. With ``k`` as long as the
+    axis this sorts.
+    """
+
+    axis: int
+    k: int
+    largest: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,16 +301,41 @@ class Reshape:
 
 
 @dataclass(frozen=True, slots=True)
+class View:
+    """A map -> the same numbers in the order of memory, (samples, *space, C), split otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
 class Permute:
-    """A map -> its numbers with the axes ``dims`` in another order: output axis i is axis
+    """A map -> its numbers with the axes of memory in another order: output axis i is axis
     ``axes[i]``.
 
-    dims: the numbers of a sample split otherwise, in the order of users. Some of them in front are
-    the channels of the input; in the order of the output some in front are its channels.
+    dims: the sizes of (samples, *space, C), split further; so they are in the new order for the
+    output.
     """
 
     dims: tuple[int, ...]
     axes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Resample:
+    """x -> y: along each axis that has a table, output i is the sum of weight * x[index] over the
+    taps of row i (``geometry/resample.py``): other sizes, crops, flips, gathers, paddings.
+
+    tables: for each axis of the shape, the channels first. fill: what an element is for which the
+    row of one of the tables is empty.
+    """
+
+    tables: tuple[Table | None, ...]
+    fill: float = 0.0
+
+    def made(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of the result."""
+        return tuple(
+            size if table is None else table.output
+            for size, table in zip(shape, self.tables, strict=True)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +366,48 @@ class Softmax:
     """logits -> probabilities along the channels."""
 
 
+@dataclass(frozen=True, slots=True)
+class Recurrent:
+    """A map whose only axis is time -> y, last state, [last cell]: a recurrent layer.
+
+    inputs: x (C, steps); for each direction the input weight (gates * H, C), the recurrent weight
+    (gates * H, H) or its two parts (``RecurrentSpec.weights``), [bias], [recurrent bias] (gates *
+    H,), [peepholes] (3 * H,); [lengths (1,)], [first state], [first cell], vectors of all
+    directions. Outputs: y (directions * H, steps), the states (directions * H,).
+    ``reference/recurrent.py`` has the equations.
+    """
+
+    layer: RecurrentSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Recurrence:
+    """The gates' inputs of each direction -> y, last state, [last cell] of each: what ``Recurrent``
+    is after the products of the inputs.
+
+    inputs: for each direction a map (gates * H, steps), the recurrent weight or its two parts,
+    [recurrent bias], [peepholes], [first state], [first cell]; then [lengths]. kept: each direction
+    has more outputs, which the gradient reads: what the activations read, with a product that stays
+    apart after it, and the states that each step found, [and cells].
+    """
+
+    layer: RecurrentSpec
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecurrenceGrad:
+    """The gradients of ``Recurrence``, for each direction: for the gates' inputs, [for the products
+    that its recurrent weight makes, where these differ], for the first state, [first cell].
+
+    given: which gradients there are, of "y", "h", "c". inputs: for each direction these, what the
+    recurrence kept, the recurrent weight or its parts, [peepholes]; then [lengths].
+    """
+
+    layer: RecurrentSpec
+    given: tuple[str, ...]
+
+
 Op = (
     Convolve
     | ConvolveInput
@@ -234,8 +416,14 @@ Op = (
     | LocallyConnectedInput
     | LocallyConnectedWeight
     | LocallyConnectedBias
+    | Contract
+    | Attention
     | ChannelConv
     | Elementwise
+    | Reduce
+    | Arg
+    | Cumulative
+    | TopK
     | GroupMean
     | Normalise
     | Dropout
@@ -246,9 +434,14 @@ Op = (
     | FirstPosition
     | ToChannelsLast
     | Reshape
+    | View
     | Permute
+    | Resample
     | Embed
     | EmbedGrad
     | CrossEntropy
     | Softmax
+    | Recurrent
+    | Recurrence
+    | RecurrenceGrad
 )

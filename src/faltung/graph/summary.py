@@ -136,6 +136,8 @@ def _spec(node: Node) -> Spec | None:
 
 
 def _macs(node: Node) -> int:
+    if isinstance(node.op, ops.Recurrent):
+        return node.op.layer.macs(node.inputs[0].channels)
     spec = getattr(node.op, "spec", None)
     return spec.macs if isinstance(spec, ConvSpec) else 0
 
@@ -155,9 +157,16 @@ def _follows(nodes: Sequence[Node]) -> bool:
     for node in nodes:
         outside = [value for value in node.inputs if value.batched and value not in made]
         sums = isinstance(node.op, ops.Elementwise) and node.op.reductions
-        if outside not in ([], [first]) or hasattr(node.op, "spec") or sums:
+        if outside not in ([], [first]) or _mixes(node) or sums:
             return False
     return first.kind == "float" and first.size == nodes[-1].output.size
+
+
+def _mixes(node: Node) -> bool:
+    """Whether a node combines positions."""
+    return hasattr(node.op, "spec") or isinstance(
+        node.op, ops.Recurrent | ops.Resample | ops.Permute
+    )
 
 
 def _live(graph: Graph) -> int:

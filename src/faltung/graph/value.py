@@ -1,6 +1,6 @@
 """What a network consists of: values, nodes, parameters, and the graph that they form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from math import prod
 
@@ -56,8 +56,8 @@ class Parameter:
     shape: what users see, (channels_out, channels_in // groups, *kernel) for a convolution.
     inner: the same with a flattened axis unfolded, (out, C, *space) for a layer that reads a map.
     order: axes of ``inner`` from the slowest to the fastest in memory. fan_in: numbers that one
-    output reads. initial: "normal" (variance gain / fan_in) or a constant. decay: takes part in
-    weight decay.
+    output reads. initial: "normal" (variance gain / fan_in), "uniform" (up to the root of it) or a
+    constant. decay: takes part in weight decay.
     """
 
     value: Value
@@ -156,6 +156,11 @@ class Graph:
             found.setdefault(node.layer, []).append(node)
         for name, nodes in found.items():
             yield name, tuple(nodes)
+
+
+def samples_of(values: Sequence[Value], batched: bool = True) -> int:
+    """The samples of what is made of these values: those of the maps among them."""
+    return max((value.samples for value in values if value.batched == batched), default=1)
 
 
 def consumers(nodes: tuple[Node, ...]) -> dict[str, list[Node]]:

@@ -1,4 +1,4 @@
-"""Networks of the literature: one paper, one file, and a row of ``table.NETS``.
+"""Networks of the literature: one paper, one file, and a row of ``rows.NETS``.
 
 >>> from faltung import nets
 >>> net = nets.get("resnet18", classes=10, input_shape=(3, 32, 32))

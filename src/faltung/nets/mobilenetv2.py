@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from faltung.nets.blocks import convolved
+from faltung.nets.blocks import convolved, inverted
 from faltung.nets.small_inputs import check_width, kept
 from faltung.nn.activation import ReLU6
 from faltung.nn.conv import Linear
@@ -64,22 +64,14 @@ def mobilenetv2(
         for i in range(count):
             stride = 2 if i == 0 and halves and halved.pop(0) else 1
             name = f"block{stage}_{i + 1}"
-            body = Sequential(*_inverted(before, channels, expansion, stride), name=name)
+            body = Sequential(
+                *inverted((before, before * expansion, channels), 3, stride, ReLU6()), name=name
+            )
             plain = stride == 1 and before == channels
             layers.append(Residual(body, name=f"residual{stage}_{i + 1}") if plain else body)
             before = channels
     layers += _conv(divisible(1280 * max(1.0, width)), 1, name="last")
     return Sequential(*layers, GlobalAvgPool(), Dropout(dropout), Linear(classes))
-
-
-def _inverted(before: int, after: int, expansion: int, stride: int) -> list[Layer]:
-    """Table 1 of the paper: expand, depthwise, project."""
-    inside = before * expansion
-    return [
-        *(_conv(inside, 1, name="expand") if expansion > 1 else ()),
-        *_conv(inside, 3, stride=stride, padding=1, groups=inside, name="depthwise"),
-        *convolved(after, 1, "batch", activation=None, name="project"),
-    ]
 
 
 def _conv(channels: int, kernel: int, **options: int | str) -> tuple[Layer, ...]:

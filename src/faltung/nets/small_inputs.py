@@ -39,7 +39,7 @@ def scaled(channels: int, width: float, divisor: int = 8) -> int:
     return max(divisor, divisor * round(channels * width / divisor))
 
 
-def check_width(width: float) -> None:
+def check_width(width: float, name: str = "width") -> None:
     """TypeError, ValueError: not a number above 0."""
-    if not real("width", width) > 0:
-        raise FaltungError(f"width={show(width)}: must be above 0")
+    if not real(name, width) > 0:
+        raise FaltungError(f"{name}={show(width)}: must be above 0")

@@ -1,7 +1,7 @@
-"""The table of networks: a row is a function, its paper and what is known of it."""
+"""The table of networks: its rows by their names, and networks and graphs made from them."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
 from inspect import signature
 from typing import Any
 
@@ -9,219 +9,11 @@ from faltung.geometry.check import integers, show, typed, whole
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.value import Graph
-from faltung.nets.alexnet import alexnet
-from faltung.nets.c3d import c3d
-from faltung.nets.googlenet import googlenet
-from faltung.nets.lenet5 import lenet5
-from faltung.nets.mlp import mlp
-from faltung.nets.mobilenetv2 import mobilenetv2
-from faltung.nets.resnet import resnet3d18, resnet18, resnet50
-from faltung.nets.tcn import tcn
-from faltung.nets.textcnn import textcnn
-from faltung.nets.unet import unet
-from faltung.nets.vgg16 import vgg16
+from faltung.nets.rows import KINDS, NETS, Row
 from faltung.nn import build
 from faltung.nn.layer import Layer
 
-# What a network reads; "maps": a picture, of which it classifies every position.
-KINDS = ("pictures", "text", "series", "volumes", "maps", "tables")
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A network from the literature.
-
-    Attributes
-    ----------
-    function : callable
-        ``(classes, input_shape, **options) -> Layer``.
-    title, authors, year : str, str, int
-        Its paper.
-    kind : {"pictures", "text", "series", "volumes", "maps", "tables"}
-        What it reads; with "maps" pictures, of which every position gets a class.
-    input_shape, classes : tuple of int, int
-        Of the experiment in the paper.
-    parameters : int
-        The published number, with ``input_shape``, ``classes`` and ``options``.
-    options : mapping
-        Options of ``function`` that the published number belongs to.
-    any_rank : bool
-        Whether it can be built for inputs of another rank.
-
-    Examples
-    --------
-    >>> from faltung import nets
-    >>> nets.row("resnet18").year, nets.row("resnet18").input_shape
-    (2015, (3, 224, 224))
-    """
-
-    function: Callable[..., Layer]
-    title: str
-    authors: str
-    year: int
-    kind: str
-    input_shape: tuple[int, ...]
-    classes: int
-    parameters: int
-    options: Mapping[str, Any] = field(default_factory=dict)
-    any_rank: bool = False
-
-    @property
-    def rank(self) -> int:
-        """How many axes of space, or of time."""
-        return 1 if self.kind == "text" else len(self.input_shape) - 1
-
-    def arguments(self) -> dict[str, Any]:
-        """The options of the function and their defaults."""
-        every = signature(self.function).parameters.values()
-        return {p.name: p.default for p in every if p.kind is p.KEYWORD_ONLY}
-
-
-NETS: dict[str, Row] = {
-    "lenet5": Row(
-        lenet5,
-        "Gradient-based learning applied to document recognition",
-        "LeCun, Bottou, Bengio, Haffner",
-        1998,
-        "pictures",
-        (1, 32, 32),
-        10,
-        61_706,
-        any_rank=True,
-    ),
-    "alexnet": Row(
-        alexnet,
-        "ImageNet classification with deep convolutional neural networks",
-        "Krizhevsky, Sutskever, Hinton",
-        2012,
-        "pictures",
-        (3, 224, 224),
-        1000,
-        60_965_224,
-        {"paper": True},
-        any_rank=True,
-    ),
-    "vgg16": Row(
-        vgg16,
-        "Very deep convolutional networks for large-scale image recognition",
-        "Simonyan, Zisserman",
-        2014,
-        "pictures",
-        (3, 224, 224),
-        1000,
-        138_357_544,
-        any_rank=True,
-    ),
-    "googlenet": Row(
-        googlenet,
-        "Going deeper with convolutions",
-        "Szegedy, Liu, Jia, Sermanet, Reed, Anguelov, Erhan, Vanhoucke, Rabinovich",
-        2014,
-        "pictures",
-        (3, 224, 224),
-        1000,
-        6_998_552,
-        {"normalisation": "lrn"},
-        any_rank=True,
-    ),
-    "resnet18": Row(
-        resnet18,
-        "Deep residual learning for image recognition",
-        "He, Zhang, Ren, Sun",
-        2015,
-        "pictures",
-        (3, 224, 224),
-        1000,
-        11_689_512,
-        any_rank=True,
-    ),
-    "resnet50": Row(
-        resnet50,
-        "Deep residual learning for image recognition",
-        "He, Zhang, Ren, Sun",
-        2015,
-        "pictures",
-        (3, 224, 224),
-        1000,
-        25_557_032,
-        any_rank=True,
-    ),
-    "mobilenetv2": Row(
-        mobilenetv2,
-        "MobileNetV2: inverted residuals and linear bottlenecks",
-        "Sandler, Howard, Zhu, Zhmoginov, Chen",
-        2018,
-        "pictures",
-        (3, 224, 224),
-        1000,
-        3_504_872,
-        any_rank=True,
-    ),
-    "textcnn": Row(
-        textcnn,
-        "Convolutional neural networks for sentence classification",
-        "Kim",
-        2014,
-        "text",
-        (56,),
-        2,
-        5_990_402,
-    ),
-    "tcn": Row(
-        tcn,
-        "An empirical evaluation of generic convolutional and recurrent networks for sequence "
-        "modeling",
-        "Bai, Kolter, Koltun",
-        2018,
-        "series",
-        (1, 784),
-        10,
-        66_510,
-        {"levels": 8, "normalisation": "none"},
-    ),
-    "c3d": Row(
-        c3d,
-        "Learning spatiotemporal features with 3D convolutional networks",
-        "Tran, Bourdev, Fergus, Torresani, Paluri",
-        2015,
-        "volumes",
-        (3, 16, 112, 112),
-        487,
-        79_991_015,
-    ),
-    "resnet3d18": Row(
-        resnet3d18,
-        "A closer look at spatiotemporal convolutions for action recognition",
-        "Tran, Wang, Torresani, Ray, LeCun, Paluri",
-        2018,
-        "volumes",
-        (3, 16, 112, 112),
-        400,
-        33_371_472,
-    ),
-    "unet": Row(
-        unet,
-        "U-Net: convolutional networks for biomedical image segmentation",
-        "Ronneberger, Fischer, Brox",
-        2015,
-        "maps",
-        (1, 572, 572),
-        2,
-        31_030_658,
-        any_rank=True,
-    ),
-    "mlp": Row(
-        mlp,
-        "Gradient-based learning applied to document recognition",
-        "LeCun, Bottou, Bengio, Haffner",
-        1998,
-        "tables",
-        (784,),
-        10,
-        266_610,
-        any_rank=True,
-    ),
-}
+__all__ = ["ALIASES", "KINDS", "NETS", "Row", "check_rank", "get", "graph", "row"]
 
 # Other names of networks.
 ALIASES = {"inception": "googlenet", "inceptionv1": "googlenet", "lenet": "lenet5"}
@@ -234,6 +26,7 @@ def row(name: str) -> Row:
     ----------
     name : str
         A key of ``NETS``, or one of a few other names, such as "inception" for "googlenet".
+        Hyphens, underscores and capitals do not count: "ResNet-18", "efficientnet_b0".
 
     Returns
     -------
@@ -251,7 +44,8 @@ def row(name: str) -> Row:
     >>> nets.row("inception").year
     2014
     """
-    found = NETS.get(ALIASES.get(name, name)) if isinstance(name, str) else None
+    plain = re.sub("[-_ ]", "", name).lower() if isinstance(name, str) else ""
+    found = NETS.get(ALIASES.get(plain, plain))
     if found is None:
         raise FaltungError(f"net={show(name)}: must be one of {', '.join(NETS)}")
     return found
@@ -323,7 +117,7 @@ def get(
             raise FaltungTypeError(
                 f"{option}={show(options[option])}: {name} takes {', '.join(known)}"
             )
-    return found.function(classes, shape, **options)
+    return found.function(classes, shape, **found.fixed, **options)
 
 
 def graph(

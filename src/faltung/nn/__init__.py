@@ -31,10 +31,21 @@ from faltung.nn.activation import (
     Softplus,
     Tanh,
 )
+from faltung.nn.channels import Channels, ChannelShuffle, LayerScale, SqueezeExcite
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
 from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
+from faltung.nn.recurrent import GRU, LSTM, RNN
+from faltung.nn.resize import (
+    AdaptiveAvgPool,
+    AdaptiveMaxPool,
+    Blur,
+    Pad,
+    PixelShuffle,
+    PixelUnshuffle,
+    Upsample,
+)
 from faltung.nn.structure import (
     Auxiliary,
     Embedding,
@@ -48,10 +59,18 @@ from faltung.nn.structure import (
 __all__ = [
     "ELU",
     "GELU",
+    "GRU",
+    "LSTM",
+    "RNN",
     "Activation",
+    "AdaptiveAvgPool",
+    "AdaptiveMaxPool",
     "Auxiliary",
     "AvgPool",
     "BatchNorm",
+    "Blur",
+    "ChannelShuffle",
+    "Channels",
     "Conv",
     "ConvTranspose",
     "Dropout",
@@ -64,12 +83,16 @@ __all__ = [
     "Identity",
     "Layer",
     "LayerNorm",
+    "LayerScale",
     "LeakyReLU",
     "Linear",
     "Local",
     "LocalResponseNorm",
     "MaxPool",
+    "Pad",
     "Parallel",
+    "PixelShuffle",
+    "PixelUnshuffle",
     "ReLU",
     "ReLU6",
     "Residual",
@@ -78,7 +101,9 @@ __all__ = [
     "Sigmoid",
     "Softmax",
     "Softplus",
+    "SqueezeExcite",
     "Tanh",
+    "Upsample",
     "build",
 ]
 

@@ -5,13 +5,13 @@ import inspect
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
-from faltung.nn import activation, conv, norm, pool, structure
+from faltung.nn import activation, channels, conv, norm, pool, structure
 from faltung.nn.layer import DEEPEST, Layer, checked
 
 # The layers that a text may name.
 LAYERS = {
     name: found
-    for module in (activation, conv, norm, pool, structure)
+    for module in (activation, channels, conv, norm, pool, structure)
     for name, found in vars(module).items()
     if inspect.isclass(found) and issubclass(found, Layer) and found.__module__ == module.__name__
 }

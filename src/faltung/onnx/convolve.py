@@ -1,5 +1,6 @@
 """Convolutions, their transposes and products with constant matrices, from ONNX."""
 
+from collections.abc import Sequence
 from math import prod
 from typing import Any
 
@@ -11,7 +12,8 @@ from faltung.geometry.conv import conv_spec
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
-from faltung.graph.foreign_maps import MOST_PADDING, formula, leading
+from faltung.graph.foreign_formulas import formula
+from faltung.graph.foreign_maps import MOST_PADDING
 from faltung.graph.ops import Convolve, ConvolveInput
 from faltung.onnx.arguments import Arguments, numbers
 
@@ -24,8 +26,6 @@ def map_of(a: Arguments, x: Tensor) -> tuple[int, Shape]:
     numbers(x)
     if x.rank < 3:
         raise FaltungError(f"input of shape {x.shape}: must be (batch, channels, *space)")
-    if x.shape[0] != a.f.batch:
-        raise Unsaid("several samples beside inputs without a batch (needs View)")
     return x.shape[1], x.shape[2:]
 
 
@@ -89,12 +89,12 @@ def conv(a: Arguments) -> Tensor:
         padding_mode=mode,  # type: ignore[arg-type]
         dtype=f.dtype,
     )
-    operands = [f.form(x, (channels, *space)), weight(f, w, w.shape)]
+    operands = [f.map(x), weight(f, w, w.shape)]
     if bias is not None:
         operands.append(f.parameter("bias", _biased(bias, w.shape[0]), decay=False))
     shape = (w.shape[0], *spec.output)
     made = f.node(Convolve(spec, bias is not None), operands, shape)
-    return f.result(made, (f.batch, *shape), x.dtype)
+    return f.of_map(made, x.dtype)
 
 
 def _unpadded(a: Arguments) -> tuple[Tensor, Pairs, str]:
@@ -146,13 +146,13 @@ def conv_transpose(a: Arguments) -> Tensor:
         groups=groups,
         dtype=f.dtype,
     )
-    operands = [f.form(x, (channels, *space)), weight(f, w, w.shape)]
+    operands = [f.map(x), weight(f, w, w.shape)]
     count = w.shape[1] * groups
     if bias is not None:
         operands.append(f.parameter("bias", _biased(bias, count), decay=False))
     shape = (count, *spec.size)
     made = f.node(ConvolveInput(spec, bias is not None), operands, shape)
-    return f.result(made, (f.batch, *shape), x.dtype)
+    return f.of_map(made, x.dtype)
 
 
 def _transposed_pads(
@@ -193,18 +193,42 @@ def linear(f: Foreign, x: Tensor, w: Array, bias: Array | None) -> Tensor:
     features, inputs = w.shape
     if x.shape[-1] != inputs:
         raise FaltungError(f"shapes {x.shape} and {w.shape[::-1]}: cannot be multiplied")
-    if x.rank == 2 and x.shape[0] == f.batch and x.straight:
-        space = x.value.space or (1,)
-        shape = (x.value.channels, *space)
-        made = _product(f, f.form(x, (x.value.channels, *x.value.space)), w, bias, shape, shape[1:])
-        return f.result(made, (f.batch, features), x.dtype)
-    there = leading(f, x, x.rank - 1)
-    front = x.moved(x.rank - 1, there)
-    lead, rest = front.shape[:there], front.shape[there + 1 :]
-    space = (prod(rest),) if rest else ()
-    value = f.form(front, (inputs, *space))
-    made = _product(f, value, w, bias, (inputs, *(space or (1,))), (1,))
-    return f.result(made, (*lead, features, *rest), x.dtype).moved(there, x.rank - 1)
+    read = x.axes[-1]
+    left = tuple(i for i in range(len(x.dims)) if i not in read)
+    if _is_flattened_map(x):
+        shape = x.value.shape
+        value = _product(f, x.value, w, bias, shape, shape[1:])
+    else:
+        inside = sorted(read)
+        w = _columns(w, [x.dims[i] for i in read], [read.index(i) for i in inside])
+        value = f.ordered(x, (*left, *inside)).value
+        if value.channels != inputs:
+            value = f.seen(value, 1, (inputs, x.size // inputs))
+        shape = (inputs, *(value.space or (1,)))
+        value = _product(f, value, w, bias, shape, (1,) * (len(shape) - 1))
+    dims = tuple(x.dims[i] for i in left) + ((features,) if features > 1 else ())
+    axes = [tuple(left.index(i) for i in axis) for axis in x.axes[:-1]]
+    axes.append((len(left),) if features > 1 else ())
+    return Tensor(value, dims, tuple(axes), x.dtype)
+
+
+def _is_flattened_map(x: Tensor) -> bool:
+    """Whether the last axis is all of a map, channels first: a convolution reads it as it is."""
+    value, read = x.value, x.axes[-1]
+    space = [n for n in value.space if n > 1]
+    first = len(x.dims) - len(space) - 1
+    wanted = (len(x.dims) - 1, *range(first, len(x.dims) - 1))
+    if not space or value.channels == 1 or first < 0 or read != wanted:
+        return False
+    return list(x.dims[first:]) == [*space, value.channels]
+
+
+def _columns(w: Array, sizes: Sequence[int], order: Sequence[int]) -> Array:
+    """The inputs of a weight in another order."""
+    if list(order) == sorted(order):
+        return w
+    split = w.reshape(len(w), *sizes).transpose(0, *(i + 1 for i in order))
+    return np.ascontiguousarray(split).reshape(w.shape)
 
 
 def _product(

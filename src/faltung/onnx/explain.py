@@ -49,7 +49,7 @@ def _record(routine: Routine, record: Record, number: int, indent: str, depth: i
         counts = ", ".join(f"{n} {op}" for op, n in Counter(map(title, part.said)).most_common())
         lines.append(f"{indent}part {number}, {what}, {_nodes(len(part.said))}: {counts}")
         if part.graph is not None:
-            lines[-1] += f" (a graph of {_nodes(len(part.graph.nodes))}, batch {part.batch})"
+            lines[-1] += f" (a graph of {_nodes(len(part.graph.nodes))})"
     return lines
 
 

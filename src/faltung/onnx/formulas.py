@@ -20,7 +20,7 @@ from faltung.geometry.expr import (
 )
 from faltung.graph import activations
 from faltung.graph.foreign import Tensor, Unsaid
-from faltung.graph.foreign_maps import formula
+from faltung.graph.foreign_formulas import formula
 from faltung.onnx.arguments import Arguments, numbers
 from faltung.onnx.tensors import FLOATS
 

@@ -85,7 +85,6 @@ class Part:
     """
 
     graph: Graph | None
-    batch: int
     weights: dict[str, Array] = field(default_factory=dict)
     inputs: list[tuple[str, Tensor]] = field(default_factory=list)
     outputs: dict[str, Tensor] = field(default_factory=dict)
@@ -121,27 +120,24 @@ def import_part(
     known: Mapping[str, Array],
     held: Mapping[str, Held | Later],
     wanted: frozenset[str],
-    batch: int,
     dtype: Float,
 ) -> Part:
     """The part that begins with these nodes. wanted: names that the caller reads. FaltungError: the
     file contradicts itself. Needed: more must be known.
     """
-    return _Importer(knowledge, batch, dtype, wanted).run(calls, known, held)
+    return _Importer(knowledge, dtype, wanted).run(calls, known, held)
 
 
 class _Importer:
-    def __init__(
-        self, knowledge: Knowledge, batch: int, dtype: Float, wanted: frozenset[str]
-    ) -> None:
+    def __init__(self, knowledge: Knowledge, dtype: Float, wanted: frozenset[str]) -> None:
         self.k, self.wanted = knowledge, wanted
-        self.f = Foreign(batch, dtype)
+        self.f = Foreign(dtype)
         self.notes = Notes()
-        self.part = Part(None, batch)
+        self.part = Part(None)
         self.env: dict[str, Entry] = {}
         self.held: Mapping[str, Held | Later] = {}
         self.fed: dict[str, Tensor] = {}
-        self.turned: dict[str, Shape] = {}
+        self.maps: set[str] = set()
         self.queue: deque[Call] = deque()
         self.steps = 0
 
@@ -150,7 +146,7 @@ class _Importer:
     ) -> Part:
         self.env = {**known, **held}
         self.held = held
-        self.turned = _turned(calls, held)
+        self.maps = _maps(calls, held)
         self.queue = deque(calls)
         while self.queue:
             self.steps += 1
@@ -305,14 +301,9 @@ class _Importer:
         """Numbers that are there when the part begins, as an input of the graph."""
         found = self.fed.get(name)
         if found is None:
-            if self.f.batch > 1 and x.shape[:1] != (self.f.batch,):
-                raise Unsaid("an input without the batch (needs broadcasting)")
-            axes = self.turned.get(name)
-            if axes is not None and sorted(axes) != list(range(len(x.shape))):
-                axes = None
-            if self.f.batch > 1 and axes is not None and axes[:1] != (0,):
-                axes = None
-            found = self.f.input(x.shape, str(x.dtype), axes)
+            rank = len(x.shape)
+            memory = (0, *range(2, rank), 1) if name in self.maps and rank > 2 else None
+            found = self.f.input(x.shape, str(x.dtype), memory)
             self.notes.inputs[found.value.name] = name
             self.fed[name] = found
         return found
@@ -462,17 +453,30 @@ def _shape(call: Call, x: Any) -> Array:
     return np.array(x.shape[slice(start, end)], np.int64)
 
 
-def _turned(calls: Sequence[Call], held: Mapping[str, Held | Later]) -> dict[str, Shape]:
-    """Inputs that are read by transposes alone, all of one order: they are fed in that order."""
-    found: dict[str, set[Shape]] = {name: set() for name in held}
+# Operators that read (samples, C, *space), and those that leave the axes as they are.
+SPATIAL = frozenset(
+    """
+    Conv ConvTranspose MaxPool AveragePool LpPool GlobalAveragePool GlobalMaxPool GlobalLpPool
+    BatchNormalization InstanceNormalization GroupNormalization LRN DepthToSpace SpaceToDepth
+    Resize Upsample PRelu GridSample DeformConv ConvInteger QLinearConv
+    """.split()
+)
+POINTWISE = frozenset(
+    """
+    Add Sub Mul Div Cast Identity Clip Relu LeakyRelu Sigmoid Tanh Pad Concat Dropout Neg Abs
+    QuantizeLinear DequantizeLinear Max Min Sqrt Exp Log Pow
+    """.split()
+)
+
+
+def _maps(calls: Sequence[Call], held: Mapping[str, Held | Later]) -> set[str]:
+    """Inputs that are read as (samples, C, *space), at once or after formulas."""
+    of = {name: name for name in held}
+    found: set[str] = set()
     for call in calls:
-        for name in call.inputs:
-            if name in found:
-                perm = call.attributes.get("perm")
-                plain = call.op == "Transpose" and isinstance(perm, tuple)
-                found[name].add(perm if plain else ())  # type: ignore[arg-type]
-    return {
-        name: next(iter(perms))
-        for name, perms in found.items()
-        if len(perms) == 1 and next(iter(perms))
-    }
+        read = [of[name] for name in call.inputs[:2] if name in of]
+        if call.op in SPATIAL and call.inputs and call.inputs[0] in of:
+            found.add(of[call.inputs[0]])
+        elif call.op in POINTWISE and read:
+            of |= dict.fromkeys(call.outputs, read[0])
+    return found

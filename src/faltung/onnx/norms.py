@@ -1,6 +1,7 @@
 """Normalisation and softmax, from ONNX."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy.typing as npt
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, maximum, power, unary
 from faltung.graph.foreign import Tensor, Unsaid
-from faltung.graph.foreign_maps import formula, leading, reduced
+from faltung.graph.foreign_formulas import formula
+from faltung.graph.foreign_maps import last, reduced
 from faltung.graph.foreign_maps import softmax as softmax_of
 from faltung.graph.ops import ChannelConv, Normalise
 from faltung.onnx.arguments import Arguments, counted
@@ -19,8 +21,8 @@ Array = npt.NDArray[Any]
 
 
 def _channels(a: Arguments, x: Tensor) -> int:
-    if x.rank < 2 or x.shape[0] != a.f.batch:
-        raise Unsaid("several samples beside inputs without a batch (needs View)")
+    if x.rank < 2:
+        raise FaltungError(f"input of shape {x.shape}: must be (batch, channels, *space)")
     return x.shape[1]
 
 
@@ -44,10 +46,10 @@ def batch_norm(a: Arguments) -> Tensor:
         f.parameter(name, _vector(array, channels, name), decay=False, trained=i < 2)
         for i, (name, array) in enumerate(zip(names, arrays, strict=True))
     ]
-    value = f.form(x, x.shape[1:])
+    value = f.map(x)
     eps = a.number("epsilon", 1e-5)
     made = f.node(Normalise("batch", eps), (value, *inputs), value.shape)
-    return f.result(made, x.shape, x.dtype)
+    return f.of_map(made, x.dtype)
 
 
 def _grouped(a: Arguments, x: Tensor, groups: int, gain: Array, shift: Array) -> Tensor:
@@ -59,10 +61,10 @@ def _grouped(a: Arguments, x: Tensor, groups: int, gain: Array, shift: Array) ->
         f.parameter(name, _vector(array, channels, name), decay=False)
         for name, array in (("weight", gain), ("bias", shift))
     ]
-    value = f.form(x, x.shape[1:])
+    value = f.map(x)
     op = Normalise("group", a.number("epsilon", 1e-5), groups)
     made = f.node(op, (value, *inputs), value.shape)
-    return f.result(made, x.shape, x.dtype)
+    return f.of_map(made, x.dtype)
 
 
 def instance_norm(a: Arguments) -> Tensor:
@@ -88,19 +90,17 @@ def layer_norm(a: Arguments) -> Tensor | list[Tensor]:
     axis = a.axis(x.rank, -1)
     eps = a.number("epsilon", 1e-5)
     gain, shift = a[1], a[2] if a.has(2) else np.zeros(1, np.float32)
-    there = leading(a.f, x, x.rank - 1)
-    front = x.moved(x.rank - 1, there)
     known = isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray)
     more = any(a.call.outputs[1:])  # mean and 1 / deviation
-    if axis == x.rank - 1 and axis >= there and known and not more:
+    if axis == x.rank - 1 and known and not more:
         f, count = a.f, x.shape[-1]
         inputs = [
             f.parameter(name, _spread(array, count), decay=False)  # type: ignore[arg-type]
             for name, array in (("weight", gain), ("bias", shift))
         ]
-        value = f.form(front, front.shape[there:])
+        there, value = last(f, x, axis)
         made = f.node(Normalise("position", eps), (value, *inputs), value.shape)
-        return f.result(made, front.shape, x.dtype).moved(there, x.rank - 1)
+        return replace(there, value=made)
     y, mean, rstd = standardised(a, x, range(axis, x.rank), eps)
     scaled = formula(a.f, lambda y, g, s: y * g + s, y, gain, shift)
     return [scaled, mean, rstd][: len(a.call.outputs)]
@@ -171,12 +171,12 @@ def response_norm(a: Arguments) -> Tensor:
     alpha, beta, k = a.number("alpha", 1e-4), a.number("beta", 0.75), a.number("bias", 1.0)
     before, after = min((size - 1) // 2, channels - 1), min(size // 2, channels - 1)
     f = a.f
-    value = f.form(x, x.shape[1:])
-    straight = f.result(value, x.shape, x.dtype)
+    value = f.map(x)
+    straight = f.of_map(value, x.dtype)
     square = formula(f, lambda x: x * x, straight)
     op = ChannelConv((alpha / size,) * (before + 1 + after), before)
     total = f.node(op, (square.value,), value.shape)
-    scale = f.result(total, x.shape, x.dtype)
+    scale = f.of_map(total, x.dtype)
     return formula(f, lambda x, s: x * power(k + s, -beta), straight, scale)
 
 

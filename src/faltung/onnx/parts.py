@@ -33,7 +33,7 @@ from faltung.onnx.importer import (
 from faltung.onnx.knowledge import Knowledge
 from faltung.onnx.programs import Program, Programs
 from faltung.onnx.read import Body, Call
-from faltung.onnx.tensors import FLOATS, dtype_of
+from faltung.onnx.tensors import dtype_of
 
 Array = npt.NDArray[Any]
 Values = dict[str, Array]
@@ -328,29 +328,17 @@ class Routine:
         known: Mapping[str, Array],
         held: Mapping[str, Held | Later],
     ) -> Part:
-        """The part for the batch that all inputs have, or for one sample at a time where that says
-        more.
-        """
+        """The part that begins with these nodes."""
         # That an array has no elements says all of it.
         empty = {n: np.zeros(x.shape, dtype_of(x.dtype)) for n, x in held.items() if _is_empty(x)}
         full = {name: x for name, x in held.items() if name not in empty}
-        given = self.knowledge, rest, {**known, **empty}, full, self.wanted
-        batch = batch_of(list(full.values()))
-        part = import_part(*given, batch, self.engine.dtype)
-        if part.gaps and batch > 1:
-            other = import_part(*given, 1, self.engine.dtype)
-            part = other if len(other.gaps) < len(part.gaps) else part
-        return part
+        return import_part(
+            self.knowledge, rest, {**known, **empty}, full, self.wanted, self.engine.dtype
+        )
 
 
 def _is_empty(x: Held | Later) -> bool:
     return x.shape is not None and 0 in x.shape
-
-
-def batch_of(given: Sequence[Held | Later]) -> int:
-    """The batch that all maps of real numbers have in front, or 1."""
-    first = {x.shape[0] for x in given if x.dtype in FLOATS and x.shape and len(x.shape) > 1}
-    return first.pop() if len(first) == 1 else 1
 
 
 def digest(array: Array) -> bytes:

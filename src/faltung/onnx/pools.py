@@ -6,7 +6,8 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, unary
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.graph.foreign import Shape, Tensor, Unsaid
-from faltung.graph.foreign_maps import formula, pooled, reduced
+from faltung.graph.foreign_formulas import formula
+from faltung.graph.foreign_maps import pooled, reduced
 from faltung.onnx.arguments import Arguments
 from faltung.onnx.convolve import map_of, pads
 
@@ -20,9 +21,7 @@ def pool(kind: str) -> Callable[[Arguments], Tensor]:
             raise Unsaid("storage_order=1")
         channels, space = map_of(a, x)
         spec = _spec(a, kind, channels, space)
-        value = a.f.form(x, (channels, *space))
-        out = pooled(a.f, value, spec)
-        return a.f.result(out, (a.f.batch, *out.shape), x.dtype)
+        return a.f.of_map(pooled(a.f, a.f.map(x), spec), x.dtype)
 
     return made
 

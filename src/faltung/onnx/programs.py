@@ -2,33 +2,33 @@
 of several sizes share.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.graph.foreign import Tensor
-from faltung.graph.value import Graph, Parameter
+from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens
 from faltung.onnx.importer import Part
 from faltung.onnx.tensors import dtype_of
 from faltung.plan.choose import Precision
+from faltung.program.constants import Constants
 from faltung.program.inference import Inference
 from faltung.program.state import State
 
 Array = npt.NDArray[Any]
 
-# Sets of weights that are kept beside those in use.
-MOST_STATES = 8
-
 
 @dataclass(slots=True)
-class Weights:
-    """Parameters in memory. values: as they are there now. version: counts changes."""
+class Settings:
+    """Parameters that follow from what a call gives. values: as they are in memory now. version:
+    counts changes.
+    """
 
-    parameters: tuple[Parameter, ...]
     state: State
     values: dict[str, Array]
     version: int = 0
@@ -44,17 +44,17 @@ class Weights:
 
 @dataclass(slots=True)
 class Compiled:
-    """A graph as a program. seen: the version of the weights that it was packed from."""
+    """A graph as a program. seen: the version of the settings that it was packed from."""
 
     inference: Inference
-    weights: Weights
+    weights: Constants | Settings
     seen: int = 0
 
 
 @dataclass(slots=True)
 class Program:
-    """A part that can run. compiled: None where nothing is computed. wanted: the weights, where
-    other programs may have written others.
+    """A part that can run. compiled: None where nothing is computed. wanted: the parameters, where
+    they follow from what calls give, so that others may be there.
     """
 
     part: Part
@@ -65,14 +65,13 @@ class Program:
         """Add to ``values`` what later parts read, from the values and what is known."""
         part = self.part
         for name, rows in part.tokens.items():
-            check_tokens(values[name], rows)
-        if self.wanted is not None and self.compiled is not None:
-            self.compiled.weights.set(self.wanted)
+            check_tokens(values[name] if name in values else known[name], rows)
         results: dict[str, Array] = {}
         given: dict[str, Array] = {}
         for name, x in part.inputs:
-            array = values[name] if name in values else known[name]
-            results[x.value.name] = given[x.value.name] = _laid_out(x, array)
+            array = x.laid_out(values[name] if name in values else known[name])
+            given[x.value.name] = array
+            results[x.value.name] = np.moveaxis(array, 1, -1)
         if self.compiled is not None:
             made = self._computed(self.compiled, given)
             results |= {v.name: r for v, r in zip(part.values, made, strict=True)}
@@ -80,61 +79,69 @@ class Program:
             values[name] = told(x, results[x.value.name])
 
     def _computed(self, compiled: Compiled, given: Mapping[str, Array]) -> list[Array]:
-        inference = compiled.inference
-        if compiled.seen != compiled.weights.version:
-            inference.refresh()
-            compiled.seen = compiled.weights.version
-        batch = inference.batch
-        inference.feed(*(_fed(given[v.name], (batch, *v.shape)) for v in inference.graph.inputs))
+        inference, weights = compiled.inference, compiled.weights
+        if isinstance(weights, Settings) and self.wanted is not None:
+            weights.set(self.wanted)
+            if compiled.seen != weights.version:
+                inference.refresh()
+                compiled.seen = weights.version
+        inference.feed(*(_fed(given[value.name]) for value in inference.graph.inputs))
         inference.run()
-        return inference.results()
+        return inference.outputs_in_memory
 
 
 @dataclass(slots=True)
 class Programs:
-    """What compiles parts. precision: as ``Inference``."""
+    """What compiles parts. precision: as ``Inference``. shared: constants of the programs that
+    there are, the latest first.
+    """
 
     precision: Precision
-    weights: list[Weights] = field(default_factory=list)
+    shared: list[ref[Constants]] = field(default_factory=list)
 
-    def made(self, part: Part, before: list[Program], settings: bool) -> Program:
+    def made(self, part: Part, before: Sequence[Program], settings: bool) -> Program:
         """A program for a part. before: those of the same nodes for other sizes or values.
-        settings: whether the weights may follow from values that are given at each call. Then a
-        program of the same graph gets other weights, instead of there being another.
+        settings: whether parameters may follow from values that are given at each call. From the
+        second such values on, a program of the same graph gets other parameters, instead of there
+        being another.
         """
-        if part.graph is None:
+        graph = part.graph
+        if graph is None:
             return Program(part, None)
+        same = [p for p in before if p.compiled is not None and _like(p.part, part)]
+        for other in same if settings else ():
+            assert other.compiled is not None
+            changing = isinstance(other.compiled.weights, Settings)
+            if changing or _equal(other.wanted or {}, part.weights):
+                return Program(part, other.compiled, part.weights)
+        weights = self._changing(graph, part) if settings and same else self._fixed(graph, part)
+        state = weights.state if isinstance(weights, Settings) else weights
         wanted = part.weights if settings else None
-        if settings:
-            for other in before:
-                if other.compiled and _like(other.part.graph, part.graph, other.part, part):
-                    return Program(part, other.compiled, wanted)
-        weights = self._weights(part.graph, part.weights, settings)
-        inference = Inference(part.graph, weights.state, part.batch, precision=self.precision)
         if not settings:
             part.weights = {}
-        return Program(part, Compiled(inference, weights, weights.version), wanted)
+        inference = Inference(graph, state, 1, precision=self.precision)
+        return Program(part, Compiled(inference, weights), wanted)
 
-    def _weights(self, graph: Graph, wanted: dict[str, Array], alone: bool) -> Weights:
-        """The parameters: those of another program, where they are the same."""
-        if not alone:
-            for found in self.weights:
-                if found.parameters == graph.parameters and all(
-                    _same(found.values[n], w) for n, w in wanted.items()
-                ):
-                    return found
-        state = State(graph.parameters, graph.dtype)
-        for name, value in wanted.items():
-            state.set(name, value)
-        made = Weights(graph.parameters, state, dict(wanted))
-        if not alone:
-            self.weights = [made, *self.weights[: MOST_STATES - 1]]
+    def _fixed(self, graph: Graph, part: Part) -> Constants:
+        earlier = [found for each in self.shared if (found := each()) is not None]
+        made = Constants(graph.parameters, graph.dtype, part.weights, earlier)
+        self.shared = [ref(made), *map(ref, earlier)]
         return made
 
+    def _changing(self, graph: Graph, part: Part) -> Settings:
+        state = State(graph.parameters, graph.dtype)
+        for name, value in part.weights.items():
+            state.set(name, value)
+        return Settings(state, dict(part.weights))
 
-def _like(a: Graph | None, b: Graph | None, one: Part, other: Part) -> bool:
-    """Whether two parts compute the same but for the numbers of their weights."""
-    return a == b and one.batch == other.batch and one.values == other.values
+
+def _like(one: Part, other: Part) -> bool:
+    """Whether two parts compute the same but for the numbers of their parameters."""
+    return one.graph == other.graph and one.values == other.values
+
+
+def _equal(one: Mapping[str, Array], other: Mapping[str, Array]) -> bool:
+    return one.keys() == other.keys() and all(_same(one[name], other[name]) for name in one)
 
 
 def _same(a: Array, b: Array) -> bool:
@@ -144,15 +151,9 @@ def _same(a: Array, b: Array) -> bool:
 # Arrays -------------------------------------------------------------------------------------------
 
 
-def _laid_out(x: Tensor, array: Array) -> Array:
-    """An input in the order in which the graph takes it."""
-    return np.transpose(array, np.argsort(x.order)) if x.order else array
-
-
-def _fed(array: Array, shape: tuple[int, ...]) -> Array:
-    if array.dtype == np.bool_ or array.dtype.kind == "V":
-        array = array.astype(np.float32)
-    return array.reshape(shape)
+def _fed(array: Array) -> Array:
+    few = array.dtype == np.bool_ or array.dtype.kind == "V"
+    return array.astype(np.float32) if few else array
 
 
 def told(x: Tensor, result: Array) -> Array:

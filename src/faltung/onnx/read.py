@@ -5,20 +5,22 @@ is built; nesting and the number of nodes are limited, since models may call fun
 functions.
 """
 
+import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.formats.extras import missing
-from faltung.formats.files import read_checked, shown
+from faltung.formats.files import opened_checked, shown
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
 from faltung.onnx.tensors import MOST_AXES, TYPES, array, checked, text, type_name
+from faltung.onnx.wire import Odd, parted
 
 Array = npt.NDArray[Any]
 
@@ -95,8 +97,11 @@ def read(model: str | os.PathLike[str] | bytes) -> File:
         raise missing("onnx", "onnx") from error
     if isinstance(model, bytes | bytearray | memoryview):
         data, where, folder = bytes(model), "model", None
+        data, apart = _parted(io.BytesIO(data), len(data))
     elif isinstance(model, str | os.PathLike):
-        data, where = read_checked(model, copies=2), shown(model)
+        where = shown(model)
+        with opened_checked(model, buffer=1 << 13) as (file, size):
+            data, apart = _parted(file, size)
         folder = Path(os.path.realpath(model)).parent
     else:
         raise FaltungTypeError(f"model={show(model)}: must be a path or the bytes of a file")
@@ -105,8 +110,9 @@ def read(model: str | os.PathLike[str] | bytes) -> File:
         proto.ParseFromString(data)
     except Exception as error:  # of protobuf, which has classes of its own
         raise FaltungError(f"{where}: not an ONNX model, {_line(error)}") from None
+    del data
     try:
-        return _Reader(where, folder).file(proto)
+        return _Reader(where, folder, apart).file(proto)
     except FaltungError as error:
         if str(error).startswith(f"{where}: "):
             raise
@@ -117,7 +123,7 @@ def read(model: str | os.PathLike[str] | bytes) -> File:
 
 def function_body(proto: Any, opset: int) -> Body:
     """A FunctionProto of ONNX itself. opset: of what it is in, where it does not say its own."""
-    reader = _Reader("model", None)
+    reader = _Reader("model", None, {})
     reader.opset = reader.opsets(proto.opset_import).get("", opset)
     return Body(reader.calls(proto.node, 0), _texts(proto.input), _texts(proto.output), {})
 
@@ -132,6 +138,18 @@ def _told(proto: Any) -> tuple[str, tuple[int, ...] | None]:
     return dtype, sizes if len(sizes) <= MOST_AXES else None
 
 
+def _parted(file: IO[bytes], size: int) -> tuple[bytes, dict[int, Array]]:
+    """What protobuf reads, and the bytes of the large initialisers by their places."""
+    try:
+        return parted(file, size)
+    except Odd:
+        file.seek(0)
+        data = file.read(size + 1)
+        if len(data) != size:
+            raise OSError("changed size while it was read") from None
+        return data, {}
+
+
 def _texts(values: Iterable[str | bytes]) -> tuple[str, ...]:
     return tuple(map(text, values))
 
@@ -141,8 +159,8 @@ def _line(error: Exception) -> str:
 
 
 class _Reader:
-    def __init__(self, where: str, folder: Path | None) -> None:
-        self.where, self.folder = where, folder
+    def __init__(self, where: str, folder: Path | None, apart: dict[int, Array]) -> None:
+        self.where, self.folder, self.apart = where, folder, apart
         self.nodes = 0
         self.opset = 0
         self.functions: set[tuple[str, str]] = set()
@@ -234,10 +252,11 @@ class _Reader:
         if graph.sparse_initializer:
             raise self.missing("sparse initialisers")
         constants: dict[str, Array] = {}
-        for tensor in graph.initializer:
+        for place, tensor in enumerate(graph.initializer):
             if not text(tensor.name) or tensor.name in constants:
                 raise self.error(f"initialiser {shown(tensor.name)}: must have a name of its own")
-            constants[tensor.name] = self.tensor(tensor)
+            raw = None if depth else self.apart.pop(place, None)
+            constants[tensor.name] = self.tensor(tensor, raw)
         names = [n for n in _texts(i.name for i in graph.input) if n not in constants]
         if len(set(names)) < len(names):
             raise self.error("two inputs have one name")
@@ -248,10 +267,10 @@ class _Reader:
         self.sorted(body, outer)
         return body
 
-    def tensor(self, proto: Any) -> Array:
+    def tensor(self, proto: Any, raw: Array | None = None) -> Array:
         what = f"tensor {shown(text(proto.name) or '(no name)')}"
         try:
-            return checked(lambda: array(proto, self.folder), what)
+            return checked(lambda: array(proto, self.folder, raw), what)
         except FaltungError as error:
             raise self.error(str(error)) from None
 

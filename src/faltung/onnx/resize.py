@@ -5,7 +5,8 @@ from typing import Any
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Tensor, Unsaid
-from faltung.graph.foreign_maps import picked, repeated
+from faltung.graph.foreign_formulas import expanded
+from faltung.graph.foreign_maps import picked
 from faltung.onnx.arguments import Arguments
 
 
@@ -89,20 +90,12 @@ def _chosen(a: Arguments, x: Tensor, axis: int, places: list[int]) -> Tensor:
 
 def multiplied(a: Arguments, x: Tensor, axis: int, times: int) -> Tensor:
     """Each entry so many times in a row."""
-    f = a.f
-    place = x.order[axis]
-    first = 1 if f.batch > 1 or x.dims[:1] == (1,) else 0
-    if place <= first - 1:
-        raise Unsaid("repeated samples (needs View)")
-    straight = f.result(x.value, x.dims, x.dtype)
-    channels = x.dims[first] if place > first else 1
-    space = x.dims[first + 1 :] if place > first else x.dims[first:]
-    value = f.form(straight, (channels, *space))
-    at = place - first - 1 if place > first else 0
-    kernel = [times if i == at else 1 for i in range(len(space))]
-    made = repeated(f, value, kernel)
-    dims = tuple(n * times if i == place else n for i, n in enumerate(x.dims))
-    return Tensor(made, dims, x.order, x.dtype)
+    sizes = list(x.shape)
+    apart = (*sizes[: axis + 1], 1, *sizes[axis + 1 :])
+    wide = (*sizes[: axis + 1], times, *sizes[axis + 1 :])
+    made = expanded(a.f, a.f.reshaped(x, apart), wide)
+    sizes[axis] *= times
+    return a.f.reshaped(made, tuple(sizes))
 
 
 TABLE: dict[str, Any] = {"Resize": resize, "Upsample": resize}

@@ -113,8 +113,10 @@ def runtime_name(dtype: str) -> str:
     return f"tensor({_WORD.get(dtype, dtype)})"
 
 
-def array(tensor: Any, folder: Path | None) -> Array:
-    """The numbers of a TensorProto. folder: where files with external data are; None: nowhere."""
+def array(tensor: Any, folder: Path | None, apart: Array | None = None) -> Array:
+    """The numbers of a TensorProto. folder: where files with external data are; None: nowhere.
+    apart: its raw bytes, where they were not left in it.
+    """
     dims = tuple(tensor.dims)
     what = f"tensor {shown(tensor.name or '(no name)')}"
     if len(dims) > MOST_AXES or any(n < 0 for n in dims) or prod(dims) > MOST_ELEMENTS:
@@ -130,14 +132,14 @@ def array(tensor: Any, folder: Path | None) -> Array:
         return np.array([bytes(s) for s in tensor.string_data], object).reshape(dims)
     if dtype.startswith("complex"):
         raise FaltungError(f"{what}: complex numbers are not supported")
-    if tensor.data_location != _EXTERNAL and not tensor.HasField("raw_data"):
+    if tensor.data_location != _EXTERNAL and apart is None and not tensor.HasField("raw_data"):
         return _from_field(tensor, dtype, dims, what)
     bits = _BITS.get(dtype, 8 * dtype_of(dtype).itemsize)
     size = -(-count * bits // 8)
     if tensor.data_location == _EXTERNAL:
         raw: Any = _external(tensor, folder, size, what)
     else:
-        raw = tensor.raw_data
+        raw = tensor.raw_data if apart is None else apart
     if len(raw) != size:
         raise FaltungError(f"{what}: shape {dims} of {dtype} takes {size} bytes, has {len(raw)}")
     return _native(np.frombuffer(raw, np.uint8), dtype, count).reshape(dims)

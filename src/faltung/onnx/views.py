@@ -8,16 +8,16 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Shape, Tensor, Unsaid
+from faltung.graph.foreign_formulas import broadcast as broadcast_of
+from faltung.graph.foreign_formulas import expanded
 from faltung.graph.foreign_maps import (
     MOST_PADDING,
     concatenated,
-    expanded,
     known,
     padded,
     picked,
     sliced,
 )
-from faltung.graph.foreign_maps import broadcast as broadcast_of
 from faltung.graph.ops import Embed
 from faltung.onnx.arguments import Arguments, counted, numbers
 from faltung.onnx.resize import TABLE as RESIZE
@@ -176,18 +176,15 @@ def _embedded(a: Arguments, table: Array) -> Tensor:
     tokens = a.tensor(1)
     if table.ndim != 2 or a.axis(2, 0) or table.dtype.kind != "f" or not table.size:
         raise Unsaid("a selection by values (needs gather)")
-    if tokens.dtype not in ("int64", "int32") or not a.is_input(1) or tokens.rank != 2:
+    if tokens.dtype not in ("int64", "int32") or not a.is_input(1):
         raise Unsaid("a selection by values (needs gather)")
     f = a.f
     a.tokens(1, table.shape[0])
     weight = f.parameter("weight", table)
-    value = tokens.value
-    if value.shape != tokens.shape[1:]:
+    if not tokens.straight:
         raise Unsaid("a selection by values (needs gather)")
-    made = f.node(Embed(), (value, weight), (table.shape[1], value.size))
-    dtype = str(table.dtype)
-    done = f.result(made, (tokens.shape[0], table.shape[1], tokens.shape[1]), dtype)
-    return done.transposed((0, 2, 1))
+    made = f.node(Embed(), (tokens.value, weight), (table.shape[1], tokens.size))
+    return f.result(made, (*tokens.shape, table.shape[1]), str(table.dtype))
 
 
 def concat(a: Arguments) -> Tensor:

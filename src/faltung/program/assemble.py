@@ -6,25 +6,30 @@ branches of an Inception module have none between them.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.lib.stride_tricks import as_strided
 
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step, Work, waiting
-from faltung.plan.binding import Bound, Region, layout
+from faltung.plan.binding import Region, layout
 from faltung.program.arena import Lifetime, placed
+from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
 from faltung.program.lowering import Lowered, Lowering, renamed
+from faltung.program.packing import Packing
 from faltung.runtime.buffers import aligned
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 
 # The memories of a program. arena: temporary buffers. feed: what comes from outside, and constants.
-# packed: weights as kernels read them, where they outlive a run.
+# packed: weights as kernels read them, where they outlive a run; those that other programs have
+# packed are in memories of these.
 OWN = ("arena", "feed", "packed")
 
 
@@ -61,8 +66,8 @@ class Assembly:
 
     nodes: in order. outside: memories of the caller, name -> array, and ``fixed``: the buffers in
     them, name -> (memory, byte offset). feeds: values that the caller writes before a run. kept:
-    values that it reads after one. packs: weights are packed in every run, otherwise once, by
-    ``prepare``. ends: work after all nodes, behind a barrier.
+    values that it reads after one. weights: given for inference, where ``prepare`` packs weights
+    once; without them every run packs. ends: work after all nodes, behind a barrier.
     """
 
     def __init__(
@@ -70,28 +75,25 @@ class Assembly:
         nodes: Sequence[Node],
         lowering: Lowering,
         *,
-        outside: Mapping[str, Array],
-        fixed: Mapping[str, tuple[str, int]],
+        outside: Mapping[str, Array] | None = None,
+        fixed: Mapping[str, tuple[str, int]] | None = None,
         feeds: Sequence[Value],
         kept: Sequence[Value],
-        packs: bool,
+        weights: Weights | None = None,
         ends: Work | None = None,
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
-        self._fixed = dict(fixed)
         lowered = [made for node in nodes if (made := lower(lowering, node)) is not None]
         self.lowered = lowered
         self.cycles = sum(made.cycles for made in lowered) + 2.0 * sum(
             _elements(made.node, lowering.batch) for made in lowered if not made.cycles
         )
+        self.packing = None if weights is None else Packing(lowered, weights)
+        packs = self.packing is None
+        self._fixed = dict(fixed or {}) if self.packing is None else dict(self.packing.fixed)
+        self._sizes = {} if packs else {n: size for m in lowered for n, size in m.kept.items()}
         self._feed(feeds)
-        self._packed: dict[str, int] = {}
-        if not packs:
-            for made in lowered:
-                self._packed |= made.kept
-        offsets, size = layout(self._packed)
-        self._fixed |= {name: ("packed", at) for name, at in offsets.items()}
         lifetimes = self._lifetimes(lowered, kept, packs)
         ends = ends or Work()
         last = len(lowered)
@@ -101,35 +103,39 @@ class Assembly:
         }
         arena, arena_size = placed(lifetimes)
         self._fixed |= {name: ("arena", at) for name, at in arena.items()}
-        self._sizes = {name: life.size for name, life in lifetimes.items()} | self._packed
+        self._sizes |= {name: life.size for name, life in lifetimes.items()}
         require(
-            arena_size + size,
+            arena_size + (0 if self.packing is None else self.packing.bytes),
             f"batch={lowering.batch}: the program of this network",
             "choose a smaller batch" if lowering.batch > 1 else "choose a smaller network",
         )
         self.memories: dict[str, Array] = {
             "arena": aligned(arena_size),
             "feed": self._feed_memory,
-            "packed": aligned(size),
-            **outside,
+            "packed": aligned(0),
+            **((outside or {}) if self.packing is None else self.packing.memories()),
         }
-        slots = {name: number for number, name in enumerate(self.memories)}
+        slots = {name: number for number, name in enumerate((*self.memories, PASSING))}
         self._slots = {name: (slots[memory], at) for name, (memory, at) in self._fixed.items()}
         self._addresses = [_address(memory) for memory in self.memories.values()]
+        self.kernels = 0
         steps = _with_barriers(self._units(lowered, packs))
         steps += [
             waiting(renamed(step, own), step.barrier or not number)
             for number, step in enumerate(ends.steps)
         ]
-        self.region = self._bound(steps)
-        prepare = [step for made in lowered for step in made.prepare] if not packs else []
-        self.prepare = self._bound(prepare)
+        self.region = self._region(steps).bind([*self._addresses, 0])
         self.steps = steps
 
-    def _bound(self, steps: Sequence[Step]) -> Bound:
-        region = Region(steps, self._slots, self.machine, len(self._addresses))
-        self.kernels = getattr(self, "kernels", 0) + len(set(region.kernels))
-        return region.bind(self._addresses)
+    def prepare(self, threads: int) -> None:
+        """Fold and pack the weights as they are now."""
+        assert self.packing is not None
+        self.packing.run(self._region, self._addresses, threads)
+
+    def _region(self, steps: Sequence[Step]) -> Region:
+        region = Region(steps, self._slots, self.machine, len(self._addresses) + 1)
+        self.kernels += len(set(region.kernels))
+        return region
 
     @property
     def bytes(self) -> int:
@@ -137,7 +143,7 @@ class Assembly:
         return sum(self.memories[name].nbytes for name in OWN)
 
     def array(self, value: Value) -> Array:
-        """The memory of a value: (batch, *space, C) for a map, else in the value's shape."""
+        """The memory of a value: (samples, *space, C) for a map, else in the value's shape."""
         place, root = self.lowering.places.place(value), self.lowering.places.root(value)
         memory, at = self._fixed[root.name]
         raw = self.memories[memory].view(np.uint8)[at : at + self._bytes(root)]
@@ -146,11 +152,13 @@ class Assembly:
             return numbers.reshape(root.shape if root.kind not in ("key", "rows") else ())
         if not value.batched:  # the first position of a map
             return numbers[place.channel : place.channel + value.size]
+        samples = self.lowering.samples(value)
         if place.first or root.kind != "float":
-            return numbers.reshape(self.lowering.batch, *root.shape)
-        whole = numbers.reshape(self.lowering.batch, *root.space, root.channels)
-        part = whole[..., place.channel : place.channel + value.channels]
-        return part.reshape(self.lowering.batch, *value.space, value.channels)
+            return numbers.reshape(samples, *root.shape)
+        rows = numbers[place.channel :]
+        steps = rows.itemsize * place.pitch, rows.itemsize
+        matrix = as_strided(rows, (samples * value.positions, value.channels), steps)
+        return _spread(matrix, (samples, *value.space))
 
     # Memory --------------------------------------------------------------------------------------
 
@@ -210,9 +218,7 @@ class Assembly:
             if packs and made.prepare:
                 packed = [self._whole(name) for name in made.kept]
                 unit.reads += packed
-                # Weight and bias; what an epilogue reads may not be computed yet.
-                given = made.node.inputs[1 : 3 if getattr(made.node.op, "bias", False) else 2]
-                pack = Unit(made.prepare, [self._range(v) for v in given], packed)
+                pack = Unit(made.prepare, [self._range(v) for v in made.packed], packed)
                 units.insert(max(0, len(units) - 1), pack)
             units.append(unit)
         return units
@@ -221,7 +227,7 @@ class Assembly:
         place = self.lowering.places.place(value)
         root = self.lowering.places.root(value)
         memory, at = self._fixed[root.name]
-        whole = not value.batched or place.first or value.kind != "float"
+        whole = not value.batched or place.first or place.whole or value.kind != "float"
         low, high = (0, 1 << 62) if whole else (place.channel, place.channel + value.channels)
         return Range(memory, at, at + self._bytes(root), root.name, low, high)
 
@@ -252,6 +258,12 @@ def _with_barriers(units: Iterable[Unit]) -> list[Step]:
 
 def _elements(node: Node, batch: int) -> int:
     return sum(v.size * (batch if v.batched else 1) for v in (*node.inputs, *node.outputs))
+
+
+def _spread(matrix: Array, sizes: tuple[int, ...]) -> Array:
+    """The rows of a matrix as several axes, without a copy."""
+    steps = [matrix.strides[0] * prod(sizes[i + 1 :]) for i in range(len(sizes))]
+    return as_strided(matrix, (*sizes, matrix.shape[1]), (*steps, matrix.strides[1]))
 
 
 def _dtype(value: Value, dtype: str) -> str:

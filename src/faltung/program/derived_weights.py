@@ -1,57 +1,131 @@
-"""Memory for weights, biases and vectors that normalisation was folded into."""
+"""The weights of a program for inference: parameters, and what normalisation was folded into."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.graph.fold import Derived
+from faltung.graph.ops import Convolve, ConvolveInput
+from faltung.graph.value import Graph, Node, Parameter
 from faltung.methods.base.correlation import Strides
-from faltung.program.state import State, strides
-from faltung.runtime.buffers import ALIGNMENT
+from faltung.plan.binding import layout
+from faltung.program.pool import Pool
+from faltung.runtime.buffers import aligned
 from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
 
+# The memory of derived values that are there only while weights are packed.
+PASSING = "passing"
 
-class Weights:
-    """The parameters of a program for inference: those of ``state``, and what is derived from
-    them.
 
-    memories: name -> array. fixed: value -> (memory, byte offset). strides: of weights, by value.
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where parameters are. memories: name -> array. fixed: parameter -> (memory, byte offset).
+    strides: of each parameter in its unfolded shape, in elements.
     """
 
-    def __init__(self, state: State, derived: Sequence[Derived]) -> None:
-        self.state = state
-        self._derived = tuple(derived)
-        item = state.dtype.itemsize
-        line = ALIGNMENT // item
-        self._offsets: dict[str, int] = {}
-        total = 0
-        for d in self._derived:
-            self._offsets[d.value.name] = total
-            total += -(-d.value.size // line) * line
-        require(2 * total * item, "the folded weights of this network")  # with what is computed
-        self._memory: Array = np.zeros(max(1, total), state.dtype)
-        self.memories = {"state": state.memory, "derived": self._memory}
-        self.fixed = {name: ("state", state.offset(name) * item) for name in state.parameters}
-        self.fixed |= {name: ("derived", at * item) for name, at in self._offsets.items()}
-        self.strides: dict[str, Strides] = {
-            name: strides(p) for name, p in state.parameters.items()
-        }
+    memories: Mapping[str, Array]
+    fixed: Mapping[str, tuple[str, int]]
+    strides: Mapping[str, Strides]
+
+
+class Numbers(Protocol):
+    """The numbers of the parameters of a network: ``State``, or ``Constants``. pool: where programs
+    share what they pack; None: each has its own. sources: arrays that tokens stand for.
+    """
+
+    dtype: np.dtype[Any]
+    parameters: dict[str, Parameter]
+    pool: Pool | None
+    sources: Collection[Array]
+
+    def check(self, graph: Graph) -> None: ...
+
+    def view(self, name: str) -> Array:
+        """A parameter in its unfolded shape."""
+
+    def token(self, name: str) -> Hashable:
+        """Equal for parameters with equal numbers, in equal order."""
+
+    def placed(self, convolved: Collection[str]) -> Placed:
+        """Where the parameters are. convolved: those that may have any strides."""
+
+
+class Weights:
+    """The parameters of a program for inference, and what is derived from them.
+
+    nodes: what reads them. strides: of weights, by value. After ``place``: memories, name -> array;
+    fixed, value -> (memory, byte offset).
+    """
+
+    def __init__(self, numbers: Numbers, derived: Sequence[Derived], nodes: Sequence[Node]) -> None:
+        self.numbers = numbers
+        self.derived = {d.value.name: d for d in derived}
+        placed = numbers.placed(_convolved(nodes, self.derived))
+        self.memories = dict(placed.memories)
+        self.fixed = dict(placed.fixed)
+        self.strides = dict(placed.strides)
         self.strides |= {
-            d.value.name: self.strides[d.weight] for d in self._derived if d.kind == "weight"
+            name: self.strides[d.weight] for name, d in self.derived.items() if d.kind == "weight"
         }
 
-    def refresh(self) -> None:
-        """Compute what is derived from the parameters as they are now."""
-        names = {name for d in self._derived for name in (*d.sources, d.weight, d.bias) if name}
-        parameters = {name: self.state.get(name) for name in names}
-        for d in self._derived:
-            made = d.compute(parameters)
-            if d.kind == "weight":
-                p = self.state.parameters[d.weight]
-                made = made.reshape(p.inner).transpose(p.order)
-            at = self._offsets[d.value.name]
-            self._memory[at : at + made.size] = made.ravel()
+    def bytes(self, name: str) -> int:
+        """Bytes of a derived value."""
+        return self.derived[name].value.size * self.numbers.dtype.itemsize
+
+    def place(self, lasting: Collection[str], groups: Iterable[Collection[str]] = ()) -> None:
+        """Places for derived values: for those that stay, and for those of each group, which share
+        a memory that is there only while weights are packed. Others are not computed.
+        """
+        self.lasting = tuple(lasting)
+        self.fixed |= dict.fromkeys(self.derived, ("derived", 0))
+        sizes = {"derived": 0, PASSING: 0}
+        for memory, names in [("derived", lasting), *((PASSING, group) for group in groups)]:
+            places, size = layout({name: self.bytes(name) for name in names})
+            self.fixed |= {name: (memory, at) for name, at in places.items()}
+            sizes[memory] = max(sizes[memory], size)
+        require(sum(sizes.values()), "the folded weights of this network")
+        self.memories["derived"] = aligned(sizes["derived"])
+        self.passing = sizes[PASSING]
+
+    def token(self, name: str) -> Hashable:
+        """Equal for values with equal numbers, in equal order."""
+        d = self.derived.get(name)
+        if d is None:
+            # A constant of a lowering: its name says its numbers.
+            return self.numbers.token(name) if name in self.numbers.parameters else name
+        parts = (self.numbers.token(n) for n in (d.weight, d.bias, *d.sources) if n)
+        return d.kind, d.eps, d.transposed, d.groups, bool(d.bias), *parts
+
+    def compute(self, names: Iterable[str], passing: Array | None = None) -> None:
+        """Compute what is derived from the parameters as they are now. passing: memory for those
+        that do not stay.
+        """
+        dtype = self.numbers.dtype
+        for name in names:
+            derived = self.derived[name]
+            memory, at = self.fixed[name]
+            raw = passing if memory == PASSING else self.memories[memory]
+            assert raw is not None
+            out = raw[at : at + self.bytes(name)].view(dtype)
+            if derived.kind == "weight":
+                shape = self.numbers.parameters[derived.weight].inner
+                steps = [dtype.itemsize * step for step in self.strides[name]]
+                out = np.ndarray(shape, dtype, out.data, strides=steps)
+            derived.into(out, self.numbers.view)
+
+
+def _convolved(nodes: Sequence[Node], derived: Mapping[str, Derived]) -> set[str]:
+    """Parameters that only convolutions read, as their weights: their plans take any strides."""
+    found: set[str] = set()
+    others: set[str] = set()
+    for node in nodes:
+        for number, value in enumerate(node.inputs):
+            weight = number == 1 and isinstance(node.op, Convolve | ConvolveInput)
+            (found if weight else others).add(value.name)
+    weights = {derived[name].weight if name in derived else name for name in found}
+    return weights - others

@@ -1,5 +1,6 @@
 """A network compiled for inference: normalisation folded, weights packed, one parallel region."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.plan.choose import policy_of
 from faltung.program.assemble import Assembly
+from faltung.program.constants import Constants
 from faltung.program.derived_weights import Weights
 from faltung.program.inputs import copy_in, input_layouts
 from faltung.program.lowering import Lowering
@@ -27,8 +29,8 @@ Array = npt.NDArray[Any]
 
 
 class Inference:
-    """``program(*x) -> y`` for a fixed batch, over the parameters of ``state``. Of several outputs
-    it gives a tuple.
+    """``program(*x) -> y`` for a fixed batch, over the parameters of ``state``: a ``State``, or
+    ``Constants``, which several programs share. Of several outputs it gives a tuple.
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
     last layer gives. precision: "fast", or "strict" for plain sums of products only. Parameters
@@ -39,7 +41,7 @@ class Inference:
     def __init__(
         self,
         graph: Graph,
-        state: State,
+        state: State | Constants,
         batch: int,
         *,
         softmax: bool = False,
@@ -54,25 +56,23 @@ class Inference:
         plain, derived = folded(expanded(graph)[0])
         nodes, outputs = plain.nodes, plain.outputs
         if softmax:
-            likely = Value("softmax", plain.output.shape)
+            likely = replace(plain.output, name="softmax")
             nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
             outputs = (likely, *outputs[1:])
         kept = {value.name for value in outputs}
         nodes, first = input_layouts(graph.inputs, fused(needed(nodes, kept), kept))
         self.nodes, self.outputs = nodes, outputs
         places = Places(nodes, [value.name for value in graph.inputs], first)
-        self._weights = Weights(state, derived)
+        weights = Weights(state, derived, nodes)
         policy = policy_of(precision)
-        where = places, self._weights.strides, batch, graph.dtype
+        where = places, weights.strides, batch, graph.dtype
         lowering = Lowering(*where, machine or current(), policy)
         self.assembly = Assembly(
             nodes,
             lowering,
-            outside=self._weights.memories,
-            fixed=self._weights.fixed,
+            weights=weights,
             feeds=list(graph.inputs),
             kept=list(outputs),
-            packs=False,
         )
         self._inputs = [self.assembly.array(value) for value in graph.inputs]
         self._results = [self.assembly.array(value) for value in outputs]
@@ -81,8 +81,7 @@ class Inference:
 
     def refresh(self) -> None:
         """Fold and pack the parameters again, as they are now."""
-        self._weights.refresh()
-        self.assembly.prepare.run(threads_for(self.assembly.cycles))
+        self.assembly.prepare(threads_for(self.assembly.cycles))
 
     @property
     def output(self) -> Value:
@@ -104,11 +103,16 @@ class Inference:
             raise FaltungError(f"inputs: there are {len(values)}, got {len(inputs)}")
         for value, given, into in zip(values, inputs, self._inputs, strict=True):
             name = "x" if len(values) == 1 else value.name
-            copy_in(name, given, (self.batch, *value.shape), into, last=False)
+            copy_in(name, given, (self.batch * value.samples, *value.shape), into, last=False)
 
     def run(self) -> None:
         """Run on the input that was fed."""
         self._run(threads_for(self.assembly.cycles))
+
+    @property
+    def outputs_in_memory(self) -> list[Array]:
+        """All outputs where they lie, (samples, *space, C), until the next run."""
+        return self._results
 
     def result(self) -> Array:
         """A copy of the first output, channels first."""

@@ -51,7 +51,7 @@ def _input_layout(value: Value, nodes: Sequence[Node]) -> tuple[tuple[Node, ...]
         return tuple(nodes), ""
     if all(_reads_any(node, value) for node in nodes if value in node.inputs):
         return tuple(nodes), value.name
-    last = Value(f"{value.name}.last", value.shape)
+    last = replace(value, name=f"{value.name}.last")
     moved = [
         replace(node, inputs=tuple(last if v == value else v for v in node.inputs))
         for node in nodes

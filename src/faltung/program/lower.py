@@ -7,12 +7,16 @@ distinct plan of a convolution is made once.
 from collections.abc import Callable
 
 from faltung.graph.ops import (
+    Arg,
+    Attention,
     ChannelConv,
     Concat,
+    Contract,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
     CrossEntropy,
+    Cumulative,
     Elementwise,
     Embed,
     EmbedGrad,
@@ -25,15 +29,28 @@ from faltung.graph.ops import (
     Permute,
     Pool,
     PoolGrad,
+    Recurrence,
+    RecurrenceGrad,
+    Reduce,
+    Resample,
     Reshape,
     Slice,
     Softmax,
     ToChannelsLast,
+    TopK,
+    View,
 )
 from faltung.graph.value import Node
 from faltung.methods.base.step import Work
 from faltung.plan.plan import Plan
-from faltung.program import lower_conv, lower_map
+from faltung.program import (
+    lower_contract,
+    lower_conv,
+    lower_map,
+    lower_recurrent,
+    lower_reduce,
+    lower_resample,
+)
 from faltung.program.lowering import Lowered, Lowering
 
 
@@ -45,7 +62,8 @@ def lower(low: Lowering, node: Node) -> Lowered | None:
         return low.planned(node, made)
     if not work.steps:
         return None
-    return low.named(Lowered(node, work.steps, scratch=dict(work.scratch)))
+    own = work.steps, work.prepare, dict(work.kept), dict(work.scratch)
+    return low.named(Lowered(node, *own, cycles=work.cycles))
 
 
 _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
@@ -57,7 +75,13 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     LocallyConnectedInput: lower_conv.local_input,
     LocallyConnectedWeight: lower_conv.local_weight,
     LocallyConnectedBias: lower_conv.local_bias,
+    Contract: lower_contract.contract_values,
+    Attention: lower_contract.attention_values,
     Elementwise: lower_map.elementwise_map,
+    Arg: lower_reduce.arg_map,
+    Cumulative: lower_reduce.cumulative_map,
+    TopK: lower_reduce.top_k_map,
+    Reduce: lower_reduce.reduce_map,
     GroupMean: lower_map.group_mean,
     Softmax: lower_map.softmax_map,
     CrossEntropy: lower_map.cross_entropy,
@@ -67,8 +91,12 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     EmbedGrad: lower_map.embed_grad,
     ToChannelsLast: lower_map.to_channels_last,
     Reshape: lower_map.reshape,
+    View: lower_map.view,
     Permute: lower_map.permute,
+    Resample: lower_resample.resample_map,
     Concat: lower_map.concat,
-    Slice: lower_map.view,
-    FirstPosition: lower_map.view,
+    Slice: lower_map.nothing,
+    FirstPosition: lower_map.nothing,
+    Recurrence: lower_recurrent.walk,
+    RecurrenceGrad: lower_recurrent.walk_back,
 }

@@ -15,13 +15,14 @@ from faltung.graph.ops import (
     LocallyConnectedInput,
     LocallyConnectedWeight,
 )
-from faltung.graph.value import Node
+from faltung.graph.value import Node, Value
+from faltung.methods.base.correlation import Strides
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Work
 from faltung.methods.local import local
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.plan import Plan
-from faltung.program.lowering import Lowering
+from faltung.program.lowering import Lowering, broadcast_strides
 
 # Convolutions ------------------------------------------------------------------------------------
 
@@ -51,20 +52,33 @@ def _planned(
     aux = rest[1:] if op.bias else rest
     return low.plan(
         build,
-        replace(op.spec, batch=low.batch),
+        replace(op.spec, batch=low.samples(node.inputs[0])),
         low.strides(x, reads),
         low.weights[w.name],
         low.strides(node.output, writes),
         bias=op.bias,
         epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
-        aux=tuple(low.strides(value, writes) for value in aux),
+        aux=tuple(_aux_strides(low, value, node.output, writes) for value in aux),
     )
+
+
+def _aux_strides(low: Lowering, value: Value, out: Value, space: Sequence[int]) -> Strides:
+    """Strides of (N, C, *space) of what an epilogue reads beside the sum: 0 where it is broadcast.
+
+    space: that of the output as its convolution has it, which may have more axes of size 1.
+    """
+    if value.shape == out.shape and value.batched == out.batched and value.samples == out.samples:
+        return low.strides(value, space)
+    batch, samples, *along, channel = broadcast_strides(low, value, out.shape)
+    if len(along) != len(space):
+        along = [0] * len(space)  # a vector
+    return (samples if value.samples > 1 else batch, channel, *along)
 
 
 def convolve_weight(low: Lowering, node: Node, work: Work) -> Plan:
     op = node.op
     assert isinstance(op, ConvolveWeight)
-    spec = replace(op.spec, batch=low.batch)
+    spec = replace(op.spec, batch=low.samples(node.inputs[0]))
     x, grad = node.inputs
     return low.plan(
         build_weight_grad,
@@ -81,7 +95,7 @@ def channel_conv(low: Lowering, node: Node, work: Work) -> Plan:
     assert isinstance(op, ChannelConv)
     taps = len(op.weight)
     axis = Axis(x.channels, taps, 1, 1, op.lo, taps - 1 - op.lo)
-    spec = ConvSpec((axis,), 1, 1, low.batch * x.positions, dtype=low.dtype)
+    spec = ConvSpec((axis,), 1, 1, low.samples(x) * x.positions, dtype=low.dtype)
     strides = [(low.pitch(value), 1, 1) for value in (x, node.output)]
     return low.plan(build_forward, spec, strides[0], (taps, taps, 1), strides[1], bias=False)
 
@@ -94,7 +108,7 @@ def local_layer(low: Lowering, node: Node, work: Work) -> None:
     assert isinstance(op, LocallyConnected)
     x, w, *bias = node.inputs
     local.local_forward(
-        replace(op.spec, batch=low.batch),
+        replace(op.spec, batch=low.samples(node.inputs[0])),
         work,
         low.matrix(x),
         low.where(w),
@@ -109,7 +123,7 @@ def local_input(low: Lowering, node: Node, work: Work) -> None:
     assert isinstance(op, LocallyConnectedInput)
     grad, w = node.inputs
     local.local_input_grad(
-        replace(op.spec, batch=low.batch),
+        replace(op.spec, batch=low.samples(node.inputs[0])),
         work,
         low.matrix(grad),
         low.where(w),
@@ -123,7 +137,7 @@ def local_weight(low: Lowering, node: Node, work: Work) -> None:
     assert isinstance(op, LocallyConnectedWeight)
     x, grad = node.inputs
     local.local_weight_grad(
-        replace(op.spec, batch=low.batch),
+        replace(op.spec, batch=low.samples(node.inputs[0])),
         work,
         low.matrix(x),
         low.matrix(grad),
@@ -136,7 +150,7 @@ def local_bias(low: Lowering, node: Node, work: Work) -> None:
     op, grad = node.op, node.inputs[0]
     assert isinstance(op, LocallyConnectedBias)
     local.local_bias_grad(
-        replace(op.spec, batch=low.batch),
+        replace(op.spec, batch=low.samples(node.inputs[0])),
         work,
         low.matrix(grad),
         low.where(node.output),

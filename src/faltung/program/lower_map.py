@@ -22,7 +22,7 @@ from faltung.methods.elementwise import elementwise
 from faltung.methods.elementwise.group_sum import group_sum
 from faltung.methods.pool import pool
 from faltung.methods.rows import embedding, softmax
-from faltung.program.lowering import Lowering
+from faltung.program.lowering import Lowering, broadcast_strides
 
 # Formulas ----------------------------------------------------------------------------------------
 
@@ -31,12 +31,14 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
     assert isinstance(op, Elementwise)
     channels, positions = op.shape[0] if op.shape else 1, prod(op.shape[1:])
-    samples = low.batch if op.batched else 1
-    inputs = [
-        elementwise.Input(kind_of(value, op), low.where(value), low.pitch(value))
-        for value in node.inputs
-    ]
     maps, sums = node.outputs[: len(op.outputs)], node.outputs[len(op.outputs) :]
+    axes = (low.batch if op.batched else 1, max(v.samples for v in (*node.inputs, *maps)))
+    samples = prod(axes)
+    inputs = []
+    for value in node.inputs:
+        kind = kind_of(value, op, axes[1])
+        strides = broadcast_strides(low, value, op.shape) if kind == "spread" else ()
+        inputs.append(elementwise.Input(kind, low.where(value), low.pitch(value), strides))
     elementwise.formulas(
         work,
         low.dtype,
@@ -60,18 +62,25 @@ def elementwise_map(low: Lowering, node: Node, work: Work) -> None:
             for total, value in zip(op.reductions, sums, strict=True)
         ],
         title="formula" if op.outputs else "sums",
+        sample_axes=axes,
+        axes=op.shape[1:],
     )
 
 
-def kind_of(value: Value, op: Elementwise) -> str:
-    """How an operand is broadcast over the map of a formula."""
+def kind_of(value: Value, op: Elementwise, samples: int) -> str:
+    """How an operand is broadcast over the map of a formula; ``samples``: those of the map."""
     if value.kind == "key":
         return "key"
-    if value.kind == "rows" or not value.shape:
+    if value.kind == "rows" or (value.size == 1 and not value.batched):
         return "scalar"
-    if value.shape == op.shape and value.batched == op.batched:
-        return "full"
-    return "sample" if value.batched else "channel"
+    if value.batched == op.batched and value.samples == samples:
+        if value.shape == op.shape:
+            return "full"
+        if value.shape[:1] == op.shape[:1] and value.positions == 1:
+            return "sample"
+    if value.shape[:1] == op.shape[:1] and value.size == value.channels and not value.batched:
+        return "channel"
+    return "spread"
 
 
 def _scale(total: Reduction, samples: int, positions: int, channels: int) -> float:
@@ -89,7 +98,7 @@ def group_mean(low: Lowering, node: Node, work: Work) -> None:
         work,
         low.dtype,
         low.machine,
-        rows=low.batch * x.positions,
+        rows=low.samples(x) * x.positions,
         channels=x.channels,
         groups=op.groups,
         source=low.matrix(x),
@@ -105,7 +114,7 @@ def softmax_map(low: Lowering, node: Node, work: Work) -> None:
         work,
         low.matrix(x),
         low.matrix(node.output),
-        rows=low.batch * x.positions,
+        rows=low.samples(x) * x.positions,
         channels=x.channels,
         dtype=low.dtype,
         machine=low.machine,
@@ -124,7 +133,7 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
         low.where(losses),
         low.where(correct),
         low.matrix(grad),
-        rows=low.batch * logits.positions,
+        rows=low.samples(logits) * logits.positions,
         channels=logits.channels,
         dtype=low.dtype,
         machine=low.machine,
@@ -138,7 +147,7 @@ def cross_entropy(low: Lowering, node: Node, work: Work) -> None:
 def pool_map(low: Lowering, node: Node, work: Work) -> None:
     op, x = node.op, low.matrix(node.inputs[0])
     assert isinstance(op, Pool)
-    spec, out = replace(op.spec, batch=low.batch), low.matrix(node.output)
+    spec, out = replace(op.spec, batch=low.samples(node.output)), low.matrix(node.output)
     if spec.kind == "max":
         index = low.where(node.outputs[1]) if op.indexed else None
         pool.max_pool(spec, work, x, out, index, machine=low.machine)
@@ -149,7 +158,7 @@ def pool_map(low: Lowering, node: Node, work: Work) -> None:
 def pool_grad(low: Lowering, node: Node, work: Work) -> None:
     op = node.op
     assert isinstance(op, PoolGrad)
-    spec = replace(op.spec, batch=low.batch)
+    spec = replace(op.spec, batch=low.samples(node.output))
     grad, *index = node.inputs
     source, target = low.matrix(grad), low.matrix(node.output)
     if spec.kind == "max":
@@ -196,7 +205,7 @@ def reshape(low: Lowering, node: Node, work: Work) -> None:
     if low.places.root(a) == low.places.root(b):
         return
     # One of the two is a vector, whose channels stand for (channel, position) of the other.
-    shape = (low.batch, *(a.shape if a.space else b.shape))
+    shape = (low.samples(a), *(a.shape if a.space else b.shape))
     space = shape[2:]
     whole, flat = (a, b) if a.space else (b, a)
     strided = low.strides(whole, space)
@@ -214,7 +223,7 @@ def permute(low: Lowering, node: Node, work: Work) -> None:
     assert isinstance(op, Permute)
     moved = _split(low, b, [op.dims[axis] for axis in op.axes])
     target = [moved[0], *(moved[1 + op.axes.index(axis)] for axis in range(len(op.dims)))]
-    shape = (low.batch, *op.dims)
+    shape = (low.batch if a.batched else 1, *op.dims)
     source = _split(low, a, op.dims)
     work.steps.append(
         rearrange(low.dtype, shape, low.where(a), source, low.where(b), tuple(target), "permute")
@@ -222,22 +231,28 @@ def permute(low: Lowering, node: Node, work: Work) -> None:
 
 
 def _split(low: Lowering, value: Value, dims: Sequence[int]) -> Strides:
-    """Strides of the batch and of axes that split the channels, then the positions."""
-    pitch = low.pitch(value)
-    count, channels = 0, 1
-    while channels < value.channels:
-        channels *= dims[count]
-        count += 1
-    assert channels == value.channels
-    inside = [prod(dims[i + 1 : count]) for i in range(count)]
-    positions = [pitch * prod(dims[i + 1 :]) for i in range(count, len(dims))]
-    return (pitch * value.positions, *inside, *positions)
+    """Strides of the batch and of axes that split samples, positions and channels."""
+    pitch, steps, step = low.pitch(value), [], 1
+    for size in reversed(dims):
+        rows, rest = divmod(step, value.channels)
+        assert not rest or step < value.channels or pitch == value.channels
+        steps.append(rows * pitch if not rest else step)
+        step *= size
+    return (value.samples * value.positions * pitch, *reversed(steps))
+
+
+def view(low: Lowering, node: Node, work: Work) -> None:
+    """A copy of what is not contiguous; otherwise nothing to compute."""
+    if not any(other is node for other, _ in low.places.copied):
+        return
+    x, out = node.inputs[0], node.output
+    _copy(low, work, x, low.where(out), x.channels, "copy to see it otherwise")
 
 
 def to_channels_last(low: Lowering, node: Node, work: Work) -> None:
     a, b = node.inputs[0], node.output
     source, target = low.strides(a, a.space), low.strides(b, b.space)
-    shape = (low.batch, *a.shape)
+    shape = (low.samples(a), *a.shape)
     work.steps.append(
         rearrange(low.dtype, shape, low.where(a), source, low.where(b), target, "channels last")
     )
@@ -250,26 +265,26 @@ def concat(low: Lowering, node: Node, work: Work) -> None:
     for number, value in enumerate(node.inputs):
         if number in copied:
             out = low.where(node.output)
-            elementwise.formulas(
-                work,
-                low.dtype,
-                low.machine,
-                samples=low.batch,
-                positions=value.positions,
-                channels=value.channels,
-                inputs=[elementwise.Input("full", low.where(value), low.pitch(value))],
-                outputs=[
-                    elementwise.Output(
-                        operand(0),
-                        Operand(out.name, out.offset + start * low.itemsize),
-                        low.pitch(node.output),
-                    )
-                ],
-                sums=[],
-                title="copy into concatenation",
-            )
+            target = Operand(out.name, out.offset + start * low.itemsize)
+            _copy(low, work, value, target, low.pitch(node.output), "copy into concatenation")
         start += value.channels
 
 
-def view(low: Lowering, node: Node, work: Work) -> None:
+def _copy(low: Lowering, work: Work, value: Value, target: Operand, pitch: int, title: str) -> None:
+    """A map, copied to rows ``pitch`` apart."""
+    elementwise.formulas(
+        work,
+        low.dtype,
+        low.machine,
+        samples=low.samples(value),
+        positions=value.positions,
+        channels=value.channels,
+        inputs=[elementwise.Input("full", low.where(value), low.pitch(value))],
+        outputs=[elementwise.Output(operand(0), target, pitch)],
+        sums=[],
+        title=title,
+    )
+
+
+def nothing(low: Lowering, node: Node, work: Work) -> None:
     """Nothing to compute."""

@@ -2,16 +2,21 @@
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import (
     ChannelConv,
     Convolve,
     ConvolveInput,
     ConvolveWeight,
+    Recurrence,
+    RecurrenceGrad,
 )
+from faltung.graph.recurrent import inputs_of
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
@@ -34,6 +39,16 @@ class Lowered:
     scratch: dict[str, int] = field(default_factory=dict)
     cycles: float = 0.0
     plan: Plan | None = None
+
+    @property
+    def packed(self) -> list[Value]:
+        """What ``prepare`` may read: weights and biases; what an epilogue reads may not be there
+        yet.
+        """
+        op, inputs = self.node.op, self.node.inputs
+        if isinstance(op, Recurrence | RecurrenceGrad):
+            return [value for part in inputs_of(op, inputs)[0] for value in part.recurrent]
+        return list(inputs[1 : 3 if getattr(op, "bias", False) else 2])
 
 
 class Lowering:
@@ -132,6 +147,7 @@ class Lowering:
         own = {name: Operand(f"{self._count} {name}") for name in (*made.kept, *made.scratch)}
         if names is None:
             made.steps = [renamed(step, own) for step in made.steps]
+            made.prepare = [renamed(step, own) for step in made.prepare]
         else:
             every = names | own
             made.steps = [relocated(step, every) for step in made.steps]
@@ -139,6 +155,31 @@ class Lowering:
         made.kept = {own[name].name: size for name, size in made.kept.items()}
         made.scratch = {own[name].name: size for name, size in made.scratch.items()}
         return made
+
+
+def broadcast_strides(low: Lowering, value: Value, shape: tuple[int, ...]) -> Strides:
+    """Strides of an operand along the axes of memory of a map of ``shape``: the batch, samples,
+    space and channels; 0 where it is the same.
+
+    ValueError: a parameter that does not lie in memory as maps do.
+    """
+    pitch, space = low.pitch(value), [1] * (len(shape) - 1)
+    if len(value.shape) == len(shape):
+        space = list(value.shape[1:])
+    steps = [0 if n == 1 else pitch * prod(space[i + 1 :]) for i, n in enumerate(space)]
+    one = pitch * value.positions
+    wanted = (int(value.channels > 1), *steps)
+    given = low.weights.get(value.name, ())
+    if len(given) == len(shape) == len(value.shape):
+        lies = [step if n > 1 else 0 for step, n in zip(given, value.shape, strict=True)]
+        if lies != [*wanted]:
+            raise FaltungError(f"{value.name}.order: must be that of maps, channels last")
+    return (
+        one * value.samples if value.batched else 0,
+        one if value.samples > 1 else 0,
+        *steps,
+        int(value.channels > 1),
+    )
 
 
 def renamed(step: Step, own: dict[str, Operand]) -> Step:

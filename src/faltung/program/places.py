@@ -1,44 +1,59 @@
 """Where each value is: its buffer, its first channel in it, and the pitch of positions.
 
 A map is a matrix of positions by channels, with the channels contiguous. Operands of a
-concatenation are written into the result, and a slice is read from the whole: neither is copied.
+concatenation are written into the result, a slice is read from the whole, and a view of contiguous
+memory is that memory: none of them is copied.
 """
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from faltung.graph.ops import Concat, FirstPosition, Reshape, Slice
+from faltung.graph.ops import Concat, FirstPosition, Reshape, Slice, View
 from faltung.graph.value import Node, Value
 from faltung.methods.base.correlation import Strides
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A value in ``buffer``, from ``channel`` on; positions are ``pitch`` elements apart.
+    """A value in ``buffer``, from element ``channel`` on; positions are ``pitch`` elements apart.
 
-    first: the map is stored as users pass it, channels first.
+    first: the map is stored as users pass it, channels first. whole: other values of the buffer
+    split its numbers otherwise, so that channels do not tell which of them is meant.
     """
 
     buffer: str
     channel: int
     pitch: int
     first: bool = False
+    whole: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Inside:
+    """A value lies in another, from this channel on; ``splits``: with other channels."""
+
+    value: Value
+    start: int = 0
+    splits: bool = False
 
 
 class Places:
     """The places of all values of a list of nodes. ``outside``: values that have buffers of their
     own and cannot be written into a concatenation. ``first``: inputs that are stored channels
-    first.
+    first. ``copied``: operands of concatenations and views, by node and number, that could not be
+    had without a copy.
     """
 
     def __init__(
         self, nodes: Sequence[Node], outside: Sequence[str], first: Collection[str] = ()
     ) -> None:
-        self._within: dict[str, tuple[Value, int]] = {}
+        self._within: dict[str, _Inside] = {}
         self._first = first
         self._found: dict[Value, Place] = {}
         self.copied: list[tuple[Node, int]] = []
-        fixed = set(outside)
+        # What is seen with other channels must stay contiguous.
+        self._split = {node.inputs[0].name for node in nodes if _splits(node)}
+        fixed = {*outside, *self._split}
         for node in nodes:
             if isinstance(node.op, Concat):
                 start = 0
@@ -47,23 +62,43 @@ class Places:
                     if root.name in fixed or root.name in self._within:
                         self.copied.append((node, number))
                     elif root == value or root.channels == value.channels:
-                        self._within[root.name] = (node.output, start)
+                        self._within[root.name] = _Inside(node.output, start)
                     else:
                         self.copied.append((node, number))
                     start += value.channels
             elif isinstance(node.op, Slice):
-                self._within[node.output.name] = (node.inputs[0], node.op.start)
+                self._within[node.output.name] = _Inside(node.inputs[0], node.op.start)
+            elif isinstance(node.op, View):
+                self._view(node, fixed)
             elif isinstance(node.op, FirstPosition) or (
                 isinstance(node.op, Reshape) and _same(node)
             ):
-                self._within[node.output.name] = (node.inputs[0], 0)
+                self._within[node.output.name] = _Inside(node.inputs[0])
+
+    def _view(self, node: Node, fixed: set[str]) -> None:
+        """A view of what is contiguous, or that keeps the channels, is the same memory."""
+        x, splits = node.inputs[0], _splits(node)
+        if splits and self._pitch(x) != x.channels:
+            self.copied.append((node, 0))
+            return
+        if splits:
+            root = self._root(x)[0]
+            fixed.add(root.name)
+            self._split.add(root.name)
+        self._within[node.output.name] = _Inside(x, splits=splits)
 
     def _root(self, value: Value) -> tuple[Value, int]:
         channel = 0
-        while value.name in self._within:
-            value, start = self._within[value.name]
-            channel += start
+        while (inside := self._within.get(value.name)) is not None:
+            value = inside.value
+            channel += inside.start
         return value, channel
+
+    def _pitch(self, value: Value) -> int:
+        """How far apart positions are."""
+        while (inside := self._within.get(value.name)) is not None and not inside.splits:
+            value = inside.value
+        return value.channels
 
     def root(self, value: Value) -> Value:
         """The value whose buffer this one is in."""
@@ -79,7 +114,7 @@ class Places:
         root, channel = self._root(value)
         if root.name in self._first and root.positions > 1 and root.channels > 1:
             return Place(root.name, 0, 1, first=True)
-        return Place(root.name, channel, root.channels)
+        return Place(root.name, channel, self._pitch(value), whole=root.name in self._split)
 
     def strides(self, value: Value, space: Sequence[int]) -> Strides:
         """Strides of (batch, channel, *space), in elements; ``space`` as a spec has it."""
@@ -97,3 +132,8 @@ def _same(node: Node) -> bool:
     """Whether a reshape leaves the numbers in memory as they are."""
     a, b = node.inputs[0], node.output
     return a.channels == b.channels or (a.positions == 1 and b.positions == 1)
+
+
+def _splits(node: Node) -> bool:
+    """Whether a node is a view with other channels."""
+    return isinstance(node.op, View) and node.inputs[0].channels != node.output.channels

@@ -57,8 +57,9 @@ def probe(
         kept, feeds = [*kept, grad], [*feeds, seed]
     names = {value.name for value in kept}
     nodes, first = input_layouts(graph.inputs, fused(nodes, names))
-    numbers = Weights(state, derived)
-    numbers.refresh()
+    numbers = Weights(state, derived, nodes)
+    numbers.place(list(numbers.derived))
+    numbers.compute(numbers.derived)
     places = Places(nodes, [value.name for value in feeds], first)
     policy = policy_of(precision)
     lowering = Lowering(places, numbers.strides, len(x), graph.dtype, current(), policy)
@@ -69,7 +70,6 @@ def probe(
         fixed=numbers.fixed,
         feeds=feeds,
         kept=kept,
-        packs=True,
     )
     into = assembly.array(graph.input)
     np.copyto(into, x.reshape(into.shape), casting="same_kind")

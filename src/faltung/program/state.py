@@ -4,7 +4,7 @@ First those with weight decay, then the other trained ones, then running statist
 a cache line; the gaps are zero and stay zero.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.value import Graph, Parameter
 from faltung.methods.base.correlation import Strides
+from faltung.program.derived_weights import Placed
 from faltung.runtime.buffers import ALIGNMENT, aligned
 
 Array = npt.NDArray[Any]
@@ -24,6 +25,9 @@ class State:
 
     decayed, trained: how many elements, from the start, weight decay and training touch.
     """
+
+    pool = None  # they change: no program can use what another has packed
+    sources = ()
 
     def __init__(self, parameters: Sequence[Parameter], dtype: str) -> None:
         self.dtype = np.dtype(dtype)
@@ -44,13 +48,7 @@ class State:
         """ValueError if a parameter of ``graph`` is missing or differs; there may be others here,
         of heads that exist only in training.
         """
-        if self.dtype != np.dtype(graph.dtype):
-            raise FaltungError(
-                f"state.dtype={self.dtype}: must be that of the graph, {graph.dtype}"
-            )
-        for p in graph.parameters:
-            if self.parameters.get(p.name) != p:
-                raise FaltungError(f"state: must have the graph's {p.name!r} of shape {p.shape}")
+        check_parameters(self.parameters, self.dtype, graph)
 
     def zeros(self, trained: bool = False) -> Array:
         """Zeros in the same layout: for gradients, momenta."""
@@ -69,6 +67,18 @@ class State:
         flat = (self.memory if memory is None else memory)[start : start + p.size]
         stored = flat.reshape([p.inner[axis] for axis in p.order])
         return stored.transpose(np.argsort(p.order))
+
+    def token(self, name: str) -> str:
+        return name
+
+    def placed(self, convolved: Collection[str]) -> Placed:
+        """All in one memory, each in the order of its parameter."""
+        item = self.dtype.itemsize
+        return Placed(
+            {"state": self.memory},
+            {name: ("state", at * item) for name, at in self._offsets.items()},
+            {name: strides(p) for name, p in self.parameters.items()},
+        )
 
     def get(self, name: str, memory: Array | None = None) -> Array:
         """A copy of a parameter in the shape that users see."""
@@ -102,6 +112,17 @@ class State:
                 raise FaltungError(f"{name}.shape={np.shape(value)}: must be {p.shape}")
         for name, value in values.items():
             self.set(name, value)
+
+
+def check_parameters(
+    parameters: Mapping[str, Parameter], dtype: np.dtype[Any], graph: Graph
+) -> None:
+    """ValueError if a parameter of ``graph`` is missing or differs."""
+    if dtype != np.dtype(graph.dtype):
+        raise FaltungError(f"state.dtype={dtype}: must be that of the graph, {graph.dtype}")
+    for p in graph.parameters:
+        if parameters.get(p.name) != p:
+            raise FaltungError(f"state: must have the graph's {p.name!r} of shape {p.shape}")
 
 
 def strides(p: Parameter) -> Strides:

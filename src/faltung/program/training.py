@@ -126,7 +126,6 @@ class TrainingStep:
             fixed=fixed,
             feeds=feeds,
             kept=results,
-            packs=True,
             ends=_update(lowering, slots),
         )
         array = self.assembly.array
@@ -148,7 +147,8 @@ class TrainingStep:
         if training.class_weights is not None:
             self._class_weights = array(training.class_weights)
             self._class_weights[...] = class_weights
-        self._weigh(self.batch * (output.size if self._numeric else output.positions))
+        rows = output.samples * output.positions
+        self._weigh(self.batch * (output.size if self._numeric else rows))
         array(training.smoothing)[...] = smoothing
         clip = self.slots.optimizer.clip
         self._numbers["clip"][...] = 1.0
@@ -185,9 +185,11 @@ class TrainingStep:
     def feed(self, x: Array, target: Array) -> None:
         """Copy a batch into the program's memory. ValueError, TypeError: as ``copy_in``."""
         wanted = self.training.target
-        copy_in("x", x, (self.batch, *self.training.graph.input.shape), self._input, last=False)
+        given = self.training.graph.input
+        copy_in("x", x, (self.batch * given.samples, *given.shape), self._input, last=False)
         last = self._numeric and bool(wanted.space)
-        copy_in("target", target, (self.batch, *wanted.shape), self._target, last=last)
+        samples = self.batch * wanted.samples
+        copy_in("target", target, (samples, *wanted.shape), self._target, last=last)
         if not self._numeric:
             self._check_labels()
             counted = self._target >= 0

@@ -19,10 +19,12 @@ from faltung.reference.local import (
     local_weight_grad,
 )
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
+from faltung.reference.reduce import arg, cumulative, reduced, top_k
 from faltung.reference.softmax import CrossEntropy, cross_entropy, log_softmax, softmax
 
 __all__ = [
     "CrossEntropy",
+    "arg",
     "average_pool",
     "average_pool_grad",
     "conv",
@@ -30,6 +32,7 @@ __all__ = [
     "conv_transpose",
     "conv_weight_grad",
     "cross_entropy",
+    "cumulative",
     "dense_from_conv",
     "dense_from_local",
     "embed",
@@ -44,5 +47,7 @@ __all__ = [
     "max_pool",
     "max_pool_grad",
     "pad",
+    "reduced",
     "softmax",
+    "top_k",
 ]

@@ -30,7 +30,8 @@ from faltung.geometry.expr import (
 from faltung.jit.compile import object_code
 from faltung.jit.target import current
 from faltung.machine.table import AVX512, NEON, SSE, Machine
-from faltung.methods.elementwise.kernel import FlatKernel, RowsKernel
+from faltung.methods.elementwise.kernel import FlatKernel
+from faltung.methods.elementwise.rows import RowsKernel
 from faltung.reference.expr import evaluate
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -118,14 +118,14 @@ class Correlation:
         """Taps of the last axis that do not read zeros: the mean over the outputs."""
         return _reading(self.windows[-1].axis)
 
-    def aux_contiguous(self, along: str) -> tuple[bool, ...]:
-        """Whether each array of the epilogue is contiguous along an axis.
+    def aux_steps(self, along: str) -> tuple[int, ...]:
+        """What each array of the epilogue is along an axis, as ``step_kind`` says.
 
         ``along``: "channel", "group", or "position" (along the last axis).
         """
         if along == "position":
-            return tuple(stride == 1 for stride in self.windows[-1].aux)
-        return tuple(strides[{"group": 1, "channel": 2}[along]] == 1 for strides in self.aux)
+            return tuple(map(step_kind, self.windows[-1].aux))
+        return tuple(step_kind(each[{"group": 1, "channel": 2}[along]]) for each in self.aux)
 
     @property
     def macs(self) -> int:
@@ -149,6 +149,13 @@ class Correlation:
         """Bytes of input, output and weight."""
         weights = self.groups * self.channels_in * self.channels_out * self.taps
         return self.map_bytes + weights * self.item_bytes
+
+
+def step_kind(stride: int) -> int:
+    """What a stride means for a vector: 1 contiguous elements, 0 the same one in all lanes, -1
+    elements that have to be gathered.
+    """
+    return stride if stride in (0, 1) else -1
 
 
 def step_of(taps: Sequence[int]) -> int | None:

@@ -55,13 +55,13 @@ def tile_arguments(aux: int) -> list[tuple[str, str]]:
 class Finish:
     """The epilogue at one position of a tile.
 
-    ``at``: the addresses in its arrays. ``contiguous``: for each array, whether lanes are
-    contiguous in memory (otherwise they are gathered).
+    ``at``: the addresses in its arrays. ``steps``: for each array, whether its lanes are contiguous
+    in memory (1), the same element (0), or gathered (-1).
     """
 
     v: Vectors
     epilogue: Epilogue | None
-    contiguous: tuple[bool, ...]
+    steps: tuple[int, ...]
     at: tuple[str, ...]
 
     def moved(self, along: str, count: Index) -> "Finish":
@@ -80,12 +80,14 @@ class Finish:
         return emit(self.v, self.epilogue.expr, [total, *read])
 
     def _read(self, number: int, along: str, mask: str | None) -> str:
-        if self.contiguous[number]:
+        if self.steps[number] == 1:
             return self.v.load(self.at[number], mask)
+        if self.steps[number] == 0:
+            return self.v.broadcast(self.at[number])  # some lane of a vector is always stored
         return self.v.gather(self.at[number], f"%aux{number}_{along}", mask)
 
 
-def finish(v: Vectors, epilogue: Epilogue | None, contiguous: tuple[bool, ...]) -> Finish:
+def finish(v: Vectors, epilogue: Epilogue | None, steps: tuple[int, ...]) -> Finish:
     """The epilogue at the first position and channel of a tile (see ``tile_arguments``)."""
-    at = tuple(f"%{name}" for name in aux_names(len(contiguous)))
-    return Finish(v, epilogue, contiguous, at)
+    at = tuple(f"%{name}" for name in aux_names(len(steps)))
+    return Finish(v, epilogue, steps, at)

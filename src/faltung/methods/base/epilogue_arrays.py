@@ -67,19 +67,19 @@ class EpilogueKernel(Kernel):
     """A kernel whose sums are stored through an epilogue.
 
     ``output_numbers``: the arguments for the output, and for each array of the epilogue, besides
-    its address. ``epilogue``: None stores plain sums. ``aux_contiguous``: for each array, whether
-    it is contiguous along a stored vector.
+    its address. ``epilogue``: None stores plain sums. ``aux_steps``: for each array, what it
+    is along a stored vector (``step_kind``).
     """
 
     output_numbers: ClassVar[tuple[str, ...]] = ()
 
     epilogue: Epilogue | None
-    aux_contiguous: tuple[bool, ...]
+    aux_steps: tuple[int, ...]
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The arrays of the output's shape: the output, then those of the epilogue."""
-        return ("out", *aux_names(len(self.aux_contiguous)))
+        return ("out", *aux_names(len(self.aux_steps)))
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         numbers = (f"{name}_{number}" for name in self.outputs for number in self.output_numbers)

@@ -24,7 +24,7 @@ def write_put(
     """``put``: a segment of outputs, ``pitch`` elements apart in the buffer, with bias and epilogue
     of ``kernel``. ``contiguous``: outputs are; ``prefetch`` as in ``write_fill``.
     """
-    v = code.open("put", put_arguments(len(kernel.aux_contiguous)))
+    v = code.open("put", put_arguments(len(kernel.aux_steps)))
     f = v.function
     added = v.broadcast("%bias") if bias else ""
     whole, rest = f.divmod("%count", v.lanes)
@@ -34,7 +34,7 @@ def write_put(
         value = v.load(at, mask) if pitch == 1 else v.gather(at, pitch, mask)
         if added:
             value = v.add(value, added)
-        end = finish(v, kernel.epilogue, kernel.aux_contiguous).moved("position", first)
+        end = finish(v, kernel.epilogue, kernel.aux_steps).moved("position", first)
         value = end.value(value, "position", mask)
         if contiguous:
             to = v.at("%out", first)
@@ -52,7 +52,7 @@ def write_put(
         vector(f.mul(whole, v.lanes), v.below(rest))
 
     with f.when(f.value(f"icmp sgt i64 {rest}, 0")):
-        if kernel.aux_contiguous:  # one of them may be the output: nothing is computed twice
+        if kernel.aux_steps:  # one of them may be the output: nothing is computed twice
             tail()
         else:
             several = f.value(f"icmp sgt i64 {whole}, 0")

@@ -103,6 +103,8 @@ class Work:
 
     ``prepare`` only reads weights and bias, and fills the arrays in ``kept``; a ``Conv`` does it
     once. ``packs``: it is done at every call, right before ``steps``, and may be part of them.
+    cycles: of one core, about, where a method says so.
+    ``cycles``: a rough cost on one core, where it does not follow from the size of the arrays.
     """
 
     prepare: list[Step] = field(default_factory=list)
@@ -110,6 +112,7 @@ class Work:
     kept: dict[str, int] = field(default_factory=dict)
     scratch: dict[str, int] = field(default_factory=dict)
     packs: bool = False
+    cycles: float = 0.0
 
     def keep(self, hint: str, size: int) -> Operand:
         """Reserve an array of ``size`` bytes that outlives the call."""

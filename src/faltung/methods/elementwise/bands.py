@@ -42,11 +42,15 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one vector takes. unroll: rows (vectors, in a flat map) that are taken at once."""
+    """What one vector takes. unroll: rows (vectors, in a flat map) that are taken at once.
+
+    row: cycles that a row takes beside its vectors.
+    """
 
     lanes: int
     unroll: int
     cycles: float
+    row: float = MAP_ROW_CYCLES
 
 
 def flat_cut(length: int, load: Load) -> Cut:
@@ -64,7 +68,7 @@ def rows_cut(
     if not samples * positions * channels:
         return Cut(0, 1, 0, 1, 1, 1)
     vectors = up(channels, load.lanes)
-    row = vectors * load.cycles + MAP_ROW_CYCLES
+    row = vectors * load.cycles + load.row
     wanted, narrowest = items_for(samples * positions * row), up(vectors, MIN_BLOCK_VECTORS)
     if "sample" in kinds:
         cut = _by_sample(samples, positions, row, load)

@@ -1,11 +1,13 @@
 """Everything elementwise in a network: formulas of maps, and sums of formulas, in one pass.
 
 What it is.  A map is a matrix of rows (samples * positions) by channels, ``pitch`` elements from
-  row to row. Operands are maps, or stay the same along samples, positions or channels; results are
-  maps, and sums over rows or over everything. Sums are made in two steps: each band of rows adds up
-  its own, then the bands are added in order (``totals``); where one band is all, at once.
+  row to row. Operands are maps, or stay the same along any axes of one; results are maps, and sums
+  over rows or over everything. Nothing that is broadcast is ever stored as a map. Sums are made in
+  two steps: each band of rows adds up its own, then the bands are added in order (``totals``);
+  where one band is all, at once.
 When it applies.  Always. Where all arrays are contiguous and nothing depends on row or channel, the
-  map is taken as one row, so that few channels cost nothing.
+  map is taken as one row, so that few channels cost nothing (``spread`` makes axes one where all
+  arrays allow it). Rows of few channels are taken several at a time (``narrow``).
 What it costs.  A load or a store for each array and vector, and the operations of the formulas.
 
 The bits of a map's elements depend on the formula alone, those of sums on sizes and machine; those
@@ -14,6 +16,7 @@ of a sum over the positions of a sample not on how many samples there are.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from math import prod
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.expr import Expr, operand
@@ -21,12 +24,18 @@ from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Operand, Work
 from faltung.methods.elementwise.bands import Cut, Load, flat_cut, rows_cut, up
 from faltung.methods.elementwise.kernel import (
+    SPREAD,
     ElementwiseKernel,
     FlatKernel,
-    RowsKernel,
     partial_pitch,
 )
+from faltung.methods.elementwise.narrow import NarrowKernel
+from faltung.methods.elementwise.rows import RowsKernel
+from faltung.methods.elementwise.spread import Axis, kind_of, normal, pitch_of
 from faltung.methods.elementwise.totals import StoredTotal, TotalsKernel, scale_bits
+
+# Instructions of one iteration over rows of few channels: those of a vector for each channel.
+MOST_NARROW = 400
 
 # Kind and formula of a partial sum; the text of a formula, as 0.0 and -0.0 are equal.
 PartialSum = tuple[str, str]
@@ -35,13 +44,15 @@ PartialSum = tuple[str, str]
 @dataclass(frozen=True, slots=True)
 class Input:
     """An operand. kind: "full" (samples * positions rows, ``pitch`` apart), "sample" (a row of
-    channels for each sample, ``pitch`` apart), "channel" (one row), "scalar" (one element) or "key"
-    (an int64, for ``random``).
+    channels for each sample, ``pitch`` apart), "channel" (one row), "scalar" (one element), "key"
+    (an int64, for ``random``) or "spread": with ``strides`` along the axes of the samples, of the
+    positions and of the channels, 0 where it is the same; along the channels 1 or 0.
     """
 
     kind: str
     operand: Operand
     pitch: int = 0
+    strides: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +98,19 @@ def formulas(
     sums: Sequence[Sum] = (),
     title: str,
     barrier: bool = False,
+    sample_axes: Sequence[int] = (),
+    axes: Sequence[int] = (),
 ) -> None:
-    """Add the steps that compute all outputs and sums, after a barrier if asked for."""
-    call = _simplified(
-        _Call(samples, positions, channels, tuple(inputs), tuple(outputs), tuple(sums))
-    )
+    """Add the steps that compute all outputs and sums, after a barrier if asked for.
+
+    sample_axes, axes: the axes of the samples and of the positions, which operands that are
+    "spread" have strides for.
+    """
+    asked = _Call(samples, positions, channels, tuple(inputs), tuple(outputs), tuple(sums))
+    if any(given.kind == "spread" for given in inputs):
+        call = _spread(asked, sample_axes, axes)
+    else:
+        call = _simplified(asked)
     kernel = _kernel(call, dtype, machine)
     cut = _cut(call, kernel, machine)
     partial = _partial(call, kernel, cut, work, machine)
@@ -128,6 +147,8 @@ class _Call:
     inputs: tuple[Input, ...]
     outputs: tuple[Output, ...]
     sums: tuple[Sum, ...]
+    # The sizes of the axes of samples and of positions, where operands are spread.
+    sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
     @property
     def rows(self) -> int:
@@ -138,11 +159,23 @@ class _Call:
         return {given.kind for given in self.inputs} | {s.kind for s in self.sums}
 
     @property
+    def contiguous(self) -> bool:
+        """Whether the rows of all maps follow each other."""
+        maps = [given.pitch for given in self.inputs if given.kind == "full"]
+        maps += [given.strides[-1] for given in self.inputs if given.kind == "map"]
+        return {*maps, *(output.pitch for output in self.outputs)} <= {self.channels}
+
+    @property
     def flat(self) -> bool:
         """Whether it is all one row."""
-        maps = [given.pitch for given in self.inputs if given.kind == "full"]
-        pitches = {*maps, *(output.pitch for output in self.outputs)}
-        return pitches <= {self.channels} and self.kinds <= {"full", "scalar", "key"}
+        return self.contiguous and self.kinds <= {"full", "scalar", "key"}
+
+    def narrow(self, lanes: int) -> bool:
+        """Whether a vector has room for several rows, and what the rows share is worth it."""
+        if self.sums or not self.contiguous or self.channels >= lanes:
+            return False
+        run = self.sizes[1][-1] if self.sizes[1] else self.positions
+        return min(run, self.positions) > 1
 
 
 def _simplified(call: _Call) -> _Call:
@@ -162,6 +195,61 @@ def _simplified(call: _Call) -> _Call:
     return call
 
 
+def _spread(call: _Call, sample_axes: Sequence[int], axes: Sequence[int]) -> _Call:
+    """The same call over as few axes as there can be, and with operands of what kinds they are."""
+    if not call.rows * call.channels:
+        same = tuple(replace(i, kind="scalar") if i.kind == "spread" else i for i in call.inputs)
+        return _simplified(replace(call, inputs=same))
+    rows, count = (*sample_axes, *axes), len(sample_axes)
+    given = [i for i in call.inputs if i.kind != "key"]
+    strides = [_strides(i, rows, count) for i in given]
+    strides += [(*_row_major(rows, output.pitch), 1) for output in call.outputs]
+    along = list(map(Axis, (*rows, call.channels), zip(*strides, strict=True)))
+    form = normal(along[:count], along[count:-1], along[-1], [s.kind for s in call.sums])
+    inputs = []
+    for found in call.inputs:
+        if found.kind != "key":
+            array = given.index(found)
+            kind, pitch = kind_of(form, array)
+            steps = tuple(axis.strides[array] for axis in (*form.samples, *form.rows))
+            found = replace(found, kind=kind, pitch=pitch, strides=steps)
+        inputs.append(found)
+    pitches = (
+        pitch_of((*form.samples, *form.rows), len(given) + i, form.channels.size)
+        for i in range(len(call.outputs))
+    )
+    sizes = [tuple(axis.size for axis in each) for each in (form.samples, form.rows)]
+    return _Call(
+        prod(sizes[0]),
+        prod(sizes[1]),
+        form.channels.size,
+        tuple(inputs),
+        tuple(
+            replace(output, pitch=pitch)
+            for output, pitch in zip(call.outputs, pitches, strict=True)
+            if pitch is not None  # never: rows of an output are equally far apart
+        ),
+        call.sums,
+        (sizes[0], sizes[1]),
+    )
+
+
+def _strides(given: Input, rows: Sequence[int], count: int) -> tuple[int, ...]:
+    """Along all axes of rows, of which ``count`` are those of samples, and along the channels."""
+    if given.kind == "spread":
+        return given.strides
+    still = (0,) * len(rows)
+    if given.kind == "sample":
+        return (*_row_major(rows[:count], given.pitch), *still[count:], 1)
+    if given.kind == "full":
+        return (*_row_major(rows, given.pitch), 1)
+    return (*still, int(given.kind == "channel"))
+
+
+def _row_major(sizes: Sequence[int], step: int) -> tuple[int, ...]:
+    return tuple(step * prod(sizes[i + 1 :]) for i in range(len(sizes)))
+
+
 def _kernel(call: _Call, dtype: str, machine: Machine) -> ElementwiseKernel:
     asked = (
         dtype,
@@ -171,12 +259,27 @@ def _kernel(call: _Call, dtype: str, machine: Machine) -> ElementwiseKernel:
     )
     if call.flat:
         return FlatKernel(*asked)
-    return RowsKernel(*asked, tail=call.channels % machine.lanes(dtype))
+    lanes, channels = machine.lanes(dtype), call.channels
+    spread = bool(call.kinds & set(SPREAD))
+    axes = [len(sizes) for sizes in call.sizes] if spread else [0, 0]
+    rows = RowsKernel(*asked, (), channels % lanes, *axes)
+    if call.narrow(lanes) and channels * rows.work <= MOST_NARROW:
+        gathered = tuple(
+            i
+            for i, given in enumerate(call.inputs)
+            if given.kind == "column" and given.strides[-1] != 1
+        )
+        return NarrowKernel(*asked, (), 0, *axes, channels, gathered)
+    return rows
 
 
 def _cut(call: _Call, kernel: ElementwiseKernel, machine: Machine) -> Cut:
     cycles = (kernel.work + kernel.streams) / 2
-    load = Load(machine.lanes(kernel.dtype), kernel.unroll, cycles)
+    lanes = machine.lanes(kernel.dtype)
+    load = Load(lanes, kernel.unroll, cycles)
+    if isinstance(kernel, NarrowKernel):
+        # As many rows at once as there are lanes.
+        load = Load(lanes, lanes, cycles * call.channels / lanes, row=0)
     if call.flat:
         return flat_cut(call.rows * call.channels, load)
     return rows_cut(call.samples, call.positions, call.channels, load, call.kinds)
@@ -224,6 +327,8 @@ def _arguments(call: _Call, cut: Cut, partial: _Partial) -> dict[str, Argument]:
     }
     for i, given in enumerate(call.inputs):
         found |= {f"in{i}": given.operand, f"in{i}_pitch": given.pitch}
+        found |= {f"in{i}_axis{k}": stride for k, stride in enumerate(given.strides)}
+    found |= {f"size{k}": size for k, size in enumerate((*call.sizes[0], *call.sizes[1]))}
     for i, output in enumerate(call.outputs):
         found |= {f"out{i}": output.operand, f"out{i}_pitch": output.pitch}
     return found | {f"sum{i}": at for i, at in enumerate(partial.of.values())}

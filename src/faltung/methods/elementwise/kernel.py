@@ -1,15 +1,11 @@
 """The kernels of elementwise steps: formulas and partial sums in one pass over a map.
 
-``RowsKernel``: items are bands of rows by blocks of channels; partial sums lie in memory, a row for
-each band, and stay in the first cache. ``FlatKernel``: the whole map is one row, and items are
-parts of it.
-
-An iteration takes a vector of each of several rows at once, so that several loads are under way,
-and operands that the rows share are loaded once.
+``FlatKernel``: the whole map is one row, and items are parts of it. What has rows is in ``rows``
+and ``narrow``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from faltung.codegen.expr import Formulas, instructions, mixed
 from faltung.codegen.ir import Function
@@ -25,13 +21,17 @@ MAX_INSTRUCTIONS = 48
 MAX_STREAMS = 16
 # Partial sums of two bands share no cache lines, which are fetched in pairs.
 PARTIAL_BYTES = 128
+# Operands that stay the same along some axes and have a stride for each of the others: they go on
+# from row to row ("map" with a number for each channel, "column" with one for all channels), or do
+# so only with the axes before ("row", "one").
+SPREAD = ("map", "column", "row", "one")
 # Which lanes exist: all, so many, or those of a mask.
 Lanes = int | str | None
 
 
 @dataclass(frozen=True)
 class ElementwiseKernel(Kernel):
-    """``kinds``: of the inputs: "full", "sample", "channel", "scalar" or "key".
+    """``kinds``: of the inputs: "full", "sample", "channel", "scalar", "key", or one of ``SPREAD``.
 
     outputs: formulas of the inputs. sums: kind and formula of each partial sum. totals: what is
     finished in the same kernel, by kind, because a single band makes the whole sum; its arguments
@@ -44,14 +44,14 @@ class ElementwiseKernel(Kernel):
     sums: tuple[tuple[str, Expr], ...]
     totals: tuple[tuple[str, TotalsKernel], ...] = ()
 
-    def of(self, kind: str) -> list[int]:
-        """The numbers of the inputs of a kind."""
-        return [i for i, found in enumerate(self.kinds) if found == kind]
+    def of(self, *kinds: str) -> list[int]:
+        """The numbers of the inputs of these kinds."""
+        return [i for i, found in enumerate(self.kinds) if found in kinds]
 
     @property
     def streams(self) -> int:
         """Arrays that go by as large as the map."""
-        return len(self.of("full")) + len(self.outputs)
+        return len(self.of("full", "map")) + len(self.outputs)
 
     @property
     def work(self) -> int:
@@ -85,17 +85,18 @@ def partial_pitch(machine: Machine, dtype: str) -> int:
 
 
 @dataclass
-class _Place:
+class Spot:
     """Where one vector of the map lies: addresses of the full inputs by number, and of the outputs;
-    the number of its first element.
+    the number of its first element; vectors of inputs that are known already.
     """
 
     inputs: Mapping[int, str]
     outputs: Sequence[str]
     element: str | None
+    known: Mapping[int, str] = field(default_factory=dict)
 
 
-class _Iterations:
+class Iterations:
     """Writes iterations into the function of a kernel."""
 
     def __init__(self, kernel: ElementwiseKernel, v: Vectors, given: Arguments) -> None:
@@ -108,7 +109,7 @@ class _Iterations:
         f = v.function
         self._fixed |= {i: mixed(f, f.word(self.inputs[i], 0)) for i in kernel.of("key")}
 
-    def write(self, places: Sequence[_Place], shared: Mapping[int, str], lanes: Lanes) -> list[str]:
+    def write(self, places: Sequence[Spot], shared: Mapping[int, str], lanes: Lanes) -> list[str]:
         """All formulas at ``places``; the sum over these for each sum. shared: operands.
 
         All places are read before any is written: an output may replace an input.
@@ -118,7 +119,7 @@ class _Iterations:
         made: list[list[str]] = []
         terms: list[list[str]] = []
         for place, own in zip(places, read, strict=True):
-            known = {**self._fixed, **shared, **own}
+            known = {**self._fixed, **shared, **place.known, **own}
             operands = [known[i] for i in range(len(kernel.kinds))]
             formulas = Formulas(v, operands, place.element)
             made.append([formulas.value(expr) for expr in kernel.outputs])
@@ -152,7 +153,7 @@ class _Iterations:
             start += len(totals.names)
 
 
-def _whole(f: Function, first: str, last: str, size: int) -> str:
+def whole(f: Function, first: str, last: str, size: int) -> str:
     """The end of the whole iterations of ``size`` from ``first`` on."""
     return f.add(first, f.multiple(f.sub(last, first), size))
 
@@ -171,165 +172,25 @@ class FlatKernel(ElementwiseKernel):
     numbers = ("length", "item_length")
 
     def body(self, v: Vectors, given: Arguments) -> None:
-        f, code = v.function, _Iterations(self, v, given)
+        f, code = v.function, Iterations(self, v, given)
         size = self.unroll * v.lanes
 
-        def place(element: str) -> _Place:
+        def place(element: str) -> Spot:
             full = {i: v.at(code.inputs[i], element) for i in self.of("full")}
-            return _Place(full, [v.at(base, element) for base in code.outputs], element)
+            return Spot(full, [v.at(base, element) for base in code.outputs], element)
 
         with f.loop("%begin", "%end") as item:
             first = f.opaque(f.mul(item.index, given["item_length"]))
             last = f.minimum(f.add(first, given["item_length"]), given["length"])
-            whole = f.opaque(_whole(f, first, last, size))
-            with f.loop(first, whole, [(v.type, v.zero)] * len(code.sums), step=size) as i:
+            middle = f.opaque(whole(f, first, last, size))
+            with f.loop(first, middle, [(v.type, v.zero)] * len(code.sums), step=size) as i:
                 places = [place(f.add(i.index, n * v.lanes)) for n in range(self.unroll)]
                 found = code.write(places, {}, None)
                 i.carry([v.add(a, b) for a, b in zip(i.values, found, strict=True)])
-            with f.loop(whole, last, v.carried(i.results), step=v.lanes) as i:
+            with f.loop(middle, last, v.carried(i.results), step=v.lanes) as i:
                 mask = v.below(f.sub(last, i.index))
                 found = [code.alone(x, mask) for x in code.write([place(i.index)], {}, mask)]
                 i.carry([v.add(a, b) for a, b in zip(i.values, found, strict=True)])
             for base, value in zip(code.sums, i.results, strict=True):
                 v.store(value, v.at(base, f.mul(item.index, code.pitch)))
             code.finish("scalar", "0", "0", "1")
-
-
-# Rows ---------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class RowsKernel(ElementwiseKernel):
-    """Rows of channels, ``tail`` of them beyond the last whole vector."""
-
-    name = "elementwise_rows"
-    numbers = (
-        *("samples", "positions", "channels", "step", "bands", "band", "blocks", "block"),
-        "pitch",
-    )
-
-    tail: int = 0
-
-    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        arrays, numbers = super().declared()
-        inputs = (f"in{i}" for i, kind in enumerate(self.kinds) if kind in ("full", "sample"))
-        outputs = (f"out{i}" for i in range(len(self.outputs)))
-        return arrays, (*numbers, *(f"{name}_pitch" for name in (*inputs, *outputs)))
-
-    def body(self, v: Vectors, given: Arguments) -> None:
-        _RowLoops(self, v, given).write()
-
-
-class _RowLoops:
-    """Items are bands of rows by blocks of channels.
-
-    A band is ``step`` whole samples, or one of the ``bands`` of ``band`` rows of a sample.
-    """
-
-    def __init__(self, kernel: RowsKernel, v: Vectors, given: Arguments) -> None:
-        self.f, self.v, self.kernel, self.given = v.function, v, kernel, given
-        self.code = _Iterations(kernel, v, given)
-
-    def write(self) -> None:
-        f, given, code = self.f, self.given, self.code
-        with f.loop("%begin", "%end") as item:
-            rest, block = f.divmod(item.index, given["blocks"])
-            group, band = f.divmod(rest, given["bands"])
-            self.first, self.last = self._range(block, "block", "channels")
-            self.whole = _whole(f, self.first, self.last, self.v.lanes)
-            rows = self._range(band, "band", "positions")
-            sums = {"channel": rest, "scalar": item.index}
-            self._clear(sums)
-            with f.loop(*self._range(group, "step", "samples")) as sample:
-                sums["sample"] = f.add(f.mul(sample.index, given["bands"]), band)
-                self._clear({"sample": sums["sample"]})
-                self._sample(sample.index, rows, sums)
-                code.finish("sample", sample.index, self.first, self.last)
-            code.finish("channel", "0", self.first, self.last)
-            code.finish("scalar", "0", "0", "1")
-
-    def _range(self, number: str, size: str, limit: str) -> tuple[str, str]:
-        first = self.f.mul(number, self.given[size])
-        return first, self.f.minimum(self.f.add(first, self.given[size]), self.given[limit])
-
-    def _partial(self, i: int, sums: Mapping[str, str]) -> str:
-        """The row of partial sums that sum ``i`` adds to."""
-        kind = self.kernel.sums[i][0]
-        pitch = self.code.pitch if kind == "scalar" else self.given["pitch"]
-        return self.v.at(self.code.sums[i], self.f.mul(sums[kind], pitch))
-
-    def _clear(self, sums: Mapping[str, str]) -> None:
-        """Zeros in the block's partial sums of these kinds."""
-        v, kinds = self.v, [kind for kind, _ in self.kernel.sums]
-        rows = {i: self._partial(i, sums) for i, kind in enumerate(kinds) if kind in sums}
-        for i, row in rows.items():
-            if kinds[i] == "scalar":
-                v.store(v.zero, row)
-        if any(kinds[i] != "scalar" for i in rows):
-            with self.f.loop(self.first, self.last, step=v.lanes) as c:
-                for i, row in rows.items():
-                    if kinds[i] != "scalar":
-                        v.store(v.zero, v.at(row, c.index))
-
-    def _sample(self, sample: str, rows: tuple[str, str], sums: Mapping[str, str]) -> None:
-        """The rows of a band in one sample: iterations of several rows, then single ones."""
-        f, v, code, kernel = self.f, self.v, self.code, self.kernel
-        partial = [self._partial(i, sums) for i in range(len(code.sums))]
-        shared = {i: code.inputs[i] for i in kernel.of("channel")}
-        for i in kernel.of("sample"):
-            shared[i] = v.at(code.inputs[i], f.mul(sample, self.given[f"in{i}_pitch"]))
-        base = f.mul(sample, self.given["positions"])
-        count, (first, last) = kernel.unroll, rows
-        middle = _whole(f, first, last, count)
-        for start, stop, size in [(first, middle, count), (middle, last, 1)][: min(count, 2)]:
-            with f.loop(start, stop, step=size) as row:
-                self._columns(f.add(base, row.index), size, shared, partial)
-
-    def _columns(
-        self, row: str, count: int, shared: Mapping[int, str], partial: Sequence[str]
-    ) -> None:
-        """All channels of the block, of ``count`` rows at once."""
-        f, v, code, kernel = self.f, self.v, self.code, self.kernel
-        inputs = {i: self._rows(f"in{i}", row, count) for i in kernel.of("full")}
-        outputs = [self._rows(f"out{i}", row, count) for i in range(len(kernel.outputs))]
-        # The numbers of elements, where somebody asks for them.
-        keyed = range(count if kernel.of("key") else 0)
-        elements = [f.mul(f.add(row, r), self.given["channels"]) for r in keyed]
-
-        def iteration(c: str, lanes: Lanes) -> None:
-            places = [
-                _Place(
-                    {i: v.at(rows[r], c) for i, rows in inputs.items()},
-                    [v.at(rows[r], c) for rows in outputs],
-                    f.add(elements[r], c) if elements else None,
-                )
-                for r in range(count)
-            ]
-            loaded = {i: code.load(v.at(base, c), lanes) for i, base in shared.items()}
-            self._add(code.write(places, loaded, lanes), partial, c, lanes)
-
-        with f.loop(self.first, self.whole, step=v.lanes) as column:
-            iteration(column.index, None)
-        if kernel.tail:
-            with f.when(f.value(f"icmp slt i64 {self.whole}, {self.last}")):
-                iteration(self.whole, kernel.tail)
-
-    def _rows(self, name: str, row: str, count: int) -> list[str]:
-        """The addresses of ``count`` rows of a map."""
-        pitch = self.given[f"{name}_pitch"]
-        found = [self.v.at(self.given[name], self.f.mul(row, pitch))]
-        for _ in range(count - 1):
-            found.append(self.v.at(found[-1], pitch))
-        return found
-
-    def _add(self, found: Sequence[str], partial: Sequence[str], c: str, lanes: Lanes) -> None:
-        """Add what an iteration has found to the partial sums.
-
-        Lanes beyond the channels have sums of their own, which nobody reads; in a scalar they
-        would meet the others.
-        """
-        v = self.v
-        for (kind, _), value, row in zip(self.kernel.sums, found, partial, strict=True):
-            scalar = kind == "scalar"
-            at = row if scalar else v.at(row, c)
-            v.store(v.add(v.load(at), self.code.alone(value, lanes) if scalar else value), at)

@@ -167,7 +167,7 @@ class Fft(FftMethod, ForwardMethod):
             single=c.channels_in == 1,
             bias=arrays.bias is not None,
             epilogue=c.epilogue,
-            aux_contiguous=c.aux_contiguous("position"),
+            aux_steps=c.aux_steps("position"),
             radix=t.radix if _in_rows(c, made, t) else 0,
         )
         given: dict[str, Argument] = {

@@ -32,10 +32,10 @@ from faltung.methods.fft.passes import (
 class FftSums(FftKernel, EpilogueKernel):
     """Items are some of the pairs of blocks (sample, group, pair), with scratch of their own.
 
-    ``x_contiguous``, ``out_contiguous``, ``aux_contiguous``: inputs are contiguous, outputs, arrays
-    of the epilogue; ``pitch``: entries of a block between outputs; ``single``: there is one input
-    channel. ``radix``: of the first pass where blocks are rows of an array (see ``passes``), else
-    0.
+    ``x_contiguous``, ``out_contiguous``: inputs are contiguous, outputs; ``aux_steps``: what
+    arrays of the epilogue are along positions; ``pitch``: entries of a block between outputs;
+    ``single``: there is one input channel. ``radix``: of the first pass where blocks are rows of an
+    array (see ``passes``), else 0.
     """
 
     name = "fft"
@@ -54,7 +54,7 @@ class FftSums(FftKernel, EpilogueKernel):
     single: bool
     bias: bool
     epilogue: Epilogue | None = None
-    aux_contiguous: tuple[bool, ...] = ()
+    aux_steps: tuple[int, ...] = ()
     radix: int = 0
 
     def functions(self, code: Functions) -> None:
@@ -160,7 +160,7 @@ class FftSums(FftKernel, EpilogueKernel):
                     count = f.word(segment, 1)
                     self._put(code, count, to["bias"], row.values, PREFETCH_DISTANCE_COPIED_ROWS)
 
-            columns = OUT + len(self.aux_contiguous)
+            columns = OUT + len(self.aux_steps)
             code.segments("outs", columns, f.word(block, 3), f.word(block, 4), each)
 
     def _store_rows(self, code: Code, blocks: Sequence[str], z: str, to: dict[str, str]) -> None:
@@ -170,7 +170,7 @@ class FftSums(FftKernel, EpilogueKernel):
         count = f.divmod(given["rows"], self.radix)[0]
         known = []
         for block, plane in zip(blocks, code.planes(z), strict=True):
-            columns = OUT + len(self.aux_contiguous)
+            columns = OUT + len(self.aux_steps)
             segment = f.at(given["outs"], f.mul(f.word(block, 3), columns), "i64")
             some = f.value(f"icmp sgt i64 {f.word(block, 4)}, 0")
             times = f.value(f"select i1 {some}, i64 {f.word(segment, 2)}, i64 0")
@@ -202,7 +202,7 @@ class FftSums(FftKernel, EpilogueKernel):
         f, given = code.v.function, code.given
         here = {**given, **dict(zip(("from", *self.outputs), places, strict=True))}
         here |= {"count": count, "bias": bias, "ahead": f.mul(given["out_row"], distance)}
-        f.call_with("put", put_arguments(len(self.aux_contiguous)), here)
+        f.call_with("put", put_arguments(len(self.aux_steps)), here)
 
 
 # The product --------------------------------------------------------------------------------------

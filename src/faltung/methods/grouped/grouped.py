@@ -17,7 +17,7 @@ from math import inf, prod
 from faltung.machine.costs import COPY_CYCLES, STEP_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
-from faltung.methods.base.correlation import Correlation, of_groups
+from faltung.methods.base.correlation import Correlation, of_groups, step_kind
 from faltung.methods.base.epilogue_arrays import input_of
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.step import MISSING, Arrays, Operand, Table, Work
@@ -144,7 +144,7 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
 def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
     c, last, patch = b.c, b.c.windows[-1], tile.patch
     steps = [a[1] if c.channels_out == 1 else a[2] for a in (c.out, *c.aux)]
-    contiguous = [step == 1 or b.width == 1 for step in steps]
+    along = [1 if b.width == 1 else step_kind(step) for step in steps]
     # What follows each other shares the weights where these are large, else rows of the input: so
     # they stay in the second-level cache.
     weights = c.groups * c.taps * b.tap_weights * c.item_bytes
@@ -155,10 +155,10 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
         pitch=last.axis.stride * b.position(tile),
         taps=last.axis.kernel if tile.unrolled else 1,
         kinds=kinds_of(runs),
-        contiguous=contiguous[0],
+        contiguous=along[0] == 1,
         channels_outer=patch is None and weights > b.machine.l2 // 4,
         epilogue=c.epilogue,
-        aux_contiguous=tuple(contiguous[1:]),
+        aux_steps=tuple(along[1:]),
         patch_elements=0 if patch is None else patch.positions * b.inputs * tile.blocks,
         patch_blocks=tile.blocks,
     )

@@ -43,7 +43,7 @@ class GroupedKernel(EpilogueKernel):
     """``rows``: outputs of a tile across; ``lanes``: for each input channel of a group the place
     that each lane reads, counted from its block's first input; ``pitch``: input elements between
     neighbouring positions; ``taps``: how many of a row are in the code; ``contiguous``: output
-    channels are; ``aux_contiguous``: likewise in each array of the epilogue; ``channels_outer``:
+    channels are; ``aux_steps``: what each array of the epilogue is along them; ``channels_outer``:
     the loop over blocks of channels lies outside that over rows. ``patch_elements``: of the patch
     that an item copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
     """
@@ -68,7 +68,7 @@ class GroupedKernel(EpilogueKernel):
     contiguous: bool
     channels_outer: bool
     epilogue: Epilogue | None = None
-    aux_contiguous: tuple[bool, ...] = ()
+    aux_steps: tuple[int, ...] = ()
     patch_elements: int = 0
     patch_blocks: int = 1
 
@@ -370,12 +370,12 @@ def _finish(
     """Add the bias, finish, store. Everything is read before anything is written: the second row
     may be the first once more.
     """
-    count, aux = kernel.width, len(kernel.aux_contiguous)
+    count, aux = kernel.width, len(kernel.aux_steps)
     mask, added = v.first(count), v.load(bias, v.first(count))
     done = []
     for r, row in enumerate(acc):
         arrays = tuple(at[kernel.rows * (1 + i) + r] for i in range(aux))
-        end = Finish(v, kernel.epilogue, kernel.aux_contiguous, arrays)
+        end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
         for p, value in enumerate(row):
             here = end.moved("position", p)
             done.append((r, p, here.value(v.add(value, added), "channel", mask)))

@@ -128,7 +128,7 @@ class DirectKernel(TiledKernel):
         """Add the bias, finish, and write the tile the way the output lies in memory."""
         bias = [v.load(v.at("%bias", q * v.lanes)) for q in range(self.vectors)]
         acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
-        end = finish(v, self.epilogue, self.aux_contiguous)
+        end = finish(v, self.epilogue, self.aux_steps)
         for q in range(self.vectors):
             channels = min(v.lanes, self.channels - q * v.lanes)
             column = [row[q] for row in acc]
@@ -279,7 +279,7 @@ def _kernel(
         single=c.channels_in == 1,
         order=chosen.order,
         epilogue=c.epilogue,
-        aux_contiguous=c.aux_contiguous("position" if store == "positions" else "channel"),
+        aux_steps=c.aux_steps("position" if store == "positions" else "channel"),
         vectors=vectors,
         channels=blocks.channels,
         x_contiguous=c.x[2] == 1 or c.channels_in == 1,

@@ -45,8 +45,8 @@ SIGNAL_OUTPUT_CYCLES, SIGNAL_INPUT_CYCLES, SIGNAL_SEGMENT_CYCLES = 4, 3, 400
 class SignalKernel(EpilogueKernel):
     """Items are some of the segments (sample, group, ``lanes * length`` outputs).
 
-    x_contiguous, out_contiguous, aux_contiguous: inputs are contiguous, outputs, arrays of the
-    epilogue. bias: there is one.
+    x_contiguous, out_contiguous: inputs are contiguous, outputs. aux_steps: what arrays of the
+    epilogue are along positions. bias: there is one.
     """
 
     name = "signal"
@@ -64,7 +64,7 @@ class SignalKernel(EpilogueKernel):
     out_contiguous: bool
     bias: bool
     epilogue: Epilogue | None = None
-    aux_contiguous: tuple[bool, ...] = ()
+    aux_steps: tuple[int, ...] = ()
 
     def functions(self, code: Functions) -> None:
         write_fill(code, self.x_contiguous)
@@ -106,7 +106,7 @@ class SignalKernel(EpilogueKernel):
             here = {**given, "from": line, "count": count, "ahead": "0", "bias": bias}
             for name in self.outputs:
                 here[name] = v.at(places[name], f.mul(co.index, given[f"{name}_channel"]))
-            f.call_with("put", put_arguments(len(self.aux_contiguous)), here)
+            f.call_with("put", put_arguments(len(self.aux_steps)), here)
 
     def _load(
         self, v: Vectors, given: Arguments, line: str, start: str, where: tuple[str, str]
@@ -225,7 +225,7 @@ class Signal(ForwardMethod):
             out_contiguous=last.out == 1,
             bias=arrays.bias is not None,
             epilogue=c.epilogue,
-            aux_contiguous=c.aux_contiguous("position"),
+            aux_steps=c.aux_steps("position"),
         )
         step = kernel.step(
             items,

@@ -91,7 +91,7 @@ class SpatialKernel(TiledKernel):
 
     def _store(self, v: Vectors, kind: Kind, acc: list[list[str]]) -> None:
         """Add the bias, finish, and write a channel at a time."""
-        out, end = "%out", finish(v, self.epilogue, self.aux_contiguous)
+        out, end = "%out", finish(v, self.epilogue, self.aux_steps)
         for p, row in enumerate(acc):
             bias = v.broadcast(v.at("%bias", p))
             for q, value in enumerate(row):
@@ -200,7 +200,7 @@ class Spatial(ForwardMethod):
                 taps=taps_of(last) if chosen.unrolled else (0,),
                 single=c.channels_in == 1,
                 epilogue=c.epilogue,
-                aux_contiguous=c.aux_contiguous("position"),
+                aux_steps=c.aux_steps("position"),
                 channels=blocks.channels,
                 out_contiguous=last.out == 1,
             )

@@ -56,8 +56,8 @@ class TiledKernel(EpilogueKernel):
     """Items in ``order``, outermost first, as tiles of the ``kinds`` along the last axis.
 
     pitch: input elements from one output position to the next. taps: input offsets of the unrolled
-    taps. single: there is one input channel, no loop over them. aux_contiguous: along a stored
-    vector.
+    taps. single: there is one input channel, no loop over them. aux_steps: what arrays
+    of the epilogue are along a stored vector.
     """
 
     pointers = ("x", "w", "bias", "rows", "segments", "patterns")
@@ -71,7 +71,7 @@ class TiledKernel(EpilogueKernel):
     single: bool
     order: tuple[str, ...] = INDICES
     epilogue: Epilogue | None = None
-    aux_contiguous: tuple[bool, ...] = ()
+    aux_steps: tuple[int, ...] = ()
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         """Write the function of one kind of tile, with the arguments ``tile_function``."""
@@ -80,7 +80,7 @@ class TiledKernel(EpilogueKernel):
     @property
     def tile_function(self) -> list[tuple[str, str]]:
         """The arguments of a tile function."""
-        return [*TILE, *tile_arguments(len(self.aux_contiguous))]
+        return [*TILE, *tile_arguments(len(self.aux_steps))]
 
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
@@ -90,7 +90,7 @@ class TiledKernel(EpilogueKernel):
         f = v.function
         with f.loop("%begin", "%end") as item:
             where = self._indices(f, given, item.index)
-            columns = COLUMNS + len(self.aux_contiguous)
+            columns = COLUMNS + len(self.aux_steps)
             row = f.at(given["rows"], f.mul(where["row"], columns), "i64")
             segment = f.at(given["segments"], f.mul(where["segment"], columns), "i64")
             here = given | self._addresses(v, given, where, row, segment)

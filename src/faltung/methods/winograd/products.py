@@ -69,7 +69,7 @@ class Products(EpilogueKernel):
     most: int
     block_major: bool
     epilogue: Epilogue | None = None
-    aux_contiguous: tuple[bool, ...] = ()
+    aux_steps: tuple[int, ...] = ()
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         pointers, numbers = super().declared()
@@ -250,7 +250,7 @@ class Products(EpilogueKernel):
                     at = tuple(
                         v.at(start, f.mul(f"%aux{i}_channel", first)) for i, start in enumerate(aux)
                     )
-                    end = Finish(v, self.epilogue, self.aux_contiguous, at)
+                    end = Finish(v, self.epilogue, self.aux_steps, at)
                     total = end.value(v.add(value, bias), "channel", mask)
                     v.store_first(total, v.at(out, first), lanes)
 

@@ -201,7 +201,7 @@ class _Group:
             most=chosen.most_summed if fused else chosen.range_tiles,
             block_major=fused or large,
             epilogue=c.epilogue,
-            aux_contiguous=c.aux_contiguous("channel"),
+            aux_steps=c.aux_steps("channel"),
         )
 
     def _fused(

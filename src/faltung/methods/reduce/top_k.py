@@ -1,0 +1,213 @@
+"""The largest or smallest entries along an axis, in order, and where they are.
+
+What it is.  Every entry of a line becomes a key: its value so mapped that whole numbers are in the
+  same order, above its number. No two keys are equal, so that sorting needs no care for ties. Few
+  entries are kept in order while the line goes by; otherwise it is sorted by merging (D. E. Knuth,
+  "The Art of Computer Programming", volume 3, 5.2.4).
+When it applies.  Always.
+What it costs.  Some ten cycles for each entry and each halving of the line; for few entries little
+  more than reading it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from faltung.codegen.ir import Function
+from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.machine.table import Machine
+from faltung.methods.base.kernel import Arguments, Kernel
+from faltung.methods.base.step import Work
+from faltung.methods.elementwise.bands import up
+from faltung.methods.reduce.axes import Strided, kept_strides, merged
+from faltung.methods.reduce.kernel import kept_numbers, outer_offsets
+
+# So many at most are kept in order while a line goes by.
+FEW = 16
+# Items at most, each of which has memory of its own, and bytes of all that memory.
+MOST_ITEMS, MOST_BYTES = 64, 1 << 26
+
+
+@dataclass(frozen=True)
+class TopKKernel(Kernel):
+    """Items are groups of lines; ``few``: ``k`` entries, kept in order, otherwise 0."""
+
+    name = "top_k"
+    pointers = ("x", "values", "numbers", "memory")
+    numbers = ("lines", "item_lines", "length", "k", "passes", "x_step", "out_step", "room")
+
+    dtype: str
+    largest: bool
+    kept: int
+    few: int
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self.pointers, (*self.numbers, *kept_numbers(("x", "out"), self.kept))
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f, keys = v.function, _Keys(v, self.largest)
+        with f.loop("%begin", "%end") as item:
+            memory = f.at(given["memory"], f.mul(item.index, given["room"]), keys.kind)
+            first = f.mul(item.index, given["item_lines"])
+            last = f.minimum(f.add(first, given["item_lines"]), given["lines"])
+            with f.loop(first, last) as line:
+                at = outer_offsets(f, given, ("x", "out"), self.kept, line.index)
+                x = v.at(given["x"], at["x"])
+                if self.few:
+                    found = memory
+                    self._select(v, keys, x, memory, given)
+                else:
+                    found = self._sorted(v, keys, x, memory, given)
+                with f.loop(0, given["k"]) as place:
+                    number = keys.number(keys.load(found, place.index))
+                    value = v.load_one(v.at(x, f.mul(number, given["x_step"])))
+                    to = f.add(at["out"], f.mul(place.index, given["out_step"]))
+                    v.store_one(value, v.at(given["values"], to))
+                    whole = f.value(f"sitofp i64 {number} to {v.element}")
+                    v.store_one(whole, v.at(given["numbers"], to))
+
+    def _select(self, v: Vectors, keys: "_Keys", x: str, memory: str, given: Arguments) -> None:
+        """The first keys, in order, are always there; a smaller one pushes the last out."""
+        f = v.function
+        for i in range(self.few):
+            keys.store("-1", memory, i)
+        with f.loop(0, given["length"]) as entry:
+            key = keys.key(v.load_one(v.at(x, f.mul(entry.index, given["x_step"]))), entry.index)
+            last = keys.load(memory, self.few - 1)
+            with f.when(f.value(f"icmp ult {keys.kind} {key}, {last}")):
+                before = [keys.load(memory, i) for i in range(self.few)]
+                for i, old in enumerate(before):
+                    made = keys.of_two("umin", key, old)
+                    keys.store(keys.of_two("umax", made, before[i - 1]) if i else made, memory, i)
+
+    def _sorted(self, v: Vectors, keys: "_Keys", x: str, memory: str, given: Arguments) -> str:
+        """Merge runs of 1, 2, 4, ... keys from one half of the memory to the other."""
+        f, length = v.function, given["length"]
+        with f.loop(0, length) as entry:
+            value = v.load_one(v.at(x, f.mul(entry.index, given["x_step"])))
+            keys.store(keys.key(value, entry.index), memory, entry.index)
+        # One place more than there are keys: it may be read, and counts for nothing.
+        half = f.at(memory, f.add(length, 1), keys.kind)
+        with f.loop(0, given["passes"], [("ptr", memory), ("ptr", half), ("i64", "1")]) as each:
+            source, target, width = each.values
+            both = f.mul(width, 2)
+            with f.loop(0, length, step=both) as run:
+                middle = f.minimum(f.add(run.index, width), length)
+                end = f.minimum(f.add(run.index, both), length)
+                _merge(f, keys, source, target, (run.index, middle, end))
+            each.carry([target, source, both])
+        return each.results[0]
+
+
+def _merge(
+    f: Function, keys: "_Keys", source: str, target: str, ends: tuple[str, str, str]
+) -> None:
+    first, middle, end = ends
+    with f.loop(first, end, [("i64", first), ("i64", middle)]) as place:
+        left, right = place.values
+        a, b = keys.load(source, left), keys.load(source, right)
+        smaller = f.value(f"icmp ult {keys.kind} {a}, {b}")
+        done = f.value(f"icmp sge i64 {right}, {end}")
+        more = f.value(f"icmp slt i64 {left}, {middle}")
+        take = f.value(f"and i1 {more}, {f.value(f'or i1 {done}, {smaller}')}")
+        keys.store(
+            f.value(f"select i1 {take}, {keys.kind} {a}, {keys.kind} {b}"), target, place.index
+        )
+        step = f.value(f"zext i1 {take} to i64")
+        place.carry([f.add(left, step), f.sub(f.add(right, 1), step)])
+
+
+class _Keys:
+    """Keys twice as wide as an element: in the upper half its value, in the lower its number."""
+
+    def __init__(self, v: Vectors, largest: bool) -> None:
+        self.v, self.f, self.largest = v, v.function, largest
+        self.half, self.bits = v.integer, 8 * v.bytes
+        self.kind = f"i{2 * self.bits}"
+
+    def key(self, value: str, number: str) -> str:
+        """Smaller for what comes first. Zeros are equal; every NaN is above everything."""
+        f, v, half = self.f, self.v, self.half
+        zero = f.value(f"fcmp oeq {v.element} {value}, 0.0")
+        bits = f.value(f"bitcast {v.element} {value} to {half}")
+        bits = f.value(f"select i1 {zero}, {half} 0, {half} {bits}")
+        # Negative numbers are in reverse order.
+        sign = f.value(f"ashr {half} {bits}, {self.bits - 1}")
+        flip = f.value(f"or {half} {sign}, {-(1 << (self.bits - 1))}")
+        ordered = f.value(f"xor {half} {bits}, {flip}")
+        nan = f.value(f"fcmp uno {v.element} {value}, 0.0")
+        ordered = f.value(f"select i1 {nan}, {half} -1, {half} {ordered}")
+        if self.largest:
+            ordered = f.value(f"xor {half} {ordered}, -1")
+        wide = f.value(f"zext {half} {ordered} to {self.kind}")
+        upper = f.value(f"shl {self.kind} {wide}, {self.bits}")
+        if self.bits < 64:
+            return f.value(f"or {self.kind} {upper}, {number}")
+        return f.value(f"or {self.kind} {upper}, {f.value(f'zext i64 {number} to {self.kind}')}")
+
+    def number(self, key: str) -> str:
+        f, kind = self.f, self.kind
+        if self.bits == 64:
+            return f.value(f"trunc {kind} {key} to i64")
+        return f.value(f"and i64 {key}, {(1 << self.bits) - 1}")
+
+    def of_two(self, name: str, a: str, b: str) -> str:
+        kind = self.kind
+        callee = self.f.module.declare(f"llvm.{name}.{kind}", kind, kind, kind)
+        return self.f.value(f"call {kind} {callee}({kind} {a}, {kind} {b})")
+
+    def load(self, memory: str, place: str | int) -> str:
+        return self.f.value(f"load {self.kind}, ptr {self.f.at(memory, place, self.kind)}, align 8")
+
+    def store(self, key: str, memory: str, place: str | int) -> None:
+        self.f.emit(f"store {self.kind} {key}, ptr {self.f.at(memory, place, self.kind)}, align 8")
+
+
+def top_k(
+    work: Work,
+    dtype: str,
+    machine: Machine,
+    *,
+    sizes: Sequence[int],
+    axis: int,
+    k: int,
+    x: Strided,
+    values: Strided,
+    numbers: Strided,
+    largest: bool = True,
+    title: str,
+) -> None:
+    """Add the step that finds the first ``k`` entries of ``x`` along an axis, in order.
+
+    values, numbers: of equal strides; the latter are where the entries are, as numbers of the
+    dtype.
+    """
+    length = sizes[axis]
+    lines = [(n, x.strides[i], values.strides[i]) for i, n in enumerate(sizes) if i != axis]
+    kept = merged(lines)
+    count = 1
+    for one in kept:
+        count *= one.size
+    few = k if k <= FEW else 0
+    room = few or 2 * (length + 1)
+    bytes_each = room * 2 * ELEMENTS[dtype][1]
+    items = max(1, min(count, MOST_ITEMS, MOST_BYTES // bytes_each))
+    item_lines = up(count, items)
+    items = up(count, item_lines)
+    step = TopKKernel(dtype, largest, len(kept), few).step(
+        items,
+        title,
+        x=x.operand,
+        values=values.operand,
+        numbers=numbers.operand,
+        memory=work.borrow("keys", items * bytes_each),
+        lines=count,
+        item_lines=item_lines,
+        length=length,
+        k=k,
+        passes=(length - 1).bit_length(),
+        x_step=x.strides[axis],
+        out_step=values.strides[axis],
+        room=room,
+        **kept_strides(kept, ["x", "out"]),
+    )
+    work.steps.append(step)

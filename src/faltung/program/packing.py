@@ -1,0 +1,146 @@
+"""Weights in the order in which kernels read them: packed once, shared by programs that can.
+
+Programs of one model for other sizes mostly pack the same weights in the same way, and that takes
+longer than all of their planning. What is packed is found again by the steps that pack it.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.jit.compile import identity
+from faltung.methods.base.step import Argument, Operand, Step
+from faltung.plan.binding import Region
+from faltung.program.derived_weights import Weights
+from faltung.program.lowering import Lowered
+from faltung.program.pool import Block
+from faltung.runtime.buffers import aligned
+
+Array = npt.NDArray[Any]
+
+# Folded weights that only packing reads exist together up to so many bytes: all those of a large
+# network would take as much memory as its parameters, and would be read from far away.
+PASSING_BYTES = 4 << 20
+
+
+@dataclass(slots=True)
+class Group:
+    """Steps that pack weights together. names: derived values that they alone read."""
+
+    names: list[str] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+    bytes: int = 0
+
+
+class Packing:
+    """The packed weights of a program. fixed: each value and each packed array -> (memory, byte
+    offset). bytes: of those that no earlier program has packed.
+    """
+
+    def __init__(self, lowered: Sequence[Lowered], weights: Weights) -> None:
+        self._weights = weights
+        self._pool = weights.numbers.pool
+        self._blocks: dict[str, Block] = {}
+        self._packed: dict[str, tuple[str, int]] = {}
+        self._own = Block("packed") if self._pool is None else self._pool.block()
+        own: list[Lowered] = []
+        for made in lowered:
+            if not made.kept:
+                continue
+            key = None if self._pool is None else _key(made, weights)
+            block = None if self._pool is None else self._pool.find(key)
+            if block is None:
+                block = self._own
+                block.add(key, made.kept.values())
+                own.append(made)
+            self._blocks[block.name] = block
+            places = zip(made.kept, block.places[key], strict=True)
+            self._packed |= {name: (block.name, at) for name, at in places}
+        self._groups, lasting = _groups(own, lowered, weights)
+        weights.place(lasting, [group.names for group in self._groups])
+        self._regions: list[Region] = []
+
+    @property
+    def fixed(self) -> dict[str, tuple[str, int]]:
+        return self._weights.fixed | self._packed
+
+    @property
+    def bytes(self) -> int:
+        return self._own.size
+
+    def memories(self) -> dict[str, Array]:
+        """The memories of weights, allocated here."""
+        self._own.allocate()
+        packed = {name: block.memory for name, block in self._blocks.items()}
+        return self._weights.memories | packed
+
+    def run(
+        self, region: Callable[[Sequence[Step]], Region], addresses: Sequence[int], threads: int
+    ) -> None:
+        """Fold and pack the weights as they are now, a group at a time."""
+        weights = self._weights
+        weights.compute(weights.lasting)
+        passing = aligned(weights.passing)
+        words = [*addresses, int(passing.__array_interface__["data"][0])]
+        regions = self._regions or [region(group.steps) for group in self._groups]
+        for group, made in zip(self._groups, regions, strict=True):
+            weights.compute(group.names, passing)
+            made.bind(words).run(threads)
+        if self._pool is None:
+            self._regions = regions
+        else:  # they do not change
+            self._pool.keep(self._own, weights.numbers.sources)
+            self._groups = []
+
+
+def _key(made: Lowered, weights: Weights) -> Hashable:
+    """What the packed arrays of a node contain: the steps that fill them, over which numbers."""
+    own = {name: number for number, name in enumerate(made.kept)}
+
+    def word(argument: Argument) -> Hashable:
+        if isinstance(argument, Operand):
+            number = own.get(argument.name)
+            what = weights.token(argument.name) if number is None else number
+            return argument.offset, what
+        if isinstance(argument, np.ndarray):
+            return argument.shape, hashlib.sha256(argument).digest()
+        return argument
+
+    steps = [
+        (identity(step.recipe), step.items, step.barrier, *map(word, step.arguments))
+        for step in made.prepare
+    ]
+    return (*made.kept.values(), *steps)
+
+
+def _groups(
+    packed: Sequence[Lowered], lowered: Iterable[Lowered], weights: Weights
+) -> tuple[list[Group], list[str]]:
+    """The steps that pack, in groups of a few megabytes of what is derived; and the derived values
+    that last, because a run reads them, or several groups.
+    """
+    lasting = {name for made in lowered for name in _read(made.steps) if name in weights.derived}
+    needs = [[n for n in _read(made.prepare) if n in weights.derived] for made in packed]
+    times = Counter(name for names in needs for name in names)
+    lasting |= {name for name, count in times.items() if count > 1}
+    groups = [Group()]
+    for made, names in zip(packed, needs, strict=True):
+        passing = [name for name in names if name not in lasting]
+        size = sum(weights.bytes(name) for name in passing)
+        if groups[-1].bytes and groups[-1].bytes + size > PASSING_BYTES:
+            groups.append(Group())
+        groups[-1].names += passing
+        groups[-1].steps += made.prepare
+        groups[-1].bytes += size
+    return groups, sorted(lasting)
+
+
+def _read(steps: Iterable[Step]) -> Iterator[str]:
+    """The arrays that steps name, each once."""
+    words = (word for step in steps for word in step.arguments)
+    return iter(dict.fromkeys(word.name for word in words if isinstance(word, Operand)))

@@ -1,0 +1,176 @@
+"""Reductions as programs against the interpreter: any axes, any operands, the same bits."""
+
+import numpy as np
+import pytest
+from graph import interpreter
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from program.programs import poison, threads
+
+from faltung.geometry.expr import operand, unary
+from faltung.graph.ops import Arg, Cumulative, Elementwise, Op, Reduce, TopK
+from faltung.graph.value import Graph, Node, Value
+from faltung.program.inference import Inference
+from faltung.program.state import State
+
+A, B, C = map(operand, range(3))
+
+
+def graph_of(
+    op: Op, shapes: list[tuple[int, ...]], *outs: tuple[int, ...], dtype: str = "float32"
+) -> Graph:
+    """An operation on inputs of these shapes."""
+    inputs = tuple(Value(f"x{i}", shape) for i, shape in enumerate(shapes))
+    made = tuple(Value(f"y{i}", shape) for i, shape in enumerate(outs))
+    return Graph(inputs, made, (Node(op, inputs, made, "op"),), (), dtype)
+
+
+def program(graph: Graph, batch: int) -> Inference:
+    return Inference(graph, State((), graph.dtype), batch)
+
+
+def fed(graph: Graph, batch: int, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    shapes = [(batch, *value.shape) for value in graph.inputs]
+    return [rng.normal(size=shape).astype(graph.dtype) for shape in shapes]
+
+
+def meant(graph: Graph, x: list[np.ndarray]) -> list[np.ndarray]:
+    known = {v.name: np.asarray(a, np.float64) for v, a in zip(graph.inputs, x, strict=True)}
+    interpreter.compute(graph.nodes, known, len(x[0]))
+    return [known[value.name] for value in graph.outputs]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_axes_and_operands(data: st.DataObject) -> None:
+    rank = data.draw(st.integers(1, 4))
+    shape = tuple(data.draw(st.sampled_from([1, 2, 3, 5, 8, 17])) for _ in range(rank))
+    axes = tuple(i for i in range(rank) if data.draw(st.booleans())) or (rank - 1,)
+    shapes = [shape]
+    for _ in range(2):
+        kind = data.draw(st.sampled_from(["full", "spread", "vector"]))
+        spread = tuple(n if data.draw(st.booleans()) else 1 for n in shape)
+        shapes.append({"full": shape, "spread": spread, "vector": shape[:1]}[kind])
+    kind = data.draw(st.sampled_from(["sum", "mean", "max", "min", "product"]))
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    op = Reduce(axes, kind, (A * B * 0.1 + C,), finish=unary("tanh", A))
+    out = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    graph = graph_of(op, shapes, out, dtype=dtype)
+    batch = data.draw(st.integers(1, 3))
+    x = fed(graph, batch)
+    made = program(graph, batch)
+    poison(made)
+    got = made(*x)
+    (want,) = meant(graph, x)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+    alone = program(graph, 1)
+    for i in range(batch):
+        assert alone(*(a[i : i + 1] for a in x)).tobytes() == got[i : i + 1].tobytes()
+
+
+def test_the_same_bits_for_any_threads() -> None:
+    """With bands, and with formulas between two reductions."""
+    shape = (24, 60, 70)
+    x, m, v, y = (Value("x", shape), *(Value(n, (24, 1, 70)) for n in "mvy"))
+    nodes = (
+        Node(Reduce((1,), "mean"), (x,), (m,)),
+        Node(Reduce((1,), "mean", ((A - B) * (A - B),)), (x, m), (v,)),
+        Node(Elementwise(m.shape, (A + B,)), (m, v), (y,)),
+    )
+    graph = Graph((x,), (y,), nodes, (), "float32")
+    found = set()
+    (given,) = fed(graph, 2)
+    for count in (1, 2, 3):
+        with threads(count):
+            made = program(graph, 2)
+            poison(made)
+            found.add(made(given).tobytes())
+    assert len(found) == 1
+    want = given.mean(2, keepdims=True) + given.var(2, keepdims=True)
+    np.testing.assert_allclose(made(given), want, rtol=1e-4, atol=1e-6)
+
+
+Shapes = st.lists(st.sampled_from([1, 2, 3, 5, 8, 17, 40]), min_size=1, max_size=4)
+
+
+def rounded(graph: Graph, batch: int, seed: int) -> np.ndarray:
+    """Numbers of which many are equal, with some NaN and zeros of both signs."""
+    rng = np.random.default_rng(seed)
+    x = rng.integers(-3, 4, (batch, *graph.input.shape)) * rng.choice([1.0, -1.0])
+    x = np.where(rng.random(x.shape) < 0.05, np.nan, x)
+    return x.astype(graph.dtype)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_extremes_and_sorting(data: st.DataObject) -> None:
+    """Equal entries, NaN, and any axis."""
+    shape = tuple(data.draw(Shapes))
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    kind, last = data.draw(st.sampled_from(["max", "min"])), data.draw(st.booleans())
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    batch = data.draw(st.integers(1, 3))
+
+    def along(n: int) -> tuple[int, ...]:
+        return (*shape[:axis], n, *shape[axis + 1 :])
+
+    graph = graph_of(Arg(axis, kind, last), [shape], along(1), dtype=dtype)
+    x = rounded(graph, batch, data.draw(st.integers(0, 99)))
+    np.testing.assert_array_equal(program(graph, batch)(x), meant(graph, [x])[0])
+    k = data.draw(st.sampled_from([n for n in (1, 2, 16, 17, shape[axis]) if n <= shape[axis]]))
+    graph = graph_of(TopK(axis, k, kind == "max"), [shape], along(k), along(k), dtype=dtype)
+    made = program(graph, batch)
+    poison(made)
+    for got, want in zip(made(x), meant(graph, [x]), strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_running_sums(data: st.DataObject) -> None:
+    shape = tuple(data.draw(Shapes))
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    op = Cumulative(axis, *(data.draw(st.sampled_from(n)) for n in (["sum", "product"], *FLAGS)))
+    graph = graph_of(op, [shape], shape, dtype=data.draw(st.sampled_from(["float32", "float64"])))
+    (x,) = fed(graph, 3)
+    got, (want,) = program(graph, 3)(x), meant(graph, [x])
+    tolerance = 1e-6 if graph.dtype == "float32" else 1e-13
+    np.testing.assert_allclose(got, want, rtol=tolerance * 5, atol=tolerance)
+    assert program(graph, 1)(x[1:2]).tobytes() == got[1:2].tobytes()
+
+
+FLAGS = ([False, True], [False, True])
+
+
+@pytest.mark.parametrize("shape", [(1, 300_000), (300_000,), (3, 100_000)])
+def test_long_sums_are_as_good_at_the_end(shape: tuple[int, ...]) -> None:
+    graph = graph_of(Cumulative(len(shape) - 1), [shape], shape)
+    x = np.random.default_rng(0).random((1, *shape)).astype(np.float32)
+    want = np.cumsum(x, -1, np.float64)
+    np.testing.assert_allclose(program(graph, 1)(x), want, rtol=2e-7)
+
+
+def test_infinity_in_a_running_sum() -> None:
+    graph = graph_of(Cumulative(0), [(5,)], (5,))
+    x = np.array([[1, np.inf, 2, -np.inf, 1]], np.float32)
+    np.testing.assert_array_equal(program(graph, 1)(x), [[1, np.inf, np.inf, np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("length", [1000, 1024, 1025, 5000])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_sorting_long_lines(axis: int, length: int) -> None:
+    shape = (length, 3) if axis == 0 else (3, length)
+    graph = graph_of(TopK(axis, length, largest=False), [shape], shape, shape)
+    x = np.random.default_rng(1).integers(0, 200, (2, *shape)).astype(np.float32)
+    values, numbers = program(graph, 2)(x)
+    order = np.argsort(x, axis + 1, kind="stable")
+    np.testing.assert_array_equal(numbers, order)
+    np.testing.assert_array_equal(values, np.take_along_axis(x, order, axis + 1))
+
+
+def test_axes_that_float32_cannot_number() -> None:
+    graph = graph_of(Arg(0, "max"), [((1 << 24) + 1,)], (1,))
+    with pytest.raises(ValueError, match=r"axis=0: of 16,777,217 entries; in float32 at most"):
+        program(graph, 1)
