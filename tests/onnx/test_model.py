@@ -12,7 +12,7 @@ from optional import optional
 import faltung
 from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
 from faltung.onnx import load
-from faltung.onnx.model import MAX_PROGRAMS
+from faltung.onnx.parts import MAX_PROGRAMS
 
 onnx = optional("onnx")
 
@@ -55,12 +55,13 @@ def test_programs_are_kept_and_share_their_weights() -> None:
     model = load(small())
     for n in range(1, MAX_PROGRAMS + 3):
         model(numbers(1, 3, n, 4))
-    assert len(model._programs) == MAX_PROGRAMS
-    pools = {program.weights.pool for program in model._programs.values()}
+    ((_, stage),) = model._main.roots.values()
+    assert len(stage.programs) == MAX_PROGRAMS
+    pools = {program.compiled.weights.pool for program, _ in stage.programs.values()}
     assert len(pools) == 1
-    before = dict(model._programs)
+    before = dict(stage.programs)
     model(numbers(1, 3, MAX_PROGRAMS + 2, 4))
-    assert list(model._programs.values()) == list(before.values())
+    assert list(stage.programs.values()) == list(before.values())
 
 
 def test_a_model_of_fixed_sizes_lets_its_large_numbers_go() -> None:
