@@ -331,6 +331,8 @@ def cast(a: Arguments, target: str) -> Tensor:
             x,
             dtype="bool",
         )
+    if target == a.f.dtype and x.dtype.startswith(("int", "uint")) and x.dtype != "uint64":
+        return a.f.real(x)
     raise Unsaid(f"{x.dtype} to {target} (needs whole numbers in formulas)")
 
 
