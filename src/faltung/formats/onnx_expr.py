@@ -8,6 +8,7 @@ import numpy as np
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import (
+    FORMATS,
     Expr,
     at_least,
     binary,
@@ -131,6 +132,9 @@ def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
             return writer.node("Relu", name(part.terms[0]))
         if part.op in COMPOSED:
             return name(COMPOSED[part.op].replaced(part.terms))
+        if part.op in FORMATS:
+            short = writer.cast(name(part.terms[0]), part.op.removeprefix("as_"))
+            return writer.cast(short, writer.dtype.name)
         if part.op == "fmod":
             return writer.node("Mod", *map(name, part.terms), fmod=1)
         if part.op not in OPERATIONS:

@@ -8,9 +8,9 @@ import numpy as np
 
 from faltung.formats import onnx_reduce
 from faltung.formats.onnx_expr import formula, spread
-from faltung.formats.onnx_products import contract
+from faltung.formats.onnx_products import attention, contract
 from faltung.formats.onnx_recurrent import recurrent
-from faltung.formats.onnx_resample import resample
+from faltung.formats.onnx_resample import grid_sample, resample
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -193,12 +193,33 @@ def _elementwise(writer: Writer, node: Node) -> str:
             f"graph: the formulas of layer {node.layer!r} cannot be expressed in ONNX"
         )
     if op.outputs:
-        return formula(writer, op.outputs[0], operands)
+        made = formula(writer, op.outputs[0], operands)
+        return made if _reaches(node) else _spread(writer, made, node.output)
     (total,) = op.reductions
     if total.kind != "sample" or not total.mean:
         raise FaltungError(f"graph: the sum of layer {node.layer!r} cannot be expressed in ONNX")
     read = operands[0] if total.expr == operand(0) else formula(writer, total.expr, operands)
     return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
+
+
+def _reaches(node: Node) -> bool:
+    """Whether operands of a formula that are broadcast together have the shape of the result."""
+    op: Any = node.op
+    if not any(value.batched for value in node.inputs):
+        return False
+    shapes = [value.shape + (1,) * (len(op.shape) - len(value.shape)) for value in node.inputs]
+    return tuple(map(max, *shapes, (1,) * len(op.shape))) == op.shape
+
+
+def _spread(writer: Writer, made: str, value: Value) -> str:
+    """A tensor repeated over the samples, and where it has 1 of something."""
+    first = writer.name(writer.graph.input)
+    count = writer.node("Shape", first, start=0, end=1)
+    if value.samples > 1:
+        count = writer.node("Mul", count, writer.whole(value.samples))
+    return writer.node(
+        "Expand", made, writer.node("Concat", count, writer.whole(*value.shape), axis=0)
+    )
 
 
 # Activations that are one node in ONNX: by the layer, the node and its attributes. In float64 they
@@ -344,6 +365,7 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
     ops.LocallyConnected: _local,
+    ops.Attention: attention,
     ops.Contract: contract,
     ops.Elementwise: _elementwise,
     ops.ChannelConv: _channel_conv,
@@ -355,6 +377,7 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.View: _view,
     ops.Permute: _permute,
     ops.Resample: resample,
+    ops.GridSample: grid_sample,
     ops.Embed: _embed,
     ops.Recurrent: recurrent,
     **onnx_reduce.EMIT,

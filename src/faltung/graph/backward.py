@@ -66,14 +66,15 @@ class Backward:
                 taken += [*self._zeros(value, start - end), grad]
                 end = start + grad.channels
             taken += self._zeros(value, value.channels - end)
-            self.give(value, *self.nodes.add(Concat(), taken, value.shape))
+            whole = self.nodes.add(Concat(), taken, value.shape, batched=value.batched)
+            self.give(value, *whole)
             parts = rest
 
     def _zeros(self, value: Value, channels: int) -> tuple[Value, ...]:
         """As many channels of zeros, none for 0."""
         shape = (channels, *value.space)
-        op = Elementwise(shape, (constant(0),))
-        return self.nodes.add(op, (), shape) if channels else ()
+        op = Elementwise(shape, (constant(0),), batched=value.batched)
+        return self.nodes.add(op, (), shape, batched=value.batched) if channels else ()
 
     def gradient(self, value: Value) -> Value | None:
         """The gradient, the sum of all contributions; None if there are none."""

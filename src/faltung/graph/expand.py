@@ -339,11 +339,11 @@ def _log_sum_exp(nodes: Nodes, node: Node, op: Reduce, dtype: str) -> list[Node]
 
 def _attention(nodes: Nodes, node: Node, op: Attention) -> None:
     """The weights of the keys, which the backward pass reads, and their product with the values."""
-    q, k, v, *mask = node.inputs
+    q, k, v, *masks = node.inputs
     found = attended(op, node.inputs)
     shape = (found.keys, op.heads, found.queries)
     (made,) = nodes.add(
-        replace(op, weights=True), (q, k, *mask), shape, batched=node.output.batched
+        replace(op, weights=True), (q, k, *masks), shape, batched=node.output.batched
     )
     made = replace(made, samples=found.samples)
     nodes.made[-1] = replace(nodes.made[-1], outputs=(made,))

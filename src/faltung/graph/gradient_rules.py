@@ -11,7 +11,7 @@ from faltung.graph.backward import Backward, trimmed
 from faltung.graph.gradient_contract import attention, contract
 from faltung.graph.gradient_recurrent import recurrence
 from faltung.graph.gradient_reduce import cumulative, give, reduce, softmax
-from faltung.graph.gradient_resample import resample
+from faltung.graph.gradient_resample import grid_sample, resample
 from faltung.graph.ops import (
     Attention,
     ChannelConv,
@@ -24,6 +24,7 @@ from faltung.graph.ops import (
     Elementwise,
     Embed,
     EmbedGrad,
+    GridSample,
     LocallyConnected,
     LocallyConnectedBias,
     LocallyConnectedInput,
@@ -229,6 +230,7 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     View: _view,
     Permute: _permute,
     Resample: resample,
+    GridSample: grid_sample,
     Embed: _embed,
     Softmax: softmax,
     Recurrence: recurrence,

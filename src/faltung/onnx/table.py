@@ -3,15 +3,27 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import convolve, formulas, losses, norms, pools, reductions, views
+from faltung.onnx import (
+    convolve,
+    formulas,
+    losses,
+    norms,
+    pools,
+    products,
+    recurrent,
+    reductions,
+    views,
+)
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
     **convolve.TABLE,
+    **products.TABLE,
     **pools.TABLE,
     **reductions.TABLE,
     **norms.TABLE,
     **losses.TABLE,
+    **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,
 }

@@ -128,7 +128,7 @@ def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
         columns = load_columns(v, sources, channels)
         top = reduce(v.max, columns[1:], columns[0])
         away = [v.sub(column, top) for column in columns]
-        powers = [math.exp(v, a) for a in away]
+        powers = [math.exp_down(v, a) for a in away]
         total = reduce(v.add, powers)
         if targets is not None:
             label = _labels(v, given, first, f.sub(rows, first), absent, channels)
@@ -305,7 +305,7 @@ class _Row:
 
         def add(at: str, mask: str | None, sums: Sequence[str]) -> list[str]:
             away = v.sub(v.load(v.at(src, at), mask), top)
-            power = math.exp(v, away)
+            power = math.exp_down(v, away)
             v.store(power, v.at(dst, at), mask)
             if weights is not None:
                 away = v.mul(away, v.load(v.at(weights, at), mask))
