@@ -1,13 +1,16 @@
 """Reductions, extremes, sorting, losses and normalisation over any axes, against ONNX Runtime."""
 
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import pytest
 from onnx_models import agree, made, node, numbers
 from optional import optional
 
+from faltung.graph.ops import Normalise, View
 from faltung.onnx import load
+from faltung.program.inference import Inference
 
 runtime = optional("onnxruntime")
 SHAPE = (3, 4, 2, 5)
@@ -80,6 +83,37 @@ def test_layer_normalisation(axis: int, order: tuple[int, ...]) -> None:
     constants = {"g": numbers(*normal, seed=1), "s": numbers(*normal, seed=2)}
     data = made(nodes, {"x": SHAPE, "u": (1,)}, list("abcmr"), constants, opset=17)
     agree(data, {"x": numbers(*SHAPE), "u": numbers(1) + 2})
+
+
+@pytest.mark.parametrize("opset", [11, 18])
+def test_layer_normalisation_that_is_spelled_out(
+    opset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As exporters wrote it for years: it is one step."""
+    nodes = [
+        node("ReduceMean", "x", "m", axes=[-1]) if opset < 18 else node("ReduceMean", "x l", "m"),
+        node("Sub", "x m", "d"),
+        node("Pow", "d two", "q"),
+        node("ReduceMean", "q", "v", axes=[-1]) if opset < 18 else node("ReduceMean", "q l", "v"),
+        node("Add", "v e", "w"),
+        node("Sqrt", "w", "r"),
+        node("Div", "d r", "n"),
+        node("Mul", "n g", "h"),
+        node("Add", "h s", "y"),
+    ]
+    constants = {"two": np.float32(2), "e": np.float32(1e-5), "l": np.array([-1])}
+    constants |= {"g": numbers(48, seed=1), "s": numbers(48, seed=2)}
+    data = made(nodes, {"x": ("N", 7, 48)}, ["y"], constants, opset=opset)
+    seen: list[Inference] = []
+    before = Inference.__init__
+
+    def watched(self: Inference, *given: Any, **more: Any) -> None:
+        before(self, *given, **more)
+        seen.append(self)
+
+    monkeypatch.setattr(Inference, "__init__", watched)
+    agree(data, {"x": numbers(3, 7, 48) + 5})
+    assert [type(n.op) for n in seen[-1].nodes if not isinstance(n.op, View)] == [Normalise]
 
 
 @pytest.mark.parametrize("known", [True, False])
