@@ -130,7 +130,7 @@ def _joins(producer: Node, reader: Node) -> bool:
         p.shape != r.shape or p.batched != r.batched or producer.output.samples != _samples(reader)
     ):
         return False
-    own = _extent(p.outputs[0])
+    own = extent(p.outputs[0])
     extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
     return all(_fits(expr, extents) for expr in _formulas(r))
 
@@ -158,17 +158,17 @@ def _samples(node: Node) -> int:
 
 def _fits(expr: Expr, operands: Sequence[tuple[int, int]]) -> bool:
     """Whether a formula is small enough; ``operands``: the extents of what replaces them."""
-    length, depth = _extent(expr, operands)
+    length, depth = extent(expr, operands)
     return length <= MOST_OPERATIONS and depth <= MOST_NESTING
 
 
-def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
+def extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
     """How many operations a formula has, with repetitions, and how deeply they are nested."""
     if expr.op == "operand":
         return operands[int(expr.args[0])] if operands else (0, 0)  # type: ignore[arg-type]
     length = depth = 0
     for term in (terms := expr.terms):
-        operations, levels = _extent(term, operands)
+        operations, levels = extent(term, operands)
         length, depth = length + operations, max(depth, levels)
     return (length + 1, depth + 1) if terms else (0, 0)
 
@@ -367,7 +367,7 @@ def _with_reductions(producer: Node, node: Node) -> Node | None:
         if value not in inputs:
             inputs.append(value)
         places.append(operand(inputs.index(value)))
-    extents = list(map(_extent, places))
+    extents = list(map(extent, places))
     if len(inputs) > MOST_OPERANDS or not all(_fits(each.expr, extents) for each in op.reductions):
         return None
     reductions = tuple(replace(each, expr=each.expr.replaced(places)) for each in op.reductions)
