@@ -18,7 +18,7 @@ from faltung.geometry.grid import Sampling
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
 from faltung.graph.initial import parameters
-from faltung.graph.ops import GridSample
+from faltung.graph.ops import GridSample, Reduce
 from faltung.graph.value import Graph, Node, Value
 
 Array = NDArray[np.generic]
@@ -69,6 +69,27 @@ def skip(inner: nn.Layer, channels: int) -> nn.Layer:
         nn.ConvTranspose(channels, 2, 2),
     )
     return nn.Parallel(nn.Identity(), down)
+
+
+class Gates(nn.Layer):
+    """What a position of any channel is, and what any position of a row is, between constant maps:
+    operands that are broadcast along every axis, with and without a batch.
+    """
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = b.settled(x)
+        c, h, w = x.shape
+        a, other = operand(0), operand(1)
+        places = b.parameter("places", x.shape, order=(1, 2, 0), initial=0.5)
+        rows = b.parameter("rows", (1, h, 1), order=(1, 2, 0), initial=1.5)
+        scale = b.parameter("scale", (c,), initial=0.7)
+        x = b.elementwise((a + other) * operand(2), x, places, rows)
+        mean = b.node(Reduce((0,), "mean"), (x,), (1, h, w))
+        gate = b.elementwise(unary("sigmoid", a), mean)
+        column = b.node(Reduce((1,), "sum"), (x,), (c, 1, w))
+        return b.elementwise(
+            a * other + unary("sin", operand(2)) * operand(3), x, gate, column, scale
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -140,6 +161,9 @@ VOLUMES = nn.Sequential(
 )
 
 SHAPES: dict[str, Row] = {
+    "gates": (nn.Sequential(nn.Conv(4, 3), Gates(), nn.Conv(2, 1), nn.ReLU()), (3, 7, 6)),
+    "gates of one channel": (nn.Sequential(nn.Conv(1, 1), Gates(), nn.Conv(2, 3)), (3, 5, 6)),
+    "gates after a convolution alone": (nn.Sequential(nn.Conv(3, 1), Gates()), (2, 5, 4)),
     "sampled at places": (
         nn.Sequential(nn.Conv(4, 3), Sampled(Sampling()), nn.Conv(3, 1)),
         (2, 6, 5),
