@@ -262,3 +262,53 @@ def test_grids_of_affine_maps() -> None:
     for size, shape in (([2, 3, 4, 5], (2, 2, 3)), ([1, 2, 3, 2, 4], (1, 3, 4))):
         for corners in (0, 1):
             one("AffineGrid", shape, whole(s=size), opset=20, align_corners=corners)
+
+
+def by_definition(data: bytes, inputs: dict[str, Any]) -> None:
+    """Against ONNX's evaluator, where the runtime has no such operator."""
+    import onnx
+    from onnx.reference import ReferenceEvaluator
+
+    wide = {name: array.astype(np.float64) for name, array in inputs.items()}
+    (want,) = ReferenceEvaluator(onnx.load_from_string(data)).run(None, wide)
+    (got,) = load(data).run(inputs, exact=True)
+    np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+
+
+@pytest.mark.parametrize(
+    ("groups", "parts", "attributes", "output"),
+    [
+        (1, 1, {}, (3, 4)),
+        (2, 2, {"strides": [2, 1], "pads": [1, 0, 1, 2]}, (3, 6)),
+        (1, 4, {"dilations": [2, 1], "pads": [1, 1, 0, 1]}, (2, 6)),
+    ],
+)
+def test_deformable_convolutions(
+    groups: int, parts: int, attributes: dict[str, Any], output: tuple[int, int]
+) -> None:
+    pytest.importorskip("onnx")
+    constants = {"w": numbers(6, 4 // groups, 3, 3), "b": numbers(6, seed=1)}
+    inputs = {
+        "x": numbers(2, 4, 5, 6),
+        "o": numbers(2, 18 * parts, *output, seed=2) * 2,
+        "m": numbers(2, 9 * parts, *output, seed=3),
+    }
+    shapes = {name: array.shape for name, array in inputs.items()}
+    for names in ("x w o b m", "x w o"):
+        how = {"group": groups, "offset_group": parts, **attributes}
+        call = node("DeformConv", names, "y", **how)
+        read = {name: shapes[name] for name in names.split() if name in shapes}
+        data = made([call], read, ["y"], constants, opset=19)
+        by_definition(data, {name: inputs[name] for name in read})
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_regions(half: bool) -> None:
+    rois = np.array([[0, 0, 5, 4], [1.5, 2, 3, 9], [-3, -2, 2, 1], [4, 3, 4, 3]], np.float32)
+    how = {"output_height": 3, "output_width": 2, "sampling_ratio": 2, "spatial_scale": 0.8}
+    mode = "half_pixel" if half else "output_half_pixel"
+    call = node("RoiAlign", "x r b", "y", coordinate_transformation_mode=mode, **how)
+    for pictures, chosen in ((2, [0, 1, 1, 0]), (1, [0, 0, 0, 0])):
+        shapes = {"x": (pictures, 3, 6, 7), "r": (4, 4)}
+        data = made([call], shapes, ["y"], {"b": np.array(chosen)}, opset=16)
+        agree(data, {"x": numbers(pictures, 3, 6, 7), "r": rois})

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import convolve, formulas, norms, pools, products, recurrent, views
+from faltung.onnx import convolve, formulas, norms, places, pools, products, recurrent, views
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
@@ -14,6 +14,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,
+    **places.TABLE,
 }
 # Control flow and shapes, which importing itself sees to.
 INHERENT = ("If", "Shape", "Size", "Constant")
