@@ -9,6 +9,7 @@ from faltung.onnx import (
     formulas,
     losses,
     norms,
+    places,
     pools,
     products,
     recurrent,
@@ -28,6 +29,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,
+    **places.TABLE,
 }
 # Control flow and shapes, which importing itself sees to.
 INHERENT = ("If", "Shape", "Size", "Constant")
