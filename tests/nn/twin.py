@@ -315,6 +315,27 @@ def shuffle_channels(walk: Walk, layer: nn.ChannelShuffle, x: Tensor) -> Tensor:
     return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
+def class_token(walk: Walk, layer: nn.ClassToken, x: Tensor) -> Tensor:
+    (token,) = walk.take(1)
+    return torch.cat([token.reshape(1, -1, 1).expand(len(x), -1, 1), x.flatten(2)], dim=2)
+
+
+def patches(walk: Walk, layer: nn.Patches, x: Tensor) -> Tensor:
+    """Each part of the map alone, put where it came from; all with the same parameters."""
+    rank = rank_of(x)
+    size = per_axis("size", layer.size, rank, 1)
+    places = [
+        (..., *(slice(i, None, p) for i, p in zip(at, size, strict=True)))
+        for at in np.ndindex(*size)
+    ]
+    whole = torch.cat([x[place] for place in places])
+    made = walk(layer.body, whole).unflatten(0, (len(places), len(x)))
+    out = made.new_zeros(len(x), made.shape[2], *x.shape[2:])
+    for place, part in zip(places, made, strict=True):
+        out[place] = part
+    return out
+
+
 def auxiliary(walk: Walk, layer: nn.Auxiliary, x: Tensor) -> Tensor:
     if walk.training:
         walk.heads.append(walk(layer.head, x))
@@ -367,6 +388,11 @@ STEPS: dict[type, Step] = {
     nn.LayerScale: layer_scale,
     nn.Channels: picked,
     nn.ChannelShuffle: shuffle_channels,
+    nn.ClassToken: class_token,
+    nn.PositionEmbedding: lambda walk, layer, x: x + walk.take(1)[0],
+    nn.Position: lambda walk, layer, x: x.flatten(2)[:, :, layer.index],
+    nn.Patches: patches,
+    nn.StochasticDepth: dropout,
     nn.Flatten: flatten,
     nn.ReLU: plain("relu"),
     nn.ReLU6: plain("relu6"),

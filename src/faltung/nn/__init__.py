@@ -35,7 +35,14 @@ from faltung.nn.attention import Attention
 from faltung.nn.channels import Channels, ChannelShuffle, LayerScale, SqueezeExcite
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
-from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
+from faltung.nn.norm import (
+    BatchNorm,
+    Dropout,
+    GroupNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    StochasticDepth,
+)
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
 from faltung.nn.recurrent import GRU, LSTM, RNN
 from faltung.nn.resize import (
@@ -56,6 +63,7 @@ from faltung.nn.structure import (
     Residual,
     Sequential,
 )
+from faltung.nn.tokens import ClassToken, Patches, Position, PositionEmbedding
 
 __all__ = [
     "ELU",
@@ -73,6 +81,7 @@ __all__ = [
     "Blur",
     "ChannelShuffle",
     "Channels",
+    "ClassToken",
     "Conv",
     "ConvTranspose",
     "Dropout",
@@ -93,8 +102,11 @@ __all__ = [
     "MaxPool",
     "Pad",
     "Parallel",
+    "Patches",
     "PixelShuffle",
     "PixelUnshuffle",
+    "Position",
+    "PositionEmbedding",
     "ReLU",
     "ReLU6",
     "Residual",
@@ -104,6 +116,7 @@ __all__ = [
     "Softmax",
     "Softplus",
     "SqueezeExcite",
+    "StochasticDepth",
     "Tanh",
     "Upsample",
     "build",

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import attention, convolve, formulas, norms, pools, products, views
+from faltung.onnx import attention, convolve, formulas, norms, pools, products, recurrent, views
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
@@ -12,6 +12,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **products.TABLE,
     **pools.TABLE,
     **norms.TABLE,
+    **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,
 }

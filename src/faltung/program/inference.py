@@ -13,7 +13,7 @@ from faltung.graph.fold import folded
 from faltung.graph.fuse import fused, needed
 from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved
-from faltung.graph.ops import Softmax
+from faltung.graph.ops import Convolve, Softmax
 from faltung.graph.value import Graph, Node, Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
@@ -69,7 +69,9 @@ class Inference:
         weights = Weights(state, derived, nodes)
         policy = policy_of(precision)
         where = places, weights.strides, batch, graph.dtype
-        lowering = Lowering(*where, machine or current(), policy)
+        specs = (str(node.op.spec) for node in nodes if isinstance(node.op, Convolve))
+        about = "inference", str(batch), *specs
+        lowering = Lowering(*where, machine or current(), policy, about)
         self.assembly = Assembly(
             nodes,
             lowering,
