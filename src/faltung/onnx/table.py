@@ -3,12 +3,23 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import attention, convolve, formulas, norms, pools, products, recurrent, views
+from faltung.onnx import (
+    attention,
+    convolve,
+    deformed,
+    formulas,
+    norms,
+    pools,
+    products,
+    recurrent,
+    views,
+)
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
     **attention.TABLE,
     **convolve.TABLE,
+    **deformed.TABLE,
     **products.TABLE,
     **pools.TABLE,
     **norms.TABLE,
