@@ -6,6 +6,7 @@ from typing import Any
 from faltung.onnx import (
     attention,
     convolve,
+    deformed,
     formulas,
     losses,
     norms,
@@ -21,6 +22,7 @@ from faltung.onnx.arguments import Arguments
 TABLE: dict[str, Callable[[Arguments], Any]] = {
     **attention.TABLE,
     **convolve.TABLE,
+    **deformed.TABLE,
     **products.TABLE,
     **pools.TABLE,
     **reductions.TABLE,
