@@ -11,6 +11,7 @@ from faltung.geometry.expr import Expr, operand
 from faltung.geometry.pool import PoolSpec
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.geometry.resample import Table
+from faltung.geometry.sample import SampleSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,13 +368,38 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
+class Sample:
+    """x, points, [mask] -> y: a map read at points between its entries, (C, *output).
+
+    points: (groups * rank, *output), the coordinates of each group of channels together; mask:
+    (groups, *output), a factor of each point. ``reference/sample.py`` has the meaning.
+    """
+
+    layer: SampleSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SampleInput:
+    """grad, points, [mask] -> the gradient of ``Sample`` for x."""
+
+    layer: SampleSpec
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePoints:
+    """grad, x, points, [mask] -> the gradients of ``Sample`` for points, [mask]."""
+
+    layer: SampleSpec
+
+
+@dataclass(frozen=True, slots=True)
 class Recurrent:
     """A map whose only axis is time -> y, last state, [last cell]: a recurrent layer.
 
     inputs: x (C, steps); for each direction the input weight (gates * H, C), the recurrent weight
     (gates * H, H) or its two parts (``RecurrentSpec.weights``), [bias], [recurrent bias] (gates *
-    H,), [peepholes] (3 * H,); [lengths, one for each sample], [first state], [first cell], vectors of all
-    directions. Outputs: y (directions * H, steps), the states (directions * H,).
+    H,), [peepholes] (3 * H,); [lengths, one for each sample], [first state], [first cell], vectors
+    of all directions. Outputs: y (directions * H, steps), the states (directions * H,).
     ``reference/recurrent.py`` has the equations.
     """
 
@@ -441,6 +467,9 @@ Op = (
     | EmbedGrad
     | CrossEntropy
     | Softmax
+    | Sample
+    | SampleInput
+    | SamplePoints
     | Recurrent
     | Recurrence
     | RecurrenceGrad

@@ -34,6 +34,9 @@ from faltung.graph.ops import (
     Reduce,
     Resample,
     Reshape,
+    Sample,
+    SampleInput,
+    SamplePoints,
     Slice,
     Softmax,
     ToChannelsLast,
@@ -50,6 +53,7 @@ from faltung.program import (
     lower_recurrent,
     lower_reduce,
     lower_resample,
+    lower_sample,
 )
 from faltung.program.lowering import Lowered, Lowering
 
@@ -97,6 +101,9 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Concat: lower_map.concat,
     Slice: lower_map.nothing,
     FirstPosition: lower_map.nothing,
+    Sample: lower_sample.read,
+    SampleInput: lower_sample.input_grad,
+    SamplePoints: lower_sample.points_grad,
     Recurrence: lower_recurrent.walk,
     RecurrenceGrad: lower_recurrent.walk_back,
 }
