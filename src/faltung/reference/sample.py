@@ -17,11 +17,11 @@ Array = NDArray[np.float64]
 
 
 class _Tap(NamedTuple):
-    """Of one entry around each point: its index along each axis, whether it is there, its weight,
+    """Of one entry around each point: where it is along each axis, whether it is there, its weight,
     and how that changes along each axis.
     """
 
-    index: tuple[NDArray[np.int64], ...]
+    places: tuple[NDArray[np.int64], ...]
     there: NDArray[np.bool_]
     weight: Array
     slopes: list[Array]
@@ -57,7 +57,7 @@ def sample_input_grad(
         for tap in taps:
             terms = np.moveaxis((tap.weight * tap.there)[:, None] * part, 1, -1)
             samples = np.arange(len(g)).reshape(-1, *(1,) * len(spec.output))
-            np.add.at(np.moveaxis(made[:, channels], 1, -1), (samples, *tap.index), terms)
+            np.add.at(np.moveaxis(made[:, channels], 1, -1), (samples, *tap.places), terms)
     return made
 
 
@@ -91,7 +91,7 @@ def _place(spec: SampleSpec, axis: int) -> int:
 
 def _read(x: Array, channels: slice, tap: _Tap) -> Array:
     samples = np.arange(len(x)).reshape(-1, *(1,) * (tap.weight.ndim - 1))
-    return np.moveaxis(np.moveaxis(x[:, channels], 1, -1)[(samples, *tap.index)], -1, 1)
+    return np.moveaxis(np.moveaxis(x[:, channels], 1, -1)[(samples, *tap.places)], -1, 1)
 
 
 def _groups(spec: SampleSpec, x: Array, points: ArrayLike) -> list[tuple[int, slice, list[_Tap]]]:

@@ -13,8 +13,6 @@ terms is that of the points. The gradients for points and masks are sums over ch
 
 from math import prod
 
-import numpy as np
-
 from faltung.geometry.sample import SampleSpec
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Matrix, Operand, Work, table
@@ -43,14 +41,17 @@ def sample(
     dtype: str,
 ) -> None:
     """Add the step. zeros: at least ``channels / groups`` of them."""
-    given = _given(spec, points, mask, channels) | _blocks(spec, channels)
+    given = _given(spec, points, mask, channels)
+    block, blocks = _blocks(spec, channels)
     step = SampleKernel(dtype, *_kind(spec)).step(
-        samples * int(given["blocks"]),  # type: ignore[call-overload]
+        samples * blocks,
         "sample",
         barrier=False,
         **x.arguments("x"),
         **y.arguments("y"),
         zeros=zeros,
+        block=block,
+        blocks=blocks,
         **given,
     )
     work.steps.append(step)
@@ -100,10 +101,11 @@ def sample_points_grad(
     dtype: str,
 ) -> None:
     """Add the step of the gradients for the points and, where there are masks, for these."""
-    given = _given(spec, points, mask, channels) | _blocks(spec, channels)
+    given = _given(spec, points, mask, channels)
+    block, blocks = _blocks(spec, channels)
     more = {} if mask_grad is None else mask_grad.arguments("mask_grad")
     step = PointsGradKernel(dtype, *_kind(spec)).step(
-        samples * int(given["blocks"]),  # type: ignore[call-overload]
+        samples * blocks,
         "sample points gradient",
         barrier=False,
         **grad.arguments("grad"),
@@ -111,6 +113,8 @@ def sample_points_grad(
         **points_grad.arguments("points_grad"),
         **more,
         zeros=zeros,
+        block=block,
+        blocks=blocks,
         **given,
     )
     work.steps.append(step)
@@ -127,10 +131,10 @@ def _kind(spec: SampleSpec) -> tuple[int, str, str, bool, bool, bool]:
     )
 
 
-def _blocks(spec: SampleSpec, channels: int) -> dict[str, Argument]:
-    count = len(spec.offsets)
-    block = max(1, ITEM_ENTRIES // (count * channels))
-    return {"block": block, "blocks": -(-spec.positions // block)}
+def _blocks(spec: SampleSpec, channels: int) -> tuple[int, int]:
+    """Windows of an item, and items of a sample."""
+    block = max(1, ITEM_ENTRIES // (len(spec.offsets) * channels))
+    return block, -(-spec.positions // block)
 
 
 def _given(
@@ -143,7 +147,7 @@ def _given(
         "count": len(offsets),
         "channels": channels // spec.groups,
         "groups": spec.groups,
-        "taps": table(offsets if spec.windows else np.zeros((1, spec.rank)), spec.rank),
+        "taps": table(offsets if spec.windows else [(0,) * spec.rank], spec.rank),
         **points.arguments("points"),
     }
     if mask is not None:
