@@ -27,7 +27,6 @@ from faltung.reference.pool import average_pool, average_pool_grad, max_pool, ma
 from faltung.reference.recurrent import Walked, recurrence, recurrence_grad
 from faltung.reference.reduce import arg, cumulative, reduced, top_k
 from faltung.reference.resample import resample
-from faltung.reference.sample import sample, sample_input_grad, sample_points_grad
 
 Array = NDArray[Any]
 
@@ -432,21 +431,6 @@ def _cross_entropy(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [losses, correct.astype(np.float64), gradient][: len(node.outputs)]
 
 
-# Sampling -----------------------------------------------------------------------------------------
-
-
-def _sample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [sample(node.op.layer, *arrays)]
-
-
-def _sample_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [sample_input_grad(node.op.layer, *arrays)]
-
-
-def _sample_points(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return list(sample_points_grad(node.op.layer, *arrays))[: len(node.outputs)]
-
-
 # Recurrence ---------------------------------------------------------------------------------------
 
 
@@ -550,9 +534,6 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.EmbedGrad: _embed_grad,
     ops.CrossEntropy: _cross_entropy,
     ops.Softmax: _softmax,
-    ops.Sample: _sample,
-    ops.SampleInput: _sample_input,
-    ops.SamplePoints: _sample_points,
     ops.Recurrent: _recurrent,
     ops.Recurrence: _recurrence,
     ops.RecurrenceGrad: _recurrence_grad,

@@ -10,7 +10,6 @@ from faltung.formats.onnx_expr import formula
 from faltung.formats.onnx_products import contract
 from faltung.formats.onnx_recurrent import recurrent
 from faltung.formats.onnx_resample import resample
-from faltung.formats.onnx_sample import sample
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -370,6 +369,5 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Permute: _permute,
     ops.Resample: resample,
     ops.Embed: _embed,
-    ops.Sample: sample,
     ops.Recurrent: recurrent,
 }

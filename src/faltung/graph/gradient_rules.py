@@ -13,7 +13,6 @@ from faltung.graph.gradient_contract import attention, contract
 from faltung.graph.gradient_recurrent import recurrence
 from faltung.graph.gradient_reduce import cumulative, give, reduce
 from faltung.graph.gradient_resample import resample
-from faltung.graph.gradient_sample import sample
 from faltung.graph.ops import (
     Attention,
     ChannelConv,
@@ -39,7 +38,6 @@ from faltung.graph.ops import (
     Reduction,
     Resample,
     Reshape,
-    Sample,
     Slice,
     Softmax,
     View,
@@ -305,6 +303,5 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Resample: resample,
     Embed: _embed,
     Softmax: _softmax,
-    Sample: sample,
     Recurrence: recurrence,
 }

@@ -11,7 +11,6 @@ from faltung.geometry.expr import Expr, operand
 from faltung.geometry.pool import PoolSpec
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.geometry.resample import Table
-from faltung.geometry.sample import SampleSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,31 +367,6 @@ class Softmax:
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
-    """x, points, [mask] -> y: a map read at points between its entries, (C, *output).
-
-    points: (groups * rank, *output), the coordinates of each group of channels together; mask:
-    (groups, *output), a factor of each point. ``reference/sample.py`` has the meaning.
-    """
-
-    layer: SampleSpec
-
-
-@dataclass(frozen=True, slots=True)
-class SampleInput:
-    """grad, points, [mask] -> the gradient of ``Sample`` for x."""
-
-    layer: SampleSpec
-
-
-@dataclass(frozen=True, slots=True)
-class SamplePoints:
-    """grad, x, points, [mask] -> the gradients of ``Sample`` for points, [mask]."""
-
-    layer: SampleSpec
-
-
-@dataclass(frozen=True, slots=True)
 class Recurrent:
     """A map whose only axis is time -> y, last state, [last cell]: a recurrent layer.
 
@@ -467,9 +441,6 @@ Op = (
     | EmbedGrad
     | CrossEntropy
     | Softmax
-    | Sample
-    | SampleInput
-    | SamplePoints
     | Recurrent
     | Recurrence
     | RecurrenceGrad

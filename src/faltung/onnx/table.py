@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import convolve, formulas, norms, pools, recurrent, samples, views
+from faltung.onnx import convolve, formulas, norms, pools, recurrent, views
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
@@ -11,7 +11,6 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **pools.TABLE,
     **norms.TABLE,
     **recurrent.TABLE,
-    **samples.TABLE,
     **formulas.TABLE,
     **views.TABLE,
 }

@@ -34,9 +34,6 @@ from faltung.graph.ops import (
     Reduce,
     Resample,
     Reshape,
-    Sample,
-    SampleInput,
-    SamplePoints,
     Slice,
     Softmax,
     ToChannelsLast,
@@ -53,7 +50,6 @@ from faltung.program import (
     lower_recurrent,
     lower_reduce,
     lower_resample,
-    lower_sample,
 )
 from faltung.program.lowering import Lowered, Lowering
 
@@ -101,9 +97,6 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Concat: lower_map.concat,
     Slice: lower_map.nothing,
     FirstPosition: lower_map.nothing,
-    Sample: lower_sample.read,
-    SampleInput: lower_sample.input_grad,
-    SamplePoints: lower_sample.points_grad,
     Recurrence: lower_recurrent.walk,
     RecurrenceGrad: lower_recurrent.walk_back,
 }
