@@ -1,11 +1,11 @@
 """Accumulation of gradients: what the readers of each value contribute, and the nodes for it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from faltung.geometry.expr import Expr, constant, operand
 from faltung.graph.expand import Nodes, Statistics
 from faltung.graph.ops import Concat, ConvolveWeight, Elementwise, Reduction
-from faltung.graph.value import Graph, Value
+from faltung.graph.value import Graph, Node, Value
 
 A = operand(0)
 
@@ -17,7 +17,10 @@ class Backward:
     """
 
     def __init__(
-        self, graph: Graph, statistics: dict[str, Statistics], frozen: Collection[str] = ()
+        self,
+        graph: Graph,
+        statistics: Mapping[str, Statistics | Node],
+        frozen: Collection[str] = (),
     ) -> None:
         self.nodes = Nodes("'")
         self.graph = graph
