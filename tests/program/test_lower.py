@@ -16,7 +16,6 @@ from faltung.graph.ops import (
     Convolve,
     Dropout,
     FirstPosition,
-    Normalise,
     Op,
     Recurrent,
     Reshape,
@@ -53,7 +52,7 @@ def lowering_of(
 
 def test_every_operation_is_lowered() -> None:
     """But for those that `expand` takes apart."""
-    assert set(get_args(Op)) - set(_LOWER) == {Normalise, Dropout, Recurrent}
+    assert set(get_args(Op)) - set(_LOWER) == {Dropout, Recurrent}
 
 
 @grid(name=networks.TABLE, every=4)

@@ -4,7 +4,7 @@ There is a barrier between two nodes only if one of them writes what the other r
 branches of an Inception module have none between them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -140,6 +140,10 @@ class Assembly:
         read = {self._fixed[word.name][0] for word in words if isinstance(word, Operand)}
         for name in self.packing.release(read):
             del self.memories[name]
+
+    def part(self, steps: Sequence[Step]) -> Callable[[int], int]:
+        """Some of the steps as a region of their own: called with a number of threads."""
+        return self._region(steps).bind([*self._addresses, 0]).run
 
     def _region(self, steps: Sequence[Step]) -> Region:
         region = Region(steps, self._slots, self.machine, len(self._addresses) + 1)

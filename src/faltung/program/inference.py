@@ -11,6 +11,8 @@ from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
 from faltung.graph.fuse import fused, needed
+from faltung.graph.fuse_attention import with_attention
+from faltung.graph.fuse_moves import moved
 from faltung.graph.ops import Convolve, Softmax
 from faltung.graph.value import Graph, Node, Value
 from faltung.jit.target import current
@@ -60,6 +62,7 @@ class Inference:
             nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
             outputs = (likely, *outputs[1:])
         kept = {value.name for value in outputs}
+        nodes = with_attention(moved(needed(nodes, kept), kept), kept)
         nodes, first = input_layouts(graph.inputs, fused(needed(nodes, kept), kept))
         self.nodes, self.outputs = nodes, outputs
         places = Places(nodes, [value.name for value in graph.inputs], first)

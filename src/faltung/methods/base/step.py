@@ -107,7 +107,6 @@ class Work:
     ``prepare`` only reads weights and bias, and fills the arrays in ``kept``; a ``Conv`` does it
     once. ``packs``: it is done at every call, right before ``steps``, and may be part of them.
     cycles: of one core, about, where a method says so.
-    ``cycles``: a rough cost on one core, where it does not follow from the size of the arrays.
     """
 
     prepare: list[Step] = field(default_factory=list)
