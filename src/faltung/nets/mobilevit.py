@@ -98,9 +98,7 @@ def _residual(before: int, after: int, expansion: int, stride: int, name: str) -
     return Residual(body, name=f"residual_{name}") if (stride, before) == (1, after) else body
 
 
-def _transformer(
-    channels: int, inside: int, count: int, space: Sequence[int]
-) -> tuple[Layer, ...]:
+def _transformer(channels: int, inside: int, count: int, space: Sequence[int]) -> tuple[Layer, ...]:
     """Figure 1b: what is near by a convolution, what is far by transformers of patches."""
     blocks = [_block(inside, f"block{i + 1}") for i in range(count)]
     far: tuple[Layer, ...] = (Patches(Sequential(*blocks, LayerNorm()), PATCH),)
