@@ -88,7 +88,12 @@ def attention(writer: Writer, node: Node) -> str:
     for mask in rest:
         spread = heads if mask.shape[1] > 1 else (1, 1)
         dims = (mask.samples, *spread, mask.shape[2], mask.shape[0])
-        scores = writer.node("Add", scores, in_memory(writer, mask, dims))
+        read = in_memory(writer, mask, dims)
+        if found.samples > mask.samples > 1:
+            times = [1] * (len(dims) + mask.batched)
+            times[mask.batched] = found.samples // mask.samples
+            read = writer.node("Tile", read, writer.whole(*times))
+        scores = writer.node("Add", scores, read)
     if op.causal:
         rows, columns = np.ogrid[: found.queries, : found.keys]
         hidden = np.where(columns <= rows + op.offset, 0.0, -np.inf)

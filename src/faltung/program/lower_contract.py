@@ -69,7 +69,7 @@ def attention_values(low: Lowering, node: Node, work: Work) -> None:
         scale=op.scale,
         dtype=low.dtype,
         machine=low.machine,
-        mask=_mask(low, rest[0], found.samples) if rest else None,
+        masks=[_mask(low, mask) for mask in rest],
         causal=op.causal,
         offset=op.offset,
         softcap=op.softcap,
@@ -92,14 +92,14 @@ def _rows(low: Lowering, value: Value, channels: int) -> Rows:
     return Rows(low.where(value), _batch(low, value), sample, channels, pitch)
 
 
-def _mask(low: Lowering, value: Value, samples: int) -> Mask:
+def _mask(low: Lowering, value: Value) -> Mask:
     """A mask with 0 for the steps along which it is the same."""
     (several, heads, queries, keys), steps = memory(low, value)
     sample, head, query, key = (
         step if size > 1 else 0
         for size, step in zip((several, heads, queries, keys), steps, strict=True)
     )
-    return Mask(low.where(value), _batch(low, value), sample, head, query, key)
+    return Mask(low.where(value), _batch(low, value), several, sample, head, query, key)
 
 
 def memory(low: Lowering, value: Value) -> tuple[tuple[int, ...], Strides]:
