@@ -3,13 +3,25 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import convolve, formulas, norms, pools, products, recurrent, views
+from faltung.onnx import (
+    attention,
+    convolve,
+    formulas,
+    norms,
+    pools,
+    products,
+    recurrent,
+    reductions,
+    views,
+)
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
+    **attention.TABLE,
     **convolve.TABLE,
     **products.TABLE,
     **pools.TABLE,
+    **reductions.TABLE,
     **norms.TABLE,
     **recurrent.TABLE,
     **formulas.TABLE,
