@@ -265,7 +265,7 @@ NETWORKS: dict[str, Row] = {
         (2, 4, 6),
     ),
     "wired in turn": (
-        nn.Wired(nn.Tanh(name="a"), nn.Conv(2, 1), nn.Read(nn.ReLU(), "a", name="b")),
+        nn.Wired(nn.Tanh(name="a"), nn.Conv(2, 1, name="b"), nn.Read(nn.Sigmoid(), "b", "a", "b")),
         (2, 5),
     ),
     "unet": (UNET, (2, 6, 4)),
