@@ -40,6 +40,9 @@ def gaps_of(routine: Routine, ports: Sequence[Port]) -> list[Gap]:
         part = routine.imported(calls, known, held)
         if part.gaps:
             return part.gaps
+        if not part.later:
+            routine.ahead = dict(held), part
+            return []
         known |= part.known
         held |= {n: Held(x.shape, x.dtype) for n, x in part.outputs.items()}
         left = []

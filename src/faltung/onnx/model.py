@@ -325,13 +325,10 @@ def _may_become(array: Array, wanted: np.dtype[Any], typed: bool) -> bool:
     return not typed and kinds in ("if", "ii", "iu", "bb")
 
 
-def _own(array: Array, port: Port, inputs: Mapping[str, Array]) -> Array:
+def _own(array: Array, port: Port, fresh: bool) -> Array:
     """An output that the caller may write to, of the type that the file says."""
     wanted = dtype_of(port.dtype)
-    shared = not array.flags.owndata or not array.flags.writeable
-    if array.dtype == wanted and not shared and not any(array is x for x in inputs.values()):
-        return array
-    return np.array(array, wanted, order="C")
+    return array if fresh and array.dtype == wanted else np.array(array, wanted, order="C")
 
 
 def _sizes(port: Port) -> str:
