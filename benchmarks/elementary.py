@@ -15,7 +15,7 @@ import numpy as np
 from faltung.codegen.expr import emit
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
-from faltung.geometry.expr import ARITY, Expr, derivative, operand, unary
+from faltung.geometry.expr import ARITY, FORMATS, Expr, derivative, operand, unary
 from faltung.graph import activations
 from faltung.graph.activations import slope_by_output
 from faltung.jit.compile import kernel
@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 
 X = operand(0)
 # What is exact, or no function of a number.
-EXACT = {"neg", "abs", "random", "not", "floor", "ceil", "round", "trunc", "sign"}
+EXACT = {"neg", "abs", "random", "not", "floor", "ceil", "round", "trunc", "sign", *FORMATS}
 FUNCTIONS = tuple(op for op, terms in ARITY.items() if terms == 1 and op not in EXACT)
 # With fused multiply-adds, and without.
 MACHINES = ("avx2", "sse")

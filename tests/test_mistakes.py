@@ -126,9 +126,12 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Local": (4, 3),
     "MaxPool": (2,),
     "Parallel": (nn.ReLU(), nn.ReLU()),
+    "Patches": (nn.ReLU(),),
+    "Position": (2,),
     "Residual": (nn.ReLU(),),
     "Sequential": (nn.ReLU(),),
     "SqueezeExcite": (2,),
+    "StochasticDepth": (0.5,),
 }
 
 
@@ -195,7 +198,12 @@ def test_layers(name: str) -> None:
             layer = nn.Sequential(nn.Flatten(), layer)
         return nn.build(layer, (5,) if text else (4, 6, 6), tokens=text)
 
-    if name not in ("Auxiliary", "Dropout", "Identity"):  # alone they are no network
+    if name not in (
+        "Auxiliary",
+        "Dropout",
+        "Identity",
+        "StochasticDepth",
+    ):  # alone they are no network
         build(*given)
     bad = []
     for argument in inspect.signature(kind).parameters:

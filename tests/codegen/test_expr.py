@@ -146,6 +146,35 @@ def flags(found: np.ndarray, dtype: str) -> np.ndarray:
     return np.where(found, 1, 2).astype(dtype)
 
 
+@grid(
+    name=["as_float16", "as_bfloat16", "as_float32"],
+    dtype=["float32", "float64"],
+    machine=MACHINES,
+    every=4,
+)
+def test_shorter_formats(name: str, dtype: str, machine: Machine) -> None:
+    """As the conversions of NumPy and ml_dtypes, at every exponent, at halves, and at the ends."""
+    short = name.removeprefix("as_")
+    if short == "bfloat16":
+        short = pytest.importorskip("ml_dtypes").bfloat16
+    rng = np.random.default_rng(8)
+    a, _ = pairs(dtype)
+    exponents = rng.uniform(-160 if dtype == "float64" else -149, 127, 3000)
+    whole = rng.integers(-4096, 4096, 3000) * 2.0 ** rng.integers(-40, 4, 3000)
+    given = np.concatenate([a, 2.0**exponents * rng.choice([-1, 1], 3000), whole, [65519, 65520]])
+    given = given.astype(dtype)
+    if short is not np.float16 and dtype == "float64":
+        given = given[np.abs(given) != 65520]
+    with np.errstate(all="ignore"):
+        narrow = given.astype(np.float32) if "bfloat16" in name else given
+        exact = narrow.astype(dtype) == given  # ml_dtypes would round twice
+        want = narrow.astype(short).astype(dtype)
+        got = run(unary(name, A), [given])
+        keep = exact | np.isnan(given)
+        same(got[keep], want[keep])
+        same(got, evaluate(unary(name, A), [given]).astype(dtype))
+
+
 @grid(dtype=["float32", "float64"], machine=MACHINES, every=2)
 def test_remainders_of_all_exponents(dtype: str, machine: Machine) -> None:
     """Quotients of up to two thousand binary digits, and denormal numbers: exact."""

@@ -345,6 +345,14 @@ def test_each_function(name: str) -> None:
             same(b.graph(y), {})
 
 
+@pytest.mark.parametrize("name", ["as_float16", "as_bfloat16", "as_float32"])
+def test_rounding(name: str) -> None:
+    b = Builder((4, 3))
+    with b.layer("Odd", None):
+        y = b.elementwise(unary(name, operand(0) * 1.1), b.input)
+    same(b.graph(y), {})
+
+
 def test_functions_of_two_numbers_and_logic() -> None:
     a, c = operand(0), operand(1)
     odd = logic("xor", greater(a, 0), logic("not", equal(unary("round", a), unary("floor", a))))

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from faltung.geometry.expr import (
     ARITY,
+    FORMATS,
     Expr,
     at_least,
     binary,
@@ -31,7 +32,7 @@ from faltung.geometry.expr import (
 from faltung.reference.expr import evaluate
 
 A, B, C = operand(0), operand(1), operand(2)
-UNARY = [op for op, terms in ARITY.items() if terms == 1 and op not in ("random", "not")]
+UNARY = [op for op, terms in ARITY.items() if terms == 1 and op not in ("random", "not", *FORMATS)]
 # Where they are smooth, if that is not everywhere.
 DOMAIN = {
     **dict.fromkeys(("sqrt", "log"), (0, inf)),
@@ -200,6 +201,11 @@ def test_whole_numbers_are_folded() -> None:
     assert (binary("mod", -5, 3).value, binary("fmod", -5, 3).value) == (1, -2)
     assert binary("mod", 5, 0).value is None and unary("floor", inf).value is None
     assert unary("sign", -3).value == -1
+
+
+def test_rounding_has_the_slope_of_what_is_rounded() -> None:
+    for op in FORMATS:
+        assert derivative(unary(op, A * A), 0) == A + A
 
 
 def test_known_derivatives() -> None:

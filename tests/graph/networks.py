@@ -13,9 +13,13 @@ from nn.networks import ACTIVATIONS, INCEPTION, NETWORKS, TOKENS, UNET, Row
 from numpy.typing import ArrayLike, NDArray
 
 from faltung import nn
+from faltung.geometry.expr import operand, unary
+from faltung.geometry.grid import Sampling
+from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
 from faltung.graph.initial import parameters
-from faltung.graph.value import Graph, Node
+from faltung.graph.ops import GridSample, Reduce
+from faltung.graph.value import Graph, Node, Value
 
 Array = NDArray[np.generic]
 
@@ -65,6 +69,39 @@ def skip(inner: nn.Layer, channels: int) -> nn.Layer:
         nn.ConvTranspose(channels, 2, 2),
     )
     return nn.Parallel(nn.Identity(), down)
+
+
+class Gates(nn.Layer):
+    """What a position of any channel is, and what any position of a row is, between constant maps:
+    operands that are broadcast along every axis, with and without a batch.
+    """
+
+    def build(self, b: Builder, x: Value) -> Value:
+        x = b.settled(x)
+        c, h, w = x.shape
+        a, other = operand(0), operand(1)
+        places = b.parameter("places", x.shape, order=(1, 2, 0), initial=0.5)
+        rows = b.parameter("rows", (1, h, 1), order=(1, 2, 0), initial=1.5)
+        scale = b.parameter("scale", (c,), initial=0.7)
+        x = b.elementwise((a + other) * operand(2), x, places, rows)
+        mean = b.node(Reduce((0,), "mean"), (x,), (1, h, w))
+        gate = b.elementwise(unary("sigmoid", a), mean)
+        column = b.node(Reduce((1,), "sum"), (x,), (c, 1, w))
+        return b.elementwise(
+            a * other + unary("sin", operand(2)) * operand(3), x, gate, column, scale
+        )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sampled(nn.Layer):
+    """The map at places that a convolution names: a small spatial transformer."""
+
+    how: Sampling
+
+    def build(self, b: Builder, x: Value) -> Value:
+        grid = nn.Conv(len(x.space), 2, padding="same")(b, x)
+        grid = b.elementwise(unary("tanh", operand(0)) * 1.3, grid)
+        return b.node(GridSample(self.how), (x, grid), x.shape)
 
 
 LENET = nn.Sequential(
@@ -124,6 +161,29 @@ VOLUMES = nn.Sequential(
 )
 
 SHAPES: dict[str, Row] = {
+    "gates": (nn.Sequential(nn.Conv(4, 3), Gates(), nn.Conv(2, 1), nn.ReLU()), (3, 7, 6)),
+    "gates of one channel": (nn.Sequential(nn.Conv(1, 1), Gates(), nn.Conv(2, 3)), (3, 5, 6)),
+    "gates after a convolution alone": (nn.Sequential(nn.Conv(3, 1), Gates()), (2, 5, 4)),
+    "sampled at places": (
+        nn.Sequential(nn.Conv(4, 3), Sampled(Sampling()), nn.Conv(3, 1)),
+        (2, 6, 5),
+    ),
+    "sampled by the nearest": (
+        nn.Sequential(
+            nn.Conv(3, 1),
+            nn.Parallel(Sampled(Sampling("nearest", "border")), nn.Identity()),
+            nn.Conv(3, 1),
+        ),
+        (2, 4, 5),
+    ),
+    "sampled smoothly": (
+        nn.Sequential(nn.Conv(3, 1), Sampled(Sampling("cubic", "reflection", True)), nn.ReLU()),
+        (2, 4, 5),
+    ),
+    "sampled volumes": (
+        nn.Sequential(nn.Conv(2, 1), Sampled(Sampling("linear", "reflection")), nn.Conv(2, 1)),
+        (2, 3, 2, 4),
+    ),
     "concat of concats": (
         nn.Sequential(
             nn.Parallel(

@@ -134,10 +134,11 @@ def test_softmax(op: str, axis: int, opset: int) -> None:
         ("Softplus", {}),
         ("Softsign", {}),
         ("Mish", {}),
-        ("Sign", {}),
-        ("Sinh", {}),
-        ("Cosh", {}),
-        ("Asinh", {}),
+        *((op, {}) for op in ("Sign", "Floor", "Ceil", "Round", "Sin", "Cos", "Tan", "Asin")),
+        *((op, {}) for op in ("Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh", "Atanh")),
+        ("Selu", {"alpha": 1.2, "gamma": 0.9}),
+        ("Gelu", {"approximate": "tanh"}),
+        ("Gelu", {}),
         ("Erf", {}),
         ("Reciprocal", {}),
         ("IsNaN", {}),
@@ -146,13 +147,82 @@ def test_softmax(op: str, axis: int, opset: int) -> None:
 def test_functions(op: str, attributes: dict[str, Any]) -> None:
     types = {"y": "bool"} if op == "IsNaN" else {}
     runtime.InferenceSession  # noqa: B018
-    data = made([node(op, "x", "y", **attributes)], {"x": (2, 3, 4)}, ["y"], types=types)
+    nodes, opset = [node(op, "x", "y", **attributes)], 20 if op == "Gelu" else 18
+    data = made(nodes, {"x": (2, 3, 4)}, ["y"], types=types, opset=opset)
     agree(data, {"x": numbers(2, 3, 4)})
 
 
 @pytest.mark.parametrize("exponent", [2.0, 3.0, 0.0, -1.0, 7.0])
 def test_powers_of_negative_numbers(exponent: float) -> None:
     one("Pow", (2, 3, 4), {"e": np.array(exponent, np.float32)})
+
+
+@pytest.mark.parametrize("exponent", [0.5, 0.3, -0.5, -1.5, 40.0, np.inf])
+def test_powers_of_any_exponent(exponent: float) -> None:
+    data = made(
+        [node("Abs", "x", "a"), node("Pow", "a e", "y")],
+        {"x": (2, 3, 4)},
+        ["y"],
+        {"e": np.array(exponent, np.float32)},
+    )
+    agree(data, {"x": numbers(2, 3, 4)})
+
+
+def test_powers_and_remainders_of_two_tensors() -> None:
+    shapes = {"x": (2, 3, 4), "z": (3, 1)}
+    x, z = numbers(2, 3, 4), numbers(3, 1, seed=5)
+    whole = np.array([[2.0], [-3.0], [0.5]], np.float32)
+    agree(made([node("Pow", "x z", "y")], shapes, ["y"]), {"x": x, "z": whole})
+    agree(made([node("Pow", "x z", "y")], shapes, ["y"]), {"x": np.abs(x), "z": z})
+    base = {"c": np.abs(z)}
+    agree(made([node("Pow", "c x", "y")], {"x": (2, 1, 4)}, ["y"], base), {"x": x[:, :1]})
+    agree(made([node("Mod", "x z", "y", fmod=1)], shapes, ["y"]), {"x": x * 9, "z": z})
+
+
+def test_many_operands() -> None:
+    """Some of them constants, more than one formula takes, and NaN from any of them."""
+    names = " ".join(f"x{i}" for i in range(12))
+    shapes = {f"x{i}": (2, 1, 4) if i % 3 else (2, 3, 1) for i in range(12)}
+    given = {name: numbers(*shape, seed=i) for i, (name, shape) in enumerate(shapes.items())}
+    given["x5"][0, 0, 1] = given["x9"][1, 2, 0] = np.nan
+    for op in ("Sum", "Mean", "Max", "Min"):
+        agree(made([node(op, f"{names} c", "y")], shapes, ["y"], {"c": numbers(3, 4)}), given)
+        agree(made([node(op, "x1", "y")], shapes, ["y"]), given)
+
+
+def test_bounds_that_are_computed() -> None:
+    nodes = [node("ReduceMin", "x", "a", keepdims=0), node("Clip", "x a b", "y")]
+    nodes.insert(1, node("Mul", "a h", "b"))
+    agree(made(nodes, {"x": (2, 3)}, ["y"], {"h": np.float32(0.5)}), {"x": numbers(2, 3)})
+
+
+def test_conditions_of_conditions() -> None:
+    nodes = [
+        node("Greater", "x z", "a"),
+        node("Equal", "x c", "b"),
+        node("Xor", "a b", "o"),
+        node("IsInf", "x", "i", detect_negative=0),
+        node("Or", "o i", "p"),
+        node("And", "p o", "q"),
+        node("Equal", "q a", "y"),
+    ]
+    shapes = {"x": (2, 3, 4), "z": (4,)}
+    data = made(nodes, shapes, ["y"], {"c": np.float32(1)}, types={"y": "bool"}, opset=20)
+    x = np.round(numbers(2, 3, 4) * 2)
+    x[0, 0, :2] = np.inf, -np.inf
+    agree(data, {"x": x, "z": numbers(4, seed=3)})
+
+
+def test_what_does_not_depend_on_its_operand() -> None:
+    one("Pow", (2, 3, 4), {"e": np.zeros((3, 1), np.float32)})
+    data = made(
+        [node("IsInf", "x", "y", detect_negative=0, detect_positive=0)],
+        {"x": (2, 3)},
+        ["y"],
+        types={"y": "bool"},
+        opset=20,
+    )
+    assert not load(data)(numbers(2, 3)).any()
 
 
 @pytest.mark.parametrize("wide", [(), (1,), (4,), (3, 1), (3, 4), (1, 3, 1), (2, 1, 1, 4)])

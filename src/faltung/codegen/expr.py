@@ -7,13 +7,13 @@ of an array.
 """
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 
 from faltung.codegen import hyperbolic, math, power, rounding, trigonometry
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import CONDITIONS, Expr
+from faltung.geometry.expr import CONDITIONS, FORMATS, Expr
 
 # Two applications of the finaliser of MurmurHash3 (A. Appleby, 2011) turn the index of an element
 # into a random number; the key is mixed once as in SplitMix64 (G. L. Steele et al., 2014).
@@ -38,6 +38,7 @@ INSTRUCTIONS = {
     "gaussian": 26,
     "ndtr": 60,
     "random": 24,
+    **dict.fromkeys(FORMATS, 14),
     "mod": 40,
     "fmod": 34,
     "pow": 140,
@@ -188,6 +189,10 @@ def _signed(number: int, bits: int) -> int:
     return number - (1 << bits) if number >> (bits - 1) else number
 
 
+def _shorter(form: tuple[int, int, int], v: Vectors, x: str) -> str:
+    return rounding.shorter(v, x, *form)
+
+
 _WRITE: dict[str, Callable[..., str]] = {
     "add": Vectors.add,
     "sub": Vectors.sub,
@@ -212,6 +217,7 @@ _WRITE: dict[str, Callable[..., str]] = {
     "round": rounding.nearest,
     "trunc": rounding.trunc,
     "sign": rounding.sign,
+    **{op: partial(_shorter, form) for op, form in FORMATS.items()},
     "mod": rounding.mod,
     "fmod": rounding.fmod,
     "pow": power.pow,

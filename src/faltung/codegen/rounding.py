@@ -45,6 +45,30 @@ def sign(v: Vectors, x: str) -> str:
     return v.select(v.compare("one", x, v.zero), one, x)
 
 
+def shorter(v: Vectors, x: str, digits: int, least: int, most: int) -> str:
+    """Rounded to a format: its stored digits, and its exponents; to the nearest number, of two to
+    the even one, and to infinity beyond the largest.
+    """
+    f, form = v.function, FORMATS[v.dtype]
+    gone = form.digits - digits
+    if not gone:
+        return x
+    bits = v.bits(x)
+    even = on_bits(v, "and", on_bits(v, "lshr", bits, gone), 1)
+    raised = on_bits(v, "add", bits, (1 << (gone - 1)) - 1)
+    raised = f.value(f"add {v.integers} {raised}, {even}")
+    made = number_of(v, on_bits(v, "and", raised, -(1 << gone)))
+    # Below the smallest normal number all have the same unit.
+    size = v.abs(x)
+    large = v.constant(1.5 * 2.0 ** (least - digits + form.digits))
+    fixed = v.copysign(v.sub(v.add(size, large), large), x)
+    made = v.select(v.compare("olt", size, v.constant(2.0**least)), fixed, made)
+    largest = v.constant((2 - 2.0**-digits) * 2.0**most)
+    infinite = v.copysign(v.constant(float("inf")), x)
+    made = v.select(v.compare("ogt", v.abs(made), largest), infinite, made)
+    return v.select(v.compare("uno", x, x), x, made)
+
+
 # Exact products and remainders --------------------------------------------------------------------
 
 

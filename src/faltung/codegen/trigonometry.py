@@ -150,8 +150,13 @@ def _quadrants(v: Vectors, x: str) -> tuple[str, str]:
     shifted = v.add(v.mul(x, v.constant(2 / math.pi)), large)
     n = v.sub(shifted, large)
     rest = x
-    for part in form.half_pi:
-        rest = v.multiply_add(n, v.constant(-part), rest)
+    *parts, short, last = (v.constant(-part) for part in form.half_pi)
+    for part in parts:
+        rest = v.multiply_add(n, part, rest)
+    # What this rounds goes into the last part: the result is rounded once.
+    near = v.multiply_add(n, short, rest)
+    lost = v.multiply_add(n, short, v.sub(rest, near))
+    rest = v.add(near, v.multiply_add(n, last, lost))
     quadrant = v.bits(shifted)
     # Infinities stay: they are NaN by now.
     size = v.abs(x)

@@ -8,6 +8,7 @@ import numpy as np
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import (
+    FORMATS,
     Expr,
     at_least,
     binary,
@@ -19,6 +20,7 @@ from faltung.geometry.expr import (
     select,
     unary,
 )
+from faltung.graph.value import Value
 
 OPERATIONS = {
     "add": "Add",
@@ -98,6 +100,17 @@ COMPOSED = {
 }
 
 
+def spread(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
+    """An operand that broadcasts to a map of ``shape``: vectors along the channels."""
+    ones = (1,) * (len(shape) - len(value.shape))
+    if writer.is_parameter(value):
+        wide = value.shape + ones if value.shape else ()
+        return writer.tensor(writer.array(value).reshape(wide), value.name)
+    if not ones or not value.shape:
+        return writer.name(value)
+    return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
+
+
 def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
     """Nodes for a formula of tensors that broadcast against each other; the name of the result.
 
@@ -119,6 +132,9 @@ def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:
             return writer.node("Relu", name(part.terms[0]))
         if part.op in COMPOSED:
             return name(COMPOSED[part.op].replaced(part.terms))
+        if part.op in FORMATS:
+            short = writer.cast(name(part.terms[0]), part.op.removeprefix("as_"))
+            return writer.cast(short, writer.dtype.name)
         if part.op == "fmod":
             return writer.node("Mod", *map(name, part.terms), fmod=1)
         if part.op not in OPERATIONS:

@@ -86,6 +86,11 @@ class Writer:
         )
         return outputs
 
+    def cast(self, name: str, dtype: str) -> str:
+        """A value in another type."""
+        word = {"float32": "FLOAT", "float64": "DOUBLE"}.get(dtype, dtype.upper())
+        return self.node("Cast", name, to=getattr(self.onnx.TensorProto, word))
+
     def tensor(self, array: npt.ArrayLike, name: str = "") -> str:
         """Constant numbers, floats in the network's dtype. Equal ones are stored once."""
         made = np.asarray(array)

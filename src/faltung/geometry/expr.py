@@ -18,10 +18,11 @@ from faltung.geometry.errors import FaltungError
 # Operations and the number of their arguments. Comparisons give a condition, which only ``select``
 # and the operations of logic accept. ``round`` goes to the nearest whole number, of two to the even
 # one; ``mod`` is a remainder with the sign of the divisor, ``fmod`` one with that of the dividend;
-# ``pow`` takes any exponent. ``expm1`` and ``log1p`` are exp(x) - 1 and log(1 + x) without the loss
-# near zero, ``gaussian`` is exp(-x**2 / 2), and ``ndtr`` the normal distribution function.
-# ``random`` is a number in [0, 1) derived from a key (the bits of a scalar operand) and the index
-# of the element, so it is the same whenever and wherever it is computed.
+# ``pow`` takes any exponent; ``as_...`` rounds to a shorter format. ``expm1`` and ``log1p`` are
+# exp(x) - 1 and log(1 + x) without the loss near zero, ``gaussian`` is exp(-x**2 / 2), and ``ndtr``
+# the normal distribution function. ``random`` is a number in [0, 1) derived from a key (the bits of
+# a scalar operand) and the index of the element, so it is the same whenever and wherever it is
+# computed.
 ARITY = {
     "add": 2,
     "sub": 2,
@@ -46,6 +47,9 @@ ARITY = {
     "round": 1,
     "trunc": 1,
     "sign": 1,
+    "as_float32": 1,
+    "as_float16": 1,
+    "as_bfloat16": 1,
     "sin": 1,
     "cos": 1,
     "tan": 1,
@@ -69,6 +73,13 @@ ARITY = {
     "not": 1,
     "select": 3,
     "random": 1,
+}
+# Formats that are rounded to: stored digits, and the exponents of the smallest and largest normal
+# numbers.
+FORMATS = {
+    "as_float32": (23, -126, 127),
+    "as_float16": (10, -14, 15),
+    "as_bfloat16": (7, -126, 127),
 }
 LOGIC = ("and", "or", "xor", "not")
 CONDITIONS = ("gt", "ge", "eq", *LOGIC)
@@ -445,6 +456,7 @@ _SLOPES: dict[str, _Slope] = {
     "erf": lambda y, a: (unary("exp", -(a * a)) * (2 / math.sqrt(pi)),),
     "gaussian": lambda y, a: (-(a * y),),
     "ndtr": lambda y, a: (unary("gaussian", a) * (1 / math.sqrt(2 * pi)),),
+    **{op: lambda y, a: (1.0,) for op in FORMATS},  # as if nothing were rounded
     **{op: lambda y, a: (0.0,) for op in ("floor", "ceil", "round", "trunc", "sign")},
     "mod": lambda y, a, b: (1.0, -unary("floor", a / b)),
     "fmod": lambda y, a, b: (1.0, -unary("trunc", a / b)),

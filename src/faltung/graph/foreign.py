@@ -199,10 +199,13 @@ class Foreign:
         key = (id(origin), f"{array.shape} {inner} {order} {trained}")
         found = self._shared.get(key)
         if found is None:
-            plain = sum(p.startswith(f"{self.b.current}.{name}") for p in self.weights)
+            layer, number, plain = self.b.current, 1, name
+            while f"{layer}.{name}" in self.weights:
+                number += 1
+                name = f"{plain}{number}"
             made = np.asarray(array, self.dtype)
             found = self.b.parameter(
-                name + (str(plain + 1) if plain else ""),
+                name,
                 made.shape,
                 inner=inner,
                 order=order,

@@ -16,8 +16,10 @@ import numpy.typing as npt
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, operand
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
+from faltung.graph.foreign_maps import known
 from faltung.graph.ops import Elementwise
 from faltung.graph.value import Value
+from faltung.reference.expr import evaluate
 
 Array = npt.NDArray[Any]
 Operand = Tensor | Array
@@ -59,8 +61,8 @@ def formula(
             inputs.append(value)
         terms.append(operand(inputs.index(value)))
     made = expr(*terms)
-    if not made.operands():
-        raise Unsaid("a formula that does not depend on its operands")
+    if not made.operands():  # the same number everywhere
+        return known(f, np.full(shape, evaluate(made, ())), dtype or tensors[0].dtype)
     op = Elementwise(frame.shape, (made,))
     out = f.node(op, inputs, frame.shape, frame.samples)
     return frame.result(out, dtype or tensors[0].dtype)

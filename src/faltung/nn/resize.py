@@ -197,8 +197,9 @@ def _moved(fields: Fields, pairs: Sequence[tuple[int, int]]) -> Fields:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AdaptiveAvgPool(Layer):
-    """Means of windows as equal as can be, as many as asked for; they overlap where sizes do not
-    divide.
+    """Means of windows as equal as can be, as many as asked for.
+
+    They overlap where the sizes do not divide.
 
     Parameters
     ----------
@@ -265,8 +266,7 @@ def _pool(b: Builder, x: Value, kind: str, sizes: Sequence[int]) -> Value:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Blur(Layer):
-    """A binomial blur of each channel, then every ``stride``: what makes a smaller map without
-    aliasing.
+    """A binomial blur of each channel, then every ``stride``: smaller without aliasing.
 
     Parameters
     ----------

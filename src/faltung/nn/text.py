@@ -1,19 +1,17 @@
 """A network as text: what ``repr`` of a layer says, read back. Only layers are called."""
 
 import ast
-import inspect
 
+from faltung import nn
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError
-from faltung.nn import activation, channels, conv, norm, pool, structure
 from faltung.nn.layer import DEEPEST, Layer, checked
 
 # The layers that a text may name.
-LAYERS = {
-    name: found
-    for module in (activation, channels, conv, norm, pool, structure)
-    for name, found in vars(module).items()
-    if inspect.isclass(found) and issubclass(found, Layer) and found.__module__ == module.__name__
+LAYERS: dict[str, type[Layer]] = {
+    name: getattr(nn, name)
+    for name in nn.__all__
+    if isinstance(getattr(nn, name), type) and issubclass(getattr(nn, name), Layer)
 }
 LONGEST = 1 << 20  # characters; the networks of the field have some ten thousand
 

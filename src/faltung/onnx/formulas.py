@@ -1,6 +1,8 @@
 """Elementwise operators of ONNX as formulas."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,11 @@ from faltung.geometry.expr import (
     Expr,
     at_least,
     constant,
+    equal,
     greater,
+    is_nan,
     maximum,
     minimum,
-    power,
     select,
     unary,
 )
@@ -22,12 +25,23 @@ from faltung.graph import activations
 from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
 from faltung.onnx.arguments import Arguments, numbers
-from faltung.onnx.tensors import FLOATS
+from faltung.onnx.tensors import FLOATS, type_name
 
 Array = npt.NDArray[Any]
 Handler = Callable[[Arguments], Tensor]
 
 INFINITY = float("inf")
+# Whole exponents that are products.
+MOST_FACTORS = 8
+# Types that do not hold all numbers of another.
+SHORTER = {
+    "float64": ("float32", "float16", "bfloat16"),
+    "float32": ("float16", "bfloat16"),
+    "float16": ("bfloat16",),
+    "bfloat16": ("float16",),
+}
+# Operands that are taken together in one formula.
+MOST_TOGETHER = 7
 
 
 def _real(x: Tensor | Array) -> Tensor | Array:
@@ -125,32 +139,10 @@ def _is_inf(a: Arguments) -> Tensor:
     below, above = a.whole("detect_negative", 1), a.whole("detect_positive", 1)
 
     def of(x: Expr) -> Expr:
-        low = select(at_least(-INFINITY, x), 1, 0) if below else constant(0)
-        return select(at_least(x, INFINITY), 1, low) if above else low
+        low = select(equal(x, -INFINITY), 1, 0) if below else constant(0)
+        return select(equal(x, INFINITY), 1, low) if above else low
 
-    if not (below or above):
-        raise Unsaid("a condition that never holds")
     return formula(a.f, of, a.floats(0), dtype="bool")
-
-
-def _sign(x: Expr) -> Expr:
-    return select(greater(x, 0), 1, select(greater(0, x), -1, x))
-
-
-def _asinh(x: Expr) -> Expr:
-    size = unary("abs", x)
-    square = size * size
-    made = unary("log1p", size + square / (1 + unary("sqrt", 1 + square)))
-    return select(at_least(x, 0), made, -made)
-
-
-def _acosh(x: Expr) -> Expr:
-    t = x - 1
-    return unary("log1p", t + unary("sqrt", t * (x + 1)))
-
-
-def _atanh(x: Expr) -> Expr:
-    return 0.5 * (unary("log1p", x) - unary("log1p", -x))
 
 
 # Several operands ---------------------------------------------------------------------------------
@@ -184,36 +176,51 @@ def two(of: Callable[[Expr, Expr], Expr], dtype: str | None = None) -> Handler:
     return lambda a: formula(a.f, of, *_operands(a), dtype=dtype)
 
 
+def compared(of: Callable[[Expr, Expr], Expr]) -> Handler:
+    return two(lambda x, y: holds(of(x, y)), "bool")
+
+
+def holds(condition: Expr) -> Expr:
+    """A condition as a number."""
+    return select(condition, 1, 0)
+
+
 def many(of: Callable[[Expr, Expr], Expr], mean: bool = False) -> Handler:
     """An operation over any number of operands, from the first to the last."""
 
     def made(a: Arguments) -> Tensor:
         operands = _operands(a)
         total: Tensor | Array = operands[0]
-        for other in operands[1:]:
-            if isinstance(total, Tensor) or isinstance(other, Tensor):
-                total = formula(a.f, of, total, other)
-            else:
+        for start in range(1, len(operands), MOST_TOGETHER):
+            part = [total, *operands[start : start + MOST_TOGETHER]]
+            if not any(isinstance(x, Tensor) for x in part):
                 raise Unsaid("constants as the first operands")
-        if not isinstance(total, Tensor):
-            raise Unsaid("constants alone")
-        if mean and len(operands) > 1:
-            total = formula(a.f, lambda x: x * (1 / len(operands)), total)
-        return total
+            last = start + MOST_TOGETHER >= len(operands)
+            share = 1 / len(operands) if mean and last else 1.0
+            total = formula(a.f, partial(_combined, of, share), *part)
+        return total if isinstance(total, Tensor) else a.tensor(0)
 
     return made
 
 
-def compared(of: Callable[[Expr, Expr], Expr]) -> Handler:
-    return two(of, "bool")
+def _combined(of: Callable[[Expr, Expr], Expr], share: float, *operands: Expr) -> Expr:
+    return reduce(of, operands) * share
+
+
+def largest(x: Expr, y: Expr) -> Expr:
+    """NaN where either is NaN."""
+    return select(is_nan(y), y, maximum(x, y))
+
+
+def smallest(x: Expr, y: Expr) -> Expr:
+    return select(is_nan(y), y, minimum(x, y))
 
 
 def _equal(a: Arguments) -> Tensor:
     given = [a[i] for i in range(2)]
-    if all(x.dtype in ("bool",) for x in given):
-        both = [_condition(x) for x in given]
-        return formula(a.f, lambda x, y: 1 - unary("abs", x - y), *both, dtype="bool")
-    return compared(lambda x, y: select(at_least(x, y), select(at_least(y, x), 1, 0), 0))(a)
+    booleans = all(x.dtype == "bool" for x in given)
+    operands = [_condition(x) for x in given] if booleans else _operands(a)
+    return formula(a.f, lambda x, y: holds(equal(x, y)), *operands, dtype="bool")
 
 
 def logic(of: Callable[..., Expr]) -> Handler:
@@ -227,65 +234,65 @@ def logic(of: Callable[..., Expr]) -> Handler:
 
 
 def _where(a: Arguments) -> Tensor:
-    given = [_condition(a[0]), _real(a[1]), _real(a[2])]
-    kinds = [x.dtype for x in given[1:] if isinstance(x, Tensor)] or [str(given[1].dtype)]
-    return formula(a.f, lambda c, x, y: select(greater(c, 0.5), x, y), *given, dtype=str(kinds[0]))
+    kinds = {str(a[i].dtype) for i in (1, 2)}
+    read = _condition if kinds == {"bool"} else _real
+    given = [_condition(a[0]), read(a[1]), read(a[2])]
+    tensors = [x.dtype for x in given[1:] if isinstance(x, Tensor)]
+    dtype = tensors[0] if tensors else str(a[1].dtype)
+    return formula(a.f, lambda c, x, y: select(greater(c, 0.5), x, y), *given, dtype=dtype)
+
+
+def _mod(a: Arguments) -> Tensor:
+    op = "fmod" if a.whole("fmod", 0) else "mod"
+    return formula(a.f, raw(op), *_operands(a))
 
 
 def _pow(a: Arguments) -> Tensor:
-    base, exponent = a.tensor(0), a[1]
-    numbers(base)
-    if not isinstance(exponent, Tensor) and exponent.dtype.kind in "iu":
+    base, exponent = _real(a[0]), a[1]
+    if isinstance(exponent, Tensor) and exponent.dtype.startswith(("int", "uint")):
+        exponent = a.array(1)  # whole numbers that steer: a program for each
+    if not isinstance(exponent, Tensor):
         exponent = exponent.astype(np.float64)
+    dtype = str(base.dtype)
     if isinstance(exponent, Tensor) or exponent.size != 1:
-        if a.is_input(1):
-            exponent = a.array(1)
-        if isinstance(exponent, Tensor) or exponent.size != 1:
-            raise Unsaid("an exponent that is not one number (needs pow)")
+        return formula(a.f, raw("pow"), base, _real(exponent), dtype=dtype)
     e = float(exponent.ravel()[0])
     shape = np.broadcast_shapes(base.shape, exponent.shape)
-    if shape != base.shape:
-        base = a.f.reshaped(base, shape)
-    return formula(a.f, lambda x: _power(x, e), base)
+    return formula(a.f, lambda x: _power(x, e), base, dtype=dtype, shape=shape)
 
 
 def _power(x: Expr, e: float) -> Expr:
-    """Also of a negative base, where the exponent is whole."""
-    if not e.is_integer() or abs(e) > 64:
-        if e.is_integer() or e != e or abs(e) == INFINITY:
-            raise Unsaid("a large exponent (needs pow)")
-        if e < 0:
-            return 1 / _power(x, -e)
-        return power(x, e) if e in (0.25, 0.5, 0.75) else unary("exp", e * unary("log", x))
-    if e < 0:
-        return 1 / _power(x, -e)
-    if not e:
-        return _ones(x)
+    """Products and roots for the exponents that are usual."""
+    if e in (0, 0.5):
+        return unary("sqrt", x) if e else constant(1)
+    if not e.is_integer() or abs(e) > MOST_FACTORS:
+        return Expr("pow", (x, constant(e)))
     made: Expr | None = None
-    square, left = x, int(e)
+    square, left = x, abs(int(e))
     while left:
         if left & 1:
             made = square if made is None else made * square
         left >>= 1
         square = square * square if left else square
     assert made is not None
-    return made
-
-
-def _ones(x: Expr) -> Expr:
-    """1 everywhere, as a formula that has the shape of ``x``."""
-    return Expr("select", (at_least(x, 0), constant(1), constant(1.0)))
+    return made if e > 0 else Expr("div", (constant(1), made))
 
 
 def _clip(a: Arguments) -> Tensor:
     x = a.floats(0)
-    low, high = a.scalar("min", 1), a.scalar("max", 2)
-    made = x
-    if low is not None:
-        made = formula(a.f, lambda x: maximum(x, low), made)
-    if high is not None:
-        made = formula(a.f, lambda x: minimum(x, high), made)
-    return made
+    bounds: list[tuple[Tensor | Array, Callable[[Expr, Expr], Expr]]] = []
+    for number, (name, of) in enumerate((("min", maximum), ("max", minimum)), 1):
+        if a.attribute(name) is not None:
+            bounds.append((np.array(a.number(name, 0)), of))
+        elif a.has(number):
+            bounds.append((_real(a[number]), of))
+
+    def made(x: Expr, *given: Expr) -> Expr:
+        for bound, (_, of) in zip(given, bounds, strict=True):
+            x = of(x, bound)
+        return x
+
+    return formula(a.f, made, x, *(bound for bound, _ in bounds)) if bounds else x
 
 
 def _prelu(a: Arguments) -> Tensor:
@@ -299,38 +306,27 @@ def _prelu(a: Arguments) -> Tensor:
 # Types --------------------------------------------------------------------------------------------
 
 
-def _cast(a: Arguments) -> Tensor:
-    from faltung.onnx.tensors import type_name
-
-    if a.op == "CastLike":
-        like = a[1]
-        return cast(a, str(like.dtype))
-    return cast(a, type_name(a.whole("to", 1)))
+def _cast(a: Arguments) -> Tensor | Array:
+    target = str(a[1].dtype) if a.op == "CastLike" else type_name(a.whole("to", 1))
+    x = a[0]
+    if isinstance(x, Tensor):
+        return cast(a, target)
+    if x.dtype.kind not in "fb" or target not in FLOATS:
+        raise Unsaid(f"constants of {x.dtype} to {target}")
+    return x.astype("float32" if target == "bfloat16" else target)
 
 
 def cast(a: Arguments, target: str) -> Tensor:
-    """To another type. Real numbers keep the precision of the graph until they leave it."""
-    from dataclasses import replace
-
+    """To another type."""
     x = a.tensor(0)
     if x.dtype == target:
         return x
     if target in FLOATS and (x.dtype in FLOATS or x.dtype == "bool"):
-        wide = {"float16": 0, "bfloat16": 0, "float32": 1, "float64": 2}
-        if wide[target] < wide.get(x.dtype, 0) and target in ("float16", "bfloat16"):
-            raise Unsaid(f"rounding to {target}")
-        if target == "float32" and x.dtype == "float64":
-            raise Unsaid("rounding to float32")
+        if target in SHORTER.get(x.dtype, ()):
+            return formula(a.f, partial(unary, f"as_{target}"), x, dtype=target)
         return replace(x, dtype=target)
     if target == "bool" and x.dtype in FLOATS:
-        return formula(
-            a.f,
-            lambda x: select(
-                greater(x, 0), 1, select(greater(0, x), 1, select(at_least(x, x), 0, 1))
-            ),
-            x,
-            dtype="bool",
-        )
+        return formula(a.f, lambda x: select(equal(x, 0), 0, 1), x, dtype="bool")
     raise Unsaid(f"{x.dtype} to {target} (needs whole numbers in formulas)")
 
 
@@ -363,12 +359,21 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     "Softsign": one(lambda x: x / (1 + unary("abs", x))),
     "HardSwish": one(_in(activations.hard_swish())),
     "Mish": one(_mish),
-    "Sign": one(_sign),
-    "Sinh": one(lambda x: 0.5 * (unary("expm1", x) - unary("expm1", -x))),
-    "Cosh": one(lambda x: 0.5 * (unary("exp", x) + unary("exp", -x))),
-    "Asinh": one(_asinh),
-    "Acosh": one(_acosh),
-    "Atanh": one(_atanh),
+    "Sign": named("sign"),
+    "Floor": named("floor"),
+    "Ceil": named("ceil"),
+    "Round": named("round"),
+    "Sin": named("sin"),
+    "Cos": named("cos"),
+    "Tan": named("tan"),
+    "Asin": named("asin"),
+    "Acos": named("acos"),
+    "Atan": named("atan"),
+    "Sinh": named("sinh"),
+    "Cosh": named("cosh"),
+    "Asinh": named("asinh"),
+    "Acosh": named("acosh"),
+    "Atanh": named("atanh"),
     "Elu": settled(_elu),
     "Selu": settled(_selu),
     "Celu": settled(_celu),
@@ -378,9 +383,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     "Shrink": settled(_shrink),
     "Gelu": settled(_gelu),
     "Swish": settled(_swish),
-    "IsNaN": lambda a: formula(
-        a.f, lambda x: select(at_least(x, x), 0, 1), a.floats(0), dtype="bool"
-    ),
+    "IsNaN": lambda a: formula(a.f, lambda x: holds(is_nan(x)), a.floats(0), dtype="bool"),
     "IsInf": _is_inf,
     "Add": two(raw("add")),
     "Sub": two(raw("sub")),
@@ -388,15 +391,16 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     "Div": two(raw("div")),
     "Sum": many(raw("add")),
     "Mean": many(raw("add"), mean=True),
-    "Max": many(maximum),
-    "Min": many(minimum),
+    "Max": many(largest),
+    "Min": many(smallest),
+    "Mod": _mod,
     "Pow": _pow,
     "Clip": _clip,
     "PRelu": _prelu,
-    "Greater": compared(lambda x, y: select(greater(x, y), 1, 0)),
-    "GreaterOrEqual": compared(lambda x, y: select(at_least(x, y), 1, 0)),
-    "Less": compared(lambda x, y: select(greater(y, x), 1, 0)),
-    "LessOrEqual": compared(lambda x, y: select(at_least(y, x), 1, 0)),
+    "Greater": compared(greater),
+    "GreaterOrEqual": compared(at_least),
+    "Less": compared(lambda x, y: greater(y, x)),
+    "LessOrEqual": compared(lambda x, y: at_least(y, x)),
     "Equal": _equal,
     "And": logic(lambda x, y: minimum(x, y)),
     "Or": logic(lambda x, y: maximum(x, y)),

@@ -147,4 +147,4 @@ def anywhere(call: Call) -> bool:
     known: set[str] = (
         TABLE.keys() | WHOLE.keys() | QUANTISED | LOOPS | SIZES_DEPEND | COUNTS | CASTS
     )
-    return not call.domain and (call.op in known or call.op in SELECTIONS)
+    return not call.domain and call.op in known

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.graph.fold import Derived
-from faltung.graph.ops import Convolve, ConvolveInput
+from faltung.graph.ops import Convolve, ConvolveInput, Recurrence
+from faltung.graph.recurrent import inputs_of
 from faltung.graph.value import Graph, Node, Parameter
 from faltung.methods.base.correlation import Strides
 from faltung.plan.binding import layout
@@ -120,12 +121,16 @@ class Weights:
 
 
 def _convolved(nodes: Sequence[Node], derived: Mapping[str, Derived]) -> set[str]:
-    """Parameters that only convolutions read, as their weights: their plans take any strides."""
+    """Parameters that only convolutions and recurrences read, as their weights: these take any
+    strides.
+    """
     found: set[str] = set()
     others: set[str] = set()
     for node in nodes:
-        for number, value in enumerate(node.inputs):
-            weight = number == 1 and isinstance(node.op, Convolve | ConvolveInput)
-            (found if weight else others).add(value.name)
+        own = {node.inputs[1].name} if isinstance(node.op, Convolve | ConvolveInput) else set()
+        if isinstance(node.op, Recurrence):
+            own = {w.name for part in inputs_of(node.op, node.inputs)[0] for w in part.recurrent}
+        for value in node.inputs:
+            (found if value.name in own else others).add(value.name)
     weights = {derived[name].weight if name in derived else name for name in found}
     return weights - others

@@ -11,7 +11,9 @@ from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
 from faltung.graph.fuse import fused, needed
-from faltung.graph.ops import Softmax
+from faltung.graph.fuse_attention import with_attention
+from faltung.graph.fuse_moves import moved
+from faltung.graph.ops import Convolve, Softmax
 from faltung.graph.value import Graph, Node, Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
@@ -60,13 +62,16 @@ class Inference:
             nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
             outputs = (likely, *outputs[1:])
         kept = {value.name for value in outputs}
+        nodes = with_attention(moved(needed(nodes, kept), kept), kept)
         nodes, first = input_layouts(graph.inputs, fused(needed(nodes, kept), kept))
         self.nodes, self.outputs = nodes, outputs
         places = Places(nodes, [value.name for value in graph.inputs], first)
         weights = Weights(state, derived, nodes)
         policy = policy_of(precision)
         where = places, weights.strides, batch, graph.dtype
-        lowering = Lowering(*where, machine or current(), policy)
+        specs = (str(node.op.spec) for node in nodes if isinstance(node.op, Convolve))
+        about = "inference", str(batch), *specs
+        lowering = Lowering(*where, machine or current(), policy, about)
         self.assembly = Assembly(
             nodes,
             lowering,

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.attended import attended
 from faltung.graph.contracted import BATCH, labelled
 from faltung.graph.ops import Attention, Contract
@@ -69,7 +69,7 @@ def attention_values(low: Lowering, node: Node, work: Work) -> None:
         scale=op.scale,
         dtype=low.dtype,
         machine=low.machine,
-        mask=_mask(low, rest[0], found.samples) if rest else None,
+        masks=[_mask(low, mask) for mask in rest],
         causal=op.causal,
         offset=op.offset,
         softcap=op.softcap,
@@ -77,20 +77,29 @@ def attention_values(low: Lowering, node: Node, work: Work) -> None:
 
 
 def _rows(low: Lowering, value: Value, channels: int) -> Rows:
-    """The rows of heads of so many channels."""
+    """The rows of heads of so many channels. UnsupportedError: a parameter that is stored otherwise
+    than a map.
+    """
     pitch = low.pitch(value)
+    sizes, steps = memory(low, value)
+    rows = split(sizes[1:-1], steps[1:-1], (value.positions,))
+    if steps[-1] != 1 or rows not in ((pitch,), (0,)):
+        raise UnsupportedError(
+            f"{value.name}: attention reads parameters whose channels are stored last; "
+            "it must have an order that ends with axis 0"
+        )
     sample = pitch * value.positions
     return Rows(low.where(value), _batch(low, value), sample, channels, pitch)
 
 
-def _mask(low: Lowering, value: Value, samples: int) -> Mask:
+def _mask(low: Lowering, value: Value) -> Mask:
     """A mask with 0 for the steps along which it is the same."""
     (several, heads, queries, keys), steps = memory(low, value)
     sample, head, query, key = (
         step if size > 1 else 0
         for size, step in zip((several, heads, queries, keys), steps, strict=True)
     )
-    return Mask(low.where(value), _batch(low, value), sample, head, query, key)
+    return Mask(low.where(value), _batch(low, value), several, sample, head, query, key)
 
 
 def memory(low: Lowering, value: Value) -> tuple[tuple[int, ...], Strides]:

@@ -13,6 +13,7 @@ from faltung.graph.ops import (
     Pool,
     PoolGrad,
     Reduction,
+    Softmax,
 )
 from faltung.graph.value import Node, Value
 from faltung.methods.base.correlation import Strides
@@ -109,7 +110,8 @@ def group_mean(low: Lowering, node: Node, work: Work) -> None:
 
 
 def softmax_map(low: Lowering, node: Node, work: Work) -> None:
-    x = node.inputs[0]
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Softmax)
     softmax.softmax(
         work,
         low.matrix(x),
@@ -118,6 +120,7 @@ def softmax_map(low: Lowering, node: Node, work: Work) -> None:
         channels=x.channels,
         dtype=low.dtype,
         machine=low.machine,
+        log=op.log,
     )
 
 

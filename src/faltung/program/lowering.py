@@ -1,6 +1,6 @@
 """What the lowering of every node shares: places, plans, unique names of buffers."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
@@ -23,6 +23,7 @@ from faltung.methods.base.correlation import Strides
 from faltung.methods.base.step import Matrix, Operand, Step, relocated
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
+from faltung.plan.shelf import Shelf
 from faltung.program.places import Places
 
 
@@ -53,7 +54,8 @@ class Lowered:
 
 class Lowering:
     """Nodes of one program to steps. ``weights``: strides of each parameter in its unfolded shape,
-    by name. ``policy``: the methods that its convolutions may use.
+    by name. ``policy``: the methods that its convolutions may use. ``about``: what the program is,
+    in words by which its plans are found on disk; nothing: they are not kept there.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Lowering:
         dtype: str,
         machine: Machine,
         policy: Policy = AUTO,
+        about: Iterable[str] = (),
     ) -> None:
         self.places = places
         self.weights = weights
@@ -71,9 +74,9 @@ class Lowering:
         self.dtype = dtype
         self.machine = machine
         self.policy = policy
+        self.shelf = Shelf(machine, policy, about)
         self.itemsize = np.dtype(dtype).itemsize
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
-        self._plans: dict[Hashable, Plan] = {}
         self._count = 0
 
     # Where things are ----------------------------------------------------------------------------
@@ -105,14 +108,8 @@ class Lowering:
     # Plans ---------------------------------------------------------------------------------------
 
     def plan(self, build: Callable[..., Plan], *arguments: Any, **named: Any) -> Plan:
-        """A plan of the engine; equal questions share one."""
-        key = build.__name__, arguments, tuple(sorted(named.items()))
-        found = self._plans.get(key)
-        if found is None:
-            found = self._plans[key] = build(
-                *arguments, **named, machine=self.machine, policy=self.policy
-            )
-        return found
+        """A plan of the engine; equal questions share one, also of other programs."""
+        return self.shelf.plan(build, arguments, named)
 
     def planned(self, node: Node, plan: Plan) -> Lowered:
         op = node.op

@@ -105,8 +105,7 @@ def _key(made: Lowered, weights: Weights) -> Hashable:
     def word(argument: Argument) -> Hashable:
         if isinstance(argument, Operand):
             number = own.get(argument.name)
-            what = weights.token(argument.name) if number is None else number
-            return argument.offset, what
+            return argument.offset, weights.token(argument.name) if number is None else number
         if isinstance(argument, np.ndarray):
             return argument.shape, hashlib.sha256(argument).digest()
         return argument

@@ -1,6 +1,7 @@
 """The definition of formulas: one operation at a time, in float64; ``random`` bit by bit."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from math import erf, erfc, pi, sqrt
 from typing import Any
 
@@ -8,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import CONDITIONS, Expr
+from faltung.geometry.expr import CONDITIONS, FORMATS, Expr
 
 Array = npt.NDArray[np.float64]
 Bits = npt.NDArray[np.uint64]
@@ -116,6 +117,16 @@ def _ndtr(x: Array) -> Array:
 
 _erfc = np.vectorize(erfc, otypes=[np.float64])
 
+
+def _shorter(digits: int, least: int, most: int, x: Array) -> Array:
+    """Rounded to a format: to the nearest number, of two to the even one."""
+    unit = np.maximum(np.frexp(x)[1] - 1, least) - digits
+    made = np.ldexp(np.rint(np.ldexp(x, -unit)), unit)
+    largest = (2 - 2.0**-digits) * 2.0**most
+    far = np.where(np.abs(made) > largest, np.copysign(np.inf, x), made)
+    return np.asarray(np.where(np.isfinite(x), far, x))
+
+
 _MEANING: dict[str, Callable[..., Any]] = {
     "add": np.add,
     "sub": np.subtract,
@@ -140,6 +151,7 @@ _MEANING: dict[str, Callable[..., Any]] = {
     "round": np.rint,
     "trunc": np.trunc,
     "sign": np.sign,
+    **{op: partial(_shorter, *form) for op, form in FORMATS.items()},
     "mod": np.mod,
     "fmod": np.fmod,
     "pow": np.power,

@@ -110,7 +110,7 @@ def recurrence(
         y[samples, :, at] = np.where(on, made[1], 0)
         state = np.where(on, made[1], state)
         cell = None if cell is None else np.where(on, made[2], cell)
-    flat = sums.reshape(batch, -1, steps)
+    flat = sums.reshape(batch, sums.shape[1] * size, steps)
     return Walked(y, state, cell, flat, before, None if cell is None else cells)
 
 

@@ -261,15 +261,15 @@ def _kernel(call: _Call, dtype: str, machine: Machine) -> ElementwiseKernel:
         return FlatKernel(*asked)
     lanes, channels = machine.lanes(dtype), call.channels
     spread = bool(call.kinds & set(SPREAD))
-    axes = [len(sizes) for sizes in call.sizes] if spread else [0, 0]
-    rows = RowsKernel(*asked, (), channels % lanes, *axes)
+    before, after = (len(sizes) for sizes in call.sizes) if spread else (0, 0)
+    rows = RowsKernel(*asked, (), channels % lanes, before, after)
     if call.narrow(lanes) and channels * rows.work <= MOST_NARROW:
         gathered = tuple(
             i
             for i, given in enumerate(call.inputs)
             if given.kind == "column" and given.strides[-1] != 1
         )
-        return NarrowKernel(*asked, (), 0, *axes, channels, gathered)
+        return NarrowKernel(*asked, (), 0, before, after, channels, gathered)
     return rows
 
 
