@@ -279,3 +279,15 @@ def test_selections_and_scatters() -> None:
         "k": np.array([2]),
     }
     agree(data, given)
+
+
+def test_outputs_are_the_callers_own() -> None:
+    nodes = [node("Identity", "k", "y"), node("Identity", "x", "z"), node("Add", "x one", "s")]
+    constants = {"k": np.arange(3), "one": np.array(1)}
+    data = made(nodes, {"x": (2,)}, ["y", "z", "s"], constants, dtype="int64")
+    model, x = load(data), np.array([5, 6])
+    for _ in range(2):
+        y, z, s = model(x)
+        assert y.tolist() == [0, 1, 2] and z.tolist() == [5, 6] and s.tolist() == [6, 7]
+        y[:], z[:], s[:] = 9, 9, 9
+    assert x.tolist() == [5, 6]

@@ -49,7 +49,7 @@ def gaps_of(routine: Routine, ports: Sequence[Port]) -> list[Gap]:
         for call in part.later:
             reads = [held.get(n, known.get(n)) for n in routine.knowledge.reads(call)]
             if any(isinstance(x, Later) for x in reads):
-                made = [(None, "float32")] * len(call.outputs)
+                made: list[tuple[Shape | None, str]] = [(None, "float32")] * len(call.outputs)
             elif id(call) in part.forced or id(call) in routine.knowledge.foreign:
                 made = inferred(call, [held.get(n, known.get(n)) for n in call.inputs])
             else:

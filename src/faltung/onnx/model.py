@@ -146,7 +146,10 @@ class OnnxModel:
         with self._lock:
             self._main.engine.ran = False
             made = self._main.run(arrays, {})
-        return [_own(array, port, arrays) for array, port in zip(made, self.outputs, strict=True)]
+            fresh = self._main.fresh
+        return [
+            _own(array, p, p.name in fresh) for array, p in zip(made, self.outputs, strict=True)
+        ]
 
     def _checked(self, inputs: Mapping[str, npt.ArrayLike], exact: bool) -> dict[str, Array]:
         if not isinstance(inputs, Mapping):

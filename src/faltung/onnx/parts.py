@@ -8,7 +8,7 @@ sizes that it finds, which may depend on what the host computed, and is kept.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeGuard
 from weakref import WeakSet
 
 import numpy as np
@@ -339,7 +339,9 @@ class Routine:
     ) -> Part:
         """The part that begins with these nodes."""
         # That an array has no elements says all of it.
-        empty = {n: np.zeros(x.shape, dtype_of(x.dtype)) for n, x in held.items() if _is_empty(x)}
+        empty: dict[str, Array] = {
+            n: np.zeros(x.shape, dtype_of(x.dtype)) for n, x in held.items() if _is_empty(x)
+        }
         full = {name: x for name, x in held.items() if name not in empty}
         return import_part(
             self.knowledge, rest, {**known, **empty}, full, self.wanted, self.engine.dtype
@@ -353,7 +355,7 @@ def _as(one: Mapping[str, Held | Later], other: Mapping[str, Held]) -> bool:
     )
 
 
-def _is_empty(x: Held | Later) -> bool:
+def _is_empty(x: Held | Later) -> TypeGuard[Held]:
     return x.shape is not None and 0 in x.shape
 
 
