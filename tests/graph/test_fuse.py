@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faltung import nn
-from faltung.geometry.expr import Expr, maximum, operand, random, unary
+from faltung.geometry.expr import Expr, binary, maximum, operand, random, unary
 from faltung.graph.expand import expanded
 from faltung.graph.fold import folded
 from faltung.graph.fuse import (
@@ -284,6 +284,13 @@ def test_operands_of_an_epilogue_may_be_broadcast() -> None:
     small = Value("y", (40, 9, 1))
     grown = [conv("a", x, small), formula("r", A * B, small, Value("v", out), shape=out)]
     assert len(fused(grown, {"r"})) == 2
+
+
+def test_long_formulas_are_no_epilogues() -> None:
+    y, x = Value("y", (40, 9, 8)), Value("x", (17, 9, 8))
+    for expr, count in ((unary("sin", A), 1), (binary("pow", A, 2.5), 2)):
+        made = formula("r", expr, y, shape=y.shape)
+        assert len(fused([conv("a", x, y), made], {"r"})) == count
 
 
 def test_maps_for_each_sample_of_a_batch_need_as_many_operands() -> None:

@@ -5,6 +5,7 @@ changes their order. Here both change only how the numbers of a ``Value`` are lo
 is made where an operation needs another order in memory than there is.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -30,6 +31,10 @@ ASK_FROM_BYTES = 1 << 26
 
 class Unsaid(FaltungError):
     """What a graph cannot say yet; the message says which mechanism is missing."""
+
+
+# What names of layers do not contain.
+_ODD = re.compile(r"[^\w/-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,7 @@ class Foreign:
 
     def name(self, wanted: str) -> str:
         """A name for a layer that no other has."""
-        stem = "".join(c if c.isalnum() or c in "_-/" else "_" for c in wanted).strip("/") or "node"
+        stem = _ODD.sub("_", wanted).strip("/") or "node"
         name, count = stem, 1
         while name in self._names:
             count += 1

@@ -5,39 +5,37 @@ behind it in memory as one. ``Foreign`` copies where memory is in another order.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.axis import Axis
-from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
 from faltung.geometry.pool import PoolSpec
+from faltung.geometry.resample import padded as table_of_pads
+from faltung.geometry.resample import selected
 from faltung.graph.foreign import Foreign, Tensor, Unsaid, numbers
-from faltung.graph.ops import Concat, Convolve, Elementwise, Pool, Slice
+from faltung.graph.foreign_resample import resampled
+from faltung.graph.ops import Concat, Elementwise, Pool, Slice
 from faltung.graph.value import Value
 
 Array = npt.NDArray[Any]
 
 # Numbers of a constant that becomes a map at most.
 MOST_SPREAD = 1 << 26
-# Parts that a tensor is cut into at most, to be put together in another order.
-MOST_PARTS = 256
 # Entries that are added to one side of an axis at most: plans look at each of them.
 MOST_PADDING = 1 << 16
+
+
+# Pools --------------------------------------------------------------------------------------------
 
 
 def fixed(f: Foreign, weight: Array) -> Value:
     """A weight that is not trained."""
     order = (*range(2, weight.ndim), 1, 0)
     return f.parameter("fixed", weight, inner=weight.shape, order=order, trained=False)
-
-
-# Pools --------------------------------------------------------------------------------------------
 
 
 def pooled(f: Foreign, value: Value, spec: PoolSpec) -> Value:
@@ -91,14 +89,15 @@ def resized(x: Tensor, value: Value, axis: int, size: int) -> Tensor:
 
 
 def sliced(f: Foreign, x: Tensor, axis: int, start: int, count: int, step: int = 1) -> Tensor:
-    """``count`` entries of an axis from ``start`` on, every ``step``-th; step above 0."""
+    """``count`` entries of an axis from ``start`` on, every ``step``-th."""
     if (start, count, step) == (0, x.shape[axis], 1):
         return x
     if count < 1:
         raise Unsaid("a tensor without elements")
     numbers(x)
     if step != 1 and count > 1:
-        return _stepped(f, x, axis, start, count, step)
+        entries = range(start, start + count * step, step)
+        return resampled(f, x, {axis: selected(x.shape[axis], entries)})
     x, value, after = _behind(f, x, axis)
     made = f.node(Slice(start * after), (value,), (count * after, *value.space))
     return resized(x, made, axis, count)
@@ -112,44 +111,23 @@ def gathered(f: Foreign, x: Tensor) -> Tensor:
     return f.arranged(x, x.memory)
 
 
-def _stepped(f: Foreign, x: Tensor, axis: int, start: int, count: int, step: int) -> Tensor:
-    """Every ``step``-th entry: a convolution with one tap reads them."""
-    x, value, after = _behind(f, x, axis)
-    size = x.shape[axis]
-    before = x.size // (size * after)
-    seen = f.seen(value, 1, (after, before, size))
-    last = size - (start + (count - 1) * step + 1)
-    axes = [Axis(before, 1), Axis(size, 1, step, 1, -start, -last)]
-    return resized(x, identity(f, seen, axes), axis, count)
+# Pools --------------------------------------------------------------------------------------------
 
 
-def identity(f: Foreign, value: Value, axes: Sequence[Axis]) -> Value:
-    """What these axes of one tap read."""
-    c = value.channels
-    spec = ConvSpec(tuple(axes), c, c, 1, c, f.dtype)
-    weight = fixed(f, np.ones(spec.weight_shape))
-    return f.node(Convolve(spec), (value, weight), (c, *spec.output))
-
-
-def padded(f: Foreign, x: Tensor, pairs: Sequence[tuple[int, int]], mode: str = "zeros") -> Tensor:
-    """The tensor with entries before and after each axis; negative ones are a crop."""
-    numbers(x)
+def padded(
+    f: Foreign, x: Tensor, pairs: Sequence[tuple[int, int]], mode: str = "zeros", fill: float = 0.0
+) -> Tensor:
+    """The tensor with entries before and after each axis; negative numbers are a crop. fill: what
+    "zeros" adds.
+    """
+    f.require(prod(n + lo + hi for n, (lo, hi) in zip(x.shape, pairs, strict=True)))
+    tables = {}
     for axis, (lo, hi) in enumerate(pairs):
-        if min(lo, hi) < 0:
-            cut = max(0, -lo), max(0, -hi)
-            x = sliced(f, x, axis, cut[0], x.shape[axis] - sum(cut), 1)
-            lo, hi = max(0, lo), max(0, hi)
-        if not (lo or hi):
-            continue
-        if max(lo, hi) > MOST_PADDING:
-            raise Unsaid(f"padding of {max(lo, hi)} entries")
-        x, value, after = _behind(f, x, axis)
-        size = x.shape[axis]
-        before = x.size // (size * after)
-        seen = f.seen(value, 1, (after, before, size))
-        axes = [Axis(before, 1), Axis(size, 1, 1, 1, lo, hi, mode)]
-        x = resized(x, identity(f, seen, axes), axis, lo + size + hi)
-    return x
+        if lo <= 0 and hi <= 0:
+            x = sliced(f, x, axis, -lo, x.shape[axis] + lo + hi)
+        else:
+            tables[axis] = table_of_pads(x.shape[axis], lo, hi, mode)
+    return resampled(f, x, tables, fill)
 
 
 def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
@@ -192,17 +170,9 @@ def known(f: Foreign, array: Array, dtype: str) -> Tensor:
 
 def picked(f: Foreign, x: Tensor, axis: int, indices: Sequence[int]) -> Tensor:
     """These entries of an axis, in this order."""
-    steps = {b - a for a, b in pairwise(indices)}
-    if len(indices) == 1:
-        return sliced(f, x, axis, indices[0], 1, 1)
-    if len(steps) == 1 and (step := steps.pop()) > 0:
-        return sliced(f, x, axis, indices[0], len(indices), step)
-    runs: list[list[int]] = []
-    for index in indices:
-        if runs and runs[-1][-1] + 1 == index:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    if len(runs) > MOST_PARTS:
-        raise Unsaid("a selection of many entries (needs Resample)")
-    return concatenated(f, [sliced(f, x, axis, run[0], len(run), 1) for run in runs], axis)
+    numbers(x)
+    first, count = indices[0], len(indices)
+    if list(indices) == list(range(first, first + count)):
+        return sliced(f, x, axis, first, count)
+    f.require(x.size // x.shape[axis] * count)
+    return resampled(f, x, {axis: selected(x.shape[axis], indices)})

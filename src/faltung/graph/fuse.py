@@ -25,6 +25,9 @@ MOST_OPERANDS = 8
 CHEAP_OPERATIONS = 3
 # Instructions of such a formula for a vector: an exponential is cheap, an error function is not.
 CHEAP_INSTRUCTIONS = 48
+# Instructions of an epilogue, which a convolution has once for each of its accumulators: more take
+# longer to compile than they save.
+MOST_EPILOGUE = 128
 # Operations of one formula, with repetitions: each of several activations in a row may read the one
 # before it more than once, so the length of the formula could double with each.
 MOST_OPERATIONS = 256
@@ -238,7 +241,10 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             continue
         op = node.op
         assert isinstance(op, Elementwise)
-        if op.outputs[0].uses("random") or not all(_reaches(v, node.output) for v in node.inputs):
+        formula = op.outputs[0]
+        if formula.uses("random") or instructions(formula) > MOST_EPILOGUE:
+            continue
+        if not all(_reaches(v, node.output) for v in node.inputs):
             continue
         able = [
             places[value.name]

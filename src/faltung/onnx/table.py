@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.onnx import (
+    attention,
     convolve,
     formulas,
     losses,
@@ -17,6 +18,7 @@ from faltung.onnx import (
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
+    **attention.TABLE,
     **convolve.TABLE,
     **products.TABLE,
     **pools.TABLE,

@@ -6,6 +6,8 @@ in it by the words of its question. The machine and the source that makes plans 
 name, by the rules of ``jit/cache``, which also says when a file is believed.
 """
 
+import atexit
+import os
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -25,8 +27,13 @@ MOST = 512
 MOST_FILES = 8
 
 Build = Callable[..., Plan]
+_Used = tuple[Build, tuple[Any, ...], dict[str, Any], Policy, Plan]
 _known: dict[Hashable, Plan] = {}
-_files = 0
+# The shelves that are still to be written, and how many this process has taken on.
+_waiting: list["Shelf"] = []
+_taken = 0
+if hasattr(os, "register_at_fork"):  # they are the parent's
+    os.register_at_fork(after_in_child=_waiting.clear)
 
 
 class Shelf:
@@ -35,51 +42,76 @@ class Shelf:
     def __init__(self, machine: Machine, policy: Policy, about: Iterable[str] = ()) -> None:
         self._machine, self._policy = machine, policy
         self._about = tuple(about)
-        self._used: dict[Hashable, tuple[Build, tuple[Any, ...], dict[str, Any], Plan]] = {}
+        self._used: dict[Hashable, _Used] = {}
         self._made = 0
         self._file: Written | None = None
         self._key: str | None = None
         self._opened = False
 
-    def plan(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> Plan:
-        """What ``build`` makes of its arguments: from memory, from disk, or made now."""
+    def plan(
+        self,
+        build: Build,
+        arguments: tuple[Any, ...],
+        named: dict[str, Any],
+        policy: Policy | None = None,
+    ) -> Plan:
+        """What ``build`` makes of its arguments: from memory, from disk, or made now. policy: by
+        default that of the program.
+        """
+        policy = policy or self._policy
         # In words too: constants of formulas that are equal, 0.0 and -0.0, make other code.
         words = repr(named.get("epilogue"))
-        own = self._machine, self._policy
+        own = self._machine, policy
         key = build.__name__, arguments, tuple(named.items()), words, *own
         found = _known.get(key)
         if found is None:
-            found = self._read(build, arguments, named)
+            found = self._read(build, arguments, named, policy)
             if found is None:
-                found = build(*arguments, **named, machine=self._machine, policy=self._policy)
+                found = build(*arguments, **named, machine=self._machine, policy=policy)
                 self._made += 1
             # Without a lock, which a fork could leave closed for ever.
             found = _known.setdefault(key, found)
             for old in list(_known)[: max(0, len(_known) - MOST)]:
                 _known.pop(old, None)
-        self._used[key] = build, arguments, named, found
+        self._used[key] = build, arguments, named, policy, found
         return found
 
     def save(self) -> None:
-        """Keep the plans of the program on disk, if one of them was made for it."""
-        global _files
-        if not self._made or self._key is None or _files >= MOST_FILES:
+        """Keep the plans of the program on disk, if one of them was made for it: at once those of
+        the first program of a process, which compiles anyway, and of others when it ends. Writing
+        takes a fifth of the time in which a program is made for another size.
+        """
+        global _taken
+        if not self._made or self._key is None or _taken >= MOST_FILES:
             return
-        self._made = 0
+        _taken += 1
+        if _taken == 1:
+            self.write()
+        else:
+            _waiting.append(self)
+
+    def write(self) -> None:
+        """Write the plans of the program."""
+        if self._key is None:
+            return
         plans = {
-            self._question(build, arguments, named): plan
-            for build, arguments, named, plan in self._used.values()
+            self._question(build, arguments, named, policy): plan
+            for build, arguments, named, policy, plan in self._used.values()
         }
         with suppress(FaltungError):
-            _files += cache.store(self._key, written(plans), KIND)
+            cache.store(self._key, written(plans), KIND)
 
-    def _question(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
-        return f"{build.__name__} {arguments!r} {named!r} {self._policy!r}"
+    def _question(
+        self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any], policy: Policy
+    ) -> str:
+        return f"{build.__name__} {arguments!r} {named!r} {policy!r}"
 
-    def _read(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> Plan | None:
+    def _read(
+        self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any], policy: Policy
+    ) -> Plan | None:
         """The plan from disk; None where it is not there, or is none."""
         self._open()
-        asked = self._question(build, arguments, named)
+        asked = self._question(build, arguments, named, policy)
         if self._file is None or asked not in self._file:
             return None
         try:
@@ -99,3 +131,10 @@ class Shelf:
         if data is not None:
             with suppress(Unreadable):
                 self._file = Written(data)
+
+
+@atexit.register
+def write_all() -> None:
+    """Write the plans that are still to be written."""
+    while _waiting:
+        _waiting.pop().write()

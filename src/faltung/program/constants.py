@@ -64,6 +64,11 @@ class Constants:
         what: Hashable = _address(array) if large else array.tobytes()
         return what, array.shape, array.strides if large else self.parameters[name].order
 
+    def release(self, names: Collection[str]) -> None:
+        """Let go of the arrays of some parameters."""
+        for name in names:
+            del self._arrays[name]
+
     def placed(self, convolved: Collection[str]) -> Placed:
         """Each in a memory of its own: where it is, or in the order of its parameter."""
         memories, steps = {}, {}

@@ -72,7 +72,7 @@ class Inference:
         policy = policy_of(precision)
         where = places, weights.strides, batch, graph.dtype
         specs = (str(node.op.spec) for node in nodes if isinstance(node.op, Convolve))
-        about = "inference", str(batch), *specs
+        about = "inference", str(batch), *map(repr, graph.inputs), *specs
         lowering = Lowering(*where, machine or current(), policy, about)
         self.assembly = Assembly(
             nodes,
@@ -89,6 +89,12 @@ class Inference:
     def refresh(self) -> None:
         """Fold and pack the parameters again, as they are now."""
         self.assembly.prepare(threads_for(self.assembly.cycles))
+
+    def release(self) -> None:
+        """Let go of constants that were packed, and are not read otherwise. There is no ``refresh``
+        after it.
+        """
+        self.assembly.release()
 
     @property
     def output(self) -> Value:
