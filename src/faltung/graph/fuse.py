@@ -41,7 +41,7 @@ def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
     Nodes whose values nothing reads any more are removed.
     """
     made = tuple(nodes)
-    made = _inlined(made, kept, lambda producer, readers: len(readers) == 1)
+    made = _inlined(made, kept, lambda producer, readers: len(readers) == 1, from_last=True)
     made = _finished(made, kept)
     made = _into_convolutions(made, kept)
     made = _inlined(made, kept, lambda producer, readers: _cheap(producer))
@@ -66,14 +66,19 @@ def _inlined(
     nodes: tuple[Node, ...],
     kept: Collection[str],
     worth: Callable[[Node, list[Node]], bool],
+    *,
+    from_last: bool = False,
 ) -> tuple[Node, ...]:
-    """Formulas substituted into their readers, where all of these are formulas."""
+    """Formulas substituted into their readers, where all of these are formulas.
+
+    from_last: begin with the last one. Readers of a formula may become one: x * clip(x + 3).
+    """
     made = dict(enumerate(nodes))
     readers: dict[str, list[int]] = {}
     for number, node in made.items():
         for name in {value.name for value in node.inputs}:
             readers.setdefault(name, []).append(number)
-    for number in list(made):
+    for number in sorted(made, reverse=from_last):
         producer = made[number]
         numbers = readers.get(producer.output.name, [])
         found = [made[reader] for reader in numbers]
@@ -241,10 +246,7 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             continue
         op = node.op
         assert isinstance(op, Elementwise)
-        formula = op.outputs[0]
-        if formula.uses("random") or instructions(formula) > MOST_EPILOGUE:
-            continue
-        if not all(_reaches(v, node.output) for v in node.inputs):
+        if op.outputs[0].uses("random") or not all(_reaches(v, node.output) for v in node.inputs):
             continue
         able = [
             places[value.name]
@@ -255,8 +257,10 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             and len(readers[value.name]) == 1
             and _takes_epilogue(made[places[value.name]])
         ]
-        if able:
-            made[here] = _with_epilogue(made.pop(max(able)), node, op.outputs[0])
+        joined = _with_epilogue(made[max(able)], node, op.outputs[0]) if able else None
+        if joined is not None:
+            del made[max(able)]
+            made[here] = joined
     return tuple(made.values())
 
 
@@ -277,19 +281,28 @@ def _is_like(value: Value, other: Value) -> bool:
 def _takes_epilogue(node: Node) -> bool:
     op = node.op
     if isinstance(op, Convolve):
-        return op.epilogue is None
-    return isinstance(op, ConvolveInput) and op.epilogue is None and fuses_input_grad(op.spec)
+        return True
+    return isinstance(op, ConvolveInput) and fuses_input_grad(op.spec)
 
 
-def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node:
-    others = [value for value in node.inputs if value != conv.output]
-    places = [
-        operand(0 if value == conv.output else 1 + others.index(value)) for value in node.inputs
-    ]
+def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node | None:
+    """The convolution with the formula as its epilogue, or after the one that it has; None where
+    that is too much for one.
+    """
     op = conv.op
     assert isinstance(op, Convolve | ConvolveInput)
-    made = replace(op, epilogue=formula.replaced(places))
-    return Node(made, (*conv.inputs, *others), node.outputs, conv.layer)
+    count = 3 if op.bias else 2
+    read = (*conv.inputs[count:], *(value for value in node.inputs if value != conv.output))
+    aux = list(dict.fromkeys(read))
+    total = operand(0) if op.epilogue is None else op.epilogue
+    places = [
+        total if value == conv.output else operand(1 + aux.index(value)) for value in node.inputs
+    ]
+    made = formula.replaced(places)
+    if instructions(made) > MOST_EPILOGUE or len(aux) > MOST_OPERANDS or not _fits(made, []):
+        return None
+    inputs = (*conv.inputs[:count], *aux)
+    return Node(replace(op, epilogue=made), inputs, node.outputs, conv.layer)
 
 
 # Sums into formulas ------------------------------------------------------------------------------
