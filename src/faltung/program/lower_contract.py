@@ -30,7 +30,8 @@ def contract_values(low: Lowering, node: Node, work: Work) -> None:
     for value in aux:
         labels.append(labels[2])
         strides.append(_spread(low, value, node.output, [sizes[c] for c in found.labels[2]]))
-    where = Operands(*map(low.where, (a, b, node.output)), tuple(map(low.where, aux)))
+    out = node.output
+    where = Operands(low.where(a), low.where(b), low.where(out), tuple(map(low.where, aux)))
     work.cycles = contract(
         work,
         product(labels, strides, sizes),
