@@ -15,7 +15,16 @@ from dataclasses import replace
 from faltung.codegen.expr import instructions
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.broadcast import joint
-from faltung.graph.ops import SAMPLES, Convolve, ConvolveInput, Elementwise, Reduce, Reduction
+from faltung.graph.contracted import takes_epilogue
+from faltung.graph.ops import (
+    SAMPLES,
+    Contract,
+    Convolve,
+    ConvolveInput,
+    Elementwise,
+    Reduce,
+    Reduction,
+)
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
@@ -227,8 +236,8 @@ def _finished(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...
 
 
 def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
-    """A formula becomes the epilogue of the last convolution among its operands, if that makes a
-    map of the formula's shape. The other operands may be broadcast.
+    """A formula becomes the epilogue of the last convolution or product among its operands, if that
+    makes a map of the formula's shape. The other operands may be broadcast.
     """
     made: dict[int, Node] = dict(enumerate(nodes))
     readers = consumers(nodes)
@@ -272,6 +281,8 @@ def _takes_epilogue(node: Node) -> bool:
     op = node.op
     if isinstance(op, Convolve):
         return op.epilogue is None
+    if isinstance(op, Contract):
+        return takes_epilogue(node)
     return isinstance(op, ConvolveInput) and op.epilogue is None and fuses_input_grad(op.spec)
 
 
@@ -281,7 +292,7 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node:
         operand(0 if value == conv.output else 1 + others.index(value)) for value in node.inputs
     ]
     op = conv.op
-    assert isinstance(op, Convolve | ConvolveInput)
+    assert isinstance(op, Convolve | ConvolveInput | Contract)
     made = replace(op, epilogue=formula.replaced(places))
     return Node(made, (*conv.inputs, *others), node.outputs, conv.layer)
 
