@@ -330,7 +330,7 @@ class Routine:
         self, stage: Stage, rest: Sequence[Call], values: Mapping[str, Array]
     ) -> tuple[Program, Stage]:
         """The program for the sizes that are there, and the stage after it."""
-        names = sorted(name for name in stage.names if name in values)
+        names = sorted(name for name in values if name in stage.names)
         if rest is not stage.calls:
             read = {name for call in rest for name in self.knowledge.reads(call)}
             names = [name for name in names if name in read]
