@@ -314,6 +314,8 @@ class _Importer:
         handler = None if call.domain else TABLE.get(call.op)
         if handler is None:
             raise Unsaid("no such operator here")
+        if call.op != "Concat" and any(x is not None and 0 in (x.shape or ()) for x in inputs):
+            raise Unsaid("a tensor without elements")
         given = [self.given(x, n) for x, n in zip(inputs, call.inputs, strict=True)]
         if not any(isinstance(x, Tensor | Lazy) for x in given):
             self.feed_first(call, inputs, given)

@@ -92,6 +92,8 @@ class OnnxModel:
         engine = Engine(knowledge, float_of(self.file), Programs(precision))
         self._main = Routine(engine, knowledge.body)
         self._lock = threading.RLock()
+        # Whether there will be one program alone, which has packed all numbers that it needs.
+        self._settled = all(map(_settled, self.inputs)) and not self.file.replaceable
         self._look_ahead()
 
     def _look_ahead(self) -> None:
@@ -149,6 +151,8 @@ class OnnxModel:
             self._main.engine.ran = False
             made = self._main.run(arrays, {})
             fresh = self._main.fresh
+            if self._settled:
+                self._settled = not self._main.release()
         return [
             _own(array, p, p.name in fresh) for array, p in zip(made, self.outputs, strict=True)
         ]
@@ -355,6 +359,11 @@ def _may_become(array: Array, wanted: np.dtype[Any], typed: bool) -> bool:
         return True
     kinds = array.dtype.kind + wanted.kind
     return not typed and kinds in ("if", "ii", "iu", "bb")
+
+
+def _settled(port: Port) -> bool:
+    """Whether the file says all sizes of an input."""
+    return port.shape is not None and all(isinstance(n, int) for n in port.shape)
 
 
 def _own(array: Array, port: Port, fresh: bool) -> Array:
