@@ -276,7 +276,7 @@ class OnnxModel:
             if inputs is None:
                 self._try([])
                 inputs = self._zeros([])
-            return profiled(self, self._main.records, inputs, whole("repeats", repeats, 1))
+            return profiled(self.run, self._main, inputs, whole("repeats", repeats, 1))
 
     def _try(self, shapes: Sequence[Sequence[int]]) -> None:
         """Run once with zeros of these shapes."""

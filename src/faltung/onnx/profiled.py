@@ -1,32 +1,31 @@
 """The profile of a model from elsewhere: that of its programs, and what is left for the host."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import numpy.typing as npt
 
 from faltung.onnx.importer import title
-from faltung.onnx.parts import Record
+from faltung.onnx.parts import Routine
 from faltung.program.profile import Profile, Timed, profile
-
-if TYPE_CHECKING:
-    from faltung.onnx.model import OnnxModel
 
 
 def profiled(
-    model: "OnnxModel", records: Sequence[Record], inputs: Mapping[str, npt.ArrayLike], repeats: int
+    run: Callable[[Mapping[str, npt.ArrayLike]], object],
+    routine: Routine,
+    inputs: Mapping[str, npt.ArrayLike],
+    repeats: int,
 ) -> Profile:
-    """Of what the last run did; ``inputs``: to run it as a whole."""
-    model.run(inputs)
+    """Of a model that ``run`` runs with these inputs, by its routine."""
+    run(inputs)
     whole = float("inf")
     for _ in range(repeats):
         start = perf_counter()
-        model.run(inputs)
+        run(inputs)
         whole = min(whole, perf_counter() - start)
     rows: list[Timed] = []
     compiled = 0.0
-    for record in list(records):
+    for record in routine.records:
         if record.host:
             names = ", ".join(dict.fromkeys(title(call) for call, _ in record.host))
             rows.append(Timed("", "on the host", names, (), 0.0, 0, 0))
