@@ -126,9 +126,14 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Local": (4, 3),
     "MaxPool": (2,),
     "Parallel": (nn.ReLU(), nn.ReLU()),
+    "Patches": (nn.ReLU(),),
+    "Position": (2,),
+    "Read": (nn.ReLU(), "input"),
     "Residual": (nn.ReLU(),),
     "Sequential": (nn.ReLU(),),
     "SqueezeExcite": (2,),
+    "StochasticDepth": (0.5,),
+    "Wired": (nn.ReLU(),),
 }
 
 
@@ -195,12 +200,17 @@ def test_layers(name: str) -> None:
             layer = nn.Sequential(nn.Flatten(), layer)
         return nn.build(layer, (5,) if text else (4, 6, 6), tokens=text)
 
-    if name not in ("Auxiliary", "Dropout", "Identity"):  # alone they are no network
+    if name not in (
+        "Auxiliary",
+        "Dropout",
+        "Identity",
+        "StochasticDepth",
+    ):  # alone they are no network
         build(*given)
     bad = []
     for argument in inspect.signature(kind).parameters:
         for what, value in WRONG.items():
-            if argument in ("layers", "branches"):
+            if argument in ("layers", "branches", "sources"):
                 wrong = judge(lambda v=value: build(v))  # type: ignore[misc]
             else:
                 names = list(inspect.signature(kind).parameters)
@@ -214,7 +224,7 @@ def test_layers(name: str) -> None:
 
 
 ABSTRACT = (nn.Layer, nn.Activation)
-GROUPS = ("Sequential", "Parallel")
+GROUPS = ("Sequential", "Parallel", "Read", "Wired")
 
 
 @pytest.mark.parametrize("name", nets.table.NETS)

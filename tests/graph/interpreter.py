@@ -22,6 +22,7 @@ from faltung.graph.value import Graph, Node, Value
 from faltung.reference.attention import attention, weights
 from faltung.reference.contract import contract
 from faltung.reference.expr import evaluate, uniform
+from faltung.reference.grid import grid_sample, grid_sample_grid_grad, grid_sample_input_grad
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
 from faltung.reference.recurrent import Walked, recurrence, recurrence_grad
@@ -63,7 +64,8 @@ def compute(nodes: Sequence[Node], known: dict[str, Array], batch: int) -> None:
                 known[value.name] = np.asarray(float(batch * value.shape[0]))
         arrays = [known[value.name] for value in node.inputs]
         samples = max(value.samples for value in (*node.inputs, *node.outputs))
-        count = batch if isinstance(node.op, ops.Contract | ops.Attention) else batch * samples
+        alone = isinstance(node.op, ops.Contract | ops.Attention | ops.View)
+        count = batch if alone else batch * samples
         made = MEANING[type(node.op)](node, arrays, count)
         assert len(made) == len(node.outputs), node
         for value, array in zip(node.outputs, made, strict=True):
@@ -87,7 +89,7 @@ def _convolve(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Convolve = node.op
     spec = replace(op.spec, batch=batch)
     x, w = arrays[0].reshape(spec.input_shape), arrays[1].reshape(spec.weight_shape)
-    bias = arrays[2] if op.bias else None
+    bias = arrays[2].reshape(-1) if op.bias else None
     return [_stored(node, arrays, reference.conv(x, w, bias, spec))]
 
 
@@ -95,7 +97,7 @@ def _convolve_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.ConvolveInput = node.op
     spec = replace(op.spec, batch=batch)
     g, w = arrays[0].reshape(spec.output_shape), arrays[1].reshape(spec.weight_shape)
-    bias = arrays[2] if op.bias else None
+    bias = arrays[2].reshape(-1) if op.bias else None
     return [_stored(node, arrays, reference.conv_transpose(g, w, bias, spec))]
 
 
@@ -198,7 +200,10 @@ def _attention(node: Node, arrays: list[Array], batch: int) -> list[Array]:
         found.append(own.reshape(*lead, value.positions, count, -1))
     given = {name: getattr(op, name) for name in ("scale", "causal", "offset", "softcap")}
     for value, array in zip(node.inputs[len(heads) :], arrays[len(heads) :], strict=True):
-        given["mask"] = in_memory(value, array, batch)
+        mask = in_memory(value, array, batch)
+        repeats = [1] * mask.ndim
+        repeats[value.batched] = sizes.samples // value.samples
+        given["mask"] = given.get("mask", 0) + np.tile(mask, repeats)
     made = weights(*found, **given) if op.weights else attention(*found, **given)
     shape = *(batch,) * node.output.batched, sizes.samples, *made.shape[-3:]
     return [from_memory(node.output, np.broadcast_to(made, shape), batch)]
@@ -290,16 +295,20 @@ def _group_mean(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 def _normalise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Normalise = node.op
-    x, gain, shift, *running = arrays
+    x, *affine = arrays
+    running = affine[2:]
     rank = len(node.inputs[0].shape)
     if op.over == "batch" and not op.training:
         mean, variance = (spread(node.inputs[3], array, rank) for array in running)
     else:
         mean, variance = _moments(op, x)
     rstd = 1 / np.sqrt(variance + op.eps)
-    y = (x - mean) * rstd * spread(node.inputs[1], gain, rank)
-    y = y + spread(node.inputs[2], shift, rank)
-    kept = zip((mean, rstd), node.outputs[1:], strict=False)
+    y = (x - mean) * rstd
+    if affine:
+        y = y * spread(node.inputs[1], affine[0], rank)
+    if len(affine) > 1:
+        y = y + spread(node.inputs[2], affine[1], rank)
+    kept = zip((mean, rstd)[not op.centred :], node.outputs[1:], strict=False)
     return [y, *(_kept(array, node, value) for array, value in kept)]
 
 
@@ -310,6 +319,8 @@ def _moments(op: ops.Normalise, x: Array) -> tuple[Array, Array]:
         over: tuple[int, ...] = (0, *space)
     elif op.over == "position":
         over = (1,)
+    elif op.over == "axes":
+        over = tuple(axis + 1 for axis in op.axes)
     else:
         grouped = x.reshape(len(x), op.groups, -1)
         shape = (len(x), x.shape[1], *(1,) * len(space))
@@ -319,6 +330,8 @@ def _moments(op: ops.Normalise, x: Array) -> tuple[Array, Array]:
             for made in (grouped.mean(axis=2), grouped.var(axis=2))
         )
         return mean, variance
+    if not op.centred:
+        return np.zeros(()), (x * x).mean(over, keepdims=True)
     return x.mean(over, keepdims=True), x.var(over, keepdims=True)
 
 
@@ -348,12 +361,14 @@ def _pool_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 
 def _concat(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [np.concatenate(arrays, axis=1)]
+    return [np.concatenate(arrays, axis=int(node.output.batched))]
 
 
 def _slice(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     start = node.op.start
-    return [arrays[0][:, start : start + node.output.channels]]
+    return [
+        np.take(arrays[0], range(start, start + node.output.channels), int(node.output.batched))
+    ]
 
 
 def _first(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -373,7 +388,9 @@ def _permute(node: Node, arrays: list[Array], batch: int) -> list[Array]:
 
 
 def _view(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [_from_memory(np.moveaxis(arrays[0], 1, -1), node.output)]
+    if node.output.batched:  # ``batch`` counts all samples here
+        return [_from_memory(np.moveaxis(arrays[0], 1, -1), node.output)]
+    return [from_memory(node.output, in_memory(node.inputs[0], arrays[0], 1), 1)]
 
 
 def _from_memory(array: Array, value: Value) -> Array:
@@ -385,6 +402,28 @@ def _resample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Resample = node.op
     x = arrays[0].reshape(-1, *node.inputs[0].shape)
     return [resample(x, op.tables, op.fill)]
+
+
+def _grid_sample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    x, grid = _each_its_own(node, arrays)
+    return [grid_sample(x, grid, node.op.how)]
+
+
+def _grid_sample_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    g, grid = _each_its_own(node, arrays)
+    return [grid_sample_input_grad(g, grid, node.op.how, node.output.space)]
+
+
+def _grid_sample_grid(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    x, grid, g = _each_its_own(node, arrays)
+    return [grid_sample_grid_grad(x, grid, g, node.op.how)]
+
+
+def _each_its_own(node: Node, arrays: list[Array]) -> list[Array]:
+    """(samples, *shape) each: what there is once is there for all."""
+    made = [a.reshape(-1, *v.shape) for v, a in zip(node.inputs, arrays, strict=True)]
+    most = max(map(len, made))
+    return [np.broadcast_to(a, (most, *a.shape[1:])) for a in made]
 
 
 def _embed(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -402,17 +441,22 @@ def _embed_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [made]
 
 
+def _to_float(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [arrays[0].astype(np.float64)]
+
+
 # Classes ------------------------------------------------------------------------------------------
 
 
-def softmax(logits: Array) -> Array:
-    """Along axis 1."""
-    made = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return made / made.sum(axis=1, keepdims=True)
+def softmax(logits: Array, axes: tuple[int, ...] = (1,)) -> Array:
+    made = np.exp(logits - logits.max(axis=axes, keepdims=True))
+    return made / made.sum(axis=axes, keepdims=True)
 
 
 def _softmax(node: Node, arrays: list[Array], batch: int) -> list[Array]:
-    return [softmax(arrays[0])]
+    op, (x,) = node.op, arrays
+    axes = tuple(axis + 1 for axis in op.axes)
+    return [x - reduced(x, axes, "log_sum_exp") if op.log else softmax(x, axes)]
 
 
 def _cross_entropy(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -532,8 +576,12 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.View: _view,
     ops.Permute: _permute,
     ops.Resample: _resample,
+    ops.GridSample: _grid_sample,
+    ops.GridSampleInput: _grid_sample_input,
+    ops.GridSampleGrid: _grid_sample_grid,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
+    ops.ToFloat: _to_float,
     ops.CrossEntropy: _cross_entropy,
     ops.Softmax: _softmax,
     ops.Recurrent: _recurrent,

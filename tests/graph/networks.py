@@ -14,10 +14,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from faltung import nn
 from faltung.geometry.expr import operand, unary
+from faltung.geometry.grid import Sampling
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import Training, differentiate
 from faltung.graph.initial import parameters
-from faltung.graph.ops import Reduce
+from faltung.graph.ops import GridSample, Reduce
 from faltung.graph.value import Graph, Node, Value
 
 Array = NDArray[np.generic]
@@ -91,6 +92,18 @@ class Gates(nn.Layer):
         )
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Sampled(nn.Layer):
+    """The map at places that a convolution names: a small spatial transformer."""
+
+    how: Sampling
+
+    def build(self, b: Builder, x: Value) -> Value:
+        grid = nn.Conv(len(x.space), 2, padding="same")(b, x)
+        grid = b.elementwise(unary("tanh", operand(0)) * 1.3, grid)
+        return b.node(GridSample(self.how), (x, grid), x.shape)
+
+
 LENET = nn.Sequential(
     nn.Conv(4, 5, padding=2),
     nn.Tanh(),
@@ -151,6 +164,26 @@ SHAPES: dict[str, Row] = {
     "gates": (nn.Sequential(nn.Conv(4, 3), Gates(), nn.Conv(2, 1), nn.ReLU()), (3, 7, 6)),
     "gates of one channel": (nn.Sequential(nn.Conv(1, 1), Gates(), nn.Conv(2, 3)), (3, 5, 6)),
     "gates after a convolution alone": (nn.Sequential(nn.Conv(3, 1), Gates()), (2, 5, 4)),
+    "sampled at places": (
+        nn.Sequential(nn.Conv(4, 3), Sampled(Sampling()), nn.Conv(3, 1)),
+        (2, 6, 5),
+    ),
+    "sampled by the nearest": (
+        nn.Sequential(
+            nn.Conv(3, 1),
+            nn.Parallel(Sampled(Sampling("nearest", "border")), nn.Identity()),
+            nn.Conv(3, 1),
+        ),
+        (2, 4, 5),
+    ),
+    "sampled smoothly": (
+        nn.Sequential(nn.Conv(3, 1), Sampled(Sampling("cubic", "reflection", True)), nn.ReLU()),
+        (2, 4, 5),
+    ),
+    "sampled volumes": (
+        nn.Sequential(nn.Conv(2, 1), Sampled(Sampling("linear", "reflection")), nn.Conv(2, 1)),
+        (2, 3, 2, 4),
+    ),
     "concat of concats": (
         nn.Sequential(
             nn.Parallel(

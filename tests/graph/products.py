@@ -74,6 +74,7 @@ ATTENTION: dict[str, Row] = {
     "capped": row(A(2, 2, 0.7, softcap=0.8), *((6, 5), (6, 4), (6, 4), (6, 5))),
     "a mask": row(A(2, 2, 0.7), *((6, 5), (6, 9), (6, 9), (9, 2, 5), (6, 5))),
     "a mask, capped": row(A(2, 1, 0.7, True, 2, 1.5), *((6, 5), (3, 9), (3, 9), (9, 2, 5), (6, 5))),
+    "two masks": row(A(2, 2, 0.7), *((6, 5), (6, 9), (6, 9), (9, 2, 5), (9, 2, 5), (6, 5))),
     "the weights": row(A(2, 1, 0.7, weights=True), *((6, 5), (3, 4), (4, 2, 5))),
     "many keys": row(A(1, 1, 0.2), *((9, 40), (9, 70), (20, 70), (20, 40))),
 }
@@ -85,6 +86,13 @@ MASKED: dict[str, Row] = {
     for shape in ((9, 1, 1), (9, 1, 5), (9, 2, 1), (1, 2, 5), (1, 1, 5), (1, 1, 1), (9, 2, 5))
     for flag in "yn"
 }
+MASKED["samples"] = row(A(2, 2, 0.7), *((6, 5), (6, 9), (6, 9), (6, 5)), samples=(4, 4, 4, 4))
+MASKED["masks of windows"] = row(
+    A(2, 1, 0.7),
+    *((6, 5), (3, 9), (3, 9), (9, 2, 5), (9, 1, 5), (6, 5)),
+    batched="yyynyy",
+    samples=(6, 6, 6, 1, 3, 6),
+)
 
 
 def graph_of(row: Row, dtype: str = "float64", training: bool = False) -> Graph:
@@ -130,4 +138,4 @@ def numbers(graph: Graph, batch: int) -> tuple[dict[str, np.ndarray], list[np.nd
     """Parameters and inputs."""
     rng = np.random.default_rng(0)
     parameters = {p.name: rng.normal(size=p.shape) for p in graph.parameters}
-    return parameters, [rng.normal(size=(batch, *v.shape)) for v in graph.inputs]
+    return parameters, [rng.normal(size=(batch * v.samples, *v.shape)) for v in graph.inputs]

@@ -108,13 +108,13 @@ def test_what_a_backward_pass_needs_is_kept() -> None:
         assert (statistics.scale is not None) == scale
 
 
-def test_inference_keeps_normalisation_of_batches() -> None:
-    """It is folded later; that of groups and positions has to be computed."""
+def test_inference_keeps_normalisation_of_batches_and_rows() -> None:
+    """The former is folded later, and the latter is one pass; that of groups is taken apart."""
     net = nn.Sequential(nn.Conv(4, 1), nn.BatchNorm(), nn.GroupNorm(2), nn.LayerNorm())
     plain, _ = expanded(nn.build(net, (3, 5)))
     kept = [node.op for node in plain.nodes if isinstance(node.op, Normalise)]
-    assert [op.over for op in kept] == ["batch"]
-    assert sum(isinstance(node.op, GroupMean) for node in plain.nodes) == 4
+    assert [op.over for op in kept] == ["batch", "position"]
+    assert sum(isinstance(node.op, GroupMean) for node in plain.nodes) == 2
 
 
 def test_maxima_say_where_they_come_from_in_training_alone() -> None:

@@ -1,7 +1,7 @@
 """The gradients of products, by differences of the loss."""
 
 import pytest
-from graph.products import ATTENTION, TABLE, one_input
+from graph.products import ATTENTION, MASKED, TABLE, one_input
 from graph.test_differentiate import slopes
 
 from faltung.geometry.errors import FaltungError
@@ -9,10 +9,12 @@ from faltung.graph.differentiate import differentiate
 from faltung.graph.ops import Contract
 from faltung.graph.value import Graph, Node, Parameter, Value
 
+EVERY = TABLE | ATTENTION | {n: row for n, row in MASKED.items() if row.out.samples == 1}
 
-@pytest.mark.parametrize("name", TABLE | ATTENTION)
+
+@pytest.mark.parametrize("name", EVERY)
 def test_gradients_are_slopes(name: str) -> None:
-    slopes(differentiate(one_input((TABLE | ATTENTION)[name]), "mse"))
+    slopes(differentiate(one_input(EVERY[name]), "mse"))
 
 
 def test_what_one_operand_sums_alone_has_no_gradient() -> None:

@@ -143,6 +143,66 @@ def test_gradients_of_running_sums(axis: int, exclusive: bool, reverse: bool) ->
     slopes(training(Cumulative(axis, "sum", exclusive, reverse), (), MAP))
 
 
+# What is made of reductions -----------------------------------------------------------------------
+
+SOFTMAX = [ops.Softmax(axes, log) for axes in AXES for log in (False, True)]
+
+
+def test_softmax_over_any_axes() -> None:
+    for op in SOFTMAX:
+        xv, x = given("x", *MAP)
+        (made,) = one(op, (xv, x), out=[value("y", MAP)])
+        axes = tuple(axis + 1 for axis in op.axes)
+        np.testing.assert_allclose(np.exp(made) if op.log else made, made_of(x, axes), rtol=1e-9)
+        slopes(training(op, (), MAP))
+
+
+def made_of(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    return np.exp(x) / np.exp(x).sum(axes, keepdims=True)
+
+
+@pytest.mark.parametrize("axes", AXES)
+def test_sums_of_powers(axes: tuple[int, ...]) -> None:
+    """Also of a formula, with another behind, and of what is infinite."""
+    torch = pytest.importorskip("torch")
+    xv, x = given("x", *MAP)
+    x[0, 0, 0, 0], x[1, :] = np.inf, -np.inf
+    (made,) = one(Reduce(axes, "log_sum_exp"), (xv, x), out=[value("y", kept(axes))])
+    want = torch.logsumexp(torch.tensor(x), [a + 1 for a in axes], keepdim=True)
+    np.testing.assert_allclose(made, want.numpy(), rtol=1e-9)
+    slopes(training(Reduce(axes, "log_sum_exp"), (), kept(axes)))
+    op = Reduce(axes, "log_sum_exp", (A * B,), finish=unary("tanh", A * 0.3))
+    slopes(training(op, (Value("v", (3,), batched=False),), kept(axes)))
+
+
+GAINS: list[tuple[tuple[int, ...], ...]] = [
+    (),
+    ((3,),),
+    ((3,), (3,)),
+    (MAP, MAP),
+    ((1, 2, 4), (3,)),
+]
+
+
+@pytest.mark.parametrize("axes", AXES)
+@pytest.mark.parametrize("centred", [True, False])
+def test_normalisation_over_any_axes(axes: tuple[int, ...], centred: bool) -> None:
+    torch = pytest.importorskip("torch")
+    op = ops.Normalise("axes", 1e-3, axes=axes, centred=centred)
+    xv, x = given("x", *MAP)
+    (made,) = one(op, (xv, x), out=[value("y", MAP)])
+    over = tuple(axis + 1 for axis in axes)
+    away = x - x.mean(over, keepdims=True) * centred
+    want = away / np.sqrt((away**2).mean(over, keepdims=True) + 1e-3)
+    np.testing.assert_allclose(made, want, rtol=1e-9)
+    if axes == (0, 1, 2) and centred:
+        want = torch.nn.functional.layer_norm(torch.tensor(x), MAP, eps=1e-3).numpy()
+        np.testing.assert_allclose(made, want, rtol=1e-9)
+    for gains in GAINS:
+        vectors = tuple(Value(f"g{i}", s, batched=False) for i, s in enumerate(gains))
+        slopes(training(op, vectors, MAP))
+
+
 # Fusion -------------------------------------------------------------------------------------------
 
 

@@ -78,7 +78,8 @@ def test_kinds() -> None:
 # Layers that a table names on the line of the layer before them.
 FOLLOWERS = (
     "ReLU ReLU6 LeakyReLU ELU Sigmoid Tanh SiLU GELU Softplus HardSigmoid HardSwish "
-    "BatchNorm GroupNorm LayerNorm LocalResponseNorm Dropout Flatten Softmax LayerScale"
+    "BatchNorm GroupNorm LayerNorm LocalResponseNorm Dropout Flatten Softmax LayerScale "
+    "PositionEmbedding"
 ).split()
 
 

@@ -168,6 +168,9 @@ NETWORKS: dict[str, Row] = {
     "rnn rectified": (nn.RNN(4, nonlinearity="relu", last=True), (3, 6)),
     "inception": (INCEPTION, (3, 6, 6)),
     "parallel of vectors": (nn.Parallel(nn.Linear(2), nn.Identity(), nn.Tanh()), (3,)),
+    "attention": (nn.Attention(2), (6, 3, 4)),
+    "attention of a sequence": (nn.Attention(3, bias=False, causal=True), (6, 9)),
+    "attention with shared keys": (nn.Attention(4, 2), (8, 5)),
     "residual": (
         nn.Residual(nn.Sequential(nn.Conv(3, 3, padding="same"), nn.BatchNorm(), nn.ReLU())),
         (3, 5, 5),
@@ -228,6 +231,42 @@ NETWORKS: dict[str, Row] = {
             )
         ),
         (3, 4, 5),
+    ),
+    "class token": (nn.Sequential(nn.ClassToken(), nn.Conv(3, 2)), (4, 3, 2)),
+    "positions": (nn.Sequential(nn.PositionEmbedding(), nn.Tanh()), (3, 2, 4)),
+    "position": (nn.Sequential(nn.Conv(3, 2), nn.Position(4), nn.Linear(2)), (2, 3, 4)),
+    "transformer": (
+        nn.Sequential(
+            nn.Conv(6, 2, 2),
+            nn.ClassToken(),
+            nn.PositionEmbedding(),
+            nn.Residual(nn.Sequential(nn.LayerNorm(), nn.Attention(2))),
+            nn.Position(0),
+        ),
+        (2, 4, 6),
+    ),
+    "patches": (
+        nn.Patches(nn.Sequential(nn.LayerNorm(), nn.Conv(3, 3, padding=1), nn.ReLU()), (2, 3)),
+        (4, 4, 6),
+    ),
+    "patches 1-D": (nn.Sequential(nn.Conv(4, 1), nn.Patches(nn.Attention(2))), (3, 6)),
+    "patches normalised": (nn.Patches(nn.Sequential(nn.Conv(4, 1), nn.BatchNorm())), (3, 4, 2)),
+    "stochastic depth": (nn.Sequential(nn.StochasticDepth(0.0), nn.ReLU()), (3, 2)),
+    "wired": (
+        nn.Wired(
+            nn.Conv(4, 3, padding=1, name="fine"),
+            nn.MaxPool(2, name="coarse"),
+            nn.Conv(3, 1, name="deep"),
+            nn.Upsample(2, name="up"),
+            nn.Read(nn.Sequential(nn.Conv(5, 1), nn.ReLU()), "up", "fine", "input", name="both"),
+            nn.Read(nn.Conv(3, 1), "both", name="one"),
+            nn.Read(nn.Identity(), "one", "deep", along="positions"),
+        ),
+        (2, 4, 6),
+    ),
+    "wired in turn": (
+        nn.Wired(nn.Tanh(name="a"), nn.Conv(2, 1, name="b"), nn.Read(nn.Sigmoid(), "b", "a", "b")),
+        (2, 5),
     ),
     "unet": (UNET, (2, 6, 4)),
     **{f"activation {layer!r}": (layer, (3, 4)) for layer in ACTIVATIONS},

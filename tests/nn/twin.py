@@ -229,6 +229,20 @@ def layer_norm(walk: Walk, layer: nn.LayerNorm, x: Tensor) -> Tensor:
     return F.layer_norm(x.movedim(1, -1), x.shape[1:2], gain, shift, layer.eps).movedim(-1, 1)
 
 
+def attention(walk: Walk, layer: nn.Attention, x: Tensor) -> Tensor:
+    """By ``scaled_dot_product_attention`` over heads (N, H, L, D)."""
+    weight, bias = walk.weights(layer.bias)
+    kept = (weight.shape[0] - weight.shape[1]) // 2
+    rows = F.linear(x.flatten(2).mT, weight.flatten(1), bias).split([x.shape[1], kept, kept], -1)
+    length = x.shape[1] // layer.heads
+    q, k, v = (part.unflatten(-1, (-1, length)).transpose(1, 2) for part in rows)
+    shared = {"enable_gqa": True} if layer.kv_heads not in (None, layer.heads) else {}
+    made = F.scaled_dot_product_attention(q, k, v, is_causal=layer.causal, **shared)
+    weight, bias = walk.weights(layer.bias)
+    made = F.linear(made.transpose(1, 2).flatten(2), weight.flatten(1), bias)
+    return made.mT.reshape(x.shape)
+
+
 def response_norm(walk: Walk, layer: nn.LocalResponseNorm, x: Tensor) -> Tensor:
     x3 = x if x.ndim > 2 else x[..., None]
     return F.local_response_norm(x3, layer.size, layer.alpha, layer.beta, layer.k).reshape(x.shape)
@@ -301,6 +315,40 @@ def shuffle_channels(walk: Walk, layer: nn.ChannelShuffle, x: Tensor) -> Tensor:
     return x.unflatten(1, (layer.groups, -1)).transpose(1, 2).flatten(1, 2)
 
 
+def class_token(walk: Walk, layer: nn.ClassToken, x: Tensor) -> Tensor:
+    (token,) = walk.take(1)
+    return torch.cat([token.reshape(1, -1, 1).expand(len(x), -1, 1), x.flatten(2)], dim=2)
+
+
+def patches(walk: Walk, layer: nn.Patches, x: Tensor) -> Tensor:
+    """Each part of the map alone, put where it came from; all with the same parameters."""
+    rank = rank_of(x)
+    size = per_axis("size", layer.size, rank, 1)
+    places = [
+        (..., *(slice(i, None, p) for i, p in zip(at, size, strict=True)))
+        for at in np.ndindex(*size)
+    ]
+    whole = torch.cat([x[place] for place in places])
+    made = walk(layer.body, whole).unflatten(0, (len(places), len(x)))
+    out = made.new_zeros(len(x), made.shape[2], *x.shape[2:])
+    for place, part in zip(places, made, strict=True):
+        out[place] = part
+    return out
+
+
+def wired(walk: Walk, layer: nn.Wired, x: Tensor) -> Tensor:
+    known = {"input": x}
+    for part in layer.layers:
+        if isinstance(part, nn.Read):
+            read = [known[name] for name in part.sources]
+            if part.along == "channels":
+                x = torch.cat(read, dim=1)
+            else:
+                x = read[0] if len(read) == 1 else torch.cat([r.flatten(2) for r in read], dim=2)
+        x = known[part.name or ""] = walk(part, x)
+    return x
+
+
 def auxiliary(walk: Walk, layer: nn.Auxiliary, x: Tensor) -> Tensor:
     if walk.training:
         walk.heads.append(walk(layer.head, x))
@@ -335,6 +383,7 @@ STEPS: dict[type, Step] = {
     nn.PixelShuffle: shuffle,
     nn.PixelUnshuffle: unshuffle,
     nn.BatchNorm: batch_norm,
+    nn.Attention: attention,
     nn.GroupNorm: group_norm,
     nn.LayerNorm: layer_norm,
     nn.LocalResponseNorm: response_norm,
@@ -352,6 +401,13 @@ STEPS: dict[type, Step] = {
     nn.LayerScale: layer_scale,
     nn.Channels: picked,
     nn.ChannelShuffle: shuffle_channels,
+    nn.ClassToken: class_token,
+    nn.PositionEmbedding: lambda walk, layer, x: x + walk.take(1)[0],
+    nn.Position: lambda walk, layer, x: x.flatten(2)[:, :, layer.index],
+    nn.Patches: patches,
+    nn.Wired: wired,
+    nn.Read: lambda walk, layer, x: walk(layer.layer, x),
+    nn.StochasticDepth: dropout,
     nn.Flatten: flatten,
     nn.ReLU: plain("relu"),
     nn.ReLU6: plain("relu6"),

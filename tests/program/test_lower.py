@@ -8,6 +8,7 @@ from graph.networks import build, problem
 from grid import grid
 
 from faltung import nn
+from faltung.geometry.expr import Expr, constant, operand
 from faltung.graph.fuse import fused, needed
 from faltung.graph.ops import (
     ChannelConv,
@@ -15,7 +16,6 @@ from faltung.graph.ops import (
     Convolve,
     Dropout,
     FirstPosition,
-    Normalise,
     Op,
     Recurrent,
     Reshape,
@@ -24,6 +24,7 @@ from faltung.graph.ops import (
 from faltung.graph.value import Graph
 from faltung.jit.target import current
 from faltung.machine.table import Machine
+from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Operand
 from faltung.plan.build import build_forward
 from faltung.program.inputs import input_layouts
@@ -51,7 +52,7 @@ def lowering_of(
 
 def test_every_operation_is_lowered() -> None:
     """But for those that `expand` takes apart."""
-    assert set(get_args(Op)) - set(_LOWER) == {Normalise, Dropout, Recurrent}
+    assert set(get_args(Op)) - set(_LOWER) == {Dropout, Recurrent}
 
 
 @grid(name=networks.TABLE, every=4)
@@ -125,6 +126,26 @@ def test_other_questions_have_other_plans() -> None:
     other = low.plan(build_forward, spec, (1, 2, 3, 4), (1,) * 4, (4, 3, 2, 1), bias=True)
     assert first is again
     assert other is not first
+
+
+def test_equal_formulas_that_differ_in_bits_have_other_plans() -> None:
+    """0.0 == -0.0, and what is made of them is not alike; nor is it shared with another program."""
+    graph = nn.build(nn.Conv(4, 3, padding=1), (3, 6, 6))
+    spec = graph.nodes[0].op.spec
+    strides = (1, 2, 3, 4), (1,) * 4, (4, 3, 2, 1)
+    made = [
+        plain(graph).plan(
+            build_forward,
+            spec,
+            *strides,
+            bias=True,
+            epilogue=Epilogue(Expr("max", (operand(0), constant(zero)))),
+        )
+        for zero in (0.0, -0.0, 0.0)
+    ]
+    assert made[0] is made[2]
+    texts = [repr(plan.work.steps[0].recipe) for plan in made]
+    assert texts[0] == texts[2] != texts[1]
 
 
 def test_response_normalisation_reads_a_constant() -> None:

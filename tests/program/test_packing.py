@@ -14,7 +14,10 @@ from faltung.program.constants import SMALL_BYTES, Constants
 from faltung.program.inference import Inference
 from faltung.program.state import State
 
-NETS = ["resnet", "googlenet", "unet", "norm of a transpose", "norm of a linear layer", "embedding"]
+NETS = [
+    *("resnet", "googlenet", "unet", "norm of a transpose", "norm of a linear layer"),
+    *("embedding", "response norm"),
+]
 
 
 def constants(graph: Graph, *earlier: Constants, seed: int = 0) -> Constants:

@@ -3,17 +3,31 @@
 import numpy as np
 import pytest
 from graph import interpreter
+from graph.networks import Problem, anything
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from program.programs import poison, threads
+from program.programs import close, poison, ran, step_of, threads, wanted
 
+from faltung import nn
 from faltung.geometry.expr import operand, unary
-from faltung.graph.ops import Arg, Cumulative, Elementwise, Op, Reduce, TopK
+from faltung.graph.builder import Builder
+from faltung.graph.differentiate import differentiate
+from faltung.graph.ops import (
+    Arg,
+    Cumulative,
+    Elementwise,
+    Normalise,
+    Op,
+    Reduce,
+    Softmax,
+    ToFloat,
+    TopK,
+)
 from faltung.graph.value import Graph, Node, Value
 from faltung.program.inference import Inference
 from faltung.program.state import State
 
-A, B, C = map(operand, range(3))
+A, B, C, D = map(operand, range(4))
 
 
 def graph_of(
@@ -174,3 +188,81 @@ def test_axes_that_float32_cannot_number() -> None:
     graph = graph_of(Arg(0, "max"), [((1 << 24) + 1,)], (1,))
     with pytest.raises(ValueError, match=r"axis=0: of 16,777,217 entries; in float32 at most"):
         program(graph, 1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_softmax_sums_of_powers_and_normalisation(data: st.DataObject) -> None:
+    """Over any axes: in one pass over rows of channels, or taken apart."""
+    shape = tuple(data.draw(Shapes))
+    axes = tuple(i for i in range(len(shape)) if data.draw(st.booleans())) or (0,)
+    dtype = data.draw(st.sampled_from(["float32", "float64"]))
+    flag = data.draw(st.booleans())
+    out = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    gains = [shape[:1], out if data.draw(st.booleans()) else shape][: data.draw(st.integers(0, 2))]
+    cases: list[tuple[Op, list[tuple[int, ...]], tuple[int, ...]]] = [
+        (Softmax(axes, flag), [shape], shape),
+        (Reduce(axes, "log_sum_exp", (A * 2,)), [shape], out),
+        (Normalise("axes", 1e-3, axes=axes, centred=flag), [shape, *gains], shape),
+    ]
+    op, shapes, out = data.draw(st.sampled_from(cases))
+    graph = graph_of(op, shapes, out, dtype=dtype)
+    x = fed(graph, 3)
+    made = program(graph, 3)
+    poison(made)
+    got, (want,) = made(*x), meant(graph, x)
+    tolerance = 1e-5 if dtype == "float32" else 1e-12
+    np.testing.assert_allclose(got, want, rtol=tolerance, atol=tolerance)
+    alone = program(graph, 1)(*(array[2:3] for array in x))
+    assert alone.tobytes() == got[2:3].tobytes()
+
+
+def test_training_through_all_of_them() -> None:
+    """The whole step, against the interpreter."""
+
+    class Many(nn.Layer):
+        def build(self, b: Builder, x: Value) -> Value:
+            vector = b.parameter("gain", (4,), initial=1.0)
+            x = b.node(Normalise("axes", 1e-3, axes=(0,), centred=False), (x, vector), x.shape)
+            x = b.node(Normalise("axes", 1e-3, axes=(0, 2)), (x, vector, vector), x.shape)
+            x = b.node(Softmax((1, 2), log=True), (x,), x.shape)
+            x = b.node(Cumulative(1, reverse=True), (x,), x.shape)
+            top = b.node(Reduce((1,), "max"), (x,), (4, 1, 5))
+            power = b.node(Reduce((0,), "log_sum_exp"), (x,), (1, 6, 5))
+            mean = b.node(Reduce((0, 2), "mean", (A * A,)), (x,), (1, 6, 1))
+            product = b.node(Reduce((2,), "product", (A * 0.1,)), (x,), (4, 6, 1))
+            operands = (x, top, power, mean, product)
+            formula = A * B * 0.1 + C * D + operand(4)
+            return b.node(Elementwise(x.shape, (formula,)), operands, x.shape)
+
+    layers = (nn.Conv(4, 3, padding=1), nn.LayerNorm(), Many(), nn.Conv(2, 1))
+    graph = nn.build(nn.Sequential(*layers), (3, 6, 5), training=True, dtype="float64")
+    training = differentiate(graph, "mse")
+    rng = np.random.default_rng(0)
+    numbers = anything(graph)
+    x, target = rng.normal(size=(3, 3, 6, 5)), rng.normal(size=(3, 2, 6, 5))
+    outside = {training.smoothing.name: np.zeros(())}
+    outside |= {v.name: np.asarray(weight / target.size) for v, weight in training.scales}
+    made = Problem("", graph, training, numbers, x, target, 0.0, outside)
+    found = set()
+    for count in (1, 2, 3):
+        with threads(count):
+            step = step_of(made)
+            poison(step)
+            got = ran(step, made)
+            found.add(b"".join(value.tobytes() for value in got.values()))
+    close(got, wanted(step, made), 1e-9)
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 8192, 20_001])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_whole_numbers_become_real(length: int, dtype: str) -> None:
+    """Rounded once, as NumPy does it."""
+    x = Value("x0", (length,), kind="int")
+    y = Value("y0", (length,))
+    graph = Graph((x,), (y,), (Node(ToFloat(), (x,), (y,), "op"),), (), dtype)
+    rng = np.random.default_rng(length)
+    numbers = rng.integers(-(1 << 62), 1 << 62, (3, length)) >> rng.integers(0, 60, (3, length))
+    got = program(graph, 3)(numbers)
+    np.testing.assert_array_equal(got, numbers.astype(dtype))

@@ -1,4 +1,4 @@
-"""``faltung cache``: show or clear the compiled code and measured choices on disk."""
+"""``faltung cache``: show or clear the compiled code, plans and measured choices on disk."""
 
 import argparse
 from collections.abc import Iterator

@@ -149,13 +149,20 @@ def exp(v: Vectors, x: str) -> str:
     return scaled(v, n, p)
 
 
+def exp_down(v: Vectors, x: str) -> str:
+    """``exp`` for x up to 0, with fewer instructions."""
+    low, _ = FORMATS[v.dtype].exp_range
+    return scaled_down(v, *reduced(v, v.max(x, v.constant(low))))
+
+
 def reduced(v: Vectors, x: str, low: str | None = None) -> tuple[str, str]:
     """The integer n, and p = e**(x - n ln 2) - 1, accurate also where it is small; ``low``: a small
     number to add to x, which is not rounded before.
     """
     form = FORMATS[v.dtype]
     whole = x if low is None else v.add(x, low)
-    n = rounded(v, v.mul(whole, v.constant(math.log2(math.e))))
+    large = v.constant(magic(v))
+    n = v.sub(v.multiply_add(whole, v.constant(math.log2(math.e)), large), large)
     r = v.multiply_add(n, v.constant(-form.ln2[0]), x)
     r = v.multiply_add(n, v.constant(-form.ln2[1]), r)
     r = r if low is None else v.add(r, low)
@@ -169,6 +176,16 @@ def scaled(v: Vectors, n: str, p: str, factor: str | None = None) -> str:
     value = v.multiply_add(factor, p, factor) if factor else v.add(p, v.constant(1.0))
     first = v.mul(value, power_of_two(v, half))
     return v.mul(first, power_of_two(v, v.sub(n, half)))
+
+
+def scaled_down(v: Vectors, n: str, p: str, factor: str | None = None) -> str:
+    """The same for n up to 0, with one factor less: 2**n cannot overflow, nor can 2**(n + raised)
+    underflow.
+    """
+    raised = FORMATS[v.dtype].bias // 4  # n is at least -(bias + digits + 2)
+    value = v.multiply_add(factor, p, factor) if factor else v.add(p, v.constant(1.0))
+    first = v.mul(value, power_of_two(v, n, raised))
+    return v.mul(first, v.constant(2.0**-raised))
 
 
 def expm1(v: Vectors, x: str) -> str:
@@ -197,10 +214,12 @@ def rounded(v: Vectors, x: str) -> str:
     return v.sub(v.add(x, large), large)
 
 
-def power_of_two(v: Vectors, n: str) -> str:
-    """2**n for integers in the range of exponents: their bits, moved to those of the exponent."""
+def power_of_two(v: Vectors, n: str, more: int = 0) -> str:
+    """2**(n + more) for integers in the range of exponents: their bits, moved to those of the
+    exponent.
+    """
     form = FORMATS[v.dtype]
-    bits = v.bits(v.add(n, v.constant(magic(v) + form.bias)))
+    bits = v.bits(v.add(n, v.constant(magic(v) + form.bias + more)))
     return number_of(v, on_bits(v, "shl", bits, form.digits))
 
 
@@ -275,7 +294,7 @@ def tanh(v: Vectors, x: str) -> str:
 
 def sigmoid(v: Vectors, x: str) -> str:
     """1 / (1 + e**-x), computed from e**-|x|, which never overflows."""
-    e = exp(v, v.neg(v.abs(x)))
+    e = exp_down(v, v.neg(v.abs(x)))
     one = v.constant(1.0)
     return v.div(v.select(v.compare("oge", x, v.zero), one, e), v.add(one, e))
 
@@ -314,7 +333,7 @@ def _gaussian(v: Vectors, x: str, factor: str | None = None, more: str | None = 
     square = v.mul(v.mul(head, minus_half), head)
     rest = v.mul(v.mul(v.sub(x, head), minus_half), v.add(x, head))
     rest = rest if more is None else v.add(rest, more)
-    return scaled(v, *reduced(v, square, rest), factor)
+    return scaled_down(v, *reduced(v, square, rest), factor)
 
 
 def ndtr(v: Vectors, x: str) -> str:

@@ -20,6 +20,7 @@ from faltung.geometry.expr import (
     select,
     unary,
 )
+from faltung.graph.value import Value
 
 OPERATIONS = {
     "add": "Add",
@@ -97,6 +98,17 @@ COMPOSED = {
     "trunc": select(at_least(X, 0), unary("floor", X), unary("ceil", X)),
     "mod": _mod(),
 }
+
+
+def spread(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
+    """An operand that broadcasts to a map of ``shape``: vectors along the channels."""
+    ones = (1,) * (len(shape) - len(value.shape))
+    if writer.is_parameter(value):
+        wide = value.shape + ones if value.shape else ()
+        return writer.tensor(writer.array(value).reshape(wide), value.name)
+    if not ones or not value.shape:
+        return writer.name(value)
+    return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
 
 
 def formula(writer: Writer, expr: Expr, operands: Sequence[str]) -> str:

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from faltung.formats.onnx_expr import formula
-from faltung.formats.onnx_products import contract
+from faltung.formats import onnx_reduce
+from faltung.formats.onnx_expr import formula, spread
+from faltung.formats.onnx_products import attention, contract
 from faltung.formats.onnx_recurrent import recurrent
-from faltung.formats.onnx_resample import resample
+from faltung.formats.onnx_resample import grid_sample, resample
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
@@ -138,7 +139,7 @@ def _epilogue(writer: Writer, node: Node, made: str) -> str:
     if op.epilogue is None:
         return made
     rest = node.inputs[3 if op.bias else 2 :]
-    others = [_operand(writer, value, node.output.shape) for value in rest]
+    others = [spread(writer, value, node.output.shape) for value in rest]
     return formula(writer, op.epilogue, [made, *others])
 
 
@@ -186,18 +187,39 @@ def _elementwise(writer: Writer, node: Node) -> str:
         return writer.node(name, writer.name(node.inputs[0]), **attributes)
     if type(layer) is LocalResponseNorm and (found := _response_norm(writer, node, layer)):
         return writer.node("LRN", writer.name(node.inputs[0]), **found)
-    operands = [_operand(writer, value, op.shape) for value in node.inputs]
+    operands = [spread(writer, value, op.shape) for value in node.inputs]
     if len(op.outputs) + len(op.reductions) != 1 or not op.batched:
         raise FaltungError(
             f"graph: the formulas of layer {node.layer!r} cannot be expressed in ONNX"
         )
     if op.outputs:
-        return formula(writer, op.outputs[0], operands)
+        made = formula(writer, op.outputs[0], operands)
+        return made if _reaches(node) else _spread(writer, made, node.output)
     (total,) = op.reductions
     if total.kind != "sample" or not total.mean:
         raise FaltungError(f"graph: the sum of layer {node.layer!r} cannot be expressed in ONNX")
     read = operands[0] if total.expr == operand(0) else formula(writer, total.expr, operands)
     return writer.node("Flatten", writer.node("GlobalAveragePool", read), axis=1)
+
+
+def _reaches(node: Node) -> bool:
+    """Whether operands of a formula that are broadcast together have the shape of the result."""
+    op: Any = node.op
+    if not any(value.batched for value in node.inputs):
+        return False
+    shapes = [value.shape + (1,) * (len(op.shape) - len(value.shape)) for value in node.inputs]
+    return tuple(map(max, *shapes, (1,) * len(op.shape))) == op.shape
+
+
+def _spread(writer: Writer, made: str, value: Value) -> str:
+    """A tensor repeated over the samples, and where it has 1 of something."""
+    first = writer.name(writer.graph.input)
+    count = writer.node("Shape", first, start=0, end=1)
+    if value.samples > 1:
+        count = writer.node("Mul", count, writer.whole(value.samples))
+    return writer.node(
+        "Expand", made, writer.node("Concat", count, writer.whole(*value.shape), axis=0)
+    )
 
 
 # Activations that are one node in ONNX: by the layer, the node and its attributes. In float64 they
@@ -226,17 +248,6 @@ def _response_norm(writer: Writer, node: Node, layer: LocalResponseNorm) -> dict
     return {"size": size, "alpha": alpha, "beta": float(layer.beta), "bias": float(layer.k)}
 
 
-def _operand(writer: Writer, value: Value, shape: tuple[int, ...]) -> str:
-    """An operand that broadcasts to a map of ``shape``: vectors along the channels."""
-    ones = (1,) * (len(shape) - len(value.shape))
-    if writer.is_parameter(value):
-        wide = value.shape + ones if value.shape else ()
-        return writer.tensor(writer.array(value).reshape(wide), value.name)
-    if not ones or not value.shape:
-        return writer.name(value)
-    return writer.node("Reshape", writer.name(value), writer.whole(0, *value.shape, *ones))
-
-
 def _channel_conv(writer: Writer, node: Node) -> str:
     """A convolution along the channels, which become an axis of space."""
     op: Any = node.op
@@ -251,6 +262,8 @@ def _channel_conv(writer: Writer, node: Node) -> str:
 
 def _normalise(writer: Writer, node: Node) -> str:
     op: Any = node.op
+    if op.over == "axes":
+        return onnx_reduce.normalise(writer, node)
     x, gain, shift, *running = node.inputs
     name = writer.name(x)
     affine = [writer.name(gain), writer.name(shift)]
@@ -269,8 +282,8 @@ def _normalise(writer: Writer, node: Node) -> str:
     plain = writer.tensor(np.ones(op.groups)), writer.tensor(np.zeros(op.groups))
     made = writer.node("InstanceNormalization", groups, *plain, epsilon=op.eps)
     made = writer.node("Reshape", made, writer.whole(0, *x.shape))
-    made = writer.node("Mul", made, _operand(writer, gain, x.shape))
-    return writer.node("Add", made, _operand(writer, shift, x.shape))
+    made = writer.node("Mul", made, spread(writer, gain, x.shape))
+    return writer.node("Add", made, spread(writer, shift, x.shape))
 
 
 def _permute(writer: Writer, node: Node) -> str:
@@ -297,10 +310,6 @@ def _from_memory(writer: Writer, name: str, value: Value) -> str:
     if rank == 1:
         return made
     return writer.node("Transpose", made, perm=[0, rank, *range(1, rank)])
-
-
-def _softmax(writer: Writer, node: Node) -> str:
-    return writer.node("Softmax", writer.name(node.inputs[0]), axis=1)
 
 
 # Pooling, copies, embedding -----------------------------------------------------------------------
@@ -356,11 +365,11 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Convolve: _convolve,
     ops.ConvolveInput: _convolve_input,
     ops.LocallyConnected: _local,
+    ops.Attention: attention,
     ops.Contract: contract,
     ops.Elementwise: _elementwise,
     ops.ChannelConv: _channel_conv,
     ops.Normalise: _normalise,
-    ops.Softmax: _softmax,
     ops.Pool: _pool,
     ops.Concat: _concat,
     ops.Slice: _slice,
@@ -368,6 +377,8 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.View: _view,
     ops.Permute: _permute,
     ops.Resample: resample,
+    ops.GridSample: grid_sample,
     ops.Embed: _embed,
     ops.Recurrent: recurrent,
+    **onnx_reduce.EMIT,
 }

@@ -6,8 +6,9 @@ Resize has few of these maps, and its readers differ in the last digits of the p
 import numpy as np
 
 from faltung.formats.onnx_writer import Writer
+from faltung.geometry.errors import FaltungError
 from faltung.geometry.resample import Table
-from faltung.graph.ops import Resample
+from faltung.graph.ops import GridSample, Resample
 from faltung.graph.value import Node
 
 # Taps up to which entries are gathered, each with its weight; with more there is a matrix.
@@ -96,3 +97,28 @@ def _filled(writer: Writer, name: str, table: Table, axis: int, rank: int, op: R
         return name
     holes = np.array([not count for count in table.counts]).reshape(-1, *(1,) * (rank - 1 - axis))
     return writer.node("Where", writer.tensor(holes), writer.tensor(np.float64(op.fill)), name)
+
+
+def grid_sample(writer: Writer, node: Node) -> str:
+    """ValueError: a map that is no picture, for which this version of ONNX has no node."""
+    op, (x, grid) = node.op, node.inputs
+    assert isinstance(op, GridSample)
+    if len(x.space) != 2 or len(grid.space) != 2 or op.how.positions:
+        raise FaltungError(
+            f"graph: GridSample of layer {node.layer!r} is expressed in ONNX for pictures only"
+        )
+    name = writer.name(grid)
+    if not grid.batched:
+        raise FaltungError(
+            f"graph: GridSample of layer {node.layer!r} needs a grid for each sample in ONNX"
+        )
+    places = writer.node("Transpose", name, perm=[0, 2, 3, 1])
+    modes = {"nearest": "nearest", "linear": "bilinear", "cubic": "bicubic"}
+    return writer.node(
+        "GridSample",
+        writer.name(x),
+        places,
+        mode=modes[op.how.mode],
+        padding_mode=op.how.padding,
+        align_corners=int(op.how.align_corners),
+    )

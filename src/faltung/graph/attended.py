@@ -50,8 +50,11 @@ def attended(op: Attention, inputs: Sequence[Value]) -> Attended:
                 f"{q.samples} of {made.keys}"
             )
     for mask in rest:
-        sizes = (made.keys, op.heads, made.queries, made.samples)
-        found = (*mask.shape, mask.samples)
-        if len(found) != 4 or any(a not in (1, b) for a, b in zip(found, sizes, strict=True)):
-            raise FaltungError(f"{mask.name}.shape={mask.shape}: must broadcast to {sizes[:3]}")
+        sizes = (made.keys, op.heads, made.queries)
+        fits = len(mask.shape) == 3 and not made.samples % mask.samples
+        if not fits or any(a not in (1, b) for a, b in zip(mask.shape, sizes, strict=True)):
+            raise FaltungError(
+                f"{mask.name}: {mask.samples} of {mask.shape} must broadcast to {made.samples} of "
+                f"{sizes}"
+            )
     return made

@@ -1,11 +1,11 @@
 """Accumulation of gradients: what the readers of each value contribute, and the nodes for it."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from faltung.geometry.expr import Expr, constant, operand
 from faltung.graph.expand import Nodes, Statistics
 from faltung.graph.ops import Concat, ConvolveWeight, Elementwise, Reduction
-from faltung.graph.value import Graph, Value
+from faltung.graph.value import Graph, Node, Value
 
 A = operand(0)
 
@@ -17,7 +17,10 @@ class Backward:
     """
 
     def __init__(
-        self, graph: Graph, statistics: dict[str, Statistics], frozen: Collection[str] = ()
+        self,
+        graph: Graph,
+        statistics: Mapping[str, Statistics | Node],
+        frozen: Collection[str] = (),
     ) -> None:
         self.nodes = Nodes("'")
         self.graph = graph
@@ -63,14 +66,15 @@ class Backward:
                 taken += [*self._zeros(value, start - end), grad]
                 end = start + grad.channels
             taken += self._zeros(value, value.channels - end)
-            self.give(value, *self.nodes.add(Concat(), taken, value.shape))
+            whole = self.nodes.add(Concat(), taken, value.shape, batched=value.batched)
+            self.give(value, *whole)
             parts = rest
 
     def _zeros(self, value: Value, channels: int) -> tuple[Value, ...]:
         """As many channels of zeros, none for 0."""
         shape = (channels, *value.space)
-        op = Elementwise(shape, (constant(0),))
-        return self.nodes.add(op, (), shape) if channels else ()
+        op = Elementwise(shape, (constant(0),), batched=value.batched)
+        return self.nodes.add(op, (), shape, batched=value.batched) if channels else ()
 
     def gradient(self, value: Value) -> Value | None:
         """The gradient, the sum of all contributions; None if there are none."""

@@ -4,7 +4,7 @@ Reverse accumulation (Linnainmaa, 1970): nodes are visited from the last to the 
 to the gradients of what it reads, by the rule of its operation (``gradient_rules.py``).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -12,9 +12,10 @@ from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
 from faltung.graph.backward import Backward
-from faltung.graph.expand import Nodes, expanded
+from faltung.graph.expand import Nodes, Statistics, expanded
 from faltung.graph.fuse import needed
-from faltung.graph.gradient_rules import RULES, normalise
+from faltung.graph.gradient_normalise import normalise
+from faltung.graph.gradient_rules import RULES
 from faltung.graph.ops import CrossEntropy, Elementwise, Reduction
 from faltung.graph.value import Graph, Node, Value
 
@@ -119,14 +120,16 @@ def differentiate(
     )
 
 
-def sensitivity(graph: Graph, of: Value, to: Value) -> tuple[tuple[Node, ...], Value, Value]:
+def sensitivity(
+    graph: Graph, of: Value, to: Value, statistics: Mapping[str, Statistics | Node] | None = None
+) -> tuple[tuple[Node, ...], Value, Value]:
     """How a sum over the value ``of`` changes with the value ``to``, at inference.
 
     Returns the nodes of the graph and those that are added; the weights of the sum, a value of the
     shape of ``of`` that is given from outside; and the gradient. ValueError: ``of`` does not depend
     on ``to``.
     """
-    backward = Backward(graph, {})
+    backward = Backward(graph, statistics or {})
     backward.require(to)
     weights = Value("weights of the sum", of.shape, samples=of.samples)
     backward.give(of, weights)
@@ -146,8 +149,12 @@ def _run(backward: Backward) -> None:
         grads = [backward.gradient(value) for value in node.outputs]
         if all(grad is None for grad in grads):
             continue  # also the inside of a normalisation, which has one rule for all of it
-        if node.output.name in backward.statistics:
-            normalise(backward, node, grads[0])
+        whole = backward.statistics.get(node.output.name)
+        if isinstance(whole, Statistics):
+            assert grads[0] is not None
+            normalise(backward, grads[0], whole)
+        elif whole is not None:  # what was taken apart has a rule for all of it
+            RULES[type(whole.op)](backward, whole, grads)
         else:
             RULES[type(node.op)](backward, node, grads)
 

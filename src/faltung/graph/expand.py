@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
 from faltung.geometry.conv import Float, conv_spec
-from faltung.geometry.expr import at_least, maximum, operand, random, select, unary
+from faltung.geometry.expr import Expr, at_least, maximum, operand, random, select, unary
 from faltung.graph.absorb import absorbed
 from faltung.graph.attended import attended
 from faltung.graph.ops import (
@@ -25,20 +25,28 @@ from faltung.graph.ops import (
     Pool,
     Recurrence,
     Recurrent,
+    Reduce,
     Reduction,
     Slice,
+    Softmax,
 )
 from faltung.graph.recurrent import Part, alike, inputs_of, only, shapes
 from faltung.graph.value import Graph, Node, Value, samples_of
+from faltung.methods.rows.normalise import fits
 
 A, B, C, D, E, F, G, H = map(operand, range(8))
+# The largest finite numbers.
+LARGEST = {"float32": 3.4028234663852886e38, "float64": 1.7976931348623157e308}
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What ``Normalise`` found: mean and 1 / standard deviation, and for batches gain * rstd."""
+    """What ``node``, a normalisation, found: the mean, unless it leaves that as it is, 1 / standard
+    deviation, and for batches gain * rstd.
+    """
 
-    mean: Value
+    node: Node
+    mean: Value | None
     rstd: Value
     scale: Value | None = None
 
@@ -92,24 +100,40 @@ class Nodes:
         return self.add(op, inputs, *(shape for _ in formulas), batched=False)
 
 
-def expanded(graph: Graph, frozen: Collection[str] = ()) -> tuple[Graph, dict[str, Statistics]]:
-    """The graph in simpler operations, and the statistics by the name of the normalised value.
-    Paddings are absorbed first.
+def expanded(
+    graph: Graph, frozen: Collection[str] = ()
+) -> tuple[Graph, dict[str, Statistics | Node]]:
+    """The graph in simpler operations, and by the names of their results what was taken apart but
+    has a gradient of its own: normalisations as their statistics, others as the node. Paddings are
+    absorbed first.
 
     Batch normalisation at inference stays: it is folded into the convolution before it. In training
     it uses its running statistics where one of its parameters is frozen.
     """
     graph = absorbed(graph)
     nodes = Nodes("~")
-    found: dict[str, Statistics] = {}
+    found: dict[str, Statistics | Node] = {}
     updates: list[tuple[Value, Value]] = list(graph.updates)
     for node in graph.nodes:
         nodes.layer = node.layer
         op = node.op
         if graph.training and is_frozen(node, frozen):
             _frozen(nodes, node)
+        elif isinstance(op, Normalise) and op.over in ("position", "axes"):
+            if not by_rows(op, node.inputs, graph.dtype):
+                found[node.output.name] = _axes(nodes, node, op)
+            elif graph.training:
+                found[node.output.name] = _rows(nodes, node, op)
+            else:
+                nodes.made.append(node)
         elif isinstance(op, Normalise) and not (op.over == "batch" and not op.training):
             found[node.output.name] = _NORMALISE[op.over](nodes, node, op, updates)
+        elif isinstance(op, Softmax) and set(op.axes) != {0}:
+            _softmax(nodes, node, op)
+            found[node.output.name] = node
+        elif isinstance(op, Reduce) and op.kind == "log_sum_exp":
+            parts = _log_sum_exp(nodes, node, op, graph.dtype)
+            found |= {part.output.name: part for part in parts}
         elif isinstance(op, Dropout):
             keep = at_least(random(B), op.rate)
             formula = select(keep, A * (1 / (1 - op.rate)), 0)
@@ -178,7 +202,7 @@ def _batch(
         replace(node, op=Elementwise(x.shape, (A * B + C,)), inputs=(x, values[2], values[3]))
     )
     updates += [(running_mean, values[4]), (running_var, values[5])]
-    return Statistics(values[0], values[1], values[2])
+    return Statistics(node, values[0], values[1], values[2])
 
 
 def rows_of(x: Value) -> Value:
@@ -199,16 +223,6 @@ def _group(
     return _apply(nodes, node, op, mean, variance, channels)
 
 
-def _position(
-    nodes: Nodes, node: Node, op: Normalise, updates: list[tuple[Value, Value]]
-) -> Statistics:
-    x = node.inputs[0]
-    (mean,) = nodes.add(GroupMean(1), (x,), x.shape)
-    (squares,) = nodes.add(Elementwise(x.shape, ((A - B) * (A - B),)), (x, mean), x.shape)
-    (variance,) = nodes.add(GroupMean(1), (squares,), x.shape)
-    return _apply(nodes, node, op, mean, variance, x.shape)
-
-
 def _apply(
     nodes: Nodes, node: Node, op: Normalise, mean: Value, variance: Value, shape: tuple[int, ...]
 ) -> Statistics:
@@ -219,16 +233,117 @@ def _apply(
     nodes.made.append(
         replace(node, op=Elementwise(x.shape, (formula,)), inputs=(x, mean, rstd, gain, shift))
     )
-    return Statistics(mean, rstd)
+    return Statistics(node, mean, rstd)
+
+
+def over_axes(op: Normalise) -> tuple[int, ...]:
+    """The axes of a normalisation at each position, or over axes."""
+    return (0,) if op.over == "position" else op.axes
+
+
+def by_rows(op: Normalise, inputs: Sequence[Value], dtype: str) -> bool:
+    """Whether a normalisation is one pass over rows of channels."""
+    x, *affine = inputs
+    if op.over not in ("position", "axes") or set(over_axes(op)) != {0}:
+        return False
+    vectors = all(v.shape == (x.channels,) and not v.batched for v in affine)
+    return vectors and fits(x.channels, dtype)
+
+
+def _kept_shape(x: Value, axes: Collection[int]) -> tuple[int, ...]:
+    return tuple(1 if axis in axes else size for axis, size in enumerate(x.shape))
+
+
+def _rows(nodes: Nodes, node: Node, op: Normalise) -> Statistics:
+    """It stays as it is, but keeps mean and 1 / deviation."""
+    x = node.inputs[0]
+    mean, rstd = (
+        Value(f"{node.output.name}.{name}", _kept_shape(x, (0,)), samples=x.samples)
+        for name in ("mean", "rstd")
+    )
+    kept = (mean, rstd) if op.centred else (rstd,)
+    nodes.made.append(replace(node, outputs=(node.output, *kept)))
+    return Statistics(node, mean if op.centred else None, rstd)
+
+
+def _axes(nodes: Nodes, node: Node, op: Normalise) -> Statistics:
+    """The mean, then the mean of the squares of what is away from it: nothing cancels."""
+    x, *affine = node.inputs
+    axes = over_axes(op)
+    shape = _kept_shape(x, axes)
+    rstd_of = 1 / unary("sqrt", A + op.eps)
+    reduce = Reduce(axes, "mean", (A * A,), finish=rstd_of)
+    if op.centred:
+        (mean,) = nodes.add(Reduce(axes, "mean"), (x,), shape)
+        away = (x, mean)
+        (rstd,) = nodes.add(replace(reduce, exprs=((A - B) * (A - B),)), away, shape)
+        formula = (A - B) * C
+    else:
+        (rstd,) = nodes.add(reduce, (x,), shape)
+        mean, away, formula = None, (x,), A * B
+    inputs = (*away, rstd, *affine)
+    if affine:
+        formula = formula * operand(len(away) + 1)
+    if len(affine) > 1:
+        formula = formula + operand(len(away) + 2)
+    nodes.made.append(replace(node, op=Elementwise(x.shape, (formula,)), inputs=inputs))
+    return Statistics(node, mean, rstd)
+
+
+# Softmax over other axes than the channels, and sums of powers ------------------------------------
+
+
+def _softmax(nodes: Nodes, node: Node, op: Softmax) -> None:
+    (x,), shape = node.inputs, _kept_shape(node.inputs[0], op.axes)
+    (top,) = nodes.add(Reduce(op.axes, "max"), (x,), shape)
+    power = unary("exp", A - B)
+    finish = unary("log", A) if op.log else A
+    total = Reduce(op.axes, "sum", (power,), finish=finish)
+    (sum_of,) = nodes.add(total, (x, top), shape)
+    formula = A - B - C if op.log else power / C
+    made = Elementwise(x.shape, (formula,))
+    nodes.made.append(replace(node, op=made, inputs=(x, top, sum_of)))
+
+
+def _log_sum_exp(nodes: Nodes, node: Node, op: Reduce, dtype: str) -> list[Node]:
+    """The largest is subtracted first, so that the largest power is 1. Returns what has been taken
+    apart: a node for each result, without its last formula.
+    """
+    count, largest = len(node.inputs), LARGEST[dtype]
+    shape, batched = node.output.shape, node.output.batched
+
+    def subtracted(top: Expr) -> Expr:
+        """Of what is infinite nothing can be subtracted."""
+        return select(at_least(largest, unary("abs", top)), top, 0)
+
+    found = []
+    for expr, output in zip(op.exprs, node.outputs, strict=True):
+        one = replace(op, kind="max", exprs=(expr,), finish=A)
+        (top,) = nodes.add(one, node.inputs, shape, batched=batched, samples=output.samples)
+        power = unary("exp", expr - subtracted(operand(count)))
+        total = replace(one, kind="sum", exprs=(power,), finish=unary("log", A))
+        operands = (*node.inputs, top)
+        (sum_of,) = nodes.add(total, operands, shape, batched=batched, samples=output.samples)
+        made = Elementwise(shape, (A + subtracted(B),), batched=batched)
+        result = output
+        if op.finish != A:
+            result = replace(output, name=f"{output.name}.plain")
+        nodes.made.append(replace(node, op=made, inputs=(sum_of, top), outputs=(result,)))
+        if op.finish != A:
+            last = Elementwise(shape, (op.finish,), batched=batched)
+            nodes.made.append(replace(node, op=last, inputs=(result,), outputs=(output,)))
+        plain = replace(op, exprs=(expr,), finish=A)
+        found.append(replace(node, op=plain, outputs=(result,)))
+    return found
 
 
 def _attention(nodes: Nodes, node: Node, op: Attention) -> None:
     """The weights of the keys, which the backward pass reads, and their product with the values."""
-    q, k, v, *mask = node.inputs
+    q, k, v, *masks = node.inputs
     found = attended(op, node.inputs)
     shape = (found.keys, op.heads, found.queries)
     (made,) = nodes.add(
-        replace(op, weights=True), (q, k, *mask), shape, batched=node.output.batched
+        replace(op, weights=True), (q, k, *masks), shape, batched=node.output.batched
     )
     made = replace(made, samples=found.samples)
     nodes.made[-1] = replace(nodes.made[-1], outputs=(made,))
@@ -295,5 +410,4 @@ def _direction(
 _NORMALISE: dict[str, Callable[..., Statistics]] = {
     "batch": _batch,
     "group": _group,
-    "position": _position,
 }

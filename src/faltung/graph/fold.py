@@ -73,30 +73,32 @@ def _each(d: Derived, shape: tuple[int, ...], scale: Array) -> Array:
 
 def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:
     """The graph without batch normalisation, and the values that replace it."""
-    nodes = list(graph.nodes)
+    nodes: list[Node | None] = list(graph.nodes)
+    made_at = {node.output.name: number for number, node in enumerate(graph.nodes)}
     weights = {p.name for p in graph.parameters}
     readers = consumers(graph.nodes)
     derived: list[Derived] = []
-    for node in graph.nodes:
+    for here, node in enumerate(graph.nodes):
         if not (isinstance(node.op, Normalise) and node.op.over == "batch"):
             continue
-        here = nodes.index(node)
         x = node.inputs[0]
-        before = next((i for i, n in enumerate(nodes) if n.output == x), None)
+        number = made_at.get(x.name)
+        before = None if number is None else nodes[number]
         alone = len(readers[x.name]) == 1 and x not in graph.outputs
         # Only once: folded weights are not a parameter, so nothing more can be folded into them.
         if (
             before is not None
             and alone
-            and isinstance(nodes[before].op, Convolve | ConvolveInput)
-            and nodes[before].inputs[1].name in weights
+            and isinstance(before.op, Convolve | ConvolveInput)
+            and before.inputs[1].name in weights
         ):
-            nodes[here], made = _into(nodes[before], node, node.op)
-            del nodes[before]
+            nodes[here], made = _into(before, node, node.op)
+            nodes[made_at[x.name]] = None
         else:
             nodes[here], made = _apart(node, node.op)
         derived += made
-    return replace(graph, nodes=tuple(nodes)), tuple(derived)
+    left = tuple(node for node in nodes if node is not None)
+    return replace(graph, nodes=left), tuple(derived)
 
 
 def _names(node: Node) -> tuple[str, str, str, str]:

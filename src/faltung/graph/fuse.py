@@ -15,7 +15,16 @@ from dataclasses import replace
 from faltung.codegen.expr import instructions
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.broadcast import joint
-from faltung.graph.ops import SAMPLES, Convolve, ConvolveInput, Elementwise, Reduce, Reduction
+from faltung.graph.contracted import takes_epilogue
+from faltung.graph.ops import (
+    SAMPLES,
+    Contract,
+    Convolve,
+    ConvolveInput,
+    Elementwise,
+    Reduce,
+    Reduction,
+)
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
@@ -130,7 +139,7 @@ def _joins(producer: Node, reader: Node) -> bool:
         p.shape != r.shape or p.batched != r.batched or producer.output.samples != _samples(reader)
     ):
         return False
-    own = _extent(p.outputs[0])
+    own = extent(p.outputs[0])
     extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
     return all(_fits(expr, extents) for expr in _formulas(r))
 
@@ -158,17 +167,17 @@ def _samples(node: Node) -> int:
 
 def _fits(expr: Expr, operands: Sequence[tuple[int, int]]) -> bool:
     """Whether a formula is small enough; ``operands``: the extents of what replaces them."""
-    length, depth = _extent(expr, operands)
+    length, depth = extent(expr, operands)
     return length <= MOST_OPERATIONS and depth <= MOST_NESTING
 
 
-def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
+def extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
     """How many operations a formula has, with repetitions, and how deeply they are nested."""
     if expr.op == "operand":
         return operands[int(expr.args[0])] if operands else (0, 0)  # type: ignore[arg-type]
     length = depth = 0
     for term in (terms := expr.terms):
-        operations, levels = _extent(term, operands)
+        operations, levels = extent(term, operands)
         length, depth = length + operations, max(depth, levels)
     return (length + 1, depth + 1) if terms else (0, 0)
 
@@ -235,8 +244,8 @@ def _finished(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...
 
 
 def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
-    """A formula becomes the epilogue of the last convolution among its operands, if that makes a
-    map of the formula's shape. The other operands may be broadcast.
+    """A formula becomes the epilogue of the last convolution or product among its operands, if that
+    makes a map of the formula's shape. The other operands may be broadcast.
     """
     made: dict[int, Node] = dict(enumerate(nodes))
     readers = consumers(nodes)
@@ -282,6 +291,8 @@ def _takes_epilogue(node: Node) -> bool:
     op = node.op
     if isinstance(op, Convolve):
         return True
+    if isinstance(op, Contract):
+        return takes_epilogue(node)
     return isinstance(op, ConvolveInput) and fuses_input_grad(op.spec)
 
 
@@ -290,8 +301,8 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node | None:
     that is too much for one.
     """
     op = conv.op
-    assert isinstance(op, Convolve | ConvolveInput)
-    count = 3 if op.bias else 2
+    assert isinstance(op, Convolve | ConvolveInput | Contract)
+    count = 3 if not isinstance(op, Contract) and op.bias else 2
     read = (*conv.inputs[count:], *(value for value in node.inputs if value != conv.output))
     aux = list(dict.fromkeys(read))
     total = operand(0) if op.epilogue is None else op.epilogue
@@ -367,7 +378,7 @@ def _with_reductions(producer: Node, node: Node) -> Node | None:
         if value not in inputs:
             inputs.append(value)
         places.append(operand(inputs.index(value)))
-    extents = list(map(_extent, places))
+    extents = list(map(extent, places))
     if len(inputs) > MOST_OPERANDS or not all(_fits(each.expr, extents) for each in op.reductions):
         return None
     reductions = tuple(replace(each, expr=each.expr.replaced(places)) for each in op.reductions)

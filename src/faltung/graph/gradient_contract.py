@@ -9,8 +9,9 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand, unary
 from faltung.graph.attended import attended
 from faltung.graph.backward import Backward
+from faltung.graph.broadcast import spread_over
 from faltung.graph.contracted import labelled
-from faltung.graph.ops import Attention, Contract, Elementwise, GroupMean, Op
+from faltung.graph.ops import Attention, Contract, Elementwise, GroupMean, Op, View
 from faltung.graph.value import Node, Value
 
 A, B, C = map(operand, range(3))
@@ -44,7 +45,7 @@ def attention(b: Backward, node: Node, grads: Sequence[Value | None]) -> None:
     """
     op, g, p = node.op, grads[0], node.output
     assert isinstance(op, Attention) and op.weights and g is not None
-    q, k, *mask = node.inputs
+    q, k, *masks = node.inputs
     found = attended(op, node.inputs)
     sizes = (
         *(("s", found.samples), ("g", op.kv_heads), ("r", op.heads // op.kv_heads)),
@@ -54,13 +55,9 @@ def attention(b: Backward, node: Node, grads: Sequence[Value | None]) -> None:
     mean = product(b, GroupMean(1), (terms,), p)
     slope = B * (A - C * float(found.keys))
     along = formula(b, slope, (g, p, mean), p)
-    for value in mask:
-        if b.needs(value):
-            if (value.shape, value.samples, value.batched) != (p.shape, p.samples, p.batched):
-                raise FaltungError(
-                    f"{value.name}: a mask that is broadcast has no gradient; spread it first"
-                )
-            b.give(value, along)
+    for mask in masks:
+        if b.needs(mask):
+            b.give(mask, _of_mask(b, mask, along))
     if not (b.needs(q) or b.needs(k)):
         return
     factor = A * op.scale
@@ -76,6 +73,27 @@ def attention(b: Backward, node: Node, grads: Sequence[Value | None]) -> None:
         b.give(k, product(b, Contract("sgrlm", "slgrd", "smgd", sizes), (along, q), k))
 
 
+def _of_mask(b: Backward, mask: Value, grad: Value) -> Value:
+    """The sum of what a mask was added to; ``grad`` is of the form of the weights."""
+    if (mask.shape, mask.samples, mask.batched) == (grad.shape, grad.samples, grad.batched):
+        return grad
+    if mask.samples in (1, grad.samples):
+        op = spread_over(mask, grad)
+        assert op is not None
+        return product(b, op, (grad,), mask)
+    # The samples of a mask that begins again are an axis of their own.
+    again = replace(mask, shape=(mask.shape[0], mask.samples, *mask.shape[1:]), samples=1)
+    keys, heads, queries = grad.shape
+    whole = replace(
+        grad,
+        shape=(keys, mask.samples, heads, queries),
+        samples=grad.samples // mask.samples,
+    )
+    seen = product(b, View(), (grad,), whole)
+    op = spread_over(again, seen)
+    return product(b, View(), (seen if op is None else product(b, op, (seen,), again),), mask)
+
+
 def formula(b: Backward, expr: Expr, operands: Sequence[Value], like: Value) -> Value:
     """A formula of values of one form."""
     return product(b, Elementwise(like.shape, (expr,), batched=like.batched), operands, like)
@@ -83,7 +101,5 @@ def formula(b: Backward, expr: Expr, operands: Sequence[Value], like: Value) -> 
 
 def product(b: Backward, op: Op, operands: Sequence[Value], like: Value) -> Value:
     """What an operation makes, in the form of the value ``like``."""
-    (made,) = b.nodes.add(op, operands, like.shape, batched=like.batched)
-    made = replace(made, samples=like.samples)
-    b.nodes.made[-1] = replace(b.nodes.made[-1], outputs=(made,))
-    return made
+    form = like.batched, like.samples
+    return b.nodes.add(op, operands, like.shape, batched=form[0], samples=form[1])[0]

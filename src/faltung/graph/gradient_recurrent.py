@@ -66,8 +66,10 @@ def _give(b: Backward, spec: RecurrentSpec, cell: Cell, part: Part, made: Part, 
         b.give(part["x"], out["x"])
     for name in ("h", "c"):
         value = part.get(name)
-        if value is not None and b.needs(value):
+        if value is not None and value.batched and b.needs(value):
             b.give(value, out[name])
+        elif value is not None:
+            b.bias(value, out[name])
     bias = part.get("recurrent bias")
     if bias is not None:
         b.bias(bias, products)

@@ -1,14 +1,14 @@
-"""The gradients of reductions and of running sums: formulas in which what was reduced is spread."""
+"""The gradients of reductions, running sums and softmax: what was reduced is spread again."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import Expr, at_least, constant, derivative, operand, select
+from faltung.geometry.expr import Expr, at_least, constant, derivative, operand, select, unary
 from faltung.graph.backward import Backward, trimmed
 from faltung.graph.broadcast import joint, spread_over
-from faltung.graph.ops import SAMPLES, Cumulative, Elementwise, Op, Reduce
+from faltung.graph.ops import SAMPLES, Cumulative, Elementwise, Op, Reduce, Softmax
 from faltung.graph.value import Node, Value
 
 A, B, C = map(operand, range(3))
@@ -130,7 +130,34 @@ def _product(
     return operand(len(inputs)), [grad]
 
 
-_SLOPES = {"sum": _sum, "mean": _mean, "max": _extreme, "min": _extreme, "product": _product}
+def _log_sum_exp(
+    b: Backward, op: Reduce, inputs: Sequence[Value], expr: Expr, result: Value, grad: Value
+) -> tuple[Expr, list[Value]]:
+    """The gradient times the probabilities."""
+    count = len(inputs)
+    return operand(count) * unary("exp", expr - operand(count + 1)), [grad, result]
+
+
+_SLOPES = {
+    "sum": _sum,
+    "mean": _mean,
+    "max": _extreme,
+    "min": _extreme,
+    "product": _product,
+    "log_sum_exp": _log_sum_exp,
+}
+
+
+def softmax(b: Backward, node: Node, grads: Grads) -> None:
+    """dx = y (g - sum of g y), and with the logarithm g - e**y sum of g."""
+    op, y, (g,) = node.op, node.output, grads
+    assert isinstance(op, Softmax)
+    assert g is not None
+    shape = tuple(1 if axis in op.axes else size for axis, size in enumerate(y.shape))
+    term, formula = (A, A - unary("exp", B) * C) if op.log else (A * B, B * (A - C))
+    term, read = trimmed(term, [g, y])
+    (total,) = b.nodes.add(Reduce(op.axes, "sum", (term,)), read, shape)
+    b.give(node.inputs[0], *b.nodes.add(Elementwise(y.shape, (formula,)), (g, y, total), y.shape))
 
 
 # Running sums -------------------------------------------------------------------------------------

@@ -8,11 +8,10 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, constant, derivative, operand
 from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward, trimmed
-from faltung.graph.expand import Statistics, rows_of
 from faltung.graph.gradient_contract import attention, contract
 from faltung.graph.gradient_recurrent import recurrence
-from faltung.graph.gradient_reduce import cumulative, give, reduce
-from faltung.graph.gradient_resample import resample
+from faltung.graph.gradient_reduce import cumulative, give, reduce, softmax
+from faltung.graph.gradient_resample import grid_sample, resample
 from faltung.graph.ops import (
     Attention,
     ChannelConv,
@@ -25,7 +24,7 @@ from faltung.graph.ops import (
     Elementwise,
     Embed,
     EmbedGrad,
-    GroupMean,
+    GridSample,
     LocallyConnected,
     LocallyConnectedBias,
     LocallyConnectedInput,
@@ -178,67 +177,6 @@ def _chain(op: Elementwise, number: int, count: int, grads: Grads) -> tuple[Expr
     return total, extra
 
 
-def normalise(b: Backward, node: Node, g: Value | None) -> None:
-    """With h = (x - mean) rstd and v = g gain: dx = rstd (v - mean(v) - h mean(v h)), the means
-    over what the statistics were taken of.
-    """
-    assert g is not None
-    found = b.statistics[node.output.name]
-    if found.scale is not None:
-        _normalise_batch(b, node, g, found, found.scale)
-        return
-    x, mean, rstd, gain, shift = node.inputs
-    h = (B - C) * D
-    shift_grad, gain_grad = b.nodes.reduce(
-        x.shape, (g, x, mean, rstd), Reduction(A, "channel"), Reduction(A * h, "channel")
-    )
-    b.give(shift, shift_grad)
-    b.give(gain, gain_grad)
-    if not b.needs(x):
-        return
-    v = A * E
-    op = b.makers[mean.name].op
-    assert isinstance(op, GroupMean)
-    if mean.shape == x.shape and x.space:
-        shapes = (x.shape, x.shape)
-        parts = b.nodes.add(Elementwise(x.shape, (v, v * h)), (g, x, mean, rstd, gain), *shapes)
-    else:
-        parts = tuple(
-            b.nodes.reduce(
-                x.shape,
-                (g, x, mean, rstd, gain),
-                Reduction(v, "sample", mean=True),
-                Reduction(v * h, "sample", mean=True),
-            )
-        )
-    means = [b.nodes.add(op, (part,), part.shape)[0] for part in parts]
-    formula = D * (v - F - h * G)
-    made = Elementwise(x.shape, (formula,))
-    b.give(x, *b.nodes.add(made, (g, x, mean, rstd, gain, *means), x.shape))
-
-
-def _normalise_batch(b: Backward, node: Node, g: Value, found: Statistics, scale: Value) -> None:
-    x = node.inputs[0]
-    gain, shift = b.makers[found.mean.name].inputs[3:5]
-    shift_grad, gain_grad = b.nodes.reduce(
-        x.shape,
-        (g, x, found.mean, found.rstd),
-        Reduction(A, "channel"),
-        Reduction(A * ((B - C) * D), "channel"),
-    )
-    b.give(shift, shift_grad)
-    b.give(gain, gain_grad)
-    if not b.needs(x):
-        return
-    rows = rows_of(x)
-    along, constant_part = b.nodes.vectors(
-        (scale, found.rstd, gain_grad, shift_grad, rows), -(A * B * C / E), -(A * D / E)
-    )
-    formula = A * B + C * (D - E) + F
-    operands = (g, scale, along, x, found.mean, constant_part)
-    b.give(x, *b.nodes.add(Elementwise(x.shape, (formula,)), operands, x.shape))
-
-
 def _pool(b: Backward, node: Node, grads: Grads) -> None:
     op, g = node.op, _only(grads)
     assert isinstance(op, Pool)
@@ -287,15 +225,6 @@ def _embed(b: Backward, node: Node, grads: Grads) -> None:
     b.give(table, *b.nodes.add(made, (tokens, _only(grads)), table.shape, batched=False))
 
 
-def _softmax(b: Backward, node: Node, grads: Grads) -> None:
-    """dx = y (g - sum over the channels of g y)."""
-    g, y = _only(grads), node.output
-    (product,) = b.nodes.add(Elementwise(y.shape, (A * B,)), (g, y), y.shape)
-    (mean,) = b.nodes.add(GroupMean(1), (product,), y.shape)
-    formula = B * (A - C * float(y.channels))
-    b.give(node.inputs[0], *b.nodes.add(Elementwise(y.shape, (formula,)), (g, y, mean), y.shape))
-
-
 RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Convolve: _convolve,
     ConvolveInput: _convolve_input,
@@ -313,7 +242,8 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     View: _view,
     Permute: _permute,
     Resample: resample,
+    GridSample: grid_sample,
     Embed: _embed,
-    Softmax: _softmax,
+    Softmax: softmax,
     Recurrence: recurrence,
 }

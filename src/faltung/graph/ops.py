@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import Expr, operand
+from faltung.geometry.grid import Sampling
 from faltung.geometry.pool import PoolSpec
 from faltung.geometry.recurrent import RecurrentSpec
 from faltung.geometry.resample import Table
@@ -99,17 +100,18 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """q, k, v, [mask] -> softmax(scale * q k^T + mask) v, for each of ``heads`` heads of its own.
+    """q, k, v, *masks -> softmax(scale * q k^T + masks) v, for each of ``heads`` heads of its own.
 
     In memory q is (samples, *space, heads * D): queries are the positions of a sample, and the
     channels of a head lie together. k, v: the same with keys for positions and ``kv_heads`` heads,
     of which head h reads number h * kv_heads // heads; v may have another D. out: like q, with the
-    D of v. mask: of the shape (keys, heads, queries), in memory (samples, heads, queries, keys), or
-    with 1 in the place of any of these.
+    D of v. masks: of the shape (keys, heads, queries), in memory (samples, heads, queries, keys),
+    or with 1 in the place of any of these; where one has fewer samples, which divide the others, it
+    begins again.
 
     causal: query i sees keys 0 to i + ``offset``. softcap c: unless it is 0, scores s become c
     tanh(s / c) before the mask is added. A query that sees no key has weights of zero. weights: q,
-    k, [mask] -> the softmax itself, of the shape (keys, heads, queries).
+    k, *masks -> the softmax itself, of the shape (keys, heads, queries).
     """
 
     heads: int
@@ -166,9 +168,9 @@ SAMPLES = -1
 
 @dataclass(frozen=True, slots=True)
 class Reduce:
-    """*operands -> for each formula of ``exprs`` its "sum", "mean", "max", "min" or "product" over
-    ``axes`` of the map that the operands make together: 0 is the channels, 1 and so on the space.
-    These axes become 1.
+    """*operands -> for each formula of ``exprs`` its "sum", "mean", "max", "min", "product" or
+    "log_sum_exp" over ``axes`` of the map that the operands make together: 0 is the channels, 1 and
+    so on the space. These axes become 1.
 
     Operands are maps of one rank, which are broadcast along axes of size 1, vectors of channels for
     each sample or for all, or numbers. ``SAMPLES`` among the axes: over ``Value.samples`` as well.
@@ -237,8 +239,10 @@ class Normalise:
 
     over: "batch" (Ioffe and Szegedy 2015: statistics of a channel; with ``training`` those of this
     batch, and the running ones follow with ``momentum``), "group" (Wu and He 2018: of a sample and
-    one of ``groups`` groups of channels) or "position" (Ba et al. 2016: of the channels at each
-    position).
+    one of ``groups`` groups of channels), "position" (Ba et al. 2016: of the channels at each
+    position) or "axes" (over these ``axes`` of the map, as in ``Reduce``; gain and shift are spread
+    over the map, and the shift, or both, may be missing). centred: False for x * rstd * gain +
+    shift with the mean square instead of the variance (Zhang and Sennrich 2019), and no mean.
     """
 
     over: str
@@ -246,6 +250,8 @@ class Normalise:
     groups: int = 1
     momentum: float = 0.1
     training: bool = False
+    axes: tuple[int, ...] = ()
+    centred: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +345,30 @@ class Resample:
 
 
 @dataclass(frozen=True, slots=True)
+class GridSample:
+    """x (C, *space), grid (rank, *output) -> y (C, *output): the map at the places of the grid, by
+    its neighbours (``geometry/grid.py``). Channel 0 of the grid is the coordinate along the last
+    axis of space. One of the two may be without a batch: there is one for all samples.
+    """
+
+    how: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class GridSampleInput:
+    """grad, grid -> the gradient for the map."""
+
+    how: Sampling
+
+
+@dataclass(frozen=True, slots=True)
+class GridSampleGrid:
+    """x, grid, grad -> the gradient for the grid."""
+
+    how: Sampling
+
+
+@dataclass(frozen=True, slots=True)
 class Embed:
     """tokens (L,), table (V, E) -> (E, L)."""
 
@@ -354,6 +384,11 @@ class EmbedGrad:
 
 
 @dataclass(frozen=True, slots=True)
+class ToFloat:
+    """Whole numbers (L,) from outside -> the same in the dtype of the network, rounded."""
+
+
+@dataclass(frozen=True, slots=True)
 class CrossEntropy:
     """logits (C, *space), labels (*space), scale, smoothing, [weights (C,)] -> losses (1, *space),
     correct (1, *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 are
@@ -363,7 +398,10 @@ class CrossEntropy:
 
 @dataclass(frozen=True, slots=True)
 class Softmax:
-    """logits -> probabilities along the channels."""
+    """logits -> probabilities over ``axes`` (0: channels), or with ``log`` their logarithms."""
+
+    axes: tuple[int, ...] = (0,)
+    log: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -372,8 +410,8 @@ class Recurrent:
 
     inputs: x (C, steps); for each direction the input weight (gates * H, C), the recurrent weight
     (gates * H, H) or its two parts (``RecurrentSpec.weights``), [bias], [recurrent bias] (gates *
-    H,), [peepholes] (3 * H,); [lengths (1,)], [first state], [first cell], vectors of all
-    directions. Outputs: y (directions * H, steps), the states (directions * H,).
+    H,), [peepholes] (3 * H,); [lengths, one for each sample], [first state], [first cell], vectors
+    of all directions. Outputs: y (directions * H, steps), the states (directions * H,).
     ``reference/recurrent.py`` has the equations.
     """
 
@@ -437,8 +475,12 @@ Op = (
     | View
     | Permute
     | Resample
+    | GridSample
+    | GridSampleInput
+    | GridSampleGrid
     | Embed
     | EmbedGrad
+    | ToFloat
     | CrossEntropy
     | Softmax
     | Recurrent

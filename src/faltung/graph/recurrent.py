@@ -87,10 +87,10 @@ def shapes(op: Recurrence | RecurrenceGrad) -> list[tuple[int, ...]]:
     spec = op.layer
     size, steps, gates = spec.hidden, spec.steps, len(spec.gates)
     apart = spec.cell(0).apart is not None
-    states = [(size,)] * (1 + spec.is_lstm)
+    states: list[tuple[int, ...]] = [(size,)] * (1 + spec.is_lstm)
     if isinstance(op, RecurrenceGrad):
-        return [(gates * size, steps)] * (1 + apart) + states
-    made = [(size, steps), *states]
+        return [*[(gates * size, steps)] * (1 + apart), *states]
+    made: list[tuple[int, ...]] = [(size, steps), *states]
     if op.kept:
         made.append(((gates + apart) * size, steps))
         made += [(size, steps)] * (1 + spec.is_lstm)

@@ -10,11 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from faltung.geometry.conv import ITEMSIZE, ConvSpec
+from faltung.geometry.conv import ITEMSIZE
 from faltung.graph import ops
 from faltung.graph.summary_row import LayerRow, Spec
 from faltung.graph.summary_table import short, table
 from faltung.graph.value import Graph, Node, Value, consumers
+from faltung.graph.work import macs
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _rows(graph: Graph) -> Iterator[LayerRow]:
             None if fields is None else tuple(axis.size for axis in fields),
             sum(count for count, trained in numbers if trained),
             sum(count for count, trained in numbers if not trained),
-            sum(_macs(node) for node in nodes),
+            sum(map(macs, nodes)),
             last.size * size,
             _follows(nodes),
         )
@@ -133,13 +134,6 @@ def _spec(node: Node) -> Spec | None:
     """The spec of a convolution or a pooling; a linear layer counts as neither."""
     spec: Spec | None = getattr(node.op, "spec", None)
     return None if node.kind is not None and node.kind.name == "Linear" else spec
-
-
-def _macs(node: Node) -> int:
-    if isinstance(node.op, ops.Recurrent):
-        return node.op.layer.macs(node.inputs[0].channels)
-    spec = getattr(node.op, "spec", None)
-    return spec.macs if isinstance(spec, ConvSpec) else 0
 
 
 def _kind(nodes: Sequence[Node]) -> str:

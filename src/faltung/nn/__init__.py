@@ -31,10 +31,18 @@ from faltung.nn.activation import (
     Softplus,
     Tanh,
 )
+from faltung.nn.attention import Attention
 from faltung.nn.channels import Channels, ChannelShuffle, LayerScale, SqueezeExcite
 from faltung.nn.conv import Conv, ConvTranspose, Linear, Local
 from faltung.nn.layer import Layer, checked
-from faltung.nn.norm import BatchNorm, Dropout, GroupNorm, LayerNorm, LocalResponseNorm
+from faltung.nn.norm import (
+    BatchNorm,
+    Dropout,
+    GroupNorm,
+    LayerNorm,
+    LocalResponseNorm,
+    StochasticDepth,
+)
 from faltung.nn.pool import AvgPool, GlobalAvgPool, MaxPool
 from faltung.nn.recurrent import GRU, LSTM, RNN
 from faltung.nn.resize import (
@@ -55,6 +63,8 @@ from faltung.nn.structure import (
     Residual,
     Sequential,
 )
+from faltung.nn.tokens import ClassToken, Patches, Position, PositionEmbedding
+from faltung.nn.wired import Read, Wired
 
 __all__ = [
     "ELU",
@@ -65,12 +75,14 @@ __all__ = [
     "Activation",
     "AdaptiveAvgPool",
     "AdaptiveMaxPool",
+    "Attention",
     "Auxiliary",
     "AvgPool",
     "BatchNorm",
     "Blur",
     "ChannelShuffle",
     "Channels",
+    "ClassToken",
     "Conv",
     "ConvTranspose",
     "Dropout",
@@ -91,10 +103,14 @@ __all__ = [
     "MaxPool",
     "Pad",
     "Parallel",
+    "Patches",
     "PixelShuffle",
     "PixelUnshuffle",
+    "Position",
+    "PositionEmbedding",
     "ReLU",
     "ReLU6",
+    "Read",
     "Residual",
     "Sequential",
     "SiLU",
@@ -102,8 +118,10 @@ __all__ = [
     "Softmax",
     "Softplus",
     "SqueezeExcite",
+    "StochasticDepth",
     "Tanh",
     "Upsample",
+    "Wired",
     "build",
 ]
 

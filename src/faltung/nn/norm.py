@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import operand, power
+from faltung.geometry.expr import at_least, operand, power, random, select
 from faltung.graph.builder import Builder
-from faltung.graph.ops import ChannelConv, Normalise
+from faltung.graph.ops import ChannelConv, Elementwise, Normalise
 from faltung.graph.ops import Dropout as DropoutOp
 from faltung.graph.value import Value
 from faltung.nn.layer import Layer, numbers
@@ -199,14 +199,58 @@ class Dropout(Layer):
     rate: float = 0.5
 
     def build(self, b: Builder, x: Value) -> Value:
-        rate = real("rate", self.rate)
-        if not 0 <= rate < 1:
-            raise FaltungError(f"rate={show(self.rate)}: must be at least 0 and below 1")
+        rate = rate_of(self.rate)
         if not b.training or rate == 0:
             return x
         key = b.outside("key", kind="key")
         made = b.node(DropoutOp(rate), (x, key), x.shape, fields=b.fields(x))
         return b.flatten(made) if b.flat(x) else made
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class StochasticDepth(Layer):
+    """In training, all of a sample is zero with probability ``rate``, else divided by ``1 - rate``.
+
+    Before the addition of a residual block it leaves the block out.
+
+    Parameters
+    ----------
+    rate : float from 0, below 1
+
+    References
+    ----------
+    G. Huang, Y. Sun, Z. Liu, D. Sedra, K. Q. Weinberger, *Deep networks with stochastic depth*,
+    ECCV 2016.
+
+    Examples
+    --------
+    >>> from faltung import nn
+    >>> block = nn.Residual(nn.Sequential(nn.Conv(16, 1), nn.StochasticDepth(0.1)))
+    >>> nn.build(block, (16, 32, 32), training=True).output.shape
+    (16, 32, 32)
+    """
+
+    rate: float
+
+    def build(self, b: Builder, x: Value) -> Value:
+        rate = rate_of(self.rate)
+        x = b.settled(x)
+        numbers(b, x)
+        if not b.training or rate == 0:
+            return x
+        key = b.outside("key", kind="key")
+        one = (1,) * len(x.shape)
+        keep = select(at_least(random(operand(0)), rate), 1 / (1 - rate), 0)
+        factor = b.node(Elementwise(one, (keep,)), (key,), one)
+        return b.elementwise(operand(0) * operand(1), x, factor)
+
+
+def rate_of(value: float) -> float:
+    """A probability that is not 1."""
+    rate = real("rate", value)
+    if not 0 <= rate < 1:
+        raise FaltungError(f"rate={show(value)}: must be at least 0 and below 1")
+    return rate
 
 
 def _affine(b: Builder, x: Value) -> tuple[Value, Value]:

@@ -70,9 +70,15 @@ class _Recurrent(Layer):
                     )
                 )
             for name in ("bias_ih", "bias_hh") if spec.bias else ():
-                fan = {"fan_in": spec.hidden, "gain": 1.0}
                 inputs.append(
-                    b.parameter(name + end, (rows,), initial="uniform", decay=False, **fan)
+                    b.parameter(
+                        name + end,
+                        (rows,),
+                        fan_in=spec.hidden,
+                        gain=1.0,
+                        initial="uniform",
+                        decay=False,
+                    )
                 )
         channels = spec.directions * spec.hidden
         states = [(channels,)] * (1 + spec.is_lstm)
@@ -157,8 +163,15 @@ class GRU(_Recurrent):
     """
 
     def _spec(self, steps: int, size: int, reverse: tuple[bool, ...], bias: bool) -> RecurrentSpec:
-        more = {"linear_before_reset": True, "bias": bias, "recurrent_bias": bias}
-        return RecurrentSpec("gru", steps, size, reverse, **more)
+        return RecurrentSpec(
+            "gru",
+            steps,
+            size,
+            reverse,
+            linear_before_reset=True,
+            bias=bias,
+            recurrent_bias=bias,
+        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -1,20 +1,17 @@
-"""Convolutions, their transposes and products with constant matrices, from ONNX."""
+"""Convolutions and their transposes, from ONNX; their weights may be computed."""
 
-from collections.abc import Sequence
 from math import prod
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.adjoint import transposed
 from faltung.geometry.conv import conv_spec
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import Expr
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
-from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_maps import MOST_PADDING
 from faltung.graph.ops import Convolve, ConvolveInput
+from faltung.graph.value import Value
 from faltung.onnx.arguments import Arguments, numbers
 
 Array = npt.NDArray[Any]
@@ -54,17 +51,31 @@ def pads(a: Arguments, space: Shape, kernel: Shape, stride: Shape, dilation: Sha
     return tuple(zip(found[:rank], found[rank:], strict=True))
 
 
-def _weights(a: Arguments) -> tuple[Array, Array | None]:
-    w = a.array(1)
-    return w, a.array(2).ravel() if a.has(2) else None
+def _operands(a: Arguments, x: Tensor, channels: int) -> list[Value]:
+    """The map, the weight, and the bias if there is one; so many channels of the result."""
+    f, w, found = a.f, a[1], [a.f.map(x)]
+    if isinstance(w, Tensor):
+        found.append(f.map(w, (), range(1, w.rank), (0,)))
+    else:
+        found.append(weight(f, w, w.shape))
+    if a.has(2):
+        bias = a[2]
+        if prod(bias.shape) != channels:
+            raise FaltungError(f"bias of shape {bias.shape}: must have {channels} numbers")
+        if isinstance(bias, Tensor):
+            numbers(bias)
+            found.append(f.seen(f.straightened(bias).value, 1, (channels,)))
+        else:
+            found.append(f.parameter("bias", bias.reshape(channels), decay=False))
+    return found
 
 
 def conv(a: Arguments) -> Tensor:
-    w, bias = _weights(a)
+    w = a[1]
     x, grown, mode = _unpadded(a)
     channels, space = map_of(a, x)
     rank = len(space)
-    if w.ndim != rank + 2:
+    if len(w.shape) != rank + 2:
         raise FaltungError(f"weight of shape {w.shape}: must have {rank + 2} axes")
     kernel = w.shape[2:]
     told = a.wholes("kernel_shape")
@@ -89,11 +100,9 @@ def conv(a: Arguments) -> Tensor:
         padding_mode=mode,  # type: ignore[arg-type]
         dtype=f.dtype,
     )
-    operands = [f.map(x), weight(f, w, w.shape)]
-    if bias is not None:
-        operands.append(f.parameter("bias", _biased(bias, w.shape[0]), decay=False))
+    operands = _operands(a, x, w.shape[0])
     shape = (w.shape[0], *spec.output)
-    made = f.node(Convolve(spec, bias is not None), operands, shape)
+    made = f.node(Convolve(spec, a.has(2)), operands, shape, x.shape[0])
     return f.of_map(made, x.dtype)
 
 
@@ -106,7 +115,7 @@ def _unpadded(a: Arguments) -> tuple[Tensor, Pairs, str]:
     return found
 
 
-def _biased(bias: Array, channels: int) -> Array:
+def biased(bias: Array, channels: int) -> Array:
     if bias.shape != (channels,):
         raise FaltungError(f"bias of shape {bias.shape}: must have {channels} numbers")
     return bias
@@ -118,11 +127,10 @@ def weight(f: Foreign, w: Array, inner: Shape) -> Any:
 
 
 def conv_transpose(a: Arguments) -> Tensor:
-    w, bias = _weights(a)
-    x = a.floats(0)
+    w, x = a[1], a.floats(0)
     channels, space = map_of(a, x)
     rank, groups = len(space), a.whole("group", 1)
-    if w.ndim != rank + 2 or w.shape[0] != channels or groups < 1 or channels % groups:
+    if len(w.shape) != rank + 2 or w.shape[0] != channels or groups < 1 or channels % groups:
         raise FaltungError(
             f"weight of shape {w.shape}, group={groups}: does not fit {channels} channels"
         )
@@ -146,12 +154,10 @@ def conv_transpose(a: Arguments) -> Tensor:
         groups=groups,
         dtype=f.dtype,
     )
-    operands = [f.map(x), weight(f, w, w.shape)]
     count = w.shape[1] * groups
-    if bias is not None:
-        operands.append(f.parameter("bias", _biased(bias, count), decay=False))
     shape = (count, *spec.size)
-    made = f.node(ConvolveInput(spec, bias is not None), operands, shape)
+    op = ConvolveInput(spec, a.has(2))
+    made = f.node(op, _operands(a, x, count), shape, x.shape[0])
     return f.of_map(made, x.dtype)
 
 
@@ -184,140 +190,4 @@ def _transposed_pads(
     return tuple(pairs), tuple(more)
 
 
-# Products -----------------------------------------------------------------------------------------
-
-
-def linear(f: Foreign, x: Tensor, w: Array, bias: Array | None) -> Tensor:
-    """The last axis of ``x`` times the weight (features, inputs)."""
-    numbers(x)
-    features, inputs = w.shape
-    if x.shape[-1] != inputs:
-        raise FaltungError(f"shapes {x.shape} and {w.shape[::-1]}: cannot be multiplied")
-    read = x.axes[-1]
-    left = tuple(i for i in range(len(x.dims)) if i not in read)
-    if _is_flattened_map(x):
-        shape = x.value.shape
-        value = _product(f, x.value, w, bias, shape, shape[1:])
-    else:
-        inside = sorted(read)
-        w = _columns(w, [x.dims[i] for i in read], [read.index(i) for i in inside])
-        value = f.ordered(x, (*left, *inside)).value
-        if value.channels != inputs:
-            value = f.seen(value, 1, (inputs, x.size // inputs))
-        shape = (inputs, *(value.space or (1,)))
-        value = _product(f, value, w, bias, shape, (1,) * (len(shape) - 1))
-    dims = tuple(x.dims[i] for i in left) + ((features,) if features > 1 else ())
-    axes = [tuple(left.index(i) for i in axis) for axis in x.axes[:-1]]
-    axes.append((len(left),) if features > 1 else ())
-    return Tensor(value, dims, tuple(axes), x.dtype)
-
-
-def _is_flattened_map(x: Tensor) -> bool:
-    """Whether the last axis is all of a map, channels first: a convolution reads it as it is."""
-    value, read = x.value, x.axes[-1]
-    space = [n for n in value.space if n > 1]
-    first = len(x.dims) - len(space) - 1
-    wanted = (len(x.dims) - 1, *range(first, len(x.dims) - 1))
-    if not space or value.channels == 1 or first < 0 or read != wanted:
-        return False
-    return list(x.dims[first:]) == [*space, value.channels]
-
-
-def _columns(w: Array, sizes: Sequence[int], order: Sequence[int]) -> Array:
-    """The inputs of a weight in another order."""
-    if list(order) == sorted(order):
-        return w
-    split = w.reshape(len(w), *sizes).transpose(0, *(i + 1 for i in order))
-    return np.ascontiguousarray(split).reshape(w.shape)
-
-
-def _product(
-    f: Foreign, value: Any, w: Array, bias: Array | None, shape: Shape, kernel: Shape
-) -> Any:
-    features = w.shape[0]
-    spec = conv_spec((1, *shape), (features, shape[0], *kernel), dtype=f.dtype)
-    operands = [value, weight(f, w, spec.weight_shape)]
-    if bias is not None:
-        operands.append(f.parameter("bias", _biased(bias, features), decay=False))
-    space = spec.output if value.space and spec.output != (1,) * spec.rank else ()
-    return f.node(Convolve(spec, bias is not None), operands, (features, *space))
-
-
-def gemm(a: Arguments) -> Tensor:
-    alpha, beta = a.number("alpha", 1), a.number("beta", 1)
-    a.whole("broadcast", 1)  # of opset 6, and always so since
-    first, second = a[0], a[1]
-    ta, tb = bool(a.whole("transA", 0)), bool(a.whole("transB", 0))
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        second = a.array(1)
-    extra: Tensor | Array | None = a[2] if a.has(2) and beta else None
-    swap = not isinstance(first, Tensor)  # y transposed is B transposed times A transposed
-    x, w = (second, first) if swap else (first, second)
-    assert isinstance(x, Tensor) and not isinstance(w, Tensor)
-    if w.ndim != 2 or x.rank != 2:
-        raise FaltungError(f"shapes {first.shape} and {second.shape}: must have two axes")
-    rows = x.transposed((1, 0)) if ((not tb) if swap else ta) else x
-    matrix = w if ((not ta) if swap else tb) else _turned(w)
-    if alpha != 1:
-        matrix = matrix * matrix.dtype.type(alpha)
-    bias = None
-    if extra is not None and not swap and not isinstance(extra, Tensor):
-        wide = extra if extra.ndim < 2 else extra[0] if extra.shape[0] == 1 else None
-        if wide is not None:
-            bias = np.ascontiguousarray(np.broadcast_to(wide.ravel(), (matrix.shape[0],)))
-            bias = bias if beta == 1 else bias * bias.dtype.type(beta)
-    made = linear(a.f, rows, matrix, bias)
-    if swap:
-        made = made.transposed((1, 0))
-    if extra is None or bias is not None:
-        return made
-
-    def added(x: Expr, c: Expr) -> Expr:
-        return x + (c if beta == 1 else c * beta)
-
-    return formula(a.f, added, made, extra)
-
-
-def _turned(w: Array) -> Array:
-    return np.ascontiguousarray(w.T)
-
-
-def matmul(a: Arguments) -> Tensor:
-    first, second = a[0], a[1]
-    if isinstance(first, Tensor) and isinstance(second, Tensor):
-        return _both(a, first, second)
-    if isinstance(first, Tensor) and not isinstance(second, Tensor):
-        matrix = _matrix(second)
-        made = linear(a.f, first, _turned(matrix), None)
-        return _without(a, made, -1) if second.ndim == 1 else made
-    assert isinstance(second, Tensor) and not isinstance(first, Tensor)
-    matrix = _matrix(first, left=True)
-    x = second if second.rank > 1 else a.f.reshaped(second, (*second.shape, 1))
-    order = (*range(x.rank - 2), x.rank - 1, x.rank - 2)
-    made = linear(a.f, x.transposed(order), matrix, None).transposed(order)
-    made = _without(a, made, -2) if first.ndim == 1 else made
-    return _without(a, made, -1) if second.rank == 1 else made
-
-
-def _both(a: Arguments, first: Tensor, second: Tensor) -> Tensor:
-    if a.is_input(1) or a.is_input(0):
-        a.array(1 if a.is_input(1) else 0)
-    raise Unsaid("a product of two computed tensors (needs Contract)")
-
-
-def _matrix(w: Array, left: bool = False) -> Array:
-    """A constant of a product as a matrix."""
-    if w.ndim == 1:
-        return w[None, :] if left else w[:, None]
-    if prod(w.shape[:-2]) != 1:
-        raise Unsaid("a product with several constant matrices (needs Contract)")
-    return w.reshape(w.shape[-2:])
-
-
-def _without(a: Arguments, x: Tensor, axis: int) -> Tensor:
-    shape = list(x.shape)
-    del shape[axis]
-    return a.f.reshaped(x, tuple(shape))
-
-
-TABLE = {"Conv": conv, "ConvTranspose": conv_transpose, "Gemm": gemm, "MatMul": matmul}
+TABLE = {"Conv": conv, "ConvTranspose": conv_transpose}

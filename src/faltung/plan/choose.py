@@ -25,6 +25,7 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.method import ForwardMethod, Method, WeightGradMethod
+from faltung.methods.base.remembered import remembered
 from faltung.methods.fft import fft
 from faltung.methods.fft import weight_grad as fft_weight_grad
 from faltung.methods.grouped import grouped
@@ -193,11 +194,9 @@ def _decide(
     possible = [o for o in transforms if o.why_not is None]
     if possible:
         canonical = question.canonical
-        prices = {
-            name: price(method, canonical.form(method.transform), machine)
-            + (packing(method, canonical.c, machine) if policy.priced else 0.0)
-            for name, method in table.items()
-        }
+        prices = dict(
+            _prices(canonical.c, canonical.weight_grad, machine, policy.priced, *table.items())
+        )
         best = min(possible, key=lambda o: prices[o.name])
         limit = min(prices[o.name] for o in sums)
         if prices[best.name] < MAX_TRANSFORM_PRICE * limit:
@@ -207,6 +206,20 @@ def _decide(
         ]
     chosen = min((o for o in sums if o.why_not is None), key=lambda o: o.rank)
     return _first(decisions, chosen, [*sums, *transforms])
+
+
+@remembered(1024)
+def _prices(
+    c: Correlation, weight_grad: bool, machine: Machine, packs: bool, *methods: tuple[str, Method]
+) -> tuple[tuple[str, float], ...]:
+    """What each of some methods takes for ``c``, with ``packs`` also for its weights."""
+    question = Question(c, weight_grad=weight_grad)
+
+    def priced(method: Method) -> float:
+        plain = price(method, question.form(method.transform), machine)
+        return plain + (packing(method, c, machine) if packs else 0.0)
+
+    return tuple((name, priced(method)) for name, method in methods)
 
 
 def _first(

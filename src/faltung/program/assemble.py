@@ -4,7 +4,7 @@ There is a barrier between two nodes only if one of them writes what the other r
 branches of an Inception module have none between them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -85,6 +85,7 @@ class Assembly:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
         lowered = [made for node in nodes if (made := lower(lowering, node)) is not None]
+        lowering.shelf.save()
         self.lowered = lowered
         self.cycles = sum(made.cycles for made in lowered) + 2.0 * sum(
             _elements(made.node, lowering.batch) for made in lowered if not made.cycles
@@ -131,6 +132,18 @@ class Assembly:
         """Fold and pack the weights as they are now."""
         assert self.packing is not None
         self.packing.run(self._region, self._addresses, threads)
+
+    def part(self, steps: Sequence[Step]) -> Callable[[int], int]:
+        """Some of the steps as a region of their own: called with a number of threads."""
+        return self._region(steps).bind([*self._addresses, 0]).run
+
+    def release(self) -> None:
+        """Let go of the memories of weights that no step of a run reads."""
+        assert self.packing is not None
+        words = (word for step in self.steps for word in step.arguments)
+        read = {self._fixed[word.name][0] for word in words if isinstance(word, Operand)}
+        for name in self.packing.release(read):
+            del self.memories[name]
 
     def _region(self, steps: Sequence[Step]) -> Region:
         region = Region(steps, self._slots, self.machine, len(self._addresses) + 1)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.graph.fold import Derived
-from faltung.graph.ops import Convolve, ConvolveInput
+from faltung.graph.ops import Convolve, ConvolveInput, Recurrence
+from faltung.graph.recurrent import inputs_of
 from faltung.graph.value import Graph, Node, Parameter
 from faltung.methods.base.correlation import Strides
 from faltung.plan.binding import layout
@@ -40,8 +41,12 @@ class Numbers(Protocol):
 
     dtype: np.dtype[Any]
     parameters: dict[str, Parameter]
-    pool: Pool | None
-    sources: Collection[Array]
+
+    @property
+    def pool(self) -> Pool | None: ...
+
+    @property
+    def sources(self) -> Collection[Array]: ...
 
     def check(self, graph: Graph) -> None: ...
 
@@ -50,6 +55,9 @@ class Numbers(Protocol):
 
     def token(self, name: str) -> Hashable:
         """Equal for parameters with equal numbers, in equal order."""
+
+    def release(self, names: Collection[str]) -> None:
+        """Let go of some parameters, which are never asked for again."""
 
     def placed(self, convolved: Collection[str]) -> Placed:
         """Where the parameters are. convolved: those that may have any strides."""
@@ -92,6 +100,15 @@ class Weights:
         self.memories["derived"] = aligned(sizes["derived"])
         self.passing = sizes[PASSING]
 
+    def release(self, read: Collection[str]) -> list[str]:
+        """Let go of parameters that have memories of their own, but for those ``read``."""
+        gone = [name for name in self.numbers.parameters if name in self.memories]
+        gone = [name for name in gone if name not in read]
+        for name in gone:
+            del self.memories[name]
+        self.numbers.release(gone)
+        return gone
+
     def token(self, name: str) -> Hashable:
         """Equal for values with equal numbers, in equal order."""
         d = self.derived.get(name)
@@ -120,12 +137,16 @@ class Weights:
 
 
 def _convolved(nodes: Sequence[Node], derived: Mapping[str, Derived]) -> set[str]:
-    """Parameters that only convolutions read, as their weights: their plans take any strides."""
+    """Parameters that only convolutions and recurrences read, as their weights: these take any
+    strides.
+    """
     found: set[str] = set()
     others: set[str] = set()
     for node in nodes:
-        for number, value in enumerate(node.inputs):
-            weight = number == 1 and isinstance(node.op, Convolve | ConvolveInput)
-            (found if weight else others).add(value.name)
+        own = {node.inputs[1].name} if isinstance(node.op, Convolve | ConvolveInput) else set()
+        if isinstance(node.op, Recurrence):
+            own = {w.name for part in inputs_of(node.op, node.inputs)[0] for w in part.recurrent}
+        for value in node.inputs:
+            (found if value.name in own else others).add(value.name)
     weights = {derived[name].weight if name in derived else name for name in found}
     return weights - others

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from math import prod
 
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.attended import attended
 from faltung.graph.contracted import BATCH, labelled
 from faltung.graph.ops import Attention, Contract
@@ -14,7 +14,7 @@ from faltung.methods.base.step import Work
 from faltung.methods.contract.attention import Mask, Rows, Sizes, attention
 from faltung.methods.contract.axes import product, split
 from faltung.methods.contract.contract import Operands, contract
-from faltung.program.lowering import Lowering
+from faltung.program.lowering import Lowering, broadcast_strides
 
 
 def contract_values(low: Lowering, node: Node, work: Work) -> None:
@@ -30,7 +30,8 @@ def contract_values(low: Lowering, node: Node, work: Work) -> None:
     for value in aux:
         labels.append(labels[2])
         strides.append(_spread(low, value, node.output, [sizes[c] for c in found.labels[2]]))
-    where = Operands(*map(low.where, (a, b, node.output)), tuple(map(low.where, aux)))
+    out = node.output
+    where = Operands(low.where(a), low.where(b), low.where(out), tuple(map(low.where, aux)))
     work.cycles = contract(
         work,
         product(labels, strides, sizes),
@@ -69,7 +70,7 @@ def attention_values(low: Lowering, node: Node, work: Work) -> None:
         scale=op.scale,
         dtype=low.dtype,
         machine=low.machine,
-        mask=_mask(low, rest[0], found.samples) if rest else None,
+        masks=[_mask(low, mask) for mask in rest],
         causal=op.causal,
         offset=op.offset,
         softcap=op.softcap,
@@ -77,20 +78,29 @@ def attention_values(low: Lowering, node: Node, work: Work) -> None:
 
 
 def _rows(low: Lowering, value: Value, channels: int) -> Rows:
-    """The rows of heads of so many channels."""
+    """The rows of heads of so many channels. UnsupportedError: a parameter that is stored otherwise
+    than a map.
+    """
     pitch = low.pitch(value)
+    sizes, steps = memory(low, value)
+    rows = split(sizes[1:-1], steps[1:-1], (value.positions,))
+    if steps[-1] != 1 or rows not in ((pitch,), (0,)):
+        raise UnsupportedError(
+            f"{value.name}: attention reads parameters whose channels are stored last; "
+            "it must have an order that ends with axis 0"
+        )
     sample = pitch * value.positions
     return Rows(low.where(value), _batch(low, value), sample, channels, pitch)
 
 
-def _mask(low: Lowering, value: Value, samples: int) -> Mask:
+def _mask(low: Lowering, value: Value) -> Mask:
     """A mask with 0 for the steps along which it is the same."""
     (several, heads, queries, keys), steps = memory(low, value)
     sample, head, query, key = (
         step if size > 1 else 0
         for size, step in zip((several, heads, queries, keys), steps, strict=True)
     )
-    return Mask(low.where(value), _batch(low, value), sample, head, query, key)
+    return Mask(low.where(value), _batch(low, value), several, sample, head, query, key)
 
 
 def memory(low: Lowering, value: Value) -> tuple[tuple[int, ...], Strides]:
@@ -134,14 +144,9 @@ def _batch(low: Lowering, value: Value) -> int:
 
 
 def _spread(low: Lowering, value: Value, out: Value, dims: Sequence[int]) -> Strides:
-    """The strides of what an epilogue reads, along the axes of the result."""
-    if value.shape == out.shape and value.samples == out.samples:
-        found = _strides(low, value, dims)
-        return found if value.batched else (*(0,) * out.batched, *found)
-    # A vector of channels, the same at every position.
-    left, steps = out.channels, []
-    for size in reversed(dims):
-        inside = 1 < size <= left and left > 1
-        steps.append(out.channels // left if inside else 0)
-        left = left // size if inside else left
-    return (*(0,) * out.batched, *reversed(steps))
+    """The strides of what an epilogue reads, along the axes of the result, or 0."""
+    batch, *steps = broadcast_strides(low, value, out.shape)
+    found = split((out.samples, *out.space, out.channels), steps, dims)
+    if found is None:
+        raise FaltungError(f"{value.name}: cannot be seen as {tuple(dims)}")
+    return (*(batch,) * out.batched, *found)

@@ -1,5 +1,7 @@
 """Recurrences as steps."""
 
+from math import prod
+
 from faltung.graph.ops import Recurrence, RecurrenceGrad
 from faltung.graph.recurrent import Part, inputs_of, outputs_of
 from faltung.graph.value import Node, Value
@@ -80,4 +82,4 @@ def _weight(low: Lowering, value: Value) -> Weight:
 def _lengths(low: Lowering, value: Value | None) -> Lengths | None:
     if value is None:
         return None
-    return Lengths(low.where(value), value.kind, low.samples(value))
+    return Lengths(low.where(value), value.kind, low.samples(value) * prod(value.shape))

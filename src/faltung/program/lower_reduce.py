@@ -4,7 +4,7 @@ from typing import Any
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.broadcast import joint
-from faltung.graph.ops import SAMPLES, Arg, Cumulative, Reduce, TopK
+from faltung.graph.ops import SAMPLES, Arg, Cumulative, Normalise, Reduce, TopK
 from faltung.graph.value import Node, Value
 from faltung.methods.base.step import Work
 from faltung.methods.reduce.arg import arg
@@ -12,6 +12,7 @@ from faltung.methods.reduce.axes import Strided
 from faltung.methods.reduce.cumulative import cumulative
 from faltung.methods.reduce.reduce import reduction
 from faltung.methods.reduce.top_k import top_k
+from faltung.methods.rows.normalise import normalise
 from faltung.program.lowering import Lowering
 
 
@@ -33,7 +34,7 @@ def reduce_map(low: Lowering, node: Node, work: Work) -> None:
         kind=op.kind,
         exprs=op.exprs,
         finish=op.finish,
-        samples=1 if op.batch else batch,
+        samples=1 if op.batch else batch * (1 if SAMPLES in op.axes else whole.samples),
         title=op.kind,
     )
 
@@ -88,6 +89,29 @@ def top_k_map(low: Lowering, node: Node, work: Work) -> None:
         numbers=numbers,
         largest=op.largest,
         title=f"top {op.k}",
+    )
+
+
+def normalise_map(low: Lowering, node: Node, work: Work) -> None:
+    """A normalisation over the channels of each position."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, Normalise)
+    vectors = dict(zip(("gain", "shift"), map(low.where, node.inputs[1:]), strict=False))
+    names = ("mean", "rstd")[not op.centred :]
+    kept = dict(zip(names, map(low.matrix, node.outputs[1:]), strict=False))
+    normalise(
+        work,
+        low.dtype,
+        low.machine,
+        rows=low.samples(x) * x.positions,
+        channels=x.channels,
+        x=low.matrix(x),
+        out=low.matrix(node.output),
+        eps=op.eps,
+        **vectors,
+        **kept,
+        centred=op.centred,
+        title="layer normalisation",
     )
 
 

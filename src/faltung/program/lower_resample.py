@@ -1,8 +1,9 @@
-"""Resampling as steps."""
+"""Resampling, and sampling at places, as steps."""
 
-from faltung.graph.ops import Resample
-from faltung.graph.value import Node
+from faltung.graph.ops import GridSample, GridSampleGrid, GridSampleInput, Resample
+from faltung.graph.value import Node, Value
 from faltung.methods.base.step import Work
+from faltung.methods.resample import grid as grids
 from faltung.methods.resample.resample import resample
 from faltung.program.lowering import Lowering
 
@@ -21,3 +22,39 @@ def resample_map(low: Lowering, node: Node, work: Work) -> None:
         target=low.matrix(node.output),
         fill=op.fill,
     )
+
+
+def _problem(low: Lowering, op: object, x: Value, grid: Value, y: Value) -> grids.Problem:
+    assert isinstance(op, GridSample | GridSampleInput | GridSampleGrid)
+    samples = low.samples(y)
+    return grids.Problem(
+        op.how,
+        low.dtype,
+        samples,
+        x.channels,
+        x.space,
+        grid.space,
+        x_alone=low.samples(x) < samples,
+        grid_alone=low.samples(grid) < samples,
+    )
+
+
+def grid_sample(low: Lowering, node: Node, work: Work) -> None:
+    x, grid = node.inputs
+    p = _problem(low, node.op, x, grid, node.output)
+    read, places, made = map(low.matrix, (x, grid, node.output))
+    grids.sample(p, work, read, places, made, low.machine)
+
+
+def grid_sample_input(low: Lowering, node: Node, work: Work) -> None:
+    g, grid = node.inputs
+    p = _problem(low, node.op, node.output, grid, g)
+    read, places, made = map(low.matrix, (g, grid, node.output))
+    grids.map_grad(p, work, read, places, made, low.machine)
+
+
+def grid_sample_grid(low: Lowering, node: Node, work: Work) -> None:
+    x, grid, g = node.inputs
+    p = _problem(low, node.op, x, grid, g)
+    read, places, slopes, made = map(low.matrix, (x, grid, g, node.output))
+    grids.grid_grad(p, work, read, places, slopes, made, low.machine)

@@ -52,8 +52,8 @@ def probe(
     grad = None
     if to is not None:
         # As in training, so that maxima remember where they came from.
-        able = expanded(replace(plain, training=True))[0]
-        nodes, seed, grad = sensitivity(able, plain.output, to)
+        able, statistics = expanded(replace(plain, training=True))
+        nodes, seed, grad = sensitivity(able, plain.output, to, statistics)
         kept, feeds = [*kept, grad], [*feeds, seed]
     names = {value.name for value in kept}
     nodes, first = input_layouts(graph.inputs, fused(nodes, names))

@@ -1,11 +1,19 @@
 """The definition of reductions, of where extremes are, of running sums and of sorting."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
+
+
+def _log_sum_exp(x: Array, **along: Any) -> Array:
+    top = np.max(x, **along)
+    top = np.where(np.isfinite(top), top, 0.0)
+    return np.asarray(np.log(np.sum(np.exp(x - top), **along)) + top)
+
 
 KINDS: dict[str, Callable[..., Array]] = {
     "sum": np.sum,
@@ -13,6 +21,7 @@ KINDS: dict[str, Callable[..., Array]] = {
     "max": np.max,
     "min": np.min,
     "product": np.prod,
+    "log_sum_exp": _log_sum_exp,
 }
 
 
@@ -35,7 +44,7 @@ def arg(x: ArrayLike, axis: int, kind: str, last: bool = False) -> Array:
     >>> arg([3, 7, 7], 0, "max", last=True)
     array([2.])
     """
-    found = {"max": np.argmax, "min": np.argmin}[kind]
+    found: Callable[..., Any] = {"max": np.argmax, "min": np.argmin}[kind]
     array = np.asarray(x, np.float64)
     if last:
         made = array.shape[axis] - 1 - found(np.flip(array, axis), axis=axis, keepdims=True)

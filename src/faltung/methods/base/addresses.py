@@ -14,6 +14,7 @@ import numpy as np
 
 from faltung.geometry.axis import Axis
 from faltung.methods.base.correlation import Correlation, Window
+from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import MISSING, Table, table
 
 # What an output reads along one axis: pairs (input, tap), or of a gradient (output, tap).
@@ -104,6 +105,13 @@ def rows_of(
     the kernel unrolls them). The weights of tap ``i`` of all taps begin at ``i * weight_step``.
     ``aux``: how many arrays the epilogue reads.
     """
+    return _rows_of(tuple(windows), tuple(inner), weight_step, aux)
+
+
+@remembered(1024)
+def _rows_of(
+    windows: Sequence[Window], inner: Sequence[int], weight_step: int, aux: int
+) -> tuple[Table, Table]:
     axes = []
     taps = pitches([w.axis.kernel for w in windows], weight_step * len(inner))
     for w, tap in zip(windows, taps, strict=True):

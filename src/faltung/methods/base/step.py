@@ -6,7 +6,7 @@ same element, so the bits do not depend on how items are split between threads.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -80,21 +80,24 @@ def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
     Offsets add up. ValueError: ``names`` lacks an array of the step.
     """
 
-    def moved(argument: Argument) -> Argument:
-        if not isinstance(argument, Operand):
-            return argument
-        base = names.get(argument.name)
-        if base is None:
-            known = sorted(names)
-            raise ValueError(f"names={known}: must have {argument.name!r}, for {step.title}")
-        return Operand(base.name, base.offset + argument.offset)
-
-    return replace(step, arguments=tuple(map(moved, step.arguments)))
+    moved: list[Argument] = []
+    for argument in step.arguments:
+        if isinstance(argument, Operand):
+            base = names.get(argument.name)
+            if base is None:
+                known = sorted(names)
+                raise ValueError(f"names={known}: must have {argument.name!r}, for {step.title}")
+            at = base.offset + argument.offset
+            argument = Operand(base.name, at) if at != base.offset else base
+        moved.append(argument)
+    return Step(step.recipe, step.items, tuple(moved), step.title, step.barrier)
 
 
 def waiting(step: Step, barrier: bool) -> Step:
     """The same step, with or without a barrier before it."""
-    return step if step.barrier == barrier else replace(step, barrier=barrier)
+    if step.barrier == barrier:
+        return step
+    return Step(step.recipe, step.items, step.arguments, step.title, barrier)
 
 
 @dataclass(slots=True)
@@ -104,7 +107,6 @@ class Work:
     ``prepare`` only reads weights and bias, and fills the arrays in ``kept``; a ``Conv`` does it
     once. ``packs``: it is done at every call, right before ``steps``, and may be part of them.
     cycles: of one core, about, where a method says so.
-    ``cycles``: a rough cost on one core, where it does not follow from the size of the arrays.
     """
 
     prepare: list[Step] = field(default_factory=list)

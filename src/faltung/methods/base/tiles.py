@@ -10,6 +10,7 @@ from faltung.codegen.tile import parts
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import interior, sources_at
 from faltung.methods.base.correlation import Window
+from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import (
     Table,
     table,
@@ -52,6 +53,11 @@ def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> li
 
     Only tiles that reach into the padding are handled one by one.
     """
+    return list(_tiles_of(axis, tuple(sizes), unrolled))
+
+
+@remembered(4096)
+def _tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> tuple[Run, ...]:
     # In each of these ranges tiles are alike; in the second and the third they read only padding.
     left = -(-(axis.lo - axis.extent + 1) // axis.stride)
     right = -(-(axis.size + axis.lo) // axis.stride)
@@ -67,7 +73,7 @@ def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> li
             runs.append((_kind(axis, start, size) if unrolled else Kind(size, ((),)), start, done))
             start += size * done
             count -= done
-    return runs
+    return tuple(runs)
 
 
 def _kind(axis: Axis, start: int, size: int) -> Kind:
@@ -85,6 +91,11 @@ def segments(
     ``tiles``: the most per segment, unless the row is very long. Segments have nearly the same
     size, so that items take equally long.
     """
+    return _segments(tuple(runs), kinds, last, tiles)
+
+
+@remembered(1024)
+def _segments(runs: tuple[Run, ...], kinds: tuple[Kind, ...], last: Window, tiles: int) -> Table:
     most = max(tiles, sum(count for _, _, count in runs) // MAX_ROW_SEGMENTS)
     rows = []
     for kind, first, count in runs:

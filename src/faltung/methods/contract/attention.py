@@ -12,6 +12,7 @@ When it applies.  Always. Keys and values may have fewer heads than queries (J. 
 What it costs.  The multiply-adds of both products, and an exponential for each pair.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,12 +49,13 @@ class Rows:
 @dataclass(frozen=True, slots=True)
 class Mask:
     """What is added to the scores: elements from one sample of the batch to the next, from sample
-    to sample within it, from head to head, from query to query and from key to key; 0 where it is
-    the same.
+    to sample within it, of which it has as many as ``samples`` and then begins again, from head to
+    head, from query to query and from key to key; 0 where it is the same.
     """
 
     array: Operand
     batch: int
+    samples: int
     sample: int
     head: int
     query: int
@@ -94,7 +96,7 @@ def attention(
     scale: float,
     dtype: str,
     machine: Machine,
-    mask: Mask | None = None,
+    masks: Sequence[Mask] = (),
     causal: bool = False,
     offset: int = 0,
     softcap: float = 0.0,
@@ -119,7 +121,7 @@ def attention(
         () if v is None else (wide, rest) if rest else (wide,),
         float(scale),
         float(softcap),
-        "" if mask is None else mask.how,
+        tuple(mask.how for mask in masks),
         causal,
         packed,
     )
@@ -132,21 +134,22 @@ def attention(
         scratch += sizes.keys * (sizes.length + -(-wide // lanes) * lanes)
     given: dict[str, Argument] = {
         "scratch": work.borrow("scores", items * scratch * np.dtype(dtype).itemsize),
-        "mask": q.array if mask is None else mask.array,
-        "mask_query": 0 if mask is None else mask.query,
-        "mask_key": 0 if mask is None else mask.key,
         "v": q.array if v is None else v.array,
         "v_step": 0 if v is None else v.step,
     }
+    for i, mask in enumerate(masks):
+        given |= {f"mask{i}": mask.array}
+        given |= {f"mask{i}_query": mask.query, f"mask{i}_key": mask.key}
     work.steps.append(
         kernel.step(
             items,
             f"attention {vectors}x{kernel.key_rows}",
+            barrier=False,
             **given,
             q=q.array,
             k=k.array,
             out=out.array,
-            heads=_heads(sizes, q, k, v, mask, out),
+            heads=_heads(sizes, q, k, v, out, masks),
             units=units,
             items=items,
             blocks=blocks,
@@ -167,11 +170,20 @@ def attention(
     return pairs * (terms + INSTRUCTIONS["exp"])
 
 
-def _heads(s: Sizes, q: Rows, k: Rows, v: Rows | None, mask: Mask | None, out: Rows) -> Table:
-    """For each sample and head the offsets of q, k, v, the mask and the result."""
+def _heads(s: Sizes, q: Rows, k: Rows, v: Rows | None, out: Rows, masks: Sequence[Mask]) -> Table:
+    """For each sample and head the offsets of q, k, v, the result and the masks."""
     shared = s.heads // s.kv_heads
-    none = (0, 0, 0, 0)
-    own = [(x.batch, x.sample, x.head * shared, x.head) if x else none for x in (q, mask, out)]
-    kept = [(x.batch, x.sample, x.head, 0) if x else none for x in (k, v)]
-    columns = own[0], *kept, *own[1:]
-    return table(offset_columns((s.batch, s.samples, s.kv_heads, shared), *columns), HEAD)
+    shape = s.batch, s.samples, s.kv_heads, shared
+
+    def own(x: Rows | Mask) -> tuple[int, ...]:
+        return x.batch, x.sample, x.head * shared, x.head
+
+    def kept(x: Rows | None) -> tuple[int, ...]:
+        return (x.batch, x.sample, x.head, 0) if x else (0,) * 4
+
+    columns = [offset_columns(shape, own(q), kept(k), kept(v), own(out))]
+    for mask in masks:
+        batch, sample, *heads = own(mask)
+        again = s.batch, s.samples // mask.samples, mask.samples, *shape[2:]
+        columns.append(offset_columns(again, (batch, 0, sample, *heads)))
+    return table(np.concatenate(columns, axis=1), HEAD + len(masks))

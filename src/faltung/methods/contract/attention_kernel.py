@@ -18,8 +18,8 @@ from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel, part
 
-# Columns of the table of heads: offsets in q, k, v, the mask and the result.
-HEAD = 5
+# Columns of the table of heads: offsets in q, k, v and the result; then those in each mask.
+HEAD = 4
 PACK = parameters(["q", "panel"], ["count", "length", "q_step"])
 SCORES = parameters(["k", "panel", "scores"], ["length"])
 ROWS = parameters(["source", "target"], ["keys", "step", "length"])
@@ -36,25 +36,15 @@ class AttentionKernel(Kernel):
     there is one; none where the weights themselves are stored.
 
     packed: keys and values are copied to where they are contiguous, once for all blocks of a head
-    that an item has. mask: how it lies, as ``attention.py`` says, or "". causal: query i sees keys
-    0 to i + ``offset`` of the call.
+    that an item has. masks: how each lies, as ``attention.py`` says. causal: query i sees keys 0 to
+    i + ``offset`` of the call.
     """
 
     name = "attention"
-    pointers = ("q", "k", "v", "mask", "out", "scratch", "heads")
+    pointers = ("q", "k", "v", "out", "scratch", "heads")
     numbers = (
         *("units", "items", "blocks", "queries", "keys", "length", "scratch_size"),
-        *(
-            "block_size",
-            "k_step",
-            "q_step",
-            "v_step",
-            "out_step",
-            "mask_query",
-            "mask_key",
-            "offset",
-            "value_blocks",
-        ),
+        *("block_size", "value_blocks", "k_step", "q_step", "v_step", "out_step", "offset"),
     )
 
     dtype: str
@@ -64,9 +54,14 @@ class AttentionKernel(Kernel):
     widths: tuple[int, ...]
     scale: float
     softcap: float
-    mask: str
+    masks: tuple[str, ...]
     causal: bool
     packed: bool
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        names = [f"mask{i}" for i in range(len(self.masks))]
+        steps = (f"{name}_{of}" for name in names for of in ("query", "key"))
+        return (*self.pointers, *names), (*self.numbers, *steps)
 
     def functions(self, code: Functions) -> None:
         _pack(code.open("pack", PACK), self)
@@ -75,8 +70,8 @@ class AttentionKernel(Kernel):
             _copy_rows(code.open("keep_keys", ROWS))
             for number, channels in enumerate(self.widths):
                 _copy_columns(code.open(f"keep_values{number}", ROWS), channels)
-        if self.mask:
-            _add_mask(code.open("add_mask", MASK), self)
+        for how in sorted(set(self.masks)):
+            _add_mask(code.open(f"add_{how}", MASK), how, self.vectors)
         self._softmax(code.open("softmax", SOFTMAX))
         if not self.widths:
             _store_weights(code.open("store", STORE), self)
@@ -134,7 +129,7 @@ class AttentionKernel(Kernel):
         with f.loop(0, "%seen", carried) as key:
             row, *sums = key.values
             for q, at in enumerate(places(row)):
-                power = math.exp(v, v.sub(v.load(at), top[q]))
+                power = math.exp_down(v, v.sub(v.load(at), top[q]))
                 power = seen(key.index, q, power, v.zero)
                 v.store(power, at)
                 sums[q] = v.add(sums[q], power)
@@ -172,12 +167,12 @@ class AttentionKernel(Kernel):
         kept = v.at(panel, given["block_size"])
         with f.loop(first, stop, [("i64", "-1")]) as unit:
             head, block = f.divmod(unit.index, given["blocks"])
-            entry = f.at(given["heads"], f.mul(head, HEAD), "i64")
+            entry = f.at(given["heads"], f.mul(head, HEAD + len(self.masks)), "i64")
             query = f.mul(block, width)
             count = f.minimum(f.sub(given["queries"], query), width)
             here = dict(given) | {"panel": panel, "inverse": inverse, "scores": scores}
             here |= {"count": count, "first": f.add(query, given["offset"])}
-            for i, name in enumerate(("q", "k", "v", "mask", "out")):
+            for i, name in enumerate(("q", "k", "v", "out")):
                 here[name] = v.at(given[name], f.word(entry, i))
             for name in ("q", "out"):
                 here[name] = v.at(here[name], f.mul(query, given[f"{name}_step"]))
@@ -187,9 +182,12 @@ class AttentionKernel(Kernel):
             unit.carry([head])
             f.call_with("pack", PACK, here)
             self._score_tiles(v, here)
-            if self.mask:
-                here["mask"] = v.at(here["mask"], f.mul(query, given["mask_query"]))
-                f.call_with("add_mask", MASK, here)
+            for i, how in enumerate(self.masks):
+                step = given[f"mask{i}_query"]
+                place = f.add(f.word(entry, HEAD + i), f.mul(query, step))
+                here |= {"mask": v.at(given[f"mask{i}"], place), "mask_query": step}
+                here["mask_key"] = given[f"mask{i}_key"]
+                f.call_with(f"add_{how}", MASK, here)
             f.call_with("softmax", SOFTMAX, here)
             if self.widths:
                 self._value_tiles(v, here)
@@ -251,7 +249,7 @@ class AttentionKernel(Kernel):
                 "out": v.at(here["out"], f.mul(here["out_step"], first)),
             }
             with f.when(f.value(f"icmp sgt i64 {left}, 0")):
-                moving = [(here["v"], size), (now["out"], self.widths[0])]
+                moving = [(here["v"], size), (now["out"], str(self.widths[0]))]
                 with v.walk(0, here["value_blocks"], moving) as block:
                     at, out = block.values
                     f.call_with(f"values{rows}_0", VALUES, now | {"v": at, "out": out})
@@ -316,17 +314,17 @@ def _pack(v: Vectors, kernel: AttentionKernel) -> None:
             transpose_square(v, f.minimum(left, rows), left, read, store, rows=rows)
 
 
-def _add_mask(v: Vectors, kernel: AttentionKernel) -> None:
+def _add_mask(v: Vectors, how: str, vectors: int) -> None:
     """Add a mask to the scores: each of its rows belongs to a query, a lane here."""
-    width = kernel.vectors * v.lanes
-    for q in range(kernel.vectors):
+    width = vectors * v.lanes
+    for q in range(vectors):
         rows = v.function.sub("%count", q * v.lanes)
         scores = v.at("%scores", q * v.lanes)
         mask = v.at("%mask", v.function.mul("%mask_query", q * v.lanes))
-        if kernel.mask == "keys":
+        if how == "keys":
             _mask_squares(v, mask, scores, rows, width)
         else:
-            _mask_keys(v, kernel.mask, mask, scores, rows, width)
+            _mask_keys(v, how, mask, scores, rows, width)
 
 
 def _mask_keys(v: Vectors, how: str, mask: str, scores: str, rows: str, width: int) -> None:

@@ -31,6 +31,7 @@ from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import Finish, finish
 from faltung.methods.base.method import ForwardMethod
+from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Arrays, Work
 from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
@@ -175,6 +176,7 @@ class DirectChoice:
     order: tuple[str, ...]
 
 
+@remembered(1024)
 def choose(c: Correlation, machine: Machine) -> DirectChoice:
     """Tile and loop order."""
     last = c.windows[-1].axis

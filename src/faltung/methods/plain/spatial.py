@@ -28,6 +28,7 @@ from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue import finish
 from faltung.methods.base.method import ForwardMethod
+from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Arrays, Work
 from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
 from faltung.methods.plain.tiled import (
@@ -118,6 +119,7 @@ class SpatialChoice:
     unrolled: bool
 
 
+@remembered(1024)
 def choose(c: Correlation, machine: Machine) -> SpatialChoice:
     """As many channels as half of the registers hold, in blocks of one size where that can be."""
     most, limit = budget(machine), unrolled(machine)

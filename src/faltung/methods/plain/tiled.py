@@ -13,14 +13,16 @@ import numpy as np
 
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.axis import Axis
 from faltung.machine.costs import FMA_LATENCY_CYCLES
 from faltung.methods.base.addresses import rows_of
 from faltung.methods.base.blocks import ChannelBlocks
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.base.step import MISSING, Arrays, Operand, Work
+from faltung.methods.base.remembered import remembered
+from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Work
 from faltung.methods.base.tiles import (
     MAX_SEGMENT_TILES,
     SEGMENT_ITEM_CYCLES,
@@ -213,17 +215,42 @@ def _pack(
     likewise; zeros up to the width of a block.
     """
     tap, size = c.channels_in * blocks.width, c.item_bytes
+    bias_blocks = c.groups * blocks.count * blocks.width
     packed = work.keep("weights", c.groups * blocks.count * c.taps * tap * size)
-    bias = work.keep("bias", c.groups * blocks.count * blocks.width * size)
+    bias = work.keep("bias", bias_blocks * size)
+    weight = _weight(c)
+    work.prepare += _packing(weight, arrays.w, arrays.bias, blocks, packed, bias)
+    return packed, bias
+
+
+def _weight(c: Correlation) -> Correlation:
+    """A problem with the same weight in memory, and as little else as there can be."""
+    kernels = (Window(Axis(w.axis.kernel, w.axis.kernel), 0, 0, w.taps) for w in c.windows)
+    nowhere = (0, 0, 0)
+    return Correlation(
+        c.dtype, 1, c.groups, c.channels_in, c.channels_out, tuple(kernels), nowhere, nowhere, c.w
+    )
+
+
+@remembered(512)
+def _packing(
+    c: Correlation,
+    w: Operand,
+    given: Operand | None,
+    blocks: ChannelBlocks,
+    packed: Operand,
+    bias: Operand,
+) -> tuple[Step, Step]:
+    """The steps that pack weights, and the bias."""
     outer, runs = weight_blocks(c, blocks, c.w[1], c.w[2], c.channels_in)
-    begin = blocks.places(c.groups, c.channels_out, 1) if arrays.bias else 0 * outer[:, 0]
+    begin = blocks.places(c.groups, c.channels_out, 1) if given else 0 * outer[:, 0]
     biases = np.stack([begin, np.arange(len(begin)) * blocks.width], axis=1)
     title = "pack weights"
     pack_weights = copy(
-        c.dtype, arrays.w, packed, outer, runs, stride=c.w[1], fill=blocks.width, title=title
+        c.dtype, w, packed, outer, runs, stride=c.w[1], fill=blocks.width, title=title
     )
-    source = [(0 if arrays.bias else MISSING, 0, blocks.channels)]
-    given = arrays.bias or packed
-    pack_bias = copy(c.dtype, given, bias, biases, source, fill=blocks.width, title="pack bias")
-    work.prepare += [pack_weights, pack_bias]
-    return packed, bias
+    source = [(0 if given else MISSING, 0, blocks.channels)]
+    pack_bias = copy(
+        c.dtype, given or packed, bias, biases, source, fill=blocks.width, title="pack bias"
+    )
+    return pack_weights, pack_bias

@@ -93,7 +93,7 @@ def recurrence(
     lanes = machine.lanes(dtype)
     cell = spec.cell(0)
     gates = len(cell.first)
-    rows, vectors = _tile(spec.hidden, samples, gates, lanes, machine)
+    rows, vectors = _tile(spec, samples, gates, lanes, machine)
     kernel = ForwardKernel(
         dtype,
         cell,
@@ -138,7 +138,7 @@ def recurrence_grad(
     that resets after the product), "h", "c".
     """
     lanes = machine.lanes(dtype)
-    rows, vectors = _tile(spec.hidden, samples, 1, lanes, machine)
+    rows, vectors = _tile(spec, samples, 1, lanes, machine)
     kernel = GradientKernel(
         dtype,
         spec.cell(0),
@@ -164,13 +164,15 @@ def recurrence_grad(
     )
 
 
-def _tile(hidden: int, samples: int, gates: int, lanes: int, machine: Machine) -> tuple[int, int]:
+def _tile(
+    spec: RecurrentSpec, samples: int, gates: int, lanes: int, machine: Machine
+) -> tuple[int, int]:
     """Samples of an item, and vectors of units of a block."""
     most = max(1, min(MOST_ROWS, budget(machine) // gates))
-    items = max(-(-samples // most), min(samples, LEAST_ITEMS))
+    items = max(-(-samples // most), min(samples, -(-LEAST_ITEMS // spec.directions)))
     rows = -(-samples // items)
     wanted = -(-LATENCY_SUMS // (rows * gates))
-    return rows, max(1, min(wanted, hidden // lanes, budget(machine) // (rows * gates)))
+    return rows, max(1, min(wanted, spec.hidden // lanes, budget(machine) // (rows * gates)))
 
 
 def _step(
@@ -209,7 +211,7 @@ def _step(
             own[f"first_{name}_count"] = rows.count
         given |= {f"{name}{d}": value for name, value in own.items()}
     work.cycles += 2.0 * samples * spec.macs(0) / lanes
-    return kernel.step(items, title, **given)
+    return kernel.step(items, title, barrier=False, **given)
 
 
 def _starts(hidden: int, width: int) -> list[int]:

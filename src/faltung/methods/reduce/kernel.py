@@ -328,6 +328,7 @@ class _Loops:
         f, v, kernel = self.f, self.v, self.kernel
         exprs, (first, last) = len(kernel.exprs), inner
         middle = f.opaque(f.add(first, v.whole(f.sub(last, first), self.chains)))
+        whole = f.opaque(f.add(first, v.whole(f.sub(last, first))))
         fixed = {
             i: v.broadcast(bases[i])
             for i, one in enumerate(kernel.inputs)
@@ -347,10 +348,15 @@ class _Loops:
                     before = c.values[chain * exprs : (chain + 1) * exprs]
                     found += self._added(known, places, at, None, before)
                 c.carry(found)
-            with f.loop(middle, last, v.carried(c.results[:exprs]), step=v.lanes) as rest:
-                mask = v.below(f.sub(last, rest.index))
-                rest.carry(self._added(known, places, rest.index, mask, rest.values))
-            return [*rest.results, *c.results[exprs:]]
+            with f.loop(middle, whole, v.carried(c.results[:exprs]), step=v.lanes) as rest:
+                rest.carry(self._added(known, places, rest.index, None, rest.values))
+            found = rest.results
+            if kernel.tail:
+                with f.loop(whole, last, v.carried(found), step=v.lanes) as rest:
+                    mask = v.first(kernel.tail)
+                    rest.carry(self._added(known, places, rest.index, mask, rest.values))
+                found = rest.results
+            return [*found, *c.results[exprs:]]
 
         begin = [self.neutral] * (self.chains * exprs)
         found = self._combined(self._rows(bases, rows, begin, add, 1))

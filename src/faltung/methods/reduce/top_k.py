@@ -2,8 +2,9 @@
 
 What it is.  Every entry of a line becomes a key: its value so mapped that whole numbers are in the
   same order, above its number. No two keys are equal, so that sorting needs no care for ties. Few
-  entries are kept in order while the line goes by; otherwise it is sorted by merging (D. E. Knuth,
-  "The Art of Computer Programming", volume 3, 5.2.4).
+  entries are kept in order while the line goes by. Otherwise what may be among the first is
+  collected, and now and then sorted by merging (D. E. Knuth, "The Art of Computer Programming",
+  volume 3, 5.2.4) and cut off behind the last that counts.
 When it applies.  Always.
 What it costs.  Some ten cycles for each entry and each halving of the line; for few entries little
   more than reading it.
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.ir import Function
-from faltung.codegen.vectors import ELEMENTS, Vectors
+from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Work
@@ -23,6 +24,8 @@ from faltung.methods.reduce.kernel import kept_numbers, outer_offsets
 
 # So many at most are kept in order while a line goes by.
 FEW = 16
+# Keys that are collected at least before they are sorted.
+LEAST_ROOM = 64
 # Items at most, each of which has memory of its own, and bytes of all that memory.
 MOST_ITEMS, MOST_BYTES = 64, 1 << 26
 
@@ -33,7 +36,7 @@ class TopKKernel(Kernel):
 
     name = "top_k"
     pointers = ("x", "values", "numbers", "memory")
-    numbers = ("lines", "item_lines", "length", "k", "passes", "x_step", "out_step", "room")
+    numbers = ("lines", "item_lines", "length", "k", "capacity", "x_step", "out_step", "room")
 
     dtype: str
     largest: bool
@@ -42,6 +45,10 @@ class TopKKernel(Kernel):
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return self.pointers, (*self.numbers, *kept_numbers(("x", "out"), self.kept))
+
+    def functions(self, code: Functions) -> None:
+        if not self.few:
+            _write_sort(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, keys = v.function, _Keys(v, self.largest)
@@ -52,20 +59,17 @@ class TopKKernel(Kernel):
             with f.loop(first, last) as line:
                 at = outer_offsets(f, given, ("x", "out"), self.kept, line.index)
                 x = v.at(given["x"], at["x"])
-                if self.few:
-                    found = memory
-                    self._select(v, keys, x, memory, given)
-                else:
-                    found = self._sorted(v, keys, x, memory, given)
+                find = self._few if self.few else self._many
+                find(v, keys, x, memory, given)
                 with f.loop(0, given["k"]) as place:
-                    number = keys.number(keys.load(found, place.index))
+                    number = keys.number(keys.load(memory, place.index))
                     value = v.load_one(v.at(x, f.mul(number, given["x_step"])))
                     to = f.add(at["out"], f.mul(place.index, given["out_step"]))
                     v.store_one(value, v.at(given["values"], to))
                     whole = f.value(f"sitofp i64 {number} to {v.element}")
                     v.store_one(whole, v.at(given["numbers"], to))
 
-    def _select(self, v: Vectors, keys: "_Keys", x: str, memory: str, given: Arguments) -> None:
+    def _few(self, v: Vectors, keys: "_Keys", x: str, memory: str, given: Arguments) -> None:
         """The first keys, in order, are always there; a smaller one pushes the last out."""
         f = v.function
         for i in range(self.few):
@@ -79,23 +83,59 @@ class TopKKernel(Kernel):
                     made = keys.of_two("umin", key, old)
                     keys.store(keys.of_two("umax", made, before[i - 1]) if i else made, memory, i)
 
-    def _sorted(self, v: Vectors, keys: "_Keys", x: str, memory: str, given: Arguments) -> str:
-        """Merge runs of 1, 2, 4, ... keys from one half of the memory to the other."""
-        f, length = v.function, given["length"]
-        with f.loop(0, length) as entry:
+    def _many(self, v: Vectors, keys: "_Keys", x: str, memory: str, given: Arguments) -> None:
+        """Keys below the last of those that count are collected. When there is no more room they
+        are sorted, and only the first ``k`` stay.
+        """
+        f, kind, k = v.function, keys.kind, given["k"]
+        # One place more than there are keys: it may be written and read, and counts for nothing.
+        half = f.at(memory, f.add(given["capacity"], 1), kind)
+        begin = [("i64", "0"), (kind, "-1")]
+        with f.loop(0, given["length"], begin) as entry:
+            count, bound = entry.values
             value = v.load_one(v.at(x, f.mul(entry.index, given["x_step"])))
-            keys.store(keys.key(value, entry.index), memory, entry.index)
-        # One place more than there are keys: it may be read, and counts for nothing.
-        half = f.at(memory, f.add(length, 1), keys.kind)
-        with f.loop(0, given["passes"], [("ptr", memory), ("ptr", half), ("i64", "1")]) as each:
-            source, target, width = each.values
+            key = keys.key(value, entry.index)
+            keys.store(key, memory, count)
+            below = f.value(f"icmp ult {kind} {key}, {bound}")
+            count = f.add(count, f.value(f"zext i1 {below} to i64"))
+            full = f.value(f"icmp eq i64 {count}, {given['capacity']}")
+            more = f.value(f"icmp slt i64 {entry.index}, {f.sub(given['length'], 1)}")
+            full = f.value(f"and i1 {full}, {more}")
+
+            def cut(count: str = count) -> str:
+                f.call(SORT, [("ptr", memory), ("ptr", half), ("i64", count)])
+                return keys.load(memory, f.add(k, -1))
+
+            bound = f.either(full, kind, cut, lambda bound=bound: bound)  # type: ignore[misc]
+            count = f.value(f"select i1 {full}, i64 {k}, i64 {count}")
+            entry.carry([count, bound])
+        f.call(SORT, [("ptr", memory), ("ptr", half), ("i64", entry.results[0])])
+
+
+SORT = "sort"
+
+
+def _write_sort(code: Functions) -> None:
+    """A function that sorts ``count`` keys: runs of 1, 2, 4, ... are merged from one memory to the
+    other and back.
+    """
+    v = code.open(SORT, [("ptr", "memory"), ("ptr", "half"), ("i64", "count")])
+    f, keys = v.function, _Keys(v, True)
+    # As many passes as it takes to come back: pairs of them, of 1 and 2, 4 and 8, ... keys.
+    less = f.maximum(f.sub("%count", 1), 1)
+    callee = f.module.declare("llvm.ctlz.i64", "i64", "i64", "i1")
+    bits = f.sub(64, f.value(f"call i64 {callee}(i64 {less}, i1 false)"))
+    pairs = f.value(f"lshr i64 {f.add(bits, 1)}, 1")
+    with f.loop(0, pairs, [("i64", "1")]) as pair:
+        (width,) = pair.values
+        for source, target in (("%memory", "%half"), ("%half", "%memory")):
             both = f.mul(width, 2)
-            with f.loop(0, length, step=both) as run:
-                middle = f.minimum(f.add(run.index, width), length)
-                end = f.minimum(f.add(run.index, both), length)
+            with f.loop(0, "%count", step=both) as run:
+                middle = f.minimum(f.add(run.index, width), "%count")
+                end = f.minimum(f.add(run.index, both), "%count")
                 _merge(f, keys, source, target, (run.index, middle, end))
-            each.carry([target, source, both])
-        return each.results[0]
+            width = both
+        pair.carry([width])
 
 
 def _merge(
@@ -109,9 +149,8 @@ def _merge(
         done = f.value(f"icmp sge i64 {right}, {end}")
         more = f.value(f"icmp slt i64 {left}, {middle}")
         take = f.value(f"and i1 {more}, {f.value(f'or i1 {done}, {smaller}')}")
-        keys.store(
-            f.value(f"select i1 {take}, {keys.kind} {a}, {keys.kind} {b}"), target, place.index
-        )
+        key = f.value(f"select i1 {take}, {keys.kind} {a}, {keys.kind} {b}")
+        keys.store(key, target, place.index)
         step = f.value(f"zext i1 {take} to i64")
         place.carry([f.add(left, step), f.sub(f.add(right, 1), step)])
 
@@ -188,7 +227,8 @@ def top_k(
     for one in kept:
         count *= one.size
     few = k if k <= FEW else 0
-    room = few or 2 * (length + 1)
+    capacity = min(length, max(2 * k, LEAST_ROOM))
+    room = few or 2 * (capacity + 1)
     bytes_each = room * 2 * ELEMENTS[dtype][1]
     items = max(1, min(count, MOST_ITEMS, MOST_BYTES // bytes_each))
     item_lines = up(count, items)
@@ -204,7 +244,7 @@ def top_k(
         item_lines=item_lines,
         length=length,
         k=k,
-        passes=(length - 1).bit_length(),
+        capacity=capacity,
         x_step=x.strides[axis],
         out_step=values.strides[axis],
         room=room,

@@ -33,9 +33,12 @@ def softmax(
     channels: int,
     dtype: str,
     machine: Machine,
+    log: bool = False,
 ) -> None:
-    """Add the step that turns each row into probabilities. ``out`` may be ``x``."""
-    _add(work, "softmax", x, out, rows, channels, dtype, machine, {})
+    """Add the step that turns each row into probabilities, or with ``log`` into their logarithms.
+    ``out`` may be ``x``.
+    """
+    _add(work, "softmax", x, out, rows, channels, dtype, machine, {}, log=log)
 
 
 def cross_entropy(
@@ -77,9 +80,11 @@ def _add(
     dtype: str,
     machine: Machine,
     more: Mapping[str, Operand],
+    log: bool = False,
 ) -> None:
     narrow = channels <= NARROW_CHANNELS
-    step = SoftmaxKernel(dtype, channels if narrow else 0, bool(more), "weights" in more).step(
+    kernel = SoftmaxKernel(dtype, channels if narrow else 0, bool(more), "weights" in more, log)
+    step = kernel.step(
         -(-rows // machine.lanes(dtype)) if narrow else rows,
         title,
         barrier=False,

@@ -27,6 +27,7 @@ MAXIMUM_VECTORS = 4
 class SoftmaxKernel(Kernel):
     """``channels``: those of short rows; 0 for rows one by one, of any length. ``loss``: the loss
     and its gradient instead of probabilities; ``weighted``: with a weight for each channel.
+    ``log``: the logarithms of probabilities.
     """
 
     pointers = ("x", "out")
@@ -36,10 +37,12 @@ class SoftmaxKernel(Kernel):
     channels: int
     loss: bool
     weighted: bool = False
+    log: bool = False
 
     @property
     def symbol(self) -> str:
-        kind = "weighted_" * self.weighted + ("cross_entropy" if self.loss else "softmax")
+        kind = "log_" * self.log + ("cross_entropy" if self.loss else "softmax")
+        kind = "weighted_" * self.weighted + kind
         return f"{kind}_{self.dtype}"
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -125,7 +128,7 @@ def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
         columns = load_columns(v, sources, channels)
         top = reduce(v.max, columns[1:], columns[0])
         away = [v.sub(column, top) for column in columns]
-        powers = [math.exp(v, a) for a in away]
+        powers = [math.exp_down(v, a) for a in away]
         total = reduce(v.add, powers)
         if targets is not None:
             label = _labels(v, given, first, f.sub(rows, first), absent, channels)
@@ -133,6 +136,9 @@ def _narrow(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
                 v, targets, label, columns, away, powers, total, weights
             )
             _store_per_row(v, given, (losses, correct), first, f.sub(rows, first))
+        elif kernel.log:
+            log = math.log(v, total)
+            made = [v.sub(a, log) for a in away]
         else:
             inverse = v.div(v.constant(1.0), total)
             made = [v.mul(power, inverse) for power in powers]
@@ -248,6 +254,10 @@ def _wide(v: Vectors, given: Arguments, kernel: SoftmaxKernel) -> None:
         dst = v.at(given["out"], f.mul(item.index, given["out_pitch"]))
         if targets is not None:
             _wide_loss(v, given, row, targets, src, dst, item.index, every)
+        elif kernel.log:
+            top = row.largest(src, row.channels)
+            log = math.log(v, row.sum_of_powers(src, top))
+            row.each(src, dst, lambda entry, top=top, log=log: v.sub(v.sub(entry, top), log))  # type: ignore[misc]
         else:
             total, _ = row.powers(src, dst, row.largest(src, row.channels))
             inverse = v.div(v.constant(1.0), total)
@@ -295,7 +305,7 @@ class _Row:
 
         def add(at: str, mask: str | None, sums: Sequence[str]) -> list[str]:
             away = v.sub(v.load(v.at(src, at), mask), top)
-            power = math.exp(v, away)
+            power = math.exp_down(v, away)
             v.store(power, v.at(dst, at), mask)
             if weights is not None:
                 away = v.mul(away, v.load(v.at(weights, at), mask))
@@ -305,6 +315,17 @@ class _Row:
 
         powers, away = self._over(add, [v.zero, v.zero])
         return v.spread(v.total(powers)), v.spread(v.total(away))
+
+    def sum_of_powers(self, src: str, top: str) -> str:
+        """The sum of ``e**(x - top)``, in every lane."""
+        v = self.v
+
+        def add(at: str, mask: str | None, sums: Sequence[str]) -> list[str]:
+            power = math.exp(v, v.sub(v.load(v.at(src, at), mask), top))
+            return [v.add(sums[0], power if mask is None else v.select(mask, power, v.zero))]
+
+        (found,) = self._over(add, [v.zero])
+        return v.spread(v.total(found))
 
     def each(self, src: str, dst: str, formula: Callable[[str], str]) -> None:
         """``dst = formula(src)``."""

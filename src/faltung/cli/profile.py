@@ -1,0 +1,102 @@
+"""``faltung profile model.onnx``: where the time of a network goes, step by step."""
+
+import argparse
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from faltung.geometry.errors import FaltungError
+
+if TYPE_CHECKING:
+    from faltung.program.profile import Profile
+
+# Arguments of functions that have another name here.
+ARGUMENTS = {"input_shape": "input", "name": "net"}
+
+HELP = """\
+Each line is a step: what it computes, how, the size of its result, the least
+time of all runs, the part of the whole, the speed of its products, and the
+bytes that it reads and writes.
+
+examples:
+  faltung profile resnet18
+  faltung profile model.onnx --threads 1
+  faltung profile detector.onnx --shape 1x3x480x640
+"""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``profile``."""
+    parser.epilog = HELP
+    parser.add_argument("net", metavar="NET", help="a file model.onnx, or of `faltung nets`")
+    parser.add_argument("--batch", type=int, default=1, metavar="N", help="samples (default: 1)")
+    parser.add_argument(
+        "--input", metavar="3x224x224", help="shape of a sample (default: the paper's)"
+    )
+    parser.add_argument(
+        "--shape",
+        action="append",
+        default=[],
+        metavar="[NAME=]1x3x224x224",
+        help="of an input of the file, the batch included; may be repeated",
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=20, metavar="N", help="runs of each step (default: 20)"
+    )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print the table."""
+    from faltung.geometry.check import whole
+
+    whole("batch", arguments.batch, 1)
+    whole("repeats", arguments.repeats, 1)
+    if arguments.threads is not None:
+        from faltung.runtime.threads import set_threads
+
+        set_threads(arguments.threads)
+    found = _of_file(arguments) if arguments.net.lower().endswith(".onnx") else _of_net(arguments)
+    if arguments.json:
+        import json
+
+        print(json.dumps(asdict(found), indent=2))
+    else:
+        print(found)
+    return 0
+
+
+def _of_net(arguments: argparse.Namespace) -> "Profile":
+    """Of a network of ours, with random parameters."""
+    from faltung import nets
+    from faltung.cli.options import shape
+    from faltung.graph.initial import parameters
+    from faltung.program.inference import Inference
+    from faltung.program.profile import profile
+    from faltung.program.state import State
+
+    if arguments.shape:
+        raise FaltungError(
+            "shape: is for the inputs of a file; --input is for a network of faltung"
+        )
+    given = None if arguments.input is None else shape("input", arguments.input)
+    graph = nets.graph(arguments.net, input_shape=given)
+    state = State(graph.parameters, graph.dtype)
+    state.update(parameters(graph, 0))
+    return profile(Inference(graph, state, arguments.batch), arguments.repeats)
+
+
+def _of_file(arguments: argparse.Namespace) -> "Profile":
+    """Of an ONNX file, fed with random numbers."""
+    from faltung.cli.run import random_inputs
+    from faltung.onnx.model import load
+
+    model = load(arguments.net)
+    if arguments.input is not None:
+        raise FaltungError(
+            "input: is for a network of faltung; --shape is for the inputs of a file"
+        )
+    given = random_inputs(model, arguments.shape, arguments.batch)
+    return model.profile(given, repeats=arguments.repeats)
