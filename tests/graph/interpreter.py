@@ -64,7 +64,8 @@ def compute(nodes: Sequence[Node], known: dict[str, Array], batch: int) -> None:
                 known[value.name] = np.asarray(float(batch * value.shape[0]))
         arrays = [known[value.name] for value in node.inputs]
         samples = max(value.samples for value in (*node.inputs, *node.outputs))
-        count = batch if isinstance(node.op, ops.Contract | ops.Attention) else batch * samples
+        alone = isinstance(node.op, ops.Contract | ops.Attention | ops.View)
+        count = batch if alone else batch * samples
         made = MEANING[type(node.op)](node, arrays, count)
         assert len(made) == len(node.outputs), node
         for value, array in zip(node.outputs, made, strict=True):
@@ -88,7 +89,7 @@ def _convolve(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Convolve = node.op
     spec = replace(op.spec, batch=batch)
     x, w = arrays[0].reshape(spec.input_shape), arrays[1].reshape(spec.weight_shape)
-    bias = arrays[2] if op.bias else None
+    bias = arrays[2].reshape(-1) if op.bias else None
     return [_stored(node, arrays, reference.conv(x, w, bias, spec))]
 
 
@@ -96,7 +97,7 @@ def _convolve_input(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.ConvolveInput = node.op
     spec = replace(op.spec, batch=batch)
     g, w = arrays[0].reshape(spec.output_shape), arrays[1].reshape(spec.weight_shape)
-    bias = arrays[2] if op.bias else None
+    bias = arrays[2].reshape(-1) if op.bias else None
     return [_stored(node, arrays, reference.conv_transpose(g, w, bias, spec))]
 
 
@@ -105,13 +106,13 @@ def _stored(node: Node, arrays: list[Array], total: Array) -> Array:
     op: Any = node.op
     if op.epilogue is None:
         return total
-    total = total.reshape(len(total), *node.output.shape)
+    samples, shape = node.output.samples, node.output.shape
     first = 3 if op.bias else 2
     aux = [
-        spread(value, array, total.ndim - 1)
+        _by_sample(value, array, len(shape))
         for value, array in zip(node.inputs[first:], arrays[first:], strict=True)
     ]
-    return evaluate(op.epilogue, [total, *aux], numbers(total.shape))
+    return evaluate(op.epilogue, [total.reshape(-1, samples, *shape), *aux])
 
 
 def _convolve_weight(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -226,12 +227,16 @@ def numbers(shape: tuple[int, ...]) -> Array:
 
 def _elementwise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Elementwise = node.op
-    shape = (batch if op.batched else 1, *op.shape)
-    operands = [spread(v, a, len(op.shape)) for v, a in zip(node.inputs, arrays, strict=True)]
-    counted = numbers(shape) if op.shape else np.arange(shape[0])
-    made = [evaluate(expr, operands, counted) for expr in op.outputs]
-    return made + [
-        _total(total, evaluate(total.expr, operands, counted)) for total in op.reductions
+    samples = max(v.samples for v in (*node.inputs, *node.outputs[: len(op.outputs)]))
+    lead = (batch // samples if op.batched else 1), samples
+    shape = prod(lead), *op.shape
+    operands = [_by_sample(v, a, len(op.shape)) for v, a in zip(node.inputs, arrays, strict=True)]
+    counted = (numbers(shape) if op.shape else np.arange(shape[0])).reshape(*lead, *op.shape)
+    exprs = [*op.outputs, *(total.expr for total in op.reductions)]
+    made = [evaluate(expr, operands, counted).reshape(shape) for expr in exprs]
+    count = len(op.outputs)
+    return made[:count] + [
+        _total(total, array) for total, array in zip(op.reductions, made[count:], strict=True)
     ]
 
 
@@ -436,6 +441,10 @@ def _embed_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [made]
 
 
+def _to_float(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [arrays[0].astype(np.float64)]
+
+
 # Classes ------------------------------------------------------------------------------------------
 
 
@@ -572,6 +581,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.GridSampleGrid: _grid_sample_grid,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
+    ops.ToFloat: _to_float,
     ops.CrossEntropy: _cross_entropy,
     ops.Softmax: _softmax,
     ops.Recurrent: _recurrent,

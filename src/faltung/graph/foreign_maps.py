@@ -1,11 +1,10 @@
-"""Reductions and parts of foreign tensors, said in the operations of a graph.
+"""Pools and parts of foreign tensors, said in the operations of a graph.
 
 Each looks at a tensor as the operation wants it: an axis as the channels, or with all that lies
 behind it in memory as one. ``Foreign`` copies where memory is in another order.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -14,12 +13,12 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
-from faltung.geometry.pool import PoolSpec, pool_spec
+from faltung.geometry.pool import PoolSpec
 from faltung.geometry.resample import padded as table_of_pads
 from faltung.geometry.resample import selected
 from faltung.graph.foreign import Foreign, Tensor, Unsaid, numbers
 from faltung.graph.foreign_resample import resampled
-from faltung.graph.ops import Concat, Elementwise, Pool, Reduction, Slice, Softmax
+from faltung.graph.ops import Concat, Elementwise, Pool, Slice
 from faltung.graph.value import Value
 
 Array = npt.NDArray[Any]
@@ -30,76 +29,17 @@ MOST_SPREAD = 1 << 26
 MOST_PADDING = 1 << 16
 
 
-# Reductions ---------------------------------------------------------------------------------------
+# Pools --------------------------------------------------------------------------------------------
 
 
-def reduced(f: Foreign, x: Tensor, axes: Sequence[int], kind: str, keep: bool) -> Tensor:
-    """The "sum", "mean" or "max" over axes."""
-    if not axes:
-        return x
-    numbers(x)
-    gone = {i for axis in axes for i in x.axes[axis]}
-    value = _reduced(f, x, gone, kind) if gone else x.value
-    left = [i for i in range(len(x.dims)) if i not in gone]
-    dims = tuple(x.dims[i] for i in left)
-    kept = tuple(tuple(left.index(i) for i in axis if i in left) for axis in x.axes)
-    if not keep:
-        kept = tuple(axis for number, axis in enumerate(kept) if number not in set(axes))
-    return Tensor(value, dims, kept, x.dtype)
-
-
-def _reduced(f: Foreign, x: Tensor, gone: set[int], kind: str) -> Value:
-    value = x.value
-    inner = _inner(x)
-    space = range(inner[0], inner[1])
-    if gone == set(space) and value.space:  # all positions of each channel: as they are
-        if kind != "max":
-            total = Reduction(operand(0), "sample", mean=kind == "mean")
-            return f.node(Elementwise(value.shape, (), (total,)), (value,), value.shape[:1])
-        spec = pool_spec((1, *value.shape), value.space, kind="max", dtype=f.dtype)
-        return pooled(f, value, spec)
-    runs: list[tuple[int, bool]] = []
-    for i, size in enumerate(x.dims):
-        if runs and runs[-1][1] == (i in gone):
-            runs[-1] = runs[-1][0] * size, runs[-1][1]
-        else:
-            runs.append((size, i in gone))
-    if not runs or runs[-1][1]:
-        runs.append((1, False))
-    space_sizes = [size for size, _ in runs[:-1]] or [1]
-    shape = (runs[-1][0], *space_sizes)
-    seen = f.seen(value, 1, shape)
-    window = [size if out else 1 for size, out in runs[:-1]] or [1]
-    name = "max" if kind == "max" else "average"
-    made = pooled(f, seen, pool_spec((1, *shape), window, kind=name, dtype=f.dtype))
-    if kind == "sum":
-        count = prod(window)
-        made = f.node(Elementwise(made.shape, (operand(0) * float(count),)), (made,), made.shape)
-    return made
-
-
-def _inner(x: Tensor) -> tuple[int, int]:
-    """Which of the dims are the space of the value: from, to. (0, 0): they are split otherwise."""
-    value, at, ends = x.value, 0, []
-    for size in (value.samples, value.positions, value.channels):
-        total = 1
-        while total < size and at < len(x.dims):
-            total *= x.dims[at]
-            at += 1
-        if total != size:
-            return 0, 0
-        ends.append(at)
-    return ends[0], ends[1]
+def fixed(f: Foreign, weight: Array) -> Value:
+    """A weight that is not trained."""
+    order = (*range(2, weight.ndim), 1, 0)
+    return f.parameter("fixed", weight, inner=weight.shape, order=order, trained=False)
 
 
 def pooled(f: Foreign, value: Value, spec: PoolSpec) -> Value:
     return f.node(Pool(spec), (value,), (value.channels, *spec.output))
-
-
-def softmax(f: Foreign, x: Tensor, axis: int) -> Tensor:
-    """Along one axis."""
-    made, value = last(f, x, axis)
-    return replace(made, value=f.node(Softmax(), (value,), value.shape))
 
 
 def last(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value]:
@@ -120,7 +60,7 @@ def _behind(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value, int]:
     """The tensor with the axis as one of its dims, and as a map of which that axis and all behind
     it in memory are the channels; and how many numbers there are for each entry.
     """
-    x = _gathered(f, x)
+    x = gathered(f, x)
     if len(x.axes[axis]) > 1:
         x = f.result(x.value, x.shape, x.dtype, x.memory)
     if not x.axes[axis]:  # one entry: an axis of its own in front of all others
@@ -134,7 +74,7 @@ def _behind(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value, int]:
     return x, value, after
 
 
-def _resized(x: Tensor, value: Value, axis: int, size: int) -> Tensor:
+def resized(x: Tensor, value: Value, axis: int, size: int) -> Tensor:
     """With another number of entries in an axis."""
     sizes = list(x.shape)
     sizes[axis] = size
@@ -161,17 +101,20 @@ def sliced(f: Foreign, x: Tensor, axis: int, start: int, count: int, step: int =
         return resampled(f, x, {axis: selected(x.shape[axis], entries)})
     x, value, after = _behind(f, x, axis)
     made = f.node(Slice(start * after), (value,), (count * after, *value.space))
-    part = _resized(x, made, axis, count)
+    part = resized(x, made, axis, count)
     f.cut_from[part] = whole, axis, start
     return part
 
 
-def _gathered(f: Foreign, x: Tensor) -> Tensor:
+def gathered(f: Foreign, x: Tensor) -> Tensor:
     """With each axis of the owner in one piece of memory."""
     pieces = [axis for axis in x.axes if axis]
     if all(axis == tuple(range(axis[0], axis[0] + len(axis))) for axis in pieces):
         return x
     return f.arranged(x, x.memory)
+
+
+# Pools --------------------------------------------------------------------------------------------
 
 
 def padded(
@@ -204,7 +147,7 @@ def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
     for part in parts:
         numbers(part)
     largest = max(parts, key=lambda p: p.size)
-    memory = _gathered(f, largest).memory
+    memory = gathered(f, largest).memory
     rest = [n for i, n in enumerate(first.shape) if i != axis]
     place = memory.index(axis)
     after = prod(first.shape[i] for i in memory[place + 1 :])

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
-from faltung.graph.foreign_maps import reduced
+from faltung.graph.foreign_reduce import reduced
 from faltung.graph.ops import Contract
 
 Array = npt.NDArray[Any]
@@ -87,8 +87,6 @@ def _sizes(tensors: Sequence[Tensor], labels: Sequence[Labels]) -> dict[str, int
     found: dict[str, int] = {}
     for x, own in zip(tensors, labels, strict=True):
         numbers(x)
-        if len(own) != x.rank:
-            raise FaltungError(f"shape={x.shape}: must have {len(own)} axes")
         for label, size in zip(own, x.shape, strict=True):
             known = found.setdefault(label, size)
             if known != size and 1 not in (known, size):
@@ -170,6 +168,9 @@ def einsum(
     f: Foreign, operands: Sequence[Operand], labels: Sequence[Labels], out: Labels
 ) -> Tensor:
     """The einsum of any number of operands, two by two from the first on."""
+    for x, part in zip(operands, labels, strict=True):
+        if len(part) != len(x.shape):
+            raise FaltungError(f"shape={tuple(x.shape)}: must have {len(part)} axes")
     left, own = operands[0], list(labels[0])
     if len(operands) == 1:
         return _single(f, left, own, out)

@@ -1,5 +1,6 @@
-"""Convolutions and their transposes, from ONNX."""
+"""Convolutions and their transposes, from ONNX; their weights may be computed."""
 
+from math import prod
 from typing import Any
 
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
 from faltung.graph.foreign_maps import MOST_PADDING
 from faltung.graph.ops import Convolve, ConvolveInput
+from faltung.graph.value import Value
 from faltung.onnx.arguments import Arguments, numbers
 
 Array = npt.NDArray[Any]
@@ -49,17 +51,31 @@ def pads(a: Arguments, space: Shape, kernel: Shape, stride: Shape, dilation: Sha
     return tuple(zip(found[:rank], found[rank:], strict=True))
 
 
-def _weights(a: Arguments) -> tuple[Array, Array | None]:
-    w = a.array(1)
-    return w, a.array(2).ravel() if a.has(2) else None
+def _operands(a: Arguments, x: Tensor, channels: int) -> list[Value]:
+    """The map, the weight, and the bias if there is one; so many channels of the result."""
+    f, w, found = a.f, a[1], [a.f.map(x)]
+    if isinstance(w, Tensor):
+        found.append(f.map(w, (), range(1, w.rank), (0,)))
+    else:
+        found.append(weight(f, w, w.shape))
+    if a.has(2):
+        bias = a[2]
+        if prod(bias.shape) != channels:
+            raise FaltungError(f"bias of shape {bias.shape}: must have {channels} numbers")
+        if isinstance(bias, Tensor):
+            numbers(bias)
+            found.append(f.seen(f.straightened(bias).value, 1, (channels,)))
+        else:
+            found.append(f.parameter("bias", bias.reshape(channels), decay=False))
+    return found
 
 
 def conv(a: Arguments) -> Tensor:
-    w, bias = _weights(a)
+    w = a[1]
     x, grown, mode = _unpadded(a)
     channels, space = map_of(a, x)
     rank = len(space)
-    if w.ndim != rank + 2:
+    if len(w.shape) != rank + 2:
         raise FaltungError(f"weight of shape {w.shape}: must have {rank + 2} axes")
     kernel = w.shape[2:]
     told = a.wholes("kernel_shape")
@@ -84,11 +100,9 @@ def conv(a: Arguments) -> Tensor:
         padding_mode=mode,  # type: ignore[arg-type]
         dtype=f.dtype,
     )
-    operands = [f.map(x), weight(f, w, w.shape)]
-    if bias is not None:
-        operands.append(f.parameter("bias", biased(bias, w.shape[0]), decay=False))
+    operands = _operands(a, x, w.shape[0])
     shape = (w.shape[0], *spec.output)
-    made = f.node(Convolve(spec, bias is not None), operands, shape)
+    made = f.node(Convolve(spec, a.has(2)), operands, shape, x.shape[0])
     return f.of_map(made, x.dtype)
 
 
@@ -113,11 +127,10 @@ def weight(f: Foreign, w: Array, inner: Shape) -> Any:
 
 
 def conv_transpose(a: Arguments) -> Tensor:
-    w, bias = _weights(a)
-    x = a.floats(0)
+    w, x = a[1], a.floats(0)
     channels, space = map_of(a, x)
     rank, groups = len(space), a.whole("group", 1)
-    if w.ndim != rank + 2 or w.shape[0] != channels or groups < 1 or channels % groups:
+    if len(w.shape) != rank + 2 or w.shape[0] != channels or groups < 1 or channels % groups:
         raise FaltungError(
             f"weight of shape {w.shape}, group={groups}: does not fit {channels} channels"
         )
@@ -141,12 +154,10 @@ def conv_transpose(a: Arguments) -> Tensor:
         groups=groups,
         dtype=f.dtype,
     )
-    operands = [f.map(x), weight(f, w, w.shape)]
     count = w.shape[1] * groups
-    if bias is not None:
-        operands.append(f.parameter("bias", biased(bias, count), decay=False))
     shape = (count, *spec.size)
-    made = f.node(ConvolveInput(spec, bias is not None), operands, shape)
+    op = ConvolveInput(spec, a.has(2))
+    made = f.node(op, _operands(a, x, count), shape, x.shape[0])
     return f.of_map(made, x.dtype)
 
 

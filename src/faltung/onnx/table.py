@@ -3,14 +3,31 @@
 from collections.abc import Callable
 from typing import Any
 
-from faltung.onnx import convolve, formulas, norms, places, pools, products, recurrent, views
+from faltung.onnx import (
+    attention,
+    convolve,
+    deformed,
+    formulas,
+    losses,
+    norms,
+    places,
+    pools,
+    products,
+    recurrent,
+    reductions,
+    views,
+)
 from faltung.onnx.arguments import Arguments
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {
+    **attention.TABLE,
     **convolve.TABLE,
+    **deformed.TABLE,
     **products.TABLE,
     **pools.TABLE,
+    **reductions.TABLE,
     **norms.TABLE,
+    **losses.TABLE,
     **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from faltung.geometry.axis import Axis
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.ops import (
     ChannelConv,
     Convolve,
@@ -54,12 +55,30 @@ def _planned(
         build,
         replace(op.spec, batch=low.samples(node.inputs[0])),
         low.strides(x, reads),
-        low.weights[w.name],
+        _weight_strides(low, op.spec, w),
         low.strides(node.output, writes),
         bias=op.bias,
         epilogue=None if op.epilogue is None else Epilogue(op.epilogue, len(aux)),
         aux=tuple(_aux_strides(low, value, node.output, writes) for value in aux),
+        packs=low.packs(node),
     )
+
+
+def _weight_strides(low: Lowering, spec: ConvSpec, w: Value) -> Strides:
+    """Strides of (C_out, C_in // groups, *kernel): of a parameter, or of any map of that shape, of
+    which the first axis is the channels.
+
+    UnsupportedError: a weight for each sample of the batch.
+    """
+    if w.name in low.weights:
+        return low.weights[w.name]
+    if low.samples(w) != 1:
+        raise UnsupportedError(
+            f"{w.name}: {low.samples(w)} weights, one for each sample; a convolution has one weight"
+        )
+    if w.shape != spec.weight_shape:
+        raise FaltungError(f"{w.name}.shape={w.shape}: must be {spec.weight_shape}")
+    return low.strides(w, w.space)[1:]
 
 
 def _aux_strides(low: Lowering, value: Value, out: Value, space: Sequence[int]) -> Strides:

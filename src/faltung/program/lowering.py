@@ -1,7 +1,7 @@
 """What the lowering of every node shares: places, plans, unique names of buffers."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import Any
 
@@ -20,7 +20,7 @@ from faltung.graph.recurrent import inputs_of
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Strides
-from faltung.methods.base.step import Matrix, Operand, Step, relocated
+from faltung.methods.base.step import Matrix, Operand, Step, relocated, waiting
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.plan import Plan
 from faltung.plan.shelf import Shelf
@@ -75,6 +75,7 @@ class Lowering:
         self.machine = machine
         self.policy = policy
         self.shelf = Shelf(machine, policy, about)
+        self._packing = Shelf(machine, replace(policy, packs=True, priced=True))
         self.itemsize = np.dtype(dtype).itemsize
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self._count = 0
@@ -92,6 +93,11 @@ class Lowering:
         """How many maps, or vectors, of its shape a value has in all."""
         return value.samples * (self.batch if value.batched else 1)
 
+    def computed(self, value: Value) -> bool:
+        """Whether a value is there in a run alone: an input, or what nodes make."""
+        root = self.places.root(value)
+        return root.batched or root.name in self.places.made
+
     def matrix(self, value: Value) -> Matrix:
         """Where the rows of a value lie."""
         return Matrix(self.where(value), self.pitch(value))
@@ -107,9 +113,13 @@ class Lowering:
 
     # Plans ---------------------------------------------------------------------------------------
 
-    def plan(self, build: Callable[..., Plan], *arguments: Any, **named: Any) -> Plan:
-        """A plan of the engine; equal questions share one, also of other programs."""
-        return self.shelf.plan(build, arguments, named)
+    def plan(
+        self, build: Callable[..., Plan], *arguments: Any, packs: bool = False, **named: Any
+    ) -> Plan:
+        """A plan of the engine; equal questions share one, also of other programs. packs: weights
+        are packed in every run.
+        """
+        return (self._packing if packs else self.shelf).plan(build, arguments, named)
 
     def planned(self, node: Node, plan: Plan) -> Lowered:
         op = node.op
@@ -127,16 +137,21 @@ class Lowering:
                 names["bias"] = rest.pop(0)
             names |= {f"aux{i}": aux for i, aux in enumerate(rest)}
         work = plan.work
+        steps, prepare, kept, scratch = work.steps, work.prepare, work.kept, work.scratch
+        if isinstance(op, Convolve | ConvolveInput) and self.packs(node):
+            # What is packed is there only in the run: it is packed before the sums of each.
+            first = [waiting(step, True) for step in steps[:1]] if prepare else steps[:1]
+            steps, prepare = [*prepare, *first, *steps[1:]], []
+            kept, scratch = {}, kept | scratch
         made = Lowered(
-            node,
-            list(work.steps),
-            list(work.prepare),
-            dict(work.kept),
-            dict(work.scratch),
-            plan.cycles,
-            plan,
+            node, list(steps), list(prepare), dict(kept), dict(scratch), plan.cycles, plan
         )
         return self.named(made, names)
+
+    def packs(self, node: Node) -> bool:
+        """Whether the weight or the bias of a convolution is computed, and packed in every run."""
+        given = node.inputs[1 : 3 if getattr(node.op, "bias", False) else 2]
+        return any(map(self.computed, given))
 
     def named(self, made: Lowered, names: dict[str, Operand] | None = None) -> Lowered:
         """Rename the node's own buffers so that no other node has these names."""

@@ -40,13 +40,14 @@ class _Inside:
 class Places:
     """The places of all values of a list of nodes. ``outside``: values that have buffers of their
     own and cannot be written into a concatenation. ``first``: inputs that are stored channels
-    first. ``copied``: operands of concatenations and views, by node and number, that could not be
-    had without a copy.
+    first. ``made``: the names of all results. ``copied``: operands of concatenations and views, by
+    node and number, that could not be had without a copy.
     """
 
     def __init__(
         self, nodes: Sequence[Node], outside: Sequence[str], first: Collection[str] = ()
     ) -> None:
+        self.made = frozenset(value.name for node in nodes for value in node.outputs)
         self._within: dict[str, _Inside] = {}
         self._first = first
         self._found: dict[Value, Place] = {}
