@@ -18,11 +18,12 @@ NUMBERS = [0, 1, -1, 2, 3, 7, 8, 255, 1 << 20, 1 << 31, 1 << 40, 1 << 62, -(1 <<
 OPERATORS = """
     Nope Loop If ConstantOfShape Tile Expand Range Resize ConvTranspose GlobalAveragePool Gather
     Transpose LRN ReduceMean Unsqueeze Flatten Einsum MatMul AveragePool LayerNormalization Clip Pow
-    Where Conv Slice Concat Split Reshape Gemm Softmax Shape Pad
+    Where Conv Slice Concat Split Reshape Gemm Softmax Shape Pad NonZero TopK GatherND ScatterND
+    OneHot QuantizeLinear ConvInteger Scan NonMaxSuppression Unique CumSum Mod BitShift Cast
 """.split()
 WORDS = """
     axis pads strides dilations group kernel_shape auto_pad mode axes perm ceil_mode to output_shape
-    size
+    size batch_dims reduction block_size num_scan_inputs k
 """.split()
 
 
@@ -71,6 +72,63 @@ def model() -> Any:
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def model_in_parts() -> Any:
+    """A network with nodes on the host, a loop and a branch."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    rng = np.random.default_rng(0)
+    real, whole, truth = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+    info, node = helper.make_tensor_value_info, helper.make_node
+    body = helper.make_graph(
+        [
+            node("Conv", ["v", "w"], ["vc"], pads=[1] * 4),
+            node("Tanh", ["vc"], ["v2"]),
+            node("Identity", ["go"], ["go2"]),
+            node("ReduceMax", ["v2"], ["m"], keepdims=0),
+        ],
+        "body",
+        [info("i", whole, []), info("go", truth, []), info("v", real, None)],
+        [info("go2", truth, []), info("v2", real, None), info("m", real, [])],
+    )
+    branches = [
+        helper.make_graph([node(op, ["out"], [op])], op, [], [info(op, real, None)])
+        for op in ("Neg", "Relu")
+    ]
+    arrays = {
+        "w": rng.standard_normal((3, 3, 3, 3)).astype(np.float32),
+        "n": np.array(3),
+        "half": np.array(0.2, np.float32),
+        "k": np.array([2]),
+        "axes": np.array([1]),
+        "s": np.array(0.05, np.float32),
+        "z": np.array(10, np.uint8),
+        "one": np.array(1),
+    }
+    nodes = [
+        node("QuantizeLinear", ["x", "s", "z"], ["q"]),
+        node("DequantizeLinear", ["q", "s", "z"], ["d"]),
+        node("Loop", ["n", "", "d"], ["out", "all"], body=body),
+        node("Greater", ["all", "half"], ["hot"]),
+        node("NonZero", ["hot"], ["at"]),
+        node("Gather", ["all", "at"], ["picked"]),
+        node("ReduceSum", ["picked"], ["total"], keepdims=0),
+        node("Cast", ["total"], ["some"], to=truth),
+        node("If", ["some"], ["chosen"], then_branch=branches[0], else_branch=branches[1]),
+        node("TopK", ["chosen", "k"], ["top", "place"], axis=1),
+        node("Add", ["place", "one"], ["next"]),
+        node("Cast", ["next"], ["f"], to=real),
+        node("Mul", ["top", "f"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [info("x", real, [1, 3, 4, 4])],
+        [info("y", real, None)],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
 
 
 def mutated(base: Any, seed: int) -> bytes:
@@ -165,16 +223,17 @@ def outcome(data: bytes) -> str:
 def _input(port: Any) -> Any:
     sizes = port.shape or (2, 3, 8, 8)
     shape = [n if isinstance(n, int) and 0 < n < 64 else 2 for n in sizes]
-    return np.ones(shape, "float32" if port.dtype == "bfloat16" else port.dtype)
+    return np.ones(shape, port.dtype)
 
 
 def main() -> int:
-    base, counts, slowest = model(), Counter[str](), 0.0
-    for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3000):
-        before = time.perf_counter()
-        counts[outcome(mutated(base, seed))] += 1
-        slowest = max(slowest, time.perf_counter() - before)
-    print(dict(counts), f"slowest {slowest:.1f} s")
+    for base in (model(), model_in_parts()):
+        counts, slowest = Counter[str](), 0.0
+        for seed in range(int(sys.argv[1]) if len(sys.argv) > 1 else 3000):
+            before = time.perf_counter()
+            counts[outcome(mutated(base, seed))] += 1
+            slowest = max(slowest, time.perf_counter() - before)
+        print(dict(counts), f"slowest {slowest:.1f} s")
     return 0
 
 

@@ -27,6 +27,8 @@ BASE = {
     "look": ["run", "x.npy"],
     "export": ["run", "other.onnx"],
     "run": ["model.onnx"],
+    "profile": ["lenet5"],
+    "bench": ["model.onnx"],
     "nets": [],
     "summary": ["lenet5"],
     "explain": ["c1>1 8 k3"],

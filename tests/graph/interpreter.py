@@ -106,13 +106,13 @@ def _stored(node: Node, arrays: list[Array], total: Array) -> Array:
     op: Any = node.op
     if op.epilogue is None:
         return total
-    total = total.reshape(len(total), *node.output.shape)
+    samples, shape = node.output.samples, node.output.shape
     first = 3 if op.bias else 2
     aux = [
-        spread(value, array, total.ndim - 1)
+        _by_sample(value, array, len(shape))
         for value, array in zip(node.inputs[first:], arrays[first:], strict=True)
     ]
-    return evaluate(op.epilogue, [total, *aux], numbers(total.shape))
+    return evaluate(op.epilogue, [total.reshape(-1, samples, *shape), *aux])
 
 
 def _convolve_weight(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -227,12 +227,16 @@ def numbers(shape: tuple[int, ...]) -> Array:
 
 def _elementwise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Elementwise = node.op
-    shape = (batch if op.batched else 1, *op.shape)
-    operands = [spread(v, a, len(op.shape)) for v, a in zip(node.inputs, arrays, strict=True)]
-    counted = numbers(shape) if op.shape else np.arange(shape[0])
-    made = [evaluate(expr, operands, counted) for expr in op.outputs]
-    return made + [
-        _total(total, evaluate(total.expr, operands, counted)) for total in op.reductions
+    samples = max(v.samples for v in (*node.inputs, *node.outputs[: len(op.outputs)]))
+    lead = (batch // samples if op.batched else 1), samples
+    shape = prod(lead), *op.shape
+    operands = [_by_sample(v, a, len(op.shape)) for v, a in zip(node.inputs, arrays, strict=True)]
+    counted = (numbers(shape) if op.shape else np.arange(shape[0])).reshape(*lead, *op.shape)
+    exprs = [*op.outputs, *(total.expr for total in op.reductions)]
+    made = [evaluate(expr, operands, counted).reshape(shape) for expr in exprs]
+    count = len(op.outputs)
+    return made[:count] + [
+        _total(total, array) for total, array in zip(op.reductions, made[count:], strict=True)
     ]
 
 
@@ -437,6 +441,10 @@ def _embed_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [made]
 
 
+def _to_float(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [arrays[0].astype(np.float64)]
+
+
 # Classes ------------------------------------------------------------------------------------------
 
 
@@ -573,6 +581,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.GridSampleGrid: _grid_sample_grid,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
+    ops.ToFloat: _to_float,
     ops.CrossEntropy: _cross_entropy,
     ops.Softmax: _softmax,
     ops.Recurrent: _recurrent,

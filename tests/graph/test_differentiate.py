@@ -90,6 +90,7 @@ def formula(
     made: tuple[Value, ...],
     output: Value,
     *rest: Node,
+    x: Value | None = None,
 ) -> Training:
     """The training step of a formula whose operands are all parameters, or the input."""
     trained = tuple(
@@ -98,7 +99,7 @@ def formula(
         if not v.batched
     )
     nodes = (Node(node, tuple(operands.values()), made, "formula"), *rest)
-    x = next(v for v in operands.values() if v.batched)
+    x = x or next(v for v in operands.values() if v.batched)
     return differentiate(Graph((x,), (output,), nodes, trained, "float64", True), "mse")
 
 
@@ -168,6 +169,25 @@ def test_formulas_with_many_results_and_sums() -> None:
     end = Value("end", MAP)
     last = Node(Elementwise(MAP, (A * B + C * D,)), (y, z, mean, total), (end,), "end")
     slopes(formula(op, operands, (y, z, mean, total), end, last))
+
+
+def test_a_vector_that_becomes_a_map() -> None:
+    """Its gradient is a sum, also where the slope follows from the result."""
+    v, y, x = Value("v", (2, 1, 1), batched=False), Value("y", MAP), Value("x", MAP)
+    rest = Node(Elementwise(MAP, (A + B * B,)), (y, x), (Value("z", MAP),), "rest")
+    op = Elementwise(MAP, (unary("exp", A),))
+    slopes(formula(op, {"v": v}, (y,), rest.output, rest, x=x))
+
+
+def test_a_sum_of_what_it_sums() -> None:
+    """The gradient of a plain sum is spread again."""
+    x, v, y = Value("x", MAP), Value("v", MAP, batched=False), Value("y", MAP)
+    total, end = Value("sum", MAP[:1]), Value("z", MAP)
+    rest = (
+        Node(Elementwise(MAP, (), (Reduction(A, "sample"),)), (y,), (total,), "sum"),
+        Node(Elementwise(MAP, (A * B,)), (x, total), (end,), "end"),
+    )
+    slopes(formula(Elementwise(MAP, (A * B,)), {"x": x, "v": v}, (y,), end, *rest))
 
 
 def test_a_result_that_nobody_reads() -> None:

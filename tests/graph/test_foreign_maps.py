@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph import foreign_maps as maps
+from faltung.graph import foreign_reduce as reduce
 from faltung.graph.foreign import Foreign, Tensor
 from faltung.graph.foreign_formulas import expanded, formula
 
@@ -26,7 +27,7 @@ BOTH = pytest.mark.parametrize("as_maps", [False, True])
 def test_reductions(kind: str, axes: list[int], as_maps: bool) -> None:
     want = getattr(np, kind)(X, axis=tuple(axes), keepdims=True)
     for keep in (True, False):
-        got = run([X], lambda f, x: maps.reduced(f, x, axes, kind, keep), as_maps)  # noqa: B023
+        got = run([X], lambda f, x: reduce.reduced(f, x, axes, kind, keep), as_maps)  # noqa: B023
         shape = want.shape if keep else want.squeeze(tuple(axes)).shape
         assert got.shape == shape
         np.testing.assert_allclose(got.reshape(want.shape), want, rtol=1e-5, atol=1e-6)
@@ -61,7 +62,7 @@ def test_joins_and_pads_are_exact(axis: int, as_maps: bool) -> None:
 def test_softmax(axis: int) -> None:
     away = np.exp(X - X.max(axis=axis, keepdims=True))
     want = away / away.sum(axis=axis, keepdims=True)
-    np.testing.assert_allclose(run([X], lambda f, x: maps.softmax(f, x, axis)), want, rtol=1e-5)
+    np.testing.assert_allclose(run([X], lambda f, x: reduce.softmax(f, x, [axis])), want, rtol=1e-5)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
@@ -141,7 +142,7 @@ def _steps(draw: st.DrawFn, shape: tuple[int, ...]) -> Step:
         return lambda f, x: formula(f, lambda a, b: a + b, x, constant), lambda a: a + constant
     if kind == "reduce":
         return (
-            lambda f, x: maps.reduced(f, x, [axis], "max", True),
+            lambda f, x: reduce.reduced(f, x, [axis], "max", True),
             lambda a: a.max(axis, keepdims=True),
         )
     order = draw(st.permutations(range(len(shape))))

@@ -11,7 +11,7 @@ import numpy as np
 from cases import CASES, Case, integers
 from faltung import reference
 from faltung.geometry import ConvSpec
-from faltung.geometry.expr import Expr, greater, maximum, operand, select
+from faltung.geometry.expr import Expr, binary, greater, maximum, operand, select
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue
 from faltung.plan.binding import layout
@@ -45,6 +45,10 @@ FORMULAS = {
         select(greater(ONE, 0.0), TOTAL, 0.0), 1, lambda y, a: np.where(a > 0, y, 0)
     ),
     "two": Formula((TOTAL - TWO) * ONE + 0.5, 2, lambda y, a, b: (y - b) * a + 0.5),
+    # With a loop in its code.
+    "remainder": Formula(
+        binary("fmod", TOTAL + ONE, TWO - 9.0), 2, lambda y, a, b: np.fmod(y + a, b - 9)
+    ),
     "without the sum": Formula(ONE * 2.0, 2, lambda y, a, b: a * 2),
 }  # fmt: skip
 # How the arrays of the epilogue lie, and the output.

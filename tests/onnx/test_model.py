@@ -12,7 +12,7 @@ from optional import optional
 import faltung
 from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
 from faltung.onnx import load
-from faltung.onnx.model import MAX_PROGRAMS
+from faltung.onnx.parts import MAX_PROGRAMS
 
 onnx = optional("onnx")
 
@@ -55,12 +55,37 @@ def test_programs_are_kept_and_share_their_weights() -> None:
     model = load(small())
     for n in range(1, MAX_PROGRAMS + 3):
         model(numbers(1, 3, n, 4))
-    assert len(model._programs) == MAX_PROGRAMS
-    pools = {program.weights.pool for program in model._programs.values()}
+    ((_, stage),) = model._main.roots.values()
+    assert len(stage.programs) == MAX_PROGRAMS
+    pools = {program.compiled.weights.pool for program, _ in stage.programs.values()}
     assert len(pools) == 1
-    before = dict(model._programs)
+    before = dict(stage.programs)
     model(numbers(1, 3, MAX_PROGRAMS + 2, 4))
-    assert list(model._programs.values()) == list(before.values())
+    assert list(stage.programs.values()) == list(before.values())
+
+
+def test_a_model_of_fixed_sizes_lets_its_large_numbers_go() -> None:
+    """They are packed, and no other program will ask for them; small ones, and what a run reads
+    where it is, stay.
+    """
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((64, 64, 3, 3), dtype=np.float32)
+    table = rng.standard_normal((1, 64, 16, 16), dtype=np.float32)
+    nodes = [node("Conv", "x w", "h", pads=[1, 1, 1, 1]), node("Add", "h t", "y")]
+    for first in (1, "N"):
+        data = made(nodes, {"x": (first, 64, 16, 16)}, ["y"], {"w": w, "t": table})
+        model = load(data)
+        x = rng.standard_normal((1, 64, 16, 16), dtype=np.float32)
+        y = model(x)
+        want = load(made(nodes, {"x": ("N", 64, 16, 16)}, ["y"], {"w": w, "t": table}))(x)
+        assert y.tobytes() == want.tobytes() == model(x).tobytes()
+        (program,) = model._programs.values()
+        held = model.file.body.constants["w"]
+        assert held.shape == w.shape
+        assert (held.strides == (0,) * 4) == (first == 1)
+        taken = [m.nbytes for m in program.inference.assembly.memories.values()]
+        assert (w.nbytes in taken) == (first != 1)
+        assert "conv" in model.summary((1, 64, 16, 16)).lower()
 
 
 def test_by_name_and_in_order() -> None:
@@ -170,15 +195,15 @@ def test_all_that_is_missing_is_named_before_anything_runs() -> None:
         node("Det", "x", "a", "first"),
         node("Det", "x", "b"),
         node("Relu", "a", "c"),
-        node("Hardmax", "c", "d"),
+        node("NonZero", "c", "d"),
         node("Sin", "b", "y"),
     ]
-    data = made(nodes, {"x": (1, 2, 2)}, ["y", "d"])
+    data = made(nodes, {"x": (1, 2, 2)}, ["y", "d"], types={"d": "int64"})
     with pytest.raises(UnsupportedError) as error:
         load(data)
     message = str(error.value)
     assert "Det, 2 times (node first): no such operator here" in message
-    assert "Hardmax, 1 time (node of d" in message and "Sin" not in message
+    assert "NonZero, 1 time (node of d" in message and "Sin" not in message
     assert "Relu" not in message and "\n" not in message
 
 

@@ -4,6 +4,8 @@
 """
 
 from collections import Counter
+from collections.abc import Callable
+from typing import Any
 
 import onnx_mutations
 import onnx_random
@@ -34,9 +36,10 @@ def test_random_models_are_right_or_unsupported(seed: int) -> None:
     assert onnx_random.outcome(seed) in ("right", "unsupported")
 
 
-def test_damaged_files_are_errors_of_one_line() -> None:
+@pytest.mark.parametrize("base", [onnx_mutations.model, onnx_mutations.model_in_parts])
+def test_damaged_files_are_errors_of_one_line(base: Callable[[], Any]) -> None:
     onnx.ModelProto  # noqa: B018
-    base = onnx_mutations.model()
-    assert onnx_mutations.outcome(base.SerializeToString()) == "ran"
-    found = Counter(onnx_mutations.outcome(onnx_mutations.mutated(base, s)) for s in range(60))
+    whole = base()
+    assert onnx_mutations.outcome(whole.SerializeToString()) == "ran"
+    found = Counter(onnx_mutations.outcome(onnx_mutations.mutated(whole, s)) for s in range(60))
     assert found["FaltungError"] > 30

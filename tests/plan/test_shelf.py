@@ -31,7 +31,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("FALTUNG_CACHE", str(tmp_path / "kept"))
     monkeypatch.delenv("FALTUNG_CACHE_KEY", raising=False)
     monkeypatch.setattr(cache, "fingerprint", lambda *_: "0" * 64)
-    monkeypatch.setattr(shelf, "_files", 0)
+    monkeypatch.setattr(shelf, "_taken", 0)
+    monkeypatch.setattr(shelf, "_waiting", [])
     monkeypatch.setattr(shelf, "_known", {})
     return tmp_path / "kept"
 
@@ -49,6 +50,7 @@ def made(about: str = "a program", policy: Policy = AUTO) -> tuple[Plan, Shelf]:
 def kept(about: str = "a program") -> tuple[Plan, Shelf]:
     plan, found = made(about)
     found.save()
+    shelf.write_all()
     return plan, found
 
 
@@ -132,6 +134,34 @@ def test_a_plan_that_does_not_fit_its_question_is_made_again(place: Path) -> Non
     assert found.work.steps
 
 
+def test_further_programs_are_written_at_the_end(place: Path) -> None:
+    for number in range(3):
+        made(str(number))[1].save()
+        assert len(files(place)) == 1
+    shelf.write_all()
+    assert len(files(place)) == 3
+    for number in range(3):
+        assert made(str(number))[1]._file is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_child_does_not_write_those_of_its_parent(place: Path) -> None:
+    script = """
+import os
+from faltung import Model, nn
+model = Model(nn.Conv(8, 3), (3, 12, 12), seed=1)
+model.program(batch=1), model.program(batch=2)
+from faltung.plan import shelf
+assert len(shelf._waiting) == 1
+child = os.fork()
+if not child:
+    os._exit(len(shelf._waiting))
+assert os.waitpid(child, 0)[1] == 0
+"""
+    subprocess.run([sys.executable, "-c", script], env=environment(place), check=True, timeout=60)
+    assert len(files(place)) == 2
+
+
 def test_nothing_is_kept_where_code_is_not(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("FALTUNG_CACHE_KEY", "text"), ("FALTUNG_CACHE", "off")):
         with monkeypatch.context() as patch:
@@ -188,14 +218,18 @@ print(y.tobytes().hex())
 """
 
 
+def environment(place: Path) -> dict[str, str]:
+    own = {"FALTUNG_CACHE": str(place), "PYTHONPATH": os.pathsep.join(sys.path)}
+    return {k: v for k, v in os.environ.items() if k != "FALTUNG_CACHE_KEY"} | own
+
+
 def test_processes_at_once(tmp_path: Path) -> None:
     """Several that begin together, and one after them."""
-    own = {"FALTUNG_CACHE": str(tmp_path / "together"), "PYTHONPATH": os.pathsep.join(sys.path)}
-    environment = {k: v for k, v in os.environ.items() if k != "FALTUNG_CACHE_KEY"} | own
+    own = environment(tmp_path / "together")
 
     def start() -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", SCRIPT]
-        return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True)
 
     processes = [start() for _ in range(3)]
     outputs = [process.communicate(timeout=120)[0] for process in processes]

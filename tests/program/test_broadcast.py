@@ -1,6 +1,7 @@
 """Operands of formulas that are broadcast along any axes, in programs: as in the interpreter."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import prod
 
 import numpy as np
@@ -15,13 +16,7 @@ from faltung.geometry.conv import ConvSpec
 from faltung.geometry.expr import operand
 from faltung.graph.ops import Convolve, Elementwise
 from faltung.graph.value import Graph, Node, Parameter, Value
-from faltung.jit.target import current
-from faltung.methods.base.step import Work
-from faltung.plan.binding import Region
 from faltung.program.inference import Inference
-from faltung.program.lower_map import elementwise_map
-from faltung.program.lowering import Lowering
-from faltung.program.places import Places
 from faltung.program.state import State
 
 A, B, C, D = map(operand, range(4))
@@ -35,10 +30,15 @@ def constant_map(name: str, shape: Shape) -> Parameter:
 
 
 def network(
-    shape: Shape, given: Sequence[tuple[Shape, bool]], dtype: str, conv: bool, kernel: int = 1
+    shape: Shape,
+    given: Sequence[tuple[Shape, bool]],
+    dtype: str,
+    conv: bool,
+    kernel: int = 1,
+    samples: int = 1,
 ) -> Graph:
     """A formula of a map (a convolution's with ``conv``) and of operands: (shape, batched)."""
-    x = Value("x", shape)
+    x = Value("x", shape, samples=samples)
     nodes: list[Node] = []
     parameters: list[Parameter] = []
     inputs = [x]
@@ -50,7 +50,7 @@ def network(
         order = (*range(2, 2 + len(axes)), 1, 0)
         weight = Value("w", spec.weight_shape, batched=False)
         parameters.append(Parameter(weight, weight.shape, weight.shape, order))
-        y = Value("y", shape)
+        y = Value("y", shape, samples=samples)
         nodes.append(Node(Convolve(spec), (x, weight), (y,)))
     operands = []
     for number, (own, batched) in enumerate(given):
@@ -63,7 +63,7 @@ def network(
     expr = A
     for number in range(len(operands)):
         expr = expr * operand(number + 1) + 0.5 if number % 2 else expr + operand(number + 1)
-    out = Value("out", shape)
+    out = Value("out", shape, samples=samples)
     nodes.append(Node(Elementwise(shape, (expr,)), (y, *operands), (out,)))
     return Graph(tuple(inputs), (out,), tuple(nodes), tuple(parameters), dtype)
 
@@ -75,7 +75,9 @@ def check(graph: Graph, batch: int, fused: bool = False) -> bytes:
     state = State(graph.parameters, graph.dtype)
     state.update(given)
     program = Inference(graph, state, batch, precision="strict")
-    xs = [rng.integers(-3, 4, (batch, *v.shape)).astype(graph.dtype) for v in graph.inputs]
+    xs = [
+        rng.integers(-3, 4, (batch * v.samples, *v.shape)).astype(graph.dtype) for v in graph.inputs
+    ]
     found = program(*xs)
     known = {p: np.asarray(array, np.float64) for p, array in given.items()}
     known |= {v.name: np.asarray(x, np.float64) for v, x in zip(graph.inputs, xs, strict=True)}
@@ -142,28 +144,27 @@ def test_any_operands(made: tuple[Shape, list[tuple[Shape, bool]], bool], batch:
 
 
 def test_maps_of_several_samples() -> None:
-    """An operand with as many maps for each sample of the batch, or with one."""
-    for samples in (1, 4):
-        for batched in (False, True):
-            _samples(samples, batched)
+    """An operand with as many maps for each sample of the batch, or with one; also where a
+    convolution makes the map.
+    """
+    for shape in ((5, 3), (5, 1), (1, 3), (5,), (1, 1)):
+        for samples in (1, 4):
+            for batched in (False, True):
+                for conv in (False, True):
+                    graph = network((5, 3), [(shape, batched)], "float32", conv, samples=4)
+                    check(_with_samples(graph, "v0", samples), 2)
 
 
-def _samples(samples: int, batched: bool) -> None:
-    x = Value("x", (5, 3), samples=4)
-    v = Value("v", (5, 1), batched, samples=samples)
-    out = Value("out", (5, 3), samples=4)
-    node = Node(Elementwise((5, 3), (A * B,)), (x, v), (out,))
-    low = Lowering(Places([node], ["x", "v"]), {}, 2, "float32", current())
-    work = Work()
-    elementwise_map(low, node, work)
-    (step,) = work.steps
-    rng = np.random.default_rng(1)
-    a = rng.normal(size=(2, 4, 3, 5)).astype(np.float32)
-    b = rng.normal(size=(2 if batched else 1, samples, 1, 5)).astype(np.float32)
-    made = np.full_like(a, np.nan)
-    region = Region([step], {"x": (0, 0), "v": (1, 0), "out": (2, 0)}, current(), 3)
-    region.run([x.ctypes.data for x in (a, b, made)], 2)
-    np.testing.assert_array_equal(made, a * b)
+def _with_samples(graph: Graph, name: str, samples: int) -> Graph:
+    """The same graph where one value has so many samples."""
+
+    def changed(value: Value) -> Value:
+        return replace(value, samples=samples) if value.name == name else value
+
+    if any(p.name == name for p in graph.parameters) and samples > 1:
+        return graph  # parameters have one
+    nodes = tuple(replace(node, inputs=tuple(map(changed, node.inputs))) for node in graph.nodes)
+    return replace(graph, inputs=tuple(map(changed, graph.inputs)), nodes=nodes)
 
 
 def test_a_parameter_that_lies_otherwise_is_refused() -> None:

@@ -20,6 +20,8 @@ COMMANDS = {
     "look": "draw what a trained network sees in a file",
     "export": "export a trained network for other programs: ONNX, safetensors",
     "run": "run an ONNX model on an array or a picture",
+    "profile": "show where the time of a network goes, step by step",
+    "bench": "time an ONNX model beside other runtimes",
     "nets": "list the networks that come with faltung, and their papers",
     "summary": "show a network layer by layer: shapes, parameters, cost",
     "explain": "explain a convolution: what it costs, and how it would run",

@@ -8,6 +8,7 @@ from faltung.cli.line import line
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
+    from faltung.onnx.model import OnnxModel
     from faltung.onnx.read import Port
 
 ARGUMENTS = {"inputs": "input"}
@@ -74,6 +75,19 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def random_inputs(model: "OnnxModel", shapes: list[str], batch: int = 1) -> dict[str, Any]:
+    """Random arrays for all inputs. shapes: as given by ``--shape``; batch: where it is free."""
+    names = [port.name for port in model.inputs]
+    ports = {port.name: port for port in model.inputs}
+    sizes = {
+        name: _shape(ports[name], text) for name, text in _by_name("shape", shapes, names).items()
+    }
+    return {
+        name: _random(port, sizes[name] if name in sizes else _known(port, batch))
+        for name, port in ports.items()
+    }
+
+
 def _by_name(option: str, words: list[str], names: list[str]) -> dict[str, str]:
     """NAME=VALUE words; a VALUE alone is that of the first input."""
     made: dict[str, str] = {}
@@ -116,11 +130,13 @@ def _shape(port: "Port", text: str) -> tuple[int, ...]:
     return made
 
 
-def _known(port: "Port") -> tuple[int, ...]:
-    """The shape of an input, one sample where the batch is free. FaltungError: other free sizes."""
+def _known(port: "Port", batch: int = 1) -> tuple[int, ...]:
+    """The shape of an input, so many samples where the batch is free. FaltungError: other free
+    sizes.
+    """
     sizes = list(port.shape or ())
     if sizes and not isinstance(sizes[0], int):
-        sizes[0] = 1
+        sizes[0] = batch
     if not sizes or not all(isinstance(n, int) for n in sizes):
         raise FaltungError(f"{port.name}: has free sizes; give --shape {port.name}=1x3x224x224")
     return tuple(n for n in sizes if isinstance(n, int))

@@ -82,11 +82,13 @@ class Builder:
         self._layer, self._kind = ".".join(self._scopes), Kind(kind, layer)
         self._names.append(set())
         self._taken.append(Counter())
-        yield self._layer
-        self._names.pop()
-        self._taken.pop()
-        self._scopes.pop()
-        self._layer, self._kind = before
+        try:
+            yield self._layer
+        finally:  # an importer goes on after an operator that it cannot say
+            self._names.pop()
+            self._taken.pop()
+            self._scopes.pop()
+            self._layer, self._kind = before
 
     def _numbered(self, kind: str) -> str:
         """The kind with the first number that no layer in this scope has."""

@@ -5,6 +5,7 @@ changes their order. Here both change only how the numbers of a ``Value`` are lo
 is made where an operation needs another order in memory than there is.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Op, Permute, View
+from faltung.graph.ops import Op, Permute, ToFloat, View
 from faltung.graph.value import Graph, Value
 from faltung.runtime.memory import require
 
@@ -30,6 +31,10 @@ ASK_FROM_BYTES = 1 << 26
 
 class Unsaid(FaltungError):
     """What a graph cannot say yet; the message says which mechanism is missing."""
+
+
+# What names of layers do not contain.
+_ODD = re.compile(r"[^\w/-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +170,7 @@ class Foreign:
 
     def name(self, wanted: str) -> str:
         """A name for a layer that no other has."""
-        stem = "".join(c if c.isalnum() or c in "_-/" else "_" for c in wanted).strip("/") or "node"
+        stem = _ODD.sub("_", wanted).strip("/") or "node"
         name, count = stem, 1
         while name in self._names:
             count += 1
@@ -191,12 +196,13 @@ class Foreign:
         trained: bool = True,
         decay: bool = True,
         of: Array | None = None,
+        form: object = None,
     ) -> Value:
         """A weight or a constant as a parameter. The same array in the same form is there once;
-        of: the array that it was made from.
+        of: the array that it was made from; form: how, where its numbers are in another order.
         """
         origin = array if of is None else of
-        key = (id(origin), f"{array.shape} {inner} {order} {trained}")
+        key = (id(origin), f"{array.shape} {inner} {order} {trained} {form}")
         found = self._shared.get(key)
         if found is None:
             layer, number, plain = self.b.current, 1, name
@@ -219,6 +225,15 @@ class Foreign:
 
     def graph(self, values: Sequence[Value]) -> Graph:
         return self.b.graph(*values)
+
+    def real(self, x: Tensor) -> Tensor:
+        """Whole numbers in the dtype of the graph, rounded; what is there in it already stays."""
+        if x.value.kind == "float":
+            return replace(x, dtype=self.dtype)
+        key = x.value.name, "real"
+        if key not in self._forms:
+            self._forms[key] = self.node(ToFloat(), (x.value,), x.value.shape)
+        return replace(x, value=self._forms[key], dtype=self.dtype)
 
     # Looking at tensors --------------------------------------------------------------------------
 

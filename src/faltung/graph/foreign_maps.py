@@ -1,35 +1,35 @@
-"""Reductions and parts of foreign tensors, said in the operations of a graph.
+"""Pools and parts of foreign tensors, said in the operations of a graph.
 
 Each looks at a tensor as the operation wants it: an axis as the channels, or with all that lies
 behind it in memory as one. ``Foreign`` copies where memory is in another order.
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
 from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from faltung.geometry.axis import Axis
-from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import operand
-from faltung.geometry.pool import PoolSpec, pool_spec
+from faltung.geometry.pool import PoolSpec
+from faltung.geometry.resample import padded as table_of_pads
+from faltung.geometry.resample import selected
 from faltung.graph.foreign import Foreign, Tensor, Unsaid, numbers
-from faltung.graph.ops import Concat, Convolve, Elementwise, Pool, Reduction, Slice, Softmax
+from faltung.graph.foreign_resample import resampled
+from faltung.graph.ops import Concat, Elementwise, Pool, Slice
 from faltung.graph.value import Value
 
 Array = npt.NDArray[Any]
 
 # Numbers of a constant that becomes a map at most.
 MOST_SPREAD = 1 << 26
-# Parts that a tensor is cut into at most, to be put together in another order.
-MOST_PARTS = 256
 # Entries that are added to one side of an axis at most: plans look at each of them.
 MOST_PADDING = 1 << 16
+
+
+# Pools --------------------------------------------------------------------------------------------
 
 
 def fixed(f: Foreign, weight: Array) -> Value:
@@ -38,76 +38,8 @@ def fixed(f: Foreign, weight: Array) -> Value:
     return f.parameter("fixed", weight, inner=weight.shape, order=order, trained=False)
 
 
-# Reductions ---------------------------------------------------------------------------------------
-
-
-def reduced(f: Foreign, x: Tensor, axes: Sequence[int], kind: str, keep: bool) -> Tensor:
-    """The "sum", "mean" or "max" over axes."""
-    if not axes:
-        return x
-    numbers(x)
-    gone = {i for axis in axes for i in x.axes[axis]}
-    value = _reduced(f, x, gone, kind) if gone else x.value
-    left = [i for i in range(len(x.dims)) if i not in gone]
-    dims = tuple(x.dims[i] for i in left)
-    kept = tuple(tuple(left.index(i) for i in axis if i in left) for axis in x.axes)
-    if not keep:
-        kept = tuple(axis for number, axis in enumerate(kept) if number not in set(axes))
-    return Tensor(value, dims, kept, x.dtype)
-
-
-def _reduced(f: Foreign, x: Tensor, gone: set[int], kind: str) -> Value:
-    value = x.value
-    inner = _inner(x)
-    space = range(inner[0], inner[1])
-    if gone == set(space) and value.space:  # all positions of each channel: as they are
-        if kind != "max":
-            total = Reduction(operand(0), "sample", mean=kind == "mean")
-            return f.node(Elementwise(value.shape, (), (total,)), (value,), value.shape[:1])
-        spec = pool_spec((1, *value.shape), value.space, kind="max", dtype=f.dtype)
-        return pooled(f, value, spec)
-    runs: list[tuple[int, bool]] = []
-    for i, size in enumerate(x.dims):
-        if runs and runs[-1][1] == (i in gone):
-            runs[-1] = runs[-1][0] * size, runs[-1][1]
-        else:
-            runs.append((size, i in gone))
-    if not runs or runs[-1][1]:
-        runs.append((1, False))
-    space_sizes = [size for size, _ in runs[:-1]] or [1]
-    shape = (runs[-1][0], *space_sizes)
-    seen = f.seen(value, 1, shape)
-    window = [size if out else 1 for size, out in runs[:-1]] or [1]
-    name = "max" if kind == "max" else "average"
-    made = pooled(f, seen, pool_spec((1, *shape), window, kind=name, dtype=f.dtype))
-    if kind == "sum":
-        count = prod(window)
-        made = f.node(Elementwise(made.shape, (operand(0) * float(count),)), (made,), made.shape)
-    return made
-
-
-def _inner(x: Tensor) -> tuple[int, int]:
-    """Which of the dims are the space of the value: from, to. (0, 0): they are split otherwise."""
-    value, at, ends = x.value, 0, []
-    for size in (value.samples, value.positions, value.channels):
-        total = 1
-        while total < size and at < len(x.dims):
-            total *= x.dims[at]
-            at += 1
-        if total != size:
-            return 0, 0
-        ends.append(at)
-    return ends[0], ends[1]
-
-
 def pooled(f: Foreign, value: Value, spec: PoolSpec) -> Value:
     return f.node(Pool(spec), (value,), (value.channels, *spec.output))
-
-
-def softmax(f: Foreign, x: Tensor, axis: int) -> Tensor:
-    """Along one axis."""
-    made, value = last(f, x, axis)
-    return replace(made, value=f.node(Softmax(), (value,), value.shape))
 
 
 def last(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value]:
@@ -128,7 +60,7 @@ def _behind(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value, int]:
     """The tensor with the axis as one of its dims, and as a map of which that axis and all behind
     it in memory are the channels; and how many numbers there are for each entry.
     """
-    x = _gathered(f, x)
+    x = gathered(f, x)
     if len(x.axes[axis]) > 1:
         x = f.result(x.value, x.shape, x.dtype, x.memory)
     if not x.axes[axis]:  # one entry: an axis of its own in front of all others
@@ -142,7 +74,7 @@ def _behind(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value, int]:
     return x, value, after
 
 
-def _resized(x: Tensor, value: Value, axis: int, size: int) -> Tensor:
+def resized(x: Tensor, value: Value, axis: int, size: int) -> Tensor:
     """With another number of entries in an axis."""
     sizes = list(x.shape)
     sizes[axis] = size
@@ -157,20 +89,21 @@ def _resized(x: Tensor, value: Value, axis: int, size: int) -> Tensor:
 
 
 def sliced(f: Foreign, x: Tensor, axis: int, start: int, count: int, step: int = 1) -> Tensor:
-    """``count`` entries of an axis from ``start`` on, every ``step``-th; step above 0."""
+    """``count`` entries of an axis from ``start`` on, every ``step``-th."""
     if (start, count, step) == (0, x.shape[axis], 1):
         return x
     if count < 1:
         raise Unsaid("a tensor without elements")
     numbers(x)
     if step != 1 and count > 1:
-        return _stepped(f, x, axis, start, count, step)
+        entries = range(start, start + count * step, step)
+        return resampled(f, x, {axis: selected(x.shape[axis], entries)})
     x, value, after = _behind(f, x, axis)
     made = f.node(Slice(start * after), (value,), (count * after, *value.space))
-    return _resized(x, made, axis, count)
+    return resized(x, made, axis, count)
 
 
-def _gathered(f: Foreign, x: Tensor) -> Tensor:
+def gathered(f: Foreign, x: Tensor) -> Tensor:
     """With each axis of the owner in one piece of memory."""
     pieces = [axis for axis in x.axes if axis]
     if all(axis == tuple(range(axis[0], axis[0] + len(axis))) for axis in pieces):
@@ -178,44 +111,23 @@ def _gathered(f: Foreign, x: Tensor) -> Tensor:
     return f.arranged(x, x.memory)
 
 
-def _stepped(f: Foreign, x: Tensor, axis: int, start: int, count: int, step: int) -> Tensor:
-    """Every ``step``-th entry: a convolution with one tap reads them."""
-    x, value, after = _behind(f, x, axis)
-    size = x.shape[axis]
-    before = x.size // (size * after)
-    seen = f.seen(value, 1, (after, before, size))
-    last = size - (start + (count - 1) * step + 1)
-    axes = [Axis(before, 1), Axis(size, 1, step, 1, -start, -last)]
-    return _resized(x, identity(f, seen, axes), axis, count)
+# Pools --------------------------------------------------------------------------------------------
 
 
-def identity(f: Foreign, value: Value, axes: Sequence[Axis]) -> Value:
-    """What these axes of one tap read."""
-    c = value.channels
-    spec = ConvSpec(tuple(axes), c, c, 1, c, f.dtype)
-    weight = fixed(f, np.ones(spec.weight_shape))
-    return f.node(Convolve(spec), (value, weight), (c, *spec.output))
-
-
-def padded(f: Foreign, x: Tensor, pairs: Sequence[tuple[int, int]], mode: str = "zeros") -> Tensor:
-    """The tensor with entries before and after each axis; negative ones are a crop."""
-    numbers(x)
+def padded(
+    f: Foreign, x: Tensor, pairs: Sequence[tuple[int, int]], mode: str = "zeros", fill: float = 0.0
+) -> Tensor:
+    """The tensor with entries before and after each axis; negative numbers are a crop. fill: what
+    "zeros" adds.
+    """
+    f.require(prod(n + lo + hi for n, (lo, hi) in zip(x.shape, pairs, strict=True)))
+    tables = {}
     for axis, (lo, hi) in enumerate(pairs):
-        if min(lo, hi) < 0:
-            cut = max(0, -lo), max(0, -hi)
-            x = sliced(f, x, axis, cut[0], x.shape[axis] - sum(cut), 1)
-            lo, hi = max(0, lo), max(0, hi)
-        if not (lo or hi):
-            continue
-        if max(lo, hi) > MOST_PADDING:
-            raise Unsaid(f"padding of {max(lo, hi)} entries")
-        x, value, after = _behind(f, x, axis)
-        size = x.shape[axis]
-        before = x.size // (size * after)
-        seen = f.seen(value, 1, (after, before, size))
-        axes = [Axis(before, 1), Axis(size, 1, 1, 1, lo, hi, mode)]
-        x = _resized(x, identity(f, seen, axes), axis, lo + size + hi)
-    return x
+        if lo <= 0 and hi <= 0:
+            x = sliced(f, x, axis, -lo, x.shape[axis] + lo + hi)
+        else:
+            tables[axis] = table_of_pads(x.shape[axis], lo, hi, mode)
+    return resampled(f, x, tables, fill)
 
 
 def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
@@ -229,7 +141,7 @@ def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
     for part in parts:
         numbers(part)
     largest = max(parts, key=lambda p: p.size)
-    memory = _gathered(f, largest).memory
+    memory = gathered(f, largest).memory
     rest = [n for i, n in enumerate(first.shape) if i != axis]
     place = memory.index(axis)
     after = prod(first.shape[i] for i in memory[place + 1 :])
@@ -258,17 +170,9 @@ def known(f: Foreign, array: Array, dtype: str) -> Tensor:
 
 def picked(f: Foreign, x: Tensor, axis: int, indices: Sequence[int]) -> Tensor:
     """These entries of an axis, in this order."""
-    steps = {b - a for a, b in pairwise(indices)}
-    if len(indices) == 1:
-        return sliced(f, x, axis, indices[0], 1, 1)
-    if len(steps) == 1 and (step := steps.pop()) > 0:
-        return sliced(f, x, axis, indices[0], len(indices), step)
-    runs: list[list[int]] = []
-    for index in indices:
-        if runs and runs[-1][-1] + 1 == index:
-            runs[-1].append(index)
-        else:
-            runs.append([index])
-    if len(runs) > MOST_PARTS:
-        raise Unsaid("a selection of many entries (needs Resample)")
-    return concatenated(f, [sliced(f, x, axis, run[0], len(run), 1) for run in runs], axis)
+    numbers(x)
+    first, count = indices[0], len(indices)
+    if list(indices) == list(range(first, first + count)):
+        return sliced(f, x, axis, first, count)
+    f.require(x.size // x.shape[axis] * count)
+    return resampled(f, x, {axis: selected(x.shape[axis], indices)})

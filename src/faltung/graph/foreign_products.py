@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
-from faltung.graph.foreign_maps import reduced
+from faltung.graph.foreign_reduce import reduced
 from faltung.graph.ops import Contract
 
 Array = npt.NDArray[Any]

@@ -72,7 +72,7 @@ class _Search:
             return None
         for number in (0, 1):
             softmax = self.maker(node.inputs[number], Softmax)
-            if softmax is None:
+            if softmax is None or softmax.op != Softmax():
                 continue
             scores = _Scores()
             first = self.scores(softmax.inputs[0], scores)

@@ -102,15 +102,17 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
     op = node.op
     assert isinstance(op, Elementwise)
     inputs = node.inputs
-    slope = slope_by_output(op.outputs[0]) if len(op.outputs) == 1 and not op.reductions else None
-    if slope is not None and len(inputs) == 1:
-        g = _only(grads)
-        made = Elementwise(op.shape, (A * slope.replaced([B]),), batched=op.batched)
-        outputs = b.nodes.add(made, (g, node.output), op.shape, batched=op.batched)
-        b.give(inputs[0], *outputs)
-        return
     made_of = (*inputs, *node.outputs[: len(op.outputs)])
     whole = Value("", op.shape, op.batched, samples=max(value.samples for value in made_of))
+    samples = whole.samples
+    slope = slope_by_output(op.outputs[0]) if len(op.outputs) == 1 and not op.reductions else None
+    if slope is not None and len(inputs) == 1 and _alike(inputs[0], whole):
+        g = _only(grads)
+        made = Elementwise(op.shape, (A * slope.replaced([B]),), batched=op.batched)
+        read = (g, node.output)
+        grad = b.nodes.add(made, read, op.shape, batched=op.batched, samples=samples)
+        b.give(inputs[0], *grad)
+        return
     for number, value in enumerate(inputs):
         if not b.needs(value):
             continue
@@ -118,12 +120,13 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
         if formula.value == 0:
             continue  # the formula does not read it
         formula, operands = trimmed(formula, [*inputs, *extra])
-        if (value.shape, value.batched, value.samples) == (op.shape, op.batched, whole.samples):
-            if formula.op == "operand":
+        if _alike(value, whole):
+            if formula.op == "operand" and _alike(operands[0], whole):
                 b.give(value, operands[0])
                 continue
             made = Elementwise(op.shape, (formula,), batched=op.batched)
-            b.give(value, *b.nodes.add(made, operands, op.shape, batched=op.batched))
+            grad = b.nodes.add(made, operands, op.shape, batched=op.batched, samples=samples)
+            b.give(value, *grad)
             continue
         kind = _sum_kind(value, whole)
         if kind is None:
@@ -131,6 +134,15 @@ def _elementwise(b: Backward, node: Node, grads: Grads) -> None:
             continue
         (total,) = b.nodes.reduce(op.shape, operands, Reduction(formula, kind))
         b.give(value, total)
+
+
+def _alike(value: Value, whole: Value) -> bool:
+    """Whether a value is a map like ``whole``, not one that is broadcast to it."""
+    return (value.shape, value.batched, value.samples) == (
+        whole.shape,
+        whole.batched,
+        whole.samples,
+    )
 
 
 def _sum_kind(value: Value, whole: Value) -> str | None:

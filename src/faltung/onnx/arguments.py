@@ -4,7 +4,8 @@ Many settings were attributes once and are inputs now, such as the axes of Squee
 looks in both places. Numbers are checked here, so that nothing of a strange file goes further.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,20 @@ from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.onnx.read import Call
 
 Array = npt.NDArray[Any]
-Given = Tensor | Array | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lazy:
+    """An input that is there when the program runs, and becomes one of the graph when it is read.
+    Settings that must be known are never read so.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    made: Callable[[], Tensor]
+
+
+Given = Tensor | Array | Lazy | None
 
 
 # Attributes that change no result at inference: of training, of memory, of other modes than those
@@ -55,7 +69,7 @@ class Arguments:
         self, f: Foreign, notes: Notes, call: Call, inputs: Sequence[Given], opset: int
     ) -> None:
         self.f, self.notes, self.call = f, notes, call
-        self.inputs, self.opset = inputs, opset
+        self.inputs, self.opset = list(inputs), opset
         self._read: set[str] = set()
 
     def attribute(self, name: str, default: Any = None) -> Any:
@@ -100,6 +114,8 @@ class Arguments:
             raise FaltungError(f"input {number} is missing")
         found = self.inputs[number]
         assert found is not None
+        if isinstance(found, Lazy):
+            self.inputs[number] = found = found.made()
         return found
 
     def tensor(self, number: int = 0) -> Tensor:
@@ -117,9 +133,10 @@ class Arguments:
 
     def array(self, number: int) -> Array:
         """An input that must be known before the program runs."""
-        found = self[number]
-        if isinstance(found, Tensor):
+        if self.has(number) and isinstance(self.inputs[number], Tensor | Lazy):
             raise Unknown(number)
+        found = self[number]
+        assert not isinstance(found, Tensor)
         return found
 
     # Settings ------------------------------------------------------------------------------------

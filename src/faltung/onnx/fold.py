@@ -12,9 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.graph.foreign import Tensor, Unsaid
+from faltung.graph.foreign import Unsaid
+from faltung.onnx import hostmath, hostops, hostpools, quantised
 from faltung.onnx.read import Call, constant_of
-from faltung.onnx.tensors import TYPES
+from faltung.onnx.schemas import given, node_of
+from faltung.onnx.tensors import TYPES, number_of
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +35,11 @@ def _largest(inputs: Inputs, attributes: Mapping[str, Any]) -> int:
 
 def _sum(inputs: Inputs, attributes: Mapping[str, Any]) -> int:
     return sum(x.size for x in inputs if x is not None)
+
+
+def _first(inputs: Inputs, attributes: Mapping[str, Any]) -> int:
+    assert inputs[0] is not None
+    return inputs[0].size
 
 
 def _product_of(place: int) -> Callable[[Inputs, Mapping[str, Any]], int]:
@@ -93,7 +100,7 @@ def _one_hot(inputs: Inputs, attributes: Mapping[str, Any]) -> int:
 
 
 _WORDS = """
-    Abs Add And BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Clip Cos
+    Abs Add And BitShift BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast Ceil Clip Cos
     Div Equal Erf Exp Floor Greater GreaterOrEqual Identity Less LessOrEqual Log Max Mean Min Mod
     Mul Neg Not Or Pow Reciprocal Relu Round Sigmoid Sign Sin Softplus Sqrt Sub Sum Tanh Tan Where
     Xor IsNaN IsInf Elu LeakyRelu Softmax LogSoftmax HardSigmoid
@@ -103,11 +110,14 @@ _SAME = """
     ReduceSum ReduceMean ReduceMax ReduceMin ReduceProd ReduceL1 ReduceL2 ReduceSumSquare
     ReduceLogSum ReduceLogSumExp CumSum NonZero TopK Unique ScatterND ScatterElements Scatter
     Trilu Dropout DequantizeLinear QuantizeLinear Compress GatherND GatherElements DepthToSpace
-    SpaceToDepth BatchNormalization EyeLike
+    SpaceToDepth BatchNormalization EyeLike BitCast CumProd DynamicQuantizeLinear Hardmax
+    ReverseSequence TensorScatter
 """
+OWN = {**hostmath.OWN, **hostops.OWN, **hostpools.OWN, **quantised.OWN}
 BOUNDS: dict[str, Callable[[Inputs, Mapping[str, Any]], int]] = {
     **dict.fromkeys(_WORDS.split(), _largest),
     **dict.fromkeys(_SAME.split(), _sum),
+    "CastLike": _first,
     "ConstantOfShape": _product_of(0),
     "Tile": _product_of(1),
     "Expand": _expand,
@@ -121,54 +131,85 @@ BOUNDS: dict[str, Callable[[Inputs, Mapping[str, Any]], int]] = {
 
 
 def foldable(call: Call) -> bool:
-    return not call.domain and (call.op in BOUNDS or call.op == "Constant")
+    return not call.domain and (call.op in BOUNDS or call.op in OWN or call.op == "Constant")
 
 
-def evaluate(call: Call, inputs: Inputs, opset: int) -> list[Array]:
+def evaluate(call: Call, inputs: Inputs) -> list[Array]:
     """The results of a node. Unsaid: too large. FaltungError: the node does not fit its inputs."""
     if call.op == "Constant":
         found = constant_of(call.attributes)
         if found is None:
             raise Unsaid("a constant of strings, or a sparse one")
         return [found]
+    if not foldable(call):
+        raise Unsaid("no such operator on the host")
+    bound, own = BOUNDS.get(call.op), OWN.get(call.op)
     try:
-        numbers = BOUNDS[call.op](inputs, call.attributes)
+        if bound is not None:
+            numbers = bound(inputs, call.attributes)
+            total = sum(x.size for x in inputs if x is not None)
+            if numbers > MOST_NUMBERS + total:
+                raise Unsaid(f"a constant of {numbers} numbers")
+        if own is not None:
+            with np.errstate(all="ignore"):
+                return [np.asarray(x) for x in own(call.attributes, inputs)]
+    except (FaltungError, MemoryError):
+        raise
     except (ValueError, TypeError, IndexError, ArithmeticError, AssertionError) as error:
-        raise FaltungError(f"{call.op}: {_line(error)}") from None
-    total = sum(x.size for x in inputs if x is not None)
-    if numbers > MOST_NUMBERS + total:
-        raise Unsaid(f"a constant of {numbers} numbers")
-    return _run(call, inputs, opset)
+        raise FaltungError(_line(error)) from None
+    return _run(call, inputs)
 
 
-def _run(call: Call, inputs: Inputs, opset: int) -> list[Array]:
+# Evaluators of nodes, by the id of the node, which is kept with its own.
+_evaluators: dict[int, tuple[Call, Any]] = {}
+_MOST_EVALUATORS = 4096
+
+
+def _evaluator(call: Call) -> Any:
+    found = _evaluators.get(id(call))
+    if found is not None:
+        return found[1]
     from onnx import helper
     from onnx.reference import ReferenceEvaluator
 
-    names = [f"i{n}" if x is not None else "" for n, x in enumerate(inputs)]
+    node = node_of(call)
+    names = [f"i{n}" if name else "" for n, name in enumerate(call.inputs)]
     outputs = [f"o{n}" if name else "" for n, name in enumerate(call.outputs)]
-    attributes = {name: _given(value) for name, value in call.attributes.items()}
-    node = helper.make_node(call.op, names, outputs, **attributes)
+    del node.input[:], node.output[:]
+    node.input.extend(names)
+    node.output.extend(outputs)
     function = helper.make_function(
-        "faltung", "one", [n for n in names if n], [o for o in outputs if o], [node],
-        [helper.make_opsetid("", opset)],
-    )  # fmt: skip
-    feeds = {name: x for name, x in zip(names, inputs, strict=True) if x is not None}
+        "faltung",
+        "one",
+        [n for n in names if n],
+        [o for o in outputs if o],
+        [node],
+        [helper.make_opsetid("", call.opset)],
+    )
+    made = ReferenceEvaluator(function)
+    if len(_evaluators) >= _MOST_EVALUATORS:
+        _evaluators.clear()
+    _evaluators[id(call)] = call, made
+    return made
+
+
+def _run(call: Call, inputs: Inputs) -> list[Array]:
+    feeds = {f"i{n}": x for n, x in enumerate(inputs) if x is not None}
     try:
         with np.errstate(all="ignore"):
-            made = ReferenceEvaluator(function).run(None, feeds, attributes={})
+            made = _evaluator(call).run(None, feeds, attributes={})
     except NotImplementedError:
         raise Unsaid("onnx's reference evaluator does not know it") from None
     except Exception as error:  # whatever the evaluator makes of nodes that are none
-        raise FaltungError(f"{call.op}: {_line(error)}") from None
-    given = iter(made)
-    return [np.asarray(next(given)) if o else np.zeros(0) for o in outputs]
+        raise FaltungError(_line(error)) from None
+    results = iter(made)
+    return [np.asarray(next(results)) if o else np.zeros(0) for o in call.outputs]
 
 
-def inferred(
-    call: Call, inputs: Sequence[Tensor | Array | None], opset: int
-) -> list[tuple[tuple[int, ...] | None, str]]:
-    """Shape and type of each result by the operator's definition; None where that is not known."""
+def inferred(call: Call, inputs: Sequence[Any]) -> list[tuple[tuple[int, ...] | None, str]]:
+    """Shape and type of each result by the operator's definition; None where that is not known.
+    inputs: arrays, and what has a shape and a dtype; None where nothing is known.
+    """
     from onnx import defs, helper, numpy_helper, shape_inference
 
     nothing: list[tuple[tuple[int, ...] | None, str]] = [(None, "float32")] * len(call.outputs)
@@ -178,16 +219,14 @@ def inferred(
         for name, x in zip(names, inputs, strict=True):
             if x is None:
                 continue
-            dtype = "float32" if str(x.dtype) == "bfloat16" else str(x.dtype)
-            kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-            types[name] = helper.make_tensor_type_proto(kind, x.shape)
-            if not isinstance(x, Tensor) and x.size <= 64:
+            types[name] = helper.make_tensor_type_proto(number_of(str(x.dtype)), x.shape)
+            if isinstance(x, np.ndarray) and x.size <= 64:
                 data[name] = numpy_helper.from_array(x, name)
-        attributes = {name: _given(value) for name, value in call.attributes.items()}
+        attributes = {name: given(value) for name, value in call.attributes.items()}
         outputs = [f"o{n}" for n in range(len(call.outputs))]
         node = helper.make_node(call.op, names, outputs, **attributes)
         found = shape_inference.infer_node_outputs(
-            defs.get_schema(call.op, opset, ""), node, types, data
+            defs.get_schema(call.op, call.opset, ""), node, types, data
         )
     except Exception:  # of onnx, whatever its class: then it is not known
         return nothing
@@ -197,17 +236,12 @@ def inferred(
         if name in found and found[name].HasField("tensor_type"):
             tensor = found[name].tensor_type
             dtype = TYPES.get(tensor.elem_type, ("", "float32"))[1]
-            dims = [dim.dim_value for dim in tensor.shape.dim]
-            known = tensor.HasField("shape") and all(n > 0 for n in dims)
-            shape = tuple(dims) if known else None
+            known = tensor.HasField("shape") and all(
+                dim.HasField("dim_value") and dim.dim_value >= 0 for dim in tensor.shape.dim
+            )
+            shape = tuple(dim.dim_value for dim in tensor.shape.dim) if known else None
         made.append((shape, dtype))
     return made
-
-
-def _given(value: Any) -> Any:
-    from onnx import numpy_helper
-
-    return numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
 
 
 def _line(error: Exception) -> str:

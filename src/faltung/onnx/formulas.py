@@ -327,6 +327,8 @@ def cast(a: Arguments, target: str) -> Tensor:
         return replace(x, dtype=target)
     if target == "bool" and x.dtype in FLOATS:
         return formula(a.f, lambda x: select(equal(x, 0), 0, 1), x, dtype="bool")
+    if target == a.f.dtype and x.dtype.startswith(("int", "uint")) and x.dtype != "uint64":
+        return a.f.real(x)
     raise Unsaid(f"{x.dtype} to {target} (needs whole numbers in formulas)")
 
 

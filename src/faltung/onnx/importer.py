@@ -1,12 +1,15 @@
-"""From an ONNX file to a graph, for given sizes: constants folded, branches chosen, nodes said.
+"""A part of an ONNX model as a graph, for given sizes: constants folded, branches chosen, the rest
+said in operations.
 
 A walk over the nodes in their order. What is known (weights, shapes, whatever follows from these)
-is an array and stays one; everything else is a tensor of the graph under construction. What the
-graph cannot say is collected, so that one error names all of it.
+is an array and stays one. What the part is given when it runs, and all that follows from it, are
+tensors of the graph under construction. What must run on the host, and all that follows from it,
+is for later. What the graph cannot say although it should is collected, so that one error names all
+of it.
 """
 
-from collections import ChainMap, Counter
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,29 +22,39 @@ from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.fuse import needed
 from faltung.graph.value import Graph, Value
-from faltung.onnx.arguments import Arguments, Notes, Unknown
+from faltung.onnx import host
+from faltung.onnx.arguments import Arguments, Given, Lazy, Notes, Unknown
 from faltung.onnx.fold import evaluate, foldable, inferred
-from faltung.onnx.read import DEEPEST, MOST_NODES, Body, Call, File
-from faltung.onnx.table import INHERENT, TABLE
+from faltung.onnx.knowledge import Knowledge, Settled
+from faltung.onnx.read import MOST_NODES, Body, Call
+from faltung.onnx.schemas import default_of
+from faltung.onnx.table import TABLE
+from faltung.onnx.tensors import dtype_of
 
 Array = npt.NDArray[Any]
-Known = Tensor | Array
+Shape = tuple[int, ...]
 
 
-# Operators that could be computed ahead, but whose input is hardly ever a constant.
-MISSED = ("Ceil", "Cos", "Floor", "Round", "Sin", "Tan")
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Numbers that are there when a part begins, and are others at each run. array: None where
+    nothing runs, and only their shape is known.
+    """
+
+    shape: Shape
+    dtype: str
+    array: Array | None = None
 
 
-# Whole numbers that an input has at most for there to be a program for each value.
-MOST_SETTINGS = 4
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The result of a node that runs after this part. shape: None where it is not known."""
+
+    shape: Shape | None
+    dtype: str
 
 
-class _Lost:
-    """The result of a node that could not be said."""
-
-
-LOST = _Lost()
-Entry = Tensor | Array | _Lost
+Entry = Tensor | Array | Held | Later
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,35 +65,41 @@ class Gap:
     node: str
     attributes: str
     reason: str
+    call: Call | None = field(default=None, compare=False)
 
 
 class Needed(Exception):
-    """Inputs of the model whose values must be known when the program is made."""
+    """Numbers that must be known when a part is made, by name."""
 
-    def __init__(self, names: frozenset[str]) -> None:
-        super().__init__(*names)
-        self.names = names
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 @dataclass(slots=True)
-class Imported:
-    """What came of a file. graph: None where nothing has to be computed. outputs: for each of the
-    model's, its numbers or how to look at a value. values: the graph's outputs. inputs: of the
-    graph, in its order, the model's names with how the arrays are laid out for it.
+class Part:
+    """What came of the nodes that could be said. graph: None where nothing has to be computed.
+    inputs: of the graph, in its order, by the model's names, with how the arrays are laid out for
+    it. outputs: what later parts or the caller read. values: the graph's outputs. known: arrays.
+    later: nodes for after it. forced: of these why some run on the host, by id.
     """
 
     graph: Graph | None
-    batch: int
-    weights: dict[str, Array]
-    inputs: list[tuple[str, Tensor]]
-    outputs: list[Known]
-    values: list[Value]
-    tokens: dict[str, int]
+    weights: dict[str, Array] = field(default_factory=dict)
+    inputs: list[tuple[str, Tensor]] = field(default_factory=list)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    values: list[Value] = field(default_factory=list)
+    known: dict[str, Array] = field(default_factory=dict)
+    tokens: dict[str, int] = field(default_factory=dict)
     gaps: list[Gap] = field(default_factory=list)
+    later: list[Call] = field(default_factory=list)
+    forced: dict[int, str] = field(default_factory=dict)
+    said: list[Call] = field(default_factory=list)
+    shapes: dict[str, Later] = field(default_factory=dict)
 
 
-def unsupported(where: str, gaps: Sequence[Gap]) -> UnsupportedError:
-    """One line that names all gaps, and how often each occurs."""
+def unsupported(where: str, gaps: Sequence[Gap], run: bool = False) -> UnsupportedError:
+    """One line that names all gaps, and how often each occurs. run: whether parts have run."""
     count: Counter[tuple[str, str]] = Counter((gap.op, gap.reason) for gap in gaps)
     first = {(gap.op, gap.reason): gap for gap in reversed(gaps)}
     rows = [
@@ -88,298 +107,324 @@ def unsupported(where: str, gaps: Sequence[Gap]) -> UnsupportedError:
         f"{first[op, reason].attributes}): {reason}"
         for (op, reason), times in count.most_common()
     ]
+    what = "not supported yet" if run else "not supported yet, so nothing was run"
     return UnsupportedError(
-        f"{where}: not supported yet, so nothing was run: {'; '.join(rows)}; "
-        "docs/onnx.md lists what is"
+        f"{where}: {what}: {'; '.join(rows)}; docs/onnx.md lists what is, and "
+        'fallback="onnxruntime" runs the rest there'
     )
 
 
-def import_file(
-    file: File,
-    shapes: Mapping[str, tuple[int, ...]],
-    fixed: Mapping[str, Array],
-    batch: int,
+def import_part(
+    knowledge: Knowledge,
+    calls: Sequence[Call],
+    known: Mapping[str, Array],
+    held: Mapping[str, Held | Later],
+    wanted: frozenset[str],
     dtype: Float,
-) -> Imported:
-    """The graph for inputs of these shapes. fixed: inputs whose values are known. FaltungError: the
-    file contradicts itself. Needed: more inputs must be known.
+) -> Part:
+    """The part that begins with these nodes. wanted: names that the caller reads. FaltungError: the
+    file contradicts itself. Needed: more must be known.
     """
-    return _Importer(file, batch, dtype).run(shapes, fixed)
+    return _Importer(knowledge, dtype, wanted).run(calls, known, held)
 
 
 class _Importer:
-    def __init__(self, file: File, batch: int, dtype: Float) -> None:
-        self.file = file
+    def __init__(self, knowledge: Knowledge, dtype: Float, wanted: frozenset[str]) -> None:
+        self.k, self.wanted = knowledge, wanted
         self.f = Foreign(dtype)
         self.notes = Notes()
-        self.gaps: list[Gap] = []
+        self.part = Part(None)
+        self.env: dict[str, Entry] = {}
+        self.held: Mapping[str, Held | Later] = {}
+        self.fed: dict[str, Tensor] = {}
+        self.maps: set[str] = set()
+        self.queue: deque[Call] = deque()
         self.steps = 0
-        # How many whole numbers or conditions an input of the model has.
-        self.sizes: dict[str, int] = {}
-        # For each value the inputs of the model that it was made of.
-        self.origin: dict[str, frozenset[str]] = {}
 
-    def run(self, shapes: Mapping[str, tuple[int, ...]], fixed: Mapping[str, Array]) -> Imported:
-        env: dict[str, Entry] = dict(self.file.body.constants)
-        inputs: list[tuple[str, Tensor]] = []
-        maps = _maps(self.file.body)
-        for port in self.file.inputs:
-            if port.name in fixed:
-                env[port.name] = fixed[port.name]
-                continue
-            shape = shapes[port.name]
-            memory = None
-            if port.name in maps and len(shape) > 2:
-                memory = (0, *range(2, len(shape)), 1)
-            if port.dtype == "bfloat16":
-                self.gaps.append(Gap("input", shown(port.name), "", "bfloat16 inputs"))
-            try:
-                x = self.f.input(shape, port.dtype, memory)
-            except Unsaid as error:
-                self.gaps.append(Gap("input", shown(port.name), "", str(error)))
-                env[port.name] = LOST
-                continue
-            self.notes.inputs[x.value.name] = port.name
-            if not port.dtype.startswith("float"):
-                self.sizes[port.name] = x.size
-            self.origin[x.value.name] = frozenset([port.name])
-            env[port.name] = x
-            inputs.append((port.name, x))
-        self.body(self.file.body, env, self.file.opset, {}, 0)
-        outputs = [env.get(port.name, LOST) for port in self.file.outputs]
-        for port in self.file.outputs:
-            if port.dtype == "bfloat16":
-                self.gaps.append(Gap("output", shown(port.name), "", "bfloat16 outputs"))
-        made = Imported(None, 1, {}, inputs, [], [], self.notes.tokens, self.gaps)
-        if self.gaps:
-            return made
-        made.outputs = [found for found in outputs if not isinstance(found, _Lost)]
-        self.finish(made)
-        return made
+    def run(
+        self, calls: Sequence[Call], known: Mapping[str, Array], held: Mapping[str, Held | Later]
+    ) -> Part:
+        self.env = {**known, **held}
+        self.held = held
+        self.maps = _maps(calls, held)
+        self.queue = deque(calls)
+        while self.queue:
+            self.steps += 1
+            if self.steps > MOST_NODES:
+                raise self.k.error(f"more than {MOST_NODES} nodes")
+            self.call(self.queue.popleft())
+        if not self.part.gaps:
+            self.finish()
+        return self.part
 
-    def finish(self, made: Imported) -> None:
+    def finish(self) -> None:
         """The graph of what the outputs need."""
-        known = {x.value.name for _, x in made.inputs}
-        for found in made.outputs:
-            if isinstance(found, Tensor) and found.value.name not in known | {
-                v.name for v in made.values
-            }:
-                made.values.append(found.value)
+        made = self.part
+        names = set(self.wanted)
+        for call in made.later:
+            names.update(self.k.reads(call))
+        for name, entry in self.env.items():
+            if isinstance(entry, np.ndarray):
+                if name in names and name not in self.held:
+                    made.known[name] = entry
+            elif isinstance(entry, Tensor) and name in names:
+                made.outputs[name] = entry
+            elif isinstance(entry, Later):
+                made.shapes[name] = entry
+        fed = {x.value.name for x in self.fed.values()}
+        for x in made.outputs.values():
+            if x.value.name not in fed | {v.name for v in made.values}:
+                made.values.append(x.value)
+        made.inputs = list(self.fed.items())
+        made.tokens = self.notes.tokens
         if not made.values:
+            made.inputs = [(n, x) for n, x in made.inputs if _is_read(x, made.outputs)]
             return
         graph = self.f.graph(made.values)
         nodes = needed(graph.nodes, {value.name for value in made.values})
         read = {value.name for node in nodes for value in node.inputs}
         parameters = tuple(p for p in graph.parameters if p.name in read)
-        made.graph = replace(graph, nodes=nodes, parameters=parameters)
+        inputs = tuple(value for value in graph.inputs if value.name in read)
+        made.graph = replace(graph, nodes=nodes, parameters=parameters, inputs=inputs)
+        made.inputs = [
+            (n, x) for n, x in made.inputs if x.value.name in read or _is_read(x, made.outputs)
+        ]
         made.weights = {p.name: self.f.weights[p.name] for p in parameters}
 
     # The walk ------------------------------------------------------------------------------------
 
-    def body(
-        self,
-        body: Body,
-        env: MutableMapping[str, Entry],
-        opset: int,
-        bound: Mapping[str, Any],
-        depth: int,
-    ) -> None:
-        if depth > DEEPEST:
-            raise self.error(f"functions and branches are nested more than {DEEPEST} deep")
-        for call in body.calls:
-            self.steps += 1
-            if self.steps > MOST_NODES:
-                raise self.error(f"more than {MOST_NODES} nodes")
-            if call.references:
-                given = {
-                    name: bound[other] for name, other in call.references.items() if other in bound
-                }
-                call = replace(call, attributes={**call.attributes, **given}, references={})
-            self.call(call, env, opset, bound, depth)
-
-    def call(
-        self,
-        call: Call,
-        env: MutableMapping[str, Entry],
-        opset: int,
-        bound: Mapping[str, Any],
-        depth: int,
-    ) -> None:
-        inputs: list[Entry | None] = []
-        for name in call.inputs:
-            if name and name not in env:
+    def call(self, call: Call) -> None:
+        entries: list[Entry] = []
+        for name in self.k.reads(call):
+            if name not in self.env:
                 raise self.wrong(call, f"reads {shown(name)}, which is made nowhere")
-            inputs.append(env[name] if name else None)
+            entries.append(self.env[name])
+        inputs = [self.env[name] if name else None for name in call.inputs]
         try:
-            made = self.results(call, inputs, env, opset, bound, depth)
-        except Unsaid as error:
-            self.settings(inputs)
-            self.gaps.append(Gap(_title(call), _node(call), _attributes(call), str(error)))
-            made = self.instead(call, inputs, opset)
-        except Unknown as error:
-            made = self.unknown(call, inputs[error.number])
-        except Needed:
-            raise
-        except MemoryError:
+            try:
+                made = self.results(call, inputs, entries)
+            except Unsaid as error:
+                made = self.unsaid(call, inputs, str(error))
+            except Unknown as error:
+                made = self.unknown(call, inputs, error.number)
+        except (Needed, MemoryError):
             raise
         except FaltungError as error:
-            if str(error).startswith(f"{self.file.where}: "):
+            if str(error).startswith(f"{self.k.where}: "):
                 raise
             raise self.wrong(call, str(error)) from None
         except (ValueError, TypeError, IndexError, KeyError, ArithmeticError) as error:
             # Numbers of the file that nothing above expected: NumPy's word for it.
             raise self.wrong(call, " ".join(str(error).split()) or type(error).__name__) from error
-        origin = frozenset().union(
-            *(self.origin.get(x.value.name, frozenset()) for x in inputs if isinstance(x, Tensor))
-        )
+        if made is None:
+            return
         for name, found in zip(call.outputs, made, strict=False):
             if name:
-                env[name] = found
-                if isinstance(found, Tensor):
-                    self.origin.setdefault(found.value.name, origin)
+                self.env[name] = found
         for name in call.outputs[len(made) :]:
             if name:
                 raise self.wrong(call, f"output {shown(name)}: the operator has no such output")
 
-    def unknown(self, call: Call, x: Entry | None) -> list[Entry]:
-        """An input must be known: those of the model that it follows from are asked for."""
-        assert isinstance(x, Tensor)
-        names = self.origin.get(x.value.name, frozenset())
-        if x.value.name in self.notes.inputs and names:
-            raise Needed(names)
-        reason = "an input that must be constant is computed"
-        self.gaps.append(Gap(_title(call), _node(call), _attributes(call), reason))
-        return [LOST] * len(call.outputs)
-
-    def settings(self, inputs: Sequence[Entry | None]) -> None:
-        """Needed: a node failed because of whole numbers that follow from inputs of a few alone,
-        such as a sampling rate. They are settings: there is a program for each.
-        """
-        for x in inputs:
-            if not isinstance(x, Tensor) or not x.dtype.startswith(("int", "uint", "bool")):
-                continue
-            names = self.origin.get(x.value.name, frozenset())
-            if names and all(self.sizes.get(n, MOST_SETTINGS + 1) <= MOST_SETTINGS for n in names):
-                raise Needed(names)
-
-    def instead(self, call: Call, inputs: Sequence[Entry | None], opset: int) -> list[Entry]:
-        """After a gap: inputs of the shapes that the results have, so that what else is missing
-        behind it is found too. The graph is of no further use.
-        """
-        lost: list[Entry] = [LOST] * len(call.outputs)
-        if call.domain or any(isinstance(x, _Lost) for x in inputs):
-            return lost
-        given = [x for x in inputs if not isinstance(x, _Lost)]
-        shapes = inferred(call, given, opset)
-        try:
-            return [
-                LOST if shape is None else self.f.input(shape, dtype) for shape, dtype in shapes
-            ]
-        except (Unsaid, MemoryError):
-            return lost
-
     def results(
-        self,
-        call: Call,
-        inputs: Sequence[Entry | None],
-        env: MutableMapping[str, Entry],
-        opset: int,
-        bound: Mapping[str, Any],
-        depth: int,
-    ) -> list[Entry]:
-        function = self.file.functions.get((call.domain, call.op))
-        if function is not None:
-            return self.function(function, call, inputs, depth)
-        check(call, opset)
+        self, call: Call, inputs: Sequence[Entry | None], entries: Sequence[Entry]
+    ) -> Sequence[Entry] | None:
+        """What a node makes; None: other nodes have taken its place in the queue."""
+        self.k.check(call)
         if not call.domain and call.op == "If":
-            return self.branch(call, inputs, env, opset, bound, depth)
-        if any(isinstance(x, _Lost) for x in inputs):
-            here = call.op in TABLE or call.op in INHERENT or foldable(call)
-            if call.domain or not here or call.op in MISSED:
+            return self.branch(call, inputs)
+        if any(isinstance(x, Later) for x in entries):
+            if not self.k.anywhere(call):
                 raise Unsaid("no such operator here")
-            return [LOST] * len(call.outputs)
-        given = [x for x in inputs if not isinstance(x, _Lost)]
-        if not call.domain and call.op in ("Shape", "Size") and isinstance(given[0], Tensor):
-            return [_shape(call, given[0])]
-        if foldable(call) and not any(isinstance(x, Tensor) for x in given):
-            arrays = [x for x in given if not isinstance(x, Tensor)]
-            return list(evaluate(call, arrays, opset))
+            return self.later(call, inputs)
+        settled = self.by_shape(call, inputs)
+        if settled is not None:
+            return settled
+        if id(call) in self.k.foreign:
+            return self.later(call, inputs)
+        dtypes = [None if x is None else str(x.dtype) for x in inputs]
+        reason = host.eager(call, dtypes)
+        known = all(isinstance(x, np.ndarray | None) for x in inputs)
+        if known and call.op not in host.LOOPS and (reason is not None or foldable(call)):
+            return self.folded(call, [x if isinstance(x, np.ndarray) else None for x in inputs])
+        if reason is not None:
+            self.part.forced[id(call)] = reason
+            return self.later(call, inputs)
+        return self.said(call, inputs)
+
+    def by_shape(self, call: Call, inputs: Sequence[Entry | None]) -> list[Array] | None:
+        """What follows from the shapes and types of the inputs alone."""
+        first = inputs[0] if inputs else None
+        if call.domain or first is None:
+            return None
+        if call.op in ("Shape", "Size") and not isinstance(first, np.ndarray):
+            return [_shape(call, first)]
+        if call.op == "EyeLike" and not isinstance(first, np.ndarray) and first.shape is not None:
+            return self.folded(
+                call, [np.broadcast_to(np.zeros(1, dtype_of(str(first.dtype))), first.shape)]
+            )
+        like = inputs[1] if len(inputs) > 1 else None
+        if call.op == "CastLike" and isinstance(first, np.ndarray) and like is not None:
+            return self.folded(call, [first, np.zeros((), dtype_of(str(like.dtype)))])
+        return None
+
+    def folded(self, call: Call, inputs: Sequence[Array | None]) -> list[Array]:
+        self.part.said.append(call)
+        return list(evaluate(call, inputs))
+
+    def said(self, call: Call, inputs: Sequence[Entry | None]) -> Sequence[Entry]:
         handler = None if call.domain else TABLE.get(call.op)
         if handler is None:
             raise Unsaid("no such operator here")
+        given = [self.given(x, n) for x, n in zip(inputs, call.inputs, strict=True)]
+        if not any(isinstance(x, Tensor | Lazy) for x in given):
+            self.feed_first(call, inputs, given)
+        arguments = Arguments(self.f, self.notes, call, given, call.opset)
+        self.ready(given)
         with self.f.b.layer(call.op, self.f.name(call.name or f"{call.op}{self.steps}")):
-            arguments = Arguments(self.f, self.notes, call, given, opset)
             made = handler(arguments)
         for name in arguments.unread():
-            if call.attributes[name] != default_of(call, opset, name):
+            if call.attributes[name] != default_of(call, name):
                 raise Unsaid(f"the attribute {shown(name)}")
+        self.part.said.append(call)
         return list(made) if isinstance(made, list) else [made]
 
-    def function(
-        self,
-        function: tuple[Body, int, Mapping[str, Any]],
-        call: Call,
-        inputs: Sequence[Entry | None],
-        depth: int,
-    ) -> list[Entry]:
-        body, opset, defaults = function
-        if len(inputs) > len(body.inputs):
-            raise FaltungError(f"function {call.op}: takes {len(body.inputs)} inputs")
-        inner: dict[str, Entry] = {}
-        for name, given in zip(body.inputs, inputs, strict=False):
-            if given is not None:
-                inner[name] = given
-        self.body(body, inner, opset, {**defaults, **call.attributes}, depth + 1)
-        return [inner.get(name, LOST) for name in body.outputs]
+    def given(self, x: Entry | None, name: str) -> Given:
+        """An input as the table takes it."""
+        if isinstance(x, Held):
+            return Lazy(x.shape, x.dtype, lambda: self.feed(name, x))
+        if isinstance(x, np.ndarray):
+            return self.k.real(x)
+        assert not isinstance(x, Later)
+        return x
 
-    def branch(
-        self,
-        call: Call,
-        inputs: Sequence[Entry | None],
-        env: MutableMapping[str, Entry],
-        opset: int,
-        bound: Mapping[str, Any],
-        depth: int,
-    ) -> list[Entry]:
-        """The branch that is taken, where that is known."""
+    def feed(self, name: str, x: Held | Array) -> Tensor:
+        """Numbers that are there when the part begins, as an input of the graph."""
+        found = self.fed.get(name)
+        if found is None:
+            rank = len(x.shape)
+            memory = (0, *range(2, rank), 1) if name in self.maps and rank > 2 else None
+            found = self.f.input(x.shape, str(x.dtype), memory)
+            self.notes.inputs[found.value.name] = name
+            self.fed[name] = found
+        return found
+
+    def feed_first(self, call: Call, inputs: Sequence[Entry | None], given: list[Given]) -> None:
+        """Constants alone, of an operator that is not folded: the first one becomes an input."""
+        for i, (x, name) in enumerate(zip(inputs, call.inputs, strict=True)):
+            if isinstance(x, np.ndarray) and x.size and str(x.dtype).startswith(("float", "bf")):
+                given[i] = self.feed(name, x)
+                return
+        raise Unsaid("constants alone")
+
+    def ready(self, given: Sequence[Given]) -> None:
+        """A graph has an input; which one is first does not matter."""
+        lazy = [x for x in given if isinstance(x, Lazy)]
+        if not self.fed:
+            real = [x for x in lazy if not x.dtype.startswith(("int", "uint"))]
+            (real or lazy)[0].made()
+
+    # What does not become part of the graph ------------------------------------------------------
+
+    def unsaid(
+        self, call: Call, inputs: Sequence[Entry | None], reason: str
+    ) -> Sequence[Entry] | None:
+        """A node that the graph could not say: for the host, made of others, or a gap."""
+        if any(isinstance(x, Later) for x in inputs):
+            self.gap(call, reason)
+            return self.later(call, inputs, queue=self.k.falls_back(call))
+        dtypes = [None if x is None else str(x.dtype) for x in inputs]
+        shapes = [None if x is None else x.shape for x in inputs]
+        computed = [x is not None and not isinstance(x, np.ndarray) for x in inputs]
+        results = inferred(call, [_typed(x) for x in inputs])
+        why = host.nature(call, dtypes, shapes, computed, results)
+        if why is not None:
+            if any(computed) or call.op in host.LOOPS:
+                self.part.forced[id(call)] = why
+                return self.later(call, inputs)
+            try:
+                return self.folded(call, [x if isinstance(x, np.ndarray) else None for x in inputs])
+            except Unsaid as error:
+                reason = str(error)
+        if call.op not in TABLE:
+            made = self.k.definition(call, [_typed(x) for x in inputs])
+            if made is not None:
+                self.insert(made)
+                return None
+        self.gap(call, reason)
+        return self.later(call, inputs, queue=self.k.falls_back(call))
+
+    def gap(self, call: Call, reason: str) -> None:
+        if self.k.falls_back(call):
+            self.k.foreign[id(call)] = reason
+            return
+        self.part.gaps.append(Gap(title(call), node(call), attributes(call), reason, call))
+
+    def later(self, call: Call, inputs: Sequence[Entry | None], queue: bool = True) -> list[Entry]:
+        """Leave a node for after the part. Its results have shapes, as far as they are known, so
+        that what else is missing behind it is found too.
+        """
+        if queue:
+            self.part.later.append(call)
+        if any(isinstance(x, Later) and x.shape is None for x in inputs) or call.domain:
+            return [Later(None, "float32")] * len(call.outputs)
+        if call.op in host.LOOPS:
+            return [Later(None, "float32")] * len(call.outputs)
+        results = inferred(call, [_typed(x) for x in inputs])
+        return [Later(shape, dtype) for shape, dtype in results]
+
+    def unknown(
+        self, call: Call, inputs: Sequence[Entry | None], number: int
+    ) -> Sequence[Entry] | None:
+        """An input must be known when the part is made."""
+        x = inputs[number]
+        if number in host.SELECTIONS.get(call.op, ()):
+            return self.unsaid(call, inputs, "a selection by values")
+        if isinstance(x, np.ndarray):  # which was to be an input of the graph
+            return self.unsaid(call, inputs, "constants alone")
+        if isinstance(x, Held) and x.array is not None:
+            raise Needed(call.inputs[number])
+        return self.later(call, inputs)
+
+    def branch(self, call: Call, inputs: Sequence[Entry | None]) -> Sequence[Entry] | None:
+        """The branch that is taken is put in the place of the node."""
         condition = inputs[0]
-        if isinstance(condition, _Lost):
-            return [LOST] * len(call.outputs)
-        if isinstance(condition, Tensor):
-            if condition.value.name in self.notes.inputs:
-                raise Unknown(0)
-            raise Unsaid("a condition that is computed (needs control flow)")
-        if condition is None or condition.size != 1:
+        for word in ("then_branch", "else_branch"):
+            if not isinstance(call.attributes.get(word), Body):
+                raise FaltungError(f"{word} is missing")
+        if isinstance(condition, Held) and condition.array is not None:
+            raise Needed(call.inputs[0])
+        if not isinstance(condition, np.ndarray):
+            for word in ("then_branch", "else_branch"):
+                for gap in self.k.missing(call.attributes[word]):
+                    self.gap(gap, "no such operator here")
+            self.part.later.append(call)
+            return [Later(None, "float32")] * len(call.outputs)
+        if condition.size != 1:
             raise FaltungError("the condition must be one number")
         word = "then_branch" if bool(condition.ravel()[0]) else "else_branch"
-        chosen = call.attributes.get(word)
-        if not isinstance(chosen, Body):
-            raise FaltungError(f"{word} is missing")
-        inner: MutableMapping[str, Entry] = ChainMap({}, env)
-        inner.update(chosen.constants)
-        self.body(chosen, inner, opset, bound, depth + 1)
-        missing = [name for name in chosen.outputs if name not in inner]
-        if missing:
-            raise FaltungError(f"output {shown(missing[0])} of its branch: is made by no node")
-        return [inner[name] for name in chosen.outputs]
+        self.insert(self.k.branch(call, word))
+        return None
 
-    def error(self, message: str) -> FaltungError:
-        return FaltungError(f"{self.file.where}: {message}")
+    def insert(self, made: Settled) -> None:
+        """Nodes that are to be visited next, and the constants that they read."""
+        calls, constants = made
+        self.env.update(constants)
+        self.queue.extendleft(reversed(calls))
 
     def wrong(self, call: Call, message: str) -> FaltungError:
-        return self.error(f"node {_node(call)} ({_title(call)}): {message}")
+        return self.k.error(f"node {node(call)} ({title(call)}): {message}")
 
 
-def _title(call: Call) -> str:
+def title(call: Call) -> str:
     return shown(f"{call.domain}.{call.op}" if call.domain else call.op)[:80]
 
 
-def _node(call: Call) -> str:
+def node(call: Call) -> str:
     name = call.name or next((f"of {name}" for name in call.outputs if name), "without a name")
-    return shown(name)[:120]
+    return shown(name.partition("\0")[0])[:120]
 
 
-def _attributes(call: Call) -> str:
+def attributes(call: Call) -> str:
     words = [
         f"{name}={value if not isinstance(value, tuple) else list(value[:8])}"
         for name, value in call.attributes.items()
@@ -392,9 +437,18 @@ def _graphs(value: Any) -> bool:
     return isinstance(value, tuple) and any(isinstance(each, Body) for each in value)
 
 
-def _shape(call: Call, x: Tensor) -> Array:
+def _typed(x: Entry | None) -> Any:
+    """An entry as ``inferred`` takes it: with a shape and a dtype, or an array."""
+    return None if isinstance(x, Later) and x.shape is None else x
+
+
+def _is_read(x: Tensor, outputs: Mapping[str, Tensor]) -> bool:
+    return any(other.value.name == x.value.name for other in outputs.values())
+
+
+def _shape(call: Call, x: Any) -> Array:
     if call.op == "Size":
-        return np.array(x.size, np.int64)
+        return np.array(int(np.prod(x.shape, dtype=np.int64)), np.int64)
     start, end = call.attributes.get("start", 0), call.attributes.get("end")
     return np.array(x.shape[slice(start, end)], np.int64)
 
@@ -415,76 +469,14 @@ POINTWISE = frozenset(
 )
 
 
-def _maps(body: Body) -> set[str]:
+def _maps(calls: Sequence[Call], held: Mapping[str, Held | Later]) -> set[str]:
     """Inputs that are read as (samples, C, *space), at once or after formulas."""
-    of = {name: name for name in body.inputs}
+    of = {name: name for name in held}
     found: set[str] = set()
-    for call in body.calls:
+    for call in calls:
         read = [of[name] for name in call.inputs[:2] if name in of]
         if call.op in SPATIAL and call.inputs and call.inputs[0] in of:
             found.add(of[call.inputs[0]])
         elif call.op in POINTWISE and read:
             of |= dict.fromkeys(call.outputs, read[0])
     return found
-
-
-# Schemas ------------------------------------------------------------------------------------------
-
-_KINDS: dict[str, type] = {
-    "FLOAT": float,
-    "INT": int,
-    "STRING": str,
-    "TENSOR": np.ndarray,
-    "GRAPH": Body,
-    "FLOATS": tuple,
-    "INTS": tuple,
-    "STRINGS": tuple,
-    "GRAPHS": tuple,
-}
-
-
-def check(call: Call, opset: int) -> None:
-    """FaltungError: a node that is none by the definition of its operator. Unsaid: no operator."""
-    if call.domain:
-        return
-    from onnx import defs
-
-    try:
-        schema = defs.get_schema(call.op, opset, "")
-    except Exception:  # onnx raises its own class, which has moved between versions
-        raise Unsaid(f"no operator of opset {opset}") from None
-    if not schema.min_input <= len(call.inputs) <= schema.max_input:
-        raise FaltungError(f"{len(call.inputs)} inputs: the operator takes others")
-    if not schema.min_output <= len(call.outputs) <= schema.max_output:
-        raise FaltungError(f"{len(call.outputs)} outputs: the operator gives others")
-    for name, formal in zip(call.inputs, schema.inputs, strict=False):
-        if not name and formal.option == defs.OpSchema.FormalParameterOption.Single:
-            raise FaltungError(f"input {formal.name} is missing")
-    for name, value in call.attributes.items():
-        wanted = schema.attributes.get(name)
-        if wanted is None:
-            continue
-        kind = _KINDS.get(str(wanted.type).rpartition(".")[2])
-        if kind is not None and not isinstance(value, kind):
-            raise FaltungError(f"attribute {shown(name)}: must be {kind.__name__}")
-    for name, wanted in schema.attributes.items():
-        if wanted.required and name not in call.attributes:
-            raise FaltungError(f"attribute {name} is missing")
-
-
-def default_of(call: Call, opset: int, name: str) -> Any:
-    """What an attribute is where the file does not say it; None where it has no such value."""
-    from onnx import defs, helper
-
-    wanted = defs.get_schema(call.op, opset, "").attributes.get(name)
-    if wanted is None or not wanted.default_value.type:
-        return None
-    found = helper.get_attribute_value(wanted.default_value)
-    return found.decode("utf-8", "replace") if isinstance(found, bytes) else found
-
-
-def float_of(file: File) -> Float:
-    """What the graph computes in: float64 where the file has any."""
-    doubles = [port.dtype for port in (*file.inputs, *file.outputs)]
-    doubles += [str(array.dtype) for array in file.body.constants.values() if array.size > 1]
-    return "float64" if "float64" in doubles else "float32"

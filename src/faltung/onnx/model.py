@@ -1,10 +1,8 @@
 """``OnnxModel``: an ONNX file that is called like a function, compiled for each set of sizes."""
 
-import hashlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -12,32 +10,22 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.check import integers, show
-from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
-from faltung.graph.foreign import Tensor
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.value import Graph
-from faltung.methods.rows.embedding import check_tokens
-from faltung.onnx.importer import Imported, Needed, float_of, import_file, unsupported
+from faltung.onnx.ahead import default_shape, gaps_of
+from faltung.onnx.explain import explained, on_host
+from faltung.onnx.fallback import checked
+from faltung.onnx.flat import float_of
+from faltung.onnx.importer import unsupported
+from faltung.onnx.knowledge import Knowledge
+from faltung.onnx.parts import Engine, Routine
+from faltung.onnx.programs import Programs
 from faltung.onnx.read import File, Port, read
-from faltung.onnx.tensors import FLOATS
+from faltung.onnx.tensors import FLOATS, dtype_of
 from faltung.plan.choose import Precision, policy_of
-from faltung.program.constants import Constants
-from faltung.program.inference import Inference
+from faltung.runtime.memory import require
 
 Array = npt.NDArray[Any]
-
-# Programs that are kept, each for other sizes.
-MAX_PROGRAMS = 8
-# Elements of an input whose values a program is made for, such as a shape, or a weight.
-MOST_FIXED = 1 << 24
-
-
-@dataclass(slots=True)
-class _Program:
-    """A program for one set of sizes. inference: None where nothing is computed."""
-
-    imported: Imported
-    inference: Inference | None
-    weights: Constants | None
 
 
 class OnnxModel:
@@ -52,6 +40,8 @@ class OnnxModel:
         The file, or what is in it; ``load`` is the usual way.
     precision : {"fast", "strict"}
         With "strict", convolutions are plain sums of products.
+    fallback : {None, "onnxruntime"}
+        What runs operators that Faltung does not have; ``explain`` says which.
 
     Attributes
     ----------
@@ -83,48 +73,32 @@ class OnnxModel:
     """
 
     def __init__(
-        self, model: str | os.PathLike[str] | bytes, *, precision: Precision = "fast"
+        self,
+        model: str | os.PathLike[str] | bytes,
+        *,
+        precision: Precision = "fast",
+        fallback: str | None = None,
     ) -> None:
         policy_of(precision)  # refuses unknown names
         self.precision: Precision = precision
+        self.fallback = fallback
+        falls_back = checked(fallback)
         self.file: File = read(model)
         self.inputs: tuple[Port, ...] = self.file.inputs
         self.outputs: tuple[Port, ...] = self.file.outputs
-        self._dtype = float_of(self.file)
-        self._programs: dict[tuple[Any, ...], _Program] = {}
-        self._ahead: tuple[dict[str, tuple[int, ...]], Imported] | None = None
-        self._needed: set[str] = set()
+        knowledge = Knowledge(self.file, falls_back)
+        engine = Engine(knowledge, float_of(self.file), Programs(precision))
+        self._main = Routine(engine, knowledge.body)
         self._lock = threading.RLock()
         self._look_ahead()
 
     def _look_ahead(self) -> None:
-        """Name what is not supported before anything runs, where the sizes are known; those that
-        are free are taken to be 1 for the batch, and are tried when they are known otherwise.
+        """Name what is not supported before anything runs. Sizes that are free are taken to be 1
+        for the batch, and where they are others only the operators are looked at.
         """
-        shapes: dict[str, tuple[int, ...]] = {}
-        for port in self.inputs:
-            if port.shape is None or port.dtype not in (*FLOATS, "bool", "int64", "int32"):
-                return
-            sizes = [1 if not i and not isinstance(n, int) else n for i, n in enumerate(port.shape)]
-            if not all(isinstance(n, int) for n in sizes):
-                return
-            shapes[port.name] = tuple(n for n in sizes if isinstance(n, int))
-        try:
-            found = import_file(self.file, shapes, {}, _batch(list(shapes.values())), self._dtype)
-        except Needed:
-            return
-        if found.gaps:
-            self._raise_unless_whole(found, shapes)
-        else:
-            self._ahead = shapes, found
-
-    def _raise_unless_whole(self, found: Imported, shapes: dict[str, tuple[int, ...]]) -> None:
-        try:
-            other = import_file(self.file, shapes, {}, 1, self._dtype)
-        except Needed:
-            return
-        if other.gaps:
-            raise unsupported(self.file.where, min((found.gaps, other.gaps), key=len))
+        gaps = gaps_of(self._main, self.inputs)
+        if gaps:
+            raise unsupported(self.file.where, gaps)
 
     def __repr__(self) -> str:
         def words(ports: Sequence[Port]) -> str:
@@ -170,138 +144,129 @@ class OnnxModel:
         """All outputs, from inputs by name. exact: refuses arrays of another precision."""
         arrays = self._checked(inputs, exact)
         with self._lock:
-            program = self._program(arrays)
-            return self._run(program, arrays)
+            self._main.engine.ran = False
+            made = self._main.run(arrays, {})
+            fresh = self._main.fresh
+        return [
+            _own(array, p, p.name in fresh) for array, p in zip(made, self.outputs, strict=True)
+        ]
 
     def _checked(self, inputs: Mapping[str, npt.ArrayLike], exact: bool) -> dict[str, Array]:
         if not isinstance(inputs, Mapping):
             raise FaltungTypeError(f"inputs={show(inputs)}: must be a dict of arrays by name")
-        names = {port.name for port in self.inputs}
+        ports = {port.name: port for port in (*self.inputs, *self.file.replaceable)}
         for name in inputs:
-            if name not in names:
-                hint = " (an initialiser: it cannot be replaced yet)"
+            if name not in ports:
                 known = name in self.file.body.constants
+                hint = " (an initialiser that is no input)" if known else ""
                 raise FaltungError(
-                    f"inputs: {show(name)}{hint if known else ''}: must be one of "
-                    f"{', '.join(sorted(names)) or 'none'}"
+                    f"inputs: {show(name)}{hint}: must be one of "
+                    f"{', '.join(sorted(ports)) or 'none'}"
                 )
-        made = {}
         for port in self.inputs:
             if port.name not in inputs:
                 raise FaltungError(f"inputs: {port.name!r} is missing; it is {_words(port)}")
-            made[port.name] = _converted(port, inputs[port.name], exact)
-        return made
+        return {name: _converted(ports[name], given, exact) for name, given in inputs.items()}
 
-    def _run(self, program: _Program, arrays: Mapping[str, Array]) -> list[Array]:
-        imported = program.imported
-        for name, rows in imported.tokens.items():
-            check_tokens(arrays[name], rows)
-        fed = [x.laid_out(arrays[name]) for name, x in imported.inputs]
-        inputs = [x for _, x in imported.inputs]
-        results = {
-            x.value.name: np.moveaxis(array, 1, -1) for x, array in zip(inputs, fed, strict=True)
-        }
-        if program.inference is not None:
-            given = [_fed(array, x) for x, array in zip(inputs, fed, strict=True)]
-            program.inference.feed(*given)
-            program.inference.run()
-            made = program.inference.outputs_in_memory
-            results |= {v.name: r for v, r in zip(imported.values, made, strict=True)}
-        return [
-            _told(found, results, port.dtype)
-            for found, port in zip(imported.outputs, self.outputs, strict=True)
-        ]
+    # What is known of it -------------------------------------------------------------------------
 
-    # Programs ------------------------------------------------------------------------------------
-
-    def _program(self, arrays: Mapping[str, Array]) -> _Program:
-        while True:
-            fixed = {name: arrays[name] for name in self._needed}
-            key = (
-                *((n, a.shape) for n, a in arrays.items() if n not in fixed),
-                *((n, a.shape, _digest(a)) for n, a in fixed.items()),
-            )
-            found = self._programs.pop(key, None)
-            if found is None:
-                try:
-                    found = self._made(arrays, fixed)
-                except Needed as need:
-                    large = [n for n in need.names if arrays[n].size > MOST_FIXED]
-                    if large or need.names <= self._needed:
-                        raise FaltungError(
-                            f"{self.file.where}: input {sorted(need.names)[0]!r} must be a constant"
-                        ) from None
-                    self._needed |= need.names
-                    self._programs.clear()
-                    continue
-            self._programs[key] = found  # in order of use
-            if len(self._programs) > MAX_PROGRAMS:
-                del self._programs[next(iter(self._programs))]
-            return found
-
-    def _made(self, arrays: Mapping[str, Array], fixed: Mapping[str, Array]) -> _Program:
-        shapes = {name: a.shape for name, a in arrays.items()}
-        free = [shape for name, shape in shapes.items() if name not in fixed]
-        batch = _batch(free)
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] == shapes and not fixed:
-            found = ahead[1]
-        else:
-            found = import_file(self.file, shapes, fixed, batch, self._dtype)
-        if found.gaps and batch > 1:
-            other = import_file(self.file, shapes, fixed, 1, self._dtype)
-            found = other if len(other.gaps) < len(found.gaps) else found
-        if found.gaps:
-            raise unsupported(self.file.where, found.gaps)
-        if found.graph is None:
-            return _Program(found, None, None)
-        # Programs share their weights, and what they have packed of them.
-        known = [p.weights for p in reversed(self._programs.values()) if p.weights is not None]
-        weights = Constants(found.graph.parameters, found.graph.dtype, found.weights, known)
-        made = Inference(found.graph, weights, found.batch, precision=self.precision)
-        found.weights = {}
-        return _Program(found, made, weights)
-
-    def graph(self, *shapes: Sequence[int]) -> Graph:
-        """The network for inputs of these shapes, the batch included.
+    def graphs(self, *shapes: Sequence[int]) -> list[Graph]:
+        """The networks that are compiled for inputs of these shapes, one for each part.
 
         Parameters
         ----------
         *shapes : sequence of int
-            One for each input; by default those of the file, with 1 for a free batch.
+            One for each input, the batch included; by default those of the file, with 1 for a free
+            batch. The model runs once, with zeros.
 
         Returns
         -------
-        Graph
+        list of Graph
 
         Raises
         ------
         FaltungError
-            A size that is free and was not given, or a model that computes nothing.
+            A size that is free and was not given.
         """
+        with self._lock:
+            self._try(shapes)
+            parts = [record.part for record in self._main.records if record.part is not None]
+        return [part.graph for part in parts if part.graph is not None]
+
+    def graph(self, *shapes: Sequence[int]) -> Graph:
+        """The network for inputs of these shapes, where it is one: as ``graphs``.
+
+        Raises
+        ------
+        FaltungError
+            A size that is free and was not given; a model that computes nothing, or in several
+            parts.
+        """
+        found = self.graphs(*shapes)
+        if not found:
+            raise FaltungError(f"{self.file.where}: computes nothing")
+        if len(found) > 1:
+            raise FaltungError(
+                f"{self.file.where}: is compiled in {len(found)} parts: graphs() has them, and "
+                "explain() says what is between them"
+            )
+        return found[0]
+
+    def summary(self, *shapes: Sequence[int]) -> str:
+        """A table of the layers: shapes, parameters, cost; and a line for what runs on the host
+        between the compiled parts. As ``graphs`` takes shapes.
+        """
+        from faltung.graph.summary import summary
+
+        with self._lock:
+            self._try(shapes)
+            records = list(self._main.records)
+        blocks = []
+        for record in records:
+            if record.host:
+                blocks.append(on_host(record.host))
+            if record.part is not None and record.part.graph is not None:
+                blocks.append(str(summary(record.part.graph).table(None)))
+        return "\n\n".join(blocks) or "nothing is computed"
+
+    def explain(self, *shapes: Sequence[int]) -> str:
+        """What runs where: the compiled parts, and the operators on the host between them, with the
+        reason of each; and what a fallback runs.
+
+        Parameters
+        ----------
+        *shapes : sequence of int
+            As ``graphs``; without them, and after a call, what the last call did.
+
+        Returns
+        -------
+        str
+        """
+        with self._lock:
+            if shapes or not self._main.records:
+                self._try(shapes)
+            return explained(self._main, self.file.where)
+
+    def _try(self, shapes: Sequence[Sequence[int]]) -> None:
+        """Run once with zeros of these shapes."""
         given = [integers("shape", shape) for shape in shapes]
         given = given or [_default(port) for port in self.inputs]
         if len(given) != len(self.inputs):
             raise FaltungError(f"shapes: there are {len(self.inputs)} inputs, got {len(given)}")
-        if any(min(shape, default=1) < 1 for shape in given):
-            raise FaltungError(f"shapes={show(given)}: all sizes must be at least 1")
+        if any(min(shape, default=1) < 0 for shape in given):
+            raise FaltungError(f"shapes={show(given)}: all sizes must be at least 0")
         arrays = {
             port.name: _zeros(port, shape) for port, shape in zip(self.inputs, given, strict=True)
         }
-        with self._lock:
-            found = self._program(self._checked(arrays, False)).imported.graph
-        if found is None:
-            raise FaltungError(f"{self.file.where}: computes nothing")
-        return found
-
-    def summary(self, *shapes: Sequence[int]) -> str:
-        """A table of the layers: shapes, parameters, cost; as ``graph`` takes shapes."""
-        from faltung.graph.summary import summary
-
-        return str(summary(self.graph(*shapes)).table(None))
+        self._main.run(self._checked(arrays, False), {})
 
 
-def load(model: str | os.PathLike[str] | bytes, *, precision: Precision = "fast") -> OnnxModel:
+def load(
+    model: str | os.PathLike[str] | bytes,
+    *,
+    precision: Precision = "fast",
+    fallback: str | None = None,
+) -> OnnxModel:
     """An ONNX model from its path, or from the bytes of the file.
 
     Parameters
@@ -310,6 +275,8 @@ def load(model: str | os.PathLike[str] | bytes, *, precision: Precision = "fast"
         With a path, external data beside the file are read too.
     precision : {"fast", "strict"}
         With "strict", convolutions are plain sums of products.
+    fallback : {None, "onnxruntime"}
+        What runs operators that Faltung does not have; ``explain`` says which.
 
     Returns
     -------
@@ -326,16 +293,10 @@ def load(model: str | os.PathLike[str] | bytes, *, precision: Precision = "fast"
     >>> faltung.onnx.load("resnet18.onnx")  # doctest: +SKIP
     <OnnxModel input (N, 3, 224, 224) -> output (N, 1000)>
     """
-    return OnnxModel(model, precision=precision)
+    return OnnxModel(model, precision=precision, fallback=fallback)
 
 
 # Arrays -------------------------------------------------------------------------------------------
-
-
-def _batch(shapes: Sequence[tuple[int, ...]]) -> int:
-    """The batch that all inputs have in front, or 1."""
-    first = {shape[0] if shape else 1 for shape in shapes}
-    return max(1, first.pop()) if len(first) == 1 else 1
 
 
 def _converted(port: Port, given: npt.ArrayLike, exact: bool) -> Array:
@@ -344,9 +305,9 @@ def _converted(port: Port, given: npt.ArrayLike, exact: bool) -> Array:
         array = np.asarray(given)
     except ValueError:
         raise FaltungTypeError(f"{port.name}: must be an array; it is {_words(port)}") from None
-    wanted = np.dtype("float32" if port.dtype == "bfloat16" else port.dtype)
+    wanted = dtype_of(port.dtype)
     typed = isinstance(given, np.ndarray | np.generic)
-    fits = array.dtype == wanted or (array.dtype.name == port.dtype)
+    fits = array.dtype == wanted
     if not fits and ((exact and typed) or not _may_become(array, wanted, typed)):
         raise FaltungTypeError(
             f"{port.name}: has dtype {array.dtype}, must be {port.dtype}; it is {_words(port)}"
@@ -356,34 +317,21 @@ def _converted(port: Port, given: npt.ArrayLike, exact: bool) -> Array:
         or any(isinstance(n, int) and n != m for n, m in zip(port.shape, array.shape, strict=True))
     ):
         raise FaltungError(f"{port.name}: has shape {array.shape}, must be {_sizes(port)}")
-    if not array.size:
-        raise UnsupportedError(
-            f"{port.name}: has shape {array.shape}; tensors without elements are not supported yet"
-        )
     return array.astype(wanted, copy=False)
 
 
 def _may_become(array: Array, wanted: np.dtype[Any], typed: bool) -> bool:
+    real = (*FLOATS,)
+    if array.dtype.name in real and wanted.name in real:
+        return True
     kinds = array.dtype.kind + wanted.kind
-    return kinds == "ff" or (not typed and kinds in ("if", "ii", "bb"))
+    return not typed and kinds in ("if", "ii", "iu", "bb")
 
 
-def _fed(array: Array, x: Tensor) -> Array:
-    return array.astype(np.float32) if x.dtype == "bool" else array
-
-
-def _told(found: Tensor | Array, results: Mapping[str, Array], dtype: str) -> Array:
-    wanted = np.dtype("float32" if dtype == "bfloat16" else dtype)
-    if not isinstance(found, Tensor):
-        return np.array(found, wanted)
-    array = found.told(results[found.value.name])
-    if wanted == np.bool_ and array.dtype != np.bool_:
-        return np.asarray(array > 0.5)
-    return np.array(array, wanted, order="C")
-
-
-def _digest(array: Array) -> bytes:
-    return hashlib.blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).digest()
+def _own(array: Array, port: Port, fresh: bool) -> Array:
+    """An output that the caller may write to, of the type that the file says."""
+    wanted = dtype_of(port.dtype)
+    return array if fresh and array.dtype == wanted else np.array(array, wanted, order="C")
 
 
 def _sizes(port: Port) -> str:
@@ -398,17 +346,15 @@ def _words(port: Port) -> str:
 
 
 def _default(port: Port) -> tuple[int, ...]:
-    if port.shape is None:
-        raise FaltungError(f"{port.name}: the file does not say its shape; give it")
-    sizes = [1 if not i and not isinstance(n, int) else n for i, n in enumerate(port.shape)]
-    if not all(isinstance(n, int) for n in sizes):
+    found = default_shape(port)
+    if found is None:
+        if port.shape is None:
+            raise FaltungError(f"{port.name}: the file does not say its shape; give it")
         raise FaltungError(f"{port.name}: has free sizes, {_sizes(port)}; give its shape")
-    return tuple(n for n in sizes if isinstance(n, int))
+    return found
 
 
 def _zeros(port: Port, shape: tuple[int, ...]) -> Array:
-    from faltung.runtime.memory import require
-
-    wanted = np.dtype("float32" if port.dtype == "bfloat16" else port.dtype)
+    wanted = dtype_of(port.dtype)
     require(prod(shape) * wanted.itemsize, port.name)
     return np.zeros(shape, wanted)

@@ -1,23 +1,23 @@
-"""Normalisation and softmax, from ONNX."""
+"""Normalisation, from ONNX."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import Expr, maximum, power, unary
-from faltung.graph.foreign import Tensor, Unsaid
+from faltung.geometry.expr import maximum, operand, power, unary
+from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
-from faltung.graph.foreign_maps import last, reduced
-from faltung.graph.foreign_maps import softmax as softmax_of
+from faltung.graph.foreign_reduce import is_row, normalised, reduced
 from faltung.graph.ops import ChannelConv, Normalise
-from faltung.onnx.arguments import Arguments, counted
+from faltung.onnx.arguments import Arguments
 from faltung.onnx.convolve import map_of
 
 Array = npt.NDArray[Any]
+
+X = operand(0)
 
 
 def _channels(a: Arguments, x: Tensor) -> int:
@@ -32,114 +32,170 @@ def _vector(array: Array, count: int, what: str) -> Array:
     return array
 
 
-def batch_norm(a: Arguments) -> Tensor:
-    arrays = [a.array(i) for i in range(1, 5)]
+def batch_norm(a: Arguments) -> Tensor | list[Tensor]:
     x = a.floats(0)
-    if a.whole("training_mode", 0) or any(a.call.outputs[1:]):
-        raise Unsaid("batch normalisation in training")
     if not a.whole("spatial", 1):
         raise Unsaid("spatial=0")
     channels = _channels(a, x)
-    f = a.f
+    f, eps = a.f, a.number("epsilon", 1e-5)
+    given = [a[i] for i in range(1, 5)]
+    if a.whole("training_mode", 0) or any(a.call.outputs[1:]):
+        return _batch_norm_in_training(a, x, given, eps)
+    arrays = [each for each in given if isinstance(each, np.ndarray)]
+    if len(arrays) < len(given):
+        away, gain = (_along(f, each, x.rank) for each in (given[2], given[3]))
+        y = formula(f, lambda x, m, v: (x - m) / unary("sqrt", v + eps), x, away, gain)
+        return _scaled(f, y, given[0], given[1], x.rank)
     names = ("weight", "bias", "running_mean", "running_var")
     inputs = [
         f.parameter(name, _vector(array, channels, name), decay=False, trained=i < 2)
         for i, (name, array) in enumerate(zip(names, arrays, strict=True))
     ]
     value = f.map(x)
-    eps = a.number("epsilon", 1e-5)
     made = f.node(Normalise("batch", eps), (value, *inputs), value.shape)
     return f.of_map(made, x.dtype)
 
 
-def _grouped(a: Arguments, x: Tensor, groups: int, gain: Array, shift: Array) -> Tensor:
-    channels = _channels(a, x)
+def _batch_norm_in_training(
+    a: Arguments, x: Tensor, given: Sequence[Tensor | Array], eps: float
+) -> list[Tensor]:
+    """By the statistics of this batch; the running ones follow, with the biased variance."""
+    f, keep = a.f, a.number("momentum", 0.9)
+    if len(a.call.outputs) > 3:
+        raise Unsaid("the saved statistics of old opsets")
+    axes = [0, *range(2, x.rank)]
+    mean, var = moments(f, x, axes)
+    y = formula(f, lambda x, m, v: (x - m) / unary("sqrt", v + eps), x, mean, var)
+    made = [_scaled(f, y, given[0], given[1], x.rank)]
+    for number, now in ((2, mean), (3, var)):
+        flat = f.reshaped(now, (x.shape[1],))
+        before = given[number]
+        made.append(formula(f, lambda n, b: b * keep + n * (1 - keep), flat, before))
+    return made[: len(a.call.outputs)]
+
+
+def _along(f: Foreign, vector: Tensor | Array, rank: int) -> Tensor | Array:
+    """A number for each channel, as it meets (batch, channels, *space)."""
+    shape = (vector.shape[0], *(1,) * (rank - 2)) if vector.shape else ()
+    if isinstance(vector, np.ndarray):
+        return vector.reshape(shape)
+    return f.reshaped(vector, shape)
+
+
+def _scaled(
+    f: Foreign, y: Tensor, gain: Tensor | Array, shift: Tensor | Array, rank: int
+) -> Tensor:
+    vectors = _along(f, gain, rank), _along(f, shift, rank)
+    return formula(f, lambda y, g, s: y * g + s, y, *vectors)
+
+
+def moments(f: Foreign, x: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """The mean and the variance over axes, which stay as 1."""
+    mean = reduced(f, x, axes, "mean", True)
+    away = formula(f, lambda x, m: x - m, x, mean)
+    return mean, reduced(f, away, axes, "mean", True, X * X)
+
+
+# Groups -------------------------------------------------------------------------------------------
+
+
+def _grouped(a: Arguments, groups: int, each_group: bool = False) -> Tensor:
+    """each_group: gain and shift have a number for each group of channels."""
+    gain, shift = a[1], a[2]
+    x = a.floats(0)
+    channels, _ = map_of(a, x)
     if groups < 1 or channels % groups:
         raise FaltungError(f"num_groups={groups}: must divide the {channels} channels")
-    f = a.f
-    inputs = [
-        f.parameter(name, _vector(array, channels, name), decay=False)
-        for name, array in (("weight", gain), ("bias", shift))
-    ]
-    value = f.map(x)
-    op = Normalise("group", a.number("epsilon", 1e-5), groups)
-    made = f.node(op, (value, *inputs), value.shape)
-    return f.of_map(made, x.dtype)
+    f, eps = a.f, a.number("epsilon", 1e-5)
+    if isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray):
+        if each_group:
+            gain, shift = (np.repeat(v, channels // groups) for v in (gain, shift))
+        inputs = [
+            f.parameter(name, _vector(array, channels, name), decay=False)
+            for name, array in (("weight", gain), ("bias", shift))
+        ]
+        value = f.map(x)
+        made = f.node(Normalise("group", eps, groups), (value, *inputs), value.shape)
+        return f.of_map(made, x.dtype)
+    parts = f.reshaped(x, (x.shape[0], groups, channels // groups, *x.shape[2:]))
+    y = normalised(f, parts, range(2, parts.rank), eps)
+    if each_group:
+        return f.reshaped(_scaled(f, y, gain, shift, parts.rank), x.shape)
+    return _scaled(f, f.reshaped(y, x.shape), gain, shift, x.rank)
 
 
 def instance_norm(a: Arguments) -> Tensor:
-    gain, shift = a.array(1), a.array(2)
     x = a.floats(0)
-    map_of(a, x)
-    return _grouped(a, x, x.shape[1], gain, shift)
+    return _grouped(a, _channels(a, x))
 
 
 def group_norm(a: Arguments) -> Tensor:
-    gain, shift = a.array(1), a.array(2)
-    x = a.floats(0)
-    map_of(a, x)
-    groups = a.whole("num_groups", 1)
-    if a.opset < 21 and groups > 0:  # one number for each group then
-        each = x.shape[1] // groups
-        gain, shift = np.repeat(gain, each), np.repeat(shift, each)
-    return _grouped(a, x, groups, gain, shift)
+    return _grouped(a, a.whole("num_groups", 1), each_group=a.opset < 21)
+
+
+# Axes ---------------------------------------------------------------------------------------------
 
 
 def layer_norm(a: Arguments) -> Tensor | list[Tensor]:
     x = a.floats(0)
-    axis = a.axis(x.rank, -1)
+    axes = range(a.axis(x.rank, -1), x.rank)
     eps = a.number("epsilon", 1e-5)
-    gain, shift = a[1], a[2] if a.has(2) else np.zeros(1, np.float32)
-    known = isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray)
-    more = any(a.call.outputs[1:])  # mean and 1 / deviation
-    if axis == x.rank - 1 and known and not more:
-        f, count = a.f, x.shape[-1]
-        inputs = [
-            f.parameter(name, _spread(array, count), decay=False)  # type: ignore[arg-type]
-            for name, array in (("weight", gain), ("bias", shift))
-        ]
-        there, value = last(f, x, axis)
-        made = f.node(Normalise("position", eps), (value, *inputs), value.shape)
-        return replace(there, value=made)
-    y, mean, rstd = standardised(a, x, range(axis, x.rank), eps)
-    scaled = formula(a.f, lambda y, g, s: y * g + s, y, gain, shift)
-    return [scaled, mean, rstd][: len(a.call.outputs)]
-
-
-def _spread(array: Array, count: int) -> Array:
-    if array.shape == (count,):
-        return array
-    return np.ascontiguousarray(np.broadcast_to(array.ravel(), (count,)))
-
-
-def standardised(
-    a: Arguments, x: Tensor, axes: Sequence[int], eps: float
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean 0 and variance 1 over the axes; the mean, and 1 / deviation."""
-    axes = list(axes)
-    mean = reduced(a.f, x, axes, "mean", True)
-    away = formula(a.f, lambda x, m: x - m, x, mean)
-    var = reduced(a.f, formula(a.f, lambda d: d * d, away), axes, "mean", True)
-    rstd = formula(a.f, lambda v: 1 / unary("sqrt", v + eps), var)
-    return formula(a.f, lambda d, r: d * r, away, rstd), mean, rstd
+    vectors: list[Tensor | Array] = [a[1], *([a[2]] if a.has(2) else [])]
+    if not any(a.call.outputs[1:]):
+        return _normalised(a.f, x, axes, eps, vectors, True)
+    f = a.f
+    mean, var = moments(f, x, axes)
+    rstd = formula(f, lambda v: 1 / unary("sqrt", v + eps), var)
+    y = formula(f, lambda x, m, r: (x - m) * r, x, mean, rstd)
+    return [_affine(f, y, vectors), mean, rstd][: len(a.call.outputs)]
 
 
 def rms_norm(a: Arguments) -> Tensor:
     x = a.floats(0)
-    axes = list(range(a.axis(x.rank, -1), x.rank))
-    eps = a.number("epsilon", 1e-5)
-    square = reduced(a.f, formula(a.f, lambda x: x * x, x), axes, "mean", True)
-    return formula(a.f, lambda x, s, g: x / unary("sqrt", s + eps) * g, x, square, a[1])
+    axes = range(a.axis(x.rank, -1), x.rank)
+    return _normalised(a.f, x, axes, a.number("epsilon", 1e-5), [a[1]], False)
+
+
+def _normalised(
+    f: Foreign,
+    x: Tensor,
+    axes: Sequence[int],
+    eps: float,
+    vectors: Sequence[Tensor | Array],
+    centred: bool,
+) -> Tensor:
+    """Over the last axes. Where these are the last in memory, gain and shift are part of it."""
+    known = [v for v in vectors if isinstance(v, np.ndarray)]
+    if len(known) < len(vectors) or not is_row(x, axes):
+        return _affine(f, normalised(f, x, axes, eps, centred=centred), vectors)
+    sizes = tuple(x.shape[axis] for axis in axes)
+    inputs = [
+        f.parameter(name, _flat(array, sizes), decay=False, of=array)
+        for name, array in zip(("weight", "bias"), known, strict=False)
+    ]
+    return normalised(f, x, axes, eps, inputs, centred)
+
+
+def _flat(array: Array, sizes: tuple[int, ...]) -> Array:
+    """A number for each entry of the axes."""
+    try:
+        return np.ascontiguousarray(np.broadcast_to(array, sizes)).reshape(-1)
+    except ValueError:
+        raise FaltungError(f"scale of shape {array.shape}: must be {sizes}") from None
+
+
+def _affine(f: Foreign, y: Tensor, vectors: Sequence[Tensor | Array]) -> Tensor:
+    if len(vectors) == 1:
+        return formula(f, lambda y, g: y * g, y, vectors[0])
+    return formula(f, lambda y, g, s: y * g + s, y, *vectors)
 
 
 def mean_variance(a: Arguments) -> Tensor:
     x = a.floats(0)
     axes = a.axes(x.rank, None)
     over = [axis for axis in (0, 2, 3) if axis < x.rank] if axes is None else axes
-    mean = reduced(a.f, x, over, "mean", True)
-    away = formula(a.f, lambda x, m: x - m, x, mean)
-    var = reduced(a.f, formula(a.f, lambda d: d * d, away), over, "mean", True)
-    return formula(a.f, lambda d, v: d / (unary("sqrt", v) + 1e-9), away, var)
+    mean, var = moments(a.f, x, over)
+    return formula(a.f, lambda x, m, v: (x - m) / (unary("sqrt", v) + 1e-9), x, mean, var)
 
 
 def lp_norm(a: Arguments) -> Tensor:
@@ -147,18 +203,11 @@ def lp_norm(a: Arguments) -> Tensor:
     axis, p = a.axis(x.rank, -1), a.whole("p", 2)
     if p not in (1, 2):
         raise FaltungError(f"p={p}: must be 1 or 2")
-
-    def term(x: Expr) -> Expr:
-        return unary("abs", x) if p == 1 else x * x
-
-    total = reduced(a.f, formula(a.f, term, x), [axis], "sum", True)
+    term, root = (unary("abs", X), X) if p == 1 else (X * X, unary("sqrt", X))
+    total = reduced(a.f, x, [axis], "sum", True, term, root)
     # What is zero everywhere stays so.
     least = 1e-30 if a.f.dtype == "float32" else 1e-300
-
-    def divided(x: Expr, t: Expr) -> Expr:
-        return x / maximum(t if p == 1 else unary("sqrt", t), least)
-
-    return formula(a.f, divided, x, total)
+    return formula(a.f, lambda x, t: x / maximum(t, least), x, total)
 
 
 def response_norm(a: Arguments) -> Tensor:
@@ -180,33 +229,6 @@ def response_norm(a: Arguments) -> Tensor:
     return formula(f, lambda x, s: x * power(k + s, -beta), straight, scale)
 
 
-def softmax(a: Arguments) -> Tensor:
-    return _soft(a, lambda x, axis: softmax_of(a.f, x, axis))
-
-
-def log_softmax(a: Arguments) -> Tensor:
-    def made(x: Tensor, axis: int) -> Tensor:
-        top = reduced(a.f, x, [axis], "max", True)
-        away = formula(a.f, lambda x, m: x - m, x, top)
-        total = reduced(a.f, formula(a.f, lambda d: unary("exp", d), away), [axis], "sum", True)
-        return formula(a.f, lambda d, t: d - unary("log", t), away, total)
-
-    return _soft(a, made)
-
-
-def _soft(a: Arguments, along: Any) -> Tensor:
-    """Along an axis; before opset 13 along this axis and all behind it together."""
-    x = a.floats(0)
-    if a.opset >= 13:
-        made: Tensor = along(x, a.axis(x.rank, -1))
-        return made
-    axis = counted(a.whole("axis", 1), x.rank) if x.rank > 1 else 0
-    front = x.shape[:axis]
-    flat = a.f.reshaped(x, (*front, int(np.prod(x.shape[axis:]))))
-    made = along(flat, axis)
-    return a.f.reshaped(made, x.shape)
-
-
 TABLE = {
     "BatchNormalization": batch_norm,
     "InstanceNormalization": instance_norm,
@@ -216,6 +238,4 @@ TABLE = {
     "MeanVarianceNormalization": mean_variance,
     "LpNormalization": lp_norm,
     "LRN": response_norm,
-    "Softmax": softmax,
-    "LogSoftmax": log_softmax,
 }

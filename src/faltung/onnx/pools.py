@@ -1,15 +1,23 @@
-"""Poolings and reductions, from ONNX."""
+"""Poolings, from ONNX."""
 
 from collections.abc import Callable
 
+import numpy as np
+
+from faltung.geometry.conv import ConvSpec
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import Expr, unary
+from faltung.geometry.expr import Expr, binary, operand, unary
 from faltung.geometry.pool import PoolSpec, pool_spec
 from faltung.graph.foreign import Shape, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
-from faltung.graph.foreign_maps import pooled, reduced
+from faltung.graph.foreign_maps import fixed, pooled
+from faltung.graph.foreign_reduce import reduced
+from faltung.graph.ops import Convolve
 from faltung.onnx.arguments import Arguments
 from faltung.onnx.convolve import map_of, pads
+
+X = operand(0)
+INFINITY = float("inf")
 
 
 def pool(kind: str) -> Callable[[Arguments], Tensor]:
@@ -57,58 +65,52 @@ def global_pool(kind: str) -> Callable[[Arguments], Tensor]:
     return made
 
 
-Formula = Callable[[Expr], Expr]
-
-
-def reduce(
-    kind: str, before: Formula | None = None, after: Formula | None = None
-) -> Callable[[Arguments], Tensor]:
-    """A reduction of a formula, and a formula of the result."""
-
-    def made(a: Arguments) -> Tensor:
-        x = a.floats(0)
-        axes = a.axes(x.rank, 1)
-        if not axes:
-            axes = () if a.whole("noop_with_empty_axes", 0) else tuple(range(x.rank))
-        keep = bool(a.whole("keepdims", 1))
-        if before is not None:
-            x = formula(a.f, before, x)
-        done = reduced(a.f, x, axes, kind, keep)
-        return done if after is None else formula(a.f, after, done)
-
-    return made
-
-
-def _log_sum_exp(a: Arguments) -> Tensor:
+def _lp_pool(a: Arguments) -> Tensor:
+    """The p-norm of a window: a convolution of each channel with ones."""
     x = a.floats(0)
-    axes = a.axes(x.rank, 1)
-    if not axes:
-        axes = () if a.whole("noop_with_empty_axes", 0) else tuple(range(x.rank))
-    top = reduced(a.f, x, axes, "max", True)
-    total = reduced(a.f, formula(a.f, lambda x, m: unary("exp", x - m), x, top), axes, "sum", True)
-    made = formula(a.f, lambda s, m: unary("log", s) + m, total, top)
-    if a.whole("keepdims", 1):
-        return made
-    left = tuple(n for i, n in enumerate(x.shape) if i not in axes)
-    return a.f.reshaped(made, left)
+    channels, space = map_of(a, x)
+    spec = _spec(a, "average", channels, space)
+    p = _order(a)
+    f = a.f
+    value = f.map(formula(f, lambda x: _size_to(x, p), x))
+    conv = ConvSpec(spec.axes, channels, channels, 1, channels, f.dtype)
+    weight = fixed(f, np.ones(conv.weight_shape))
+    total = f.node(Convolve(conv), (value, weight), (channels, *conv.output))
+    return formula(f, lambda t: _root(t, p), f.of_map(total, x.dtype))
 
 
-def _square(x: Expr) -> Expr:
-    return x * x
+def _global_lp(a: Arguments) -> Tensor:
+    x = a.floats(0)
+    map_of(a, x)
+    p = _order(a)
+    return reduced(a.f, x, range(2, x.rank), "sum", True, _size_to(X, p), _root(X, p))
+
+
+def _order(a: Arguments) -> float:
+    p = a.number("p", 2)
+    if not 0 < p < INFINITY:
+        raise FaltungError(f"p={p}: must be above 0")
+    return p
+
+
+def _size_to(x: Expr, p: float) -> Expr:
+    if p == 2:
+        return x * x
+    size = unary("abs", x)
+    return size if p == 1 else binary("pow", size, p)
+
+
+def _root(x: Expr, p: float) -> Expr:
+    if p == 2:
+        return unary("sqrt", x)
+    return x if p == 1 else binary("pow", x, 1 / p)
 
 
 TABLE = {
     "MaxPool": pool("max"),
     "AveragePool": pool("average"),
+    "LpPool": _lp_pool,
     "GlobalAveragePool": global_pool("mean"),
     "GlobalMaxPool": global_pool("max"),
-    "ReduceMean": reduce("mean"),
-    "ReduceSum": reduce("sum"),
-    "ReduceMax": reduce("max"),
-    "ReduceMin": reduce("max", lambda x: -x, lambda y: -y),
-    "ReduceL1": reduce("sum", lambda x: unary("abs", x)),
-    "ReduceL2": reduce("sum", _square, lambda y: unary("sqrt", y)),
-    "ReduceSumSquare": reduce("sum", _square),
-    "ReduceLogSum": reduce("sum", None, lambda y: unary("log", y)),
-    "ReduceLogSumExp": _log_sum_exp,
+    "GlobalLpPool": _global_lp,
 }

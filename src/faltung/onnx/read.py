@@ -7,8 +7,8 @@ functions.
 
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,7 +19,7 @@ from faltung.formats.extras import missing
 from faltung.formats.files import opened_checked, shown
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError, UnsupportedError
-from faltung.onnx.tensors import array, checked, text, type_name
+from faltung.onnx.tensors import MOST_AXES, TYPES, array, checked, text, type_name
 from faltung.onnx.wire import Odd, parted
 
 Array = npt.NDArray[Any]
@@ -28,6 +28,7 @@ Array = npt.NDArray[Any]
 OLDEST_OPSET = 6
 MOST_NODES = 200_000
 DEEPEST = 16  # graphs within graphs
+KEPT_BYTES = 1 << 12  # of an initialiser, when large ones are let go
 DOMAINS = ("", "ai.onnx")
 _STANDARD = "standard operators"
 
@@ -45,7 +46,9 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A node. attributes: numbers, words, lists of them, arrays, or graphs (``Body``)."""
+    """A node. attributes: numbers, words, lists of them, arrays, or graphs (``Body``). opset: that
+    of its graph or function.
+    """
 
     op: str
     domain: str
@@ -54,22 +57,28 @@ class Call:
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
     references: Mapping[str, str] = field(default_factory=dict)
+    opset: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A graph: of the model, of a branch, or of a function, whose ports are names alone."""
+    """A graph: of the model, of a branch, or of a function, whose ports are names alone. told: what
+    the file says of its outputs, a type and a shape, in which 0 is a size that it does not say.
+    """
 
     calls: tuple[Call, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     constants: Mapping[str, Array]
     name: str = ""
+    told: Mapping[str, tuple[str, tuple[int, ...] | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A model. functions: by domain and name, with the opset of each."""
+    """A model. functions: by domain and name, with the opset of each. replaceable: inputs that have
+    numbers in the file, which a call may replace.
+    """
 
     where: str
     body: Body
@@ -78,6 +87,16 @@ class File:
     opset: int
     functions: Mapping[tuple[str, str], tuple[Body, int, Mapping[str, Any]]]
     about: Mapping[str, Any]
+    replaceable: tuple[Port, ...] = ()
+
+    def release(self) -> None:
+        """Let go of the numbers of large initialisers: their shapes remain, and nothing else."""
+        constants = dict(self.body.constants)
+        for name, held in constants.items():
+            if held.nbytes > KEPT_BYTES:
+                nothing = np.zeros((), held.dtype)
+                constants[name] = np.broadcast_to(nothing, held.shape)
+        object.__setattr__(self.body, "constants", constants)
 
 
 def read(model: str | os.PathLike[str] | bytes) -> File:
@@ -110,6 +129,42 @@ def read(model: str | os.PathLike[str] | bytes) -> File:
         raise FaltungError(f"{where}: {error}") from None
     except RecursionError:
         raise FaltungError(f"{where}: its graphs are nested too deeply") from None
+
+
+def function_body(proto: Any, opset: int) -> Body:
+    """A FunctionProto of ONNX itself. opset: of what it is in, where it does not say its own."""
+    reader = _Reader("model", None, {})
+    reader.opset = reader.opsets(proto.opset_import).get("", opset)
+    return Body(reader.calls(proto.node, 0), _texts(proto.input), _texts(proto.output), {})
+
+
+def _same_as_oldest(version: int) -> Callable[[Any], bool]:
+    """Whether a node of an older opset has the definition that the oldest one here has."""
+    from onnx import defs
+
+    def same(node: Any) -> bool:
+        if not 1 <= version < OLDEST_OPSET or any(a.type in (5, 10) for a in node.attribute):
+            return False
+        try:
+            since = [
+                defs.get_schema(text(node.op_type), v, "").since_version
+                for v in (version, OLDEST_OPSET)
+            ]
+        except Exception:  # onnx raises its own class, which has moved between versions
+            return False
+        return since[0] == since[1]
+
+    return same
+
+
+def _told(proto: Any) -> tuple[str, tuple[int, ...] | None]:
+    """Type and shape of an output of a body, as far as the file says them."""
+    tensor = proto.type.tensor_type
+    dtype = TYPES.get(tensor.elem_type, ("", "float32"))[1]
+    if not tensor.HasField("shape"):
+        return dtype, None
+    sizes = tuple(max(0, int(dim.dim_value)) for dim in tensor.shape.dim)
+    return dtype, sizes if len(sizes) <= MOST_AXES else None
 
 
 def _parted(file: IO[bytes], size: int) -> tuple[bytes, dict[int, Array]]:
@@ -151,12 +206,12 @@ class _Reader:
         versions = self.opsets(proto.opset_import)
         if not versions:
             raise self.error("not an ONNX model, it names no opset")
-        self.opset = self.checked_opset(versions.get("", 0) or 1, bool(proto.graph.node))
+        self.opset = self.checked_opset(versions.get("", 0) or 1, proto.graph.node)
         self.functions = {(text(f.domain), text(f.name)) for f in proto.functions}
         functions = {}
         for f in proto.functions:
             inner = self.opsets(f.opset_import).get("", self.opset)
-            calls = self.calls(f.node, 0)
+            calls = tuple(replace(call, opset=inner) for call in self.calls(f.node, 0))
             body = Body(calls, _texts(f.input), _texts(f.output), {}, text(f.name))
             self.sorted(body, frozenset())
             key = text(f.domain), text(f.name)
@@ -167,6 +222,7 @@ class _Reader:
         body = self.body(proto.graph, 0, frozenset())
         constants = body.constants
         inputs = tuple(self.port(i) for i in proto.graph.input if text(i.name) not in constants)
+        given = tuple(self.port(i) for i in proto.graph.input if text(i.name) in constants)
         for name in [port.name for port in inputs]:
             if not name:
                 raise self.error("an input without a name")
@@ -181,16 +237,19 @@ class _Reader:
             "version": proto.model_version,
             "custom_metadata_map": {text(p.key): text(p.value) for p in proto.metadata_props},
         }
-        return File(self.where, body, inputs, outputs, self.opset, functions, about)
+        return File(self.where, body, inputs, outputs, self.opset, functions, about, given)
 
     def opsets(self, imports: Sequence[Any]) -> dict[str, int]:
         return {"" if o.domain in DOMAINS else text(o.domain): int(o.version) for o in imports}
 
-    def checked_opset(self, version: int, used: bool) -> int:
+    def checked_opset(self, version: int, nodes: Sequence[Any]) -> int:
         from onnx.defs import onnx_opset_version
 
         newest = onnx_opset_version()
-        if used and not OLDEST_OPSET <= version <= newest:
+        used = [node for node in nodes if node.domain in DOMAINS]
+        if all(map(_same_as_oldest(version), used)):
+            return version
+        if not OLDEST_OPSET <= version <= newest:
             raise UnsupportedError(
                 f"{self.where}: opset {version}: must be {OLDEST_OPSET} to {newest}, "
                 "what the installed onnx knows"
@@ -234,9 +293,9 @@ class _Reader:
         if len(set(names)) < len(names):
             raise self.error("two inputs have one name")
         calls = self.calls(graph.node, depth)
-        body = Body(
-            calls, tuple(names), _texts(o.name for o in graph.output), constants, text(graph.name)
-        )
+        outputs = _texts(o.name for o in graph.output)
+        told = {text(o.name): _told(o) for o in graph.output}
+        body = Body(calls, tuple(names), outputs, constants, text(graph.name), told)
         self.sorted(body, outer)
         return body
 
@@ -273,6 +332,7 @@ class _Reader:
             _texts(node.output),
             attributes,
             references,
+            self.opset,
         )
 
     def attribute(self, a: Any, node: Any, depth: int) -> Any:

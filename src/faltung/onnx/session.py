@@ -74,6 +74,8 @@ class InferenceSession:
     sess_options : SessionOptions, optional
     providers : sequence, optional
         Accepted, and without effect: there is one, "FaltungExecutionProvider".
+    fallback : {None, "onnxruntime"}
+        What runs operators that Faltung does not have, as ``faltung.onnx.load``.
 
     Raises
     ------
@@ -98,13 +100,15 @@ class InferenceSession:
         sess_options: SessionOptions | None = None,
         providers: Sequence[Any] | None = None,
         provider_options: Sequence[Any] | None = None,
+        *,
+        fallback: str | None = None,
     ) -> None:
         options = SessionOptions() if sess_options is None else sess_options
         if not hasattr(options, "intra_op_num_threads"):
             raise FaltungTypeError(f"sess_options={show(options)}: must be a SessionOptions")
         self._threads = whole("intra_op_num_threads", options.intra_op_num_threads, 0)
         self._options = options
-        self._model = OnnxModel(path_or_bytes)
+        self._model = OnnxModel(path_or_bytes, fallback=fallback)
 
     def run(
         self,
@@ -157,6 +161,10 @@ class InferenceSession:
     def get_outputs(self) -> list[NodeArg]:
         """The outputs, in the order of the file."""
         return list(map(_argument, self._model.outputs))
+
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """Inputs that have numbers in the file, which a run may replace."""
+        return list(map(_argument, self._model.file.replaceable))
 
     def get_modelmeta(self) -> ModelMetadata:
         """What the file says about itself."""

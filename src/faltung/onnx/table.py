@@ -8,10 +8,13 @@ from faltung.onnx import (
     convolve,
     deformed,
     formulas,
+    losses,
     norms,
+    places,
     pools,
     products,
     recurrent,
+    reductions,
     views,
 )
 from faltung.onnx.arguments import Arguments
@@ -22,10 +25,13 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **deformed.TABLE,
     **products.TABLE,
     **pools.TABLE,
+    **reductions.TABLE,
     **norms.TABLE,
+    **losses.TABLE,
     **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,
+    **places.TABLE,
 }
 # Control flow and shapes, which importing itself sees to.
 INHERENT = ("If", "Shape", "Size", "Constant")

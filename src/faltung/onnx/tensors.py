@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Callable
+from functools import cache
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,21 @@ TYPES: dict[int, tuple[str, str]] = {
     14: ("complex64", "complex64"),
     15: ("complex128", "complex128"),
     16: ("bfloat16", "bfloat16"),
+    17: ("float8e4m3fn", "float8_e4m3fn"),
+    18: ("float8e4m3fnuz", "float8_e4m3fnuz"),
+    19: ("float8e5m2", "float8_e5m2"),
+    20: ("float8e5m2fnuz", "float8_e5m2fnuz"),
+    21: ("uint4", "uint4"),
+    22: ("int4", "int4"),
+    23: ("float4e2m1", "float4_e2m1fn"),
+    24: ("float8e8m0", "float8_e8m0fnu"),
+    25: ("uint2", "uint2"),
+    26: ("int2", "int2"),
 }
+# Types of which a byte of a file holds several, and the bits of each.
+_BITS = {"uint4": 4, "int4": 4, "float4_e2m1fn": 4, "uint2": 2, "int2": 2}
 FLOATS = ("float32", "float64", "float16", "bfloat16")
+TYPES_OF_NUMPY = frozenset(name for number, (_, name) in TYPES.items() if number < 16)
 _WORD = {value[1]: value[0] for value in TYPES.values()}
 # Where a tensor keeps its numbers if not as raw bytes, and how many of a type one entry is.
 _FIELDS: dict[int, str] = {
@@ -55,7 +69,7 @@ _FIELDS: dict[int, str] = {
     11: "double_data",
     12: "uint64_data",
     13: "uint64_data",
-    16: "int32_data",
+    **dict.fromkeys(range(16, 27), "int32_data"),
 }
 _EXTERNAL = 1
 _OPEN = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -73,6 +87,25 @@ def type_name(number: int) -> str:
     if number not in TYPES:
         raise FaltungError(f"type {number}: is none that Faltung reads")
     return TYPES[number][1]
+
+
+@cache
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The dtype of this name. Those that NumPy lacks are of ml_dtypes, which comes with onnx."""
+    if name in TYPES_OF_NUMPY:
+        return np.dtype(name)
+    import ml_dtypes
+
+    return np.dtype(getattr(ml_dtypes, name))
+
+
+@cache
+def number_of(dtype: str) -> int:
+    """The number that a file has for a type. FaltungError: none has this name."""
+    for number, (_, name) in TYPES.items():
+        if name == dtype:
+            return number
+    raise FaltungError(f"dtype {dtype}: is none of an ONNX tensor")
 
 
 def runtime_name(dtype: str) -> str:
@@ -99,40 +132,57 @@ def array(tensor: Any, folder: Path | None, apart: Array | None = None) -> Array
         return np.array([bytes(s) for s in tensor.string_data], object).reshape(dims)
     if dtype.startswith("complex"):
         raise FaltungError(f"{what}: complex numbers are not supported")
-    stored = np.dtype("uint16" if dtype == "bfloat16" else dtype).newbyteorder("<")
-    if tensor.data_location == _EXTERNAL:
-        raw: Any = _external(tensor, folder, count * stored.itemsize, what)
-    elif apart is not None:
-        raw = apart
-    elif tensor.HasField("raw_data"):
-        raw = tensor.raw_data
-    else:
+    if tensor.data_location != _EXTERNAL and apart is None and not tensor.HasField("raw_data"):
         return _from_field(tensor, dtype, dims, what)
-    if len(raw) != count * stored.itemsize:
-        raise FaltungError(
-            f"{what}: shape {dims} of {dtype} takes {count * stored.itemsize} bytes, has {len(raw)}"
-        )
-    return _native(np.frombuffer(raw, stored), dtype).reshape(dims)
+    bits = _BITS.get(dtype, 8 * dtype_of(dtype).itemsize)
+    size = -(-count * bits // 8)
+    if tensor.data_location == _EXTERNAL:
+        raw: Any = _external(tensor, folder, size, what)
+    else:
+        raw = tensor.raw_data if apart is None else apart
+    if len(raw) != size:
+        raise FaltungError(f"{what}: shape {dims} of {dtype} takes {size} bytes, has {len(raw)}")
+    return _native(np.frombuffer(raw, np.uint8), dtype, count).reshape(dims)
 
 
-def _native(numbers: Array, dtype: str) -> Array:
-    if dtype == "bfloat16":  # the upper half of a float32
-        made: Array = (numbers.astype(np.uint32) << 16).view(np.float32)
-        return made
+def _native(data: Array, dtype: str, count: int) -> Array:
+    """Bytes of a file as numbers."""
     if dtype == "bool":
-        return np.asarray(numbers.view(np.uint8) != 0)
-    return numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
+        return np.asarray(data != 0)
+    if dtype in _BITS:
+        return _unpacked(data, dtype, count)
+    wanted = dtype_of(dtype)
+    if dtype not in TYPES_OF_NUMPY:
+        bits = np.dtype(f"uint{8 * wanted.itemsize}")
+        return data.view(bits.newbyteorder("<")).astype(bits).view(wanted)
+    return data.view(wanted.newbyteorder("<")).astype(wanted, copy=False)
+
+
+def _unpacked(data: Array, dtype: str, count: int) -> Array:
+    """Several numbers of each byte, the first in its lowest bits."""
+    bits = _BITS[dtype]
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    parts = ((data[:, np.newaxis] >> shifts) & ((1 << bits) - 1)).reshape(-1)[:count]
+    if dtype.startswith("int"):
+        signed = parts.astype(np.int8)
+        parts = np.where(signed >> (bits - 1), signed - (1 << bits), signed)
+    elif dtype.startswith("float"):
+        made: Array = parts.astype(np.uint8).view(dtype_of(dtype))
+        return made
+    return np.asarray(parts.astype(dtype_of(dtype)))
 
 
 def _from_field(tensor: Any, dtype: str, dims: tuple[int, ...], what: str) -> Array:
-    values = getattr(tensor, _FIELDS[tensor.data_type])
-    if len(values) != prod(dims):
+    values, count = getattr(tensor, _FIELDS[tensor.data_type]), prod(dims)
+    bits = _BITS.get(dtype, 8)
+    if len(values) != (-(-count * bits // 8) if bits < 8 else count):
         raise FaltungError(f"{what}: shape {dims} does not fit its {len(values)} numbers")
-    if dtype in ("float16", "bfloat16"):  # as the bits of a uint16
-        bits = (np.array(values, np.int64) & 0xFFFF).astype(np.uint16)
-        made = _native(bits, dtype) if dtype == "bfloat16" else bits.view(np.float16)
-    elif dtype in ("float32", "float64"):
+    if dtype in ("float32", "float64"):
         made = np.array(values, dtype)
+    elif dtype == "float16" or dtype not in TYPES_OF_NUMPY:  # their bits
+        size = dtype_of(dtype).itemsize
+        whole = np.array(values, np.int64) & ((1 << 8 * size) - 1)
+        made = _native(whole.astype(f"<u{size}").view(np.uint8), dtype, count)
     else:
         made = np.array(values, np.uint64 if dtype == "uint64" else np.int64).astype(dtype)
     return made.reshape(dims)

@@ -6,6 +6,8 @@ in it by the words of its question. The machine and the source that makes plans 
 name, by the rules of ``jit/cache``, which also says when a file is believed.
 """
 
+import atexit
+import os
 from collections.abc import Callable, Hashable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -26,7 +28,11 @@ MOST_FILES = 8
 
 Build = Callable[..., Plan]
 _known: dict[Hashable, Plan] = {}
-_files = 0
+# The shelves that are still to be written, and how many this process has taken on.
+_waiting: list["Shelf"] = []
+_taken = 0
+if hasattr(os, "register_at_fork"):  # they are the parent's
+    os.register_at_fork(after_in_child=_waiting.clear)
 
 
 class Shelf:
@@ -61,17 +67,29 @@ class Shelf:
         return found
 
     def save(self) -> None:
-        """Keep the plans of the program on disk, if one of them was made for it."""
-        global _files
-        if not self._made or self._key is None or _files >= MOST_FILES:
+        """Keep the plans of the program on disk, if one of them was made for it: at once those of
+        the first program of a process, which compiles anyway, and of others when it ends. Writing
+        takes a fifth of the time in which a program is made for another size.
+        """
+        global _taken
+        if not self._made or self._key is None or _taken >= MOST_FILES:
             return
-        self._made = 0
+        _taken += 1
+        if _taken == 1:
+            self.write()
+        else:
+            _waiting.append(self)
+
+    def write(self) -> None:
+        """Write the plans of the program."""
+        if self._key is None:
+            return
         plans = {
             self._question(build, arguments, named): plan
             for build, arguments, named, plan in self._used.values()
         }
         with suppress(FaltungError):
-            _files += cache.store(self._key, written(plans), KIND)
+            cache.store(self._key, written(plans), KIND)
 
     def _question(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
         return f"{build.__name__} {arguments!r} {named!r} {self._policy!r}"
@@ -99,3 +117,10 @@ class Shelf:
         if data is not None:
             with suppress(Unreadable):
                 self._file = Written(data)
+
+
+@atexit.register
+def write_all() -> None:
+    """Write the plans that are still to be written."""
+    while _waiting:
+        _waiting.pop().write()

@@ -137,6 +137,14 @@ class Assembly:
         """Some of the steps as a region of their own: called with a number of threads."""
         return self._region(steps).bind([*self._addresses, 0]).run
 
+    def release(self) -> None:
+        """Let go of the memories of weights that no step of a run reads."""
+        assert self.packing is not None
+        words = (word for step in self.steps for word in step.arguments)
+        read = {self._fixed[word.name][0] for word in words if isinstance(word, Operand)}
+        for name in self.packing.release(read):
+            del self.memories[name]
+
     def _region(self, steps: Sequence[Step]) -> Region:
         region = Region(steps, self._slots, self.machine, len(self._addresses) + 1)
         self.kernels += len(set(region.kernels))

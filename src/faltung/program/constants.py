@@ -30,7 +30,7 @@ class Constants:
         earlier: Sequence["Constants"] = (),
     ) -> None:
         self.dtype = np.dtype(dtype)
-        self.pool = earlier[0].pool if earlier else Pool()
+        self.pool: Pool = earlier[0].pool if earlier else Pool()
         self.parameters = {p.name: p for p in parameters}
         self._arrays: dict[str, Array] = {}
         for name, p in self.parameters.items():
@@ -63,6 +63,11 @@ class Constants:
         large = array.nbytes > SMALL_BYTES
         what: Hashable = _address(array) if large else array.tobytes()
         return what, array.shape, array.strides if large else self.parameters[name].order
+
+    def release(self, names: Collection[str]) -> None:
+        """Let go of the arrays of some parameters."""
+        for name in names:
+            del self._arrays[name]
 
     def placed(self, convolved: Collection[str]) -> Placed:
         """Each in a memory of its own: where it is, or in the order of its parameter."""

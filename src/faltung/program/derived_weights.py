@@ -41,8 +41,12 @@ class Numbers(Protocol):
 
     dtype: np.dtype[Any]
     parameters: dict[str, Parameter]
-    pool: Pool | None
-    sources: Collection[Array]
+
+    @property
+    def pool(self) -> Pool | None: ...
+
+    @property
+    def sources(self) -> Collection[Array]: ...
 
     def check(self, graph: Graph) -> None: ...
 
@@ -51,6 +55,9 @@ class Numbers(Protocol):
 
     def token(self, name: str) -> Hashable:
         """Equal for parameters with equal numbers, in equal order."""
+
+    def release(self, names: Collection[str]) -> None:
+        """Let go of some parameters, which are never asked for again."""
 
     def placed(self, convolved: Collection[str]) -> Placed:
         """Where the parameters are. convolved: those that may have any strides."""
@@ -92,6 +99,15 @@ class Weights:
         require(sum(sizes.values()), "the folded weights of this network")
         self.memories["derived"] = aligned(sizes["derived"])
         self.passing = sizes[PASSING]
+
+    def release(self, read: Collection[str]) -> list[str]:
+        """Let go of parameters that have memories of their own, but for those ``read``."""
+        gone = [name for name in self.numbers.parameters if name in self.memories]
+        gone = [name for name in gone if name not in read]
+        for name in gone:
+            del self.memories[name]
+        self.numbers.release(gone)
+        return gone
 
     def token(self, name: str) -> Hashable:
         """Equal for values with equal numbers, in equal order."""

@@ -14,6 +14,7 @@ from faltung.graph.fuse import fused, needed
 from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved
 from faltung.graph.ops import Convolve, Softmax
+from faltung.graph.recognise import recognised
 from faltung.graph.value import Graph, Node, Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
@@ -63,6 +64,7 @@ class Inference:
             outputs = (likely, *outputs[1:])
         kept = {value.name for value in outputs}
         nodes = with_attention(moved(needed(nodes, kept), kept), kept)
+        nodes = recognised(nodes, kept)
         nodes, first = input_layouts(graph.inputs, fused(needed(nodes, kept), kept))
         self.nodes, self.outputs = nodes, outputs
         places = Places(nodes, [value.name for value in graph.inputs], first)
@@ -70,7 +72,7 @@ class Inference:
         policy = policy_of(precision)
         where = places, weights.strides, batch, graph.dtype
         specs = (str(node.op.spec) for node in nodes if isinstance(node.op, Convolve))
-        about = "inference", str(batch), *specs
+        about = "inference", str(batch), *map(repr, graph.inputs), *specs
         lowering = Lowering(*where, machine or current(), policy, about)
         self.assembly = Assembly(
             nodes,
@@ -87,6 +89,12 @@ class Inference:
     def refresh(self) -> None:
         """Fold and pack the parameters again, as they are now."""
         self.assembly.prepare(threads_for(self.assembly.cycles))
+
+    def release(self) -> None:
+        """Let go of constants that were packed, and are not read otherwise. There is no ``refresh``
+        after it.
+        """
+        self.assembly.release()
 
     @property
     def output(self) -> Value:

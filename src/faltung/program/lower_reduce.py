@@ -34,7 +34,7 @@ def reduce_map(low: Lowering, node: Node, work: Work) -> None:
         kind=op.kind,
         exprs=op.exprs,
         finish=op.finish,
-        samples=1 if op.batch else batch,
+        samples=1 if op.batch else batch * (1 if SAMPLES in op.axes else whole.samples),
         title=op.kind,
     )
 

@@ -6,13 +6,14 @@ longer than all of their planning. What is packed is found again by the steps th
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.errors import FaltungError
 from faltung.jit.compile import identity
 from faltung.methods.base.step import Argument, Operand, Step
 from faltung.plan.binding import Region
@@ -79,6 +80,13 @@ class Packing:
         packed = {name: block.memory for name, block in self._blocks.items()}
         return self._weights.memories | packed
 
+    def release(self, read: Collection[str]) -> list[str]:
+        """Let go of constants whose memories are not among those that are ``read``; their names."""
+        if self._pool is None or self._groups:
+            raise FaltungError("release: must be of constants, when they are packed")
+        self._own.sources = ()
+        return self._weights.release(read)
+
     def run(
         self, region: Callable[[Sequence[Step]], Region], addresses: Sequence[int], threads: int
     ) -> None:
@@ -107,7 +115,7 @@ def _key(made: Lowered, weights: Weights) -> Hashable:
             number = own.get(argument.name)
             return argument.offset, weights.token(argument.name) if number is None else number
         if isinstance(argument, np.ndarray):
-            return argument.shape, hashlib.sha256(argument).digest()
+            return argument.shape, hashlib.sha256(argument.data).digest()
         return argument
 
     steps = [

@@ -71,6 +71,9 @@ class State:
     def token(self, name: str) -> str:
         return name
 
+    def release(self, names: Collection[str]) -> None:
+        """Nothing: they may change."""
+
     def placed(self, convolved: Collection[str]) -> Placed:
         """All in one memory, each in the order of its parameter."""
         item = self.dtype.itemsize

@@ -1,0 +1,363 @@
+"""A model as a sequence of parts: compiled programs, and nodes that run on the host between them.
+
+First the host runs what it can with what is given; then a program is made of what follows, as far
+as it goes; its results lead to the next nodes for the host, and so on. A program is made for the
+sizes that it finds, which may depend on what the host computed, and is kept.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, TypeGuard
+from weakref import WeakSet
+
+import numpy as np
+import numpy.typing as npt
+
+from faltung.geometry.conv import Float
+from faltung.geometry.errors import FaltungError
+from faltung.graph.foreign import Unsaid
+from faltung.onnx import control, fallback, flat, host
+from faltung.onnx.fold import evaluate
+from faltung.onnx.importer import (
+    Gap,
+    Held,
+    Later,
+    Needed,
+    Part,
+    import_part,
+    node,
+    title,
+    unsupported,
+)
+from faltung.onnx.knowledge import Knowledge
+from faltung.onnx.programs import Program, Programs
+from faltung.onnx.read import Body, Call
+from faltung.onnx.tensors import dtype_of
+
+Array = npt.NDArray[Any]
+Values = dict[str, Array]
+
+# Programs that are kept of the same nodes, each for other sizes, and of a whole model.
+MAX_PROGRAMS = 8
+MOST_PROGRAMS = 64
+# Elements of an array whose values a program is made for, such as a shape, or a weight.
+MOST_FIXED = 1 << 24
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Stage:
+    """Nodes that are left. known: what follows from the file and the sizes. forced: nodes that run
+    on the host, by id, and why. names: what the nodes read. settings: names of which programs are
+    made for each value. programs: by sizes, each with what is left after it.
+    """
+
+    calls: Sequence[Call]
+    known: Mapping[str, Array]
+    forced: Mapping[int, str]
+    names: frozenset[str]
+    settings: set[str] = field(default_factory=set)
+    programs: dict[Any, tuple[Program, "Stage"]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run did, one after the other: nodes on the host with the reasons, and parts."""
+
+    host: list[tuple[Call, str]] = field(default_factory=list)
+    part: Part | None = None
+
+
+class Engine:
+    """What all parts of a model share."""
+
+    def __init__(self, knowledge: Knowledge, dtype: Float, programs: Programs) -> None:
+        self.knowledge, self.dtype, self.programs = knowledge, dtype, programs
+        self.runtime = fallback.Runtime(knowledge)
+        self.ran = False  # whether a part has run since the model was called
+        self._routines: dict[int, Routine] = {}
+        self._stages: WeakSet[Stage] = WeakSet()
+
+    def routine(self, body: Body) -> "Routine":
+        """A body of a loop, as parts of its own."""
+        found = self._routines.get(id(body))
+        if found is None:
+            found = self._routines[id(body)] = Routine(self, body)
+        return found
+
+    def stage(
+        self, calls: Sequence[Call], known: Mapping[str, Array], forced: Mapping[int, str]
+    ) -> Stage:
+        names = frozenset(name for call in calls for name in self.knowledge.reads(call))
+        made = Stage(calls, known, forced, names)
+        self._stages.add(made)
+        return made
+
+    def forget(self) -> None:
+        """Drop all programs where there are too many."""
+        if sum(len(stage.programs) for stage in self._stages) < MOST_PROGRAMS:
+            return
+        for stage in self._stages:
+            stage.programs.clear()
+        for routine in self._routines.values():
+            routine.roots.clear()
+
+
+class Routine:
+    """A body that runs with inputs by name, as often as one likes."""
+
+    def __init__(self, engine: Engine, body: Body) -> None:
+        self.engine, self.body = engine, body
+        self.knowledge = engine.knowledge
+        self.free = flat.free(body)
+        self.wanted = frozenset(body.outputs)
+        self.roots: dict[Any, tuple[list[Array], Stage]] = {}
+        self.records: list[Record] = []
+        # Names of arrays that a program has made in the last run, so that nobody else has them.
+        self.fresh: set[str] = set()
+        # What a look ahead has found, of use where it was for the sizes of the first call.
+        self.ahead: tuple[Mapping[str, Held | Later], Part] | None = None
+
+    def run(self, values: Mapping[str, Array], known: Mapping[str, Array]) -> list[Array]:
+        """The outputs. values: inputs, and what the body reads around it. known: the part of that
+        which does not change from call to call with the same sizes.
+        """
+        stage = self.root({**self.body.constants, **known}, values)
+        values = dict(values)
+        self.records, self.fresh = [], set()
+        while True:
+            record = Record()
+            self.records.append(record)
+            rest = self.on_host(stage, values, record)
+            if not rest:
+                break
+            program, after = self.program(stage, rest, values)
+            record.part = program.part
+            program.run(values, stage.known)
+            self.engine.ran = True
+            self.fresh |= program.part.outputs.keys()
+            stage = after
+            for name in values.keys() - stage.names - self.wanted:
+                del values[name]
+        found = [values[n] if n in values else stage.known.get(n) for n in self.body.outputs]
+        for name, array in zip(self.body.outputs, found, strict=True):
+            if array is None:
+                raise self.knowledge.error(f"output {name!r}: is made by no node")
+        return [array for array in found if array is not None]
+
+    def root(self, known: Mapping[str, Array], values: Mapping[str, Array]) -> Stage:
+        """Where a run begins. Constants that the call replaces are no constants."""
+        left = {name: array for name, array in known.items() if name not in values}
+        key = tuple(sorted((name, id(array)) for name, array in left.items()))
+        found = self.roots.pop(key, None)
+        if found is None:
+            found = list(left.values()), self.engine.stage(self.body.calls, left, {})
+        self.roots[key] = found
+        if len(self.roots) > MAX_PROGRAMS:
+            del self.roots[next(iter(self.roots))]
+        return found[1]
+
+    # On the host ---------------------------------------------------------------------------------
+
+    def on_host(self, stage: Stage, values: Values, record: Record) -> Sequence[Call]:
+        """Run what is for the host and has all that it reads; what is left."""
+        rest: list[Call] = []
+        waiting: set[str] = set()
+        group: list[Call] = []
+        for call in stage.calls:
+            reads = self.knowledge.reads(call)
+            if not waiting.isdisjoint(reads):
+                ready = False
+            elif id(call) in self.knowledge.foreign:
+                group.append(call)
+                waiting.update(call.outputs)
+                continue
+            else:
+                reason = self.reason(stage, call, reads, values)
+                ready = reason is not None
+            if not ready:
+                rest.append(call)
+                waiting.update(call.outputs)
+                continue
+            record.host.append((call, reason or ""))
+            self.execute(stage, call, values)
+            self.engine.ran = True
+        if group:
+            return self.in_runtime(stage, group, values, record)
+        return rest if len(rest) < len(stage.calls) else stage.calls
+
+    def in_runtime(
+        self, stage: Stage, ready: Sequence[Call], values: Values, record: Record
+    ) -> Sequence[Call]:
+        """Run nodes by another runtime, together with those that follow and are for it too."""
+        done = {id(call) for call, _ in record.host}
+        left = [call for call in stage.calls if id(call) not in done]
+        group = fallback.connected(self.knowledge, left, ready)
+        inputs = {
+            name: values[name] if name in values else stage.known[name]
+            for name in fallback.inputs_of(group)
+        }
+        try:
+            values.update(self.engine.runtime.run(group, inputs, stage.known))
+        except FaltungError as error:
+            raise self.knowledge.error(str(error)) from None
+        record.host += [
+            (call, f"onnxruntime: {self.knowledge.foreign[id(call)]}") for call in group
+        ]
+        done |= {id(call) for call in group}
+        again = Stage(
+            [call for call in stage.calls if id(call) not in done],
+            stage.known,
+            stage.forced,
+            stage.names,
+        )
+        return self.on_host(again, values, record) if again.calls else []
+
+    def reason(
+        self, stage: Stage, call: Call, reads: Sequence[str], values: Mapping[str, Array]
+    ) -> str | None:
+        """Why a node whose inputs are all there runs on the host; None: it is for a program."""
+        if call.op in ("If", "Shape", "Size", "EyeLike") and not call.domain:
+            return None
+        forced = stage.forced.get(id(call))
+        if forced is not None:
+            return forced
+        if call.op not in host.LOOPS and all(name in stage.known for name in reads):
+            return None
+        try:
+            self.knowledge.check(call)
+        except FaltungError:
+            return None  # the part that it is for says what is wrong
+        return host.eager(call, [self.dtype(stage, name, values) for name in call.inputs])
+
+    def dtype(self, stage: Stage, name: str, values: Mapping[str, Array]) -> str | None:
+        if not name:
+            return None
+        found = values[name] if name in values else stage.known[name]
+        return str(found.dtype)
+
+    def execute(self, stage: Stage, call: Call, values: Values) -> None:
+        def value(name: str) -> Array:
+            return values[name] if name in values else stage.known[name]
+
+        try:
+            if call.op in host.LOOPS:
+                body = call.attributes.get("body")
+                if not isinstance(body, Body):
+                    raise FaltungError("its body is missing")
+                routine = self.engine.routine(body)
+                around = {n: values[n] for n in routine.free if n in values}
+                known = {n: stage.known[n] for n in routine.free if n not in values}
+                inputs = [value(name) if name else None for name in call.inputs]
+                made = control.run(call, routine.run, body, inputs, around, known)
+            else:
+                made = evaluate(call, [value(name) if name else None for name in call.inputs])
+        except Unsaid as error:
+            raise unsupported(
+                self.knowledge.where, [Gap(title(call), node(call), "", str(error))], run=True
+            ) from None
+        except MemoryError:
+            raise
+        except FaltungError as error:
+            if str(error).startswith(f"{self.knowledge.where}: "):
+                raise
+            message = f"node {node(call)} ({title(call)}): {error}"
+            raise self.knowledge.error(message) from None
+        for name, array in zip(call.outputs, made, strict=False):
+            if name:
+                values[name] = array
+        for name in call.outputs[len(made) :]:
+            if name:
+                message = f"node {node(call)} ({title(call)}): has no output {name!r}"
+                raise self.knowledge.error(message)
+
+    # Programs ------------------------------------------------------------------------------------
+
+    def program(
+        self, stage: Stage, rest: Sequence[Call], values: Mapping[str, Array]
+    ) -> tuple[Program, Stage]:
+        """The program for the sizes that are there, and the stage after it."""
+        names = sorted(name for name in stage.names if name in values)
+        if rest is not stage.calls:
+            read = {name for call in rest for name in self.knowledge.reads(call)}
+            names = [name for name in names if name in read]
+        while True:
+            settings = [name for name in names if name in stage.settings]
+            key = (
+                None if rest is stage.calls else tuple(map(id, rest)),
+                *((n, values[n].shape, values[n].dtype) for n in names),
+                *(digest(values[n]) for n in settings),
+            )
+            found = stage.programs.pop(key, None)
+            if found is None:
+                try:
+                    found = self.made(stage, rest, names, settings, values)
+                except Needed as need:
+                    if need.name in stage.settings or values[need.name].size > MOST_FIXED:
+                        raise self.knowledge.error(f"{need.name!r}: must be a constant") from None
+                    stage.settings.add(need.name)
+                    continue
+            stage.programs[key] = found  # in order of use
+            if len(stage.programs) > MAX_PROGRAMS:
+                del stage.programs[next(iter(stage.programs))]
+            return found
+
+    def made(
+        self,
+        stage: Stage,
+        rest: Sequence[Call],
+        names: Sequence[str],
+        settings: Sequence[str],
+        values: Mapping[str, Array],
+    ) -> tuple[Program, Stage]:
+        known = {**stage.known, **{name: values[name] for name in settings}}
+        held = {
+            name: Held(values[name].shape, str(values[name].dtype), values[name])
+            for name in names
+            if name not in settings
+        }
+        ahead, self.ahead = self.ahead, None
+        if ahead is not None and rest is self.body.calls and not settings and _as(ahead[0], held):
+            part = ahead[1]
+        else:
+            part = self.imported(rest, known, held)
+        if part.gaps:
+            raise unsupported(self.knowledge.where, part.gaps, run=self.engine.ran)
+        self.engine.forget()
+        before = [program for program, _ in stage.programs.values()]
+        program = self.engine.programs.made(part, before, bool(settings))
+        new = part.known.keys() - known.keys()
+        if len(part.later) == len(rest) and not (new or part.forced or part.outputs):
+            raise self.knowledge.error(f"node {node(rest[0])}: cannot be computed")
+        return program, self.engine.stage(part.later, {**known, **part.known}, part.forced)
+
+    def imported(
+        self,
+        rest: Sequence[Call],
+        known: Mapping[str, Array],
+        held: Mapping[str, Held | Later],
+    ) -> Part:
+        """The part that begins with these nodes."""
+        # That an array has no elements says all of it.
+        empty: dict[str, Array] = {
+            n: np.zeros(x.shape, dtype_of(x.dtype)) for n, x in held.items() if _is_empty(x)
+        }
+        full = {name: x for name, x in held.items() if name not in empty}
+        return import_part(
+            self.knowledge, rest, {**known, **empty}, full, self.wanted, self.engine.dtype
+        )
+
+
+def _as(one: Mapping[str, Held | Later], other: Mapping[str, Held]) -> bool:
+    """Whether inputs have the same shapes and types."""
+    return one.keys() == other.keys() and all(
+        (one[n].shape, one[n].dtype) == (x.shape, x.dtype) for n, x in other.items()
+    )
+
+
+def _is_empty(x: Held | Later) -> TypeGuard[Held]:
+    return x.shape is not None and 0 in x.shape
+
+
+def digest(array: Array) -> bytes:
+    return blake2b(np.ascontiguousarray(array).tobytes(), digest_size=16).digest()
