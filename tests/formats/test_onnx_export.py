@@ -39,7 +39,7 @@ def anything(graph: Graph) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(5)
     drawn = parameters(graph, 3)
     for p in graph.parameters:
-        if p.initial != "normal":
+        if not isinstance(p.initial, str):
             drawn[p.name] = rng.uniform(0.5, 1.5, p.shape).astype(graph.dtype)
     return drawn
 

@@ -441,6 +441,10 @@ def _embed_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return [made]
 
 
+def _to_float(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    return [arrays[0].astype(np.float64)]
+
+
 # Classes ------------------------------------------------------------------------------------------
 
 
@@ -577,6 +581,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.GridSampleGrid: _grid_sample_grid,
     ops.Embed: _embed,
     ops.EmbedGrad: _embed_grad,
+    ops.ToFloat: _to_float,
     ops.CrossEntropy: _cross_entropy,
     ops.Softmax: _softmax,
     ops.Recurrent: _recurrent,

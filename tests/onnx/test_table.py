@@ -241,6 +241,19 @@ def test_gates(wide: tuple[int, ...]) -> None:
     agree(data, {"x": numbers(2, 3, 4, 5), "z": numbers(*wide)})
 
 
+def test_a_constant_in_two_orders() -> None:
+    """It is kept in each of them."""
+    nodes = [
+        node("Transpose", "x", "t", perm=[0, 2, 1]),
+        node("Add", "t w", "a"),
+        node("Mul", "u w", "b"),
+        node("Mul", "a b", "y"),
+    ]
+    inputs = {"x": (2, 3, 4), "u": (2, 4, 3)}
+    data = made(nodes, inputs, ["y"], {"w": numbers(4, 3, seed=5)})
+    agree(data, {"x": numbers(2, 3, 4), "u": numbers(2, 4, 3, seed=6)})
+
+
 def test_zero_times_infinity_is_nan() -> None:
     data = made([node("Mul", "x c", "y")], {"x": (1, 2)}, ["y"], {"c": np.zeros(1, np.float32)})
     x = np.array([[np.inf, 1]], np.float32)

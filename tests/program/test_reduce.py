@@ -20,6 +20,7 @@ from faltung.graph.ops import (
     Op,
     Reduce,
     Softmax,
+    ToFloat,
     TopK,
 )
 from faltung.graph.value import Graph, Node, Value
@@ -252,3 +253,16 @@ def test_training_through_all_of_them() -> None:
             found.add(b"".join(value.tobytes() for value in got.values()))
     close(got, wanted(step, made), 1e-9)
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 8192, 20_001])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_whole_numbers_become_real(length: int, dtype: str) -> None:
+    """Rounded once, as NumPy does it."""
+    x = Value("x0", (length,), kind="int")
+    y = Value("y0", (length,))
+    graph = Graph((x,), (y,), (Node(ToFloat(), (x,), (y,), "op"),), (), dtype)
+    rng = np.random.default_rng(length)
+    numbers = rng.integers(-(1 << 62), 1 << 62, (3, length)) >> rng.integers(0, 60, (3, length))
+    got = program(graph, 3)(numbers)
+    np.testing.assert_array_equal(got, numbers.astype(dtype))

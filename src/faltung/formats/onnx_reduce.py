@@ -51,6 +51,10 @@ def arg(writer: Writer, node: Node) -> str:
     return _float(writer, writer.node(kind, writer.name(node.inputs[0]), **given))
 
 
+def to_float(writer: Writer, node: Node) -> str:
+    return _float(writer, writer.name(node.inputs[0]))
+
+
 def _float(writer: Writer, name: str) -> str:
     """Whole numbers in the dtype of the network."""
     kind = writer.onnx.helper.np_dtype_to_tensor_dtype(writer.dtype)
@@ -108,4 +112,5 @@ EMIT: dict[type, Callable[[Writer, Node], str]] = {
     ops.Cumulative: cumulative,
     ops.TopK: top_k,
     ops.Softmax: softmax,
+    ops.ToFloat: to_float,
 }

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
 from faltung.graph.builder import Builder
-from faltung.graph.ops import Op, Permute, View
+from faltung.graph.ops import Op, Permute, ToFloat, View
 from faltung.graph.value import Graph, Value
 from faltung.runtime.memory import require
 
@@ -122,12 +122,15 @@ class Tensor:
 class Foreign:
     """A graph that is made from another program's, for given sizes: the batch of tensors is an axis
     like others, and the samples of values. weights: the numbers of all parameters, by name.
+    builder: of a network that it becomes a part of.
     """
 
-    def __init__(self, dtype: Float) -> None:
+    def __init__(self, dtype: Float, builder: Builder | None = None) -> None:
         self.dtype: Float = dtype
         self.weights: dict[str, Array] = {}
-        self._b: Builder | None = None
+        self._b = builder
+        # Whether constants are the first numbers of parameters.
+        self.trains = builder is not None
         self._inputs = 0
         self._names: set[str] = set()
         self._shared: dict[tuple[int, str], Value] = {}
@@ -196,12 +199,13 @@ class Foreign:
         trained: bool = True,
         decay: bool = True,
         of: Array | None = None,
+        form: object = None,
     ) -> Value:
         """A weight or a constant as a parameter. The same array in the same form is there once;
-        of: the array that it was made from.
+        of: the array that it was made from; form: how, where its numbers are in another order.
         """
         origin = array if of is None else of
-        key = (id(origin), f"{array.shape} {inner} {order} {trained}")
+        key = (id(origin), f"{array.shape} {inner} {order} {trained} {form}")
         found = self._shared.get(key)
         if found is None:
             layer, number, plain = self.b.current, 1, name
@@ -224,6 +228,15 @@ class Foreign:
 
     def graph(self, values: Sequence[Value]) -> Graph:
         return self.b.graph(*values)
+
+    def real(self, x: Tensor) -> Tensor:
+        """Whole numbers in the dtype of the graph, rounded; what is there in it already stays."""
+        if x.value.kind == "float":
+            return replace(x, dtype=self.dtype)
+        key = x.value.name, "real"
+        if key not in self._forms:
+            self._forms[key] = self.node(ToFloat(), (x.value,), x.value.shape)
+        return replace(x, value=self._forms[key], dtype=self.dtype)
 
     # Looking at tensors --------------------------------------------------------------------------
 

@@ -45,7 +45,7 @@ def formula(
     for each in tensors:
         numbers(each)
     f.require(prod(shape))
-    given = [_number(o) if isinstance(o, np.ndarray) else o for o in operands]
+    given = [_number(f, o) if isinstance(o, np.ndarray) else o for o in operands]
     wide: list[Tensor | Array | float] = [
         f.padded_rank(o, len(shape)) if isinstance(o, Tensor) else o for o in given
     ]
@@ -84,9 +84,9 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
         raise FaltungError(f"shapes {', '.join(map(str, shapes))}: do not broadcast") from None
 
 
-def _number(array: Array) -> Array | float:
-    """A constant of which all elements are the same as one number."""
-    if array.size == 1 or (array.size <= MOST_COMPARED and _same(array)):
+def _number(f: Foreign, array: Array) -> Array | float:
+    """A constant of which all elements are the same as one number; not where it is trained."""
+    if array.size == 1 or (not f.trains and array.size <= MOST_COMPARED and _same(array)):
         return float(array.flat[0])
     return array
 
@@ -162,23 +162,27 @@ class _Frame:
             own.sort(key=self.base.axes[axis].index)
             order += own
             split += [self.base.dims[i] for i in own]
-        made = wide.reshape(split).transpose(np.argsort(order)) if order else wide.reshape(())
+        turned = [int(i) for i in np.argsort(order)]
+        made = wide.reshape(split).transpose(turned) if order else wide.reshape(())
         there = [wide.shape[axis] > 1 for axis in axes]
-        return self._constant(made, there, array)
+        form = (split, turned) if turned != sorted(turned) else None
+        return self._constant(made, there, array, form)
 
-    def _constant(self, array: Array, there: Sequence[bool], of: Array) -> Value:
+    def _constant(self, array: Array, there: Sequence[bool], of: Array, form: object) -> Value:
         samples, *space, channels = self._kept(there)
         if samples > 1:
             raise AssertionError("a constant along the samples")  # _own_runs says no to it
         shape = (channels, *space) if any(n > 1 for n in space) else (channels,)
         if len(shape) == 1:
             plain = np.ascontiguousarray(array).reshape(shape)
-            return self.f.parameter("constant", plain, decay=False, of=of)
+            return self.f.parameter("constant", plain, decay=False, of=of, form=form)
         rank = len(shape)
         users = np.moveaxis(array.reshape(*space, channels), -1, 0)
         order = (*range(1, rank), 0)
         plain = np.ascontiguousarray(users)
-        return self.f.parameter("constant", plain, inner=shape, order=order, decay=False, of=of)
+        return self.f.parameter(
+            "constant", plain, inner=shape, order=order, decay=False, of=of, form=form
+        )
 
     def _kept(self, there: Sequence[bool]) -> list[int]:
         """The size of each run for an operand that has these dims."""

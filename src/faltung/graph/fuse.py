@@ -15,7 +15,16 @@ from dataclasses import replace
 from faltung.codegen.expr import instructions
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.broadcast import joint
-from faltung.graph.ops import SAMPLES, Convolve, ConvolveInput, Elementwise, Reduce, Reduction
+from faltung.graph.contracted import takes_epilogue
+from faltung.graph.ops import (
+    SAMPLES,
+    Contract,
+    Convolve,
+    ConvolveInput,
+    Elementwise,
+    Reduce,
+    Reduction,
+)
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
@@ -41,7 +50,7 @@ def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
     Nodes whose values nothing reads any more are removed.
     """
     made = tuple(nodes)
-    made = _inlined(made, kept, lambda producer, readers: len(readers) == 1)
+    made = _inlined(made, kept, lambda producer, readers: len(readers) == 1, from_last=True)
     made = _finished(made, kept)
     made = _into_convolutions(made, kept)
     made = _inlined(made, kept, lambda producer, readers: _cheap(producer))
@@ -66,14 +75,19 @@ def _inlined(
     nodes: tuple[Node, ...],
     kept: Collection[str],
     worth: Callable[[Node, list[Node]], bool],
+    *,
+    from_last: bool = False,
 ) -> tuple[Node, ...]:
-    """Formulas substituted into their readers, where all of these are formulas."""
+    """Formulas substituted into their readers, where all of these are formulas.
+
+    from_last: begin with the last one. Readers of a formula may become one: x * clip(x + 3).
+    """
     made = dict(enumerate(nodes))
     readers: dict[str, list[int]] = {}
     for number, node in made.items():
         for name in {value.name for value in node.inputs}:
             readers.setdefault(name, []).append(number)
-    for number in list(made):
+    for number in sorted(made, reverse=from_last):
         producer = made[number]
         numbers = readers.get(producer.output.name, [])
         found = [made[reader] for reader in numbers]
@@ -125,7 +139,7 @@ def _joins(producer: Node, reader: Node) -> bool:
         p.shape != r.shape or p.batched != r.batched or producer.output.samples != _samples(reader)
     ):
         return False
-    own = _extent(p.outputs[0])
+    own = extent(p.outputs[0])
     extents = [own if value.name == producer.output.name else (0, 0) for value in reader.inputs]
     return all(_fits(expr, extents) for expr in _formulas(r))
 
@@ -153,17 +167,17 @@ def _samples(node: Node) -> int:
 
 def _fits(expr: Expr, operands: Sequence[tuple[int, int]]) -> bool:
     """Whether a formula is small enough; ``operands``: the extents of what replaces them."""
-    length, depth = _extent(expr, operands)
+    length, depth = extent(expr, operands)
     return length <= MOST_OPERATIONS and depth <= MOST_NESTING
 
 
-def _extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
+def extent(expr: Expr, operands: Sequence[tuple[int, int]] = ()) -> tuple[int, int]:
     """How many operations a formula has, with repetitions, and how deeply they are nested."""
     if expr.op == "operand":
         return operands[int(expr.args[0])] if operands else (0, 0)  # type: ignore[arg-type]
     length = depth = 0
     for term in (terms := expr.terms):
-        operations, levels = _extent(term, operands)
+        operations, levels = extent(term, operands)
         length, depth = length + operations, max(depth, levels)
     return (length + 1, depth + 1) if terms else (0, 0)
 
@@ -230,8 +244,8 @@ def _finished(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...
 
 
 def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
-    """A formula becomes the epilogue of the last convolution among its operands, if that makes a
-    map of the formula's shape. The other operands may be broadcast.
+    """A formula becomes the epilogue of the last convolution or product among its operands, if that
+    makes a map of the formula's shape. The other operands may be broadcast.
     """
     made: dict[int, Node] = dict(enumerate(nodes))
     readers = consumers(nodes)
@@ -241,10 +255,7 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             continue
         op = node.op
         assert isinstance(op, Elementwise)
-        formula = op.outputs[0]
-        if formula.uses("random") or instructions(formula) > MOST_EPILOGUE:
-            continue
-        if not all(_reaches(v, node.output) for v in node.inputs):
+        if op.outputs[0].uses("random") or not all(_reaches(v, node.output) for v in node.inputs):
             continue
         able = [
             places[value.name]
@@ -255,8 +266,10 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             and len(readers[value.name]) == 1
             and _takes_epilogue(made[places[value.name]])
         ]
-        if able:
-            made[here] = _with_epilogue(made.pop(max(able)), node, op.outputs[0])
+        joined = _with_epilogue(made[max(able)], node, op.outputs[0]) if able else None
+        if joined is not None:
+            del made[max(able)]
+            made[here] = joined
     return tuple(made.values())
 
 
@@ -277,19 +290,30 @@ def _is_like(value: Value, other: Value) -> bool:
 def _takes_epilogue(node: Node) -> bool:
     op = node.op
     if isinstance(op, Convolve):
-        return op.epilogue is None
-    return isinstance(op, ConvolveInput) and op.epilogue is None and fuses_input_grad(op.spec)
+        return True
+    if isinstance(op, Contract):
+        return takes_epilogue(node)
+    return isinstance(op, ConvolveInput) and fuses_input_grad(op.spec)
 
 
-def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node:
-    others = [value for value in node.inputs if value != conv.output]
-    places = [
-        operand(0 if value == conv.output else 1 + others.index(value)) for value in node.inputs
-    ]
+def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node | None:
+    """The convolution with the formula as its epilogue, or after the one that it has; None where
+    that is too much for one.
+    """
     op = conv.op
-    assert isinstance(op, Convolve | ConvolveInput)
-    made = replace(op, epilogue=formula.replaced(places))
-    return Node(made, (*conv.inputs, *others), node.outputs, conv.layer)
+    assert isinstance(op, Convolve | ConvolveInput | Contract)
+    count = 3 if not isinstance(op, Contract) and op.bias else 2
+    read = (*conv.inputs[count:], *(value for value in node.inputs if value != conv.output))
+    aux = list(dict.fromkeys(read))
+    total = operand(0) if op.epilogue is None else op.epilogue
+    places = [
+        total if value == conv.output else operand(1 + aux.index(value)) for value in node.inputs
+    ]
+    made = formula.replaced(places)
+    if instructions(made) > MOST_EPILOGUE or len(aux) > MOST_OPERANDS or not _fits(made, []):
+        return None
+    inputs = (*conv.inputs[:count], *aux)
+    return Node(replace(op, epilogue=made), inputs, node.outputs, conv.layer)
 
 
 # Sums into formulas ------------------------------------------------------------------------------
@@ -354,7 +378,7 @@ def _with_reductions(producer: Node, node: Node) -> Node | None:
         if value not in inputs:
             inputs.append(value)
         places.append(operand(inputs.index(value)))
-    extents = list(map(_extent, places))
+    extents = list(map(extent, places))
     if len(inputs) > MOST_OPERANDS or not all(_fits(each.expr, extents) for each in op.reductions):
         return None
     reductions = tuple(replace(each, expr=each.expr.replaced(places)) for each in op.reductions)

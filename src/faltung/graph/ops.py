@@ -384,6 +384,11 @@ class EmbedGrad:
 
 
 @dataclass(frozen=True, slots=True)
+class ToFloat:
+    """Whole numbers (L,) from outside -> the same in the dtype of the network, rounded."""
+
+
+@dataclass(frozen=True, slots=True)
 class CrossEntropy:
     """logits (C, *space), labels (*space), scale, smoothing, [weights (C,)] -> losses (1, *space),
     correct (1, *space), the gradient of ``scale * sum(losses)``. Rows with the label -1 are
@@ -475,6 +480,7 @@ Op = (
     | GridSampleGrid
     | Embed
     | EmbedGrad
+    | ToFloat
     | CrossEntropy
     | Softmax
     | Recurrent

@@ -6,8 +6,11 @@ from typing import Any
 from faltung.onnx import (
     attention,
     convolve,
+    deformed,
     formulas,
+    losses,
     norms,
+    places,
     pools,
     products,
     recurrent,
@@ -19,13 +22,16 @@ from faltung.onnx.arguments import Arguments
 TABLE: dict[str, Callable[[Arguments], Any]] = {
     **attention.TABLE,
     **convolve.TABLE,
+    **deformed.TABLE,
     **products.TABLE,
     **pools.TABLE,
     **reductions.TABLE,
     **norms.TABLE,
+    **losses.TABLE,
     **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,
+    **places.TABLE,
 }
 # Control flow and shapes, which importing itself sees to.
 INHERENT = ("If", "Shape", "Size", "Constant")

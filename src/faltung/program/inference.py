@@ -14,6 +14,7 @@ from faltung.graph.fuse import fused, needed
 from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved
 from faltung.graph.ops import Convolve, Softmax
+from faltung.graph.recognise import recognised
 from faltung.graph.value import Graph, Node, Value
 from faltung.jit.target import current
 from faltung.machine.table import Machine
@@ -63,6 +64,7 @@ class Inference:
             outputs = (likely, *outputs[1:])
         kept = {value.name for value in outputs}
         nodes = with_attention(moved(needed(nodes, kept), kept), kept)
+        nodes = recognised(nodes, kept)
         nodes, first = input_layouts(graph.inputs, fused(needed(nodes, kept), kept))
         self.nodes, self.outputs = nodes, outputs
         places = Places(nodes, [value.name for value in graph.inputs], first)

@@ -41,6 +41,7 @@ from faltung.graph.ops import (
     Slice,
     Softmax,
     ToChannelsLast,
+    ToFloat,
     TopK,
     View,
 )
@@ -94,6 +95,7 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     PoolGrad: lower_map.pool_grad,
     Embed: lower_map.embed,
     EmbedGrad: lower_map.embed_grad,
+    ToFloat: lower_map.to_float,
     ToChannelsLast: lower_map.to_channels_last,
     Reshape: lower_map.reshape,
     View: lower_map.view,

@@ -19,6 +19,7 @@ from faltung.graph.value import Node, Value
 from faltung.methods.base.correlation import Strides
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.copies.stage import rearrange
+from faltung.methods.copies.whole import whole_numbers
 from faltung.methods.elementwise import elementwise
 from faltung.methods.elementwise.group_sum import group_sum
 from faltung.methods.pool import pool
@@ -250,6 +251,19 @@ def view(low: Lowering, node: Node, work: Work) -> None:
         return
     x, out = node.inputs[0], node.output
     _copy(low, work, x, low.where(out), x.channels, "copy to see it otherwise")
+
+
+def to_float(low: Lowering, node: Node, work: Work) -> None:
+    x = node.inputs[0]
+    whole_numbers(
+        work,
+        low.dtype,
+        low.machine,
+        x=low.where(x),
+        out=low.matrix(node.output),
+        rows=low.samples(x),
+        length=x.channels,
+    )
 
 
 def to_channels_last(low: Lowering, node: Node, work: Work) -> None:
