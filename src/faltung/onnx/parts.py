@@ -75,10 +75,14 @@ class Stage:
 
 @dataclass(slots=True)
 class Record:
-    """What a run did, one after the other: nodes on the host with the reasons, and parts."""
+    """What a run did, one after the other: nodes on the host with the reasons, and a program."""
 
     host: list[tuple[Call, str]] = field(default_factory=list)
-    part: Part | None = None
+    program: Program | None = None
+
+    @property
+    def part(self) -> Part | None:
+        return None if self.program is None else self.program.part
 
 
 class Engine:
@@ -145,7 +149,7 @@ class Routine:
             if not rest:
                 break
             program, after = self.program(stage, rest, values)
-            record.part = program.part
+            record.program = program
             program.run(values, stage.known)
             self.engine.ran = True
             self.fresh |= program.part.outputs.keys()
