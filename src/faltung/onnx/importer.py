@@ -390,7 +390,7 @@ class _Importer:
         computed = [x is not None and not isinstance(x, np.ndarray) for x in inputs]
         results = inferred(call, [_typed(x) for x in inputs])
         why = host.nature(call, dtypes, shapes, computed, results)
-        if why is not None:
+        if why is not None and (foldable(call) or call.op in host.LOOPS):
             if any(computed) or call.op in host.LOOPS:
                 self.part.forced[id(call)] = why
                 return self.later(call, inputs)
