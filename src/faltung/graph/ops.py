@@ -18,7 +18,8 @@ from faltung.geometry.resample import Table
 class Convolve:
     """x, weight, [bias,] *aux -> y. With ``bias`` it is added; then comes the ``epilogue``.
 
-    epilogue: a formula of the sum (operand 0) and the arrays ``aux`` of the output's shape.
+    epilogue: a formula of the sum (operand 0) and of ``aux``, each of the output's shape or
+    broadcast to it, as the operands of ``Elementwise`` are.
     """
 
     spec: ConvSpec
