@@ -45,9 +45,14 @@ def outcome(case: Any) -> str:
                     want = np.array(want, got.dtype)
                 assert got.dtype == np.asarray(want).dtype, case.name
                 assert got.shape == np.shape(want), case.name
+                rtol = case.rtol
+                if (
+                    got.dtype.name == "bfloat16"
+                ):  # as ONNX's own runner: two units in the last place
+                    rtol = max(rtol, 2**-6)
                 if got.dtype.kind == "V":  # of ml_dtypes
                     got, want = got.astype(np.float64), want.astype(np.float64)
-                np.testing.assert_allclose(got, want, rtol=case.rtol, atol=case.atol)
+                np.testing.assert_allclose(got, want, rtol=rtol, atol=case.atol)
     except UnsupportedError as error:
         return str(error)
     return "passed"

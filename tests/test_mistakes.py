@@ -128,10 +128,12 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Parallel": (nn.ReLU(), nn.ReLU()),
     "Patches": (nn.ReLU(),),
     "Position": (2,),
+    "Read": (nn.ReLU(), "input"),
     "Residual": (nn.ReLU(),),
     "Sequential": (nn.ReLU(),),
     "SqueezeExcite": (2,),
     "StochasticDepth": (0.5,),
+    "Wired": (nn.ReLU(),),
 }
 
 
@@ -208,7 +210,7 @@ def test_layers(name: str) -> None:
     bad = []
     for argument in inspect.signature(kind).parameters:
         for what, value in WRONG.items():
-            if argument in ("layers", "branches"):
+            if argument in ("layers", "branches", "sources"):
                 wrong = judge(lambda v=value: build(v))  # type: ignore[misc]
             else:
                 names = list(inspect.signature(kind).parameters)
@@ -222,7 +224,7 @@ def test_layers(name: str) -> None:
 
 
 ABSTRACT = (nn.Layer, nn.Activation)
-GROUPS = ("Sequential", "Parallel")
+GROUPS = ("Sequential", "Parallel", "Read", "Wired")
 
 
 @pytest.mark.parametrize("name", nets.table.NETS)

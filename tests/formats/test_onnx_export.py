@@ -39,7 +39,7 @@ def anything(graph: Graph) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(5)
     drawn = parameters(graph, 3)
     for p in graph.parameters:
-        if p.initial != "normal":
+        if not isinstance(p.initial, str):
             drawn[p.name] = rng.uniform(0.5, 1.5, p.shape).astype(graph.dtype)
     return drawn
 
@@ -126,6 +126,10 @@ SMALL: list[tuple[str, tuple[int, ...], dict[str, Any]]] = [
     ("mobilenetv3small", (1, 8, 8), {"width": 0.25}),
     ("efficientnetb0", (1, 8, 8), {"width": 0.25, "depth": 0.3}),
     ("convnexttiny", (1, 8, 8), {"width": 0.1}),
+    ("vittiny", (1, 8, 8), {"width": 0.1, "blocks": 2}),
+    ("mobilevitxxs", (1, 12, 16), {"width": 0.2}),
+    ("deeplabv3", (1, 8, 9), {"width": 0.05}),
+    ("yoloxnano", (1, 32, 64), {"width": 0.1}),
     ("textcnn", (9,), {"vocabulary": 12, "features": 6, "maps": 3}),
     ("tcn", (3, 30), {"channels": 5}),
     ("c3d", (1, 3, 9, 9), {"width": 0.05}),

@@ -99,8 +99,13 @@ def wanted(x: np.ndarray, how: Resizing, output: int, scale: float) -> np.ndarra
 
 def settled(how: Resizing, size: int, output: int, scale: float) -> bool:
     """No position is a rounding away from an entry: the reference is not sure of these itself."""
+    if how.coordinates == "pytorch_half_pixel" and scale * size == 1:
+        return False  # the definition says 0, the reference -0.5
     places = [place(how.coordinates, o, size, output, scale, (0.1, 1.2)) for o in range(output)]
-    return all(x == round(x) or abs(x - round(x)) > 1e-9 for x in places)
+    ties = (0.0, 0.5) if how.mode == "nearest" else (0.0,)
+    return all(
+        x + t == round(x + t) or abs(x + t - round(x + t)) > 1e-6 for x in places for t in ties
+    )
 
 
 @grid(how=RESIZINGS, size=[1, 2, 3, 5, 8, 13], output=[1, 2, 3, 5, 7, 16], off=[1, 1.013], every=4)

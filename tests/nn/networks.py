@@ -252,6 +252,22 @@ NETWORKS: dict[str, Row] = {
     "patches 1-D": (nn.Sequential(nn.Conv(4, 1), nn.Patches(nn.Attention(2))), (3, 6)),
     "patches normalised": (nn.Patches(nn.Sequential(nn.Conv(4, 1), nn.BatchNorm())), (3, 4, 2)),
     "stochastic depth": (nn.Sequential(nn.StochasticDepth(0.0), nn.ReLU()), (3, 2)),
+    "wired": (
+        nn.Wired(
+            nn.Conv(4, 3, padding=1, name="fine"),
+            nn.MaxPool(2, name="coarse"),
+            nn.Conv(3, 1, name="deep"),
+            nn.Upsample(2, name="up"),
+            nn.Read(nn.Sequential(nn.Conv(5, 1), nn.ReLU()), "up", "fine", "input", name="both"),
+            nn.Read(nn.Conv(3, 1), "both", name="one"),
+            nn.Read(nn.Identity(), "one", "deep", along="positions"),
+        ),
+        (2, 4, 6),
+    ),
+    "wired in turn": (
+        nn.Wired(nn.Tanh(name="a"), nn.Conv(2, 1, name="b"), nn.Read(nn.Sigmoid(), "b", "a", "b")),
+        (2, 5),
+    ),
     "unet": (UNET, (2, 6, 4)),
     **{f"activation {layer!r}": (layer, (3, 4)) for layer in ACTIVATIONS},
 }

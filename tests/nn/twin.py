@@ -336,6 +336,19 @@ def patches(walk: Walk, layer: nn.Patches, x: Tensor) -> Tensor:
     return out
 
 
+def wired(walk: Walk, layer: nn.Wired, x: Tensor) -> Tensor:
+    known = {"input": x}
+    for part in layer.layers:
+        if isinstance(part, nn.Read):
+            read = [known[name] for name in part.sources]
+            if part.along == "channels":
+                x = torch.cat(read, dim=1)
+            else:
+                x = read[0] if len(read) == 1 else torch.cat([r.flatten(2) for r in read], dim=2)
+        x = known[part.name or ""] = walk(part, x)
+    return x
+
+
 def auxiliary(walk: Walk, layer: nn.Auxiliary, x: Tensor) -> Tensor:
     if walk.training:
         walk.heads.append(walk(layer.head, x))
@@ -392,6 +405,8 @@ STEPS: dict[type, Step] = {
     nn.PositionEmbedding: lambda walk, layer, x: x + walk.take(1)[0],
     nn.Position: lambda walk, layer, x: x.flatten(2)[:, :, layer.index],
     nn.Patches: patches,
+    nn.Wired: wired,
+    nn.Read: lambda walk, layer, x: walk(layer.layer, x),
     nn.StochasticDepth: dropout,
     nn.Flatten: flatten,
     nn.ReLU: plain("relu"),

@@ -232,3 +232,62 @@ def test_several_threads_and_several_parts() -> None:
     for worker in workers:
         worker.join()
     assert not wrong
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"strides": [2, 1], "pads": [1, 0, 0, 1]},
+        {"dilations": [2, 1], "storage_order": 1},
+        {"strides": [2, 3], "ceil_mode": 1},
+        {"strides": [2, 2], "auto_pad": "SAME_LOWER"},
+    ],
+)
+def test_where_maxima_are(options: Any) -> None:
+    nodes = [node("MaxPool", "x", "y at", kernel_shape=[3, 2], **options), node("Neg", "y", "z")]
+    data = made(nodes, {"x": ("N", 2, 7, 6)}, ["z", "at"], types={"at": "int64"})
+    agree(data, {"x": numbers(2, 2, 7, 6)})
+    few = made(nodes[:1], {"x": ("N", 2, 7, 6)}, ["y", "at"], dtype="uint8", types={"at": "int64"})
+    x = np.random.default_rng(0).integers(0, 9, (2, 2, 7, 6)).astype(np.uint8)
+    assert np.array_equal(load(few)(x)[1], agree(few, {"x": x})[1])
+
+
+def test_selections_and_scatters() -> None:
+    nodes = [
+        node("GatherElements", "x i", "a", axis=1),
+        node("ScatterElements", "x i u", "b", axis=1),
+        node("ScatterElements", "x i u", "c", axis=1, reduction="add"),
+        node("ScatterND", "x at rows", "d"),
+        node("ScatterND", "x at rows", "e", reduction="max"),
+        node("TopK", "x k", "top where", axis=0),
+        node("TopK", "x k", "low there", axis=-1, largest=0),
+        node("OneHot", "i depth values", "hot", axis=1),
+    ]
+    outputs = ["a", "b", "c", "d", "e", "top", "where", "low", "there", "hot"]
+    whole = {"i": "int64", "at": "int64", "k": "int64", "where": "int64", "there": "int64"}
+    shapes = {"x": (3, 4), "i": (2, 3), "u": (2, 3), "at": (2, 1), "rows": (2, 4), "k": (1,)}
+    constants = {"depth": np.array(5), "values": np.array([-1, 2], np.float32)}
+    data = made(nodes, shapes, outputs, constants, types=whole)
+    x = np.round(numbers(3, 4) * 2) / 2  # some are equal
+    given = {
+        "x": x,
+        "i": np.array([[0, -1, 2], [3, 1, 0]]),
+        "u": numbers(2, 3),
+        "at": np.array([[2], [0]]),
+        "rows": numbers(2, 4),
+        "k": np.array([2]),
+    }
+    agree(data, given)
+
+
+def test_outputs_are_the_callers_own() -> None:
+    nodes = [node("Identity", "k", "y"), node("Identity", "x", "z"), node("Add", "x one", "s")]
+    constants = {"k": np.arange(3), "one": np.array(1)}
+    data = made(nodes, {"x": (2,)}, ["y", "z", "s"], constants, dtype="int64")
+    model, x = load(data), np.array([5, 6])
+    for _ in range(2):
+        y, z, s = model(x)
+        assert y.tolist() == [0, 1, 2] and z.tolist() == [5, 6] and s.tolist() == [6, 7]
+        y[:], z[:], s[:] = 9, 9, 9
+    assert x.tolist() == [5, 6]

@@ -132,3 +132,68 @@ def test_attention_with_masks(mask: Any, fixed: bool) -> None:
     )
     (got,) = load(data).run(free)
     np.testing.assert_allclose(got, spelled(*arrays.values(), 0.3), atol=1e-5)
+
+
+def deformed(
+    x: Any, w: Any, offset: Any, mask: Any, stride: int, pad: int, dilation: int, groups: int
+) -> Any:
+    """By its definition, tap by tap."""
+    batch, channels, height, width = x.shape
+    count, own, *kernel = w.shape
+    rows, columns = offset.shape[2:]
+    taps = kernel[0] * kernel[1]
+    parts = offset.shape[1] // (2 * taps)
+    offset = offset.reshape(batch, parts, taps, 2, rows, columns)
+    mask = mask.reshape(batch, parts, taps, rows, columns)
+    made = np.zeros((batch, count, rows, columns))
+    for n, c, i, j in np.ndindex(batch, channels, rows, columns):
+        group = c // own
+        outputs = slice(group * (count // groups), (group + 1) * (count // groups))
+        part = c // (channels // parts)
+        for tap in range(taps):
+            moves = offset[n, part, tap, :, i, j]
+            y = i * stride - pad + tap // kernel[1] * dilation + moves[0]
+            z = j * stride - pad + tap % kernel[1] * dilation + moves[1]
+            value = 0.0
+            for a in (int(np.floor(y)), int(np.floor(y)) + 1):
+                for b in (int(np.floor(z)), int(np.floor(z)) + 1):
+                    if 0 <= a < height and 0 <= b < width:
+                        value += x[n, c, a, b] * (1 - abs(y - a)) * (1 - abs(z - b))
+            weight = w[outputs, c % own].reshape(-1, taps)[:, tap]
+            made[n, outputs, i, j] += weight * value * mask[n, part, tap, i, j]
+    return made
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize(("stride", "pad", "dilation"), [(1, 0, 1), (2, 1, 1), (1, 2, 2)])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_deformable_convolutions(
+    groups: int, parts: int, stride: int, pad: int, dilation: int, fixed: bool
+) -> None:
+    height, width, kernel = 6, 7, (3, 2)
+    sizes = [
+        (n + 2 * pad - dilation * (k - 1) - 1) // stride + 1
+        for n, k in zip((height, width), kernel, strict=True)
+    ]
+    arrays = {
+        "x": numbers(2, 4, height, width),
+        "w": numbers(6, 4 // groups, *kernel, seed=1),
+        "o": numbers(2, parts * 12, *sizes, seed=2) * 2,
+        "b": numbers(6, seed=3),
+        "m": numbers(2, parts * 6, *sizes, seed=4),
+    }
+    free = {n: a for n, a in arrays.items() if not (fixed and n in "wb")}
+    words = {"strides": [stride] * 2, "pads": [pad] * 4, "dilations": [dilation] * 2}
+    data = made(
+        [node("DeformConv", "x w o b m", "y", group=groups, offset_group=parts, **words)],
+        {n: a.shape for n, a in free.items()},
+        ["y"],
+        {n: a for n, a in arrays.items() if n not in free},
+        opset=19,
+    )
+    (got,) = load(data).run(free)
+    how = stride, pad, dilation, groups
+    want = deformed(*(arrays[n].astype(np.float64) for n in "xwom"), *how)
+    want += arrays["b"][:, None, None]
+    np.testing.assert_allclose(got, want, atol=3e-5)

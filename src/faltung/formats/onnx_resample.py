@@ -103,7 +103,7 @@ def grid_sample(writer: Writer, node: Node) -> str:
     """ValueError: a map that is no picture, for which this version of ONNX has no node."""
     op, (x, grid) = node.op, node.inputs
     assert isinstance(op, GridSample)
-    if len(x.space) != 2 or len(grid.space) != 2:
+    if len(x.space) != 2 or len(grid.space) != 2 or op.how.positions:
         raise FaltungError(
             f"graph: GridSample of layer {node.layer!r} is expressed in ONNX for pictures only"
         )

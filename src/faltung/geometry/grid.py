@@ -21,16 +21,19 @@ KEYS_A = -0.75
 class Sampling:
     """How a map is sampled. padding: what lies outside: zeros, the nearest entry, or the map
     mirrored. align_corners: -1 and 1 are the centres of the outermost entries, not their edges.
+    positions: coordinates are those of entries, from 0 on, instead.
     """
 
     mode: str = "linear"
     padding: str = "zeros"
     align_corners: bool = False
+    positions: bool = False
 
     def __post_init__(self) -> None:
         one_of("mode", self.mode, MODES)
         one_of("padding_mode", self.padding, PADDINGS)
         truth("align_corners", self.align_corners)
+        truth("positions", self.positions)
 
     def check(self, rank: int) -> None:
         """ValueError: a rank for which the mode is not made."""

@@ -8,7 +8,7 @@ are, and so decides ties in its own way.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil, floor
+from math import ceil, floor, isclose
 from struct import pack, unpack
 
 from faltung.geometry.check import one_of
@@ -102,6 +102,8 @@ def resized(
     rows = []
     for o in range(output):
         x = place(how.coordinates, o, size, output, scale, roi)
+        if how.mode == "nearest":
+            x = _as_runtimes(how.coordinates, x, o, scale)
         if how.coordinates == "tf_crop_and_resize" and not 0 <= x <= size - 1:
             rows.append([])
         else:
@@ -120,7 +122,8 @@ def place(
     mode: str, o: int, size: int, output: int, scale: float, roi: tuple[float, float] = (0.0, 1.0)
 ) -> float:
     """Where output ``o`` lies on the input, whose entry ``i`` is at ``i``."""
-    wide = scale * size
+    # A scale of 0.6 in float32 is not quite that: its outputs are whole all the same.
+    wide = float(output) if isclose(scale * size, output, rel_tol=1e-6) else scale * size
     if mode == "align_corners":
         return 0.0 if wide == 1 else o * (size - 1) / (wide - 1)
     if mode == "asymmetric":
@@ -131,9 +134,20 @@ def place(
             return (begin + end) * (size - 1) / 2
         return begin * (size - 1) + o * (end - begin) * (size - 1) / (wide - 1)
     if mode == "pytorch_half_pixel" and wide == 1:
-        return -0.5
+        return 0.0
     offset = size / 2 * (1 - output / wide) if mode == "half_pixel_symmetric" else 0.0
     return offset + (o + 0.5) / scale - 0.5
+
+
+def _as_runtimes(mode: str, x: float, o: int, scale: float) -> float:
+    """A position where an entry must be chosen, rounded as readers of ONNX round it: a scale such
+    as 0.6 is not quite that, and would put whole positions just before an entry.
+    """
+    if mode == "asymmetric":
+        return _float32(o / scale)
+    if mode in ("half_pixel", "pytorch_half_pixel") and x == (o + 0.5) / scale - 0.5:
+        return _float32((o + 0.5) / scale) - 0.5
+    return x
 
 
 def _neighbours(how: Resizing, x: float, size: int, scale: float) -> list[Tap]:

@@ -133,7 +133,8 @@ class RecurrentSpec:
     gates
         The order of the gates in the rows of the weights: letters of ``GATES``.
     clip
-        Whatever an activation reads is first brought into [-clip, clip].
+        What the gates' activations read is first brought into [-clip, clip]; the cell that is shown
+        is not, as in ONNX Runtime.
     input_forget
         An LSTM forgets 1 - i, for the input gate i.
     linear_before_reset
@@ -231,7 +232,7 @@ def _lstm(spec: RecurrentSpec, squash: Sequence[Squash]) -> Cell:
     i = value("i", c)
     f = 1 - i if spec.input_forget else value("f", c)
     after = f * c + i * new.of(spec._clipped(z["g"]))
-    h = value("o", after) * shown.of(spec._clipped(after))
+    h = value("o", after) * shown.of(after)
     return Cell((h, after), (0, 1, 2, 3))
 
 

@@ -40,7 +40,7 @@ def resnet18(
     Table 1.
     """
     halved = kept(input_shape[1:], 5, halvings)
-    first = _stem(scaled(64, width), halved)
+    first = stem(scaled(64, width), halved)
     return _resnet(classes, first, (2, 2, 2, 2), _basic, 1, width, halved[2:])
 
 
@@ -77,7 +77,7 @@ def resnet50(
     Table 1.
     """
     halved = kept(input_shape[1:], 5, halvings)
-    first = _stem(scaled(64, width), halved)
+    first = stem(scaled(64, width), halved)
     body = _bottleneck_1x1 if paper else _bottleneck_3x3
     return _resnet(classes, first, (3, 4, 6, 3), body, 4, width, halved[2:])
 
@@ -114,7 +114,7 @@ def resnet3d18(
     return _resnet(classes, first, (2, 2, 2, 2), _basic, 1, width, halved[1:])
 
 
-def _stem(channels: int, halved: Sequence[bool]) -> tuple[Layer, ...]:
+def stem(channels: int, halved: Sequence[bool]) -> tuple[Layer, ...]:
     kernel, stride = (7, 2) if halved[0] else (3, 1)
     made = convolved(channels, kernel, "batch", stride=stride, padding=kernel // 2, name="stem")
     return (*made, MaxPool(3, 2, padding=1)) if halved[1] else made
@@ -136,13 +136,13 @@ def _resnet(
         made: list[Layer] = []
         for i in range(count):
             stride = 2 if i == 0 and stage > 0 and halved[stage - 1] else 1
-            made += _block(body(channels, stride), before, channels * expansion, stride, i + 1)
+            made += block(body(channels, stride), before, channels * expansion, stride, i + 1)
             before = channels * expansion
         layers.append(Sequential(*made, name=f"stage{stage + 1}"))
     return Sequential(*layers, GlobalAvgPool(), Linear(classes))
 
 
-def _block(
+def block(
     body: Sequence[Layer], before: int, after: int, stride: int, number: int
 ) -> tuple[Layer, Layer]:
     """A body, its input or (option B of the paper) a 1x1 of it added, then the activation."""

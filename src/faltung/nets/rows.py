@@ -8,6 +8,7 @@ from typing import Any
 from faltung.nets.alexnet import alexnet
 from faltung.nets.c3d import c3d
 from faltung.nets.convnext import convnext
+from faltung.nets.deeplabv3 import deeplabv3
 from faltung.nets.densenet import densenet
 from faltung.nets.efficientnet import efficientnet
 from faltung.nets.googlenet import googlenet
@@ -15,16 +16,20 @@ from faltung.nets.lenet5 import lenet5
 from faltung.nets.mlp import mlp
 from faltung.nets.mobilenetv2 import mobilenetv2
 from faltung.nets.mobilenetv3 import mobilenetv3
+from faltung.nets.mobilevit import mobilevit
 from faltung.nets.resnet import resnet3d18, resnet18, resnet50
 from faltung.nets.shufflenetv2 import shufflenetv2
 from faltung.nets.tcn import tcn
 from faltung.nets.textcnn import textcnn
 from faltung.nets.unet import unet
 from faltung.nets.vgg16 import vgg16
+from faltung.nets.vit import vit
+from faltung.nets.yolox import yolox
 from faltung.nn.layer import Layer
 
-# What a network reads; "maps": a picture, of which it classifies every position.
-KINDS = ("pictures", "text", "series", "volumes", "maps", "tables")
+# What a network reads; "maps": a picture, of which it classifies every position; "boxes": one in
+# which it finds objects.
+KINDS = ("pictures", "text", "series", "volumes", "maps", "boxes", "tables")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +42,9 @@ class Row:
         ``(classes, input_shape, **options) -> Layer``.
     title, authors, year : str, str, int
         Its paper.
-    kind : {"pictures", "text", "series", "volumes", "maps", "tables"}
-        What it reads; with "maps" pictures, of which every position gets a class.
+    kind : {"pictures", "text", "series", "volumes", "maps", "boxes", "tables"}
+        What it reads; with "maps" pictures, of which every position gets a class, with "boxes"
+        pictures in which it finds objects.
     input_shape, classes : tuple of int, int
         Of the experiment in the paper.
     parameters : int
@@ -242,6 +248,31 @@ NETS: dict[str, Row] = {
         base=(224, 88_591_464),
         large=(224, 197_767_336),
     ),
+    **_sizes(
+        "vit",
+        _picture(
+            vit,
+            "An image is worth 16x16 words: transformers for image recognition at scale",
+            "Dosovitskiy, Beyer, Kolesnikov, Weissenborn, Zhai, Unterthiner, Dehghani, Minderer, "
+            "Heigold, Gelly, Uszkoreit, Houlsby",
+            2020,
+        ),
+        tiny=(224, 5_717_416),
+        small=(224, 22_050_664),
+        base=(224, 86_567_656),
+    ),
+    **_sizes(
+        "mobilevit",
+        _picture(
+            mobilevit,
+            "MobileViT: light-weight, general-purpose, and mobile-friendly vision transformer",
+            "Mehta, Rastegari",
+            2021,
+        ),
+        xxs=(256, 1_272_024),
+        xs=(256, 2_317_848),
+        s=(256, 5_578_632),
+    ),
     "textcnn": Row(
         textcnn,
         "Convolutional neural networks for sentence classification",
@@ -294,6 +325,37 @@ NETS: dict[str, Row] = {
         2,
         31_030_658,
         any_rank=True,
+    ),
+    "deeplabv3": Row(
+        deeplabv3,
+        "Rethinking atrous convolution for semantic image segmentation",
+        "Chen, Papandreou, Schroff, Adam",
+        2017,
+        "maps",
+        (3, 513, 513),
+        21,
+        39_638_869,
+        any_rank=True,
+    ),
+    **_sizes(
+        "yolox",
+        Row(
+            yolox,
+            "YOLOX: exceeding YOLO series in 2021",
+            "Ge, Liu, Wang, Li, Sun",
+            2021,
+            "boxes",
+            (3, 640, 640),
+            80,
+            0,
+            any_rank=True,
+        ),
+        nano=(416, 912_159),
+        tiny=(416, 5_055_855),
+        s=(640, 8_968_255),
+        m=(640, 25_326_495),
+        l=(640, 54_208_895),
+        x=(640, 99_071_455),
     ),
     "mlp": Row(
         mlp,

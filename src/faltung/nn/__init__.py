@@ -64,6 +64,7 @@ from faltung.nn.structure import (
     Sequential,
 )
 from faltung.nn.tokens import ClassToken, Patches, Position, PositionEmbedding
+from faltung.nn.wired import Read, Wired
 
 __all__ = [
     "ELU",
@@ -109,6 +110,7 @@ __all__ = [
     "PositionEmbedding",
     "ReLU",
     "ReLU6",
+    "Read",
     "Residual",
     "Sequential",
     "SiLU",
@@ -119,6 +121,7 @@ __all__ = [
     "StochasticDepth",
     "Tanh",
     "Upsample",
+    "Wired",
     "build",
 ]
 

@@ -32,7 +32,7 @@ class Sequential(Layer):
     layers: tuple[Layer, ...]
 
     def __init__(self, *layers: Layer, name: str | None = None) -> None:
-        _given(self, "layers", _layers("layers", layers), name)
+        given(self, "layers", layers_of("layers", layers), name)
 
     def _words(self) -> Iterator[str]:
         return map(repr, self.layers)
@@ -69,7 +69,7 @@ class Parallel(Layer):
     branches: tuple[Layer, ...]
 
     def __init__(self, *branches: Layer, name: str | None = None) -> None:
-        _given(self, "branches", _layers("branches", branches), name)
+        given(self, "branches", layers_of("branches", branches), name)
 
     def _words(self) -> Iterator[str]:
         return map(repr, self.branches)
@@ -240,7 +240,7 @@ class Embedding(Layer):
         )
 
 
-def _layers(name: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
+def layers_of(name: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
     if not layers:
         raise FaltungError(f"{name}=(): must be at least one layer")
     for layer in layers:
@@ -249,6 +249,6 @@ def _layers(name: str, layers: Sequence[Layer]) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-def _given(made: Layer, field: str, layers: tuple[Layer, ...], name: str | None) -> None:
+def given(made: Layer, field: str, layers: tuple[Layer, ...], name: str | None) -> None:
     object.__setattr__(made, field, layers)
     object.__setattr__(made, "name", name)

@@ -40,13 +40,16 @@ def gaps_of(routine: Routine, ports: Sequence[Port]) -> list[Gap]:
         part = routine.imported(calls, known, held)
         if part.gaps:
             return part.gaps
+        if not part.later:
+            routine.ahead = dict(held), part
+            return []
         known |= part.known
         held |= {n: Held(x.shape, x.dtype) for n, x in part.outputs.items()}
         left = []
         for call in part.later:
             reads = [held.get(n, known.get(n)) for n in routine.knowledge.reads(call)]
             if any(isinstance(x, Later) for x in reads):
-                made = [(None, "float32")] * len(call.outputs)
+                made: list[tuple[Shape | None, str]] = [(None, "float32")] * len(call.outputs)
             elif id(call) in part.forced or id(call) in routine.knowledge.foreign:
                 made = inferred(call, [held.get(n, known.get(n)) for n in call.inputs])
             else:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from faltung.formats.files import shown
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
-from faltung.onnx.read import DEEPEST, MOST_NODES, Body, Call, File
+from faltung.onnx.read import DEEPEST, MOST_NODES, Body, Call, File, constant_of
 
 Array = npt.NDArray[Any]
 Names = dict[str, str]
@@ -33,8 +33,7 @@ class Unfolder:
 
     def model(self) -> Body:
         """The graph of the model without calls of functions."""
-        body = self._file.body
-        return replace(body, calls=tuple(self._calls(body.calls, {}, "", {}, 0)))
+        return _apart(self._file.body, self._calls(self._file.body.calls, {}, "", {}, 0))
 
     def branch(self, body: Body, targets: Sequence[str]) -> tuple[list[Call], dict[str, Array]]:
         """The nodes of a branch, which make the ``targets``; and its constants by name."""
@@ -113,9 +112,9 @@ class Unfolder:
             own = {*value.inputs, *value.constants}
             own |= {name for call in value.calls for name in call.outputs if name}
             inner = names | {name: name for name in own}
-            calls = tuple(self._calls(value.calls, inner, "", bound, depth + 1))
+            calls = self._calls(value.calls, inner, "", bound, depth + 1)
             outputs = tuple(inner.get(name, name) for name in value.outputs)
-            return replace(value, calls=calls, outputs=outputs)
+            return replace(_apart(value, calls), outputs=outputs)
         if isinstance(value, tuple) and any(isinstance(each, Body) for each in value):
             return tuple(self._inner(each, names, bound, depth) for each in value)
         return value
@@ -149,6 +148,23 @@ class Unfolder:
             source = names.get(name, name)
             calls.append(Call("Identity", "", "", (source,), (target,), {}, {}, opset))
         return calls, {name + mark: array for name, array in body.constants.items()}
+
+
+def _apart(body: Body, calls: Iterable[Call]) -> Body:
+    """A body with these nodes, of which those that hold a constant are none any more."""
+    rest: list[Call] = []
+    constants = dict(body.constants)
+    for call in calls:
+        plain = call.op == "Constant" and not (call.domain or call.inputs)
+        try:
+            found = constant_of(call.attributes) if plain and len(call.outputs) == 1 else None
+        except (ValueError, TypeError, OverflowError):
+            found = None  # no numbers: the node is looked at when its turn comes
+        if found is None:
+            rest.append(call)
+        else:
+            constants[call.outputs[0]] = found
+    return replace(body, calls=tuple(rest), constants=constants)
 
 
 def mapped(value: Any, of: Callable[[Body], Any]) -> list[Any]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Unsaid
-from faltung.onnx import hostops, quantised
+from faltung.onnx import hostmath, hostops, hostpools, quantised
 from faltung.onnx.read import Call, constant_of
 from faltung.onnx.schemas import given, node_of
 from faltung.onnx.tensors import TYPES, number_of
@@ -113,7 +113,7 @@ _SAME = """
     SpaceToDepth BatchNormalization EyeLike BitCast CumProd DynamicQuantizeLinear Hardmax
     ReverseSequence TensorScatter
 """
-OWN = {**hostops.OWN, **quantised.OWN}
+OWN = {**hostmath.OWN, **hostops.OWN, **hostpools.OWN, **quantised.OWN}
 BOUNDS: dict[str, Callable[[Inputs, Mapping[str, Any]], int]] = {
     **dict.fromkeys(_WORDS.split(), _largest),
     **dict.fromkeys(_SAME.split(), _sum),
@@ -143,19 +143,20 @@ def evaluate(call: Call, inputs: Inputs) -> list[Array]:
         return [found]
     if not foldable(call):
         raise Unsaid("no such operator on the host")
-    own = OWN.get(call.op)
+    bound, own = BOUNDS.get(call.op), OWN.get(call.op)
     try:
+        if bound is not None:
+            numbers = bound(inputs, call.attributes)
+            total = sum(x.size for x in inputs if x is not None)
+            if numbers > MOST_NUMBERS + total:
+                raise Unsaid(f"a constant of {numbers} numbers")
         if own is not None:
             with np.errstate(all="ignore"):
                 return [np.asarray(x) for x in own(call.attributes, inputs)]
-        numbers = BOUNDS[call.op](inputs, call.attributes)
     except (FaltungError, MemoryError):
         raise
     except (ValueError, TypeError, IndexError, ArithmeticError, AssertionError) as error:
         raise FaltungError(_line(error)) from None
-    total = sum(x.size for x in inputs if x is not None)
-    if numbers > MOST_NUMBERS + total:
-        raise Unsaid(f"a constant of {numbers} numbers")
     return _run(call, inputs)
 
 

@@ -68,7 +68,7 @@ class Knowledge:
         from onnx import defs
 
         try:
-            schema = defs.get_schema(call.op, call.opset, "")
+            schema: Any = defs.get_schema(call.op, call.opset, "")
         except Exception:  # onnx raises its own class, which has moved between versions
             return False
         return bool(schema.has_function or schema.has_context_dependent_function)

@@ -146,7 +146,10 @@ class OnnxModel:
         with self._lock:
             self._main.engine.ran = False
             made = self._main.run(arrays, {})
-        return [_own(array, port, arrays) for array, port in zip(made, self.outputs, strict=True)]
+            fresh = self._main.fresh
+        return [
+            _own(array, p, p.name in fresh) for array, p in zip(made, self.outputs, strict=True)
+        ]
 
     def _checked(self, inputs: Mapping[str, npt.ArrayLike], exact: bool) -> dict[str, Array]:
         if not isinstance(inputs, Mapping):
@@ -325,13 +328,10 @@ def _may_become(array: Array, wanted: np.dtype[Any], typed: bool) -> bool:
     return not typed and kinds in ("if", "ii", "iu", "bb")
 
 
-def _own(array: Array, port: Port, inputs: Mapping[str, Array]) -> Array:
+def _own(array: Array, port: Port, fresh: bool) -> Array:
     """An output that the caller may write to, of the type that the file says."""
     wanted = dtype_of(port.dtype)
-    shared = not array.flags.owndata or not array.flags.writeable
-    if array.dtype == wanted and not shared and not any(array is x for x in inputs.values()):
-        return array
-    return np.array(array, wanted, order="C")
+    return array if fresh and array.dtype == wanted else np.array(array, wanted, order="C")
 
 
 def _sizes(port: Port) -> str:

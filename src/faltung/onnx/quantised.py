@@ -106,7 +106,7 @@ def _pads(
 def _product(a: Array, b: Array) -> Array:
     if not a.ndim or not b.ndim:
         raise FaltungError("its factors must have axes")
-    return np.matmul(a, b)
+    return np.asarray(np.matmul(a, b))
 
 
 # Operators ----------------------------------------------------------------------------------------
@@ -185,7 +185,7 @@ def _clipped(moved: Array, target: np.dtype[Any]) -> Array:
     """Whole numbers as a type, the nearest that it has."""
     from ml_dtypes import iinfo
 
-    limits = iinfo(target)
+    limits = iinfo(target)  # type: ignore[no-untyped-call]
     return np.clip(moved, int(limits.min), int(limits.max)).astype(target)
 
 

@@ -7,7 +7,7 @@ functions.
 
 import io
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -138,6 +138,25 @@ def function_body(proto: Any, opset: int) -> Body:
     return Body(reader.calls(proto.node, 0), _texts(proto.input), _texts(proto.output), {})
 
 
+def _same_as_oldest(version: int) -> Callable[[Any], bool]:
+    """Whether a node of an older opset has the definition that the oldest one here has."""
+    from onnx import defs
+
+    def same(node: Any) -> bool:
+        if not 1 <= version < OLDEST_OPSET or any(a.type in (5, 10) for a in node.attribute):
+            return False
+        try:
+            since = [
+                defs.get_schema(text(node.op_type), v, "").since_version
+                for v in (version, OLDEST_OPSET)
+            ]
+        except Exception:  # onnx raises its own class, which has moved between versions
+            return False
+        return since[0] == since[1]
+
+    return same
+
+
 def _told(proto: Any) -> tuple[str, tuple[int, ...] | None]:
     """Type and shape of an output of a body, as far as the file says them."""
     tensor = proto.type.tensor_type
@@ -187,7 +206,7 @@ class _Reader:
         versions = self.opsets(proto.opset_import)
         if not versions:
             raise self.error("not an ONNX model, it names no opset")
-        self.opset = self.checked_opset(versions.get("", 0) or 1, bool(proto.graph.node))
+        self.opset = self.checked_opset(versions.get("", 0) or 1, proto.graph.node)
         self.functions = {(text(f.domain), text(f.name)) for f in proto.functions}
         functions = {}
         for f in proto.functions:
@@ -223,11 +242,14 @@ class _Reader:
     def opsets(self, imports: Sequence[Any]) -> dict[str, int]:
         return {"" if o.domain in DOMAINS else text(o.domain): int(o.version) for o in imports}
 
-    def checked_opset(self, version: int, used: bool) -> int:
+    def checked_opset(self, version: int, nodes: Sequence[Any]) -> int:
         from onnx.defs import onnx_opset_version
 
         newest = onnx_opset_version()
-        if used and not OLDEST_OPSET <= version <= newest:
+        used = [node for node in nodes if node.domain in DOMAINS]
+        if all(map(_same_as_oldest(version), used)):
+            return version
+        if not OLDEST_OPSET <= version <= newest:
             raise UnsupportedError(
                 f"{self.where}: opset {version}: must be {OLDEST_OPSET} to {newest}, "
                 "what the installed onnx knows"

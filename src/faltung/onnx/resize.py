@@ -1,4 +1,4 @@
-"""Other sizes, from ONNX: Resize and Upsample in every mode, as tables; grids of places."""
+"""Other sizes, from ONNX: Resize and Upsample in every mode, as tables."""
 
 from math import floor, isclose
 from typing import Any
@@ -7,13 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.grid import Sampling
 from faltung.geometry.interpolate import Resizing, resized
-from faltung.geometry.resample import MOST_TAPS, table
-from faltung.graph.foreign import Tensor, Unsaid
-from faltung.graph.foreign_maps import known
+from faltung.geometry.resample import MOST_TAPS
+from faltung.graph.foreign import Tensor
 from faltung.graph.foreign_resample import resampled
-from faltung.graph.ops import GridSample
 from faltung.onnx.arguments import Arguments
 
 Array = npt.NDArray[Any]
@@ -101,67 +98,4 @@ def _roi(a: Arguments, count: int) -> Array:
     return found
 
 
-# Grids of places ----------------------------------------------------------------------------------
-
-
-def affine_grid(a: Arguments) -> Tensor:
-    """The places of an output under affine maps: a sum over the columns of each, whose weights are
-    the coordinates of the output.
-    """
-    theta = a.floats(0)
-    size = a.wholes("size", 1)
-    if size is None or len(size) not in (4, 5) or min(size) < 1:
-        raise FaltungError(f"size={size}: must be (N, C, H, W) or (N, C, D, H, W)")
-    batch, space = size[0], size[2:]
-    rank = len(space)
-    if theta.shape != (batch, rank, rank + 1):
-        raise FaltungError(f"theta of shape {theta.shape}: must be {(batch, rank, rank + 1)}")
-    corners = bool(a.whole("align_corners", 0))
-    lines = [_centres(n, corners) for n in space]
-    count = int(np.prod(space))
-    a.f.require(batch * count * rank)
-    if count * (rank + 1) > MOST_TAPS:
-        raise Unsaid("a grid of so many places")
-    places = np.stack([m.ravel() for m in np.meshgrid(*lines, indexing="ij")][::-1], axis=1)
-    rows = [[*enumerate(row), (rank, 1.0)] for row in places.tolist()]
-    made = resampled(a.f, theta, {2: table(rank + 1, rows)})
-    return a.f.reshaped(made.moved(1, 2), (batch, *space, rank))
-
-
-def _centres(size: int, corners: bool) -> Array:
-    """The coordinates of the entries of an axis."""
-    if corners:
-        return np.linspace(-1.0, 1.0, size) if size > 1 else np.zeros(1)
-    return (2 * np.arange(size) + 1) / size - 1
-
-
-def grid_sample(a: Arguments) -> Tensor:
-    x, grid = a.floats(0), a[1]
-    mode = a.word("mode", "linear" if a.opset >= 20 else "bilinear")
-    how = Sampling(
-        {"bilinear": "linear", "bicubic": "cubic"}.get(mode, mode),
-        a.word("padding_mode", "zeros"),
-        bool(a.whole("align_corners", 0)),
-    )
-    places = grid if isinstance(grid, Tensor) else known(a.f, grid, x.dtype)
-    rank = x.rank - 2
-    if places.rank != x.rank or places.shape[0] != x.shape[0] or places.shape[-1] != rank:
-        raise FaltungError(
-            f"grid of shape {places.shape}: must be ({x.shape[0]}, *output, {rank}) for an input "
-            f"of shape {x.shape}"
-        )
-    if rank > 3 or (rank == 3 and how.mode == "cubic"):
-        raise Unsaid(f"mode={mode} of {rank} axes")
-    a.f.require(x.shape[0] * x.shape[1] * places.size // (x.shape[0] * rank))
-    samples = a.f.map(x)
-    grids = a.f.map(places, (0,), range(1, x.rank - 1), (x.rank - 1,))
-    shape = (x.shape[1], *places.shape[1:-1])
-    return a.f.of_map(a.f.node(GridSample(how), (samples, grids), shape), x.dtype)
-
-
-TABLE: dict[str, Any] = {
-    "Resize": resize,
-    "Upsample": resize,
-    "AffineGrid": affine_grid,
-    "GridSample": grid_sample,
-}
+TABLE: dict[str, Any] = {"Resize": resize, "Upsample": resize}

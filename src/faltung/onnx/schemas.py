@@ -116,7 +116,7 @@ def definition(call: Call, types: Sequence[Any]) -> Any | None:
     if call.domain:
         return None
     try:
-        schema = defs.get_schema(call.op, call.opset, "")
+        schema: Any = defs.get_schema(call.op, call.opset, "")
         if schema.has_context_dependent_function:
             versions = schema.context_dependent_function_opset_versions
         elif schema.has_function:

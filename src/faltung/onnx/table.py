@@ -6,9 +6,11 @@ from typing import Any
 from faltung.onnx import (
     attention,
     convolve,
+    deformed,
     formulas,
     losses,
     norms,
+    places,
     pools,
     products,
     recurrent,
@@ -20,6 +22,7 @@ from faltung.onnx.arguments import Arguments
 TABLE: dict[str, Callable[[Arguments], Any]] = {
     **attention.TABLE,
     **convolve.TABLE,
+    **deformed.TABLE,
     **products.TABLE,
     **pools.TABLE,
     **reductions.TABLE,
@@ -28,6 +31,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **recurrent.TABLE,
     **formulas.TABLE,
     **views.TABLE,
+    **places.TABLE,
 }
 # Control flow and shapes, which importing itself sees to.
 INHERENT = ("If", "Shape", "Size", "Constant")

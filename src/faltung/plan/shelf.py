@@ -27,7 +27,6 @@ MOST = 512
 MOST_FILES = 8
 
 Build = Callable[..., Plan]
-_Used = tuple[Build, tuple[Any, ...], dict[str, Any], Policy, Plan]
 _known: dict[Hashable, Plan] = {}
 # The shelves that are still to be written, and how many this process has taken on.
 _waiting: list["Shelf"] = []
@@ -42,38 +41,29 @@ class Shelf:
     def __init__(self, machine: Machine, policy: Policy, about: Iterable[str] = ()) -> None:
         self._machine, self._policy = machine, policy
         self._about = tuple(about)
-        self._used: dict[Hashable, _Used] = {}
+        self._used: dict[Hashable, tuple[Build, tuple[Any, ...], dict[str, Any], Plan]] = {}
         self._made = 0
         self._file: Written | None = None
         self._key: str | None = None
         self._opened = False
 
-    def plan(
-        self,
-        build: Build,
-        arguments: tuple[Any, ...],
-        named: dict[str, Any],
-        policy: Policy | None = None,
-    ) -> Plan:
-        """What ``build`` makes of its arguments: from memory, from disk, or made now. policy: by
-        default that of the program.
-        """
-        policy = policy or self._policy
+    def plan(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> Plan:
+        """What ``build`` makes of its arguments: from memory, from disk, or made now."""
         # In words too: constants of formulas that are equal, 0.0 and -0.0, make other code.
         words = repr(named.get("epilogue"))
-        own = self._machine, policy
+        own = self._machine, self._policy
         key = build.__name__, arguments, tuple(named.items()), words, *own
         found = _known.get(key)
         if found is None:
-            found = self._read(build, arguments, named, policy)
+            found = self._read(build, arguments, named)
             if found is None:
-                found = build(*arguments, **named, machine=self._machine, policy=policy)
+                found = build(*arguments, **named, machine=self._machine, policy=self._policy)
                 self._made += 1
             # Without a lock, which a fork could leave closed for ever.
             found = _known.setdefault(key, found)
             for old in list(_known)[: max(0, len(_known) - MOST)]:
                 _known.pop(old, None)
-        self._used[key] = build, arguments, named, policy, found
+        self._used[key] = build, arguments, named, found
         return found
 
     def save(self) -> None:
@@ -95,23 +85,19 @@ class Shelf:
         if self._key is None:
             return
         plans = {
-            self._question(build, arguments, named, policy): plan
-            for build, arguments, named, policy, plan in self._used.values()
+            self._question(build, arguments, named): plan
+            for build, arguments, named, plan in self._used.values()
         }
         with suppress(FaltungError):
             cache.store(self._key, written(plans), KIND)
 
-    def _question(
-        self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any], policy: Policy
-    ) -> str:
-        return f"{build.__name__} {arguments!r} {named!r} {policy!r}"
+    def _question(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> str:
+        return f"{build.__name__} {arguments!r} {named!r} {self._policy!r}"
 
-    def _read(
-        self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any], policy: Policy
-    ) -> Plan | None:
+    def _read(self, build: Build, arguments: tuple[Any, ...], named: dict[str, Any]) -> Plan | None:
         """The plan from disk; None where it is not there, or is none."""
         self._open()
-        asked = self._question(build, arguments, named, policy)
+        asked = self._question(build, arguments, named)
         if self._file is None or asked not in self._file:
             return None
         try:

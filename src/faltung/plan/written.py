@@ -68,7 +68,7 @@ class _Writer:
         return ["a", self.words - value.size, *value.shape]
 
     def record(self, value: Any) -> list[Any]:
-        kind = type(value)
+        kind: Any = type(value)
         name = f"{kind.__module__}:{kind.__qualname__}"
         if _kind(name) is not kind:
             raise FaltungError(f"{name}: must be a dataclass of a plan")
@@ -182,5 +182,5 @@ def _kind(name: str) -> type | None:
 
 
 @cache
-def _fields(kind: type) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind) if field.init)  # type: ignore[arg-type]
+def _fields(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.init)

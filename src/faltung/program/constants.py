@@ -30,7 +30,7 @@ class Constants:
         earlier: Sequence["Constants"] = (),
     ) -> None:
         self.dtype = np.dtype(dtype)
-        self.pool = earlier[0].pool if earlier else Pool()
+        self.pool: Pool = earlier[0].pool if earlier else Pool()
         self.parameters = {p.name: p for p in parameters}
         self._arrays: dict[str, Array] = {}
         for name, p in self.parameters.items():

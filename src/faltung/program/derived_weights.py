@@ -41,8 +41,12 @@ class Numbers(Protocol):
 
     dtype: np.dtype[Any]
     parameters: dict[str, Parameter]
-    pool: Pool | None
-    sources: Collection[Array]
+
+    @property
+    def pool(self) -> Pool | None: ...
+
+    @property
+    def sources(self) -> Collection[Array]: ...
 
     def check(self, graph: Graph) -> None: ...
 

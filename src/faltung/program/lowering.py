@@ -75,6 +75,7 @@ class Lowering:
         self.machine = machine
         self.policy = policy
         self.shelf = Shelf(machine, policy, about)
+        self._packing = Shelf(machine, replace(policy, packs=True, priced=True))
         self.itemsize = np.dtype(dtype).itemsize
         self.constants: dict[str, np.ndarray[Any, Any]] = {}
         self._count = 0
@@ -116,10 +117,9 @@ class Lowering:
         self, build: Callable[..., Plan], *arguments: Any, packs: bool = False, **named: Any
     ) -> Plan:
         """A plan of the engine; equal questions share one, also of other programs. packs: weights
-        are, in every run.
+        are packed in every run.
         """
-        policy = replace(self.policy, packs=True, priced=True) if packs else self.policy
-        return self.shelf.plan(build, arguments, named, policy)
+        return (self._packing if packs else self.shelf).plan(build, arguments, named)
 
     def planned(self, node: Node, plan: Plan) -> Lowered:
         op = node.op

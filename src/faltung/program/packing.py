@@ -115,7 +115,7 @@ def _key(made: Lowered, weights: Weights) -> Hashable:
             number = own.get(argument.name)
             return argument.offset, weights.token(argument.name) if number is None else number
         if isinstance(argument, np.ndarray):
-            return argument.shape, hashlib.sha256(argument).digest()
+            return argument.shape, hashlib.sha256(argument.data).digest()
         return argument
 
     steps = [

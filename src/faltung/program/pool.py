@@ -28,7 +28,7 @@ class Block:
 
     def add(self, key: Hashable, sizes: Iterable[int]) -> None:
         """Room for arrays of these sizes, behind the others."""
-        places, size = layout(dict(enumerate(sizes)))
+        places, size = layout({str(number): size for number, size in enumerate(sizes)})
         self.places[key] = tuple(self.size + at for at in places.values())
         self.size += size
 

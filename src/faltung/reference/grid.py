@@ -69,6 +69,8 @@ def _axis(g: Array, size: int, how: Sampling) -> list[tuple[Array, Array, Array]
     """Index, weight and slope of the neighbours along one axis."""
     scale = (size - 1) / 2 if how.align_corners else size / 2
     x = (g + 1) * scale - (0 if how.align_corners else 0.5)
+    if how.positions:
+        scale, x = 1.0, g
     sign = np.full_like(x, scale)
     if how.mode != "cubic":
         x, turned = padded(x, size, how)

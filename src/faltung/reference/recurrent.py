@@ -139,9 +139,12 @@ def _rows(spec: RecurrentSpec, weights: Sequence[ArrayLike]) -> Array:
 
 
 def _act(spec: RecurrentSpec, squash: Squash, x: Array) -> Array:
-    clipped = x if spec.clip is None else np.clip(x, -spec.clip, spec.clip)
+    return _squashed(squash, x if spec.clip is None else np.clip(x, -spec.clip, spec.clip))
+
+
+def _squashed(squash: Squash, x: Array) -> Array:
     with np.errstate(over="ignore", under="ignore"):
-        return np.asarray(_SQUASH[squash.name](clipped, squash.alpha, squash.beta))
+        return np.asarray(_SQUASH[squash.name](x, squash.alpha, squash.beta))
 
 
 def _lstm(
@@ -161,7 +164,7 @@ def _lstm(
     f = 1 - i if spec.input_forget else _act(spec, gate, at["f"] + seen[2] * c)
     after = f * c + i * _act(spec, new, at["g"])
     o = _act(spec, gate, at["o"] + seen[1] * after)
-    return sums, o * _act(spec, shown, after), after
+    return sums, o * _squashed(shown, after), after
 
 
 def _gru(

@@ -26,6 +26,7 @@ CASES = [
     (2, 5, (2, 2), (4,)),
 ]
 HOW = [Sampling(*words) for words in product(MODES, PADDINGS, (False, True))]
+HOW += [Sampling(mode, padding, positions=True) for mode, padding in product(MODES, PADDINGS)]
 
 
 def data(case: tuple, dtype: str) -> tuple[np.ndarray, ...]:
@@ -33,7 +34,7 @@ def data(case: tuple, dtype: str) -> tuple[np.ndarray, ...]:
     samples, channels, space, output = case
     rng = np.random.default_rng(0)
     x = rng.normal(size=(samples, channels, *space)).astype(dtype)
-    places = rng.uniform(-2.2, 2.2, size=(samples, len(space), *output)).astype(dtype)
+    places = rng.uniform(-3.2, 6.2, size=(samples, len(space), *output)).astype(dtype)
     return x, places, rng.normal(size=(samples, channels, *output)).astype(dtype)
 
 

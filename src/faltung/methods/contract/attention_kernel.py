@@ -129,7 +129,7 @@ class AttentionKernel(Kernel):
         with f.loop(0, "%seen", carried) as key:
             row, *sums = key.values
             for q, at in enumerate(places(row)):
-                power = math.exp(v, v.sub(v.load(at), top[q]))
+                power = math.exp_down(v, v.sub(v.load(at), top[q]))
                 power = seen(key.index, q, power, v.zero)
                 v.store(power, at)
                 sums[q] = v.add(sums[q], power)

@@ -64,9 +64,11 @@ class Coordinates:
         s, corners = self.s, self.how.align_corners
         size = s.number(self.sizes[a])
         last = s.sub(size, 1.0)
-        scale = s.mul(last if corners else size, 0.5)
-        x = s.mul(s.add(s.load(address), 1.0), scale)
-        x = x if corners else s.sub(x, 0.5)
+        scale, x = s.of(1.0), s.load(address)
+        if not self.how.positions:
+            scale = s.mul(last if corners else size, 0.5)
+            x = s.mul(s.add(x, 1.0), scale)
+            x = x if corners else s.sub(x, 0.5)
         x = s.at_most(s.at_least(x, -FARTHEST), FARTHEST)
         sign = scale
         if self.how.mode != "cubic":
