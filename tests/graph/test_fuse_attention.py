@@ -11,8 +11,9 @@ from graph.interpreter import compute
 from faltung.geometry.expr import Expr
 from faltung.graph.foreign import Foreign, Tensor
 from faltung.graph.foreign_formulas import formula
-from faltung.graph.foreign_maps import sliced, softmax
+from faltung.graph.foreign_maps import sliced
 from faltung.graph.foreign_products import einsum
+from faltung.graph.foreign_reduce import softmax
 from faltung.graph.fuse import needed
 from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved

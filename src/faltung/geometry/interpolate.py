@@ -99,7 +99,7 @@ def resized(
         raise FaltungError(f"scale={scale}: must be above 0")
     if how.antialias and output * (4 / min(scale, 1.0) + 4) > MOST_TAPS:
         raise FaltungError(f"scale={scale}: is too small for antialiasing")
-    rows = []
+    rows: list[list[Tap]] = []
     for o in range(output):
         x = place(how.coordinates, o, size, output, scale, roi)
         if how.mode == "nearest":
