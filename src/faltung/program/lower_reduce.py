@@ -96,9 +96,8 @@ def normalise_map(low: Lowering, node: Node, work: Work) -> None:
     """A normalisation over the channels of each position."""
     op, x = node.op, node.inputs[0]
     assert isinstance(op, Normalise)
-    vectors = dict(zip(("gain", "shift"), map(low.where, node.inputs[1:]), strict=False))
-    names = ("mean", "rstd")[not op.centred :]
-    kept = dict(zip(names, map(low.matrix, node.outputs[1:]), strict=False))
+    gain, shift = [*map(low.where, node.inputs[1:]), None, None][:2]
+    kept = [low.matrix(value) for value in node.outputs[1:]]
     normalise(
         work,
         low.dtype,
@@ -108,8 +107,10 @@ def normalise_map(low: Lowering, node: Node, work: Work) -> None:
         x=low.matrix(x),
         out=low.matrix(node.output),
         eps=op.eps,
-        **vectors,
-        **kept,
+        gain=gain,
+        shift=shift,
+        mean=kept[0] if len(kept) > 1 else None,
+        rstd=kept[-1] if kept else None,
         centred=op.centred,
         title="layer normalisation",
     )
@@ -140,7 +141,8 @@ def strided(low: Lowering, value: Value, rank: int) -> Strided:
     if value.kind == "rows" or not value.shape:
         return Strided(low.where(value), (0,) * (rank + 3))
     space = (*value.space, *(1,) * (rank - len(value.space)))
-    step, steps = low.pitch(value), []
+    step = low.pitch(value)
+    steps: list[int] = []
     for size in reversed(space):
         steps.insert(0, step if size > 1 else 0)
         step *= size

@@ -236,6 +236,7 @@ def top_k(
     step = TopKKernel(dtype, largest, len(kept), few).step(
         items,
         title,
+        barrier=False,
         x=x.operand,
         values=values.operand,
         numbers=numbers.operand,
