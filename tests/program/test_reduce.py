@@ -23,6 +23,7 @@ from faltung.graph.ops import (
     Softmax,
     ToFloat,
     TopK,
+    TopKGrad,
 )
 from faltung.graph.value import Graph, Node, Value
 from faltung.program.inference import Inference
@@ -138,8 +139,13 @@ def test_extremes_and_sorting(data: st.DataObject) -> None:
     graph = graph_of(TopK(axis, k, kind == "max"), [shape], along(k), along(k), dtype=dtype)
     made = program(graph, batch)
     poison(made)
-    for got, want in zip(made(x), meant(graph, [x]), strict=True):
+    values, places = made(x)
+    for got, want in zip((values, places), meant(graph, [x]), strict=True):
         np.testing.assert_array_equal(got, want)
+    back = graph_of(TopKGrad(axis, shape[axis]), [along(k), along(k)], shape, dtype=dtype)
+    made = program(back, batch)
+    poison(made)
+    np.testing.assert_array_equal(made(values, places), meant(back, [values, places])[0])
 
 
 @settings(max_examples=40, deadline=None)

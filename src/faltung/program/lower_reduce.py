@@ -4,14 +4,14 @@ from typing import Any
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.broadcast import joint
-from faltung.graph.ops import SAMPLES, Arg, Cumulative, Normalise, Reduce, TopK
+from faltung.graph.ops import SAMPLES, Arg, Cumulative, Normalise, Reduce, TopK, TopKGrad
 from faltung.graph.value import Node, Value
 from faltung.methods.base.step import Work
 from faltung.methods.reduce.arg import arg
 from faltung.methods.reduce.axes import Strided
 from faltung.methods.reduce.cumulative import cumulative
 from faltung.methods.reduce.reduce import reduction
-from faltung.methods.reduce.top_k import top_k
+from faltung.methods.reduce.top_k import scattered, top_k
 from faltung.methods.rows.normalise import normalise
 from faltung.program.lowering import Lowering
 
@@ -89,6 +89,22 @@ def top_k_map(low: Lowering, node: Node, work: Work) -> None:
         numbers=numbers,
         largest=op.largest,
         title=f"top {op.k}",
+    )
+
+
+def top_k_grad(low: Lowering, node: Node, work: Work) -> None:
+    op, (grad, places) = node.op, node.inputs
+    assert isinstance(op, TopKGrad)
+    scattered(
+        work,
+        low.dtype,
+        low.machine,
+        **_along(low, grad, op.axis),
+        size=op.size,
+        grad=_strided(low, grad),
+        places=_strided(low, places),
+        out=_strided(low, node.output),
+        title="top-k gradient",
     )
 
 
