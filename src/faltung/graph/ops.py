@@ -227,6 +227,16 @@ class TopK:
 
 
 @dataclass(frozen=True, slots=True)
+class TopKGrad:
+    """grad, places -> a map with ``size`` entries along an axis: each gradient at its place, and
+    zeros elsewhere. places: as ``TopK`` gives them, no two of a line the same.
+    """
+
+    axis: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupMean:
     """A map -> a map: at every position the mean over each of ``groups`` groups of channels."""
 
@@ -463,6 +473,7 @@ Op = (
     | Arg
     | Cumulative
     | TopK
+    | TopKGrad
     | GroupMean
     | Normalise
     | Dropout
