@@ -1,18 +1,25 @@
 """Einsums of foreign tensors against NumPy, wherever their axes lie in memory."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from graph.foreign_runs import built, meant, run
+from graph.test_differentiate import slopes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faltung.geometry.errors import FaltungError
+from faltung.geometry.expr import maximum
+from faltung.graph.differentiate import differentiate
 from faltung.graph.foreign import Foreign, Tensor
+from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_maps import sliced
 from faltung.graph.foreign_products import Operand, einsum
-from faltung.graph.ops import Contract, Permute, View
+from faltung.graph.foreign_reduce import softmax
+from faltung.graph.fuse import fused
+from faltung.graph.ops import Contract, Elementwise, Permute, View
 
 FORMS = [
     *("ij,jk->ik", "ij,kj->ki", "bhld,bhmd->bhlm", "bhlm,bhmd->blhd", "abc,abd->dc"),
@@ -142,3 +149,51 @@ def test_what_does_not_fit(
     x, y = (f.input(tuple(shape), "float32") for shape in shapes)
     with pytest.raises(FaltungError, match=says):
         einsum(f, [x, y], words, "ik")
+
+
+@pytest.mark.parametrize(
+    ("form", "extra", "whole"),
+    [
+        ("ij,jk->ik", (5,), True),
+        ("ij,jk->ki", (5, 1), True),
+        ("bhld,bhmd->bhlm", (1, 1, 6), True),
+        ("bhld,bhmd->bhlm", (3, 2, 3, 6), True),
+        ("bhld,bhmd->bhlm", (2, 1, 1), False),
+        ("bhld,bhmd->bhlm", (3, 1, 3, 1), False),
+    ],
+)
+@pytest.mark.parametrize("fixed", [False, True])
+def test_formulas_become_epilogues(
+    form: str, extra: tuple[int, ...], whole: bool, fixed: bool
+) -> None:
+    """Where the result is looked at as the product has it."""
+    arrays = [*arrays_of(form), numbers(extra, 7)]
+    constant = arrays.pop() if fixed else None
+
+    def build(f: Foreign, x: Tensor, y: Tensor, *more: Operand) -> Tensor:
+        made = einsum_of(form, f, x, y)
+        other = more[0] if constant is None else constant
+        return formula(f, lambda a, b: maximum(a * 0.5 + b, 0.1), made, other)
+
+    np.testing.assert_allclose(run(arrays, build), meant(arrays, build), atol=1e-5)
+    f, _, y = built(arrays, build)
+    nodes = fused(f.graph([y.value]).nodes, {y.value.name})
+    assert any(isinstance(node.op, Elementwise) for node in nodes) != whole
+
+
+def test_attention_of_another_program_can_be_trained() -> None:
+    """Differentiated through views and products, against differences."""
+    f = Foreign("float64")
+    x = f.input((2, 5, 6), "float64")
+    w = numbers((6, 18), 1)
+    every = einsum(f, [x, w], ["blc", "cd"], "bld")
+    parts = [
+        f.reshaped(sliced(f, every, 2, 6 * i, 6), (2, 5, 2, 3)).transposed((0, 2, 1, 3))
+        for i in range(3)
+    ]
+    scores = einsum(f, parts[:2], ["bhld", "bhmd"], "bhlm")
+    scores = formula(f, lambda a, b: a * 0.6 + b, scores, numbers((2, 5, 5), 2))
+    made = einsum(f, [softmax(f, scores, [3]), parts[2]], ["bhlm", "bhmd"], "blhd")
+    graph = replace(f.graph([f.straightened(made).value]), training=True)
+    assert graph.input.samples == 1
+    slopes(differentiate(graph, "mse"), samples=1)

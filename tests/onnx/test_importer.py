@@ -132,3 +132,16 @@ def test_an_attribute_that_nobody_reads_is_not_passed_over() -> None:
     with pytest.raises(UnsupportedError, match=r"Relu, 1 time .*: the attribute odd"):
         load(data)
     agree(made([node("Flatten", "x", "y", axis=1)], {"x": (1, 2)}, ["y"]), {"x": numbers(1, 2)})
+
+
+def test_a_part_that_is_copied_stands_in_a_join() -> None:
+    """The copy is dense, so it cannot be written where the join has its rows."""
+    nodes = [
+        node("Add", "x x", "a"),
+        node("Slice", "a from to at", "s"),
+        node("Concat", "s s", "y", axis=1),
+    ]
+    nodes.append(node("Neg", "y", "z"))
+    constants = {"from": np.array([0]), "to": np.array([1]), "at": np.array([2])}
+    data = made(nodes, {"x": (3, 4, 4, 1, 3)}, ["y", "z"], constants)
+    agree(data, {"x": numbers(3, 4, 4, 1, 3)})

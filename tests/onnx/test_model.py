@@ -79,11 +79,12 @@ def test_a_model_of_fixed_sizes_lets_its_large_numbers_go() -> None:
         y = model(x)
         want = load(made(nodes, {"x": ("N", 64, 16, 16)}, ["y"], {"w": w, "t": table}))(x)
         assert y.tobytes() == want.tobytes() == model(x).tobytes()
-        (program,) = model._programs.values()
+        ((_, stage),) = model._main.roots.values()
+        ((program, _),) = stage.programs.values()
         held = model.file.body.constants["w"]
         assert held.shape == w.shape
         assert (held.strides == (0,) * 4) == (first == 1)
-        taken = [m.nbytes for m in program.inference.assembly.memories.values()]
+        taken = [m.nbytes for m in program.compiled.inference.assembly.memories.values()]
         assert (w.nbytes in taken) == (first != 1)
         assert "conv" in model.summary((1, 64, 16, 16)).lower()
 
@@ -203,7 +204,7 @@ def test_all_that_is_missing_is_named_before_anything_runs() -> None:
         load(data)
     message = str(error.value)
     assert "Det, 2 times (node first): no such operator here" in message
-    assert "NonZero, 1 time (node of d" in message and "Sin" not in message
+    assert "NonZero" not in message and "Sin" not in message
     assert "Relu" not in message and "\n" not in message
 
 

@@ -104,7 +104,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     metrics = "\n".join(f"  {name:<18}  {says}" for name, says in defaults.METRICS.items())
     parser.epilog = HELP.format(presets="\n".join(rows), metrics=metrics)
     parser.add_argument("data", nargs="?", metavar="DATA", help="what to train on; see below")
-    parser.add_argument("--net", metavar="NAME", help="the network; `faltung nets` lists them")
+    parser.add_argument(
+        "--net", metavar="NAME", help="the network, of `faltung nets`, or a file model.onnx"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -121,8 +123,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--freeze",
         action="append",
+        nargs="?",
+        const="all-but-last",
         metavar="LAYER",
-        help="do not train this layer; may be repeated",
+        help="do not train this layer; may be repeated; without a name all layers but the last",
     )
     parser.add_argument(
         "--threads", type=int, metavar="N", help="number of threads (default: one per core)"

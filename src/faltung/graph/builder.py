@@ -146,6 +146,10 @@ class Builder:
             self._fields[value.name] = fields
         return made
 
+    def maker(self, value: Value) -> Node | None:
+        """The node that made a value; None: it is an input."""
+        return next((node for node in reversed(self._nodes) if value in node.outputs), None)
+
     def elementwise(
         self, expr: Expr, first: Value, *others: Value, kind: str | None = None
     ) -> Value:

@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
+from operator import mul
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.ops import Contract
-from faltung.graph.value import Value
+from faltung.graph.value import Node, Value
 
 # The label of the batch, which is no letter.
 BATCH = "@"
@@ -44,6 +46,17 @@ def labelled(op: Contract, operands: Sequence[Value], out: Value) -> Labelled:
     if out.batched and not any(value.batched for value in operands):
         raise FaltungError(f"{out.name}: must have no batch where neither operand has one")
     return Labelled(names, tuple(sizes.items()))
+
+
+def takes_epilogue(node: Node) -> bool:
+    """Whether a product may store a formula of its result: each axis of that is some labels."""
+    op, out = node.op, node.output
+    assert isinstance(op, Contract)
+    if not out.shape:
+        return False
+    sizes = dict(labelled(op, node.inputs[:2], out).sizes)
+    ends = set(accumulate((sizes[label] for label in reversed(op.out)), mul, initial=1))
+    return ends >= set(accumulate((out.channels, *out.space[::-1]), mul, initial=1))
 
 
 def _sizes(names: Sequence[str], values: Sequence[Value]) -> dict[str, int]:

@@ -122,17 +122,22 @@ class Tensor:
 class Foreign:
     """A graph that is made from another program's, for given sizes: the batch of tensors is an axis
     like others, and the samples of values. weights: the numbers of all parameters, by name.
+    builder: of a network that it becomes a part of.
     """
 
-    def __init__(self, dtype: Float) -> None:
+    def __init__(self, dtype: Float, builder: Builder | None = None) -> None:
         self.dtype: Float = dtype
         self.weights: dict[str, Array] = {}
-        self._b: Builder | None = None
+        self._b = builder
+        # Whether constants are the first numbers of parameters.
+        self.trains = builder is not None
         self._inputs = 0
         self._names: set[str] = set()
         self._shared: dict[tuple[int, str], Value] = {}
         self._kept: list[Array] = []
         self._forms: dict[tuple[str, object], Value] = {}
+        # For parts of tensors what they were cut from, along which axis and from where on.
+        self.cut_from: dict[Tensor, tuple[Tensor, int, int]] = {}
 
     @property
     def b(self) -> Builder:

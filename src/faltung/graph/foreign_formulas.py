@@ -39,13 +39,15 @@ def formula(
     shape: what they are broadcast to at least.
     """
     tensors = [o for o in operands if isinstance(o, Tensor)]
+    if not tensors:
+        raise Unsaid("a formula of constants alone")
     shape = broadcast([shape, *(o.shape for o in operands)])
     if not all(shape):
         raise Unsaid("a tensor without elements")
     for each in tensors:
         numbers(each)
     f.require(prod(shape))
-    given = [_number(o) if isinstance(o, np.ndarray) else o for o in operands]
+    given = [_number(f, o) if isinstance(o, np.ndarray) else o for o in operands]
     wide: list[Tensor | Array | float] = [
         f.padded_rank(o, len(shape)) if isinstance(o, Tensor) else o for o in given
     ]
@@ -84,9 +86,9 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
         raise FaltungError(f"shapes {', '.join(map(str, shapes))}: do not broadcast") from None
 
 
-def _number(array: Array) -> Array | float:
-    """A constant of which all elements are the same as one number."""
-    if array.size == 1 or (array.size <= MOST_COMPARED and _same(array)):
+def _number(f: Foreign, array: Array) -> Array | float:
+    """A constant of which all elements are the same as one number; not where it is trained."""
+    if array.size == 1 or (not f.trains and array.size <= MOST_COMPARED and _same(array)):
         return float(array.flat[0])
     return array
 

@@ -15,7 +15,16 @@ from dataclasses import replace
 from faltung.codegen.expr import instructions
 from faltung.geometry.expr import Expr, operand
 from faltung.graph.broadcast import joint
-from faltung.graph.ops import SAMPLES, Convolve, ConvolveInput, Elementwise, Reduce, Reduction
+from faltung.graph.contracted import takes_epilogue
+from faltung.graph.ops import (
+    SAMPLES,
+    Contract,
+    Convolve,
+    ConvolveInput,
+    Elementwise,
+    Reduce,
+    Reduction,
+)
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
@@ -235,8 +244,8 @@ def _finished(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...
 
 
 def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
-    """A formula becomes the epilogue of the last convolution among its operands, if that makes a
-    map of the formula's shape. The other operands may be broadcast.
+    """A formula becomes the epilogue of the last convolution or product among its operands, if that
+    makes a map of the formula's shape. The other operands may be broadcast.
     """
     made: dict[int, Node] = dict(enumerate(nodes))
     readers = consumers(nodes)
@@ -282,6 +291,8 @@ def _takes_epilogue(node: Node) -> bool:
     op = node.op
     if isinstance(op, Convolve):
         return True
+    if isinstance(op, Contract):
+        return takes_epilogue(node)
     return isinstance(op, ConvolveInput) and fuses_input_grad(op.spec)
 
 
@@ -290,8 +301,8 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node | None:
     that is too much for one.
     """
     op = conv.op
-    assert isinstance(op, Convolve | ConvolveInput)
-    count = 3 if op.bias else 2
+    assert isinstance(op, Convolve | ConvolveInput | Contract)
+    count = 3 if not isinstance(op, Contract) and op.bias else 2
     read = (*conv.inputs[count:], *(value for value in node.inputs if value != conv.output))
     aux = list(dict.fromkeys(read))
     total = operand(0) if op.epilogue is None else op.epilogue

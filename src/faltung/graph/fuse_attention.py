@@ -327,9 +327,10 @@ def _same_labels(first: Node, second: Node, number: int) -> tuple[Contract, Cont
                 return None
             names[label] = free
             taken.add(free)
-    words = ("".join(names[c] for c in word) for word in (split_two.a, split_two.b, split_two.out))
+    old = split_two.a, split_two.b, split_two.out
+    a, b, out = ("".join(names[c] for c in word) for word in old)
     renamed = tuple((names[c], size) for c, size in split_two.sizes)
-    return split_one, Contract(*words, renamed)
+    return split_one, Contract(a, b, out, renamed)
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -80,8 +80,8 @@ def renamed(op: Contract, parts: dict[str, Sizes]) -> Contract | None:
             if len(names[label]) < len(own):
                 return None
             sizes |= dict(zip(names[label], own, strict=True))
-    words = ("".join(names.get(c, c) for c in word) for word in (op.a, op.b, op.out))
-    return Contract(*words, tuple(sizes.items()), op.epilogue)
+    a, b, out = ("".join(names.get(c, c) for c in word) for word in (op.a, op.b, op.out))
+    return Contract(a, b, out, tuple(sizes.items()), op.epilogue)
 
 
 def plain(product: Node) -> Contract:
@@ -90,9 +90,8 @@ def plain(product: Node) -> Contract:
     assert isinstance(op, Contract)
     found = labelled(op, product.inputs[:2], product.output)
     sizes = {label: size for label, size in found.sizes if size > 1}
-    words = ("".join(c for c in word if c in sizes) for word in found.labels)
-    kept = tuple(sizes.items()) or (("a", 1),)
-    return Contract(*words, kept, op.epilogue)
+    a, b, out = ("".join(c for c in word if c in sizes) for word in found.labels)
+    return Contract(a, b, out, tuple(sizes.items()) or (("a", 1),), op.epilogue)
 
 
 def _ends(sizes: Sequence[int]) -> set[int]:

@@ -7,7 +7,16 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal, get_args
 
-from faltung.geometry.check import PerAxis, integer, is_sequence, one_of, per_axis, real, show
+from faltung.geometry.check import (
+    PerAxis,
+    integer,
+    is_sequence,
+    one_of,
+    per_axis,
+    real,
+    sequence,
+    show,
+)
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.interpolate import interpolated
 from faltung.geometry.pool import pool_spec
@@ -167,14 +176,17 @@ class Pad(Layer):
 
 
 def _pairs(padding: object, rank: int) -> list[tuple[int, int]]:
-    entries = list(padding) if is_sequence(padding) else [padding] * rank  # type: ignore[call-overload]
+    entries: list[object] = (
+        list(sequence("padding", padding)) if is_sequence(padding) else [padding] * rank
+    )
     if len(entries) != rank:
         raise FaltungError(
             f"padding={show(padding)}: must be one int, or one entry for each of {rank} axes"
         )
     found = []
     for entry in entries:
-        pair = [integer(n) for n in entry] if is_sequence(entry) else [integer(entry)] * 2
+        both = sequence("padding", entry) if is_sequence(entry) else [entry] * 2
+        pair = list(map(integer, both))
         if len(pair) != 2 or pair[0] is None or pair[1] is None:
             raise FaltungTypeError(
                 f"padding={show(padding)}: the padding of an axis is an int or (before, after)"

@@ -1,6 +1,7 @@
 """A network as text: what ``repr`` of a layer says, read back. Only layers are called."""
 
 import ast
+from importlib import import_module
 
 from faltung import nn
 from faltung.geometry.check import show
@@ -13,6 +14,9 @@ LAYERS: dict[str, type[Layer]] = {
     for name in nn.__all__
     if isinstance(getattr(nn, name), type) and issubclass(getattr(nn, name), Layer)
 }
+# Layers of other folders, which are imported when a text names them.
+ELSEWHERE = {"OnnxNet": "faltung.onnx.layer"}
+_NAMES = {*LAYERS, *ELSEWHERE}
 LONGEST = 1 << 20  # characters; the networks of the field have some ten thousand
 
 
@@ -46,7 +50,7 @@ def _made(node: ast.expr) -> object:
             value = _made(node.operand)
             assert isinstance(value, int | float)
             return -value
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in LAYERS:
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in _NAMES:
             named = {word.arg: _made(word.value) for word in keywords if word.arg}
             if len(named) < len(keywords):
                 raise FaltungError(f"net={ast.unparse(node)[:80]!r}: must name its arguments")
@@ -54,8 +58,15 @@ def _made(node: ast.expr) -> object:
     raise FaltungError(f"net={ast.unparse(node)[:80]!r}: is no layer, number or text")
 
 
+def _found(name: str) -> type[Layer]:
+    if name in LAYERS:
+        return LAYERS[name]
+    made: type[Layer] = getattr(import_module(ELSEWHERE[name]), name)
+    return made
+
+
 def _layer(name: str, args: list[object], named: dict[str, object]) -> Layer:
     try:
-        return LAYERS[name](*args, **named)  # type: ignore[arg-type]
+        return _found(name)(*args, **named)  # type: ignore[arg-type]
     except TypeError as error:
         raise FaltungError(f"net={name}: {error}") from None

@@ -203,8 +203,13 @@ def _whole(f: Foreign, given: _Given) -> Tensor:
 
 def _op(given: _Given, *, weights: bool) -> ops.Attention:
     return ops.Attention(
-        *(given.shape[1], given.k.shape[1], given.scale),
-        *(given.offset is not None, given.offset or 0, given.softcap, weights),
+        given.shape[1],
+        given.k.shape[1],
+        given.scale,
+        causal=given.offset is not None,
+        offset=given.offset or 0,
+        softcap=given.softcap,
+        weights=weights,
     )
 
 

@@ -88,13 +88,13 @@ def _grid(f: Foreign, offsets: Tensor, space: Shape, bases: list[Array]) -> Tens
     for axis in reversed(range(rank)):
         size = space[axis]
         base = bases[axis].astype(np.float64)
-        taps, count = base.shape
+        taps, count = map(int, base.shape)
         # (1, 1, taps of all axes, 1, positions of all axes)
         kernel = [b.shape[0] for b in bases]
         wide = base.reshape([taps if i == axis else 1 for i in range(rank)] + [1, count])
         wide = np.broadcast_to(wide, (*kernel, 1, count)).reshape(prod(kernel), 1, count)
-        shape = [1, 1, prod(kernel), 1, *(count if i == axis else 1 for i in range(rank))]
-        place = ((2 * wide + 1) / size - 1).reshape(shape).astype(f.dtype)
+        along = [1, 1, prod(kernel), 1, *(count if i == axis else 1 for i in range(rank))]
+        place = ((2 * wide + 1) / size - 1).reshape(along).astype(f.dtype)
         own = sliced(f, offsets, 3, axis, 1)
         made.append(formula(f, lambda x, b, size=size: x * (2 / size) + b, own, place))
     grid = concatenated(f, made, 3)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from faltung.geometry.expr import (
 from faltung.graph import activations
 from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
+from faltung.graph.ops import Dropout
 from faltung.onnx.arguments import Arguments, numbers
 from faltung.onnx.tensors import FLOATS, type_name
 
@@ -209,11 +211,17 @@ def _combined(of: Callable[[Expr, Expr], Expr], share: float, *operands: Expr) -
 
 def largest(x: Expr, y: Expr) -> Expr:
     """NaN where either is NaN."""
-    return select(is_nan(y), y, maximum(x, y))
+    return _or_nan(y, maximum(x, y))
 
 
 def smallest(x: Expr, y: Expr) -> Expr:
-    return select(is_nan(y), y, minimum(x, y))
+    """NaN where either is NaN."""
+    return _or_nan(y, minimum(x, y))
+
+
+def _or_nan(y: Expr, made: Expr) -> Expr:
+    number = y.value is not None and not isnan(y.value)
+    return made if number else select(is_nan(y), y, made)
 
 
 def _equal(a: Arguments) -> Tensor:
@@ -341,9 +349,20 @@ def _dropout(a: Arguments) -> list[Tensor | Array]:
         raise Unsaid("dropout in training")
     x = a.tensor(0)
     if not any(a.call.outputs[1:]):
-        return [x]
+        return [_dropped(a, x)]
     a.f.require(x.size)
     return [x, np.ones(x.shape, bool)]  # nothing is dropped
+
+
+def _dropped(a: Arguments, x: Tensor) -> Tensor:
+    """In a network that is trained some of the numbers are 0; otherwise nothing happens."""
+    rate = a.scalar("ratio", 1, 0.5) if a.f.b.training else 0.0
+    if not rate:
+        return x
+    if not 0 < rate < 1:
+        raise FaltungError(f"ratio={rate:g}: must be at least 0 and below 1")
+    key = a.f.b.outside("key", kind="key")
+    return replace(x, value=a.f.node(Dropout(rate), (x.value, key), x.value.shape))
 
 
 TABLE: dict[str, Callable[[Arguments], Any]] = {

@@ -125,13 +125,38 @@ def import_part(
     """The part that begins with these nodes. wanted: names that the caller reads. FaltungError: the
     file contradicts itself. Needed: more must be known.
     """
-    return _Importer(knowledge, dtype, wanted).run(calls, known, held)
+    return _Importer(knowledge, Foreign(dtype), wanted).run(calls, known, held)
+
+
+def import_layer(
+    knowledge: Knowledge,
+    calls: Sequence[Call],
+    known: Mapping[str, Array],
+    inputs: Mapping[str, Tensor],
+    f: Foreign,
+    output: str,
+) -> Tensor:
+    """The output that these nodes make of tensors, as part of another network. UnsupportedError:
+    nodes that a graph cannot say; FaltungError: the file contradicts itself.
+    """
+    importer = _Importer(knowledge, f, frozenset([output]))
+    found = importer.inside(calls, known, inputs).get(output)
+    part = importer.part
+    if part.gaps:
+        raise unsupported(knowledge.where, part.gaps)
+    if part.later:
+        names = ", ".join(sorted({title(call) for call in part.later}))
+        raise UnsupportedError(
+            f"{knowledge.where}: {names}: run on the host, so the model cannot be a layer"
+        )
+    if not isinstance(found, Tensor):
+        raise FaltungError(f"{knowledge.where}: output {shown(output)}: is no result of its input")
+    return found
 
 
 class _Importer:
-    def __init__(self, knowledge: Knowledge, dtype: Float, wanted: frozenset[str]) -> None:
-        self.k, self.wanted = knowledge, wanted
-        self.f = Foreign(dtype)
+    def __init__(self, knowledge: Knowledge, f: Foreign, wanted: frozenset[str]) -> None:
+        self.k, self.f, self.wanted = knowledge, f, wanted
         self.notes = Notes()
         self.part = Part(None)
         self.env: dict[str, Entry] = {}
@@ -144,6 +169,23 @@ class _Importer:
     def run(
         self, calls: Sequence[Call], known: Mapping[str, Array], held: Mapping[str, Held | Later]
     ) -> Part:
+        self.walk(calls, known, held)
+        if not self.part.gaps:
+            self.finish()
+        return self.part
+
+    def inside(
+        self, calls: Sequence[Call], known: Mapping[str, Array], inputs: Mapping[str, Tensor]
+    ) -> Mapping[str, Entry]:
+        """What the nodes make of tensors of a graph that is under construction."""
+        self.fed = dict(inputs)
+        self.notes.inputs = {x.value.name: name for name, x in inputs.items()}
+        self.walk(calls, known, {name: Held(x.shape, x.dtype) for name, x in inputs.items()})
+        return self.env
+
+    def walk(
+        self, calls: Sequence[Call], known: Mapping[str, Array], held: Mapping[str, Held | Later]
+    ) -> None:
         self.env = {**known, **held}
         self.held = held
         self.maps = _maps(calls, held)
@@ -153,9 +195,6 @@ class _Importer:
             if self.steps > MOST_NODES:
                 raise self.k.error(f"more than {MOST_NODES} nodes")
             self.call(self.queue.popleft())
-        if not self.part.gaps:
-            self.finish()
-        return self.part
 
     def finish(self) -> None:
         """The graph of what the outputs need."""
@@ -287,6 +326,8 @@ class _Importer:
         handler = None if call.domain else TABLE.get(call.op)
         if handler is None:
             raise Unsaid("no such operator here")
+        if call.op != "Concat" and any(x is not None and 0 in (x.shape or ()) for x in inputs):
+            raise Unsaid("a tensor without elements")
         given = [self.given(x, n) for x, n in zip(inputs, call.inputs, strict=True)]
         if not any(isinstance(x, Tensor | Lazy) for x in given):
             self.feed_first(call, inputs, given)
@@ -349,7 +390,7 @@ class _Importer:
         computed = [x is not None and not isinstance(x, np.ndarray) for x in inputs]
         results = inferred(call, [_typed(x) for x in inputs])
         why = host.nature(call, dtypes, shapes, computed, results)
-        if why is not None:
+        if why is not None and (foldable(call) or call.op in host.LOOPS):
             if any(computed) or call.op in host.LOOPS:
                 self.part.forced[id(call)] = why
                 return self.later(call, inputs)

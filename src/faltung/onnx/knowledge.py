@@ -9,7 +9,7 @@ import numpy.typing as npt
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Unsaid
 from faltung.onnx import flat, host, unroll
-from faltung.onnx.read import Body, Call, File, function_body
+from faltung.onnx.read import Body, Call, File, function_body, released
 from faltung.onnx.schemas import check, defaults, definition
 from faltung.onnx.tensors import number_of
 
@@ -28,6 +28,7 @@ class Knowledge:
 
     def __init__(self, file: File, fallback: bool) -> None:
         self.where = file.where
+        self._file = file
         self.fallback = fallback
         self.foreign: dict[int, str] = {}
         self._unfolder = flat.Unfolder(file)
@@ -41,6 +42,12 @@ class Knowledge:
 
     def error(self, message: str) -> FaltungError:
         return FaltungError(f"{self.where}: {message}")
+
+    def release(self) -> None:
+        """Let go of the numbers of large constants."""
+        self._file.release()
+        released(self.body)
+        self._real.clear()
 
     def reads(self, call: Call) -> tuple[str, ...]:
         """All names that a node reads, those of its graphs included."""

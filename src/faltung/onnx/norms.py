@@ -52,8 +52,9 @@ def batch_norm(a: Arguments) -> Tensor | list[Tensor]:
         for i, (name, array) in enumerate(zip(names, arrays, strict=True))
     ]
     value = f.map(x)
-    made = f.node(Normalise("batch", eps), (value, *inputs), value.shape)
-    return f.of_map(made, x.dtype)
+    momentum = 1 - a.number("momentum", 0.9)  # of what is kept, and here of what is new
+    op = Normalise("batch", eps, momentum=momentum, training=f.b.training)
+    return f.of_map(f.node(op, (value, *inputs), value.shape), x.dtype)
 
 
 def _batch_norm_in_training(

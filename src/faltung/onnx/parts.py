@@ -45,11 +45,23 @@ MOST_PROGRAMS = 64
 MOST_FIXED = 1 << 24
 
 
+@dataclass(slots=True)
+class Plan:
+    """What the host does at a stage: nodes, each by itself, or several together by another runtime;
+    the reason of each; and what is left.
+    """
+
+    actions: list[tuple[Sequence[Call], bool]]
+    reasons: list[tuple[Call, str]]
+    rest: Sequence[Call]
+
+
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Stage:
     """Nodes that are left. known: what follows from the file and the sizes. forced: nodes that run
     on the host, by id, and why. names: what the nodes read. settings: names of which programs are
-    made for each value. programs: by sizes, each with what is left after it.
+    made for each value. programs: by sizes, each with what is left after it. plans: what the host
+    does first, by what there is.
     """
 
     calls: Sequence[Call]
@@ -58,14 +70,19 @@ class Stage:
     names: frozenset[str]
     settings: set[str] = field(default_factory=set)
     programs: dict[Any, tuple[Program, "Stage"]] = field(default_factory=dict)
+    plans: dict[Any, Plan] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Record:
-    """What a run did, one after the other: nodes on the host with the reasons, and parts."""
+    """What a run did, one after the other: nodes on the host with the reasons, and a program."""
 
     host: list[tuple[Call, str]] = field(default_factory=list)
-    part: Part | None = None
+    program: Program | None = None
+
+    @property
+    def part(self) -> Part | None:
+        return None if self.program is None else self.program.part
 
 
 class Engine:
@@ -122,7 +139,7 @@ class Routine:
         """The outputs. values: inputs, and what the body reads around it. known: the part of that
         which does not change from call to call with the same sizes.
         """
-        stage = self.root({**self.body.constants, **known}, values)
+        stage = self.root(known, values)
         values = dict(values)
         self.records, self.fresh = [], set()
         while True:
@@ -132,7 +149,7 @@ class Routine:
             if not rest:
                 break
             program, after = self.program(stage, rest, values)
-            record.part = program.part
+            record.program = program
             program.run(values, stage.known)
             self.engine.ran = True
             self.fresh |= program.part.outputs.keys()
@@ -147,52 +164,103 @@ class Routine:
 
     def root(self, known: Mapping[str, Array], values: Mapping[str, Array]) -> Stage:
         """Where a run begins. Constants that the call replaces are no constants."""
-        left = {name: array for name, array in known.items() if name not in values}
-        key = tuple(sorted((name, id(array)) for name, array in left.items()))
+        mine = self.body.constants
+        replaced = tuple(sorted(name for name in values if name in mine or name in known))
+        key = replaced, tuple(sorted((name, id(array)) for name, array in known.items()))
         found = self.roots.pop(key, None)
         if found is None:
-            found = list(left.values()), self.engine.stage(self.body.calls, left, {})
+            left = {n: array for n, array in {**mine, **known}.items() if n not in values}
+            found = list(known.values()), self.engine.stage(self.body.calls, left, {})
         self.roots[key] = found
         if len(self.roots) > MAX_PROGRAMS:
             del self.roots[next(iter(self.roots))]
         return found[1]
 
+    def release(self) -> bool:
+        """Let go of constants that the one program of the model has packed; whether it is one, so
+        that nobody asks for them again.
+        """
+        if len(self.roots) != 1 or any(record.host for record in self.records):
+            return False
+        ((_, stage),) = self.roots.values()
+        if len(stage.programs) != 1 or stage.settings:
+            return False
+        ((program, after),) = stage.programs.values()
+        if program.compiled is None or after.calls:
+            return False
+        program.compiled.inference.release()
+        read = self.wanted | {name for name, _ in program.part.inputs}
+        for each in (stage, after):
+            each.known = {name: a for name, a in each.known.items() if name in read}
+        self.knowledge.release()
+        return True
+
     # On the host ---------------------------------------------------------------------------------
 
     def on_host(self, stage: Stage, values: Values, record: Record) -> Sequence[Call]:
-        """Run what is for the host and has all that it reads; what is left."""
-        rest: list[Call] = []
-        waiting: set[str] = set()
-        group: list[Call] = []
-        for call in stage.calls:
-            reads = self.knowledge.reads(call)
-            if not waiting.isdisjoint(reads):
-                ready = False
-            elif id(call) in self.knowledge.foreign:
-                group.append(call)
-                waiting.update(call.outputs)
-                continue
-            else:
-                reason = self.reason(stage, call, reads, values)
-                ready = reason is not None
-            if not ready:
-                rest.append(call)
-                waiting.update(call.outputs)
-                continue
-            record.host.append((call, reason or ""))
-            self.execute(stage, call, values)
-            self.engine.ran = True
-        if group:
-            return self.in_runtime(stage, group, values, record)
-        return rest if len(rest) < len(stage.calls) else stage.calls
+        """Run what is for the host and has all that it reads; what is left. Which nodes these are
+        follows from what there is and of which types, and is kept.
+        """
+        key = frozenset((name, a.dtype) for name, a in values.items() if name in stage.names)
+        plan = stage.plans.get(key)
+        if plan is None:
+            stage.plans[key] = self.planned(stage, values)
+        else:
+            for calls, runtime in plan.actions:
+                if runtime:
+                    self.in_runtime(stage, calls, values)
+                else:
+                    self.execute(stage, calls[0], values)
+        plan = stage.plans[key]
+        record.host = plan.reasons
+        self.engine.ran |= bool(plan.actions)
+        return plan.rest
 
-    def in_runtime(
-        self, stage: Stage, ready: Sequence[Call], values: Values, record: Record
-    ) -> Sequence[Call]:
-        """Run nodes by another runtime, together with those that follow and are for it too."""
-        done = {id(call) for call, _ in record.host}
-        left = [call for call in stage.calls if id(call) not in done]
-        group = fallback.connected(self.knowledge, left, ready)
+    def planned(self, stage: Stage, values: Values) -> Plan:
+        """What the host does, found while it is done."""
+        made = Plan([], [], stage.calls)
+        while True:
+            rest, group = self.swept(stage, made, values)
+            if len(rest) + len(group) < len(made.rest):
+                made.rest = [call for call in made.rest if id(call) in rest or id(call) in group]
+            if not group:
+                return made
+            ready = [call for call in made.rest if id(call) in group]
+            calls = fallback.connected(self.knowledge, made.rest, ready)
+            self.in_runtime(stage, calls, values)
+            made.actions.append((calls, True))
+            reasons = self.knowledge.foreign
+            made.reasons += [(call, f"onnxruntime: {reasons[id(call)]}") for call in calls]
+            taken = set(map(id, calls))
+            made.rest = [call for call in made.rest if id(call) not in taken]
+
+    def swept(self, stage: Stage, plan: Plan, values: Values) -> tuple[set[int], set[int]]:
+        """Run the nodes for the host that are ready; which are left for a program, and which are
+        ready for another runtime.
+        """
+        rest: set[int] = set()
+        group: set[int] = set()
+        waiting: set[str] = set()
+        for call in plan.rest:
+            reads = self.knowledge.reads(call)
+            reason = None
+            if waiting.isdisjoint(reads):
+                if id(call) in self.knowledge.foreign:
+                    group.add(id(call))
+                    waiting.update(call.outputs)
+                    continue
+                reason = self.reason(stage, call, reads, values)
+            if reason is None:
+                rest.add(id(call))
+                waiting.update(call.outputs)
+                continue
+            self.execute(stage, call, values)
+            plan.actions.append(([call], False))
+            plan.reasons.append((call, reason))
+        return rest, group
+
+    def in_runtime(self, stage: Stage, group: Sequence[Call], values: Values) -> None:
+        """Run nodes by another runtime, together."""
         inputs = {
             name: values[name] if name in values else stage.known[name]
             for name in fallback.inputs_of(group)
@@ -201,17 +269,6 @@ class Routine:
             values.update(self.engine.runtime.run(group, inputs, stage.known))
         except FaltungError as error:
             raise self.knowledge.error(str(error)) from None
-        record.host += [
-            (call, f"onnxruntime: {self.knowledge.foreign[id(call)]}") for call in group
-        ]
-        done |= {id(call) for call in group}
-        again = Stage(
-            [call for call in stage.calls if id(call) not in done],
-            stage.known,
-            stage.forced,
-            stage.names,
-        )
-        return self.on_host(again, values, record) if again.calls else []
 
     def reason(
         self, stage: Stage, call: Call, reads: Sequence[str], values: Mapping[str, Array]
@@ -287,7 +344,7 @@ class Routine:
         self, stage: Stage, rest: Sequence[Call], values: Mapping[str, Array]
     ) -> tuple[Program, Stage]:
         """The program for the sizes that are there, and the stage after it."""
-        names = sorted(name for name in stage.names if name in values)
+        names = sorted(name for name in values if name in stage.names)
         if rest is not stage.calls:
             read = {name for call in rest for name in self.knowledge.reads(call)}
             names = [name for name in names if name in read]

@@ -91,12 +91,7 @@ class File:
 
     def release(self) -> None:
         """Let go of the numbers of large initialisers: their shapes remain, and nothing else."""
-        constants = dict(self.body.constants)
-        for name, held in constants.items():
-            if held.nbytes > KEPT_BYTES:
-                nothing = np.zeros((), held.dtype)
-                constants[name] = np.broadcast_to(nothing, held.shape)
-        object.__setattr__(self.body, "constants", constants)
+        released(self.body)
 
 
 def read(model: str | os.PathLike[str] | bytes) -> File:
@@ -165,6 +160,15 @@ def _told(proto: Any) -> tuple[str, tuple[int, ...] | None]:
         return dtype, None
     sizes = tuple(max(0, int(dim.dim_value)) for dim in tensor.shape.dim)
     return dtype, sizes if len(sizes) <= MOST_AXES else None
+
+
+def released(body: Body) -> None:
+    """Let go of the numbers of large constants of a body: their shapes remain, and nothing else."""
+    constants = dict(body.constants)
+    for name, held in constants.items():
+        if held.nbytes > KEPT_BYTES:
+            constants[name] = np.broadcast_to(np.zeros((), held.dtype), held.shape)
+    object.__setattr__(body, "constants", constants)
 
 
 def _parted(file: IO[bytes], size: int) -> tuple[bytes, dict[int, Array]]:

@@ -14,7 +14,7 @@ from faltung.methods.base.step import Work
 from faltung.methods.contract.attention import Mask, Rows, Sizes, attention
 from faltung.methods.contract.axes import product, split
 from faltung.methods.contract.contract import Operands, contract
-from faltung.program.lowering import Lowering
+from faltung.program.lowering import Lowering, broadcast_strides
 
 
 def contract_values(low: Lowering, node: Node, work: Work) -> None:
@@ -30,7 +30,8 @@ def contract_values(low: Lowering, node: Node, work: Work) -> None:
     for value in aux:
         labels.append(labels[2])
         strides.append(_spread(low, value, node.output, [sizes[c] for c in found.labels[2]]))
-    where = Operands(*map(low.where, (a, b, node.output)), tuple(map(low.where, aux)))
+    out = node.output
+    where = Operands(low.where(a), low.where(b), low.where(out), tuple(map(low.where, aux)))
     work.cycles = contract(
         work,
         product(labels, strides, sizes),
@@ -143,14 +144,9 @@ def _batch(low: Lowering, value: Value) -> int:
 
 
 def _spread(low: Lowering, value: Value, out: Value, dims: Sequence[int]) -> Strides:
-    """The strides of what an epilogue reads, along the axes of the result."""
-    if value.shape == out.shape and value.samples == out.samples:
-        found = _strides(low, value, dims)
-        return found if value.batched else (*(0,) * out.batched, *found)
-    # A vector of channels, the same at every position.
-    left, steps = out.channels, []
-    for size in reversed(dims):
-        inside = 1 < size <= left and left > 1
-        steps.append(out.channels // left if inside else 0)
-        left = left // size if inside else left
-    return (*(0,) * out.batched, *reversed(steps))
+    """The strides of what an epilogue reads, along the axes of the result, or 0."""
+    batch, *steps = broadcast_strides(low, value, out.shape)
+    found = split((out.samples, *out.space, out.channels), steps, dims)
+    if found is None:
+        raise FaltungError(f"{value.name}: cannot be seen as {tuple(dims)}")
+    return (*(batch,) * out.batched, *found)

@@ -41,17 +41,20 @@ def _problem(low: Lowering, op: object, x: Value, grid: Value, y: Value) -> grid
 
 def grid_sample(low: Lowering, node: Node, work: Work) -> None:
     x, grid = node.inputs
-    given = map(low.matrix, (x, grid, node.output))
-    grids.sample(_problem(low, node.op, x, grid, node.output), work, *given, low.machine)
+    p = _problem(low, node.op, x, grid, node.output)
+    read, places, made = map(low.matrix, (x, grid, node.output))
+    grids.sample(p, work, read, places, made, low.machine)
 
 
 def grid_sample_input(low: Lowering, node: Node, work: Work) -> None:
     g, grid = node.inputs
-    given = map(low.matrix, (g, grid, node.output))
-    grids.map_grad(_problem(low, node.op, node.output, grid, g), work, *given, low.machine)
+    p = _problem(low, node.op, node.output, grid, g)
+    read, places, made = map(low.matrix, (g, grid, node.output))
+    grids.map_grad(p, work, read, places, made, low.machine)
 
 
 def grid_sample_grid(low: Lowering, node: Node, work: Work) -> None:
     x, grid, g = node.inputs
-    given = map(low.matrix, (x, grid, g, node.output))
-    grids.grid_grad(_problem(low, node.op, x, grid, g), work, *given, low.machine)
+    p = _problem(low, node.op, x, grid, g)
+    read, places, slopes, made = map(low.matrix, (x, grid, g, node.output))
+    grids.grid_grad(p, work, read, places, slopes, made, low.machine)

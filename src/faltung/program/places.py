@@ -81,6 +81,7 @@ class Places:
         x, splits = node.inputs[0], _splits(node)
         if splits and self._pitch(x) != x.channels:
             self.copied.append((node, 0))
+            fixed.add(node.output.name)  # the copy is contiguous
             return
         if splits:
             root = self._root(x)[0]

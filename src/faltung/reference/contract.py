@@ -31,5 +31,5 @@ def contract(
         np.asarray(array, np.float64).reshape([sizes[label] for label in own])
         for array, own in zip((a, b), labels[:2], strict=True)
     ]
-    made = np.einsum(arrays[0], axes(labels[0]), arrays[1], axes(labels[1]), axes(labels[2]))
-    return np.asarray(made)
+    operands: list[Any] = [arrays[0], axes(labels[0]), arrays[1], axes(labels[1]), axes(labels[2])]
+    return np.asarray(np.einsum(*operands))

@@ -44,7 +44,7 @@ def arg(x: ArrayLike, axis: int, kind: str, last: bool = False) -> Array:
     >>> arg([3, 7, 7], 0, "max", last=True)
     array([2.])
     """
-    found = {"max": np.argmax, "min": np.argmin}[kind]
+    found: Callable[..., Any] = {"max": np.argmax, "min": np.argmin}[kind]
     array = np.asarray(x, np.float64)
     if last:
         made = array.shape[axis] - 1 - found(np.flip(array, axis), axis=axis, keepdims=True)

@@ -1,6 +1,9 @@
 """A network that can be trained. All on NumPy arrays."""
 
+import os
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Self
 
 import numpy.typing as npt
 
@@ -121,6 +124,56 @@ class Model(Network):
             loss = "mse" if targets.dtype.kind == "f" else "cross_entropy"
         metrics = [metric] if isinstance(metric, str) else list(metric)
         return evaluate(self, as_source(x, y, self, loss), loss, metrics=metrics).metrics()
+
+    @classmethod
+    def from_onnx(
+        cls,
+        model: str | os.PathLike[str] | bytes,
+        input_shape: Sequence[int] | None = None,
+        *,
+        classes: Sequence[str] | None = None,
+    ) -> Self:
+        """A model from an ONNX file, to be trained further, saved, looked at.
+
+        Its layers are those of the file; ``with_outputs`` of them changes the last one. To run a
+        file as it is, with several inputs and outputs, use ``faltung.onnx.load``.
+
+        Parameters
+        ----------
+        model : path-like or bytes
+            The file, or what is in it.
+        input_shape : sequence of int, optional
+            The shape of one sample, ``(channels, *space)``; where the file leaves sizes free it
+            must be given.
+        classes : sequence of str, optional
+            Names of the outputs.
+
+        Returns
+        -------
+        Model
+            Of the first output of the file. Where that ends in a softmax, ``predict`` gives
+            probabilities.
+
+        Raises
+        ------
+        FaltungError, UnsupportedError
+            No ONNX model, one with several inputs, or one that is not a network of ours: operators
+            that run on the host.
+        OSError
+            The file cannot be read.
+        ImportError
+            ``onnx`` is not installed.
+
+        Examples
+        --------
+        >>> import faltung
+        >>> from faltung.formats.onnx_export import export_onnx
+        >>> net = faltung.Model(faltung.nn.Conv(2, 3), (1, 5, 5))
+        >>> faltung.Model.from_onnx(export_onnx(net.graph, net.parameters))
+        <Model (1, 5, 5) -> (2, 3, 3), 20 parameters>
+        """
+        made: Self = import_module("faltung.onnx.layer").from_onnx(cls, model, input_shape, classes)
+        return made
 
     def fit(
         self,

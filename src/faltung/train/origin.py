@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ ENTRIES: dict[str, type] = {"path": str, "digest": str, "standard": bool, "anew"
 class Origin:
     """``path``: absolute; ``said``: as it was given. ``model``: with its best weights. ``net``,
     ``options``: what its layers are called. ``reading``: how the data were read, as options of
-    ``open_source``; ``columns``: those of a table.
+    ``open_source``; ``columns``: those of a table. ``option``: of the command line, for messages.
     """
 
     path: str
@@ -37,13 +38,23 @@ class Origin:
     options: Mapping[str, Any] = field(default_factory=dict)
     reading: Mapping[str, Any] = field(default_factory=dict)
     columns: Sequence[str] | None = None
+    option: str = "--from"
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> "Origin":
-        """The folder of a run, or a file that ``Model.save`` or `faltung export` wrote. ValueError,
-        OSError: neither.
+    def open(
+        cls, path: str | os.PathLike[str], size: Sequence[int] | int | None = None
+    ) -> "Origin":
+        """The folder of a run, a file that ``Model.save`` or `faltung export` wrote, or an ONNX
+        file of others. size: of pictures, where such a file leaves it free. ValueError, OSError:
+        none of these.
         """
         place, said = Path(os.path.abspath(path)), printable(path)
+        if place.suffix.lower() == ".onnx" and not place.is_dir():
+            onnx = import_module("faltung.onnx.layer")
+            model = Model.from_onnx(path, onnx.sample_shape(path, size))
+            kind = "text" if model.tokens else kind_of_sample(len(model.input_shape))
+            read = _read_as(model, kind)
+            return cls(str(place), said, model, printable(place.stem), reading=read, option="--net")
         if not place.is_dir():
             if place.name in (BEST, LAST) and (place.parent / CONFIG).exists():
                 raise FaltungError(
@@ -63,10 +74,12 @@ class Origin:
         return cls(str(place), said, model, name, net, _read_as(model, about["kind"]), columns)
 
     @classmethod
-    def again(cls, found: Mapping[str, Any], where: str) -> "Origin":
-        """What a run started from, which must not have changed. ValueError naming ``where``."""
+    def again(cls, found: Mapping[str, Any], where: str, shape: Sequence[int]) -> "Origin":
+        """What a run on samples of this shape started from, which must not have changed. ValueError
+        naming ``where``.
+        """
         check_table(found, where)
-        origin = cls.open(found["path"])
+        origin = cls.open(found["path"], shape[1:])
         if digest(origin.model) != found["digest"]:
             raise FaltungError(
                 f"{where}: {printable(found['path'])}, which this run starts from, has changed "
@@ -94,13 +107,14 @@ class Origin:
                 break
         if source.shape != self.model.input_shape:
             raise FaltungError(
-                f"--from={self.said}: was trained on samples of shape {self.model.input_shape}, "
-                f"{printable(Path(about['path']).name)} has {source.shape}: must be the same"
+                f"{self.option}={self.said}: was trained on samples of shape "
+                f"{self.model.input_shape}, {printable(Path(about['path']).name)} has "
+                f"{source.shape}: must be the same"
             )
         columns = getattr(source, "columns", None)
         if columns is not None and self.columns is not None and list(columns) != [*self.columns]:
             raise FaltungError(
-                f"--from={self.said}: was trained on the columns {listing(self.columns)}, "
+                f"{self.option}={self.said}: was trained on the columns {listing(self.columns)}, "
                 f"{printable(Path(about['path']).name)} has {listing(list(columns))}: must be the "
                 "same, in the same order"
             )
@@ -121,7 +135,7 @@ class Origin:
             changed = with_outputs(made, outputs)
             if changed is None:
                 raise FaltungError(
-                    f"--from={self.said}: has {output.channels} outputs, the data need "
+                    f"{self.option}={self.said}: has {output.channels} outputs, the data need "
                     f"{outputs}, and its last layer is none whose outputs can be changed; give "
                     "--net NAME"
                 )
@@ -132,7 +146,7 @@ class Origin:
         """Give a model the weights; the table [from] of the run. ValueError: a layer that is both
         frozen and initialised anew.
         """
-        anew = take_matching(model, self.model, f"--from={self.said}")
+        anew = take_matching(model, self.model, f"{self.option}={self.said}")
         fixed = set(frozen(model.training_graph, model.graph, freeze))
         own = {layer_of(p.name) for p in model.graph.parameters if p.name in fixed}
         for name in anew:

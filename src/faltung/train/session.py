@@ -151,7 +151,14 @@ def create(
     about = {"path": path, "strict": False, **(reading or {})}
     about["targets"] = TARGETS.get(loss, "labels")
     options = dict(options or {})
-    origin = None if start is None else Origin.open(start)
+    if net is not None and net.lower().endswith(".onnx"):
+        if start is not None:
+            raise FaltungError(
+                f"--from={printable(start)}: a network from a file has weights of its own; leave "
+                "out one of the two"
+            )
+        start, net = net, None
+    origin = None if start is None else Origin.open(start, about.get("size"))
     if origin is None:
         source = opened(about)
         name = _net_name(source, net)
@@ -303,7 +310,7 @@ def resume(path: str | os.PathLike[str], epochs: int | None = None) -> Session:
             raise FaltungError(f"{where}: [train]: {error}") from error
         model = Model.from_about(table(folder, "model"), str(where), seed)
         if folder.load_last() is None and "from" in folder.config:
-            Origin.again(table(folder, "from"), str(where)).give(model)
+            Origin.again(table(folder, "from"), str(where), model.input_shape).give(model)
         try:
             session = Session(folder.config, source, model)
         except FaltungMemoryError as error:

@@ -97,6 +97,8 @@ def _of_auxiliaries(net: Layer, count: int) -> Layer | None:
 
 
 def _of_last(net: Layer, count: int) -> Layer | None:
+    if hasattr(net, "structure"):  # a network from a file
+        return replace(net, classes=count)  # type: ignore[call-arg]
     if isinstance(net, Linear):
         return replace(net, features=count)
     if isinstance(net, Conv | ConvTranspose | Local):

@@ -144,6 +144,7 @@ def attention(
         kernel.step(
             items,
             f"attention {vectors}x{kernel.key_rows}",
+            barrier=False,
             **given,
             q=q.array,
             k=k.array,

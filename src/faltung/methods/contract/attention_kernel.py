@@ -249,7 +249,7 @@ class AttentionKernel(Kernel):
                 "out": v.at(here["out"], f.mul(here["out_step"], first)),
             }
             with f.when(f.value(f"icmp sgt i64 {left}, 0")):
-                moving = [(here["v"], size), (now["out"], self.widths[0])]
+                moving = [(here["v"], size), (now["out"], str(self.widths[0]))]
                 with v.walk(0, here["value_blocks"], moving) as block:
                     at, out = block.values
                     f.call_with(f"values{rows}_0", VALUES, now | {"v": at, "out": out})

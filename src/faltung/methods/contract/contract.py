@@ -99,6 +99,7 @@ def contract(
         kernel.step(
             items,
             f"contract {vectors}x{tiles[0]}",
+            barrier=False,
             **given,
             entries=_offsets(p.entries, ENTRY + len(kernel.outputs)),
             pairs=_offsets(p.sums[:-1], PAIR),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from faltung.codegen.copies import RowMask, transpose_square
-from faltung.codegen.ir import parameters
+from faltung.codegen.ir import Index, parameters
 from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, zeros
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.epilogue import Epilogue, finish, tile_arguments
@@ -133,8 +133,9 @@ class ContractKernel(EpilogueKernel):
         names = ("a", *self.outputs)
         places = [here[name] for name in names]
         for kind, height in enumerate(self.heights):
-            steps = [f.mul(here[f"{name}_position"], height) for name in self.outputs]
-            moving = list(zip(places, [height * self.row, *steps], strict=True))
+            steps: list[Index] = [height * self.row]
+            steps += [f.mul(here[f"{name}_position"], height) for name in self.outputs]
+            moving = list(zip(places, steps, strict=True))
             with v.walk(0, f.word(rows, 1 + kind), moving) as tile:
                 now = {**here, **dict(zip(names, tile.values, strict=True))}
                 f.call_with(f"tile{kind}{number}", self.tile_function, now)

@@ -52,6 +52,7 @@ def whole_numbers(
     step = WholeKernel(dtype).step(
         rows * blocks,
         "whole numbers",
+        barrier=False,
         x=x,
         **out.arguments("out"),
         length=length,

@@ -14,6 +14,7 @@ What it costs.  For each position some thirty operations for each axis, and a lo
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
+from typing import ClassVar
 
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.grid import Sampling
@@ -32,8 +33,16 @@ BLOCK_VECTORS = 4
 class GridKernel(Kernel):
     """What the three kernels share. Items are ``chunk`` positions of the grid of all samples."""
 
-    pointers = ("x", "grid", "out")
-    numbers = ("positions", "channels", "total", "chunk", "x_sample", "grid_sample", "grid_pitch")
+    pointers: ClassVar[tuple[str, ...]] = ("x", "grid", "out")
+    numbers: ClassVar[tuple[str, ...]] = (
+        "positions",
+        "channels",
+        "total",
+        "chunk",
+        "x_sample",
+        "grid_sample",
+        "grid_pitch",
+    )
 
     dtype: str
     how: Sampling
@@ -282,7 +291,7 @@ def _rows(
     assert isinstance(total, int) and isinstance(chunk, int)
     target: dict[str, Argument] = {"out": out.array, "out_pitch": out.pitch}
     arguments = given | target | p.along(x.pitch) | more
-    work.steps.append(kernel.step(-(-total // chunk), title, **arguments))
+    work.steps.append(kernel.step(-(-total // chunk), title, barrier=False, **arguments))
 
 
 def map_grad(
@@ -293,6 +302,7 @@ def map_grad(
     step = MapGradKernel(p.dtype, p.how, len(p.space)).step(
         p.samples * blocks,
         "grid sample gradient",
+        barrier=False,
         x=g.array,
         x_pitch=g.pitch,
         out=out.array,

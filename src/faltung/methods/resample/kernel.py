@@ -206,8 +206,8 @@ class _Nest:
             with f.loop(f.opaque(first), stop, v.carried([v.zero] * size)) as k:
                 there = v.at(node.address, f.word(given[f"index{number}"], k.index))
                 weight = v.broadcast(v.at(given[f"weight{number}"], k.index)) if weighted else None
-                part = self._value(self._node(number + 1, there), at, size, mask)
-                k.carry(self._add(k.values, weight, part))
+                inner = self._value(self._node(number + 1, there), at, size, mask)
+                k.carry(self._add(k.values, weight, inner))
             return k.results
         if self.kernel.gather is not None:
             places = (f.add(at, i * v.lanes) for i in range(size))
@@ -242,8 +242,8 @@ class _Nest:
             (made,) = k.results
         else:
             made = tap(0, [])
-            for k in range(1, gather.taps):
-                made = tap(k, [made])
+            for number in range(1, gather.taps):
+                made = tap(number, [made])
         return v.select(self._here, made, self.fill) if gather.holes else made
 
     def _run(self, out: str, make: Callable[[str, int, str | None], list[str]]) -> None:

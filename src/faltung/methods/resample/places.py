@@ -161,4 +161,4 @@ class Coordinates:
 
 def count(how: Sampling, rank: int) -> int:
     """Neighbours of a place."""
-    return TAPS[how.mode] ** rank
+    return int(TAPS[how.mode] ** rank)

@@ -150,7 +150,7 @@ def _passes(
     # Axes as they lie in memory: the channels last.
     orders = permutations(axes) if len(axes) <= MOST_ORDERED else [tuple(axes)]
     best = min(orders, key=lambda order: _cost(lanes, sizes, taps, [(a,) for a in order]))
-    apart = [(a,) for a in best]
+    apart: list[tuple[int, ...]] = [(a,) for a in best]
     together = [tuple(axes)]
     if _cost(lanes, sizes, taps, together) <= _cost(lanes, sizes, taps, apart):
         return together
