@@ -1,7 +1,7 @@
 """ONNX's own backend cases: each passed, unsupported with the reason, or wrong.
 
-All of them, as the table in docs/onnx.md: ``python tests/onnx_suite.py`` (some minutes). Cases that
-need a download are left out.
+All of them: ``python tests/onnx_suite.py`` (some minutes); with ``--write`` the tables of
+docs/onnx.md are written too. Cases that need a download are left out.
 """
 
 import glob
@@ -102,8 +102,29 @@ def _short(reason: str) -> str:
     return name if rest and not rest.startswith("which") and name else reason
 
 
+# What the reasons have in common, for the table of docs/onnx.md: words of them, and what it says.
+GROUPS = {
+    "type str|TfIdf|StringNormalizer|LabelEncoder": "strings",
+    "sequence|optional|Sequence|Optional": "sequences and optional values",
+    "ai.onnx.preview.training": "gradients and optimizers in a file",
+    "ai.onnx.ml": "trees and tables of ai.onnx.ml",
+    "Random|Bernoulli|Multinomial|Dropout": "random numbers",
+    "DFT|STFT": "Fourier transforms",
+    "ImageDecoder": "pictures in a file of a picture",
+}
+
+
+def _grouped(reason: str) -> str:
+    for words, name in GROUPS.items():
+        if any(word in reason for word in words.split("|")):
+            return name
+    return f"`{reason.rpartition('.')[2]}`"
+
+
 def main() -> int:
+    """Count; with ``--write`` also the tables of docs/onnx.md."""
     wrong = 0
+    rows, groups = [], Counter[str]()
     for kind in KINDS:
         counts: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
@@ -117,11 +138,28 @@ def main() -> int:
             counts["passed" if found == "passed" else "unsupported"] += 1
             if found != "passed":
                 reasons[_short(found)] += 1
+                groups[_grouped(_short(found))] += 1
         print(kind, dict(counts))
         for reason, times in reasons.most_common():
             print("   ", times, reason)
         wrong += counts["wrong"]
+        numbers = (counts[word] for word in ("passed", "unsupported", "wrong"))
+        rows.append(f"| {kind} | {' | '.join(f'{n:,}' for n in numbers)} |")
+    if "--write" in sys.argv:
+        _write(rows, groups)
     return 1 if wrong else 0
+
+
+def _write(rows: list[str], groups: Counter[str]) -> None:
+    """The tables, between the two marks in docs/onnx.md."""
+    lines = ["| cases | passed | not supported | wrong |", "|---|---|---|---|", *rows, ""]
+    lines += ["| cases not supported | because of |", "|---|---|"]
+    lines += [f"| {times} | {name} |" for name, times in groups.most_common()]
+    page = Path(__file__).parent.parent / "docs" / "onnx.md"
+    before, begin, rest = page.read_text("utf-8").partition("<!-- onnx_suite -->\n")
+    _, end, after = rest.partition("<!-- end -->\n")
+    table = "\n".join(lines)
+    page.write_text(f"{before}{begin}\n{table}\n\n{end}{after}", "utf-8")
 
 
 if __name__ == "__main__":

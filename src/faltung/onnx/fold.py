@@ -70,6 +70,11 @@ def _range(inputs: Inputs, attributes: Mapping[str, Any]) -> int:
     return int(min(max(0.0, (stop - start) / step) + 1, 1e18))
 
 
+def _mel(inputs: Inputs, attributes: Mapping[str, Any]) -> int:
+    bins, length = (int(np.ravel(x)[0]) for x in inputs[:2] if x is not None)
+    return max(1, abs(bins)) * max(1, abs(length))
+
+
 def _gather(inputs: Inputs, attributes: Mapping[str, Any]) -> int:
     data, indices = inputs[0], inputs[1]
     assert data is not None and indices is not None
@@ -127,6 +132,7 @@ BOUNDS: dict[str, Callable[[Inputs, Mapping[str, Any]], int]] = {
     "MatMul": _matmul,
     "Gemm": _matmul,
     "OneHot": _one_hot,
+    "MelWeightMatrix": _mel,
 }
 
 

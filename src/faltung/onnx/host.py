@@ -12,7 +12,7 @@ from faltung.onnx.table import TABLE
 from faltung.onnx.tensors import FLOATS, type_name
 
 # The sizes of their results depend on the numbers of their inputs.
-SIZES_DEPEND = frozenset("Compress NonMaxSuppression NonZero Range Unique".split())
+SIZES_DEPEND = frozenset("Compress MelWeightMatrix NonMaxSuppression NonZero Range Unique".split())
 QUANTISED = frozenset(
     """
     ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul
