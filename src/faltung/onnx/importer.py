@@ -280,6 +280,10 @@ class _Importer:
             return settled
         if id(call) in self.k.foreign:
             return self.later(call, inputs)
+        few = _quantised(call, inputs)
+        if few is not None:  # which real numbers hold
+            real = [replace(x, dtype="float32") if isinstance(x, Tensor) else x for x in inputs]
+            return [_as(x, few) for x in self.said(call, real)]
         dtypes = [None if x is None else str(x.dtype) for x in inputs]
         reason = host.eager(call, dtypes)
         known = all(isinstance(x, np.ndarray | None) for x in inputs)
@@ -314,7 +318,7 @@ class _Importer:
         handler = None if call.domain else TABLE.get(call.op)
         if handler is None:
             raise Unsaid("no such operator here")
-        if call.op != "Concat" and any(x is not None and 0 in (x.shape or ()) for x in inputs):
+        if call.op != "Concat" and any(_is_empty(call, i, x) for i, x in enumerate(inputs)):
             raise Unsaid("a tensor without elements")
         given = [self.given(x, n) for x, n in zip(inputs, call.inputs, strict=True)]
         if not any(isinstance(x, Tensor | Lazy) for x in given):
@@ -476,6 +480,27 @@ def attributes(call: Call) -> str:
 
 def _graphs(value: Any) -> bool:
     return isinstance(value, tuple) and any(isinstance(each, Body) for each in value)
+
+
+def _quantised(call: Call, inputs: Sequence[Entry | None]) -> str | None:
+    """The type of whole numbers that the graph has made itself, where the node keeps them."""
+    if call.domain or call.op not in host.KEEPING or any(call.outputs[1:]) != (call.op == "Split"):
+        return None
+    data = inputs if call.op == "Concat" else inputs[:1]
+    kinds = {x.dtype if isinstance(x, Tensor) and x.value.kind == "float" else "" for x in data}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    return kind if kind in host.SMALL else None
+
+
+def _as(x: Entry, dtype: str) -> Entry:
+    return replace(x, dtype=dtype) if isinstance(x, Tensor) else x
+
+
+def _is_empty(call: Call, number: int, x: Entry | None) -> bool:
+    """Whether an input is a tensor without elements, and not a setting that is left out so."""
+    if x is None or 0 not in (x.shape or ()):
+        return False
+    return number == 0 or len(x.shape or ()) > 1 or number in host.SELECTIONS.get(call.op, ())
 
 
 def _typed(x: Entry | None) -> Any:
