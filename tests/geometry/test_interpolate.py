@@ -145,6 +145,7 @@ REFUSED = {
     "scale=0.0: must be above 0": lambda: resized(Resizing(), 3, 3, 0.0),
     "must be resized to at least 1": lambda: resized(Resizing(), 3, 0),
     "size=1099511627776: must be at most": lambda: resized(Resizing(), 3, 1 << 40),
+    "size=1048576: must be at most 262144": lambda: resized(Resizing("linear"), 3, 1 << 20),
     "is too small for antialiasing": lambda: resized(
         Resizing("linear", antialias=True), 3, 100, 1e-9
     ),

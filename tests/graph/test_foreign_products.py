@@ -15,8 +15,9 @@ from faltung.geometry.expr import maximum
 from faltung.graph.differentiate import differentiate
 from faltung.graph.foreign import Foreign, Tensor
 from faltung.graph.foreign_formulas import formula
-from faltung.graph.foreign_maps import sliced, softmax
+from faltung.graph.foreign_maps import sliced
 from faltung.graph.foreign_products import Operand, einsum
+from faltung.graph.foreign_reduce import softmax
 from faltung.graph.fuse import fused
 from faltung.graph.ops import Contract, Elementwise, Permute, View
 
@@ -192,7 +193,7 @@ def test_attention_of_another_program_can_be_trained() -> None:
     ]
     scores = einsum(f, parts[:2], ["bhld", "bhmd"], "bhlm")
     scores = formula(f, lambda a, b: a * 0.6 + b, scores, numbers((2, 5, 5), 2))
-    made = einsum(f, [softmax(f, scores, 3), parts[2]], ["bhlm", "bhmd"], "blhd")
+    made = einsum(f, [softmax(f, scores, [3]), parts[2]], ["bhlm", "bhmd"], "blhd")
     graph = replace(f.graph([f.straightened(made).value]), training=True)
     assert graph.input.samples == 1
     slopes(differentiate(graph, "mse"), samples=1)

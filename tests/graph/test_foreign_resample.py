@@ -12,6 +12,7 @@ from faltung.geometry.interpolate import interpolated
 from faltung.geometry.resample import Table, averaged, flipped, padded, selected, tiled
 from faltung.graph.foreign import Foreign, Tensor
 from faltung.graph.foreign_formulas import formula
+from faltung.graph.foreign_maps import concatenated, sliced
 from faltung.graph.foreign_resample import merged, resampled
 from faltung.reference.resample import resample
 
@@ -117,3 +118,32 @@ def test_maps_stay_maps() -> None:
 
     run([X], step, True)
     assert names == ["Resample"]
+
+
+@pytest.mark.parametrize("axis", range(4))
+def test_parts_put_together_again(axis: int) -> None:
+    """A roll and a circular padding, spelled out, are a table."""
+    n = X.shape[axis]
+    kinds: list[str] = []
+
+    def rolled(f: Foreign, x: Tensor) -> Tensor:
+        made = concatenated(f, [sliced(f, x, axis, 1, n - 1), sliced(f, x, axis, 0, 1)], axis)
+        kinds.extend(type(node.op).__name__ for node in f.graph([made.value]).nodes)
+        return made
+
+    def around(f: Foreign, x: Tensor) -> Tensor:
+        return concatenated(f, [sliced(f, x, axis, n - 1, 1), x, sliced(f, x, axis, 0, 1)], axis)
+
+    for as_maps in (False, True):
+        assert np.array_equal(run([X], rolled, as_maps), np.roll(X, -1, axis))
+        pairs = [(1, 1) if i == axis else (0, 0) for i in range(4)]
+        assert np.array_equal(run([X], around, as_maps), np.pad(X, pairs, "wrap"))
+    assert "Resample" in kinds and "Concat" not in kinds
+
+
+def test_parts_of_different_tensors_are_joined() -> None:
+    def step(f: Foreign, x: Tensor) -> Tensor:
+        twice = formula(f, lambda x: x * 2.0, x)
+        return concatenated(f, [sliced(f, x, 1, 1, 2), sliced(f, twice, 1, 0, 1)], 1)
+
+    assert np.array_equal(run([X], step), np.concatenate([X[:, 1:], 2 * X[:, :1]], 1))

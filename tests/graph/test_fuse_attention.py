@@ -76,7 +76,7 @@ class Case:
             scores = einsum(f, [q, k], ["bhld", "bhmd"], "bhlm")
         for step in self.steps:
             scores = step(f, scores)
-        made = einsum(f, [softmax(f, scores, 3), v], ["bhlm", "bhmd"], "bhld")
+        made = einsum(f, [softmax(f, scores, [3]), v], ["bhlm", "bhmd"], "bhld")
         if self.merged:
             made = f.reshaped(made.transposed((0, 2, 1, 3)), (B, L, H * D))
             made = f.straightened(made)
@@ -153,7 +153,7 @@ def other(kind: str, f: Foreign, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     if kind == "scaled after a mask":
         scores = formula(f, lambda a, b: (a + b) * 0.5, scores, ROWS)
     axis = 2 if kind == "over queries" else 3
-    weights = softmax(f, scores, axis)
+    weights = softmax(f, scores, [axis])
     made = einsum(f, [weights, v], ["bhlm", "bmhd"], "blhd")
     if kind != "read twice":
         return made

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from faltung.program.profile import Profile
 
 # Arguments of functions that have another name here.
-ARGUMENTS = {"input_shape": "input", "name": "net"}
+ARGUMENTS = {"input_shape": "input", "name": "net", "n": "threads"}
 
 HELP = """\
 Each line is a step: what it computes, how, the size of its result, the least

@@ -208,7 +208,7 @@ def _reaches(node: Node) -> bool:
     if not any(value.batched for value in node.inputs):
         return False
     shapes = [value.shape + (1,) * (len(op.shape) - len(value.shape)) for value in node.inputs]
-    return tuple(map(max, *shapes, (1,) * len(op.shape))) == op.shape
+    return bool(tuple(map(max, *shapes, (1,) * len(op.shape))) == op.shape)
 
 
 def _spread(writer: Writer, made: str, value: Value) -> str:

@@ -8,13 +8,18 @@ are, and so decides ties in its own way.
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil, floor, isclose
 from struct import pack, unpack
 
 from faltung.geometry.check import one_of
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.resample import MOST_TAPS, Table, Tap, averaged, table
+from faltung.geometry.resample import MOST_TAPS, Table, Tap, averaged, selected, table
 
+# Entries of a result along one axis, each with weights of its own.
+MOST_WEIGHTED = 1 << 18
+# Tables of axes up to this are kept, because the same sizes come again.
+KEPT_SIZE = 1 << 12
 COORDINATES = (
     "half_pixel",
     "half_pixel_symmetric",
@@ -93,29 +98,41 @@ def resized(
     scale: outputs for each entry, which need not be ``output / size``. roi: the part of the axis
     that "tf_crop_and_resize" reads; outputs outside the axis are rows without taps.
     """
-    _sizes(size, output)
+    _sizes(size, output, how.mode == "nearest")
     scale = output / size if scale is None else scale
     if not 0 < scale < float("inf"):
         raise FaltungError(f"scale={scale}: must be above 0")
     if how.antialias and output * (4 / min(scale, 1.0) + 4) > MOST_TAPS:
         raise FaltungError(f"scale={scale}: is too small for antialiasing")
-    rows: list[list[Tap]] = []
-    for o in range(output):
-        x = place(how.coordinates, o, size, output, scale, roi)
-        if how.mode == "nearest":
+    make = _resized if max(size, output) > KEPT_SIZE else _resized_before
+    return make(how, size, output, scale, roi)
+
+
+def _resized(
+    how: Resizing, size: int, output: int, scale: float, roi: tuple[float, float]
+) -> Table:
+    places = [place(how.coordinates, o, size, output, scale, roi) for o in range(output)]
+    cropped, last = how.coordinates == "tf_crop_and_resize", size - 1
+    if how.mode == "nearest":
+        chosen: list[int | None] = []
+        for o, x in enumerate(places):
             x = _as_runtimes(how.coordinates, x, o, scale)
-        if how.coordinates == "tf_crop_and_resize" and not 0 <= x <= size - 1:
-            rows.append([])
-        else:
-            rows.append(_neighbours(how, x, size, scale))
-    return table(size, rows)
+            outside = cropped and not 0 <= x <= last
+            chosen.append(None if outside else min(max(_rounded(x, how.rounding), 0), last))
+        return selected(size, chosen)
+    around = _neighbours(how, size, scale)
+    return table(size, ([] if cropped and not 0 <= x <= last else around(x) for x in places))
 
 
-def _sizes(size: int, output: int) -> None:
+_resized_before = lru_cache(maxsize=256)(_resized)
+
+
+def _sizes(size: int, output: int, nearest: bool) -> None:
     if size < 1 or output < 1:
         raise FaltungError(f"size={output}: an axis of {size} must be resized to at least 1")
-    if output > MOST_TAPS:
-        raise FaltungError(f"size={output}: must be at most {MOST_TAPS}")
+    most = MOST_TAPS if nearest else MOST_WEIGHTED
+    if output > most:
+        raise FaltungError(f"size={output}: must be at most {most}")
 
 
 def place(
@@ -150,20 +167,23 @@ def _as_runtimes(mode: str, x: float, o: int, scale: float) -> float:
     return x
 
 
-def _neighbours(how: Resizing, x: float, size: int, scale: float) -> list[Tap]:
-    if how.mode == "nearest":
-        return [(min(max(_rounded(x, how.rounding), 0), size - 1), 1.0)]
+def _neighbours(how: Resizing, size: int, scale: float) -> Callable[[float], list[Tap]]:
+    """What linear and cubic interpolation read at a position."""
     weight, reach = _kernel(how.mode, how.a)
     shrink = min(scale, 1.0) if how.antialias else 1.0
     # Of entries at equal distance the first counts, so that whole positions read to the left.
-    base = ceil(x) - 1
-    first = floor(-reach / shrink) + 1
-    taps = [(base + k, weight((base + k - x) * shrink)) for k in range(first, 2 - first)]
-    if how.exclude:
-        taps = [(i, w) for i, w in taps if 0 <= i < size]
-    total = sum(w for _, w in taps) if how.exclude or how.antialias else 1.0
-    total = total or 1.0
-    return [(min(max(i, 0), size - 1), w / total) for i, w in taps]
+    first, last = floor(-reach / shrink) + 1, size - 1
+    scaled = how.exclude or how.antialias
+
+    def around(x: float) -> list[Tap]:
+        base = ceil(x) - 1
+        taps = [(base + k, weight((base + k - x) * shrink)) for k in range(first, 2 - first)]
+        if how.exclude:
+            taps = [(i, w) for i, w in taps if 0 <= i <= last]
+        total = (sum(w for _, w in taps) or 1.0) if scaled else 1.0
+        return [(min(max(i, 0), last), w / total) for i, w in taps]
+
+    return around
 
 
 def _rounded(x: float, mode: str) -> int:
@@ -191,7 +211,7 @@ def interpolated(
     mode: one of ``MODES``. scale: as its ``scale_factor``, where that is given instead of a size.
     """
     one_of("mode", mode, MODES)
-    _sizes(size, output)
+    _sizes(size, output, mode.startswith("nearest") or mode == "area")
     if mode == "area":
         return averaged(size, output)
     if align_corners:
@@ -200,7 +220,7 @@ def interpolated(
         step = 1 / scale if scale else size / output
     if mode.startswith("nearest"):
         places = _nearest(mode, size, output, step)
-        return table(size, ([(min(i, size - 1), 1.0)] for i in places))
+        return selected(size, [min(i, size - 1) for i in places])
     if antialias:
         return table(size, _antialiased(mode, size, output, step))
     return table(size, [_around(mode, o, size, step, align_corners) for o in range(output)])

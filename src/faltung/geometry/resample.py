@@ -7,14 +7,15 @@ table again. ``interpolate.py`` fills tables for other sizes.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, islice, pairwise
 from math import comb
+from typing import cast
 
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungMemoryError
 
-# Of one table: more is a claim that no axis in memory can back.
-MOST_TAPS = 1 << 26
+# Of one table: an axis of two million entries, such as two minutes of sound, takes a second.
+MOST_TAPS = 1 << 21
 
 Tap = tuple[int, float]
 
@@ -128,7 +129,7 @@ class Table:
 def table(size: int, rows: Iterable[Iterable[Tap]]) -> Table:
     """A table from the taps of each row: sorted, equal indices added up, without zeros.
 
-    MemoryError: more than 2**26 taps.
+    MemoryError: more than ``MOST_TAPS``.
     """
     starts, indices, weights = [0], [], []
     for row in rows:
@@ -144,11 +145,15 @@ def table(size: int, rows: Iterable[Iterable[Tap]]) -> Table:
                 weights.append(float(weight))
         starts.append(len(indices))
         if len(indices) > MOST_TAPS or len(starts) > MOST_TAPS:
-            raise FaltungMemoryError(
-                f"size={size}: an axis of more than {MOST_TAPS} entries or terms is too long to be "
-                "resampled; choose a smaller one"
-            )
+            raise _too_long(size)
     return Table(size, tuple(starts), tuple(indices), tuple(weights))
+
+
+def _too_long(size: int) -> FaltungMemoryError:
+    return FaltungMemoryError(
+        f"size={size}: an axis of more than {MOST_TAPS} entries or terms is too long to be "
+        "resampled; choose a smaller one"
+    )
 
 
 # Entries moved ------------------------------------------------------------------------------------
@@ -156,7 +161,15 @@ def table(size: int, rows: Iterable[Iterable[Tap]]) -> Table:
 
 def selected(size: int, indices: Iterable[int | None]) -> Table:
     """A gather by constants: output ``o`` is entry ``indices[o]``; None reads nothing."""
-    return table(size, ([] if index is None else [(index, 1.0)] for index in indices))
+    places = tuple(islice(indices, MOST_TAPS + 1))
+    if len(places) > MOST_TAPS:
+        raise _too_long(size)
+    if None not in places:
+        there = cast("tuple[int, ...]", places)
+        return Table(size, tuple(range(len(places) + 1)), there, (1.0,) * len(there))
+    found = [index is not None for index in places]
+    there = tuple(index for index in places if index is not None)
+    return Table(size, tuple(accumulate(found, initial=0)), there, (1.0,) * len(there))
 
 
 def flipped(size: int) -> Table:
@@ -214,9 +227,14 @@ def padded(size: int, lo: int, hi: int, mode: str = "zeros") -> Table:
     # Taking away comes first: what is added continues what is left.
     first, stop = max(0, -lo), size - max(0, -hi)
     left = stop - first
-    span = range(-max(0, lo), left + max(0, hi))
-    found = (_source(i, left, mode) for i in span)
-    return selected(size, (None if i is None else first + i for i in found))
+    if left + max(0, lo) + max(0, hi) > MOST_TAPS:
+        raise _too_long(size)
+    ends = [
+        [_source(i, left, mode) for i in span]
+        for span in (range(-max(0, lo), 0), range(left, left + max(0, hi)))
+    ]
+    before, after = ([None if i is None else first + i for i in end] for end in ends)
+    return selected(size, (*before, *range(first, stop), *after))
 
 
 def _mode(mode: str) -> None:

@@ -49,12 +49,10 @@ def labelled(op: Contract, operands: Sequence[Value], out: Value) -> Labelled:
 
 
 def takes_epilogue(node: Node) -> bool:
-    """Whether a product may store a formula of its result: it has none yet, and every axis of the
-    result is some of its labels.
-    """
+    """Whether a product may store a formula of its result: each axis of that is some labels."""
     op, out = node.op, node.output
     assert isinstance(op, Contract)
-    if op.epilogue is not None or not out.shape:
+    if not out.shape:
         return False
     sizes = dict(labelled(op, node.inputs[:2], out).sizes)
     ends = set(accumulate((sizes[label] for label in reversed(op.out)), mul, initial=1))

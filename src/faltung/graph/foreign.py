@@ -136,6 +136,8 @@ class Foreign:
         self._shared: dict[tuple[int, str], Value] = {}
         self._kept: list[Array] = []
         self._forms: dict[tuple[str, object], Value] = {}
+        # For parts of tensors what they were cut from, along which axis and from where on.
+        self.cut_from: dict[Tensor, tuple[Tensor, int, int]] = {}
 
     @property
     def b(self) -> Builder:

@@ -39,6 +39,8 @@ def formula(
     shape: what they are broadcast to at least.
     """
     tensors = [o for o in operands if isinstance(o, Tensor)]
+    if not tensors:
+        raise Unsaid("a formula of constants alone")
     shape = broadcast([shape, *(o.shape for o in operands)])
     if not all(shape):
         raise Unsaid("a tensor without elements")

@@ -95,12 +95,15 @@ def sliced(f: Foreign, x: Tensor, axis: int, start: int, count: int, step: int =
     if count < 1:
         raise Unsaid("a tensor without elements")
     numbers(x)
+    whole = x
     if step != 1 and count > 1:
         entries = range(start, start + count * step, step)
         return resampled(f, x, {axis: selected(x.shape[axis], entries)})
     x, value, after = _behind(f, x, axis)
     made = f.node(Slice(start * after), (value,), (count * after, *value.space))
-    return resized(x, made, axis, count)
+    part = resized(x, made, axis, count)
+    f.cut_from[part] = whole, axis, start
+    return part
 
 
 def gathered(f: Foreign, x: Tensor) -> Tensor:
@@ -135,6 +138,9 @@ def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
     if len(parts) == 1:
         return parts[0]
     first = parts[0]
+    again = _put_together(f, parts, axis)
+    if again is not None:
+        return again
     shapes = {(*p.shape[:axis], *p.shape[axis + 1 :]) for p in parts}
     if len(shapes) > 1:
         raise FaltungError(f"axis={axis}: shapes {', '.join(str(p.shape) for p in parts)} differ")
@@ -156,6 +162,24 @@ def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
     sizes = list(first.shape)
     sizes[axis] = sum(part.shape[axis] for part in parts)
     return f.result(made, tuple(sizes), first.dtype, memory)
+
+
+def _put_together(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor | None:
+    """Parts of one tensor in another order, as a roll or a circular padding is spelled out: its
+    entries in that order. None where they are no such parts.
+    """
+    found = [f.cut_from.get(part) for part in parts]
+    wholes = {whole for whole, along, _ in filter(None, found) if along == axis}
+    if len(wholes) != 1:
+        return None
+    (whole,) = wholes
+    indices: list[int] = []
+    for part, origin in zip(parts, found, strict=True):
+        if part != whole and (origin is None or origin[:2] != (whole, axis)):
+            return None
+        start = 0 if origin is None or part == whole else origin[2]
+        indices += range(start, start + part.shape[axis])
+    return picked(f, whole, axis, indices)
 
 
 def known(f: Foreign, array: Array, dtype: str) -> Tensor:

@@ -1,6 +1,7 @@
 """DeepLabV3 on a ResNet-50."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from faltung.nets.blocks import convolved
 from faltung.nets.resnet import CHANNELS, block, stem
@@ -83,7 +84,7 @@ def deeplabv3(
 
 
 def _bottleneck(channels: int, stride: int, dilation: int) -> tuple[Layer, ...]:
-    wide = {"stride": stride, "padding": dilation, "dilation": dilation}
+    wide: dict[str, Any] = {"stride": stride, "padding": dilation, "dilation": dilation}
     return (
         *convolved(channels, 1, "batch"),
         *convolved(channels, 3, "batch", **wide),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from faltung.geometry.errors import FaltungError
 from faltung.nets.blocks import convolved, one_of
@@ -90,7 +91,7 @@ class _Parts:
         """A 3x3 layer; in size nano a depthwise one, then a 1x1."""
         if not self.depthwise:
             return self.conv(channels, 3, stride)
-        options = {"stride": stride, "padding": 1, "groups": before}
+        options: dict[str, Any] = {"stride": stride, "padding": 1, "groups": before}
         made = convolved(before, 3, "batch", activation=SiLU(), batch_norm=NORM, **options)
         return (*made, *self.conv(channels, 1))
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -210,11 +211,17 @@ def _combined(of: Callable[[Expr, Expr], Expr], share: float, *operands: Expr) -
 
 def largest(x: Expr, y: Expr) -> Expr:
     """NaN where either is NaN."""
-    return select(is_nan(y), y, maximum(x, y))
+    return _or_nan(y, maximum(x, y))
 
 
 def smallest(x: Expr, y: Expr) -> Expr:
-    return select(is_nan(y), y, minimum(x, y))
+    """NaN where either is NaN."""
+    return _or_nan(y, minimum(x, y))
+
+
+def _or_nan(y: Expr, made: Expr) -> Expr:
+    number = y.value is not None and not isnan(y.value)
+    return made if number else select(is_nan(y), y, made)
 
 
 def _equal(a: Arguments) -> Tensor:

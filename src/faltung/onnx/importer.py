@@ -22,7 +22,7 @@ from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.fuse import needed
 from faltung.graph.value import Graph, Value
-from faltung.onnx import host
+from faltung.onnx import host, unroll
 from faltung.onnx.arguments import Arguments, Given, Lazy, Notes, Unknown
 from faltung.onnx.fold import evaluate, foldable, inferred
 from faltung.onnx.knowledge import Knowledge, Settled
@@ -278,6 +278,9 @@ class _Importer:
         settled = self.by_shape(call, inputs)
         if settled is not None:
             return settled
+        if call.op in host.LOOPS and (count := self.turns(call)) is not None:
+            self.insert(self.k.unrolled(call, count))
+            return None
         if id(call) in self.k.foreign:
             return self.later(call, inputs)
         few = _quantised(call, inputs)
@@ -293,6 +296,15 @@ class _Importer:
             self.part.forced[id(call)] = reason
             return self.later(call, inputs)
         return self.said(call, inputs)
+
+    def turns(self, call: Call) -> int | None:
+        """How often a loop runs that becomes nodes."""
+
+        def known(name: str) -> Array | None:
+            found = self.env[name]
+            return found if isinstance(found, np.ndarray) else None
+
+        return unroll.turns(call, known, lambda name: self.env[name].shape)
 
     def by_shape(self, call: Call, inputs: Sequence[Entry | None]) -> list[Array] | None:
         """What follows from the shapes and types of the inputs alone."""

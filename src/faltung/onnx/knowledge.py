@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Unsaid
-from faltung.onnx import flat, host
+from faltung.onnx import flat, host, unroll
 from faltung.onnx.read import Body, Call, File, function_body, released
 from faltung.onnx.schemas import check, defaults, definition
 from faltung.onnx.tensors import number_of
@@ -100,6 +100,14 @@ class Knowledge:
         key = id(call), word
         if key not in self._branches:
             self._branches[key] = self._unfolder.branch(call.attributes[word], call.outputs)
+            self._kept.append(call)
+        return self._branches[key]
+
+    def unrolled(self, call: Call, count: int) -> Settled:
+        """What takes the place of a loop of so many turns."""
+        key = id(call), str(count)
+        if key not in self._branches:
+            self._branches[key] = unroll.unrolled(call, count, self._unfolder.function)
             self._kept.append(call)
         return self._branches[key]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Unsaid
-from faltung.onnx import control, fallback, flat, host
+from faltung.onnx import control, fallback, flat, host, unroll
 from faltung.onnx.fold import evaluate
 from faltung.onnx.importer import (
     Gap,
@@ -285,7 +285,17 @@ class Routine:
             self.knowledge.check(call)
         except FaltungError:
             return None  # the part that it is for says what is wrong
+        if call.op in host.LOOPS and self.turns(stage, call, values) is not None:
+            return None
         return host.eager(call, [self.dtype(stage, name, values) for name in call.inputs])
+
+    def turns(self, stage: Stage, call: Call, values: Mapping[str, Array]) -> int | None:
+        """How often a loop runs that becomes nodes."""
+
+        def shape(name: str) -> tuple[int, ...]:
+            return (values[name] if name in values else stage.known[name]).shape
+
+        return unroll.turns(call, stage.known.get, shape)
 
     def dtype(self, stage: Stage, name: str, values: Mapping[str, Array]) -> str | None:
         if not name:
