@@ -18,7 +18,8 @@ from faltung.geometry.resample import Table
 class Convolve:
     """x, weight, [bias,] *aux -> y. With ``bias`` it is added; then comes the ``epilogue``.
 
-    epilogue: a formula of the sum (operand 0) and the arrays ``aux`` of the output's shape.
+    epilogue: a formula of the sum (operand 0) and of ``aux``, each of the output's shape or
+    broadcast to it, as the operands of ``Elementwise`` are.
     """
 
     spec: ConvSpec
@@ -223,6 +224,16 @@ class TopK:
     axis: int
     k: int
     largest: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TopKGrad:
+    """grad, places -> a map with ``size`` entries along an axis: each gradient at its place, and
+    zeros elsewhere. places: as ``TopK`` gives them, no two of a line the same.
+    """
+
+    axis: int
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -464,6 +475,7 @@ Op = (
     | Arg
     | Cumulative
     | TopK
+    | TopKGrad
     | GroupMean
     | Normalise
     | Dropout
