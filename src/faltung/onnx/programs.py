@@ -67,16 +67,18 @@ class Program:
         for name, rows in part.tokens.items():
             check_tokens(values[name] if name in values else known[name], rows)
         results: dict[str, Array] = {}
-        given: dict[str, Array] = {}
-        for name, x in part.inputs:
-            array = x.laid_out(values[name] if name in values else known[name])
-            given[x.value.name] = array
-            results[x.value.name] = np.moveaxis(array, 1, -1)
+        given = {
+            x.value.name: x.laid_out(values[name] if name in values else known[name])
+            for name, x in part.inputs
+        }
         if self.compiled is not None:
             made = self._computed(self.compiled, given)
-            results |= {v.name: r for v, r in zip(part.values, made, strict=True)}
+            results = {v.name: r for v, r in zip(part.values, made, strict=True)}
         for name, x in part.outputs.items():
-            values[name] = told(x, results[x.value.name])
+            result = results.get(x.value.name)
+            if result is None:  # an input, looked at otherwise
+                result = np.moveaxis(given[x.value.name], 1, -1)
+            values[name] = told(x, result)
 
     def _computed(self, compiled: Compiled, given: Mapping[str, Array]) -> list[Array]:
         inference, weights = compiled.inference, compiled.weights
@@ -162,5 +164,7 @@ def told(x: Tensor, result: Array) -> Array:
     wanted = dtype_of(x.dtype)
     if wanted == np.bool_ and array.dtype != np.bool_:
         return np.asarray(array > 0.5)
+    if array.dtype == wanted:
+        return array.copy()
     with np.errstate(over="ignore"):
         return np.array(array, wanted, order="C")
