@@ -61,15 +61,16 @@ class Program:
     compiled: Compiled | None
     wanted: dict[str, Array] | None = None
 
-    def run(self, values: dict[str, Array], known: Mapping[str, Array]) -> None:
-        """Add to ``values`` what later parts read, from the values and what is known."""
+    def run(self, values: dict[str, Array]) -> None:
+        """Add to ``values`` what later parts read."""
         part = self.part
+        fixed = part.fixed
         for name, rows in part.tokens.items():
-            check_tokens(values[name] if name in values else known[name], rows)
+            check_tokens(fixed[name] if name in fixed else values[name], rows)
         results: dict[str, Array] = {}
         given: dict[str, Array] = {}
         for name, x in part.inputs:
-            array = x.laid_out(values[name] if name in values else known[name])
+            array = x.laid_out(fixed[name] if name in fixed else values[name])
             given[x.value.name] = array
             results[x.value.name] = np.moveaxis(array, 1, -1)
         if self.compiled is not None:
