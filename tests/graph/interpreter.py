@@ -406,7 +406,13 @@ def _from_memory(array: Array, value: Value) -> Array:
 def _resample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Resample = node.op
     x = arrays[0].reshape(-1, *node.inputs[0].shape)
-    return [resample(x, op.tables, op.fill)]
+    made = resample(x, op.tables, op.fill)
+    if op.epilogue is None:
+        return [made]
+    samples, shape = node.output.samples, node.output.shape
+    given = zip(node.inputs[1:], arrays[1:], strict=True)
+    aux = [_by_sample(value, array, len(shape)) for value, array in given]
+    return [evaluate(op.epilogue, [made.reshape(-1, samples, *shape), *aux])]
 
 
 def _grid_sample(node: Node, arrays: list[Array], batch: int) -> list[Array]:

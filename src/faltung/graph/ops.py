@@ -18,7 +18,8 @@ from faltung.geometry.resample import Table
 class Convolve:
     """x, weight, [bias,] *aux -> y. With ``bias`` it is added; then comes the ``epilogue``.
 
-    epilogue: a formula of the sum (operand 0) and the arrays ``aux`` of the output's shape.
+    epilogue: a formula of the sum (operand 0) and of ``aux``, each of the output's shape or
+    broadcast to it, as the operands of ``Elementwise`` are.
     """
 
     spec: ConvSpec
@@ -336,15 +337,17 @@ class Permute:
 
 @dataclass(frozen=True, slots=True)
 class Resample:
-    """x -> y: along each axis that has a table, output i is the sum of weight * x[index] over the
-    taps of row i (``geometry/resample.py``): other sizes, crops, flips, gathers, paddings.
+    """x, *aux -> y: along each axis that has a table, output i is the sum of weight * x[index] over
+    the taps of row i (``geometry/resample.py``): other sizes, crops, flips, gathers, paddings.
 
     tables: for each axis of the shape, the channels first. fill: what an element is for which the
-    row of one of the tables is empty.
+    row of one of the tables is empty. epilogue: then a formula of that (operand 0) and of ``aux``:
+    maps of the output's shape, vectors of its channels, or numbers.
     """
 
     tables: tuple[Table | None, ...]
     fill: float = 0.0
+    epilogue: Expr | None = None
 
     def made(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the result."""
