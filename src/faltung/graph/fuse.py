@@ -350,8 +350,11 @@ def _into_resamplings(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[N
         maker = made.pop(max(able))
         aux = list(dict.fromkeys(value for value in node.inputs if value != maker.output))
         numbers = [0 if v == maker.output else 1 + aux.index(v) for v in node.inputs]
-        resampling = replace(maker.op, epilogue=formula.replaced(list(map(operand, numbers))))  # type: ignore[type-var]
-        made[here] = Node(resampling, (maker.inputs[0], *aux), node.outputs, maker.layer)
+        resample = maker.op
+        assert isinstance(resample, Resample)
+        made_of = formula.replaced(list(map(operand, numbers)))
+        resample = replace(resample, epilogue=made_of)
+        made[here] = Node(resample, (maker.inputs[0], *aux), node.outputs, maker.layer)
     return tuple(made.values())
 
 

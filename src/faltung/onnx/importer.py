@@ -291,6 +291,7 @@ class _Importer:
         for i, (x, name) in enumerate(zip(inputs, call.inputs, strict=True)):
             if isinstance(x, np.ndarray) and x.size and str(x.dtype).startswith(("float", "bf")):
                 given[i] = self.feed(name, x)
+                self.part.fixed[name] = x
                 return
         raise Unsaid("constants alone")
 

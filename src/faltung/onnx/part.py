@@ -50,6 +50,7 @@ class Part:
     inputs: of the graph, in its order, by the model's names, with how the arrays are laid out for
     it. outputs: what later parts or the caller read. values: the graph's outputs. known: arrays.
     later: nodes for after it. forced: of these why some run on the host, by id.
+    fixed: constants that are inputs of the graph.
     """
 
     graph: Graph | None
@@ -64,3 +65,4 @@ class Part:
     forced: dict[int, str] = field(default_factory=dict)
     said: list[Call] = field(default_factory=list)
     shapes: dict[str, Later] = field(default_factory=dict)
+    fixed: dict[str, Array] = field(default_factory=dict)

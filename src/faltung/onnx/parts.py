@@ -142,7 +142,7 @@ class Routine:
                 break
             program, after = self.program(stage, rest, values)
             record.program = program
-            program.run(values, stage.known)
+            program.run(values)
             self.engine.ran = True
             self.fresh |= program.part.outputs.keys()
             stage = after
@@ -181,9 +181,8 @@ class Routine:
         if program.compiled is None or after.calls:
             return False
         program.compiled.inference.release()
-        read = self.wanted | {name for name, _ in program.part.inputs}
         for each in (stage, after):
-            each.known = {name: a for name, a in each.known.items() if name in read}
+            each.known = {name: a for name, a in each.known.items() if name in self.wanted}
         self.knowledge.release()
         return True
 

@@ -61,14 +61,15 @@ class Program:
     compiled: Compiled | None
     wanted: dict[str, Array] | None = None
 
-    def run(self, values: dict[str, Array], known: Mapping[str, Array]) -> None:
-        """Add to ``values`` what later parts read, from the values and what is known."""
+    def run(self, values: dict[str, Array]) -> None:
+        """Add to ``values`` what later parts read."""
         part = self.part
+        fixed = part.fixed
         for name, rows in part.tokens.items():
-            check_tokens(values[name] if name in values else known[name], rows)
+            check_tokens(fixed[name] if name in fixed else values[name], rows)
         results: dict[str, Array] = {}
         given = {
-            x.value.name: x.laid_out(values[name] if name in values else known[name])
+            x.value.name: x.laid_out(fixed[name] if name in fixed else values[name])
             for name, x in part.inputs
         }
         if self.compiled is not None:

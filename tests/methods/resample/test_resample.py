@@ -283,3 +283,23 @@ def test_epilogues(machine: Machine, name: str, dtype: str) -> None:
     np.testing.assert_allclose(
         got, want, rtol=0, atol=32 * np.finfo(dtype).eps * np.abs(want).max()
     )
+
+
+LONG: dict[str, tuple[tuple[int, ...], Tables]] = {
+    "one axis alone": ((1, 1, 100_003), (None, rolled(100_003, 777))),
+    "one axis with weights": ((2, 1, 40_001), (None, interpolated("linear", 40_001, 60_005))),
+    "channels": ((1, 70_000), (flipped(70_000),)),
+    "rows of many elements": ((1, 32, 3, 3000), (None, flipped(3), None)),
+    "few rows of many taps": ((1, 64, 9, 500), (None, averaged(9, 1), None)),
+}
+
+
+@grid(machine=MACHINES, name=LONG, every=2)
+def test_long_runs_are_shared(machine: Machine, name: str) -> None:
+    """Threads have parts of a row each."""
+    shape, tables = LONG[name]
+    work, x = Work(), Matrix(Operand("x"), shape[1])
+    sizes = {"samples": shape[0], "shape": shape[1:], "tables": tables}
+    resample(work, "float32", machine, **sizes, source=x, target=x)
+    assert work.steps[0].items > 3
+    compare(shape, tables, machine)

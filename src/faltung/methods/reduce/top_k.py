@@ -272,6 +272,8 @@ class ScatteredKernel(Kernel):
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f, size = v.function, given["size"]
+        short = ELEMENTS[self.dtype][2]
+        callee = f.module.declare(f"llvm.fptosi.sat.i64.{short}", "i64", v.element)
         with f.loop("%begin", "%end") as line:
             at = outer_offsets(f, given, self.pointers, self.kept, line.index)
             grad, places, out = (v.at(given[name], at[name]) for name in self.pointers)
@@ -280,7 +282,7 @@ class ScatteredKernel(Kernel):
                 v.store_one("0.0", to)
             with f.loop(0, given["k"]) as entry:
                 whole = v.load_one(v.at(places, f.mul(entry.index, given["places_step"])))
-                place = f.value(f"fptosi {v.element} {whole} to i64")
+                place = f.value(f"call i64 {callee}({v.element} {whole})")
                 # Nothing outside the line is ever written.
                 inside = f.value(f"icmp ult i64 {place}, {size}")
                 value = v.load_one(v.at(grad, f.mul(entry.index, given["grad_step"])))

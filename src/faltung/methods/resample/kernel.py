@@ -53,6 +53,8 @@ class ResampleKernel(Kernel):
     unroll: vectors of the run in one iteration, 0 where the run is shorter than one. tail: elements
     after the last whole vector. epilogue: a formula of what is made (operand 0) and of the arrays
     ``aux``, each an "array" with strides of its own, contiguous along the run, or a "number".
+    segmented: an item takes a segment of one long run; segments are whole iterations but for the
+    last.
     """
 
     name = "resample"
@@ -64,6 +66,7 @@ class ResampleKernel(Kernel):
     tail: int
     epilogue: Expr | None = None
     aux: tuple[str, ...] = ()
+    segmented: bool = False
 
     @property
     def holes(self) -> bool:
@@ -72,6 +75,8 @@ class ResampleKernel(Kernel):
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         pointers, numbers = ["x", "out"], ["run", "parts", "chunk"]
+        if self.segmented:
+            numbers += ["segments", "segment"]
         for number, level in enumerate(self.levels):
             numbers += [f"size{number}", f"out{number}"]
             if level.taps is None:
@@ -123,6 +128,8 @@ class _Nest:
     rows: list[str] = field(default_factory=list)  # the place at each level
     fill: str = ""
     aux: list[str] = field(default_factory=list)  # addresses at the row, or numbers in all lanes
+    begin: str = "0"  # of the part of the run
+    end: str = ""
 
     @property
     def f(self) -> Function:
@@ -137,7 +144,12 @@ class _Nest:
             i: self.v.broadcast(given[f"aux{i}"]) for i, kind in enumerate(kinds) if kind != "array"
         }
         with f.loop("%begin", "%end") as item:
-            rest, part = f.divmod(item.index, given["parts"])
+            each, self.end = item.index, given["run"]
+            if self.kernel.segmented:
+                each, segment = f.divmod(each, given["segments"])
+                self.begin = f.mul(segment, given["segment"])
+                self.end = f.minimum(f.add(self.begin, given["segment"]), self.end)
+            rest, part = f.divmod(each, given["parts"])
             places: list[str] = []
             for number in reversed(range(last)):
                 if number:
@@ -280,12 +292,12 @@ class _Nest:
 
     def _run(self, out: str, make: Callable[[str, int, str | None], list[str]]) -> None:
         """Store a run: whole iterations, single vectors, the elements that are left."""
-        f, v, kernel = self.f, self.v, self.kernel
-        start = "0"
+        f, v, kernel, start = self.f, self.v, self.kernel, self.begin
+        length = f.sub(self.end, start) if kernel.segmented else self.end
         for size in (kernel.unroll, 1):
-            if not kernel.unroll or (size == 1 and kernel.unroll == 1 and start != "0"):
+            if not kernel.unroll or (size == 1 and kernel.unroll == 1 and start != self.begin):
                 break
-            whole = v.whole(self.given["run"], size)
+            whole = f.add(v.whole(length, size), self.begin)
             with f.loop(start, f.opaque(whole), step=size * v.lanes) as at:
                 found = [
                     (value, f.add(at.index, i * v.lanes))
@@ -294,8 +306,17 @@ class _Nest:
                 for value, here in [(self._finished(*each, None), each[1]) for each in found]:
                     v.store(value, v.at(out, here))
             start = whole
-        if kernel.tail:
+        if not kernel.tail:
+            return
+
+        def tail() -> None:
             mask = v.first(kernel.tail)
             (value,) = make(start, 1, mask)
             value = self._finished(value, start, mask)
             v.store_first(value, v.at(out, start), kernel.tail)
+
+        if kernel.segmented:
+            with f.when(f.value(f"icmp eq i64 {self.end}, {self.given['run']}")):
+                tail()
+        else:
+            tail()

@@ -39,6 +39,8 @@ from faltung.methods.resample.kernel import (
 MOST_GATHERED_RUN, GATHERED_COST = 2, 6.0
 # What storing and loading an element of an array in between costs, in loads from the cache.
 STORED_COST = 2.0
+# Vectors of the run in one iteration.
+MOST_UNROLL = 4
 # Loads of vectors in one item, and the most addresses that are held in registers at once.
 ITEM_LOADS, MOST_LEAVES = 4096, 16
 # Axes whose orders are all tried.
@@ -253,11 +255,27 @@ def _pass(
     if kernel.holes:
         given["fill"] = scale_bits(dtype, fill)
     last = axes[-1].size
-    chunk = min(last, max(1, ITEM_LOADS // (loads * -(-run // lanes))))
+    each = ITEM_LOADS / _terms(axes, gather)  # vectors of an item
+    chunk = min(last, max(1, int(each / -(-run // lanes)))) if run else 1
     parts = -(-last // chunk) if last else 0
     items = prod(axis.size for axis in axes[:-1]) * parts if run else 0
+    segment = -(-int(each) // MOST_UNROLL) * MOST_UNROLL * lanes
+    if run > 2 * segment:
+        kernel = replace(kernel, segmented=True)
+        segments = -(-run // segment)
+        items *= segments
+        given |= {"segment": segment, "segments": segments}
     step = kernel.step(items, title, barrier=barrier, parts=parts, chunk=chunk, **given)
     work.steps.append(step)
+
+
+def _terms(axes: Sequence[_Axis], gather: "_Inner | None") -> float:
+    """Loads for each vector of the result."""
+    terms = GATHERED_COST * max(1, gather.taps.most) if gather is not None else 1.0
+    for axis in axes:
+        if axis.taps is not None:
+            terms *= max(1.0, len(axis.taps.indices) / max(1, axis.size))
+    return terms
 
 
 def _beside(finish: Finish, axes: Sequence[_Axis]) -> dict[str, Argument]:
@@ -271,7 +289,7 @@ def _beside(finish: Finish, axes: Sequence[_Axis]) -> dict[str, Argument]:
 
 def _unroll(vectors: int, loads: int) -> int:
     """Vectors in one iteration, of a run of so many."""
-    fits = 4 if loads == 1 else 2 if loads <= 4 else 1
+    fits = MOST_UNROLL if loads == 1 else 2 if loads <= 4 else 1
     while fits > max(1, vectors):
         fits //= 2
     return fits if vectors else 0
