@@ -80,7 +80,8 @@ def _transpose(s: _Step, x: str) -> str:
 
 
 def _unary(s: _Step, x: str) -> str:
-    return s.add(s.rnd.choice(["Relu", "Neg", "Tanh", "Abs", "Sigmoid"]), x, s.known[x])
+    functions = ["Relu", "Neg", "Tanh", "Abs", "Sigmoid", "Sin", "Atan", "Asinh", "Cos"]
+    return s.add(s.rnd.choice(functions), x, s.known[x])
 
 
 def _constant(s: _Step, x: str) -> str:
@@ -89,6 +90,10 @@ def _constant(s: _Step, x: str) -> str:
     if len(wide) == len(shape) and s.rnd.random() < 0.9:
         wide[0] = 1
     c = s.constant(numbers(*wide, seed=len(s.nodes)))
+    if s.rnd.random() < 0.15:
+        condition = s.add("Greater", f"{x} {c}", shape)
+        del s.known[condition]  # of another type
+        return s.add("Where", f"{condition} {x} {c}", shape)
     pair = f"{x} {c}" if s.rnd.random() < 0.5 else f"{c} {x}"
     return s.add(s.rnd.choice(["Add", "Mul", "Sub"]), pair, shape)
 
@@ -101,6 +106,8 @@ def _pair(s: _Step, x: str) -> str:
         except ValueError:
             continue
     name, shape = s.rnd.choice([f for f in fits if prod(f[1]) < 5000])
+    if s.rnd.random() < 0.2 and tuple(shape) == tuple(s.known[x]):  # the evaluator adds in place
+        return s.add(s.rnd.choice(["Sum", "Mean", "Min"]), f"{x} {name} {x}", shape)
     return s.add(s.rnd.choice(["Add", "Mul", "Max"]), f"{x} {name}", shape)
 
 
@@ -157,6 +164,47 @@ def _matmul(s: _Step, x: str) -> str:
     return s.add("MatMul", f"{x} {w}", [*shape[:-1], 3])
 
 
+def _weighed(s: _Step, x: str) -> str:
+    """Positions weighed by each other: attention where softmax goes along the last axis, and
+    perhaps a scale or a mask.
+    """
+    shape = list(s.known[x])
+    if len(shape) < 3:
+        return _unary(s, x)
+    order = [*range(len(shape) - 2), len(shape) - 1, len(shape) - 2]
+    turned = s.add("Transpose", x, [shape[i] for i in order], perm=order)
+    square = [*shape[:-1], shape[-2]]
+    scores = s.add("MatMul", f"{x} {turned}", square)
+    scores = s.add("Mul", f"{scores} {s.constant(np.array(0.1, np.float32))}", square)
+    if s.rnd.random() < 0.5:
+        mask = s.constant(numbers(shape[-2], shape[-2], seed=len(s.nodes)))
+        scores = s.add("Add", f"{scores} {mask}", square)
+    axis = s.rnd.choice([-1, -1, -2])
+    weights = s.add("Softmax", scores, square, axis=axis)
+    return s.add("MatMul", f"{weights} {x}", shape)
+
+
+def _squares(s: _Step, x: str) -> str:
+    """The products of two axes, in any order."""
+    shape = list(s.known[x])
+    if not 3 <= len(shape) <= 7 or shape[-1] > 12:
+        return _unary(s, x)
+    words = "abcdefg"[: len(shape)]
+    other = words[:-1] + "z"
+    result = list(words[1:] + "z")
+    s.rnd.shuffle(result)
+    result = [words[0], *result]
+    sizes = dict(zip(words, shape, strict=True)) | {"z": shape[-1]}
+    made = s.add(
+        "Einsum",
+        f"{x} {x}",
+        [sizes[c] for c in result],
+        equation=f"{words},{other}->{''.join(result)}",
+    )
+    small = s.constant(np.array(0.1, np.float32))
+    return s.add("Mul", f"{made} {small}", s.known[made])
+
+
 def _pad(s: _Step, x: str) -> str:
     shape = list(s.known[x])
     if len(shape) < 2:
@@ -179,6 +227,8 @@ STEPS = [
     _concat,
     _softmax,
     _matmul,
+    _weighed,
+    _squares,
     _pad,
 ]
 

@@ -104,6 +104,15 @@ class Sampled(nn.Layer):
         return b.node(GridSample(self.how), (x, grid), x.shape)
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class Places(nn.Layer):
+    """The same places for all samples of the batch, which are trained."""
+
+    def build(self, b: Builder, x: Value) -> Value:
+        grid = b.parameter("grid", (2, 3, 4), order=(1, 2, 0))
+        return b.node(GridSample(Sampling("cubic", "border")), (x, grid), (x.channels, 3, 4))
+
+
 LENET = nn.Sequential(
     nn.Conv(4, 5, padding=2),
     nn.Tanh(),
@@ -180,9 +189,27 @@ SHAPES: dict[str, Row] = {
         nn.Sequential(nn.Conv(3, 1), Sampled(Sampling("cubic", "reflection", True)), nn.ReLU()),
         (2, 4, 5),
     ),
+    "sampled at places that all share": (
+        nn.Sequential(nn.Conv(4, 1), Places(), nn.Conv(2, 1)),
+        (3, 5, 6),
+    ),
     "sampled volumes": (
         nn.Sequential(nn.Conv(2, 1), Sampled(Sampling("linear", "reflection")), nn.Conv(2, 1)),
         (2, 3, 2, 4),
+    ),
+    "pyramid": (
+        nn.Sequential(
+            nn.Conv(8, 3, padding=1),
+            nn.Residual(
+                nn.Sequential(
+                    nn.MaxPool(2), nn.Conv(8, 3, padding=1), nn.Upsample(2, mode="linear")
+                ),
+            ),
+            nn.ReLU(),
+            nn.Sequential(nn.Upsample(2), nn.SiLU(), nn.BatchNorm(), nn.Pad(-1), nn.ELU()),
+            nn.Conv(2, 1),
+        ),
+        (2, 6, 4),
     ),
     "concat of concats": (
         nn.Sequential(

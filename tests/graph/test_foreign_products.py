@@ -24,6 +24,7 @@ from faltung.graph.ops import Contract, Elementwise, Permute, View
 FORMS = [
     *("ij,jk->ik", "ij,kj->ki", "bhld,bhmd->bhlm", "bhlm,bhmd->blhd", "abc,abd->dc"),
     *("ij,j->i", "i,i->", "i,j->ji", "ijk,k->ji", "ab,bc,cd->ad", "ab,ac,ad->bcd"),
+    *("ab,ab->ba", "ab,b->ab", "ab,ba->a", "abc,cab->b", "a,b->ab", "ab,ab->", "abc,ac->cab"),
     *("ij->i", "ii->i", "ii->", "iij->j", "ij,ij,ij->i", "abij,bj->ai"),
 ]
 SIZES = {"a": 2, "b": 3, "c": 4, "d": 5, "h": 2, "i": 4, "j": 3, "k": 5, "l": 3, "m": 6}
@@ -120,6 +121,15 @@ def test_a_transpose_is_a_view() -> None:
     _, (x,), y = built([numbers((2, 3))], lambda f, x: einsum(f, [x], ["ij"], "ji"))
     assert y.value == x.value
     assert y.shape == (3, 2)
+
+
+@pytest.mark.parametrize("form", ["ab,ab->ba", "ab,b->ab", "a,b->ab", "ab,ba->a", "ab,ab->"])
+def test_products_of_elements_are_formulas(form: str) -> None:
+    def build(f: Foreign, *x: Tensor) -> Tensor:
+        return einsum_of(form, f, *x)
+
+    f, _, y = built(arrays_of(form), build)
+    assert not any(isinstance(node.op, Contract) for node in f.graph([y.value]).nodes)
 
 
 def test_nothing_is_moved() -> None:

@@ -145,3 +145,13 @@ def test_a_part_that_is_copied_stands_in_a_join() -> None:
     constants = {"from": np.array([0]), "to": np.array([1]), "at": np.array([2])}
     data = made(nodes, {"x": (3, 4, 4, 1, 3)}, ["y", "z"], constants)
     agree(data, {"x": numbers(3, 4, 4, 1, 3)})
+
+
+def test_constants_alone() -> None:
+    """What no evaluator computes ahead is computed by a program, from constants that were made."""
+    nodes = [node("Mul", "k k", "square"), node("Conv", "square w", "c"), node("Add", "c x", "y")]
+    constants = {"k": numbers(1, 2, 3, 3), "w": numbers(4, 2, 1, 1)}
+    data = made(nodes, {"x": (1, 4, 3, 3)}, ["y"], constants)
+    agree(data, {"x": numbers(1, 4, 3, 3)})
+    data = made(nodes[:2], {}, ["c"], constants)
+    agree(data, {})

@@ -8,6 +8,7 @@ is made where an operation needs another order in memory than there is.
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from math import prod
 from typing import Any
 
@@ -55,7 +56,7 @@ class Tensor:
     @property
     def shape(self) -> Shape:
         """As its owner sees it, with the batch."""
-        return tuple(prod(self.dims[i] for i in axis) for axis in self.axes)
+        return _look(self.dims, self.axes).shape
 
     @property
     def rank(self) -> int:
@@ -68,7 +69,7 @@ class Tensor:
     @property
     def order(self) -> Shape:
         """The dims in the owner's order."""
-        return tuple(i for axis in self.axes for i in axis)
+        return _look(self.dims, self.axes).order
 
     @property
     def straight(self) -> bool:
@@ -109,14 +110,36 @@ class Tensor:
 
     def told(self, array: Array) -> Array:
         """The numbers of ``value`` in the order of memory, as the owner sees them."""
-        return np.transpose(array.reshape(self.dims), self.order).reshape(self.shape)
+        look = _look(self.dims, self.axes)
+        return array.reshape(self.dims).transpose(look.order).reshape(look.shape)
 
     def laid_out(self, array: Array) -> Array:
         """The other way: an array of the owner's as (samples, C, *space) of ``value``."""
-        split = array.reshape([self.dims[i] for i in self.order])
-        memory = np.transpose(split, np.argsort(self.order)) if self.order else split
-        value = self.value
-        return np.moveaxis(memory.reshape(-1, *value.space, value.channels), -1, 1)
+        look, value = _look(self.dims, self.axes), self.value
+        memory = array.reshape(look.split).transpose(look.back)
+        last = len(value.shape)
+        whole = memory.reshape(-1, *value.space, value.channels)
+        return whole.transpose(0, last, *range(1, last))
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How a tensor is looked at: its shape, the order of the dims, their sizes in it, and the order
+    that leads back.
+    """
+
+    shape: Shape
+    order: Shape
+    split: Shape
+    back: Shape
+
+
+@lru_cache(maxsize=1 << 14)
+def _look(dims: Shape, axes: Axes) -> _Look:
+    order = tuple(i for axis in axes for i in axis)
+    back = tuple(sorted(range(len(order)), key=order.__getitem__))
+    shape = tuple(prod(dims[i] for i in axis) for axis in axes)
+    return _Look(shape, order, tuple(dims[i] for i in order), back)
 
 
 class Foreign:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
+from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_reduce import reduced
 from faltung.graph.ops import Contract
 
@@ -34,6 +35,8 @@ def product(
     """
     own = [list(part) for part in labels]
     operands = [_alone(f, x, own, i) for i, x in enumerate((a, b))]
+    if _by_elements(operands, own):
+        return _elements(f, operands, own, shape)
     tensors = [x if isinstance(x, Tensor) else _constant(f, x) for x in operands]
     sizes = _sizes(tensors, own[:2])
     if tuple(sizes.get(label, 1) for label in own[2]) != tuple(shape):
@@ -72,6 +75,41 @@ def _alone(f: Foreign, x: Operand, labels: Sequence[list[str]], number: int) -> 
         x = x.sum(axis=tuple(gone), dtype=x.dtype)
     own[:] = [label for i, label in enumerate(own) if i not in gone]
     return x
+
+
+def _by_elements(operands: Sequence[Operand], labels: Sequence[Labels]) -> bool:
+    """Whether a product is one of elements, and sums of these: nothing is summed that has entries,
+    or both operands have all that the result has.
+    """
+    have = [
+        {label for label, size in zip(own, x.shape, strict=True) if size > 1}
+        for x, own in zip(operands, labels, strict=False)
+    ]
+    once = all(len(set(own)) == len(own) for own in labels)
+    summed = (have[0] | have[1]) - set(labels[2])
+    return once and (not summed or have[0] == have[1])
+
+
+def _elements(
+    f: Foreign, operands: Sequence[Operand], labels: Sequence[Labels], shape: Shape
+) -> Tensor:
+    """The products of the elements, summed over what the result lacks."""
+    every = list(dict.fromkeys((*labels[2], *labels[0], *labels[1])))
+    wide = [_spread(f, x, own, every) for x, own in zip(operands, labels, strict=False)]
+    count = len(labels[2])
+    made = formula(f, lambda x, y: x * y, *wide, shape=(*shape, *(1,) * (len(every) - count)))
+    if made.shape[:count] != tuple(shape):
+        raise FaltungError(f"shapes {operands[0].shape} and {operands[1].shape}: do not fit")
+    return reduced(f, made, range(count, len(every)), "sum", False)
+
+
+def _spread(f: Foreign, x: Operand, own: Labels, every: Labels) -> Operand:
+    """An operand with an axis for every label, of size 1 where it lacks it."""
+    order = [own.index(label) for label in every if label in own]
+    sizes = [x.shape[own.index(label)] if label in own else 1 for label in every]
+    if isinstance(x, Tensor):
+        return f.reshaped(x.transposed(order), tuple(sizes))
+    return x.transpose(order).reshape(sizes)
 
 
 def _constant(f: Foreign, array: Array) -> Tensor:

@@ -162,8 +162,17 @@ def softmax(f: Foreign, x: Tensor, axes: Sequence[int], log: bool = False) -> Te
     if not inside:  # of one entry: 1, unless that is NaN or infinite
         value = f.seen(x.value, 1, (1, x.size))
         return replace(x, value=f.node(Softmax((0,), log), (value,), value.shape))
-    seen = _as_it_is(x, inside) or _seen(f, x, inside)
+    seen = _rows(f, x, inside)
     return replace(x, value=f.node(Softmax(seen.axes, log), (seen.value,), seen.value.shape))
+
+
+def _rows(f: Foreign, x: Tensor, inside: set[int]) -> _Seen:
+    """A value of which some axes are these dims; the channels, where they are the last in memory,
+    because rows have methods of their own.
+    """
+    seen = _as_it_is(x, inside)
+    last = inside == set(range(len(x.dims) - len(inside), len(x.dims)))
+    return seen if seen is not None and (not last or seen.axes == (0,)) else _seen(f, x, inside)
 
 
 def normalised(
@@ -179,13 +188,14 @@ def normalised(
     """
     numbers(x)
     inside = _dims(x, axes)
-    seen = _as_it_is(x, inside) if inside else None
-    if seen is None or (vectors and seen.axes != (0,)):
-        seen = _seen(f, x, inside)
-    if not seen.axes:
-        seen = _Seen(f.seen(x.value, 1, (1, x.size)), (0,))
+    seen = _rows(f, x, inside) if inside else _Seen(f.seen(x.value, 1, (1, x.size)), (0,))
     op = Normalise("axes", eps, axes=seen.axes, centred=centred)
     return replace(x, value=f.node(op, (seen.value, *vectors), seen.value.shape))
+
+
+def in_place(x: Tensor, memory: Sequence[int]) -> bool:
+    """Whether the owner's axes are in this order in memory, so that nothing has to be moved."""
+    return [i for axis in memory for i in x.axes[axis]] == list(range(len(x.dims)))
 
 
 def is_row(x: Tensor, axes: Sequence[int]) -> bool:

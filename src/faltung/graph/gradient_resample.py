@@ -1,9 +1,11 @@
 """The gradients of resampling: its adjoint, the transposed tables; and of sampling at places."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.expr import operand
 from faltung.graph.backward import Backward
+from faltung.graph.gradient_reduce import give
 from faltung.graph.ops import GridSample, GridSampleGrid, GridSampleInput, Resample
 from faltung.graph.value import Node, Value
 
@@ -17,16 +19,19 @@ def resample(b: Backward, node: Node, grads: Sequence[Value | None]) -> None:
 
 
 def grid_sample(b: Backward, node: Node, grads: Sequence[Value | None]) -> None:
-    """A neighbour gets its part by its weight; a coordinate moves the weights."""
+    """A neighbour gets its part by its weight; a coordinate moves the weights. What there is once
+    for several samples gets the sum.
+    """
     op, g, (x, grid) = node.op, grads[0], node.inputs
     assert isinstance(op, GridSample) and g is not None
-    made = ((x, GridSampleInput(op.how), (g, grid)), (grid, GridSampleGrid(op.how), (x, grid, g)))
-    for value, adjoint, inputs in made:
+    adjoints = (
+        (x, GridSampleInput(op.how), (g, grid)),
+        (grid, GridSampleGrid(op.how), (x, grid, g)),
+    )
+    for value, adjoint, inputs in adjoints:
         if not b.needs(value):
             continue
-        if not value.batched:
-            raise FaltungError(
-                f"{value.name!r}: one map or grid for all samples of a batch has no gradient; give "
-                "each sample its own"
-            )
-        b.give(value, *b.nodes.add(adjoint, inputs, value.shape))
+        (made,) = b.nodes.add(adjoint, inputs, value.shape, batched=g.batched)
+        made = replace(made, samples=g.samples)
+        b.nodes.made[-1] = replace(b.nodes.made[-1], outputs=(made,))
+        give(b, value, made, operand(0), (made,))

@@ -71,7 +71,7 @@ def _fits(indices: Array, data: Array, axis: int) -> None:
 
 def _grid(chosen: Array, axis: int) -> tuple[Array, ...]:
     """An index of each axis: the numbers themselves, but on one axis those that are chosen."""
-    made = list(np.indices(chosen.shape, sparse=True))
+    made: list[Array] = list(np.indices(chosen.shape, sparse=True))
     made[axis] = chosen
     return tuple(made)
 

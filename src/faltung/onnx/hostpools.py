@@ -80,7 +80,8 @@ def max_pool(attributes: Attributes, inputs: Inputs) -> list[Array]:
         ]
         inside = _open([(p >= 0) & (p < n) for p, n in zip(places, space, strict=True)])
         chosen = _open([np.clip(p, 0, n - 1) for p, n in zip(places, space, strict=True)])
-        value = x[(slice(None), slice(None), *chosen)]
+        places_of: tuple[Any, ...] = (slice(None), slice(None), *chosen)
+        value = x[places_of]
         index = sum(c * s for c, s in zip(chosen, steps, strict=True))
         better = _all(inside) & ((at < 0) | (value > best))
         np.copyto(best, value, where=better)

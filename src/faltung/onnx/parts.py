@@ -19,18 +19,10 @@ from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Unsaid
 from faltung.onnx import control, fallback, flat, host, unroll
 from faltung.onnx.fold import evaluate
-from faltung.onnx.importer import (
-    Gap,
-    Held,
-    Later,
-    Needed,
-    Part,
-    import_part,
-    node,
-    title,
-    unsupported,
-)
+from faltung.onnx.gaps import Gap, node, title, unsupported
+from faltung.onnx.importer import import_part
 from faltung.onnx.knowledge import Knowledge
+from faltung.onnx.part import Held, Later, Needed, Part
 from faltung.onnx.programs import Program, Programs
 from faltung.onnx.read import Body, Call
 from faltung.onnx.tensors import dtype_of
@@ -150,7 +142,7 @@ class Routine:
                 break
             program, after = self.program(stage, rest, values)
             record.program = program
-            program.run(values, stage.known)
+            program.run(values)
             self.engine.ran = True
             self.fresh |= program.part.outputs.keys()
             stage = after
@@ -189,9 +181,8 @@ class Routine:
         if program.compiled is None or after.calls:
             return False
         program.compiled.inference.release()
-        read = self.wanted | {name for name, _ in program.part.inputs}
         for each in (stage, after):
-            each.known = {name: a for name, a in each.known.items() if name in read}
+            each.known = {name: a for name, a in each.known.items() if name in self.wanted}
         self.knowledge.release()
         return True
 

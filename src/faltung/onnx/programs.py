@@ -13,7 +13,7 @@ import numpy.typing as npt
 from faltung.graph.foreign import Tensor
 from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens
-from faltung.onnx.importer import Part
+from faltung.onnx.part import Part
 from faltung.onnx.tensors import dtype_of
 from faltung.plan.choose import Precision
 from faltung.program.constants import Constants
@@ -61,22 +61,25 @@ class Program:
     compiled: Compiled | None
     wanted: dict[str, Array] | None = None
 
-    def run(self, values: dict[str, Array], known: Mapping[str, Array]) -> None:
-        """Add to ``values`` what later parts read, from the values and what is known."""
+    def run(self, values: dict[str, Array]) -> None:
+        """Add to ``values`` what later parts read."""
         part = self.part
+        fixed = part.fixed
         for name, rows in part.tokens.items():
-            check_tokens(values[name] if name in values else known[name], rows)
+            check_tokens(fixed[name] if name in fixed else values[name], rows)
         results: dict[str, Array] = {}
-        given: dict[str, Array] = {}
-        for name, x in part.inputs:
-            array = x.laid_out(values[name] if name in values else known[name])
-            given[x.value.name] = array
-            results[x.value.name] = np.moveaxis(array, 1, -1)
+        given = {
+            x.value.name: x.laid_out(fixed[name] if name in fixed else values[name])
+            for name, x in part.inputs
+        }
         if self.compiled is not None:
             made = self._computed(self.compiled, given)
-            results |= {v.name: r for v, r in zip(part.values, made, strict=True)}
+            results = {v.name: r for v, r in zip(part.values, made, strict=True)}
         for name, x in part.outputs.items():
-            values[name] = told(x, results[x.value.name])
+            result = results.get(x.value.name)
+            if result is None:  # an input, looked at otherwise
+                result = np.moveaxis(given[x.value.name], 1, -1)
+            values[name] = told(x, result)
 
     def _computed(self, compiled: Compiled, given: Mapping[str, Array]) -> list[Array]:
         inference, weights = compiled.inference, compiled.weights
@@ -162,5 +165,7 @@ def told(x: Tensor, result: Array) -> Array:
     wanted = dtype_of(x.dtype)
     if wanted == np.bool_ and array.dtype != np.bool_:
         return np.asarray(array > 0.5)
+    if array.dtype == wanted:
+        return array.copy()
     with np.errstate(over="ignore"):
         return np.array(array, wanted, order="C")

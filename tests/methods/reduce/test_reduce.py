@@ -16,6 +16,7 @@ from faltung.machine.table import AVX512, NEON, Machine
 from faltung.methods.base.step import Work
 from faltung.methods.reduce.axes import Strided
 from faltung.methods.reduce.kernel import ReduceKernel
+from faltung.methods.reduce.narrow import NarrowKernel
 from faltung.methods.reduce.reduce import reduction
 from faltung.reference.expr import evaluate
 from faltung.reference.reduce import reduced
@@ -100,6 +101,27 @@ def test_every_choice_of_axes(shape: tuple[int, ...], dtype: str, machine: Machi
                 np.testing.assert_array_equal(source, x)
 
 
+@grid(
+    rows=[1, 7, 8, 33, 5000],
+    channels=[2, 3, 16, 21, 24],
+    dtype=["float32", "float64"],
+    machine=MACHINES,
+    every=3,
+)
+def test_short_rows(rows: int, channels: int, dtype: str, machine: Machine) -> None:
+    """Several at once; also of formulas of what a row has alone, and of what all rows have."""
+    x = placed(drawn(rows, channels, dtype=dtype), 2)
+    own, every = drawn(rows, 1, dtype=dtype, seed=1), drawn(1, channels, dtype=dtype, seed=2)
+    exprs = (A * C - B, unary("abs", A - B))
+    tolerance = 2e-6 if dtype == "float32" else 1e-13
+    for kind in ("sum", "mean", "max", "product"):
+        got, steps = run([x, own, every], (1,), kind, exprs, A * 2 + 1, machine=machine)
+        assert isinstance(steps[0].recipe, NarrowKernel) or rows == 1
+        for made, expr in zip(got, exprs, strict=True):
+            want = reduced(evaluate(expr, [x, own, every]), (1,), kind) * 2 + 1
+            np.testing.assert_allclose(made, want, rtol=tolerance * channels, atol=tolerance * 20)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_operands_that_are_spread(data: st.DataObject) -> None:
@@ -136,7 +158,9 @@ def test_bands_and_threads(shape: tuple[int, ...], axes: tuple[int, ...], machin
 
 
 @pytest.mark.parametrize("axes", [(1,), (3,), (1, 2), (1, 3), (1, 2, 3)])
-@pytest.mark.parametrize("sizes", [(5, 7, 40), (30, 40, 64), (1, 1, 5000)])
+@pytest.mark.parametrize(
+    "sizes", [(5, 7, 40), (30, 40, 64), (1, 1, 5000), (1, 1, 20), (3, 1, 7), (5, 2, 24)]
+)
 def test_a_sample_has_the_same_bits_in_any_batch(
     sizes: tuple[int, ...], axes: tuple[int, ...]
 ) -> None:

@@ -24,9 +24,12 @@ from faltung.methods.elementwise.bands import MAP_ITEM_CYCLES, MAX_ITERATIONS, i
 from faltung.methods.elementwise.totals import scale_bits
 from faltung.methods.reduce.axes import Axes, Axis, Strided, axes_of, kept_strides
 from faltung.methods.reduce.kernel import CHAINS, Given, ReduceKernel, chains
+from faltung.methods.reduce.narrow import NarrowKernel, is_narrow
 
 # Cycles for a result, and for a row of one, beside their vectors.
 RESULT_CYCLES, ROW_CYCLES = 20, 3
+# Cycles to load and transpose a vector of a short row.
+NARROW_CYCLES = 6
 # Vectors of the inner axis at once at most.
 MAX_VECTORS = 4
 
@@ -107,6 +110,9 @@ class _Call:
 
 
 def _add(work: Work, call: _Call, barrier: bool) -> None:
+    if is_narrow(call.axes, call.exprs):
+        work.steps.append(_narrow(call, barrier))
+        return
     kernel = _kernel(call)
     cut = _cut(call, kernel)
     along = call.axes.inner.reduced
@@ -127,9 +133,36 @@ def _add(work: Work, call: _Call, barrier: bool) -> None:
         _add(work, replace(second, title=title), barrier=number == 0)
 
 
+def _narrow(call: _Call, barrier: bool) -> Step:
+    axes, (rows,) = call.axes, call.axes.kept
+    kernel = NarrowKernel(
+        call.dtype,
+        call.kind,
+        axes.inner.size,
+        tuple(stride == 1 for stride in axes.inner.strides[:-1]),
+        call.exprs,
+        call.finish,
+        call.count > 1,
+    )
+    lanes = call.machine.lanes(call.dtype)
+    terms = instructions(*call.exprs) + len(call.inputs) * NARROW_CYCLES
+    group = max(1, int(MAP_ITEM_CYCLES / (axes.inner.size * terms)))
+    given: dict[str, Argument] = {
+        "rows": rows.size,
+        "item_rows": group * lanes,
+        "count": scale_bits(call.dtype, call.count),
+    }
+    given |= {f"in{i}": array for i, array in enumerate(call.inputs)}
+    given |= {f"in{i}_pitch": rows.strides[i] for i in range(len(call.inputs))}
+    given |= {f"out{i}": array for i, array in enumerate(call.outputs)}
+    return kernel.step(up(rows.size, group * lanes), call.title, barrier=barrier, **given)
+
+
 def _halves(axes: Axes, parts: int, length: int) -> tuple[Axes, Axes]:
     """The axes of the pass that makes partial results, and of the one that combines them."""
-    step, first, second = parts * length, [], []
+    step = parts * length
+    first: list[Axis] = []
+    second: list[Axis] = []
     for axis in reversed(axes.kept):
         first.insert(0, replace(axis, strides=(*axis.strides[:-1], step)))
         second.insert(0, replace(axis, strides=(step, axis.strides[-1])))
