@@ -76,6 +76,46 @@ def each_group(
     return done
 
 
+# Rows ---------------------------------------------------------------------------------------------
+
+
+def interleaved(v: Vectors, rows: Sequence[str]) -> list[str]:
+    """The first elements of all rows, then the second, ...: as many vectors as there are rows."""
+    count = len(rows)
+    places = [divmod(e, count) for e in range(count * v.lanes)]
+    return [_picked(v, rows, [(row, j) for j, row in part]) for part in _cut(places, v.lanes)]
+
+
+def parted(v: Vectors, vectors: Sequence[str]) -> list[str]:
+    """The reverse: of elements that follow each other every n-th, for n vectors."""
+    count = len(vectors)
+    return [
+        _picked(v, vectors, [divmod(j * count + row, v.lanes) for j in range(v.lanes)])
+        for row in range(count)
+    ]
+
+
+def _cut(places: list[tuple[int, int]], size: int) -> list[list[tuple[int, int]]]:
+    return [places[i : i + size] for i in range(0, len(places), size)]
+
+
+def _picked(v: Vectors, vectors: Sequence[str], places: Sequence[tuple[int, int]]) -> str:
+    """A vector whose lanes are elements of others: (vector, lane) for each."""
+    made, done = "", set[int]()
+    for number in sorted({vector for vector, _ in places}):
+        if not made:
+            lanes = [lane if vector == number else 0 for vector, lane in places]
+            made = v.shuffle(vectors[number], vectors[number], lanes)
+        else:
+            lanes = [
+                v.lanes + lane if vector == number else i if vector in done else 0
+                for i, (vector, lane) in enumerate(places)
+            ]
+            made = v.shuffle(made, vectors[number], lanes)
+        done.add(number)
+    return made
+
+
 # Squares ------------------------------------------------------------------------------------------
 
 # The mask under which a row is read; None for whole rows.

@@ -56,6 +56,36 @@ def test_modes_are_found() -> None:
     assert mode(copy("float32", SRC, DST, [(0, 0)], odd, stride=9, title="")) == "gather"
 
 
+@grid(
+    dtype=["float32", "float64"],
+    rows=[2, 3, 4, 5, 7, 8, 9],
+    columns=[1, 2, 3, 4, 7, 8, 9, 16, 58, 129],
+    machine=MACHINES,
+)
+def test_few_rows_become_one_and_back(
+    rows: int, columns: int, dtype: str, machine: Machine
+) -> None:
+    """As in a shuffle of channels; for several maps, apart from what lies beside them."""
+    src = np.arange(3 * rows * (columns + 1), dtype=dtype).reshape(3, rows, columns + 1)
+    shape, source = (3, rows, columns), (rows * (columns + 1), columns + 1, 1)
+    target = (rows * columns + 5, 1, rows)
+    dst = np.full((3, rows * columns + 5), -1, dtype)
+    step = rearrange(dtype, shape, SRC, source, DST, target, "")
+    if rows <= 7 and columns >= 4:
+        assert mode(step) == "interleave"
+    run(step, machine, src, dst)
+    want = src[..., :columns].transpose(0, 2, 1).reshape(3, -1)
+    np.testing.assert_array_equal(dst[:, :-5], want)
+    assert (dst[:, -5:] == -1).all()
+    back = np.full_like(src, -1)
+    step = rearrange(dtype, shape, SRC, target, DST, source, "")
+    if rows <= 7 and columns > rows:
+        assert mode(step) == "part"
+    run(step, machine, dst, back)
+    np.testing.assert_array_equal(back[..., :columns], src[..., :columns])
+    assert (back[..., columns] == -1).all()
+
+
 def test_what_is_missing_and_what_is_filled(machine: Machine) -> None:
     src = np.arange(100, dtype=np.float32)
     dst = np.full(60, -1, np.float32)

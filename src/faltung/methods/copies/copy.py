@@ -9,8 +9,11 @@ elsewhere, or nowhere (a zero). The modes:
 ``gather``       elements ``stride`` apart become contiguous;
 ``transpose``    like ``gather`` where the entries ``j`` are contiguous in the source: blocks of
                  lanes x lanes elements are transposed in registers, reading each cache line once;
-``untranspose``  the reverse: contiguous elements ``a`` of the source are stored ``stride`` apart in
-                 the destination, where the entries ``j`` are contiguous.
+``interleave``   like ``transpose`` where a run is a few elements and begins where the one before
+                 ends: so many rows become one, element by element;
+``part``         the reverse: every second, third, ... element of a row goes to a row of its own;
+``untranspose``  the reverse of ``transpose``: contiguous elements ``a`` of the source are stored
+                 ``stride`` apart in the destination, where the entries ``j`` are contiguous.
 
 Either side may be stored in 16 bits: loads convert to float32, stores round.
 """
@@ -23,6 +26,9 @@ from faltung.methods.base.addresses import sums
 from faltung.methods.base.step import MISSING, Operand, Step, Table, table
 from faltung.methods.copies.kernel import Copy
 
+# The most rows that are interleaved by shuffles, one less for each vector: of eight, squares are as
+# fast.
+MOST_ROWS = 7
 # Runs per item: enough to hide the overhead of an item, few enough for threads to share.
 ITEM_RUNS = 64
 
@@ -48,14 +54,19 @@ def copy(
     outer_table, run_table = table(outer, 2), table(runs, 3)
     mode = "runs" if stride == 1 else "untranspose" if back else "gather"
     transposed = None if stride == 1 else _contiguous(outer_table, run_table, int(back))
-    if transposed:
+    rows, chunk = 0, ITEM_RUNS
+    if not back and not fill and _parts(run_table, stride):
+        mode, rows, chunk = "part", stride, stride
+    elif not back and not fill and transposed and _interleaves(transposed[1]):
+        mode, rows, (outer_table, run_table) = "interleave", int(transposed[1][0, 2]), transposed
+    elif transposed:
         mode, (outer_table, run_table) = "untranspose" if back else "transpose", transposed
     elif mode == "untranspose":
         # Each run by itself: one column of a block, with all other columns masked.
         outer_table = sums([outer_table, run_table[:, :2]], 2)
         run_table = run_table[:1] * (0, 0, 1)
-    chunks = -(-len(run_table) // ITEM_RUNS)
-    return Copy(dtype, mode).step(
+    chunks = -(-len(run_table) // chunk)
+    return Copy(dtype, mode, rows=rows).step(
         len(outer_table) * chunks,
         title,
         barrier=barrier,
@@ -66,8 +77,24 @@ def copy(
         runs=len(run_table),
         stride=stride,
         fill=fill,
-        chunk=ITEM_RUNS,
+        chunk=chunk,
     )
+
+
+def _interleaves(runs: Table) -> bool:
+    """Whether runs that are contiguous in the source are a few elements each, and follow each
+    other.
+    """
+    count = int(runs[0, 2])
+    return 2 <= count <= MOST_ROWS and bool((runs[:, 1] == np.arange(len(runs)) * count).all())
+
+
+def _parts(runs: Table, stride: int) -> bool:
+    """Whether runs are all elements of a contiguous row, each every ``stride``-th."""
+    if not 2 <= stride <= MOST_ROWS or len(runs) != stride or (runs[:, 2] != runs[0, 2]).any():
+        return False
+    begins = runs[:, 0]
+    return bool(begins[0] != MISSING and (begins == begins[0] + np.arange(stride)).all())
 
 
 def _contiguous(outer: Table, runs: Table, column: int) -> tuple[Table, Table] | None:

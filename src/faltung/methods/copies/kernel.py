@@ -1,8 +1,9 @@
 """The code of copies: contiguous segments, gathers, and blocks transposed in registers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from faltung.codegen.copies import RowMask, transpose_square
+from faltung.codegen.copies import RowMask, interleaved, parted, transpose_square
 from faltung.codegen.narrow import memory
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
@@ -13,7 +14,8 @@ from faltung.methods.base.step import MISSING
 class Copy(Kernel):
     """A copy, in a ``mode`` of ``copy.py``.
 
-    ``source``, ``target``: the dtypes in memory, where they are not ``dtype``.
+    ``source``, ``target``: the dtypes in memory, where they are not ``dtype``. ``rows``: how many
+    are interleaved, or parted.
     """
 
     pointers = ("src", "dst", "outer_table", "run_table")
@@ -23,11 +25,12 @@ class Copy(Kernel):
     mode: str
     source: str = ""
     target: str = ""
+    rows: int = 0
 
     @property
     def symbol(self) -> str:
         dtypes = (self.source or self.dtype, self.target or self.dtype)
-        return f"copy_{self.mode}_{'_'.join(dict.fromkeys(dtypes))}"
+        return f"copy_{self.mode}{self.rows or ''}_{'_'.join(dict.fromkeys(dtypes))}"
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
@@ -46,6 +49,10 @@ class Copy(Kernel):
                 runs.transpose()
             elif self.mode == "untranspose":
                 runs.untranspose()
+            elif self.mode == "interleave":
+                runs.interleave(self.rows)
+            elif self.mode == "part":
+                runs.part(self.rows)
             else:
                 runs.copy(contiguous=self.mode == "runs")
 
@@ -151,3 +158,49 @@ class _Runs:
 
             least = f.minimum(left, rows_left)
             transpose_square(v, least, rows_left, read, store, stored=left)
+
+    def interleave(self, rows: int) -> None:
+        """From rows ``stride`` apart to one row of their first elements, then their second, ..."""
+        v, f = self.v, self.v.function
+        origin, to, _ = self.entry(self.first)
+        starts = [f.add(origin, f.mul(self.given["stride"], i)) for i in range(rows)]
+
+        def block(at: str, mask: str | None = None, left: str = "") -> None:
+            sources = [self.read.at(self.src, f.add(start, at)) for start in starts]
+            made = interleaved(v, [self.read.load(source, mask) for source in sources])
+            target = self.write.at(self.dst, f.add(to, f.mul(at, rows)))
+            for i, vector in enumerate(made):
+                some = v.below(f.sub(f.mul(left, rows), i * v.lanes)) if left else None
+                self.write.store(vector, self.write.at(target, i * v.lanes), some)
+
+        self._blocks(f.sub(self.last, self.first), block)
+
+    def part(self, rows: int) -> None:
+        """From one row to its first, second, ... elements of every ``rows``, each a row."""
+        v, f = self.v, self.v.function
+        origin, _, count = self.entry(self.first)
+        targets = [self.entry(f.add(self.first, i))[1] for i in range(rows)]
+
+        def block(at: str, mask: str | None = None, left: str = "") -> None:
+            source = self.read.at(self.src, f.add(origin, f.mul(at, rows)))
+            loaded = []
+            for i in range(rows):
+                some = v.below(f.sub(f.mul(left, rows), i * v.lanes)) if left else None
+                loaded.append(self.read.load(self.read.at(source, i * v.lanes), some))
+            for target, vector in zip(targets, parted(v, loaded), strict=True):
+                self.write.store(vector, self.write.at(self.dst, f.add(target, at)), mask)
+
+        self._blocks(count, block)
+
+    def _blocks(self, count: str, block: Callable[..., None]) -> None:
+        """``block`` for every vector of ``count`` elements; the last is moved back to be whole, or
+        masked where there are less.
+        """
+        v, f = self.v, self.v.function
+        whole = v.whole(count)
+        with f.loop(0, whole, step=v.lanes) as at:
+            block(at.index)
+        with f.when(f.value(f"icmp slt i64 {whole}, {count}")):
+            enough = f.value(f"icmp sge i64 {count}, {v.lanes}")
+            last = f.sub(count, v.lanes)
+            f.choose(enough, lambda: block(last), lambda: block("0", v.below(count), count))
