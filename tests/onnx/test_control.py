@@ -170,6 +170,11 @@ def test_loops_that_do_not_end_or_do_not_fit() -> None:
             load(data)(numbers(1))
         finally:
             control.MOST_TURNS = before
+    counted = made(
+        [node("Loop", "n - x", "y", body=endless)], {"x": (1,)}, ["y"], {"n": np.array(1 << 40)}
+    )
+    with pytest.raises(UnsupportedError, match="more than 65536 turns"):
+        load(counted)(numbers(1))
     data = made([node("Loop", "- - x x", "y z", body=endless)], {"x": (1,)}, ["y", "z"])
     with pytest.raises(FaltungError, match=r"node of y \(Loop\): its body must take 4 inputs"):
         load(data)(numbers(1))

@@ -291,3 +291,44 @@ def test_outputs_are_the_callers_own() -> None:
         assert y.tolist() == [0, 1, 2] and z.tolist() == [5, 6] and s.tolist() == [6, 7]
         y[:], z[:], s[:] = 9, 9, 9
     assert x.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("opset", [6, 7, 9, 12, 18])
+def test_old_dialects_of_whole_numbers(opset: int) -> None:
+    """What was an attribute once and is an input now; operands that begin at an axis."""
+    old = opset < 10
+    cut = (
+        node("Slice", "b", "c", starts=[1], ends=[3], axes=[1])
+        if old
+        else node("Slice", "b from to at", "c")
+    )
+    sums = (
+        node("ReduceSum", "c", "s", axes=[1], keepdims=0)
+        if opset < 13
+        else node("ReduceSum", "c at", "s", keepdims=0)
+    )
+    wide = node("Unsqueeze", "s", "u", axes=[0]) if opset < 13 else node("Unsqueeze", "s zero", "u")
+    plus = node("Add", "x k", "b", **({"broadcast": 1, "axis": 1} if opset < 7 else {}))
+    nodes = [plus, cut, sums, wide, node("Identity", "u", "y")]
+    if opset < 11:
+        nodes.append(node("TopK", "f", "t i", **({"k": 2} if old else {}), axis=1))
+    constants = {
+        "k": np.array([[1], [2], [3]]),
+        "from": np.array([1]),
+        "to": np.array([3]),
+        "at": np.array([1]),
+        "zero": np.array([0]),
+    }
+    outputs, shapes = ["y"], {"x": (2, 3, 4)}
+    x = np.arange(24).reshape(2, 3, 4)
+    if opset < 11:
+        outputs, shapes = ["y", "i"], {"x": (2, 3, 4), "f": (2, 3)}
+    data = made(
+        nodes, shapes, outputs, constants, dtype="int64", types={"f": "float32"}, opset=opset
+    )
+    given = {"x": x, "f": numbers(2, 3)} if opset < 11 else {"x": x}
+    got = load(data).run(given, exact=True)
+    want = (x + constants["k"])[:, 1:3].sum(1)[np.newaxis]
+    assert got[0].dtype == np.int64 and np.array_equal(got[0], want)
+    if opset < 11:
+        assert np.array_equal(got[1], np.argsort(-given["f"], 1)[:, :2])
