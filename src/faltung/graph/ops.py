@@ -227,7 +227,7 @@ class TopK:
 
 @dataclass(frozen=True, slots=True)
 class TopKGrad:
-    """grad, places of ``TopK`` -> zeros, ``size`` along an axis, with each gradient at its place."""
+    """grad, places of ``TopK`` -> ``size`` zeros along an axis, with each gradient in its place."""
 
     axis: int
     size: int
