@@ -217,8 +217,7 @@ class TopK:
     """A map -> its ``k`` largest or smallest entries along an axis, in order, and where they are,
     as whole numbers in the dtype of the map: two maps in which the axis has ``k`` entries.
 
-    Of equal ones the first comes first; NaN is larger than everything. With ``k`` as long as the
-    axis this sorts.
+    Of equal ones the first comes first; NaN is larger than everything.
     """
 
     axis: int
@@ -228,9 +227,7 @@ class TopK:
 
 @dataclass(frozen=True, slots=True)
 class TopKGrad:
-    """grad, places -> a map with ``size`` entries along an axis: each gradient at its place, and
-    zeros elsewhere. places: as ``TopK`` gives them, no two of a line the same.
-    """
+    """grad, places of ``TopK`` -> ``size`` zeros along an axis, with each gradient in its place."""
 
     axis: int
     size: int
