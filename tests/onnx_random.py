@@ -216,6 +216,29 @@ def _pad(s: _Step, x: str) -> str:
     return s.add("Pad", f"{x} {s.constant(np.array(pads, np.int64))}", shape)
 
 
+def _whole(s: _Step, x: str) -> str:
+    """Whole numbers of an input, and back: on the host, or fed as real numbers."""
+    shape = s.known["x"]
+    k = s.add("Cast", "x", shape, to=7)
+    m = s.add(s.rnd.choice(["Mod", "Div", "Add"]), f"{k} {s.constant(np.array([3]))}", shape)
+    back = s.add("Cast", m, shape, to=1)
+    del s.known[k], s.known[m]  # which other steps would take for real numbers
+    return back
+
+
+def _chosen(s: _Step, x: str) -> str:
+    """Entries by where the largest of an input are."""
+    shape = s.known["x"]
+    if len(shape) < 2:
+        return _unary(s, x)
+    axis = s.rnd.randrange(1, len(shape))
+    at = s.add("ArgMax", "x", shape, axis=axis, keepdims=1)
+    out = tuple(1 if i == axis else n for i, n in enumerate(shape))
+    made = s.add("GatherElements", f"x {at}", out, axis=axis)
+    del s.known[at]
+    return made
+
+
 STEPS = [
     _reshape,
     _transpose,
@@ -230,6 +253,8 @@ STEPS = [
     _weighed,
     _squares,
     _pad,
+    _whole,
+    _chosen,
 ]
 
 

@@ -198,7 +198,8 @@ def test_layers(name: str) -> None:
         layer = kind(*words, **more)
         if name == "Linear":
             layer = nn.Sequential(nn.Flatten(), layer)
-        return nn.build(layer, (5,) if text else (4, 6, 6), tokens=text)
+        shape = (5,) if text else (4, 6) if name in RECURRENT else (4, 6, 6)
+        return nn.build(layer, shape, tokens=text)
 
     if name not in (
         "Auxiliary",
@@ -224,6 +225,7 @@ def test_layers(name: str) -> None:
 
 
 ABSTRACT = (nn.Layer, nn.Activation)
+RECURRENT = ("LSTM", "GRU", "RNN")
 GROUPS = ("Sequential", "Parallel", "Read", "Wired")
 
 

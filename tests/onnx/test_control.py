@@ -170,6 +170,11 @@ def test_loops_that_do_not_end_or_do_not_fit() -> None:
             load(data)(numbers(1))
         finally:
             control.MOST_TURNS = before
+    counted = made(
+        [node("Loop", "n - x", "y", body=endless)], {"x": (1,)}, ["y"], {"n": np.array(1 << 40)}
+    )
+    with pytest.raises(UnsupportedError, match="more than 65536 turns"):
+        load(counted)(numbers(1))
     data = made([node("Loop", "- - x x", "y z", body=endless)], {"x": (1,)}, ["y", "z"])
     with pytest.raises(FaltungError, match=r"node of y \(Loop\): its body must take 4 inputs"):
         load(data)(numbers(1))
@@ -180,3 +185,21 @@ def test_loops_that_do_not_end_or_do_not_fit() -> None:
     ]
     with pytest.raises(UnsupportedError, match="nothing was run: Det, 2 times"):
         load(made(nodes, {"x": ()}, ["y"]))
+
+
+def test_a_few_numbers_on_the_host_are_remembered() -> None:
+    """Not their place: what a caller does to a result, and other numbers, are seen."""
+    nodes = [
+        node("Add", "n n", "twice"),
+        node("Cast", "twice", "f", to=FLOAT),
+        node("Mul", "x f", "y"),
+    ]
+    data = made(
+        nodes, {"x": (2, 3), "n": ()}, ["y", "twice"], types={"n": "int64", "twice": "int64"}
+    )
+    model, x = load(data), numbers(2, 3)
+    for n in (3, 3, 4, 3):
+        y, twice = model.run({"x": x, "n": np.array(n)})
+        assert twice == 2 * n
+        np.testing.assert_allclose(y, 2 * n * x, rtol=1e-6)
+        twice[...] = -1

@@ -291,3 +291,86 @@ def test_outputs_are_the_callers_own() -> None:
         assert y.tolist() == [0, 1, 2] and z.tolist() == [5, 6] and s.tolist() == [6, 7]
         y[:], z[:], s[:] = 9, 9, 9
     assert x.tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("opset", [6, 7, 9, 12, 18])
+def test_old_dialects_of_whole_numbers(opset: int) -> None:
+    """What was an attribute once and is an input now; operands that begin at an axis."""
+    old = opset < 10
+    cut = (
+        node("Slice", "b", "c", starts=[1], ends=[3], axes=[1])
+        if old
+        else node("Slice", "b from to at", "c")
+    )
+    sums = (
+        node("ReduceSum", "c", "s", axes=[1], keepdims=0)
+        if opset < 13
+        else node("ReduceSum", "c at", "s", keepdims=0)
+    )
+    wide = node("Unsqueeze", "s", "u", axes=[0]) if opset < 13 else node("Unsqueeze", "s zero", "u")
+    plus = node("Add", "x k", "b", **({"broadcast": 1, "axis": 1} if opset < 7 else {}))
+    nodes = [plus, cut, sums, wide, node("Identity", "u", "y")]
+    if opset < 11:
+        nodes.append(node("TopK", "f", "t i", **({"k": 2} if old else {}), axis=1))
+    constants = {
+        "k": np.array([[1], [2], [3]]),
+        "from": np.array([1]),
+        "to": np.array([3]),
+        "at": np.array([1]),
+        "zero": np.array([0]),
+    }
+    outputs, shapes = ["y"], {"x": (2, 3, 4)}
+    x = np.arange(24).reshape(2, 3, 4)
+    if opset < 11:
+        outputs, shapes = ["y", "i"], {"x": (2, 3, 4), "f": (2, 3)}
+    data = made(
+        nodes, shapes, outputs, constants, dtype="int64", types={"f": "float32"}, opset=opset
+    )
+    given = {"x": x, "f": numbers(2, 3)} if opset < 11 else {"x": x}
+    got = load(data).run(given, exact=True)
+    want = (x + constants["k"])[:, 1:3].sum(1)[np.newaxis]
+    assert got[0].dtype == np.int64 and np.array_equal(got[0], want)
+    if opset < 11:
+        assert np.array_equal(got[1], np.argsort(-given["f"], 1)[:, :2])
+
+
+@pytest.mark.parametrize("inner", [1, 5, 300, 5000])
+def test_constants_for_a_sample_are_those_for_a_batch(inner: int) -> None:
+    """Products that are folded: a library adds otherwise for one row than for two."""
+    data = made(
+        [
+            node("Shape", "x", "n", start=0, end=1),
+            node("Concat", "n rest", "shape", axis=0),
+            node("Expand", "q shape", "many"),
+            node("MatMul", "many w", "product"),
+            node("Gemm", "product v b", "scaled", alpha=0.5, beta=2.0, transB=1),
+            node("Add", "scaled x", "y"),
+        ],
+        {"x": ("N", 3)},
+        ["y"],
+        {
+            "rest": np.array([inner]),
+            "q": numbers(1, inner),
+            "w": numbers(inner, 6),
+            "v": numbers(3, 6),
+            "b": numbers(3),
+        },
+    )
+    x = numbers(4, 3)
+    (together,) = agree(data, {"x": x}, 1e-4)
+    (alone,) = load(data).run({"x": x[:1]})
+    np.testing.assert_array_equal(alone, together[:1])
+    want = (np.ones((4, 1)) * numbers(1, inner)) @ numbers(inner, 6).astype(np.float64)
+    want = 0.5 * want @ numbers(3, 6).T + 2.0 * numbers(3) + x
+    np.testing.assert_allclose(together, want, rtol=1e-6, atol=1e-6 * np.abs(want).max())
+
+
+@pytest.mark.parametrize(
+    "shapes", [((3,), (3,)), ((3,), (3, 2)), ((2, 3), (3,)), ((4, 1, 2, 3), (5, 3, 2))]
+)
+def test_products_of_constants(shapes: Any) -> None:
+    a, b = (numbers(*shape) for shape in shapes)
+    data = made(
+        [node("MatMul", "a b", "c"), node("Add", "c x", "y")], {"x": (1,)}, ["y"], {"a": a, "b": b}
+    )
+    agree(data, {"x": numbers(1)})

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from limits import limit
 
 from faltung import nn, parse
 from faltung.graph.value import Graph
@@ -158,7 +159,9 @@ if not child:
     os._exit(len(shelf._waiting))
 assert os.waitpid(child, 0)[1] == 0
 """
-    subprocess.run([sys.executable, "-c", script], env=environment(place), check=True, timeout=60)
+    subprocess.run(
+        [sys.executable, "-c", script], env=environment(place), check=True, timeout=limit(60)
+    )
     assert len(files(place)) == 2
 
 
@@ -232,8 +235,8 @@ def test_processes_at_once(tmp_path: Path) -> None:
         return subprocess.Popen(command, env=own, stdout=subprocess.PIPE, text=True)
 
     processes = [start() for _ in range(3)]
-    outputs = [process.communicate(timeout=120)[0] for process in processes]
-    outputs.append(start().communicate(timeout=120)[0])
+    outputs = [process.communicate(timeout=limit(120))[0] for process in processes]
+    outputs.append(start().communicate(timeout=limit(120))[0])
     assert all(outputs)
     assert len(set(outputs)) == 1
     assert len(files(tmp_path / "together")) == 1

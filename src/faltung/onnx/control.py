@@ -20,8 +20,9 @@ from faltung.runtime.memory import require
 Array = npt.NDArray[Any]
 Run = Callable[[Mapping[str, Array], Mapping[str, Array]], list[Array]]
 
-# Turns of one loop at most: a file of a few bytes may ask for as many as there are numbers.
-MOST_TURNS = 1 << 20
+# Turns of one Loop at most: a file of a few bytes may ask for any number of them, or never
+# end. A Scan has as many as there are entries.
+MOST_TURNS = 1 << 16
 
 
 def run(
@@ -52,6 +53,8 @@ def _loop(call: Call, turn: Turn, body: Body, inputs: Sequence[Array | None]) ->
     trips = None if inputs[0] is None else _number(inputs[0], "the number of turns")
     go = True if len(inputs) < 2 or inputs[1] is None else bool(_number(inputs[1], "the condition"))
     collected: list[list[Array]] = [[] for _ in body.outputs[1 + len(carried) :]]
+    if go and trips is not None and trips > MOST_TURNS and _counts(body):
+        _allowed(trips)
     number = 0
     while go and (trips is None or number < trips):
         _allowed(number)
@@ -133,7 +136,6 @@ def _scanned(
         raise FaltungError("what it scans must be of one length")
     collected: list[list[Array]] = [[] for _ in names]
     for number in range(turns):
-        _allowed(number)
         each = [*states, *(x[number] for x in moved)]
         made = turn(dict(zip(body.inputs, each, strict=True)))
         states = made[: len(states)]
@@ -172,6 +174,17 @@ def _stacked(body: Body, name: str, parts: Sequence[Array], axis: int) -> Array:
 def _allowed(number: int) -> None:
     if number >= MOST_TURNS:
         raise Unsaid(f"more than {MOST_TURNS} turns of a loop")
+
+
+def _counts(body: Body) -> bool:
+    """Whether the number of turns alone ends a loop: its condition stays as it is."""
+    name = body.outputs[0]
+    source = {out: call for call in body.calls for out in call.outputs}
+    for _ in body.calls:
+        call = source.get(name)
+        if call is not None and call.op == "Identity":
+            name = call.inputs[0]
+    return name == body.inputs[1] or name in body.constants
 
 
 def _there(x: Array | None) -> Array:

@@ -18,6 +18,7 @@ QUANTISED = frozenset(
 )
 # Between real numbers and quantised ones: in a graph where it has both sides.
 BETWEEN = frozenset(("QuantizeLinear", "DequantizeLinear"))
+INTEGERS = frozenset(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64))
 # Whole numbers that float32 holds, and what neither computes nor changes any.
 SMALL = frozenset("uint8 int8 uint16 int16 uint4 int4 uint2 int2".split())
 KEEPING = frozenset(
@@ -102,7 +103,7 @@ def target_of(call: Call, dtypes: Sequence[str | None]) -> str | None:
 def _cast(call: Call, dtypes: Sequence[str | None]) -> str | None:
     source, target = dtypes[0], target_of(call, dtypes)
     real = (*FLOATS, "bool")
-    if source in real and target in real:
+    if (source in real or source in INTEGERS) and target in real:
         return None
     return f"{source} to {target}"
 

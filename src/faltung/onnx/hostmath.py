@@ -84,6 +84,58 @@ def _sign_kept(of: Callable[..., Any]) -> Callable[[Array], Any]:
     return lambda x: np.asarray(of(x), x.dtype)
 
 
+# Products of matrices -----------------------------------------------------------------------------
+
+# Additions one after another, at most; beyond, so many chunks of the inner axis.
+MOST_TURNS = 4096
+
+
+def _products(a: Array, b: Array) -> Array:
+    """As ``matmul``, but each number by an order of additions that its inner axis alone decides:
+    libraries add otherwise for one row than for two, and rows may be the samples of a batch.
+    """
+    if a.dtype.kind != "f" or b.dtype.kind != "f":
+        return np.asarray(np.matmul(a, b))
+    rows, columns = a.ndim == 1, b.ndim == 1
+    x = (a[None] if rows else a).astype(np.float64)
+    y = np.swapaxes(b[:, None] if columns else b, -1, -2).astype(np.float64)
+    inner = x.shape[-1]
+    if y.shape[-1] != inner:
+        raise FaltungError(f"shapes {a.shape}, {b.shape}: the axes that are summed differ")
+    chunk = 1 << max(0, (inner - 1) // MOST_TURNS).bit_length()
+    more = -inner % chunk
+    x, y = (np.pad(z, [(0, 0)] * (z.ndim - 1) + [(0, more)]) if more else z for z in (x, y))
+    total = np.zeros((*np.broadcast_shapes(x.shape[:-2], y.shape[:-2]), x.shape[-2], y.shape[-2]))
+    for start in range(0, inner, chunk):
+        part = x[..., :, None, start : start + chunk] * y[..., None, :, start : start + chunk]
+        while part.shape[-1] > 1:
+            half = part.shape[-1] // 2
+            part = part[..., :half] + part[..., half:]
+        total += part[..., 0]
+    made = total[..., 0, :] if rows else total
+    made = made[..., 0] if columns else made
+    return np.asarray(made, np.result_type(a, b))
+
+
+def _matmul(attributes: Attributes, inputs: Inputs) -> list[Array]:
+    a, b = _given(inputs, 0), _given(inputs, 1)
+    if not a.ndim or not b.ndim:
+        raise FaltungError("its factors must have axes")
+    return [_products(a, b)]
+
+
+def _gemm(attributes: Attributes, inputs: Inputs) -> list[Array]:
+    a, b = _given(inputs, 0), _given(inputs, 1)
+    if a.ndim != 2 or b.ndim != 2:
+        raise FaltungError(f"shapes {a.shape}, {b.shape}: its factors must have two axes")
+    made = _products(a.T if attributes.get("transA") else a, b.T if attributes.get("transB") else b)
+    made = made * np.asarray(attributes.get("alpha", 1.0)).astype(made.dtype)
+    if len(inputs) > 2 and inputs[2] is not None:
+        beta = np.asarray(attributes.get("beta", 1.0)).astype(made.dtype)
+        made = made + np.broadcast_to(_given(inputs, 2), made.shape) * beta
+    return [made]
+
+
 # Looking otherwise --------------------------------------------------------------------------------
 
 
@@ -189,6 +241,8 @@ OWN: dict[str, Own] = {
         np.where(_given(inputs), _given(inputs, 1), _given(inputs, 2))
     ],
     "Clip": _clip,
+    "Gemm": _gemm,
+    "MatMul": _matmul,
     "Reshape": _reshape,
     "Squeeze": _squeeze,
     "Unsqueeze": _unsqueeze,

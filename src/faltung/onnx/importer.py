@@ -26,7 +26,7 @@ from faltung.onnx.arguments import Arguments, Given, Lazy, Notes, Unknown
 from faltung.onnx.fold import evaluate, foldable, inferred
 from faltung.onnx.gaps import Gap, attributes, node, title, unsupported
 from faltung.onnx.knowledge import Knowledge, Settled
-from faltung.onnx.part import Entry, Held, Later, Needed, Part
+from faltung.onnx.part import Entry, Held, Later, Needed, Part, Shape
 from faltung.onnx.read import MOST_NODES, Body, Call
 from faltung.onnx.schemas import default_of
 from faltung.onnx.table import TABLE
@@ -83,6 +83,8 @@ class _Importer:
         self.env: dict[str, Entry] = {}
         self.held: Mapping[str, Held | Later] = {}
         self.fed: dict[str, Tensor] = {}
+        # Whole numbers that are fed as real ones.
+        self.cast: dict[str, Tensor] = {}
         self.maps: set[str] = set()
         self.queue: deque[Call] = deque()
         self.steps = 0
@@ -131,11 +133,11 @@ class _Importer:
                 made.outputs[name] = entry
             elif isinstance(entry, Later):
                 made.shapes[name] = entry
-        fed = {x.value.name for x in self.fed.values()}
+        fed = {x.value.name for x in (*self.fed.values(), *self.cast.values())}
         for x in made.outputs.values():
             if x.value.name not in fed | {v.name for v in made.values}:
                 made.values.append(x.value)
-        made.inputs = list(self.fed.items())
+        made.inputs = [*self.fed.items(), *self.cast.items()]
         made.tokens = self.notes.tokens
         if not made.values:
             made.inputs = [(n, x) for n, x in made.inputs if _is_read(x, made.outputs)]
@@ -208,6 +210,8 @@ class _Importer:
         if few is not None:  # which real numbers hold
             real = [replace(x, dtype="float32") if isinstance(x, Tensor) else x for x in inputs]
             return [_as(x, few) for x in self.said(call, real)]
+        if call.op in host.CASTS and (whole := self.from_whole(call, inputs)) is not None:
+            return [whole]
         dtypes = [None if x is None else str(x.dtype) for x in inputs]
         reason = host.eager(call, dtypes)
         known = all(isinstance(x, np.ndarray | None) for x in inputs)
@@ -279,11 +283,26 @@ class _Importer:
         """Numbers that are there when the part begins, as an input of the graph."""
         found = self.fed.get(name)
         if found is None:
-            rank = len(x.shape)
-            memory = (0, *range(2, rank), 1) if name in self.maps and rank > 2 else None
-            found = self.f.input(x.shape, str(x.dtype), memory)
+            found = self.fed[name] = self.input(name, x.shape, str(x.dtype))
             self.notes.inputs[found.value.name] = name
-            self.fed[name] = found
+        return found
+
+    def input(self, name: str, shape: Shape, dtype: str) -> Tensor:
+        memory = (0, *range(2, len(shape)), 1) if name in self.maps and len(shape) > 2 else None
+        return self.f.input(shape, dtype, memory)
+
+    def from_whole(self, call: Call, inputs: Sequence[Entry | None]) -> Tensor | None:
+        """Whole numbers that are cast to what the graph computes in: they are fed so."""
+        x, name = inputs[0], call.inputs[0]
+        wanted = host.target_of(call, [None if x is None else str(x.dtype) for x in inputs])
+        if not isinstance(x, Held) or x.dtype not in host.INTEGERS or 0 in x.shape:
+            return None
+        if wanted != self.f.dtype:
+            return None
+        found = self.cast.get(name)
+        if found is None:
+            found = self.cast[name] = self.input(name, x.shape, self.f.dtype)
+        self.part.said.append(call)
         return found
 
     def feed_first(self, call: Call, inputs: Sequence[Entry | None], given: list[Given]) -> None:
@@ -298,7 +317,7 @@ class _Importer:
     def ready(self, given: Sequence[Given]) -> None:
         """A graph has an input; which one is first does not matter."""
         lazy = [x for x in given if isinstance(x, Lazy)]
-        if not self.fed:
+        if not (self.fed or self.cast):
             real = [x for x in lazy if not x.dtype.startswith(("int", "uint"))]
             (real or lazy)[0].made()
 

@@ -33,6 +33,8 @@ Values = dict[str, Array]
 # Programs that are kept of the same nodes, each for other sizes, and of a whole model.
 MAX_PROGRAMS = 8
 MOST_PROGRAMS = 64
+# Numbers that a node on the host reads at most, or makes, for its results to be remembered.
+MOST_REMEMBERED = 16
 # Elements of an array whose values a program is made for, such as a shape, or a weight.
 MOST_FIXED = 1 << 24
 
@@ -122,6 +124,7 @@ class Routine:
         self.wanted = frozenset(body.outputs)
         self.roots: dict[Any, tuple[list[Array], Stage]] = {}
         self.records: list[Record] = []
+        self.remembered: dict[int, tuple[Call, list[Any], list[Array]]] = {}
         # Names of arrays that a program has made in the last run, so that nobody else has them.
         self.fresh: set[str] = set()
         # What a look ahead has found, of use where it was for the sizes of the first call.
@@ -294,6 +297,23 @@ class Routine:
         found = values[name] if name in values else stage.known[name]
         return str(found.dtype)
 
+    def evaluated(self, call: Call, inputs: Sequence[Array | None]) -> list[Array]:
+        """The results of a node on the host. Of a few numbers, such as a sampling rate, which are
+        mostly what they were before, they are remembered.
+        """
+        key: list[Any] = []
+        for x in inputs:
+            if x is not None and x.size > MOST_REMEMBERED:
+                return list(evaluate(call, inputs))
+            key.append(x if x is None else (x.dtype, x.shape, x.tobytes()))
+        before = self.remembered.get(id(call))
+        if before is None or before[1] != key:
+            before = call, key, list(evaluate(call, inputs))
+            if sum(made.size for made in before[2]) > MOST_REMEMBERED:
+                return before[2]
+            self.remembered[id(call)] = before
+        return [made.copy() for made in before[2]]
+
     def execute(self, stage: Stage, call: Call, values: Values) -> None:
         def value(name: str) -> Array:
             return values[name] if name in values else stage.known[name]
@@ -309,7 +329,7 @@ class Routine:
                 inputs = [value(name) if name else None for name in call.inputs]
                 made = control.run(call, routine.run, body, inputs, around, known)
             else:
-                made = evaluate(call, [value(name) if name else None for name in call.inputs])
+                made = self.evaluated(call, [value(n) if n else None for n in call.inputs])
         except Unsaid as error:
             raise unsupported(
                 self.knowledge.where, [Gap(title(call), node(call), "", str(error))], run=True

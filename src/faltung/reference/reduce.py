@@ -66,9 +66,8 @@ def cumulative(
     along = np.moveaxis(np.asarray(x, np.float64), axis, 0)
     along = along[::-1] if reverse else along
     with np.errstate(all="ignore"):
-        made: Array = np.cumsum(along, axis=0)
-        if kind == "product":
-            made = np.cumprod(along, axis=0)
+        running = np.cumsum(along, axis=0) if kind == "sum" else np.cumprod(along, axis=0)
+    made = np.asarray(running, np.float64)
     if exclusive:
         neutral = {"sum": 0.0, "product": 1.0}[kind]
         made = np.concatenate([np.full_like(made[:1], neutral), made[:-1]])

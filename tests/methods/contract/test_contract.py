@@ -13,6 +13,7 @@ from faltung.jit.target import host
 from faltung.machine.table import Machine
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Operand, Work
+from faltung.methods.contract import contract as family
 from faltung.methods.contract.axes import product, split
 from faltung.methods.contract.contract import Operands, contract
 from faltung.reference.contract import contract as meaning
@@ -112,6 +113,14 @@ def test_nothing_outside_is_touched(form: str, side: str, machine: Machine) -> N
             labels, sizes, "float32", machine, allocate=lambda n: fenced(n, side == "after")
         )
         np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("form", ["bij,bjk->bik", "bij,jk->bki", "abij,bjk->abik"])
+def test_more_products_than_a_table_lists(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(family, "MOST_LISTED", 3)
+    sizes = dict.fromkeys("ijk", 3) | {"a": 2, "b": 9}
+    got, want = computed(labels_of(form), sizes, "float64", host())
+    np.testing.assert_array_equal(got, want)
 
 
 def random_product(rows: int, threads: int = 2, start: int = 0) -> np.ndarray:

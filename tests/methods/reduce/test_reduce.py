@@ -13,7 +13,7 @@ from faltung.geometry.expr import Expr, operand, unary
 from faltung.jit.compile import object_code
 from faltung.jit.target import host
 from faltung.machine.table import AVX512, NEON, Machine
-from faltung.methods.base.step import Work
+from faltung.methods.base.step import Step, Work
 from faltung.methods.reduce.axes import Strided
 from faltung.methods.reduce.kernel import ReduceKernel
 from faltung.methods.reduce.narrow import NarrowKernel
@@ -44,7 +44,7 @@ def run(
     threads: int = 2,
     samples: int = 1,
     gap: int = 0,
-) -> tuple[list[np.ndarray], list[object]]:
+) -> tuple[list[np.ndarray], list[Step]]:
     """The results, and the steps. The arrays in ``x`` broadcast."""
     shape = np.broadcast_shapes(*(array.shape for array in x))
     short = tuple(1 if i in axes else n for i, n in enumerate(shape))

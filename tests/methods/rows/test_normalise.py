@@ -41,7 +41,9 @@ def run(
         centred=centred,
         title="test",
     )
-    return arrays.run(work, machine, threads, anywhere)[0].recipe
+    (step,) = arrays.run(work, machine, threads, anywhere)
+    assert isinstance(step.recipe, NormaliseKernel)
+    return step.recipe
 
 
 def meant(x: np.ndarray, centred: bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -23,7 +23,7 @@ from faltung.codegen.tile import split as parts_of
 from faltung.machine.costs import FMA_LATENCY_SUMS, PANEL_COPY_CYCLES
 from faltung.machine.table import Machine
 from faltung.methods.base.addresses import offset_columns
-from faltung.methods.base.correlation import step_kind
+from faltung.methods.base.correlation import Strides, step_kind
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import Argument, Operand, Table, Work, table
 from faltung.methods.contract.axes import Dim, Product
@@ -37,6 +37,8 @@ CORE_ITEMS = 8
 UNIT_MACS = 1 << 18
 # Cycles of a tile beside its sums.
 TILE_CYCLES = 40
+# Products that a table lists.
+MOST_LISTED = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +91,24 @@ def contract(
         tuple(map(step_kind, p.columns.steps[3:])),
     )
     panel = p.length * whole if kernel.panel else 0
+    outer, (repeats, steps) = _entries(p)
     given: dict[str, Argument] = {"a": arrays.a, "b": arrays.b}
     size = items * panel * np.dtype(dtype).itemsize
     given["panels"] = work.borrow("panels", size) if panel else arrays.b
     for i, (name, array) in enumerate(zip(kernel.outputs, (arrays.out, *arrays.aux), strict=True)):
         along, across = p.rows.steps[2 + i], p.columns.steps[2 + i]
         given |= {name: array, f"{name}_position": along, f"{name}_channel": across}
+        given[f"{name}_inner"] = steps[2 + i]
     work.steps.append(
         kernel.step(
             items,
             f"contract {vectors}x{tiles[0]}",
             barrier=False,
             **given,
-            entries=_offsets(p.entries, ENTRY + len(kernel.outputs)),
+            entries=_offsets(outer, ENTRY + len(kernel.outputs)),
+            inner=repeats,
+            a_inner=steps[0],
+            b_inner=steps[1],
             pairs=_offsets(p.sums[:-1], PAIR),
             ranges=ranges,
             units=units,
@@ -117,6 +124,17 @@ def contract(
         )
     )
     return _cycles(p, blocks * whole, lanes, len(tiles) * blocks, bool(panel))
+
+
+def _entries(p: Product) -> tuple[list[Dim], tuple[int, Strides]]:
+    """The axes of products that a table lists, and the number and the steps of one that needs none:
+    the longest, where the table would be too long.
+    """
+    if p.count <= MOST_LISTED:
+        return list(p.entries), (1, (0,) * len(p.rows.steps))
+    longest = max(p.entries, key=lambda dim: dim.size)
+    rest = [dim for dim in p.entries if dim is not longest]
+    return rest, (longest.size, longest.steps)
 
 
 def _columns_in_a(p: Product) -> bool:

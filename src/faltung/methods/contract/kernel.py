@@ -17,9 +17,9 @@ from faltung.methods.base.epilogue import Epilogue, finish, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments, part
 
-# Columns of the tables: of products (offsets in a and b; then those in the result and the arrays of
-# an epilogue), of pairs (offsets of an outer term in a and b), of ranges (first row, tiles of each
-# height).
+# Columns of the tables: of products, each of which stands for ``inner`` of them (offsets in a and
+# b; then those in the result and the arrays of an epilogue), of pairs (offsets of an outer term in
+# a and b), of ranges (first row, tiles of each height).
 ENTRY, PAIR, RANGE = 2, 2, 3
 TILE = parameters(["a", "b", "pairs", "out"], ["terms", "length", "a_step", "b_step"])
 PACK = parameters(["b", "panel", "pairs"], ["terms", "length", "b_step", "b_column"])
@@ -39,9 +39,9 @@ class ContractKernel(EpilogueKernel):
     pointers = ("a", "b", "panels", "entries", "pairs", "ranges")
     numbers = (
         *("units", "items", "blocks", "range_count", "panel_size"),
-        *("terms", "length", "a_step", "b_step", "b_column"),
+        *("terms", "length", "a_step", "b_step", "b_column", "inner", "a_inner", "b_inner"),
     )
-    output_numbers = ("position", "channel")
+    output_numbers = ("position", "channel", "inner")
 
     dtype: str
     heights: tuple[int, ...]
@@ -90,8 +90,9 @@ class ContractKernel(EpilogueKernel):
             rest, number = f.divmod(unit.index, given["range_count"])
             product, block = f.divmod(rest, given["blocks"])
             width = ENTRY + len(self.outputs)
-            entry = f.at(given["entries"], f.mul(product, width), "i64")
-            origin = f.word(entry, 1)
+            outer, inner = f.divmod(product, given["inner"])
+            entry = f.at(given["entries"], f.mul(outer, width), "i64")
+            origin = f.add(f.word(entry, 1), f.mul(inner, given["b_inner"]))
             whole = self.vectors * v.lanes
             first_column = f.mul(block, whole)
             columns = v.at(given["b"], f.add(origin, f.mul(first_column, given["b_column"])))
@@ -108,23 +109,25 @@ class ContractKernel(EpilogueKernel):
                     f.call_one(kind, names, [(t, call[name]) for t, name in PACK])
             unit.carry([origin, block])
             rows = f.at(given["ranges"], f.mul(number, RANGE), "i64")
-            here = self._addresses(v, given, entry, rows, first_column)
+            here = self._addresses(v, given, entry, inner, rows, first_column)
             here["b"] = panel if self.panel else columns
             kinds = [partial(self._tiles, v, here, i, rows) for i in range(len(self.widths))]
             f.switch(kind, kinds)
 
     def _addresses(
-        self, v: Vectors, given: Arguments, entry: str, rows: str, column: str
+        self, v: Vectors, given: Arguments, entry: str, inner: str, rows: str, column: str
     ) -> dict[str, str]:
         """The arguments of the first tile of a unit."""
         f, row = v.function, f"{self.row}"
         here = dict(given)
         first = f.word(rows, 0)
-        here["a"] = v.at(given["a"], f.add(f.word(entry, 0), f.mul(first, row)))
+        own = f.add(f.word(entry, 0), f.mul(inner, given["a_inner"]))
+        here["a"] = v.at(given["a"], f.add(own, f.mul(first, row)))
         for i, name in enumerate(self.outputs):
             along = f.mul(first, given[f"{name}_position"])
             across = f.mul(column, given[f"{name}_channel"])
             place = f.add(f.word(entry, ENTRY + i), f.add(along, across))
+            place = f.add(place, f.mul(inner, given[f"{name}_inner"]))
             here[name] = v.at(given[name], place)
         return here
 

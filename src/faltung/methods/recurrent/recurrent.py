@@ -222,7 +222,8 @@ def _step(
             own |= rows.matrix.arguments(f"first_{name}")
             own[f"first_{name}_count"] = rows.count
         given |= {f"{name}{d}": value for name, value in own.items()}
-    work.cycles += 2.0 * samples * spec.macs(0) / lanes
+    # What a single item does alone is no reason for several threads.
+    work.cycles += 2.0 * samples * spec.macs(0) / lanes if items > 1 else 1.0
     return kernel.step(items, title, barrier=False, **given)
 
 

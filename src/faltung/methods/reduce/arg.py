@@ -9,24 +9,29 @@ What it costs.  A load, two comparisons and two selections for each vector, in o
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from faltung.codegen.copies import load_columns
 from faltung.codegen.vectors import Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import Work
 from faltung.methods.elementwise.bands import MAP_ITEM_CYCLES, up
-from faltung.methods.reduce.axes import Axis, Strided, axes_of, kept_strides
+from faltung.methods.reduce.axes import Axes, Axis, Strided, axes_of, kept_strides
 from faltung.methods.reduce.kernel import kept_numbers, outer_offsets
+from faltung.methods.reduce.narrow import NARROW_CHANNELS
 
 # Vectors of lines at once, and cycles for an entry of these and for a line alone.
 LINES, ENTRY_CYCLES, LINE_CYCLES = 4, 3.0, 40
+# Cycles for a vector of entries of short lines.
+SHORT_CYCLES = 10.0
 # A value and its number, in every lane.
 Found = tuple[str, str]
 
 
 @dataclass(frozen=True)
 class ArgKernel(Kernel):
-    """``along``: the axis is contiguous, a line lies in vectors. Otherwise lines lie side by side,
-    ``tail`` of them beyond the last whole vector.
+    """``along``: the axis is contiguous, a line lies in vectors; ``short``: entries of a line that
+    is so short that several are taken at once, one in each lane, else 0. Otherwise lines lie side
+    by side, ``tail`` of them beyond the last whole vector.
     """
 
     name = "arg"
@@ -38,6 +43,7 @@ class ArgKernel(Kernel):
     along: bool
     kept: int
     tail: int
+    short: int = 0
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         numbers = ["outer", "item_outer", "blocks", "block", "inner", "length", "step"]
@@ -45,6 +51,9 @@ class ArgKernel(Kernel):
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
+        if self.short:
+            self._short_lines(v, given)
+            return
         with f.loop("%begin", "%end") as item:
             group, block = f.divmod(item.index, given["blocks"])
             first = f.mul(group, given["item_outer"])
@@ -104,6 +113,31 @@ class ArgKernel(Kernel):
         for p, number in enumerate(row.results[vectors:]):
             v.store_first(number, v.at(out, p * v.lanes), lanes)
 
+    # Short lines, one in each lane
+
+    def _short_lines(self, v: Vectors, given: Arguments) -> None:
+        """Items are groups of lines, whose results lie one after the other."""
+        f = v.function
+        end = f.sub(given["outer"], 1)
+        first = f.mul("%begin", given["item_outer"])
+        last = f.minimum(f.mul("%end", given["item_outer"]), given["outer"])
+        step = given["x_kept0"]
+        with f.loop(first, last, step=v.lanes) as group:
+            # Lines that the last group lacks are the last line once more.
+            lines = [f.minimum(f.add(group.index, i), end) for i in range(v.lanes)]
+            places = [v.at(given["x"], f.mul(line, step)) for line in lines]
+            best, *others = load_columns(v, places, self.short)
+            number = v.zero
+            for c, one in enumerate(others, 1):
+                take = self.better(v, one, best)
+                best = v.select(take, one, best)
+                number = v.select(take, v.constant(float(c)), number)
+            left = f.sub(last, group.index)
+            some = f.value(f"icmp slt i64 {left}, {v.lanes}")
+            for masked in f.branches(some):
+                mask = v.below(left) if masked else None
+                v.store(number, v.at(given["out"], group.index), mask)
+
     # A line along vectors
 
     def _line(self, v: Vectors, given: Arguments, x: str, out: str) -> None:
@@ -148,6 +182,13 @@ class ArgKernel(Kernel):
         return [v.select(take, b[0], a[0]), v.select(take, b[1], a[1])]
 
 
+def line_is_short(axes: Axes) -> bool:
+    """Whether contiguous lines are so short that several are taken at once."""
+    return (
+        axes.inner.size <= NARROW_CHANNELS and len(axes.kept) == 1 and axes.kept[0].strides[-1] == 1
+    )
+
+
 def _number(v: Vectors, index: str) -> str:
     """A whole number in every lane."""
     return v.spread(v.function.value(f"sitofp i64 {index} to {v.element}"))
@@ -169,6 +210,17 @@ def arg(
     """Add the step that finds the "max" or "min" of ``x`` along an axis."""
     axes = axes_of(sizes, [i == axis for i in range(len(sizes))], [x], out)
     along, lanes = axes.inner.reduced, machine.lanes(dtype)
+    if along and line_is_short(axes):
+        (rows,) = axes.kept
+        item = max(1, int(MAP_ITEM_CYCLES / (SHORT_CYCLES * axes.inner.size))) * lanes
+        kernel = ArgKernel(dtype, kind, last, True, 1, 0, axes.inner.size)
+        given = kept_strides(axes.kept, ["x", "out"]) | {"outer": rows.size, "item_outer": item}
+        rest = dict.fromkeys(("blocks", "block", "inner", "length", "step"), 1)
+        items = up(rows.size, item)
+        work.steps.append(
+            kernel.step(items, title, barrier=False, x=x.operand, out=out.operand, **given, **rest)
+        )
+        return
     line = axes.inner if along else (axes.reduced or (Axis(1, True, (0, 0)),))[0]
     size, inner = LINES * lanes, 1 if along else axes.inner.size
     vectors = up(line.size, lanes) if along else up(inner, lanes) * line.size
