@@ -138,6 +138,13 @@ GOOGLENET = nn.Sequential(
     nn.GlobalAvgPool(),
     nn.Linear(4),
 )
+DEPTH = nn.Sequential(
+    nn.Conv(4, 3, padding=1),
+    nn.Residual(nn.Sequential(nn.Conv(4, 1), nn.Tanh(), nn.StochasticDepth(0.4))),
+    nn.Residual(nn.Sequential(nn.Conv(4, 1), nn.StochasticDepth(0.5)), nn.Conv(4, 1)),
+    nn.GlobalAvgPool(),
+    nn.Linear(3),
+)
 TEXT = nn.Sequential(
     nn.Embedding(11, 6, padding_index=0),
     nn.Parallel(
@@ -393,6 +400,7 @@ SHAPES: dict[str, Row] = {
     ),
     "lenet": (LENET, (1, 12, 12)),
     "resnet": (RESNET, (3, 8, 8)),
+    "blocks left out": (DEPTH, (2, 5, 4)),
     "googlenet": (GOOGLENET, (3, 8, 8)),
     "text": (TEXT, (8,)),
     "series": (SERIES, (4, 12)),

@@ -109,6 +109,22 @@ def test_dropout_is_there_in_training_alone() -> None:
     assert abs(dropped.mean() - 1) < 0.02
 
 
+def test_stochastic_depth_leaves_out_whole_samples_in_training_alone() -> None:
+    net = nn.Residual(nn.Sequential(nn.Conv(2, 1, bias=False, name="one"), nn.StochasticDepth(0.3)))
+    assert len(nn.build(net, (2, 3, 3)).nodes) == 2
+    graph = nn.build(net, (2, 3, 3), training=True)
+    x = np.ones((500, 2, 3, 3))
+    key = "residual1.sequential1.stochasticdepth1.key"
+    weight = {"residual1.sequential1.one.weight": np.ones((2, 2, 1, 1))}
+    found = interpreter.run(graph, weight, x, outside={key: np.int64(8)})
+    each = found.reshape(500, -1)
+    assert (each == each[:, :1]).all()
+    kept = each[:, 0] > 1
+    np.testing.assert_allclose(each[kept], 1 + 2 / 0.7)
+    np.testing.assert_allclose(each[~kept], 1)
+    assert abs(kept.mean() - 0.7) < 0.07
+
+
 # Refusals -----------------------------------------------------------------------------------------
 
 SMALL = nn.Sequential(nn.MaxPool(2, name="pool2"), nn.Conv(4, 5, name="b3"))

@@ -8,16 +8,17 @@ from faltung.nn.activation import GELU
 from faltung.nn.channels import LayerScale
 from faltung.nn.conv import Conv, Linear
 from faltung.nn.layer import Layer
-from faltung.nn.norm import LayerNorm
+from faltung.nn.norm import LayerNorm, StochasticDepth
 from faltung.nn.pool import GlobalAvgPool
 from faltung.nn.structure import Residual, Sequential
 
-# Section 3: the channels and the blocks of the four stages.
+# Section 3: the channels and the blocks of the four stages; Table 5: the rate at which the last
+# block is left out.
 SIZES = {
-    "tiny": ((96, 192, 384, 768), (3, 3, 9, 3)),
-    "small": ((96, 192, 384, 768), (3, 3, 27, 3)),
-    "base": ((128, 256, 512, 1024), (3, 3, 27, 3)),
-    "large": ((192, 384, 768, 1536), (3, 3, 27, 3)),
+    "tiny": ((96, 192, 384, 768), (3, 3, 9, 3), 0.1),
+    "small": ((96, 192, 384, 768), (3, 3, 27, 3), 0.4),
+    "base": ((128, 256, 512, 1024), (3, 3, 27, 3), 0.5),
+    "large": ((192, 384, 768, 1536), (3, 3, 27, 3), 0.5),
 }
 EPS = 1e-6
 
@@ -28,6 +29,7 @@ def convnext(
     *,
     size: str = "tiny",
     width: float = 1.0,
+    depth_dropout: float | None = None,
     halvings: int | None = None,
 ) -> Layer:
     """ConvNeXt: wide depthwise convolutions, layer normalisation at each position, few activations.
@@ -45,6 +47,9 @@ def convnext(
         Which network of the paper.
     width : float
         A factor on all channels.
+    depth_dropout : float, optional
+        The rate at which blocks are left out in training, instead of that of the size: of the last
+        one, and in proportion less before it.
     halvings : int, optional
         How many of the five halvings happen; by default as many as suit the input
         (``nets/small_inputs.py``).
@@ -58,7 +63,10 @@ def convnext(
     halved = kept(input_shape[1:], 5, halvings)
     step = 2 ** sum(halved[:2])
     layers: list[Layer] = []
-    for stage, (channels, count) in enumerate(zip(*SIZES[size], strict=True)):
+    *stages, usual = SIZES[size]
+    rate = usual if depth_dropout is None else depth_dropout
+    done, last = 0, sum(stages[1]) - 1
+    for stage, (channels, count) in enumerate(zip(*stages, strict=True)):
         channels = scaled(channels, width)
         if stage == 0:
             first = Conv(channels, step, step) if step > 1 else Conv(channels, 3, padding=1)
@@ -67,12 +75,13 @@ def convnext(
             step = 2 if halved[stage + 1] else 1
             made = (LayerNorm(EPS), Conv(channels, step, step))
             layers.append(Sequential(*made, name=f"down{stage}"))
-        blocks = [_block(channels, f"block{i + 1}") for i in range(count)]
+        blocks = [_block(channels, rate * (done + i) / last, f"block{i + 1}") for i in range(count)]
+        done += count
         layers.append(Sequential(*blocks, name=f"stage{stage + 1}"))
     return Sequential(*layers, GlobalAvgPool(), LayerNorm(EPS), Linear(classes))
 
 
-def _block(channels: int, name: str) -> Layer:
+def _block(channels: int, left_out: float, name: str) -> Layer:
     """Figure 4."""
     body = Sequential(
         Conv(channels, 7, padding=3, groups=channels, name="depthwise"),
@@ -81,6 +90,7 @@ def _block(channels: int, name: str) -> Layer:
         GELU(),
         Conv(channels, 1, name="project"),
         LayerScale(1e-6),
+        StochasticDepth(left_out),
         name="body",
     )
     return Residual(body, name=name)

@@ -13,7 +13,7 @@ from faltung.nn.activation import SiLU
 from faltung.nn.channels import SqueezeExcite
 from faltung.nn.conv import Linear
 from faltung.nn.layer import Layer
-from faltung.nn.norm import BatchNorm, Dropout
+from faltung.nn.norm import BatchNorm, Dropout, StochasticDepth
 from faltung.nn.pool import GlobalAvgPool
 from faltung.nn.structure import Residual, Sequential
 
@@ -52,6 +52,7 @@ def efficientnet(
     width: float | None = None,
     depth: float | None = None,
     dropout: float | None = None,
+    depth_dropout: float = 0.2,
     halvings: int | None = None,
 ) -> Layer:
     """EfficientNet: inverted residuals with squeeze-and-excitation, as wide as they are deep.
@@ -74,6 +75,9 @@ def efficientnet(
         A factor on the number of blocks instead of that of the size.
     dropout : float, optional
         The rate of dropout instead of that of the size.
+    depth_dropout : float
+        The rate at which blocks are left out in training: of the last one, and in proportion less
+        before it.
     halvings : int, optional
         How many of the five halvings happen; by default as many as suit the input
         (``nets/small_inputs.py``).
@@ -96,6 +100,7 @@ def efficientnet(
     before = divisible(32 * wide)
     stride = 2 if halved.pop(0) else 1
     layers = list(convolved(before, 3, "batch", stride=stride, padding=1, name="stem", **given))
+    done, every = 0, sum(ceil(count * deep) for *_, count, _ in STAGES)
     for stage, (expansion, kernel, channels, count, halves) in enumerate(STAGES, 1):
         after = divisible(channels * wide)
         for i in range(ceil(count * deep)):
@@ -110,9 +115,11 @@ def efficientnet(
                 batch_norm=norm,
             )
             name = f"block{stage}_{i + 1}"
-            block = Sequential(*body, name=name)
-            plain = stride == 1 and before == after
-            layers.append(Residual(block, name=f"residual{stage}_{i + 1}") if plain else block)
-            before = after
+            if stride == 1 and before == after:
+                block = Sequential(*body, StochasticDepth(depth_dropout * done / every), name=name)
+                layers.append(Residual(block, name=f"residual{stage}_{i + 1}"))
+            else:
+                layers.append(Sequential(*body, name=name))
+            before, done = after, done + 1
     layers += convolved(4 * before, 1, "batch", name="last", **given)
     return Sequential(*layers, GlobalAvgPool(), Dropout(rate), Linear(classes))
