@@ -17,6 +17,10 @@ import numpy as np
 
 KINDS = ("simple", "pytorch-converted", "pytorch-operator", "node")
 
+# Where zeros are expected as another algorithm has them, with rounding errors of 2e-7 beside
+# numbers of 45: what is closer to zero is right too.
+NOISE = {"test_dft_inverse": 1e-6, "test_dft_inverse_opset19": 1e-6}
+
 
 @cache
 def cases(kind: str) -> list[Any]:
@@ -52,7 +56,8 @@ def outcome(case: Any) -> str:
                     rtol = max(rtol, 2**-6)
                 if got.dtype.kind == "V":  # of ml_dtypes
                     got, want = got.astype(np.float64), want.astype(np.float64)
-                np.testing.assert_allclose(got, want, rtol=rtol, atol=case.atol)
+                atol = max(case.atol, NOISE.get(case.name, 0))
+                np.testing.assert_allclose(got, want, rtol=rtol, atol=atol)
     except UnsupportedError as error:
         return str(error)
     return "passed"

@@ -22,6 +22,8 @@ def test_models_and_nodes() -> None:
     assert np.array_equal(y, np.maximum(x, 0))
     (y,) = backend.run_node(onnx.helper.make_node("Neg", ["a"], ["b"]), [x])
     assert np.array_equal(y, -x)
+    (k,) = backend.run_node(onnx.helper.make_node("ArgMax", ["a"], ["b"], axis=1), [x])
+    assert k.dtype == np.int64 and np.array_equal(k, x.argmax(1)[:, np.newaxis])
     assert backend.supports_device("CPU") and not backend.supports_device("CUDA:0")
     assert issubclass(backend.FaltungBackend, onnx.backend.base.Backend)
     with pytest.raises(FaltungError, match="device='CUDA': must be CPU"):

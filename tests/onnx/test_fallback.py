@@ -58,6 +58,17 @@ def test_neighbours_run_together() -> None:
     assert len(model._main.engine.runtime._sessions) == 1
 
 
+def test_neighbours_run_together_whatever_the_sizes() -> None:
+    onnxruntime.InferenceSession  # noqa: B018
+    nodes = [node("Erf", "x", "a"), node("Sinh", "a", "b"), node("Relu", "b", "y")]
+    file = made(nodes, {"x": ("N", "M")}, ["y"])
+    model = load(file, fallback="onnxruntime")
+    for shape in [(2, 3), (3, 5)]:
+        x = numbers(*shape)
+        np.testing.assert_allclose(model(x), runtime(file, {"x": x})[0], rtol=1e-5)
+    assert len(model._main.engine.runtime._sessions) == 1
+
+
 def test_where_nothing_is_missing_nothing_falls_back() -> None:
     onnxruntime.InferenceSession  # noqa: B018
     file = made([node("Relu", "x", "y")], {"x": (3, 4)}, ["y"])

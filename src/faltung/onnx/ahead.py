@@ -65,8 +65,13 @@ def gaps_of(routine: Routine, ports: Sequence[Port]) -> list[Gap]:
 
 
 def _without_shapes(routine: Routine) -> list[Gap]:
-    return [
-        Gap(title(call), node(call), attributes(call), "no such operator here", call)
-        for call in routine.knowledge.missing(routine.body)
-        if not routine.knowledge.falls_back(call)
-    ]
+    """Operators that there are none of; those that another runtime has are noted for it."""
+    gaps = []
+    for call in routine.knowledge.missing(routine.body):
+        if routine.knowledge.falls_back(call):
+            routine.knowledge.foreign[id(call)] = "no such operator here"
+        else:
+            gaps.append(
+                Gap(title(call), node(call), attributes(call), "no such operator here", call)
+            )
+    return gaps

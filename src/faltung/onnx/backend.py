@@ -77,7 +77,7 @@ class FaltungBackend(_Backend):
     ) -> tuple[Any, ...]:
         """The outputs of one node. outputs_info: for each output its dtype and shape."""
         import numpy as np
-        from onnx import helper
+        from onnx import helper, shape_inference
 
         if not isinstance(inputs, list | tuple | dict):
             raise FaltungTypeError("inputs: must be a list of arrays, or arrays by name")
@@ -97,7 +97,7 @@ class FaltungBackend(_Backend):
         first = arrays[0].dtype if arrays else np.dtype("float32")
         told = [(np.dtype(d), s) for d, s in outputs_info] if outputs_info else []
         outputs = [
-            info(name, *(told[i] if i < len(told) else (first, None)))
+            info(name, *told[i]) if i < len(told) else helper.make_empty_tensor_value_info(name)
             for i, name in enumerate(node.output)
         ]
         graph = helper.make_graph(
@@ -109,6 +109,11 @@ class FaltungBackend(_Backend):
         opset = kwargs.get("opset_version")
         imports = [helper.make_opsetid("", opset)] if opset else None
         model = helper.make_model(graph, **({"opset_imports": imports} if imports else {}))
+        if not told:  # the types follow from those of the inputs
+            model = shape_inference.infer_shapes(model)
+            for output in model.graph.output:
+                if not output.type.tensor_type.elem_type:
+                    output.CopyFrom(info(output.name, first, None))
         return cls.run_model(model, arrays, device)
 
     @classmethod

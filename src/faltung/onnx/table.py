@@ -16,6 +16,7 @@ from faltung.onnx import (
     recurrent,
     reductions,
     rounding,
+    spectra,
     views,
 )
 from faltung.onnx.arguments import Arguments
@@ -31,6 +32,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **losses.TABLE,
     **recurrent.TABLE,
     **rounding.TABLE,
+    **spectra.TABLE,
     **formulas.TABLE,
     **views.TABLE,
     **places.TABLE,
