@@ -80,7 +80,8 @@ def _transpose(s: _Step, x: str) -> str:
 
 
 def _unary(s: _Step, x: str) -> str:
-    return s.add(s.rnd.choice(["Relu", "Neg", "Tanh", "Abs", "Sigmoid"]), x, s.known[x])
+    functions = ["Relu", "Neg", "Tanh", "Abs", "Sigmoid", "Sin", "Atan", "Asinh", "Cos"]
+    return s.add(s.rnd.choice(functions), x, s.known[x])
 
 
 def _constant(s: _Step, x: str) -> str:
@@ -89,6 +90,10 @@ def _constant(s: _Step, x: str) -> str:
     if len(wide) == len(shape) and s.rnd.random() < 0.9:
         wide[0] = 1
     c = s.constant(numbers(*wide, seed=len(s.nodes)))
+    if s.rnd.random() < 0.15:
+        condition = s.add("Greater", f"{x} {c}", shape)
+        del s.known[condition]  # of another type
+        return s.add("Where", f"{condition} {x} {c}", shape)
     pair = f"{x} {c}" if s.rnd.random() < 0.5 else f"{c} {x}"
     return s.add(s.rnd.choice(["Add", "Mul", "Sub"]), pair, shape)
 
@@ -101,6 +106,8 @@ def _pair(s: _Step, x: str) -> str:
         except ValueError:
             continue
     name, shape = s.rnd.choice([f for f in fits if prod(f[1]) < 5000])
+    if s.rnd.random() < 0.2 and tuple(shape) == tuple(s.known[x]):  # the evaluator adds in place
+        return s.add(s.rnd.choice(["Sum", "Mean", "Min"]), f"{x} {name} {x}", shape)
     return s.add(s.rnd.choice(["Add", "Mul", "Max"]), f"{x} {name}", shape)
 
 

@@ -46,6 +46,7 @@ EXTRAS = {
     "ml_dtypes": ("onnx",),
     "nibabel": ("data",),
     "onnxruntime": ("onnx",),
+    "openvino": ("onnx",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
     "tifffile": ("data",),

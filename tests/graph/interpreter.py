@@ -26,7 +26,7 @@ from faltung.reference.grid import grid_sample, grid_sample_grid_grad, grid_samp
 from faltung.reference.local import local, local_bias_grad, local_input_grad, local_weight_grad
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
 from faltung.reference.recurrent import Walked, recurrence, recurrence_grad
-from faltung.reference.reduce import arg, cumulative, reduced, top_k
+from faltung.reference.reduce import arg, cumulative, reduced, top_k, top_k_grad
 from faltung.reference.resample import resample
 
 Array = NDArray[Any]
@@ -277,6 +277,11 @@ def _top_k(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     return list(top_k(arrays[0], op.axis + 1, op.k, op.largest))[: len(node.outputs)]
 
 
+def _top_k_grad(node: Node, arrays: list[Array], batch: int) -> list[Array]:
+    op: ops.TopKGrad = node.op
+    return [top_k_grad(*arrays, op.axis + 1, op.size)]
+
+
 def _dropout(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     x, key = arrays
     rate = node.op.rate
@@ -401,7 +406,13 @@ def _from_memory(array: Array, value: Value) -> Array:
 def _resample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     op: ops.Resample = node.op
     x = arrays[0].reshape(-1, *node.inputs[0].shape)
-    return [resample(x, op.tables, op.fill)]
+    made = resample(x, op.tables, op.fill)
+    if op.epilogue is None:
+        return [made]
+    samples, shape = node.output.samples, node.output.shape
+    given = zip(node.inputs[1:], arrays[1:], strict=True)
+    aux = [_by_sample(value, array, len(shape)) for value, array in given]
+    return [evaluate(op.epilogue, [made.reshape(-1, samples, *shape), *aux])]
 
 
 def _grid_sample(node: Node, arrays: list[Array], batch: int) -> list[Array]:
@@ -563,6 +574,7 @@ MEANING: dict[type, Callable[[Any, list[Array], int], list[Array]]] = {
     ops.Arg: _arg,
     ops.Cumulative: _cumulative,
     ops.TopK: _top_k,
+    ops.TopKGrad: _top_k_grad,
     ops.GroupMean: _group_mean,
     ops.Normalise: _normalise,
     ops.Dropout: _dropout,

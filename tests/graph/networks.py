@@ -184,6 +184,20 @@ SHAPES: dict[str, Row] = {
         nn.Sequential(nn.Conv(2, 1), Sampled(Sampling("linear", "reflection")), nn.Conv(2, 1)),
         (2, 3, 2, 4),
     ),
+    "pyramid": (
+        nn.Sequential(
+            nn.Conv(8, 3, padding=1),
+            nn.Residual(
+                nn.Sequential(
+                    nn.MaxPool(2), nn.Conv(8, 3, padding=1), nn.Upsample(2, mode="linear")
+                ),
+            ),
+            nn.ReLU(),
+            nn.Sequential(nn.Upsample(2), nn.SiLU(), nn.BatchNorm(), nn.Pad(-1), nn.ELU()),
+            nn.Conv(2, 1),
+        ),
+        (2, 6, 4),
+    ),
     "concat of concats": (
         nn.Sequential(
             nn.Parallel(

@@ -23,7 +23,7 @@ from faltung.graph.fuse import (
     fused,
     needed,
 )
-from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Op, Pool, Reduction
+from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Op, Pool, Reduction, Resample
 from faltung.graph.value import Node, Value, consumers
 
 A, B, C = map(operand, range(3))
@@ -285,6 +285,21 @@ def test_operands_of_an_epilogue_may_be_broadcast() -> None:
     small = Value("y", (40, 9, 1))
     grown = [conv("a", x, small), formula("r", A * B, small, Value("v", out), shape=out)]
     assert len(fused(grown, {"r"})) == 2
+
+
+def test_formulas_go_into_the_resampling_before_them() -> None:
+    """The sum of a pyramid, and an activation; not where a map has too few channels."""
+    lower = nn.Sequential(nn.AvgPool(2), nn.Upsample(2))
+    for channels, left in ((8, []), (3, ["Elementwise"])):
+        net = nn.Sequential(nn.MaxPool(3, 1, 1), nn.Residual(lower), nn.ReLU(), nn.MaxPool(1))
+        nodes = expanded(nn.build(net, (channels, 8, 8)))[0].nodes
+        made = fused(nodes, {nodes[-1].output.name})
+        kinds = [type(node.op).__name__ for node in made]
+        assert kinds == ["Pool", "Pool", "Resample", *left, "Pool"]
+        (node,) = (node for node in made if isinstance(node.op, Resample))
+        if not left:
+            assert node.op.epilogue == maximum(A + B, 0)
+            assert node.inputs[1] == nodes[0].output
 
 
 def test_formulas_whose_readers_become_one_go_into_it() -> None:

@@ -8,7 +8,7 @@ import pytest
 from graph.foreign_runs import built, meant, run
 from graph.interpreter import compute
 
-from faltung.geometry.expr import Expr
+from faltung.geometry.expr import Expr, at_least, select, unary
 from faltung.graph.foreign import Foreign, Tensor
 from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_maps import sliced
@@ -26,6 +26,7 @@ HEADS = RNG.standard_normal((H, L, L)).astype("float32")
 WINDOWS = RNG.standard_normal((B, 1, L, L)).astype("float32")
 ROWS = np.where(RNG.random((L, L)) < 0.3, -np.inf, 0).astype("float32")
 np.fill_diagonal(ROWS, 0)
+SEEN = np.tril(np.ones((L, L), np.float32))
 Step = Callable[[Foreign, Tensor], Tensor]
 
 
@@ -43,6 +44,23 @@ def plus(array: np.ndarray) -> Step:
 
 def _added(a: Expr, b: Expr) -> Expr:
     return a + b
+
+
+def tanh() -> Step:
+    return lambda f, x: formula(f, lambda a: unary("tanh", a), x)
+
+
+def once(scale: float, cap: float) -> Step:
+    return lambda f, x: formula(f, lambda a: cap * unary("tanh", a * scale / cap), x)
+
+
+def hiding(array: np.ndarray, low: float, turned: bool = False) -> Step:
+    """``low`` where the array says no, or yes."""
+
+    def where(a: Expr, b: Expr) -> Expr:
+        return select(at_least(b, 0.5), low, a) if turned else select(at_least(b, 0.5), a, low)
+
+    return lambda f, x: formula(f, where, x, array)
 
 
 @dataclass(frozen=True)
@@ -100,6 +118,11 @@ CASES = {
     "of heads": Case((times(0.5), plus(HEADS))),
     "two masks": Case((times(0.5), plus(HEADS), plus(ROWS))),
     "of samples": Case((plus(WINDOWS),)),
+    "hidden": Case((times(0.5), hiding(SEEN, -np.inf))),
+    "hidden by a number": Case((hiding(SEEN, -3e38), plus(HEADS))),
+    "hidden the other way": Case((times(0.5), hiding(1 - SEEN, -np.inf, True))),
+    "capped": Case((times(0.5), over(3.0), tanh(), times(3.0), plus(ROWS))),
+    "capped at once": Case((once(0.5, 3.0),)),
     "of one side": Case((plus(ROWS[:1]), plus(HEADS[:, :, :1]))),
     "heads first": Case(order=(0, 2, 1, 3)),
     "sequence first": Case((times(0.5), plus(ROWS)), order=(1, 0, 2, 3)),
@@ -150,6 +173,12 @@ def other(kind: str, f: Foreign, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     scores = einsum(f, [q, k], ["blhd", "bmhd"], "bhlm")
     if kind == "squared":
         scores = formula(f, lambda a: a * a, scores)
+    if kind == "masked and capped":
+        scores = once(1.0, 2.0)(f, plus(ROWS)(f, scores))
+    if kind == "capped twice":
+        scores = once(1.0, 2.0)(f, once(1.0, 3.0)(f, scores))
+    if kind == "hidden by too little":
+        scores = hiding(SEEN, -1e4)(f, scores)
     if kind == "scaled after a mask":
         scores = formula(f, lambda a, b: (a + b) * 0.5, scores, ROWS)
     axis = 2 if kind == "over queries" else 3
@@ -161,7 +190,13 @@ def other(kind: str, f: Foreign, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return formula(f, _added, made, sums)
 
 
-@pytest.mark.parametrize("kind", ["squared", "over queries", "read twice", "scaled after a mask"])
+OTHERS = """
+    squared, over queries, read twice, scaled after a mask, hidden by too little, capped twice,
+    masked and capped
+"""
+
+
+@pytest.mark.parametrize("kind", [word.strip() for word in OTHERS.split(",")])
 def test_it_is_not_recognised(kind: str) -> None:
     """And stays what it was."""
 

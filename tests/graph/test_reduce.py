@@ -143,6 +143,23 @@ def test_gradients_of_running_sums(axis: int, exclusive: bool, reverse: bool) ->
     slopes(training(Cumulative(axis, "sum", exclusive, reverse), (), MAP))
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("largest", [False, True])
+def test_gradients_of_the_first_entries(axis: int, largest: bool) -> None:
+    """The places are an output of their own."""
+    x, w = Value("x", MAP), Value("w", MAP, batched=False)
+    shape = tuple(2 if i == axis else n for i, n in enumerate(MAP))
+    product, values, places, end = (
+        Value("y", MAP), *(Value(n, shape) for n in ("values", "places", "end"))
+    )  # fmt: skip
+    nodes = (
+        Node(Elementwise(MAP, (A * B,)), (x, w), (product,), "product"),
+        Node(ops.TopK(axis, 2, largest), (product,), (values, places), "op"),
+        Node(Elementwise(shape, (A * A + B,)), (values, places), (end,), "end"),
+    )
+    slopes(differentiate(Graph((x,), (end,), nodes, trained(w), "float64", True), "mse"))
+
+
 # What is made of reductions -----------------------------------------------------------------------
 
 SOFTMAX = [ops.Softmax(axes, log) for axes in AXES for log in (False, True)]

@@ -314,6 +314,7 @@ def test_a_tcn_sees_the_whole_series_and_nothing_later() -> None:
 def test_other_names() -> None:
     assert nets.get("inception") == nets.get("googlenet")
     assert nets.get("efficientnet_b1") == nets.get("EfficientNet-B1") == nets.get("efficientnetb1")
+    assert nets.table.key("ResNet-18") == "resnet18" and nets.table.key("LeNet") == "lenet5"
     assert "size" not in nets.row("convnext_tiny").arguments()
     assert not ALIASES.keys() & nets.NETS.keys()
 

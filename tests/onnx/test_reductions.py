@@ -8,7 +8,7 @@ import pytest
 from onnx_models import agree, made, node, numbers
 from optional import optional
 
-from faltung.graph.ops import Normalise, View
+from faltung.graph.ops import Normalise, Permute, View
 from faltung.onnx import load
 from faltung.program.inference import Inference
 
@@ -145,6 +145,34 @@ def test_normalisation_of_groups_that_are_computed() -> None:
         data = made(nodes, inputs, ["y"], {}, opset=opset)
         (want,) = ReferenceEvaluator(data).run(None, given)
         np.testing.assert_allclose(load(data)(**given), want, rtol=1e-4, atol=1e-5)
+
+
+def test_groups_as_pytorch_exports_them() -> None:
+    """The statistics are taken where the numbers lie: nothing is copied into another order."""
+    nodes = [
+        node("Conv", "x k", "c"),
+        node("Reshape", "c split", "p"),
+        node("InstanceNormalization", "p one zero", "i", epsilon=1e-3),
+        node("Reshape", "i whole", "r"),
+        node("Mul", "r g", "h"),
+        node("Add", "h s", "y"),
+    ]
+    constants: dict[str, Any] = {"k": numbers(6, 4, 1, 1), "split": np.array([0, 3, -1])}
+    constants |= {"one": np.ones(3, np.float32), "zero": np.zeros(3, np.float32)}
+    constants |= {"whole": np.array([3, 6, 2, 5])}
+    constants |= {"g": numbers(6, 1, 1, seed=1), "s": numbers(6, 1, 1, seed=2)}
+    data = made(nodes, {"x": SHAPE}, ["y"], constants, opset=17)
+    seen: list[Inference] = []
+    before = Inference.__init__
+
+    def watched(self: Inference, *given: Any, **more: Any) -> None:
+        before(self, *given, **more)
+        seen.append(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Inference, "__init__", watched)
+        agree(data, {"x": numbers(*SHAPE)})
+    assert not [n for n in seen[-1].nodes if isinstance(n.op, Permute)]
 
 
 @pytest.mark.parametrize("reduction", ["none", "sum", "mean"])

@@ -139,6 +139,8 @@ PLAIN: tuple[nn.Layer, ...] = (
     nn.GroupNorm(2),
     nn.LayerNorm(),
     nn.LocalResponseNorm(3, 0.3),
+    nn.Attention(2),
+    nn.Attention(2, 1, causal=True),
     nn.MaxPool(3, 1, padding=1),
     nn.AvgPool(3, 1, padding=1),
     nn.Softmax(),

@@ -8,8 +8,10 @@ from graph.networks import build, problem
 from grid import grid
 
 from faltung import nn
+from faltung.geometry.conv import conv_spec
+from faltung.graph.builder import Builder
 from faltung.graph.fuse import fused, needed
-from faltung.graph.ops import Concat, FirstPosition, Pool, Reshape, Slice, View
+from faltung.graph.ops import Concat, Convolve, FirstPosition, Pool, Reshape, Slice, View
 from faltung.graph.value import Graph, Node, Value
 from faltung.program.inputs import input_layouts
 from faltung.program.places import Place, Places
@@ -144,3 +146,31 @@ def test_where_maxima_came_from_has_a_buffer_of_its_own() -> None:
         for node in nodes:
             if isinstance(node.op, Pool) and node.op.indexed:
                 assert places.place(node.outputs[1]).buffer == node.outputs[1].name
+
+
+def test_what_a_dense_block_reads_is_part_of_its_last_map() -> None:
+    """Each layer reads all maps before it, as one list: nothing is copied."""
+    b = Builder((3, 4, 4))
+    maps = [
+        b.node(
+            Convolve(conv_spec((1, 3, 4, 4), (2, 3, 1, 1))), (b.input, weight(b, 2, 3)), (2, 4, 4)
+        )
+    ]
+    joined = maps[0]
+    for number in range(3):
+        if number:
+            joined = b.node(Concat(), maps, (sum(m.channels for m in maps), 4, 4))
+        c = joined.channels
+        spec = conv_spec((1, c, 4, 4), (2, c, 1, 1))
+        maps.append(b.node(Convolve(spec), (joined, weight(b, 2, c)), (2, 4, 4)))
+    graph = b.graph(b.node(Concat(), maps, (8, 4, 4)))
+    places = Places(graph.nodes, ["input"])
+    assert not places.copied
+    joins = [node.output for node in graph.nodes if isinstance(node.op, Concat)]
+    assert {places.place(value).buffer for value in (*joins, *maps)} == {joins[-1].name}
+    assert [places.place(value).channel for value in maps] == [0, 2, 4, 6]
+
+
+def weight(b: Builder, out: int, channels: int) -> Value:
+    with b.layer("Part", None):
+        return b.parameter("weight", (out, channels, 1, 1))

@@ -13,6 +13,7 @@ from faltung.geometry.expr import operand, unary
 from faltung.graph.builder import Builder
 from faltung.graph.differentiate import differentiate
 from faltung.graph.ops import (
+    SAMPLES,
     Arg,
     Cumulative,
     Elementwise,
@@ -22,6 +23,7 @@ from faltung.graph.ops import (
     Softmax,
     ToFloat,
     TopK,
+    TopKGrad,
 )
 from faltung.graph.value import Graph, Node, Value
 from faltung.program.inference import Inference
@@ -137,8 +139,13 @@ def test_extremes_and_sorting(data: st.DataObject) -> None:
     graph = graph_of(TopK(axis, k, kind == "max"), [shape], along(k), along(k), dtype=dtype)
     made = program(graph, batch)
     poison(made)
-    for got, want in zip(made(x), meant(graph, [x]), strict=True):
+    values, places = made(x)
+    for got, want in zip((values, places), meant(graph, [x]), strict=True):
         np.testing.assert_array_equal(got, want)
+    back = graph_of(TopKGrad(axis, shape[axis]), [along(k), along(k)], shape, dtype=dtype)
+    made = program(back, batch)
+    poison(made)
+    np.testing.assert_array_equal(made(values, places), meant(back, [values, places])[0])
 
 
 @settings(max_examples=40, deadline=None)
@@ -266,3 +273,22 @@ def test_whole_numbers_become_real(length: int, dtype: str) -> None:
     numbers = rng.integers(-(1 << 62), 1 << 62, (3, length)) >> rng.integers(0, 60, (3, length))
     got = program(graph, 3)(numbers)
     np.testing.assert_array_equal(got, numbers.astype(dtype))
+
+
+@pytest.mark.parametrize("axes", [(SAMPLES,), (SAMPLES, 0), (SAMPLES, 1, 2), (1,), (0, 2)])
+def test_samples_of_a_sample(axes: tuple[int, ...]) -> None:
+    """Of maps of which each sample of the batch has several, and one that all of these share."""
+    shape, several = (5, 4, 3), 6
+    x, shared = Value("x0", shape, samples=several), Value("x1", (5, 1, 3))
+    out = tuple(1 if i in axes else n for i, n in enumerate(shape))
+    y = Value("y0", out, samples=1 if SAMPLES in axes else several)
+    op = Reduce(axes, "mean", (A * B + A,))
+    graph = Graph((x, shared), (y,), (Node(op, (x, shared), (y,), "op"),), (), "float32")
+    rng = np.random.default_rng(0)
+    given = [rng.normal(size=(3 * several, *shape)), rng.normal(size=(3, 5, 1, 3))]
+    given = [array.astype(np.float32) for array in given]
+    known = {"x0": given[0].astype(np.float64), "x1": given[1].astype(np.float64)}
+    interpreter.compute(graph.nodes, known, 3)
+    made = program(graph, 3)
+    poison(made)
+    np.testing.assert_allclose(made(*given), known["y0"], rtol=1e-5, atol=1e-6)

@@ -5,6 +5,7 @@ Resize has few of these maps, and its readers differ in the last digits of the p
 
 import numpy as np
 
+from faltung.formats.onnx_expr import formula, spread
 from faltung.formats.onnx_writer import Writer
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.resample import Table
@@ -33,7 +34,10 @@ def resample(writer: Writer, node: Node) -> str:
     for axis, table in enumerate(op.tables, 1):
         if op.fill and table is not None and table.empty:
             name = _filled(writer, name, table, axis, rank, op)
-    return name
+    if op.epilogue is None:
+        return name
+    others = [spread(writer, value, node.output.shape) for value in node.inputs[1:]]
+    return formula(writer, op.epilogue, [name, *others])
 
 
 def _ends(table: Table) -> tuple[int, int] | None:

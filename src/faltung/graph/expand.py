@@ -261,7 +261,7 @@ def _rows(nodes: Nodes, node: Node, op: Normalise) -> Statistics:
         Value(f"{node.output.name}.{name}", _kept_shape(x, (0,)), samples=x.samples)
         for name in ("mean", "rstd")
     )
-    kept = (mean, rstd) if op.centred else (rstd,)
+    kept = (mean, rstd)[not op.centred :]
     nodes.made.append(replace(node, outputs=(node.output, *kept)))
     return Statistics(node, mean if op.centred else None, rstd)
 
@@ -272,20 +272,18 @@ def _axes(nodes: Nodes, node: Node, op: Normalise) -> Statistics:
     axes = over_axes(op)
     shape = _kept_shape(x, axes)
     rstd_of = 1 / unary("sqrt", A + op.eps)
-    reduce = Reduce(axes, "mean", (A * A,), finish=rstd_of)
+    mean, away = None, A
+    read: tuple[Value, ...] = (x,)
     if op.centred:
         (mean,) = nodes.add(Reduce(axes, "mean"), (x,), shape)
-        away = (x, mean)
-        (rstd,) = nodes.add(replace(reduce, exprs=((A - B) * (A - B),)), away, shape)
-        formula = (A - B) * C
-    else:
-        (rstd,) = nodes.add(reduce, (x,), shape)
-        mean, away, formula = None, (x,), A * B
-    inputs = (*away, rstd, *affine)
+        read, away = (x, mean), A - B
+    (rstd,) = nodes.add(Reduce(axes, "mean", (away * away,), finish=rstd_of), read, shape)
+    formula = away * operand(len(read))
+    inputs = (*read, rstd, *affine)
     if affine:
-        formula = formula * operand(len(away) + 1)
+        formula = formula * operand(len(read) + 1)
     if len(affine) > 1:
-        formula = formula + operand(len(away) + 2)
+        formula = formula + operand(len(read) + 2)
     nodes.made.append(replace(node, op=Elementwise(x.shape, (formula,)), inputs=inputs))
     return Statistics(node, mean, rstd)
 

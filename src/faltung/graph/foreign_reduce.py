@@ -188,6 +188,11 @@ def normalised(
     return replace(x, value=f.node(op, (seen.value, *vectors), seen.value.shape))
 
 
+def in_place(x: Tensor, memory: Sequence[int]) -> bool:
+    """Whether the owner's axes are in this order in memory, so that nothing has to be moved."""
+    return [i for axis in memory for i in x.axes[axis]] == list(range(len(x.dims)))
+
+
 def is_row(x: Tensor, axes: Sequence[int]) -> bool:
     """Whether these axes of the owner are the last in memory, in this order."""
     order = [i for axis in axes for i in x.axes[axis]]

@@ -24,6 +24,7 @@ from faltung.graph.ops import (
     Elementwise,
     Reduce,
     Reduction,
+    Resample,
 )
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
@@ -37,6 +38,8 @@ CHEAP_INSTRUCTIONS = 48
 # Instructions of an epilogue, which a convolution has once for each of its accumulators: more take
 # longer to compile than they save.
 MOST_EPILOGUE = 128
+# Channels from which a resampling takes a formula along: with fewer, vectors do not lie along them.
+LEAST_CHANNELS = 4
 # Operations of one formula, with repetitions: each of several activations in a row may read the one
 # before it more than once, so the length of the formula could double with each.
 MOST_OPERATIONS = 256
@@ -53,6 +56,7 @@ def fused(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
     made = _inlined(made, kept, lambda producer, readers: len(readers) == 1, from_last=True)
     made = _finished(made, kept)
     made = _into_convolutions(made, kept)
+    made = _into_resamplings(made, kept)
     made = _inlined(made, kept, lambda producer, readers: _cheap(producer))
     made = _reductions_merged(made)
     return needed(made, kept)
@@ -314,6 +318,63 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node | None:
         return None
     inputs = (*conv.inputs[:count], *aux)
     return Node(replace(op, epilogue=made), inputs, node.outputs, conv.layer)
+
+
+# Formulas into resamplings ------------------------------------------------------------------------
+
+
+def _into_resamplings(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[Node, ...]:
+    """A formula becomes the epilogue of the last resampling among its operands."""
+    made: dict[int, Node] = dict(enumerate(nodes))
+    readers = consumers(nodes)
+    places = {node.output.name: number for number, node in made.items()}
+    for here, node in enumerate(nodes):
+        op = node.op
+        if not _plain(node) or node.output.channels < LEAST_CHANNELS:
+            continue
+        assert isinstance(op, Elementwise)
+        (formula,) = op.outputs
+        if formula.uses("random") or any(beside(v, node.output) is None for v in node.inputs):
+            continue
+        able = [
+            places[value.name]
+            for value in node.inputs
+            if value.name in places
+            and value.name not in kept
+            and _is_like(value, node.output)
+            and len(readers[value.name]) == 1
+            and _finishes(made[places[value.name]].op)
+        ]
+        if not able or instructions(formula) > MOST_EPILOGUE:
+            continue
+        maker = made.pop(max(able))
+        aux = list(dict.fromkeys(value for value in node.inputs if value != maker.output))
+        numbers = [0 if v == maker.output else 1 + aux.index(v) for v in node.inputs]
+        resampling = replace(maker.op, epilogue=formula.replaced(list(map(operand, numbers))))  # type: ignore[type-var]
+        made[here] = Node(resampling, (maker.inputs[0], *aux), node.outputs, maker.layer)
+    return tuple(made.values())
+
+
+def _finishes(op: object) -> bool:
+    """Whether a resampling can have an epilogue."""
+    return isinstance(op, Resample) and op.epilogue is None and op.tables[0] is None
+
+
+def beside(value: Value, out: Value) -> str | None:
+    """What a value is to an epilogue of a resampling that makes ``out``: a "map" like it, a vector
+    of its "channels", or a "number"; None for anything else.
+    """
+    each = value.samples == out.samples if value.batched == out.batched else not value.batched
+    if value.kind != "float" or not (each or value.samples == 1):
+        return None
+    if value.batched and not out.batched:
+        return None
+    if value.shape == out.shape:
+        return "map"
+    if value.size == 1 and not value.batched:
+        return "number"
+    vector = value.channels == out.channels and value.positions == 1
+    return "channels" if vector and value.channels > 1 else None
 
 
 # Sums into formulas ------------------------------------------------------------------------------

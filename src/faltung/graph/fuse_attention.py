@@ -9,22 +9,33 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
-from faltung.geometry.expr import Expr
+from faltung.geometry.expr import Expr, operand, select
 from faltung.graph.fuse_moves import plain, split
 from faltung.graph.ops import Attention, Contract, Elementwise, Permute, Softmax, View
 from faltung.graph.value import Node, Value, consumers
 
 Sizes = tuple[int, ...]
 
+# What scores become where they are not to count; added to any score that there is, it is itself.
+HIDDEN = -1e30
+
 
 @dataclass(slots=True)
 class _Scores:
-    """What leads from a product to a softmax. masks: what is added, each with the map that it is
-    broadcast to.
-    """
+    """What leads from a product to a softmax."""
 
     scale: float = 1.0
-    masks: list[tuple[Value, Value]] = field(default_factory=list)
+    softcap: float = 0.0
+    masks: list["_Mask"] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Mask:
+    """What is added to the map ``over``: a value, or with a ``formula`` what it makes of it."""
+
+    value: Value
+    over: Value
+    formula: Expr | None = None
 
 
 def with_attention(nodes: Sequence[Node], kept: Collection[str]) -> tuple[Node, ...]:
@@ -76,7 +87,7 @@ class _Search:
                 continue
             scores = _Scores()
             first = self.scores(softmax.inputs[0], scores)
-            if first is not None:
+            if first is not None and scores.softcap >= 0:
                 found = _Pair.of(first, node, number, softmax.output.channels)
                 return None if found is None else self.attention(found, scores, node)
         return None
@@ -98,13 +109,22 @@ class _Search:
                 return None
             main = [v for v in node.inputs if v.size == node.output.size and v.batched]
             for candidate in main:
-                step = affine(op.outputs[0], node.inputs.index(candidate))
+                number = node.inputs.index(candidate)
+                cap = capped(op.outputs[0], number)
+                if cap is not None and not found.softcap and self.leads(candidate):
+                    found.softcap = found.scale * cap[0]
+                    found.scale = found.softcap * cap[1]
+                    value = candidate
+                    break
+                shown, hides = hidden(op.outputs[0], number)
+                step = affine(shown, number)
                 if step is not None and self.leads(candidate):
                     factor, terms = step
-                    if terms and found.scale != 1:
+                    if (terms or hides) and (found.scale != 1 or found.softcap):
                         return None
                     found.scale *= factor
-                    found.masks += [(node.inputs[i], node.output) for i in terms]
+                    added = [(i, None) for i in terms] + ([hides] if hides else [])
+                    found.masks += [_Mask(node.inputs[i], node.output, e) for i, e in added]
                     value = candidate
                     break
             else:
@@ -116,7 +136,7 @@ class _Search:
 
     def attention(self, pair: "_Pair", scores: _Scores, node: Node) -> list[Node] | None:
         """The operation, with views around it, and a move where the result has another order."""
-        op = Attention(prod(pair.heads), prod(pair.heads), 1.0)
+        op = Attention(prod(pair.heads), prod(pair.heads), 1.0, softcap=scores.softcap)
         q, k, v = pair.inputs
         scale = scores.scale
         (q, by_q), (k, by_k) = self.unscaled(q), self.unscaled(k)
@@ -138,11 +158,17 @@ class _Search:
             seen(x, samples, (heads * channels, positions))
             for x, (positions, channels) in zip((q, k, v), forms, strict=True)
         ]
-        for mask, over in scores.masks:
-            form = pair.mask(mask, over)
+        for number, mask in enumerate(scores.masks):
+            form = pair.mask(mask.value, mask.over)
             if form is None:
                 return None
-            inputs.append(seen(mask, *form))
+            read = mask.value
+            if mask.formula is not None:
+                name = f"{node.output.name}.mask{number}"
+                made_of = Elementwise(read.shape, (mask.formula,), batched=read.batched)
+                read = replace(read, name=name)
+                made.append(Node(made_of, (mask.value,), (read,), node.layer))
+            inputs.append(seen(read, *form))
         out = Value(
             f"{node.output.name}.heads",
             (heads * pair.channels, queries),
@@ -169,6 +195,39 @@ class _Search:
         if step is None or step[1] or node.inputs[0].size != value.size:
             return value, 1.0
         return node.inputs[0], step[0]
+
+
+def hidden(expr: Expr, main: int) -> tuple[Expr, tuple[int, Expr] | None]:
+    """A formula that is ``HIDDEN`` where a condition on another operand says so: what it is
+    elsewhere, the number of that operand, and what is to be added for it. Others are themselves.
+    """
+    if expr.op != "select":
+        return expr, None
+    condition, yes, no = expr.terms
+    read = condition.operands()
+    low = [term.value is not None and term.value <= HIDDEN for term in (yes, no)]
+    if sum(low) != 1 or len(read) != 1 or main in read:
+        return expr, None
+    (number,) = read
+    given = condition.replaced([operand(0)] * (number + 1))
+    branches = (yes, 0.0) if low[0] else (0.0, no)
+    return (no if low[0] else yes), (number, select(given, *branches))
+
+
+def capped(expr: Expr, main: int) -> tuple[float, float] | None:
+    """The factors around and inside the tanh of a formula that is a multiple of one."""
+    if expr.op in ("mul", "div"):
+        a, b = expr.terms
+        if a.value is not None and expr.op == "mul":
+            a, b = b, a
+        found = capped(a, main)
+        if found is None or not b.value:
+            return None
+        return (found[0] * b.value if expr.op == "mul" else found[0] / b.value), found[1]
+    if expr.op != "tanh":
+        return None
+    inside = affine(expr.terms[0], main)
+    return None if inside is None or inside[1] or not inside[0] else (1.0, inside[0])
 
 
 def affine(expr: Expr, main: int) -> tuple[float, list[int]] | None:

@@ -49,7 +49,7 @@ def _normalise_axes(b: Backward, op: Normalise, g: Value, found: Statistics) -> 
     known = (g, x, rstd) if mean is None else (g, x, rstd, mean)
     vectors = [value.shape == (x.channels,) and not value.batched for value in affine]
     if len(affine) == 2 and all(vectors):
-        _affine(b, x.shape, *affine, h, known)  # type: ignore[misc]
+        _affine(b, x.shape, affine[0], affine[1], h, known)
     else:
         for value, formula in zip(affine, (A * h, A), strict=False):
             if b.needs(value):
@@ -58,10 +58,8 @@ def _normalise_axes(b: Backward, op: Normalise, g: Value, found: Statistics) -> 
         return
     place = len(known)
     v = A * operand(place) if affine else A
-    gains = tuple(affine[:1])
-    exprs, operands = (v, v * h), (*known, *gains)
-    if mean is None:
-        exprs = (v * h,)
+    operands = (*known, *affine[:1])
+    exprs = (v, v * h)[mean is None :]
     parts = b.nodes.add(Reduce(axes, "mean", exprs), operands, *(rstd.shape for _ in exprs))
     last = len(operands)
     rest = v - h * operand(last + len(parts) - 1)

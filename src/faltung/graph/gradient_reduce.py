@@ -8,7 +8,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, at_least, constant, derivative, operand, select, unary
 from faltung.graph.backward import Backward, trimmed
 from faltung.graph.broadcast import joint, spread_over
-from faltung.graph.ops import SAMPLES, Cumulative, Elementwise, Op, Reduce, Softmax
+from faltung.graph.ops import SAMPLES, Cumulative, Elementwise, Op, Reduce, Softmax, TopK, TopKGrad
 from faltung.graph.value import Node, Value
 
 A, B, C = map(operand, range(3))
@@ -146,6 +146,19 @@ _SLOPES = {
     "product": _product,
     "log_sum_exp": _log_sum_exp,
 }
+
+
+def top_k(b: Backward, node: Node, grads: Grads) -> None:
+    """The gradients of the values go to where these came from; places have none."""
+    op, x = node.op, node.inputs[0]
+    assert isinstance(op, TopK)
+    if grads[0] is not None:
+        given = (grads[0], node.outputs[1])
+        b.give(x, _like(b, TopKGrad(op.axis, x.shape[op.axis]), given, x))
+
+
+def arg(b: Backward, node: Node, grads: Grads) -> None:
+    """Where the largest is does not change by a little."""
 
 
 def softmax(b: Backward, node: Node, grads: Grads) -> None:

@@ -10,9 +10,10 @@ from faltung.graph.activations import slope_by_output
 from faltung.graph.backward import Backward, trimmed
 from faltung.graph.gradient_contract import attention, contract
 from faltung.graph.gradient_recurrent import recurrence
-from faltung.graph.gradient_reduce import cumulative, give, reduce, softmax
+from faltung.graph.gradient_reduce import arg, cumulative, give, reduce, softmax, top_k
 from faltung.graph.gradient_resample import grid_sample, resample
 from faltung.graph.ops import (
+    Arg,
     Attention,
     ChannelConv,
     Concat,
@@ -39,6 +40,7 @@ from faltung.graph.ops import (
     Reshape,
     Slice,
     Softmax,
+    TopK,
     View,
 )
 from faltung.graph.value import Node, Value
@@ -235,6 +237,8 @@ RULES: dict[type, Callable[[Backward, Node, Grads], None]] = {
     Elementwise: _elementwise,
     Reduce: reduce,
     Cumulative: cumulative,
+    TopK: top_k,
+    Arg: arg,
     Pool: _pool,
     Concat: _concat,
     Slice: _slice,

@@ -18,7 +18,8 @@ from faltung.geometry.resample import Table
 class Convolve:
     """x, weight, [bias,] *aux -> y. With ``bias`` it is added; then comes the ``epilogue``.
 
-    epilogue: a formula of the sum (operand 0) and the arrays ``aux`` of the output's shape.
+    epilogue: a formula of the sum (operand 0) and of ``aux``, each of the output's shape or
+    broadcast to it, as the operands of ``Elementwise`` are.
     """
 
     spec: ConvSpec
@@ -226,6 +227,16 @@ class TopK:
 
 
 @dataclass(frozen=True, slots=True)
+class TopKGrad:
+    """grad, places -> a map with ``size`` entries along an axis: each gradient at its place, and
+    zeros elsewhere. places: as ``TopK`` gives them, no two of a line the same.
+    """
+
+    axis: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
 class GroupMean:
     """A map -> a map: at every position the mean over each of ``groups`` groups of channels."""
 
@@ -326,15 +337,17 @@ class Permute:
 
 @dataclass(frozen=True, slots=True)
 class Resample:
-    """x -> y: along each axis that has a table, output i is the sum of weight * x[index] over the
-    taps of row i (``geometry/resample.py``): other sizes, crops, flips, gathers, paddings.
+    """x, *aux -> y: along each axis that has a table, output i is the sum of weight * x[index] over
+    the taps of row i (``geometry/resample.py``): other sizes, crops, flips, gathers, paddings.
 
     tables: for each axis of the shape, the channels first. fill: what an element is for which the
-    row of one of the tables is empty.
+    row of one of the tables is empty. epilogue: then a formula of that (operand 0) and of ``aux``:
+    maps of the output's shape, vectors of its channels, or numbers.
     """
 
     tables: tuple[Table | None, ...]
     fill: float = 0.0
+    epilogue: Expr | None = None
 
     def made(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """The shape of the result."""
@@ -462,6 +475,7 @@ Op = (
     | Arg
     | Cumulative
     | TopK
+    | TopKGrad
     | GroupMean
     | Normalise
     | Dropout

@@ -13,7 +13,7 @@ from faltung.nets.rows import KINDS, NETS, Row
 from faltung.nn import build
 from faltung.nn.layer import Layer
 
-__all__ = ["ALIASES", "KINDS", "NETS", "Row", "check_rank", "get", "graph", "row"]
+__all__ = ["ALIASES", "KINDS", "NETS", "Row", "check_rank", "get", "graph", "key", "row"]
 
 # Other names of networks.
 ALIASES = {"inception": "googlenet", "inceptionv1": "googlenet", "lenet": "lenet5"}
@@ -44,11 +44,16 @@ def row(name: str) -> Row:
     >>> nets.row("inception").year
     2014
     """
+    return NETS[key(name)]
+
+
+def key(name: str) -> str:
+    """The key of ``NETS`` that a name, perhaps another one, stands for. ValueError as ``row``."""
     plain = re.sub("[-_ ]", "", name).lower() if isinstance(name, str) else ""
-    found = NETS.get(ALIASES.get(plain, plain))
-    if found is None:
+    plain = ALIASES.get(plain, plain)
+    if plain not in NETS:
         raise FaltungError(f"net={show(name)}: must be one of {', '.join(NETS)}")
-    return found
+    return plain
 
 
 def check_rank(name: str, shape: Sequence[int], said: str) -> None:

@@ -7,7 +7,8 @@ there is nothing to see but whether each operator exists.
 from collections.abc import Sequence
 
 from faltung.onnx.fold import inferred
-from faltung.onnx.importer import Gap, Held, Later, attributes, node, title
+from faltung.onnx.gaps import Gap, attributes, node, title
+from faltung.onnx.part import Held, Later
 from faltung.onnx.parts import Routine
 from faltung.onnx.read import Call, Port
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from faltung.onnx import host
-from faltung.onnx.importer import node, title
+from faltung.onnx.gaps import node, title
 from faltung.onnx.parts import Record, Routine
 from faltung.onnx.read import Body, Call
 

@@ -14,10 +14,14 @@ from faltung.onnx.tensors import FLOATS, type_name
 # The sizes of their results depend on the numbers of their inputs.
 SIZES_DEPEND = frozenset("Compress MelWeightMatrix NonMaxSuppression NonZero Range Unique".split())
 QUANTISED = frozenset(
-    """
-    ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul
-    QuantizeLinear
-    """.split()
+    "ConvInteger DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul".split()
+)
+# Between real numbers and quantised ones: in a graph where it has both sides.
+BETWEEN = frozenset(("QuantizeLinear", "DequantizeLinear"))
+# Whole numbers that float32 holds, and what neither computes nor changes any.
+SMALL = frozenset("uint8 int8 uint16 int16 uint4 int4 uint2 int2".split())
+KEEPING = frozenset(
+    "Concat Flatten Identity MaxPool Reshape Slice Split Squeeze Transpose Unsqueeze".split()
 )
 # A body that runs several times, in Python.
 LOOPS = frozenset(("Loop", "Scan"))
@@ -130,6 +134,8 @@ def nature(
         return "a selection by computed numbers"
     if op in CASTS:
         return f"{dtypes[0]} to {target_of(call, dtypes)}"
+    if op in BETWEEN:
+        return "quantised numbers"
     if op in _LOGIC:
         return "conditions"
     place = WHOLE.get(op)

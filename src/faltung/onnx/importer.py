@@ -8,9 +8,9 @@ is for later. What the graph cannot say although it should is collected, so that
 of it.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -21,97 +21,18 @@ from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.fuse import needed
-from faltung.graph.value import Graph, Value
 from faltung.onnx import host, unroll
 from faltung.onnx.arguments import Arguments, Given, Lazy, Notes, Unknown
 from faltung.onnx.fold import evaluate, foldable, inferred
+from faltung.onnx.gaps import Gap, attributes, node, title, unsupported
 from faltung.onnx.knowledge import Knowledge, Settled
+from faltung.onnx.part import Entry, Held, Later, Needed, Part
 from faltung.onnx.read import MOST_NODES, Body, Call
 from faltung.onnx.schemas import default_of
 from faltung.onnx.table import TABLE
 from faltung.onnx.tensors import dtype_of
 
 Array = npt.NDArray[Any]
-Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Numbers that are there when a part begins, and are others at each run. array: None where
-    nothing runs, and only their shape is known.
-    """
-
-    shape: Shape
-    dtype: str
-    array: Array | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Later:
-    """The result of a node that runs after this part. shape: None where it is not known."""
-
-    shape: Shape | None
-    dtype: str
-
-
-Entry = Tensor | Array | Held | Later
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """What a graph cannot say yet: an operator, a node, its attributes, and why."""
-
-    op: str
-    node: str
-    attributes: str
-    reason: str
-    call: Call | None = field(default=None, compare=False)
-
-
-class Needed(Exception):
-    """Numbers that must be known when a part is made, by name."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.name = name
-
-
-@dataclass(slots=True)
-class Part:
-    """What came of the nodes that could be said. graph: None where nothing has to be computed.
-    inputs: of the graph, in its order, by the model's names, with how the arrays are laid out for
-    it. outputs: what later parts or the caller read. values: the graph's outputs. known: arrays.
-    later: nodes for after it. forced: of these why some run on the host, by id.
-    """
-
-    graph: Graph | None
-    weights: dict[str, Array] = field(default_factory=dict)
-    inputs: list[tuple[str, Tensor]] = field(default_factory=list)
-    outputs: dict[str, Tensor] = field(default_factory=dict)
-    values: list[Value] = field(default_factory=list)
-    known: dict[str, Array] = field(default_factory=dict)
-    tokens: dict[str, int] = field(default_factory=dict)
-    gaps: list[Gap] = field(default_factory=list)
-    later: list[Call] = field(default_factory=list)
-    forced: dict[int, str] = field(default_factory=dict)
-    said: list[Call] = field(default_factory=list)
-    shapes: dict[str, Later] = field(default_factory=dict)
-
-
-def unsupported(where: str, gaps: Sequence[Gap], run: bool = False) -> UnsupportedError:
-    """One line that names all gaps, and how often each occurs. run: whether parts have run."""
-    count: Counter[tuple[str, str]] = Counter((gap.op, gap.reason) for gap in gaps)
-    first = {(gap.op, gap.reason): gap for gap in reversed(gaps)}
-    rows = [
-        f"{op}, {times} time{'s' * (times > 1)} (node {first[op, reason].node}"
-        f"{first[op, reason].attributes}): {reason}"
-        for (op, reason), times in count.most_common()
-    ]
-    what = "not supported yet" if run else "not supported yet, so nothing was run"
-    return UnsupportedError(
-        f"{where}: {what}: {'; '.join(rows)}; docs/onnx.md lists what is, and "
-        'fallback="onnxruntime" runs the rest there'
-    )
 
 
 def import_part(
@@ -283,6 +204,10 @@ class _Importer:
             return None
         if id(call) in self.k.foreign:
             return self.later(call, inputs)
+        few = _quantised(call, inputs)
+        if few is not None:  # which real numbers hold
+            real = [replace(x, dtype="float32") if isinstance(x, Tensor) else x for x in inputs]
+            return [_as(x, few) for x in self.said(call, real)]
         dtypes = [None if x is None else str(x.dtype) for x in inputs]
         reason = host.eager(call, dtypes)
         known = all(isinstance(x, np.ndarray | None) for x in inputs)
@@ -326,7 +251,7 @@ class _Importer:
         handler = None if call.domain else TABLE.get(call.op)
         if handler is None:
             raise Unsaid("no such operator here")
-        if call.op != "Concat" and any(x is not None and 0 in (x.shape or ()) for x in inputs):
+        if call.op != "Concat" and any(_is_empty(call, i, x) for i, x in enumerate(inputs)):
             raise Unsaid("a tensor without elements")
         given = [self.given(x, n) for x, n in zip(inputs, call.inputs, strict=True)]
         if not any(isinstance(x, Tensor | Lazy) for x in given):
@@ -468,26 +393,25 @@ class _Importer:
         return self.k.error(f"node {node(call)} ({title(call)}): {message}")
 
 
-def title(call: Call) -> str:
-    return shown(f"{call.domain}.{call.op}" if call.domain else call.op)[:80]
+def _quantised(call: Call, inputs: Sequence[Entry | None]) -> str | None:
+    """The type of whole numbers that the graph has made itself, where the node keeps them."""
+    if call.domain or call.op not in host.KEEPING or any(call.outputs[1:]) != (call.op == "Split"):
+        return None
+    data = inputs if call.op == "Concat" else inputs[:1]
+    kinds = {x.dtype if isinstance(x, Tensor) and x.value.kind == "float" else "" for x in data}
+    kind = kinds.pop() if len(kinds) == 1 else ""
+    return kind if kind in host.SMALL else None
 
 
-def node(call: Call) -> str:
-    name = call.name or next((f"of {name}" for name in call.outputs if name), "without a name")
-    return shown(name.partition("\0")[0])[:120]
+def _as(x: Entry, dtype: str) -> Entry:
+    return replace(x, dtype=dtype) if isinstance(x, Tensor) else x
 
 
-def attributes(call: Call) -> str:
-    words = [
-        f"{name}={value if not isinstance(value, tuple) else list(value[:8])}"
-        for name, value in call.attributes.items()
-        if isinstance(value, int | float | str | tuple) and not _graphs(value)
-    ]
-    return shown(f", {', '.join(words)}"[:200]) if words else ""
-
-
-def _graphs(value: Any) -> bool:
-    return isinstance(value, tuple) and any(isinstance(each, Body) for each in value)
+def _is_empty(call: Call, number: int, x: Entry | None) -> bool:
+    """Whether an input is a tensor without elements, and not a setting that is left out so."""
+    if x is None or 0 not in (x.shape or ()):
+        return False
+    return number == 0 or len(x.shape or ()) > 1 or number in host.SELECTIONS.get(call.op, ())
 
 
 def _typed(x: Entry | None) -> Any:

@@ -16,8 +16,9 @@ from faltung.graph.foreign import Foreign, Shape, Tensor
 from faltung.graph.ops import Softmax
 from faltung.graph.value import Value
 from faltung.nn.layer import Layer
-from faltung.onnx.importer import Needed, import_layer
+from faltung.onnx.importer import import_layer
 from faltung.onnx.knowledge import Knowledge
+from faltung.onnx.part import Needed
 from faltung.onnx.read import Call, File, Port, read
 from faltung.onnx.structure import structure, with_classes, written
 

@@ -16,7 +16,7 @@ from faltung.onnx.ahead import default_shape, gaps_of
 from faltung.onnx.explain import explained, on_host
 from faltung.onnx.fallback import checked
 from faltung.onnx.flat import float_of
-from faltung.onnx.importer import unsupported
+from faltung.onnx.gaps import unsupported
 from faltung.onnx.knowledge import Knowledge
 from faltung.onnx.parts import Engine, Routine
 from faltung.onnx.profiled import profiled

@@ -10,7 +10,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import maximum, operand, power, unary
 from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
-from faltung.graph.foreign_reduce import is_row, normalised, reduced
+from faltung.graph.foreign_reduce import in_place, is_row, normalised, reduced
 from faltung.graph.ops import ChannelConv, Normalise
 from faltung.onnx.arguments import Arguments
 from faltung.onnx.convolve import map_of
@@ -108,7 +108,8 @@ def _grouped(a: Arguments, groups: int, each_group: bool = False) -> Tensor:
     if groups < 1 or channels % groups:
         raise FaltungError(f"num_groups={groups}: must divide the {channels} channels")
     f, eps = a.f, a.number("epsilon", 1e-5)
-    if isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray):
+    there = in_place(x, (0, *range(2, x.rank), 1))
+    if there and isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray):
         if each_group:
             gain, shift = (np.repeat(v, channels // groups) for v in (gain, shift))
         inputs = [

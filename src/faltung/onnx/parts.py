@@ -19,18 +19,10 @@ from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Unsaid
 from faltung.onnx import control, fallback, flat, host, unroll
 from faltung.onnx.fold import evaluate
-from faltung.onnx.importer import (
-    Gap,
-    Held,
-    Later,
-    Needed,
-    Part,
-    import_part,
-    node,
-    title,
-    unsupported,
-)
+from faltung.onnx.gaps import Gap, node, title, unsupported
+from faltung.onnx.importer import import_part
 from faltung.onnx.knowledge import Knowledge
+from faltung.onnx.part import Held, Later, Needed, Part
 from faltung.onnx.programs import Program, Programs
 from faltung.onnx.read import Body, Call
 from faltung.onnx.tensors import dtype_of

@@ -57,7 +57,7 @@ def compare(
     """Time a model on these inputs by each of the runtimes, in turns."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         given = Path(folder) / "inputs.npz"
-        np.savez(given, **dict(inputs))
+        np.savez(given, **dict(inputs))  # type: ignore[arg-type]
         workers = []
         for peer in peers:
             worker = _Worker(peer, model, given, Path(folder) / f"{peer}.npz", threads)
@@ -198,7 +198,7 @@ def work(words: Sequence[str]) -> None:
     except Exception as error:  # whatever a runtime raises: it is told, not hidden
         print(json.dumps({"error": " ".join(str(error).split())[:300] or type(error).__name__}))
         return
-    np.savez(outputs, **{f"out{i}": array for i, array in enumerate(made)})
+    np.savez(outputs, **{f"out{i}": a for i, a in enumerate(made)})  # type: ignore[arg-type]
     print(json.dumps({"first": first}), flush=True)
     for line in sys.stdin:
         count = int(line)

@@ -5,7 +5,7 @@ from time import perf_counter
 
 import numpy.typing as npt
 
-from faltung.onnx.importer import title
+from faltung.onnx.gaps import title
 from faltung.onnx.parts import Routine
 from faltung.program.profile import Profile, Timed, profile
 

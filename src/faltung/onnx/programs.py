@@ -13,7 +13,7 @@ import numpy.typing as npt
 from faltung.graph.foreign import Tensor
 from faltung.graph.value import Graph
 from faltung.methods.rows.embedding import check_tokens
-from faltung.onnx.importer import Part
+from faltung.onnx.part import Part
 from faltung.onnx.tensors import dtype_of
 from faltung.plan.choose import Precision
 from faltung.program.constants import Constants

@@ -199,12 +199,12 @@ def quantize(attributes: Attributes, inputs: Inputs) -> list[Array]:
     target = zero.dtype if zero is not None else dtype_of(type_name(told) if told else "uint8")
     precision = attributes.get("precision", 0)
     inner = dtype_of(type_name(precision)) if precision else np.result_type(x.dtype, scale.dtype)
-    quotient = x.astype(inner) / _spread(attributes, scale.astype(inner), x.shape)
+    quotient = x.astype(inner) / spread(attributes, scale.astype(inner), x.shape)
     if target.name.startswith("float"):
         return [_small(quotient, target, bool(attributes.get("saturate", 1)))]
     moved = np.rint(quotient.astype(np.float64))
     if zero is not None:
-        moved = moved + _spread(attributes, zero.astype(np.float64), x.shape)
+        moved = moved + spread(attributes, zero.astype(np.float64), x.shape)
     return [_clipped(moved, target)]
 
 
@@ -225,12 +225,12 @@ def dequantize(attributes: Attributes, inputs: Inputs) -> list[Array]:
     target = dtype_of(type_name(told)) if told else scale.dtype
     moved = x.astype(np.float64 if x.dtype.itemsize > 2 else np.float32)
     if zero is not None:
-        moved = moved - _spread(attributes, zero.astype(moved.dtype), x.shape)
-    factor = _spread(attributes, scale.astype(np.float32), x.shape)
+        moved = moved - spread(attributes, zero.astype(moved.dtype), x.shape)
+    factor = spread(attributes, scale.astype(np.float32), x.shape)
     return [(moved.astype(np.float32) * factor).astype(target)]
 
 
-def _spread(attributes: Attributes, values: Array, shape: tuple[int, ...]) -> Array:
+def spread(attributes: Attributes, values: Array, shape: tuple[int, ...]) -> Array:
     """Scales or zero points for all, for each entry of an axis, or for each block along it."""
     if values.size == 1:
         return values.reshape(())

@@ -1,6 +1,6 @@
 """Other sizes, from ONNX: Resize and Upsample in every mode, as tables."""
 
-from math import floor, isclose
+from math import floor, isclose, prod
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,10 @@ def resize(a: Arguments) -> Tensor:
     cropped = how.coordinates == "tf_crop_and_resize"
     roi = _roi(a, len(axes)) if cropped else np.array([0.0, 1.0]).repeat(len(axes))
     fill = a.number("extrapolation_value", 0.0) if cropped else 0.0
+    sizes = dict(enumerate(x.shape)) | {
+        axis: out for axis, (out, _) in zip(axes, told, strict=True)
+    }
+    a.f.require(prod(max(0, out) for out in sizes.values()))
     tables = {}
     for i, (axis, (out, scale)) in enumerate(zip(axes, told, strict=True)):
         size, part = x.shape[axis], (float(roi[i]), float(roi[len(axes) + i]))
@@ -33,7 +37,6 @@ def resize(a: Arguments) -> Tensor:
             continue
         if not 0 < out <= MOST_TAPS:
             raise FaltungError(f"sizes={out}: must be at least 1, and no more than {MOST_TAPS}")
-        a.f.require(x.size // size * out)
         tables[axis] = resized(how, size, out, scale, part)
     return resampled(a.f, x, tables, fill)
 

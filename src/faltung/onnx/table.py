@@ -15,6 +15,7 @@ from faltung.onnx import (
     products,
     recurrent,
     reductions,
+    rounding,
     views,
 )
 from faltung.onnx.arguments import Arguments
@@ -29,6 +30,7 @@ TABLE: dict[str, Callable[[Arguments], Any]] = {
     **norms.TABLE,
     **losses.TABLE,
     **recurrent.TABLE,
+    **rounding.TABLE,
     **formulas.TABLE,
     **views.TABLE,
     **places.TABLE,

@@ -43,6 +43,7 @@ from faltung.graph.ops import (
     ToChannelsLast,
     ToFloat,
     TopK,
+    TopKGrad,
     View,
 )
 from faltung.graph.value import Node
@@ -86,6 +87,7 @@ _LOWER: dict[type, Callable[[Lowering, Node, Work], Plan | None]] = {
     Arg: lower_reduce.arg_map,
     Cumulative: lower_reduce.cumulative_map,
     TopK: lower_reduce.top_k_map,
+    TopKGrad: lower_reduce.top_k_grad,
     Reduce: lower_reduce.reduce_map,
     Normalise: lower_reduce.normalise_map,
     GroupMean: lower_map.group_mean,

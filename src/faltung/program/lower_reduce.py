@@ -4,14 +4,14 @@ from typing import Any
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.broadcast import joint
-from faltung.graph.ops import SAMPLES, Arg, Cumulative, Normalise, Reduce, TopK
+from faltung.graph.ops import SAMPLES, Arg, Cumulative, Normalise, Reduce, TopK, TopKGrad
 from faltung.graph.value import Node, Value
 from faltung.methods.base.step import Work
 from faltung.methods.reduce.arg import arg
 from faltung.methods.reduce.axes import Strided
 from faltung.methods.reduce.cumulative import cumulative
 from faltung.methods.reduce.reduce import reduction
-from faltung.methods.reduce.top_k import top_k
+from faltung.methods.reduce.top_k import scattered, top_k
 from faltung.methods.rows.normalise import normalise
 from faltung.program.lowering import Lowering
 
@@ -92,13 +92,28 @@ def top_k_map(low: Lowering, node: Node, work: Work) -> None:
     )
 
 
+def top_k_grad(low: Lowering, node: Node, work: Work) -> None:
+    op, (grad, places) = node.op, node.inputs
+    assert isinstance(op, TopKGrad)
+    scattered(
+        work,
+        low.dtype,
+        low.machine,
+        **_along(low, grad, op.axis),
+        size=op.size,
+        grad=_strided(low, grad),
+        places=_strided(low, places),
+        out=_strided(low, node.output),
+        title="top-k gradient",
+    )
+
+
 def normalise_map(low: Lowering, node: Node, work: Work) -> None:
     """A normalisation over the channels of each position."""
     op, x = node.op, node.inputs[0]
     assert isinstance(op, Normalise)
-    vectors = dict(zip(("gain", "shift"), map(low.where, node.inputs[1:]), strict=False))
-    names = ("mean", "rstd")[not op.centred :]
-    kept = dict(zip(names, map(low.matrix, node.outputs[1:]), strict=False))
+    gain, shift = [*map(low.where, node.inputs[1:]), None, None][:2]
+    kept = [low.matrix(value) for value in node.outputs[1:]]
     normalise(
         work,
         low.dtype,
@@ -108,8 +123,10 @@ def normalise_map(low: Lowering, node: Node, work: Work) -> None:
         x=low.matrix(x),
         out=low.matrix(node.output),
         eps=op.eps,
-        **vectors,
-        **kept,
+        gain=gain,
+        shift=shift,
+        mean=kept[0] if len(kept) > 1 else None,
+        rstd=kept[-1] if kept else None,
         centred=op.centred,
         title="layer normalisation",
     )
@@ -140,7 +157,8 @@ def strided(low: Lowering, value: Value, rank: int) -> Strided:
     if value.kind == "rows" or not value.shape:
         return Strided(low.where(value), (0,) * (rank + 3))
     space = (*value.space, *(1,) * (rank - len(value.space)))
-    step, steps = low.pitch(value), []
+    step = low.pitch(value)
+    steps: list[int] = []
     for size in reversed(space):
         steps.insert(0, step if size > 1 else 0)
         step *= size

@@ -1,10 +1,12 @@
 """Resampling, and sampling at places, as steps."""
 
+from faltung.geometry.expr import Expr
+from faltung.graph.fuse import beside
 from faltung.graph.ops import GridSample, GridSampleGrid, GridSampleInput, Resample
 from faltung.graph.value import Node, Value
 from faltung.methods.base.step import Work
 from faltung.methods.resample import grid as grids
-from faltung.methods.resample.resample import resample
+from faltung.methods.resample.resample import Aux, Finish, resample
 from faltung.program.lowering import Lowering
 
 
@@ -21,7 +23,18 @@ def resample_map(low: Lowering, node: Node, work: Work) -> None:
         source=low.matrix(x),
         target=low.matrix(node.output),
         fill=op.fill,
+        finish=None if op.epilogue is None else _finish(low, op.epilogue, node),
     )
+
+
+def _finish(low: Lowering, formula: Expr, node: Node) -> Finish:
+    """The epilogue with what it reads beside the result."""
+    out, aux = node.output, []
+    for value in node.inputs[1:]:
+        kind = beside(value, out)
+        assert kind is not None
+        aux.append(Aux(kind, low.matrix(value), low.samples(value) < low.samples(out)))
+    return Finish(formula, tuple(aux))
 
 
 def _problem(low: Lowering, op: object, x: Value, grid: Value, y: Value) -> grids.Problem:

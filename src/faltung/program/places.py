@@ -5,7 +5,7 @@ concatenation are written into the result, a slice is read from the whole, and a
 memory is that memory: none of them is copied.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from faltung.graph.ops import Concat, FirstPosition, Reshape, Slice, View
@@ -55,18 +55,11 @@ class Places:
         # What is seen with other channels must stay contiguous.
         self._split = {node.inputs[0].name for node in nodes if _splits(node)}
         fixed = {*outside, *self._split}
+        hosts = _hosts(nodes)
         for node in nodes:
             if isinstance(node.op, Concat):
-                start = 0
-                for number, value in enumerate(node.inputs):
-                    root = self._root(value)[0]
-                    if root.name in fixed or root.name in self._within:
-                        self.copied.append((node, number))
-                    elif root == value or root.channels == value.channels:
-                        self._within[root.name] = _Inside(node.output, start)
-                    else:
-                        self.copied.append((node, number))
-                    start += value.channels
+                if not self._in_larger(node, hosts, fixed):
+                    self._concat(node, fixed)
             elif isinstance(node.op, Slice):
                 self._within[node.output.name] = _Inside(node.inputs[0], node.op.start)
             elif isinstance(node.op, View):
@@ -75,6 +68,45 @@ class Places:
                 isinstance(node.op, Reshape) and _same(node)
             ):
                 self._within[node.output.name] = _Inside(node.inputs[0])
+
+    def _concat(self, node: Node, fixed: set[str]) -> None:
+        """Operands are written into the result, but for those that are elsewhere already."""
+        start = 0
+        for number, value in enumerate(node.inputs):
+            if not self._fits(value, node.output, start, fixed):
+                self.copied.append((node, number))
+            elif self._root(value) != (node.output, start):
+                self._within[self.root(value).name] = _Inside(node.output, start)
+            start += value.channels
+
+    def _fits(self, value: Value, whole: Value, start: int, fixed: set[str]) -> bool:
+        """Whether a value is in a concatenation, from this channel on, or can be put there."""
+        root, channel = self._root(value)
+        if root == whole:
+            return channel == start
+        return root.name not in fixed and (root == value or root.channels == value.channels)
+
+    def _in_larger(
+        self, node: Node, hosts: Mapping[str, tuple[Value, int]], fixed: set[str]
+    ) -> bool:
+        """A concatenation of what a later one has too, side by side in the same order, is part of
+        that: the layers of a dense block read more and more of one map.
+        """
+        found = hosts.get(node.output.name)
+        if found is None or node.output.name in fixed or len(set(node.inputs)) < len(node.inputs):
+            return False
+        whole, first = found
+        starts = [first]
+        for value in node.inputs:
+            starts.append(starts[-1] + value.channels)
+        parts = list(zip(node.inputs, starts, strict=False))
+        if not all(self._fits(value, whole, start, fixed) for value, start in parts):
+            return False
+        for value, start in parts:
+            if self._root(value) != (whole, start):
+                self._within[self.root(value).name] = _Inside(whole, start)
+        self._within[node.output.name] = _Inside(whole, first)
+        return True
 
     def _view(self, node: Node, fixed: set[str]) -> None:
         """A view of what is contiguous, or that keeps the channels, is the same memory."""
@@ -128,6 +160,26 @@ class Places:
         if place.first:
             return (step * value.channels, step, *reversed(steps))
         return (step, 1, *reversed(steps))
+
+
+def _hosts(nodes: Sequence[Node]) -> dict[str, tuple[Value, int]]:
+    """For each concatenation the largest later one that has all of its operands side by side, and
+    from which channel on.
+    """
+    joins = [node for node in nodes if isinstance(node.op, Concat)]
+    after: dict[str, list[tuple[Node, int]]] = {}  # by the first operand
+    found: dict[str, tuple[Value, int]] = {}
+    for node in reversed(joins):
+        most = len(node.inputs)
+        for other, place in after.get(node.inputs[0].name, []):
+            same = other.inputs[place : place + len(node.inputs)] == node.inputs
+            if same and len(other.inputs) > most:
+                most = len(other.inputs)
+                start = sum(value.channels for value in other.inputs[:place])
+                found[node.output.name] = (other.output, start)
+        for place, value in enumerate(node.inputs):
+            after.setdefault(value.name, []).append((node, place))
+    return found
 
 
 def _same(node: Node) -> bool:

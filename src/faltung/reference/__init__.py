@@ -19,7 +19,7 @@ from faltung.reference.local import (
     local_weight_grad,
 )
 from faltung.reference.pool import average_pool, average_pool_grad, max_pool, max_pool_grad
-from faltung.reference.reduce import arg, cumulative, reduced, top_k
+from faltung.reference.reduce import arg, cumulative, reduced, top_k, top_k_grad
 from faltung.reference.softmax import CrossEntropy, cross_entropy, log_softmax, softmax
 
 __all__ = [
@@ -50,4 +50,5 @@ __all__ = [
     "reduced",
     "softmax",
     "top_k",
+    "top_k_grad",
 ]

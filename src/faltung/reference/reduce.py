@@ -66,11 +66,25 @@ def cumulative(
     along = np.moveaxis(np.asarray(x, np.float64), axis, 0)
     along = along[::-1] if reverse else along
     with np.errstate(all="ignore"):
-        made = {"sum": np.cumsum, "product": np.cumprod}[kind](along, axis=0)
+        made: Array = np.cumsum(along, axis=0)
+        if kind == "product":
+            made = np.cumprod(along, axis=0)
     if exclusive:
         neutral = {"sum": 0.0, "product": 1.0}[kind]
         made = np.concatenate([np.full_like(made[:1], neutral), made[:-1]])
     return np.moveaxis(made[::-1] if reverse else made, 0, axis)
+
+
+def top_k_grad(grad: ArrayLike, places: ArrayLike, axis: int, size: int) -> Array:
+    """Each gradient at its place along an axis of ``size`` entries, and zeros elsewhere.
+
+    >>> top_k_grad([5, 6], [2, 0], 0, 4)
+    array([6., 0., 5., 0.])
+    """
+    g = np.asarray(grad, np.float64)
+    made = np.zeros((*g.shape[:axis], size, *g.shape[axis + 1 :]))
+    np.put_along_axis(made, np.asarray(places).astype(np.int64), g, axis)
+    return made
 
 
 def top_k(x: ArrayLike, axis: int, k: int, largest: bool = True) -> tuple[Array, Array]:

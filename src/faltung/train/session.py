@@ -19,7 +19,7 @@ from faltung.data.standard import learned
 from faltung.formats.extras import missing
 from faltung.geometry.check import show, whole
 from faltung.geometry.errors import FaltungError, FaltungMemoryError
-from faltung.nets.table import ALIASES, check_rank, row
+from faltung.nets.table import check_rank, key, row
 from faltung.nets.table import get as get_net
 from faltung.nn import build
 from faltung.program.memory import require_training
@@ -245,8 +245,7 @@ def _check_vocabulary(model: Model, source: Source, origin: Origin) -> None:
 def _net_name(source: Source, net: str | None) -> str:
     """The name of the network in the table."""
     if net is not None:
-        row(net)
-        return ALIASES.get(net, net)
+        return key(net)
     kind = "maps" if _dense(source) else source.kind
     if kind not in USUAL:
         raise FaltungError(f"net: must be given, since there is no default for a {source.kind}")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from laws.fences import between_fences, fenced
 from methods.steps import Allocate, anywhere, as_map, between, blank, from_map, run, wide
 
+from faltung.geometry.expr import operand
 from faltung.geometry.interpolate import Resizing, interpolated, resized
 from faltung.geometry.resample import (
     Table,
@@ -25,7 +26,7 @@ from faltung.jit.compile import object_code
 from faltung.jit.target import host
 from faltung.machine.table import AVX512, NEON, Machine
 from faltung.methods.base.step import Matrix, Operand, Work
-from faltung.methods.resample.resample import resample
+from faltung.methods.resample.resample import Aux, Finish, resample
 from faltung.reference.resample import resample as reference
 
 DTYPES = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -41,6 +42,8 @@ def result(
     extra: tuple[int, int] = (0, 0),
     threads: int = 2,
     allocate: Allocate = anywhere,
+    finish: Finish | None = None,
+    beside: dict[str, np.ndarray] | None = None,
 ) -> np.ndarray:
     """(N, C, *space), by the kernel; ``extra``: elements between the rows of source and result."""
     shape = tuple(n if t is None else t.output for t, n in zip(tables, x.shape[1:], strict=True))
@@ -53,8 +56,9 @@ def result(
     }
     source, target = (Matrix(Operand(n), p) for n, p in zip(arrays, pitches, strict=True))
     sizes = {"samples": len(x), "shape": x.shape[1:], "tables": tables}
-    resample(work, dtype, machine, **sizes, source=source, target=target, fill=fill)
-    run(work, machine, arrays, threads, allocate)
+    how = {"source": source, "target": target, "fill": fill, "finish": finish}
+    resample(work, dtype, machine, **sizes, **how)
+    run(work, machine, arrays | (beside or {}), threads, allocate)
     assert np.isnan(between(arrays["out"])).all(), "written between the rows"
     return from_map(arrays["out"], (len(x), *shape))
 
@@ -241,3 +245,41 @@ def test_between_fences(name: str, dtype: str, extra: int, side: str, machine: M
     shape, tables = CASES[name]
     how = {"extra": (extra, extra), "allocate": lambda n: fenced(n, side == "after")}
     compare(shape, tables, machine, dtype, **how)
+
+
+@grid(
+    machine=MACHINES,
+    name=[name for name, (_, tables) in CASES.items() if tables[0] is None],
+    dtype=["float32", "float64"],
+    every=3,
+)
+def test_epilogues(machine: Machine, name: str, dtype: str) -> None:
+    """A formula of the result, of a map, of vectors for each sample and for all, and a number."""
+    shape, tables = CASES[name]
+    rng = np.random.default_rng(2)
+    x = rng.normal(size=shape).astype(dtype)
+    plain = result(x, tables, machine, fill=0.5)
+    like = rng.normal(size=plain.shape).astype(dtype)
+    own = rng.normal(size=plain.shape[:2]).astype(dtype)
+    every, number = own[:1].copy() if len(own) else own, np.array([1.5], dtype)
+    if not len(own):
+        return
+    rank = like.ndim - 2
+    a, b, c, d, e = map(operand, range(5))
+    arrays = {"map": as_map(like, plain.shape[1] + 2), "own": as_map(own, plain.shape[1] + 1)}
+    arrays |= {"every": every, "number": number}
+    finish = Finish(
+        a * b + c * d - e,
+        (
+            Aux("map", Matrix(Operand("map"), plain.shape[1] + 2)),
+            Aux("channels", Matrix(Operand("own"), plain.shape[1] + 1)),
+            Aux("channels", Matrix(Operand("every"), plain.shape[1]), alone=True),
+            Aux("number", Matrix(Operand("number"), 1), alone=True),
+        ),
+    )
+    got = result(x, tables, machine, fill=0.5, extra=(1, 3), finish=finish, beside=arrays)
+    wide = (*own.shape, *(1,) * rank)
+    want = plain * like + own.reshape(wide) * every.reshape(1, -1, *(1,) * rank) - 1.5
+    np.testing.assert_allclose(
+        got, want, rtol=0, atol=32 * np.finfo(dtype).eps * np.abs(want).max()
+    )

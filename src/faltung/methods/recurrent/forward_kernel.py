@@ -8,6 +8,9 @@ from faltung.codegen.ir import Index
 from faltung.codegen.vectors import Vectors
 from faltung.methods.recurrent.walk import Walker, WalkKernel
 
+# Bytes that a prefetch brings.
+LINE_BYTES = 64
+
 
 @dataclass(frozen=True)
 class ForwardKernel(WalkKernel):
@@ -96,28 +99,21 @@ class _Forward(Walker):
         panel = f.mul("%hidden", columns * v.lanes)
         with self.units(vectors) as (block, unit):
             b = v.at(weight, f.mul(block, panel))
-            acc = self.product(read, self.down, b, "%hidden", columns)
-            for number, value in enumerate(value for row in acc for value in row):
-                v.store(value, v.at(self.sums, number * v.lanes))
-            with self.rows() as (row, sample):
-                at, active = self.position(step, sample)
-                products = v.at(self.sums, f.mul(row, columns * v.lanes))
-                for q in range(vectors):
-                    here = f.add(unit, q * v.lanes)
-                    found = [
-                        v.load(v.at(products, (i * vectors + q) * v.lanes))
-                        for i in range(len(gates))
-                    ]
-                    self._unit(
-                        at,
-                        active,
-                        row,
-                        here,
-                        now,
-                        after,
-                        dict(zip(gates, found, strict=True)),
-                        last,
-                    )
+            with self.tiles() as first:
+                a = v.at(read, f.mul(first, "%pitch"))
+                acc = self.product(a, self.down, b, "%hidden", columns)
+                for number, value in enumerate(value for row in acc for value in row):
+                    v.store(value, v.at(self.sums, number * v.lanes))
+                with f.loop(0, self.kernel.rows, runs=True) as tile:
+                    row = f.add(first, tile.index)
+                    at, active = self.position(step, self.sample(row))
+                    sums = v.at(self.sums, f.mul(tile.index, columns * v.lanes))
+                    for q in range(vectors):
+                        here = f.add(unit, q * v.lanes)
+                        places = ((i * vectors + q) * v.lanes for i in range(len(gates)))
+                        found = [v.load(v.at(sums, place)) for place in places]
+                        products = dict(zip(gates, found, strict=True))
+                        self._unit(at, active, row, here, now, after, products, last)
 
     def _unit(
         self,
@@ -141,6 +137,10 @@ class _Forward(Walker):
             }
         x = v.at("%x", f.mul(at, "%x_pitch"))
         sums = {g: self.load(v.at(x, self._gate(g, unit))) for g in products}
+        # Rows lie far apart, so that nothing but this fetches what the next block of units reads.
+        ahead = max(kernel.vectors * v.lanes, LINE_BYTES // v.bytes)
+        for g in products:
+            f.prefetch(v.at(x, f.add(self._gate(g, unit), ahead)))
         for g, value in products.items():
             if g != cell.apart:
                 sums[g] = v.add(sums[g], value)

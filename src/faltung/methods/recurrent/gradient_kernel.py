@@ -142,13 +142,17 @@ class _Gradient(Walker):
         count = f.mul("%hidden", gates)
         panel = f.mul(count, vectors * v.lanes)
         with self.units(vectors) as (block, unit):
-            acc = self.product(read, down, v.at(weight, f.mul(block, panel)), count, vectors)
-            for offset, values in zip(self.down, acc, strict=True):
-                for q, value in enumerate(values):
-                    there = f.add(f.add(offset, unit), q * v.lanes)
-                    if more is not None:
-                        value = v.add(v.load(v.at(more, there)), value)
-                    v.store(value, v.at(target, there))
+            b = v.at(weight, f.mul(block, panel))
+            with self.tiles() as first:
+                base = f.mul(first, "%pitch")
+                a = v.at(read, f.mul(base, gates))
+                acc = self.product(a, down, b, count, vectors)
+                for offset, values in zip(self.down, acc, strict=True):
+                    for q, value in enumerate(values):
+                        there = f.add(f.add(f.add(base, offset), unit), q * v.lanes)
+                        if more is not None:
+                            value = v.add(v.load(v.at(more, there)), value)
+                        v.store(value, v.at(target, there))
 
     def _operands(self, at: str, unit: str) -> list[str]:
         """What the formulas of the cell read, as the recurrence kept it."""

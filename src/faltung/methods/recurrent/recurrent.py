@@ -4,8 +4,8 @@ What it is.  The products of the inputs are a convolution before this. Here an i
   samples of one direction along all steps: at each, it multiplies their states with the recurrent
   weight, a tile of samples by vectors of units for every gate, and computes the gates and the next
   states from the sums while they are in the first cache. The weight is packed so that a block of
-  units reads it from front to back. Units are added in order, so that the bits depend on nothing
-  else.
+  units reads it from front to back, and all tiles of an item use a block while it is near. Units
+  are added in order, so that the bits depend on nothing else.
 When it applies.  Always. Samples and directions are independent; the steps of one sample are not,
   so a single sequence occupies a single core, or two in both directions.
 What it costs.  For each step the product; for few samples reading the packed weight, from the
@@ -30,10 +30,15 @@ from faltung.methods.recurrent.forward_kernel import ForwardKernel
 from faltung.methods.recurrent.gradient_kernel import GradientKernel
 from faltung.methods.recurrent.walk import WalkKernel
 
-# Samples that an item takes at the most: each needs a register for its address.
+# Samples of a tile at the most: each needs a register for its address.
 MOST_ROWS = 8
-# Items that samples are divided into where there are enough: more cores can then take part.
+# Samples that share a weight as it comes by, if there are so many: with fewer, reading it takes
+# longer than the products.
+SHARING_ROWS = 4
+# Items that larger batches are divided into, so that more cores can take part.
 LEAST_ITEMS = 4
+# What an item has for itself at the most, so that it stays in the second-level cache.
+ITEM_BYTES = 1 << 17
 # Sums under way that hide the latency of a multiplication.
 LATENCY_SUMS = 8
 
@@ -167,12 +172,16 @@ def recurrence_grad(
 def _tile(
     spec: RecurrentSpec, samples: int, gates: int, lanes: int, machine: Machine
 ) -> tuple[int, int]:
-    """Samples of an item, and vectors of units of a block."""
+    """Samples of a tile, and vectors of units of a block."""
     most = max(1, min(MOST_ROWS, budget(machine) // gates))
-    items = max(-(-samples // most), min(samples, -(-LEAST_ITEMS // spec.directions)))
-    rows = -(-samples // items)
+    rows = -(-samples // -(-samples // min(most, _share(samples))))
     wanted = -(-LATENCY_SUMS // (rows * gates))
     return rows, max(1, min(wanted, spec.hidden // lanes, budget(machine) // (rows * gates)))
+
+
+def _share(samples: int) -> int:
+    """Samples of an item, as far as there is room for them."""
+    return max(SHARING_ROWS, -(-samples // LEAST_ITEMS))
 
 
 def _step(
@@ -188,9 +197,11 @@ def _step(
 ) -> Step:
     lanes, size = machine.lanes(kernel.dtype), np.dtype(kernel.dtype).itemsize
     pitch = -(-spec.hidden // lanes) * lanes
-    blocks = -(-samples // kernel.rows)
+    room = ITEM_BYTES // (kernel.elements(1, pitch, machine) * size)
+    tiles = max(1, min(room, -(-_share(samples) // kernel.rows), -(-samples // kernel.rows)))
+    blocks = -(-samples // (tiles * kernel.rows))
     items = blocks * len(directions)
-    elements = kernel.elements(pitch, machine)
+    elements = kernel.elements(tiles, pitch, machine)
     given: dict[str, Argument] = {
         "state": work.borrow("states", items * elements * size),
         "samples": samples,
@@ -198,6 +209,7 @@ def _step(
         "hidden": spec.hidden,
         "pitch": pitch,
         "blocks": blocks,
+        "tiles": tiles,
         "item_elements": elements,
     }
     if lengths is not None:

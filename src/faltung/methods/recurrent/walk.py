@@ -1,10 +1,10 @@
 """What the kernels of recurrences share: items that walk along the steps of some samples.
 
-An item is ``rows`` samples of one direction. Hidden units go by in blocks of ``vectors`` vectors,
-which begin at multiples of their width, but for the last one: it ends with the last unit, and
-computes some of the units before it once more. So nothing is masked, unless all units together are
-less than a vector; ``narrow`` is then their number. States that one step reads and writes lie in
-memory twice.
+An item is some tiles of ``rows`` samples of one direction. Hidden units go by in blocks of
+``vectors`` vectors, which begin at multiples of their width, but for the last one: it ends with the
+last unit, and computes some of the units before it once more. So nothing is masked, unless all
+units together are less than a vector; ``narrow`` is then their number. States that one step reads
+and writes lie in memory twice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from faltung.geometry.recurrent import Cell
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
 
-SHARED = ("samples", "steps", "hidden", "pitch", "blocks", "item_elements")
+SHARED = ("samples", "steps", "hidden", "pitch", "blocks", "tiles", "item_elements")
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,16 @@ class WalkKernel(Kernel):
 
     @property
     def planes(self) -> int:
-        """Arrays of ``rows`` by ``pitch`` elements that an item has for itself."""
+        """Arrays of a row of ``pitch`` elements for each sample that an item has for itself."""
         raise NotImplementedError
 
     def spare(self, lanes: int) -> int:
         """Elements that an item has beside its planes."""
         raise NotImplementedError
 
-    def elements(self, pitch: int, machine: Machine) -> int:
+    def elements(self, tiles: int, pitch: int, machine: Machine) -> int:
         """Elements of memory that an item has for itself, in whole vectors."""
-        return self.planes * self.rows * pitch + self.spare(machine.lanes(self.dtype))
+        return self.planes * tiles * self.rows * pitch + self.spare(machine.lanes(self.dtype))
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         every = range(self.directions)
@@ -88,7 +88,8 @@ class WalkKernel(Kernel):
         with f.loop("%begin", "%end") as item:
             direction, block = f.divmod(item.index, given["blocks"])
             state = v.at(given["state"], f.mul(item.index, given["item_elements"]))
-            own = {"state": state, "first": f.mul(block, self.rows)}
+            samples = f.mul(given["tiles"], self.rows)
+            own = {"state": state, "first": f.mul(block, samples)}
             for d in range(self.directions):
                 mine = {name: given[f"{name}{d}"] for name in (*self.arrays, *self.pitches)}
                 mine |= {"reverse": given[f"reverse{d}"]}
@@ -102,7 +103,8 @@ class Walker:
     def __init__(self, kernel: WalkKernel, v: Vectors) -> None:
         self.kernel, self.v, self.f = kernel, v, v.function
         self.mask = v.first(kernel.narrow) if kernel.narrow else None
-        self.plane = self.f.mul("%pitch", kernel.rows)
+        self.count = self.f.mul("%tiles", kernel.rows)
+        self.plane = self.f.mul("%pitch", self.count)
         self.down = [self.f.mul("%pitch", p) for p in range(kernel.rows)]
 
     def planes(self) -> list[str]:
@@ -114,13 +116,22 @@ class Walker:
 
     @contextmanager
     def rows(self) -> Iterator[tuple[str, str]]:
-        """A loop over the samples: number of the row, number of the sample. Rows that the last item
-        lacks are the last sample once more: they read and write what it does.
+        """A loop over the samples: number of the row, number of the sample."""
+        with self.f.loop(0, self.count, runs=True) as row:
+            yield row.index, self.sample(row.index)
+
+    def sample(self, row: str) -> str:
+        """The number of the sample in a row. Rows that the last item lacks are the last sample once
+        more: they read and write what it does.
         """
         f = self.f
-        last = f.sub("%samples", 1)
-        with f.loop(0, self.kernel.rows, runs=True) as row:
-            yield row.index, f.minimum(f.add("%first", row.index), last)
+        return f.minimum(f.add("%first", row), f.sub("%samples", 1))
+
+    @contextmanager
+    def tiles(self) -> Iterator[str]:
+        """A loop over the tiles: the first row of each."""
+        with self.f.loop(0, self.count, step=self.kernel.rows, runs=True) as tile:
+            yield tile.index
 
     @contextmanager
     def units(self, vectors: int) -> Iterator[tuple[str, str]]:

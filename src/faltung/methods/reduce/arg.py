@@ -180,6 +180,7 @@ def arg(
     step = ArgKernel(dtype, kind, last, along, len(axes.kept), inner % lanes).step(
         up(axes.outer, item_outer) * blocks,
         title,
+        barrier=False,
         x=x.operand,
         out=out.operand,
         outer=axes.outer,

@@ -95,8 +95,8 @@ def kept_strides(axes: Sequence[Axis], names: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def merged(lines: Sequence[tuple[int, int, int]]) -> tuple[Axis, ...]:
-    """Kept axes, each with its size and the strides of two arrays, in as few as possible."""
+def merged(lines: Sequence[tuple[int, ...]]) -> tuple[Axis, ...]:
+    """Kept axes, each with its size and the strides of all arrays, in as few as possible."""
     found: list[Axis] = []
     for size, *strides in lines:
         if size == 1:

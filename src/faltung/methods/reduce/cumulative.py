@@ -120,14 +120,15 @@ def cumulative(
     else:
         line = (axes.reduced or (Axis(1, True, (0, 0)),))[0]
         strides = line.strides[0], out.strides[axis] if line.size > 1 else 0
-    for name, step in zip(names, strides, strict=True):
-        more[f"{name}_first"] = step * (line.size - 1) if reverse else 0
-        more[f"{name}_step"] = -step if reverse else step
+    for name, onward in zip(names, strides, strict=True):
+        more[f"{name}_first"] = onward * (line.size - 1) if reverse else 0
+        more[f"{name}_step"] = -onward if reverse else onward
     blocks = up(inner, machine.lanes(dtype))
     outer = 1 if along else axes.outer
     step = CumulativeKernel(dtype, kind, exclusive, along, len(kept)).step(
         outer * blocks,
         title,
+        barrier=False,
         x=x.operand,
         out=out.operand,
         blocks=blocks,

@@ -129,7 +129,9 @@ def _add(work: Work, call: _Call, barrier: bool) -> None:
 
 def _halves(axes: Axes, parts: int, length: int) -> tuple[Axes, Axes]:
     """The axes of the pass that makes partial results, and of the one that combines them."""
-    step, first, second = parts * length, [], []
+    step = parts * length
+    first: list[Axis] = []
+    second: list[Axis] = []
     for axis in reversed(axes.kept):
         first.insert(0, replace(axis, strides=(*axis.strides[:-1], step)))
         second.insert(0, replace(axis, strides=(step, axis.strides[-1])))

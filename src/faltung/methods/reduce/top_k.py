@@ -12,6 +12,7 @@ What it costs.  Some ten cycles for each entry and each halving of the line; for
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import ELEMENTS, Functions, Vectors
@@ -223,9 +224,7 @@ def top_k(
     length = sizes[axis]
     lines = [(n, x.strides[i], values.strides[i]) for i, n in enumerate(sizes) if i != axis]
     kept = merged(lines)
-    count = 1
-    for one in kept:
-        count *= one.size
+    count = prod(one.size for one in kept)
     few = k if k <= FEW else 0
     capacity = min(length, max(2 * k, LEAST_ROOM))
     room = few or 2 * (capacity + 1)
@@ -236,6 +235,7 @@ def top_k(
     step = TopKKernel(dtype, largest, len(kept), few).step(
         items,
         title,
+        barrier=False,
         x=x.operand,
         values=values.operand,
         numbers=numbers.operand,
@@ -249,5 +249,76 @@ def top_k(
         out_step=values.strides[axis],
         room=room,
         **kept_strides(kept, ["x", "out"]),
+    )
+    work.steps.append(step)
+
+
+# The gradient -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ScatteredKernel(Kernel):
+    """Items are lines: zeros, and then each of ``k`` gradients at its place."""
+
+    name = "scattered"
+    pointers = ("grad", "places", "out")
+    numbers = ("k", "size", "grad_step", "places_step", "out_step")
+
+    dtype: str
+    kept: int
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return self.pointers, (*self.numbers, *kept_numbers(self.pointers, self.kept))
+
+    def body(self, v: Vectors, given: Arguments) -> None:
+        f, size = v.function, given["size"]
+        with f.loop("%begin", "%end") as line:
+            at = outer_offsets(f, given, self.pointers, self.kept, line.index)
+            grad, places, out = (v.at(given[name], at[name]) for name in self.pointers)
+            with f.loop(0, size) as entry:
+                to = v.at(out, f.mul(entry.index, given["out_step"]))
+                v.store_one("0.0", to)
+            with f.loop(0, given["k"]) as entry:
+                whole = v.load_one(v.at(places, f.mul(entry.index, given["places_step"])))
+                place = f.value(f"fptosi {v.element} {whole} to i64")
+                # Nothing outside the line is ever written.
+                inside = f.value(f"icmp ult i64 {place}, {size}")
+                value = v.load_one(v.at(grad, f.mul(entry.index, given["grad_step"])))
+                with f.when(inside):
+                    v.store_one(value, v.at(out, f.mul(place, given["out_step"])))
+
+
+def scattered(
+    work: Work,
+    dtype: str,
+    machine: Machine,
+    *,
+    sizes: Sequence[int],
+    axis: int,
+    size: int,
+    grad: Strided,
+    places: Strided,
+    out: Strided,
+    title: str,
+) -> None:
+    """Add the step that puts gradients at their places along an axis of ``size`` entries, and zeros
+    elsewhere. sizes: of the gradient.
+    """
+    arrays = {"grad": grad, "places": places, "out": out}
+    lines = [
+        (n, *(array.strides[i] for array in arrays.values()))
+        for i, n in enumerate(sizes)
+        if i != axis
+    ]
+    kept = merged(lines)
+    step = ScatteredKernel(dtype, len(kept)).step(
+        prod(one.size for one in kept),
+        title,
+        barrier=False,
+        k=sizes[axis],
+        size=size,
+        **{name: array.operand for name, array in arrays.items()},
+        **{f"{name}_step": array.strides[axis] for name, array in arrays.items()},
+        **kept_strides(kept, list(arrays)),
     )
     work.steps.append(step)

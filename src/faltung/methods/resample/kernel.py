@@ -9,8 +9,10 @@ array is stored, and the terms have the order of one axis after the other, the i
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from faltung.codegen.expr import emit
 from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.expr import Expr
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.step import MISSING
 
@@ -49,7 +51,8 @@ class ResampleKernel(Kernel):
     """Items are ``chunk`` rows of the last level, for one place of the others.
 
     unroll: vectors of the run in one iteration, 0 where the run is shorter than one. tail: elements
-    after the last whole vector.
+    after the last whole vector. epilogue: a formula of what is made (operand 0) and of the arrays
+    ``aux``, each an "array" with strides of its own, contiguous along the run, or a "number".
     """
 
     name = "resample"
@@ -59,6 +62,8 @@ class ResampleKernel(Kernel):
     gather: Gather | None
     unroll: int
     tail: int
+    epilogue: Expr | None = None
+    aux: tuple[str, ...] = ()
 
     @property
     def holes(self) -> bool:
@@ -85,6 +90,10 @@ class ResampleKernel(Kernel):
                 numbers.append("taps")
         if self.holes:
             numbers.append("fill")
+        for i, kind in enumerate(self.aux):
+            pointers.append(f"aux{i}")
+            if kind == "array":
+                numbers += [f"aux{i}_{number}" for number in range(len(self.levels))]
         return tuple(pointers), tuple(numbers)
 
     def body(self, v: Vectors, given: Arguments) -> None:
@@ -113,6 +122,7 @@ class _Nest:
     given: Arguments
     rows: list[str] = field(default_factory=list)  # the place at each level
     fill: str = ""
+    aux: list[str] = field(default_factory=list)  # addresses at the row, or numbers in all lanes
 
     @property
     def f(self) -> Function:
@@ -122,6 +132,10 @@ class _Nest:
         f, given, last = self.f, self.given, len(self.kernel.levels) - 1
         if self.kernel.holes:
             self.fill = self.v.broadcast(given.address("fill"))
+        kinds = self.kernel.aux
+        fixed = {
+            i: self.v.broadcast(given[f"aux{i}"]) for i, kind in enumerate(kinds) if kind != "array"
+        }
         with f.loop("%begin", "%end") as item:
             rest, part = f.divmod(item.index, given["parts"])
             places: list[str] = []
@@ -136,7 +150,25 @@ class _Nest:
             stop = f.minimum(f.add(first, given["chunk"]), given[f"size{last}"])
             with f.loop(f.opaque(first), f.opaque(stop)) as row:
                 self.rows = [*places, row.index]
+                self.aux = [fixed.get(i) or self._beside(i) for i in range(len(kinds))]
                 self._row()
+
+    def _beside(self, i: int) -> str:
+        """Where an array of the epilogue is at this row."""
+        address = self.given[f"aux{i}"]
+        for number, row in enumerate(self.rows):
+            address = self.v.at(address, self.f.mul(row, self.given[f"aux{i}_{number}"]))
+        return address
+
+    def _finished(self, value: str, at: str, mask: str | None) -> str:
+        """The epilogue of a vector of the run."""
+        if self.kernel.epilogue is None:
+            return value
+        beside = [
+            self.v.load(self.v.at(where, at), mask) if kind == "array" else where
+            for where, kind in zip(self.aux, self.kernel.aux, strict=True)
+        ]
+        return emit(self.v, self.kernel.epilogue, [value, *beside])
 
     def _row(self) -> None:
         """One run: its address in the result, what it reads, and whether it is a hole."""
@@ -255,9 +287,15 @@ class _Nest:
                 break
             whole = v.whole(self.given["run"], size)
             with f.loop(start, f.opaque(whole), step=size * v.lanes) as at:
-                for i, value in enumerate(make(at.index, size, None)):
-                    v.store(value, v.at(out, f.add(at.index, i * v.lanes)))
+                found = [
+                    (value, f.add(at.index, i * v.lanes))
+                    for i, value in enumerate(make(at.index, size, None))
+                ]
+                for value, here in [(self._finished(*each, None), each[1]) for each in found]:
+                    v.store(value, v.at(out, here))
             start = whole
         if kernel.tail:
-            (value,) = make(start, 1, v.first(kernel.tail))
+            mask = v.first(kernel.tail)
+            (value,) = make(start, 1, mask)
+            value = self._finished(value, start, mask)
             v.store_first(value, v.at(out, start), kernel.tail)

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from faltung.geometry.expr import Expr
 from faltung.geometry.resample import Table
 from faltung.machine.table import Machine
 from faltung.methods.base.step import MISSING, Argument, Matrix, Work
@@ -98,12 +99,38 @@ class Taps:
 
 @dataclass(frozen=True)
 class _Axis:
-    """Entries of the result, and the elements from one to the next in source and result."""
+    """Entries of the result, and the elements from one to the next in source, in result, and in
+    each array of the epilogue.
+    """
 
     size: int
     x: int
     out: int
     taps: Taps | None = None
+    aux: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Aux:
+    """An array that the epilogue reads. kind: a "map" like the result, a vector of its "channels",
+    or a "number". alone: there is one for all samples.
+    """
+
+    kind: str
+    array: Matrix
+    alone: bool = False
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What becomes of the result: a formula of it (operand 0) and of these arrays."""
+
+    formula: Expr
+    aux: tuple[Aux, ...] = ()
+
+    @property
+    def arrays(self) -> list[Aux]:
+        return [each for each in self.aux if each.kind != "number"]
 
 
 def resample(
@@ -117,11 +144,13 @@ def resample(
     source: Matrix,
     target: Matrix,
     fill: float = 0.0,
+    finish: Finish | None = None,
     title: str = "resample",
 ) -> None:
     """Add the steps: a map (samples, *space, C) of ``shape`` (C, *space) through its ``tables``.
 
-    tables: for the channels, then for space. fill: what elements are whose row is empty.
+    tables: for the channels, then for space. fill: what elements are whose row is empty. finish:
+    what the last step stores instead.
     """
     taps = [None if t is None or t.identity else Taps(t) for t in tables]
     passes = _passes(machine.lanes(dtype), samples, list(shape), taps)
@@ -129,11 +158,12 @@ def resample(
     for number, axes in enumerate(passes):
         chosen = [taps[a] if a in axes else None for a in range(len(taps))]
         made = [t.table.output if t else n for t, n in zip(chosen, sizes, strict=True)]
-        then = target
+        then, end = target, finish
         if number + 1 < len(passes):
             size = np.dtype(dtype).itemsize * samples * prod(made)
-            then = Matrix(work.borrow("resampled", size), made[0])
-        _pass(work, dtype, machine, samples, sizes, chosen, now, then, fill, title, number > 0)
+            then, end = Matrix(work.borrow("resampled", size), made[0]), None
+        arrays = now, then
+        _pass(work, dtype, machine, samples, sizes, chosen, arrays, fill, end, title, number > 0)
         now, sizes = then, made
 
 
@@ -189,18 +219,19 @@ def _pass(
     samples: int,
     sizes: Sequence[int],
     taps: Sequence[Taps | None],
-    source: Matrix,
-    target: Matrix,
+    arrays: tuple[Matrix, Matrix],
     fill: float,
+    finish: Finish | None,
     title: str,
     barrier: bool,
 ) -> None:
     """One step for all of these axes."""
-    lanes = machine.lanes(dtype)
-    axes = _blocked(_axes(samples, sizes, taps, source.pitch, target.pitch), lanes)
+    lanes, (source, target) = machine.lanes(dtype), arrays
+    beside = finish.arrays if finish is not None else []
+    axes = _blocked(_axes(samples, sizes, taps, source.pitch, target.pitch, beside), lanes)
     axes, run, gather = _inside(axes)
     if not axes:
-        axes = [_Axis(1, 0, 0)]
+        axes = [_Axis(1, 0, 0, None, (0,) * len(beside))]
     given: dict[str, Argument] = {"x": source.array, "out": target.array, "run": run}
     kinds: list[Level] = []
     leaves = 1
@@ -215,6 +246,10 @@ def _pass(
         given |= arguments
     loads = leaves if inner is None else leaves * (inner.taps or 2)
     kernel = ResampleKernel(dtype, tuple(kinds), inner, _unroll(run // lanes, loads), run % lanes)
+    if finish is not None:
+        given |= _beside(finish, axes)
+        names = tuple("number" if each.kind == "number" else "array" for each in finish.aux)
+        kernel = replace(kernel, epilogue=finish.formula, aux=names)
     if kernel.holes:
         given["fill"] = scale_bits(dtype, fill)
     last = axes[-1].size
@@ -223,6 +258,15 @@ def _pass(
     items = prod(axis.size for axis in axes[:-1]) * parts if run else 0
     step = kernel.step(items, title, barrier=barrier, parts=parts, chunk=chunk, **given)
     work.steps.append(step)
+
+
+def _beside(finish: Finish, axes: Sequence[_Axis]) -> dict[str, Argument]:
+    """The arguments for the arrays of an epilogue."""
+    given: dict[str, Argument] = {f"aux{i}": each.array.array for i, each in enumerate(finish.aux)}
+    numbers = [i for i, each in enumerate(finish.aux) if each.kind != "number"]
+    for place, i in enumerate(numbers):
+        given |= {f"aux{i}_{number}": axis.aux[place] for number, axis in enumerate(axes)}
+    return given
 
 
 def _unroll(vectors: int, loads: int) -> int:
@@ -234,16 +278,27 @@ def _unroll(vectors: int, loads: int) -> int:
 
 
 def _axes(
-    samples: int, sizes: Sequence[int], taps: Sequence[Taps | None], x_pitch: int, out_pitch: int
+    samples: int,
+    sizes: Sequence[int],
+    taps: Sequence[Taps | None],
+    x_pitch: int,
+    out_pitch: int,
+    beside: Sequence[Aux],
 ) -> list[_Axis]:
     """Samples, space and channels; adjacent axes without a table as one."""
     order = [*range(1, len(sizes)), 0]
-    found = [_Axis(_made(sizes[0], taps[0]), 1, 1, taps[0])]
+    found = [_Axis(_made(sizes[0], taps[0]), 1, 1, taps[0], (1,) * len(beside))]
     x, out = x_pitch, out_pitch
+    aux = [each.array.pitch if each.kind == "map" else 0 for each in beside]
     for a in reversed(order[:-1]):
-        found.append(_Axis(_made(sizes[a], taps[a]), x, out, taps[a]))
+        found.append(_Axis(_made(sizes[a], taps[a]), x, out, taps[a], tuple(aux)))
         x, out = x * sizes[a], out * found[-1].size
-    found.append(_Axis(samples, x, out))
+        aux = [step * found[-1].size for step in aux]
+    last = [
+        each.array.pitch if each.kind != "map" else n for n, each in zip(aux, beside, strict=True)
+    ]
+    last = [0 if each.alone else n for n, each in zip(last, beside, strict=True)]
+    found.append(_Axis(samples, x, out, None, tuple(last)))
     made: list[_Axis] = []
     for axis in reversed(found):
         if axis.size == 1 and axis.taps is None:
@@ -255,6 +310,7 @@ def _axes(
             and axis.taps is None
             and before.x == axis.x * axis.size
             and before.out == axis.out * axis.size
+            and before.aux == tuple(n * axis.size for n in axis.aux)
         ):
             made[-1] = replace(axis, size=before.size * axis.size)
         else:
@@ -287,7 +343,9 @@ def _blocked(axes: list[_Axis], lanes: int) -> list[_Axis]:
     starts = (0, *np.cumsum([len(row) for row in rows]).tolist())
     places = tuple(i for row in rows for i, _ in row)
     table = Table(taps.table.size // block, starts, places, (1.0,) * len(places))
-    return [*axes[:-1], _Axis(len(rows), block, block, Taps(table)), _Axis(block, 1, 1)]
+    wide = tuple(n * block for n in last.aux)
+    blocks = _Axis(len(rows), block, block, Taps(table), wide)
+    return [*axes[:-1], blocks, _Axis(block, 1, 1, None, last.aux)]
 
 
 @dataclass(frozen=True)
@@ -302,13 +360,15 @@ class _Inner:
 def _inside(axes: list[_Axis]) -> tuple[list[_Axis], int, _Inner | None]:
     """The levels, the elements of the run, and the axis whose elements are gathered."""
     run = 1
-    if axes and axes[-1].taps is None and (axes[-1].x, axes[-1].out) == (1, 1):
+    inner = axes[-1] if axes else None
+    if inner and inner.taps is None and {inner.x, inner.out, *inner.aux} == {1}:
         run = axes[-1].size
         axes = axes[:-1]
     last = axes[-1] if axes else None
     if (
         last is None
         or last.taps is None
+        or last.aux
         or run > MOST_GATHERED_RUN
         or last.out != run
         or last.x * (last.taps.table.size + 1) >= 1 << 31

@@ -213,6 +213,7 @@ def normalise(
     step = kernel.step(
         up(rows, item_rows),
         title,
+        barrier=False,
         **x.arguments("x"),
         **out.arguments("out"),
         rows=rows,
