@@ -35,9 +35,9 @@ def _within(indices: Array, size: int) -> Array:
     """Indices counted from the front. FaltungError: one that is outside."""
     if indices.dtype.kind not in "iu":
         raise FaltungError(f"indices: must be whole numbers, are {indices.dtype}")
-    made = indices.astype(np.int64)
-    if made.size and (made.min() < -size or made.max() >= size):
+    if indices.size and (int(indices.min()) < -size or int(indices.max()) >= size):
         raise FaltungError(f"indices: must be from {-size} to {size - 1}")
+    made = indices.astype(np.int64)
     return np.where(made < 0, made + size, made)
 
 
