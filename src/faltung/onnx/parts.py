@@ -142,7 +142,7 @@ class Routine:
                 break
             program, after = self.program(stage, rest, values)
             record.program = program
-            program.run(values, stage.known)
+            program.run(values, after.known)
             self.engine.ran = True
             self.fresh |= program.part.outputs.keys()
             stage = after
