@@ -114,6 +114,9 @@ FUNCTIONS: dict[str, Call] = {
 OTHERS = {"ConvSpec", "FaltungError", "Plan", "get_threads", "data", "nets", "nn", "onnx"}
 
 LAYERS: dict[str, tuple[Any, ...]] = {
+    "AdaptiveAvgPool": (2,),
+    "AdaptiveMaxPool": (2,),
+    "Attention": (2,),
     "Auxiliary": (nn.Sequential(nn.Flatten(), nn.Linear(2)),),
     "AvgPool": (2,),
     "ChannelShuffle": (2,),
@@ -121,18 +124,25 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "Conv": (4, 3),
     "ConvTranspose": (4, 3),
     "Embedding": (9, 4),
+    "GRU": (3,),
     "GroupNorm": (2,),
+    "LSTM": (3,),
     "Linear": (4,),
     "Local": (4, 3),
     "MaxPool": (2,),
+    "Pad": (1,),
     "Parallel": (nn.ReLU(), nn.ReLU()),
     "Patches": (nn.ReLU(),),
+    "PixelShuffle": (2,),
+    "PixelUnshuffle": (2,),
     "Position": (2,),
+    "RNN": (3,),
     "Read": (nn.ReLU(), "input"),
     "Residual": (nn.ReLU(),),
     "Sequential": (nn.ReLU(),),
     "SqueezeExcite": (2,),
     "StochasticDepth": (0.5,),
+    "Upsample": (2,),
     "Wired": (nn.ReLU(),),
 }
 

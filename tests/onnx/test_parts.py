@@ -374,3 +374,18 @@ def test_products_of_constants(shapes: Any) -> None:
         [node("MatMul", "a b", "c"), node("Add", "c x", "y")], {"x": (1,)}, ["y"], {"a": a, "b": b}
     )
     agree(data, {"x": numbers(1)})
+
+
+def test_an_operator_on_constants_that_are_made_by_nodes() -> None:
+    """As what projects a table of positions: the node is compiled, its input is folded."""
+    data = made(
+        [
+            node("Neg", "c", "d"),
+            node("Conv", "d w", "p"),
+            node("Add", "p x", "y"),
+        ],
+        {"x": ("N", 3, 4, 5)},
+        ["y"],
+        {"c": numbers(1, 2, 4, 5), "w": numbers(3, 2, 1, 1)},
+    )
+    agree(data, {"x": numbers(2, 3, 4, 5)})

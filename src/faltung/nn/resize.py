@@ -32,6 +32,8 @@ Interpolation = Literal[
     "nearest", "nearest-exact", "linear", "bilinear", "trilinear", "cubic", "bicubic", "area"
 ]
 Fill = Literal["zeros", "reflect", "symmetric", "replicate", "circular"]
+# Entries of a blur, and positions of an axis after an adaptive pooling, at most.
+MOST_TAPS, MOST_PARTS = 64, 1 << 16
 # Names that say how many axes there are.
 _RANKS = {"bilinear": ("linear", 2), "trilinear": ("linear", 3), "bicubic": ("cubic", 2)}
 
@@ -229,7 +231,7 @@ class AdaptiveAvgPool(Layer):
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "AdaptiveAvgPool")
-        sizes = per_axis("size", self.size, len(x.space), 1)
+        sizes = _parts(self.size, x)
         if not any(n % m for n, m in zip(x.space, sizes, strict=True)):
             return _pool(b, x, "average", sizes)
         return resampled(b, x, [averaged(n, m) for n, m in zip(x.space, sizes, strict=True)])
@@ -255,10 +257,18 @@ class AdaptiveMaxPool(Layer):
 
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "AdaptiveMaxPool")
-        sizes = per_axis("size", self.size, len(x.space), 1)
+        sizes = _parts(self.size, x)
         # Windows of one length, one after the other: shorter ones repeat their last entry.
         windows = [_windows(n, m) for n, m in zip(x.space, sizes, strict=True)]
         return _pool(b, resampled(b, x, windows), "max", sizes)
+
+
+def _parts(size: PerAxis, x: Value) -> tuple[int, ...]:
+    """The size of each axis after an adaptive pooling."""
+    sizes = per_axis("size", size, len(x.space), 1)
+    if max(sizes) > MOST_PARTS:
+        raise FaltungError(f"size={show(sizes)}: must be at most {MOST_PARTS} along each axis")
+    return sizes
 
 
 def _windows(size: int, output: int) -> Table:
@@ -306,8 +316,8 @@ class Blur(Layer):
     def build(self, b: Builder, x: Value) -> Value:
         x = spatial(b, x, "Blur")
         one_of("mode", self.mode, get_args(Fill))
-        if self.taps < 1:
-            raise FaltungError(f"taps={self.taps}: must be at least 1")
+        if not 1 <= self.taps <= MOST_TAPS:
+            raise FaltungError(f"taps={show(self.taps)}: must be from 1 to {MOST_TAPS}")
         strides = per_axis("stride", self.stride, len(x.space), 1)
         lo, hi = (self.taps - 1) // 2, self.taps // 2
         how = {"lo": lo, "hi": hi}

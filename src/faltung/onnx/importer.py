@@ -127,7 +127,7 @@ class _Importer:
             names.update(self.k.reads(call))
         for name, entry in self.env.items():
             if isinstance(entry, np.ndarray):
-                if name in names and name not in self.held:
+                if name in (names | self.fed.keys()) and name not in self.held:
                     made.known[name] = entry
             elif isinstance(entry, Tensor) and name in names:
                 made.outputs[name] = entry
