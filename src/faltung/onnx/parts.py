@@ -145,11 +145,7 @@ class Routine:
                 break
             program, after = self.program(stage, rest, values)
             record.program = program
-<<<<<<< HEAD
             program.run(values)
-=======
-            program.run(values, after.known)
->>>>>>> proof
             self.engine.ran = True
             self.fresh |= program.part.outputs.keys()
             stage = after
