@@ -256,3 +256,16 @@ def test_our_own_export_comes_back() -> None:
     graph = nets.graph("lenet5", classes=10, input_shape=(1, 28, 28))
     data = export_onnx(graph, parameters(graph, 1))
     agree(data, {"input": numbers(2, 1, 28, 28)})
+
+
+def test_a_sample_alone_is_normalised_like_several() -> None:
+    """Samples and positions merged before a normalisation: for one of them that is no change."""
+    nodes = [
+        node("MatMul", "x w", "p"),
+        node("Reshape", "p flat", "q"),
+        node("BatchNormalization", "q s b m v", "y"),
+    ]
+    weights = {"w": numbers(64, 24), "s": numbers(24), "b": numbers(24), "m": numbers(24)}
+    weights |= {"v": np.abs(numbers(24)) + 0.5, "flat": np.array([-1, 24])}
+    model, x = load(made(nodes, {"x": ("N", 1, 64)}, ["y"], weights)), numbers(3, 1, 64)
+    assert np.array_equal(model(x)[:1], model(x[:1]))

@@ -13,7 +13,7 @@ largest number.
 
 examples:
   faltung bench resnet18.onnx
-  faltung bench detector.onnx --shape 1x3x480x640 --threads 1 --peers onnxruntime
+  faltung bench detector.onnx --shape 1x3x480x640 --peers onnxruntime
 """
 
 
@@ -26,8 +26,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--shape",
         action="append",
         default=[],
-        metavar="[NAME=]1x3x224x224",
-        help="of an input whose sizes the file leaves free; may be repeated",
+        metavar="1x3x224x224",
+        help="of an input whose sizes the file leaves free, or NAME=1x3x224x224",
     )
     parser.add_argument(
         "--peers", metavar="NAMES", help="onnxruntime,openvino (default: those installed)"

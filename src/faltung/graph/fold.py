@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.expr import operand
-from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Normalise
+from faltung.graph.ops import Convolve, ConvolveInput, Elementwise, Normalise, View
 from faltung.graph.value import Graph, Node, Value, consumers
 
 Array = npt.NDArray[Any]
@@ -81,10 +81,17 @@ def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:
     for here, node in enumerate(graph.nodes):
         if not (isinstance(node.op, Normalise) and node.op.over == "batch"):
             continue
-        x = node.inputs[0]
-        number = made_at.get(x.name)
-        before = None if number is None else nodes[number]
-        alone = len(readers[x.name]) == 1 and x not in graph.outputs
+        x, number, alone = node.inputs[0], None, True
+        seen: list[int] = []  # views between, which keep the channels
+        while True:
+            number = made_at.get(x.name)
+            before = None if number is None else nodes[number]
+            alone = alone and len(readers[x.name]) == 1 and x not in graph.outputs
+            if before is None or not _keeps_channels(before):
+                break
+            assert number is not None
+            seen.append(number)
+            x = before.inputs[0]
         # Only once: folded weights are not a parameter, so nothing more can be folded into them.
         if (
             before is not None
@@ -92,13 +99,27 @@ def folded(graph: Graph) -> tuple[Graph, tuple[Derived, ...]]:
             and isinstance(before.op, Convolve | ConvolveInput)
             and before.inputs[1].name in weights
         ):
-            nodes[here], made = _into(before, node, node.op)
-            nodes[made_at[x.name]] = None
+            assert number is not None
+            conv, made = _into(before, node, node.op)
+            if seen:  # the views stay, and the last of them makes what the normalisation made
+                nodes[number] = replace(conv, outputs=before.outputs)
+                last = nodes[seen[0]]
+                assert last is not None
+                nodes[here], nodes[seen[0]] = replace(last, outputs=node.outputs), None
+            else:
+                nodes[here], nodes[number] = conv, None
         else:
             nodes[here], made = _apart(node, node.op)
         derived += made
     left = tuple(node for node in nodes if node is not None)
     return replace(graph, nodes=left), tuple(derived)
+
+
+def _keeps_channels(node: Node) -> bool:
+    """Whether a node only counts samples and positions otherwise: a sample alone is seen as it is,
+    several of them are not, and the bits of both must be the same.
+    """
+    return isinstance(node.op, View) and node.inputs[0].channels == node.output.channels
 
 
 def _names(node: Node) -> tuple[str, str, str, str]:

@@ -93,7 +93,7 @@ def _moved(step: Step, narrow: Layouts, places: Mapping[str, Operand], dtype: st
             argument = replace(argument, name=places[argument.name].name)
         elif isinstance(argument, Operand) and argument.name in narrow and isinstance(recipe, Copy):
             side = "source" if recipe.names[i] == "src" else "target"
-            recipe = replace(recipe, **{side: dtype})
+            recipe = replace(recipe, **{side: dtype})  # type: ignore[arg-type]
             argument = replace(argument, offset=argument.offset // 2)
         arguments.append(argument)
     return replace(step, recipe=recipe, arguments=arguments)

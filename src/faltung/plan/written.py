@@ -173,8 +173,10 @@ class Written:
 
 
 @cache
-def _kind(name: str) -> type | None:
+def _kind(name: object) -> type | None:
     """The class of a part of a plan, by its module and name: a frozen dataclass that is there."""
+    if not isinstance(name, str):
+        return None
     module, _, word = name.partition(":")
     kind = getattr(sys.modules.get(module), word, None) if module.startswith(_STAGES) else None
     frozen = isinstance(kind, type) and is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
