@@ -13,6 +13,7 @@ from faltung.graph.fold import folded
 from faltung.graph.fuse import fused, needed
 from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved
+from faltung.graph.fuse_views import views_last
 from faltung.graph.gates import gated
 from faltung.graph.ops import Convolve, Softmax
 from faltung.graph.recognise import recognised
@@ -65,7 +66,7 @@ class Inference:
             outputs = (likely, *outputs[1:])
         kept = {value.name for value in outputs}
         nodes = with_attention(moved(needed(nodes, kept), kept), kept)
-        nodes = recognised(nodes, kept)
+        nodes = views_last(recognised(nodes, kept))
         nodes, first = input_layouts(graph.inputs, gated(fused(needed(nodes, kept), kept), kept))
         self.nodes, self.outputs = nodes, outputs
         places = Places(nodes, [value.name for value in graph.inputs], first)
