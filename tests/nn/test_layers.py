@@ -223,7 +223,7 @@ REFUSED: list[tuple[nn.Layer, tuple[int, ...], str]] = [
     (nn.Pad(((1, 2, 3),)), (3, 4), "padding=((1, 2, 3),): the padding of an axis is an int or (b"),
     (nn.Pad(1, "reflect", 2.0), (3, 4), "value=2.0: must be 0 with mode='reflect' (in Pad 'pad1'"),
     (nn.AdaptiveAvgPool((2, 2)), (3, 4), "size=(2, 2): must be one int or 1, one for each axis"),
-    (nn.Blur(0), (3, 4), "taps=0: must be at least 1 (in Blur 'blur1')"),
+    (nn.Blur(0), (3, 4), "taps=0: must be from 1 to 64 (in Blur 'blur1')"),
     (nn.PixelShuffle(2), (6, 3, 3), "factor=2: 2**2 must divide the 6 channels (in PixelShuffle"),
     (nn.PixelUnshuffle(2), (6, 3, 3), "factor=2: must divide the sizes (3, 3) (in PixelUnshuffl"),
     (nn.PixelShuffle(0), (6, 3, 3), "factor=0: must be at least 1 (in PixelShuffle"),

@@ -319,7 +319,8 @@ def test_old_dialects_of_whole_numbers(opset: int) -> None:
         "at": np.array([1]),
         "zero": np.array([0]),
     }
-    outputs, shapes = ["y"], {"x": (2, 3, 4)}
+    outputs: list[str] = ["y"]
+    shapes: dict[str, tuple[int, ...]] = {"x": (2, 3, 4)}
     x = np.arange(24).reshape(2, 3, 4)
     if opset < 11:
         outputs, shapes = ["y", "i"], {"x": (2, 3, 4), "f": (2, 3)}

@@ -193,7 +193,7 @@ def test_many_operands() -> None:
 def test_bounds_that_are_computed() -> None:
     nodes = [node("ReduceMin", "x", "a", keepdims=0), node("Clip", "x a b", "y")]
     nodes.insert(1, node("Mul", "a h", "b"))
-    agree(made(nodes, {"x": (2, 3)}, ["y"], {"h": np.float32(0.5)}), {"x": numbers(2, 3)})
+    agree(made(nodes, {"x": (2, 3)}, ["y"], {"h": np.array(0.5, np.float32)}), {"x": numbers(2, 3)})
 
 
 def test_conditions_of_conditions() -> None:
@@ -207,7 +207,7 @@ def test_conditions_of_conditions() -> None:
         node("Equal", "q a", "y"),
     ]
     shapes = {"x": (2, 3, 4), "z": (4,)}
-    data = made(nodes, shapes, ["y"], {"c": np.float32(1)}, types={"y": "bool"}, opset=20)
+    data = made(nodes, shapes, ["y"], {"c": np.array(1, np.float32)}, types={"y": "bool"}, opset=20)
     x = np.round(numbers(2, 3, 4) * 2)
     x[0, 0, :2] = np.inf, -np.inf
     agree(data, {"x": x, "z": numbers(4, seed=3)})

@@ -2,6 +2,7 @@
 
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from faltung.onnx.read import File, read  # noqa: E402
 DTYPES = ["float32", "float64", "float16", "int64", "bool", "uint8"]
 
 
-def model(sizes: list[int], seed: int = 0) -> "onnx.ModelProto":
+def model(sizes: list[int], seed: int = 0) -> Any:
     """A model that adds up its weights, large and small ones, with odd bytes between them."""
     rng = np.random.default_rng(seed)
     helper = onnx.helper
