@@ -152,20 +152,20 @@ TIMM: dict[str, tuple[int, dict[str, Any]]] = {
 
 def vision() -> Any:
     """torchvision; its operators in C++ are not needed, and do not fit every PyTorch."""
-    import torch
+    from torch import library as operators
 
-    register = torch.library.register_fake
+    register = operators.register_fake
 
     def unless_missing(name: Any, *others: Any, **options: Any) -> Any:
         if str(name).startswith("torchvision::"):
             return lambda function: function
         return register(name, *others, **options)
 
-    torch.library.register_fake = unless_missing
+    operators.register_fake = unless_missing
     try:
         import torchvision
     finally:
-        torch.library.register_fake = register
+        operators.register_fake = register
     return torchvision.models
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from faltung.geometry.conv import ITEMSIZE
 from faltung.graph import ops
+from faltung.graph.cost import macs
 from faltung.graph.summary_row import LayerRow, Spec
 from faltung.graph.summary_table import short, table
 from faltung.graph.value import Graph, Node, Value, consumers
-from faltung.graph.work import macs
 
 
 @dataclass(frozen=True, slots=True)

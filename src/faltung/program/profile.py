@@ -6,9 +6,9 @@ from time import perf_counter
 from typing import Any
 
 from faltung.geometry.check import whole
+from faltung.graph.cost import macs, numbers
 from faltung.graph.summary_table import short
 from faltung.graph.value import Node
-from faltung.graph.work import macs, numbers
 from faltung.program.inference import Inference
 from faltung.program.threads import threads_for
 

@@ -1,9 +1,9 @@
 """How much a node computes, and how many numbers it moves."""
 
 from faltung import nn
+from faltung.graph.cost import macs, numbers
 from faltung.graph.ops import Attention, Contract, Convolve
 from faltung.graph.value import Node, Value
-from faltung.graph.work import macs, numbers
 
 
 def test_products_are_counted_for_one_sample() -> None:
