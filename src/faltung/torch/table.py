@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import convolve, pads
+from faltung.torch import convolve, pads, pools
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
@@ -14,4 +14,5 @@ Handler = Callable[[Arguments], Made]
 TABLE: dict[str, Handler] = {
     **convolve.TABLE,
     **pads.TABLE,
+    **pools.TABLE,
 }
