@@ -133,11 +133,17 @@ class Builder:
         fields: Fields = None,
         kind: str | None = None,
         samples: int | None = None,
+        batched: int | None = None,
     ) -> tuple[Value, ...]:
+        """The same with all outputs returned. batched: of how many of them, the first ones, there
+        is one for each sample; by default of all.
+        """
         stem = f"{self._layer}:{len(self._nodes)}"
         count = samples_of(inputs) if samples is None else samples
+        first = len(shapes) if batched is None else batched
         made = tuple(
-            Value(stem + ("", *"bcdef")[i], shape, samples=count) for i, shape in enumerate(shapes)
+            Value(stem + ("", *"bcdef")[i], shape, i < first, samples=count if i < first else 1)
+            for i, shape in enumerate(shapes)
         )
         maker = self._kind if kind is None else Kind(kind)
         self._nodes.append(Node(op, tuple(map(_plain, inputs)), made, self._layer, maker))

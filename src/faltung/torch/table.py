@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import convolve, pads, pools
+from faltung.torch import convolve, norms, pads, pools
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
@@ -13,6 +13,7 @@ Handler = Callable[[Arguments], Made]
 
 TABLE: dict[str, Handler] = {
     **convolve.TABLE,
+    **norms.TABLE,
     **pads.TABLE,
     **pools.TABLE,
 }
