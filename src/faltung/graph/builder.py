@@ -217,8 +217,15 @@ class Builder:
         return value
 
     def update(self, parameter: Value, value: Value) -> None:
-        """The new value of a parameter that is not trained, after a step."""
+        """The new value of a parameter that is not trained, after a step; instead of an earlier
+        one, which this one has been made of.
+        """
+        self._updates = [pair for pair in self._updates if pair[0] != parameter]
         self._updates.append((parameter, value))
+
+    def updated(self, parameter: Value) -> Value:
+        """The value of a parameter after all updates until now."""
+        return next((new for old, new in self._updates if old == parameter), parameter)
 
     def auxiliary(self, output: Value, weight: float) -> None:
         self._auxiliaries.append(Auxiliary(self.settled(output), weight))

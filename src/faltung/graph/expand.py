@@ -107,9 +107,8 @@ def expanded(
     has a gradient of its own: normalisations as their statistics, others as the node. Paddings are
     absorbed first.
 
-    Batch normalisation at inference stays: it is folded into the convolution before it. In a graph
-    that is trained it uses its running statistics where one of its parameters is frozen, or where
-    it was made so.
+    Batch normalisation at inference stays: it is folded into the convolution before it. In training
+    it uses its running statistics where it is said to, or one of its parameters is frozen.
     """
     graph = absorbed(graph)
     nodes = Nodes("~")
@@ -118,7 +117,7 @@ def expanded(
     for node in graph.nodes:
         nodes.layer = node.layer
         op = node.op
-        if graph.training and (is_frozen(node, frozen) or _has_fixed_statistics(op)):
+        if graph.training and (is_frozen(node, frozen) or _is_settled(node)):
             _frozen(nodes, node)
         elif isinstance(op, Normalise) and op.over in ("position", "axes"):
             if not by_rows(op, node.inputs, graph.dtype):
@@ -127,7 +126,7 @@ def expanded(
                 found[node.output.name] = _rows(nodes, node, op)
             else:
                 nodes.made.append(node)
-        elif isinstance(op, Normalise) and not _has_fixed_statistics(op):
+        elif isinstance(op, Normalise) and not _is_settled(node):
             found[node.output.name] = _NORMALISE[op.over](nodes, node, op, updates)
         elif isinstance(op, Softmax) and set(op.axes) != {0}:
             _softmax(nodes, node, op)
@@ -160,7 +159,9 @@ def is_frozen(node: Node, frozen: Collection[str]) -> bool:
     return any(value.name in frozen for value in node.inputs[1:])
 
 
-def _has_fixed_statistics(op: Op) -> bool:
+def _is_settled(node: Node) -> bool:
+    """Whether a node is a batch normalisation by its running statistics."""
+    op = node.op
     return isinstance(op, Normalise) and op.over == "batch" and not op.training
 
 

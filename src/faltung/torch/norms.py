@@ -98,17 +98,17 @@ def _running(a: Arguments, written: bool) -> list[Value]:
         leaf = a.leaf(name)
         if leaf is None:
             raise Unsaid(f"{name} that is computed")
-        now = [value for other, value in f.updates if other is leaf]
-        if now:  # the same layer, a second time
-            made.append(now[-1])
-            continue
         if written and leaf.array.dtype != f.dtype:
             raise Unsaid(f"{name} as {leaf.dtype}")
-        made.append(f.parameter(name, leaf.array, trained=False, decay=False))
+        before = f.parameter(name, leaf.array, trained=False, decay=False)
+        now = f.b.updated(before)  # the same layer may be there twice
+        if now != before and not written:
+            raise Unsaid("running statistics that have just changed")
+        made.append(now)
     return made
 
 
-def _batch(a: Arguments, training: bool) -> list[Any]:
+def _batch(a: Arguments, training: bool, follow: bool = True) -> list[Any]:
     """The result, mean and 1 / deviation of the batch, and the new running statistics."""
     x, f, eps = a.floats("input"), a.f, a.number("eps")
     if x.rank < 2:
@@ -122,8 +122,9 @@ def _batch(a: Arguments, training: bool) -> list[Any]:
         raise Unsaid("the variance of a single number for each channel")
     op = Normalise("batch", eps, momentum=momentum, training=True)
     made = _by_channels(a, x, op, running)
-    for name, new in zip(("running_mean", "running_var"), made[3:], strict=False):
-        a.update(name, new.value)
+    if follow:
+        for name, new in zip(("running_mean", "running_var"), made[3:], strict=False):
+            a.update(name, new.value)
     return [*made, *[None] * (5 - len(made))]
 
 
@@ -134,8 +135,6 @@ def _with_fixed(a: Arguments, x: Tensor) -> Tensor:
     if not all(a.has(name) for name in names):
         raise Unsaid("no statistics to normalise with")
     if all(a.leaf(name) is not None for name in names):
-        if any(leaf is a[name] for leaf, _ in f.updates for name in names):
-            raise Unsaid("running statistics that have just changed")
         return _by_channels(a, x, Normalise("batch", eps), _running(a, False))[0]
     mean, var = (along_channels(f, a.operand(name), x.rank) for name in names)
     y = formula(f, lambda x, m, v: (x - m) / unary("sqrt", v + eps), x, mean, var)
@@ -160,9 +159,7 @@ def batch_norm(count: int, training: bool | None = None) -> Handler:
 
 def functional(a: Arguments) -> list[Any]:
     """The form that returns the running statistics instead of writing them."""
-    before = list(a.f.updates)
-    found = _batch(a, a.flag("training"))
-    a.f.updates[:] = before
+    found = _batch(a, a.flag("training"), follow=False)
     for number, name in ((3, "running_mean"), (4, "running_var")):
         found[number] = a[name] if found[number] is None else found[number]
     return found
