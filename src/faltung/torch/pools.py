@@ -81,7 +81,10 @@ def max_pool(rank: int, indexed: bool = False) -> Handler:
         y = as_given(a, f.of_map(pooled(f, f.map(x), spec), x.dtype), rank, "self")
         if not indexed:
             return y
-        return [y, as_given(a, origins(f, x, _windows(spec)), rank, "self") if is_read(a, 1) else None]
+        return [
+            y,
+            as_given(a, origins(f, x, _windows(spec)), rank, "self") if is_read(a, 1) else None,
+        ]
 
     return made
 
@@ -179,9 +182,11 @@ def adaptive_max_pool(rank: int) -> Handler:
 
 
 def maxima(f: Foreign, x: Tensor, windows: Windows) -> Tensor:
-    """The largest entry of each window of the axes from number 2 on."""
-    for number, line in enumerate(windows):
-        x, *others = _taps(f, x, 2 + number, line)
+    """The largest entry of each window of the axes from number 2 on; the gradient of equal ones goes
+    to the first, because the last axis is the first that is looked along.
+    """
+    for number in reversed(range(len(windows))):
+        x, *others = _taps(f, x, 2 + number, windows[number])
         for other in others:
             x = formula(f, lambda x, y: select(_exceeds(y, x), y, x), x, other)
     return x
