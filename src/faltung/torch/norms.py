@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.expr import unary
-from faltung.graph.foreign import Foreign, Tensor, Unsaid
+from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_norms import (
     affine,
@@ -110,7 +110,7 @@ def _running(a: Arguments, written: bool) -> list[Value]:
 
 def _batch(a: Arguments, training: bool, follow: bool = True) -> list[Any]:
     """The result, mean and 1 / deviation of the batch, and the new running statistics."""
-    x, f, eps = a.floats("input"), a.f, a.number("eps")
+    x, eps = a.floats("input"), a.number("eps")
     if x.rank < 2:
         raise Unsaid(f"a batch of {x.rank} axes")
     there = "running_mean" in a.call.given and a.has("running_mean")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import convolve, norms, pads, pools
+from faltung.torch import convolve, norms, pads, pools, resize
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
@@ -16,4 +16,5 @@ TABLE: dict[str, Handler] = {
     **norms.TABLE,
     **pads.TABLE,
     **pools.TABLE,
+    **resize.TABLE,
 }
