@@ -24,7 +24,7 @@ from faltung.graph.foreign_norms import (
     scaled,
 )
 from faltung.graph.foreign_reduce import reduced
-from faltung.graph.ops import Normalise
+from faltung.graph.ops import ITSELF, Elementwise, Normalise
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments, Graphed
 from faltung.torch.pools import is_read
@@ -202,7 +202,9 @@ def _follow(a: Arguments, x: Tensor) -> None:
         each = reduced(f, flat, [0], "mean", False)
         last = f.result(old, each.shape, x.dtype)
         new = formula(f, lambda n, o, k=factor: o * keep + n * (k * (1 - keep)), each, last)
-        a.update(name, f.seen(f.straightened(new).value, 1, (x.shape[1],)))
+        vector = f.seen(f.straightened(new).value, 1, (x.shape[1],))
+        # A value of its own, which has a place of its own.
+        a.update(name, f.node(Elementwise(vector.shape, (ITSELF,)), (vector,), vector.shape))
 
 
 def _grouped(a: Arguments, x: Tensor, groups: int) -> Tensor:
