@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from faltung.graph.differentiate import pullback
-from faltung.graph.expand import expanded
 from faltung.graph.fuse import fused, needed
 from faltung.graph.ops import ITSELF, ConvolveWeight, Elementwise
 from faltung.graph.value import Graph, Node, Value

@@ -27,7 +27,7 @@ from faltung.program.borrowed import Borrowed
 from faltung.runtime.buffers import aligned
 from faltung.torch.importer import flat, imported, lies_last
 from faltung.torch.leaves import Leaves
-from faltung.torch.part import DTYPES, REAL, Feed, Gap, Leaf, Part, trainable
+from faltung.torch.part import DTYPES, Feed, Gap, Leaf, Part, trainable
 
 Array = npt.NDArray[Any]
 Precision = Literal["fast", "strict"]
