@@ -4,11 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import convolve
+from faltung.torch import convolve, norms, pads, pools
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
 Made = Tensor | list[Any] | None
 Handler = Callable[[Arguments], Made]
 
-TABLE: dict[str, Handler] = {**convolve.TABLE}
+TABLE: dict[str, Handler] = {
+    **convolve.TABLE,
+    **norms.TABLE,
+    **pads.TABLE,
+    **pools.TABLE,
+}
