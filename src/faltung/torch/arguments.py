@@ -101,6 +101,9 @@ class Graphed(Foreign):
         self.bound.setdefault(made.name, Bound(leaf, array.reshape(shape), shared))
         return made
 
+    def copies(self, array: Array) -> bool:
+        return not any(leaf.trained and _inside(array, leaf.array) for leaf in self.near)
+
     def of_leaf(self, leaf: Leaf) -> Tensor:
         """A leaf as a tensor like those that are computed."""
         found = self._leaves.get(id(leaf))

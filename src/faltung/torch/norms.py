@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.expr import unary
-from faltung.graph.foreign import Foreign, Tensor, Unsaid
+from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_norms import (
     affine,
@@ -191,9 +191,7 @@ def _follow(a: Arguments, x: Tensor) -> None:
         flat = f.reshaped(now, x.shape[:2])
         each = reduced(f, flat, [0], "mean", False)
         last = f.result(old, each.shape, x.dtype)
-        new = formula(
-            f, lambda n, o, k=factor: o * keep + n * (k * (1 - keep)), each, last
-        )
+        new = formula(f, lambda n, o, k=factor: o * keep + n * (k * (1 - keep)), each, last)
         a.update(name, f.seen(f.straightened(new).value, 1, (x.shape[1],)))
 
 

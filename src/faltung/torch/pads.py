@@ -6,7 +6,12 @@ from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_maps import MOST_PADDING, padded
 from faltung.torch.arguments import Arguments
 
-MODES = {"constant": "zeros", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+MODES = {
+    "constant": "zeros",
+    "reflect": "reflect",
+    "replicate": "replicate",
+    "circular": "circular",
+}
 
 
 def _padded(a: Arguments, wholes: Sequence[int], mode: str, fill: float = 0.0) -> Tensor:

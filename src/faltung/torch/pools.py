@@ -81,7 +81,10 @@ def max_pool(rank: int, indexed: bool = False) -> Handler:
         y = as_given(a, f.of_map(pooled(f, f.map(x), spec), x.dtype), rank, "self")
         if not indexed:
             return y
-        return [y, as_given(a, origins(f, x, _windows(spec)), rank, "self") if is_read(a, 1) else None]
+        return [
+            y,
+            as_given(a, origins(f, x, _windows(spec)), rank, "self") if is_read(a, 1) else None,
+        ]
 
     return made
 

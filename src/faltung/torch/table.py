@@ -4,7 +4,19 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import convolve, norms, pads, pools
+from faltung.torch import (
+    attention,
+    convolve,
+    embedding,
+    entries,
+    norms,
+    pads,
+    pools,
+    products,
+    recurrent,
+    scatters,
+    views,
+)
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
@@ -16,4 +28,11 @@ TABLE: dict[str, Handler] = {
     **norms.TABLE,
     **pads.TABLE,
     **pools.TABLE,
+    **views.TABLE,
+    **entries.TABLE,
+    **scatters.TABLE,
+    **embedding.TABLE,
+    **products.TABLE,
+    **attention.TABLE,
+    **recurrent.TABLE,
 }
