@@ -52,6 +52,8 @@ class Graphed(Foreign):
         self.near: list[Leaf] = []  # leaves that the operation under way reads
         self.updates: list[tuple[Leaf, Value]] = []
         self._leaves: dict[int, Tensor] = {}
+        # The number of values that are one number everywhere, by name.
+        self.filled: dict[str, float] = {}
 
     def parameter(
         self,
