@@ -51,6 +51,8 @@ class Graphed(Foreign):
         # Leaves whose numbers are part of the graph, and not only read when it runs.
         self.baked: dict[int, Leaf] = {}
         self._leaves: dict[int, Tensor] = {}
+        # The number of values that are one number everywhere, by name.
+        self.filled: dict[str, float] = {}
 
     def parameter(
         self,

@@ -9,6 +9,7 @@ from faltung.torch import (
     convolve,
     embedding,
     entries,
+    formulas,
     norms,
     pads,
     pools,
@@ -36,3 +37,4 @@ TABLE: dict[str, Handler] = {
     **attention.TABLE,
     **recurrent.TABLE,
 }
+TABLE: dict[str, Handler] = {**convolve.TABLE, **formulas.TABLE}
