@@ -1,0 +1,1 @@
+"""Faltung inside PyTorch."""

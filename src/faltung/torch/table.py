@@ -1,0 +1,14 @@
+"""The operators of ATen that become part of a graph, by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from faltung.graph.foreign import Tensor
+from faltung.torch import convolve
+from faltung.torch.arguments import Arguments
+
+# A result, several, or none where the operation only writes.
+Made = Tensor | list[Any] | None
+Handler = Callable[[Arguments], Made]
+
+TABLE: dict[str, Handler] = {**convolve.TABLE}

@@ -1,0 +1,19 @@
+"""Convolutions of ATen as operations of a graph, against PyTorch in float64."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch_aten import check  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_convolutions(rank: int) -> None:
+    conv = [F.conv1d, F.conv2d, F.conv3d][rank - 1]
+    w = torch.randn(6, 2, *(3,) * rank, dtype=torch.float64)
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return conv(x, w.to(x.dtype), None, 2, 1, 1, 2)
+
+    check(function, torch.randn(3, 4, *(9, 7, 5)[:rank]))
