@@ -79,8 +79,8 @@ def get_threads() -> int:
 
 
 def threads_to_use() -> int:
-    """``get_threads()``, for work that begins now, or what ``threads`` says; no more than ``follow``
-    allows. Warns once if they are more than the cores.
+    """``get_threads()``, for work that begins now, or what ``threads`` says; at most what
+    ``follow`` allows. Warns once if they are more than the cores.
     """
     if _weighed and _chosen is not None and _limit is None and not _blocks:  # nearly always
         return _chosen
