@@ -111,9 +111,7 @@ def trace(
     if any(isinstance(x, torch.SymInt | torch.SymFloat | torch.SymBool) for x in parts):
         raise Untraceable("a result that is a size")
     outputs = [next(computed) if isinstance(x, torch.Tensor) else x for x in parts]
-    made = Captured(
-        module, names[: len(inputs)], names[len(inputs) :], outputs, kept["together"]
-    )
+    made = Captured(module, names[: len(inputs)], names[len(inputs) :], outputs, kept["together"])
     if free:
         _note_guards(made, inputs, mode.shape_env)
     return made
