@@ -12,6 +12,7 @@ and the kernel for the CPU who wants to know.
 
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
@@ -19,7 +20,6 @@ from torch import Tensor, _C
 from torch.autograd import forward_ad
 
 from faltung.geometry.errors import FaltungTypeError
-from faltung.torch import calls, maps, shapes
 
 LIBRARY = torch.library.Library("faltung", "FRAGMENT")
 
@@ -28,14 +28,33 @@ _below = _C._after_autograd_keyset
 _grad_enabled = torch.is_grad_enabled
 
 
+class Late:
+    """A function of this folder, imported when it is first called: what plans and computes takes
+    some time to load. ``found(*args)`` is fast, and calls it with ``first`` before the arguments.
+    """
+
+    def __init__(self, home: str, function: str, *first: Any) -> None:
+        self._name, self._first = (home, function), first
+        self.found: Callable[..., Any] = self._load
+
+    def __call__(self, *args: Any) -> Any:
+        return self.found(*args)
+
+    def _load(self, *args: Any) -> Any:
+        home, function = self._name
+        made = getattr(import_module(f"faltung.torch.{home}"), function)
+        self.found = partial(made, *self._first) if self._first else made
+        return self.found(*args)
+
+
 class Operator(NamedTuple):
     """``compute``: on tensors of the CPU; ``fake``: without numbers. ``tensors``: how many of the
     arguments, from the first on. ``autocast``: "lower" to autocast's dtype, "float32", or "".
     """
 
     schema: str
-    compute: Callable[..., Any]
-    fake: Callable[..., Any]
+    compute: Late
+    fake: Late
     tensors: int
     autocast: str = ""
 
@@ -61,8 +80,8 @@ def _family(name: str, autocast: str) -> dict[str, Operator]:
     return {
         name + what: Operator(
             schema,
-            partial(getattr(calls, function), name),
-            partial(getattr(shapes, function), name),
+            Late("calls", function, name),
+            Late("shapes", function, name),
             tensors,
             autocast if tensors == 3 else "",
         )
@@ -75,36 +94,36 @@ OPERATORS: dict[str, Operator] = {
     **_family("conv_local", "float32"),
     "max_pool": Operator(
         "(Tensor x, str words) -> Tensor",
-        partial(maps.pool, "max"),
-        partial(shapes.pool, "max"),
+        Late("maps", "pool", "max"),
+        Late("shapes", "pool", "max"),
         1,
     ),
     "max_pool_with_indices": Operator(
         "(Tensor x, str words) -> (Tensor, Tensor)",
-        maps.pool_with_indices,
-        shapes.pool_with_indices,
+        Late("maps", "pool_with_indices"),
+        Late("shapes", "pool_with_indices"),
         1,
     ),
     "max_pool_grad": Operator(
         "(Tensor grad, Tensor indices, SymInt[] input_shape, str words, bool channels_last) "
         "-> Tensor",
-        maps.max_pool_grad,
-        lambda grad, indices, shape, words, last: shapes.pool_grad(grad, shape, last),
+        Late("maps", "max_pool_grad"),
+        Late("shapes", "max_pool_grad"),
         2,
     ),
     "avg_pool": Operator(
         "(Tensor x, str words) -> Tensor",
-        partial(maps.pool, "average"),
-        partial(shapes.pool, "average"),
+        Late("maps", "pool", "average"),
+        Late("shapes", "pool", "average"),
         1,
     ),
     "avg_pool_grad": Operator(
         "(Tensor grad, SymInt[] input_shape, str words, bool channels_last) -> Tensor",
-        maps.avg_pool_grad,
-        lambda grad, shape, words, last: shapes.pool_grad(grad, shape, last),
+        Late("maps", "avg_pool_grad"),
+        Late("shapes", "avg_pool_grad"),
         1,
     ),
-    "total": Operator("(Tensor x, int[] dims) -> Tensor", maps.total, shapes.total, 1),
+    "total": Operator("(Tensor x, int[] dims) -> Tensor", Late("maps", "total"), Late("shapes", "total"), 1),
 }
 
 for _name, _operator in OPERATORS.items():
@@ -126,12 +145,12 @@ def _autograd(name: str, operator: Operator) -> Callable[..., Any]:
 
     def kernel(keyset: Any, *args: Any) -> Any:
         here = keyset & _below
-        direct = here.highestPriorityTypeId() is _CPU or here.highestPriorityTypeId() == _CPU
+        direct = here.highestPriorityTypeId() == _CPU
         if (_grad_enabled() and _wanted(args, tensors)) or forward_ad._current_level >= 0:
             if rule is None:  # max_pool: what is recorded is where the maxima were
                 return torch.ops.faltung.max_pool_with_indices.default(*args)[0]
-            return rule.apply(compute if direct else partial(redispatched, here), *args)
-        return compute(*args) if direct else redispatched(here, *args)
+            return rule.apply(compute.found if direct else partial(redispatched, here), *args)
+        return compute.found(*args) if direct else redispatched(here, *args)
 
     return kernel
 

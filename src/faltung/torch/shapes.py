@@ -124,8 +124,16 @@ def pool_with_indices(x: Tensor, words: str) -> tuple[Tensor, Tensor]:
     return out, out.new_empty_strided(out.shape, out.stride(), dtype=maps.INDICES[x.dtype])
 
 
-def pool_grad(grad: Tensor, shape: Sizes, last: bool) -> Tensor:
-    """The gradient of a pooling without its numbers."""
+def max_pool_grad(
+    grad: Tensor, indices: Tensor, shape: Sizes, words: str, last: bool
+) -> Tensor:
+    """The gradient of maxima without its numbers."""
+    maps.floating("grad", grad)
+    return grad.new_empty_strided(shape, dense(shape, last))
+
+
+def avg_pool_grad(grad: Tensor, shape: Sizes, words: str, last: bool) -> Tensor:
+    """The gradient of means without its numbers."""
     maps.floating("grad", grad)
     return grad.new_empty_strided(shape, dense(shape, last))
 

@@ -17,8 +17,8 @@ inside      a mean does not count padding
 import re
 from collections.abc import Callable
 from functools import lru_cache
-from operator import index
-from typing import Any, NamedTuple
+from operator import index, is_
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -26,9 +26,9 @@ from faltung.geometry.check import PerAxis, is_sequence, per_axis, show, truth, 
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import NAMES, Padding, PaddingMode, modes, numbers
 from faltung.geometry.text import NUMBERS, OPTIONS, one_or_all, options, sort
-from faltung.ops.call_cache import same
-from faltung.plan.choose import Policy, policy_of
-from faltung.plan.tune import wanted
+
+if TYPE_CHECKING:
+    from faltung.plan.choose import Policy
 
 _CONV = {
     **OPTIONS,
@@ -76,8 +76,12 @@ class Conv(NamedTuple):
         """The arguments of ``conv_spec`` besides shapes and dtype."""
         return dict(zip(self._fields[:6], self[:6], strict=True))
 
-    def policy(self) -> Policy:
+    def policy(self) -> "Policy":
         """How the method is chosen; FALTUNG_TUNE where nothing is said."""
+        # Here, because that loads all methods: layers are made without.
+        from faltung.plan.choose import policy_of
+        from faltung.plan.tune import wanted
+
         return policy_of(self.precision, self.method, wanted() if self.tune is None else self.tune)
 
     def words(self, rank: int) -> str:
@@ -127,7 +131,7 @@ def remembered(write: Callable[..., str], rank: int, given: tuple[Any, ...]) -> 
     try:
         found = _known.get((rank, given))
         # 1, 1.0 and True are equal, and not all legal.
-        if found is not None and (found[0] is given or same(found[0], given)):
+        if found is not None and (all(map(is_, found[0], given)) or repr(found[0]) == repr(given)):
             return found[1]
         text = write(rank, *given)
         if len(_known) >= KEPT:
@@ -155,9 +159,8 @@ def conv_words(
 ) -> str:
     """The text of a convolution of this rank. TypeError, ValueError: options that none has."""
     names = modes(padding_mode, rank)
-    policy_of(precision, method, bool(tune))
-    if tune is not None:
-        truth("tune", tune)
+    if precision != "fast" or method != "auto" or tune is not None:
+        Conv(1, 0, 1, 1, "zeros", False, 0, precision, method, tune).policy()
     words = [
         _axes("s", "stride", stride, rank, 1, "1"),
         _padding(padding, rank),
