@@ -1,5 +1,3 @@
-"""Faltung inside PyTorch."""
-
 """PyTorch's doors to Faltung: operators and layers that take the place of its own."""
 
 TYPE_CHECKING = False

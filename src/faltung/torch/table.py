@@ -24,17 +24,20 @@ from faltung.torch.arguments import Arguments
 Made = Tensor | list[Any] | None
 Handler = Callable[[Arguments], Made]
 
+FAMILIES = (
+    attention,
+    convolve,
+    embedding,
+    entries,
+    formulas,
+    norms,
+    pads,
+    pools,
+    products,
+    recurrent,
+    scatters,
+    views,
+)
 TABLE: dict[str, Handler] = {
-    **convolve.TABLE,
-    **norms.TABLE,
-    **pads.TABLE,
-    **pools.TABLE,
-    **views.TABLE,
-    **entries.TABLE,
-    **scatters.TABLE,
-    **embedding.TABLE,
-    **products.TABLE,
-    **attention.TABLE,
-    **recurrent.TABLE,
+    op: handler for family in FAMILIES for op, handler in family.TABLE.items()
 }
-TABLE: dict[str, Handler] = {**convolve.TABLE, **formulas.TABLE}
