@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import convolve, formulas
+from faltung.torch import convolve, formulas, pointwise
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
 Made = Tensor | list[Any] | None
 Handler = Callable[[Arguments], Made]
 
-TABLE: dict[str, Handler] = {**convolve.TABLE, **formulas.TABLE}
+TABLE: dict[str, Handler] = {**convolve.TABLE, **formulas.TABLE, **pointwise.TABLE}
