@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch_aten import computed, part_of, traced
+from torch_aten import part_of, results_of, traced
 
 from faltung.torch.importer import flat
 
@@ -68,7 +68,7 @@ def _calls(op: Any, dtype: torch.dtype) -> list[Sample]:
     made = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for number, sample in enumerate(op.sample_inputs("cpu", dtype, requires_grad=False)):
+        for number, sample in enumerate(op.sample_inputs_func(op, "cpu", dtype, False)):
             whole = [sample.input, *sample.args], dict(sample.kwargs)
             tensors: list[torch.Tensor] = []
             frame = _framed(whole, tensors)
@@ -126,11 +126,12 @@ def check_samples(
     times: float = 6.0,
     checked: Callable[..., None] | None = None,
 ) -> int:
-    """Check samples of operators and count those that became a program. dtype: by default float32
-    and float64 in turn. checked: instead of ``check_one``, called with the function, its tensors
-    and ``times``. gaps: by the label of a sample, or by the beginning of one, a part of the reason
-    why the importer leaves it to PyTorch. AssertionError: a gap without a reason here, a reason
-    without a gap, or no sample that became a program.
+    """Check samples of operators and count those that became a program.
+
+    dtype: by default float32 and float64 in turn. checked: called with the function, its tensors
+    and ``times``, instead of a comparison with PyTorch. gaps: by the label of a sample, or by the
+    beginning of one, a part of the reason why the importer leaves it to PyTorch. AssertionError: a
+    gap without a reason here, a reason without a gap, or no sample that became a program.
     """
     gaps = gaps or {}
     used: set[str] = set()
@@ -140,13 +141,17 @@ def check_samples(
             args = tuple(x.double() if x.is_floating_point() else x for x in args)
         try:
             module = traced(function, *args)
-            reasons = [gap.reason for gap in part_of(module, args).gaps]
+            part = part_of(module, args)
+            reasons = [gap.reason for gap in part.gaps]
             told = [k for k in gaps if label.startswith(k) and any(gaps[k] in r for r in reasons)]
             assert told or not reasons, reasons
             used.update(told)
             if not reasons:
                 taken += 1
-                (checked or check_one)(function, *args, times=times)
+                if checked is not None:
+                    checked(function, *args, times=times)
+                else:
+                    _compared(function, args, results_of(module, part, args), times)
         except Exception as error:
             error.add_note(f"in {label}, of shapes {[tuple(x.shape) for x in args]}")
             raise
@@ -155,12 +160,16 @@ def check_samples(
     return taken
 
 
-def check_one(function: Callable[..., Any], *inputs: torch.Tensor, times: float = 6.0) -> None:
+def _compared(
+    function: Callable[..., Any],
+    inputs: Sequence[torch.Tensor],
+    ours: Sequence[torch.Tensor],
+    times: float,
+) -> None:
     """As ``check``, in one dtype: float64 results are PyTorch's, float32 ones as close to float64
     as PyTorch's within a factor. Whole numbers and conditions must be equal.
     """
     wide = any(x.dtype == torch.float64 for x in inputs)
-    ours = computed(function, *inputs)
     theirs = [x for x in flat([function(*inputs)]) if isinstance(x, torch.Tensor)]
     double = [x.double() if x.is_floating_point() else x for x in inputs]
     exact = [x for x in flat([function(*double)]) if isinstance(x, torch.Tensor)]

@@ -16,6 +16,10 @@ OPS = """
     nn.functional.selu nn.functional.celu nn.functional.leaky_relu nn.functional.threshold
     nn.functional.hardtanh nn.functional.hardshrink nn.functional.softshrink
     nn.functional.softplus nn.functional.gelu nn.functional.glu nn.functional.prelu
+    add sub rsub mul div true_divide floor_divide remainder fmod pow float_power hypot copysign
+    atan2 heaviside logaddexp logaddexp2 xlogy special.xlog1py ldexp lerp addcmul addcdiv maximum
+    minimum fmax fmin clamp clamp_min clamp_max eq ne lt le gt ge isclose logical_and logical_or
+    logical_xor where masked_fill __radd__ __rmul__ __rsub__ __rdiv__ __rpow__ __rmod__
     nn.functional.tanhshrink nn.functional.softsign
 """.split()
 GAPS: dict[str, str] = {}

@@ -271,6 +271,8 @@ def prelu(a: Arguments) -> Tensor:
     if len(slope.shape) == 1 and x.rank > 1:
         shape = (slope.shape[0], *(1,) * (x.rank - 2))
         slope = a.f.reshaped(slope, shape) if isinstance(slope, Tensor) else slope.reshape(shape)
+    elif x.rank == 0 and len(slope.shape) == 1:
+        slope = a.f.reshaped(slope, ()) if isinstance(slope, Tensor) else slope.reshape(())
     return applied(a, lambda x, s: select(greater(x, 0), x, raw("mul")(x, s)), x, slope)
 
 
@@ -301,7 +303,9 @@ TABLE: dict[str, Handler] = {
     "log10": one(lambda x: unary("log", x) * (1 / log(10))),
     "erfc": one(lambda x: 2 * unary("ndtr", x * -sqrt(2))),
     "special_ndtr": one(lambda x: unary("ndtr", x)),
-    "special_entr": one(lambda x: select(equal(x, 0), 0, -(x * unary("log", x)))),
+    "special_entr": one(
+        lambda x: select(equal(x, 0), 0, select(greater(0, x), -inf, -(x * unary("log", x))))
+    ),
     "frac": one(lambda x: x - unary("trunc", x)),
     "round": settled(_round),
     "deg2rad": one(lambda x: x * (pi / 180)),
