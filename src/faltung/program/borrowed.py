@@ -94,7 +94,7 @@ class Borrowed:
         self.bytes = self.assembly.memories["arena"].nbytes
         names = ["arena", *(memory for memory, _ in fixed.values())]
         self.slots = {memory: self.assembly.slot(memory) for memory in names}
-        read = {v.name for node in nodes[phases[0] :] for v in node.inputs}
+        read = {name for n in nodes[phases[0] :] for v in n.inputs for name in _names(places, v)}
         # Memories that the backward phase reads.
         self.read = frozenset(memory for v, memory in self._memories.items() if v in read)
         # Several threads may run a phase at once, each with arguments of its own.
@@ -221,6 +221,11 @@ class Borrowed:
             movable.move(slot, addresses.get(name, 0))
         movable.run(self.threads)
         self._free[phase].append(movable)
+
+
+def _names(places: Places, value: Value) -> tuple[str, str]:
+    """Of a value, and of what it may be a view of."""
+    return value.name, places.root(value).name
 
 
 def _is_conv(node: Node) -> bool:

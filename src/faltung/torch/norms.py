@@ -149,16 +149,26 @@ def batch_norm(count: int, training: bool | None = None) -> Handler:
         found = _batch(a, now)
         if count == 1:
             return found[0]
-        for number in range(1, min(count, 5)):
-            if found[number] is None and is_read(a, number):
-                raise Unsaid("statistics that are not computed")
+        if _statistics(a) and found[1] is None:
+            raise Unsaid("statistics that are not computed")
         return found[:3] if count == 3 else [*found[:3], None, None][:count]
 
     return made
 
 
+def _statistics(a: Arguments) -> bool:
+    """Whether somebody reads mean and 1 / deviation. Unsaid: in training, where these would have
+    gradients that they do not have in PyTorch.
+    """
+    found = is_read(a, 1) or is_read(a, 2)
+    if found and a.f.training:
+        raise Unsaid("statistics beside the result, which have no gradient")
+    return found
+
+
 def functional(a: Arguments) -> list[Any]:
     """The form that returns the running statistics instead of writing them."""
+    _statistics(a)
     found = _batch(a, a.flag("training"), follow=False)
     for number, name in ((3, "running_mean"), (4, "running_var")):
         found[number] = a[name] if found[number] is None else found[number]
@@ -211,7 +221,7 @@ def group_norm(a: Arguments) -> Tensor:
 def native_group_norm(a: Arguments) -> list[Any]:
     x, groups = a.floats("input"), a.whole("group")
     y = _grouped(a, x, groups)
-    if not (is_read(a, 1) or is_read(a, 2)):
+    if not _statistics(a):
         return [y, None, None]
     parts = a.f.reshaped(x, (x.shape[0], groups, x.size // (x.shape[0] * groups)))
     mean, var = moments(a.f, parts, [2])
@@ -243,7 +253,7 @@ def layer_norm(a: Arguments) -> Tensor:
 
 def native_layer_norm(a: Arguments) -> list[Any]:
     x, f, eps = a.floats("input"), a.f, a.number("eps")
-    if not (is_read(a, 1) or is_read(a, 2)):
+    if not _statistics(a):
         return [layer_norm(a), None, None]
     mean, var = moments(f, x, _axes(a, x))
     rstd = inverse_root(f, var, eps)
@@ -266,7 +276,7 @@ def fused_rms_norm(a: Arguments) -> list[Any]:
     x, f = a.floats("input"), a.f
     eps = _eps(a, x)
     made = _over_last(a, x, ("weight",), eps, False)
-    if not is_read(a, 1):
+    if not _statistics(a):
         return [made, None]
     square = formula(f, lambda x: x * x, x)
     return [made, inverse_root(f, reduced(f, square, _axes(a, x), "mean", True), eps)]
