@@ -60,15 +60,17 @@ class Captured:
         """All that is computed, in order."""
         return [n for n in self.module.graph.nodes if n.op not in ("placeholder", "output")]
 
-    def bound(self, inputs: Sequence[Any]) -> dict[Any, int] | None:
+    def bound(self, inputs: Sequence[Any]) -> dict[Any, Any] | None:
         """The free sizes as these inputs have them; None: the graph is not right for them."""
+        import sympy
+
         found = {}
         for symbol, (number, axis) in self.sources.items():
             x = inputs[number]
             size = int(x if axis is None else x.shape[axis])
             if size < self.least:
                 return None
-            found[symbol] = size
+            found[symbol] = sympy.Integer(size)
         for guard in self.guards:
             if not bool(guard.xreplace(found)):
                 return None

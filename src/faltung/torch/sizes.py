@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import fx
 
 
 class _Bound(threading.local):
@@ -53,3 +54,18 @@ def like(x: Any) -> Any:
     shape, stride = shape_of(x), tuple(map(settled, x.stride()))
     assert shape is not None and None not in stride
     return torch.empty_strided(shape, stride, dtype=x.dtype, device="meta")
+
+
+def value(node: fx.Node) -> Any:
+    """What a trace notes of a node's results, in the sizes of the call under way."""
+    found = node.meta.get("val")
+    if isinstance(found, list | tuple):
+        return [_value(x) for x in found]
+    return _value(found)
+
+
+def _value(x: Any) -> Any:
+    if not isinstance(x, torch.Tensor) or _bound.sizes is None:
+        return x
+    free = any(isinstance(n, torch.SymInt) for n in (*x.shape, *x.stride()))
+    return like(x) if free else x
