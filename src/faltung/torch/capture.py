@@ -32,12 +32,17 @@ class Untraceable(Exception):
         self.place = place or places.Place()
 
 
+class Changing(Untraceable):
+    """A model that changes its own modules, as one does that keeps a table for later calls."""
+
+
 @dataclass(slots=True)
 class Captured:
     """A graph. inputs, leaves: names of its placeholders. outputs: entries of the result, in its
-    order: nodes, or constants. together: makes the result of its entries. sources: where sizes that
+    order: nodes, or constants. together: makes the result of its entries. constants: tensors that no
+    module holds, the last of the leaves. sources: where sizes that
     are free come from, (number of the input, axis; None where the input is the size).
-    guards: conditions on them. training: whether gradients may be asked for.
+    guards: conditions on them. least: the smallest of them that the graph is right for.
     """
 
     module: fx.GraphModule
@@ -45,6 +50,7 @@ class Captured:
     leaves: list[str]
     outputs: list[Any]
     together: Callable[[Sequence[Any]], Any]
+    constants: list[torch.Tensor] = field(default_factory=list)
     sources: dict[Any, tuple[int, int | None]] = field(default_factory=dict)
     guards: list[Any] = field(default_factory=list)
     least: int = 1
@@ -54,15 +60,17 @@ class Captured:
         """All that is computed, in order."""
         return [n for n in self.module.graph.nodes if n.op not in ("placeholder", "output")]
 
-    def bound(self, inputs: Sequence[Any]) -> dict[Any, int] | None:
+    def bound(self, inputs: Sequence[Any]) -> dict[Any, Any] | None:
         """The free sizes as these inputs have them; None: the graph is not right for them."""
+        import sympy
+
         found = {}
         for symbol, (number, axis) in self.sources.items():
             x = inputs[number]
             size = int(x if axis is None else x.shape[axis])
             if size < self.least:
                 return None
-            found[symbol] = size
+            found[symbol] = sympy.Integer(size)
         for guard in self.guards:
             if not bool(guard.xreplace(found)):
                 return None
@@ -104,14 +112,22 @@ def trace(
     roots = {path: module for path, module in state.modules[:1]}
     module = _traced(run, [*inputs, *leaves], roots, free)
     if state.changes:
-        raise Untraceable(f"it sets {state.changes[0]} while it runs")
+        raise Changing(f"it sets {state.changes[0]} while it runs")
     names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
+    constants = _lifted(module)
     computed = iter(_results(module))
     parts = kept["parts"]
     if any(isinstance(x, torch.SymInt | torch.SymFloat | torch.SymBool) for x in parts):
         raise Untraceable("a result that is a size")
     outputs = [next(computed) if isinstance(x, torch.Tensor) else x for x in parts]
-    made = Captured(module, names[: len(inputs)], names[len(inputs) :], outputs, kept["together"])
+    made = Captured(
+        module,
+        names[: len(inputs)],
+        [*names[len(inputs) :], *constants],
+        outputs,
+        kept["together"],
+        list(constants.values()),
+    )
     if free:
         _note_guards(made, inputs, mode.shape_env)
     return made
@@ -133,13 +149,22 @@ def retrace(module: fx.GraphModule, examples: Sequence[Any], is_leaf: Sequence[b
 
     made = _traced(run, examples, {}, symbolic)
     names = [node.name for node in made.graph.nodes if node.op == "placeholder"]
+    constants = _lifted(made)
     computed = iter(_results(made))
     outputs = [
         next(computed) if isinstance(x, torch.Tensor | torch.SymInt) else x for x in kept["parts"]
     ]
     inputs = [name for name, leaf in zip(names, is_leaf, strict=True) if not leaf]
     leaves = [name for name, leaf in zip(names, is_leaf, strict=True) if leaf]
-    result = Captured(made, inputs, leaves, outputs, kept["together"], least=0)
+    result = Captured(
+        made,
+        inputs,
+        [*leaves, *constants],
+        outputs,
+        kept["together"],
+        list(constants.values()),
+        least=0,
+    )
     given = [x for x, leaf in zip(examples, is_leaf, strict=True) if not leaf]
     result.sources = _sources(given)
     return result
@@ -312,6 +337,27 @@ def _remove_dead(graph: fx.Graph) -> None:
             and torch.Tag.nondeterministic_seeded not in tags
         ):
             graph.erase_node(node)
+
+
+def _lifted(module: fx.GraphModule) -> dict[str, torch.Tensor]:
+    """Tensors that the graph holds become further inputs; the values of these, by name."""
+    graph, found = module.graph, {}
+    by_target: dict[str, fx.Node] = {}
+    for node in [n for n in graph.nodes if n.op == "get_attr"]:
+        tensor = getattr(module, str(node.target), None)
+        if not isinstance(tensor, torch.Tensor):
+            continue
+        made = by_target.get(str(node.target))
+        if made is None:
+            last = [n for n in graph.nodes if n.op == "placeholder"]
+            with graph.inserting_after(last[-1]) if last else graph.inserting_before():
+                made = graph.placeholder(f"held{len(found)}")
+            made.meta = {"val": node.meta.get("val", tensor), "place": places.place_of(node)}
+            by_target[str(node.target)] = made
+            found[made.name] = tensor
+        node.replace_all_uses_with(made)
+        graph.erase_node(node)
+    return found
 
 
 def _results(module: fx.GraphModule) -> list[Any]:

@@ -104,7 +104,8 @@ class State:
             for name in _HOOKS
             if not any(harmless(hook) for hook in vars(m)[name].values())
         ]
-        self._global_hooks = [getattr(hooks, name) for name in _GLOBAL_HOOKS]
+        self._hooks += [getattr(hooks, name) for name in _GLOBAL_HOOKS]
+        self._hook_counts = list(map(len, self._hooks))
         self._getters: list[Callable[[dict[str, Any]], Any]] = []
         self._attributes: list[dict[str, Any]] = []
         for module in modules:
@@ -127,14 +128,14 @@ class State:
                 found = [hook for hook in vars(module)[name].values() if not harmless(hook)]
                 if found:
                     return f"{where} has a hook ({name.strip('_').removesuffix('s')})"
-        if any(self._global_hooks):
+        if any(getattr(hooks, name) for name in _GLOBAL_HOOKS):
             return "there are hooks on all modules"
         return ""
 
     def now(self) -> list[torch.Tensor] | None:
         """The leaves as the modules have them now; None: something else has changed, too."""
         try:
-            if any(self._hooks) or any(self._global_hooks):
+            if list(map(len, self._hooks)) != self._hook_counts:
                 return None
             if list(map(len, self._held)) != self._sizes:
                 return None
