@@ -24,10 +24,10 @@ from faltung.runtime import team  # noqa: E402
 from faltung.runtime import threads as setting  # noqa: E402
 from faltung.runtime.team import Region  # noqa: E402
 from faltung.torch import threads as of_torch  # noqa: E402
-from faltung.torch.threads import _of_pytorch, join, threads  # noqa: E402
+from faltung.torch.threads import found, join, threads  # noqa: E402
 
 needs_openmp = pytest.mark.skipif(
-    _of_pytorch() is None, reason="PyTorch uses no OpenMP library that is known"
+    found() is None, reason="PyTorch uses no OpenMP library that is known"
 )
 
 
@@ -39,7 +39,7 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(setting, "_warned", True)  # that they are more than the cores
     monkeypatch.setattr(setting, "_limit", torch.get_num_threads)
     torch.set_num_threads(2)
-    team.join(_of_pytorch())
+    team.join(found())
     yield
     torch.set_num_threads(number)
     team.join(before)
@@ -107,7 +107,7 @@ def test_the_same_bits():
         torch.set_num_threads(of_pytorch)
         for own in (1, 2, 3):
             faltung.set_threads(own)
-            for openmp in (_of_pytorch(), None):
+            for openmp in (found(), None):
                 team.join(openmp)
                 theirs()
                 results.add(ours())
@@ -209,7 +209,7 @@ def test_within_gradients():
 
 def test_inside_a_parallel_region_of_theirs():
     # As many threads as the region has, each of which is granted one.
-    openmp = _of_pytorch()
+    openmp = found()
     assert openmp is not None
     work = [Mix(37) for _ in range(2)]
     used, turn = [], iter(range(2))

@@ -56,23 +56,23 @@ def join() -> bool:
     follow(torch.get_num_threads)
     if not _joined:
         _joined.append(True)
-        team.join(_of_pytorch())
+        team.join(found())
     return team.joined() is not None
 
 
 _joined: list[bool] = []  # once in a process: a child that had to leave must not join again
 
 
-def _of_pytorch() -> OpenMP | None:
-    """The library that PyTorch calls, which is not always the one that lies beside it.
+def found() -> OpenMP | None:
+    """The OpenMP library that PyTorch calls, which is not always the one that lies beside it.
 
     The loader takes a function from what the process has loaded for all before it looks at what
     PyTorch is linked with: a library that was preloaded, for example. The right one also knows the
     number of threads that PyTorch has asked for.
     """
     number = torch.get_num_threads()
-    found = (openmp(library) for library in _libraries())
-    return next((each for each in found if each is not None and each.most() == number), None)
+    known = (openmp(library) for library in _libraries())
+    return next((each for each in known if each is not None and each.most() == number), None)
 
 
 def _libraries() -> Iterator[Any]:
