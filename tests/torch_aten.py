@@ -13,14 +13,15 @@ from faltung.program.constants import Constants
 from faltung.program.inference import Inference
 from faltung.torch.importer import flat, imported
 from faltung.torch.part import Feed, Leaf, Part
+from faltung.torch.region import Region
 
 DTYPE = {torch.float32: "float32", torch.float64: "float64"}
 
 
 def traced(function: Callable[..., Any], *inputs: torch.Tensor) -> fx.GraphModule:
-    return make_fx(
-        function, tracing_mode="fake", pre_dispatch=True, _allow_non_fake_inputs=True
-    )(*inputs)
+    return make_fx(function, tracing_mode="fake", pre_dispatch=True, _allow_non_fake_inputs=True)(
+        *inputs
+    )
 
 
 def part_of(module: fx.GraphModule, inputs: Sequence[torch.Tensor], **options: Any) -> Part:
@@ -92,6 +93,60 @@ def check(function: Callable[..., Any], *inputs: torch.Tensor, times: float = 6.
             continue
         torch.testing.assert_close(w, e, rtol=1e-9, atol=1e-11, equal_nan=True)
         size = e[e.isfinite()].abs().max().item() if e.isfinite().any() else 1.0
-        bound = times * float((t.double() - e).nan_to_num(0, 0, 0).abs().max()) + 2e-6 * max(size, 1e-30)
+        bound = times * float((t.double() - e).nan_to_num(0, 0, 0).abs().max()) + 2e-6 * max(
+            size, 1e-30
+        )
         assert torch.equal(o.isnan(), e.isnan()), "NaN in other places"
         assert float((o.double() - e).nan_to_num(0, 0, 0).abs().max()) <= bound
+
+
+def region_of(function: Callable[..., Any], *inputs: torch.Tensor) -> Region:
+    """A function of tensors as a region. Inputs that require gradients are leaves as well as
+    inputs; close over parameters to have leaves.
+    """
+    module = traced(function, *inputs)
+    nodes = list(module.graph.nodes)
+    places = [node.name for node in nodes if node.op == "placeholder"]
+    return Region(nodes, places, [], [x.name for x in _outputs(module)])
+
+
+def check_gradients(
+    function: Callable[..., Any],
+    inputs: Sequence[torch.Tensor],
+    leaves: Sequence[torch.Tensor] = (),
+) -> None:
+    """``function(*inputs, *leaves)`` and its gradients in float64 are PyTorch's. Floating-point
+    inputs and all leaves require gradients; leaves are read as parameters are.
+    """
+    wide = [x.double() if x.is_floating_point() else x for x in (*inputs, *leaves)]
+    module = traced(function, *wide)
+    nodes = list(module.graph.nodes)
+    names = [node.name for node in nodes if node.op == "placeholder"]
+    count = len(inputs)
+    outputs = [x.name for x in _outputs(module)]
+    region = Region(nodes, names[:count], names[count:], outputs)
+
+    def run(call: Callable[..., Any]) -> tuple[list[torch.Tensor], list[torch.Tensor | None]]:
+        given = [
+            x.detach().clone().requires_grad_() if x.is_floating_point() else x.clone()
+            for x in wide
+        ]
+        made = [y for y in flat([call(*given)]) if isinstance(y, torch.Tensor)]
+        real = [y for y in made if y.requires_grad]
+        generator = torch.Generator().manual_seed(7)
+        seeds = [torch.randn(y.shape, generator=generator, dtype=y.dtype) for y in real]
+        wanted = [x for x in given if x.requires_grad]
+        grads = torch.autograd.grad(real, wanted, seeds, allow_unused=True)
+        return [y.detach() for y in made], list(grads)
+
+    theirs, expected = run(function)
+    ours, found = run(lambda *given: region(given[:count], given[count:]))
+    assert len(ours) == len(theirs)
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-11, equal_nan=True)
+    for a, b in zip(found, expected, strict=True):
+        if b is None or a is None:
+            other = a if b is None else b
+            assert other is None or not other.any(), "a gradient on one side only"
+            continue
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10, equal_nan=True)

@@ -108,7 +108,7 @@ def expanded(
     absorbed first.
 
     Batch normalisation at inference stays: it is folded into the convolution before it. In training
-    it uses its running statistics where one of its parameters is frozen.
+    it uses its running statistics where it is said to, or one of its parameters is frozen.
     """
     graph = absorbed(graph)
     nodes = Nodes("~")
@@ -117,7 +117,7 @@ def expanded(
     for node in graph.nodes:
         nodes.layer = node.layer
         op = node.op
-        if graph.training and is_frozen(node, frozen):
+        if graph.training and (is_frozen(node, frozen) or _is_settled(node)):
             _frozen(nodes, node)
         elif isinstance(op, Normalise) and op.over in ("position", "axes"):
             if not by_rows(op, node.inputs, graph.dtype):
@@ -157,6 +157,12 @@ def is_frozen(node: Node, frozen: Collection[str]) -> bool:
     if not isinstance(op, Normalise) or op.over != "batch":
         return False
     return any(value.name in frozen for value in node.inputs[1:])
+
+
+def _is_settled(node: Node) -> bool:
+    """Whether a node is a batch normalisation by its running statistics."""
+    op = node.op
+    return isinstance(op, Normalise) and op.over == "batch" and not op.training
 
 
 def _frozen(nodes: Nodes, node: Node) -> None:

@@ -50,7 +50,8 @@ class Graphed(Foreign):
         self.trains = self.training = training
         self.bound: dict[str, Bound] = {}
         self.near: list[Leaf] = []  # leaves that the operation under way reads
-        self.updates: list[tuple[Leaf, Value]] = []
+        # Leaves whose numbers are part of the graph, and not only read when it runs.
+        self.baked: dict[int, Leaf] = {}
         self._leaves: dict[int, Tensor] = {}
 
     def parameter(
@@ -78,6 +79,11 @@ class Graphed(Foreign):
                 raise Unsaid(f"the trained {source.name!r} in another order")
             leaf = source
         shared = leaf is not None and _inside(array, leaf.array) and array.dtype == self.dtype
+        shared = shared and leaf is not None and not leaf.copied
+        if leaf is not None and not shared:
+            self.baked[id(leaf)] = leaf
+        if leaf is not None and leaf.trained and array.size != leaf.array.size:
+            raise Unsaid(f"a part of the trained {leaf.name!r}")
         if leaf is not None and leaf.trained and not shared:
             raise Unsaid(f"the trained {leaf.name!r} as {array.dtype}")
         # Equal arrays of different leaves stay apart: each has its own gradient.
@@ -107,6 +113,7 @@ class Graphed(Foreign):
     def _of_leaf(self, leaf: Leaf) -> Tensor:
         array = leaf.array
         if not leaf.trained:
+            self.baked[id(leaf)] = leaf
             return known(self, np.asarray(array, self.dtype), leaf.dtype)
         if not array.size:
             raise Unsaid("a tensor without elements")
@@ -187,7 +194,10 @@ class Arguments:
             return np.asarray(found, self.f.dtype)
         if isinstance(found, Leaf) and found.dtype in ("float32", "float64", "float16", "bfloat16"):
             array = found.array
-            if not found.trained or (array.size > 1 and max(array.shape) == array.size):
+            if not found.trained:
+                self.f.baked[id(found)] = found  # equal numbers may become one
+                return array
+            if array.size > 1 and max(array.shape) == array.size:
                 return array
         return self.as_tensor(found, name)
 
@@ -195,7 +205,12 @@ class Arguments:
         """A leaf of real numbers in the place of a weight; None: it is computed."""
         found = self[name]
         if isinstance(found, Leaf):
-            if found.tensor.dtype not in (torch.float32, torch.float64, torch.bfloat16, torch.float16):
+            if found.tensor.dtype not in (
+                torch.float32,
+                torch.float64,
+                torch.bfloat16,
+                torch.float16,
+            ):
                 raise Unsaid(f"{found.dtype} weights")
             return found
         return None
@@ -204,6 +219,7 @@ class Arguments:
         """A tensor whose numbers must be known: indices, sizes."""
         found = self[name]
         if isinstance(found, Leaf) and not found.trained:
+            self.f.baked[id(found)] = found
             return found.array
         if isinstance(found, bool | int | float):
             return np.asarray(found)
@@ -265,7 +281,7 @@ class Arguments:
         found = self[name]
         if not isinstance(found, Leaf):
             raise Unsaid(f"{name} that is computed")
-        self.f.updates.append((found, value))
+        self.f.b.update(self.f.parameter(name, found.array), value)
 
     def tokens(self, name: str, rows: int) -> None:
         """Note that an input has numbers of rows, which are checked when they come."""

@@ -14,9 +14,7 @@ def weight(a: Arguments, name: str, inner: Shape | None = None) -> Value:
         w = a.tensor(name)
         return a.f.map(w, (), range(1, w.rank), (0,))
     array = leaf.array if inner is None else leaf.array.reshape(inner)
-    return a.f.parameter(
-        "weight", array, inner=array.shape, order=(*range(2, array.ndim), 1, 0)
-    )
+    return a.f.parameter("weight", array, inner=array.shape, order=(*range(2, array.ndim), 1, 0))
 
 
 def conv(a: Arguments) -> Tensor:

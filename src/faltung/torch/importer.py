@@ -20,11 +20,23 @@ from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.fuse import needed
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments, Call, Graphed
-from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape
+from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
 from faltung.torch.table import TABLE
+
 # Data that graphs compute with, or look rows up by.
 NUMBERS = frozenset(
-    ["float32", "float64", "float16", "bfloat16", "bool", "int64", "int32", "int16", "int8", "uint8"]
+    [
+        "float32",
+        "float64",
+        "float16",
+        "bfloat16",
+        "bool",
+        "int64",
+        "int32",
+        "int16",
+        "int8",
+        "uint8",
+    ]
 )
 # Operators that read (samples, C, *space), whose channels are therefore last in memory.
 SPATIAL = frozenset(
@@ -41,7 +53,7 @@ SPATIAL = frozenset(
 
 def imported(
     nodes: Sequence[fx.Node],
-    given: Mapping[str, Feed | Leaf | int | float | bool | None],
+    given: Mapping[str, Feed | torch.Tensor | int | float | bool | None],
     wanted: Sequence[str],
     dtype: Float,
     training: bool = False,
@@ -49,7 +61,7 @@ def imported(
     """Nodes of a graph as a part.
 
     given: what stands for each placeholder, and for each result of a node that is not among
-    ``nodes``, by name. wanted: names of nodes that are read afterwards. training: gradients are
+    ``nodes``, by name: a tensor is a leaf. wanted: names of nodes that are read afterwards. training: gradients are
     asked for, of leaves and feeds that are trained.
     """
     return _Importer(Graphed(dtype, training), given).run(nodes, wanted)
@@ -68,16 +80,25 @@ class _Importer:
     def run(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> Part:
         self.maps = _maps(nodes)
         for name, entry in self.given.items():
-            self.env[name] = self.feed(name, entry) if isinstance(entry, Feed) else entry
+            if isinstance(entry, Feed):
+                self.env[name] = self.feed(name, entry)
+            elif isinstance(entry, torch.Tensor):
+                self.env[name] = self.leaf(name, entry)
+            else:
+                self.env[name] = entry
         for node in nodes:
             self.node(node)
-        self.finish(wanted)
+        self.finish(nodes, wanted)
         return self.part
 
     def feed(self, name: str, feed: Feed) -> Tensor:
         if feed.dtype not in NUMBERS:
             return Outside(name, feed.shape, feed.dtype)
+        if feed.trained:
+            self.part.trained.add(name)
         memory = _as_map(feed.shape) if feed.last or name in self.maps else None
+        if memory is not None and not feed.last:
+            self.part.first.add(name)
         made = self.part.inputs[name] = self.f.input(feed.shape, feed.dtype, memory)
         return made
 
@@ -124,7 +145,9 @@ class _Importer:
         return self.leaf(node.name, found)
 
     def leaf(self, name: str, tensor: torch.Tensor) -> Leaf:
-        made = self.part.leaves[name] = Leaf(name, tensor, self.f.training and tensor.requires_grad)
+        trained = self.f.training and tensor.requires_grad
+        found = trainable(tensor) if trained else tensor
+        made = self.part.leaves[name] = Leaf(name, found, trained)
         return made
 
     def result(self, node: fx.Node) -> Entry:
@@ -213,29 +236,47 @@ class _Importer:
 
     # The end -------------------------------------------------------------------------------------
 
-    def finish(self, wanted: Sequence[str]) -> None:
+    def settled(self, x: Any, found: Any) -> Any:
+        """A result as PyTorch lays it out: contiguous, or with the channels last."""
+        if isinstance(x, list):
+            several = found if isinstance(found, list | tuple) else [found] * len(x)
+            return [self.settled(*pair) for pair in zip(x, several, strict=True)]
+        if not isinstance(x, Tensor) or x.value.kind != "float":
+            return x
+        memory: Sequence[int] = range(x.rank)
+        if isinstance(found, torch.Tensor) and lies_last(found):
+            memory = (0, *range(2, x.rank), 1)
+        return self.f.arranged(x, memory)
+
+    def finish(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> None:
         """The graph of what the outputs need."""
         part = self.part
-        part.outputs = {name: self.env[name] for name in wanted}
+        found = {node.name: node.meta.get("val") for node in nodes}
+        part.outputs = {name: self.settled(self.env[name], found.get(name)) for name in wanted}
         fed = {x.value.name for x in part.inputs.values()}
         values: dict[str, Value] = {}
         for x in flat(part.outputs.values()):
             if isinstance(x, Tensor) and x.value.name not in fed:
                 values[x.value.name] = x.value
         part.values = tuple(values.values())
-        part.updates = self.f.updates
+        part.baked = list(self.f.baked.values())
         if not part.values:
             return
         graph = self.f.graph(part.values)
-        kept = {*values, *(value.name for _, value in part.updates)}
-        nodes = needed(graph.nodes, kept)
-        read = {value.name for node in nodes for value in node.inputs}
+        graph = replace(graph, training=self.f.training)
+        kept = {*values, *(value.name for _, value in graph.updates)}
+        left = needed(graph.nodes, kept)
+        read = {value.name for node in left for value in node.inputs}
+        read |= {value.name for value, _ in graph.updates}
         parameters = tuple(p for p in graph.parameters if p.name in read)
         inputs = tuple(value for value in graph.inputs if value.name in read)
-        part.graph = replace(graph, nodes=nodes, parameters=parameters, inputs=inputs)
+        part.graph = replace(graph, nodes=left, parameters=parameters, inputs=inputs)
         part.bound = {p.name: self.f.bound[p.name] for p in parameters}
-        part.tokens = {n: self.notes[x.value.name] for n, x in part.inputs.items()
-                       if x.value.name in self.notes}
+        part.tokens = {
+            n: self.notes[x.value.name]
+            for n, x in part.inputs.items()
+            if x.value.name in self.notes
+        }
 
 
 def called(node: fx.Node, read: Any = lambda x: x) -> Call:
@@ -262,6 +303,14 @@ def called(node: fx.Node, read: Any = lambda x: x) -> Call:
         shapes.append(tuple(x.shape) if known else None)
         dtypes.append(DTYPES.get(x.dtype, str(x.dtype)) if is_tensor else "")
     return Call(op, target._overloadname, given, shapes, dtypes, node)
+
+
+def lies_last(x: torch.Tensor) -> bool:
+    """Whether a tensor has its channels last in memory, and not in the order of its axes."""
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    if x.dim() not in formats or x.is_contiguous():
+        return False
+    return x.is_contiguous(memory_format=formats[x.dim()])
 
 
 def _is_written(schema: Any, name: str) -> bool:

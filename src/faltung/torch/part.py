@@ -44,6 +44,11 @@ class Leaf:
     _array: Array | None = None
 
     @property
+    def copied(self) -> bool:
+        """Whether ``array`` is a copy."""
+        return self.tensor.dtype in (torch.bfloat16, torch.float16)
+
+    @property
     def shape(self) -> Shape:
         return tuple(self.tensor.shape)
 
@@ -60,6 +65,25 @@ class Leaf:
                 given = given.float()
             self._array = given.resolve_conj().resolve_neg().numpy()
         return self._array
+
+
+def trainable(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor whose numbers a program reads where they lie: of 32 or 64 bits, without gaps.
+    Autograd sees how it follows from another.
+    """
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.float()
+    return tensor if is_dense(tensor) else tensor.contiguous()
+
+
+def is_dense(tensor: torch.Tensor) -> bool:
+    """Whether the elements fill a stretch of memory, in the order of some axes."""
+    whole = 1
+    for step, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and step != whole:
+            return False
+        whole *= size
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +136,6 @@ class Part:
     inputs: placeholders and their tensors. outputs: what the part returns, by the name of the node.
     values: the outputs of the graph. bound: for each of its parameters. prefix: nodes that depend
     on leaves alone, in order; PyTorch itself runs them. leaves: by the name of their node.
-    updates: leaves that the part writes, and the values.
     """
 
     graph: Graph | None = None
@@ -122,7 +145,11 @@ class Part:
     bound: dict[str, Bound] = field(default_factory=dict)
     prefix: list[fx.Node] = field(default_factory=list)
     leaves: dict[str, Leaf] = field(default_factory=dict)
-    updates: list[tuple[Leaf, Value]] = field(default_factory=list)
+    # Inputs that lie channels first, and those whose gradients are asked for.
+    first: set[str] = field(default_factory=set)
+    trained: set[str] = field(default_factory=set)
+    # Leaves whose numbers the graph contains, so that it is made anew when they change.
+    baked: list[Leaf] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
     # Rows of a table that whole numbers of an input select from, by the name of the input.
     tokens: dict[str, int] = field(default_factory=dict)
