@@ -298,6 +298,7 @@ def _called(
     channels_last: bool,
 ) -> Tensor:
     """The operator on an input that may lack a batch, or have its channels as the last axis."""
+    tensors(x=x, weight=weight, bias=bias)
     if x.ndim == rank + 2 and channels_last is False:
         y: Tensor = operator(x, weight, bias, words)
         return y
@@ -313,6 +314,15 @@ def _called(
     else:
         y = operator(x.unsqueeze(0), weight, bias, words).squeeze(0)
     return y.movedim(y.ndim - rank - 1, -1) if channels_last else y
+
+
+def tensors(**given: Any) -> None:
+    """TypeError: an argument that is neither a tensor nor missing."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise FaltungTypeError(
+                f"{name}={type(value).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
+            )
 
 
 # Of one rank --------------------------------------------------------------------------------------

@@ -29,15 +29,18 @@ def channels_last(shape: Shape, strides: Shape) -> bool:
 
     The rule is PyTorch's: where sizes of 1 leave it open, the strides say it all the same. Only
     that of a single sample does not count, which may have been added to a tensor without a batch.
+    Of symbolic sizes nothing is asked that their strides do not say, or a tracer would remember it.
     """
+    if any([type(n) is int and n == 0 for n in shape]):
+        return False
     least = 0
     for d in (1, *range(len(shape) - 1, 1, -1)):
-        if shape[d] == 0 or strides[d] < least:
+        if strides[d] < least:
             return False
-        least = strides[d] * (shape[d] if shape[d] > 1 else 1)
-    if shape[0] == 0 or least == strides[1]:  # one channel and one position: either
+        least = strides[d] * shape[d]
+    if least == strides[1]:  # one channel and one position: either
         return False
-    return shape[0] == 1 or strides[0] >= least
+    return (type(shape[0]) is int and shape[0] == 1) or strides[0] >= least
 
 
 def is_last(x: torch.Tensor) -> bool:
@@ -57,7 +60,7 @@ def ordered(shape: Shape, order: Sequence[int]) -> tuple[Any, ...]:
     step: Any = 1
     for d in reversed(order):
         strides[d] = step
-        step = step * (1 if shape[d] == 0 else shape[d])
+        step = step * (1 if type(shape[d]) is int and shape[d] == 0 else shape[d])
     return tuple(strides)
 
 

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import _C, Tensor
-from torch.autograd import forward_ad
+from torch.autograd import Function, forward_ad
 
 from faltung.geometry.errors import FaltungTypeError
 
@@ -151,10 +151,27 @@ def _autograd(name: str, operator: Operator) -> Callable[..., Any]:
         if (_grad_enabled() and _wanted(args, tensors)) or forward_ad._current_level >= 0:
             if rule is None:  # max_pool: what is recorded is where the maxima were
                 return torch.ops.faltung.max_pool_with_indices.default(*args)[0]
-            return rule.apply(compute.found if direct else partial(redispatched, here), *args)
+            return recorded(rule, compute.found if direct else partial(redispatched, here), *args)
         return compute.found(*args) if direct else redispatched(here, *args)
 
     return kernel
+
+
+def recorded(rule: Any, compute: Callable[..., Any], *args: Any) -> Any:
+    """``rule.apply``. Where transforms of ``torch.func`` are at work, for the one that asks: they
+    call the kernel for autograd once for each, as they do with PyTorch's own operators.
+    """
+    if not _C._are_functorch_transforms_active():
+        return rule.apply(compute, *args)
+    from torch._functorch.autograd_function import enable_single_level_autograd_function
+
+    def below(*args: Any) -> Any:
+        # The rule does not record what it computes, but the transforms around this one do.
+        with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
+            return compute(*args)
+
+    with enable_single_level_autograd_function():
+        return super(Function, rule).apply(below, *args)
 
 
 def _wanted(args: tuple[Any, ...], tensors: int) -> bool:
@@ -219,7 +236,8 @@ def _register() -> None:
         qualified = f"faltung::{name}"
         overload = getattr(getattr(torch.ops.faltung, name), "default")  # noqa: B009
         LIBRARY.impl(name, operator.compute, "CPU")
-        LIBRARY.impl(name, _elsewhere(name), "CompositeExplicitAutograd")
+        for key in ("CompositeExplicitAutograd", "NestedTensorCPU"):
+            LIBRARY.impl(name, _elsewhere(name), key)
         LIBRARY.impl(name, _autograd(name, operator), "Autograd", with_keyset=True)
         torch.library.register_fake(qualified, operator.fake, lib=LIBRARY)
         torch.library.register_vmap(qualified, BATCHED[name], lib=LIBRARY)
