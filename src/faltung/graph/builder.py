@@ -90,6 +90,22 @@ class Builder:
             self._scopes.pop()
             self._layer, self._kind = before
 
+    @contextmanager
+    def within(self, layers: Sequence[str], kind: str = "") -> Iterator[None]:
+        """Everything built in the block belongs to a layer in these layers, which may have been
+        built in before: an imported network gives its nodes in any order.
+        """
+        before = self._layer, self._kind
+        depth = len(self._scopes)
+        self._scopes += layers
+        self._layer = ".".join(self._scopes)
+        self._kind = Kind(kind) if kind else self._kind
+        try:
+            yield
+        finally:
+            del self._scopes[depth:]
+            self._layer, self._kind = before
+
     def _numbered(self, kind: str) -> str:
         """The kind with the first number that no layer in this scope has."""
         taken = self._taken[-1]

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from faltung.graph.differentiate import pullback
-from faltung.graph.expand import expanded
 from faltung.graph.fuse import fused, needed
 from faltung.graph.ops import ITSELF, ConvolveWeight, Elementwise
 from faltung.graph.value import Graph, Node, Value
@@ -201,6 +200,15 @@ class Borrowed:
         """Fold and pack the parameters again, as they are now."""
         self.assembly.prepare(threads_for(self.assembly.cycles))
 
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses."""
+        return threads_for(self.assembly.cycles)
+
+    def movable(self, phase: int) -> Movable:
+        """The steps of a phase, for a caller that keeps track of what has moved."""
+        return self.assembly.movable(phase)
+
     def run(self, phase: int, addresses: Mapping[str, int]) -> None:
         """Run a phase. addresses: of all memories, "arena" among them: a block of ``bytes``, the
         same in both phases.
@@ -211,7 +219,7 @@ class Borrowed:
             movable = self.assembly.movable(phase)
         for name, slot in self.slots.items():
             movable.move(slot, addresses.get(name, 0))
-        movable.run(threads_for(self.assembly.cycles))
+        movable.run(self.threads)
         self._free[phase].append(movable)
 
 

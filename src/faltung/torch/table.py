@@ -4,17 +4,44 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import convolve, norms, pads, pools, resize
+from faltung.torch import (
+    attention,
+    convolve,
+    embedding,
+    entries,
+    formulas,
+    norms,
+    pads,
+    pointwise,
+    pools,
+    products,
+    recurrent,
+    resize,
+    scatters,
+    views,
+)
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
 Made = Tensor | list[Any] | None
 Handler = Callable[[Arguments], Made]
 
+FAMILIES = (
+    attention,
+    convolve,
+    embedding,
+    entries,
+    formulas,
+    norms,
+    pads,
+    pointwise,
+    pools,
+    products,
+    recurrent,
+    resize,
+    scatters,
+    views,
+)
 TABLE: dict[str, Handler] = {
-    **convolve.TABLE,
-    **norms.TABLE,
-    **pads.TABLE,
-    **pools.TABLE,
-    **resize.TABLE,
+    op: handler for family in FAMILIES for op, handler in family.TABLE.items()
 }
