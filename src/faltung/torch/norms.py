@@ -301,3 +301,5 @@ TABLE: dict[str, Handler] = {
     "rms_norm": rms_norm,
     "_fused_rms_norm": fused_rms_norm,
 }
+# Those that read (samples, C, *space).
+SPATIAL = frozenset(name for name in TABLE if "layer" not in name and "rms" not in name)

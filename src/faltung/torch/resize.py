@@ -166,3 +166,5 @@ TABLE: dict[str, Handler] = {
     **dict.fromkeys(("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), grid_sampler),
     "affine_grid_generator": affine_grid_generator,
 }
+# Those that read (samples, C, *space).
+SPATIAL = frozenset(TABLE) - {"col2im", "affine_grid_generator"}
