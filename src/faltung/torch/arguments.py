@@ -23,7 +23,7 @@ from faltung.graph.foreign_maps import known
 from faltung.graph.ops import Elementwise
 from faltung.graph.value import Value
 from faltung.geometry.expr import operand
-from faltung.torch.part import DTYPES, Bound, Entry, Leaf, Outside
+from faltung.torch.part import DTYPES, Bound, Draw, Entry, Leaf, Outside
 
 Array = npt.NDArray[Any]
 
@@ -55,6 +55,9 @@ class Graphed(Foreign):
         self._leaves: dict[int, Tensor] = {}
         # The number of values that are one number everywhere, by name.
         self.filled: dict[str, float] = {}
+        # Whether PyTorch draws random numbers, and what it draws.
+        self.their_random = False
+        self.draws: list[Draw] = []
 
     def parameter(
         self,

@@ -57,14 +57,17 @@ def imported(
     wanted: Sequence[str],
     dtype: Float,
     training: bool = False,
+    their_random: bool = False,
 ) -> Part:
     """Nodes of a graph as a part.
 
     given: what stands for each placeholder, and for each result of a node that is not among
     ``nodes``, by name: a tensor is a leaf. wanted: names of nodes that are read afterwards. training: gradients are
-    asked for, of leaves and feeds that are trained.
+    asked for, of leaves and feeds that are trained. their_random: random numbers are PyTorch's.
     """
-    return _Importer(Graphed(dtype, training), given).run(nodes, wanted)
+    f = Graphed(dtype, training)
+    f.their_random = their_random
+    return _Importer(f, given).run(nodes, wanted)
 
 
 class _Importer:
@@ -156,8 +159,11 @@ class _Importer:
             return self.computed_size(node)
         call = called(node, self.read)
         reads = list(flat(call.given.values()))
-        if not any(isinstance(x, Tensor | Outside) for x in reads):
+        random = torch.Tag.nondeterministic_seeded in target.tags
+        if not random and not any(isinstance(x, Tensor | Outside) for x in reads):
             return self.in_prefix(node, call)
+        if "float64" in call.dtypes and self.f.dtype == "float32":
+            raise Unsaid("float64 within what is computed in float32")
         handler = TABLE.get(call.op)
         if handler is None:
             raise Unsaid("no such operator here")
@@ -179,8 +185,6 @@ class _Importer:
         """What leaves alone lead to, as PyTorch computes it."""
         target: Any = node.target
         schema = target._schema
-        if torch.Tag.nondeterministic_seeded in target.tags:
-            raise Unsaid("random numbers")
         written = [name for name, x in call.given.items() if _is_written(schema, name)]
         if any(isinstance(call.given[name], Leaf) for name in written):
             self.part.prefix.append(node)  # it runs with the part, and not now
@@ -260,6 +264,7 @@ class _Importer:
                 values[x.value.name] = x.value
         part.values = tuple(values.values())
         part.baked = list(self.f.baked.values())
+        part.draws = self.f.draws
         if not part.values:
             return
         graph = self.f.graph(part.values)

@@ -4,11 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import convolve, formulas, pointwise
+from faltung.torch import casts, convolve, formulas, pointwise, random
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
 Made = Tensor | list[Any] | None
 Handler = Callable[[Arguments], Made]
 
-TABLE: dict[str, Handler] = {**convolve.TABLE, **formulas.TABLE, **pointwise.TABLE}
+TABLE: dict[str, Handler] = {
+    **convolve.TABLE,
+    **casts.TABLE,
+    **formulas.TABLE,
+    **pointwise.TABLE,
+    **random.TABLE,
+}
