@@ -297,7 +297,7 @@ def _is_small(a: Arguments, x: Any) -> bool:
         array = x.array
         a.f.baked[id(x)] = x
         return x.dtype == "bool" or bool((np.abs(array) < most).all())
-    return isinstance(x, Tensor) and (x.dtype == "bool" or x.value.kind != "int")
+    return isinstance(x, Tensor) and (x.dtype == "bool" or bool(x.value.kind != "int"))
 
 
 def compared(of: Binary) -> Handler:

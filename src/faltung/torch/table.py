@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import casts, convolve, formulas, pointwise, random
+from faltung.torch import casts, convolve, formulas, pointwise, random, reductions
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
@@ -17,4 +17,5 @@ TABLE: dict[str, Handler] = {
     **formulas.TABLE,
     **pointwise.TABLE,
     **random.TABLE,
+    **reductions.TABLE,
 }
