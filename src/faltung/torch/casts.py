@@ -14,7 +14,7 @@ from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_terms import SHORTER
 from faltung.graph.ops import Elementwise, View
 from faltung.torch.arguments import Arguments
-from faltung.torch.formulas import REALS, Handler, applied, given
+from faltung.torch.formulas import REALS, Handler
 from faltung.torch.part import Leaf
 
 # Bits of the whole numbers of a dtype, and whether they have a sign.
@@ -99,18 +99,6 @@ def detached(a: Arguments) -> Tensor:
     return replace(x, value=made)
 
 
-def _copied(a: Arguments) -> Tensor:
-    """All numbers of another tensor, in the dtype and the shape of this one."""
-    name = "src" if "src" in a.call.given else "other"
-    x = a.tensor(name)
-    made = converted(a, x, a.dtype())
-    if made.value.kind == "int":
-        if made.shape != a.shape():
-            raise Unsaid("whole numbers that are repeated")
-        return made
-    return formula(a.f, lambda x: x, made, shape=a.shape())
-
-
 # Constants ----------------------------------------------------------------------------------------
 
 
@@ -138,14 +126,6 @@ def _full(a: Arguments) -> Tensor:
     return filled(a, a.number("fill_value"))
 
 
-def _fill(a: Arguments) -> Tensor:
-    found = a["value"]
-    if isinstance(found, bool | int | float):
-        return filled(a, float(found))
-    gives = a.dtype() if a.dtype() == "bool" else ""
-    return applied(a, lambda x: x, given(a, "value"), gives=gives)
-
-
 TABLE: dict[str, Handler] = {
     "to": cast,
     "_to_copy": cast,
@@ -154,20 +134,17 @@ TABLE: dict[str, Handler] = {
         op: same
         for op in (
             "clone contiguous alias lift_fresh lift_fresh_copy positive conj _conj resolve_conj"
-            " resolve_neg conj_physical real"
+            " resolve_neg conj_physical"
         ).split()
     },
     "detach": detached,
     "detach_copy": detached,
-    "copy": _copied,
     "zeros_like": full(0),
     "ones_like": full(1),
     "empty_like": full(0),
     "new_zeros": full(0),
     "new_ones": full(1),
     "new_empty": full(0),
-    "zero": full(0),
     "full_like": _full,
     "new_full": _full,
-    "fill": _fill,
 }

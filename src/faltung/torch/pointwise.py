@@ -296,7 +296,7 @@ def _is_small(a: Arguments, x: Any) -> bool:
     if isinstance(x, Leaf):
         array = x.array
         a.f.baked[id(x)] = x
-        return x.dtype == "bool" or bool((np.abs(array) < most).all())
+        return bool(x.dtype == "bool" or (np.abs(array) < most).all())
     return isinstance(x, Tensor) and (x.dtype == "bool" or bool(x.value.kind != "int"))
 
 

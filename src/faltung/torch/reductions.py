@@ -321,14 +321,16 @@ def _cosine(a: Arguments) -> Tensor:
     """Of vectors that are divided by their length first."""
     x, y = numbers(a, "x1"), numbers(a, "x2")
     shape = tuple(map(int, np.broadcast_shapes(x.shape, y.shape)))
-    axis, eps, f = a.axis(len(shape)), a.number("eps"), a.f
-    parts = []
-    for part in (x, y):
+    axes = (a.axis(len(shape)),) if shape else ()
+    eps, f = a.number("eps"), a.f
+
+    def unit(part: Tensor) -> Tensor:
         part = formula(f, lambda x: x, part, shape=shape)
-        length = reduced(f, part, (axis,), "sum", True, X * X, ROOT)
+        length = reduced(f, part, axes, "sum", True, X * X, ROOT)
         length = formula(f, lambda n: select(greater(eps, n), eps, n), length)
-        parts.append(formula(f, lambda x, n: x / n, part, length))
-    return along(a, *parts, (axis,), False)
+        return formula(f, lambda x, n: x / n, part, length)
+
+    return along(a, unit(x), unit(y), axes, False)
 
 
 def _pairwise(a: Arguments) -> Tensor:

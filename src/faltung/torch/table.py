@@ -4,18 +4,48 @@ from collections.abc import Callable
 from typing import Any
 
 from faltung.graph.foreign import Tensor
-from faltung.torch import casts, convolve, formulas, pointwise, random, reductions
+from faltung.torch import (
+    attention,
+    casts,
+    convolve,
+    embedding,
+    entries,
+    formulas,
+    norms,
+    pads,
+    pointwise,
+    pools,
+    products,
+    random,
+    recurrent,
+    reductions,
+    scatters,
+    views,
+)
 from faltung.torch.arguments import Arguments
 
 # A result, several, or none where the operation only writes.
 Made = Tensor | list[Any] | None
 Handler = Callable[[Arguments], Made]
 
+FAMILIES = (
+    attention,
+    casts,
+    convolve,
+    embedding,
+    entries,
+    formulas,
+    norms,
+    pads,
+    pointwise,
+    pools,
+    products,
+    random,
+    recurrent,
+    reductions,
+    scatters,
+    views,
+)
 TABLE: dict[str, Handler] = {
-    **convolve.TABLE,
-    **casts.TABLE,
-    **formulas.TABLE,
-    **pointwise.TABLE,
-    **random.TABLE,
-    **reductions.TABLE,
+    op: handler for family in FAMILIES for op, handler in family.TABLE.items()
 }
