@@ -19,6 +19,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.fuse import needed
 from faltung.graph.value import Value
+from faltung.torch import convolve, norms, pads, pools, resize
 from faltung.torch.arguments import Arguments, Call, Graphed
 from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
 from faltung.torch.sizes import value
@@ -40,16 +41,7 @@ NUMBERS = frozenset(
     ]
 )
 # Operators that read (samples, C, *space), whose channels are therefore last in memory.
-SPATIAL = frozenset(
-    """
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution batch_norm
-    instance_norm group_norm max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d
-    max_pool2d_with_indices max_pool3d_with_indices adaptive_avg_pool1d adaptive_avg_pool2d
-    adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
-    upsample_trilinear3d upsample_bicubic2d pixel_shuffle pixel_unshuffle grid_sampler
-    """.split()
-)
+SPATIAL = frozenset({*convolve.TABLE, *pools.TABLE, *resize.SPATIAL, *norms.SPATIAL})
 
 
 def imported(
@@ -345,7 +337,7 @@ def _maps(nodes: Sequence[fx.Node]) -> set[str]:
         op = node.target._schema.name.split("::")[-1].rstrip("_")
         if op in SPATIAL:
             found.add(first)
-        elif node.target.is_view or torch.Tag.pointwise in node.target.tags:
+        elif node.target.is_view or torch.Tag.pointwise in node.target.tags or op in pads.TABLE:
             of[node.name] = first
     return found
 

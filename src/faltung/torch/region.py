@@ -108,7 +108,8 @@ class Region:
         if part.gaps:
             raise _unsupported(part.gaps)
         made: Inferred | Trained
-        if gradients and (part.graph is not None):
+        if part.graph is not None and (gradients or part.graph.updates):
+            # Running statistics are read and written where they lie, also without gradients.
             made = Trained(self, part)
         else:
             earlier = [p.numbers for p in self.programs if isinstance(p, Inferred) and p.numbers]

@@ -19,6 +19,7 @@ from faltung.torch import (
     random,
     recurrent,
     reductions,
+    resize,
     scatters,
     views,
 )
@@ -43,6 +44,7 @@ FAMILIES = (
     random,
     recurrent,
     reductions,
+    resize,
     scatters,
     views,
 )
