@@ -95,7 +95,9 @@ class Borrowed:
         self.bytes = self.assembly.memories["arena"].nbytes
         names = ["arena", *(memory for memory, _ in fixed.values())]
         self.slots = {memory: self.assembly.slot(memory) for memory in names}
-        read = {v.name for node in nodes[phases[0] :] for v in node.inputs}
+        # Parts and views of a value lie in its memory.
+        late = [v for node in nodes[phases[0] :] for v in node.inputs]
+        read = {name for v in late for name in (v.name, places.root(v).name)}
         # Memories that the backward phase reads.
         self.read = frozenset(memory for v, memory in self._memories.items() if v in read)
         # Several threads may run a phase at once, each with arguments of its own.
