@@ -9,6 +9,11 @@ from faltung.torch import (
     convolve,
     embedding,
     entries,
+    formulas,
+    norms,
+    pads,
+    pointwise,
+    pools,
     products,
     recurrent,
     scatters,
@@ -20,13 +25,21 @@ from faltung.torch.arguments import Arguments
 Made = Tensor | list[Any] | None
 Handler = Callable[[Arguments], Made]
 
+FAMILIES = (
+    attention,
+    convolve,
+    embedding,
+    entries,
+    formulas,
+    norms,
+    pads,
+    pointwise,
+    pools,
+    products,
+    recurrent,
+    scatters,
+    views,
+)
 TABLE: dict[str, Handler] = {
-    **convolve.TABLE,
-    **views.TABLE,
-    **entries.TABLE,
-    **scatters.TABLE,
-    **embedding.TABLE,
-    **products.TABLE,
-    **attention.TABLE,
-    **recurrent.TABLE,
+    op: handler for family in FAMILIES for op, handler in family.TABLE.items()
 }
