@@ -16,8 +16,9 @@ from torch import fx
 
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
-from faltung.graph.foreign import Tensor, Unsaid
+from faltung.graph.foreign import Tensor, Unsaid, numbers
 from faltung.graph.fuse import needed
+from faltung.graph.ops import ITSELF, Elementwise
 from faltung.graph.value import Value
 from faltung.torch import convolve, norms, pads, pools, resize
 from faltung.torch.arguments import Arguments, Call, Graphed
@@ -72,6 +73,8 @@ class _Importer:
         self.maps: set[str] = set()
         self.notes: dict[str, int] = {}
         self.cuts: dict[str, Tensor] = {}
+        # Results by the name of their value.
+        self.looks: dict[str, Tensor] = {}
 
     def run(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> Part:
         self.maps = _maps(nodes)
@@ -164,7 +167,8 @@ class _Importer:
         self.f.near = [x for x in reads if isinstance(x, Leaf)]
         with self.f.b.layer(call.op, self.f.name(node.name)):
             made = handler(arguments)
-        self.notes |= arguments.notes
+        for name, rows in arguments.notes.items():
+            self.notes[name] = min(rows, self.notes.get(name, rows))
         return self.checked(call, made)
 
     def computed_size(self, node: fx.Node) -> Entry:
@@ -245,12 +249,38 @@ class _Importer:
             memory = (0, *range(2, x.rank), 1)
         return self.f.arranged(x, memory)
 
+    def apart(self, x: Any) -> Any:
+        """A result in memory that no other result, and no input, looks at in another way."""
+        if isinstance(x, list):
+            return [self.apart(one) for one in x]
+        if not isinstance(x, Tensor):
+            return x
+        looks = {y.value.name: y for y in self.part.inputs.values()} | self.looks
+        seen = looks.get(x.value.name)
+        if seen is not None and (seen.shape, seen.dtype, seen.memory) != (
+            x.shape,
+            x.dtype,
+            x.memory,
+        ):
+            numbers(x)
+            op = Elementwise(x.value.shape, (ITSELF,))
+            x = replace(x, value=self.f.node(op, (x.value,), x.value.shape))
+        self.looks.setdefault(x.value.name, x)
+        return x
+
     def finish(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> None:
         """The graph of what the outputs need."""
         part = self.part
         found = {node.name: value(node) for node in nodes if node.name in wanted}
         part.outputs = {name: self.settled(self.env[name], found.get(name)) for name in wanted}
         fed = {x.value.name for x in part.inputs.values()}
+        for node in nodes:
+            if node.name in part.outputs:
+                try:
+                    part.outputs[node.name] = self.apart(part.outputs[node.name])
+                except Unsaid as error:
+                    self.gap(node, str(error))
+                    part.outputs[node.name] = self.env[node.name]
         values: dict[str, Value] = {}
         for x in flat(part.outputs.values()):
             if isinstance(x, Tensor) and x.value.name not in fed:

@@ -335,8 +335,9 @@ class _Program:
         read |= {x.name for x in flat(part.outputs.values()) if isinstance(x, Leaf)}
         self.prefix = Prefix(part, {name.split("[")[0] for name in read})
         # Numbers of ours: constants, and copies of leaves.
+        orders = {} if graph is None else {p.name: p.order for p in graph.parameters}
         self.own = {
-            name: np.ascontiguousarray(b.array)
+            name: _laid_out(b.array, orders.get(name, ()))
             for name, b in part.bound.items()
             if name not in {g.parameter for g in self.given}
         }
@@ -367,6 +368,14 @@ class _Program:
 
     def _input_of(self, x: Tensor) -> str:
         return next(n for n, y in self.part.inputs.items() if y.value.name == x.value.name)
+
+
+def _laid_out(array: Array, order: Sequence[int]) -> Array:
+    """A copy with its axes in this order in memory."""
+    if len(order) != array.ndim:
+        return np.ascontiguousarray(array)
+    moved = np.ascontiguousarray(array.transpose(order))
+    return moved.transpose(np.argsort(order).tolist())
 
 
 def _offset(array: Array, whole: Array) -> int:
