@@ -110,7 +110,11 @@ def trace(
         return [x for x in parts if isinstance(x, torch.Tensor)]
 
     roots = {path: module for path, module in state.modules[:1]}
-    module = _traced(run, [*inputs, *leaves], roots, free)
+    import torch.fx.experimental._config as config
+
+    # A size of 1 is a size like others, unless the model asks; so it needs no graph of its own.
+    with config.patch(backed_size_oblivious=True):
+        module = _traced(run, [*inputs, *leaves], roots, free)
     if state.changes:
         raise Changing(f"it sets {state.changes[0]} while it runs")
     names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
@@ -214,7 +218,6 @@ def _without_numbers(
     )
 
     inputs = []
-    # A size of 1 is a size like others, unless the model asks (`oblivious`).
     with config.patch(backed_size_oblivious=True):
         mode = FakeTensorMode(
             shape_env=ShapeEnv(specialize_zero_one=False), allow_non_fake_inputs=True
