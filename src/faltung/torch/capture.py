@@ -2,7 +2,7 @@
 
 The model runs once on tensors without numbers (``FakeTensorMode``) while ``make_fx`` writes down
 which operators it calls, before autograd and without decomposing them: ``aten.conv2d``,
-``aten.lstm.input``. Parameters and buffers are inputs of the graph, so that nothing of them is kept.
+``aten.lstm.input``. Parameters and buffers are inputs of the graph, so none is kept.
 What cannot be seen in this way, because the model looks at numbers, is ``Untraceable``.
 """
 
@@ -39,8 +39,8 @@ class Changing(Untraceable):
 @dataclass(slots=True)
 class Captured:
     """A graph. inputs, leaves: names of its placeholders. outputs: entries of the result, in its
-    order: nodes, or constants. together: makes the result of its entries. constants: tensors that no
-    module holds, the last of the leaves. sources: where sizes that
+    order: nodes, or constants. together: makes the result of its entries. constants: tensors that
+    no module holds, the last of the leaves. sources: where sizes that
     are free come from, (number of the input, axis; None where the input is the size).
     guards: conditions on them. least: the smallest of them that the graph is right for.
     """

@@ -1,4 +1,4 @@
-"""Calls of a model: the program for arguments like these, found quickly, made when there is none."""
+"""Calls of a model: the program for arguments like these, found quickly, or made."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -58,13 +58,12 @@ class Known:
 
     def bound(self, tensors: Sequence[torch.Tensor]) -> dict[Any, int] | None:
         """The free sizes; None: other arguments."""
-        for x, shape, order, free in zip(
-            tensors, self.shapes, self.orders, self.free, strict=True
-        ):
+        for x, shape, order, free in zip(tensors, self.shapes, self.orders, self.free, strict=True):
             if len(x.shape) != len(shape) or order_of(x) != order:
                 return None
-            if any(a != b for i, (a, b) in enumerate(zip(x.shape, shape, strict=True))
-                   if i not in free):
+            if any(
+                a != b for i, (a, b) in enumerate(zip(x.shape, shape, strict=True)) if i not in free
+            ):
                 return None
         return self.captured.bound(tensors)
 
@@ -140,10 +139,7 @@ class Plan:
             for i in done:
                 env[i] = None
         return self.together(
-            [
-                x if i is None else env[i]
-                for i, x in zip(self.results, self.constants, strict=True)
-            ]
+            [x if i is None else env[i] for i, x in zip(self.results, self.constants, strict=True)]
         )
 
 
@@ -435,7 +431,7 @@ def _changing(
     if not any(free):
         return []
     more = [
-        axes | ({0, *range(2, x.dim())} if axes and x.is_floating_point() and x.dim() > 2 else set())
+        axes | {0, *range(2, x.dim())} if axes and x.is_floating_point() and x.dim() > 2 else axes
         for x, axes in zip(tensors, free, strict=True)
     ]
     wanted = [more, free] if len(earlier) == 1 and more != free else [free]

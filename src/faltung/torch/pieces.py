@@ -212,9 +212,7 @@ class _Cutter:
                     least = max(least, stage[x.name] + (not same))
             stage[node.name] = least
             eager.setdefault(least, []).append(node)
-        pieces = [
-            Piece(number % 2 == 0, self.with_free(eager[number])) for number in sorted(eager)
-        ]
+        pieces = [Piece(number % 2 == 0, self.with_free(eager[number])) for number in sorted(eager)]
         for piece in pieces:
             self.edges(piece)
         return pieces
@@ -274,9 +272,7 @@ class _Cutter:
 
     def build(self, piece: Piece) -> None:
         if piece.ours:
-            piece.run = Region(
-                piece.nodes, piece.reads, piece.leaves, piece.writes, **self.options
-            )
+            piece.run = Region(piece.nodes, piece.reads, piece.leaves, piece.writes, **self.options)
         else:
             piece.run = eager_module(
                 self.captured.module, piece.nodes, [*piece.reads, *piece.leaves], piece.writes
@@ -341,7 +337,7 @@ def eager_module(
     given: Sequence[str],
     wanted: Sequence[str],
 ) -> Callable[..., Any]:
-    """Nodes as a function of PyTorch: of the values of ``given``, it returns those of ``wanted``."""
+    """Nodes as a function of PyTorch, of the values of ``given``; returns those of ``wanted``."""
     graph = fx.Graph()
     made: dict[str, fx.Node] = {name: graph.placeholder(name) for name in given}
     state: tuple[Any, ...] = ()

@@ -57,7 +57,6 @@ class _Here(dict[str, Any]):
             frame = frame.f_back
         return Place(path)
 
-
     def at(self, error: BaseException) -> Place:
         """Where an error was raised: the innermost line of the user's code."""
         path = self.failed if self.failed is not None else (self.paths or [""])[-1]

@@ -148,9 +148,11 @@ def _of_attention(node: fx.Node) -> float:
 def _of_recurrent(node: fx.Node) -> float:
     x = _shape(node.args[0])
     weights = node.args[2] if len(node.args) > 2 else ()
-    each = sum(size(w) for w in weights if isinstance(w, fx.Node)) if isinstance(
-        weights, list | tuple
-    ) else 0.0
+    each = (
+        sum(size(w) for w in weights if isinstance(w, fx.Node))
+        if isinstance(weights, list | tuple)
+        else 0.0
+    )
     return prod(x[:-1]) * each
 
 
