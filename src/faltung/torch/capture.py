@@ -21,13 +21,17 @@ from faltung.torch.state import State
 _KERNEL_CHOICE = ("fake_impls.py", "conv")
 # Operators whose results have other axes where a size is 1, which a trace of any size leaves out.
 _SEES_ONE = frozenset(["squeeze", "squeeze_", "sum_to_size", "squeeze_copy"])
+NUMBERS = "what it does depends on the numbers in a tensor"
 
 
 class Untraceable(Exception):
-    """Why a model has no graph, in words; place: where in it."""
+    """Why a model has no graph, in words; place: where in it. wrong: perhaps it cannot run at all."""
 
-    def __init__(self, reason: str, place: places.Place | None = None) -> None:
+    def __init__(
+        self, reason: str, place: places.Place | None = None, *, wrong: bool = False
+    ) -> None:
         super().__init__(reason)
+        self.wrong = wrong
         self.reason = " ".join(reason.split())
         self.place = place or places.Place()
 
@@ -195,7 +199,8 @@ def _traced(
         except MemoryError:
             raise
         except Exception as error:  # whatever PyTorch or the model raises has a reason to show
-            raise Untraceable(_said(error), here.at(error)) from error
+            said = _said(error)
+            raise Untraceable(said, here.at(error), wrong=said != NUMBERS) from error
     places.settle(module.graph)
     _settle_modes(module.graph)
     _remove_dead(module.graph)
@@ -375,6 +380,6 @@ def _said(error: Exception) -> str:
     if name.startswith(("DataDependent", "GuardOnDataDependent", "DynamicOutputShape")) or (
         "data-dependent" in str(error) or "aten._local_scalar_dense" in str(error)
     ):
-        return "what it does depends on the numbers in a tensor"
+        return NUMBERS
     text = str(error).strip().splitlines()
     return f"{name}: {text[0]}" if text else name

@@ -264,6 +264,9 @@ class Engine:
         try:
             known, bound = self.graph(flat, tree, tensors, state, leaves)
         except Untraceable as error:
+            if error.wrong:  # in eager, too: PyTorch says it best
+                with torch.no_grad():
+                    self.function(*args, **kwargs)
             reason = gaps.told(error.reason, error.place)
             if error.reason not in self._late and isinstance(error, Changing):
                 # What a model keeps for later calls is there when PyTorch has run it once.
