@@ -19,6 +19,8 @@ from faltung.torch.effects import Effects, effects, written_by
 from faltung.torch.part import Gap
 from faltung.torch.region import Region
 
+TOO_LITTLE = "too little work to pay for a piece of its own"
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -128,7 +130,7 @@ class _Cutter:
             if worst is None:
                 break
             for node in worst.nodes:
-                self.reasons.setdefault(node.name, self.too_little(worst))
+                self.reasons.setdefault(node.name, TOO_LITTLE)
                 self.priced.add(node.name)
             pieces = self.staged()
         for piece in pieces:
@@ -258,19 +260,13 @@ class _Cutter:
         times = work.TRAINING if self.training else 1.0
         piece.eager_us = times * work.eager_us(done)
         piece.ours_us = times * work.ours_us(done, [edge.bytes for edge in piece.edges])
+        if self.training:
+            piece.ours_us += work.BACKWARD
 
     def worst(self, pieces: Sequence[Piece]) -> Piece | None:
         """The piece of ours that loses most; None if all pay."""
         losing = [p for p in pieces if p.ours and p.ours_us >= p.eager_us]
         return min(losing, key=lambda p: p.eager_us - p.ours_us, default=None)
-
-    def too_little(self, piece: Piece) -> str:
-        done = work.total(piece.nodes)
-        moved = sum(edge.bytes for edge in piece.edges)
-        return (
-            f"{done.macs / 1e6:.3g} million multiply-adds do not pay for edges of "
-            f"{moved / 1e3:.3g} kB"
-        )
 
     # Building ------------------------------------------------------------------------------------
 
@@ -341,7 +337,7 @@ def eager_module(
     given: Sequence[str],
     wanted: Sequence[str],
 ) -> Callable[..., Any]:
-    """Nodes as a function of PyTorch: of the values of ``given``, it returns those of ``wanted``."""
+    """Nodes as a function of PyTorch, of the values of ``given``; returns those of ``wanted``."""
     graph = fx.Graph()
     made: dict[str, fx.Node] = {name: graph.placeholder(name) for name in given}
     state: tuple[Any, ...] = ()

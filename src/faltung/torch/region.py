@@ -719,7 +719,7 @@ def eager_gradients(
         name: x.clone() if name in written else x
         for name, x in zip(region.leaves, call.leaves, strict=True)
     }
-    env: dict[str, Any] = {**leaves, **zip(region.inputs, call.inputs, strict=True)}
+    env: dict[str, Any] = {**leaves, **dict(zip(region.inputs, call.inputs, strict=True))}
     run: Callable[..., Any] = eager(region.nodes, env)
     del run
     outputs = [env[name] for name in region.outputs]
