@@ -47,6 +47,12 @@ def computed(function: Callable[..., Any], *inputs: torch.Tensor) -> list[torch.
     module = traced(function, *inputs)
     part = part_of(module, inputs)
     assert not part.gaps, [f"{gap.node}: {gap.reason}" for gap in part.gaps]
+    return results_of(module, part, inputs)
+
+
+def results_of(
+    module: fx.GraphModule, part: Part, inputs: Sequence[torch.Tensor]
+) -> list[torch.Tensor]:
     graph = part.graph
     by_name = dict(zip([n.name for n in module.graph.nodes if n.op == "placeholder"], inputs))
     results: dict[str, Any] = {}

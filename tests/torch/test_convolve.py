@@ -4,8 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_aten import check, check_gradients  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
+from torch_aten import check, check_gradients  # noqa: E402
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])

@@ -164,7 +164,7 @@ class Movable:
     One run at a time; the caller keeps the memory alive.
     """
 
-    __slots__ = ("_at", "_memory", "_places", "_tables", "run")
+    __slots__ = ("_at", "_memory", "_places", "_single", "_tables", "run")
 
     def __init__(
         self,
@@ -181,13 +181,19 @@ class Movable:
         # Of each slot where its addresses are among the arguments, and how far each is into it.
         of = [places[places[:, 1] == slot] for slot in range(slots)]
         self._places = [(np.ascontiguousarray(p[:, 0]), p[:, 2].copy()) for p in of]
+        # Most inputs and results of small programs are named once.
+        self._single = [(int(p[0, 0]), int(p[0, 2])) if len(p) == 1 else None for p in of]
 
     def move(self, slot: int, address: int) -> None:
         """From now on the memory of a slot begins at this address."""
         if self._at[slot] != address:
             self._at[slot] = address
-            positions, offsets = self._places[slot]
-            self._memory[positions] = offsets + address
+            only = self._single[slot]
+            if only is not None:
+                self._memory[only[0]] = only[1] + address
+            else:
+                positions, offsets = self._places[slot]
+                self._memory[positions] = offsets + address
 
 
 def _kernels(steps: Sequence[Step], machine: Machine) -> list[CompiledKernel]:

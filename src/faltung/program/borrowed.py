@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any
 
 from faltung.graph.differentiate import pullback
-from faltung.graph.expand import expanded
 from faltung.graph.fuse import fused, needed
 from faltung.graph.ops import ITSELF, ConvolveWeight, Elementwise
 from faltung.graph.value import Graph, Node, Value
@@ -95,7 +94,7 @@ class Borrowed:
         self.bytes = self.assembly.memories["arena"].nbytes
         names = ["arena", *(memory for memory, _ in fixed.values())]
         self.slots = {memory: self.assembly.slot(memory) for memory in names}
-        read = {v.name for node in nodes[phases[0] :] for v in node.inputs}
+        read = {name for n in nodes[phases[0] :] for v in n.inputs for name in _names(places, v)}
         # Memories that the backward phase reads.
         self.read = frozenset(memory for v, memory in self._memories.items() if v in read)
         # Several threads may run a phase at once, each with arguments of its own.
@@ -201,6 +200,15 @@ class Borrowed:
         """Fold and pack the parameters again, as they are now."""
         self.assembly.prepare(threads_for(self.assembly.cycles))
 
+    @property
+    def threads(self) -> int:
+        """How many threads a run uses."""
+        return threads_for(self.assembly.cycles)
+
+    def movable(self, phase: int) -> Movable:
+        """The steps of a phase, for a caller that keeps track of what has moved."""
+        return self.assembly.movable(phase)
+
     def run(self, phase: int, addresses: Mapping[str, int]) -> None:
         """Run a phase. addresses: of all memories, "arena" among them: a block of ``bytes``, the
         same in both phases.
@@ -211,8 +219,13 @@ class Borrowed:
             movable = self.assembly.movable(phase)
         for name, slot in self.slots.items():
             movable.move(slot, addresses.get(name, 0))
-        movable.run(threads_for(self.assembly.cycles))
+        movable.run(self.threads)
         self._free[phase].append(movable)
+
+
+def _names(places: Places, value: Value) -> tuple[str, str]:
+    """Of a value, and of what it may be a view of."""
+    return value.name, places.root(value).name
 
 
 def _is_conv(node: Node) -> bool:

@@ -88,14 +88,17 @@ class Inference:
         where = places, weights.strides, batch, graph.dtype
         specs = (str(node.op.spec) for node in nodes if isinstance(node.op, Convolve))
         about = "inference", str(batch), *map(repr, graph.inputs), *specs
+        counts = {v.name: v for node in nodes for v in node.inputs if v.kind == "rows"}
         lowering = Lowering(*where, machine or current(), policy, about)
         self.assembly = Assembly(
             nodes,
             lowering,
             weights=weights,
-            feeds=list(graph.inputs),
+            feeds=[*graph.inputs, *counts.values()],
             kept=list(outputs),
         )
+        for value in counts.values():
+            self.assembly.array(value)[...] = batch * value.shape[0]
         self._inputs = [self.assembly.array(value) for value in graph.inputs]
         self._results = [self.assembly.array(value) for value in outputs]
         self._run = self.assembly.region.run

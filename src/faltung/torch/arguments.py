@@ -6,8 +6,7 @@ variants come here as the functions that they are variants of.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from math import prod
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,12 @@ from torch import fx
 
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
-from faltung.graph.builder import Builder
+from faltung.geometry.expr import operand
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
 from faltung.graph.foreign_maps import known
 from faltung.graph.ops import Elementwise
 from faltung.graph.value import Value
-from faltung.geometry.expr import operand
-from faltung.torch.part import DTYPES, Bound, Entry, Leaf, Outside
+from faltung.torch.part import Bound, Leaf, Outside
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +51,8 @@ class Graphed(Foreign):
         # Leaves whose numbers are part of the graph, and not only read when it runs.
         self.baked: dict[int, Leaf] = {}
         self._leaves: dict[int, Tensor] = {}
+        # The number of values that are one number everywhere, by name.
+        self.filled: dict[str, float] = {}
 
     def parameter(
         self,
@@ -102,6 +102,9 @@ class Graphed(Foreign):
         shape = array.shape if inner is None else inner
         self.bound.setdefault(made.name, Bound(leaf, array.reshape(shape), shared))
         return made
+
+    def copies(self, array: Array) -> bool:
+        return not any(leaf.trained and _inside(array, leaf.array) for leaf in self.near)
 
     def of_leaf(self, leaf: Leaf) -> Tensor:
         """A leaf as a tensor like those that are computed."""

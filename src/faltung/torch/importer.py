@@ -21,6 +21,7 @@ from faltung.graph.fuse import needed
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments, Call, Graphed
 from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
+from faltung.torch.sizes import value
 from faltung.torch.table import TABLE
 
 # Data that graphs compute with, or look rows up by.
@@ -216,7 +217,7 @@ class _Importer:
 
     def outside(self, node: fx.Node) -> Any:
         """The results of a gap."""
-        found = node.meta.get("val")
+        found = value(node)
         if isinstance(found, list | tuple):
             return [self.one_outside(f"{node.name}[{i}]", x) for i, x in enumerate(found)]
         return self.one_outside(node.name, found)
@@ -251,7 +252,7 @@ class _Importer:
     def finish(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> None:
         """The graph of what the outputs need."""
         part = self.part
-        found = {node.name: node.meta.get("val") for node in nodes}
+        found = {node.name: value(node) for node in nodes if node.name in wanted}
         part.outputs = {name: self.settled(self.env[name], found.get(name)) for name in wanted}
         fed = {x.value.name for x in part.inputs.values()}
         values: dict[str, Value] = {}
@@ -293,7 +294,7 @@ def called(node: fx.Node, read: Any = lambda x: x) -> Call:
             given[argument.name] = argument.default_value
     op = schema.name.split("::")[-1]
     op = op[:-1] if op.endswith("_") and schema.is_mutable and not op.endswith("__") else op
-    found = node.meta.get("val")
+    found = value(node)
     several = found if isinstance(found, list | tuple) else [found]
     shapes: list[Shape | None] = []
     dtypes = []

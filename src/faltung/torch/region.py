@@ -27,7 +27,7 @@ from faltung.program.borrowed import Borrowed
 from faltung.runtime.buffers import aligned
 from faltung.torch.importer import flat, imported, lies_last
 from faltung.torch.leaves import Leaves
-from faltung.torch.part import DTYPES, REAL, Feed, Gap, Leaf, Part, trainable
+from faltung.torch.part import DTYPES, Feed, Gap, Leaf, Part, trainable
 
 Array = npt.NDArray[Any]
 Precision = Literal["fast", "strict"]
@@ -191,15 +191,15 @@ class Read:
     rows: int | None
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        x = x.detach()
         if x.dtype != self.dtype:
-            x = x.to(self.dtype)
+            x = x.detach().to(self.dtype)
         if not self.last:
-            x = x.contiguous()
+            if not x.is_contiguous():
+                x = x.detach().contiguous()
         elif not lies_last(x):
-            x = _last(x)
+            x = _last(x.detach())
         if self.rows is not None:
-            check_tokens(x.numpy(), self.rows)
+            check_tokens(x.detach().numpy(), self.rows)
         return x
 
 
@@ -217,6 +217,7 @@ class Written:
     shape: tuple[int, ...]
     memory: tuple[int, ...]
     back: tuple[int, ...]
+    straight: bool
     dtype: torch.dtype
     wanted: torch.dtype
 
@@ -225,7 +226,8 @@ class Written:
         memory = x.memory
         back = tuple(sorted(range(x.rank), key=memory.__getitem__))
         wanted = next((t for t, name in DTYPES.items() if name == x.dtype), dtype)
-        return Written(tuple(x.shape[i] for i in memory), memory, back, dtype, wanted)
+        straight = memory == tuple(range(x.rank))
+        return Written(tuple(x.shape[i] for i in memory), memory, back, straight, dtype, wanted)
 
     def empty(self) -> torch.Tensor:
         made = torch.empty(self.shape, dtype=self.dtype)
@@ -380,6 +382,12 @@ class Inferred(_Program):
         graph = part.graph
         self.numbers: Leaves | None = None
         self.program: Borrowed | None = None
+        # Whether the outputs are what the program writes, in its order.
+        outputs = list(part.outputs.values())
+        names = [x.value.name for x in outputs if isinstance(x, Tensor)]
+        self._plain = names == [value.name for value in part.values] and len(names) == len(outputs)
+        self._plain &= all(w.wanted == w.dtype for w in self.writes.values())
+        self._plain &= not self.prefix.nodes
         if graph is None:
             return
         arrays = {name: b.array for name, b in part.bound.items()} | self.own
@@ -392,7 +400,7 @@ class Inferred(_Program):
         # Leaves that are read where they lie, and only packed.
         hard = {leaf.name for leaf in part.baked}
         self._soft = {g.leaf for g in self.given} & set(region.leaves) - hard
-        self._scratch = [aligned(self.program.bytes)]
+        self._blocks: list[Block] = []
 
     def renewed(self, names: set[str]) -> bool:
         """Pack again after these leaves have changed; False: the program must be made anew."""
@@ -409,27 +417,16 @@ class Inferred(_Program):
         return read
 
     def __call__(self, inputs: Sequence[Any], leaves: Sequence[torch.Tensor]) -> list[Any]:
-        program, made = self.program, {}
-        if program is not None:
-            addresses: dict[str, int] = {}
-            alive = []
-            for place, name, read in self.reads:
-                x = read(inputs[place])
-                alive.append(x)
-                addresses[name] = x.data_ptr()
-            for i, how in self.writes.items():
-                made[i] = how.empty()
-                addresses[f"output {i}"] = made[i].data_ptr()
+        made: dict[int, torch.Tensor] = {}
+        if self.program is not None:
             try:
-                arena = self._scratch.pop()
+                block = self._blocks.pop()
             except IndexError:
-                arena = aligned(program.bytes)
-            addresses["arena"] = arena.__array_interface__["data"][0]
-            if program.keys:
-                keys = drawn(len(program.keys))
-                addresses["keys"] = keys.data_ptr()
-            program.run(0, addresses)
-            self._scratch.append(arena)
+                block = Block(self)
+            made = block.run(inputs)
+            self._blocks.append(block)
+        if self._plain:
+            return list(made.values())
         env: dict[str, Any] = dict(zip(self.region.inputs, inputs, strict=True))
         if self.prefix.nodes:
             env |= zip(self.region.leaves, leaves, strict=True)
@@ -437,6 +434,44 @@ class Inferred(_Program):
                 self.prefix(env)
         told = {i: self.writes[i].told(x) for i, x in made.items()}
         return self.results(told, env)
+
+
+class Block:
+    """The memory and the arguments of one call at a time."""
+
+    __slots__ = ("arena", "keys", "move", "program", "reads", "steps", "writes")
+
+    def __init__(self, owner: Inferred) -> None:
+        program = owner.program
+        assert program is not None
+        self.program = program
+        self.arena = aligned(program.bytes)
+        self.steps = program.movable(0)
+        self.move = self.steps.move
+        slots = program.slots
+        self.move(slots["arena"], self.arena.__array_interface__["data"][0])
+        self.reads = [(slots.get(name, -1), place, read) for place, name, read in owner.reads]
+        self.writes = [(slots[f"output {i}"], i, how) for i, how in owner.writes.items()]
+        self.keys = torch.empty(len(program.keys), dtype=torch.int64)
+        if program.keys:
+            self.move(slots["keys"], self.keys.data_ptr())
+
+    def run(self, inputs: Sequence[Any]) -> dict[int, torch.Tensor]:
+        move = self.move
+        alive = []
+        for slot, place, read in self.reads:
+            x = read(inputs[place])
+            alive.append(x)
+            if slot >= 0:
+                move(slot, x.data_ptr())
+        made = {}
+        for slot, i, how in self.writes:
+            x = made[i] = how.empty()
+            move(slot, x.data_ptr())
+        if self.program.keys:
+            self.keys.random_()
+        self.steps.run(self.program.threads)
+        return made
 
 
 def drawn(count: int) -> torch.Tensor:
