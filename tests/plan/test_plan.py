@@ -11,6 +11,7 @@ from cases import CASES, Case
 from faltung.geometry import ConvSpec, parse
 from faltung.jit.compile import counts, object_code
 from faltung.machine.detect import describe
+from faltung.ops.arguments import elements
 from faltung.ops.run import planned
 from faltung.plan import Plan, plan_forward, plan_input_grad, plan_weight_grad
 from faltung.plan.binding import layout
@@ -112,7 +113,7 @@ def test_a_gradient_is_planned_as_the_function_computes_it(last: bool) -> None:
     out = np.empty(spec.input_shape, np.float32)
     if last:
         grad, out = (np.moveaxis(np.moveaxis(a, 1, -1).copy(), -1, 1) for a in (grad, out))
-    plan = planned(build_input_grad, spec, (grad, w, out), AUTO, bias=False)
+    plan = planned(build_input_grad, spec, tuple(map(elements, (grad, w, out))), AUTO, bias=False)
     assert str(plan_input_grad(spec, channels_last=last)) == str(plan)
     once = plan_input_grad(spec, channels_last=last, packs=False)
     assert any("transform weights" in step.title for step in once.work.prepare)

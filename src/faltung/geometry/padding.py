@@ -79,11 +79,11 @@ def pads(
         if isinstance(entry, str) and entry in NAMES:
             found.append(NAMES[entry](size, d * (h - 1) + 1, s))
         else:
-            found.append(_numbers(entry, padding))
+            found.append(numbers(entry, padding))
     return tuple(found)
 
 
-def _numbers(entry: object, padding: object) -> tuple[int, int]:
+def numbers(entry: object, padding: object) -> tuple[int, int]:
     """An int or a (lo, hi) pair, as a pair; ``padding`` is the whole argument, for the message."""
     if isinstance(entry, str):
         raise FaltungError(f"padding={show(padding)}: must be numbers or one of {', '.join(NAMES)}")

@@ -18,6 +18,7 @@ k7 k3x5     kernel, one number for all axes or one for each
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from faltung.geometry.conv import DTYPE_WORDS, ConvSpec, conv_spec
@@ -25,20 +26,26 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import NAMES, Padding
 
 FORM = "n1 c3>64 224x224 k7 s2 p3"  # what the error messages show
-_NUMBERS = r"[0-9]+(?:x[0-9]+)*"
+NUMBERS = r"[0-9]+(?:x[0-9]+)*"
 _PAD = rf"(?:[0-9]+|\([0-9]+,[0-9]+\)|{'|'.join(sorted(NAMES, key=len, reverse=True))})"
-_WORDS = {
-    "size": re.compile(rf"({_NUMBERS})"),
+Patterns = Mapping[str, re.Pattern[str]]
+_WORDS: Patterns = {
+    "size": re.compile(rf"({NUMBERS})"),
     "channels": re.compile(r"c([0-9]+>[0-9]+)"),
-    "kernel": re.compile(rf"k({_NUMBERS})"),
+    "kernel": re.compile(rf"k({NUMBERS})"),
     "batch": re.compile(r"n([0-9]+)"),
-    "stride": re.compile(rf"s({_NUMBERS})"),
-    "dilation": re.compile(rf"d({_NUMBERS})"),
+    "stride": re.compile(rf"s({NUMBERS})"),
+    "dilation": re.compile(rf"d({NUMBERS})"),
     "padding": re.compile(rf"p({_PAD}(?:x{_PAD})*)"),
     "groups": re.compile(r"g([0-9]+)"),
     "padding_mode": re.compile(r"m:([a-z_]+(?:,[a-z_]+)*)"),
     "dtype": re.compile(f"({'|'.join(DTYPE_WORDS.values())})"),
     "flip": re.compile(r"(flip)"),
+}
+# Those of them that are no shape and no dtype: what ``options`` reads.
+OPTIONS: Patterns = {
+    name: _WORDS[name]
+    for name in ("stride", "padding", "dilation", "groups", "padding_mode", "flip")
 }
 _DTYPES = {word: dtype for dtype, word in DTYPE_WORDS.items()}
 
@@ -74,7 +81,7 @@ def parse(text: str) -> ConvSpec:
     """
     if not isinstance(text, str):
         raise FaltungTypeError(f"text={text!r}: must be a str such as {FORM!r}")
-    found = _sort(text)
+    found = sort(text)
     for need in ("size", "channels", "kernel"):
         if need not in found:
             raise FaltungError(f"text={text!r}: has no {need}; write it as in {FORM!r}")
@@ -87,19 +94,25 @@ def parse(text: str) -> ConvSpec:
         kernel *= len(size)
     if groups < 1 or c_in % groups:
         raise FaltungError(f"groups={groups}: must divide the input channels, {c_in}")
-    # conv_spec refuses a name that there is not.
-    names: Any = found.get("padding_mode", "zeros").split(",")
     return conv_spec(
         (int(found.get("batch", "1")), c_in, *size),
         (c_out, c_in // groups, *kernel),
-        stride=_one_or_all(found.get("stride", "1")),
-        padding=_padding(found.get("padding", "0")),
-        dilation=_one_or_all(found.get("dilation", "1")),
-        groups=groups,
-        padding_mode=names[0] if len(names) == 1 else names,
-        flip="flip" in found,
+        **options(found),
         dtype=_DTYPES[found.get("dtype", "f32")],
     )
+
+
+def options(found: Mapping[str, str]) -> dict[str, Any]:
+    """The arguments of ``conv_spec`` besides shapes and dtype, from words sorted by ``sort``."""
+    names = found.get("padding_mode", "zeros").split(",")  # conv_spec refuses what is no mode
+    return {
+        "stride": one_or_all(found.get("stride", "1")),
+        "padding": _padding(found.get("padding", "0")),
+        "dilation": one_or_all(found.get("dilation", "1")),
+        "groups": int(found.get("groups", "1")),
+        "padding_mode": names[0] if len(names) == 1 else tuple(names),
+        "flip": "flip" in found,
+    }
 
 
 def words(text: str) -> dict[str, str]:
@@ -114,11 +127,13 @@ def words(text: str) -> dict[str, str]:
     }
 
 
-def _sort(text: str) -> dict[str, str]:
-    """The words of ``text`` by what they say, without their first letters."""
+def sort(text: str, patterns: Patterns = _WORDS) -> dict[str, str]:
+    """The words of ``text`` by what they say, without their first letters. ``patterns``: for each
+    name the words that say it. ValueError: a word that means nothing, or comes twice.
+    """
     found: dict[str, str] = {}
     for word in text.split():
-        for name, pattern in _WORDS.items():
+        for name, pattern in patterns.items():
             if match := pattern.fullmatch(word):
                 if name in found:
                     raise FaltungError(f"text={text!r}: {word!r} gives the {name} twice")
@@ -133,7 +148,8 @@ def _numbers(word: str) -> tuple[int, ...]:
     return tuple(int(number) for number in word.split("x"))
 
 
-def _one_or_all(word: str) -> int | tuple[int, ...]:
+def one_or_all(word: str) -> int | tuple[int, ...]:
+    """One number, or several with an x between them."""
     numbers = _numbers(word)
     return numbers[0] if len(numbers) == 1 else numbers
 

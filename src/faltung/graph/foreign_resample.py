@@ -86,8 +86,8 @@ def _places(x: Tensor, tables: Mapping[int, Table]) -> dict[int, int] | None:
 def _runs(
     x: Tensor, tables: Mapping[int, Table], front: int
 ) -> tuple[int, list[int], dict[int, Table]]:
-    """The samples, which ``front`` dims are, and the other sizes in the order of memory, with each axis that has a table for
-    itself.
+    """The samples, which ``front`` dims are, and the other sizes in the order of memory, with each
+    axis that has a table for itself.
     """
     sizes: list[int] = []
     along: dict[int, Table] = {}

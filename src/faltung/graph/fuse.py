@@ -282,7 +282,7 @@ def _reaches(value: Value, out: Value, maker: Node) -> bool:
     """Whether an epilogue that makes ``out`` can read a value: all maps of it, or one for all."""
     if value.kind != "float":
         return False
-    if not value.batched or isinstance(maker.op, Contract) and value.samples == 1:
+    if not value.batched or (isinstance(maker.op, Contract) and value.samples == 1):
         return value.samples == 1
     return value.samples == out.samples
 

@@ -11,7 +11,6 @@ import numpy as np
 
 from faltung.geometry.check import PerAxis, integers
 from faltung.geometry.conv import ConvSpec
-from faltung.jit.target import current
 from faltung.ops.arguments import OTHERS, Array, array, batched_shape, elements, mapped, result
 from faltung.ops.call_cache import Inputs, Prepared
 from faltung.ops.options import (
@@ -26,7 +25,7 @@ from faltung.ops.options import (
     spec_of,
     transposed_spec,
 )
-from faltung.ops.run import planned, plans
+from faltung.ops.run import planned, planned_local
 from faltung.plan.build import build_forward, build_input_grad, build_weight_grad
 from faltung.plan.choose import AUTO, Policy
 from faltung.plan.local import build_local, build_local_input_grad, build_local_weight_grad
@@ -178,18 +177,16 @@ def memory_order(ndim: int, rank: int) -> list[int]:
 def _shared_plan(
     build: Callable[..., Plan], spec: ConvSpec, operands: Operands, policy: Policy, bias: bool
 ) -> Plan:
+    x, second, third = map(elements, operands)
     if build is build_weight_grad:  # it takes the output gradient before its result
-        x, weight, grad = operands
-        return planned(build, spec, (x, grad, weight), policy)
-    return planned(build, spec, operands, policy, bias=bias)
+        return planned(build, spec, (x, third, second), policy)
+    return planned(build, spec, (x, second, third), policy, bias=bias)
 
 
 def _local_plan(
     build: Callable[..., Plan], spec: ConvSpec, operands: Operands, policy: Policy, bias: bool
 ) -> Plan:
-    machine, layouts = current(), tuple(map(elements, operands))
-    key = "local", build.__name__, spec, layouts, bias, machine
-    return plans.get(key, lambda: build(spec, layouts, bias, machine))
+    return planned_local(build, spec, tuple(map(elements, operands)), bias)
 
 
 SHARED = Weights(

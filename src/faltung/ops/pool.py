@@ -18,11 +18,10 @@ from faltung.geometry.check import PerAxis, integers, is_sequence, sequence, sho
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding
 from faltung.geometry.pool import PoolSpec, pool_spec
-from faltung.jit.target import current
 from faltung.methods.pool.pool import index_dtype
 from faltung.ops.arguments import Array, array, batched, batched_shape, elements, result
 from faltung.ops.call_cache import Calls, Inputs, Prepared
-from faltung.ops.run import plans
+from faltung.ops.run import planned_pool
 from faltung.plan.plan import Plan
 from faltung.plan.pool import build_pool, build_pool_grad
 from faltung.runtime.narrowing import clipped
@@ -469,8 +468,6 @@ def _planned(
     what: str, spec: PoolSpec, source: Array, target: Array, index: Array | None
 ) -> tuple[Plan, tuple[Array, Array, Array, None]]:
     """The plan, and the arrays that it runs on; the indices stand in the weight's place."""
-    machine = current()
     layouts = elements(source), elements(target), None if index is None else elements(index)
-    build = build_pool if what == "pool" else build_pool_grad
-    plan = plans.get((what, spec, layouts, machine), lambda: build(spec, *layouts, machine))
+    plan = planned_pool(build_pool if what == "pool" else build_pool_grad, spec, layouts)
     return plan, (source, target if index is None else index, target, None)

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from faltung.geometry.conv import ConvSpec
+from faltung.geometry.pool import PoolSpec
 from faltung.jit.target import current
 from faltung.methods.base.correlation import Strides
 from faltung.methods.base.step import Work
-from faltung.ops.arguments import Array, address, elements
+from faltung.ops.arguments import Array, address
 from faltung.plan import choose
 from faltung.plan.binding import layout
 from faltung.plan.build import build_input_grad, build_weight_grad
@@ -58,7 +59,7 @@ def policy_of(precision: Precision, method: MethodName, tune: bool | None) -> Po
 def planned(
     build: Callable[..., Plan],
     spec: ConvSpec,
-    operands: tuple[Array, ...],
+    layouts: tuple[Strides, ...],
     policy: Policy,
     **options: bool,
 ) -> Plan:
@@ -68,9 +69,26 @@ def planned(
     bits of a ``Conv``.
     """
     machine, policy = current(), replace(policy, packs=True, priced=build is build_input_grad)
-    layouts = tuple(map(elements, operands))
     key = build.__name__, spec, layouts, *options.values(), policy, machine
     return plans.get(key, lambda: built(build, spec, layouts, policy, **options))
+
+
+def planned_local(
+    build: Callable[..., Plan], spec: ConvSpec, layouts: tuple[Strides, ...], bias: bool
+) -> Plan:
+    """The same for a local layer, which has one method."""
+    machine = current()
+    key = "local", build.__name__, spec, layouts, bias, machine
+    return plans.get(key, lambda: build(spec, layouts, bias, machine))
+
+
+def planned_pool(
+    build: Callable[..., Plan], spec: PoolSpec, layouts: tuple[Strides | None, ...]
+) -> Plan:
+    """The same for a pooling; ``layouts``: of input, result and indices."""
+    machine = current()
+    key = build.__name__, spec, layouts, machine
+    return plans.get(key, lambda: build(spec, *layouts, machine))
 
 
 def built(

@@ -1,0 +1,530 @@
+"""Convolutions as functions of PyTorch's tensors.
+
+Tensors are ``(N, C, *space)``, or ``(C, *space)`` without a batch. They may lie in memory in any
+way: those with their channels last (``memory_format=torch.channels_last``) are used where they
+are, and the result has its channels last, too. The order of the arguments is PyTorch's; names and
+meaning are those of ``faltung.conv`` and its kin, which do the work.
+"""
+
+from collections.abc import Callable
+from functools import update_wrapper
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import faltung.torch.operators  # noqa: F401
+from faltung.geometry.check import PerAxis, truth
+from faltung.geometry.errors import FaltungError
+from faltung.geometry.padding import Padding, PaddingMode
+from faltung.torch.words import conv_words, remembered
+
+_ops: Any = torch.ops.faltung
+
+
+def conv(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    *,
+    flip: bool = False,
+    channels_last: bool = False,
+    precision: str = "fast",
+    method: str = "auto",
+    tune: bool | None = None,
+) -> Tensor:
+    """Cross-correlation of any rank; with ``flip``, the convolution of mathematics.
+
+    It has gradients of any order, forward-mode derivatives, and rules for ``torch.vmap``,
+    ``torch.autocast``, ``torch.compile`` and ``torch.export``.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, *space)`` or ``(C_in, *space)``
+        Of float32, float64, float16, bfloat16, int32, int64, complex64 or complex128, on the CPU.
+    weight : Tensor, ``(C_out, C_in // groups, *kernel)``
+        Its ``ndim - 2`` is the rank, the number of spatial axes.
+    bias : Tensor, ``(C_out,)``, optional
+        With numbers of 16 bits it may be float32.
+    stride, dilation : int, or one int for each spatial axis
+    padding : int, name, or one entry for each spatial axis
+        An int, a (before, after) pair or a name: "valid", "same", "same_upper", "same_lower",
+        "causal". With a stride "same" is allowed, too.
+    groups : int
+    padding_mode : name, or one name for each spatial axis
+        "zeros", "reflect", "symmetric", "replicate" or "circular".
+    flip : bool
+        Read the kernel backwards along each spatial axis.
+    channels_last : bool
+        The channels are the last axis of ``x`` and of the result, ``(N, *space, C)``, whatever
+        their order in memory.
+    precision, method, tune
+        As for ``faltung.conv``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, *output)``
+        Without N if ``x`` has none. Its channels lie last in memory if those of ``x`` or ``weight``
+        do, else it is contiguous. The same bits for every number of threads.
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument, its value and the rule.
+
+    References
+    ----------
+    V. Dumoulin, F. Visin, *A guide to convolution arithmetic for deep learning*, 2016.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> x = torch.arange(16.0).reshape(1, 1, 4, 4)
+    >>> faltung.torch.conv(x, torch.ones(1, 1, 3, 3), stride=2, padding=1)
+    tensor([[[[10., 24.],
+              [51., 90.]]]])
+    """
+    given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
+    words = remembered(conv_words, weight.ndim - 2, given)
+    return _called(_ops.conv.default, x, weight, bias, words, weight.ndim - 2, channels_last)
+
+
+def conv_transpose(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    dilation: PerAxis = 1,
+    padding_mode: PaddingMode = "zeros",
+    *,
+    flip: bool = False,
+    channels_last: bool = False,
+    precision: str = "fast",
+    method: str = "auto",
+    tune: bool | None = None,
+) -> Tensor:
+    """Transposed convolution of any rank, as PyTorch defines it: a gradient for an input.
+
+    With a padding mode other than zeros it is the transpose of the convolution with that mode.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, *space)`` or ``(C_in, *space)``
+    weight : Tensor, ``(C_in, C_out // groups, *kernel)``
+    bias : Tensor, ``(C_out,)``, optional
+    stride, padding, dilation, groups, padding_mode, flip, channels_last, precision, method, tune
+        As for ``conv``. The order of the arguments is that of PyTorch's ``conv_transpose2d``.
+    output_padding : int, or one int for each spatial axis
+        Entries added at the end of each axis of the result, fewer than its stride or dilation.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
+        Along each axis ``output = (H - 1) s - (p_lo + p_hi) + d (k - 1) + output_padding + 1``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``.
+
+    References
+    ----------
+    V. Dumoulin, F. Visin, *A guide to convolution arithmetic for deep learning*, 2016.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> faltung.torch.conv_transpose(torch.tensor([[1.0, 2.0]]), torch.ones(1, 1, 3), stride=2)
+    tensor([[1., 1., 3., 2., 2.]])
+    """
+    given = (
+        *(stride, padding, dilation, groups, padding_mode, flip, output_padding),
+        *(precision, method, tune),
+    )
+    rank = weight.ndim - 2
+    words = remembered(conv_words, rank, given)
+    return _called(_ops.conv_transpose.default, x, weight, bias, words, rank, channels_last)
+
+
+def conv_local(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    dilation: PerAxis = 1,
+    groups: int = 1,
+    padding_mode: PaddingMode = "zeros",
+    *,
+    flip: bool = False,
+    channels_last: bool = False,
+) -> Tensor:
+    """The locally connected ("unshared") layer of any rank: a kernel for each output position.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, *space)`` or ``(C_in, *space)``
+        float32 or float64.
+    weight : Tensor, ``(*output, C_out, C_in // groups, *kernel)``
+        ``pack_local`` brings it into the order that needs no copy.
+    bias : Tensor, ``(*output, C_out)``, optional
+    stride, padding, dilation, groups, padding_mode, flip, channels_last
+        As for ``conv``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``.
+
+    References
+    ----------
+    Y. Taigman, M. Yang, M. Ranzato, L. Wolf, *DeepFace: closing the gap to human-level performance
+    in face verification*, CVPR 2014.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> weight = torch.tensor([1.0, 10.0, 100.0]).reshape(3, 1, 1, 1) * torch.ones(3, 1, 1, 2)
+    >>> faltung.torch.conv_local(torch.tensor([[1.0, 2.0, 4.0, 8.0]]), weight)
+    tensor([[   3.,   60., 1200.]])
+    """
+    given = stride, padding, dilation, groups, padding_mode, flip
+    rank = weight.ndim // 2 - 1
+    words = remembered(conv_words, rank, given)
+    return _called(_ops.conv_local.default, x, weight, bias, words, rank, channels_last)
+
+
+def conv_local_transpose(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: PerAxis = 1,
+    padding: Padding = 0,
+    output_padding: PerAxis = 0,
+    groups: int = 1,
+    dilation: PerAxis = 1,
+    padding_mode: PaddingMode = "zeros",
+    *,
+    flip: bool = False,
+    channels_last: bool = False,
+) -> Tensor:
+    """The transposed local layer: every position of ``x`` is spread by a kernel of its own.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, *space)`` or ``(C_in, *space)``
+        float32 or float64.
+    weight : Tensor, ``(*space, C_in, C_out // groups, *kernel)``
+    bias : Tensor, ``(*output, C_out)``, optional
+    stride, padding, output_padding, groups, dilation, padding_mode, flip, channels_last
+        As for ``conv_transpose``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
+        Of the size that ``conv_transpose`` gives.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> weight = torch.tensor([1.0, 10.0]).reshape(2, 1, 1, 1) * torch.ones(2, 1, 1, 3)
+    >>> faltung.torch.conv_local_transpose(torch.tensor([[1.0, 2.0]]), weight, stride=2)
+    tensor([[ 1.,  1., 21., 20., 20.]])
+    """
+    given = stride, padding, dilation, groups, padding_mode, flip, output_padding
+    rank = weight.ndim // 2 - 1
+    words = remembered(conv_words, rank, given)
+    return _called(_ops.conv_local_transpose.default, x, weight, bias, words, rank, channels_last)
+
+
+def pack_local(weight: Tensor) -> Tensor:
+    """The same weight of a local layer, in memory in the order that is read without a copy.
+
+    Parameters
+    ----------
+    weight : Tensor, ``(*output, C_out, C_in // groups, *kernel)``
+
+    Returns
+    -------
+    Tensor of the same shape and numbers
+        In memory ``(*output, *kernel, C_in // groups, C_out)``.
+
+    Raises
+    ------
+    ValueError
+        Not as many axes as such a weight has.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> packed = faltung.torch.pack_local(torch.zeros(6, 6, 8, 4, 3, 3))
+    >>> packed.shape, packed.permute(0, 1, 4, 5, 3, 2).is_contiguous()
+    (torch.Size([6, 6, 8, 4, 3, 3]), True)
+    """
+    rank = weight.ndim // 2 - 1
+    if rank < 1 or weight.ndim % 2:
+        raise FaltungError(
+            f"weight.shape={tuple(weight.shape)}: must be (*output, C_out, C_in // groups, *kernel)"
+        )
+    order = [*range(rank), *range(rank + 2, weight.ndim), rank + 1, rank]
+    back = [order.index(d) for d in range(weight.ndim)]
+    return weight.permute(order).contiguous().permute(back)
+
+
+def _called(
+    operator: Any,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    words: str,
+    rank: int,
+    channels_last: bool,
+) -> Tensor:
+    """The operator on an input that may lack a batch, or have its channels as the last axis."""
+    tensors(x=x, weight=weight, bias=bias)
+    if x.ndim == rank + 2 and channels_last is False:
+        y: Tensor = operator(x, weight, bias, words)
+        return y
+    if x.ndim not in (rank + 1, rank + 2) or rank < 1:
+        raise FaltungError(
+            f"x.shape={tuple(x.shape)}: must have {rank + 2} dimensions (batch, channels and "
+            f"{rank} of space, as the weight says), or {rank + 1} without the batch"
+        )
+    if truth("channels_last", channels_last):
+        x = x.movedim(-1, x.ndim - rank - 1)
+    if x.ndim == rank + 2:
+        y = operator(x, weight, bias, words)
+    else:
+        y = operator(x.unsqueeze(0), weight, bias, words).squeeze(0)
+    return y.movedim(y.ndim - rank - 1, -1) if channels_last else y
+
+
+def tensors(**given: Any) -> None:
+    """TypeError: an argument that is neither a tensor nor missing."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, Tensor):
+            raise FaltungTypeError(
+                f"{name}={type(value).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
+            )
+
+
+# Of one rank --------------------------------------------------------------------------------------
+
+
+def _of_rank(
+    rank: int, whole: Callable[..., Tensor], dimensions: int
+) -> Callable[[Callable[[], None]], Callable[..., Tensor]]:
+    """A decorator that makes ``whole`` for weights of one rank; name and docstring are those of the
+    decorated function.
+    """
+
+    def decorated(named: Callable[[], None]) -> Callable[..., Tensor]:
+        called = named.__name__
+
+        def of_rank(x: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Tensor:
+            if weight.ndim != dimensions:
+                raise FaltungError(
+                    f"weight.ndim={weight.ndim}: {called} needs {dimensions} dimensions; "
+                    f"{whole.__name__} takes any rank"
+                )
+            return whole(x, weight, *rest, **options)
+
+        made: Any = update_wrapper(of_rank, named)
+        made.__wrapped__ = whole
+        made.__annotations__ = whole.__annotations__
+        return made  # type: ignore[no-any-return]
+
+    return decorated
+
+
+@_of_rank(1, conv, 3)
+def conv1d() -> None:
+    """Cross-correlation of sequences: ``conv`` of rank 1.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, L)`` or ``(C_in, L)``
+    weight : Tensor, ``(C_out, C_in // groups, k)``
+    bias : Tensor, ``(C_out,)``, optional
+    stride, padding, ..., tune
+        As for ``conv``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> faltung.torch.conv1d(torch.tensor([[1.0, 2.0, 4.0, 8.0]]), torch.ones(1, 1, 2), stride=2)
+    tensor([[ 3., 12.]])
+    """
+
+
+@_of_rank(2, conv, 4)
+def conv2d() -> None:
+    """Cross-correlation of pictures: ``conv`` of rank 2.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, H, W)`` or ``(C_in, H, W)``
+    weight : Tensor, ``(C_out, C_in // groups, kh, kw)``
+    bias : Tensor, ``(C_out,)``, optional
+    stride, padding, ..., tune
+        As for ``conv``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> faltung.torch.conv2d(torch.ones(1, 3, 3), torch.ones(1, 1, 3, 3), padding="same")
+    tensor([[[4., 6., 4.],
+             [6., 9., 6.],
+             [4., 6., 4.]]])
+    """
+
+
+@_of_rank(3, conv, 5)
+def conv3d() -> None:
+    """Cross-correlation of volumes: ``conv`` of rank 3.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, D, H, W)`` or ``(C_in, D, H, W)``
+    weight : Tensor, ``(C_out, C_in // groups, kd, kh, kw)``
+    bias : Tensor, ``(C_out,)``, optional
+    stride, padding, ..., tune
+        As for ``conv``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> faltung.torch.conv3d(torch.ones(2, 1, 4, 8, 8), torch.ones(5, 1, 3, 3, 3)).shape
+    torch.Size([2, 5, 2, 6, 6])
+    """
+
+
+@_of_rank(1, conv_transpose, 3)
+def conv_transpose1d() -> None:
+    """Transposed convolution of sequences: ``conv_transpose`` of rank 1.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, L)`` or ``(C_in, L)``
+    weight : Tensor, ``(C_in, C_out // groups, k)``
+    bias : Tensor, ``(C_out,)``, optional
+    stride, padding, ..., tune
+        As for ``conv_transpose``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> faltung.torch.conv_transpose1d(torch.tensor([[1.0, 2.0]]), torch.ones(1, 1, 2), stride=2)
+    tensor([[1., 1., 2., 2.]])
+    """
+
+
+@_of_rank(2, conv_transpose, 4)
+def conv_transpose2d() -> None:
+    """Transposed convolution of pictures: ``conv_transpose`` of rank 2.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, H, W)`` or ``(C_in, H, W)``
+    weight : Tensor, ``(C_in, C_out // groups, kh, kw)``
+    bias : Tensor, ``(C_out,)``, optional
+    stride, padding, ..., tune
+        As for ``conv_transpose``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> faltung.torch.conv_transpose2d(torch.ones(1, 8, 7, 7), torch.ones(8, 4, 2, 2), stride=2).shape
+    torch.Size([1, 4, 14, 14])
+    """
+
+
+@_of_rank(3, conv_transpose, 5)
+def conv_transpose3d() -> None:
+    """Transposed convolution of volumes: ``conv_transpose`` of rank 3.
+
+    Parameters
+    ----------
+    x : Tensor, ``(N, C_in, D, H, W)`` or ``(C_in, D, H, W)``
+    weight : Tensor, ``(C_in, C_out // groups, kd, kh, kw)``
+    bias : Tensor, ``(C_out,)``, optional
+    stride, padding, ..., tune
+        As for ``conv_transpose``.
+
+    Returns
+    -------
+    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
+
+    Raises
+    ------
+    TypeError, ValueError
+        As ``conv``; also for a weight of another rank.
+
+    Examples
+    --------
+    >>> import torch, faltung.torch
+    >>> faltung.torch.conv_transpose3d(torch.ones(1, 2, 3, 3, 3), torch.ones(2, 1, 3, 3, 3)).shape
+    torch.Size([1, 1, 5, 5, 5])
+    """
