@@ -1,4 +1,4 @@
-"""The rules that nodes from a file must meet: all networks of layers do, and nothing beside them."""
+"""The rules that nodes from a file must meet: those of layers do, and nothing beside them."""
 
 from dataclasses import replace
 from math import prod
