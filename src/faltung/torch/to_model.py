@@ -298,15 +298,16 @@ class _Whole(_Importer):
     def result(self, node: fx.Node) -> Any:
         if isinstance(node.target, torch._ops.OpOverload):
             call = called(node, self.read)
-            if call.op in DROPOUT and isinstance(call.given["input"], Tensor):
-                return self._dropped(node, call)
+            read = next(iter(call.given.values()), None)  # "self" in the form that writes in place
+            if call.op in DROPOUT and isinstance(read, Tensor):
+                return self._dropped(node, call, read)
         return super().result(node)
 
-    def _dropped(self, node: fx.Node, call: Call) -> Tensor:
+    def _dropped(self, node: fx.Node, call: Call, x: Tensor) -> Tensor:
         """What does nothing in evaluation mode, but is a layer."""
-        x, rate, f = call.given["input"], float(call.given["p"]), self.f
+        rate, f = float(call.given["p"]), self.f
         if not 0 < rate < 1:
-            return x  # type: ignore[no-any-return]
+            return x
         with f.b.layer(call.op, f.name(node.name)):
             key = f.b.outside("key", kind="key")
             value = f.node(ops.Dropout(rate), (x.value, key), x.value.shape)
