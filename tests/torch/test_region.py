@@ -18,7 +18,10 @@ from torch_aten import traced  # noqa: E402
 
 import faltung  # noqa: E402
 from faltung.geometry.errors import FaltungError  # noqa: E402
-from faltung.torch.region import Inferred, Region, Trained  # noqa: E402
+from faltung.torch.hooks import no_saved_tensors_hooks  # noqa: E402
+from faltung.torch.programs import Inferred  # noqa: E402
+from faltung.torch.region import Region  # noqa: E402
+from faltung.torch.trained import Trained  # noqa: E402
 
 
 class Net(nn.Module):
@@ -57,7 +60,8 @@ def of(module: nn.Module, x: torch.Tensor) -> Callable[[torch.Tensor], torch.Ten
     def run(x: torch.Tensor) -> torch.Tensor:
         now = {**dict(module.named_parameters()), **dict(module.named_buffers())}
         if x.shape not in regions:
-            regions[x.shape] = made(x)
+            with no_saved_tensors_hooks():
+                regions[x.shape] = made(x)
         (found,) = regions[x.shape]([x], [now[name] for name in names])
         return found
 
@@ -282,6 +286,8 @@ def test_layouts_of_inputs() -> None:
 def test_several_threads_at_once() -> None:
     theirs, ours, x = pair(train=False)
     run, wanted = of(ours, x), theirs(x)
+    with torch.no_grad():
+        run(x)  # a trace of PyTorch is made by one thread at a time
     errors: list[BaseException] = []
 
     def work() -> None:

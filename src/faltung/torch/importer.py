@@ -56,8 +56,9 @@ def imported(
     """Nodes of a graph as a part.
 
     given: what stands for each placeholder, and for each result of a node that is not among
-    ``nodes``, by name: a tensor is a leaf. wanted: names of nodes that are read afterwards. training: gradients are
-    asked for, of leaves and feeds that are trained. their_random: random numbers are PyTorch's.
+    ``nodes``, by name: a tensor is a leaf. wanted: names of nodes that are read afterwards.
+    training: gradients are asked for, of leaves and feeds that are trained. their_random: random
+    numbers are PyTorch's.
     """
     f = Graphed(dtype, training)
     f.their_random = their_random
