@@ -8,6 +8,7 @@ import numpy.typing as npt
 from faltung.geometry.expr import Expr, equal, select
 from faltung.graph.foreign import Foreign, Shape, Tensor
 from faltung.graph.foreign_formulas import Operand, formula
+from faltung.graph.foreign_maps import known
 from faltung.graph.foreign_reduce import reduced
 
 Array = npt.NDArray[Any]
@@ -30,6 +31,8 @@ def picked(f: Foreign, x: Operand, label: Operand, shape: Shape, dtype: str) -> 
     def of(x: Expr, label: Expr, number: Expr) -> Expr:
         return select(equal(label, number), x, 0)
 
+    if not isinstance(x, Tensor) and not isinstance(label, Tensor):
+        x = known(f, np.asarray(x, f.dtype), dtype)
     chosen = formula(f, of, x, label, numbered(f, shape), shape=shape, dtype=dtype)
     return reduced(f, chosen, (1,), "sum", True)
 

@@ -17,6 +17,7 @@ from torch import fx
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Tensor, Unsaid
+from faltung.graph.foreign_formulas import formula
 from faltung.graph.fuse import needed
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments, Call, Graphed
@@ -251,7 +252,10 @@ class _Importer:
         memory: Sequence[int] = range(x.rank)
         if isinstance(found, torch.Tensor) and lies_last(found):
             memory = (0, *range(2, x.rank), 1)
-        return self.f.arranged(x, memory)
+        made = self.f.arranged(x, memory)
+        fed = next((y for y in self.part.inputs.values() if y.value == made.value), made)
+        # What is given back of an input is the input itself, or a tensor of its own.
+        return made if fed.shape == made.shape else formula(self.f, lambda x: x, made)
 
     def finish(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> None:
         """The graph of what the outputs need."""

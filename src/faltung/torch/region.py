@@ -334,8 +334,9 @@ class _Program:
         read |= {x.name for x in flat(part.outputs.values()) if isinstance(x, Leaf)}
         self.prefix = Prefix(part, {name.split("[")[0] for name in read})
         # Numbers of ours: constants, and copies of leaves.
+        orders = {} if part.graph is None else {p.name: p.order for p in part.graph.parameters}
         self.own = {
-            name: np.ascontiguousarray(b.array)
+            name: _ordered(b.array, orders[name])
             for name, b in part.bound.items()
             if name not in {g.parameter for g in self.given}
         }
@@ -366,6 +367,13 @@ class _Program:
 
     def _input_of(self, x: Tensor) -> str:
         return next(n for n, y in self.part.inputs.items() if y.value.name == x.value.name)
+
+
+def _ordered(array: Array, order: Sequence[int]) -> Array:
+    """An array with these axes, from the slowest to the fastest, in memory."""
+    if len(order) != array.ndim:
+        return np.ascontiguousarray(array)
+    return np.ascontiguousarray(array.transpose(order)).transpose(np.argsort(order))
 
 
 def _offset(array: Array, whole: Array) -> int:
