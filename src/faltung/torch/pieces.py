@@ -114,7 +114,7 @@ class _Cutter:
         self.free = self._free()
         self.reasons: dict[str, str] = {}
         self.priced: set[str] = set()
-        self.training = training
+        self.regions: dict[Any, Region] = {}
 
     def run(self) -> Cut:
         for name, reason in self.effects.real.items():
@@ -149,9 +149,7 @@ class _Cutter:
             found: list[Gap] = []
             for piece in self.staged():
                 if piece.ours:
-                    region = Region(
-                        piece.nodes, piece.reads, piece.leaves, piece.writes, **self.options
-                    )
+                    region = self.region(piece)
                     leaves = dict(zip(self.captured.leaves, self.tensors, strict=True))
                     found += region.gaps(
                         [self.example(name) for name in piece.reads],
@@ -162,6 +160,16 @@ class _Cutter:
             if not found:
                 return
         raise AssertionError("gaps that come up again and again")
+
+    def region(self, piece: Piece) -> Region:
+        """What runs a piece; the same for equal pieces."""
+        key = tuple(n.name for n in piece.nodes), tuple(piece.reads), tuple(piece.writes)
+        found = self.regions.get(key)
+        if found is None:
+            found = self.regions[key] = Region(
+                piece.nodes, piece.reads, piece.leaves, piece.writes, **self.options
+            )
+        return found
 
     def example(self, name: str) -> Any:
         """A value like that of a node: of an input itself, or without numbers."""
@@ -290,7 +298,7 @@ class _Cutter:
 
     def build(self, piece: Piece) -> None:
         if piece.ours:
-            piece.run = Region(piece.nodes, piece.reads, piece.leaves, piece.writes, **self.options)
+            piece.run = self.region(piece)
         else:
             piece.run = eager_module(
                 self.captured.module, piece.nodes, [*piece.reads, *piece.leaves], piece.writes

@@ -53,6 +53,8 @@ class Region:
         self._programs: dict[Any, Inferred | Trained] = {}
         self._seen: list[torch.Tensor] = []
         self._marks: list[tuple[int, int]] = []
+        # The last answer of ``gaps``: what it was asked, for which a program is often made next.
+        self._looked: tuple[Any, Part, list[Any], list[Any]] | None = None
         self._lock = threading.RLock()
 
     def __call__(self, inputs: Sequence[Any], leaves: Sequence[torch.Tensor]) -> list[Any]:
@@ -70,7 +72,10 @@ class Region:
     def gaps(self, inputs: Sequence[Any], leaves: Sequence[torch.Tensor]) -> list[Gap]:
         """What cannot be said for inputs of these sizes."""
         gradients = torch.is_grad_enabled() and _any_requires(inputs, leaves)
-        return self._part(inputs, leaves, gradients).gaps
+        part = self._part(inputs, leaves, gradients)
+        key = _key(inputs, leaves, gradients)
+        self._looked = key, part, list(leaves), list(map(_mark, leaves))
+        return part.gaps
 
     @property
     def programs(self) -> list["Inferred | Trained"]:
@@ -90,7 +95,11 @@ class Region:
     def _made(
         self, key: Any, inputs: Sequence[Any], leaves: Sequence[torch.Tensor], gradients: bool
     ) -> "Inferred | Trained":
-        part = self._part(inputs, leaves, gradients)
+        looked, self._looked = self._looked, None
+        part = None
+        if looked is not None and looked[0] == key and all(map(is_, leaves, looked[2])):
+            part = looked[1] if looked[3] == list(map(_mark, leaves)) else None
+        part = part or self._part(inputs, leaves, gradients)
         if part.gaps:
             raise _unsupported(part.gaps)
         made: Inferred | Trained
