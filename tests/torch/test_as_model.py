@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from graph.interpreter import run
 
 from faltung import Model
 from faltung.geometry.errors import FaltungError, UnsupportedError
@@ -16,7 +17,8 @@ from faltung.train.transfer import with_outputs
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from faltung.torch.to_model import to_model  # noqa: E402
+import faltung.torch  # noqa: E402
+from faltung.torch import as_model, to_model  # noqa: E402
 
 F = nn.functional
 
@@ -188,6 +190,10 @@ def test_it_runs_without_pytorch(tmp_path: Path) -> None:
     assert ran.stdout.strip() == "(3, 3)", ran.stderr
 
 
+def test_it_has_a_name_beside_its_file() -> None:
+    assert faltung.torch.to_model is as_model.to_model
+
+
 def test_the_module_is_left_as_it_was() -> None:
     module, x = made("residuals")
     module.train()
@@ -334,3 +340,44 @@ def test_what_training_leaves_out_is_said() -> None:
         to_model(
             settled(nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.2))), torch.ones(2, 3).double()
         )
+
+
+# Networks of others -------------------------------------------------------------------------------
+
+VISION = ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "regnet_y_400mf"]
+TIMM = ["resnet10t", "ghostnet_050", "mobilevit_xxs", "vit_tiny_patch16_224", "poolformer_s12"]
+
+
+def _known(name: str) -> Any:
+    if name in VISION:
+        pytest.importorskip("torchvision")
+        from onnx_networks import vision
+
+        return getattr(vision(), name)(weights=None)
+    return pytest.importorskip("timm").create_model(name, num_classes=10, **(
+        {"img_size": 32} if "vit_" in name and "mobile" not in name else {}
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", VISION + TIMM)
+def test_networks_of_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the meaning of the graph, so that nothing is compiled."""
+    torch.manual_seed(2)
+    module = _known(name).double().eval()
+    for key, buffer in module.named_buffers():
+        if key.endswith("running_var"):
+            buffer.uniform_(0.8, 1.2)
+    monkeypatch.setattr(as_model, "_compared", lambda *given: None)
+    x = torch.randn(2, 3, 32, 32).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = to_model(module, x)
+    wanted = numbers(module, x)
+    found = run(model.graph, model.parameters, x.numpy())
+    size = np.abs(wanted).max()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * size)
+    np.testing.assert_allclose(numbers(model.to_torch(), x), wanted, rtol=0, atol=1e-9 * size)
+    state = {key for key in module.state_dict() if "num_batches" not in key}
+    missing = state - set(model.parameters)
+    alone = {f"{key}.weight" for key in missing if "." not in key}
+    assert alone <= set(model.parameters) and all("." not in key for key in missing), missing
