@@ -3,6 +3,8 @@
 import subprocess
 import sys
 import warnings
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -284,7 +286,7 @@ WRONG: dict[str, tuple[Any, Any, str]] = {
     "two inputs": (nn.ReLU(), (torch.ones(1, 2), torch.ones(1, 2)), "example: has 2 entries"),
     "no batch": (nn.ReLU(), torch.ones(3), r"example.shape=\(3,\): must be \(n, \*input_shape\)"),
     "empty": (nn.ReLU(), torch.ones(0, 3), r"example.shape=\(0, 3\): must be"),
-    "complex": (nn.ReLU(), torch.ones(1, 3, dtype=torch.complex64), "example.dtype=torch.complex64"),
+    "complex": (nn.ReLU(), torch.ones(1, 3).cfloat(), "example.dtype=torch.complex64"),
     "two outputs": (Two(), torch.ones(1, 3), "module: returns tuple of 2 tensors"),
     "depends on data": (Branches(), torch.ones(1, 3), "module: cannot be traced"),
     "of batches": (OfBatches(), torch.ones(1, 3), "module: "),
@@ -349,14 +351,16 @@ TIMM = ["resnet10t", "ghostnet_050", "mobilevit_xxs", "vit_tiny_patch16_224", "p
 
 
 def _known(name: str) -> Any:
-    if name in VISION:
-        pytest.importorskip("torchvision")
-        from onnx_networks import vision
+    from onnx_networks import vision
 
-        return getattr(vision(), name)(weights=None)
-    return pytest.importorskip("timm").create_model(name, num_classes=10, **(
-        {"img_size": 32} if "vit_" in name and "mobile" not in name else {}
-    ))  # fmt: skip
+    wanted = "torchvision" if name in VISION else "timm"
+    if find_spec(wanted) is None:
+        pytest.skip(f"needs {wanted}")
+    models = vision()  # timm imports it, too
+    if name in VISION:
+        return getattr(models, name)(weights=None)
+    sized = {"img_size": 32} if name.startswith("vit_") else {}
+    return import_module("timm").create_model(name, num_classes=10, **sized)
 
 
 @pytest.mark.parametrize("name", VISION + TIMM)
