@@ -17,8 +17,8 @@ from faltung.graph.text import MOST_BYTES, network_of
 from faltung.nn.graphnet import GraphNet
 from faltung.train.transfer import with_outputs
 
-NAMES = ["inception", "batch norm", "patches", "attention", "lstm", "embedding", "upsample bilinear",
-         "squeeze", "conv 2-D", "transpose", "max pool ceil", "pixel shuffle"]  # fmt: skip
+NAMES = ["inception", "batch norm", "patches", "attention", "lstm", "embedding", "squeeze",
+         "upsample bilinear", "conv 2-D", "transpose", "max pool ceil", "pixel shuffle"]  # fmt: skip
 
 
 def packed(rows: Any) -> str:

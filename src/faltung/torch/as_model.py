@@ -468,7 +468,7 @@ def _notes(module: nn.Module) -> Iterator[str]:
         if kind in ("StochasticDepth", "DropPath") and _rate(part) > 0:
             yield f"{kind} {name!r} is left out in training"
         if kind in DROPS and part.p > 0:
-            yield f"{kind} {name!r} drops single elements in training, not whole channels"
+            yield f"{kind} {name!r} is left out in training"
 
 
 def _rate(part: nn.Module) -> float:
@@ -476,13 +476,24 @@ def _rate(part: nn.Module) -> float:
     return float(found or 0.0)
 
 
-DROPS = ("Dropout1d", "Dropout2d", "Dropout3d")
+DROPS = ("Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
+
+
+def _two(model: Model, x: torch.Tensor) -> torch.Tensor:
+    """The example, and beside it another sample: that the first may be all zeros tells nothing."""
+    seeded = torch.Generator().manual_seed(1)
+    if x.is_floating_point():
+        size = x.abs().max().clamp(min=0.1)
+        noise = torch.randn(x.shape, generator=seeded, dtype=torch.float64).to(x.dtype)
+        return torch.cat([x, x + size * noise])
+    tables = [n.inputs[1].shape[0] for n in model.graph.nodes if isinstance(n.op, ops.Embed)]
+    other = torch.randint(min(tables), x.shape, generator=seeded) if tables else x.flip(-1)
+    return torch.cat([x, other])
 
 
 def _compared(model: Model, module: nn.Module, x: torch.Tensor, softmax: bool) -> None:
     """FaltungError: the model gives something else than the module, alone or beside others."""
-    few = x[:2] if len(x) > 1 else torch.cat([x, x.flip(-1)])
-    few = few.to(_dtype(module, x)) if x.is_floating_point() else few.long()
+    few = _two(model, x[:1].to(_dtype(module, x)) if x.is_floating_point() else x[:1].long())
     with torch.no_grad(), _plain_attention():
         wanted = _tensor(module(few))
     if wanted.shape[:1] != (2,):
