@@ -2,10 +2,15 @@
 
 import sys
 
-from benchmarks import accuracy, choices, denormals
+from benchmarks import accuracy, beside, choices, denormals
 from benchmarks.run import main
 
-OTHERS = {"choices": choices.main, "accuracy": accuracy.main, "denormals": denormals.main}
+OTHERS = {
+    "choices": choices.main,
+    "accuracy": accuracy.main,
+    "denormals": denormals.main,
+    "beside": beside.main,
+}
 
 if __name__ == "__main__":
     if sys.argv[1:2] and sys.argv[1] in OTHERS:

@@ -252,7 +252,12 @@ def _normalise(node: Node, arrays: list[Array], batch: int) -> list[Array]:
     if len(affine) > 1:
         y = y + spread(node.inputs[2], affine[1], rank)
     kept = zip((mean, rstd)[not op.centred :], node.outputs[1:], strict=False)
-    return [y, *(_kept(array, node, value) for array, value in kept)]
+    made = [y, *(_kept(array, node, value) for array, value in kept)]
+    if len(node.outputs) > 3:  # the new running statistics, with the unbiased variance
+        count = x.size // x.shape[1]
+        now = mean.reshape(-1), variance.reshape(-1) * count / max(count - 1, 1)
+        made += [r + op.momentum * (n - r) for r, n in zip(running, now, strict=True)]
+    return made
 
 
 def _moments(op: ops.Normalise, x: Array) -> tuple[Array, Array]:
@@ -281,6 +286,8 @@ def _moments(op: ops.Normalise, x: Array) -> tuple[Array, Array]:
 def _kept(array: Array, node: Node, value: Value) -> Array:
     """A statistic in the shape of the value that keeps it."""
     op: ops.Normalise = node.op
+    if op.over == "batch":
+        return array.reshape(-1)
     if op.over == "group" and value.shape[0] == op.groups:
         return array[:, :: array.shape[1] // op.groups]
     return array

@@ -8,8 +8,8 @@ from onnx_models import agree, made, node, numbers
 from optional import optional
 
 from faltung.geometry.errors import FaltungError
+from faltung.graph.foreign_products import equation
 from faltung.onnx import load
-from faltung.onnx.products import equation
 
 runtime = optional("onnxruntime")
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from limits import limit
 
+from faltung.runtime import team, threads
+
 TESTS = Path(__file__).parents[1]
 
 
@@ -19,6 +21,16 @@ def no_hanging() -> Iterator[None]:
     faulthandler.dump_traceback_later(limit(120), exit=True)
     yield
     faulthandler.cancel_dump_traceback_later()
+
+
+@pytest.fixture(autouse=True)
+def own_team(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whoever imports ``faltung.torch`` in this process joins PyTorch's threads."""
+    before = team.joined()
+    monkeypatch.setattr(threads, "_limit", None)
+    team.join(None)
+    yield
+    team.join(before)
 
 
 @pytest.fixture

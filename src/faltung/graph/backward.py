@@ -99,7 +99,10 @@ class Backward:
 
     def weight(self, op: ConvolveWeight, value: Value, x: Value, grad: Value) -> None:
         if self.needs(value):
-            (made,) = self.nodes.add(op, (x, grad), value.shape, batched=False)
+            # A weight that is computed is one for all samples of a batch of one.
+            (made,) = self.nodes.add(
+                op, (x, grad), value.shape, batched=value.batched, samples=value.samples
+            )
             self.give(value, made)
 
 

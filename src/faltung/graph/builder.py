@@ -90,6 +90,22 @@ class Builder:
             self._scopes.pop()
             self._layer, self._kind = before
 
+    @contextmanager
+    def within(self, layers: Sequence[str], kind: str = "") -> Iterator[None]:
+        """Everything built in the block belongs to a layer in these layers, which may have been
+        built in before: an imported network gives its nodes in any order.
+        """
+        before = self._layer, self._kind
+        depth = len(self._scopes)
+        self._scopes += layers
+        self._layer = ".".join(self._scopes)
+        self._kind = Kind(kind) if kind else self._kind
+        try:
+            yield
+        finally:
+            del self._scopes[depth:]
+            self._layer, self._kind = before
+
     def _numbered(self, kind: str) -> str:
         """The kind with the first number that no layer in this scope has."""
         taken = self._taken[-1]
@@ -133,11 +149,17 @@ class Builder:
         fields: Fields = None,
         kind: str | None = None,
         samples: int | None = None,
+        batched: int | None = None,
     ) -> tuple[Value, ...]:
+        """The same with all outputs returned. batched: of how many of them, the first ones, there
+        is one for each sample; by default of all.
+        """
         stem = f"{self._layer}:{len(self._nodes)}"
         count = samples_of(inputs) if samples is None else samples
+        first = len(shapes) if batched is None else batched
         made = tuple(
-            Value(stem + ("", *"bcdef")[i], shape, samples=count) for i, shape in enumerate(shapes)
+            Value(stem + ("", *"bcdef")[i], shape, i < first, samples=count if i < first else 1)
+            for i, shape in enumerate(shapes)
         )
         maker = self._kind if kind is None else Kind(kind)
         self._nodes.append(Node(op, tuple(map(_plain, inputs)), made, self._layer, maker))
@@ -211,8 +233,15 @@ class Builder:
         return value
 
     def update(self, parameter: Value, value: Value) -> None:
-        """The new value of a parameter that is not trained, after a step."""
+        """The new value of a parameter that is not trained, after a step; instead of an earlier
+        one, which this one has been made of.
+        """
+        self._updates = [pair for pair in self._updates if pair[0] != parameter]
         self._updates.append((parameter, value))
+
+    def updated(self, parameter: Value) -> Value:
+        """The value of a parameter after all updates until now."""
+        return next((new for old, new in self._updates if old == parameter), parameter)
 
     def auxiliary(self, output: Value, weight: float) -> None:
         self._auxiliaries.append(Auxiliary(self.settled(output), weight))

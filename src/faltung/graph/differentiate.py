@@ -120,6 +120,50 @@ def differentiate(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Pullback:
+    """A graph that also takes gradients of its outputs back.
+
+    graph: the graph in simpler operations. nodes: its own and those added, in order. seeds: for
+    each output its gradient, which is given from outside; None for one on which nothing that is
+    asked for depends. gradients: by the name of the parameter or the input.
+    """
+
+    graph: Graph
+    nodes: tuple[Node, ...]
+    seeds: tuple[Value | None, ...]
+    gradients: dict[str, Value]
+
+
+def pullback(
+    graph: Graph, *, frozen: Collection[str] = (), inputs: Collection[str] = ()
+) -> Pullback:
+    """The gradients of trained parameters, but for those that are ``frozen``, and of the inputs
+    named, given those of the outputs (a vector-Jacobian product). What no output depends on has no
+    gradient.
+
+    Batch normalisation uses the statistics of the batch where its node says so, whatever is frozen.
+    """
+    plain, statistics = expanded(graph)
+    backward = Backward(plain, statistics)
+    trained = [p.value for p in graph.parameters if p.trained and p.name not in frozen]
+    wanted = [*trained, *(value for value in graph.inputs if value.name in inputs)]
+    backward.require(*wanted)
+    seeds: list[Value | None] = []
+    for number, output in enumerate(graph.outputs):
+        if not backward.needs(output):
+            seeds.append(None)
+            continue
+        seed = replace(output, name=f"gradient of output {number}")
+        backward.give(output, seed)
+        seeds.append(seed)
+    _run(backward)
+    found = {value.name: backward.gradient(value) for value in wanted}
+    gradients = {name: value for name, value in found.items() if value is not None}
+    nodes = (*plain.nodes, *backward.nodes.made)
+    return Pullback(plain, nodes, tuple(seeds), gradients)
+
+
 def sensitivity(
     graph: Graph, of: Value, to: Value, statistics: Mapping[str, Statistics | Node] | None = None
 ) -> tuple[tuple[Node, ...], Value, Value]:

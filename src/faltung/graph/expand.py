@@ -108,7 +108,7 @@ def expanded(
     absorbed first.
 
     Batch normalisation at inference stays: it is folded into the convolution before it. In training
-    it uses its running statistics where one of its parameters is frozen.
+    it uses its running statistics where it is said to, or one of its parameters is frozen.
     """
     graph = absorbed(graph)
     nodes = Nodes("~")
@@ -117,7 +117,7 @@ def expanded(
     for node in graph.nodes:
         nodes.layer = node.layer
         op = node.op
-        if graph.training and is_frozen(node, frozen):
+        if graph.training and (is_frozen(node, frozen) or _is_settled(node)):
             _frozen(nodes, node)
         elif isinstance(op, Normalise) and op.over in ("position", "axes"):
             if not by_rows(op, node.inputs, graph.dtype):
@@ -126,7 +126,7 @@ def expanded(
                 found[node.output.name] = _rows(nodes, node, op)
             else:
                 nodes.made.append(node)
-        elif isinstance(op, Normalise) and not (op.over == "batch" and not op.training):
+        elif isinstance(op, Normalise) and not _is_settled(node):
             found[node.output.name] = _NORMALISE[op.over](nodes, node, op, updates)
         elif isinstance(op, Softmax) and set(op.axes) != {0}:
             _softmax(nodes, node, op)
@@ -159,6 +159,12 @@ def is_frozen(node: Node, frozen: Collection[str]) -> bool:
     return any(value.name in frozen for value in node.inputs[1:])
 
 
+def _is_settled(node: Node) -> bool:
+    """Whether a node is a batch normalisation by its running statistics."""
+    op = node.op
+    return isinstance(op, Normalise) and op.over == "batch" and not op.training
+
+
 def _frozen(nodes: Nodes, node: Node) -> None:
     """Batch normalisation as at inference: a scale and a shift of each channel."""
     op, x = node.op, node.inputs[0]
@@ -175,7 +181,7 @@ def _batch(
     """One pass over x for both moments, after subtracting its first position: what is squared is
     then of the size of the deviations, so that nothing cancels.
     """
-    x, gain, shift, running_mean, running_var = node.inputs
+    x, gain, shift, *running = node.inputs
     (first,) = nodes.add(FirstPosition(), (x,), (x.channels,), batched=False)
     away = A - B
     m1, m2 = nodes.reduce(
@@ -184,25 +190,24 @@ def _batch(
         Reduction(away, "channel", mean=True),
         Reduction(away * away, "channel", mean=True),
     )
-    rows = rows_of(x)
     variance = maximum(B - A * A, 0)
     rstd = 1 / unary("sqrt", variance + op.eps)
     mean = A + C
-    unbiased = variance * (H / maximum(H - 1, 1))
-    values = nodes.vectors(
-        (m1, m2, first, gain, shift, running_mean, running_var, rows),
-        mean,
-        rstd,
-        rstd * D,
-        E - mean * (rstd * D),
-        F + op.momentum * (mean - F),
-        G + op.momentum * (unbiased - G),
-    )
-    nodes.made.append(
-        replace(node, op=Elementwise(x.shape, (A * B + C,)), inputs=(x, values[2], values[3]))
-    )
-    updates += [(running_mean, values[4]), (running_var, values[5])]
-    return Statistics(node, values[0], values[1], values[2])
+    formulas = [mean, rstd, rstd * D, E - mean * (rstd * D)]
+    if running:
+        unbiased = variance * (F / maximum(F - 1, 1))
+        formulas += [G + op.momentum * (mean - G), H + op.momentum * (unbiased - H)]
+    read = (m1, m2, first, gain, shift, *((rows_of(x), *running) if running else ()))
+    mean_of, rstd_of, scale, offset, *new = nodes.vectors(read, *formulas)
+    if len(node.outputs) > 1:  # those who asked for the statistics look after the running ones
+        _, mean_of, rstd_of, *new = node.outputs
+        values = (mean_of, rstd_of, scale, offset, *new)
+        nodes.made[-1] = replace(nodes.made[-1], outputs=values)
+    else:
+        updates += zip(running, new, strict=True)
+    made = Elementwise(x.shape, (A * B + C,))
+    nodes.made.append(replace(node, op=made, inputs=(x, scale, offset), outputs=(node.output,)))
+    return Statistics(node, mean_of, rstd_of, scale)
 
 
 def rows_of(x: Value) -> Value:

@@ -251,6 +251,10 @@ class Foreign:
             self._kept.append(origin)  # ids stay taken
         return found
 
+    def copies(self, array: Array) -> bool:
+        """Whether the numbers of a weight may be put in another order, which copies them."""
+        return True
+
     def graph(self, values: Sequence[Value]) -> Graph:
         return self.b.graph(*values)
 

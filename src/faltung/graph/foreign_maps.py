@@ -60,14 +60,15 @@ def _behind(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value, int]:
     """The tensor with the axis as one of its dims, and as a map of which that axis and all behind
     it in memory are the channels; and how many numbers there are for each entry.
     """
-    x = gathered(f, x)
-    if len(x.axes[axis]) > 1:
-        x = f.result(x.value, x.shape, x.dtype, x.memory)
-    if not x.axes[axis]:  # one entry: an axis of its own in front of all others
+    own = x.axes[axis]
+    if not own:  # one entry: an axis of its own in front of all others
         return x, f.vector(x.value), x.size
-    (dim,) = x.axes[axis]
-    after = prod(x.dims[dim + 1 :])
-    channels = x.dims[dim] * after
+    if own != tuple(range(own[0], own[0] + len(own))):
+        x = gathered(f, x)
+        own = x.axes[axis]
+    after = prod(x.dims[own[-1] + 1 :])
+    x = resized(x, x.value, axis, x.shape[axis])
+    channels = x.shape[axis] * after
     value = x.value
     if value.channels != channels:
         value = f.seen(value, 1, (channels, x.size // channels))
@@ -75,17 +76,18 @@ def _behind(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value, int]:
 
 
 def resized(x: Tensor, value: Value, axis: int, size: int) -> Tensor:
-    """With another number of entries in an axis."""
-    sizes = list(x.shape)
-    sizes[axis] = size
-    dims: list[int] = []
-    axes: list[tuple[int, ...]] = [()] * x.rank
-    for number in x.memory:
-        own = [x.dims[i] for i in x.axes[number]] if number != axis else [size]
-        own = [n for n in own if n > 1]
-        axes[number] = tuple(range(len(dims), len(dims) + len(own)))
-        dims += own
-    return Tensor(value, tuple(dims), tuple(axes), x.dtype)
+    """With another number of entries in an axis, which is one piece of memory, and one dim then."""
+    own = x.axes[axis]
+    first, count = (own[0], len(own)) if own else (0, 0)
+    new = (size,) if own and size > 1 else ()
+    dims = x.dims[:first] + new + x.dims[first + count :]
+
+    def renumbered(dims: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(i if i < first else i + len(new) - count for i in dims)
+
+    axes = [renumbered(each) for each in x.axes]
+    axes[axis] = (first,) * len(new)
+    return Tensor(value, dims, tuple(axes), x.dtype)
 
 
 def sliced(f: Foreign, x: Tensor, axis: int, start: int, count: int, step: int = 1) -> Tensor:

@@ -241,3 +241,48 @@ def _single(f: Foreign, x: Operand, labels: list[str], out: Labels) -> Tensor:
     sizes = dict(zip(labels, x.shape, strict=True))
     one = np.ones((), x.dtype)
     return product(f, x, one, (labels, [], out), tuple(sizes[label] for label in out))
+
+
+def equation(text: str, ranks: Sequence[int]) -> tuple[list[list[str]], list[str]]:
+    """The labels of each operand and of the result; those of an ellipsis are "...0", "...1" and so
+    on, counted from the last axis that it stands for. FaltungError: none of these.
+    """
+    terms, arrow, result = text.replace(" ", "").partition("->")
+    words = terms.split(",")
+    if len(words) != len(ranks):
+        raise FaltungError(f"equation={text!r}: must have {len(ranks)} terms")
+    most = 0
+    labels = []
+    for word, rank in zip(words, ranks, strict=True):
+        letters = _letters(text, word.replace("...", "", 1))
+        if "..." not in word:
+            labels.append(letters)
+            continue
+        spread = rank - len(letters)
+        if spread < 0:
+            raise FaltungError(f"equation={text!r}: has more labels than an operand axes")
+        most = max(most, spread)
+        before = len(word.split("...")[0])
+        labels.append([*letters[:before], *_dots(spread), *letters[before:]])
+    if arrow:
+        before = len(result.split("...")[0])
+        letters = _letters(text, result.replace("...", "", 1))
+        spread = most if "..." in result else 0
+        out = [*letters[:before], *_dots(spread), *letters[before:]]
+    else:  # in the order of the alphabet, what stands there once
+        every = [label for part in labels for label in part if len(label) == 1]
+        out = [*_dots(most), *sorted(label for label in every if every.count(label) == 1)]
+    known = {label for part in labels for label in part}
+    if len(set(out)) < len(out) or not set(out) <= known:
+        raise FaltungError(f"equation={text!r}: its result must have each of its labels once")
+    return labels, out
+
+
+def _letters(text: str, word: str) -> list[str]:
+    if word and not (word.isascii() and word.isalpha()):
+        raise FaltungError(f"equation={text!r}: labels must be letters")
+    return list(word)
+
+
+def _dots(count: int) -> list[str]:
+    return [f"...{i}" for i in reversed(range(count))]

@@ -5,7 +5,7 @@ Whatever views lie between, the numbers of the scores stay in one order; so the 
 products say which axes are samples, heads, queries, keys and channels.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
@@ -18,6 +18,8 @@ Sizes = tuple[int, ...]
 
 # What scores become where they are not to count; added to any score that there is, it is itself.
 HIDDEN = -1e30
+# Numbers for each score that are brought into another order at most: else the scores are stored.
+MOST_MOVED = 8
 
 
 @dataclass(slots=True)
@@ -88,8 +90,7 @@ class _Search:
             scores = _Scores()
             first = self.scores(softmax.inputs[0], scores)
             if first is not None and scores.softcap >= 0:
-                found = _Pair.of(first, node, number, softmax.output.channels)
-                return None if found is None else self.attention(found, scores, node)
+                return self.attention(first, scores, node, number, softmax.output.channels)
         return None
 
     def scores(self, value: Value, found: _Scores) -> Node | None:
@@ -134,34 +135,49 @@ class _Search:
         """Whether a value may be a product, or formulas of one."""
         return any(self.maker(value, kind) is not None for kind in (Contract, Elementwise))
 
-    def attention(self, pair: "_Pair", scores: _Scores, node: Node) -> list[Node] | None:
-        """The operation, with views around it, and a move where the result has another order."""
-        op = Attention(prod(pair.heads), prod(pair.heads), 1.0, softcap=scores.softcap)
+    def attention(
+        self, first: Node, scores: _Scores, node: Node, number: int, channels: int
+    ) -> list[Node] | None:
+        """The operation, of what moves least, in place of the second product ``node``."""
+        ways = []
+        for pair in _Pair.of(first, node, number, channels):
+            forms = [pair.mask(mask.value, mask.over) for mask in scores.masks]
+            if pair.to_move <= MOST_MOVED * pair.count(pair.word) and None not in forms:
+                ways.append((pair, [form for form in forms if form is not None]))
+        if not ways:
+            return None
+        pair, forms = min(ways, key=lambda way: way[0].to_move)
+        return self.written(pair, scores, node, forms)
+
+    def written(
+        self, pair: "_Pair", scores: _Scores, node: Node, forms: Sequence[tuple[int, Sizes]]
+    ) -> list[Node]:
+        """The operation, with views and moves around it. forms: of the masks."""
         q, k, v = pair.inputs
-        scale = scores.scale
         (q, by_q), (k, by_k) = self.unscaled(q), self.unscaled(k)
-        op = replace(op, scale=scale * by_q * by_k)
+        heads, samples = pair.size("heads"), pair.size("samples")
+        scale = scores.scale * by_q * by_k
+        op = Attention(heads, heads, scale, softcap=scores.softcap)
         made: list[Node] = []
 
-        def seen(x: Value, samples: int, shape: Sizes) -> Value:
-            if (x.samples, x.shape) == (samples, shape):
+        def seen(x: Value, samples: int, shape: Sizes, op: View | Permute = _SEEN) -> Value:
+            if op == _SEEN and (x.samples, x.shape) == (samples, shape):
                 return x
             name = f"{node.output.name}.{len(made)}"
             value = Value(name, shape, x.batched, x.kind, samples)
-            made.append(Node(View(), (x,), (value,), node.layer))
+            made.append(Node(op, (x,), (value,), node.layer))
             return value
 
-        heads, samples = prod(pair.heads), prod(pair.samples)
-        queries, keys = prod(pair.queries), prod(pair.keys)
-        forms = (queries, pair.length), (keys, pair.length), (keys, pair.channels)
-        inputs = [
-            seen(x, samples, (heads * channels, positions))
-            for x, (positions, channels) in zip((q, k, v), forms, strict=True)
-        ]
-        for number, mask in enumerate(scores.masks):
-            form = pair.mask(mask.value, mask.over)
-            if form is None:
-                return None
+        inputs = []
+        sizes = ("queries", "length"), ("keys", "length"), ("keys", "width")
+        for x, lies, wanted, (positions, length) in zip(
+            (q, k, v), pair.lies, pair.wanted, sizes, strict=True
+        ):
+            shape = heads * pair.size(length), pair.size(positions)
+            if lies != wanted and not pair.ends_with(lies, x.channels):
+                x = seen(x, 1, (x.size,))
+            inputs.append(seen(x, samples, shape, _move(pair, lies, wanted)))
+        for number, (mask, form) in enumerate(zip(scores.masks, forms, strict=True)):
             read = mask.value
             if mask.formula is not None:
                 name = f"{node.output.name}.mask{number}"
@@ -169,17 +185,12 @@ class _Search:
                 read = replace(read, name=name)
                 made.append(Node(made_of, (mask.value,), (read,), node.layer))
             inputs.append(seen(read, *form))
-        out = Value(
-            f"{node.output.name}.heads",
-            (heads * pair.channels, queries),
-            node.output.batched,
-            samples=samples,
-        )
+        shape = heads * pair.size("width"), pair.size("queries")
+        name = f"{node.output.name}.heads"
+        out = Value(name, shape, node.output.batched, samples=samples)
         made.append(Node(op, tuple(inputs), (out,), node.layer))
-        if pair.order is None:
-            made.append(Node(View(), (out,), node.outputs, node.layer))
-        else:
-            made.append(Node(Permute(*pair.order), (out,), node.outputs, node.layer))
+        back = _move(pair, pair.result, pair.out)
+        made.append(Node(back, (out,), node.outputs, node.layer))
         return made
 
     def unscaled(self, value: Value) -> tuple[Value, float]:
@@ -195,6 +206,17 @@ class _Search:
         if step is None or step[1] or node.inputs[0].size != value.size:
             return value, 1.0
         return node.inputs[0], step[0]
+
+
+_SEEN = View()
+
+
+def _move(pair: "_Pair", lies: str, wanted: str) -> View | Permute:
+    """What brings axes from one order into another."""
+    if lies == wanted:
+        return _SEEN
+    dims = tuple(pair.sizes[c] for c in lies)
+    return Permute(dims, tuple(lies.index(c) for c in wanted))
 
 
 def hidden(expr: Expr, main: int) -> tuple[Expr, tuple[int, Expr] | None]:
@@ -255,69 +277,66 @@ def affine(expr: Expr, main: int) -> tuple[float, list[int]] | None:
 @dataclass(frozen=True, slots=True)
 class _Pair:
     """Two products as attention: the sizes of its axes, split as far as labels are. inputs: q, k,
-    v. word: the labels of the scores in memory; of these ``samples_word`` and so on. order: the
-    permutation that brings the result into the order of the second product, or None.
+    v, and the labels of each in memory. word: those of the scores; out: those of the result.
+    words: of these "samples", "heads" and so on, in the order in which attention reads them.
     """
 
     inputs: tuple[Value, Value, Value]
+    lies: tuple[str, str, str]
     word: str
+    out: str
     sizes: Mapping[str, int]
     words: Mapping[str, str]
-    length: int
-    channels: int
-    order: tuple[Sizes, Sizes] | None
+
+    def size(self, name: str) -> int:
+        return self.count(self.words[name])
+
+    def count(self, word: str) -> int:
+        return prod(self.sizes[label] for label in word)
+
+    def ends_with(self, word: str, channels: int) -> bool:
+        """Whether some of the last labels are the channels of a value."""
+        return channels in {self.count(word[i:]) for i in range(len(word) + 1)}
 
     @property
-    def samples(self) -> Sizes:
-        return self._sizes("samples")
+    def wanted(self) -> tuple[str, str, str]:
+        """How q, k and v lie for attention."""
+        words = self.words
+        ends = ("queries", "length"), ("keys", "length"), ("keys", "width")
+        q, k, v = (words["samples"] + words[a] + words["heads"] + words[b] for a, b in ends)
+        return q, k, v
 
     @property
-    def heads(self) -> Sizes:
-        return self._sizes("heads")
+    def result(self) -> str:
+        """The labels of what attention makes."""
+        words = self.words
+        return words["samples"] + words["queries"] + words["heads"] + words["width"]
 
     @property
-    def queries(self) -> Sizes:
-        return self._sizes("queries")
-
-    @property
-    def keys(self) -> Sizes:
-        return self._sizes("keys")
-
-    def _sizes(self, name: str) -> Sizes:
-        return tuple(self.sizes[label] for label in self.words[name])
+    def to_move(self) -> int:
+        """Numbers that do not lie as attention reads them."""
+        pairs = zip(self.lies, self.wanted, strict=True)
+        return sum(self.count(lies) for lies, wanted in pairs if lies != wanted)
 
     @staticmethod
-    def of(first: Node, second: Node, number: int, channels: int) -> "_Pair | None":
-        """The two products; ``number``: the operand of the second one that is the softmax, along so
-        many channels.
+    def of(first: Node, second: Node, number: int, channels: int) -> "Iterator[_Pair]":
+        """The ways to see two products as attention; ``number``: the operand of the second one that
+        is the softmax, along so many channels.
         """
         same = _same_labels(first, second, number)
         if same is None:
-            return None
+            return
         one, two = same
         sizes = dict(one.sizes) | dict(two.sizes)
         weights, values = (two.a, two.b) if number == 0 else (two.b, two.a)
         keys = "".join(c for c in weights if c in values and c not in two.out)
         if not weights.endswith(keys) or prod(sizes[c] for c in keys) != channels:
-            return None
+            return
         for a, b, turned in ((one.a, one.b, False), (one.b, one.a, True)):
-            found = _roles(a, b, values, keys, one.out, two.out)
-            if found is None:
-                continue
-            words, length, width = found
-            inputs = first.inputs[::-1] if turned else first.inputs
-            wanted = words["samples"] + words["queries"] + words["heads"] + width
-            order = None
-            if two.out != wanted:
-                dims = tuple(sizes[c] for c in wanted)
-                order = dims, tuple(wanted.index(c) for c in two.out)
-            return _Pair(
-                (inputs[0], inputs[1], second.inputs[1 - number]),
-                *(weights, sizes, words),
-                *(prod(sizes[c] for c in length), prod(sizes[c] for c in width)),
-                order,
-            )
-        return None
+            q, k = first.inputs[::-1] if turned else first.inputs
+            inputs = q, k, second.inputs[1 - number]
+            for words in _roles(a, b, values, keys, one.out, two.out):
+                yield _Pair(inputs, (a, b, values), weights, two.out, sizes, words)
 
     def mask(self, value: Value, over: Value) -> tuple[int, Sizes] | None:
         """A mask as samples of (keys, heads, queries), 1 for what it is broadcast along."""
@@ -342,11 +361,11 @@ class _Pair:
             own = "".join(c for c in words[name] if c in present)
             if own not in ("", words[name]):
                 return None
-            made.append(prod(self.sizes[c] for c in own))
+            made.append(self.count(own))
         samples = "".join(c for c in words["samples"] if c in present)
         if not words["samples"].endswith(samples):
             return None
-        return prod(self.sizes[c] for c in samples), tuple(made)
+        return self.count(samples), tuple(made)
 
 
 def _there(value: Value, over: Value) -> list[bool] | None:
@@ -395,31 +414,33 @@ def _same_labels(first: Node, second: Node, number: int) -> tuple[Contract, Cont
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def _roles(
-    q: str, k: str, v: str, keys: str, scores: str, out: str
-) -> tuple[dict[str, str], str, str] | None:
-    """The labels of samples, heads, queries and keys, those of a head in q and in v; None where the
-    operands do not lie as attention reads them.
+def _roles(q: str, k: str, v: str, keys: str, scores: str, out: str) -> Iterator[Mapping[str, str]]:
+    """The labels of samples, heads, queries and keys, those of a head in q and in v; none where the
+    products are no attention. Where axes lie is not asked: what has to be moved costs a pass.
     """
-    both = [c for c in q if c in k]
-    length = "".join(c for c in both if c not in scores)
-    shared = [c for c in both if c in scores]
+    shared = [c for c in q if c in k and c in scores]
+    length = "".join(c for c in q if c in k and c not in scores)
     queries = "".join(c for c in q if c not in k)
     width = "".join(c for c in v if c not in scores)
-    first = q.index(queries[0]) if queries else None
-    if first is None:
-        first = len(q) - len(length) if not keys else k.find(keys[0])
-    samples = "".join(c for c in shared if q.index(c) < first)
-    heads = "".join(c for c in shared if q.index(c) >= first)
-    lies = (
-        q == samples + queries + heads + length
-        and k == samples + keys + heads + length
-        and v == samples + keys + heads + width
-        and set(out) == set(samples + queries + heads + width)
+    means = (
+        set(k) == {*shared, *keys, *length}
+        and set(v) == {*shared, *keys, *width}
+        and set(scores) == {*shared, *queries, *keys}
+        and set(out) == {*shared, *queries, *width}
+        and all(len(set(word)) == len(word) for word in (q, k, v))
         and bool(length)
         and bool(width)
     )
-    if not lies:
-        return None
-    words = {"samples": samples, "heads": heads, "queries": queries, "keys": keys}
-    return words, length, width
+    if not means:
+        return
+    # Heads lie behind the positions, or else they are samples like others.
+    behind = q if queries else k
+    last = max((behind.index(c) for c in queries or keys), default=len(behind))
+    inside = [c for c in shared if behind.index(c) > last]
+    for count in range(len(inside) + 1):
+        heads = inside[count:]
+        samples = [c for c in shared if c not in heads]
+        for order in dict.fromkeys((q, scores)):
+            parts = {"samples": samples, "heads": heads, "queries": queries}
+            words = {name: "".join(sorted(p, key=order.index)) for name, p in parts.items()}
+            yield words | {"keys": keys, "length": length, "width": width}

@@ -246,7 +246,8 @@ class Normalise:
     + shift, rstd = 1 / sqrt(variance + eps).
 
     over: "batch" (Ioffe and Szegedy 2015: statistics of a channel; with ``training`` those of this
-    batch, and the running ones follow with ``momentum``), "group" (Wu and He 2018: of a sample and
+    batch, and the running ones, if any, follow with ``momentum``: as updates of the graph, or as
+    the last outputs of y, mean, rstd, [mean, variance]), "group" (Wu and He 2018: of a sample and
     one of ``groups`` groups of channels), "position" (Ba et al. 2016: of the channels at each
     position) or "axes" (over these ``axes`` of the map, as in ``Reduce``; gain and shift are spread
     over the map, and the shift, or both, may be missing). centred: False for x * rstd * gain +

@@ -165,7 +165,7 @@ def build(
     """
     b = Builder(input_shape, dtype=dtype, training=training, tokens=tokens)
     checked(net)
-    x = net.build(b, b.input) if isinstance(net, Sequential) else net(b, b.input)
+    x = net.build(b, b.input) if net.bare else net(b, b.input)
     return b.graph(x)
 
 

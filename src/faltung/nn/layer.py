@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, field, fields
+from typing import ClassVar
 
 from faltung.geometry.check import show, typed
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -38,6 +39,8 @@ class Layer:
     """
 
     name: str | None = field(default=None, kw_only=True)
+    # Whether its parts are not named after it where it is a whole network.
+    bare: ClassVar[bool] = False
 
     def __call__(self, b: Builder, x: Value) -> Value:
         """Add the layer to a graph.

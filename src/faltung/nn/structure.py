@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from faltung.geometry.check import real, show, whole
 from faltung.geometry.errors import FaltungError, FaltungTypeError
@@ -30,6 +31,7 @@ class Sequential(Layer):
     """
 
     layers: tuple[Layer, ...]
+    bare: ClassVar[bool] = True
 
     def __init__(self, *layers: Layer, name: str | None = None) -> None:
         given(self, "layers", layers_of("layers", layers), name)

@@ -15,7 +15,7 @@ LAYERS: dict[str, type[Layer]] = {
     if isinstance(getattr(nn, name), type) and issubclass(getattr(nn, name), Layer)
 }
 # Layers of other folders, which are imported when a text names them.
-ELSEWHERE = {"OnnxNet": "faltung.onnx.layer"}
+ELSEWHERE = {"OnnxNet": "faltung.onnx.layer", "GraphNet": "faltung.nn.graphnet"}
 _NAMES = {*LAYERS, *ELSEWHERE}
 LONGEST = 1 << 20  # characters; the networks of the field have some ten thousand
 

@@ -1,7 +1,5 @@
 """Attention, from ONNX (opset 23): one operation, also with a cache of keys and values before."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
 from typing import Any
 
@@ -9,37 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import Expr, at_least, select, unary
-from faltung.graph import ops
-from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
+from faltung.graph.foreign import Foreign, Shape, Tensor, numbers
+from faltung.graph.foreign_attention import Given, attended, hidden, scores_of
 from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_maps import concatenated, known, padded
-from faltung.graph.foreign_products import Operand, product
-from faltung.graph.value import Value
+from faltung.graph.foreign_products import Operand
 from faltung.onnx.arguments import Arguments
 
 Array = npt.NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """q, k, v as (batch, heads, positions, channels), and what is added to the scores, of a shape
-    that broadcasts to (batch, heads, queries, keys). offset: of causal attention, or None.
-    """
-
-    q: Tensor
-    k: Tensor
-    v: Tensor
-    masks: list[Operand]
-    scale: float
-    softcap: float
-    offset: int | None
-
-    @property
-    def shape(self) -> Shape:
-        """Of the scores."""
-        batch, heads, queries, _ = self.q.shape
-        return batch, heads, queries, self.k.shape[2]
 
 
 def attention(a: Arguments) -> list[Any]:
@@ -56,7 +31,7 @@ def attention(a: Arguments) -> list[Any]:
         k, v = (concatenated(f, [old, new], 2) for old, new in zip(past, (k, v), strict=True))
     scale = a.attribute("scale")
     _checked(q, k, v)
-    given = _Given(
+    given = Given(
         *(q, k, v, []),
         q.shape[3] ** -0.5 if scale is None else a.number("scale", 1),
         max(0.0, a.number("softcap", 0)),
@@ -68,11 +43,11 @@ def attention(a: Arguments) -> list[Any]:
         given = _padded(a, given)
     if a.has(3):
         given.masks.append(_added(f, a[3], given.shape[3]))
-    made = _whole(f, given)
+    made = attended(f, given)
     result = made if not flat else f.reshaped(made.transposed((0, 2, 1, 3)), _flat(made.shape))
     mode = a.whole("qk_matmul_output_mode", 0)
     asked = len(a.call.outputs) > 3 and a.call.outputs[3]
-    return [result, k, v, *([_scores(f, given, mode)] if asked else [])]
+    return [result, k, v, *([scores_of(f, given, mode)] if asked else [])]
 
 
 def _flat(shape: Shape) -> Shape:
@@ -113,7 +88,7 @@ def _counts(a: Arguments, batch: int) -> Array:
     return counts
 
 
-def _window(a: Arguments, given: _Given, before: int) -> list[Array]:
+def _window(a: Arguments, given: Given, before: int) -> list[Array]:
     """The mask of attention to so many keys on either side, if there is one."""
     left, right = a.whole("left_window_size", -1), a.whole("right_window_size", -1)
     if min(left, right) < -1:
@@ -128,7 +103,7 @@ def _window(a: Arguments, given: _Given, before: int) -> list[Array]:
     return [np.where(hidden, -inf, 0.0).astype(given.q.dtype)]
 
 
-def _padded(a: Arguments, given: _Given) -> _Given:
+def _padded(a: Arguments, given: Given) -> Given:
     """With the masks that say how many keys of each sample count."""
     batch, _, queries, keys = given.shape
     counts = _counts(a, batch)
@@ -140,7 +115,7 @@ def _padded(a: Arguments, given: _Given) -> _Given:
         seen = seen & (places <= rows)
         offset = None
     hidden = np.where(seen, 0.0, -inf).astype(given.q.dtype)
-    return _Given(
+    return Given(
         *(given.q, given.k, given.v, [*given.masks, hidden]),
         *(given.scale, given.softcap, offset),
     )
@@ -161,94 +136,12 @@ def _added(f: Foreign, mask: Operand, keys: int) -> Operand:
     if truth:
         if short > 0:
             mask = padded(f, mask, [(0, 0)] * last + [(0, short)])
-        return formula(f, _hidden, mask, dtype=f.dtype)
+        return formula(f, hidden, mask, dtype=f.dtype)
     numbers(mask)
     if short > 0:
         rest = np.full((*mask.shape[:-1], short), -inf, f.dtype)
         mask = concatenated(f, [mask, known(f, rest, f.dtype)], last)
     return mask
-
-
-def _hidden(condition: Expr) -> Expr:
-    return select(at_least(condition, 0.5), 0, -inf)
-
-
-def _form(f: Foreign, mask: Operand, shape: Shape) -> Value:
-    """A mask as samples of (keys, heads, queries)."""
-    if len(mask.shape) > 4:
-        raise FaltungError(f"attn_mask of shape {mask.shape}: must have at most 4 axes")
-    sizes = (1,) * (4 - len(mask.shape)) + tuple(mask.shape)
-    if any(own not in (1, size) for own, size in zip(sizes, shape, strict=True)):
-        raise FaltungError(f"attn_mask of shape {mask.shape}: does not broadcast to {shape}")
-    if isinstance(mask, Tensor):
-        return f.map(f.padded_rank(mask, 4), (0,), (1, 2), (3,))
-    wide = mask.reshape(sizes)
-    if sizes[0] > 1:
-        return f.map(known(f, wide, f.dtype), (0,), (1, 2), (3,))
-    plain = np.ascontiguousarray(np.moveaxis(wide[0], -1, 0))
-    order = (1, 2, 0)
-    return f.parameter("mask", plain, inner=plain.shape, order=order, trained=False, of=mask)
-
-
-def _whole(f: Foreign, given: _Given) -> Tensor:
-    """The result, (batch, heads, queries, channels)."""
-    inputs = [f.map(x, (0,), (2,), (1, 3)) for x in (given.q, given.k, given.v)]
-    inputs += [_form(f, mask, given.shape) for mask in given.masks]
-    batch, heads, queries, _ = given.shape
-    channels = given.v.shape[3]
-    made = f.node(_op(given, weights=False), inputs, (heads * channels, queries), batch)
-    shape = batch, queries, heads, channels
-    return f.result(made, shape, given.q.dtype).transposed((0, 2, 1, 3))
-
-
-def _op(given: _Given, *, weights: bool) -> ops.Attention:
-    return ops.Attention(
-        given.shape[1],
-        given.k.shape[1],
-        given.scale,
-        causal=given.offset is not None,
-        offset=given.offset or 0,
-        softcap=given.softcap,
-        weights=weights,
-    )
-
-
-def _scores(f: Foreign, given: _Given, mode: int) -> Tensor:
-    """What lies between: scores as they are (0), capped (1), with masks (2), or their softmax."""
-    if mode not in range(4):
-        raise FaltungError(f"qk_matmul_output_mode={mode}: must be 0 to 3")
-    batch, heads, queries, keys = given.shape
-    if mode == 3:
-        inputs = [f.map(x, (0,), (2,), (1, 3)) for x in (given.q, given.k)]
-        inputs += [_form(f, mask, given.shape) for mask in given.masks]
-        value = f.node(_op(given, weights=True), inputs, (keys, heads, queries), batch)
-        return f.result(value, given.shape, given.q.dtype)
-    groups = given.k.shape[1]
-    q = f.reshaped(given.q, (batch, groups, heads // groups, queries, given.q.shape[3]))
-    made = product(
-        *(f, q, given.k),
-        ("bgrld", "bgmd", "bgrlm"),
-        (batch, groups, heads // groups, queries, keys),
-    )
-    made = formula(f, lambda s: _capped(s * given.scale, given.softcap * (mode > 0)), made)
-    made = f.reshaped(made, given.shape)
-    return _masked(f, given, made) if mode == 2 else made
-
-
-def _capped(scores: Expr, cap: float) -> Expr:
-    return cap * unary("tanh", scores * (1 / cap)) if cap else scores
-
-
-def _masked(f: Foreign, given: _Given, scores: Tensor) -> Tensor:
-    masks: Sequence[Operand] = given.masks
-    if given.offset is not None:
-        rows, columns = np.ogrid[: given.shape[2], : given.shape[3]]
-        masks = [*masks, np.where(columns <= rows + given.offset, 0.0, -inf).astype(f.dtype)]
-    for mask in masks:
-        scores = formula(f, lambda s, m: s + m, scores, mask)
-    if scores.shape != given.shape:
-        raise Unsaid("a mask with more axes than the scores")
-    return scores
 
 
 TABLE = {"Attention": attention}

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from faltung.geometry.adjoint import transposed
 from faltung.geometry.conv import conv_spec
 from faltung.geometry.errors import FaltungError
-from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
+from faltung.graph.foreign import Shape, Tensor, Unsaid
+from faltung.graph.foreign_linear import weight
 from faltung.graph.foreign_maps import MOST_PADDING
 from faltung.graph.ops import Convolve, ConvolveInput
 from faltung.graph.value import Value
@@ -113,17 +114,6 @@ def _unpadded(a: Arguments) -> tuple[Tensor, Pairs, str]:
     if found is None:
         return x, ((0, 0),) * max(0, x.rank - 2), "zeros"
     return found
-
-
-def biased(bias: Array, channels: int) -> Array:
-    if bias.shape != (channels,):
-        raise FaltungError(f"bias of shape {bias.shape}: must have {channels} numbers")
-    return bias
-
-
-def weight(f: Foreign, w: Array, inner: Shape) -> Any:
-    """In memory: tap, input channel, output channel, so that packing copies whole rows."""
-    return f.parameter("weight", w, inner=inner, order=(*range(2, len(inner)), 1, 0))
 
 
 def conv_transpose(a: Arguments) -> Tensor:

@@ -15,12 +15,12 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.grid import Sampling
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
+from faltung.graph.foreign_linear import linear
 from faltung.graph.foreign_maps import concatenated, sliced
 from faltung.graph.foreign_products import product
 from faltung.graph.ops import GridSample
 from faltung.onnx.arguments import Arguments
 from faltung.onnx.convolve import map_of, pads
-from faltung.onnx.products import linear
 
 Array = npt.NDArray[Any]
 

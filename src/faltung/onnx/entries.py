@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import at_least, select
 from faltung.geometry.resample import MOST_TAPS, Table, selected, table, tiled
 from faltung.graph.foreign import Shape, Tensor, Unsaid
-from faltung.graph.foreign_formulas import formula
+from faltung.graph.foreign_entries import checked, elements, scattered, taken, triangle, tuples
 from faltung.graph.foreign_maps import known, padded, picked, sliced
 from faltung.graph.foreign_resample import merged, resampled
 from faltung.graph.ops import Embed
@@ -85,17 +84,7 @@ def tile(a: Arguments) -> Tensor:
 
 def _indices(a: Arguments, number: int, size: int) -> Array:
     """Indices that are known, counted from the front."""
-    return _checked(a.array(number), size, "indices")
-
-
-def _checked(found: Array, size: int, name: str) -> Array:
-    if found.dtype.kind not in "iu":
-        raise FaltungError(f"{name}: must be whole numbers")
-    if not found.size:
-        raise Unsaid("a tensor without elements")
-    if found.min() < -size or found.max() >= size:
-        raise FaltungError(f"{name}: must be from {-size} to {size - 1}")
-    return np.where(found < 0, found + size, found).astype(np.int64)
+    return checked(a.array(number), size, "indices")
 
 
 def gather(a: Arguments) -> Tensor:
@@ -123,22 +112,12 @@ def _embedded(a: Arguments, weights: Array) -> Tensor:
     return f.result(made, (*tokens.shape, weights.shape[1]), str(weights.dtype))
 
 
-def _taken(a: Arguments, x: Tensor, places: Array, shape: Shape) -> Tensor:
-    """Any elements, by their numbers in the owner's order."""
-    if places.size > MOST_TAPS:
-        raise Unsaid("a selection of so many entries")
-    a.f.require(places.size)
-    flat = a.f.reshaped(x, (x.size,))
-    made = resampled(a.f, flat, {0: selected(x.size, places.ravel().tolist())})
-    return a.f.reshaped(made, shape)
-
-
 def gather_elements(a: Arguments) -> Tensor:
     x = a.floats(0)
     axis = a.axis(x.rank, 0)
     indices = _indices(a, 1, x.shape[axis])
     _fits(indices, x, axis)
-    return _taken(a, x, _elements(x, axis, indices), indices.shape)
+    return taken(a.f, x, elements(x.shape, axis, indices), indices.shape)
 
 
 def _fits(indices: Array, x: Tensor, axis: int) -> None:
@@ -147,21 +126,6 @@ def _fits(indices: Array, x: Tensor, axis: int) -> None:
     )
     if not small:
         raise FaltungError(f"indices of shape {indices.shape}: do not fit {x.shape}")
-
-
-def _elements(x: Tensor, axis: int, indices: Array) -> Array:
-    """The numbers of the elements that indices along an axis name, each where it stands."""
-    places: list[Array] = list(np.indices(indices.shape, sparse=True))
-    places[axis] = indices
-    return np.asarray(np.ravel_multi_index(tuple(np.broadcast_arrays(*places)), x.shape))
-
-
-def _tuples(indices: Array, sizes: Shape) -> Array:
-    """The numbers of the entries that rows of indices name, of axes of these sizes."""
-    found = np.zeros(indices.shape[:-1], np.int64)
-    for k, size in enumerate(sizes):
-        found = found * size + _checked(indices[..., k], size, "indices")
-    return found
 
 
 def gather_nd(a: Arguments) -> Tensor:
@@ -173,7 +137,7 @@ def gather_nd(a: Arguments) -> Tensor:
     if batch + deep > x.rank or indices.shape[:batch] != x.shape[:batch]:
         raise FaltungError(f"indices of shape {indices.shape}: do not fit {x.shape}")
     sizes = x.shape[batch : batch + deep]
-    found = _tuples(indices, sizes)
+    found = tuples(indices, sizes)
     for i in reversed(range(batch)):
         wide = np.arange(x.shape[i]).reshape(-1, *(1,) * (found.ndim - 1 - i))
         found = found + wide * (prod(x.shape[i + 1 : batch]) * prod(sizes))
@@ -189,7 +153,8 @@ def scatter_elements(a: Arguments) -> Tensor:
     _fits(indices, x, axis)
     if updates.shape != indices.shape:
         raise FaltungError(f"updates of shape {updates.shape}: must be {indices.shape}")
-    return _scattered(a, x, updates, _elements(x, axis, indices).ravel(), 1)
+    places = elements(x.shape, axis, indices).ravel()
+    return scattered(a.f, x, updates, places, 1, _adds(a))
 
 
 def scatter_nd(a: Arguments) -> Tensor:
@@ -201,7 +166,8 @@ def scatter_nd(a: Arguments) -> Tensor:
     each = prod(x.shape[deep:])
     if updates.shape != (*indices.shape[:-1], *x.shape[deep:]):
         raise FaltungError(f"updates of shape {updates.shape}: do not fit {indices.shape}")
-    return _scattered(a, x, updates, _tuples(indices, x.shape[:deep]).ravel(), each)
+    places = tuples(indices, x.shape[:deep]).ravel()
+    return scattered(a.f, x, updates, places, each, _adds(a))
 
 
 def _updates(a: Arguments) -> Tensor:
@@ -209,33 +175,11 @@ def _updates(a: Arguments) -> Tensor:
     return found if isinstance(found, Tensor) else known(a.f, found, a.tensor(0).dtype)
 
 
-def _scattered(a: Arguments, x: Tensor, updates: Tensor, places: Array, each: int) -> Tensor:
-    """Rows of ``each`` numbers put in these places, or added to what is there."""
+def _adds(a: Arguments) -> bool:
     how = a.word("reduction", "none")
     if how not in ("none", "add"):
         raise Unsaid(f"reduction={how}")
-    count = x.size // each
-    if max(count, len(places)) > MOST_TAPS:
-        raise Unsaid("a selection of so many entries")
-    rows: list[list[tuple[int, float]]] = [[] for _ in range(count)]
-    for number, place in enumerate(places.tolist()):
-        if how == "none":
-            rows[place] = [(number, 1.0)]
-        else:
-            rows[place].append((number, 1.0))
-    flat = a.f.reshaped(x, (count, each))
-    new = resampled(a.f, a.f.reshaped(updates, (len(places), each)), {0: table(len(places), rows)})
-    if how == "none":
-        made = _over(a, flat, new, [bool(r) for r in rows])
-    else:
-        made = formula(a.f, lambda p, q: p + q, flat, new)
-    return a.f.reshaped(made, x.shape)
-
-
-def _over(a: Arguments, old: Tensor, new: Tensor, there: list[bool]) -> Tensor:
-    """The new rows where there are some: a sum would change the sign of a zero."""
-    mask = np.array(there, np.float64).reshape(-1, 1)
-    return formula(a.f, lambda m, p, q: select(at_least(m, 0.5), q, p), mask, old, new)
+    return how == "add"
 
 
 def compress(a: Arguments) -> Tensor:
@@ -337,12 +281,7 @@ def trilu(a: Arguments) -> Tensor:
     k = a.array(1) if a.has(1) else np.zeros(1, np.int64)
     if x.rank < 2 or k.size != 1 or k.dtype.kind not in "iu":
         raise FaltungError("k: must be one whole number, and the input matrices")
-    rows, columns = x.shape[-2:]
-    above = int(np.clip(k.ravel()[0], -rows - columns, rows + columns))
-    keep = np.triu if a.whole("upper", 1) else np.tril
-    mask = keep(np.ones((rows, columns), bool), above).ravel().tolist()
-    places = selected(rows * columns, (i if there else None for i, there in enumerate(mask)))
-    return merged(a.f, x, (x.rank - 2, x.rank - 1), places, (rows, columns))
+    return triangle(a.f, x, int(k.ravel()[0]), bool(a.whole("upper", 1)))
 
 
 def col2im(a: Arguments) -> Tensor:

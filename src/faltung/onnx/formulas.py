@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
-from math import isnan
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from faltung.geometry.expr import (
 from faltung.graph import activations
 from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
+from faltung.graph.foreign_terms import SHORTER, holds, largest, power, raw, smallest
 from faltung.graph.ops import Dropout
 from faltung.onnx.arguments import Arguments, numbers
 from faltung.onnx.tensors import FLOATS, type_name
@@ -33,15 +33,6 @@ Array = npt.NDArray[Any]
 Handler = Callable[[Arguments], Tensor]
 
 INFINITY = float("inf")
-# Whole exponents that are products.
-MOST_FACTORS = 8
-# Types that do not hold all numbers of another.
-SHORTER = {
-    "float64": ("float32", "float16", "bfloat16"),
-    "float32": ("float16", "bfloat16"),
-    "float16": ("bfloat16",),
-    "bfloat16": ("float16",),
-}
 # Operands that are taken together in one formula.
 MOST_TOGETHER = 7
 
@@ -150,11 +141,6 @@ def _is_inf(a: Arguments) -> Tensor:
 # Several operands ---------------------------------------------------------------------------------
 
 
-def raw(op: str) -> Callable[[Expr, Expr], Expr]:
-    """An operation as it is: zero times infinity is not zero."""
-    return lambda a, b: Expr(op, (a, b))
-
-
 def _operands(a: Arguments) -> list[Tensor | Array]:
     """Inputs of a formula. Before opset 7 the second one may say where it begins."""
     given = [_real(a[i]) for i in range(len(a.inputs))]
@@ -182,11 +168,6 @@ def compared(of: Callable[[Expr, Expr], Expr]) -> Handler:
     return two(lambda x, y: holds(of(x, y)), "bool")
 
 
-def holds(condition: Expr) -> Expr:
-    """A condition as a number."""
-    return select(condition, 1, 0)
-
-
 def many(of: Callable[[Expr, Expr], Expr], mean: bool = False) -> Handler:
     """An operation over any number of operands, from the first to the last."""
 
@@ -207,21 +188,6 @@ def many(of: Callable[[Expr, Expr], Expr], mean: bool = False) -> Handler:
 
 def _combined(of: Callable[[Expr, Expr], Expr], share: float, *operands: Expr) -> Expr:
     return reduce(of, operands) * share
-
-
-def largest(x: Expr, y: Expr) -> Expr:
-    """NaN where either is NaN."""
-    return _or_nan(y, maximum(x, y))
-
-
-def smallest(x: Expr, y: Expr) -> Expr:
-    """NaN where either is NaN."""
-    return _or_nan(y, minimum(x, y))
-
-
-def _or_nan(y: Expr, made: Expr) -> Expr:
-    number = y.value is not None and not isnan(y.value)
-    return made if number else select(is_nan(y), y, made)
 
 
 def _equal(a: Arguments) -> Tensor:
@@ -266,24 +232,7 @@ def _pow(a: Arguments) -> Tensor:
         return formula(a.f, raw("pow"), base, _real(exponent), dtype=dtype)
     e = float(exponent.ravel()[0])
     shape = np.broadcast_shapes(base.shape, exponent.shape)
-    return formula(a.f, lambda x: _power(x, e), base, dtype=dtype, shape=shape)
-
-
-def _power(x: Expr, e: float) -> Expr:
-    """Products and roots for the exponents that are usual."""
-    if e in (0, 0.5):
-        return unary("sqrt", x) if e else constant(1)
-    if not e.is_integer() or abs(e) > MOST_FACTORS:
-        return Expr("pow", (x, constant(e)))
-    made: Expr | None = None
-    square, left = x, abs(int(e))
-    while left:
-        if left & 1:
-            made = square if made is None else made * square
-        left >>= 1
-        square = square * square if left else square
-    assert made is not None
-    return made if e > 0 else Expr("div", (constant(1), made))
+    return formula(a.f, lambda x: power(x, e), base, dtype=dtype, shape=shape)
 
 
 def _clip(a: Arguments) -> Tensor:

@@ -10,7 +10,18 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import maximum, operand, power, unary
 from faltung.graph.foreign import Foreign, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
-from faltung.graph.foreign_reduce import in_place, is_row, normalised, reduced
+from faltung.graph.foreign_norms import (
+    affine,
+    along_channels,
+    in_channels,
+    inverse_root,
+    moments,
+    over_channels,
+    over_groups,
+    over_last,
+    scaled,
+)
+from faltung.graph.foreign_reduce import reduced
 from faltung.graph.ops import ChannelConv, Normalise
 from faltung.onnx.arguments import Arguments
 from faltung.onnx.convolve import map_of
@@ -43,18 +54,14 @@ def batch_norm(a: Arguments) -> Tensor | list[Tensor]:
         return _batch_norm_in_training(a, x, given, eps)
     arrays = [each for each in given if isinstance(each, np.ndarray)]
     if len(arrays) < len(given):
-        away, gain = (_along(f, each, x.rank) for each in (given[2], given[3]))
+        away, gain = (along_channels(f, each, x.rank) for each in (given[2], given[3]))
         y = formula(f, lambda x, m, v: (x - m) / unary("sqrt", v + eps), x, away, gain)
-        return _scaled(f, y, given[0], given[1], x.rank)
+        return scaled(f, y, given[0], given[1])
     names = ("weight", "bias", "running_mean", "running_var")
-    inputs = [
-        f.parameter(name, _vector(array, channels, name), decay=False, trained=i < 2)
-        for i, (name, array) in enumerate(zip(names, arrays, strict=True))
-    ]
-    value = f.map(x)
+    vectors = [_vector(v, channels, name) for name, v in zip(names, arrays, strict=True)]
     momentum = 1 - a.number("momentum", 0.9)  # of what is kept, and here of what is new
     op = Normalise("batch", eps, momentum=momentum, training=f.b.training)
-    return f.of_map(f.node(op, (value, *inputs), value.shape), x.dtype)
+    return over_channels(f, x, op, vectors)
 
 
 def _batch_norm_in_training(
@@ -67,34 +74,12 @@ def _batch_norm_in_training(
     axes = [0, *range(2, x.rank)]
     mean, var = moments(f, x, axes)
     y = formula(f, lambda x, m, v: (x - m) / unary("sqrt", v + eps), x, mean, var)
-    made = [_scaled(f, y, given[0], given[1], x.rank)]
+    made = [scaled(f, y, given[0], given[1])]
     for number, now in ((2, mean), (3, var)):
         flat = f.reshaped(now, (x.shape[1],))
         before = given[number]
         made.append(formula(f, lambda n, b: b * keep + n * (1 - keep), flat, before))
     return made[: len(a.call.outputs)]
-
-
-def _along(f: Foreign, vector: Tensor | Array, rank: int) -> Tensor | Array:
-    """A number for each channel, as it meets (batch, channels, *space)."""
-    shape = (vector.shape[0], *(1,) * (rank - 2)) if vector.shape else ()
-    if isinstance(vector, np.ndarray):
-        return vector.reshape(shape)
-    return f.reshaped(vector, shape)
-
-
-def _scaled(
-    f: Foreign, y: Tensor, gain: Tensor | Array, shift: Tensor | Array, rank: int
-) -> Tensor:
-    vectors = _along(f, gain, rank), _along(f, shift, rank)
-    return formula(f, lambda y, g, s: y * g + s, y, *vectors)
-
-
-def moments(f: Foreign, x: Tensor, axes: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """The mean and the variance over axes, which stay as 1."""
-    mean = reduced(f, x, axes, "mean", True)
-    away = formula(f, lambda x, m: x - m, x, mean)
-    return mean, reduced(f, away, axes, "mean", True, X * X)
 
 
 # Groups -------------------------------------------------------------------------------------------
@@ -108,22 +93,16 @@ def _grouped(a: Arguments, groups: int, each_group: bool = False) -> Tensor:
     if groups < 1 or channels % groups:
         raise FaltungError(f"num_groups={groups}: must divide the {channels} channels")
     f, eps = a.f, a.number("epsilon", 1e-5)
-    there = in_place(x, (0, *range(2, x.rank), 1))
-    if there and isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray):
+    if in_channels(x) and isinstance(gain, np.ndarray) and isinstance(shift, np.ndarray):
         if each_group:
             gain, shift = (np.repeat(v, channels // groups) for v in (gain, shift))
-        inputs = [
-            f.parameter(name, _vector(array, channels, name), decay=False)
-            for name, array in (("weight", gain), ("bias", shift))
-        ]
-        value = f.map(x)
-        made = f.node(Normalise("group", eps, groups), (value, *inputs), value.shape)
-        return f.of_map(made, x.dtype)
-    parts = f.reshaped(x, (x.shape[0], groups, channels // groups, *x.shape[2:]))
-    y = normalised(f, parts, range(2, parts.rank), eps)
+        vectors = [_vector(v, channels, name) for name, v in (("weight", gain), ("bias", shift))]
+        return over_channels(f, x, Normalise("group", eps, groups), vectors)
+    y = over_groups(f, x, groups, eps)
     if each_group:
-        return f.reshaped(_scaled(f, y, gain, shift, parts.rank), x.shape)
-    return _scaled(f, f.reshaped(y, x.shape), gain, shift, x.rank)
+        parts = f.reshaped(y, (x.shape[0], groups, channels // groups, *x.shape[2:]))
+        return f.reshaped(scaled(f, parts, gain, shift), x.shape)
+    return scaled(f, y, gain, shift)
 
 
 def instance_norm(a: Arguments) -> Tensor:
@@ -142,20 +121,20 @@ def layer_norm(a: Arguments) -> Tensor | list[Tensor]:
     x = a.floats(0)
     axes = range(a.axis(x.rank, -1), x.rank)
     eps = a.number("epsilon", 1e-5)
-    vectors: list[Tensor | Array] = [a[1], *([a[2]] if a.has(2) else [])]
+    vectors = [a[1], a[2] if a.has(2) else None]
     if not any(a.call.outputs[1:]):
         return _normalised(a.f, x, axes, eps, vectors, True)
     f = a.f
     mean, var = moments(f, x, axes)
-    rstd = formula(f, lambda v: 1 / unary("sqrt", v + eps), var)
+    rstd = inverse_root(f, var, eps)
     y = formula(f, lambda x, m, r: (x - m) * r, x, mean, rstd)
-    return [_affine(f, y, vectors), mean, rstd][: len(a.call.outputs)]
+    return [affine(f, y, *vectors), mean, rstd][: len(a.call.outputs)]
 
 
 def rms_norm(a: Arguments) -> Tensor:
     x = a.floats(0)
     axes = range(a.axis(x.rank, -1), x.rank)
-    return _normalised(a.f, x, axes, a.number("epsilon", 1e-5), [a[1]], False)
+    return _normalised(a.f, x, axes, a.number("epsilon", 1e-5), [a[1], None], False)
 
 
 def _normalised(
@@ -163,33 +142,13 @@ def _normalised(
     x: Tensor,
     axes: Sequence[int],
     eps: float,
-    vectors: Sequence[Tensor | Array],
+    vectors: Sequence[Tensor | Array | None],
     centred: bool,
 ) -> Tensor:
-    """Over the last axes. Where these are the last in memory, gain and shift are part of it."""
-    known = [v for v in vectors if isinstance(v, np.ndarray)]
-    if len(known) < len(vectors) or not is_row(x, axes):
-        return _affine(f, normalised(f, x, axes, eps, centred=centred), vectors)
-    sizes = tuple(x.shape[axis] for axis in axes)
-    inputs = [
-        f.parameter(name, _flat(array, sizes), decay=False, of=array)
-        for name, array in zip(("weight", "bias"), known, strict=False)
-    ]
-    return normalised(f, x, axes, eps, inputs, centred)
-
-
-def _flat(array: Array, sizes: tuple[int, ...]) -> Array:
-    """A number for each entry of the axes."""
-    try:
-        return np.ascontiguousarray(np.broadcast_to(array, sizes)).reshape(-1)
-    except ValueError:
-        raise FaltungError(f"scale of shape {array.shape}: must be {sizes}") from None
-
-
-def _affine(f: Foreign, y: Tensor, vectors: Sequence[Tensor | Array]) -> Tensor:
-    if len(vectors) == 1:
-        return formula(f, lambda y, g: y * g, y, vectors[0])
-    return formula(f, lambda y, g, s: y * g + s, y, *vectors)
+    given = [v for v in vectors if v is not None]
+    rows = [v for v in given if isinstance(v, np.ndarray)]
+    known = rows if len(rows) == len(given) else None
+    return over_last(f, x, axes, eps, known, vectors, centred)
 
 
 def mean_variance(a: Arguments) -> Tensor:

@@ -8,10 +8,9 @@ import numpy.typing as npt
 from faltung.geometry.conv import conv_spec
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Tensor, Unsaid
+from faltung.graph.foreign_linear import linear, weight
 from faltung.graph.ops import Convolve
 from faltung.onnx.arguments import Arguments, counted
-from faltung.onnx.convolve import weight
-from faltung.onnx.products import linear
 
 Array = npt.NDArray[Any]
 

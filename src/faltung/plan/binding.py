@@ -125,6 +125,20 @@ class Region:
         self._fill(memory, addresses)
         return Bound(region, self._tables)
 
+    def movable(self, addresses: Sequence[int]) -> "Movable":
+        """The same steps with addresses that are changed one by one, between runs.
+
+        ValueError: not one address for each slot.
+        """
+        if len(addresses) != self._slots:
+            raise FaltungError(f"addresses={addresses}: must be {self._slots}, one for each slot")
+        memory, region = self._image()
+        places = np.array(self._places, np.int64).reshape(-1, 3)
+        made = Movable(region, memory, self._tables, places, self._slots)
+        for slot, address in enumerate(addresses):
+            made.move(slot, address)
+        return made
+
     def _fill(self, memory: memoryview, addresses: Sequence[int]) -> None:
         for position, slot, offset in self._places:
             memory[position] = addresses[slot] + offset
@@ -143,6 +157,44 @@ class Bound:
         # The method of the team, not a wrapper: a Python call takes a tenth of a small convolution.
         self.run: Callable[[int], int] = region.run
         self._tables = tuple(tables)
+
+
+class Movable:
+    """Steps whose memories may move between runs: ``move(slot, address)``, then ``run(threads)``.
+
+    One run at a time; the caller keeps the memory alive.
+    """
+
+    __slots__ = ("_at", "_memory", "_places", "_single", "_tables", "run")
+
+    def __init__(
+        self,
+        region: team.Region,
+        memory: Memory,
+        tables: Sequence[Memory],
+        places: Memory,
+        slots: int,
+    ) -> None:
+        self.run: Callable[[int], int] = region.run
+        self._memory = memory
+        self._tables = tuple(tables)
+        self._at: list[int | None] = [None] * slots
+        # Of each slot where its addresses are among the arguments, and how far each is into it.
+        of = [places[places[:, 1] == slot] for slot in range(slots)]
+        self._places = [(np.ascontiguousarray(p[:, 0]), p[:, 2].copy()) for p in of]
+        # Most inputs and results of small programs are named once.
+        self._single = [(int(p[0, 0]), int(p[0, 2])) if len(p) == 1 else None for p in of]
+
+    def move(self, slot: int, address: int) -> None:
+        """From now on the memory of a slot begins at this address."""
+        if self._at[slot] != address:
+            self._at[slot] = address
+            only = self._single[slot]
+            if only is not None:
+                self._memory[only[0]] = only[1] + address
+            else:
+                positions, offsets = self._places[slot]
+                self._memory[positions] = offsets + address
 
 
 def _kernels(steps: Sequence[Step], machine: Machine) -> list[CompiledKernel]:

@@ -6,6 +6,7 @@ branches of an Inception module have none between them.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -16,7 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 from faltung.graph.value import Node, Value
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Operand, Step, Work, waiting
-from faltung.plan.binding import Region, layout
+from faltung.plan.binding import Bound, Movable, Region, layout
 from faltung.program.arena import Lifetime, placed
 from faltung.program.derived_weights import PASSING, Weights
 from faltung.program.lower import lower
@@ -67,7 +68,9 @@ class Assembly:
     nodes: in order. outside: memories of the caller, name -> array, and ``fixed``: the buffers in
     them, name -> (memory, byte offset). feeds: values that the caller writes before a run. kept:
     values that it reads after one. weights: given for inference, where ``prepare`` packs weights
-    once; without them every run packs. ends: work after all nodes, behind a barrier.
+    once; without them every run packs. ends: work after all nodes, behind a barrier. phases: how
+    many of the nodes run at a time, each group as a region of its own: forward and backward. What a
+    later one reads of an earlier one stays.
     """
 
     def __init__(
@@ -81,18 +84,23 @@ class Assembly:
         kept: Sequence[Value],
         weights: Weights | None = None,
         ends: Work | None = None,
+        phases: Sequence[int] = (),
     ) -> None:
         self.lowering = lowering
         self.machine: Machine = lowering.machine
-        lowered = [made for node in nodes if (made := lower(lowering, node)) is not None]
+        every = [lower(lowering, node) for node in nodes]
         lowering.shelf.save()
+        groups = _groups(every, phases or (len(nodes),))
+        lowered = [made for group in groups for made in group]
         self.lowered = lowered
         self.cycles = sum(made.cycles for made in lowered) + 2.0 * sum(
             _elements(made.node, lowering.batch) for made in lowered if not made.cycles
         )
         self.packing = None if weights is None else Packing(lowered, weights)
         packs = self.packing is None
-        self._fixed = dict(fixed or {}) if self.packing is None else dict(self.packing.fixed)
+        self._fixed = dict(fixed or {})
+        if self.packing is not None:
+            self._fixed |= self.packing.fixed
         self._sizes = {} if packs else {n: size for m in lowered for n, size in m.kept.items()}
         self._feed(feeds)
         lifetimes = self._lifetimes(lowered, kept, packs)
@@ -114,19 +122,31 @@ class Assembly:
             "arena": aligned(arena_size),
             "feed": self._feed_memory,
             "packed": aligned(0),
-            **((outside or {}) if self.packing is None else self.packing.memories()),
+            **(outside or {}),
+            **({} if self.packing is None else self.packing.memories()),
         }
         slots = {name: number for number, name in enumerate((*self.memories, PASSING))}
         self._slots = {name: (slots[memory], at) for name, (memory, at) in self._fixed.items()}
         self._addresses = [_address(memory) for memory in self.memories.values()]
         self.kernels = 0
-        steps = _with_barriers(self._units(lowered, packs))
-        steps += [
+        self.phases = [_with_barriers(self._units(group, packs)) for group in groups]
+        self.phases[-1] += [
             waiting(renamed(step, own), step.barrier or not number)
             for number, step in enumerate(ends.steps)
         ]
-        self.region = self._region(steps).bind([*self._addresses, 0])
-        self.steps = steps
+        self.steps = [step for phase in self.phases for step in phase]
+
+    @cached_property
+    def region(self) -> Bound:
+        """All steps, over the memories as they are now."""
+        return self._region(self.steps).bind([*self._addresses, 0])
+
+    def movable(self, phase: int) -> Movable:
+        """The steps of a phase, over memories that may move: the slot of each is ``slot(name)``."""
+        return self._region(self.phases[phase]).movable([*self._addresses, 0])
+
+    def slot(self, memory: str) -> int:
+        return list(self.memories).index(memory)
 
     def prepare(self, threads: int) -> None:
         """Fold and pack the weights as they are now."""
@@ -247,6 +267,15 @@ class Assembly:
     def _whole(self, name: str) -> Range:
         memory, at = self._fixed[name]
         return Range(memory, at, at + self._sizes[name], name, 0, 1 << 62)
+
+
+def _groups(lowered: Sequence[Lowered | None], phases: Sequence[int]) -> list[list[Lowered]]:
+    """The nodes of each phase that have steps."""
+    made, at = [], 0
+    for count in phases:
+        made.append([one for one in lowered[at : at + count] if one is not None])
+        at += count
+    return made
 
 
 def _with_barriers(units: Iterable[Unit]) -> list[Step]:

@@ -22,6 +22,9 @@ class Constants:
     numbers are the same, so are the arrays, and what programs pack of them.
     """
 
+    # Whether programs may be asked to pack again.
+    changes = False
+
     def __init__(
         self,
         parameters: Sequence[Parameter],

@@ -36,8 +36,11 @@ class Placed:
 
 class Numbers(Protocol):
     """The numbers of the parameters of a network: ``State``, or ``Constants``. pool: where programs
-    share what they pack; None: each has its own. sources: arrays that tokens stand for.
+    share what they pack; None: each has its own. sources: arrays that tokens stand for. changes:
+    whether they are packed again when they have changed.
     """
+
+    changes: bool
 
     dtype: np.dtype[Any]
     parameters: dict[str, Parameter]

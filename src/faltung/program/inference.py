@@ -9,7 +9,7 @@ import numpy.typing as npt
 from faltung.geometry.check import whole
 from faltung.geometry.errors import FaltungError
 from faltung.graph.expand import expanded
-from faltung.graph.fold import folded
+from faltung.graph.fold import Derived, folded
 from faltung.graph.fuse import fused, needed
 from faltung.graph.fuse_attention import with_attention
 from faltung.graph.fuse_moves import moved
@@ -31,6 +31,27 @@ from faltung.program.state import State
 from faltung.program.threads import threads_for
 
 Array = npt.NDArray[Any]
+
+
+Updates = tuple[tuple[Value, Value], ...]
+
+
+def simplified(
+    graph: Graph, softmax: bool = False
+) -> tuple[tuple[Node, ...], tuple[Value, ...], list[Derived], Updates]:
+    """What is left to run: the nodes, the outputs, what is derived from parameters alone, and the
+    new values of those that are not trained. softmax: as ``Inference``.
+    """
+    plain, derived = folded(expanded(graph)[0])
+    nodes, outputs = plain.nodes, plain.outputs
+    if softmax:
+        likely = replace(plain.output, name="softmax")
+        nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
+        outputs = (likely, *outputs[1:])
+    kept = {value.name for value in (*outputs, *(new for _, new in plain.updates))}
+    nodes = with_attention(moved(needed(nodes, kept), kept), kept)
+    nodes = views_last(recognised(nodes, kept))
+    return gated(fused(needed(nodes, kept), kept), kept), outputs, list(derived), plain.updates
 
 
 class Inference:
@@ -58,16 +79,8 @@ class Inference:
             raise FaltungError("graph: must be built for inference, not for training")
         state.check(graph)
         self.graph, self.state, self.batch = graph, state, batch
-        plain, derived = folded(expanded(graph)[0])
-        nodes, outputs = plain.nodes, plain.outputs
-        if softmax:
-            likely = replace(plain.output, name="softmax")
-            nodes = (*nodes, Node(Softmax(), (plain.output,), (likely,), "softmax"))
-            outputs = (likely, *outputs[1:])
-        kept = {value.name for value in outputs}
-        nodes = with_attention(moved(needed(nodes, kept), kept), kept)
-        nodes = views_last(recognised(nodes, kept))
-        nodes, first = input_layouts(graph.inputs, gated(fused(needed(nodes, kept), kept), kept))
+        nodes, outputs, derived, _ = simplified(graph, softmax)
+        nodes, first = input_layouts(graph.inputs, nodes)
         self.nodes, self.outputs = nodes, outputs
         places = Places(nodes, [value.name for value in graph.inputs], first)
         weights = Weights(state, derived, nodes)
@@ -75,14 +88,17 @@ class Inference:
         where = places, weights.strides, batch, graph.dtype
         specs = (str(node.op.spec) for node in nodes if isinstance(node.op, Convolve))
         about = "inference", str(batch), *map(repr, graph.inputs), *specs
+        counts = {v.name: v for node in nodes for v in node.inputs if v.kind == "rows"}
         lowering = Lowering(*where, machine or current(), policy, about)
         self.assembly = Assembly(
             nodes,
             lowering,
             weights=weights,
-            feeds=list(graph.inputs),
+            feeds=[*graph.inputs, *counts.values()],
             kept=list(outputs),
         )
+        for value in counts.values():
+            self.assembly.array(value)[...] = batch * value.shape[0]
         self._inputs = [self.assembly.array(value) for value in graph.inputs]
         self._results = [self.assembly.array(value) for value in outputs]
         self._run = self.assembly.region.run

@@ -104,7 +104,7 @@ def convolve_weight(low: Lowering, node: Node, work: Work) -> Plan:
         spec,
         low.strides(x, spec.size),
         low.strides(grad, spec.output),
-        low.weights[node.output.name],
+        _weight_strides(low, op.spec, node.output),
     )
 
 

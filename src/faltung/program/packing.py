@@ -99,11 +99,11 @@ class Packing:
         for group, made in zip(self._groups, regions, strict=True):
             weights.compute(group.names, passing)
             made.bind(words).run(threads)
-        if self._pool is None:
+        if weights.numbers.changes:
             self._regions = regions
-        else:  # they do not change
+        if self._pool is not None:
             self._pool.keep(self._own, weights.numbers.sources)
-            self._groups = []
+            self._groups = self._groups if weights.numbers.changes else []
 
 
 def _key(made: Lowered, weights: Weights) -> Hashable:

@@ -26,6 +26,7 @@ class State:
     decayed, trained: how many elements, from the start, weight decay and training touch.
     """
 
+    changes = True
     pool = None  # they change: no program can use what another has packed
     sources = ()
 

@@ -21,6 +21,11 @@ CORES = CONSTANTS + 24
 LINGER = CONSTANTS + 32  # pauses until a worker without a job parks
 PATIENCE = CONSTANTS + 40  # pauses between two yields, with a core for each thread
 CROWDED = CONSTANTS + 48  # the same with fewer cores than threads
+# Of an OpenMP library whose threads are used instead: addresses of these of its functions.
+PARALLEL = CONSTANTS + 56  # GOMP_parallel
+THREAD_NUM = CONSTANTS + 64  # omp_get_thread_num
+NUM_THREADS = CONSTANTS + 72  # omp_get_num_threads
+MAX_OF_OTHERS = CONSTANTS + 80  # omp_get_max_threads
 MAILBOXES = 8 * LINE_BYTES
 BYTES = MAILBOXES + MAX_THREADS * LINE_BYTES
 

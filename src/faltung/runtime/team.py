@@ -10,6 +10,8 @@ counter is unknown on x86, and user programs may not read it on some ARM systems
 pauses limits the processor time even if the thread is preempted.
 
 A call that finds the team busy, because another Python thread runs a region, runs its steps alone.
+
+In a process where an OpenMP library computes too, regions can run on its threads (``join``).
 """
 
 import atexit
@@ -28,6 +30,7 @@ from faltung.jit.compile import raw
 from faltung.jit.target import host
 from faltung.machine.detect import cores
 from faltung.runtime import layout
+from faltung.runtime.openmp import OpenMP
 from faltung.runtime.team_ir import SYMBOLS, module
 
 Steps = npt.NDArray[np.int64]
@@ -93,19 +96,21 @@ def run(steps: Steps, threads: int) -> int:
 class _Team:
     """The memory of the team, as ``layout`` describes it, and its compiled functions."""
 
-    __slots__ = ("_halt", "_memory", "_worker", "address", "asked", "launch")
+    __slots__ = ("_code", "_halt", "_joined", "_memory", "_worker", "address", "asked", "launch")
 
     def __init__(self) -> None:
         # Not at import: this loads LLVM, unless the code is on disk.
         code = raw("thread team", module(host().arch), SYMBOLS, host())
-        launch, worker, halt, spin = (code[symbol] for symbol in SYMBOLS)
-        self.launch: Callable[[int, int, int, int], int] = _launch_type(launch)
+        launch, worker, halt, spin, join = (code[symbol] for symbol in SYMBOLS)
+        self._code = _launch_type(launch), _launch_type(join)
+        self.launch: Callable[[int, int, int, int], int] = self._code[0]
         self._halt: Callable[[int], int] = _halt_type(halt)
         self._worker = worker
         self.address = _permanent_memory(layout.BYTES)
         self._memory = (ctypes.c_int64 * (layout.BYTES // _WORD_BYTES)).from_address(self.address)
         self._fill(_spin_type(spin))
         self.asked = 1
+        self._joined = False
 
     def __getitem__(self, offset: int) -> int:
         return int(self._memory[offset // _WORD_BYTES])
@@ -125,10 +130,13 @@ class _Team:
 
     def grow(self, threads: int) -> None:
         """Start workers until there are ``threads`` threads, or as many as the system allows."""
+        self[layout.CORES] = cores()
+        if self._joined:
+            self.asked = layout.MAX_THREADS
+            return
         threads = min(threads, layout.MAX_THREADS)
         for t in range(1, threads):
             self._furnish(layout.MAILBOXES + t * layout.LINE_BYTES)
-        self[layout.CORES] = cores()
         self[layout.ALLOWED] = threads
         start = _python(
             "PyThread_start_new_thread", ctypes.c_ulong, ctypes.c_void_p, ctypes.c_void_p
@@ -151,6 +159,17 @@ class _Team:
                 raise FaltungMemoryError("a lock for the thread team cannot be allocated")
             _python("PyThread_acquire_lock", ctypes.c_int, ctypes.c_void_p, ctypes.c_int)(lock, 1)
             self[mailbox + layout.LOCK] = lock
+
+    def join(self, openmp: OpenMP | None) -> None:
+        """Run regions on the threads of a library from now on, or on those of the team again."""
+        if openmp is not None:
+            self[layout.PARALLEL] = openmp.parallel
+            self[layout.THREAD_NUM] = openmp.thread_num
+            self[layout.NUM_THREADS] = openmp.num_threads
+            self[layout.MAX_OF_OTHERS] = openmp.max_threads
+        self._joined = openmp is not None
+        self.launch = self._code[self._joined]
+        self.asked = self[layout.READY]
 
     def reset(self) -> None:
         """Start afresh in a forked child: the workers are in the parent, as is who used them."""
@@ -176,6 +195,7 @@ class _Team:
 
 
 _team: _Team | None = None
+_openmp: OpenMP | None = None  # whose threads run the regions
 # Reentrant: a signal handler may run a convolution in the middle of a call.
 _lock = threading.RLock()
 
@@ -189,21 +209,50 @@ def _grown(threads: int) -> _Team:
             made = _Team()
             if _team is None:
                 _team = made
+                made.join(_openmp)
                 atexit.register(made.stop)
         if threads > _team.asked:
             _team.grow(threads)
         return _team
 
 
+def join(openmp: OpenMP | None) -> None:
+    """Run regions on the threads of an OpenMP library from now on, or, for None, on the team's own.
+
+    For a process that computes by turns with that library, whose threads otherwise spin on the
+    cores that the team needs. Where it grants fewer threads than a call asks for, the call takes
+    what it gets. A region that is running ends as it began.
+    """
+    global _openmp
+    with _lock:
+        _openmp = openmp
+        if _team is not None:
+            _team.join(openmp)
+
+
+def joined() -> OpenMP | None:
+    """The library whose threads run the regions; None if they are the team's own."""
+    return _openmp
+
+
+def _before_fork() -> None:
+    global _survives
+    _survives = _openmp is None or _openmp.forget()
+
+
 def _after_fork() -> None:
-    global _lock
+    global _lock, _openmp
     _lock = threading.RLock()
+    if not _survives:
+        _openmp = None
     if _team is not None:
         _team.reset()
+        _team.join(_openmp)
 
 
+_survives = True  # whether the library works in the child that is about to be born
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
 def _python(name: str, result: Any, *arguments: Any) -> Any:

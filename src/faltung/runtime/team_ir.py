@@ -3,7 +3,7 @@
 Three functions. ``launch`` is the caller: it posts the job to each worker, does the items of thread
 0 and waits for the others. ``worker`` is the whole life of a worker thread. ``halt`` ends all
 workers. None of them touches Python, so an exception, a signal handler or another Python thread can
-never find a region half done.
+never find a region half done. (``join``, in ``join_ir.py``, is a caller that has other threads.)
 
 Memory order. Every hand-over is a release that another thread acquires:
 
@@ -19,6 +19,7 @@ job, PARKED by an exchange that succeeds only from IDLE. So either the worker se
 parks, or the caller sees that it has parked and wakes it: no wake-up is lost.
 """
 
+from faltung.runtime import join_ir
 from faltung.runtime.layout import (
     ACQUIRE,
     ALLOWED,
@@ -50,13 +51,20 @@ from faltung.runtime.layout import (
 )
 from faltung.runtime.region_ir import REGION, pause_and_register, waiting
 
-SYMBOLS = ("faltung_team_launch", "faltung_team_worker", "faltung_team_halt", "faltung_team_spin")
+SYMBOLS = (
+    "faltung_team_launch",
+    "faltung_team_worker",
+    "faltung_team_halt",
+    "faltung_team_spin",
+    join_ir.SYMBOL,
+)
 
 
 def module(arch: str) -> str:
     """The module for one architecture, as ``Machine.arch`` names it."""
     pause, register = pause_and_register(arch)
-    return "\n".join((register, waiting(pause), REGION, _LAUNCH, _worker(pause), _HALT))
+    parts = (register, waiting(pause), REGION, _LAUNCH, _worker(pause), _HALT, join_ir.JOIN)
+    return "\n".join(parts)
 
 
 # The caller. Without workers, or while another caller uses them, it runs every step alone.

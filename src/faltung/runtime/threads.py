@@ -3,7 +3,7 @@
 import os
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import SupportsIndex
 
@@ -19,6 +19,7 @@ _chosen: int | None = None
 _weighed = False  # whether this number has been compared with that of the cores
 _here = threading.local()  # ``number``: what ``threads`` says in this Python thread
 _blocks: list[None] = []  # one for each block of ``threads`` that any Python thread is in
+_limit: Callable[[], int] | None = None  # how many threads a library beside us uses
 _warned = False  # that there are more threads than cores: once in a process is enough
 
 
@@ -78,18 +79,25 @@ def get_threads() -> int:
 
 
 def threads_to_use() -> int:
-    """``get_threads()``, for work that begins now, or what ``threads`` says. Warns once if they are
-    more than the cores.
+    """``get_threads()``, for work that begins now, or what ``threads`` says; at most what
+    ``follow`` allows. Warns once if they are more than the cores.
     """
-    if _blocks:
-        here: int = getattr(_here, "number", 0)
-        if here:
-            return here
-    if _weighed and _chosen is not None:  # nearly always
+    if _weighed and _chosen is not None and _limit is None and not _blocks:  # nearly always
         return _chosen
-    if not _weighed:
-        _weigh(source(os.environ))
-    return get_threads()
+    number: int = getattr(_here, "number", 0)
+    if not number:
+        if not _weighed:
+            _weigh(source(os.environ))
+        number = get_threads()
+    return number if _limit is None else min(number, _limit())
+
+
+def follow(limit: Callable[[], int] | None) -> None:
+    """From now on, work uses no more threads than ``limit()``, called in the Python thread of the
+    work: the number that another library of this process uses.
+    """
+    global _limit
+    _limit = limit
 
 
 @contextmanager

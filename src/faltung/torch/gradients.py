@@ -215,7 +215,11 @@ class MaxPool(Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         (indices,) = ctx.saved_tensors
-        return None, ops.max_pool_grad.default(grads[0], indices, ctx.x[0], ctx.words, ctx.x[1]), None
+        return (
+            None,
+            ops.max_pool_grad.default(grads[0], indices, ctx.x[0], ctx.words, ctx.x[1]),
+            None,
+        )
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:

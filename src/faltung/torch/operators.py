@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, _C
+from torch import _C, Tensor
 from torch.autograd import Function, forward_ad
 
 from faltung.geometry.errors import FaltungTypeError
@@ -126,7 +126,9 @@ OPERATORS: dict[str, Operator] = {
         Late("shapes", "avg_pool_grad"),
         1,
     ),
-    "total": Operator("(Tensor x, int[] dims) -> Tensor", Late("maps", "total"), Late("shapes", "total"), 1),
+    "total": Operator(
+        "(Tensor x, int[] dims) -> Tensor", Late("maps", "total"), Late("shapes", "total"), 1
+    ),
 }
 
 for _name, _operator in OPERATORS.items():

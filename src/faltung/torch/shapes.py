@@ -124,9 +124,7 @@ def pool_with_indices(x: Tensor, words: str) -> tuple[Tensor, Tensor]:
     return out, out.new_empty_strided(out.shape, out.stride(), dtype=maps.INDICES[x.dtype])
 
 
-def max_pool_grad(
-    grad: Tensor, indices: Tensor, shape: Sizes, words: str, last: bool
-) -> Tensor:
+def max_pool_grad(grad: Tensor, indices: Tensor, shape: Sizes, words: str, last: bool) -> Tensor:
     """The gradient of maxima without its numbers."""
     maps.floating("grad", grad)
     return grad.new_empty_strided(shape, dense(shape, last))

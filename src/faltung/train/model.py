@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Self
+from typing import Any, Self
 
 import numpy.typing as npt
 
@@ -12,6 +12,7 @@ from faltung.data.loader import Sampler
 from faltung.data.native import as_array
 from faltung.data.source import Source, in_units, is_source, is_stored, layout_in, split
 from faltung.data.standard import learned
+from faltung.formats.extras import missing
 from faltung.geometry.check import show
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.graph.differentiate import Loss
@@ -370,6 +371,40 @@ class Model(Network):
                 f"other={show(other)}: must be a Model; Model.load reads one from a file"
             )
         return take_matching(self, other)
+
+    def to_torch(self) -> Any:
+        """The network as a module of PyTorch, with the same numbers.
+
+        Returns
+        -------
+        torch.fx.GraphModule
+            In evaluation mode, on the CPU, in the dtype of the model. It consists of modules of
+            ``torch.nn`` under the names of the layers, and functions of ``torch``: it needs no
+            Faltung to run, to be trained or saved. It takes a batch ``(n, *input_shape)`` of
+            samples as they are read, pictures from 0 to 1, since a ``standard`` is part of it, and
+            gives what comes before a softmax. In training mode batch normalisation, dropout and
+            stochastic depth do what they do in ``fit``; auxiliary classifiers are left out.
+
+        Raises
+        ------
+        UnsupportedError
+            An operation without a form in PyTorch; the message names it and its layer.
+        ImportError
+            PyTorch is not installed.
+
+        Examples
+        --------
+        >>> from faltung import Model, nn
+        >>> module = Model(nn.Conv(4, 3), (1, 8, 8)).to_torch()  # doctest: +SKIP
+        >>> module.conv1  # doctest: +SKIP
+        Conv2d(1, 4, kernel_size=(3, 3), stride=(1, 1))
+        """
+        try:
+            return import_module("faltung.torch.to_torch").to_torch(self)
+        except ImportError as error:
+            if error.name is None or error.name.partition(".")[0] != "torch":
+                raise
+            raise missing("torch", "torch") from error
 
     def _trained(
         self, settings: Settings, train: Source, held: Source | None, show: bool

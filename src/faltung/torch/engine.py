@@ -1,0 +1,440 @@
+"""Calls of a model: the program for arguments like these, found quickly, made when there is none."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from time import perf_counter
+from typing import Any
+
+import torch
+from torch import nn
+
+from faltung.geometry.errors import UnsupportedError
+from faltung.torch import gaps, sizes, trees
+from faltung.torch.capture import Captured, Changing, Untraceable, trace
+from faltung.torch.pieces import Cut, cut
+from faltung.torch.state import State
+from faltung.torch.versions import untested, warn_once
+
+# Graphs of one model for arguments of one kind, before it is left to PyTorch.
+MOST_CAPTURES = 12
+# States of modules (training, evaluation, another rate of dropout), and calls that are remembered.
+MOST_STATES, MOST_CALLS = 8, 4096
+_TENSORS = frozenset([torch.Tensor, nn.Parameter])
+_requires_grad = attrgetter("requires_grad")
+
+
+@dataclass(slots=True)
+class Entry:
+    """What a call does. plan: None where PyTorch runs the model; reason: why. error: to be raised.
+    seconds: to capture, and to cut.
+    """
+
+    plan: "Plan | None" = None
+    reason: str = ""
+    error: UnsupportedError | None = None
+    again: bool = False
+
+
+@dataclass(slots=True)
+class Known:
+    """A graph, and for which arguments it is right. family: all about these but sizes.
+    shapes: those that it was made for. free: axes that may differ, for each tensor.
+    """
+
+    captured: Captured
+    family: Any
+    shapes: list[torch.Size]
+    orders: list[Any]
+    free: list[frozenset[int]]
+    seconds: float
+    cuts: dict[bool, Cut] = field(default_factory=dict)
+
+    def bound(self, tensors: Sequence[torch.Tensor]) -> dict[Any, int] | None:
+        """The free sizes; None: other arguments."""
+        for x, shape, order, free in zip(tensors, self.shapes, self.orders, self.free, strict=True):
+            if len(x.shape) != len(shape) or order_of(x) != order:
+                return None
+            if any(
+                a != b for i, (a, b) in enumerate(zip(x.shape, shape, strict=True)) if i not in free
+            ):
+                return None
+        return self.captured.bound(tensors)
+
+
+class Plan:
+    """A cut graph that is ready to run for arguments of given sizes."""
+
+    def __init__(self, made: Cut, bound: Mapping[Any, int]) -> None:
+        self.cut, self.bound = made, bound
+        captured = made.captured
+        names = [*captured.inputs, *captured.leaves, *made.sizes]
+        slot = {name: i for i, name in enumerate(names)}
+        with sizes.bound(bound):
+            by_name = {n.name: n for n in captured.nodes}
+            self.numbers = [sizes.settled(by_name[name].meta["val"]) for name in made.sizes]
+        self.steps: list[tuple[Any, list[int], list[int], list[int], list[int]]] = []
+        for piece in made.pieces:
+            for name in piece.writes:
+                slot.setdefault(name, len(slot))
+            self.steps.append(
+                (
+                    piece,
+                    [slot[name] for name in piece.reads],
+                    [slot[name] for name in piece.leaves],
+                    [slot[name] for name in piece.writes],
+                    [],
+                )
+            )
+        self.size = len(slot)
+        self.results = [slot[x.name] if _is_node(x) else None for x in captured.outputs]
+        self.constants = captured.outputs
+        self.together = captured.together
+        self._free_early(len(names))
+        first = self.steps[0] if len(self.steps) == 1 else None
+        plain = first is not None and first[0].ours and first[0].reads == captured.inputs
+        self.whole = (
+            first[0].run
+            if plain
+            and first is not None
+            and first[0].leaves == captured.leaves
+            and self.results == first[3]
+            else None
+        )
+
+    def _free_early(self, given: int) -> None:
+        """Which results a step is the last to read."""
+        last: dict[int, int] = {}
+        for number, (_, reads, _, writes, _) in enumerate(self.steps):
+            for i in (*reads, *writes):
+                last[i] = number
+        kept = set(self.results)
+        for i, number in last.items():
+            if i >= given and i not in kept:
+                self.steps[number][4].append(i)
+
+    def __call__(self, inputs: Sequence[Any], leaves: Sequence[torch.Tensor]) -> Any:
+        if self.bound:
+            with sizes.bound(self.bound):
+                return self.run(inputs, leaves)
+        if self.whole is not None:
+            return self.together(self.whole(inputs, leaves))
+        return self.run(inputs, leaves)
+
+    def run(self, inputs: Sequence[Any], leaves: Sequence[torch.Tensor]) -> Any:
+        if self.whole is not None:
+            return self.together(self.whole(inputs, leaves))
+        env: list[Any] = [*inputs, *leaves, *self.numbers]
+        env += [None] * (self.size - len(env))
+        for piece, reads, params, writes, done in self.steps:
+            made = piece([env[i] for i in reads], [env[i] for i in params])
+            for i, x in zip(writes, made, strict=True):
+                env[i] = x
+            for i in done:
+                env[i] = None
+        return self.together(
+            [x if i is None else env[i] for i, x in zip(self.results, self.constants, strict=True)]
+        )
+
+
+class Engine:
+    """A function of tensors, and the modules that it reads."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        roots: Mapping[str, nn.Module],
+        *,
+        where: str,
+        fallback: bool = False,
+        prices: bool = True,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.function, self.roots, self.where = function, roots, where
+        self.fallback, self.prices, self.options = fallback, prices, dict(options or {})
+        self.captures = 0
+        self._lock = threading.RLock()
+        self._states: list[State] = []
+        self._calls: dict[State, dict[Any, Entry]] = {}
+        self._known: dict[State, list[Known]] = {}
+        self._late: set[str] = set()
+
+    # A call --------------------------------------------------------------------------------------
+
+    def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if _is_watched():
+            return self.function(*args, **kwargs)
+        entry, tensors, leaves = self.found(args, kwargs)
+        if entry.plan is not None:
+            try:
+                return entry.plan(tensors, leaves)
+            except UnsupportedError:
+                entry = self.replanned(entry, args, kwargs)
+                if entry.plan is not None:
+                    return entry.plan(tensors, leaves)
+        if entry.error is not None:
+            raise UnsupportedError(str(entry.error))
+        return self.function(*args, **kwargs)
+
+    def found(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Entry, list[Any], list[torch.Tensor]]:
+        """What to do for these arguments, the tensors among them, and the leaves."""
+        if not kwargs and _TENSORS.issuperset(map(type, args)):
+            flat, tree = list(args), len(args)
+            tensors = flat
+        else:
+            flat, tree = trees.flat_arguments(args, kwargs)
+            tensors = [x for x in flat if isinstance(x, torch.Tensor)]
+        state, leaves = self.state()
+        try:
+            key = self.key(flat, tree, tensors, leaves)
+            entry = self._calls[state].get(key)
+        except (TypeError, RuntimeError, NotImplementedError):
+            key = entry = None
+        if entry is None or entry.again:
+            with self._lock:
+                entry = self.made(args, kwargs, state, leaves)
+                if key is not None:
+                    calls = self._calls[state]
+                    if len(calls) >= MOST_CALLS:
+                        calls.clear()
+                    calls[key] = entry
+                state, leaves = self.state()
+        if entry.plan is not None:
+            leaves = leaves + entry.plan.cut.captured.constants
+        return entry, tensors, leaves
+
+    def state(self) -> tuple[State, list[torch.Tensor]]:
+        """The modules as they are, and their tensors."""
+        for number, state in enumerate(self._states):
+            leaves = state.now()
+            if leaves is not None:
+                if number:
+                    with self._lock:
+                        self._states.remove(state)
+                        self._states.insert(0, state)
+                return state, leaves
+        with self._lock:
+            state = State(self.roots)
+            self._states.insert(0, state)
+            self._calls[state], self._known[state] = {}, []
+            for old in self._states[MOST_STATES:]:
+                del self._calls[old], self._known[old]
+            del self._states[MOST_STATES:]
+            return state, state.leaves
+
+    def key(
+        self, flat: Sequence[Any], tree: Any, tensors: Sequence[Any], leaves: Sequence[torch.Tensor]
+    ) -> Any:
+        """All that decides what a call does, sizes among it."""
+        parts: list[Any] = [tree, mode(leaves)]
+        for x in flat:
+            if isinstance(x, torch.Tensor):
+                parts.append(
+                    (x.shape, x.stride(), x.dtype, x.requires_grad, x.is_cpu, x.is_neg(), type(x))
+                )
+            else:
+                parts.append((type(x), x))
+        return tuple(parts)
+
+    # Making --------------------------------------------------------------------------------------
+
+    def made(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], state: State, leaves: Any
+    ) -> Entry:
+        """What to do for arguments that are new."""
+        flat, tree = trees.flat_arguments(args, kwargs)
+        version = untested()
+        if version:
+            warn_once(version)
+            return Entry(reason=version)
+        if any(isinstance(x, torch.Tensor) and not x.numel() for x in flat):
+            return Entry(reason="an argument without elements")
+        obstacle = state.obstacle or obstacle_of(flat)
+        if obstacle:
+            return self.refused(gaps.told(obstacle), again=True)
+        tensors = [x for x in flat if isinstance(x, torch.Tensor)]
+        try:
+            known, bound = self.graph(flat, tree, tensors, state, leaves)
+        except Untraceable as error:
+            reason = gaps.told(error.reason, error.place)
+            if error.reason not in self._late and isinstance(error, Changing):
+                # What a model keeps for later calls is there when PyTorch has run it once.
+                self._late.add(error.reason)
+                return Entry(reason=reason, again=True)
+            return self.refused(reason)
+        training = torch.is_grad_enabled() and any(map(_requires_grad, (*tensors, *leaves)))
+        with sizes.bound(bound):
+            made = known.cuts.get(training)
+            if made is None or bound:
+                made = self.cut(known, tensors, leaves, training)
+        return self.entry(made, bound)
+
+    def entry(self, made: Cut, bound: Mapping[Any, int]) -> Entry:
+        lines = gaps.rows(made.captured.nodes, made.reasons)
+        if lines and not self.fallback:
+            return Entry(error=gaps.unsupported(self.where, lines))
+        if made.is_eager:
+            return Entry(reason="; ".join(lines) or "nothing is computed")
+        return Entry(Plan(made, bound))
+
+    def refused(self, reason: str, again: bool = False) -> Entry:
+        """PyTorch runs the whole model, or nobody does."""
+        if self.fallback:
+            return Entry(reason=reason, again=again)
+        return Entry(error=gaps.unsupported(self.where, [reason]), again=again)
+
+    def graph(
+        self, flat: Sequence[Any], tree: Any, tensors: Sequence[Any], state: State, leaves: Any
+    ) -> tuple[Known, dict[Any, int]]:
+        """A graph that is right for these arguments, and its free sizes."""
+        known = self._known[state]
+        family = self.family(flat, tree, leaves)
+        mine = [each for each in known if each.family == family]
+        for each in mine:
+            bound = each.bound(tensors)
+            if bound is not None:
+                return each, bound
+        if len(mine) >= MOST_CAPTURES:
+            reason = f"more than {MOST_CAPTURES} graphs for arguments of one kind"
+            warn_once(f"{self.where}: {reason}: PyTorch runs the others")
+            raise Untraceable(reason)
+        free = _changing(tensors, [each for each in mine if each.orders == orders_of(tensors)])
+        made = None
+        if any(free):
+            try:
+                made = self.traced(flat, tree, tensors, state, family, free)
+            except Untraceable:
+                made = None  # these sizes alone, then
+            bound = made.bound(tensors) if made is not None else None
+            if made is not None and bound is not None:
+                known.append(made)
+                return made, bound
+        made = self.traced(flat, tree, tensors, state, family, [frozenset()] * len(tensors))
+        known.append(made)
+        return made, {}
+
+    def traced(
+        self, flat: Any, tree: Any, tensors: Any, state: State, family: Any, free: Any
+    ) -> Known:
+        start = perf_counter()
+        self.captures += 1
+        captured = trace(self.function, flat, tree, state, free)
+        shapes = [x.shape for x in tensors]
+        seconds = perf_counter() - start
+        return Known(captured, family, shapes, orders_of(tensors), free, seconds)
+
+    def family(self, flat: Sequence[Any], tree: Any, leaves: Any) -> Any:
+        """All that decides what a graph is, but sizes."""
+        return (
+            tree,
+            mode(leaves),
+            [
+                (x.dtype, x.dim(), x.requires_grad) if isinstance(x, torch.Tensor) else (type(x), x)
+                for x in flat
+            ],
+        )
+
+    def cut(self, known: Known, tensors: Any, leaves: Any, training: bool) -> Cut:
+        whole = not (self.fallback and self.prices)
+        given = [*leaves, *known.captured.constants]
+        made = cut(
+            known.captured, tensors, given, whole=whole, training=training, options=self.options
+        )
+        earlier = known.cuts.get(training)
+        if earlier is not None and _same(earlier, made):
+            return earlier  # its programs for other sizes share what they have packed
+        known.cuts[training] = made
+        return made
+
+    def replanned(self, entry: Entry, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Entry:
+        """After a program found a gap that an earlier look had not: look again."""
+        assert entry.plan is not None
+        captured = entry.plan.cut.captured
+        for known in [each for several in self._known.values() for each in several]:
+            if known.captured is captured:
+                known.cuts.clear()
+        self._calls = {state: {} for state in self._calls}
+        found, _, _ = self.found(args, kwargs)
+        return found
+
+
+def mode(leaves: Sequence[torch.Tensor]) -> Any:
+    """The switches of PyTorch that a trace depends on."""
+    grad = torch.is_grad_enabled()
+    autocast = torch.is_autocast_enabled("cpu")
+    return (
+        grad and any(map(_requires_grad, leaves)),
+        grad,
+        torch.is_inference_mode_enabled(),
+        torch.get_autocast_dtype("cpu") if autocast else None,
+    )
+
+
+def orders_of(tensors: Sequence[torch.Tensor]) -> list[Any]:
+    return [order_of(x) for x in tensors]
+
+
+def order_of(x: torch.Tensor) -> Any:
+    """How a tensor lies in memory, without its sizes."""
+    if x.is_contiguous():
+        return "contiguous"
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return "channels last"
+    if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
+        return "channels last"
+    return tuple(sorted(range(x.dim()), key=lambda i: (-x.stride(i), i))), 0 in x.stride()
+
+
+def obstacle_of(flat: Sequence[Any]) -> str:
+    """Why arguments go to PyTorch; empty if they need not."""
+    for x in flat:
+        if isinstance(x, torch.Tensor):
+            if type(x) not in _TENSORS:
+                return f"an argument of type {type(x).__name__}"
+            if x.layout != torch.strided:
+                return "a sparse argument"
+            if x.is_complex():
+                return "a complex argument"
+            if x.is_quantized:
+                return "a quantised argument"
+            if x.device.type != "cpu":
+                return f"an argument on {x.device.type}"
+            if x.is_neg():
+                return "an argument that is the negative of its memory"
+        elif not isinstance(x, trees.PLAIN):
+            return f"an argument of type {type(x).__name__}"
+    return ""
+
+
+def _changing(tensors: Sequence[torch.Tensor], earlier: Sequence[Known]) -> list[frozenset[int]]:
+    """For each tensor the axes whose sizes have been others, as far as is known."""
+    free: list[set[int]] = [set() for _ in tensors]
+    for each in earlier:
+        for i, (x, shape) in enumerate(zip(tensors, each.shapes, strict=True)):
+            free[i] |= {n for n, (a, b) in enumerate(zip(x.shape, shape, strict=True)) if a != b}
+            free[i] |= each.free[i]
+    return [frozenset(axes) for axes in free]
+
+
+def _same(a: Cut, b: Cut) -> bool:
+    """Whether two cuts have the same pieces."""
+    return a.reasons.keys() == b.reasons.keys() and [
+        (p.ours, [n.name for n in p.nodes]) for p in a.pieces
+    ] == [(p.ours, [n.name for n in p.nodes]) for p in b.pieces]
+
+
+def _is_node(x: Any) -> bool:
+    return isinstance(x, torch.fx.Node)
+
+
+def _is_watched() -> bool:
+    """Whether something looks at each operator of PyTorch, or transforms them."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_tracing_state() is not None
+    )

@@ -1,0 +1,45 @@
+"""The operators of ATen that become part of a graph, by name."""
+
+from collections.abc import Callable
+from typing import Any
+
+from faltung.graph.foreign import Tensor
+from faltung.torch import (
+    attention,
+    convolve,
+    embedding,
+    entries,
+    formulas,
+    norms,
+    pads,
+    pointwise,
+    pools,
+    products,
+    recurrent,
+    scatters,
+    views,
+)
+from faltung.torch.arguments import Arguments
+
+# A result, several, or none where the operation only writes.
+Made = Tensor | list[Any] | None
+Handler = Callable[[Arguments], Made]
+
+FAMILIES = (
+    attention,
+    convolve,
+    embedding,
+    entries,
+    formulas,
+    norms,
+    pads,
+    pointwise,
+    pools,
+    products,
+    recurrent,
+    scatters,
+    views,
+)
+TABLE: dict[str, Handler] = {
+    op: handler for family in FAMILIES for op, handler in family.TABLE.items()
+}
