@@ -25,6 +25,7 @@ from faltung.plan.plan import Plan
 from faltung.runtime.buffers import Block, workspace
 from faltung.runtime.threads import threads_to_use
 from faltung.torch.layouts import DTYPES, channels_last, dense, elements, ordered
+from faltung.torch.threads import join
 from faltung.torch.words import Conv
 
 WEIGHTS = {"conv": SHARED, "conv_local": LOCAL}
@@ -32,7 +33,7 @@ WEIGHTS = {"conv": SHARED, "conv_local": LOCAL}
 # them.
 SMALL = 1 << 14
 _empty = torch.empty_strided
-_threads = torch.get_num_threads
+join()  # from the first call on: beside PyTorch there is one set of threads
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class Call:
 
     def run(self, x: int, w: int, out: int, bias: int) -> None:
         """Run it on what lies at these addresses."""
-        threads = min(threads_to_use(), _threads()) if self.wide else 1
+        threads = threads_to_use() if self.wide else 1
         w += self.first
         borrowed = self.borrowed
         if not borrowed:
