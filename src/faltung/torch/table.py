@@ -20,6 +20,7 @@ from faltung.torch import (
     random,
     recurrent,
     reductions,
+    resize,
     scatters,
     views,
 )
@@ -45,6 +46,7 @@ FAMILIES = (
     random,
     recurrent,
     reductions,
+    resize,
     scatters,
     views,
 )
