@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -45,7 +46,7 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     team.join(before)
 
 
-def theirs() -> "torch.Tensor":
+def theirs() -> Any:
     """A convolution of PyTorch that is large enough for all its threads."""
     with torch.no_grad():
         return F.conv2d(torch.ones(1, 64, 28, 28), torch.ones(64, 64, 3, 3), padding=1)
@@ -189,11 +190,11 @@ def test_ten_threads_at_once():
 def test_within_gradients():
     expected, seen = ours(), []
 
-    def hook(grad: "torch.Tensor") -> "torch.Tensor":
+    def hook(grad: Any) -> Any:
         seen.append(ours())
         return grad
 
-    def part(x: "torch.Tensor") -> "torch.Tensor":
+    def part(x: Any) -> Any:
         seen.append(ours())
         y = F.conv2d(x, torch.ones(64, 64, 3, 3), padding=1)
         if y.requires_grad:
@@ -261,16 +262,20 @@ def test_fork():
         assert Mix(37).check(2) == torch.get_num_threads() == threads() == 2
         assert team.joined() is before
 
+    def parent() -> None:
+        child(task)
+        task()
+        child(task)
+
     child(task)
-    child(lambda: (child(task), task(), child(task)))
+    child(parent)
     task()
     wrong: list[BaseException] = []
 
     def elsewhere() -> None:
         try:
             task()
-            child(task)
-            task()
+            parent()
         except BaseException as error:
             wrong.append(error)
 
@@ -305,13 +310,13 @@ def test_fork_while_another_thread_computes():
     task()
 
 
-class Pictures(torch.utils.data.Dataset):
+class Pictures:
     """What a worker computes with both, and with how many threads."""
 
     def __len__(self) -> int:
         return 16
 
-    def __getitem__(self, index: int) -> "tuple[torch.Tensor, int]":
+    def __getitem__(self, index: int) -> tuple[Any, int]:
         y = faltung.conv2d(X[0] * index, W)
         return F.conv2d(torch.from_numpy(y), torch.ones(1, 32, 3, 3)), threads()
 

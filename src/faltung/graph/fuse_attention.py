@@ -340,9 +340,6 @@ class _Pair:
 
     def mask(self, value: Value, over: Value) -> tuple[int, Sizes] | None:
         """A mask as samples of (keys, heads, queries), 1 for what it is broadcast along."""
-        words = self.words
-        if self.word != words["samples"] + words["heads"] + words["queries"] + words["keys"]:
-            return None
         there = _there(value, over)
         if there is None:
             return None
@@ -356,16 +353,18 @@ class _Pair:
             if total != size:
                 return None
             present += own * here
-        made = []
-        for name in ("keys", "heads", "queries"):
-            own = "".join(c for c in words[name] if c in present)
-            if own not in ("", words[name]):
-                return None
-            made.append(self.count(own))
-        samples = "".join(c for c in words["samples"] if c in present)
-        if not words["samples"].endswith(samples):
+        parts = {
+            name: "".join(c for c in self.words[name] if c in present)
+            for name in ("samples", "heads", "queries", "keys")
+        }
+        samples = parts.pop("samples")
+        if present != samples + "".join(parts.values()):
             return None
-        return self.count(samples), tuple(made)
+        whole = all(own in ("", self.words[name]) for name, own in parts.items())
+        if not whole or not self.words["samples"].endswith(samples):
+            return None
+        heads, queries, keys = map(self.count, parts.values())
+        return self.count(samples), (keys, heads, queries)
 
 
 def _there(value: Value, over: Value) -> list[bool] | None:

@@ -20,6 +20,8 @@ from faltung.geometry.padding import Padding, PaddingMode
 from faltung.torch.words import conv_words, remembered
 
 _ops: Any = torch.ops.faltung
+_conv = _ops.conv.default
+_conv_transpose = _ops.conv_transpose.default
 
 
 def conv(
@@ -89,9 +91,12 @@ def conv(
     tensor([[[[10., 24.],
               [51., 90.]]]])
     """
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        raise _refused(x=x, weight=weight)
+    rank = weight.ndim - 2
     given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
-    words = remembered(conv_words, weight.ndim - 2, given)
-    return _called(_ops.conv.default, x, weight, bias, words, weight.ndim - 2, channels_last)
+    words = remembered(conv_words, rank, given)
+    return _called(_conv, x, weight, bias, words, rank, channels_last)
 
 
 def conv_transpose(
@@ -145,13 +150,15 @@ def conv_transpose(
     >>> faltung.torch.conv_transpose(torch.tensor([[1.0, 2.0]]), torch.ones(1, 1, 3), stride=2)
     tensor([[1., 1., 3., 2., 2.]])
     """
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        raise _refused(x=x, weight=weight)
     given = (
         *(stride, padding, dilation, groups, padding_mode, flip, output_padding),
         *(precision, method, tune),
     )
     rank = weight.ndim - 2
     words = remembered(conv_words, rank, given)
-    return _called(_ops.conv_transpose.default, x, weight, bias, words, rank, channels_last)
+    return _called(_conv_transpose, x, weight, bias, words, rank, channels_last)
 
 
 def conv_local(
@@ -200,6 +207,8 @@ def conv_local(
     >>> faltung.torch.conv_local(torch.tensor([[1.0, 2.0, 4.0, 8.0]]), weight)
     tensor([[   3.,   60., 1200.]])
     """
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        raise _refused(x=x, weight=weight)
     given = stride, padding, dilation, groups, padding_mode, flip
     rank = weight.ndim // 2 - 1
     words = remembered(conv_words, rank, given)
@@ -248,6 +257,8 @@ def conv_local_transpose(
     >>> faltung.torch.conv_local_transpose(torch.tensor([[1.0, 2.0]]), weight, stride=2)
     tensor([[ 1.,  1., 21., 20., 20.]])
     """
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        raise _refused(x=x, weight=weight)
     given = stride, padding, dilation, groups, padding_mode, flip, output_padding
     rank = weight.ndim // 2 - 1
     words = remembered(conv_words, rank, given)
@@ -298,7 +309,8 @@ def _called(
     channels_last: bool,
 ) -> Tensor:
     """The operator on an input that may lack a batch, or have its channels as the last axis."""
-    tensors(x=x, weight=weight, bias=bias)
+    if bias is not None and not isinstance(bias, Tensor):
+        raise _refused(bias=bias)
     if x.ndim == rank + 2 and channels_last is False:
         y: Tensor = operator(x, weight, bias, words)
         return y
@@ -316,37 +328,38 @@ def _called(
     return y.movedim(y.ndim - rank - 1, -1) if channels_last else y
 
 
-def tensors(**given: Any) -> None:
-    """TypeError: an argument that is neither a tensor nor missing."""
-    for name, value in given.items():
-        if value is not None and not isinstance(value, Tensor):
-            raise FaltungTypeError(
-                f"{name}={type(value).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
-            )
+def _refused(**given: Any) -> FaltungTypeError:
+    """What to say of arguments of which one is neither a tensor nor missing."""
+    name = next(n for n, value in given.items() if not isinstance(value, Tensor | None))
+    return FaltungTypeError(
+        f"{name}={type(given[name]).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
+    )
 
 
 # Of one rank --------------------------------------------------------------------------------------
 
 
-def _of_rank(
-    rank: int, whole: Callable[..., Tensor], dimensions: int
-) -> Callable[[Callable[[], None]], Callable[..., Tensor]]:
+Named = Callable[[], None]
+
+
+def _of_rank(rank: int, whole: Callable[..., Tensor]) -> Callable[[Named], Callable[..., Tensor]]:
     """A decorator that makes ``whole`` for weights of one rank; name and docstring are those of the
     decorated function.
     """
 
-    def decorated(named: Callable[[], None]) -> Callable[..., Tensor]:
+    def decorated(named: Named) -> Callable[..., Tensor]:
         called = named.__name__
 
-        def of_rank(x: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Tensor:
-            if weight.ndim != dimensions:
-                raise FaltungError(
-                    f"weight.ndim={weight.ndim}: {called} needs {dimensions} dimensions; "
-                    f"{whole.__name__} takes any rank"
-                )
-            return whole(x, weight, *rest, **options)
+        def wrong(weight: Any) -> FaltungError:
+            if not isinstance(weight, Tensor):
+                return _refused(weight=weight)
+            return FaltungError(
+                f"weight.ndim={weight.ndim}: {called} needs {rank + 2} dimensions; "
+                f"{whole.__name__} takes any rank"
+            )
 
-        made: Any = update_wrapper(of_rank, named)
+        make = _transposes if whole is conv_transpose else _convolves
+        made: Any = update_wrapper(make(rank, wrong), named)
         made.__wrapped__ = whole
         made.__annotations__ = whole.__annotations__
         return made  # type: ignore[no-any-return]
@@ -354,7 +367,47 @@ def _of_rank(
     return decorated
 
 
-@_of_rank(1, conv, 3)
+# Written out rather than with a call of ``conv`` inside, which takes a tenth of a small convolution.
+
+
+def _convolves(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[..., Tensor]:
+    def of_rank(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: PerAxis = 1,
+        padding: Padding = 0,
+        dilation: PerAxis = 1,
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+        *,
+        flip: bool = False,
+        channels_last: bool = False,
+        precision: str = "fast",
+        method: str = "auto",
+        tune: bool | None = None,
+    ) -> Tensor:
+        if not isinstance(weight, Tensor) or weight.ndim != rank + 2:
+            raise wrong(weight)
+        if not isinstance(x, Tensor):
+            raise _refused(x=x)
+        given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
+        words = remembered(conv_words, rank, given)
+        return _called(_conv, x, weight, bias, words, rank, channels_last)
+
+    return of_rank
+
+
+def _transposes(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[..., Tensor]:
+    def of_rank(x: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Tensor:
+        if not isinstance(weight, Tensor) or weight.ndim != rank + 2:
+            raise wrong(weight)
+        return conv_transpose(x, weight, *rest, **options)
+
+    return of_rank
+
+
+@_of_rank(1, conv)
 def conv1d() -> None:
     """Cross-correlation of sequences: ``conv`` of rank 1.
 
@@ -383,7 +436,7 @@ def conv1d() -> None:
     """
 
 
-@_of_rank(2, conv, 4)
+@_of_rank(2, conv)
 def conv2d() -> None:
     """Cross-correlation of pictures: ``conv`` of rank 2.
 
@@ -414,7 +467,7 @@ def conv2d() -> None:
     """
 
 
-@_of_rank(3, conv, 5)
+@_of_rank(3, conv)
 def conv3d() -> None:
     """Cross-correlation of volumes: ``conv`` of rank 3.
 
@@ -443,7 +496,7 @@ def conv3d() -> None:
     """
 
 
-@_of_rank(1, conv_transpose, 3)
+@_of_rank(1, conv_transpose)
 def conv_transpose1d() -> None:
     """Transposed convolution of sequences: ``conv_transpose`` of rank 1.
 
@@ -472,7 +525,7 @@ def conv_transpose1d() -> None:
     """
 
 
-@_of_rank(2, conv_transpose, 4)
+@_of_rank(2, conv_transpose)
 def conv_transpose2d() -> None:
     """Transposed convolution of pictures: ``conv_transpose`` of rank 2.
 
@@ -501,7 +554,7 @@ def conv_transpose2d() -> None:
     """
 
 
-@_of_rank(3, conv_transpose, 5)
+@_of_rank(3, conv_transpose)
 def conv_transpose3d() -> None:
     """Transposed convolution of volumes: ``conv_transpose`` of rank 3.
 

@@ -16,9 +16,11 @@ from torch import fx
 
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
-from faltung.graph.foreign import Tensor, Unsaid
+from faltung.graph.foreign import Tensor, Unsaid, numbers
 from faltung.graph.fuse import needed
+from faltung.graph.ops import ITSELF, Elementwise
 from faltung.graph.value import Value
+from faltung.torch import convolve, norms, pads, pools, resize
 from faltung.torch.arguments import Arguments, Call, Graphed
 from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
 from faltung.torch.sizes import value
@@ -40,16 +42,7 @@ NUMBERS = frozenset(
     ]
 )
 # Operators that read (samples, C, *space), whose channels are therefore last in memory.
-SPATIAL = frozenset(
-    """
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution batch_norm
-    instance_norm group_norm max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d
-    max_pool2d_with_indices max_pool3d_with_indices adaptive_avg_pool1d adaptive_avg_pool2d
-    adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
-    upsample_trilinear3d upsample_bicubic2d pixel_shuffle pixel_unshuffle grid_sampler
-    """.split()
-)
+SPATIAL = frozenset({*convolve.TABLE, *pools.TABLE, *resize.SPATIAL, *norms.SPATIAL})
 
 
 def imported(
@@ -58,14 +51,18 @@ def imported(
     wanted: Sequence[str],
     dtype: Float,
     training: bool = False,
+    their_random: bool = False,
 ) -> Part:
     """Nodes of a graph as a part.
 
     given: what stands for each placeholder, and for each result of a node that is not among
-    ``nodes``, by name: a tensor is a leaf. wanted: names of nodes that are read afterwards. training: gradients are
-    asked for, of leaves and feeds that are trained.
+    ``nodes``, by name: a tensor is a leaf. wanted: names of nodes that are read afterwards.
+    training: gradients are asked for, of leaves and feeds that are trained. their_random: random
+    numbers are PyTorch's.
     """
-    return _Importer(Graphed(dtype, training), given).run(nodes, wanted)
+    f = Graphed(dtype, training)
+    f.their_random = their_random
+    return _Importer(f, given).run(nodes, wanted)
 
 
 class _Importer:
@@ -77,6 +74,8 @@ class _Importer:
         self.maps: set[str] = set()
         self.notes: dict[str, int] = {}
         self.cuts: dict[str, Tensor] = {}
+        # Results by the name of their value.
+        self.looks: dict[str, Tensor] = {}
 
     def run(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> Part:
         self.maps = _maps(nodes)
@@ -157,8 +156,11 @@ class _Importer:
             return self.computed_size(node)
         call = called(node, self.read)
         reads = list(flat(call.given.values()))
-        if not any(isinstance(x, Tensor | Outside) for x in reads):
+        random = torch.Tag.nondeterministic_seeded in target.tags
+        if not random and not any(isinstance(x, Tensor | Outside) for x in reads):
             return self.in_prefix(node, call)
+        if "float64" in call.dtypes and self.f.dtype == "float32":
+            raise Unsaid("float64 within what is computed in float32")
         handler = TABLE.get(call.op)
         if handler is None:
             raise Unsaid("no such operator here")
@@ -166,7 +168,8 @@ class _Importer:
         self.f.near = [x for x in reads if isinstance(x, Leaf)]
         with self.f.b.layer(call.op, self.f.name(node.name)):
             made = handler(arguments)
-        self.notes |= arguments.notes
+        for name, rows in arguments.notes.items():
+            self.notes[name] = min(rows, self.notes.get(name, rows))
         return self.checked(call, made)
 
     def computed_size(self, node: fx.Node) -> Entry:
@@ -180,8 +183,6 @@ class _Importer:
         """What leaves alone lead to, as PyTorch computes it."""
         target: Any = node.target
         schema = target._schema
-        if torch.Tag.nondeterministic_seeded in target.tags:
-            raise Unsaid("random numbers")
         written = [name for name, x in call.given.items() if _is_written(schema, name)]
         if any(isinstance(call.given[name], Leaf) for name in written):
             self.part.prefix.append(node)  # it runs with the part, and not now
@@ -249,18 +250,45 @@ class _Importer:
             memory = (0, *range(2, x.rank), 1)
         return self.f.arranged(x, memory)
 
+    def apart(self, x: Any) -> Any:
+        """A result in memory that no other result, and no input, looks at in another way."""
+        if isinstance(x, list):
+            return [self.apart(one) for one in x]
+        if not isinstance(x, Tensor):
+            return x
+        looks = {y.value.name: y for y in self.part.inputs.values()} | self.looks
+        seen = looks.get(x.value.name)
+        if seen is not None and (seen.shape, seen.dtype, seen.memory) != (
+            x.shape,
+            x.dtype,
+            x.memory,
+        ):
+            numbers(x)
+            op = Elementwise(x.value.shape, (ITSELF,))
+            x = replace(x, value=self.f.node(op, (x.value,), x.value.shape))
+        self.looks.setdefault(x.value.name, x)
+        return x
+
     def finish(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> None:
         """The graph of what the outputs need."""
         part = self.part
         found = {node.name: value(node) for node in nodes if node.name in wanted}
         part.outputs = {name: self.settled(self.env[name], found.get(name)) for name in wanted}
         fed = {x.value.name for x in part.inputs.values()}
+        for node in nodes:
+            if node.name in part.outputs:
+                try:
+                    part.outputs[node.name] = self.apart(part.outputs[node.name])
+                except Unsaid as error:
+                    self.gap(node, str(error))
+                    part.outputs[node.name] = self.env[node.name]
         values: dict[str, Value] = {}
         for x in flat(part.outputs.values()):
             if isinstance(x, Tensor) and x.value.name not in fed:
                 values[x.value.name] = x.value
         part.values = tuple(values.values())
         part.baked = list(self.f.baked.values())
+        part.draws = self.f.draws
         if not part.values:
             return
         graph = self.f.graph(part.values)
@@ -340,7 +368,7 @@ def _maps(nodes: Sequence[fx.Node]) -> set[str]:
         op = node.target._schema.name.split("::")[-1].rstrip("_")
         if op in SPATIAL:
             found.add(first)
-        elif node.target.is_view or torch.Tag.pointwise in node.target.tags:
+        elif node.target.is_view or torch.Tag.pointwise in node.target.tags or op in pads.TABLE:
             of[node.name] = first
     return found
 
