@@ -11,43 +11,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-import faltung
+import faltung.torch
 from faltung.torch.threads import join, threads
 
 STEPS = 4
 
 
-class Function(torch.autograd.Function):
-    """A convolution of ours on arrays, with both gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        return _conv(x, weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x, weight = (each.detach().numpy() for each in ctx.saved_tensors)
-        g = np.ascontiguousarray(grad.detach().numpy())
-        dx = faltung.conv_input_grad(g, weight, x.shape, padding="same")
-        dw = faltung.conv_weight_grad(x, g, weight.shape, padding="same")
-        return torch.from_numpy(dx), torch.from_numpy(dw)
-
-
-def _conv(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    arrays = (each.detach().numpy() for each in (x, weight))
-    return torch.from_numpy(faltung.conv2d(*arrays, padding="same"))
-
-
 class Conv(nn.Conv2d):
+    """By an operator of ours."""
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return Function.apply(x, self.weight)
+        return faltung.torch.conv2d(x, self.weight, padding="same")
 
 
 def network(conv: type[nn.Conv2d]) -> nn.Module:
@@ -67,6 +46,7 @@ def network(conv: type[nn.Conv2d]) -> nn.Module:
 MODELS = {
     "eager": lambda: DistributedDataParallel(network(nn.Conv2d)),
     "convolutions": lambda: DistributedDataParallel(network(Conv)),
+    "compiled": lambda: DistributedDataParallel(faltung.torch.compile(network(nn.Conv2d))),
 }
 
 

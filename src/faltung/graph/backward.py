@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from faltung.geometry.expr import Expr, constant, operand
 from faltung.graph.expand import Nodes, Statistics
-from faltung.graph.ops import Concat, ConvolveWeight, Elementwise, Reduction
+from faltung.graph.ops import Concat, ConvolveWeight, Elementwise, Reduction, View
 from faltung.graph.value import Graph, Node, Value
 
 A = operand(0)
@@ -36,6 +36,8 @@ class Backward:
         """Compute gradients for these values, all that depends on them, and nothing else."""
         self._needed = {value.name for value in values}
         for node in self.graph.nodes:
+            if isinstance(node.op, View) and node.op.stops:
+                continue
             if any(value.name in self._needed for value in node.inputs):
                 self._needed.update(value.name for value in node.outputs)
 

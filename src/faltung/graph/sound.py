@@ -42,7 +42,14 @@ def check_node(op: Any, inputs: Values, outputs: Values, inner: Inner) -> None:
         rule(op, inputs, outputs, inner)
     except Unsound as error:
         raise Unsound(f"{type(op).__name__}: {error}") from None
-    except (IndexError, ValueError, TypeError, AttributeError, AssertionError) as error:
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        StopIteration,
+    ) as error:
         raise Unsound(f"{type(op).__name__}: {error or 'values that do not fit it'}") from None
 
 
@@ -447,7 +454,8 @@ def _recurrent(op: ops.Recurrent, inputs: Values, outputs: Values, inner: Inner)
     _spec_of_recurrence(spec)
     x, rest = inputs[0], iter(inputs[1:])
     _maps((x, *outputs))
-    _need(len(x.shape) == 2 and x.space == (spec.steps,) and x.samples == 1, "a map of steps")
+    _need(len(x.shape) == 2 and x.space == (spec.steps,), "must read a map of steps")
+    _need(all(y.samples == x.samples for y in outputs), "as many samples as are read")
     size, gates = spec.hidden, len(spec.gates)
     for _ in spec.reverse:
         wanted: list[tuple[int, ...]] = [(gates * size, x.channels)]
@@ -463,10 +471,12 @@ def _recurrent(op: ops.Recurrent, inputs: Values, outputs: Values, inner: Inner)
     both = (spec.directions * size,)
     if spec.lengths:
         value = next(rest)
-        _need(value.size == 1 and value.kind == "float", "a length for each sample")
+        fits = value.size == x.samples and value.batched and value.kind == "float"
+        _need(fits, "a length for each sample")
     for _ in range(spec.initial_h + spec.initial_c):
         value = next(rest)
-        fits = value.shape == both and value.samples == 1 and value.kind == "float"
+        count = x.samples if value.batched else 1
+        fits = value.shape == both and value.samples == count and value.kind == "float"
         _need(fits, f"a state of {both}")
     _need(next(rest, None) is None, "more values than it reads")
     states = [both] * (1 + spec.is_lstm)

@@ -237,8 +237,9 @@ def _path(x: Any) -> str:
 
 def in_dtype(op: Any, dtype: Float) -> Any:
     """The operation for numbers of another type."""
-    if hasattr(op, "spec"):
-        return replace(op, spec=replace(op.spec, dtype=dtype))
+    spec = getattr(op, "spec", None)
+    if isinstance(spec, ConvSpec | PoolSpec):
+        return replace(op, spec=replace(spec, dtype=dtype))
     return op
 
 

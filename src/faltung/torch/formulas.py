@@ -55,23 +55,35 @@ def given(a: Arguments, name: str) -> Operand:
 def as_given(a: Arguments, found: Any, name: str = "") -> Operand:
     if isinstance(found, bool | int | float):
         return np.asarray(found, np.float64)
-    if isinstance(found, Leaf) and not found.trained and found.dtype not in REALS:
-        return whole_leaf(a, found)
-    if isinstance(found, Leaf) and found.dtype in REALS:
-        array = found.array
+    if isinstance(found, Leaf):
+        array = real_array(a, found)
         if not found.trained or (array.size > 1 and max(array.shape) == array.size):
             return array
     made = a.as_tensor(found, name)
     return a.f.real(made) if made.value.kind == "int" else made
 
 
-def whole_leaf(a: Arguments, leaf: Leaf) -> Array:
-    """Conditions or whole numbers that are known, as the real numbers nearest to them."""
+def real_array(a: Arguments, leaf: Leaf) -> Array:
+    """The numbers of a leaf, conditions and whole numbers as the real ones nearest to them. If it
+    is not trained they become a part of the graph.
+    """
+    if not leaf.trained:
+        a.f.baked[id(leaf)] = leaf
+    if leaf.dtype in REALS:
+        return leaf.array
     if leaf.array.dtype.kind not in "biu":
         raise Unsaid(f"{leaf.dtype} constants as data")
     made = np.asarray(leaf.array, a.f.dtype)
-    a.f.near.append(replace(leaf, _array=made))  # what is read of it is read of this copy
+    a.f.near.append(replace(leaf, _array=made))  # what is read is this copy
     return made
+
+
+def known_number(a: Arguments, name: str) -> float | None:
+    """A number, also one in a tensor that is known."""
+    found = a[name]
+    if isinstance(found, Leaf) and not found.trained and found.array.size == 1:
+        return float(real_array(a, found).item())
+    return float(found) if isinstance(found, bool | int | float) else None
 
 
 def pointwise(a: Arguments, of: Callable[..., Expr], *names: str, gives: str = "") -> Tensor:

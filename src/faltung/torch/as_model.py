@@ -90,10 +90,10 @@ def to_model(module: nn.Module, example: Any, *, classes: Sequence[str] | None =
     module = _prepared(module, x)
     traced = _traced(module, x)
     part, f = _part(traced, x)
-    made = _model(traced, part, f, classes)
+    made, softmax = _model(traced, part, f, classes)
     for note in _notes(module):
         warnings.warn(f"to_model: {note}", RuntimeWarning, stacklevel=2)
-    _compared(made, module, x)
+    _compared(made, module, x, softmax)
     return made
 
 
@@ -298,15 +298,16 @@ class _Whole(_Importer):
     def result(self, node: fx.Node) -> Any:
         if isinstance(node.target, torch._ops.OpOverload):
             call = called(node, self.read)
-            if call.op in DROPOUT and isinstance(call.given["input"], Tensor):
-                return self._dropped(node, call)
+            read = next(iter(call.given.values()), None)  # "self" in the form that writes in place
+            if call.op in DROPOUT and isinstance(read, Tensor):
+                return self._dropped(node, call, read)
         return super().result(node)
 
-    def _dropped(self, node: fx.Node, call: Call) -> Tensor:
+    def _dropped(self, node: fx.Node, call: Call, x: Tensor) -> Tensor:
         """What does nothing in evaluation mode, but is a layer."""
-        x, rate, f = call.given["input"], float(call.given["p"]), self.f
+        rate, f = float(call.given["p"]), self.f
         if not 0 < rate < 1:
-            return x  # type: ignore[no-any-return]
+            return x
         with f.b.layer(call.op, f.name(node.name)):
             key = f.b.outside("key", kind="key")
             value = f.node(ops.Dropout(rate), (x.value, key), x.value.shape)
@@ -350,7 +351,9 @@ def _where(traced: _Traced, node: str) -> str:
 # The model ----------------------------------------------------------------------------------------
 
 
-def _model(traced: _Traced, part: Part, f: _Network, classes: Sequence[str] | None) -> Model:
+def _model(
+    traced: _Traced, part: Part, f: _Network, classes: Sequence[str] | None
+) -> tuple[Model, bool]:
     assert part.graph is not None
     graph, softmax = _without_softmax(_with_momentum(traced, part.graph, f))
     names, apart = _names(traced, part, graph, f)
@@ -373,7 +376,7 @@ def _model(traced: _Traced, part: Part, f: _Network, classes: Sequence[str] | No
     for name in sorted(apart.values()):
         text = f"{name!r} is read in several ways; it stays as it is in training"
         warnings.warn(f"to_model: {text}", RuntimeWarning, stacklevel=3)
-    return made
+    return made, softmax
 
 
 def _with_momentum(traced: _Traced, graph: Graph, f: _Network) -> Graph:
@@ -442,7 +445,7 @@ def _overlapping(part: Part, graph: Graph, names: Mapping[str, str]) -> dict[str
 
 def _layer(traced: _Traced, f: _Network, layer: str) -> tuple[str, str]:
     """For a layer of the graph its path in the module, and its class."""
-    node = f.nodes_of.get(layer, layer)
+    node = f.nodes_of.get(layer, layer) or "output"
     path, kind = traced.within.get(node, (".", ""))
     if path.endswith(".") or not path:
         path = f"{path}{node}".lstrip(".")
@@ -465,7 +468,7 @@ def _notes(module: nn.Module) -> Iterator[str]:
         if kind in ("StochasticDepth", "DropPath") and _rate(part) > 0:
             yield f"{kind} {name!r} is left out in training"
         if kind in DROPS and part.p > 0:
-            yield f"{kind} {name!r} drops single elements in training, not whole channels"
+            yield f"{kind} {name!r} is left out in training"
 
 
 def _rate(part: nn.Module) -> float:
@@ -473,20 +476,30 @@ def _rate(part: nn.Module) -> float:
     return float(found or 0.0)
 
 
-DROPS = ("Dropout1d", "Dropout2d", "Dropout3d")
+DROPS = ("Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
 
 
-def _compared(model: Model, module: nn.Module, x: torch.Tensor) -> None:
+def _two(model: Model, x: torch.Tensor) -> torch.Tensor:
+    """The example, and beside it another sample: that the first may be all zeros tells nothing."""
+    seeded = torch.Generator().manual_seed(1)
+    if x.is_floating_point():
+        size = x.abs().max().clamp(min=0.1)
+        noise = torch.randn(x.shape, generator=seeded, dtype=torch.float64).to(x.dtype)
+        return torch.cat([x, x + size * noise])
+    tables = [n.inputs[1].shape[0] for n in model.graph.nodes if isinstance(n.op, ops.Embed)]
+    other = torch.randint(min(tables), x.shape, generator=seeded) if tables else x.flip(-1)
+    return torch.cat([x, other])
+
+
+def _compared(model: Model, module: nn.Module, x: torch.Tensor, softmax: bool) -> None:
     """FaltungError: the model gives something else than the module, alone or beside others."""
-    few = x[:2] if len(x) > 1 else torch.cat([x, x.flip(-1)])
-    few = few.to(_dtype(module, x)) if x.is_floating_point() else few.long()
+    few = _two(model, x[:1].to(_dtype(module, x)) if x.is_floating_point() else x[:1].long())
     with torch.no_grad(), _plain_attention():
         wanted = _tensor(module(few))
     if wanted.shape[:1] != (2,):
         raise UnsupportedError(
             f"module: gives {tuple(wanted.shape)} for two samples: must give something for each"
         )
-    softmax = model.loss == "cross_entropy" and model.classes is None
     theirs = wanted.numpy()
     ours = model.program(2, softmax=softmax)(few.numpy())
     size = np.abs(theirs[np.isfinite(theirs)]).max(initial=1e-30)
