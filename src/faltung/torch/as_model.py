@@ -163,12 +163,13 @@ def _dtype(module: nn.Module, x: torch.Tensor) -> torch.dtype:
 @dataclass(frozen=True, slots=True)
 class _Traced:
     """module: the graph. within: for its nodes the path of the module and its class. names: of
-    parameters and buffers, by ``id``.
+    parameters and buffers, by ``id``. places: the same by where their numbers lie, and how many.
     """
 
     module: fx.GraphModule
     within: dict[str, tuple[str, str]]
     names: dict[int, str]
+    places: dict[tuple[int, int], str]
     dtype: Float
 
 
@@ -195,8 +196,9 @@ def _traced(module: nn.Module, x: torch.Tensor) -> _Traced:
     tensors = {**dict(module.named_buffers()), **dict(module.named_parameters())}
     names = {id(tensor): name for name, tensor in tensors.items()}
     within = {node.name: found for node, found in stamps.items()}
-    # ``make_fx`` copies its graph, in order.
-    return _Traced(made, within, names, str(dtype).removeprefix("torch."))  # type: ignore[arg-type]
+    places = {(t.data_ptr(), t.numel()): name for name, t in tensors.items() if t.numel()}
+    kind = str(dtype).removeprefix("torch.")
+    return _Traced(made, within, names, places, kind)  # type: ignore[arg-type]
 
 
 def _tensor(found: Any) -> torch.Tensor:
@@ -417,6 +419,8 @@ def _names(
     for p in graph.parameters:
         leaf = part.bound[p.name].leaf
         name = None if leaf is None else traced.names.get(tensors.get(leaf.name, 0))
+        if leaf is not None and name is None:  # perhaps a look at one
+            name = traced.places.get((leaf.tensor.data_ptr(), leaf.tensor.numel()))
         if name is None:
             name = f"{_layer(traced, f, p.name.rpartition('.')[0])[0]}.{p.name.rpartition('.')[2]}"
         name = name if "." in name else f"{name}.weight"
