@@ -32,7 +32,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         [sys.executable, "-m", *command.split(), str(TESTS / "torch_ddp.py"), str(folder)],
         capture_output=True,
         text=True,
-        timeout=limit(120),
+        timeout=limit(240),
         env=environment,
         check=False,
     )

@@ -67,7 +67,7 @@ class Region:
         self._slots = slots
         self._tables: list[Memory] = []
         self._places: list[tuple[int, int, int]] = []
-        self._free: list[tuple[Memory, team.Region]] = []
+        self._free: list[tuple[memoryview, team.Region]] = []
         self._steps = len(steps)
         heads: list[int] = []
         arguments: list[int] = []
@@ -93,12 +93,13 @@ class Region:
             return int(argument.ctypes.data)
         return int(argument)
 
-    def _image(self) -> tuple[Memory, team.Region]:
+    def _image(self) -> tuple[memoryview, team.Region]:
         memory = self._template.copy()
         head = memory[: HEADER * self._steps].reshape(-1, HEADER)
         # The position of each step's arguments, after all headers, becomes an address.
         head[:, 1] = int(memory.ctypes.data) + (HEADER * self._steps + head[:, 1]) * memory.itemsize
-        return memory, team.Region(head)
+        # Its entries are written in a third of the time that NumPy takes.
+        return memory.data, team.Region(head)
 
     def run(self, addresses: Sequence[int], threads: int) -> None:
         """Run the steps; ``addresses`` are in the order of the slots, 0 for unused ones."""
@@ -138,7 +139,7 @@ class Region:
             made.move(slot, address)
         return made
 
-    def _fill(self, memory: Memory, addresses: Sequence[int]) -> None:
+    def _fill(self, memory: memoryview, addresses: Sequence[int]) -> None:
         for position, slot, offset in self._places:
             memory[position] = addresses[slot] + offset
 
@@ -164,18 +165,19 @@ class Movable:
     One run at a time; the caller keeps the memory alive.
     """
 
-    __slots__ = ("_at", "_memory", "_places", "_single", "_tables", "run")
+    __slots__ = ("_at", "_memory", "_places", "_single", "_tables", "_words", "run")
 
     def __init__(
         self,
         region: team.Region,
-        memory: Memory,
+        memory: memoryview,
         tables: Sequence[Memory],
         places: Memory,
         slots: int,
     ) -> None:
         self.run: Callable[[int], int] = region.run
-        self._memory = memory
+        self._words = memory
+        self._memory = np.asarray(memory)
         self._tables = tuple(tables)
         self._at: list[int | None] = [None] * slots
         # Of each slot where its addresses are among the arguments, and how far each is into it.
@@ -190,7 +192,7 @@ class Movable:
             self._at[slot] = address
             only = self._single[slot]
             if only is not None:
-                self._memory[only[0]] = only[1] + address
+                self._words[only[0]] = only[1] + address
             else:
                 positions, offsets = self._places[slot]
                 self._memory[positions] = offsets + address

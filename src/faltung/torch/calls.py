@@ -6,7 +6,7 @@ call except where its tensors lie.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -22,17 +22,22 @@ from faltung.ops.options import Geometry, bias_fits, grad_fits
 from faltung.ops.run import forget, planned, planned_local, scratch_bytes
 from faltung.plan.binding import Region
 from faltung.plan.plan import Plan
-from faltung.runtime.buffers import workspace
+from faltung.runtime.buffers import Block, workspace
 from faltung.runtime.threads import threads_to_use
 from faltung.torch.layouts import DTYPES, channels_last, dense, elements, ordered
+from faltung.torch.threads import join
 from faltung.torch.words import Conv
 
 WEIGHTS = {"conv": SHARED, "conv_local": LOCAL}
+# Bytes of scratch memory that a call keeps for itself, because finding them takes longer than using
+# them.
+SMALL = 1 << 14
 _empty = torch.empty_strided
-_threads = torch.get_num_threads
+join()  # from the first call on: beside PyTorch there is one set of threads
 
 
-class Call(NamedTuple):
+@dataclass(slots=True)
+class Call:
     """A region, and what its result is like.
 
     ``wide``: it is worth more than one thread. ``held``: bytes of packed weights, the first of those that are ``borrowed``. ``first``: bytes
@@ -53,17 +58,27 @@ class Call(NamedTuple):
     first: int = 0
     bias: torch.dtype | None = None
     shift: bool = False
+    free: list[Block] = field(default_factory=list)
 
     def run(self, x: int, w: int, out: int, bias: int) -> None:
         """Run it on what lies at these addresses."""
-        threads = min(threads_to_use(), _threads()) if self.wide else 1
+        threads = threads_to_use() if self.wide else 1
         w += self.first
-        if not self.borrowed:
+        borrowed = self.borrowed
+        if not borrowed:
             self.region.run((x, w, out, bias, 0, 0), threads)
-            return
-        with workspace.borrow(self.borrowed) as block:
+        elif borrowed <= SMALL:
+            try:
+                block = self.free.pop()
+            except IndexError:
+                block = workspace.borrow(borrowed)  # and never given back
             start = block.address
             self.region.run((x, w, out, bias, start, start + self.held), threads)
+            self.free.append(block)
+        else:
+            with workspace.borrow(borrowed) as block:
+                start = block.address
+                self.region.run((x, w, out, bias, start, start + self.held), threads)
 
 
 _found: dict[Hashable, Call] = {}
@@ -90,7 +105,9 @@ def conv(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, words: str) 
         *(weight.shape, weight.stride(), weight.dtype),
         None if bias is None else (bias.shape, bias.stride(), bias.dtype),
     )
-    call = known(key, _forward, name, x, weight, bias, words)
+    call = _found.get(key)
+    if call is None or call.machine is not current():
+        call = known(key, _forward, name, x, weight, bias, words)
     return _applied(call, x, weight, bias)
 
 
@@ -111,13 +128,13 @@ def _applied(call: Call, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tens
     out = _empty(call.shape, call.strides, dtype=call.dtype)
     if call.bias is not None and bias is not None:
         bias = bias.detach().to(call.bias).contiguous()
-    if (x.data_ptr() | weight.data_ptr()) & call.aligned:
-        x, weight = aligned(x), aligned(weight)
+    first, second = x.data_ptr(), weight.data_ptr()
     fused = 0 if bias is None or call.shift else bias.data_ptr()
-    if fused & call.aligned and bias is not None:
-        bias = bias.detach().clone()
-        fused = bias.data_ptr()
-    call.run(x.data_ptr(), weight.data_ptr(), out.data_ptr(), fused)
+    if (first | second | fused) & call.aligned:
+        x, weight, bias = aligned(x), aligned(weight), aligned(bias)
+        first, second = x.data_ptr(), weight.data_ptr()
+        fused = fused and bias.data_ptr()
+    call.run(first, second, out.data_ptr(), fused)
     if call.shift and bias is not None:
         last = bias.detach().movedim(-1, 0)
         out += last.reshape(*last.shape, *(1,) * (out.ndim - 1 - last.ndim))
@@ -155,8 +172,10 @@ def conv_weight_grad(
     return out
 
 
-def aligned(x: Tensor) -> Tensor:
+def aligned(x: Any) -> Any:
     """The same numbers at an address that kernels can read, in the same order."""
+    if x is None:
+        return None
     return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype).copy_(x.detach())
 
 
@@ -315,7 +334,7 @@ def _forward(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, words: s
     layouts = _layouts(x, weight, spec.output_shape, strides)
     plan, first = _planned(name, "forward", spec, layouts, options, bias is not None)
     call = made(plan, spec.output_shape, strides, x)
-    return call._replace(bias=_read_as(bias, spec), first=first * x.element_size())
+    return replace(call, bias=_read_as(bias, spec), first=first * x.element_size())
 
 
 def _transpose(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, words: str) -> Call:
@@ -329,7 +348,7 @@ def _transpose(name: str, x: Tensor, weight: Tensor, bias: Tensor | None, words:
     plan, first = _planned(name, "input_grad", spec, layouts, options, fused)
     call = made(plan, spec.input_shape, strides, x)
     read = None if shift else _read_as(bias, spec)
-    return call._replace(bias=read, first=first * x.element_size(), shift=shift)
+    return replace(call, bias=read, first=first * x.element_size(), shift=shift)
 
 
 def _input_grad(
@@ -340,7 +359,7 @@ def _input_grad(
     strides = dense(shape, last)
     layouts = _layouts(grad, weight, shape, strides)
     plan, first = _planned(name, "input_grad", spec, layouts, options)
-    return made(plan, shape, strides, grad)._replace(first=first * grad.element_size())
+    return replace(made(plan, shape, strides, grad), first=first * grad.element_size())
 
 
 def _weight_grad(
@@ -355,7 +374,7 @@ def _weight_grad(
         elements(grad.shape, grad.stride()),
     )
     plan, first = _planned(name, "weight_grad", spec, layouts, options)
-    return made(plan, shape, strides, x)._replace(first=first * x.element_size())
+    return replace(made(plan, shape, strides, x), first=first * x.element_size())
 
 
 def follows(name: str, x: Tensor, weight: Tensor) -> bool:

@@ -138,6 +138,7 @@ def trace(
     )
     if free:
         _note_guards(made, inputs, mode.shape_env)
+    _refuse_unknown(made)
     return made
 
 
@@ -175,6 +176,7 @@ def retrace(module: fx.GraphModule, examples: Sequence[Any], is_leaf: Sequence[b
     )
     given = [x for x, leaf in zip(examples, is_leaf, strict=True) if not leaf]
     result.sources = _sources(given)
+    _refuse_unknown(result)
     return result
 
 
@@ -263,6 +265,18 @@ def _note_guards(made: Captured, inputs: Sequence[Any], env: Any) -> None:
     for symbol, value in env.replacements.items():
         if symbol in made.sources:
             made.guards.append(sympy.Eq(symbol, value))
+
+
+def _refuse_unknown(made: Captured) -> None:
+    """Untraceable: a number, or a size, that follows from numbers in tensors."""
+    for node in made.nodes:
+        found = node.meta.get("val")
+        for x in found if isinstance(found, list | tuple) else [found]:
+            sizes = x.shape if isinstance(x, torch.Tensor) else [x]
+            for size in sizes:
+                if isinstance(size, torch.SymInt | torch.SymFloat | torch.SymBool):
+                    if not size.node._expr.free_symbols <= made.sources.keys():
+                        raise Untraceable(NUMBERS, places.place_of(node))
 
 
 def _sees_one(node: fx.Node) -> bool:

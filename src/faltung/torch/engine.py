@@ -164,6 +164,7 @@ class Engine:
         self._calls: dict[State, dict[Any, Entry]] = {}
         self._known: dict[State, list[Known]] = {}
         self._late: set[str] = set()
+        self._always: Entry | None = None
 
     # A call --------------------------------------------------------------------------------------
 
@@ -192,6 +193,8 @@ class Engine:
         else:
             flat, tree = trees.flat_arguments(args, kwargs)
             tensors = [x for x in flat if isinstance(x, torch.Tensor)]
+        if self._always is not None:
+            return self._always, tensors, []
         state, leaves = self.state()
         try:
             key = self.key(flat, tree, tensors, leaves)
@@ -200,13 +203,15 @@ class Engine:
             key = entry = None
         if entry is None or entry.again:
             with self._lock:
+                if entry is not None:  # a call has changed what the modules hold
+                    self._states.remove(state)
+                    state, leaves = self.state()
                 entry = self.made(args, kwargs, state, leaves)
                 if key is not None:
                     calls = self._calls[state]
                     if len(calls) >= MOST_CALLS:
                         calls.clear()
                     calls[key] = entry
-                state, leaves = self.state()
         if entry.plan is not None:
             leaves = leaves + entry.plan.cut.captured.constants
         return entry, tensors, leaves
@@ -272,6 +277,9 @@ class Engine:
                 # What a model keeps for later calls is there when PyTorch has run it once.
                 self._late.add(error.reason)
                 return Entry(reason=reason, again=True)
+            if isinstance(error, Changing):  # each call leaves it as no trace has seen it
+                self._always = self.refused(reason)
+                return self._always
             return self.refused(reason)
         training = torch.is_grad_enabled() and any(map(_requires_grad, (*tensors, *leaves)))
         with sizes.bound(bound):

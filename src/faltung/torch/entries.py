@@ -325,7 +325,6 @@ TABLE: dict[str, Any] = {
     "tril": triangular,
     "triu": triangular,
     "index": index,
-    "index_select": index_select,
     "gather": gather,
     "take_along_dim": take_along_dim,
     "take": take,

@@ -12,14 +12,22 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 import faltung.torch.operators  # noqa: F401
 from faltung.geometry.check import PerAxis, truth
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.torch.words import conv_words, remembered
 
 _ops: Any = torch.ops.faltung
+# What the functions call the entries of ``given``.
+_NAMES = (
+    *("stride", "padding", "dilation", "groups", "padding_mode", "flip", "output_padding"),
+    *("precision", "method", "tune"),
+)
+_conv = _ops.conv.default
+_conv_transpose = _ops.conv_transpose.default
 
 
 def conv(
@@ -90,8 +98,11 @@ def conv(
               [51., 90.]]]])
     """
     given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
-    words = remembered(conv_words, weight.ndim - 2, given)
-    return _called(_ops.conv.default, x, weight, bias, words, weight.ndim - 2, channels_last)
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        return _otherwise(conv, (x, weight, bias), given, channels_last)
+    rank = weight.ndim - 2
+    words = remembered(conv_words, rank, given)
+    return _called(_conv, x, weight, bias, words, rank, channels_last)
 
 
 def conv_transpose(
@@ -149,9 +160,11 @@ def conv_transpose(
         *(stride, padding, dilation, groups, padding_mode, flip, output_padding),
         *(precision, method, tune),
     )
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        return _otherwise(conv_transpose, (x, weight, bias), given, channels_last)
     rank = weight.ndim - 2
     words = remembered(conv_words, rank, given)
-    return _called(_ops.conv_transpose.default, x, weight, bias, words, rank, channels_last)
+    return _called(_conv_transpose, x, weight, bias, words, rank, channels_last)
 
 
 def conv_local(
@@ -201,6 +214,8 @@ def conv_local(
     tensor([[   3.,   60., 1200.]])
     """
     given = stride, padding, dilation, groups, padding_mode, flip
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        return _otherwise(conv_local, (x, weight, bias), given, channels_last)
     rank = weight.ndim // 2 - 1
     words = remembered(conv_words, rank, given)
     return _called(_ops.conv_local.default, x, weight, bias, words, rank, channels_last)
@@ -249,6 +264,8 @@ def conv_local_transpose(
     tensor([[ 1.,  1., 21., 20., 20.]])
     """
     given = stride, padding, dilation, groups, padding_mode, flip, output_padding
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        return _otherwise(conv_local_transpose, (x, weight, bias), given, channels_last)
     rank = weight.ndim // 2 - 1
     words = remembered(conv_words, rank, given)
     return _called(_ops.conv_local_transpose.default, x, weight, bias, words, rank, channels_last)
@@ -298,7 +315,8 @@ def _called(
     channels_last: bool,
 ) -> Tensor:
     """The operator on an input that may lack a batch, or have its channels as the last axis."""
-    tensors(x=x, weight=weight, bias=bias)
+    if bias is not None and not isinstance(bias, Tensor):
+        raise _refused("bias", bias)
     if x.ndim == rank + 2 and channels_last is False:
         y: Tensor = operator(x, weight, bias, words)
         return y
@@ -316,37 +334,53 @@ def _called(
     return y.movedim(y.ndim - rank - 1, -1) if channels_last else y
 
 
-def tensors(**given: Any) -> None:
-    """TypeError: an argument that is neither a tensor nor missing."""
-    for name, value in given.items():
-        if value is not None and not isinstance(value, Tensor):
-            raise FaltungTypeError(
-                f"{name}={type(value).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
-            )
+def _otherwise(
+    function: Callable[..., Tensor], given: tuple[Any, ...], options: tuple[Any, ...], last: bool
+) -> Tensor:
+    """What to do with arguments that are no tensors: those that stand for one, as ``torch.fx`` has
+    them, say themselves what happens; others are refused.
+    """
+    if has_torch_function(given):
+        usual = {"output_padding": 0, "precision": "fast", "method": "auto", "tune": None}
+        named = dict(zip(_NAMES, options, strict=False))
+        named = {n: v for n, v in named.items() if n not in usual or v != usual[n]}
+        if last is not False:
+            named["channels_last"] = last
+        made: Tensor = handle_torch_function(function, given, *given, **named)
+        return made
+    names = ("x", "weight", "bias")
+    wrong = [(n, v) for n, v in zip(names, given, strict=True) if not isinstance(v, Tensor)]
+    raise _refused(*wrong[0])
+
+
+def _refused(name: str, value: object) -> FaltungTypeError:
+    return FaltungTypeError(
+        f"{name}={type(value).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
+    )
 
 
 # Of one rank --------------------------------------------------------------------------------------
 
 
-def _of_rank(
-    rank: int, whole: Callable[..., Tensor], dimensions: int
-) -> Callable[[Callable[[], None]], Callable[..., Tensor]]:
+Named = Callable[[], None]
+
+
+def _of_rank(rank: int, whole: Callable[..., Tensor]) -> Callable[[Named], Callable[..., Tensor]]:
     """A decorator that makes ``whole`` for weights of one rank; name and docstring are those of the
     decorated function.
     """
 
-    def decorated(named: Callable[[], None]) -> Callable[..., Tensor]:
+    def decorated(named: Named) -> Callable[..., Tensor]:
         called = named.__name__
 
-        def of_rank(x: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Tensor:
-            if weight.ndim != dimensions:
-                raise FaltungError(
-                    f"weight.ndim={weight.ndim}: {called} needs {dimensions} dimensions; "
-                    f"{whole.__name__} takes any rank"
-                )
-            return whole(x, weight, *rest, **options)
+        def wrong(weight: Any) -> FaltungError:
+            return FaltungError(
+                f"weight.ndim={weight.ndim}: {called} needs {rank + 2} dimensions; "
+                f"{whole.__name__} takes any rank"
+            )
 
-        made: Any = update_wrapper(of_rank, named)
+        make = _transposes if whole is conv_transpose else _convolves
+        made: Any = update_wrapper(make(rank, wrong), named)
         made.__wrapped__ = whole
         made.__annotations__ = whole.__annotations__
         return made  # type: ignore[no-any-return]
@@ -354,7 +388,47 @@ def _of_rank(
     return decorated
 
 
-@_of_rank(1, conv, 3)
+# Written out rather than with a call of ``conv`` inside, which takes a tenth of a small convolution.
+
+
+def _convolves(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[..., Tensor]:
+    def of_rank(
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: PerAxis = 1,
+        padding: Padding = 0,
+        dilation: PerAxis = 1,
+        groups: int = 1,
+        padding_mode: PaddingMode = "zeros",
+        *,
+        flip: bool = False,
+        channels_last: bool = False,
+        precision: str = "fast",
+        method: str = "auto",
+        tune: bool | None = None,
+    ) -> Tensor:
+        given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
+        if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+            return _otherwise(conv, (x, weight, bias), given, channels_last)
+        if weight.ndim != rank + 2:
+            raise wrong(weight)
+        words = remembered(conv_words, rank, given)
+        return _called(_conv, x, weight, bias, words, rank, channels_last)
+
+    return of_rank
+
+
+def _transposes(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[..., Tensor]:
+    def of_rank(x: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Tensor:
+        if isinstance(weight, Tensor) and weight.ndim != rank + 2:
+            raise wrong(weight)
+        return conv_transpose(x, weight, *rest, **options)
+
+    return of_rank
+
+
+@_of_rank(1, conv)
 def conv1d() -> None:
     """Cross-correlation of sequences: ``conv`` of rank 1.
 
@@ -383,7 +457,7 @@ def conv1d() -> None:
     """
 
 
-@_of_rank(2, conv, 4)
+@_of_rank(2, conv)
 def conv2d() -> None:
     """Cross-correlation of pictures: ``conv`` of rank 2.
 
@@ -414,7 +488,7 @@ def conv2d() -> None:
     """
 
 
-@_of_rank(3, conv, 5)
+@_of_rank(3, conv)
 def conv3d() -> None:
     """Cross-correlation of volumes: ``conv`` of rank 3.
 
@@ -443,7 +517,7 @@ def conv3d() -> None:
     """
 
 
-@_of_rank(1, conv_transpose, 3)
+@_of_rank(1, conv_transpose)
 def conv_transpose1d() -> None:
     """Transposed convolution of sequences: ``conv_transpose`` of rank 1.
 
@@ -472,7 +546,7 @@ def conv_transpose1d() -> None:
     """
 
 
-@_of_rank(2, conv_transpose, 4)
+@_of_rank(2, conv_transpose)
 def conv_transpose2d() -> None:
     """Transposed convolution of pictures: ``conv_transpose`` of rank 2.
 
@@ -501,7 +575,7 @@ def conv_transpose2d() -> None:
     """
 
 
-@_of_rank(3, conv_transpose, 5)
+@_of_rank(3, conv_transpose)
 def conv_transpose3d() -> None:
     """Transposed convolution of volumes: ``conv_transpose`` of rank 3.
 

@@ -9,7 +9,7 @@ A rule is an ``autograd.Function`` whose first argument computes the result belo
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import torch
@@ -26,6 +26,7 @@ Grads = tuple[Tensor | None, ...]
 Rule = type[Function]
 
 
+@cache
 def op(name: str, what: str = "") -> Any:
     """An operator of a family: op("conv_local", "_transpose") is conv_local_transpose."""
     return getattr(ops, name + what).default
@@ -173,7 +174,7 @@ def total(x: Tensor, dims: list[int], dtype: torch.dtype) -> Tensor:
         return found
     narrow = x.dtype in (torch.float16, torch.bfloat16)
     found = ops.total.default(x.float() if narrow else x, dims)
-    return found.to(dtype)
+    return found if found.dtype is dtype else found.to(dtype)
 
 
 class Total(Function):

@@ -22,7 +22,7 @@ from faltung.geometry.expr import (
 )
 from faltung.geometry.expr import logic as both
 from faltung.graph.foreign import Tensor, Unsaid
-from faltung.graph.foreign_formulas import Operand
+from faltung.graph.foreign_formulas import Operand, expanded
 from faltung.graph.foreign_terms import holds, largest, power, raw, smallest
 from faltung.torch.arguments import Arguments
 from faltung.torch.formulas import (
@@ -180,7 +180,7 @@ def _log_add(base: float) -> Binary:
     return of
 
 
-def _x_log(of: str) -> Binary:
+def x_log(of: str) -> Binary:
     """x times a logarithm; 0 where x is 0 and the logarithm infinite."""
 
     def made(x: Expr, y: Expr) -> Expr:
@@ -296,7 +296,8 @@ def _is_small(a: Arguments, x: Any) -> bool:
     if isinstance(x, Leaf):
         array = x.array
         a.f.baked[id(x)] = x
-        return bool(x.dtype == "bool" or (np.abs(array) < most).all())
+        small: bool = x.dtype == "bool" or bool((np.abs(array) < most).all())
+        return small
     return isinstance(x, Tensor) and (x.dtype == "bool" or bool(x.value.kind != "int"))
 
 
@@ -376,7 +377,17 @@ def _chosen(a: Arguments, where: Operand, yes: str, no: str) -> Tensor:
     )
 
 
+def broadcast_together(a: Arguments) -> list[Any]:
+    """Tensors in their common shape; what has it stays what it is."""
+    shape = a.shape()
+    return [
+        x if tuple(x.shape) == shape else expanded(a.f, a.as_tensor(x, "tensors"), shape)
+        for x in a["tensors"]
+    ]
+
+
 TABLE: dict[str, Handler] = {
+    "broadcast_tensors": broadcast_together,
     "add": _sum,
     "sub": _difference,
     "subtract": _difference,
@@ -398,9 +409,9 @@ TABLE: dict[str, Handler] = {
     "heaviside": two(_heaviside, second="values"),
     "logaddexp": two(_log_add(exp(1))),
     "logaddexp2": two(_log_add(2)),
-    "xlogy": two(_x_log("log")),
-    "special_xlogy": two(_x_log("log")),
-    "special_xlog1py": two(_x_log("log1p")),
+    "xlogy": two(x_log("log")),
+    "special_xlogy": two(x_log("log")),
+    "special_xlog1py": two(x_log("log1p")),
     "ldexp": _ldexp,
     "lerp": lambda a: pointwise(a, _lerp, "self", "end", "weight"),
     "addcmul": _add_product,

@@ -149,9 +149,9 @@ def norm(p: float) -> tuple[str, Expr, Expr]:
     if p in _NORMS:
         return _NORMS[p]
     term, finish = power(SIZE, p), Expr("pow", (X, constant(1 / p)))
-    if p > 0:  # at 0 the gradient is 0
-        term, finish = select(equal(X, 0), 0, term), select(greater(X, 0), finish, X)
-    return "sum", term, finish
+    # Where a number or the norm is 0, the gradient is 0.
+    term = select(equal(X, 0), 0 if p > 0 else inf, term)
+    return "sum", term, select(greater(X, 0), finish, X) if p > 0 else finish
 
 
 def _norm(a: Arguments) -> Tensor:

@@ -96,7 +96,7 @@ class State:
         self._child_dicts = [d for d, _, _ in self._children]
         self._child_keys = [key for _, key, _ in self._children]
         self._child_is = [child for _, _, child in self._children]
-        self._held = [each for m in modules for each in (m._modules, m._parameters, m._buffers)]
+        self._held = [each for m in modules for each in (vars(m), m._modules, m._parameters, m._buffers)]
         self._sizes = list(map(len, self._held))
         self._hooks = [
             vars(m)[name]
@@ -177,13 +177,13 @@ class State:
             for held, own in inner:
                 for key, x in own.items():
                     if isinstance(x, torch.Tensor):
-                        held[key] = put[id(x)]
+                        held[key] = put.get(id(x), x)
             for module, own in before:
                 for key, x in own.items():
                     if key in _OWN:
                         continue
                     if isinstance(x, torch.Tensor):
-                        vars(module)[key] = put[id(x)]
+                        vars(module)[key] = put.get(id(x), x)
                     elif _has_tensors(x):
                         vars(module)[key] = _with(x, put, _DEPTH)
             lists = [(m, dict(vars(m))) for m, _ in before]
@@ -282,7 +282,7 @@ def _with(held: Held, put: Mapping[int, Any], depth: int) -> Any:
 
     def one(x: Any) -> Any:
         if isinstance(x, torch.Tensor):
-            return put[id(x)]
+            return put.get(id(x), x)
         return _with(x, put, depth - 1) if depth and type(x) in (list, tuple, dict) else x
 
     if isinstance(held, dict):
