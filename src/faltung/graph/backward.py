@@ -68,7 +68,8 @@ class Backward:
                 taken += [*self._zeros(value, start - end), grad]
                 end = start + grad.channels
             taken += self._zeros(value, value.channels - end)
-            whole = self.nodes.add(Concat(), taken, value.shape, batched=value.batched)
+            form = {"batched": value.batched, "samples": value.samples}
+            whole = self.nodes.add(Concat(), taken, value.shape, **form)
             self.give(value, *whole)
             parts = rest
 
