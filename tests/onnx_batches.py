@@ -272,6 +272,13 @@ def gate(pool: str) -> Build:
     return build
 
 
+def gate_of_rows(net: Net, x: str) -> str:
+    """Rows times a gate for each channel of a sample, before a linear layer."""
+    y = net.turned(net.seen(x, -1, 8, 64), 0, 2, 1)
+    small = net.op("Sigmoid", net.linear(net.mean(y, 1), 8, 8))
+    return net.linear(str(net.op("Mul", y, small)), 8, 4)
+
+
 def gate_along_channels(net: Net, x: str) -> str:
     """Efficient channel attention: a convolution along the channels of a mean."""
     y = net.conv(x, 8, 8)
@@ -438,6 +445,7 @@ CASES: dict[str, tuple[tuple[int, ...], Build]] = {
     "softmax merged": (MAP, softmax(1, -1, 64)),
     "gate pool": (MAP, gate("pool")),
     "gate mean": (MAP, gate("mean")),
+    "gate of rows": (MAP, gate_of_rows),
     "gate along channels": (MAP, gate_along_channels),
     "selective": (MAP, selective),
     "token": (MAP, token),

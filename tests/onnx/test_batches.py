@@ -7,7 +7,7 @@ must not depend on that: both are looked at.
 import pytest
 from onnx_batches import CASES, Net, differences
 from onnx_batches_random import made
-from onnx_models import numbers
+from onnx_models import agree, numbers
 from optional import optional
 
 onnx = optional("onnx")
@@ -18,7 +18,9 @@ def test_a_sample_has_the_bits_that_it_has_alone(name: str) -> None:
     shape, build = CASES[name]
     net = Net()
     data = net.file(shape, build(net, "x"))
-    assert not differences(data, numbers(3, *shape, seed=1))
+    x = numbers(3, *shape, seed=1)
+    assert not differences(data, x)
+    agree(data, {"x": x})
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -20,7 +20,7 @@ from runtime.work import Mix, code, step, words  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
-import faltung  # noqa: E402
+import faltung.torch  # noqa: E402
 from faltung.runtime import team  # noqa: E402
 from faltung.runtime import threads as setting  # noqa: E402
 from faltung.runtime.team import Region  # noqa: E402
@@ -76,15 +76,17 @@ def test_the_smaller_number_counts():
 
 def taking_part(work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """How many threads the regions had that ``work`` ran."""
-    seen, run = set(), Region.run
+    seen = set()
+    assert Mix(8).check(1) == 1 and team._team is not None
+    launch = team._team.launch
 
-    def spy(self: Region, number: int) -> int:
-        used = run(self, number)
+    def spy(*arguments: int) -> int:
+        used = launch(*arguments)
         seen.add(used)
         return used
 
     with monkeypatch.context() as patch:
-        patch.setattr(Region, "run", spy)
+        patch.setattr(team._team, "launch", spy)
         work()
     return seen
 
@@ -100,6 +102,25 @@ def test_set_num_threads_is_followed(monkeypatch):
     assert seen == {1}
     torch.set_num_threads(2)
     assert 2 in taking_part(ours, monkeypatch)
+
+
+def test_a_compiled_model_follows_too(monkeypatch):
+    model = torch.nn.Sequential(torch.nn.Conv2d(64, 64, 3), torch.nn.ReLU())
+    fast, x, results = faltung.torch.compile(model), torch.ones(4, 64, 28, 28), []
+
+    def step() -> None:
+        model.zero_grad()
+        y = fast(x)
+        y.square().sum().backward()
+        results.append([y.detach(), *(p.grad for p in model.parameters())])
+
+    step()
+    for number in (2, 1, 3):
+        torch.set_num_threads(number)
+        faltung.set_threads(number)
+        assert taking_part(step, monkeypatch) >= {number}
+    first, *others = results
+    assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 def test_the_same_bits():
@@ -359,7 +380,7 @@ def both():
     work.check(2)
     torch.conv2d(a, b, padding=1)
 """
-    script(text + ENDINGS[ending], seconds=30)
+    script(text + ENDINGS[ending], seconds=120)
 
 
 def test_a_pytorch_without_openmp(monkeypatch):

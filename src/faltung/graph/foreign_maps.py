@@ -153,8 +153,8 @@ def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
     forms = {(value.samples, value.space) for value in values}
     if len(forms) > 1:
         samples = gcd(*(value.samples for value in values))
-        shapes = [(count, before // samples) for count in channels]
-        values = [f.seen(v, samples, shape) for v, shape in zip(values, shapes, strict=True)]
+        pairs = zip(values, channels, strict=True)
+        values = [f.seen(v, samples, (count, before // samples)) for v, count in pairs]
     made = f.node(Concat(), values, (sum(channels), *values[0].space))
     sizes = list(first.shape)
     sizes[axis] = sum(part.shape[axis] for part in parts)

@@ -139,11 +139,12 @@ class _Search:
         self, first: Node, scores: _Scores, node: Node, number: int, channels: int
     ) -> list[Node] | None:
         """The operation, of what moves least, in place of the second product ``node``."""
-        ways = []
+        ways: list[tuple[_Pair, list[tuple[int, Sizes]]]] = []
         for pair in _Pair.of(first, node, number, channels):
-            forms = [pair.mask(mask.value, mask.over) for mask in scores.masks]
-            if pair.to_move <= MOST_MOVED * pair.count(pair.word) and None not in forms:
-                ways.append((pair, [form for form in forms if form is not None]))
+            found = [pair.mask(mask.value, mask.over) for mask in scores.masks]
+            forms = [form for form in found if form is not None]
+            if pair.to_move <= MOST_MOVED * pair.count(pair.word) and len(forms) == len(found):
+                ways.append((pair, forms))
         if not ways:
             return None
         pair, forms = min(ways, key=lambda way: way[0].to_move)

@@ -10,6 +10,7 @@ torch.Size([1, 8, 6, 6])
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from faltung.torch.as_model import to_model
     from faltung.torch.compiled import compile
     from faltung.torch.explain import Explanation, explain
     from faltung.torch.functional import (
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
         conv_transpose3d,
         pack_local,
     )
+    from faltung.torch.local import ConvLocal, ConvLocal1d, ConvLocal2d, ConvLocal3d
+    from faltung.torch.modules import Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
+    from faltung.torch.poolings import AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d
+    from faltung.torch.replacing import Replacement, replace, restore
     from faltung.torch.pooling import (
         avg_pool,
         avg_pool1d,
@@ -40,6 +45,7 @@ if TYPE_CHECKING:
 
 # The files that names come from; each is loaded when one of its names is asked for.
 _FILES = {
+    "as_model": ["to_model"],
     "compiled": ["compile"],
     "explain": ["Explanation", "explain"],
     "functional": [
@@ -54,6 +60,37 @@ _FILES = {
         "conv_transpose2d",
         "conv_transpose3d",
         "pack_local",
+    ],
+    "local": [
+        "ConvLocal",
+        "ConvLocal1d",
+        "ConvLocal2d",
+        "ConvLocal3d",
+    ],
+    "modules": [
+        "Conv",
+        "Conv1d",
+        "Conv2d",
+        "Conv3d",
+        "ConvTranspose",
+        "ConvTranspose1d",
+        "ConvTranspose2d",
+        "ConvTranspose3d",
+    ],
+    "poolings": [
+        "AvgPool",
+        "AvgPool1d",
+        "AvgPool2d",
+        "AvgPool3d",
+        "MaxPool",
+        "MaxPool1d",
+        "MaxPool2d",
+        "MaxPool3d",
+    ],
+    "replacing": [
+        "Replacement",
+        "replace",
+        "restore",
     ],
     "pooling": [
         "avg_pool",

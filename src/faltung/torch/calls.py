@@ -17,14 +17,15 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.ops.call_cache import KEPT
-from faltung.ops.directions import LOCAL, SHARED, Weights, memory_order
+from faltung.ops.directions import LOCAL, SHARED, Weights
 from faltung.ops.options import Geometry, bias_fits, grad_fits
 from faltung.ops.run import forget, planned, planned_local, scratch_bytes
 from faltung.plan.binding import Region
 from faltung.plan.plan import Plan
 from faltung.runtime.buffers import Block, workspace
 from faltung.runtime.threads import threads_to_use
-from faltung.torch.layouts import DTYPES, channels_last, dense, elements, ordered
+from faltung.torch.layouts import DTYPES, channels_last, dense, elements, packed
+from faltung.torch.threads import join
 from faltung.torch.words import Conv
 
 WEIGHTS = {"conv": SHARED, "conv_local": LOCAL}
@@ -32,7 +33,7 @@ WEIGHTS = {"conv": SHARED, "conv_local": LOCAL}
 # them.
 SMALL = 1 << 14
 _empty = torch.empty_strided
-_threads = torch.get_num_threads
+join()  # from the first call on: beside PyTorch there is one set of threads
 
 
 @dataclass(slots=True)
@@ -61,7 +62,7 @@ class Call:
 
     def run(self, x: int, w: int, out: int, bias: int) -> None:
         """Run it on what lies at these addresses."""
-        threads = min(threads_to_use(), _threads()) if self.wide else 1
+        threads = threads_to_use() if self.wide else 1
         w += self.first
         borrowed = self.borrowed
         if not borrowed:
@@ -389,8 +390,7 @@ def weight_strides(name: str, shape: tuple[Any, ...], last: bool) -> tuple[Any, 
     """
     if name == "conv":
         return dense(shape, last)
-    rank = len(shape) // 2 - 1
-    return ordered(shape, memory_order(len(shape), rank) if last else range(len(shape)))
+    return packed(shape) if last else dense(shape)
 
 
 def _layouts(x: Tensor, weight: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:

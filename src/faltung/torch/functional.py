@@ -12,14 +12,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 import faltung.torch.operators  # noqa: F401
 from faltung.geometry.check import PerAxis, truth
-from faltung.geometry.errors import FaltungError
+from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, PaddingMode
 from faltung.torch.words import conv_words, remembered
 
 _ops: Any = torch.ops.faltung
+# What the functions call the entries of ``given``.
+_NAMES = (
+    *("stride", "padding", "dilation", "groups", "padding_mode", "flip", "output_padding"),
+    *("precision", "method", "tune"),
+)
 _conv = _ops.conv.default
 _conv_transpose = _ops.conv_transpose.default
 
@@ -91,10 +97,10 @@ def conv(
     tensor([[[[10., 24.],
               [51., 90.]]]])
     """
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-        raise _refused(x=x, weight=weight)
-    rank = weight.ndim - 2
     given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        return _otherwise(conv, (x, weight, bias), given, channels_last)
+    rank = weight.ndim - 2
     words = remembered(conv_words, rank, given)
     return _called(_conv, x, weight, bias, words, rank, channels_last)
 
@@ -150,12 +156,12 @@ def conv_transpose(
     >>> faltung.torch.conv_transpose(torch.tensor([[1.0, 2.0]]), torch.ones(1, 1, 3), stride=2)
     tensor([[1., 1., 3., 2., 2.]])
     """
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-        raise _refused(x=x, weight=weight)
     given = (
         *(stride, padding, dilation, groups, padding_mode, flip, output_padding),
         *(precision, method, tune),
     )
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        return _otherwise(conv_transpose, (x, weight, bias), given, channels_last)
     rank = weight.ndim - 2
     words = remembered(conv_words, rank, given)
     return _called(_conv_transpose, x, weight, bias, words, rank, channels_last)
@@ -207,9 +213,9 @@ def conv_local(
     >>> faltung.torch.conv_local(torch.tensor([[1.0, 2.0, 4.0, 8.0]]), weight)
     tensor([[   3.,   60., 1200.]])
     """
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-        raise _refused(x=x, weight=weight)
     given = stride, padding, dilation, groups, padding_mode, flip
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        return _otherwise(conv_local, (x, weight, bias), given, channels_last)
     rank = weight.ndim // 2 - 1
     words = remembered(conv_words, rank, given)
     return _called(_ops.conv_local.default, x, weight, bias, words, rank, channels_last)
@@ -257,9 +263,9 @@ def conv_local_transpose(
     >>> faltung.torch.conv_local_transpose(torch.tensor([[1.0, 2.0]]), weight, stride=2)
     tensor([[ 1.,  1., 21., 20., 20.]])
     """
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-        raise _refused(x=x, weight=weight)
     given = stride, padding, dilation, groups, padding_mode, flip, output_padding
+    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+        return _otherwise(conv_local_transpose, (x, weight, bias), given, channels_last)
     rank = weight.ndim // 2 - 1
     words = remembered(conv_words, rank, given)
     return _called(_ops.conv_local_transpose.default, x, weight, bias, words, rank, channels_last)
@@ -310,7 +316,7 @@ def _called(
 ) -> Tensor:
     """The operator on an input that may lack a batch, or have its channels as the last axis."""
     if bias is not None and not isinstance(bias, Tensor):
-        raise _refused(bias=bias)
+        raise _refused("bias", bias)
     if x.ndim == rank + 2 and channels_last is False:
         y: Tensor = operator(x, weight, bias, words)
         return y
@@ -328,11 +334,28 @@ def _called(
     return y.movedim(y.ndim - rank - 1, -1) if channels_last else y
 
 
-def _refused(**given: Any) -> FaltungTypeError:
-    """What to say of arguments of which one is neither a tensor nor missing."""
-    name = next(n for n, value in given.items() if not isinstance(value, Tensor | None))
+def _otherwise(
+    function: Callable[..., Tensor], given: tuple[Any, ...], options: tuple[Any, ...], last: bool
+) -> Tensor:
+    """What to do with arguments that are no tensors: those that stand for one, as ``torch.fx`` has
+    them, say themselves what happens; others are refused.
+    """
+    if has_torch_function(given):
+        usual = {"output_padding": 0, "precision": "fast", "method": "auto", "tune": None}
+        named = dict(zip(_NAMES, options, strict=False))
+        named = {n: v for n, v in named.items() if n not in usual or v != usual[n]}
+        if last is not False:
+            named["channels_last"] = last
+        made: Tensor = handle_torch_function(function, given, *given, **named)
+        return made
+    names = ("x", "weight", "bias")
+    wrong = [(n, v) for n, v in zip(names, given, strict=True) if not isinstance(v, Tensor)]
+    raise _refused(*wrong[0])
+
+
+def _refused(name: str, value: object) -> FaltungTypeError:
     return FaltungTypeError(
-        f"{name}={type(given[name]).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
+        f"{name}={type(value).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
     )
 
 
@@ -351,8 +374,6 @@ def _of_rank(rank: int, whole: Callable[..., Tensor]) -> Callable[[Named], Calla
         called = named.__name__
 
         def wrong(weight: Any) -> FaltungError:
-            if not isinstance(weight, Tensor):
-                return _refused(weight=weight)
             return FaltungError(
                 f"weight.ndim={weight.ndim}: {called} needs {rank + 2} dimensions; "
                 f"{whole.__name__} takes any rank"
@@ -387,11 +408,11 @@ def _convolves(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[...,
         method: str = "auto",
         tune: bool | None = None,
     ) -> Tensor:
-        if not isinstance(weight, Tensor) or weight.ndim != rank + 2:
-            raise wrong(weight)
-        if not isinstance(x, Tensor):
-            raise _refused(x=x)
         given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
+        if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
+            return _otherwise(conv, (x, weight, bias), given, channels_last)
+        if weight.ndim != rank + 2:
+            raise wrong(weight)
         words = remembered(conv_words, rank, given)
         return _called(_conv, x, weight, bias, words, rank, channels_last)
 
@@ -400,7 +421,7 @@ def _convolves(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[...,
 
 def _transposes(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[..., Tensor]:
     def of_rank(x: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Tensor:
-        if not isinstance(weight, Tensor) or weight.ndim != rank + 2:
+        if isinstance(weight, Tensor) and weight.ndim != rank + 2:
             raise wrong(weight)
         return conv_transpose(x, weight, *rest, **options)
 

@@ -21,6 +21,7 @@ from faltung.graph.fuse import needed
 from faltung.graph.ops import ITSELF, Elementwise
 from faltung.graph.value import Value
 from faltung.torch import convolve, norms, pads, pools, resize
+from faltung.torch.aliases import Aliases
 from faltung.torch.arguments import Arguments, Call, Graphed
 from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
 from faltung.torch.sizes import value
@@ -74,8 +75,10 @@ class _Importer:
         self.maps: set[str] = set()
         self.notes: dict[str, int] = {}
         self.cuts: dict[str, Tensor] = {}
+        self.constants: dict[int, Leaf] = {}
         # Results by the name of their value.
         self.looks: dict[str, Tensor] = {}
+        self.aliases = Aliases(f, self.env, self.handled, self.seen_as, self.fed)
 
     def run(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> Part:
         self.maps = _maps(nodes)
@@ -110,13 +113,15 @@ class _Importer:
         if node.op == "get_attr":
             self.env[node.name] = self.constant(node)
             return
-        if node.target is operator.getitem:
-            whole, index = self.read(node.args[0]), self.read(node.args[1])
-            self.env[node.name] = self.item(node, whole, index)
-            return
         try:
             try:
+                if node.target is operator.getitem:
+                    whole, index = self.read(node.args[0]), self.read(node.args[1])
+                    self.env[node.name] = self.item(node, whole, index)
+                    self.aliases.made(node, index)
+                    return
                 self.env[node.name] = self.result(node)
+                self.aliases.made(node)
             except Unsaid as error:
                 self.gap(node, str(error))
         except MemoryError:
@@ -127,7 +132,7 @@ class _Importer:
     def read(self, argument: Any) -> Any:
         """An argument of a node with what its nodes have become."""
         if isinstance(argument, fx.Node):
-            return self.env[argument.name]
+            return self.aliases.current(argument)
         if isinstance(argument, list | tuple):
             return [self.read(x) for x in argument]
         return argument
@@ -142,7 +147,9 @@ class _Importer:
         found: Any = node.graph.owning_module
         for name in str(node.target).split("."):
             found = getattr(found, name)
-        return self.leaf(node.name, found)
+        if id(found) not in self.constants:  # several nodes may name one tensor, which is written
+            self.constants[id(found)] = self.leaf(node.name, found)
+        return self.constants[id(found)]
 
     def leaf(self, name: str, tensor: torch.Tensor) -> Leaf:
         trained = self.f.training and tensor.requires_grad
@@ -161,16 +168,33 @@ class _Importer:
             return self.in_prefix(node, call)
         if "float64" in call.dtypes and self.f.dtype == "float32":
             raise Unsaid("float64 within what is computed in float32")
-        handler = TABLE.get(call.op)
-        if handler is None:
-            raise Unsaid("no such operator here")
+        self.aliases.reads(node)
         arguments = Arguments(self.f, call, self.fed)
-        self.f.near = [x for x in reads if isinstance(x, Leaf)]
         with self.f.b.layer(call.op, self.f.name(node.name)):
-            made = handler(arguments)
+            made = self.handled(arguments)
         for name, rows in arguments.notes.items():
             self.notes[name] = min(rows, self.notes.get(name, rows))
-        return self.checked(call, made)
+        made = self.checked(call, made)
+        return self.aliases.write(node, made) if _writes(target._schema) else made
+
+    def handled(self, arguments: Arguments) -> Any:
+        """What an operation makes."""
+        handler = TABLE.get(arguments.op)
+        if handler is None:
+            raise Unsaid("no such operator here")
+        given = flat(arguments.call.given.values())
+        self.f.near = [x for x in given if isinstance(x, Leaf)]
+        return handler(arguments)
+
+    def seen_as(self, node: fx.Node, parent: fx.Node, value: Tensor) -> Arguments:
+        """The arguments of a node, one of which is something else now."""
+
+        def read(x: Any) -> Any:
+            if isinstance(x, list | tuple):
+                return [read(one) for one in x]
+            return value if x is parent else self.read(x)
+
+        return Arguments(self.f, called(node, read), self.fed)
 
     def computed_size(self, node: fx.Node) -> Entry:
         """Arithmetic of sizes, in Python."""
@@ -184,13 +208,13 @@ class _Importer:
         target: Any = node.target
         schema = target._schema
         written = [name for name, x in call.given.items() if _is_written(schema, name)]
-        if any(isinstance(call.given[name], Leaf) for name in written):
-            self.part.prefix.append(node)  # it runs with the part, and not now
+        self.part.prefix.append(node)
+        if any(isinstance(call.given[name], Leaf) for name in written) and self.aliases.late(node):
             return call.given[written[0]]
+        self.aliases.is_late(node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _plain(self.env[n.name]))
         with torch.set_grad_enabled(self.f.training):
             made = target(*args, **kwargs)
-        self.part.prefix.append(node)
         if isinstance(made, list | tuple):
             return [self.leaf(f"{node.name}[{i}]", x) for i, x in enumerate(made)]
         return self.leaf(node.name, made) if isinstance(made, torch.Tensor) else made
@@ -215,6 +239,9 @@ class _Importer:
     def gap(self, node: fx.Node, reason: str) -> None:
         self.part.gaps.append(Gap(node, reason))
         self.env[node.name] = self.outside(node)
+        self.aliases.made(node, node.args[1] if node.target is operator.getitem else None)
+        for other in self.aliases.lost(node):
+            self.env[other.name] = self.outside(other)
 
     def outside(self, node: fx.Node) -> Any:
         """The results of a gap."""
@@ -273,7 +300,14 @@ class _Importer:
         """The graph of what the outputs need."""
         part = self.part
         found = {node.name: value(node) for node in nodes if node.name in wanted}
-        part.outputs = {name: self.settled(self.env[name], found.get(name)) for name in wanted}
+        now = {node.name: node for node in nodes}
+        for name in wanted:
+            try:
+                x = self.aliases.current(now[name]) if name in now else self.env[name]
+            except Unsaid as error:
+                self.gap(now[name], str(error))
+                x = self.env[name]
+            part.outputs[name] = self.settled(x, found.get(name))
         fed = {x.value.name for x in part.inputs.values()}
         for node in nodes:
             if node.name in part.outputs:
@@ -340,6 +374,14 @@ def lies_last(x: torch.Tensor) -> bool:
     if x.dim() not in formats or x.is_contiguous():
         return False
     return x.is_contiguous(memory_format=formats[x.dim()])
+
+
+def _writes(schema: Any) -> bool:
+    """Whether what an operator returns is what it was given, written in place."""
+    if not schema.is_mutable or not schema.returns:
+        return False
+    info = schema.returns[0].alias_info
+    return info is not None and info.is_write
 
 
 def _is_written(schema: Any, name: str) -> bool:

@@ -185,11 +185,12 @@ class _Cutter:
         """Nodes that follow from leaves alone and change nothing: each piece computes its own."""
         found: set[fx.Node] = set()
         written = self.effects.written
+        tied = set().union(*self.effects.tied)
         for node in self.nodes:
             tags = getattr(node.target, "tags", ())
             if written_by(node) or torch.Tag.nondeterministic_seeded in tags:
                 continue
-            if unable(node) or node.name in self.effects.real:
+            if unable(node) or node.name in self.effects.real or node.name in tied:
                 continue
             if all(
                 x in found or (x.op == "placeholder" and x.name in self.leaves - written)
@@ -206,7 +207,26 @@ class _Cutter:
         return node.name not in self.reasons
 
     def staged(self) -> list[Piece]:
-        """Pieces: even stages are ours, odd ones eager."""
+        """Pieces: even stages are ours, odd ones eager. Names of memory that is written stay in one
+        piece, or are eager.
+        """
+        while True:
+            stage, pieces = self.in_stages()
+            torn = [
+                names
+                for names in self.effects.tied
+                if len({stage[name] for name in names}) > 1
+                and not all(stage[name] % 2 for name in names)
+            ]
+            if not torn:
+                break
+            for name in set().union(*torn):
+                self.reasons.setdefault(name, "shares memory that is written in place")
+        for piece in pieces:
+            self.edges(piece)
+        return pieces
+
+    def in_stages(self) -> tuple[dict[str, int], list[Piece]]:
         stage: dict[str, int] = {}
         eager: dict[int, list[fx.Node]] = {}
         for node in self.nodes:
@@ -220,10 +240,8 @@ class _Cutter:
                     least = max(least, stage[x.name] + (not same))
             stage[node.name] = least
             eager.setdefault(least, []).append(node)
-        pieces = [Piece(number % 2 == 0, self.with_free(eager[number])) for number in sorted(eager)]
-        for piece in pieces:
-            self.edges(piece)
-        return pieces
+        order = sorted(eager)
+        return stage, [Piece(i % 2 == 0, self.with_free(eager[i])) for i in order]
 
     def with_free(self, nodes: Sequence[fx.Node]) -> list[fx.Node]:
         """The nodes and those from leaves alone that they need, in order."""

@@ -11,12 +11,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import handle_torch_function, has_torch_function
 
 import faltung.torch.operators  # noqa: F401
 from faltung.geometry.check import PerAxis, is_sequence, per_axis
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, pads
-from faltung.torch.words import pool_words, remembered
+from faltung.torch.words import Pool, pool_words, remembered
 
 _ops: Any = torch.ops.faltung
 _NARROW = (torch.float16, torch.bfloat16)
@@ -82,6 +83,9 @@ def max_pool(
     >>> faltung.torch.max_pool(x, 2, return_indices=True)[1]
     tensor([[[1, 3]]])
     """
+    if not isinstance(x, Tensor):
+        given = stride, padding, dilation, ceil, return_indices
+        return _otherwise(max_pool, x, kernel, *given)
     rank = _rank(x, kernel)
     words = remembered(pool_words, rank, (kernel, stride, padding, dilation, ceil))
     if return_indices:
@@ -131,6 +135,10 @@ def avg_pool(
     >>> faltung.torch.avg_pool(torch.tensor([[[1.0, 5.0, 2.0, 4.0]]]), 2)
     tensor([[[3., 3.]]])
     """
+    if not isinstance(x, Tensor):
+        given = stride, padding, ceil, count_padding, divisor_override
+        made: Tensor = _otherwise(avg_pool, x, kernel, *given)
+        return made
     rank = _rank(x, kernel)
     counted = count_padding if divisor_override is None else True
     words = remembered(pool_words, rank, (kernel, stride, padding, 1, ceil, counted))
@@ -147,9 +155,10 @@ def _terms(
 ) -> Tensor:
     """How many entries each mean was divided by, padding counted: what ``ceil`` adds is not."""
     sizes, outputs = x.shape[x.ndim - rank :], y.shape[y.ndim - rank :]
-    taps = per_axis("kernel", kernel, rank, 1)
-    steps = taps if stride is None else per_axis("stride", stride, rank, 1)
-    pairs = pads(padding, sizes=sizes, kernel=taps, stride=steps, dilation=(1,) * rank)
+    options = Pool.read(remembered(pool_words, rank, (kernel, stride, padding)))
+    taps = per_axis("kernel", options.kernel, rank, 1)
+    steps = taps if options.stride is None else per_axis("stride", options.stride, rank, 1)
+    pairs = pads(options.padding, sizes=sizes, kernel=taps, stride=steps, dilation=(1,) * rank)
     counts = torch.ones((), dtype=x.dtype)
     for n, o, k, s, (lo, hi) in zip(sizes, outputs, taps, steps, pairs, strict=True):
         each = (n + lo + hi - torch.arange(o) * s).clamp(max=k)
@@ -180,6 +189,8 @@ def global_max_pool(x: Tensor) -> Tensor:
     >>> faltung.torch.global_max_pool(torch.tensor([[[1.0, 5.0], [2.0, 4.0]]]))
     tensor([[5., 4.]])
     """
+    if not isinstance(x, Tensor):
+        return _otherwise(global_max_pool, x)  # type: ignore[no-any-return]
     rank = _rank(x, 1)
     return _called(_ops.max_pool.default, x, "kall", rank).flatten(1)  # type: ignore[no-any-return]
 
@@ -211,8 +222,19 @@ def global_avg_pool(x: Tensor) -> Tensor:
     >>> faltung.torch.global_avg_pool(torch.tensor([[[1.0, 5.0], [2.0, 4.0]]]))
     tensor([[3., 3.]])
     """
+    if not isinstance(x, Tensor):
+        return _otherwise(global_avg_pool, x)  # type: ignore[no-any-return]
     rank = _rank(x, 1)
     return _called(_ops.avg_pool.default, x, "kall", rank).flatten(1)  # type: ignore[no-any-return]
+
+
+def _otherwise(function: Callable[..., Any], x: Any, *rest: Any) -> Any:
+    """What to do with what is no tensor: what stands for one, as in ``torch.fx``, says itself."""
+    if has_torch_function((x,)):
+        return handle_torch_function(function, (x,), x, *rest)
+    raise FaltungTypeError(
+        f"x={type(x).__name__}: must be a torch.Tensor; faltung.max_pool takes arrays"
+    )
 
 
 def _rank(x: Tensor, kernel: PerAxis) -> int:
@@ -255,7 +277,7 @@ def _of_rank(
         def of_rank(x: Any = None, kernel: Any = None, *rest: Any, **options: Any) -> Any:
             given = {_NAMES.get(name, name): value for name, value in options.items()}
             x, kernel = given.pop("x", x), given.pop("kernel", kernel)
-            if not isinstance(x, Tensor) or kernel is None:
+            if x is None or kernel is None:
                 raise FaltungTypeError(f"{called}: must be called with a tensor and a kernel")
             if not is_sequence(kernel):
                 kernel = (kernel,) * rank

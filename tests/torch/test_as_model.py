@@ -3,11 +3,14 @@
 import subprocess
 import sys
 import warnings
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from graph.interpreter import run
 
 from faltung import Model
 from faltung.geometry.errors import FaltungError, UnsupportedError
@@ -16,7 +19,8 @@ from faltung.train.transfer import with_outputs
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from faltung.torch.to_model import to_model  # noqa: E402
+import faltung.torch  # noqa: E402
+from faltung.torch import as_model, to_model  # noqa: E402
 
 F = nn.functional
 
@@ -188,6 +192,10 @@ def test_it_runs_without_pytorch(tmp_path: Path) -> None:
     assert ran.stdout.strip() == "(3, 3)", ran.stderr
 
 
+def test_it_has_a_name_beside_its_file() -> None:
+    assert faltung.torch.to_model is as_model.to_model
+
+
 def test_the_module_is_left_as_it_was() -> None:
     module, x = made("residuals")
     module.train()
@@ -278,7 +286,7 @@ WRONG: dict[str, tuple[Any, Any, str]] = {
     "two inputs": (nn.ReLU(), (torch.ones(1, 2), torch.ones(1, 2)), "example: has 2 entries"),
     "no batch": (nn.ReLU(), torch.ones(3), r"example.shape=\(3,\): must be \(n, \*input_shape\)"),
     "empty": (nn.ReLU(), torch.ones(0, 3), r"example.shape=\(0, 3\): must be"),
-    "complex": (nn.ReLU(), torch.ones(1, 3, dtype=torch.complex64), "example.dtype=torch.complex64"),
+    "complex": (nn.ReLU(), torch.ones(1, 3).cfloat(), "example.dtype=torch.complex64"),
     "two outputs": (Two(), torch.ones(1, 3), "module: returns tuple of 2 tensors"),
     "depends on data": (Branches(), torch.ones(1, 3), "module: cannot be traced"),
     "of batches": (OfBatches(), torch.ones(1, 3), "module: "),
@@ -334,3 +342,46 @@ def test_what_training_leaves_out_is_said() -> None:
         to_model(
             settled(nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.2))), torch.ones(2, 3).double()
         )
+
+
+# Networks of others -------------------------------------------------------------------------------
+
+VISION = ["resnet18", "mobilenet_v3_small", "shufflenet_v2_x0_5", "squeezenet1_1", "regnet_y_400mf"]
+TIMM = ["resnet10t", "ghostnet_050", "mobilevit_xxs", "vit_tiny_patch16_224", "poolformer_s12"]
+
+
+def _known(name: str) -> Any:
+    from onnx_networks import vision
+
+    wanted = "torchvision" if name in VISION else "timm"
+    if find_spec(wanted) is None:
+        pytest.skip(f"needs {wanted}")
+    models = vision()  # timm imports it, too
+    if name in VISION:
+        return getattr(models, name)(weights=None)
+    sized = {"img_size": 32} if name.startswith("vit_") else {}
+    return import_module("timm").create_model(name, num_classes=10, **sized)
+
+
+@pytest.mark.parametrize("name", VISION + TIMM)
+def test_networks_of_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the meaning of the graph, so that nothing is compiled."""
+    torch.manual_seed(2)
+    module = _known(name).double().eval()
+    for key, buffer in module.named_buffers():
+        if key.endswith("running_var"):
+            buffer.uniform_(0.8, 1.2)
+    monkeypatch.setattr(as_model, "_compared", lambda *given: None)
+    x = torch.randn(2, 3, 32, 32).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = to_model(module, x)
+    wanted = numbers(module, x)
+    found = run(model.graph, model.parameters, x.numpy())
+    size = np.abs(wanted).max()
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * size)
+    np.testing.assert_allclose(numbers(model.to_torch(), x), wanted, rtol=0, atol=1e-9 * size)
+    state = {key for key in module.state_dict() if "num_batches" not in key}
+    missing = state - set(model.parameters)
+    alone = {f"{key}.weight" for key in missing if "." not in key}
+    assert alone <= set(model.parameters) and all("." not in key for key in missing), missing
