@@ -16,7 +16,7 @@ import torch
 from torch import fx, nn
 
 from faltung.torch import places, trees
-from faltung.torch.functions import watched
+from faltung.torch.functions import quick_recurrent, watched
 from faltung.torch.state import State
 
 # A guard of shapes that says which kernel of theirs would run, which is nothing to us.
@@ -196,7 +196,8 @@ def _traced(
 
     # In PyTorch's words the mode is "real": what is given is without numbers already, and would be
     # converted once more.
-    with TRACING, places.noted(roots) as here, watched(), mode or nullcontext():
+    shapes = mode or nullcontext()
+    with TRACING, places.noted(roots) as here, watched(), quick_recurrent(), shapes:
         try:
             module = make_fx(run, tracing_mode="real" if mode else "fake", pre_dispatch=True)(
                 *given

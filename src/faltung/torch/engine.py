@@ -459,11 +459,20 @@ def _changing(
     if not any(free):
         return []
     more = [
-        axes | {0, *range(2, x.dim())} if axes and x.is_floating_point() and x.dim() > 2 else axes
+        axes | _likely(x) if axes and x.is_floating_point() else axes
         for x, axes in zip(tensors, free, strict=True)
     ]
     wanted = [more, free] if len(earlier) == 1 and more != free else [free]
-    return [[frozenset(axes) for axes in each] for each in wanted]
+    found = [[frozenset(axes) for axes in each] for each in wanted]
+    # One with these axes free is there, and not right for these sizes.
+    return [each for each in found if all(each != known.free for known in earlier)]
+
+
+def _likely(x: torch.Tensor) -> set[int]:
+    """Axes that may change next: not the channels of (N, C, *space); all of a sequence."""
+    if x.dim() == 3:
+        return {0, 1, 2}
+    return {0, *range(2, x.dim())} if x.dim() > 3 else set()
 
 
 def _same(a: Cut, b: Cut) -> bool:
