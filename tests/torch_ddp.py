@@ -16,7 +16,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-import faltung.torch
+import faltung.torch.backend
+from faltung.runtime.team import Region
 from faltung.torch.threads import join, threads
 
 STEPS = 4
@@ -46,8 +47,24 @@ def network(conv: type[nn.Conv2d]) -> nn.Module:
 MODELS = {
     "eager": lambda: DistributedDataParallel(network(nn.Conv2d)),
     "convolutions": lambda: DistributedDataParallel(network(Conv)),
+    "backend": lambda: DistributedDataParallel(
+        torch.compile(network(nn.Conv2d), backend=faltung.torch.backend.faltung)
+    ),
     "compiled": lambda: DistributedDataParallel(faltung.torch.compile(network(nn.Conv2d))),
 }
+
+
+class Counted:
+    """How many regions of ours have run."""
+
+    def __init__(self) -> None:
+        self.number, run = 0, Region.run
+
+        def counted(region: Region, threads: int) -> int:
+            self.number += 1
+            return run(region, threads)
+
+        Region.run = counted  # type: ignore[method-assign]
 
 
 def train(model: DistributedDataParallel, rank: int) -> dict[str, Any]:
@@ -87,10 +104,15 @@ def main(folder: Path) -> None:
     rank = dist.get_rank()
     seen: dict[str, Any] = {"size": dist.get_world_size(), "threads": threads()}
     seen["asked"] = int(os.environ["OMP_NUM_THREADS"])
-    results = {name: train(make(), rank) for name, make in MODELS.items()}
+    results, counted, regions = {}, Counted(), {}
+    for name, make in MODELS.items():
+        before = counted.number
+        results[name] = train(make(), rank)
+        regions[name] = counted.number - before
     for name, result in results.items():
         eager = results["eager"]
         seen[name] = {
+            "regions": regions[name],
             "losses": result["losses"],
             "same": same_everywhere(result["gradients"]) and same_everywhere(result["state"]),
             "gradients": distance(result["gradients"], eager["gradients"]),

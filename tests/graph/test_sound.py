@@ -12,7 +12,8 @@ from faltung import nn
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, operand
 from faltung.graph import ops
-from faltung.graph.sound import RULES, Unsound, check_node, formula
+from faltung.graph.sound import RULES, check_node
+from faltung.graph.sound_values import Unsound, formula
 from faltung.graph.text import described, network_of, written
 from faltung.graph.value import Graph, Node, Value
 from faltung.nn.graphnet import GraphNet

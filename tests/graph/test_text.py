@@ -4,6 +4,7 @@ import base64
 import json
 import random
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,10 @@ from faltung.graph.text import MOST_BYTES, network_of
 from faltung.nn.graphnet import GraphNet
 from faltung.train.transfer import with_outputs
 
-NAMES = ["inception", "batch norm", "patches", "attention", "lstm", "embedding", "squeeze",
-         "upsample bilinear", "conv 2-D", "transpose", "max pool ceil", "pixel shuffle"]  # fmt: skip
+NAMES = (
+    "inception,batch norm,patches,attention,lstm,embedding,squeeze,upsample bilinear,conv 2-D,"
+    "transpose,max pool ceil,pixel shuffle"
+).split(",")
 
 
 def packed(rows: Any) -> str:
@@ -113,8 +116,6 @@ def test_training_has_dropout_and_batch_statistics() -> None:
     net = nn.Sequential(nn.Conv(4, 3), nn.BatchNorm(momentum=0.3), nn.ReLU(), nn.Flatten(),
                         nn.Dropout(0.25), nn.Linear(3))  # fmt: skip
     graph = nn.build(net, (1, 5, 5), training=True)
-    from dataclasses import replace
-
     nodes = tuple(
         replace(n, op=replace(n.op, training=False)) if hasattr(n.op, "training") else n
         for n in graph.nodes

@@ -31,12 +31,12 @@ def run(made: capture.Captured, state: State, *inputs: Any) -> Any:
     """The graph by PyTorch, with the modes of its nodes."""
     wanted = [x.name for x in made.outputs if isinstance(x, torch.fx.Node)]
     names = [*made.inputs, *made.leaves]
-    found = iter(eager_module(made.module, made.nodes, names, wanted)(
-        *inputs, *state.leaves, *made.constants
-    ))
-    return made.together(
-        [next(found) if isinstance(x, torch.fx.Node) else x for x in made.outputs]
+    found = iter(
+        eager_module(made.module, made.nodes, names, wanted)(
+            *inputs, *state.leaves, *made.constants
+        )
     )
+    return made.together([next(found) if isinstance(x, torch.fx.Node) else x for x in made.outputs])
 
 
 class Wide(nn.Module):

@@ -1,11 +1,14 @@
 """Losses of ATen, against PyTorch: its own samples, and labels that are none."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
 
 from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, computed  # noqa: E402
+from torch_aten import check, check_gradients, computed  # noqa: E402
 from torch_opinfo import check_samples  # noqa: E402
 
 OPS = """
@@ -20,6 +23,28 @@ OPS = """
 @pytest.mark.parametrize("op", OPS)
 def test_samples(op: str) -> None:
     check_samples([f"nn.functional.{op}"], most=8 if op in ("cross_entropy", "nll_loss") else 4)
+
+
+def gradients(function: Callable[..., Any], *args: torch.Tensor, times: float) -> None:
+    check_gradients(lambda x: function(x, *args[1:]), args[:1])
+
+
+@pytest.mark.parametrize(
+    "op",
+    """
+    cross_entropy nll_loss multi_margin_loss smooth_l1_loss huber_loss binary_cross_entropy
+    binary_cross_entropy_with_logits kl_div poisson_nll_loss cosine_embedding_loss
+    triplet_margin_loss
+    """.split(),
+)
+def test_gradients(op: str) -> None:
+    most = 4 if op == "cross_entropy" else 1
+    check_samples([f"nn.functional.{op}"], most=most, dtype=torch.float64, checked=gradients)
+
+
+def test_gradients_of_inputs_and_weights() -> None:
+    x, label = torch.randn(5, 3), torch.tensor([0, 2, -100, 1, 1])
+    check_gradients(lambda x, t, w: F.cross_entropy(x @ w, t), [x, label], [torch.randn(3, 4)])
 
 
 def test_a_label_that_is_no_class_makes_nan() -> None:

@@ -68,7 +68,8 @@ class Backward:
                 taken += [*self._zeros(value, start - end), grad]
                 end = start + grad.channels
             taken += self._zeros(value, value.channels - end)
-            whole = self.nodes.add(Concat(), taken, value.shape, batched=value.batched)
+            form = {"batched": value.batched, "samples": value.samples}
+            whole = self.nodes.add(Concat(), taken, value.shape, **form)
             self.give(value, *whole)
             parts = rest
 
@@ -76,7 +77,8 @@ class Backward:
         """As many channels of zeros, none for 0."""
         shape = (channels, *value.space)
         op = Elementwise(shape, (constant(0),), batched=value.batched)
-        return self.nodes.add(op, (), shape, batched=value.batched) if channels else ()
+        form = {"batched": value.batched, "samples": value.samples}
+        return self.nodes.add(op, (), shape, **form) if channels else ()
 
     def gradient(self, value: Value) -> Value | None:
         """The gradient, the sum of all contributions; None if there are none."""

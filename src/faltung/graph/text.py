@@ -253,8 +253,9 @@ def with_outputs(network: Written, count: int) -> Written:
         for _ in step.outputs:
             makers[first + len(makers)] = number
     steps, at = list(network.steps), network.output
-    before = len(network.steps) and _outputs_of(network)
-    while (number := makers.get(at)) is not None:
+    before = _outputs_of(network)
+    while at in makers:
+        number = makers[at]
         step = steps[number]
         if isinstance(step.op, ops.Convolve) and step.op.spec.groups == 1:
             return _widened(network, steps, number, count)

@@ -103,7 +103,8 @@ class Graphed(Foreign):
             form=where or form,
         )
         shape = array.shape if inner is None else inner
-        self.bound.setdefault(made.name, Bound(leaf, array.reshape(shape), shared))
+        numbers = array if shared else np.asarray(array, self.dtype)
+        self.bound.setdefault(made.name, Bound(leaf, numbers.reshape(shape), shared))
         return made
 
     def copies(self, array: Array) -> bool:

@@ -17,14 +17,14 @@ from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.ops.call_cache import KEPT
-from faltung.ops.directions import LOCAL, SHARED, Weights, memory_order
+from faltung.ops.directions import LOCAL, SHARED, Weights
 from faltung.ops.options import Geometry, bias_fits, grad_fits
 from faltung.ops.run import forget, planned, planned_local, scratch_bytes
 from faltung.plan.binding import Region
 from faltung.plan.plan import Plan
 from faltung.runtime.buffers import Block, workspace
 from faltung.runtime.threads import threads_to_use
-from faltung.torch.layouts import DTYPES, channels_last, dense, elements, ordered
+from faltung.torch.layouts import DTYPES, channels_last, dense, elements, packed
 from faltung.torch.threads import join
 from faltung.torch.words import Conv
 
@@ -390,8 +390,7 @@ def weight_strides(name: str, shape: tuple[Any, ...], last: bool) -> tuple[Any, 
     """
     if name == "conv":
         return dense(shape, last)
-    rank = len(shape) // 2 - 1
-    return ordered(shape, memory_order(len(shape), rank) if last else range(len(shape)))
+    return packed(shape) if last else dense(shape)
 
 
 def _layouts(x: Tensor, weight: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:

@@ -205,6 +205,7 @@ class Engine:
             with self._lock:
                 if entry is not None:  # a call has changed what the modules hold
                     self._states.remove(state)
+                    del self._calls[state], self._known[state]
                     state, leaves = self.state()
                 entry = self.made(args, kwargs, state, leaves)
                 if key is not None:
@@ -264,7 +265,7 @@ class Engine:
             return Entry(reason="an argument without elements")
         obstacle = state.obstacle or obstacle_of(flat)
         if obstacle:
-            return self.refused(gaps.told(obstacle), again=True)
+            return self.refused(gaps.told(obstacle), again=state.is_lazy)
         tensors = [x for x in flat if isinstance(x, torch.Tensor)]
         try:
             known, bound = self.graph(flat, tree, tensors, state, leaves)

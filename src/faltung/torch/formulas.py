@@ -151,7 +151,7 @@ def inside(x: Expr, low: float, high: float) -> Expr:
 
 
 def _sign(x: Expr) -> Expr:
-    return select(is_nan(x), x, unary("sign", x))
+    return select(is_nan(x), 0, unary("sign", x))
 
 
 def _sinc(x: Expr) -> Expr:
@@ -197,21 +197,19 @@ def _elu(a: Arguments) -> Unary:
     alpha, scale, inner = a.number("alpha"), a.number("scale"), a.number("input_scale")
     if (scale, inner) == (1, 1):
         return lambda x: activations.elu(alpha).replaced([x])
-    return lambda x: select(
-        greater(x, 0), x * scale, unary("expm1", minimum(x, 0) * inner) * (alpha * scale)
-    )
+    return lambda x: select(greater(x, 0), x * scale, unary("expm1", x * inner) * (alpha * scale))
 
 
 def _selu(x: Expr) -> Expr:
     alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-    return select(greater(x, 0), x * scale, unary("expm1", minimum(x, 0)) * (alpha * scale))
+    return select(greater(x, 0), x * scale, unary("expm1", x) * (alpha * scale))
 
 
 def _celu(a: Arguments) -> Unary:
     alpha = a.number("alpha")
     if not alpha:
         raise Unsaid("alpha=0")
-    return lambda x: select(greater(x, 0), x, unary("expm1", minimum(x, 0) / alpha) * alpha)
+    return lambda x: select(greater(x, 0), x, unary("expm1", x / alpha) * alpha)
 
 
 def _leaky(a: Arguments) -> Unary:
@@ -235,7 +233,7 @@ def _hardshrink(a: Arguments) -> Unary:
 def _softshrink(a: Arguments) -> Unary:
     bound = a.number("lambd")
     return lambda x: select(
-        greater(x, bound), x - bound, select(greater(-bound, x), x + bound, x * 0.0)
+        greater(x, bound), x - bound, select(greater(-bound, x), x + bound, select(is_nan(x), x, 0))
     )
 
 
@@ -264,8 +262,14 @@ def _log_sigmoid(x: Expr) -> Expr:
     return -activations.softplus().replaced([-x])
 
 
-def _hard_swish(x: Expr) -> Expr:
-    return x * (clamped(x + 3, 0, 6) * (1 / 6))
+def _hard_swish(a: Arguments) -> Unary:
+    """With the slopes of PyTorch at the bounds, where gradients are asked for."""
+
+    def of(x: Expr) -> Expr:
+        inner = select(at_least(x, 3), x, x * (x + 3) * (1 / 6))
+        return select(at_least(-3, x), x - x, inner)  # NaN of minus infinity
+
+    return of if a.f.training else lambda x: activations.hard_swish().replaced([x])
 
 
 def glu(a: Arguments) -> Tensor:
@@ -336,7 +340,7 @@ TABLE: dict[str, Handler] = {
     "relu6": stored(activations.relu6()),
     "silu": stored(activations.silu()),
     "mish": one(_mish),
-    "hardswish": one(_hard_swish),
+    "hardswish": settled(_hard_swish),
     "hardsigmoid": stored(activations.hard_sigmoid()),
     "log_sigmoid": one(_log_sigmoid),
     "elu": settled(_elu),

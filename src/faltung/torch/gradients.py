@@ -18,7 +18,7 @@ from torch.autograd import Function
 
 from faltung.geometry.check import per_axis
 from faltung.geometry.padding import pads
-from faltung.torch.layouts import is_last
+from faltung.torch.layouts import as_weight, channels_last, is_last
 from faltung.torch.words import Conv
 
 ops: Any = torch.ops.faltung
@@ -47,7 +47,7 @@ class Bilinear(Function):
         _, for_a, for_b, *_ = ctx.needs_input_grad
         ctx.save_for_backward(a if for_b else None, b if for_a else None)
         ctx.save_for_forward(a, b)
-        ctx.a, ctx.b = (a.shape, is_last(a)), (b.shape, is_last(b))
+        ctx.a, ctx.b = (a.shape, a.stride()), (b.shape, b.stride())
         ctx.bias = rest[0].dtype if isinstance(rest[0], Tensor) else None
         ctx.rest = rest if ctx.bias is None else (None, *rest[1:])
         y = compute(a, b, *rest)
@@ -79,8 +79,8 @@ def _rules(name: str) -> dict[str, Rule]:
             (g,), (x, w) = grads, ctx.saved_tensors
             _, for_x, for_w, for_b, _ = ctx.needs_input_grad
             words = ctx.rest[1]
-            dx = op(name, "_input_grad")(g, w, ctx.a[0], words, ctx.a[1]) if for_x else None
-            dw = op(name, "_weight_grad")(x, g, ctx.b[0], words, ctx.b[1]) if for_w else None
+            dx = op(name, "_input_grad")(g, w, ctx.a[0], words, channels_last(*ctx.a)) if for_x else None
+            dw = op(name, "_weight_grad")(x, g, ctx.b[0], words, as_weight(name, *ctx.b)) if for_w else None
             return None, dx, dw, bias_grad(name, g, ctx.bias) if for_b else None, None
 
     class InputGrad(Bilinear):
@@ -92,7 +92,7 @@ def _rules(name: str) -> dict[str, Rule]:
             _, for_g, for_w, *_ = ctx.needs_input_grad
             words = ctx.rest[1]
             dg = op(name)(u, w, None, words) if for_g else None
-            dw = op(name, "_weight_grad")(u, g, ctx.b[0], words, ctx.b[1]) if for_w else None
+            dw = op(name, "_weight_grad")(u, g, ctx.b[0], words, as_weight(name, *ctx.b)) if for_w else None
             return None, dg, dw, None, None, None
 
     class WeightGrad(Bilinear):
@@ -103,7 +103,7 @@ def _rules(name: str) -> dict[str, Rule]:
             (v,), (x, g) = grads, ctx.saved_tensors
             _, for_x, for_g, *_ = ctx.needs_input_grad
             words = ctx.rest[1]
-            dx = op(name, "_input_grad")(g, v, ctx.a[0], words, ctx.a[1]) if for_x else None
+            dx = op(name, "_input_grad")(g, v, ctx.a[0], words, channels_last(*ctx.a)) if for_x else None
             dg = op(name)(x, v, None, words) if for_g else None
             return None, dx, dg, None, None, None
 
@@ -122,7 +122,7 @@ def _rules(name: str) -> dict[str, Rule]:
             dx = op(name)(read, w.conj(), None, words) if for_x else None
             dw = None
             if for_w:
-                dw = op(name, "_weight_grad")(read, x, ctx.b[0], words, ctx.b[1])
+                dw = op(name, "_weight_grad")(read, x, ctx.b[0], words, as_weight(name, *ctx.b))
                 dw = dw.conj() if dw.is_complex() else dw
             return None, dx, dw, bias_grad(name, g, ctx.bias) if for_b else None, None
 

@@ -75,6 +75,7 @@ class _Importer:
         self.maps: set[str] = set()
         self.notes: dict[str, int] = {}
         self.cuts: dict[str, Tensor] = {}
+        self.constants: dict[int, Leaf] = {}
         # Results by the name of their value.
         self.looks: dict[str, Tensor] = {}
         self.aliases = Aliases(f, self.env, self.handled, self.seen_as, self.fed)
@@ -146,7 +147,9 @@ class _Importer:
         found: Any = node.graph.owning_module
         for name in str(node.target).split("."):
             found = getattr(found, name)
-        return self.leaf(node.name, found)
+        if id(found) not in self.constants:  # several nodes may name one tensor, which is written
+            self.constants[id(found)] = self.leaf(node.name, found)
+        return self.constants[id(found)]
 
     def leaf(self, name: str, tensor: torch.Tensor) -> Leaf:
         trained = self.f.training and tensor.requires_grad

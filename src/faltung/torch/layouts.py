@@ -48,6 +48,21 @@ def is_last(x: torch.Tensor) -> bool:
     return channels_last(x.shape, x.stride())
 
 
+def as_weight(name: str, shape: Shape, strides: Shape) -> bool:
+    """Whether a weight of "conv" has its channels last, and one of "conv_local" the order in which
+    its kernels read it: that of its gradient.
+    """
+    if name == "conv":
+        return channels_last(shape, strides)
+    return tuple(strides) == packed(shape)
+
+
+def packed(shape: Shape) -> tuple[Any, ...]:
+    """The strides of the weight of a local layer that ``pack_local`` gives."""
+    rank = len(shape) // 2 - 1
+    return ordered(shape, (*range(rank), *range(rank + 2, len(shape)), rank + 1, rank))
+
+
 def dense(shape: Shape, last: bool = False) -> tuple[Any, ...]:
     """The strides of a tensor without gaps, contiguous or with its channels last."""
     rest = range(2, len(shape))

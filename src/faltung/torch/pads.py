@@ -29,8 +29,8 @@ def _padded(a: Arguments, wholes: Sequence[int], mode: str, fill: float = 0.0) -
         pairs = [(min(0, lo), min(0, hi)) for lo, hi in pairs]
     elif mode == "circular":
         for n, (lo, hi) in zip(x.shape, pairs, strict=True):
-            if n + min(0, lo) + min(0, hi) < 1:
-                raise Unsaid("a circle of no entries")
+            if n + min(0, lo) + min(0, hi) < max(1, lo, hi):  # PyTorch's own result is anything
+                raise Unsaid(f"padding={lo, hi}: a circle of fewer entries")
     return padded(f, x, pairs, mode, fill)
 
 

@@ -242,9 +242,13 @@ def smaller(a: Arguments) -> Tensor:
     return extreme(smallest)(a)
 
 
-def _known(of: Binary) -> Binary:
-    """Where one is NaN the other."""
-    return lambda x, y: select(is_nan(x), y, select(is_nan(y), x, of(x, y)))
+def _known(first: Binary) -> Binary:
+    """Where one is NaN the other; else the first if a condition holds."""
+
+    def of(x: Expr, y: Expr) -> Expr:
+        return select(is_nan(x), y, select(is_nan(y), x, select(first(x, y), x, y)))
+
+    return of
 
 
 def _clamp(a: Arguments) -> Tensor:
@@ -292,12 +296,11 @@ def _is_small(a: Arguments, x: Any) -> bool:
     """Whether these are whole numbers that the dtype of the graph tells apart."""
     most = 2 ** np.finfo(a.f.dtype).nmant
     if isinstance(x, bool | int):
-        return abs(x) < most
+        return bool(abs(x) < most)
     if isinstance(x, Leaf):
         array = x.array
         a.f.baked[id(x)] = x
-        small: bool = x.dtype == "bool" or bool((np.abs(array) < most).all())
-        return small
+        return x.dtype == "bool" or bool((np.abs(array) < most).all())
     return isinstance(x, Tensor) and (x.dtype == "bool" or bool(x.value.kind != "int"))
 
 
@@ -418,8 +421,8 @@ TABLE: dict[str, Handler] = {
     "addcdiv": _add_quotient,
     "maximum": larger,
     "minimum": smaller,
-    "fmax": extreme(_known(maximum)),
-    "fmin": extreme(_known(minimum)),
+    "fmax": two(_known(at_least)),
+    "fmin": two(_known(lambda x, y: at_least(y, x))),
     "clamp": _clamp,
     "clip": _clamp,
     "clamp_min": _clamp,

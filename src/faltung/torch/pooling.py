@@ -17,7 +17,7 @@ import faltung.torch.operators  # noqa: F401
 from faltung.geometry.check import PerAxis, is_sequence, per_axis
 from faltung.geometry.errors import FaltungError, FaltungTypeError
 from faltung.geometry.padding import Padding, pads
-from faltung.torch.words import pool_words, remembered
+from faltung.torch.words import Pool, pool_words, remembered
 
 _ops: Any = torch.ops.faltung
 _NARROW = (torch.float16, torch.bfloat16)
@@ -155,9 +155,10 @@ def _terms(
 ) -> Tensor:
     """How many entries each mean was divided by, padding counted: what ``ceil`` adds is not."""
     sizes, outputs = x.shape[x.ndim - rank :], y.shape[y.ndim - rank :]
-    taps = per_axis("kernel", kernel, rank, 1)
-    steps = taps if stride is None else per_axis("stride", stride, rank, 1)
-    pairs = pads(padding, sizes=sizes, kernel=taps, stride=steps, dilation=(1,) * rank)
+    options = Pool.read(remembered(pool_words, rank, (kernel, stride, padding)))
+    taps = per_axis("kernel", options.kernel, rank, 1)
+    steps = taps if options.stride is None else per_axis("stride", options.stride, rank, 1)
+    pairs = pads(options.padding, sizes=sizes, kernel=taps, stride=steps, dilation=(1,) * rank)
     counts = torch.ones((), dtype=x.dtype)
     for n, o, k, s, (lo, hi) in zip(sizes, outputs, taps, steps, pairs, strict=True):
         each = (n + lo + hi - torch.arange(o) * s).clamp(max=k)

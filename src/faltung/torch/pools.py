@@ -180,8 +180,8 @@ def adaptive_max_pool(rank: int) -> Handler:
 
 
 def maxima(f: Foreign, x: Tensor, windows: Windows) -> Tensor:
-    """The largest entry of each window of the axes from number 2 on; the gradient of equal ones goes
-    to the first, because the last axis is the first that is looked along.
+    """The largest entry of each window of the axes from number 2 on. The gradient of equal ones
+    goes to the first, because the last axis is the first that is looked along.
     """
     for number in reversed(range(len(windows))):
         x, *others = _taps(f, x, 2 + number, windows[number])

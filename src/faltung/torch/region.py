@@ -18,6 +18,7 @@ from faltung.torch.hooks import no_saved_tensors_hooks
 from faltung.torch.importer import imported, lies_last
 from faltung.torch.part import DTYPES, Feed, Gap, Part
 from faltung.torch.programs import Inferred, Piece, Precision
+from faltung.torch.threads import join
 from faltung.torch.trained import Trained
 
 # Programs of one region that are kept, each for other sizes.
@@ -49,6 +50,7 @@ class Region:
         *,
         precision: Precision = "fast",
     ) -> None:
+        join()  # beside PyTorch there is one set of threads
         self.piece = Piece(list(nodes), list(inputs), list(leaves), list(outputs), precision)
         self._programs: dict[Any, Inferred | Trained] = {}
         self._seen: list[torch.Tensor] = []

@@ -96,7 +96,9 @@ class State:
         self._child_dicts = [d for d, _, _ in self._children]
         self._child_keys = [key for _, key, _ in self._children]
         self._child_is = [child for _, _, child in self._children]
-        self._held = [each for m in modules for each in (vars(m), m._modules, m._parameters, m._buffers)]
+        self._held = [
+            each for m in modules for each in (vars(m), m._modules, m._parameters, m._buffers)
+        ]
         self._sizes = list(map(len, self._held))
         self._hooks = [
             vars(m)[name]
@@ -116,6 +118,11 @@ class State:
 
     def _rows(self) -> Iterator[tuple[Callable[[dict[str, Any]], Any], dict[str, Any]]]:
         return zip(self._getters, self._attributes, strict=True)
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether there are parameters that get their shapes in the first call."""
+        return any(nn.parameter.is_lazy(x) for _, m in self.modules for x in m._parameters.values())
 
     @property
     def obstacle(self) -> str:

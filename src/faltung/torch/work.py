@@ -92,7 +92,7 @@ def eager_us(done: Work) -> float:
 def ours_us(done: Work, edges: Sequence[float]) -> float:
     """Microseconds in a program of ours, whose edges have these numbers of bytes."""
     peak, rate = _speed()
-    moved = sum(EDGE + 2 * each / rate for each in edges)
+    moved = sum(EDGE + each / (2 * rate) for each in edges)  # some are copied
     inside = done.operators * NODE + done.macs / (peak * OURS) + done.bytes / (2 * rate)
     return CALL + moved + inside
 
