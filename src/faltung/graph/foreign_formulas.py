@@ -92,7 +92,7 @@ def _once(f: Foreign, array: Array, rank: int) -> Array:
     """A constant that was repeated for each sample of the batch, without that: constants have no
     samples. Not where it is trained.
     """
-    if f.trains or array.ndim < rank or len(array) != f.batch or len(array) == 1:
+    if f.trains or array.ndim < max(rank, 1) or f.batch == 1 or len(array) != f.batch:
         return array
     first = array[:1]
     same = (array == first).all() and (np.signbit(array) == np.signbit(first)).all()
