@@ -2,14 +2,14 @@
 
 import sys
 
-from benchmarks import accuracy, beside, choices, denormals
+from benchmarks import accuracy, choices, denormals, pytorch
 from benchmarks.run import main
 
 OTHERS = {
     "choices": choices.main,
     "accuracy": accuracy.main,
     "denormals": denormals.main,
-    "beside": beside.main,
+    "pytorch": pytorch.main,
 }
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """What every test stands on: how much is run, no network, code that is kept, the machines."""
 
 import datetime
+import importlib.util
 import os
 import re
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,12 @@ from faltung.machine.table import Machine
 
 # Folders, files and tests that take more than a tenth of a second: `pytest --durations=50` tells.
 SLOW = Path(__file__).with_name("slow.txt")
+
+# Folders of tests with the name of a package: Python would import them where that is missing.
+for _name in ("onnx", "torch"):
+    _spec = importlib.util.find_spec(_name)
+    if _spec is not None and _spec.origin is None:
+        sys.modules[_name] = None  # type: ignore[assignment]  # importing it is an ImportError
 
 # How much is run ---------------------------------------------------------------------------------
 

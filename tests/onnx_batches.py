@@ -1,10 +1,13 @@
 """Small models in which the batch is merged, parted and moved, as exporters spell layers out."""
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from onnx_models import made, node, numbers
+
+from faltung.onnx import OnnxModel, load
 
 Array = Any
 # What a model is made of: its net, and the name of its input.
@@ -269,6 +272,13 @@ def gate(pool: str) -> Build:
     return build
 
 
+def gate_of_rows(net: Net, x: str) -> str:
+    """Rows times a gate for each channel of a sample, before a linear layer."""
+    y = net.turned(net.seen(x, -1, 8, 64), 0, 2, 1)
+    small = net.op("Sigmoid", net.linear(net.mean(y, 1), 8, 8))
+    return net.linear(str(net.op("Mul", y, small)), 8, 4)
+
+
 def gate_along_channels(net: Net, x: str) -> str:
     """Efficient channel attention: a convolution along the channels of a mean."""
     y = net.conv(x, 8, 8)
@@ -435,6 +445,7 @@ CASES: dict[str, tuple[tuple[int, ...], Build]] = {
     "softmax merged": (MAP, softmax(1, -1, 64)),
     "gate pool": (MAP, gate("pool")),
     "gate mean": (MAP, gate("mean")),
+    "gate of rows": (MAP, gate_of_rows),
     "gate along channels": (MAP, gate_along_channels),
     "selective": (MAP, selective),
     "token": (MAP, token),
@@ -449,3 +460,35 @@ CASES: dict[str, tuple[tuple[int, ...], Build]] = {
     "flattened": (MAP, flattened),
     "patches merged": (MAP, patches_merged),
 }
+
+
+# What only looks at numbers, or moves them.
+MOVES = ("View", "Permute")
+
+
+def kinds(model: OnnxModel) -> list[Counter[str]]:
+    """What the compiled parts of the last run consist of, but for moves."""
+    programs = [r.program.compiled.inference for r in model._main.records if r.program is not None]
+    return [
+        Counter(n for node in each.nodes if (n := type(node.op).__name__) not in MOVES)
+        for each in programs
+    ]
+
+
+def differences(data: bytes, x: Array, in_front: Callable[[Array], Array] = lambda y: y) -> str:
+    """What about the first sample, or about how it is computed, depends on the batch that it is in;
+    nothing, as it should be. in_front: puts the samples of the output in front.
+    """
+    model, found = load(data), []
+    for batch in range(1, len(x) + 1):
+        (y,) = model.run({"x": x[:batch]})
+        y = in_front(y)
+        found.append((y[: len(y) // batch], kinds(model)))
+    (alone, how), *others = found
+    for number, (y, made_of) in enumerate(others, 2):
+        if made_of != how:
+            less, more = sum(how, Counter()), sum(made_of, Counter())
+            return f"alone {dict(less - more)}, in a batch of {number} {dict(more - less)}"
+        if not np.array_equal(y, alone, equal_nan=True):
+            return f"other bits in a batch of {number}"
+    return ""

@@ -11,7 +11,7 @@ A page is README.md or a file of docs/. On a page
 
 import ast
 import doctest
-import importlib
+import importlib.util
 import os
 import re
 import shlex
@@ -67,6 +67,8 @@ def run_session(text: str, names: dict[str, Any], where: Block) -> None:
     assert runner.failures == 0, "".join(report)
 
 
+# A block that needs PyTorch, which is not among what tests are installed with.
+NEEDS_TORCH = re.compile(r"^(>>> )?import torch$", re.MULTILINE)
 PROGRAMS = [page for page in PAGES if any(blocks(page, "python", "pycon"))]
 
 
@@ -74,7 +76,11 @@ PROGRAMS = [page for page in PAGES if any(blocks(page, "python", "pycon"))]
 def test_python_of_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)  # what an example writes goes here
     names: dict[str, Any] = {"__name__": "__page__"}
+    if page.stem.startswith("torch"):
+        pytest.importorskip("torch")
     for block in blocks(page, "python", "pycon"):
+        if NEEDS_TORCH.search(block.text) and importlib.util.find_spec("torch") is None:
+            continue
         if re.search(r"^\s*>>> ", block.text, re.MULTILINE):
             run_session(block.text, names, block)
         else:

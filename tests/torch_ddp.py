@@ -11,43 +11,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-import faltung
+import faltung.torch.backend
+from faltung.runtime.team import Region
 from faltung.torch.threads import join, threads
 
 STEPS = 4
 
 
-class Function(torch.autograd.Function):
-    """A convolution of ours on arrays, with both gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        return _conv(x, weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        x, weight = (each.detach().numpy() for each in ctx.saved_tensors)
-        g = np.ascontiguousarray(grad.detach().numpy())
-        dx = faltung.conv_input_grad(g, weight, x.shape, padding="same")
-        dw = faltung.conv_weight_grad(x, g, weight.shape, padding="same")
-        return torch.from_numpy(dx), torch.from_numpy(dw)
-
-
-def _conv(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    arrays = (each.detach().numpy() for each in (x, weight))
-    return torch.from_numpy(faltung.conv2d(*arrays, padding="same"))
-
-
 class Conv(nn.Conv2d):
+    """By an operator of ours."""
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return Function.apply(x, self.weight)
+        return faltung.torch.conv2d(x, self.weight, padding="same")
 
 
 def network(conv: type[nn.Conv2d]) -> nn.Module:
@@ -67,7 +47,24 @@ def network(conv: type[nn.Conv2d]) -> nn.Module:
 MODELS = {
     "eager": lambda: DistributedDataParallel(network(nn.Conv2d)),
     "convolutions": lambda: DistributedDataParallel(network(Conv)),
+    "backend": lambda: DistributedDataParallel(
+        torch.compile(network(nn.Conv2d), backend=faltung.torch.backend.faltung)
+    ),
+    "compiled": lambda: DistributedDataParallel(faltung.torch.compile(network(nn.Conv2d))),
 }
+
+
+class Counted:
+    """How many regions of ours have run."""
+
+    def __init__(self) -> None:
+        self.number, run = 0, Region.run
+
+        def counted(region: Region, threads: int) -> int:
+            self.number += 1
+            return run(region, threads)
+
+        Region.run = counted  # type: ignore[method-assign]
 
 
 def train(model: DistributedDataParallel, rank: int) -> dict[str, Any]:
@@ -107,10 +104,15 @@ def main(folder: Path) -> None:
     rank = dist.get_rank()
     seen: dict[str, Any] = {"size": dist.get_world_size(), "threads": threads()}
     seen["asked"] = int(os.environ["OMP_NUM_THREADS"])
-    results = {name: train(make(), rank) for name, make in MODELS.items()}
+    results, counted, regions = {}, Counted(), {}
+    for name, make in MODELS.items():
+        before = counted.number
+        results[name] = train(make(), rank)
+        regions[name] = counted.number - before
     for name, result in results.items():
         eager = results["eager"]
         seen[name] = {
+            "regions": regions[name],
             "losses": result["losses"],
             "same": same_everywhere(result["gradients"]) and same_everywhere(result["state"]),
             "gradients": distance(result["gradients"], eager["gradients"]),

@@ -118,6 +118,21 @@ def _called(op: Callable[..., Any], frame: Any) -> Callable[..., Any]:
     return function
 
 
+def _with_known(
+    function: Callable[..., Any], args: Sequence[torch.Tensor]
+) -> tuple[Callable[..., Any], tuple[torch.Tensor, ...]]:
+    """A function of its real tensors alone."""
+    places = [i for i, x in enumerate(args) if x.is_floating_point()]
+
+    def of_real(*given: torch.Tensor) -> Any:
+        whole = list(args)
+        for i, x in zip(places, given, strict=True):
+            whole[i] = x
+        return function(*whole)
+
+    return of_real, tuple(args[i] for i in places)
+
+
 def check_samples(
     names: Sequence[str],
     gaps: Mapping[str, str] | None = None,
@@ -125,8 +140,11 @@ def check_samples(
     dtype: torch.dtype | None = None,
     times: float = 6.0,
     checked: Callable[..., None] | None = None,
+    known: bool = False,
 ) -> int:
     """Check samples of operators and count those that became a program.
+
+    known: whole numbers and conditions are constants of the function, such as indices.
 
     dtype: by default float32 and float64 in turn. checked: called with the function, its tensors
     and ``times``, instead of a comparison with PyTorch. gaps: by the label of a sample, or by the
@@ -139,6 +157,8 @@ def check_samples(
     for turn, (label, function, args) in enumerate(samples(names, dtype or torch.float32, most)):
         if dtype is None and turn % 2:
             args = tuple(x.double() if x.is_floating_point() else x for x in args)
+        if known:
+            function, args = _with_known(function, args)
         try:
             module = traced(function, *args)
             part = part_of(module, args)

@@ -215,7 +215,12 @@ def forgets(**more: Any) -> bool:
 def test_before_a_fork():
     ended = []
     pause_type = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_int)
-    pause = pause_type(lambda kind, device: ended.append((kind, device)) or 0)
+
+    @pause_type
+    def pause(kind: int, device: int) -> int:
+        ended.append((kind, device))
+        return 0
+
     inside = pause_type(lambda _kind, _device: -1)
     device = NUMBER(lambda: -7)
     assert not forgets()

@@ -32,7 +32,7 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         [sys.executable, "-m", *command.split(), str(TESTS / "torch_ddp.py"), str(folder)],
         capture_output=True,
         text=True,
-        timeout=limit(120),
+        timeout=limit(240),
         env=environment,
         check=False,
     )
@@ -49,9 +49,10 @@ def test_the_number_of_threads_is_that_of_the_launcher(ranks):
     assert [seen["threads"] for seen in ranks] == [seen["asked"] for seen in ranks] == [1, 1]
 
 
-@pytest.mark.parametrize("name", ["eager", "convolutions"])
+@pytest.mark.parametrize("name", ["eager", "convolutions", "backend", "compiled"])
 def test_gradients(ranks, name):
     for seen in ranks:
+        assert (seen[name]["regions"] > 0) == (name != "eager")
         assert seen[name]["same"], "the ranks differ"
         assert seen[name]["gradients"] < 1e-4
         assert seen[name]["state"] < 1e-5

@@ -7,6 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from runtime.work import Mix, code, step, words  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
 from torch.utils.checkpoint import checkpoint  # noqa: E402
 
-import faltung  # noqa: E402
+import faltung.torch  # noqa: E402
 from faltung.runtime import team  # noqa: E402
 from faltung.runtime import threads as setting  # noqa: E402
 from faltung.runtime.team import Region  # noqa: E402
@@ -45,7 +46,7 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     team.join(before)
 
 
-def theirs() -> "torch.Tensor":
+def theirs() -> Any:
     """A convolution of PyTorch that is large enough for all its threads."""
     with torch.no_grad():
         return F.conv2d(torch.ones(1, 64, 28, 28), torch.ones(64, 64, 3, 3), padding=1)
@@ -75,15 +76,17 @@ def test_the_smaller_number_counts():
 
 def taking_part(work: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> set[int]:
     """How many threads the regions had that ``work`` ran."""
-    seen, run = set(), Region.run
+    seen = set()
+    assert Mix(8).check(1) == 1 and team._team is not None
+    launch = team._team.launch
 
-    def spy(self: Region, number: int) -> int:
-        used = run(self, number)
+    def spy(*arguments: int) -> int:
+        used = launch(*arguments)
         seen.add(used)
         return used
 
     with monkeypatch.context() as patch:
-        patch.setattr(Region, "run", spy)
+        patch.setattr(team._team, "launch", spy)
         work()
     return seen
 
@@ -99,6 +102,25 @@ def test_set_num_threads_is_followed(monkeypatch):
     assert seen == {1}
     torch.set_num_threads(2)
     assert 2 in taking_part(ours, monkeypatch)
+
+
+def test_a_compiled_model_follows_too(monkeypatch):
+    model = torch.nn.Sequential(torch.nn.Conv2d(64, 64, 3), torch.nn.ReLU())
+    fast, x, results = faltung.torch.compile(model), torch.ones(4, 64, 28, 28), []
+
+    def step() -> None:
+        model.zero_grad()
+        y = fast(x)
+        y.square().sum().backward()
+        results.append([y.detach(), *(p.grad for p in model.parameters())])
+
+    step()
+    for number in (2, 1, 3):
+        torch.set_num_threads(number)
+        faltung.set_threads(number)
+        assert taking_part(step, monkeypatch) >= {number}
+    first, *others = results
+    assert all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 
 def test_the_same_bits():
@@ -189,11 +211,11 @@ def test_ten_threads_at_once():
 def test_within_gradients():
     expected, seen = ours(), []
 
-    def hook(grad: "torch.Tensor") -> "torch.Tensor":
+    def hook(grad: Any) -> Any:
         seen.append(ours())
         return grad
 
-    def part(x: "torch.Tensor") -> "torch.Tensor":
+    def part(x: Any) -> Any:
         seen.append(ours())
         y = F.conv2d(x, torch.ones(64, 64, 3, 3), padding=1)
         if y.requires_grad:
@@ -261,16 +283,20 @@ def test_fork():
         assert Mix(37).check(2) == torch.get_num_threads() == threads() == 2
         assert team.joined() is before
 
+    def parent() -> None:
+        child(task)
+        task()
+        child(task)
+
     child(task)
-    child(lambda: (child(task), task(), child(task)))
+    child(parent)
     task()
     wrong: list[BaseException] = []
 
     def elsewhere() -> None:
         try:
             task()
-            child(task)
-            task()
+            parent()
         except BaseException as error:
             wrong.append(error)
 
@@ -305,13 +331,13 @@ def test_fork_while_another_thread_computes():
     task()
 
 
-class Pictures(torch.utils.data.Dataset):
+class Pictures:
     """What a worker computes with both, and with how many threads."""
 
     def __len__(self) -> int:
         return 16
 
-    def __getitem__(self, index: int) -> "tuple[torch.Tensor, int]":
+    def __getitem__(self, index: int) -> tuple[Any, int]:
         y = faltung.conv2d(X[0] * index, W)
         return F.conv2d(torch.from_numpy(y), torch.ones(1, 32, 3, 3)), threads()
 
@@ -354,7 +380,7 @@ def both():
     work.check(2)
     torch.conv2d(a, b, padding=1)
 """
-    script(text + ENDINGS[ending], seconds=30)
+    script(text + ENDINGS[ending], seconds=120)
 
 
 def test_a_pytorch_without_openmp(monkeypatch):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from faltung.geometry.expr import Expr, constant, operand
 from faltung.graph.expand import Nodes, Statistics
-from faltung.graph.ops import Concat, ConvolveWeight, Elementwise, Reduction
+from faltung.graph.ops import Concat, ConvolveWeight, Elementwise, Reduction, View
 from faltung.graph.value import Graph, Node, Value
 
 A = operand(0)
@@ -36,6 +36,8 @@ class Backward:
         """Compute gradients for these values, all that depends on them, and nothing else."""
         self._needed = {value.name for value in values}
         for node in self.graph.nodes:
+            if isinstance(node.op, View) and node.op.stops:
+                continue
             if any(value.name in self._needed for value in node.inputs):
                 self._needed.update(value.name for value in node.outputs)
 
@@ -66,7 +68,8 @@ class Backward:
                 taken += [*self._zeros(value, start - end), grad]
                 end = start + grad.channels
             taken += self._zeros(value, value.channels - end)
-            whole = self.nodes.add(Concat(), taken, value.shape, batched=value.batched)
+            form = {"batched": value.batched, "samples": value.samples}
+            whole = self.nodes.add(Concat(), taken, value.shape, **form)
             self.give(value, *whole)
             parts = rest
 
@@ -74,7 +77,8 @@ class Backward:
         """As many channels of zeros, none for 0."""
         shape = (channels, *value.space)
         op = Elementwise(shape, (constant(0),), batched=value.batched)
-        return self.nodes.add(op, (), shape, batched=value.batched) if channels else ()
+        form = {"batched": value.batched, "samples": value.samples}
+        return self.nodes.add(op, (), shape, **form) if channels else ()
 
     def gradient(self, value: Value) -> Value | None:
         """The gradient, the sum of all contributions; None if there are none."""

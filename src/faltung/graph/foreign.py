@@ -152,6 +152,8 @@ class Foreign:
         self.dtype: Float = dtype
         self.weights: dict[str, Array] = {}
         self._b = builder
+        # The first axis of the first input.
+        self.batch = 1
         # Whether constants are the first numbers of parameters.
         self.trains = builder is not None
         self._inputs = 0
@@ -170,7 +172,7 @@ class Foreign:
 
     def input(self, shape: Shape, dtype: str, memory: Sequence[int] | None = None) -> Tensor:
         """A further input. memory: its axes in the order of memory, if they are (samples, *space,
-        C); by default a vector of all of its numbers, in the owner's order.
+        C); by default a vector for each entry of its first axis, in the owner's order.
         """
         if not all(shape):
             raise Unsaid("a tensor without elements")
@@ -179,9 +181,10 @@ class Foreign:
         kind = "int" if dtype.startswith(("int", "uint")) else "float"
         order = tuple(range(len(shape))) if memory is None else tuple(memory)
         sizes = [shape[axis] for axis in order]
-        samples, inner = (sizes[0], (sizes[-1], *sizes[1:-1])) if memory else (1, (prod(shape),))
+        samples = sizes[0] if sizes else 1
+        inner = (sizes[-1], *sizes[1:-1]) if memory else (prod(sizes[1:]),)
         if self._b is None:
-            tokens = kind == "int"
+            tokens, self.batch = kind == "int", samples
             self._b = Builder(inner, dtype=self.dtype, tokens=tokens, samples=samples)
             value = self._b.input
         else:
@@ -311,7 +314,7 @@ class Foreign:
     def _regrouped(self, x: Tensor, shape: Shape) -> Tensor:
         """The same where sizes do not divide each other: with the numbers in the owner's order."""
         made = self.straightened(x)
-        return self.result(self.vector(made.value), shape, x.dtype)
+        return self.result(made.value, shape, x.dtype)
 
     def padded_rank(self, x: Tensor, rank: int) -> Tensor:
         """With axes of size 1 in front, as broadcasting adds them."""
@@ -328,6 +331,27 @@ class Foreign:
             self._forms[key] = self.b.node(View(), (value,), shape, samples=samples)
         return self._forms[key]
 
+    def front(self, x: Tensor) -> int:
+        """How many of the first dims are the batch, as samples of the value.
+
+        Whatever becomes of a tensor, they stay its samples as long as they are in front. So the
+        batch has no part in shapes, and these are the same for one sample and for several; with
+        them what is fused, and which method computes it.
+        """
+        count, total = 0, 1
+        while count < len(x.dims) and total < self.batch:
+            total *= x.dims[count]
+            count += 1
+        return 0 if total != self.batch or x.value.samples % total else count
+
+    def wide(self, x: Tensor, channels: int) -> Value:
+        """The value with so many channels, which are some of the last dims."""
+        if x.value.channels == channels:
+            return x.value
+        positions = x.size // channels
+        samples = self.batch if self.front(x) and positions % self.batch == 0 else 1
+        return self.seen(x.value, samples, (channels, positions // samples))
+
     def vector(self, value: Value) -> Value:
         """All numbers of a value, in the order of memory."""
         return self.seen(value, 1, (value.size,))
@@ -339,11 +363,13 @@ class Foreign:
             return x
         dims = tuple(x.dims[i] for i in order)
         key = x.value.name, (x.dims, order)
-        if key not in self._forms:
-            shape = dims[-1], prod(dims[:-1])
-            value = x.value if _refines(x.dims, x.value.channels) else self.vector(x.value)
-            self._forms[key] = self.node(Permute(x.dims, order), (value,), shape, samples=1)
         axes = tuple(tuple(order.index(i) for i in axis) for axis in x.axes)
+        if key not in self._forms:
+            front = self.front(x)
+            front = front if order[:front] == tuple(range(front)) and front < len(dims) else 0
+            shape, samples = (dims[-1], prod(dims[front:-1])), prod(dims[:front])
+            value = x.value if _refines(x.dims, x.value.channels) else self.vector(x.value)
+            self._forms[key] = self.node(Permute(x.dims, order), (value,), shape, samples=samples)
         return Tensor(self._forms[key], dims, axes, x.dtype)
 
     def arranged(self, x: Tensor, memory: Sequence[int]) -> Tensor:

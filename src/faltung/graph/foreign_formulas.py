@@ -117,7 +117,8 @@ class _Frame:
         base = _base(shape, tensors)
         base = _refined(base, tensors)
         patterns = _patterns(base, shape, operands)
-        runs = _own_runs(base, patterns) or _common_runs(patterns)
+        front = _front(f, base, tensors)
+        runs = _own_runs(base, patterns, front, len(tensors)) or _common_runs(patterns, front)
         return _Frame(f, base, runs)
 
     @property
@@ -230,7 +231,7 @@ class _Frame:
 
     def _anew(self, x: Tensor) -> Tensor:
         made = self.f.straightened(x)
-        return self.f.result(self.f.vector(made.value), x.shape, x.dtype)
+        return self.f.result(made.value, x.shape, x.dtype)
 
 
 def _base(shape: Shape, tensors: Sequence[Tensor]) -> Tensor:
@@ -326,8 +327,20 @@ def _patterns(
     ]
 
 
-def _own_runs(base: Tensor, patterns: Sequence[tuple[bool, ...]]) -> tuple[int, ...] | None:
-    """The samples, space and channels of the base's value, if they suit all operands."""
+def _front(f: Foreign, base: Tensor, tensors: Sequence[Tensor]) -> int:
+    """How many of the base's first dims are the batch."""
+    (own, *_) = (x for x in tensors if x.value == base.value)
+    front = f.front(base)
+    there = all(own.axes[i] for i, axis in enumerate(base.axes) if set(axis) & set(range(front)))
+    return front if there else 0
+
+
+def _own_runs(
+    base: Tensor, patterns: Sequence[tuple[bool, ...]], front: int, tensors: int
+) -> tuple[int, ...] | None:
+    """The samples, space and channels of the base's value, if they suit all operands, of which so
+    many are ``tensors``. front: how many dims are the batch.
+    """
     value = base.value
     if value.size != base.size:
         return None
@@ -341,17 +354,22 @@ def _own_runs(base: Tensor, patterns: Sequence[tuple[bool, ...]]) -> tuple[int, 
             return None
         runs.append(count)
         at += count
-    if any(pattern[-1] for pattern in patterns[: runs[0]]):
+    samples = patterns[: runs[0]]
+    if any(pattern[-1] for pattern in samples):
         return None
+    if runs[0] > front and not all(all(pattern[:tensors]) for pattern in samples):
+        return None  # what lacks other samples may have the batch
     return tuple(runs)
 
 
-def _common_runs(patterns: Sequence[tuple[bool, ...]]) -> tuple[int, ...]:
-    """Runs of dims that the same operands have; no samples."""
+def _common_runs(patterns: Sequence[tuple[bool, ...]], front: int) -> tuple[int, ...]:
+    """The batch as samples, and runs of dims that the same operands have."""
+    if any(pattern[-1] for pattern in patterns[:front]):
+        front = 0
     runs: list[int] = []
-    for i, pattern in enumerate(patterns):
-        if i and pattern == patterns[i - 1]:
+    for i, pattern in enumerate(patterns[front:], front):
+        if i > front and pattern == patterns[i - 1]:
             runs[-1] += 1
         else:
             runs.append(1)
-    return (0, *(runs or [0]))
+    return (front, *(runs or [0]))

@@ -48,9 +48,7 @@ def linear(f: Foreign, x: Tensor, w: Array, bias: Array | None) -> Tensor:
     else:
         inside = sorted(read) if f.copies(w) else list(read)
         w = _columns(w, [x.dims[i] for i in read], [read.index(i) for i in inside])
-        value = f.ordered(x, (*left, *inside)).value
-        if value.channels != inputs:
-            value = f.seen(value, 1, (inputs, x.size // inputs))
+        value = f.wide(f.ordered(x, (*left, *inside)), inputs)
         shape = (inputs, *(value.space or (1,)))
         value = _product(f, value, w, bias, shape, (1,) * (len(shape) - 1))
     dims = tuple(x.dims[i] for i in left) + ((features,) if features > 1 else ())

@@ -5,7 +5,7 @@ behind it in memory as one. ``Foreign`` copies where memory is in another order.
 """
 
 from collections.abc import Sequence
-from math import prod
+from math import gcd, prod
 from typing import Any
 
 import numpy as np
@@ -47,10 +47,7 @@ def last(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value]:
     numbers(x)
     inside = x.axes[axis]
     made = f.ordered(x, [*(i for i in range(len(x.dims)) if i not in inside), *inside])
-    value, channels = made.value, x.shape[axis]
-    if value.channels != channels:
-        value = f.seen(value, 1, (channels, x.size // channels))
-    return made, value
+    return made, f.wide(made, x.shape[axis])
 
 
 # Parts --------------------------------------------------------------------------------------------
@@ -68,11 +65,7 @@ def _behind(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, Value, int]:
         own = x.axes[axis]
     after = prod(x.dims[own[-1] + 1 :])
     x = resized(x, x.value, axis, x.shape[axis])
-    channels = x.shape[axis] * after
-    value = x.value
-    if value.channels != channels:
-        value = f.seen(value, 1, (channels, x.size // channels))
-    return x, value, after
+    return x, f.wide(x, x.shape[axis] * after), after
 
 
 def resized(x: Tensor, value: Value, axis: int, size: int) -> Tensor:
@@ -156,10 +149,12 @@ def concatenated(f: Foreign, parts: Sequence[Tensor], axis: int) -> Tensor:
     before = prod(rest) // after
     arranged = [f.arranged(part, memory) for part in parts]
     channels = [part.shape[axis] * after for part in parts]
-    values = [part.value for part in arranged]
+    values = [f.wide(part, count) for part, count in zip(arranged, channels, strict=True)]
     forms = {(value.samples, value.space) for value in values}
-    if len(forms) > 1 or [value.channels for value in values] != channels:
-        values = [f.seen(v, 1, (c, before)) for v, c in zip(values, channels, strict=True)]
+    if len(forms) > 1:
+        samples = gcd(*(value.samples for value in values))
+        pairs = zip(values, channels, strict=True)
+        values = [f.seen(v, samples, (count, before // samples)) for v, count in pairs]
     made = f.node(Concat(), values, (sum(channels), *values[0].space))
     sizes = list(first.shape)
     sizes[axis] = sum(part.shape[axis] for part in parts)

@@ -48,11 +48,14 @@ def product(
     words = [_word(x, part, names) for x, part in zip(tensors, own, strict=False)]
     dims = tuple(size for label in own[2] for size in cut.get(label, ()))
     word = "".join(letter for label in own[2] for letter in names.get(label, ""))
-    inner = prod(next((cut[label] for label in reversed(own[2]) if cut.get(label)), ()))
-    positions = prod(dims) // inner
+    front = _in_front(f, tensors, words, word)
+    last = next((len(cut[label]) for label in reversed(own[2]) if cut.get(label)), 0)
+    last = min(last, len(dims) - front)
+    samples, inner = prod(dims[:front]), prod(dims[len(dims) - last :])
+    positions = prod(dims) // samples // inner
     op = Contract(words[0], words[1], word, _numbers(cut, names))
     form = (inner, positions) if positions > 1 else (inner,)
-    value = f.node(op, inputs, form, samples=1)
+    value = f.node(op, inputs, form, samples=samples)
     axes, at = [], 0
     for label in own[2]:
         count = len(cut.get(label, ()))
@@ -144,7 +147,7 @@ def _cut(
             if axis:
                 ends.setdefault(label, set()).update(_ends([x.dims[i] for i in axis]))
     if any(b % a for found in ends.values() for a, b in pairwise(sorted(found))):
-        whole = [f.result(f.vector(f.straightened(x).value), x.shape, x.dtype) for x in made]
+        whole = [f.result(f.straightened(x).value, x.shape, x.dtype) for x in made]
         return _cut(f, whole, labels)
     cut = {
         label: tuple(b // a for a, b in pairwise(sorted(found)))[::-1]
@@ -192,6 +195,13 @@ def _word(x: Tensor, labels: Labels, names: Mapping[str, str]) -> str:
         for letter, i in zip(names.get(label, "") if axis else "", axis, strict=True):
             found[i] = letter
     return "".join(found)
+
+
+def _in_front(f: Foreign, tensors: Sequence[Tensor], words: Sequence[str], out: str) -> int:
+    """How many of the first labels of the result are the batch, in front of what has it."""
+    batch = max((word[: f.front(x)] for x, word in zip(tensors, words, strict=True)), key=len)
+    apart = any(set(word[len(batch) :]) & set(batch) for word in words)
+    return len(batch) if out.startswith(batch) and not apart else 0
 
 
 def _aligned(f: Foreign, x: Tensor) -> Any:

@@ -49,12 +49,8 @@ def _as_it_is(x: Tensor, inside: set[int]) -> _Seen | None:
 
 
 def _seen(f: Foreign, x: Tensor, inside: set[int]) -> _Seen:
-    """The same memory in axes of which some are these dims. What the owner counts first stays
-    samples, which have nothing in common, as long as it is in front.
-    """
-    front = 0
-    while front < len(x.dims) and front not in inside and front in x.axes[0]:
-        front += 1
+    """The same memory in axes of which some are these dims. The batch stays samples."""
+    front = f.front(x) if min(inside, default=0) >= f.front(x) else 0
     runs: list[tuple[int, bool]] = []
     for i in range(front, len(x.dims)):
         size, out = x.dims[i], i in inside
@@ -120,7 +116,7 @@ def _line(f: Foreign, x: Tensor, axis: int) -> tuple[Tensor, _Seen]:
     if seen is None or len(seen.axes) != 1:
         seen = _seen(f, x, inside)
     if not seen.axes:  # of one entry: an axis of space beside the others
-        value = f.seen(x.value, 1, (x.size, 1))
+        value = f.seen(x.value, x.value.samples, (x.size // x.value.samples, 1))
         seen = _Seen(value, (1,))
     return x, seen
 
@@ -160,10 +156,16 @@ def softmax(f: Foreign, x: Tensor, axes: Sequence[int], log: bool = False) -> Te
     numbers(x)
     inside = _dims(x, axes)
     if not inside:  # of one entry: 1, unless that is NaN or infinite
-        value = f.seen(x.value, 1, (1, x.size))
+        value = _alone(f, x)
         return replace(x, value=f.node(Softmax((0,), log), (value,), value.shape))
     seen = _rows(f, x, inside)
     return replace(x, value=f.node(Softmax(seen.axes, log), (seen.value,), seen.value.shape))
+
+
+def _alone(f: Foreign, x: Tensor) -> Value:
+    """Each number as channels of its own."""
+    samples = x.value.samples
+    return f.seen(x.value, samples, (1, x.size // samples))
 
 
 def _rows(f: Foreign, x: Tensor, inside: set[int]) -> _Seen:
@@ -188,7 +190,7 @@ def normalised(
     """
     numbers(x)
     inside = _dims(x, axes)
-    seen = _rows(f, x, inside) if inside else _Seen(f.seen(x.value, 1, (1, x.size)), (0,))
+    seen = _rows(f, x, inside) if inside else _Seen(_alone(f, x), (0,))
     op = Normalise("axes", eps, axes=seen.axes, centred=centred)
     return replace(x, value=f.node(op, (seen.value, *vectors), seen.value.shape))
 

@@ -21,14 +21,14 @@ def resampled(f: Foreign, x: Tensor, tables: Mapping[int, Table], fill: float = 
     shape = tuple(tables[i].output if i in tables else n for i, n in enumerate(x.shape))
     x = _in_pieces(f, x)
     value, places = x.value, _places(x, tables)
-    if places is None and x.rank > 2 and min(tables) > 1 and value.samples == 1:
+    if places is None and x.rank > 2 and min(tables) > 1:
         # Maps that lie channels first: what comes after would turn them round anyway.
         mapped = f.map(x)
         x = f.result(mapped, x.shape, x.dtype, (0, *range(2, x.rank), 1))
         value, places = mapped, _places(x, tables)
     if places is None:
-        sizes, along = _runs(x, tables)
-        value = f.seen(value, 1, (sizes[-1], *sizes[:-1]))
+        samples, sizes, along = _runs(x, tables, f.front(x))
+        value = f.seen(value, samples, (sizes[-1], *sizes[:-1]))
     else:
         along = {place: tables[axis] for axis, place in places.items()}
     rank = len(value.shape)
@@ -83,13 +83,19 @@ def _places(x: Tensor, tables: Mapping[int, Table]) -> dict[int, int] | None:
     return rest(0, 0, 1)
 
 
-def _runs(x: Tensor, tables: Mapping[int, Table]) -> tuple[list[int], dict[int, Table]]:
-    """Sizes in the order of memory, with each axis that has a table for itself."""
+def _runs(
+    x: Tensor, tables: Mapping[int, Table], front: int
+) -> tuple[int, list[int], dict[int, Table]]:
+    """The samples, which ``front`` dims are, and the other sizes in the order of memory, with each
+    axis that has a table for itself.
+    """
     sizes: list[int] = []
     along: dict[int, Table] = {}
     merged = False
+    if any(i < front for axis in tables for i in x.axes[axis]):
+        front = 0
     for axis in x.memory:
-        size = x.shape[axis]
+        size = prod(x.dims[i] for i in x.axes[axis] if i >= front)
         if axis in tables:
             along[len(sizes)] = tables[axis]
             sizes.append(size)
@@ -98,7 +104,7 @@ def _runs(x: Tensor, tables: Mapping[int, Table]) -> tuple[list[int], dict[int, 
         else:
             sizes.append(size)
         merged = axis not in tables
-    return sizes, along
+    return prod(x.dims[:front]), sizes, along
 
 
 def merged(f: Foreign, x: Tensor, axes: Sequence[int], table: Table, shape: Shape) -> Tensor:

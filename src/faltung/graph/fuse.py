@@ -259,7 +259,7 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             continue
         op = node.op
         assert isinstance(op, Elementwise)
-        if op.outputs[0].uses("random") or not all(_reaches(v, node.output) for v in node.inputs):
+        if op.outputs[0].uses("random"):
             continue
         able = [
             places[value.name]
@@ -269,6 +269,7 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
             and _is_like(value, node.output)
             and len(readers[value.name]) == 1
             and _takes_epilogue(made[places[value.name]])
+            and all(_reaches(v, node.output, made[places[value.name]]) for v in node.inputs)
         ]
         joined = _with_epilogue(made[max(able)], node, op.outputs[0]) if able else None
         if joined is not None:
@@ -277,9 +278,13 @@ def _into_convolutions(nodes: tuple[Node, ...], kept: Collection[str]) -> tuple[
     return tuple(made.values())
 
 
-def _reaches(value: Value, out: Value) -> bool:
+def _reaches(value: Value, out: Value, maker: Node) -> bool:
     """Whether an epilogue that makes ``out`` can read a value: all maps of it, or one for all."""
-    return value.kind == "float" and value.samples == (out.samples if value.batched else 1)
+    if value.kind != "float":
+        return False
+    if not value.batched or (isinstance(maker.op, Contract) and value.samples == 1):
+        return value.samples == 1
+    return value.samples == out.samples
 
 
 def _is_like(value: Value, other: Value) -> bool:

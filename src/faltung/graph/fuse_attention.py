@@ -139,11 +139,12 @@ class _Search:
         self, first: Node, scores: _Scores, node: Node, number: int, channels: int
     ) -> list[Node] | None:
         """The operation, of what moves least, in place of the second product ``node``."""
-        ways = []
+        ways: list[tuple[_Pair, list[tuple[int, Sizes]]]] = []
         for pair in _Pair.of(first, node, number, channels):
-            forms = [pair.mask(mask.value, mask.over) for mask in scores.masks]
-            if pair.to_move <= MOST_MOVED * pair.count(pair.word) and None not in forms:
-                ways.append((pair, [form for form in forms if form is not None]))
+            found = [pair.mask(mask.value, mask.over) for mask in scores.masks]
+            forms = [form for form in found if form is not None]
+            if pair.to_move <= MOST_MOVED * pair.count(pair.word) and len(forms) == len(found):
+                ways.append((pair, forms))
         if not ways:
             return None
         pair, forms = min(ways, key=lambda way: way[0].to_move)
@@ -340,9 +341,6 @@ class _Pair:
 
     def mask(self, value: Value, over: Value) -> tuple[int, Sizes] | None:
         """A mask as samples of (keys, heads, queries), 1 for what it is broadcast along."""
-        words = self.words
-        if self.word != words["samples"] + words["heads"] + words["queries"] + words["keys"]:
-            return None
         there = _there(value, over)
         if there is None:
             return None
@@ -356,16 +354,18 @@ class _Pair:
             if total != size:
                 return None
             present += own * here
-        made = []
-        for name in ("keys", "heads", "queries"):
-            own = "".join(c for c in words[name] if c in present)
-            if own not in ("", words[name]):
-                return None
-            made.append(self.count(own))
-        samples = "".join(c for c in words["samples"] if c in present)
-        if not words["samples"].endswith(samples):
+        parts = {
+            name: "".join(c for c in self.words[name] if c in present)
+            for name in ("samples", "heads", "queries", "keys")
+        }
+        samples = parts.pop("samples")
+        if present != samples + "".join(parts.values()):
             return None
-        return self.count(samples), tuple(made)
+        whole = all(own in ("", self.words[name]) for name, own in parts.items())
+        if not whole or not self.words["samples"].endswith(samples):
+            return None
+        heads, queries, keys = map(self.count, parts.values())
+        return self.count(samples), (keys, heads, queries)
 
 
 def _there(value: Value, over: Value) -> list[bool] | None:

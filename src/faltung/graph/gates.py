@@ -75,7 +75,7 @@ def _weighted(x: Value, factors: Value, node: Node) -> list[Node]:
     row = Value(f"{node.output.name}.gate", wide, samples=x.samples)
     scaled = Value(f"{node.output.name}.weight", weight.shape, samples=x.samples)
     letters = LETTERS[: len(x.space)]
-    ones = letters.upper()
+    ones = letters.upper()[: len(weight.shape) - 2]  # of a linear layer the weight has none
     formula = operand(0)
     others = [operand(1 + i) for i in range(len(rest))]
     if op.bias:

@@ -317,7 +317,12 @@ class Reshape:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A map -> the same numbers in the order of memory, (samples, *space, C), split otherwise."""
+    """A map -> the same numbers in the order of memory, (samples, *space, C), split otherwise.
+
+    stops: no gradient passes through it.
+    """
+
+    stops: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,11 @@ only gradients and losses have has none, and no epilogues: passes make those.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite, prod
+from math import prod
 from typing import Any
 
 from faltung.geometry.axis import Axis
-from faltung.geometry.check import integer
 from faltung.geometry.conv import ConvSpec
-from faltung.geometry.errors import FaltungError
-from faltung.geometry.expr import ARITY, CONDITIONS, LOGIC, Expr
 from faltung.geometry.grid import Sampling
 from faltung.geometry.pool import PoolSpec
 from faltung.geometry.recurrent import RecurrentSpec, Squash
@@ -21,16 +18,27 @@ from faltung.geometry.resample import Table
 from faltung.graph import ops
 from faltung.graph.attended import attended
 from faltung.graph.contracted import labelled
+from faltung.graph.sound_values import (
+    Unsound,
+    Values,
+    axes_of,
+    axis_of,
+    broadcast,
+    flags,
+    formula,
+    held,
+    maps,
+    need,
+    number,
+    one,
+    same,
+    whole,
+)
 from faltung.graph.value import Value
 
-Values = Sequence[Value]
 # For the parameters among the values their unfolded shapes, by name.
 Inner = Mapping[str, tuple[int, ...]]
 REDUCED = ("sum", "mean", "max", "min", "product", "log_sum_exp")
-
-
-class Unsound(FaltungError):
-    """A node whose values do not fit its operation."""
 
 
 def check_node(op: Any, inputs: Values, outputs: Values, inner: Inner) -> None:
@@ -42,132 +50,52 @@ def check_node(op: Any, inputs: Values, outputs: Values, inner: Inner) -> None:
         rule(op, inputs, outputs, inner)
     except Unsound as error:
         raise Unsound(f"{type(op).__name__}: {error}") from None
-    except (IndexError, ValueError, TypeError, AttributeError, AssertionError) as error:
+    except (
+        LookupError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+        StopIteration,
+    ) as error:
         raise Unsound(f"{type(op).__name__}: {error or 'values that do not fit it'}") from None
-
-
-def _need(true: object, what: str) -> None:
-    if not true:
-        raise Unsound(what)
-
-
-def _maps(values: Values) -> None:
-    for value in values:
-        _need(value.kind == "float" and value.batched, "must read a map of numbers")
-
-
-def _held(values: Values) -> None:
-    """One for all samples."""
-    for value in values:
-        once = not value.batched and value.samples == 1 and value.kind == "float"
-        _need(once, "must read a value that all samples share")
-
-
-def _same(x: Value, y: Value) -> None:
-    _need(y.shape == x.shape and y.samples == x.samples, f"must give {x.samples} of {x.shape}")
-
-
-def _one(values: Values) -> Value:
-    _need(len(values) == 1, f"must have one value, has {len(values)}")
-    return values[0]
-
-
-def _whole(value: object, least: int, most: int, name: str) -> int:
-    found = integer(value)
-    fits = found is not None and type(value) is int and least <= found <= most
-    _need(fits, f"{name}={value!r}: must be from {least} to {most}")
-    assert found is not None
-    return found
-
-
-def _axis(axis: object, x: Value) -> int:
-    return _whole(axis, 0, len(x.shape) - 1, "axis")
-
-
-def _axes(axes: object, rank: int, least: int = 0) -> tuple[int, ...]:
-    _need(isinstance(axes, tuple) and axes, "must have axes")
-    assert isinstance(axes, tuple)
-    _need(len(set(axes)) == len(axes), f"axes={axes}: must be different ones")
-    return tuple(_whole(axis, least, rank - 1, "axis") for axis in axes)
-
-
-def _real(value: object, name: str) -> float:
-    _need(type(value) in (int, float) and isfinite(value), f"{name}={value!r}: must be a number")  # type: ignore[arg-type]
-    return float(value)  # type: ignore[arg-type]
-
-
-def _flags(op: object, **kinds: type) -> None:
-    for name, kind in kinds.items():
-        found = getattr(op, name)
-        _need(type(found) is kind, f"{name}={found!r}: must be a {kind.__name__}")
 
 
 # Formulas -----------------------------------------------------------------------------------------
 
 
-def formula(expr: object, operands: int, *, condition: bool = False, depth: int = 0) -> None:
-    """Unsound: no formula of so many operands."""
-    _need(isinstance(expr, Expr) and depth < 200, "must have a formula")
-    assert isinstance(expr, Expr)
-    args = expr.args
-    if expr.op in ("operand", "constant"):
-        _need(len(args) == 1 and not condition, f"formula {expr.op}: is none")
-        if expr.op == "operand":
-            _whole(args[0], 0, operands - 1, "operand")
-        else:
-            _need(type(args[0]) is float, "formula: a constant must be a number")
-        return
-    known = ARITY.get(expr.op) == len(args) and expr.op != "random"
-    _need(known and (expr.op in CONDITIONS) == condition, f"formula {expr.op!r}: does not fit")
-    for number, term in enumerate(args):
-        asked = expr.op in LOGIC or (expr.op == "select" and number == 0)
-        formula(term, operands, condition=asked, depth=depth + 1)
-
-
-def _broadcast(values: Values, shape: tuple[int, ...], samples: int) -> None:
-    for value in values:
-        fits = value.kind == "float" and value.samples in (1, samples)
-        if len(value.shape) not in (0, 1, len(shape)):
-            fits = False
-        wide = value.shape + (1,) * (len(shape) - len(value.shape))
-        fits = fits and all(own in (1, size) for own, size in zip(wide, shape, strict=True))
-        vector = len(value.shape) == 1 < len(shape)
-        fits = fits and not (vector and value.shape != shape[:1])
-        _need(fits, f"{value.samples} of {value.shape}: must broadcast to {samples} of {shape}")
-
-
 def _elementwise(op: ops.Elementwise, inputs: Values, outputs: Values, inner: Inner) -> None:
-    _need(op.batched is True and inputs, "must be a formula of maps")
-    _need(isinstance(op.shape, tuple) and op.shape, "must have a shape")
-    _need(len(op.outputs) + len(op.reductions) == len(outputs), "must have so many outputs")
+    need(op.batched is True and inputs, "must be a formula of maps")
+    need(isinstance(op.shape, tuple) and op.shape, "must have a shape")
+    need(len(op.outputs) + len(op.reductions) == len(outputs), "must have so many outputs")
     samples = max(value.samples for value in (*inputs, *outputs))
-    _broadcast(inputs, op.shape, samples)
+    broadcast(inputs, op.shape, samples)
     for expr, value in zip(op.outputs, outputs, strict=False):
         formula(expr, len(inputs))
-        _need(value.shape == op.shape and value.samples == samples, f"must give {op.shape}")
+        need(value.shape == op.shape and value.samples == samples, f"must give {op.shape}")
     for total, value in zip(op.reductions, outputs[len(op.outputs) :], strict=True):
-        _need(isinstance(total, ops.Reduction) and total.kind == "sample", "must sum positions")
+        need(isinstance(total, ops.Reduction) and total.kind == "sample", "must sum positions")
         formula(total.expr, len(inputs))
-        _flags(total, mean=bool)
-        _need(value.shape == op.shape[:1] and value.samples == samples, "must give channels")
+        flags(total, mean=bool)
+        need(value.shape == op.shape[:1] and value.samples == samples, "must give channels")
 
 
 def _reduce(op: ops.Reduce, inputs: Values, outputs: Values, inner: Inner) -> None:
-    _maps([value for value in inputs if value.batched])
-    _need(any(value.batched for value in inputs) and op.batch is False, "must reduce maps")
-    _need(op.kind in REDUCED, f"kind={op.kind!r}: must be one of {REDUCED}")
+    maps([value for value in inputs if value.batched])
+    need(any(value.batched for value in inputs) and op.batch is False, "must reduce maps")
+    need(op.kind in REDUCED, f"kind={op.kind!r}: must be one of {REDUCED}")
     rank = max(len(value.shape) for value in inputs)
     wide = [value.shape + (1,) * (rank - len(value.shape)) for value in inputs]
     shape = tuple(max(sizes) for sizes in zip(*wide, strict=True))
     samples = max(value.samples for value in inputs)
-    _broadcast(inputs, shape, samples)
-    axes = _axes(op.axes, rank, ops.SAMPLES)
+    broadcast(inputs, shape, samples)
+    axes = axes_of(op.axes, rank, ops.SAMPLES)
     left = tuple(1 if axis in axes else size for axis, size in enumerate(shape))
     kept = 1 if ops.SAMPLES in axes else samples
-    _need(len(op.exprs) == len(outputs), "must have an output for each formula")
+    need(len(op.exprs) == len(outputs), "must have an output for each formula")
     for expr, value in zip(op.exprs, outputs, strict=True):
         formula(expr, len(inputs))
-        _need(value.shape == left and value.samples == kept, f"must give {kept} of {left}")
+        need(value.shape == left and value.samples == kept, f"must give {kept} of {left}")
     formula(op.finish, 1)
 
 
@@ -177,265 +105,265 @@ def _reduce(op: ops.Reduce, inputs: Values, outputs: Values, inner: Inner) -> No
 def _conv_like(op: Any, x: Value, y: Value, *, turned: bool = False) -> ConvSpec:
     """The spec, whose sizes are those of ``x`` and ``y``."""
     spec = op.spec
-    _need(isinstance(spec, ConvSpec) and spec.batch == 1, "must have a spec of one sample")
+    need(isinstance(spec, ConvSpec) and spec.batch == 1, "must have a spec of one sample")
     assert isinstance(spec, ConvSpec)
-    _need(all(isinstance(axis, Axis) for axis in spec.axes), "must have axes")
-    _maps((x, y))
-    _flags(op, bias=bool)
-    _need(getattr(op, "epilogue", None) is None, "must have no epilogue")
+    need(all(isinstance(axis, Axis) for axis in spec.axes), "must have axes")
+    maps((x, y))
+    flags(op, bias=bool)
+    need(getattr(op, "epilogue", None) is None, "must have no epilogue")
     small, large = (y, x) if not turned else (x, y)
-    _need(large.channels == spec.channels_in and small.channels == spec.channels_out, "channels")
+    need(large.channels == spec.channels_in and small.channels == spec.channels_out, "channels")
     ones = (1,) * spec.rank
-    _need(large.space == spec.size or (not large.space and spec.size == ones), f"size {spec.size}")
+    need(large.space == spec.size or (not large.space and spec.size == ones), f"size {spec.size}")
     fits = small.space == spec.output or (not small.space and spec.output == ones)
-    _need(fits, f"output {spec.output}")
-    _need(x.samples == y.samples, "as many samples as are read")
+    need(fits, f"output {spec.output}")
+    need(x.samples == y.samples, "as many samples as are read")
     return spec
 
 
 def _weights(
     op: Any, given: Values, inner: Inner, weight: Sequence[int], bias: Sequence[int]
 ) -> None:
-    _need(len(given) == 1 + op.bias, "must read a weight, and a bias if it has one")
-    _held(given)
+    need(len(given) == 1 + op.bias, "must read a weight, and a bias if it has one")
+    held(given)
     first = given[0]
-    _need(inner.get(first.name, first.shape) == tuple(weight), f"a weight of {tuple(weight)}")
+    need(inner.get(first.name, first.shape) == tuple(weight), f"a weight of {tuple(weight)}")
     if op.bias:
-        _need(given[1].shape == tuple(bias), f"a bias of {tuple(bias)}")
+        need(given[1].shape == tuple(bias), f"a bias of {tuple(bias)}")
 
 
 def _convolve(op: ops.Convolve, inputs: Values, outputs: Values, inner: Inner) -> None:
-    spec = _conv_like(op, inputs[0], _one(outputs))
-    _need(all(min(pair) >= 0 for pair in spec.padding), "padding of at least 0")
+    spec = _conv_like(op, inputs[0], one(outputs))
+    need(all(min(pair) >= 0 for pair in spec.padding), "padding of at least 0")
     _weights(op, inputs[1:], inner, spec.weight_shape, (spec.channels_out,))
 
 
 def _convolve_input(op: ops.ConvolveInput, inputs: Values, outputs: Values, inner: Inner) -> None:
-    spec = _conv_like(op, inputs[0], _one(outputs), turned=True)
+    spec = _conv_like(op, inputs[0], one(outputs), turned=True)
     _weights(op, inputs[1:], inner, spec.weight_shape, (spec.channels_in,))
 
 
 def _local(op: ops.LocallyConnected, inputs: Values, outputs: Values, inner: Inner) -> None:
-    spec = _conv_like(op, inputs[0], _one(outputs))
-    _need(all(min(pair) >= 0 for pair in spec.padding), "padding of at least 0")
+    spec = _conv_like(op, inputs[0], one(outputs))
+    need(all(min(pair) >= 0 for pair in spec.padding), "padding of at least 0")
     shape = (*spec.output, *spec.weight_shape)
     _weights(op, inputs[1:], inner, shape, (*spec.output, spec.channels_out))
 
 
 def _pool(op: ops.Pool, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
     spec = op.spec
-    _need(isinstance(spec, PoolSpec) and spec.batch == 1, "must have a spec of one sample")
-    _need(all(isinstance(axis, Axis) for axis in spec.axes), "must have axes")
-    _need(op.indexed is False, "must give maxima alone")
-    _need(x.shape == (spec.channels, *spec.size), f"must read {spec.input_shape}")
-    _need(y.shape == (spec.channels, *spec.output), f"must give {spec.output_shape}")
-    _need(x.samples == y.samples, "as many samples as are read")
+    need(isinstance(spec, PoolSpec) and spec.batch == 1, "must have a spec of one sample")
+    need(all(isinstance(axis, Axis) for axis in spec.axes), "must have axes")
+    need(op.indexed is False, "must give maxima alone")
+    need(x.shape == (spec.channels, *spec.size), f"must read {spec.input_shape}")
+    need(y.shape == (spec.channels, *spec.output), f"must give {spec.output_shape}")
+    need(x.samples == y.samples, "as many samples as are read")
 
 
 def _channel_conv(op: ops.ChannelConv, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    _same(x, y)
-    _need(isinstance(op.weight, tuple) and op.weight, "must have a weight")
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    same(x, y)
+    need(isinstance(op.weight, tuple) and op.weight, "must have a weight")
     for weight in op.weight:
-        _real(weight, "weight")
+        number(weight, "weight")
     last = x.channels - 1
-    before = _whole(op.lo, 0, min(last, len(op.weight) - 1), "lo")
-    _whole(len(op.weight) - 1 - before, 0, last, "channels after")
+    before = whole(op.lo, 0, min(last, len(op.weight) - 1), "lo")
+    whole(len(op.weight) - 1 - before, 0, last, "channels after")
 
 
 # Products -----------------------------------------------------------------------------------------
 
 
 def _contract(op: ops.Contract, inputs: Values, outputs: Values, inner: Inner) -> None:
-    _need(len(inputs) == 2 and op.epilogue is None, "must read two values")
-    _need(all(value.kind == "float" for value in inputs), "must read numbers")
-    _flags(op, a=str, b=str, out=str, sizes=tuple)
+    need(len(inputs) == 2 and op.epilogue is None, "must read two values")
+    need(all(value.kind == "float" for value in inputs), "must read numbers")
+    flags(op, a=str, b=str, out=str, sizes=tuple)
     for label, size in op.sizes:
-        _need(isinstance(label, str), "labels")
-        _whole(size, 1, 1 << 62, "size")
-    out = _one(outputs)
+        need(isinstance(label, str), "labels")
+        whole(size, 1, 1 << 62, "size")
+    out = one(outputs)
     labelled(op, inputs, out)
-    _need(any(value.batched for value in inputs), "must read a map")
+    need(any(value.batched for value in inputs), "must read a map")
 
 
 def _attention(op: ops.Attention, inputs: Values, outputs: Values, inner: Inner) -> None:
-    _whole(op.heads, 1, 1 << 31, "heads")
-    _whole(op.kv_heads, 1, 1 << 31, "kv_heads")
-    _whole(op.offset, -(1 << 31), 1 << 31, "offset")
-    _real(op.scale, "scale")
-    _real(op.softcap, "softcap")
-    _flags(op, causal=bool, weights=bool)
-    _need(all(value.kind == "float" and value.shape for value in inputs), "must read numbers")
+    whole(op.heads, 1, 1 << 31, "heads")
+    whole(op.kv_heads, 1, 1 << 31, "kv_heads")
+    whole(op.offset, -(1 << 31), 1 << 31, "offset")
+    number(op.scale, "scale")
+    number(op.softcap, "softcap")
+    flags(op, causal=bool, weights=bool)
+    need(all(value.kind == "float" and value.shape for value in inputs), "must read numbers")
     own = inputs[: 2 if op.weights else 3]
-    _maps(own)
-    found, y = attended(op, inputs), _one(outputs)
+    maps(own)
+    found, y = attended(op, inputs), one(outputs)
     q = inputs[0]
     made = (op.heads * found.channels, *q.space)
     if op.weights:
         made = (found.keys, op.heads, found.queries)
-    _need(y.shape == made and y.samples == q.samples, f"must give {made}")
+    need(y.shape == made and y.samples == q.samples, f"must give {made}")
 
 
 # Norms, softmax, sorting --------------------------------------------------------------------------
 
 
 def _normalise(op: ops.Normalise, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = inputs[0], _one(outputs)
-    _maps((x, y))
-    _same(x, y)
-    _need(_real(op.eps, "eps") > 0 or op.over == "axes", "eps must be above 0")
-    _need(0 <= _real(op.momentum, "momentum") <= 1, "momentum must be from 0 to 1")
-    _need(op.training is False and type(op.centred) is bool, "must be for inference")
+    x, y = inputs[0], one(outputs)
+    maps((x, y))
+    same(x, y)
+    need(number(op.eps, "eps") > 0 or op.over == "axes", "eps must be above 0")
+    need(0 <= number(op.momentum, "momentum") <= 1, "momentum must be from 0 to 1")
+    need(op.training is False and type(op.centred) is bool, "must be for inference")
     rest = inputs[1:]
     if op.over == "axes":
-        _axes(op.axes, len(x.shape))
-        _need(len(rest) <= 2, "must read a gain and a shift")
-        _held(rest)
-        _broadcast(rest, x.shape, x.samples)
+        axes_of(op.axes, len(x.shape))
+        need(len(rest) <= 2, "must read a gain and a shift")
+        held(rest)
+        broadcast(rest, x.shape, x.samples)
         return
     counts = {"batch": 4, "group": 2, "position": 2}
-    _need(op.over in counts and len(rest) == counts[op.over], f"over={op.over!r}: its values")
-    _need(op.axes == () and op.centred, "must have no axes")
-    _held(rest)
-    _need(all(value.shape == (x.channels,) for value in rest), "vectors of channels")
-    groups = _whole(op.groups, 1, x.channels, "groups")
-    _need(x.channels % groups == 0, "groups must divide the channels")
+    need(op.over in counts and len(rest) == counts[op.over], f"over={op.over!r}: its values")
+    need(op.axes == () and op.centred, "must have no axes")
+    held(rest)
+    need(all(value.shape == (x.channels,) for value in rest), "vectors of channels")
+    groups = whole(op.groups, 1, x.channels, "groups")
+    need(x.channels % groups == 0, "groups must divide the channels")
 
 
 def _softmax(op: ops.Softmax, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    _same(x, y)
-    _axes(op.axes, len(x.shape))
-    _flags(op, log=bool)
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    same(x, y)
+    axes_of(op.axes, len(x.shape))
+    flags(op, log=bool)
 
 
 def _arg(op: ops.Arg, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    axis = _axis(op.axis, x)
-    _need(op.kind in ("max", "min"), f"kind={op.kind!r}")
-    _flags(op, last=bool)
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    axis = axis_of(op.axis, x)
+    need(op.kind in ("max", "min"), f"kind={op.kind!r}")
+    flags(op, last=bool)
     left = tuple(1 if i == axis else size for i, size in enumerate(x.shape))
-    _need(y.shape == left and y.samples == x.samples, f"must give {left}")
+    need(y.shape == left and y.samples == x.samples, f"must give {left}")
 
 
 def _cumulative(op: ops.Cumulative, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    _same(x, y)
-    _axis(op.axis, x)
-    _need(op.kind in ("sum", "product"), f"kind={op.kind!r}")
-    _flags(op, exclusive=bool, reverse=bool)
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    same(x, y)
+    axis_of(op.axis, x)
+    need(op.kind in ("sum", "product"), f"kind={op.kind!r}")
+    flags(op, exclusive=bool, reverse=bool)
 
 
 def _top_k(op: ops.TopK, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x = _one(inputs)
-    _maps((x, *outputs))
-    axis = _axis(op.axis, x)
-    k = _whole(op.k, 1, x.shape[axis], "k")
-    _flags(op, largest=bool)
+    x = one(inputs)
+    maps((x, *outputs))
+    axis = axis_of(op.axis, x)
+    k = whole(op.k, 1, x.shape[axis], "k")
+    flags(op, largest=bool)
     left = tuple(k if i == axis else size for i, size in enumerate(x.shape))
-    _need(len(outputs) in (1, 2), "must give entries, and where they are")
+    need(len(outputs) in (1, 2), "must give entries, and where they are")
     for y in outputs:
-        _need(y.shape == left and y.samples == x.samples, f"must give {left}")
+        need(y.shape == left and y.samples == x.samples, f"must give {left}")
 
 
 def _dropout(op: ops.Dropout, inputs: Values, outputs: Values, inner: Inner) -> None:
     x, key = inputs
-    _maps((x,))
-    _need(key.kind == "key", "must read a key")
-    _same(x, _one(outputs))
-    _need(0 <= _real(op.rate, "rate") < 1, "rate must be at least 0 and below 1")
+    maps((x,))
+    need(key.kind == "key", "must read a key")
+    same(x, one(outputs))
+    need(0 <= number(op.rate, "rate") < 1, "rate must be at least 0 and below 1")
 
 
 # Moves --------------------------------------------------------------------------------------------
 
 
 def _concat(op: ops.Concat, inputs: Values, outputs: Values, inner: Inner) -> None:
-    y = _one(outputs)
-    _maps((*inputs, y))
-    _need(inputs and len({(x.space, x.samples) for x in (*inputs, y)}) == 1, "maps of one size")
-    _need(sum(x.channels for x in inputs) == y.channels, "the sum of their channels")
+    y = one(outputs)
+    maps((*inputs, y))
+    need(inputs and len({(x.space, x.samples) for x in (*inputs, y)}) == 1, "maps of one size")
+    need(sum(x.channels for x in inputs) == y.channels, "the sum of their channels")
 
 
 def _slice(op: ops.Slice, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    _whole(op.start, 0, x.channels - y.channels, "start")
-    _need((x.space, x.samples) == (y.space, y.samples), "a map of the same size")
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    whole(op.start, 0, x.channels - y.channels, "start")
+    need((x.space, x.samples) == (y.space, y.samples), "a map of the same size")
 
 
 def _reshape(op: ops.Reshape, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    _need(prod(x.shape) == prod(y.shape) and x.samples == y.samples, "the same numbers")
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    need(prod(x.shape) == prod(y.shape) and x.samples == y.samples, "the same numbers")
 
 
 def _view(op: ops.View, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    _need(x.size == y.size, "the same numbers")
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    need(x.size == y.size, "the same numbers")
 
 
 def _permute(op: ops.Permute, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    _need(isinstance(op.dims, tuple) and op.dims, "must have sizes")
-    dims = [_whole(size, 1, 1 << 62, "size") for size in op.dims]
-    _need(prod(dims) == x.size == y.size, "the same numbers")
-    _need(len(op.axes) == len(dims) and sorted(_axes(op.axes, len(dims))) == [*range(len(dims))],
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    need(isinstance(op.dims, tuple) and op.dims, "must have sizes")
+    dims = [whole(size, 1, 1 << 62, "size") for size in op.dims]
+    need(prod(dims) == x.size == y.size, "the same numbers")
+    need(len(op.axes) == len(dims) and sorted(axes_of(op.axes, len(dims))) == [*range(len(dims))],
           "every axis once")  # fmt: skip
     after = [dims[axis] for axis in op.axes]
     for value, sizes in ((x, dims), (y, after)):
         ends = {prod(sizes[i:]) for i in range(len(sizes) + 1)}
-        _need(value.channels in ends, "sizes that split the channels off")
+        need(value.channels in ends, "sizes that split the channels off")
 
 
 def _resample(op: ops.Resample, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x, y = _one(inputs), _one(outputs)
-    _maps((x, y))
-    _need(op.epilogue is None, "must have no epilogue")
-    _need(type(op.fill) in (int, float), f"fill={op.fill!r}: must be a number")
-    _need(len(op.tables) == len(x.shape), "a table for each axis, or None")
+    x, y = one(inputs), one(outputs)
+    maps((x, y))
+    need(op.epilogue is None, "must have no epilogue")
+    need(type(op.fill) in (int, float), f"fill={op.fill!r}: must be a number")
+    need(len(op.tables) == len(x.shape), "a table for each axis, or None")
     for table, size in zip(op.tables, x.shape, strict=True):
         fits = table is None or (isinstance(table, Table) and table.size == size)
-        _need(fits and (table is None or table.output), f"a table of {size} entries")
+        need(fits and (table is None or table.output), f"a table of {size} entries")
         if table is not None:
-            _need(all(type(n) is int for n in (*table.starts, *table.indices)), "whole numbers")
-            _need(all(type(w) in (int, float) for w in table.weights), "weights")
-    _need(op.made(x.shape) == y.shape and x.samples == y.samples, f"must give {op.made(x.shape)}")
+            need(all(type(n) is int for n in (*table.starts, *table.indices)), "whole numbers")
+            need(all(type(w) in (int, float) for w in table.weights), "weights")
+    need(op.made(x.shape) == y.shape and x.samples == y.samples, f"must give {op.made(x.shape)}")
 
 
 def _grid_sample(op: ops.GridSample, inputs: Values, outputs: Values, inner: Inner) -> None:
     x, grid = inputs
-    y = _one(outputs)
-    _need(isinstance(op.how, Sampling), "must say how")
+    y = one(outputs)
+    need(isinstance(op.how, Sampling), "must say how")
     op.how.check(len(x.space))
-    _need(x.batched or grid.batched, "must read a map")
-    _need(x.kind == grid.kind == "float" and x.samples == grid.samples == y.samples, "samples")
-    _need(grid.channels == len(x.space) and grid.space, "a coordinate for each axis")
-    _need(y.shape == (x.channels, *grid.space), "must give a map of the size of the grid")
+    need(x.batched or grid.batched, "must read a map")
+    need(x.kind == grid.kind == "float" and x.samples == grid.samples == y.samples, "samples")
+    need(grid.channels == len(x.space) and grid.space, "a coordinate for each axis")
+    need(y.shape == (x.channels, *grid.space), "must give a map of the size of the grid")
 
 
 def _embed(op: ops.Embed, inputs: Values, outputs: Values, inner: Inner) -> None:
     tokens, table = inputs
-    y = _one(outputs)
-    _need(tokens.kind == "int" and tokens.batched and len(tokens.shape) == 1, "must read tokens")
-    _held((table,))
+    y = one(outputs)
+    need(tokens.kind == "int" and tokens.batched and len(tokens.shape) == 1, "must read tokens")
+    held((table,))
     rows, features = inner.get(table.name, table.shape)
     if op.padding_index is not None:
-        _whole(op.padding_index, 0, rows - 1, "padding_index")
-    _need(y.shape == (features, *tokens.shape) and y.samples == tokens.samples, "rows of the table")
+        whole(op.padding_index, 0, rows - 1, "padding_index")
+    need(y.shape == (features, *tokens.shape) and y.samples == tokens.samples, "rows of the table")
 
 
 def _to_float(op: ops.ToFloat, inputs: Values, outputs: Values, inner: Inner) -> None:
-    x = _one(inputs)
-    _need(x.kind == "int" and x.batched, "must read whole numbers")
-    _same(x, _one(outputs))
+    x = one(inputs)
+    need(x.kind == "int" and x.batched, "must read whole numbers")
+    same(x, one(outputs))
 
 
 # Recurrence ---------------------------------------------------------------------------------------
@@ -443,11 +371,12 @@ def _to_float(op: ops.ToFloat, inputs: Values, outputs: Values, inner: Inner) ->
 
 def _recurrent(op: ops.Recurrent, inputs: Values, outputs: Values, inner: Inner) -> None:
     spec = op.layer
-    _need(isinstance(spec, RecurrentSpec), "must say which layer")
+    need(isinstance(spec, RecurrentSpec), "must say which layer")
     _spec_of_recurrence(spec)
     x, rest = inputs[0], iter(inputs[1:])
-    _maps((x, *outputs))
-    _need(len(x.shape) == 2 and x.space == (spec.steps,) and x.samples == 1, "a map of steps")
+    maps((x, *outputs))
+    need(len(x.shape) == 2 and x.space == (spec.steps,), "must read a map of steps")
+    need(all(y.samples == x.samples for y in outputs), "as many samples as are read")
     size, gates = spec.hidden, len(spec.gates)
     for _ in spec.reverse:
         wanted: list[tuple[int, ...]] = [(gates * size, x.channels)]
@@ -456,38 +385,40 @@ def _recurrent(op: ops.Recurrent, inputs: Values, outputs: Values, inner: Inner)
         wanted += [(3 * size,)] * spec.peepholes
         for shape in wanted:
             value = next(rest)
-            _held((value,))
+            held((value,))
             own = inner.get(value.name, value.shape)
             fits = own == shape or (own == (*shape, 1) and len(shape) == 2)
-            _need(fits, f"{own}: must be {shape}")
+            need(fits, f"{own}: must be {shape}")
     both = (spec.directions * size,)
     if spec.lengths:
         value = next(rest)
-        _need(value.size == 1 and value.kind == "float", "a length for each sample")
+        fits = value.size == x.samples and value.batched and value.kind == "float"
+        need(fits, "a length for each sample")
     for _ in range(spec.initial_h + spec.initial_c):
         value = next(rest)
-        fits = value.shape == both and value.samples == 1 and value.kind == "float"
-        _need(fits, f"a state of {both}")
-    _need(next(rest, None) is None, "more values than it reads")
+        count = x.samples if value.batched else 1
+        fits = value.shape == both and value.samples == count and value.kind == "float"
+        need(fits, f"a state of {both}")
+    need(next(rest, None) is None, "more values than it reads")
     states = [both] * (1 + spec.is_lstm)
     wanted = [(spec.directions * size, spec.steps), *states]
-    _need([y.shape for y in outputs] == wanted, f"must give {wanted}")
+    need([y.shape for y in outputs] == wanted, f"must give {wanted}")
 
 
 def _spec_of_recurrence(spec: RecurrentSpec) -> None:
-    _whole(spec.steps, 1, 1 << 40, "steps")
-    _whole(spec.hidden, 1, 1 << 31, "hidden")
-    _need(isinstance(spec.reverse, tuple), "directions")
-    _need(all(type(way) is bool for way in spec.reverse), "directions")
+    whole(spec.steps, 1, 1 << 40, "steps")
+    whole(spec.hidden, 1, 1 << 31, "hidden")
+    need(isinstance(spec.reverse, tuple), "directions")
+    need(all(type(way) is bool for way in spec.reverse), "directions")
     names = "input_forget linear_before_reset bias recurrent_bias peepholes lengths initial_h "
-    _flags(spec, **dict.fromkeys((names + "initial_c").split(), bool))
+    flags(spec, **dict.fromkeys((names + "initial_c").split(), bool))
     for each in spec.activations:
         for squash in each:
-            _need(isinstance(squash, Squash), "activations")
-            _real(squash.alpha, "alpha")
-            _real(squash.beta, "beta")
-    _need(not spec.peepholes or spec.is_lstm, "peepholes of an LSTM")
-    _need(not spec.initial_c or spec.is_lstm, "a cell of an LSTM")
+            need(isinstance(squash, Squash), "activations")
+            number(squash.alpha, "alpha")
+            number(squash.beta, "beta")
+    need(not spec.peepholes or spec.is_lstm, "peepholes of an LSTM")
+    need(not spec.initial_c or spec.is_lstm, "a cell of an LSTM")
 
 
 RULES: dict[type, Callable[[Any, Values, Values, Inner], None]] = {

@@ -237,8 +237,9 @@ def _path(x: Any) -> str:
 
 def in_dtype(op: Any, dtype: Float) -> Any:
     """The operation for numbers of another type."""
-    if hasattr(op, "spec"):
-        return replace(op, spec=replace(op.spec, dtype=dtype))
+    spec = getattr(op, "spec", None)
+    if isinstance(spec, ConvSpec | PoolSpec):
+        return replace(op, spec=replace(spec, dtype=dtype))
     return op
 
 
@@ -252,8 +253,9 @@ def with_outputs(network: Written, count: int) -> Written:
         for _ in step.outputs:
             makers[first + len(makers)] = number
     steps, at = list(network.steps), network.output
-    before = len(network.steps) and _outputs_of(network)
-    while (number := makers.get(at)) is not None:
+    before = _outputs_of(network)
+    while at in makers:
+        number = makers[at]
         step = steps[number]
         if isinstance(step.op, ops.Convolve) and step.op.spec.groups == 1:
             return _widened(network, steps, number, count)

@@ -1,23 +1,19 @@
 """Losses of classes, from ONNX: what is picked by a label is a sum over the classes."""
 
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, equal, select
 from faltung.graph.foreign import Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
+from faltung.graph.foreign_losses import MOST_CLASSES, as_classes, picked
 from faltung.graph.foreign_maps import known
 from faltung.graph.foreign_reduce import reduced, softmax
 from faltung.onnx.arguments import Arguments
 
 Array = npt.NDArray[Any]
-
-# Labels that the dtype of a graph holds exactly.
-MOST_CLASSES = 1 << 24
 
 
 def negative_log_likelihood(a: Arguments) -> Tensor:
@@ -41,21 +37,9 @@ def _loss(a: Arguments, log: Tensor) -> Tensor:
         raise FaltungError(f"reduction={kind!r}: must be none, sum or mean")
     label, weight = _labels(a, log), _weight(a, log)
     rank = log.rank
-    numbers = np.arange(log.shape[1], dtype=f.dtype).reshape(-1, *(1,) * (rank - 2))
-
-    def picked(x: Expr, label: Expr, number: Expr) -> Expr:
-        return select(equal(label, number), x, 0)
-
-    chosen = formula(f, picked, log, label, numbers)
-    loss = reduced(f, chosen, (1,), "sum", True)
+    loss = picked(f, log, label, log.shape, log.dtype)
     if weight is not None:
-        weight = reduced(
-            f,
-            formula(f, picked, weight, label, numbers, shape=log.shape, dtype=log.dtype),
-            (1,),
-            "sum",
-            True,
-        )
+        weight = picked(f, weight, label, log.shape, log.dtype)
     ignored = a.attribute("ignore_index")
     if ignored is not None:
         index = float(a.whole("ignore_index", 0))
@@ -99,10 +83,7 @@ def _weight(a: Arguments, log: Tensor) -> Tensor | Array | None:
     weight: Tensor | Array = a[2]
     if weight.shape != (log.shape[1],):
         raise FaltungError(f"weight of shape {weight.shape}: must be ({log.shape[1]},)")
-    shape: Sequence[int] = (log.shape[1], *(1,) * (log.rank - 2))
-    if isinstance(weight, Tensor):
-        return a.f.reshaped(weight, tuple(shape))
-    return weight.reshape(shape)
+    return as_classes(a.f, weight, log.rank)
 
 
 TABLE = {

@@ -11,12 +11,12 @@ from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, at_least, maximum, select
 from faltung.geometry.grid import Sampling
 from faltung.geometry.pool import pool_spec
-from faltung.geometry.resample import MOST_TAPS, table
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
 from faltung.graph.foreign_formulas import formula
 from faltung.graph.foreign_maps import concatenated, known, picked, pooled, sliced
-from faltung.graph.foreign_resample import resampled
-from faltung.graph.ops import Convolve, GridSample
+from faltung.graph.foreign_places import affine_grid as places_of
+from faltung.graph.foreign_places import sampled
+from faltung.graph.ops import Convolve
 from faltung.onnx.arguments import Arguments
 from faltung.onnx.convolve import map_of, pads
 
@@ -24,9 +24,7 @@ Array = npt.NDArray[Any]
 
 
 def affine_grid(a: Arguments) -> Tensor:
-    """The places of an output under affine maps: a sum over the columns of each, whose weights are
-    the coordinates of the output.
-    """
+    """The places of an output under affine maps."""
     theta = a.floats(0)
     size = a.wholes("size", 1)
     if size is None or len(size) not in (4, 5) or min(size) < 1:
@@ -35,23 +33,7 @@ def affine_grid(a: Arguments) -> Tensor:
     rank = len(space)
     if theta.shape != (batch, rank, rank + 1):
         raise FaltungError(f"theta of shape {theta.shape}: must be {(batch, rank, rank + 1)}")
-    corners = bool(a.whole("align_corners", 0))
-    lines = [_centres(n, corners) for n in space]
-    count = int(np.prod(space))
-    a.f.require(batch * count * rank)
-    if count * (rank + 1) > MOST_TAPS:
-        raise Unsaid("a grid of so many places")
-    places = np.stack([m.ravel() for m in np.meshgrid(*lines, indexing="ij")][::-1], axis=1)
-    rows = [[*enumerate(row), (rank, 1.0)] for row in places.tolist()]
-    made = resampled(a.f, theta, {2: table(rank + 1, rows)})
-    return a.f.reshaped(made.moved(1, 2), (batch, *space, rank))
-
-
-def _centres(size: int, corners: bool) -> Array:
-    """The coordinates of the entries of an axis."""
-    if corners:
-        return np.linspace(-1.0, 1.0, size) if size > 1 else np.zeros(1)
-    return (2 * np.arange(size) + 1) / size - 1
+    return places_of(a.f, theta, space, bool(a.whole("align_corners", 0)))
 
 
 def grid_sample(a: Arguments) -> Tensor:
@@ -73,18 +55,6 @@ def grid_sample(a: Arguments) -> Tensor:
         raise Unsaid(f"mode={mode} of {rank} axes")
     a.f.require(x.shape[0] * x.shape[1] * places.size // (x.shape[0] * rank))
     return sampled(a.f, x, places, how)
-
-
-def sampled(f: Foreign, x: Tensor, places: Tensor, how: Sampling) -> Tensor:
-    """Maps (N, C, *space) at places (N, *output, rank), the coordinate along the last axis first;
-    one map may stand for all.
-    """
-    rank = places.rank
-    f.require(x.shape[1] * places.size // places.shape[-1])
-    grid = f.map(places, (0,), range(1, rank - 1), (rank - 1,))
-    shape = (x.shape[1], *places.shape[1:-1])
-    made = f.node(GridSample(how), (f.map(x), grid), shape, samples=places.shape[0])
-    return f.of_map(made, x.dtype)
 
 
 def given(a: Arguments, number: int, like: Tensor) -> Tensor:

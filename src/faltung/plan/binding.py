@@ -165,18 +165,19 @@ class Movable:
     One run at a time; the caller keeps the memory alive.
     """
 
-    __slots__ = ("_at", "_memory", "_places", "_single", "_tables", "run")
+    __slots__ = ("_at", "_memory", "_places", "_single", "_tables", "_words", "run")
 
     def __init__(
         self,
         region: team.Region,
-        memory: Memory,
+        memory: memoryview,
         tables: Sequence[Memory],
         places: Memory,
         slots: int,
     ) -> None:
         self.run: Callable[[int], int] = region.run
-        self._memory = memory
+        self._words = memory
+        self._memory = np.asarray(memory)
         self._tables = tuple(tables)
         self._at: list[int | None] = [None] * slots
         # Of each slot where its addresses are among the arguments, and how far each is into it.
@@ -191,7 +192,7 @@ class Movable:
             self._at[slot] = address
             only = self._single[slot]
             if only is not None:
-                self._memory[only[0]] = only[1] + address
+                self._words[only[0]] = only[1] + address
             else:
                 positions, offsets = self._places[slot]
                 self._memory[positions] = offsets + address

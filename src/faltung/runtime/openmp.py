@@ -33,8 +33,10 @@ def openmp(library: Any) -> OpenMP | None:
     this one, except on Windows.
     """
     names = ("GOMP_parallel", "omp_get_thread_num", "omp_get_num_threads", "omp_get_max_threads")
-    found = [_address(library, name) for name in names]
-    return OpenMP(*found, _forget(library)) if all(found) else None
+    parallel, thread_num, num_threads, most = (_address(library, name) for name in names)
+    if not (parallel and thread_num and num_threads and most):
+        return None
+    return OpenMP(parallel, thread_num, num_threads, most, _forget(library))
 
 
 def _address(library: Any, name: str) -> int:

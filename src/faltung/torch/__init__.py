@@ -10,6 +10,7 @@ torch.Size([1, 8, 6, 6])
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from faltung.torch.as_model import to_model
     from faltung.torch.compiled import compile
     from faltung.torch.explain import Explanation, explain
     from faltung.torch.functional import (
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 # The files that names come from; each is loaded when one of its names is asked for.
 _FILES = {
+    "as_model": ["to_model"],
     "compiled": ["compile"],
     "explain": ["Explanation", "explain"],
     "functional": [

@@ -21,7 +21,7 @@ from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid, numbers
 from faltung.graph.foreign_maps import known
 from faltung.graph.ops import Elementwise
 from faltung.graph.value import Value
-from faltung.torch.part import Bound, Leaf, Outside
+from faltung.torch.part import Bound, Draw, Leaf, Outside
 
 Array = npt.NDArray[Any]
 
@@ -53,6 +53,9 @@ class Graphed(Foreign):
         self._leaves: dict[int, Tensor] = {}
         # The number of values that are one number everywhere, by name.
         self.filled: dict[str, float] = {}
+        # Whether PyTorch draws random numbers, and what it draws.
+        self.their_random = False
+        self.draws: list[Draw] = []
 
     def parameter(
         self,
@@ -100,7 +103,8 @@ class Graphed(Foreign):
             form=where or form,
         )
         shape = array.shape if inner is None else inner
-        self.bound.setdefault(made.name, Bound(leaf, array.reshape(shape), shared))
+        numbers = array if shared else np.asarray(array, self.dtype)
+        self.bound.setdefault(made.name, Bound(leaf, numbers.reshape(shape), shared))
         return made
 
     def copies(self, array: Array) -> bool:

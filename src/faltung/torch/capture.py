@@ -2,7 +2,7 @@
 
 The model runs once on tensors without numbers (``FakeTensorMode``) while ``make_fx`` writes down
 which operators it calls, before autograd and without decomposing them: ``aten.conv2d``,
-``aten.lstm.input``. Parameters and buffers are inputs of the graph, so that nothing of them is kept.
+``aten.lstm.input``. Parameters and buffers are inputs of the graph, so none is kept.
 What cannot be seen in this way, because the model looks at numbers, is ``Untraceable``.
 """
 
@@ -21,13 +21,17 @@ from faltung.torch.state import State
 _KERNEL_CHOICE = ("fake_impls.py", "conv")
 # Operators whose results have other axes where a size is 1, which a trace of any size leaves out.
 _SEES_ONE = frozenset(["squeeze", "squeeze_", "sum_to_size", "squeeze_copy"])
+NUMBERS = "what it does depends on the numbers in a tensor"
 
 
 class Untraceable(Exception):
-    """Why a model has no graph, in words; place: where in it."""
+    """Why a model has no graph, in words; place: where in it. wrong: perhaps it cannot run at all."""
 
-    def __init__(self, reason: str, place: places.Place | None = None) -> None:
+    def __init__(
+        self, reason: str, place: places.Place | None = None, *, wrong: bool = False
+    ) -> None:
         super().__init__(reason)
+        self.wrong = wrong
         self.reason = " ".join(reason.split())
         self.place = place or places.Place()
 
@@ -39,8 +43,8 @@ class Changing(Untraceable):
 @dataclass(slots=True)
 class Captured:
     """A graph. inputs, leaves: names of its placeholders. outputs: entries of the result, in its
-    order: nodes, or constants. together: makes the result of its entries. constants: tensors that no
-    module holds, the last of the leaves. sources: where sizes that
+    order: nodes, or constants. together: makes the result of its entries. constants: tensors that
+    no module holds, the last of the leaves. sources: where sizes that
     are free come from, (number of the input, axis; None where the input is the size).
     guards: conditions on them. least: the smallest of them that the graph is right for.
     """
@@ -110,7 +114,11 @@ def trace(
         return [x for x in parts if isinstance(x, torch.Tensor)]
 
     roots = {path: module for path, module in state.modules[:1]}
-    module = _traced(run, [*inputs, *leaves], roots, free)
+    import torch.fx.experimental._config as config
+
+    # A size of 1 is a size like others, unless the model asks; so it needs no graph of its own.
+    with config.patch(backed_size_oblivious=True):
+        module = _traced(run, [*inputs, *leaves], roots, free)
     if state.changes:
         raise Changing(f"it sets {state.changes[0]} while it runs")
     names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
@@ -130,6 +138,7 @@ def trace(
     )
     if free:
         _note_guards(made, inputs, mode.shape_env)
+    _refuse_unknown(made)
     return made
 
 
@@ -167,6 +176,7 @@ def retrace(module: fx.GraphModule, examples: Sequence[Any], is_leaf: Sequence[b
     )
     given = [x for x, leaf in zip(examples, is_leaf, strict=True) if not leaf]
     result.sources = _sources(given)
+    _refuse_unknown(result)
     return result
 
 
@@ -191,7 +201,8 @@ def _traced(
         except MemoryError:
             raise
         except Exception as error:  # whatever PyTorch or the model raises has a reason to show
-            raise Untraceable(_said(error), here.at(error)) from error
+            said = _said(error)
+            raise Untraceable(said, here.at(error), wrong=said != NUMBERS) from error
     places.settle(module.graph)
     _settle_modes(module.graph)
     _remove_dead(module.graph)
@@ -214,7 +225,6 @@ def _without_numbers(
     )
 
     inputs = []
-    # A size of 1 is a size like others, unless the model asks (`oblivious`).
     with config.patch(backed_size_oblivious=True):
         mode = FakeTensorMode(
             shape_env=ShapeEnv(specialize_zero_one=False), allow_non_fake_inputs=True
@@ -255,6 +265,18 @@ def _note_guards(made: Captured, inputs: Sequence[Any], env: Any) -> None:
     for symbol, value in env.replacements.items():
         if symbol in made.sources:
             made.guards.append(sympy.Eq(symbol, value))
+
+
+def _refuse_unknown(made: Captured) -> None:
+    """Untraceable: a number, or a size, that follows from numbers in tensors."""
+    for node in made.nodes:
+        found = node.meta.get("val")
+        for x in found if isinstance(found, list | tuple) else [found]:
+            sizes = x.shape if isinstance(x, torch.Tensor) else [x]
+            for size in sizes:
+                if isinstance(size, torch.SymInt | torch.SymFloat | torch.SymBool):
+                    if not size.node._expr.free_symbols <= made.sources.keys():
+                        raise Untraceable(NUMBERS, places.place_of(node))
 
 
 def _sees_one(node: fx.Node) -> bool:
@@ -372,6 +394,6 @@ def _said(error: Exception) -> str:
     if name.startswith(("DataDependent", "GuardOnDataDependent", "DynamicOutputShape")) or (
         "data-dependent" in str(error) or "aten._local_scalar_dense" in str(error)
     ):
-        return "what it does depends on the numbers in a tensor"
+        return NUMBERS
     text = str(error).strip().splitlines()
     return f"{name}: {text[0]}" if text else name

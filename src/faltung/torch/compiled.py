@@ -240,9 +240,6 @@ def _function(function: Callable[..., Any], engine: Engine) -> Callable[..., Any
     def call(*args: Any, **kwargs: Any) -> Any:
         return engine(args, kwargs)
 
-    try:
-        functools.update_wrapper(call, function)
-    except AttributeError:
-        pass
+    functools.update_wrapper(call, function, updated=())
     call._faltung_engine = engine  # type: ignore[attr-defined]
     return call

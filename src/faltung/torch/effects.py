@@ -23,12 +23,15 @@ class Effects:
     real: nodes that must have memory of their owner, and why.
     returned: for each result that is a view of a placeholder the views that lead to it, in order.
     written: names of placeholders that are written.
+    tied: names of memory that is written while somebody else looks at it: one piece must have all
+    of them, or PyTorch.
     """
 
     before: dict[str, list[fx.Node]] = field(default_factory=dict)
     real: dict[str, str] = field(default_factory=dict)
     returned: dict[str, list[fx.Node]] = field(default_factory=dict)
     written: set[str] = field(default_factory=set)
+    tied: list[set[str]] = field(default_factory=list)
 
 
 def effects(
@@ -152,9 +155,8 @@ class _Walk:
                     self.found.real[writer.name] = "writes into an input"
             return
         if any(self.looked_at(storage, writer) for writer in writers):
-            for node in (*self.of[storage], *writers):
-                if node in self.place:
-                    self.found.real[node.name] = "shares memory that is written in place"
+            every = {node.name for node in (*self.of[storage], *writers) if node in self.place}
+            self.found.tied.append(every)
 
     def of_leaves(self, writer: fx.Node) -> bool:
         """Whether what is written follows from leaves alone."""

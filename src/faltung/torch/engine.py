@@ -1,4 +1,4 @@
-"""Calls of a model: the program for arguments like these, found quickly, made when there is none."""
+"""Calls of a model: the program for arguments like these, found quickly, or made."""
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from torch import nn
 from faltung.geometry.errors import UnsupportedError
 from faltung.torch import gaps, sizes, trees
 from faltung.torch.capture import Captured, Changing, Untraceable, trace
-from faltung.torch.pieces import Cut, cut
+from faltung.torch.pieces import Cut, cut, is_size
 from faltung.torch.state import State
 from faltung.torch.versions import untested, warn_once
 
@@ -50,6 +50,11 @@ class Known:
     free: list[frozenset[int]]
     seconds: float
     cuts: dict[bool, Cut] = field(default_factory=dict)
+
+    @property
+    def length(self) -> int:
+        """How many nodes compute tensors."""
+        return sum(not is_size(node) for node in self.captured.nodes)
 
     def bound(self, tensors: Sequence[torch.Tensor]) -> dict[Any, int] | None:
         """The free sizes; None: other arguments."""
@@ -159,6 +164,7 @@ class Engine:
         self._calls: dict[State, dict[Any, Entry]] = {}
         self._known: dict[State, list[Known]] = {}
         self._late: set[str] = set()
+        self._always: Entry | None = None
 
     # A call --------------------------------------------------------------------------------------
 
@@ -187,6 +193,8 @@ class Engine:
         else:
             flat, tree = trees.flat_arguments(args, kwargs)
             tensors = [x for x in flat if isinstance(x, torch.Tensor)]
+        if self._always is not None:
+            return self._always, tensors, []
         state, leaves = self.state()
         try:
             key = self.key(flat, tree, tensors, leaves)
@@ -195,13 +203,16 @@ class Engine:
             key = entry = None
         if entry is None or entry.again:
             with self._lock:
+                if entry is not None:  # a call has changed what the modules hold
+                    self._states.remove(state)
+                    del self._calls[state], self._known[state]
+                    state, leaves = self.state()
                 entry = self.made(args, kwargs, state, leaves)
                 if key is not None:
                     calls = self._calls[state]
                     if len(calls) >= MOST_CALLS:
                         calls.clear()
                     calls[key] = entry
-                state, leaves = self.state()
         if entry.plan is not None:
             leaves = leaves + entry.plan.cut.captured.constants
         return entry, tensors, leaves
@@ -254,21 +265,27 @@ class Engine:
             return Entry(reason="an argument without elements")
         obstacle = state.obstacle or obstacle_of(flat)
         if obstacle:
-            return self.refused(gaps.told(obstacle), again=True)
+            return self.refused(gaps.told(obstacle), again=state.is_lazy)
         tensors = [x for x in flat if isinstance(x, torch.Tensor)]
         try:
             known, bound = self.graph(flat, tree, tensors, state, leaves)
         except Untraceable as error:
+            if error.wrong:  # in eager, too: PyTorch says it best
+                with torch.no_grad():
+                    self.function(*args, **kwargs)
             reason = gaps.told(error.reason, error.place)
             if error.reason not in self._late and isinstance(error, Changing):
                 # What a model keeps for later calls is there when PyTorch has run it once.
                 self._late.add(error.reason)
                 return Entry(reason=reason, again=True)
+            if isinstance(error, Changing):  # each call leaves it as no trace has seen it
+                self._always = self.refused(reason)
+                return self._always
             return self.refused(reason)
         training = torch.is_grad_enabled() and any(map(_requires_grad, (*tensors, *leaves)))
         with sizes.bound(bound):
             made = known.cuts.get(training)
-            if made is None or bound:
+            if made is None or (bound and len(made.pieces) > 1):
                 made = self.cut(known, tensors, leaves, training)
         return self.entry(made, bound)
 
@@ -301,15 +318,14 @@ class Engine:
             reason = f"more than {MOST_CAPTURES} graphs for arguments of one kind"
             warn_once(f"{self.where}: {reason}: PyTorch runs the others")
             raise Untraceable(reason)
-        free = _changing(tensors, [each for each in mine if each.orders == orders_of(tensors)])
-        made = None
-        if any(free):
+        alike = [each for each in mine if each.orders == orders_of(tensors)]
+        for free in _changing(tensors, alike):
             try:
                 made = self.traced(flat, tree, tensors, state, family, free)
             except Untraceable:
-                made = None  # these sizes alone, then
-            bound = made.bound(tensors) if made is not None else None
-            if made is not None and bound is not None:
+                continue
+            bound = made.bound(tensors)
+            if bound is not None and made.length == alike[0].length:
                 known.append(made)
                 return made, bound
         made = self.traced(flat, tree, tensors, state, family, [frozenset()] * len(tensors))
@@ -409,14 +425,29 @@ def obstacle_of(flat: Sequence[Any]) -> str:
     return ""
 
 
-def _changing(tensors: Sequence[torch.Tensor], earlier: Sequence[Known]) -> list[frozenset[int]]:
-    """For each tensor the axes whose sizes have been others, as far as is known."""
+def _changing(
+    tensors: Sequence[torch.Tensor], earlier: Sequence[Known]
+) -> list[list[frozenset[int]]]:
+    """Axes whose sizes should be free, for each tensor, in the order in which to try them.
+
+    Those that have been others, and at first also those that may change next: of what has an axis
+    that changed, the batch and those of space.
+    """
+    if not earlier:
+        return []
     free: list[set[int]] = [set() for _ in tensors]
     for each in earlier:
         for i, (x, shape) in enumerate(zip(tensors, each.shapes, strict=True)):
             free[i] |= {n for n, (a, b) in enumerate(zip(x.shape, shape, strict=True)) if a != b}
             free[i] |= each.free[i]
-    return [frozenset(axes) for axes in free]
+    if not any(free):
+        return []
+    more = [
+        axes | {0, *range(2, x.dim())} if axes and x.is_floating_point() and x.dim() > 2 else axes
+        for x, axes in zip(tensors, free, strict=True)
+    ]
+    wanted = [more, free] if len(earlier) == 1 and more != free else [free]
+    return [[frozenset(axes) for axes in each] for each in wanted]
 
 
 def _same(a: Cut, b: Cut) -> bool:

@@ -94,6 +94,15 @@ def meshgrid(a: Arguments) -> list[Tensor]:
     return made
 
 
+def cartesian_prod(a: Arguments) -> Tensor:
+    found = [a.f.reshaped(x, (x.size,)) for x in a.tensors("tensors")]
+    if len(found) == 1:
+        return found[0]
+    wide = meshgrid(a)
+    columns = [grown(a.f, a.f.reshaped(x, (x.size,)), 1) for x in wide]
+    return concatenated(a.f, columns, 1)
+
+
 def kron(a: Arguments) -> Tensor:
     x, y = a.floats("self"), a.floats("other")
     rank = max(x.rank, y.rank)
@@ -313,6 +322,7 @@ TABLE: dict[str, Any] = {
     "column_stack": _stacked(2, 1, column=True),
     "block_diag": block_diag,
     "meshgrid": meshgrid,
+    "cartesian_prod": cartesian_prod,
     "kron": kron,
     "repeat": repeat,
     "tile": tile,
@@ -325,7 +335,6 @@ TABLE: dict[str, Any] = {
     "tril": triangular,
     "triu": triangular,
     "index": index,
-    "index_select": index_select,
     "gather": gather,
     "take_along_dim": take_along_dim,
     "take": take,

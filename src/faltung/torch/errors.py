@@ -27,9 +27,9 @@ def errors(
         state = torch.get_rng_state()
         for name, function in (("faltung", ours), ("eager", model)):
             torch.set_rng_state(state)
-            kept = _buffers(model)
+            kept = buffers(model)
             found = function(*args, **kwargs)
-            _restore(kept)
+            restore(kept)
             mean, most = apart(found, exact)
             rows.append(f"{name}: relative error against float64: {mean:.2e} RMS, {most:.2e} max")
     return "\n".join(rows)
@@ -61,12 +61,12 @@ def _double(tree: Any) -> Any:
     )
 
 
-def _buffers(model: Any) -> Sequence[tuple[torch.Tensor, torch.Tensor]]:
+def buffers(model: Any) -> Sequence[tuple[torch.Tensor, torch.Tensor]]:
     if not isinstance(model, nn.Module):
         return []
     return [(x, x.detach().clone()) for x in model.buffers()]
 
 
-def _restore(kept: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
+def restore(kept: Sequence[tuple[torch.Tensor, torch.Tensor]]) -> None:
     for x, before in kept:
         x.copy_(before)

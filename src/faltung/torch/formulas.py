@@ -55,23 +55,35 @@ def given(a: Arguments, name: str) -> Operand:
 def as_given(a: Arguments, found: Any, name: str = "") -> Operand:
     if isinstance(found, bool | int | float):
         return np.asarray(found, np.float64)
-    if isinstance(found, Leaf) and not found.trained and found.dtype not in REALS:
-        return whole_leaf(a, found)
-    if isinstance(found, Leaf) and found.dtype in REALS:
-        array = found.array
+    if isinstance(found, Leaf):
+        array = real_array(a, found)
         if not found.trained or (array.size > 1 and max(array.shape) == array.size):
             return array
     made = a.as_tensor(found, name)
     return a.f.real(made) if made.value.kind == "int" else made
 
 
-def whole_leaf(a: Arguments, leaf: Leaf) -> Array:
-    """Conditions or whole numbers that are known, as the real numbers nearest to them."""
+def real_array(a: Arguments, leaf: Leaf) -> Array:
+    """The numbers of a leaf, conditions and whole numbers as the real ones nearest to them. If it
+    is not trained they become a part of the graph.
+    """
+    if not leaf.trained:
+        a.f.baked[id(leaf)] = leaf
+    if leaf.dtype in REALS:
+        return leaf.array
     if leaf.array.dtype.kind not in "biu":
         raise Unsaid(f"{leaf.dtype} constants as data")
     made = np.asarray(leaf.array, a.f.dtype)
-    a.f.near.append(replace(leaf, _array=made))  # what is read of it is read of this copy
+    a.f.near.append(replace(leaf, _array=made))  # what is read is this copy
     return made
+
+
+def known_number(a: Arguments, name: str) -> float | None:
+    """A number, also one in a tensor that is known."""
+    found = a[name]
+    if isinstance(found, Leaf) and not found.trained and found.array.size == 1:
+        return float(real_array(a, found).item())
+    return float(found) if isinstance(found, bool | int | float) else None
 
 
 def pointwise(a: Arguments, of: Callable[..., Expr], *names: str, gives: str = "") -> Tensor:
@@ -139,7 +151,7 @@ def inside(x: Expr, low: float, high: float) -> Expr:
 
 
 def _sign(x: Expr) -> Expr:
-    return select(is_nan(x), x, unary("sign", x))
+    return select(is_nan(x), 0, unary("sign", x))
 
 
 def _sinc(x: Expr) -> Expr:
@@ -185,21 +197,19 @@ def _elu(a: Arguments) -> Unary:
     alpha, scale, inner = a.number("alpha"), a.number("scale"), a.number("input_scale")
     if (scale, inner) == (1, 1):
         return lambda x: activations.elu(alpha).replaced([x])
-    return lambda x: select(
-        greater(x, 0), x * scale, unary("expm1", minimum(x, 0) * inner) * (alpha * scale)
-    )
+    return lambda x: select(greater(x, 0), x * scale, unary("expm1", x * inner) * (alpha * scale))
 
 
 def _selu(x: Expr) -> Expr:
     alpha, scale = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
-    return select(greater(x, 0), x * scale, unary("expm1", minimum(x, 0)) * (alpha * scale))
+    return select(greater(x, 0), x * scale, unary("expm1", x) * (alpha * scale))
 
 
 def _celu(a: Arguments) -> Unary:
     alpha = a.number("alpha")
     if not alpha:
         raise Unsaid("alpha=0")
-    return lambda x: select(greater(x, 0), x, unary("expm1", minimum(x, 0) / alpha) * alpha)
+    return lambda x: select(greater(x, 0), x, unary("expm1", x / alpha) * alpha)
 
 
 def _leaky(a: Arguments) -> Unary:
@@ -223,7 +233,7 @@ def _hardshrink(a: Arguments) -> Unary:
 def _softshrink(a: Arguments) -> Unary:
     bound = a.number("lambd")
     return lambda x: select(
-        greater(x, bound), x - bound, select(greater(-bound, x), x + bound, x * 0.0)
+        greater(x, bound), x - bound, select(greater(-bound, x), x + bound, select(is_nan(x), x, 0))
     )
 
 
@@ -252,8 +262,14 @@ def _log_sigmoid(x: Expr) -> Expr:
     return -activations.softplus().replaced([-x])
 
 
-def _hard_swish(x: Expr) -> Expr:
-    return x * (clamped(x + 3, 0, 6) * (1 / 6))
+def _hard_swish(a: Arguments) -> Unary:
+    """With the slopes of PyTorch at the bounds, where gradients are asked for."""
+
+    def of(x: Expr) -> Expr:
+        inner = select(at_least(x, 3), x, x * (x + 3) * (1 / 6))
+        return select(at_least(-3, x), x - x, inner)  # NaN of minus infinity
+
+    return of if a.f.training else lambda x: activations.hard_swish().replaced([x])
 
 
 def glu(a: Arguments) -> Tensor:
@@ -324,7 +340,7 @@ TABLE: dict[str, Handler] = {
     "relu6": stored(activations.relu6()),
     "silu": stored(activations.silu()),
     "mish": one(_mish),
-    "hardswish": one(_hard_swish),
+    "hardswish": settled(_hard_swish),
     "hardsigmoid": stored(activations.hard_sigmoid()),
     "log_sigmoid": one(_log_sigmoid),
     "elu": settled(_elu),

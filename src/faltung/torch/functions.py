@@ -1,4 +1,4 @@
-"""While a model is traced: what has a backward of its own stays one call, and is not looked into."""
+"""While a model is traced: what has a backward of its own stays one call."""
 
 import threading
 from collections.abc import Callable, Iterator

@@ -16,9 +16,12 @@ from torch import fx
 
 from faltung.geometry.conv import Float
 from faltung.geometry.errors import FaltungError
-from faltung.graph.foreign import Tensor, Unsaid
+from faltung.graph.foreign import Tensor, Unsaid, numbers
 from faltung.graph.fuse import needed
+from faltung.graph.ops import ITSELF, Elementwise
 from faltung.graph.value import Value
+from faltung.torch import convolve, norms, pads, pools, resize
+from faltung.torch.aliases import Aliases
 from faltung.torch.arguments import Arguments, Call, Graphed
 from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
 from faltung.torch.sizes import value
@@ -40,16 +43,7 @@ NUMBERS = frozenset(
     ]
 )
 # Operators that read (samples, C, *space), whose channels are therefore last in memory.
-SPATIAL = frozenset(
-    """
-    conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution batch_norm
-    instance_norm group_norm max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d
-    max_pool2d_with_indices max_pool3d_with_indices adaptive_avg_pool1d adaptive_avg_pool2d
-    adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
-    upsample_nearest1d upsample_nearest2d upsample_nearest3d upsample_linear1d upsample_bilinear2d
-    upsample_trilinear3d upsample_bicubic2d pixel_shuffle pixel_unshuffle grid_sampler
-    """.split()
-)
+SPATIAL = frozenset({*convolve.TABLE, *pools.TABLE, *resize.SPATIAL, *norms.SPATIAL})
 
 
 def imported(
@@ -58,14 +52,18 @@ def imported(
     wanted: Sequence[str],
     dtype: Float,
     training: bool = False,
+    their_random: bool = False,
 ) -> Part:
     """Nodes of a graph as a part.
 
     given: what stands for each placeholder, and for each result of a node that is not among
-    ``nodes``, by name: a tensor is a leaf. wanted: names of nodes that are read afterwards. training: gradients are
-    asked for, of leaves and feeds that are trained.
+    ``nodes``, by name: a tensor is a leaf. wanted: names of nodes that are read afterwards.
+    training: gradients are asked for, of leaves and feeds that are trained. their_random: random
+    numbers are PyTorch's.
     """
-    return _Importer(Graphed(dtype, training), given).run(nodes, wanted)
+    f = Graphed(dtype, training)
+    f.their_random = their_random
+    return _Importer(f, given).run(nodes, wanted)
 
 
 class _Importer:
@@ -77,6 +75,10 @@ class _Importer:
         self.maps: set[str] = set()
         self.notes: dict[str, int] = {}
         self.cuts: dict[str, Tensor] = {}
+        self.constants: dict[int, Leaf] = {}
+        # Results by the name of their value.
+        self.looks: dict[str, Tensor] = {}
+        self.aliases = Aliases(f, self.env, self.handled, self.seen_as, self.fed)
 
     def run(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> Part:
         self.maps = _maps(nodes)
@@ -111,13 +113,15 @@ class _Importer:
         if node.op == "get_attr":
             self.env[node.name] = self.constant(node)
             return
-        if node.target is operator.getitem:
-            whole, index = self.read(node.args[0]), self.read(node.args[1])
-            self.env[node.name] = self.item(node, whole, index)
-            return
         try:
             try:
+                if node.target is operator.getitem:
+                    whole, index = self.read(node.args[0]), self.read(node.args[1])
+                    self.env[node.name] = self.item(node, whole, index)
+                    self.aliases.made(node, index)
+                    return
                 self.env[node.name] = self.result(node)
+                self.aliases.made(node)
             except Unsaid as error:
                 self.gap(node, str(error))
         except MemoryError:
@@ -128,7 +132,7 @@ class _Importer:
     def read(self, argument: Any) -> Any:
         """An argument of a node with what its nodes have become."""
         if isinstance(argument, fx.Node):
-            return self.env[argument.name]
+            return self.aliases.current(argument)
         if isinstance(argument, list | tuple):
             return [self.read(x) for x in argument]
         return argument
@@ -143,7 +147,9 @@ class _Importer:
         found: Any = node.graph.owning_module
         for name in str(node.target).split("."):
             found = getattr(found, name)
-        return self.leaf(node.name, found)
+        if id(found) not in self.constants:  # several nodes may name one tensor, which is written
+            self.constants[id(found)] = self.leaf(node.name, found)
+        return self.constants[id(found)]
 
     def leaf(self, name: str, tensor: torch.Tensor) -> Leaf:
         trained = self.f.training and tensor.requires_grad
@@ -157,17 +163,38 @@ class _Importer:
             return self.computed_size(node)
         call = called(node, self.read)
         reads = list(flat(call.given.values()))
-        if not any(isinstance(x, Tensor | Outside) for x in reads):
+        random = torch.Tag.nondeterministic_seeded in target.tags
+        if not random and not any(isinstance(x, Tensor | Outside) for x in reads):
             return self.in_prefix(node, call)
-        handler = TABLE.get(call.op)
+        if "float64" in call.dtypes and self.f.dtype == "float32":
+            raise Unsaid("float64 within what is computed in float32")
+        self.aliases.reads(node)
+        arguments = Arguments(self.f, call, self.fed)
+        with self.f.b.layer(call.op, self.f.name(node.name)):
+            made = self.handled(arguments)
+        for name, rows in arguments.notes.items():
+            self.notes[name] = min(rows, self.notes.get(name, rows))
+        made = self.checked(call, made)
+        return self.aliases.write(node, made) if _writes(target._schema) else made
+
+    def handled(self, arguments: Arguments) -> Any:
+        """What an operation makes."""
+        handler = TABLE.get(arguments.op)
         if handler is None:
             raise Unsaid("no such operator here")
-        arguments = Arguments(self.f, call, self.fed)
-        self.f.near = [x for x in reads if isinstance(x, Leaf)]
-        with self.f.b.layer(call.op, self.f.name(node.name)):
-            made = handler(arguments)
-        self.notes |= arguments.notes
-        return self.checked(call, made)
+        given = flat(arguments.call.given.values())
+        self.f.near = [x for x in given if isinstance(x, Leaf)]
+        return handler(arguments)
+
+    def seen_as(self, node: fx.Node, parent: fx.Node, value: Tensor) -> Arguments:
+        """The arguments of a node, one of which is something else now."""
+
+        def read(x: Any) -> Any:
+            if isinstance(x, list | tuple):
+                return [read(one) for one in x]
+            return value if x is parent else self.read(x)
+
+        return Arguments(self.f, called(node, read), self.fed)
 
     def computed_size(self, node: fx.Node) -> Entry:
         """Arithmetic of sizes, in Python."""
@@ -180,16 +207,14 @@ class _Importer:
         """What leaves alone lead to, as PyTorch computes it."""
         target: Any = node.target
         schema = target._schema
-        if torch.Tag.nondeterministic_seeded in target.tags:
-            raise Unsaid("random numbers")
         written = [name for name, x in call.given.items() if _is_written(schema, name)]
-        if any(isinstance(call.given[name], Leaf) for name in written):
-            self.part.prefix.append(node)  # it runs with the part, and not now
+        self.part.prefix.append(node)
+        if any(isinstance(call.given[name], Leaf) for name in written) and self.aliases.late(node):
             return call.given[written[0]]
+        self.aliases.is_late(node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _plain(self.env[n.name]))
         with torch.set_grad_enabled(self.f.training):
             made = target(*args, **kwargs)
-        self.part.prefix.append(node)
         if isinstance(made, list | tuple):
             return [self.leaf(f"{node.name}[{i}]", x) for i, x in enumerate(made)]
         return self.leaf(node.name, made) if isinstance(made, torch.Tensor) else made
@@ -214,6 +239,9 @@ class _Importer:
     def gap(self, node: fx.Node, reason: str) -> None:
         self.part.gaps.append(Gap(node, reason))
         self.env[node.name] = self.outside(node)
+        self.aliases.made(node, node.args[1] if node.target is operator.getitem else None)
+        for other in self.aliases.lost(node):
+            self.env[other.name] = self.outside(other)
 
     def outside(self, node: fx.Node) -> Any:
         """The results of a gap."""
@@ -249,18 +277,52 @@ class _Importer:
             memory = (0, *range(2, x.rank), 1)
         return self.f.arranged(x, memory)
 
+    def apart(self, x: Any) -> Any:
+        """A result in memory that no other result, and no input, looks at in another way."""
+        if isinstance(x, list):
+            return [self.apart(one) for one in x]
+        if not isinstance(x, Tensor):
+            return x
+        looks = {y.value.name: y for y in self.part.inputs.values()} | self.looks
+        seen = looks.get(x.value.name)
+        if seen is not None and (seen.shape, seen.dtype, seen.memory) != (
+            x.shape,
+            x.dtype,
+            x.memory,
+        ):
+            numbers(x)
+            op = Elementwise(x.value.shape, (ITSELF,))
+            x = replace(x, value=self.f.node(op, (x.value,), x.value.shape))
+        self.looks.setdefault(x.value.name, x)
+        return x
+
     def finish(self, nodes: Sequence[fx.Node], wanted: Sequence[str]) -> None:
         """The graph of what the outputs need."""
         part = self.part
         found = {node.name: value(node) for node in nodes if node.name in wanted}
-        part.outputs = {name: self.settled(self.env[name], found.get(name)) for name in wanted}
+        now = {node.name: node for node in nodes}
+        for name in wanted:
+            try:
+                x = self.aliases.current(now[name]) if name in now else self.env[name]
+            except Unsaid as error:
+                self.gap(now[name], str(error))
+                x = self.env[name]
+            part.outputs[name] = self.settled(x, found.get(name))
         fed = {x.value.name for x in part.inputs.values()}
+        for node in nodes:
+            if node.name in part.outputs:
+                try:
+                    part.outputs[node.name] = self.apart(part.outputs[node.name])
+                except Unsaid as error:
+                    self.gap(node, str(error))
+                    part.outputs[node.name] = self.env[node.name]
         values: dict[str, Value] = {}
         for x in flat(part.outputs.values()):
             if isinstance(x, Tensor) and x.value.name not in fed:
                 values[x.value.name] = x.value
         part.values = tuple(values.values())
         part.baked = list(self.f.baked.values())
+        part.draws = self.f.draws
         if not part.values:
             return
         graph = self.f.graph(part.values)
@@ -314,6 +376,14 @@ def lies_last(x: torch.Tensor) -> bool:
     return x.is_contiguous(memory_format=formats[x.dim()])
 
 
+def _writes(schema: Any) -> bool:
+    """Whether what an operator returns is what it was given, written in place."""
+    if not schema.is_mutable or not schema.returns:
+        return False
+    info = schema.returns[0].alias_info
+    return info is not None and info.is_write
+
+
 def _is_written(schema: Any, name: str) -> bool:
     found = next(argument for argument in schema.arguments if argument.name == name)
     return found.alias_info is not None and found.alias_info.is_write
@@ -340,7 +410,7 @@ def _maps(nodes: Sequence[fx.Node]) -> set[str]:
         op = node.target._schema.name.split("::")[-1].rstrip("_")
         if op in SPATIAL:
             found.add(first)
-        elif node.target.is_view or torch.Tag.pointwise in node.target.tags:
+        elif node.target.is_view or torch.Tag.pointwise in node.target.tags or op in pads.TABLE:
             of[node.name] = first
     return found
 

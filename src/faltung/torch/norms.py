@@ -24,7 +24,7 @@ from faltung.graph.foreign_norms import (
     scaled,
 )
 from faltung.graph.foreign_reduce import reduced
-from faltung.graph.ops import Normalise
+from faltung.graph.ops import ITSELF, Elementwise, Normalise
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments, Graphed
 from faltung.torch.pools import is_read
@@ -110,7 +110,7 @@ def _running(a: Arguments, written: bool) -> list[Value]:
 
 def _batch(a: Arguments, training: bool, follow: bool = True) -> list[Any]:
     """The result, mean and 1 / deviation of the batch, and the new running statistics."""
-    x, f, eps = a.floats("input"), a.f, a.number("eps")
+    x, eps = a.floats("input"), a.number("eps")
     if x.rank < 2:
         raise Unsaid(f"a batch of {x.rank} axes")
     there = "running_mean" in a.call.given and a.has("running_mean")
@@ -202,7 +202,9 @@ def _follow(a: Arguments, x: Tensor) -> None:
         each = reduced(f, flat, [0], "mean", False)
         last = f.result(old, each.shape, x.dtype)
         new = formula(f, lambda n, o, k=factor: o * keep + n * (k * (1 - keep)), each, last)
-        a.update(name, f.seen(f.straightened(new).value, 1, (x.shape[1],)))
+        vector = f.seen(f.straightened(new).value, 1, (x.shape[1],))
+        # A value of its own, which has a place of its own.
+        a.update(name, f.node(Elementwise(vector.shape, (ITSELF,)), (vector,), vector.shape))
 
 
 def _grouped(a: Arguments, x: Tensor, groups: int) -> Tensor:
@@ -299,3 +301,5 @@ TABLE: dict[str, Handler] = {
     "rms_norm": rms_norm,
     "_fused_rms_norm": fused_rms_norm,
 }
+# Those that read (samples, C, *space).
+SPATIAL = frozenset(name for name in TABLE if "layer" not in name and "rms" not in name)

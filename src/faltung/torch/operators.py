@@ -167,9 +167,7 @@ def _autograd(name: str, operator: Operator) -> Callable[..., Any]:
         if (
             _grad_enabled()
             and (
-                x.requires_grad
-                or weight.requires_grad
-                or (bias is not None and bias.requires_grad)
+                x.requires_grad or weight.requires_grad or (bias is not None and bias.requires_grad)
             )
         ) or forward_ad._current_level >= 0:
             return recorded(rule, partial(below, keyset), x, weight, bias, words)

@@ -15,14 +15,23 @@ MODES = {
 
 
 def _padded(a: Arguments, wholes: Sequence[int], mode: str, fill: float = 0.0) -> Tensor:
-    """With pairs of numbers for the last axis, for the one before, and so on."""
-    x = a.tensor("self")
+    """With pairs of numbers for the last axis, for the one before, and so on. Negative ones take
+    entries away: before the others are added, except where these continue the whole axis.
+    """
+    x, f = a.tensor("self"), a.f
     if wholes and max(wholes) > MOST_PADDING:
         raise Unsaid(f"padding of {max(wholes)} entries")
     pairs = [(0, 0)] * x.rank
     for number in range(len(wholes) // 2):
         pairs[-1 - number] = wholes[2 * number], wholes[2 * number + 1]
-    return padded(a.f, x, pairs, mode, fill)
+    if mode in ("reflect", "replicate"):
+        x = padded(f, x, [(max(0, lo), max(0, hi)) for lo, hi in pairs], mode)
+        pairs = [(min(0, lo), min(0, hi)) for lo, hi in pairs]
+    elif mode == "circular":
+        for n, (lo, hi) in zip(x.shape, pairs, strict=True):
+            if n + min(0, lo) + min(0, hi) < max(1, lo, hi):  # PyTorch's own result is anything
+                raise Unsaid(f"padding={lo, hi}: a circle of fewer entries")
+    return padded(f, x, pairs, mode, fill)
 
 
 def pad(a: Arguments) -> Tensor:

@@ -1,6 +1,6 @@
 """What the importer takes and makes: leaves, feeds, gaps, and a part of a model as a graph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -46,7 +46,7 @@ class Leaf:
     @property
     def copied(self) -> bool:
         """Whether ``array`` is a copy."""
-        return self.tensor.dtype in (torch.bfloat16, torch.float16)
+        return self.tensor.dtype not in (torch.float32, torch.float64)
 
     @property
     def shape(self) -> Shape:
@@ -111,6 +111,14 @@ Entry = Tensor | Leaf | Outside | Array | int | float | bool | str | None | list
 
 
 @dataclass(frozen=True, slots=True)
+class Draw:
+    """Random numbers that PyTorch draws before each run: an input of the graph, and how."""
+
+    tensor: Tensor
+    draw: Callable[[], torch.Tensor]
+
+
+@dataclass(frozen=True, slots=True)
 class Gap:
     """A node that the graph cannot say, and why."""
 
@@ -151,6 +159,8 @@ class Part:
     # Leaves whose numbers the graph contains, so that it is made anew when they change.
     baked: list[Leaf] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
+    # Inputs that PyTorch fills with random numbers before each run, in this order.
+    draws: list[Draw] = field(default_factory=list)
     # Rows of a table that whole numbers of an input select from, by the name of the input.
     tokens: dict[str, int] = field(default_factory=dict)
 

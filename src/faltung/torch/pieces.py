@@ -19,6 +19,8 @@ from faltung.torch.effects import Effects, effects, written_by
 from faltung.torch.part import Gap
 from faltung.torch.region import Region
 
+TOO_LITTLE = "too little work to pay for a piece of its own"
+
 
 @dataclass(frozen=True, slots=True)
 class Edge:
@@ -112,7 +114,7 @@ class _Cutter:
         self.free = self._free()
         self.reasons: dict[str, str] = {}
         self.priced: set[str] = set()
-        self.training = training
+        self.regions: dict[Any, Region] = {}
 
     def run(self) -> Cut:
         for name, reason in self.effects.real.items():
@@ -128,7 +130,7 @@ class _Cutter:
             if worst is None:
                 break
             for node in worst.nodes:
-                self.reasons.setdefault(node.name, self.too_little(worst))
+                self.reasons.setdefault(node.name, TOO_LITTLE)
                 self.priced.add(node.name)
             pieces = self.staged()
         for piece in pieces:
@@ -147,9 +149,7 @@ class _Cutter:
             found: list[Gap] = []
             for piece in self.staged():
                 if piece.ours:
-                    region = Region(
-                        piece.nodes, piece.reads, piece.leaves, piece.writes, **self.options
-                    )
+                    region = self.region(piece)
                     leaves = dict(zip(self.captured.leaves, self.tensors, strict=True))
                     found += region.gaps(
                         [self.example(name) for name in piece.reads],
@@ -160,6 +160,16 @@ class _Cutter:
             if not found:
                 return
         raise AssertionError("gaps that come up again and again")
+
+    def region(self, piece: Piece) -> Region:
+        """What runs a piece; the same for equal pieces."""
+        key = tuple(n.name for n in piece.nodes), tuple(piece.reads), tuple(piece.writes)
+        found = self.regions.get(key)
+        if found is None:
+            found = self.regions[key] = Region(
+                piece.nodes, piece.reads, piece.leaves, piece.writes, **self.options
+            )
+        return found
 
     def example(self, name: str) -> Any:
         """A value like that of a node: of an input itself, or without numbers."""
@@ -175,11 +185,12 @@ class _Cutter:
         """Nodes that follow from leaves alone and change nothing: each piece computes its own."""
         found: set[fx.Node] = set()
         written = self.effects.written
+        tied = set().union(*self.effects.tied)
         for node in self.nodes:
             tags = getattr(node.target, "tags", ())
             if written_by(node) or torch.Tag.nondeterministic_seeded in tags:
                 continue
-            if unable(node) or node.name in self.effects.real:
+            if unable(node) or node.name in self.effects.real or node.name in tied:
                 continue
             if all(
                 x in found or (x.op == "placeholder" and x.name in self.leaves - written)
@@ -196,7 +207,26 @@ class _Cutter:
         return node.name not in self.reasons
 
     def staged(self) -> list[Piece]:
-        """Pieces: even stages are ours, odd ones eager."""
+        """Pieces: even stages are ours, odd ones eager. Names of memory that is written stay in one
+        piece, or are eager.
+        """
+        while True:
+            stage, pieces = self.in_stages()
+            torn = [
+                names
+                for names in self.effects.tied
+                if len({stage[name] for name in names}) > 1
+                and not all(stage[name] % 2 for name in names)
+            ]
+            if not torn:
+                break
+            for name in set().union(*torn):
+                self.reasons.setdefault(name, "shares memory that is written in place")
+        for piece in pieces:
+            self.edges(piece)
+        return pieces
+
+    def in_stages(self) -> tuple[dict[str, int], list[Piece]]:
         stage: dict[str, int] = {}
         eager: dict[int, list[fx.Node]] = {}
         for node in self.nodes:
@@ -210,10 +240,8 @@ class _Cutter:
                     least = max(least, stage[x.name] + (not same))
             stage[node.name] = least
             eager.setdefault(least, []).append(node)
-        pieces = [Piece(number % 2 == 0, self.with_free(eager[number])) for number in sorted(eager)]
-        for piece in pieces:
-            self.edges(piece)
-        return pieces
+        order = sorted(eager)
+        return stage, [Piece(i % 2 == 0, self.with_free(eager[i])) for i in order]
 
     def with_free(self, nodes: Sequence[fx.Node]) -> list[fx.Node]:
         """The nodes and those from leaves alone that they need, in order."""
@@ -258,25 +286,19 @@ class _Cutter:
         times = work.TRAINING if self.training else 1.0
         piece.eager_us = times * work.eager_us(done)
         piece.ours_us = times * work.ours_us(done, [edge.bytes for edge in piece.edges])
+        if self.training:
+            piece.ours_us += work.BACKWARD
 
     def worst(self, pieces: Sequence[Piece]) -> Piece | None:
         """The piece of ours that loses most; None if all pay."""
         losing = [p for p in pieces if p.ours and p.ours_us >= p.eager_us]
         return min(losing, key=lambda p: p.eager_us - p.ours_us, default=None)
 
-    def too_little(self, piece: Piece) -> str:
-        done = work.total(piece.nodes)
-        moved = sum(edge.bytes for edge in piece.edges)
-        return (
-            f"{done.macs / 1e6:.3g} million multiply-adds do not pay for edges of "
-            f"{moved / 1e3:.3g} kB"
-        )
-
     # Building ------------------------------------------------------------------------------------
 
     def build(self, piece: Piece) -> None:
         if piece.ours:
-            piece.run = Region(piece.nodes, piece.reads, piece.leaves, piece.writes, **self.options)
+            piece.run = self.region(piece)
         else:
             piece.run = eager_module(
                 self.captured.module, piece.nodes, [*piece.reads, *piece.leaves], piece.writes
@@ -341,7 +363,7 @@ def eager_module(
     given: Sequence[str],
     wanted: Sequence[str],
 ) -> Callable[..., Any]:
-    """Nodes as a function of PyTorch: of the values of ``given``, it returns those of ``wanted``."""
+    """Nodes as a function of PyTorch, of the values of ``given``; returns those of ``wanted``."""
     graph = fx.Graph()
     made: dict[str, fx.Node] = {name: graph.placeholder(name) for name in given}
     state: tuple[Any, ...] = ()

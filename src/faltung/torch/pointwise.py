@@ -22,7 +22,7 @@ from faltung.geometry.expr import (
 )
 from faltung.geometry.expr import logic as both
 from faltung.graph.foreign import Tensor, Unsaid
-from faltung.graph.foreign_formulas import Operand
+from faltung.graph.foreign_formulas import Operand, expanded
 from faltung.graph.foreign_terms import holds, largest, power, raw, smallest
 from faltung.torch.arguments import Arguments
 from faltung.torch.formulas import (
@@ -32,6 +32,7 @@ from faltung.torch.formulas import (
     clamped,
     given,
     infinite,
+    known_number,
     negative,
     pointwise,
     quotient,
@@ -116,11 +117,9 @@ _QUOTIENT: dict[str | None, Binary] = {
 
 
 def _power(a: Arguments) -> Tensor:
-    e = a["exponent"]
-    if isinstance(e, Leaf) and e.array.size == 1 and not e.trained:
-        e = e.array.item()
-    if isinstance(e, bool | int | float):
-        return pointwise(a, lambda x: power(x, float(e)), "self")
+    e = known_number(a, "exponent")
+    if e is not None:
+        return pointwise(a, lambda x: power(x, e), "self")
     return pointwise(a, raw("pow"), "self", "exponent")
 
 
@@ -181,7 +180,7 @@ def _log_add(base: float) -> Binary:
     return of
 
 
-def _x_log(of: str) -> Binary:
+def x_log(of: str) -> Binary:
     """x times a logarithm; 0 where x is 0 and the logarithm infinite."""
 
     def made(x: Expr, y: Expr) -> Expr:
@@ -243,9 +242,13 @@ def smaller(a: Arguments) -> Tensor:
     return extreme(smallest)(a)
 
 
-def _known(of: Binary) -> Binary:
-    """Where one is NaN the other."""
-    return lambda x, y: select(is_nan(x), y, select(is_nan(y), x, of(x, y)))
+def _known(first: Binary) -> Binary:
+    """Where one is NaN the other; else the first if a condition holds."""
+
+    def of(x: Expr, y: Expr) -> Expr:
+        return select(is_nan(x), y, select(is_nan(y), x, select(first(x, y), x, y)))
+
+    return of
 
 
 def _clamp(a: Arguments) -> Tensor:
@@ -293,11 +296,12 @@ def _is_small(a: Arguments, x: Any) -> bool:
     """Whether these are whole numbers that the dtype of the graph tells apart."""
     most = 2 ** np.finfo(a.f.dtype).nmant
     if isinstance(x, bool | int):
-        return abs(x) < most
+        return bool(abs(x) < most)
     if isinstance(x, Leaf):
         array = x.array
-        return x.dtype == "bool" or (bool(array.size) and bool(np.abs(array).max() < most))
-    return isinstance(x, Tensor) and (x.dtype == "bool" or x.value.kind != "int")
+        a.f.baked[id(x)] = x
+        return x.dtype == "bool" or bool((np.abs(array) < most).all())
+    return isinstance(x, Tensor) and (x.dtype == "bool" or bool(x.value.kind != "int"))
 
 
 def compared(of: Binary) -> Handler:
@@ -376,7 +380,17 @@ def _chosen(a: Arguments, where: Operand, yes: str, no: str) -> Tensor:
     )
 
 
+def broadcast_together(a: Arguments) -> list[Any]:
+    """Tensors in their common shape; what has it stays what it is."""
+    shape = a.shape()
+    return [
+        x if tuple(x.shape) == shape else expanded(a.f, a.as_tensor(x, "tensors"), shape)
+        for x in a["tensors"]
+    ]
+
+
 TABLE: dict[str, Handler] = {
+    "broadcast_tensors": broadcast_together,
     "add": _sum,
     "sub": _difference,
     "subtract": _difference,
@@ -398,17 +412,17 @@ TABLE: dict[str, Handler] = {
     "heaviside": two(_heaviside, second="values"),
     "logaddexp": two(_log_add(exp(1))),
     "logaddexp2": two(_log_add(2)),
-    "xlogy": two(_x_log("log")),
-    "special_xlogy": two(_x_log("log")),
-    "special_xlog1py": two(_x_log("log1p")),
+    "xlogy": two(x_log("log")),
+    "special_xlogy": two(x_log("log")),
+    "special_xlog1py": two(x_log("log1p")),
     "ldexp": _ldexp,
     "lerp": lambda a: pointwise(a, _lerp, "self", "end", "weight"),
     "addcmul": _add_product,
     "addcdiv": _add_quotient,
     "maximum": larger,
     "minimum": smaller,
-    "fmax": extreme(_known(maximum)),
-    "fmin": extreme(_known(minimum)),
+    "fmax": two(_known(at_least)),
+    "fmin": two(_known(lambda x, y: at_least(y, x))),
     "clamp": _clamp,
     "clip": _clamp,
     "clamp_min": _clamp,

@@ -168,12 +168,10 @@ def adaptive_max_pool(rank: int) -> Handler:
             [Window(o * n // m, -(-(o + 1) * n // m) - 1) for o in range(m)]
             for n, m in zip(x.shape[2:], output, strict=True)
         ]
-        if spec is None:
-            y = maxima(f, x, windows)
-        else:
-            y = f.of_map(pooled(f, f.map(x), spec), x.dtype)
+        even = None if spec is None else f.of_map(pooled(f, f.map(x), spec), x.dtype)
+        y = maxima(f, x, windows) if even is None else even
         found = origins(f, x, windows) if is_read(a, 1) else None
-        return [z if z is None else as_given(a, z, rank, "self") for z in (y, found)]
+        return [None if z is None else as_given(a, z, rank, "self") for z in (y, found)]
 
     return made
 
@@ -182,8 +180,8 @@ def adaptive_max_pool(rank: int) -> Handler:
 
 
 def maxima(f: Foreign, x: Tensor, windows: Windows) -> Tensor:
-    """The largest entry of each window of the axes from number 2 on; the gradient of equal ones goes
-    to the first, because the last axis is the first that is looked along.
+    """The largest entry of each window of the axes from number 2 on. The gradient of equal ones
+    goes to the first, because the last axis is the first that is looked along.
     """
     for number in reversed(range(len(windows))):
         x, *others = _taps(f, x, 2 + number, windows[number])

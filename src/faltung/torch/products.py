@@ -157,8 +157,24 @@ def addr(a: Arguments) -> Tensor:
     x, y = _real(a, a["vec1"]), _real(a, a["vec2"])
     alpha, beta = a.number("alpha"), a.number("beta")
     made = product(a.f, x, y, ("m", "n", "mn"), (x.size, y.size))
-    made = made if alpha == 1 else formula(a.f, lambda x: x * alpha, made)
+    if alpha != 1:  # NaN times 0 is NaN
+        made = formula(a.f, lambda x: x * alpha if alpha else x - x, made)
     return _plus(a, made, "self", beta) if beta else made
+
+
+def power(a: Arguments) -> Tensor:
+    """A matrix times itself, so many times."""
+    x, count = _real(a, a["self" if "self" in a.call.given else "A"]), a.whole("n")
+    if count < 1:
+        raise Unsaid("an inverse, or no product at all")
+    made: Tensor | None = None
+    while count:
+        if count % 2:
+            made = x if made is None else multiplied(a.f, made, x)
+        count //= 2
+        x = multiplied(a.f, x, x) if count else x
+    assert made is not None
+    return made
 
 
 def inner(a: Arguments) -> Tensor:
@@ -289,5 +305,7 @@ TABLE: dict[str, Any] = {
     "einsum": einsum_,
     "bilinear": bilinear,
     "chain_matmul": chain,
+    "linalg_matrix_power": power,
+    "matrix_power": power,
     "linalg_multi_dot": chain,
 }

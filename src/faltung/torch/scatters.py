@@ -17,7 +17,7 @@ from faltung.graph.foreign_resample import resampled
 from faltung.torch.arguments import Arguments, counted, real
 from faltung.torch.entries import REAL, at, grown, in_place, indexed
 from faltung.torch.part import Leaf
-from faltung.torch.views import PARTS, Part, diagonal_of
+from faltung.torch.views import PARTS, Part, diagonal_of, strided
 
 Array = npt.NDArray[Any]
 
@@ -65,6 +65,15 @@ def diagonal_scatter(a: Arguments) -> Tensor:
     order, places = diagonal_of(x.rank, sizes, a.whole("offset"), one, other)
     _alike(x, src)
     return _put(a, x, order[-2:], np.array(places), src.moved(src.rank - 1, 0), add=False)
+
+
+def as_strided_scatter(a: Arguments) -> Tensor:
+    x, src = a.tensor("self"), a.tensor("src")
+    _alike(x, src)
+    places = strided(a, x.shape)
+    if len(np.unique(places)) < places.size:
+        raise Unsaid("a write to some elements several times")
+    return scattered(a.f, x, src, places.reshape(-1), 1, add=False)
 
 
 def _put(
@@ -143,13 +152,22 @@ def _adds(a: Arguments) -> bool:
 
 def scatter(a: Arguments) -> Tensor:
     x = a.tensor("self")
-    if not x.rank:
-        raise Unsaid("a number without axes")
-    axis = a.axis(x.rank)
-    places = at(a, "index", x.shape[axis]) if prod(a["index"].shape) else None
-    if places is None:
+    if not prod(a["index"].shape):
         return x
-    src = _source(a, x, places.shape)
+    made = _scattered(a, _with_axes(a, x))
+    return made if x.rank else a.f.reshaped(made, ())
+
+
+def _with_axes(a: Arguments, x: Tensor) -> Tensor:
+    """A number as a vector of one, as PyTorch looks at it here."""
+    return x if x.rank else a.f.reshaped(x, (1,))
+
+
+def _scattered(a: Arguments, x: Tensor) -> Tensor:
+    axis = a.axis(x.rank)
+    places = at(a, "index", x.shape[axis])
+    places = places if places.ndim else places.reshape(1)
+    src = _with_axes(a, _source(a, x, places.shape))
     for i, n in enumerate(places.shape):
         if n < src.shape[i]:
             src = sliced(a.f, src, i, 0, n)
@@ -158,29 +176,32 @@ def scatter(a: Arguments) -> Tensor:
 
 
 def index_add(a: Arguments) -> Tensor:
-    x = a.floats("self")
-    if not x.rank:
-        raise Unsaid("a number without axes")
+    whole = a.floats("self")
+    x = _with_axes(a, whole)
     axis, alpha = a.axis(x.rank), a.number("alpha")
     places = at(a, "index", x.shape[axis]).reshape(-1)
-    src = _source(a, x, ())
+    src = _with_axes(a, _source(a, x, ()))
     src = src if alpha == 1 else formula(a.f, lambda s: s * alpha, src)
-    return _put(a, x, [axis], places, src.moved(axis, 0), add=True)
+    made = _put(a, x, [axis], places, src.moved(axis, 0), add=True)
+    return a.f.reshaped(made, whole.shape)
 
 
 def index_copy(a: Arguments) -> Tensor:
-    x = a.tensor("self")
-    if not x.rank:
-        raise Unsaid("a number without axes")
+    whole = a.tensor("self")
+    x = _with_axes(a, whole)
     axis = a.axis(x.rank)
     places = at(a, "index", x.shape[axis]).reshape(-1)
-    return _put(a, x, [axis], places, _source(a, x, ()).moved(axis, 0), add=False)
+    src = _with_axes(a, _source(a, x, ()))
+    made = _put(a, x, [axis], places, src.moved(axis, 0), add=False)
+    return a.f.reshaped(made, whole.shape)
 
 
 def index_fill(a: Arguments) -> Tensor:
-    x = a.tensor("self")
-    if not x.rank:
-        raise Unsaid("a number without axes")
+    whole = a.tensor("self")
+    return a.f.reshaped(_filled(a, _with_axes(a, whole)), whole.shape)
+
+
+def _filled(a: Arguments, x: Tensor) -> Tensor:
     axis = a.axis(x.rank)
     places = a.array("index").reshape(-1)
     if not places.size:
@@ -225,6 +246,7 @@ TABLE: dict[str, Any] = {
     "slice_scatter": slice_scatter,
     "select_scatter": select_scatter,
     "diagonal_scatter": diagonal_scatter,
+    "as_strided_scatter": as_strided_scatter,
     "index_put": index_put,
     "_index_put_impl": index_put,
     "scatter": scatter,

@@ -96,7 +96,9 @@ class State:
         self._child_dicts = [d for d, _, _ in self._children]
         self._child_keys = [key for _, key, _ in self._children]
         self._child_is = [child for _, _, child in self._children]
-        self._held = [each for m in modules for each in (m._modules, m._parameters, m._buffers)]
+        self._held = [
+            each for m in modules for each in (vars(m), m._modules, m._parameters, m._buffers)
+        ]
         self._sizes = list(map(len, self._held))
         self._hooks = [
             vars(m)[name]
@@ -116,6 +118,11 @@ class State:
 
     def _rows(self) -> Iterator[tuple[Callable[[dict[str, Any]], Any], dict[str, Any]]]:
         return zip(self._getters, self._attributes, strict=True)
+
+    @property
+    def is_lazy(self) -> bool:
+        """Whether there are parameters that get their shapes in the first call."""
+        return any(nn.parameter.is_lazy(x) for _, m in self.modules for x in m._parameters.values())
 
     @property
     def obstacle(self) -> str:
@@ -177,13 +184,13 @@ class State:
             for held, own in inner:
                 for key, x in own.items():
                     if isinstance(x, torch.Tensor):
-                        held[key] = put[id(x)]
+                        held[key] = put.get(id(x), x)
             for module, own in before:
                 for key, x in own.items():
                     if key in _OWN:
                         continue
                     if isinstance(x, torch.Tensor):
-                        vars(module)[key] = put[id(x)]
+                        vars(module)[key] = put.get(id(x), x)
                     elif _has_tensors(x):
                         vars(module)[key] = _with(x, put, _DEPTH)
             lists = [(m, dict(vars(m))) for m, _ in before]
@@ -282,7 +289,7 @@ def _with(held: Held, put: Mapping[int, Any], depth: int) -> Any:
 
     def one(x: Any) -> Any:
         if isinstance(x, torch.Tensor):
-            return put[id(x)]
+            return put.get(id(x), x)
         return _with(x, put, depth - 1) if depth and type(x) in (list, tuple, dict) else x
 
     if isinstance(held, dict):

@@ -6,16 +6,21 @@ from typing import Any
 from faltung.graph.foreign import Tensor
 from faltung.torch import (
     attention,
+    casts,
     convolve,
     embedding,
     entries,
     formulas,
+    losses,
     norms,
     pads,
     pointwise,
     pools,
     products,
+    random,
     recurrent,
+    reductions,
+    resize,
     scatters,
     views,
 )
@@ -27,16 +32,21 @@ Handler = Callable[[Arguments], Made]
 
 FAMILIES = (
     attention,
+    casts,
     convolve,
     embedding,
     entries,
     formulas,
+    losses,
     norms,
     pads,
     pointwise,
     pools,
     products,
+    random,
     recurrent,
+    reductions,
+    resize,
     scatters,
     views,
 )

@@ -72,8 +72,6 @@ def _unsqueezed(a: Arguments, shape: Shape) -> Shape:
 def _at_least(rank: int) -> Callable[[Arguments, Shape], Shape]:
     def made(a: Arguments, shape: Shape) -> Shape:
         """As NumPy: a vector becomes a row, and of three axes the last two are added behind."""
-        if a.call.overload == "Sequence":
-            raise Unsaid("several tensors at once")
         if len(shape) >= rank:
             return shape
         front = (1,) * (min(rank, 2) - len(shape)) + shape
@@ -109,10 +107,14 @@ SHAPES: dict[str, Callable[[Arguments, Shape], Shape]] = {
 }
 
 
-def reshaped(a: Arguments) -> Tensor:
-    x = a.tensor("self")
-    made = a.f.reshaped(x, SHAPES[a.op](a, x.shape))
-    return _whole(x, made)
+def reshaped(a: Arguments) -> Tensor | list[Tensor]:
+    if a.call.overload == "Sequence":  # several tensors
+        return [_reshaped(a, x) for x in a.tensors("tensors")]
+    return _reshaped(a, a.tensor("self"))
+
+
+def _reshaped(a: Arguments, x: Tensor) -> Tensor:
+    return _whole(x, a.f.reshaped(x, SHAPES[a.op](a, x.shape)))
 
 
 def _whole(x: Tensor, made: Tensor) -> Tensor:
@@ -289,7 +291,10 @@ PARTS: dict[str, Callable[[Arguments, Shape], list[Part]]] = {
     "split_with_sizes": _split,
     "split_copy": _split,
     "split_with_sizes_copy": _split,
+    "unsafe_split": _split,
+    "unsafe_split_with_sizes": _split,
     "chunk": _chunks,
+    "unsafe_chunk": _chunks,
     "tensor_split": _tensor_split,
     "hsplit": _split_along(1),
     "vsplit": _split_along(0),
@@ -341,7 +346,7 @@ def diagonal_of(rank: int, sizes: Shape, offset: int, one: int, other: int) -> t
 
 
 def diagonal(a: Arguments) -> Tensor:
-    x = a.floats("self")
+    x = a.floats("self" if "self" in a.call.given else "A")
     one, other = a.axis(x.rank, "dim1"), a.axis(x.rank, "dim2")
     return _diagonal(a, x, a.whole("offset"), one, other)
 
@@ -361,6 +366,11 @@ def diag(a: Arguments) -> Tensor:
     if x.rank == 2:
         return _diagonal(a, x, a.whole("diagonal"), 0, 1)
     return _embedded(a, x, a.whole("diagonal"))
+
+
+def diagflat(a: Arguments) -> Tensor:
+    x = a.floats("self")
+    return _embedded(a, a.f.reshaped(x, (x.size,)), a.whole("offset"))
 
 
 def diag_embed(a: Arguments) -> Tensor:
@@ -457,11 +467,15 @@ TABLE: dict[str, Any] = {
     "broadcast_to": expand,
     "diagonal": diagonal,
     "diagonal_copy": diagonal,
+    "linalg_diagonal": diagonal,
     "diag": diag,
+    "diagflat": diagflat,
     "diag_embed": diag_embed,
     "trace": trace,
     "unfold": unfold,
+    "unfold_copy": unfold,
     "as_strided": as_strided,
+    "as_strided_copy": as_strided,
     "real": real_part,
     "sum_to_size": sum_to_size,
 }

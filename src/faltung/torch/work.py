@@ -18,8 +18,9 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.torch import sizes
 
-# Microseconds: of one operator of PyTorch, of one node of ours, of a call of a program, of an edge.
-OPERATOR, NODE, CALL, EDGE = 5.0, 0.4, 8.0, 2.0
+# Microseconds: of one operator of PyTorch, of one that sums products, of one node of ours, of a
+# call of a program, of an edge, and of what a call costs more that has gradients.
+OPERATOR, PRODUCT, NODE, CALL, EDGE, BACKWARD = 4.0, 18.0, 0.4, 8.0, 1.0, 40.0
 # Which part of the peak sums of products reach: in eager, and here.
 EAGER, OURS = 0.35, 0.65
 # What a step of training costs more than an inference.
@@ -28,15 +29,21 @@ TRAINING = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """macs: multiplications with an addition. bytes: read and written."""
+    """macs: multiplications with an addition. bytes: read and written. operators: calls of PyTorch,
+    and of these sums of products.
+    """
 
     macs: float
     bytes: float
     operators: int
+    products: int = 0
 
     def __add__(self, other: "Work") -> "Work":
         return Work(
-            self.macs + other.macs, self.bytes + other.bytes, self.operators + other.operators
+            self.macs + other.macs,
+            self.bytes + other.bytes,
+            self.operators + other.operators,
+            self.products + other.products,
         )
 
 
@@ -65,7 +72,7 @@ def work(node: fx.Node) -> Work:
     name = getattr(getattr(target, "_schema", None), "name", "").split("::")[-1].rstrip("_")
     rule = _MACS.get(name)
     moved = bytes_of(node) + sum(map(bytes_of, node.all_input_nodes))
-    return Work(rule(node) if rule else 0, moved, 1)
+    return Work(rule(node) if rule else 0, moved, 1, rule is not None)
 
 
 def total(nodes: Iterable[fx.Node]) -> Work:
@@ -78,13 +85,14 @@ def total(nodes: Iterable[fx.Node]) -> Work:
 def eager_us(done: Work) -> float:
     """Microseconds in eager."""
     peak, rate = _speed()
-    return done.operators * OPERATOR + max(done.macs / (peak * EAGER), 0) + done.bytes / rate
+    calls = done.operators * OPERATOR + done.products * (PRODUCT - OPERATOR)
+    return calls + done.macs / (peak * EAGER) + done.bytes / rate
 
 
 def ours_us(done: Work, edges: Sequence[float]) -> float:
     """Microseconds in a program of ours, whose edges have these numbers of bytes."""
     peak, rate = _speed()
-    moved = sum(EDGE + 2 * each / rate for each in edges)
+    moved = sum(EDGE + each / (2 * rate) for each in edges)  # some are copied
     inside = done.operators * NODE + done.macs / (peak * OURS) + done.bytes / (2 * rate)
     return CALL + moved + inside
 

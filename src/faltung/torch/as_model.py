@@ -8,14 +8,12 @@ does, also for several samples, is looked at before the model is given out.
 import copy
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import fx, nn
-from torch.fx.experimental.proxy_tensor import make_fx
 
 from faltung.geometry.check import show
 from faltung.geometry.conv import Float
@@ -30,6 +28,7 @@ from faltung.nn.graphnet import GraphNet
 from faltung.torch.arguments import Call, Graphed
 from faltung.torch.importer import _Importer, called
 from faltung.torch.part import Feed, Part
+from faltung.torch.trace import Traced, dtype_of, only_tensor, plain_attention, trace
 from faltung.train.model import Model
 
 # How far apart the outputs of both may be, as a part of the largest.
@@ -88,12 +87,12 @@ def to_model(module: nn.Module, example: Any, *, classes: Sequence[str] | None =
     """
     x = _example(module, example)
     module = _prepared(module, x)
-    traced = _traced(module, x)
+    traced = trace(module, x)
     part, f = _part(traced, x)
-    made = _model(traced, part, f, classes)
+    made, softmax = _model(traced, part, f, classes)
     for note in _notes(module):
         warnings.warn(f"to_model: {note}", RuntimeWarning, stacklevel=2)
-    _compared(made, module, x)
+    _compared(made, module, x, softmax)
     return made
 
 
@@ -150,114 +149,6 @@ def _prepared(module: nn.Module, x: torch.Tensor) -> nn.Module:
     return made
 
 
-def _dtype(module: nn.Module, x: torch.Tensor) -> torch.dtype:
-    floats = {p.dtype for p in module.parameters() if p.is_floating_point()}
-    if not floats:
-        floats = {x.dtype} if x.is_floating_point() else set()
-    return torch.float64 if torch.float64 in floats else torch.float32
-
-
-# The trace ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class _Traced:
-    """module: the graph. within: for its nodes the path of the module and its class. names: of
-    parameters and buffers, by ``id``.
-    """
-
-    module: fx.GraphModule
-    within: dict[str, tuple[str, str]]
-    names: dict[int, str]
-    dtype: Float
-
-
-def _traced(module: nn.Module, x: torch.Tensor) -> _Traced:
-    dtype = _dtype(module, x)
-    sample = x[:1].to(dtype) if x.is_floating_point() else x[:1].long()
-    stamps: dict[fx.Node, tuple[str, str]] = {}
-    try:
-        with torch.no_grad(), _plain_attention(), _stamped(module, stamps):
-            made = make_fx(
-                lambda x: _tensor(module(x)),
-                tracing_mode="fake",
-                pre_dispatch=True,
-                _allow_non_fake_inputs=True,
-            )(sample)
-    except FaltungError:
-        raise
-    except Exception as error:
-        text = str(error).strip().splitlines() or [type(error).__name__]
-        raise UnsupportedError(
-            f"module: cannot be traced for one sample of shape {tuple(sample.shape)}: "
-            f"{type(error).__name__}: {text[0][:200]}"
-        ) from error
-    tensors = {**dict(module.named_buffers()), **dict(module.named_parameters())}
-    names = {id(tensor): name for name, tensor in tensors.items()}
-    within = {node.name: found for node, found in stamps.items()}
-    # ``make_fx`` copies its graph, in order.
-    return _Traced(made, within, names, str(dtype).removeprefix("torch."))  # type: ignore[arg-type]
-
-
-def _tensor(found: Any) -> torch.Tensor:
-    """The only tensor of what a module returns."""
-    items = found.values() if isinstance(found, Mapping) else found
-    if not isinstance(found, torch.Tensor):
-        listed = list(items) if isinstance(found, Mapping | tuple | list) else [found]
-        tensors = [item for item in listed if isinstance(item, torch.Tensor)]
-        if len(tensors) != 1:
-            raise UnsupportedError(
-                f"module: returns {type(found).__name__} of {len(tensors)} tensors: a Model has "
-                "one output; wrap it in a module that returns one"
-            )
-        return tensors[0]
-    return found
-
-
-@contextmanager
-def _plain_attention() -> Iterator[None]:
-    """Attention as the operations that it consists of, not as one kernel for inference."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
-
-
-@contextmanager
-def _stamped(module: nn.Module, stamps: dict[fx.Node, tuple[str, str]]) -> Iterator[None]:
-    """Note in the block for every node that is made within which module it was."""
-    paths = {id(part): path for path, part in module.named_modules()}
-    stack: list[nn.Module] = []
-
-    def enter(part: nn.Module, inputs: Any) -> None:
-        stack.append(part)
-
-    def leave(part: nn.Module, inputs: Any, output: Any) -> None:
-        stack.pop()
-
-    create = fx.Graph.create_node
-
-    def stamped(graph: fx.Graph, *args: Any, **kwargs: Any) -> fx.Node:
-        node = create(graph, *args, **kwargs)
-        part = stack[-1] if stack else module
-        path = paths.get(id(part), "")
-        leaf = not any(True for _ in part.children())
-        stamps[node] = path if leaf else f"{path}.", type(part).__name__ if leaf else ""
-        return node
-
-    hooks = [part.register_forward_pre_hook(enter, prepend=True) for part in module.modules()]
-    hooks += [part.register_forward_hook(leave, always_call=True) for part in module.modules()]
-    fx.Graph.create_node = stamped  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        fx.Graph.create_node = create  # type: ignore[method-assign]
-        for hook in hooks:
-            hook.remove()
-
-
 # The graph ----------------------------------------------------------------------------------------
 
 
@@ -298,15 +189,16 @@ class _Whole(_Importer):
     def result(self, node: fx.Node) -> Any:
         if isinstance(node.target, torch._ops.OpOverload):
             call = called(node, self.read)
-            if call.op in DROPOUT and isinstance(call.given["input"], Tensor):
-                return self._dropped(node, call)
+            read = next(iter(call.given.values()), None)  # "self" in the form that writes in place
+            if call.op in DROPOUT and isinstance(read, Tensor):
+                return self._dropped(node, call, read)
         return super().result(node)
 
-    def _dropped(self, node: fx.Node, call: Call) -> Tensor:
+    def _dropped(self, node: fx.Node, call: Call, x: Tensor) -> Tensor:
         """What does nothing in evaluation mode, but is a layer."""
-        x, rate, f = call.given["input"], float(call.given["p"]), self.f
+        rate, f = float(call.given["p"]), self.f
         if not 0 < rate < 1:
-            return x  # type: ignore[no-any-return]
+            return x
         with f.b.layer(call.op, f.name(node.name)):
             key = f.b.outside("key", kind="key")
             value = f.node(ops.Dropout(rate), (x.value, key), x.value.shape)
@@ -316,7 +208,7 @@ class _Whole(_Importer):
 DROPOUT = ("dropout",)
 
 
-def _part(traced: _Traced, x: torch.Tensor) -> tuple[Part, _Network]:
+def _part(traced: Traced, x: torch.Tensor) -> tuple[Part, _Network]:
     """The module as a graph. UnsupportedError: all that it cannot say."""
     nodes = list(traced.module.graph.nodes)
     (place,) = [node for node in nodes if node.op == "placeholder"]
@@ -341,7 +233,7 @@ def _part(traced: _Traced, x: torch.Tensor) -> tuple[Part, _Network]:
     return part, f
 
 
-def _where(traced: _Traced, node: str) -> str:
+def _where(traced: Traced, node: str) -> str:
     path, kind = traced.within.get(node, ("", ""))
     path = path.rstrip(".")
     return f"{path!r}{f' ({kind})' if kind else ''}" if path else "the module itself"
@@ -350,7 +242,9 @@ def _where(traced: _Traced, node: str) -> str:
 # The model ----------------------------------------------------------------------------------------
 
 
-def _model(traced: _Traced, part: Part, f: _Network, classes: Sequence[str] | None) -> Model:
+def _model(
+    traced: Traced, part: Part, f: _Network, classes: Sequence[str] | None
+) -> tuple[Model, bool]:
     assert part.graph is not None
     graph, softmax = _without_softmax(_with_momentum(traced, part.graph, f))
     names, apart = _names(traced, part, graph, f)
@@ -373,10 +267,10 @@ def _model(traced: _Traced, part: Part, f: _Network, classes: Sequence[str] | No
     for name in sorted(apart.values()):
         text = f"{name!r} is read in several ways; it stays as it is in training"
         warnings.warn(f"to_model: {text}", RuntimeWarning, stacklevel=3)
-    return made
+    return made, softmax
 
 
-def _with_momentum(traced: _Traced, graph: Graph, f: _Network) -> Graph:
+def _with_momentum(traced: Traced, graph: Graph, f: _Network) -> Graph:
     """Batch normalisation knows how far running statistics move, which only training needs."""
     made = {node.name: node for node in traced.module.graph.nodes}
     nodes = []
@@ -399,7 +293,7 @@ def _without_softmax(graph: Graph) -> tuple[Graph, bool]:
 
 
 def _names(
-    traced: _Traced, part: Part, graph: Graph, f: _Network
+    traced: Traced, part: Part, graph: Graph, f: _Network
 ) -> tuple[dict[str, str], dict[str, str]]:
     """The names of parameters as the module has them; and those that overlap others in its memory,
     which training would move apart.
@@ -414,6 +308,8 @@ def _names(
     for p in graph.parameters:
         leaf = part.bound[p.name].leaf
         name = None if leaf is None else traced.names.get(tensors.get(leaf.name, 0))
+        if leaf is not None and name is None:  # perhaps a look at one
+            name = traced.places.get((leaf.tensor.data_ptr(), leaf.tensor.numel()))
         if name is None:
             name = f"{_layer(traced, f, p.name.rpartition('.')[0])[0]}.{p.name.rpartition('.')[2]}"
         name = name if "." in name else f"{name}.weight"
@@ -440,9 +336,9 @@ def _overlapping(part: Part, graph: Graph, names: Mapping[str, str]) -> dict[str
     return made
 
 
-def _layer(traced: _Traced, f: _Network, layer: str) -> tuple[str, str]:
+def _layer(traced: Traced, f: _Network, layer: str) -> tuple[str, str]:
     """For a layer of the graph its path in the module, and its class."""
-    node = f.nodes_of.get(layer, layer)
+    node = f.nodes_of.get(layer, layer) or "output"
     path, kind = traced.within.get(node, (".", ""))
     if path.endswith(".") or not path:
         path = f"{path}{node}".lstrip(".")
@@ -465,7 +361,7 @@ def _notes(module: nn.Module) -> Iterator[str]:
         if kind in ("StochasticDepth", "DropPath") and _rate(part) > 0:
             yield f"{kind} {name!r} is left out in training"
         if kind in DROPS and part.p > 0:
-            yield f"{kind} {name!r} drops single elements in training, not whole channels"
+            yield f"{kind} {name!r} is left out in training"
 
 
 def _rate(part: nn.Module) -> float:
@@ -473,20 +369,30 @@ def _rate(part: nn.Module) -> float:
     return float(found or 0.0)
 
 
-DROPS = ("Dropout1d", "Dropout2d", "Dropout3d")
+DROPS = ("Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout", "FeatureAlphaDropout")
 
 
-def _compared(model: Model, module: nn.Module, x: torch.Tensor) -> None:
+def _two(model: Model, x: torch.Tensor) -> torch.Tensor:
+    """The example, and beside it another sample: that the first may be all zeros tells nothing."""
+    seeded = torch.Generator().manual_seed(1)
+    if x.is_floating_point():
+        size = x.abs().max().clamp(min=0.1)
+        noise = torch.randn(x.shape, generator=seeded, dtype=torch.float64).to(x.dtype)
+        return torch.cat([x, x + size * noise])
+    tables = [n.inputs[1].shape[0] for n in model.graph.nodes if isinstance(n.op, ops.Embed)]
+    other = torch.randint(min(tables), x.shape, generator=seeded) if tables else x.flip(-1)
+    return torch.cat([x, other])
+
+
+def _compared(model: Model, module: nn.Module, x: torch.Tensor, softmax: bool) -> None:
     """FaltungError: the model gives something else than the module, alone or beside others."""
-    few = x[:2] if len(x) > 1 else torch.cat([x, x.flip(-1)])
-    few = few.to(_dtype(module, x)) if x.is_floating_point() else few.long()
-    with torch.no_grad(), _plain_attention():
-        wanted = _tensor(module(few))
+    few = _two(model, x[:1].to(dtype_of(module, x)) if x.is_floating_point() else x[:1].long())
+    with torch.no_grad(), plain_attention():
+        wanted = only_tensor(module(few))
     if wanted.shape[:1] != (2,):
         raise UnsupportedError(
             f"module: gives {tuple(wanted.shape)} for two samples: must give something for each"
         )
-    softmax = model.loss == "cross_entropy" and model.classes is None
     theirs = wanted.numpy()
     ours = model.program(2, softmax=softmax)(few.numpy())
     size = np.abs(theirs[np.isfinite(theirs)]).max(initial=1e-30)

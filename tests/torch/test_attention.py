@@ -1,0 +1,76 @@
+"""Attention of ATen, against PyTorch in float64."""
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch.nn import functional as F  # noqa: E402
+from torch_aten import check, check_gradients  # noqa: E402
+from torch_opinfo import check_samples  # noqa: E402
+
+NAME = "nn.functional.scaled_dot_product_attention"
+
+
+def test_samples() -> None:
+    check_samples([NAME], {NAME: "dropout"}, most=12)
+
+
+def numbers(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("lead", [(2, 3), (3,), (2, 1, 2), ()])
+@pytest.mark.parametrize("mask", ["none", "added", "truth", "whole", "causal"])
+def test_masks(lead: tuple[int, ...], mask: str) -> None:
+    q, k, v = numbers(*lead, 5, 4), numbers(*lead, 6, 4), numbers(*lead, 6, 3)
+    masks = {
+        "added": numbers(5, 6),
+        "truth": torch.rand(*(1,) * len(lead), 5, 6) > 0.3,
+        "whole": torch.rand(*lead, 5, 6) > 0.4,
+    }
+    given = masks.get(mask)
+    causal = mask == "causal"
+
+    def function(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        m = given if given is None or given.dtype == torch.bool else given.to(q.dtype)
+        return F.scaled_dot_product_attention(q, k, v, m, is_causal=causal, scale=0.3)
+
+    check(function, q.float(), k.float(), v.float())
+    check_gradients(function, [q, k, v])
+    if given is not None:  # a mask that comes from outside
+        check_gradients(F.scaled_dot_product_attention, [q, k, v, given])
+
+
+def test_a_query_that_sees_nothing() -> None:
+    hidden = torch.ones(4, 5, dtype=torch.bool)
+    hidden[1] = False
+    check(lambda q, k: F.scaled_dot_product_attention(q, k, k, hidden), *torch.randn(2, 2, 4, 3)) \
+        if False else check(
+        lambda q, k: F.scaled_dot_product_attention(q, k, k, hidden),
+        torch.randn(2, 4, 3),
+        torch.randn(2, 5, 3),
+    )
+
+
+def test_heads_that_share_keys() -> None:
+    def function(q: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, k, k, enable_gqa=True)
+
+    q, k = torch.randn(2, 4, 5, 3), torch.randn(2, 2, 6, 3)
+    check(function, q, k)
+    check_gradients(function, [q, k])
+
+
+def test_broadcast() -> None:
+    given = torch.randn(2, 4, 5, 3), torch.randn(4, 6, 3), torch.randn(2, 1, 6, 7)
+    check(F.scaled_dot_product_attention, *given)
+    check_gradients(F.scaled_dot_product_attention, given)
+
+
+def test_a_trained_bias() -> None:
+    """Relative positions: what is added to the scores is trained."""
+
+    def function(q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, k, k, bias)
+
+    check_gradients(function, [torch.randn(2, 3, 5, 4), torch.randn(2, 3, 6, 4)], [numbers(3, 5, 6)])
