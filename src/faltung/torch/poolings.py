@@ -76,9 +76,11 @@ class AvgPool(Layer, _AvgPoolNd):
         divisor_override: int | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding, self.ceil_mode = padding, ceil_mode
+        given = kernel_size, kernel_size if stride is None else stride, padding
+        if self.RANK == 1:  # as PyTorch's
+            given = tuple([(each,) if isinstance(each, int) else each for each in given])
+        self.kernel_size, self.stride, self.padding = given
+        self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         if divisor_override is not None:
             self.divisor_override = divisor_override

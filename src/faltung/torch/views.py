@@ -6,6 +6,7 @@ through the view into what it looks at (``aliases.py``).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -187,9 +188,7 @@ def permuted(a: Arguments) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Entries of an axis: ``count`` from ``start`` on, every ``step``-th; without the axis, where it
-    is dropped.
-    """
+    """Entries of an axis: ``count`` from ``start`` on, every ``step``-th. drop: without the axis."""
 
     axis: int
     start: int
@@ -220,7 +219,7 @@ def _selected(a: Arguments, shape: Shape) -> list[Part]:
 
 def _along(axis: int, ends: Sequence[int]) -> list[Part]:
     """Parts between these ends."""
-    return [Part(axis, b, max(0, e - b)) for b, e in zip(ends[:-1], ends[1:], strict=True)]
+    return [Part(axis, b, max(0, e - b)) for b, e in pairwise(ends)]
 
 
 def _of_size(axis: int, total: int, size: int) -> list[Part]:
