@@ -105,7 +105,9 @@ def test_bits_are_those_of_the_functions_on_arrays(dtype: Any, channels: str) ->
     """Also of 16 bits, where NumPy has no bfloat16 of its own."""
     if dtype in (torch.int32, torch.int64):
         x, w, b = (torch.arange(n) % 7 - 3 for n in (2 * 4 * 6 * 7, 6 * 2 * 9, 6))
-        x, w, b = (t.to(dtype).reshape(s) for t, s in ((x, (2, 4, 6, 7)), (w, (6, 2, 3, 3)), (b, 6)))
+        x, w, b = (
+            t.to(dtype).reshape(s) for t, s in ((x, (2, 4, 6, 7)), (w, (6, 2, 3, 3)), (b, 6))
+        )
     else:
         x, w, b = rand(2, 4, 6, 7, dtype=dtype), rand(6, 2, 3, 3, dtype=dtype), rand(6, dtype=dtype)
     if channels == "last":
@@ -121,7 +123,9 @@ def test_bits_are_those_of_the_functions_on_arrays(dtype: Any, channels: str) ->
 
 
 def test_bits_do_not_depend_on_threads_or_batch() -> None:
-    x, w, b = (rand(*s, dtype=torch.float32, grad=True) for s in ((4, 32, 24, 24), (64, 32, 3, 3), (64,)))
+    x, w, b = (
+        rand(*s, dtype=torch.float32, grad=True) for s in ((4, 32, 24, 24), (64, 32, 3, 3), (64,))
+    )
     before, seen = torch.get_num_threads(), set()
     try:
         for threads in (1, 2, 3):
@@ -149,7 +153,9 @@ def test_threads_are_pytorchs() -> None:
         torch.set_num_threads(before)
 
 
-def test_tensors_with_channels_last_are_used_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensors_with_channels_last_are_used_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The kernels are given the addresses of the tensors, and no step before them copies any."""
     from faltung.torch import calls
 
@@ -286,7 +292,9 @@ def test_modes_see_the_operators() -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Names(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             names.append(str(func))
             return func(*args, **(kwargs or {}))
 

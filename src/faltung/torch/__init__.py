@@ -27,9 +27,16 @@ if TYPE_CHECKING:
         pack_local,
     )
     from faltung.torch.local import ConvLocal, ConvLocal1d, ConvLocal2d, ConvLocal3d
-    from faltung.torch.modules import Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-    from faltung.torch.poolings import AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d
-    from faltung.torch.replacing import Replacement, replace, restore
+    from faltung.torch.modules import (
+        Conv,
+        Conv1d,
+        Conv2d,
+        Conv3d,
+        ConvTranspose,
+        ConvTranspose1d,
+        ConvTranspose2d,
+        ConvTranspose3d,
+    )
     from faltung.torch.pooling import (
         avg_pool,
         avg_pool1d,
@@ -42,6 +49,17 @@ if TYPE_CHECKING:
         max_pool2d,
         max_pool3d,
     )
+    from faltung.torch.poolings import (
+        AvgPool,
+        AvgPool1d,
+        AvgPool2d,
+        AvgPool3d,
+        MaxPool,
+        MaxPool1d,
+        MaxPool2d,
+        MaxPool3d,
+    )
+    from faltung.torch.replacing import Replacement, replace, restore
 
 # The files that names come from; each is loaded when one of its names is asked for.
 _FILES = {

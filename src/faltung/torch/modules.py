@@ -57,7 +57,11 @@ class _Convolution(Layer):
         self._words()  # refuses what no convolution has
         # What PyTorch's own layer reads, if this becomes one: the total padding, the last axis first.
         pairs = pads(
-            self.padding, sizes=self.stride, kernel=sizes, stride=self.stride, dilation=self.dilation
+            self.padding,
+            sizes=self.stride,
+            kernel=sizes,
+            stride=self.stride,
+            dilation=self.dilation,
         )
         self._reversed_padding_repeated_twice = [n for pair in reversed(pairs) for n in pair]
 
@@ -70,7 +74,9 @@ class _Convolution(Layer):
     def extra_repr(self: Any) -> str:
         """The arguments, as PyTorch writes them, and those that it does not have."""
         more = {"flip": False, "precision": "fast", "method": "auto"}
-        found = [f"{n}={getattr(self, n)!r}" for n, usual in more.items() if getattr(self, n) != usual]
+        found = [
+            f"{n}={getattr(self, n)!r}" for n, usual in more.items() if getattr(self, n) != usual
+        ]
         return ", ".join([super().extra_repr(), *found])  # type: ignore[misc]
 
 
