@@ -21,7 +21,9 @@ GAPS = {"repeat[": "without elements", "tile": "without elements"}
 @pytest.mark.parametrize("op", OPS)
 def test_samples(op: str) -> None:
     gaps = {key: why for key, why in GAPS.items() if key.startswith(op) and key != "repeat["}
-    check_samples([op], gaps | ({"repeat[": GAPS["repeat["]} if op == "repeat" else {}), 4, known=True)
+    check_samples(
+        [op], gaps | ({"repeat[": GAPS["repeat["]} if op == "repeat" else {}), 4, known=True
+    )
 
 
 I, M = torch.tensor([0, 2]), torch.tensor([True, False, True])
