@@ -15,15 +15,9 @@ if TYPE_CHECKING:
     from faltung.torch.explain import Explanation, explain
     from faltung.torch.functional import (
         conv,
-        conv1d,
-        conv2d,
-        conv3d,
         conv_local,
         conv_local_transpose,
         conv_transpose,
-        conv_transpose1d,
-        conv_transpose2d,
-        conv_transpose3d,
         pack_local,
     )
     from faltung.torch.local import ConvLocal, ConvLocal1d, ConvLocal2d, ConvLocal3d
@@ -59,6 +53,14 @@ if TYPE_CHECKING:
         MaxPool2d,
         MaxPool3d,
     )
+    from faltung.torch.ranked import (
+        conv1d,
+        conv2d,
+        conv3d,
+        conv_transpose1d,
+        conv_transpose2d,
+        conv_transpose3d,
+    )
     from faltung.torch.replacing import Replacement, replace, restore
 
 # The files that names come from; each is loaded when one of its names is asked for.
@@ -68,15 +70,9 @@ _FILES = {
     "explain": ["Explanation", "explain"],
     "functional": [
         "conv",
-        "conv1d",
-        "conv2d",
-        "conv3d",
         "conv_local",
         "conv_local_transpose",
         "conv_transpose",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "conv_transpose3d",
         "pack_local",
     ],
     "local": [
@@ -104,6 +100,14 @@ _FILES = {
         "MaxPool1d",
         "MaxPool2d",
         "MaxPool3d",
+    ],
+    "ranked": [
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
     ],
     "replacing": [
         "Replacement",

@@ -110,7 +110,7 @@ class ConvLocal(nn.Module):
         """The layer on ``(N, C, *input_size)`` or ``(C, *input_size)``."""
         return functional.conv_local(
             *(input, self.weight, self.bias, self.stride, self.padding, self.dilation),
-            *(self.groups, self.padding_mode),  # type: ignore[arg-type]
+            *(self.groups, self.padding_mode),
             flip=self.flip,
         )
 
