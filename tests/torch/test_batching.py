@@ -15,7 +15,9 @@ DIMS = [(0, None, None), (1, None, 0), (None, 0, None), (None, 1, 0), (0, 0, 0),
 
 
 def rand(*shape: int) -> Any:
-    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape)))
+    return torch.randn(
+        *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(sum(shape))
+    )
 
 
 def stacked(shape: tuple[int, ...], dim: int | None, seed: int) -> Any:
@@ -65,7 +67,10 @@ def test_poolings() -> None:
     x = rand(SIZE, 2, 4, 7, 6)
     for pool in ("max_pool2d", "avg_pool2d"):
         mine, theirs = getattr(ft, pool), getattr(F, pool)
-        assert torch.allclose(torch.vmap(lambda x, f=mine: f(x, 3, 2, 1), 2)(x), torch.vmap(lambda x, f=theirs: f(x, 3, 2, 1), 2)(x))
+        assert torch.allclose(
+            torch.vmap(lambda x, f=mine: f(x, 3, 2, 1), 2)(x),
+            torch.vmap(lambda x, f=theirs: f(x, 3, 2, 1), 2)(x),
+        )
     mine = torch.vmap(lambda x: ft.max_pool2d(x, 2, return_indices=True))(x)
     theirs = torch.vmap(lambda x: F.max_pool2d(x, 2, return_indices=True))(x)
     assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))

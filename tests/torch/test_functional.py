@@ -15,7 +15,9 @@ import faltung.torch as ft  # noqa: E402
 
 # Of PyTorch's samples for each function and dtype: kernels of many sizes take their time.
 MOST, MORE = 12, 4
-NAMES = [f"{base}{r}d" for base in ("conv", "conv_transpose", "max_pool", "avg_pool") for r in (1, 2, 3)]
+NAMES = [
+    f"{base}{r}d" for base in ("conv", "conv_transpose", "max_pool", "avg_pool") for r in (1, 2, 3)
+]
 
 
 def rand(*shape: int, dtype: Any = torch.float64) -> Any:
@@ -50,7 +52,9 @@ def test_samples_of_pytorch(name: str) -> None:
     for dtype, bound in dtypes.items():
         for op, sample in samples(name, dtype, MOST if dtype == torch.float64 else MORE):
             args, kwargs = sample.args, sample.kwargs
-            want = op(wide(sample.input), *map(wide, args), **{k: wide(v) for k, v in kwargs.items()})
+            want = op(
+                wide(sample.input), *map(wide, args), **{k: wide(v) for k, v in kwargs.items()}
+            )
             got = getattr(ft, name)(sample.input, *args, **kwargs)
             if isinstance(want, tuple):
                 assert torch.equal(got[1], want[1])
@@ -150,7 +154,10 @@ def test_pools_by_pytorchs_names_and_indices_for_its_unpool() -> None:
     y, places = ft.max_pool2d(input=x, kernel_size=3, stride=2, ceil_mode=True, return_indices=True)
     want = F.max_pool2d(x, 3, 2, ceil_mode=True, return_indices=True)
     assert torch.equal(y, want[0]) and torch.equal(places, want[1])
-    assert torch.equal(F.max_unpool2d(y, places, 3, 2, output_size=(8, 7)), F.max_unpool2d(*want, 3, 2, output_size=(8, 7)))
+    assert torch.equal(
+        F.max_unpool2d(y, places, 3, 2, output_size=(8, 7)),
+        F.max_unpool2d(*want, 3, 2, output_size=(8, 7)),
+    )
     got = ft.avg_pool2d(x, kernel_size=(3, 2), count_include_pad=False, padding=1)
     assert torch.allclose(got, F.avg_pool2d(x, (3, 2), padding=1, count_include_pad=False))
     for ceil in (False, True):

@@ -32,12 +32,21 @@ def options(name: str) -> list[dict[str, Any]]:
             {"stride": 2, "padding": 1, "groups": 2},
             {"padding": "same", "dilation": 2, "bias": False},
             {"padding": "valid"},
-            *({"padding": 1, "padding_mode": mode} for mode in ("reflect", "replicate", "circular")),
+            *(
+                {"padding": 1, "padding_mode": mode}
+                for mode in ("reflect", "replicate", "circular")
+            ),
         ]
         return [{"in_channels": 4, "out_channels": 6, "kernel_size": 3, **each} for each in found]
     if name.startswith("MaxPool"):
-        return [{"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True}, {"kernel_size": 2}]
-    return [{"kernel_size": 3, "padding": 1, "count_include_pad": False}, {"kernel_size": 2, "stride": 3}]
+        return [
+            {"kernel_size": 3, "stride": 2, "padding": 1, "ceil_mode": True},
+            {"kernel_size": 2},
+        ]
+    return [
+        {"kernel_size": 3, "padding": 1, "count_include_pad": False},
+        {"kernel_size": 2, "stride": 3},
+    ]
 
 
 @pytest.mark.parametrize("theirs", OURS, ids=lambda kind: kind.__name__)

@@ -55,7 +55,9 @@ def test_replaced_and_undone() -> None:
     parameters, objects = list(model.parameters()), list(model.modules())
     optimizer = torch.optim.SGD(model.parameters(), 0.1)
     done = ft.replace(model)
-    assert list(done.changed) == ["0", "2.shared", "2.pool", "2.up", "3", "5", "6"] and not done.left
+    assert (
+        list(done.changed) == ["0", "2.shared", "2.pool", "2.up", "3", "5", "6"] and not done.left
+    )
     assert done.changed["2.up"] == "faltung.torch.ConvTranspose2d"
     assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
     assert all(a is b for a, b in zip(objects, model.modules(), strict=True))
@@ -102,7 +104,9 @@ def test_parametrizations() -> None:
     """Those of ``parametrize``, put on before or afterwards, and the older ones by hooks."""
     before, after, old = (nn.Conv2d(3, 3, 3, padding=1) for _ in range(3))
     parametrize.register_parametrization(before, "weight", Symmetric())
-    model = nn.Sequential(before, parametrizations.weight_norm(nn.Conv2d(3, 3, 1)), after, weight_norm(old))
+    model = nn.Sequential(
+        before, parametrizations.weight_norm(nn.Conv2d(3, 3, 1)), after, weight_norm(old)
+    )
     x = rand(2, 3, 5, 5)
     want, names = model(x), list(model.state_dict())
     done = ft.replace(model)
@@ -138,7 +142,12 @@ def test_what_is_left_alone_and_why() -> None:
     model = nn.ModuleDict(
         {
             **{"halved": Halved(2, 2, 1), "patched": patched, "lazy": nn.LazyConv2d(2, 1)},
-            **{"scripted": scripted, "odd": odd, "fine": nn.Conv2d(2, 2, 1), "linear": nn.Linear(2, 2)},
+            **{
+                "scripted": scripted,
+                "odd": odd,
+                "fine": nn.Conv2d(2, 2, 1),
+                "linear": nn.Linear(2, 2),
+            },
         }
     )
     done = ft.replace(model)

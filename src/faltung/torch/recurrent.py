@@ -16,6 +16,7 @@ from faltung.graph.ops import Recurrent
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments
 from faltung.torch.part import Leaf
+from faltung.torch.random import dropped
 
 KINDS = {"lstm": "lstm", "gru": "gru", "rnn_tanh": "rnn", "rnn_relu": "rnn"}
 # Operators that make zeros: a first state that nobody has written.
@@ -91,8 +92,9 @@ def recurrent(a: Arguments) -> list[Tensor]:
     if a.call.overload != "input":
         raise Unsaid("packed sequences")
     layers, reverse = a.whole("num_layers"), (False, True)[: 1 + a.flag("bidirectional")]
-    if a.flag("train") and a.number("dropout") and layers > 1:
-        raise Unsaid("dropout between recurrent layers")
+    rate = a.number("dropout") if a.flag("train") and layers > 1 else 0.0
+    if not 0 <= rate < 1:
+        raise Unsaid(f"dropout={rate:g} between recurrent layers")
     f, x = a.f, a.floats("input")
     if x.rank != 3 or not x.size:
         raise Unsaid("a sequence without a batch, or without elements")
@@ -107,6 +109,8 @@ def recurrent(a: Arguments) -> list[Tensor]:
     ends: list[list[Tensor]] = [[] for _ in range(1 + (a.op == "lstm"))]
     count = len(reverse)
     for number in range(layers):
+        if number and rate:  # PyTorch draws for (steps, samples, units)
+            x = dropped(a, x.transposed((1, 0, 2)), rate, f"key{number}").transposed((1, 0, 2))
         own = [_states(a, state, number * count, count) for state in states]
         x, *last = layer.run(x, params[number * each : (number + 1) * each], own)
         for end, state in zip(ends, last, strict=True):

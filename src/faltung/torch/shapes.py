@@ -18,6 +18,7 @@ from faltung.torch.layouts import dense, is_last
 from faltung.torch.words import Conv, Pool
 
 Sizes = Sequence[Any]
+_least: Any = torch.sym_min
 
 
 def known(*sizes: Sizes) -> bool:
@@ -142,7 +143,7 @@ def pooled(sizes: Sizes, options: Pool) -> list[Any]:
         if entry in ("same_upper", "same_lower"):
             found.append(-(-n // s))
         elif options.ceil:  # no window begins behind the input
-            found.append(torch.sym_min(-(-room // s) + 1, -(-(n + lo) // s)))
+            found.append(_least(-(-room // s) + 1, -(-(n + lo) // s)))
         else:
             found.append(room // s + 1)
     return found

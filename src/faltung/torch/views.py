@@ -22,6 +22,7 @@ from faltung.graph.foreign_formulas import expanded
 from faltung.graph.foreign_maps import sliced
 from faltung.graph.foreign_reduce import reduced
 from faltung.graph.foreign_resample import merged, resampled
+from faltung.torch import sizes
 from faltung.torch.arguments import Arguments, counted
 
 Array = npt.NDArray[Any]
@@ -456,6 +457,23 @@ def sum_to_size(a: Arguments) -> Tensor:
     return reduced(a.f, x, axes, "sum", keep=True) if axes else x
 
 
+# Sizes as numbers ---------------------------------------------------------------------------------
+
+
+def size(a: Arguments) -> int | list[int]:
+    shape = tuple(a["self"].shape)
+    return shape[a.axis(len(shape))] if "dim" in a.call.given else list(shape)
+
+
+def stride(a: Arguments) -> int | list[int]:
+    """As PyTorch lays the tensor out."""
+    found = sizes.value(a.call.node.args[0])
+    steps = [sizes.settled(n) for n in found.stride()] if isinstance(found, torch.Tensor) else []
+    if len(steps) != len(a["self"].shape) or None in steps:
+        raise Unsaid("memory whose order is not known")
+    return steps[a.axis(len(steps))] if "dim" in a.call.given else steps
+
+
 TABLE: dict[str, Any] = {
     **dict.fromkeys(SHAPES, reshaped),
     **dict.fromkeys(ORDERS, permuted),
@@ -477,4 +495,7 @@ TABLE: dict[str, Any] = {
     "as_strided_copy": as_strided,
     "real": real_part,
     "sum_to_size": sum_to_size,
+    "sym_size": size,
+    "sym_numel": lambda a: prod(a["self"].shape),
+    "sym_stride": stride,
 }
