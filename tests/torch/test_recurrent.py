@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
+from torch_aten import check, check_gradients, part_of, region_of, traced  # noqa: E402
 
 OPS = {"LSTM": torch._VF.lstm, "GRU": torch._VF.gru, "RNN": torch._VF.rnn_tanh}
 # (layers, both directions, batch first, biases)
@@ -75,10 +75,30 @@ def test_cells(kind: str) -> None:
     check_gradients(function, given, weights)
 
 
+def test_dropout_between_layers() -> None:
+    """PyTorch's numbers, where they are asked for, are drawn as PyTorch draws them."""
+    weights = _weights("GRU", 3, True, True, True)
+    zeros = torch.zeros(6, 2, 3)
+
+    def function(x: torch.Tensor) -> Any:
+        return torch._VF.gru(x, zeros, weights, True, 3, 0.5, True, True, True)
+
+    x = torch.randn(2, 5, 4)
+    part = part_of(traced(function, x), [x], their_random=True)
+    assert not part.gaps
+    assert [draw.tensor.shape for draw in part.draws] == [(5, 2, 6)] * 2
+    region = region_of(function, x)
+    torch.manual_seed(1)
+    first, again = region([x], [])[0], region([x], [])[0]
+    torch.manual_seed(1)
+    assert torch.equal(first, region([x], [])[0])
+    assert not torch.equal(first, again)
+
+
 def test_what_is_left_to_pytorch() -> None:
     x = torch.randn(2, 5, 4)
     for options, reason in (
-        ({"dropout": 0.5, "num_layers": 2}, "dropout between recurrent layers"),
+        ({"dropout": 1.0, "num_layers": 2}, "dropout=1 between recurrent layers"),
         ({"proj_size": 2}, "projections"),
     ):
         module = torch.nn.LSTM(4, 3, **options)

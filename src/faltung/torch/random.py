@@ -15,6 +15,7 @@ import torch
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, at_least, greater, operand, random, select, unary
 from faltung.graph.foreign import Shape, Tensor, Unsaid
+from faltung.graph.foreign_formulas import formula
 from faltung.graph.ops import Dropout, Elementwise
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments
@@ -122,7 +123,7 @@ def dropped(a: Arguments, x: Tensor, rate: float, name: str = "key") -> Tensor:
     if not a.f.their_random:
         value = a.f.node(Dropout(rate), (x.value, key(a, name)), x.value.shape)
         return replace(x, value=value)
-    return applied(a, times, x, drawn(a, x.shape, their_mask(rate)))
+    return formula(a.f, times, x, drawn(a, x.shape, their_mask(rate)), dtype=x.dtype)
 
 
 def _channels(a: Arguments, x: Tensor) -> Shape:
