@@ -119,10 +119,7 @@ def trace(
         return [x for x in parts if isinstance(x, torch.Tensor)]
 
     roots = {path: module for path, module in state.modules[:1]}
-    import torch.fx.experimental._config as config
-
-    # A size of 1 is a size like others, unless the model asks; so it needs no graph of its own.
-    with config.patch(backed_size_oblivious=True):
+    with oblivious():
         module = _traced(run, [*inputs, *leaves], roots, mode)
     if state.changes:
         raise Changing(f"it sets {state.changes[0]} while it runs")
@@ -147,13 +144,19 @@ def trace(
     return made
 
 
+def oblivious() -> Any:
+    """Within it a size of 1 is a size like others, unless the model asks: it needs no own graph."""
+    from torch.fx.experimental import _config
+
+    config: Any = _config
+    return config.patch(backed_size_oblivious=True)
+
+
 def retrace(module: fx.GraphModule, examples: Sequence[Any], is_leaf: Sequence[bool]) -> Captured:
     """The graph of TorchDynamo as one of ATen. examples: real or fake, sizes as ``SymInt``.
 
     is_leaf: which of its placeholders are parameters or buffers.
     """
-    from torch._dynamo.utils import detect_fake_mode
-
     interpreter = fx.Interpreter(module)
     kept: dict[str, Any] = {}
 
@@ -162,7 +165,11 @@ def retrace(module: fx.GraphModule, examples: Sequence[Any], is_leaf: Sequence[b
         kept["parts"] = parts
         return [x for x in parts if isinstance(x, torch.Tensor | torch.SymInt)]
 
-    made = _traced(run, examples, {}, detect_fake_mode(examples))
+    # The mode of the arguments: Dynamo's own is another while a back end compiles.
+    modes = {id(x.fake_mode): x.fake_mode for x in examples if hasattr(x, "fake_mode")}
+    if len(modes) > 1:
+        raise Untraceable("arguments of several traces of PyTorch")
+    made = _traced(run, examples, {}, next(iter(modes.values()), None))
     names = [node.name for node in made.graph.nodes if node.op == "placeholder"]
     constants = _lifted(made)
     computed = iter(_results(made))
@@ -223,7 +230,6 @@ def _without_numbers(
     dynamic: Sequence[frozenset[int]],
 ) -> tuple[Any, list[Any], list[Any]]:
     """Fake tensors for inputs, with free sizes, and for leaves."""
-    import torch.fx.experimental._config as config
     from torch._dynamo.source import ConstantSource
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import (
@@ -233,7 +239,7 @@ def _without_numbers(
     )
 
     inputs = []
-    with config.patch(backed_size_oblivious=True):
+    with oblivious():
         mode = FakeTensorMode(
             shape_env=ShapeEnv(specialize_zero_one=False), allow_non_fake_inputs=True
         )
@@ -341,7 +347,8 @@ def _detach(graph: fx.Graph, node: fx.Node) -> None:
     readers = [user for user in node.users if user.meta.get("grad", True)]
     if not readers or not isinstance(val, torch.Tensor) or not val.is_floating_point():
         return
-    if getattr(node.target, "_schema", None) is not None and node.target._schema.is_mutable:
+    schema = getattr(node.target, "_schema", None)
+    if schema is not None and schema.is_mutable:
         written = node.args[0]
         if not (isinstance(written, fx.Node) and written.op == "placeholder"):
             raise Untraceable("it writes into a tensor under no_grad", places.place_of(node))
@@ -371,7 +378,8 @@ def _remove_dead(graph: fx.Graph) -> None:
 
 def _lifted(module: fx.GraphModule) -> dict[str, torch.Tensor]:
     """Tensors that the graph holds become further inputs; the values of these, by name."""
-    graph, found = module.graph, {}
+    graph = module.graph
+    found: dict[str, torch.Tensor] = {}
     by_target: dict[str, fx.Node] = {}
     for node in [n for n in graph.nodes if n.op == "get_attr"]:
         tensor = getattr(module, str(node.target), None)

@@ -73,7 +73,7 @@ class Compiled(nn.Module):
         delattr(self._faltung_model, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *dir(self._faltung_model)})
+        return sorted({*vars(type(self)), *vars(self), *dir(self._faltung_model)})
 
     def __repr__(self) -> str:
         return f"faltung.torch.compile({self._faltung_model!r})"
@@ -210,7 +210,7 @@ def compile(
         raise FaltungError("error=True: needs an example, whose results are compared")
     while isinstance(model, Compiled):
         model = model._faltung_model
-    options = {"fallback": fallback, "precision": precision}
+    options: dict[str, Any] = {"fallback": fallback, "precision": precision}
     if isinstance(model, nn.Module):
         made: Any = Compiled(model, options)
         engine: Engine = made._faltung_engine

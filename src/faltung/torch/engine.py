@@ -104,7 +104,7 @@ class Plan:
         """
         if len(self.steps) != 1 or not self.cut.pieces[0].ours:
             return None
-        piece, reads, leaves, writes, _ = self.steps[0]
+        piece, _, leaves, writes, _ = self.steps[0]
         captured = self.cut.captured
         if piece.reads != captured.inputs or writes != self.results or self.cut.sizes:
             return None
@@ -417,7 +417,7 @@ def order_of(x: torch.Tensor) -> Any:
         return "channels last"
     if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
         return "channels last"
-    return tuple(sorted(range(x.dim()), key=lambda i: (-x.stride(i), i))), 0 in x.stride()
+    return tuple(sorted(range(x.dim()), key=lambda i: (-x.stride()[i], i))), 0 in x.stride()
 
 
 def obstacle_of(flat: Sequence[Any]) -> str:

@@ -260,7 +260,7 @@ def _edges(piece: pieces.Piece, reads: Sequence[Any], made: Sequence[Any]) -> li
 def _layout(x: torch.Tensor) -> str:
     if x.dim() < 3:
         return "contiguous" if x.is_contiguous() else "strided"
-    order = sorted(range(x.dim()), key=lambda i: (-x.stride(i), i))
+    order = sorted(range(x.dim()), key=lambda i: (-x.stride()[i], i))
     if order == list(range(x.dim())):
         return "channels first"
     return "channels last" if order == [0, *range(2, x.dim()), 1] else "strided"

@@ -40,7 +40,7 @@ def watched() -> Iterator[None]:
     try:
         yield
     finally:
-        Function.apply = before
+        Function.apply = before  # type: ignore[method-assign]
 
 
 def _has_gradient(x: Any) -> bool:
