@@ -147,7 +147,7 @@ WRONG = {
     "channels": (lambda: ft.Conv2d(0, 4, 3), "in_channels=0: must be at least 1"),
     "groups": (lambda: ft.Conv2d(4, 6, 3, groups=4), "groups=4: must divide out_channels=6"),
     "kernel": (lambda: ft.Conv2d(4, 6, (3, 3, 3)), "kernel_size=.*must be one int or 2"),
-    "rank": (lambda: ft.Conv(4, 6, 3), "must be a sequence, one int for each spatial axis of Conv"),
+    "rank": (lambda: ft.Conv(4, 6, 3), "must be a sequence, one int for each axis of Conv"),
     "padding": (lambda: ft.Conv2d(4, 6, 3, padding="sam"), "padding='sam'"),
     "mode": (lambda: ft.Conv2d(4, 6, 3, padding_mode="wrap"), "must be one of zeros, reflect"),
     "flip": (lambda: ft.Conv2d(4, 6, 3, flip=1), "flip=1: must be True or False"),
