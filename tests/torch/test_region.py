@@ -350,6 +350,29 @@ def test_what_parameters_follow_from_is_differentiated_by_pytorch() -> None:
         close(run(x), theirs(x))
 
 
+def test_entries_of_a_parameter_that_others_follow_from() -> None:
+    class Slopes(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(nn.Conv1d(2, 2, 1) for _ in range(2))
+            self.slope = nn.Parameter(torch.tensor([[[0.5]], [[2.0]]]))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for layer, slope in zip(self.layers, self.slope, strict=True):
+                x = x + torch.sin(slope * layer(x)) ** 2 / (slope + 0.1)
+            return x
+
+    torch.manual_seed(0)
+    theirs = Slopes().double()
+    ours = copy.deepcopy(theirs)
+    x = torch.randn(2, 2, 5, dtype=torch.float64)
+    run = of(ours, x)
+    for call in (theirs, run):
+        call(x).square().sum().backward()
+    for a, b in zip(theirs.parameters(), ours.parameters(), strict=True):
+        close(a.grad, b.grad)
+
+
 def test_gaps_are_listed_together() -> None:
     def function(x: torch.Tensor) -> torch.Tensor:
         return torch.linalg.inv(x) + torch.linalg.det(x)

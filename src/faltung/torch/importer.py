@@ -139,6 +139,8 @@ class _Importer:
 
     def item(self, node: fx.Node, whole: Any, index: Any) -> Any:
         if isinstance(whole, list):
+            if isinstance(whole[index], Leaf):
+                self.part.prefix.append(node)
             return whole[index]
         assert isinstance(whole, Outside)
         return self.outside(node)
