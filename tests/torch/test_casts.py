@@ -2,10 +2,10 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+pytest.importorskip("torch")
+import torch
+from torch_aten import check, check_gradients, part_of, traced
+from torch_opinfo import check_samples
 
 OPS = """
     bool half bfloat16 float clone contiguous zeros_like ones_like full_like new_zeros new_ones

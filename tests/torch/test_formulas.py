@@ -2,13 +2,13 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+import torch
+from torch_aten import traced
+from torch_opinfo import check_samples
 
-from torch_aten import traced  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
-
-from faltung.torch.region import Region  # noqa: E402
-from faltung.torch.table import TABLE  # noqa: E402
+from faltung.torch.region import Region
+from faltung.torch.table import TABLE
 
 OPS = """
     abs neg exp expm1 log log1p sqrt tanh sigmoid erf floor ceil trunc sin cos tan asin acos atan

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients, computed  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+pytest.importorskip("torch")
+import torch
+from torch.nn import functional as F
+from torch_aten import check, check_gradients, computed
+from torch_opinfo import check_samples
 
 OPS = """
     cross_entropy nll_loss multi_margin_loss mse_loss l1_loss smooth_l1_loss huber_loss
