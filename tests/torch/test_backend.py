@@ -85,7 +85,7 @@ def test_blocks_with_writes_in_place() -> None:
 
         def forward(self, x: Any) -> Any:
             y = self.relu(self.n(self.a(x)))
-            y += x
+            y = y + x
             return self.relu(y)
 
     model, x = nn.Sequential(Block(), Block()), pictures(4)
