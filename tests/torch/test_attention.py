@@ -44,13 +44,8 @@ def test_masks(lead: tuple[int, ...], mask: str) -> None:
 def test_a_query_that_sees_nothing() -> None:
     hidden = torch.ones(4, 5, dtype=torch.bool)
     hidden[1] = False
-    check(
-        lambda q, k: F.scaled_dot_product_attention(q, k, k, hidden), *torch.randn(2, 2, 4, 3)
-    ) if False else check(
-        lambda q, k: F.scaled_dot_product_attention(q, k, k, hidden),
-        torch.randn(2, 4, 3),
-        torch.randn(2, 5, 3),
-    )
+    given = torch.randn(2, 4, 3), torch.randn(2, 5, 3)
+    check(lambda q, k: F.scaled_dot_product_attention(q, k, k, hidden), *given)
 
 
 def test_heads_that_share_keys() -> None:
@@ -74,6 +69,5 @@ def test_a_trained_bias() -> None:
     def function(q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return F.scaled_dot_product_attention(q, k, k, bias)
 
-    check_gradients(
-        function, [torch.randn(2, 3, 5, 4), torch.randn(2, 3, 6, 4)], [numbers(3, 5, 6)]
-    )
+    given = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 6, 4)
+    check_gradients(function, given, [numbers(3, 5, 6)])

@@ -493,3 +493,28 @@ def test_import_is_quick() -> None:
         for _ in range(2)
     ]
     assert min(float(each.stdout) for each in done) < limit(0.2)
+
+
+def test_threads_that_call_while_another_traces() -> None:
+    from threading import Thread
+
+    model, x = nn.Sequential(conv(), nn.ReLU(), conv(4, 4)).eval(), pictures()
+    expected, failed = model(x).detach(), []
+    made = faltung.torch.compile(model)
+
+    def call(size: int) -> None:
+        try:
+            with torch.no_grad():
+                for _ in range(10):
+                    assert_near(made(x), expected)
+                    made(pictures(size, 9 + size))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [Thread(target=call, args=(i,)) for i in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert engine(made).captures <= 3

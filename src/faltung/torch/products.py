@@ -156,9 +156,10 @@ def _outer(a: Arguments) -> Tensor:
 def addr(a: Arguments) -> Tensor:
     x, y = _real(a, a["vec1"]), _real(a, a["vec2"])
     alpha, beta = a.number("alpha"), a.number("beta")
+    if not alpha:
+        raise Unsaid("alpha=0, by which NaN stays NaN")
     made = product(a.f, x, y, ("m", "n", "mn"), (x.size, y.size))
-    if alpha != 1:  # NaN times 0 is NaN
-        made = formula(a.f, lambda x: x * alpha if alpha else x - x, made)
+    made = made if alpha == 1 else formula(a.f, lambda x: x * alpha, made)
     return _plus(a, made, "self", beta) if beta else made
 
 

@@ -49,6 +49,8 @@ class Program:
     """What programs with and without gradients share."""
 
     def __init__(self, piece: Piece, part: Part) -> None:
+        # Leaves whose numbers are a part of the program, by number, and what they were then.
+        self.contains: list[tuple[int, tuple[int, int]]] = []
         self.piece, self.part = piece, part
         graph = part.graph
         self.dtype = torch.float32 if graph is None else COMPUTE[graph.dtype]

@@ -114,9 +114,13 @@ def _dropout(a: Arguments) -> Any:
         return a["input"] if isinstance(a["input"], Leaf) else a.tensor("input")
     if rate == 1:
         return applied(a, lambda x: times(x, 0), given(a, "input"))
-    x = a.floats("input")
+    return dropped(a, a.floats("input"), rate)
+
+
+def dropped(a: Arguments, x: Tensor, rate: float, name: str = "key") -> Tensor:
+    """Some elements 0, the others larger, with a rate below 1. name: of the key."""
     if not a.f.their_random:
-        value = a.f.node(Dropout(rate), (x.value, key(a)), x.value.shape)
+        value = a.f.node(Dropout(rate), (x.value, key(a, name)), x.value.shape)
         return replace(x, value=value)
     return applied(a, times, x, drawn(a, x.shape, their_mask(rate)))
 

@@ -66,6 +66,10 @@ class Region:
         if not gradients:
             self._look_at(leaves)
         program = self._programs.get(key)
+        if program is not None and any(_mark(leaves[i]) != m for i, m in program.contains):
+            program = None
+            with self._lock:
+                self._programs.pop(key, None)
         if program is None:
             with self._lock, no_saved_tensors_hooks():
                 program = self._programs.get(key) or self._made(key, inputs, leaves, gradients)
@@ -108,6 +112,7 @@ class Region:
         if part.graph is not None and (gradients or part.graph.updates):
             # Running statistics are read and written where they lie, also without gradients.
             made = Trained(self.piece, part)
+            made.contains = [(i, _mark(leaves[i])) for i in _contained(self.piece, part)]
         else:
             earlier = [p.numbers for p in self.programs if isinstance(p, Inferred) and p.numbers]
             made = Inferred(self.piece, part, earlier[:1])
@@ -138,6 +143,15 @@ class Region:
             if isinstance(program, Inferred) and (moved or not program.renewed(names)):
                 del self._programs[key]
         self._seen, self._marks = list(leaves), marks
+
+
+def _contained(piece: Piece, part: Part) -> list[int]:
+    """Which leaves the numbers follow from that are a part of a graph, and not read by it."""
+    names = {leaf.name.split("[")[0] for leaf in part.baked}
+    for node in reversed(part.prefix):
+        if node.name in names:
+            names |= {x.name for x in node.all_input_nodes}
+    return [i for i, name in enumerate(piece.leaves) if name in names]
 
 
 def _any_requires(inputs: Sequence[Any], leaves: Sequence[torch.Tensor]) -> bool:
