@@ -272,6 +272,15 @@ def gate(pool: str) -> Build:
     return build
 
 
+def repeated(net: Net, x: str) -> str:
+    """Constants for positions, repeated for each sample as ``expand`` does."""
+    y = net.seen(net.conv(x, 8, 8), -1, 8, 64)
+    sizes = net.op("Concat", net.op("Shape", x, start=0, end=1), np.array([8, 64]), axis=0)
+    places = net.op("Expand", net.weight(1, 8, 64), sizes)
+    y = net.op("Add", net.op("Mul", y, number(0.7)), net.op("Mul", places, net.weight(8, 1)))
+    return str(net.op("Div", y, net.mean(str(y), 2, kind="L2")))
+
+
 def gate_of_rows(net: Net, x: str) -> str:
     """Rows times a gate for each channel of a sample, before a linear layer."""
     y = net.turned(net.seen(x, -1, 8, 64), 0, 2, 1)
@@ -445,6 +454,7 @@ CASES: dict[str, tuple[tuple[int, ...], Build]] = {
     "softmax merged": (MAP, softmax(1, -1, 64)),
     "gate pool": (MAP, gate("pool")),
     "gate mean": (MAP, gate("mean")),
+    "repeated": (MAP, repeated),
     "gate of rows": (MAP, gate_of_rows),
     "gate along channels": (MAP, gate_along_channels),
     "selective": (MAP, selective),

@@ -7,7 +7,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch import nn  # noqa: E402
 from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
+from torch_models import assert_near, conv, gradients, odd, pictures  # noqa: E402
+
+from faltung.torch.compiled import engine_of  # noqa: E402
 
 CASES: dict[str, Callable[[torch.Tensor], Any]] = {}
 
@@ -209,3 +213,40 @@ def test_what_is_left_to_pytorch(function: Callable[..., Any], reason: str) -> N
     x = torch.randn(2, 3, 4)
     part = part_of(traced(function, x), [x])
     assert any(reason in gap.reason for gap in part.gaps)
+
+
+class Filled(nn.Module):
+    """A tensor that is filled part by part, and looked at before; torn: across an eager piece."""
+
+    def __init__(self, torn: bool) -> None:
+        super().__init__()
+        self.a, self.b, self.torn = conv(), conv(), torn
+
+    def forward(self, x: Any) -> Any:
+        y, z = self.a(x), self.b(x)
+        view = y.flatten(2)
+        y[:, 1:3] = odd(z)[:, 1:3] if self.torn else z[:, 1:3]
+        y[:, :, ::2].relu_()
+        return view * 2, y
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_pieces_keep_memory_together(torn: bool) -> None:
+    model, x = Filled(torn), pictures()
+    engine = engine_of(model, fallback=True, prices=False)
+
+    def call(x: Any) -> Any:
+        return engine((x,), {})
+
+    assert_near(call(x), model(x))
+    assert_near(gradients(call, model, x), gradients(model, model, x), 5e-5)
+    entry, _, _ = engine.found((x,), {})
+    cut = entry.plan.cut
+    kinds = {
+        piece.ours
+        for piece in cut.pieces
+        for node in piece.nodes
+        if node.name.startswith(("copy_", "relu_", "flatten"))
+    }
+    assert kinds == {not torn}
+    assert torn or len(cut.pieces) == 1

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from graph.interpreter import run
 
 from faltung import Model
 from faltung.geometry.errors import FaltungError, UnsupportedError
@@ -365,7 +364,7 @@ def _known(name: str) -> Any:
 
 @pytest.mark.parametrize("name", VISION + TIMM)
 def test_networks_of_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the meaning of the graph, so that nothing is compiled."""
+    """By way of ``to_torch``, which has an oracle of its own, so that nothing is compiled."""
     torch.manual_seed(2)
     module = _known(name).double().eval()
     for key, buffer in module.named_buffers():
@@ -377,9 +376,8 @@ def test_networks_of_others(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         warnings.simplefilter("ignore")
         model = to_model(module, x)
     wanted = numbers(module, x)
-    found = run(model.graph, model.parameters, x.numpy())
     size = np.abs(wanted).max()
-    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-9 * size)
+    assert size > 0
     np.testing.assert_allclose(numbers(model.to_torch(), x), wanted, rtol=0, atol=1e-9 * size)
     state = {key for key in module.state_dict() if "num_batches" not in key}
     missing = state - set(model.parameters)

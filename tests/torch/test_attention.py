@@ -5,14 +5,44 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+from torch_aten import check, check_gradients, region_of, traced  # noqa: E402
+from torch_opinfo import samples  # noqa: E402
 
 NAME = "nn.functional.scaled_dot_product_attention"
 
 
 def test_samples() -> None:
-    check_samples([NAME], {NAME: "dropout"}, most=12)
+    """Those without dropout."""
+    taken = 0
+    for sample in samples([NAME], most=8):
+        nodes = traced(sample.function, *sample.args).graph.nodes
+        (node,) = [n for n in nodes if "attention" in str(n.target)]
+        rate = node.args[4] if len(node.args) > 4 else node.kwargs.get("dropout_p")
+        if not rate:
+            check(sample.function, *sample.args)
+            taken += 1
+    assert taken > 2
+
+
+def test_dropout_of_weights() -> None:
+    """Values that are the identity show the weights: as they are, larger, or 0."""
+    q, k, v = numbers(2, 4, 5, 3), numbers(2, 2, 6, 3), torch.eye(6).double().expand(2, 2, 6, 6)
+
+    def function(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, p: float) -> torch.Tensor:
+        return F.scaled_dot_product_attention(q, k, v, None, p, enable_gqa=True)
+
+    q.requires_grad_()
+    region = region_of(lambda *x: function(*x, 0.25), q, k, v)
+    torch.manual_seed(1)
+    (y,) = region([q, k, v], [])
+    whole = function(q, k, v, 0.0)
+    kept = y != 0
+    torch.testing.assert_close(y[kept], whole[kept] / 0.75)
+    assert 0.6 < kept.double().mean() < 0.9
+    seed = numbers(*y.shape)
+    (grad,) = torch.autograd.grad(y, q, seed)
+    (wanted,) = torch.autograd.grad(whole * kept / 0.75, q, seed)
+    torch.testing.assert_close(grad, wanted)
 
 
 def numbers(*shape: int) -> torch.Tensor:
@@ -44,12 +74,8 @@ def test_masks(lead: tuple[int, ...], mask: str) -> None:
 def test_a_query_that_sees_nothing() -> None:
     hidden = torch.ones(4, 5, dtype=torch.bool)
     hidden[1] = False
-    check(lambda q, k: F.scaled_dot_product_attention(q, k, k, hidden), *torch.randn(2, 2, 4, 3)) \
-        if False else check(
-        lambda q, k: F.scaled_dot_product_attention(q, k, k, hidden),
-        torch.randn(2, 4, 3),
-        torch.randn(2, 5, 3),
-    )
+    given = torch.randn(2, 4, 3), torch.randn(2, 5, 3)
+    check(lambda q, k: F.scaled_dot_product_attention(q, k, k, hidden), *given)
 
 
 def test_heads_that_share_keys() -> None:
@@ -73,4 +99,5 @@ def test_a_trained_bias() -> None:
     def function(q: torch.Tensor, k: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         return F.scaled_dot_product_attention(q, k, k, bias)
 
-    check_gradients(function, [torch.randn(2, 3, 5, 4), torch.randn(2, 3, 6, 4)], [numbers(3, 5, 6)])
+    given = torch.randn(2, 3, 5, 4), torch.randn(2, 3, 6, 4)
+    check_gradients(function, given, [numbers(3, 5, 6)])

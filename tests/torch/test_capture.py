@@ -242,7 +242,7 @@ def test_strange_results_are_refused() -> None:
 
 def test_free_sizes() -> None:
     model = nn.Sequential(conv(), nn.MaxPool2d(2), nn.Flatten(2)).eval()
-    made, state = captured(model, pictures(8, 9), dynamic=[frozenset([0, 2, 3])])
+    made, _ = captured(model, pictures(8, 9), dynamic=[frozenset([0, 2, 3])])
     for batch, size in ((3, 9), (1, 12), (16, 17)):
         x = pictures(batch, size)
         assert made.bound([x]) is not None

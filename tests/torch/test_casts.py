@@ -2,10 +2,10 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+pytest.importorskip("torch")
+import torch
+from torch_aten import check, check_gradients, part_of, traced
+from torch_opinfo import check_samples
 
 OPS = """
     bool half bfloat16 float clone contiguous zeros_like ones_like full_like new_zeros new_ones
@@ -30,6 +30,27 @@ def test_whole_numbers_become_real_ones() -> None:
     n = torch.randint(-5, 5, (3, 5))
     check(lambda x, n: x * n + n.to(x.dtype) + (n > 0), torch.randn(3, 5), n)
     check(lambda x, n: x + (n != 3) * (n.bool() | (n >= 2)), torch.randn(3, 5), n)
+
+
+def test_masks_of_whole_numbers() -> None:
+    def function(x: torch.Tensor, n: torch.Tensor) -> list[torch.Tensor]:
+        mask = torch.arange(5) < n[:, None]
+        count = mask.sum(1, keepdim=True)
+        mean = (x * mask).sum(1, keepdim=True) / count
+        return [
+            mean.masked_fill(~mask, float("-inf")),
+            count,
+            x.argmax(1) == n,
+            mask & (n > 2)[:, None],
+        ]
+
+    check(function, torch.randn(3, 5), torch.tensor([5, 1, 3]))
+    large = torch.tensor([2**24 + 1, 2**24, 0])
+    check(lambda x, n: x * (n == 2**23) + (n != 0), torch.randn(3), large)
+    part = part_of(
+        traced(lambda x, n: x * (n == 2**24), *(given := (torch.randn(3), large))), given
+    )
+    assert "compared" in part.gaps[0].reason
 
 
 def test_double_precision_inside_of_single_is_left_to_pytorch() -> None:

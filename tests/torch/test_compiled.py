@@ -493,3 +493,58 @@ def test_import_is_quick() -> None:
         for _ in range(2)
     ]
     assert min(float(each.stdout) for each in done) < limit(0.2)
+
+
+def test_threads_that_call_while_another_traces() -> None:
+    from threading import Thread
+
+    model, x = nn.Sequential(conv(), nn.ReLU(), conv(4, 4)).eval(), pictures()
+    expected, failed = model(x).detach(), []
+    made = faltung.torch.compile(model)
+
+    def call(size: int) -> None:
+        try:
+            with torch.no_grad():
+                for _ in range(10):
+                    assert_near(made(x), expected)
+                    made(pictures(size, 9 + size))
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [Thread(target=call, args=(i,)) for i in range(1, 5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert engine(made).captures <= 3
+
+
+def test_their_random_numbers_where_asked() -> None:
+    """The zeros of dropout are those that the model itself would draw, forward and backward."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 40), nn.Dropout(0.4), nn.ReLU(), nn.Linear(40, 3)).double()
+    fast = faltung.torch.compile(model, random="torch")
+    x = torch.randn(5, 6, dtype=torch.float64)
+    found = []
+    for call in (model, fast):
+        torch.manual_seed(3)
+        y = [call(x) for _ in range(2)]
+        assert not torch.equal(*y)
+        model.zero_grad()
+        (y[0] * y[1]).sum().backward()
+        found.append([*y, *(p.grad.clone() for p in model.parameters()), torch.get_rng_state()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_our_random_numbers_follow_the_seed() -> None:
+    model = nn.Sequential(nn.Linear(6, 40), nn.Dropout(0.4))
+    fast = faltung.torch.compile(model)
+    x = torch.ones(5, 6)
+    torch.manual_seed(3)
+    first, second = fast(x), fast(x)
+    torch.manual_seed(3)
+    assert torch.equal(fast(x), first) and not torch.equal(first, second)
+    with pytest.raises(faltung.FaltungError, match="random='mine'"):
+        faltung.torch.compile(model, random="mine")

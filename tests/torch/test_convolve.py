@@ -130,6 +130,19 @@ def test_what_is_added() -> None:
     check(lambda x: F.pad(x > 0, (1, 2), value=True), x)
 
 
+def test_operators_of_one_mode() -> None:
+    aten = torch.ops.aten
+
+    def function(x: Any) -> Any:
+        yield aten.constant_pad_nd(x, [1, -2, 0, 3], 2.5)
+        yield aten._pad_circular(x, [2, 1, 0, 3])
+        yield aten.reflection_pad1d(x[0], [2, 1])
+        yield aten.reflection_pad2d(x, [2, 1, 0, 3])
+        yield aten.replication_pad3d(x, [2, 1, 0, 3, 4, 5])
+
+    check(lambda x: list(function(x)), R(2, 3, 6, 5))
+
+
 @pytest.mark.parametrize("mode", ["zeros", *MODES[1:]])
 @pytest.mark.parametrize("padding", [2, "same"])
 def test_padding_modes_of_modules_are_those_of_the_convolution(mode: str, padding: Any) -> None:

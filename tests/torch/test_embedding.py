@@ -20,7 +20,7 @@ def test_in_other_forms() -> None:
     table = torch.randn(7, 3)
     check_gradients(lambda t, w: F.embedding(t.view(4, 2), w), [TOKENS], [table])
     check_gradients(lambda t, w: torch.index_select(w, 0, t.view(-1)), [TOKENS], [table])
-    check_gradients(lambda t, w: F.embedding(t.int(), w), [TOKENS.int()], [table])
+    check_gradients(lambda t, w: F.embedding(t, w), [TOKENS.int()], [table])
     check_gradients(lambda t, w: F.embedding(t, w) @ w.T, [TOKENS], [table])  # tied weights
     known = torch.tensor([3, 1])
     check_gradients(lambda x: F.embedding(known, x), [table])
@@ -31,7 +31,7 @@ def test_a_number_beyond_the_table() -> None:
     region = region_of(lambda t: F.embedding(t, table), TOKENS)
     assert torch.equal(region([TOKENS], [])[0], F.embedding(TOKENS, table))
     for bad in (7, -1):
-        with pytest.raises((ValueError, IndexError), match="7"):
+        with pytest.raises((ValueError, IndexError), match="0 to 6"):
             region([torch.full((2, 4), bad)], [])
 
 
@@ -40,7 +40,7 @@ def test_the_smaller_of_two_tables_counts() -> None:
     for first, second in ((wide, small), (small, wide)):
         region = region_of(lambda t: F.embedding(t, first) + F.embedding(t, second), TOKENS)  # noqa: B023
         region([TOKENS], [])
-        with pytest.raises((ValueError, IndexError), match="7"):
+        with pytest.raises((ValueError, IndexError), match="0 to 6"):
             region([torch.full((2, 4), 8)], [])
 
 

@@ -20,21 +20,21 @@ GAPS = {"repeat[": "without elements", "tile": "without elements"}
 
 @pytest.mark.parametrize("op", OPS)
 def test_samples(op: str) -> None:
-    gaps = {key: why for key, why in GAPS.items() if key.startswith(op) and key != "repeat["}
-    check_samples([op], gaps | ({"repeat[": GAPS["repeat["]} if op == "repeat" else {}), 4, known=True)
+    gaps = {key: why for key, why in GAPS.items() if key.split("[")[0] == op}
+    check_samples([op], gaps, 4, known=True)
 
 
-I, M = torch.tensor([0, 2]), torch.tensor([True, False, True])
+ROWS, MASK = torch.tensor([0, 2]), torch.tensor([True, False, True])
 INDICES: dict[str, Callable[[torch.Tensor], object]] = {
-    "one": lambda x: x[:, I],
-    "negative": lambda x: x[:, I - 3],
+    "one": lambda x: x[:, ROWS],
+    "negative": lambda x: x[:, ROWS - 3],
     "twice": lambda x: x[:, [0, 0, 2, 1]],
-    "mask": lambda x: x[:, M],
+    "mask": lambda x: x[:, MASK],
     "mask of two axes": lambda x: x[torch.ones(2, 3, dtype=torch.bool).tril()],
-    "neighbours": lambda x: x[:, I, I],
-    "apart": lambda x: x[I - 1, :, I],
+    "neighbours": lambda x: x[:, ROWS, ROWS],
+    "apart": lambda x: x[ROWS - 1, :, ROWS],
     "broadcast": lambda x: x[[[0], [1]], [[0, 2]]],
-    "with slices": lambda x: x[..., None, I][:, 1:],
+    "with slices": lambda x: x[..., None, ROWS][:, 1:],
     "matrix": lambda x: x[0][torch.tensor([[0, 1], [2, 0]])],
 }
 

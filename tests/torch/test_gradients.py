@@ -63,7 +63,10 @@ CASES: dict[str, tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = {
         lambda x, w, b: ft.conv_local(x, w, b, padding=1, stride=2),
         ((2, 2, 5), (3, 2, 2, 3), (3, 2)),
     ),
-    "local, flip": (lambda x, w: ft.conv_local(x, w, flip=True), ((1, 1, 3, 3), (2, 2, 1, 1, 2, 2))),
+    "local, flip": (
+        lambda x, w: ft.conv_local(x, w, flip=True),
+        ((1, 1, 3, 3), (2, 2, 1, 1, 2, 2)),
+    ),
     "local transposed": (
         lambda x, w, b: ft.conv_local_transpose(x, w, b, 2),
         ((2, 2, 3), (3, 2, 1, 2), (6, 1)),

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients, computed  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+pytest.importorskip("torch")
+import torch
+from torch.nn import functional as F
+from torch_aten import check, check_gradients, computed
+from torch_opinfo import check_samples
 
 OPS = """
     cross_entropy nll_loss multi_margin_loss mse_loss l1_loss smooth_l1_loss huber_loss
@@ -73,3 +73,9 @@ def test_scores_that_are_infinite() -> None:
     for rows in (2, 4):
         label = torch.tensor([1, 1, 0, 0])[:rows]
         check(lambda x, t: F.cross_entropy(x, t), x[:rows], label)
+
+
+def test_classes_as_rows() -> None:
+    label = torch.randint(0, 4, (2, 3))
+    check(lambda x, t: F.one_hot(t, 4).to(x.dtype) * x, torch.randn(2, 3, 4), label)
+    check(lambda t: F.one_hot(t, 5), label)

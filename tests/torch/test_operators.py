@@ -48,8 +48,7 @@ def arguments(name: str, dtype: Any) -> tuple[Any, ...]:
         "conv_local": (z, v, rand(4, 3, dtype=dtype, grad=True), "d2"),
         "conv_local_input_grad": (h, v, [1, 2, 6], "d2", True),
         "conv_local_weight_grad": (z, h, [4, 3, 2, 2], "d2", False),
-        "conv_local_transpose": (h, v, None, "d2 flip")[:1]
-        + (rand(4, 3, 2, 2, dtype=dtype, grad=True), None, "d2 flip"),
+        "conv_local_transpose": (h, v, None, "d2 flip"),
         "max_pool": (x, "k3x2 s2 p1x0"),
         "max_pool_with_indices": (x, "k3x2 s2 p1x0"),
         "max_pool_grad": (p, indices, [1, 2, 4], "k2", False),
@@ -71,7 +70,7 @@ def test_opcheck(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["conv", "conv_transpose", "max_pool", "avg_pool"])
 def test_opcheck_of_odd_layouts(name: str) -> None:
-    """Steps, transposes, stretched axes, an empty batch, one sample that has no batch of its own."""
+    """Steps, transposes, stretched axes, an empty batch, a sample that has no batch of its own."""
     args = arguments(name, torch.float64)
     x, rest = args[0].detach(), args[1:]
     wide = torch.cat([x, x], 3)
@@ -105,7 +104,9 @@ def test_bits_are_those_of_the_functions_on_arrays(dtype: Any, channels: str) ->
     """Also of 16 bits, where NumPy has no bfloat16 of its own."""
     if dtype in (torch.int32, torch.int64):
         x, w, b = (torch.arange(n) % 7 - 3 for n in (2 * 4 * 6 * 7, 6 * 2 * 9, 6))
-        x, w, b = (t.to(dtype).reshape(s) for t, s in ((x, (2, 4, 6, 7)), (w, (6, 2, 3, 3)), (b, 6)))
+        x, w, b = (
+            t.to(dtype).reshape(s) for t, s in ((x, (2, 4, 6, 7)), (w, (6, 2, 3, 3)), (b, 6))
+        )
     else:
         x, w, b = rand(2, 4, 6, 7, dtype=dtype), rand(6, 2, 3, 3, dtype=dtype), rand(6, dtype=dtype)
     if channels == "last":
@@ -121,7 +122,9 @@ def test_bits_are_those_of_the_functions_on_arrays(dtype: Any, channels: str) ->
 
 
 def test_bits_do_not_depend_on_threads_or_batch() -> None:
-    x, w, b = (rand(*s, dtype=torch.float32, grad=True) for s in ((4, 32, 24, 24), (64, 32, 3, 3), (64,)))
+    x, w, b = (
+        rand(*s, dtype=torch.float32, grad=True) for s in ((4, 32, 24, 24), (64, 32, 3, 3), (64,))
+    )
     before, seen = torch.get_num_threads(), set()
     try:
         for threads in (1, 2, 3):
@@ -149,7 +152,9 @@ def test_threads_are_pytorchs() -> None:
         torch.set_num_threads(before)
 
 
-def test_tensors_with_channels_last_are_used_where_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tensors_with_channels_last_are_used_where_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The kernels are given the addresses of the tensors, and no step before them copies any."""
     from faltung.torch import calls
 
@@ -286,7 +291,9 @@ def test_modes_see_the_operators() -> None:
     from torch.utils._python_dispatch import TorchDispatchMode
 
     class Names(TorchDispatchMode):
-        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        def __torch_dispatch__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
             names.append(str(func))
             return func(*args, **(kwargs or {}))
 

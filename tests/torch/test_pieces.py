@@ -1,4 +1,4 @@
-"""Graphs in pieces: as few as can be, each worth its edges, in an order that keeps what is written."""
+"""Graphs in pieces: as few as can be, each worth its edges, in the order of what is written."""
 
 import copy
 from typing import Any
@@ -42,7 +42,7 @@ class Branches(nn.Module):
 
 def test_as_few_pieces_as_there_can_be() -> None:
     x = pictures()
-    cut, engine = made(Branches(), x)
+    cut, _ = made(Branches(), x)
     assert kinds(cut) == "fef"
     assert kinds(made(nn.Sequential(conv(), conv(4, 4)), x)[0]) == "f"
     assert kinds(made(nn.Sequential(Odd(), conv(), Odd(), conv(4, 4)), x)[0]) == "efef"
@@ -107,7 +107,7 @@ def test_autocast_reaches_eager_pieces() -> None:
             return y, self.b(self.a(x))
 
     model, x = Model().eval(), pictures()
-    cut, engine = made(model, x)
+    _, engine = made(model, x)
     found, expected = engine((x,), {}), model(x)
     assert [y.dtype for y in found] == [y.dtype for y in expected]
     assert_near([y.float() for y in found], [y.float() for y in expected], 0.1)

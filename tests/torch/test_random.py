@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, part_of, region_of, traced  # noqa: E402
+pytest.importorskip("torch")
+import torch
+from torch.nn import functional as F
+from torch_aten import check, part_of, region_of, traced
 
 X = torch.linspace(0.5, 2, 8 * 6 * 40 * 10).reshape(8, 6, 40, 10)
 

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
+from torch_aten import check, check_gradients, part_of, region_of, traced  # noqa: E402
 
 OPS = {"LSTM": torch._VF.lstm, "GRU": torch._VF.gru, "RNN": torch._VF.rnn_tanh}
 # (layers, both directions, batch first, biases)
@@ -55,17 +55,9 @@ def test_new_zeros_as_first_states(kind: str) -> None:
     assert not node.op.layer.initial_h
 
 
-@pytest.mark.parametrize("kind", OPS)
-def test_without_a_batch(kind: str) -> None:
-    module = getattr(torch.nn, kind)(4, 3, 2, bidirectional=True)
-    weights = [p.detach() for p in module.parameters()]
-
-    def function(x: torch.Tensor) -> Any:
-        zeros = torch.zeros(4, 3, dtype=x.dtype)
-        given = (zeros, zeros, *(w.to(x.dtype) for w in weights))
-        return _called(kind, 2, True, False, True)(x, *given)
-
-    check(function, torch.randn(5, 4))
+def test_a_module_without_a_batch() -> None:
+    module = torch.nn.GRU(4, 3).double()
+    check(lambda x: module.to(x.dtype)(x), torch.randn(5, 4))
 
 
 @pytest.mark.parametrize("kind", OPS)
@@ -83,10 +75,30 @@ def test_cells(kind: str) -> None:
     check_gradients(function, given, weights)
 
 
+def test_dropout_between_layers() -> None:
+    """PyTorch's numbers, where they are asked for, are drawn as PyTorch draws them."""
+    weights = _weights("GRU", 3, True, True, True)
+    zeros = torch.zeros(6, 2, 3)
+
+    def function(x: torch.Tensor) -> Any:
+        return torch._VF.gru(x, zeros, weights, True, 3, 0.5, True, True, True)
+
+    x = torch.randn(2, 5, 4)
+    part = part_of(traced(function, x), [x], their_random=True)
+    assert not part.gaps
+    assert [draw.tensor.shape for draw in part.draws] == [(5, 2, 6)] * 2
+    region = region_of(function, x)
+    torch.manual_seed(1)
+    first, again = region([x], [])[0], region([x], [])[0]
+    torch.manual_seed(1)
+    assert torch.equal(first, region([x], [])[0])
+    assert not torch.equal(first, again)
+
+
 def test_what_is_left_to_pytorch() -> None:
     x = torch.randn(2, 5, 4)
     for options, reason in (
-        ({"dropout": 0.5, "num_layers": 2}, "dropout between recurrent layers"),
+        ({"dropout": 1.0, "num_layers": 2}, "dropout=1 between recurrent layers"),
         ({"proj_size": 2}, "projections"),
     ):
         module = torch.nn.LSTM(4, 3, **options)
@@ -94,7 +106,7 @@ def test_what_is_left_to_pytorch() -> None:
         states = [torch.zeros(module.num_layers, 5, n) for n in (module.proj_size or 3, 3)]
         rest = (True, module.num_layers, module.dropout, True, False, False)
 
-        def function(x: torch.Tensor, weights: Any = weights, states: Any = states) -> Any:
+        def function(x: torch.Tensor) -> Any:
             return torch._VF.lstm(x, states, weights, *rest)  # noqa: B023
 
         part = part_of(traced(function, x), [x])

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
-
-from torch_aten import check_gradients  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+pytest.importorskip("torch")
+import torch
+from torch_aten import check_gradients
+from torch_opinfo import check_samples
 
 OPS = """
     sum mean prod logsumexp nansum nanmean count_nonzero all any amax amin aminmax max min argmax

@@ -109,7 +109,7 @@ def test_windows_and_their_sums() -> None:
 @pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
 def test_grids(mode: str) -> None:
     def function(x: Any, grid: Any) -> Any:
-        for padding in ("zeros", "border", "reflection"):
+        for padding in ("zeros", "border", "reflection")[: 2 if mode == "bicubic" else 3]:
             yield F.grid_sample(x, grid, mode, padding, align_corners=padding == "border")
 
     inputs = [R(2, 3, 6, 5), R(2, 4, 3, 2) * 0.8]

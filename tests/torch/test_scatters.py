@@ -21,17 +21,17 @@ def test_samples(op: str) -> None:
     check_samples([op], most=3, known=True)
 
 
-I = torch.tensor([0, 2])
+ROWS = torch.tensor([0, 2])
 PUTS: dict[str, Callable[[torch.Tensor], object]] = {
     "slice": lambda x: x.slice_scatter(x[:, :2], 1, 0, 2),
     "every second": lambda x: x.slice_scatter(x[:, 1:] * 2, 1, 0, 3, 2),
-    "index": lambda x: x.index_put((I - 1, I), x[0, :2]),
-    "added": lambda x: x.index_put((torch.tensor([0, 0]), I), x[0, :2], accumulate=True),
+    "index": lambda x: x.index_put((ROWS - 1, ROWS), x[0, :2]),
+    "added": lambda x: x.index_put((torch.tensor([0, 0]), ROWS), x[0, :2], accumulate=True),
     "same entry twice": lambda x: x.index_add(1, torch.tensor([1, 1]), x[:, :2], alpha=2),
     "scatter": lambda x: x.scatter(1, torch.tensor([[[0, 1, 2, 0]]] * 2), x[:, :1] * 3),
     "number": lambda x: x.scatter(1, torch.tensor([[[0, 1, 2, 0]]] * 2), 1.5),
     "scatter_add": lambda x: x.scatter_add(1, torch.zeros(2, 3, 4, dtype=torch.long), x),
-    "mask": lambda x: torch.ops.aten.index_put(x, (x > 0,), x.new_zeros(())),
+    "mask": lambda x: torch.ops.aten.index_put(x, (x > 0,), torch.zeros((), dtype=x.dtype)),
     "zeros with signs": lambda x: (x * 0).select_scatter(-x[:, 0] * 0, 1, 1),
 }
 

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+import torch  # noqa: E402
 
 from torch.nn import functional as F  # noqa: E402
 from torch_aten import part_of, traced  # noqa: E402

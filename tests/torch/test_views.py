@@ -81,4 +81,4 @@ def test_whole_numbers_keep_their_order() -> None:
 
     check(lambda t: F.embedding(t.view(3, 4), table), tokens)
     part = part_of(traced(moved, tokens), [tokens])
-    assert "whole numbers" in part.gaps[0].reason
+    assert part.gaps

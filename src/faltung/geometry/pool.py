@@ -245,7 +245,7 @@ def _axes(
         grown = []
         for dim, (lo, hi) in enumerate(pairs):
             extent = dilations[dim] * (taps[dim] - 1) + 1
-            fitted = ceil_padding(sizes[dim], extent, strides[dim], lo, hi)
+            fitted = _ceil(sizes[dim], extent, strides[dim], lo, hi)
             beyond[dim] = max(0, fitted - hi)
             grown.append((lo, fitted))
         pairs = tuple(grown)
@@ -253,7 +253,7 @@ def _axes(
     return axes, tuple(beyond)
 
 
-def ceil_padding(size: int, extent: int, stride: int, lo: int, hi: int) -> int:
+def _ceil(size: int, extent: int, stride: int, lo: int, hi: int) -> int:
     """The padding after the axis that gives as many outputs as ``ceil_mode`` of PyTorch.
 
     These are ceil((H - d(h-1) - 1 + lo + hi) / s) + 1, less those that begin behind the input.

@@ -68,17 +68,19 @@ class Backward:
                 taken += [*self._zeros(value, start - end), grad]
                 end = start + grad.channels
             taken += self._zeros(value, value.channels - end)
-            form = {"batched": value.batched, "samples": value.samples}
-            whole = self.nodes.add(Concat(), taken, value.shape, **form)
+            batched, samples = value.batched, value.samples
+            whole = self.nodes.add(Concat(), taken, value.shape, batched=batched, samples=samples)
             self.give(value, *whole)
             parts = rest
 
     def _zeros(self, value: Value, channels: int) -> tuple[Value, ...]:
         """As many channels of zeros, none for 0."""
         shape = (channels, *value.space)
-        op = Elementwise(shape, (constant(0),), batched=value.batched)
-        form = {"batched": value.batched, "samples": value.samples}
-        return self.nodes.add(op, (), shape, **form) if channels else ()
+        if not channels:
+            return ()
+        batched, samples = value.batched, value.samples
+        op = Elementwise(shape, (constant(0),), batched=batched)
+        return self.nodes.add(op, (), shape, batched=batched, samples=samples)
 
     def gradient(self, value: Value) -> Value | None:
         """The gradient, the sum of all contributions; None if there are none."""

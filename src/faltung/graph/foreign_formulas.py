@@ -47,7 +47,9 @@ def formula(
     for each in tensors:
         numbers(each)
     f.require(prod(shape))
-    given = [_number(f, o) if isinstance(o, np.ndarray) else o for o in operands]
+    given = [
+        _number(f, _once(f, o, len(shape))) if isinstance(o, np.ndarray) else o for o in operands
+    ]
     wide: list[Tensor | Array | float] = [
         f.padded_rank(o, len(shape)) if isinstance(o, Tensor) else o for o in given
     ]
@@ -84,6 +86,17 @@ def broadcast(shapes: Sequence[Shape]) -> Shape:
         return tuple(map(int, np.broadcast_shapes(*shapes)))
     except ValueError:
         raise FaltungError(f"shapes {', '.join(map(str, shapes))}: do not broadcast") from None
+
+
+def _once(f: Foreign, array: Array, rank: int) -> Array:
+    """A constant that was repeated for each sample of the batch, without that: constants have no
+    samples. Not where it is trained.
+    """
+    if f.trains or array.ndim < max(rank, 1) or f.batch == 1 or len(array) != f.batch:
+        return array
+    first = array[:1]
+    same = (array == first).all() and (np.signbit(array) == np.signbit(first)).all()
+    return first if same else array
 
 
 def _number(f: Foreign, array: Array) -> Array | float:

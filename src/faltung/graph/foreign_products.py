@@ -34,7 +34,9 @@ def product(
     one operand has and the result lacks is summed first. FaltungError: sizes that differ.
     """
     own = [list(part) for part in labels]
-    operands = [_alone(f, x, own, i) for i, x in enumerate((a, b))]
+    operands: list[Operand] = [a, b]
+    for number in range(2):
+        operands[number] = _alone(f, operands, own, number)
     if _by_elements(operands, own):
         return _elements(f, operands, own, shape)
     tensors = [x if isinstance(x, Tensor) else _constant(f, x) for x in operands]
@@ -65,10 +67,13 @@ def product(
     return Tensor(value, dims, tuple(axes), dtype)
 
 
-def _alone(f: Foreign, x: Operand, labels: Sequence[list[str]], number: int) -> Operand:
-    """An operand without the axes that neither the other one nor the result has."""
-    own = labels[number]
-    others = {*labels[1 - number], *labels[2]}
+def _alone(
+    f: Foreign, operands: Sequence[Operand], labels: Sequence[list[str]], number: int
+) -> Operand:
+    """An operand without the axes that neither the result has nor the other one, more than once."""
+    x, own, other = operands[number], labels[number], operands[1 - number]
+    there = zip(labels[1 - number], other.shape, strict=True)
+    others = {label for label, size in there if size > 1} | {*labels[2]}
     gone = [i for i, label in enumerate(own) if label not in others]
     if any(own.count(own[i]) > 1 for i in gone) or not gone:
         return x  # a trace: the product sums it

@@ -84,6 +84,13 @@ def reduced(
     """
     numbers(x)
     inside = _dims(x, axes)
+    parted = _within_samples(x, inside)
+    if parted is not None:  # each sample first: so much is fused with what made the tensor
+        op = Reduce(parted.axes, kind, (expr,))
+        value = f.node(op, (parted.value,), parted.with_axes(1))
+        samples = inside & _samples(x)
+        x, expr = _without(x, value, inside - samples, ()), ITSELF
+        inside = _dims(x, axes)
     if inside:
         seen = _as_it_is(x, inside) or _seen(f, x, inside)
         op = Reduce(seen.axes, kind, (expr,), finish=finish)
@@ -93,6 +100,24 @@ def reduced(
         x = x if both == ITSELF else formula(f, lambda x: both.replaced([x]), x)
         value = x.value
     return _without(x, value, inside, () if keep else axes)
+
+
+def _samples(x: Tensor) -> set[int]:
+    """The dims that make up the samples of the value, if they are whole dims."""
+    at, total = 0, 1
+    while total < x.value.samples and at < len(x.dims):
+        total *= x.dims[at]
+        at += 1
+    return set(range(at)) if total == x.value.samples else set()
+
+
+def _within_samples(x: Tensor, inside: set[int]) -> _Seen | None:
+    """The value with the axes of a reduction that are within its samples, where the samples are
+    reduced, too; None otherwise.
+    """
+    samples = _samples(x)
+    within = inside - samples
+    return _as_it_is(x, within) if within and within != inside and samples <= inside else None
 
 
 def _without(x: Tensor, value: Value, inside: set[int], dropped: Iterable[int]) -> Tensor:

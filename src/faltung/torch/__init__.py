@@ -15,21 +15,22 @@ if TYPE_CHECKING:
     from faltung.torch.explain import Explanation, explain
     from faltung.torch.functional import (
         conv,
-        conv1d,
-        conv2d,
-        conv3d,
         conv_local,
         conv_local_transpose,
         conv_transpose,
-        conv_transpose1d,
-        conv_transpose2d,
-        conv_transpose3d,
         pack_local,
     )
     from faltung.torch.local import ConvLocal, ConvLocal1d, ConvLocal2d, ConvLocal3d
-    from faltung.torch.modules import Conv, Conv1d, Conv2d, Conv3d, ConvTranspose, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d
-    from faltung.torch.poolings import AvgPool, AvgPool1d, AvgPool2d, AvgPool3d, MaxPool, MaxPool1d, MaxPool2d, MaxPool3d
-    from faltung.torch.replacing import Replacement, replace, restore
+    from faltung.torch.modules import (
+        Conv,
+        Conv1d,
+        Conv2d,
+        Conv3d,
+        ConvTranspose,
+        ConvTranspose1d,
+        ConvTranspose2d,
+        ConvTranspose3d,
+    )
     from faltung.torch.pooling import (
         avg_pool,
         avg_pool1d,
@@ -42,6 +43,25 @@ if TYPE_CHECKING:
         max_pool2d,
         max_pool3d,
     )
+    from faltung.torch.poolings import (
+        AvgPool,
+        AvgPool1d,
+        AvgPool2d,
+        AvgPool3d,
+        MaxPool,
+        MaxPool1d,
+        MaxPool2d,
+        MaxPool3d,
+    )
+    from faltung.torch.ranked import (
+        conv1d,
+        conv2d,
+        conv3d,
+        conv_transpose1d,
+        conv_transpose2d,
+        conv_transpose3d,
+    )
+    from faltung.torch.replacing import Replacement, replace, restore
 
 # The files that names come from; each is loaded when one of its names is asked for.
 _FILES = {
@@ -50,15 +70,9 @@ _FILES = {
     "explain": ["Explanation", "explain"],
     "functional": [
         "conv",
-        "conv1d",
-        "conv2d",
-        "conv3d",
         "conv_local",
         "conv_local_transpose",
         "conv_transpose",
-        "conv_transpose1d",
-        "conv_transpose2d",
-        "conv_transpose3d",
         "pack_local",
     ],
     "local": [
@@ -86,6 +100,14 @@ _FILES = {
         "MaxPool1d",
         "MaxPool2d",
         "MaxPool3d",
+    ],
+    "ranked": [
+        "conv1d",
+        "conv2d",
+        "conv3d",
+        "conv_transpose1d",
+        "conv_transpose2d",
+        "conv_transpose3d",
     ],
     "replacing": [
         "Replacement",

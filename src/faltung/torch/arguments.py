@@ -156,13 +156,17 @@ class Arguments:
 
     def __getitem__(self, name: str) -> Any:
         try:
-            return self.call.given[name]
+            return self.call.given[self._named(name)]
         except KeyError:
             raise FaltungError(f"{self.call.op}: has no argument {name!r}") from None
 
+    def _named(self, name: str) -> str:
+        """Forms that write call "self" what some functions call "input"."""
+        return "self" if name == "input" and name not in self.call.given else name
+
     def has(self, name: str) -> bool:
         """Whether there is such an argument, and it is not None."""
-        return self.call.given.get(name) is not None
+        return self.call.given.get(self._named(name)) is not None
 
     # Tensors -------------------------------------------------------------------------------------
 

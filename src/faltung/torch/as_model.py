@@ -33,7 +33,7 @@ from faltung.train.model import Model
 
 # How far apart the outputs of both may be, as a part of the largest.
 CLOSE = {"float32": 1e-3, "float64": 1e-9}
-# Gaps that an error names.
+# Gaps that an error names, and notes in a warning.
 MOST_NAMED = 6
 
 
@@ -90,8 +90,11 @@ def to_model(module: nn.Module, example: Any, *, classes: Sequence[str] | None =
     traced = trace(module, x)
     part, f = _part(traced, x)
     made, softmax = _model(traced, part, f, classes)
-    for note in _notes(module):
-        warnings.warn(f"to_model: {note}", RuntimeWarning, stacklevel=2)
+    notes = list(_notes(module))
+    if notes:
+        more = len(notes) - MOST_NAMED
+        text = "; ".join(notes[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        warnings.warn(f"to_model: {text}", RuntimeWarning, stacklevel=2)
     _compared(made, module, x, softmax)
     return made
 

@@ -9,11 +9,12 @@ import numpy.typing as npt
 
 from faltung.geometry.errors import FaltungError
 from faltung.graph.foreign import Foreign, Shape, Tensor, Unsaid
-from faltung.graph.foreign_attention import Given, attended, hidden
+from faltung.graph.foreign_attention import Given, attended, hidden, scores_of
 from faltung.graph.foreign_formulas import broadcast, expanded, formula
-from faltung.graph.foreign_products import Operand
+from faltung.graph.foreign_products import Operand, product
 from faltung.torch.arguments import Arguments
 from faltung.torch.part import Leaf
+from faltung.torch.random import dropped
 
 Array = npt.NDArray[Any]
 
@@ -21,23 +22,35 @@ Array = npt.NDArray[Any]
 def attention(a: Arguments) -> Tensor:
     """softmax(scale q k^T + mask) v over the last two axes; those before them are broadcast."""
     q, k, v = (a.floats(name) for name in ("query", "key", "value"))
-    if a.number("dropout_p"):
-        raise Unsaid("dropout of attention weights")
+    rate = a.number("dropout_p")
+    if not 0 <= rate < 1:
+        raise Unsaid(f"dropout_p={rate:g}")
     if min(q.rank, k.rank, v.rank) < 2 or not (q.size and k.size and v.size):
         raise Unsaid("attention of vectors, or of tensors without elements")
     scale = q.shape[-1] ** -0.5 if a["scale"] is None else a.number("scale")
     groups = bool(a.call.given.get("enable_gqa"))
     lead = _lead(q, k, v, groups)
-    given = Given(
-        *(_four(a.f, q, lead, None), *(_four(a.f, x, lead, groups) for x in (k, v))),
-        *([], scale, 0.0, 0 if a.flag("is_causal") else None),
-    )
+    q = _four(a.f, q, lead, None)
+    k, v = (_four(a.f, x, lead, groups) for x in (k, v))
+    given = Given(q, k, v, [], scale, 0.0, 0 if a.flag("is_causal") else None)
     if a.has("attn_mask"):
         if a.flag("is_causal"):
             raise FaltungError("attn_mask, is_causal=True: must not both be given")
         given.masks.append(_mask(a, lead, given.shape))
-    made = attended(a.f, given)
+    made = _dropped(a, given, rate) if rate else attended(a.f, given)
     return a.f.reshaped(made, (*lead, *made.shape[2:]))
+
+
+def _dropped(a: Arguments, given: Given, rate: float) -> Tensor:
+    """With some of the weights 0: these are computed, and then weigh the values."""
+    f, v = a.f, given.v
+    batch, heads, queries, keys = given.shape
+    groups = v.shape[1]
+    weights = dropped(a, scores_of(f, given, 3), rate)
+    split = f.reshaped(weights, (batch, groups, heads // groups, queries, keys))
+    shape = batch, groups, heads // groups, queries, v.shape[3]
+    made = product(f, split, v, ("bgrlm", "bgmd", "bgrld"), shape)
+    return f.reshaped(made, (batch, heads, queries, v.shape[3]))
 
 
 def _lead(q: Tensor, k: Tensor, v: Tensor, groups: bool) -> Shape:

@@ -34,7 +34,8 @@ def _into_channels(x: Tensor, dim: int | None, size: int) -> Tensor:
 
 
 def _apart(x: Tensor, dim: int, size: int) -> tuple[Tensor, int]:
-    return x.unflatten(dim, (size, -1)), dim
+    shape = x.shape
+    return x.reshape(*shape[:dim], size, -1, *shape[dim + 1 :]), dim
 
 
 def _words(words: str, size: int, rank: int) -> str:

@@ -40,10 +40,11 @@ join()  # from the first call on: beside PyTorch there is one set of threads
 class Call:
     """A region, and what its result is like.
 
-    ``wide``: it is worth more than one thread. ``held``: bytes of packed weights, the first of those that are ``borrowed``. ``first``: bytes
-    from the weight's address to that of its first tap. ``bias``: the dtype that kernels read,
-    None where the bias is one already. ``shift``: the bias is added afterwards. ``aligned``: the
-    bits of an address that must be 0.
+    ``wide``: it is worth more than one thread. ``held``: bytes of packed weights, the first of
+    those that are ``borrowed``. ``first``: bytes from the weight's address to that of its first
+    tap. ``bias``: the dtype that kernels read, None where the bias is one already. ``shift``: the
+    bias is added afterwards. ``aligned``: the bits of an address that must be 0. ``free``: small
+    blocks of memory, borrowed by nobody.
     """
 
     region: Region
@@ -91,7 +92,7 @@ def known(key: Hashable, make: Callable[..., Call], *given: Any) -> Call:
     call = _found.get(key)
     if call is None or call.machine is not current():
         _found[key] = call = make(*given)
-        forget(_found, KEPT)  # type: ignore[arg-type]
+        forget(_found, KEPT)
     return call
 
 

@@ -6,7 +6,9 @@ which operators it calls, before autograd and without decomposing them: ``aten.c
 What cannot be seen in this way, because the model looks at numbers, is ``Untraceable``.
 """
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,18 +17,21 @@ from torch import fx, nn
 
 from faltung.torch import places, trees
 from faltung.torch.effects import written_by
-from faltung.torch.functions import watched
+from faltung.torch.functions import quick_recurrent, watched
 from faltung.torch.state import State
 
 # A guard of shapes that says which kernel of theirs would run, which is nothing to us.
 _KERNEL_CHOICE = ("fake_impls.py", "conv")
 # Operators whose results have other axes where a size is 1, which a trace of any size leaves out.
 _SEES_ONE = frozenset(["squeeze", "squeeze_", "sum_to_size", "squeeze_copy"])
+# One trace at a time in a process: while there is one, modules hold tensors without numbers, and
+# PyTorch's notes are those of this trace. A thread that sees such tensors waits here.
+TRACING = threading.RLock()
 NUMBERS = "what it does depends on the numbers in a tensor"
 
 
 class Untraceable(Exception):
-    """Why a model has no graph, in words; place: where in it. wrong: perhaps it cannot run at all."""
+    """Why a model has no graph, in words; place: where in it. wrong: perhaps it cannot run."""
 
     def __init__(
         self, reason: str, place: places.Place | None = None, *, wrong: bool = False
@@ -115,11 +120,8 @@ def trace(
         return [x for x in parts if isinstance(x, torch.Tensor)]
 
     roots = {path: module for path, module in state.modules[:1]}
-    import torch.fx.experimental._config as config
-
-    # A size of 1 is a size like others, unless the model asks; so it needs no graph of its own.
-    with config.patch(backed_size_oblivious=True):
-        module = _traced(run, [*inputs, *leaves], roots, free)
+    with oblivious():
+        module = _traced(run, [*inputs, *leaves], roots, mode)
     if state.changes:
         raise Changing(f"it sets {state.changes[0]} while it runs")
     names = [node.name for node in module.graph.nodes if node.op == "placeholder"]
@@ -143,12 +145,19 @@ def trace(
     return made
 
 
+def oblivious() -> Any:
+    """Within it a size of 1 is a size like others, unless the model asks: it needs no own graph."""
+    from torch.fx.experimental import _config
+
+    config: Any = _config
+    return config.patch(backed_size_oblivious=True)
+
+
 def retrace(module: fx.GraphModule, examples: Sequence[Any], is_leaf: Sequence[bool]) -> Captured:
     """The graph of TorchDynamo as one of ATen. examples: real or fake, sizes as ``SymInt``.
 
     is_leaf: which of its placeholders are parameters or buffers.
     """
-    symbolic = any(isinstance(x, torch.SymInt) for x in examples)
     interpreter = fx.Interpreter(module)
     kept: dict[str, Any] = {}
 
@@ -157,7 +166,11 @@ def retrace(module: fx.GraphModule, examples: Sequence[Any], is_leaf: Sequence[b
         kept["parts"] = parts
         return [x for x in parts if isinstance(x, torch.Tensor | torch.SymInt)]
 
-    made = _traced(run, examples, {}, symbolic)
+    # The mode of the arguments: Dynamo's own is another while a back end compiles.
+    modes = {id(x.fake_mode): x.fake_mode for x in examples if hasattr(x, "fake_mode")}
+    if len(modes) > 1:
+        raise Untraceable("arguments of several traces of PyTorch")
+    made = _traced(run, examples, {}, next(iter(modes.values()), None))
     names = [node.name for node in made.graph.nodes if node.op == "placeholder"]
     constants = _lifted(made)
     computed = iter(_results(made))
@@ -185,16 +198,18 @@ def _traced(
     run: Callable[..., Any],
     given: Sequence[Any],
     roots: Mapping[str, nn.Module],
-    symbolic: bool,
+    mode: Any,
 ) -> fx.GraphModule:
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    tracing = "symbolic" if symbolic else "fake"
-    with places.noted(roots) as here, watched():
+    # In PyTorch's words the mode is "real": what is given is without numbers already, and would be
+    # converted once more.
+    shapes = mode or nullcontext()
+    with TRACING, places.noted(roots) as here, watched(), quick_recurrent(), shapes:
         try:
-            module = make_fx(
-                run, tracing_mode=tracing, pre_dispatch=True, _allow_non_fake_inputs=True
-            )(*given)
+            module = make_fx(run, tracing_mode="real" if mode else "fake", pre_dispatch=True)(
+                *given
+            )
         except Untraceable:
             raise
         except trees.Strange as error:
@@ -216,7 +231,6 @@ def _without_numbers(
     dynamic: Sequence[frozenset[int]],
 ) -> tuple[Any, list[Any], list[Any]]:
     """Fake tensors for inputs, with free sizes, and for leaves."""
-    import torch.fx.experimental._config as config
     from torch._dynamo.source import ConstantSource
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import (
@@ -226,7 +240,7 @@ def _without_numbers(
     )
 
     inputs = []
-    with config.patch(backed_size_oblivious=True):
+    with oblivious():
         mode = FakeTensorMode(
             shape_env=ShapeEnv(specialize_zero_one=False), allow_non_fake_inputs=True
         )
@@ -275,9 +289,9 @@ def _refuse_unknown(made: Captured) -> None:
         for x in found if isinstance(found, list | tuple) else [found]:
             sizes = x.shape if isinstance(x, torch.Tensor) else [x]
             for size in sizes:
-                if isinstance(size, torch.SymInt | torch.SymFloat | torch.SymBool):
-                    if not size.node._expr.free_symbols <= made.sources.keys():
-                        raise Untraceable(NUMBERS, places.place_of(node))
+                free = getattr(getattr(size, "node", None), "_expr", None)
+                if free is not None and not free.free_symbols <= made.sources.keys():
+                    raise Untraceable(NUMBERS, places.place_of(node))
 
 
 def _sees_one(node: fx.Node) -> bool:
@@ -362,7 +376,8 @@ def _remove_dead(graph: fx.Graph) -> None:
 
 def _lifted(module: fx.GraphModule) -> dict[str, torch.Tensor]:
     """Tensors that the graph holds become further inputs; the values of these, by name."""
-    graph, found = module.graph, {}
+    graph = module.graph
+    found: dict[str, torch.Tensor] = {}
     by_target: dict[str, fx.Node] = {}
     for node in [n for n in graph.nodes if n.op == "get_attr"]:
         tensor = getattr(module, str(node.target), None)

@@ -60,10 +60,12 @@ def written_by(node: fx.Node) -> list[fx.Node]:
     schema = getattr(node.target, "_schema", None)
     if schema is None or not schema.is_mutable:
         return []
-    found = []
+    found: list[fx.Node] = []
     for number, argument in enumerate(schema.arguments):
         if argument.alias_info is not None and argument.alias_info.is_write:
-            x = node.args[number] if number < len(node.args) else node.kwargs.get(argument.name)
+            x: Any = (
+                node.args[number] if number < len(node.args) else node.kwargs.get(argument.name)
+            )
             found += [x] if isinstance(x, fx.Node) else [y for y in x or () if _is_node(y)]
     return found
 

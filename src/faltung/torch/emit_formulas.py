@@ -111,6 +111,7 @@ def spread(e: Emitter, values: Sequence[Value], shape: Sequence[int]) -> tuple[l
     counts = {value.samples for value in values if value.batched}
     plain = len(counts) <= 1 and all(v.samples == 1 for v in values if not v.batched)
     made = []
+    lead: tuple[int, ...]
     for value in values:
         x, ones = e.of(value), (1,) * (len(shape) - len(value.shape))
         if not plain:
@@ -227,6 +228,7 @@ def reduce(e: Emitter, node: Node) -> fx.Node:
     dims = [axis + 2 for axis in op.axes if axis != ops.SAMPLES]
     dims += [0, 1] if op.batch else [1] * (ops.SAMPLES in op.axes)
     operands = []
+    lead: tuple[int, ...]
     for value in node.inputs:
         ones = (1,) * (len(whole.shape) - len(value.shape))
         lead = (-1 if value.batched else 1, value.samples)

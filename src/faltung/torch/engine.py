@@ -1,9 +1,8 @@
 """Calls of a model: the program for arguments like these, found quickly, or made."""
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from time import perf_counter
 from typing import Any
 
@@ -12,7 +11,7 @@ from torch import nn
 
 from faltung.geometry.errors import UnsupportedError
 from faltung.torch import gaps, sizes, trees
-from faltung.torch.capture import Captured, Changing, Untraceable, trace
+from faltung.torch.capture import TRACING, Captured, Changing, Untraceable, trace
 from faltung.torch.pieces import Cut, cut, is_size
 from faltung.torch.state import State
 from faltung.torch.versions import untested, warn_once
@@ -97,16 +96,25 @@ class Plan:
         self.constants = captured.outputs
         self.together = captured.together
         self._free_early(len(names))
-        first = self.steps[0] if len(self.steps) == 1 else None
-        plain = first is not None and first[0].ours and first[0].reads == captured.inputs
-        self.whole = (
-            first[0].run
-            if plain
-            and first is not None
-            and first[0].leaves == captured.leaves
-            and self.results == first[3]
-            else None
-        )
+        self.whole = self._whole()
+
+    def _whole(self) -> Any:
+        """A call without detours where there is one piece, and it is ours: what it reads of the
+        arguments and of the leaves, and its program.
+        """
+        if len(self.steps) != 1 or not self.cut.pieces[0].ours:
+            return None
+        piece, _, leaves, writes, _ = self.steps[0]
+        captured = self.cut.captured
+        if piece.reads != captured.inputs or writes != self.results or self.cut.sizes:
+            return None
+        if piece.leaves == captured.leaves:
+            return piece.run, None
+        first = len(captured.inputs)
+        numbers = [i - first for i in leaves]
+        if len(numbers) < 2:
+            return piece.run, lambda given: [given[i] for i in numbers]
+        return piece.run, itemgetter(*numbers)
 
     def _free_early(self, given: int) -> None:
         """Which results a step is the last to read."""
@@ -123,13 +131,12 @@ class Plan:
         if self.bound:
             with sizes.bound(self.bound):
                 return self.run(inputs, leaves)
-        if self.whole is not None:
-            return self.together(self.whole(inputs, leaves))
         return self.run(inputs, leaves)
 
     def run(self, inputs: Sequence[Any], leaves: Sequence[torch.Tensor]) -> Any:
         if self.whole is not None:
-            return self.together(self.whole(inputs, leaves))
+            run, select = self.whole
+            return self.together(run(inputs, leaves if select is None else select(leaves)))
         env: list[Any] = [*inputs, *leaves, *self.numbers]
         env += [None] * (self.size - len(env))
         for piece, reads, params, writes, done in self.steps:
@@ -159,7 +166,6 @@ class Engine:
         self.function, self.roots, self.where = function, roots, where
         self.fallback, self.prices, self.options = fallback, prices, dict(options or {})
         self.captures = 0
-        self._lock = threading.RLock()
         self._states: list[State] = []
         self._calls: dict[State, dict[Any, Entry]] = {}
         self._known: dict[State, list[Known]] = {}
@@ -198,18 +204,18 @@ class Engine:
         state, leaves = self.state()
         try:
             key = self.key(flat, tree, tensors, leaves)
-            entry = self._calls[state].get(key)
+            entry = self._calls.get(state, {}).get(key)
         except (TypeError, RuntimeError, NotImplementedError):
             key = entry = None
         if entry is None or entry.again:
-            with self._lock:
+            with TRACING:
                 if entry is not None:  # a call has changed what the modules hold
                     self._states.remove(state)
                     del self._calls[state], self._known[state]
                     state, leaves = self.state()
                 entry = self.made(args, kwargs, state, leaves)
                 if key is not None:
-                    calls = self._calls[state]
+                    calls = self._calls.setdefault(state, {})
                     if len(calls) >= MOST_CALLS:
                         calls.clear()
                     calls[key] = entry
@@ -219,22 +225,32 @@ class Engine:
 
     def state(self) -> tuple[State, list[torch.Tensor]]:
         """The modules as they are, and their tensors."""
-        for number, state in enumerate(self._states):
-            leaves = state.now()
-            if leaves is not None:
-                if number:
-                    with self._lock:
-                        self._states.remove(state)
-                        self._states.insert(0, state)
-                return state, leaves
-        with self._lock:
+        found = self.same_state()
+        if found is not None:
+            return found
+        with TRACING:
+            found = self.same_state()
+            if found is not None:
+                return found
             state = State(self.roots)
             self._states.insert(0, state)
             self._calls[state], self._known[state] = {}, []
             for old in self._states[MOST_STATES:]:
-                del self._calls[old], self._known[old]
+                self._calls.pop(old, None)
+                self._known.pop(old, None)
             del self._states[MOST_STATES:]
             return state, state.leaves
+
+    def same_state(self) -> tuple[State, list[torch.Tensor]] | None:
+        """One that was met before."""
+        for number, state in enumerate(self._states):
+            leaves = state.now()
+            if leaves is not None:
+                if number:
+                    with TRACING:
+                        self._states = [state, *(each for each in self._states if each != state)]
+                return state, leaves
+        return None
 
     def key(
         self, flat: Sequence[Any], tree: Any, tensors: Sequence[Any], leaves: Sequence[torch.Tensor]
@@ -307,7 +323,7 @@ class Engine:
         self, flat: Sequence[Any], tree: Any, tensors: Sequence[Any], state: State, leaves: Any
     ) -> tuple[Known, dict[Any, int]]:
         """A graph that is right for these arguments, and its free sizes."""
-        known = self._known[state]
+        known = self._known.setdefault(state, [])
         family = self.family(flat, tree, leaves)
         mine = [each for each in known if each.family == family]
         for each in mine:
@@ -401,7 +417,7 @@ def order_of(x: torch.Tensor) -> Any:
         return "channels last"
     if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
         return "channels last"
-    return tuple(sorted(range(x.dim()), key=lambda i: (-x.stride(i), i))), 0 in x.stride()
+    return tuple(sorted(range(x.dim()), key=lambda i: (-x.stride()[i], i))), 0 in x.stride()
 
 
 def obstacle_of(flat: Sequence[Any]) -> str:
@@ -443,11 +459,20 @@ def _changing(
     if not any(free):
         return []
     more = [
-        axes | {0, *range(2, x.dim())} if axes and x.is_floating_point() and x.dim() > 2 else axes
+        axes | _likely(x) if axes and x.is_floating_point() else axes
         for x, axes in zip(tensors, free, strict=True)
     ]
     wanted = [more, free] if len(earlier) == 1 and more != free else [free]
-    return [[frozenset(axes) for axes in each] for each in wanted]
+    found = [[frozenset(axes) for axes in each] for each in wanted]
+    # One with these axes free is there, and not right for these sizes.
+    return [each for each in found if all(each != known.free for known in earlier)]
+
+
+def _likely(x: torch.Tensor) -> set[int]:
+    """Axes that may change next: not the channels of (N, C, *space); all of a sequence."""
+    if x.dim() == 3:
+        return {0, 1, 2}
+    return {0, *range(2, x.dim())} if x.dim() > 3 else set()
 
 
 def _same(a: Cut, b: Cut) -> bool:

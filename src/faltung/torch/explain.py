@@ -111,9 +111,9 @@ def explain(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation
         raise FaltungTypeError(
             f"model={type(model).__name__}: must be an nn.Module or a function of tensors"
         )
-    options: dict[str, Any] = {"precision": "fast"}
+    options: dict[str, Any] = {}
     if isinstance(model, Compiled):
-        options["precision"] = model._faltung_options["precision"]
+        options = {name: model._faltung_options[name] for name in ("precision", "random")}
         model = model._faltung_model
     model = getattr(model, "_orig_mod", model)  # of torch.compile
     engine = engine_of(model, fallback=True, where="explain", **options)
@@ -260,7 +260,7 @@ def _edges(piece: pieces.Piece, reads: Sequence[Any], made: Sequence[Any]) -> li
 def _layout(x: torch.Tensor) -> str:
     if x.dim() < 3:
         return "contiguous" if x.is_contiguous() else "strided"
-    order = sorted(range(x.dim()), key=lambda i: (-x.stride(i), i))
+    order = sorted(range(x.dim()), key=lambda i: (-x.stride()[i], i))
     if order == list(range(x.dim())):
         return "channels first"
     return "channels last" if order == [0, *range(2, x.dim()), 1] else "strided"

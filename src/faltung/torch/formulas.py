@@ -326,6 +326,7 @@ TABLE: dict[str, Handler] = {
     "round": settled(_round),
     "deg2rad": one(lambda x: x * (pi / 180)),
     "rad2deg": one(lambda x: x * (180 / pi)),
+    "angle": one(lambda x: select(greater(0, x), pi, select(is_nan(x), x, 0))),
     "sinc": one(_sinc),
     "logit": settled(_logit),
     "nan_to_num": settled(_nan_to_num),

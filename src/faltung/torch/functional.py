@@ -7,7 +7,6 @@ meaning are those of ``faltung.conv`` and its kin, which do the work.
 """
 
 from collections.abc import Callable
-from functools import update_wrapper
 from typing import Any
 
 import torch
@@ -21,12 +20,14 @@ from faltung.geometry.padding import Padding, PaddingMode
 from faltung.torch.words import conv_words, remembered
 
 _ops: Any = torch.ops.faltung
+# As a class of which nothing is known: what is passed may be something else than was promised.
+TENSOR: Any = Tensor
 # What the functions call the entries of ``given``.
 _NAMES = (
     *("stride", "padding", "dilation", "groups", "padding_mode", "flip", "output_padding"),
     *("precision", "method", "tune"),
 )
-_conv = _ops.conv.default
+CONV = _ops.conv.default
 _conv_transpose = _ops.conv_transpose.default
 
 
@@ -98,11 +99,11 @@ def conv(
               [51., 90.]]]])
     """
     given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-        return _otherwise(conv, (x, weight, bias), given, channels_last)
+    if not (isinstance(x, TENSOR) and isinstance(weight, TENSOR)):
+        return otherwise(conv, (x, weight, bias), given, channels_last)
     rank = weight.ndim - 2
     words = remembered(conv_words, rank, given)
-    return _called(_conv, x, weight, bias, words, rank, channels_last)
+    return called(CONV, x, weight, bias, words, rank, channels_last)
 
 
 def conv_transpose(
@@ -160,11 +161,11 @@ def conv_transpose(
         *(stride, padding, dilation, groups, padding_mode, flip, output_padding),
         *(precision, method, tune),
     )
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-        return _otherwise(conv_transpose, (x, weight, bias), given, channels_last)
+    if not (isinstance(x, TENSOR) and isinstance(weight, TENSOR)):
+        return otherwise(conv_transpose, (x, weight, bias), given, channels_last)
     rank = weight.ndim - 2
     words = remembered(conv_words, rank, given)
-    return _called(_conv_transpose, x, weight, bias, words, rank, channels_last)
+    return called(_conv_transpose, x, weight, bias, words, rank, channels_last)
 
 
 def conv_local(
@@ -214,11 +215,11 @@ def conv_local(
     tensor([[   3.,   60., 1200.]])
     """
     given = stride, padding, dilation, groups, padding_mode, flip
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-        return _otherwise(conv_local, (x, weight, bias), given, channels_last)
+    if not (isinstance(x, TENSOR) and isinstance(weight, TENSOR)):
+        return otherwise(conv_local, (x, weight, bias), given, channels_last)
     rank = weight.ndim // 2 - 1
     words = remembered(conv_words, rank, given)
-    return _called(_ops.conv_local.default, x, weight, bias, words, rank, channels_last)
+    return called(_ops.conv_local.default, x, weight, bias, words, rank, channels_last)
 
 
 def conv_local_transpose(
@@ -264,11 +265,11 @@ def conv_local_transpose(
     tensor([[ 1.,  1., 21., 20., 20.]])
     """
     given = stride, padding, dilation, groups, padding_mode, flip, output_padding
-    if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-        return _otherwise(conv_local_transpose, (x, weight, bias), given, channels_last)
+    if not (isinstance(x, TENSOR) and isinstance(weight, TENSOR)):
+        return otherwise(conv_local_transpose, (x, weight, bias), given, channels_last)
     rank = weight.ndim // 2 - 1
     words = remembered(conv_words, rank, given)
-    return _called(_ops.conv_local_transpose.default, x, weight, bias, words, rank, channels_last)
+    return called(_ops.conv_local_transpose.default, x, weight, bias, words, rank, channels_last)
 
 
 def pack_local(weight: Tensor) -> Tensor:
@@ -305,7 +306,7 @@ def pack_local(weight: Tensor) -> Tensor:
     return weight.permute(order).contiguous().permute(back)
 
 
-def _called(
+def called(
     operator: Any,
     x: Tensor,
     weight: Tensor,
@@ -315,7 +316,7 @@ def _called(
     channels_last: bool,
 ) -> Tensor:
     """The operator on an input that may lack a batch, or have its channels as the last axis."""
-    if bias is not None and not isinstance(bias, Tensor):
+    if bias is not None and not isinstance(bias, TENSOR):
         raise _refused("bias", bias)
     if x.ndim == rank + 2 and channels_last is False:
         y: Tensor = operator(x, weight, bias, words)
@@ -334,7 +335,7 @@ def _called(
     return y.movedim(y.ndim - rank - 1, -1) if channels_last else y
 
 
-def _otherwise(
+def otherwise(
     function: Callable[..., Tensor], given: tuple[Any, ...], options: tuple[Any, ...], last: bool
 ) -> Tensor:
     """What to do with arguments that are no tensors: those that stand for one, as ``torch.fx`` has
@@ -349,7 +350,7 @@ def _otherwise(
         made: Tensor = handle_torch_function(function, given, *given, **named)
         return made
     names = ("x", "weight", "bias")
-    wrong = [(n, v) for n, v in zip(names, given, strict=True) if not isinstance(v, Tensor)]
+    wrong = [(n, v) for n, v in zip(names, given, strict=True) if not isinstance(v, TENSOR)]
     raise _refused(*wrong[0])
 
 
@@ -357,248 +358,3 @@ def _refused(name: str, value: object) -> FaltungTypeError:
     return FaltungTypeError(
         f"{name}={type(value).__name__}: must be a torch.Tensor; faltung.conv takes arrays"
     )
-
-
-# Of one rank --------------------------------------------------------------------------------------
-
-
-Named = Callable[[], None]
-
-
-def _of_rank(rank: int, whole: Callable[..., Tensor]) -> Callable[[Named], Callable[..., Tensor]]:
-    """A decorator that makes ``whole`` for weights of one rank; name and docstring are those of the
-    decorated function.
-    """
-
-    def decorated(named: Named) -> Callable[..., Tensor]:
-        called = named.__name__
-
-        def wrong(weight: Any) -> FaltungError:
-            return FaltungError(
-                f"weight.ndim={weight.ndim}: {called} needs {rank + 2} dimensions; "
-                f"{whole.__name__} takes any rank"
-            )
-
-        make = _transposes if whole is conv_transpose else _convolves
-        made: Any = update_wrapper(make(rank, wrong), named)
-        made.__wrapped__ = whole
-        made.__annotations__ = whole.__annotations__
-        return made  # type: ignore[no-any-return]
-
-    return decorated
-
-
-# Written out rather than with a call of ``conv`` inside, which takes a tenth of a small convolution.
-
-
-def _convolves(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[..., Tensor]:
-    def of_rank(
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor | None = None,
-        stride: PerAxis = 1,
-        padding: Padding = 0,
-        dilation: PerAxis = 1,
-        groups: int = 1,
-        padding_mode: PaddingMode = "zeros",
-        *,
-        flip: bool = False,
-        channels_last: bool = False,
-        precision: str = "fast",
-        method: str = "auto",
-        tune: bool | None = None,
-    ) -> Tensor:
-        given = stride, padding, dilation, groups, padding_mode, flip, 0, precision, method, tune
-        if not (isinstance(x, Tensor) and isinstance(weight, Tensor)):
-            return _otherwise(conv, (x, weight, bias), given, channels_last)
-        if weight.ndim != rank + 2:
-            raise wrong(weight)
-        words = remembered(conv_words, rank, given)
-        return _called(_conv, x, weight, bias, words, rank, channels_last)
-
-    return of_rank
-
-
-def _transposes(rank: int, wrong: Callable[[Any], FaltungError]) -> Callable[..., Tensor]:
-    def of_rank(x: Tensor, weight: Tensor, *rest: Any, **options: Any) -> Tensor:
-        if isinstance(weight, Tensor) and weight.ndim != rank + 2:
-            raise wrong(weight)
-        return conv_transpose(x, weight, *rest, **options)
-
-    return of_rank
-
-
-@_of_rank(1, conv)
-def conv1d() -> None:
-    """Cross-correlation of sequences: ``conv`` of rank 1.
-
-    Parameters
-    ----------
-    x : Tensor, ``(N, C_in, L)`` or ``(C_in, L)``
-    weight : Tensor, ``(C_out, C_in // groups, k)``
-    bias : Tensor, ``(C_out,)``, optional
-    stride, padding, ..., tune
-        As for ``conv``.
-
-    Returns
-    -------
-    Tensor, ``(N, C_out, output)``, without N if ``x`` has none
-
-    Raises
-    ------
-    TypeError, ValueError
-        As ``conv``; also for a weight of another rank.
-
-    Examples
-    --------
-    >>> import torch, faltung.torch
-    >>> faltung.torch.conv1d(torch.tensor([[1.0, 2.0, 4.0, 8.0]]), torch.ones(1, 1, 2), stride=2)
-    tensor([[ 3., 12.]])
-    """
-
-
-@_of_rank(2, conv)
-def conv2d() -> None:
-    """Cross-correlation of pictures: ``conv`` of rank 2.
-
-    Parameters
-    ----------
-    x : Tensor, ``(N, C_in, H, W)`` or ``(C_in, H, W)``
-    weight : Tensor, ``(C_out, C_in // groups, kh, kw)``
-    bias : Tensor, ``(C_out,)``, optional
-    stride, padding, ..., tune
-        As for ``conv``.
-
-    Returns
-    -------
-    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
-
-    Raises
-    ------
-    TypeError, ValueError
-        As ``conv``; also for a weight of another rank.
-
-    Examples
-    --------
-    >>> import torch, faltung.torch
-    >>> faltung.torch.conv2d(torch.ones(1, 3, 3), torch.ones(1, 1, 3, 3), padding="same")
-    tensor([[[4., 6., 4.],
-             [6., 9., 6.],
-             [4., 6., 4.]]])
-    """
-
-
-@_of_rank(3, conv)
-def conv3d() -> None:
-    """Cross-correlation of volumes: ``conv`` of rank 3.
-
-    Parameters
-    ----------
-    x : Tensor, ``(N, C_in, D, H, W)`` or ``(C_in, D, H, W)``
-    weight : Tensor, ``(C_out, C_in // groups, kd, kh, kw)``
-    bias : Tensor, ``(C_out,)``, optional
-    stride, padding, ..., tune
-        As for ``conv``.
-
-    Returns
-    -------
-    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
-
-    Raises
-    ------
-    TypeError, ValueError
-        As ``conv``; also for a weight of another rank.
-
-    Examples
-    --------
-    >>> import torch, faltung.torch
-    >>> faltung.torch.conv3d(torch.ones(2, 1, 4, 8, 8), torch.ones(5, 1, 3, 3, 3)).shape
-    torch.Size([2, 5, 2, 6, 6])
-    """
-
-
-@_of_rank(1, conv_transpose)
-def conv_transpose1d() -> None:
-    """Transposed convolution of sequences: ``conv_transpose`` of rank 1.
-
-    Parameters
-    ----------
-    x : Tensor, ``(N, C_in, L)`` or ``(C_in, L)``
-    weight : Tensor, ``(C_in, C_out // groups, k)``
-    bias : Tensor, ``(C_out,)``, optional
-    stride, padding, ..., tune
-        As for ``conv_transpose``.
-
-    Returns
-    -------
-    Tensor, ``(N, C_out, output)``, without N if ``x`` has none
-
-    Raises
-    ------
-    TypeError, ValueError
-        As ``conv``; also for a weight of another rank.
-
-    Examples
-    --------
-    >>> import torch, faltung.torch
-    >>> faltung.torch.conv_transpose1d(torch.tensor([[1.0, 2.0]]), torch.ones(1, 1, 2), stride=2)
-    tensor([[1., 1., 2., 2.]])
-    """
-
-
-@_of_rank(2, conv_transpose)
-def conv_transpose2d() -> None:
-    """Transposed convolution of pictures: ``conv_transpose`` of rank 2.
-
-    Parameters
-    ----------
-    x : Tensor, ``(N, C_in, H, W)`` or ``(C_in, H, W)``
-    weight : Tensor, ``(C_in, C_out // groups, kh, kw)``
-    bias : Tensor, ``(C_out,)``, optional
-    stride, padding, ..., tune
-        As for ``conv_transpose``.
-
-    Returns
-    -------
-    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
-
-    Raises
-    ------
-    TypeError, ValueError
-        As ``conv``; also for a weight of another rank.
-
-    Examples
-    --------
-    >>> import torch, faltung.torch
-    >>> faltung.torch.conv_transpose2d(torch.ones(1, 8, 7, 7), torch.ones(8, 4, 2, 2), stride=2).shape
-    torch.Size([1, 4, 14, 14])
-    """
-
-
-@_of_rank(3, conv_transpose)
-def conv_transpose3d() -> None:
-    """Transposed convolution of volumes: ``conv_transpose`` of rank 3.
-
-    Parameters
-    ----------
-    x : Tensor, ``(N, C_in, D, H, W)`` or ``(C_in, D, H, W)``
-    weight : Tensor, ``(C_in, C_out // groups, kd, kh, kw)``
-    bias : Tensor, ``(C_out,)``, optional
-    stride, padding, ..., tune
-        As for ``conv_transpose``.
-
-    Returns
-    -------
-    Tensor, ``(N, C_out, *output)``, without N if ``x`` has none
-
-    Raises
-    ------
-    TypeError, ValueError
-        As ``conv``; also for a weight of another rank.
-
-    Examples
-    --------
-    >>> import torch, faltung.torch
-    >>> faltung.torch.conv_transpose3d(torch.ones(1, 2, 3, 3, 3), torch.ones(2, 1, 3, 3, 3)).shape
-    torch.Size([1, 1, 5, 5, 5])
-    """

@@ -56,7 +56,7 @@ def _watched() -> Iterator[None]:
     try:
         yield
     finally:
-        Function.apply = before
+        Function.apply = before  # type: ignore[method-assign]
         transformer._detect_is_causal_mask = hint
 
 
@@ -82,3 +82,43 @@ def _one_node(cls: Any, apply: Any, args: tuple[Any, ...], kwargs: dict[str, Any
     node = tracer.create_proxy("call_function", applied, proxies, kwargs)
     proxy_tensor.track_tensor_tree(made, node, constant=None, tracer=tracer)
     return made
+
+
+# Recurrent layers ---------------------------------------------------------------------------------
+
+
+def _of_recurrent(x: torch.Tensor, states: Any, params: Any, *rest: Any, **named: Any) -> Any:
+    """Results of a recurrent layer without walking along its steps: their shapes are plain."""
+    wholes = ("has_biases", "num_layers", "dropout", "train", "bidirectional", "batch_first")
+    given = dict(zip(wholes, rest, strict=False)) | named
+    several = isinstance(states, list | tuple)
+    held = list(states) if several else [states]
+    width = held[0].shape[-1] * (2 if given["bidirectional"] else 1)
+    link = params[0].reshape(-1)[0] + x.reshape(-1)[0]  # gradients flow through it
+    made = [x.new_empty((*x.shape[:-1], width)), *(h.new_empty(h.shape) for h in held)]
+    return tuple([y + link for y in made])
+
+
+@contextmanager
+def quick_recurrent() -> Iterator[None]:
+    """Within it PyTorch's Python rules for LSTM, GRU and RNN do not go through all steps.
+
+    A trace asks for shapes alone; walking would take long, and tie it to the number of steps.
+    """
+    keys = (torch._C.DispatchKey.Autograd, torch._C.DispatchKey.CompositeImplicitAutograd)
+    before: list[tuple[Any, Any, Any]] = []
+    names = ("lstm", "gru", "rnn_tanh", "rnn_relu")
+    operators: list[Any] = [getattr(torch.ops.aten, name).input for name in names]
+    try:
+        for op in operators:
+            for key in keys:
+                if key in op.py_kernels:
+                    before.append((op, key, op.py_kernels[key]))
+                    op.py_kernels[key] = _of_recurrent
+            op._dispatch_cache.clear()
+        yield
+    finally:
+        for op, key, kernel in before:
+            op.py_kernels[key] = kernel
+        for op in operators:
+            op._dispatch_cache.clear()

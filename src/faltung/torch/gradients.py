@@ -79,8 +79,16 @@ def _rules(name: str) -> dict[str, Rule]:
             (g,), (x, w) = grads, ctx.saved_tensors
             _, for_x, for_w, for_b, _ = ctx.needs_input_grad
             words = ctx.rest[1]
-            dx = op(name, "_input_grad")(g, w, ctx.a[0], words, channels_last(*ctx.a)) if for_x else None
-            dw = op(name, "_weight_grad")(x, g, ctx.b[0], words, as_weight(name, *ctx.b)) if for_w else None
+            dx = (
+                op(name, "_input_grad")(g, w, ctx.a[0], words, channels_last(*ctx.a))
+                if for_x
+                else None
+            )
+            dw = (
+                op(name, "_weight_grad")(x, g, ctx.b[0], words, as_weight(name, *ctx.b))
+                if for_w
+                else None
+            )
             return None, dx, dw, bias_grad(name, g, ctx.bias) if for_b else None, None
 
     class InputGrad(Bilinear):
@@ -92,7 +100,11 @@ def _rules(name: str) -> dict[str, Rule]:
             _, for_g, for_w, *_ = ctx.needs_input_grad
             words = ctx.rest[1]
             dg = op(name)(u, w, None, words) if for_g else None
-            dw = op(name, "_weight_grad")(u, g, ctx.b[0], words, as_weight(name, *ctx.b)) if for_w else None
+            dw = (
+                op(name, "_weight_grad")(u, g, ctx.b[0], words, as_weight(name, *ctx.b))
+                if for_w
+                else None
+            )
             return None, dg, dw, None, None, None
 
     class WeightGrad(Bilinear):
@@ -103,7 +115,11 @@ def _rules(name: str) -> dict[str, Rule]:
             (v,), (x, g) = grads, ctx.saved_tensors
             _, for_x, for_g, *_ = ctx.needs_input_grad
             words = ctx.rest[1]
-            dx = op(name, "_input_grad")(g, v, ctx.a[0], words, channels_last(*ctx.a)) if for_x else None
+            dx = (
+                op(name, "_input_grad")(g, v, ctx.a[0], words, channels_last(*ctx.a))
+                if for_x
+                else None
+            )
             dg = op(name)(x, v, None, words) if for_g else None
             return None, dx, dg, None, None, None
 

@@ -177,6 +177,9 @@ class _Importer:
         if "float64" in call.dtypes and self.f.dtype == "float32":
             raise Unsaid("float64 within what is computed in float32")
         self.aliases.reads(node)
+        for x in reads:
+            if isinstance(x, Outside):
+                self.fed(x)
         arguments = Arguments(self.f, call, self.fed)
         made = self.in_graph(node, arguments)
         return self.aliases.write(node, made) if _writes(target._schema) else made
@@ -287,6 +290,8 @@ class _Importer:
     def fed(self, x: Outside) -> Tensor:
         """The result of a gap, as an input, so that what else is missing behind it is found."""
         found = self.cuts.get(x.name)
+        if x.dtype not in NUMBERS:
+            raise Unsaid(f"{x.dtype.removeprefix('torch.')} tensors")
         if found is None:
             found = self.cuts[x.name] = self.f.input(x.shape, x.dtype, _as_map(x.shape))
         return found

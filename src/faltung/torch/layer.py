@@ -16,7 +16,7 @@ class Layer:
     RANK: ClassVar[int] = 0  # 0: any
 
     @classmethod
-    def from_torch(cls: type[M], module: nn.Module) -> M:
+    def from_torch(cls: Any, module: nn.Module) -> Any:
         """This layer with the parameters, hooks and state of one of ``torch.nn``.
 
         Parameters
@@ -55,8 +55,7 @@ def sizes_of(kernel_size: PerAxis, rank: int, name: str) -> tuple[int, ...]:
     if not rank:
         if not is_sequence(kernel_size):
             raise FaltungTypeError(
-                f"kernel_size={kernel_size!r}: must be a sequence, one int for each spatial axis of "
-                f"{name}"
+                f"kernel_size={kernel_size!r}: must be a sequence, one int for each axis of {name}"
             )
         rank = len(kernel_size)  # type: ignore[arg-type]
     return per_axis("kernel_size", single(kernel_size), rank, 1)

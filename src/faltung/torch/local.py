@@ -76,7 +76,10 @@ class ConvLocal(nn.Module):
         check_channels(in_channels, out_channels, groups)
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = axes_of("kernel_size", kernel_size, rank)
-        self.stride, self.dilation = axes_of("stride", stride, rank), axes_of("dilation", dilation, rank)
+        self.stride, self.dilation = (
+            axes_of("stride", stride, rank),
+            axes_of("dilation", dilation, rank),
+        )
         self.padding, self.padding_mode, self.flip = padding, padding_mode, truth("flip", flip)
         spec = conv_spec(
             (1, in_channels, *self.input_size),
@@ -107,7 +110,7 @@ class ConvLocal(nn.Module):
         """The layer on ``(N, C, *input_size)`` or ``(C, *input_size)``."""
         return functional.conv_local(
             *(input, self.weight, self.bias, self.stride, self.padding, self.dilation),
-            *(self.groups, self.padding_mode),  # type: ignore[arg-type]
+            *(self.groups, self.padding_mode),
             flip=self.flip,
         )
 
@@ -118,7 +121,9 @@ class ConvLocal(nn.Module):
         words = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
         words.append(f"input_size={self.input_size}, stride={self.stride}")
         words += [f"dilation={self.dilation}"] * (self.dilation != ones)
-        words += [f"{n}={getattr(self, n)!r}" for n, value in usual.items() if getattr(self, n) != value]
+        words += [
+            f"{n}={getattr(self, n)!r}" for n, value in usual.items() if getattr(self, n) != value
+        ]
         words += ["bias=False"] * (self.bias is None)
         return ", ".join(words)
 

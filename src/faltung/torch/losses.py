@@ -179,6 +179,18 @@ def _multi_margin(a: Arguments) -> Tensor:
     return ended(a, reduced(f, losses, (1,), "sum", False))
 
 
+def one_hot(a: Arguments) -> Tensor:
+    """1 at the number of the class, which is checked when the numbers come, else 0."""
+    count = a.whole("num_classes")
+    label = as_given(a, a["self"])
+    if count < 1 or count > MOST_CLASSES or not isinstance(label, Tensor):
+        raise Unsaid("as many classes as the numbers say")
+    a.tokens("self", count)
+    made = a.f.reshaped(label, (*label.shape, 1))
+    numbers = np.arange(count, dtype=a.f.dtype)
+    return formula(a.f, lambda x, n: select(equal(x, n), 1, 0), made, numbers, dtype=a.dtype())
+
+
 # Of elements --------------------------------------------------------------------------------------
 
 
@@ -315,6 +327,7 @@ TABLE: dict[str, Handler] = {
     "nll_loss2d": _likelihood,
     "nll_loss_nd": _likelihood,
     "multi_margin_loss": _multi_margin,
+    "one_hot": one_hot,
     "mse_loss": elementwise(_settled(_squared)),
     "l1_loss": elementwise(_settled(lambda x, t: unary("abs", x - t))),
     "smooth_l1_loss": elementwise(_smooth),

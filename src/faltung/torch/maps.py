@@ -153,13 +153,13 @@ def _pool_grad(
 
 
 def _total(x: Tensor, dims: list[int]) -> Call:
-    dtype = floating("x", x)
-    order = sorted(range(x.ndim), key=lambda d: (-x.stride(d), d))
+    dtype, here = floating("x", x), x.stride()
+    order = sorted(range(x.ndim), key=lambda d: (-here[d], d))
     kept = [d for d in range(x.ndim) if d not in dims]
     shape = tuple([x.shape[d] for d in kept])
     strides = ordered(shape, range(len(shape)))
     to = dict(zip(kept, elements(shape, strides), strict=True))
-    here = elements(x.shape, x.stride())
+    here = elements(x.shape, here)
     work, machine = Work(), current()
     reduction(
         work,

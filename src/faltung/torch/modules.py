@@ -23,6 +23,9 @@ from faltung.torch.words import conv_words
 class _Convolution(Layer):
     """The part of a convolution that PyTorch has, or refuses."""
 
+    # Wider than PyTorch's.
+    padding: Any
+    padding_mode: Any
     # Of layers that were one of PyTorch's.
     flip = False
     precision = "fast"
@@ -40,9 +43,8 @@ class _Convolution(Layer):
         """Take what PyTorch's constructor would refuse. ``sizes``: of the kernel."""
         rank = len(sizes)
         if is_sequence(padding):
-            self.padding = tuple(
-                [tuple(each) if is_sequence(each) else each for each in padding]  # type: ignore[union-attr,arg-type]
-            )
+            entries: Any = padding
+            self.padding = tuple([tuple(p) if is_sequence(p) else p for p in entries])
         else:
             self.padding = padding if isinstance(padding, str) else (padding,) * rank
         if len(self.padding) == 1 and rank > 1 and not is_sequence(self.padding[0]):
@@ -55,9 +57,13 @@ class _Convolution(Layer):
         if method != "auto":
             self.method = method
         self._words()  # refuses what no convolution has
-        # What PyTorch's own layer reads, if this becomes one: the total padding, the last axis first.
+        # What PyTorch's own layer reads, if this becomes one: the last axis first.
         pairs = pads(
-            self.padding, sizes=self.stride, kernel=sizes, stride=self.stride, dilation=self.dilation
+            self.padding,
+            sizes=self.stride,
+            kernel=sizes,
+            stride=self.stride,
+            dilation=self.dilation,
         )
         self._reversed_padding_repeated_twice = [n for pair in reversed(pairs) for n in pair]
 
@@ -70,7 +76,9 @@ class _Convolution(Layer):
     def extra_repr(self: Any) -> str:
         """The arguments, as PyTorch writes them, and those that it does not have."""
         more = {"flip": False, "precision": "fast", "method": "auto"}
-        found = [f"{n}={getattr(self, n)!r}" for n, usual in more.items() if getattr(self, n) != usual]
+        found = [
+            f"{n}={getattr(self, n)!r}" for n, usual in more.items() if getattr(self, n) != usual
+        ]
         return ", ".join([super().extra_repr(), *found])  # type: ignore[misc]
 
 
@@ -129,22 +137,22 @@ class Conv(_Convolution, _ConvNd):
         sizes = sizes_of(kernel_size, self.RANK, type(self).__name__)
         rank = len(sizes)
         check_channels(in_channels, out_channels, groups)
-        _ConvNd.__init__(
-            self,
+        given: Any = (
             *(in_channels, out_channels, sizes, axes_of("stride", stride, rank)),
             *((0,) * rank, axes_of("dilation", dilation, rank), False, (0,) * rank),
             *(groups, bias, "zeros", device, dtype),
         )
+        _ConvNd.__init__(self, *given)
         self._settle(sizes, padding, padding_mode, flip, precision, method)
 
     def forward(self, input: Tensor) -> Tensor:
         """The convolution of ``(N, C, *space)`` or ``(C, *space)``."""
         return self._conv_forward(input, self.weight, self.bias)
 
-    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # type: ignore[override]
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return functional.conv(
-            *(input, weight, bias, self.stride, self.padding, self.dilation, self.groups),
-            self.padding_mode,  # type: ignore[arg-type]
+            *(input, weight, bias, self.stride, self.padding, self.dilation),
+            *(self.groups, self.padding_mode),
             flip=self.flip,
             precision=self.precision,
             method=self.method,
@@ -206,13 +214,13 @@ class ConvTranspose(_Convolution, _ConvNd):
         sizes = sizes_of(kernel_size, self.RANK, type(self).__name__)
         rank = len(sizes)
         check_channels(in_channels, out_channels, groups)
-        _ConvNd.__init__(
-            self,
+        given: Any = (
             *(in_channels, out_channels, sizes, axes_of("stride", stride, rank)),
             *((0,) * rank, axes_of("dilation", dilation, rank), True),
             *(axes_of("output_padding", output_padding, rank, 0), groups, bias, "zeros"),
             *(device, dtype),
         )
+        _ConvNd.__init__(self, *given)
         self._settle(sizes, padding, padding_mode, flip, precision, method)
 
     def forward(self, input: Tensor, output_size: Sequence[int] | None = None) -> Tensor:
@@ -220,7 +228,7 @@ class ConvTranspose(_Convolution, _ConvNd):
         extra = self.output_padding if output_size is None else self._extra(input, output_size)
         return functional.conv_transpose(
             *(input, self.weight, self.bias, self.stride, self.padding, extra, self.groups),
-            *(self.dilation, self.padding_mode),  # type: ignore[arg-type]
+            *(self.dilation, self.padding_mode),
             flip=self.flip,
             precision=self.precision,
             method=self.method,
@@ -235,7 +243,7 @@ class ConvTranspose(_Convolution, _ConvNd):
                 f"output_size={tuple(output_size)}: must be {rank} ints, or the whole shape"
             )
         kernel, dilation = self.kernel_size, self.dilation
-        pairs = pads(self.padding, sizes=stride, kernel=kernel, stride=stride, dilation=dilation)  # type: ignore[arg-type]
+        pairs = pads(self.padding, sizes=stride, kernel=kernel, stride=stride, dilation=dilation)
         each = zip(input.shape[-rank:], stride, kernel, dilation, pairs, strict=True)
         least = [(n - 1) * s - lo - hi + d * (h - 1) + 1 for n, s, h, d, (lo, hi) in each]
         extra = tuple([a - b for a, b in zip(asked, least, strict=True)])
@@ -300,7 +308,7 @@ class Conv3d(Conv, nn.Conv3d):
 
 
 class ConvTranspose1d(ConvTranspose, nn.ConvTranspose1d):
-    """Transposed convolution of sequences: ``ConvTranspose`` of rank 1, and ``torch.nn.ConvTranspose1d``.
+    """Transposed convolution of sequences, as ``torch.nn.ConvTranspose1d`` and more.
 
     Parameters
     ----------
@@ -318,7 +326,7 @@ class ConvTranspose1d(ConvTranspose, nn.ConvTranspose1d):
 
 
 class ConvTranspose2d(ConvTranspose, nn.ConvTranspose2d):
-    """Transposed convolution of pictures: ``ConvTranspose`` of rank 2, and ``torch.nn.ConvTranspose2d``.
+    """Transposed convolution of pictures, as ``torch.nn.ConvTranspose2d`` and more.
 
     Parameters
     ----------
@@ -336,7 +344,7 @@ class ConvTranspose2d(ConvTranspose, nn.ConvTranspose2d):
 
 
 class ConvTranspose3d(ConvTranspose, nn.ConvTranspose3d):
-    """Transposed convolution of volumes: ``ConvTranspose`` of rank 3, and ``torch.nn.ConvTranspose3d``.
+    """Transposed convolution of volumes, as ``torch.nn.ConvTranspose3d`` and more.
 
     Parameters
     ----------

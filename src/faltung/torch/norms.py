@@ -148,7 +148,8 @@ def batch_norm(count: int, training: bool | None = None) -> Handler:
         now = a.flag("training") if training is None else training
         found = _batch(a, now)
         if count == 1:
-            return found[0]
+            y: Tensor = found[0]
+            return y
         if _statistics(a) and found[1] is None:
             raise Unsaid("statistics that are not computed")
         return found[:3] if count == 3 else [*found[:3], None, None][:count]

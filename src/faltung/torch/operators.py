@@ -21,7 +21,7 @@ from torch.autograd import Function, forward_ad
 
 from faltung.geometry.errors import FaltungTypeError
 
-LIBRARY = torch.library.Library("faltung", "FRAGMENT")
+LIBRARY: Any = torch.library.Library("faltung", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 _below = _C._after_autograd_keyset
 # Who is asked after autograd, as bits, which compare in a tenth of the time: the kernel for the CPU
@@ -186,20 +186,23 @@ def recorded(rule: Any, compute: Callable[..., Any], *args: Any) -> Any:
     apply = super(Function, rule).apply
     if not _C._are_functorch_transforms_active():
         return apply(compute, *args)
-    from torch._functorch.autograd_function import enable_single_level_autograd_function
+    from torch._functorch import autograd_function
+
+    functions: Any = autograd_function
 
     def below(*args: Any) -> Any:
         # The rule does not record what it computes, but the transforms around this one do.
         with torch.enable_grad(), forward_ad._set_fwd_grad_enabled(True):
             return compute(*args)
 
-    with enable_single_level_autograd_function():
+    with functions.enable_single_level_autograd_function():
         return apply(below, *args)
 
 
 def _wanted(args: tuple[Any, ...], tensors: int) -> bool:
     """Whether one of the tensors in front requires a gradient."""
-    for x in args[:tensors]:
+    # Not any(): its generator takes twice as long.
+    for x in args[:tensors]:  # noqa: SIM110
         if x is not None and x.requires_grad:
             return True
     return False

@@ -341,20 +341,24 @@ def unable(node: fx.Node) -> str:
     if not isinstance(node.target, torch._ops.OpOverload):
         name = getattr(node.target, "__name__", str(node.target))
         return f"{name} has a backward of its own, or is no operator of ATen"
-    found = node.meta.get("val")
-    several = found if isinstance(found, list | tuple) else [found]
-    for x in several:
-        if not isinstance(x, torch.Tensor):
-            continue
-        if x.layout != torch.strided:
-            return "sparse tensors"
-        if x.is_complex():
-            return "complex tensors"
-        if x.is_quantized:
-            return "quantised tensors"
-        if x.device.type != "cpu":
-            return f"tensors on {x.device.type}"
+    for each in (node, *node.all_input_nodes):
+        found = each.meta.get("val")
+        for x in found if isinstance(found, list | tuple) else [found]:
+            reason = strange(x) if isinstance(x, torch.Tensor) else ""
+            if reason:
+                return reason
     return ""
+
+
+def strange(x: torch.Tensor) -> str:
+    """Why no program reads or writes a tensor; empty if one may."""
+    if x.layout != torch.strided:
+        return "sparse tensors"
+    if x.is_complex():
+        return "complex tensors"
+    if x.is_quantized:
+        return "quantised tensors"
+    return f"tensors on {x.device.type}" if x.device.type != "cpu" else ""
 
 
 def eager_module(

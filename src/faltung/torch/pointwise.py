@@ -294,7 +294,7 @@ def _is_real(x: Any) -> bool:
 
 def _is_small(a: Arguments, x: Any) -> bool:
     """Whether these are whole numbers that the dtype of the graph tells apart."""
-    most = 2 ** np.finfo(a.f.dtype).nmant
+    most = 2 ** (np.finfo(a.f.dtype).nmant + 1)
     if isinstance(x, bool | int):
         return bool(abs(x) < most)
     if isinstance(x, Leaf):

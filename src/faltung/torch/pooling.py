@@ -20,6 +20,7 @@ from faltung.geometry.padding import Padding, pads
 from faltung.torch.words import Pool, pool_words, remembered
 
 _ops: Any = torch.ops.faltung
+TENSOR: Any = Tensor  # what is passed may be something else
 _NARROW = (torch.float16, torch.bfloat16)
 # What torch.nn.functional calls the arguments.
 _NAMES = {
@@ -83,7 +84,7 @@ def max_pool(
     >>> faltung.torch.max_pool(x, 2, return_indices=True)[1]
     tensor([[[1, 3]]])
     """
-    if not isinstance(x, Tensor):
+    if not isinstance(x, TENSOR):
         given = stride, padding, dilation, ceil, return_indices
         return _otherwise(max_pool, x, kernel, *given)
     rank = _rank(x, kernel)
@@ -135,16 +136,16 @@ def avg_pool(
     >>> faltung.torch.avg_pool(torch.tensor([[[1.0, 5.0, 2.0, 4.0]]]), 2)
     tensor([[[3., 3.]]])
     """
-    if not isinstance(x, Tensor):
+    if not isinstance(x, TENSOR):
         given = stride, padding, ceil, count_padding, divisor_override
         made: Tensor = _otherwise(avg_pool, x, kernel, *given)
         return made
     rank = _rank(x, kernel)
     counted = count_padding if divisor_override is None else True
     words = remembered(pool_words, rank, (kernel, stride, padding, 1, ceil, counted))
-    y = _called(_ops.avg_pool.default, x, words, rank)
+    y: Tensor = _called(_ops.avg_pool.default, x, words, rank)
     if divisor_override is None:
-        return y  # type: ignore[no-any-return]
+        return y
     if not divisor_override:
         raise FaltungError("divisor_override=0: must not be 0")
     return _terms(x, y, rank, kernel, stride, padding) / divisor_override * y
@@ -189,10 +190,11 @@ def global_max_pool(x: Tensor) -> Tensor:
     >>> faltung.torch.global_max_pool(torch.tensor([[[1.0, 5.0], [2.0, 4.0]]]))
     tensor([[5., 4.]])
     """
-    if not isinstance(x, Tensor):
-        return _otherwise(global_max_pool, x)  # type: ignore[no-any-return]
-    rank = _rank(x, 1)
-    return _called(_ops.max_pool.default, x, "kall", rank).flatten(1)  # type: ignore[no-any-return]
+    if not isinstance(x, TENSOR):
+        made: Tensor = _otherwise(global_max_pool, x)
+        return made
+    found: Tensor = _called(_ops.max_pool.default, x, "kall", _rank(x, 1))
+    return found.flatten(1)
 
 
 def global_avg_pool(x: Tensor) -> Tensor:
@@ -222,10 +224,11 @@ def global_avg_pool(x: Tensor) -> Tensor:
     >>> faltung.torch.global_avg_pool(torch.tensor([[[1.0, 5.0], [2.0, 4.0]]]))
     tensor([[3., 3.]])
     """
-    if not isinstance(x, Tensor):
-        return _otherwise(global_avg_pool, x)  # type: ignore[no-any-return]
-    rank = _rank(x, 1)
-    return _called(_ops.avg_pool.default, x, "kall", rank).flatten(1)  # type: ignore[no-any-return]
+    if not isinstance(x, TENSOR):
+        made: Tensor = _otherwise(global_avg_pool, x)
+        return made
+    found: Tensor = _called(_ops.avg_pool.default, x, "kall", _rank(x, 1))
+    return found.flatten(1)
 
 
 def _otherwise(function: Callable[..., Any], x: Any, *rest: Any) -> Any:

@@ -36,7 +36,7 @@ class MaxPool(Layer, _MaxPoolNd):
     def forward(self, input: Tensor) -> Any:
         """The maxima of ``(N, C, *space)``."""
         return pooling.max_pool(
-            *(input, _kernel(self), self.stride, self.padding, self.dilation),  # type: ignore[arg-type]
+            *(input, _kernel(self), self.stride, self.padding, self.dilation),
             *(self.ceil_mode, self.return_indices),
         )
 
@@ -64,6 +64,9 @@ class AvgPool(Layer, _AvgPoolNd):
     torch.Size([1, 3, 2, 2, 2, 2])
     """
 
+    kernel_size: Any
+    stride: Any
+    padding: Any
     divisor_override: int | None = None
 
     def __init__(
@@ -76,9 +79,11 @@ class AvgPool(Layer, _AvgPoolNd):
         divisor_override: int | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding, self.ceil_mode = padding, ceil_mode
+        given: Any = kernel_size, kernel_size if stride is None else stride, padding
+        if self.RANK == 1:  # as PyTorch's
+            given = tuple([(each,) if isinstance(each, int) else each for each in given])
+        self.kernel_size, self.stride, self.padding = given
+        self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         if divisor_override is not None:
             self.divisor_override = divisor_override
@@ -86,7 +91,7 @@ class AvgPool(Layer, _AvgPoolNd):
     def forward(self, input: Tensor) -> Tensor:
         """The means of ``(N, C, *space)``."""
         return pooling.avg_pool(
-            *(input, _kernel(self), self.stride, self.padding, self.ceil_mode),  # type: ignore[arg-type]
+            *(input, _kernel(self), self.stride, self.padding, self.ceil_mode),
             *(self.count_include_pad, self.divisor_override),
         )
 

@@ -156,9 +156,10 @@ def _outer(a: Arguments) -> Tensor:
 def addr(a: Arguments) -> Tensor:
     x, y = _real(a, a["vec1"]), _real(a, a["vec2"])
     alpha, beta = a.number("alpha"), a.number("beta")
+    if not alpha:
+        raise Unsaid("alpha=0, by which NaN stays NaN")
     made = product(a.f, x, y, ("m", "n", "mn"), (x.size, y.size))
-    if alpha != 1:  # NaN times 0 is NaN
-        made = formula(a.f, lambda x: x * alpha if alpha else x - x, made)
+    made = made if alpha == 1 else formula(a.f, lambda x: x * alpha, made)
     return _plus(a, made, "self", beta) if beta else made
 
 
@@ -266,19 +267,10 @@ def chain(a: Arguments) -> Tensor:
     """Matrices one after the other; the first and the last may be vectors."""
     name = "tensors" if "tensors" in a.call.given else "matrices"
     found = a[name]
-    if not any(isinstance(x, Leaf) for x in found):
-        return _chained(a, found)
     made = found[0]
     for x in found[1:]:
         if isinstance(made, Leaf) and isinstance(x, Leaf):
             made = _real(a, made)
-        made = _matmul(a, made, x)
-    return made
-
-
-def _chained(a: Arguments, found: Sequence[Any]) -> Tensor:
-    made = found[0]
-    for x in found[1:]:
         made = _matmul(a, made, x)
     return _real(a, made)
 

@@ -15,6 +15,7 @@ import torch
 from faltung.geometry.errors import FaltungError
 from faltung.geometry.expr import Expr, at_least, greater, operand, random, select, unary
 from faltung.graph.foreign import Shape, Tensor, Unsaid
+from faltung.graph.foreign_formulas import formula
 from faltung.graph.ops import Dropout, Elementwise
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments
@@ -114,11 +115,15 @@ def _dropout(a: Arguments) -> Any:
         return a["input"] if isinstance(a["input"], Leaf) else a.tensor("input")
     if rate == 1:
         return applied(a, lambda x: times(x, 0), given(a, "input"))
-    x = a.floats("input")
+    return dropped(a, a.floats("input"), rate)
+
+
+def dropped(a: Arguments, x: Tensor, rate: float, name: str = "key") -> Tensor:
+    """Some elements 0, the others larger, with a rate below 1. name: of the key."""
     if not a.f.their_random:
-        value = a.f.node(Dropout(rate), (x.value, key(a)), x.value.shape)
+        value = a.f.node(Dropout(rate), (x.value, key(a, name)), x.value.shape)
         return replace(x, value=value)
-    return applied(a, times, x, drawn(a, x.shape, their_mask(rate)))
+    return formula(a.f, times, x, drawn(a, x.shape, their_mask(rate)), dtype=x.dtype)
 
 
 def _channels(a: Arguments, x: Tensor) -> Shape:

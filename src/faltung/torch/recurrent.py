@@ -16,6 +16,7 @@ from faltung.graph.ops import Recurrent
 from faltung.graph.value import Value
 from faltung.torch.arguments import Arguments
 from faltung.torch.part import Leaf
+from faltung.torch.random import dropped
 
 KINDS = {"lstm": "lstm", "gru": "gru", "rnn_tanh": "rnn", "rnn_relu": "rnn"}
 # Operators that make zeros: a first state that nobody has written.
@@ -81,8 +82,10 @@ class _Layer:
             if leaf.shape != shape:
                 raise Unsaid(f"{name} of shape {leaf.shape}, not {shape}: a projection")
             end = "_reverse" * spec.reverse[direction]
-            form = {"inner": (*shape, 1), "order": (2, 1, 0)} if len(shape) == 2 else {}
-            made.append(self.a.f.parameter(f"{name}{end}", leaf.array, **form))
+            matrix = len(shape) == 2
+            inner, order = ((*shape, 1), (2, 1, 0)) if matrix else (None, None)
+            array = leaf.array
+            made.append(self.a.f.parameter(f"{name}{end}", array, inner=inner, order=order))
         return made
 
 
@@ -91,48 +94,44 @@ def recurrent(a: Arguments) -> list[Tensor]:
     if a.call.overload != "input":
         raise Unsaid("packed sequences")
     layers, reverse = a.whole("num_layers"), (False, True)[: 1 + a.flag("bidirectional")]
-    if a.flag("train") and a.number("dropout") and layers > 1:
-        raise Unsaid("dropout between recurrent layers")
+    rate = a.number("dropout") if a.flag("train") and layers > 1 else 0.0
+    if not 0 <= rate < 1:
+        raise Unsaid(f"dropout={rate:g} between recurrent layers")
     f, x = a.f, a.floats("input")
-    if not x.size:
-        raise Unsaid("a tensor without elements")
-    alone = x.rank == 2
-    if alone:
-        x = f.reshaped(x, (1, *x.shape))
-    elif not a.flag("batch_first"):
+    if x.rank != 3 or not x.size:
+        raise Unsaid("a sequence without a batch, or without elements")
+    if not a.flag("batch_first"):
         x = x.transposed((1, 0, 2))
     params, bias = a["params"], a.flag("has_biases")
     each = (4 if bias else 2) * len(reverse)
     if len(params) != each * layers:
         raise Unsaid("projections of recurrent layers")
-    states = _first(a, alone)
+    states = _first(a)
     layer = _Layer(a, a.op, reverse, params[1].shape[1], bias)
     ends: list[list[Tensor]] = [[] for _ in range(1 + (a.op == "lstm"))]
     count = len(reverse)
     for number in range(layers):
+        if number and rate:  # PyTorch draws for (steps, samples, units)
+            x = dropped(a, x.transposed((1, 0, 2)), rate, f"key{number}").transposed((1, 0, 2))
         own = [_states(a, state, number * count, count) for state in states]
         x, *last = layer.run(x, params[number * each : (number + 1) * each], own)
         for end, state in zip(ends, last, strict=True):
             split = f.reshaped(state, (state.shape[0], count, layer.hidden))
             end.append(split.transposed((1, 0, 2)))
     finals = [concatenated(f, end, 0) for end in ends]
-    if alone:
-        x = f.reshaped(x, x.shape[1:])
-        finals = [f.reshaped(end, (end.shape[0], end.shape[2])) for end in finals]
-    elif not a.flag("batch_first"):
+    if not a.flag("batch_first"):
         x = x.transposed((1, 0, 2))
     return [x, *finals]
 
 
-def _first(a: Arguments, alone: bool) -> list[Tensor]:
+def _first(a: Arguments) -> list[Tensor]:
     """The first states (layers * directions, N, H); none where they are new zeros."""
     found = a["hx"] if isinstance(a["hx"], list) else [a["hx"]]
     nodes = a.call.node.args[1]
     nodes = nodes if isinstance(nodes, list | tuple) else [nodes]
     if all(isinstance(x, Leaf) and _is_zeros(n) for x, n in zip(found, nodes, strict=True)):
         return []
-    made = [a.as_tensor(x, "hx") for x in found]
-    return [a.f.reshaped(x, (x.shape[0], 1, x.shape[1])) if alone else x for x in made]
+    return [a.as_tensor(x, "hx") for x in found]
 
 
 def _is_zeros(node: Any) -> bool:
@@ -155,9 +154,6 @@ def cell(a: Arguments) -> Tensor | list[Tensor]:
     f, x = a.f, a.floats("input")
     found = a["hx"] if isinstance(a["hx"], list) else [a["hx"]]
     states = [a.as_tensor(state, "hx") for state in found]
-    alone = x.rank == 1
-    if alone:
-        x, states = (f.reshaped(x, (1, x.size)), [f.reshaped(s, (1, s.size)) for s in states])
     if x.rank != 2 or not x.size:
         raise FaltungError(f"input of shape {x.shape}: must be (samples, channels)")
     biases = [a.has(name) for name in ("b_ih", "b_hh")]
@@ -168,7 +164,6 @@ def cell(a: Arguments) -> Tensor | list[Tensor]:
     op = a.op.removesuffix("_cell")
     layer = _Layer(a, op, (False,), weights[1].shape[1], biases[0])
     _, *last = layer.run(f.reshaped(x, (x.shape[0], 1, x.shape[1])), weights, states)
-    last = [f.reshaped(end, (end.shape[1],)) if alone else end for end in last]
     return last if op == "lstm" else last[0]
 
 

@@ -17,7 +17,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.torch.hooks import no_saved_tensors_hooks
 from faltung.torch.importer import imported, lies_last
 from faltung.torch.part import DTYPES, Feed, Gap, Part
-from faltung.torch.programs import Inferred, Piece, Precision
+from faltung.torch.programs import Inferred, Piece, Precision, Random
 from faltung.torch.threads import join
 from faltung.torch.trained import Trained
 
@@ -39,6 +39,8 @@ class Region:
         Names of the nodes whose results a call returns.
     precision : {"fast", "strict"}
         As for ``faltung.conv2d``.
+    random : {"faltung", "torch"}
+        Whether random numbers are ours, or those that PyTorch would draw.
     """
 
     def __init__(
@@ -49,9 +51,10 @@ class Region:
         outputs: Sequence[str],
         *,
         precision: Precision = "fast",
+        random: Random = "faltung",
     ) -> None:
         join()  # beside PyTorch there is one set of threads
-        self.piece = Piece(list(nodes), list(inputs), list(leaves), list(outputs), precision)
+        self.piece = Piece(list(nodes), list(inputs), list(leaves), list(outputs), precision, random)
         self._programs: dict[Any, Inferred | Trained] = {}
         self._seen: list[torch.Tensor] = []
         self._marks: list[tuple[int, int]] = []
@@ -66,6 +69,10 @@ class Region:
         if not gradients:
             self._look_at(leaves)
         program = self._programs.get(key)
+        if program is not None and any(_mark(leaves[i]) != m for i, m in program.contains):
+            program = None
+            with self._lock:
+                self._programs.pop(key, None)
         if program is None:
             with self._lock, no_saved_tensors_hooks():
                 program = self._programs.get(key) or self._made(key, inputs, leaves, gradients)
@@ -92,7 +99,9 @@ class Region:
         tensors = [x for x in (*inputs, *leaves) if isinstance(x, torch.Tensor)]
         wide = any(x.dtype == torch.float64 for x in tensors)
         dtype: Float = "float64" if wide else "float32"
-        return imported(self.piece.nodes, given, self.piece.outputs, dtype, gradients)
+        theirs = self.piece.random == "torch"
+        outputs = self.piece.outputs
+        return imported(self.piece.nodes, given, outputs, dtype, gradients, their_random=theirs)
 
     def _made(
         self, key: Any, inputs: Sequence[Any], leaves: Sequence[torch.Tensor], gradients: bool
@@ -108,6 +117,7 @@ class Region:
         if part.graph is not None and (gradients or part.graph.updates):
             # Running statistics are read and written where they lie, also without gradients.
             made = Trained(self.piece, part)
+            made.contains = [(i, _mark(leaves[i])) for i in _contained(self.piece, part)]
         else:
             earlier = [p.numbers for p in self.programs if isinstance(p, Inferred) and p.numbers]
             made = Inferred(self.piece, part, earlier[:1])
@@ -138,6 +148,15 @@ class Region:
             if isinstance(program, Inferred) and (moved or not program.renewed(names)):
                 del self._programs[key]
         self._seen, self._marks = list(leaves), marks
+
+
+def _contained(piece: Piece, part: Part) -> list[int]:
+    """Which leaves the numbers follow from that are a part of a graph, and not read by it."""
+    names = {leaf.name.split("[")[0] for leaf in part.baked}
+    for node in reversed(part.prefix):
+        if node.name in names:
+            names |= {x.name for x in node.all_input_nodes}
+    return [i for i, name in enumerate(piece.leaves) if name in names]
 
 
 def _any_requires(inputs: Sequence[Any], leaves: Sequence[torch.Tensor]) -> bool:

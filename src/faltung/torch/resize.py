@@ -24,7 +24,8 @@ def interpolation(mode: str, rank: int, antialias: bool = False) -> Handler:
         if x.rank != rank + 2:
             raise Unsaid(f"a tensor of {x.rank} axes where {rank} are space")
         corners = "align_corners" in a.call.given and a.flag("align_corners")
-        output, scales = a.shape()[2:], _scales(a, rank)
+        scales = _scales(a, rank)
+        output = _output(a, x.shape[2:], scales)
         tables = {}
         for i, (n, m, scale) in enumerate(zip(x.shape[2:], output, scales, strict=True)):
             tables[2 + i] = interpolated(
@@ -45,6 +46,13 @@ def _scales(a: Arguments, rank: int) -> Sequence[float | None]:
     if not all(x is None or isinstance(x, int | float) for x in found):
         raise Unsaid("scales that are computed")
     return [None if x is None or x <= 0 else float(x) for x in found]
+
+
+def _output(a: Arguments, space: Shape, scales: Sequence[float | None]) -> Shape:
+    """The new sizes; with factors alone those of the old sizes, rounded down."""
+    if a.has("output_size"):
+        return a.wholes("output_size", len(space))
+    return tuple(int(n * (scale or 1.0)) for n, scale in zip(space, scales, strict=True))
 
 
 # Pixels and channels ------------------------------------------------------------------------------

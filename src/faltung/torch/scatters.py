@@ -68,6 +68,8 @@ def diagonal_scatter(a: Arguments) -> Tensor:
 
 
 def as_strided_scatter(a: Arguments) -> Tensor:
+    if a.f.training:
+        raise Unsaid("gradients of as_strided_scatter, which PyTorch has in a way of its own")
     x, src = a.tensor("self"), a.tensor("src")
     _alike(x, src)
     places = strided(a, x.shape)

@@ -8,16 +8,17 @@ formulas of ``geometry.axis`` and ``geometry.adjoint`` here, because those take 
 from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from faltung.geometry.check import per_axis
 from faltung.geometry.padding import pads
-from faltung.geometry.pool import ceil_padding
 from faltung.torch import calls, maps
 from faltung.torch.layouts import dense, is_last
 from faltung.torch.words import Conv, Pool
 
 Sizes = Sequence[Any]
+_least: Any = torch.sym_min
 
 
 def known(*sizes: Sizes) -> bool:
@@ -30,9 +31,27 @@ def output(sizes: Sizes, kernel: Sizes, options: Conv) -> list[Any]:
     rank = len(sizes)
     stride = per_axis("stride", options.stride, rank, 1)
     dilation = per_axis("dilation", options.dilation, rank, 1)
-    pairs = pads(options.padding, sizes=sizes, kernel=kernel, stride=stride, dilation=dilation)
-    each = zip(sizes, kernel, stride, dilation, pairs, strict=True)
-    return [(n + lo + hi - d * (h - 1) - 1) // s + 1 for n, h, s, d, (lo, hi) in each]
+    fixed = _without_sizes(options.padding, rank)
+    pairs = pads(fixed, sizes=sizes, kernel=kernel, stride=stride, dilation=dilation)
+    found = []
+    for n, h, s, d, (lo, hi), entry in zip(
+        sizes, kernel, stride, dilation, pairs, _entries(options.padding, rank), strict=True
+    ):
+        # These give ceil(n / s) outputs for every n; what they pad would make a tracer ask for n.
+        least = entry in ("same_upper", "same_lower")
+        found.append(-(-n // s) if least else (n + lo + hi - d * (h - 1) - 1) // s + 1)
+    return found
+
+
+def _entries(padding: Any, rank: int) -> Sequence[Any]:
+    """What is said of each axis."""
+    return padding if isinstance(padding, tuple) else (padding,) * rank
+
+
+def _without_sizes(padding: Any, rank: int) -> tuple[Any, ...]:
+    """The same without names whose padding depends on the size."""
+    entries = _entries(padding, rank)
+    return tuple([0 if each in ("same_upper", "same_lower") else each for each in entries])
 
 
 def transposed_output(sizes: Sizes, kernel: Sizes, options: Conv) -> list[Any]:
@@ -109,12 +128,24 @@ def pooled(sizes: Sizes, options: Pool) -> list[Any]:
     kernel = per_axis("kernel", options.kernel, rank, 1)
     stride = kernel if options.stride is None else per_axis("stride", options.stride, rank, 1)
     dilation = per_axis("dilation", options.dilation, rank, 1)
-    pairs = pads(options.padding, sizes=sizes, kernel=kernel, stride=stride, dilation=dilation)
+    pairs = pads(
+        _without_sizes(options.padding, rank),
+        sizes=sizes,
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+    )
     found = []
-    for n, h, s, d, (lo, hi) in zip(sizes, kernel, stride, dilation, pairs, strict=True):
-        extent = d * (h - 1) + 1
-        after = ceil_padding(n, extent, s, lo, hi) if options.ceil else hi
-        found.append((n + lo + after - extent) // s + 1)
+    for n, h, s, d, (lo, hi), entry in zip(
+        sizes, kernel, stride, dilation, pairs, _entries(options.padding, rank), strict=True
+    ):
+        room = n + lo + hi - d * (h - 1) - 1
+        if entry in ("same_upper", "same_lower"):
+            found.append(-(-n // s))
+        elif options.ceil:  # no window begins behind the input
+            found.append(_least(-(-room // s) + 1, -(-(n + lo) // s)))
+        else:
+            found.append(room // s + 1)
     return found
 
 

@@ -1,14 +1,14 @@
 """What a trace takes from modules: their tensors (leaves), and everything else that it relied on.
 
-A trace sees numbers once: ``training``, the rate of a dropout, which modules there are. At each call
-all of that is compared with what it was (``State.holds``), and tensors are read where the modules
-keep them, so that one that was replaced is seen.
+A trace sees numbers once: ``training``, the rate of a dropout, which modules there are. At each
+call all of that is compared with what it was, and tensors are read where the modules keep them, so
+that one that was replaced is seen (``State.now``).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import getitem, is_, itemgetter
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -122,14 +122,19 @@ class State:
     @property
     def is_lazy(self) -> bool:
         """Whether there are parameters that get their shapes in the first call."""
-        return any(nn.parameter.is_lazy(x) for _, m in self.modules for x in m._parameters.values())
+        return any(
+            nn.parameter.is_lazy(x)
+            for _, m in self.modules
+            for x in m._parameters.values()
+            if x is not None
+        )
 
     @property
     def obstacle(self) -> str:
         """Why these modules run in eager; empty if they need not."""
         for path, module in self.modules:
             where = path or "the model"
-            if any(nn.parameter.is_lazy(x) for x in module._parameters.values()):
+            if any(nn.parameter.is_lazy(x) for x in module._parameters.values() if x is not None):
                 return f"{where} has parameters without a shape yet"
             for name in _HOOKS:
                 found = [hook for hook in vars(module)[name].values() if not harmless(hook)]
@@ -272,7 +277,7 @@ def _kept(settings: Any) -> Any:
     )
 
 
-def _has_tensors(x: Any) -> bool:
+def _has_tensors(x: Any) -> TypeGuard[Held]:
     return isinstance(x, list | tuple | dict) and any(True for _ in _tensors(x, _DEPTH))
 
 

@@ -104,7 +104,7 @@ def _stamped(module: nn.Module, stamps: dict[fx.Node, tuple[str, str]]) -> Itera
 
     hooks = [part.register_forward_pre_hook(enter, prepend=True) for part in module.modules()]
     hooks += [part.register_forward_hook(leave, always_call=True) for part in module.modules()]
-    fx.Graph.create_node = stamped  # type: ignore[method-assign]
+    fx.Graph.create_node = stamped  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:

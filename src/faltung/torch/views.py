@@ -6,6 +6,7 @@ through the view into what it looks at (``aliases.py``).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import prod
 from typing import Any
 
@@ -21,6 +22,7 @@ from faltung.graph.foreign_formulas import expanded
 from faltung.graph.foreign_maps import sliced
 from faltung.graph.foreign_reduce import reduced
 from faltung.graph.foreign_resample import merged, resampled
+from faltung.torch import sizes
 from faltung.torch.arguments import Arguments, counted
 
 Array = npt.NDArray[Any]
@@ -187,9 +189,7 @@ def permuted(a: Arguments) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Entries of an axis: ``count`` from ``start`` on, every ``step``-th; without the axis, where it
-    is dropped.
-    """
+    """Entries of an axis: ``count`` from ``start`` on, every ``step``-th. drop: without it."""
 
     axis: int
     start: int
@@ -220,7 +220,7 @@ def _selected(a: Arguments, shape: Shape) -> list[Part]:
 
 def _along(axis: int, ends: Sequence[int]) -> list[Part]:
     """Parts between these ends."""
-    return [Part(axis, b, max(0, e - b)) for b, e in zip(ends[:-1], ends[1:], strict=True)]
+    return [Part(axis, b, max(0, e - b)) for b, e in pairwise(ends)]
 
 
 def _of_size(axis: int, total: int, size: int) -> list[Part]:
@@ -427,7 +427,7 @@ def as_strided(a: Arguments) -> Tensor:
 
 def strided(a: Arguments, shape: Shape) -> Array:
     """The elements of ``self`` that ``as_strided`` looks at, by their number in its order."""
-    node = a.call.node.args[0]
+    node: Any = a.call.node.args[0]
     found = node.meta.get("val") if hasattr(node, "meta") else None
     count = prod(shape)
     if found is None or not all(isinstance(n, int) for n in found.stride()):
@@ -443,10 +443,6 @@ def strided(a: Arguments, shape: Shape) -> Array:
     return torch.as_strided(here, size, stride, start).numpy()
 
 
-def real_part(a: Arguments) -> Tensor:
-    return a.floats("self")
-
-
 def sum_to_size(a: Arguments) -> Tensor:
     """The sum over what was broadcast."""
     x, shape = a.floats("self"), a.wholes("size")
@@ -455,6 +451,24 @@ def sum_to_size(a: Arguments) -> Tensor:
         x = reduced(a.f, x, range(front), "sum", keep=False)
     axes = [i for i, n in enumerate(shape) if n == 1 and x.shape[i] > 1]
     return reduced(a.f, x, axes, "sum", keep=True) if axes else x
+
+
+# Sizes as numbers ---------------------------------------------------------------------------------
+
+
+def size(a: Arguments) -> int | list[int]:
+    shape = tuple(a["self"].shape)
+    return shape[a.axis(len(shape))] if "dim" in a.call.given else list(shape)
+
+
+def stride(a: Arguments) -> int | list[int]:
+    """As PyTorch lays the tensor out."""
+    node: Any = a.call.node.args[0]
+    found = sizes.value(node)
+    steps = [sizes.settled(n) for n in found.stride()] if isinstance(found, torch.Tensor) else []
+    if len(steps) != len(a["self"].shape) or None in steps:
+        raise Unsaid("memory whose order is not known")
+    return steps[a.axis(len(steps))] if "dim" in a.call.given else steps
 
 
 TABLE: dict[str, Any] = {
@@ -476,6 +490,9 @@ TABLE: dict[str, Any] = {
     "unfold_copy": unfold,
     "as_strided": as_strided,
     "as_strided_copy": as_strided,
-    "real": real_part,
+    "real": lambda a: a.floats("self"),
     "sum_to_size": sum_to_size,
+    "sym_size": size,
+    "sym_numel": lambda a: prod(a["self"].shape),
+    "sym_stride": stride,
 }

@@ -194,7 +194,7 @@ def pool_words(
     options that none has.
     """
     words = ["kall" if kernel is None else _axes("k", "kernel", kernel, rank, 1, "")]
-    if stride is not None and not (is_sequence(stride) and not len(stride)):  # as PyTorch has it
+    if stride is not None and stride != ():  # both mean the kernel to PyTorch
         words.append(_axes("s", "stride", stride, rank, 1, ""))
     words += [_padding(padding, rank), _axes("d", "dilation", dilation, rank, 1, "1")]
     if truth("ceil", ceil):
