@@ -50,12 +50,6 @@ class Compiled(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._faltung_engine(args, kwargs)
 
-    def explain(self, *args: Any, **kwargs: Any) -> Any:
-        """What runs where for these arguments: see ``faltung.torch.explain``."""
-        from faltung.torch.explain import explain
-
-        return explain(self, *args, **kwargs)
-
     def __getattr__(self, name: str) -> Any:
         try:
             model = self.__dict__["_faltung_model"]

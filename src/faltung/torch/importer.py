@@ -134,6 +134,10 @@ class _Importer:
             raise
         except FaltungError as error:
             self.gap(node, str(error))
+        except (ValueError, TypeError, LookupError, ArithmeticError, AssertionError) as error:
+            # Nothing above expected it: PyTorch computes the node, or says what is wrong.
+            said = " ".join(str(error).split())
+            self.gap(node, f"{type(error).__name__}: {said}" if said else type(error).__name__)
 
     def read(self, argument: Any) -> Any:
         """An argument of a node with what its nodes have become."""
@@ -260,7 +264,7 @@ class _Importer:
             if isinstance(x, Tensor):
                 shape = call.shapes[i] if i < len(call.shapes) else None
                 if shape is not None and tuple(shape) != x.shape:
-                    raise AssertionError(f"{call.op}: shape {x.shape}, must be {shape}")
+                    raise Unsaid(f"a result of shape {x.shape} instead of {tuple(shape)}")
                 if i < len(call.dtypes):
                     x = replace(x, dtype=call.dtypes[i])
             checked.append(x)

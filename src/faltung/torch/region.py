@@ -54,7 +54,9 @@ class Region:
         random: Random = "faltung",
     ) -> None:
         join()  # beside PyTorch there is one set of threads
-        self.piece = Piece(list(nodes), list(inputs), list(leaves), list(outputs), precision, random)
+        self.piece = Piece(
+            list(nodes), list(inputs), list(leaves), list(outputs), precision, random
+        )
         self._programs: dict[Any, Inferred | Trained] = {}
         self._seen: list[torch.Tensor] = []
         self._marks: list[tuple[int, int]] = []
