@@ -165,11 +165,14 @@ class Aliases:
     # Leaves --------------------------------------------------------------------------------------
 
     def reads(self, node: fx.Node) -> None:
-        """The graph reads these leaves. Unsaid: PyTorch writes one before the graph runs."""
+        """The graph reads these leaves. Unsaid: PyTorch writes one before the graph runs, and its
+        numbers may be a part of the graph, as those of trained leaves never are.
+        """
         for x in node.all_input_nodes:
-            if isinstance(self.env.get(x.name), Leaf):
+            leaf = self.env.get(x.name)
+            if isinstance(leaf, Leaf):
                 found = self._memory(x)
-                if found & self._late:
+                if found & self._late and not leaf.trained:
                     raise Unsaid("reads a buffer after it was written")
                 self._read |= found
 

@@ -24,6 +24,7 @@ from faltung.torch import attention, convolve, norms, pads, pools, products, rec
 from faltung.torch.aliases import Aliases
 from faltung.torch.arguments import Arguments, Call, Graphed
 from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
+from faltung.torch.prefix import run
 from faltung.torch.sizes import value
 from faltung.torch.table import TABLE
 
@@ -244,7 +245,7 @@ class _Importer:
         self.aliases.is_late(node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _plain(self.env[n.name]))
         with torch.set_grad_enabled(self.f.training):
-            made = target(*args, **kwargs)
+            made = run(node, args, kwargs)
         if isinstance(made, list | tuple):
             found: Any = [self.leaf(f"{node.name}[{i}]", x) for i, x in enumerate(made)]
         else:

@@ -18,6 +18,7 @@ from faltung.graph.foreign import Tensor
 from faltung.program.borrowed import Borrowed
 from faltung.runtime.buffers import aligned
 from faltung.torch.edges import Written
+from faltung.torch.effects import written_by
 from faltung.torch.importer import flat
 from faltung.torch.part import Part, trainable
 from faltung.torch.prefix import eager
@@ -292,6 +293,11 @@ def _changed(program: Trained, leaves: Sequence[torch.Tensor]) -> None:
 def _twice(call: Call, grads: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
     """Gradients that can be differentiated again: PyTorch computes all of it once more."""
     program = call.program
+    if program.prefix.changes:
+        raise FaltungError(
+            "create_graph: a second differentiation of what changes buffers is not possible here; "
+            "run the model without faltung for it"
+        )
     if program.program.keys or program.draws:
         raise FaltungError(
             "create_graph: a second differentiation of random numbers is not possible here; "
@@ -305,6 +311,7 @@ def eager_gradients(
 ) -> list[torch.Tensor | None]:
     piece = program.piece
     written = {g.leaf for g in program.updated}
+    written |= {x.name for node in piece.nodes for x in written_by(node)}
     leaves = {
         name: x.clone() if name in written else x
         for name, x in zip(piece.leaves, call.leaves, strict=True)
