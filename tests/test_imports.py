@@ -49,6 +49,7 @@ EXTRAS = {
     "openvino": ("onnx",),
     "rich": ("train", "cli"),
     "safetensors": ("formats",),
+    "sympy": ("torch",),  # comes with PyTorch
     "tifffile": ("data",),
     "tomli_w": ("train",),
 }

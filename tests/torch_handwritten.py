@@ -439,7 +439,12 @@ class Atrous(nn.Module):
 
 def perceptron() -> nn.Module:
     return nn.Sequential(
-        nn.Linear(7, 20), nn.BatchNorm1d(20), nn.SELU(), nn.Linear(20, 20), nn.Tanh(), nn.Linear(20, 3)
+        nn.Linear(7, 20),
+        nn.BatchNorm1d(20),
+        nn.SELU(),
+        nn.Linear(20, 20),
+        nn.Tanh(),
+        nn.Linear(20, 3),
     )
 
 

@@ -6,7 +6,7 @@ in float32; none may have a gap:
     python tests/torch_networks.py                     # all of them
     python tests/torch_networks.py resnet18 hand.*     # those of these names
     python tests/torch_networks.py --train resnet18    # gradients of one step instead
-    python tests/torch_networks.py --json out.jsonl    # and a line for each; those there are left out
+    python tests/torch_networks.py --json out.jsonl    # a line for each; those there are left out
 
 Columns at inference: error of ours, of ours with a channels-last input, of PyTorch; the larger of
 the first two as a multiple of the third; whether a sample alone has the bits that it has in a

@@ -518,3 +518,33 @@ def test_threads_that_call_while_another_traces() -> None:
         thread.join()
     assert failed == []
     assert engine(made).captures <= 3
+
+
+def test_their_random_numbers_where_asked() -> None:
+    """The zeros of dropout are those that the model itself would draw, forward and backward."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 40), nn.Dropout(0.4), nn.ReLU(), nn.Linear(40, 3)).double()
+    fast = faltung.torch.compile(model, random="torch")
+    x = torch.randn(5, 6, dtype=torch.float64)
+    found = []
+    for call in (model, fast):
+        torch.manual_seed(3)
+        y = [call(x) for _ in range(2)]
+        assert not torch.equal(*y)
+        model.zero_grad()
+        (y[0] * y[1]).sum().backward()
+        found.append([*y, *(p.grad.clone() for p in model.parameters()), torch.get_rng_state()])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_our_random_numbers_follow_the_seed() -> None:
+    model = nn.Sequential(nn.Linear(6, 40), nn.Dropout(0.4))
+    fast = faltung.torch.compile(model)
+    x = torch.ones(5, 6)
+    torch.manual_seed(3)
+    first, second = fast(x), fast(x)
+    torch.manual_seed(3)
+    assert torch.equal(fast(x), first) and not torch.equal(first, second)
+    with pytest.raises(faltung.FaltungError, match="random='mine'"):
+        faltung.torch.compile(model, random="mine")

@@ -11,14 +11,13 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch")
-import torch  # noqa: E402
+import torch
+from torch.nn import functional as F
+from torch_aten import part_of, traced
 
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import part_of, traced  # noqa: E402
-
-from faltung.geometry.expr import Expr, derivative, operand  # noqa: E402
-from faltung.graph.ops import Elementwise  # noqa: E402
-from faltung.reference.expr import evaluate  # noqa: E402
+from faltung.geometry.expr import Expr, derivative, operand
+from faltung.graph.ops import Elementwise
+from faltung.reference.expr import evaluate
 
 POINTS = [nan, inf, -inf, 0.0, -0.0, 1, -1, 0.5, -0.5, 1.5, 2.5, 3, -3, 6, 0.7, -2.3]
 POINTS += [1e-30, 1e30, 25]

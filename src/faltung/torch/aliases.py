@@ -212,7 +212,8 @@ def _parent(node: fx.Node, memory: list[int]) -> fx.Node | None:
             return x
     # Constants of a module have nothing that says what they are.
     plain = [x for x in node.all_input_nodes if x.op == "get_attr" and not storages(x)]
-    return plain[0] if plain and (written_by(node) or getattr(node.target, "is_view", 0)) else None
+    view = bool(written_by(node)) or bool(getattr(node.target, "is_view", False))
+    return plain[0] if plain and view else None
 
 
 def _is_same(parent: fx.Node, node: fx.Node) -> bool:

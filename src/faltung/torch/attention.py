@@ -30,10 +30,9 @@ def attention(a: Arguments) -> Tensor:
     scale = q.shape[-1] ** -0.5 if a["scale"] is None else a.number("scale")
     groups = bool(a.call.given.get("enable_gqa"))
     lead = _lead(q, k, v, groups)
-    given = Given(
-        *(_four(a.f, q, lead, None), *(_four(a.f, x, lead, groups) for x in (k, v))),
-        *([], scale, 0.0, 0 if a.flag("is_causal") else None),
-    )
+    q = _four(a.f, q, lead, None)
+    k, v = (_four(a.f, x, lead, groups) for x in (k, v))
+    given = Given(q, k, v, [], scale, 0.0, 0 if a.flag("is_causal") else None)
     if a.has("attn_mask"):
         if a.flag("is_causal"):
             raise FaltungError("attn_mask, is_causal=True: must not both be given")

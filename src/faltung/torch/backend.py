@@ -18,7 +18,7 @@ from faltung.torch.pieces import Cut, cut
 from faltung.torch.versions import untested, warn_once
 
 WHERE = 'torch.compile(backend="faltung")'
-_OPTIONS: dict[str, Any] = {"fallback": True, "precision": "fast"}
+_OPTIONS: dict[str, Any] = {"fallback": True, "precision": "fast", "random": "faltung"}
 # Plans of one graph, each for other sizes.
 _MOST_PLANS = 256
 
@@ -43,7 +43,8 @@ def faltung(
         Of ``torch.compile``: there is one way to compile here, so "default" and others are equal.
     options : mapping, optional
         ``fallback`` (true): PyTorch runs what there is no program for, and one warning names it;
-        otherwise that is an error. ``precision`` ("fast"): as for ``faltung.conv2d``.
+        otherwise that is an error. ``precision`` ("fast"), ``random`` ("faltung"): as for
+        ``faltung.torch.compile``.
 
     Returns
     -------
@@ -67,6 +68,8 @@ def faltung(
             raise FaltungError(f"options={name!r}: must be one of {', '.join(_OPTIONS)}")
     if wished["precision"] not in ("fast", "strict"):
         raise FaltungError(f"precision={wished['precision']!r}: must be 'fast' or 'strict'")
+    if wished["random"] not in ("faltung", "torch"):
+        raise FaltungError(f"random={wished['random']!r}: must be 'faltung' or 'torch'")
     fallback = bool(wished["fallback"])
     reason = untested() or obstacle_of([x for x in examples if isinstance(x, torch.Tensor)])
     if untested():
@@ -81,7 +84,8 @@ def faltung(
         captured = retrace(module, traced, leaf)
     except Untraceable as error:
         return _refused(module, gaps.told(error.reason, error.place), fallback)
-    return _Graph(module, captured, leaf, fallback, {"precision": wished["precision"]})
+    made = {name: wished[name] for name in ("precision", "random")}
+    return _Graph(module, captured, leaf, fallback, made)
 
 
 def _is_leaf(node: fx.Node, x: Any) -> bool:

@@ -355,11 +355,8 @@ def _detach(graph: fx.Graph, node: fx.Node) -> None:
     readers = [user for user in node.users if user.meta.get("grad", True)]
     if not readers or not isinstance(val, torch.Tensor) or not val.is_floating_point():
         return
-    schema = getattr(node.target, "_schema", None)
-    if schema is not None and schema.is_mutable:
-        written = node.args[0]
-        if not (isinstance(written, fx.Node) and written.op == "placeholder"):
-            raise Untraceable("it writes into a tensor under no_grad", places.place_of(node))
+    if any(written.op != "placeholder" for written in written_by(node)):
+        raise Untraceable("it writes into a tensor under no_grad", places.place_of(node))
     with graph.inserting_after(node):
         made = graph.call_function(torch.ops.aten.detach.default, (node,))
     made.meta = {**node.meta, "grad": True}

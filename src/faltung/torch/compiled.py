@@ -50,12 +50,6 @@ class Compiled(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self._faltung_engine(args, kwargs)
 
-    def explain(self, *args: Any, **kwargs: Any) -> Any:
-        """What runs where for these arguments: see ``faltung.torch.explain``."""
-        from faltung.torch.explain import explain
-
-        return explain(self, *args, **kwargs)
-
     def __getattr__(self, name: str) -> Any:
         try:
             model = self.__dict__["_faltung_model"]
@@ -116,11 +110,12 @@ def engine_of(
     *,
     fallback: bool = False,
     precision: str = "fast",
+    random: str = "faltung",
     prices: bool = True,
     where: str = "faltung.torch.compile",
 ) -> Engine:
     """What finds and makes programs for a module or a function."""
-    options: dict[str, Any] = {"precision": precision}
+    options: dict[str, Any] = {"precision": precision, "random": random}
     if isinstance(model, nn.Module):
         # The forward of the class, as ``Module.__call__`` would run it: hooks are looked at.
         return Engine(
@@ -157,6 +152,7 @@ def compile(
     *,
     fallback: bool = False,
     precision: Literal["fast", "strict"] = "fast",
+    random: Literal["faltung", "torch"] = "faltung",
     error: bool = False,
 ) -> Any:
     """A model of PyTorch as programs of ours, for inference and training on the CPU.
@@ -174,6 +170,10 @@ def compile(
         all of it.
     precision : {"fast", "strict"}
         As for ``faltung.conv2d``: "strict" leaves out methods that round more.
+    random : {"faltung", "torch"}
+        Whose numbers dropout and the like use. Ours follow from a key that each call draws from
+        PyTorch's generator, so ``torch.manual_seed`` repeats them, and are never stored. "torch":
+        those that the model itself would draw, which costs their memory and time.
     error : bool
         Print the errors of the results of ``example`` against those in float64, ours and eager's.
 
@@ -206,11 +206,13 @@ def compile(
         )
     if precision not in ("fast", "strict"):
         raise FaltungError(f"precision={precision!r}: must be 'fast' or 'strict'")
+    if random not in ("faltung", "torch"):
+        raise FaltungError(f"random={random!r}: must be 'faltung' or 'torch'")
     if error and example is None:
         raise FaltungError("error=True: needs an example, whose results are compared")
     while isinstance(model, Compiled):
         model = model._faltung_model
-    options: dict[str, Any] = {"fallback": fallback, "precision": precision}
+    options: dict[str, Any] = {"fallback": fallback, "precision": precision, "random": random}
     if isinstance(model, nn.Module):
         made: Any = Compiled(model, options)
         engine: Engine = made._faltung_engine

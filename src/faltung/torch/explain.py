@@ -111,9 +111,9 @@ def explain(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation
         raise FaltungTypeError(
             f"model={type(model).__name__}: must be an nn.Module or a function of tensors"
         )
-    options: dict[str, Any] = {"precision": "fast"}
+    options: dict[str, Any] = {}
     if isinstance(model, Compiled):
-        options["precision"] = model._faltung_options["precision"]
+        options = {name: model._faltung_options[name] for name in ("precision", "random")}
         model = model._faltung_model
     model = getattr(model, "_orig_mod", model)  # of torch.compile
     engine = engine_of(model, fallback=True, where="explain", **options)

@@ -1,5 +1,5 @@
-"""While a model is traced: what has a backward of its own stays one call, and what a graph of
-operators cannot say is noticed.
+"""While a model is traced: what has a backward of its own stays one call; hints stay unread; what a
+graph of operators cannot say is noticed.
 """
 
 import random
@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch.autograd.function import Function
+from torch.nn.modules import transformer
 from torch.overrides import TorchFunctionMode
+
+# Two threads that watch would put back what the other had put there.
+_ONE_AT_A_TIME = threading.RLock()
 
 
 class Hidden(Exception):
@@ -32,8 +36,14 @@ def watched() -> Iterator[None]:
 
     Its forward alone, looked into, would get the gradient of its operators and not its own.
     """
+    with _ONE_AT_A_TIME:
+        yield from _watched()
+
+
+def _watched() -> Iterator[None]:
     thread, before = threading.get_ident(), Function.__dict__["apply"]
     apply = before.__func__
+    hint = transformer._detect_is_causal_mask
 
     def one(cls: Any, *args: Any, **kwargs: Any) -> Any:
         if threading.get_ident() != thread:
@@ -45,11 +55,18 @@ def watched() -> Iterator[None]:
             return apply(cls, *args, **kwargs)
         return _one_node(cls, apply, args, kwargs)
 
+    def said(mask: Any, is_causal: bool | None = None, size: int | None = None) -> bool:
+        # Numbers of the mask would say more, but they are added to the scores in any case.
+        here = threading.get_ident() == thread
+        return is_causal is True if here else hint(mask, is_causal, size)
+
     Function.apply = classmethod(one)  # type: ignore[method-assign, assignment]
+    transformer._detect_is_causal_mask = said
     try:
         yield
     finally:
         Function.apply = before  # type: ignore[method-assign]
+        transformer._detect_is_causal_mask = hint
 
 
 def _has_gradient(x: Any) -> bool:

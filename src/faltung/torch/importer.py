@@ -20,7 +20,7 @@ from faltung.graph.foreign import Tensor, Unsaid, numbers
 from faltung.graph.fuse import needed
 from faltung.graph.ops import ITSELF, Elementwise
 from faltung.graph.value import Value
-from faltung.torch import convolve, norms, pads, pools, resize
+from faltung.torch import attention, convolve, norms, pads, pools, products, recurrent, resize
 from faltung.torch.aliases import Aliases
 from faltung.torch.arguments import Arguments, Call, Graphed
 from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
@@ -42,6 +42,10 @@ NUMBERS = frozenset(
         "uint8",
     ]
 )
+# Operators that repeat a leaf, as for each sample of a batch; and those whose bits PyTorch makes
+# depend on how many rows there are.
+SPREADING = frozenset(["expand", "expand_as", "repeat", "tile"])
+ROWS = frozenset({*products.TABLE, *convolve.TABLE, *recurrent.TABLE, *attention.TABLE})
 # Operators that read (samples, C, *space), whose channels are therefore last in memory.
 SPATIAL = frozenset({*convolve.TABLE, *pools.TABLE, *resize.SPATIAL, *norms.SPATIAL})
 
@@ -76,6 +80,7 @@ class _Importer:
         self.notes: dict[str, int] = {}
         self.cuts: dict[str, Tensor] = {}
         self.constants: dict[int, Leaf] = {}
+        self.spread: set[str] = set()
         # Results by the name of their value.
         self.looks: dict[str, Tensor] = {}
         self.aliases = Aliases(f, self.env, self.handled, self.seen_as, self.fed)
@@ -128,6 +133,10 @@ class _Importer:
             raise
         except FaltungError as error:
             self.gap(node, str(error))
+        except (ValueError, TypeError, LookupError, ArithmeticError, AssertionError) as error:
+            # Nothing above expected it: PyTorch computes the node, or says what is wrong.
+            said = " ".join(str(error).split())
+            self.gap(node, f"{type(error).__name__}: {said}" if said else type(error).__name__)
 
     def read(self, argument: Any) -> Any:
         """An argument of a node with what its nodes have become."""
@@ -167,7 +176,8 @@ class _Importer:
         reads = list(flat(call.given.values()))
         random = torch.Tag.nondeterministic_seeded in target.tags
         if not random and not any(isinstance(x, Tensor | Outside) for x in reads):
-            return self.in_prefix(node, call)
+            made = self.by_rows(node, call)
+            return self.in_prefix(node, call) if made is None else made
         if "float64" in call.dtypes and self.f.dtype == "float32":
             raise Unsaid("float64 within what is computed in float32")
         self.aliases.reads(node)
@@ -175,12 +185,27 @@ class _Importer:
             if isinstance(x, Outside):
                 self.fed(x)
         arguments = Arguments(self.f, call, self.fed)
-        with self.f.b.layer(call.op, self.f.name(node.name)):
+        made = self.in_graph(node, arguments)
+        return self.aliases.write(node, made) if _writes(target._schema) else made
+
+    def in_graph(self, node: fx.Node, arguments: Arguments) -> Any:
+        with self.f.b.layer(arguments.op, self.f.name(node.name)):
             made = self.handled(arguments)
         for name, rows in arguments.notes.items():
             self.notes[name] = min(rows, self.notes.get(name, rows))
-        made = self.checked(call, made)
-        return self.aliases.write(node, made) if _writes(target._schema) else made
+        return self.checked(arguments.call, made)
+
+    def by_rows(self, node: fx.Node, call: Call) -> Any:
+        """What a leaf leads to that is repeated for each sample, where PyTorch's bits would depend
+        on how many there are; None: of anything else.
+        """
+        read = {x.name for x in flat(call.given.values()) if isinstance(x, Leaf)}
+        if self.f.training or call.op not in ROWS or read.isdisjoint(self.spread):
+            return None
+        try:
+            return self.in_graph(node, Arguments(self.f, call, self.fed))
+        except Unsaid:
+            return None
 
     def handled(self, arguments: Arguments) -> Any:
         """What an operation makes."""
@@ -221,8 +246,13 @@ class _Importer:
         with torch.set_grad_enabled(self.f.training):
             made = target(*args, **kwargs)
         if isinstance(made, list | tuple):
-            return [self.leaf(f"{node.name}[{i}]", x) for i, x in enumerate(made)]
-        return self.leaf(node.name, made) if isinstance(made, torch.Tensor) else made
+            found: Any = [self.leaf(f"{node.name}[{i}]", x) for i, x in enumerate(made)]
+        else:
+            found = self.leaf(node.name, made) if isinstance(made, torch.Tensor) else made
+        read = {x.name for x in flat(call.given.values()) if isinstance(x, Leaf)}
+        if call.op in SPREADING or not read.isdisjoint(self.spread):
+            self.spread |= {x.name for x in flat([found]) if isinstance(x, Leaf)}
+        return found
 
     def checked(self, call: Call, made: Any) -> Any:
         """The results, which must have the shapes that PyTorch has found; with its dtypes."""
@@ -233,7 +263,7 @@ class _Importer:
             if isinstance(x, Tensor):
                 shape = call.shapes[i] if i < len(call.shapes) else None
                 if shape is not None and tuple(shape) != x.shape:
-                    raise AssertionError(f"{call.op}: shape {x.shape}, must be {shape}")
+                    raise Unsaid(f"a result of shape {x.shape} instead of {tuple(shape)}")
                 if i < len(call.dtypes):
                     x = replace(x, dtype=call.dtypes[i])
             checked.append(x)
@@ -273,16 +303,14 @@ class _Importer:
     # The end -------------------------------------------------------------------------------------
 
     def settled(self, x: Any, found: Any) -> Any:
-        """A result as PyTorch lays it out: contiguous, or with the channels last."""
+        """A result as PyTorch lays it out, if it has no gaps there."""
         if isinstance(x, list):
             several = found if isinstance(found, list | tuple) else [found] * len(x)
             return [self.settled(*pair) for pair in zip(x, several, strict=True)]
         if not isinstance(x, Tensor) or x.value.kind != "float":
             return x
-        memory: Sequence[int] = range(x.rank)
-        if isinstance(found, torch.Tensor) and lies_last(found):
-            memory = (0, *range(2, x.rank), 1)
-        return self.f.arranged(x, memory)
+        known = isinstance(found, torch.Tensor)
+        return self.f.arranged(x, order_in_memory(found) if known else range(x.rank))
 
     def apart(self, x: Any) -> Any:
         """A result in memory that no other result, and no input, looks at in another way."""
@@ -373,6 +401,17 @@ def called(node: fx.Node, read: Any = lambda x: x) -> Call:
         shapes.append(tuple(x.shape) if known else None)
         dtypes.append(DTYPES.get(x.dtype, str(x.dtype)) if is_tensor else "")
     return Call(op, target._overloadname, given, shapes, dtypes, node)
+
+
+def order_in_memory(x: torch.Tensor) -> Sequence[int]:
+    """The axes of a tensor in the order in which it lies in memory; as they are, if it has gaps."""
+    plain = range(x.dim())
+    if x.is_contiguous():
+        return plain
+    if lies_last(x):
+        return (0, *plain[2:], 1)
+    order = sorted(plain, key=lambda axis: -x.stride(axis))
+    return order if x.permute(order).is_contiguous() else plain
 
 
 def lies_last(x: torch.Tensor) -> bool:

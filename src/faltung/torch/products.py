@@ -267,19 +267,10 @@ def chain(a: Arguments) -> Tensor:
     """Matrices one after the other; the first and the last may be vectors."""
     name = "tensors" if "tensors" in a.call.given else "matrices"
     found = a[name]
-    if not any(isinstance(x, Leaf) for x in found):
-        return _chained(a, found)
     made = found[0]
     for x in found[1:]:
         if isinstance(made, Leaf) and isinstance(x, Leaf):
             made = _real(a, made)
-        made = _matmul(a, made, x)
-    return made
-
-
-def _chained(a: Arguments, found: Sequence[Any]) -> Tensor:
-    made = found[0]
-    for x in found[1:]:
         made = _matmul(a, made, x)
     return _real(a, made)
 

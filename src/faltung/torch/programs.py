@@ -21,6 +21,8 @@ from faltung.torch.prefix import Prefix
 
 Array = npt.NDArray[Any]
 Precision = Literal["fast", "strict"]
+# Whose random numbers: ours, made of keys while a program runs, or those that PyTorch would draw.
+Random = Literal["faltung", "torch"]
 
 COMPUTE = {"float32": torch.float32, "float64": torch.float64}
 
@@ -34,6 +36,7 @@ class Piece:
     leaves: Sequence[str]
     outputs: Sequence[str]
     precision: Precision
+    random: Random
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,14 @@ class Program:
         graph = part.graph
         self.dtype = torch.float32 if graph is None else COMPUTE[graph.dtype]
         by_value = {x.value.name: name for name, x in part.inputs.items()}
-        names = [] if graph is None else [by_value[value.name] for value in graph.inputs]
+        values = () if graph is None else tuple(value.name for value in graph.inputs)
+        # What PyTorch draws in each call: by the name of the value, empty for what nothing reads.
+        self.draws = [
+            (x.value.name if x.value.name in values else "", one.draw)
+            for one in part.draws
+            for x in (one.tensor,)
+        ]
+        names = [by_value[value] for value in values if value in by_value]
         self.reads = [
             (piece.inputs.index(name), part.inputs[name].value.name, self._read(name))
             for name in names
@@ -88,6 +98,11 @@ class Program:
             for name, b in part.bound.items()
             if name not in {g.parameter for g in self.given}
         }
+
+    def drawn(self) -> dict[str, torch.Tensor]:
+        """Random numbers of PyTorch, drawn in the order in which the model would."""
+        made = [(name, draw()) for name, draw in self.draws]
+        return {name: x.to(self.dtype).contiguous() for name, x in made if name}
 
     def _read(self, name: str) -> Read:
         x = self.part.inputs[name]
@@ -199,7 +214,7 @@ class Inferred(Program):
 class Block:
     """The memory and the arguments of one call at a time."""
 
-    __slots__ = ("arena", "keys", "move", "program", "reads", "steps", "writes")
+    __slots__ = ("arena", "drawn", "keys", "move", "program", "reads", "steps", "writes")
 
     def __init__(self, owner: Inferred) -> None:
         program = owner.program
@@ -212,6 +227,7 @@ class Block:
         self.move(slots["arena"], self.arena.__array_interface__["data"][0])
         self.reads = [(slots.get(name, -1), place, read) for place, name, read in owner.reads]
         self.writes = [(slots[f"output {i}"], i, how) for i, how in owner.writes.items()]
+        self.drawn = owner.drawn if owner.draws else dict
         self.keys = torch.empty(len(program.keys), dtype=torch.int64)
         if program.keys:
             self.move(slots["keys"], self.keys.data_ptr())
@@ -230,5 +246,8 @@ class Block:
             move(slot, x.data_ptr())
         if self.program.keys:
             self.keys.random_()
+        drawn = self.drawn()
+        for name, x in drawn.items():
+            move(self.program.slots[name], x.data_ptr())
         self.steps.run(self.program.threads)
         return made

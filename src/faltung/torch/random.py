@@ -112,10 +112,15 @@ def their_mask(rate: float) -> Fill:
 def _dropout(a: Arguments) -> Any:
     rate = rate_of(a)
     if not rate:
-        return a["input"] if isinstance(a["input"], Leaf) else a.tensor("input")
+        return a[_read(a)] if isinstance(a[_read(a)], Leaf) else a.tensor(_read(a))
     if rate == 1:
-        return applied(a, lambda x: times(x, 0), given(a, "input"))
-    return dropped(a, a.floats("input"), rate)
+        return applied(a, lambda x: times(x, 0), given(a, _read(a)))
+    return dropped(a, a.floats(_read(a)), rate)
+
+
+def _read(a: Arguments) -> str:
+    """The name of what is dropped, which the schema of a form in place calls otherwise."""
+    return "input" if "input" in a.call.given else "self"
 
 
 def dropped(a: Arguments, x: Tensor, rate: float, name: str = "key") -> Tensor:
@@ -137,7 +142,7 @@ def _feature_dropout(a: Arguments) -> Any:
     rate = rate_of(a)
     if not rate or rate == 1:
         return _dropout(a)
-    x = a.floats("input")
+    x = a.floats(_read(a))
     mask = noise(a, _channels(a, x), kept(rate, 1 / (1 - rate)), their_mask(rate))
     return applied(a, times, x, mask)
 
@@ -151,7 +156,7 @@ def alpha(whole: bool) -> Handler:
         rate = rate_of(a)
         if not rate or rate == 1:
             return _dropout(a)
-        x = a.floats("input")
+        x = a.floats(_read(a))
         scale = 1 / sqrt((ALPHA * ALPHA * rate + 1) * (1 - rate))
         shift = ALPHA * scale * rate
         low = shift - ALPHA * scale

@@ -82,8 +82,10 @@ class _Layer:
             if leaf.shape != shape:
                 raise Unsaid(f"{name} of shape {leaf.shape}, not {shape}: a projection")
             end = "_reverse" * spec.reverse[direction]
-            form = {"inner": (*shape, 1), "order": (2, 1, 0)} if len(shape) == 2 else {}
-            made.append(self.a.f.parameter(f"{name}{end}", leaf.array, **form))
+            matrix = len(shape) == 2
+            inner, order = ((*shape, 1), (2, 1, 0)) if matrix else (None, None)
+            array = leaf.array
+            made.append(self.a.f.parameter(f"{name}{end}", array, inner=inner, order=order))
         return made
 
 

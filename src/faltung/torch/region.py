@@ -17,7 +17,7 @@ from faltung.geometry.errors import FaltungError
 from faltung.torch.hooks import no_saved_tensors_hooks
 from faltung.torch.importer import imported, lies_last
 from faltung.torch.part import DTYPES, Feed, Gap, Part
-from faltung.torch.programs import Inferred, Piece, Precision
+from faltung.torch.programs import Inferred, Piece, Precision, Random
 from faltung.torch.samples import Samples
 from faltung.torch.threads import join
 from faltung.torch.trained import Trained
@@ -40,6 +40,8 @@ class Region:
         Names of the nodes whose results a call returns.
     precision : {"fast", "strict"}
         As for ``faltung.conv2d``.
+    random : {"faltung", "torch"}
+        Whether random numbers are ours, or those that PyTorch would draw.
     """
 
     def __init__(
@@ -50,9 +52,12 @@ class Region:
         outputs: Sequence[str],
         *,
         precision: Precision = "fast",
+        random: Random = "faltung",
     ) -> None:
         join()  # beside PyTorch there is one set of threads
-        self.piece = Piece(list(nodes), list(inputs), list(leaves), list(outputs), precision)
+        self.piece = Piece(
+            list(nodes), list(inputs), list(leaves), list(outputs), precision, random
+        )
         self._programs: dict[Any, Inferred | Trained] = {}
         self._seen: list[torch.Tensor] = []
         self._marks: list[tuple[int, int]] = []
@@ -98,7 +103,9 @@ class Region:
         tensors = [x for x in (*inputs, *leaves) if isinstance(x, torch.Tensor)]
         wide = any(x.dtype == torch.float64 for x in tensors)
         dtype: Float = "float64" if wide else "float32"
-        return imported(self.piece.nodes, given, self.piece.outputs, dtype, gradients)
+        theirs = self.piece.random == "torch"
+        outputs = self.piece.outputs
+        return imported(self.piece.nodes, given, outputs, dtype, gradients, their_random=theirs)
 
     def _made(
         self, key: Any, inputs: Sequence[Any], leaves: Sequence[torch.Tensor], gradients: bool

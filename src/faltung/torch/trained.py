@@ -103,7 +103,8 @@ class Trained(Program):
         env |= zip(self.piece.inputs, inputs, strict=True)
         given = [self._leaf(env, name) for name in self.leaf_names]
         mine = [inputs[place] for place, _, _ in self.reads]
-        call = Call(self, list(inputs), list(leaves), [*mine, *given], [])
+        drawn = self.drawn()
+        call = Call(self, list(inputs), list(leaves), [*mine, *given], [], drawn)
         found = _Function.apply(call, *mine, *given)
         written = {g.leaf for g in self.updated}
         named = zip(self.leaf_names, given, strict=True)
@@ -132,7 +133,8 @@ class Trained(Program):
 class Call:
     """A call of a program with gradients: what its graph, when it is kept, would begin with again.
 
-    given: the tensors of the ``Function``. versions: as they were. ran: where the block of memory
+    given: the tensors of the ``Function``. versions: as they were. drawn: random numbers of PyTorch,
+    by the value that they are. ran: where the block of memory
     lies that a backward phase has used up.
     """
 
@@ -141,6 +143,7 @@ class Call:
     leaves: list[torch.Tensor]
     given: list[torch.Tensor]
     versions: list[int]
+    drawn: dict[str, torch.Tensor]
     ran: int = 0
 
 
@@ -158,6 +161,7 @@ class _Function(torch.autograd.Function):
             addresses[f"new {g.parameter}"] = addresses[g.parameter]
         arena, keys = program.arenas.lent(), drawn(len(borrowed.keys))
         addresses |= {"arena": arena.data_ptr(), "keys": keys.data_ptr()}
+        addresses |= {name: x.data_ptr() for name, x in call.drawn.items()}
         borrowed.run(0, addresses)
         _changed(program, tensors[count:])
         ctx.call = call
@@ -177,6 +181,7 @@ class _Function(torch.autograd.Function):
         arena, keys, *saved = ctx.saved_tensors
         addresses = {"arena": arena.data_ptr(), "keys": keys.data_ptr()}
         addresses |= _saved_addresses(program, saved)
+        addresses |= {name: x.data_ptr() for name, x in ctx.call.drawn.items()}
         alive = []
         if ctx.call.ran == addresses["arena"]:
             alive += _again(ctx.call, addresses)
@@ -217,7 +222,7 @@ def _again(call: Call, addresses: dict[str, int]) -> list[torch.Tensor]:
         g.parameter: torch.empty_like(program.part.leaves[g.leaf].tensor) for g in program.updated
     }
     found |= {f"new {name}": x.data_ptr() for name, x in spare.items()}
-    found |= {name: addresses[name] for name in ("arena", "keys")}
+    found |= {name: addresses[name] for name in ("arena", "keys", *call.drawn)}
     program.program.run(0, found)
     addresses |= found
     return [*read, *leaves, *made.values(), *spare.values()]
@@ -287,7 +292,7 @@ def _changed(program: Trained, leaves: Sequence[torch.Tensor]) -> None:
 def _twice(call: Call, grads: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
     """Gradients that can be differentiated again: PyTorch computes all of it once more."""
     program = call.program
-    if program.program.keys:
+    if program.program.keys or program.draws:
         raise FaltungError(
             "create_graph: a second differentiation of random numbers is not possible here; "
             "run the model without faltung for it"

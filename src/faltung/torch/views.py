@@ -189,7 +189,7 @@ def permuted(a: Arguments) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Entries of an axis: ``count`` from ``start`` on, every ``step``-th. drop: without the axis."""
+    """Entries of an axis: ``count`` from ``start`` on, every ``step``-th. drop: without it."""
 
     axis: int
     start: int
@@ -427,7 +427,7 @@ def as_strided(a: Arguments) -> Tensor:
 
 def strided(a: Arguments, shape: Shape) -> Array:
     """The elements of ``self`` that ``as_strided`` looks at, by their number in its order."""
-    node = a.call.node.args[0]
+    node: Any = a.call.node.args[0]
     found = node.meta.get("val") if hasattr(node, "meta") else None
     count = prod(shape)
     if found is None or not all(isinstance(n, int) for n in found.stride()):
@@ -441,10 +441,6 @@ def strided(a: Arguments, shape: Shape) -> Array:
         raise Unsaid("memory beyond a tensor, or one with gaps")
     here.copy_(torch.arange(count).view(tuple(found.shape)))
     return torch.as_strided(here, size, stride, start).numpy()
-
-
-def real_part(a: Arguments) -> Tensor:
-    return a.floats("self")
 
 
 def sum_to_size(a: Arguments) -> Tensor:
@@ -467,7 +463,8 @@ def size(a: Arguments) -> int | list[int]:
 
 def stride(a: Arguments) -> int | list[int]:
     """As PyTorch lays the tensor out."""
-    found = sizes.value(a.call.node.args[0])
+    node: Any = a.call.node.args[0]
+    found = sizes.value(node)
     steps = [sizes.settled(n) for n in found.stride()] if isinstance(found, torch.Tensor) else []
     if len(steps) != len(a["self"].shape) or None in steps:
         raise Unsaid("memory whose order is not known")
@@ -493,7 +490,7 @@ TABLE: dict[str, Any] = {
     "unfold_copy": unfold,
     "as_strided": as_strided,
     "as_strided_copy": as_strided,
-    "real": real_part,
+    "real": lambda a: a.floats("self"),
     "sum_to_size": sum_to_size,
     "sym_size": size,
     "sym_numel": lambda a: prod(a["self"].shape),
