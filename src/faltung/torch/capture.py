@@ -17,7 +17,7 @@ from torch import fx, nn
 
 from faltung.torch import places, trees
 from faltung.torch.effects import written_by
-from faltung.torch.functions import quick_recurrent, watched
+from faltung.torch.functions import Hidden, Watch, dice_untouched, quick_recurrent, watched
 from faltung.torch.state import State
 
 # A guard of shapes that says which kernel of theirs would run, which is nothing to us.
@@ -113,7 +113,7 @@ def trace(
         args, kwargs = trees.nested_arguments(
             [next(fed) if isinstance(x, torch.Tensor) else x for x in flat], tree
         )
-        with state.swapped(given[len(tensors) :]):
+        with state.swapped(given[len(tensors) :]), dice_untouched(), Watch():
             made = places.traced_under(lambda: function(*args, **kwargs))
         parts, kept["together"] = trees.taken_apart(made)
         kept["parts"] = parts
@@ -214,13 +214,15 @@ def _traced(
             raise
         except trees.Strange as error:
             raise Untraceable(str(error)) from error
+        except Hidden as error:
+            raise Untraceable(str(error), here.at(error)) from error
         except MemoryError:
             raise
         except Exception as error:  # whatever PyTorch or the model raises has a reason to show
             said = _said(error)
             raise Untraceable(said, here.at(error), wrong=said != NUMBERS) from error
     places.settle(module.graph)
-    _settle_modes(module.graph)
+    _settle_modes(module.graph, given)
     _remove_dead(module.graph)
     return module
 
@@ -312,12 +314,15 @@ def _sources(inputs: Sequence[Any]) -> dict[Any, tuple[int, int | None]]:
     return found
 
 
-def _settle_modes(graph: fx.Graph) -> None:
+def _settle_modes(graph: fx.Graph, given: Sequence[Any]) -> None:
     """Nodes that switch gradients or autocast become notes of the nodes between them.
 
     A tensor that was made without gradients is detached where it is read with them.
     """
     ambient = torch.is_grad_enabled()
+    held = [node for node in graph.nodes if node.op == "placeholder"]
+    pairs = zip(held, given, strict=False)
+    trained = {n for n, x in pairs if isinstance(x, torch.Tensor) and x.requires_grad}
     grad, stack = ambient, []
     switches = []
     for node in graph.nodes:
@@ -340,6 +345,8 @@ def _settle_modes(graph: fx.Graph) -> None:
     if ambient:
         for node in list(graph.nodes):
             if node.meta.get("grad") is False:
+                if not trained.isdisjoint(written_by(node)):
+                    raise Untraceable("it writes into a parameter", places.place_of(node))
                 _detach(graph, node)
 
 

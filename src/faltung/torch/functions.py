@@ -1,16 +1,25 @@
-"""While a model is traced: what has a backward of its own stays one call; hints stay unread."""
+"""While a model is traced: what has a backward of its own stays one call; hints stay unread; what a
+graph of operators cannot say is noticed.
+"""
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch.autograd.function import Function
 from torch.nn.modules import transformer
+from torch.overrides import TorchFunctionMode
 
 # Two threads that watch would put back what the other had put there.
 _ONE_AT_A_TIME = threading.RLock()
+
+
+class Hidden(Exception):
+    """The model does what the graph of its operators would not show."""
 
 
 def _checkpointed(run: Callable[..., Any], preserve: bool, *args: Any) -> Any:
@@ -122,3 +131,59 @@ def quick_recurrent() -> Iterator[None]:
             op.py_kernels[key] = kernel
         for op in operators:
             op._dispatch_cache.clear()
+
+
+# What a graph does not show ------------------------------------------------------------------------
+
+_HOOK, _SWITCH = "it puts a hook on a tensor", "it changes whether a tensor has gradients"
+_INSIDE = "it computes gradients itself"
+_HIDDEN: dict[Any, str] = {
+    torch.Tensor.register_hook: _HOOK,
+    torch.Tensor.register_post_accumulate_grad_hook: _HOOK,
+    torch.Tensor.retain_grad: "it keeps the gradient of a tensor",
+    torch.Tensor.backward: _INSIDE,
+    torch.autograd.grad: _INSIDE,
+    torch.autograd.backward: _INSIDE,
+    torch.Tensor.data.__set__: "it sets the .data of a tensor",  # type: ignore[attr-defined]
+}
+_GET_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
+_SET_GRADIENTS = torch.Tensor.requires_grad.__set__  # type: ignore[attr-defined]
+
+
+class Watch(TorchFunctionMode):
+    """Within it ``Hidden`` is raised for what a graph does not show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inference = torch.is_inference_mode_enabled()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        reason = _HIDDEN.get(func, "")
+        if func is torch.Tensor.requires_grad_ or func == _SET_GRADIENTS:
+            wished = args[1] if len(args) > 1 else kwargs.get("requires_grad", True)
+            if bool(wished) != args[0].requires_grad:
+                reason = _SWITCH
+        if self.inference != torch.is_inference_mode_enabled():
+            reason = "it switches inference mode"
+        if reason:
+            raise Hidden(reason)
+        if func == _GET_DATA:  # otherwise the tensor is none of the graph
+            return args[0].detach()
+        return func(*args, **kwargs)
+
+
+@contextmanager
+def dice_untouched() -> Iterator[None]:
+    """``Hidden`` if random numbers of Python's or NumPy's are drawn within: a graph keeps them."""
+    plain, numbers = random.getstate(), np.random.get_state()
+    try:
+        yield
+        if random.getstate() != plain:
+            raise Hidden("it draws random numbers of Python's")
+        now = np.random.get_state()
+        if str(now[2:]) != str(numbers[2:]) or (now[1] != numbers[1]).any():
+            raise Hidden("it draws random numbers of NumPy's")
+    finally:
+        random.setstate(plain)
+        np.random.set_state(numbers)

@@ -72,7 +72,10 @@ class _Here(dict[str, Any]):
 
 
 _HERE = Path(__file__).parent
-_FILES = {copy.__file__, *(str(_HERE / f"{name}.py") for name in ("places", "capture", "state"))}
+_FILES = {
+    copy.__file__,
+    *(str(_HERE / f"{name}.py") for name in ("places", "capture", "state", "functions")),
+}
 
 
 def traced_under(function: Any, *args: Any) -> Any:

@@ -18,6 +18,7 @@ from faltung.torch.hooks import no_saved_tensors_hooks
 from faltung.torch.importer import imported, lies_last
 from faltung.torch.part import DTYPES, Feed, Gap, Part
 from faltung.torch.programs import Inferred, Piece, Precision, Random
+from faltung.torch.samples import Samples
 from faltung.torch.threads import join
 from faltung.torch.trained import Trained
 
@@ -60,6 +61,7 @@ class Region:
         self._programs: dict[Any, Inferred | Trained] = {}
         self._seen: list[torch.Tensor] = []
         self._marks: list[tuple[int, int]] = []
+        self._samples = Samples([])
         # The last answer of ``gaps``: what it was asked, for which a program is often made next.
         self._looked: tuple[Any, Part, list[Any], list[Any]] | None = None
         self._lock = threading.RLock()
@@ -136,20 +138,28 @@ class Region:
             marks = [(x._version, x.data_ptr()) for x in leaves]
         except RuntimeError:  # tensors that were made in inference mode have no version
             marks = list(map(_mark, leaves))
-        if marks == self._marks and all(map(is_, leaves, self._seen)):
-            return
-        with self._lock:
-            if marks != self._marks or not all(map(is_, leaves, self._seen)):
-                self._changed(leaves, marks)
+        if marks != self._marks or not all(map(is_, leaves, self._seen)):
+            with self._lock:
+                if marks != self._marks or not all(map(is_, leaves, self._seen)):
+                    self._changed(leaves, marks)
+        elif leaves and self._samples.changed():
+            with self._lock:
+                self._changed(leaves, marks, all_of_them=True)
 
-    def _changed(self, leaves: Sequence[torch.Tensor], marks: list[tuple[int, int]]) -> None:
+    def _changed(
+        self,
+        leaves: Sequence[torch.Tensor],
+        marks: list[tuple[int, int]],
+        all_of_them: bool = False,
+    ) -> None:
         old = self._marks or [(-1, -1)] * len(marks)
         moved = not self._marks or any(a[1] != b[1] for a, b in zip(old, marks, strict=True))
-        names = {n for n, a, b in zip(self.piece.leaves, old, marks, strict=True) if a != b}
+        named = zip(self.piece.leaves, old, marks, strict=True)
+        names = {n for n, a, b in named if all_of_them or a != b}
         for key, program in list(self._programs.items()):
             if isinstance(program, Inferred) and (moved or not program.renewed(names)):
                 del self._programs[key]
-        self._seen, self._marks = list(leaves), marks
+        self._seen, self._marks, self._samples = list(leaves), marks, Samples(leaves)
 
 
 def _contained(piece: Piece, part: Part) -> list[int]:
