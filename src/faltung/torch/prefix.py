@@ -27,7 +27,7 @@ class Prefix:
             args, kwargs = fx.map_arg(
                 (node.args, node.kwargs), lambda n, env=env: self._value(env, n)
             )
-            found = node.target(*args, **kwargs)  # type: ignore[operator]
+            found = node.target(*args, **kwargs)
             env[node.name] = found
             if isinstance(found, list | tuple):
                 env |= {f"{node.name}[{i}]": x for i, x in enumerate(found)}
@@ -66,5 +66,5 @@ def eager(nodes: Sequence[fx.Node], env: dict[str, Any]) -> Any:
             env[node.name] = attribute(node)
             continue
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: env[n.name])
-        env[node.name] = node.target(*args, **kwargs)  # type: ignore[operator]
+        env[node.name] = node.target(*args, **kwargs)
     return env
