@@ -241,7 +241,7 @@ def _places(look: Look, old: Tensor) -> np.ndarray[Any, Any]:
         return numbers if x is look.parent else sizes.value(x)
 
     args, kwargs = fx.map_arg((look.node.args, look.node.kwargs), given)
-    made = look.node.target(*args, **kwargs)  # type: ignore[operator]
+    made = look.node.target(*args, **kwargs)
     made = made if look.index is None else made[look.index]
     if made.dtype != numbers.dtype:
         raise Unsaid("a write through a view of another dtype")

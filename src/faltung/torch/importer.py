@@ -100,7 +100,7 @@ class _Importer:
         self.finish(nodes, wanted)
         return self.part
 
-    def feed(self, name: str, feed: Feed) -> Tensor:
+    def feed(self, name: str, feed: Feed) -> Tensor | Outside:
         if feed.dtype not in NUMBERS:
             return Outside(name, feed.shape, feed.dtype)
         if feed.trained:
@@ -232,7 +232,7 @@ class _Importer:
         arguments = [self.read(x) for x in node.args]
         if not all(isinstance(x, int | float | bool) for x in flat(arguments)):
             raise Unsaid("numbers that follow from values")
-        return node.target(*arguments)  # type: ignore[operator]
+        return node.target(*arguments)
 
     def in_prefix(self, node: fx.Node, call: Call) -> Any:
         """What leaves alone lead to, as PyTorch computes it."""

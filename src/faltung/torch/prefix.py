@@ -42,8 +42,7 @@ class Prefix:
             args, kwargs = fx.map_arg(
                 (node.args, node.kwargs), lambda n, env=env: self._value(env, n)
             )
-            found = env[node.name] = run(node, args, kwargs)
-            if isinstance(found, list | tuple):
+oo            if isinstance(found, list | tuple):
                 env |= {f"{node.name}[{i}]": x for i, x in enumerate(found)}
         return env
 
@@ -89,5 +88,4 @@ def eager(nodes: Sequence[fx.Node], env: dict[str, Any]) -> Any:
             env[node.name] = attribute(node)
             continue
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: env[n.name])
-        env[node.name] = run(node, args, kwargs)
-    return env
+oo    return env

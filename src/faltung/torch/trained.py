@@ -134,9 +134,9 @@ class Trained(Program):
 class Call:
     """A call of a program with gradients: what its graph, when it is kept, would begin with again.
 
-    given: the tensors of the ``Function``. versions: as they were. drawn: random numbers of PyTorch,
-    by the value that they are. ran: where the block of memory
-    lies that a backward phase has used up.
+    given: the tensors of the ``Function``. versions: as they were. drawn: PyTorch's random numbers,
+    by the value that they are. ran: where the block of memory lies that a backward phase has used
+    up.
     """
 
     program: Trained
@@ -150,7 +150,7 @@ class Call:
 
 class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> Any:  # type: ignore[override]
+    def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> Any:
         program = call.program
         borrowed, count = program.program, len(program.reads)
         read = [how(x) for (_, _, how), x in zip(program.reads, tensors, strict=False)]
@@ -174,7 +174,7 @@ class _Function(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor | None) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> Any:
         if torch.is_grad_enabled():
             return (None, *_twice(ctx.call, grads))
         program: Trained = ctx.call.program
