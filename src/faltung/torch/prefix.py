@@ -39,10 +39,9 @@ class Prefix:
 
     def __call__(self, env: dict[str, Any]) -> dict[str, Any]:
         for node in self.nodes:
-            args, kwargs = fx.map_arg(
-                (node.args, node.kwargs), lambda n, env=env: self._value(env, n)
-            )
-oo            if isinstance(found, list | tuple):
+            args, kwargs = self._arguments(node, env)
+            found = env[node.name] = run(node, args, kwargs)
+            if isinstance(found, list | tuple):
                 env |= {f"{node.name}[{i}]": x for i, x in enumerate(found)}
         return env
 
@@ -88,4 +87,5 @@ def eager(nodes: Sequence[fx.Node], env: dict[str, Any]) -> Any:
             env[node.name] = attribute(node)
             continue
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: env[n.name])
-oo    return env
+        env[node.name] = run(node, args, kwargs)
+    return env
