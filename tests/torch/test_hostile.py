@@ -6,9 +6,11 @@ import random
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-import faltung.torch  # noqa: E402
+import torch
+
+import faltung.torch
 
 nn = torch.nn
 
