@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.utils import _pytree as pytree
 
+import faltung.torch
+
 
 @torch.library.custom_op("faltung_tests::odd", mutates_args=())
 def odd(x: torch.Tensor) -> torch.Tensor:
@@ -72,3 +74,20 @@ def gradients(call: Any, model: nn.Module, *inputs: torch.Tensor) -> list[torch.
     loss.backward()
     found = [p.grad for p in model.parameters()] + [x.grad for x in given]
     return [torch.zeros(()) if x is None else x.clone() for x in found]
+
+
+def engine(made: Any) -> Any:
+    """What finds the programs of a compiled model."""
+    return made._faltung_engine
+
+
+def check(model: nn.Module, *inputs: Any, **options: Any) -> Any:
+    """Results without and with gradients, and the gradients."""
+    made = faltung.torch.compile(model, **options)
+    with torch.no_grad():
+        assert_near(made(*inputs), model(*inputs))
+    assert_near(made(*inputs), model(*inputs))
+    ours, theirs = gradients(made, model, *inputs), gradients(model, model, *inputs)
+    assert_near(ours, theirs, 3e-5)
+    assert len(theirs) > 1 or not list(model.parameters())
+    return made

@@ -9,10 +9,9 @@ import pytest
 pytest.importorskip("torch")
 
 import torch
+from torch import nn
 
 import faltung.torch
-
-nn = torch.nn
 
 
 def network():
