@@ -127,3 +127,24 @@ def test_random_numbers_of_python_are_drawn_at_each_call(draw):
     np.random.seed(0)
     assert len(set(first)) == 4
     assert first == [fast(x).sum().item() for _ in range(4)]
+
+
+def test_what_follows_from_parameters_alone_has_gradients():
+    model = Does(lambda m, x: m.factor.exp() * 2)
+    fast = faltung.torch.compile(model)
+    fast(torch.zeros(1)).sum().backward()
+    torch.testing.assert_close(model.factor.grad, 2 * model.factor.exp().detach())
+
+
+def test_numbers_that_change_at_each_call_are_not_compiled_without_end():
+    class Times(nn.Conv2d):
+        def forward(self, x, factor):
+            return super().forward(x) * factor
+
+    model, x = Times(3, 4, 3).eval(), torch.randn(2, 3, 8, 8)
+    fast = faltung.torch.compile(model)
+    for factor in [float("nan")] * 3 + [float(i) for i in range(14)]:
+        torch.testing.assert_close(
+            fast(x, factor), model(x, factor), rtol=1e-4, atol=1e-4, equal_nan=True
+        )
+    assert fast._faltung_engine.captures == 12

@@ -11,7 +11,7 @@ from torch import nn
 
 from faltung.geometry.errors import UnsupportedError
 from faltung.torch import gaps, sizes, trees
-from faltung.torch.capture import TRACING, Captured, Changing, Untraceable, trace
+from faltung.torch.capture import TRACING, Captured, Changing, TooMany, Untraceable, trace
 from faltung.torch.pieces import Cut, cut, is_size
 from faltung.torch.state import State
 from faltung.torch.versions import untested, warn_once
@@ -26,9 +26,7 @@ _requires_grad = attrgetter("requires_grad")
 
 @dataclass(slots=True)
 class Entry:
-    """What a call does. plan: None where PyTorch runs the model; reason: why. error: to be raised.
-    seconds: to capture, and to cut.
-    """
+    """What a call does. plan: None where PyTorch runs the model; reason: why. error: to be raised."""
 
     plan: "Plan | None" = None
     reason: str = ""
@@ -263,7 +261,7 @@ class Engine:
                     (x.shape, x.stride(), x.dtype, x.requires_grad, x.is_cpu, x.is_neg(), type(x))
                 )
             else:
-                parts.append((type(x), x))
+                parts.append((type(x), x.hex() if type(x) is float else x))
         return tuple(parts)
 
     # Making --------------------------------------------------------------------------------------
@@ -285,6 +283,8 @@ class Engine:
         tensors = [x for x in flat if isinstance(x, torch.Tensor)]
         try:
             known, bound = self.graph(flat, tree, tensors, state, leaves)
+        except TooMany as error:
+            return Entry(reason=error.reason)
         except Untraceable as error:
             if error.wrong:  # in eager, too: PyTorch says it best
                 with torch.no_grad():
@@ -325,15 +325,17 @@ class Engine:
         """A graph that is right for these arguments, and its free sizes."""
         known = self._known.setdefault(state, [])
         family = self.family(flat, tree, leaves)
+        kind = trees.kind_of(family)
+        kin = sum(trees.kind_of(each.family) == kind for each in known)
         mine = [each for each in known if each.family == family]
         for each in mine:
             bound = each.bound(tensors)
             if bound is not None:
                 return each, bound
-        if len(mine) >= MOST_CAPTURES:
+        if kin >= MOST_CAPTURES:
             reason = f"more than {MOST_CAPTURES} graphs for arguments of one kind"
             warn_once(f"{self.where}: {reason}: PyTorch runs the others")
-            raise Untraceable(reason)
+            raise TooMany(reason)
         alike = [each for each in mine if each.orders == orders_of(tensors)]
         for free in _changing(tensors, alike):
             try:
@@ -364,7 +366,9 @@ class Engine:
             tree,
             mode(leaves),
             [
-                (x.dtype, x.dim(), x.requires_grad) if isinstance(x, torch.Tensor) else (type(x), x)
+                (x.dtype, x.dim(), x.requires_grad)
+                if isinstance(x, torch.Tensor)
+                else (type(x), x.hex() if type(x) is float else x)
                 for x in flat
             ],
         )

@@ -133,7 +133,7 @@ def quick_recurrent() -> Iterator[None]:
             op._dispatch_cache.clear()
 
 
-# What a graph does not show ------------------------------------------------------------------------
+# What a graph does not show -----------------------------------------------------------------------
 
 _HOOK, _SWITCH = "it puts a hook on a tensor", "it changes whether a tensor has gradients"
 _INSIDE = "it computes gradients itself"

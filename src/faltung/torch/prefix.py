@@ -27,7 +27,9 @@ class Prefix:
             args, kwargs = fx.map_arg(
                 (node.args, node.kwargs), lambda n, env=env: self._value(env, n)
             )
-            found = node.target(*args, **kwargs)  # type: ignore[operator]
+            gradients = torch.is_grad_enabled() and node.meta.get("grad", True)
+            with torch.set_grad_enabled(gradients):
+                found = node.target(*args, **kwargs)  # type: ignore[operator]
             env[node.name] = found
             if isinstance(found, list | tuple):
                 env |= {f"{node.name}[{i}]": x for i, x in enumerate(found)}
