@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
-from torch_models import assert_near, conv, gradients, odd, pictures  # noqa: E402
+import torch
+from torch import nn
+from torch_aten import check, check_gradients, part_of, traced
+from torch_models import assert_near, conv, gradients, odd, pictures
 
-from faltung.torch.compiled import engine_of  # noqa: E402
+from faltung.torch.compiled import engine_of
 
 CASES: dict[str, Callable[[torch.Tensor], Any]] = {}
 

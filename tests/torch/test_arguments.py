@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch_aten import check  # noqa: E402
+import torch
+from torch_aten import check
 
 
 def test_forms_that_write_call_their_input_self() -> None:

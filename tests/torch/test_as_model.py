@@ -15,11 +15,13 @@ from faltung import Model
 from faltung.geometry.errors import FaltungError, UnsupportedError
 from faltung.train.transfer import with_outputs
 
-torch = pytest.importorskip("torch")
-from torch import nn  # noqa: E402
+pytest.importorskip("torch")
 
-import faltung.torch  # noqa: E402
-from faltung.torch import as_model, to_model  # noqa: E402
+import torch
+from torch import nn
+
+import faltung.torch
+from faltung.torch import as_model, to_model
 
 F = nn.functional
 
@@ -352,10 +354,11 @@ TIMM = ["resnet10t", "ghostnet_050", "mobilevit_xxs", "vit_tiny_patch16_224", "p
 def _known(name: str) -> Any:
     from onnx_networks import vision
 
-    wanted = "torchvision" if name in VISION else "timm"
-    if find_spec(wanted) is None:
-        pytest.skip(f"needs {wanted}")
-    models = vision()  # timm imports it, too
+    wanted = ["torchvision"] if name in VISION else ["timm", "torchvision"]  # timm imports it
+    missing = [each for each in wanted if find_spec(each) is None]
+    if missing:
+        pytest.skip(f"needs {' and '.join(missing)}")
+    models = vision()
     if name in VISION:
         return getattr(models, name)(weights=None)
     sized = {"img_size": 32} if name.startswith("vit_") else {}

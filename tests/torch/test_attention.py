@@ -2,11 +2,12 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients, region_of, traced  # noqa: E402
-from torch_opinfo import samples  # noqa: E402
+import torch
+from torch.nn import functional as F
+from torch_aten import check, check_gradients, region_of, traced
+from torch_opinfo import samples
 
 NAME = "nn.functional.scaled_dot_product_attention"
 

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch_models import Odd, assert_near, conv, gradients, pictures  # noqa: E402
+import torch
+from torch import nn
+from torch_models import Odd, assert_near, conv, gradients, pictures
 
-from faltung.geometry.errors import FaltungError, UnsupportedError  # noqa: E402
-from faltung.torch import backend, versions  # noqa: E402
+from faltung.geometry.errors import FaltungError, UnsupportedError
+from faltung.torch import backend, versions
 
 
 @pytest.fixture(autouse=True)

@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
+import torch
+from torch.nn import functional as F
 
-import faltung.torch as ft  # noqa: E402
+import faltung.torch as ft
 
 SIZE = 3
 DIMS = [(0, None, None), (1, None, 0), (None, 0, None), (None, 1, 0), (0, 0, 0), (2, 1, 1)]

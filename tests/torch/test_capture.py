@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.utils.checkpoint import checkpoint  # noqa: E402
-from torch_models import assert_near, conv, pictures  # noqa: E402
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from torch_models import assert_near, conv, pictures
 
-from faltung.torch import capture, gaps, places, trees  # noqa: E402
-from faltung.torch.pieces import eager_module  # noqa: E402
-from faltung.torch.state import State  # noqa: E402
+from faltung.torch import capture, gaps, places, trees
+from faltung.torch.pieces import eager_module
+from faltung.torch.state import State
 
 
 def captured(

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from limits import limit  # noqa: E402
-from torch import nn  # noqa: E402
-from torch.nn.utils import parametrizations  # noqa: E402
-from torch_models import Odd, assert_near, conv, gradients, pictures  # noqa: E402
+import torch
+from limits import limit
+from torch import nn
+from torch.nn.utils import parametrizations
+from torch_models import Odd, assert_near, conv, gradients, pictures
 
-import faltung.torch  # noqa: E402
-from faltung.geometry.errors import FaltungError, UnsupportedError  # noqa: E402
-from faltung.torch import versions  # noqa: E402
+import faltung.torch
+from faltung.geometry.errors import FaltungError, UnsupportedError
+from faltung.torch import versions
 
 
 def engine(made: Any) -> Any:

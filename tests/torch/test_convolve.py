@@ -6,15 +6,16 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch_aten import check, check_gradients, part_of, traced
+from torch_opinfo import check_samples
 
-from faltung.graph.expand import expanded  # noqa: E402
-from faltung.graph.ops import Convolve  # noqa: E402
+from faltung.graph.expand import expanded
+from faltung.graph.ops import Convolve
 
 R = torch.randn
 CONV = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}

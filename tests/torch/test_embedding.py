@@ -2,10 +2,11 @@
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check_gradients, part_of, region_of, traced  # noqa: E402
+import torch
+from torch.nn import functional as F
+from torch_aten import check_gradients, part_of, region_of, traced
 
 TOKENS = torch.tensor([[1, 0, 6, 1], [2, 2, 5, 3]])
 

@@ -5,13 +5,14 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch_models import Odd, assert_near, conv, pictures  # noqa: E402
+import torch
+from torch import nn
+from torch_models import Odd, assert_near, conv, pictures
 
-import faltung.torch  # noqa: E402
-from faltung.geometry.errors import FaltungError  # noqa: E402
+import faltung.torch
+from faltung.geometry.errors import FaltungError
 
 
 def test_pieces_reasons_edges_and_times() -> None:

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
+import torch
+from torch.nn import functional as F
 
-import faltung  # noqa: E402
-import faltung.torch as ft  # noqa: E402
+import faltung
+import faltung.torch as ft
 
 # Of PyTorch's samples for each function and dtype: kernels of many sizes take their time.
 MOST, MORE = 12, 4

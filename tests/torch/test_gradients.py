@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import torch
+from torch.autograd import gradcheck, gradgradcheck
+from torch.nn import functional as F
 
-import faltung.torch as ft  # noqa: E402
+import faltung.torch as ft
 
 rng = torch.Generator().manual_seed(7)
 

@@ -7,9 +7,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-import faltung.torch  # noqa: E402
+import torch
+
+import faltung.torch
 
 nn = torch.nn
 

@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import torch
+from torch import nn
+from torch.nn import functional as F
 
-import faltung  # noqa: E402
-import faltung.torch as ft  # noqa: E402
-from faltung.torch.replacing import OURS  # noqa: E402
+import faltung
+import faltung.torch as ft
+from faltung.torch.replacing import OURS
 
 SIZES = {1: (11,), 2: (9, 8), 3: (6, 5, 7)}
 
@@ -25,7 +26,10 @@ def rand(*shape: int, dtype: Any = torch.float64) -> Any:
 def options(name: str) -> list[dict[str, Any]]:
     """Arguments that PyTorch's layer takes, too."""
     if name.startswith("ConvTranspose"):
-        found = [{}, {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "bias": False}]
+        found: list[dict[str, Any]] = [
+            {},
+            {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2, "bias": False},
+        ]
         return [{"in_channels": 4, "out_channels": 6, "kernel_size": 3, **each} for each in found]
     if name.startswith("Conv"):
         found = [

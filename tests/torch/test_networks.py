@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch_against_eager import inference, lies, prepared, training  # noqa: E402
-from torch_handwritten import NETWORKS  # noqa: E402
+import torch
+from torch import nn
+from torch_against_eager import inference, lies, prepared, training
+from torch_handwritten import NETWORKS
 
-import faltung.torch  # noqa: E402
-from faltung.geometry.errors import FaltungError  # noqa: E402
+import faltung.torch
+from faltung.geometry.errors import FaltungError
 
 
 class Asking(nn.Module):

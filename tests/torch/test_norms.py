@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch_aten import check, check_gradients, part_of, traced
+from torch_opinfo import check_samples
 
-from faltung.torch.region import Region  # noqa: E402
+from faltung.torch.region import Region
 
 R = torch.randn
 C = 4

@@ -5,14 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
+import torch
+from torch.nn import functional as F
 
-import faltung  # noqa: E402
-import faltung.torch as ft  # noqa: E402
-from faltung.torch.operators import OPERATORS  # noqa: E402
-from faltung.torch.threads import found  # noqa: E402
+import faltung
+import faltung.torch as ft
+from faltung.torch.operators import OPERATORS
+from faltung.torch.threads import found
 
 ops = torch.ops.faltung
 LAST = torch.channels_last

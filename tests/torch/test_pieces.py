@@ -5,14 +5,15 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch_models import Odd, assert_near, conv, gradients, odd, pictures  # noqa: E402
+import torch
+from torch import nn
+from torch_models import Odd, assert_near, conv, gradients, odd, pictures
 
-from faltung.torch import pieces, work  # noqa: E402
-from faltung.torch.compiled import engine_of  # noqa: E402
-from faltung.torch.engine import Engine  # noqa: E402
+from faltung.torch import pieces, work
+from faltung.torch.compiled import engine_of
+from faltung.torch.engine import Engine
 
 
 def made(model: Any, *args: Any, prices: bool = False) -> tuple[pieces.Cut, Engine]:

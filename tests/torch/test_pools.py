@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+import torch
+from torch.nn import functional as F
+from torch_aten import check, check_gradients
+from torch_opinfo import check_samples
 
 R = torch.randn
 SPACE = {1: (9,), 2: (9, 7), 3: (6, 5, 7)}

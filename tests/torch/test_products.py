@@ -5,11 +5,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+import torch
+from torch.nn import functional as F
+from torch_aten import check, check_gradients, part_of, traced
+from torch_opinfo import check_samples
 
 OPS = """
     nn.functional.linear matmul __rmatmul__ mm bmm mv dot vdot addmm addmv baddbmm addbmm addr outer

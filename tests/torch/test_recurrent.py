@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch_aten import check, check_gradients, part_of, region_of, traced  # noqa: E402
+import torch
+from torch_aten import check, check_gradients, part_of, region_of, traced
 
 OPS = {"LSTM": torch._VF.lstm, "GRU": torch._VF.gru, "RNN": torch._VF.rnn_tanh}
 # (layers, both directions, batch first, biases)

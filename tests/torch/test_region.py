@@ -8,20 +8,21 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.func import functional_call  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-from torch.utils.checkpoint import checkpoint  # noqa: E402
-from torch_aten import traced  # noqa: E402
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+from torch_aten import traced
 
-import faltung  # noqa: E402
-from faltung.geometry.errors import FaltungError  # noqa: E402
-from faltung.torch.hooks import no_saved_tensors_hooks  # noqa: E402
-from faltung.torch.programs import Inferred  # noqa: E402
-from faltung.torch.region import Region  # noqa: E402
-from faltung.torch.trained import Trained  # noqa: E402
+import faltung
+from faltung.geometry.errors import FaltungError
+from faltung.torch.hooks import no_saved_tensors_hooks
+from faltung.torch.programs import Inferred
+from faltung.torch.region import Region
+from faltung.torch.trained import Trained
 
 
 class Net(nn.Module):

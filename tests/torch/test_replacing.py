@@ -6,14 +6,15 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn.utils import parametrizations, parametrize, weight_norm  # noqa: E402
+import torch
+from torch import nn
+from torch.nn.utils import parametrizations, parametrize, weight_norm
 
-import faltung  # noqa: E402
-import faltung.torch as ft  # noqa: E402
-from faltung.torch.replacing import OURS, THEIRS  # noqa: E402
+import faltung
+import faltung.torch as ft
+from faltung.torch.replacing import OURS, THEIRS
 
 
 def rand(*shape: int) -> Any:

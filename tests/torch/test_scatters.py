@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch_aten import check, check_gradients  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+import torch
+from torch_aten import check, check_gradients
+from torch_opinfo import check_samples
 
 OPS = """
     select_scatter diagonal_scatter as_strided_scatter index_put scatter scatter_add index_add

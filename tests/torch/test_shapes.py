@@ -4,15 +4,16 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch._dynamo.testing import CompileCounter  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import torch
+from torch import nn
+from torch._dynamo.testing import CompileCounter
+from torch.nn import functional as F
 
-import faltung.torch as ft  # noqa: E402
-from faltung.torch import shapes  # noqa: E402
-from faltung.torch.words import Conv, Pool, conv_words, pool_words  # noqa: E402
+import faltung.torch as ft
+from faltung.torch import shapes
+from faltung.torch.words import Conv, Pool, conv_words, pool_words
 
 
 def rand(*shape: int, dtype: Any = torch.float64) -> Any:

@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from limits import limit  # noqa: E402
-from runtime.conftest import no_hanging, script  # noqa: E402, F401
-from runtime.work import Mix, code, step, words  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
-from torch.utils.checkpoint import checkpoint  # noqa: E402
+import torch
+from limits import limit
+from runtime.conftest import no_hanging, script  # noqa: F401
+from runtime.work import Mix, code, step, words
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
-import faltung.torch  # noqa: E402
-from faltung.runtime import team  # noqa: E402
-from faltung.runtime import threads as setting  # noqa: E402
-from faltung.runtime.team import Region  # noqa: E402
-from faltung.torch import threads as of_torch  # noqa: E402
-from faltung.torch.threads import found, join, threads  # noqa: E402
+import faltung.torch
+from faltung.runtime import team
+from faltung.runtime import threads as setting
+from faltung.runtime.team import Region
+from faltung.torch import threads as of_torch
+from faltung.torch.threads import found, join, threads
 
 needs_openmp = pytest.mark.skipif(
     found() is None, reason="PyTorch uses no OpenMP library that is known"

@@ -15,8 +15,11 @@ from faltung.data import Standard
 from faltung.geometry.errors import UnsupportedError
 from faltung.graph import ops
 
-torch = pytest.importorskip("torch")
-from faltung.torch.to_torch import EMIT  # noqa: E402
+pytest.importorskip("torch")
+
+import torch
+
+from faltung.torch.to_torch import EMIT
 
 
 def model_of(net: nn.Layer, shape: tuple[int, ...], **options: Any) -> Model:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch import nn  # noqa: E402
-from torch.nn import functional as F  # noqa: E402
+import torch
+from torch import nn
+from torch.nn import functional as F
 
-import faltung.torch  # noqa: E402
-from faltung.data import open_source  # noqa: E402
+import faltung.torch
+from faltung.data import open_source
 
 STEPS = 200
 BATCH = 32

@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import pytest
 
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
 
-from torch.nn import functional as F  # noqa: E402
-from torch_aten import check, check_gradients, part_of, traced  # noqa: E402
-from torch_opinfo import check_samples  # noqa: E402
+import torch
+from torch.nn import functional as F
+from torch_aten import check, check_gradients, part_of, traced
+from torch_opinfo import check_samples
 
 OPS = """
     view view_as reshape reshape_as flatten unflatten squeeze unsqueeze permute transpose t T mT mH

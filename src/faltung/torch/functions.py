@@ -144,10 +144,10 @@ _HIDDEN: dict[Any, str] = {
     torch.Tensor.backward: _INSIDE,
     torch.autograd.grad: _INSIDE,
     torch.autograd.backward: _INSIDE,
-    torch.Tensor.data.__set__: "it sets the .data of a tensor",  # type: ignore[attr-defined]
+    torch.Tensor.data.__set__: "it sets the .data of a tensor",
 }
-_GET_DATA = torch.Tensor.data.__get__  # type: ignore[attr-defined]
-_SET_GRADIENTS = torch.Tensor.requires_grad.__set__  # type: ignore[attr-defined]
+_GET_DATA = torch.Tensor.data.__get__
+_SET_GRADIENTS = torch.Tensor.requires_grad.__set__
 
 
 class Watch(TorchFunctionMode):
@@ -176,12 +176,13 @@ class Watch(TorchFunctionMode):
 @contextmanager
 def dice_untouched() -> Iterator[None]:
     """``Hidden`` if random numbers of Python's or NumPy's are drawn within: a graph keeps them."""
-    plain, numbers = random.getstate(), np.random.get_state()
+    plain: Any = random.getstate()
+    numbers: Any = np.random.get_state()
     try:
         yield
         if random.getstate() != plain:
             raise Hidden("it draws random numbers of Python's")
-        now = np.random.get_state()
+        now: Any = np.random.get_state()
         if str(now[2:]) != str(numbers[2:]) or (now[1] != numbers[1]).any():
             raise Hidden("it draws random numbers of NumPy's")
     finally:
