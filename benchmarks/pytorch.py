@@ -319,8 +319,10 @@ def page(rows: Sequence[dict[str, Any]]) -> str:
             body.append((0.0, f"| {row['name']} | {row['batch']} | | | | failed | |"))
             continue
         others = [found[mode]["least"] for mode in MODES[:-1] if mode in found]
-        ratio = min(others) / found["faltung"]["least"]
-        ratios.setdefault(0 if row["set"] == "training" else row["batch"], []).append(ratio)
+        ratio = min(others, default=math.nan) / found["faltung"]["least"]
+        if others:
+            kind = 0 if row["set"] == "training" else row["batch"]
+            ratios.setdefault(kind, []).append(ratio)
         cells = [f"{1e3 * found[m]['least']:.2f}" if m in found else "" for m in MODES]
         line = f"| {row['name']} | {row['batch']} | {' | '.join(cells)} | {ratio:.2f} |"
         body.append((ratio, line))

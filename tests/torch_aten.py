@@ -54,7 +54,9 @@ def results_of(
     module: fx.GraphModule, part: Part, inputs: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     graph = part.graph
-    by_name = dict(zip([n.name for n in module.graph.nodes if n.op == "placeholder"], inputs))
+    by_name = dict(
+        zip([n.name for n in module.graph.nodes if n.op == "placeholder"], inputs, strict=True)
+    )
     results: dict[str, Any] = {}
     given = {x.value.name: x.laid_out(_numbers(by_name[n])) for n, x in part.inputs.items()}
     if graph is not None:

@@ -1,5 +1,6 @@
 """Small networks of different kinds at inference and in training; many more: torch_networks.py."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from torch_against_eager import inference, lies, prepared, training  # noqa: E40
 from torch_handwritten import NETWORKS  # noqa: E402
 
 import faltung.torch  # noqa: E402
+from faltung.geometry.errors import FaltungError  # noqa: E402
 
 
 class Asking(nn.Module):
@@ -81,3 +83,36 @@ def test_results_lie_as_in_eager(batch: int, grad: bool) -> None:
         for ours, theirs in zip(made(x), module(x), strict=True):
             assert lies(ours) == lies(theirs)
             torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_that_follow_from_buffers_that_each_step_changes() -> None:
+    torch.manual_seed(0)
+    norm = nn.utils.parametrizations.spectral_norm
+    theirs = nn.Sequential(norm(nn.Linear(6, 5)), nn.Tanh(), norm(nn.Linear(5, 4))).double()
+    ours = copy.deepcopy(theirs)
+    made, x = faltung.torch.compile(ours), torch.randn(3, 6, dtype=torch.float64)
+    for _ in range(3):
+        for call, net in ((theirs, theirs), (made, ours)):
+            net.zero_grad()
+            call(x).square().sum().backward()
+            with torch.no_grad():
+                for p in net.parameters():
+                    p -= 0.1 * p.grad
+    for a, b in zip(theirs.state_dict().items(), ours.state_dict().items(), strict=True):
+        assert a[0] == b[0]
+        torch.testing.assert_close(a[1], b[1], rtol=1e-9, atol=1e-11)
+    with pytest.raises(FaltungError, match="changes buffers"):
+        torch.autograd.grad(made(x).sum(), list(ours.parameters()), create_graph=True)
+    theirs(x)  # which changes its buffers, too
+    with torch.no_grad():
+        ours.eval(), theirs.eval()
+        torch.testing.assert_close(made(x), theirs(x), rtol=1e-9, atol=1e-11)
+
+
+def test_batches_are_counted_once_where_gradients_have_gradients() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.Tanh())
+    made, x = faltung.torch.compile(model), torch.randn(4, 6)
+    (found,) = torch.autograd.grad(made(x).square().sum(), [model[0].weight], create_graph=True)
+    found.square().sum().backward()
+    assert int(model[1].num_batches_tracked) == 1

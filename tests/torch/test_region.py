@@ -252,6 +252,7 @@ def test_training_has_the_same_bits_for_any_number_of_threads() -> None:
     before = faltung.get_threads()
     try:
         for threads in (1, 2):
+            torch.set_num_threads(threads)
             faltung.set_threads(threads)
             _, ours, x = pair(torch.float32)
             step = torch.optim.SGD(ours.parameters(), 0.1)

@@ -165,11 +165,14 @@ class Aliases:
     # Leaves --------------------------------------------------------------------------------------
 
     def reads(self, node: fx.Node) -> None:
-        """The graph reads these leaves. Unsaid: PyTorch writes one before the graph runs."""
+        """The graph reads these leaves. Unsaid: PyTorch writes one before the graph runs, and its
+        numbers may be a part of the graph, as those of trained leaves never are.
+        """
         for x in node.all_input_nodes:
-            if isinstance(self.env.get(x.name), Leaf):
+            leaf = self.env.get(x.name)
+            if isinstance(leaf, Leaf):
                 found = self._memory(x)
-                if found & self._late:
+                if found & self._late and not leaf.trained:
                     raise Unsaid("reads a buffer after it was written")
                 self._read |= found
 
@@ -238,7 +241,7 @@ def _places(look: Look, old: Tensor) -> np.ndarray[Any, Any]:
         return numbers if x is look.parent else sizes.value(x)
 
     args, kwargs = fx.map_arg((look.node.args, look.node.kwargs), given)
-    made = look.node.target(*args, **kwargs)  # type: ignore[operator]
+    made = look.node.target(*args, **kwargs)
     made = made if look.index is None else made[look.index]
     if made.dtype != numbers.dtype:
         raise Unsaid("a write through a view of another dtype")

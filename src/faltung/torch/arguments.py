@@ -1,8 +1,8 @@
 """What the table of operators reads of a call: tensors and settings, by the names of the schema.
 
 The names are those of PyTorch's own schemas (``torch.ops.aten.conv2d.default._schema``), with the
-defaults filled in, so that a handler reads what the documentation of ATen says. ``out`` and in-place
-variants come here as the functions that they are variants of.
+defaults filled in, so that a handler reads what the documentation of ATen says. ``out`` variants
+and those in place come here as the functions that they are variants of.
 """
 
 from collections.abc import Callable, Mapping, Sequence

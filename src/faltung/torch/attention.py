@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 def attention(a: Arguments) -> Tensor:
     """softmax(scale q k^T + mask) v over the last two axes; those before them are broadcast."""
-    q, k, v = (a.floats(name) for name in ("query", "key", "value"))
+    q, k, v = a.floats("query"), a.floats("key"), a.floats("value")
     rate = a.number("dropout_p")
     if not 0 <= rate < 1:
         raise Unsaid(f"dropout_p={rate:g}")
@@ -31,7 +31,7 @@ def attention(a: Arguments) -> Tensor:
     groups = bool(a.call.given.get("enable_gqa"))
     lead = _lead(q, k, v, groups)
     q = _four(a.f, q, lead, None)
-    k, v = (_four(a.f, x, lead, groups) for x in (k, v))
+    k, v = _four(a.f, k, lead, groups), _four(a.f, v, lead, groups)
     given = Given(q, k, v, [], scale, 0.0, 0 if a.flag("is_causal") else None)
     if a.has("attn_mask"):
         if a.flag("is_causal"):

@@ -75,7 +75,7 @@ def formula(e: Emitter, expr: Expr, operands: Sequence[Operand]) -> fx.Node:
         if part.op == "select":
             branches = given[1:]
             if not any(isinstance(x, fx.Node) for x in branches):  # of which dtype else?
-                branches[0] = e.constant(np.float64(branches[0]))  # type: ignore[arg-type]
+                branches[0] = e.constant(np.float64(branches[0]))
             return e.call(torch.where, given[0], *branches)
         if part.op == "gaussian":
             return e.call(torch.exp, e.call(operator.mul, -0.5, e.call(torch.square, *given)))

@@ -71,7 +71,7 @@ def _linear(e: Emitter, node: Node, x: Value, w: Value, bias: Value | None) -> f
 
 def _empty(e: Emitter, kind: Any, *args: Any, **kwargs: Any) -> Any:
     """A module whose numbers come later."""
-    return nn.utils.skip_init(kind, *args, dtype=e.dtype, **kwargs)  # type: ignore[no-untyped-call]
+    return nn.utils.skip_init(kind, *args, dtype=e.dtype, **kwargs)
 
 
 def _convolved(e: Emitter, node: Node, x: fx.Node, w: Value, bias: Value | None) -> fx.Node:

@@ -162,7 +162,7 @@ class Emitter:
                 name = _unused(holder, name)
                 holder.add_module(name, nn.Module())
             where.append(name)
-            holder = holder._modules[name]  # type: ignore[assignment]
+            holder = holder._modules[name]
         return holder, where
 
     # Shapes --------------------------------------------------------------------------------------

@@ -253,7 +253,7 @@ def index(a: Arguments) -> Tensor:
         raise Unsaid("a selection of so many entries")
     if not in_place(axes):
         x = x.transposed([*axes, *(i for i in range(x.rank) if i not in axes)])
-        axes = list(range(len(axes)))
+        axes = [*range(len(axes))]
     size = prod(x.shape[i] for i in axes)
     a.f.require(x.size // size * places.size)
     return merged(a.f, x, axes, selected(size, places.reshape(-1).tolist()), places.shape)

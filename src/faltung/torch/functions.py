@@ -60,12 +60,12 @@ def _watched() -> Iterator[None]:
         here = threading.get_ident() == thread
         return is_causal is True if here else hint(mask, is_causal, size)
 
-    Function.apply = classmethod(one)  # type: ignore[method-assign, assignment]
+    Function.apply = classmethod(one)
     transformer._detect_is_causal_mask = said
     try:
         yield
     finally:
-        Function.apply = before  # type: ignore[method-assign]
+        Function.apply = before
         transformer._detect_is_causal_mask = hint
 
 

@@ -145,7 +145,7 @@ def _rules(name: str) -> dict[str, Rule]:
     found: dict[str, Rule] = {}
     for rule in (Forward, InputGrad, WeightGrad, Transpose):
         rule.name = name
-        rule.jvp = staticmethod(_jvp(rule))  # type: ignore[method-assign]
+        rule.jvp = staticmethod(_jvp(rule))
         found[rule.what] = rule
     return found
 

@@ -24,6 +24,7 @@ from faltung.torch import attention, convolve, norms, pads, pools, products, rec
 from faltung.torch.aliases import Aliases
 from faltung.torch.arguments import Arguments, Call, Graphed
 from faltung.torch.part import DTYPES, Entry, Feed, Gap, Leaf, Outside, Part, Shape, trainable
+from faltung.torch.prefix import run
 from faltung.torch.sizes import value
 from faltung.torch.table import TABLE
 
@@ -99,7 +100,7 @@ class _Importer:
         self.finish(nodes, wanted)
         return self.part
 
-    def feed(self, name: str, feed: Feed) -> Tensor:
+    def feed(self, name: str, feed: Feed) -> Tensor | Outside:
         if feed.dtype not in NUMBERS:
             return Outside(name, feed.shape, feed.dtype)
         if feed.trained:
@@ -231,7 +232,7 @@ class _Importer:
         arguments = [self.read(x) for x in node.args]
         if not all(isinstance(x, int | float | bool) for x in flat(arguments)):
             raise Unsaid("numbers that follow from values")
-        return node.target(*arguments)  # type: ignore[operator]
+        return node.target(*arguments)
 
     def in_prefix(self, node: fx.Node, call: Call) -> Any:
         """What leaves alone lead to, as PyTorch computes it."""
@@ -244,7 +245,7 @@ class _Importer:
         self.aliases.is_late(node)
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: _plain(self.env[n.name]))
         with torch.set_grad_enabled(self.f.training):
-            made = target(*args, **kwargs)
+            made = run(node, args, kwargs)
         if isinstance(made, list | tuple):
             found: Any = [self.leaf(f"{node.name}[{i}]", x) for i, x in enumerate(made)]
         else:

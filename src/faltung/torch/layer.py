@@ -44,7 +44,7 @@ class Layer:
 
 def _like(cls: type[M], module: nn.Module) -> M:
     """A module of another class with the same contents, in dictionaries of its own."""
-    made = cls.__new__(cls)
+    made: M = object.__new__(cls)
     for name, value in module.__dict__.items():
         made.__dict__[name] = value.copy() if isinstance(value, (dict, set, list)) else value
     return made

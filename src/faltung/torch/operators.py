@@ -21,7 +21,7 @@ from torch.autograd import Function, forward_ad
 
 from faltung.geometry.errors import FaltungTypeError
 
-LIBRARY: Any = torch.library.Library("faltung", "FRAGMENT")  # type: ignore[no-untyped-call]
+LIBRARY: Any = torch.library.Library("faltung", "FRAGMENT")
 
 _below = _C._after_autograd_keyset
 # Who is asked after autograd, as bits, which compare in a tenth of the time: the kernel for the CPU

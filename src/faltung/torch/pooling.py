@@ -295,7 +295,7 @@ def _of_rank(
         made: Any = update_wrapper(of_rank, named)
         made.__wrapped__ = whole
         made.__annotations__ = whole.__annotations__
-        return made  # type: ignore[no-any-return]
+        return made
 
     return decorated
 

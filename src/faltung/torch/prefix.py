@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from faltung.torch.effects import storages, written_by
 from faltung.torch.part import Part
 
 
@@ -22,15 +23,24 @@ class Prefix:
         self.nodes.reverse()
         self.constants = {n: leaf.tensor for n, leaf in part.leaves.items() if n in needed}
 
+    @property
+    def changes(self) -> bool:
+        """Whether a call leaves real numbers of buffers other than they were."""
+        given = {
+            storage
+            for node in self.nodes
+            for x in node.all_input_nodes
+            if x.op in ("placeholder", "get_attr")
+            for storage in storages(x)
+        }
+        written = [x for node in self.nodes for x in written_by(node)]
+        real = [x for x in written if x.meta["val"].is_floating_point()]
+        return any(not given.isdisjoint(storages(x)) for x in real)
+
     def __call__(self, env: dict[str, Any]) -> dict[str, Any]:
         for node in self.nodes:
-            args, kwargs = fx.map_arg(
-                (node.args, node.kwargs), lambda n, env=env: self._value(env, n)
-            )
-            gradients = torch.is_grad_enabled() and node.meta.get("grad", True)
-            with torch.set_grad_enabled(gradients):
-                found = node.target(*args, **kwargs)  # type: ignore[operator]
-            env[node.name] = found
+            args, kwargs = self._arguments(node, env)
+            found = env[node.name] = run(node, args, kwargs)
             if isinstance(found, list | tuple):
                 env |= {f"{node.name}[{i}]": x for i, x in enumerate(found)}
         return env
@@ -44,6 +54,15 @@ class Prefix:
         if node.op == "get_attr":
             return attribute(node)
         return self.constants[node.name]
+
+
+def run(node: fx.Node, args: Any, kwargs: Any) -> Any:
+    """What PyTorch makes of a node, without gradients where the model has switched them off."""
+    target: Any = node.target
+    if node.meta.get("grad", True):
+        return target(*args, **kwargs)
+    with torch.no_grad():
+        return target(*args, **kwargs)
 
 
 def attribute(node: fx.Node) -> Any:
@@ -68,5 +87,5 @@ def eager(nodes: Sequence[fx.Node], env: dict[str, Any]) -> Any:
             env[node.name] = attribute(node)
             continue
         args, kwargs = fx.map_arg((node.args, node.kwargs), lambda n: env[n.name])
-        env[node.name] = node.target(*args, **kwargs)  # type: ignore[operator]
+        env[node.name] = run(node, args, kwargs)
     return env

@@ -33,7 +33,7 @@ def _of_rank(rank: int, whole: Callable[..., Tensor]) -> Callable[[Named], Calla
         made: Any = update_wrapper(make(rank, wrong), named)
         made.__wrapped__ = whole
         made.__annotations__ = whole.__annotations__
-        return made  # type: ignore[no-any-return]
+        return made
 
     return decorated
 

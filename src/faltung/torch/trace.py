@@ -50,8 +50,8 @@ def trace(module: nn.Module, x: torch.Tensor) -> Traced:
     names = {id(tensor): name for name, tensor in tensors.items()}
     within = {node.name: found for node, found in stamps.items()}
     places = {(t.data_ptr(), t.numel()): name for name, t in tensors.items() if t.numel()}
-    kind = str(dtype).removeprefix("torch.")
-    return Traced(made, within, names, places, kind)  # type: ignore[arg-type]
+    kind: Float = "float64" if dtype == torch.float64 else "float32"
+    return Traced(made, within, names, places, kind)
 
 
 def only_tensor(found: Any) -> torch.Tensor:
@@ -104,11 +104,11 @@ def _stamped(module: nn.Module, stamps: dict[fx.Node, tuple[str, str]]) -> Itera
 
     hooks = [part.register_forward_pre_hook(enter, prepend=True) for part in module.modules()]
     hooks += [part.register_forward_hook(leave, always_call=True) for part in module.modules()]
-    fx.Graph.create_node = stamped  # type: ignore[method-assign, assignment]
+    fx.Graph.create_node = stamped
     try:
         yield
     finally:
-        fx.Graph.create_node = create  # type: ignore[method-assign]
+        fx.Graph.create_node = create
         for hook in hooks:
             hook.remove()
 

@@ -18,6 +18,7 @@ from faltung.graph.foreign import Tensor
 from faltung.program.borrowed import Borrowed
 from faltung.runtime.buffers import aligned
 from faltung.torch.edges import Written
+from faltung.torch.effects import written_by
 from faltung.torch.importer import flat
 from faltung.torch.part import Part, trainable
 from faltung.torch.prefix import eager
@@ -133,9 +134,9 @@ class Trained(Program):
 class Call:
     """A call of a program with gradients: what its graph, when it is kept, would begin with again.
 
-    given: the tensors of the ``Function``. versions: as they were. drawn: random numbers of PyTorch,
-    by the value that they are. ran: where the block of memory
-    lies that a backward phase has used up.
+    given: the tensors of the ``Function``. versions: as they were. drawn: PyTorch's random numbers,
+    by the value that they are. ran: where the block of memory lies that a backward phase has used
+    up.
     """
 
     program: Trained
@@ -149,7 +150,7 @@ class Call:
 
 class _Function(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> Any:  # type: ignore[override]
+    def forward(ctx: Any, call: Call, *tensors: torch.Tensor) -> Any:
         program = call.program
         borrowed, count = program.program, len(program.reads)
         read = [how(x) for (_, _, how), x in zip(program.reads, tensors, strict=False)]
@@ -173,7 +174,7 @@ class _Function(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, *grads: torch.Tensor | None) -> Any:  # type: ignore[override]
+    def backward(ctx: Any, *grads: torch.Tensor | None) -> Any:
         if torch.is_grad_enabled():
             return (None, *_twice(ctx.call, grads))
         program: Trained = ctx.call.program
@@ -292,6 +293,11 @@ def _changed(program: Trained, leaves: Sequence[torch.Tensor]) -> None:
 def _twice(call: Call, grads: Sequence[torch.Tensor | None]) -> list[torch.Tensor | None]:
     """Gradients that can be differentiated again: PyTorch computes all of it once more."""
     program = call.program
+    if program.prefix.changes:
+        raise FaltungError(
+            "create_graph: a second differentiation of what changes buffers is not possible here; "
+            "run the model without faltung for it"
+        )
     if program.program.keys or program.draws:
         raise FaltungError(
             "create_graph: a second differentiation of random numbers is not possible here; "
@@ -305,6 +311,7 @@ def eager_gradients(
 ) -> list[torch.Tensor | None]:
     piece = program.piece
     written = {g.leaf for g in program.updated}
+    written |= {x.name for node in piece.nodes for x in written_by(node)}
     leaves = {
         name: x.clone() if name in written else x
         for name, x in zip(piece.leaves, call.leaves, strict=True)
