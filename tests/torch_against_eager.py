@@ -17,6 +17,8 @@ import faltung.torch
 LEAST = 6e-8
 # The same for a gradient, beside the largest of all: some are sums that cancel.
 LEAST_GRAD = 3e-7
+# How much larger than PyTorch's an error may be.
+RATIO = 6.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,9 @@ class Step:
     buffers: float
     whole: bool
     missing: list[str] = field(default_factory=list)
+    # Where the ratio is large, the largest error of ours in float64: if that is nothing, one of
+    # both has fallen on the other side of a kink.
+    double: float | None = None
 
 
 def inputs_of(shapes: Sequence[Any], batch: int, seed: int = 1) -> list[Tensor]:
@@ -124,7 +129,14 @@ def training(module: nn.Module, shapes: Sequence[Any], batch: int = 2) -> Step:
         mine, other = far(our_buffers[key], x) / size, far(their_buffers[key], x) / size
         buffers = max(buffers, mine / max(other, LEAST_GRAD))
     missing = sorted({*theirs} ^ {*ours})
-    return Step(all_ours, all_torch, worst, name, buffers, whole, missing)
+    double = None
+    if worst > RATIO:
+        found, _ = step(faltung.torch.compile(doubled(module)), list(map(wide, inputs)))
+        double = max(
+            far(found[key], x) / max(float(x.abs().max()), 1e-30, LEAST_GRAD * largest)
+            for key, x in exact.items()
+        )
+    return Step(all_ours, all_torch, worst, name, buffers, whole, missing, double)
 
 
 def step(module: Any, inputs: Sequence[Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

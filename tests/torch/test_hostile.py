@@ -2,6 +2,7 @@
 
 import copy
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,3 +129,54 @@ def test_random_numbers_of_python_are_drawn_at_each_call(draw):
     np.random.seed(0)
     assert len(set(first)) == 4
     assert first == [fast(x).sum().item() for _ in range(4)]
+
+
+def test_what_follows_from_parameters_alone_has_gradients():
+    model = Does(lambda m, x: m.factor.exp() * 2)
+    fast = faltung.torch.compile(model)
+    fast(torch.zeros(1)).sum().backward()
+    torch.testing.assert_close(model.factor.grad, 2 * model.factor.exp().detach())
+
+
+def test_numbers_that_change_at_each_call_are_not_compiled_without_end():
+    class Times(nn.Conv2d):
+        def forward(self, x, factor):
+            return super().forward(x) * factor
+
+    model, x = Times(3, 4, 3).eval(), torch.randn(2, 3, 8, 8)
+    fast = faltung.torch.compile(model)
+    for factor in [float("nan")] * 3 + [float(i) for i in range(14)]:
+        torch.testing.assert_close(
+            fast(x, factor), model(x, factor), rtol=1e-4, atol=1e-4, equal_nan=True
+        )
+    assert fast._faltung_engine.captures == 12
+
+
+class Scaled(nn.Module):
+    """Reads numbers that lie in objects."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.config, self.table = SimpleNamespace(scale=2.0), {"a": [3.0]}
+        self.array = np.ones(2)
+
+    def forward(self, x):
+        return self.conv(x) * self.config.scale * self.table["a"][0] * float(self.array[1])
+
+
+def test_settings_within_objects_are_read_again():
+    model, x = Scaled(), torch.randn(2, 3, 8, 8)
+    fast = faltung.torch.compile(model)
+    for _ in range(2):
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
+        model.config.scale += 1
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
+        model.table["a"][0] += 1
+        torch.testing.assert_close(fast(x), model(x), rtol=1e-4, atol=1e-4)
+        model.array[1] += 1
+    made = fast._faltung_engine.captures
+    fast(x)
+    fast(x)
+    assert fast._faltung_engine.captures <= made + 1

@@ -42,6 +42,10 @@ class Untraceable(Exception):
         self.place = place or places.Place()
 
 
+class TooMany(Untraceable):
+    """There are graphs enough for other numbers and sizes: PyTorch runs what comes now."""
+
+
 class Changing(Untraceable):
     """A model that changes its own modules, as one does that keeps a table for later calls."""
 

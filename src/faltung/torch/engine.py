@@ -11,7 +11,8 @@ from torch import nn
 
 from faltung.geometry.errors import UnsupportedError
 from faltung.torch import gaps, sizes, trees
-from faltung.torch.capture import TRACING, Captured, Changing, Untraceable, trace
+from faltung.torch.capture import TRACING, Captured, Changing, TooMany, Untraceable, trace
+from faltung.torch.functions import is_watched
 from faltung.torch.pieces import Cut, cut, is_size
 from faltung.torch.state import State
 from faltung.torch.versions import untested, warn_once
@@ -19,16 +20,14 @@ from faltung.torch.versions import untested, warn_once
 # Graphs of one model for arguments of one kind, before it is left to PyTorch.
 MOST_CAPTURES = 12
 # States of modules (training, evaluation, another rate of dropout), and calls that are remembered.
-MOST_STATES, MOST_CALLS = 8, 4096
+MOST_STATES, MOST_CALLS, MOST_NEW = 8, 4096, 24
 _TENSORS = frozenset([torch.Tensor, nn.Parameter])
 _requires_grad = attrgetter("requires_grad")
 
 
 @dataclass(slots=True)
 class Entry:
-    """What a call does. plan: None where PyTorch runs the model; reason: why. error: to be raised.
-    seconds: to capture, and to cut.
-    """
+    """What a call does. plan: None where PyTorch runs all; reason: why. error: to be raised."""
 
     plan: "Plan | None" = None
     reason: str = ""
@@ -171,11 +170,12 @@ class Engine:
         self._known: dict[State, list[Known]] = {}
         self._late: set[str] = set()
         self._always: Entry | None = None
+        self._new = self._met = 0  # states of modules, and calls that met one again
 
     # A call --------------------------------------------------------------------------------------
 
     def __call__(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if _is_watched():
+        if is_watched():
             return self.function(*args, **kwargs)
         entry, tensors, leaves = self.found(args, kwargs)
         if entry.plan is not None:
@@ -227,12 +227,18 @@ class Engine:
         """The modules as they are, and their tensors."""
         found = self.same_state()
         if found is not None:
+            self._met += 1
             return found
         with TRACING:
             found = self.same_state()
             if found is not None:
                 return found
             state = State(self.roots)
+            self._new += 1
+            if self._new > MOST_NEW and self._new * 4 > self._met:
+                reason = "settings of its modules change all the time"
+                warn_once(f"{self.where}: {reason}: PyTorch runs the model")
+                self._always = Entry(reason=reason)
             self._states.insert(0, state)
             self._calls[state], self._known[state] = {}, []
             for old in self._states[MOST_STATES:]:
@@ -263,7 +269,7 @@ class Engine:
                     (x.shape, x.stride(), x.dtype, x.requires_grad, x.is_cpu, x.is_neg(), type(x))
                 )
             else:
-                parts.append((type(x), x))
+                parts.append((type(x), x.hex() if type(x) is float else x))
         return tuple(parts)
 
     # Making --------------------------------------------------------------------------------------
@@ -285,6 +291,8 @@ class Engine:
         tensors = [x for x in flat if isinstance(x, torch.Tensor)]
         try:
             known, bound = self.graph(flat, tree, tensors, state, leaves)
+        except TooMany as error:
+            return Entry(reason=error.reason)
         except Untraceable as error:
             if error.wrong:  # in eager, too: PyTorch says it best
                 with torch.no_grad():
@@ -325,15 +333,17 @@ class Engine:
         """A graph that is right for these arguments, and its free sizes."""
         known = self._known.setdefault(state, [])
         family = self.family(flat, tree, leaves)
+        kind = trees.kind_of(family)
+        kin = sum(trees.kind_of(each.family) == kind for each in known)
         mine = [each for each in known if each.family == family]
         for each in mine:
             bound = each.bound(tensors)
             if bound is not None:
                 return each, bound
-        if len(mine) >= MOST_CAPTURES:
+        if kin >= MOST_CAPTURES:
             reason = f"more than {MOST_CAPTURES} graphs for arguments of one kind"
             warn_once(f"{self.where}: {reason}: PyTorch runs the others")
-            raise Untraceable(reason)
+            raise TooMany(reason)
         alike = [each for each in mine if each.orders == orders_of(tensors)]
         for free in _changing(tensors, alike):
             try:
@@ -364,7 +374,9 @@ class Engine:
             tree,
             mode(leaves),
             [
-                (x.dtype, x.dim(), x.requires_grad) if isinstance(x, torch.Tensor) else (type(x), x)
+                (x.dtype, x.dim(), x.requires_grad)
+                if isinstance(x, torch.Tensor)
+                else (type(x), x.hex() if type(x) is float else x)
                 for x in flat
             ],
         )
@@ -484,13 +496,3 @@ def _same(a: Cut, b: Cut) -> bool:
 
 def _is_node(x: Any) -> bool:
     return isinstance(x, torch.fx.Node)
-
-
-def _is_watched() -> bool:
-    """Whether something looks at each operator of PyTorch, or transforms them."""
-    return bool(
-        torch.compiler.is_compiling()
-        or torch._C._len_torch_dispatch_stack()
-        or torch._C._functorch.peek_interpreter_stack() is not None
-        or torch._C._get_tracing_state() is not None
-    )

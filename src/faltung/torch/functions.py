@@ -188,3 +188,13 @@ def dice_untouched() -> Iterator[None]:
     finally:
         random.setstate(plain)
         np.random.set_state(numbers)
+
+
+def is_watched() -> bool:
+    """Whether something looks at each operator of PyTorch, or transforms them."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch._C._len_torch_dispatch_stack()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._get_tracing_state() is not None
+    )

@@ -411,7 +411,8 @@ def order_in_memory(x: torch.Tensor) -> Sequence[int]:
         return plain
     if lies_last(x):
         return (0, *plain[2:], 1)
-    order = sorted(plain, key=lambda axis: -x.stride(axis))
+    strides = x.stride()
+    order = sorted(plain, key=lambda axis: -strides[axis])
     return order if x.permute(order).is_contiguous() else plain
 
 

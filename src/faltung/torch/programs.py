@@ -205,7 +205,8 @@ class Inferred(Program):
         env: dict[str, Any] = dict(zip(self.piece.inputs, inputs, strict=True))
         if self._each.nodes or not self._plain:
             env |= zip(self.piece.leaves, leaves, strict=True)
-            with torch.no_grad():
+            # What follows from parameters alone has gradients, which PyTorch computes.
+            with torch.set_grad_enabled(self.program is None and torch.is_grad_enabled()):
                 self._each(env)
         told = {i: self.writes[i].told(x) for i, x in made.items()}
         return self.results(told, env)

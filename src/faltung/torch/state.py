@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn.modules import module as hooks
 
+from faltung.torch.contents import containers, copied
+
 # Entries of a module's dictionary that are told apart otherwise, or change nothing.
 _OWN = frozenset(nn.Module().__dict__) - {"training"}
 # What recurrent layers derive from their parameters, whenever these are others.
@@ -115,6 +117,11 @@ class State:
             self._getters.append(itemgetter(*names))
             self._attributes.append(vars(module))
         self._settings = [_kept(get(d)) for get, d in self._rows()]
+        settings = [
+            (d, k) for m in modules for d in (vars(m),) for k in d if _is_setting(m, k, d[k])
+        ]
+        self._deep = containers([d[k] for d, k in settings])
+        self._deep_kept = list(map(copied, self._deep))
 
     def _rows(self) -> Iterator[tuple[Callable[[dict[str, Any]], Any], dict[str, Any]]]:
         return zip(self._getters, self._attributes, strict=True)
@@ -153,6 +160,8 @@ class State:
                 return None
             settings = [get(d) for get, d in self._rows()]
             if settings != self._settings:
+                return None
+            if self._deep and list(map(copied, self._deep)) != self._deep_kept:
                 return None
             children = map(getitem, self._child_dicts, self._child_keys)
             if not all(map(is_, children, self._child_is)):

@@ -74,3 +74,9 @@ def _of_dataclass(x: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]]:
     inner, again = taken_apart([getattr(x, name) for name in names])
     kind = type(x)
     return inner, lambda found: kind(**dict(zip(names, again(found), strict=True)))
+
+
+def kind_of(family: Any) -> Any:
+    """The same for arguments that differ in numbers and strings alone."""
+    tree, switches, given = family
+    return tree, switches, [x[:1] if len(x) == 2 else x for x in given]
