@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from faltung.torch.as_model import to_model
     from faltung.torch.compiled import compile
-    from faltung.torch.explain import Explanation, explain
+    from faltung.torch.explanation import Explanation, explain
     from faltung.torch.functional import (
         conv,
         conv_local,
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
 _FILES = {
     "as_model": ["to_model"],
     "compiled": ["compile"],
-    "explain": ["Explanation", "explain"],
+    "explanation": ["Explanation", "explain"],
     "functional": [
         "conv",
         "conv_local",

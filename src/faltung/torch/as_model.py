@@ -80,10 +80,11 @@ def to_model(module: nn.Module, example: Any, *, classes: Sequence[str] | None =
 
     Examples
     --------
-    >>> import torch, faltung.torch  # doctest: +SKIP
-    >>> net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU())  # doctest: +SKIP
-    >>> model = faltung.torch.to_model(net, torch.zeros(1, 1, 8, 8))  # doctest: +SKIP
-    >>> model.save("model.safetensors")  # doctest: +SKIP
+    >>> import torch, faltung.torch
+    >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))
+    >>> model = faltung.torch.to_model(net, torch.zeros(1, 1, 8, 8))
+    >>> model.predict(torch.ones(2, 1, 8, 8).numpy(), softmax=False).shape
+    (2, 3)
     """
     x = _example(module, example)
     module = _prepared(module, x)

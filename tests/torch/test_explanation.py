@@ -65,7 +65,7 @@ def test_a_model_that_is_eager_says_why() -> None:
 
     seen = faltung.torch.explain(Model(), pictures())
     assert seen.pieces == [] and "numbers in a tensor" in seen.reason
-    assert str(seen).startswith("PyTorch runs the whole model: test_explain.py:")
+    assert str(seen).startswith("PyTorch runs the whole model: test_explanation.py:")
 
 
 def test_of_torch_compile() -> None:
