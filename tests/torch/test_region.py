@@ -224,6 +224,17 @@ def test_gradients_of_gradients() -> None:
         close(a.grad, b.grad)
 
 
+def test_several_gradients_at_once() -> None:
+    theirs, ours, x = pair()
+    run = of(ours, x)
+    seeds = torch.eye(16, dtype=x.dtype).view(16, 4, 4)
+    grads = []
+    for call in (theirs, run):
+        given = x.clone().requires_grad_()
+        grads += torch.autograd.grad(call(given), given, seeds, is_grads_batched=True)
+    close(*grads)
+
+
 def test_frozen_parameters_have_no_gradient() -> None:
     theirs, ours, x = pair()
     for net in (theirs, ours):

@@ -197,4 +197,5 @@ def is_watched() -> bool:
         or torch._C._len_torch_dispatch_stack()
         or torch._C._functorch.peek_interpreter_stack() is not None
         or torch._C._get_tracing_state() is not None
+        or torch.autograd.forward_ad._current_level >= 0
     )

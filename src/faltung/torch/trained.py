@@ -175,7 +175,7 @@ class _Function(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor | None) -> Any:
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or any(map(_is_batch, grads)):
             return (None, *_twice(ctx.call, grads))
         program: Trained = ctx.call.program
         borrowed = program.program
@@ -198,6 +198,14 @@ class _Function(torch.autograd.Function):
             addresses[f"gradient of {name}"] = made[name].data_ptr()
         borrowed.run(1, addresses)
         return (None, *_gradients(program, made))
+
+
+def _is_batch(grad: torch.Tensor | None) -> bool:
+    """Whether it stands for several gradients at once (``is_grads_batched``), without memory."""
+    functorch = torch._C._functorch
+    return grad is not None and (
+        functorch.is_batchedtensor(grad) or functorch.is_legacy_batchedtensor(grad)
+    )
 
 
 def version(x: torch.Tensor) -> int:
@@ -317,7 +325,9 @@ def eager_gradients(
         for name, x in zip(piece.leaves, call.leaves, strict=True)
     }
     env: dict[str, Any] = {**leaves, **dict(zip(piece.inputs, call.inputs, strict=True))}
-    eager(piece.nodes, env)
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        eager(piece.nodes, env)
     outputs = [env[name] for name in piece.outputs]
     tensors = [x for x in flat(outputs) if isinstance(x, torch.Tensor)]
     mine = [call.inputs[place] for place, _, _ in program.reads]
@@ -325,7 +335,7 @@ def eager_gradients(
     wanted = [x for x in (*mine, *given) if x.requires_grad]
     pairs = _paired(program, tensors, grads)
     found = torch.autograd.grad(
-        [y for y, _ in pairs], wanted, [g for _, g in pairs], create_graph=True, allow_unused=True
+        [y for y, _ in pairs], wanted, [g for _, g in pairs], create_graph=again, allow_unused=True
     )
     rest = iter(found)
     return [next(rest) if x.requires_grad else None for x in (*mine, *given)]
