@@ -274,7 +274,7 @@ class Worker:
 def compared(
     subject: str, name: str, batch: int, threads: int, modes: Sequence[str], turns: int
 ) -> dict[str, Any]:
-    """Of each mode the least time and the median in seconds, and the peak of memory in kilobytes."""
+    """Of each mode the least time and the median, in seconds, and the peak of memory in kB."""
     workers = []
     for mode in modes:
         words = ["--work", mode, "--batch", str(batch), "--threads", str(threads), "--set", subject]
