@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from graph import networks
+from graph import network_parts, networks
 from graph.networks import Problem, build, problem
 from grid import grid
 from hypothesis import given
@@ -94,8 +94,8 @@ def kinds(nodes: Sequence[Node]) -> list[type]:
 
 def test_a_block_of_a_residual_network_is_two_convolutions() -> None:
     """Normalisation folded, activations and the residual stored with the sums."""
-    first, second = inference(networks.block(4), (4, 5, 5))[:2]
-    assert kinds(inference(networks.block(4), (4, 5, 5))) == [Convolve, Convolve]
+    first, second = inference(network_parts.block(4), (4, 5, 5))[:2]
+    assert kinds(inference(network_parts.block(4), (4, 5, 5))) == [Convolve, Convolve]
     assert first.op.epilogue == maximum(A, 0)
     assert second.op.epilogue == maximum(A + B, 0)
     assert [value.name for value in second.inputs[3:]] == ["input"]
@@ -103,13 +103,13 @@ def test_a_block_of_a_residual_network_is_two_convolutions() -> None:
 
 def test_the_shortcut_of_a_block_is_no_pass_of_its_own() -> None:
     """The last of the convolutions that are added takes the sum."""
-    nodes = inference(networks.block(4, 2), (3, 6, 6))
+    nodes = inference(network_parts.block(4, 2), (3, 6, 6))
     assert kinds(nodes) == [Convolve, Convolve, Convolve]
     assert [node.op.epilogue for node in nodes] == [maximum(A, 0), None, maximum(B + A, 0)]
 
 
 def test_an_inception_module_is_its_convolutions_and_its_pool() -> None:
-    nodes = inference(networks.inception(), (3, 6, 6))
+    nodes = inference(network_parts.inception(), (3, 6, 6))
     assert kinds(nodes)[-1].__name__ == "Concat"
     assert sorted(kind.__name__ for kind in kinds(nodes)) == ["Concat", *["Convolve"] * 6, "Pool"]
     assert all(node.op.epilogue == maximum(A, 0) for node in nodes if kinds([node]) == [Convolve])

@@ -9,7 +9,7 @@ from importlib.resources import as_file, files
 
 import numpy as np
 import pytest
-from graph import networks
+from graph import network_parts
 from optional import optional
 
 from faltung import nn
@@ -39,18 +39,18 @@ LENET = nn.Sequential(
     nn.Linear(10),
 )
 INCEPTION = nn.Sequential(
-    networks.conv_norm(8),
-    networks.inception(),
+    network_parts.conv_norm(8),
+    network_parts.inception(),
     nn.Auxiliary(nn.Sequential(nn.AvgPool(4), nn.Flatten(), nn.Linear(10)), 0.3),
     nn.MaxPool(2),
-    networks.inception(),
+    network_parts.inception(),
     nn.GlobalAvgPool(),
     nn.Linear(10),
 )
 RESNET = nn.Sequential(
-    networks.conv_norm(8),
-    networks.block(8),
-    networks.block(12, 2),
+    network_parts.conv_norm(8),
+    network_parts.block(8),
+    network_parts.block(12, 2),
     nn.GlobalAvgPool(),
     nn.Linear(10),
 )
