@@ -5,7 +5,10 @@ the counter of a parameter as it was. So a few of its numbers are kept and compa
 """
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 # Numbers of each tensor that are looked at: neighbours in its memory, which are quickly joined.
@@ -21,19 +24,16 @@ class Samples:
         self._kept = self._read()
 
     def _read(self) -> bytes:
-        if not self._views:
-            return b""
-        with torch.no_grad():
-            found: bytes = torch.cat(self._views).view(torch.uint8).numpy().tobytes()
-        return found
+        return np.concatenate(self._views).tobytes() if self._views else b""
 
     def changed(self) -> bool:
         """Whether there are other numbers than at first."""
         return self._read() != self._kept
 
 
-def _view(x: torch.Tensor) -> torch.Tensor:
-    """Numbers from the middle of a tensor's memory."""
+def _view(x: torch.Tensor) -> npt.NDArray[Any]:
+    """Bytes of numbers from the middle of a tensor's memory."""
     span = 1 + sum((n - 1) * step for n, step in zip(x.shape, x.stride(), strict=True))
     count = min(COUNT, span)
-    return x.detach().as_strided((count,), (1,), x.storage_offset() + (span - count) // 2)
+    found = x.detach().as_strided((count,), (1,), x.storage_offset() + (span - count) // 2)
+    return found.view(torch.uint8).numpy()
