@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
@@ -20,7 +21,7 @@ from torch_aten import traced
 import faltung
 from faltung.geometry.errors import FaltungError
 from faltung.torch.hooks import no_saved_tensors_hooks
-from faltung.torch.programs import Inferred
+from faltung.torch.programs import Inferred, _laid_out
 from faltung.torch.region import Region
 from faltung.torch.trained import Trained
 
@@ -397,3 +398,9 @@ def test_gaps_are_listed_together() -> None:
     assert len(region.gaps([x], [])) == 2
     with pytest.raises(FaltungError, match=r"inv.*; .*det"):
         region([x], [])
+
+
+def test_a_number_stays_one_when_it_is_laid_out() -> None:
+    assert _laid_out(np.asarray(2.0), ()).shape == ()
+    turned = _laid_out(np.arange(6.0).reshape(2, 3), (1, 0))
+    assert turned.strides == (8, 16) and turned.shape == (2, 3)

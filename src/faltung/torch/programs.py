@@ -134,8 +134,8 @@ class Program:
 
 def _laid_out(array: Array, order: Sequence[int]) -> Array:
     """A copy with its axes in this order in memory."""
-    if len(order) != array.ndim:
-        return np.ascontiguousarray(array)
+    if len(order) != array.ndim or not order:
+        return np.array(array, order="C")  # ``ascontiguousarray`` gives a number an axis
     moved = np.ascontiguousarray(array.transpose(order))
     return moved.transpose(np.argsort(order).tolist())
 
