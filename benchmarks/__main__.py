@@ -2,12 +2,13 @@
 
 import sys
 
-from benchmarks import accuracy, choices, denormals, pytorch
+from benchmarks import accuracy, beside, choices, denormals, pytorch
 from benchmarks.run import main
 
 OTHERS = {
     "choices": choices.main,
     "accuracy": accuracy.main,
+    "beside": beside.main,
     "denormals": denormals.main,
     "pytorch": pytorch.main,
 }

@@ -478,17 +478,13 @@ MOVES = ("View", "Permute")
 
 def kinds(model: OnnxModel) -> list[Counter[str]]:
     """What the compiled parts of the last run consist of, but for moves."""
-    programs = [r.program.compiled.inference for r in model._main.records if r.program is not None]
-    return [
-        Counter(n for node in each.nodes if (n := type(node.op).__name__) not in MOVES)
-        for each in programs
-    ]
+    runs = [r.program.compiled.inference for r in model._main.records if r.program is not None]
+    names = [[type(node.op).__name__ for node in each.nodes] for each in runs]
+    return [Counter(n for n in each if n not in MOVES) for each in names]
 
 
 def differences(data: bytes, x: Array, in_front: Callable[[Array], Array] = lambda y: y) -> str:
-    """What about the first sample, or about how it is computed, depends on the batch that it is in;
-    nothing, as it should be. in_front: puts the samples of the output in front.
-    """
+    """What of the first sample depends on its batch. in_front: puts the samples in front."""
     model, found = load(data), []
     for batch in range(1, len(x) + 1):
         (y,) = model.run({"x": x[:batch]})

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch_models import Odd, assert_near, conv, gradients, odd, pictures
 
-from faltung.torch import pieces, work
+from faltung.torch import pieces, prices
 from faltung.torch.compiled import engine_of
 from faltung.torch.engine import Engine
 
@@ -125,7 +125,7 @@ def test_work_of_operators() -> None:
             return torch.relu(y) @ y.transpose(-1, -2)
 
     cut, _ = made(Model(), pictures(2, 9))
-    macs = {str(node.target): work.work(node).macs for node in cut.captured.nodes}
+    macs = {str(node.target): prices.work(node).macs for node in cut.captured.nodes}
     assert macs["aten.conv2d.default"] == 2 * 8 * 81 * 27
     assert macs["aten.linear.default"] == 2 * 8 * 9 * 5 * 9
     assert macs["aten.matmul.default"] == 2 * 8 * 81 * 5

@@ -84,9 +84,8 @@ class Contract:
     The axes are those of memory, (samples, *space, C), or with ``sizes``, pairs of a letter and its
     size, any axes of the same numbers in that order. What ``out`` lacks is summed, in the order of
     ``a``, then of ``b``; a letter that an operand has twice is a diagonal. The batch has no letter:
-    it stands in front of every value that has one, and is summed where ``out`` has none.
-
-    Queries (S, L, H, D) times keys (S, M, H, D): a="slhd", b="smhd", out="shlm".
+    it stands in front of every value that has one, and is summed where ``out`` has none. Queries
+    (S, L, H, D) times keys (S, M, H, D): a="slhd", b="smhd", out="shlm".
 
     epilogue: a formula of the sum (operand 0) and of ``aux``: values of the shape of out, or
     vectors for each channel of it.
@@ -126,9 +125,7 @@ class Attention:
 
 @dataclass(frozen=True, slots=True)
 class ChannelConv:
-    """x -> y, a cross-correlation along the channels, at each position separately: y[c] = sum_k
-    weight[k] x[c + k - lo], with zeros outside. Local response normalisation uses it.
-    """
+    """x -> y: at each position y[c] = sum_k weight[k] x[c + k - lo], with zeros outside."""
 
     weight: tuple[float, ...]
     lo: int
@@ -317,10 +314,7 @@ class Reshape:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A map -> the same numbers in the order of memory, (samples, *space, C), split otherwise.
-
-    stops: no gradient passes through it.
-    """
+    """A map -> the same numbers in memory, split otherwise. stops: no gradient passes through."""
 
     stops: bool = False
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import fx
 
-from faltung.torch import sizes, work
+from faltung.torch import prices, sizes
 from faltung.torch.capture import Captured
 from faltung.torch.effects import Effects, effects, written_by
 from faltung.torch.part import Gap
@@ -278,14 +278,14 @@ class _Cutter:
         tensors = [(x, True) for name, x in read.items() if name in piece.reads]
         tensors += [(by_name[name], False) for name in piece.writes]
         piece.edges = [
-            Edge(x.name, sizes.shape_of(x.meta["val"]) or (), work.bytes_of(x), incoming)
+            Edge(x.name, sizes.shape_of(x.meta["val"]) or (), prices.bytes_of(x), incoming)
             for x, incoming in tensors
             if isinstance(x.meta.get("val"), torch.Tensor)
         ]
-        done = work.total(piece.nodes)
+        done = prices.total(piece.nodes)
         times = work.TRAINING if self.training else 1.0
-        piece.eager_us = times * work.eager_us(done)
-        piece.ours_us = times * work.ours_us(done, [edge.bytes for edge in piece.edges])
+        piece.eager_us = times * prices.eager_us(done)
+        piece.ours_us = times * prices.ours_us(done, [edge.bytes for edge in piece.edges])
         if self.training:
             piece.ours_us += work.BACKWARD
 
