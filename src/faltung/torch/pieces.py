@@ -283,11 +283,11 @@ class _Cutter:
             if isinstance(x.meta.get("val"), torch.Tensor)
         ]
         done = prices.total(piece.nodes)
-        times = work.TRAINING if self.training else 1.0
+        times = prices.TRAINING if self.training else 1.0
         piece.eager_us = times * prices.eager_us(done)
         piece.ours_us = times * prices.ours_us(done, [edge.bytes for edge in piece.edges])
         if self.training:
-            piece.ours_us += work.BACKWARD
+            piece.ours_us += prices.BACKWARD
 
     def worst(self, pieces: Sequence[Piece]) -> Piece | None:
         """The piece of ours that loses most; None if all pay."""
