@@ -33,7 +33,16 @@ from faltung.methods.base.epilogue import Finish, finish
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Arrays, Work
-from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
+from faltung.methods.base.tiles import (
+    MAX_ROW_SEGMENTS,
+    MAX_SEGMENT_TILES,
+    Kind,
+    Run,
+    kinds_of,
+    taps_of,
+    tiles_of,
+)
+from faltung.methods.plain.blocked import BlockedSums, panel_of
 from faltung.methods.plain.tiled import (
     TiledKernel,
     add_tiles,
@@ -43,6 +52,9 @@ from faltung.methods.plain.tiled import (
 
 # Products in the code of the innermost loops, where an iteration takes several channels.
 UNROLLED_PRODUCTS = 200
+# Long sums go over panels of weights that take this part of the first-level cache: where there are
+# so many panels, and so many tiles for each. A panel has a multiple of so many input channels.
+PANEL_SHARE, MIN_PANELS, MIN_PANEL_TILES, PANEL_STEP = 0.5, 2, 4, 4
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -113,9 +125,7 @@ class DirectKernel(TiledKernel):
                 onward = v.at(next_tile, f.mul(ci.index, len(acc)))
                 for i in range(-(-count * len(acc) // line)):
                     f.prefetch(v.at(onward, i * line))
-            if self.prefetch_weights:
-                for i in range(-(-count * block // line)):
-                    f.prefetch(v.at(w, costs.PREFETCH_DISTANCE_ITERATIONS * block + i * line))
+            self.fetch_weights(v, ci.index, w)
             for _ in range(count):
                 sums = broadcast_product(v, sums, x, [p * self.pitch for p in present], w)
                 x, w = v.at(x, 1 if self.x_contiguous else "%x_channel"), v.at(w, block)
@@ -124,6 +134,14 @@ class DirectKernel(TiledKernel):
         for p, row in zip(present, shaped(ci.results[2:], self.vectors), strict=True):
             made[p] = row
         return made
+
+    def fetch_weights(self, v: Vectors, index: str, w: str) -> None:
+        """Weights of later iterations, in the one from input channel ``index`` on."""
+        if not self.prefetch_weights:
+            return
+        f, block, line = v.function, self.vectors * v.lanes, costs.LINE_BYTES // v.bytes
+        for i in range(-(-self.channels_per_iteration * block // line)):
+            f.prefetch(v.at(w, costs.PREFETCH_DISTANCE_ITERATIONS * block + i * line))
 
     def _store(self, v: Vectors, acc: Accumulators) -> None:
         """Add the bias, finish, and write the tile the way the output lies in memory."""
@@ -159,6 +177,16 @@ def _store_positions(
         for lane in range(channels):
             v.store(here.value(transposed[lane], "position", mask), out, mask)
             out, here = v.at(out, "%out_channel"), here.moved("channel", 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockedKernel(DirectKernel, BlockedSums):
+    """The same for one tap and long sums, in blocks of input channels."""
+
+    name = "direct_blocked"
+
+    def fetch_weights(self, v: Vectors, index: str, w: str) -> None:
+        self.fetch_ahead(v, index)
 
 
 # The choice ---------------------------------------------------------------------------------------
@@ -260,7 +288,26 @@ class Direct(ForwardMethod):
             runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
             kernel = _kernel(c, machine, chosen, blocks, runs)
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
-            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores)
+            further = {}
+            if isinstance(kernel, BlockedKernel):
+                size = panel_of(c.channels_in, _panel(c, machine, blocks), PANEL_STEP)
+                title, further = f"{title} by {size} channels", {"panel": size}
+            add_tiles(
+                c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores, **further
+            )
+
+
+def _panel(c: Correlation, machine: Machine, blocks: ChannelBlocks) -> int:
+    """Input channels whose weights for a block of outputs stay in the first-level cache."""
+    return int(machine.l1 * PANEL_SHARE) // (blocks.width * c.item_bytes)
+
+
+def _in_panels(c: Correlation, machine: Machine, blocks: ChannelBlocks, runs: list[Run]) -> bool:
+    """Whether sums are so long, and tiles so many, that weights should stay for several of them."""
+    tiles = sum(count for _, _, count in runs) * c.outputs // c.windows[-1].axis.output
+    most = MAX_ROW_SEGMENTS * MAX_SEGMENT_TILES
+    long = c.channels_in >= MIN_PANELS * _panel(c, machine, blocks)
+    return c.taps == 1 and long and MIN_PANEL_TILES <= tiles <= most
 
 
 def _kernel(
@@ -273,7 +320,8 @@ def _kernel(
     products = sum(kind.positions for kind in kinds) * vectors * len(taps)
     # Pointwise layers touch every line once, so that nothing else hides the way to memory.
     touched_once = c.taps == 1 and last.axis.stride == 1 and c.x[2] == 1 and c.out[2] == 1
-    return DirectKernel(
+    made = BlockedKernel if _in_panels(c, machine, blocks, runs) else DirectKernel
+    return made(
         dtype=c.dtype,
         kinds=kinds,
         pitch=last.axis.stride * last.x,
