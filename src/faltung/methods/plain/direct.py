@@ -55,6 +55,9 @@ UNROLLED_PRODUCTS = 200
 # Long sums go over panels of weights that take this part of the first-level cache: where there are
 # so many panels, and so many tiles for each. A panel has a multiple of so many input channels.
 PANEL_SHARE, MIN_PANELS, MIN_PANEL_TILES, PANEL_STEP = 0.5, 2, 4, 4
+# Blocks of three vectors read more weights for a position than blocks of two: they have to win by
+# something.
+MAX_THREE_PRICE = 0.97
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -208,7 +211,7 @@ class DirectChoice:
 def choose(c: Correlation, machine: Machine) -> DirectChoice:
     """Tile and loop order."""
     last = c.windows[-1].axis
-    vectors = _vectors(-(-c.channels_out // machine.lanes(c.dtype)), last.output)
+    vectors = _vectors(-(-c.channels_out // machine.lanes(c.dtype)), last.output, machine)
     most, limit = rows_for(machine, vectors), unrolled(machine)
     # Of very many taps the kinds of tiles, a flag for each tap and position, are not even listed.
     kinds = kinds_of(_tiles(c, machine, vectors, True)) if last.kernel * most < limit else ()
@@ -216,14 +219,26 @@ def choose(c: Correlation, machine: Machine) -> DirectChoice:
     return DirectChoice(vectors, bool(kinds) and products <= limit, _order(c, machine))
 
 
-def _vectors(every: int, positions: int) -> int:
-    """Vectors of a block: two, or three where there are no more, or with few positions in a row as
-    many as hide the latency of the sums, in blocks of nearly one size.
+def _vectors(every: int, positions: int, machine: Machine) -> int:
+    """Vectors of a block: two, or with few positions in a row as many as hide the latency of the
+    sums, in blocks of nearly one size; or three, where that takes fewer cycles: rows of 7 are tiles
+    of 4 and 3.
     """
-    if every == 3:
-        return 3
     most = max(2, costs.FMA_LATENCY_SUMS // positions)
-    return -(-every // -(-every // most))
+    usual = -(-every // -(-every // most))
+    if every < 3 or usual > 2:
+        return 3 if every == 3 else usual
+    three, two = (_row_cycles(every, vectors, positions, machine) for vectors in (3, usual))
+    return 3 if every == 3 or three < MAX_THREE_PRICE * two else usual
+
+
+def _row_cycles(every: int, vectors: int, positions: int, machine: Machine) -> float:
+    """Cycles of a channel of the input, for all outputs of a row of ``positions``."""
+    return sum(
+        blocks.count * count * product_cycles(size * blocks.width, size + blocks.width)
+        for blocks in channel_blocks(every, vectors)
+        for size, count in split(positions, rows_for(machine, blocks.width))
+    )
 
 
 def _order(c: Correlation, machine: Machine) -> tuple[str, ...]:
