@@ -130,10 +130,11 @@ class Assembly:
         self._addresses = [_address(memory) for memory in self.memories.values()]
         self.kernels = 0
         self.phases = [_with_barriers(self._units(group, packs)) for group in groups]
-        self.phases[-1] += [
+        self.ends = [
             waiting(renamed(step, own), step.barrier or not number)
             for number, step in enumerate(ends.steps)
         ]
+        self.phases[-1] += self.ends
         self.steps = [step for phase in self.phases for step in phase]
 
     @cached_property

@@ -1,16 +1,19 @@
 """How long each node of a compiled program takes: its steps as a region of their own."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Any
 
 from faltung.geometry.check import whole
 from faltung.graph.cost import macs, numbers
+from faltung.graph.kinds import OPTIMIZER, PACKING, kind
 from faltung.graph.summary_table import short
 from faltung.graph.value import Node
+from faltung.methods.base.step import Step
 from faltung.program.inference import Inference
 from faltung.program.threads import threads_for
+from faltung.program.training import TrainingStep
 
 HEAD = ("layer", "operation", "method", "output", "ms", "%", "GFLOP/s", "bytes")
 RIGHT = (4, 5, 6, 7)
@@ -36,6 +39,10 @@ class Timed:
         Two for each multiply-accumulate; 0 for what is not a sum of products.
     bytes : int
         Read and written, each array once.
+    kind : str
+        What kind of work it is, one of ``faltung.graph.kinds.KINDS``.
+    problem : str
+        Of a convolution its text, such as "n1 c64>64 56x56 k3 p1".
     """
 
     layer: str
@@ -45,41 +52,60 @@ class Timed:
     seconds: float
     flops: int
     bytes: int
+    kind: str = ""
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Where the time of a program goes. seconds: the least of the program as a whole; the rows run
-    one at a time, which costs some microseconds each.
+    one at a time, which costs some microseconds each. threads: that took part.
     """
 
     rows: tuple[Timed, ...]
     seconds: float
+    threads: int = 1
 
     def __str__(self) -> str:
         return table(self)
 
 
-def profile(program: Inference, repeats: int = 20) -> Profile:
+# A row without its time, and the steps that it is the time of.
+Part = tuple[Timed, list[Step]]
+
+
+def profile(program: Inference | TrainingStep, repeats: int = 20) -> Profile:
     """Run a program as often as ``repeats``, as a whole and node by node, in order, so that caches
-    are as they are in a run. It works on whatever its inputs are.
+    are as they are in a run. It works on whatever its inputs are; what a step of training changes
+    is as before afterwards.
     """
     whole("repeats", repeats, 1)
-    threads = threads_for(program.assembly.cycles)
-    parts = [(made.node, made.steps) for made in program.assembly.lowered]
-    runs = [program.assembly.part(steps) for _, steps in parts]
+    if isinstance(program, Inference):
+        return _profile(program, repeats, packs=False)
+    slots = program.slots
+    changed = [program.state.memory, slots.gradients, *slots.arrays.values()]
+    before = [memory.copy() for memory in changed]
+    program.run(lr=0.0)  # with the numbers of an optimizer; what follows repeats them
+    try:
+        return _profile(program, repeats, packs=True)
+    finally:
+        for memory, values in zip(changed, before, strict=True):
+            memory[...] = values
+
+
+def _profile(program: Inference | TrainingStep, repeats: int, packs: bool) -> Profile:
+    assembly = program.assembly
+    threads = threads_for(assembly.cycles)
+    parts = _parts(program, packs)
+    runs = [assembly.part(steps) for _, steps in parts]
     least = [float("inf")] * len(parts)
     total = float("inf")
     for _ in range(repeats):
-        total = min(total, _timed(lambda: program.assembly.region.run(threads)))
+        total = min(total, _timed(lambda: assembly.region.run(threads)))
         for number, run in enumerate(runs):
             least[number] = min(least[number], _timed(lambda run=run: run(threads)))  # type: ignore[misc]
-    item = program.state.dtype.itemsize
-    rows = [
-        _row(node, [step.title for step in steps], seconds, program.batch, item)
-        for (node, steps), seconds in zip(parts, least, strict=True)
-    ]
-    return Profile(tuple(rows), total)
+    rows = [replace(row, seconds=t) for (row, _), t in zip(parts, least, strict=True)]
+    return Profile(tuple(rows), total, threads)
 
 
 def _timed(run: Callable[[], Any]) -> float:
@@ -88,16 +114,44 @@ def _timed(run: Callable[[], Any]) -> float:
     return perf_counter() - start
 
 
-def _row(node: Node, titles: Sequence[str], seconds: float, batch: int, item: int) -> Timed:
+def _parts(program: Inference | TrainingStep, packs: bool) -> list[Part]:
+    """The nodes in order, with the packing of weights before each if every run packs them; then the
+    optimizer.
+    """
+    item = program.state.dtype.itemsize
+    assembly = program.assembly
+    makers = {value.name: node for node in program.nodes for value in node.outputs}
+    parts: list[Part] = []
+    for made in assembly.lowered:
+        row = _row(made.node, made.steps, program.batch, item)
+        if packs and made.prepare:
+            moved = 2 * sum(made.kept.values())
+            packing = replace(row, method=_titles(made.prepare), flops=0, bytes=moved, kind=PACKING)
+            parts.append((packing, made.prepare))
+        parts.append((replace(row, kind=kind(made.node, makers)), made.steps))
+    if assembly.ends:
+        size = program.state.memory.nbytes
+        row = Timed("", "Optimizer", _titles(assembly.ends), (), 0.0, 0, 3 * size, OPTIMIZER)
+        parts.append((row, assembly.ends))
+    return parts
+
+
+def _titles(steps: Sequence[Step]) -> str:
+    return ", ".join(dict.fromkeys(step.title for step in steps))
+
+
+def _row(node: Node, steps: Sequence[Step], batch: int, item: int) -> Timed:
     each, once = numbers(node)
+    spec = getattr(node.op, "spec", "")
     return Timed(
         node.layer,
         type(node.op).__name__,
-        ", ".join(dict.fromkeys(titles)),
+        _titles(steps),
         node.output.shape,
-        seconds,
+        0.0,
         2 * batch * macs(node),
         item * (batch * each + once),
+        problem=str(spec),
     )
 
 
