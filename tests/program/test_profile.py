@@ -21,7 +21,15 @@ from faltung.plan.bandwidth import Bandwidth
 from faltung.program.inference import Inference
 from faltung.program.optimizer import SGD
 from faltung.program.profile import Profile, Timed, profile
-from faltung.program.profile_page import COLUMNS, Yardsticks, alike, largest, markdown, summary
+from faltung.program.profile_page import (
+    COLUMNS,
+    Measured,
+    Yardsticks,
+    alike,
+    largest,
+    markdown,
+    summary,
+)
 from faltung.program.state import State
 from faltung.program.training import Slots, TrainingStep
 
@@ -98,7 +106,7 @@ def test_the_page() -> None:
     deep = replace(CONV, kind=DEPTHWISE, seconds=5e-4)
     wide = replace(CONV, kind=POINTWISE, method="direct, then max($0, 0.0)")
     found = Profile((CONV, deep, wide), 3e-3, 2)
-    assert summary([("net", found)], MEASURED).splitlines()[-1] == (
+    assert summary([Measured("net", found, MEASURED)]).splitlines()[-1] == (
         "| net | 3.00 | 1.00 (80%) | 0.50 (1 GB/s) | 1.00 (80%) | 2.50 | 3 | +0.50 |"
     )
     lines = largest(found, MEASURED, most=2).splitlines()

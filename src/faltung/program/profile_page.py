@@ -115,17 +115,27 @@ def alike(rows: Iterable[Timed]) -> list[Alike]:
     return sorted(made, key=lambda one: -one.seconds)
 
 
-def summary(profiles: Sequence[tuple[str, Profile]], measured: Yardsticks) -> str:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A profile with a name, and the yardsticks of the same minute."""
+
+    name: str
+    profile: Profile
+    measured: Yardsticks
+
+
+def summary(profiles: Sequence[Measured]) -> str:
     """A table with a row for each network: the time of each kind of work, in milliseconds."""
-    used = {row.kind for _, found in profiles for row in found.rows}
+    used = {row.kind for one in profiles for row in one.profile.rows}
     columns = [n for n, kinds in enumerate(COLUMNS) if used & set(kinds)]
     head = ["network", "whole", *(HEADS[n] for n in columns), "sum", "steps", "whole - sum"]
     lines = []
-    for name, found in profiles:
-        cells = [_cell(found.rows, COLUMNS[n], measured) for n in columns]
+    for one in profiles:
+        found = one.profile
+        cells = [_cell(found.rows, COLUMNS[n], one.measured) for n in columns]
         total = sum(row.seconds for row in found.rows)
         ends = [f"{1e3 * total:.2f}", str(len(found.rows)), f"{1e3 * (found.seconds - total):+.2f}"]
-        lines.append([name, f"{1e3 * found.seconds:.2f}", *cells, *ends])
+        lines.append([one.name, f"{1e3 * found.seconds:.2f}", *cells, *ends])
     return _table(head, lines, 1)
 
 
@@ -186,9 +196,8 @@ def _direction(row: Timed) -> str:
 
 def markdown(name: str, found: Profile, measured: Yardsticks, most: int = LARGEST) -> str:
     """One profile: the kinds, then the largest steps."""
-    return "\n\n".join(
-        [measured.text, summary([(name, found)], measured), largest(found, measured, most)]
-    )
+    table = summary([Measured(name, found, measured)])
+    return "\n\n".join([measured.text, table, largest(found, measured, most)])
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]], words: int) -> str:
