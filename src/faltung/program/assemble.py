@@ -138,12 +138,21 @@ class Assembly:
         self.steps = [step for phase in self.phases for step in phase]
 
     @cached_property
+    def _every(self) -> Region:
+        return self._region(self.steps)
+
+    @cached_property
     def region(self) -> Bound:
         """All steps, over the memories as they are now."""
-        return self._region(self.steps).bind([*self._addresses, 0])
+        return self._every.bind([*self._addresses, 0])
+
+    @cached_property
+    def moving(self) -> Movable:
+        """All steps, over memories that may move: the slot of each is ``slot(name)``."""
+        return self._every.movable([*self._addresses, 0])
 
     def movable(self, phase: int) -> Movable:
-        """The steps of a phase, over memories that may move: the slot of each is ``slot(name)``."""
+        """The steps of a phase, as ``moving``."""
         return self._region(self.phases[phase]).movable([*self._addresses, 0])
 
     def slot(self, memory: str) -> int:
