@@ -29,6 +29,7 @@ from benchmarks.stats import (
     signal,
     single,
 )
+from benchmarks.vision import PREFIX
 from faltung.geometry.conv import ConvSpec
 
 TIME, PEAK, MEMORY = "time", "peak", "memory"
@@ -207,6 +208,14 @@ GOALS: tuple[Goal, ...] = (
         1.0,
         direction=INFERENCE,
         peers=("onnxruntime", "openvino"),
+    ),
+    Goal(
+        "step of twelve networks, against the best of PyTorch",
+        lambda row: _is(row, "lenet5", "resnet18", "googlenet") or row.text.startswith(PREFIX),
+        1.5,
+        2.5,
+        direction=STEP,
+        peers=TORCH_ALL,
     ),
     _step("LeNet-5", 2.0, "lenet5"),
     _step("the 1-D and the 3-D network", 1.5, "series", "volumes"),
