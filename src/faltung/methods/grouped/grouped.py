@@ -25,12 +25,12 @@ from faltung.methods.base.tiles import Run, kinds_of, segments
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import stage_blocks
 from faltung.methods.copies.weights import weight_blocks
-from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, runs_of
+from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, pair_taps, runs_of
 from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
 from faltung.methods.grouped.tables import patch_tables_of, tables_of
 
 # The most blocks of channels in one item that reads its input in place.
-BLOCKS_PER_ITEM = 16
+BLOCKS_PER_ITEM = 32
 
 
 # When it applies, what it costs -------------------------------------------------------------------
@@ -106,7 +106,8 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
     runs = runs_of(last.axis, tile)
     kernel, tables = _kernel(b, tile, runs), _tables(b, tile, runs)
     rows, along = tables["rows"], tables["runs"]
-    item_blocks = min(BLOCKS_PER_ITEM, b.weights_that_fit)
+    items = -(-c.groups // min(BLOCKS_PER_ITEM, b.weights_that_fit))
+    item_blocks = -(-c.groups // items)
     patched: dict[str, int] = {}
     if patch is not None:
         rows, along, item_blocks = tables["patches"], tables["segments"], tile.blocks
@@ -154,6 +155,9 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
         lanes=lanes_of(b.count, c.channels_in, c.channels_out),
         pitch=last.axis.stride * b.position(tile),
         taps=last.axis.kernel if tile.unrolled else 1,
+        together=b.together(tile),
+        steps=(last.axis.stride, last.axis.dilation),
+        across=_across(b, tile),
         kinds=kinds_of(runs),
         contiguous=along[0] == 1,
         channels_outer=patch is None and weights > b.machine.l2 // 4,
@@ -162,6 +166,16 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
         patch_elements=0 if patch is None else patch.positions * b.inputs * tile.blocks,
         patch_blocks=tile.blocks,
     )
+
+
+def _across(b: Blocks, tile: Tile) -> tuple[int, int] | None:
+    """What ``GroupedKernel.across`` is: for two rows of an image, with one input channel a group.
+    Groups of several channels do so much for a row of taps that a loop costs nothing.
+    """
+    if tile.rows != 2 or len(b.c.windows) != 2 or b.c.channels_in > 1 or not tile.unrolled:
+        return None
+    axis = b.c.windows[0].axis
+    return axis.kernel, pair_taps(axis)
 
 
 def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:
