@@ -260,7 +260,7 @@ class Direct(ForwardMethod):
             runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
             kernel = _kernel(c, machine, chosen, blocks, runs)
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
-            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier)
+            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier, machine.cores)
 
 
 def _kernel(
