@@ -24,6 +24,7 @@ def profiled(
         run(inputs)
         whole = min(whole, perf_counter() - start)
     rows: list[Timed] = []
+    chains: list[str] = []
     compiled = 0.0
     for record in routine.records:
         if record.host:
@@ -34,5 +35,6 @@ def profiled(
             found = profile(program.compiled.inference, repeats)
             compiled += found.seconds
             rows += found.rows
+            chains += found.chains
     rows.append(Timed("", "host and copies", "", (), max(0.0, whole - compiled), 0, 0))
-    return Profile(tuple(rows), whole)
+    return Profile(tuple(rows), whole, tuple(chains))

@@ -22,6 +22,7 @@ import numpy as np
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
 from faltung.graph.ops import Convolve
+from faltung.graph.summary_table import short
 from faltung.graph.value import Node, Value
 from faltung.machine import costs
 from faltung.machine.table import Machine
@@ -29,6 +30,7 @@ from faltung.methods.base.kernel import Kernel, RowItems
 from faltung.methods.base.step import Step, Table
 from faltung.methods.chain.chain import Call, chain
 from faltung.plan.choose import FORWARD
+from faltung.plan.plan import duration
 from faltung.program.lower_conv import in_rings
 from faltung.program.lowering import Chain, Lowered, Lowering
 
@@ -220,6 +222,17 @@ def _moving(link: Link, machine: Machine) -> float:
     if 2 * size > machine.speed.l3:
         rate = costs.BAND_MEMORY_BYTES_PER_CYCLE
     return 2 * size / rate
+
+
+def described(found: Chain) -> str:
+    """A chain in words."""
+    first, *others = found.nodes
+    held = sum(size for _, size in found.rings)
+    return (
+        f"{first.layer} + {len(others)}: in bands of {found.height} row{'s' * (found.height > 1)}, "
+        f"{short(found.bytes, 'B')} between layers in {short(held, 'B')} a thread, "
+        f"{duration(found.before)} -> {duration(found.after)} of one core on paper"
+    )
 
 
 # The chains of a program --------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """How long each node of a compiled program takes: its steps as a region of their own."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 from faltung.geometry.check import whole
 from faltung.graph.cost import macs, numbers
 from faltung.graph.summary_table import short
-from faltung.graph.value import Node
+from faltung.program.bands import described
 from faltung.program.inference import Inference
+from faltung.program.lowering import Lowered
 from faltung.program.threads import threads_for
 
 HEAD = ("layer", "operation", "method", "output", "ms", "%", "GFLOP/s", "bytes")
@@ -50,11 +51,13 @@ class Timed:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Where the time of a program goes. seconds: the least of the program as a whole; the rows run
-    one at a time, which costs some microseconds each.
+    one at a time, which costs some microseconds each. chains: of the rows that are several layers,
+    in words.
     """
 
     rows: tuple[Timed, ...]
     seconds: float
+    chains: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return table(self)
@@ -66,8 +69,8 @@ def profile(program: Inference, repeats: int = 20) -> Profile:
     """
     whole("repeats", repeats, 1)
     threads = threads_for(program.assembly.cycles)
-    parts = [(made.node, made.steps) for made in program.assembly.lowered]
-    runs = [program.assembly.part(steps) for _, steps in parts]
+    parts = program.assembly.lowered
+    runs = [program.assembly.part(made.steps) for made in parts]
     least = [float("inf")] * len(parts)
     total = float("inf")
     for _ in range(repeats):
@@ -76,10 +79,10 @@ def profile(program: Inference, repeats: int = 20) -> Profile:
             least[number] = min(least[number], _timed(lambda run=run: run(threads)))  # type: ignore[misc]
     item = program.state.dtype.itemsize
     rows = [
-        _row(node, [step.title for step in steps], seconds, program.batch, item)
-        for (node, steps), seconds in zip(parts, least, strict=True)
+        _row(made, seconds, program.batch, item) for made, seconds in zip(parts, least, strict=True)
     ]
-    return Profile(tuple(rows), total)
+    chains = tuple(described(made.chain) for made in parts if made.chain is not None)
+    return Profile(tuple(rows), total, chains)
 
 
 def _timed(run: Callable[[], Any]) -> float:
@@ -88,15 +91,20 @@ def _timed(run: Callable[[], Any]) -> float:
     return perf_counter() - start
 
 
-def _row(node: Node, titles: Sequence[str], seconds: float, batch: int, item: int) -> Timed:
-    each, once = numbers(node)
+def _row(made: Lowered, seconds: float, batch: int, item: int) -> Timed:
+    node, nodes = made.node, made.nodes
+    each, once = map(sum, zip(*map(numbers, nodes), strict=True))
+    # What is between the layers of a chain is not moved.
+    each -= sum(2 * value.size for inner in nodes[:-1] for value in inner.outputs)
+    operations = [type(inner.op).__name__ for inner in nodes]
+    more = "" if made.chain is None else f"{len(nodes)} in bands of {made.chain.height}: "
     return Timed(
-        node.layer,
-        type(node.op).__name__,
-        ", ".join(dict.fromkeys(titles)),
+        nodes[0].layer if made.chain is None else f"{nodes[0].layer} + {len(nodes) - 1}",
+        "+".join(dict.fromkeys(operations)),
+        more + ", ".join(dict.fromkeys(step.title for step in made.steps)),
         node.output.shape,
         seconds,
-        2 * batch * macs(node),
+        2 * batch * sum(map(macs, nodes)),
         item * (batch * each + once),
     )
 
@@ -116,7 +124,7 @@ def table(found: Profile, width: int = 120) -> str:
     flops = sum(row.flops for row in found.rows)
     rate = f", {flops / found.seconds / 1e9:.1f} GFLOP/s" if flops and found.seconds else ""
     foot = f"{1e3 * found.seconds:.3f} ms in all, {1e3 * total:.3f} ms one by one{rate}"
-    return "\n".join([made[0], rule, *made[1:], rule, foot])
+    return "\n".join([made[0], rule, *made[1:], rule, foot, *found.chains])
 
 
 def _cells(row: Timed, total: float) -> tuple[str, ...]:
