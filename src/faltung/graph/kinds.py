@@ -10,6 +10,7 @@ POINTWISE = "1x1, linear"
 DEPTHWISE = "depthwise"
 GROUPED = "grouped"
 OTHER = "other convolutions"
+CHAIN = "chains in bands"
 PRODUCTS = "products of two values"
 RECURRENT = "recurrent"
 MAPS = "pools, gates, norms"
@@ -23,6 +24,7 @@ KINDS = (
     DEPTHWISE,
     GROUPED,
     OTHER,
+    CHAIN,
     PRODUCTS,
     RECURRENT,
     MAPS,

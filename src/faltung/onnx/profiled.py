@@ -30,6 +30,7 @@ def profiled(
         compiled = min(compiled, sum(_timed(program.run) for program in programs))
     rows: list[Timed] = []
     threads = 1
+    chains: list[str] = []
     for record in routine.records:
         if record.host:
             names = ", ".join(dict.fromkeys(title(call) for call, _ in record.host))
@@ -39,8 +40,9 @@ def profiled(
             found = profile(program.compiled.inference, repeats)
             threads = max(threads, found.threads)
             rows += found.rows
+            chains += found.chains
     rows.append(Timed("", "host and copies", "", (), max(0.0, whole - compiled), 0, 0, HOST))
-    return Profile(tuple(rows), whole, threads)
+    return Profile(tuple(rows), whole, threads, tuple(chains))
 
 
 def _timed(run: Callable[[], object]) -> float:

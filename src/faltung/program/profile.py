@@ -7,11 +7,12 @@ from typing import Any
 
 from faltung.geometry.check import whole
 from faltung.graph.cost import macs, numbers
-from faltung.graph.kinds import OPTIMIZER, PACKING, kind
+from faltung.graph.kinds import CHAIN, OPTIMIZER, PACKING, kind
 from faltung.graph.summary_table import short
-from faltung.graph.value import Node
 from faltung.methods.base.step import Step
+from faltung.program.bands import described
 from faltung.program.inference import Inference
+from faltung.program.lowering import Lowered
 from faltung.program.threads import threads_for
 from faltung.program.training import TrainingStep
 
@@ -59,12 +60,14 @@ class Timed:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """Where the time of a program goes. seconds: the least of the program as a whole; the rows run
-    one at a time, which costs some microseconds each. threads: that took part.
+    one at a time, which costs some microseconds each. threads: that took part. chains: of the rows
+    that are several layers, in words.
     """
 
     rows: tuple[Timed, ...]
     seconds: float
     threads: int = 1
+    chains: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return table(self)
@@ -105,7 +108,8 @@ def _profile(program: Inference | TrainingStep, repeats: int, packs: bool) -> Pr
         for number, run in enumerate(runs):
             least[number] = min(least[number], _timed(lambda run=run: run(threads)))  # type: ignore[misc]
     rows = [replace(row, seconds=t) for (row, _), t in zip(parts, least, strict=True)]
-    return Profile(tuple(rows), total, threads)
+    chains = tuple(described(m.chain) for m in assembly.lowered if m.chain is not None)
+    return Profile(tuple(rows), total, threads, chains)
 
 
 def _timed(run: Callable[[], Any]) -> float:
@@ -123,12 +127,13 @@ def _parts(program: Inference | TrainingStep, packs: bool) -> list[Part]:
     makers = {value.name: node for node in program.nodes for value in node.outputs}
     parts: list[Part] = []
     for made in assembly.lowered:
-        row = _row(made.node, made.steps, program.batch, item)
+        row = _row(made, program.batch, item)
         if packs and made.prepare:
             moved = 2 * sum(made.kept.values())
             packing = replace(row, method=_titles(made.prepare), flops=0, bytes=moved, kind=PACKING)
             parts.append((packing, made.prepare))
-        parts.append((replace(row, kind=kind(made.node, makers)), made.steps))
+        what = kind(made.node, makers) if made.chain is None else CHAIN
+        parts.append((replace(row, kind=what), made.steps))
     if assembly.ends:
         size = program.state.memory.nbytes
         row = Timed("", "Optimizer", _titles(assembly.ends), (), 0.0, 0, 3 * size, OPTIMIZER)
@@ -140,18 +145,21 @@ def _titles(steps: Sequence[Step]) -> str:
     return ", ".join(dict.fromkeys(step.title for step in steps))
 
 
-def _row(node: Node, steps: Sequence[Step], batch: int, item: int) -> Timed:
-    each, once = numbers(node)
-    spec = getattr(node.op, "spec", "")
+def _row(made: Lowered, batch: int, item: int) -> Timed:
+    node, nodes = made.node, made.nodes
+    each, once = map(sum, zip(*map(numbers, nodes), strict=True))
+    # What is between the layers of a chain is not moved.
+    each -= sum(2 * value.size for inner in nodes[:-1] for value in inner.outputs)
+    more = "" if made.chain is None else f"{len(nodes)} in bands of {made.chain.height}: "
     return Timed(
-        node.layer,
-        type(node.op).__name__,
-        _titles(steps),
+        nodes[0].layer if made.chain is None else f"{nodes[0].layer} + {len(nodes) - 1}",
+        "+".join(dict.fromkeys(type(inner.op).__name__ for inner in nodes)),
+        more + _titles(made.steps),
         node.output.shape,
         0.0,
-        2 * batch * macs(node),
+        2 * batch * sum(map(macs, nodes)),
         item * (batch * each + once),
-        problem=str(spec),
+        problem="; ".join(str(inner.op.spec) for inner in nodes if hasattr(inner.op, "spec")),
     )
 
 
@@ -170,7 +178,7 @@ def table(found: Profile, width: int = 120) -> str:
     flops = sum(row.flops for row in found.rows)
     rate = f", {flops / found.seconds / 1e9:.1f} GFLOP/s" if flops and found.seconds else ""
     foot = f"{1e3 * found.seconds:.3f} ms in all, {1e3 * total:.3f} ms one by one{rate}"
-    return "\n".join([made[0], rule, *made[1:], rule, foot])
+    return "\n".join([made[0], rule, *made[1:], rule, foot, *found.chains])
 
 
 def _cells(row: Timed, total: float) -> tuple[str, ...]:

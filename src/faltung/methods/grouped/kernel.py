@@ -19,10 +19,13 @@ from itertools import product
 from faltung.codegen.ir import parameters
 from faltung.codegen.tile import Accumulators, accumulate, unrolled
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.axis import Axis
 from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, RowItems
+from faltung.methods.base.step import Step
 from faltung.methods.base.tiles import Kind
+from faltung.methods.grouped.choice import pair_distance
 
 # Columns of the tables: a row has (input, first range, ranges) and for the output and each array of
 # the epilogue two places; a range of rows of taps (first entry, how many of the first row alone, of
@@ -109,6 +112,28 @@ class GroupedKernel(EpilogueKernel):
         # Elements between neighbouring positions of the input, and between blocks of a patch.
         further = ("x_position", "patch_block")
         return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
+
+    def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
+        given = self.given(step)
+        count, rows = given["row_items"], axes[0].output
+        if (self.channels_outer and given["block_items"] != 1) or len(axes) != 2:
+            return None
+        # Both rows of a pair belong together, and so do pairs that lie among each other.
+        apart = pair_distance(axes[0]) if self.rows > 1 else 1
+        patches = given.get("patches")
+        if patches is None:
+            firsts = range(0, rows, self.rows * apart)
+            numbers = [i * apart for i in range(len(firsts))]
+        elif apart == 1:
+            firsts, numbers = self.rows * patches[:, 2], range(len(patches))
+        else:
+            return None
+        last = rows - int(firsts[-1])
+        if count != numbers[-1] + (1 if patches is not None else min(last, apart)):
+            return None  # of another axis
+        each = given["last_items"] * given["block_items"]
+        outputs = *map(int, firsts), rows
+        return RowItems(outputs, tuple(number * each for number in (*numbers, count)))
 
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
