@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from faltung.graph.kinds import (
+    CHAIN,
     COPIES,
     DEPTHWISE,
     GROUPED,
@@ -30,6 +31,7 @@ COLUMNS = (
     (POINTWISE,),
     (DEPTHWISE, GROUPED),
     (OTHER,),
+    (CHAIN,),
     (PRODUCTS, RECURRENT),
     (MAPS,),
     (COPIES, PACKING, OPTIMIZER, HOST),
@@ -38,11 +40,12 @@ HEADS = (
     "1x1 and linear layers, with what is fused into their stores",
     "depthwise, grouped",
     "other convolutions",
+    "chains in bands",
     "products of two values, attention, recurrent",
     "pools, gates, norms",
     "copies and the rest",
 )
-ARITHMETIC = (POINTWISE, GROUPED, OTHER, PRODUCTS, RECURRENT)
+ARITHMETIC = (POINTWISE, GROUPED, OTHER, CHAIN, PRODUCTS, RECURRENT)
 
 
 @dataclass(frozen=True, slots=True)
