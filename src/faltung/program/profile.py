@@ -86,7 +86,7 @@ def profile(program: Inference | TrainingStep, repeats: int = 20) -> Profile:
     if isinstance(program, Inference):
         return _profile(program, repeats, packs=False)
     slots = program.slots
-    changed = [program.state.memory, slots.gradients, *slots.arrays.values()]
+    changed = [slots.state.memory, slots.gradients, *slots.arrays.values()]
     before = [memory.copy() for memory in changed]
     program.run(lr=0.0)  # with the numbers of an optimizer; what follows repeats them
     try:
@@ -134,9 +134,10 @@ def _parts(program: Inference | TrainingStep, packs: bool) -> list[Part]:
             parts.append((packing, made.prepare))
         what = kind(made.node, makers) if made.chain is None else CHAIN
         parts.append((replace(row, kind=what), made.steps))
-    if assembly.ends:
-        size = program.state.memory.nbytes
-        row = Timed("", "Optimizer", _titles(assembly.ends), (), 0.0, 0, 3 * size, OPTIMIZER)
+    if isinstance(program, TrainingStep):
+        # It reads parameters, gradients and its own arrays, and writes all but the gradients.
+        moved = program.slots.gradients.nbytes * (3 + 2 * len(program.slots.arrays))
+        row = Timed("", "Optimizer", _titles(assembly.ends), (), 0.0, 0, moved, OPTIMIZER)
         parts.append((row, assembly.ends))
     return parts
 
