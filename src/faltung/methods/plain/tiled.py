@@ -4,7 +4,8 @@ The two differ in what one tile does. Both cut the outputs of the last axis into
 what lies in zeros, and go over (sample, group, block of output channels, row, segment of a row).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import gcd, prod
@@ -107,21 +108,28 @@ class TiledKernel(EpilogueKernel):
         f = v.function
         with f.loop("%begin", "%end") as item:
             where = self._indices(f, given, item.index)
-            columns = COLUMNS + len(self.aux_steps)
-            row = f.at(given["rows"], f.mul(where["row"], columns), "i64")
+            row = f.mul(where["row"], COLUMNS + len(self.aux_steps))
+            row = f.at(given["rows"], row, "i64")
             here = given | self._addresses(v, given, where, row)
             share = f.at(given["segments"], where["segment"], "i64")
-            with f.loop(f.word(share, 0), f.word(share, 1), runs=True) as run:
-                self._run(v, here, f.at(given["runs"], f.mul(run.index, columns), "i64"))
+            self.share(v, here, f.word(share, 0), f.word(share, 1))
 
-    def _run(self, v: Vectors, here: Mapping[str, str], run: str) -> None:
-        """The tiles of one run, whose entry in the table begins at ``run``."""
+    def share(self, v: Vectors, here: Mapping[str, str], first: str, stop: str) -> None:
+        """The tiles of an item: runs of the table from ``first`` up to ``stop``."""
         f = v.function
-        names = ("x", *self.outputs)
-        moved = {name: v.at(here[name], f.word(run, 2 + i)) for i, name in enumerate(names)}
-        here, count = {**here, **moved}, f.word(run, 1)
-        tiles = [partial(self._tiles, v, here, i, count) for i in range(len(self.kinds))]
-        f.switch(f.word(run, 0), tiles)
+        with f.loop(first, stop, runs=True) as run:
+            number, count, now = self.run(v, here, run.index)
+            tiles = [partial(self._tiles, v, now, i, count) for i in range(len(self.kinds))]
+            f.switch(number, tiles)
+
+    def run(
+        self, v: Vectors, here: Mapping[str, str], index: str
+    ) -> tuple[str, str, dict[str, str]]:
+        """Kind and number of the tiles of a run, and the addresses where they begin."""
+        f, names = v.function, ("x", *self.outputs)
+        entry = f.at(here["runs"], f.mul(index, COLUMNS + len(self.aux_steps)), "i64")
+        moved = {name: v.at(here[name], f.word(entry, 2 + i)) for i, name in enumerate(names)}
+        return f.word(entry, 0), f.word(entry, 1), {**here, **moved}
 
     def _indices(self, f: Function, given: Arguments, item: str) -> dict[str, str]:
         """The number of an item as an index for each of ``order``."""
@@ -156,14 +164,21 @@ class TiledKernel(EpilogueKernel):
 
     def _tiles(self, v: Vectors, here: Mapping[str, str], number: int, count: str) -> None:
         """``count`` tiles of one kind, one after the other along the row."""
+        with self.along(v, here, number, count) as (_, now):
+            v.function.call_with(f"tile{number}", self.tile_function, now)
+
+    @contextmanager
+    def along(
+        self, v: Vectors, here: Mapping[str, str], number: int, count: str
+    ) -> Iterator[tuple[str, dict[str, str]]]:
+        """A loop over ``count`` tiles of one kind: the index, and the addresses of each."""
         f, positions = v.function, self.kinds[number].positions
         steps = [str(positions * self.pitch)]
         steps += [f.mul(here[f"{name}_position"], positions) for name in self.outputs]
         names = ("x", *self.outputs)
         moving = [(here[name], step) for name, step in zip(names, steps, strict=True)]
         with v.walk(0, count, moving, runs=True) as tile:
-            now = {**here, **dict(zip(names, tile.values, strict=True))}
-            f.call_with(f"tile{number}", self.tile_function, now)
+            yield tile.index, {**here, **dict(zip(names, tile.values, strict=True))}
 
 
 # The plan -----------------------------------------------------------------------------------------
@@ -196,8 +211,12 @@ def add_tiles(
     title: str,
     barrier: bool,
     cores: int,
+    **further: int,
 ) -> None:
-    """Add the steps for the output channels of ``blocks``: packing, then the tiles."""
+    """Add the steps for the output channels of ``blocks``: packing, then the tiles.
+
+    ``further``: numbers that only this kernel takes.
+    """
     *outer, last = c.windows
     packed, bias = _pack(c, work, arrays, blocks)
     tap, offsets = c.channels_in * blocks.width, taps_of(last)
@@ -207,7 +226,8 @@ def add_tiles(
     )
     rows, along = _rows_apart(rows, len(runs))
     others = c.batch * c.groups * blocks.count * len(rows)
-    most = _tiles_of_an_item(c, sum(count for _, _, count in runs) * len(along), others, cores)
+    tiles = sum(count for _, _, count in runs) * len(along)
+    most = _tiles_of_an_item(c, tiles, others, cores, "panel" in further)
     cut, run_table = shares(runs, kernel.kinds, last, along, most, _divisor(others, cores))
     counts = (c.batch, c.groups, blocks.count, len(rows), len(cut) - 1)
     outputs = kernel.output_arguments(
@@ -229,6 +249,7 @@ def add_tiles(
         w_block=tap * c.taps,
         channels=c.channels_in,
         bias_block=blocks.width,
+        **further,
     )
     work.steps.append(step)
 
@@ -246,10 +267,13 @@ def _rows_apart(rows: Table, runs: int) -> tuple[Table, Table]:
     return only, rows[:, offsets]
 
 
-def _tiles_of_an_item(c: Correlation, tiles: int, others: int, cores: int) -> int:
-    """The most tiles in an item, of all ``tiles`` that are shared out ``others`` times."""
+def _tiles_of_an_item(c: Correlation, tiles: int, others: int, cores: int, panels: bool) -> int:
+    """The most tiles in an item, of all ``tiles`` that are shared out ``others`` times; many where
+    they share ``panels`` of weights.
+    """
     tile_cycles = TILE_PRODUCT_CYCLES * c.channels_in * c.taps
-    most = min(MAX_SEGMENT_TILES, max(1, SEGMENT_ITEM_CYCLES // tile_cycles))
+    enough = MAX_SEGMENT_TILES if panels else max(1, SEGMENT_ITEM_CYCLES // tile_cycles)
+    most = min(MAX_SEGMENT_TILES, enough)
     # Some for each core, unless they are very short.
     few = max(1, tiles * others // (ITEMS_PER_CORE * cores), MIN_ITEM_CYCLES // tile_cycles)
     return min(most, few)
