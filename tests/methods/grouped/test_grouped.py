@@ -157,7 +157,8 @@ def test_where_they_apply() -> None:
     assert why_not("c64>64 9x9 k3")[1] == "one group"
     wide = 4 * lanes
     assert why_not(f"c{wide}>{wide} 9x9 k3 g2")[1] == "a group fills vectors of its own"
-    assert why_not("c64>64 9x9 k3 g64", last=False)[0] == "channels are not contiguous"
+    assert why_not("c64>64 9x9 k3 s2 g64", last=False) == (None, "depthwise")
+    assert why_not("c64>64 9x9 k3 g32", last=False)[1] == "channels are not contiguous"
 
 
 @pytest.mark.parametrize("text", ["c128>128 56x56 k3 p1 g32", "c64>128 28x28 k3 p1 g64"])

@@ -70,7 +70,7 @@ def pair_taps(axis: Axis) -> int:
     return axis.stride // gcd(axis.stride, axis.dilation)
 
 
-def _rows_share_input(c: Correlation) -> bool:
+def rows_share_input(c: Correlation) -> bool:
     """Whether pairs of rows read rows of the input in common."""
     if len(c.windows) < 2 or c.windows[-2].axis.output < 2:
         return False
@@ -82,6 +82,11 @@ def _pair_count(axis: Axis) -> int:
     distance = pair_distance(axis)
     whole, rest = divmod(axis.output, 2 * distance)
     return whole * distance + min(rest, distance)
+
+
+def has_lonely(axis: Axis) -> bool:
+    """Whether some output is its own pair."""
+    return 2 * _pair_count(axis) != axis.output
 
 
 @cache
@@ -258,7 +263,7 @@ class Blocks:
         table.
         """
         c, fitting = self.c, self._fitting(self._shapes())
-        heavy = c.taps >= MIN_PATCH_TAPS and _rows_share_input(c)
+        heavy = c.taps >= MIN_PATCH_TAPS and rows_share_input(c)
         if not fitting or (self._set_conflicts and heavy):
             staged = self._staged()
             if staged is not None:
@@ -305,7 +310,7 @@ class Blocks:
 
     def _shapes(self, *, staged: bool = False) -> list[Tile]:
         most = budget(self.machine)
-        if not _rows_share_input(self.c):
+        if not rows_share_input(self.c):
             return [Tile(1, n, True) for n in (most, most // 2)]
         # As many columns as leave registers for the weights of three taps, which then load each
         # column once, or without that for six columns; with a patch every load is a cheap one.

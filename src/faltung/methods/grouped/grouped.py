@@ -25,7 +25,15 @@ from faltung.methods.base.tiles import Run, kinds_of, segments
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.stage import stage_blocks
 from faltung.methods.copies.weights import weight_blocks
-from faltung.methods.grouped.choice import Blocks, Tile, groups_per_vector, pair_taps, runs_of
+from faltung.methods.grouped import planes
+from faltung.methods.grouped.choice import (
+    Blocks,
+    Tile,
+    groups_per_vector,
+    has_lonely,
+    pair_taps,
+    runs_of,
+)
 from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
 from faltung.methods.grouped.tables import patch_tables_of, tables_of
 
@@ -75,7 +83,20 @@ class Depthwise(Grouped):
     def why_not(self, c: Correlation, machine: Machine) -> str | None:
         if c.groups < 2 or not c.channels_in == 1 == c.channels_out:
             return "not one channel in and one out for each group"
-        return None if groups_per_vector(c, machine) else "channels are not contiguous"
+        return None if groups_per_vector(c, machine) else planes.why_not(c, machine)
+
+    def cost(self, c: Correlation, machine: Machine) -> float:
+        if self.why_not(c, machine) is None and not groups_per_vector(c, machine):
+            return planes.cycles(c, machine)
+        return super().cost(c, machine)
+
+    def plan(
+        self, c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: bool
+    ) -> None:
+        if groups_per_vector(c, machine):
+            super().plan(c, machine, work, arrays, barrier)
+        else:
+            planes.plan(c, machine, work, arrays, barrier)
 
 
 def _copies(b: Blocks) -> bool:
@@ -158,6 +179,7 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
         together=b.together(tile),
         steps=(last.axis.stride, last.axis.dilation),
         across=_across(b, tile),
+        lonely=tile.rows > 1 and has_lonely(c.windows[-2].axis),
         kinds=kinds_of(runs),
         contiguous=along[0] == 1,
         channels_outer=patch is None and weights > b.machine.l2 // 4,

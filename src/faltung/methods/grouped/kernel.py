@@ -46,11 +46,12 @@ class GroupedKernel(EpilogueKernel):
     """``rows``: outputs of a tile across; ``lanes``: for each input channel of a group the place
     that each lane reads, counted from its block's first input; ``pitch``: input elements between
     neighbouring positions; ``taps``: how many of a row are in the code, of which ``together`` load
-    their columns once; ``steps``: stride and dilation of the last axis; ``across``: of two rows
-    that are neighbours, the rows of taps of each, and how many further the second begins, None
-    where loops over tables must do; ``contiguous``: output channels are; ``aux_steps``: what each array of the epilogue is along them; ``channels_outer``:
-    the loop over blocks of channels lies outside that over rows. ``patch_elements``: of the patch
-    that an item copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
+    each column once; ``steps``: stride and dilation of the last axis; ``across``: rows of taps of
+    an output, and how many further on the second row of a pair begins, None where only loops over
+    tables will do; ``lonely``: some row is its own pair; ``contiguous``: output channels are;
+    ``aux_steps``: what each array of the epilogue is along them; ``channels_outer``: the loop over
+    blocks of channels lies outside that over rows. ``patch_elements``: of the patch that an item
+    copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
     """
 
     name = "grouped"
@@ -72,6 +73,7 @@ class GroupedKernel(EpilogueKernel):
     together: int
     steps: tuple[int, int]
     across: tuple[int, int] | None
+    lonely: bool
     kinds: tuple[Kind, ...]
     contiguous: bool
     channels_outer: bool
@@ -324,7 +326,10 @@ def _tiles(code: Functions, kernel: GroupedKernel, kind: Kind, name: str) -> Non
     def straight() -> None:
         entries = f.at("%entries", f.mul(f.word("%ranges", 0), ENTRY), "i64")
         starts = [f.word(entries, ENTRY * i) for i in range(taps + step)]
-        run(partial(_straight, v, kernel, kind, starts))
+        # Where the second row has its first tap, which is where the first row has it. If LLVM knew
+        # it, it would keep the weights of one row for the other, in more registers than there are.
+        second = f.word(entries, ENTRY * step + 2)
+        run(partial(_straight, v, kernel, kind, starts, second))
 
     f.choose(whole, straight, looped)
 
@@ -337,18 +342,26 @@ def _is_short(v: Vectors, kernel: GroupedKernel, kind: Kind) -> bool:
 
 
 def _straight(
-    v: Vectors, kernel: GroupedKernel, kind: Kind, starts: Sequence[str], x: str, w: str
+    v: Vectors,
+    kernel: GroupedKernel,
+    kind: Kind,
+    starts: Sequence[str],
+    second: str,
+    x: str,
+    w: str,
 ) -> Accumulators:
     """The sums of a tile none of whose rows lies in the padding, without loops and tables.
 
-    ``starts``: of each row of the input.
+    ``starts``: of each row of the input; ``second``: of the weights of the second row.
     """
     assert kernel.across is not None
     taps, step = kernel.across
     acc = [[v.zero] * kind.positions for _ in range(kernel.rows)]
+    size = kernel.taps * len(kernel.lanes) * v.lanes
+    bases = [w, v.at(w, second)]
     for i, start in enumerate(starts):
         read = [(r, i - r * step) for r in range(kernel.rows) if 0 <= i - r * step < taps]
-        weights = [v.at(w, k * kernel.taps * len(kernel.lanes) * v.lanes) for _, k in read]
+        weights = [v.at(bases[r], k * size) for r, k in read]
         _row(v, kernel, kind, v.at(x, start), weights, [acc[r] for r, _ in read])
     return acc
 
@@ -381,8 +394,7 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
             at, values = rows_of_taps(at, f.word(here, 1 + i), values, rows)
         taps.carry(values)
     acc = [taps.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
-    if kernel.rows > 1:
-        # A row that is its own pair is summed once.
+    if kernel.lonely:  # summed once, stored twice
         first, second = (f"%{kernel.outputs[0]}_{r}" for r in range(2))
         alone = f.value(f"icmp eq ptr {first}, {second}")
         acc[1] = [
