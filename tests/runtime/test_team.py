@@ -113,7 +113,9 @@ def test_steps_with_more_items_than_are_counted():
     touch = code()["touch"]
     rows = [step(touch, params, count.size), step(touch, params, 3), step(touch, params, 1 << 20)]
     assert run(np.array(rows), 3) == 3
-    assert (count[:3] == 3).all() and (count[3 : 1 << 20] == 2).all() and (count[1 << 20 :] == 1).all()
+    assert (
+        (count[:3] == 3).all() and (count[3 : 1 << 20] == 2).all() and (count[1 << 20 :] == 1).all()
+    )
 
 
 def test_no_steps():

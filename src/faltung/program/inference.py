@@ -184,9 +184,7 @@ class Inference:
         return [np.array(np.moveaxis(result, -1, 1), order="C") for result in self._results]
 
 
-def _lent(
-    inputs: Sequence[Value], outputs: Sequence[Value], places: Places
-) -> dict[Value, str]:
+def _lent(inputs: Sequence[Value], outputs: Sequence[Value], places: Places) -> dict[Value, str]:
     """The inputs that a run may read where the caller has them, each with a memory of its own. Not
     those that are outputs, and no tokens: they are checked, and must not change after that.
     """

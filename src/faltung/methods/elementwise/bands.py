@@ -61,7 +61,9 @@ def flat_cut(length: int, load: Load) -> Cut:
     """One long row, as blocks of whole iterations."""
     size = load.lanes * load.unroll
     iterations = up(length, size)
-    each = min(up(iterations, items_for(length / load.lanes * load.cycles, load.item)), MAX_ITERATIONS)
+    each = min(
+        up(iterations, items_for(length / load.lanes * load.cycles, load.item)), MAX_ITERATIONS
+    )
     return Cut(1, 1, 1, 1, up(iterations, each or 1), (each or 1) * size)
 
 
@@ -73,7 +75,10 @@ def rows_cut(
         return Cut(0, 1, 0, 1, 1, 1)
     vectors = up(channels, load.lanes)
     row = vectors * load.cycles + load.row
-    wanted, narrowest = items_for(samples * positions * row, load.item), up(vectors, MIN_BLOCK_VECTORS)
+    wanted, narrowest = (
+        items_for(samples * positions * row, load.item),
+        up(vectors, MIN_BLOCK_VECTORS),
+    )
     if "sample" in kinds:
         cut = _by_sample(samples, positions, row, load)
     else:
