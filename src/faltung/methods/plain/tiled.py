@@ -21,7 +21,7 @@ from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, RowItems
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Table, Work
 from faltung.methods.base.tiles import (
@@ -91,6 +91,17 @@ class TiledKernel(EpilogueKernel):
     def tile_function(self) -> list[tuple[str, str]]:
         """The arguments of a tile function."""
         return [*TILE, *tile_arguments(len(self.aux_steps))]
+
+    def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
+        given = self.given(step)
+        counts = {name: int(given[name]) for name in self.order}  # type: ignore[arg-type]
+        row = self.order.index("row")
+        outside = prod(counts[name] for name in self.order[:row] if name != "batch")
+        rows, stop = axes[0].output, counts["row"]
+        if outside > 1 or len(axes) < 2 or stop % rows:
+            return None
+        each = stop // rows * prod(counts[name] for name in self.order[row + 1 :])
+        return RowItems(tuple(range(rows + 1)), tuple(i * each for i in range(rows + 1)))
 
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
