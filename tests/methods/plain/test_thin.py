@@ -11,7 +11,7 @@ from grid import MACHINES, grid
 import faltung
 from faltung import reference
 from faltung.geometry import parse
-from faltung.machine.table import AVX2, AVX512, SSE, Machine, row
+from faltung.machine.table import AVX2, AVX512, SSE, Machine
 from faltung.methods.base.correlation import contiguous, forward
 from faltung.methods.base.simplify import simplified
 from faltung.methods.base.step import Operand, Work
@@ -121,15 +121,27 @@ def test_a_tile_of_spatial_fits_beside_its_operands(channels: int, machine: Mach
         ("c24>72 56x56 k1", 3),  # no smaller block
         ("c64>256 56x56 k1", 2),
         ("c40>104 28x28 k1", 2),  # 13 vectors: a smaller block in any case
-        ("c2048>1000 1x1 k1", 5),  # no smaller block
+        ("c2048>1000 1x1 k1", 6),  # 65 of 125 vectors for one of two cores, not 69
         ("c1280>1280 1x1 k1", 8),
+        ("c960>240 1x1 k1", 5),  # 15 each, not 22 and 8
+        ("c480>120 1x1 k1", 7),
     ],
 )
 def test_vectors_of_a_block(text: str, vectors: int) -> None:
     spec = parse(text)
     layouts = (contiguous(spec.input_shape, True), contiguous(spec.weight_shape, False))
     c = simplified(forward(spec, *layouts, contiguous(spec.output_shape, True)))
-    assert direct.choose(c, row("avx2")).vectors == vectors
+    assert direct.choose(c, replace(AVX2, cores=2)).vectors == vectors
+
+
+@pytest.mark.parametrize("text", ["c960>240 1x1 k1", "c64>120 9x3 k3", "c2048>1000 1x1 k1"])
+def test_prices_do_not_depend_on_cores(text: str) -> None:
+    """A transform that they choose or not would change bits."""
+    spec = parse(text)
+    layouts = (contiguous(spec.input_shape, True), contiguous(spec.weight_shape, False))
+    c = simplified(forward(spec, *layouts, contiguous(spec.output_shape, True)))
+    prices = {direct.DIRECT.cost(c, replace(AVX2, cores=cores)) for cores in (1, 2, 3, 64)}
+    assert len(prices) == 1
 
 
 def test_weights_of_the_next_block_are_fetched_where_blocks_follow_each_other() -> None:

@@ -11,7 +11,7 @@ When it applies.  Always; it is the method that the others are compared with.
 What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill the vectors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from faltung.codegen.tile import (
     Accumulators,
@@ -58,9 +58,9 @@ PANEL_SHARE, MIN_PANELS, MIN_PANEL_TILES, PANEL_STEP = 0.5, 2, 4, 4
 # Blocks of three vectors read more weights for a position than blocks of two: they have to win by
 # something.
 MAX_THREE_PRICE = 0.97
-# More than so many vectors of outputs at one position add as fast as weights come from a cache that
-# cores share.
-MIN_ROW_VECTORS = 4
+# So many vectors of outputs at one position add as fast as weights come from a cache that cores
+# share. Fewer than hide latency have to win by something.
+MIN_ROW_VECTORS, MAX_FEWER_PART = 4, 0.95
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -225,18 +225,29 @@ def choose(c: Correlation, machine: Machine) -> DirectChoice:
 def _vectors(every: int, positions: int, machine: Machine) -> int:
     """Vectors of a block: two, or with few positions in a row as many as hide the latency of the
     sums, in blocks of nearly one size; or three, where that takes fewer cycles: rows of 7 are tiles
-    of 4 and 3. A number that leaves no smaller block is taken where it costs nothing.
+    of 4 and 3; also where that costs nothing and leaves no smaller block.
     """
     most = max(2, costs.FMA_LATENCY_SUMS // positions)
     usual = -(-every // -(-every // most))
     if positions == 1:
-        # Weights that are read once take longer than the sums.
-        return next((n for n in range(usual, MIN_ROW_VECTORS, -1) if every % n == 0), usual)
+        # Weights that are read once take longer than the sums: what counts is who reads how many.
+        fewer = range(usual - 1, MIN_ROW_VECTORS - 1, -1)
+        parts = {n: _most_vectors(every, n, machine.cores) for n in (usual, *fewer)}
+        best = min(parts, key=parts.__getitem__)
+        return best if parts[best] < MAX_FEWER_PART * parts[usual] else usual
     if every < 3 or usual > 2:
         return 3 if every == 3 else usual
     three, two = (_row_cycles(every, vectors, positions, machine) for vectors in (3, usual))
     limit = two if every % usual and every % 3 == 0 else MAX_THREE_PRICE * two
     return 3 if three <= limit else usual
+
+
+def _most_vectors(every: int, vectors: int, cores: int) -> int:
+    """Vectors of the outputs of one position that the core with the most has: of blocks, and of the
+    smaller one that is left, which is a step of its own.
+    """
+    whole, rest = divmod(every, vectors)
+    return -(-whole // cores) * vectors + rest
 
 
 def _row_cycles(every: int, vectors: int, positions: int, machine: Machine) -> float:
@@ -293,8 +304,9 @@ class Direct(ForwardMethod):
         """Cycles of one core: multiply-adds, loads or latency, whichever is longest, and the ends
         of tiles.
         """
-        chosen, last, lanes = choose(c, machine), c.windows[-1].axis, machine.lanes(c.dtype)
-        tiles = []
+        # Prices decide about transforms: they are the same for any number of cores.
+        chosen, last = choose(c, replace(machine, cores=1)), c.windows[-1].axis
+        tiles, lanes = [], machine.lanes(c.dtype)
         for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
             vectors = blocks.width // lanes
             for positions, count in split(last.output, rows_for(machine, vectors)):
