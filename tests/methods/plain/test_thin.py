@@ -156,9 +156,11 @@ def test_weights_of_the_next_block_are_fetched_where_blocks_follow_each_other() 
     given = dict(zip(kernel.names, step.arguments, strict=True))
     cut, runs = np.asarray(given["segments"])[:, 0], np.asarray(given["runs"])
     lines, share = given["fetched_lines"], given["share_tiles"]
-    fetched = set()
+    assert isinstance(lines, int)
+    assert isinstance(share, int)
+    fetched: set[int] = set()
     for segment, (begin, end) in enumerate(pairwise(cut.tolist())):
-        tiles = runs[begin:end, 1].sum()
+        tiles = int(runs[begin:end, 1].sum())
         first = segment * share * lines
         fetched |= set(range(first, first + tiles * lines))
     assert fetched >= set(range(160 * 16 * 4 // 64))
