@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from math import gcd, prod
+from typing import ClassVar
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class TiledKernel(EpilogueKernel):
     """
 
     pointers = ("x", "w", "bias", "rows", "segments", "runs", "patterns")
-    numbers = (
+    numbers: ClassVar[tuple[str, ...]] = (
         *(*INDICES, "x_batch", "x_group", "x_channel", "w_block", "channels", "bias_block"),
         *("fetched_lines", "share_tiles"),
     )
