@@ -61,7 +61,8 @@ class Inference:
     ``Constants``, which several programs share. Of several outputs it gives a tuple.
 
     graph: built without ``training``. softmax: probabilities along the channels instead of what the
-    last layer gives. precision: "fast", or "strict" for plain sums of products only. Parameters
+    last layer gives. precision: "fast", or "strict" for plain sums of products only. bands: whether
+    chains of layers may run band by band, with the same bits. Parameters
     that change later are seen after ``refresh``. One program is used by one thread at a time: it
     owns its memory.
     """
@@ -74,6 +75,7 @@ class Inference:
         *,
         softmax: bool = False,
         precision: str = "fast",
+        bands: bool = True,
         machine: Machine | None = None,
     ) -> None:
         whole("batch", batch, 1)
@@ -102,6 +104,7 @@ class Inference:
             weights=weights,
             feeds=[*(v for v in graph.inputs if v not in lent), *counts.values()],
             kept=list(outputs),
+            bands=bands,
         )
         for value in counts.values():
             self.assembly.array(value)[...] = batch * value.shape[0]
