@@ -66,8 +66,8 @@ def backwards(program: Program) -> None:
 
 
 def in_pieces(program: Program, seed: int) -> None:
-    """Between two barriers, pieces of all steps in any order: more than threads that help each other
-    may do, as all pieces of a step come from shares, and from their ends.
+    """Between two barriers, pieces of all steps in any order: more than threads may do that help
+    each other.
     """
     parts, rng = segments(program), np.random.default_rng(seed)
 
