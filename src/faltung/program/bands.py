@@ -12,7 +12,7 @@ wait because there are few bands. The chains of the largest gain are taken.
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from math import prod
@@ -21,17 +21,20 @@ import numpy as np
 
 from faltung.codegen.vectors import ELEMENTS
 from faltung.geometry.axis import Axis
-from faltung.graph.ops import Convolve
+from faltung.geometry.conv import ConvSpec
+from faltung.geometry.pool import PoolSpec
+from faltung.graph.ops import Convolve, Pool
 from faltung.graph.summary_table import short
 from faltung.graph.value import Node, Value
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Kernel, RowItems
-from faltung.methods.base.step import Step, Table
+from faltung.methods.base.step import Step, Table, Work
 from faltung.methods.chain.chain import Call, chain
 from faltung.plan.choose import FORWARD
 from faltung.plan.plan import duration
 from faltung.program.lower_conv import in_rings
+from faltung.program.lower_map import pool_map
 from faltung.program.lowering import Chain, Lowered, Lowering
 
 # The most layers in a chain.
@@ -39,7 +42,9 @@ MOST = 4
 # The part of a second-level cache that rings and weights of a chain may fill.
 L2_PART = 7 / 8
 # What a chain has to gain, of the price of its layers.
-MIN_GAIN = 0.005
+MIN_GAIN = 0.01
+# Positions for which a layer alone reads its weights once.
+SEGMENT = 96
 # A difference in gain, as a part of the same price, that low bands are worth: the lower they are,
 # the nearer their rows stay.
 NEAR = 0.01
@@ -47,44 +52,42 @@ NEAR = 0.01
 
 @dataclass(frozen=True)
 class Link:
-    """A node that may be part of a chain. weights: bytes of those."""
+    """A node that may be part of a chain. cycles: of one core."""
 
     made: Lowered
     machine: Machine
+    samples: int
+    cycles: float
 
     @property
     def node(self) -> Node:
         return self.made.node
 
     @property
+    def spec(self) -> ConvSpec | PoolSpec:
+        assert isinstance(self.node.op, Convolve | Pool)
+        return self.node.op.spec
+
+    @property
     def axis(self) -> Axis:
         """The axis of rows."""
-        return self.op.spec.axes[0]
-
-    @property
-    def op(self) -> Convolve:
-        assert isinstance(self.node.op, Convolve)
-        return self.node.op
-
-    @property
-    def samples(self) -> int:
-        assert self.made.plan is not None
-        return self.made.plan.spec.batch
+        return self.spec.axes[0]
 
     @property
     def weights(self) -> int:
-        return prod(self.op.spec.weight_shape) * self.op.spec.itemsize
+        """Bytes of them."""
+        spec = self.spec
+        return prod(spec.weight_shape) * spec.itemsize if isinstance(spec, ConvSpec) else 0
 
     @property
     def row_bytes(self) -> int:
         """Bytes of a row of the output."""
-        spec = self.op.spec
-        return spec.channels_out * prod(spec.output[1:]) * spec.itemsize
+        return self.node.output.channels * prod(self.spec.output[1:]) * self.spec.itemsize
 
     @cached_property
     def bounds(self) -> tuple[int, ...]:
         """Between which rows its steps can be cut, about: a product alone may have none now."""
-        found = row_items(self.made.steps, self.op.spec.axes)
+        found = row_items(self.made.steps, self.spec.axes)
         return tuple(range(self.axis.output + 1)) if found is None else common(found)
 
 
@@ -171,9 +174,7 @@ def _padded(size: int) -> int:
 
 
 def offered(links: Sequence[Link]) -> Offer | None:
-    """The chain of these layers in the lowest bands that gain nearly as much as any; None where none
-    fits or gains.
-    """
+    """The chain of these layers in the lowest bands that gain nearly as much as any, if it fits."""
     machine, last = links[0].machine, links[-1]
     bounds = [link.bounds for link in links]
     step = max(b - a for a, b in pairwise(bounds[-1]))
@@ -198,17 +199,22 @@ def _priced(links: Sequence[Link], rows: Sequence[Rows]) -> tuple[float, float]:
     """What a chain gains, and what its layers take alone, in cycles of one core of all."""
     machine, samples = links[0].machine, links[0].samples
     cores = max(1, machine.cores)
-    cycles = sum(link.made.cycles for link in links) / cores
+    cycles = sum(link.cycles for link in links) / cores
     moved = sum(_moving(link, machine) for link in links[:-1]) / cores
     barriers = costs.STEP_CYCLES * (len(links) - 1) if cores > 1 else 0
     items = samples * len(rows[-1].low)
     calls = costs.BAND_CALL_CYCLES * sum(len(link.made.steps) for link in links) * items / cores
+    # Weights beyond the first-level cache are read again for each row, not for each long segment.
+    for link in links:
+        rows_ = link.axis.output * (1 - min(1.0, prod(link.spec.output[1:]) / SEGMENT))
+        if link.weights > machine.l1 // 2:
+            calls += samples * rows_ * link.weights / costs.BAND_WEIGHT_BYTES_PER_CYCLE / cores
     # The rows above a band that another thread has computed too, and threads with fewer bands.
     again = 0.0
     middle = len(rows[-1].low) // 2
     for link, of in zip(links[:-1], rows, strict=False):
         twice = max(0, int(of.done[middle] - of.low[middle]))
-        again += link.made.cycles / (samples * link.axis.output) * twice * (cores > 1)
+        again += link.cycles / (samples * link.axis.output) * twice * (cores > 1)
     waiting = cycles * (-(-items // cores) * cores / items - 1)
     return moved + barriers - calls - again - waiting, cycles + moved
 
@@ -268,18 +274,34 @@ def chained(
 
 def _link(low: Lowering, made: Lowered | None) -> Link | None:
     """A node as a part of a chain; None where it cannot be one."""
-    if made is None or made.plan is None or not isinstance(made.node.op, Convolve):
+    if made is None or why_not(low, made):
         return None
-    spec, plan = made.node.op.spec, made.plan
-    rows = spec.axes[0]
-    sums = len(plan.reasons) == 1 and not FORWARD[plan.reasons[0][1][0].name].transform
-    plain = rows.mode == "zeros" and rows.output > 1 and min(rows.lo, rows.hi) >= 0
-    # An axis of one position does not stay an axis.
-    wide = len(spec.axes) == 2 and spec.axes[1].size > 1 and spec.axes[1].output > 1
-    fits = spec.dtype in ELEMENTS and not made.scratch and not low.packs(made.node)
-    if not (sums and plain and wide and fits) or plan.spec.batch < 1:
-        return None
-    return Link(made, low.machine)
+    return Link(made, low.machine, low.samples(made.node.output), made.price(low.batch))
+
+
+def why_not(low: Lowering, made: Lowered) -> str:
+    """Why a node is in no chain; "" where it can be."""
+    op, plan = made.node.op, made.plan
+    if not isinstance(op, Convolve | Pool):
+        return "neither a convolution nor a pooling"
+    rows, *others = op.spec.axes
+    if plan is not None:
+        name = plan.reasons[0][1][0].name if plan.reasons else ""
+        if len(plan.reasons) != 1 or FORWARD[name].transform:
+            return f"{name}: a transform, which takes rows together"
+        if low.packs(made.node):
+            return "its weights are computed"
+    if op.spec.dtype not in ELEMENTS:
+        return f"{op.spec.dtype} is computed in parts"
+    if made.scratch:
+        return "its input is copied first"
+    if len(others) != 1 or min(rows.output, others[0].size, others[0].output) < 2:
+        return "not a map of rows"
+    if rows.mode != "zeros" or min(rows.lo, rows.hi) < 0:
+        return "padding that repeats or crops rows"
+    if len(made.node.outputs) > 1:
+        return "it says where maxima came from"
+    return "" if low.samples(made.node.output) else "no samples"
 
 
 def _followers(
@@ -301,7 +323,7 @@ def _followers(
             j = places[link.node.output.name]
             after = links[j]
             assert after is not None
-            if after.op.spec.size == link.op.spec.output and after.samples == link.samples:
+            if after.spec.size == link.spec.output and after.samples == link.samples:
                 found[i] = j
     return found
 
@@ -325,8 +347,8 @@ def _made(low: Lowering, offer: Offer) -> Lowered | None:
     links, rings = offer.links, [rows for rows, _ in offer.rings]
     axes = [link.axis for link in links]
     sides = list(zip([0, *rings], [*rings, 0], strict=True))
-    parts = [in_rings(low, link.node, side) for link, side in zip(links, sides, strict=True)]
-    items = [row_items(p.steps, k.op.spec.axes) for p, k in zip(parts, links, strict=True)]
+    parts = [_in_rings(low, link.node, side) for link, side in zip(links, sides, strict=True)]
+    items = [row_items(p.steps, k.spec.axes) for p, k in zip(parts, links, strict=True)]
     if any(p.scratch for p in parts) or any(i is None for i in items):
         return None
     cut = [each for each in items if each is not None]
@@ -334,15 +356,19 @@ def _made(low: Lowering, offer: Offer) -> Lowered | None:
     if any(of.ring > ring for of, ring in zip(rows, rings, strict=False)):
         return None
     calls = [
-        Call(step, _columns(each, of), each.items[-1])
+        Call(step, _columns(each, of) + start, each.sample)
         for part, found, of in zip(parts, cut, rows, strict=True)
         for step, each in zip(part.steps, found, strict=True)
+        for start in each.parts
     ]
     places, size = {}, 0
     for link, (_, each) in zip(links, offer.rings, strict=False):
         places[link.node.output.name] = size
         size += each
-    cycles = sum(part.cycles for part in parts)
+    cycles = sum(part.price(low.batch) for part in parts)
+    cores = max(1, low.machine.cores)
+    if cycles - sum(link.cycles for link in links) > offer.gain * cores:
+        return None  # rows alone make worse tiles
     ghz = low.machine.speed.ghz * max(1, low.machine.cores)
     gain = offer.gain * max(1, low.machine.cores)
     whole = sum(k.samples * k.axis.output * k.row_bytes for k in links[:-1])
@@ -362,6 +388,14 @@ def _made(low: Lowering, offer: Offer) -> Lowered | None:
         made.prepare += part.prepare
         made.kept |= part.kept
     return made
+
+
+def _in_rings(low: Lowering, node: Node, rings: tuple[int, int]) -> Lowered:
+    if isinstance(node.op, Convolve):
+        return in_rings(low, node, rings)
+    work = Work()
+    pool_map(low, node, work, rings)
+    return low.named(Lowered(node, work.steps, [], {}, dict(work.scratch), work.cycles))
 
 
 def _columns(items: RowItems, rows: Rows) -> Table:
