@@ -1,5 +1,7 @@
 """Chains of layers that run band by band: the same bits as layer after layer, by any threads."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from graph.networks import anything
@@ -10,6 +12,7 @@ from faltung import nets, nn
 from faltung.graph.initial import parameters
 from faltung.graph.value import Graph
 from faltung.jit.target import host, named
+from faltung.methods.base.remembered import forget
 from faltung.program import bands
 from faltung.program.inference import Inference
 from faltung.program.lowering import Chain
@@ -28,13 +31,14 @@ def chains(program: Inference) -> list[Chain]:
 
 
 @pytest.fixture
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+def eager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Chains wherever they can be."""
 
-    def priced(links: list[bands.Link], rows: list[bands.Rows]) -> tuple[float, float]:
-        return 1e9 * (len(links) - 1), 1.0
-
-    monkeypatch.setattr(bands, "_priced", priced)
+    forget()  # what chains were worth
+    monkeypatch.setattr(bands, "fixed_price", lambda parts, machine: (1.0, 1e9 * (len(parts) - 1)))
+    monkeypatch.setattr(bands, "band_price", lambda parts, rows, machine: 0.0)
+    yield
+    forget()
 
 
 def random_layers(rng: np.random.Generator, channels: int) -> list[nn.Layer]:
@@ -108,12 +112,9 @@ def test_random_chains_have_the_same_bits(seed: int) -> None:
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 5, 8])
+@pytest.mark.usefixtures("eager")
 def test_any_height(height: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def offered(links: list[bands.Link]) -> bands.Offer:
-        rows = bands.rows_of([k.axis for k in links], [k.bounds for k in links], height)
-        return bands.Offer(tuple(links), height, tuple(rows), 1e9 * len(links), 1.0)
-
-    monkeypatch.setattr(bands, "offered", offered)
+    monkeypatch.setattr(bands, "HEIGHTS", (height,))
     graph = nn.build(block(24, 5, 2), (8, 23, 17), training=False)
     state, x = state_of(graph), np.random.default_rng(1).standard_normal((2, 8, 23, 17))
     program = Inference(graph, state, 2)
