@@ -45,10 +45,9 @@ class ChainKernel(Kernel):
         with f.loop("%begin", "%end") as item:
             sample, band = f.divmod(item.index, given["band_count"])
             # Of the first band, here or of a sample, nothing is there yet.
-            fresh = [
-                f.value(f"icmp eq i64 {a}, {b}") for a, b in ((item.index, "%begin"), (band, 0))
-            ]
-            anew = f.value(f"or i1 {fresh[0]}, {fresh[1]}")
+            fresh = (item.index, "%begin"), (band, "0")
+            one, two = (f.value(f"icmp eq i64 {a}, {b}") for a, b in fresh)
+            anew = f.value(f"or i1 {one}, {two}")
             first = f.mul(band, given["call_count"])
             with f.loop(0, given["call_count"]) as call:
                 row = f.at(given["bands"], f.mul(f.add(first, call.index), BAND), "i64")
