@@ -78,7 +78,9 @@ def _patterns(
     axis, inside = window.axis, interior(window.axis)
     # Pairs whose taps all lie in the array are alike where they are equally far apart.
     alike = [
-        (inside.start, inside.start + b - a) if a in inside and b in inside else (a, b)
+        (first := inside.start + (a - inside.start) % window.every, first + b - a)
+        if a in inside and b in inside
+        else (a, b)
         for a, b in pairs
     ]
     found = {
@@ -87,7 +89,7 @@ def _patterns(
     }
     kinds = {pattern: number for number, pattern in enumerate(dict.fromkeys(found.values()))}
     firsts = np.array([first for first, _ in pairs], np.int64)
-    begins = (firsts * axis.stride - (0 if padded else axis.lo)) * window.x
+    begins = (firsts * axis.stride - (0 if padded else axis.lo)) // window.every * window.x
     return begins, np.array([kinds[found[pair]] for pair in alike], np.int64), list(kinds)
 
 
@@ -97,8 +99,9 @@ def _taps(window: Window, output: int, first: int, padded: bool) -> Taps:
     places = (output - first) * axis.stride + np.arange(axis.kernel, dtype=np.int64) * axis.dilation
     begin = first * axis.stride - axis.lo
     read = sources_at(axis, begin + places)
-    offsets = (places if padded else read - begin) * window.x
-    return tuple((k, int(offsets[k])) for k in np.flatnonzero(read >= 0).tolist())
+    offsets = (places if padded else read // window.every - begin // window.every) * window.x
+    there = (read >= 0) & (read % window.every == 0)
+    return tuple((k, int(offsets[k])) for k in np.flatnonzero(there).tolist())
 
 
 def _ranges(
