@@ -81,7 +81,9 @@ def _patterns(
     inside = range(0) if size else interior(axis)
     # Pairs whose taps all lie in the array are alike where they are equally far apart.
     alike = [
-        (inside.start, inside.start + b - a) if a in inside and b in inside else (a, b)
+        (first := inside.start + (a - inside.start) % window.every, first + b - a)
+        if a in inside and b in inside
+        else (a, b)
         for a, b in pairs
     ]
     found = {
@@ -90,7 +92,8 @@ def _patterns(
     }
     kinds = {pattern: number for number, pattern in enumerate(dict.fromkeys(found.values()))}
     firsts = np.array([first for first, _ in pairs], np.int64)
-    begins = ring(firsts * axis.stride - (0 if padded else axis.lo), size) * window.x
+    places = firsts * axis.stride - (0 if padded else axis.lo)
+    begins = ring(places // window.every, size) * window.x
     return begins, np.array([kinds[found[pair]] for pair in alike], np.int64), list(kinds)
 
 
@@ -101,8 +104,10 @@ def _taps(window: Window, output: int, first: int, padded: bool) -> Taps:
     begin = first * axis.stride - axis.lo
     read = sources_at(axis, begin + places)
     size = window.x_ring
-    offsets = (places if padded else ring(read, size) - ring(begin, size)) * window.x
-    return tuple((k, int(offsets[k])) for k in np.flatnonzero(read >= 0).tolist())
+    held = ring(read // window.every, size) - ring(begin // window.every, size)
+    offsets = (places if padded else held) * window.x
+    there = (read >= 0) & (read % window.every == 0)
+    return tuple((k, int(offsets[k])) for k in np.flatnonzero(there).tolist())
 
 
 def _ranges(

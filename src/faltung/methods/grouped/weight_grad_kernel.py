@@ -15,7 +15,7 @@ from faltung.codegen.tile import Accumulators, accumulate
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel, part
 from faltung.methods.base.tiles import Kind
-from faltung.methods.grouped.kernel import load_column
+from faltung.methods.grouped.lanes import load_column
 
 # Columns of the tables: rows of a band (first pass, passes); a pass (first copy and copies of rows
 # of the input, of the gradient, first call, calls); a copy (from, to); a call (function, first
