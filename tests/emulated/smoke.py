@@ -35,7 +35,7 @@ PROBLEMS = [
     ((1, 2, 6, 6, 6), (3, 2, 3, 3, 3), {"padding": 2, "dilation": 2, "padding_mode": "circular"}),
 ]
 TOLERANCE = {"float32": 1e-5, "float64": 1e-13, "float16": 2e-3}
-METHODS = ("direct", "spatial", "winograd", "fft")
+METHODS = ("direct", "spatial", "winograd", "fft", "strassen")
 
 CHECKS: list[Callable[[], str]] = []
 

@@ -35,6 +35,7 @@ ROWS = {
     "grouped": ("n2 c16>16 13x14 k3 p1 g8", True),
     "winograd": ("n2 c10>12 24x24 k3 p1 g2", True),
     "fft": ("n2 c4>6 6000 k101 p50 g2", False),
+    "strassen": ("n2 c90>148 7x9 k1 g2", True),
 }
 
 
