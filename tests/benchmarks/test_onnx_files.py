@@ -108,6 +108,21 @@ def test_page() -> None:
     assert "## Losses (1 of 3 rows)" in text and "## Batch 8" in text
 
 
+def test_the_short_table_of_another_page(tmp_path: Path) -> None:
+    page_of_docs, lines = tmp_path / "docs.md", tmp_path / "lines.jsonl"
+    page_of_docs.write_text(f"before\n{onnx_files.OPEN}old\n{onnx_files.CLOSE}\nafter\n")
+    onnx_files.add(lines, run())
+    words = ["--page", str(lines), "--to", str(page_of_docs)]
+    assert onnx_files.main(words) == 0
+    text = page_of_docs.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert "A processor, 2 threads, 2030-01-02" in text
+    assert "| lost | 10.0 | 9.00 | 30.0 | 0.90 |\n| won | 10.0 | 20.0 | 18.0 | 1.80 |" in text
+    assert onnx_files.main(words) == 0 and page_of_docs.read_text() == text
+    document = onnx_files.DOCUMENT.read_text("utf-8")
+    assert document.count(onnx_files.OPEN) == document.count(onnx_files.CLOSE) == 1
+
+
 def test_a_run_is_taken_up_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "lines.jsonl"
     words = [str(folder), "--batch", "2", "--threads", "1", "--rounds", "1", "--seconds", "0.001"]
