@@ -63,7 +63,9 @@ def shared(method: str, spec: ConvSpec, changed: Array) -> Array:
     assert chosen is not None
     batch, channels, *space = changed.shape
     each = channels // spec.groups
-    wide = np.zeros((batch, spec.groups, chosen.parts * chosen.part_out, chosen.parts * chosen.rows))
+    wide = np.zeros(
+        (batch, spec.groups, chosen.parts * chosen.part_out, chosen.parts * chosen.rows)
+    )
     wide[:, :, :each, : np.prod(space)] = changed.reshape(batch, spec.groups, each, -1)
     cut = wide.reshape(batch, spec.groups, chosen.parts, chosen.part_out, chosen.parts, chosen.rows)
     spread = np.broadcast_to(cut.any(axis=(2, 4), keepdims=True), cut.shape).reshape(wide.shape)
