@@ -134,19 +134,29 @@ class Assembly:
         self._addresses = [_address(memory) for memory in self.memories.values()]
         self.kernels = 0
         self.phases = [_with_barriers(self._units(group, packs)) for group in groups]
-        self.phases[-1] += [
+        self.ends = [
             waiting(renamed(step, own), step.barrier or not number)
             for number, step in enumerate(ends.steps)
         ]
+        self.phases[-1] += self.ends
         self.steps = [step for phase in self.phases for step in phase]
+
+    @cached_property
+    def _every(self) -> Region:
+        return self._region(self.steps)
 
     @cached_property
     def region(self) -> Bound:
         """All steps, over the memories as they are now."""
-        return self._region(self.steps).bind([*self._addresses, 0])
+        return self._every.bind([*self._addresses, 0])
+
+    @cached_property
+    def moving(self) -> Movable:
+        """All steps, over memories that may move: the slot of each is ``slot(name)``."""
+        return self._every.movable([*self._addresses, 0])
 
     def movable(self, phase: int) -> Movable:
-        """The steps of a phase, over memories that may move: the slot of each is ``slot(name)``."""
+        """The steps of a phase, as ``moving``."""
         return self._region(self.phases[phase]).movable([*self._addresses, 0])
 
     def slot(self, memory: str) -> int:

@@ -125,6 +125,8 @@ def _ranges(
     along = table([(x, i * weights, i * weights) for i, x in enumerate(inner)], 3)
     done = 0
     for outer, (one, two) in itertools.product(itertools.product(*leading), patterns[-1]):
+        if rows > 1 and one == two:
+            two = ()  # its own pair
         shared = _shared(one, two) if rows > 1 else 0
         alone = len(one) - shared
         made = [(x, k, two[i - alone][0] if i >= alone else k) for i, (k, x) in enumerate(one)]
