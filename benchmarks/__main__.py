@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks import accuracy, beside, choices, denormals, pytorch
+from benchmarks import accuracy, beside, choices, cycles, denormals, pytorch
 from benchmarks.run import main
 
 OTHERS = {
@@ -10,6 +10,7 @@ OTHERS = {
     "accuracy": accuracy.main,
     "beside": beside.main,
     "denormals": denormals.main,
+    "elementary": cycles.main,
     "pytorch": pytorch.main,
 }
 
