@@ -3,10 +3,11 @@
 One thread, an array in the second-level cache. A call's own time is not counted: each number is the
 difference between a longer array and a shorter one. Cycles are measured beside every call, by a
 chain of fused multiply-adds of a known latency. Every library has a process of its own, and those
-take turns; each number is the least of all turns.
+take turns; each number is the median of its turns.
 
-Ours and ONNX Runtime run the same model of one node; PyTorch writes to an array that is there. A
-"vector" is one of this machine for everybody. ``--write`` updates ``docs/methods/elementary.md``.
+Ours is the kernel of an elementwise step, ONNX Runtime's a model of one node with bound arrays,
+PyTorch's an operator with an array for its result. A "vector" is one of this machine for all.
+``--write`` updates ``docs/methods/elementary.md``.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -26,9 +28,12 @@ from benchmarks.accuracy import head, line, written
 from benchmarks.processes import ROOT
 from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
+from faltung.geometry.expr import Expr, operand, unary
+from faltung.graph import activations
 from faltung.jit.compile import kernel
 from faltung.jit.target import current
 from faltung.machine.table import Machine
+from faltung.methods.elementwise.kernel import FlatKernel
 
 Array = np.ndarray[Any, Any]
 
@@ -38,14 +43,16 @@ LIBRARIES = ("faltung", "onnxruntime", "pytorch")
 DTYPES = ("float32", "float64")
 # Elements of the two arrays.
 SIZES = (4096, 16384)
-TURNS, REPEATS = 3, 40
+TURNS, REPEATS = 5, 40
+X = operand(0)
 LINKS, LATENCY = 8000, 4  # of the chain; cycles of a fused multiply-add
 
 
 @dataclass(frozen=True)
 class Row:
-    """A function: the ONNX node of it (and its domain), and its name in ``torch.ops.aten``."""
+    """A function: our formula, the ONNX node (and its domain), the name in ``torch.ops.aten``."""
 
+    ours: Expr
     node: str
     torch: str
     domain: str = ""
@@ -53,17 +60,17 @@ class Row:
 
 
 ROWS = {
-    "exp": Row("Exp", "exp"),
-    "sigmoid": Row("Sigmoid", "sigmoid"),
-    "tanh": Row("Tanh", "tanh"),
-    "erf": Row("Erf", "erf"),
-    "SiLU": Row("QuickGelu", "silu", "com.microsoft", (("alpha", 1.0),)),
-    "GELU": Row("Gelu", "gelu", "com.microsoft"),
-    "Softplus": Row("Softplus", "softplus"),
-    "Mish": Row("Mish", "mish"),
-    "ELU": Row("Elu", "elu"),
-    "HardSwish": Row("HardSwish", "hardswish"),
-    "log": Row("Log", "log"),
+    "exp": Row(unary("exp", X), "Exp", "exp"),
+    "sigmoid": Row(activations.sigmoid(), "Sigmoid", "sigmoid"),
+    "tanh": Row(activations.tanh(), "Tanh", "tanh"),
+    "erf": Row(unary("erf", X), "Erf", "erf"),
+    "SiLU": Row(activations.silu(), "QuickGelu", "silu", "com.microsoft", (("alpha", 1.0),)),
+    "GELU": Row(activations.gelu(), "Gelu", "gelu", "com.microsoft"),
+    "softplus": Row(activations.softplus(), "Softplus", "softplus"),
+    "mish": Row(activations.mish(), "Mish", "mish"),
+    "ELU": Row(activations.elu(), "Elu", "elu"),
+    "hard swish": Row(activations.hard_swish(), "HardSwish", "hardswish"),
+    "log": Row(unary("log", X), "Log", "log"),
 }
 
 
@@ -89,12 +96,9 @@ def model(row: Row, dtype: str, size: int) -> bytes:
 
 
 def faltung_call(row: Row, dtype: str, x: Array) -> Callable[[], object]:
-    from faltung.onnx.model import load
-    from faltung.runtime.threads import set_threads
-
-    set_threads(1)
-    loaded, given = load(model(row, dtype, x.size)), {"x": x[np.newaxis]}
-    return lambda: loaded.run(given)
+    made, out = kernel(FlatKernel(dtype, ("full",), (row.ours,), ())), np.empty_like(x)
+    words = np.array([x.size, x.size, x.ctypes.data, out.ctypes.data], np.int64)
+    return lambda given=x, out=out: made(words.ctypes.data, 0, 1)
 
 
 def onnxruntime_call(row: Row, dtype: str, x: Array) -> Callable[[], object]:
@@ -177,15 +181,17 @@ def measured(library: str) -> dict[str, float]:
 
 
 def turns(libraries: Sequence[str]) -> dict[str, dict[str, float]]:
-    """The least of what each library needs, measured in processes that take turns."""
-    best: dict[str, dict[str, float]] = {library: {} for library in libraries}
+    """The medians of what each library needs, measured in processes that take turns."""
+    every: dict[str, list[dict[str, float]]] = {library: [] for library in libraries}
     for _ in range(TURNS):
-        for library in libraries:
+        for library, found in every.items():
             command = [sys.executable, "-m", "benchmarks.cycles", library]
             given = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-            for what, cycles in json.loads(given.stdout).items():
-                best[library][what] = min(cycles, best[library].get(what, cycles))
-    return best
+            found.append(json.loads(given.stdout))
+    return {
+        library: {what: median(turn[what] for turn in found) for what in found[0]}
+        for library, found in every.items()
+    }
 
 
 def table(found: dict[str, dict[str, float]]) -> list[str]:

@@ -16,10 +16,10 @@ from faltung.machine.table import Machine
 from faltung.methods.base.kernel import BLOCK, Arguments, Kernel
 from faltung.methods.elementwise.totals import TotalsKernel, call_finish, paired
 
-# Instructions of formulas in one iteration: for registers, and for short compilation. Two vectors
-# of a long formula, which waits for itself, may be more; but what has sums keeps its order.
+# Instructions of formulas in one iteration: for registers, and for short compilation. Several
+# vectors of a long formula, which waits for itself, may have more; but sums keep their order.
 MAX_INSTRUCTIONS = 48
-MAX_OF_TWO = 80
+MAX_LONG = 120
 # Arrays that go by in one iteration: processors follow about sixteen.
 MAX_STREAMS = 16
 # Partial sums of two bands share no cache lines, which are fetched in pairs.
@@ -65,12 +65,8 @@ class ElementwiseKernel(Kernel):
     @property
     def unroll(self) -> int:
         """Vectors in one iteration."""
-        most = {2: MAX_INSTRUCTIONS if self.sums else MAX_OF_TWO, 4: MAX_INSTRUCTIONS}
-        fit = [
-            n
-            for n, limit in most.items()
-            if n * self.work <= limit and n * self.streams <= MAX_STREAMS
-        ]
+        most = MAX_INSTRUCTIONS if self.sums else MAX_LONG
+        fit = [n for n in (2, 4) if n * self.work <= most and n * self.streams <= MAX_STREAMS]
         return max(fit, default=1)
 
     def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
