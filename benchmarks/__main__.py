@@ -2,7 +2,16 @@
 
 import sys
 
-from benchmarks import accuracy, beside, choices, cycles, denormals, pytorch
+from benchmarks import (
+    accuracy,
+    beside,
+    choices,
+    cycles,
+    denormals,
+    onnx_files,
+    pytorch,
+    where,
+)
 from benchmarks.run import main
 
 OTHERS = {
@@ -11,7 +20,9 @@ OTHERS = {
     "beside": beside.main,
     "denormals": denormals.main,
     "elementary": cycles.main,
+    "onnx": onnx_files.main,
     "pytorch": pytorch.main,
+    "where": where.main,
 }
 
 if __name__ == "__main__":
