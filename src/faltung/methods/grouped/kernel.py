@@ -11,7 +11,7 @@ patch: their inputs are first copied into memory of the item's own, block after 
 positions contiguous.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -20,7 +20,7 @@ from faltung.codegen.ir import Function
 from faltung.codegen.tile import Accumulators, accumulate, unrolled
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
-from faltung.methods.base.epilogue import Epilogue, Finish
+from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems
 from faltung.methods.base.step import Step
@@ -506,14 +506,16 @@ def _finish(
     """
     count, aux = kernel.width, len(kernel.aux_steps)
     mask, added = v.first(count), v.load(bias, v.first(count))
-    done = []
-    for r, row in enumerate(acc):
-        arrays = tuple(at[kernel.rows * (1 + i) + r] for i in range(aux))
-        end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
-        for p, value in enumerate(row):
-            here = end.moved("position", p)
-            done.append((r, p, here.value(v.add(value, added), "channel", mask)))
-    for r, p, value in done:
+
+    def sums() -> Iterator[tuple[Finish, str, str | None]]:
+        for r, row in enumerate(acc):
+            arrays = tuple(at[kernel.rows * (1 + i) + r] for i in range(aux))
+            end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
+            for p, value in enumerate(row):
+                yield end.moved("position", p), v.add(value, added), mask
+
+    places = [(r, p) for r, row in enumerate(acc) for p in range(len(row))]
+    for (r, p), value in zip(places, [*finished(sums(), "channel")], strict=True):
         out = v.at(at[r], v.function.mul("%out_position", p)) if p else at[r]
         if kernel.contiguous:
             v.store_first(value, out, count)
