@@ -8,13 +8,13 @@ row, two vectors are loaded for every second element of both, which serve two ta
 in the order that takes one shuffle until a sum is stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.ir import Function
 from faltung.codegen.tile import Accumulators
 from faltung.codegen.vectors import Functions, Vectors
-from faltung.methods.base.epilogue import Epilogue, Finish
+from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.grouped.kernel import ENTRY, RANGE, ROW
@@ -195,19 +195,21 @@ class _Rows:
 
     def _store(self, tile: PlaneTile, acc: Accumulators, at: dict[tuple[str, int], str]) -> None:
         """Add the bias, finish, store: everything is read before anything is written."""
-        v, kernel, bias, done = self.v, self.kernel, self.v.broadcast("%bias"), []
+        v, kernel, bias = self.v, self.kernel, self.v.broadcast("%bias")
         order = [lane_order(v).index(i) for i in range(v.lanes)]
-        for r, row in enumerate(acc):
-            arrays = tuple(at[name, r] for name in kernel.outputs[1:])
-            end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
-            for q, value in enumerate(row):
+        places = [(r, q * v.lanes) for r, row in enumerate(acc) for q in range(len(row))]
+
+        def sums() -> Iterator[tuple[Finish, str, str | None]]:
+            for r, first in places:
+                arrays = tuple(at[name, r] for name in kernel.outputs[1:])
+                end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
+                value = acc[r][first // v.lanes]
                 total = v.shuffle(value, value, order) if kernel.stride == 2 else value
-                left = tile.positions - q * v.lanes
-                here = end.moved("position", q * v.lanes)
-                done.append((r, q, here.value(v.add(total, bias), "position", v.first(left))))
-        for r, q, value in done:
-            left = tile.positions - q * v.lanes
-            v.store_first(value, v.at(at["out", r], q * v.lanes), left)
+                mask = v.first(tile.positions - first)
+                yield end.moved("position", first), v.add(total, bias), mask
+
+        for (r, first), value in zip(places, [*finished(sums(), "position")], strict=True):
+            v.store_first(value, v.at(at["out", r], first), tile.positions - first)
 
 
 # Loads --------------------------------------------------------------------------------------------
