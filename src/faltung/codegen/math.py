@@ -340,7 +340,7 @@ def sigmoid(v: Vectors, x: str) -> str:
     capped = v.min(v.max(x, v.constant(low)), v.constant(2.0 * form.digits))
     count, p = reduced(v, capped, by=-1)
     power, one = power_of_two(v, count, -shift), v.constant(2.0**-shift)
-    return v.div(one, v.multiply_add(power, p, v.add(power, one)))
+    return v.div(one, v.multiply_add(power, v.add(p, v.constant(1.0)), one))
 
 
 def erf(v: Vectors, x: str) -> str:
