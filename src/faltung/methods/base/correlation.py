@@ -36,7 +36,8 @@ class Window:
     """One spatial axis with its strides in the input, the output and the arrays of the epilogue.
 
     ``taps``: offsets of the taps in the weight, in the order in which the axis reads them. All are
-    in elements.
+    in elements. ``x_ring``, ``out_ring``: for how many positions of the input, or of the output,
+    there is memory: position ``i`` is where ``i % ring`` is. 0: for all of them.
     """
 
     axis: Axis
@@ -44,6 +45,13 @@ class Window:
     out: int
     taps: tuple[int, ...]
     aux: tuple[int, ...] = ()
+    x_ring: int = 0
+    out_ring: int = 0
+
+    @property
+    def rings(self) -> bool:
+        """Whether there is not memory for all positions, so that their order is fixed."""
+        return self.x_ring + self.out_ring > 0
 
     @property
     def pointwise(self) -> bool:
@@ -83,6 +91,11 @@ class Correlation:
     epilogue: Epilogue | None = None
     aux: tuple[GroupStrides, ...] = ()
     aux_base: tuple[int, ...] = ()
+
+    @property
+    def rings(self) -> bool:
+        """Whether some axis has memory for a few positions only."""
+        return any(window.rings for window in self.windows)
 
     @property
     def inputs(self) -> int:

@@ -11,18 +11,21 @@ patch: their inputs are first copied into memory of the item's own, block after 
 positions contiguous.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
 from faltung.codegen.ir import parameters
-from faltung.codegen.tile import Accumulators, accumulate
+from faltung.codegen.tile import Accumulators, accumulate, unrolled
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.axis import Axis
 from faltung.methods.base.epilogue import Epilogue, Finish
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, RowItems
+from faltung.methods.base.step import Step
 from faltung.methods.base.tiles import Kind
+from faltung.methods.grouped.choice import pair_distance
 
 # Columns of the tables: a row has (input, first range, ranges) and for the output and each array of
 # the epilogue two places; a range of rows of taps (first entry, how many of the first row alone, of
@@ -42,10 +45,13 @@ CHANNELS_PER_ITERATION = 8
 class GroupedKernel(EpilogueKernel):
     """``rows``: outputs of a tile across; ``lanes``: for each input channel of a group the place
     that each lane reads, counted from its block's first input; ``pitch``: input elements between
-    neighbouring positions; ``taps``: how many of a row are in the code; ``contiguous``: output
-    channels are; ``aux_steps``: what each array of the epilogue is along them; ``channels_outer``:
-    the loop over blocks of channels lies outside that over rows. ``patch_elements``: of the patch
-    that an item copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
+    neighbouring positions; ``taps``: how many of a row are in the code, of which ``together`` load
+    each column once; ``steps``: stride and dilation of the last axis; ``across``: rows of taps of
+    an output, and how many further on the second row of a pair begins, None where only loops over
+    tables will do; ``lonely``: some row is its own pair; ``contiguous``: output channels are;
+    ``aux_steps``: what each array of the epilogue is along them; ``channels_outer``: the loop over
+    blocks of channels lies outside that over rows. ``patch_elements``: of the patch that an item
+    copies first, 0 without one; ``patch_blocks``: blocks of channels in it.
     """
 
     name = "grouped"
@@ -64,6 +70,10 @@ class GroupedKernel(EpilogueKernel):
     lanes: tuple[tuple[int, ...], ...]
     pitch: int
     taps: int
+    together: int
+    steps: tuple[int, int]
+    across: tuple[int, int] | None
+    lonely: bool
     kinds: tuple[Kind, ...]
     contiguous: bool
     channels_outer: bool
@@ -104,6 +114,28 @@ class GroupedKernel(EpilogueKernel):
         # Elements between neighbouring positions of the input, and between blocks of a patch.
         further = ("x_position", "patch_block")
         return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
+
+    def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
+        given = self.given(step)
+        count, rows = given["row_items"], axes[0].output
+        if (self.channels_outer and given["block_items"] != 1) or len(axes) != 2:
+            return None
+        # Both rows of a pair belong together, and so do pairs that lie among each other.
+        apart = pair_distance(axes[0]) if self.rows > 1 else 1
+        patches = given.get("patches")
+        if patches is None:
+            firsts = range(0, rows, self.rows * apart)
+            numbers = [i * apart for i in range(len(firsts))]
+        elif apart == 1:
+            firsts, numbers = self.rows * patches[:, 2], range(len(patches))
+        else:
+            return None
+        last = rows - int(firsts[-1])
+        if count != numbers[-1] + (1 if patches is not None else min(last, apart)):
+            return None  # of another axis
+        each = given["last_items"] * given["block_items"]
+        outputs = *map(int, firsts), rows
+        return RowItems(outputs, tuple(number * each for number in (*numbers, count)))
 
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
@@ -272,13 +304,66 @@ def _tiles(code: Functions, kernel: GroupedKernel, kind: Kind, name: str) -> Non
         onward += [f.mul(f"%{name}_position", kind.positions)] * kernel.rows
         across += [f"%{name}_block"] * kernel.rows
     begin = [f"%{at}" for at in ("x", *places)]
-    with v.walk(0, "%tiles", list(zip(begin, onward, strict=True)), runs=True) as tile:
-        x, *rest = tile.values
-        moving = list(zip((x, "%w", "%bias", *rest), across, strict=True))
-        with v.walk(0, "%blocks", moving, runs=True) as block:
-            x_now, w, bias, *at = block.values
-            acc = _sums(v, kernel, kind, x_now, w)
-            _finish(v, kernel, acc, bias, at)
+
+    def run(summed: Callable[[str, str], Accumulators]) -> None:
+        with v.walk(0, "%tiles", list(zip(begin, onward, strict=True)), runs=True) as tile:
+            x, *rest = tile.values
+            moving = list(zip((x, "%w", "%bias", *rest), across, strict=True))
+            with v.walk(0, "%blocks", moving, runs=True) as block:
+                x_now, w, bias, *at = block.values
+                _finish(v, kernel, summed(x_now, w), bias, at)
+
+    looped = partial(run, partial(_sums, v, kernel, kind))
+    if kernel.across is None or not _is_short(v, kernel, kind):
+        looped()
+        return
+    taps, step = kernel.across
+    whole = f.value("icmp eq i64 %last, 1")
+    for i, count in enumerate((step, taps - step, step)):
+        same = f.value(f"icmp eq i64 {f.word('%ranges', 1 + i)}, {count}")
+        whole = f.value(f"and i1 {whole}, {same}")
+
+    def straight() -> None:
+        entries = f.at("%entries", f.mul(f.word("%ranges", 0), ENTRY), "i64")
+        starts = [f.word(entries, ENTRY * i) for i in range(taps + step)]
+        # Where the second row has its first tap, which is where the first row has it. If LLVM knew
+        # it, it would keep the weights of one row for the other, in more registers than there are.
+        second = f.word(entries, ENTRY * step + 2)
+        run(partial(_straight, v, kernel, kind, starts, second))
+
+    f.choose(whole, straight, looped)
+
+
+def _is_short(v: Vectors, kernel: GroupedKernel, kind: Kind) -> bool:
+    """Whether the code has room for all taps of a tile: half as much for each tile of an edge."""
+    assert kernel.across is not None
+    products = kernel.rows * kind.positions * kernel.across[0] * kernel.taps
+    return products * (2 if any(kind.outside) else 1) <= unrolled(v.machine)
+
+
+def _straight(
+    v: Vectors,
+    kernel: GroupedKernel,
+    kind: Kind,
+    starts: Sequence[str],
+    second: str,
+    x: str,
+    w: str,
+) -> Accumulators:
+    """The sums of a tile none of whose rows lies in the padding, without loops and tables.
+
+    ``starts``: of each row of the input; ``second``: of the weights of the second row.
+    """
+    assert kernel.across is not None
+    taps, step = kernel.across
+    acc = [[v.zero] * kind.positions for _ in range(kernel.rows)]
+    size = kernel.taps * len(kernel.lanes) * v.lanes
+    bases = [w, v.at(w, second)]
+    for i, start in enumerate(starts):
+        read = [(r, i - r * step) for r in range(kernel.rows) if 0 <= i - r * step < taps]
+        weights = [v.at(bases[r], k * size) for r, k in read]
+        _row(v, kernel, kind, v.at(x, start), weights, [acc[r] for r, _ in read])
+    return acc
 
 
 def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accumulators:
@@ -298,9 +383,7 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
             # of a row for the taps that follow, in more registers than there are.
             start = v.at(x, f.word(entry, 0))
             acc = [tap.values[i * size : (i + 1) * size] for i in range(kernel.rows)]
-            for k in range(kernel.taps):
-                _tap(v, kernel, kind, k, start, weights, [acc[r] for r in rows])
-                start = v.at(start, "%tap")
+            _row(v, kernel, kind, start, weights, [acc[r] for r in rows])
             tap.carry([value for row in acc for value in row])
         return stop, tap.results
 
@@ -310,7 +393,63 @@ def _sums(v: Vectors, kernel: GroupedKernel, kind: Kind, x: str, w: str) -> Accu
         for i, rows in enumerate([(0,), (0, 1), (1,)] if kernel.rows > 1 else [(0,)]):
             at, values = rows_of_taps(at, f.word(here, 1 + i), values, rows)
         taps.carry(values)
-    return [taps.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
+    acc = [taps.results[i * size : (i + 1) * size] for i in range(kernel.rows)]
+    if kernel.lonely:  # summed once, stored twice
+        first, second = (f"%{kernel.outputs[0]}_{r}" for r in range(2))
+        alone = f.value(f"icmp eq ptr {first}, {second}")
+        acc[1] = [
+            f.value(f"select i1 {alone}, {v.type} {a}, {v.type} {b}")
+            for a, b in zip(*acc, strict=True)
+        ]
+    return acc
+
+
+def _row(
+    v: Vectors,
+    kernel: GroupedKernel,
+    kind: Kind,
+    start: str,
+    weights: Sequence[str],
+    rows: Sequence[list[str]],
+) -> None:
+    """All taps of a row."""
+    for first in range(0, kernel.taps, kernel.together):
+        some = range(first, min(first + kernel.together, kernel.taps))
+        _taps(v, kernel, kind, some, start, weights, rows)
+        for _ in some:
+            start = v.at(start, "%tap")
+
+
+def _taps(
+    v: Vectors,
+    kernel: GroupedKernel,
+    kind: Kind,
+    taps: Sequence[int],
+    x: str,
+    weights: Sequence[str],
+    rows: Sequence[list[str]],
+) -> None:
+    """Some taps of a row for all positions of a tile; ``x``: where the first of them begins;
+    ``rows``: the sums, in place.
+
+    Of several, each column of the input is loaded once: columns ascend, so each sum still takes its
+    taps in order.
+    """
+    if len(taps) == 1:
+        _tap(v, kernel, kind, taps[0], x, weights, rows)
+        return
+    stride, dilation = kernel.steps
+    readers: dict[int, list[tuple[int, int]]] = {}
+    for i, k in enumerate(taps):
+        for p in range(kind.positions):
+            if p not in kind.outside[k]:
+                readers.setdefault(p * stride + i * dilation, []).append((k, p))
+    vectors = {k: [v.load(v.at(w, k * v.lanes)) for w in weights] for k in taps}
+    for column in sorted(readers):
+        read = load_column(v, kernel.lanes, v.at(x, column * (kernel.pitch // stride)), 0)
+        for k, p in readers[column]:
+            for row, vector in zip(rows, vectors[k], strict=True):
+                row[p] = v.multiply_add(read, vector, row[p])
 
 
 def _tap(
