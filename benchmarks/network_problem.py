@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import vision
 from benchmarks.networks import NetworkSpec, parse
 from benchmarks.problem import Array, relative_error
 from benchmarks.protocol import INFERENCE, STEP
@@ -63,7 +64,7 @@ def draw(text: str, direction: str) -> NetworkProblem:
     """All arrays of a problem."""
     spec = parse(text)
     graph = spec.graph()
-    values = _kept(f"{text} {direction}", lambda: _values(graph, direction))
+    values = _kept(f"{text} {direction}", lambda: _values(spec, graph, direction))
     random = np.random.default_rng(2)
     x = random.standard_normal((spec.batch, *spec.shape), dtype=np.float32)
     classes = graph.output.channels
@@ -72,12 +73,16 @@ def draw(text: str, direction: str) -> NetworkProblem:
     return NetworkProblem(text, direction, spec, ordered, x, labels, classes)
 
 
-def _values(graph: Graph, direction: str) -> dict[str, Array]:
+def _values(spec: NetworkSpec, graph: Graph, direction: str) -> dict[str, Array]:
     """All parameters. For inference, biases and statistics are as if the network were trained.
 
     With means 0 and variances 1, normalisation would do nothing and hide any mistake.
     """
-    values: dict[str, Array] = dict(parameters(graph))
+    if spec.torchvision is not None:
+        name, options = spec.torchvision
+        values = dict(vision.values(name, spec.shape, options))
+    else:
+        values = dict(parameters(graph))
     if direction == INFERENCE:
         for p in graph.parameters:
             if not isinstance(p.initial, str):

@@ -1,7 +1,8 @@
 """The tables of networks and of training steps: one line is one problem, as text.
 
 ``resnet18 3x32x32 n32 lr0.001 classes=10`` is a network of ``faltung.nets`` (or one of ``OWN``
-below), the shape of a sample, the batch, of a step the learning rate, and options of the network.
+below, or of torchvision, see ``vision.py``), the shape of a sample, the batch, of a step the
+learning rate, and options of the network.
 
 Everything random in training (dropout) is off, so that all peers compute the same numbers. With
 these learning rates, three steps change the loss by a few per cent, which reveals a wrong gradient,
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from benchmarks import vision
 from benchmarks.protocol import STEP
 from faltung import nets, nn
 from faltung.graph.ops import Convolve
@@ -35,12 +37,16 @@ class Network:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """A network, the shape of a sample (C, *space), the batch, and the learning rate."""
+    """A network, the shape of a sample (C, *space), the batch, and the learning rate.
+
+    torchvision: of a network from there its name and options.
+    """
 
     net: nn.Layer
     shape: tuple[int, ...]
     batch: int
     lr: float = 0.0
+    torchvision: tuple[str, vision.Options] | None = None
 
     def graph(self, *, training: bool = False, dtype: str = "float32") -> Graph:
         return nn.build(self.net, self.shape, training=training, dtype=dtype)
@@ -118,6 +124,23 @@ STEPS: tuple[Network, ...] = (
         "Inception (small) for digits, batch 32",
         "googlenet 1x8x8 n32 lr0.0001 classes=10 dropout=0",
     ),
+    *(
+        Network(name, f"torchvision.{text} num_classes=10")
+        for name, text in {
+            "VGG-11 with BN 64x64, batch 8": "vgg11_bn 3x64x64 n8 lr0.0001 dropout=0",
+            "ResNet-50 96x96, batch 8": "resnet50 3x96x96 n8 lr0.0001",
+            "MobileNetV2 96x96, batch 16": "mobilenet_v2 3x96x96 n16 lr0.0001 dropout=0",
+            "MobileNetV3-L 96x96, batch 16": "mobilenet_v3_large 3x96x96 n16 lr0.0001 dropout=0",
+            "EfficientNet-B0 96x96, batch 8": "efficientnet_b0 3x96x96 n8 lr0.0001 dropout=0 "
+            "stochastic_depth_prob=0",
+            "DenseNet-121 64x64, batch 8": "densenet121 3x64x64 n8 lr0.0001",
+            "RegNetY-400MF 96x96, batch 16": "regnet_y_400mf 3x96x96 n16 lr0.0001",
+            "ConvNeXt-T 64x64, batch 8": "convnext_tiny 3x64x64 n8 lr0.0001 "
+            "stochastic_depth_prob=0",
+            "ViT, 6 layers of 192, 64x64, batch 16": "VisionTransformer 3x64x64 n16 lr0.0001 "
+            "image_size=64 patch_size=8 num_layers=6 num_heads=4 hidden_dim=192 mlp_dim=768",
+        }.items()
+    ),
 )
 
 
@@ -129,12 +152,16 @@ def parse(text: str) -> NetworkSpec:
     name, shape, batch = words[0], tuple(map(int, words[1].split("x"))), int(words[2][1:])
     rates = [word for word in words[3:4] if word.startswith("lr")]
     options = dict(_option(word) for word in words[3 + len(rates) :])
+    lr = float(rates[0][2:]) if rates else 0.0
+    if name.startswith(vision.PREFIX):
+        found = name, tuple(options.items())
+        return NetworkSpec(vision.layer(name, shape, found[1]), shape, batch, lr, found)
     net = (
         OWN[name](options.pop("classes"), shape)
         if name in OWN
         else nets.get(name, input_shape=shape, **options)
     )
-    return NetworkSpec(net, shape, batch, *(float(rate[2:]) for rate in rates))
+    return NetworkSpec(net, shape, batch, lr)
 
 
 def _option(word: str) -> tuple[str, Any]:

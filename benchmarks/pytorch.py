@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.vision import models
+
 MODES = ("eager", "last", "inductor", "faltung")
 TURNS = 7
 SECONDS = 0.2
@@ -47,32 +49,12 @@ TIMM = {
 }
 
 
-def _vision() -> Any:
-    """torchvision; its operators in C++ are not needed, and do not fit every PyTorch."""
-    from torch import library
-
-    register = library.register_fake
-
-    def unless_missing(name: Any, *others: Any, **options: Any) -> Any:
-        if str(name).startswith("torchvision::"):
-            return lambda function: function
-        return register(name, *others, **options)
-
-    library.register_fake = unless_missing  # type: ignore[assignment]
-    try:
-        import torchvision
-    finally:
-        library.register_fake = register
-    return torchvision.models
-
-
 def _picture(name: str, size: int, **options: Any) -> Callable[[int], Any]:
     """A network of torchvision or timm with a batch of pictures."""
 
     def made(batch: int) -> Any:
         import torch
 
-        models = _vision()
         if name in TIMM:
             import timm
 
@@ -80,7 +62,7 @@ def _picture(name: str, size: int, **options: Any) -> Callable[[int], Any]:
         else:
             extra = {"aux_logits": True, "init_weights": True}
             extra = extra if name in ("googlenet", "inception_v3") else {}
-            net = getattr(models, name)(weights=None, **extra, **options)
+            net = getattr(models(), name)(weights=None, **extra, **options)
         return net, torch.randn(batch, 3, size, size)
 
     return made
@@ -148,7 +130,7 @@ def _volume(batch: int) -> Any:
 def _vit(batch: int) -> Any:
     import torch
 
-    vit = _vision().VisionTransformer
+    vit = models().VisionTransformer
     options = {"num_layers": 6, "num_heads": 4, "hidden_dim": 192, "mlp_dim": 768}
     net = vit(image_size=64, patch_size=8, num_classes=10, **options)
     return net, torch.randn(batch, 3, 64, 64)
@@ -341,7 +323,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
     parser.add_argument("--turns", type=int, default=TURNS)
-    parser.add_argument("--out", type=Path, help="a file of JSON lines to add to")
+    parser.add_argument(
+        "--out", type=Path, help="a file of JSON lines to add to; what is there is left out"
+    )
     parser.add_argument("--page", action="store_true", help="print what is in the file as a table")
     parser.add_argument("--work", choices=MODES, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
@@ -357,6 +341,10 @@ def main(arguments: Sequence[str]) -> int:
     table = INFERENCE if given.set == "networks" else TRAINING
     for name in given.names or table:
         for batch in given.batch if given.set == "networks" else [TRAINING[name][1]]:
+            if any(
+                (row["set"], row["name"], row["batch"]) == (given.set, name, batch) for row in rows
+            ):
+                continue
             found = compared(given.set, name, batch, given.threads, given.modes, given.turns)
             row = {"set": given.set, "name": name, "batch": batch, "found": found}
             rows.append(row)

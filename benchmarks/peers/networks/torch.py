@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import vision
 from benchmarks.network_problem import MOMENTUM, STEPS, NetworkProblem
 from benchmarks.peers import Task, Unable, library
 from benchmarks.peers.networks.losses import training_task
@@ -40,6 +41,8 @@ def answer(problem: NetworkProblem) -> Array:
 
 
 def _module(problem: NetworkProblem) -> Any:
+    if problem.spec.torchvision is not None:
+        return vision.filled(*problem.spec.torchvision, problem.parameters)
     return twin(problem.spec.net, len(problem.spec.shape) - 1, problem.parameters)
 
 

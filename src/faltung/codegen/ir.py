@@ -170,10 +170,13 @@ class Function:
         """Entry ``position`` of a table, read as an address."""
         return self.value(f"load ptr, ptr {self.at(table, position, 'i64')}, align 8")
 
-    def prefetch(self, address: str, *, write: bool = False) -> None:
-        """Prefetch the cache line at ``address``, which need not be valid, for a read or write."""
+    def prefetch(self, address: str, *, write: bool = False, level: int = 1) -> None:
+        """Prefetch the cache line at ``address``, which need not be valid, for a read or write.
+
+        ``level``: 1 to 3, of the cache that is to hold it.
+        """
         callee = self.module.declare("llvm.prefetch.p0", "void", "ptr", "i32", "i32", "i32")
-        self.emit(f"call void {callee}(ptr {address}, i32 {int(write)}, i32 3, i32 1)")
+        self.emit(f"call void {callee}(ptr {address}, i32 {int(write)}, i32 {4 - level}, i32 1)")
 
     # Control -------------------------------------------------------------------------------------
 

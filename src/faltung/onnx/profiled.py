@@ -5,6 +5,7 @@ from time import perf_counter
 
 import numpy.typing as npt
 
+from faltung.graph.kinds import HOST
 from faltung.onnx.gaps import title
 from faltung.onnx.parts import Routine
 from faltung.program.profile import Profile, Timed, profile
@@ -18,21 +19,33 @@ def profiled(
 ) -> Profile:
     """Of a model that ``run`` runs with these inputs, by its routine."""
     run(inputs)
-    whole = float("inf")
-    for _ in range(repeats):
-        start = perf_counter()
-        run(inputs)
-        whole = min(whole, perf_counter() - start)
+    programs = [
+        record.program.compiled.inference
+        for record in routine.records
+        if record.program is not None and record.program.compiled is not None
+    ]
+    whole = compiled = float("inf")
+    for _ in range(repeats):  # side by side, because clocks drift
+        whole = min(whole, _timed(lambda: run(inputs)))
+        compiled = min(compiled, sum(_timed(program.run) for program in programs))
     rows: list[Timed] = []
-    compiled = 0.0
+    threads = 1
+    chains: list[str] = []
     for record in routine.records:
         if record.host:
             names = ", ".join(dict.fromkeys(title(call) for call, _ in record.host))
-            rows.append(Timed("", "on the host", names, (), 0.0, 0, 0))
+            rows.append(Timed("", "on the host", names, (), 0.0, 0, 0, HOST))
         program = record.program
         if program is not None and program.compiled is not None:
             found = profile(program.compiled.inference, repeats)
-            compiled += found.seconds
+            threads = max(threads, found.threads)
             rows += found.rows
-    rows.append(Timed("", "host and copies", "", (), max(0.0, whole - compiled), 0, 0))
-    return Profile(tuple(rows), whole)
+            chains += found.chains
+    rows.append(Timed("", "host and copies", "", (), max(0.0, whole - compiled), 0, 0, HOST))
+    return Profile(tuple(rows), whole, threads, tuple(chains))
+
+
+def _timed(run: Callable[[], object]) -> float:
+    start = perf_counter()
+    run()
+    return perf_counter() - start

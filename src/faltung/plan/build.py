@@ -51,14 +51,16 @@ def build_forward(
     machine: Machine,
     epilogue: Epilogue | None = None,
     aux: Sequence[Strides] = (),
+    rings: tuple[int, int] = (0, 0),
     policy: Policy = AUTO,
 ) -> Plan:
     """Plan the convolution of arrays with these strides, in elements, in the order N, C, *space.
 
     ``epilogue``: what to store instead of the sum with its bias. It reads the arrays "aux0",
     "aux1", ... with strides ``aux`` and the shape of the output (a stride of 0 repeats one entry
-    along an axis). One of them may be the output itself, with the same strides. ValueError: not as
-    many arrays as the epilogue reads.
+    along an axis). One of them may be the output itself, with the same strides. ``rings``: for how
+    many rows of the input and of the output there is memory (``Window``), 0 for all: then a plain
+    sum is planned, whatever the policy. ValueError: not as many arrays as the epilogue reads.
     """
     if spec.dtype not in ELEMENTS:
         layouts = {"x": x, "w": w, "out": out}
@@ -68,7 +70,12 @@ def build_forward(
     arrays = Arrays(
         Operand("x"), Operand("w"), Operand("out"), Operand("bias") if bias else None, _aux(plan)
     )
-    _correlate(plan, forward(spec, x, w, out, epilogue, aux), arrays, "forward", policy)
+    c = forward(spec, x, w, out, epilogue, aux)
+    if any(rings):
+        rows, *others = c.windows
+        rows = replace(rows, x_ring=rings[0], out_ring=rings[1])
+        c, policy = replace(c, windows=(rows, *others)), replace(policy, precision="strict")
+    _correlate(plan, c, arrays, "forward", policy)
     return plan
 
 

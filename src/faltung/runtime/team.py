@@ -177,6 +177,8 @@ class _Team:
         self[layout.READY] = self[layout.ALLOWED] = 1
         for word in (layout.BUSY, layout.COUNT, layout.GENERATION, layout.PENDING, layout.GONE):
             self[word] = 0
+        for t in range(layout.MAX_THREADS):  # of a region that the parent was running
+            self[layout.MAILBOXES + t * layout.LINE_BYTES + layout.SHARE] = 0
         mailbox = layout.MAILBOXES + layout.LINE_BYTES
         while mailbox < layout.BYTES and self[mailbox + layout.LOCK]:
             # The old lock may be in any state; it is abandoned.

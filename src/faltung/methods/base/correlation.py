@@ -36,9 +36,10 @@ class Window:
     """One spatial axis with its strides in the input, the output and the arrays of the epilogue.
 
     ``taps``: offsets of the taps in the weight, in the order in which the axis reads them. All are
-    in elements. ``every``: the axis's input is only at each ``every``-th place of it, and zeros are
-    between, which is what a stride is to the input gradient; only methods that ask for such a
-    window get one.
+    in elements. ``x_ring``, ``out_ring``: for how many positions of the input, or of the output,
+    there is memory: position ``i`` is where ``i % ring`` is. 0: for all of them. ``every``: the
+    axis's input is only at each ``every``-th place of it, and zeros are between, which is what a
+    stride is to the input gradient; only methods that ask for such a window get one.
     """
 
     axis: Axis
@@ -46,7 +47,14 @@ class Window:
     out: int
     taps: tuple[int, ...]
     aux: tuple[int, ...] = ()
+    x_ring: int = 0
+    out_ring: int = 0
     every: int = 1
+
+    @property
+    def rings(self) -> bool:
+        """Whether there is not memory for all positions, so that their order is fixed."""
+        return self.x_ring + self.out_ring > 0
 
     @property
     def pointwise(self) -> bool:
@@ -86,6 +94,11 @@ class Correlation:
     epilogue: Epilogue | None = None
     aux: tuple[GroupStrides, ...] = ()
     aux_base: tuple[int, ...] = ()
+
+    @property
+    def rings(self) -> bool:
+        """Whether some axis has memory for a few positions only."""
+        return any(window.rings for window in self.windows)
 
     @property
     def inputs(self) -> int:
@@ -240,7 +253,7 @@ def input_grad_whole(
         steps = w[2 + i] * np.arange(axis.kernel)[:: 1 if spec.flip else -1]
         others = tuple(strides[2 + i] for strides in aux)
         taps = tuple(steps.tolist())
-        windows.append(Window(here, grad[2 + i], out[2 + i], taps, others, axis.stride))
+        windows.append(Window(here, grad[2 + i], out[2 + i], taps, others, every=axis.stride))
     inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
     return Correlation(
         dtype=spec.dtype,

@@ -5,16 +5,30 @@ declared once, in the class of the kernel: the code gets the values by name and 
 by name, so the two cannot disagree about the position of an argument in the block.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
 
 from faltung.codegen.ir import Function, Module, parameters
 from faltung.codegen.vectors import Functions, Vectors
+from faltung.geometry.axis import Axis
 from faltung.geometry.errors import FaltungTypeError
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Step
 
 BLOCK = "%arguments"
+
+
+@dataclass(frozen=True, slots=True)
+class RowItems:
+    """The items of a sample in their order, where they are its rows one after the other: the items
+    before ``items[i]`` write the outputs before ``outputs[i]`` along the first axis. Both begin
+    with 0 and end with how many there are.
+    """
+
+    outputs: tuple[int, ...]
+    items: tuple[int, ...]
 
 
 class Kernel:
@@ -51,6 +65,16 @@ class Kernel:
     def body(self, v: Vectors, given: "Arguments") -> None:
         """Write the code for the items from ``%begin`` up to ``%end``."""
         raise NotImplementedError
+
+    def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
+        """The items of a step of this kernel by rows of the first of ``axes``, the output's; None
+        where others lie between them.
+        """
+        return None
+
+    def given(self, step: Step) -> dict[str, Argument]:
+        """The arguments of a step of this kernel, by name."""
+        return dict(zip(self.names, step.arguments, strict=True))
 
     def emit(self, machine: Machine) -> str:
         """LLVM IR of the module, as ``jit.compile.Recipe`` requires."""

@@ -27,7 +27,14 @@ class Operand:
     offset: int = 0
 
 
-Argument = int | Operand | Table
+@dataclass(frozen=True, slots=True, eq=False)
+class Code:
+    """The address of the compiled function of a recipe."""
+
+    recipe: Recipe
+
+
+Argument = int | Operand | Table | Code
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,11 @@ class Step:
     arguments: Sequence[Argument]
     title: str
     barrier: bool = False
+
+
+def recipes(step: Step) -> "list[Recipe]":
+    """What a step runs: its own code, and the functions that this calls."""
+    return [step.recipe, *(word.recipe for word in step.arguments if isinstance(word, Code))]
 
 
 def relocated(step: Step, names: Mapping[str, Operand]) -> Step:

@@ -114,3 +114,50 @@ def _segments(runs: tuple[Run, ...], kinds: tuple[Kind, ...], last: Window, tile
         number = np.full_like(at, kinds.index(kind))
         rows.append(np.column_stack([number, sizes, position, outs]))
     return table(np.concatenate(rows), 4 + len(last.aux))
+
+
+def shares(
+    runs: list[Run],
+    kinds: tuple[Kind, ...],
+    last: Window,
+    rows: Table,
+    most: int,
+    divisor: int = 1,
+) -> tuple[Table, Table]:
+    """The tiles of some rows, cut into shares of nearly the same number, whatever their kinds.
+
+    ``rows``: the offset of each in the input, the output and ``aux``; all read the same taps.
+    ``most``: tiles of a share, unless there are very many. ``divisor``: of the number of shares,
+    where there are tiles enough. Returns where the runs of each share begin, and behind them the
+    end; and the runs: (kind, tiles, input offset, output offset, ``aux`` offsets).
+    """
+    return _shares(tuple(runs), kinds, last, tuple(map(tuple, rows.tolist())), most, divisor)
+
+
+@remembered(1024)
+def _shares(
+    runs: tuple[Run, ...],
+    kinds: tuple[Kind, ...],
+    last: Window,
+    rows: tuple[tuple[int, ...], ...],
+    most: int,
+    divisor: int,
+) -> tuple[Table, Table]:
+    counts = np.array([count for _, _, count in runs], np.int64)
+    firsts = np.array([first for _, first, _ in runs], np.int64)
+    sizes = np.array([kind.positions for kind, _, _ in runs], np.int64)
+    numbers = np.array([kinds.index(kind) for kind, _, _ in runs], np.int64)
+    tiles, total = int(counts.sum()), int(counts.sum()) * len(rows)
+    wanted = -(-total // max(most, total // MAX_ROW_SEGMENTS))
+    wanted = min(total, -(-wanted // divisor) * divisor)
+    cuts = np.arange(wanted + 1, dtype=np.int64) * total // wanted
+    starts = np.arange(len(rows), dtype=np.int64)[:, None] * tiles + np.cumsum(counts) - counts
+    begins = np.union1d(cuts[:-1], starts)
+    row, along = np.divmod(begins, tiles)
+    run = np.searchsorted(starts[0], along, side="right") - 1
+    at = firsts[run] + (along - starts[0, run]) * sizes[run]
+    ins = (at * last.axis.stride - last.axis.lo) * last.x
+    outs = np.outer(at, [last.out, *last.aux])
+    offsets = np.array(rows, np.int64)[row] + np.column_stack([ins, outs])
+    made = np.column_stack([numbers[run], np.diff(begins, append=total), offsets])
+    return table(np.searchsorted(begins, cuts), 1), table(made, 4 + len(last.aux))

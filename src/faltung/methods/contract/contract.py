@@ -34,7 +34,7 @@ VECTORS = 2
 # Items for each core, about: each has room for a panel.
 CORE_ITEMS = 8
 # Multiply-adds of a unit below which its rows are not divided.
-UNIT_MACS = 1 << 18
+UNIT_MACS = 1 << 16
 # Cycles of a tile beside its sums.
 TILE_CYCLES = 40
 # Products that a table lists.
