@@ -253,7 +253,7 @@ def input_grad_whole(
         steps = w[2 + i] * np.arange(axis.kernel)[:: 1 if spec.flip else -1]
         others = tuple(strides[2 + i] for strides in aux)
         taps = tuple(steps.tolist())
-        windows.append(Window(here, grad[2 + i], out[2 + i], taps, others, axis.stride))
+        windows.append(Window(here, grad[2 + i], out[2 + i], taps, others, every=axis.stride))
     inputs, outputs = spec.channels_in // spec.groups, spec.channels_out // spec.groups
     return Correlation(
         dtype=spec.dtype,

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
-from faltung.codegen.ir import Function
 from faltung.codegen.tile import Accumulators, accumulate, unrolled
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
@@ -26,17 +25,10 @@ from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems
 from faltung.methods.base.step import Step
 from faltung.methods.base.tiles import Kind
 from faltung.methods.grouped.choice import pair_distance
+from faltung.methods.grouped.columns import COPY, ENTRY, PATCH, RANGE, ROW, RUN, SEGMENT, whole
 from faltung.methods.grouped.lanes import load_column
 from faltung.methods.grouped.patch_kernel import COPIED, write_copy
 
-# Columns of the tables: a row has (input, first range, ranges) and for the output and each array of
-# the epilogue two places; a range of rows of taps (first entry, how many of the first row alone, of
-# both, of the second alone); an entry (input, weights of the first row, of the second); a run of
-# tiles (kind, tiles, input) and places as a row. Of patches: the rows of one (first copy, copies,
-# first row, rows), a copy (input, place in the patch), a segment (input, zeros before, positions,
-# zeros behind, first run, runs).
-ROW, RANGE, ENTRY, RUN = 3, 4, 3, 3
-PATCH, COPY, SEGMENT = 4, 2, 6
 # The most input channels of a group in one iteration of the loop over them.
 CHANNELS_PER_ITERATION = 8
 
@@ -311,16 +303,6 @@ def _tiles(code: Functions, kernel: GroupedKernel, kind: Kind, name: str) -> Non
         run(partial(_straight, v, kernel, kind, starts, second))
 
     f.choose(whole(f, "%ranges", "%last", rows), straight, looped)
-
-
-def whole(f: Function, ranges: str, last: str, rows: Sequence[tuple[int, int]]) -> str:
-    """Whether no row of taps of a pair lies in the padding; ``rows``: those of ``across_of``."""
-    kinds = [2 if first < 0 else int(second >= 0) for first, second in rows]
-    made = f.value(f"icmp eq i64 {last}, 1")
-    for kind in range(3):
-        same = f.value(f"icmp eq i64 {f.word(ranges, 1 + kind)}, {kinds.count(kind)}")
-        made = f.value(f"and i1 {made}, {same}")
-    return made
 
 
 def _row_weights(v: Vectors, kernel: GroupedKernel) -> int:

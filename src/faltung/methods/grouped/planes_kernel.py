@@ -19,7 +19,8 @@ from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.grouped.kernel import ENTRY, RANGE, ROW, whole
+from faltung.methods.grouped.columns import ENTRY, RANGE, ROW, whole
+from faltung.methods.grouped.lanes import lane_order
 
 # Where the loads of a tile lie, from that of its first position's first tap, and which lanes of
 # each are in the row: None for all.
@@ -219,18 +220,6 @@ class _Rows:
 
 
 # Loads --------------------------------------------------------------------------------------------
-
-
-def lane_order(v: Vectors) -> list[int]:
-    """Which of every second element of two vectors each lane holds: those of each 128 bits of the
-    one, then of the other.
-    """
-    part = max(1, min(v.lanes, 16 // v.bytes))
-    order: list[int] = []
-    for first in range(0, v.lanes, part):
-        half = range(first // 2, first // 2 + part // 2)
-        order += [*half, *(v.lanes // 2 + i for i in half)]
-    return order
 
 
 def needed(

@@ -92,8 +92,8 @@ def _patterns(
     }
     kinds = {pattern: number for number, pattern in enumerate(dict.fromkeys(found.values()))}
     firsts = np.array([first for first, _ in pairs], np.int64)
-    places = firsts * axis.stride - (0 if padded else axis.lo)
-    begins = ring(places // window.every, size) * window.x
+    places = (firsts * axis.stride - (0 if padded else axis.lo)) // window.every
+    begins = ring(places, size) * window.x
     return begins, np.array([kinds[found[pair]] for pair in alike], np.int64), list(kinds)
 
 
@@ -103,11 +103,11 @@ def _taps(window: Window, output: int, first: int, padded: bool) -> Taps:
     places = (output - first) * axis.stride + np.arange(axis.kernel, dtype=np.int64) * axis.dilation
     begin = first * axis.stride - axis.lo
     read = sources_at(axis, begin + places)
-    size = window.x_ring
-    held = ring(read // window.every, size) - ring(begin // window.every, size)
-    offsets = (places if padded else held) * window.x
-    there = (read >= 0) & (read % window.every == 0)
-    return tuple((k, int(offsets[k])) for k in np.flatnonzero(there).tolist())
+    size, every = window.x_ring, window.every
+    there = ring(read // every, size) - ring(begin // every, size)
+    offsets = (places if padded else there) * window.x
+    found = (read >= 0) & (read % every == 0)
+    return tuple((k, int(offsets[k])) for k in np.flatnonzero(found).tolist())
 
 
 def _ranges(
