@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
+from math import gcd, prod
 
 import numpy as np
 
@@ -204,19 +204,28 @@ def fixed_price(parts: Sequence[Part], machine: Machine) -> tuple[float, float]:
     return sum(part.cycles for part in parts) / cores + moved, moved + barriers - again / cores
 
 
+def items_of(samples: int, bands: int, machine: Machine) -> int:
+    """Into how many items the bands of a sample are divided: no more than all cores need to have
+    equally many, as rows above each are computed again.
+    """
+    cores = max(1, machine.cores)
+    return min(bands, cores // gcd(samples, cores))
+
+
 def band_price(parts: Sequence[Part], rows: Sequence[Rows], machine: Machine) -> float:
-    """What bands cost, in cycles of one core of all: calls, rows above a band that another thread
+    """What bands cost, in cycles of one core of all: calls, rows above an item that another thread
     has computed too, and threads with fewer bands than others.
     """
-    cores, samples = max(1, machine.cores), parts[0].samples
-    items, middle = samples * len(rows[-1].low), len(rows[-1].low) // 2
-    calls = costs.BAND_CALL_CYCLES * sum(part.calls for part in parts) * items / cores
+    cores, samples, bands = max(1, machine.cores), parts[0].samples, len(rows[-1].low)
+    items, middle = items_of(samples, bands, machine), bands // 2
+    calls = costs.BAND_CALL_CYCLES * sum(part.calls for part in parts) * samples * bands
     again = 0.0
     for part, of in zip(parts[:-1], rows, strict=False):
         twice = max(0, int(of.done[middle] - of.low[middle]))
-        again += part.cycles / (samples * part.axis.output) * twice * (cores > 1)
-    waiting = sum(part.cycles for part in parts) * (-(-items // cores) / items - 1 / cores)
-    return calls + again + waiting
+        again += part.cycles / part.axis.output * twice * (items - 1)
+    longest = -(-samples * items // cores) * -(-bands // items)
+    waiting = sum(part.cycles for part in parts) * (longest / (samples * bands) - 1 / cores)
+    return (calls + again) / cores + waiting
 
 
 def _moving(part: Part, machine: Machine) -> float:
@@ -389,7 +398,9 @@ def _made(low: Lowering, links: Sequence[Link], offer: Offer) -> Lowered | None:
         places[link.node.output.name] = size
         size += each
     title = " | ".join(step.title for m in made for step in m.steps)
-    step = chain(calls, places, size, links[0].part.samples, title)
+    samples = links[0].part.samples
+    items = items_of(samples, len(rows[-1].low), low.machine)
+    step = chain(calls, places, size, samples, items, title)
     about = _about(links, offer, low.machine)
     whole = Lowered(links[-1].node, [step], cycles=cycles, chain=about)
     for m in made:

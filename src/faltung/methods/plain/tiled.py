@@ -244,7 +244,8 @@ def add_tiles(
     rows, patterns = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
-    rows, along = _rows_apart(rows, len(runs))
+    # Rows of a ring come one after the other.
+    rows, along = _rows_apart(rows, MAX_SHARED_RUNS + 1 if c.rings else len(runs))
     others = c.batch * c.groups * blocks.count * len(rows)
     tiles = sum(count for _, _, count in runs) * len(along)
     most = _tiles_of_an_item(c, tiles, others, cores, "panel" in further)
