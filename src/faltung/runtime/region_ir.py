@@ -138,11 +138,11 @@ end:
 
 
 # region: run the list of steps as one of ``threads`` threads. A step is four words: function,
-# params, items, how (bits of ``layout``). Each thread begins with a share of the items of its own, items*t//T to
-# items*(t+1)//T, and takes it in pieces: half of what is left, each time. A thread that has none
-# left takes from the end of what others have left. So all are done at about the same time, also
-# where items differ, or a core is busy otherwise, and mostly every thread has worked on the same
-# part of the maps before. Which thread does an item changes no bits.
+# params, items, how (bits of ``layout``). Each thread begins with a share of the items of its own,
+# items*t//T to items*(t+1)//T, and takes it in pieces: half of what is left, each time. A thread
+# that has none left takes from the end of what others have left. So all are done at about the same
+# time, also where items differ, or a core is busy otherwise, and mostly every thread has worked on
+# the same part of the maps before. Which thread does an item changes no bits.
 #
 # What is left of a share is one word, so that one compare-and-exchange takes from it: the number of
 # the step, from which item on, up to which. Nobody takes from the share of another step. The word
