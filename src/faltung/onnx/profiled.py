@@ -31,7 +31,8 @@ def profiled(
         parts.append(sum(_timed(program.run) for program in programs))
     # Both differences are too large where a call was disturbed.
     besides = median(call - part for call, part in zip(calls, parts, strict=True))
-    besides = max(0.0, min(besides, min(calls) - min(parts)))
+    paired = median(call - part for call, part in zip(calls, parts, strict=True))
+    besides = max(0.0, min(paired, min(calls) - min(parts)))
     rows: list[Timed] = []
     threads = 1
     chains: list[str] = []
