@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     data = made(
         [node("Conv", "x w", "y")], {"x": ("N", 2, 5, 5)}, ["y"], {"w": numbers(3, 2, 3, 3)}
     )
-    (tmp_path / "a | b.onnx").write_bytes(data)  # a name that could be mistaken
+    (tmp_path / "a = b.onnx").write_bytes(data)  # a name that could be mistaken
     return tmp_path
 
 
@@ -44,7 +44,7 @@ def run(**more: object) -> Run:
 
 
 def test_a_problem_is_text(folder: Path) -> None:
-    path = folder / "a | b.onnx"
+    path = folder / "a = b.onnx"
     text = text_of(path, shapes_of(path, 3))
     problem = FileProblem(text)
     assert problem.path == path and problem.shapes == {"x": (3, 2, 5, 5)}
@@ -68,7 +68,7 @@ def test_every_peer_has_its_functions_without_its_library(name: str) -> None:
 
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_agree(name: str, folder: Path) -> None:
-    path = folder / "a | b.onnx"
+    path = folder / "a = b.onnx"
     module, problem = implementation(name, ONNX), FileProblem(text_of(path, shapes_of(path, 2)))
     module.start(1)
     task = module.build(problem, "")
@@ -130,8 +130,8 @@ def test_a_run_is_taken_up_again(folder: Path, capsys: pytest.CaptureFixture[str
     assert onnx_files.main(words) == 0
     lines = out.read_text().splitlines()
     (found,) = json.loads(lines[0])["rows"]
-    assert found["name"] == "a | b" and found["text"] == "n2"
+    assert found["name"] == "a = b" and found["text"] == "n2"
     assert {outcome["kind"] for outcome in found["outcomes"].values()} == {TIMED}
-    assert "a | b" in capsys.readouterr().out and "## Batch 2" in out.with_suffix(".md").read_text()
+    assert "a = b" in capsys.readouterr().out and "## Batch 2" in out.with_suffix(".md").read_text()
     assert onnx_files.main(words) == 0  # nothing is left to measure
     assert out.read_text().splitlines() == lines

@@ -25,11 +25,14 @@ def profiled(
         for record in routine.records
         if record.program is not None and record.program.compiled is not None
     ]
-    whole, besides = float("inf"), []
+    calls, parts = [], []
     for _ in range(repeats):  # in pairs, because clocks drift
-        took = _timed(lambda: run(inputs))
-        whole = min(whole, took)
-        besides.append(took - sum(_timed(program.run) for program in programs))
+        calls.append(_timed(lambda: run(inputs)))
+        parts.append(sum(_timed(program.run) for program in programs))
+    # Both differences are too large where a call was disturbed.
+    besides = median(call - part for call, part in zip(calls, parts, strict=True))
+    paired = median(call - part for call, part in zip(calls, parts, strict=True))
+    besides = max(0.0, min(paired, min(calls) - min(parts)))
     rows: list[Timed] = []
     threads = 1
     chains: list[str] = []
@@ -43,8 +46,8 @@ def profiled(
             threads = max(threads, found.threads)
             rows += found.rows
             chains += found.chains
-    rows.append(Timed("", "host and copies", "", (), max(0.0, median(besides)), 0, 0, HOST))
-    return Profile(tuple(rows), whole, threads, tuple(chains))
+    rows.append(Timed("", "host and copies", "", (), besides, 0, 0, HOST))
+    return Profile(tuple(rows), min(calls), threads, tuple(chains))
 
 
 def _timed(run: Callable[[], object]) -> float:
