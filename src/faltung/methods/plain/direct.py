@@ -12,6 +12,7 @@ What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill t
 """
 
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 
 from faltung.codegen.tile import (
     Accumulators,
@@ -29,7 +30,7 @@ from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.epilogue import Finish, finish
+from faltung.methods.base.epilogue import Finish, finish, finished, walked
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Arrays, Work
@@ -154,21 +155,26 @@ class DirectKernel(TiledKernel):
         bias = [v.load(v.at("%bias", q * v.lanes)) for q in range(self.vectors)]
         acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
         end = finish(v, self.epilogue, self.aux_steps)
-        for q in range(self.vectors):
-            channels = min(v.lanes, self.channels - q * v.lanes)
-            column = [row[q] for row in acc]
-            here = end.moved("channel", q * v.lanes)
-            if self.store == "positions":
-                _store_positions(v, column, q * v.lanes, channels, here)
-                continue
-            out, mask = v.at("%out", v.function.mul("%out_channel", q * v.lanes)), v.first(channels)
-            for value in column:
-                done = here.value(value, "channel", mask)
+        firsts = range(0, self.vectors * v.lanes, v.lanes)
+        counts = [min(v.lanes, self.channels - first) for first in firsts]
+        columns = [[row[q] for row in acc] for q in range(self.vectors)]
+        if self.store == "positions":
+            for first, channels, column in zip(firsts, counts, columns, strict=True):
+                _store_positions(v, column, first, channels, end.moved("channel", first))
+            return
+        sums = (
+            walked(end.moved("channel", first), "position", column, v.first(channels))
+            for first, channels, column in zip(firsts, counts, columns, strict=True)
+        )
+        made = finished(chain.from_iterable(sums), "channel")
+        for first, channels in zip(firsts, counts, strict=True):
+            out = v.at("%out", v.function.mul("%out_channel", first))
+            for done in islice(made, len(acc)):
                 if self.store == "channels":
                     v.store_first(done, out, channels)
                 else:
-                    v.scatter(done, out, "%out_channel", mask)
-                out, here = v.at(out, "%out_position"), here.moved("position", 1)
+                    v.scatter(done, out, "%out_channel", v.first(channels))
+                out = v.at(out, "%out_position")
 
 
 def _store_positions(
@@ -180,9 +186,10 @@ def _store_positions(
         transposed = v.transpose(rows)
         out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
         here, mask = end.moved("position", start), v.first(len(rows))
-        for lane in range(channels):
-            v.store(here.value(transposed[lane], "position", mask), out, mask)
-            out, here = v.at(out, "%out_channel"), here.moved("channel", 1)
+        sums = walked(here, "channel", transposed[:channels], mask)
+        for done in finished(sums, "position"):
+            v.store(done, out, mask)
+            out = v.at(out, "%out_channel")
 
 
 @dataclass(frozen=True, kw_only=True)

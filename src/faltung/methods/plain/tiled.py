@@ -17,12 +17,12 @@ from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
 from faltung.machine import costs
-from faltung.methods.base.addresses import rows_of
+from faltung.methods.base.addresses import offsets, pitches, rows_of
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
-from faltung.methods.base.kernel import Arguments, RowItems
+from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Table, Work
 from faltung.methods.base.tiles import (
@@ -95,14 +95,17 @@ class TiledKernel(EpilogueKernel):
 
     def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
         given = self.given(step)
-        counts = {name: int(given[name]) for name in self.order}  # type: ignore[arg-type]
-        row = self.order.index("row")
-        outside = prod(counts[name] for name in self.order[:row] if name != "batch")
-        rows, stop = axes[0].output, counts["row"]
-        if outside > 1 or len(axes) < 2 or stop % rows:
+        counts = [int(given[name]) for name in self.order]  # type: ignore[arg-type]
+        steps = dict(zip(self.order, pitches(counts), strict=True))
+        outside = [name for name in self.order[: self.order.index("row")] if name != "batch"]
+        repeated = [int(given[name]) for name in outside]  # type: ignore[arg-type]
+        rows, stop = axes[0].output, int(given["row"])  # type: ignore[arg-type]
+        if prod(repeated) > MAX_PARTS or len(axes) < 2 or stop % rows:
             return None
-        each = stop // rows * prod(counts[name] for name in self.order[row + 1 :])
-        return RowItems(tuple(range(rows + 1)), tuple(i * each for i in range(rows + 1)))
+        each = stop // rows * steps["row"]
+        items = tuple(i * each for i in range(rows + 1))
+        parts = tuple(offsets(repeated, [steps[name] for name in outside]).tolist())
+        return RowItems(tuple(range(rows + 1)), items, steps["batch"], parts)
 
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
@@ -242,7 +245,8 @@ def add_tiles(
     rows, patterns = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
-    rows, along = _rows_apart(rows, len(runs))
+    # Rows of a ring come one after the other.
+    rows, along = _rows_apart(rows, MAX_SHARED_RUNS + 1 if c.rings else len(runs))
     others = c.batch * c.groups * blocks.count * len(rows)
     tiles = sum(count for _, _, count in runs) * len(along)
     most = _tiles_of_an_item(c, tiles, others, cores, "panel" in further)
