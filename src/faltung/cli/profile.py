@@ -145,8 +145,8 @@ def _of_file(arguments: argparse.Namespace) -> "Profile":
     if arguments.training:
         from faltung.train.model import Model
 
-        given = None if arguments.input is None else shape("input", arguments.input)
-        trained = Model.from_onnx(arguments.net, given)
+        sizes = None if arguments.input is None else shape("input", arguments.input)
+        trained = Model.from_onnx(arguments.net, sizes)
         return _of_step(trained.training_graph, trained.state, arguments)
     model = load(arguments.net)
     if arguments.input is not None:

@@ -30,7 +30,6 @@ def profiled(
         calls.append(_timed(lambda: run(inputs)))
         parts.append(sum(_timed(program.run) for program in programs))
     # Both differences are too large where a call was disturbed.
-    besides = median(call - part for call, part in zip(calls, parts, strict=True))
     paired = median(call - part for call, part in zip(calls, parts, strict=True))
     besides = max(0.0, min(paired, min(calls) - min(parts)))
     rows: list[Timed] = []
