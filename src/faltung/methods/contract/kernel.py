@@ -36,6 +36,7 @@ class ContractKernel(EpilogueKernel):
     """
 
     name = "contract"
+    one_call = True
     pointers = ("a", "b", "panels", "entries", "pairs", "ranges")
     numbers = (
         *("units", "items", "blocks", "range_count", "panel_size"),

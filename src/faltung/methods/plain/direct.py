@@ -59,6 +59,9 @@ PANEL_SHARE, MIN_PANELS, MIN_PANEL_TILES, PANEL_STEP = 0.5, 2, 4, 4
 # Blocks of three vectors read more weights for a position than blocks of two: they have to win by
 # something.
 MAX_THREE_PRICE = 0.97
+# More than so many vectors of outputs at one position add as fast as weights come from a cache that
+# cores share.
+MIN_ROW_VECTORS = 4
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -229,14 +232,18 @@ def choose(c: Correlation, machine: Machine) -> DirectChoice:
 def _vectors(every: int, positions: int, machine: Machine) -> int:
     """Vectors of a block: two, or with few positions in a row as many as hide the latency of the
     sums, in blocks of nearly one size; or three, where that takes fewer cycles: rows of 7 are tiles
-    of 4 and 3.
+    of 4 and 3. A number that leaves no smaller block is taken where it costs nothing.
     """
     most = max(2, costs.FMA_LATENCY_SUMS // positions)
     usual = -(-every // -(-every // most))
+    if positions == 1:
+        # Weights that are read once take longer than the sums.
+        return next((n for n in range(usual, MIN_ROW_VECTORS, -1) if every % n == 0), usual)
     if every < 3 or usual > 2:
         return 3 if every == 3 else usual
     three, two = (_row_cycles(every, vectors, positions, machine) for vectors in (3, usual))
-    return 3 if every == 3 or three < MAX_THREE_PRICE * two else usual
+    limit = two if every % usual and every % 3 == 0 else MAX_THREE_PRICE * two
+    return 3 if three <= limit else usual
 
 
 def _row_cycles(every: int, vectors: int, positions: int, machine: Machine) -> float:
@@ -310,7 +317,11 @@ class Direct(ForwardMethod):
             runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
             kernel = _kernel(c, machine, chosen, blocks, runs)
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
+            # Blocks that follow each other, where nothing else brings their weights in time.
+            apart = kernel.order.index("block") < kernel.order.index("segment")
             further = {}
+            if apart and not kernel.prefetch_weights:
+                further["fetched"] = c.channels_in * c.taps * blocks.width * c.item_bytes
             if isinstance(kernel, BlockedKernel):
                 size = panel_of(c.channels_in, _panel(c, machine, blocks), PANEL_STEP)
                 title, further = f"{title} by {size} channels", {"panel": size}
