@@ -30,7 +30,7 @@ from faltung.codegen.ir import Module
 from faltung.codegen.vectors import Vectors
 from faltung.geometry.expr import Expr, operand, unary
 from faltung.graph import activations
-from faltung.jit.compile import kernel
+from faltung.jit.compile import CompiledKernel, kernel
 from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.elementwise.kernel import FlatKernel
@@ -88,7 +88,8 @@ def model(row: Row, dtype: str, size: int) -> bytes:
 
     kind = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}[dtype]
     x, y = (helper.make_tensor_value_info(name, kind, [1, size]) for name in "xy")
-    node = helper.make_node(row.node, ["x"], ["y"], domain=row.domain, **dict(row.attributes))
+    node = helper.make_node(row.node, ["x"], ["y"], domain=row.domain)
+    node.attribute.extend(helper.make_attribute(*given) for given in row.attributes)
     graph = helper.make_graph([node], "one", [x], [y])
     domains = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
     made = helper.make_model(graph, opset_imports=domains, ir_version=9)
@@ -98,7 +99,11 @@ def model(row: Row, dtype: str, size: int) -> bytes:
 def faltung_call(row: Row, dtype: str, x: Array) -> Callable[[], object]:
     made, out = kernel(FlatKernel(dtype, ("full",), (row.ours,), ())), np.empty_like(x)
     words = np.array([x.size, x.size, x.ctypes.data, out.ctypes.data], np.int64)
-    return lambda given=x, out=out: made(words.ctypes.data, 0, 1)
+    return partial(_run, made, words, (x, out))
+
+
+def _run(made: CompiledKernel, words: Array, kept: object) -> None:
+    made(words.ctypes.data, 0, 1)
 
 
 def onnxruntime_call(row: Row, dtype: str, x: Array) -> Callable[[], object]:
@@ -112,7 +117,11 @@ def onnxruntime_call(row: Row, dtype: str, x: Array) -> Callable[[], object]:
     binding.bind_cpu_input("x", x[np.newaxis])
     shape, kind = [1, x.size], x.dtype.type
     binding.bind_output("y", "cpu", 0, kind, shape, out.ctypes.data)
-    return lambda out=out: session.run_with_iobinding(binding)
+    return partial(_bound, session, binding, out)
+
+
+def _bound(session: Any, binding: Any, kept: object) -> None:
+    session.run_with_iobinding(binding)
 
 
 def pytorch_call(row: Row, dtype: str, x: Array) -> Callable[[], object]:

@@ -115,19 +115,23 @@ FORMATS = {
         ),
         tail=(
             (
-                *(3.25, 4.024138464262271, 2.548046598451504, 1.0473810150475205),
-                *(0.30354079474239415, 0.06384149427405267, 0.009718249853284415),
-                *(0.0010337119771214722, 7.009827657224885e-05, 2.3364024172086682e-06),
+                *(0.7978845608028654, 0.9880845653955582, 0.6257194534818072),
+                *(0.25723201193787554, 0.07455641998043744, 0.01568267595918017),
+                *(0.0023875763033858357, 0.0002539950951815746, 1.7226474528983986e-05),
+                5.74262865996538e-07,
             ),
             (
-                *(1.625, 2.7521422939641664, 2.3054231685710844, 1.2366090248679917),
-                *(0.46634864496100076, 0.12868144953871966, 0.026288263849410125),
-                *(0.003932951026687018, 0.0004142555940844487, 2.796516629347688e-05),
-                9.320897083334548e-07,
+                *(1.0, 1.6938099311861292, 1.4190144043275148, 0.7612196721884201),
+                *(0.28709820541266934, 0.07922817840425189, 0.016187221944710502),
+                *(0.002422029213601405, 0.00025514362166159193, 1.722647452030919e-05),
+                5.742628660416909e-07,
             ),
         ),
     ),
 }
+
+# Of the normal distribution at 0.
+DENSITY = 1 / math.sqrt(2 * math.pi)
 
 
 def polynomial(v: Vectors, x: str, coefficients: Sequence[float]) -> str:
@@ -243,12 +247,12 @@ def magic(v: Vectors) -> float:
     return 1.5 * 2.0 ** FORMATS[v.dtype].digits
 
 
-def power_of_two(v: Vectors, count: str, more: int = 0) -> str:
-    """2**(n + more), in the range of exponents; n: the last bits of ``count``, which is a sum with
-    ``magic``. They are moved to those of the exponent.
+def power_of_two(v: Vectors, count: str, more: int = 0, factor: float = 1.0) -> str:
+    """2**(n + more) times ``factor``, in the range of exponents; n: the last bits of ``count``,
+    which is a sum with ``magic``. They are moved to those of the exponent.
     """
     bits = on_bits(v, "shl", v.bits(count), FORMATS[v.dtype].digits)
-    return number_of(v, on_bits(v, "add", bits, pattern(v, 2.0**more)))
+    return number_of(v, on_bits(v, "add", bits, pattern(v, factor * 2.0**more)))
 
 
 def times_power(v: Vectors, x: str, count: str) -> str:
@@ -395,20 +399,28 @@ def _square_exp(v: Vectors, x: str) -> tuple[str, str]:
 def ndtr(v: Vectors, x: str) -> str:
     """The normal distribution function, (1 + erf(x / sqrt 2)) / 2, as accurate where it is small.
 
-    Below zero it is e**(-x**2 / 2) divided by sqrt(2 pi) |x| + q(|x|), above 1 minus that. q falls
-    slowly from 2 to sqrt(2 pi) / |x|: a quotient of two polynomials without negative coefficients,
-    so that nothing cancels, and their errors reach the result only as far as q matters.
+    Below zero it is the density divided by |x| + q(|x|), above 1 minus that. q falls slowly from
+    sqrt(2 / pi) to 1 / |x|: a quotient of two polynomials without negative coefficients, so that
+    nothing cancels, and their errors reach the result only as far as q matters.
     """
     form = FORMATS[v.dtype]
     size = _capped(v, x)
     count, p = _square_exp(v, size)
-    # All times a number so large that only the quotient may be denormal: it is rounded once.
-    above, under = (
-        polynomial(v, size, [c * 2.0**form.tail_shift for c in part]) for part in form.tail
-    )
-    far = v.mul(size, v.constant(math.sqrt(2 * math.pi)))
-    power = times_power(v, under, count)
-    below = v.div(v.multiply_add(power, p, power), v.multiply_add(far, under, above))
+    # Both sides are so large that only their quotient may be denormal: it is rounded once.
+    shift = 2.0**form.tail_shift
+    above, under = form.tail
+    line = polynomial(v, size, [c * shift for c in above])
+    if v.dtype == "float64":
+        terms = size, v.constant(shift), v.div(line, polynomial(v, size, under))
+        power = power_of_two(v, count, form.tail_shift, DENSITY)
+    else:
+        # Both sides times sqrt(2 pi) and the polynomial under the line, which has so few terms that
+        # the result may have the errors of a product instead of a division.
+        divisor = polynomial(v, size, [c * shift for c in under])
+        terms = v.mul(size, v.constant(1 / DENSITY)), divisor, line
+        power = times_power(v, divisor, count)
+    density = v.multiply_add(power, p, power)
+    below = v.div(density, v.multiply_add(*terms))
     return v.select(negative(v, x), below, v.sub(v.constant(1.0), below))
 
 

@@ -26,6 +26,7 @@ from faltung.graph.ops import (
     Reduction,
     Resample,
 )
+from faltung.graph.spelled import spelled
 from faltung.graph.value import Node, Value, consumers
 from faltung.plan.build import fuses_input_grad
 
@@ -203,7 +204,7 @@ def _inline(producer: Node, reader: Node) -> Node:
             places.append(p.outputs[0].replaced([number(v) for v in producer.inputs]))
         else:
             places.append(number(value))
-    made = [expr.replaced(places) for expr in _formulas(r)]
+    made = [spelled(expr.replaced(places)) for expr in _formulas(r)]
     op: Elementwise | Reduce
     if isinstance(r, Reduce):
         op = replace(r, exprs=tuple(made))
@@ -318,7 +319,7 @@ def _with_epilogue(conv: Node, node: Node, formula: Expr) -> Node | None:
     places = [
         total if value == conv.output else operand(1 + aux.index(value)) for value in node.inputs
     ]
-    made = formula.replaced(places)
+    made = spelled(formula.replaced(places))
     if instructions(made) > MOST_EPILOGUE or len(aux) > MOST_OPERANDS or not _fits(made, []):
         return None
     inputs = (*conv.inputs[:count], *aux)

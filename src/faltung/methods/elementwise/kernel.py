@@ -117,15 +117,16 @@ class Iterations:
         v, kernel = self.v, self.kernel
         read = [{i: self.load(at, lanes) for i, at in place.inputs.items()} for place in places]
 
-        def values(place: Spot, own: Mapping[int, str]) -> tuple[list[str], list[str]]:
+        def computed(place: Spot, own: Mapping[int, str]) -> tuple[list[str], list[str]]:
             known = {**self._fixed, **shared, **place.known, **own}
             operands = [known[i] for i in range(len(kernel.kinds))]
             formulas = Formulas(v, operands, place.element)
             made = [formulas.value(expr) for expr in kernel.outputs]
             return made, [formulas.value(expr) for _, expr in kernel.sums]
 
-        parts = [partial(values, place, own) for place, own in zip(places, read, strict=True)]
-        made, terms = zip(*v.function.woven(parts), strict=True)
+        parts = [partial(computed, place, own) for place, own in zip(places, read, strict=True)]
+        found = v.function.woven(parts)
+        made, terms = [values for values, _ in found], [sums for _, sums in found]
         for place, values in zip(places, made, strict=True):
             for value, at in zip(values, place.outputs, strict=True):
                 if isinstance(lanes, int):
