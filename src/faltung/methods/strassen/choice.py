@@ -21,9 +21,11 @@ RANGE_BYTES, RANGES_PER_CORE = 16 * 1024, 4
 # Cycles of a register tile beside its products; of a vector that is read or written for the sums of
 # inputs, near and where these are more than some second-level caches; of a vector of products on
 # its way to the outputs; of a position of a block that is stored.
-TILE_CYCLES = 30
-INPUT_CYCLES, FAR_INPUTS_L2 = (2.5, 5.0), 4
+TILE_CYCLES = 36
+INPUT_CYCLES, FAR_INPUTS_L2 = (2.5, 5.0), 6
 RESULT_CYCLES, POSITION_CYCLES = 1.0, 18
+# A level more rounds more and takes more memory: it has to win by something.
+MAX_LEVEL_PRICE = 0.96
 # Bytes of the sums of the weights of a group, at most.
 MOST_WEIGHT_BYTES = 64 << 20
 
@@ -170,12 +172,12 @@ def choose(c: Correlation, machine: Machine) -> StrassenChoice | None:
 def _cheapest(
     dtype: str, positions: int, channels_in: int, channels_out: int, machine: Machine
 ) -> StrassenChoice | None:
-    """None where the weights of any number of levels are too large."""
+    """The fewest levels first; None where the weights of any number of them are too large."""
     best: StrassenChoice | None = None
     least = inf
     for levels in LEVELS:
         made = StrassenChoice(dtype, positions, channels_in, channels_out, levels, machine)
         small = made.weights * made.item_bytes <= MOST_WEIGHT_BYTES
-        if small and made.cycles < least:
+        if small and made.cycles < MAX_LEVEL_PRICE * least:
             best, least = made, made.cycles
     return best
