@@ -40,10 +40,12 @@ class Kernel:
     """Base of all kernels: frozen dataclasses whose fields determine their code.
 
     name: of the code. pointers, numbers: the names of the arguments; ``declared`` adds what depends
-    on the fields.
+    on the fields. one_call: a call does at its beginning what serves all of its items, such as a
+    copy, so that each thread should have one.
     """
 
     name: ClassVar[str] = "kernel"
+    one_call: ClassVar[bool] = False
     pointers: ClassVar[tuple[str, ...]] = ()
     numbers: ClassVar[tuple[str, ...]] = ()
 
