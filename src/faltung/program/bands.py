@@ -194,6 +194,8 @@ def fixed_price(parts: Sequence[Part], machine: Machine) -> tuple[float, float]:
     """
     cores = max(1, machine.cores)
     moved = sum(_moving(part, machine) for part in parts[:-1]) / cores
+    if not moved:  # maps that stay in the near cache anyway
+        return sum(part.cycles for part in parts) / cores, 0.0
     barriers = costs.STEP_CYCLES * (len(parts) - 1) if cores > 1 else 0
     # Weights beyond the first-level cache are read again for each row, not for each long segment.
     again = 0.0
