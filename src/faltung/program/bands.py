@@ -401,8 +401,8 @@ def _made(low: Lowering, links: Sequence[Link], offer: Offer) -> Lowered | None:
         size += each
     title = " | ".join(step.title for m in made for step in m.steps)
     samples = links[0].part.samples
-    items = items_of(samples, len(rows[-1].low), low.machine)
-    step = chain(calls, places, size, samples, items, title)
+    each_sample = items_of(samples, len(rows[-1].low), low.machine)
+    step = chain(calls, places, size, samples, each_sample, title)
     about = _about(links, offer, low.machine)
     whole = Lowered(links[-1].node, [step], cycles=cycles, chain=about)
     for m in made:
