@@ -66,8 +66,8 @@ def parts(assembly: Assembly, packs: bool) -> list[Part]:
     found = []
     for made in assembly.lowered:
         # Folded weights are nowhere while a program runs: it reads what was packed of them.
-        reads = [touched(assembly, v) for v in made.node.inputs if _there(assembly, v)]
-        writes = [touched(assembly, v) for v in made.node.outputs]
+        reads = [touched(assembly, v) for v in made.reads if _there(assembly, v)]
+        writes = [touched(assembly, v) for v in made.writes]
         writes += [whole(assembly, name, size) for name, size in made.scratch.items()]
         packed = [whole(assembly, name, size) for name, size in made.kept.items()]
         title = made.node.output.name

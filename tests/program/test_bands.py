@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from graph.networks import anything
+from program.hazards import check_barriers
 from program.programs import poison, threads
 from program.schedules import backwards, by_threads, shuffled
 
@@ -98,6 +99,7 @@ def test_random_chains_have_the_same_bits(seed: int) -> None:
             break
     whole = Inference(graph, state, batch, bands=False, **more)
     assert chains(program) and not chains(whole)
+    check_barriers(program.assembly, packs=False)
     x = np.random.default_rng(seed).standard_normal((batch, *graph.input.shape)).astype(dtype)
     found = whole(x).tobytes()
     for number in (1, 2, 3, 7):

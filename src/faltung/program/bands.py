@@ -194,6 +194,8 @@ def fixed_price(parts: Sequence[Part], machine: Machine) -> tuple[float, float]:
     """
     cores = max(1, machine.cores)
     moved = sum(_moving(part, machine) for part in parts[:-1]) / cores
+    if not moved:  # maps that stay in the near cache anyway
+        return sum(part.cycles for part in parts) / cores, 0.0
     barriers = costs.STEP_CYCLES * (len(parts) - 1) if cores > 1 else 0
     # Weights beyond the first-level cache are read again for each row, not for each long segment.
     again = 0.0
@@ -399,8 +401,8 @@ def _made(low: Lowering, links: Sequence[Link], offer: Offer) -> Lowered | None:
         size += each
     title = " | ".join(step.title for m in made for step in m.steps)
     samples = links[0].part.samples
-    items = items_of(samples, len(rows[-1].low), low.machine)
-    step = chain(calls, places, size, samples, items, title)
+    each_sample = items_of(samples, len(rows[-1].low), low.machine)
+    step = chain(calls, places, size, samples, each_sample, title)
     about = _about(links, offer, low.machine)
     whole = Lowered(links[-1].node, [step], cycles=cycles, chain=about)
     for m in made:

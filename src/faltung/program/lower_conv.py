@@ -61,9 +61,9 @@ def _planned(
     """The plan of a node that reads a map with the space ``reads`` and writes ``writes``."""
     x, w, *rest = node.inputs
     aux = rest[1:] if op.bias else rest
-    maps = low.strides(x, reads), low.strides(node.output, writes)
+    lie = low.strides(x, reads), low.strides(node.output, writes)
     # All samples have the same ring.
-    maps = tuple((0, *m[1:]) if ring else m for m, ring in zip(maps, rings, strict=True))
+    maps = [(0, *m[1:]) if ring else m for m, ring in zip(lie, rings, strict=True)]
     given: dict[str, Any] = {"rings": rings} if any(rings) else {}
     return low.plan(
         build,

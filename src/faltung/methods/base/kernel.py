@@ -5,7 +5,7 @@ declared once, in the class of the kernel: the code gets the values by name and 
 by name, so the two cannot disagree about the position of an argument in the block.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import ClassVar
@@ -82,6 +82,11 @@ class Kernel:
     def given(self, step: Step) -> dict[str, Argument]:
         """The arguments of a step of this kernel, by name."""
         return dict(zip(self.names, step.arguments, strict=True))
+
+    def counts(self, step: Step, names: Iterable[str]) -> list[int]:
+        """Those of the arguments that are numbers."""
+        given = self.given(step)
+        return [int(given[name]) for name in names]  # type: ignore[arg-type]
 
     def emit(self, machine: Machine) -> str:
         """LLVM IR of the module, as ``jit.compile.Recipe`` requires."""

@@ -20,7 +20,7 @@ from faltung.codegen.ir import Function
 from faltung.codegen.vectors import Vectors
 from faltung.methods.base.kernel import Arguments, Kernel
 from faltung.methods.base.kernel import part as part_of
-from faltung.methods.base.step import Code, Operand, Step, Table, table
+from faltung.methods.base.step import Argument, Code, Operand, Step, Table, table
 
 # Columns of the table of bands: the first item that a thread does that begins here, that of one
 # that has done the band before, and where both stop. Of the table of calls: where the function and
@@ -108,7 +108,7 @@ def chain(
     arrays that are rings, each with the byte at which it begins in the memory of a thread, ``size``
     bytes.
     """
-    words: list[object] = []
+    words: list[Argument] = []
     starts: list[tuple[int, int]] = []
     places: list[tuple[int, int]] = []
     for call in calls:

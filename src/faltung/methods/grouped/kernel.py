@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import product
 
+import numpy as np
+
 from faltung.codegen.tile import Accumulators, accumulate, unrolled
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
 from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
-from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems
+from faltung.methods.base.kernel import Arguments, RowItems
 from faltung.methods.base.step import Step
 from faltung.methods.base.tiles import Kind
-from faltung.methods.grouped.choice import pair_distance
 from faltung.methods.grouped.columns import COPY, ENTRY, PATCH, RANGE, ROW, RUN, SEGMENT, whole
 from faltung.methods.grouped.lanes import load_column
 from faltung.methods.grouped.patch_kernel import COPIED, write_copy
+from faltung.methods.grouped.tables import items_of_rows
 
 # The most input channels of a group in one iteration of the loop over them.
 CHANNELS_PER_ITERATION = 8
@@ -110,32 +112,11 @@ class GroupedKernel(EpilogueKernel):
         return (*pointers, "patches", "copies", "segments"), (*numbers, *further)
 
     def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
-        given = self.given(step)
-        count, rows = given["row_items"], axes[0].output
-        # Both rows of a pair belong together, and so do pairs that lie among each other.
-        apart = pair_distance(axes[0]) if self.rows > 1 else 1
-        patches = given.get("patches")
-        if len(axes) != 2 or (patches is not None and apart > 1):
-            return None
-        if patches is None:
-            firsts = list(range(0, rows, self.rows * apart))
-            numbers = [i * apart for i in range(len(firsts))]
-        else:
-            firsts = (self.rows * patches[:, 2]).tolist()
-            numbers = list(range(len(firsts)))
-        last = 1 if patches is not None else min(rows - firsts[-1], apart)
-        if count != numbers[-1] + last:
-            return None  # rows of another axis
-        each, blocks = given["last_items"], given["block_items"]
-        sample, parts = count * each * blocks, (0,)
-        if not self.channels_outer or self.patch_elements:
-            each *= blocks
-        elif blocks > MAX_PARTS:
-            return None
-        else:
-            parts = tuple(i * count * each for i in range(blocks))
-        items = tuple(number * each for number in (*numbers, count))
-        return RowItems((*firsts, rows), items, sample, parts)
+        counts = self.counts(step, ("row_items", "last_items", "block_items"))
+        outer = self.channels_outer and not self.patch_elements
+        patches = self.given(step).get("patches")
+        firsts = patches[:, 2].tolist() if isinstance(patches, np.ndarray) else None
+        return items_of_rows(axes, self.rows, counts, firsts, outer)
 
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):

@@ -15,6 +15,7 @@ from faltung.codegen.tile import parts
 from faltung.geometry.axis import Axis
 from faltung.methods.base.addresses import interior, pitches, ring, sources_at, sums
 from faltung.methods.base.correlation import Window
+from faltung.methods.base.kernel import MAX_PARTS, RowItems
 from faltung.methods.base.step import Table, table
 from faltung.methods.base.tiles import Run, kinds_of
 from faltung.methods.grouped.choice import Patch, Tile, pair_distance
@@ -149,6 +150,33 @@ def _shared(one: Taps, two: Taps) -> int:
     """How many of the last inputs of the one are the first of the other."""
     a, b = [x for _, x in one], [x for _, x in two]
     return next((n for n in range(min(len(a), len(b)), 0, -1) if a[-n:] == b[:n]), 0)
+
+
+def items_of_rows(
+    axes: Sequence[Axis], rows: int, counts: Sequence[int], patches: list[int] | None, outer: bool
+) -> RowItems | None:
+    """The items of tiles of ``rows`` rows by the rows of their outputs.
+
+    ``counts``: of items along the rows, the last axis and the blocks of channels; ``patches``: the
+    first row, or pair, of each patch; ``outer``: blocks lie outside of rows.
+    """
+    count, each, blocks = counts
+    # Both rows of a pair belong together, and so do pairs that lie among each other.
+    apart = pair_distance(axes[0]) if rows > 1 else 1
+    if len(axes) != 2 or (patches is not None and apart > 1) or (outer and blocks > MAX_PARTS):
+        return None
+    stop, last = axes[0].output, 1
+    if patches is None:
+        firsts = list(range(0, stop, rows * apart))
+        last = min(stop - firsts[-1], apart)
+    else:
+        firsts = [rows * first for first in patches]
+    if count != (len(firsts) - 1) * apart + last:
+        return None  # rows of another axis
+    parts = tuple(i * count * each for i in range(blocks)) if outer else (0,)
+    size = each if outer else each * blocks
+    items = *(i * apart * size for i in range(len(firsts))), count * size
+    return RowItems((*firsts, stop), items, count * each * blocks, parts)
 
 
 # Patches ------------------------------------------------------------------------------------------

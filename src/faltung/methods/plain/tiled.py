@@ -94,12 +94,10 @@ class TiledKernel(EpilogueKernel):
         return [*TILE, *tile_arguments(len(self.aux_steps))]
 
     def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
-        given = self.given(step)
-        counts = [int(given[name]) for name in self.order]  # type: ignore[arg-type]
-        steps = dict(zip(self.order, pitches(counts), strict=True))
+        steps = dict(zip(self.order, pitches(self.counts(step, self.order)), strict=True))
         outside = [name for name in self.order[: self.order.index("row")] if name != "batch"]
-        repeated = [int(given[name]) for name in outside]  # type: ignore[arg-type]
-        rows, stop = axes[0].output, int(given["row"])  # type: ignore[arg-type]
+        repeated, (stop,) = self.counts(step, outside), self.counts(step, ["row"])
+        rows = axes[0].output
         if prod(repeated) > MAX_PARTS or len(axes) < 2 or stop % rows:
             return None
         each = stop // rows * steps["row"]

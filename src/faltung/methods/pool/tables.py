@@ -306,9 +306,8 @@ class WalkKernel(Kernel):
     )
 
     def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
-        given = self.given(step)
-        counts = [given[f"{name}_count"] for name in ("row", "segment", "block")]
-        items, rows = [int(n) for n in counts], axes[0].output  # type: ignore[arg-type]
+        items = self.counts(step, ("row_count", "segment_count", "block_count"))
+        rows = axes[0].output
         if len(axes) < 2 or items[0] % rows:
             return None
         each = items[0] // rows * items[1] * items[2]
