@@ -27,6 +27,7 @@ from faltung.graph.value import Node, Value
 from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Kernel, RowItems
+from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Step, Table
 from faltung.methods.chain.chain import Call, chain
 from faltung.plan.choose import FORWARD
@@ -128,6 +129,13 @@ class Rows:
 
 def rows_of(axes: Sequence[Axis], bounds: Sequence[Sequence[int]], height: int) -> list[Rows]:
     """The rows of the output of each of some layers, in bands of ``height`` rows of the last."""
+    return list(_rows_of(tuple(axes), tuple(map(tuple, bounds)), height))
+
+
+@remembered(1 << 12)
+def _rows_of(
+    axes: tuple[Axis, ...], bounds: tuple[tuple[int, ...], ...], height: int
+) -> tuple[Rows, ...]:
     cuts = np.array(bounds[-1])
     firsts = np.arange(0, axes[-1].output, height)
     at = np.unique(np.searchsorted(cuts, firsts, "right") - 1)
@@ -141,7 +149,7 @@ def rows_of(axes: Sequence[Axis], bounds: Sequence[Sequence[int]], height: int) 
         high = np.maximum.accumulate(cuts[np.searchsorted(cuts, stop, "left")])
         low = np.minimum(cuts[np.minimum(first, len(cuts) - 1)], high)
         found.insert(0, Rows(np.minimum.accumulate(low[::-1])[::-1], high))
-    return found
+    return tuple(found)
 
 
 # Prices -------------------------------------------------------------------------------------------
