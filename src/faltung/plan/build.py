@@ -19,12 +19,14 @@ from faltung.methods.base.correlation import (
     contiguous,
     forward,
     input_grad_phase,
+    input_grad_whole,
 )
 from faltung.methods.base.epilogue import Epilogue
 from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Work, shifted
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.fold import fold
 from faltung.methods.copies.stage import rearrange, stage_grad, stage_input
+from faltung.methods.grouped import upsampled
 from faltung.plan.choose import (
     AUTO,
     FORWARD,
@@ -34,6 +36,7 @@ from faltung.plan.choose import (
     choose_weight_grad,
 )
 from faltung.plan.complex import REAL, complex_plan
+from faltung.plan.offer import Candidate, price
 from faltung.plan.plan import Plan
 from faltung.plan.stored import stored
 
@@ -169,6 +172,11 @@ def build_input_grad(
     if any(phase.spec is None for phase in phases):
         steps.append(_filled(whole, arrays, target))
     filled = len(steps)
+    if policy.method in ("auto", "depthwise") and upsampled.concerns(whole, phases):
+        c = input_grad_whole(whole, grad, w, target, epilogue, aux)
+        if upsampled.applies(c, machine):
+            _at_once(plan, c, arrays)
+            phases = ()
     for phase in phases:
         if phase.spec is not None:
             c = input_grad_phase(whole, phase, grad, w, target, epilogue, aux)
@@ -179,6 +187,16 @@ def build_input_grad(
     if folds and spec.batch:
         _fold_back(plan, spec, result, target, out)
     return plan
+
+
+def _at_once(plan: Plan, c: Correlation, arrays: Arrays) -> None:
+    """All phases in one pass."""
+    method, machine = FORWARD["depthwise"], plan.machine
+    cycles = method.cost(c, machine)
+    offer = Candidate("depthwise", None, cycles, price(method, c, machine, cycles))
+    plan.reasons.append(("all phases", [offer]))
+    plan.cycles += cycles
+    method.plan(c, machine, plan.work, arrays, False)
 
 
 def _filled(spec: ConvSpec, arrays: Arrays, out: Strides) -> Step:

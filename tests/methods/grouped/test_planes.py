@@ -13,7 +13,8 @@ from faltung.jit.target import current
 from faltung.machine.table import Machine
 from faltung.methods.base.correlation import Correlation, contiguous, forward
 from faltung.methods.grouped import planes
-from faltung.methods.grouped.planes_kernel import lane_order, needed
+from faltung.methods.grouped.lanes import lane_order
+from faltung.methods.grouped.planes_kernel import needed
 from faltung.plan import plan_forward, plan_input_grad
 
 TEXTS = [

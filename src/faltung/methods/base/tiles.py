@@ -48,16 +48,21 @@ def kinds_of(runs: Sequence[Run]) -> tuple[Kind, ...]:
     return tuple(dict.fromkeys(kind for kind, _, _ in runs))
 
 
-def tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> list[Run]:
+def tiles_of(
+    axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool, every: int = 1
+) -> list[Run]:
     """The tiles along the last axis, as runs of one kind, from (size, count) pairs in order.
 
-    Only tiles that reach into the padding are handled one by one.
+    Only tiles that reach into the padding are handled one by one. ``every``: as in ``Window``; all
+    sizes but the last are multiples of it.
     """
-    return list(_tiles_of(axis, tuple(sizes), unrolled))
+    return list(_tiles_of(axis, tuple(sizes), unrolled, every))
 
 
 @remembered(4096)
-def _tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> tuple[Run, ...]:
+def _tiles_of(
+    axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool, every: int
+) -> tuple[Run, ...]:
     # In each of these ranges tiles are alike; in the second and the third they read only padding.
     left = -(-(axis.lo - axis.extent + 1) // axis.stride)
     right = -(-(axis.size + axis.lo) // axis.stride)
@@ -70,16 +75,19 @@ def _tiles_of(axis: Axis, sizes: Sequence[tuple[int, int]], unrolled: bool) -> t
         while count:
             stops = (where.stop for where in alike if start in where and start + size <= where.stop)
             done = min(count, (next(stops, start + size) - start) // size)
-            runs.append((_kind(axis, start, size) if unrolled else Kind(size, ((),)), start, done))
+            runs.append(
+                (_kind(axis, start, size, every) if unrolled else Kind(size, ((),)), start, done)
+            )
             start += size * done
             count -= done
     return tuple(runs)
 
 
-def _kind(axis: Axis, start: int, size: int) -> Kind:
+def _kind(axis: Axis, start: int, size: int, every: int) -> Kind:
     """The kind of a tile from output ``start`` on."""
     positions = (start + np.arange(size, dtype=np.int64)) * axis.stride - axis.lo
-    zeros = sources_at(axis, positions + np.arange(axis.kernel)[:, None] * axis.dilation) < 0
+    read = sources_at(axis, positions + np.arange(axis.kernel)[:, None] * axis.dilation)
+    zeros = (read < 0) | (read % every > 0)
     return Kind(size, tuple(tuple(compress(range(size), tap)) for tap in zeros.tolist()))
 
 
@@ -101,7 +109,7 @@ def _segments(runs: tuple[Run, ...], kinds: tuple[Kind, ...], last: Window, tile
     for kind, first, count in runs:
         done, sizes = np.array(parts(count, most), np.int64).T
         at = first + done * kind.positions
-        position = (at * last.axis.stride - last.axis.lo) * last.x
+        position = (at * last.axis.stride - last.axis.lo) // last.every * last.x
         outs = np.outer(at, [last.out, *last.aux])
         number = np.full_like(at, kinds.index(kind))
         rows.append(np.column_stack([number, sizes, position, outs]))

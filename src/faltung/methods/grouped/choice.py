@@ -17,7 +17,7 @@ from faltung.codegen.tile import budget, split, unrolled
 from faltung.geometry.axis import Axis
 from faltung.machine import costs
 from faltung.machine.table import Machine
-from faltung.methods.base.correlation import Correlation
+from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.tiles import Run, kinds_of, tiles_of
 
 # Bytes of weights that stay in the first-level cache from tile to tile.
@@ -82,6 +82,23 @@ def _pair_count(axis: Axis) -> int:
     distance = pair_distance(axis)
     whole, rest = divmod(axis.output, 2 * distance)
     return whole * distance + min(rest, distance)
+
+
+def across_of(window: Window) -> tuple[tuple[int, int], ...] | None:
+    """The rows of the input that a pair of rows of an axis reads where none lies in the padding:
+    which tap of the first row reads it, and which of the second, -1 for none. None where they are
+    not those of the first alone, then those of both, then those of the second.
+    """
+    axis = window.axis
+    taps: dict[int, list[int]] = {}
+    for row, begin in enumerate((0, pair_distance(axis) * axis.stride)):
+        for k in range(axis.kernel):
+            place, rest = divmod(begin + k * axis.dilation - axis.lo, window.every)
+            if not rest:
+                taps.setdefault(place, [-1, -1])[row] = k
+    found = tuple((a, b) for _, (a, b) in sorted(taps.items()))
+    kinds = [2 if a < 0 else int(b >= 0) for a, b in found]
+    return found if kinds == sorted(kinds) else None
 
 
 def has_lonely(axis: Axis) -> bool:
@@ -194,10 +211,17 @@ class Tile:
     blocks: int = 1
 
 
-def runs_of(axis: Axis, tile: Tile) -> list[Run]:
-    """The tiles along the last axis."""
+def runs_of(axis: Axis, tile: Tile, every: int = 1) -> list[Run]:
+    """The tiles along the last axis; ``every``: as in ``Window``."""
     axis = axis.with_padding if tile.zeros else axis
-    return tiles_of(axis, split(axis.output, tile.columns), tile.unrolled)
+    sizes = [
+        (n * every, count) for n, count in split(-(-axis.output // every), tile.columns // every)
+    ]
+    cut = sum(n * count for n, count in sizes) - axis.output
+    if cut:
+        n, count = sizes.pop()
+        sizes += [(n, count - 1), (n - cut, 1)]
+    return tiles_of(axis, sizes, tile.unrolled, every)
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,9 +286,11 @@ class Blocks:
         """The cheapest tile whose taps fit the code; else one with a patch, or its taps in a
         table.
         """
-        c, fitting = self.c, self._fitting(self._shapes())
+        c, every = self.c, self.c.windows[-1].every
+        fitting = self._fitting([tile for tile in self._shapes() if tile.columns >= every])
         heavy = c.taps >= MIN_PATCH_TAPS and rows_share_input(c)
-        if not fitting or (self._set_conflicts and heavy):
+        upsampled = any(w.every > 1 for w in c.windows)
+        if not upsampled and (not fitting or (self._set_conflicts and heavy)):
             staged = self._staged()
             if staged is not None:
                 return staged
@@ -297,7 +323,7 @@ class Blocks:
                 longest = max(products, reads, costs.OVERLAPPED_LATENCY_CYCLES)
                 return taps * c.channels_in * longest + TAP_ROW_CYCLES
 
-            sums = both * row(2) + tile.rows * alone * row(1)
+            sums = (both * row(2) + tile.rows * alone * row(1)) / prod(w.every for w in c.windows)
             made += count * (sums + GROUPED_TILE_CYCLES + OUTPUT_CYCLES * tile.rows * positions)
         copied = 0.0 if tile.patch is None else tile.patch.cycles * c.outputs
         return outer * made + copied
@@ -334,7 +360,7 @@ class Blocks:
         products = self.axis.kernel * (1 if self.count == 1 else self.c.channels_in)
         if products * tile.columns > most:
             return False
-        kinds = kinds_of(runs_of(self.axis, tile))
+        kinds = kinds_of(runs_of(self.axis, tile, self.c.windows[-1].every))
         copies = 4 if tile.rows == 2 else 1
         return sum(kind.positions for kind in kinds) * products * copies <= most
 

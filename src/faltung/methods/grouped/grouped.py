@@ -29,12 +29,13 @@ from faltung.methods.grouped import planes
 from faltung.methods.grouped.choice import (
     Blocks,
     Tile,
+    across_of,
     groups_per_vector,
     has_lonely,
-    pair_taps,
     runs_of,
 )
-from faltung.methods.grouped.kernel import GroupedKernel, lanes_of
+from faltung.methods.grouped.kernel import GroupedKernel
+from faltung.methods.grouped.lanes import lanes_of
 from faltung.methods.grouped.tables import patch_tables_of, tables_of
 
 # The most blocks of channels in one item that reads its input in place.
@@ -124,7 +125,7 @@ def _add(b: Blocks, work: Work, arrays: Arrays, barrier: bool) -> None:
         b = replace(b, c=c)
     tile = b.choose()
     last, patch = c.windows[-1], tile.patch
-    runs = runs_of(last.axis, tile)
+    runs = runs_of(last.axis, tile, last.every)
     kernel, tables = _kernel(b, tile, runs), _tables(b, tile, runs)
     rows, along = tables["rows"], tables["runs"]
     items = -(-c.groups // min(BLOCKS_PER_ITEM, b.weights_that_fit))
@@ -178,6 +179,8 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
         taps=last.axis.kernel if tile.unrolled else 1,
         together=b.together(tile),
         steps=(last.axis.stride, last.axis.dilation),
+        every=last.every,
+        phase=-last.axis.lo % last.every,
         across=_across(b, tile),
         lonely=tile.rows > 1 and has_lonely(c.windows[-2].axis),
         kinds=kinds_of(runs),
@@ -190,14 +193,13 @@ def _kernel(b: Blocks, tile: Tile, runs: list[Run]) -> GroupedKernel:
     )
 
 
-def _across(b: Blocks, tile: Tile) -> tuple[int, int] | None:
+def _across(b: Blocks, tile: Tile) -> tuple[tuple[int, int], ...] | None:
     """What ``GroupedKernel.across`` is: for two rows of an image, with one input channel a group.
     Groups of several channels do so much for a row of taps that a loop costs nothing.
     """
     if tile.rows != 2 or len(b.c.windows) != 2 or b.c.channels_in > 1 or not tile.unrolled:
         return None
-    axis = b.c.windows[0].axis
-    return axis.kernel, pair_taps(axis)
+    return across_of(b.c.windows[0])
 
 
 def _title(c: Correlation, tile: Tile, kernel: GroupedKernel) -> str:

@@ -9,7 +9,7 @@ What it costs.  A load for each vector and tap, which serves two rows and mostly
   line; with a stride of two also a shuffle. Rows shorter than a vector waste the rest of it.
 """
 
-from math import inf
+from math import inf, prod
 
 from faltung.codegen.tile import budget, split, unrolled
 from faltung.machine import costs
@@ -19,7 +19,7 @@ from faltung.methods.base.epilogue_arrays import input_of
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import MISSING, Arrays, Operand, Work
 from faltung.methods.copies.copy import copy
-from faltung.methods.grouped.choice import Tile, has_lonely, pair_taps, rows_share_input
+from faltung.methods.grouped.choice import Tile, across_of, has_lonely, pair_taps, rows_share_input
 from faltung.methods.grouped.planes_kernel import Loads, PlanesKernel, PlaneTile, needed
 from faltung.methods.grouped.tables import tables_of
 
@@ -45,27 +45,27 @@ def runs_of(c: Correlation, machine: Machine) -> Runs | None:
     """The tiles of a row; None where the code has no room for them."""
     lanes, rows = machine.lanes(c.dtype), 1 + rows_share_input(c)
     taps = c.windows[-1].axis.kernel
-    every = -(-c.windows[-1].axis.output // lanes)
-    most = min(max(VECTORS), max(1, budget(machine) // rows))
-    sizes = [n for n in VECTORS if n <= most and every % n == 0] + [min(4, most), 2, 1]
+    every = c.windows[-1].every
+    units = -(-c.windows[-1].axis.output // (lanes * every))
+    most = max(1, min(max(VECTORS), budget(machine) // rows) // every)
+    sizes = [n for n in VECTORS if n <= most and units % n == 0] + [min(4, most), 2, 1]
     for size in dict.fromkeys(sizes):
         runs = _runs(c, lanes, size)
         kinds = {tile for tile, _, _ in runs}
-        products = (
-            sum(-(-tile.positions // lanes) for tile in kinds) * taps * (4 if rows > 1 else 1)
-        )
+        vectors = sum(-(-tile.positions // lanes) for tile in kinds)
+        products = vectors * taps * (4 if rows > 1 else 1) // every
         if products <= unrolled(machine) and len(runs) <= MAX_RUNS:
             return runs
     return None
 
 
 def _runs(c: Correlation, lanes: int, most: int) -> Runs:
-    axis = c.windows[-1].axis
+    axis, every = c.windows[-1].axis, c.windows[-1].every
     runs: list[tuple[PlaneTile, int, int]] = []
     first = 0
-    for vectors, count in split(-(-axis.output // lanes), most):
+    for units, count in split(-(-axis.output // (lanes * every)), most):
         for _ in range(count):
-            tile = _tile(c, lanes, first, vectors)
+            tile = _tile(c, lanes, first, units * every)
             if runs and runs[-1][0] == tile:
                 runs[-1] = (tile, runs[-1][1], runs[-1][2] + 1)
             else:
@@ -75,17 +75,18 @@ def _runs(c: Correlation, lanes: int, most: int) -> Runs:
 
 
 def _tile(c: Correlation, lanes: int, first: int, vectors: int) -> PlaneTile:
-    axis = c.windows[-1].axis
-    begin = first * axis.stride - axis.lo
+    axis, every = c.windows[-1].axis, c.windows[-1].every
+    begin = (first * axis.stride - axis.lo) // every
+    size = (axis.size - 1) // every + 1
     places = {
         place
         for k in range(axis.kernel)
         for q in range(vectors)
-        for place in needed(k, q, axis.stride, axis.dilation, lanes)
+        for place in needed(k, q, axis.stride, axis.dilation, lanes, every, -axis.lo % every)
     }
     masked: Loads = ()
     for place in sorted(places):
-        inside = tuple(0 <= begin + place + lane < axis.size for lane in range(lanes))
+        inside = tuple(0 <= begin + place + lane < size for lane in range(lanes))
         if not all(inside):
             masked += ((place, inside),)
     return PlaneTile(min(vectors * lanes, axis.output - first), masked)
@@ -124,10 +125,11 @@ def cycles(c: Correlation, machine: Machine) -> float:
         reads = n * loads + served / 2 + shuffles
         return last.kernel * max(served * n / 2, reads, costs.OVERLAPPED_LATENCY_CYCLES)
 
-    made = 0.0
+    made, every = 0.0, prod(w.every for w in c.windows)
     for tile, _, count in runs:
         n = -(-tile.positions // lanes)
-        made += count * (both * row(n, 2) + rows * alone * row(n, 1) + TILE_CYCLES)
+        sums = both * row(n, 2) + rows * alone * row(n, 1)
+        made += count * (sums / every + TILE_CYCLES)
     outer = c.outputs / last.output / rows
     return c.batch * c.groups * (outer * (made + ROW_CYCLES) + PLANE_CYCLES)
 
@@ -140,16 +142,16 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
     rows, across = 1 + rows_share_input(c), None
     if rows == 2 and len(outer) == 1:
         axis = outer[0].axis
-        if _products(runs, rows * axis.kernel * last.axis.kernel, machine.lanes(c.dtype)) <= (
-            unrolled(machine)
-        ):
-            across = axis.kernel, pair_taps(axis)
+        each = rows * axis.kernel * last.axis.kernel // prod(w.every for w in c.windows)
+        if _products(runs, each, machine.lanes(c.dtype)) <= unrolled(machine):
+            across = across_of(outer[0])
     tables = tables_of(c.windows, Tile(rows, 1, True), 1, 1)
     kernel = PlanesKernel(
         dtype=c.dtype,
         rows=rows,
         taps=last.axis.kernel,
         stride=last.axis.stride,
+        every=last.every,
         dilation=last.axis.dilation,
         start=last.axis.lo,
         runs=runs,

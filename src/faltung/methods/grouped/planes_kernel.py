@@ -5,19 +5,22 @@ Rows of taps go through tables, as in ``kernel``; where none of a pair's lies in
 are in the code one after the other. Vectors of the input are loaded where a tap reads them; at the
 ends of a row lanes are masked, so that nothing is read outside it. With a stride of two along the
 row, two vectors are loaded for every second element of both, which serve two taps; their lanes stay
-in the order that takes one shuffle until a sum is stored.
+in the order that takes one shuffle until a sum is stored. Where zeros are between the elements
+(``Window.every``), each vector has the positions of one phase, which are put between those of the
+others as they are stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from faltung.codegen.ir import Function
+from faltung.codegen.copies import interleaved
 from faltung.codegen.tile import Accumulators
 from faltung.codegen.vectors import Functions, Vectors
-from faltung.methods.base.epilogue import Epilogue, Finish
+from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
-from faltung.methods.grouped.kernel import ENTRY, RANGE, ROW
+from faltung.methods.grouped.columns import ENTRY, RANGE, ROW, whole
+from faltung.methods.grouped.lanes import lane_order
 
 # Where the loads of a tile lie, from that of its first position's first tap, and which lanes of
 # each are in the row: None for all.
@@ -34,9 +37,10 @@ class PlaneTile:
 
 @dataclass(frozen=True)
 class PlanesKernel(EpilogueKernel):
-    """``rows``: of a tile; ``taps``: of a row, ``stride`` and ``dilation`` along it; ``runs``: the
-    tiles of a row (tile, first position, how many); ``start``: of the row's first input before its
-    first position; ``across``, ``lonely``: as in ``GroupedKernel``.
+    """``rows``: of a tile; ``taps``: of a row, ``stride``, ``dilation`` and ``every`` (as in
+    ``Window``) along it; ``start``: of the row's first input before its first position; ``runs``:
+    the tiles of a row (tile, first position, how many); ``across``, ``lonely``: as in
+    ``GroupedKernel``.
     """
 
     name = "planes"
@@ -49,9 +53,10 @@ class PlanesKernel(EpilogueKernel):
     taps: int
     stride: int
     dilation: int
+    every: int
     start: int
     runs: tuple[tuple[PlaneTile, int, int], ...]
-    across: tuple[int, int] | None
+    across: tuple[tuple[int, int], ...] | None
     lonely: bool
     epilogue: Epilogue | None = None
     aux_steps: tuple[int, ...] = ()
@@ -107,16 +112,6 @@ def _plane(v: Vectors, kernel: PlanesKernel) -> None:
             )
 
 
-def whole(f: Function, ranges: str, last: str, across: tuple[int, int]) -> str:
-    """Whether no tap of a pair of rows lies in the padding."""
-    taps, step = across
-    made = f.value(f"icmp eq i64 {last}, 1")
-    for i, count in enumerate((step, taps - step, step)):
-        same = f.value(f"icmp eq i64 {f.word(ranges, 1 + i)}, {count}")
-        made = f.value(f"and i1 {made}, {same}")
-    return made
-
-
 @dataclass(frozen=True)
 class _Rows:
     """One row, or a pair: ``x``: of the first input; ``at``: of the outputs, by array and row."""
@@ -131,7 +126,7 @@ class _Rows:
     def write(self, straight: bool) -> None:
         v, kernel = self.v, self.kernel
         for tile, first, count in kernel.runs:
-            x = v.at(self.x, first * kernel.stride - kernel.start)
+            x = v.at(self.x, (first * kernel.stride - kernel.start) // kernel.every)
             at = {
                 (name, r): v.at(start, v.function.mul(f"%{name}_position", first))
                 for (name, r), start in self.at.items()
@@ -139,7 +134,7 @@ class _Rows:
             if count == 1:
                 self._tile(tile, x, at, straight)
                 continue
-            moving = [(x, tile.positions * kernel.stride)]
+            moving = [(x, tile.positions * kernel.stride // kernel.every)]
             for (name, _), start in at.items():
                 step = v.function.mul(f"%{name}_position", tile.positions)
                 moving.append((start, step))
@@ -150,7 +145,8 @@ class _Rows:
     def _tile(
         self, tile: PlaneTile, x: str, at: dict[tuple[str, int], str], straight: bool
     ) -> None:
-        vectors = -(-tile.positions // self.v.lanes)
+        unit = self.v.lanes * self.kernel.every
+        vectors = -(-tile.positions // unit) * self.kernel.every
         reader = _Reader(self.v, self.kernel, tile, vectors)
         acc = self._straight(reader, x) if straight else self._looped(reader, x)
         self._store(tile, acc, at)
@@ -158,12 +154,11 @@ class _Rows:
     def _straight(self, reader: "_Reader", x: str) -> Accumulators:
         v, f, kernel = self.v, self.v.function, self.kernel
         assert kernel.across is not None
-        taps, step = kernel.across
         acc = [[v.zero] * reader.vectors for _ in range(kernel.rows)]
         entries = f.at("%entries", f.mul(f.word(self.ranges, 0), ENTRY), "i64")
-        for i in range(taps + step):
+        for i, both in enumerate(kernel.across):
             entry = f.at(entries, ENTRY * i, "i64")
-            rows = [r for r in range(kernel.rows) if 0 <= i - r * step < taps]
+            rows = [r for r, tap in enumerate(both) if tap >= 0]
             weights = [v.at("%w", f.word(entry, 1 + r)) for r in rows]
             reader.row(v.at(x, f.word(entry, 0)), weights, [acc[r] for r in rows])
         return acc
@@ -195,41 +190,50 @@ class _Rows:
 
     def _store(self, tile: PlaneTile, acc: Accumulators, at: dict[tuple[str, int], str]) -> None:
         """Add the bias, finish, store: everything is read before anything is written."""
-        v, kernel, bias, done = self.v, self.kernel, self.v.broadcast("%bias"), []
+        v, kernel, bias = self.v, self.kernel, self.v.broadcast("%bias")
         order = [lane_order(v).index(i) for i in range(v.lanes)]
-        for r, row in enumerate(acc):
-            arrays = tuple(at[name, r] for name in kernel.outputs[1:])
-            end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
-            for q, value in enumerate(row):
+        rows = [self._ordered(row) for row in acc]
+        places = [
+            (r, q * v.lanes)
+            for r, row in enumerate(rows)
+            for q in range(len(row))
+            if q * v.lanes < tile.positions
+        ]
+
+        def sums() -> Iterator[tuple[Finish, str, str | None]]:
+            for r, first in places:
+                arrays = tuple(at[name, r] for name in kernel.outputs[1:])
+                end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
+                value = rows[r][first // v.lanes]
                 total = v.shuffle(value, value, order) if kernel.stride == 2 else value
-                left = tile.positions - q * v.lanes
-                here = end.moved("position", q * v.lanes)
-                done.append((r, q, here.value(v.add(total, bias), "position", v.first(left))))
-        for r, q, value in done:
-            left = tile.positions - q * v.lanes
-            v.store_first(value, v.at(at["out", r], q * v.lanes), left)
+                mask = v.first(tile.positions - first)
+                yield end.moved("position", first), v.add(total, bias), mask
+
+        for (r, first), value in zip(places, [*finished(sums(), "position")], strict=True):
+            v.store_first(value, v.at(at["out", r], first), tile.positions - first)
+
+    def _ordered(self, sums: Sequence[str]) -> list[str]:
+        """Vectors of neighbouring positions."""
+        every = self.kernel.every
+        parts = [sums[i : i + every] for i in range(0, len(sums), every)]
+        return [one for part in parts for one in (interleaved(self.v, part) if every > 1 else part)]
 
 
 # Loads --------------------------------------------------------------------------------------------
 
 
-def lane_order(v: Vectors) -> list[int]:
-    """Which of every second element of two vectors each lane holds: those of each 128 bits of the
-    one, then of the other.
-    """
-    part = max(1, min(v.lanes, 16 // v.bytes))
-    order: list[int] = []
-    for first in range(0, v.lanes, part):
-        half = range(first // 2, first // 2 + part // 2)
-        order += [*half, *(v.lanes // 2 + i for i in half)]
-    return order
-
-
-def needed(tap: int, vector: int, stride: int, dilation: int, lanes: int) -> tuple[int, ...]:
+def needed(
+    tap: int, vector: int, stride: int, dilation: int, lanes: int, every: int = 1, phase: int = 0
+) -> tuple[int, ...]:
     """Where the vectors begin from which a tap of a vector of positions is read; even taps begin at
-    an element that is theirs, odd ones are beside it.
+    an element that is theirs, odd ones are beside it. ``every``, ``phase``: as in
+    ``GroupedKernel``; there are as many vectors of each phase, one after the other.
     """
     offset = tap * dilation
+    if every > 1:
+        number, own = divmod(vector, every)
+        place, rest = divmod(own + offset + phase, every)
+        return () if rest else (number * lanes + place,)
     if stride == 1:
         return (vector * lanes + offset,)
     begin = 2 * vector * lanes + offset - offset % 2
@@ -260,7 +264,9 @@ class _Reader:
         for q in range(self.vectors):
             loaded: dict[int, str | None] = {}
             for k in taps:
-                places = needed(k, q, kernel.stride, kernel.dilation, v.lanes)
+                phase = -kernel.start % kernel.every
+                steps = kernel.stride, kernel.dilation
+                places = needed(k, q, *steps, v.lanes, kernel.every, phase)
                 loaded |= {at: self._load(x, at) for at in places if at not in loaded}
                 read = [loaded[at] for at in places]
                 if not any(read):

@@ -81,7 +81,9 @@ def _patterns(
     inside = range(0) if size else interior(axis)
     # Pairs whose taps all lie in the array are alike where they are equally far apart.
     alike = [
-        (inside.start, inside.start + b - a) if a in inside and b in inside else (a, b)
+        (first := inside.start + (a - inside.start) % window.every, first + b - a)
+        if a in inside and b in inside
+        else (a, b)
         for a, b in pairs
     ]
     found = {
@@ -90,7 +92,8 @@ def _patterns(
     }
     kinds = {pattern: number for number, pattern in enumerate(dict.fromkeys(found.values()))}
     firsts = np.array([first for first, _ in pairs], np.int64)
-    begins = ring(firsts * axis.stride - (0 if padded else axis.lo), size) * window.x
+    places = (firsts * axis.stride - (0 if padded else axis.lo)) // window.every
+    begins = ring(places, size) * window.x
     return begins, np.array([kinds[found[pair]] for pair in alike], np.int64), list(kinds)
 
 
@@ -100,9 +103,11 @@ def _taps(window: Window, output: int, first: int, padded: bool) -> Taps:
     places = (output - first) * axis.stride + np.arange(axis.kernel, dtype=np.int64) * axis.dilation
     begin = first * axis.stride - axis.lo
     read = sources_at(axis, begin + places)
-    size = window.x_ring
-    offsets = (places if padded else ring(read, size) - ring(begin, size)) * window.x
-    return tuple((k, int(offsets[k])) for k in np.flatnonzero(read >= 0).tolist())
+    size, every = window.x_ring, window.every
+    there = ring(read // every, size) - ring(begin // every, size)
+    offsets = (places if padded else there) * window.x
+    found = (read >= 0) & (read % every == 0)
+    return tuple((k, int(offsets[k])) for k in np.flatnonzero(found).tolist())
 
 
 def _ranges(
