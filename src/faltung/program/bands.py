@@ -129,13 +129,6 @@ class Rows:
 
 def rows_of(axes: Sequence[Axis], bounds: Sequence[Sequence[int]], height: int) -> list[Rows]:
     """The rows of the output of each of some layers, in bands of ``height`` rows of the last."""
-    return list(_rows_of(tuple(axes), tuple(map(tuple, bounds)), height))
-
-
-@remembered(1 << 12)
-def _rows_of(
-    axes: tuple[Axis, ...], bounds: tuple[tuple[int, ...], ...], height: int
-) -> tuple[Rows, ...]:
     cuts = np.array(bounds[-1])
     firsts = np.arange(0, axes[-1].output, height)
     at = np.unique(np.searchsorted(cuts, firsts, "right") - 1)
@@ -149,7 +142,7 @@ def _rows_of(
         high = np.maximum.accumulate(cuts[np.searchsorted(cuts, stop, "left")])
         low = np.minimum(cuts[np.minimum(first, len(cuts) - 1)], high)
         found.insert(0, Rows(np.minimum.accumulate(low[::-1])[::-1], high))
-    return tuple(found)
+    return found
 
 
 # Prices -------------------------------------------------------------------------------------------
