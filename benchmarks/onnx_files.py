@@ -25,7 +25,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import results
+from benchmarks import page_files, results
 from benchmarks.file_problem import shapes_of, text_of
 from benchmarks.machine import Others, describe
 from benchmarks.page import page
@@ -36,6 +36,9 @@ from benchmarks.turns import Settings, one_row
 from benchmarks.words import duration
 
 FOLDER = Path(__file__).parent / "results"
+# The page that shows the results kept in that folder, between marks.
+DOCUMENT = Path(__file__).parent.parent / "docs" / "onnx.md"
+OPEN, CLOSE = "<!-- onnx files -->\n", "<!-- /onnx files -->"
 ANSWERS = "onnxruntime"  # whose outputs the others are compared with
 ROUNDS, SECONDS = 5, 0.3
 # For a file, with loading it; begun rounds are ended. At batch 1, and at larger ones.
@@ -60,6 +63,7 @@ def parser() -> argparse.ArgumentParser:
     add("--seconds", type=float, default=SECONDS, help="length of a round (%(default)s)")
     add("--budget", type=float, help="no new round of a file after so many seconds (12, batch 1)")
     add("--out", type=Path, help="JSON lines to add to (default: results/onnx-N-threads.jsonl)")
+    add("--to", type=Path, help="page with marks (docs/onnx.md, if the results are those kept)")
     add("--page", type=Path, metavar="JSONL", help="measure nothing: write the page of this file")
     add("--export", type=Path, metavar="DIR", help="make the files that are not there yet, and end")
     return made
@@ -82,9 +86,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             made.error(f"folder={str(given.folder)!r}: has no file *.onnx of these names")
         _measure(given, files, out)
     path = out.with_suffix(".md")
-    path.write_text(page(read(out)))
+    run = read(out)
+    path.write_text(page(run))
     print(f"wrote {path}")
+    if given.to is not None or out.parent.resolve() == FOLDER.resolve():
+        _insert(given.to or DOCUMENT, page_files.short(run, path.name))
     return 0
+
+
+def _insert(document: Path, text: str) -> None:
+    """Put a text between the marks of a page."""
+    before, _, rest = document.read_text("utf-8").partition(OPEN)
+    document.write_text(before + OPEN + text + CLOSE + rest.partition(CLOSE)[2], "utf-8")
+    print(f"wrote {document}")
 
 
 def _files(folder: Path, names: Sequence[str]) -> list[Path]:

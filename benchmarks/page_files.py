@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from benchmarks.peers import OURS
 from benchmarks.results import Row, Run
 from benchmarks.stats import best, geometric_mean, ratio, ratios, rivals
-from benchmarks.words import NOTHING, cell, number, table, tells
+from benchmarks.words import NOTHING, cell, duration, number, table, tells
 
 ROW = "network"
 ERROR = "relative RMS difference of the outputs from those of ONNX Runtime"
@@ -67,6 +67,25 @@ def _table(run: Run, batch: str) -> str:
             [row.name, NOTHING if other is None else other[0], number(value), *cells, ready]
         )
     return f"## Batch {batch[1:]}\n\n" + table(head, lines)
+
+
+def short(run: Run, name: str) -> str:
+    """For another page: the means, and the rows of batch 1. name: of the file that has all."""
+    facts = [run.machine.get("processor", ""), run.machine.get("features", "")]
+    facts += [f"{run.threads} thread{'s' * (run.threads > 1)}", run.date.partition(" ")[0]]
+    facts += [f"{peer} {version}" for peer, version in run.versions.items() if peer not in OURS]
+    where = f"[All rows, medians and versions](../benchmarks/results/{name})."
+    about = f"{', '.join(filter(None, facts))}. {where}"
+    lines = []
+    rows = sorted((row for row in run.rows if row.text == "n1"), key=_order)
+    others = [peer for peer in run.versions if peer not in OURS]
+    for row in rows:
+        times = [row.ns(peer) for peer in (OURS[0], *others)]
+        cells = [NOTHING if ns is None else duration(ns, row.direction) for ns in times]
+        lines.append([row.name, *cells, number(ratio(row, OURS[0], rivals(row)))])
+    mean = means(run).partition("\n\n")[2]
+    body = table(["network, batch 1", "Faltung", *others, "times"], lines) if lines else ""
+    return "\n\n".join(filter(None, [about, mean, body])) + "\n\n"
 
 
 def _order(row: Row) -> float:

@@ -61,8 +61,9 @@ def line_of(text: str) -> Line:
     data: dict[str, Any] = json.loads(text)
     scale = data["measured"]
     copies = Bandwidth(tuple(scale["copies"]["sizes"]), tuple(scale["copies"]["seconds"]))
-    rows = tuple(Timed(**row | {"output": tuple(row["output"])}) for row in data["profile"]["rows"])
-    profile = Profile(rows, data["profile"]["seconds"], data["profile"]["threads"])
+    found = data["profile"]
+    rows = tuple(Timed(**row | {"output": tuple(row["output"])}) for row in found["rows"])
+    profile = Profile(rows, found["seconds"], found["threads"], tuple(found["chains"]))
     measured = Yardsticks(scale["threads"], scale["peak"], copies)
     return Line(data["name"], data["day"], data["machine"], measured, profile)
 
@@ -139,4 +140,6 @@ def page(lines: Sequence[Line]) -> str:
     parts = [about, "## By kind of work", table]
     for line in lines:
         parts += [f"## {line.name}", largest(line.profile, line.measured)]
+        if line.profile.chains:
+            parts.append("\n".join(f"- {chain}" for chain in line.profile.chains))
     return "\n\n".join(parts) + "\n"

@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
     data = made(
         [node("Conv", "x w", "y")], {"x": ("N", 2, 5, 5)}, ["y"], {"w": numbers(3, 2, 3, 3)}
     )
-    (tmp_path / "a | b.onnx").write_bytes(data)  # a name that could be mistaken
+    (tmp_path / "a = b.onnx").write_bytes(data)  # a name that could be mistaken
     return tmp_path
 
 
@@ -44,7 +44,7 @@ def run(**more: object) -> Run:
 
 
 def test_a_problem_is_text(folder: Path) -> None:
-    path = folder / "a | b.onnx"
+    path = folder / "a = b.onnx"
     text = text_of(path, shapes_of(path, 3))
     problem = FileProblem(text)
     assert problem.path == path and problem.shapes == {"x": (3, 2, 5, 5)}
@@ -68,7 +68,7 @@ def test_every_peer_has_its_functions_without_its_library(name: str) -> None:
 
 @pytest.mark.parametrize("name", PEERS)
 def test_peers_agree(name: str, folder: Path) -> None:
-    path = folder / "a | b.onnx"
+    path = folder / "a = b.onnx"
     module, problem = implementation(name, ONNX), FileProblem(text_of(path, shapes_of(path, 2)))
     module.start(1)
     task = module.build(problem, "")
@@ -108,6 +108,21 @@ def test_page() -> None:
     assert "## Losses (1 of 3 rows)" in text and "## Batch 8" in text
 
 
+def test_the_short_table_of_another_page(tmp_path: Path) -> None:
+    page_of_docs, lines = tmp_path / "docs.md", tmp_path / "lines.jsonl"
+    page_of_docs.write_text(f"before\n{onnx_files.OPEN}old\n{onnx_files.CLOSE}\nafter\n")
+    onnx_files.add(lines, run())
+    words = ["--page", str(lines), "--to", str(page_of_docs)]
+    assert onnx_files.main(words) == 0
+    text = page_of_docs.read_text()
+    assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+    assert "A processor, 2 threads, 2030-01-02" in text
+    assert "| lost | 10.0 | 9.00 | 30.0 | 0.90 |\n| won | 10.0 | 20.0 | 18.0 | 1.80 |" in text
+    assert onnx_files.main(words) == 0 and page_of_docs.read_text() == text
+    document = onnx_files.DOCUMENT.read_text("utf-8")
+    assert document.count(onnx_files.OPEN) == document.count(onnx_files.CLOSE) == 1
+
+
 def test_a_run_is_taken_up_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = folder / "lines.jsonl"
     words = [str(folder), "--batch", "2", "--threads", "1", "--rounds", "1", "--seconds", "0.001"]
@@ -115,8 +130,8 @@ def test_a_run_is_taken_up_again(folder: Path, capsys: pytest.CaptureFixture[str
     assert onnx_files.main(words) == 0
     lines = out.read_text().splitlines()
     (found,) = json.loads(lines[0])["rows"]
-    assert found["name"] == "a | b" and found["text"] == "n2"
+    assert found["name"] == "a = b" and found["text"] == "n2"
     assert {outcome["kind"] for outcome in found["outcomes"].values()} == {TIMED}
-    assert "a | b" in capsys.readouterr().out and "## Batch 2" in out.with_suffix(".md").read_text()
+    assert "a = b" in capsys.readouterr().out and "## Batch 2" in out.with_suffix(".md").read_text()
     assert onnx_files.main(words) == 0  # nothing is left to measure
     assert out.read_text().splitlines() == lines

@@ -22,6 +22,9 @@ LINE = where.Line("net", "2030-01-02", MACHINE, SCALE, Profile((ROW,), 2e-3, 2))
 
 def test_lines_are_read_back(tmp_path: Path) -> None:
     assert where.line_of(LINE.text) == LINE
+    chained = replace(LINE, profile=replace(LINE.profile, chains=("a + 1: in bands",)))
+    assert where.line_of(chained.text) == chained
+    assert "- a + 1: in bands" in where.page([chained])
     newer = replace(LINE, day="2030-01-03")
     (tmp_path / "x.jsonl").write_text("\n".join([LINE.text, newer.text, ""]))
     assert where.read(tmp_path / "x.jsonl") == [newer]

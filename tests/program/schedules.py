@@ -13,6 +13,7 @@ import numpy as np
 
 from faltung.program.inference import Inference
 from faltung.program.training import TrainingStep
+from faltung.runtime.layout import BARRIER
 
 KERNEL = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 Program = TrainingStep | Inference
@@ -26,9 +27,9 @@ def segments(program: Program) -> list[list[Call]]:
     bound = program.assembly.moving if inference else program.assembly.region
     region = bound.run.__self__  # type: ignore[attr-defined]
     made: list[list[Call]] = [[]]
-    for function, words, items, meets in region.steps.tolist():
+    for function, words, items, how in region.steps.tolist():
         made[-1].append((KERNEL(function), words, items))
-        if meets:
+        if how & BARRIER:
             made.append([])
     return made
 
@@ -66,8 +67,8 @@ def backwards(program: Program) -> None:
 
 
 def in_pieces(program: Program, seed: int) -> None:
-    """Between two barriers, pieces of all steps in any order: more than threads that help each other
-    may do, as all pieces of a step come from shares, and from their ends.
+    """Between two barriers, pieces of all steps in any order: more than threads may do that help
+    each other.
     """
     parts, rng = segments(program), np.random.default_rng(seed)
 

@@ -71,6 +71,34 @@ def test_who_has_none_left_helps_the_others(threads, items):
     assert met == 5 or threads > 8  # which looks at eight others
 
 
+@pytest.mark.parametrize("items", (7, 100))
+def test_whole_shares_are_one_call_each(items):
+    bounds = np.full((items, 2), -1)
+    params = words(bounds.ctypes.data)
+    slow = Slow(barrier=0)  # so that somebody would help
+    how = layout.WHOLE | layout.BARRIER
+    rows = [step(code()["share"], params, items, how), step(code()["share"], params, items, how)]
+    for _ in range(20):
+        bounds[:] = -1
+        assert run(np.array(rows), 3) == 3
+        for t in range(3):
+            low, high = items * t // 3, items * (t + 1) // 3
+            assert (bounds[low:high] == (low, high)).all()
+    slow.late[:] = 0
+    slow.alone.steps[:, 3] = layout.WHOLE
+    slow.alone.run(2)
+    assert slow.late.all()
+
+
+def test_whole_shares_meet_at_barriers():
+    slow = Slow(barrier=layout.WHOLE | layout.BARRIER)
+    slow.read.run(2)
+    assert (slow.sums == 7).all()
+    slow = Slow(barrier=layout.WHOLE)
+    slow.read.run(2)
+    assert (slow.sums != 7).any()
+
+
 def test_small_steps_run_beside_each_other():
     # Two steps of one item, of which each ends when the other has begun.
     done = words(0, 2, 200_000_000, 0)

@@ -16,8 +16,8 @@ from faltung.runtime.team import Region
 # touch: [i] += 1.  share: the bounds of its call at every item.  mix: three neighbours into another
 # array, so that one barrier left out spoils the sum.  slow: all shares but the first are late by
 # `turns`.  hold: says that it has begun, and waits to be told to end.  rest: the call with item 0
-# waits, at most `turns`, until all other items are done, and says whether they were.  mark: [i] = [i]
-# * 3 + number, after `turns` that differ from item to item.
+# waits, at most `turns`, until all other items are done, and says whether they were.  mark: [i]
+# becomes 3 [i] + number, after `turns` that differ from item to item.
 KERNELS = """
 define void @touch(ptr %p, i64 %begin, i64 %end) {
 entry:

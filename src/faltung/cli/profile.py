@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 from faltung.geometry.errors import FaltungError
 
 if TYPE_CHECKING:
+    from faltung.graph.value import Graph
     from faltung.program.profile import Profile
     from faltung.program.profile_page import Yardsticks
+    from faltung.program.state import State
 
 # Arguments of functions that have another name here.
 ARGUMENTS = {"input_shape": "input", "name": "net", "n": "threads"}
@@ -49,7 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, metavar="N", help="number of threads (default: one per core)"
     )
     parser.add_argument(
-        "--training", action="store_true", help="a step of training, of a network of `faltung nets`"
+        "--training", action="store_true", help="a step of training: SGD with momentum"
     )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object")
@@ -76,8 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
         set_threads(arguments.threads)
     whole("largest", arguments.largest, 1)
     of_file = arguments.net.lower().endswith(".onnx")
-    if of_file and arguments.training:
-        raise FaltungError("training: is of a network of faltung; a file is run as it is")
     measured = _yardsticks() if arguments.markdown else None
     found = _of_file(arguments) if of_file else _of_net(arguments)
     if arguments.json:
@@ -119,10 +119,16 @@ def _of_net(arguments: argparse.Namespace) -> "Profile":
     graph = nets.graph(arguments.net, input_shape=given, training=arguments.training)
     state = State(graph.parameters, graph.dtype)
     state.update(parameters(graph, 0))
-    if not arguments.training:
-        return profile(Inference(graph, state, arguments.batch), arguments.repeats)
+    if arguments.training:
+        return _of_step(graph, state, arguments)
+    return profile(Inference(graph, state, arguments.batch), arguments.repeats)
+
+
+def _of_step(graph: "Graph", state: "State", arguments: argparse.Namespace) -> "Profile":
+    """Of a step of training: SGD with momentum."""
     from faltung.graph.differentiate import differentiate
     from faltung.program.optimizer import SGD
+    from faltung.program.profile import profile
     from faltung.program.training import Slots, TrainingStep
 
     slots = Slots(state, SGD(0.9))
@@ -132,9 +138,16 @@ def _of_net(arguments: argparse.Namespace) -> "Profile":
 
 def _of_file(arguments: argparse.Namespace) -> "Profile":
     """Of an ONNX file, fed with random numbers."""
+    from faltung.cli.options import shape
     from faltung.cli.run import random_inputs
     from faltung.onnx.model import load
 
+    if arguments.training:
+        from faltung.train.model import Model
+
+        given = None if arguments.input is None else shape("input", arguments.input)
+        trained = Model.from_onnx(arguments.net, given)
+        return _of_step(trained.training_graph, trained.state, arguments)
     model = load(arguments.net)
     if arguments.input is not None:
         raise FaltungError(

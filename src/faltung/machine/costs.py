@@ -71,3 +71,5 @@ PREFETCH_DISTANCE_PASS_ROWS = 2
 BAND_STACK_BYTES = 320 << 10
 BAND_CALL_CYCLES = 150
 BAND_L3_BYTES_PER_CYCLE, BAND_MEMORY_BYTES_PER_CYCLE = 100.0, 5.0
+# Bytes a cycle of weights that do not stay in the first-level cache from row to row.
+BAND_WEIGHT_BYTES_PER_CYCLE = 40.0

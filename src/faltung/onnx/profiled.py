@@ -1,6 +1,7 @@
 """The profile of a model from elsewhere: that of its programs, and what is left for the host."""
 
 from collections.abc import Callable, Mapping
+from statistics import median
 from time import perf_counter
 
 import numpy.typing as npt
@@ -24,10 +25,14 @@ def profiled(
         for record in routine.records
         if record.program is not None and record.program.compiled is not None
     ]
-    whole = compiled = float("inf")
-    for _ in range(repeats):  # side by side, because clocks drift
-        whole = min(whole, _timed(lambda: run(inputs)))
-        compiled = min(compiled, sum(_timed(program.run) for program in programs))
+    calls, parts = [], []
+    for _ in range(repeats):  # in pairs, because clocks drift
+        calls.append(_timed(lambda: run(inputs)))
+        parts.append(sum(_timed(program.run) for program in programs))
+    # Both differences are too large where a call was disturbed.
+    besides = median(call - part for call, part in zip(calls, parts, strict=True))
+    paired = median(call - part for call, part in zip(calls, parts, strict=True))
+    besides = max(0.0, min(paired, min(calls) - min(parts)))
     rows: list[Timed] = []
     threads = 1
     chains: list[str] = []
@@ -41,8 +46,8 @@ def profiled(
             threads = max(threads, found.threads)
             rows += found.rows
             chains += found.chains
-    rows.append(Timed("", "host and copies", "", (), max(0.0, whole - compiled), 0, 0, HOST))
-    return Profile(tuple(rows), whole, threads, tuple(chains))
+    rows.append(Timed("", "host and copies", "", (), besides, 0, 0, HOST))
+    return Profile(tuple(rows), min(calls), threads, tuple(chains))
 
 
 def _timed(run: Callable[[], object]) -> float:

@@ -10,10 +10,11 @@ from faltung.jit.compile import CompiledKernel, kernel
 from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Code, Operand, Step, Work, recipes, waiting
 from faltung.runtime import team
+from faltung.runtime.layout import BARRIER, WHOLE
 
 Memory = npt.NDArray[np.int64]
 
-# Words of a step in memory: function, its arguments, items, whether a barrier follows.
+# Words of a step in memory: function, its arguments, items, how (whether a barrier follows).
 HEADER = 4
 
 # What a call provides: the four operands, then the memory that is kept and that is borrowed.
@@ -76,9 +77,14 @@ class Region:
         for i, step in enumerate(steps):
             barrier = i + 1 < len(steps) and steps[i + 1].barrier
             function = self._addresses[id(step.recipe)]
-            heads += [function, len(arguments), step.items, int(barrier)]
+            whole = WHOLE if getattr(step.recipe, "one_call", False) else 0
+            heads += [function, len(arguments), step.items, BARRIER * barrier + whole]
             for argument in step.arguments:
-                arguments.append(self._argument(argument, HEADER * len(steps) + len(arguments)))
+                if type(argument) is int:  # as nearly all of thousands are
+                    arguments.append(argument)
+                else:
+                    at = HEADER * len(steps) + len(arguments)
+                    arguments.append(self._argument(argument, at))
         self._template = np.array([*heads, *arguments], dtype=np.int64)
 
     def _argument(self, argument: Argument, position: int) -> int:

@@ -99,9 +99,7 @@ class Assembly:
         groups = _groups(every, phases or (len(nodes),))
         lowered = [made for group in groups for made in group]
         self.lowered = lowered
-        self.cycles = sum(made.cycles for made in lowered) + 2.0 * sum(
-            _elements(made.node, lowering.batch) for made in lowered if not made.cycles
-        )
+        self.cycles = sum(made.price(lowering.batch) for made in lowered)
         self.packing = None if weights is None else Packing(lowered, weights)
         packs = self.packing is None
         self._fixed = dict(fixed or {})
@@ -312,10 +310,6 @@ def _with_barriers(units: Iterable[Unit]) -> list[Step]:
         reads += unit.reads
         writes += unit.writes
     return steps
-
-
-def _elements(node: Node, batch: int) -> int:
-    return sum(v.size * (batch if v.batched else 1) for v in (*node.inputs, *node.outputs))
 
 
 def _spread(matrix: Array, sizes: tuple[int, ...]) -> Array:

@@ -1,4 +1,4 @@
-"""The inputs of a program: channels first where its convolutions can read them so, and read where the
+"""The inputs of a program: channels first where its convolutions can read them so; read where the
 caller has them, or copied into the program's memory.
 """
 

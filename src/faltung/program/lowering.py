@@ -68,6 +68,12 @@ class Lowered:
         inside = {value.name for node in self.nodes[:-1] for value in node.outputs}
         return [v for node in self.nodes for v in node.inputs if v.name not in inside]
 
+    def price(self, batch: int) -> float:
+        """Its cycles, or what reading and writing its values takes, about."""
+        node = self.node
+        values = (*node.inputs, *node.outputs)
+        return self.cycles or 2.0 * sum(v.size * (batch if v.batched else 1) for v in values)
+
     @property
     def writes(self) -> tuple[Value, ...]:
         return self.node.outputs

@@ -1,6 +1,7 @@
 """One thread's part of a region, as LLVM IR: pause, wait, step list, barrier."""
 
 from faltung.runtime.layout import (
+    BARRIER,
     COUNT,
     GENERATION,
     ITEM_BITS,
@@ -9,6 +10,7 @@ from faltung.runtime.layout import (
     MAILBOXES,
     SHARE,
     STEP_BITS,
+    WHOLE,
     YIELD,
     at,
     load,
@@ -136,15 +138,17 @@ end:
 
 
 # region: run the list of steps as one of ``threads`` threads. A step is four words: function,
-# params, items, barrier. Each thread begins with a share of the items of its own, items*t//T to
-# items*(t+1)//T, and takes it in pieces: half of what is left, each time. A thread that has none
-# left takes from the end of what others have left. So all are done at about the same time, also
-# where items differ, or a core is busy otherwise, and mostly every thread has worked on the same
-# part of the maps before. Which thread does an item changes no bits.
+# params, items, how (bits of ``layout``). Each thread begins with a share of the items of its own,
+# items*t//T to items*(t+1)//T, and takes it in pieces: half of what is left, each time. A thread
+# that has none left takes from the end of what others have left. So all are done at about the same
+# time, also where items differ, or a core is busy otherwise, and mostly every thread has worked on
+# the same part of the maps before. Which thread does an item changes no bits.
 #
 # What is left of a share is one word, so that one compare-and-exchange takes from it: the number of
 # the step, from which item on, up to which. Nobody takes from the share of another step. The word
 # of a step that is over says that nothing is left, so those of earlier runs need not be cleared.
+#
+# Shares that are ``WHOLE`` are not cut: each is one call, and nobody helps.
 #
 # Steps of fewer items than threads: of those without a barrier between them the first begins with
 # the last thread, the second with the one before, and so on.
@@ -303,8 +307,11 @@ several:
   %stop = sdiv i64 %high, %threads
   %countable = icmp ult i64 %items, {1 << ITEM_BITS}
   %known = icmp ult i64 %i, {1 << STEP_BITS}
+  %bits = and i64 %flag, {WHOLE}
+  %cut = icmp eq i64 %bits, 0
+  %together = select i1 %alone, i1 false, i1 %cut
   %numbered = and i1 %countable, %known
-  %shared = select i1 %alone, i1 false, i1 %numbered
+  %shared = and i1 %together, %numbered
   br i1 %shared, label %pieces, label %work
 
 work:
@@ -332,7 +339,8 @@ worked:
   %last = icmp sge i64 %next, %n
   br i1 %last, label %end, label %check ; the end of the region is a barrier anyway
 check:
-  %free = icmp eq i64 %flag, 0
+  %meets = and i64 %flag, {BARRIER}
+  %free = icmp eq i64 %meets, 0
   %skip = or i1 %free, %alone
   br i1 %skip, label %more, label %barrier
 barrier:

@@ -48,7 +48,7 @@ def blocked(spec: str, machine: Machine, last: bool) -> bool:
 
 
 @pytest.mark.usefixtures("panels")
-@grid(text=SPECS, name=FORMULAS, place=PLACES, machine=MACHINES)
+@grid(every=96, text=SPECS, name=FORMULAS, place=PLACES, machine=MACHINES)
 def test_formulas_read_and_write_once_the_sums_are_complete(
     text: str, name: str, place: str, machine: Machine
 ) -> None:
@@ -58,7 +58,7 @@ def test_formulas_read_and_write_once_the_sums_are_complete(
 
 
 @pytest.mark.usefixtures("panels")
-@between_fences(text=SPECS, place=PLACES)
+@between_fences(text=SPECS, place=PLACES, every=24)
 def test_between_fences(text: str, place: str, side: str, machine: Machine) -> None:
     def new(n_bytes: int) -> np.ndarray:
         return fenced(n_bytes, side == "after")

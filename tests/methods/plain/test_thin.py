@@ -13,6 +13,7 @@ from faltung import reference
 from faltung.geometry import parse
 from faltung.machine.table import AVX2, AVX512, SSE, Machine, row
 from faltung.methods.base.correlation import contiguous, forward
+from faltung.methods.base.simplify import simplified
 from faltung.methods.base.step import Operand, Work
 from faltung.methods.copies.stage import stage_input
 from faltung.methods.plain import direct, spatial
@@ -111,8 +112,42 @@ def test_a_tile_of_spatial_fits_beside_its_operands(channels: int, machine: Mach
     assert sums + min(chosen.channels, chosen.vectors) + 2 <= machine.registers
 
 
-def test_three_vectors_are_one_block() -> None:
-    spec = parse("c64>21 56x56 k1")
+@pytest.mark.parametrize(
+    ("text", "vectors"),
+    [
+        ("c64>21 56x56 k1", 3),  # one block
+        ("c512>512 14x14 k3 s2 p1", 3),  # rows of 7: tiles of 4 and 3
+        ("c1024>2048 14x14 k1 s2", 3),
+        ("c24>72 56x56 k1", 3),  # no smaller block
+        ("c64>256 56x56 k1", 2),
+        ("c40>104 28x28 k1", 2),  # 13 vectors: a smaller block in any case
+        ("c2048>1000 1x1 k1", 5),  # no smaller block
+        ("c1280>1280 1x1 k1", 8),
+    ],
+)
+def test_vectors_of_a_block(text: str, vectors: int) -> None:
+    spec = parse(text)
     layouts = (contiguous(spec.input_shape, True), contiguous(spec.weight_shape, False))
-    c = forward(spec, *layouts, contiguous(spec.output_shape, True))
-    assert direct.choose(c, row("avx2")).vectors == 3
+    c = simplified(forward(spec, *layouts, contiguous(spec.output_shape, True)))
+    assert direct.choose(c, row("avx2")).vectors == vectors
+
+
+def test_weights_of_the_next_block_are_fetched_where_blocks_follow_each_other() -> None:
+    """Each line of them by some tile of the block before."""
+    spec = parse("c160>960 7x7 k1")
+    x, out = (contiguous(shape, True) for shape in (spec.input_shape, spec.output_shape))
+    w = contiguous(spec.weight_shape, False)
+    plan = build_forward(spec, x, w, out, bias=False, machine=AVX2, policy=Policy(method="direct"))
+    (step,) = plan.work.steps
+    kernel = step.recipe
+    assert isinstance(kernel, direct.DirectKernel)
+    given = dict(zip(kernel.names, step.arguments, strict=True))
+    cut, runs = np.asarray(given["segments"])[:, 0], np.asarray(given["runs"])
+    lines, share = given["fetched_lines"], given["share_tiles"]
+    fetched = set()
+    for segment, (begin, end) in enumerate(pairwise(cut.tolist())):
+        tiles = runs[begin:end, 1].sum()
+        first = segment * share * lines
+        fetched |= set(range(first, first + tiles * lines))
+    assert fetched >= set(range(160 * 16 * 4 // 64))
+    assert max(fetched) < 2 * (160 * 16 * 4 // 64)

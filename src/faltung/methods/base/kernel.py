@@ -18,27 +18,34 @@ from faltung.machine.table import Machine
 from faltung.methods.base.step import Argument, Step
 
 BLOCK = "%arguments"
+# The most runs of items, each with all rows.
+MAX_PARTS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class RowItems:
-    """The items of a sample in their order, where they are its rows one after the other: the items
-    before ``items[i]`` write the outputs before ``outputs[i]`` along the first axis. Both begin
-    with 0 and end with how many there are.
+    """Where the items of a step are rows one after the other: the items before ``items[i]`` write
+    the outputs before ``outputs[i]`` along the first axis. Both begin with 0 and end with how many
+    there are. ``parts``: there may be several such runs, of groups or blocks of channels, which
+    begin with these items. ``sample``: items from one sample to the next.
     """
 
     outputs: tuple[int, ...]
     items: tuple[int, ...]
+    sample: int
+    parts: tuple[int, ...] = (0,)
 
 
 class Kernel:
     """Base of all kernels: frozen dataclasses whose fields determine their code.
 
     name: of the code. pointers, numbers: the names of the arguments; ``declared`` adds what depends
-    on the fields.
+    on the fields. one_call: a call does at its beginning what serves all of its items, such as a
+    copy, so that each thread should have one.
     """
 
     name: ClassVar[str] = "kernel"
+    one_call: ClassVar[bool] = False
     pointers: ClassVar[tuple[str, ...]] = ()
     numbers: ClassVar[tuple[str, ...]] = ()
 

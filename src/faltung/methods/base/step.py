@@ -94,7 +94,7 @@ def relocated(step: Step, names: Mapping[str, Operand]) -> Step:
 
     moved: list[Argument] = []
     for argument in step.arguments:
-        if isinstance(argument, Operand):
+        if type(argument) is not int and isinstance(argument, Operand):
             base = names.get(argument.name)
             if base is None:
                 known = sorted(names)

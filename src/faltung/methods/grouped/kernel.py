@@ -11,7 +11,7 @@ patch: their inputs are first copied into memory of the item's own, block after 
 positions contiguous.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -19,9 +19,9 @@ from itertools import product
 from faltung.codegen.tile import Accumulators, accumulate, unrolled
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
-from faltung.methods.base.epilogue import Epilogue, Finish
+from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
-from faltung.methods.base.kernel import Arguments, RowItems
+from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems
 from faltung.methods.base.step import Step
 from faltung.methods.base.tiles import Kind
 from faltung.methods.grouped.choice import pair_distance
@@ -112,24 +112,30 @@ class GroupedKernel(EpilogueKernel):
     def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
         given = self.given(step)
         count, rows = given["row_items"], axes[0].output
-        if (self.channels_outer and given["block_items"] != 1) or len(axes) != 2:
-            return None
         # Both rows of a pair belong together, and so do pairs that lie among each other.
         apart = pair_distance(axes[0]) if self.rows > 1 else 1
         patches = given.get("patches")
-        if patches is None:
-            firsts = range(0, rows, self.rows * apart)
-            numbers = [i * apart for i in range(len(firsts))]
-        elif apart == 1:
-            firsts, numbers = self.rows * patches[:, 2], range(len(patches))
-        else:
+        if len(axes) != 2 or (patches is not None and apart > 1):
             return None
-        last = rows - int(firsts[-1])
-        if count != numbers[-1] + (1 if patches is not None else min(last, apart)):
-            return None  # of another axis
-        each = given["last_items"] * given["block_items"]
-        outputs = *map(int, firsts), rows
-        return RowItems(outputs, tuple(number * each for number in (*numbers, count)))
+        if patches is None:
+            firsts = list(range(0, rows, self.rows * apart))
+            numbers = [i * apart for i in range(len(firsts))]
+        else:
+            firsts = (self.rows * patches[:, 2]).tolist()
+            numbers = list(range(len(firsts)))
+        last = 1 if patches is not None else min(rows - firsts[-1], apart)
+        if count != numbers[-1] + last:
+            return None  # rows of another axis
+        each, blocks = given["last_items"], given["block_items"]
+        sample, parts = count * each * blocks, (0,)
+        if not self.channels_outer or self.patch_elements:
+            each *= blocks
+        elif blocks > MAX_PARTS:
+            return None
+        else:
+            parts = tuple(i * count * each for i in range(blocks))
+        items = tuple(number * each for number in (*numbers, count))
+        return RowItems((*firsts, rows), items, sample, parts)
 
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
@@ -482,14 +488,16 @@ def _finish(
     """
     count, aux = kernel.width, len(kernel.aux_steps)
     mask, added = v.first(count), v.load(bias, v.first(count))
-    done = []
-    for r, row in enumerate(acc):
-        arrays = tuple(at[kernel.rows * (1 + i) + r] for i in range(aux))
-        end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
-        for p, value in enumerate(row):
-            here = end.moved("position", p)
-            done.append((r, p, here.value(v.add(value, added), "channel", mask)))
-    for r, p, value in done:
+
+    def sums() -> Iterator[tuple[Finish, str, str | None]]:
+        for r, row in enumerate(acc):
+            arrays = tuple(at[kernel.rows * (1 + i) + r] for i in range(aux))
+            end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
+            for p, value in enumerate(row):
+                yield end.moved("position", p), v.add(value, added), mask
+
+    places = [(r, p) for r, row in enumerate(acc) for p in range(len(row))]
+    for (r, p), value in zip(places, [*finished(sums(), "channel")], strict=True):
         out = v.at(at[r], v.function.mul("%out_position", p)) if p else at[r]
         if kernel.contiguous:
             v.store_first(value, out, count)

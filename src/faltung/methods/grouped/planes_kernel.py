@@ -10,14 +10,14 @@ in the order that takes one shuffle until a sum is stored. Where zeros are betwe
 others as they are stored.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.copies import interleaved
 from faltung.codegen.ir import Index
 from faltung.codegen.tile import Accumulators
 from faltung.codegen.vectors import Functions, Vectors
-from faltung.methods.base.epilogue import Epilogue, Finish
+from faltung.methods.base.epilogue import Epilogue, Finish, finished
 from faltung.methods.base.epilogue_arrays import EpilogueKernel
 from faltung.methods.base.kernel import Arguments
 from faltung.methods.grouped.columns import ENTRY, RANGE, ROW, whole
@@ -191,21 +191,27 @@ class _Rows:
 
     def _store(self, tile: PlaneTile, acc: Accumulators, at: dict[tuple[str, int], str]) -> None:
         """Add the bias, finish, store: everything is read before anything is written."""
-        v, kernel, bias, done = self.v, self.kernel, self.v.broadcast("%bias"), []
+        v, kernel, bias = self.v, self.kernel, self.v.broadcast("%bias")
         order = [lane_order(v).index(i) for i in range(v.lanes)]
-        for r, row in enumerate(acc):
-            arrays = tuple(at[name, r] for name in kernel.outputs[1:])
-            end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
-            for q, value in enumerate(self._ordered(row)):
+        rows = [self._ordered(row) for row in acc]
+        places = [
+            (r, q * v.lanes)
+            for r, row in enumerate(rows)
+            for q in range(len(row))
+            if q * v.lanes < tile.positions
+        ]
+
+        def sums() -> Iterator[tuple[Finish, str, str | None]]:
+            for r, first in places:
+                arrays = tuple(at[name, r] for name in kernel.outputs[1:])
+                end = Finish(v, kernel.epilogue, kernel.aux_steps, arrays)
+                value = rows[r][first // v.lanes]
                 total = v.shuffle(value, value, order) if kernel.stride == 2 else value
-                left = tile.positions - q * v.lanes
-                if left <= 0:
-                    continue
-                here = end.moved("position", q * v.lanes)
-                done.append((r, q, here.value(v.add(total, bias), "position", v.first(left))))
-        for r, q, value in done:
-            left = tile.positions - q * v.lanes
-            v.store_first(value, v.at(at["out", r], q * v.lanes), left)
+                mask = v.first(tile.positions - first)
+                yield end.moved("position", first), v.add(total, bias), mask
+
+        for (r, first), value in zip(places, [*finished(sums(), "position")], strict=True):
+            v.store_first(value, v.at(at["out", r], first), tile.positions - first)
 
     def _ordered(self, sums: Sequence[str]) -> list[str]:
         """Vectors of neighbouring positions."""

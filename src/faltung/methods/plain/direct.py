@@ -12,6 +12,7 @@ What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill t
 """
 
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from faltung.codegen.tile import (
     Accumulators,
@@ -29,7 +30,7 @@ from faltung.machine import costs
 from faltung.machine.table import Machine
 from faltung.methods.base.blocks import ChannelBlocks, channel_blocks
 from faltung.methods.base.correlation import Correlation
-from faltung.methods.base.epilogue import Finish, finish
+from faltung.methods.base.epilogue import Finish, finish, finished, walked
 from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Arrays, Work
@@ -58,6 +59,9 @@ PANEL_SHARE, MIN_PANELS, MIN_PANEL_TILES, PANEL_STEP = 0.5, 2, 4, 4
 # Blocks of three vectors read more weights for a position than blocks of two: they have to win by
 # something.
 MAX_THREE_PRICE = 0.97
+# More than so many vectors of outputs at one position add as fast as weights come from a cache that
+# cores share.
+MIN_ROW_VECTORS = 4
 
 
 # The code -----------------------------------------------------------------------------------------
@@ -151,21 +155,26 @@ class DirectKernel(TiledKernel):
         bias = [v.load(v.at("%bias", q * v.lanes)) for q in range(self.vectors)]
         acc = [[v.add(value, bias[q]) for q, value in enumerate(row)] for row in acc]
         end = finish(v, self.epilogue, self.aux_steps)
-        for q in range(self.vectors):
-            channels = min(v.lanes, self.channels - q * v.lanes)
-            column = [row[q] for row in acc]
-            here = end.moved("channel", q * v.lanes)
-            if self.store == "positions":
-                _store_positions(v, column, q * v.lanes, channels, here)
-                continue
-            out, mask = v.at("%out", v.function.mul("%out_channel", q * v.lanes)), v.first(channels)
-            for value in column:
-                done = here.value(value, "channel", mask)
+        firsts = range(0, self.vectors * v.lanes, v.lanes)
+        counts = [min(v.lanes, self.channels - first) for first in firsts]
+        columns = [[row[q] for row in acc] for q in range(self.vectors)]
+        if self.store == "positions":
+            for first, channels, column in zip(firsts, counts, columns, strict=True):
+                _store_positions(v, column, first, channels, end.moved("channel", first))
+            return
+        sums = (
+            walked(end.moved("channel", first), "position", column, v.first(channels))
+            for first, channels, column in zip(firsts, counts, columns, strict=True)
+        )
+        made = finished(chain.from_iterable(sums), "channel")
+        for first, channels in zip(firsts, counts, strict=True):
+            out = v.at("%out", v.function.mul("%out_channel", first))
+            for done in islice(made, len(acc)):
                 if self.store == "channels":
                     v.store_first(done, out, channels)
                 else:
-                    v.scatter(done, out, "%out_channel", mask)
-                out, here = v.at(out, "%out_position"), here.moved("position", 1)
+                    v.scatter(done, out, "%out_channel", v.first(channels))
+                out = v.at(out, "%out_position")
 
 
 def _store_positions(
@@ -177,9 +186,10 @@ def _store_positions(
         transposed = v.transpose(rows)
         out = v.at(v.at("%out", start), v.function.mul("%out_channel", channel))
         here, mask = end.moved("position", start), v.first(len(rows))
-        for lane in range(channels):
-            v.store(here.value(transposed[lane], "position", mask), out, mask)
-            out, here = v.at(out, "%out_channel"), here.moved("channel", 1)
+        sums = walked(here, "channel", transposed[:channels], mask)
+        for done in finished(sums, "position"):
+            v.store(done, out, mask)
+            out = v.at(out, "%out_channel")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,14 +232,18 @@ def choose(c: Correlation, machine: Machine) -> DirectChoice:
 def _vectors(every: int, positions: int, machine: Machine) -> int:
     """Vectors of a block: two, or with few positions in a row as many as hide the latency of the
     sums, in blocks of nearly one size; or three, where that takes fewer cycles: rows of 7 are tiles
-    of 4 and 3.
+    of 4 and 3. A number that leaves no smaller block is taken where it costs nothing.
     """
     most = max(2, costs.FMA_LATENCY_SUMS // positions)
     usual = -(-every // -(-every // most))
+    if positions == 1:
+        # Weights that are read once take longer than the sums.
+        return next((n for n in range(usual, MIN_ROW_VECTORS, -1) if every % n == 0), usual)
     if every < 3 or usual > 2:
         return 3 if every == 3 else usual
     three, two = (_row_cycles(every, vectors, positions, machine) for vectors in (3, usual))
-    return 3 if every == 3 or three < MAX_THREE_PRICE * two else usual
+    limit = two if every % usual and every % 3 == 0 else MAX_THREE_PRICE * two
+    return 3 if three <= limit else usual
 
 
 def _row_cycles(every: int, vectors: int, positions: int, machine: Machine) -> float:
@@ -303,7 +317,11 @@ class Direct(ForwardMethod):
             runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
             kernel = _kernel(c, machine, chosen, blocks, runs)
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
+            # Blocks that follow each other, where nothing else brings their weights in time.
+            apart = kernel.order.index("block") < kernel.order.index("segment")
             further = {}
+            if apart and not kernel.prefetch_weights:
+                further["fetched"] = c.channels_in * c.taps * blocks.width * c.item_bytes
             if isinstance(kernel, BlockedKernel):
                 size = panel_of(c.channels_in, _panel(c, machine, blocks), PANEL_STEP)
                 title, further = f"{title} by {size} channels", {"panel": size}

@@ -15,13 +15,13 @@ import numpy as np
 from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
-from faltung.machine.costs import FMA_LATENCY_CYCLES
-from faltung.methods.base.addresses import rows_of
+from faltung.machine import costs
+from faltung.methods.base.addresses import offsets, pitches, rows_of
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
-from faltung.methods.base.kernel import Arguments, RowItems
+from faltung.methods.base.kernel import MAX_PARTS, Arguments, RowItems
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Table, Work
 from faltung.methods.base.tiles import (
@@ -68,7 +68,10 @@ class TiledKernel(EpilogueKernel):
     """
 
     pointers = ("x", "w", "bias", "rows", "segments", "runs", "patterns")
-    numbers = (*INDICES, "x_batch", "x_group", "x_channel", "w_block", "channels", "bias_block")
+    numbers = (
+        *(*INDICES, "x_batch", "x_group", "x_channel", "w_block", "channels", "bias_block"),
+        *("fetched_lines", "share_tiles"),
+    )
     output_numbers = ("batch", "group", "block", "position", "channel")
 
     dtype: str
@@ -91,14 +94,17 @@ class TiledKernel(EpilogueKernel):
 
     def row_items(self, step: Step, axes: Sequence[Axis]) -> RowItems | None:
         given = self.given(step)
-        counts = {name: int(given[name]) for name in self.order}  # type: ignore[arg-type]
-        row = self.order.index("row")
-        outside = prod(counts[name] for name in self.order[:row] if name != "batch")
-        rows, stop = axes[0].output, counts["row"]
-        if outside > 1 or len(axes) < 2 or stop % rows:
+        counts = [int(given[name]) for name in self.order]  # type: ignore[arg-type]
+        steps = dict(zip(self.order, pitches(counts), strict=True))
+        outside = [name for name in self.order[: self.order.index("row")] if name != "batch"]
+        repeated = [int(given[name]) for name in outside]  # type: ignore[arg-type]
+        rows, stop = axes[0].output, int(given["row"])  # type: ignore[arg-type]
+        if prod(repeated) > MAX_PARTS or len(axes) < 2 or stop % rows:
             return None
-        each = stop // rows * prod(counts[name] for name in self.order[row + 1 :])
-        return RowItems(tuple(range(rows + 1)), tuple(i * each for i in range(rows + 1)))
+        each = stop // rows * steps["row"]
+        items = tuple(i * each for i in range(rows + 1))
+        parts = tuple(offsets(repeated, [steps[name] for name in outside]).tolist())
+        return RowItems(tuple(range(rows + 1)), items, steps["batch"], parts)
 
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
@@ -116,11 +122,16 @@ class TiledKernel(EpilogueKernel):
 
     def share(self, v: Vectors, here: Mapping[str, str], first: str, stop: str) -> None:
         """The tiles of an item: runs of the table from ``first`` up to ``stop``."""
-        f = v.function
-        with f.loop(first, stop, runs=True) as run:
+        f, line = v.function, costs.LINE_BYTES // v.bytes
+        of_tile = f.mul(here["fetched_lines"], line)
+        before = f.mul(here["segment_number"], f.mul(here["share_tiles"], of_tile))
+        ahead = v.at(v.at(here["w"], here["w_block"]), before)
+        with f.loop(first, stop, [("ptr", ahead)], runs=True) as run:
             number, count, now = self.run(v, here, run.index)
+            now["ahead"] = run.values[0]
             tiles = [partial(self._tiles, v, now, i, count) for i in range(len(self.kinds))]
             f.switch(number, tiles)
+            run.carry([v.at(run.values[0], f.mul(count, of_tile))])
 
     def run(
         self, v: Vectors, here: Mapping[str, str], index: str
@@ -160,12 +171,19 @@ class TiledKernel(EpilogueKernel):
             "bias": v.at(given["bias"], f.mul(block, given["bias_block"])),
             "pattern": f.at(given["patterns"], f.mul(f.word(row, 2), 2), "i64"),
             "entries": f.word(row, 3),
+            "segment_number": where["segment"],
         }
 
     def _tiles(self, v: Vectors, here: Mapping[str, str], number: int, count: str) -> None:
-        """``count`` tiles of one kind, one after the other along the row."""
-        with self.along(v, here, number, count) as (_, now):
-            v.function.call_with(f"tile{number}", self.tile_function, now)
+        """``count`` tiles of one kind, one after the other along the row. Each fetches a part of
+        the weights of the next block.
+        """
+        f, line = v.function, costs.LINE_BYTES // v.bytes
+        with self.along(v, here, number, count) as (tile, now):
+            first = f.mul(tile, here["fetched_lines"])
+            with f.loop(first, f.add(first, here["fetched_lines"])) as at:
+                f.prefetch(v.at(here["ahead"], f.mul(at.index, line)), level=2)
+            f.call_with(f"tile{number}", self.tile_function, now)
 
     @contextmanager
     def along(
@@ -198,7 +216,7 @@ def tile_cycles(c: Correlation, taps: float, tiles: Iterable[tuple[int, float]])
 
 def product_cycles(products: int, loads: int = 0) -> float:
     """Of one update of a tile: multiply-adds or loads, two in a cycle, or latency."""
-    return max(products / 2, loads / 2, FMA_LATENCY_CYCLES)
+    return max(products / 2, loads / 2, costs.FMA_LATENCY_CYCLES)
 
 
 def add_tiles(
@@ -211,11 +229,13 @@ def add_tiles(
     title: str,
     barrier: bool,
     cores: int,
+    fetched: int = 0,
     **further: int,
 ) -> None:
     """Add the steps for the output channels of ``blocks``: packing, then the tiles.
 
-    ``further``: numbers that only this kernel takes.
+    ``fetched``: bytes of weights of the next block that the tiles of one fetch. ``further``:
+    numbers that only this kernel takes.
     """
     *outer, last = c.windows
     packed, bias = _pack(c, work, arrays, blocks)
@@ -224,11 +244,13 @@ def add_tiles(
     rows, patterns = rows_of(
         outer, (0,) if in_code else offsets, tap * len(offsets) if in_code else tap, len(c.aux)
     )
-    rows, along = _rows_apart(rows, len(runs))
+    # Rows of a ring come one after the other.
+    rows, along = _rows_apart(rows, MAX_SHARED_RUNS + 1 if c.rings else len(runs))
     others = c.batch * c.groups * blocks.count * len(rows)
     tiles = sum(count for _, _, count in runs) * len(along)
     most = _tiles_of_an_item(c, tiles, others, cores, "panel" in further)
     cut, run_table = shares(runs, kernel.kinds, last, along, most, _divisor(others, cores))
+    share_tiles = tiles // (len(cut) - 1)  # of the smallest
     counts = (c.batch, c.groups, blocks.count, len(rows), len(cut) - 1)
     outputs = kernel.output_arguments(
         c, arrays, blocks.start, block=lambda out: blocks.channels * out.channel
@@ -249,6 +271,8 @@ def add_tiles(
         w_block=tap * c.taps,
         channels=c.channels_in,
         bias_block=blocks.width,
+        fetched_lines=-(-fetched // (costs.LINE_BYTES * share_tiles * (len(cut) - 1))),
+        share_tiles=share_tiles,
         **further,
     )
     work.steps.append(step)
