@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from faltung.codegen.copies import interleaved
+from faltung.codegen.ir import Index
 from faltung.codegen.tile import Accumulators
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.methods.base.epilogue import Epilogue, Finish, finished
@@ -134,7 +135,7 @@ class _Rows:
             if count == 1:
                 self._tile(tile, x, at, straight)
                 continue
-            moving = [(x, tile.positions * kernel.stride // kernel.every)]
+            moving: list[tuple[str, Index]] = [(x, tile.positions * kernel.stride // kernel.every)]
             for (name, _), start in at.items():
                 step = v.function.mul(f"%{name}_position", tile.positions)
                 moving.append((start, step))
@@ -284,4 +285,5 @@ class _Reader:
         lanes = dict(self.tile.masked).get(offset)
         if lanes is not None and not any(lanes):
             return None
-        return self.v.load(self.v.at(x, offset), lanes and self.v.mask(lanes))
+        mask = None if lanes is None else self.v.mask(lanes)
+        return self.v.load(self.v.at(x, offset), mask)

@@ -105,8 +105,8 @@ def _taps(window: Window, output: int, first: int, padded: bool) -> Taps:
     begin = first * axis.stride - axis.lo
     read = sources_at(axis, begin + places)
     size, every = window.x_ring, window.every
-    there = ring(read // every, size) - ring(begin // every, size)
-    offsets = (places if padded else there) * window.x
+    memory = ring(np.append(begin, read) // every, size)
+    offsets = (places if padded else memory[1:] - memory[0]) * window.x
     found = (read >= 0) & (read % every == 0)
     return tuple((k, int(offsets[k])) for k in np.flatnonzero(found).tolist())
 
