@@ -1,6 +1,7 @@
 """A training step as one program: forward, backward, optimizer, in one parallel region."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,7 @@ class TrainingStep:
         places = Places(nodes, outside, first)
         weights = {name: strides(p) for name, p in state.parameters.items()}
         weights |= {grad: weights[name] for grad, name in grads.items()}
-        policy = policy_of(precision)
+        policy = replace(policy_of(precision), packs=True)
         lowering = Lowering(places, weights, batch, graph.dtype, machine or current(), policy)
         fixed = {name: ("state", state.offset(name) * item) for name in state.parameters}
         fixed |= {v: ("state", state.offset(name) * item) for v, name in updates.items()}

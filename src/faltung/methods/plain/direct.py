@@ -11,7 +11,7 @@ When it applies.  Always; it is the method that the others are compared with.
 What it costs.  ``macs / (lanes * 2 per cycle)`` when the output channels fill the vectors.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from faltung.codegen.tile import (
     Accumulators,
@@ -34,6 +34,7 @@ from faltung.methods.base.method import ForwardMethod
 from faltung.methods.base.remembered import remembered
 from faltung.methods.base.step import Arrays, Work
 from faltung.methods.base.tiles import Kind, Run, kinds_of, taps_of, tiles_of
+from faltung.methods.plain.inside import inside
 from faltung.methods.plain.tiled import (
     TiledKernel,
     add_tiles,
@@ -259,8 +260,9 @@ class Direct(ForwardMethod):
         for blocks in channel_blocks(c.channels_out, chosen.vectors * lanes, lanes):
             runs = _tiles(c, machine, blocks.width // lanes, chosen.unrolled)
             kernel = _kernel(c, machine, chosen, blocks, runs)
+            kernel = replace(kernel, inside=inside(c, work.packs, chosen.order, blocks))
             title = f"direct {kernel.vectors}x{kernel.kinds[0].positions}"
-            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier)
+            add_tiles(c, work, arrays, kernel, runs, blocks, title, barrier, machine)
 
 
 def _kernel(

@@ -20,7 +20,7 @@ from faltung.methods.base.kernel import Arguments, Kernel
 # arrays, first position in the band, positions); of blocks of rows (first row, rows, tiles of each
 # height); of ranges of blocks of columns (the first, the one behind the last).
 BAND, SEGMENT, ROWS, RANGE = 3, 4, 4, 2
-TILE_FUNCTION = parameters(["a", "b", "sums"], ["length", "row", "band"])
+TILE_FUNCTION = parameters(["a", "b", "sums"], ["length", "row", "band", "a_step", "b_step"])
 # Functions that lay out a segment. ``step``: elements from position to position where channels are
 # contiguous, else from channel to channel.
 VECTORS_FUNCTION = parameters(["array", "panel"], ["count", "step"])
@@ -65,6 +65,13 @@ class PanelsKernel(Kernel):
     rest: int
     sources: tuple[Source, Source]
     pitch: int
+    placed: tuple[bool, bool]
+    prefetch: bool
+
+    @property
+    def row_step(self) -> int:
+        """Elements from row to row of what is broadcast."""
+        return 1 if self.placed[0] else self.pitch
 
     def widths(self, machine: Machine) -> list[int]:
         """Channels of the kinds of blocks of columns."""
@@ -72,9 +79,12 @@ class PanelsKernel(Kernel):
         return [whole, self.rest] if self.rest else [whole]
 
     def functions(self, code: Functions) -> None:
-        _broadcasts(code.open("broadcasts", BROADCASTS_FUNCTION), self.sources[0], self.pitch)
+        if not self.placed[0]:
+            _broadcasts(code.open("broadcasts", BROADCASTS_FUNCTION), self.sources[0], self.pitch)
         for number, channels in enumerate(self.widths(code.machine)):
-            _vectors(code.open(f"vectors{number}", VECTORS_FUNCTION), self.sources[1], channels)
+            if not self.placed[1]:
+                made = code.open(f"vectors{number}", VECTORS_FUNCTION)
+                _vectors(made, self.sources[1], channels)
             for kind, rows in enumerate(self.heights):
                 self._tile(code.open(f"tile{kind}{number}", TILE_FUNCTION), rows, channels)
 
@@ -94,18 +104,28 @@ class PanelsKernel(Kernel):
                 rows, columns = f.divmod(item.index, given["range_count"])
                 group, row_block = f.divmod(rows, given["row_block_count"])
                 block = entry("row_blocks", row_block, ROWS)
-                with f.when(f.value(f"icmp ne i64 {rows}, {item.values[0]}")):
-                    walk.lay_rows(group, block)
+                if not self.placed[0]:
+                    with f.when(f.value(f"icmp ne i64 {rows}, {item.values[0]}")):
+                        walk.lay_rows(group, block)
                 item.carry([rows])
                 walk.columns(group, block, entry("ranges", columns, RANGE))
 
     def _tile(self, v: Vectors, rows: int, channels: int) -> None:
         f, vectors = v.function, -(-channels // v.lanes)
-        moving = [("%a", 1), ("%b", vectors * v.lanes)]
-        offsets = [p * self.pitch for p in range(rows)]
+        moving = [
+            ("%a", "%a_step" if self.placed[0] else 1),
+            ("%b", "%b_step" if self.placed[1] else vectors * v.lanes),
+        ]
+        offsets = [p * self.row_step for p in range(rows)]
+        # Of a panel whole vectors exist.
+        masks = [v.first(channels - q * v.lanes) for q in range(vectors)]
+
+        ahead = f.mul("%b_step", "%length")
 
         def add(acc: Accumulators, _: str, a: str, b: str) -> Accumulators:
-            return broadcast_product(v, acc, a, offsets, b)
+            if self.prefetch:
+                f.prefetch(v.at(b, ahead))
+            return broadcast_product(v, acc, a, offsets, b, masks if self.placed[1] else None)
 
         start = zeros(v, rows, vectors)
         _, acc = accumulate(v, start, (0, "%length"), moving, add, runs=True)
@@ -139,11 +159,15 @@ class _Band:
 
     def lay_rows(self, group: str, rows: str) -> None:
         """Lay out the panel of broadcasts of a block of rows."""
-        f, v, given = self.v.function, self.v, self.given
+        more = [("i64", self.v.function.word(rows, 1))]
+        self._lay("broadcasts", self._rows(group, rows), 0, self.panels, 1, more)
+
+    def _rows(self, group: str, rows: str) -> str:
+        """Where a block of rows begins."""
+        f, given = self.v.function, self.given
         step = given["a_step"] if self.kernel.sources[0].channels_first else 1
         row = f.mul(f.word(rows, 0), step)
-        array = v.at(given["a"], f.add(f.mul(group, given["a_group"]), row))
-        self._lay("broadcasts", array, 0, self.panels, 1, [("i64", f.word(rows, 1))])
+        return self.v.at(given["a"], f.add(f.mul(group, given["a_group"]), row))
 
     def _lay(
         self,
@@ -181,25 +205,42 @@ class _Band:
             source, out = v.at(array, f.mul(first, step)), v.at(sums, first)
             is_last = f.value(f"icmp eq i64 {block.index}, {last}")
             kinds = [
-                partial(self._block, number, channels, source, panel, out, rows)
+                partial(self._block, number, channels, source, panel, out, group, rows)
                 for number, channels in enumerate(widths)
             ]
             f.switch(f.value(f"zext i1 {is_last} to i64"), kinds)
 
     def _block(
-        self, number: int, channels: int, source: str, panel: str, out: str, rows: str
+        self,
+        number: int,
+        channels: int,
+        source: str,
+        panel: str,
+        out: str,
+        group: str,
+        rows: str,
     ) -> None:
         f, v = self.v.function, self.v
-        self._lay(f"vectors{number}", source, 1, panel, -(-channels // v.lanes) * v.lanes, [])
-        a, row = self.panels, self.given["row"]
+        a, b, row = self.panels, panel, self.given["row"]
+        if self.kernel.placed[0]:
+            a = self._placed(self._rows(group, rows), 0)
+        if self.kernel.placed[1]:
+            b = self._placed(source, 1)
+        else:
+            self._lay(f"vectors{number}", source, 1, panel, -(-channels // v.lanes) * v.lanes, [])
+        numbers = (self.length, row, self.number, self.given["a_step"], self.given["b_step"])
         for kind, height in enumerate(self.kernel.heights):
             with f.loop(0, f.word(rows, 2 + kind), [("ptr", a), ("ptr", out)]) as tile:
                 a, out = tile.values
-                call = [("ptr", a), ("ptr", panel), ("ptr", out)]
-                call += [("i64", value) for value in (self.length, row, self.number)]
-                f.call(f"tile{kind}{number}", call)
-                tile.carry([v.at(a, height * self.kernel.pitch), v.at(out, f.mul(row, height))])
+                call = [("ptr", a), ("ptr", b), ("ptr", out)]
+                f.call(f"tile{kind}{number}", [*call, *(("i64", value) for value in numbers)])
+                next_a = v.at(a, height * self.kernel.row_step)
+                tile.carry([next_a, v.at(out, f.mul(row, height))])
             a, out = tile.results
+
+    def _placed(self, array: str, side: int) -> str:
+        """Where the band begins in an array that is read where it lies: it is one segment."""
+        return self.v.at(array, self.v.function.word(self.segments, side))
 
 
 # The copies ---------------------------------------------------------------------------------------

@@ -15,14 +15,15 @@ from faltung.codegen.ir import Function, parameters
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.geometry.axis import Axis
 from faltung.machine.costs import FMA_LATENCY_CYCLES
+from faltung.machine.table import Machine
 from faltung.methods.base.addresses import rows_of
 from faltung.methods.base.blocks import ChannelBlocks
 from faltung.methods.base.correlation import Correlation, Window
 from faltung.methods.base.epilogue import Epilogue, tile_arguments
 from faltung.methods.base.epilogue_arrays import EpilogueKernel, input_of
-from faltung.methods.base.kernel import Arguments
+from faltung.methods.base.kernel import Arguments, part
 from faltung.methods.base.remembered import remembered
-from faltung.methods.base.step import MISSING, Arrays, Operand, Step, Work
+from faltung.methods.base.step import MISSING, Argument, Arrays, Operand, Step, Work
 from faltung.methods.base.tiles import (
     MAX_SEGMENT_TILES,
     SEGMENT_ITEM_CYCLES,
@@ -33,6 +34,7 @@ from faltung.methods.base.tiles import (
 )
 from faltung.methods.copies.copy import copy
 from faltung.methods.copies.weights import weight_blocks
+from faltung.methods.plain.inside import NUMBERS, POINTERS, Inside, arguments
 
 # Cycles that a tile loses at the ends of the loop over input channels, and beside its sums: for
 # finding its addresses, bias and store.
@@ -74,6 +76,13 @@ class TiledKernel(EpilogueKernel):
     order: tuple[str, ...] = INDICES
     epilogue: Epilogue | None = None
     aux_steps: tuple[int, ...] = ()
+    inside: Inside | None = None
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        pointers, numbers = super().declared()
+        if self.inside is None:
+            return pointers, numbers
+        return (*pointers, *POINTERS), (*numbers, *NUMBERS)
 
     def tile(self, v: Vectors, kind: Kind) -> None:
         """Write the function of one kind of tile, with the arguments ``tile_function``."""
@@ -87,18 +96,34 @@ class TiledKernel(EpilogueKernel):
     def functions(self, code: Functions) -> None:
         for number, kind in enumerate(self.kinds):
             self.tile(code.open(f"tile{number}", self.tile_function), kind)
+        if self.inside is not None:
+            self.inside.function(code)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
-        with f.loop("%begin", "%end") as item:
+        if self.inside is None:
+            with f.loop("%begin", "%end") as item:
+                self._item(v, given, self._indices(f, given, item.index))
+            return
+        first, stop = part(f, given["inner"], given["parts"], "%begin", "%end")
+        panel = v.at(given["panels"], f.mul("%begin", given["panel"]))
+        with f.loop(first, stop, [("i64", "-1")]) as item:
             where = self._indices(f, given, item.index)
-            columns = COLUMNS + len(self.aux_steps)
-            row = f.at(given["rows"], f.mul(where["row"], columns), "i64")
-            segment = f.at(given["segments"], f.mul(where["segment"], columns), "i64")
-            here = given | self._addresses(v, given, where, row, segment)
-            count = f.word(segment, 1)
-            tiles = (partial(self._tiles, v, here, i, count) for i in range(len(self.kinds)))
-            f.switch(f.word(segment, 0), list(tiles))
+            block = f.add(f.mul(where["group"], given["block"]), where["block"])
+            with f.when(f.value(f"icmp ne i64 {block}, {item.values[0]}")):
+                self.inside.lay(v, given, where, panel)
+            item.carry([block])
+            self._item(v, given, where, w=panel)
+
+    def _item(self, v: Vectors, given: Arguments, where: Mapping[str, str], **other: str) -> None:
+        """The tiles of an item; ``other``: addresses that are not those of the arguments."""
+        f, columns = v.function, COLUMNS + len(self.aux_steps)
+        row = f.at(given["rows"], f.mul(where["row"], columns), "i64")
+        segment = f.at(given["segments"], f.mul(where["segment"], columns), "i64")
+        here = given | self._addresses(v, given, where, row, segment) | other
+        count = f.word(segment, 1)
+        tiles = (partial(self._tiles, v, here, i, count) for i in range(len(self.kinds)))
+        f.switch(f.word(segment, 0), list(tiles))
 
     def _indices(self, f: Function, given: Arguments, item: str) -> dict[str, str]:
         """The number of an item as an index for each of ``order``."""
@@ -173,10 +198,13 @@ def add_tiles(
     blocks: ChannelBlocks,
     title: str,
     barrier: bool,
+    machine: Machine | None = None,
 ) -> None:
-    """Add the steps for the output channels of ``blocks``: packing, then the tiles."""
+    """Add the steps for the output channels of ``blocks``: packing, then the tiles. machine: given
+    where the kernel packs inside.
+    """
     *outer, last = c.windows
-    packed, bias = _pack(c, work, arrays, blocks)
+    packed, bias = _pack(c, work, arrays, blocks, kernel.inside is not None)
     tap, offsets = c.channels_in * blocks.width, taps_of(last)
     in_code = len(kernel.taps) == len(offsets)
     rows, patterns = rows_of(
@@ -189,11 +217,15 @@ def add_tiles(
     outputs = kernel.output_arguments(
         c, arrays, blocks.start, block=lambda out: blocks.channels * out.channel
     )
+    items, given = prod(counts), dict[str, Argument](w=packed)
+    if machine is not None and kernel.inside is not None:
+        items, given = arguments(c, machine, work, arrays, blocks, items)
+        title = f"{title}, packs"
     step = kernel.step(
-        prod(counts),
+        items,
         title,
         barrier=barrier,
-        w=packed,
+        **given,
         bias=bias,
         rows=rows,
         segments=cut,
@@ -209,17 +241,18 @@ def add_tiles(
 
 
 def _pack(
-    c: Correlation, work: Work, arrays: Arrays, blocks: ChannelBlocks
+    c: Correlation, work: Work, arrays: Arrays, blocks: ChannelBlocks, inside: bool
 ) -> tuple[Operand, Operand]:
     """Weights as (group, block, tap, input channel, output channel of the block), and the bias
-    likewise; zeros up to the width of a block.
+    likewise; zeros up to the width of a block. inside: the bias alone.
     """
     tap, size = c.channels_in * blocks.width, c.item_bytes
     bias_blocks = c.groups * blocks.count * blocks.width
-    packed = work.keep("weights", c.groups * blocks.count * c.taps * tap * size)
+    weights = 0 if inside else c.groups * blocks.count * c.taps * tap * size
+    packed = work.keep("weights", weights) if weights else arrays.w
     bias = work.keep("bias", bias_blocks * size)
-    weight = _weight(c)
-    work.prepare += _packing(weight, arrays.w, arrays.bias, blocks, packed, bias)
+    steps = _packing(_weight(c), arrays.w, arrays.bias, blocks, packed, bias)
+    work.prepare += steps[1:] if inside else steps
     return packed, bias
 
 
