@@ -1,10 +1,14 @@
 """Where the time of a program goes: a row for each node, with what it computes and moves."""
 
 from faltung import nets
+from faltung.graph.differentiate import differentiate
 from faltung.graph.initial import parameters
+from faltung.nn import build
 from faltung.program.inference import Inference
+from faltung.program.optimizer import SGD
 from faltung.program.profile import profile
 from faltung.program.state import State
+from faltung.program.training import Slots, TrainingStep
 
 
 def test_rows_of_lenet() -> None:
@@ -24,3 +28,19 @@ def test_rows_of_lenet() -> None:
     assert lines[0].split() == "layer operation method output ms % GFLOP/s bytes".split()
     assert len(lines) == len(found.rows) + 4 and max(map(len, lines)) <= 120
     assert lines[-1].endswith("GFLOP/s")
+
+
+def test_rows_of_a_step_of_training() -> None:
+    """Forward, backward with packing, and the optimizer, which changes nothing at a rate of 0."""
+    net = nets.get("lenet5", classes=10, input_shape=(1, 28, 28))
+    graph = build(net, (1, 28, 28), training=True)
+    state = State(graph.parameters, graph.dtype)
+    state.update(parameters(graph, 0))
+    before = state.memory.copy()
+    step = TrainingStep(differentiate(graph), state, Slots(state, SGD(0.9)), 2)
+    found = profile(step, repeats=2)
+    operations = [row.operation for row in found.rows]
+    assert operations[-1] == "Update" and operations.count("ConvolveWeight") == 5
+    assert sum("pack weights" in row.method for row in found.rows) >= 5
+    assert all(row.seconds > 0 for row in found.rows) and found.seconds > 0
+    assert (state.memory == before).all()

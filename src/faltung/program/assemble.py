@@ -130,10 +130,11 @@ class Assembly:
         self._addresses = [_address(memory) for memory in self.memories.values()]
         self.kernels = 0
         self.phases = [_with_barriers(self._units(group, packs)) for group in groups]
-        self.phases[-1] += [
+        self.ends = [
             waiting(renamed(step, own), step.barrier or not number)
             for number, step in enumerate(ends.steps)
         ]
+        self.phases[-1] += self.ends
         self.steps = [step for phase in self.phases for step in phase]
 
     @cached_property
@@ -247,6 +248,7 @@ class Assembly:
             reads = [self._range(value) for value in made.node.inputs]
             writes = [self._range(value) for value in made.node.outputs]
             writes += [self._whole(name) for name in made.scratch]
+            writes += [self._range(value) for value in made.updated]
             unit = Unit(made.steps, reads, writes)
             if packs and made.prepare:
                 packed = [self._whole(name) for name in made.kept]

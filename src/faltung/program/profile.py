@@ -9,8 +9,11 @@ from faltung.geometry.check import whole
 from faltung.graph.cost import macs, numbers
 from faltung.graph.summary_table import short
 from faltung.graph.value import Node
+from faltung.methods.base.step import Step, waiting
+from faltung.program.assemble import Assembly
 from faltung.program.inference import Inference
 from faltung.program.threads import threads_for
+from faltung.program.training import TrainingStep
 
 HEAD = ("layer", "operation", "method", "output", "ms", "%", "GFLOP/s", "bytes")
 RIGHT = (4, 5, 6, 7)
@@ -60,15 +63,17 @@ class Profile:
         return table(self)
 
 
-def profile(program: Inference, repeats: int = 20) -> Profile:
+def profile(program: Inference | TrainingStep, repeats: int = 20) -> Profile:
     """Run a program as often as ``repeats``, as a whole and node by node, in order, so that caches
-    are as they are in a run. It works on whatever its inputs are.
+    are as they are in a run. It works on whatever its inputs are. Of a step of training the last
+    row is the optimizer; its learning rate is the last one, or 0.
     """
     whole("repeats", repeats, 1)
     threads = threads_for(program.assembly.cycles)
-    parts = [(made.node, made.steps) for made in program.assembly.lowered]
-    runs = [program.assembly.part(steps) for _, steps in parts]
-    least = [float("inf")] * len(parts)
+    assembly = program.assembly
+    parts = _parts(assembly)
+    runs = [assembly.part(steps) for steps in (*(steps for _, steps in parts), assembly.ends)]
+    least = [float("inf")] * len(runs)
     total = float("inf")
     for _ in range(repeats):
         total = min(total, _timed(lambda: program.assembly.region.run(threads)))
@@ -77,9 +82,23 @@ def profile(program: Inference, repeats: int = 20) -> Profile:
     item = program.state.dtype.itemsize
     rows = [
         _row(node, [step.title for step in steps], seconds, program.batch, item)
-        for (node, steps), seconds in zip(parts, least, strict=True)
+        for (node, steps), seconds in zip(parts, least, strict=False)
     ]
+    if assembly.ends:
+        titles = dict.fromkeys(step.title for step in assembly.ends)
+        rows.append(Timed("", "Update", ", ".join(titles), (), least[-1], 0, 0))
     return Profile(tuple(rows), total)
+
+
+def _parts(assembly: Assembly) -> list[tuple[Node, list[Step]]]:
+    """Each node with its steps; with those that pack weights, where every run does."""
+    packs = assembly.packing is None
+    parts = []
+    for made in assembly.lowered:
+        first = made.prepare if packs else []
+        after = [waiting(step, step.barrier or bool(first)) for step in made.steps[:1]]
+        parts.append((made.node, [*first, *after, *made.steps[1:]]))
+    return parts
 
 
 def _timed(run: Callable[[], Any]) -> float:

@@ -25,7 +25,7 @@ from faltung.methods.base.addresses import offsets
 from faltung.methods.base.blocks import channel_blocks
 from faltung.methods.base.correlation import Correlation
 from faltung.methods.base.epilogue_arrays import Strided, output_of, stepped_input_of
-from faltung.methods.base.step import Arrays, Table, Work, shifted, table
+from faltung.methods.base.step import Argument, Arrays, Operand, Table, Work, shifted, table
 from faltung.methods.plain.panels_kernel import BAND, RANGE, ROWS, SEGMENT, PanelsKernel, Source
 from faltung.methods.plain.tiled import product_cycles
 
@@ -136,18 +136,26 @@ def plan(c: Correlation, machine: Machine, work: Work, arrays: Arrays, barrier: 
     sizes, sources = tuple(rows for rows, _ in heights), (a.source, b.source)
     what = "in place" if all(placed) else "panels"
     prefetch = placed[1] and a.of.channels <= PREFETCH_ROWS
-    step = PanelsKernel(c.dtype, sizes, VECTORS, rest, sources, pitch, placed, prefetch).step(
+    begin = sum(w.taps[0] for w in c.windows)
+    update, beside = arrays.update, dict[str, Argument]()
+    if update is not None:
+        beside = {name: shifted(Operand(name), begin, c.dtype) for name in update.arrays}
+        beside |= {name: Operand(name) for name in update.numbers}
+        what = f"{what}, optimizer"
+    kernel = PanelsKernel(c.dtype, sizes, VECTORS, rest, sources, pitch, placed, prefetch, update)
+    step = kernel.step(
         items,
         f"weight_grad {VECTORS}x{sizes[0]}, {what}",
         barrier=barrier,
         a=a.of.array,
         b=b.of.array,
-        sums=shifted(arrays.w, sum(w.taps[0] for w in c.windows), c.dtype),
+        sums=shifted(arrays.w, begin, c.dtype),
         panels=panels,
         bands=bands,
         segments=segments,
         row_blocks=table(row_blocks, ROWS),
         ranges=table(ranges, RANGE),
+        **beside,
         **{"band_count": len(bands), "row_block_count": len(row_blocks)},
         **{"range_count": len(ranges), "blocks": blocks},
         **{"a_group": a.of.group, "a_step": a.step, "b_group": b.of.group, "b_step": b.step},

@@ -15,12 +15,13 @@ from faltung.codegen.tile import Accumulators, accumulate, broadcast_product, ze
 from faltung.codegen.vectors import Functions, Vectors
 from faltung.machine.table import Machine
 from faltung.methods.base.kernel import Arguments, Kernel
+from faltung.methods.base.update import Update
 
 # Columns of the tables: of bands (first segment, segments, positions); of segments (offsets in both
 # arrays, first position in the band, positions); of blocks of rows (first row, rows, tiles of each
 # height); of ranges of blocks of columns (the first, the one behind the last).
 BAND, SEGMENT, ROWS, RANGE = 3, 4, 4, 2
-TILE_FUNCTION = parameters(["a", "b", "sums"], ["length", "row", "band", "a_step", "b_step"])
+TILE_NUMBERS = ("length", "row", "band", "final", "a_step", "b_step")
 # Functions that lay out a segment. ``step``: elements from position to position where channels are
 # contiguous, else from channel to channel.
 VECTORS_FUNCTION = parameters(["array", "panel"], ["count", "step"])
@@ -46,7 +47,9 @@ class PanelsKernel(Kernel):
 
     heights: rows of the tiles, one or two kinds. vectors: of a block of columns; ``rest``: channels
     of a last one that is smaller, 0 where there is none. sources: the broadcast array and that of
-    the vectors. pitch: positions from row to row of the panel of broadcasts.
+    the vectors. pitch: positions from row to row of the panel of broadcasts. placed: which of the
+    two are read where they lie. prefetch: the vectors of the next band, where those of this one are
+    read. update: what is done with the sums of all bands, instead of storing them.
     """
 
     name = "weight_panels"
@@ -67,6 +70,24 @@ class PanelsKernel(Kernel):
     pitch: int
     placed: tuple[bool, bool]
     prefetch: bool
+    update: Update | None = None
+
+    def declared(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        pointers, numbers = super().declared()
+        if self.update is None:
+            return pointers, numbers
+        return (*pointers, *self.update.arrays, *self.update.numbers), numbers
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """Arrays in the order of the weight: the sums, and what an update changes."""
+        return ("sums", *(() if self.update is None else self.update.arrays))
+
+    @property
+    def tile_function(self) -> list[tuple[str, str]]:
+        """What the function of a tile takes."""
+        scalars = () if self.update is None else self.update.numbers
+        return parameters(["a", "b", *self.stored, *scalars], list(TILE_NUMBERS))
 
     @property
     def row_step(self) -> int:
@@ -86,7 +107,7 @@ class PanelsKernel(Kernel):
                 made = code.open(f"vectors{number}", VECTORS_FUNCTION)
                 _vectors(made, self.sources[1], channels)
             for kind, rows in enumerate(self.heights):
-                self._tile(code.open(f"tile{kind}{number}", TILE_FUNCTION), rows, channels)
+                self._tile(code.open(f"tile{kind}{number}", self.tile_function), rows, channels)
 
     def body(self, v: Vectors, given: Arguments) -> None:
         f = v.function
@@ -129,19 +150,36 @@ class PanelsKernel(Kernel):
 
         start = zeros(v, rows, vectors)
         _, acc = accumulate(v, start, (0, "%length"), moving, add, runs=True)
-        # The first band stores, later ones add.
-        for later in f.branches(f.value("icmp ne i64 %band, 0")):
-            _store_sums(v, acc, channels, add=later)
+        if self.update is None:
+            self._store_sums(v, acc, channels)
+            return
+        for final in f.branches(f.value("icmp ne i64 %final, 0")):
+            self._store_sums(v, acc, channels, final)
+
+    def _store_sums(
+        self, v: Vectors, acc: Accumulators, channels: int, final: bool = False
+    ) -> None:
+        """The first band stores, later ones add; ``final``: the last one updates."""
+        for later in v.function.branches(v.function.value("icmp ne i64 %band, 0")):
+            _store(v, acc, channels, add=later, update=self.update if final else None)
 
 
-def _store_sums(v: Vectors, acc: list[list[str]], channels: int, *, add: bool) -> None:
-    line = "%sums"
+def _store(
+    v: Vectors, acc: Accumulators, channels: int, *, add: bool, update: Update | None
+) -> None:
+    names = ("sums", *(() if update is None else update.arrays))
+    lines = {name: f"%{name}" for name in names}
+    scalars = [] if update is None else update.load(v)
     for row in acc:
         for q, value in enumerate(row):
-            at, lanes = v.at(line, q * v.lanes), min(v.lanes, channels - q * v.lanes)
-            total = v.add(v.load(at, v.first(lanes)), value) if add else value
-            v.store_first(total, at, lanes)
-        line = v.at(line, "%row")
+            at = {name: v.at(line, q * v.lanes) for name, line in lines.items()}
+            lanes = min(v.lanes, channels - q * v.lanes)
+            total = v.add(v.load(at["sums"], v.first(lanes)), value) if add else value
+            if update is None:
+                v.store_first(total, at["sums"], lanes)
+            else:
+                update.store(v, total, at, scalars, lanes)
+        lines = {name: v.at(line, "%row") for name, line in lines.items()}
 
 
 @dataclass(frozen=True)
@@ -197,12 +235,11 @@ class _Band:
         panel = v.at(self.panels, given["a_size"])
         array = v.at(given["b"], f.mul(group, given["b_group"]))
         sums = f.add(f.mul(group, given["sums_group"]), f.mul(f.word(rows, 0), given["row"]))
-        sums = v.at(given["sums"], sums)
         last = f.sub(given["blocks"], 1)
         step = given["b_step"] if self.kernel.sources[1].channels_first else 1
         with f.loop(f.word(blocks, 0), f.word(blocks, 1)) as block:
             first = f.mul(block.index, widths[0])
-            source, out = v.at(array, f.mul(first, step)), v.at(sums, first)
+            source, out = v.at(array, f.mul(first, step)), f.add(sums, first)
             is_last = f.value(f"icmp eq i64 {block.index}, {last}")
             kinds = [
                 partial(self._block, number, channels, source, panel, out, group, rows)
@@ -228,14 +265,19 @@ class _Band:
             b = self._placed(source, 1)
         else:
             self._lay(f"vectors{number}", source, 1, panel, -(-channels // v.lanes) * v.lanes, [])
-        numbers = (self.length, row, self.number, self.given["a_step"], self.given["b_step"])
+        given, update = self.given, self.kernel.update
+        scalars = [] if update is None else [given[name] for name in update.numbers]
+        last = f.value(f"icmp eq i64 {self.number}, {f.sub(given['band_count'], 1)}")
+        final = f.value(f"zext i1 {last} to i64")
+        numbers = (self.length, row, self.number, final, given["a_step"], given["b_step"])
         for kind, height in enumerate(self.kernel.heights):
-            with f.loop(0, f.word(rows, 2 + kind), [("ptr", a), ("ptr", out)]) as tile:
+            with f.loop(0, f.word(rows, 2 + kind), [("ptr", a), ("i64", out)]) as tile:
                 a, out = tile.values
-                call = [("ptr", a), ("ptr", b), ("ptr", out)]
+                stored = (v.at(given[name], out) for name in self.kernel.stored)
+                call = [("ptr", at) for at in (a, b, *stored, *scalars)]
                 f.call(f"tile{kind}{number}", [*call, *(("i64", value) for value in numbers)])
                 next_a = v.at(a, height * self.kernel.row_step)
-                tile.carry([next_a, v.at(out, f.mul(row, height))])
+                tile.carry([next_a, f.add(out, f.mul(row, height))])
             a, out = tile.results
 
     def _placed(self, array: str, side: int) -> str:
